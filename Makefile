@@ -1,0 +1,49 @@
+# `make demo` and `make test` set everything up by themselves. `make help` lists the words.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test check fix bench nightly lock clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml requirements/dev.txt scripts/system-packages
+	@PYTHON="$(PYTHON)" scripts/system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY) ## virtual environment with locked, hashed dependencies
+
+demo: $(READY) ## an attested function, and three attacks refused
+	$(BIN)/python -m casemate.testing.demo
+
+test: $(READY) ## all tests, in parallel
+	$(BIN)/python -m pytest -n auto
+
+check: $(READY) ## types, lint, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(READY) ## what the tools can mend by themselves
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## figures against named baselines, in one run
+	$(BIN)/python -m bench
+
+nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto
+
+lock: ## requirements/*.txt anew, with hashes (needs `uv`)
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml -o requirements/run.txt
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## what setup and tests have made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

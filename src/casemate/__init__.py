@@ -1,0 +1,1 @@
+"""Casemate: confidential computing that runs anywhere Python runs."""

@@ -1,0 +1,21 @@
+"""The root of all errors, and the one error that parsing may raise."""
+
+
+class CasemateError(Exception):
+    """Something Casemate refuses; every error it raises on purpose derives from this one."""
+
+
+class WireError(CasemateError):
+    """These bytes are not what the format says: a peer sent something malformed.
+
+    Args:
+        field: the field's name as its specification spells it.
+        got: what stood there, never a secret.
+        want: what would have been accepted.
+    """
+
+    def __init__(self, field: str, *, got: object, want: object) -> None:
+        super().__init__(f"{field} is {got}, the format wants {want}")
+        self.field = field
+        self.got = got
+        self.want = want

@@ -1,0 +1,58 @@
+"""A cursor over fixed layouts: little-endian integers, exact byte runs, must-be-zero ranges."""
+
+from casemate.wire.errors import WireError
+
+
+class Reader:
+    """Takes fields off the front of ``data``; every shortage or surplus is a :class:`WireError`."""
+
+    __slots__ = ("_data", "_offset", "_what")
+
+    def __init__(self, what: str, data: bytes) -> None:
+        self._what = what
+        self._data = data
+        self._offset = 0
+
+    @property
+    def offset(self) -> int:
+        """Bytes taken so far."""
+        return self._offset
+
+    @property
+    def remaining(self) -> int:
+        """Bytes not yet taken."""
+        return len(self._data) - self._offset
+
+    def take(self, field: str, size: int) -> bytes:
+        """The next ``size`` bytes."""
+        if self.remaining < size:
+            raise WireError(f"{self._what}.{field}", got=f"{self.remaining} bytes", want=f"{size} bytes")
+        start, self._offset = self._offset, self._offset + size
+        return self._data[start : self._offset]
+
+    def uint(self, field: str, size: int) -> int:
+        """An unsigned little-endian integer of ``size`` bytes."""
+        return int.from_bytes(self.take(field, size), "little")
+
+    def expect(self, field: str, value: bytes) -> None:
+        """Takes bytes that can only have one value."""
+        got = self.take(field, len(value))
+        if got != value:
+            raise WireError(f"{self._what}.{field}", got=got.hex(), want=value.hex())
+
+    def zero(self, field: str, size: int) -> None:
+        """Takes a must-be-zero range of ``size`` bytes."""
+        if any(got := self.take(field, size)):
+            raise WireError(f"{self._what}.{field}", got=got.hex(), want=f"{size} zero bytes")
+
+    def end(self) -> None:
+        """Refuses bytes after the last field."""
+        if self.remaining:
+            raise WireError(self._what, got=f"{self.remaining} bytes after its end", want="none")
+
+
+def exactly(what: str, data: bytes, size: int) -> bytes:
+    """Gives ``data`` back if it is ``size`` bytes long."""
+    if len(data) != size:
+        raise WireError(what, got=f"{len(data)} bytes", want=f"{size} bytes")
+    return data
