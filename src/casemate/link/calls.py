@@ -1,0 +1,146 @@
+"""Numbered calls over one asynchronous channel: many may be under way, and each answer finds its question.
+
+A frame is a u32 number (little-endian) and a message. The side that asks numbers from 1; an answer repeats the number;
+number 0 is unasked news.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.channel import Frame
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, Fault, FaultError, fault
+from casemate.wire.message import encode_message, parse_message
+
+NUMBER_SIZE = 4
+NEWS = 0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: a message, and descriptors that are closed once they are sent."""
+
+    message: object
+    descriptors: tuple[int, ...] = ()
+
+
+def numbered(number: int, message: object) -> bytes:
+    """The payload of a numbered frame."""
+    return number.to_bytes(NUMBER_SIZE, "little") + encode_message(message)
+
+
+def split(payload: bytes) -> tuple[int, bytes]:
+    """The number and the message of a payload."""
+    if len(payload) < NUMBER_SIZE:
+        raise WireError("numbered frame", got=f"{len(payload)} bytes", want=f"at least {NUMBER_SIZE}")
+    return int.from_bytes(payload[:NUMBER_SIZE], "little"), payload[NUMBER_SIZE:]
+
+
+class Caller:
+    """The asking side. :meth:`run` must be running as a task for answers to arrive."""
+
+    def __init__(self, channel: AsyncChannel, on_news: Callable[[bytes], None] | None = None) -> None:
+        self._channel = channel
+        self._on_news = on_news
+        self._asked: dict[int, asyncio.Future[Frame]] = {}
+        self._last = 0
+        self._gone: str | None = None
+
+    async def call(self, question: object, wanted: type[T], *, timeout: float) -> tuple[T, tuple[int, ...]]:  # noqa: ASYNC109 - part of the protocol
+        """The peer's answer to ``question``, and the descriptors that came with it.
+
+        Raises:
+            FaultError: the peer refused.
+            PeerGoneError, TimedOutError: the peer died, or was silent for ``timeout`` seconds.
+            WireError: the answer is malformed or of another type.
+        """
+        if self._gone is not None:
+            raise PeerGoneError(self._gone)
+        self._last += 1
+        number = self._last
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        try:
+            async with asyncio.timeout(timeout):
+                await self._channel.send(numbered(number, question))
+                frame = await answer
+        except TimeoutError:
+            raise TimedOutError(f"no answer to {type(question).__name__} within {timeout:g} s") from None
+        finally:
+            self._asked.pop(number, None)
+        try:
+            message = parse_message(frame.payload, wanted, Fault)
+            if isinstance(message, Fault):
+                raise FaultError(message)
+        except BaseException:
+            _close(frame.descriptors)
+            raise
+        return message, frame.descriptors
+
+    async def run(self) -> None:
+        """Delivers answers and news until the peer is gone; then every open question fails, and it returns."""
+        reason = "the peer closed the link"
+        try:
+            while True:
+                frame = await self._channel.receive()
+                number, message = split(frame.payload)
+                waiting = self._asked.get(number)
+                if number == NEWS and self._on_news is not None:
+                    self._on_news(message)
+                elif waiting is not None and not waiting.done():
+                    waiting.set_result(Frame(message, frame.descriptors))
+                    continue
+                _close(frame.descriptors)
+        except (PeerGoneError, WireError) as error:
+            reason = str(error)
+        finally:
+            self._gone = reason
+            for waiting in self._asked.values():
+                if not waiting.done():
+                    waiting.set_exception(PeerGoneError(reason))
+
+
+async def serve(channel: AsyncChannel, answer: Callable[[bytes], Awaitable[Reply]], *, at_once: int) -> None:
+    """Answers a peer's questions, up to ``at_once`` at a time, until it is gone.
+
+    ``answer`` gets the message's bytes. What it raises as a :class:`FaultError` or :class:`WireError` becomes a
+    ``Fault`` for the peer; a frame that is not even numbered ends the link.
+    """
+    room = asyncio.Semaphore(at_once)
+    try:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                frame = await channel.receive()
+                _close(frame.descriptors)  # questions carry none; hold none for a hostile peer
+                number, message = split(frame.payload)
+                await room.acquire()
+                task = group.create_task(_answer(channel, number, answer(message)))
+                task.add_done_callback(lambda _: room.release())
+    except* (PeerGoneError, WireError):
+        channel.close()
+
+
+async def _answer(channel: AsyncChannel, number: int, answering: Awaitable[Reply]) -> None:
+    try:
+        reply = await answering
+    except FaultError as error:
+        reply = Reply(error.fault)
+    except WireError as error:
+        reply = Reply(fault(Code.MALFORMED, str(error)))
+    try:
+        with contextlib.suppress(PeerGoneError):
+            await channel.send(numbered(number, reply.message), reply.descriptors)
+    finally:
+        _close(reply.descriptors)
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for number in descriptors:
+        os.close(number)

@@ -1,0 +1,123 @@
+"""A blocking channel of frames over a stream socket, with descriptors and deadlines.
+
+It calls sendmsg, recvmsg and poll alone, so a process behind a narrow seccomp filter can use it.
+"""
+
+import array
+import os
+import select
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.frames import HEADER_SIZE, MAX_DESCRIPTORS, MAX_FRAME, header, length
+
+CHUNK_SIZE = 1 << 20
+ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+_DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A received frame; who takes it owns its descriptors."""
+
+    payload: bytes
+    descriptors: tuple[int, ...] = ()
+
+
+def descriptors_of(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors in what recvmsg gave beside the data."""
+    found: list[int] = []
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array.array("i")
+            numbers.frombytes(raw[: len(raw) - len(raw) % numbers.itemsize])
+            found += numbers
+    return found
+
+
+def rights(descriptors: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
+    """The ancillary data that makes sendmsg pass ``descriptors``."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+
+
+class Channel:
+    """Frames over ``sock``, which it owns. Not safe for two threads at a time."""
+
+    def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
+        self._sock = sock
+        self._limit = limit
+        self._reading = select.poll()
+        self._reading.register(sock, select.POLLIN)
+        self._writing = select.poll()
+        self._writing.register(sock, select.POLLOUT)
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for polling several channels."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Closes the socket; the peer sees its end."""
+        self._sock.close()
+
+    def send(self, payload: bytes, descriptors: Sequence[int] = (), *, timeout: float | None = None) -> None:
+        """Sends one frame within ``timeout`` seconds.
+
+        Raises:
+            PeerGoneError, TimedOutError: as they say; the channel is of no use after either.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        view = memoryview(header(payload, self._limit) + payload)
+        ancillary = rights(descriptors)
+        while view:
+            try:
+                sent = self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _DONT_WAIT)
+            except BlockingIOError:
+                self._wait(self._writing, deadline)
+                continue
+            except OSError as error:
+                raise PeerGoneError(f"cannot send: {error.strerror}") from None
+            ancillary = []
+            view = view[sent:]
+
+    def receive(self, *, timeout: float | None = None) -> Frame:
+        """Receives one whole frame within ``timeout`` seconds.
+
+        Raises:
+            PeerGoneError, TimedOutError: as they say; the channel is of no use after either.
+            WireError: the frame is longer than this link allows.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        descriptors: list[int] = []
+        try:
+            size = length(self._exactly(HEADER_SIZE, deadline, descriptors), self._limit)
+            return Frame(self._exactly(size, deadline, descriptors), tuple(descriptors))
+        except BaseException:
+            for number in descriptors:
+                os.close(number)
+            raise
+
+    def _exactly(self, size: int, deadline: float | None, descriptors: list[int]) -> bytes:
+        parts: list[bytes] = []
+        while size:
+            try:
+                part, ancillary, _, _ = self._sock.recvmsg(min(size, CHUNK_SIZE), ANCILLARY_SIZE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._wait(self._reading, deadline)
+                continue
+            except OSError as error:
+                raise PeerGoneError(f"cannot receive: {error.strerror}") from None
+            descriptors += descriptors_of(ancillary)
+            if not part:
+                raise PeerGoneError("the peer closed the link")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    @staticmethod
+    def _wait(poll: select.poll, deadline: float | None) -> None:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not poll.poll(None if left is None else left * 1000 + 1) or left == 0:
+            raise TimedOutError("the peer did not answer in time")

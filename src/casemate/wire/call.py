@@ -1,0 +1,145 @@
+"""A sealed call: what is bound, what is sealed, what is signed. Client and enclave apply the ciphers.
+
+A request is sealed with HPKE (:data:`HPKE_SUITE`) to the enclave's attested key with :meth:`CallBinding.info` as
+``info``; the response is sealed with AES-256-GCM under the request's ``response_key``, which is used once, so the nonce
+is zero, with :func:`response_aad` as associated data.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated
+
+from casemate.wire.faults import Fault
+from casemate.wire.message import U64, Bytes32, Bytes64, Limit, Name, encode_fields, encode_message, message
+
+HPKE_SUITE = "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM"
+"""RFC 9180 names of the suite, single shot, base mode; the sealed form is the encapsulated key and the ciphertext."""
+
+RESPONSE_NONCE = bytes(12)
+"""Zero, since each response key is fresh and seals one response."""
+
+MAX_ARGUMENTS = 16 * 1024 * 1024
+"""The longest arguments of one call (bytes of JSON)."""
+
+MAX_OUTPUT = 16 * 1024 * 1024
+"""The longest output that a manifest may allow (bytes of JSON)."""
+
+_INFO_LABEL = b"casemate request v1\x00"
+_CALLER_LABEL = b"casemate caller v1\x00"
+_RESPONSE_LABEL = b"casemate response v1\x00"
+_RECEIPT_LABEL = b"casemate receipt v1\x00"
+_COMMITMENT_LABEL = b"casemate commitment v1\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class CallBinding:
+    """What a request is sealed for and nothing else: which quote, session, number and entry point."""
+
+    quote_hash: Bytes32
+    """SHA-256 of the quote that the caller appraised."""
+    session: U64
+    sequence: U64
+    """Rises with each call of a session; the enclave refuses one that is not above the last."""
+    entry: Name
+
+    def info(self) -> bytes:
+        """The HPKE ``info`` of the request."""
+        return _INFO_LABEL + encode_fields(self)
+
+
+@message(0x10)
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A sealed request as gateway and host see it."""
+
+    binding: CallBinding
+    sealed: Annotated[bytes, Limit(MAX_ARGUMENTS + 4096)]
+
+    def request_hash(self) -> bytes:
+        """SHA-256 of the encoded envelope, which the response binds."""
+        return hashlib.sha256(encode_message(self)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class CallerProof:
+    """A caller's Ed25519 key and its signature over :func:`caller_transcript`."""
+
+    public_key: Bytes32
+    signature: Bytes64
+
+
+@dataclass(frozen=True, slots=True)
+class CallContent:
+    """The part of a request that its caller signs."""
+
+    response_key: Bytes32
+    """AES-256-GCM key for the one response."""
+    input_blind: Bytes32
+    output_blind: Bytes32
+    arguments: Annotated[bytes, Limit(MAX_ARGUMENTS)]
+    """JSON, UTF-8."""
+
+
+@message(0x11)
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """The plaintext of a request."""
+
+    content: CallContent
+    caller: CallerProof | None
+
+
+def caller_transcript(binding: CallBinding, content: CallContent) -> bytes:
+    """What a caller signs: the binding and the content's hash, so no signature serves another enclave or call."""
+    return _CALLER_LABEL + binding.info() + hashlib.sha256(encode_fields(content)).digest()
+
+
+def response_aad(request_hash: bytes) -> bytes:
+    """Associated data of a response: ties it to the one request."""
+    return _RESPONSE_LABEL + request_hash
+
+
+def commitment(blind: bytes, content: bytes) -> bytes:
+    """A hiding and binding commitment to ``content``: SHA-256 over a label, 32 random bytes, and the content."""
+    return hashlib.sha256(_COMMITMENT_LABEL + blind + content).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an enclave says it computed: code, caller, commitments to input and output, and its place in the order."""
+
+    quote_hash: Bytes32
+    mr_enclave: Bytes32
+    session: U64
+    sequence: U64
+    entry: Name
+    caller: Bytes32 | None
+    """The caller's public key; None where the entry point admits anyone and nobody signed."""
+    input_commitment: Bytes32
+    output_commitment: Bytes32
+    counter: U64
+    """Counts the enclave's calls since its launch, from 1."""
+
+    def signed_bytes(self) -> bytes:
+        """What the receipt key signs."""
+        return _RECEIPT_LABEL + encode_fields(self)
+
+
+@message(0x12)
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """The plaintext of a good response."""
+
+    output: Annotated[bytes, Limit(MAX_OUTPUT)]
+    """JSON, UTF-8."""
+    receipt: Receipt
+    signature: Bytes64
+    """Ed25519 by the attested receipt key over :meth:`Receipt.signed_bytes`."""
+
+
+@message(0x13)
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """The plaintext of a response that refuses: the caller alone learns why."""
+
+    fault: Fault

@@ -1,0 +1,121 @@
+"""Host to chip, and chip to host. Every request is answered by its reply or a ``Fault``."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from casemate.wire.lifecycle import State
+from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, message
+
+MAX_SGXS = 100 * 1024 * 1024
+"""Longest SGXS stream (bytes): 64 MiB of pages with their records take 84 MiB."""
+
+
+@message(0x20)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """ECREATE, EADD and EEXTEND as the stream says. Reply: ``Loaded``."""
+
+    sgxs: Annotated[bytes, Limit(MAX_SGXS)]
+
+
+@message(0x21)
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The chip's number for the new enclave and what it measured."""
+
+    enclave: U64
+    mr_enclave: Bytes32
+
+
+@message(0x22)
+@dataclass(frozen=True, slots=True)
+class Initialise:
+    """EINIT. Reply: ``Initialised``."""
+
+    enclave: U64
+    sigstruct: Annotated[bytes, Fixed(1808)]
+
+
+@message(0x23)
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """The identity that EINIT fixed."""
+
+    enclave: U64
+    mr_enclave: Bytes32
+    mr_signer: Bytes32
+    isv_prod_id: U16
+    isv_svn: U16
+    debug: bool
+
+
+@message(0x24)
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Starts the enclave's process. Reply: ``Started``, with the host's end of its socket as a descriptor."""
+
+    enclave: U64
+
+
+@message(0x25)
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One descriptor comes with it."""
+
+    enclave: U64
+
+
+@message(0x26)
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Ends the process, keeps the pages. Reply: ``StateIs``."""
+
+    enclave: U64
+
+
+@message(0x27)
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """Ends the process and removes the pages. Reply: ``StateIs``."""
+
+    enclave: U64
+
+
+@message(0x28)
+@dataclass(frozen=True, slots=True)
+class StateIs:
+    """A reply, or with request number 0 unasked news: an enclave died."""
+
+    enclave: U64
+    state: State
+    reason: Annotated[str, Limit(1024)]
+
+
+@message(0x29)
+@dataclass(frozen=True, slots=True)
+class QuoteTarget:
+    """Asks for the quoting enclave's TARGETINFO. Reply: ``QuoteTargetIs``."""
+
+
+@message(0x2A)
+@dataclass(frozen=True, slots=True)
+class QuoteTargetIs:
+    """TARGETINFO of the quoting enclave."""
+
+    target_info: Annotated[bytes, Fixed(512)]
+
+
+@message(0x2B)
+@dataclass(frozen=True, slots=True)
+class GetQuote:
+    """A REPORT made for the quoting enclave. Reply: ``Quoted``."""
+
+    report: Annotated[bytes, Fixed(432)]
+
+
+@message(0x2C)
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """An ECDSA quote, version 3."""
+
+    quote: Annotated[bytes, Limit(65536)]

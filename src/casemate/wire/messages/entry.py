@@ -1,0 +1,73 @@
+"""Host to enclave (entry calls) and back: one entry at a time, OCALLs in between. Each takes the other for hostile."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from casemate.wire.call import MAX_OUTPUT, Envelope
+from casemate.wire.message import U64, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.sandbox import SandboxLayers
+
+MAX_OCALL = 1024 * 1024
+"""Longest arguments or answer of one OCALL (bytes of JSON)."""
+
+
+@message(0x50)
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Prove yourself to this nonce, in a REPORT for this target. Reply: ``ChallengeAnswer``."""
+
+    nonce: Bytes32
+    target_info: Annotated[bytes, Fixed(512)]
+
+
+@message(0x51)
+@dataclass(frozen=True, slots=True)
+class ChallengeAnswer:
+    """A REPORT, the values its REPORTDATA binds, and a new session's number (which nothing vouches for: see ADR)."""
+
+    report: Annotated[bytes, Fixed(432)]
+    hpke_key: Bytes32
+    receipt_key: Bytes32
+    layers: SandboxLayers
+    session: U64
+
+
+@message(0x52)
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """A sealed call. Reply: ``Left``, or a ``Fault`` where the envelope could not be opened."""
+
+    envelope: Envelope
+
+
+@message(0x53)
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A sealed response."""
+
+    sealed: Annotated[bytes, Limit(MAX_OUTPUT + 4096)]
+
+
+@message(0x54)
+@dataclass(frozen=True, slots=True)
+class Ocall:
+    """The guest asks the host. Reply: ``OcallAnswer``."""
+
+    name: Name
+    arguments: Annotated[bytes, Limit(MAX_OCALL)]
+
+
+@message(0x55)
+@dataclass(frozen=True, slots=True)
+class OcallAnswer:
+    """What the host says; lies included."""
+
+    answer: Annotated[bytes, Limit(MAX_OCALL)]
+
+
+@message(0x56)
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line the guest printed; sent by debug enclaves alone."""
+
+    text: Annotated[str, Limit(4096)]

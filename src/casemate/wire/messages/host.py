@@ -1,0 +1,126 @@
+"""Client to host, and host to client. Every request is answered by its reply or a ``Fault``."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from casemate.wire.call import MAX_OUTPUT, Envelope
+from casemate.wire.lifecycle import State
+from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.messages.chip import MAX_SGXS
+from casemate.wire.sandbox import SandboxLayers
+
+MAX_COLLATERAL = 1024 * 1024
+"""Longest collateral (bytes of JSON)."""
+
+
+@message(0x60)
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Load, initialise and start an image. Reply: ``Launched``."""
+
+    name: Name
+    sgxs: Annotated[bytes, Limit(MAX_SGXS)]
+    sigstruct: Annotated[bytes, Fixed(1808)]
+
+
+@message(0x61)
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The new enclave, in the host's words."""
+
+    enclave: U64
+    mr_enclave: Bytes32
+
+
+@message(0x62)
+@dataclass(frozen=True, slots=True)
+class GetEvidence:
+    """Reply: ``EvidenceIs``."""
+
+    enclave: U64
+    nonce: Bytes32
+
+
+@message(0x63)
+@dataclass(frozen=True, slots=True)
+class EvidenceIs:
+    """A quote, what its REPORTDATA should bind, and the collateral to appraise it with; all unverified."""
+
+    quote: Annotated[bytes, Limit(65536)]
+    hpke_key: Bytes32
+    receipt_key: Bytes32
+    layers: SandboxLayers
+    session: U64
+    collateral: Annotated[bytes, Limit(MAX_COLLATERAL)]
+    """JSON in the shape of Intel's sgx_ql_qve_collateral_t as dcap-qvl writes it (QuoteCollateralV3)."""
+
+
+@message(0x64)
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Relay a sealed call. Reply: ``Answer``."""
+
+    enclave: U64
+    envelope: Envelope
+
+
+@message(0x65)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A sealed response."""
+
+    sealed: Annotated[bytes, Limit(MAX_OUTPUT + 4096)]
+
+
+@message(0x66)
+@dataclass(frozen=True, slots=True)
+class StopEnclave:
+    """Reply: ``EnclaveIs``."""
+
+    enclave: U64
+
+
+@message(0x67)
+@dataclass(frozen=True, slots=True)
+class DestroyEnclave:
+    """Reply: ``EnclaveIs``."""
+
+    enclave: U64
+
+
+@message(0x68)
+@dataclass(frozen=True, slots=True)
+class ListEnclaves:
+    """Reply: ``EnclavesAre``."""
+
+
+@message(0x69)
+@dataclass(frozen=True, slots=True)
+class EnclaveIs:
+    """One enclave as the host sees it."""
+
+    enclave: U64
+    name: Name
+    mr_enclave: Bytes32
+    mr_signer: Bytes32
+    isv_prod_id: U16
+    isv_svn: U16
+    debug: bool
+    state: State
+    reason: Annotated[str, Limit(1024)]
+
+
+@message(0x6A)
+@dataclass(frozen=True, slots=True)
+class EnclavesAre:
+    """All that the host knows of."""
+
+    enclaves: tuple[EnclaveIs, ...]
+
+
+@message(0x6B)
+@dataclass(frozen=True, slots=True)
+class StartEnclave:
+    """Start a stopped enclave again, with fresh keys. Reply: ``EnclaveIs``."""
+
+    enclave: U64

@@ -1,0 +1,106 @@
+"""The pre-warmed parent's links: chip to parent, and enclave to parent (its watchdog and the giver of guests)."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from casemate.wire.message import U32, U64, Limit, Name, message
+from casemate.wire.sandbox import Layer, LayerRequest
+
+
+@message(0x40)
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """The chip's first frame to the parent."""
+
+    layers: tuple[LayerRequest, ...]
+    deno: Annotated[str, Limit(4096)]
+    """Absolute path of the engine's binary in the runtime copy."""
+    pool: U32
+    """How many warm guests to keep."""
+
+
+@message(0x41)
+@dataclass(frozen=True, slots=True)
+class ParentReady:
+    """The parent has imported all that an enclave needs, and its pool is being filled."""
+
+
+@message(0x42)
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Fork an enclave. Two descriptors come with it: the enclave's ends of the chip's and the host's socket pair.
+
+    Reply: ``Spawned`` or ``Fault``.
+    """
+
+    enclave: U64
+
+
+@message(0x43)
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The new process."""
+
+    enclave: U64
+    pid: U32
+
+
+@message(0x44)
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End an enclave's process and its guest. The ``Exited`` that follows is the reply."""
+
+    enclave: U64
+
+
+@message(0x45)
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """An enclave's process has ended, and its guest with it."""
+
+    enclave: U64
+    reason: Annotated[str, Limit(256)]
+
+
+@message(0x48)
+@dataclass(frozen=True, slots=True)
+class NeedGuest:
+    """Enclave to parent: a confined engine process, please. An earlier one is killed first.
+
+    Reply: ``GuestGiven`` or ``Fault``.
+    """
+
+    engine: Name
+    memory_mib: U32
+
+
+@message(0x49)
+@dataclass(frozen=True, slots=True)
+class GuestGiven:
+    """Two descriptors come with it: a pipe to write to the guest and one to read from it."""
+
+    pid: U32
+    layers: tuple[Layer, ...]
+
+
+@message(0x4A)
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Enclave to parent: the guest works from now; kill it when this many milliseconds have passed."""
+
+    deadline_ms: U32
+
+
+@message(0x4B)
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """Enclave to parent: the guest has answered."""
+
+
+@message(0x4C)
+@dataclass(frozen=True, slots=True)
+class GuestGone:
+    """Parent to enclave, unasked: the guest was killed or died, and why (a ``Code`` of ``wire.faults``)."""
+
+    code: Name
+    reason: Annotated[str, Limit(256)]
