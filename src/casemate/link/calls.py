@@ -43,6 +43,16 @@ def split(payload: bytes) -> tuple[int, bytes]:
     return int.from_bytes(payload[:NUMBER_SIZE], "little"), payload[NUMBER_SIZE:]
 
 
+def answer_of(message: bytes, wanted: type[T]) -> T:
+    """The ``wanted`` message that a peer answered with; :class:`FaultError` if it refused."""
+    answer: object = parse_message(message, Fault, wanted)  # type: ignore[arg-type] # one of two unrelated types
+    if isinstance(answer, wanted):
+        return answer
+    if isinstance(answer, Fault):
+        raise FaultError(answer)
+    raise WireError("message", got=type(answer).__name__, want=wanted.__name__)
+
+
 class Caller:
     """The asking side. :meth:`run` must be running as a task for answers to arrive."""
 
@@ -76,13 +86,10 @@ class Caller:
         finally:
             self._asked.pop(number, None)
         try:
-            message = parse_message(frame.payload, wanted, Fault)
-            if isinstance(message, Fault):
-                raise FaultError(message)
+            return answer_of(frame.payload, wanted), frame.descriptors
         except BaseException:
             _close(frame.descriptors)
             raise
-        return message, frame.descriptors
 
     async def run(self) -> None:
         """Delivers answers and news until the peer is gone; then every open question fails, and it returns."""
