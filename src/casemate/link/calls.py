@@ -6,6 +6,7 @@ number 0 is unasked news.
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from casemate.wire.message import encode_message, parse_message
 
 NUMBER_SIZE = 4
 NEWS = 0
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -45,7 +47,7 @@ def split(payload: bytes) -> tuple[int, bytes]:
 
 def answer_of(message: bytes, wanted: type[T]) -> T:
     """The ``wanted`` message that a peer answered with; :class:`FaultError` if it refused."""
-    answer: object = parse_message(message, Fault, wanted)  # type: ignore[arg-type] # one of two unrelated types
+    answer: object = parse_message(message, Fault, wanted)
     if isinstance(answer, wanted):
         return answer
     if isinstance(answer, Fault):
@@ -141,6 +143,9 @@ async def _answer(channel: AsyncChannel, number: int, answering: Awaitable[Reply
         reply = Reply(error.fault)
     except WireError as error:
         reply = Reply(fault(Code.MALFORMED, str(error)))
+    except Exception:
+        _log.exception("a defect while answering")
+        reply = Reply(fault(Code.INTERNAL, "a defect in the answering room; its log has the trace"))
     try:
         with contextlib.suppress(PeerGoneError):
             await channel.send(numbered(number, reply.message), reply.descriptors)

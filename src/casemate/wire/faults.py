@@ -32,6 +32,7 @@ class Code(StrEnum):
     OUTPUT_LIMIT = "output-limit"
     OCALL_REFUSED = "ocall-refused"  # not declared, or the host's answer broke its schema
     REPORT_REFUSED = "report-refused"  # EREPORT, EGETKEY or the quoting enclave refused
+    INTERNAL = "internal"  # a defect of ours: the log of that room has the trace
     UNAVAILABLE = "unavailable"  # this machine lacks something that policy requires
 
 

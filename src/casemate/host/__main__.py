@@ -1,0 +1,59 @@
+"""``python -I -m casemate.host``: started by the supervisor with the chip's link and a listening socket inherited."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+from pathlib import Path
+
+from casemate.host.collateral import CollateralCache
+from casemate.host.ocalls import BUILT_IN
+from casemate.host.orchestrator import Orchestrator
+from casemate.host.server import Door
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import Caller
+from casemate.sandbox.host import confine_host
+
+
+def main() -> None:
+    """Serves until SIGTERM, or until the supervisor's end of the lifeline closes."""
+    parser = argparse.ArgumentParser(prog="casemate.host")
+    parser.add_argument("--directory", type=Path, required=True, help="the host's own folder in the state directory")
+    parser.add_argument("--chip-fd", type=int, required=True)
+    parser.add_argument("--listener-fd", type=int, required=True)
+    options = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+        filename=options.directory / "host.log",
+    )
+    for layer in confine_host(read=(options.directory,), write=(options.directory,)):
+        logging.getLogger(__name__).info("layer %s: %s %s", layer.name, layer.state, layer.detail)
+    asyncio.run(_serve(options.directory, options.chip_fd, options.listener_fd))
+
+
+async def _serve(directory: Path, chip_fd: int, listener_fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
+    chip_link = Caller(AsyncChannel(socket.socket(fileno=chip_fd)), lambda news: orchestrator.on_news(news))
+    orchestrator = Orchestrator(chip_link, CollateralCache(directory / "collateral.json"), BUILT_IN)
+    listening = asyncio.create_task(_listen_to_chip(chip_link, orchestrator))
+    door = asyncio.create_task(Door(socket.socket(fileno=listener_fd), orchestrator).run())
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({listening, door, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if listening.done():
+        await asyncio.wait({door, stopped}, return_when=asyncio.FIRST_COMPLETED)  # answer: all is lost
+    for task in (door, listening, stopped):
+        task.cancel()
+
+
+async def _listen_to_chip(chip_link: Caller, orchestrator: Orchestrator) -> None:
+    await chip_link.run()
+    orchestrator.chip_died()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The collateral cache: what the vendor publishes, as the supervisor last put it there."""
+
+from pathlib import Path
+
+from casemate.wire.faults import Code, refuse
+from casemate.wire.messages.host import MAX_COLLATERAL
+
+
+class CollateralCache:
+    """Reads ``path`` anew when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._content = b""
+
+    def read(self) -> bytes:
+        """The newest collateral, as QuoteCollateralV3 JSON; unverified, like everything of the host's."""
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if stamp != self._stamp:
+                self._content = self._path.read_bytes()[: MAX_COLLATERAL + 1]
+                self._stamp = stamp
+        except OSError as error:
+            raise refuse(Code.UNAVAILABLE, f"no collateral at {self._path}: {error.strerror}") from None
+        if len(self._content) > MAX_COLLATERAL:
+            raise refuse(Code.UNAVAILABLE, f"collateral is over {MAX_COLLATERAL} bytes")
+        return self._content

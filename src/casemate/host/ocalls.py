@@ -1,0 +1,43 @@
+"""What this host does when an enclave asks it: its own clock, an echo, a line in its log. Nobody should believe it."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from casemate.wire.faults import Code, refuse
+
+_logger = logging.getLogger(__name__)
+
+Handler = Callable[[Any], Any]
+"""JSON arguments in, JSON answer out."""
+
+
+def _time(_arguments: Any) -> Any:
+    return {"unix_ms": time.time_ns() // 1_000_000}
+
+
+def _echo(arguments: Any) -> Any:
+    return arguments
+
+
+def _log(arguments: Any) -> Any:
+    _logger.info("enclave says: %.1000s", json.dumps(arguments))
+    return None
+
+
+BUILT_IN: Mapping[str, Handler] = {"time": _time, "echo": _echo, "log": _log}
+"""OCALLs that every Casemate host answers."""
+
+
+def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> bytes:
+    """The JSON answer to an OCALL, or a refusal if this host has no such handler or the arguments are no JSON."""
+    handler = handlers.get(name)
+    if handler is None:
+        raise refuse(Code.OCALL_REFUSED, f"this host has no OCALL {name!r}, it has {', '.join(sorted(handlers))}")
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        raise refuse(Code.MALFORMED, f"arguments of OCALL {name!r} are no JSON") from None
+    return json.dumps(handler(value), separators=(",", ":")).encode()
