@@ -38,7 +38,7 @@ async def _serve(directory: Path, chip_fd: int, listener_fd: int) -> None:
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
-    chip_link = Caller(AsyncChannel(socket.socket(fileno=chip_fd)), lambda news: orchestrator.on_news(news))
+    chip_link = Caller(AsyncChannel(socket.socket(fileno=chip_fd)))
     orchestrator = Orchestrator(chip_link, CollateralCache(directory / "collateral.json"), BUILT_IN)
     listening = asyncio.create_task(_listen_to_chip(chip_link, orchestrator))
     door = asyncio.create_task(Door(socket.socket(fileno=listener_fd), orchestrator).run())
@@ -51,7 +51,7 @@ async def _serve(directory: Path, chip_fd: int, listener_fd: int) -> None:
 
 
 async def _listen_to_chip(chip_link: Caller, orchestrator: Orchestrator) -> None:
-    await chip_link.run()
+    await chip_link.run(orchestrator.on_news)
     orchestrator.chip_died()
 
 

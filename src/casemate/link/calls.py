@@ -58,9 +58,8 @@ def answer_of(message: bytes, wanted: type[T]) -> T:
 class Caller:
     """The asking side. :meth:`run` must be running as a task for answers to arrive."""
 
-    def __init__(self, channel: AsyncChannel, on_news: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, channel: AsyncChannel) -> None:
         self._channel = channel
-        self._on_news = on_news
         self._asked: dict[int, asyncio.Future[Frame]] = {}
         self._last = 0
         self._gone: str | None = None
@@ -93,16 +92,16 @@ class Caller:
             _close(frame.descriptors)
             raise
 
-    async def run(self) -> None:
-        """Delivers answers and news until the peer is gone; then every open question fails, and it returns."""
+    async def run(self, on_news: Callable[[bytes], None] | None = None) -> None:
+        """Delivers answers, and news to ``on_news``, until the peer is gone; then every open question fails."""
         reason = "the peer closed the link"
         try:
             while True:
                 frame = await self._channel.receive()
                 number, message = split(frame.payload)
                 waiting = self._asked.get(number)
-                if number == NEWS and self._on_news is not None:
-                    self._on_news(message)
+                if number == NEWS and on_news is not None:
+                    on_news(message)
                 elif waiting is not None and not waiting.done():
                     waiting.set_result(Frame(message, frame.descriptors))
                     continue
