@@ -49,7 +49,7 @@ class EntryGate:
         """
         if self._waiting >= MAX_WAITING:
             raise refuse(Code.BUSY, f"{self._waiting} calls wait for this enclave already")
-        # Shielded: an entry whose caller went away is finished all the same, or its reply would pass for the next one's.
+        # Shielded: an entry whose caller left is finished all the same, or its reply would pass for the next one's.
         entering = asyncio.create_task(self._in_turn(message, wanted))
         self._entries.add(entering)
         entering.add_done_callback(self._left)
