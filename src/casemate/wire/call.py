@@ -2,7 +2,8 @@
 
 A request is sealed with HPKE (:data:`HPKE_SUITE`) to the enclave's attested key with :meth:`CallBinding.info` as
 ``info``; the response is sealed with AES-256-GCM under the request's ``response_key``, which is used once, so the nonce
-is zero, with :func:`response_aad` as associated data.
+is zero, with :func:`response_aad` as associated data. Both plaintexts are padded first (``wire.padding``), so that a
+relay learns the size of arguments and output roughly, and of small ones nothing: refusal and result look the same.
 """
 
 import hashlib
@@ -23,6 +24,9 @@ MAX_ARGUMENTS = 16 * 1024 * 1024
 
 MAX_OUTPUT = 16 * 1024 * 1024
 """The longest output that a manifest may allow (bytes of JSON)."""
+
+MAX_SEALED = 17 * 1024 * 1024
+"""The longest sealed request or response (bytes): the longest content, its padding, and the ciphers' own bytes."""
 
 _INFO_LABEL = b"casemate request v1\x00"
 _CALLER_LABEL = b"casemate caller v1\x00"
@@ -53,7 +57,7 @@ class Envelope:
     """A sealed request as gateway and host see it."""
 
     binding: CallBinding
-    sealed: Annotated[bytes, Limit(MAX_ARGUMENTS + 4096)]
+    sealed: Annotated[bytes, Limit(MAX_SEALED)]
 
     def request_hash(self) -> bytes:
         """SHA-256 of the encoded envelope, which the response binds."""
@@ -118,7 +122,7 @@ class Receipt:
     input_commitment: Bytes32
     output_commitment: Bytes32
     counter: U64
-    """Counts the enclave's calls since its launch, from 1."""
+    """Counts the receipts of one launch from 1 without a gap, so whoever holds them all sees that none is missing."""
 
     def signed_bytes(self) -> bytes:
         """What the receipt key signs."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.call import MAX_OUTPUT, Envelope
+from casemate.wire.call import MAX_SEALED, Envelope
 from casemate.wire.message import U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.sandbox import SandboxLayers
 
@@ -45,7 +45,7 @@ class Enter:
 class Left:
     """A sealed response."""
 
-    sealed: Annotated[bytes, Limit(MAX_OUTPUT + 4096)]
+    sealed: Annotated[bytes, Limit(MAX_SEALED)]
 
 
 @message(0x54)

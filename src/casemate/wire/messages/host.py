@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.call import MAX_OUTPUT, Envelope
+from casemate.wire.call import MAX_SEALED, Envelope
 from casemate.wire.lifecycle import State
 from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.messages.chip import MAX_SGXS
@@ -69,7 +69,7 @@ class Call:
 class Answer:
     """A sealed response."""
 
-    sealed: Annotated[bytes, Limit(MAX_OUTPUT + 4096)]
+    sealed: Annotated[bytes, Limit(MAX_SEALED)]
 
 
 @message(0x66)

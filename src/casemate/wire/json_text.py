@@ -1,0 +1,122 @@
+"""Strict JSON between parties that do not trust each other: one text, one meaning, in Python and in JavaScript.
+
+What parsers disagree about is refused: duplicate names, NaN and Infinity, numbers beyond a double, integers that a
+double cannot count, lone surrogates (RFC 7493, I-JSON, section 2), bytes that are no UTF-8, and depth.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+from casemate.wire.errors import WireError
+
+MAX_DEPTH = 64
+"""Deepest nesting of arrays and objects: more is an attack on somebody's stack."""
+
+MAX_INTEGER = 2**53 - 1
+"""Largest integer that JavaScript counts exactly (RFC 7493, section 2.2)."""
+
+_CONTAINERS = (dict, list)
+_LARGE_NUMBER = re.compile(rb"[0-9]{16}|[0-9][eE]")
+"""What an integer beyond :data:`MAX_INTEGER` or a number beyond a double has in it; most texts have no such thing."""
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""What a JSON text means."""
+
+
+def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = False) -> Any:
+    """The :data:`Json` value of a text.
+
+    Args:
+        field: what the text is, for the error.
+        text: UTF-8.
+        limit: the longest text accepted (bytes).
+        round_integers: take integers beyond :data:`MAX_INTEGER` as the doubles they were, which is what JavaScript's
+            own ``JSON.stringify`` means by them, instead of refusing them.
+
+    Raises:
+        WireError: the text is too long, not JSON, or ambiguous.
+    """
+    if len(text) > limit:
+        raise WireError(field, got=f"{len(text)} bytes", want=f"at most {limit}")
+    try:
+        value = json.loads(
+            text.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_int=_rounded if round_integers else None,
+        )
+        if b"\\u" in text:
+            encode_json(value)
+    except _AmbiguousError as error:
+        raise WireError(field, got=str(error), want="unambiguous JSON") from None
+    except UnicodeError:
+        raise WireError(field, got="text that is no Unicode", want="JSON as UTF-8") from None
+    except RecursionError:
+        raise WireError(field, got="deeper nesting", want=f"at most {MAX_DEPTH} levels") from None
+    except json.JSONDecodeError as error:
+        raise WireError(field, got=f"no JSON from character {error.pos}", want="JSON") from None
+    except ValueError:  # an integer of more digits than Python converts
+        raise WireError(field, got="an endless integer", want=f"at most {MAX_INTEGER}") from None
+    if _LARGE_NUMBER.search(text):
+        _check_numbers(field, value)
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+        _check_depth(field, value)
+    return value
+
+
+def encode_json(value: Any) -> bytes:
+    """The compact text of a value; members keep their order."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+class _AmbiguousError(Exception):
+    """Two parsers would not agree."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _AmbiguousError("an object with the same name twice")
+    return found
+
+
+def _constant(name: str) -> float:
+    raise _AmbiguousError(name)
+
+
+def _rounded(digits: str) -> int | float:
+    number = int(digits)
+    return number if -MAX_INTEGER <= number <= MAX_INTEGER else float(digits)
+
+
+def _check_numbers(field: str, value: Any) -> None:
+    level = [value]
+    while level:
+        for number in level:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise WireError(field, got="a number beyond a double", want="finite numbers")
+            if isinstance(number, int) and not -MAX_INTEGER <= number <= MAX_INTEGER:
+                raise WireError(field, got="an integer beyond 2^53 - 1", want="integers that a double counts")
+        level = _inside(level)
+
+
+def _check_depth(field: str, value: Any) -> None:
+    level, depth = [value], 0
+    while level := [item for item in level if type(item) in _CONTAINERS]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise WireError(field, got="deeper nesting", want=f"at most {MAX_DEPTH} levels")
+        level = _inside(level)
+
+
+def _inside(level: list[Any]) -> list[Any]:
+    """The members of all arrays and objects of one level, without recursion."""
+    below: list[Any] = []
+    for item in level:
+        if isinstance(item, dict):
+            below += item.values()
+        elif isinstance(item, list):
+            below += item
+    return below

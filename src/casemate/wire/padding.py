@@ -1,0 +1,40 @@
+"""Hides how long a sealed text is, up to a few sizes: Padmé over a floor.
+
+Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", PoPETs 2019,
+section 4.3) lets only the top bits of a length be other than zero: it leaks O(log log length) bits and adds at most
+12 in 100 to any length.
+"""
+
+from casemate.wire.errors import WireError
+
+FLOOR = 1024
+"""No padded text is shorter (bytes): a refusal, and a result of up to some 600 bytes, are all of this size."""
+
+_LENGTH_SIZE = 4
+
+
+def padded_size(size: int) -> int:
+    """The smallest allowed length that holds ``size`` bytes."""
+    if size <= FLOOR:
+        return FLOOR
+    exponent = size.bit_length() - 1
+    zero_bits = exponent - exponent.bit_length()
+    mask = (1 << zero_bits) - 1
+    return (size + mask) & ~mask
+
+
+def pad(text: bytes) -> bytes:
+    """A u32 length (little-endian), ``text``, and zeros up to an allowed length."""
+    framed = len(text).to_bytes(_LENGTH_SIZE, "little") + text
+    return framed.ljust(padded_size(len(framed)), b"\x00")
+
+
+def unpad(padded: bytes) -> bytes:
+    """The text in what :func:`pad` made; there is one padding for each text, and any other is refused."""
+    size = int.from_bytes(padded[:_LENGTH_SIZE], "little")
+    end = _LENGTH_SIZE + size
+    if len(padded) != padded_size(end):
+        raise WireError("padding", got=f"{len(padded)} bytes around {size}", want=f"{padded_size(end)}")
+    if any(padded[end:]):
+        raise WireError("padding", got="other bytes", want="zeros")
+    return padded[_LENGTH_SIZE:end]

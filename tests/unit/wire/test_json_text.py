@@ -1,0 +1,90 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate.wire.errors import WireError
+from casemate.wire.json_text import MAX_DEPTH, MAX_INTEGER, encode_json, parse_json
+
+LIMIT = 100_000
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-MAX_INTEGER, MAX_INTEGER)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=30)
+
+
+@given(VALUES)
+def test_what_is_encoded_parses_to_the_same(value: Any) -> None:
+    text = encode_json(value)
+    assert parse_json("text", text, limit=LIMIT) == value
+    assert encode_json(parse_json("text", text, limit=LIMIT)) == text
+
+
+@given(st.binary() | st.text('[]{}",:\\u0dD8e1-. ').map(str.encode))
+def test_any_bytes_give_a_value_or_a_wire_error(text: bytes) -> None:
+    try:
+        value = parse_json("text", text, limit=LIMIT)
+    except WireError:
+        return
+    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b'{"a":1,"a":2}', "same name twice"),
+        (b'[{"a":1,"\\u0061":2}]', "same name twice"),
+        (b"NaN", "NaN"),
+        (b"[Infinity]", "Infinity"),
+        (b"[-Infinity]", "Infinity"),
+        (b'{"a":[1e400]}', "beyond a double"),
+        (b"9" * 400 + b".0", "beyond a double"),
+        (b"9007199254740992", "2\\^53"),
+        (b"[-9007199254740992]", "2\\^53"),
+        (b"1" * 5000, "endless"),
+        (b'"\\ud800"', "no Unicode"),
+        (b'{"\\udc00":1}', "no Unicode"),
+        (b'"\xff"', "no Unicode"),
+        (b'"\xed\xa0\x80"', "no Unicode"),
+        (b"[" * 100_000, "nesting|no JSON"),
+        (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "nesting"),
+        (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "nesting"),
+        (b"", "no JSON"),
+        (b"\xef\xbb\xbf1", "no JSON"),
+        ("1".encode("utf-16"), "no Unicode"),
+        (b"1 2", "no JSON"),
+        (b"[1,]", "no JSON"),
+        (b"'a'", "no JSON"),
+        (b"01", "no JSON"),
+    ],
+)
+def test_refuses_what_parsers_disagree_about(text: bytes, why: str) -> None:
+    with pytest.raises(WireError, match=why):
+        parse_json("text", text, limit=LIMIT)
+
+
+def test_refuses_long_text_before_parsing() -> None:
+    with pytest.raises(WireError, match="at most 3"):
+        parse_json("text", b"1111", limit=3)
+
+
+def test_accepts_the_deepest_nesting() -> None:
+    parse_json("text", b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, limit=LIMIT)
+
+
+@pytest.mark.parametrize("number", ["9007199254740993", "100000000000000000000", "-18446744073709551615"])
+def test_rounds_integers_as_javascript_did_where_asked(number: str) -> None:
+    assert parse_json("text", f"[{number}]".encode(), limit=LIMIT, round_integers=True) == [float(number)]
+
+
+def test_errors_do_not_quote_the_text() -> None:
+    with pytest.raises(WireError) as caught:
+        parse_json("text", b'{"secret": hunter2}', limit=LIMIT)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
