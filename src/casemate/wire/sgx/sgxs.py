@@ -1,0 +1,390 @@
+"""SGXS: an enclave as the stream of its measured records, and MRENCLAVE, which is the stream's SHA-256.
+
+The stream is what ECREATE, EADD and EEXTEND feed into the measurement (Intel SDM vol. 3D, 40.3, operation of these
+leaf functions): 64-byte records, EEXTEND's followed by the 256 bytes it measures. Fortanix' tools read and write it.
+
+We take the canonical form only: ECREATE, then page by page EADD and the page's sixteen EEXTENDs in address order. So no
+byte of an enclave is unmeasured, and a stream has one value and a value one stream.
+
+Speed: a 64 MiB enclave has 278,528 records. They are parsed, built and measured in batches of pages, by
+:mod:`struct` and slices, never as one object each; the record-by-record :func:`walk_sgxs` says what is wrong with a
+stream that the fast path refuses, and explains good ones.
+"""
+
+import hashlib
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import STRICT, IntFlag
+from io import BytesIO
+from itertools import chain
+from typing import ClassVar, Self
+
+from casemate.wire.errors import WireError
+from casemate.wire.spans import Layout, Span, constant, number, zeros
+
+PAGE_SIZE = 4096
+CHUNK_SIZE = 256
+"""What one EEXTEND measures (bytes)."""
+CHUNKS = PAGE_SIZE // CHUNK_SIZE
+RECORD_SIZE = 64
+GROUP_SIZE = RECORD_SIZE + CHUNKS * (RECORD_SIZE + CHUNK_SIZE)
+"""One page in the stream: EADD, then sixteen EEXTENDs with their data (5184 bytes)."""
+
+MIN_ENCLAVE = 2 * PAGE_SIZE
+"""Smallest SECS.SIZE (bytes), as Linux' driver and the processor have it."""
+MAX_ENCLAVE = 1 << 36
+"""Largest SECS.SIZE (bytes), what CPUID leaf 12H gives on shipped processors (MaxEnclaveSize_64)."""
+
+_SOURCE = "Intel SDM vol. 3D, 40.3"
+_ECREATE_TAG, _EADD_TAG, _EEXTEND_TAG = b"ECREATE\0", b"EADD\0\0\0\0", b"EEXTEND\0"
+
+_BATCH = 64
+"""Pages handled at a time: their records fit a processor's second cache."""
+_WORD = 8
+_HEADER_WORDS = (1 + CHUNKS) * RECORD_SIZE // _WORD
+"""64-bit words in one page's records without the data."""
+_GROUP_HEADERS = _EADD_TAG + bytes(56) + (_EEXTEND_TAG + bytes(56)) * CHUNKS
+_CHUNK = struct.Struct(f"{CHUNK_SIZE}s")
+_HEADERS_OF_GROUP = struct.Struct(f"{2 * RECORD_SIZE}s{CHUNK_SIZE}x" + f"{RECORD_SIZE}s{CHUNK_SIZE}x" * (CHUNKS - 1))
+_DATA_OF_GROUP = struct.Struct(f"{2 * RECORD_SIZE}x{CHUNK_SIZE}s" + f"{RECORD_SIZE}x{CHUNK_SIZE}s" * (CHUNKS - 1))
+_HEADERS_APART = struct.Struct(f"{2 * RECORD_SIZE}s" + f"{RECORD_SIZE}s" * (CHUNKS - 1))
+
+
+class PageFlags(IntFlag, boundary=STRICT):
+    """SECINFO.FLAGS of a page that EADD takes (SDM 38.12.1): permissions and page type."""
+
+    READ = 1 << 0
+    WRITE = 1 << 1
+    EXECUTE = 1 << 2
+    TCS = 1 << 8
+    REG = 2 << 8
+
+
+DATA_PAGE = PageFlags.REG | PageFlags.READ
+CODE_PAGE = PageFlags.REG | PageFlags.READ | PageFlags.EXECUTE
+
+_ALLOWED_FLAGS = frozenset((
+    PageFlags.TCS,
+    *(PageFlags.REG | access for access in map(PageFlags, range(8)) if access != PageFlags.WRITE
+      and access != PageFlags.WRITE | PageFlags.EXECUTE),
+))  # fmt: skip
+"""EADD refuses permissions on a TCS and a page that is writable but not readable."""
+
+
+def page_flags(value: int) -> PageFlags:
+    """The flags that EADD takes; ValueError for all others."""
+    if value not in _ALLOWED_FLAGS:
+        raise ValueError
+    return PageFlags(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Ecreate:
+    """The first record: the enclave's address range."""
+
+    LAYOUT: ClassVar[Layout] = Layout(
+        "ECREATE",
+        f"{_SOURCE} ECREATE",
+        (constant(0, "tag", _ECREATE_TAG), number(8, 4, "ssa_frame_size"), number(12, 8, "size"), zeros(20, 44)),
+    )
+
+    ssa_frame_size: int
+    """Pages of one state save area."""
+    size: int
+    """SECS.SIZE, bytes: a power of two."""
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From 64 bytes."""
+        value = cls(**cls.LAYOUT.parse(data))
+        value.check()
+        return value
+
+    def encode(self) -> bytes:
+        """To 64 bytes."""
+        self.check()
+        return self.LAYOUT.encode(self)
+
+    def check(self) -> None:
+        """What ECREATE demands of the two numbers."""
+        if not MIN_ENCLAVE <= self.size <= MAX_ENCLAVE or self.size & (self.size - 1):
+            raise WireError("ECREATE.size", got=self.size, want=f"a power of two, {MIN_ENCLAVE} to {MAX_ENCLAVE}")
+        if self.ssa_frame_size == 0:
+            raise WireError("ECREATE.ssa_frame_size", got=0, want="at least 1 page")
+
+
+@dataclass(frozen=True, slots=True)
+class Eadd:
+    """A page is added at ``offset`` from the enclave's base."""
+
+    LAYOUT: ClassVar[Layout] = Layout(
+        "EADD",
+        f"{_SOURCE} EADD",
+        (constant(0, "tag", _EADD_TAG), number(8, 8, "offset"), number(16, 8, "flags", page_flags), zeros(24, 40)),
+    )
+
+    offset: int
+    flags: PageFlags
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From 64 bytes."""
+        return cls(**cls.LAYOUT.parse(data))
+
+    def encode(self) -> bytes:
+        """To 64 bytes."""
+        return self.LAYOUT.encode(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Eextend:
+    """The 256 bytes that follow, at ``offset`` from the enclave's base, are measured."""
+
+    LAYOUT: ClassVar[Layout] = Layout(
+        "EEXTEND",
+        f"{_SOURCE} EEXTEND",
+        (constant(0, "tag", _EEXTEND_TAG), number(8, 8, "offset"), zeros(16, 48)),
+    )
+
+    offset: int
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From 64 bytes."""
+        return cls(**cls.LAYOUT.parse(data))
+
+    def encode(self) -> bytes:
+        """To 64 bytes."""
+        return self.LAYOUT.encode(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of pages with adjacent addresses and the same flags, added one after the other."""
+
+    offset: int
+    """Bytes from the enclave's base."""
+    size: int
+    """Bytes; whole pages."""
+    flags: PageFlags
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after it."""
+        return self.offset + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Sgxs:
+    """A whole enclave before its launch: its range, its pages in the order in which they are added, their contents."""
+
+    ecreate: Ecreate
+    segments: tuple[Segment, ...]
+    contents: bytes
+    """The pages' bytes, in the segments' order."""
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From a stream in canonical form, whole."""
+        return cls(*_parse(data))
+
+    def encode(self) -> bytes:
+        """The stream."""
+        return b"".join(self._pieces())
+
+    def mr_enclave(self) -> bytes:
+        """MRENCLAVE: SHA-256 of the stream, which is never in memory as a whole."""
+        digest = hashlib.sha256()
+        for piece in self._pieces():
+            digest.update(piece)
+        return digest.digest()
+
+    def linear_contents(self) -> bytes:
+        """The pages' bytes in address order, for an enclave whose pages fill its range from 0 without a gap."""
+        want, at, runs = 0, 0, []
+        for segment in self.segments:
+            runs.append((segment.offset, segment.end, at))
+            at += segment.size
+        ordered = sorted(runs)
+        for offset, end, _ in ordered:
+            if offset != want:
+                raise WireError("SGXS pages", got=f"none at offset {want:#x}", want="pages without gaps from offset 0")
+            want = end
+        if ordered == runs:
+            return self.contents
+        return b"".join(self.contents[start : start + end - offset] for offset, end, start in ordered)
+
+    def spans(self) -> Iterator[Span]:
+        """The byte ranges of the stream, in order, each record's fields and data."""
+        yield from Ecreate.LAYOUT.spans
+        at = RECORD_SIZE
+        for segment in self.segments:
+            for page in range(segment.offset, segment.end, PAGE_SIZE):
+                for span in Eadd.LAYOUT.spans:
+                    yield span.moved(at, f"page[{page:#x}].eadd.")
+                at += RECORD_SIZE
+                for chunk in range(page, page + PAGE_SIZE, CHUNK_SIZE):
+                    for span in Eextend.LAYOUT.spans:
+                        yield span.moved(at, f"page[{page:#x}].eextend[{chunk:#x}].")
+                    at += RECORD_SIZE
+                    yield Span(f"page[{page:#x}].data[{chunk:#x}]", at, CHUNK_SIZE, Eextend.LAYOUT.source)
+                    at += CHUNK_SIZE
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The stream in pieces of some pages each."""
+        offsets, flags = _columns(self.segments)
+        if len(self.contents) != len(offsets) * PAGE_SIZE:
+            raise WireError("SGXS contents", got=f"{len(self.contents)} bytes", want=f"{len(offsets)} pages")
+        _check_pages(self.ecreate, offsets, flags)
+        yield self.ecreate.encode()
+        view = memoryview(self.contents)
+        for first in range(0, len(offsets), _BATCH):
+            last = first + _BATCH
+            headers = _headers(offsets[first:last], flags[first:last])
+            chunks = _CHUNK.iter_unpack(view[first * PAGE_SIZE : last * PAGE_SIZE])
+            parts = chain.from_iterable(_HEADERS_APART.iter_unpack(headers))
+            yield b"".join(chain.from_iterable(zip(parts, chain.from_iterable(chunks), strict=True)))
+
+
+def measure_sgxs(stream: bytes) -> bytes:
+    """MRENCLAVE of a stream, which is not checked."""
+    return hashlib.sha256(stream).digest()
+
+
+def walk_sgxs(stream: bytes) -> Iterator[tuple[int, Ecreate | Eadd | Eextend]]:
+    """Every record with its offset in the stream, one by one; :class:`WireError` at the first that is wrong."""
+    ecreate = Ecreate.parse(_record(stream, 0))
+    yield 0, ecreate
+    added: set[int] = set()
+    at = RECORD_SIZE
+    while at < len(stream):
+        eadd = _walk_eadd(stream, at, ecreate, added)
+        yield at, eadd
+        at += RECORD_SIZE
+        for offset in range(eadd.offset, eadd.offset + PAGE_SIZE, CHUNK_SIZE):
+            yield at, _walk_eextend(stream, at, offset)
+            at += RECORD_SIZE + CHUNK_SIZE
+
+
+def _record(stream: bytes, at: int) -> bytes:
+    """The 64 bytes of a record."""
+    if len(stream) < at + RECORD_SIZE:
+        raise WireError("SGXS record", got=f"{len(stream) - at} bytes at {at:#x}", want=f"{RECORD_SIZE} bytes")
+    return stream[at : at + RECORD_SIZE]
+
+
+def _walk_eadd(stream: bytes, at: int, ecreate: Ecreate, added: set[int]) -> Eadd:
+    """The EADD at ``at``, checked against what came before it."""
+    record = _record(stream, at)
+    tag = record[:_WORD]
+    if tag == _EEXTEND_TAG:
+        offset = Eextend.parse(record).offset
+        raise WireError("SGXS record", got=f"EEXTEND of {offset:#x} at {at:#x}", want="EADD: the page is not open")
+    if tag != _EADD_TAG:
+        raise WireError("SGXS record", got=f"{tag!r} at {at:#x}", want="EADD")
+    eadd = Eadd.parse(record)
+    if eadd.offset % PAGE_SIZE or eadd.offset >= ecreate.size:
+        raise WireError("EADD.offset", got=hex(eadd.offset), want=f"a page's offset below {ecreate.size:#x}")
+    if eadd.offset in added:
+        raise WireError("EADD.offset", got=f"{eadd.offset:#x} again", want="each page once")
+    added.add(eadd.offset)
+    return eadd
+
+
+def _walk_eextend(stream: bytes, at: int, offset: int) -> Eextend:
+    """The EEXTEND at ``at``, which must measure ``offset``."""
+    if len(stream) < at + RECORD_SIZE or stream[at : at + _WORD] != _EEXTEND_TAG:
+        raise WireError("SGXS page", got=f"its chunk at {offset:#x} not measured", want="all chunks measured, in order")
+    eextend = Eextend.parse(_record(stream, at))
+    if eextend.offset != offset:
+        raise WireError("EEXTEND.offset", got=hex(eextend.offset), want=f"{offset:#x}: chunks in order, all measured")
+    if len(stream) < at + RECORD_SIZE + CHUNK_SIZE:
+        raise WireError("EEXTEND data", got=f"{len(stream) - at - RECORD_SIZE} bytes", want=f"{CHUNK_SIZE} bytes")
+    return eextend
+
+
+def _parse(stream: bytes) -> tuple[Ecreate, tuple[Segment, ...], bytes]:
+    """The fast path: whole batches of records compared with what they have to be."""
+    ecreate = Ecreate.parse(_record(stream, 0))
+    view = memoryview(stream)[RECORD_SIZE:]
+    offsets, flags, contents = array("Q"), array("Q"), BytesIO()
+    whole = len(view) % GROUP_SIZE == 0
+    for at in range(0, len(view) if whole else 0, _BATCH * GROUP_SIZE):
+        groups = view[at : at + _BATCH * GROUP_SIZE]
+        headers = b"".join(chain.from_iterable(_HEADERS_OF_GROUP.iter_unpack(groups)))
+        words = memoryview(headers).cast("Q")
+        batch_offsets = array("Q", words[1::_HEADER_WORDS].tobytes())
+        batch_flags = array("Q", words[2::_HEADER_WORDS].tobytes())
+        if max(batch_offsets) >= MAX_ENCLAVE or _headers(batch_offsets, batch_flags) != headers:
+            whole = False
+            break
+        offsets += batch_offsets
+        flags += batch_flags
+        contents.write(b"".join(chain.from_iterable(_DATA_OF_GROUP.iter_unpack(groups))))
+    if not whole:
+        _refuse(stream)
+    _check_pages(ecreate, offsets, flags)
+    return ecreate, _segments(offsets, flags), contents.getvalue()
+
+
+def _refuse(stream: bytes) -> None:
+    """Says what is wrong with a stream that the fast path did not take."""
+    for _ in walk_sgxs(stream):
+        pass
+    raise WireError("SGXS", got="a stream with irregular records", want="the canonical form")
+
+
+def _headers(offsets: "array[int]", flags: "array[int]") -> bytes:
+    """The records of some pages without their data, as the canonical form has them."""
+    headers = bytearray(_GROUP_HEADERS * len(offsets))
+    words = memoryview(headers).cast("Q")
+    words[1::_HEADER_WORDS] = memoryview(offsets)
+    words[2::_HEADER_WORDS] = memoryview(flags)
+    # One long integer holds all offsets as 64-bit lanes, so one addition moves them all to the next chunk. No lane
+    # overflows: offsets are below MAX_ENCLAVE.
+    lanes = int.from_bytes(offsets.tobytes(), "little")
+    step = int.from_bytes(CHUNK_SIZE.to_bytes(_WORD, "little") * len(offsets), "little")
+    for word in range(RECORD_SIZE // _WORD + 1, _HEADER_WORDS, RECORD_SIZE // _WORD):
+        words[word::_HEADER_WORDS] = memoryview(lanes.to_bytes(_WORD * len(offsets), "little")).cast("Q")
+        lanes += step
+    return bytes(headers)
+
+
+def _columns(segments: tuple[Segment, ...]) -> "tuple[array[int], array[int]]":
+    """Offset and flags of each page, in order."""
+    offsets, flags = array("Q"), array("Q")
+    for segment in segments:
+        if segment.size <= 0 or segment.size % PAGE_SIZE or not 0 <= segment.offset <= MAX_ENCLAVE - segment.size:
+            raise WireError("SGXS segment", got=f"{segment.offset:#x}+{segment.size:#x}", want="whole pages in range")
+        offsets.extend(range(segment.offset, segment.end, PAGE_SIZE))
+        flags.extend([segment.flags] * (segment.size // PAGE_SIZE))
+    return offsets, flags
+
+
+def _check_pages(ecreate: Ecreate, offsets: "array[int]", flags: "array[int]") -> None:
+    """Pages are aligned, inside the enclave, and added once; their flags are ones that EADD takes."""
+    if not offsets:
+        raise WireError("SGXS pages", got="none", want="at least one")
+    for offset in offsets:
+        if offset % PAGE_SIZE or offset >= ecreate.size:
+            raise WireError("EADD.offset", got=hex(offset), want=f"a page's offset below {ecreate.size:#x}")
+    if len(set(offsets)) != len(offsets):
+        raise WireError("EADD.offset", got="a page's offset again", want="each page once")
+    for flag in set(flags):
+        if flag not in _ALLOWED_FLAGS:
+            raise WireError("EADD.flags", got=hex(flag), want="a regular page or a TCS, as EADD takes them")
+
+
+def _segments(offsets: "array[int]", flags: "array[int]") -> tuple[Segment, ...]:
+    """Pages gathered to runs."""
+    segments: list[Segment] = []
+    start, run_flags, want = offsets[0], flags[0], offsets[0]
+    for offset, flag in zip(offsets, flags, strict=True):
+        if offset != want or flag != run_flags:
+            segments.append(Segment(start, want - start, PageFlags(run_flags)))
+            start, run_flags = offset, flag
+        want = offset + PAGE_SIZE
+    segments.append(Segment(start, want - start, PageFlags(run_flags)))
+    return tuple(segments)
