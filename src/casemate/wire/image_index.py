@@ -12,7 +12,7 @@ from typing import Annotated
 
 from casemate.wire.errors import WireError
 from casemate.wire.fields import Reader
-from casemate.wire.message import U64, Bytes32, Limit, encode_fields, parse_fields
+from casemate.wire.message import U32, U64, Bytes32, Limit, encode_fields, parse_fields
 
 PAGE_SIZE = 4096
 """Bytes of an SGX page."""
@@ -52,10 +52,16 @@ class Link:
     importer: Path
     specifier: Annotated[str, Limit(512)]
     target: Path
+    start: U32
+    """Offset of the specifier's opening quote in the importer's bytes: there the target's own name is put instead."""
+    end: U32
+    """Offset of the first byte after its closing quote."""
 
     def __post_init__(self) -> None:
         check_path(self.importer)
         check_path(self.target)
+        if self.end != self.start + len(self.specifier.encode()) + 2:
+            raise WireError("Link.end", got=self.end, want="the specifier and two quotes after its start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class ImageIndex:
     def __post_init__(self) -> None:
         paths = [entry.path for entry in self.entries]
         _check_rising("ImageIndex.entries", [path.encode() for path in paths])
-        _check_rising("ImageIndex.links", [(link.importer.encode(), link.specifier.encode()) for link in self.links])
+        _check_rising("ImageIndex.links", [(link.importer.encode(), link.start.to_bytes(8)) for link in self.links])
         known = set(paths)
         for link in self.links:
             for path in (link.importer, link.target):

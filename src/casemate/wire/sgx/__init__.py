@@ -1,5 +1,5 @@
 """SGX's structures: attributes, REPORT, KEYREQUEST, SIGSTRUCT, the SGXS stream, and quotes.
 
 Section numbers are those of the Intel 64 and IA-32 Architectures Software Developer's Manual (SDM), volume 3D, in the
-editions where chapter 38 is "Enclave Access Control and Data Structures" and chapter 40 "SGX Instruction References".
+editions where chapter 38 is "Enclave Access Control and Data Structures".
 """

@@ -1,6 +1,6 @@
 """SGXS: an enclave as the stream of its measured records, and MRENCLAVE, which is the stream's SHA-256.
 
-The stream is what ECREATE, EADD and EEXTEND feed into the measurement (Intel SDM vol. 3D, 40.3, operation of these
+The stream is what ECREATE, EADD and EEXTEND feed into the measurement (Intel SDM vol. 3D, operation of these
 leaf functions): 64-byte records, EEXTEND's followed by the 256 bytes it measures. Fortanix' tools read and write it.
 
 We take the canonical form only: ECREATE, then page by page EADD and the page's sixteen EEXTENDs in address order. So no
@@ -37,7 +37,7 @@ MIN_ENCLAVE = 2 * PAGE_SIZE
 MAX_ENCLAVE = 1 << 36
 """Largest SECS.SIZE (bytes), what CPUID leaf 12H gives on shipped processors (MaxEnclaveSize_64)."""
 
-_SOURCE = "Intel SDM vol. 3D, 40.3"
+_SOURCE = "Intel SDM vol. 3D, operation of"
 _ECREATE_TAG, _EADD_TAG, _EEXTEND_TAG = b"ECREATE\0", b"EADD\0\0\0\0", b"EEXTEND\0"
 
 _BATCH = 64

@@ -25,7 +25,7 @@ _SIGNED_BODY = slice(900, 1028)
 
 
 def _vendor(number: int) -> int:
-    """EINIT takes two vendors only (SDM 40.3, EINIT operation)."""
+    """EINIT takes two vendors only (SDM, operation of EINIT)."""
     if number not in (VENDOR_OTHERS, VENDOR_INTEL):
         raise ValueError
     return number
