@@ -38,9 +38,9 @@ def descriptors_of(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
     return found
 
 
-def rights(descriptors: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
+def rights(descriptors: Sequence[int]) -> list[tuple[int, int, bytes]]:
     """The ancillary data that makes sendmsg pass ``descriptors``."""
-    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())] if descriptors else []
 
 
 class Channel:

@@ -1,0 +1,152 @@
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import Caller, Reply, numbered, serve
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.control import Done, MachineStatus, RecoverTcb
+
+
+async def with_server(
+    answer: Callable[[bytes], Awaitable[Reply]], body: Callable[[Caller, socket.socket], Awaitable[None]]
+) -> None:
+    ours, theirs = socket.socketpair()
+    server = asyncio.create_task(serve(AsyncChannel(theirs), answer, at_once=4))
+    channel = AsyncChannel(ours)
+    caller = Caller(channel)
+    running = asyncio.create_task(caller.run())
+    try:
+        await asyncio.wait_for(body(caller, ours), 20)
+    finally:
+        channel.close()
+        await asyncio.wait({running, server}, timeout=5)
+    assert server.exception() is None
+
+
+async def echo(message: bytes) -> Reply:
+    asked = parse_message(message, RecoverTcb)
+    if asked.advisory == "slow":
+        await asyncio.sleep(0.2)
+    return Reply(Done(asked.advisory))
+
+
+def test_answers_find_their_questions_in_any_order() -> None:
+    async def body(caller: Caller, _: socket.socket) -> None:
+        slow = asyncio.create_task(caller.call(RecoverTcb("slow"), Done, timeout=5))
+        await asyncio.sleep(0.02)
+        quick, _fds = await caller.call(RecoverTcb("quick"), Done, timeout=5)
+        assert quick.said == "quick"
+        assert not slow.done()
+        assert (await slow)[0].said == "slow"
+
+    asyncio.run(with_server(echo, body))
+
+
+def test_a_refusal_arrives_as_a_fault() -> None:
+    async def answer(_: bytes) -> Reply:
+        raise refuse(Code.BUSY, "later")
+
+    async def body(caller: Caller, _: socket.socket) -> None:
+        with pytest.raises(FaultError, match="busy: later"):
+            await caller.call(MachineStatus(), Done, timeout=5)
+
+    asyncio.run(with_server(answer, body))
+
+
+def test_a_defect_becomes_a_fault_and_the_server_lives(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(message: bytes) -> Reply:
+        if parse_message(message, MachineStatus, RecoverTcb) == MachineStatus():
+            raise ZeroDivisionError
+        return await echo(message)
+
+    async def body(caller: Caller, _: socket.socket) -> None:
+        with pytest.raises(FaultError, match="internal"):
+            await caller.call(MachineStatus(), Done, timeout=5)
+        assert (await caller.call(RecoverTcb("on"), Done, timeout=5))[0].said == "on"
+
+    asyncio.run(with_server(answer, body))
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_malformed_questions_get_a_typed_answer() -> None:
+    async def body(caller: Caller, ours: socket.socket) -> None:
+        ours.send(len(b"\x01\0\0\0junk").to_bytes(4, "little") + b"\x01\0\0\0junk")
+        with pytest.raises(FaultError, match="malformed"):
+            await caller.call(MachineStatus(), Done, timeout=5)  # number 1 too: the junk's answer
+
+    asyncio.run(with_server(echo, body))
+
+
+def test_an_unnumbered_frame_ends_the_link() -> None:
+    async def body(caller: Caller, ours: socket.socket) -> None:
+        ours.send((1).to_bytes(4, "little") + b"x")
+        with pytest.raises(PeerGoneError):
+            await caller.call(MachineStatus(), Done, timeout=5)
+
+    asyncio.run(with_server(echo, body))
+
+
+def test_open_questions_fail_at_once_when_the_peer_dies() -> None:
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        caller = Caller(AsyncChannel(ours))
+        running = asyncio.create_task(caller.run())
+        asking = asyncio.create_task(caller.call(MachineStatus(), Done, timeout=60))
+        await asyncio.sleep(0.01)
+        theirs.close()
+        with pytest.raises(PeerGoneError):
+            await asyncio.wait_for(asking, 2)
+        with pytest.raises(PeerGoneError):
+            await caller.call(MachineStatus(), Done, timeout=60)
+        await running
+        ours.close()
+
+    asyncio.run(body())
+
+
+def test_a_silent_peer_times_out() -> None:
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        with pytest.raises(TimedOutError):
+            await Caller(AsyncChannel(ours)).call(MachineStatus(), Done, timeout=0.1)
+        theirs.close()
+        ours.close()
+
+    asyncio.run(body())
+
+
+def test_an_answer_of_another_type_is_malformed() -> None:
+    async def answer(_: bytes) -> Reply:
+        return Reply(MachineStatus())
+
+    async def body(caller: Caller, _: socket.socket) -> None:
+        with pytest.raises(WireError, match="tag"):
+            await caller.call(MachineStatus(), Done, timeout=5)
+
+    asyncio.run(with_server(answer, body))
+
+
+def test_descriptors_of_a_question_are_closed() -> None:
+    async def body(caller: Caller, ours: socket.socket) -> None:
+        reading, writing = os.pipe()
+        payload = numbered(9, MachineStatus())
+        socket.send_fds(ours, [len(payload).to_bytes(4, "little") + payload], [writing])
+        os.close(writing)
+        await asyncio.sleep(0.1)
+        assert os.read(reading, 1) == b""  # its end: nobody holds the other
+        os.close(reading)
+        assert (await caller.call(RecoverTcb("on"), Done, timeout=5))[0].said == "on"
+
+    async def answer(message: bytes) -> Reply:
+        asked: Any = parse_message(message, MachineStatus, RecoverTcb)
+        return Reply(Done("status")) if asked == MachineStatus() else await echo(encode_message(asked))
+
+    asyncio.run(with_server(answer, body))
