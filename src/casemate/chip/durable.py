@@ -1,0 +1,63 @@
+"""Files that are there whole or not at all, also after a power cut."""
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+_PRIVATE = 0o600
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Creates a file of mode 0600; an existing one is never overwritten.
+
+    Raises:
+        FileExistsError: somebody was faster.
+    """
+    temporary = _written(path, content)
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    _sync_directory(path.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Puts ``content`` in the place of the file, mode 0600: readers see the old bytes or the new ones."""
+    temporary = _written(path, content)
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink()
+        raise
+    _sync_directory(path.parent)
+
+
+def sync(descriptor: int) -> None:
+    """Returns when what was written is on the disk itself."""
+    if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync stops at the drive's cache
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def _written(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            sync(descriptor)
+    except OSError:
+        temporary.unlink()
+        raise
+    return temporary
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,176 @@
+"""ECREATE's and EINIT's checks, in the SDM's order, and one of Casemate's own: the runtime lock.
+
+SIMULATED: launch control is as on Linux with flexible launch control, where the kernel sets IA32_SGXLEPUBKEYHASH to
+each enclave's signer: no EINITTOKEN is needed, and anybody may sign. The attributes that give access to provisioning
+and launch keys stay with the chip maker's own enclaves.
+"""
+
+from dataclasses import replace
+from enum import StrEnum
+
+from casemate.chip.epc import Loaded
+from casemate.chip.errors import LaunchError, Status
+from casemate.chip.secs import Secs
+from casemate.wire.errors import WireError
+from casemate.wire.image_index import LOCK_PATH, file_of, parse_index
+from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.sgx.attributes import XFRM_LEGACY, AttributeFlag, Attributes, CetAttributes, MiscSelect
+from casemate.wire.sgx.sigstruct import Sigstruct
+from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError, verify_sigstruct
+from casemate.wire.sgx.simulated_platform import QE_MR_SIGNER
+
+
+class Rule(StrEnum):
+    """Each check by name, with the processor's word for its refusal."""
+
+    SECS_ATTRIBUTES = f"secs-attributes ({Status.GENERAL_PROTECTION})"
+    SIGSTRUCT_FORMAT = f"sigstruct-format ({Status.INVALID_SIG_STRUCT})"
+    SIGNATURE = f"sigstruct-signature ({Status.INVALID_SIGNATURE})"
+    KSS_FIELDS = f"sigstruct-kss-fields ({Status.INVALID_SIG_STRUCT})"
+    MEASUREMENT = f"measurement ({Status.INVALID_MEASUREMENT})"
+    CONTROLLED_ATTRIBUTES = f"controlled-attributes ({Status.INVALID_ATTRIBUTE})"
+    ATTRIBUTES = f"attributes ({Status.INVALID_ATTRIBUTE})"
+    MISC_SELECT = f"misc-select ({Status.INVALID_ATTRIBUTE})"
+    CET_ATTRIBUTES = f"cet-attributes ({Status.INVALID_ATTRIBUTE})"
+    RUNTIME_LOCK = "runtime-lock"
+
+
+CONTROLLED_ATTRIBUTES = AttributeFlag.EINITTOKEN_KEY | AttributeFlag.PROVISIONKEY
+"""For the chip maker's own enclaves alone. On hardware EINIT guards the first; Linux guards the second by the
+permissions of /dev/sgx_provision."""
+
+SUPPORTED_XFRM = 0x6_02E7
+"""x87, SSE, AVX, AVX-512, PKRU, AMX: what a current server's XCR0 offers."""
+
+
+def secs_of(attributes: Attributes, misc_select: MiscSelect, cet_attributes: CetAttributes) -> Secs:
+    """ECREATE's SECS: the loader's choice of attributes, before anybody has signed anything.
+
+    Raises:
+        LaunchError: the processor does not have these attributes.
+    """
+    if AttributeFlag.INIT in attributes.flags:
+        raise LaunchError(Rule.SECS_ATTRIBUTES, got="ATTRIBUTES.INIT set", want="it clear: EINIT sets it")
+    if AttributeFlag.MODE64BIT not in attributes.flags:
+        raise LaunchError(Rule.SECS_ATTRIBUTES, got="ATTRIBUTES.MODE64BIT clear", want="a 64-bit enclave")
+    if attributes.xfrm & XFRM_LEGACY != XFRM_LEGACY or attributes.xfrm & ~SUPPORTED_XFRM:
+        raise LaunchError(
+            Rule.SECS_ATTRIBUTES,
+            got=f"XFRM {attributes.xfrm:#x}",
+            want=f"bits 0 and 1, and others of {SUPPORTED_XFRM:#x}",
+        )
+    return Secs(
+        attributes=attributes,
+        misc_select=misc_select,
+        cet_attributes=cet_attributes,
+        mr_enclave=bytes(32),
+        mr_signer=bytes(32),
+        isv_prod_id=0,
+        isv_svn=0,
+        isv_ext_prod_id=bytes(16),
+        isv_family_id=bytes(16),
+        config_id=bytes(64),
+        config_svn=0,
+    )
+
+
+def signed_secs(sigstruct: Sigstruct) -> Secs:
+    """ECREATE's SECS as loaders choose it: the attributes that the SIGSTRUCT names."""
+    attributes = sigstruct.attributes
+    return secs_of(
+        Attributes(attributes.flags & ~AttributeFlag.INIT, attributes.xfrm),
+        sigstruct.misc_select,
+        sigstruct.cet_attributes,
+    )
+
+
+def parse_sigstruct(data: bytes) -> Sigstruct:
+    """EINIT's first check, that of the format: header, vendor, exponent, reserved bits and fields."""
+    try:
+        return Sigstruct.parse(data)
+    except WireError as error:
+        raise LaunchError(Rule.SIGSTRUCT_FORMAT, got=f"{error.field} {error.got}", want=error.want) from None
+
+
+def einit(loaded: Loaded, secs: Secs, sigstruct: Sigstruct, *, platform: str, runtime_digest: bytes) -> Secs:
+    """The enclave's identity, if all checks pass.
+
+    Args:
+        loaded: its pages and their measurement, by this chip.
+        secs: what ECREATE was given.
+        sigstruct: the developer's word; hostile.
+        platform: this machine's tag in runtime locks.
+        runtime_digest: of the files that enclaves really run on here.
+
+    Raises:
+        LaunchError: names the first rule that refuses.
+    """
+    _check_signature(sigstruct)
+    _check_kss_fields(secs, sigstruct)
+    if sigstruct.enclave_hash != loaded.mr_enclave:
+        raise LaunchError(
+            Rule.MEASUREMENT,
+            got=f"MRENCLAVE {loaded.mr_enclave.hex()}",
+            want=f"{sigstruct.enclave_hash.hex()}, as signed",
+        )
+    mr_signer = sigstruct.mr_signer()
+    _check_attributes(secs, sigstruct, mr_signer)
+    check_runtime_lock(loaded.pages, platform=platform, digest=runtime_digest)
+    return replace(
+        secs,
+        attributes=Attributes(secs.attributes.flags | AttributeFlag.INIT, secs.attributes.xfrm),
+        mr_enclave=loaded.mr_enclave,
+        mr_signer=mr_signer,
+        isv_prod_id=sigstruct.isv_prod_id,
+        isv_svn=sigstruct.isv_svn,
+        isv_ext_prod_id=sigstruct.isv_ext_prod_id,
+        isv_family_id=sigstruct.isv_family_id,
+    )
+
+
+def check_runtime_lock(pages: bytes, *, platform: str, digest: bytes) -> None:
+    """Refuses an image whose measured lock does not name, for this platform, the runtime that would run it."""
+    try:
+        index = parse_index(pages)
+        wanted = RuntimeLock.parse(file_of(pages, index.entry(LOCK_PATH))).digest(platform)
+    except WireError as error:
+        raise LaunchError(Rule.RUNTIME_LOCK, got=f"{error.field} {error.got}", want=error.want) from None
+    if wanted != digest:
+        raise LaunchError(
+            Rule.RUNTIME_LOCK,
+            got=f"runtime {digest.hex()} on this {platform} machine",
+            want=f"{wanted.hex()}, as the image names",
+        )
+
+
+def _check_signature(sigstruct: Sigstruct) -> None:
+    try:
+        verify_sigstruct(sigstruct)
+    except WireError as error:
+        raise LaunchError(Rule.SIGNATURE, got=f"{error.field} {error.got}", want=error.want) from None
+    except SigstructSignatureError as error:
+        raise LaunchError(Rule.SIGNATURE, got=str(error), want="the key's own signature") from None
+
+
+def _check_kss_fields(secs: Secs, sigstruct: Sigstruct) -> None:
+    if AttributeFlag.KSS in secs.attributes.flags:
+        return
+    for field, got in (("ISVFAMILYID", sigstruct.isv_family_id), ("ISVEXTPRODID", sigstruct.isv_ext_prod_id)):
+        if any(got):
+            raise LaunchError(Rule.KSS_FIELDS, got=f"{field} {got.hex()} without ATTRIBUTES.KSS", want="zeros, or KSS")
+
+
+def _check_attributes(secs: Secs, sigstruct: Sigstruct, mr_signer: bytes) -> None:
+    controlled = secs.attributes.flags & CONTROLLED_ATTRIBUTES
+    if controlled and mr_signer != QE_MR_SIGNER:
+        raise LaunchError(Rule.CONTROLLED_ATTRIBUTES, got=f"{controlled!r}", want="none, or the chip maker's signature")
+    mask = sigstruct.attribute_mask
+    got, want = mask.over(secs.attributes), mask.over(sigstruct.attributes)
+    if got != want:
+        raise LaunchError(Rule.ATTRIBUTES, got=f"{got.hex()} under the mask", want=f"{want.hex()}, as signed")
+    for rule, mine, signed, ones in (
+        (Rule.MISC_SELECT, secs.misc_select, sigstruct.misc_select, sigstruct.misc_mask),
+        (Rule.CET_ATTRIBUTES, secs.cet_attributes, sigstruct.cet_attributes, sigstruct.cet_attributes_mask),
+    ):
+        if mine & ones != signed & ones:
+            raise LaunchError(rule, got=f"{mine & ones:#x} under the mask", want=f"{signed & ones:#x}, as signed")

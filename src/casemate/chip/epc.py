@@ -1,0 +1,69 @@
+"""The enclave page cache: images replayed into pages, and how many fit (ECREATE, EADD, EEXTEND)."""
+
+from dataclasses import dataclass
+
+from casemate.chip.errors import LaunchError
+from casemate.wire.errors import WireError
+from casemate.wire.messages.leaf import MAX_PAGES
+from casemate.wire.sgx.sgxs import PAGE_SIZE, Ecreate, Sgxs, measure_sgxs
+
+EPC_SIZE = 512 * 1024 * 1024
+"""Pages of all enclaves together (bytes); what a large client processor reserves, and the chip holds them in memory."""
+
+MAX_ENCLAVES = 256
+"""Enclaves at a time: bounds the sockets a host can make the chip hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An enclave before EINIT: its range, its pages in address order, and what was measured of them."""
+
+    ecreate: Ecreate
+    pages: bytes
+    mr_enclave: bytes
+
+    @property
+    def epc_size(self) -> int:
+        """What it takes of the page cache (bytes): its pages, and one for SECS."""
+        return len(self.pages) + PAGE_SIZE
+
+
+def load(stream: bytes) -> Loaded:
+    """Replays an SGXS stream.
+
+    Raises:
+        WireError: not a stream of well-formed records.
+        LaunchError: well formed, but more than an enclave may be, or with gaps between its pages.
+    """
+    if len(stream) > 2 * MAX_PAGES:  # before anything is parsed; the exact rule follows
+        raise LaunchError("enclave-size", got=f"a stream of {len(stream)} bytes", want=f"{MAX_PAGES} bytes of pages")
+    sgxs = Sgxs.parse(stream)
+    if len(sgxs.contents) > MAX_PAGES:
+        raise LaunchError("enclave-size", got=f"{len(sgxs.contents)} bytes of pages", want=f"at most {MAX_PAGES}")
+    try:
+        pages = sgxs.linear_contents()
+    except WireError as error:  # the processor takes gaps; the enclave's runtime reads its pages as one run
+        raise LaunchError("pages-adjacent", got=error.got, want=error.want) from None
+    return Loaded(sgxs.ecreate, pages, measure_sgxs(stream))
+
+
+class PageCache:
+    """Counts what is taken of the page cache; holds no page itself."""
+
+    def __init__(self, *, size: int = EPC_SIZE, enclaves: int = MAX_ENCLAVES) -> None:
+        self._free = size
+        self._places = enclaves
+
+    def take(self, size: int) -> None:
+        """Reserves the room for one enclave; :class:`LaunchError` where it is not there."""
+        if self._places == 0:
+            raise LaunchError("epc", got="one more enclave", want="an enclave destroyed first: no place is free")
+        if size > self._free:
+            raise LaunchError("epc", got=f"an enclave of {size} bytes", want=f"at most the {self._free} bytes free")
+        self._places -= 1
+        self._free -= size
+
+    def give_back(self, size: int) -> None:
+        """EREMOVE of all pages of one enclave."""
+        self._places += 1
+        self._free += size

@@ -1,0 +1,65 @@
+"""What the chip refuses, one class for each reaction."""
+
+from enum import StrEnum
+
+from casemate.wire.errors import CasemateError
+
+
+class Status(StrEnum):
+    """The processor's own words for a refusal (SDM vol. 3D, table 40-4 and the exceptions of each leaf function)."""
+
+    GENERAL_PROTECTION = "#GP(0)"
+    INVALID_SIG_STRUCT = "SGX_INVALID_SIG_STRUCT"
+    INVALID_ATTRIBUTE = "SGX_INVALID_ATTRIBUTE"
+    INVALID_MEASUREMENT = "SGX_INVALID_MEASUREMENT"
+    INVALID_SIGNATURE = "SGX_INVALID_SIGNATURE"
+    INVALID_CPUSVN = "SGX_INVALID_CPUSVN"
+    INVALID_ISVSVN = "SGX_INVALID_ISVSVN"
+    INVALID_KEYNAME = "SGX_INVALID_KEYNAME"
+    NO_UPDATE = "SGX_NO_UPDATE"
+
+
+class LeafError(CasemateError):
+    """A leaf function refused: the caller asked for what the architecture does not grant it."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+
+
+class LaunchError(CasemateError):
+    """Loading or EINIT refused an image: ``rule`` names which check did."""
+
+    def __init__(self, rule: str, *, got: object, want: object) -> None:
+        super().__init__(f"{rule}: got {got}, want {want}")
+        self.rule = rule
+        self.got = got
+        self.want = want
+
+
+class ReportRefusedError(CasemateError):
+    """This REPORT was not made for the quoting enclave on this chip, or was changed since."""
+
+
+class StateError(CasemateError):
+    """The state directory cannot be used as it is; the message says what to do."""
+
+
+class ChipBusyError(StateError):
+    """Another chip runs on this state directory."""
+
+
+class CounterError(CasemateError):
+    """There is no such counter for this enclave, or a limit is reached."""
+
+
+class RuntimeCopyError(CasemateError):
+    """No runtime that could be measured can be made from this interpreter and its packages."""
+
+
+class CertificationError(CasemateError):
+    """The vendor did not certify this chip's key."""
+
+
+class ParentError(CasemateError):
+    """The process that forks enclaves could not be started."""
