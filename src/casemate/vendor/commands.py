@@ -1,0 +1,172 @@
+"""The vendor's commands: what the package's docstring lists, each from parsed arguments to one JSON answer."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from casemate.vendor import levels, store
+from casemate.vendor.certificates import serial_of
+from casemate.vendor.errors import VendorError
+from casemate.vendor.keys import KeyRole
+from casemate.vendor.ledger import Ca, Ledger, Revoked, parse_ca, parse_serial
+from casemate.vendor.office import (
+    PCK_CA_ROLES,
+    Office,
+    PckRequest,
+    issue_pck,
+    open_office,
+    publish_collateral,
+    revoke,
+    root_digest,
+)
+from casemate.wire.json_object import parse_object
+from casemate.wire.json_text import encode_json
+from casemate.wire.pem import encode_chain
+from casemate.wire.sgx.simulated_platform import FMSPC, PCE_ID
+
+MAX_REQUEST = 64 * 1024
+"""Longest request on standard input (bytes of JSON)."""
+
+_U16 = 0xFFFF
+
+Command = Callable[[Path, Namespace, datetime, BinaryIO], bytes]
+
+
+def init(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
+    """Makes a vendor where there is none."""
+    seed: str | None = arguments.seed
+    if not store.exists(state):
+        store.create(state, open_office(seed, now))
+    office = store.load(state)
+    if seed is not None and office.ledger.seed != seed:
+        raise VendorError(
+            f"the vendor in {store.vendor_directory(state)} was not made from --seed {seed!r}: leave the seed out to "
+            "use this vendor, or name another state directory"
+        )
+    return encode_json(
+        {
+            "root_certificate": encode_chain(office.certificates[KeyRole.ROOT]).decode(),
+            "root_sha256": root_digest(office).hex(),
+            "seeded": office.ledger.seed is not None,
+        }
+    )
+
+
+def certify(state: Path, _arguments: Namespace, now: datetime, given: BinaryIO) -> bytes:
+    """Certifies a chip's key."""
+    request = _parse_request(given.read(MAX_REQUEST + 1))
+    with store.locked(state):
+        office, chain, serial = issue_pck(store.load(state), request, now)
+        store.save_ledger(state, office.ledger)
+    return encode_json({"chain": chain.decode(), "serial": f"{serial:x}"})
+
+
+def collateral(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
+    """What a verifier needs beside a quote."""
+    office = store.load(state)
+    issued = office.ledger.issued
+    newest = issued[-1].ca if issued else Ca.PLATFORM
+    return publish_collateral(office, newest if arguments.ca is None else _pck_ca(arguments.ca), now).encode()
+
+
+def newest_tcb(state: Path, _arguments: Namespace, _now: datetime, _given: BinaryIO) -> bytes:
+    """What a microcode update brings a chip to."""
+    return encode_json(_newest(store.load(state).ledger))
+
+
+def recover_tcb(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
+    """Publishes a new level of the platform."""
+
+    def step(ledger: Ledger) -> Ledger:
+        return replace(ledger, tcb_levels=levels.recover_platform(ledger.tcb_levels, _advisory(arguments), now))
+
+    ledger = _recover(state, step)
+    return encode_json({**_newest(ledger), "tcb_evaluation_data_number": ledger.tcb_evaluation_data_number})
+
+
+def recover_qe(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
+    """Publishes a new level of the quoting enclave."""
+
+    def step(ledger: Ledger) -> Ledger:
+        return replace(ledger, qe_levels=levels.recover_quoting_enclave(ledger.qe_levels, _advisory(arguments), now))
+
+    ledger = _recover(state, step)
+    return encode_json(
+        {
+            "isv_svn": ledger.qe_levels[0].isv_svn,
+            "tcb_evaluation_data_number": ledger.tcb_evaluation_data_number,
+        }
+    )
+
+
+def revoke_certificates(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
+    """Puts certificates on their issuer's revocation list."""
+    with store.locked(state):
+        office = store.load(state)
+        chosen = (
+            _ca_to_revoke(office, arguments, now)
+            if arguments.ca is not None
+            else _pcks_to_revoke(office, arguments, now)
+        )
+        store.save_ledger(state, revoke(office, chosen).ledger)
+    return encode_json({"revoked": [f"{entry.serial:x}" for entry in chosen]})
+
+
+def _parse_request(data: bytes) -> PckRequest:
+    body = parse_object("request", data, limit=MAX_REQUEST)
+    body.only("public_key", "ppid", "cpu_svn", "pce_svn", "pce_id", "fmspc", "seeded", "pck_ca")
+    return PckRequest(
+        public_key=body.hexadecimal("public_key", 65),
+        ppid=body.hexadecimal("ppid", 16),
+        cpu_svn=body.hexadecimal("cpu_svn", 16),
+        pce_svn=body.uint("pce_svn", _U16),
+        pce_id=body.uint("pce_id", _U16).to_bytes(len(PCE_ID), "big"),
+        fmspc=body.hexadecimal("fmspc", len(FMSPC)),
+        ca=_pck_ca(body.text("pck_ca")) if body.has("pck_ca") else Ca.PLATFORM,
+        seeded=body.flag("seeded") if body.has("seeded") else False,
+    )
+
+
+def _ca_to_revoke(office: Office, arguments: Namespace, now: datetime) -> tuple[Revoked, ...]:
+    certificate = office.certificates[PCK_CA_ROLES[_pck_ca(arguments.ca)]]
+    return (Revoked(serial_of(certificate), Ca.ROOT, now),)
+
+
+def _pcks_to_revoke(office: Office, arguments: Namespace, now: datetime) -> tuple[Revoked, ...]:
+    if arguments.ppid is not None:
+        found = [entry for entry in office.ledger.issued if entry.ppid.hex() == arguments.ppid.lower()]
+    else:
+        serial = parse_serial("--serial", arguments.serial)
+        found = [entry for entry in office.ledger.issued if entry.serial == serial]
+    if not found:
+        raise VendorError("nothing to revoke: this vendor has issued no such certificate")
+    return tuple(Revoked(entry.serial, entry.ca, now) for entry in found)
+
+
+def _pck_ca(text: str) -> Ca:
+    ca = parse_ca(text)
+    if ca == Ca.ROOT:
+        raise VendorError("the root issues no PCK certificates: want processor or platform")
+    return ca
+
+
+def _advisory(arguments: Namespace) -> str:
+    advisory: str = arguments.advisory
+    if not (0 < len(advisory) <= 64 and advisory.isascii() and advisory.isprintable()):  # noqa: PLR2004 - a short name
+        raise VendorError(f"advisory is {advisory!a}, want a short name such as SIM-SA-00006")
+    return advisory
+
+
+def _newest(ledger: Ledger) -> dict[str, object]:
+    return {"cpu_svn": ledger.tcb_levels[0].components.hex(), "pce_svn": ledger.tcb_levels[0].pce_svn}
+
+
+def _recover(state: Path, step: Callable[[Ledger], Ledger]) -> Ledger:
+    with store.locked(state):
+        ledger = step(store.load(state).ledger)
+        ledger = replace(ledger, tcb_evaluation_data_number=ledger.tcb_evaluation_data_number + 1)
+        store.save_ledger(state, ledger)
+    return ledger

@@ -1,0 +1,268 @@
+"""What the vendor does, with its keys and ledger in hand: pure but for drawing random numbers."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from casemate.vendor.certificates import (
+    PCK_NAME,
+    PLATFORM_CA_NAME,
+    PROCESSOR_CA_NAME,
+    ROOT_NAME,
+    TCB_SIGNING_NAME,
+    Issuer,
+    Revocation,
+    Subject,
+    issue_certificate,
+    issue_crl,
+    random_serial,
+)
+from casemate.vendor.errors import VendorError
+from casemate.vendor.keys import KeyRole, make_key, parse_public_key, seeded_serial, sign
+from casemate.vendor.ledger import Ca, Issued, Ledger, Revoked
+from casemate.vendor.levels import FIRST_EVALUATION_NUMBER, first_qe_levels, first_tcb_levels
+from casemate.wire.pem import encode_chain
+from casemate.wire.sgx.collateral import Collateral
+from casemate.wire.sgx.pck import PckConfiguration, PckExtension, PckPlatform, PckTcb
+from casemate.wire.sgx.qe_identity import write_qe_identity
+from casemate.wire.sgx.simulated_platform import (
+    FMSPC,
+    PCE_ID,
+    QE_ATTRIBUTES,
+    QE_ATTRIBUTES_MASK,
+    QE_ISV_PROD_ID,
+    QE_MISC_SELECT,
+    QE_MISC_SELECT_MASK,
+    QE_MR_SIGNER,
+    SGX_TYPE,
+)
+from casemate.wire.sgx.tcb_info import TcbLevel, write_tcb_info
+from casemate.wire.simulated import SimulatedMark
+
+COLLATERAL_LIFE = timedelta(days=30)
+"""As Intel's."""
+
+_SEEDED_FROM = datetime(2025, 1, 1, tzinfo=UTC)
+_SEEDED_UNTIL = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""Certificates made from a seed have these dates, so that they are the same every time."""
+
+_CLOCK_SKEW = timedelta(days=1)
+"""A verifier's clock may be behind ours: a new certificate is valid since yesterday."""
+
+_ROOT_LIFE = timedelta(days=365 * 20)
+_CA_LIFE = timedelta(days=365 * 15)
+_SIGNING_LIFE = timedelta(days=365 * 7)
+
+PCK_CA_ROLES = {Ca.PROCESSOR: KeyRole.PROCESSOR_CA, Ca.PLATFORM: KeyRole.PLATFORM_CA}
+_NAMES = {
+    KeyRole.ROOT: ROOT_NAME,
+    KeyRole.PROCESSOR_CA: PROCESSOR_CA_NAME,
+    KeyRole.PLATFORM_CA: PLATFORM_CA_NAME,
+    KeyRole.TCB_SIGNING: TCB_SIGNING_NAME,
+}
+_CONFIGURATION = PckConfiguration(dynamic_platform=False, cached_keys=False, smt_enabled=False)
+"""What the simulated machine says of itself under the Platform CA."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """The vendor: its keys, the certificates for them (DER), and its ledger."""
+
+    keys: Mapping[KeyRole, ec.EllipticCurvePrivateKey]
+    certificates: Mapping[KeyRole, bytes]
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class PckRequest:
+    """A chip's word for itself, at one TCB."""
+
+    public_key: bytes
+    """Uncompressed point."""
+    ppid: bytes
+    cpu_svn: bytes
+    pce_svn: int
+    pce_id: bytes
+    fmspc: bytes
+    ca: Ca
+    seeded: bool
+    """The chip's own fuses came from a public seed."""
+
+
+def open_office(seed: str | None, now: datetime) -> Office:
+    """A new vendor: keys, certificates, and an empty ledger."""
+    keys = {role: make_key(role, seed) for role in KeyRole}
+    root = Issuer(ROOT_NAME, keys[KeyRole.ROOT])
+    mark = SimulatedMark.of(seeded=seed is not None)
+    lives = {
+        KeyRole.ROOT: (_ROOT_LIFE, 1),
+        KeyRole.PROCESSOR_CA: (_CA_LIFE, 0),
+        KeyRole.PLATFORM_CA: (_CA_LIFE, 0),
+        KeyRole.TCB_SIGNING: (_SIGNING_LIFE, None),
+    }
+    certificates: dict[KeyRole, bytes] = {}
+    for role, (life, path_length) in lives.items():
+        not_before, not_after = _validity(seed, now, life)
+        serial = random_serial() if seed is None else seeded_serial(seed, role.encode())
+        certificates[role] = issue_certificate(
+            Subject(_NAMES[role], keys[role].public_key(), serial, not_before, not_after, path_length, mark), root
+        )
+    return Office(keys, certificates, _first_ledger(seed))
+
+
+def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Office, bytes, int]:
+    """Certifies a chip's key at one TCB.
+
+    Returns:
+        The office with the certificate in its ledger, the chain (PEM: leaf, CA, root), and the serial number.
+
+    Raises:
+        VendorError: not a product of this vendor, a TCB it has not published, or another key than the one on record.
+    """
+    _check_product(request)
+    _check_published(office.ledger.tcb_levels[0], request)
+    _check_key_on_record(office.ledger, request)
+    seed = office.ledger.seed
+    what = request.ppid + request.cpu_svn + request.pce_svn.to_bytes(2, "big") + request.public_key
+    serial = random_serial() if seed is None else seeded_serial(seed, request.ca.encode() + what)
+    not_before, not_after = _validity(seed, now, _SIGNING_LIFE)
+    role = PCK_CA_ROLES[request.ca]
+    leaf = issue_certificate(
+        Subject(
+            common_name=PCK_NAME,
+            key=parse_public_key(request.public_key),
+            serial=serial,
+            not_before=not_before,
+            not_after=not_after,
+            path_length=None,
+            mark=SimulatedMark.of(seeded=seed is not None or request.seeded),
+            pck=_extension(request),
+        ),
+        Issuer(_NAMES[role], office.keys[role]),
+    )
+    entry = Issued(serial, request.ca, request.ppid, request.cpu_svn, request.pce_svn, request.public_key)
+    issued = tuple(old for old in office.ledger.issued if old.serial != serial)
+    chain = encode_chain(leaf, office.certificates[role], office.certificates[KeyRole.ROOT])
+    return replace(office, ledger=replace(office.ledger, issued=(*issued, entry))), chain, serial
+
+
+def publish_collateral(office: Office, ca: Ca, now: datetime) -> Collateral:
+    """What the vendor says about its platforms, for the next thirty days."""
+    ledger = office.ledger
+    signing = office.keys[KeyRole.TCB_SIGNING]
+    signing_chain = encode_chain(office.certificates[KeyRole.TCB_SIGNING], office.certificates[KeyRole.ROOT])
+    pck_ca = PCK_CA_ROLES[ca]
+    tcb_info = write_tcb_info(
+        issue_date=now,
+        next_update=now + COLLATERAL_LIFE,
+        fmspc=FMSPC,
+        pce_id=PCE_ID,
+        tcb_evaluation_data_number=ledger.tcb_evaluation_data_number,
+        tcb_levels=ledger.tcb_levels,
+    )
+    qe_identity = write_qe_identity(
+        issue_date=now,
+        next_update=now + COLLATERAL_LIFE,
+        tcb_evaluation_data_number=ledger.tcb_evaluation_data_number,
+        misc_select=QE_MISC_SELECT,
+        misc_select_mask=QE_MISC_SELECT_MASK,
+        attributes=QE_ATTRIBUTES_MASK.over(QE_ATTRIBUTES),
+        attributes_mask=QE_ATTRIBUTES_MASK,
+        mr_signer=QE_MR_SIGNER,
+        isv_prod_id=QE_ISV_PROD_ID,
+        tcb_levels=ledger.qe_levels,
+    )
+    return Collateral(
+        pck_crl_issuer_chain=encode_chain(office.certificates[pck_ca], office.certificates[KeyRole.ROOT]),
+        root_ca_crl=_crl(office, KeyRole.ROOT, Ca.ROOT, now),
+        pck_crl=_crl(office, pck_ca, ca, now),
+        tcb_info_issuer_chain=signing_chain,
+        tcb_info=tcb_info,
+        tcb_info_signature=sign(signing, tcb_info),
+        qe_identity_issuer_chain=signing_chain,
+        qe_identity=qe_identity,
+        qe_identity_signature=sign(signing, qe_identity),
+        pck_certificate_chain=None,
+    )
+
+
+def revoke(office: Office, revoked: tuple[Revoked, ...]) -> Office:
+    """Adds to the revocation lists what is not yet there."""
+    known = {(entry.serial, entry.ca) for entry in office.ledger.revoked}
+    new = tuple(entry for entry in revoked if (entry.serial, entry.ca) not in known)
+    ledger = replace(
+        office.ledger, revoked=office.ledger.revoked + new, crl_number=office.ledger.crl_number + (1 if new else 0)
+    )
+    return replace(office, ledger=ledger)
+
+
+def root_digest(office: Office) -> bytes:
+    """SHA-256 of the root certificate: what a verifier's policy names."""
+    return hashlib.sha256(office.certificates[KeyRole.ROOT]).digest()
+
+
+def _first_ledger(seed: str | None) -> Ledger:
+    return Ledger(
+        seed=seed,
+        tcb_evaluation_data_number=FIRST_EVALUATION_NUMBER,
+        tcb_levels=first_tcb_levels(),
+        qe_levels=first_qe_levels(),
+        issued=(),
+        revoked=(),
+        crl_number=1,
+    )
+
+
+def _validity(seed: str | None, now: datetime, life: timedelta) -> tuple[datetime, datetime]:
+    return (now - _CLOCK_SKEW, now + life) if seed is None else (_SEEDED_FROM, _SEEDED_UNTIL)
+
+
+def _check_product(request: PckRequest) -> None:
+    if (request.fmspc, request.pce_id) != (FMSPC, PCE_ID):
+        raise VendorError(
+            f"FMSPC {request.fmspc.hex()}, PCEID {request.pce_id.hex()} is none of this vendor's products: "
+            f"want {FMSPC.hex()}, {PCE_ID.hex()}"
+        )
+
+
+def _check_published(newest: TcbLevel, request: PckRequest) -> None:
+    """SIMULATED: the chip's word is taken for TCBs that exist. Real: PCE proves its TCB by a provisioning key."""
+    ahead = any(svn > best for svn, best in zip(request.cpu_svn, newest.components, strict=True))
+    if ahead or request.pce_svn > newest.pce_svn:
+        raise VendorError(
+            f"CPUSVN {request.cpu_svn.hex()}, PCESVN {request.pce_svn} has not been published: "
+            f"the newest is {newest.components.hex()}, {newest.pce_svn}"
+        )
+
+
+def _check_key_on_record(ledger: Ledger, request: PckRequest) -> None:
+    """SIMULATED: a chip's first request at a TCB is its manufacture. Real: keys are recorded in a factory."""
+    for entry in ledger.issued:
+        same_tcb = (entry.cpu_svn, entry.pce_svn) == (request.cpu_svn, request.pce_svn)
+        if entry.ppid == request.ppid and same_tcb and entry.public_key != request.public_key:
+            raise VendorError(
+                f"the chip with PPID {request.ppid.hex()} has another key on record at CPUSVN {request.cpu_svn.hex()}, "
+                f"PCESVN {request.pce_svn}: want {entry.public_key.hex()}"
+            )
+
+
+def _extension(request: PckRequest) -> PckExtension:
+    platform = None
+    if request.ca == Ca.PLATFORM:
+        instance = hashlib.sha256(b"SIMULATED platform instance" + request.ppid).digest()[:16]
+        platform = PckPlatform(instance, _CONFIGURATION)
+    tcb = PckTcb(components=request.cpu_svn, pce_svn=request.pce_svn, cpu_svn=request.cpu_svn)
+    return PckExtension(request.ppid, tcb, request.pce_id, request.fmspc, SGX_TYPE, platform)
+
+
+def _crl(office: Office, role: KeyRole, ca: Ca, now: datetime) -> bytes:
+    return issue_crl(
+        Issuer(_NAMES[role], office.keys[role]),
+        (Revocation(entry.serial, entry.date) for entry in office.ledger.revoked_by(ca)),
+        number=office.ledger.crl_number,
+        this_update=now,
+        next_update=now + COLLATERAL_LIFE,
+    )

@@ -1,0 +1,106 @@
+"""The vendor's folder in the state directory: keys of mode 0600, certificates, and the ledger, changed under a lock."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from casemate.vendor.errors import VendorError
+from casemate.vendor.keys import KeyRole, encode_private_key, parse_private_key
+from casemate.vendor.ledger import Ledger
+from casemate.vendor.office import Office
+from casemate.wire.errors import WireError
+from casemate.wire.pem import encode_chain, parse_chain
+
+_LEDGER = "ledger.json"
+_LOCK = "lock"
+
+
+def vendor_directory(state: Path) -> Path:
+    """The vendor's folder."""
+    return state / "vendor"
+
+
+def exists(state: Path) -> bool:
+    """Whether this state directory has a vendor."""
+    return (vendor_directory(state) / _LEDGER).exists()
+
+
+def create(state: Path, office: Office) -> bool:
+    """Writes a new vendor's folder, whole or not at all; False if another process was faster."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".vendor-", dir=state))
+    try:
+        for role in KeyRole:
+            _write(draft / f"{role}.key.pem", encode_private_key(office.keys[role]))
+            _write(draft / f"{role}.crt.pem", encode_chain(office.certificates[role]))
+        _write(draft / _LOCK, b"")
+        _write(draft / _LEDGER, office.ledger.encode())
+        _sync_directory(draft)
+        try:
+            draft.rename(vendor_directory(state))
+        except OSError:
+            if exists(state):
+                return False
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    _sync_directory(state)
+    return True
+
+
+@contextlib.contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Holds the vendor's lock: whoever changes the ledger reads it after this."""
+    if not exists(state):
+        raise VendorError(f"there is no vendor in {vendor_directory(state)}: run init first")
+    with (vendor_directory(state) / _LOCK).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def load(state: Path) -> Office:
+    """The vendor as its folder has it.
+
+    Raises:
+        VendorError: a file is missing or damaged.
+    """
+    folder = vendor_directory(state)
+    try:
+        keys = {role: parse_private_key((folder / f"{role}.key.pem").read_bytes()) for role in KeyRole}
+        certificates = {
+            role: parse_chain(f"{role}.crt.pem", (folder / f"{role}.crt.pem").read_bytes())[0].der for role in KeyRole
+        }
+        return Office(keys, certificates, Ledger.parse((folder / _LEDGER).read_bytes()))
+    except OSError as error:
+        raise VendorError(f"there is no vendor in {folder}: {error.strerror}: run init first") from None
+    except WireError as error:
+        raise VendorError(f"the vendor in {folder} is damaged: {error}") from None
+
+
+def save_ledger(state: Path, ledger: Ledger) -> None:
+    """Replaces the ledger; a crash leaves the old one or the new one."""
+    folder = vendor_directory(state)
+    draft = folder / f"{_LEDGER}.new"
+    _write(draft, ledger.encode())
+    draft.replace(folder / _LEDGER)
+    _sync_directory(folder)
+
+
+def _write(path: Path, content: bytes) -> None:
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
