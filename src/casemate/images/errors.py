@@ -1,0 +1,52 @@
+"""What can be wrong with a folder, a manifest or a value, one class for each reaction."""
+
+from casemate.wire.errors import CasemateError
+
+
+class ManifestError(CasemateError):
+    """casemate.toml, or a schema it names, is not as it has to be: correct the key.
+
+    Args:
+        key: the dotted key in the manifest.
+        got: what stood there.
+        want: what would have been accepted.
+    """
+
+    def __init__(self, key: str, *, got: object, want: object) -> None:
+        super().__init__(f"casemate.toml: {key} is {got}, want {want}")
+        self.key = key
+        self.got = got
+        self.want = want
+
+
+class SchemaMismatchError(CasemateError):
+    """A value is not as its schema says. The message holds no value, so it may be shown where the value may not."""
+
+
+class FolderError(CasemateError):
+    """The folder cannot become an image: the message names the file and the rule."""
+
+
+class SourceError(CasemateError):
+    """A module of the guest's code cannot be linked: the message names file, line and column.
+
+    Args:
+        path: below the image's folder.
+        line: from 1.
+        column: in characters, from 1.
+        reason: what is wrong there.
+    """
+
+    def __init__(self, path: str, line: int, column: int, reason: str) -> None:
+        super().__init__(f"{path}:{line}:{column}: {reason}")
+        self.path = path
+        self.line = line
+        self.column = column
+
+
+class KeyFileError(CasemateError):
+    """The developer's key file cannot be used: the message says what to do."""
+
+
+class ImageFileError(CasemateError):
+    """An image's files are missing, or do not belong together."""

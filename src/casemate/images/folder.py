@@ -1,0 +1,118 @@
+"""Which files of a folder are measured, and their bytes.
+
+Measured: ``casemate.toml``, ``casemate.lock``, and all of ``guest/`` and ``schemas/``. All else (tests, a README, input
+files) stays out of the image and may change freely.
+
+Skipped inside: names that begin with ``.``, end with ``~`` or ``.pyc``, ``#...#`` and ``__pycache__``: what editors,
+file managers and interpreters leave behind. The guest cannot import a skipped file, so nothing is lost unseen. All
+else that is not a plain file or folder with a plain name is refused: a link would measure what lies elsewhere.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from casemate.images.errors import FolderError
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
+
+MEASURED_FOLDERS = ("guest", "schemas")
+
+MAX_FILES = 4096
+"""Most measured files: beyond it somebody has measured a folder of dependencies."""
+MAX_FILE = 32 * 1024 * 1024
+"""Largest measured file (bytes): half of what an enclave holds."""
+MAX_DEPTH = 16
+"""Deepest folder."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_@+][A-Za-z0-9_@+.-]{0,127}", re.ASCII)
+_LEFTOVER = re.compile(r"\..*|.*~|#.*#|.*\.pyc|__pycache__", re.DOTALL)
+
+
+def measured_files(folder: Path) -> dict[str, bytes]:
+    """The measured files that there are, by their paths with ``/``, in the order of the paths.
+
+    The order and the bytes are all that counts: not times, modes or owners. The manifest must be there; the lock may
+    be missing.
+
+    Raises:
+        FolderError: a file that cannot be measured, or too many of them.
+    """
+    found: dict[str, bytes] = {}
+    for path in _paths(folder):
+        if len(found) == MAX_FILES:
+            raise FolderError(f"{folder} has more than {MAX_FILES} files to measure")
+        found[path] = _read(folder, path)
+    if MANIFEST_PATH not in found:
+        raise FolderError(f"{folder} has no {MANIFEST_PATH}: `casemate init` makes a folder that has")
+    _check_case(found)
+    return dict(sorted(found.items()))
+
+
+def _paths(folder: Path) -> Iterator[str]:
+    """The paths of all files to measure, in no order."""
+    for name in (MANIFEST_PATH, LOCK_PATH):
+        if os.path.lexists(folder / name):
+            yield name
+    for name in MEASURED_FOLDERS:
+        if os.path.lexists(folder / name):
+            _check_kind(folder, name, stat.S_ISDIR, "a folder")
+            yield from _below(folder, name, MAX_DEPTH)
+
+
+def _below(folder: Path, path: str, depth: int) -> Iterator[str]:
+    """The paths of the files in one folder and the folders inside."""
+    if depth == 0:
+        raise FolderError(f"{path} lies deeper than {MAX_DEPTH} folders")
+    try:
+        entries = list(os.scandir(folder / path))
+    except OSError as error:
+        raise FolderError(f"{path} cannot be listed: {error.strerror}") from None
+    for entry in entries:
+        if _LEFTOVER.fullmatch(entry.name):
+            continue
+        if not _PLAIN.fullmatch(entry.name):
+            raise FolderError(f"{path}/{entry.name!r} has no plain name: letters, digits and _ @ + . - are measured")
+        inner = f"{path}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(folder, inner, depth - 1)
+        else:
+            yield inner
+
+
+def _read(folder: Path, path: str) -> bytes:
+    """The bytes of one plain file."""
+    _check_kind(folder, path, stat.S_ISREG, "a plain file")
+    try:
+        with open(folder / path, "rb", opener=_without_links) as file:
+            content = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise FolderError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE:
+        raise FolderError(f"{path} is larger than {MAX_FILE} bytes")
+    return content
+
+
+def _without_links(path: str, flags: int) -> int:
+    """Opens a file, unless it has become a symbolic link or a device since it was looked at."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _check_kind(folder: Path, path: str, is_kind: Callable[[int], bool], want: str) -> None:
+    """Refuses links, devices, pipes and the like."""
+    try:
+        mode = os.lstat(folder / path).st_mode
+    except OSError as error:
+        raise FolderError(f"{path} cannot be read: {error.strerror}") from None
+    if not is_kind(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "of another kind"
+        raise FolderError(f"{path} is {kind}, only {want} is measured")
+
+
+def _check_case(found: dict[str, bytes]) -> None:
+    """Refuses names that some file systems cannot tell apart: the image would depend on where it was built."""
+    seen: dict[str, str] = {}
+    for path in found:
+        if (other := seen.setdefault(path.lower(), path)) != path:
+            raise FolderError(f"{path} and {other} differ in case alone")

@@ -1,0 +1,179 @@
+"""Files to pages, and pages to what an enclave needs at boot.
+
+The index and its rules are in :mod:`casemate.wire.image_index`. Here files get their places and their page flags, and
+the pages of a running enclave become a manifest, a runtime lock and the guest's modules, everything checked: the
+chip vouches that the pages are the measured ones, not that they make sense.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from casemate.images.errors import FolderError
+from casemate.images.manifest import Manifest, parse_manifest
+from casemate.wire.errors import WireError
+from casemate.wire.image_index import (
+    LOCK_PATH,
+    MANIFEST_PATH,
+    PAGE_SIZE,
+    Entry,
+    ImageIndex,
+    Link,
+    file_of,
+    padded,
+    parse_index,
+)
+from casemate.wire.messages.leaf import MAX_PAGES
+from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, MIN_ENCLAVE, Ecreate, PageFlags, Segment, Sgxs
+
+GUEST = "guest/"
+"""Folder of the guest's code."""
+SCHEMAS = "schemas/"
+CODE_SUFFIXES = (".js", ".mjs")
+
+SSA_FRAME_SIZE = 1
+"""Pages of a state save area: x87 and SSE state fit one. SIMULATED: no thread ever saves its state there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A file of the guest's code and where its import specifiers stand."""
+
+    path: str
+    source: bytes
+    links: tuple[Link, ...]
+    """In the order in which they stand in ``source``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContents:
+    """What an image's pages hold."""
+
+    index: ImageIndex
+    manifest: Manifest
+    lock: RuntimeLock
+    files: Mapping[str, bytes]
+    """Every measured file by its path."""
+
+    def modules(self) -> tuple[Module, ...]:
+        """The main module and all it imports, each after those that it imports."""
+        order = load_order(self.index, self.manifest.main)
+        return tuple(Module(path, self.files[path], _links_of(self.index, path)) for path in order)
+
+
+def is_code(path: str) -> bool:
+    """Whether a file is a module of the guest's, whose pages may be executed."""
+    return path.startswith(GUEST) and path.endswith(CODE_SUFFIXES)
+
+
+def lay_out(files: Mapping[str, bytes], links: tuple[Link, ...]) -> Sgxs:
+    """The enclave of these files: the index, then each file from a page's start, in the order of their paths.
+
+    Raises:
+        FolderError: the pages are more than an enclave may have.
+        WireError: a path is none, or a link names no file.
+    """
+    paths = sorted(files, key=str.encode)
+    entries = tuple(
+        Entry(path, offset=0, size=len(files[path]), sha256=hashlib.sha256(files[path]).digest()) for path in paths
+    )
+    # Offsets have a fixed width in the index, so it is as long with the right ones as with zeros.
+    offset = len(ImageIndex(entries, links).encode())
+    placed = []
+    for entry in entries:
+        placed.append(replace(entry, offset=offset))
+        offset += len(padded(files[entry.path]))
+    if offset > MAX_PAGES:
+        raise FolderError(f"the image takes {offset} bytes of pages, at most {MAX_PAGES} are allowed")
+    index = ImageIndex(tuple(placed), links).encode()
+    return Sgxs(
+        ecreate=Ecreate(SSA_FRAME_SIZE, max(MIN_ENCLAVE, 1 << (offset - 1).bit_length())),
+        segments=_segments(len(index), placed),
+        contents=index + b"".join(padded(files[path]) for path in paths),
+    )
+
+
+def _segments(index_size: int, entries: list[Entry]) -> tuple[Segment, ...]:
+    """Runs of pages: neighbours with the same flags are one, as a parsed stream has them."""
+    segments = [Segment(0, index_size, DATA_PAGE)]
+    for entry in entries:
+        flags = page_flags_of(entry.path)
+        size = -(-entry.size // PAGE_SIZE) * PAGE_SIZE
+        if size == 0:
+            continue
+        last = segments[-1]
+        if last.flags == flags:
+            segments[-1] = replace(last, size=last.size + size)
+        else:
+            segments.append(Segment(last.end, size, flags))
+    return tuple(segments)
+
+
+def page_flags_of(path: str) -> PageFlags:
+    """SECINFO flags of a file's pages: the guest's code may be executed, nothing may be written."""
+    return CODE_PAGE if is_code(path) else DATA_PAGE
+
+
+def read_pages(pages: bytes) -> ImageContents:
+    """What the pages of an enclave hold, all of it checked.
+
+    Args:
+        pages: in address order, from the enclave's base.
+
+    Raises:
+        WireError: the pages, the lock or a link are not as the format says.
+        ManifestError: the manifest or a schema is not as it has to be.
+    """
+    index = parse_index(pages)
+    files = {entry.path: file_of(pages, entry) for entry in index.entries}
+    for path in (MANIFEST_PATH, LOCK_PATH):
+        index.entry(path)
+    for link in index.links:
+        _check_link(link, files[link.importer])
+    return ImageContents(
+        index=index,
+        manifest=parse_manifest(files[MANIFEST_PATH], files.get),
+        lock=RuntimeLock.parse(files[LOCK_PATH]),
+        files=MappingProxyType(files),
+    )
+
+
+def _check_link(link: Link, source: bytes) -> None:
+    """The link's specifier stands in the source where the link says."""
+    literal = source[link.start : link.end]
+    if literal not in (f'"{link.specifier}"'.encode(), f"'{link.specifier}'".encode()):
+        raise WireError(f"Link.start in {link.importer!r}", got=repr(literal)[:80], want=f"{link.specifier!r} quoted")
+
+
+def load_order(index: ImageIndex, main: str) -> tuple[str, ...]:
+    """The main module and all it imports, each after those that it imports; modules in a circle are refused."""
+    targets: dict[str, list[str]] = {}
+    for link in index.links:
+        targets.setdefault(link.importer, []).append(link.target)
+    order: dict[str, None] = {}
+    open_modules: dict[str, None] = {}
+    stack = [(main, False)]
+    while stack:
+        path, imported = stack.pop()
+        if imported:
+            del open_modules[path]
+            order[path] = None
+        elif path in open_modules:
+            raise WireError("ImageIndex.links", got=_circle([*open_modules], path), want="imports without circles")
+        elif path not in order:
+            open_modules[path] = None
+            stack.append((path, True))
+            stack += [(target, False) for target in reversed(targets.get(path, ())) if target not in order]
+    return tuple(order)
+
+
+def _circle(open_modules: list[str], path: str) -> str:
+    """The modules that import each other, for a person."""
+    return " -> ".join([*open_modules[open_modules.index(path) :], path])
+
+
+def _links_of(index: ImageIndex, path: str) -> tuple[Link, ...]:
+    """The links of one module, in the order in which they stand in it."""
+    return tuple(link for link in index.links if link.importer == path)

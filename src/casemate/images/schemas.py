@@ -1,0 +1,216 @@
+"""JSON Schemas at an enclave's borders: what comes in is checked, what goes out is filtered and checked.
+
+Draft 2020-12. References stay inside the document: nothing is ever fetched. ``format`` is checked and must be known.
+Patterns run on an engine that takes linear time, so it has neither look-around nor back-references.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonschema_rs
+
+from casemate.images.errors import SchemaMismatchError
+from casemate.wire.errors import CasemateError
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_HIDDEN = "the value"
+"""Stands in messages where the library would write the value itself."""
+
+_PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
+"""Linear-time patterns, each of which may take 1 MiB when compiled."""
+
+_ANNOTATIONS = frozenset(
+    ("$schema", "$comment", "title", "description", "examples", "default", "deprecated", "readOnly", "writeOnly")
+)
+_LIMITS = frozenset(
+    (
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "pattern", "format"),
+        *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
+    )
+)
+_STRUCTURE = frozenset(
+    ("type", "properties", "required", "additionalProperties", "items", "prefixItems", "enum", "const")
+)
+FILTERABLE_KEYWORDS = _ANNOTATIONS | _LIMITS | _STRUCTURE
+"""Keywords of schemas for what goes out: those by which it can be said of each member whether it is declared."""
+
+_Filter = Callable[[Any], Any]
+
+
+class SchemaError(CasemateError):
+    """A schema is none, or not one for its place; the manifest's parser says where it stands.
+
+    Args:
+        pointer: JSON pointer into the schema.
+        got: what stands there.
+        want: what would have been accepted.
+    """
+
+    def __init__(self, pointer: str, *, got: object, want: object) -> None:
+        super().__init__(f"{pointer or 'the schema'} is {got}, want {want}")
+        self.pointer = pointer
+        self.got = got
+        self.want = want
+
+
+@dataclass(frozen=True, slots=True)
+class InboundSchema:
+    """For values that come in: arguments, and answers to OCALLs."""
+
+    document: Any
+    """The schema, as JSON."""
+    _validator: jsonschema_rs.Validator = field(repr=False, compare=False)
+
+    def check(self, value: Any) -> None:
+        """Refuses a value that is not as the schema says, with :class:`SchemaMismatchError`."""
+        for error in self._validator.iter_errors(value):
+            place = "".join(f"/{part}" for part in error.instance_path) or "/"
+            raise SchemaMismatchError(f"{place[:200]}: {error.message[:400]}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundSchema:
+    """For values that go out: results, and arguments of OCALLs."""
+
+    document: Any
+    """The schema, as JSON."""
+    _filter: _Filter | None = field(repr=False, compare=False)
+    _validator: jsonschema_rs.Validator = field(repr=False, compare=False)
+
+    def filter(self, value: Any) -> Any:
+        """The value without the members that the schema does not declare; it is what the schema says.
+
+        Where ``additionalProperties`` is false an undeclared member is no leftover but a mistake, and refused. The
+        message names the schema's place alone, for the value's own names may be what must not go out.
+        """
+        kept = value if self._filter is None else self._filter(value)
+        for error in self._validator.iter_errors(kept):
+            place = "".join(f"/{part}" for part in error.schema_path)
+            raise SchemaMismatchError(f"the value breaks the schema at {place[:400] or '/'}")
+        return kept
+
+
+def inbound_schema(document: Any) -> InboundSchema:
+    """Compiles a schema for what comes in; :class:`SchemaError` where it is none."""
+    return InboundSchema(document, _compile(document))
+
+
+def outbound_schema(document: Any) -> OutboundSchema:
+    """Compiles a schema for what goes out; :class:`SchemaError` where it is none or cannot be filtered by."""
+    validator = _compile(document)
+    return OutboundSchema(document, _filter_of("", document), validator)
+
+
+def _compile(document: Any) -> jsonschema_rs.Validator:
+    """The library's validator, never one that would look anything up."""
+    if not isinstance(document, dict):
+        raise SchemaError("", got=type(document).__name__, want="an object")
+    if document.get("$schema", DIALECT) != DIALECT:
+        raise SchemaError("/$schema", got=repr(document["$schema"])[:80], want=DIALECT)
+    try:
+        _validator(document, mask=None)  # whose refusal may show what stands in the schema
+        return _validator(document, mask=_HIDDEN)
+    except jsonschema_rs.ValidationError as error:
+        pointer = "".join(f"/{part}" for part in error.instance_path)
+        raise SchemaError(pointer, got=f"no JSON Schema: {error.message[:300]}", want="draft 2020-12") from None
+    except (ValueError, RecursionError) as error:
+        raise SchemaError("", got=f"no usable JSON Schema: {str(error)[:300]}", want="draft 2020-12") from None
+
+
+def _validator(document: dict[str, Any], *, mask: str | None) -> jsonschema_rs.Validator:
+    return jsonschema_rs.Draft202012Validator(
+        document,
+        validate_formats=True,
+        ignore_unknown_formats=False,
+        mask=mask,
+        pattern_options=_PATTERNS,
+        offline=True,
+    )
+
+
+def _filter_of(pointer: str, schema: Any) -> _Filter | None:
+    """What drops undeclared members from values of one schema; None where there is nothing to drop."""
+    if not isinstance(schema, dict):
+        raise SchemaError(pointer, got=repr(schema)[:80], want="a schema that says what may go out")
+    for keyword in schema:
+        if keyword not in FILTERABLE_KEYWORDS:
+            raise SchemaError(
+                f"{pointer}/{keyword}", got="a keyword that results cannot be filtered by", want="none such"
+            )
+    if "enum" in schema or "const" in schema:
+        return None  # nothing but the listed values passes the check
+    types = schema.get("type")
+    if types is None:
+        raise SchemaError(f"{pointer}/type", got="not there", want="a type, enum or const: what may go out")
+    names = {types} if isinstance(types, str) else set(types)
+    keep_members = _members_filter(pointer, schema) if "object" in names else None
+    keep_items = _items_filter(pointer, schema) if "array" in names else None
+    if keep_members is None and keep_items is None:
+        return None
+
+    def keep(value: Any) -> Any:
+        if keep_members is not None and isinstance(value, dict):
+            return keep_members(value)
+        if keep_items is not None and isinstance(value, list):
+            return keep_items(value)
+        return value
+
+    return keep
+
+
+def _members_filter(pointer: str, schema: dict[str, Any]) -> _Filter:
+    """For objects: declared members, each filtered in turn."""
+    declared = {name: _filter_of(f"{pointer}/properties/{name}", sub) for name, sub in _properties(schema).items()}
+    for name in schema.get("required", ()):
+        if name not in declared:
+            raise SchemaError(f"{pointer}/required", got=f"{name!r}", want="names that properties declares")
+    rest = schema.get("additionalProperties")
+    if rest is True:
+        raise SchemaError(f"{pointer}/additionalProperties", got=True, want="false, or a schema for what may go out")
+    if not declared and rest is None:
+        raise SchemaError(f"{pointer}/properties", got="not there", want="the members that may go out")
+    keep_rest = _filter_of(f"{pointer}/additionalProperties", rest) if isinstance(rest, dict) else None
+
+    def keep(value: dict[str, Any]) -> dict[str, Any]:
+        kept = {}
+        for name, member in value.items():
+            if name in declared:
+                keep_member = declared[name]
+            elif rest is None:
+                continue
+            else:
+                keep_member = keep_rest
+            kept[name] = member if keep_member is None else keep_member(member)
+        return kept
+
+    return keep
+
+
+def _properties(schema: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = schema.get("properties", {})
+    return properties
+
+
+def _items_filter(pointer: str, schema: dict[str, Any]) -> _Filter | None:
+    """For arrays: declared items, each filtered in turn."""
+    first = [_filter_of(f"{pointer}/prefixItems/{at}", sub) for at, sub in enumerate(schema.get("prefixItems", ()))]
+    rest = schema.get("items")
+    if rest is None and not first:
+        raise SchemaError(f"{pointer}/items", got="not there", want="a schema for the items that may go out")
+    if rest is True:
+        raise SchemaError(f"{pointer}/items", got=True, want="false, or a schema for what may go out")
+    keep_rest = _filter_of(f"{pointer}/items", rest) if isinstance(rest, dict) else None
+    if rest is not None and keep_rest is None and not any(first):
+        return None
+
+    def keep(value: list[Any]) -> list[Any]:
+        head = [item if keep_item is None else keep_item(item) for keep_item, item in zip(first, value, strict=False)]
+        if rest is None:
+            return head
+        tail = value[len(first) :]
+        return head + (tail if keep_rest is None else [keep_rest(item) for item in tail])
+
+    return keep
