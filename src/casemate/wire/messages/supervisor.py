@@ -54,6 +54,8 @@ class ChipReady:
     platform: Name
     """The platform's tag in runtime locks, such as ``linux-x86_64-cp311``."""
     runtime_digest: Annotated[bytes, Fixed(32)]
+    ppid: Bytes16
+    """Names the chip, at every TCB."""
     runtime_rebuilt: bool
     """The runtime copy was missing or had been touched, and was made anew."""
     cpu_svn: Bytes16
