@@ -1,0 +1,37 @@
+"""The first thing that an enclave does: make sense of its measured pages."""
+
+from dataclasses import dataclass
+
+from casemate.images.errors import ManifestError
+from casemate.images.layout import ImageContents, read_pages
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, refuse
+from casemate.wire.messages.leaf import Boot
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What this enclave is, in the chip's words, and what its pages make it do."""
+
+    mr_enclave: bytes
+    debug: bool
+    """The DEBUG attribute: the operator may look inside, so the guest's words may be shown."""
+    image: ImageContents
+
+
+def read_program(boot: Boot) -> Program:
+    """The program in the pages; refused as ``launch-refused`` where they are no image, or not the chip's one.
+
+    The chip has measured the pages; here they are given a meaning, with the function that gave them one at build time.
+    """
+    try:
+        image = read_pages(boot.pages)
+    except (WireError, ManifestError) as error:
+        raise refuse(Code.LAUNCH_REFUSED, f"the enclave's pages: {error}") from None
+    said, manifest = (boot.isv_prod_id, boot.isv_svn, boot.debug), image.manifest
+    wanted = (manifest.product_id, manifest.security_version, manifest.debug)
+    if said != wanted:
+        raise refuse(
+            Code.LAUNCH_REFUSED, f"product id, security version and debug are {said}, the manifest says {wanted}"
+        )
+    return Program(boot.mr_enclave, boot.debug, image)

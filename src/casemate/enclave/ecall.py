@@ -1,0 +1,39 @@
+"""The border that calls cross: declared entry points alone, arguments as their schema says, results as theirs."""
+
+from casemate.images.errors import SchemaMismatchError
+from casemate.images.manifest import EntryPoint, Manifest
+from casemate.wire.call import MAX_ARGUMENTS
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, refuse
+from casemate.wire.json_text import encode_json, parse_json
+
+
+def declared_entry(manifest: Manifest, name: str) -> EntryPoint:
+    """The entry point of that name; no other function of the guest can be reached."""
+    entry = manifest.entry(name)
+    if entry is None:
+        declared = ", ".join(entry.name for entry in manifest.entries)
+        raise refuse(Code.ENTRY_UNKNOWN, f"no entry point {name[:64]!r}, the manifest declares {declared}")
+    return entry
+
+
+def check_arguments(entry: EntryPoint, text: bytes) -> bytes:
+    """The arguments as the guest gets them: written anew from the value that was checked, so both mean the same."""
+    try:
+        value = parse_json("arguments", text, limit=MAX_ARGUMENTS)
+        entry.input.check(value)
+    except (WireError, SchemaMismatchError) as error:
+        raise refuse(Code.ARGUMENTS_REFUSED, str(error)) from None
+    return encode_json(value)
+
+
+def check_result(entry: EntryPoint, text: bytes, *, output_kib: int) -> bytes:
+    """The output as the caller gets it: only members that the schema declares, as compact JSON."""
+    limit = output_kib * 1024
+    if len(text) > limit:
+        raise refuse(Code.OUTPUT_LIMIT, f"the result has {len(text)} bytes, the manifest allows {limit}")
+    try:
+        value = entry.output.filter(parse_json("result", text, limit=limit, round_integers=True))
+    except (WireError, SchemaMismatchError) as error:
+        raise refuse(Code.RESULT_REFUSED, str(error)) from None
+    return encode_json(value)

@@ -1,0 +1,58 @@
+"""The enclave's key pairs, and all the cryptography that this room does.
+
+Both pairs are made when the process starts and die with it: nothing sealed for one launch opens in the next.
+"""
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from casemate.wire.call import RESPONSE_NONCE, Receipt
+from casemate.wire.faults import Code, refuse
+
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+"""``wire.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
+
+
+class EnclaveKeys:
+    """A fresh X25519 pair that requests are sealed to, and a fresh Ed25519 pair that signs receipts."""
+
+    __slots__ = ("_hpke", "_receipt", "hpke_key", "receipt_key")
+
+    def __init__(self) -> None:
+        self._hpke = X25519PrivateKey.generate()
+        self._receipt = Ed25519PrivateKey.generate()
+        self.hpke_key = self._hpke.public_key().public_bytes_raw()
+        self.receipt_key = self._receipt.public_key().public_bytes_raw()
+
+    def __repr__(self) -> str:
+        """The public halves alone."""
+        return f"EnclaveKeys(hpke_key={self.hpke_key.hex()}, receipt_key={self.receipt_key.hex()})"
+
+    def open(self, sealed: bytes, info: bytes) -> bytes:
+        """What a client sealed to this enclave with exactly this ``info``; refused as ``cannot-open`` otherwise."""
+        try:
+            return _SUITE.decrypt(sealed, self._hpke, info=info)
+        except InvalidTag:
+            raise refuse(
+                Code.CANNOT_OPEN, "not sealed for this enclave, quote, session, sequence number and entry point"
+            ) from None
+
+    def sign(self, receipt: Receipt) -> bytes:
+        """The signature that makes ``receipt`` the enclave's word."""
+        return self._receipt.sign(receipt.signed_bytes())
+
+
+def seal_once(key: bytes, text: bytes, associated: bytes) -> bytes:
+    """AES-256-GCM under a key that seals nothing else, hence the constant nonce."""
+    return AESGCM(key).encrypt(RESPONSE_NONCE, text, associated)
+
+
+def check_signature(public_key: bytes, signature: bytes, transcript: bytes) -> None:
+    """Refuses a caller whose Ed25519 signature does not verify."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, transcript)
+    except (InvalidSignature, ValueError):
+        raise refuse(Code.CALLER_REFUSED, "the caller's signature does not verify over this call") from None

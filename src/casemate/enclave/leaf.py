@@ -1,0 +1,46 @@
+"""ENCLU leaf functions: asked of the chip over the socket that is this enclave's identity."""
+
+from casemate.link.channel import Channel
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Fault, FaultError
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.leaf import Boot, EReport, ReportMade
+
+LEAF_TIMEOUT = 10.0
+"""Longest leaf function (seconds). A chip that is silent for longer is as good as dead."""
+
+BOOT_TIMEOUT = 30.0
+"""Longest wait for the pages (seconds)."""
+
+
+class Leaf:
+    """The enclave's end of its socket to the chip: one question, one reply.
+
+    What goes wrong with the chip itself (:class:`PeerGoneError`, :class:`TimedOutError`, :class:`WireError`) ends the
+    enclave.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def fileno(self) -> int:
+        """For polling: between questions the chip says nothing, so whatever happens here is its end."""
+        return self._channel.fileno()
+
+    def boot(self) -> Boot:
+        """The first frame: pages and identity."""
+        return parse_message(self._channel.receive(timeout=BOOT_TIMEOUT).payload, Boot)
+
+    def tell(self, message: object) -> None:
+        """Sends what has no reply."""
+        self._channel.send(encode_message(message), timeout=LEAF_TIMEOUT)
+
+    def ereport(self, target_info: bytes, report_data: bytes) -> bytes:
+        """A REPORT for the target (SDM volume 3D, EREPORT); :class:`FaultError` where the chip refuses."""
+        self.tell(EReport(target_info, report_data))
+        reply: object = parse_message(self._channel.receive(timeout=LEAF_TIMEOUT).payload, ReportMade, Fault)
+        if isinstance(reply, Fault):
+            raise FaultError(reply)
+        if isinstance(reply, ReportMade):
+            return reply.report
+        raise WireError("chip's reply", got=type(reply).__name__, want="ReportMade")

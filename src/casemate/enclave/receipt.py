@@ -1,0 +1,37 @@
+"""Receipts: what the enclave signs about each call that it answered."""
+
+import itertools
+
+from casemate.enclave.channel import OpenedRequest
+from casemate.enclave.keys import EnclaveKeys
+from casemate.wire.call import CallResult, Receipt, commitment
+
+
+class ReceiptBook:
+    """Issues receipts, numbered from 1 without a gap."""
+
+    __slots__ = ("_counter", "_keys", "_mr_enclave")
+
+    def __init__(self, keys: EnclaveKeys, mr_enclave: bytes) -> None:
+        self._keys = keys
+        self._mr_enclave = mr_enclave
+        self._counter = itertools.count(1)
+
+    def issue(self, opened: OpenedRequest, output: bytes) -> CallResult:
+        """The answer to a call, with the receipt that vouches for it.
+
+        The caller drew the blinds, so it alone decides who can ever see what the commitments hide.
+        """
+        binding, content = opened.binding, opened.request.content
+        receipt = Receipt(
+            quote_hash=binding.quote_hash,
+            mr_enclave=self._mr_enclave,
+            session=binding.session,
+            sequence=binding.sequence,
+            entry=binding.entry,
+            caller=None if opened.proof is None else opened.proof.public_key,
+            input_commitment=commitment(content.input_blind, content.arguments),
+            output_commitment=commitment(content.output_blind, output),
+            counter=next(self._counter),
+        )
+        return CallResult(output, receipt, self._keys.sign(receipt))
