@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from casemate.link.places import control_socket, host_directory, listen
 from casemate.supervisor.control import ControlDoor
@@ -51,7 +52,8 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
             control = asyncio.create_task(ControlDoor(listener, machine).run())
             _say({"ready": True})
             died = asyncio.create_task(machine.died())
-            await asyncio.wait({told, died, control}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {told, died, control}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             control.cancel()
             if died.done():
                 print(f"casemate: {died.result()}", file=sys.stderr)

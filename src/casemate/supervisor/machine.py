@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
@@ -158,7 +159,7 @@ class Machine:
                 if isinstance(said, Certify):
                     await self._certify(link, said)
                 elif self._microcode is not None and not self._microcode.done():
-                    _settle(self._microcode, lambda payload=payload: answer_of(payload, MicrocodeIs))
+                    _settle(self._microcode, partial(answer_of, payload, MicrocodeIs))
         except PeerGoneError:
             return  # `died` tells
 
