@@ -3,7 +3,7 @@
 An append-only log, one record for each creation and increment, synchronised to disk before the answer. Each record's
 MAC, under a key from the fuses, covers the MAC before it: a record changed, dropped or moved inside the log is found.
 SIMULATED: a log cut at its end, or put back whole from a backup, is not found; hardware keeps such counters in flash of
-its own. SQLite would have done too; a log of 68-byte records is less code to trust, costs one fdatasync for each
+its own. SQLite would have done too; a log of 68-byte records is less code to trust, costs one fsync for each
 increment, and loads no library into the chip.
 """
 

@@ -1,0 +1,318 @@
+"""The chip's own copy of the runtime: kept by content hash, hashed again at each start, made anew where it was touched.
+
+The digest is of the files that enclaves really run on, so EINIT can hold an image's runtime lock against it. Copies are
+shared between machines of one user and lie where every user can read them. Who runs as the same user can change a copy
+after it was hashed; where Casemate runs as root, nobody else is that user.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from casemate.chip.errors import RuntimeCopyError
+from casemate.chip.runtime_sources import PYTHON, SourceFile, loader_environment
+
+SYSTEM_ROOT = Path("/var/cache/casemate/runtime")
+KEPT_COPIES = 3
+"""Copies that stay when a new one is made, the most recently used ones: each takes some 170 MB."""
+
+LEFTOVER_AGE = 3600.0
+"""Seconds after which an unfinished copy is somebody's interrupted work."""
+
+HINTS = "hints"
+PROBE_TIME = 20.0
+"""Seconds that a new copy's interpreter may take to say where it found itself."""
+
+_LABEL = b"casemate runtime v1\x00"
+_CHUNK = 1 << 20
+_THREADS = 4
+_FOLDER_MODE, _FILE_MODE, _PROGRAM_MODE = 0o755, 0o444, 0o555
+_OTHERS_WRITE = 0o022
+_DIGEST_LENGTH = 64
+T = TypeVar("T")
+_NEW, _OLD = ".new-", ".old-"
+
+_PROBE = """
+import sys
+paths = [sys.executable, sys.prefix, sys.exec_prefix, *sys.path]
+try:
+    with open("/proc/self/maps") as maps:
+        paths += [line.split(None, 5)[5].rstrip() for line in maps if "libpython" in line]
+except OSError:
+    pass
+print(*paths, sep="\\0", end="")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeCopy:
+    """A verified copy."""
+
+    directory: Path
+    digest: bytes
+    rebuilt: bool
+    """It was missing or had been touched, and was made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    path: str
+    executable: bool
+    sha256: bytes
+
+
+def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
+    """The copy of these files below ``root``: found and verified, or made.
+
+    Raises:
+        RuntimeCopyError: it can be neither, or its interpreter would not stay inside it.
+    """
+    hint = _hint_file(sources, root)
+    known = _read_hint(hint)
+    if known is not None:
+        with contextlib.suppress(RuntimeCopyError):  # missing or touched: made anew below
+            return RuntimeCopy(root / known, verify_copy(root / known), rebuilt=False)
+    try:
+        copy = _make(sources, root)
+        _write_hint(hint, copy.digest.hex())
+        _forget_old(root, keep=copy.directory)
+    except OSError as error:
+        raise RuntimeCopyError(f"{root}: cannot write a copy of the runtime: {error.strerror or error}") from None
+    return copy
+
+
+def verify_copy(directory: Path) -> bytes:
+    """The digest of what lies in ``directory`` now, which must be the one that names it.
+
+    Raises:
+        RuntimeCopyError: it is another, or the folder holds what no copy has.
+    """
+    try:
+        digest = _digest(_hash_copy(directory))
+    except OSError as error:
+        raise RuntimeCopyError(f"{directory} cannot be read: {error.strerror}") from None
+    if digest.hex() != directory.name:
+        raise RuntimeCopyError(f"{directory} holds other files than its name says: digest {digest.hex()}")
+    return digest
+
+
+def cache_root() -> Path:
+    """Where copies are kept: for all users where this is root, else in the user's cache.
+
+    Raises:
+        RuntimeCopyError: neither can be used.
+    """
+    refusals = []
+    for root in _candidates():
+        try:
+            root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            status = root.stat()
+        except OSError as error:
+            refusals.append(f"{root}: {error.strerror}")
+            continue
+        if status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE and os.access(root, os.W_OK):
+            return root
+        refusals.append(f"{root}: of user {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}")
+    raise RuntimeCopyError(f"no folder for the runtime's copy that this user alone can write to: {'; '.join(refusals)}")
+
+
+def hold(copy: RuntimeCopy) -> int:
+    """A descriptor that keeps the copy from being tidied away while it is open."""
+    descriptor = os.open(copy.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    with contextlib.suppress(OSError):
+        os.utime(descriptor)  # most recently used
+    return descriptor
+
+
+def _candidates() -> Iterator[Path]:
+    if os.geteuid() == 0:
+        yield SYSTEM_ROOT
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir)
+    yield (Path(named) if os.path.isabs(named) else home / ".cache") / "casemate" / "runtime"  # noqa: PTH117 - of ""
+
+
+def _make(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
+    fresh = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
+    try:
+        digest = _digest(_copy_all(sources, fresh))
+        target = root / digest.hex()
+        if target.exists():
+            try:
+                verify_copy(target)
+            except RuntimeCopyError:
+                target.rename(root / fresh.name.replace(_NEW, _OLD))
+        try:
+            fresh.rename(target)
+        except OSError:
+            if not target.exists():  # else another chip was faster, or it has been there all the time
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    verify_copy(target)
+    check_confined(target)
+    return RuntimeCopy(target, digest, rebuilt=True)
+
+
+def check_confined(directory: Path) -> None:
+    """Starts the copy's interpreter, and refuses one that finds its modules or its library anywhere else."""
+    command = [str(directory / PYTHON), "-I", "-S", "-B", "-c", _PROBE]
+    try:
+        answer = subprocess.run(
+            command,
+            env=loader_environment(directory),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_TIME,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        words = getattr(error, "stderr", None) or b""
+        raise RuntimeCopyError(
+            f"the interpreter copied to {directory} does not start ({error}; {words[-500:].decode('utf-8', 'replace')})"
+        ) from None
+    inside = f"{directory.resolve()}/"
+    for path in answer.stdout.decode("utf-8", "replace").split("\0"):
+        if not f"{os.path.realpath(path)}/".startswith(inside):
+            raise RuntimeCopyError(
+                f"the interpreter copied to {directory} reaches outside for {path}: run Casemate with another build of "
+                "Python, such as the distribution's, uv's or pyenv's"
+            )
+
+
+def _copy_all(sources: Sequence[SourceFile], fresh: Path) -> list[_Hashed]:
+    folders = {folder for file in sources for folder in (fresh / file.path).parents if fresh in folder.parents}
+    for folder in sorted(folders):
+        folder.mkdir()
+    for folder in (fresh, *folders):
+        folder.chmod(_FOLDER_MODE)
+
+    def copy(file: SourceFile) -> _Hashed:
+        digest = hashlib.sha256()
+        mode = _PROGRAM_MODE if file.executable else _FILE_MODE
+        with file.source.open("rb") as reader, (fresh / file.path).open("xb") as writer:
+            while chunk := reader.read(_CHUNK):
+                digest.update(chunk)
+                writer.write(chunk)
+            os.fchmod(writer.fileno(), mode)
+        return _Hashed(file.path, file.executable, digest.digest())
+
+    return _in_parallel(copy, sources)
+
+
+def _in_parallel(work: Callable[[T], _Hashed], items: Sequence[T]) -> list[_Hashed]:
+    """In the order of the items; hashing and copying release the interpreter's lock."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(work, items))
+
+
+def _files_of(directory: Path) -> Iterator[tuple[str, bool]]:
+    """Each file's path and whether it is executable; refuses what no copy has."""
+    owners = {0, os.geteuid()}
+    for folder, folders, files in os.walk(directory):
+        for name in (*folders, *files, "."):
+            path = Path(folder, name)
+            status = path.lstat()
+            plain = stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1)
+            if not plain or status.st_uid not in owners or status.st_mode & _OTHERS_WRITE:
+                raise RuntimeCopyError(f"{path} is a link, or others may write to it")
+            if stat.S_ISREG(status.st_mode):
+                yield path.relative_to(directory).as_posix(), bool(status.st_mode & stat.S_IXUSR)
+
+
+def _hash_copy(directory: Path) -> list[_Hashed]:
+    def hashed(file: tuple[str, bool]) -> _Hashed:
+        path, executable = file
+        with (directory / path).open("rb", buffering=0) as content:
+            return _Hashed(path, executable, hashlib.file_digest(content, "sha256").digest())
+
+    return _in_parallel(hashed, list(_files_of(directory)))
+
+
+def _digest(files: list[_Hashed]) -> bytes:
+    digest = hashlib.sha256(_LABEL)
+    for file in sorted(files, key=lambda file: file.path.encode()):
+        path = file.path.encode()
+        digest.update(len(path).to_bytes(4, "little") + path + bytes((file.executable,)) + file.sha256)
+    return digest.digest()
+
+
+def _hint_file(sources: Sequence[SourceFile], root: Path) -> Path:
+    """Where it is noted which digest these sources gave, by what tells a changed file: saves hashing them each time.
+
+    A wrong note does no harm: a copy's digest is always taken of the copy itself.
+    """
+    digest = hashlib.sha256(_LABEL)
+    for file in sources:
+        status = file.source.stat()
+        fields = (file.path, file.executable, file.source, status.st_size, status.st_mtime_ns, status.st_ino)
+        digest.update(repr(fields).encode("utf-8", "surrogateescape"))
+    return root / HINTS / digest.hexdigest()
+
+
+def _read_hint(hint: Path) -> str | None:
+    try:
+        text = hint.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if _is_digest(text) else None
+
+
+def _write_hint(hint: Path, digest: str) -> None:
+    hint.parent.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=hint.parent, prefix=_NEW, delete=False) as file:
+        file.write(digest)
+    Path(file.name).replace(hint)
+
+
+def _is_digest(name: str) -> bool:
+    return len(name) == _DIGEST_LENGTH and set(name) <= set("0123456789abcdef")
+
+
+def _forget_old(root: Path, *, keep: Path) -> None:
+    """Removes the copies used longest ago that no chip runs on, and what interrupted work has left."""
+    copies = sorted((path for path in root.iterdir() if _is_digest(path.name) and path != keep), key=_last_used)
+    for path in copies[: -(KEPT_COPIES - 1)]:
+        if _is_unused(path):
+            path.rename(aside := root / f"{_OLD}{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+    for path in root.iterdir():
+        if path.name.startswith((_NEW, _OLD)) and time.time() - _last_used(path) > LEFTOVER_AGE:
+            shutil.rmtree(path, ignore_errors=True)
+    for hint in (root / HINTS).iterdir():
+        if not (root / (_read_hint(hint) or HINTS)).is_dir() or hint.name.startswith(_NEW):
+            hint.unlink(missing_ok=True)
+
+
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _is_unused(copy: Path) -> bool:
+    try:
+        descriptor = os.open(copy, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

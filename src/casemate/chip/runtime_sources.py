@@ -1,0 +1,170 @@
+"""Which files make up the runtime that enclaves are started from, and where this machine has them.
+
+The interpreter, its library where it has one, the standard library without what no enclave needs, the rooms that an
+enclave consists of, the packages these import, and the engine's binary. What the C library and the dynamic loader bring
+is the host's and stays outside: see the threat model.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+from casemate.chip.errors import RuntimeCopyError
+
+PYTHON = "bin/python3"
+ENGINE = "bin/deno"
+LIBRARY_FOLDER = "lib"
+"""Where the copy has libpython; the loader is pointed there."""
+
+ROOMS = ("enclave", "engines", "images", "link", "sandbox", "wire")
+PACKAGES = ("cryptography", "jsonschema_rs")
+MODULES = ("_cffi_backend",)
+"""Single extension modules: cryptography's bindings need this one."""
+
+_SKIPPED_FOLDERS = frozenset({
+    "__pycache__", "__phello__", "dist-packages", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data",
+    "site-packages", "test", "tests", "tkinter", "turtledemo", "venv",
+})  # fmt: skip
+_SKIPPED_PREFIXES = ("_sysconfigdata", "_test", "_ctypes_test", "_tkinter", "_xxtestfuzz", "config-", "xxlimited")
+"""Self-tests, and what only tells how this interpreter was built, which differs where nothing else does."""
+
+_SKIPPED_FILES = frozenset({"sitecustomize.py", "turtle.py", "usercustomize.py"})
+_MADE_BY_TOOLS = (".pyc", ".pyi", ".typed", "~", ".swp", ".orig", ".rej")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of the runtime."""
+
+    path: str
+    """In the copy."""
+    source: Path
+    """On this machine."""
+    executable: bool = False
+
+
+def runtime_sources() -> tuple[SourceFile, ...]:
+    """The runtime of the interpreter that runs this, in the order of the paths.
+
+    Raises:
+        RuntimeCopyError: something is missing, or this kind of interpreter cannot be copied.
+    """
+    if sysconfig.get_config_var("PYTHONFRAMEWORK"):
+        raise RuntimeCopyError(
+            f"{sys.base_prefix} is a macOS framework build, which loads its library from one fixed place: run Casemate "
+            "with another build of Python, such as uv's or pyenv's"
+        )
+    standard = Path(os.__file__).parent
+    folder = f"{sys.platlibdir}/{standard.name}"
+    found = [
+        SourceFile(PYTHON, _interpreter(), executable=True),
+        SourceFile(ENGINE, _engine(), executable=True),
+        *_libpython(),
+        *_standard_library(standard, folder),
+        *_casemate(f"{folder}/casemate"),
+    ]
+    for name in PACKAGES:
+        found += _package(name, folder)
+    for name in MODULES:
+        found += _module(name, folder)
+    return tuple(sorted(found, key=lambda file: file.path.encode()))
+
+
+def loader_environment(directory: Path) -> dict[str, str]:
+    """The environment in which the copy's interpreter finds its own library, and nothing else."""
+    name = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
+    return {name: str(directory / LIBRARY_FOLDER), "LC_CTYPE": "C.UTF-8"}
+
+
+def _interpreter() -> Path:
+    """The real binary, below any virtual environment."""
+    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
+
+
+def _libpython() -> Iterator[SourceFile]:
+    library = _mapped_libpython() if sys.platform == "linux" else _configured_libpython()
+    if library is not None:
+        yield SourceFile(f"{LIBRARY_FOLDER}/{library.name}", library)
+
+
+def _mapped_libpython() -> Path | None:
+    """The library that this very process runs on; None where the interpreter is one piece."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        mapped = line.partition("/")
+        if os.path.basename(mapped[2]).startswith("libpython"):  # noqa: PTH119 - thousands of lines
+            return Path(mapped[1] + mapped[2])
+    return None
+
+
+def _configured_libpython() -> Path | None:
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        return None
+    library = Path(sys.base_prefix) / "lib" / str(sysconfig.get_config_var("INSTSONAME"))
+    return library if library.is_file() else None
+
+
+def _engine() -> Path:
+    try:
+        files = importlib.metadata.distribution("deno").files or []
+    except importlib.metadata.PackageNotFoundError:
+        raise RuntimeCopyError("the package `deno` is not installed: install Casemate's dependencies") from None
+    for file in files:
+        if file.name == "deno" and file.parent.name == "bin":
+            return Path(str(file.locate())).resolve()
+    raise RuntimeCopyError("the package `deno` has no binary for this platform")
+
+
+def _standard_library(standard: Path, folder: str) -> Iterator[SourceFile]:
+    """Python sources, and the extension modules beside them."""
+    for file in _files_below(standard):
+        if file.suffix == ".py" or file.name.endswith(tuple(EXTENSION_SUFFIXES)):
+            yield SourceFile(f"{folder}/{file.relative_to(standard).as_posix()}", file)
+
+
+def _casemate(folder: str) -> Iterator[SourceFile]:
+    package = Path(__file__).parent.parent
+    yield SourceFile(f"{folder}/__init__.py", package / "__init__.py")
+    for room in ROOMS:
+        if not (package / room / "__init__.py").is_file():
+            raise RuntimeCopyError(f"{package / room} is missing: install Casemate again")
+        for file in _files_below(package / room):
+            yield SourceFile(f"{folder}/{file.relative_to(package).as_posix()}", file)
+
+
+def _package(name: str, folder: str) -> Iterator[SourceFile]:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeCopyError(f"the package `{name}` is not installed: install Casemate's dependencies")
+    root = Path(spec.submodule_search_locations[0])
+    for part in (root, root.with_name(f"{name}.libs")):  # shared libraries that a wheel brings along
+        for file in _files_below(part):
+            yield SourceFile(f"{folder}/{file.relative_to(root.parent).as_posix()}", file)
+
+
+def _module(name: str, folder: str) -> Iterator[SourceFile]:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise RuntimeCopyError(f"the module `{name}` is not installed: install Casemate's dependencies")
+    file = Path(spec.origin)
+    yield SourceFile(f"{folder}/{file.name}", file)
+    for library in _files_below(file.with_name("cffi.libs")):
+        yield SourceFile(f"{folder}/cffi.libs/{library.name}", library)
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    """All files that belong to the runtime, whatever their kind."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS and _wanted(name)]
+        for name in files:
+            if name not in _SKIPPED_FILES and _wanted(name) and not name.endswith(_MADE_BY_TOOLS):
+                yield Path(folder, name)
+
+
+def _wanted(name: str) -> bool:
+    return not name.startswith((".", *_SKIPPED_PREFIXES))
