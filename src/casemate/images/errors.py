@@ -50,3 +50,7 @@ class KeyFileError(CasemateError):
 
 class ImageFileError(CasemateError):
     """An image's files are missing, or do not belong together."""
+
+
+class BuildTimeError(CasemateError):
+    """The build's time is in no year that a SIGSTRUCT can name."""

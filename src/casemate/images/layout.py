@@ -59,7 +59,7 @@ class ImageContents:
 
     def modules(self) -> tuple[Module, ...]:
         """The main module and all it imports, each after those that it imports."""
-        order = load_order(self.index, self.manifest.main)
+        order = load_order(self.index.links, [self.manifest.main])
         return tuple(Module(path, self.files[path], _links_of(self.index, path)) for path in order)
 
 
@@ -147,31 +147,50 @@ def _check_link(link: Link, source: bytes) -> None:
         raise WireError(f"Link.start in {link.importer!r}", got=repr(literal)[:80], want=f"{link.specifier!r} quoted")
 
 
-def load_order(index: ImageIndex, main: str) -> tuple[str, ...]:
-    """The main module and all it imports, each after those that it imports; modules in a circle are refused."""
-    targets: dict[str, list[str]] = {}
-    for link in index.links:
-        targets.setdefault(link.importer, []).append(link.target)
-    order: dict[str, None] = {}
-    open_modules: dict[str, None] = {}
-    stack = [(main, False)]
-    while stack:
-        path, imported = stack.pop()
-        if imported:
-            del open_modules[path]
-            order[path] = None
-        elif path in open_modules:
-            raise WireError("ImageIndex.links", got=_circle([*open_modules], path), want="imports without circles")
-        elif path not in order:
-            open_modules[path] = None
-            stack.append((path, True))
-            stack += [(target, False) for target in reversed(targets.get(path, ())) if target not in order]
+class CircularImportsError(WireError):
+    """Modules import each other, so none of them can be loaded first.
+
+    Args:
+        circle: their paths, the first again at the end.
+    """
+
+    def __init__(self, circle: tuple[str, ...]) -> None:
+        super().__init__("ImageIndex.links", got=" -> ".join(circle), want="imports without circles")
+        self.circle = circle
+
+
+def load_order(links: tuple[Link, ...], mains: list[str]) -> tuple[str, ...]:
+    """These modules and all they import, each after those that it imports."""
+    targets: dict[str, set[str]] = {}
+    for link in links:
+        targets.setdefault(link.importer, set()).add(link.target)
+    waiting: dict[str, set[str]] = {}
+    found = list(mains)
+    while found:
+        path = found.pop()
+        if path not in waiting:
+            waiting[path] = targets.get(path, set())
+            found += waiting[path]
+    order: list[str] = []
+    while waiting:
+        ready = sorted(path for path, wanted in waiting.items() if wanted.isdisjoint(waiting))
+        if not ready:
+            raise CircularImportsError(_circle(waiting))
+        order += ready
+        for path in ready:
+            del waiting[path]
     return tuple(order)
 
 
-def _circle(open_modules: list[str], path: str) -> str:
-    """The modules that import each other, for a person."""
-    return " -> ".join([*open_modules[open_modules.index(path) :], path])
+def _circle(waiting: dict[str, set[str]]) -> tuple[str, ...]:
+    """One circle among modules of which each imports another one."""
+    walked: dict[str, None] = {}
+    path = min(waiting)
+    while path not in walked:
+        walked[path] = None
+        path = min(target for target in waiting[path] if target in waiting)
+    names = list(walked)
+    return (*names[names.index(path) :], path)
 
 
 def _links_of(index: ImageIndex, path: str) -> tuple[Link, ...]:

@@ -1,0 +1,67 @@
+"""A folder becomes an image: the same folder, key and epoch give the same bytes, wherever and whenever it is built."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from casemate.images.errors import BuildTimeError, FolderError, ManifestError
+from casemate.images.folder import measured_files
+from casemate.images.image import Image
+from casemate.images.keys import DeveloperKey
+from casemate.images.layout import lay_out
+from casemate.images.links import Linked, link_modules
+from casemate.images.manifest import Manifest, parse_manifest
+from casemate.images.sign import sign_enclave
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.sgx.sgxs import measure_sgxs
+
+
+def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
+    """The image of a folder that has its lock.
+
+    Args:
+        folder: holds casemate.toml, casemate.lock, guest/ and schemas/.
+        key: signs the image.
+        epoch: the build's time in seconds since 1970, such as SOURCE_DATE_EPOCH; its day (UTC) goes into SIGSTRUCT,
+            and into nothing that is measured.
+
+    Raises:
+        FolderError: a file is missing or cannot be measured, or all of them are too large.
+        ManifestError: casemate.toml or a schema is not as it has to be.
+        SourceError: a module of the guest's code cannot be linked.
+        WireError: casemate.lock is none.
+        BuildTimeError: the epoch is in no year from 1 to 9999.
+    """
+    files = measured_files(folder)
+    if LOCK_PATH not in files:
+        raise FolderError(f"{folder} has no {LOCK_PATH}, which names the runtime: `casemate build --relock` writes it")
+    RuntimeLock.parse(files[LOCK_PATH])
+    manifest = parse_manifest(files[MANIFEST_PATH], files.get)
+    linked = link_modules(files)
+    _check_exports(manifest, linked)
+    sgxs = lay_out(files, linked.links).encode()
+    sigstruct = sign_enclave(measure_sgxs(sgxs), manifest, key, day=day_of(epoch))
+    return Image(manifest.name, sgxs, sigstruct.encode())
+
+
+def day_of(epoch: int) -> date:
+    """The day (UTC) of a time in seconds since 1970."""
+    try:
+        return datetime.fromtimestamp(epoch, UTC).date()
+    except (OverflowError, OSError, ValueError):
+        raise BuildTimeError(f"SOURCE_DATE_EPOCH is {epoch}, which is in no year from 1 to 9999") from None
+
+
+def _check_exports(manifest: Manifest, linked: Linked) -> None:
+    """Every entry point is exported by the main module, where its exports are plain to see."""
+    exports = linked.exports[manifest.main]
+    if exports is None:
+        return
+    for entry in manifest.entries:
+        if entry.name not in exports:
+            raise ManifestError(
+                f"entry.{entry.name}", got=f"not exported by {manifest.main}", want=f"one of {sorted(exports)}"
+            )
+    if "then" in exports:
+        # import() takes a module that exports `then` for a promise, and its loading would not end.
+        raise ManifestError("enclave.main", got=f"{manifest.main}, which exports `then`", want="another name for it")

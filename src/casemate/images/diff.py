@@ -1,0 +1,192 @@
+"""Why two images differ: down to a manifest's or schema's key, a source file's line, a SIGSTRUCT's field."""
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from casemate.images.image import Image
+from casemate.images.layout import ImageContents, read_pages
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.image_index import MAGIC
+from casemate.wire.json_text import parse_json
+from casemate.wire.sgx.sgxs import PAGE_SIZE, Segment, Sgxs
+from casemate.wire.sgx.sigstruct import Sigstruct
+
+_MAX_FILE = 64 * 1024 * 1024
+_LONGEST_VALUE = 120
+"""Characters of a value that are shown."""
+_MOST_PAGES = 16
+"""Pages that are listed one by one where nothing better is known about them."""
+_ABSENT = object()
+"""Stands for a member that one side lacks."""
+_DERIVED = ("modulus", "signature", "q1", "q2", "enclave_hash")
+"""SIGSTRUCT fields that follow from the key and from all else; MRSIGNER and MRENCLAVE speak for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which two images differ."""
+
+    where: str
+    """File and key or line, or structure and field."""
+    old: str | None
+    """In the first image; None where it has no such thing."""
+    new: str | None
+    measured: bool
+    """Whether it changes MRENCLAVE."""
+
+
+def diff_images(old: Image, new: Image) -> tuple[Difference, ...]:
+    """Everything in which two images differ: what is measured first, then what is only signed.
+
+    Raises:
+        WireError: a stream or SIGSTRUCT is malformed.
+    """
+    found = [] if old.sgxs == new.sgxs else list(_measured(old, new))
+    return (*found, *_signed(old.parse_sigstruct(), new.parse_sigstruct()))
+
+
+def _measured(old: Image, new: Image) -> Iterator[Difference]:
+    """Why MRENCLAVE differs."""
+    old_sgxs, new_sgxs = old.parse_sgxs(), new.parse_sgxs()
+    for field in ("size", "ssa_frame_size"):
+        before, after = getattr(old_sgxs.ecreate, field), getattr(new_sgxs.ecreate, field)
+        if before != after:
+            yield Difference(f"SECS {field}", str(before), str(after), measured=True)
+    old_contents, new_contents = _contents(old_sgxs), _contents(new_sgxs)
+    if old_contents is None or new_contents is None:
+        yield from _pages(old_sgxs, new_sgxs)
+        return
+    yield from _files(old_contents.files, new_contents.files)
+    if old_contents.files == new_contents.files:
+        yield from _same_files(old_contents, new_contents, old_sgxs.segments, new_sgxs.segments)
+
+
+def _contents(sgxs: Sgxs) -> ImageContents | None:
+    """What the pages hold, None where they are not an image of ours."""
+    if not sgxs.contents.startswith(MAGIC):
+        return None
+    try:
+        return read_pages(sgxs.linear_contents())
+    except CasemateError:
+        return None
+
+
+def _files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[Difference]:
+    """Files that were added, removed or changed."""
+    for path in sorted(old.keys() | new.keys()):
+        if path not in old:
+            yield Difference(path, None, f"{len(new[path])} bytes", measured=True)
+        elif path not in new:
+            yield Difference(path, f"{len(old[path])} bytes", None, measured=True)
+        elif old[path] != new[path]:
+            yield from _changed(path, old[path], new[path])
+
+
+def _changed(path: str, old: bytes, new: bytes) -> Iterator[Difference]:
+    """What changed in one file: its keys where it has some, else its first line that differs."""
+    trees = _tree(path, old), _tree(path, new)
+    if None not in trees:
+        keys = list(_keys("", *trees))
+        for key, before, after in keys:
+            yield Difference(f"{path}: {key}", before, after, measured=True)
+        if keys:
+            return
+    yield _first_line(path, old, new)
+
+
+def _tree(path: str, content: bytes) -> Any:
+    """The values in a TOML or JSON file, None for other files."""
+    try:
+        if path.endswith((".toml", ".lock")):
+            return tomllib.loads(content.decode())
+        if path.endswith(".json"):
+            return parse_json(path, content, limit=_MAX_FILE)
+    except (ValueError, WireError, RecursionError):
+        return None
+    return None
+
+
+def _keys(key: str, old: Any, new: Any) -> Iterator[tuple[str, str | None, str | None]]:
+    """Keys whose values differ, as deep inside as they can be named."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in (*old, *(name for name in new if name not in old)):
+            inner = f"{key}.{name}" if key else str(name)
+            yield from _keys(inner, old.get(name, _ABSENT), new.get(name, _ABSENT))
+    elif isinstance(old, list) and isinstance(new, list):
+        for at, pair in enumerate(itertools.zip_longest(old, new, fillvalue=_ABSENT)):
+            yield from _keys(f"{key}[{at}]", *pair)
+    elif type(old) is not type(new) or old != new:
+        yield key or "(all)", _shown_if_there(old), _shown_if_there(new)
+
+
+def _shown_if_there(value: Any) -> str | None:
+    return None if value is _ABSENT else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """A value on one line, short."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def _first_line(path: str, old: bytes, new: bytes) -> Difference:
+    """The first line that differs."""
+    lines = itertools.zip_longest(old.split(b"\n"), new.split(b"\n"))
+    at, (before, after) = next((at, pair) for at, pair in enumerate(lines, 1) if pair[0] != pair[1])
+    return Difference(f"{path}:{at}", _line(before), _line(after), measured=True)
+
+
+def _line(line: bytes | None) -> str | None:
+    return None if line is None else _shown(line.decode("utf-8", "backslashreplace"))
+
+
+def _same_files(
+    old: ImageContents, new: ImageContents, old_segments: tuple[Segment, ...], new_segments: tuple[Segment, ...]
+) -> Iterator[Difference]:
+    """The rest that is measured: import links, and how the pages are added."""
+    if old.index != new.index:
+        yield Difference("index", f"{len(old.index.links)} links", f"{len(new.index.links)} links", measured=True)
+    if old_segments != new_segments:
+        yield Difference("page order and flags", _runs(old_segments), _runs(new_segments), measured=True)
+
+
+def _runs(segments: tuple[Segment, ...]) -> str:
+    return ", ".join(f"{run.offset:#x}..{run.end:#x} {run.flags.name}" for run in segments)
+
+
+def _pages(old: Sgxs, new: Sgxs) -> Iterator[Difference]:
+    """Pages that differ, for streams that are not images of ours."""
+    if old.segments != new.segments:
+        yield Difference("page order and flags", _runs(old.segments), _runs(new.segments), measured=True)
+        return
+    offsets = [page for segment in old.segments for page in range(segment.offset, segment.end, PAGE_SIZE)]
+    pairs = [(page, _page(old, at), _page(new, at)) for at, page in enumerate(offsets)]
+    changed = [(page, before, after) for page, before, after in pairs if before != after]
+    for page, before, after in changed[:_MOST_PAGES]:
+        yield Difference(f"page {page:#x}", _digest(before), _digest(after), measured=True)
+    if len(changed) > _MOST_PAGES:
+        yield Difference(f"{len(changed) - _MOST_PAGES} more pages", "others", "others", measured=True)
+
+
+def _page(sgxs: Sgxs, at: int) -> bytes:
+    """The contents of the page that was added as number ``at``."""
+    return sgxs.contents[at * PAGE_SIZE : (at + 1) * PAGE_SIZE]
+
+
+def _digest(page: bytes) -> str:
+    return f"sha256 {hashlib.sha256(page).hexdigest()[:16]}..."
+
+
+def _signed(old: Sigstruct, new: Sigstruct) -> Iterator[Difference]:
+    """SIGSTRUCT fields, which no MRENCLAVE depends on."""
+    if old.mr_signer() != new.mr_signer():
+        yield Difference("MRSIGNER", old.mr_signer().hex(), new.mr_signer().hex(), measured=False)
+    before, after = old.encode(), new.encode()
+    for span in Sigstruct.LAYOUT.spans:
+        if span.name not in _DERIVED and span.cut(before) != span.cut(after):
+            yield Difference(f"SIGSTRUCT {span.name}", span.render(before), span.render(after), measured=False)

@@ -1,0 +1,61 @@
+"""Which page of an image came from which file."""
+
+from dataclasses import dataclass
+
+from casemate.images.image import Image
+from casemate.images.layout import page_flags_of, read_pages
+from casemate.wire.errors import WireError
+from casemate.wire.sgx.sgxs import DATA_PAGE, PAGE_SIZE, PageFlags, Segment
+
+INDEX_NAME = "(index)"
+"""Stands for the pages before the first file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRange:
+    """Neighbouring pages of one origin."""
+
+    offset: int
+    """Of the first page, from the enclave's base."""
+    pages: int
+    path: str
+    """The measured file, or :data:`INDEX_NAME`."""
+    size: int
+    """Bytes of the file; what the pages hold beyond are zeros."""
+    flags: PageFlags
+    sha256: bytes | None
+    """Of the file; None for the index."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after the pages."""
+        return self.offset + self.pages * PAGE_SIZE
+
+
+def explain_pages(image: Image) -> tuple[PageRange, ...]:
+    """Every page of the image, in address order.
+
+    Raises:
+        WireError: the stream or its index is not in order, or a page has flags that its file does not give it.
+        ManifestError: the manifest in the pages is not in order.
+    """
+    sgxs = image.parse_sgxs()
+    contents = read_pages(sgxs.linear_contents())
+    entries = contents.index.entries
+    index_end = entries[0].offset if entries else len(sgxs.contents)
+    ranges = [PageRange(0, index_end // PAGE_SIZE, INDEX_NAME, index_end, DATA_PAGE, None)]
+    ranges += [
+        PageRange(entry.offset, -(-entry.size // PAGE_SIZE), entry.path, entry.size, flags, entry.sha256)
+        for entry in entries
+        for flags in [page_flags_of(entry.path)]
+    ]
+    for found in ranges:
+        _check_flags(found, sgxs.segments)
+    return tuple(ranges)
+
+
+def _check_flags(found: PageRange, segments: tuple[Segment, ...]) -> None:
+    """The stream adds the pages with the flags that their file gives them."""
+    for segment in segments:
+        if segment.offset < found.end and found.offset < segment.end and segment.flags != found.flags:
+            raise WireError(f"EADD.flags of {found.path!r}", got=segment.flags.name, want=found.flags.name)

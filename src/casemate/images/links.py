@@ -1,0 +1,188 @@
+"""The import links of the guest's modules, found at build time: which specifier stands where and means which file.
+
+Inside the enclave nobody resolves anything: the engine puts each target's own name where the link says its specifier
+stands. So only static imports are allowed, by relative specifiers, of files that are measured. Parsing is that of
+tree-sitter; the engine has the last word on syntax when it loads the code.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import tree_sitter_javascript
+from tree_sitter import Language, Node, Parser, Query, QueryCursor
+
+from casemate.images.errors import SourceError
+from casemate.images.layout import GUEST, CircularImportsError, is_code, load_order
+from casemate.wire.image_index import Link
+
+MAX_SOURCE = 4 * 1024 * 1024
+"""Largest module (bytes): larger tables belong into a JSON file, which may be imported."""
+MAX_SPECIFIER = 128
+"""Longest import specifier (characters): no measured path needs more."""
+
+_JAVASCRIPT = Language(tree_sitter_javascript.language())
+_SPECIFIERS = Query(
+    _JAVASCRIPT,
+    """
+    (import_statement source: (string) @specifier) @statement
+    (export_statement source: (string) @specifier) @statement
+    """,
+)
+_DYNAMIC = Query(_JAVASCRIPT, "(call_expression function: (import)) @dynamic")
+_EXPORTS = Query(
+    _JAVASCRIPT,
+    """
+    (export_statement declaration: (function_declaration name: (identifier) @name))
+    (export_statement declaration: (generator_function_declaration name: (identifier) @name))
+    (export_statement declaration: (class_declaration name: (identifier) @name))
+    (export_statement declaration: (lexical_declaration (variable_declarator name: (identifier) @name)))
+    (export_statement declaration: (variable_declaration (variable_declarator name: (identifier) @name)))
+    (export_specifier name: (_) @name !alias)
+    (export_specifier alias: (_) @name)
+    (namespace_export (identifier) @name)
+    """,
+)
+_UNDECIDED = Query(
+    _JAVASCRIPT,
+    """
+    (export_statement "*" @all . "from")
+    (export_statement declaration: (_ (variable_declarator name: (object_pattern) @pattern)))
+    (export_statement declaration: (_ (variable_declarator name: (array_pattern) @pattern)))
+    """,
+)
+"""Exports whose names stand elsewhere or are not worth finding."""
+_JSON_ATTRIBUTE = "import_attribute"
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What the guest's modules import and export."""
+
+    links: tuple[Link, ...]
+    """In the order that the image's index wants: by importer, then by place."""
+    exports: Mapping[str, frozenset[str] | None]
+    """The names that each module exports; None where they are not plain to see, as with ``export * from``."""
+
+
+def link_modules(files: Mapping[str, bytes]) -> Linked:
+    """Parses all modules under ``guest/``.
+
+    Raises:
+        SourceError: names the file, line and column that cannot be linked, and why.
+    """
+    links: list[Link] = []
+    exports: dict[str, frozenset[str] | None] = {}
+    for path in sorted(filter(is_code, files), key=str.encode):
+        module = _Module(path, files[path])
+        links += module.links(files)
+        exports[path] = module.exports()
+    _check_circles(links, files)
+    return Linked(tuple(links), exports)
+
+
+class _Module:
+    """One parsed file."""
+
+    def __init__(self, path: str, source: bytes) -> None:
+        self.path = path
+        self.source = source
+        if len(source) > MAX_SOURCE:
+            raise SourceError(path, 1, 1, f"the module has {len(source)} bytes, at most {MAX_SOURCE} are allowed")
+        try:
+            source.decode()
+        except UnicodeDecodeError as error:
+            raise SourceError(path, *_place(source, error.start), "this is no UTF-8") from None
+        self._root = Parser(_JAVASCRIPT).parse(source).root_node
+        if self._root.has_error:
+            raise self._error(_first_error(self._root), "this is no JavaScript module")
+
+    def links(self, files: Mapping[str, bytes]) -> list[Link]:
+        """Its static imports, in the order in which they stand."""
+        for node in _captured(_DYNAMIC, self._root, "dynamic"):
+            raise self._error(node, "import() is not available in an enclave: import at the top of the module")
+        found = []
+        for _, captures in QueryCursor(_SPECIFIERS).matches(self._root):
+            (literal,), (statement,) = captures["specifier"], captures["statement"]
+            found.append(self._link(literal, statement, files))
+        return sorted(found, key=lambda link: link.start)
+
+    def _link(self, literal: Node, statement: Node, files: Mapping[str, bytes]) -> Link:
+        specifier = self.source[literal.start_byte + 1 : literal.end_byte - 1].decode()
+        if "\\" in specifier:
+            raise self._error(literal, "an import specifier is written without escapes")
+        if len(specifier) > MAX_SPECIFIER:
+            raise self._error(literal, f"an import specifier has at most {MAX_SPECIFIER} characters")
+        if not specifier.startswith(("./", "../")):
+            raise self._error(literal, f"{specifier!r} is not relative: an enclave imports measured files alone, by ./")
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(self.path), specifier))
+        if not target.startswith(GUEST) or target not in files:
+            raise self._error(literal, f"{specifier!r} would be {target}, which is not a measured file under {GUEST}")
+        self._check_type(literal, statement, target)
+        return Link(self.path, specifier, target, literal.start_byte, literal.end_byte)
+
+    def _check_type(self, literal: Node, statement: Node, target: str) -> None:
+        """JSON comes with ``type: "json"``, code without an attribute, and there is nothing else."""
+        attributes = [self._text(child) for child in statement.named_children if child.type == _JSON_ATTRIBUTE]
+        is_json = [text.translate(_PLAIN) for text in attributes] == ["withtype:json"]
+        if is_code(target) and not attributes:
+            return
+        if target.endswith(".json") and is_json:
+            return
+        if target.endswith(".json"):
+            raise self._error(literal, 'JSON is imported as: import data from "./data.json" with { type: "json" }')
+        raise self._error(literal, f"{target} is neither a .js or .mjs module nor a .json file imported as one")
+
+    def exports(self) -> frozenset[str] | None:
+        """The names it exports, None where they are not plain to see."""
+        if QueryCursor(_UNDECIDED).captures(self._root):
+            return None
+        return frozenset(self._text(node) for node in _captured(_EXPORTS, self._root, "name"))
+
+    def _text(self, node: Node) -> str:
+        return self.source[node.start_byte : node.end_byte].decode()
+
+    def _error(self, node: Node, reason: str) -> SourceError:
+        return SourceError(self.path, *_place(self.source, node.start_byte), reason)
+
+
+_PLAIN = str.maketrans("", "", " \t\r\n{},'\"")
+"""What may stand in ``with { type: "json" }`` without changing its meaning."""
+
+
+def _captured(query: Query, root: Node, name: str) -> list[Node]:
+    return QueryCursor(query).captures(root).get(name, [])
+
+
+def _place(source: bytes, offset: int) -> tuple[int, int]:
+    """Line and column of a byte, both from 1, the column in characters."""
+    before = source[:offset].decode("utf-8", "replace")
+    line_start = before.rfind("\n") + 1
+    return before.count("\n") + 1, len(before) - line_start + 1
+
+
+def _first_error(root: Node) -> Node:
+    """The first place where the parser gave up or had to invent something."""
+    for node in _walk(root):
+        if node.is_error or node.is_missing:
+            return node
+    return root
+
+
+def _walk(root: Node) -> Iterator[Node]:
+    """The nodes with an error in them, in the order in which they stand, without recursion."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack += [child for child in reversed(node.children) if child.has_error or child.is_missing]
+
+
+def _check_circles(links: list[Link], files: Mapping[str, bytes]) -> None:
+    """Refuses modules that import each other: each is loaded after those it imports, so there must be a first."""
+    try:
+        load_order(tuple(links), [link.importer for link in links])
+    except CircularImportsError as error:
+        link = next(link for link in links if (link.importer, link.target) == error.circle[:2])
+        place = _place(files[link.importer], link.start)
+        raise SourceError(link.importer, *place, f"modules import each other: {' -> '.join(error.circle)}") from None

@@ -1,0 +1,42 @@
+"""casemate.lock in a folder: read it, write it, and the tag of the platform that runs this."""
+
+import os
+import sys
+from pathlib import Path
+
+from casemate.images.errors import FolderError
+from casemate.wire.image_index import LOCK_PATH
+from casemate.wire.runtime_lock import MAX_LOCK, RuntimeLock, platform_tag
+
+
+def this_platform() -> str:
+    """The tag of the interpreter that runs this."""
+    return platform_tag(sys.platform, os.uname().machine, sys.version_info[:2])
+
+
+def read_lock(folder: Path) -> RuntimeLock:
+    """The folder's lock; an empty one where there is none yet.
+
+    Raises:
+        WireError: the file is not a lock.
+        FolderError: the file cannot be read.
+    """
+    try:
+        with (folder / LOCK_PATH).open("rb") as file:
+            return RuntimeLock.parse(file.read(MAX_LOCK + 1))
+    except FileNotFoundError:
+        return RuntimeLock(())
+    except OSError as error:
+        raise FolderError(f"{LOCK_PATH} cannot be read: {error.strerror}") from None
+
+
+def write_lock(folder: Path, lock: RuntimeLock) -> None:
+    """Puts the lock into the folder, whole or not at all."""
+    temporary = folder / f".{LOCK_PATH}.{os.getpid()}"
+    try:
+        temporary.write_bytes(lock.encode())
+        temporary.replace(folder / LOCK_PATH)
+    except OSError as error:
+        raise FolderError(f"{LOCK_PATH} cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
