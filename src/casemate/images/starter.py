@@ -1,0 +1,52 @@
+"""The folder that `casemate init` writes: a manifest, a function, its schemas, a test and an input."""
+
+import re
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from casemate.images.errors import FolderError
+
+_PLACEHOLDER = b"@NAME@"
+_UNSAFE = re.compile(r"[^a-z0-9]+", re.ASCII)
+_MAX_NAME = 64
+_DOTTED = ("gitignore", "gitattributes")
+"""Files that get their leading dot when they are written: with it they would act on our own sources."""
+
+
+def write_starter(folder: Path) -> tuple[Path, ...]:
+    """Writes the starter into a folder, which is made; the enclave is named for it. Gives the files' paths.
+
+    Raises:
+        FolderError: a file is already there (then nothing is written), or the folder cannot be written to.
+    """
+    name = starter_name(folder)
+    contents = {folder / path: content for path, content in _template(resources.files("casemate.images") / "starter_files")}
+    for path in contents:
+        if path.exists():
+            raise FolderError(f"{path} is already there; a starter wants a folder of its own")
+    try:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.replace(_PLACEHOLDER, name.encode()))
+    except OSError as error:
+        raise FolderError(f"{folder} cannot be written to: {error.strerror}") from None
+    return tuple(contents)
+
+
+def starter_name(folder: Path) -> str:
+    """An enclave's name made of a folder's: lower-case letters, digits and hyphens."""
+    name = _UNSAFE.sub("-", folder.resolve().name.lower()).strip("-")[:_MAX_NAME].strip("-")
+    return name or "enclave"
+
+
+def _template(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
+    """The template's files with their paths, in order."""
+    found = []
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.is_dir():
+            found += _template(item, f"{prefix}{item.name}/")
+        else:
+            name = f".{item.name}" if item.name in _DOTTED else item.name
+            found.append((f"{prefix}{name}", item.read_bytes()))
+    return found

@@ -1,0 +1,24 @@
+// The function by itself, without an enclave: `deno test`. Tests are not measured.
+
+import { rate } from "../guest/main.js";
+import input from "../input.json" with { type: "json" };
+
+const NOBODY = { entry: "rate", caller: null };
+
+function equal(got, want) {
+  if (got !== want) throw new Error(`got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
+}
+
+Deno.test("a long password is strong", () => equal(rate(input, NOBODY).verdict, "strong"));
+
+Deno.test("a common password is weak, in either case", () => {
+  equal(rate({ password: "PassWord" }, NOBODY).verdict, "weak");
+  equal(rate({ password: "PassWord" }, NOBODY).advice.length, 2);
+});
+
+Deno.test("repeating a letter does not help", () => equal(rate({ password: "a".repeat(200) }, NOBODY).verdict, "weak"));
+
+Deno.test("the result names the caller", () => {
+  equal(rate(input, NOBODY).rated_for, "anyone");
+  equal(rate(input, { entry: "rate", caller: { name: "alice", key: "" } }).rated_for, "alice");
+});
