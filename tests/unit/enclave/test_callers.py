@@ -89,7 +89,7 @@ def test_refuses_a_signature_made_for_something_else(change: dict[str, object]) 
 
 @pytest.mark.parametrize("field", ["response_key", "input_blind", "output_blind", "arguments"])
 def test_refuses_a_signature_over_other_content(field: str) -> None:
-    other = replace(CONTENT, **{field: b"x" * 32})  # type: ignore[arg-type] # all four are bytes
+    other = replace(CONTENT, **{field: b"x" * 32})
     assert refused("private", signed(ALICE, content=other))
 
 
