@@ -21,7 +21,8 @@ def write_starter(folder: Path) -> tuple[Path, ...]:
         FolderError: a file is already there (then nothing is written), or the folder cannot be written to.
     """
     name = starter_name(folder)
-    contents = {folder / path: content for path, content in _template(resources.files("casemate.images") / "starter_files")}
+    template = _template(resources.files("casemate.images") / "starter_files")
+    contents = {folder / path: content for path, content in template}
     for path in contents:
         if path.exists():
             raise FolderError(f"{path} is already there; a starter wants a folder of its own")
