@@ -1,4 +1,4 @@
-"""The vendor's signing keys: ECDSA on P-256, at random or from a seed. It and ``certificates`` hold all cryptography."""
+"""The vendor's signing keys: ECDSA on P-256, at random or from a seed."""
 
 from enum import StrEnum
 

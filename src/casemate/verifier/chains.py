@@ -1,0 +1,256 @@
+"""Certificate chains: from a leaf to the root that the policy names, by checks listed here one by one.
+
+A chain's certificates may stand in any order (real quotes hold leaf, root, CA as well as leaf, CA, root), but there is
+one path through them, and it uses all of them. In the order of the rules:
+
+1. they parse, and each one's issuer is among them, up to one that issued itself (``chain.format``, ``chain.path``);
+2. marks of simulated and seeded makers are allowed by the policy (``chain.simulated``, ``chain.seeded``);
+3. the last is the named root, byte for byte (``chain.root``);
+4. each has the name of its role (``chain.role``): a TCB signing certificate is no PCK;
+5. keys and signatures are of the one algorithm, and each signature holds (``chain.algorithm``, ``chain.signature``);
+6. no unknown critical extension; CAs are CAs, and keys may do what they did (``chain.critical-extension``,
+   ``chain.basic-constraints``, ``chain.key-usage``);
+7. all are valid now (``chain.validity``).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from casemate.verifier.checks import Trail
+from casemate.verifier.crypto import Certificate, issued_by, parse_certificate
+from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, SgxPolicy, Terms
+from casemate.verifier.roots import SimulatedRoot
+from casemate.verifier.rules import Rule
+from casemate.wire.errors import WireError
+from casemate.wire.pem import parse_chain
+from casemate.wire.simulated import SimulatedMark
+
+ROOT_NAMES = frozenset({"Intel SGX Root CA"})
+PCK_CA_NAMES = frozenset({"Intel SGX PCK Processor CA", "Intel SGX PCK Platform CA"})
+PCK_NAMES = frozenset({"Intel SGX PCK Certificate"})
+TCB_SIGNING_NAMES = frozenset({"Intel SGX TCB Signing"})
+
+CHAIN_RULES = (
+    Rule.CHAIN_FORMAT,
+    Rule.CHAIN_PATH,
+    Rule.CHAIN_SIMULATED,
+    Rule.CHAIN_ROOT,
+    Rule.CHAIN_SEEDED,
+    Rule.CHAIN_ROLE,
+    Rule.CHAIN_ALGORITHM,
+    Rule.CHAIN_SIGNATURE,
+    Rule.CHAIN_CRITICAL,
+    Rule.CHAIN_CONSTRAINTS,
+    Rule.CHAIN_KEY_USAGE,
+    Rule.CHAIN_VALIDITY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A verified path: whoever holds one may trust its leaf's key, until ``not_after``."""
+
+    path: tuple[Certificate, ...]
+    """Leaf first, root last."""
+    point: bytes
+    """The leaf's public key, an uncompressed point."""
+    simulated: bool
+    seeded: bool
+    not_after: datetime
+
+    @property
+    def leaf(self) -> Certificate:
+        """What the chain is about."""
+        return self.path[0]
+
+    @property
+    def issuer(self) -> Certificate:
+        """Who issued the leaf."""
+        return self.path[1]
+
+    @property
+    def root(self) -> Certificate:
+        """The named root."""
+        return self.path[-1]
+
+
+def check_chain(
+    trail: Trail,
+    pem: bytes,
+    roles: tuple[frozenset[str], ...],
+    terms: Terms,
+    at: tuple[str, ...] = (),
+) -> Chain:
+    """The verified path through ``pem``, whose certificates have these ``roles`` (common names), leaf first.
+
+    Args:
+        trail: where the checks are made.
+        pem: the chain.
+        roles: for each certificate of the path, the names it may have.
+        terms: the root, whether seeds will do, and the time.
+        at: the quote's spans that hold the chain.
+    """
+    path = _path(trail, pem, at)
+    simulated, seeded = _check_marks(trail, path, terms.policy, at)
+    names = tuple(certificate.common_name for certificate in path)
+    fits = len(path) == len(roles) and all(name in role for name, role in zip(names, roles, strict=True))
+    trail.expect(
+        Rule.CHAIN_ROLE, fits, got=" < ".join(names), want=" < ".join("/".join(sorted(r)) for r in roles), at=at
+    )
+    points = _check_signatures(trail, path, at)
+    _check_extensions(trail, path, at)
+    _check_validity(trail, path, terms.now, at)
+    not_after = min(certificate.not_after for certificate in path)
+    return Chain(path, points[0], simulated, seeded, not_after)
+
+
+def _path(trail: Trail, pem: bytes, at: tuple[str, ...]) -> tuple[Certificate, ...]:
+    certificates = trail.parse(Rule.CHAIN_FORMAT, _parse, pem, "X.509 certificates in PEM")
+    path = _order(certificates)
+    trail.require(
+        Rule.CHAIN_PATH,
+        path is not None,
+        got=", ".join(certificate.common_name for certificate in certificates),
+        want="one path from a leaf to a root, with none left over",
+        at=at,
+    )
+    return path or ()
+
+
+@lru_cache(maxsize=64)
+def _parse(pem: bytes) -> tuple[Certificate, ...]:
+    return tuple(parse_certificate(block.der) for block in parse_chain("chain", pem))
+
+
+@lru_cache(maxsize=64)
+def _order(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...] | None:
+    """The one path that uses all of them, leaf first; None if there is no such path, or more than one."""
+    by_subject = {certificate.subject: certificate for certificate in certificates}
+    issuers = {certificate.issuer for certificate in certificates}
+    leaves = [certificate for certificate in certificates if certificate.subject not in issuers]
+    if len(by_subject) != len(certificates) or len(leaves) != 1:
+        return None
+    path = [leaves[0]]
+    while path[-1].issuer != path[-1].subject:
+        issuer = by_subject.get(path[-1].issuer)
+        if issuer is None or issuer in path:
+            return None
+        path.append(issuer)
+    return tuple(path) if len(path) == len(certificates) else None
+
+
+def _check_marks(
+    trail: Trail, path: tuple[Certificate, ...], policy: SgxPolicy, at: tuple[str, ...]
+) -> tuple[bool, bool]:
+    """Whether the maker is simulated, and whether it is made from a public seed."""
+    marked = [certificate for certificate in path if certificate.simulated_extension is not None]
+    named = isinstance(policy.root, SimulatedRoot)
+    trail.expect(
+        Rule.CHAIN_SIMULATED,
+        len(marked) == (len(path) if named else 0),
+        got=f"{len(marked)} of {len(path)} certificates marked SIMULATED, root {path[-1].sha256.hex()}",
+        want=f"all, below the {policy.root.name}" if named else f"none, below {policy.root.name}",
+        at=at,
+    )
+    trail.expect(
+        Rule.CHAIN_ROOT,
+        path[-1].sha256 == policy.root.sha256,
+        got=path[-1].sha256,
+        want=f"{policy.root.sha256.hex()} ({policy.root.name})",
+        at=at,
+    )
+    seeded = any(_says_seeded(certificate.simulated_extension) for certificate in marked)
+    trail.expect(
+        Rule.CHAIN_SEEDED,
+        not seeded or policy.public_seed is UNSAFE_PUBLIC_SEED,
+        got="a public seed" if seeded else "none",
+        want=policy.public_seed.value,
+        at=at,
+    )
+    return bool(marked), seeded
+
+
+def _says_seeded(extension: bytes | None) -> bool:
+    """Whether the mark says seeded; a mark that cannot be read says the worst."""
+    if extension is None:
+        return False
+    try:
+        return SimulatedMark.parse(extension).seeded
+    except WireError:
+        return True
+
+
+def _check_signatures(trail: Trail, path: tuple[Certificate, ...], at: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The public keys on the path, each endorsed by the next; the root's by itself."""
+    points = tuple(certificate.point for certificate in path if certificate.ecdsa_sha256 and certificate.point)
+    trail.require(
+        Rule.CHAIN_ALGORITHM,
+        len(points) == len(path),
+        got=f"{len(points)} of {len(path)} certificates",
+        want="all with a key on P-256 and a signature by ECDSA with SHA-256",
+        at=at,
+    )
+    issuers = (*points[1:], points[-1])
+    unsigned = [
+        certificate.common_name
+        for certificate, point in zip(path, issuers, strict=True)
+        if not issued_by(point, certificate.signature, certificate.signed)
+    ]
+    trail.expect(
+        Rule.CHAIN_SIGNATURE,
+        not unsigned,
+        got=f"bad signature of {', '.join(unsigned)}" if unsigned else "good signatures",
+        want="good signatures",
+        at=at,
+    )
+    return points
+
+
+def _check_extensions(trail: Trail, path: tuple[Certificate, ...], at: tuple[str, ...]) -> None:
+    unknown = [oid for certificate in path for oid in certificate.unknown_critical]
+    trail.expect(Rule.CHAIN_CRITICAL, not unknown, got=", ".join(unknown) or "none", want="none", at=at)
+    wrong = [certificate.common_name for depth, certificate in enumerate(path) if not _constrained(depth, path)]
+    trail.expect(
+        Rule.CHAIN_CONSTRAINTS,
+        not wrong,
+        got=f"wrong constraints of {', '.join(wrong)}" if wrong else "right constraints",
+        want="CA false for the leaf; CA true above it, with a sufficient path length",
+        at=at,
+    )
+    unfit = [certificate.common_name for certificate in path if not _usable(certificate)]
+    trail.expect(
+        Rule.CHAIN_KEY_USAGE,
+        not unfit,
+        got=f"wrong key usage of {', '.join(unfit)}" if unfit else "right key usage",
+        want="digitalSignature for the leaf; keyCertSign and cRLSign above it",
+        at=at,
+    )
+
+
+def _constrained(depth: int, path: tuple[Certificate, ...]) -> bool:
+    """Whether basicConstraints fit the place; a chain of CAs alone has a CA as its leaf."""
+    certificate = path[depth]
+    if depth == 0 and certificate.common_name not in PCK_CA_NAMES:
+        return not certificate.is_ca
+    cas_below = sum(1 for below in path[:depth] if below.is_ca)
+    return certificate.is_ca and (certificate.path_length is None or certificate.path_length >= cas_below)
+
+
+def _usable(certificate: Certificate) -> bool:
+    if certificate.is_ca:
+        return certificate.signs_certificates and certificate.signs_crls
+    return certificate.signs_data and not certificate.signs_certificates
+
+
+def _check_validity(trail: Trail, path: tuple[Certificate, ...], now: datetime, at: tuple[str, ...]) -> None:
+    latest = max(path, key=lambda certificate: certificate.not_before)
+    soonest = min(path, key=lambda certificate: certificate.not_after)
+    trail.expect(
+        Rule.CHAIN_VALIDITY,
+        latest.not_before <= now <= soonest.not_after,
+        got=now,
+        want=f"{latest.not_before:%Y-%m-%dT%H:%M:%SZ} ({latest.common_name}) to "
+        f"{soonest.not_after:%Y-%m-%dT%H:%M:%SZ} ({soonest.common_name})",
+        at=at,
+    )

@@ -1,0 +1,195 @@
+"""The trail of a verification: each check that was made, what it got and wanted; and the error that ends it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, Never, TypeVar
+
+from casemate.verifier.rules import RULES, Rule, RuleText
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.spans import Span
+
+T = TypeVar("T")
+
+
+class RefusedError(CasemateError):
+    """The evidence was refused: which rule, what it got, and what it wanted."""
+
+    def __init__(self, rule: Rule, *, got: str, want: str) -> None:
+        super().__init__(f"{rule}: got {got}, want {want}")
+        self.rule = rule
+        self.got = got
+        self.want = want
+
+
+class Outcome(StrEnum):
+    """What became of a check."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
+    NOT_REACHED = "not reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One rule, applied once."""
+
+    rule: Rule
+    outcome: Outcome
+    got: str
+    want: str
+    spans: tuple[Span, ...]
+    """Where in the quote the value stands."""
+
+    @property
+    def text(self) -> RuleText:
+        """What the rule demands, and where that is written."""
+        return RULES[self.rule]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckGroup:
+    """The checks of one thing: a chain, a document, a report."""
+
+    title: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTree:
+    """All checks. For people to look at: what acts on trust takes what ``appraise`` returns."""
+
+    groups: tuple[CheckGroup, ...]
+
+    @property
+    def refusal(self) -> Check | None:
+        """The check at which ``appraise`` refuses; None where it accepts."""
+        return next((check for check in self.checks() if check.outcome is Outcome.REFUSED), None)
+
+    def checks(self) -> Iterable[Check]:
+        """All checks, in order."""
+        return (check for group in self.groups for check in group.checks)
+
+
+class _NotReachedError(Exception):
+    """An earlier step has failed that this one stands on."""
+
+
+class Step(Generic[T]):
+    """The result of a group of checks, for the groups that stand on it."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, *values: T) -> None:
+        self._values = values
+
+    def value(self) -> T:
+        """The result; where there is none, the group that asks is not reached."""
+        if not self._values:
+            raise _NotReachedError
+        return self._values[0]
+
+
+@dataclass(slots=True)
+class _Record:
+    rule: Rule
+    holds: bool
+    got: object
+    want: object
+    spans: tuple[str, ...]
+
+
+class Trail:
+    """Makes checks, and notes them.
+
+    A thorough trail goes on after a refusal with all that can still be looked at: a chain to the wrong root is followed
+    all the same. So no verdict may be drawn from one.
+    """
+
+    def __init__(self, *, thorough: bool) -> None:
+        self._thorough = thorough
+        self._groups: list[tuple[str, tuple[Rule, ...], list[_Record]]] = []
+        self._records: list[_Record] = []
+
+    def group(self, title: str, rules: tuple[Rule, ...], work: Callable[[], T]) -> Step[T]:
+        """Runs ``work``, whose checks are of these ``rules``."""
+        self._records = []
+        self._groups.append((title, rules, self._records))
+        try:
+            value = work()
+        except RefusedError:
+            if not self._thorough:
+                raise
+            return Step()
+        except _NotReachedError:
+            return Step()
+        return Step(value)
+
+    def require(self, rule: Rule, holds: bool, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:  # noqa: FBT001 - the checked condition itself
+        """Refuses where ``holds`` is false. What follows in the group may lean on it."""
+        if not holds:
+            self.refuse(rule, got=got, want=want, at=at)
+        self.found(rule, got=got, want=want, at=at)
+
+    def expect(self, rule: Rule, holds: bool, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:  # noqa: FBT001 - the checked condition itself
+        """The same, where a thorough trail can still look at what follows."""
+        if self._thorough:
+            self._records.append(_Record(rule, holds, got, want, at))
+        elif not holds:
+            self.refuse(rule, got=got, want=want, at=at)
+
+    def found(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:
+        """Notes that a rule holds."""
+        if self._thorough:
+            self._records.append(_Record(rule, True, got, want, at))  # noqa: FBT003 - the outcome
+
+    def waive(self, rule: Rule, *, got: object, by: str, at: tuple[str, ...] = ()) -> None:
+        """Notes that the policy does not demand anything here, in the policy's words."""
+        self.found(rule, got=got, want=by, at=at)
+
+    def refuse(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = ()) -> Never:
+        """Refuses."""
+        self._records.append(_Record(rule, False, got, want, at))  # noqa: FBT003 - the outcome
+        raise RefusedError(rule, got=shown(got), want=shown(want))
+
+    def parse(self, rule: Rule, parse: Callable[[bytes], T], data: bytes, what: str) -> T:
+        """What ``parse`` makes of ``data``; malformed bytes are a refusal by ``rule``."""
+        try:
+            value = parse(data)
+        except WireError as error:
+            self.refuse(rule, got=f"{error.field}: {error.got}", want=error.want)
+        self.found(rule, got=f"{len(data)} bytes", want=what)
+        return value
+
+    def tree(self, spans: Iterable[Span]) -> CheckTree:
+        """All checks so far, with the ``spans`` of the quote that they name."""
+        by_name = {span.name: span for span in spans}
+        return CheckTree(tuple(_group(title, rules, records, by_name) for title, rules, records in self._groups))
+
+
+def shown(value: object) -> str:
+    """A value for people: bytes in hexadecimal, times in UTC, collections sorted."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    if isinstance(value, frozenset | tuple):
+        return " or ".join(sorted(shown(item) for item in value)) or "none"
+    return str(value)
+
+
+def _group(title: str, rules: tuple[Rule, ...], records: list[_Record], spans: dict[str, Span]) -> CheckGroup:
+    checks = [
+        Check(
+            record.rule,
+            Outcome.PASSED if record.holds else Outcome.REFUSED,
+            shown(record.got),
+            shown(record.want),
+            tuple(spans[name] for name in record.spans if name in spans),
+        )
+        for record in records
+    ]
+    made = {record.rule for record in records}
+    left = [Check(rule, Outcome.NOT_REACHED, "", "", ()) for rule in rules if rule not in made]
+    return CheckGroup(title, (*checks, *left))

@@ -1,0 +1,225 @@
+"""The verifier's only use of cryptographic code: certificates and revocation lists into values, and P-256 signatures.
+
+What does not depend on the time is remembered, in bounded caches keyed by the bytes themselves: so verifying again with
+the same collateral costs the quote's own two signatures. Windows are checked by the callers, every time.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
+
+from casemate.wire.errors import WireError
+from casemate.wire.sgx.pck import SGX_EXTENSION_OID
+from casemate.wire.simulated import SIMULATED_OID
+
+_REMEMBERED = 256
+"""Certificates, keys and signatures that are remembered: a few dozen makers' worth of collateral."""
+
+_REMEMBERED_LISTS = 16
+"""Revocation lists can be long, so fewer of them."""
+
+_COORDINATE_SIZE = 32
+_ECDSA = ec.ECDSA(hashes.SHA256())
+
+_UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
+"""Extensions that the chain rules apply, so they may be critical."""
+
+_PARSER_ERRORS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    Warning,
+)
+"""What the X.509 parser raises on malformed input (warnings, where a process has made errors of them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A parsed certificate; nothing of it is verified."""
+
+    der: bytes
+    sha256: bytes
+    subject: bytes
+    """The name in DER."""
+    issuer: bytes
+    common_name: str
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    point: bytes | None
+    """The public key as an uncompressed point; None if it is not on P-256."""
+    ecdsa_sha256: bool
+    """Whether it is signed with ECDSA and SHA-256."""
+    signed: bytes
+    signature: bytes
+    """In DER."""
+    is_ca: bool
+    path_length: int | None
+    signs_data: bool
+    signs_certificates: bool
+    signs_crls: bool
+    unknown_critical: tuple[str, ...]
+    """OIDs of critical extensions that this verifier does not apply."""
+    pck_extension: bytes | None
+    simulated_extension: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """A parsed CRL; nothing of it is verified."""
+
+    issuer: bytes
+    this_update: datetime
+    next_update: datetime
+    serials: frozenset[int]
+    ecdsa_sha256: bool
+    signed: bytes
+    signature: bytes
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def parse_certificate(der: bytes) -> Certificate:
+    """An X.509 certificate."""
+    try:
+        return _parse_certificate(der)
+    except _PARSER_ERRORS as error:
+        raise WireError("certificate", got=_complaint(error), want="an X.509 certificate in DER") from None
+
+
+@lru_cache(maxsize=_REMEMBERED_LISTS)
+def parse_revocation_list(der: bytes) -> RevocationList:
+    """An X.509 revocation list that covers all of its issuer's certificates."""
+    try:
+        return _parse_revocation_list(der)
+    except _PARSER_ERRORS as error:
+        raise WireError("revocation list", got=_complaint(error), want="an X.509 CRL in DER") from None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def issued_by(point: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether the key signed a certificate or revocation list; remembered."""
+    return _holds(point, signature, signed)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def document_signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether the key made the raw signature (R || S) over a document; remembered."""
+    return signed_by(point, signature, signed)
+
+
+def signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether the key made the raw signature (R || S, 64 bytes); computed every time."""
+    r, s = signature[:_COORDINATE_SIZE], signature[_COORDINATE_SIZE:]
+    return _holds(point, encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big")), signed)
+
+
+def _holds(point: bytes, signature: bytes, signed: bytes) -> bool:
+    key = _key(point)
+    if key is None:
+        return False
+    try:
+        key.verify(signature, signed, _ECDSA)
+    except InvalidSignature:
+        return False
+    return True
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _key(point: bytes) -> ec.EllipticCurvePublicKey | None:
+    """The key with this uncompressed point; None if the point is not on the curve."""
+    try:
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    except ValueError:
+        return None
+
+
+def _parse_certificate(der: bytes) -> Certificate:
+    parsed = x509.load_der_x509_certificate(der)
+    constraints = key_usage = None
+    unrecognised: dict[str, bytes] = {}
+    unknown_critical: list[str] = []
+    for extension in parsed.extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            constraints = value
+        elif isinstance(value, x509.KeyUsage):
+            key_usage = value
+        elif isinstance(value, x509.UnrecognizedExtension):
+            unrecognised[extension.oid.dotted_string] = value.value
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            unknown_critical.append(extension.oid.dotted_string)
+    names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return Certificate(
+        der=der,
+        sha256=hashlib.sha256(der).digest(),
+        subject=parsed.subject.public_bytes(),
+        issuer=parsed.issuer.public_bytes(),
+        common_name=str(names[0].value) if len(names) == 1 else "",
+        serial=parsed.serial_number,
+        not_before=parsed.not_valid_before_utc,
+        not_after=parsed.not_valid_after_utc,
+        point=_point(parsed),
+        ecdsa_sha256=parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+        signed=parsed.tbs_certificate_bytes,
+        signature=parsed.signature,
+        is_ca=constraints is not None and constraints.ca,
+        path_length=constraints.path_length if constraints is not None else None,
+        signs_data=key_usage is not None and key_usage.digital_signature,
+        signs_certificates=key_usage is not None and key_usage.key_cert_sign,
+        signs_crls=key_usage is not None and key_usage.crl_sign,
+        unknown_critical=tuple(unknown_critical),
+        pck_extension=unrecognised.get(SGX_EXTENSION_OID),
+        simulated_extension=unrecognised.get(SIMULATED_OID),
+    )
+
+
+def _point(parsed: x509.Certificate) -> bytes | None:
+    try:
+        key = parsed.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        return None
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def _parse_revocation_list(der: bytes) -> RevocationList:
+    parsed = x509.load_der_x509_crl(der)
+    if parsed.next_update_utc is None:
+        raise WireError("revocation list.nextUpdate", got="nothing", want="a time")
+    for extension in parsed.extensions:
+        if extension.critical:
+            raise WireError("revocation list", got=f"critical {extension.oid.dotted_string}", want="none")
+    serials = set()
+    for entry in parsed:
+        for extension in entry.extensions:
+            if extension.critical:
+                raise WireError("revocation list entry", got=f"critical {extension.oid.dotted_string}", want="none")
+        serials.add(entry.serial_number)
+    return RevocationList(
+        issuer=parsed.issuer.public_bytes(),
+        this_update=parsed.last_update_utc,
+        next_update=parsed.next_update_utc,
+        serials=frozenset(serials),
+        ecdsa_sha256=parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+        signed=parsed.tbs_certlist_bytes,
+        signature=parsed.signature,
+    )
+
+
+def _complaint(error: BaseException) -> str:
+    """The parser's words, on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,232 @@
+"""Policies as text, for files and for people: TOML, or JSON with the same members. Every member is required.
+
+root = "INTEL_SGX_ROOT"                       # or { simulated_sha256 = "..." }
+public_seed = "REFUSE_PUBLIC_SEED"
+mr_enclave = ["4f0c..."]                      # or "ANY_MRENCLAVE"
+mr_signer = "ANY_MRSIGNER"
+...
+report_data = "FRESH_NONCE"                   # or { nonce = "..." }, { equals = "..." }
+layers = { enclave = ["seccomp"], guest = ["seccomp"] }
+
+[[tcb]]
+status = "UpToDate"
+advisories = []                               # or "ANY_ADVISORY"
+"""
+
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from casemate.verifier.policy import (
+    ANY_ADVISORY,
+    Absence,
+    AcceptedStatus,
+    ExpectedNonce,
+    ExpectedReportData,
+    PolicyError,
+    RequiredLayers,
+    SgxPolicy,
+)
+from casemate.verifier.roots import INTEL_SGX_ROOT, SimulatedRoot, VendorRoot
+from casemate.wire.errors import WireError
+from casemate.wire.json_object import JsonObject, date_text, parse_object
+from casemate.wire.sandbox import LayerName
+from casemate.wire.sgx.tcb_info import TcbStatus
+
+AnyEnum = TypeVar("AnyEnum", bound=StrEnum)
+_Reader = Callable[[JsonObject, str], Any]
+
+MAX_POLICY = 256 * 1024
+"""Longest policy (bytes)."""
+
+_MAX_VALUES = 4096
+_U16 = 0xFFFF
+_U32 = 0xFFFF_FFFF
+
+
+class PolicyFormat(StrEnum):
+    """How a policy is written down."""
+
+    TOML = "toml"
+    JSON = "json"
+
+
+def parse_policy(text: str) -> SgxPolicy:
+    """The policy in ``text``: JSON if it starts with a brace, else TOML.
+
+    Raises:
+        PolicyError: it is neither, a member is missing, unknown or of the wrong kind, or the policy makes no sense.
+    """
+    try:
+        body = _body(text)
+        body.only(*_MEMBERS)
+        return SgxPolicy(**{name: _member(body, name, read) for name, read in _MEMBERS.items()})
+    except WireError as error:
+        raise PolicyError(str(error)) from None
+
+
+def print_policy(policy: SgxPolicy, form: PolicyFormat = PolicyFormat.TOML) -> str:
+    """The text of a policy; :func:`parse_policy` gives the same policy again."""
+    members = {field.name: _plain(getattr(policy, field.name)) for field in fields(policy)}
+    if form is PolicyFormat.JSON:
+        return json.dumps(members, indent=2) + "\n"
+    tables = members.pop("tcb")
+    lines = [f"{name} = {_toml(value)}" for name, value in members.items()]
+    for table in tables:
+        lines += ["", "[[tcb]]", *(f"{name} = {_toml(value)}" for name, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _body(text: str) -> JsonObject:
+    if text.lstrip().startswith("{"):
+        return parse_object("policy", text.encode("utf-8", "replace"), limit=MAX_POLICY)
+    if len(text) > MAX_POLICY:
+        raise PolicyError(f"policy is {len(text)} characters long, want at most {MAX_POLICY}")
+    try:
+        return JsonObject("policy", tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"policy is no TOML: {error}") from None
+    except (RecursionError, ValueError):  # nesting without end, or a number of thousands of digits
+        raise PolicyError("policy is no TOML that makes sense") from None
+
+
+def _member(body: JsonObject, name: str, read: _Reader) -> Any:
+    """A word for an absence, or the member's value; whether the word fits the member is the policy's to say."""
+    value = body.value(name)
+    if isinstance(value, str) and value in Absence.__members__:
+        return Absence[value]
+    return read(body, name)
+
+
+def _root(body: JsonObject, name: str) -> VendorRoot | SimulatedRoot:
+    if body.value(name) == INTEL_SGX_ROOT.name:
+        return INTEL_SGX_ROOT
+    root = body.child(name)
+    if root.has("simulated_sha256"):
+        root.only("simulated_sha256")
+        return SimulatedRoot(root.hexadecimal("simulated_sha256", 32))
+    root.only("name", "sha256")
+    return VendorRoot(root.text("name"), root.hexadecimal("sha256", 32))
+
+
+def _word(body: JsonObject, name: str) -> object:
+    raise WireError(f"policy.{name}", got=ascii(body.value(name))[:80], want="one of its words")
+
+
+def _digests(body: JsonObject, name: str) -> frozenset[bytes]:
+    digests = {text: text for text in body.texts(name, limit=_MAX_VALUES)}
+    return frozenset(JsonObject(f"policy.{name}", dict(digests)).hexadecimal(text, 32) for text in digests)
+
+
+def _u16(body: JsonObject, name: str) -> int:
+    return body.uint(name, _U16)
+
+
+def _u32(body: JsonObject, name: str) -> int:
+    return body.uint(name, _U32)
+
+
+def _date(body: JsonObject, name: str) -> datetime:
+    return body.date(name)
+
+
+def _statuses(body: JsonObject, name: str) -> tuple[AcceptedStatus, ...]:
+    return tuple(map(_status, body.children(name, limit=len(TcbStatus))))
+
+
+def _status(body: JsonObject) -> AcceptedStatus:
+    body.only("status", "advisories")
+    status = _one_of(TcbStatus, "policy.tcb.status", body.text("status"))
+    if body.value("advisories") == ANY_ADVISORY.value:
+        return AcceptedStatus(status, ANY_ADVISORY)
+    return AcceptedStatus(status, frozenset(body.texts("advisories", limit=_MAX_VALUES)))
+
+
+def _report_data(body: JsonObject, name: str) -> ExpectedNonce | ExpectedReportData:
+    demand = body.child(name)
+    if demand.has("nonce"):
+        demand.only("nonce")
+        return ExpectedNonce(demand.hexadecimal("nonce", 32))
+    demand.only("equals")
+    return ExpectedReportData(demand.hexadecimal("equals", 64))
+
+
+def _layers(body: JsonObject, name: str) -> RequiredLayers:
+    layers = body.child(name)
+    layers.only("enclave", "guest")
+
+    def named(which: str) -> frozenset[LayerName]:
+        texts = layers.texts(which, limit=len(LayerName))
+        return frozenset(_one_of(LayerName, f"policy.layers.{which}", text) for text in texts)
+
+    return RequiredLayers(named("enclave"), named("guest"))
+
+
+def _one_of(cls: type[AnyEnum], field: str, text: str) -> AnyEnum:
+    try:
+        return cls(text)
+    except ValueError:
+        raise WireError(field, got=ascii(text)[:80], want=" or ".join(cls)) from None
+
+
+_MEMBERS: dict[str, _Reader] = {
+    "root": _root,
+    "public_seed": _word,
+    "mr_enclave": _digests,
+    "mr_signer": _digests,
+    "product_id": _u16,
+    "minimum_svn": _u16,
+    "debug": _word,
+    "tcb": _statuses,
+    "minimum_evaluation_number": _u32,
+    "minimum_tcb_date": _date,
+    "dynamic_platform": _word,
+    "cached_keys": _word,
+    "smt": _word,
+    "report_data": _report_data,
+    "layers": _layers,
+}
+
+
+def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of value
+    """A policy's value as JSON and TOML have it."""
+    match value:
+        case Absence():
+            return value.value
+        case VendorRoot():
+            return value.name if value == INTEL_SGX_ROOT else {"name": value.name, "sha256": value.sha256.hex()}
+        case SimulatedRoot(sha256):
+            return {"simulated_sha256": sha256.hex()}
+        case ExpectedNonce(nonce):
+            return {"nonce": nonce.hex()}
+        case ExpectedReportData(data):
+            return {"equals": data.hex()}
+        case RequiredLayers(enclave, guest):
+            return {"enclave": sorted(enclave), "guest": sorted(guest)}
+        case AcceptedStatus(status, advisories):
+            return {"status": status.value, "advisories": _plain(advisories)}
+        case datetime():
+            return date_text(value.astimezone(UTC))
+        case frozenset():
+            return sorted(item.hex() if isinstance(item, bytes) else str(item) for item in value)
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _toml(value: object) -> str:
+    """An inline TOML value. JSON's strings are TOML's, but for DEL, which TOML wants escaped."""
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            return f"{{ {', '.join(f'{name} = {_toml(item)}' for name, item in value.items())} }}"
+        case _:
+            return str(value)

@@ -1,0 +1,84 @@
+"""The quote as such, and what its PCK certificate says of the platform; nothing here is a signature."""
+
+from functools import lru_cache
+
+from casemate.verifier.chains import Chain
+from casemate.verifier.checks import Trail
+from casemate.verifier.rules import Rule
+from casemate.wire.errors import WireError
+from casemate.wire.sgx.pck import PckExtension
+from casemate.wire.sgx.quote import (
+    HEADER_SIZE,
+    INTEL_QE_VENDOR_ID,
+    MAX_QUOTE,
+    TEE_SGX,
+    VERSION_3,
+    AttestationKeyType,
+    CertificationDataType,
+    Quote,
+    QuoteHeader,
+)
+
+QUOTE_RULES = (
+    Rule.QUOTE_FORMAT,
+    Rule.QUOTE_VERSION,
+    Rule.QUOTE_KEY_TYPE,
+    Rule.QUOTE_TEE_TYPE,
+    Rule.QUOTE_QE_VENDOR,
+    Rule.QUOTE_CERTIFICATION_DATA,
+)
+PCK_RULES = (Rule.PCK_EXTENSION,)
+
+
+def check_quote(trail: Trail, data: bytes) -> Quote:
+    """The parsed quote, if it is of a kind that is known here. The header is looked at first: it says what follows."""
+    header = trail.parse(Rule.QUOTE_FORMAT, _parse_header, data, "a quote's header")
+    trail.require(
+        Rule.QUOTE_VERSION, header.version == VERSION_3, got=header.version, want=VERSION_3, at=("header.version",)
+    )
+    trail.require(
+        Rule.QUOTE_KEY_TYPE,
+        header.attestation_key_type is AttestationKeyType.ECDSA_P256,
+        got=header.attestation_key_type.name,
+        want=AttestationKeyType.ECDSA_P256.name,
+        at=("header.attestation_key_type",),
+    )
+    trail.require(
+        Rule.QUOTE_TEE_TYPE, header.tee_type == TEE_SGX, got=header.tee_type, want=TEE_SGX, at=("header.tee_type",)
+    )
+    quote = trail.parse(Rule.QUOTE_FORMAT, Quote.parse, data, "a quote")
+    trail.expect(
+        Rule.QUOTE_QE_VENDOR,
+        header.qe_vendor_id == INTEL_QE_VENDOR_ID,
+        got=header.qe_vendor_id,
+        want=INTEL_QE_VENDOR_ID,
+        at=("header.qe_vendor_id",),
+    )
+    kind = quote.signature_data.certification_data.kind
+    trail.require(
+        Rule.QUOTE_CERTIFICATION_DATA,
+        kind is CertificationDataType.PCK_CHAIN,
+        got=f"type {kind} {kind.name}",
+        want=f"type {CertificationDataType.PCK_CHAIN} {CertificationDataType.PCK_CHAIN.name}",
+        at=("signature_data.certification_data.type",),
+    )
+    return quote
+
+
+def pck_extension(trail: Trail, chain: Chain) -> PckExtension:
+    """What the PCK certificate says of the platform."""
+    extension = chain.leaf.pck_extension
+    if extension is None:
+        trail.refuse(Rule.PCK_EXTENSION, got="none", want="Intel's SGX extension")
+    return trail.parse(Rule.PCK_EXTENSION, _parse_extension, extension, "Intel's SGX extension")
+
+
+@lru_cache(maxsize=256)
+def _parse_extension(data: bytes) -> PckExtension:
+    return PckExtension.parse(data)
+
+
+def _parse_header(data: bytes) -> QuoteHeader:
+    if len(data) > MAX_QUOTE:
+        raise WireError("QUOTE", got=f"{len(data)} bytes", want=f"at most {MAX_QUOTE}")
+    return QuoteHeader.parse(data[:HEADER_SIZE])

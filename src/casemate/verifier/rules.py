@@ -1,0 +1,203 @@
+"""Every rule of the verifier: its stable name, what it demands, and where that is written down."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Rule(StrEnum):
+    """The rules' names: part of the public interface, never reused for something else."""
+
+    QUOTE_FORMAT = "quote.format"
+    QUOTE_VERSION = "quote.version"
+    QUOTE_KEY_TYPE = "quote.attestation-key-type"
+    QUOTE_TEE_TYPE = "quote.tee-type"
+    QUOTE_QE_VENDOR = "quote.qe-vendor"
+    QUOTE_CERTIFICATION_DATA = "quote.certification-data"
+    CHAIN_FORMAT = "chain.format"
+    CHAIN_PATH = "chain.path"
+    CHAIN_SIMULATED = "chain.simulated"
+    CHAIN_ROOT = "chain.root"
+    CHAIN_SEEDED = "chain.seeded"
+    CHAIN_ROLE = "chain.role"
+    CHAIN_ALGORITHM = "chain.algorithm"
+    CHAIN_SIGNATURE = "chain.signature"
+    CHAIN_CRITICAL = "chain.critical-extension"
+    CHAIN_CONSTRAINTS = "chain.basic-constraints"
+    CHAIN_KEY_USAGE = "chain.key-usage"
+    CHAIN_VALIDITY = "chain.validity"
+    PCK_EXTENSION = "pck.extension"
+    QE_REPORT_SIGNATURE = "qe.report-signature"
+    QE_ATTESTATION_KEY = "qe.attestation-key"
+    QE_DEBUG = "qe.debug"
+    QUOTE_SIGNATURE = "quote.signature"
+    COLLATERAL_PRESENT = "collateral.present"
+    CRL_FORMAT = "crl.format"
+    CRL_ISSUER = "crl.issuer"
+    CRL_SIGNATURE = "crl.signature"
+    CRL_WINDOW = "crl.window"
+    REVOKED_PCK = "revoked.pck"
+    REVOKED_PCK_CA = "revoked.pck-ca"
+    REVOKED_TCB_SIGNING = "revoked.tcb-signing"
+    TCB_INFO_SIGNATURE = "tcb-info.signature"
+    TCB_INFO_FORMAT = "tcb-info.format"
+    TCB_INFO_ID = "tcb-info.id"
+    TCB_INFO_VERSION = "tcb-info.version"
+    TCB_INFO_TYPE = "tcb-info.type"
+    TCB_INFO_WINDOW = "tcb-info.window"
+    TCB_INFO_EVALUATION = "tcb-info.evaluation-number"
+    TCB_INFO_FMSPC = "tcb-info.fmspc"
+    TCB_INFO_PCE_ID = "tcb-info.pce-id"
+    QE_IDENTITY_SIGNATURE = "qe-identity.signature"
+    QE_IDENTITY_FORMAT = "qe-identity.format"
+    QE_IDENTITY_ID = "qe-identity.id"
+    QE_IDENTITY_VERSION = "qe-identity.version"
+    QE_IDENTITY_WINDOW = "qe-identity.window"
+    QE_IDENTITY_EVALUATION = "qe-identity.evaluation-number"
+    QE_MR_SIGNER = "qe.mr-signer"
+    QE_PRODUCT_ID = "qe.product-id"
+    QE_MISC_SELECT = "qe.misc-select"
+    QE_ATTRIBUTES = "qe.attributes"
+    QE_LEVEL = "qe.level"
+    TCB_LEVEL = "tcb.level"
+    TCB_STATUS = "tcb.status"
+    TCB_ADVISORIES = "tcb.advisories"
+    TCB_DATE = "tcb.date"
+    PLATFORM_DYNAMIC = "platform.dynamic"
+    PLATFORM_CACHED_KEYS = "platform.cached-keys"
+    PLATFORM_SMT = "platform.smt"
+    ENCLAVE_DEBUG = "enclave.debug"
+    ENCLAVE_MR_ENCLAVE = "enclave.mr-enclave"
+    ENCLAVE_MR_SIGNER = "enclave.mr-signer"
+    ENCLAVE_PRODUCT_ID = "enclave.product-id"
+    ENCLAVE_SVN = "enclave.svn"
+    BINDING_NONCE = "binding.nonce"
+    BINDING_VALUES = "binding.values"
+    BINDING_REPORT_DATA = "binding.report-data"
+    SANDBOX_ENCLAVE = "sandbox.enclave"
+    SANDBOX_GUEST = "sandbox.guest"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """One line of the rule table."""
+
+    demand: str
+    """What must hold, in one sentence."""
+    source: str
+    """Document and section; Casemate's own rules say so."""
+
+
+_QUOTE = "Intel ECDSA Quote Library API, A.4"
+_X509 = "RFC 5280, section 6.1"
+_PROFILE = "Intel SGX PCK Certificate and CRL Profile 1.5"
+_TCB_INFO = 'Intel PCS API v4, "Get SGX TCB Info"'
+_QE_IDENTITY = 'Intel PCS API v4, "Get SGX Quoting Enclave Identity"'
+_REPORT = "Intel SDM vol. 3D, 38.15 REPORT"
+_POLICY = "the policy"
+_BINDING = "Casemate, wire.binding"
+_SANDBOX = "Casemate, wire.sandbox"
+
+RULES: dict[Rule, RuleText] = {
+    Rule.QUOTE_FORMAT: RuleText("The quote is in the format, to its last byte.", _QUOTE),
+    Rule.QUOTE_VERSION: RuleText("The quote is of version 3.", f"{_QUOTE}, table 3"),
+    Rule.QUOTE_KEY_TYPE: RuleText("The attestation key is ECDSA on P-256.", f"{_QUOTE}, table 3"),
+    Rule.QUOTE_TEE_TYPE: RuleText("The quote is of an SGX enclave.", f"{_QUOTE}, table 3"),
+    Rule.QUOTE_QE_VENDOR: RuleText("The quoting enclave is of Intel's make.", f"{_QUOTE}, table 3"),
+    Rule.QUOTE_CERTIFICATION_DATA: RuleText("The quote carries its PCK certificate chain.", f"{_QUOTE}, table 9"),
+    Rule.CHAIN_FORMAT: RuleText("The chain is made of X.509 certificates, in PEM.", "RFC 7468; RFC 5280, section 4.1"),
+    Rule.CHAIN_PATH: RuleText("Each certificate's issuer is there, up to a root; none is left over.", _X509),
+    Rule.CHAIN_SIMULATED: RuleText(
+        "Certificates marked SIMULATED are below a root that the policy names as simulated, and no others are.",
+        "Casemate, wire.simulated",
+    ),
+    Rule.CHAIN_ROOT: RuleText("The chain ends in the root that the policy names, byte for byte.", _POLICY),
+    Rule.CHAIN_SEEDED: RuleText(
+        "No certificate was made from a public seed, unless the policy says UNSAFE_PUBLIC_SEED.",
+        "Casemate, wire.simulated",
+    ),
+    Rule.CHAIN_ROLE: RuleText("Each certificate has the name of its role.", _PROFILE),
+    Rule.CHAIN_ALGORITHM: RuleText("Keys are on P-256, signatures are ECDSA with SHA-256.", _PROFILE),
+    Rule.CHAIN_SIGNATURE: RuleText("Each certificate is signed by its issuer's key.", f"{_X509}.3 (a)(1)"),
+    Rule.CHAIN_CRITICAL: RuleText("No critical extension is unknown.", f"{_X509}.4 (o)"),
+    Rule.CHAIN_CONSTRAINTS: RuleText(
+        "Issuers are CAs with room for those below them; the others are none.", f"{_X509}.4 (k) to (m)"
+    ),
+    Rule.CHAIN_KEY_USAGE: RuleText("Each key may do what it did.", f"{_X509}.4 (n)"),
+    Rule.CHAIN_VALIDITY: RuleText("Each certificate is valid now.", f"{_X509}.3 (a)(2)"),
+    Rule.PCK_EXTENSION: RuleText("The PCK certificate carries Intel's SGX extension.", f"{_PROFILE}, 1.3.5"),
+    Rule.QE_REPORT_SIGNATURE: RuleText("The PCK signed the quoting enclave's report.", f"{_QUOTE}, table 4"),
+    Rule.QE_ATTESTATION_KEY: RuleText(
+        "The quoting enclave's report vouches for the attestation key and the authentication data.",
+        f"{_QUOTE}, table 4",
+    ),
+    Rule.QE_DEBUG: RuleText("The quoting enclave is not under a debugger.", _REPORT),
+    Rule.QUOTE_SIGNATURE: RuleText("The attestation key signed header and body.", f"{_QUOTE}, table 4"),
+    Rule.COLLATERAL_PRESENT: RuleText("There is collateral: without it nobody knows what a TCB is worth.", _TCB_INFO),
+    Rule.CRL_FORMAT: RuleText("Revocation lists are X.509 CRLs without unknown critical parts.", "RFC 5280, section 5"),
+    Rule.CRL_ISSUER: RuleText("Each revocation list is by the CA whose certificates it is about.", f"{_PROFILE}, 1.4"),
+    Rule.CRL_SIGNATURE: RuleText("Each revocation list is signed by its issuer.", "RFC 5280, section 6.3.3 (g)"),
+    Rule.CRL_WINDOW: RuleText("Each revocation list is current.", "RFC 5280, sections 5.1.2.4 and 5.1.2.5"),
+    Rule.REVOKED_PCK: RuleText("The PCK certificate is not revoked.", "RFC 5280, section 6.3.3 (i)"),
+    Rule.REVOKED_PCK_CA: RuleText("The PCK CA's certificate is not revoked.", "RFC 5280, section 6.3.3 (i)"),
+    Rule.REVOKED_TCB_SIGNING: RuleText("The TCB signing certificates are not revoked.", "RFC 5280, section 6.3.3 (i)"),
+    Rule.TCB_INFO_SIGNATURE: RuleText("The TCB signing key signed the TCB info, byte for byte.", _TCB_INFO),
+    Rule.TCB_INFO_FORMAT: RuleText("The TCB info is in its format.", f"{_TCB_INFO}, TCBInfoV3"),
+    Rule.TCB_INFO_ID: RuleText("The TCB info is about SGX.", f"{_TCB_INFO}, id"),
+    Rule.TCB_INFO_VERSION: RuleText("The TCB info is of version 3.", f"{_TCB_INFO}, version"),
+    Rule.TCB_INFO_TYPE: RuleText("The TCB's components are to be compared as type 0 says.", f"{_TCB_INFO}, tcbType"),
+    Rule.TCB_INFO_WINDOW: RuleText("The TCB info is current.", f"{_TCB_INFO}, issueDate and nextUpdate"),
+    Rule.TCB_INFO_EVALUATION: RuleText(
+        "The TCB info is of the evaluation that the policy wants, or of a later one.",
+        f"{_TCB_INFO}, tcbEvaluationDataNumber",
+    ),
+    Rule.TCB_INFO_FMSPC: RuleText("The TCB info is about this kind of platform.", f"{_TCB_INFO}, fmspc"),
+    Rule.TCB_INFO_PCE_ID: RuleText("The TCB info is about this provisioning enclave.", f"{_TCB_INFO}, pceId"),
+    Rule.QE_IDENTITY_SIGNATURE: RuleText("The TCB signing key signed the QE identity, byte for byte.", _QE_IDENTITY),
+    Rule.QE_IDENTITY_FORMAT: RuleText("The QE identity is in its format.", f"{_QE_IDENTITY}, EnclaveIdentityV2"),
+    Rule.QE_IDENTITY_ID: RuleText("The QE identity is of the SGX quoting enclave.", f"{_QE_IDENTITY}, id"),
+    Rule.QE_IDENTITY_VERSION: RuleText("The QE identity is of version 2.", f"{_QE_IDENTITY}, version"),
+    Rule.QE_IDENTITY_WINDOW: RuleText("The QE identity is current.", f"{_QE_IDENTITY}, issueDate and nextUpdate"),
+    Rule.QE_IDENTITY_EVALUATION: RuleText(
+        "The QE identity is of the evaluation that the policy wants, or of a later one.",
+        f"{_QE_IDENTITY}, tcbEvaluationDataNumber",
+    ),
+    Rule.QE_MR_SIGNER: RuleText("The quoting enclave is by its maker.", f"{_QE_IDENTITY}, mrsigner"),
+    Rule.QE_PRODUCT_ID: RuleText("The quoting enclave is a quoting enclave.", f"{_QE_IDENTITY}, isvprodid"),
+    Rule.QE_MISC_SELECT: RuleText("Its MISCSELECT is right under the mask.", f"{_QE_IDENTITY}, miscselectMask"),
+    Rule.QE_ATTRIBUTES: RuleText("Its ATTRIBUTES are right under the mask.", f"{_QE_IDENTITY}, attributesMask"),
+    Rule.QE_LEVEL: RuleText("Its ISVSVN reaches one of the published levels.", f"{_QE_IDENTITY}, tcbLevels"),
+    Rule.TCB_LEVEL: RuleText("The platform's SVNs reach one of the published levels.", f"{_TCB_INFO}, tcbLevels"),
+    Rule.TCB_STATUS: RuleText("The status of platform and quoting enclave together is an accepted one.", _POLICY),
+    Rule.TCB_ADVISORIES: RuleText("Every advisory against the TCB is one the policy accepts at this status.", _POLICY),
+    Rule.TCB_DATE: RuleText("The TCB level is not older than the policy wants.", f"{_TCB_INFO}, tcbDate"),
+    Rule.PLATFORM_DYNAMIC: RuleText("The platform is not dynamic, unless the policy allows it.", f"{_PROFILE}, 1.3.5"),
+    Rule.PLATFORM_CACHED_KEYS: RuleText("Its keys are not cached, unless the policy allows it.", f"{_PROFILE}, 1.3.5"),
+    Rule.PLATFORM_SMT: RuleText("Hyperthreading is off, unless the policy allows it.", f"{_PROFILE}, 1.3.5"),
+    Rule.ENCLAVE_DEBUG: RuleText("The enclave is not under a debugger, unless UNSAFE_ALLOW_DEBUG.", _REPORT),
+    Rule.ENCLAVE_MR_ENCLAVE: RuleText("The enclave's code is one that the policy names.", f"{_REPORT}, MRENCLAVE"),
+    Rule.ENCLAVE_MR_SIGNER: RuleText("The enclave's signer is one that the policy names.", f"{_REPORT}, MRSIGNER"),
+    Rule.ENCLAVE_PRODUCT_ID: RuleText("The enclave is the product that the policy names.", f"{_REPORT}, ISVPRODID"),
+    Rule.ENCLAVE_SVN: RuleText("The enclave is of the version that the policy wants, or later.", f"{_REPORT}, ISVSVN"),
+    Rule.BINDING_NONCE: RuleText("The policy holds the challenger's nonce.", _BINDING),
+    Rule.BINDING_VALUES: RuleText("The evidence tells the keys and layers that REPORTDATA is to vouch for.", _BINDING),
+    Rule.BINDING_REPORT_DATA: RuleText("REPORTDATA is what the policy expects.", _BINDING),
+    Rule.SANDBOX_ENCLAVE: RuleText("The layers that the policy wants are around the enclave's process.", _SANDBOX),
+    Rule.SANDBOX_GUEST: RuleText("The layers that the policy wants are around the guest's process.", _SANDBOX),
+}
+
+
+def rules_page() -> str:
+    """The documentation page of all rules, in Markdown."""
+    lines = [
+        "# Rules of the verifier",
+        "",
+        "<!-- Written by scripts/verifier-rules from casemate.verifier.rules; do not edit. -->",
+        "",
+        "`appraise` checks them in this order and refuses at the first that does not hold; `explain` shows all.",
+        "The `chain.*` rules apply to each chain: the quote's, TCB info's, QE identity's, and the PCK CRL issuer's.",
+        "",
+        "| rule | what it demands | where that is written |",
+        "| --- | --- | --- |",
+        *(f"| `{rule}` | {text.demand} | {text.source} |" for rule, text in RULES.items()),
+    ]
+    return "\n".join(lines) + "\n"
