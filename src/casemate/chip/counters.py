@@ -7,6 +7,7 @@ its own. SQLite would have done too; a log of 68-byte records is less code to tr
 increment, and loads no library into the chip.
 """
 
+import errno
 import hashlib
 import hmac
 import os
@@ -121,12 +122,12 @@ class Counters:
             fields = encode_fields(record)
             mac = cmac(self._key, self._last_mac + fields)
             if os.write(self._file, fields + mac) != _RECORD_SIZE:
-                raise OSError
+                raise OSError(errno.ENOSPC, "the disk is full")
             sync(self._file)
-        except OSError as error:
+        except (OSError, StateError) as error:
             # What reached the disk is unknown now, so nothing more is promised; a restart cuts off a torn record.
             self._broken = True
-            raise StateError(f"{self._path} could not be written ({error.strerror or 'disk full'})") from None
+            raise StateError(f"{self._path} could not be written: {error}") from None
         self._last_mac = mac
         self._latest[record.counter] = record
         self._records += 1

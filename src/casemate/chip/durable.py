@@ -5,32 +5,36 @@ import os
 import secrets
 from pathlib import Path
 
+from casemate.chip.errors import StateError
+
 _PRIVATE = 0o600
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Creates a file of mode 0600; an existing one is never overwritten.
-
-    Raises:
-        FileExistsError: somebody was faster.
-    """
-    temporary = _written(path, content)
+    """Creates a file of mode 0600; :class:`StateError` where there is one already, or none can be made."""
     try:
-        os.link(temporary, path)
-    finally:
-        temporary.unlink()
-    _sync_directory(path.parent)
+        temporary = _written(path, content)
+        try:
+            os.link(temporary, path)
+        finally:
+            temporary.unlink()
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StateError(f"{path} cannot be made: {error.strerror}") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Puts ``content`` in the place of the file, mode 0600: readers see the old bytes or the new ones."""
-    temporary = _written(path, content)
+    """Replaces the file, mode 0600: readers see the old bytes or the new ones. Else :class:`StateError`."""
     try:
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink()
-        raise
-    _sync_directory(path.parent)
+        temporary = _written(path, content)
+        try:
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink()
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def sync(descriptor: int) -> None:

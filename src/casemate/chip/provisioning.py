@@ -3,8 +3,8 @@
 As on hardware, the PCK follows from the provisioning key at the present TCB, so each TCB has another one, and the PPID
 from the provisioning key at TCB zero, so it names the chip at every TCB.
 
-SIMULATED: on hardware the PCE is a signed enclave, here a function of the chip; and there Intel derives the PCK too and signs its public half
-unasked, here the chip asks the simulated vendor, through the supervisor, and the vendor takes its word.
+SIMULATED: on hardware the PCE is a signed enclave, here a function of the chip. There Intel derives the PCK too and
+signs its public half unasked; here the chip asks the simulated vendor, through the supervisor, which believes it.
 """
 
 import hashlib

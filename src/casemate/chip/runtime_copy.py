@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.runtime_sources import PYTHON, SourceFile, loader_environment
+from casemate.chip.runtime import PYTHON, RuntimeCopy, loader_environment
+from casemate.chip.runtime_sources import SourceFile
 
 SYSTEM_ROOT = Path("/var/cache/casemate/runtime")
 KEPT_COPIES = 3
@@ -57,16 +58,6 @@ print(*paths, sep="\\0", end="")
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeCopy:
-    """A verified copy."""
-
-    directory: Path
-    digest: bytes
-    rebuilt: bool
-    """It was missing or had been touched, and was made anew."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Hashed:
     path: str
     executable: bool
@@ -79,17 +70,17 @@ def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
     Raises:
         RuntimeCopyError: it can be neither, or its interpreter would not stay inside it.
     """
-    hint = _hint_file(sources, root)
-    known = _read_hint(hint)
-    if known is not None:
-        with contextlib.suppress(RuntimeCopyError):  # missing or touched: made anew below
-            return RuntimeCopy(root / known, verify_copy(root / known), rebuilt=False)
     try:
+        hint = _hint_file(sources, root)
+        known = _read_hint(hint)
+        if known is not None:
+            with contextlib.suppress(RuntimeCopyError):  # missing or touched: made anew below
+                return RuntimeCopy(root / known, verify_copy(root / known), rebuilt=False)
         copy = _make(sources, root)
         _write_hint(hint, copy.digest.hex())
         _forget_old(root, keep=copy.directory)
     except OSError as error:
-        raise RuntimeCopyError(f"{root}: cannot write a copy of the runtime: {error.strerror or error}") from None
+        raise RuntimeCopyError(f"the runtime cannot be copied to {root}: {error}") from None
     return copy
 
 
@@ -126,15 +117,6 @@ def cache_root() -> Path:
             return root
         refusals.append(f"{root}: of user {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}")
     raise RuntimeCopyError(f"no folder for the runtime's copy that this user alone can write to: {'; '.join(refusals)}")
-
-
-def hold(copy: RuntimeCopy) -> int:
-    """A descriptor that keeps the copy from being tidied away while it is open."""
-    descriptor = os.open(copy.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    with contextlib.suppress(OSError):
-        os.utime(descriptor)  # most recently used
-    return descriptor
 
 
 def _candidates() -> Iterator[Path]:

@@ -16,11 +16,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from casemate.chip.errors import RuntimeCopyError
-
-PYTHON = "bin/python3"
-ENGINE = "bin/deno"
-LIBRARY_FOLDER = "lib"
-"""Where the copy has libpython; the loader is pointed there."""
+from casemate.chip.runtime import ENGINE, LIBRARY_FOLDER, PYTHON
 
 ROOMS = ("enclave", "engines", "images", "link", "sandbox", "wire")
 PACKAGES = ("cryptography", "jsonschema_rs")
@@ -74,12 +70,6 @@ def runtime_sources() -> tuple[SourceFile, ...]:
     for name in MODULES:
         found += _module(name, folder)
     return tuple(sorted(found, key=lambda file: file.path.encode()))
-
-
-def loader_environment(directory: Path) -> dict[str, str]:
-    """The environment in which the copy's interpreter finds its own library, and nothing else."""
-    name = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
-    return {name: str(directory / LIBRARY_FOLDER), "LC_CTYPE": "C.UTF-8"}
 
 
 def _interpreter() -> Path:

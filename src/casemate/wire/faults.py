@@ -33,6 +33,7 @@ class Code(StrEnum):
     OCALL_REFUSED = "ocall-refused"  # not declared, or the host's answer broke its schema
     REPORT_REFUSED = "report-refused"  # EREPORT, EGETKEY or the quoting enclave refused
     INTERNAL = "internal"  # a defect of ours: the log of that room has the trace
+    COUNTER_REFUSED = "counter-refused"  # no such counter of this signer, or a limit is reached
     UNAVAILABLE = "unavailable"  # this machine lacks something that policy requires
 
 

@@ -2,8 +2,8 @@
 
 The chip sends ``ChipReady`` (or a ``Fault``, and exits) once. Before that, and while it works on a ``MicrocodeUpdate``,
 it may send ``Certify``, which the supervisor answers with ``Certified`` or a ``Fault`` after it has run the vendor. The
-supervisor may send ``MicrocodeUpdate`` at any time after ``ChipReady``, one at a time; the chip answers ``MicrocodeIs`` or
-a ``Fault``. The chip ends when the supervisor closes its end.
+supervisor may send ``MicrocodeUpdate`` at any time after ``ChipReady``, one at a time; the chip answers ``MicrocodeIs``
+or a ``Fault``. The chip ends when the supervisor closes its end.
 Nothing on this link is secret: the chip sends public keys and identifiers alone.
 """
 

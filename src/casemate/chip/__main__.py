@@ -1,0 +1,39 @@
+"""The chip's process, and the one question that others may ask of this room's code.
+
+``python -I -m casemate.chip --state DIR --host-fd N --supervisor-fd M [--seed TEXT] [--layer NAME=MODE]... [--pool N]``
+
+Started by the supervisor, which hands it two descriptors, each an end of a stream socket pair:
+
+* ``--host-fd``: numbered calls (:mod:`casemate.link.calls`) of the messages in :mod:`casemate.wire.messages.chip`; the
+  chip answers. News (number 0) are ``StateIs``: an enclave was lost.
+* ``--supervisor-fd``: plain frames of the messages in :mod:`casemate.wire.messages.supervisor`, which says in what
+  order. The chip ends when this link closes.
+
+``--state`` is the machine's state directory; the chip owns ``DIR/chip`` (mode 0700). ``--seed`` makes the fuses of a
+new chip from a public text. ``--layer`` asks for or turns off a layer of the enclaves' sandbox (``seccomp=require``);
+``--pool`` is the number of warm guests to keep. SIGTERM ends the chip and all its enclaves. Exit status: 0 after
+SIGTERM or when the supervisor's link closed, 1 if it could not start (the reason goes to the supervisor as a ``Fault``,
+and to standard error), 2 for a wrong command line.
+
+``python -I -m casemate.chip runtime-digest``
+
+Finds or makes this interpreter's runtime copy and prints ``{"platform": TAG, "digest": HEX}``, which is what `casemate
+build` writes into an image's runtime lock.
+"""
+
+import sys
+
+
+def main() -> int:
+    """Runs the chip, or answers the question; the exit status."""
+    if sys.argv[1:] == ["runtime-digest"]:
+        from casemate.chip.runtime_digest import print_runtime_digest
+
+        return print_runtime_digest()
+    from casemate.chip.power import run_chip
+
+    return run_chip(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""The pre-warmed parent, from the chip's side: started from the runtime's copy, asked to fork enclaves, watched."""
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from casemate.chip.errors import ParentError
+from casemate.chip.runtime import PYTHON, loader_environment
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.errors import PeerGoneError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Fault, FaultError
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
+
+MODULE = "casemate.enclave.parent"
+CONTROL_DESCRIPTOR = 3
+"""Where the parent finds its end of the control socket."""
+
+START_TIME = 30.0
+"""Seconds that the parent may take to import what enclaves need: it compiles it each time, having no .pyc files."""
+SPAWN_TIME = 10.0
+"""Seconds that one fork may take."""
+KILL_TIME = 5.0
+"""Seconds from Kill to Exited."""
+END_TIME = 2.0
+"""Seconds that the parent has to end once its control socket is closed."""
+FRAME_LIMIT = 64 * 1024
+"""Longest frame between chip and parent (bytes)."""
+
+_REAP_INTERVAL = 0.01
+
+
+class Parent:
+    """One running parent process. Its death is told once, and makes it useless."""
+
+    def __init__(
+        self, pid: int, channel: AsyncChannel, on_exited: Callable[[int, str], None], on_gone: Callable[[str], None]
+    ) -> None:
+        self._pid = pid
+        self._channel = channel
+        self._on_exited = on_exited
+        self._on_gone = on_gone
+        self._turn = asyncio.Lock()
+        self._spawning: asyncio.Future[Spawned] | None = None
+        self._killing: dict[int, asyncio.Future[None]] = {}
+        self._gone = False
+        self._ended = False
+        self._running: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        runtime: Path,
+        configure: Configure,
+        *,
+        on_exited: Callable[[int, str], None],
+        on_gone: Callable[[str], None],
+    ) -> "Parent":
+        """Starts the parent of the verified copy in ``runtime``, and returns when it can fork.
+
+        Args:
+            runtime: the copy's folder.
+            configure: the first frame.
+            on_exited: told the number of each enclave whose process has ended, and why.
+            on_gone: told why the parent itself has ended, unless :meth:`end` did it.
+
+        Raises:
+            ParentError: it did not come up.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                pid = _launch(runtime, theirs.fileno())
+            except OSError as error:
+                ours.close()
+                raise ParentError(f"{runtime / PYTHON} cannot be started: {error.strerror}") from None
+        parent = cls(pid, AsyncChannel(ours, limit=FRAME_LIMIT), on_exited, on_gone)
+        try:
+            async with asyncio.timeout(START_TIME):
+                await parent._channel.send(encode_message(configure))
+                frame = await parent._channel.receive()
+                answer: object = parse_message(frame.payload, ParentReady, Fault)
+        except (PeerGoneError, WireError, TimeoutError) as error:
+            await parent.end()
+            reason = str(error) or f"no answer within {START_TIME:g} s"
+            raise ParentError(f"the parent of enclaves did not come up: {reason}") from None
+        except BaseException:
+            await parent.end()
+            raise
+        if isinstance(answer, Fault):
+            await parent.end()
+            raise ParentError(f"the parent of enclaves refused to start: {answer.reason}")
+        parent._running = asyncio.create_task(parent._run())
+        return parent
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._pid
+
+    async def spawn(self, enclave: int, descriptors: tuple[int, int]) -> int:
+        """Has it fork the process of ``enclave`` with its two sockets; gives the process id.
+
+        Raises:
+            FaultError: the parent refused, for example because a required sandbox layer is missing.
+            ParentError: it is gone, or silent.
+        """
+        async with self._turn:
+            if self._gone:
+                raise ParentError("the parent of enclaves is gone")
+            self._spawning = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(SPAWN_TIME):
+                    await self._channel.send(encode_message(Spawn(enclave)), descriptors)
+                    return (await self._spawning).pid
+            except PeerGoneError as error:
+                raise ParentError(f"the parent of enclaves is gone: {error}") from None
+            except TimeoutError:
+                self._channel.close()  # what it will do with the request is unknown: end it
+                raise ParentError(f"the parent of enclaves was silent for {SPAWN_TIME:g} s") from None
+            finally:
+                self._spawning = None
+
+    async def kill(self, enclave: int) -> None:
+        """Ends an enclave's process and its guest; returns when both are gone, or with the parent itself."""
+        if self._gone:
+            return
+        gone = self._killing.setdefault(enclave, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(KILL_TIME):
+                await self._channel.send(encode_message(Kill(enclave)))
+                await asyncio.shield(gone)
+        except (PeerGoneError, TimeoutError):
+            self._channel.close()  # a parent that cannot kill is ended with all its children
+        finally:
+            self._killing.pop(enclave, None)
+
+    async def end(self) -> None:
+        """Ends the parent, and with it every enclave and guest; returns when it has been reaped."""
+        self._ended = True
+        self._channel.close()
+        if self._running is not None:
+            await asyncio.wait({self._running})
+        else:
+            await self._reap()
+
+    async def _run(self) -> None:
+        reason = "it ended"
+        try:
+            while True:
+                frame = await self._channel.receive()
+                for descriptor in frame.descriptors:
+                    os.close(descriptor)
+                self._take(parse_message(frame.payload, Spawned, Fault, Exited))
+        except (PeerGoneError, WireError) as error:
+            reason = str(error)
+        self._gone = True
+        self._channel.close()
+        if self._spawning is not None and not self._spawning.done():
+            self._spawning.set_exception(ParentError(f"the parent of enclaves is gone: {reason}"))
+        await self._reap()
+        for gone in self._killing.values():
+            if not gone.done():
+                gone.set_result(None)
+        if not self._ended:
+            self._on_gone(reason)
+
+    def _take(self, message: object) -> None:
+        waiting = self._spawning if self._spawning is not None and not self._spawning.done() else None
+        match message:
+            case Spawned() if waiting is not None:
+                waiting.set_result(message)
+            case Fault() if waiting is not None:
+                waiting.set_exception(FaultError(message))
+            case Exited(enclave, reason):
+                gone = self._killing.get(enclave)
+                if gone is not None and not gone.done():
+                    gone.set_result(None)
+                self._on_exited(enclave, reason)
+            case _:
+                raise WireError("parent's message", got=type(message).__name__, want="Exited: nothing was asked")
+
+    async def _reap(self) -> None:
+        """Polls: a child watcher of asyncio's would be a thread of its own."""
+        polls = round(END_TIME / _REAP_INTERVAL)
+        for poll in itertools.count():
+            if _has_ended(self._pid):
+                return
+            if poll == polls:
+                os.kill(self._pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            await asyncio.sleep(_REAP_INTERVAL)
+
+
+def _launch(runtime: Path, control: int) -> int:
+    """Starts the copy's interpreter with the control socket as descriptor 3, and nothing else of ours."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return os.posix_spawn(
+            runtime / PYTHON,
+            [PYTHON, "-I", "-S", "-B", "-m", MODULE],
+            loader_environment(runtime),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, 2, 1),
+                (os.POSIX_SPAWN_DUP2, control, CONTROL_DESCRIPTOR),
+            ],
+        )
+    finally:
+        os.close(null)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

@@ -1,0 +1,311 @@
+"""The chip's answers to its host, which is hostile: a refusal is a ``Fault``, and nothing it sends ends the chip."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from casemate.chip.counters import Counters
+from casemate.chip.einit import einit, parse_sigstruct, signed_secs
+from casemate.chip.enclave import Enclave
+from casemate.chip.enclave_process import EnclaveProcess
+from casemate.chip.epc import PageCache, load
+from casemate.chip.errors import (
+    CertificationError,
+    LaunchError,
+    LeafError,
+    ParentError,
+    ReportRefusedError,
+    StateError,
+)
+from casemate.chip.leaf import LeafFunctions
+from casemate.chip.parent import Parent
+from casemate.chip.runtime import RuntimeCopy
+from casemate.chip.silicon import Silicon
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import NEWS, Reply, numbered, serve
+from casemate.link.errors import PeerGoneError
+from casemate.wire.errors import CasemateError
+from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.lifecycle import Event, State, WrongStateError, after
+from casemate.wire.message import parse_message
+from casemate.wire.messages.chip import (
+    Destroy,
+    GetQuote,
+    Initialise,
+    Initialised,
+    Load,
+    Loaded,
+    Quoted,
+    QuoteTarget,
+    QuoteTargetIs,
+    Start,
+    Started,
+    StateIs,
+    Stop,
+)
+from casemate.wire.messages.parent import Configure
+from casemate.wire.sgx.report import Report
+
+AT_ONCE = 16
+"""Requests of the host under way at a time; more wait in the socket."""
+
+REASON_TIME = 0.2
+"""Seconds that the news of an enclave's death wait for the parent's word on why."""
+
+STEADY_TIME = 1.0
+"""Seconds that a parent has to live to be replaced at once; one that dies sooner is replaced on demand alone."""
+
+_MAX_REASON = 1024
+_REQUESTS = (Load, Initialise, Start, Stop, Destroy, QuoteTarget, GetQuote)
+_CODES: dict[type[CasemateError], Code] = {
+    LaunchError: Code.LAUNCH_REFUSED,
+    WrongStateError: Code.WRONG_STATE,
+    ReportRefusedError: Code.REPORT_REFUSED,
+    LeafError: Code.REPORT_REFUSED,
+    CertificationError: Code.UNAVAILABLE,
+    ParentError: Code.UNAVAILABLE,
+    StateError: Code.UNAVAILABLE,
+}
+
+
+class ChipServer:
+    """All enclaves of this chip, on behalf of one host."""
+
+    def __init__(
+        self,
+        host: AsyncChannel,
+        silicon: Silicon,
+        counters: Counters,
+        *,
+        platform: str,
+        runtime: RuntimeCopy,
+        configure: Configure,
+    ) -> None:
+        self._host = host
+        self._silicon = silicon
+        self._leaf = LeafFunctions(silicon, counters)
+        self._platform = platform
+        self._runtime = runtime
+        self._configure = configure
+        self._cache = PageCache()
+        self._enclaves: dict[int, Enclave] = {}
+        self._last_number = 0
+        self._parent: Parent | None = None
+        self._parent_started = 0.0
+        self._parent_turn = asyncio.Lock()
+        self._load_turn = asyncio.Lock()
+        self._ended = False
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serves until the host is gone; starts the parent meanwhile."""
+        self._in_background(self._warm_up())
+        await serve(self._host, self.answer, at_once=AT_ONCE)
+
+    async def end(self) -> None:
+        """Ends the parent, and every enclave with it."""
+        self._ended = True
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._parent is not None:
+            await self._parent.end()
+
+    async def answer(self, message: bytes) -> Reply:  # noqa: PLR0911 - one line a request
+        """The reply to one request; :class:`FaultError` or :class:`WireError` where it is refused."""
+        request: object = parse_message(message, *_REQUESTS)
+        try:
+            match request:
+                case Load(sgxs):
+                    return Reply(await self._load(sgxs))
+                case Initialise(number, sigstruct):
+                    return Reply(await self._initialise(self._enclave(number), sigstruct))
+                case Start(number):
+                    return await self._start(self._enclave(number))
+                case Stop(number):
+                    return Reply(await self._stop(self._enclave(number)))
+                case Destroy(number):
+                    return Reply(await self._destroy(self._enclave(number)))
+                case QuoteTarget():
+                    return Reply(QuoteTargetIs(self._silicon.quote_target.encode()))
+                case GetQuote(report):
+                    return Reply(Quoted(self._silicon.quoting.quote(Report.parse(report))))
+        except tuple(_CODES) as error:
+            raise refuse(_CODES[type(error)], str(error)) from None
+        raise refuse(Code.MALFORMED, "no request of a host")
+
+    async def _load(self, sgxs: bytes) -> Loaded:
+        async with self._load_turn:  # one at a time, in a thread: leaf functions of others go on meanwhile
+            loaded = await asyncio.to_thread(load, sgxs)
+        self._cache.take(loaded.epc_size)
+        self._last_number += 1
+        self._enclaves[self._last_number] = Enclave(self._last_number, loaded)
+        return Loaded(self._last_number, loaded.mr_enclave)
+
+    async def _initialise(self, enclave: Enclave, sigstruct: bytes) -> Initialised:
+        async with enclave.turn:
+            after(enclave.state, Event.INITIALISE)
+            signed = parse_sigstruct(sigstruct)
+            secs = await asyncio.to_thread(
+                einit,
+                enclave.loaded,
+                signed_secs(signed),
+                signed,
+                platform=self._platform,
+                runtime_digest=self._runtime.digest,
+            )
+            enclave.secs = secs
+            enclave.step(Event.INITIALISE)
+        return Initialised(
+            enclave=enclave.number,
+            mr_enclave=secs.mr_enclave,
+            mr_signer=secs.mr_signer,
+            isv_prod_id=secs.isv_prod_id,
+            isv_svn=secs.isv_svn,
+            debug=secs.attributes.debug,
+        )
+
+    async def _start(self, enclave: Enclave) -> Reply:
+        async with enclave.turn:
+            after(enclave.state, Event.START)
+            parent = await self._live_parent()
+            host_end = await self._run_process(enclave, parent)
+            enclave.step(Event.START)
+            return Reply(Started(enclave.number), (host_end.detach(),))
+
+    async def _run_process(self, enclave: Enclave, parent: Parent) -> socket.socket:
+        """A booted process of the enclave, and the host's end of its socket."""
+        secs = enclave.identity
+        ours, leaf_end = socket.socketpair()
+        host_end, entry_end = socket.socketpair()
+        process = EnclaveProcess(
+            ours,
+            answer=lambda question: self._leaf.answer(secs, question),
+            on_end=lambda reason: self._lost(enclave, process, reason),
+        )
+        enclave.process = process
+        enclave.exited = asyncio.get_running_loop().create_future()
+        try:
+            with leaf_end, entry_end:
+                await _spawn(parent, enclave, (leaf_end.fileno(), entry_end.fileno()))
+            await process.boot(enclave.boot_message())
+        except BaseException as error:
+            host_end.close()
+            await self._end_process(enclave)
+            if isinstance(error, FaultError) and error.fault.code is Code.LOST and enclave.exited.done():
+                raise refuse(Code.LOST, f"{error.fault.reason}: {enclave.exited.result()}") from None
+            raise
+        if enclave.process is not process:  # its socket ended between its last word and now
+            host_end.close()
+            await parent.kill(enclave.number)
+            raise refuse(Code.LOST, "the enclave ended as soon as it had booted")
+        return host_end
+
+    async def _stop(self, enclave: Enclave) -> StateIs:
+        async with enclave.turn:
+            after(enclave.state, Event.STOP)
+            await self._end_process(enclave)
+            enclave.step(Event.STOP)
+            return _state(enclave)
+
+    async def _destroy(self, enclave: Enclave) -> StateIs:
+        async with enclave.turn:
+            after(enclave.state, Event.DESTROY)
+            await self._end_process(enclave)
+            enclave.step(Event.DESTROY)
+            del self._enclaves[enclave.number]
+            self._cache.give_back(enclave.loaded.epc_size)
+            return _state(enclave)
+
+    async def _end_process(self, enclave: Enclave) -> None:
+        """Ends the enclave's process, if it has one; it is dead when this returns."""
+        process, enclave.process = enclave.process, None
+        if process is None:
+            return
+        process.close()
+        if self._parent is not None and not enclave.exited.done():
+            await self._parent.kill(enclave.number)
+
+    def _enclave(self, number: int) -> Enclave:
+        try:
+            return self._enclaves[number]
+        except KeyError:
+            raise refuse(Code.UNKNOWN_ENCLAVE, f"there is no enclave {number} on this chip") from None
+
+    def _lost(self, enclave: Enclave, process: EnclaveProcess | None, reason: str) -> None:
+        """A process has ended that nobody asked to end."""
+        if process is None or enclave.process is not process:
+            return  # told already, or being ended
+        enclave.process = None
+        process.close()
+        if enclave.state is State.RUNNING:  # else it is booting: whoever boots it tells
+            enclave.step(Event.DIE, reason)
+            self._in_background(self._tell(enclave))
+
+    async def _tell(self, enclave: Enclave) -> None:
+        """News for the host, with the parent's reason if that comes soon; a process without a socket is ended."""
+        await asyncio.wait({enclave.exited}, timeout=REASON_TIME)
+        if not enclave.exited.done() and self._parent is not None:
+            await self._parent.kill(enclave.number)
+        if enclave.exited.done():
+            enclave.reason = f"{enclave.reason}: {enclave.exited.result()}"
+        with contextlib.suppress(PeerGoneError):
+            await self._host.send(numbered(NEWS, _state(enclave)))
+
+    async def _live_parent(self) -> Parent:
+        """The parent, started if there is none."""
+        async with self._parent_turn:
+            if self._parent is None:
+                self._parent_started = asyncio.get_running_loop().time()
+                self._parent = await Parent.start(
+                    self._runtime.directory,
+                    self._configure,
+                    on_exited=self._exited,
+                    on_gone=self._parent_gone,
+                )
+            return self._parent
+
+    async def _warm_up(self) -> None:
+        try:
+            await self._live_parent()
+        except ParentError as error:  # whoever starts an enclave is told, and tries again
+            sys.stderr.write(f"casemate.chip: {error}\n")
+
+    def _exited(self, number: int, reason: str) -> None:
+        enclave = self._enclaves.get(number)
+        if enclave is None:
+            return
+        if not enclave.exited.done():
+            enclave.exited.set_result(reason)
+        self._lost(enclave, enclave.process, "its process ended")
+
+    def _parent_gone(self, reason: str) -> None:
+        """Every enclave goes with its parent; what they were is in their pages, so they can be loaded anew."""
+        self._parent = None
+        for number in self._enclaves:
+            self._exited(number, f"the parent of all enclaves died: {reason}")
+        sys.stderr.write(f"casemate.chip: the parent of all enclaves died: {reason}\n")
+        if not self._ended and asyncio.get_running_loop().time() - self._parent_started > STEADY_TIME:
+            self._in_background(self._warm_up())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _spawn(parent: Parent, enclave: Enclave, descriptors: tuple[int, int]) -> None:
+    try:
+        await parent.spawn(enclave.number, descriptors)
+    except CasemateError as error:
+        if not enclave.exited.done():  # there is no process to wait for
+            enclave.exited.set_result(f"it was not started: {error}")
+        raise
+
+
+def _state(enclave: Enclave) -> StateIs:
+    reason = enclave.reason.encode("utf-8", "replace")[:_MAX_REASON].decode("utf-8", "ignore")
+    return StateIs(enclave.number, enclave.state, reason)
