@@ -1,0 +1,358 @@
+// The first code of every guest: takes the two pipes, takes away all else, then loads the program and serves its calls.
+// Frames are those of casemate.engines.frames. Whatever is used after the program is loaded is captured before, since
+// the program may replace any prototype; all that it could win by that is to fail.
+
+const LOAD = 1, CALL = 2, ANSWER = 3, REFUSAL = 4;
+const WARM = 16, LOADED = 17, FAILED = 18, RETURNED = 19, ASKED = 20, PRINTED = 21;
+const PREFIX_SIZE = 4, CALL_SIZE = 8, HEADER_SIZE = PREFIX_SIZE + 1 + CALL_SIZE;
+const BUFFER_SIZE = 64 * 1024;
+const MAX_LINES = 64; // of the console, for each call
+const MAX_TEXT = 1024; // UTF-16 units of a line or a message: at most 3072 bytes
+const BROKEN_PIPE = 70, BROKEN_FRAME = 71; // exit codes
+
+// What the program keeps beside ECMAScript's own names.
+const KEPT = [
+  "AbortController", "AbortSignal", "Blob", "CompressionStream", "CustomEvent", "DOMException", "DecompressionStream",
+  "Event", "EventTarget", "QuotaExceededError", "ReadableStream", "TextDecoder", "TextDecoderStream", "TextEncoder",
+  "TextEncoderStream", "TransformStream", "URL", "URLPattern", "URLSearchParams", "WritableStream", "atob", "btoa",
+  "clearInterval", "clearTimeout", "console", "crypto", "Crypto", "CryptoKey", "SubtleCrypto", "performance",
+  "queueMicrotask", "reportError", "setInterval", "setTimeout", "structuredClone",
+];
+
+const { stdin, stdout, exit, inspect } = Deno;
+const { apply, ownKeys, deleteProperty, getOwnPropertyDescriptor, defineProperty } = Reflect;
+const { freeze, create } = Object;
+const { parse, stringify } = JSON;
+const uncurry = (method) => (self, ...rest) => apply(method, self, rest);
+const readInto = stdin.readSync.bind(stdin);
+const writeFrom = stdout.writeSync.bind(stdout);
+const subarray = uncurry(Uint8Array.prototype.subarray);
+const setBytes = uncurry(Uint8Array.prototype.set);
+const slice = uncurry(String.prototype.slice);
+const split = uncurry(String.prototype.split);
+const join = uncurry(Array.prototype.join);
+const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encode = encoder.encode.bind(encoder), encodeInto = encoder.encodeInto.bind(encoder);
+const decode = decoder.decode.bind(decoder);
+const promiseThen = uncurry(Promise.prototype.then);
+const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, MissingFunction = TypeError;
+
+// --- frames ---------------------------------------------------------------------------------------------------------
+
+const incoming = new Bytes(BUFFER_SIZE), outgoing = new Bytes(BUFFER_SIZE);
+let start = 0, end = 0; // what is in `incoming` and not yet taken
+
+function fill(target, from, size) {
+  while (from < size) {
+    const count = readInto(subarray(target, from, size));
+    if (count === null) exit(0); // the enclave is gone
+    from += count;
+  }
+}
+
+function buffered(size) { // `size` bytes, at most BUFFER_SIZE, that stay valid until the next call
+  if (end - start < size) {
+    incoming.copyWithin(0, start, end);
+    end -= start;
+    start = 0;
+    while (end < size) {
+      const count = readInto(subarray(incoming, end, BUFFER_SIZE));
+      if (count === null) exit(0);
+      end += count;
+    }
+  }
+  start += size;
+  return subarray(incoming, start - size, start);
+}
+
+const u32 = (bytes, at) => bytes[at] + bytes[at + 1] * 0x100 + bytes[at + 2] * 0x10000 + bytes[at + 3] * 0x1000000;
+
+function putU32(bytes, at, value) {
+  bytes[at] = value & 0xff;
+  bytes[at + 1] = (value >>> 8) & 0xff;
+  bytes[at + 2] = (value >>> 16) & 0xff;
+  bytes[at + 3] = value >>> 24;
+}
+
+function receive() {
+  const header = buffered(HEADER_SIZE);
+  const size = u32(header, 0) - 1 - CALL_SIZE;
+  if (size < 0) exit(BROKEN_FRAME);
+  const kind = header[PREFIX_SIZE];
+  const call = new Bytes(CALL_SIZE);
+  setBytes(call, subarray(header, PREFIX_SIZE + 1, HEADER_SIZE));
+  let body;
+  if (size <= BUFFER_SIZE) {
+    body = buffered(size);
+  } else {
+    body = new Bytes(size);
+    const ready = end - start;
+    setBytes(body, subarray(incoming, start, end));
+    start = end = 0;
+    fill(body, ready, size);
+  }
+  return { kind, call, body };
+}
+
+function writeAll(bytes) {
+  let from = 0;
+  while (from < bytes.length) {
+    const count = writeFrom(subarray(bytes, from));
+    if (!(count > 0)) exit(BROKEN_PIPE);
+    from += count;
+  }
+}
+
+function putHeader(bytes, kind, call, bodySize) {
+  putU32(bytes, 0, 1 + CALL_SIZE + bodySize);
+  bytes[PREFIX_SIZE] = kind;
+  setBytes(bytes, call, PREFIX_SIZE + 1);
+}
+
+function send(kind, call, head, text) { // head: text or null, text: text or null; gives the size of the text
+  let at = HEADER_SIZE;
+  if (head === null && text !== null && text.length * 3 + at <= BUFFER_SIZE) { // the quick way for a short result
+    const { written } = encodeInto(text, subarray(outgoing, at));
+    putHeader(outgoing, kind, call, written);
+    writeAll(subarray(outgoing, 0, at + written));
+    return;
+  }
+  const headBytes = head === null ? null : encode(head);
+  const textBytes = text === null ? null : encode(text);
+  const headSize = headBytes === null ? 0 : 4 + headBytes.length;
+  const frame = new Bytes(at + headSize + (textBytes === null ? 0 : textBytes.length));
+  putHeader(frame, kind, call, frame.length - at);
+  if (headBytes !== null) {
+    putU32(frame, at, headBytes.length);
+    setBytes(frame, headBytes, at + 4);
+    at += headSize;
+  }
+  if (textBytes !== null) setBytes(frame, textBytes, at);
+  writeAll(frame);
+}
+
+function opened(body) { // a body's head and the bytes behind it
+  const size = u32(body, 0);
+  return { head: parse(decode(subarray(body, 4, 4 + size))), rest: subarray(body, 4 + size) };
+}
+
+// --- errors ---------------------------------------------------------------------------------------------------------
+
+const words = (value, otherwise) => (typeof value === "string" ? slice(value, 0, MAX_TEXT) : otherwise);
+
+function told(thrown) { // name and message of whatever was thrown, which may be a proxy or have getters that throw
+  if (typeof thrown !== "object" && typeof thrown !== "function" || thrown === null) {
+    return { name: "Thrown", message: words(Text(thrown), "") };
+  }
+  let name = "Error", message = "";
+  try {
+    name = words(thrown.name, name);
+  } catch { /* as good as none */ }
+  try {
+    message = words(thrown.message, message);
+  } catch { /* as good as none */ }
+  return { name, message };
+}
+
+function sendFailure(call, code, { name, message }) {
+  send(FAILED, call, stringify({ __proto__: null, code, name, message }), null);
+}
+
+class Untellable extends Failure {
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+function textOf(value, limit, what) { // JSON of a value of the program's, which may do anything when it is looked at
+  let text;
+  try {
+    text = value === undefined ? "null" : stringify(value);
+  } catch (thrown) {
+    const { name, message } = told(thrown);
+    throw new Untellable("result-refused", `${what} is not JSON: ${name}: ${message}`);
+  }
+  if (typeof text !== "string") throw new Untellable("result-refused", `${what} is not JSON: it is a ${typeof value}`);
+  // Each UTF-16 unit takes at least one byte, so this never refuses what the enclave, which counts bytes, would take.
+  if (text.length > limit) {
+    throw new Untellable("output-limit", `${what} has more than the ${limit} bytes that are allowed`);
+  }
+  return text;
+}
+
+// --- program and calls ----------------------------------------------------------------------------------------------
+
+const NO_CALL = new Bytes(CALL_SIZE);
+let current = NO_CALL; // the call under way
+let listening = false; // whether the enclave expects anything of this guest now
+let lines = 0; // printed during this call
+let functions = create(null);
+let outputLimit = 0, ocallLimit = 0;
+let giveUp = null; // rejects what is awaited
+
+function settled(value) { // its promise's outcome; or a rejection once nothing is left that could settle it
+  return new Pledge((resolve, reject) => {
+    giveUp = reject;
+    promiseThen(outcome(value), resolve, reject); // not resolve(value): that would bind this one to that one's fate
+  });
+}
+
+async function outcome(value) {
+  return await value;
+}
+
+async function load({ call, body }) {
+  const urls = [], paths = [];
+  listening = true;
+  try {
+    const { head, rest } = opened(body);
+    outputLimit = head.outputLimit;
+    ocallLimit = head.ocallLimit;
+    let at = 0;
+    for (let number = 0; number < head.modules.length; number++) {
+      const { path, size, links } = head.modules[number];
+      const parts = [];
+      let done = at;
+      for (let link = 0; link < links.length; link++) {
+        const [first, behind, target] = links[link];
+        parts.push(rest.slice(done, at + first), stringify(urls[target]));
+        done = at + behind;
+      }
+      parts.push(rest.slice(done, at + size));
+      at += size;
+      const type = path.endsWith(".json") ? "application/json" : "text/javascript";
+      urls.push(URL.createObjectURL(new Blob(parts, { type })));
+      paths.push(path);
+    }
+    const importing = import(urls[urls.length - 1]);
+    const exported = await settled(importing);
+    for (let number = 0; number < head.entries.length; number++) {
+      const name = head.entries[number];
+      if (typeof exported[name] !== "function") {
+        throw new MissingFunction(`${paths[paths.length - 1]} exports no function ${name}`);
+      }
+      functions[name] = exported[name];
+    }
+    for (let number = 0; number < urls.length; number++) revoke(urls[number]);
+  } catch (thrown) {
+    const { name, message } = told(thrown);
+    listening = false;
+    sendFailure(call, "guest-error", { name, message: words(named(message, urls, paths), "") });
+    return;
+  }
+  listening = false;
+  send(LOADED, call, null, "");
+}
+
+const revoke = URL.revokeObjectURL;
+
+function named(message, urls, paths) { // the message with paths for the names that the modules have in here
+  for (let number = 0; number < urls.length; number++) message = join(split(message, urls[number]), paths[number]);
+  return message;
+}
+
+async function serveCall({ call, body }) {
+  current = call;
+  listening = true;
+  lines = 0;
+  let text;
+  try {
+    const { head, rest } = opened(body);
+    const input = parse(decode(rest));
+    const context = freeze({ entry: head.entry, caller: head.caller, ocall: asker(call) });
+    text = textOf(await settled(apply(functions[head.entry], undefined, [input, context])), outputLimit, "the result");
+  } catch (thrown) {
+    over();
+    if (thrown instanceof Untellable) sendFailure(call, thrown.code, { name: "Error", message: thrown.message });
+    else sendFailure(call, "guest-error", told(thrown));
+    return;
+  }
+  over();
+  send(RETURNED, call, null, text);
+}
+
+function over() { // from here on, what the program left behind is not listened to
+  current = NO_CALL;
+  listening = false;
+}
+
+function asker(call) {
+  return function ocall(name, args) {
+    if (current !== call) throw new Failure("this call is over");
+    if (typeof name !== "string") throw new MissingFunction("an OCALL's name is a string");
+    const text = textOf(args, ocallLimit, "the OCALL's argument");
+    send(ASKED, call, stringify({ __proto__: null, name: words(name, "") }), text);
+    const { kind, body } = receive();
+    if (kind === ANSWER) return parse(decode(body));
+    if (kind !== REFUSAL) exit(BROKEN_FRAME);
+    const refused = new Failure(opened(body).head.message);
+    refused.name = opened(body).head.name;
+    throw refused;
+  };
+}
+
+// --- what the program sees ------------------------------------------------------------------------------------------
+
+function print(...values) {
+  if (!listening || ++lines > MAX_LINES) return;
+  let line = "";
+  for (let number = 0; number < values.length && line.length < MAX_TEXT; number++) {
+    const value = values[number];
+    line += (number ? " " : "") + (typeof value === "string" ? value : inspect(value));
+  }
+  send(PRINTED, current, null, slice(line, 0, MAX_TEXT));
+}
+
+function lockDown() {
+  const kept = create(null);
+  for (const name of KEPT) kept[name] = true;
+  // ECMAScript's own names are those of a realm without Deno's additions; the engine defines them before anything else.
+  for (const name of ownKeys(globalThis)) {
+    if (typeof name !== "string" || kept[name] || LANGUAGE.has(name)) continue; // symbols: brands that events need
+    if (!deleteProperty(globalThis, name)) {
+      const { writable, configurable } = getOwnPropertyDescriptor(globalThis, name);
+      if (configurable || writable) defineProperty(globalThis, name, { value: undefined });
+    }
+  }
+  const quiet = create(null);
+  for (const name of ["assert", "clear", "count", "countReset", "group", "groupCollapsed", "groupEnd", "profile",
+    "profileEnd", "table", "time", "timeEnd", "timeLog", "timeStamp"]) quiet[name] = () => undefined;
+  for (const name of ["debug", "dir", "dirxml", "error", "info", "log", "trace", "warn"]) {
+    quiet[name] = (...values) => print(...values);
+  }
+  globalThis.console = { ...quiet };
+}
+
+const LANGUAGE = new Set(`
+  AggregateError Array ArrayBuffer AsyncDisposableStack Atomics BigInt BigInt64Array BigUint64Array Boolean DataView Date
+  DisposableStack Error EvalError FinalizationRegistry Float16Array Float32Array Float64Array Function Infinity Int16Array
+  Int32Array Int8Array Intl Iterator JSON Map Math NaN Number Object Promise Proxy RangeError ReferenceError Reflect
+  RegExp Set SharedArrayBuffer String SuppressedError Symbol SyntaxError Temporal TypeError URIError Uint16Array
+  Uint32Array Uint8Array Uint8ClampedArray WeakMap WeakRef WeakSet WebAssembly decodeURI decodeURIComponent encodeURI
+  encodeURIComponent escape eval globalThis isFinite isNaN parseFloat parseInt undefined unescape`.trim().split(/\s+/));
+
+// A promise that nobody waits for, or a timer that throws, is the program's loss and not the process's end.
+addEventListener("unhandledrejection", (event) => event.preventDefault());
+addEventListener("error", (event) => event.preventDefault());
+addEventListener("beforeunload", (event) => { // nothing is left to run: what is awaited will never come
+  event.preventDefault();
+  const reject = giveUp;
+  giveUp = null;
+  if (reject !== null) reject(new Failure("the promise can never be settled: nothing is left to run"));
+  else exit(0);
+});
+
+async function serve() {
+  for (;;) {
+    const frame = receive();
+    if (frame.kind === LOAD) await load(frame);
+    else if (frame.kind === CALL) await serveCall(frame);
+    else exit(BROKEN_FRAME);
+    giveUp = null;
+  }
+}
+
+lockDown();
+send(WARM, NO_CALL, null, "");
+serve();

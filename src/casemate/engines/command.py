@@ -1,0 +1,46 @@
+"""What a guest is given to run, and how its engine is started."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from casemate.wire.image_index import Link
+
+
+class SourceModule(Protocol):
+    """A file of the guest's code and where its import specifiers stand."""
+
+    @property
+    def path(self) -> str:
+        """Its path in the image."""
+
+    @property
+    def source(self) -> bytes:
+        """Its bytes."""
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """What its import specifiers mean, in the order in which they stand in the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestProgram:
+    """All that a guest is given to run."""
+
+    modules: Sequence[SourceModule]
+    """Each after those that it imports; the last is the main one, whose functions are called."""
+    entries: tuple[str, ...]
+    """The functions that must be there."""
+    output_limit: int
+    """Longest result (bytes of JSON)."""
+    ocall_limit: int
+    """Longest arguments of an OCALL (bytes of JSON)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How an engine is started: it reads frames from descriptor 0 and writes frames to descriptor 1."""
+
+    arguments: tuple[str, ...]
+    """The first is the binary's path."""
+    environment: dict[str, str]

@@ -1,0 +1,94 @@
+"""JavaScript on V8, in Deno's own binary: no permissions, one bootstrap script, nothing read from disk.
+
+The bootstrap comes as a ``data:`` URL, so the engine needs no file but itself. Code is not made from strings
+(``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk: what runs
+is what was measured.
+"""
+
+import base64
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from casemate.engines.command import Command, GuestProgram
+from casemate.engines.frames import head_and_text
+from casemate.engines.node_modules import NODE_MODULES
+from casemate.wire.json_text import encode_json
+
+YOUNG_GENERATION_MIB = 8
+"""V8's semi-space: three of them are in use besides the old generation."""
+
+
+class JavaScript:
+    """The engine named ``javascript`` in manifests."""
+
+    name: Final = "javascript"
+
+    def command(self, binary: str, *, memory_mib: int) -> Command:
+        """Deno with no permission, no configuration, no cache and no helper threads of V8's."""
+        v8 = (
+            "--single-threaded",
+            f"--max-old-space-size={memory_mib}",
+            f"--max-semi-space-size={min(YOUNG_GENERATION_MIB, max(1, memory_mib // 8))}",
+            "--disallow-code-generation-from-strings",
+        )
+        arguments = (
+            binary,
+            "run",
+            "--quiet",
+            "--no-prompt",
+            "--no-remote",
+            "--no-npm",
+            "--no-config",
+            "--no-lock",
+            "--no-code-cache",
+            "--deny-import",
+            f"--import-map={_import_map()}",
+            f"--v8-flags={','.join(v8)}",
+            _bootstrap(),
+        )
+        environment = {
+            "DENO_DIR": "/dev/null/none",  # no folder can be made below a device, so no cache is written
+            "HOME": "/nonexistent",  # where npm's settings are looked for
+            "DENO_NO_UPDATE_CHECK": "1",
+            "NO_COLOR": "1",
+            "LC_ALL": "C",
+            "TZ": "UTC",
+        }
+        return Command(arguments, environment)
+
+    def program(self, program: GuestProgram) -> bytes:
+        """All sources one after another, and a head that says where each ends and where its imports stand."""
+        places = {module.path: number for number, module in enumerate(program.modules)}
+        modules = [
+            {
+                "path": module.path,
+                "size": len(module.source),
+                "links": [[link.start, link.end, places[link.target]] for link in module.links],
+            }
+            for module in program.modules
+        ]
+        head = {
+            "modules": modules,
+            "entries": list(program.entries),
+            "outputLimit": program.output_limit,
+            "ocallLimit": program.ocall_limit,
+        }
+        return head_and_text(head, b"".join(module.source for module in program.modules))
+
+
+@cache
+def _bootstrap() -> str:
+    return _data_url("text/javascript", Path(__file__).with_name("bootstrap.js").read_bytes())
+
+
+@cache
+def _import_map() -> str:
+    """Every name of a built-in module leads to a scheme that nothing can load."""
+    names = [spelled for name in NODE_MODULES for spelled in (name, f"node:{name}")]
+    imports = {**dict.fromkeys(names, "refused:import"), "file:///": "refused:///"}
+    return _data_url("application/json", encode_json({"imports": imports}))
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,133 @@
+"""The layers put together: prepared once in the parent, applied in order in each child."""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from casemate.sandbox.cgroup import Group
+from casemate.sandbox.errors import LayerRequiredError, UnavailableError
+from casemate.sandbox.landlock import Access, PathRule, restrict_paths
+from casemate.sandbox.libraries import libraries_of
+from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
+from casemate.sandbox.namespaces import enter_namespaces
+from casemate.sandbox.policies import ENCLAVE, GUEST
+from casemate.sandbox.privileges import refuse_new_privileges
+from casemate.sandbox.rlimits import Limits, set_limits
+from casemate.sandbox.seccomp import Policy, compile_filter, install_filter
+from casemate.sandbox.uid import take_own_uid
+from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest, LayerState
+
+_DETAIL_SIZE = 256
+"""Bytes that ``Layer.detail`` carries."""
+
+ENCLAVE_DATA = 1024 * 1024 * 1024
+"""RLIMIT_DATA of an enclave (bytes): pages, arguments and results of the largest size, parsed, and room to spare."""
+
+GUEST_THREADS = 32
+"""The engine starts three, and a few more for work that it does beside JavaScript."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What one kind of process is held to."""
+
+    paths: tuple[PathRule, ...]
+    limits: Limits
+    policy: Policy
+    watched: bool
+    """Whether the parent's watchdog guards this kind of process."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoGroup:
+    """There is no control group for the child, and why."""
+
+    reason: str
+
+
+def prepare_enclave() -> Confinement:
+    """An enclave's confinement. It opens nothing, so no path is left to it."""
+    _warm(ENCLAVE)
+    return Confinement((), Limits(open_files=64, threads=1, data=ENCLAVE_DATA), ENCLAVE, watched=False)
+
+
+def prepare_guest(engine: str) -> Confinement:
+    """A guest's confinement: of the file system, its engine's binary and libraries are left, each by name."""
+    _warm(GUEST)
+    loaded = (engine, *libraries_of(engine))
+    rules = tuple(PathRule(path, Access.READ_FILE | Access.EXECUTE) for path in loaded)
+    cache = PathRule("/etc/ld.so.cache", Access.READ_FILE)
+    return Confinement((*rules, cache), Limits(open_files=64, threads=GUEST_THREADS, data=None), GUEST, watched=True)
+
+
+def confine(
+    confinement: Confinement, requests: Sequence[LayerRequest], *, parent: int, group: Group | NoGroup
+) -> tuple[Layer, ...]:
+    """Applies every layer to the calling process, for good.
+
+    Args:
+        confinement: what it is held to.
+        requests: what the machine's owner asks; a layer that is not named is preferred.
+        parent: the pid that the process must not outlive.
+        group: the control group that the parent has made.
+
+    Raises:
+        LayerRequiredError: a required layer is unavailable. Some may have been applied; the process must end.
+    """
+    modes = modes_of(requests)
+    layers: list[Layer] = []
+
+    def apply(name: LayerName, step: Callable[[], str]) -> bool:
+        layers.append(apply_layer(name, modes[name], step))
+        return layers[-1].state is LayerState.APPLIED
+
+    apply(LayerName.NAMESPACES, enter_namespaces)
+    apply(LayerName.CGROUP, lambda: _enter(group))
+    own_uid = apply(LayerName.UID, take_own_uid)
+    apply(LayerName.RLIMITS, lambda: set_limits(confinement.limits, own_uid=own_uid))
+    die_with_parent(parent)
+    forbid_dumps()
+    apply(LayerName.NO_NEW_PRIVS, refuse_new_privileges)
+    apply(LayerName.LANDLOCK, lambda: restrict_paths(confinement.paths, network=False))
+    apply(LayerName.SECCOMP, lambda: install_filter(compile_filter(confinement.policy)))
+    apply(LayerName.WATCHDOG, lambda: _watch(confinement))
+    return tuple(layers)
+
+
+def modes_of(requests: Sequence[LayerRequest]) -> dict[LayerName, LayerMode]:
+    """The mode of each layer; of several requests for one, the last."""
+    return dict.fromkeys(LayerName, LayerMode.PREFER) | {request.name: request.mode for request in requests}
+
+
+def apply_layer(name: LayerName, mode: LayerMode, step: Callable[[], str]) -> Layer:
+    """Applies one layer as its mode says; ``step`` gives the detail, or raises :class:`UnavailableError`."""
+    if mode is LayerMode.OFF:
+        return Layer(name, LayerState.OFF, "")
+    try:
+        return Layer(name, LayerState.APPLIED, _cut(step()))
+    except UnavailableError as error:
+        if mode is LayerMode.REQUIRE:
+            raise LayerRequiredError(name, str(error)) from None
+        return Layer(name, LayerState.UNAVAILABLE, _cut(str(error)))
+
+
+def _enter(group: Group | NoGroup) -> str:
+    if isinstance(group, NoGroup):
+        raise UnavailableError(group.reason)
+    return group.enter()
+
+
+def _watch(confinement: Confinement) -> str:
+    """The watchdog lives in the parent, which reports here through what it prepared."""
+    return "time and resident memory" if confinement.watched else "ends with its parent; its guest is watched"
+
+
+def _warm(policy: Policy) -> None:
+    """Compiles the filter before any fork; a child that cannot have it says why itself."""
+    with contextlib.suppress(UnavailableError):
+        compile_filter(policy)
+
+
+def _cut(text: str) -> str:
+    return text.encode()[:_DETAIL_SIZE].decode(errors="ignore")

@@ -1,0 +1,17 @@
+"""What can go wrong when a process is confined."""
+
+from casemate.wire.errors import CasemateError
+from casemate.wire.sandbox import LayerName
+
+
+class UnavailableError(CasemateError):
+    """This platform, or this process's rights, do not allow a layer; the message says why."""
+
+
+class LayerRequiredError(CasemateError):
+    """A layer that the machine's owner requires cannot be applied here."""
+
+    def __init__(self, name: LayerName, reason: str) -> None:
+        super().__init__(f"layer {name} is required, and unavailable here: {reason}")
+        self.name = name
+        self.reason = reason

@@ -1,0 +1,60 @@
+"""The few system calls that Python has no name for, through libc; on another system each says that it is unavailable."""
+
+import ctypes
+import errno
+import os
+import sys
+from functools import cache
+
+from casemate.sandbox.errors import UnavailableError
+
+IS_LINUX = sys.platform == "linux"
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h, this and the following
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_SET_NO_NEW_PRIVS = 38
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    if not IS_LINUX:
+        raise UnavailableError(f"{sys.platform} is not Linux")
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def prctl(option: int, argument: object = 0, extra: object = 0) -> None:
+    """prctl(2), or :class:`UnavailableError` with its errno."""
+    library = _libc()
+    zero = ctypes.c_ulong(0)
+    first = ctypes.c_ulong(argument) if isinstance(argument, int) else argument
+    second = ctypes.c_ulong(extra) if isinstance(extra, int) else extra
+    _check(f"prctl {option}", library.prctl(ctypes.c_int(option), first, second, zero, zero))
+
+
+def unshare(flags: int) -> None:
+    """unshare(2), or :class:`UnavailableError` with its errno."""
+    _check("unshare", _libc().unshare(ctypes.c_int(flags)))
+
+
+def syscall(what: str, number: int, *arguments: object) -> int:
+    """A raw system call; its result, or :class:`UnavailableError` with its errno."""
+    library = _libc()
+    library.syscall.restype = ctypes.c_long
+    typed = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    result: int = library.syscall(ctypes.c_long(number), *typed)
+    _check(what, result)
+    return result
+
+
+def drop_capabilities() -> None:
+    """Gives up every capability: those that a new user namespace grants are of no use to a confined process."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process (linux/capability.h)
+    sets = (ctypes.c_uint32 * 6)()
+    _check("capset", _libc().capset(header, sets))
+
+
+def _check(what: str, result: int) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise UnavailableError(f"{what}: {errno.errorcode.get(number, number)}, {os.strerror(number)}")

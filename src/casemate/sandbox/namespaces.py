@@ -1,0 +1,48 @@
+"""Namespaces of a process's own: no network but an unconnected one, no System V IPC, its own host name and mount table."""
+
+import os
+from pathlib import Path
+
+from casemate.sandbox import linux
+from casemate.sandbox.errors import UnavailableError
+
+_NEWNS = 0x0002_0000  # linux/sched.h, this and the following
+_NEWCGROUP = 0x0200_0000
+_NEWUTS = 0x0400_0000
+_NEWIPC = 0x0800_0000
+_NEWUSER = 0x1000_0000
+_NEWNET = 0x4000_0000
+_ALL = _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWNET
+_NAMES = "net, ipc, uts, mount, cgroup"
+
+
+def enter_namespaces() -> str:
+    """Leaves the starter's namespaces; the process must have one thread.
+
+    Without CAP_SYS_ADMIN they are made inside a new user namespace, in which the process keeps its user and group id
+    and then drops the capabilities it was given.
+    """
+    try:
+        linux.unshare(_ALL)
+    except UnavailableError as refused:
+        if os.geteuid() == 0:
+            raise
+        return _enter_as_user(refused)
+    return _NAMES
+
+
+def _enter_as_user(refused: UnavailableError) -> str:
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        linux.unshare(_NEWUSER | _ALL)
+    except UnavailableError as also:
+        raise UnavailableError(f"{refused}; with a user namespace {also}") from None
+    try:
+        # user_namespaces(7): a process may map its own ids, and must give up setgroups(2) before it maps its group.
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    except OSError as error:
+        raise UnavailableError(f"id map of the user namespace: {error.strerror}") from None
+    linux.drop_capabilities()
+    return f"user, {_NAMES}"

@@ -1,0 +1,208 @@
+"""What each kind of process may ask of the kernel.
+
+Found by running them: Python with OpenSSL and Rust extensions after everything is imported; Deno with JIT, WebAssembly,
+compression, timers and every hostile guest of the tests.
+"""
+
+import errno
+
+from casemate.sandbox.seccomp import Compare, Policy, Rule, When
+
+_PROT_EXEC = 4
+_O_ACCMODE, _O_CREAT = 3, 0o100
+_CLONE_THREAD = 0x0001_0000
+_FIONBIO = 0x5421
+_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
+
+_MEMORY = ("brk", "munmap", "mremap", "madvise", "membarrier")
+_TIME = (
+    "clock_gettime",
+    "clock_getres",
+    "clock_nanosleep",
+    "nanosleep",
+    "gettimeofday",
+    "time",
+    "times",
+    "getrusage",
+    "restart_syscall",
+)
+_SELF = (
+    "exit",
+    "exit_group",
+    "futex",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpid",
+    "getppid",
+    "getrandom",
+    "gettid",
+    "getuid",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_getaffinity",
+    "sched_yield",
+    "set_robust_list",
+    "sigaltstack",
+)
+_STREAMS = (
+    "close",
+    "dup",
+    "fstat",
+    "lseek",
+    "poll",
+    "ppoll",
+    "pread64",
+    "read",
+    "readv",
+    "write",
+    "writev",
+)
+_LOOKS_FOR_FILES = (
+    "access",
+    "faccessat",
+    "faccessat2",
+    "getcwd",
+    "lstat",
+    "newfstatat",
+    "readlink",
+    "readlinkat",
+    "stat",
+    "statx",
+)
+_OPENS_FILES = ("open", "openat", "openat2")
+_CHANGES_FILES = (
+    "chdir",
+    "chmod",
+    "fchmod",
+    "fchown",
+    "flock",
+    "fstatfs",
+    "fsync",
+    "ftruncate",
+    "getdents64",
+    "link",
+    "mkdir",
+    "mkdirat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "statfs",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "utimensat",
+)
+_ASKS_ABOUT_SYSTEM = ("getrlimit", "sched_getparam", "sched_getscheduler", "sysinfo", "uname")
+
+
+def _allow(*names: str) -> tuple[Rule, ...]:
+    return tuple(Rule(name) for name in names)
+
+
+def _refuse(number: int, *names: str) -> tuple[Rule, ...]:
+    return tuple(Rule(name, number) for name in names)
+
+
+def _masked(name: str, argument: int, mask: int, value: int, refuse: int | None = None) -> Rule:
+    return Rule(name, refuse, When(argument, Compare.MASKED_EQUALS, value, mask))
+
+
+def _only(name: str, argument: int, value: int, refuse: int) -> tuple[Rule, ...]:
+    """Allowed with that one value of an argument, refused with any other."""
+    return (
+        Rule(name, None, When(argument, Compare.EQUALS, value)),
+        Rule(name, refuse, When(argument, Compare.DIFFERS, value)),
+    )
+
+
+def _fcntl(*commands: int) -> tuple[Rule, ...]:
+    return tuple(Rule("fcntl", None, When(1, Compare.EQUALS, command)) for command in commands)
+
+
+def _open_to_read(name: str, flags: int) -> tuple[Rule, ...]:
+    """Allowed to read; refused to write or create, which the engine tries with its caches."""
+    return (
+        _masked(name, flags, _O_ACCMODE | _O_CREAT, 0),
+        _masked(name, flags, _O_ACCMODE | _O_CREAT, _O_CREAT, errno.EACCES),
+        *(_masked(name, flags, _O_ACCMODE, mode, errno.EACCES) for mode in (1, 2, 3)),
+    )
+
+
+ENCLAVE = Policy(
+    (
+        *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS),
+        *_allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
+        *_allow("getpeername", "getsockname", "getsockopt", "shutdown"),
+        *_allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
+        _masked("mmap", 2, _PROT_EXEC, 0),
+        _masked("mprotect", 2, _PROT_EXEC, 0),
+        *_only("ioctl", 1, _FIONBIO, errno.EPERM),
+        *_fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
+        # Python looks for source lines and modules when something goes wrong: it finds none, and the error is told.
+        *_refuse(errno.EACCES, *_LOOKS_FOR_FILES, *_OPENS_FILES, *_CHANGES_FILES),
+        *_refuse(errno.EPERM, *_ASKS_ABOUT_SYSTEM, "prctl", "prlimit64"),
+        *_refuse(errno.ENOSYS, "clone3"),
+    )
+)
+"""An enclave: it computes, and reads and writes the descriptors it has. No file, socket, process, thread or new code."""
+
+GUEST = Policy(
+    (
+        *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS, *_LOOKS_FOR_FILES, *_ASKS_ABOUT_SYSTEM),
+        *_allow("mmap", "mprotect", "pkey_alloc", "pkey_free", "pkey_mprotect"),
+        # The engine itself, once: Landlock leaves nothing else to execute, and no_new_privs nothing to gain by it.
+        *_allow("execve", "arch_prctl", "set_tid_address"),
+        *_open_to_read("open", 1),  # the loader's libraries, which Landlock allows by name
+        *_open_to_read("openat", 2),
+        *_allow("dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "pipe2"),
+        *_allow("recvfrom", "recvmsg", "sendto", "socketpair"),  # tokio talks to itself
+        *_allow("prctl", "sched_setaffinity"),
+        *_only("prlimit64", 2, 0, errno.EPERM),  # reads limits, sets none
+        *_only("ioctl", 1, _FIONBIO, errno.EPERM),
+        _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD),
+        *_fcntl(_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC),
+        *_refuse(errno.EACCES, "openat2", *_CHANGES_FILES),
+        *_refuse(errno.EPERM, "kill", "setpriority", "setrlimit", "socket", "tgkill", "tkill"),
+        *_refuse(errno.ENOSYS, "clone3", "io_uring_setup", "memfd_create"),
+    )
+)
+"""Deno: threads, executable memory and reading files as far as Landlock lets it; no process, socket or other file."""
+
+HOST = Policy(
+    _refuse(
+        errno.EPERM,
+        "add_key",
+        "bpf",
+        "chroot",
+        "finit_module",
+        "init_module",
+        "io_uring_setup",
+        "kcmp",
+        "kexec_file_load",
+        "kexec_load",
+        "keyctl",
+        "mount",
+        "move_mount",
+        "open_by_handle_at",
+        "open_tree",
+        "perf_event_open",
+        "pidfd_getfd",
+        "pivot_root",
+        "process_madvise",
+        "process_vm_readv",
+        "process_vm_writev",
+        "ptrace",
+        "request_key",
+        "setns",
+        "umount2",
+        "unshare",
+        "userfaultfd",
+    ),
+    others_pass=True,
+)
+"""The untrusted host: all but the ways into other processes' memory and around Landlock."""

@@ -1,0 +1,36 @@
+"""Resource limits. The size of the address space is never one: V8 reserves far more than it uses."""
+
+import resource
+from dataclasses import dataclass
+
+from casemate.sandbox.errors import UnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hard limits of a process; files it may not write at all, and it leaves no core dump."""
+
+    open_files: int
+    threads: int
+    """RLIMIT_NPROC, which counts a user id's threads on the whole machine: set only where the id is the process's own."""
+    data: int | None
+    """RLIMIT_DATA (bytes): all private writable memory, on Linux. None: set later, by the parent."""
+
+
+def set_limits(limits: Limits, *, own_uid: bool) -> str:
+    """Sets hard and soft limits alike."""
+    wanted = {
+        "NOFILE": (resource.RLIMIT_NOFILE, limits.open_files),
+        "FSIZE": (resource.RLIMIT_FSIZE, 0),
+        "CORE": (resource.RLIMIT_CORE, 0),
+    }
+    if own_uid:
+        wanted["NPROC"] = (resource.RLIMIT_NPROC, limits.threads)
+    if limits.data is not None:
+        wanted["DATA"] = (resource.RLIMIT_DATA, limits.data)
+    try:
+        for number, value in wanted.values():
+            resource.setrlimit(number, (value, value))
+    except (OSError, ValueError) as error:
+        raise UnavailableError(f"setrlimit: {error}") from None
+    return ", ".join(f"{name} {value}" for name, (_, value) in wanted.items())

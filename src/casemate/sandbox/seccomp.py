@@ -1,0 +1,154 @@
+"""Filters of system calls: compiled once by libseccomp, installed as plain bytes in each child.
+
+libseccomp knows every architecture's numbers, so a policy is written in names. What no rule names kills the process.
+"""
+
+import ctypes
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+
+from casemate.sandbox import linux
+from casemate.sandbox.errors import UnavailableError
+
+_KILL_PROCESS = 0x8000_0000  # seccomp.h of libseccomp, this and the following
+_ERRNO = 0x0005_0000
+_ALLOW = 0x7FFF_0000
+_ATTR_ACT_BADARCH = 2
+_ATTR_CTL_OPTIMIZE = 8
+_BINARY_TREE = 2
+_MODE_FILTER = 2  # linux/seccomp.h
+_INSTRUCTION_SIZE = 8  # struct sock_filter
+
+
+class Compare(IntEnum):
+    """How an argument is compared; numbers of libseccomp's scmp_compare."""
+
+    DIFFERS = 1
+    EQUALS = 4
+    MASKED_EQUALS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A condition on one argument of a call."""
+
+    argument: int
+    compare: Compare
+    value: int
+    mask: int = 0
+    """For MASKED_EQUALS: the bits that are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of one system call: allowed, or refused with an errno.
+
+    A call may have several rules if their conditions exclude each other; one without a condition stands alone.
+    """
+
+    name: str
+    refuse: int | None = None
+    when: When | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a process may ask of the kernel."""
+
+    rules: tuple[Rule, ...]
+    others_pass: bool = False
+    """True for a deny-list. Otherwise a call that no rule covers ends the process."""
+
+
+class _Argument(ctypes.Structure):
+    """struct scmp_arg_cmp."""
+
+    _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("size", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    if not linux.IS_LINUX:
+        raise UnavailableError("seccomp is Linux's")
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError as error:
+        raise UnavailableError(f"libseccomp.so.2 cannot be loaded: {error}") from None
+    library.seccomp_init.restype = ctypes.c_void_p
+    library.seccomp_init.argtypes = (ctypes.c_uint32,)
+    library.seccomp_release.argtypes = (ctypes.c_void_p,)
+    library.seccomp_attr_set.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32)
+    library.seccomp_syscall_resolve_name.argtypes = (ctypes.c_char_p,)
+    library.seccomp_rule_add_array.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_uint,
+        ctypes.POINTER(_Argument),
+    )
+    library.seccomp_export_bpf.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    return library
+
+
+@cache
+def compile_filter(policy: Policy) -> bytes:
+    """The policy as a BPF program for this machine's architecture; calls it does not have are passed over."""
+    library = _library()
+    with _context(library, _ALLOW if policy.others_pass else _KILL_PROCESS) as context:
+        _expect("seccomp_attr_set", library.seccomp_attr_set(context, _ATTR_ACT_BADARCH, _KILL_PROCESS))
+        library.seccomp_attr_set(context, _ATTR_CTL_OPTIMIZE, _BINARY_TREE)  # before libseccomp 2.5: a list, slower
+        for rule in policy.rules:
+            _add(library, context, rule)
+        with tempfile.TemporaryFile() as file:
+            _expect("seccomp_export_bpf", library.seccomp_export_bpf(context, file.fileno()))
+            file.seek(0)
+            return file.read()
+
+
+def install_filter(program: bytes) -> str:
+    """Puts this process's thread, and what it starts, behind the filter for good; needs no_new_privs."""
+    size = len(program) // _INSTRUCTION_SIZE
+    buffer = ctypes.create_string_buffer(program, len(program))
+    wanted = _Program(size, ctypes.addressof(buffer))
+    linux.prctl(linux.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(wanted))
+    return f"{size} instructions"
+
+
+@contextmanager
+def _context(library: ctypes.CDLL, default: int) -> Iterator[int]:
+    context = library.seccomp_init(default)
+    if not context:
+        raise UnavailableError("seccomp_init failed")
+    try:
+        yield context
+    finally:
+        library.seccomp_release(context)
+
+
+def _add(library: ctypes.CDLL, context: int, rule: Rule) -> None:
+    number: int = library.seccomp_syscall_resolve_name(rule.name.encode())
+    if number < 0:  # unknown to this libseccomp, or not a call of this architecture
+        return
+    action = _ALLOW if rule.refuse is None else _ERRNO | rule.refuse
+    count, condition = 0, None
+    if (when := rule.when) is not None:
+        masked = when.compare is Compare.MASKED_EQUALS
+        first, second = (when.mask, when.value) if masked else (when.value, 0)
+        count, condition = 1, ctypes.pointer(_Argument(when.argument, when.compare, first, second))
+    _expect(f"rule for {rule.name}", library.seccomp_rule_add_array(context, action, number, count, condition))
+
+
+def _expect(what: str, result: int) -> None:
+    if result < 0:
+        raise UnavailableError(f"{what}: {os.strerror(-result)}")
