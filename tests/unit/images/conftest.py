@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+
+from casemate.images.keys import DeveloperKey
+from casemate.images.lock import this_platform, write_lock
+from casemate.images.starter import write_starter
+from casemate.wire.runtime_lock import RuntimeLock
+
+
+@pytest.fixture(scope="session")
+def developer_key() -> DeveloperKey:
+    return DeveloperKey.generate()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The starter, with a lock: all that `build` wants."""
+    folder = tmp_path / "starter"
+    write_starter(folder)
+    write_lock(folder, RuntimeLock(()).with_digest(this_platform(), bytes(32)))
+    return folder

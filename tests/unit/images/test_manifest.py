@@ -1,0 +1,181 @@
+import inspect
+import re
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate.images import manifest as module
+from casemate.images.errors import ManifestError
+from casemate.images.manifest import ANYONE, Engine, Limits, Manifest, parse_manifest
+
+FILES = {
+    "guest/main.js": b"export function search() {}",
+    "schemas/search.input.json": b'{"type": "object"}',
+    "schemas/search.output.json": b'{"type": "string"}',
+    "schemas/broken.json": b'{"type": ',
+    "schemas/twice.json": b'{"type": "null", "type": "string"}',
+    "schemas/other.json": b'{"type": "nothing"}',
+    "schemas/open.json": b'{"type": "object"}',
+}
+TEXT = textwrap.dedent(inspect.getdoc(module).split("Example:\n")[1])  # type: ignore[union-attr] # it has one
+ALICE = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+
+def _parse(text: str) -> Manifest:
+    return parse_manifest(text.encode(), FILES.get)
+
+
+def test_the_documented_example_is_what_it_seems() -> None:
+    manifest = _parse(TEXT)
+    assert (manifest.name, manifest.product_id, manifest.security_version) == ("keyword-search", 1, 1)
+    assert (manifest.debug, manifest.engine, manifest.main) == (False, Engine.JAVASCRIPT, "guest/main.js")
+    assert manifest.limits == Limits(memory_mib=64, time_ms=2000, output_kib=256)
+    assert [caller.name for caller in manifest.callers] == ["alice"]
+    assert manifest.entry("search") is not None
+    assert manifest.ocall("now") is not None
+    assert manifest.entry("now") is None
+    assert manifest.ocall("search") is None
+    assert manifest.caller(bytes(32)) is None
+    assert manifest.caller(manifest.callers[0].public_key) is manifest.callers[0]
+
+
+def test_named_callers_alone_are_admitted() -> None:
+    entry = _parse(TEXT).entries[0]
+    assert entry.callers is not ANYONE
+    assert entry.admits(entry.callers[0].public_key)
+    assert not entry.admits(bytes(32))
+    assert not entry.admits(None)
+
+
+def test_anyone_is_written_out() -> None:
+    entry = _parse(TEXT.replace('callers = ["alice"]', 'callers = "anyone"')).entries[0]
+    assert entry.callers is ANYONE
+    assert entry.admits(None)
+    assert entry.admits(bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("[enclave]", "[enclaves]", "enclave"),
+        ("[enclave]", "enclave = 1\n[limits2]", "enclave"),
+        ('name = "keyword-search"', "", "enclave.name"),
+        ('name = "keyword-search"', 'name = "Keyword"', "enclave.name"),
+        ('name = "keyword-search"', 'name = "../x"', "enclave.name"),
+        ('name = "keyword-search"', 'name = "x-"', "enclave.name"),
+        ('name = "keyword-search"', f'name = "{"x" * 65}"', "enclave.name"),
+        ('name = "keyword-search"', "name = 7", "enclave.name"),
+        ("product_id = 1", "product_id = true", "enclave.product_id"),
+        ("product_id = 1", "product_id = 65536", "enclave.product_id"),
+        ("product_id = 1", "product_id = 1.0", "enclave.product_id"),
+        ("product_id = 1", "", "enclave.product_id"),
+        ("security_version = 1", "security_version = -1", "enclave.security_version"),
+        ("product_id = 1", 'product_id = 1\ndebug = "no"', "enclave.debug"),
+        ("product_id = 1", "product_id = 1\ndebugging = true", "enclave.'debugging'"),
+        ('engine = "javascript"', 'engine = "python"', "enclave.engine"),
+        ('main = "guest/main.js"', 'main = "main.js"', "enclave.main"),
+        ('main = "guest/main.js"', 'main = "guest/main.ts"', "enclave.main"),
+        ('main = "guest/main.js"', 'main = "guest/../guest/main.js"', "enclave.main"),
+        ('main = "guest/main.js"', 'main = "guest/none.js"', "enclave.main"),
+        ("memory_mib = 64", "memory_mib = 1", "limits.memory_mib"),
+        ("memory_mib = 64", "memory_mib = 1000000", "limits.memory_mib"),
+        ("time_ms = 2000", "time_ms = 0", "limits.time_ms"),
+        ("time_ms = 2000", "time_ms = 3600000", "limits.time_ms"),
+        ("output_kib = 256", "output_kib = 16385", "limits.output_kib"),
+        ("output_kib = 256", "output_kib = 256\ncpus = 4", "limits.'cpus'"),
+        ("alice = ", '"a b" = ', "callers.'a b'"),
+        ("alice = ", "anyone = ", "callers.'anyone'"),
+        ("ed25519:", "", "callers.alice"),
+        ("ed25519:", "rsa:", "callers.alice"),
+        (ALICE, ALICE[:-1], "callers.alice"),
+        (ALICE, ALICE[:-2] + "p=", "callers.alice"),
+        (ALICE, ALICE[:-4], "callers.alice"),
+        (ALICE, "é" + ALICE, "callers.alice"),
+        ("[entry.search]", f'bob = "ed25519:{ALICE}"\n[entry.search]', "callers.bob"),
+        ("[entry.search]", '[entry."a b"]', "entry.'a b'"),
+        ("[entry.search]", "[entry.__proto__]", "entry.'__proto__'"),
+        ("[entry.search]", "[entry]", "entry"),
+        ('callers = ["alice"]', "", "entry.search.callers"),
+        ('callers = ["alice"]', "callers = []", "entry.search.callers"),
+        ('callers = ["alice"]', 'callers = "alice"', "entry.search.callers"),
+        ('callers = ["alice"]', 'callers = ["bob"]', "entry.search.callers"),
+        ('callers = ["alice"]', 'callers = ["anyone"]', "entry.search.callers"),
+        ('callers = ["alice"]', 'callers = ["alice", "alice"]', "entry.search.callers"),
+        ('callers = ["alice"]', "callers = [1]", "entry.search.callers"),
+        ('callers = ["alice"]', 'callers = "anyone"\ncaller = 1', "entry.search.'caller'"),
+        ('input = "schemas/search.input.json"', "", "entry.search.input"),
+        ('input = "schemas/search.input.json"', "input = 7", "entry.search.input"),
+        ("schemas/search.input.json", "search.input.json", "entry.search.input"),
+        ("schemas/search.input.json", "schemas/none.json", "entry.search.input"),
+        ("schemas/search.input.json", "schemas/../casemate.toml", "entry.search.input"),
+        ("schemas/search.input.json", "schemas/broken.json", r"entry.search.input \(schemas/broken.json\)"),
+        ("schemas/search.input.json", "schemas/twice.json", "entry.search.input"),
+        ("schemas/search.input.json", "schemas/other.json", "entry.search.input.* at /type"),
+        ("schemas/search.output.json", "schemas/open.json", "entry.search.output.* at /properties"),
+        ('input = { type = "null" }', "input = { type = 2024-01-01 }", "ocall.now.input"),
+        ('input = { type = "null" }', "input = { const = nan }", "ocall.now.input"),
+        ('input = { type = "null" }', "input = { type = 'null', maximum = 9007199254740993 }", "ocall.now.input"),
+        ('input = { type = "null" }', "", "ocall.now.input"),
+        ('format = "date-time"', 'format = "date-tim"', "ocall.now.output"),
+        ("[ocall.now]", "[ocalls.now]", "'ocalls'"),
+        ("[enclave]", "[enclave", "the file"),
+        ("[enclave]", "#" * 300_000 + "\n[enclave]", "the file"),
+        ("[enclave]", "x = " + "[" * 3000, "the file"),
+        ("[enclave]", "x = " + "9" * 5000 + "\n[enclave]", "the file"),
+    ],
+)
+def test_refuses_and_names_the_key(old: str, new: str, key: str) -> None:
+    assert old in TEXT
+    with pytest.raises(ManifestError, match=rf"^casemate\.toml: {key}.* is "):
+        _parse(TEXT.replace(old, new, 1))
+
+
+def test_refuses_more_functions_than_anybody_audits() -> None:
+    many = "\n".join(f'[ocall.f{number}]\ninput = {{ type = "null" }}\noutput = {{}}' for number in range(65))
+    with pytest.raises(ManifestError, match="65 of them"):
+        _parse(f"{TEXT.split('[ocall.now]', maxsplit=1)[0]}\n{many}")
+
+
+def test_refuses_a_manifest_without_entry_points() -> None:
+    with pytest.raises(ManifestError, match=r"entry is empty"):
+        _parse(re.sub(r"(?s)\[entry\.search\].*?\n\n", "[entry]\n", TEXT))
+
+
+def test_refuses_bytes_that_are_no_text() -> None:
+    with pytest.raises(ManifestError, match="UTF-8"):
+        parse_manifest(b"\xff", FILES.get)
+
+
+WORDS = st.sampled_from(
+    [*re.findall(r"\w+|\W", TEXT), "9" * 20, "nan", "true", "{}", "[[", "'''", "1979-05-27", "\n", "é"]
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 9), WORDS), min_size=1, max_size=4))
+def test_a_changed_manifest_is_a_manifest_or_a_manifest_error(changes: list[tuple[int, int, str]]) -> None:
+    text = TEXT
+    for at, cut, word in changes:
+        text = text[:at] + word + text[at + cut :]
+    try:
+        manifest = _parse(text)
+    except ManifestError:
+        return
+    assert manifest.entries
+    assert 0 <= manifest.product_id <= 0xFFFF
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_a_manifest_error(data: bytes) -> None:
+    with pytest.raises(ManifestError):
+        parse_manifest(data, FILES.get)
+
+
+@given(st.binary(max_size=200))
+def test_a_random_schema_is_a_schema_or_a_manifest_error(data: bytes) -> None:
+    files = FILES | {"schemas/search.input.json": data, "schemas/search.output.json": data}
+    try:
+        parse_manifest(TEXT.encode(), files.get)
+    except ManifestError:
+        return

@@ -1,0 +1,190 @@
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate.images.errors import SchemaMismatchError
+from casemate.images.schemas import FILTERABLE_KEYWORDS, SchemaError, inbound_schema, outbound_schema
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3),
+    max_leaves=8,
+)
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 5},
+        "tags": {"type": "array", "items": {"type": "object", "properties": {"id": {"type": "integer"}}}},
+        "pair": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]},
+        "any": {"type": ["string", "null"]},
+        "by_key": {
+            "type": "object",
+            "additionalProperties": {"type": "object", "properties": {"n": {"type": "number"}}},
+        },
+        "exact": {"type": "object", "properties": {"n": {"type": "number"}}, "additionalProperties": False},
+    },
+    "required": ["name"],
+}
+
+
+def test_what_comes_in_is_checked_and_kept() -> None:
+    schema = inbound_schema({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]})
+    schema.check({"a": "x", "more": 1})
+    for value, place in (({}, r'"a" is a required'), ({"a": 1}, "/a: the value is not of type"), ([], "/: ")):
+        with pytest.raises(SchemaMismatchError, match=place):
+            schema.check(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"name": "x", "secret": 1}, {"name": "x"}),
+        ({"name": "x", "tags": [{"id": 1, "secret": 2}, {}]}, {"name": "x", "tags": [{"id": 1}, {}]}),
+        ({"name": "x", "pair": [1, "a", "secret"]}, {"name": "x", "pair": [1, "a"]}),
+        ({"name": "x", "any": None}, {"name": "x", "any": None}),
+        ({"name": "x", "by_key": {"k": {"n": 1, "secret": 2}}}, {"name": "x", "by_key": {"k": {"n": 1}}}),
+        ({"name": "x", "exact": {"n": 1}}, {"name": "x", "exact": {"n": 1}}),
+    ],
+)
+def test_undeclared_members_of_what_goes_out_are_dropped(value: Any, kept: Any) -> None:
+    before = json.dumps(value)
+    assert outbound_schema(PERSON).filter(value) == kept
+    assert json.dumps(value) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({}, "/required"),
+        ({"name": "secret"}, "/properties/name/maxLength"),
+        ({"name": "x", "tags": [{"id": "secret"}]}, "/properties/tags/items/properties/id/type"),
+        ({"name": "x", "exact": {"n": 1, "secret": 2}}, "/properties/exact/additionalProperties"),
+        ("secret", "/type"),
+    ],
+)
+def test_a_refusal_of_what_goes_out_names_the_schemas_place_and_nothing_of_the_value(value: Any, place: str) -> None:
+    with pytest.raises(SchemaMismatchError, match=f"the value breaks the schema at {place}$") as refused:
+        outbound_schema(PERSON).filter(value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_listed_value_is_let_out_whole() -> None:
+    schema = outbound_schema({"enum": [{"a": 1}, "x"]})
+    assert schema.filter({"a": 1}) == {"a": 1}
+    with pytest.raises(SchemaMismatchError):
+        schema.filter({"a": 1, "b": 2})
+
+
+def test_items_false_refuses_more_items() -> None:
+    schema = outbound_schema({"type": "array", "prefixItems": [{"type": "integer"}], "items": False})
+    assert schema.filter([1]) == [1]
+    with pytest.raises(SchemaMismatchError, match="/items"):
+        schema.filter([1, 2])
+
+
+@given(JSON)
+def test_what_was_filtered_is_not_changed_by_filtering_again(value: Any) -> None:
+    inner = {"type": ["object", "array", "null"], "properties": {"a": {"type": "integer"}}, "items": {"type": "string"}}
+    schema = outbound_schema({"type": "object", "properties": {"a": inner, "b": {"type": "string"}}})
+    try:
+        kept = schema.filter(value)
+    except SchemaMismatchError:
+        return
+    assert set(kept) <= {"a", "b"}
+    assert schema.filter(kept) == kept
+    if isinstance(kept.get("a"), dict):
+        assert set(kept["a"]) <= {"a"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"type": "object", "properties": {"a": {}}}, "/properties/a/type"),
+        ({"type": "object", "properties": {"a": True}}, "/properties/a"),
+        ({"type": "object"}, "/properties"),
+        ({"type": ["object", "null"]}, "/properties"),
+        ({"type": "object", "properties": {}, "additionalProperties": True}, "/additionalProperties"),
+        ({"type": "object", "properties": {"a": {"type": "null"}}, "required": ["b"]}, "/required"),
+        ({"type": "array"}, "/items"),
+        ({"type": "array", "items": True}, "/items"),
+        ({"type": "array", "items": {"type": "array"}}, "/items/items"),
+        ({"type": "string", "$ref": "#/$defs/a", "$defs": {"a": {}}}, r"/\$(ref|defs)"),
+        ({"type": "string", "patternProperties": {}}, "/patternProperties"),
+        *(
+            ({"type": "string", keyword: [{"type": "string"}]}, f"/{keyword}")
+            for keyword in ("allOf", "anyOf", "oneOf")
+        ),
+        *(({"type": "string", keyword: {"type": "string"}}, f"/{keyword}") for keyword in ("not", "if", "contains")),
+        ({"type": "string", "unevaluatedProperties": False}, "/unevaluatedProperties"),
+        ({}, "/type"),
+    ],
+)
+def test_refuses_schemas_that_do_not_say_what_may_go_out(schema: Any, place: str) -> None:
+    inbound_schema(schema)
+    with pytest.raises(SchemaError, match=f"^{place} is "):
+        outbound_schema(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        None,
+        True,
+        [],
+        {"type": "nothing"},
+        {"properties": []},
+        {"required": "a"},
+        {"minimum": "1"},
+        {"$ref": "https://example.com/schema"},
+        {"$ref": "file:///etc/passwd"},
+        {"$ref": "#/$defs/none"},
+        {"$id": "https://example.com/", "properties": {"a": {"$ref": "/b"}}},
+        {"$dynamicRef": "https://example.com/schema"},
+        {"$schema": "http://json-schema.org/draft-07/schema#"},
+        {"$schema": 7},
+        {"format": "no-such-format"},
+        {"pattern": "("},
+        {"pattern": "(?=look)around"},
+        {"pattern": r"(back)\1"},
+        {"pattern": "(a{1000}){1000}"},
+        {"patternProperties": {"(?!a)": {}}},
+    ],
+)
+def test_refuses_what_is_no_schema_or_would_be_looked_up(schema: Any) -> None:
+    with pytest.raises(SchemaError):
+        inbound_schema(schema)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*sorted(FILTERABLE_KEYWORDS), "$ref", "anyOf", "$id", "not"]), JSON, max_size=4)
+)
+def test_any_json_is_a_schema_or_a_schema_error(document: Any) -> None:
+    for compile_schema in (inbound_schema, outbound_schema):
+        try:
+            compile_schema(document)
+        except SchemaError:
+            continue
+
+
+def test_patterns_take_linear_time() -> None:
+    schema = inbound_schema({"type": "string", "pattern": "^(a+)+$"})
+    start = time.perf_counter()
+    with pytest.raises(SchemaMismatchError):
+        schema.check("a" * 100_000 + "b")
+    assert time.perf_counter() - start < 1
+
+
+def test_formats_are_checked() -> None:
+    with pytest.raises(SchemaMismatchError):
+        inbound_schema({"type": "string", "format": "date-time"}).check("yesterday")
+
+
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    schema = inbound_schema({"type": "object", "properties": {"next": {"$ref": "#"}}})
+    schema.check({"next": {"next": {}}})
+    with pytest.raises(SchemaMismatchError, match="/next/next"):
+        schema.check({"next": {"next": 1}})
