@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from casemate.verifier.checks import Trail
+from casemate.verifier.checks import RefusedError, Trail, Window
 from casemate.verifier.crypto import Certificate, issued_by, parse_certificate
-from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, SgxPolicy, Terms
-from casemate.verifier.roots import SimulatedRoot
+from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, Absence, Terms
+from casemate.verifier.roots import SimulatedRoot, VendorRoot
 from casemate.verifier.rules import Rule
 from casemate.wire.errors import WireError
 from casemate.wire.pem import parse_chain
@@ -49,7 +49,7 @@ CHAIN_RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A verified path: whoever holds one may trust its leaf's key, until ``not_after``."""
+    """A verified path: whoever holds one may trust its leaf's key, at the time it was checked for."""
 
     path: tuple[Certificate, ...]
     """Leaf first, root last."""
@@ -57,7 +57,10 @@ class Chain:
     """The leaf's public key, an uncompressed point."""
     simulated: bool
     seeded: bool
-    not_after: datetime
+    youngest: Certificate
+    """The last of the path to become valid."""
+    soonest: Certificate
+    """The first of the path to run out."""
 
     @property
     def leaf(self) -> Certificate:
@@ -75,12 +78,17 @@ class Chain:
         return self.path[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What is demanded of a chain, but for the time."""
+
+    roles: tuple[frozenset[str], ...]
+    root: VendorRoot | SimulatedRoot
+    public_seed: Absence
+
+
 def check_chain(
-    trail: Trail,
-    pem: bytes,
-    roles: tuple[frozenset[str], ...],
-    terms: Terms,
-    at: tuple[str, ...] = (),
+    trail: Trail, pem: bytes, roles: tuple[frozenset[str], ...], terms: Terms, at: tuple[str, ...] = ()
 ) -> Chain:
     """The verified path through ``pem``, whose certificates have these ``roles`` (common names), leaf first.
 
@@ -91,18 +99,36 @@ def check_chain(
         terms: the root, whether seeds will do, and the time.
         at: the quote's spans that hold the chain.
     """
+    demand = _Demand(roles, terms.policy.root, terms.policy.public_seed)
+    chain = None if trail.thorough else _sound_chain(pem, demand)
+    if chain is None:
+        chain = _check_but_time(trail, pem, demand, at)
+    _check_validity(trail, chain, terms.now, at)
+    return chain
+
+
+@lru_cache(maxsize=64)
+def _sound_chain(pem: bytes, demand: _Demand) -> Chain | None:
+    """The chain, if all its checks pass but that of the time, which is not made here; remembered."""
+    try:
+        return _check_but_time(Trail(thorough=False), pem, demand, ())
+    except RefusedError:
+        return None
+
+
+def _check_but_time(trail: Trail, pem: bytes, demand: _Demand, at: tuple[str, ...]) -> Chain:
     path = _path(trail, pem, at)
-    simulated, seeded = _check_marks(trail, path, terms.policy, at)
+    simulated, seeded = _check_marks(trail, path, demand, at)
     names = tuple(certificate.common_name for certificate in path)
+    roles = demand.roles
     fits = len(path) == len(roles) and all(name in role for name, role in zip(names, roles, strict=True))
-    trail.expect(
-        Rule.CHAIN_ROLE, fits, got=" < ".join(names), want=" < ".join("/".join(sorted(r)) for r in roles), at=at
-    )
+    wanted = " < ".join(" or ".join(sorted(role)) for role in roles)
+    trail.expect(Rule.CHAIN_ROLE, fits, got=" < ".join(names), want=wanted, at=at)
     points = _check_signatures(trail, path, at)
     _check_extensions(trail, path, at)
-    _check_validity(trail, path, terms.now, at)
-    not_after = min(certificate.not_after for certificate in path)
-    return Chain(path, points[0], simulated, seeded, not_after)
+    youngest = max(path, key=lambda certificate: certificate.not_before)
+    soonest = min(path, key=lambda certificate: certificate.not_after)
+    return Chain(path, points[0], simulated, seeded, youngest, soonest)
 
 
 def _path(trail: Trail, pem: bytes, at: tuple[str, ...]) -> tuple[Certificate, ...]:
@@ -118,12 +144,10 @@ def _path(trail: Trail, pem: bytes, at: tuple[str, ...]) -> tuple[Certificate, .
     return path or ()
 
 
-@lru_cache(maxsize=64)
 def _parse(pem: bytes) -> tuple[Certificate, ...]:
     return tuple(parse_certificate(block.der) for block in parse_chain("chain", pem))
 
 
-@lru_cache(maxsize=64)
 def _order(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...] | None:
     """The one path that uses all of them, leaf first; None if there is no such path, or more than one."""
     by_subject = {certificate.subject: certificate for certificate in certificates}
@@ -141,31 +165,31 @@ def _order(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...] | N
 
 
 def _check_marks(
-    trail: Trail, path: tuple[Certificate, ...], policy: SgxPolicy, at: tuple[str, ...]
+    trail: Trail, path: tuple[Certificate, ...], demand: _Demand, at: tuple[str, ...]
 ) -> tuple[bool, bool]:
     """Whether the maker is simulated, and whether it is made from a public seed."""
     marked = [certificate for certificate in path if certificate.simulated_extension is not None]
-    named = isinstance(policy.root, SimulatedRoot)
+    named = isinstance(demand.root, SimulatedRoot)
     trail.expect(
         Rule.CHAIN_SIMULATED,
         len(marked) == (len(path) if named else 0),
         got=f"{len(marked)} of {len(path)} certificates marked SIMULATED, root {path[-1].sha256.hex()}",
-        want=f"all, below the {policy.root.name}" if named else f"none, below {policy.root.name}",
+        want=f"all, below the {demand.root.name}" if named else f"none, below {demand.root.name}",
         at=at,
     )
     trail.expect(
         Rule.CHAIN_ROOT,
-        path[-1].sha256 == policy.root.sha256,
+        path[-1].sha256 == demand.root.sha256,
         got=path[-1].sha256,
-        want=f"{policy.root.sha256.hex()} ({policy.root.name})",
+        want=f"{demand.root.sha256.hex()} ({demand.root.name})",
         at=at,
     )
     seeded = any(_says_seeded(certificate.simulated_extension) for certificate in marked)
     trail.expect(
         Rule.CHAIN_SEEDED,
-        not seeded or policy.public_seed is UNSAFE_PUBLIC_SEED,
+        not seeded or demand.public_seed is UNSAFE_PUBLIC_SEED,
         got="a public seed" if seeded else "none",
-        want=policy.public_seed.value,
+        want=demand.public_seed.value,
         at=at,
     )
     return bool(marked), seeded
@@ -243,14 +267,12 @@ def _usable(certificate: Certificate) -> bool:
     return certificate.signs_data and not certificate.signs_certificates
 
 
-def _check_validity(trail: Trail, path: tuple[Certificate, ...], now: datetime, at: tuple[str, ...]) -> None:
-    latest = max(path, key=lambda certificate: certificate.not_before)
-    soonest = min(path, key=lambda certificate: certificate.not_after)
+def _check_validity(trail: Trail, chain: Chain, now: datetime, at: tuple[str, ...]) -> None:
+    youngest, soonest = chain.youngest, chain.soonest
     trail.expect(
         Rule.CHAIN_VALIDITY,
-        latest.not_before <= now <= soonest.not_after,
+        youngest.not_before <= now <= soonest.not_after,
         got=now,
-        want=f"{latest.not_before:%Y-%m-%dT%H:%M:%SZ} ({latest.common_name}) to "
-        f"{soonest.not_after:%Y-%m-%dT%H:%M:%SZ} ({soonest.common_name})",
+        want=Window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
         at=at,
     )

@@ -72,6 +72,18 @@ class CheckTree:
         return (check for group in self.groups for check in group.checks)
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when until when something is valid, both included; written out only where somebody reads it."""
+
+    start: datetime
+    end: datetime
+    of: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.start)} to {shown(self.end)} ({self.of})"
+
+
 class _NotReachedError(Exception):
     """An earlier step has failed that this one stands on."""
 
@@ -108,7 +120,7 @@ class Trail:
     """
 
     def __init__(self, *, thorough: bool) -> None:
-        self._thorough = thorough
+        self.thorough = thorough
         self._groups: list[tuple[str, tuple[Rule, ...], list[_Record]]] = []
         self._records: list[_Record] = []
 
@@ -119,7 +131,7 @@ class Trail:
         try:
             value = work()
         except RefusedError:
-            if not self._thorough:
+            if not self.thorough:
                 raise
             return Step()
         except _NotReachedError:
@@ -134,14 +146,14 @@ class Trail:
 
     def expect(self, rule: Rule, holds: bool, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:  # noqa: FBT001 - the checked condition itself
         """The same, where a thorough trail can still look at what follows."""
-        if self._thorough:
+        if self.thorough:
             self._records.append(_Record(rule, holds, got, want, at))
         elif not holds:
             self.refuse(rule, got=got, want=want, at=at)
 
     def found(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:
         """Notes that a rule holds."""
-        if self._thorough:
+        if self.thorough:
             self._records.append(_Record(rule, True, got, want, at))  # noqa: FBT003 - the outcome
 
     def waive(self, rule: Rule, *, got: object, by: str, at: tuple[str, ...] = ()) -> None:

@@ -7,7 +7,14 @@ from casemate.verifier.checks import Trail
 from casemate.verifier.crypto import signed_by
 from casemate.verifier.rules import Rule
 from casemate.wire.sgx.qe_identity import QeIdentity, QeTcbLevel
-from casemate.wire.sgx.quote import Quote
+from casemate.wire.sgx.quote import (
+    BODY_SIZE,
+    PUBLIC_KEY_SIZE,
+    SIGNATURE_LENGTH_SIZE,
+    SIGNATURE_SIZE,
+    SIGNED_SIZE,
+    Quote,
+)
 
 QE_REPORT_RULES = (Rule.QE_REPORT_SIGNATURE, Rule.QE_ATTESTATION_KEY, Rule.QE_DEBUG)
 QE_MATCH_RULES = (
@@ -18,15 +25,24 @@ QE_MATCH_RULES = (
     Rule.QE_LEVEL,
 )
 
+_QE_REPORT_AT = SIGNED_SIZE + SIGNATURE_LENGTH_SIZE + SIGNATURE_SIZE + PUBLIC_KEY_SIZE
+_QE_REPORT = slice(_QE_REPORT_AT, _QE_REPORT_AT + BODY_SIZE)
 _UNCOMPRESSED = b"\x04"
 _IN_REPORT = "signature_data.qe_report."
 
 
-def check_qe_report(trail: Trail, quote: Quote, pck_chain: Chain) -> bytes:
-    """The attestation key (an uncompressed point), for which the platform's quoting enclave vouches."""
-    data = quote.signature_data
-    report = data.qe_report
-    good = signed_by(pck_chain.point, data.qe_report_signature, report.encode())
+def check_qe_report(trail: Trail, data: bytes, quote: Quote, pck_chain: Chain) -> bytes:
+    """The attestation key (an uncompressed point), for which the platform's quoting enclave vouches.
+
+    Args:
+        trail: where the checks are made.
+        data: the quote as it came.
+        quote: the same, parsed.
+        pck_chain: the platform's key.
+    """
+    signature_data = quote.signature_data
+    report = signature_data.qe_report
+    good = signed_by(pck_chain.point, signature_data.qe_report_signature, data[_QE_REPORT])
     trail.require(
         Rule.QE_REPORT_SIGNATURE,
         good,
@@ -34,7 +50,9 @@ def check_qe_report(trail: Trail, quote: Quote, pck_chain: Chain) -> bytes:
         want="one by the PCK",
         at=("signature_data.qe_report_signature",),
     )
-    binding = hashlib.sha256(data.attestation_key + data.qe_authentication_data).digest() + bytes(32)
+    binding = hashlib.sha256(signature_data.attestation_key + signature_data.qe_authentication_data).digest() + bytes(
+        32
+    )
     trail.expect(
         Rule.QE_ATTESTATION_KEY,
         report.report_data == binding,
@@ -49,12 +67,12 @@ def check_qe_report(trail: Trail, quote: Quote, pck_chain: Chain) -> bytes:
         want="no DEBUG",
         at=(f"{_IN_REPORT}attributes.flags",),
     )
-    return _UNCOMPRESSED + data.attestation_key
+    return _UNCOMPRESSED + signature_data.attestation_key
 
 
-def check_quote_signature(trail: Trail, quote: Quote, attestation_point: bytes) -> None:
+def check_quote_signature(trail: Trail, data: bytes, quote: Quote, attestation_point: bytes) -> None:
     """Header and body are signed by the attestation key."""
-    good = signed_by(attestation_point, quote.signature_data.signature, quote.signed_bytes())
+    good = signed_by(attestation_point, quote.signature_data.signature, data[:SIGNED_SIZE])
     trail.require(
         Rule.QUOTE_SIGNATURE,
         good,

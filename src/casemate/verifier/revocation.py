@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from casemate.verifier.chains import Chain
-from casemate.verifier.checks import Trail
+from casemate.verifier.checks import Trail, Window
 from casemate.verifier.crypto import Certificate, RevocationList, issued_by, parse_revocation_list
 from casemate.verifier.rules import Rule
 from casemate.wire.sgx.collateral import Collateral
@@ -78,7 +78,7 @@ def _check_list(trail: Trail, der: bytes, issuer: Certificate, now: datetime) ->
         Rule.CRL_WINDOW,
         crl.this_update <= now <= crl.next_update,
         got=now,
-        want=f"{crl.this_update:%Y-%m-%dT%H:%M:%SZ} to {crl.next_update:%Y-%m-%dT%H:%M:%SZ} ({issuer.common_name})",
+        want=Window(crl.this_update, crl.next_update, issuer.common_name),
     )
     return crl
 

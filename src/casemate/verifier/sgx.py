@@ -118,12 +118,12 @@ def _check(trail: Trail, evidence: SgxEvidence, endorsements: Collateral | None,
     attestation_point = trail.group(
         "Quoting enclave's report",
         quoting.QE_REPORT_RULES,
-        lambda: quoting.check_qe_report(trail, quote.value(), pck_chain.value()),
+        lambda: quoting.check_qe_report(trail, evidence.quote, quote.value(), pck_chain.value()),
     )
     trail.group(
         "Quote's signature",
         (Rule.QUOTE_SIGNATURE,),
-        lambda: quoting.check_quote_signature(trail, quote.value(), attestation_point.value()),
+        lambda: quoting.check_quote_signature(trail, evidence.quote, quote.value(), attestation_point.value()),
     )
 
     # 4: revocation
@@ -220,7 +220,7 @@ def _verdict(findings: _Findings, evidence: SgxEvidence, terms: Terms) -> Verifi
             findings.lists.value().next_update,
             findings.info.value().next_update,
             findings.identity.value().next_update,
-            *(chain.not_after for chain in chains),
+            *(chain.soonest.not_after for chain in chains),
         ),
     )
 

@@ -3,6 +3,7 @@
 Source: Intel PCS API v4, "Get SGX TCB Info", and Intel's SGX-TDX-DCAP-QuoteVerificationLibrary, TcbLevelCheck.cpp.
 """
 
+import operator
 from datetime import datetime
 
 from casemate.verifier.checks import Trail
@@ -59,8 +60,7 @@ def reached_level(levels: tuple[TcbLevel, ...], tcb: PckTcb) -> TcbLevel | None:
     reached = (
         level
         for level in levels
-        if tcb.pce_svn >= level.pce_svn
-        and all(have >= need for have, need in zip(tcb.components, level.components, strict=True))
+        if tcb.pce_svn >= level.pce_svn and all(map(operator.ge, tcb.components, level.components))
     )
     return max(reached, key=lambda level: (level.components, level.pce_svn), default=None)
 

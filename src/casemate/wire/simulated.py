@@ -10,10 +10,10 @@ from typing import Self
 from casemate.wire.der import SEQUENCE, UTF8_STRING, DerReader, boolean, element
 from casemate.wire.errors import WireError
 
-SIMULATED_OID = "2.999.1129532756.1"
-"""In the arc that ITU-T X.660 sets aside for examples, {joint-iso-itu-t(2) example(999)}: nobody is registered under
-it, so no real certificate has it. 1129532756 is ASCII "CSMT"; the last arc is the version of the contents. (An arc made
-from a UUID, 2.25, would be unique, but X.509 libraries that keep arcs in 32 bits refuse it.)"""
+SIMULATED_OID = "1.3.6.1.4.1.32473.1129532756.1"
+"""Below the enterprise number that RFC 5612 sets aside for examples: no real maker's certificate has it. 1129532756 is
+ASCII "CSMT", the last arc the version of the contents. (An arc made of a UUID, 2.25, or ITU-T's example arc, 2.999,
+would do as well, but widespread X.509 code refuses their bytes: arcs beyond 32 bits, and a second arc beyond 39.)"""
 
 _WORD = "SIMULATED"
 _TEXT = "SIMULATED by Casemate: made by software, says nothing about any hardware"
