@@ -1,5 +1,7 @@
 """The border that calls cross: declared entry points alone, arguments as their schema says, results as theirs."""
 
+from typing import Any
+
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.manifest import EntryPoint, Manifest
 from casemate.wire.call import MAX_ARGUMENTS
@@ -22,9 +24,9 @@ def check_arguments(entry: EntryPoint, text: bytes) -> bytes:
     try:
         value = parse_json("arguments", text, limit=MAX_ARGUMENTS)
         entry.input.check(value)
+        return _written("arguments", value, MAX_ARGUMENTS)
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.ARGUMENTS_REFUSED, str(error)) from None
-    return encode_json(value)
 
 
 def check_result(entry: EntryPoint, text: bytes, *, output_kib: int) -> bytes:
@@ -34,6 +36,14 @@ def check_result(entry: EntryPoint, text: bytes, *, output_kib: int) -> bytes:
         raise refuse(Code.OUTPUT_LIMIT, f"the result has {len(text)} bytes, the manifest allows {limit}")
     try:
         value = entry.output.filter(parse_json("result", text, limit=limit, round_integers=True))
+        return _written("result", value, limit)
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.RESULT_REFUSED, str(error)) from None
-    return encode_json(value)
+
+
+def _written(field: str, value: Any, limit: int) -> bytes:
+    """The text of a value. It can be longer than the one that was parsed: 1e15 becomes 1000000000000000.0."""
+    text = encode_json(value)
+    if len(text) > limit:
+        raise WireError(field, got=f"{len(text)} bytes when written out", want=f"at most {limit}")
+    return text

@@ -5,7 +5,7 @@ from casemate.images.manifest import Manifest, Ocall
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, Fault, refuse
 from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.message import parse_message
+from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import entry
 
 
@@ -17,13 +17,13 @@ def declared_ocall(manifest: Manifest, name: str) -> Ocall:
     return ocall
 
 
-def question(ocall: Ocall, arguments: bytes) -> entry.Ocall:
-    """What goes to the host: the members that the manifest lets out, and nothing else."""
+def question(ocall: Ocall, arguments: bytes) -> bytes:
+    """The frame that goes to the host: the members that the manifest lets out, and nothing else."""
     try:
         value = ocall.input.filter(parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True))
+        return encode_message(entry.Ocall(ocall.name, encode_json(value)))
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.OCALL_REFUSED, f"OCALL {ocall.name!r}: {error}") from None
-    return entry.Ocall(ocall.name, encode_json(value))
 
 
 def check_answer(ocall: Ocall, frame: bytes | None) -> bytes:

@@ -32,6 +32,10 @@ additionalProperties = false
 type = "object"
 properties = { hits = { type = "array", items = { type = "number" } } }
 required = ["hits"]
+[entry.list]
+input = {}
+output = { type = "array", items = { type = "number" } }
+callers = "anyone"
 [entry.anything]
 input = {}
 output = { type = ["null", "number", "string"] }
@@ -111,6 +115,11 @@ def test_refuses_results_that_break_schema_or_strictness(text: bytes) -> None:
 def test_refuses_results_over_the_limit_before_parsing_them() -> None:
     assert refusal(check_result, entry("anything"), b"[" * 1025, output_kib=1) is Code.OUTPUT_LIMIT
     assert check_result(entry("anything"), json.dumps("x" * 1022).encode(), output_kib=1) == b'"' + b"x" * 1022 + b'"'
+
+
+def test_refuses_what_outgrows_its_limit_when_written_out() -> None:
+    text = b"[" + b",".join([b"1e15"] * 200) + b"]"
+    assert refusal(check_result, entry("list"), text, output_kib=1) is Code.RESULT_REFUSED
 
 
 def test_results_may_hold_large_numbers_as_javascript_writes_them() -> None:

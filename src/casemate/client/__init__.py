@@ -1,0 +1,55 @@
+"""The relying party's side: challenge an enclave, appraise its evidence, then talk to it end to end.
+
+The host and the network between may read, keep, change, repeat and swap what passes: what they can do with it is fail
+the call.
+
+Example:
+    from casemate.client import CallerKey, connect, read_caller_key
+    from casemate.images.image import read_image
+    from casemate.verifier import parse_policy
+
+    with connect("/run/casemate/host.sock") as client:
+        number = client.launch(read_image(Path("dist/keyword-search.sgxs")))
+        enclave = client.attest(number, parse_policy(Path("policy.toml").read_text()))
+        result = enclave.call("search", {"query": "whale"}, caller=read_caller_key(Path("alice.pem")))
+        print(result.value)
+        Path("receipt.json").write_bytes(result.receipt.encode())
+
+``casemate.client.aio`` has the same names for asyncio. A receipt is checked with ``check_receipt``, years later and
+offline.
+"""
+
+from casemate.client.caller_keys import CallerKey, read_caller_key, write_caller_key
+from casemate.client.core import AttestedEnclave, PendingCall, Result, appraise_answer, challenge
+from casemate.client.errors import (
+    CallerKeyError,
+    EnclaveRefusedError,
+    HostRefusedError,
+    ReceiptRefusedError,
+    ResponseRefusedError,
+)
+from casemate.client.receipts import CheckedReceipt, Opening, ReceiptBundle, check_receipt
+from casemate.client.sync import Client, Enclave, connect
+
+__all__ = [
+    "AttestedEnclave",
+    "CallerKey",
+    "CallerKeyError",
+    "CheckedReceipt",
+    "Client",
+    "Enclave",
+    "EnclaveRefusedError",
+    "HostRefusedError",
+    "Opening",
+    "PendingCall",
+    "ReceiptBundle",
+    "ReceiptRefusedError",
+    "ResponseRefusedError",
+    "Result",
+    "appraise_answer",
+    "challenge",
+    "check_receipt",
+    "connect",
+    "read_caller_key",
+    "write_caller_key",
+]

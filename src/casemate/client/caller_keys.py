@@ -1,0 +1,76 @@
+"""A caller's own Ed25519 key: what an enclave's manifest names, kept in a PEM file."""
+
+import base64
+import os
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from casemate.client.errors import CallerKeyError
+
+
+class CallerKey:
+    """Signs calls. Its ``repr`` shows the public half alone."""
+
+    __slots__ = ("_private", "public_key")
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.public_key = private.public_key().public_bytes_raw()
+
+    def __repr__(self) -> str:
+        return f"CallerKey({self.manifest_value!r})"
+
+    @classmethod
+    def generate(cls) -> "CallerKey":
+        """A new key."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> "CallerKey":
+        """The key in an unencrypted PKCS #8 PEM text, or :class:`CallerKeyError`."""
+        try:
+            private = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise CallerKeyError("caller key is no unencrypted private key in PEM, want Ed25519 as PKCS #8") from None
+        if not isinstance(private, Ed25519PrivateKey):
+            raise CallerKeyError(f"caller key is {type(private).__name__}, want Ed25519")
+        return cls(private)
+
+    def to_pem(self) -> bytes:
+        """The private key as unencrypted PKCS #8."""
+        return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    @property
+    def manifest_value(self) -> str:
+        """The public key as a manifest's ``[callers]`` table writes it."""
+        return f"ed25519:{base64.b64encode(self.public_key).decode()}"
+
+    def sign(self, transcript: bytes) -> bytes:
+        """The signature over ``wire.call.caller_transcript``."""
+        return self._private.sign(transcript)
+
+
+def read_caller_key(path: Path) -> CallerKey:
+    """The key in a PEM file."""
+    try:
+        return CallerKey.from_pem(path.read_bytes())
+    except OSError as error:
+        raise CallerKeyError(f"caller key {path}: {error.strerror}") from None
+
+
+def write_caller_key(path: Path, key: CallerKey) -> None:
+    """Makes a new file that its owner alone can read; never overwrites one."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise CallerKeyError(f"caller key {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key.to_pem())

@@ -1,0 +1,204 @@
+"""The relying party's whole journey without a socket: challenge, appraise, seal a call, open its answer.
+
+:mod:`casemate.client.sync` and :mod:`casemate.client.aio` carry the bytes. Nothing here believes them: what the host
+says enters as :class:`EvidenceIs` and sealed bytes, and leaves as an :class:`AttestedEnclave` or a :class:`Result`.
+"""
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from casemate.client.caller_keys import CallerKey
+from casemate.client.errors import EnclaveRefusedError, ResponseRefusedError
+from casemate.client.receipts import Opening, ReceiptBundle, binding_of, check_equal
+from casemate.client.sealing import check_receipt_signature, open_response, seal_request
+from casemate.verifier import BoundValues, SgxEvidence, SgxPolicy, VerifiedSgxEvidence, appraise
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.call import (
+    MAX_ARGUMENTS,
+    MAX_OUTPUT,
+    CallBinding,
+    CallContent,
+    CallerProof,
+    CallFailed,
+    CallRequest,
+    CallResult,
+    Envelope,
+    caller_transcript,
+    commitment,
+    response_aad,
+)
+from casemate.wire.errors import WireError
+from casemate.wire.json_text import parse_json
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.host import EvidenceIs
+from casemate.wire.padding import pad, unpad
+from casemate.wire.sgx.collateral import Collateral
+
+_SECRET_SIZE = 32
+
+
+def challenge() -> bytes:
+    """A fresh nonce: evidence over it cannot be older than this call."""
+    return os.urandom(_SECRET_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class CallSecrets:
+    """What is drawn at random for one call and never again."""
+
+    response_key: bytes
+    input_blind: bytes
+    output_blind: bytes
+
+    @classmethod
+    def fresh(cls) -> "CallSecrets":
+        """From the operating system."""
+        return cls(os.urandom(_SECRET_SIZE), os.urandom(_SECRET_SIZE), os.urandom(_SECRET_SIZE))
+
+    def __repr__(self) -> str:
+        return "CallSecrets(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the enclave answered, checked in every way that a relying party can."""
+
+    value: Any
+    """The JSON value."""
+    receipt: ReceiptBundle
+    """With openings; its output's opening holds the exact text of the value."""
+
+
+@dataclass(slots=True)
+class AttestedEnclave:
+    """An enclave that was appraised, and a session with it. :func:`appraise_answer` makes it.
+
+    Not for two threads at a time: sequence numbers rise.
+    """
+
+    evidence: VerifiedSgxEvidence
+    binding: ReportDataBinding
+    """The keys, nonce and sandbox layers that the evidence vouches for."""
+    quote: bytes
+    collateral: Collateral
+    session: int
+    _sequence: int = field(init=False, default=0)
+
+    def seal_call(
+        self, entry: str, arguments: bytes, *, caller: CallerKey | None, secrets: CallSecrets
+    ) -> "PendingCall":
+        """A request for one call, which only this enclave can open, and only as the next of this session.
+
+        Args:
+            entry: the entry point's name.
+            arguments: JSON, UTF-8.
+            caller: who signs the call; None to call as nobody, where the entry point admits anyone.
+            secrets: fresh.
+
+        Raises:
+            WireError: the arguments are no JSON that has one meaning everywhere.
+        """
+        parse_json("arguments", arguments, limit=MAX_ARGUMENTS)  # as the enclave will: better refused here
+        self._sequence += 1
+        binding = CallBinding(self.evidence.quote_hash, self.session, self._sequence, entry)
+        content = CallContent(secrets.response_key, secrets.input_blind, secrets.output_blind, arguments)
+        request = CallRequest(content, None if caller is None else _proof(caller, binding, content))
+        sealed = seal_request(self.binding.hpke_key, binding.info(), pad(encode_message(request)))
+        return PendingCall(self, Envelope(binding, sealed), request)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCall:
+    """A sealed call that waits for its answer."""
+
+    enclave: AttestedEnclave
+    envelope: Envelope
+    request: CallRequest
+
+    def __repr__(self) -> str:
+        return f"PendingCall({self.envelope.binding})"
+
+    def open(self, sealed: bytes) -> Result:
+        """The enclave's answer, if ``sealed`` is that.
+
+        1. It opens under this request's response key, for this request.
+        2. It is a result, or a refusal that is raised.
+        3. The receipt is about this call: quote, code, session, number, entry point, caller.
+        4. It commits to the arguments that were sent and to the output that came.
+        5. The attested receipt key signed it.
+
+        Raises:
+            EnclaveRefusedError: the enclave refuses the call.
+            ResponseRefusedError: this is no answer of the enclave's to this request.
+            ReceiptRefusedError: the enclave answered, with a receipt that does not hold.
+        """
+        aad = response_aad(self.envelope.request_hash())
+        text = open_response(self.request.content.response_key, sealed, aad)  # 1
+        try:
+            said: object = parse_message(unpad(text), CallResult, CallFailed)
+        except WireError as error:
+            raise ResponseRefusedError(f"the response opens and is malformed: {error}") from None
+        if isinstance(said, CallFailed):  # 2
+            raise EnclaveRefusedError(said.fault)
+        if not isinstance(said, CallResult):
+            raise ResponseRefusedError(f"the response holds {type(said).__name__}, want CallResult")
+        self._check_receipt(said)
+        try:
+            value = parse_json("output", said.output, limit=MAX_OUTPUT)
+        except WireError as error:
+            raise ResponseRefusedError(f"the enclave's answer is no JSON: {error}") from None
+        return Result(value, self._bundle(said))
+
+    def _check_receipt(self, result: CallResult) -> None:
+        receipt, content, proof = result.receipt, self.request.content, self.request.caller
+        about = CallBinding(receipt.quote_hash, receipt.session, receipt.sequence, receipt.entry)  # 3
+        check_equal("call that the receipt is about", about, self.envelope.binding)
+        check_equal("MRENCLAVE in the receipt", receipt.mr_enclave, self.enclave.evidence.mr_enclave)
+        check_equal("caller in the receipt", receipt.caller, None if proof is None else proof.public_key)
+        wanted = commitment(content.input_blind, content.arguments)  # 4
+        check_equal("commitment to the input", receipt.input_commitment, wanted)
+        wanted = commitment(content.output_blind, result.output)
+        check_equal("commitment to the output", receipt.output_commitment, wanted)
+        check_receipt_signature(self.enclave.binding.receipt_key, receipt, result.signature)  # 5
+
+    def _bundle(self, result: CallResult) -> ReceiptBundle:
+        enclave, content = self.enclave, self.request.content
+        return ReceiptBundle(
+            receipt=result.receipt,
+            signature=result.signature,
+            binding=enclave.binding,
+            quote=enclave.quote,
+            collateral=enclave.collateral,
+            appraised_at=enclave.evidence.appraised_at,
+            input=Opening(content.input_blind, content.arguments.decode()),
+            output=Opening(content.output_blind, result.output.decode()),
+        )
+
+
+def appraise_answer(answer: EvidenceIs, nonce: bytes, policy: SgxPolicy, now: datetime) -> AttestedEnclave:
+    """The enclave behind a host's answer to a challenge, if its evidence is genuine, fresh and acceptable.
+
+    REPORTDATA must bind the nonce, and with it the keys and sandbox layers in the answer. The collateral came from the
+    host, but its makers signed it. The session's number is the host's word: a wrong one makes calls fail, no worse.
+
+    Args:
+        answer: from the host.
+        nonce: what :func:`challenge` gave, used once.
+        policy: whom the caller trusts; its ``report_data`` is ``FRESH_NONCE``. There is no default.
+        now: UTC.
+
+    Raises:
+        RefusedError: the evidence is not genuine, fresh and acceptable.
+        WireError: the collateral is malformed.
+    """
+    collateral = Collateral.parse(answer.collateral)
+    bound = BoundValues(answer.hpke_key, answer.receipt_key, answer.layers)
+    moment = now.astimezone(UTC).replace(microsecond=0)  # as precise as a receipt file can say
+    verified = appraise(SgxEvidence(answer.quote, bound), policy.with_nonce(nonce), collateral, moment)
+    return AttestedEnclave(verified, binding_of(verified), answer.quote, collateral, answer.session)
+
+
+def _proof(caller: CallerKey, binding: CallBinding, content: CallContent) -> CallerProof:
+    return CallerProof(caller.public_key, caller.sign(caller_transcript(binding, content)))

@@ -1,0 +1,277 @@
+"""Receipts that can be kept: what an enclave signed, with all that is needed to check it offline, years later.
+
+A receipt file is JSON. Its openings are the caller's to give or to keep: without them the receipt says *that* this code
+computed something for this caller, at this place in the order; with them it says on what, and with which result.
+
+**What the time in the file is worth.** ``appraised_at`` is the word of the client that made the file: the time at which
+it appraised the quote. Nobody signed it. Certificates expire and collateral ages, so years later a quote can be
+appraised for that time alone; but whoever holds a key that was stolen and revoked *since* can write a file that claims
+an earlier time. Give :func:`check_receipt` a time of your own where you have a better witness (a log, a time stamp over
+the file's hash), and believe the file's own no more than you believe whoever gave it to you.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from casemate.client.errors import ReceiptRefusedError
+from casemate.client.sealing import check_receipt_signature
+from casemate.verifier import BoundValues, SgxEvidence, SgxPolicy, VerifiedSgxEvidence, appraise
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.call import MAX_ARGUMENTS, Receipt, commitment
+from casemate.wire.errors import WireError
+from casemate.wire.json_object import JsonObject, date_text, parse_object
+from casemate.wire.json_text import MAX_INTEGER, encode_json, parse_json
+from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.sgx.collateral import MAX_COLLATERAL, Collateral
+
+FORMAT = "casemate-receipt"
+VERSION = 1
+
+MAX_BUNDLE = 128 * 1024 * 1024
+"""Longest receipt file (bytes): the largest input and output, escaped, with collateral."""
+
+_MAX_LAYERS = 64
+_HASH_SIZE = 32
+_SIGNATURE_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a commitment hides."""
+
+    blind: bytes
+    content: str
+    """JSON, exactly as it was sent."""
+
+    def __repr__(self) -> str:
+        """Nothing of the content."""
+        return "Opening(...)"
+
+    def commitment(self) -> bytes:
+        """The commitment that this opens."""
+        return commitment(self.blind, self.content.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptBundle:
+    """A receipt and what vouches for it; nothing of it is verified by being here."""
+
+    receipt: Receipt
+    signature: bytes
+    binding: ReportDataBinding
+    quote: bytes
+    collateral: Collateral
+    appraised_at: datetime
+    """UTC, to the second; the client's word."""
+    input: Opening | None
+    output: Opening | None
+
+    def without_openings(self, *, keep_input: bool = False, keep_output: bool = False) -> "ReceiptBundle":
+        """The same receipt for somebody who need not see what it is about."""
+        return replace(self, input=self.input if keep_input else None, output=self.output if keep_output else None)
+
+    def encode(self) -> bytes:
+        """The receipt file."""
+        return encode_json(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "receipt": _receipt_members(self.receipt),
+                "signature": self.signature.hex(),
+                "report_data": {
+                    "hpke_key": self.binding.hpke_key.hex(),
+                    "receipt_key": self.binding.receipt_key.hex(),
+                    "nonce": self.binding.nonce.hex(),
+                    "layers": {
+                        "enclave": [_layer_members(layer) for layer in self.binding.layers.enclave],
+                        "guest": [_layer_members(layer) for layer in self.binding.layers.guest],
+                    },
+                },
+                "quote": base64.b64encode(self.quote).decode(),
+                "collateral": parse_json("collateral", self.collateral.encode(), limit=MAX_COLLATERAL),
+                "appraised_at": date_text(self.appraised_at),
+                "openings": {"input": _opening_members(self.input), "output": _opening_members(self.output)},
+            }
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> "ReceiptBundle":
+        """The bundle in a receipt file, from whomever it comes, or :class:`WireError`."""
+        body = parse_object("receipt file", data, limit=MAX_BUNDLE)
+        _expect("format", body.text("format"), FORMAT)
+        _expect("version", body.uint("version", MAX_INTEGER), VERSION)
+        body.only(
+            *("format", "version", "receipt", "signature", "report_data"),
+            *("quote", "collateral", "appraised_at", "openings"),
+        )
+        openings = body.child("openings")
+        openings.only("input", "output")
+        return cls(
+            receipt=_parse_receipt(body.child("receipt")),
+            signature=body.hexadecimal("signature", _SIGNATURE_SIZE),
+            binding=_parse_binding(body.child("report_data")),
+            quote=_parse_base64(body, "quote"),
+            collateral=Collateral.parse(encode_json(body.value("collateral"))),
+            appraised_at=body.date("appraised_at"),
+            input=_parse_opening(openings, "input"),
+            output=_parse_opening(openings, "output"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedReceipt:
+    """A receipt that holds; :func:`check_receipt` makes it."""
+
+    receipt: Receipt
+    enclave: VerifiedSgxEvidence
+    """Whose word the receipt is."""
+    at: datetime
+    """The time for which the quote was appraised; see the module's note on what it is worth."""
+    input: str | None
+    """The JSON that the enclave was given; None where the file does not open it."""
+    output: str | None
+    """The JSON that it answered; None where the file does not open it."""
+
+
+def check_receipt(bundle: ReceiptBundle, policy: SgxPolicy, *, at: datetime | None = None) -> CheckedReceipt:
+    """Checks a receipt by ``policy``, offline, from nothing but the bundle.
+
+    1. The quote is genuine and acceptable at the time ``at``, or else at the bundle's own; its REPORTDATA vouches for
+       the keys, nonce and sandbox layers in the bundle.
+    2. The receipt is about this quote and its MRENCLAVE.
+    3. The attested receipt key signed it.
+    4. The openings, where there are any, are what it commits to.
+
+    Args:
+        bundle: from whomever.
+        policy: whom the checker trusts, and with what; its ``report_data`` is ``FRESH_NONCE``. There is no default.
+        at: a time that the checker has a better witness for than the file.
+
+    Raises:
+        RefusedError: the quote (rule 1).
+        ReceiptRefusedError: the rest.
+        WireError: a value is longer than its format allows.
+    """
+    binding, receipt = bundle.binding, bundle.receipt
+    bound = BoundValues(binding.hpke_key, binding.receipt_key, binding.layers)
+    moment = bundle.appraised_at if at is None else at
+    enclave = appraise(
+        SgxEvidence(bundle.quote, bound), policy.with_nonce(binding.nonce), bundle.collateral, moment
+    )  # 1
+    check_equal("quote hash in the receipt", receipt.quote_hash, enclave.quote_hash)  # 2
+    check_equal("MRENCLAVE in the receipt", receipt.mr_enclave, enclave.mr_enclave)
+    check_receipt_signature(binding_of(enclave).receipt_key, receipt, bundle.signature)  # 3
+    if bundle.input is not None:  # 4
+        check_equal("commitment to the input", receipt.input_commitment, bundle.input.commitment())
+    if bundle.output is not None:
+        check_equal("commitment to the output", receipt.output_commitment, bundle.output.commitment())
+    return CheckedReceipt(
+        receipt=receipt,
+        enclave=enclave,
+        at=moment,
+        input=None if bundle.input is None else bundle.input.content,
+        output=None if bundle.output is None else bundle.output.content,
+    )
+
+
+def binding_of(evidence: VerifiedSgxEvidence) -> ReportDataBinding:
+    """What verified REPORTDATA vouches for."""
+    if evidence.binding is None:
+        raise ReceiptRefusedError("REPORTDATA", got="no keys of an enclave of Casemate's", want="keys bound to a nonce")
+    return evidence.binding
+
+
+def check_equal(rule: str, got: object, want: object) -> None:
+    """Refuses public values that differ."""
+    if got != want:
+        raise ReceiptRefusedError(rule, got=_shown(got), want=_shown(want))
+
+
+def _shown(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _receipt_members(receipt: Receipt) -> dict[str, object]:
+    return {
+        "quote_hash": receipt.quote_hash.hex(),
+        "mr_enclave": receipt.mr_enclave.hex(),
+        "session": receipt.session,
+        "sequence": receipt.sequence,
+        "entry": receipt.entry,
+        "caller": None if receipt.caller is None else receipt.caller.hex(),
+        "input_commitment": receipt.input_commitment.hex(),
+        "output_commitment": receipt.output_commitment.hex(),
+        "counter": receipt.counter,
+    }
+
+
+def _parse_receipt(body: JsonObject) -> Receipt:
+    body.only(*Receipt.__slots__)
+    return Receipt(
+        quote_hash=body.hexadecimal("quote_hash", _HASH_SIZE),
+        mr_enclave=body.hexadecimal("mr_enclave", _HASH_SIZE),
+        session=body.uint("session", MAX_INTEGER),
+        sequence=body.uint("sequence", MAX_INTEGER),
+        entry=body.text("entry"),
+        caller=body.hexadecimal("caller", _HASH_SIZE) if body.has("caller") else None,
+        input_commitment=body.hexadecimal("input_commitment", _HASH_SIZE),
+        output_commitment=body.hexadecimal("output_commitment", _HASH_SIZE),
+        counter=body.uint("counter", MAX_INTEGER),
+    )
+
+
+def _parse_binding(body: JsonObject) -> ReportDataBinding:
+    body.only("hpke_key", "receipt_key", "nonce", "layers")
+    layers = body.child("layers")
+    layers.only("enclave", "guest")
+    return ReportDataBinding(
+        hpke_key=body.hexadecimal("hpke_key", _HASH_SIZE),
+        receipt_key=body.hexadecimal("receipt_key", _HASH_SIZE),
+        nonce=body.hexadecimal("nonce", _HASH_SIZE),
+        layers=SandboxLayers(_parse_layers(layers, "enclave"), _parse_layers(layers, "guest")),
+    )
+
+
+def _layer_members(layer: Layer) -> dict[str, object]:
+    return {"name": layer.name.value, "state": layer.state.value, "detail": layer.detail}
+
+
+def _parse_layers(body: JsonObject, name: str) -> tuple[Layer, ...]:
+    return tuple(_parse_layer(layer) for layer in body.children(name, limit=_MAX_LAYERS))
+
+
+def _parse_layer(body: JsonObject) -> Layer:
+    body.only("name", "state", "detail")
+    try:
+        return Layer(LayerName(body.text("name")), LayerState(body.text("state")), body.text("detail"))
+    except ValueError as error:
+        raise WireError("receipt file.layers", got=str(error)[:100], want="a known layer in a known state") from None
+
+
+def _opening_members(opening: Opening | None) -> dict[str, object] | None:
+    return None if opening is None else {"blind": opening.blind.hex(), "content": opening.content}
+
+
+def _parse_opening(body: JsonObject, name: str) -> Opening | None:
+    if not body.has(name):
+        return None
+    opening = body.child(name)
+    opening.only("blind", "content")
+    content = opening.text("content")
+    if len(content) > MAX_ARGUMENTS:
+        raise WireError(f"receipt file.{name}", got=f"{len(content)} characters", want=f"at most {MAX_ARGUMENTS}")
+    return Opening(opening.hexadecimal("blind", _HASH_SIZE), content)
+
+
+def _parse_base64(body: JsonObject, name: str) -> bytes:
+    try:
+        return base64.b64decode(body.text(name), validate=True)
+    except (binascii.Error, ValueError):
+        raise WireError(f"receipt file.{name}", got="other text", want="base64") from None
+
+
+def _expect(name: str, got: object, want: object) -> None:
+    if got != want:
+        raise WireError(f"receipt file.{name}", got=repr(got), want=repr(want))

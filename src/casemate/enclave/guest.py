@@ -1,0 +1,298 @@
+"""The guest: strangers' code in a process of its own, which is replaced when it fails.
+
+Whatever the guest does, a call ends by its deadline with a result or a typed refusal:
+
+* it says what it may not say now, or too much: it is ended, ``guest-crashed``;
+* it works for too long, or stops reading or writing: it is ended, ``time-limit``;
+* it dies, or grows too large: its parent says which.
+
+A guest that failed is never called again.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from casemate.enclave.guest_line import GuestLine
+from casemate.enclave.peers import SocketPeer
+from casemate.enclave.pump import Pump
+from casemate.engines.command import GuestProgram
+from casemate.engines.engine import engine_named
+from casemate.engines.errors import GuestMisbehavedError
+from casemate.engines.frames import CALL_SIZE, Asked, Failed, Loaded, Printed, Returned, Said
+from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.json_text import Json
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.sandbox import Layer
+
+LOAD_TIME = 10.0
+"""Longest start of a guest with its code (seconds), the bodies of its modules included."""
+
+GRACE = 0.25
+"""How much later than the enclave its parent ends a guest that works too long (seconds), should the enclave not."""
+
+CAUSE_TIME = 0.2
+"""How long the parent, which knows why a guest died, is waited for once the guest's pipes have closed (seconds)."""
+
+Ask = Callable[[str, bytes], bytes]
+"""Asks the host on the guest's behalf: name and JSON arguments in, JSON answer out, or :class:`FaultError`."""
+
+
+class GuestState(StrEnum):
+    """What there is of a guest."""
+
+    ABSENT = "absent"  # none, or a failed one
+    AWAITED = "awaited"  # asked of the parent
+    LOADING = "loading"
+    READY = "ready"
+    WORKING = "working"
+
+
+class Guest:
+    """The guest of an enclave: at any time one process at most.
+
+    Args:
+        pump: where it is waited for, and its parent.
+        parent: gives guests, and says when and why one is gone.
+        engine: its name.
+        memory_mib: the guest's limit.
+        program: loaded into each guest.
+        on_print: told each line of the guest's console.
+        tell_errors: whether the words of the guest's own exceptions may be told to callers. They can hold anything that
+            the guest has seen, past all schemas, so only a debug enclave does that.
+    """
+
+    def __init__(
+        self,
+        pump: Pump,
+        parent: SocketPeer,
+        *,
+        engine: str,
+        memory_mib: int,
+        program: GuestProgram,
+        on_print: Callable[[str], None],
+        tell_errors: bool,
+    ) -> None:
+        self._pump = pump
+        self._parent = parent
+        self._engine = engine_named(engine)
+        self._memory_mib = memory_mib
+        self._program = program
+        self._on_print = on_print
+        self._tell_errors = tell_errors
+        self._state = GuestState.ABSENT
+        self._failure = fault(Code.UNAVAILABLE, "there is no guest yet")
+        self._line: GuestLine | None = None
+        self._deadline: float | None = None
+        self._layers: tuple[Layer, ...] | None = None
+
+    @property
+    def state(self) -> GuestState:
+        """What there is of a guest now."""
+        return self._state
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers around the first guest, and so around every one."""
+        return self._layers or ()
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`attend` must be called at the latest, on the monotonic clock."""
+        return self._deadline
+
+    def fetch(self) -> None:
+        """Asks the parent for a guest, if there is none; an earlier one ends."""
+        if self._state is GuestState.ABSENT:
+            self._parent.send(encode_message(NeedGuest(self._engine.name, self._memory_mib)))
+            self._state = GuestState.AWAITED
+
+    def await_ready(self, deadline: float) -> None:
+        """Waits until the guest that was asked for can be called.
+
+        Raises:
+            FaultError: it failed, or was not ready by the deadline.
+        """
+        if not self._pump.until(self._is_settled, deadline):
+            raise refuse(Code.TIME_LIMIT, f"the guest was still {self._state} when time was up")
+        if self._state is GuestState.ABSENT:
+            raise FaultError(self._failure)
+
+    def attend(self) -> None:
+        """Takes what parent and guest said while no call is under way."""
+        self._attend_to_parent()
+        line = self._line
+        if line is None or self._state is GuestState.WORKING:
+            return
+        while line.spoke and self._state is not GuestState.ABSENT:
+            self._hear_of_loading(line)
+        if self._state is GuestState.READY and line.ended:
+            self._deadline = self._deadline or time.monotonic() + CAUSE_TIME
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._lose(_UNEXPLAINED if line.ended else fault(Code.TIME_LIMIT, "the code was not loaded in time"))
+
+    def call(self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float) -> bytes:
+        """What a function of the guest returns, as JSON that nobody has checked yet.
+
+        Args:
+            entry: the function's name.
+            arguments: JSON, checked.
+            caller: for ``context.caller``.
+            ask: carries the guest's OCALLs.
+            deadline: on the monotonic clock; the guest gets no more time than that, OCALLs and a fresh start included.
+
+        Raises:
+            FaultError: with every other outcome.
+        """
+        self.fetch()
+        self.await_ready(deadline)
+        line = self._line
+        if line is None:
+            raise FaultError(self._failure)
+        self._state = GuestState.WORKING
+        self._watch(deadline)
+        line.say(line.talk.call(entry, arguments, caller, number=os.urandom(CALL_SIZE)))
+        try:
+            return self._converse(line, ask, deadline)
+        except BaseException:
+            if self._state is GuestState.WORKING:  # a defect in here: who knows what the guest waits for
+                self._lose(_UNEXPLAINED)
+            raise
+
+    def is_gone(self) -> bool:
+        """Whether the guest that works on a call has failed meanwhile."""
+        self._attend_to_parent()
+        return self._state is not GuestState.WORKING or (self._line is not None and self._line.ended)
+
+    def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> bytes:
+        """Hears a working guest out."""
+        refused: Fault | None = None
+        while True:
+            match self._next(line, deadline):
+                case Printed(text):
+                    self._on_print(text)
+                case Asked(name, question):
+                    refused = self._answer(line, ask, name, question) or refused
+                case Returned(text):
+                    self._rest()
+                    return text
+                case Failed() as failed:
+                    self._rest()
+                    raise FaultError(refused or self._failed(failed))
+
+    def _answer(self, line: GuestLine, ask: Ask, name: str, question: bytes) -> Fault | None:
+        """Answers an OCALL, or refuses it; why, so that a call which fails over it can say so."""
+        try:
+            answer = ask(name, question)
+        except FaultError as error:
+            line.say(line.talk.refuse(error.fault.code, error.fault.reason))
+            return error.fault
+        line.say(line.talk.answer(answer))
+        return None
+
+    def _next(self, line: GuestLine, deadline: float) -> Said:
+        """What the working guest says next, before its time is up."""
+
+        def spoke_or_gone() -> bool:
+            return line.spoke or self.is_gone()
+
+        if time.monotonic() >= deadline or not self._pump.until(spoke_or_gone, deadline):
+            self._lose(fault(Code.TIME_LIMIT, "the function did not return within the manifest's time limit"))
+        elif line.spoke:
+            return self._hear(line)
+        elif self._state is GuestState.WORKING:  # its pipes are closed: the parent will say why
+            cause = min(deadline, time.monotonic() + CAUSE_TIME)
+            if not self._pump.until(lambda: self.is_gone() and self._state is not GuestState.WORKING, cause):
+                self._lose(_UNEXPLAINED)
+        raise FaultError(self._failure)
+
+    def _hear_of_loading(self, line: GuestLine) -> None:
+        with contextlib.suppress(FaultError):  # it is remembered, for the next call
+            match self._hear(line):
+                case Loaded():
+                    self._rest()
+                case Printed(text):
+                    self._on_print(text)
+                case Failed() as failed:
+                    self._lose(fault(Code.GUEST_ERROR, f"the code cannot be loaded: {failed.name}: {failed.message}"))
+
+    def _hear(self, line: GuestLine) -> Said:
+        try:
+            return line.hear()
+        except GuestMisbehavedError as error:
+            self._lose(fault(Code.GUEST_CRASHED, f"the guest broke its protocol and was ended: {error}"))
+            raise FaultError(self._failure) from None
+
+    def _attend_to_parent(self) -> None:
+        while self._parent.incoming:
+            frame = self._parent.incoming.popleft()
+            said: object = parse_message(frame or b"", GuestGiven, GuestGone, Fault)
+            match said:
+                case GuestGiven():
+                    self._begin(said)
+                case GuestGone() if self._line is not None:  # else it speaks of one that was given up before
+                    self._drop(fault(_code(said.code), said.reason))
+                case Fault() if self._state is GuestState.AWAITED:
+                    self._drop(said)
+
+    def _begin(self, given: GuestGiven) -> None:
+        writing, reading = self._parent.descriptors.popleft(), self._parent.descriptors.popleft()
+        if self._layers is None:
+            self._layers = given.layers
+        elif _outline(given.layers) != _outline(self._layers):  # REPORTDATA names the first guest's
+            os.close(writing)
+            os.close(reading)
+            self._lose(fault(Code.UNAVAILABLE, "the new guest is not confined as the first one was"))
+            return
+        self._state = GuestState.LOADING
+        self._watch(time.monotonic() + LOAD_TIME)
+        self._line = GuestLine(self._pump, (writing, reading), self._engine, self._program)
+
+    def _watch(self, deadline: float) -> None:
+        """Sets the deadline here, and a later one in the parent."""
+        self._deadline = deadline
+        left = max(0.0, deadline - time.monotonic()) + GRACE
+        self._parent.send(encode_message(Watch(int(left * 1000))))
+
+    def _rest(self) -> None:
+        self._state, self._deadline = GuestState.READY, None
+        self._parent.send(encode_message(Unwatch()))
+
+    def _lose(self, failure: Fault) -> None:
+        """Gives up a guest that may be alive: its parent ends it now."""
+        self._parent.send(encode_message(Watch(0)))
+        self._drop(failure)
+
+    def _drop(self, failure: Fault) -> None:
+        """Forgets a guest."""
+        if self._line is not None:
+            self._line.close()
+        self._state, self._line, self._failure, self._deadline = GuestState.ABSENT, None, failure, None
+
+    def _is_settled(self) -> bool:
+        self.attend()
+        return self._state in (GuestState.READY, GuestState.ABSENT)
+
+    def _failed(self, failed: Failed) -> Fault:
+        words = (
+            f"{failed.name}: {failed.message}" if self._tell_errors else "the function threw, or its result is no JSON"
+        )
+        return fault(failed.code, words)
+
+
+_UNEXPLAINED = fault(Code.GUEST_CRASHED, "the guest's process ended")
+
+
+def _code(name: str) -> Code:
+    try:
+        return Code(name)
+    except ValueError:
+        return Code.GUEST_CRASHED
+
+
+def _outline(layers: tuple[Layer, ...]) -> list[tuple[str, str]]:
+    """Which layers there are, without the particulars of one process."""
+    return [(layer.name, layer.state) for layer in layers]

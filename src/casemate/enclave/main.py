@@ -1,0 +1,115 @@
+"""An enclave's process, from its first frame to its last. Its parent has forked and confined it already."""
+
+import select
+import socket
+import time
+
+from casemate.enclave.boot import Program, read_program
+from casemate.enclave.console import Console
+from casemate.enclave.guest import LOAD_TIME, Guest
+from casemate.enclave.leaf import Leaf
+from casemate.enclave.peers import SocketPeer
+from casemate.enclave.pump import Pump
+from casemate.enclave.service import Service, Surroundings
+from casemate.engines.command import GuestProgram
+from casemate.link.channel import Channel
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.call import MAX_SEALED
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, FaultError, fault
+from casemate.wire.messages.entry import MAX_OCALL
+from casemate.wire.messages.leaf import Booted
+from casemate.wire.sandbox import Layer, SandboxLayers
+
+MAX_HOST_FRAME = MAX_SEALED + 4096
+"""Longest frame from the host (bytes): the longest envelope."""
+
+MAX_PARENT_FRAME = 64 * 1024
+
+
+class _ChipEnd:
+    """Between questions the chip says nothing, so whatever comes from it is its end, and with it the enclave's."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        self._leaf = leaf
+
+    def fileno(self) -> int:
+        """The chip's socket."""
+        return self._leaf.fileno()
+
+    def wants(self) -> int:
+        """To hear the end."""
+        return select.POLLIN
+
+    def ready(self, _events: int) -> None:
+        """It is the end."""
+        raise PeerGoneError("the chip has gone")
+
+
+def run(chip_fd: int, host_fd: int, parent_fd: int, layers: tuple[Layer, ...]) -> None:
+    """Boots and serves; returns when chip, host or parent are gone, or when the enclave cannot boot.
+
+    Args:
+        chip_fd: leaf functions; the first frame on it is ``Boot``.
+        host_fd: entries.
+        parent_fd: guests.
+        layers: what this process is confined by.
+    """
+    leaf = Leaf(Channel(_adopt(chip_fd)))
+    host = SocketPeer("host", _adopt(host_fd), limit=MAX_HOST_FRAME, most=1)
+    parent = SocketPeer("parent", _adopt(parent_fd), limit=MAX_PARENT_FRAME, most=64, descriptors=True)
+    try:
+        service = _boot(leaf, host, parent, layers)
+        if service is not None:
+            service.run()
+    except (PeerGoneError, TimedOutError, WireError):
+        return  # without its peers an enclave is nothing; and nobody is left to be told
+
+
+def _boot(leaf: Leaf, host: SocketPeer, parent: SocketPeer, layers: tuple[Layer, ...]) -> Service | None:
+    """The enclave, once it can be entered; None if it cannot, which the chip has been told."""
+    try:
+        program = read_program(leaf.boot())
+        service = _start(program, leaf, host, parent, layers)
+    except FaultError as error:
+        leaf.tell(error.fault)
+        return None
+    except (PeerGoneError, TimedOutError):
+        raise
+    except Exception:  # a defect, or pages that no image could have: the launch fails, with few words
+        leaf.tell(fault(Code.INTERNAL, "the enclave cannot boot; nothing more is told"))
+        return None
+    leaf.tell(Booted())
+    return service
+
+
+def _start(program: Program, leaf: Leaf, host: SocketPeer, parent: SocketPeer, layers: tuple[Layer, ...]) -> Service:
+    """Has the guest ready with its code, and keys made."""
+    pump, manifest = Pump(), program.image.manifest
+    console = Console(host, debug=program.debug)
+    guest = Guest(
+        pump,
+        parent,
+        engine=manifest.engine,
+        memory_mib=manifest.limits.memory_mib,
+        program=GuestProgram(
+            modules=program.image.modules(),
+            entries=tuple(entry.name for entry in manifest.entries),
+            output_limit=manifest.limits.output_kib * 1024,
+            ocall_limit=MAX_OCALL,
+        ),
+        on_print=console.print,
+        tell_errors=program.debug,
+    )
+    pump.watch(_ChipEnd(leaf))
+    pump.watch(parent)
+    guest.fetch()
+    guest.await_ready(time.monotonic() + LOAD_TIME)
+    pump.watch(host)
+    around = Surroundings(pump, leaf, host, guest, console)
+    return Service(program, SandboxLayers(enclave=layers, guest=guest.layers), around)
+
+
+def _adopt(descriptor: int) -> socket.socket:
+    """A socket object around an inherited descriptor, its kind given, since asking for it takes system calls."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor)
