@@ -14,13 +14,23 @@ _DOTTED = ("gitignore", "gitattributes")
 """Files that get their leading dot when they are written: with it they would act on our own sources."""
 
 
-def write_starter(folder: Path) -> tuple[Path, ...]:
-    """Writes the starter into a folder, which is made; the enclave is named for it. Gives the files' paths.
+def write_starter(folder: Path, *, name: str | None = None) -> tuple[Path, ...]:
+    """Writes the starter into a folder, which is made. Gives the files' paths.
+
+    Args:
+        folder: where to.
+        name: the enclave's; None to name it for the folder.
 
     Raises:
-        FolderError: a file is already there (then nothing is written), or the folder cannot be written to.
+        FolderError: a file is already there (then nothing is written), the folder cannot be written to, or the name is
+            none that a manifest takes.
     """
-    name = starter_name(folder)
+    if name is None:
+        name = starter_name(folder)
+    elif name != _named(name):
+        raise FolderError(
+            f"name is {name[:80]!r}, want lower-case letters, digits and inner hyphens, at most {_MAX_NAME}"
+        )
     template = _template(resources.files("casemate.images") / "starter_files")
     contents = {folder / path: content for path, content in template}
     for path in contents:
@@ -37,8 +47,11 @@ def write_starter(folder: Path) -> tuple[Path, ...]:
 
 def starter_name(folder: Path) -> str:
     """An enclave's name made of a folder's: lower-case letters, digits and hyphens."""
-    name = _UNSAFE.sub("-", folder.resolve().name.lower()).strip("-")[:_MAX_NAME].strip("-")
-    return name or "enclave"
+    return _named(folder.resolve().name)
+
+
+def _named(text: str) -> str:
+    return _UNSAFE.sub("-", text.lower()).strip("-")[:_MAX_NAME].strip("-") or "enclave"
 
 
 def _template(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:

@@ -1,0 +1,111 @@
+"""Verified evidence, and the tree of checks, as the command line shows them."""
+
+from typing import TYPE_CHECKING
+
+from casemate.cli.binding_file import layers_document
+from casemate.cli.output import printable
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from casemate.verifier import Check, CheckTree, VerifiedSgxEvidence
+    from casemate.wire.sandbox import Layer, SandboxLayers
+
+_STYLES = {"passed": ("ok", "green"), "refused": ("REFUSED", "bold red"), "not reached": ("not reached", "dim")}
+
+
+def evidence_document(evidence: "VerifiedSgxEvidence") -> dict[str, object]:
+    """Verified evidence, for ``--json``."""
+    return {
+        "mr_enclave": evidence.mr_enclave.hex(),
+        "mr_signer": evidence.mr_signer.hex(),
+        "product_id": evidence.isv_prod_id,
+        "security_version": evidence.isv_svn,
+        "debug": evidence.debug,
+        "report_data": evidence.report_data.hex(),
+        "quote_sha256": evidence.quote_hash.hex(),
+        "tcb": {
+            "status": str(evidence.tcb.status),
+            "platform_status": str(evidence.tcb.platform_status),
+            "qe_status": str(evidence.tcb.qe_status),
+            "advisories": list(evidence.tcb.advisory_ids),
+            "date": evidence.tcb.tcb_date.isoformat(),
+            "evaluation_number": evidence.tcb.evaluation_number,
+        },
+        "root": evidence.root,
+        "simulated": evidence.simulated,
+        "seeded": evidence.seeded,
+        "fmspc": evidence.fmspc.hex(),
+        "layers": None if evidence.binding is None else layers_document(evidence.binding.layers),
+        "appraised_at": evidence.appraised_at.isoformat(),
+        "expires_at": evidence.expires_at.isoformat(),
+    }
+
+
+def evidence_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
+    """Verified evidence, for a person."""
+    advisories = f" ({', '.join(evidence.tcb.advisory_ids)})" if evidence.tcb.advisory_ids else ""
+    rows = [
+        ("MRENCLAVE", evidence.mr_enclave.hex()),
+        ("MRSIGNER", evidence.mr_signer.hex()),
+        ("version", f"product {evidence.isv_prod_id}, security version {evidence.isv_svn}"),
+        ("debug", "yes: whoever runs it can look inside" if evidence.debug else "no"),
+        ("TCB", f"{evidence.tcb.status}{advisories}, of {evidence.tcb.tcb_date.date()}"),
+        ("root", f"{evidence.root}{', from a public seed' if evidence.seeded else ''}"),
+        ("good until", evidence.expires_at.isoformat()),
+    ]
+    if evidence.simulated:
+        rows.append(("SIMULATED", "there is no silicon under this: see docs/simulated.md"))
+    if evidence.binding is not None:
+        rows += layers_facts(evidence.binding.layers)
+    return rows
+
+
+def layers_facts(layers: "SandboxLayers") -> list[tuple[str, str]]:
+    """Sandbox layers, as the enclave reports them of itself."""
+    return [("enclave in", _layers(layers.enclave)), ("guest in", _layers(layers.guest))]
+
+
+def tree_document(tree: "CheckTree") -> list[dict[str, object]]:
+    """Every check, for ``--json``."""
+    return [{"title": group.title, "checks": [_check(check) for check in group.checks]} for group in tree.groups]
+
+
+def tree_of(tree: "CheckTree", title: str) -> "Tree":
+    """Every check, for a person."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    root = Tree(Text(title, style="bold"))
+    for group in tree.groups:
+        if not group.checks:
+            continue
+        branch = root.add(Text(group.title, style="bold cyan"))
+        for check in group.checks:
+            word, style = _STYLES[str(check.outcome)]
+            line = Text.assemble((f"{word} ", style), (str(check.rule), "bold"), f"  {check.text.demand}")
+            leaf = branch.add(line)
+            if check.got or check.want:
+                leaf.add(Text(f"got {printable(check.got)}; want {printable(check.want)}"))
+            places = [f"bytes {span.offset}..{span.end - 1} {span.name}" for span in check.spans]
+            leaf.add(Text("; ".join([*places, check.text.source]), style="dim"))
+    return root
+
+
+def _layers(layers: "tuple[Layer, ...]") -> str:
+    """The applied ones by name, the others with the reason."""
+    applied = [str(layer.name) for layer in layers if layer.state == "applied"]
+    missing = [f"{layer.name} {layer.state} ({layer.detail})" for layer in layers if layer.state != "applied"]
+    return "; ".join(part for part in (", ".join(applied) or "nothing", *missing) if part)
+
+
+def _check(check: "Check") -> dict[str, object]:
+    return {
+        "rule": str(check.rule),
+        "outcome": str(check.outcome),
+        "demand": check.text.demand,
+        "source": check.text.source,
+        "got": check.got,
+        "want": check.want,
+        "bytes": [{"field": span.name, "offset": span.offset, "size": span.size} for span in check.spans],
+    }

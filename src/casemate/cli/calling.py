@@ -1,0 +1,117 @@
+"""One call of an attested enclave, and what is shown and kept of it."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from casemate.cli.files import read_file, write_file
+from casemate.cli.output import Screen, console, facts, printable
+
+if TYPE_CHECKING:
+    from casemate.cli.progress import Progress
+    from casemate.client.core import Result
+    from casemate.client.sync import Client, Enclave
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user wants to be called, and where the answer shall go."""
+
+    arguments: bytes
+    """JSON, exactly as the user's file has it: this is what the receipt commits to."""
+    entry: str
+    caller: Path | None
+    output: Path | None
+    receipt: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A call that succeeded."""
+
+    enclave: "Enclave"
+    result: "Result"
+
+    @property
+    def text(self) -> str:
+        """The result's JSON, exactly as the enclave wrote it."""
+        opening = self.result.receipt.output
+        return "" if opening is None else opening.content
+
+
+def read_arguments(path: Path) -> bytes:
+    """The arguments in a file, which are JSON with one meaning."""
+    from casemate.wire.call import MAX_ARGUMENTS
+    from casemate.wire.json_text import parse_json
+
+    text = read_file(path, what="input", limit=MAX_ARGUMENTS)
+    parse_json(f"input {path}", text, limit=MAX_ARGUMENTS)
+    return text
+
+
+def call_enclave(client: "Client", enclave: "Enclave", question: Question) -> Answered:
+    """The enclave's answer, checked."""
+    from casemate.client.caller_keys import read_caller_key
+    from casemate.client.core import CallSecrets
+    from casemate.client.timeouts import CALL_TIMEOUT
+    from casemate.wire.messages.host import Call
+
+    caller = None if question.caller is None else read_caller_key(question.caller)
+    pending = enclave.attested.seal_call(question.entry, question.arguments, caller=caller, secrets=CallSecrets.fresh())
+    sealed = client.relay(Call(enclave.number, pending.envelope), CALL_TIMEOUT)
+    return Answered(enclave, pending.open(sealed))
+
+
+def keep(answered: Answered, question: Question) -> None:
+    """Writes the files that the user asked for: the result, and the receipt, which opens both (mode 0600)."""
+    if question.output is not None:
+        write_file(question.output, answered.text.encode(), what="result")
+    if question.receipt is not None:
+        write_file(question.receipt, answered.result.receipt.encode() + b"\n", what="receipt", private=True)
+
+
+def show(screen: Screen, answered: Answered, question: Question, progress: "Progress", policy: str) -> None:
+    """The result on standard output, all that vouches for it on standard error; with ``--json`` one document."""
+    from casemate.cli.appraisals import evidence_document, evidence_facts
+
+    receipt = answered.result.receipt.receipt
+    if screen.as_json:
+        document = {
+            "result": answered.result.value,
+            "entry": question.entry,
+            "enclave": answered.enclave.number,
+            "evidence": evidence_document(answered.enclave.evidence),
+            "policy": policy,
+            "receipt": {
+                "file": None if question.receipt is None else str(question.receipt),
+                "counter": receipt.counter,
+                "input_commitment": receipt.input_commitment.hex(),
+                "output_commitment": receipt.output_commitment.hex(),
+                "caller": None if receipt.caller is None else receipt.caller.hex(),
+            },
+            "output_file": None if question.output is None else str(question.output),
+            "timings_ms": progress.document(),
+        }
+        screen.show(document, lambda _: None)
+        return
+    stderr = console(stderr=True)
+    facts(stderr, evidence_facts(answered.enclave.evidence))
+    facts(stderr, [("policy", policy), ("receipt", _receipt(question, receipt.counter))])
+    if question.output is None:
+        screen.show({}, lambda stdout: stdout.print(_pretty(answered), soft_wrap=True))
+    else:
+        facts(stderr, [("result", str(question.output))])
+
+
+def _receipt(question: Question, counter: int) -> str:
+    place = "checked; --receipt FILE keeps it" if question.receipt is None else str(question.receipt)
+    return f"number {counter} of this launch, {place}"
+
+
+def _pretty(answered: Answered) -> str:
+    """Indented where a person reads it; as the enclave wrote it where a program does."""
+    if sys.stdout.isatty():
+        return printable(json.dumps(answered.result.value, indent=2, ensure_ascii=False))
+    return answered.text

@@ -1,0 +1,127 @@
+"""`casemate init`, `casemate build`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.options import DeveloperKey, Json, Relock
+from casemate.cli.output import Document, Screen, facts
+
+if TYPE_CHECKING:
+    from casemate.images.image import Image
+
+NewFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it must be new or empty.")]
+Name = Annotated[str | None, typer.Option("--name", help="The enclave's name. Default: the folder's.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml.")]
+Destination = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="PATH", help="The folder for the image's files. Default: DIR.")
+]
+
+
+def init(folder: NewFolder, *, name: Name = None, as_json: Json = False) -> None:
+    """Write a starter: manifest, function, schemas, an input, a test.
+
+    Example:
+        casemate init hello
+        casemate run hello --input hello/input.json
+    """
+    from casemate.images.starter import write_starter
+
+    written = write_starter(folder, name=name)
+    Screen(as_json=as_json).show(
+        {"folder": str(folder), "files": [str(path) for path in written]},
+        lambda console: facts(
+            console,
+            [
+                *(("wrote", str(path)) for path in written),
+                ("next", f"casemate run {folder} --input {folder / 'input.json'}"),
+            ],
+        ),
+    )
+
+
+def build(
+    folder: Folder,
+    *,
+    output: Destination = None,
+    key: DeveloperKey = None,
+    relock: Relock = False,
+    as_json: Json = False,
+) -> None:
+    """Build a folder into an enclave image.
+
+    Writes NAME.sgxs, the stream of ECREATE, EADD and EEXTEND records whose SHA-256 is MRENCLAVE, and NAME.sigstruct,
+    signed with the developer's key. The same folder, key and SOURCE_DATE_EPOCH give the same bytes everywhere.
+
+    A missing casemate.lock is written; one that names another runtime is an error, and --relock renews it.
+
+    Example:
+        casemate build hello
+        SOURCE_DATE_EPOCH=0 casemate build hello -o dist --key release.pem
+    """
+    from casemate.cli.images import build_time, developer_key, lock
+    from casemate.images.build import build as build_image
+    from casemate.images.image import write_image
+
+    screen = Screen(as_json=as_json)
+    epoch, epoch_from = build_time()
+    lock(folder, screen, relock=relock)
+    image = build_image(folder, developer_key(key, screen), epoch=epoch)
+    paths = write_image(image, folder if output is None else output)
+    said = {
+        **image_document(image),
+        "build_date_from": epoch_from,
+        "sgxs": str(paths[0]),
+        "sigstruct": str(paths[1]),
+    }
+    screen.show(
+        said,
+        lambda console: facts(
+            console,
+            [
+                *image_facts(image),
+                ("date", f"{build_date(image)} ({epoch_from})"),
+                ("wrote", f"{paths[0]} ({len(image.sgxs)} bytes)"),
+                ("wrote", f"{paths[1]} ({len(image.sigstruct)} bytes)"),
+            ],
+        ),
+    )
+
+
+def image_document(image: "Image") -> Document:
+    """An image's identity, for ``--json``."""
+    from casemate.wire.sgx.sgxs import PAGE_SIZE
+
+    sigstruct = image.parse_sigstruct()
+    return {
+        "name": image.name,
+        "mr_enclave": image.mr_enclave.hex(),
+        "mr_signer": image.mr_signer.hex(),
+        "product_id": sigstruct.isv_prod_id,
+        "security_version": sigstruct.isv_svn,
+        "debug": sigstruct.attributes.debug,
+        "build_date": build_date(image),
+        "pages": len(image.parse_sgxs().contents) // PAGE_SIZE,
+        "sgxs_size": len(image.sgxs),
+        "sigstruct_size": len(image.sigstruct),
+    }
+
+
+def image_facts(image: "Image") -> list[tuple[str, str]]:
+    """An image's identity, for a person."""
+    said = image_document(image)
+    return [
+        ("name", str(said["name"])),
+        ("MRENCLAVE", str(said["mr_enclave"])),
+        ("MRSIGNER", str(said["mr_signer"])),
+        ("version", f"product {said['product_id']}, security version {said['security_version']}"),
+        ("debug", "yes: whoever runs it can look inside" if said["debug"] else "no"),
+        ("pages", f"{said['pages']}, {said['sgxs_size']} bytes of stream"),
+    ]
+
+
+def build_date(image: "Image") -> str:
+    """SIGSTRUCT's date, which is binary-coded decimal."""
+    digits = f"{image.parse_sigstruct().date:08x}"
+    return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"

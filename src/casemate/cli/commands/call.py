@@ -1,0 +1,124 @@
+"""`casemate call`: one attested, encrypted call of an enclave."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.options import CallerFile, InputFile, Json, OptionalPolicyFile, OutputFile, ReceiptFile, State
+from casemate.cli.output import Screen
+
+if TYPE_CHECKING:
+    from casemate.cli.progress import Progress
+    from casemate.client.local import LocalMachine
+    from casemate.client.sync import Client
+    from casemate.verifier import SgxPolicy
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="N|IMAGE", help="An enclave's number on the running machine, or an image to launch for this call."
+    ),
+]
+Entry = Annotated[str, typer.Argument(metavar="ENTRY", help="The entry point.")]
+MrEnclave = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mr-enclave",
+        metavar="HEX",
+        help="Instead of a policy: trust this code on this very machine. May be given several times.",
+    ),
+]
+
+_DIGEST_SIZE = 32
+
+
+def call(
+    target: Target,
+    entry: Entry,
+    *,
+    input_file: InputFile,
+    policy: OptionalPolicyFile = None,
+    mr_enclave: MrEnclave = None,
+    caller: CallerFile = None,
+    output: OutputFile = None,
+    receipt: ReceiptFile = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Challenge an enclave, appraise it, and call it, end to end encrypted.
+
+    A policy is required: --policy FILE, or --mr-enclave for code whose
+    measurement you know, on your own machine. Nothing is sent before the
+    evidence has satisfied it.
+
+    Example:
+        casemate call 1 search --input input.json --policy policy.toml
+        casemate call hello.sgxs greet -i input.json --mr-enclave 4f0c...
+    """
+    from casemate.cli.calling import Question, call_enclave, keep, read_arguments, show
+    from casemate.cli.machines import client_of, machine_on
+    from casemate.cli.progress import Progress
+
+    screen, progress = Screen(as_json=as_json), Progress()
+    measurements = _measurements(policy, mr_enclave or [])
+    question = Question(read_arguments(input_file), entry, caller, output, receipt)
+    machine = machine_on(state)
+    demands, said = _policy(policy, measurements, machine)
+    with ExitStack() as stack:
+        client = stack.enter_context(client_of(machine))
+        number = _enclave(stack, client, target, screen, progress)
+        with progress.step("challenging and appraising", "attest") as found:
+            enclave = client.attest(number, demands)
+            found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
+        with progress.step("calling", "call"):
+            answered = call_enclave(client, enclave, question)
+        keep(answered, question)
+        show(screen, answered, question, progress, said)
+
+
+def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
+    """The measurements on the command line, which stand instead of a policy file."""
+    if (policy is None) == (not given):
+        raise typer.BadParameter(
+            "give --policy FILE, or --mr-enclave HEX: there is no default, and one of them is enough"
+        )
+    found = set()
+    for text in given:
+        try:
+            digest = bytes.fromhex(text)
+        except ValueError:
+            digest = b""
+        if len(digest) != _DIGEST_SIZE:
+            raise typer.BadParameter(
+                f"{text[:80]!r} is no measurement, want 64 hexadecimal digits", param_hint="--mr-enclave"
+            )
+        found.add(digest)
+    return frozenset(found)
+
+
+def _policy(path: Path | None, measurements: frozenset[bytes], machine: "LocalMachine") -> tuple["SgxPolicy", str]:
+    from casemate.cli.policies import Named, policy_in, policy_of, root_of, weaknesses
+
+    if path is not None:
+        given = policy_in(path)
+        return given, f"{path}; gives up: {weaknesses(given)}"
+    made = policy_of(Named(measurements, root_of(machine), seeded=machine.status.seeded, debug=False))
+    return made, f"--mr-enclave, on this very machine; gives up: {weaknesses(made)}"
+
+
+def _enclave(stack: ExitStack, client: "Client", target: str, screen: Screen, progress: "Progress") -> int:
+    """The enclave's number; one that is launched here ends with ``stack``."""
+    from casemate.cli.images import image_of
+    from casemate.cli.machines import enclave_number
+
+    number = enclave_number(target)
+    if number is not None:
+        return number
+    image = image_of(Path(target), screen)
+    with progress.step("launching", "launch") as found:
+        number = client.launch(image)
+        stack.callback(client.destroy, number)
+        found.append(f"enclave {number}")
+    return number

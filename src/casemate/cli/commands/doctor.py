@@ -1,0 +1,232 @@
+"""`casemate doctor`: what this computer offers, and what it lacks."""
+
+import os
+import platform
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.errors import ExitCode
+from casemate.cli.options import Json, State
+from casemate.cli.output import Screen, printable, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LINUX_LAYERS = ("rlimits", "no-new-privs", "landlock", "seccomp", "watchdog")
+"""Layers that Linux at home has, as any user; the others are better to have, and need root or a friendly kernel."""
+
+OTHER_LAYERS = ("rlimits", "watchdog")
+"""Layers that every platform has."""
+
+PROBE_TIMEOUT = 60.0
+"""Longest trial of the sandbox (seconds)."""
+
+_OLDEST_PYTHON = (3, 11)
+_OTHERS = 0o077
+
+_PROBE = """
+import json
+from casemate.sandbox.probe import probe
+print(json.dumps([[layer.name, layer.state, layer.detail] for layer in probe()]))
+"""
+"""Tried in a process of its own: this room does not import the sandbox, and the trial forks."""
+
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="LAYER",
+        help="A sandbox layer that must be there. May be given several times. "
+        "Default on Linux: rlimits, no-new-privs, landlock, seccomp, watchdog; elsewhere: rlimits, watchdog.",
+    ),
+]
+
+
+class Finding(StrEnum):
+    """What became of one examination."""
+
+    GOOD = "good"
+    LACKING = "lacking"
+    """Not there, and not required."""
+    MISSING = "missing"
+    """Required, and not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One thing that was looked at."""
+
+    name: str
+    finding: Finding
+    detail: str
+
+
+def doctor(*, require: Require = None, state: State = None, as_json: Json = False) -> None:
+    """Say what this computer offers: sandbox layers, engine, libraries, users.
+
+    Exit code 0 where everything required is there, 1 otherwise. Layers that
+    are not required are used where they are available.
+    """
+    from casemate.wire.sandbox import LayerName
+
+    for name in require or ():
+        if name not in LayerName.__members__.values():
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(LayerName)}", param_hint="--require")
+    wanted = frozenset(require or (LINUX_LAYERS if sys.platform == "linux" else OTHER_LAYERS))
+    found = tuple(_examine(wanted, state))
+    healthy = all(each.finding is not Finding.MISSING for each in found)
+    Screen(as_json=as_json).show(
+        {
+            "healthy": healthy,
+            "platform": {"system": sys.platform, "machine": platform.machine(), "release": platform.release()},
+            "required_layers": sorted(wanted),
+            "findings": [{"name": each.name, "finding": str(each.finding), "detail": each.detail} for each in found],
+        },
+        lambda console: _show(console, found, healthy=healthy),
+    )
+    if not healthy:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
+    yield _python()
+    yield Examined("system", Finding.GOOD, f"{sys.platform} {platform.machine()}, release {platform.release()}")
+    yield _tried("runtime copy", _runtime)
+    yield _tried("engine", _engine)
+    yield _seccomp_library()
+    yield from _layers(wanted)
+    yield _user()
+    yield _state(state)
+
+
+def _tried(name: str, look: Callable[[], str]) -> Examined:
+    """What must be there; an error of ours says why it is not."""
+    from casemate.wire.errors import CasemateError
+
+    try:
+        return Examined(name, Finding.GOOD, look())
+    except (CasemateError, OSError) as error:
+        return Examined(name, Finding.MISSING, str(error))
+
+
+def _python() -> Examined:
+    version = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
+    if sys.version_info < _OLDEST_PYTHON or platform.python_implementation() != "CPython":
+        return Examined("python", Finding.MISSING, f"{version}; want CPython 3.11 or newer")
+    return Examined("python", Finding.GOOD, version)
+
+
+def _runtime() -> str:
+    from casemate.cli.images import runtime
+
+    here = runtime()
+    place = f", kept in {here.directory}" if here.directory is not None else ""
+    return f"{here.platform} {here.digest.hex()}{place}"
+
+
+def _engine() -> str:
+    """The Deno binary of its package."""
+    from importlib import metadata
+
+    from casemate.cli.images import RuntimeDigestError
+
+    try:
+        package = metadata.distribution("deno")
+    except metadata.PackageNotFoundError:
+        raise RuntimeDigestError("the package `deno` is not installed: install Casemate's dependencies") from None
+    for file in package.files or ():
+        if file.name in {"deno", "deno.exe"} and file.parent.name == "bin":
+            return f"deno {package.version}, {Path(str(package.locate_file(file))).resolve()}"
+    raise RuntimeDigestError("the package `deno` has no binary for this platform")
+
+
+def _seccomp_library() -> Examined:
+    """libseccomp, which the layer seccomp needs; whether that is required, the layer says."""
+    import ctypes
+
+    if sys.platform != "linux":
+        return Examined("libseccomp", Finding.LACKING, "Linux alone has seccomp")
+    try:
+        ctypes.CDLL("libseccomp.so.2")
+    except OSError as error:
+        return Examined("libseccomp", Finding.LACKING, f"{error}; Debian and Ubuntu: apt install libseccomp2")
+    return Examined("libseccomp", Finding.GOOD, "libseccomp.so.2")
+
+
+def _layers(wanted: frozenset[str]) -> Iterator[Examined]:
+    """Each layer, tried on a child."""
+    import json
+    import subprocess
+
+    command = [sys.executable, "-I", "-c", _PROBE]
+    try:
+        tried = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_TIMEOUT, check=True
+        )
+        layers = [(str(name), str(state), str(detail)) for name, state, detail in json.loads(tried.stdout)]
+    except subprocess.TimeoutExpired:
+        yield Examined("sandbox", Finding.MISSING, f"the trial took more than {PROBE_TIMEOUT:g} s")
+        return
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        yield Examined("sandbox", Finding.MISSING, f"the trial failed: {' '.join(said)[:1000]}")
+        return
+    except (ValueError, TypeError):
+        yield Examined("sandbox", Finding.MISSING, "the trial gave no answer")
+        return
+    for name, state, detail in layers:
+        lacking = Finding.MISSING if name in wanted else Finding.LACKING
+        yield Examined(f"layer {name}", Finding.GOOD if state == "applied" else lacking, f"{state} {detail}".strip())
+
+
+def _user() -> Examined:
+    if os.geteuid() == 0:
+        return Examined("user", Finding.GOOD, "root: each enclave and guest gets a user id of its own")
+    return Examined(
+        "user",
+        Finding.LACKING,
+        f"uid {os.geteuid()}: enclaves run as you, so every other process of yours could read their memory",
+    )
+
+
+def _state(given: Path | None) -> Examined:
+    """The state directory, which holds a whole machine's secrets."""
+    from casemate.cli.machines import state_directory
+
+    place = state_directory(given)
+    try:
+        status = place.stat()
+    except FileNotFoundError:
+        return Examined("state", Finding.GOOD, f"{place}: not there yet, will be made with mode 0700")
+    except OSError as error:
+        return Examined("state", Finding.MISSING, f"{place}: {error.strerror}")
+    mode = stat.S_IMODE(status.st_mode)
+    detail = f"{place}: mode {mode:04o}, of uid {status.st_uid}"
+    if not stat.S_ISDIR(status.st_mode):
+        return Examined("state", Finding.MISSING, f"{place}: no directory")
+    if status.st_uid != os.geteuid():
+        return Examined("state", Finding.MISSING, f"{detail}; want it to be yours")
+    if mode & _OTHERS:
+        return Examined("state", Finding.MISSING, f"{detail}; others can look in: chmod 700 {place}")
+    return Examined("state", Finding.GOOD, detail)
+
+
+def _show(console: "Console", found: tuple[Examined, ...], *, healthy: bool) -> None:
+    styles = {Finding.GOOD: "green", Finding.LACKING: "yellow", Finding.MISSING: "bold red"}
+    rows = table("", "what", "detail")
+    from rich.text import Text
+
+    for each in found:
+        rows.add_row(Text(str(each.finding), style=styles[each.finding]), each.name, printable(each.detail))
+    console.print(rows)
+    if healthy:
+        console.print("everything that is required is there", style="bold green")
+    else:
+        console.print("something that is required is missing", style="bold red")

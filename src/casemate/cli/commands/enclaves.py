@@ -1,0 +1,129 @@
+"""`casemate launch`, `ps`, `start`, `stop`, `destroy`: enclaves on a running machine, in its host's words."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.options import Json, State
+from casemate.cli.output import Screen, facts, printable, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from casemate.wire.messages.host import EnclaveIs
+
+ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder to build.")]
+Number = Annotated[int, typer.Argument(metavar="N", min=0, help="The enclave's number: `casemate ps` lists them.")]
+Name = Annotated[str | None, typer.Option("--name", help="What `ps` shows. Default: the image's name.")]
+
+
+def launch(image: ImagePath, *, name: Name = None, state: State = None, as_json: Json = False) -> None:
+    """Launch an image on the running machine.
+
+    Prints the enclave's number. Nothing is known of it until it is attested:
+    `casemate call` does that before it sends anything.
+
+    Example:
+        casemate launch hello/hello.sgxs
+    """
+    from casemate.cli.images import image_of
+    from casemate.cli.machines import client_of, machine_on
+
+    screen = Screen(as_json=as_json)
+    loaded = image_of(image, screen)
+    with client_of(machine_on(state)) as client:
+        number = client.launch(loaded if name is None else replace(loaded, name=name))
+        found = [each for each in client.enclaves() if each.enclave == number]
+    for each in found:
+        _show_one(screen, each)
+
+
+def ps(*, state: State = None, as_json: Json = False) -> None:
+    """List the machine's enclaves.
+
+    All of it is the host's word: `casemate quote` and `casemate call` ask the
+    enclave itself.
+    """
+    from casemate.cli.machines import client_of, machine_on
+
+    with client_of(machine_on(state)) as client:
+        found = client.enclaves()
+    Screen(as_json=as_json).show(
+        {"enclaves": [_document(each) for each in found]}, lambda console: _show_all(console, found)
+    )
+
+
+def start(number: Number, *, state: State = None, as_json: Json = False) -> None:
+    """Start a stopped enclave again, with fresh keys."""
+    from casemate.cli.machines import client_of, machine_on
+
+    with client_of(machine_on(state)) as client:
+        _show_one(Screen(as_json=as_json), client.start(number))
+
+
+def stop(number: Number, *, state: State = None, as_json: Json = False) -> None:
+    """End an enclave's process; its pages stay loaded."""
+    from casemate.cli.machines import client_of, machine_on
+
+    with client_of(machine_on(state)) as client:
+        _show_one(Screen(as_json=as_json), client.stop(number))
+
+
+def destroy(number: Number, *, state: State = None, as_json: Json = False) -> None:
+    """End an enclave and remove its pages."""
+    from casemate.cli.machines import client_of, machine_on
+
+    with client_of(machine_on(state)) as client:
+        _show_one(Screen(as_json=as_json), client.destroy(number))
+
+
+def _document(found: "EnclaveIs") -> dict[str, object]:
+    return {
+        "enclave": found.enclave,
+        "name": found.name,
+        "state": str(found.state),
+        "reason": found.reason,
+        "mr_enclave": found.mr_enclave.hex(),
+        "mr_signer": found.mr_signer.hex(),
+        "product_id": found.isv_prod_id,
+        "security_version": found.isv_svn,
+        "debug": found.debug,
+    }
+
+
+def _show_one(screen: Screen, found: "EnclaveIs") -> None:
+    screen.show(
+        _document(found),
+        lambda console: facts(
+            console,
+            [
+                ("enclave", str(found.enclave)),
+                ("name", found.name),
+                ("state", f"{found.state} {found.reason}".strip()),
+                ("MRENCLAVE", found.mr_enclave.hex()),
+                ("MRSIGNER", found.mr_signer.hex()),
+            ],
+        ),
+    )
+
+
+def _show_all(console: "Console", found: Sequence["EnclaveIs"]) -> None:
+    if not found:
+        console.print("no enclaves; `casemate launch IMAGE` launches one")
+        return
+    rows = table("N", "name", "state", "MRENCLAVE", "product", "SVN", "debug", "reason")
+    for each in found:
+        rows.add_row(
+            str(each.enclave),
+            printable(each.name),
+            str(each.state),
+            each.mr_enclave.hex(),
+            str(each.isv_prod_id),
+            str(each.isv_svn),
+            "yes" if each.debug else "no",
+            printable(each.reason),
+        )
+    console.print(rows)

@@ -1,0 +1,271 @@
+"""`casemate quote`, `casemate verify`, `casemate policy`: evidence, and what to demand of it."""
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.errors import ExitCode
+from casemate.cli.options import Json, PolicyFile, State, Time
+from casemate.cli.output import Screen, facts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from casemate.verifier import CheckTree, RefusedError, SgxEvidence, SgxPolicy, VerifiedSgxEvidence
+    from casemate.wire.binding import ReportDataBinding
+    from casemate.wire.sgx.collateral import Collateral
+
+Target = Annotated[
+    str,
+    typer.Argument(metavar="N|IMAGE", help="An enclave's number on the running machine, or an image to launch for it."),
+]
+QuoteFile = Annotated[
+    Path, typer.Argument(metavar="QUOTE", help="The quote's bytes; zero padding after it is allowed.")
+]
+Image = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder with casemate.toml.")]
+Nonce = Annotated[
+    str | None,
+    typer.Option("--nonce", metavar="HEX", help="The challenge, 32 bytes in hexadecimal. Default: a fresh one."),
+]
+ExpectedNonce = Annotated[
+    str | None,
+    typer.Option(
+        "--nonce", metavar="HEX", help="The challenge that the quote must answer. Default: the binding file's."
+    ),
+]
+NewQuote = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to put the quote.")]
+NewCollateral = Annotated[
+    Path | None,
+    typer.Option("--collateral", metavar="FILE", help="Where to put the collateral. Default: FILE.collateral.json."),
+]
+NewBinding = Annotated[
+    Path | None,
+    typer.Option(
+        "--binding",
+        metavar="FILE",
+        help="Where to put what REPORTDATA vouches for: keys, nonce, layers. Default: FILE.binding.json.",
+    ),
+]
+CollateralFile = Annotated[Path | None, typer.Option("--collateral", metavar="FILE", help="The maker's word, as JSON.")]
+BindingFile = Annotated[
+    Path | None, typer.Option("--binding", metavar="FILE", help="What REPORTDATA is said to vouch for, as JSON.")
+]
+Explain = Annotated[bool, typer.Option("--explain", help="Every check, with the bytes it looks at and its source.")]
+RootFile = Annotated[
+    Path | None,
+    typer.Option("--root", metavar="FILE", help="The maker's root certificate. Default: that of the running machine."),
+]
+
+_NONCE_SIZE = 32
+
+
+def quote(
+    target: Target,
+    *,
+    output: NewQuote,
+    nonce: Nonce = None,
+    collateral: NewCollateral = None,
+    binding: NewBinding = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    r"""Have an enclave prove itself, and write its evidence to files.
+
+    Nothing is appraised here: give the files to `casemate verify`, or to any
+    verifier of SGX quotes.
+
+    Example:
+        casemate quote 1 -o quote.bin
+        casemate verify quote.bin --collateral quote.bin.collateral.json \
+            --binding quote.bin.binding.json --policy policy.toml
+    """
+    from casemate.cli.binding_file import encode_binding
+    from casemate.cli.files import write_file
+    from casemate.cli.images import image_of
+    from casemate.cli.machines import client_of, enclave_number, machine_on
+    from casemate.client.core import challenge
+    from casemate.wire.binding import ReportDataBinding
+
+    screen = Screen(as_json=as_json)
+    asked = challenge() if nonce is None else _nonce(nonce)
+    with ExitStack() as stack:
+        client = stack.enter_context(client_of(machine_on(state)))
+        number = enclave_number(target)
+        if number is None:
+            image = image_of(Path(target), screen)
+            number = client.launch(image)
+            stack.callback(client.destroy, number)
+        said = client.evidence(number, asked)
+    bound = ReportDataBinding(said.hpke_key, said.receipt_key, asked, said.layers)
+    files = {
+        "quote": (output, said.quote),
+        "collateral": (collateral or _beside(output, ".collateral.json"), said.collateral),
+        "binding": (binding or _beside(output, ".binding.json"), encode_binding(bound)),
+    }
+    for what, (path, content) in files.items():
+        write_file(path, content, what=what)
+    screen.show(
+        {"enclave": number, "nonce": asked.hex(), **{what: str(path) for what, (path, _) in files.items()}},
+        lambda console: facts(
+            console,
+            [
+                *((what, f"{path} ({len(content)} bytes)") for what, (path, content) in files.items()),
+                ("nonce", asked.hex()),
+            ],
+        ),
+    )
+
+
+def verify(
+    quote: QuoteFile,
+    *,
+    policy: PolicyFile,
+    collateral: CollateralFile = None,
+    nonce: ExpectedNonce = None,
+    binding: BindingFile = None,
+    at: Time = None,
+    explain: Explain = False,
+    as_json: Json = False,
+) -> None:
+    r"""Appraise a quote, of real hardware or of a simulated machine.
+
+    The verdict is this computer's own: no network, no service. Exit code 3
+    where it refuses, with the rule, what it got, and what it wanted.
+
+    A nonce shows freshness only where it was yours: one that came with the
+    binding file shows no more than that quote and file belong together.
+
+    Example:
+        casemate verify quote.bin --collateral collateral.json \
+            --policy policy.toml --explain
+    """
+    from casemate.cli.policies import policy_in, time_of, weaknesses
+    from casemate.verifier import RefusedError, appraise
+    from casemate.verifier import explain as explain_checks
+
+    screen = Screen(as_json=as_json)
+    bound = None if binding is None else _read_binding(binding)
+    demands = _with_nonce(policy_in(policy), nonce, bound)
+    evidence, endorsements, now = _evidence(quote, bound), _collateral(collateral), time_of(at)
+    tree = explain_checks(evidence, demands, endorsements, now) if explain else None
+    if demands.weaknesses():
+        screen.say(f"the policy gives up: {weaknesses(demands)}", style="yellow")
+    try:
+        verified = appraise(evidence, demands, endorsements, now)
+    except RefusedError as error:
+        if tree is None:
+            raise
+        _show_refusal(screen, error, tree)
+        raise typer.Exit(ExitCode.REFUSED) from None
+    _show_verdict(screen, verified, tree)
+
+
+def policy(image: Image, *, root: RootFile = None, state: State = None, as_json: Json = False) -> None:
+    """Print a policy for an image, to be kept and edited.
+
+    It accepts exactly this code, under the root of the running machine or of
+    --root, at a TCB that is up to date. Every field is there; read them.
+
+    Example:
+        casemate policy hello/hello.sgxs > policy.toml
+    """
+    from casemate.cli.images import image_of
+    from casemate.cli.machines import machine_on
+    from casemate.cli.policies import POLICY_HEADER, Named, policy_of, root_in, root_of
+    from casemate.verifier import print_policy
+
+    screen = Screen(as_json=as_json)
+    loaded = image_of(image, screen)
+    if root is not None:
+        anchor, seeded = root_in(root)
+    else:
+        machine = machine_on(state)
+        anchor, seeded = root_of(machine), machine.status.seeded
+    debug = loaded.parse_sigstruct().attributes.debug
+    named = Named(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug)
+    text = f"{POLICY_HEADER}{print_policy(policy_of(named))}"
+    screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _nonce(text: str) -> bytes:
+    try:
+        nonce = bytes.fromhex(text)
+    except ValueError:
+        nonce = b""
+    if len(nonce) != _NONCE_SIZE:
+        raise typer.BadParameter(f"{text[:80]!r} is no nonce, want 64 hexadecimal digits", param_hint="--nonce")
+    return nonce
+
+
+def _with_nonce(demands: "SgxPolicy", nonce: str | None, bound: "ReportDataBinding | None") -> "SgxPolicy":
+    """The policy for this challenge, where it asks for one."""
+    from casemate.verifier.policy import FRESH_NONCE
+
+    if nonce is not None:
+        return demands.with_nonce(_nonce(nonce))
+    if demands.report_data is FRESH_NONCE and bound is not None:
+        return demands.with_nonce(bound.nonce)
+    return demands
+
+
+def _read_binding(path: Path) -> "ReportDataBinding":
+    from casemate.cli.binding_file import MAX_BINDING, parse_binding
+    from casemate.cli.files import read_file
+
+    return parse_binding(read_file(path, what="binding", limit=MAX_BINDING))
+
+
+def _evidence(path: Path, bound: "ReportDataBinding | None") -> "SgxEvidence":
+    """The quote without the padding of the buffer it came in."""
+    from casemate.cli.files import read_file
+    from casemate.verifier import BoundValues, SgxEvidence
+    from casemate.wire.errors import WireError
+    from casemate.wire.sgx.quote import MAX_QUOTE, cut_padding
+
+    data = read_file(path, what="quote", limit=MAX_QUOTE)
+    with suppress(WireError):  # the verifier says what is wrong with it
+        data = cut_padding(data)
+    values = None if bound is None else BoundValues(bound.hpke_key, bound.receipt_key, bound.layers)
+    return SgxEvidence(data, values)
+
+
+def _collateral(path: Path | None) -> "Collateral | None":
+    from casemate.cli.files import read_file
+    from casemate.wire.sgx.collateral import MAX_COLLATERAL, Collateral
+
+    return None if path is None else Collateral.parse(read_file(path, what="collateral", limit=MAX_COLLATERAL))
+
+
+def _show_verdict(screen: Screen, verified: "VerifiedSgxEvidence", tree: "CheckTree | None") -> None:
+    from casemate.cli.appraisals import evidence_document, evidence_facts, tree_document, tree_of
+
+    document: dict[str, object] = {"accepted": True, "evidence": evidence_document(verified)}
+    if tree is not None:
+        document["checks"] = tree_document(tree)
+
+    def human(console: "Console") -> None:
+        if tree is not None:
+            console.print(tree_of(tree, "checks"))
+        console.print("accepted: checked by you, on this computer", style="bold green")
+        facts(console, evidence_facts(verified))
+
+    screen.show(document, human)
+
+
+def _show_refusal(screen: Screen, error: "RefusedError", tree: "CheckTree") -> None:
+    """The tree, and the refusal that every other command would end with."""
+    from casemate.cli.appraisals import tree_document, tree_of
+    from casemate.cli.errors import outcome_of
+    from casemate.cli.group import report
+
+    outcome = outcome_of(error)
+    document = {"accepted": False, **outcome.document(), "checks": tree_document(tree)}
+    screen.show(document, lambda console: console.print(tree_of(tree, "checks")))
+    if not screen.as_json:
+        report(outcome, as_json=False)

@@ -1,0 +1,59 @@
+"""`casemate machine ...`: the levers that a machine's owner has."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.options import Json, State
+from casemate.cli.output import Screen, facts
+
+if TYPE_CHECKING:
+    from casemate.client.local import LocalMachine
+
+Advisory = Annotated[
+    str,
+    typer.Option("--advisory", metavar="ID", help="The advisory that the recovery answers, such as INTEL-SA-99001."),
+]
+
+app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.command()
+def status(*, state: State = None, as_json: Json = False) -> None:
+    """Show the running machine: processes, socket, root, runtime."""
+    from casemate.cli.commands.up import machine_document, machine_facts
+    from casemate.cli.machines import machine_on
+
+    machine = machine_on(state)
+    Screen(as_json=as_json).show(machine_document(machine), lambda console: facts(console, machine_facts(machine)))
+
+
+@app.command(name="recover-tcb")
+def recover_tcb(advisory: Advisory, *, state: State = None, as_json: Json = False) -> None:
+    """Have the maker publish a new TCB level: this machine is out of date until its microcode is updated.
+
+    Example:
+        casemate machine recover-tcb --advisory INTEL-SA-99001
+    """
+    _pull(state, lambda machine: machine.recover_tcb(advisory), as_json=as_json)
+
+
+@app.command(name="update-microcode")
+def update_microcode(*, state: State = None, as_json: Json = False) -> None:
+    """Bring the machine to the newest TCB that its maker has published."""
+    _pull(state, lambda machine: machine.update_microcode(), as_json=as_json)
+
+
+@app.command()
+def revoke(*, state: State = None, as_json: Json = False) -> None:
+    """Have the maker revoke this machine's certificate: nobody will accept its evidence any more."""
+    _pull(state, lambda machine: machine.revoke(), as_json=as_json)
+
+
+def _pull(state: Path | None, lever: Callable[["LocalMachine"], str], *, as_json: bool) -> None:
+    from casemate.cli.machines import machine_on
+
+    said = lever(machine_on(state))
+    Screen(as_json=as_json).show({"done": said}, lambda console: facts(console, [("done", said)]))

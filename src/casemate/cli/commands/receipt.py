@@ -1,0 +1,112 @@
+"""`casemate receipt ...`: receipts that were kept."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.options import Json, PolicyFile, Time
+from casemate.cli.output import Screen, facts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from casemate.client.receipts import ReceiptBundle
+    from casemate.wire.call import Receipt
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A receipt file, as `run` and `call` write it.")]
+
+app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.command()
+def verify(file: File, *, policy: PolicyFile, at: Time = None, as_json: Json = False) -> None:
+    """Check a receipt offline, years later too, from nothing but the file.
+
+    The quote is appraised for --at, or else for the time that the file names,
+    which is the word of whoever made the file.
+
+    Example:
+        casemate receipt verify receipt.json --policy policy.toml
+    """
+    from casemate.cli.appraisals import evidence_document, evidence_facts
+    from casemate.cli.policies import policy_in, time_of
+    from casemate.client.receipts import check_receipt
+
+    checked = check_receipt(_read(file), policy_in(policy), at=None if at is None else time_of(at))
+
+    def human(console: "Console") -> None:
+        console.print("the receipt holds: checked by you, on this computer", style="bold green")
+        facts(console, [*_facts(checked.receipt), *_openings(checked.input, checked.output)])
+        facts(console, evidence_facts(checked.enclave))
+
+    document = {
+        "holds": True,
+        "receipt": _document(checked.receipt),
+        "input": checked.input,
+        "output": checked.output,
+        "evidence": evidence_document(checked.enclave),
+    }
+    Screen(as_json=as_json).show(document, human)
+
+
+@app.command()
+def show(file: File, *, as_json: Json = False) -> None:
+    """Show what a receipt says. Nothing is checked: that is `receipt verify`."""
+    bundle = _read(file)
+    given, answered = (None if opening is None else opening.content for opening in (bundle.input, bundle.output))
+    said_at = bundle.appraised_at.isoformat()
+
+    def human(console: "Console") -> None:
+        console.print("not checked: anybody could have written this", style="yellow")
+        facts(console, [*_facts(bundle.receipt), *_openings(given, answered), ("said at", said_at)])
+
+    document = {
+        "checked": False,
+        "receipt": _document(bundle.receipt),
+        "input": given,
+        "output": answered,
+        "appraised_at": said_at,
+    }
+    Screen(as_json=as_json).show(document, human)
+
+
+def _read(file: Path) -> "ReceiptBundle":
+    from casemate.cli.files import read_file
+    from casemate.client.receipts import MAX_BUNDLE, ReceiptBundle
+
+    return ReceiptBundle.parse(read_file(file, what="receipt", limit=MAX_BUNDLE))
+
+
+def _document(receipt: "Receipt") -> dict[str, object]:
+    return {
+        "mr_enclave": receipt.mr_enclave.hex(),
+        "entry": receipt.entry,
+        "caller": None if receipt.caller is None else receipt.caller.hex(),
+        "session": receipt.session,
+        "sequence": receipt.sequence,
+        "counter": receipt.counter,
+        "quote_hash": receipt.quote_hash.hex(),
+        "input_commitment": receipt.input_commitment.hex(),
+        "output_commitment": receipt.output_commitment.hex(),
+    }
+
+
+def _facts(receipt: "Receipt") -> list[tuple[str, str]]:
+    return [
+        ("code", receipt.mr_enclave.hex()),
+        ("entry", receipt.entry),
+        ("caller", "nobody signed" if receipt.caller is None else receipt.caller.hex()),
+        ("place", f"number {receipt.counter} of its launch; session {receipt.session}, call {receipt.sequence}"),
+    ]
+
+
+def _openings(given: str | None, answered: str | None) -> list[tuple[str, str]]:
+    return [("input", _brief(given)), ("output", _brief(answered))]
+
+
+def _brief(content: str | None) -> str:
+    """The start of what a commitment hides; ``--json`` has the whole."""
+    if content is None:
+        return "not opened by this file"
+    return content if len(content) <= 200 else f"{content[:200]}... ({len(content)} characters)"  # noqa: PLR2004 - a few lines

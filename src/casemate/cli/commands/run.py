@@ -1,0 +1,155 @@
+"""`casemate run`: the whole journey in one command."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.images import image_of, is_source, lock
+from casemate.cli.options import (
+    CallerFile,
+    DeveloperKey,
+    InputFile,
+    Json,
+    Layers,
+    OptionalPolicyFile,
+    OutputFile,
+    ReceiptFile,
+    Relock,
+    Seed,
+    State,
+)
+from casemate.cli.output import Screen
+
+if TYPE_CHECKING:
+    from casemate.cli.progress import Progress
+    from casemate.client.local import LocalMachine
+    from casemate.images.image import Image
+    from casemate.verifier import SgxPolicy
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml, or an image's file.")]
+Entry = Annotated[str | None, typer.Option("--entry", help="The entry point. Default: the only one there is.")]
+
+
+def run(
+    folder: Folder,
+    *,
+    input_file: InputFile,
+    entry: Entry = None,
+    caller: CallerFile = None,
+    output: OutputFile = None,
+    receipt: ReceiptFile = None,
+    policy: OptionalPolicyFile = None,
+    state: State = None,
+    seed: Seed = None,
+    layer: Layers = None,
+    key: DeveloperKey = None,
+    relock: Relock = False,
+    as_json: Json = False,
+) -> None:
+    """Build, launch, attest and call a function, in one command.
+
+    Uses the machine that runs on the state directory, or else one that ends
+    with the call. The result goes to standard output; what vouches for it,
+    to standard error.
+
+    Without --policy it trusts exactly what it has just built, on this very
+    machine, with an up-to-date TCB, and says so. Others who call your
+    function need a policy of their own: `casemate policy` prints one.
+
+    Example:
+        casemate run hello --input hello/input.json --receipt receipt.json
+    """
+    from casemate.cli.calling import Question, call_enclave, keep, read_arguments, show
+    from casemate.cli.machines import client_of
+    from casemate.cli.progress import Progress
+
+    screen, progress = Screen(as_json=as_json), Progress()
+    arguments = read_arguments(input_file)
+    image = _build(folder, screen, progress, key=key, relock=relock)
+    question = Question(arguments, _entry(image, entry), caller, output, receipt)
+    with ExitStack() as stack:
+        machine = _machine(stack, progress, Wanted(state, seed, tuple(layer or ())), screen)
+        client = stack.enter_context(client_of(machine))
+        demands, said = _policy(policy, image, machine)
+        with progress.step("launching", "launch") as found:
+            number = client.launch(image)
+            stack.callback(client.destroy, number)
+            found.append(f"enclave {number}")
+        with progress.step("challenging and appraising", "attest") as found:
+            enclave = client.attest(number, demands)
+            found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
+        with progress.step("calling", "call") as found:
+            answered = call_enclave(client, enclave, question)
+            found.append(
+                f"{question.entry}: {len(arguments)} bytes in, {len(answered.text)} characters out, both sealed"
+            )
+        with progress.step("keeping the receipt", "receipt") as found:
+            keep(answered, question)
+            found.append("signed by the attested key, commits to input and output")
+        show(screen, answered, question, progress, said)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The machine that the user wants."""
+
+    state: Path | None
+    seed: str | None
+    layers: tuple[str, ...]
+
+
+def _build(folder: Path, screen: Screen, progress: "Progress", *, key: Path | None, relock: bool) -> "Image":
+    """The image, from a folder or from its files."""
+    with progress.step("building", "build") as found:
+        if is_source(folder):
+            lock(folder, screen, relock=relock)
+        image = image_of(folder, screen, key=key)
+        found.append(f"{image.name}, MRENCLAVE {image.mr_enclave.hex()}")
+    return image
+
+
+def _machine(stack: ExitStack, progress: "Progress", wanted: Wanted, screen: Screen) -> "LocalMachine":
+    """The machine that runs on the state directory, or a new one that ends with ``stack``."""
+    from casemate.cli.machines import state_directory
+    from casemate.client.local import NoMachineError, local_machine, running_machine
+
+    place = state_directory(wanted.state)
+    with progress.step("starting a machine", "machine") as found:
+        try:
+            running_machine(place)
+        except NoMachineError:
+            found.append("started for this call,")
+        else:
+            found.append("running already,")
+            if wanted.layers:
+                screen.say("--layer is not heeded: the machine runs already", style="yellow")
+        machine = stack.enter_context(local_machine(place, seed=wanted.seed, layers=wanted.layers))
+        found.append(f"state in {place}")
+    return machine
+
+
+def _entry(image: "Image", wanted: str | None) -> str:
+    """The entry point that the user named, or the only one."""
+    names = [entry.name for entry in image.contents().manifest.entries]
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted not in names:
+        said = "several entry points" if wanted is None else f"no entry point {wanted!r}"
+        raise typer.BadParameter(f"the image has {said}, it has {', '.join(names)}", param_hint="--entry")
+    return wanted
+
+
+def _policy(path: Path | None, image: "Image", machine: "LocalMachine") -> tuple["SgxPolicy", str]:
+    """The policy to appraise by, and whose it is."""
+    from casemate.cli.policies import Named, policy_in, policy_of, root_of, weaknesses
+
+    if path is not None:
+        given = policy_in(path)
+        return given, f"{path}; gives up: {weaknesses(given)}"
+    debug = image.parse_sigstruct().attributes.debug
+    named = Named(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
+    made = policy_of(named)
+    return made, f"made for this run: this very code, this very machine; gives up: {weaknesses(made)}"

@@ -1,0 +1,166 @@
+"""The one place that says what an error means on a command line: an exit code, and what to do next."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.faults import Code, FaultError
+from casemate.wire.lifecycle import WrongStateError
+
+
+class ExitCode(IntEnum):
+    """What the command's exit code tells a program."""
+
+    OK = 0
+    FAILED = 1
+    """The machine, this computer or Casemate itself. For `diff`: different; for `doctor`: something is missing."""
+    USAGE = 2
+    REFUSED = 3
+    """Evidence, a response or a receipt is refused."""
+    CALL_FAILED = 4
+    """A call is refused or failed: there is a typed fault."""
+    INPUT = 5
+    """A file, manifest, policy or image that the user named is wrong."""
+    INTERRUPTED = 130
+
+
+class Meaning(NamedTuple):
+    """What an error means to whoever typed the command."""
+
+    exit_code: ExitCode
+    advice: str
+    """What to do next; empty where the message says it all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An error as the command line reports it."""
+
+    exit_code: ExitCode
+    kind: str
+    """The error's class."""
+    message: str
+    advice: str
+    details: dict[str, str]
+    """Rule, code, field, got and want, where the error has them."""
+
+    def document(self) -> dict[str, object]:
+        """What ``--json`` prints where the result would have been."""
+        said = {
+            "kind": self.kind,
+            "message": self.message,
+            "next": self.advice,
+            "exit_code": int(self.exit_code),
+        }
+        return {"error": said | self.details}
+
+
+def outcome_of(error: CasemateError | OSError) -> Outcome:
+    """What the command line makes of an error."""
+    if isinstance(error, FaultError):
+        meaning = FAULTS.get(error.fault.code, Meaning(ExitCode.CALL_FAILED, ""))
+    else:
+        meaning = _of_class(error)
+    return Outcome(meaning.exit_code, type(error).__name__, _message(error), meaning.advice, _details(error))
+
+
+def _of_class(error: Exception) -> Meaning:
+    """The first line of the table that the error is an instance of."""
+    for kind, meaning in errors_table().items():
+        if isinstance(error, kind):
+            return meaning
+    return Meaning(ExitCode.FAILED, "")
+
+
+def _message(error: CasemateError | OSError) -> str:
+    """An OSError in a person's words: the file, and what is the matter with it."""
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _details(error: Exception) -> dict[str, str]:
+    """What a program would otherwise have to pick out of the message."""
+    if isinstance(error, FaultError):
+        return {"code": str(error.fault.code)}
+    found = {name: getattr(error, name, None) for name in ("rule", "field", "key", "path", "line", "got", "want")}
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def errors_table() -> dict[type[Exception], Meaning]:
+    """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
+    from casemate.cli.commands.up import MachineRunsError
+    from casemate.cli.files import InputFileError, OutputFileError
+    from casemate.cli.images import RuntimeDigestError, StaleLockError
+    from casemate.cli.inspection.recognise import UnknownFileError
+    from casemate.cli.policies import TimeTextError
+    from casemate.client.errors import CallerKeyError, ReceiptRefusedError, ResponseRefusedError
+    from casemate.client.local import NoMachineError, WrongMachineError
+    from casemate.images import errors as images
+    from casemate.link.errors import PeerGoneError, TimedOutError
+    from casemate.link.places import PlaceError
+    from casemate.verifier import PolicyError, RefusedError
+
+    failed, refused, wrong = ExitCode.FAILED, ExitCode.REFUSED, ExitCode.INPUT
+    return {
+        RefusedError: Meaning(
+            refused, "`casemate verify ... --explain` shows every check; docs/cli.md explains policies"
+        ),
+        ReceiptRefusedError: Meaning(refused, "do not believe it: it was changed, or is about something else"),
+        ResponseRefusedError: Meaning(refused, "do not use the answer: whoever relayed it altered or exchanged it"),
+        images.ManifestError: Meaning(wrong, "correct that key in casemate.toml"),
+        images.SourceError: Meaning(wrong, "correct that line"),
+        images.FolderError: Meaning(wrong, "correct the folder; `casemate init DIR` writes one that works"),
+        images.KeyFileError: Meaning(wrong, "name another key with --key, or none to use your own"),
+        images.ImageFileError: Meaning(wrong, "`casemate build DIR` writes NAME.sgxs and NAME.sigstruct"),
+        images.BuildTimeError: Meaning(wrong, "set SOURCE_DATE_EPOCH to seconds since 1970, or unset it"),
+        StaleLockError: Meaning(wrong, "`casemate build --relock DIR` names this runtime; MRENCLAVE changes with it"),
+        CallerKeyError: Meaning(wrong, "`casemate keygen FILE` makes a caller's key"),
+        PolicyError: Meaning(wrong, "`casemate policy IMAGE` prints a whole policy to edit"),
+        UnknownFileError: Meaning(wrong, "say what it is with --as, where its bytes do not tell"),
+        InputFileError: Meaning(wrong, ""),
+        TimeTextError: Meaning(wrong, ""),
+        WireError: Meaning(wrong, "`casemate inspect FILE` says what a file is"),
+        WrongStateError: Meaning(ExitCode.CALL_FAILED, "`casemate ps` shows each enclave's state"),
+        OutputFileError: Meaning(failed, "name a folder that exists and that you may write to"),
+        RuntimeDigestError: Meaning(failed, "`casemate doctor` says what this computer lacks"),
+        MachineRunsError: Meaning(failed, "use it, or name another state directory with --state"),
+        NoMachineError: Meaning(failed, "`casemate up` starts one; machine.log in the state directory tells more"),
+        WrongMachineError: Meaning(failed, ""),
+        PlaceError: Meaning(failed, "name another state directory with --state"),
+        TimedOutError: Meaning(failed, "try again; machine.log in the state directory tells more"),
+        PeerGoneError: Meaning(failed, "try again; machine.log in the state directory tells more"),
+    }
+
+
+def _call(advice: str) -> Meaning:
+    return Meaning(ExitCode.CALL_FAILED, advice)
+
+
+FAULTS: dict[Code, Meaning] = {
+    Code.LAUNCH_REFUSED: Meaning(ExitCode.INPUT, "rebuild the image: `casemate build --relock DIR`"),
+    Code.UNAVAILABLE: Meaning(ExitCode.FAILED, "`casemate doctor` says what this computer lacks"),
+    Code.INTERNAL: Meaning(ExitCode.FAILED, "a defect of ours: machine.log in the state directory has the trace"),
+    Code.MALFORMED: _call("one of the two ends is of another version, or somebody altered the bytes on their way"),
+    Code.UNKNOWN_ENCLAVE: _call("`casemate ps` lists the enclaves"),
+    Code.WRONG_STATE: _call("`casemate ps` shows each enclave's state"),
+    Code.LOST: _call("`casemate ps` shows what is left; launch it again"),
+    Code.BUSY: _call("try again in a moment"),
+    Code.TIMED_OUT: _call("try again; machine.log in the state directory tells more"),
+    Code.CANNOT_OPEN: _call("somebody altered the request on its way, or the enclave was started anew: call again"),
+    Code.SESSION_UNKNOWN: _call("the enclave was started anew: call again, which challenges it anew"),
+    Code.SEQUENCE_USED: _call("somebody replayed or reordered a request: call again"),
+    Code.ENTRY_UNKNOWN: _call("the manifest's [entry.NAME] tables are all there is"),
+    Code.CALLER_REFUSED: _call("sign with --caller KEY.pem; the manifest must name that key for this entry point"),
+    Code.ARGUMENTS_REFUSED: _call("the input must be as the entry point's input schema says"),
+    Code.RESULT_REFUSED: _call("the function's result must be as the entry point's output schema says"),
+    Code.GUEST_ERROR: _call("the function itself threw"),
+    Code.GUEST_CRASHED: _call("the function's process died; the enclave lives on"),
+    Code.TIME_LIMIT: _call("raise time_ms in the manifest's [limits], or send less"),
+    Code.MEMORY_LIMIT: _call("raise memory_mib in the manifest's [limits], or send less"),
+    Code.OUTPUT_LIMIT: _call("raise output_kib in the manifest's [limits], or return less"),
+    Code.OCALL_REFUSED: _call("the manifest's [ocall.NAME] tables are all that may go out and come in"),
+    Code.REPORT_REFUSED: _call("the chip refuses a report or key to this enclave; machine.log tells more"),
+}
+"""Every code that another room refuses with; a test holds the table against the codes."""

@@ -1,0 +1,99 @@
+"""Files that a user names: read up to a limit, written without surprise, and every complaint names the file."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from casemate.wire.errors import CasemateError
+
+STANDARD_INPUT = Path("-")
+
+_CHUNK = 1 << 20
+
+
+class InputFileError(CasemateError):
+    """A file that the user named cannot be read, or is not what it has to be."""
+
+
+class OutputFileError(CasemateError):
+    """A file cannot be written."""
+
+
+def read_file(path: Path, *, what: str, limit: int) -> bytes:
+    """The bytes of ``path``, or of standard input where it is ``-``.
+
+    Args:
+        path: any kind of file that can be read, pipes included.
+        what: what the file should hold, for the error.
+        limit: the longest content accepted (bytes); no more than that is ever read.
+
+    Raises:
+        InputFileError: it is missing, a directory, not readable, or longer.
+    """
+    if path == STANDARD_INPUT:
+        return _up_to(sys.stdin.fileno(), f"{what} on standard input", limit)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputFileError(f"{what} {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputFileError(f"{what} {str(path)!r}: no file can have this name") from None
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputFileError(f"{what} {path}: got a directory, want a file")
+        if status.st_size > limit:
+            raise _too_long(f"{what} {path}", status.st_size, limit)
+        return _up_to(descriptor, f"{what} {path}", limit)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes, *, what: str, private: bool = False) -> None:
+    """Puts ``content`` at ``path`` in one step: a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: an existing regular file is replaced; a device or pipe is written to.
+        content: all of it.
+        what: what the file holds, for the error.
+        private: mode 0600 instead of what the umask leaves of 0666.
+
+    Raises:
+        OutputFileError: the folder is missing or not writable, or the disk is full.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device:
+                device.write(content)
+            return
+        draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputFileError(f"{what} {path}: cannot be written: {error.strerror}") from None
+
+
+def _up_to(descriptor: int, what: str, limit: int) -> bytes:
+    """All that there is to read, if it is no more than ``limit`` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while part := os.read(descriptor, min(_CHUNK, limit + 1 - size)):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise _too_long(what, f"more than {limit}", limit)
+    except OSError as error:
+        raise InputFileError(f"{what}: {error.strerror}") from None
+    return b"".join(parts)
+
+
+def _too_long(what: str, size: object, limit: int) -> InputFileError:
+    return InputFileError(f"{what}: got {size} bytes, want at most {limit}")

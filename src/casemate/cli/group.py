@@ -1,0 +1,42 @@
+"""The command `casemate` as Typer runs it: errors end as a message and an exit code, never as a traceback."""
+
+import typer
+from typer.core import TyperGroup
+
+from casemate.cli.errors import ExitCode, Outcome, outcome_of
+from casemate.wire.errors import CasemateError
+
+AS_JSON = "casemate.json"
+"""Key in a context's ``meta``: whether the command was asked for JSON."""
+
+
+class CasemateGroup(TyperGroup):
+    """All commands."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] # Typer's own Context
+        """Runs the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # Typer ends quietly: the reader has seen enough
+        except (CasemateError, OSError) as error:
+            outcome = outcome_of(error)
+            report(outcome, as_json=bool(ctx.meta.get(AS_JSON)))
+            raise typer.Exit(outcome.exit_code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def report(outcome: Outcome, *, as_json: bool) -> None:
+    """Says it: on standard error for a person, as the one document on standard output for a program."""
+    from casemate.cli.output import console, json_text, printable
+
+    if as_json:
+        typer.echo(json_text(outcome.document()), nl=False)
+        return
+    stderr = console(stderr=True)
+    stderr.print("error:", style="bold red", end=" ")
+    stderr.print(printable(outcome.message), soft_wrap=True)
+    if outcome.advice:
+        stderr.print("next: ", style="bold cyan", end=" ")
+        stderr.print(outcome.advice, soft_wrap=True)

@@ -1,0 +1,70 @@
+"""The command `casemate`: its commands, in the order in which `--help` shows them."""
+
+from typing import Annotated
+
+import typer
+
+from casemate.cli.commands import machine, receipt
+from casemate.cli.commands.build import build, init
+from casemate.cli.commands.call import call
+from casemate.cli.commands.doctor import doctor
+from casemate.cli.commands.enclaves import destroy, launch, ps, start, stop
+from casemate.cli.commands.evidence import policy, quote, verify
+from casemate.cli.commands.inspect import inspect
+from casemate.cli.commands.keygen import keygen
+from casemate.cli.commands.measure import diff, measure
+from casemate.cli.commands.run import run
+from casemate.cli.commands.up import up
+from casemate.cli.commands.version import show_version, version
+from casemate.cli.group import CasemateGroup
+
+IMAGES = "Images"
+CALLS = "Calls"
+EVIDENCE = "Evidence"
+MACHINE = "Machine"
+COMPUTER = "This computer"
+
+app = typer.Typer(
+    cls=CasemateGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for panel, commands in {
+    IMAGES: (init, build, measure, diff),
+    CALLS: (run, call, keygen),
+    EVIDENCE: (quote, verify, policy, inspect),
+    MACHINE: (up, launch, ps, start, stop, destroy),
+    COMPUTER: (doctor, version),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+
+app.add_typer(receipt.app, name="receipt", help="Check receipts, and show them.", rich_help_panel=EVIDENCE)
+app.add_typer(
+    machine.app,
+    name="machine",
+    help="A machine's levers: TCB recovery, microcode, revocation.",
+    rich_help_panel=MACHINE,
+)
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)]
+
+
+@app.callback()
+def casemate(*, shown: Version = False) -> None:
+    """Confidential computing that runs anywhere Python runs.
+
+    Simulated silicon, real evidence: build a function into an enclave image,
+    run it in a sandboxed process, prove which code answered.
+
+        casemate init hello
+        casemate run hello --input hello/input.json
+    """
+
+
+def main() -> None:
+    """The entry point of the package's command."""
+    app(prog_name="casemate")

@@ -1,0 +1,96 @@
+"""Options and arguments that several commands share, so that each means one thing everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from casemate.cli.group import AS_JSON
+from casemate.wire.sandbox import LayerMode, LayerName
+
+
+def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - Typer calls it so
+    """Errors are JSON, too, where the result would have been."""
+    context.meta[AS_JSON] = value
+    return value
+
+
+def _layers(incomplete: str) -> list[str]:
+    """What the shell offers for ``--layer``."""
+    return [text for name in LayerName for mode in LayerMode if (text := f"{name}={mode}").startswith(incomplete)]
+
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output.", callback=_remember, is_eager=True)
+]
+
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="The machine's state directory. Default: $CASEMATE_STATE, or casemate in the XDG state directory.",
+    ),
+]
+
+Seed = Annotated[
+    str | None,
+    typer.Option(
+        "--seed",
+        metavar="TEXT",
+        help="The same machine every time, for tests: everybody can have its keys, and its certificates say so.",
+    ),
+]
+
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        metavar="NAME=MODE",
+        help="A sandbox layer and require, prefer or off. May be given several times.",
+        autocompletion=_layers,
+    ),
+]
+
+PolicyFile = Annotated[
+    Path,
+    typer.Option("--policy", metavar="FILE", help="Whom to trust: `casemate policy IMAGE` prints one to edit."),
+]
+
+OptionalPolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="Whom to trust: `casemate policy IMAGE` prints one to edit."),
+]
+
+InputFile = Annotated[
+    Path, typer.Option("--input", "-i", metavar="FILE", help="The arguments, as JSON; - for standard input.")
+]
+
+CallerFile = Annotated[
+    Path | None,
+    typer.Option("--caller", metavar="KEY.pem", help="Sign the call with this key: `casemate keygen` makes one."),
+]
+
+OutputFile = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Put the result there, as the enclave wrote it.")
+]
+
+ReceiptFile = Annotated[Path | None, typer.Option("--receipt", metavar="FILE", help="Put the receipt there.")]
+
+DeveloperKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="PEM",
+        help="The developer's RSA-3072 key. Default: casemate/developer.pem in the XDG configuration directory.",
+    ),
+]
+
+Relock = Annotated[
+    bool, typer.Option("--relock", help="Write this platform's runtime into casemate.lock anew. MRENCLAVE changes.")
+]
+
+Time = Annotated[
+    str | None,
+    typer.Option("--at", metavar="TIME", help="Appraise for this time, such as 2026-01-31T12:00:00Z. Default: now."),
+]

@@ -1,0 +1,83 @@
+"""Where a command speaks: its result on standard output, for a person or as one JSON document; all else on stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PIPED_WIDTH = 160
+"""Columns where the output is no terminal and COLUMNS does not say: a digest stays on one line."""
+
+Document = Mapping[str, object]
+"""What ``--json`` prints: values that JSON has."""
+
+
+class Screen:
+    """Standard output and standard error of one command."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def show(self, document: Document, human: Callable[["Console"], None]) -> None:
+        """The command's result, once: the document as JSON, or what ``human`` prints."""
+        if self.as_json:
+            sys.stdout.write(json_text(document))
+        else:
+            human(console())
+
+    def say(self, text: str, *, style: str = "") -> None:
+        """A notice for a person, on standard error."""
+        console(stderr=True).print(printable(text), style=style or None)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A Rich console that takes no markup: much of what is printed comes from strangers."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS"):
+        made.width = PIPED_WIDTH
+    return made
+
+
+def json_text(document: Document) -> str:
+    """The document as indented ASCII: no byte of it means anything to a terminal."""
+    return json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def printable(text: str) -> str:
+    """``text`` with everything that could steer a terminal written out as an escape; line feeds and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else _escaped(character) for character in text
+    )
+
+
+def facts(console: "Console", rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values, one a line; a long value is never broken, so that it can be copied."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.print(f"{name:<{width}}", style="bold cyan", end="  ", soft_wrap=True)
+        console.print(printable(value), soft_wrap=True)
+
+
+def table(*columns: str, title: str | None = None) -> "Table":
+    """An empty table in the one look that all tables have."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, header_style="bold cyan")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    return made
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004

@@ -1,0 +1,55 @@
+"""The list of steps that a longer command shows while it goes: on standard error, so that results stay clean."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from casemate.cli.output import console, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a step took."""
+
+    step: str
+    milliseconds: float
+
+
+class Progress:
+    """Says what is going on: a spinner where somebody watches, one line a step otherwise."""
+
+    def __init__(self) -> None:
+        self._console = console(stderr=True)
+        self.timings: list[Timing] = []
+
+    @contextlib.contextmanager
+    def step(self, doing: str, name: str) -> Iterator[list[str]]:
+        """One step. What is put into the list it gives stands behind the step's name once it is done.
+
+        Args:
+            doing: shown while it goes on, such as ``building``.
+            name: its name among the timings.
+        """
+        found: list[str] = []
+        begin = time.perf_counter()
+        try:
+            with self._console.status(f"{doing}...") if self._console.is_terminal else contextlib.nullcontext():
+                yield found
+        except BaseException:
+            self._console.print("x", style="bold red", end=" ")
+            self._console.print(name, style="bold")
+            raise
+        took = (time.perf_counter() - begin) * 1000
+        self.timings.append(Timing(name, took))
+        self._console.print("✓" if self._can_tick() else "+", style="bold green", end=" ")
+        self._console.print(f"{name:<10}", style="bold", end=" ")
+        self._console.print(f"{took:>7.0f} ms", style="dim", end="  ")
+        self._console.print(printable(" ".join(found)), soft_wrap=True)
+
+    def document(self) -> dict[str, float]:
+        """The timings for ``--json``, in milliseconds."""
+        return {timing.step: round(timing.milliseconds, 3) for timing in self.timings}
+
+    def _can_tick(self) -> bool:
+        return self._console.encoding.lower().startswith("utf")
