@@ -124,7 +124,7 @@ def uint(value: int, *, tag: int = INTEGER) -> bytes:
     return element(tag, uint_contents(value))
 
 
-def boolean(value: bool) -> bytes:  # noqa: FBT001 - the value itself
+def boolean(*, value: bool) -> bytes:
     """A BOOLEAN element."""
     return element(BOOLEAN, b"\xff" if value else b"\x00")
 

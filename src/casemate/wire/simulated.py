@@ -49,4 +49,4 @@ class SimulatedMark:
 
     def encode(self) -> bytes:
         """The extension's value in DER."""
-        return element(SEQUENCE, element(UTF8_STRING, self.text.encode()), boolean(self.seeded))
+        return element(SEQUENCE, element(UTF8_STRING, self.text.encode()), boolean(value=self.seeded))

@@ -174,8 +174,8 @@ def _encode_platform(platform: PckPlatform) -> bytes:
         "7",
         element(
             SEQUENCE,
-            _member("7.1", boolean(configuration.dynamic_platform)),
-            _member("7.2", boolean(configuration.cached_keys)),
-            _member("7.3", boolean(configuration.smt_enabled)),
+            _member("7.1", boolean(value=configuration.dynamic_platform)),
+            _member("7.2", boolean(value=configuration.cached_keys)),
+            _member("7.3", boolean(value=configuration.smt_enabled)),
         ),
     )
