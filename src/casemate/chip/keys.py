@@ -168,7 +168,7 @@ class KeyDerivation:
 
 def _shared(secs: Secs, request: KeyRequest, policy: KeyPolicy) -> _Dependencies:
     """What the sealing and provisioning kinds have in common: the masked attributes and what ``policy`` lets in."""
-    mask = AttributeMask(request.attribute_mask.flags | REQUIRED_SEALING_MASK, request.attribute_mask.xfrm)
+    mask = AttributeMask(request.attribute_mask.flags | int(REQUIRED_SEALING_MASK), request.attribute_mask.xfrm)
     return _Dependencies(
         key_name=request.key_name,
         isv_family_id=secs.isv_family_id if KeyPolicy.ISVFAMILYID in policy else bytes(16),

@@ -60,7 +60,8 @@ async def _run(options: ChipOptions, helper: RuntimeHelper) -> int:
         counters = Counters(folder, fuses)
         link = SupervisorLink(supervisor, silicon)
         await link.certify()
-        copy = await asyncio.to_thread(helper.result)
+        await _readable(helper.answer)
+        copy = helper.result()
         hold(copy)
     except PeerGoneError:
         return 0
@@ -98,6 +99,16 @@ async def _until_ended(
         task.cancel()
     if serving.done():
         serving.result()
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 async def _give_up(supervisor: AsyncChannel, error: CasemateError) -> int:

@@ -202,7 +202,7 @@ def _launch(runtime: Path, control: int) -> int:
     try:
         return os.posix_spawn(
             runtime / PYTHON,
-            [PYTHON, "-I", "-S", "-B", "-m", MODULE],
+            [str(runtime / PYTHON), "-I", "-S", "-B", "-m", MODULE],
             loader_environment(runtime),
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def run_chip(arguments: Sequence[str]) -> int:
     for descriptor in (options.host_fd, options.supervisor_fd):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the one way to call it
     helper = start_helper()
+    # asyncio imports ssl if it can and works without: that is 3 MB of OpenSSL which nothing here speaks.
+    sys.modules["ssl"] = None  # type: ignore[assignment] # the import system's own way to say "not there"
     # Imported only now, so that the helper is small, and hashes while this goes on.
     from casemate.chip.machine import ChipOptions, run_machine
 

@@ -23,7 +23,7 @@ class RuntimeHelper:
 
     pid: int
     answer: int
-    """The end of a pipe that its answer comes from."""
+    """The end of a pipe that its answer comes from: readable once it is done."""
 
     def result(self) -> RuntimeCopy:
         """Waits for the copy.
