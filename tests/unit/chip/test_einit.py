@@ -1,0 +1,209 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casemate.chip.einit import Rule, einit, parse_sigstruct, secs_of, signed_secs
+from casemate.chip.epc import Loaded, load
+from casemate.chip.errors import LaunchError
+from casemate.chip.secs import Secs
+from casemate.images.keys import DeveloperKey
+from casemate.images.layout import lay_out
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.sgx.attributes import (
+    ALL_ATTRIBUTES,
+    AttributeFlag,
+    AttributeMask,
+    Attributes,
+    CetAttributes,
+    MiscSelect,
+)
+from casemate.wire.sgx.sigstruct import Sigstruct
+
+PLATFORM = "linux-x86_64-cp311"
+RUNTIME = bytes.fromhex("ab" * 32)
+PLAIN = Attributes(AttributeFlag.MODE64BIT, 3)
+DEBUG = Attributes(AttributeFlag.MODE64BIT | AttributeFlag.DEBUG, 3)
+Sign = Callable[..., Sigstruct]
+Launch = Callable[..., Secs]
+
+
+@pytest.fixture
+def launch(loaded: Loaded) -> Launch:
+    def run(sigstruct: Sigstruct, *, secs: Secs | None = None, of: Loaded = loaded, **runtime: Any) -> Secs:
+        where = {"platform": PLATFORM, "runtime_digest": RUNTIME} | runtime
+        return einit(of, signed_secs(sigstruct) if secs is None else secs, sigstruct, **where)
+
+    return run
+
+
+NO_MISC, NO_CET = MiscSelect(0), CetAttributes(0)
+
+
+def secs_with(attributes: Attributes, misc: MiscSelect = NO_MISC, cet: CetAttributes = NO_CET) -> Secs:
+    return secs_of(attributes, misc, cet)
+
+
+def refused(rule: Rule) -> Any:
+    """The refusal of that very rule."""
+    return pytest.raises(LaunchError, match=rule.split(" ", maxsplit=1)[0])
+
+
+def test_identity_is_what_was_measured_and_signed(
+    launch: Launch, sign: Sign, loaded: Loaded, developer: DeveloperKey
+) -> None:
+    secs = launch(sign())
+    assert (secs.mr_enclave, secs.mr_signer) == (loaded.mr_enclave, developer.mr_signer())
+    assert (secs.isv_prod_id, secs.isv_svn) == (7, 5)
+    assert secs.attributes == Attributes(AttributeFlag.MODE64BIT | AttributeFlag.INIT, 3)
+
+
+class TestSigstruct:
+    @pytest.mark.parametrize(
+        ("at", "field"), [(0, "header"), (16, "vendor"), (24, "header2"), (44, "SIGSTRUCT"), (512, "exponent")]
+    )
+    def test_refuses_fixed_fields_changed(self, sign: Sign, at: int, field: str) -> None:
+        data = bytearray(sign().encode())
+        data[at] ^= 0x20
+        with pytest.raises(LaunchError, match=f"sigstruct-format .SGX_INVALID_SIG_STRUCT.*{field}"):
+            parse_sigstruct(bytes(data))
+
+    @pytest.mark.parametrize("field", ["signature", "q1", "q2", "modulus"])
+    def test_refuses_changed_numbers(self, launch: Launch, sign: Sign, field: str) -> None:
+        good = sign()
+        number = getattr(good, field)
+        with refused(Rule.SIGNATURE):
+            launch(replace(good, **{field: bytes((number[0] ^ 1,)) + number[1:]}))
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"isv_svn": 6}, {"isv_prod_id": 8}, {"date": 0x20260201}, {"enclave_hash": bytes(32)}, {"sw_defined": 1}],
+    )
+    def test_refuses_fields_changed_after_signing(self, launch: Launch, sign: Sign, change: dict[str, Any]) -> None:
+        with refused(Rule.SIGNATURE):
+            launch(replace(sign(), **change))
+
+    @pytest.mark.parametrize("field", ["isv_family_id", "isv_ext_prod_id"])
+    def test_refuses_kss_fields_without_kss(self, launch: Launch, sign: Sign, field: str) -> None:
+        with refused(Rule.KSS_FIELDS):
+            launch(sign(**{field: b"\x01" * 16}))
+
+    def test_takes_kss_fields_with_kss(self, launch: Launch, sign: Sign) -> None:
+        kss = Attributes(AttributeFlag.MODE64BIT | AttributeFlag.KSS, 3)
+        secs = launch(sign(attributes=kss, isv_family_id=b"\x01" * 16, isv_ext_prod_id=b"\x02" * 16))
+        assert (secs.isv_family_id, secs.isv_ext_prod_id) == (b"\x01" * 16, b"\x02" * 16)
+
+
+def test_refuses_another_measurement(launch: Launch, sign: Sign) -> None:
+    with refused(Rule.MEASUREMENT):
+        launch(sign(enclave_hash=bytes(32)))
+
+
+class TestAttributes:
+    def test_debug_only_where_signed_as_debug(self, launch: Launch, sign: Sign) -> None:
+        with refused(Rule.ATTRIBUTES):
+            launch(sign(), secs=secs_with(DEBUG))
+        with refused(Rule.ATTRIBUTES):
+            launch(sign(attributes=DEBUG), secs=secs_with(PLAIN))
+        assert launch(sign(attributes=DEBUG)).attributes.debug
+
+    def test_bit_outside_the_mask_is_the_loaders_choice(self, launch: Launch, sign: Sign) -> None:
+        lax = sign(attribute_mask=AttributeMask(ALL_ATTRIBUTES.flags ^ AttributeFlag.DEBUG.value, 3))
+        assert launch(lax, secs=secs_with(DEBUG)).attributes.debug
+        assert not launch(lax, secs=secs_with(PLAIN)).attributes.debug
+
+    def test_xfrm_counts_under_the_mask(self, launch: Launch, sign: Sign) -> None:
+        with refused(Rule.ATTRIBUTES):
+            launch(sign(), secs=secs_with(Attributes(AttributeFlag.MODE64BIT, 7)))
+
+    def test_misc_select_and_cet_count_under_their_masks(self, launch: Launch, sign: Sign) -> None:
+        exinfo = secs_with(PLAIN, misc=MiscSelect.EXINFO)
+        with refused(Rule.MISC_SELECT):
+            launch(sign(), secs=exinfo)
+        assert launch(sign(misc_mask=0), secs=exinfo).misc_select is MiscSelect.EXINFO
+        endbr = secs_with(PLAIN, cet=CetAttributes.ENDBR_EN)
+        with refused(Rule.CET_ATTRIBUTES):
+            launch(sign(), secs=endbr)
+        assert launch(sign(cet_attributes_mask=0), secs=endbr).cet_attributes is CetAttributes.ENDBR_EN
+
+    @pytest.mark.parametrize("flag", [AttributeFlag.PROVISIONKEY, AttributeFlag.EINITTOKEN_KEY])
+    def test_controlled_attributes_are_the_makers_alone(self, launch: Launch, sign: Sign, flag: AttributeFlag) -> None:
+        with refused(Rule.CONTROLLED_ATTRIBUTES):
+            launch(sign(attributes=Attributes(AttributeFlag.MODE64BIT | flag, 3)))
+        with refused(Rule.CONTROLLED_ATTRIBUTES):
+            no_mask = sign(attribute_mask=AttributeMask(0, 0))
+            launch(no_mask, secs=secs_with(Attributes(AttributeFlag.MODE64BIT | flag, 3)))
+
+    def test_init_is_never_the_loaders(self, launch: Launch, sign: Sign) -> None:
+        init = Attributes(AttributeFlag.MODE64BIT | AttributeFlag.INIT, 3)
+        with refused(Rule.SECS_ATTRIBUTES):
+            secs_with(init)
+        with refused(Rule.ATTRIBUTES):
+            launch(sign(attributes=init))
+
+    @pytest.mark.parametrize(
+        "attributes",
+        [
+            Attributes(AttributeFlag(0), 3),
+            Attributes(AttributeFlag.MODE64BIT, 0),
+            Attributes(AttributeFlag.MODE64BIT, 1),
+            Attributes(AttributeFlag.MODE64BIT, 3 | 1 << 63),
+        ],
+    )
+    def test_ecreate_refuses_what_the_processor_lacks(self, attributes: Attributes) -> None:
+        with refused(Rule.SECS_ATTRIBUTES):
+            secs_with(attributes)
+
+
+class TestRuntimeLock:
+    def test_refuses_another_runtime(self, launch: Launch, sign: Sign) -> None:
+        with refused(Rule.RUNTIME_LOCK) as refusal:
+            launch(sign(), runtime_digest=bytes(32))
+        assert RUNTIME.hex() in str(refusal.value)
+        assert bytes(32).hex() in str(refusal.value)
+
+    def test_refuses_platform_that_the_lock_does_not_name(self, launch: Launch, sign: Sign) -> None:
+        with refused(Rule.RUNTIME_LOCK) as refusal:
+            launch(sign(), platform="linux-aarch64-cp313")
+        assert "linux-aarch64-cp313" in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            {MANIFEST_PATH: b""},
+            {LOCK_PATH: b""},
+            {LOCK_PATH: b"[runtime"},
+            {LOCK_PATH: b"\xff\xfe"},
+            {LOCK_PATH: b"[runtime]\nlinux-x86_64-cp311 = 1\n"},
+            {LOCK_PATH: b"[runtime]\n" + b"a" * 70_000 + b" = 1\n"},
+            {LOCK_PATH: b"x = " + b"[" * 20_000},
+        ],
+    )
+    def test_refuses_missing_and_malformed_lock(self, launch: Launch, sign: Sign, files: dict[str, bytes]) -> None:
+        other = load(lay_out(files, ()).encode())
+        with refused(Rule.RUNTIME_LOCK):
+            launch(sign(enclave_hash=other.mr_enclave), of=other)
+
+    def test_refuses_pages_that_are_no_image(self, launch: Launch, sign: Sign, loaded: Loaded) -> None:
+        blank = replace(loaded, pages=bytes(len(loaded.pages)))
+        with refused(Rule.RUNTIME_LOCK):
+            launch(sign(), of=blank)
+
+
+@settings(max_examples=50)
+@given(data=st.data())
+def test_arbitrary_sigstruct_is_a_typed_refusal(data: st.DataObject) -> None:
+    raw = data.draw(st.binary(min_size=1808, max_size=1808))
+    with pytest.raises(LaunchError, match="sigstruct-format"):
+        parse_sigstruct(raw)
+
+
+def test_no_changed_bit_of_a_sigstruct_passes(launch: Launch, sign: Sign) -> None:
+    good = sign().encode()
+    for at in range(0, len(good), 5):
+        bad = good[:at] + bytes((good[at] ^ 1 << at % 8,)) + good[at + 1 :]
+        with pytest.raises(LaunchError):
+            launch(parse_sigstruct(bad))
