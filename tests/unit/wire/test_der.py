@@ -35,7 +35,7 @@ def test_refuses_integers_in_any_other_form(encoded: str) -> None:
     [
         ("1.2.840.113741.1.13.1", "06092a864886f84d010d01"),
         ("2.5.29.15", "0603551d0f"),
-        ("1.3.6.1.4.1.32473", "06072b0601040181fd59"),
+        ("1.3.6.1.4.1.32473", "06082b0601040181fd59"),
     ],
 )
 def test_writes_object_identifiers_as_openssl_does(dotted: str, encoded: str) -> None:

@@ -1,0 +1,188 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from casemate.vendor.certificates import serial_of
+from casemate.vendor.errors import VendorError
+from casemate.vendor.keys import KeyRole
+from casemate.vendor.ledger import Ca, Ledger, Revoked
+from casemate.vendor.levels import recover_platform, recover_quoting_enclave
+from casemate.vendor.office import Office, PckRequest, issue_pck, open_office, publish_collateral, revoke
+from casemate.wire.pem import parse_chain
+from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
+from casemate.wire.sgx.qe_identity import QeIdentity
+from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC, PCE_ID
+from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
+from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def point() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def request(ca: Ca = Ca.PLATFORM) -> PckRequest:
+    return PckRequest(point(), bytes(range(16)), FIRST_COMPONENTS, FIRST_PCE_SVN, PCE_ID, FMSPC, ca, seeded=False)
+
+
+def mark_of(der: bytes) -> SimulatedMark:
+    extension = x509.load_der_x509_certificate(der).extensions.get_extension_for_oid(
+        x509.ObjectIdentifier(SIMULATED_OID)
+    )
+    assert not extension.critical
+    assert isinstance(extension.value, x509.UnrecognizedExtension)
+    return SimulatedMark.parse(extension.value.value)
+
+
+@pytest.fixture(scope="module")
+def office() -> Office:
+    return open_office(None, NOW)
+
+
+@pytest.mark.parametrize("seed", [None, "a seed"])
+def test_every_certificate_says_simulated_and_whether_it_is_seeded(seed: str | None) -> None:
+    office = open_office(seed, NOW)
+    _, chain, _ = issue_pck(office, request(), NOW)
+    ders = [*office.certificates.values(), *(block.der for block in parse_chain("chain", chain))]
+    assert len(ders) == 7
+    assert {mark_of(der).seeded for der in ders} == {seed is not None}
+
+
+def test_chip_of_public_fuses_gets_a_certificate_that_says_so(office: Office) -> None:
+    _, chain, _ = issue_pck(office, replace(request(), seeded=True), NOW)
+    leaf, ca, _ = (block.der for block in parse_chain("chain", chain))
+    assert mark_of(leaf).seeded
+    assert not mark_of(ca).seeded
+
+
+def test_seed_gives_the_same_maker_every_time() -> None:
+    one, two, other = open_office("seed", NOW), open_office("seed", NOW + timedelta(days=99)), open_office("seeds", NOW)
+    assert one.certificates == two.certificates
+    assert not set(one.certificates.values()) & set(other.certificates.values())
+    asked = request()
+    assert issue_pck(one, asked, NOW)[1] == issue_pck(two, asked, NOW)[1]
+    assert publish_collateral(one, Ca.PLATFORM, NOW) == publish_collateral(two, Ca.PLATFORM, NOW)
+
+
+def test_makers_without_seed_differ(office: Office) -> None:
+    other = open_office(None, NOW)
+    assert not set(office.certificates.values()) & set(other.certificates.values())
+
+
+@pytest.mark.parametrize("ca", [Ca.PLATFORM, Ca.PROCESSOR])
+def test_pck_certificate_says_what_the_chip_said(office: Office, ca: Ca) -> None:
+    asked = request(ca)
+    _, chain, serial = issue_pck(office, asked, NOW)
+    leaf = x509.load_der_x509_certificate(parse_chain("chain", chain)[0].der)
+    extension = leaf.extensions.get_extension_for_oid(x509.ObjectIdentifier(SGX_EXTENSION_OID)).value
+    assert isinstance(extension, x509.UnrecognizedExtension)
+    pck = PckExtension.parse(extension.value)
+    assert leaf.serial_number == serial
+    assert leaf.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) == asked.public_key
+    assert (pck.ppid, pck.tcb.cpu_svn, pck.tcb.components, pck.tcb.pce_svn) == (
+        asked.ppid, FIRST_COMPONENTS, FIRST_COMPONENTS, FIRST_PCE_SVN,
+    )  # fmt: skip
+    assert (pck.platform is not None) is (ca is Ca.PLATFORM)
+
+
+def test_refuses_a_second_key_for_a_chip_at_the_same_tcb(office: Office) -> None:
+    asked = request()
+    office, _, _ = issue_pck(office, asked, NOW)
+    office, _, _ = issue_pck(office, asked, NOW)
+    with pytest.raises(VendorError, match="another key on record"):
+        issue_pck(office, replace(asked, public_key=point()), NOW)
+
+
+def test_certifies_another_key_at_the_next_tcb(office: Office) -> None:
+    asked = request()
+    office, _, first = issue_pck(office, asked, NOW)
+    levels = recover_platform(office.ledger.tcb_levels, "SIM-SA-1", NOW)
+    office = replace(office, ledger=replace(office.ledger, tcb_levels=levels))
+    office, _, second = issue_pck(office, replace(asked, public_key=point(), cpu_svn=levels[0].components), NOW)
+    assert [entry.serial for entry in office.ledger.issued] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"fmspc": bytes(6)}, "none of this vendor's products"),
+        ({"pce_id": b"\x00\x01"}, "none of this vendor's products"),
+        ({"cpu_svn": bytes((8, *FIRST_COMPONENTS[1:]))}, "has not been published"),
+        ({"pce_svn": FIRST_PCE_SVN + 1}, "has not been published"),
+        ({"public_key": b"\x04" + bytes(64)}, "an uncompressed point on P-256"),
+    ],
+)
+def test_refuses_chips_it_cannot_have_made(office: Office, change: dict[str, bytes], reason: str) -> None:
+    with pytest.raises(VendorError, match=reason):
+        issue_pck(office, replace(request(), **change), NOW)  # type: ignore[arg-type] # fields by name
+
+
+def test_collateral_is_good_for_thirty_days(office: Office) -> None:
+    published = publish_collateral(office, Ca.PROCESSOR, NOW)
+    info, identity = TcbInfo.parse(published.tcb_info), QeIdentity.parse(published.qe_identity)
+    crls = [x509.load_der_x509_crl(der) for der in (published.root_ca_crl, published.pck_crl)]
+    starts = [info.issue_date, identity.issue_date, *(crl.last_update_utc for crl in crls)]
+    ends = [info.next_update, identity.next_update, *(crl.next_update_utc for crl in crls)]
+    assert set(starts) == {NOW}
+    assert set(ends) == {NOW + timedelta(days=30)}
+    assert {level.status for level in info.tcb_levels} == set(TcbStatus)
+
+
+def test_tcb_recovery_makes_all_older_levels_out_of_date(office: Office) -> None:
+    before = office.ledger.tcb_levels
+    after = recover_platform(before, "SIM-SA-1", NOW)
+    assert after[0].status is TcbStatus.UP_TO_DATE
+    assert after[0].components > before[0].components
+    for old, new in zip(before, after[1:], strict=True):
+        assert (new.components, new.pce_svn, new.tcb_date) == (old.components, old.pce_svn, old.tcb_date)
+        assert new.advisory_ids == (*old.advisory_ids, "SIM-SA-1")
+        assert new.status in {
+            TcbStatus.OUT_OF_DATE, TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED, TcbStatus.REVOKED,
+        }  # fmt: skip
+
+
+def test_recovery_of_the_quoting_enclave_raises_its_svn(office: Office) -> None:
+    after = recover_quoting_enclave(office.ledger.qe_levels, "SIM-SA-1", NOW)
+    assert after[0].isv_svn == office.ledger.qe_levels[0].isv_svn + 1
+    assert after[1].status is TcbStatus.OUT_OF_DATE
+
+
+def test_recovery_ends_with_the_byte(office: Office) -> None:
+    levels = office.ledger.tcb_levels
+    for _ in range(255 - levels[0].components[0]):
+        levels = recover_platform(levels, "SIM-SA-1", NOW)
+    with pytest.raises(VendorError, match="a byte holds no more"):
+        recover_platform(levels, "SIM-SA-1", NOW)
+
+
+def test_revocation_puts_serials_on_their_issuers_list(office: Office) -> None:
+    office, _, serial = issue_pck(office, request(), NOW)
+    ca_serial = serial_of(office.certificates[KeyRole.PLATFORM_CA])
+    office = revoke(office, (Revoked(serial, Ca.PLATFORM, NOW), Revoked(ca_serial, Ca.ROOT, NOW)))
+    again = revoke(office, (Revoked(serial, Ca.PLATFORM, NOW),))
+    assert again == office
+    published = publish_collateral(office, Ca.PLATFORM, NOW)
+    lists = [x509.load_der_x509_crl(der) for der in (published.pck_crl, published.root_ca_crl)]
+    assert [[entry.serial_number for entry in crl] for crl in lists] == [[serial], [ca_serial]]
+    other = x509.load_der_x509_crl(publish_collateral(office, Ca.PROCESSOR, NOW).pck_crl)
+    assert list(other) == []
+
+
+def test_ledger_round_trips(office: Office) -> None:
+    office, _, serial = issue_pck(office, request(), NOW)
+    ledger = revoke(office, (Revoked(serial, Ca.PLATFORM, NOW),)).ledger
+    assert Ledger.parse(ledger.encode()) == ledger
+    seeded = replace(ledger, seed="a seed")
+    assert Ledger.parse(seeded.encode()) == seeded
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"version": 2}'])
+def test_refuses_a_damaged_ledger(damage: bytes) -> None:
+    with pytest.raises(VendorError, match="damaged"):
+        Ledger.parse(damage)
