@@ -6,6 +6,7 @@ chip vouches that the pages are the measured ones, not that they make sense.
 """
 
 import hashlib
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -164,21 +165,30 @@ def load_order(links: tuple[Link, ...], mains: list[str]) -> tuple[str, ...]:
     targets: dict[str, set[str]] = {}
     for link in links:
         targets.setdefault(link.importer, set()).add(link.target)
-    waiting: dict[str, set[str]] = {}
+    waiting: dict[str, int] = {}  # for how many others each module waits
+    importers: dict[str, list[str]] = {}
     found = list(mains)
     while found:
         path = found.pop()
-        if path not in waiting:
-            waiting[path] = targets.get(path, set())
-            found += waiting[path]
+        if path in waiting:
+            continue
+        imported = targets.get(path, set())
+        waiting[path] = len(imported)
+        for target in imported:
+            importers.setdefault(target, []).append(path)
+            found.append(target)
+    ready = sorted(path for path, count in waiting.items() if count == 0)
     order: list[str] = []
-    while waiting:
-        ready = sorted(path for path, wanted in waiting.items() if wanted.isdisjoint(waiting))
-        if not ready:
-            raise CircularImportsError(_circle(waiting))
-        order += ready
-        for path in ready:
-            del waiting[path]
+    while ready:
+        path = heapq.heappop(ready)
+        order.append(path)
+        del waiting[path]
+        for importer in importers.get(path, ()):
+            waiting[importer] -= 1
+            if waiting[importer] == 0:
+                heapq.heappush(ready, importer)
+    if waiting:
+        raise CircularImportsError(_circle({path: targets[path] for path in waiting}))
     return tuple(order)
 
 

@@ -137,7 +137,8 @@ class _Module:
         """The names it exports, None where they are not plain to see."""
         if QueryCursor(_UNDECIDED).captures(self._root):
             return None
-        return frozenset(self._text(node) for node in _captured(_EXPORTS, self._root, "name"))
+        names = [node for node in _captured(_EXPORTS, self._root, "name") if not _is_default(node)]
+        return frozenset(self._text(node) for node in names)
 
     def _text(self, node: Node) -> str:
         return self.source[node.start_byte : node.end_byte].decode()
@@ -152,6 +153,12 @@ _PLAIN = str.maketrans("", "", " \t\r\n{},'\"")
 
 def _captured(query: Query, root: Node, name: str) -> list[Node]:
     return QueryCursor(query).captures(root).get(name, [])
+
+
+def _is_default(name: Node) -> bool:
+    """Whether a declaration's name is its own affair, since it is exported as ``default``."""
+    statement = name.parent.parent if name.parent is not None else None
+    return statement is not None and any(child.type == "default" for child in statement.children)
 
 
 def _place(source: bytes, offset: int) -> tuple[int, int]:
