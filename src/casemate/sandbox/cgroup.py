@@ -67,11 +67,12 @@ class Group:
             return False
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
 
-    def remove(self) -> None:
-        """Removes the folders; one whose process is not quite gone yet stays until the next try."""
+    def remove(self) -> bool:
+        """Removes the folders; False where its process is not quite gone yet, so that it has to be tried again."""
         for folder in self._folders():
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        return not any(folder.exists() for folder in self._folders())
 
     def _folders(self) -> tuple[Path, ...]:
         return tuple(dict.fromkeys((self.places.memory / self.name, self.places.pids / self.name)))
@@ -95,6 +96,16 @@ def find_places() -> Places:
         _delegate(folder)
         return _writable(Places(2, folder, folder))
     raise UnavailableError("no memory and pids controllers")
+
+
+def remove_stale(places: Places, prefix: str) -> None:
+    """Removes groups named ``prefix``, a pid, ``-`` and more, whose process of that pid is no more."""
+    for folder in {places.memory, places.pids}:
+        for group in folder.glob(f"{prefix}*"):
+            pid = group.name.removeprefix(prefix).split("-", 1)[0]
+            if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+                with contextlib.suppress(OSError):
+                    group.rmdir()
 
 
 def _mounted(mounts: str, kind: str, controller: str | None, path: str) -> Path:

@@ -1,11 +1,13 @@
 """The untrusted host's own confinement: it cannot read fuses or keys, nor look into other processes."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from casemate.sandbox.confinement import apply_layer
+from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.landlock import CHANGE, LOAD, READ, PathRule, restrict_paths
 from casemate.sandbox.policies import HOST
 from casemate.sandbox.privileges import refuse_new_privileges
@@ -35,6 +37,8 @@ def confine_host(*, read: Sequence[Path], write: Sequence[Path]) -> tuple[Layer,
         *(PathRule(os.fspath(path), CHANGE) for path in write),
     ]
     prefer = LayerMode.PREFER
+    with contextlib.suppress(UnavailableError):  # said below
+        compile_filter(HOST)  # kept; it takes a temporary file, which is out of reach once paths are restricted
     return (
         apply_layer(LayerName.NO_NEW_PRIVS, prefer, refuse_new_privileges),
         apply_layer(LayerName.LANDLOCK, prefer, lambda: restrict_paths(rules, network=True)),

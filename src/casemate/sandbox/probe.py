@@ -25,7 +25,7 @@ def probe() -> tuple[Layer, ...]:
         UnavailableError: the child died of the trial.
     """
     confinement = prepare_enclave()
-    group = find_group(f"casemate-probe-{os.getpid()}")
+    group = find_group(f"casemate-{os.getpid()}-probe")
     reading, writing = os.pipe()
     parent = os.getpid()
     pid = os.fork()

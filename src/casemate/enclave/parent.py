@@ -1,0 +1,494 @@
+"""The pre-warmed parent of enclaves and guests: ``python -I -S -B -m casemate.enclave.parent``, control socket on 3.
+
+It imports once what every enclave needs, forks enclaves at the chip's word, keeps warm guests for them, watches over the
+guests, and reaps all. It holds no key and never starts an engine in itself. One thread, one loop, nothing that waits for
+a peer. When the chip closes the control socket, everything ends.
+"""
+
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from casemate.enclave.guests import START_TIME, Guest, GuestState, Kitchen, Pool, StartError
+from casemate.enclave.parent_fork import Child, end_of, fork, report_of
+from casemate.enclave.parent_link import ParentLink
+from casemate.enclave.parent_watchdog import Gone, Watchdog, cause_of_death
+from casemate.engines.engine import engine_named
+from casemate.link.errors import PeerGoneError
+from casemate.sandbox.cgroup import Group, find_places, remove_stale
+from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
+from casemate.sandbox.errors import UnavailableError
+from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
+from casemate.sandbox.probe import find_group
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.faults import Code, fault
+from casemate.wire.message import parse_message
+from casemate.wire.messages.parent import (
+    Configure,
+    Exited,
+    GuestGiven,
+    GuestGone,
+    Kill,
+    NeedGuest,
+    ParentReady,
+    Spawn,
+    Spawned,
+    Unwatch,
+    Watch,
+)
+from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest
+
+CONTROL = 3
+"""Descriptor of the control socket."""
+
+ENGINE = "javascript"
+
+USUAL_MEMORY_MIB = 64
+"""The guests of the pool are of this size until others are asked for."""
+
+REFILL_DELAY = 0.1
+"""Seconds between giving a guest away and starting its successor, so that this does not slow the enclave's start."""
+
+RETRY_DELAY = 5.0
+"""Seconds before the pool tries again after a guest that did not start."""
+
+AT_ONCE = 2
+"""Most guests that start at the same time."""
+
+Entry = Callable[[int, int, int, tuple[Layer, ...]], None]
+"""An enclave's life: chip, host and parent descriptors, and the layers around it."""
+
+
+@dataclass(slots=True, eq=False)
+class Enclave:
+    """One enclave process, as its parent knows it."""
+
+    number: int
+    pid: int
+    link: ParentLink
+    child: Child | None
+    """Until it has reported that it is confined."""
+    group: Group | NoGroup
+    refusal: str = ""
+    wants_mib: int | None = None
+    """Waits for a guest of that size."""
+    guest: Guest | None = None
+    watchdog: Watchdog | None = None
+    gone: Gone | None = None
+    """Why its guest was killed."""
+    status: int | None = None
+    """Of wait4, once reaped."""
+
+    def end(self) -> None:
+        """Kills its process, unless that has been reaped and the pid may be another's."""
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+class Parent:
+    """The loop.
+
+    Args:
+        control: the chip's link.
+        configure: what the chip said first.
+        entry: what a forked and confined enclave runs.
+    """
+
+    def __init__(self, control: ParentLink, configure: Configure, entry: Entry) -> None:
+        self._control = control
+        self._requests = configure.layers
+        self._entry = entry
+        self._modes = modes_of(configure.layers)
+        self._enclave_confinement: Confinement = prepare_enclave()
+        self._kitchen = Kitchen(
+            engine_named(ENGINE), configure.deno, prepare_guest(configure.deno), configure.layers
+        )
+        self._pool = Pool(USUAL_MEMORY_MIB, configure.pool)
+        self._selector = selectors.DefaultSelector()
+        self._enclaves: dict[int, Enclave] = {}
+        self._given: dict[int, tuple[Guest, Enclave | None]] = {}
+        """Guests that are not the pool's any more, by pid; the enclave, unless the guest was taken from it."""
+        self._groups: list[Group] = []
+        """Control groups whose process is gone and that could not be removed yet."""
+        self._refill_at = time.monotonic()
+        self._started = 0
+        self._running = True
+
+    def run(self) -> None:
+        """Serves until the chip is gone."""
+        children = _children_signal()
+        self._selector.register(self._control, selectors.EVENT_READ, self._hear_chip)
+        self._selector.register(children, selectors.EVENT_READ, lambda: self._reap(children))
+        try:
+            self._control.send(ParentReady())
+            while self._running:
+                now = time.monotonic()
+                wait = max(0.0, self._due() - now)
+                for key, _ in self._selector.select(None if wait == float("inf") else wait):
+                    if self._selector.get_map().get(key.fd) is key:  # an earlier event may have ended this one
+                        key.data()
+                self._tend(time.monotonic())
+        except PeerGoneError:
+            pass  # the chip
+        finally:
+            self._end()
+
+    # --- the chip ---------------------------------------------------------------------------------------------------
+
+    def _hear_chip(self) -> None:
+        for frame in self._control.receive():
+            message: object = parse_message(frame, Spawn, Kill)
+            match message:
+                case Spawn(number):
+                    self._spawn(number)
+                case Kill(number):
+                    self._kill(number)
+
+    def _spawn(self, number: int) -> None:
+        if len(self._control.descriptors) < 2 or number in self._enclaves:  # noqa: PLR2004 - the chip's and the host's
+            self._control.send(fault(Code.WRONG_STATE, f"enclave {number} cannot be started: no sockets, or running"))
+            return
+        chip, host = self._control.descriptors.popleft(), self._control.descriptors.popleft()
+        ours, theirs = socket.socketpair()
+        descriptor = theirs.fileno()
+        group: Group | NoGroup = NoGroup("not asked for")
+        requests = self._requests
+        if self._modes[LayerName.CGROUP] is LayerMode.REQUIRE:
+            group = find_group(f"casemate-{os.getpid()}-enclave-{number}")
+        else:
+            # Joining a group takes the kernel up to 20 ms; RLIMIT_DATA and RLIMIT_NPROC bound an enclave as well.
+            requests = (*requests, LayerRequest(LayerName.CGROUP, LayerMode.OFF))
+        try:
+            child = fork(
+                (chip, host, descriptor),
+                lambda parent: self._confine_enclave(requests, parent, group),
+                lambda layers: self._entry(chip, host, descriptor, layers),
+            )
+        finally:
+            theirs.close()
+            os.close(chip)
+            os.close(host)
+        enclave = Enclave(number, child.pid, ParentLink(ours, takes_descriptors=False), child, group)
+        self._enclaves[number] = enclave
+        self._selector.register(child.report, selectors.EVENT_READ, lambda: self._confined(enclave))
+        self._selector.register(enclave.link, selectors.EVENT_READ, lambda: self._hear_enclave(enclave))
+
+    def _confine_enclave(
+        self, requests: tuple[LayerRequest, ...], parent: int, group: Group | NoGroup
+    ) -> tuple[Layer, ...]:
+        """In the child: nothing that it prints reaches anybody, since that could be a secret."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nowhere, standard)
+        os.close(nowhere)
+        return confine(self._enclave_confinement, requests, parent=parent, group=group)
+
+    def _confined(self, enclave: Enclave) -> None:
+        child, enclave.child = enclave.child, None
+        if child is None:
+            return
+        self._selector.unregister(child.report)
+        enclave.refusal = report_of(child).refusal
+        if enclave.refusal:
+            self._control.send(fault(Code.UNAVAILABLE, enclave.refusal))
+        else:
+            self._control.send(Spawned(enclave.number, enclave.pid))
+
+    def _kill(self, number: int) -> None:
+        enclave = self._enclaves.get(number)
+        if enclave is None:
+            self._control.send(Exited(number, "there is no such process"))
+        else:
+            enclave.end()
+
+    # --- enclaves ---------------------------------------------------------------------------------------------------
+
+    def _hear_enclave(self, enclave: Enclave) -> None:
+        now = time.monotonic()
+        try:
+            for frame in enclave.link.receive():
+                message: object = parse_message(frame, NeedGuest, Watch, Unwatch)
+                match message:
+                    case NeedGuest():
+                        self._need_guest(enclave, message)
+                    case Watch(deadline_ms) if enclave.watchdog is not None:
+                        self._end_guest(enclave, enclave.watchdog.watch(deadline_ms, now))
+                    case Unwatch() if enclave.watchdog is not None:
+                        enclave.watchdog.unwatch(now)
+        except (PeerGoneError, WireError):
+            self._selector.unregister(enclave.link)
+            enclave.end()
+
+    def _need_guest(self, enclave: Enclave, need: NeedGuest) -> None:
+        self._take_back(enclave)
+        try:
+            engine_named(need.engine)
+        except CasemateError as error:
+            self._tell(enclave, fault(Code.UNAVAILABLE, str(error)))
+            return
+        enclave.wants_mib = need.memory_mib
+        self._pool.note(need.memory_mib)
+        self._serve_waiting(time.monotonic())
+
+    def _serve_waiting(self, now: float) -> None:
+        """Gives warm guests to those who wait, and starts what is lacking for them."""
+        waiting: dict[int, int] = {}
+        for enclave in self._enclaves.values():
+            size = enclave.wants_mib
+            if size is None:
+                continue
+            guest = self._pool.take(size)
+            if guest is not None:
+                self._give(enclave, guest, now)
+                self._refill_at = max(self._refill_at, now + REFILL_DELAY)
+            else:
+                waiting[size] = waiting.get(size, 0) + 1
+        for size, count in waiting.items():
+            for _ in range(count - self._pool.starting(size)):
+                self._start_guest(size)
+
+    def _give(self, enclave: Enclave, guest: Guest, now: float) -> None:
+        self._selector.unregister(guest.from_guest)
+        guest.give()
+        enclave.wants_mib, enclave.guest, enclave.gone = None, guest, None
+        sleeps = self._modes[LayerName.WATCHDOG] is LayerMode.OFF
+        enclave.watchdog = Watchdog(guest, now, sleeps=sleeps)
+        self._given[guest.pid] = (guest, enclave)
+        self._tell(enclave, GuestGiven(guest.pid, guest.layers), (guest.to_guest, guest.from_guest))
+        guest.close_pipes()
+
+    def _end_guest(self, enclave: Enclave, gone: Gone | None) -> None:
+        """Kills an enclave's guest, if there is a reason; the enclave is told when it has been reaped."""
+        guest = enclave.guest
+        if gone is not None and guest is not None and guest.state is GuestState.GIVEN:
+            enclave.gone, enclave.watchdog = gone, None
+            guest.kill()
+
+    def _take_back(self, enclave: Enclave) -> None:
+        """Kills an enclave's guest of which it wants to hear no more."""
+        guest, enclave.guest, enclave.watchdog, enclave.gone = enclave.guest, None, None, None
+        if guest is not None:
+            self._given[guest.pid] = (guest, None)
+            guest.kill()
+
+    def _tell(self, enclave: Enclave, message: object, descriptors: tuple[int, ...] = ()) -> None:
+        try:
+            enclave.link.send(message, descriptors)
+        except PeerGoneError:
+            enclave.end()
+
+    # --- guests -----------------------------------------------------------------------------------------------------
+
+    def _start_guest(self, memory_mib: int) -> None:
+        self._started += 1
+        guest = self._kitchen.start(memory_mib, self._started)
+        self._pool.guests.append(guest)
+        self._selector.register(guest.from_guest, selectors.EVENT_READ, lambda: self._hear_starting(guest))
+
+    def _hear_starting(self, guest: Guest) -> None:
+        if guest.state is GuestState.WARM:  # it waits for its program: what it says now, or its end, is its end
+            self._drop_from_pool(guest)
+            return
+        try:
+            if guest.hear_warm():
+                self._serve_waiting(time.monotonic())
+        except StartError as error:
+            self._drop_from_pool(guest)
+            self._fail_waiting(guest.memory_mib, str(error))
+
+    def _drop_from_pool(self, guest: Guest) -> None:
+        self._selector.unregister(guest.from_guest)
+        self._pool.guests.remove(guest)
+        self._given[guest.pid] = (guest, None)
+        guest.kill()
+
+    def _fail_waiting(self, memory_mib: int, reason: str) -> None:
+        self._refill_at = time.monotonic() + RETRY_DELAY
+        for enclave in self._enclaves.values():
+            if enclave.wants_mib == memory_mib:
+                enclave.wants_mib = None
+                self._tell(enclave, fault(Code.UNAVAILABLE, f"no guest: {reason}"))
+
+    def _refill(self, now: float) -> None:
+        for guest in self._pool.surplus():
+            self._drop_from_pool(guest)
+        size = self._pool.missing()
+        starting = sum(guest.state is GuestState.STARTING for guest in self._pool.guests)
+        if size is not None and starting < AT_ONCE and now >= self._refill_at:
+            self._start_guest(size)
+
+    # --- time and death ---------------------------------------------------------------------------------------------
+
+    def _due(self) -> float:
+        """When something is to be done next, whatever comes."""
+        due = [enclave.watchdog.due for enclave in self._enclaves.values() if enclave.watchdog is not None]
+        starting = [guest for guest in self._pool.guests if guest.state is GuestState.STARTING]
+        due += [guest.since + START_TIME for guest in starting]
+        if self._pool.missing() is not None and len(starting) < AT_ONCE:
+            due.append(self._refill_at)
+        return min(due, default=float("inf"))
+
+    def _tend(self, now: float) -> None:
+        for enclave in self._enclaves.values():
+            if enclave.watchdog is not None:
+                self._end_guest(enclave, enclave.watchdog.look(now))
+        for guest in list(self._pool.guests):
+            if guest.state is GuestState.STARTING and now >= guest.since + START_TIME:
+                self._drop_from_pool(guest)
+                self._fail_waiting(guest.memory_mib, f"the engine was not ready after {START_TIME:g} s")
+        self._refill(now)
+
+    def _reap(self, children: socket.socket) -> None:
+        children.recv(4096)
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._buried(pid, status, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+    def _buried(self, pid: int, status: int, peak: int) -> None:
+        for guest in self._pool.guests:
+            if guest.pid == pid:
+                self._selector.unregister(guest.from_guest)
+                self._pool.guests.remove(guest)
+                self._given[pid] = (guest, None)
+                self._fail_waiting(guest.memory_mib, f"the engine {end_of(status)}")
+                break
+        if pid in self._given:
+            self._bury_guest(*self._given.pop(pid), status, peak)
+            return
+        for enclave in list(self._enclaves.values()):
+            if enclave.pid == pid:
+                self._bury_enclave(enclave, status)
+
+    def _bury_guest(self, guest: Guest, enclave: Enclave | None, status: int, peak: int) -> None:
+        last_words = guest.bury()
+        if enclave is not None:
+            gone = enclave.gone or cause_of_death(guest, status, last_words, peak)
+            enclave.guest = enclave.watchdog = enclave.gone = None
+            if enclave.status is None:
+                self._tell(enclave, GuestGone(gone.code, gone.reason))
+            else:
+                self._exited(enclave)
+        self._remove_group(guest.group)
+
+    def _bury_enclave(self, enclave: Enclave, status: int) -> None:
+        enclave.status, enclave.wants_mib = status, None
+        if enclave.child is not None:
+            self._confined(enclave)
+        if enclave.link.fileno() in self._selector.get_map():
+            self._selector.unregister(enclave.link)
+        enclave.link.close()
+        self._remove_group(enclave.group)
+        if enclave.guest is None:
+            self._exited(enclave)
+        else:
+            self._end_guest(enclave, Gone(Code.LOST, "its enclave ended"))
+
+    def _exited(self, enclave: Enclave) -> None:
+        del self._enclaves[enclave.number]
+        if not enclave.refusal and enclave.status is not None:
+            self._control.send(Exited(enclave.number, f"its process {end_of(enclave.status)}"))
+
+    def _remove_group(self, group: Group | NoGroup) -> None:
+        if isinstance(group, Group):
+            self._groups = [left for left in (*self._groups, group) if not left.remove()]
+
+    def _end(self) -> None:
+        """Kills and reaps every child."""
+        guests = [*self._pool.guests, *(guest for guest, _ in self._given.values())]
+        for enclave in self._enclaves.values():
+            enclave.end()
+        for guest in guests:
+            guest.kill()
+        while True:
+            try:
+                os.wait4(-1, 0)
+            except ChildProcessError:
+                break
+        for owner in (*guests, *self._enclaves.values()):
+            self._remove_group(owner.group)
+
+
+def serve(control: socket.socket, entry: Callable[[], Entry]) -> None:
+    """Takes the chip's first frame, gets ready, and serves until the chip is gone.
+
+    Args:
+        control: the socket to the chip; owned.
+        entry: imports what an enclave runs, and gives it.
+    """
+    link = ParentLink(control, takes_descriptors=True)
+    try:
+        configure = _configure(link, control)
+        try:
+            parent = Parent(link, configure, entry())
+        except (CasemateError, OSError) as error:
+            link.send(fault(Code.UNAVAILABLE, f"the parent cannot serve: {error}"))
+            return
+        _clear_groups()
+        gc.collect()
+        gc.freeze()
+        parent.run()
+    except (PeerGoneError, WireError):
+        return  # without the chip, or with one that talks nonsense, there is nothing to do
+    finally:
+        link.close()
+
+
+def run_process(entry: Callable[[], Entry]) -> None:
+    """The process: bound to its chip's life, its standard descriptors in place, the control socket on 3."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
+        pass
+    os.close(descriptor)
+    die_with_parent(os.getppid())
+    forbid_dumps()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the supervisor, which ends us in order
+    serve(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=CONTROL), entry)
+
+
+def _import_enclave() -> Entry:
+    from casemate.enclave.main import run
+
+    return run
+
+
+def _configure(link: ParentLink, control: socket.socket) -> Configure:
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            selector.select()
+            for frame in link.receive():
+                return parse_message(frame, Configure)
+
+
+def _children_signal() -> socket.socket:
+    """A socket that becomes readable when a child has ended."""
+    reading, writing = socket.socketpair()
+    reading.setblocking(False)
+    writing.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
+    signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
+    return reading
+
+
+def _clear_groups() -> None:
+    """Removes control groups that a parent which was killed has left behind."""
+    try:
+        remove_stale(find_places(), "casemate-")
+    except UnavailableError:
+        return
+
+
+if __name__ == "__main__":
+    run_process(_import_enclave)

@@ -1,0 +1,103 @@
+"""Forking: what a child keeps, what it must not, and what its end means."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from casemate.sandbox.errors import LayerRequiredError
+from casemate.wire.errors import WireError
+from casemate.wire.message import encode_fields, parse_fields
+from casemate.wire.sandbox import Layer
+
+_FAILED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """What a child reports once it is confined: its layers, or why it is not."""
+
+    layers: tuple[Layer, ...]
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A forked process and the pipe on which it reports that it is confined."""
+
+    pid: int
+    report: int
+
+
+def fork(
+    keep: Iterable[int], confine: Callable[[int], tuple[Layer, ...]], body: Callable[[tuple[Layer, ...]], None]
+) -> Child:
+    """Forks a child that has the standard descriptors and those in ``keep``, confines itself, reports, and runs ``body``.
+
+    Args:
+        keep: descriptors that stay open in the child.
+        confine: applies the layers; gets the parent's pid.
+        body: the child's life. Whatever it raises ends the child without a word: a traceback may hold secrets.
+    """
+    parent = os.getpid()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _live(parent, writing, keep, confine, body)
+    os.close(writing)
+    return Child(pid, reading)
+
+
+def report_of(child: Child) -> Confined:
+    """What the child has reported; to be called once its pipe is readable. Closes the pipe."""
+    try:
+        return parse_fields(Confined, os.read(child.report, 1 << 16))
+    except WireError:
+        return Confined((), "the child ended before it was confined")
+    finally:
+        os.close(child.report)
+
+
+def end_of(status: int) -> str:
+    """What a wait status says, for a person."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with status {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    return f"killed by {name}" + (" (a system call outside its filter)" if -code == signal.SIGSYS else "")
+
+
+def _live(
+    parent: int,
+    writing: int,
+    keep: Iterable[int],
+    confine: Callable[[int], tuple[Layer, ...]],
+    body: Callable[[tuple[Layer, ...]], None],
+) -> NoReturn:
+    status = _FAILED
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        _close_others({0, 1, 2, writing, *keep})
+        try:
+            layers = confine(parent)
+        except LayerRequiredError as error:
+            os.write(writing, encode_fields(Confined((), str(error))))
+            return
+        os.write(writing, encode_fields(Confined(layers, "")))
+        os.close(writing)
+        body(layers)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _close_others(keep: set[int]) -> None:
+    first = 0
+    for number in sorted(keep):
+        if first < number:  # closerange(0, 0) closes everything
+            os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,103 @@
+"""The rules by which a guest that an enclave has is ended, and what its end means to the caller."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from casemate.enclave.guests import MIB, OVERHEAD_MIB, Guest
+from casemate.enclave.parent_fork import end_of
+from casemate.enclave.parent_measure import cpu_time_of, memory_of
+from casemate.sandbox.cgroup import Group
+from casemate.wire.faults import Code
+
+GRACE = 0.25
+"""How much later than its deadline a guest is killed (seconds): the enclave, which is told to stop by then, comes first."""
+
+SAMPLE_WORKING = 0.025
+"""Seconds between looks at the memory of a guest that works; what it grabs in between, the hard limits bound."""
+
+SAMPLE_RESTING = 1.0
+"""Seconds between looks at a guest that should be waiting for a call."""
+
+RESTING_CPU = 2.0
+"""Seconds that a guest may compute between two calls: a few for what it collects and compiles, not a life of its own."""
+
+_OUT_OF_MEMORY = (b"out of memory", b"memory allocation of", b"allocation failed", b"Failed to reserve", b"OOM")
+"""What V8 and Rust write before they give up. A guest can write it too: it then gets the wrong name for its own end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Why a guest is gone."""
+
+    code: Code
+    reason: str
+
+
+class Watchdog:
+    """Over one guest that an enclave has."""
+
+    def __init__(self, guest: Guest, now: float, *, sleeps: bool) -> None:
+        memory = memory_of(guest.pid)
+        self._pid = guest.pid
+        self._limit = (guest.memory_mib + OVERHEAD_MIB) * MIB + (0 if memory is None else memory.resident)
+        self._asked = guest.memory_mib
+        self._sleeps = sleeps
+        self._deadline: float | None = None
+        self._rest(now)
+
+    def watch(self, deadline_ms: int, now: float) -> Gone | None:
+        """The guest works from now on; with no time at all, it is to go at once."""
+        if deadline_ms == 0:
+            return Gone(Code.TIME_LIMIT, "ended by its enclave")
+        self._deadline = now + deadline_ms / 1000 + GRACE
+        self._next = now + SAMPLE_WORKING
+        return None
+
+    def unwatch(self, now: float) -> None:
+        """The guest has answered, and should wait now."""
+        self._deadline = None
+        self._rest(now)
+
+    @property
+    def due(self) -> float:
+        """When to :meth:`look` next, on the monotonic clock."""
+        if self._sleeps:
+            return float("inf")
+        return self._next if self._deadline is None else min(self._next, self._deadline)
+
+    def look(self, now: float) -> Gone | None:
+        """Why the guest must go now, if it must."""
+        if now < self.due:
+            return None
+        if self._deadline is not None and now >= self._deadline:
+            return Gone(Code.TIME_LIMIT, "the guest worked for longer than its time limit")
+        self._next = now + (SAMPLE_RESTING if self._deadline is None else SAMPLE_WORKING)
+        memory = memory_of(self._pid)
+        if memory is not None and memory.resident > self._limit:
+            return Gone(Code.MEMORY_LIMIT, f"the guest used more than its {self._asked} MiB")
+        if self._deadline is None and (cpu_time_of(self._pid) or 0.0) - self._cpu > RESTING_CPU:
+            return Gone(Code.GUEST_CRASHED, "the guest kept computing between calls")
+        return None
+
+    def _rest(self, now: float) -> None:
+        self._next = now + SAMPLE_RESTING
+        self._cpu = cpu_time_of(self._pid) or 0.0
+
+
+def cause_of_death(guest: Guest, status: int, last_words: bytes, peak: int) -> Gone:
+    """Why a guest ended that nobody killed on purpose.
+
+    Args:
+        guest: it.
+        status: of wait4.
+        last_words: what it wrote to its standard error.
+        peak: its largest resident set (bytes), program text included.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    starved = isinstance(guest.group, Group) and guest.group.was_out_of_memory()
+    if starved or any(sign in last_words for sign in _OUT_OF_MEMORY):
+        return Gone(Code.MEMORY_LIMIT, f"the guest used more than its {guest.memory_mib} MiB")
+    if code == -signal.SIGTRAP and peak > (guest.memory_mib + OVERHEAD_MIB) * MIB:
+        return Gone(Code.MEMORY_LIMIT, f"V8 gave up with {peak // MIB} MiB in use, of {guest.memory_mib} allowed")
+    return Gone(Code.GUEST_CRASHED, f"the guest {end_of(status)}")

@@ -1,0 +1,389 @@
+"""The parent of enclaves and guests without a chip: for tests of guests, of the watchdog and of confinement.
+
+Its enclaves run a stub instead of the enclave runtime: it takes orders over what would be the host's socket, loads code
+into guests and calls it, and says what came of it. :class:`LoneParent` is the side of the tests; the rest runs in there.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from casemate.engines.command import GuestProgram
+from casemate.engines.conversation import Conversation
+from casemate.engines.engine import engine_named
+from casemate.engines.errors import GuestMisbehavedError
+from casemate.engines.frames import CALL_SIZE, Asked, Failed, Loaded, Printed, Returned
+from casemate.link.channel import Channel, Frame
+from casemate.link.errors import TimedOutError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, Fault
+from casemate.wire.image_index import Link
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.parent import (
+    Configure,
+    Exited,
+    GuestGiven,
+    GuestGone,
+    Kill,
+    NeedGuest,
+    ParentReady,
+    Spawn,
+    Spawned,
+    Unwatch,
+    Watch,
+)
+from casemate.wire.sandbox import Layer, LayerRequest
+
+OUTPUT_LIMIT = 256 * 1024
+"""Longest result of a guest here (bytes)."""
+
+PATIENCE = 15.0
+"""Seconds after which a test's peer is taken for dead."""
+
+_START = """
+import sys
+sys.path[:] = {path!r}
+from casemate.testing.lone_parent import run_parent
+run_parent()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call."""
+
+    code: str
+    """A ``Code`` of ``wire.faults``, or ``ok``."""
+    text: str
+    """The result, or words for a person."""
+    seconds: float
+    """From the call to here."""
+    printed: tuple[str, ...] = ()
+
+
+class LoneEnclave:
+    """A stub enclave, from the outside."""
+
+    def __init__(self, number: int, pid: int, orders: Channel, chip: socket.socket) -> None:
+        self.number = number
+        self.pid = pid
+        self._orders = orders
+        self._chip = chip
+
+    def order(self, **order: Any) -> Any:
+        """The stub's answer to an order."""
+        self._orders.send(json.dumps(order).encode(), timeout=PATIENCE)
+        return json.loads(self._orders.receive(timeout=60.0).payload)
+
+    def need_guest(self, memory_mib: int = 64) -> dict[str, Any]:
+        """Takes a guest: its ``pid``, its ``layers`` as name and state, and ``seconds``; or ``refused``."""
+        answer: dict[str, Any] = self.order(do="guest", memory_mib=memory_mib)
+        return answer
+
+    def load(self, source: str, *, entries: Sequence[str] = ("main",), time_ms: int = 2000) -> Outcome:
+        """Loads one module into the guest."""
+        return self.load_modules({"guest/main.js": source}, entries=entries, time_ms=time_ms)
+
+    def load_modules(
+        self,
+        modules: dict[str, str],
+        *,
+        links: Sequence[Link] = (),
+        entries: Sequence[str] = ("main",),
+        time_ms: int = 2000,
+    ) -> Outcome:
+        """Loads modules, the last of them the main one."""
+        linked = [[link.importer, link.specifier, link.target, link.start, link.end] for link in links]
+        answer = self.order(do="load", modules=modules, links=linked, entries=list(entries), time_ms=time_ms)
+        return Outcome(**answer)
+
+    def call(self, entry: str = "main", arguments: Any = None, *, time_ms: int = 1000) -> Outcome:
+        """Calls a function of the guest's; OCALLs are answered with their own arguments."""
+        return Outcome(**self.order(do="call", entry=entry, arguments=json.dumps(arguments), time_ms=time_ms))
+
+    def close(self) -> None:
+        """Hangs up: the stub ends."""
+        self._orders.close()
+        self._chip.close()
+
+
+class LoneParent:
+    """A parent process; see :func:`lone_parent`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: Channel) -> None:
+        self.process = process
+        self.control = control
+        self._last = 0
+
+    def spawn(self) -> LoneEnclave:
+        """A new stub enclave.
+
+        Raises:
+            FaultError, as an AssertionError's text: the parent refused.
+        """
+        self._last += 1
+        chip, chip_theirs = socket.socketpair()
+        host, host_theirs = socket.socketpair()
+        with chip_theirs, host_theirs:
+            descriptors = (chip_theirs.fileno(), host_theirs.fileno())
+            self.control.send(encode_message(Spawn(self._last)), descriptors, timeout=PATIENCE)
+        answer: object = parse_message(self.control.receive(timeout=PATIENCE).payload, Spawned, Fault)
+        if not isinstance(answer, Spawned):
+            raise AssertionError(f"the parent refused: {answer}")  # noqa: TRY004 - a test's failure
+        return LoneEnclave(self._last, answer.pid, Channel(host), chip)
+
+    def kill(self, enclave: LoneEnclave) -> Exited:
+        """Has an enclave ended."""
+        self.control.send(encode_message(Kill(enclave.number)), timeout=PATIENCE)
+        return self.exited()
+
+    def exited(self) -> Exited:
+        """The next end of an enclave."""
+        return parse_message(self.control.receive(timeout=PATIENCE).payload, Exited)
+
+
+@contextmanager
+def lone_parent(deno: str, *, layers: tuple[LayerRequest, ...] = (), pool: int = 1, user: int | None = None) -> Iterator[LoneParent]:
+    """A parent process for as long as the context lasts; afterwards it and all its children are gone.
+
+    Args:
+        deno: a binary that every user may run.
+        layers: what is asked of the sandbox.
+        pool: how many warm guests it keeps.
+        user: the user id it runs as, where this process is root.
+    """
+    ours, theirs = socket.socketpair()
+    environment = {"PATH": os.defpath}
+    path = [entry for entry in sys.path if entry]
+
+    def become() -> None:
+        os.dup2(theirs.fileno(), 3, inheritable=True)
+        if user is not None:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", "-c", _START.format(path=path)],
+            close_fds=False,
+            preexec_fn=become,  # noqa: PLW1509 - tests start it from one thread
+            env=environment,
+        )
+    control = Channel(ours)
+    try:
+        control.send(encode_message(Configure(layers, deno, pool)), timeout=PATIENCE)
+        ready: object = parse_message(control.receive(timeout=PATIENCE).payload, ParentReady, Fault)
+        if not isinstance(ready, ParentReady):
+            raise AssertionError(f"the parent did not start: {ready}")  # noqa: TRY004 - a test's failure
+        yield LoneParent(process, control)
+    finally:
+        control.close()
+        try:
+            process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            raise
+
+
+def run_parent() -> None:
+    """The parent process itself, with the stub as its enclaves' life."""
+    from casemate.enclave.parent import run_process
+
+    run_process(lambda: stub_enclave)
+
+
+def stub_enclave(_chip_fd: int, host_fd: int, parent_fd: int, layers: tuple[Layer, ...]) -> None:
+    """A confined enclave that does as it is told; ends when nobody tells it any more."""
+    orders = Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=host_fd))
+    stub = _Stub(Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=parent_fd)), layers)
+    while True:
+        order = json.loads(orders.receive().payload)
+        try:
+            answer = getattr(stub, "do_" + order.pop("do"))(**order)
+        except _GoneError as error:
+            answer = error.outcome
+        orders.send(json.dumps(answer).encode())
+
+
+class _GoneError(Exception):
+    """The guest cannot answer any more."""
+
+    def __init__(self, code: str, text: str, since: float) -> None:
+        super().__init__(code)
+        self.outcome = {"code": code, "text": text, "seconds": time.monotonic() - since, "printed": []}
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    path: str
+    source: bytes
+    links: tuple[Link, ...]
+
+
+class _Stub:
+    def __init__(self, parent: Channel, layers: tuple[Layer, ...]) -> None:
+        self._parent = parent
+        self._layers = layers
+        self._pipes: tuple[int, int] | None = None
+        self._heard = bytearray()
+        self._talk = Conversation(engine_named("javascript"))
+
+    def do_layers(self) -> list[list[str]]:
+        return [[layer.name, layer.state, layer.detail] for layer in self._layers]
+
+    def do_try(self, what: str) -> str:
+        """Runs a statement of the test's; the type of what it raises."""
+        try:
+            exec(what, {"os": os, "socket": socket})  # noqa: S102 - the test's own
+        except Exception as error:  # noqa: BLE001 - that is what is asked
+            return type(error).__name__
+        return "done"
+
+    def do_send_parent(self, text: str) -> str:
+        """Says something to the parent that no enclave says."""
+        self._parent.send(text.encode())
+        return "sent"
+
+    def do_guest(self, memory_mib: int) -> dict[str, Any]:
+        start = time.monotonic()
+        if self._pipes is not None:
+            for descriptor in self._pipes:
+                os.close(descriptor)
+        self._pipes = None
+        self._parent.send(encode_message(NeedGuest("javascript", memory_mib)))
+        while True:
+            frame: Frame = self._parent.receive()
+            answer: object = parse_message(frame.payload, GuestGiven, GuestGone, Fault)
+            if isinstance(answer, Fault):
+                return {"refused": answer.code, "reason": answer.reason}
+            if isinstance(answer, GuestGiven):
+                break
+        self._pipes = (frame.descriptors[0], frame.descriptors[1])
+        for descriptor in self._pipes:
+            os.set_blocking(descriptor, False)
+        self._heard = bytearray()
+        self._talk = Conversation(engine_named("javascript"))
+        layers = [[layer.name, layer.state, layer.detail] for layer in answer.layers]
+        return {"pid": answer.pid, "layers": layers, "seconds": time.monotonic() - start}
+
+    def do_load(
+        self, modules: dict[str, str], links: list[list[Any]], entries: list[str], time_ms: int
+    ) -> dict[str, Any]:
+        linked = [Link(*link) for link in links]
+        sources = [
+            _Module(path, source.encode(), tuple(link for link in linked if link.importer == path))
+            for path, source in modules.items()
+        ]
+        program = GuestProgram(sources, tuple(entries), OUTPUT_LIMIT, OUTPUT_LIMIT)
+        return self._until(self._talk.load(program), time_ms)
+
+    def do_call(self, entry: str, arguments: str, time_ms: int) -> dict[str, Any]:
+        number = os.urandom(CALL_SIZE)
+        return self._until(self._talk.call(entry, arguments.encode(), None, number=number), time_ms)
+
+    def do_rest(self, seconds: float) -> dict[str, Any]:
+        """Does nothing; what the parent says meanwhile."""
+        self._watch_parent(time.monotonic(), seconds)
+        return {"code": "ok", "text": "", "seconds": seconds, "printed": []}
+
+    def _until(self, payload: bytes, time_ms: int) -> dict[str, Any]:
+        start = time.monotonic()
+        printed: list[str] = []
+        self._parent.send(encode_message(Watch(time_ms)))
+        self._say(payload, start)
+        while True:
+            try:
+                said = self._talk.heard(self._hear(start))
+            except GuestMisbehavedError as error:
+                self._parent.send(encode_message(Watch(0)))
+                raise _GoneError(Code.GUEST_CRASHED, str(error), start) from None
+            match said:
+                case Printed(text):
+                    printed.append(text)
+                    continue
+                case Asked(_, arguments):
+                    self._say(self._talk.answer(arguments), start)
+                    continue
+                case Loaded():
+                    code, text = "ok", ""
+                case Returned(result):
+                    code, text = "ok", result.decode()
+                case Failed(failure, name, message):
+                    code, text = failure, f"{name}: {message}"
+            self._parent.send(encode_message(Unwatch()))
+            return {"code": code, "text": text, "seconds": time.monotonic() - start, "printed": printed}
+
+    def _say(self, payload: bytes, start: float) -> None:
+        view = memoryview(len(payload).to_bytes(4, "little") + payload)
+        while view:
+            try:
+                view = view[os.write(self._guest()[0], view) :]
+            except BlockingIOError:
+                self._wait(start, self._guest()[0], select.POLLOUT)
+            except BrokenPipeError:
+                self._watch_parent(start, PATIENCE)
+
+    def _hear(self, start: float) -> bytes | None:
+        while True:
+            size = int.from_bytes(self._heard[:4], "little")
+            if len(self._heard) >= 4 and size > self._talk.frame_limit:
+                return None
+            if len(self._heard) >= 4 + size and len(self._heard) >= 4:
+                frame = bytes(self._heard[4 : 4 + size])
+                del self._heard[: 4 + size]
+                return frame
+            try:
+                piece = os.read(self._guest()[1], 1 << 18)
+            except BlockingIOError:
+                self._wait(start, self._guest()[1], select.POLLIN)
+                continue
+            if not piece:
+                self._watch_parent(start, PATIENCE)
+            self._heard += piece
+
+    def _guest(self) -> tuple[int, int]:
+        if self._pipes is None:
+            raise _GoneError(Code.WRONG_STATE, "there is no guest", time.monotonic())
+        return self._pipes
+
+    def _wait(self, start: float, descriptor: int, events: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, events)
+        poll.register(self._parent.fileno(), select.POLLIN)
+        ready = dict(poll.poll(PATIENCE * 1000))
+        if not ready:
+            raise _GoneError(Code.TIMED_OUT, "neither guest nor parent said anything", start)
+        if descriptor not in ready:
+            self._watch_parent(start, PATIENCE)
+
+    def _watch_parent(self, start: float, seconds: float) -> None:
+        """Raises what the parent says about the guest's end, if it says so in time."""
+        try:
+            gone = parse_message(self._parent.receive(timeout=seconds).payload, GuestGone)
+        except (TimedOutError, WireError):
+            return
+        raise _GoneError(gone.code, gone.reason, start)
+
+
+def world_readable(binary: Path, folder: Path) -> Path:
+    """A copy of a binary that every user may run, in a folder that every user may enter."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    copy = folder / binary.name
+    if not copy.exists():
+        temporary = folder / f"{binary.name}.{os.getpid()}"
+        temporary.write_bytes(binary.read_bytes())
+        temporary.chmod(0o755)
+        temporary.rename(copy)
+    return copy
