@@ -53,17 +53,17 @@ def diff_images(old: Image, new: Image) -> tuple[Difference, ...]:
 def _measured(old: Image, new: Image) -> Iterator[Difference]:
     """Why MRENCLAVE differs."""
     old_sgxs, new_sgxs = old.parse_sgxs(), new.parse_sgxs()
+    old_contents, new_contents = _contents(old_sgxs), _contents(new_sgxs)
+    if old_contents is None or new_contents is None:
+        yield from _pages(old_sgxs, new_sgxs)
+    elif old_contents.files != new_contents.files:
+        yield from _files(old_contents.files, new_contents.files)
+    else:
+        yield from _same_files(old_contents, new_contents, old_sgxs.segments, new_sgxs.segments)
     for field in ("size", "ssa_frame_size"):
         before, after = getattr(old_sgxs.ecreate, field), getattr(new_sgxs.ecreate, field)
         if before != after:
             yield Difference(f"SECS {field}", str(before), str(after), measured=True)
-    old_contents, new_contents = _contents(old_sgxs), _contents(new_sgxs)
-    if old_contents is None or new_contents is None:
-        yield from _pages(old_sgxs, new_sgxs)
-        return
-    yield from _files(old_contents.files, new_contents.files)
-    if old_contents.files == new_contents.files:
-        yield from _same_files(old_contents, new_contents, old_sgxs.segments, new_sgxs.segments)
 
 
 def _contents(sgxs: Sgxs) -> ImageContents | None:
