@@ -17,7 +17,6 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import STRICT, IntFlag
-from io import BytesIO
 from itertools import chain
 from typing import ClassVar, Self
 
@@ -309,7 +308,7 @@ def _parse(stream: bytes) -> tuple[Ecreate, tuple[Segment, ...], bytes]:
     """The fast path: whole batches of records compared with what they have to be."""
     ecreate = Ecreate.parse(_record(stream, 0))
     view = memoryview(stream)[RECORD_SIZE:]
-    offsets, flags, contents = array("Q"), array("Q"), BytesIO()
+    offsets, flags, contents = array("Q"), array("Q"), list[bytes]()
     whole = len(view) % GROUP_SIZE == 0
     for at in range(0, len(view) if whole else 0, _BATCH * GROUP_SIZE):
         groups = view[at : at + _BATCH * GROUP_SIZE]
@@ -322,11 +321,11 @@ def _parse(stream: bytes) -> tuple[Ecreate, tuple[Segment, ...], bytes]:
             break
         offsets += batch_offsets
         flags += batch_flags
-        contents.write(b"".join(chain.from_iterable(_DATA_OF_GROUP.iter_unpack(groups))))
+        contents.append(b"".join(chain.from_iterable(_DATA_OF_GROUP.iter_unpack(groups))))
     if not whole:
         _refuse(stream)
     _check_pages(ecreate, offsets, flags)
-    return ecreate, _segments(offsets, flags), contents.getvalue()
+    return ecreate, _segments(offsets, flags), b"".join(contents)
 
 
 def _refuse(stream: bytes) -> None:
