@@ -75,7 +75,9 @@ def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
         known = _read_hint(hint)
         if known is not None:
             with contextlib.suppress(RuntimeCopyError):  # missing or touched: made anew below
-                return RuntimeCopy(root / known, verify_copy(root / known), rebuilt=False)
+                copy = RuntimeCopy(root / known, verify_copy(root / known), rebuilt=False)
+                check_confined(copy.directory)
+                return copy
         copy = _make(sources, root)
         _write_hint(hint, copy.digest.hex())
         _forget_old(root, keep=copy.directory)

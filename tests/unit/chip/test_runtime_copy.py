@@ -1,0 +1,303 @@
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from casemate.chip import runtime_copy as module
+from casemate.chip.errors import RuntimeCopyError
+from casemate.chip.runtime import PYTHON, RuntimeCopy, hold, loader_environment
+from casemate.chip.runtime_copy import cache_root, check_confined, prepare_runtime, verify_copy
+from casemate.chip.runtime_sources import SourceFile, runtime_sources
+
+Prepare = Callable[..., RuntimeCopy]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> tuple[SourceFile, ...]:
+    """A runtime of three files; copying the real one for each test would take a second and 170 MB."""
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    for name, content in (("python", b"#!interpreter"), ("os.py", b"import sys"), ("x.so", b"\x7fELF")):
+        (origin / name).write_bytes(content)
+    return (
+        SourceFile(PYTHON, origin / "python", executable=True),
+        SourceFile("lib/python3.11/os.py", origin / "os.py"),
+        SourceFile("lib/python3.11/lib-dynload/x.so", origin / "x.so"),
+    )
+
+
+@pytest.fixture
+def prepare(tmp_path: Path, sources: tuple[SourceFile, ...], monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.setattr(module, "check_confined", lambda _: None)  # there is nothing to start
+
+    def run(of: tuple[SourceFile, ...] = sources) -> RuntimeCopy:
+        return prepare_runtime(of, root)
+
+    return run
+
+
+def test_digest_is_over_sorted_paths_executable_bits_and_hashes(prepare: Prepare) -> None:
+    digest = hashlib.sha256(b"casemate runtime v1\x00")
+    for path, executable, content in (
+        ("bin/python3", 1, b"#!interpreter"),
+        ("lib/python3.11/lib-dynload/x.so", 0, b"\x7fELF"),
+        ("lib/python3.11/os.py", 0, b"import sys"),
+    ):
+        head = len(path).to_bytes(4, "little") + path.encode() + bytes((executable,))
+        digest.update(head + hashlib.sha256(content).digest())
+    copy = prepare()
+    assert copy.digest == digest.digest()
+    assert copy.directory.name == copy.digest.hex()
+
+
+def test_digest_does_not_depend_on_place_time_or_order(
+    prepare: Prepare, sources: tuple[SourceFile, ...], tmp_path: Path
+) -> None:
+    first = prepare()
+    moved = []
+    for file in reversed(sources):
+        target = tmp_path / "elsewhere" / file.source.name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(file.source, target)
+        os.utime(target, (0, 0))
+        moved.append(SourceFile(file.path, target, file.executable))
+    assert prepare(tuple(moved)).digest == first.digest
+
+
+def test_second_start_reuses_the_copy(prepare: Prepare) -> None:
+    first, second = prepare(), prepare()
+    assert first.rebuilt
+    assert not second.rebuilt
+    assert second.directory == first.directory
+
+
+def test_copy_is_readable_by_all_writable_by_none_and_its_own_bytes(
+    prepare: Prepare, sources: tuple[SourceFile, ...]
+) -> None:
+    before = os.umask(0o077)
+    try:
+        directory = prepare().directory
+    finally:
+        os.umask(before)
+    for path in (directory, *directory.rglob("*")):
+        status = path.lstat()
+        if path.is_dir():
+            assert stat.S_IMODE(status.st_mode) == 0o755
+        else:
+            wanted = 0o555 if path.name == "python3" else 0o444
+            assert (stat.S_IMODE(status.st_mode), status.st_nlink) == (wanted, 1)
+    inodes = {file.source.stat().st_ino for file in sources}
+    assert not inodes & {path.stat().st_ino for path in directory.rglob("*")}
+
+
+def touch_content(directory: Path) -> None:
+    file = directory / "lib/python3.11/os.py"
+    file.chmod(0o644)
+    file.write_bytes(b"import evil")
+    file.chmod(0o444)
+
+
+def add_file(directory: Path) -> None:
+    (directory / "lib/python3.11/sitecustomize.py").write_bytes(b"")
+
+
+def remove_file(directory: Path) -> None:
+    (directory / "lib/python3.11/os.py").unlink()
+
+
+def make_executable(directory: Path) -> None:
+    (directory / "lib/python3.11/os.py").chmod(0o555)
+
+
+def replace_by_link(directory: Path) -> None:
+    file = directory / "lib/python3.11/os.py"
+    file.rename(directory.parent / "moved")
+    file.symlink_to(directory.parent / "moved")
+
+
+def add_second_name(directory: Path) -> None:
+    os.link(directory / "lib/python3.11/os.py", directory.parent / "other-name")
+
+
+def let_others_write(directory: Path) -> None:
+    (directory / "lib/python3.11").chmod(0o777)
+
+
+def link_a_folder(directory: Path) -> None:
+    (directory / "lib/python3.11").rename(directory.parent / "folder")
+    (directory / "lib/python3.11").symlink_to(directory.parent / "folder")
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        touch_content,
+        add_file,
+        remove_file,
+        make_executable,
+        replace_by_link,
+        add_second_name,
+        let_others_write,
+        link_a_folder,
+    ],
+)
+def test_touched_copy_is_found_reported_and_made_anew(prepare: Prepare, tamper: Callable[[Path], None]) -> None:
+    directory = prepare().directory
+    tamper(directory)
+    with pytest.raises(RuntimeCopyError):
+        verify_copy(directory)
+    again = prepare()
+    assert again.rebuilt
+    assert again.directory == directory
+    verify_copy(directory)
+    assert (directory / "lib/python3.11/os.py").read_bytes() == b"import sys"
+
+
+def test_changed_source_gives_another_copy(prepare: Prepare, sources: tuple[SourceFile, ...]) -> None:
+    first = prepare()
+    sources[1].source.write_bytes(b"import sys  # newer")
+    second = prepare()
+    assert second.rebuilt
+    assert second.digest != first.digest
+    assert first.directory.exists()
+
+
+def test_lying_note_about_the_sources_cannot_name_another_digest(prepare: Prepare) -> None:
+    copy = prepare()
+    hint = next((copy.directory.parent / "hints").iterdir())
+    for lie in (b"00" * 32, b"../../../../etc", b"\xff", b""):
+        hint.write_bytes(lie)
+        assert prepare().digest == copy.digest
+
+
+def test_missing_source_is_a_typed_error(prepare: Prepare, sources: tuple[SourceFile, ...]) -> None:
+    sources[2].source.unlink()
+    with pytest.raises(RuntimeCopyError, match="cannot be copied"):
+        prepare()
+
+
+def test_old_unused_copies_are_tidied_away(prepare: Prepare, sources: tuple[SourceFile, ...]) -> None:
+    copies: list[RuntimeCopy] = []
+    holding = -1
+    for version in range(6):
+        sources[1].source.write_bytes(b"# version %d" % version)
+        copies.append(prepare())
+        os.utime(copies[-1].directory, (version, version))
+        if version == 0:
+            holding = hold(copies[0])
+            os.utime(copies[0].directory, (0, 0))
+    left = [copy.directory.exists() for copy in copies]
+    os.close(holding)
+    assert left == [True, False, False, True, True, True]
+    assert len(list((copies[0].directory.parent / "hints").iterdir())) == 4
+
+
+def test_interrupted_work_is_tidied_away_when_it_is_old(prepare: Prepare, tmp_path: Path) -> None:
+    for name, age in ((".new-abc", 7200), (".old-abc", 7200), (".new-now", 0)):
+        (tmp_path / "root" / name).mkdir()
+        moment = (tmp_path / "root").stat().st_mtime - age
+        os.utime(tmp_path / "root" / name, (moment, moment))
+    prepare()
+    hidden = [path.name for path in (tmp_path / "root").iterdir() if path.name.startswith(".")]
+    assert hidden == [".new-now"]
+
+
+class TestRoot:
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        monkeypatch.setattr(module, "SYSTEM_ROOT", tmp_path / "file" / "not-a-folder")
+        (tmp_path / "file").write_bytes(b"")
+
+    def test_is_in_the_users_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert cache_root() == tmp_path / "home/.cache/casemate/runtime"
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        assert cache_root() == tmp_path / "xdg/casemate/runtime"
+
+    def test_ignores_a_relative_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+        assert cache_root() == tmp_path / "home/.cache/casemate/runtime"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="the system's folder is root's")
+    def test_is_the_systems_for_root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "SYSTEM_ROOT", tmp_path / "var")
+        assert cache_root() == tmp_path / "var"
+
+    def test_refuses_folder_that_others_write(self) -> None:
+        cache_root().chmod(0o777)
+        with pytest.raises(RuntimeCopyError, match="mode 0777"):
+            cache_root()
+
+
+class TestRealRuntime:
+    """Of the interpreter that runs the tests."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def copy(cls, tmp_path_factory: pytest.TempPathFactory) -> RuntimeCopy:
+        return prepare_runtime(runtime_sources(), tmp_path_factory.mktemp("runtime"))
+
+    def run(self, copy: RuntimeCopy, code: str) -> str:
+        command = [str(copy.directory / PYTHON), "-I", "-S", "-B", "-c", code]
+        environment = loader_environment(copy.directory)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    def test_starts_and_stays_inside_itself(self, copy: RuntimeCopy) -> None:
+        check_confined(copy.directory)
+        modules = self.run(
+            copy,
+            "import sys, hashlib, json, asyncio, tomllib, ctypes, casemate.enclave.main, casemate.enclave.parent\n"
+            "print(*{m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)}, *sys.path, sep='\\n')",
+        ).splitlines()
+        assert len(modules) > 100
+        assert [path for path in modules if not path.startswith(str(copy.directory))] == []
+
+    def test_leaves_no_trace_of_having_run(self, copy: RuntimeCopy) -> None:
+        self.run(copy, "import json, casemate.wire.message")
+        assert verify_copy(copy.directory) == copy.digest
+
+    def test_has_no_rooms_but_the_enclaves(self, copy: RuntimeCopy) -> None:
+        rooms = self.run(copy, "import casemate, os; print(*sorted(os.listdir(casemate.__path__[0])))").split()
+        assert rooms == ["__init__.py", "enclave", "engines", "images", "link", "sandbox", "wire"]
+
+    def test_has_no_compiled_files_tests_or_build_settings(self, copy: RuntimeCopy) -> None:
+        names = [path.relative_to(copy.directory).as_posix() for path in copy.directory.rglob("*")]
+        unwanted = ("__pycache__", ".pyc", "/test/", "/tests/", "idlelib", "tkinter", "_sysconfigdata", "site-packages")
+        assert [name for name in names if any(word in name for word in unwanted)] == []
+
+    def test_interpreter_that_reaches_outside_is_refused(self, copy: RuntimeCopy, tmp_path: Path) -> None:
+        bare = tmp_path / "bare"
+        (bare / "bin").mkdir(parents=True)
+        shutil.copy(copy.directory / PYTHON, bare / PYTHON)
+        for library in (copy.directory / "lib").glob("libpython*"):
+            (bare / "lib").mkdir(exist_ok=True)
+            shutil.copy(library, bare / "lib")
+        with pytest.raises(RuntimeCopyError, match=r"reaches outside|does not start"):
+            check_confined(bare)
+
+
+def test_interpreter_without_its_packages_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casemate.chip.runtime_sources.PACKAGES", ("no_such_package",))
+    with pytest.raises(RuntimeCopyError, match=r"no_such_package.*not installed"):
+        runtime_sources()
+
+
+def test_framework_build_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: "Python")
+    with pytest.raises(RuntimeCopyError, match="another build of Python"):
+        runtime_sources()
+
+
+def test_names_of_the_copy_are_sorted_and_unique() -> None:
+    paths = [file.path for file in runtime_sources()]
+    assert paths == sorted(set(paths), key=str.encode)
+    assert {"bin/python3", "bin/deno", f"{sys.platlibdir}/{Path(os.__file__).parent.name}/os.py"} <= set(paths)

@@ -1,0 +1,564 @@
+import asyncio
+import hashlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casemate.chip import enclave_process, parent, server
+from casemate.chip.counters import Counters
+from casemate.chip.epc import PageCache, load
+from casemate.chip.fuses import Fuses, seeded_fuses
+from casemate.chip.runtime import PYTHON, RuntimeCopy
+from casemate.chip.server import ChipServer
+from casemate.chip.silicon import Silicon
+from casemate.chip.tcb import FIRST_TCB
+from casemate.images.keys import DeveloperKey
+from casemate.images.layout import lay_out
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import Caller
+from casemate.link.channel import Channel
+from casemate.link.errors import PeerGoneError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, Fault, FaultError
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.lifecycle import State
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages import chip, leaf
+from casemate.wire.messages.parent import Configure
+from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.sgx.attributes import ALL_ATTRIBUTES
+from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
+from casemate.wire.sgx.report import Report, TargetInfo
+from casemate.wire.sgx.sigstruct import Sigstruct
+
+PLATFORM = "linux-x86_64-cp311"
+RUNTIME = bytes.fromhex("ab" * 32)
+T = TypeVar("T")
+Sign = Callable[..., Sigstruct]
+
+
+@dataclass
+class Machine:
+    """A chip under test, its host's link, and what it has told unasked."""
+
+    host: Caller
+    server: ChipServer
+    silicon: Silicon
+    news: list[chip.StateIs]
+    sign: Sign
+    opened: list[Channel] = field(default_factory=list)
+
+    async def ask(self, question: object, wanted: type[T]) -> T:
+        return (await self.host.call(question, wanted, timeout=10))[0]
+
+    async def load(self, behaviour: str = "good") -> int:
+        loaded = await self.ask(chip.Load(image(behaviour)), chip.Loaded)
+        sigstruct = self.sign(enclave_hash=loaded.mr_enclave)
+        await self.ask(chip.Initialise(loaded.enclave, sigstruct.encode()), chip.Initialised)
+        return loaded.enclave
+
+    async def start(self, number: int) -> Channel:
+        _, descriptors = await self.host.call(chip.Start(number), chip.Started, timeout=10)
+        (descriptor,) = descriptors
+        self.opened.append(Channel(socket.socket(fileno=descriptor)))
+        return self.opened[-1]
+
+    async def launch(self, behaviour: str = "good") -> tuple[int, Channel]:
+        number = await self.load(behaviour)
+        return number, await self.start(number)
+
+    async def refused(self, question: object) -> Fault:
+        with pytest.raises(FaultError) as refusal:
+            await self.host.call(question, chip.StateIs, timeout=10)
+        return refusal.value.fault
+
+    async def news_of(self, number: int) -> chip.StateIs:
+        for _ in range(300):
+            for news in self.news:
+                if news.enclave == number:
+                    return news
+            await asyncio.sleep(0.01)
+        pytest.fail(f"no news of enclave {number}")
+
+
+def image(behaviour: str) -> bytes:
+    lock = RuntimeLock(((PLATFORM, RUNTIME),)).encode()
+    return lay_out({LOCK_PATH: lock, MANIFEST_PATH: behaviour.encode()}, ()).encode()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> RuntimeCopy:
+    """A runtime whose interpreter runs the fake parent, whatever it is asked to run."""
+    folder = tmp_path / "runtime"
+    (folder / "bin").mkdir(parents=True)
+    fake = Path(__file__).parent / "fake_parent.py"
+    (folder / PYTHON).write_text(f'#!/bin/sh\nunset LD_LIBRARY_PATH\nexec "{sys.executable}" -I "{fake}"\n')
+    (folder / PYTHON).chmod(0o755)
+    return RuntimeCopy(folder, RUNTIME, rebuilt=False)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, runtime: RuntimeCopy, fuses: Fuses, sign: Sign) -> Callable[..., Any]:
+    @asynccontextmanager
+    async def running(behaviour: str = "") -> AsyncIterator[Machine]:
+        ours, theirs = socket.socketpair()
+        folder = tmp_path / "state"
+        folder.mkdir(exist_ok=True)
+        silicon = Silicon(folder, fuses, FIRST_TCB)
+        counters = Counters(folder, fuses)
+        serving = ChipServer(
+            AsyncChannel(theirs), silicon, counters, platform=PLATFORM, runtime=runtime,
+            configure=Configure((), behaviour, 0),
+        )  # fmt: skip
+        host = Caller(AsyncChannel(ours))
+        news: list[chip.StateIs] = []
+        tasks = [
+            asyncio.create_task(serving.run()),
+            asyncio.create_task(host.run(lambda message: news.append(parse_message(message, chip.StateIs)))),
+        ]
+        made = Machine(host, serving, silicon, news, sign)
+        try:
+            yield made
+        finally:
+            for enclave in made.opened:
+                enclave.close()
+            for task in tasks:
+                task.cancel()
+            await serving.end()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for end in (ours, theirs):
+                end.close()
+            counters.close()
+
+    return running
+
+
+def run(work: Awaitable[None]) -> None:
+    async def main() -> None:
+        await work
+
+    asyncio.run(main())
+
+
+async def say(enclave: Channel, question: object, *wanted: type[T]) -> T:
+    """What the chip answers to that enclave."""
+    await asyncio.to_thread(enclave.send, encode_message(question), timeout=5)
+    frame = await asyncio.to_thread(enclave.receive, timeout=5)
+    return parse_message(frame.payload, *wanted)
+
+
+def seal_request(**changes: Any) -> bytes:
+    request = KeyRequest(
+        key_name=KeyName.SEAL_KEY, key_policy=KeyPolicy.MRSIGNER, isv_svn=5, cet_attributes_mask=0,
+        cpu_svn=FIRST_TCB.cpu_svn, attribute_mask=ALL_ATTRIBUTES, key_id=bytes(32), misc_mask=0, config_svn=0,
+    )  # fmt: skip
+    return replace(request, **changes).encode()
+
+
+class TestLife:
+    def test_from_load_to_destroy(self, machine: Callable[..., Any], developer: DeveloperKey) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                loaded = await m.ask(chip.Load(image("good")), chip.Loaded)
+                assert loaded.mr_enclave == hashlib.sha256(image("good")).digest()
+                sigstruct = m.sign(enclave_hash=loaded.mr_enclave).encode()
+                made = await m.ask(chip.Initialise(loaded.enclave, sigstruct), chip.Initialised)
+                assert (made.mr_enclave, made.mr_signer) == (loaded.mr_enclave, developer.mr_signer())
+                assert (made.isv_prod_id, made.isv_svn, made.debug) == (7, 5, False)
+                enclave = await m.start(loaded.enclave)
+                assert isinstance(await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                stopped = await m.ask(chip.Stop(loaded.enclave), chip.StateIs)
+                assert stopped.state is State.STOPPED
+                with pytest.raises(PeerGoneError):
+                    await say(enclave, leaf.CounterCreate(), leaf.CounterIs)
+                again = await m.start(loaded.enclave)
+                assert isinstance(await say(again, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                destroyed = await m.ask(chip.Destroy(loaded.enclave), chip.StateIs)
+                assert destroyed.state is State.DESTROYED
+                fault = await m.refused(chip.Destroy(loaded.enclave))
+                assert fault.code is Code.UNKNOWN_ENCLAVE
+                assert m.news == []
+
+        run(work())
+
+    def test_steps_out_of_order_are_refused(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                loaded = await m.ask(chip.Load(image("good")), chip.Loaded)
+                number = loaded.enclave
+                for question in (chip.Start(number), chip.Stop(number)):
+                    assert (await m.refused(question)).code is Code.WRONG_STATE
+                sigstruct = m.sign(enclave_hash=loaded.mr_enclave).encode()
+                await m.ask(chip.Initialise(number, sigstruct), chip.Initialised)
+                assert (await m.refused(chip.Initialise(number, sigstruct))).code is Code.WRONG_STATE
+                assert (await m.refused(chip.Stop(number))).code is Code.WRONG_STATE
+                await m.start(number)
+                assert (await m.refused(chip.Start(number))).code is Code.WRONG_STATE
+                assert (await m.refused(chip.Start(number + 1))).code is Code.UNKNOWN_ENCLAVE
+
+        run(work())
+
+    def test_requests_at_the_same_time_take_turns(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                number = await m.load()
+                answers = await asyncio.gather(
+                    *(m.host.call(chip.Start(number), chip.Started, timeout=10) for _ in range(5)),
+                    return_exceptions=True,
+                )
+                for answer in answers:
+                    if isinstance(answer, tuple):
+                        os.close(answer[1][0])
+                refusals = [answer for answer in answers if isinstance(answer, FaultError)]
+                assert len(refusals) == 4
+                assert {refusal.fault.code for refusal in refusals} == {Code.WRONG_STATE}
+
+        run(work())
+
+    def test_refused_launch_names_the_rule(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                loaded = await m.ask(chip.Load(image("good")), chip.Loaded)
+                wrong = m.sign(enclave_hash=bytes(32)).encode()
+                fault = await m.refused(chip.Initialise(loaded.enclave, wrong))
+                assert fault.code is Code.LAUNCH_REFUSED
+                assert "SGX_INVALID_MEASUREMENT" in fault.reason
+                good = m.sign(enclave_hash=loaded.mr_enclave).encode()
+                await m.ask(chip.Initialise(loaded.enclave, good), chip.Initialised)
+
+        run(work())
+
+    def test_page_cache_is_given_back(self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        size = load(image("good")).epc_size
+        monkeypatch.setattr(server, "PageCache", lambda: PageCache(size=size, enclaves=5))
+
+        async def work() -> None:
+            async with machine() as m:
+                for _ in range(3):
+                    first = await m.ask(chip.Load(image("good")), chip.Loaded)
+                    fault = await m.refused(chip.Load(image("good")))
+                    assert fault.code is Code.LAUNCH_REFUSED
+                    assert "epc" in fault.reason
+                    await m.ask(chip.Destroy(first.enclave), chip.StateIs)
+
+        run(work())
+
+
+class TestDeath:
+    def test_enclave_that_dies_is_lost_at_once_and_the_host_is_told(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                number, enclave = await m.launch()
+                other, survivor = await m.launch()
+                start = time.perf_counter()
+                enclave.close()  # the fake enclave ends with its host's socket
+                news = await m.news_of(number)
+                assert time.perf_counter() - start < 0.5
+                assert news.state is State.LOST
+                assert "in a test" in news.reason
+                assert (await m.refused(chip.Stop(number))).code is Code.WRONG_STATE
+                assert (await m.refused(chip.Start(number))).code is Code.WRONG_STATE
+                assert (await m.ask(chip.Destroy(number), chip.StateIs)).state is State.DESTROYED
+                assert isinstance(await say(survivor, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                assert len(m.news) == 1
+                assert other != number
+
+        run(work())
+
+    def test_parent_that_dies_takes_all_enclaves_and_is_replaced(
+        self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "STEADY_TIME", 0.0)
+
+        async def work() -> None:
+            async with machine() as m:
+                numbers = [(await m.launch())[0] for _ in range(2)]
+                running = m.server._parent
+                assert running is not None
+                os.kill(running.pid, signal.SIGKILL)
+                for number in numbers:
+                    news = await m.news_of(number)
+                    assert news.state is State.LOST
+                    assert "parent" in news.reason
+                _, enclave = await m.launch()
+                assert isinstance(await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                assert m.server._parent is not None
+                assert m.server._parent.pid != running.pid
+
+        run(work())
+
+    @pytest.mark.parametrize(
+        ("behaviour", "code", "words"),
+        [
+            ("crash", Code.LOST, "in a test"),
+            ("fault", Code.LAUNCH_REFUSED, "the manifest is wrong"),
+            ("garbage", Code.LOST, "protocol of leaf functions"),
+            ("hang", Code.TIMED_OUT, "did not boot within"),
+        ],
+    )
+    def test_enclave_that_does_not_boot_is_refused_and_can_be_tried_again(
+        self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, behaviour: str, code: Code, words: str
+    ) -> None:
+        monkeypatch.setattr(enclave_process, "BOOT_TIME", 1.0)
+
+        async def work() -> None:
+            async with machine() as m:
+                number = await m.load(behaviour)
+                for _ in range(2):
+                    fault = await m.refused(chip.Start(number))
+                    assert fault.code is code
+                    assert words in fault.reason
+                assert m.news == []
+                await m.launch()
+
+        run(work())
+
+    def test_enclave_that_ends_as_it_boots_is_refused_or_lost(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                number = await m.load("crash-when-booted")
+                answers = await asyncio.gather(m.start(number), return_exceptions=True)
+                if isinstance(answers[0], FaultError):
+                    assert answers[0].fault.code is Code.LOST
+                else:
+                    assert (await m.news_of(number)).state is State.LOST
+
+        run(work())
+
+    @pytest.mark.parametrize(
+        ("behaviour", "words"),
+        [
+            ("refuse", "no layers"),
+            ("babble", "did not come up"),
+            ("mute", "no answer within"),
+            ("die-at-spawn", "parent of enclaves is gone"),
+            ("refuse-spawn", "seccomp is required"),
+            ("silent-spawn", "was silent"),
+        ],
+    )
+    def test_parent_that_does_not_serve_is_a_typed_fault(
+        self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, behaviour: str, words: str
+    ) -> None:
+        monkeypatch.setattr(parent, "START_TIME", 1.0)
+        monkeypatch.setattr(parent, "SPAWN_TIME", 1.0)
+        monkeypatch.setattr(parent, "END_TIME", 0.1)
+
+        async def work() -> None:
+            async with machine(behaviour) as m:
+                number = await m.load()
+                fault = await m.refused(chip.Start(number))
+                assert fault.code is Code.UNAVAILABLE
+                assert words in fault.reason
+                await m.ask(chip.Destroy(number), chip.StateIs)
+
+        run(work())
+
+    def test_parent_that_cannot_kill_is_killed(
+        self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parent, "KILL_TIME", 0.2)
+        monkeypatch.setattr(parent, "END_TIME", 0.1)
+
+        async def work() -> None:
+            async with machine("cannot-kill") as m:
+                # An enclave that hangs does not see its socket close.
+                monkeypatch.setattr(enclave_process, "BOOT_TIME", 0.3)
+                fault = await m.refused(chip.Start(await m.load("hang")))
+                assert fault.code is Code.TIMED_OUT
+
+        run(work())
+
+    def test_missing_interpreter_is_a_typed_fault(self, machine: Callable[..., Any], runtime: RuntimeCopy) -> None:
+        (runtime.directory / PYTHON).unlink()
+
+        async def work() -> None:
+            async with machine() as m:
+                fault = await m.refused(chip.Start(await m.load()))
+                assert fault.code is Code.UNAVAILABLE
+                assert "cannot be started" in fault.reason
+
+        run(work())
+
+    def test_nothing_is_left_running(self, machine: Callable[..., Any]) -> None:
+        pids: list[int] = []
+
+        async def work() -> None:
+            async with machine() as m:
+                await m.launch()
+                assert m.server._parent is not None
+                pids.append(m.server._parent.pid)
+
+        run(work())
+        with pytest.raises(ProcessLookupError):
+            os.kill(pids[0], 0)
+
+
+class TestLeafFunctions:
+    def test_identity_is_the_sockets(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                one = await m.launch("good")
+                other = await m.launch("good too")
+                target = m.silicon.quote_target.encode()
+                bodies = []
+                for _, enclave in (one, other):
+                    made = await say(enclave, leaf.EReport(target, bytes(64)), leaf.ReportMade)
+                    bodies.append(Report.parse(made.report).body)
+                assert bodies[0].mr_enclave == hashlib.sha256(image("good")).digest()
+                assert bodies[1].mr_enclave == hashlib.sha256(image("good too")).digest()
+                by_enclave = seal_request(key_policy=KeyPolicy.MRENCLAVE)
+                keys = [await say(enclave, leaf.EGetKey(by_enclave), leaf.KeyIs) for _, enclave in (one, other)]
+                assert keys[0].key != keys[1].key
+                by_signer = [
+                    await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs) for _, enclave in (one, other)
+                ]
+                assert by_signer[0].key == by_signer[1].key
+
+        run(work())
+
+    def test_refusals_carry_the_sdms_words_and_end_nothing(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                _, enclave = await m.launch()
+                raw = seal_request()
+                for question, words in (
+                    (leaf.EGetKey(seal_request(isv_svn=6)), "SGX_INVALID_ISVSVN"),
+                    (leaf.EGetKey(seal_request(cpu_svn=b"\xff" * 16)), "SGX_INVALID_CPUSVN"),
+                    (leaf.EGetKey(seal_request(key_name=KeyName.PROVISION_KEY)), "SGX_INVALID_ATTRIBUTE"),
+                    (leaf.EGetKey(seal_request(key_policy=KeyPolicy.CONFIGID)), "#GP(0)"),
+                    (leaf.EGetKey(b"\x09" + raw[1:]), "SGX_INVALID_KEYNAME"),
+                    (leaf.EGetKey(raw[:-1] + b"\x01"), "#GP(0)"),
+                    (leaf.EReport(b"\xff" * 512, bytes(64)), "#GP(0)"),
+                    (leaf.CounterRead(bytes(16)), "has no counter"),
+                ):
+                    fault = await say(enclave, question, Fault)
+                    assert words in fault.reason
+                assert isinstance(await say(enclave, leaf.EGetKey(raw), leaf.KeyIs), leaf.KeyIs)
+
+        run(work())
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            b"",
+            b"\xff",
+            encode_message(leaf.Booted()),
+            encode_message(leaf.KeyIs(bytes(16))),
+            encode_message(leaf.EGetKey(bytes(512)))[:-1],
+            encode_message(leaf.EGetKey(bytes(512))) + b"\x00",
+            encode_message(chip.QuoteTarget()),
+            bytes(8192),
+        ],
+    )
+    def test_hostile_frame_ends_that_enclave_alone(self, machine: Callable[..., Any], frame: bytes) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                number, hostile = await m.launch()
+                _, other = await m.launch()
+                await asyncio.to_thread(hostile.send, frame, timeout=5)
+                assert (await m.news_of(number)).state is State.LOST
+                assert isinstance(await say(other, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+
+        run(work())
+
+    def test_counters_rise_and_are_the_signers(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                _, one = await m.launch("good")
+                _, other = await m.launch("good too")
+                made = await say(one, leaf.CounterCreate(), leaf.CounterIs)
+                assert made.value == 0
+                raised = await say(one, leaf.CounterIncrement(made.counter), leaf.CounterIs)
+                assert raised.value == 1
+                seen = await say(other, leaf.CounterRead(made.counter), leaf.CounterIs)
+                assert seen.value == 1
+
+        run(work())
+        run(self._read_again(machine))
+
+    async def _read_again(self, machine: Callable[..., Any]) -> None:
+        async with machine() as m:
+            _, enclave = await m.launch()
+            fault = await say(enclave, leaf.CounterRead(bytes(16)), Fault)
+            assert fault.code is Code.COUNTER_REFUSED
+
+    def test_loading_does_not_hold_up_others(self, machine: Callable[..., Any]) -> None:
+        """Keys are derived while a large image is measured."""
+        from casemate.wire.sgx.sgxs import DATA_PAGE, Ecreate, Segment, Sgxs
+
+        size = 32 * 1024 * 1024
+        large = Sgxs(Ecreate(1, 1 << 26), (Segment(0, size, DATA_PAGE),), os.urandom(size)).encode()
+
+        async def work() -> None:
+            async with machine() as m:
+                _, enclave = await m.launch()
+                loading = asyncio.create_task(m.ask(chip.Load(large), chip.Loaded))
+                answered = 0
+                slowest = 0.0
+                while not loading.done():
+                    start = time.perf_counter()
+                    await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs)
+                    slowest = max(slowest, time.perf_counter() - start)
+                    answered += 1
+                assert (await loading).mr_enclave == hashlib.sha256(large).digest()
+                assert answered > 3
+                assert slowest < 0.5
+
+        run(work())
+
+
+class TestHostileHost:
+    def test_quote_of_a_forged_report_is_refused(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                _, enclave = await m.launch()
+                target = await m.ask(chip.QuoteTarget(), chip.QuoteTargetIs)
+                TargetInfo.parse(target.target_info)
+                made = await say(enclave, leaf.EReport(target.target_info, bytes(64)), leaf.ReportMade)
+                fault = await m.refused(chip.GetQuote(made.report))
+                assert fault.code is Code.UNAVAILABLE  # not certified in this test
+                assert "not certified" in fault.reason
+
+        run(work())
+
+    @settings(max_examples=300)
+    @given(message=st.binary(max_size=700))
+    def test_arbitrary_messages_get_a_typed_refusal(self, message: bytes) -> None:
+        self._answer(message)
+
+    @settings(max_examples=300)
+    @given(tag=st.integers(0x20, 0x2C), rest=st.binary(max_size=2000))
+    def test_arbitrary_content_gets_a_typed_refusal(self, tag: int, rest: bytes) -> None:
+        self._answer(bytes((tag,)) + rest)
+        self._answer(bytes((tag,)) + len(rest).to_bytes(4, "little") + rest)
+        self._answer(bytes((tag,)) + (0).to_bytes(8, "little") + rest.ljust(1808, b"\x00"))
+
+    def _answer(self, message: bytes) -> None:
+        async def work() -> None:
+            silicon = Silicon(Path("/nonexistent"), seeded_fuses("a chip"), FIRST_TCB)
+            ours, theirs = socket.socketpair()
+            serving = ChipServer(
+                AsyncChannel(theirs), silicon, None, platform=PLATFORM,  # type: ignore[arg-type] # no enclave runs
+                runtime=RuntimeCopy(Path("/nonexistent"), RUNTIME, rebuilt=False), configure=Configure((), "", 0),
+            )  # fmt: skip
+            try:
+                reply = await serving.answer(message)
+                assert isinstance(reply.message, chip.QuoteTargetIs | chip.Loaded)
+            except (FaultError, WireError):
+                pass
+            finally:
+                ours.close()
+                theirs.close()
+
+        asyncio.run(work())
