@@ -101,6 +101,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.link.errors import PeerGoneError, TimedOutError
     from casemate.link.places import PlaceError
     from casemate.verifier import PolicyError, RefusedError
+    from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
 
     failed, refused, wrong = ExitCode.FAILED, ExitCode.REFUSED, ExitCode.INPUT
     return {
@@ -121,6 +122,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         UnknownFileError: Meaning(wrong, "say what it is with --as, where its bytes do not tell"),
         InputFileError: Meaning(wrong, ""),
         TimeTextError: Meaning(wrong, ""),
+        SigstructSignatureError: Meaning(wrong, "sign it again: `casemate build DIR`"),
         WireError: Meaning(wrong, "`casemate inspect FILE` says what a file is"),
         WrongStateError: Meaning(ExitCode.CALL_FAILED, "`casemate ps` shows each enclave's state"),
         OutputFileError: Meaning(failed, "name a folder that exists and that you may write to"),
@@ -161,6 +163,7 @@ FAULTS: dict[Code, Meaning] = {
     Code.MEMORY_LIMIT: _call("raise memory_mib in the manifest's [limits], or send less"),
     Code.OUTPUT_LIMIT: _call("raise output_kib in the manifest's [limits], or return less"),
     Code.OCALL_REFUSED: _call("the manifest's [ocall.NAME] tables are all that may go out and come in"),
+    Code.COUNTER_REFUSED: _call("the enclave asked for a counter that its signer does not have, or for one too many"),
     Code.REPORT_REFUSED: _call("the chip refuses a report or key to this enclave; machine.log tells more"),
 }
 """Every code that another room refuses with; a test holds the table against the codes."""

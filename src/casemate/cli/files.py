@@ -2,12 +2,12 @@
 
 import os
 import stat
-import sys
 from pathlib import Path
 
 from casemate.wire.errors import CasemateError
 
 STANDARD_INPUT = Path("-")
+STANDARD_INPUT_DESCRIPTOR = 0
 
 _CHUNK = 1 << 20
 
@@ -32,7 +32,7 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
         InputFileError: it is missing, a directory, not readable, or longer.
     """
     if path == STANDARD_INPUT:
-        return _up_to(sys.stdin.fileno(), f"{what} on standard input", limit)
+        return _up_to(STANDARD_INPUT_DESCRIPTOR, f"{what} on standard input", limit)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

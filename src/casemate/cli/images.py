@@ -57,6 +57,9 @@ def image_of(target: Path, screen: Screen, *, key: Path | None = None) -> "Image
         target: a folder with a manifest, or an image's file.
         screen: told of a new developer's key.
         key: the developer's key file; None for the user's own.
+
+    Raises:
+        WireError: a file is malformed; better said here than by a chip.
     """
     if is_source(target):
         from casemate.images.build import build
@@ -64,7 +67,10 @@ def image_of(target: Path, screen: Screen, *, key: Path | None = None) -> "Image
         return build(target, developer_key(key, screen), epoch=build_time()[0])
     from casemate.images.image import read_image
 
-    return read_image(target)
+    image = read_image(target)
+    image.parse_sigstruct()
+    image.parse_sgxs()
+    return image
 
 
 def developer_key(path: Path | None, screen: Screen) -> "DeveloperKey":

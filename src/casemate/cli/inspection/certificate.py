@@ -1,8 +1,10 @@
 """X.509 certificates of the SGX PKI, element by element (RFC 5280, section 4.1, and Intel's PCK profile)."""
 
+import warnings
 from collections.abc import Iterator
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from casemate.cli.inspection.der_tree import BOOLEAN, ENUMERATED, INTEGER, SEQUENCE, Element, element_at
@@ -49,26 +51,13 @@ _SGX_MEMBERS = {
 
 def inspect_certificate(der: bytes) -> Inspection:
     """A certificate in DER, whoever issued it; :class:`WireError` if it is none."""
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        facts = (
-            ("subject", certificate.subject.rfc4514_string()),
-            ("issuer", certificate.issuer.rfc4514_string()),
-            ("serial number", f"{certificate.serial_number:x}"),
-            (
-                "valid",
-                f"{certificate.not_valid_before_utc.isoformat()} to {certificate.not_valid_after_utc.isoformat()}",
-            ),
-            ("public key", _key(certificate)),
-        )
-    except ValueError as error:
-        raise WireError("certificate", got=f"no X.509: {str(error)[:120]}", want="one certificate in DER") from None
+    facts = _facts(der)
     root = element_at(der, 0, len(der))
     return Inspection(
         "certificate",
         "X.509 certificate",
         len(der),
-        facts + _marks(root),
+        (*facts, *_marks(root)),
         tuple(_certificate(root)),
         many_sources=True,
     )
@@ -84,8 +73,29 @@ def simulated_mark(der: bytes) -> SimulatedMark | None:
     return None
 
 
+def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
+    """What the library reads in it: the judge of whether it is X.509 at all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a stranger's certificate may be odd: it is explained, not trusted
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            return (
+                ("subject", certificate.subject.rfc4514_string()),
+                ("issuer", certificate.issuer.rfc4514_string()),
+                ("serial number", f"{certificate.serial_number:x}"),
+                ("valid from", certificate.not_valid_before_utc.isoformat()),
+                ("valid until", certificate.not_valid_after_utc.isoformat()),
+                ("public key", _key(certificate)),
+            )
+        except (ValueError, TypeError, OverflowError, x509.InvalidVersion) as error:
+            raise WireError("certificate", got=f"no X.509: {str(error)[:120]}", want="one certificate in DER") from None
+
+
 def _key(certificate: x509.Certificate) -> str:
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        return f"of a kind that is not known here: {str(error)[:120]}"
     if isinstance(key, EllipticCurvePublicKey):
         return f"ECDSA on {key.curve.name}"
     return type(key).__name__.removesuffix("PublicKey")

@@ -135,7 +135,7 @@ def _chain(pem: bytes) -> list[tuple[str, str]]:
         for number, certificate in enumerate(certificates):
             facts = dict(inspect_certificate(certificate.der).facts)
             simulated = f" ({facts['simulated']})" if "simulated" in facts else ""
-            found.append((f"certificate {number}", f"{facts['subject']}, {facts['valid']}{simulated}"))
+            found.append((f"certificate {number}", f"{facts['subject']}, until {facts['valid until']}{simulated}"))
     except WireError as error:
         return [("certificates", f"malformed: {error}")]
     return found

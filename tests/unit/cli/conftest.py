@@ -1,0 +1,77 @@
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from casemate.cli import images
+from casemate.cli.images import Runtime
+from casemate.cli.main import app
+from casemate.images.lock import this_platform
+from casemate.images.starter import write_starter
+
+FAKE_DIGEST = bytes(range(32))
+"""A runtime digest for tests that start no chip: real ones hash some hundred MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        return self.json["error"]
+
+
+Casemate = Callable[..., Said]
+
+
+@pytest.fixture
+def casemate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Casemate:
+    """The command, with a home of its own; defects raise instead of ending as an exit code."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("CASEMATE_STATE", raising=False)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(images, "runtime", lambda: Runtime(this_platform(), FAKE_DIGEST, None))
+
+    def run(*arguments: object, given: bytes | None = None) -> Said:
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments], input=given)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Said(done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def hello(tmp_path: Path) -> Path:
+    """A starter."""
+    folder = tmp_path / "hello"
+    write_starter(folder)
+    return folder
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def not_root() -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read and write everything")

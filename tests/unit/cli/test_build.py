@@ -1,0 +1,144 @@
+import os
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.conftest import FAKE_DIGEST, Casemate
+
+from casemate.images.image import read_image
+from casemate.images.lock import read_lock, this_platform, write_lock
+
+
+def test_init_writes_a_starter_that_builds(casemate: Casemate, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    assert casemate("init", folder, "--name", "other").code == 0
+    said = casemate("build", folder, "--json")
+    assert said.code == 0
+    assert said.json["name"] == "other"
+
+
+def test_init_overwrites_nothing(casemate: Casemate, hello: Path) -> None:
+    said = casemate("init", hello, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "FolderError"
+
+
+def test_init_refuses_a_name_that_no_manifest_takes(casemate: Casemate, tmp_path: Path) -> None:
+    said = casemate("init", tmp_path / "new", "--name", "No Name")
+    assert said.code == 5
+    assert not (tmp_path / "new").exists()
+
+
+def test_build_writes_both_files_and_a_lock(casemate: Casemate, hello: Path) -> None:
+    said = casemate("build", hello, "--json")
+    assert said.code == 0
+    image = read_image(hello)
+    assert said.json["mr_enclave"] == image.mr_enclave.hex()
+    assert said.json["mr_signer"] == image.mr_signer.hex()
+    assert read_lock(hello).digest(this_platform()) == FAKE_DIGEST
+
+
+def test_build_says_what_it_does_for_the_first_time(casemate: Casemate, hello: Path, tmp_path: Path) -> None:
+    said = casemate("build", hello)
+    key = tmp_path / "config" / "casemate" / "developer.pem"
+    assert str(key) in said.err
+    assert "today, UTC" in said.out
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert str(key) not in casemate("build", hello).err
+
+
+def test_build_is_reproducible(
+    casemate: Casemate, hello: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    for name in ("one", "two"):
+        assert casemate("build", hello, "-o", tmp_path / name, "--json").json["build_date"] == "1970-01-02"
+    one, two = (read_image(tmp_path / name / "hello") for name in ("one", "two"))
+    assert (one.sgxs, one.sigstruct) == (two.sgxs, two.sigstruct)
+
+
+@pytest.mark.parametrize("epoch", ["", "yesterday", "-1", "1e9", "٣", "9" * 40])
+def test_build_refuses_a_time_that_is_none(
+    casemate: Casemate, hello: Path, monkeypatch: pytest.MonkeyPatch, epoch: str
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "BuildTimeError"
+
+
+def test_a_stale_lock_says_relock_and_stays(casemate: Casemate, hello: Path) -> None:
+    stale = read_lock(hello).with_digest(this_platform(), bytes(32))
+    write_lock(hello, stale)
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "StaleLockError"
+    assert "casemate build --relock" in said.error["next"]
+    assert read_lock(hello) == stale
+    assert casemate("build", hello, "--relock").code == 0
+    assert read_lock(hello).digest(this_platform()) == FAKE_DIGEST
+
+
+def test_a_lock_of_other_platforms_is_not_added_to_unasked(casemate: Casemate, hello: Path) -> None:
+    write_lock(hello, read_lock(hello).with_digest("plan9-mips-cp399", bytes(32)))
+    assert casemate("build", hello).code == 5
+    assert casemate("build", hello, "--relock").code == 0
+    assert read_lock(hello).digest("plan9-mips-cp399") == bytes(32)
+
+
+def test_a_broken_manifest_names_its_key(casemate: Casemate, hello: Path) -> None:
+    manifest = hello / "casemate.toml"
+    manifest.write_text(manifest.read_text().replace("time_ms", "time_s"))
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "ManifestError"
+    assert said.error["key"] == "limits.time_ms"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff" * 100, b"[enclave", b"a = " + b"[" * 5000])
+def test_junk_for_a_manifest_is_refused(casemate: Casemate, hello: Path, content: bytes) -> None:
+    (hello / "casemate.toml").write_bytes(content)
+    assert casemate("build", hello).code == 5
+
+
+def test_source_errors_name_file_and_line(casemate: Casemate, hello: Path) -> None:
+    (hello / "guest" / "main.js").write_text('export const rate = 1;\nimport "https://example.com/x.js";\n')
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["path"] == "guest/main.js"
+    assert said.error["line"] == "2"
+
+
+@pytest.mark.parametrize("folder", ["missing", "file"])
+def test_what_is_no_folder_is_refused(casemate: Casemate, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    assert casemate("build", tmp_path / folder).code == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"])
+def test_a_key_file_that_holds_no_key_is_refused(
+    casemate: Casemate, hello: Path, tmp_path: Path, content: bytes
+) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes(content)
+    key.chmod(0o600)
+    said = casemate("build", hello, "--key", key, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "KeyFileError"
+
+
+def test_a_key_that_others_can_read_is_refused(casemate: Casemate, hello: Path, tmp_path: Path) -> None:
+    casemate("build", hello)
+    key = tmp_path / "config" / "casemate" / "developer.pem"
+    key.chmod(0o644)
+    assert "chmod 600" in casemate("build", hello).err
+
+
+def test_an_output_folder_that_cannot_be_is_refused(casemate: Casemate, hello: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert casemate("build", hello, "-o", tmp_path / "file").code == 5
+
+
+@pytest.mark.usefixtures("not_root")
+def test_a_folder_that_cannot_be_written_to_is_refused(casemate: Casemate, hello: Path) -> None:
+    os.chmod(hello, 0o500)  # noqa: PTH101 - the test's own folder
+    assert casemate("build", hello).code == 5

@@ -1,0 +1,127 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.unit.cli.conftest import Casemate
+
+from casemate.cli.commands import doctor
+from casemate.cli.images import RuntimeDigestError
+from casemate.wire.sandbox import LayerName
+
+ALL = [[str(name), "applied", ""] for name in LayerName]
+
+Try = Callable[[object], None]
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> Try:
+    """Sets what the trial of the sandbox finds."""
+
+    def find(layers: object) -> None:
+        def run(*_: Any, **__: Any) -> Any:
+            if isinstance(layers, Exception):
+                raise layers
+            return SimpleNamespace(stdout=json.dumps(layers).encode() if not isinstance(layers, bytes) else layers)
+
+        monkeypatch.setattr(subprocess, "run", run)
+
+    return find
+
+
+def _findings(said: Any) -> dict[str, str]:
+    return {each["name"]: each["finding"] for each in said["findings"]}
+
+
+def test_a_computer_with_every_layer_is_healthy(casemate: Casemate, tried: Try) -> None:
+    tried(ALL)
+    said = casemate("doctor", "--json")
+    assert said.code == 0
+    assert said.json["healthy"] is True
+    assert {f"layer {name}" for name in LayerName} <= _findings(said.json).keys()
+
+
+def test_a_required_layer_that_is_missing_is_exit_code_1(casemate: Casemate, tried: Try) -> None:
+    tried([[name, "unavailable" if name == "seccomp" else "applied", "no library"] for name, _, _ in ALL])
+    said = casemate("doctor", "--require", "seccomp", "--json")
+    assert said.code == 1
+    assert _findings(said.json)["layer seccomp"] == "missing"
+    person = casemate("doctor", "--require", "seccomp")
+    assert "no library" in person.out
+    assert "missing" in person.out
+
+
+def test_a_layer_that_is_not_required_may_lack(casemate: Casemate, tried: Try) -> None:
+    tried([[name, "unavailable" if name == "cgroup" else "applied", "not root"] for name, _, _ in ALL])
+    said = casemate("doctor", "--json")
+    assert said.code == 0
+    assert _findings(said.json)["layer cgroup"] == "lacking"
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        subprocess.TimeoutExpired("python", 60),
+        subprocess.CalledProcessError(1, "python", stderr=b"Traceback\nUnavailableError: killed by signal 31"),
+        b"junk",
+        b"[1]",
+    ],
+)
+def test_a_trial_that_fails_is_a_finding(casemate: Casemate, tried: Try, outcome: object) -> None:
+    tried(outcome)
+    said = casemate("doctor", "--json")
+    assert said.code == 1
+    assert _findings(said.json)["sandbox"] == "missing"
+
+
+def test_a_runtime_that_cannot_be_copied_is_a_finding(
+    casemate: Casemate, tried: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeDigestError("no room on the disk")
+
+    monkeypatch.setattr("casemate.cli.images.runtime", fail)
+    tried(ALL)
+    said = casemate("doctor", "--json")
+    assert said.code == 1
+    assert _findings(said.json)["runtime copy"] == "missing"
+
+
+@pytest.mark.parametrize(("mode", "finding"), [(0o700, "good"), (0o755, "missing")])
+def test_a_state_directory_that_others_can_look_into_is_a_finding(
+    casemate: Casemate, tried: Try, tmp_path: Path, mode: int, finding: str
+) -> None:
+    tried(ALL)
+    place = tmp_path / "machine"
+    place.mkdir()
+    place.chmod(mode)
+    assert _findings(casemate("doctor", "--state", place, "--json").json)["state"] == finding
+
+
+def test_a_state_directory_that_is_a_file_is_a_finding(casemate: Casemate, tried: Try, tmp_path: Path) -> None:
+    tried(ALL)
+    (tmp_path / "file").touch()
+    assert _findings(casemate("doctor", "--state", tmp_path / "file", "--json").json)["state"] == "missing"
+
+
+def test_an_unknown_layer_is_wrong_usage(casemate: Casemate) -> None:
+    assert casemate("doctor", "--require", "magic").code == 2
+
+
+def test_says_what_not_being_root_means(casemate: Casemate, tried: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried(ALL)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert "every other process of yours" in casemate("doctor").out
+
+
+def test_required_layers_are_layers() -> None:
+    assert {*doctor.LINUX_LAYERS, *doctor.OTHER_LAYERS} <= set(LayerName)
+
+
+def test_the_trial_itself_works_here() -> None:
+    said = subprocess.run([sys.executable, "-I", "-c", doctor._PROBE], capture_output=True, check=True)
+    assert {name for name, _, _ in json.loads(said.stdout)} == set(LayerName)

@@ -1,0 +1,77 @@
+import importlib
+import pkgutil
+
+import pytest
+
+from casemate.cli.errors import FAULTS, ExitCode, errors_table, outcome_of
+from casemate.client.errors import EnclaveRefusedError, HostRefusedError
+from casemate.images.errors import ManifestError, SchemaMismatchError, SourceError
+from casemate.images.schemas import SchemaError
+from casemate.verifier import RefusedError, Rule
+from casemate.wire.errors import CasemateError
+from casemate.wire.faults import Code, Fault, FaultError
+
+ROOMS = ("cli", "client", "images", "verifier", "wire", "link")
+ELSEWHERE = {
+    SchemaMismatchError,  # raised inside enclaves, which answer with a fault
+    SchemaError,  # the manifest's parser makes a ManifestError of it
+}
+
+
+def _known_errors() -> set[type[CasemateError]]:
+    for room in ROOMS:
+        package = importlib.import_module(f"casemate.{room}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    found: set[type[CasemateError]] = set()
+    waiting: list[type[CasemateError]] = [CasemateError]
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            waiting.append(kind)
+            if kind.__module__.split(".")[1] in ROOMS:
+                found.add(kind)
+    return found - ELSEWHERE
+
+
+def test_every_error_that_a_command_can_meet_has_a_meaning() -> None:
+    known = (*errors_table(), FaultError)
+    without = {kind for kind in _known_errors() if not issubclass(kind, known)}
+    assert without == set()
+
+
+def test_every_code_has_a_meaning() -> None:
+    assert set(FAULTS) == set(Code)
+
+
+def test_special_errors_stand_before_general_ones() -> None:
+    seen: list[type[Exception]] = []
+    for kind in errors_table():
+        assert not any(issubclass(kind, before) for before in seen)
+        seen.append(kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RefusedError(Rule.TCB_STATUS, got="OutOfDate", want="UpToDate"), ExitCode.REFUSED),
+        (EnclaveRefusedError(Fault(Code.TIME_LIMIT, "2000 ms")), ExitCode.CALL_FAILED),
+        (HostRefusedError(Fault(Code.LAUNCH_REFUSED, "runtime digest")), ExitCode.INPUT),
+        (HostRefusedError(Fault(Code.UNAVAILABLE, "landlock")), ExitCode.FAILED),
+        (ManifestError("limits.time_ms", got="not there", want="an integer"), ExitCode.INPUT),
+        (CasemateError("of no kind"), ExitCode.FAILED),
+        (PermissionError(13, "Permission denied", "/root/x"), ExitCode.FAILED),
+    ],
+)
+def test_exit_codes_are_the_documented_ones(error: CasemateError | OSError, code: ExitCode) -> None:
+    assert outcome_of(error).exit_code is code
+
+
+def test_programs_get_the_parts_of_the_message() -> None:
+    refused = outcome_of(RefusedError(Rule.TCB_STATUS, got="OutOfDate", want="UpToDate"))
+    assert refused.details == {"rule": "tcb.status", "got": "OutOfDate", "want": "UpToDate"}
+    assert outcome_of(EnclaveRefusedError(Fault(Code.TIME_LIMIT, "2000 ms"))).details == {"code": "time-limit"}
+    assert outcome_of(SourceError("guest/main.js", 3, 5, "dynamic import")).details["line"] == "3"
+
+
+def test_an_operating_system_error_names_the_file() -> None:
+    assert outcome_of(PermissionError(13, "Permission denied", "/root/x")).message == "/root/x: Permission denied"

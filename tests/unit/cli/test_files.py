@@ -1,0 +1,78 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from casemate.cli.files import InputFileError, OutputFileError, read_file, write_file
+
+GIB = 1 << 30
+
+
+def test_reads_up_to_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_file(path, what="thing", limit=5) == b"12345"
+
+
+def test_refuses_a_longer_file_without_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(GIB)
+    with pytest.raises(InputFileError, match=f"got {GIB} bytes, want at most 5"):
+        read_file(path, what="thing", limit=5)
+
+
+def test_reads_no_more_of_a_pipe_than_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    held = os.open(path, os.O_RDWR)
+    try:
+        os.write(held, b"123456")
+        with pytest.raises(InputFileError, match="more than 5 bytes"):
+            read_file(path, what="thing", limit=5)
+    finally:
+        os.close(held)
+
+
+def test_names_file_and_reason(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"thing .*missing: No such file"):
+        read_file(tmp_path / "missing", what="thing", limit=5)
+    with pytest.raises(InputFileError, match="got a directory"):
+        read_file(tmp_path, what="thing", limit=5)
+    with pytest.raises(InputFileError, match="no file can have this name"):
+        read_file(Path("a\x00b"), what="thing", limit=5)
+
+
+@pytest.mark.usefixtures("not_root")
+def test_says_that_a_file_is_not_readable(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.touch(mode=0)
+    with pytest.raises(InputFileError, match="Permission denied"):
+        read_file(path, what="thing", limit=5)
+
+
+def test_writes_a_new_file_and_replaces_an_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"one", b"two"):
+        write_file(path, content, what="thing")
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, b"", what="thing", private=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_writes_to_a_device() -> None:
+    write_file(Path(os.devnull), b"gone", what="thing")
+    assert not Path(os.devnull).is_file()
+
+
+def test_says_why_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(OutputFileError, match="No such file or directory"):
+        write_file(tmp_path / "missing" / "file", b"", what="thing")
+    with pytest.raises(OutputFileError, match="Is a directory"):
+        write_file(tmp_path, b"", what="thing")

@@ -1,0 +1,86 @@
+import subprocess
+import sys
+
+import pytest
+from tests.unit.cli.conftest import Casemate
+
+from casemate.cli.main import app
+from casemate.wire.errors import CasemateError
+
+HEAVY = ("cryptography", "tree_sitter", "jsonschema_rs", "asyncio", "rich.table", "deno")
+"""What no command needs to print its help."""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"import sys, casemate.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_help_names_every_family(casemate: Casemate) -> None:
+    said = casemate("--help")
+    assert said.code == 0
+    for word in ("Images", "Calls", "Evidence", "Machine", "This computer", "receipt", "machine"):
+        assert word in said.out
+
+
+def test_no_command_is_a_question_for_help(casemate: Casemate) -> None:
+    assert casemate().code == 2
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("version",)])
+def test_tells_its_version(casemate: Casemate, arguments: tuple[str, ...]) -> None:
+    said = casemate(*arguments)
+    assert said.code == 0
+    assert "0.1.0" in said.out
+
+
+def test_version_as_json(casemate: Casemate) -> None:
+    assert casemate("version", "--json").json["casemate"] == "0.1.0"
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("build",), ("build", ".", "--nonsense"), ("receipt", "x")])
+def test_wrong_usage_is_exit_code_2(casemate: Casemate, arguments: tuple[str, ...]) -> None:
+    assert casemate(*arguments).code == 2
+
+
+def test_completion_is_offered(casemate: Casemate) -> None:
+    assert "--show-completion" in casemate("--help").out
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (CasemateError("no"), 1), (OSError(28, "No space left on device"), 1)],
+)
+def test_no_error_ends_as_a_traceback(
+    casemate: Casemate, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def fail(_path: object) -> None:
+        raise error
+
+    monkeypatch.setattr("casemate.client.local.running_machine", fail)
+    said = casemate("ps")
+    assert said.code == code
+    assert "Traceback" not in said.out + said.err
+
+
+def test_an_error_is_the_one_document_where_json_was_asked_for(casemate: Casemate) -> None:
+    said = casemate("ps", "--json")
+    assert said.code == 1
+    assert said.error["kind"] == "NoMachineError"
+    assert said.error["exit_code"] == 1
+    assert "casemate up" in said.error["next"]
+    assert said.err == ""
+
+
+def test_defects_are_not_hidden(monkeypatch: pytest.MonkeyPatch, casemate: Casemate) -> None:
+    def fail(_path: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("casemate.client.local.running_machine", fail)
+    with pytest.raises(ZeroDivisionError):
+        casemate("ps")
+
+
+def test_the_app_has_no_pretty_tracebacks_that_would_show_secrets() -> None:
+    assert app.pretty_exceptions_enable is False

@@ -1,0 +1,121 @@
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.unit.cli.conftest import Casemate
+
+from casemate.client.receipts import Opening, ReceiptBundle
+from casemate.testing.forge import honest
+from casemate.verifier import BoundValues, print_policy
+from casemate.verifier.policy import FRESH_NONCE
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.call import Receipt
+from casemate.wire.sgx.quote import Quote
+
+
+@pytest.fixture
+def receipt(tmp_path: Path, now: datetime) -> Path:
+    """A receipt that holds, beside the policy by which it does."""
+    import hashlib
+
+    key = Ed25519PrivateKey.generate()
+    forgery = honest(now)
+    forgery.bound = BoundValues(forgery.bound.hpke_key, key.public_key().public_bytes_raw(), forgery.bound.layers)
+    forged = forgery.sign()
+    quote = forged.evidence.quote
+    given, answered = Opening(bytes(32), '{"q":"whale"}'), Opening(bytes(range(32)), '{"found":3}')
+    said = Receipt(
+        quote_hash=hashlib.sha256(quote).digest(),
+        mr_enclave=Quote.parse(quote).body.mr_enclave,
+        session=1,
+        sequence=1,
+        entry="search",
+        caller=None,
+        input_commitment=given.commitment(),
+        output_commitment=answered.commitment(),
+        counter=7,
+    )
+    binding = ReportDataBinding(forgery.bound.hpke_key, forgery.bound.receipt_key, forgery.nonce, forgery.bound.layers)
+    bundle = ReceiptBundle(said, key.sign(said.signed_bytes()), binding, quote, forged.collateral, now, given, answered)
+    path = tmp_path / "receipt.json"
+    path.write_bytes(bundle.encode())
+    (tmp_path / "policy.toml").write_text(print_policy(replace(forged.policy, report_data=FRESH_NONCE)))
+    return path
+
+
+def _alter(path: Path, *keys: str, to: object) -> None:
+    document = json.loads(path.read_text())
+    inner = document
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = to
+    path.write_text(json.dumps(document))
+
+
+def test_a_good_receipt_holds(casemate: Casemate, receipt: Path) -> None:
+    said = casemate("receipt", "verify", receipt, "--policy", receipt.with_name("policy.toml"), "--json")
+    assert said.code == 0
+    assert said.json["holds"] is True
+    assert said.json["output"] == '{"found":3}'
+    assert said.json["receipt"]["counter"] == 7
+    person = casemate("receipt", "verify", receipt, "--policy", receipt.with_name("policy.toml"))
+    assert "the receipt holds" in person.out
+    assert "number 7" in person.out
+
+
+@pytest.mark.parametrize(
+    ("keys", "to"),
+    [
+        (("openings", "output", "content"), '{"found":4}'),
+        (("receipt", "counter"), 8),
+        (("receipt", "mr_enclave"), "00" * 32),
+        (("signature",), "00" * 64),
+        (("report_data", "nonce"), "00" * 32),
+    ],
+)
+def test_an_altered_receipt_does_not(casemate: Casemate, receipt: Path, keys: tuple[str, ...], to: object) -> None:
+    _alter(receipt, *keys, to=to)
+    said = casemate("receipt", "verify", receipt, "--policy", receipt.with_name("policy.toml"), "--json")
+    assert said.code == 3
+    assert said.error["kind"] in {"ReceiptRefusedError", "RefusedError"}
+    assert said.error["rule"]
+
+
+def test_a_receipt_is_appraised_for_the_time_that_the_checker_names(casemate: Casemate, receipt: Path) -> None:
+    arguments = ("receipt", "verify", receipt, "--policy", receipt.with_name("policy.toml"), "--at")
+    assert casemate(*arguments, "2001-01-01T00:00:00Z").code == 3
+    assert casemate(*arguments, "once").code == 5
+
+
+def test_show_checks_nothing_and_says_so(casemate: Casemate, receipt: Path) -> None:
+    _alter(receipt, "signature", to="00" * 64)
+    said = casemate("receipt", "show", receipt, "--json")
+    assert said.code == 0
+    assert said.json["checked"] is False
+    assert "not checked" in casemate("receipt", "show", receipt).out
+
+
+def test_inspect_knows_receipts(casemate: Casemate, receipt: Path) -> None:
+    assert casemate("inspect", receipt, "--json").json["kind"] == "receipt"
+
+
+def test_what_a_receipt_opens_cannot_steer_the_terminal(casemate: Casemate, receipt: Path) -> None:
+    _alter(receipt, "openings", "input", "content", to="\x1b[2J\x9b31m")
+    assert "\x1b" not in casemate("receipt", "show", receipt).out
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+@pytest.mark.parametrize("content", [b"", b"junk", b"{}", b'{"format":"casemate-receipt","version":2}', b"\xff" * 50])
+def test_what_is_no_receipt_is_refused(casemate: Casemate, receipt: Path, command: str, content: bytes) -> None:
+    receipt.write_bytes(content)
+    policy = ("--policy", receipt.with_name("policy.toml")) if command == "verify" else ()
+    assert casemate("receipt", command, receipt, *policy).code == 5
+
+
+def test_a_receipt_of_a_gibibyte_is_refused_at_once(casemate: Casemate, receipt: Path) -> None:
+    with receipt.open("wb") as file:
+        file.truncate(1 << 30)
+    assert casemate("receipt", "show", receipt).code == 5
