@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from casemate.wire.call import RESPONSE_NONCE, Receipt
 from casemate.wire.faults import Code, refuse
 
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-"""``wire.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
+SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+"""``wire.call.HPKESUITE`` (RFC 9180, sections 7.1 to 7.3)."""
 
 
 class EnclaveKeys:
@@ -34,7 +34,7 @@ class EnclaveKeys:
     def open(self, sealed: bytes, info: bytes) -> bytes:
         """What a client sealed to this enclave with exactly this ``info``; refused as ``cannot-open`` otherwise."""
         try:
-            return _SUITE.decrypt(sealed, self._hpke, info=info)
+            return SUITE.decrypt(sealed, self._hpke, info=info)
         except InvalidTag:
             raise refuse(
                 Code.CANNOT_OPEN, "not sealed for this enclave, quote, session, sequence number and entry point"

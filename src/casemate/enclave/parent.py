@@ -1,8 +1,8 @@
 """The pre-warmed parent of enclaves and guests: ``python -I -S -B -m casemate.enclave.parent``, control socket on 3.
 
-It imports once what every enclave needs, forks enclaves at the chip's word, keeps warm guests for them, watches over the
-guests, and reaps all. It holds no key and never starts an engine in itself. One thread, one loop, nothing that waits for
-a peer. When the chip closes the control socket, everything ends.
+It imports once what every enclave needs, forks enclaves at the chip's word, keeps warm guests for them, watches over
+the guests, and reaps all. It holds no key and never starts an engine in itself. One thread, one loop, nothing that
+waits for a peer. When the chip closes the control socket, everything ends.
 """
 
 import contextlib
@@ -108,9 +108,7 @@ class Parent:
         self._entry = entry
         self._modes = modes_of(configure.layers)
         self._enclave_confinement: Confinement = prepare_enclave()
-        self._kitchen = Kitchen(
-            engine_named(ENGINE), configure.deno, prepare_guest(configure.deno), configure.layers
-        )
+        self._kitchen = Kitchen(engine_named(ENGINE), configure.deno, prepare_guest(configure.deno), configure.layers)
         self._pool = Pool(USUAL_MEMORY_MIB, configure.pool)
         self._selector = selectors.DefaultSelector()
         self._enclaves: dict[int, Enclave] = {}
@@ -257,7 +255,7 @@ class Parent:
 
     def _give(self, enclave: Enclave, guest: Guest, now: float) -> None:
         self._selector.unregister(guest.from_guest)
-        guest.give()
+        guest.state = GuestState.GIVEN
         enclave.wants_mib, enclave.guest, enclave.gone = None, guest, None
         sleeps = self._modes[LayerName.WATCHDOG] is LayerMode.OFF
         enclave.watchdog = Watchdog(guest, now, sleeps=sleeps)
@@ -417,8 +415,8 @@ class Parent:
                 os.wait4(-1, 0)
             except ChildProcessError:
                 break
-        for owner in (*guests, *self._enclaves.values()):
-            self._remove_group(owner.group)
+        for group in (*(guest.group for guest in guests), *(enclave.group for enclave in self._enclaves.values())):
+            self._remove_group(group)
 
 
 def serve(control: socket.socket, entry: Callable[[], Entry]) -> None:
@@ -459,7 +457,9 @@ def run_process(entry: Callable[[], Entry]) -> None:
 
 def _import_enclave() -> Entry:
     from casemate.enclave.main import run
+    from casemate.enclave.rehearsal import rehearse
 
+    rehearse()
     return run
 
 
@@ -475,8 +475,8 @@ def _configure(link: ParentLink, control: socket.socket) -> Configure:
 def _children_signal() -> socket.socket:
     """A socket that becomes readable when a child has ended."""
     reading, writing = socket.socketpair()
-    reading.setblocking(False)
-    writing.setblocking(False)
+    reading.settimeout(0)
+    writing.settimeout(0)
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
     signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
     return reading
