@@ -1,13 +1,12 @@
-"""Guest processes: forked, confined, and turned into an engine that waits for its program; warm ones are kept in a pool."""
+"""Guest processes: forked, confined, and turned into an engine that waits for its program; some are kept warm."""
 
 import contextlib
 import os
-import resource
 import signal
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from casemate.enclave.parent_fork import Child, Confined, fork, report_of
@@ -17,17 +16,19 @@ from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, Kind,
 from casemate.link.frames import header
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, confine, modes_of
+from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
+from casemate.sandbox.rlimits import limit_data
 from casemate.wire.errors import CasemateError
-from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest
+from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
 MIB = 1024 * 1024
 
 OVERHEAD_MIB = 64
 """What a guest may use beside its manifest's memory: V8's young generation, compiled code, frames, stacks."""
 
-BASE_MIB = 96
-"""What a control group is charged before a guest does anything: the engine's own heap and the file pages it touches."""
+BASE_MIB = 192
+"""What a control group is charged besides: the engine's own heap, and the file pages that it is the first to touch."""
 
 START_TIME = 10.0
 """Seconds from fork to warm; a loaded machine takes long, a broken engine for ever."""
@@ -83,18 +84,30 @@ class Guest:
             raise StartError(self._refusal())
         if self.heard != _WARM_FRAME:
             return False
-        self.layers = self._report().layers
+        self.layers = self._bounded(self._report().layers)
         self.state = GuestState.WARM
         return True
 
-    def give(self) -> None:
-        """Sets the memory ceiling for what is about to come, from what the warm engine has now."""
+    def _bounded(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Sets the ceiling for what is about to come, above what the engine has reserved so far; its layers then.
+
+        Elsewhere than on Linux nothing counts as RLIMIT_DATA what an engine reserves, so there is no such ceiling.
+        """
         memory = memory_of(self.pid)
-        if memory is not None and hasattr(resource, "prlimit"):
-            ceiling = memory.data + (self.memory_mib + OVERHEAD_MIB) * MIB
-            with contextlib.suppress(OSError):  # it may just have died
-                resource.prlimit(self.pid, resource.RLIMIT_DATA, (ceiling, ceiling))
-        self.state = GuestState.GIVEN
+        if memory is None:
+            return layers
+        ceiling = memory.data + (self.memory_mib + OVERHEAD_MIB) * MIB
+        try:
+            limit_data(self.pid, ceiling)
+        except UnavailableError as error:
+            raise StartError(f"its memory cannot be limited: {error}") from None
+        added = f", DATA {ceiling}"
+        return tuple(
+            replace(layer, detail=layer.detail + added)
+            if layer.name is LayerName.RLIMITS and layer.state is LayerState.APPLIED
+            else layer
+            for layer in layers
+        )
 
     def close_pipes(self) -> None:
         """Closes the parent's ends; an enclave that was given them has its own."""
@@ -149,7 +162,7 @@ class Kitchen:
 
         def become_engine(_: tuple[Layer, ...]) -> None:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-            os.execve(self.binary, command.arguments, command.environment)
+            os.execve(self.binary, command.arguments, command.environment)  # noqa: S606 - no shell, on purpose
 
         def confine_guest(parent: int) -> tuple[Layer, ...]:
             for standard, inherited in enumerate(theirs):

@@ -33,7 +33,7 @@ class Child:
 def fork(
     keep: Iterable[int], confine: Callable[[int], tuple[Layer, ...]], body: Callable[[tuple[Layer, ...]], None]
 ) -> Child:
-    """Forks a child that has the standard descriptors and those in ``keep``, confines itself, reports, and runs ``body``.
+    """Forks a child that keeps the standard descriptors and ``keep``, confines itself, reports, and runs ``body``.
 
     Args:
         keep: descriptors that stay open in the child.
@@ -81,17 +81,21 @@ def _live(
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         _close_others({0, 1, 2, writing, *keep})
-        try:
-            layers = confine(parent)
-        except LayerRequiredError as error:
-            os.write(writing, encode_fields(Confined((), str(error))))
-            return
-        os.write(writing, encode_fields(Confined(layers, "")))
+        confined = _confined(confine, parent)
+        os.write(writing, encode_fields(confined))
         os.close(writing)
-        body(layers)
-        status = 0
+        if not confined.refusal:
+            body(confined.layers)
+            status = 0
     finally:
         os._exit(status)
+
+
+def _confined(confine: Callable[[int], tuple[Layer, ...]], parent: int) -> Confined:
+    try:
+        return Confined(confine(parent), "")
+    except LayerRequiredError as error:
+        return Confined((), str(error))
 
 
 def _close_others(keep: set[int]) -> None:

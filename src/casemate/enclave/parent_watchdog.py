@@ -11,7 +11,7 @@ from casemate.sandbox.cgroup import Group
 from casemate.wire.faults import Code
 
 GRACE = 0.25
-"""How much later than its deadline a guest is killed (seconds): the enclave, which is told to stop by then, comes first."""
+"""How much later than its deadline a guest is killed (seconds): the enclave, which knows the deadline, comes first."""
 
 SAMPLE_WORKING = 0.025
 """Seconds between looks at the memory of a guest that works; what it grabs in between, the hard limits bound."""
@@ -20,10 +20,16 @@ SAMPLE_RESTING = 1.0
 """Seconds between looks at a guest that should be waiting for a call."""
 
 RESTING_CPU = 2.0
-"""Seconds that a guest may compute between two calls: a few for what it collects and compiles, not a life of its own."""
+"""Seconds that a guest may compute between two calls: for what it collects and compiles, not for a life of its own."""
+
+SLACK_MIB = 16
+"""How far the watchdog lets a guest go beyond RLIMIT_DATA, which gives the guest an exception where it can."""
 
 _OUT_OF_MEMORY = (b"out of memory", b"memory allocation of", b"allocation failed", b"Failed to reserve", b"OOM")
 """What V8 and Rust write before they give up. A guest can write it too: it then gets the wrong name for its own end."""
+
+_GAVE_UP = (signal.SIGTRAP, signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGBUS)
+"""How V8 and Rust end when they get no memory: on purpose, or by way of a null pointer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Watchdog:
     def __init__(self, guest: Guest, now: float, *, sleeps: bool) -> None:
         memory = memory_of(guest.pid)
         self._pid = guest.pid
-        self._limit = (guest.memory_mib + OVERHEAD_MIB) * MIB + (0 if memory is None else memory.resident)
+        self._limit = (guest.memory_mib + OVERHEAD_MIB + SLACK_MIB) * MIB + (0 if memory is None else memory.resident)
         self._asked = guest.memory_mib
         self._sleeps = sleeps
         self._deadline: float | None = None
@@ -98,6 +104,8 @@ def cause_of_death(guest: Guest, status: int, last_words: bytes, peak: int) -> G
     starved = isinstance(guest.group, Group) and guest.group.was_out_of_memory()
     if starved or any(sign in last_words for sign in _OUT_OF_MEMORY):
         return Gone(Code.MEMORY_LIMIT, f"the guest used more than its {guest.memory_mib} MiB")
-    if code == -signal.SIGTRAP and peak > (guest.memory_mib + OVERHEAD_MIB) * MIB:
-        return Gone(Code.MEMORY_LIMIT, f"V8 gave up with {peak // MIB} MiB in use, of {guest.memory_mib} allowed")
+    if -code in _GAVE_UP and peak > (guest.memory_mib + OVERHEAD_MIB) * MIB:
+        return Gone(
+            Code.MEMORY_LIMIT, f"the engine gave up with {peak // MIB} MiB in use, of {guest.memory_mib} allowed"
+        )
     return Gone(Code.GUEST_CRASHED, f"the guest {end_of(status)}")

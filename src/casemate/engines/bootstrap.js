@@ -28,6 +28,7 @@ const readInto = stdin.readSync.bind(stdin);
 const writeFrom = stdout.writeSync.bind(stdout);
 const subarray = uncurry(Uint8Array.prototype.subarray);
 const setBytes = uncurry(Uint8Array.prototype.set);
+const wellFormed = uncurry(String.prototype.toWellFormed);
 const slice = uncurry(String.prototype.slice);
 const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
@@ -35,7 +36,7 @@ const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { fatal: t
 const encode = encoder.encode.bind(encoder), encodeInto = encoder.encodeInto.bind(encoder);
 const decode = decoder.decode.bind(decoder);
 const promiseThen = uncurry(Promise.prototype.then);
-const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, MissingFunction = TypeError;
+const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misused = TypeError;
 
 // --- frames ---------------------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ function opened(body) { // a body's head and the bytes behind it
 
 // --- errors ---------------------------------------------------------------------------------------------------------
 
-const words = (value, otherwise) => (typeof value === "string" ? slice(value, 0, MAX_TEXT) : otherwise);
+const words = (value, otherwise) => (typeof value === "string" ? wellFormed(slice(value, 0, MAX_TEXT)) : otherwise);
 
 function told(thrown) { // name and message of whatever was thrown, which may be a proxy or have getters that throw
   if (typeof thrown !== "object" && typeof thrown !== "function" || thrown === null) {
@@ -158,12 +159,18 @@ function sendFailure(call, code, { name, message }) {
   send(FAILED, call, stringify({ __proto__: null, code, name, message }), null);
 }
 
-class Untellable extends Failure {
+class Untellable extends Failure { // a value of the program's that is not JSON, or too long
+  #code;
   constructor(code, message) {
     super(message);
-    this.code = code;
+    this.#code = code;
+  }
+  static codeOf(thrown) { // undefined for everything else; asks nothing of a proxy
+    return typeof thrown === "object" && thrown !== null && #code in thrown ? thrown.#code : undefined;
   }
 }
+
+const untellable = Untellable.codeOf;
 
 function textOf(value, limit, what) { // JSON of a value of the program's, which may do anything when it is looked at
   let text;
@@ -230,7 +237,7 @@ async function load({ call, body }) {
     for (let number = 0; number < head.entries.length; number++) {
       const name = head.entries[number];
       if (typeof exported[name] !== "function") {
-        throw new MissingFunction(`${paths[paths.length - 1]} exports no function ${name}`);
+        throw new Misused(`${paths[paths.length - 1]} exports no function ${name}`);
       }
       functions[name] = exported[name];
     }
@@ -264,8 +271,7 @@ async function serveCall({ call, body }) {
     text = textOf(await settled(apply(functions[head.entry], undefined, [input, context])), outputLimit, "the result");
   } catch (thrown) {
     over();
-    if (thrown instanceof Untellable) sendFailure(call, thrown.code, { name: "Error", message: thrown.message });
-    else sendFailure(call, "guest-error", told(thrown));
+    sendFailure(call, untellable(thrown) ?? "guest-error", told(thrown));
     return;
   }
   over();
@@ -280,8 +286,13 @@ function over() { // from here on, what the program left behind is not listened 
 function asker(call) {
   return function ocall(name, args) {
     if (current !== call) throw new Failure("this call is over");
-    if (typeof name !== "string") throw new MissingFunction("an OCALL's name is a string");
-    const text = textOf(args, ocallLimit, "the OCALL's argument");
+    if (typeof name !== "string") throw new Misused("an OCALL's name is a string");
+    let text;
+    try {
+      text = textOf(args, ocallLimit, "the OCALL's argument");
+    } catch (thrown) {
+      throw new Misused(told(thrown).message); // to the program, an error as any other
+    }
     send(ASKED, call, stringify({ __proto__: null, name: words(name, "") }), text);
     const { kind, body } = receive();
     if (kind === ANSWER) return parse(decode(body));

@@ -1,8 +1,8 @@
 """What may be said when between an enclave and its guest; frames go in and out as bytes, and nothing here waits.
 
-The guest is hostile. A frame that is malformed, out of turn, or of another call ends the conversation: whoever holds the
-pipes then ends the guest. Each call has a number that the guest's code never sees, so what an earlier call left behind
-cannot pass for the answer to a later one.
+The guest is hostile. A frame that is malformed, out of turn, or of another call ends the conversation: whoever holds
+the pipes then ends the guest. Each call has a number that the guest's code never sees, so what an earlier call left
+behind cannot pass for the answer to a later one.
 """
 
 from enum import StrEnum
@@ -29,7 +29,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.faults import Code
 
 MAX_PRINTED = 256
-"""Most console frames of one call that are listened to: the guest's bootstrap stops sooner, unless the guest is past it."""
+"""Most console frames of one call that are listened to; the bootstrap stops sooner, if it is still in charge."""
 
 
 class Turn(StrEnum):
@@ -118,7 +118,7 @@ class Conversation:
 
     def _take(self, call: bytes, said: Said) -> None:
         match self._turn, said:
-            case (Turn.LOADING | Turn.CALLED), Printed():
+            case ((Turn.LOADING | Turn.CALLED), Printed()):
                 self._printed += 1
                 if self._printed > MAX_PRINTED:
                     raise GuestMisbehavedError(f"the guest printed more than {MAX_PRINTED} lines")

@@ -1,8 +1,8 @@
 """JavaScript on V8, in Deno's own binary: no permissions, one bootstrap script, nothing read from disk.
 
 The bootstrap comes as a ``data:`` URL, so the engine needs no file but itself. Code is not made from strings
-(``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk: what runs
-is what was measured.
+(``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk: what
+runs is what was measured.
 """
 
 import base64

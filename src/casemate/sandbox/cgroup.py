@@ -113,7 +113,7 @@ def _mounted(mounts: str, kind: str, controller: str | None, path: str) -> Path:
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         root, place = before.split()[3:5]
-        found, _, options = (after.split() + ["", ""])[:3]
+        found, _, options = [*after.split(), "", ""][:3]
         if found == kind and (controller is None or controller in options.split(",")):
             below = path.removeprefix(root) if root != "/" else path
             return Path(place) / below.lstrip("/")

@@ -1,7 +1,6 @@
 """The layers put together: prepared once in the parent, applied in order in each child."""
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

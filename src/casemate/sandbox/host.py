@@ -19,11 +19,11 @@ _SYSTEM_FILES = ("/dev/null", "/dev/urandom", "/etc/ld.so.cache", "/etc/localtim
 
 
 def confine_host(*, read: Sequence[Path], write: Sequence[Path]) -> tuple[Layer, ...]:
-    """Leaves the calling process the system's and Python's own files, and the named paths; the rest is denied for good.
+    """Leaves the calling process the system's and Python's own files, and the named paths; the rest is denied.
 
-    A process in such a domain cannot trace, signal or read the memory of one outside it (Landlock's rules for ptrace and
-    signals hold for root too), and the calls that would go around it are refused. To be applied before any thread is
-    started. Each layer is preferred: where it is missing, the returned layers say so.
+    A process in such a domain cannot trace, signal or read the memory of one outside it (Landlock's rules for ptrace
+    and signals hold for root too), and the calls that would go around it are refused. To be applied before any thread
+    is started. Each layer is preferred: where it is missing, the returned layers say so.
 
     Args:
         read: files, or folders with all below them, that stay readable.

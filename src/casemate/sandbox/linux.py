@@ -1,4 +1,4 @@
-"""The few system calls that Python has no name for, through libc; on another system each says that it is unavailable."""
+"""The few system calls that Python has no name for, through libc; elsewhere each is unavailable, and says so."""
 
 import ctypes
 import errno
@@ -24,7 +24,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def prctl(option: int, argument: object = 0, extra: object = 0) -> None:
-    """prctl(2), or :class:`UnavailableError` with its errno."""
+    """Sets an attribute of this process, or raises :class:`UnavailableError` with the errno."""
     library = _libc()
     zero = ctypes.c_ulong(0)
     first = ctypes.c_ulong(argument) if isinstance(argument, int) else argument
@@ -33,7 +33,7 @@ def prctl(option: int, argument: object = 0, extra: object = 0) -> None:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2), or :class:`UnavailableError` with its errno."""
+    """Leaves the namespaces that the flags name, or raises :class:`UnavailableError` with the errno."""
     _check("unshare", _libc().unshare(ctypes.c_int(flags)))
 
 

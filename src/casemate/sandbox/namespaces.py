@@ -1,4 +1,4 @@
-"""Namespaces of a process's own: no network but an unconnected one, no System V IPC, its own host name and mount table."""
+"""Namespaces of a process's own: an unconnected network, no one else's System V IPC, its own host name and mounts."""
 
 import os
 from pathlib import Path
@@ -37,6 +37,8 @@ def _enter_as_user(refused: UnavailableError) -> str:
         linux.unshare(_NEWUSER | _ALL)
     except UnavailableError as also:
         raise UnavailableError(f"{refused}; with a user namespace {also}") from None
+    # A process that may not be dumped does not own its /proc files; it holds no secret yet, and is made so again later.
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
     try:
         # user_namespaces(7): a process may map its own ids, and must give up setgroups(2) before it maps its group.
         Path("/proc/self/setgroups").write_text("deny")

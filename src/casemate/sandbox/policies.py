@@ -149,7 +149,7 @@ ENCLAVE = Policy(
         *_refuse(errno.ENOSYS, "clone3"),
     )
 )
-"""An enclave: it computes, and reads and writes the descriptors it has. No file, socket, process, thread or new code."""
+"""An enclave: it computes, and reads and writes the descriptors it has. No file, socket, process or new code."""
 
 GUEST = Policy(
     (

@@ -1,4 +1,4 @@
-"""No new privileges: no execve gives this process or its children more rights than it has (set-uid, file capabilities)."""
+"""No new privileges: no execve gives this process or its children more rights than it has, as set-uid would."""
 
 from casemate.sandbox import linux
 

@@ -1,7 +1,9 @@
 """Resource limits. The size of the address space is never one: V8 reserves far more than it uses."""
 
+import os
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 
 from casemate.sandbox.errors import UnavailableError
 
@@ -12,7 +14,7 @@ class Limits:
 
     open_files: int
     threads: int
-    """RLIMIT_NPROC, which counts a user id's threads on the whole machine: set only where the id is the process's own."""
+    """RLIMIT_NPROC counts a user id's threads on the whole machine: set only where the id is the process's own."""
     data: int | None
     """RLIMIT_DATA (bytes): all private writable memory, on Linux. None: set later, by the parent."""
 
@@ -34,3 +36,33 @@ def set_limits(limits: Limits, *, own_uid: bool) -> str:
     except (OSError, ValueError) as error:
         raise UnavailableError(f"setrlimit: {error}") from None
     return ", ".join(f"{name} {value}" for name, (_, value) in wanted.items())
+
+
+def limit_data(pid: int, ceiling: int) -> None:
+    """Sets another process's RLIMIT_DATA (bytes), hard and soft; Linux alone can.
+
+    Without CAP_SYS_RESOURCE, which containers take from root, the kernel lets a process do that to one whose ids are
+    its own real ones (prlimit(2)): so root, which may change its real ids, borrows them for the one call.
+    """
+    try:
+        _prlimit(pid, ceiling)
+    except PermissionError:
+        try:
+            status = Path(f"/proc/{pid}").stat()
+            uid, gid = os.getuid(), os.getgid()
+            os.setresgid(status.st_gid, -1, -1)
+            os.setresuid(status.st_uid, -1, -1)
+            try:
+                _prlimit(pid, ceiling)
+            finally:
+                os.setresuid(uid, -1, -1)
+                os.setresgid(gid, -1, -1)
+        except OSError as error:
+            raise UnavailableError(f"RLIMIT_DATA of {pid}: {error.strerror}") from None
+    except OSError as error:
+        raise UnavailableError(f"RLIMIT_DATA of {pid}: {error.strerror}") from None
+
+
+def _prlimit(pid: int, ceiling: int) -> None:
+    if hasattr(resource, "prlimit"):
+        resource.prlimit(pid, resource.RLIMIT_DATA, (ceiling, ceiling))

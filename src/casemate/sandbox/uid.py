@@ -1,4 +1,4 @@
-"""A user id of the process's own, where the starter is root: no other process shares it, so none may signal or trace it."""
+"""A user id of the process's own, where the starter is root: no other has it, so none may signal or trace it."""
 
 import os
 

@@ -1,7 +1,8 @@
 """The parent of enclaves and guests without a chip: for tests of guests, of the watchdog and of confinement.
 
-Its enclaves run a stub instead of the enclave runtime: it takes orders over what would be the host's socket, loads code
-into guests and calls it, and says what came of it. :class:`LoneParent` is the side of the tests; the rest runs in there.
+Its enclaves run a stub instead of the enclave runtime: it takes orders over what would be the host's socket, loads
+code into guests and calls it, and says what came of it. :class:`LoneParent` is the side of the tests; the rest runs in
+there.
 """
 
 import json
@@ -9,20 +10,24 @@ import os
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from casemate.enclave.frames import FrameAssembler
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
 from casemate.engines.engine import engine_named
 from casemate.engines.errors import GuestMisbehavedError
-from casemate.engines.frames import CALL_SIZE, Asked, Failed, Loaded, Printed, Returned
+from casemate.engines.frames import CALL_SIZE, OVERHEAD, Asked, Failed, Printed, Returned
 from casemate.link.channel import Channel, Frame
 from casemate.link.errors import TimedOutError
 from casemate.wire.errors import WireError
@@ -47,12 +52,15 @@ from casemate.wire.sandbox import Layer, LayerRequest
 OUTPUT_LIMIT = 256 * 1024
 """Longest result of a guest here (bytes)."""
 
+MAX_FRAME = OVERHEAD + OUTPUT_LIMIT
+"""Longest frame that is heard of a guest here (bytes)."""
+
 PATIENCE = 15.0
 """Seconds after which a test's peer is taken for dead."""
 
 _START = """
 import sys
-sys.path[:] = {path!r}
+sys.path.append({path!r})
 from casemate.testing.lone_parent import run_parent
 run_parent()
 """
@@ -153,18 +161,26 @@ class LoneParent:
 
 
 @contextmanager
-def lone_parent(deno: str, *, layers: tuple[LayerRequest, ...] = (), pool: int = 1, user: int | None = None) -> Iterator[LoneParent]:
+def lone_parent(
+    engine: Path,
+    *,
+    layers: tuple[LayerRequest, ...] = (),
+    pool: int = 1,
+    user: int | None = None,
+    python: str = sys.executable,
+) -> Iterator[LoneParent]:
     """A parent process for as long as the context lasts; afterwards it and all its children are gone.
 
     Args:
-        deno: a binary that every user may run.
+        engine: a binary that every user may run: see :func:`shared_engine`.
         layers: what is asked of the sandbox.
         pool: how many warm guests it keeps.
         user: the user id it runs as, where this process is root.
+        python: an interpreter that this user may run.
     """
     ours, theirs = socket.socketpair()
     environment = {"PATH": os.defpath}
-    path = [entry for entry in sys.path if entry]
+    path = str(Path(__file__).resolve().parents[2])
 
     def become() -> None:
         os.dup2(theirs.fileno(), 3, inheritable=True)
@@ -175,14 +191,14 @@ def lone_parent(deno: str, *, layers: tuple[LayerRequest, ...] = (), pool: int =
 
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", _START.format(path=path)],
+            [python, "-I", "-S", "-B", "-c", _START.format(path=path)],
             close_fds=False,
             preexec_fn=become,  # noqa: PLW1509 - tests start it from one thread
             env=environment,
         )
     control = Channel(ours)
     try:
-        control.send(encode_message(Configure(layers, deno, pool)), timeout=PATIENCE)
+        control.send(encode_message(Configure(layers, str(engine), pool)), timeout=PATIENCE)
         ready: object = parse_message(control.receive(timeout=PATIENCE).payload, ParentReady, Fault)
         if not isinstance(ready, ParentReady):
             raise AssertionError(f"the parent did not start: {ready}")  # noqa: TRY004 - a test's failure
@@ -237,8 +253,9 @@ class _Stub:
         self._parent = parent
         self._layers = layers
         self._pipes: tuple[int, int] | None = None
-        self._heard = bytearray()
         self._talk = Conversation(engine_named("javascript"))
+        self._frames = FrameAssembler(MAX_FRAME)
+        self._heard: deque[bytes | None] = deque()
 
     def do_layers(self) -> list[list[str]]:
         return [[layer.name, layer.state, layer.detail] for layer in self._layers]
@@ -247,7 +264,7 @@ class _Stub:
         """Runs a statement of the test's; the type of what it raises."""
         try:
             exec(what, {"os": os, "socket": socket})  # noqa: S102 - the test's own
-        except Exception as error:  # noqa: BLE001 - that is what is asked
+        except Exception as error:
             return type(error).__name__
         return "done"
 
@@ -273,8 +290,8 @@ class _Stub:
         self._pipes = (frame.descriptors[0], frame.descriptors[1])
         for descriptor in self._pipes:
             os.set_blocking(descriptor, False)
-        self._heard = bytearray()
         self._talk = Conversation(engine_named("javascript"))
+        self._frames, self._heard = FrameAssembler(MAX_FRAME), deque()
         layers = [[layer.name, layer.state, layer.detail] for layer in answer.layers]
         return {"pid": answer.pid, "layers": layers, "seconds": time.monotonic() - start}
 
@@ -316,12 +333,12 @@ class _Stub:
                 case Asked(_, arguments):
                     self._say(self._talk.answer(arguments), start)
                     continue
-                case Loaded():
-                    code, text = "ok", ""
+                case Failed(failure, name, message):
+                    code, text = str(failure), f"{name}: {message}"
                 case Returned(result):
                     code, text = "ok", result.decode()
-                case Failed(failure, name, message):
-                    code, text = failure, f"{name}: {message}"
+                case _:
+                    code, text = "ok", ""
             self._parent.send(encode_message(Unwatch()))
             return {"code": code, "text": text, "seconds": time.monotonic() - start, "printed": printed}
 
@@ -336,14 +353,7 @@ class _Stub:
                 self._watch_parent(start, PATIENCE)
 
     def _hear(self, start: float) -> bytes | None:
-        while True:
-            size = int.from_bytes(self._heard[:4], "little")
-            if len(self._heard) >= 4 and size > self._talk.frame_limit:
-                return None
-            if len(self._heard) >= 4 + size and len(self._heard) >= 4:
-                frame = bytes(self._heard[4 : 4 + size])
-                del self._heard[: 4 + size]
-                return frame
+        while not self._heard:
             try:
                 piece = os.read(self._guest()[1], 1 << 18)
             except BlockingIOError:
@@ -351,7 +361,8 @@ class _Stub:
                 continue
             if not piece:
                 self._watch_parent(start, PATIENCE)
-            self._heard += piece
+            self._heard += self._frames.feed(piece)
+        return self._heard.popleft()
 
     def _guest(self) -> tuple[int, int]:
         if self._pipes is None:
@@ -377,9 +388,16 @@ class _Stub:
         raise _GoneError(gone.code, gone.reason, start)
 
 
-def world_readable(binary: Path, folder: Path) -> Path:
-    """A copy of a binary that every user may run, in a folder that every user may enter."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+def shared_engine() -> Path:
+    """The engine's binary in a place where every user may run it, since guests have user ids of their own."""
+    import deno
+
+    binary = Path(deno.find_deno_bin()).resolve()
+    if all(folder.stat().st_mode & stat.S_IXOTH for folder in binary.parents) and binary.stat().st_mode & stat.S_IXOTH:
+        return binary
+    made = binary.stat()
+    folder = Path(tempfile.gettempdir()) / f"casemate-engine-{os.getuid()}-{made.st_size}-{made.st_mtime_ns}"
+    folder.mkdir(mode=0o755, exist_ok=True)
     copy = folder / binary.name
     if not copy.exists():
         temporary = folder / f"{binary.name}.{os.getpid()}"

@@ -1,0 +1,377 @@
+"""Guests that do what no guest should, as data: sources, and what may become of a call of their ``main``.
+
+Whatever a guest does, its caller gets one of the codes here within the time limit and half a second more, and the next
+guest works. ``ok`` means that the guest may also succeed: what it tried got it nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from casemate.wire.faults import Code
+
+OK = "ok"
+
+_TIME = (Code.TIME_LIMIT,)
+_MEMORY = (Code.MEMORY_LIMIT, Code.GUEST_ERROR)
+"""Killed for it, or a RangeError that the guest did not catch."""
+_THREW = (Code.GUEST_ERROR,)
+_CRASHED = (Code.GUEST_CRASHED,)
+
+
+@dataclass(frozen=True, slots=True)
+class HostileGuest:
+    """One module that exports ``main``, and the outcomes that are right."""
+
+    name: str
+    source: str
+    outcomes: tuple[str, ...]
+    arguments: Any = None
+    fails_to_load: bool = False
+    """The outcome is that of loading the module, not of calling it."""
+    then: tuple[str, ...] = ()
+    """Outcomes of a second call of ``main``, with ``"again"``, to the same guest; empty: there is none to the same."""
+    result: Any = None
+    """What it must return, where it may succeed and this is not None."""
+
+
+def _main(body: str) -> str:
+    return f"export function main(input, context) {{ {body} }}"
+
+
+def _async_main(body: str) -> str:
+    return f"export async function main(input, context) {{ {body} }}"
+
+
+USES_UP = (
+    HostileGuest("endless loop", _main("while (true);"), _TIME),
+    HostileGuest("doubling string", _main("let s = 'x'; while (true) s += s;"), _THREW, then=(*_THREW,)),
+    HostileGuest(
+        "array of doubles", _main("const a = []; for (;;) a.push(Math.random() + 0.5);"), (*_MEMORY, *_CRASHED)
+    ),
+    HostileGuest("ArrayBuffer bomb", _main("const a = []; for (;;) a.push(new Uint8Array(1e7).fill(1));"), _MEMORY),
+    HostileGuest(
+        "SharedArrayBuffer bomb",
+        _main("const a = []; for (;;) a.push(new Uint8Array(new SharedArrayBuffer(1e7)).fill(1));"),
+        _MEMORY,
+    ),
+    HostileGuest(
+        "resizable buffer bomb",
+        _main(
+            "const b = new ArrayBuffer(8, {maxByteLength: 2 ** 31});"
+            " for (let n = 1e6;; n *= 2) { b.resize(n); new Uint8Array(b).fill(1); }"
+        ),
+        _MEMORY,
+    ),
+    HostileGuest(
+        "WebAssembly memory bomb",
+        _main(
+            "const a = []; for (;;) { const m = new WebAssembly.Memory({initial: 160});"
+            " new Uint8Array(m.buffer).fill(1); a.push(m); }"
+        ),
+        _MEMORY,
+    ),
+    HostileGuest(
+        "WebAssembly memory that grows",
+        _main(
+            "const m = new WebAssembly.Memory({initial: 1});"
+            " for (;;) { m.grow(160); new Uint8Array(m.buffer).fill(1); }"
+        ),
+        _MEMORY,
+    ),
+    HostileGuest("deep recursion", _main("const f = () => f() + 1; return f();"), _THREW, then=_THREW),
+    HostileGuest("catastrophic regular expression", _main("return /^(a+)+$/.test('a'.repeat(40) + 'b');"), _TIME),
+    HostileGuest(
+        "Atomics.wait for ever", _main("Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);"), _TIME
+    ),
+    HostileGuest(
+        "JSON.parse of five million brackets", _main("JSON.parse('['.repeat(5e6));"), (*_THREW, *_MEMORY, *_CRASHED)
+    ),
+    HostileGuest("BigInt squaring", _main("let n = 3n; for (;;) n *= n;"), (*_TIME, *_MEMORY)),
+    HostileGuest(
+        "endless microtasks",
+        _async_main("const again = () => Promise.resolve().then(again); await again();"),
+        (*_TIME, *_MEMORY),
+    ),
+    HostileGuest(
+        "endless microtasks behind a result",
+        _main("const again = () => Promise.resolve().then(again); again(); return 1;"),
+        (OK, *_TIME),
+        then=(OK, *_TIME),
+    ),
+    HostileGuest("padEnd and split", _main("return 'x'.padEnd(2 ** 28).split('').length;"), (*_MEMORY, *_CRASHED)),
+    HostileGuest(
+        "bomb of small arrays",
+        _main("const a = []; for (;;) a.push(new Array(1000).fill(1.5));"),
+        (*_MEMORY, *_CRASHED),
+    ),
+    HostileGuest(
+        "bomb of closures", _main("let f = null; for (;;) { const g = f; f = () => g; }"), (*_MEMORY, *_CRASHED, *_TIME)
+    ),
+    HostileGuest(
+        "bomb of map entries", _main("const m = new Map(); for (let i = 0;; i++) m.set(i, i);"), (*_MEMORY, *_CRASHED)
+    ),
+    HostileGuest("endless getter", _main("return {get x() { for (;;); }};"), _TIME),
+    HostileGuest("endless toJSON", _main("return {toJSON() { for (;;); }};"), _TIME),
+    HostileGuest("endless then", _main("return {then() { for (;;); }};"), _TIME),
+    HostileGuest("promise that never settles", _async_main("await new Promise(() => {});"), _THREW, then=_THREW),
+    HostileGuest("endless timers", _async_main("for (;;) await new Promise((done) => setTimeout(done, 1));"), _TIME),
+    HostileGuest("endless loop while it is loaded", "for (;;); export function main() {}", _TIME, fails_to_load=True),
+    HostileGuest(
+        "await for ever while it is loaded",
+        "await new Promise(() => {}); export function main() {}",
+        (*_THREW, *_CRASHED),
+        fails_to_load=True,
+    ),
+    HostileGuest("no such function", "export const main = 5;", _THREW, fails_to_load=True),
+    HostileGuest("no JavaScript", "this is none", _THREW, fails_to_load=True),
+    HostileGuest(
+        "thousands of compiled functions",
+        _main(
+            "for (;;) { const b = [0,97,115,109,1,0,0,0,1,4,1,96,0,0,3,2,1,0,10,4,1,2,0,11];"
+            " new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(b))); }"
+        ),
+        (*_TIME, *_MEMORY, *_CRASHED),
+    ),
+)
+"""Time and memory."""
+
+SAYS_TOO_MUCH = (
+    HostileGuest(
+        "result beyond the limit",
+        _main("return 'x'.repeat(300 * 1024);"),
+        (Code.OUTPUT_LIMIT,),
+        then=(Code.OUTPUT_LIMIT,),
+    ),
+    HostileGuest("result far beyond the limit", _main("return 'x'.repeat(1e7);"), (Code.OUTPUT_LIMIT,)),
+    HostileGuest(
+        "result that is deep",
+        _main("let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return a;"),
+        (OK, Code.RESULT_REFUSED),
+        then=(OK, Code.RESULT_REFUSED),
+    ),
+    HostileGuest(
+        "cycle", _main("const a = {}; a.a = a; return a;"), (Code.RESULT_REFUSED,), then=(Code.RESULT_REFUSED,)
+    ),
+    HostileGuest("BigInt", _main("return 1n;"), (Code.RESULT_REFUSED,)),
+    HostileGuest("symbol", _main("return Symbol('x');"), (Code.RESULT_REFUSED,)),
+    HostileGuest("function", _main("return main;"), (Code.RESULT_REFUSED,)),
+    HostileGuest("undefined", _main("return undefined;"), (OK,)),
+    HostileGuest("lone surrogate", _main("return '\\ud800';"), (OK,)),
+    HostileGuest("proxy as a result", _main("return new Proxy({}, {ownKeys() { throw 1; }});"), (Code.RESULT_REFUSED,)),
+    HostileGuest(
+        "ten thousand lines", _main("for (let i = 0; i < 1e4; i++) console.log('x'.repeat(5000)); return 1;"), (OK,)
+    ),
+    HostileGuest(
+        "lines after the call",
+        _main("Promise.resolve().then(() => console.log('late')).then(() => console.log('later')); return 1;"),
+        (OK,),
+        then=(OK,),
+    ),
+    HostileGuest("OCALL with a cycle", _main("const a = []; a.push(a); context.ocall('time', a);"), _THREW),
+    HostileGuest("OCALL with a large argument", _main("context.ocall('time', 'x'.repeat(3e5));"), _THREW),
+    HostileGuest("OCALL with no name", _main("context.ocall({toString() { return 'time'; }});"), _THREW),
+    HostileGuest(
+        "OCALL of an earlier call",
+        "let old = null;" + _main("if (old) return old.ocall('time'); old = context; return 1;"),
+        (OK,),
+        then=_THREW,
+    ),
+    HostileGuest(
+        "OCALL within an OCALL's argument",
+        _main("return context.ocall('time', {toJSON() { return context.ocall('time', 1); }});"),
+        (OK,),
+        then=(OK,),
+    ),
+)
+"""Results, lines and questions."""
+
+THROWS = (
+    HostileGuest("error", _main("throw new TypeError('no');"), _THREW, then=_THREW),
+    HostileGuest("string", _main("throw 'no';"), _THREW),
+    HostileGuest("undefined thrown", _main("throw undefined;"), _THREW),
+    HostileGuest("null", _main("throw null;"), _THREW),
+    HostileGuest("symbol thrown", _main("throw Symbol('no');"), _THREW),
+    HostileGuest("proxy", _main("throw new Proxy({}, {get() { throw 1; }, getPrototypeOf() { throw 2; }});"), _THREW),
+    HostileGuest("getters that throw", _main("throw {get name() { throw 1; }, get message() { throw 2; }};"), _THREW),
+    HostileGuest("getter that never ends", _main("throw {get message() { for (;;); }};"), _TIME),
+    HostileGuest("endless message", _main("throw new Error('x'.repeat(1e8));"), (*_THREW, *_MEMORY)),
+    HostileGuest("message with a lone surrogate", _main("throw new Error('\\ud800');"), _THREW),
+    HostileGuest(
+        "stack overflow in the message", _main("throw {get message() { const f = () => f(); f(); }};"), _THREW
+    ),
+    HostileGuest("rejection", _async_main("throw new Error('no');"), _THREW),
+    HostileGuest(
+        "rejection that nobody waits for", _main("Promise.reject(new Error('no')); return 1;"), (OK,), then=(OK,)
+    ),
+    HostileGuest(
+        "timer that throws",
+        _async_main("setTimeout(() => { throw 1; }); await new Promise((d) => setTimeout(d, 9)); return 1;"),
+        (OK,),
+        then=(OK,),
+    ),
+    HostileGuest("timers left over", _main("setInterval(() => { throw 1; }, 1); return 1;"), (OK,), then=(OK,)),
+    HostileGuest("error event", _main("reportError(new Error('no')); return 1;"), (OK,), then=(OK,)),
+)
+"""Exceptions of all kinds."""
+
+POLLUTES = (
+    HostileGuest(
+        "prototypes of what the bootstrap uses",
+        """
+        for (const kind of
+          [Uint8Array, String, Array, Promise, TextEncoder, TextDecoder, Object, Function, Map, Set, Error]) {
+          for (const name of Object.getOwnPropertyNames(kind.prototype)) {
+            if (name === 'constructor') continue;
+            try { Object.defineProperty(kind.prototype, name, {value() { throw new Error('caught'); }}); } catch {}
+          }
+        }
+        for (const name of Object.getOwnPropertyNames(Reflect)) Reflect[name] = () => { throw new Error('caught'); };
+        for (const name of Object.getOwnPropertyNames(JSON)) JSON[name] = () => 'caught';
+        globalThis.Promise = globalThis.Uint8Array = globalThis.String = globalThis.Error = null;
+        export function main() { return 1; }
+        """,
+        (OK, Code.GUEST_ERROR, *_CRASHED, *_TIME),
+        result=1,
+    ),
+    HostileGuest(
+        "toJSON for every object",
+        "Object.prototype.toJSON = String.prototype.toJSON = () => 'caught';" + _main("throw new Error('no');"),
+        _THREW,
+        then=_THREW,
+    ),
+    HostileGuest(
+        "setters for every array",
+        "Object.defineProperty(Array.prototype, 0, {set() { throw 1; }, get() { return 'caught'; }});"
+        " Object.defineProperty(Object.prototype, 'code', {set() {}, get() { return 'ok'; }});"
+        " export function main() { throw new Error('no'); }",
+        _THREW,
+        then=_THREW,
+    ),
+    HostileGuest(
+        "then for every object",
+        "Object.prototype.then = function (done) { delete Object.prototype.then; done('caught'); };"
+        " export function main() { return {a: 1}; }",
+        (OK, Code.GUEST_ERROR, *_CRASHED),
+    ),
+    HostileGuest(
+        "module with a then",
+        "export function then(done) { done({}); } export function main() { return 1; }",
+        _THREW,
+        fails_to_load=True,
+    ),
+    HostileGuest(
+        "prepareStackTrace",
+        "Error.prepareStackTrace = (_, sites) => { globalThis.sites = sites; return ''; };"
+        + _main(
+            "new Error().stack; const sites = globalThis.sites ?? [];"
+            " const seen = sites.map((s) => typeof s.getThis() + typeof s.getFunction());"
+            " return seen.filter((s) => s !== 'undefinedundefined');"
+        ),
+        (OK,),
+        result=[],
+    ),
+    HostileGuest(
+        "frozen intrinsics",
+        "[Object, Array, Promise, Uint8Array].map((k) => Object.freeze(k.prototype));" + _main("return 1;"),
+        (OK,),
+        result=1,
+    ),
+)
+"""The bootstrap's own ground."""
+
+_REFUSALS = """
+const attempts = %s;
+export async function main() {
+  const got = [];
+  for (const [name, attempt] of Object.entries(attempts)) {
+    try { await attempt(); got.push(name); } catch { /* refused */ }
+  }
+  return got;
+}
+"""
+
+
+def _refused(name: str, **attempts: str) -> HostileGuest:
+    body = ", ".join(f"{attempt}: async () => {{ {code} }}" for attempt, code in attempts.items())
+    return HostileGuest(name, _REFUSALS % f"{{{body}}}", (OK,), result=[])
+
+
+ESCAPES = (
+    _refused(
+        "Deno's namespace",
+        read="Deno.readTextFileSync('/etc/passwd');",
+        write="Deno.writeTextFileSync('/tmp/casemate-was-here', 'x');",
+        env="Deno.env.toObject();",
+        run="new Deno.Command('/bin/true').outputSync();",
+        ffi="Deno.dlopen('libc.so.6', {});",
+        net="await Deno.connect({hostname: '127.0.0.1', port: 9});",
+        system="Deno.hostname();",
+        leave="Deno.exit(0);",
+        stdin="Deno.stdin.readSync(new Uint8Array(1));",
+        stdout="Deno.stdout.writeSync(new Uint8Array(1));",
+        constructor="(() => {}).constructor('return Deno')().exit(0);",
+    ),
+    _refused(
+        "the web's namespace",
+        fetch="await fetch('http://127.0.0.1:9/');",
+        file="await fetch('file:///etc/passwd');",
+        socket="new WebSocket('ws://127.0.0.1:9/');",
+        worker="new Worker('data:text/javascript,', {type: 'module'});",
+        storage="localStorage.setItem('a', 'b');",
+        caches="await caches.open('a');",
+        channel="new BroadcastChannel('a');",
+        events="new EventSource('http://127.0.0.1:9/');",
+        process="process.exit(0);",
+        buffer="Buffer.from('a');",
+        prompt="prompt('a');",
+        gpu="navigator.gpu.requestAdapter();",
+        close="close();",
+    ),
+    _refused(
+        "imports",
+        node="await import('node:fs');",
+        bare="await import('fs');",
+        v8="await import('node:v8');",
+        process="await import('node:' + 'process');",
+        workers="await import('node:worker_threads');",
+        module="await import('node:module');",
+        npm="await import('npm:left-pad');",
+        jsr="await import('jsr:@std/path');",
+        https="await import('https:' + '//127.0.0.1/x.js');",
+        http="await import('http:' + '//127.0.0.1:9/x.js');",
+        file="await import('file:///etc/passwd');",
+        text="await import('file:///etc/passwd', {with: {type: 'text'}});",
+        path="await import('/etc/passwd');",
+        internal="await import('ext:core/mod.js');",
+    ),
+    _refused(
+        "code from strings",
+        eval="eval('1');",
+        indirect="(0, eval)('1');",
+        function="new Function('return 1')();",
+        made="[]['con' + 'structor']['con' + 'structor']('return 1')();",
+        later="await (async () => {}).constructor('return 1')();",
+        generated="(function* () {}).constructor('yield 1')().next();",
+    ),
+)
+"""Files, network, programs and other code."""
+
+FORGES = (
+    HostileGuest(
+        "frames by way of the console",
+        _main("console.log('\\u0013\\0\\0\\0\\0\\0\\0\\0\\0\\u00ff'); return 1;"),
+        (OK,),
+        result=1,
+    ),
+    HostileGuest(
+        "events of the engine",
+        _main(
+            "for (const n of ['beforeunload', 'unload', 'load', 'error', 'unhandledrejection'])"
+            " dispatchEvent(new Event(n, {cancelable: true})); return 1;"
+        ),
+        (OK, Code.GUEST_ERROR, *_CRASHED),
+    ),
+)
+"""What only the bootstrap may say."""
+
+HOSTILE_GUESTS = (*USES_UP, *SAYS_TOO_MUCH, *THROWS, *POLLUTES, *ESCAPES, *FORGES)
