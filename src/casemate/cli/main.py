@@ -17,6 +17,7 @@ from casemate.cli.commands.run import run
 from casemate.cli.commands.up import up
 from casemate.cli.commands.version import show_version, version
 from casemate.cli.group import CasemateGroup
+from casemate.cli.options import FLAG
 
 IMAGES = "Images"
 CALLS = "Calls"
@@ -50,7 +51,9 @@ app.add_typer(
     rich_help_panel=MACHINE,
 )
 
-Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)]
+Version = Annotated[
+    bool, typer.Option("--version", metavar=FLAG, help="Print the version.", callback=show_version, is_eager=True)
+]
 
 
 @app.callback()

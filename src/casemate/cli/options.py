@@ -8,6 +8,9 @@ import typer
 from casemate.cli.group import AS_JSON
 from casemate.wire.sandbox import LayerMode, LayerName
 
+FLAG = " "
+"""Where the help names an option's type: a flag has none."""
+
 
 def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - Typer calls it so
     """Errors are JSON, too, where the result would have been."""
@@ -21,7 +24,10 @@ def _layers(incomplete: str) -> list[str]:
 
 
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document on standard output.", callback=_remember, is_eager=True)
+    bool,
+    typer.Option(
+        "--json", metavar=FLAG, help="One JSON document on standard output.", callback=_remember, is_eager=True
+    ),
 ]
 
 State = Annotated[
@@ -87,7 +93,10 @@ DeveloperKey = Annotated[
 ]
 
 Relock = Annotated[
-    bool, typer.Option("--relock", help="Write this platform's runtime into casemate.lock anew. MRENCLAVE changes.")
+    bool,
+    typer.Option(
+        "--relock", metavar=FLAG, help="Write this platform's runtime into casemate.lock anew. MRENCLAVE changes."
+    ),
 ]
 
 Time = Annotated[

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from casemate.images.image import Image
 
 NewFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it must be new or empty.")]
-Name = Annotated[str | None, typer.Option("--name", help="The enclave's name. Default: the folder's.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The enclave's name. Default: the folder's.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml.")]
 Destination = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="PATH", help="The folder for the image's files. Default: DIR.")
@@ -51,10 +51,12 @@ def build(
 ) -> None:
     """Build a folder into an enclave image.
 
-    Writes NAME.sgxs, the stream of ECREATE, EADD and EEXTEND records whose SHA-256 is MRENCLAVE, and NAME.sigstruct,
-    signed with the developer's key. The same folder, key and SOURCE_DATE_EPOCH give the same bytes everywhere.
+    Writes NAME.sgxs, the stream of ECREATE, EADD and EEXTEND records whose
+    SHA-256 is MRENCLAVE, and NAME.sigstruct, signed with the developer's key.
+    The same folder, key and SOURCE_DATE_EPOCH give the same bytes everywhere.
 
-    A missing casemate.lock is written; one that names another runtime is an error, and --relock renews it.
+    A missing casemate.lock is written. One that names another runtime is an
+    error, and --relock renews it.
 
     Example:
         casemate build hello

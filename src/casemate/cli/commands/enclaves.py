@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder to build.")]
 Number = Annotated[int, typer.Argument(metavar="N", min=0, help="The enclave's number: `casemate ps` lists them.")]
-Name = Annotated[str | None, typer.Option("--name", help="What `ps` shows. Default: the image's name.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What `ps` shows. Default: the image's name.")]
 
 
 def launch(image: ImagePath, *, name: Name = None, state: State = None, as_json: Json = False) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from casemate.cli.errors import ExitCode
-from casemate.cli.options import Json, PolicyFile, State, Time
+from casemate.cli.options import FLAG, Json, PolicyFile, State, Time
 from casemate.cli.output import Screen, facts
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ CollateralFile = Annotated[Path | None, typer.Option("--collateral", metavar="FI
 BindingFile = Annotated[
     Path | None, typer.Option("--binding", metavar="FILE", help="What REPORTDATA is said to vouch for, as JSON.")
 ]
-Explain = Annotated[bool, typer.Option("--explain", help="Every check, with the bytes it looks at and its source.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", metavar=FLAG, help="Every check, with the bytes it looks at and its source.")
+]
 RootFile = Annotated[
     Path | None,
     typer.Option("--root", metavar="FILE", help="The maker's root certificate. Default: that of the running machine."),

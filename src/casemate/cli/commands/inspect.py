@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import Json
+from casemate.cli.options import FLAG, Json
 from casemate.cli.output import Screen, facts, printable
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ As = Annotated[
     str | None,
     typer.Option("--as", metavar="KIND", help="What it is, where its bytes do not tell: keyrequest, for one."),
 ]
-EveryRecord = Annotated[bool, typer.Option("--all", help="Every record of an SGXS stream, not a line a page.")]
-Hex = Annotated[bool, typer.Option("--hex", help="All bytes of every field.")]
+EveryRecord = Annotated[
+    bool, typer.Option("--all", metavar=FLAG, help="Every record of an SGXS stream, not a line a page.")
+]
+Hex = Annotated[bool, typer.Option("--hex", metavar=FLAG, help="All bytes of every field.")]
 
 _BYTES_A_LINE = 32
 _NAME_WIDTH = 44
@@ -36,10 +38,14 @@ def inspect(
     full_hex: Hex = False,
     as_json: Json = False,
 ) -> None:
-    """Explain a quote, REPORT, TARGETINFO, KEYREQUEST, SIGSTRUCT, SGXS, certificate, receipt or collateral.
+    """Explain a quote, image, certificate, receipt or other file byte by byte.
 
-    Prints every field with its offset, size, bytes, meaning, and the document that defines it. It says what a file is
-    and never whether to trust it: that is `casemate verify`.
+    Reads quotes (version 3), REPORT, TARGETINFO, KEYREQUEST, SIGSTRUCT, SGXS
+    streams, certificates, receipts and collateral.
+
+    Prints every field with its offset, size, bytes, meaning, and the document
+    that defines it. It says what a file is and never whether to trust it: that
+    is `casemate verify`.
 
     Example:
         casemate inspect quote.bin

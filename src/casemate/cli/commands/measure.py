@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from casemate.cli.errors import ExitCode
-from casemate.cli.options import DeveloperKey, Json
+from casemate.cli.options import FLAG, DeveloperKey, Json
 from casemate.cli.output import Screen, facts, printable, table
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Target = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder with casemate.toml.")]
 First = Annotated[Path, typer.Argument(metavar="A", help="An image's file, or a folder with casemate.toml.")]
 Second = Annotated[Path, typer.Argument(metavar="B", help="Another one.")]
-Explain = Annotated[bool, typer.Option("--explain", help="Which page came from which file.")]
+Explain = Annotated[bool, typer.Option("--explain", metavar=FLAG, help="Which page came from which file.")]
 
 
 def measure(target: Target, *, explain: Explain = False, key: DeveloperKey = None, as_json: Json = False) -> None:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from casemate.verifier import SgxPolicy
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml, or an image's file.")]
-Entry = Annotated[str | None, typer.Option("--entry", help="The entry point. Default: the only one there is.")]
+Entry = Annotated[
+    str | None, typer.Option("--entry", metavar="NAME", help="The entry point. Default: the only one there is.")
+]
 
 
 def run(

@@ -17,7 +17,7 @@ from casemate.wire.errors import CasemateError
 if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
 
-Pool = Annotated[int, typer.Option("--pool", min=0, max=64, help="How many guests to keep warm.")]
+Pool = Annotated[int, typer.Option("--pool", metavar="N", min=0, max=64, help="How many guests to keep warm.")]
 
 
 class MachineRunsError(CasemateError):
