@@ -87,6 +87,7 @@ class Guest:
         self._failure = fault(Code.UNAVAILABLE, "there is no guest yet")
         self._line: GuestLine | None = None
         self._deadline: float | None = None
+        self._cause_awaited = False
         self._layers: tuple[Layer, ...] | None = None
 
     @property
@@ -104,6 +105,10 @@ class Guest:
         """When :meth:`attend` must be called at the latest, on the monotonic clock."""
         return self._deadline
 
+    def close(self) -> None:
+        """Hangs up."""
+        self._drop(_UNEXPLAINED)
+
     def fetch(self) -> None:
         """Asks the parent for a guest, if there is none; an earlier one ends."""
         if self._state is GuestState.ABSENT:
@@ -116,8 +121,10 @@ class Guest:
         Raises:
             FaultError: it failed, or was not ready by the deadline.
         """
-        if not self._pump.until(self._is_settled, deadline):
-            raise refuse(Code.TIME_LIMIT, f"the guest was still {self._state} when time was up")
+        while not self._is_settled():
+            if time.monotonic() >= deadline:
+                raise refuse(Code.TIME_LIMIT, f"the guest was still {self._state} when time was up")
+            self._pump.turn(deadline if self._deadline is None else min(deadline, self._deadline))
         if self._state is GuestState.ABSENT:
             raise FaultError(self._failure)
 
@@ -129,8 +136,10 @@ class Guest:
             return
         while line.spoke and self._state is not GuestState.ABSENT:
             self._hear_of_loading(line)
-        if self._state is GuestState.READY and line.ended:
-            self._deadline = self._deadline or time.monotonic() + CAUSE_TIME
+        if line.ended and self._state is GuestState.READY:
+            self._lose(_UNEXPLAINED)
+        elif line.ended and self._state is GuestState.LOADING and not self._cause_awaited:
+            self._cause_awaited, self._deadline = True, time.monotonic() + CAUSE_TIME
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._lose(_UNEXPLAINED if line.ended else fault(Code.TIME_LIMIT, "the code was not loaded in time"))
 
@@ -247,7 +256,7 @@ class Guest:
             os.close(reading)
             self._lose(fault(Code.UNAVAILABLE, "the new guest is not confined as the first one was"))
             return
-        self._state = GuestState.LOADING
+        self._state, self._cause_awaited = GuestState.LOADING, False
         self._watch(time.monotonic() + LOAD_TIME)
         self._line = GuestLine(self._pump, (writing, reading), self._engine, self._program)
 

@@ -28,10 +28,11 @@ class GuestLine:
         self._descriptors = descriptors
         self._talk = Conversation(engine)
         load = self._talk.load(program)
-        self._to = ToGuest(descriptors[0], on_end=self._end)
+        self._to = ToGuest(descriptors[0], on_end=self._deaf)
         self._from = FromGuest(descriptors[1], limit=self._talk.frame_limit, most=_MOST_FRAMES, on_end=self._end)
         self.ended = False
-        """Whether the guest has closed a pipe; what it said before can still be heard."""
+        """Whether the guest will say nothing more; what it said before can still be heard."""
+        self._is_deaf = False
         pump.watch(self._to)
         pump.watch(self._from)
         self._to.send(load)
@@ -47,8 +48,8 @@ class GuestLine:
         return bool(self._from.incoming)
 
     def say(self, payload: bytes) -> None:
-        """Sends a frame as the guest reads; a guest that is gone shows as :attr:`ended`."""
-        if not self.ended:
+        """Sends a frame as the guest reads; one that reads no more shows by what it does not answer."""
+        if not self._is_deaf:
             self._to.send(payload)
 
     def hear(self) -> Said:
@@ -57,11 +58,15 @@ class GuestLine:
 
     def close(self) -> None:
         """Hangs up."""
+        self._deaf()
         self._end()
         for descriptor in self._descriptors:
             os.close(descriptor)
 
+    def _deaf(self) -> None:
+        self._is_deaf = True
+        self._pump.forget(self._to.fileno())
+
     def _end(self) -> None:
         self.ended = True
-        for descriptor in self._descriptors:
-            self._pump.forget(descriptor)
+        self._pump.forget(self._from.fileno())

@@ -1,5 +1,6 @@
 """An enclave's process, from its first frame to its last. Its parent has forked and confined it already."""
 
+import contextlib
 import select
 import socket
 import time
@@ -55,22 +56,40 @@ def run(chip_fd: int, host_fd: int, parent_fd: int, layers: tuple[Layer, ...]) -
         parent_fd: guests.
         layers: what this process is confined by.
     """
-    leaf = Leaf(Channel(_adopt(chip_fd)))
-    host = SocketPeer("host", _adopt(host_fd), limit=MAX_HOST_FRAME, most=1)
-    parent = SocketPeer("parent", _adopt(parent_fd), limit=MAX_PARENT_FRAME, most=64, descriptors=True)
-    try:
-        service = _boot(leaf, host, parent, layers)
-        if service is not None:
-            service.run()
-    except (PeerGoneError, TimedOutError, WireError):
-        return  # without its peers an enclave is nothing; and nobody is left to be told
+    with (
+        contextlib.ExitStack() as ending,
+        _adopt(chip_fd) as chip_socket,
+        _adopt(host_fd) as host_socket,
+        _adopt(parent_fd) as parent_socket,
+    ):
+        leaf = Leaf(Channel(chip_socket))
+        host = SocketPeer("host", host_socket, limit=MAX_HOST_FRAME, most=1)
+        parent = SocketPeer("parent", parent_socket, limit=MAX_PARENT_FRAME, most=64, descriptors=True)
+        try:
+            service = _boot(leaf, host, parent, layers, ending)
+            if service is not None:
+                service.run()
+        except (PeerGoneError, TimedOutError, WireError):
+            return  # without its peers an enclave is nothing; and nobody is left to be told
 
 
-def _boot(leaf: Leaf, host: SocketPeer, parent: SocketPeer, layers: tuple[Layer, ...]) -> Service | None:
+def _boot(
+    leaf: Leaf, host: SocketPeer, parent: SocketPeer, layers: tuple[Layer, ...], ending: contextlib.ExitStack
+) -> Service | None:
     """The enclave, once it can be entered; None if it cannot, which the chip has been told."""
     try:
         program = read_program(leaf.boot())
-        service = _start(program, leaf, host, parent, layers)
+        pump = Pump()
+        console = Console(host, debug=program.debug)
+        guest = _guest(program, pump, parent, console)
+        ending.callback(guest.close)
+        pump.watch(_ChipEnd(leaf))
+        pump.watch(parent)
+        guest.fetch()
+        guest.await_ready(time.monotonic() + LOAD_TIME)
+        pump.watch(host)
+        around = Surroundings(pump, leaf, host, guest, console)
+        service = Service(program, SandboxLayers(enclave=layers, guest=guest.layers), around)
     except FaultError as error:
         leaf.tell(error.fault)
         return None
@@ -83,11 +102,10 @@ def _boot(leaf: Leaf, host: SocketPeer, parent: SocketPeer, layers: tuple[Layer,
     return service
 
 
-def _start(program: Program, leaf: Leaf, host: SocketPeer, parent: SocketPeer, layers: tuple[Layer, ...]) -> Service:
-    """Has the guest ready with its code, and keys made."""
-    pump, manifest = Pump(), program.image.manifest
-    console = Console(host, debug=program.debug)
-    guest = Guest(
+def _guest(program: Program, pump: Pump, parent: SocketPeer, console: Console) -> Guest:
+    """The guest of this program, not yet asked for."""
+    manifest = program.image.manifest
+    return Guest(
         pump,
         parent,
         engine=manifest.engine,
@@ -101,13 +119,6 @@ def _start(program: Program, leaf: Leaf, host: SocketPeer, parent: SocketPeer, l
         on_print=console.print,
         tell_errors=program.debug,
     )
-    pump.watch(_ChipEnd(leaf))
-    pump.watch(parent)
-    guest.fetch()
-    guest.await_ready(time.monotonic() + LOAD_TIME)
-    pump.watch(host)
-    around = Surroundings(pump, leaf, host, guest, console)
-    return Service(program, SandboxLayers(enclave=layers, guest=guest.layers), around)
 
 
 def _adopt(descriptor: int) -> socket.socket:

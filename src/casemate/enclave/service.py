@@ -58,9 +58,10 @@ class Service:
         """Answers entries until a peer is gone, which :class:`PeerGoneError` says."""
         around = self._around
         while True:
-            around.pump.turn(around.guest.deadline)
+            ready = bool(around.host.incoming) and not around.host.backlog  # nothing on credit for who does not read
+            around.pump.turn(0.0 if ready else around.guest.deadline)
             around.guest.attend()
-            if around.host.incoming:
+            if ready:
                 reply = self._reply(around.host.incoming.popleft())
                 around.console.flush()
                 around.host.send(encode_message(reply))

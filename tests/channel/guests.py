@@ -1,0 +1,116 @@
+"""Guests made of a thread and a script: they say what the script says, however wrong."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from casemate.engines.frames import NO_CALL, Kind, frame, head_and_text
+from casemate.wire.json_text import encode_json, parse_json
+
+
+class GuestEndedError(Exception):
+    """The enclave has hung up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A guest's end of the two pipes, with nothing to stop it from saying anything."""
+
+    reading: int
+    writing: int
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = os.read(self.reading, size - len(data))
+            if not piece:
+                raise GuestEndedError
+            data += piece
+        return data
+
+    def receive(self) -> tuple[int, bytes, bytes]:
+        """Kind, call and body of the enclave's next frame."""
+        payload = self.read(int.from_bytes(self.read(4), "little"))
+        return payload[0], payload[1:9], payload[9:]
+
+    def raw(self, data: bytes) -> None:
+        """Writes bytes that need not be a frame."""
+        while data:
+            try:
+                data = data[os.write(self.writing, data) :]
+            except OSError:
+                raise GuestEndedError from None
+
+    def say(self, kind: int, call: bytes, body: bytes = b"") -> None:
+        payload = frame(Kind.WARM, call, body)
+        self.raw(len(payload).to_bytes(4, "little") + bytes((kind,)) + payload[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call, as the guest sees it."""
+
+    line: Line
+    number: bytes
+    entry: str
+    caller: object
+    arguments: bytes
+
+    def returns(self, text: bytes) -> None:
+        self.line.say(Kind.RETURNED, self.number, text)
+
+    def prints(self, text: str) -> None:
+        self.line.say(Kind.PRINTED, self.number, text.encode())
+
+    def throws(self, name: str, message: str, code: str = "guest-error") -> None:
+        head = {"code": code, "name": name, "message": message}
+        self.line.say(Kind.FAILED, self.number, head_and_text(head, b""))
+
+    def asks(self, name: str, arguments: bytes) -> bytes | None:
+        """An OCALL: the answer, or None if it was refused."""
+        self.line.say(Kind.ASKED, self.number, head_and_text({"name": name}, arguments))
+        kind, number, body = self.line.receive()
+        assert number == self.number
+        return body if kind == Kind.ANSWER else None
+
+
+Script = Callable[[Called], None]
+Loader = Callable[[Line], None]
+
+
+def loads(line: Line) -> None:
+    """Says that the program is loaded."""
+    line.say(Kind.LOADED, NO_CALL)
+
+
+def echo(called: Called) -> None:
+    """Returns entry point, caller and arguments."""
+    value = parse_json("arguments", called.arguments, limit=1 << 30)
+    called.returns(encode_json({"entry": called.entry, "caller": called.caller, "arguments": value}))
+
+
+def start_guest(reading: int, writing: int, script: Script, loader: Loader) -> threading.Thread:
+    """Runs a guest until the enclave hangs up or the script says :class:`GuestEndedError`; it then closes its ends."""
+    line = Line(reading, writing)
+
+    def live() -> None:
+        try:
+            kind, _, _ = line.receive()
+            assert kind == Kind.LOAD
+            loader(line)
+            while True:
+                kind, number, body = line.receive()
+                assert kind == Kind.CALL
+                size = int.from_bytes(body[:4], "little")
+                head = parse_json("head", body[4 : 4 + size], limit=1 << 20)
+                script(Called(line, number, head["entry"], head["caller"], body[4 + size :]))
+        except GuestEndedError:
+            return
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+    thread = threading.Thread(target=live, daemon=True)
+    thread.start()
+    return thread

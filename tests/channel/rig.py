@@ -1,0 +1,323 @@
+"""An enclave in a thread; chip, parent and host around it are the test's to play, as honestly as it likes."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from tests.channel.guests import Called, Line, Loader, Script, echo, loads, start_guest
+
+from casemate.client.caller_keys import CallerKey
+from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, Result
+from casemate.enclave.main import run
+from casemate.images.layout import lay_out
+from casemate.link.channel import Channel
+from casemate.link.errors import PeerGoneError
+from casemate.verifier.evidence import VerifiedTcb, vouch_for
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.call import Envelope
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Fault
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH, Link
+from casemate.wire.json_text import encode_json
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall
+from casemate.wire.messages.leaf import Boot, Booted, EReport, ReportMade
+from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.sandbox import Layer, LayerName, LayerState
+from casemate.wire.sgx.attributes import AttributeFlag, Attributes
+from casemate.wire.sgx.collateral import Collateral
+from casemate.wire.sgx.tcb_info import TcbStatus
+
+TIMEOUT = 10.0
+"""Longer than anything here may take (seconds)."""
+
+ALICE, BOB = CallerKey.generate(), CallerKey.generate()
+
+MANIFEST = f"""
+[enclave]
+name = "rig"
+product_id = 3
+security_version = 2
+debug = false
+engine = "javascript"
+main = "guest/main.js"
+
+[limits]
+memory_mib = 64
+time_ms = 500
+output_kib = 4
+
+[callers]
+alice = "{ALICE.manifest_value}"
+bob = "{BOB.manifest_value}"
+
+[entry.echo]
+input = {{}}
+callers = "anyone"
+[entry.echo.output]
+type = "object"
+[entry.echo.output.properties]
+entry = {{ type = "string" }}
+[entry.echo.output.properties.caller]
+type = ["object", "null"]
+properties = {{ name = {{ type = ["string", "null"] }}, key = {{ type = "string" }} }}
+[entry.echo.output.properties.arguments]
+type = ["object", "null"]
+properties = {{ secret = {{ type = "string" }}, n = {{ type = "number" }} }}
+
+[entry.private]
+input = {{}}
+output = {{ type = ["object", "null"], additionalProperties = {{ type = ["string", "null"] }} }}
+callers = ["alice"]
+
+[entry.number]
+output = {{ type = "number" }}
+callers = "anyone"
+[entry.number.input]
+type = "object"
+properties = {{ n = {{ type = "number" }} }}
+required = ["n"]
+additionalProperties = false
+
+[ocall.now]
+input = {{ type = "object", properties = {{ zone = {{ type = "string" }} }} }}
+output = {{ type = "integer", minimum = 0 }}
+"""
+
+FILES = {
+    MANIFEST_PATH: MANIFEST.encode(),
+    LOCK_PATH: b'[runtime]\nlinux-x86_64-cp311 = "' + b"ab" * 32 + b'"\n',
+    "guest/main.js": b"export function echo() {}",
+}
+
+MR_ENCLAVE = b"E" * 32
+LAYERS = (Layer(LayerName.SECCOMP, LayerState.APPLIED, "a test's word for it"),)
+GUEST_LAYERS = (Layer(LayerName.LANDLOCK, LayerState.APPLIED, ""),)
+
+
+def pages_of(files: Mapping[str, bytes], links: tuple[Link, ...] = ()) -> bytes:
+    """The pages of an image of these files."""
+    return lay_out(dict(files), links).linear_contents()
+
+
+class Rig:
+    """A running enclave. Leaving the ``with`` block hangs up and waits for it to end."""
+
+    def __init__(
+        self,
+        *,
+        script: Script = echo,
+        loader: Loader = loads,
+        manifest: str = MANIFEST,
+        debug: bool = False,
+        pages: bytes | None = None,
+    ) -> None:
+        self.script = script
+        self.loader = loader
+        self.guest_layers = GUEST_LAYERS
+        self.parent_refuses: Fault | None = None
+        self.chip_refuses: Fault | None = None
+        self.guests = 0
+        self.watches: list[int | None] = []
+        """Milliseconds of each Watch, None for each Unwatch."""
+        self.relayed: list[bytes] = []
+        """All that went through the host, in both directions."""
+        self._chip, chip_end = socket.socketpair()
+        self._host, host_end = socket.socketpair()
+        self._parent, parent_end = socket.socketpair()
+        self.chip, self.host, self.parent = Channel(self._chip), Channel(self._host), Channel(self._parent)
+        boot = Boot(
+            mr_enclave=MR_ENCLAVE,
+            mr_signer=b"S" * 32,
+            isv_prod_id=3,
+            isv_svn=2,
+            debug=debug,
+            pages=pages_of(FILES | {MANIFEST_PATH: manifest.encode()}) if pages is None else pages,
+        )
+        ends = tuple(end.detach() for end in (chip_end, host_end, parent_end))
+        self.raised: BaseException | None = None
+        self._enclave = threading.Thread(target=self._live, args=ends, daemon=True)
+        self._enclave.start()
+        threading.Thread(target=self._serve_guests, daemon=True).start()
+        self.chip.send(encode_message(boot), timeout=TIMEOUT)
+        self.booted: object = parse_message(self.chip.receive(timeout=TIMEOUT).payload, Booted, Fault)
+        threading.Thread(target=self._serve_leaf_functions, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        assert isinstance(self.booted, Booted), self.booted
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hang_up()
+        assert self.ended()
+        self.close()
+
+    def close(self) -> None:
+        """Closes the sockets."""
+        for sock in (self._chip, self._host, self._parent):
+            _shut(sock)
+            sock.close()
+
+    def hang_up(self) -> None:
+        """The host goes away."""
+        _shut(self._host)
+
+    def chip_dies(self) -> None:
+        """The chip goes away."""
+        _shut(self._chip)
+
+    def parent_dies(self) -> None:
+        """The parent goes away."""
+        _shut(self._parent)
+
+    def ended(self, seconds: float = TIMEOUT) -> bool:
+        """Whether the enclave's process has ended, and not by a crash."""
+        self._enclave.join(seconds)
+        assert self.raised is None, self.raised
+        return not self._enclave.is_alive()
+
+    def tell_gone(self, code: str, reason: str = "") -> None:
+        """The parent says that the guest is gone."""
+        self.parent.send(encode_message(GuestGone(code, reason)), timeout=TIMEOUT)
+
+    # The host's part
+
+    def send(self, frame: bytes) -> None:
+        """Sends the enclave any frame at all."""
+        self.relayed.append(frame)
+        self.host.send(frame, timeout=TIMEOUT)
+
+    def receive(self) -> Any:
+        """What the enclave says next."""
+        frame = self.host.receive(timeout=TIMEOUT).payload
+        self.relayed.append(frame)
+        reply: object = parse_message(frame, ChallengeAnswer, Left, Fault, Ocall, Log)
+        return reply
+
+    def ask(self, message: object) -> Any:
+        """The reply to a message."""
+        self.send(encode_message(message))
+        return self.receive()
+
+    def enter(self, envelope: Envelope) -> Any:
+        """The reply to a sealed call, if it asks nothing in between."""
+        return self.ask(Enter(envelope))
+
+    # The client's part
+
+    def attest(self, quote: bytes = b"a quote") -> AttestedEnclave:
+        """A session, with an appraisal that only tests can have so cheaply."""
+        nonce = os.urandom(32)
+        answer = self.ask(Challenge(nonce, bytes(512)))
+        assert isinstance(answer, ChallengeAnswer), answer
+        binding = ReportDataBinding(answer.hpke_key, answer.receipt_key, nonce, answer.layers)
+        assert answer.report[320:384] == binding.report_data()
+        now = datetime(2026, 11, 1, tzinfo=UTC)
+        status = TcbStatus.UP_TO_DATE
+        evidence = vouch_for(
+            quote_hash=hashlib.sha256(quote).digest(),
+            mr_enclave=MR_ENCLAVE,
+            mr_signer=b"S" * 32,
+            isv_prod_id=3,
+            isv_svn=2,
+            attributes=Attributes(AttributeFlag.INIT, 0),
+            report_data=binding.report_data(),
+            binding=binding,
+            tcb=VerifiedTcb(status, status, status, (), now, 1),
+            ppid=bytes(16),
+            fmspc=bytes(6),
+            root="a test",
+            simulated=True,
+            seeded=True,
+            appraised_at=now,
+            expires_at=now,
+        )
+        return AttestedEnclave(evidence, binding, quote, COLLATERAL, answer.session)
+
+    def call(self, session: AttestedEnclave, name: str, value: Any, caller: CallerKey | None = None) -> Result:
+        """A call that an honest host relays; OCALLs are none of its business here."""
+        pending = seal(session, name, value, caller)
+        reply = self.enter(pending.envelope)
+        assert isinstance(reply, Left), reply
+        return pending.open(reply.sealed)
+
+    # Chip and parent
+
+    def _live(self, chip: int, host: int, parent: int) -> None:
+        try:
+            run(chip, host, parent, LAYERS)
+        except BaseException as error:  # whatever it is, the test must hear of it
+            self.raised = error
+
+    def _serve_leaf_functions(self) -> None:
+        try:
+            while True:
+                question = parse_message(self.chip.receive().payload, EReport)
+                body = bytes(320) + question.report_data
+                self.chip.send(encode_message(self.chip_refuses or ReportMade(body.ljust(432, b"\x00"))))
+        except (PeerGoneError, WireError):
+            return
+
+    def _serve_guests(self) -> None:
+        try:
+            while True:
+                frame = self.parent.receive().payload
+                asked: object = parse_message(frame, NeedGuest, Watch, Unwatch)
+                match asked:
+                    case Watch(milliseconds):
+                        self.watches.append(milliseconds)
+                    case Unwatch():
+                        self.watches.append(None)
+                    case _:
+                        self._give_guest()
+        except PeerGoneError:
+            return
+
+    def _give_guest(self) -> None:
+        if self.parent_refuses is not None:
+            self.parent.send(encode_message(self.parent_refuses))
+            return
+        self.guests += 1
+        (guest_reads, enclave_writes), (enclave_reads, guest_writes) = os.pipe(), os.pipe()
+        start_guest(guest_reads, guest_writes, self._play, self._load)
+        self.parent.send(encode_message(GuestGiven(1, self.guest_layers)), (enclave_writes, enclave_reads))
+        os.close(enclave_writes)
+        os.close(enclave_reads)
+
+    def _play(self, called: Called) -> None:
+        self.script(called)
+
+    def _load(self, line: Line) -> None:
+        self.loader(line)
+
+
+COLLATERAL = Collateral(
+    pck_crl_issuer_chain=b"",
+    root_ca_crl=b"",
+    pck_crl=b"",
+    tcb_info_issuer_chain=b"",
+    tcb_info=b"{}",
+    tcb_info_signature=bytes(64),
+    qe_identity_issuer_chain=b"",
+    qe_identity=b"{}",
+    qe_identity_signature=bytes(64),
+    pck_certificate_chain=None,
+)
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def seal(session: AttestedEnclave, name: str, value: Any, caller: CallerKey | None = None) -> PendingCall:
+    """A sealed call."""
+    return session.seal_call(name, encode_json(value), caller=caller, secrets=CallSecrets.fresh())

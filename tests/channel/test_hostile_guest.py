@@ -1,0 +1,307 @@
+"""A guest that lies, floods, stalls, dies, or says what it likes: the caller gets a typed refusal in time."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.channel.guests import Called, GuestEndedError, Line, Script, echo, loads
+from tests.channel.rig import MANIFEST, Rig, seal
+
+from casemate.client.core import AttestedEnclave
+from casemate.client.errors import EnclaveRefusedError
+from casemate.engines.frames import NO_CALL, Kind, head_and_text
+from casemate.wire.faults import Code, Fault, fault
+from casemate.wire.messages.entry import Left
+from casemate.wire.sandbox import Layer, LayerName, LayerState
+
+LIMIT = 0.5
+SLACK = 0.5
+
+
+def outcome(rig: Rig, session: AttestedEnclave, name: str = "echo", value: Any = None) -> Fault:
+    """How the enclave refuses a call, which it must do in time."""
+    pending = seal(session, name, value)
+    started = time.monotonic()
+    reply = rig.enter(pending.envelope)
+    took = time.monotonic() - started
+    assert isinstance(reply, Left), reply
+    assert took < LIMIT + SLACK
+    with pytest.raises(EnclaveRefusedError) as caught:
+        pending.open(reply.sealed)
+    return caught.value.fault
+
+
+def works_again(rig: Rig, session: AttestedEnclave) -> None:
+    guests = rig.guests
+    rig.script = echo
+    assert rig.call(session, "echo", {"n": 1}).value["arguments"] == {"n": 1}
+    assert rig.guests <= guests + 1
+
+
+def stall(_: Called) -> None:
+    time.sleep(30)
+
+
+def die(_: Called) -> None:
+    raise GuestEndedError
+
+
+def frame_of(kind: int, body: bytes, *, call: bytes | None = None) -> Script:
+    return lambda called: called.line.say(kind, called.number if call is None else call, body)
+
+
+def print_for_ever(called: Called) -> None:
+    while True:
+        called.prints("x")
+
+
+LIES: dict[str, Callable[[Called], None]] = {
+    "garbage": lambda called: called.line.raw(b"\x07\x00\x00\x00garbage"),
+    "an empty frame": lambda called: called.line.raw(bytes(4)),
+    "half a frame, then nothing": lambda called: called.line.raw(b"\xff\x00\x00\x00half"),
+    "an unknown kind": frame_of(99, b""),
+    "the answer to another call": frame_of(Kind.RETURNED, b"{}", call=b"12345678"),
+    "the answer to no call": frame_of(Kind.RETURNED, b"{}", call=NO_CALL),
+    "that it is loaded": frame_of(Kind.LOADED, b""),
+    "that it is warm": frame_of(Kind.WARM, b""),
+    "a frame meant for guests": frame_of(Kind.CALL, b""),
+    "an oversized frame": lambda called: called.line.raw((1 << 30).to_bytes(4, "little") + bytes(100_000)),
+    "an oversized head": frame_of(Kind.FAILED, (1 << 20).to_bytes(4, "little") + bytes(5000)),
+    "a head that is no object": frame_of(Kind.ASKED, head_and_text([], b"")),
+    "a failure with a code of its own": lambda called: called.throws("Error", "", code="caller-refused"),
+    "no end of console lines": print_for_ever,
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_guest_that_breaks_the_protocol_is_ended_and_replaced(lie: str) -> None:
+    with Rig(script=LIES[lie]) as rig:
+        session = rig.attest()
+        code = outcome(rig, session).code
+        assert code in (Code.GUEST_CRASHED, Code.TIME_LIMIT)
+        works_again(rig, session)
+        assert rig.guests == 2
+
+
+def test_a_result_behind_the_result_ends_the_guest_and_never_answers_the_next_call() -> None:
+    with Rig() as rig:
+        session = rig.attest()
+        sent = threading.Event()
+
+        def twice(called: Called) -> None:
+            called.returns(b'{"entry":"mine"}')
+            called.returns(b'{"entry":"too much"}')
+            sent.set()
+
+        rig.script = twice
+        assert rig.call(session, "echo", None).value == {"entry": "mine"}
+        assert sent.wait(5)
+        works_again(rig, session)
+        assert rig.guests == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"", Code.RESULT_REFUSED),
+        (b"undefined", Code.RESULT_REFUSED),
+        (b"{", Code.RESULT_REFUSED),
+        (b'{"entry":1}', Code.RESULT_REFUSED),
+        (b'{"entry":"a","entry":"b"}', Code.RESULT_REFUSED),
+        (b'{"entry":"\\ud800"}', Code.RESULT_REFUSED),
+        (b'{"arguments":{"n":NaN}}', Code.RESULT_REFUSED),
+        (b'{"arguments":{"n":1e999}}', Code.RESULT_REFUSED),
+        (b"[" * 4000, Code.RESULT_REFUSED),
+        (b"\xff\xff", Code.RESULT_REFUSED),
+        (b'{"entry":"' + b"x" * 4096 + b'"}', Code.OUTPUT_LIMIT),
+    ],
+)
+def test_results_that_break_their_schema_are_refused_and_cost_no_guest(text: bytes, code: Code) -> None:
+    with Rig(script=lambda called: called.returns(text)) as rig:
+        session = rig.attest()
+        assert outcome(rig, session).code is code
+        works_again(rig, session)
+        assert rig.guests == 1
+
+
+def test_undeclared_members_of_a_result_stay_inside() -> None:
+    text = b'{"entry":"e","leak":"secret","arguments":{"n":1,"leak":"secret"},"__proto__":{"leak":"secret"}}'
+    with Rig(script=lambda called: called.returns(text)) as rig:
+        result = rig.call(rig.attest(), "echo", None)
+        assert result.value == {"entry": "e", "arguments": {"n": 1}}
+        assert result.receipt.output is not None
+        assert "secret" not in result.receipt.output.content
+
+
+def test_what_the_guests_exceptions_say_stays_inside() -> None:
+    with Rig(script=lambda called: called.throws("secret", "secret")) as rig:
+        refusal = outcome(rig, rig.attest())
+        assert refusal.code is Code.GUEST_ERROR
+        assert "secret" not in refusal.reason
+
+
+def test_a_debug_enclave_tells_what_went_wrong_and_forwards_the_console() -> None:
+    def script(called: Called) -> None:
+        called.prints("looking")
+        called.throws("TypeError", "x is undefined")
+
+    with Rig(script=script, manifest=MANIFEST.replace("debug = false", "debug = true"), debug=True) as rig:
+        pending = seal(rig.attest(), "echo", None)
+        assert rig.enter(pending.envelope).text == "looking"
+        with pytest.raises(EnclaveRefusedError, match="TypeError: x is undefined"):
+            pending.open(rig.receive().sealed)
+
+
+def test_the_console_of_a_production_enclave_goes_nowhere() -> None:
+    def script(called: Called) -> None:
+        called.prints("looking")
+        echo(called)
+
+    with Rig(script=script) as rig:
+        session = rig.attest()
+        rig.call(session, "echo", None)
+        rig.call(session, "echo", None)
+
+
+@pytest.mark.parametrize("script", [stall, lambda called: called.prints("and then nothing")], ids=["silent", "chatty"])
+def test_a_guest_that_works_too_long_is_ended_and_replaced(script: Script) -> None:
+    with Rig(script=script) as rig:
+        session = rig.attest()
+        assert outcome(rig, session).code is Code.TIME_LIMIT
+        works_again(rig, session)
+
+
+def test_a_guest_that_never_stops_asking_runs_into_its_limit() -> None:
+    def script(called: Called) -> None:
+        while True:
+            called.asks("absent", b"null")
+
+    with Rig(script=script) as rig:
+        session = rig.attest()
+        assert outcome(rig, session).code is Code.TIME_LIMIT
+        works_again(rig, session)
+
+
+def test_a_guest_that_stops_reading_is_ended_and_replaced() -> None:
+    def deaf(line: Line) -> None:
+        loads(line)
+        time.sleep(5)
+
+    with Rig(loader=deaf) as rig:
+        session = rig.attest()
+        rig.loader = loads
+        assert outcome(rig, session, value={"big": "x" * 1_000_000}).code is Code.TIME_LIMIT
+        works_again(rig, session)
+
+
+def test_a_dying_guest_is_noticed_at_once() -> None:
+    with Rig(script=die) as rig:
+        session = rig.attest()
+        started = time.monotonic()
+        assert outcome(rig, session).code is Code.GUEST_CRASHED
+        assert time.monotonic() - started < LIMIT
+        works_again(rig, session)
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("memory-limit", Code.MEMORY_LIMIT), ("time-limit", Code.TIME_LIMIT), ("nonsense", Code.GUEST_CRASHED)],
+)
+def test_the_parent_says_why_a_guest_is_gone(said: str, code: Code) -> None:
+    with Rig() as rig:
+        session = rig.attest()
+
+        def killed(_: Called) -> None:
+            rig.tell_gone(said, "the parent's words")
+            raise GuestEndedError
+
+        rig.script = killed
+        refusal = outcome(rig, session)
+        assert (refusal.code, refusal.reason) == (code, "the parent's words")
+        works_again(rig, session)
+
+
+def test_a_guest_that_dies_between_calls_is_replaced_by_the_next() -> None:
+    def last_call(called: Called) -> None:
+        echo(called)
+        raise GuestEndedError
+
+    with Rig(script=last_call) as rig:
+        session = rig.attest()
+        rig.call(session, "echo", None)
+        time.sleep(0.1)
+        works_again(rig, session)
+        assert rig.guests == 2
+
+
+def test_the_caller_hears_of_a_failure_before_a_new_guest_is_there() -> None:
+    loading = threading.Event()
+
+    def slow(line: Line) -> None:
+        loading.wait(5)
+        loads(line)
+
+    with Rig(script=die) as rig:
+        session = rig.attest()
+        rig.loader = slow
+        assert outcome(rig, session).code is Code.GUEST_CRASHED
+        assert outcome(rig, session).code is Code.TIME_LIMIT, "no guest is ready in time"
+        loading.set()
+        works_again(rig, session)
+
+
+def test_guests_that_cannot_be_had_are_refused_in_time_and_asked_for_again() -> None:
+    with Rig(script=die) as rig:
+        session = rig.attest()
+        rig.parent_refuses = fault(Code.UNAVAILABLE, "no guest today")
+        assert outcome(rig, session).code is Code.GUEST_CRASHED
+        assert outcome(rig, session).code is Code.UNAVAILABLE
+        rig.parent_refuses = None
+        works_again(rig, session)
+
+
+def test_a_guest_under_fewer_layers_than_were_reported_is_refused() -> None:
+    with Rig(script=die) as rig:
+        session = rig.attest()
+        layers, rig.guest_layers = rig.guest_layers, (Layer(LayerName.LANDLOCK, LayerState.UNAVAILABLE, ""),)
+        assert outcome(rig, session).code is Code.GUEST_CRASHED
+        assert outcome(rig, session).code is Code.UNAVAILABLE
+        rig.guest_layers = layers
+        works_again(rig, session)
+
+
+def test_a_program_that_fails_to_load_again_fails_calls_in_time() -> None:
+    def broken(line: Line) -> None:
+        head = {"code": "guest-error", "name": "SyntaxError", "message": "unexpected"}
+        line.say(Kind.FAILED, NO_CALL, head_and_text(head, b""))
+
+    with Rig(script=die) as rig:
+        session = rig.attest()
+        rig.loader = broken
+        assert outcome(rig, session).code is Code.GUEST_CRASHED
+        assert outcome(rig, session).code is Code.GUEST_ERROR
+        rig.loader = loads
+        works_again(rig, session)
+
+
+def test_the_parent_is_told_when_a_guest_works_and_when_it_rests() -> None:
+    with Rig() as rig:
+        session = rig.attest()
+        rig.call(session, "echo", None)
+        rig.attest()
+        loading, working = rig.watches[0], rig.watches[2]
+        assert rig.watches == [loading, None, working, None]
+        assert loading is not None
+        assert working is not None
+        assert LIMIT * 1000 < working <= LIMIT * 1000 + 250
+
+
+def test_a_guest_given_up_is_ended_by_the_parent_at_once() -> None:
+    with Rig(script=stall) as rig:
+        outcome(rig, rig.attest())
+        with contextlib.suppress(AssertionError):
+            rig.attest()
+        assert 0 in rig.watches
