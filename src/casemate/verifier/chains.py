@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from casemate.verifier.checks import RefusedError, Trail, Window
-from casemate.verifier.crypto import Certificate, issued_by, parse_certificate
+from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
 from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, Absence, Terms
 from casemate.verifier.roots import SimulatedRoot, VendorRoot
 from casemate.verifier.rules import Rule
@@ -219,7 +219,7 @@ def _check_signatures(trail: Trail, path: tuple[Certificate, ...], at: tuple[str
     unsigned = [
         certificate.common_name
         for certificate, point in zip(path, issuers, strict=True)
-        if not issued_by(point, certificate.signature, certificate.signed)
+        if not certificate_issued_by(point, certificate.signature, certificate.signed)
     ]
     trail.expect(
         Rule.CHAIN_SIGNATURE,

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Generic, Never, TypeVar
 
 from casemate.verifier.rules import RULES, Rule, RuleText
 from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.json_object import date_text
 from casemate.wire.spans import Span
 
 T = TypeVar("T")
@@ -185,7 +186,7 @@ def shown(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+        return date_text(value.astimezone(UTC))
     if isinstance(value, frozenset | tuple):
         return " or ".join(sorted(shown(item) for item in value)) or "none"
     return str(value)

@@ -24,8 +24,9 @@ from casemate.wire.simulated import SIMULATED_OID
 _REMEMBERED = 256
 """Certificates, keys and signatures that are remembered: a few dozen makers' worth of collateral."""
 
+_REMEMBERED_DOCUMENTS = 32
 _REMEMBERED_LISTS = 16
-"""Revocation lists can be long, so fewer of them."""
+"""Documents and revocation lists can be long, so fewer of them: a stranger's may fill some 16 MiB here, and no more."""
 
 _COORDINATE_SIZE = 32
 _ECDSA = ec.ECDSA(hashes.SHA256())
@@ -109,12 +110,18 @@ def parse_revocation_list(der: bytes) -> RevocationList:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def issued_by(point: bytes, signature: bytes, signed: bytes) -> bool:
-    """Whether the key signed a certificate or revocation list; remembered."""
+def certificate_issued_by(point: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether the key signed the certificate; remembered."""
     return _holds(point, signature, signed)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_REMEMBERED_LISTS)
+def list_issued_by(point: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether the key signed the revocation list; remembered."""
+    return _holds(point, signature, signed)
+
+
+@lru_cache(maxsize=_REMEMBERED_DOCUMENTS)
 def document_signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
     """Whether the key made the raw signature (R || S) over a document; remembered."""
     return signed_by(point, signature, signed)

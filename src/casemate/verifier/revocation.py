@@ -8,7 +8,7 @@ from datetime import datetime
 
 from casemate.verifier.chains import Chain
 from casemate.verifier.checks import Trail, Window
-from casemate.verifier.crypto import Certificate, RevocationList, issued_by, parse_revocation_list
+from casemate.verifier.crypto import Certificate, RevocationList, list_issued_by, parse_revocation_list
 from casemate.verifier.rules import Rule
 from casemate.wire.sgx.collateral import Collateral
 
@@ -67,7 +67,7 @@ def _check_list(trail: Trail, der: bytes, issuer: Certificate, now: datetime) ->
         got="a list by another issuer" if crl.issuer != issuer.subject else issuer.common_name,
         want=f"a list by {issuer.common_name}",
     )
-    good = crl.ecdsa_sha256 and issuer.point is not None and issued_by(issuer.point, crl.signature, crl.signed)
+    good = crl.ecdsa_sha256 and issuer.point is not None and list_issued_by(issuer.point, crl.signature, crl.signed)
     trail.require(
         Rule.CRL_SIGNATURE,
         good,

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -76,3 +76,10 @@ def test_time_without_zone_is_misuse(forged: Forged) -> None:
     for judge in (appraise, explain):
         with pytest.raises(TypeError, match="time zone"):
             judge(forged.evidence, forged.policy, forged.collateral, naive)
+
+
+def test_times_are_shown_in_utc(forged: Forged) -> None:
+    late = (NOW + timedelta(days=31)).astimezone(timezone(timedelta(hours=2)))
+    refusal = tree_of(forged, forged.policy, late).refusal
+    assert refusal is not None
+    assert refusal.got == "2026-04-01T12:00:00Z"

@@ -1,4 +1,4 @@
-from casemate.verifier.crypto import issued_by, parse_certificate
+from casemate.verifier.crypto import certificate_issued_by, parse_certificate
 from casemate.verifier.roots import INTEL_SGX_ROOT, INTEL_SGX_ROOT_CA, SimulatedRoot
 
 
@@ -8,7 +8,7 @@ def test_intels_root_has_its_published_fingerprint_and_signs_itself() -> None:
     assert root.common_name == "Intel SGX Root CA"
     assert f"{root.serial:X}" == "22650CD65A9D3489F383B49552BF501B392706AC"
     assert root.point is not None
-    assert issued_by(root.point, root.signature, root.signed)
+    assert certificate_issued_by(root.point, root.signature, root.signed)
 
 
 def test_simulated_root_is_named_by_its_digest() -> None:
