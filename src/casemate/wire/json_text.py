@@ -6,7 +6,6 @@ double cannot count, lone surrogates (RFC 7493, I-JSON, section 2), bytes that a
 
 import json
 import math
-import re
 from typing import Any
 
 from casemate.wire.errors import WireError
@@ -18,8 +17,10 @@ MAX_INTEGER = 2**53 - 1
 """Largest integer that JavaScript counts exactly (RFC 7493, section 2.2)."""
 
 _CONTAINERS = (dict, list)
-_LARGE_NUMBER = re.compile(rb"[0-9]{16}|[0-9][eE]")
-"""What an integer beyond :data:`MAX_INTEGER` or a number beyond a double has in it; most texts have no such thing."""
+_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
+"""Makes all digits look alike, so that a text is searched for large numbers at the speed of ``in``."""
+_SIGNS_OF_LARGE_NUMBERS = (b"0" * 16, b"0e")
+"""An integer beyond :data:`MAX_INTEGER` or a number beyond a double has one of these, when its digits look alike."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What a JSON text means."""
@@ -59,7 +60,8 @@ def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = Fa
         raise WireError(field, got=f"no JSON from character {error.pos}", want="JSON") from None
     except ValueError:  # an integer of more digits than Python converts
         raise WireError(field, got="an endless integer", want=f"at most {MAX_INTEGER}") from None
-    if _LARGE_NUMBER.search(text):
+    alike = text.translate(_ALIKE)
+    if any(sign in alike for sign in _SIGNS_OF_LARGE_NUMBERS):
         _check_numbers(field, value)
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
         _check_depth(field, value)

@@ -35,6 +35,6 @@ def unpad(padded: bytes) -> bytes:
     end = _LENGTH_SIZE + size
     if len(padded) != padded_size(end):
         raise WireError("padding", got=f"{len(padded)} bytes around {size}", want=f"{padded_size(end)}")
-    if any(padded[end:]):
+    if padded[end:] != bytes(len(padded) - end):
         raise WireError("padding", got="other bytes", want="zeros")
     return padded[_LENGTH_SIZE:end]
