@@ -24,8 +24,6 @@ class Enclave:
         self.reason = ""
         """Why it is in its state, for a person."""
         self.process: EnclaveProcess | None = None
-        self.exited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Why its last process has ended, in the parent's words."""
         self.turn = asyncio.Lock()
 
     @property

@@ -26,6 +26,7 @@ class EnclaveProcess:
 
     def __init__(
         self,
+        run: int,
         sock: socket.socket,
         answer: Callable[[LeafQuestion], Awaitable[object]],
         on_end: Callable[[str], None],
@@ -33,10 +34,14 @@ class EnclaveProcess:
         """Takes over ``sock``.
 
         Args:
+            run: the parent's number for this process; never used twice, so that late news cannot be misread.
             sock: the chip's end.
             answer: to leaf questions.
             on_end: told once why the link ended, unless :meth:`close` ended it.
         """
+        self.run = run
+        self.exited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why the process has ended, in the parent's words."""
         self._sock = sock
         self._channel = AsyncChannel(sock, limit=8 + QUESTION_LIMIT)
         self._answer = answer

@@ -66,7 +66,7 @@ class Parent:
         Args:
             runtime: the copy's folder.
             configure: the first frame.
-            on_exited: told the number of each enclave whose process has ended, and why.
+            on_exited: told the number of each process that has ended, and why.
             on_gone: told why the parent itself has ended, unless :meth:`end` did it.
 
         Raises:
@@ -103,8 +103,8 @@ class Parent:
         """Its process id."""
         return self._pid
 
-    async def spawn(self, enclave: int, descriptors: tuple[int, int]) -> int:
-        """Has it fork the process of ``enclave`` with its two sockets; gives the process id.
+    async def spawn(self, run: int, descriptors: tuple[int, int]) -> int:
+        """Has it fork an enclave with its two sockets, to be known as ``run``; gives the process id.
 
         Raises:
             FaultError: the parent refused, for example because a required sandbox layer is missing.
@@ -116,7 +116,7 @@ class Parent:
             self._spawning = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(SPAWN_TIME):
-                    await self._channel.send(encode_message(Spawn(enclave)), descriptors)
+                    await self._channel.send(encode_message(Spawn(run)), descriptors)
                     return (await self._spawning).pid
             except PeerGoneError as error:
                 raise ParentError(f"the parent of enclaves is gone: {error}") from None
@@ -126,19 +126,19 @@ class Parent:
             finally:
                 self._spawning = None
 
-    async def kill(self, enclave: int) -> None:
+    async def kill(self, run: int) -> None:
         """Ends an enclave's process and its guest; returns when both are gone, or with the parent itself."""
         if self._gone:
             return
-        gone = self._killing.setdefault(enclave, asyncio.get_running_loop().create_future())
+        gone = self._killing.setdefault(run, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(KILL_TIME):
-                await self._channel.send(encode_message(Kill(enclave)))
+                await self._channel.send(encode_message(Kill(run)))
                 await asyncio.shield(gone)
         except (PeerGoneError, TimeoutError):
             self._channel.close()  # a parent that cannot kill is ended with all its children
         finally:
-            self._killing.pop(enclave, None)
+            self._killing.pop(run, None)
 
     async def end(self) -> None:
         """Ends the parent, and with it every enclave and guest; returns when it has been reaped."""
@@ -177,11 +177,11 @@ class Parent:
                 waiting.set_result(message)
             case Fault() if waiting is not None:
                 waiting.set_exception(FaultError(message))
-            case Exited(enclave, reason):
-                gone = self._killing.get(enclave)
+            case Exited(run, reason):
+                gone = self._killing.get(run)
                 if gone is not None and not gone.done():
                     gone.set_result(None)
-                self._on_exited(enclave, reason)
+                self._on_exited(run, reason)
             case _:
                 raise WireError("parent's message", got=type(message).__name__, want="Exited: nothing was asked")
 

@@ -1,11 +1,12 @@
 """A verified copy of the runtime, as the chip uses it: where its parts lie, and how its interpreter is started."""
 
-import contextlib
 import fcntl
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from casemate.chip.errors import RuntimeCopyError
 
 PYTHON = "bin/python3"
 ENGINE = "bin/deno"
@@ -32,8 +33,9 @@ def loader_environment(directory: Path) -> dict[str, str]:
 
 def hold(copy: RuntimeCopy) -> int:
     """A descriptor that keeps the copy from being tidied away while it is open."""
-    descriptor = os.open(copy.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    with contextlib.suppress(OSError):
-        os.utime(descriptor)  # most recently used
+    try:
+        descriptor = os.open(copy.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError as error:
+        raise RuntimeCopyError(f"{copy.directory}: {error.strerror}: start again") from None
     return descriptor

@@ -75,6 +75,8 @@ def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
         known = _read_hint(hint)
         if known is not None:
             with contextlib.suppress(RuntimeCopyError):  # missing or touched: made anew below
+                with contextlib.suppress(OSError):  # gone, or another user's: verifying will tell
+                    os.utime(root / known)  # most recently used, so not tidied away meanwhile
                 copy = RuntimeCopy(root / known, verify_copy(root / known), rebuilt=False)
                 check_confined(copy.directory)
                 return copy

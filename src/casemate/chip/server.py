@@ -93,6 +93,8 @@ class ChipServer:
         self._cache = PageCache()
         self._enclaves: dict[int, Enclave] = {}
         self._last_number = 0
+        self._runs: dict[int, tuple[Enclave, EnclaveProcess]] = {}
+        self._last_run = 0
         self._parent: Parent | None = None
         self._parent_started = 0.0
         self._parent_turn = asyncio.Lock()
@@ -181,28 +183,37 @@ class ChipServer:
         secs = enclave.identity
         ours, leaf_end = socket.socketpair()
         host_end, entry_end = socket.socketpair()
+        self._last_run += 1
         process = EnclaveProcess(
+            self._last_run,
             ours,
             answer=lambda question: self._leaf.answer(secs, question),
             on_end=lambda reason: self._lost(enclave, process, reason),
         )
         enclave.process = process
-        enclave.exited = asyncio.get_running_loop().create_future()
+        self._runs[process.run] = (enclave, process)
         try:
             with leaf_end, entry_end:
-                await _spawn(parent, enclave, (leaf_end.fileno(), entry_end.fileno()))
+                await self._spawn(parent, process, (leaf_end.fileno(), entry_end.fileno()))
             await process.boot(enclave.boot_message())
         except BaseException as error:
             host_end.close()
             await self._end_process(enclave)
-            if isinstance(error, FaultError) and error.fault.code is Code.LOST and enclave.exited.done():
-                raise refuse(Code.LOST, f"{error.fault.reason}: {enclave.exited.result()}") from None
+            if isinstance(error, FaultError) and error.fault.code is Code.LOST and process.exited.done():
+                raise refuse(Code.LOST, f"{error.fault.reason}: {process.exited.result()}") from None
             raise
         if enclave.process is not process:  # its socket ended between its last word and now
             host_end.close()
-            await parent.kill(enclave.number)
+            await parent.kill(process.run)
             raise refuse(Code.LOST, "the enclave ended as soon as it had booted")
         return host_end
+
+    async def _spawn(self, parent: Parent, process: EnclaveProcess, descriptors: tuple[int, int]) -> None:
+        try:
+            await parent.spawn(process.run, descriptors)
+        except CasemateError as error:
+            self._exited(process.run, f"it was not started: {error}")
+            raise
 
     async def _stop(self, enclave: Enclave) -> StateIs:
         async with enclave.turn:
@@ -226,8 +237,8 @@ class ChipServer:
         if process is None:
             return
         process.close()
-        if self._parent is not None and not enclave.exited.done():
-            await self._parent.kill(enclave.number)
+        if self._parent is not None and not process.exited.done():
+            await self._parent.kill(process.run)
 
     def _enclave(self, number: int) -> Enclave:
         try:
@@ -235,23 +246,23 @@ class ChipServer:
         except KeyError:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"there is no enclave {number} on this chip") from None
 
-    def _lost(self, enclave: Enclave, process: EnclaveProcess | None, reason: str) -> None:
+    def _lost(self, enclave: Enclave, process: EnclaveProcess, reason: str) -> None:
         """A process has ended that nobody asked to end."""
-        if process is None or enclave.process is not process:
+        if enclave.process is not process:
             return  # told already, or being ended
         enclave.process = None
         process.close()
         if enclave.state is State.RUNNING:  # else it is booting: whoever boots it tells
             enclave.step(Event.DIE, reason)
-            self._in_background(self._tell(enclave))
+            self._in_background(self._tell(enclave, process))
 
-    async def _tell(self, enclave: Enclave) -> None:
+    async def _tell(self, enclave: Enclave, process: EnclaveProcess) -> None:
         """News for the host, with the parent's reason if that comes soon; a process without a socket is ended."""
-        await asyncio.wait({enclave.exited}, timeout=REASON_TIME)
-        if not enclave.exited.done() and self._parent is not None:
-            await self._parent.kill(enclave.number)
-        if enclave.exited.done():
-            enclave.reason = f"{enclave.reason}: {enclave.exited.result()}"
+        await asyncio.wait({process.exited}, timeout=REASON_TIME)
+        if not process.exited.done() and self._parent is not None:
+            await self._parent.kill(process.run)
+        if process.exited.done():
+            enclave.reason = f"{enclave.reason}: {process.exited.result()}"
         with contextlib.suppress(PeerGoneError):
             await self._host.send(numbered(NEWS, _state(enclave)))
 
@@ -274,19 +285,18 @@ class ChipServer:
         except ParentError as error:  # whoever starts an enclave is told, and tries again
             sys.stderr.write(f"casemate.chip: {error}\n")
 
-    def _exited(self, number: int, reason: str) -> None:
-        enclave = self._enclaves.get(number)
-        if enclave is None:
-            return
-        if not enclave.exited.done():
-            enclave.exited.set_result(reason)
-        self._lost(enclave, enclave.process, "its process ended")
+    def _exited(self, run: int, reason: str) -> None:
+        if run not in self._runs:
+            return  # said twice: it had ended before it was to be killed
+        enclave, process = self._runs.pop(run)
+        process.exited.set_result(reason)
+        self._lost(enclave, process, "its process ended")
 
     def _parent_gone(self, reason: str) -> None:
         """Every enclave goes with its parent; what they were is in their pages, so they can be loaded anew."""
         self._parent = None
-        for number in self._enclaves:
-            self._exited(number, f"the parent of all enclaves died: {reason}")
+        for run in tuple(self._runs):
+            self._exited(run, f"the parent of all enclaves died: {reason}")
         sys.stderr.write(f"casemate.chip: the parent of all enclaves died: {reason}\n")
         if not self._ended and asyncio.get_running_loop().time() - self._parent_started > STEADY_TIME:
             self._in_background(self._warm_up())
@@ -295,15 +305,6 @@ class ChipServer:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-async def _spawn(parent: Parent, enclave: Enclave, descriptors: tuple[int, int]) -> None:
-    try:
-        await parent.spawn(enclave.number, descriptors)
-    except CasemateError as error:
-        if not enclave.exited.done():  # there is no process to wait for
-            enclave.exited.set_result(f"it was not started: {error}")
-        raise
 
 
 def _state(enclave: Enclave) -> StateIs:

@@ -1,0 +1,349 @@
+"""The real process, with the real runtime copy and no enclaves."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from casemate.chip.tcb import FIRST_TCB
+from casemate.link.channel import Channel
+from casemate.link.errors import PeerGoneError
+from casemate.wire.faults import Code, Fault
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages import chip
+from casemate.wire.messages.supervisor import Certified, Certify, ChipReady, MicrocodeIs, MicrocodeUpdate
+from casemate.wire.pem import encode_chain
+
+pytestmark = pytest.mark.machine
+PATIENCE = 30.0
+NEWER = bytes((9, 9, *FIRST_TCB.cpu_svn[2:]))
+
+
+@dataclass
+class Process:
+    """A chip's process, and the ends that host and supervisor would hold."""
+
+    process: subprocess.Popen[str]
+    host: Channel
+    supervisor: Channel
+
+    def heard(self) -> Certify | ChipReady | MicrocodeIs | Fault:
+        payload = self.supervisor.receive(timeout=PATIENCE).payload
+        return parse_message(payload, Certify, ChipReady, MicrocodeIs, Fault)  # type: ignore[return-value] # one of them
+
+    def certify(self) -> Certify:
+        """Plays the vendor: a chain that holds the key; whether it is genuine is for verifiers."""
+        request = self.heard()
+        assert isinstance(request, Certify)
+        spki = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200") + request.public_key
+        self.supervisor.send(encode_message(Certified(encode_chain(spki))))
+        return request
+
+    def ready(self) -> ChipReady:
+        said = self.heard()
+        assert isinstance(said, ChipReady)
+        return said
+
+    def ended(self) -> int:
+        return self.process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def started(state: Path, *arguments: str) -> Iterator[Process]:
+    host, for_host = socket.socketpair()
+    supervisor, for_supervisor = socket.socketpair()
+    descriptors = (for_host.fileno(), for_supervisor.fileno())
+    command = [sys.executable, "-I", "-m", "casemate.chip", "--state", str(state), "--host-fd", str(descriptors[0])]
+    process = subprocess.Popen(
+        [*command, "--supervisor-fd", str(descriptors[1]), *arguments],
+        pass_fds=descriptors, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for_host.close()
+    for_supervisor.close()
+    made = Process(process, Channel(host), Channel(supervisor))
+    try:
+        yield made
+    finally:
+        made.host.close()
+        made.supervisor.close()
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+
+def test_says_what_it_is_when_it_is_ready(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        request = chip_process.certify()
+        ready = chip_process.ready()
+        assert ready.pid == chip_process.process.pid
+        assert ready.platform.endswith(f"-cp{sys.version_info[0]}{sys.version_info[1]}")
+        assert ready.ppid == request.ppid
+        assert (ready.cpu_svn, ready.pce_svn) == (FIRST_TCB.cpu_svn, FIRST_TCB.pce_svn)
+        assert not request.seeded
+
+
+def test_what_it_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    with started(tmp_path / "machine") as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        folder = tmp_path / "machine" / "chip"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+        assert {"fuses.bin", "counters.log", "pck.pem", "lock"} == set(modes)
+        assert set(modes.values()) == {0o600}
+
+
+def test_restart_asks_for_no_certificate_and_is_the_same_chip(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        ppid = chip_process.certify().ppid
+        chip_process.ready()
+    with started(tmp_path) as chip_process:
+        assert chip_process.ready().ppid == ppid
+
+
+def test_seed_makes_the_same_chip_everywhere(tmp_path: Path) -> None:
+    requests = []
+    for folder in ("a", "b"):
+        with started(tmp_path / folder, "--seed", "a public text") as chip_process:
+            requests.append(chip_process.certify())
+    assert requests[0] == requests[1]
+    assert requests[0].seeded
+
+
+def test_second_chip_is_told_who_is_there_first(tmp_path: Path) -> None:
+    with started(tmp_path) as first:
+        first.certify()
+        first.ready()
+        with started(tmp_path) as second:
+            said = second.heard()
+            assert isinstance(said, Fault)
+            assert said.code is Code.UNAVAILABLE
+            assert f"process id {first.process.pid}" in said.reason
+            assert second.ended() == 1
+
+
+def test_damaged_fuses_are_a_fault_with_a_remedy(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+    fuses = tmp_path / "chip" / "fuses.bin"
+    fuses.write_bytes(fuses.read_bytes()[:-1])
+    with started(tmp_path) as chip_process:
+        said = chip_process.heard()
+        assert isinstance(said, Fault)
+        assert "is damaged: restore" in said.reason
+        assert chip_process.ended() == 1
+
+
+def test_refusal_to_certify_is_the_end(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.heard()
+        chip_process.supervisor.send(encode_message(Fault(Code.UNAVAILABLE, "no vendor today")))
+        said = chip_process.heard()
+        assert isinstance(said, Fault)
+        assert "no vendor today" in said.reason
+        assert chip_process.ended() == 1
+
+
+def test_ends_when_the_supervisors_link_closes(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        chip_process.supervisor.close()
+        assert chip_process.ended() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """The descriptors stay open in this test, so that the supervisor's death alone can be the cause."""
+    code = (
+        "import os, subprocess, sys, time\n"
+        "made = subprocess.Popen(sys.argv[1:], pass_fds=(int(sys.argv[-1]), int(sys.argv[-3])))\n"
+        "print(made.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    host, for_host = socket.socketpair()
+    supervisor, for_supervisor = socket.socketpair()
+    with host, for_host, supervisor, for_supervisor:
+        pair = (for_host.fileno(), for_supervisor.fileno())
+        command = [sys.executable, "-I", "-m", "casemate.chip", "--state", str(tmp_path)]
+        ends = ["--host-fd", str(pair[0]), "--supervisor-fd", str(pair[1])]
+        parent = subprocess.Popen(
+            [sys.executable, "-c", code, *command, *ends], pass_fds=pair, stdout=subprocess.PIPE, text=True
+        )
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        Channel(supervisor).receive(timeout=PATIENCE)
+        parent.kill()
+        parent.communicate()
+        for _ in range(500):
+            if not _runs(pid):
+                return
+            signal.sigtimedwait([], 0.01)
+        pytest.fail("the chip outlived its supervisor")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        chip_process.process.terminate()
+        assert chip_process.ended() == 0
+
+
+def test_host_that_goes_ends_nothing(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        chip_process.host.send(b"\x01")  # not even numbered
+        with pytest.raises(PeerGoneError):
+            chip_process.host.receive(timeout=PATIENCE)
+        chip_process.supervisor.send(encode_message(MicrocodeUpdate(FIRST_TCB.cpu_svn, FIRST_TCB.pce_svn)))
+        assert chip_process.heard() == MicrocodeIs(FIRST_TCB.cpu_svn, FIRST_TCB.pce_svn)
+
+
+def test_microcode_update_is_certified_and_stays(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        first = chip_process.certify()
+        chip_process.ready()
+        chip_process.supervisor.send(encode_message(MicrocodeUpdate(NEWER, 14)))
+        second = chip_process.certify()
+        assert chip_process.heard() == MicrocodeIs(NEWER, 14)
+        assert (second.cpu_svn, second.pce_svn, second.ppid) == (NEWER, 14, first.ppid)
+        assert second.public_key != first.public_key
+        chip_process.supervisor.send(encode_message(MicrocodeUpdate(FIRST_TCB.cpu_svn, 13)))
+        refusal = chip_process.heard()
+        assert isinstance(refusal, Fault)
+        assert "SGX_NO_UPDATE" in refusal.reason
+    with started(tmp_path) as chip_process:
+        assert chip_process.ready().cpu_svn == NEWER
+
+
+def test_update_that_is_not_certified_is_asked_for_again(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        chip_process.supervisor.send(encode_message(MicrocodeUpdate(NEWER, 13)))
+        assert isinstance(chip_process.heard(), Certify)
+        chip_process.supervisor.send(encode_message(Fault(Code.TIMED_OUT, "the vendor slept")))
+        refusal = chip_process.heard()
+        assert isinstance(refusal, Fault)
+        assert "slept" in refusal.reason
+        chip_process.supervisor.send(encode_message(MicrocodeUpdate(NEWER, 13)))
+        chip_process.certify()
+        assert chip_process.heard() == MicrocodeIs(NEWER, 13)
+
+
+def test_serves_its_host(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        chip_process.host.send((1).to_bytes(4, "little") + encode_message(chip.QuoteTarget()))
+        answer = chip_process.host.receive(timeout=PATIENCE).payload
+        assert len(parse_message(answer[4:], chip.QuoteTargetIs).target_info) == 512
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--layer", "seccomp"),
+        ("--layer", "moat=require"),
+        ("--layer", "seccomp=maybe"),
+        ("--pool", "-1"),
+        ("--pool", "1000"),
+        ("--unknown",),
+    ],
+)
+def test_wrong_command_line_is_status_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with started(tmp_path, *arguments) as chip_process:
+        assert chip_process.ended() == 2
+    assert not (tmp_path / "chip").exists()
+
+
+def test_imports_no_room_but_its_own(tmp_path: Path) -> None:
+    code = (
+        "import sys; import casemate.chip.machine, casemate.chip.power, casemate.chip.runtime_digest\n"
+        "print(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('casemate.')}))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == ["chip", "link", "wire"]
+
+
+def test_runtime_digest_is_told_without_a_machine(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-m", "casemate.chip", "runtime-digest"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    said = json.loads(done.stdout)
+    assert set(said) == {"platform", "digest"}
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        ready = chip_process.ready()
+        assert said == {"platform": ready.platform, "digest": ready.runtime_digest.hex()}
+    assert list(tmp_path.iterdir()) == [tmp_path / "chip"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+class TestHardening:
+    CODE = """
+import ctypes, os, resource, sys, time
+from casemate.chip.hardening import keep_secrets_in
+if os.geteuid() == 0:
+    os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+if sys.argv[1] == "hardened":
+    keep_secrets_in()
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+time.sleep(60)
+"""
+
+    @contextlib.contextmanager
+    def victim(self, how: str) -> Iterator[tuple[int, list[str]]]:
+        made = subprocess.Popen([sys.executable, "-c", self.CODE, how], stdout=subprocess.PIPE, text=True)
+        assert made.stdout is not None
+        try:
+            yield made.pid, made.stdout.readline().split()
+        finally:
+            made.kill()
+            made.communicate()
+
+    def read_memory_as_the_same_user(self, pid: int) -> bool:
+        """Whether a process of the victim's user, without privileges, can open its memory."""
+        child = os.fork()
+        if child == 0:
+            try:
+                if os.geteuid() == 0:
+                    os.setgroups([])
+                    os.setgid(0)
+                    os.setuid(65534)
+                with Path(f"/proc/{pid}/mem").open("rb"):
+                    os._exit(0)
+            finally:
+                os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def test_no_other_process_of_the_user_reads_the_memory(self) -> None:
+        with self.victim("plain") as (pid, said):
+            assert said[0] == "1"
+            assert self.read_memory_as_the_same_user(pid)
+        with self.victim("hardened") as (pid, said):
+            assert said[0] == "0"
+            assert not self.read_memory_as_the_same_user(pid)
+            assert Path(f"/proc/{pid}/mem").stat().st_uid == 0  # the kernel's own way to show it
+
+    def test_there_are_no_core_files(self) -> None:
+        with self.victim("hardened") as (_, said):
+            assert said[1:] == ["0", "0"]
