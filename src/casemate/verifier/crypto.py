@@ -129,6 +129,8 @@ def document_signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
 
 def signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
     """Whether the key made the raw signature (R || S, 64 bytes); computed every time."""
+    if len(signature) != 2 * _COORDINATE_SIZE:
+        return False
     r, s = signature[:_COORDINATE_SIZE], signature[_COORDINATE_SIZE:]
     return _holds(point, encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big")), signed)
 

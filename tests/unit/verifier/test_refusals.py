@@ -375,6 +375,15 @@ TAMPERED: list[tuple[str, Rule, Tamper]] = [
         Rule.QE_IDENTITY_SIGNATURE,
         lambda forged: with_collateral(qe_identity=forged.collateral.qe_identity + b" ")(forged),
     ),
+    (
+        "signature with a zero too many",
+        Rule.TCB_INFO_SIGNATURE,
+        lambda forged: with_collateral(
+            tcb_info_signature=forged.collateral.tcb_info_signature[:32]
+            + b"\x00"
+            + forged.collateral.tcb_info_signature[32:]
+        )(forged),
+    ),
     ("Intel's root demanded", Rule.CHAIN_SIMULATED, with_policy(root=INTEL_SGX_ROOT)),
     (
         "simulated root named as a real one",
