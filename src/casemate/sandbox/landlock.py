@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from casemate.sandbox import linux
-from casemate.sandbox.errors import UnavailableError
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on x86-64 and arm64
 _CREATE_RULESET_VERSION = 1
@@ -77,7 +76,7 @@ def landlock_abi() -> int:
 def restrict_paths(rules: Sequence[PathRule], *, network: bool) -> str:
     """Denies this process and its children all that no rule allows; needs no_new_privs.
 
-    A rule for a path that does not exist is passed over: there is nothing to allow.
+    A rule for a path that does not exist, or that this process cannot reach, is passed over: there is nothing to allow.
 
     Args:
         rules: what stays allowed.
@@ -110,10 +109,8 @@ def _handled_files(abi: int) -> Access:
 def _add(ruleset: int, rule: PathRule, handled: Access) -> None:
     try:
         descriptor = os.open(rule.path, _O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError:
         return
-    except OSError as error:
-        raise UnavailableError(f"rule for {rule.path}: {error.strerror}") from None
     try:
         access = rule.access & handled
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):

@@ -48,10 +48,9 @@ def limit_data(pid: int, ceiling: int) -> None:
         _prlimit(pid, ceiling)
     except PermissionError:
         try:
-            status = Path(f"/proc/{pid}").stat()
             uid, gid = os.getuid(), os.getgid()
-            os.setresgid(status.st_gid, -1, -1)
-            os.setresuid(status.st_uid, -1, -1)
+            os.setresgid(_real_id(pid, "Gid:"), -1, -1)
+            os.setresuid(_real_id(pid, "Uid:"), -1, -1)
             try:
                 _prlimit(pid, ceiling)
             finally:
@@ -61,6 +60,11 @@ def limit_data(pid: int, ceiling: int) -> None:
             raise UnavailableError(f"RLIMIT_DATA of {pid}: {error.strerror}") from None
     except OSError as error:
         raise UnavailableError(f"RLIMIT_DATA of {pid}: {error.strerror}") from None
+
+
+def _real_id(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def _prlimit(pid: int, ceiling: int) -> None:

@@ -109,7 +109,8 @@ def compile_filter(policy: Policy) -> bytes:
         _expect("seccomp_attr_set", library.seccomp_attr_set(context, _ATTR_ACT_BADARCH, _KILL_PROCESS))
         library.seccomp_attr_set(context, _ATTR_CTL_OPTIMIZE, _BINARY_TREE)  # before libseccomp 2.5: a list, slower
         for rule in policy.rules:
-            _add(library, context, rule)
+            if not (policy.others_pass and rule.refuse is None):  # libseccomp refuses a rule that says the default
+                _add(library, context, rule)
         with tempfile.TemporaryFile() as file:
             _expect("seccomp_export_bpf", library.seccomp_export_bpf(context, file.fileno()))
             file.seek(0)

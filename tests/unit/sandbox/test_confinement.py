@@ -1,0 +1,153 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.sandbox.children import Run, run_child
+
+from casemate.sandbox import confinement as module
+from casemate.sandbox.confinement import NoGroup, apply_layer, confine, modes_of, prepare_enclave, prepare_guest
+from casemate.sandbox.errors import LayerRequiredError, UnavailableError
+from casemate.sandbox.host import confine_host
+from casemate.sandbox.libraries import libraries_of
+from casemate.sandbox.probe import probe
+from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest, LayerState
+
+NAME = LayerName.LANDLOCK
+ALL_OFF = tuple(LayerRequest(name, LayerMode.OFF) for name in LayerName)
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
+
+
+def missing() -> str:
+    raise UnavailableError("the kernel is too old")
+
+
+def test_an_applied_layer_has_its_detail() -> None:
+    assert apply_layer(NAME, LayerMode.PREFER, lambda: "ABI 7") == Layer(NAME, LayerState.APPLIED, "ABI 7")
+
+
+def test_a_long_detail_is_cut_to_what_the_format_carries() -> None:
+    assert len(apply_layer(NAME, LayerMode.PREFER, lambda: "ä" * 300).detail.encode()) <= 256
+
+
+def test_a_preferred_layer_that_is_missing_is_reported() -> None:
+    layer = apply_layer(NAME, LayerMode.PREFER, missing)
+    assert layer == Layer(NAME, LayerState.UNAVAILABLE, "the kernel is too old")
+
+
+def test_a_required_layer_that_is_missing_is_refused() -> None:
+    with pytest.raises(LayerRequiredError, match=r"layer landlock is required.*the kernel is too old"):
+        apply_layer(NAME, LayerMode.REQUIRE, missing)
+
+
+def test_a_layer_that_is_off_is_not_touched() -> None:
+    assert apply_layer(NAME, LayerMode.OFF, missing) == Layer(NAME, LayerState.OFF, "")
+
+
+def test_layers_not_named_are_preferred_and_the_last_word_counts() -> None:
+    requests = (LayerRequest(NAME, LayerMode.OFF), LayerRequest(NAME, LayerMode.REQUIRE))
+    modes = modes_of(requests)
+    assert modes[NAME] is LayerMode.REQUIRE
+    assert {mode for name, mode in modes.items() if name is not NAME} == {LayerMode.PREFER}
+
+
+def test_every_layer_is_reported_in_order(child: Run) -> None:
+    prepared = prepare_enclave()
+    parent = os.getpid()
+
+    def body() -> str:
+        return " ".join(layer.name for layer in confine(prepared, (), parent=parent, group=NoGroup("none")))
+
+    assert child(body).said == " ".join(LayerName)
+
+
+def test_all_layers_can_be_off() -> None:
+    prepared = prepare_enclave()
+    parent = os.getpid()
+
+    def body() -> str:
+        layers = confine(prepared, ALL_OFF, parent=parent, group=NoGroup("none"))
+        return f"{ {layer.state.value for layer in layers} } {len(Path('/etc/passwd').read_bytes()) > 0}"
+
+    assert run_child(body).said == "{'off'} True"
+
+
+def test_a_required_control_group_that_cannot_be_is_refused() -> None:
+    prepared = prepare_enclave()
+    parent = os.getpid()
+    requests = (LayerRequest(LayerName.CGROUP, LayerMode.REQUIRE),)
+
+    def body() -> object:
+        return confine(prepared, requests, parent=parent, group=NoGroup("no controllers"))
+
+    assert run_child(body).said.startswith("LayerRequiredError: layer cgroup is required")
+
+
+@linux_only
+def test_a_probe_reports_all_layers_and_applies_none_to_the_caller() -> None:
+    layers = probe()
+    assert [layer.name for layer in layers] == list(LayerName)
+    assert all(layer.state is LayerState.APPLIED or layer.detail for layer in layers)
+    assert Path("/etc/passwd").read_bytes()
+
+
+@linux_only
+def test_the_libraries_of_a_binary_are_found_with_the_loader() -> None:
+    found = libraries_of(sys.executable)
+    assert any("/libc.so" in path or "/libc-" in path for path in found)
+    assert any("/ld-" in path for path in found)
+    assert all(Path(path).is_file() for path in found)
+
+
+@linux_only
+def test_a_guest_is_left_its_engine_and_libraries_alone() -> None:
+    rules = prepare_guest(sys.executable).paths
+    assert all(Path(rule.path).is_file() for rule in rules if rule.path != "/etc/ld.so.cache")
+
+
+def test_elsewhere_each_layer_is_missing_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from casemate.sandbox import cgroup, linux, seccomp
+
+    for cached in (linux._libc, seccomp._library, seccomp.compile_filter):
+        cached.cache_clear()
+    monkeypatch.setattr(linux, "IS_LINUX", False)
+    monkeypatch.setattr(module, "set_limits", lambda *_, **__: "none")
+    monkeypatch.setattr(module, "take_own_uid", missing)
+    requests = tuple(LayerRequest(name, LayerMode.PREFER) for name in LayerName)
+    layers = confine(prepare_enclave(), requests, parent=os.getppid(), group=NoGroup("none"))
+    unavailable = {layer.name for layer in layers if layer.state is LayerState.UNAVAILABLE}
+    assert unavailable == set(LayerName) - {LayerName.RLIMITS, LayerName.WATCHDOG}
+    with pytest.raises(UnavailableError):
+        cgroup.find_places()
+    for cached in (linux._libc, seccomp._library, seccomp.compile_filter):
+        cached.cache_clear()
+
+
+@linux_only
+def test_a_host_reaches_what_it_was_given_and_nothing_else(child: Run, tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):  # noqa: S108
+            folder.chmod(0o755)
+    for name in ("mine", "fuses"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+        (tmp_path / name / "file").write_text(name)
+
+    def body() -> str:
+        layers = confine_host(read=(), write=(tmp_path / "mine",))
+        if any(layer.state is not LayerState.APPLIED for layer in layers):
+            return "unavailable"
+        (tmp_path / "mine" / "new").write_text("x")
+        got = []
+        for path in (tmp_path / "fuses" / "file", Path("/etc/shadow"), Path(f"/proc/{os.getppid()}/environ")):
+            try:
+                path.read_bytes()
+                got.append(path.name)
+            except PermissionError:
+                continue
+        return f"wrote, and read {got}"
+
+    said = child(body).said
+    if said == "unavailable":
+        pytest.skip("this kernel has no Landlock")
+    assert said == "wrote, and read []"

@@ -1,0 +1,270 @@
+import ctypes
+import errno
+import gc
+import mmap
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.unit.sandbox.children import Run
+
+from casemate.sandbox.errors import UnavailableError
+from casemate.sandbox.policies import ENCLAVE, GUEST, HOST
+from casemate.sandbox.privileges import refuse_new_privileges
+from casemate.sandbox.seccomp import Compare, Policy, Rule, When, compile_filter, install_filter
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_BPF = 321 if os.uname().machine == "x86_64" else 280
+
+
+def behind(policy: Policy, body: Callable[[], object]) -> Callable[[], object]:
+    program = compile_filter(policy)
+
+    def confined() -> object:
+        refuse_new_privileges()
+        install_filter(program)
+        return body()
+
+    return confined
+
+
+def clone_process() -> None:
+    os.fork()
+
+
+def map_executable() -> None:
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
+
+
+def make_executable() -> int:
+    with mmap.mmap(-1, 4096) as memory:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        result: int = _LIBC.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(4096), ctypes.c_int(7))
+        return result
+
+
+def trace() -> int:
+    result: int = _LIBC.ptrace(0, 0, 0, 0)
+    return result
+
+
+Attempts = dict[str, Callable[[], object]]
+
+KILLED_IN_ENCLAVE: Attempts = {
+    "socket": socket.socket,
+    "socketpair": socket.socketpair,
+    "fork": clone_process,
+    "exec": lambda: os.execv("/bin/true", ["true"]),  # noqa: S606 - it is refused
+    "kill": lambda: os.kill(os.getppid(), 0),
+    "kill itself": lambda: os.kill(os.getpid(), 0),
+    "pipe": os.pipe,
+    "executable mapping": map_executable,
+    "memory made executable": make_executable,
+    "ptrace": trace,
+    "setuid": lambda: os.setuid(1),
+    "mount": lambda: _LIBC.mount(b"none", b"/", b"tmpfs", 0, None),
+    "unshare": lambda: _LIBC.unshare(0x10000000),
+    "bpf": lambda: _LIBC.syscall(_BPF, 0, None, 0),
+    "io_uring": lambda: _LIBC.syscall(425, 1, None),
+    "process_vm_readv": lambda: _LIBC.process_vm_readv(os.getppid(), None, 0, None, 0, 0),
+    "memfd": lambda: os.memfd_create("x"),
+    "setrlimit": lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)),
+}
+_QUIET = {"setrlimit"}
+"""Refused with an errno: glibc sets limits by prlimit64, which harmless code uses to ask."""
+
+
+@pytest.mark.parametrize("what", KILLED_IN_ENCLAVE)
+def test_an_enclave_is_killed_for_it(child: Run, what: str) -> None:
+    ended = child(behind(ENCLAVE, KILLED_IN_ENCLAVE[what]))
+    if what in _QUIET:
+        assert ended.signal is None
+        assert "PermissionError" in ended.said or "not allowed" in ended.said
+    else:
+        assert ended.signal is signal.SIGSYS, ended
+
+
+REFUSED_IN_ENCLAVE: Attempts = {
+    "read a file": lambda: open("/etc/passwd", "rb"),  # noqa: SIM115, PTH123 - it fails
+    "write a file": lambda: open("/tmp/casemate-x", "wb"),  # noqa: SIM115, PTH123, S108 - it fails
+    "list a folder": lambda: os.listdir("/"),  # noqa: PTH208
+    "stat": lambda: os.stat("/etc/passwd"),  # noqa: PTH116
+    "unlink": lambda: os.unlink("/tmp/casemate-x"),  # noqa: PTH108, S108
+    "mkdir": lambda: os.mkdir("/tmp/casemate-y"),  # noqa: PTH102, S108
+    "rename": lambda: os.rename("/tmp/casemate-x", "/tmp/casemate-z"),  # noqa: PTH104, S108
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_IN_ENCLAVE)
+def test_an_enclave_gets_an_error_for_it(child: Run, what: str) -> None:
+    ended = child(behind(ENCLAVE, REFUSED_IN_ENCLAVE[what]))
+    assert (ended.signal, ended.said.split(":")[0]) == (None, "PermissionError")
+
+
+def test_an_enclave_can_compute_and_talk(child: Run) -> None:
+    ours, theirs = socket.socketpair()
+
+    def work() -> str:
+        grown = bytearray()
+        for _ in range(200):
+            grown += bytes(100_000)  # realloc of large blocks is mremap
+        garbage = [{"n": [n]} for n in range(100_000)]
+        del garbage
+        gc.collect()
+        caught = ""
+        try:
+            1 / 0  # noqa: B018 - a traceback is made
+        except ZeroDivisionError as error:
+            caught = str(error)
+        theirs.settimeout(1)
+        theirs.sendmsg([b"question"])
+        answer = theirs.recv(100)
+        time.sleep(0.001)
+        return f"{len(grown)} {caught} {answer!r} {len(os.urandom(32))}"
+
+    with ours, theirs:
+        ours.send(b"answer")
+        said = child(behind(ENCLAVE, work)).said
+    assert said == "20000000 division by zero b'answer' 32"
+
+
+def test_an_enclave_s_cryptography_works_behind_the_filter(child: Run) -> None:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    X25519PrivateKey.generate()  # imports more when it is first called
+
+    def work() -> str:
+        signed = Ed25519PrivateKey.generate()
+        signed.public_key().verify(signed.sign(b"x"), b"x")
+        shared = X25519PrivateKey.generate().exchange(X25519PrivateKey.generate().public_key())
+        key = HKDF(hashes.SHA256(), 32, None, b"").derive(shared)
+        cipher = AESGCM(key)
+        return cipher.decrypt(bytes(12), cipher.encrypt(bytes(12), b"x" * 1_000_000, b""), b"")[:1].decode()
+
+    assert child(behind(ENCLAVE, work)).said == "x"
+
+
+def test_an_enclave_s_schemas_work_behind_the_filter(child: Run) -> None:
+    import jsonschema_rs
+
+    def work() -> str:
+        schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^x+$", "format": "email"}}}
+        validator = jsonschema_rs.Draft202012Validator(schema)
+        return f"{validator.is_valid({'a': 'xx'})} {validator.is_valid({'a': 5})}"
+
+    assert child(behind(ENCLAVE, work)).said == "True False"
+
+
+KILLED_IN_GUEST: Attempts = {
+    "fork": clone_process,
+    "ptrace": trace,
+    "setuid": lambda: os.setuid(1),
+    "mount": lambda: _LIBC.mount(b"none", b"/", b"tmpfs", 0, None),
+    "unshare": lambda: _LIBC.unshare(0x10000000),
+    "process_vm_readv": lambda: _LIBC.process_vm_readv(os.getppid(), None, 0, None, 0, 0),
+    "connect": lambda: _LIBC.connect(0, b"", 0),
+}
+
+
+@pytest.mark.parametrize("what", KILLED_IN_GUEST)
+def test_a_guest_is_killed_for_it(child: Run, what: str) -> None:
+    assert child(behind(GUEST, KILLED_IN_GUEST[what])).signal is signal.SIGSYS
+
+
+REFUSED_IN_GUEST: Attempts = {
+    "socket": socket.socket,
+    "kill": lambda: os.kill(os.getppid(), 0),
+    "write a file": lambda: open("/tmp/casemate-x", "wb"),  # noqa: SIM115, PTH123, S108
+    "create a file": lambda: os.open("/tmp/casemate-x", os.O_RDONLY | os.O_CREAT),  # noqa: S108
+    "open to write": lambda: os.open("/dev/null", os.O_RDWR),
+    "append": lambda: os.open("/dev/null", os.O_WRONLY | os.O_APPEND),
+    "unlink": lambda: os.unlink("/tmp/casemate-x"),  # noqa: PTH108, S108
+    "raise a limit": lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_IN_GUEST)
+def test_a_guest_gets_an_error_for_it(child: Run, what: str) -> None:
+    ended = child(behind(GUEST, REFUSED_IN_GUEST[what]))
+    assert ended.signal is None
+    assert "PermissionError" in ended.said or "not allowed" in ended.said
+
+
+def test_a_host_cannot_trace_and_lives(child: Run) -> None:
+    def attempt() -> str:
+        result = _LIBC.process_vm_readv(os.getppid(), None, 0, None, 0, 0)
+        return f"{result} {errno.errorcode[ctypes.get_errno()]} {subprocess.run(['/bin/true'], check=False).returncode}"
+
+    assert child(behind(HOST, attempt)).said == "-1 EPERM 0"
+
+
+def test_a_filter_outlives_an_attempt_to_replace_it(child: Run) -> None:
+    allow_all = Policy((), others_pass=True)
+
+    def attempt() -> str:
+        install_filter(compile_filter(allow_all))
+        return "replaced"
+
+    compile_filter(allow_all)
+    assert child(behind(ENCLAVE, attempt)).said.startswith("UnavailableError: prctl 22: EPERM")
+
+
+def test_needs_no_new_privileges_without_rights(child: Run) -> None:
+    program = compile_filter(ENCLAVE)
+
+    def attempt() -> str:
+        install_filter(program)
+        return "installed"
+
+    assert child(attempt).said.split(":")[0] in (
+        "installed",
+        "UnavailableError",
+        "",
+    )  # root may; a filtered pipe is open
+
+
+def test_conditions_that_exclude_each_other_each_hold(child: Run) -> None:
+    policy = Policy(
+        (
+            Rule("getpriority", None, When(0, Compare.EQUALS, 0)),
+            Rule("getpriority", errno.EDOM, When(0, Compare.DIFFERS, 0)),
+        ),
+        others_pass=True,
+    )
+
+    def attempt() -> str:
+        os.getpriority(os.PRIO_PROCESS, 0)
+        os.getpriority(os.PRIO_USER, 0)
+        return "both"
+
+    assert "[Errno 33]" in child(behind(policy, attempt)).said
+
+
+def test_passes_over_calls_that_this_architecture_lacks() -> None:
+    assert compile_filter(Policy((Rule("there_is_no_such_call"),), others_pass=True))
+
+
+def test_is_compiled_once() -> None:
+    assert compile_filter(ENCLAVE) is compile_filter(ENCLAVE)
+
+
+def test_says_why_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from casemate.sandbox import linux, seccomp
+
+    monkeypatch.setattr(linux, "IS_LINUX", False)
+    seccomp._library.cache_clear()
+    with pytest.raises(UnavailableError, match="Linux"):
+        compile_filter(Policy((Rule("read"),)))
+    seccomp._library.cache_clear()
