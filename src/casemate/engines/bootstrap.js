@@ -110,16 +110,16 @@ function putHeader(bytes, kind, call, bodySize) {
   setBytes(bytes, call, PREFIX_SIZE + 1);
 }
 
-function send(kind, call, head, text) { // head: text or null, text: text or null; gives the size of the text
+function send(kind, call, head, text) { // head: a string or null; text: a string, its bytes, or null
   let at = HEADER_SIZE;
-  if (head === null && text !== null && text.length * 3 + at <= BUFFER_SIZE) { // the quick way for a short result
+  if (head === null && typeof text === "string" && text.length * 3 + at <= BUFFER_SIZE) { // the quick way, for most
     const { written } = encodeInto(text, subarray(outgoing, at));
     putHeader(outgoing, kind, call, written);
     writeAll(subarray(outgoing, 0, at + written));
     return;
   }
   const headBytes = head === null ? null : encode(head);
-  const textBytes = text === null ? null : encode(text);
+  const textBytes = typeof text === "string" ? encode(text) : text;
   const headSize = headBytes === null ? 0 : 4 + headBytes.length;
   const frame = new Bytes(at + headSize + (textBytes === null ? 0 : textBytes.length));
   putHeader(frame, kind, call, frame.length - at);
@@ -172,7 +172,7 @@ class Untellable extends Failure { // a value of the program's that is not JSON,
 
 const untellable = Untellable.codeOf;
 
-function textOf(value, limit, what) { // JSON of a value of the program's, which may do anything when it is looked at
+function textOf(value, limit, what) { // JSON, as a string or as its bytes, of a value of the program's, which may do anything when it is looked at
   let text;
   try {
     text = value === undefined ? "null" : stringify(value);
@@ -181,11 +181,12 @@ function textOf(value, limit, what) { // JSON of a value of the program's, which
     throw new Untellable("result-refused", `${what} is not JSON: ${name}: ${message}`);
   }
   if (typeof text !== "string") throw new Untellable("result-refused", `${what} is not JSON: it is a ${typeof value}`);
-  // Each UTF-16 unit takes at least one byte, so this never refuses what the enclave, which counts bytes, would take.
-  if (text.length > limit) {
+  if (text.length * 3 <= limit) return text; // a UTF-16 unit takes three bytes at most
+  const bytes = text.length <= limit ? encode(text) : null;
+  if (bytes === null || bytes.length > limit) {
     throw new Untellable("output-limit", `${what} has more than the ${limit} bytes that are allowed`);
   }
-  return text;
+  return bytes;
 }
 
 // --- program and calls ----------------------------------------------------------------------------------------------

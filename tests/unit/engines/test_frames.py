@@ -1,0 +1,119 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate.engines.frames import (
+    CALL_SIZE,
+    MAX_HEAD,
+    MAX_TEXT,
+    NO_CALL,
+    Asked,
+    Failed,
+    Kind,
+    Loaded,
+    Printed,
+    Returned,
+    Warm,
+    frame,
+    head_and_text,
+    parse_said,
+)
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code
+from casemate.wire.json_text import encode_json
+
+CALL = b"12345678"
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_a_frame_or_refused(payload: bytes) -> None:
+    try:
+        call, _ = parse_said(payload)
+    except WireError:
+        return
+    assert payload[1 : 1 + CALL_SIZE] == call
+
+
+@given(st.sampled_from(Kind), st.binary(min_size=CALL_SIZE, max_size=CALL_SIZE), st.binary(max_size=200))
+def test_any_body_of_any_kind_is_a_value_or_refused(kind: Kind, call: bytes, body: bytes) -> None:
+    try:
+        said = parse_said(frame(kind, call, body))
+    except WireError:
+        return
+    assert said[0] == call
+
+
+@given(st.text(max_size=100), st.binary(max_size=100))
+def test_a_question_comes_through(name: str, arguments: bytes) -> None:
+    try:
+        body = head_and_text({"name": name}, arguments)
+    except UnicodeEncodeError:
+        return
+    assert parse_said(frame(Kind.ASKED, CALL, body)) == (CALL, Asked(name, arguments))
+
+
+def test_results_are_not_parsed() -> None:
+    assert parse_said(frame(Kind.RETURNED, CALL, b"\xff{")) == (CALL, Returned(b"\xff{"))
+
+
+@pytest.mark.parametrize(("kind", "said"), [(Kind.WARM, Warm()), (Kind.LOADED, Loaded())])
+def test_plain_frames_have_no_body(kind: Kind, said: object) -> None:
+    assert parse_said(frame(kind, NO_CALL)) == (NO_CALL, said)
+    with pytest.raises(WireError, match="a body of 1 bytes"):
+        parse_said(frame(kind, NO_CALL, b"x"))
+
+
+@pytest.mark.parametrize("code", [Code.GUEST_ERROR, Code.OUTPUT_LIMIT, Code.RESULT_REFUSED])
+def test_a_failure_has_a_code_a_name_and_a_message(code: Code) -> None:
+    body = head_and_text({"code": code, "name": "TypeError", "message": "no"}, b"")
+    assert parse_said(frame(Kind.FAILED, CALL, body)) == (CALL, Failed(code, "TypeError", "no"))
+
+
+@pytest.mark.parametrize("code", [Code.LOST, Code.TIME_LIMIT, "ok", "x" * 1000])
+def test_a_guest_cannot_give_itself_another_code(code: str) -> None:
+    body = head_and_text({"code": code, "name": "a", "message": "b"}, b"")
+    with pytest.raises(WireError, match="code"):
+        parse_said(frame(Kind.FAILED, CALL, body))
+
+
+@pytest.mark.parametrize(
+    "head", [[], None, 5, {"code": "guest-error"}, {"code": "guest-error", "name": 1, "message": ""}]
+)
+def test_a_head_of_another_shape_is_refused(head: object) -> None:
+    with pytest.raises(WireError):
+        parse_said(frame(Kind.FAILED, CALL, head_and_text(head, b"")))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\1\0\0",
+        b"\5\0\0\0{}",
+        (MAX_HEAD + 1).to_bytes(4, "little") + b" " * (MAX_HEAD + 1),
+        len(b"[" * 50_000).to_bytes(4, "little") + b"[" * 50_000,
+        b'\x10\0\0\0{"name":"\\ud800"}',
+        b"\2\0\0\0\xff\xff",
+    ],
+    ids=["empty", "short", "cut", "long", "deep", "surrogate", "no UTF-8"],
+)
+def test_a_broken_head_is_refused(body: bytes) -> None:
+    with pytest.raises(WireError):
+        parse_said(frame(Kind.ASKED, CALL, body))
+
+
+def test_long_words_are_cut_within_a_character() -> None:
+    body = encode_json({"code": "guest-error", "name": "ä" * MAX_TEXT, "message": ""})
+    _, said = parse_said(frame(Kind.FAILED, CALL, len(body).to_bytes(4, "little") + body))
+    assert isinstance(said, Failed)
+    assert said.name == "ä" * (MAX_TEXT // 2)
+
+
+def test_printed_bytes_that_are_no_text_are_replaced() -> None:
+    assert parse_said(frame(Kind.PRINTED, CALL, b"a\xff")) == (CALL, Printed("a�"))
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 15, 22, 255])
+def test_a_guest_cannot_speak_as_the_enclave(kind: int) -> None:
+    with pytest.raises(WireError, match="a kind that guests send"):
+        parse_said(bytes((kind,)) + CALL)
