@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
 
+from casemate.wire import der
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID
 from casemate.wire.simulated import SIMULATED_OID
@@ -31,6 +32,7 @@ _REMEMBERED_LISTS = 16
 _COORDINATE_SIZE = 32
 _ECDSA = ec.ECDSA(hashes.SHA256())
 
+_ECDSA_SHA256 = der.element(der.SEQUENCE, der.oid(SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string))
 _UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
 """Extensions that the chain rules apply, so they may be critical."""
 
@@ -92,19 +94,19 @@ class RevocationList:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def parse_certificate(der: bytes) -> Certificate:
+def parse_certificate(data: bytes) -> Certificate:
     """An X.509 certificate."""
     try:
-        return _parse_certificate(der)
+        return _parse_certificate(data)
     except _PARSER_ERRORS as error:
         raise WireError("certificate", got=_complaint(error), want="an X.509 certificate in DER") from None
 
 
 @lru_cache(maxsize=_REMEMBERED_LISTS)
-def parse_revocation_list(der: bytes) -> RevocationList:
+def parse_revocation_list(data: bytes) -> RevocationList:
     """An X.509 revocation list that covers all of its issuer's certificates."""
     try:
-        return _parse_revocation_list(der)
+        return _parse_revocation_list(data)
     except _PARSER_ERRORS as error:
         raise WireError("revocation list", got=_complaint(error), want="an X.509 CRL in DER") from None
 
@@ -155,8 +157,11 @@ def _key(point: bytes) -> ec.EllipticCurvePublicKey | None:
         return None
 
 
-def _parse_certificate(der: bytes) -> Certificate:
-    parsed = x509.load_der_x509_certificate(der)
+def _parse_certificate(data: bytes) -> Certificate:
+    parsed = x509.load_der_x509_certificate(data)
+    ecdsa_sha256 = parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256
+    if ecdsa_sha256:
+        _check_nothing_else("certificate", data, parsed.tbs_certificate_bytes, parsed.signature)
     constraints = key_usage = None
     unrecognised: dict[str, bytes] = {}
     unknown_critical: list[str] = []
@@ -172,8 +177,8 @@ def _parse_certificate(der: bytes) -> Certificate:
             unknown_critical.append(extension.oid.dotted_string)
     names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Certificate(
-        der=der,
-        sha256=hashlib.sha256(der).digest(),
+        der=data,
+        sha256=hashlib.sha256(data).digest(),
         subject=parsed.subject.public_bytes(),
         issuer=parsed.issuer.public_bytes(),
         common_name=str(names[0].value) if len(names) == 1 else "",
@@ -181,7 +186,7 @@ def _parse_certificate(der: bytes) -> Certificate:
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
         point=_point(parsed),
-        ecdsa_sha256=parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+        ecdsa_sha256=ecdsa_sha256,
         signed=parsed.tbs_certificate_bytes,
         signature=parsed.signature,
         is_ca=constraints is not None and constraints.ca,
@@ -195,6 +200,13 @@ def _parse_certificate(der: bytes) -> Certificate:
     )
 
 
+def _check_nothing_else(what: str, data: bytes, signed: bytes, signature: bytes) -> None:
+    """Refuses bytes beside what is signed and the signature, such as unused bits: each value is written in one way."""
+    whole = der.element(der.SEQUENCE, signed, _ECDSA_SHA256, der.element(der.BIT_STRING, b"\x00", signature))
+    if whole != data:
+        raise WireError(what, got="bytes beside what is signed", want="the signed part, its algorithm, the signature")
+
+
 def _point(parsed: x509.Certificate) -> bytes | None:
     try:
         key = parsed.public_key()
@@ -205,8 +217,11 @@ def _point(parsed: x509.Certificate) -> bytes | None:
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def _parse_revocation_list(der: bytes) -> RevocationList:
-    parsed = x509.load_der_x509_crl(der)
+def _parse_revocation_list(data: bytes) -> RevocationList:
+    parsed = x509.load_der_x509_crl(data)
+    ecdsa_sha256 = parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256
+    if ecdsa_sha256:
+        _check_nothing_else("revocation list", data, parsed.tbs_certlist_bytes, parsed.signature)
     if parsed.next_update_utc is None:
         raise WireError("revocation list.nextUpdate", got="nothing", want="a time")
     for extension in parsed.extensions:
@@ -223,7 +238,7 @@ def _parse_revocation_list(der: bytes) -> RevocationList:
         this_update=parsed.last_update_utc,
         next_update=parsed.next_update_utc,
         serials=frozenset(serials),
-        ecdsa_sha256=parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+        ecdsa_sha256=ecdsa_sha256,
         signed=parsed.tbs_certlist_bytes,
         signature=parsed.signature,
     )

@@ -6,6 +6,7 @@ from casemate.wire.errors import WireError
 
 BOOLEAN = 0x01
 INTEGER = 0x02
+BIT_STRING = 0x03
 OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
 ENUMERATED = 0x0A

@@ -554,3 +554,15 @@ def test_evidence_without_binding_has_none_when_accepted() -> None:
     loose = with_policy(report_data=ExpectedReportData(bytes(range(64))), layers=UNSAFE_ANY_SANDBOX)(forged)
     verified = appraise(SgxEvidence(loose.evidence.quote, None), loose.policy, loose.collateral, NOW)
     assert verified.binding is None
+
+
+def test_refuses_a_revocation_list_with_bits_that_nobody_signed() -> None:
+    """X.509 parsers pass over the count of unused bits in the signature."""
+    forged = honest(NOW).sign()
+    for name in ("pck_crl", "root_ca_crl"):
+        crl: bytes = getattr(forged.collateral, name)
+        signature = x509.load_der_x509_crl(crl).signature
+        at = crl.index(signature) - 1
+        assert crl[at] == 0
+        changed = crl[:at] + b"\x01" + crl[at + 1 :]
+        assert refusal(with_collateral(**{name: changed})(forged)).rule is Rule.CRL_FORMAT
