@@ -2,9 +2,9 @@
 
 Example:
     forgery = honest(now)
-    forgery.tcb_info["fmspc"] = "0102030405060"
+    forgery.tcb_info["fmspc"] = "010203040506"
     forged = forgery.sign()
-    appraise(forged.evidence, forged.policy, forged.collateral, now)  # refused: tcb-info.format
+    appraise(forged.evidence, forged.policy, forged.collateral, now)  # refused: tcb-info.fmspc
 
 So only the rule under test can object: every signature is good, and made by the key that a verifier expects.
 """
@@ -103,10 +103,6 @@ class CertificateDraft:
     """With whether each is critical."""
     hash: hashes.SHA256 | hashes.SHA384 = field(default_factory=hashes.SHA256)
 
-    def replace_extension(self, new: x509.ExtensionType, *, critical: bool) -> None:
-        """Puts ``new`` where the extension of its OID stands."""
-        self.extensions = [(new, critical) if old.oid == new.oid else (old, was) for old, was in self.extensions]
-
     def drop_extension(self, dotted: str) -> None:
         """Leaves out the extension with this OID."""
         self.extensions = [(old, was) for old, was in self.extensions if old.oid.dotted_string != dotted]
@@ -173,7 +169,6 @@ class Forged:
 class Forgery:
     """Everything in the evidence of an honest platform, before it is signed. Change what you like."""
 
-    now: datetime
     root: CertificateDraft
     pck_ca: CertificateDraft
     tcb_signing: CertificateDraft
@@ -286,7 +281,6 @@ def honest(now: datetime, *, ca: Ca = Ca.PLATFORM, seed: str | None = None) -> F
     nonce = secrets.token_bytes(32)
     root_key, ca_key = office.keys[KeyRole.ROOT], office.keys[pck_ca]
     return Forgery(
-        now=now,
         root=_draft(office.certificates[KeyRole.ROOT], root_key, root_key),
         pck_ca=_draft(office.certificates[pck_ca], ca_key, root_key),
         tcb_signing=_draft(office.certificates[KeyRole.TCB_SIGNING], office.keys[KeyRole.TCB_SIGNING], root_key),
