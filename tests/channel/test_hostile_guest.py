@@ -296,7 +296,7 @@ def test_the_parent_is_told_when_a_guest_works_and_when_it_rests() -> None:
         assert rig.watches == [loading, None, working, None]
         assert loading is not None
         assert working is not None
-        assert LIMIT * 1000 < working <= LIMIT * 1000 + 250
+        assert LIMIT * 900 < working <= LIMIT * 1000
 
 
 def test_a_guest_given_up_is_ended_by_the_parent_at_once() -> None:

@@ -31,9 +31,6 @@ from casemate.wire.sandbox import Layer
 LOAD_TIME = 10.0
 """Longest start of a guest with its code (seconds), the bodies of its modules included."""
 
-GRACE = 0.25
-"""How much later than the enclave its parent ends a guest that works too long (seconds), should the enclave not."""
-
 CAUSE_TIME = 0.2
 """How long the parent, which knows why a guest died, is waited for once the guest's pipes have closed (seconds)."""
 
@@ -261,10 +258,10 @@ class Guest:
         self._line = GuestLine(self._pump, (writing, reading), self._engine, self._program)
 
     def _watch(self, deadline: float) -> None:
-        """Sets the deadline here, and a later one in the parent."""
+        """Sets the deadline here, and in the parent, which ends the guest a little later should nobody else do so."""
         self._deadline = deadline
-        left = max(0.0, deadline - time.monotonic()) + GRACE
-        self._parent.send(encode_message(Watch(int(left * 1000))))
+        left_ms = int((deadline - time.monotonic()) * 1000)
+        self._parent.send(encode_message(Watch(max(1, left_ms))))
 
     def _rest(self) -> None:
         self._state, self._deadline = GuestState.READY, None

@@ -9,17 +9,48 @@ import contextlib
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from casemate.enclave.keys import SUITE, EnclaveKeys, check_signature, seal_once
-from casemate.images.errors import ManifestError
-from casemate.images.manifest import parse_manifest
+from casemate.images.layout import lay_out, read_pages
 from casemate.images.schemas import inbound_schema, outbound_schema
-from casemate.wire.call import Receipt
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.call import CallBinding, CallContent, CallFailed, CallRequest, CallResult, Receipt
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import FaultError
+from casemate.wire.faults import Fault, FaultError
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.message import prepare
+from casemate.wire.messages import entry, leaf, parent
 
 _INFO = b"rehearsal"
 _VALUE = {"text": "é", "more": [1, 2.5, None]}
 _SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^.$"}}, "required": ["text"]}
+_FILES = {
+    MANIFEST_PATH: b"""
+        [enclave]
+        name = "rehearsal"
+        product_id = 0
+        security_version = 0
+        engine = "javascript"
+        main = "guest/main.js"
+        [limits]
+        memory_mib = 64
+        time_ms = 1000
+        output_kib = 1
+        [entry.main]
+        input = {}
+        output = { type = "null" }
+        callers = "anyone"
+    """,
+    LOCK_PATH: b'[runtime]\nany-any-any = "' + b"00" * 32 + b'"\n',
+    "guest/main.js": b"export function main() {}",
+}
+_SPOKEN = (
+    *(CallBinding, CallContent, CallRequest, CallResult, CallFailed, Fault, Receipt, ReportDataBinding),
+    *(leaf.Boot, leaf.Booted, leaf.EReport, leaf.ReportMade),
+    *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Ocall, entry.OcallAnswer, entry.Log),
+    *(parent.NeedGuest, parent.GuestGiven, parent.GuestGone, parent.Watch, parent.Unwatch),
+)
+"""All that an enclave says and hears."""
+
 _RECEIPT = Receipt(bytes(32), bytes(32), 1, 1, "rehearse", None, bytes(32), bytes(32), 1)
 
 
@@ -29,7 +60,14 @@ class RehearsalError(CasemateError):
 
 def rehearse() -> None:
     """Runs through it with keys that are thrown away, good input and bad, or raises :class:`RehearsalError`."""
-    text = encode_json(_VALUE)
+    prepare(*_SPOKEN)
+    read_pages(lay_out(_FILES, ()).linear_contents())
+    _rehearse_ciphers()
+    _rehearse_schemas()
+
+
+def _rehearse_ciphers() -> None:
+    text = b"rehearsal"
     keys = EnclaveKeys()
     sealed = SUITE.encrypt(text, X25519PublicKey.from_public_bytes(keys.hpke_key), info=_INFO)
     if keys.open(sealed, _INFO) != text:
@@ -42,11 +80,13 @@ def rehearse() -> None:
         check_signature(keys.receipt_key, bytes(64), _RECEIPT.signed_bytes())
         raise RehearsalError("a signature of zeros verified")
     seal_once(bytes(32), text, _INFO)
+
+
+def _rehearse_schemas() -> None:
+    text = encode_json(_VALUE)
     value = parse_json("rehearsal", text, limit=len(text))
     inbound_schema(_SCHEMA).check(value)
     if outbound_schema(_SCHEMA).filter(value) != {"text": "é"}:
         raise RehearsalError("an undeclared property of a result was kept")
     with contextlib.suppress(CasemateError):
         inbound_schema(_SCHEMA).check({"text": 1})
-    with contextlib.suppress(ManifestError):
-        parse_manifest(b"[enclave]\n", lambda _path: None)

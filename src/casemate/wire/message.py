@@ -111,6 +111,12 @@ def parse_fields(cls: type[T], data: bytes) -> T:
     return value
 
 
+def prepare(*classes: type) -> None:
+    """Builds now what encodes and parses these, which else happens when one is first met."""
+    for cls in classes:
+        _codec(cls)
+
+
 def _codec(hint: Any) -> _Codec:
     """The pair of functions for one type hint; built once a type."""
     if hint not in _CODECS:
