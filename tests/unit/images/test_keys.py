@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casemate.images.errors import KeyFileError
@@ -62,6 +62,7 @@ def test_refuses_keys_that_einit_does_not_take(developer_key: DeveloperKey) -> N
             DeveloperKey.from_pem(other)
 
 
+@settings(max_examples=100)  # the parser is the library's, and slow
 @given(data=st.data())
 def test_a_damaged_key_file_is_refused_with_a_typed_error(developer_key: DeveloperKey, data: st.DataObject) -> None:
     pem = bytearray(developer_key.pem())
