@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from casemate.chip.crypto import sha256
 from casemate.chip.errors import LaunchError
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import MAX_PAGES
-from casemate.wire.sgx.sgxs import PAGE_SIZE, Ecreate, Sgxs, measure_sgxs
+from casemate.wire.sgx.sgxs import PAGE_SIZE, Ecreate, Sgxs
 
 EPC_SIZE = 512 * 1024 * 1024
 """Pages of all enclaves together (bytes); what a large client processor reserves, and the chip holds them in memory."""
@@ -44,7 +45,7 @@ def load(stream: bytes) -> Loaded:
         pages = sgxs.linear_contents()
     except WireError as error:  # the processor takes gaps; the enclave's runtime reads its pages as one run
         raise LaunchError("pages-adjacent", got=error.got, want=error.want) from None
-    return Loaded(sgxs.ecreate, pages, measure_sgxs(stream))
+    return Loaded(sgxs.ecreate, pages, sha256(stream))  # MRENCLAVE is the hash of the stream, see wire.sgx.sgxs
 
 
 class PageCache:

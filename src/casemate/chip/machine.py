@@ -5,19 +5,19 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.counters import Counters
 from casemate.chip.fuses import load_fuses
+from casemate.chip.options import ChipOptions
 from casemate.chip.platform import this_platform
-from casemate.chip.runtime import ENGINE, RuntimeCopy, hold
-from casemate.chip.runtime_helper import RuntimeHelper
+from casemate.chip.runtime import ENGINE, RuntimeCopy
 from casemate.chip.server import ChipServer
 from casemate.chip.silicon import Silicon
 from casemate.chip.state_directory import open_state_directory
 from casemate.chip.supervisor_link import SupervisorLink
 from casemate.chip.tcb import load_tcb
+from casemate.chip.thrift import give_back_memory
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import CasemateError
@@ -25,48 +25,35 @@ from casemate.wire.faults import Code, fault
 from casemate.wire.message import encode_message
 from casemate.wire.messages.parent import Configure
 from casemate.wire.messages.supervisor import ChipReady
-from casemate.wire.sandbox import LayerRequest
 
 SUPERVISOR_FRAME_LIMIT = 64 * 1024
 """Longest frame on the supervisor's link (bytes); a PCK chain is its longest content."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChipOptions:
-    """What the command line said; see the package's ``__main__``."""
-
-    state: Path
-    seed: str | None
-    host_fd: int
-    supervisor_fd: int
-    layers: tuple[LayerRequest, ...]
-    pool: int
-
-
-def run_machine(options: ChipOptions, helper: RuntimeHelper) -> int:
+def run_machine(options: ChipOptions) -> int:
     """Serves until SIGTERM or until the supervisor is gone; the exit status."""
-    return asyncio.run(_run(options, helper))
+    for descriptor in (options.host_fd, options.supervisor_fd, options.runtime_lock):
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the one way to call it
+    return asyncio.run(_run(options))
 
 
-async def _run(options: ChipOptions, helper: RuntimeHelper) -> int:
+async def _run(options: ChipOptions) -> int:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     supervisor = AsyncChannel(socket.socket(fileno=options.supervisor_fd), limit=SUPERVISOR_FRAME_LIMIT)
     host = AsyncChannel(socket.socket(fileno=options.host_fd))
     try:
-        folder, _lock = open_state_directory(options.state)
+        folder, _lock = open_state_directory(Path(os.fsdecode(options.state)))
         fuses = load_fuses(folder, options.seed)
         silicon = Silicon(folder, fuses, load_tcb(folder))
         counters = Counters(folder, fuses)
         link = SupervisorLink(supervisor, silicon)
         await link.certify()
-        await _readable(helper.answer)
-        copy = helper.result()
-        hold(copy)
     except PeerGoneError:
         return 0
     except CasemateError as error:
         return await _give_up(supervisor, error)
+    copy = options.copy
     server = ChipServer(
         host,
         silicon,
@@ -78,6 +65,7 @@ async def _run(options: ChipOptions, helper: RuntimeHelper) -> int:
     serving = asyncio.create_task(server.run())
     try:
         await link.say(_ready(copy, silicon))
+        give_back_memory()
         await _until_ended(asyncio.create_task(link.run()), asyncio.create_task(stopping.wait()), serving)
     except PeerGoneError:
         pass
@@ -99,16 +87,6 @@ async def _until_ended(
         task.cancel()
     if serving.done():
         serving.result()
-
-
-async def _readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(descriptor)
 
 
 async def _give_up(supervisor: AsyncChannel, error: CasemateError) -> int:

@@ -1,46 +1,79 @@
-"""Power-on: from the command line to a hardened process whose helper copies the runtime while the rest is imported."""
+"""The first stage of power-on: hardens the process, verifies the runtime's copy, and becomes its second stage there.
+
+The chip itself runs on the interpreter and libraries of the verified copy, too. So it shares their memory with the
+parent of enclaves (some 12 MB), what it needed to find and hash the copy is gone, and no secret has been near it.
+"""
 
 import argparse
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from casemate.chip.errors import RuntimeCopyError
 from casemate.chip.hardening import die_with_parent, keep_secrets_in
-from casemate.chip.runtime_helper import start_helper
+from casemate.chip.options import ChipOptions
+from casemate.chip.runtime import PYTHON, RuntimeCopy, hold, loader_environment
+from casemate.chip.runtime_copy import cache_root, compiled_folder, prepare_runtime
+from casemate.chip.runtime_sources import runtime_sources
+from casemate.link.channel import Channel
+from casemate.link.errors import PeerGoneError
+from casemate.wire.faults import Code, fault
+from casemate.wire.message import encode_message
 from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
 
+SECOND_STAGE = Path(__file__).with_name("second_stage.py")
 DEFAULT_POOL = 1
 MAX_POOL = 64
 
 
 def run_chip(arguments: Sequence[str]) -> int:
-    """Runs the chip to its end; the exit status."""
+    """Becomes the chip's second stage, whose exit status counts; returns one only where it cannot."""
     supervisor = os.getppid()
     options = _parser().parse_args(arguments)
     die_with_parent(supervisor)
     keep_secrets_in()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to act on; enclaves inherit this
-    for descriptor in (options.host_fd, options.supervisor_fd):
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the one way to call it
-    helper = start_helper()
-    # asyncio imports ssl if it can and works without: that is 3 MB of OpenSSL which nothing here speaks.
-    sys.modules["ssl"] = None  # type: ignore[assignment] # the import system's own way to say "not there"
-    # Imported only now, so that the helper is small, and hashes while this goes on.
-    from casemate.chip.machine import ChipOptions, run_machine
+    try:
+        copy = prepare_runtime(runtime_sources(), cache_root())
+        lock = hold(copy)
+        _become_second_stage(options, copy, lock)
+    except RuntimeCopyError as error:
+        return _give_up(options.supervisor_fd, str(error))
 
-    return run_machine(
-        ChipOptions(
-            state=options.state,
-            seed=options.seed,
-            host_fd=options.host_fd,
-            supervisor_fd=options.supervisor_fd,
-            layers=tuple(options.layer),
-            pool=options.pool,
-        ),
-        helper,
+
+def _become_second_stage(options: argparse.Namespace, copy: RuntimeCopy, lock: int) -> NoReturn:
+    told = ChipOptions(
+        state=os.fsencode(options.state),
+        seed=options.seed,
+        host_fd=options.host_fd,
+        supervisor_fd=options.supervisor_fd,
+        layers=tuple(options.layer),
+        pool=options.pool,
+        runtime=os.fsencode(copy.directory),
+        runtime_digest=copy.digest,
+        runtime_rebuilt=copy.rebuilt,
+        runtime_lock=lock,
     )
+    for descriptor in (options.host_fd, options.supervisor_fd, lock):
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the one way to call it
+    python = copy.directory / PYTHON
+    # Compiled modules lie outside the copy, which has none: they are the chip's convenience, not the enclaves' runtime.
+    compiled = f"pycache_prefix={compiled_folder(copy.directory)}"
+    command = [str(python), "-I", "-S", "-X", compiled, str(SECOND_STAGE), str(options.state), told.to_word()]
+    os.execve(python, command, loader_environment(copy.directory))  # noqa: S606 - no shell is what we want
+
+
+def _give_up(descriptor: int, reason: str) -> int:
+    sys.stderr.write(f"casemate.chip: {reason}\n")
+    try:
+        Channel(socket.socket(fileno=descriptor)).send(encode_message(fault(Code.UNAVAILABLE, reason)), timeout=1.0)
+    except PeerGoneError:
+        return 1  # said on standard error
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

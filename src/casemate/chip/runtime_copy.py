@@ -33,6 +33,7 @@ LEFTOVER_AGE = 3600.0
 """Seconds after which an unfinished copy is somebody's interrupted work."""
 
 HINTS = "hints"
+COMPILED = "compiled"
 PROBE_TIME = 20.0
 """Seconds that a new copy's interpreter may take to say where it found itself."""
 
@@ -101,6 +102,17 @@ def verify_copy(directory: Path) -> bytes:
     if digest.hex() != directory.name:
         raise RuntimeCopyError(f"{directory} holds other files than its name says: digest {digest.hex()}")
     return digest
+
+
+def compiled_folder(directory: Path) -> Path:
+    """Where the chip keeps compiled modules for the copy in ``directory``: beside it, for this user alone."""
+    folder = directory.parent / COMPILED / directory.name
+    try:
+        for path in (folder.parent, folder):
+            path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RuntimeCopyError(f"{folder} cannot be made: {error.strerror}") from None
+    return folder
 
 
 def cache_root() -> Path:
@@ -275,6 +287,7 @@ def _forget_old(root: Path, *, keep: Path) -> None:
         if _is_unused(path):
             path.rename(aside := root / f"{_OLD}{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(root / COMPILED / path.name, ignore_errors=True)
     for path in root.iterdir():
         if path.name.startswith((_NEW, _OLD)) and time.time() - _last_used(path) > LEFTOVER_AGE:
             shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -29,6 +29,13 @@ _SKIPPED_FOLDERS = frozenset({
 })  # fmt: skip
 _SKIPPED_PREFIXES = ("_sysconfigdata", "_test", "_ctypes_test", "_tkinter", "_xxtestfuzz", "config-", "xxlimited")
 """Self-tests, and what only tells how this interpreter was built, which differs where nothing else does."""
+
+_OPENSSL = ("_hashlib.", "_ssl.")
+"""Extension modules that would load the host's own OpenSSL, which nobody measures. :mod:`hashlib` has hashes of its
+own, and ciphers come from `cryptography`, which brings its OpenSSL along."""
+
+_OWN_HASHES = (("_sha2",), ("_sha256", "_sha512"))
+_OTHER_HASHES = ("_blake2", "_md5", "_sha1", "_sha3")
 
 _SKIPPED_FILES = frozenset({"sitecustomize.py", "turtle.py", "usercustomize.py"})
 _MADE_BY_TOOLS = (".pyc", ".pyi", ".typed", "~", ".swp", ".orig", ".rej")
@@ -112,9 +119,21 @@ def _engine() -> Path:
 
 def _standard_library(standard: Path, folder: str) -> Iterator[SourceFile]:
     """Python sources, and the extension modules beside them."""
+    unwanted = _OPENSSL if _hashes_without_openssl() else ()
     for file in _files_below(standard):
+        if file.name.startswith(unwanted):
+            continue
         if file.suffix == ".py" or file.name.endswith(tuple(EXTENSION_SUFFIXES)):
             yield SourceFile(f"{folder}/{file.relative_to(standard).as_posix()}", file)
+
+
+def _hashes_without_openssl() -> bool:
+    """Whether this interpreter was built with hashes of its own; some distributions leave them out."""
+
+    def has(names: Iterable[str]) -> bool:
+        return all(importlib.util.find_spec(name) is not None for name in names)
+
+    return has(_OTHER_HASHES) and any(has(names) for names in _OWN_HASHES)
 
 
 def _casemate(folder: str) -> Iterator[SourceFile]:

@@ -6,6 +6,7 @@ waits for a peer. When the chip closes the control socket, everything ends.
 """
 
 import contextlib
+import ctypes
 import gc
 import os
 import selectors
@@ -436,6 +437,7 @@ def serve(control: socket.socket, entry: Callable[[], Entry]) -> None:
             return
         _clear_groups()
         gc.collect()
+        _give_back_memory()
         gc.freeze()
         parent.run()
     except (PeerGoneError, WireError):
@@ -480,6 +482,13 @@ def _children_signal() -> socket.socket:
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
     signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
     return reading
+
+
+def _give_back_memory() -> None:
+    """Returns what compiling the modules has used to the system: 2 MB here and in each enclave; glibc alone keeps it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _clear_groups() -> None:

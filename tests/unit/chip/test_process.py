@@ -90,6 +90,17 @@ def test_says_what_it_is_when_it_is_ready(tmp_path: Path) -> None:
         assert not request.seeded
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_runs_on_the_verified_copy_itself(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        digest = chip_process.ready().runtime_digest.hex()
+        if os.geteuid() == 0:  # it is not dumpable, so root alone may look
+            assert f"/{digest}/bin/python3" in os.readlink(f"/proc/{chip_process.process.pid}/exe")
+        command = Path(f"/proc/{chip_process.process.pid}/cmdline").read_bytes().decode()
+        assert f"/{digest}/bin/python3" in command
+
+
 def test_what_it_writes_is_its_owners_alone(tmp_path: Path) -> None:
     with started(tmp_path / "machine") as chip_process:
         chip_process.certify()

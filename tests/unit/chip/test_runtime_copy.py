@@ -12,7 +12,7 @@ import pytest
 from casemate.chip import runtime_copy as module
 from casemate.chip.errors import RuntimeCopyError
 from casemate.chip.runtime import PYTHON, RuntimeCopy, hold, loader_environment
-from casemate.chip.runtime_copy import cache_root, check_confined, prepare_runtime, verify_copy
+from casemate.chip.runtime_copy import cache_root, check_confined, compiled_folder, prepare_runtime, verify_copy
 from casemate.chip.runtime_sources import SourceFile, runtime_sources
 
 Prepare = Callable[..., RuntimeCopy]
@@ -200,6 +200,22 @@ def test_old_unused_copies_are_tidied_away(prepare: Prepare, sources: tuple[Sour
     assert len(list((copies[0].directory.parent / "hints").iterdir())) == 4
 
 
+def test_compiled_modules_lie_beside_the_copy_for_this_user_alone(prepare: Prepare) -> None:
+    copy = prepare()
+    folder = compiled_folder(copy.directory)
+    assert copy.directory not in folder.parents
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert compiled_folder(copy.directory) == folder
+    verify_copy(copy.directory)
+
+
+def test_copy_that_is_gone_cannot_be_held(prepare: Prepare) -> None:
+    copy = prepare()
+    shutil.rmtree(copy.directory)
+    with pytest.raises(RuntimeCopyError, match="start again"):
+        hold(copy)
+
+
 def test_interrupted_work_is_tidied_away_when_it_is_old(prepare: Prepare, tmp_path: Path) -> None:
     for name, age in ((".new-abc", 7200), (".old-abc", 7200), (".new-now", 0)):
         (tmp_path / "root" / name).mkdir()
@@ -260,6 +276,17 @@ class TestRealRuntime:
         ).splitlines()
         assert len(modules) > 100
         assert [path for path in modules if not path.startswith(str(copy.directory))] == []
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    def test_loads_nothing_of_the_hosts_but_the_c_library_and_what_python_links(self, copy: RuntimeCopy) -> None:
+        mapped = self.run(
+            copy,
+            "import hashlib, hmac, casemate.enclave.main, casemate.enclave.parent\n"
+            "assert hashlib.sha256(b'').hexdigest().startswith('e3b0c442')\n"
+            "print(*{line.split()[5] for line in open('/proc/self/maps') if len(line.split()) > 5}, sep='\\n')",
+        ).splitlines()
+        foreign = {Path(path).name for path in mapped if path.startswith("/") and str(copy.directory) not in path}
+        assert not [name for name in foreign if name.startswith(("libpython", "libcrypto", "libssl"))]
 
     def test_leaves_no_trace_of_having_run(self, copy: RuntimeCopy) -> None:
         self.run(copy, "import json, casemate.wire.message")

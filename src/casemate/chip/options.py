@@ -1,0 +1,44 @@
+"""What the chip's second stage is told by its first, in one word on its command line."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from casemate.chip.runtime import RuntimeCopy
+from casemate.wire.message import U32, Bytes32, Limit, encode_fields, parse_fields
+from casemate.wire.sandbox import LayerRequest
+
+Place = Annotated[bytes, Limit(4096)]
+"""A path as the operating system has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipOptions:
+    """The command line (see the package's ``__main__``), and the runtime's copy that was found or made."""
+
+    state: Place
+    seed: Annotated[str, Limit(4096)] | None
+    host_fd: U32
+    supervisor_fd: U32
+    layers: tuple[LayerRequest, ...]
+    pool: U32
+    runtime: Place
+    runtime_digest: Bytes32
+    runtime_rebuilt: bool
+    runtime_lock: U32
+    """A descriptor that keeps the copy from being tidied away."""
+
+    @property
+    def copy(self) -> RuntimeCopy:
+        """The verified copy."""
+        return RuntimeCopy(Path(os.fsdecode(self.runtime)), self.runtime_digest, self.runtime_rebuilt)
+
+    def to_word(self) -> str:
+        """For the command line."""
+        return encode_fields(self).hex()
+
+    @classmethod
+    def from_word(cls, word: str) -> "ChipOptions":
+        """The way back."""
+        return parse_fields(cls, bytes.fromhex(word))

@@ -1,0 +1,23 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate.chip.options import ChipOptions
+from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+
+
+@given(state=st.binary(max_size=100), seed=st.none() | st.text(max_size=50))
+def test_second_stage_hears_what_the_first_says(state: bytes, seed: str | None) -> None:
+    told = ChipOptions(
+        state=state,
+        seed=seed,
+        host_fd=3,
+        supervisor_fd=4,
+        layers=(LayerRequest(LayerName.SECCOMP, LayerMode.REQUIRE),),
+        pool=1,
+        runtime=b"/r",
+        runtime_digest=bytes(32),
+        runtime_rebuilt=True,
+        runtime_lock=5,
+    )
+    assert ChipOptions.from_word(told.to_word()) == told
+    assert told.copy.rebuilt
