@@ -172,7 +172,8 @@ class Untellable extends Failure { // a value of the program's that is not JSON,
 
 const untellable = Untellable.codeOf;
 
-function textOf(value, limit, what) { // JSON, as a string or as its bytes, of a value of the program's, which may do anything when it is looked at
+// JSON, as a string or as its bytes, of a value of the program's, which may do anything when it is looked at.
+function textOf(value, limit, what) {
   let text;
   try {
     text = value === undefined ? "null" : stringify(value);

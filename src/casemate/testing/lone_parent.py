@@ -132,6 +132,7 @@ class LoneParent:
         self.process = process
         self.control = control
         self._last = 0
+        self._sockets: list[socket.socket] = []
 
     def spawn(self) -> LoneEnclave:
         """A new stub enclave.
@@ -142,6 +143,7 @@ class LoneParent:
         self._last += 1
         chip, chip_theirs = socket.socketpair()
         host, host_theirs = socket.socketpair()
+        self._sockets += (chip, host)
         with chip_theirs, host_theirs:
             descriptors = (chip_theirs.fileno(), host_theirs.fileno())
             self.control.send(encode_message(Spawn(self._last)), descriptors, timeout=PATIENCE)
@@ -149,6 +151,12 @@ class LoneParent:
         if not isinstance(answer, Spawned):
             raise AssertionError(f"the parent refused: {answer}")  # noqa: TRY004 - a test's failure
         return LoneEnclave(self._last, answer.pid, Channel(host), chip)
+
+    def close(self) -> None:
+        """Hangs up on the parent and on every enclave."""
+        self.control.close()
+        for sock in self._sockets:
+            sock.close()
 
     def kill(self, enclave: LoneEnclave) -> Exited:
         """Has an enclave ended."""
@@ -197,14 +205,15 @@ def lone_parent(
             env=environment,
         )
     control = Channel(ours)
+    parent = LoneParent(process, control)
     try:
         control.send(encode_message(Configure(layers, str(engine), pool)), timeout=PATIENCE)
         ready: object = parse_message(control.receive(timeout=PATIENCE).payload, ParentReady, Fault)
         if not isinstance(ready, ParentReady):
             raise AssertionError(f"the parent did not start: {ready}")  # noqa: TRY004 - a test's failure
-        yield LoneParent(process, control)
+        yield parent
     finally:
-        control.close()
+        parent.close()
         try:
             process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,87 @@
+import os
+
+import pytest
+
+from casemate.enclave.guests import Guest, GuestState, Pool, StartError
+from casemate.engines.frames import NO_CALL, Kind, frame
+from casemate.sandbox.confinement import NoGroup
+
+WARM = frame(Kind.WARM, NO_CALL)
+WARM_FRAME = len(WARM).to_bytes(4, "little") + WARM
+
+
+def guest(memory_mib: int = 64, state: GuestState = GuestState.WARM) -> Guest:
+    return Guest(0, memory_mib, -1, -1, -1, NoGroup("none"), None, 0.0, state=state)
+
+
+def test_an_empty_pool_wants_the_usual_size() -> None:
+    assert Pool(64, 1).missing() == 64
+
+
+def test_a_full_pool_wants_nothing_starting_ones_included() -> None:
+    pool = Pool(64, 2)
+    pool.guests += [guest(), guest(state=GuestState.STARTING)]
+    assert pool.missing() is None
+    assert pool.starting(64) == 1
+
+
+def test_a_pool_of_none_wants_nothing_ever() -> None:
+    pool = Pool(64, 0)
+    pool.note(128)
+    assert pool.missing() is None
+
+
+def test_a_warm_guest_is_taken_once_and_a_starting_one_never() -> None:
+    pool = Pool(64, 2)
+    pool.guests += [guest(state=GuestState.STARTING), warm := guest()]
+    assert pool.take(128) is None
+    assert pool.take(64) is warm
+    assert pool.take(64) is None
+
+
+def test_one_of_each_other_size_asked_for_is_wanted() -> None:
+    pool = Pool(64, 1)
+    pool.guests += [guest()]
+    pool.note(128)
+    pool.note(128)
+    assert pool.missing() == 128
+    pool.guests += [guest(128)]
+    assert pool.missing() is None
+
+
+def test_the_size_asked_for_longest_ago_gives_way() -> None:
+    pool = Pool(64, 1)
+    pool.guests += [old := guest(1), guest(64)]
+    for size in (1, 2, 3, 4, 5):
+        pool.note(size)
+    assert pool.surplus() == [old]
+
+
+def starting(text: bytes) -> Guest:
+    reading, writing = os.pipe()
+    os.write(writing, text)
+    os.close(writing)
+    return Guest(1 << 30, 64, -1, reading, -1, NoGroup("none"), None, 0.0)
+
+
+def test_a_guest_is_warm_when_it_says_so_in_pieces_too() -> None:
+    one = starting(WARM_FRAME)
+    assert one.hear_warm()
+    assert one.state is GuestState.WARM
+    one.close_pipes()
+    reading, writing = os.pipe()
+    two = Guest(1 << 30, 64, -1, reading, -1, NoGroup("none"), None, 0.0)
+    os.write(writing, WARM_FRAME[:5])
+    assert not two.hear_warm()
+    os.write(writing, WARM_FRAME[5:])
+    assert two.hear_warm()
+    two.close_pipes()
+    os.close(writing)
+
+
+@pytest.mark.parametrize("text", [b"", b"hello", WARM_FRAME[:-1] + b"x"])
+def test_a_guest_that_says_something_else_does_not_start(text: bytes) -> None:
+    one = starting(text)
+    with pytest.raises(StartError, match="the engine did not start"):
+        one.hear_warm()
+    one.close_pipes()

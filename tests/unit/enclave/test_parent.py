@@ -1,0 +1,366 @@
+"""The parent process with stub enclaves and real guests."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from casemate.link.errors import PeerGoneError
+from casemate.testing.lone_parent import LoneParent, lone_parent, shared_engine
+from casemate.wire.faults import Code
+from casemate.wire.image_index import Link
+from casemate.wire.message import encode_message
+from casemate.wire.messages.parent import Exited, Kill, Spawned
+from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+
+pytestmark = pytest.mark.machine
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and the Linux layers")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+ECHO = "export function main(x) { return x; }"
+NOBODY = 65534
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def soon(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return condition()
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+@pytest.fixture
+def parent() -> Iterator[LoneParent]:
+    with lone_parent(shared_engine()) as parent:
+        yield parent
+
+
+def test_an_enclave_gets_a_warm_guest_and_calls_it(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    given = enclave.need_guest()
+    assert [name for name, _, _ in given["layers"]] == list(LayerName)
+    assert enclave.load(ECHO).code == "ok"
+    assert enclave.call(arguments={"a": [1]}).text == '{"a":[1]}'
+    enclave.close()
+    assert "ended with status" in parent.exited().reason
+
+
+def test_modules_are_linked_in_a_confined_guest(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    enclave.need_guest()
+    main = 'import { twice } from "./lib.js"; export function main(x) { return twice(x); }'
+    place = main.index('"./lib.js"')
+    loaded = enclave.load_modules(
+        {"guest/lib.js": "export const twice = (x) => x + x;", "guest/main.js": main},
+        links=[Link("guest/main.js", "./lib.js", "guest/lib.js", place, place + 10)],
+    )
+    assert loaded.code == "ok"
+    assert enclave.call(arguments="ab").text == '"abab"'
+
+
+@linux_only
+def test_the_layers_that_a_doctor_promises_are_applied(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    of_enclave = {name: state for name, state, _ in enclave.order(do="layers")}
+    given = enclave.need_guest()
+    of_guest = {name: state for name, state, _ in given["layers"]}
+    for layers in (of_enclave, of_guest):
+        assert {layers[name] for name in ("rlimits", "no-new-privs", "seccomp", "watchdog")} == {"applied"}
+    status = Path(f"/proc/{given['pid']}/status").read_text()
+    assert "Seccomp:\t2" in status
+    assert "NoNewPrivs:\t1" in status
+    limits = Path(f"/proc/{given['pid']}/limits").read_text()
+    assert "Max data size             unlimited" not in limits
+
+
+@linux_only
+@root_only
+def test_enclave_and_guest_have_user_ids_of_their_own(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    pids = (enclave.pid, enclave.need_guest()["pid"], parent.process.pid)
+    ids = [
+        next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "Uid:" in line) for pid in pids
+    ]
+    assert len(set(ids)) == 3
+
+
+ENCLAVE_TRIES = {
+    "open('/etc/passwd')": ("PermissionError",),
+    "os.listdir('/')": ("PermissionError",),
+    "import json.tool": ("PermissionError", "ModuleNotFoundError", "done"),
+    "os.environ['X'] = 'y'": ("done",),
+    "bytearray(200_000_000)": ("done",),
+    "bytearray(2_000_000_000)": ("MemoryError",),
+}
+
+
+@linux_only
+@pytest.mark.parametrize("what", ENCLAVE_TRIES)
+def test_an_enclave_lives_through(parent: LoneParent, what: str) -> None:
+    enclave = parent.spawn()
+    assert enclave.order(do="try", what=what) in ENCLAVE_TRIES[what]
+
+
+@linux_only
+@pytest.mark.parametrize(
+    "what", ["os.fork()", "socket.socket()", "os.execv('/bin/true', ['x'])", "os.kill(os.getppid(), 9)", "os.pipe()"]
+)
+def test_an_enclave_dies_of(parent: LoneParent, what: str) -> None:
+    enclave = parent.spawn()
+    guest = enclave.need_guest()["pid"]
+    with pytest.raises(Exception, match="closed"):
+        enclave.order(do="try", what=what)
+    assert parent.exited().reason == "its process killed by SIGSYS (a system call outside its filter)"
+    assert not alive(guest)
+    assert alive(parent.process.pid)
+    enclave.close()
+
+
+def test_a_killed_enclave_takes_its_guest_along(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    guest = enclave.need_guest()["pid"]
+    assert parent.kill(enclave) == Exited(enclave.number, "its process killed by SIGKILL")
+    assert not alive(guest)
+    enclave.close()
+
+
+def test_an_enclave_that_is_not_there_is_reported_so(parent: LoneParent) -> None:
+    parent.control.send(encode_message(Kill(99)))
+    assert parent.exited() == Exited(99, "there is no such process")
+
+
+def test_several_enclaves_live_side_by_side(parent: LoneParent) -> None:
+    enclaves = [parent.spawn() for _ in range(3)]
+    guests = {enclave.need_guest()["pid"] for enclave in enclaves}
+    assert len(guests) == 3
+    for number, enclave in enumerate(enclaves):
+        enclave.load(ECHO)
+        assert enclave.call(arguments=number).text == str(number)
+    parent.kill(enclaves[0])
+    assert enclaves[1].call(arguments=5).text == "5"
+
+
+@linux_only
+def test_everything_ends_with_the_chip() -> None:
+    with lone_parent(shared_engine(), pool=2) as parent:
+        enclave = parent.spawn()
+        enclave.need_guest()
+        assert soon(lambda: len(children_of(parent.process.pid)) == 4)
+        children = children_of(parent.process.pid)
+    assert parent.process.returncode == 0
+    assert not [pid for pid in children if alive(pid)]
+
+
+@linux_only
+def test_everything_ends_with_a_killed_parent() -> None:
+    with lone_parent(shared_engine(), pool=2) as parent:
+        enclave = parent.spawn()
+        enclave.need_guest()
+        assert soon(lambda: len(children_of(parent.process.pid)) == 4)
+        children = children_of(parent.process.pid)
+        parent.process.kill()
+        assert soon(lambda: not [pid for pid in children if alive(pid)])
+
+
+@linux_only
+def test_nothing_is_left_in_the_control_groups() -> None:
+    from casemate.sandbox.cgroup import find_places
+    from casemate.sandbox.errors import UnavailableError
+
+    try:
+        places = find_places()
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    with lone_parent(shared_engine()) as parent:
+        parent.spawn().need_guest()
+        mine = f"casemate-{parent.process.pid}-*"
+        assert list(places.memory.glob(mine))
+    assert not list(places.memory.glob(mine))
+
+
+def test_a_new_guest_replaces_the_old_one(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    first = enclave.need_guest()["pid"]
+    second = enclave.need_guest()["pid"]
+    assert first != second
+    assert soon(lambda: not alive(first))
+    enclave.load(ECHO)
+    assert enclave.call(arguments=1).text == "1"
+
+
+def test_a_dead_guest_is_reported_and_replaced(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    guest = enclave.need_guest()["pid"]
+    enclave.load(ECHO)
+    os.kill(guest, signal.SIGKILL)
+    outcome = enclave.call()
+    assert (outcome.code, outcome.text) == (Code.GUEST_CRASHED, "the guest killed by SIGKILL")
+    enclave.need_guest()
+    assert enclave.load(ECHO).code == "ok"
+
+
+def test_a_guest_that_dies_between_calls_is_reported_at_once(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    guest = enclave.need_guest()["pid"]
+    enclave.load(ECHO)
+    os.kill(guest, signal.SIGKILL)
+    outcome = enclave.order(do="rest", seconds=2)
+    assert (outcome["code"], outcome["text"]) == (Code.GUEST_CRASHED, "the guest killed by SIGKILL")
+    assert outcome["seconds"] < 1
+
+
+def test_a_time_limit_is_held_within_half_a_second(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    enclave.need_guest()
+    enclave.load("export function main() { for (;;); }")
+    outcome = enclave.call(time_ms=300)
+    assert outcome.code == Code.TIME_LIMIT
+    assert 0.3 <= outcome.seconds < 0.8
+
+
+@pytest.mark.parametrize("memory_mib", [16, 128, 512])
+def test_other_sizes_of_guests_are_started_when_asked_for(parent: LoneParent, memory_mib: int) -> None:
+    enclave = parent.spawn()
+    enclave.need_guest(memory_mib)
+    enclave.load(
+        "export function main(mib) { const a = [];"
+        " for (let i = 0; i < mib; i++) a.push(new Uint8Array(2 ** 20).fill(1)); return a.length; }"
+    )
+    assert enclave.call(arguments=memory_mib, time_ms=5000).text == str(memory_mib)
+    assert enclave.call(arguments=memory_mib * 2 + 96, time_ms=5000).code in (Code.GUEST_ERROR, Code.MEMORY_LIMIT)
+
+
+@linux_only
+def test_another_size_is_kept_warm_after_its_first_use(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    enclave.need_guest(32)
+    assert soon(lambda: len(children_of(parent.process.pid)) == 4)  # an enclave, its guest, two warm ones
+    time.sleep(0.3)
+    assert enclave.need_guest(32)["seconds"] < 0.1
+
+
+def test_a_heap_of_the_promised_size_is_there(parent: LoneParent) -> None:
+    enclave = parent.spawn()
+    enclave.need_guest(64)
+    enclave.load(
+        "export function main() { const a = []; for (let i = 0; i < 7e6; i++) a.push(i + 0.5); return a.length; }"
+    )
+    assert enclave.call(time_ms=5000).text == "7000000"  # 56 MB of doubles
+
+
+@pytest.mark.parametrize("text", ["", "\x47", "\x48\x00", "nonsense" * 100])
+def test_an_enclave_that_talks_nonsense_is_ended(parent: LoneParent, text: str) -> None:
+    enclave = parent.spawn()
+    enclave.need_guest()
+    with contextlib.suppress(PeerGoneError):  # it may be ended before it can say that it did
+        enclave.order(do="send_parent", text=text)
+    assert parent.exited().reason == "its process killed by SIGKILL"
+    enclave.close()
+    assert parent.spawn().need_guest()["pid"]
+
+
+def test_an_engine_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"the parent did not start: Fault.*No such file"),
+        lone_parent(tmp_path / "none"),
+    ):
+        pass
+
+
+def test_a_program_that_is_no_engine_is_a_fault() -> None:
+    with lone_parent(Path(shutil.which("true") or "/bin/true"), pool=0) as parent:
+        enclave = parent.spawn()
+        answer = enclave.need_guest()
+        assert answer["refused"] == Code.UNAVAILABLE
+        assert "the engine did not start" in answer["reason"]
+        assert enclave.need_guest()["refused"] == Code.UNAVAILABLE
+
+
+def test_a_required_layer_that_is_missing_is_refused() -> None:
+    if os.geteuid() != 0:
+        request = LayerRequest(LayerName.UID, LayerMode.REQUIRE)
+        user = None
+    else:
+        request, user = LayerRequest(LayerName.UID, LayerMode.REQUIRE), NOBODY
+    python = python_for_all()
+    with lone_parent(shared_engine(), layers=(request,), user=user, python=python) as parent:
+        with pytest.raises(AssertionError, match="layer uid is required"):
+            parent.spawn()
+        with pytest.raises(AssertionError, match="layer uid is required"):
+            parent.spawn()
+
+
+def python_for_all() -> str:
+    """An interpreter that every user may run."""
+    for candidate in (sys.executable, "/usr/bin/python3.13", "/usr/bin/python3.12", "/usr/bin/python3.11"):
+        real = Path(candidate).resolve()
+        if real.is_file() and all(folder.stat().st_mode & 0o001 for folder in real.parents):
+            return candidate
+    return pytest.skip("there is no interpreter that every user may run")
+
+
+@linux_only
+@root_only
+def test_it_all_works_without_root() -> None:
+    with lone_parent(shared_engine(), user=NOBODY, python=python_for_all()) as parent:
+        enclave = parent.spawn()
+        layers = {name: state for name, state, _ in enclave.order(do="layers")}
+        assert layers["uid"] == "unavailable"
+        assert layers["seccomp"] == layers["no-new-privs"] == layers["rlimits"] == "applied"
+        enclave.need_guest()
+        enclave.load(ECHO)
+        assert enclave.call(arguments=1).text == "1"
+        assert enclave.order(do="try", what="open('/etc/passwd')") == "PermissionError"
+        enclave.need_guest()
+        enclave.load("export function main() { const a = []; for (;;) a.push(new Uint8Array(1e7).fill(1)); }")
+        assert enclave.call().code in (Code.GUEST_ERROR, Code.MEMORY_LIMIT)
+        assert parent.kill(enclave).enclave == enclave.number
+
+
+def test_all_layers_can_be_switched_off() -> None:
+    off = tuple(LayerRequest(name, LayerMode.OFF) for name in LayerName)
+    with lone_parent(shared_engine(), layers=off) as parent:
+        enclave = parent.spawn()
+        assert {state for _, state, _ in enclave.order(do="layers")} == {"off"}
+        assert {state for _, state, _ in enclave.need_guest()["layers"]} == {"off"}
+        enclave.load(ECHO)
+        assert enclave.call(arguments=1).text == "1"
+
+
+def test_a_spawn_without_sockets_is_refused(parent: LoneParent) -> None:
+    from casemate.wire.faults import Fault
+    from casemate.wire.message import parse_message
+    from casemate.wire.messages.parent import Spawn
+
+    parent.control.send(encode_message(Spawn(7)))
+    answer: object = parse_message(parent.control.receive(timeout=5).payload, Spawned, Fault)
+    assert isinstance(answer, Fault)
+    assert answer.code is Code.WRONG_STATE
+
+
+@linux_only
+def test_the_parent_starts_no_thread_and_no_engine(parent: LoneParent) -> None:
+    parent.spawn().need_guest()
+    status = Path(f"/proc/{parent.process.pid}/status").read_text()
+    assert "Threads:\t1" in status
+    maps = Path(f"/proc/{parent.process.pid}/maps").read_text()
+    assert "deno" not in maps
