@@ -1,0 +1,171 @@
+"""A whole machine a test process: supervisor, vendor, chip, host; and images made on the spot."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casemate.cli.images import runtime
+from casemate.cli.policies import Named, policy_of, root_of
+from casemate.client import Client, connect
+from casemate.client.local import LocalMachine, local_machine
+from casemate.images.build import build
+from casemate.images.image import Image
+from casemate.images.keys import DeveloperKey, load_or_create_key
+from casemate.images.lock import write_lock
+from casemate.verifier import SgxPolicy
+from casemate.wire.runtime_lock import RuntimeLock
+
+SEED = "tests"
+EPOCH = 1_760_000_000
+ANYTHING: dict[str, Any] = {}
+"""The schema of an entry that takes anything."""
+SCALARS = ["string", "number", "boolean", "null"]
+
+
+def _anything_out(depth: int) -> dict[str, Any]:
+    if depth == 0:
+        return {"type": SCALARS}
+    inner = _anything_out(depth - 1)
+    return {"type": ["object", "array", *SCALARS], "additionalProperties": inner, "items": inner}
+
+
+ANYTHING_OUT = _anything_out(4)
+"""The schema of an entry that gives anything of modest depth: what may go out must be said."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes images for the runtime that runs here."""
+
+    folder: Path
+    key: DeveloperKey
+    lock: RuntimeLock
+
+    def image(
+        self,
+        source: str,
+        *,
+        entries: dict[str, dict[str, Any]] | None = None,
+        ocalls: dict[str, dict[str, Any]] | None = None,
+        callers: dict[str, str] | None = None,
+        time_ms: int = 1000,
+        memory_mib: int = 64,
+        output_kib: int = 64,
+        debug: bool = False,
+        product_id: int = 1,
+        security_version: int = 1,
+    ) -> Image:
+        """An image of one module; by default its one entry is ``main``, for anyone, with any input and output."""
+        folder = self.folder / f"image-{time.monotonic_ns()}"
+        (folder / "guest").mkdir(parents=True)
+        (folder / "guest" / "main.js").write_text(source)
+        manifest = {
+            "enclave": {
+                "name": "test",
+                "product_id": product_id,
+                "security_version": security_version,
+                "debug": debug,
+                "engine": "javascript",
+                "main": "guest/main.js",
+            },
+            "limits": {"memory_mib": memory_mib, "time_ms": time_ms, "output_kib": output_kib},
+            "callers": callers or {},
+            "entry": entries or {"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}},
+            "ocall": ocalls or {},
+        }
+        (folder / "casemate.toml").write_text(_toml(manifest))
+        write_lock(folder, self.lock)
+        return build(folder, self.key, epoch=EPOCH)
+
+
+def _toml(manifest: dict[str, Any]) -> str:
+    """The manifest with every value inline: JSON's strings, numbers, lists and flags are TOML's too."""
+    lines: list[str] = []
+    for table, members in manifest.items():
+        lines.append(f"[{table}]")
+        lines += [f"{name} = {_inline(value)}" for name, value in members.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_inline(member)}" for name, member in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    folder = tmp_path_factory.mktemp("workshop")
+    here = runtime()
+    return Workshop(
+        folder, load_or_create_key(folder / "developer.pem"), RuntimeLock(()).with_digest(here.platform, here.digest)
+    )
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMachine]:
+    """One machine for all tests of this process that leave it as they found it."""
+    with local_machine(tmp_path_factory.mktemp("machine"), seed=SEED) as running:
+        yield running
+
+
+@pytest.fixture
+def own_machine(tmp_path: Path) -> Iterator[LocalMachine]:
+    """A machine for a test that breaks it."""
+    with local_machine(tmp_path / "machine", seed=SEED) as running:
+        yield running
+
+
+@pytest.fixture
+def client(machine: LocalMachine) -> Iterator[Client]:
+    with connect(machine.host_socket) as connected:
+        yield connected
+
+
+PolicyFor = Callable[[Image], SgxPolicy]
+
+
+@pytest.fixture
+def policy_for(machine: LocalMachine) -> PolicyFor:
+    """What somebody who has built the image demands of it on the shared machine."""
+    return lambda image: exact_policy(machine, image)
+
+
+def exact_policy(machine: LocalMachine, image: Image, *, debug: bool = False) -> SgxPolicy:
+    return policy_of(Named(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug))
+
+
+def pids_of(parent: int) -> list[int]:
+    """The children of a process."""
+    found: list[int] = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """All processes below one, with their command lines."""
+    found: dict[int, str] = {}
+    for child in pids_of(pid):
+        try:
+            found[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            found |= descendants(child)
+        except OSError:
+            continue
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

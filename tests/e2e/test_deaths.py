@@ -1,0 +1,143 @@
+"""What dies is noticed at once and reported; nobody waits for it, and the rest lives on."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
+from casemate.client.local import LocalMachine, NoMachineError, local_machine, running_machine
+from casemate.link.errors import PeerGoneError
+from casemate.wire.errors import CasemateError
+from casemate.wire.faults import Code, FaultError
+from casemate.wire.lifecycle import State
+
+from .conftest import Workshop, descendants, exact_policy, is_alive
+
+pytestmark = pytest.mark.machine
+
+AT_ONCE = 2.0
+"""Seconds, on a machine that runs other tests too."""
+
+SLOW = "export function main(input) { const end = Date.now() + input; while (Date.now() < end); return input; }"
+
+
+def attested(machine: LocalMachine, client: Client, workshop: Workshop, source: str = SLOW) -> Enclave:
+    image = workshop.image(source, time_ms=5000)
+    return client.attest(client.launch(image), exact_policy(machine, image))
+
+
+def enclaves_and_guests(machine: LocalMachine) -> tuple[set[int], set[int]]:
+    """The processes below the chip: forks of the parent, and engines."""
+    below = descendants(machine.status.chip_pid)
+    guests = {pid for pid, command in below.items() if "deno" in command.split(" ")[0]}
+    return set(below) - guests, guests
+
+
+def outcome_while(dying: Callable[[], None], enclave: Enclave) -> tuple[CasemateError | None, float]:
+    """What a call that takes three seconds ends with when something dies in its first half second, and when (s)."""
+    killer = threading.Timer(0.4, dying)
+    killer.start()
+    began = time.monotonic()
+    try:
+        enclave.call("main", 3000)
+    except CasemateError as error:
+        return error, time.monotonic() - began
+    finally:
+        killer.join()
+    return None, time.monotonic() - began
+
+
+def test_a_killed_guest_costs_its_call_and_is_replaced(own_machine: LocalMachine, workshop: Workshop) -> None:
+    with connect(own_machine.host_socket) as client:
+        enclave = attested(own_machine, client, workshop)
+        enclave.call("main", 1)
+
+        def kill_guests() -> None:
+            for pid in enclaves_and_guests(own_machine)[1]:
+                os.kill(pid, signal.SIGKILL)
+
+        error, took = outcome_while(kill_guests, enclave)
+        assert isinstance(error, EnclaveRefusedError)
+        assert error.fault.code is Code.GUEST_CRASHED
+        assert took < AT_ONCE
+        assert enclave.call("main", 1).value == 1
+
+
+def test_a_killed_enclave_is_lost_and_its_neighbour_is_not(own_machine: LocalMachine, workshop: Workshop) -> None:
+    with connect(own_machine.host_socket) as client:
+        before = enclaves_and_guests(own_machine)[0]
+        enclave = attested(own_machine, client, workshop)
+        victims = enclaves_and_guests(own_machine)[0] - before
+        neighbour = attested(own_machine, client, workshop)
+        assert len(victims) == 1
+        error, took = outcome_while(lambda: os.kill(victims.pop(), signal.SIGKILL), enclave)
+        assert isinstance(error, HostRefusedError)
+        assert error.fault.code is Code.LOST
+        assert took < AT_ONCE
+        states = {shown.enclave: shown.state for shown in client.enclaves()}
+        assert states == {enclave.number: State.LOST, neighbour.number: State.RUNNING}
+        with pytest.raises(HostRefusedError) as refused:
+            enclave.call("main", 1)
+        assert refused.value.fault.code is Code.LOST
+        assert neighbour.call("main", 1).value == 1
+        assert client.destroy(enclave.number).state is State.DESTROYED
+
+
+@pytest.mark.parametrize("victim", ["chip_pid", "host_pid"])
+def test_a_dead_chip_or_host_ends_the_call_and_the_machine(
+    own_machine: LocalMachine, workshop: Workshop, victim: str
+) -> None:
+    with connect(own_machine.host_socket) as client:
+        enclave = attested(own_machine, client, workshop)
+        everything = descendants(own_machine.status.supervisor_pid)
+        pid = getattr(own_machine.status, victim)
+        error, took = outcome_while(lambda: os.kill(pid, signal.SIGKILL), enclave)
+        assert isinstance(error, (FaultError, PeerGoneError))
+        assert took < AT_ONCE
+        deadline = time.monotonic() + 10
+        while any(map(is_alive, everything)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not [command for pid, command in everything.items() if is_alive(pid)]
+        with pytest.raises(NoMachineError):
+            running_machine(own_machine.state)
+
+
+def test_nothing_is_left_when_the_one_who_started_the_machine_is_gone(workshop: Workshop) -> None:
+    with (
+        local_machine(workshop.folder / "short-lived", seed="tests") as machine,
+        connect(machine.host_socket) as client,
+    ):
+        attested(machine, client, workshop)
+        everything = descendants(machine.status.supervisor_pid) | {machine.status.supervisor_pid: "supervisor"}
+    assert not [command for pid, command in everything.items() if is_alive(pid)]
+
+
+def test_a_client_that_hangs_up_in_the_middle_of_a_call_harms_nobody(
+    own_machine: LocalMachine, workshop: Workshop
+) -> None:
+    with connect(own_machine.host_socket) as client:
+        enclave = attested(own_machine, client, workshop)
+        image = workshop.image(SLOW, time_ms=5000)
+        for _ in range(3):
+            with connect(own_machine.host_socket) as impatient:
+                other = impatient.attest(client.launch(image), exact_policy(own_machine, image))
+                with pytest.raises(CasemateError):
+                    other.call("main", 800, timeout=0.1)
+        assert enclave.call("main", 1).value == 1
+        time.sleep(1)
+        assert {shown.state for shown in client.enclaves()} == {State.RUNNING}
+
+
+def test_a_machine_keeps_its_identity_over_a_restart(workshop: Workshop) -> None:
+    state = workshop.folder / "kept"
+    roots: set[bytes] = set()
+    for _ in range(2):
+        with local_machine(state) as machine, connect(machine.host_socket) as client:
+            image = workshop.image(SLOW)
+            client.attest(client.launch(image), exact_policy(machine, image))
+            roots.add(machine.status.root_certificate)
+    assert len(roots) == 1

@@ -1,0 +1,157 @@
+import asyncio
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt
+from casemate.client.aio import connect as connect_async
+from casemate.client.local import LocalMachine
+from casemate.images.build import build
+from casemate.images.lock import write_lock
+from casemate.testing.independent import available
+from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+from casemate.wire.faults import Code
+from casemate.wire.lifecycle import State
+
+from .conftest import ANYTHING, ANYTHING_OUT, EPOCH, PolicyFor, Workshop
+
+pytestmark = pytest.mark.machine
+
+ECHO = "export function main(input, context) { return {input, entry: context.entry, caller: context.caller}; }"
+
+
+def test_a_call_gives_the_result_and_a_receipt_that_holds_offline(
+    workshop: Workshop, client: Client, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(ECHO)
+    policy = policy_for(image)
+    enclave = client.attest(client.launch(image), policy)
+    result = enclave.call("main", {"question": 7})
+    assert result.value == {"input": {"question": 7}, "entry": "main", "caller": None}
+    later = check_receipt(ReceiptBundle.parse(result.receipt.encode()), policy)
+    assert later.receipt.mr_enclave == image.mr_enclave
+    assert later.receipt.counter == 1
+    assert json.loads(later.input or "") == {"question": 7}
+    assert enclave.call("main", None).receipt.receipt.counter == 2
+    assert client.destroy(enclave.number).state is State.DESTROYED
+
+
+def test_the_live_quote_passes_independent_verifiers_and_fails_under_intels_root(
+    workshop: Workshop, client: Client, policy_for: PolicyFor, machine: LocalMachine
+) -> None:
+    image = workshop.image(ECHO)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    quote, collateral = enclave.attested.quote, enclave.attested.collateral
+    judges = available()
+    assert judges
+    for judge in judges.values():
+        now = datetime.now(UTC)
+        assert judge(quote, collateral, machine.status.root_certificate, now).status == "UpToDate"
+        assert judge(quote, collateral, INTEL_SGX_ROOT_CA, now).status is None
+    client.destroy(enclave.number)
+
+
+def test_named_callers_alone_may_call_and_the_guest_knows_them(
+    workshop: Workshop, client: Client, policy_for: PolicyFor
+) -> None:
+    alice, mallory = CallerKey.generate(), CallerKey.generate()
+    image = workshop.image(
+        ECHO,
+        callers={"alice": alice.manifest_value},
+        entries={"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": ["alice"]}},
+    )
+    enclave = client.attest(client.launch(image), policy_for(image))
+    result = enclave.call("main", 1, caller=alice)
+    assert result.value["caller"]["name"] == "alice"
+    assert result.receipt.receipt.caller == alice.public_key
+    for somebody in (mallory, None):
+        with pytest.raises(EnclaveRefusedError) as refused:
+            enclave.call("main", 1, caller=somebody)
+        assert refused.value.fault.code is Code.CALLER_REFUSED
+    client.destroy(enclave.number)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "code"),
+    [
+        ("main", {"n": "text"}, Code.ARGUMENTS_REFUSED),
+        ("main", {}, Code.ARGUMENTS_REFUSED),
+        ("main", {"n": -1}, Code.RESULT_REFUSED),
+        ("toString", {"n": 1}, Code.ENTRY_UNKNOWN),
+        ("__proto__", {"n": 1}, Code.ENTRY_UNKNOWN),
+    ],
+)
+def test_what_the_manifest_does_not_declare_is_refused(
+    workshop: Workshop, client: Client, policy_for: PolicyFor, entry: str, value: Any, code: Code
+) -> None:
+    number = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    positive = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}}
+    image = workshop.image(
+        "export function main(input) { return {n: input.n, undeclared: 'leak'}; }",
+        entries={"main": {"input": number, "output": positive, "callers": "anyone"}},
+    )
+    enclave = client.attest(client.launch(image), policy_for(image))
+    with pytest.raises(EnclaveRefusedError) as refused:
+        enclave.call(entry, value)
+    assert refused.value.fault.code is code
+    assert enclave.call("main", {"n": 3}).value == {"n": 3}
+    client.destroy(enclave.number)
+
+
+def test_ocalls_reach_the_host_as_declared(workshop: Workshop, client: Client, policy_for: PolicyFor) -> None:
+    image = workshop.image(
+        "export async function main(input, context) {"
+        " const said = await context.ocall('echo', {x: input});"
+        " let other; try { await context.ocall('time', {}); } catch (error) { other = error.message; }"
+        " return {said, other: typeof other}; }",
+        ocalls={"echo": {"input": ANYTHING_OUT, "output": ANYTHING}},
+    )
+    enclave = client.attest(client.launch(image), policy_for(image))
+    assert enclave.call("main", 5).value == {"said": {"x": 5}, "other": "string"}
+    client.destroy(enclave.number)
+
+
+def test_a_stopped_enclave_starts_with_fresh_keys(workshop: Workshop, client: Client, policy_for: PolicyFor) -> None:
+    image = workshop.image(ECHO)
+    policy = policy_for(image)
+    before = client.attest(client.launch(image), policy)
+    assert client.stop(before.number).state is State.STOPPED
+    assert client.start(before.number).state is State.RUNNING
+    after = client.attest(before.number, policy)
+    assert after.attested.binding.hpke_key != before.attested.binding.hpke_key
+    assert after.attested.binding.receipt_key != before.attested.binding.receipt_key
+    client.destroy(before.number)
+
+
+def test_the_example_searches_real_documents(
+    workshop: Workshop, client: Client, policy_for: PolicyFor, tmp_path: Path
+) -> None:
+    example = Path(__file__).parents[2] / "examples" / "keyword-search"
+    shutil.copytree(example, tmp_path / "copy", ignore=shutil.ignore_patterns("casemate.lock", "documents"))
+    write_lock(tmp_path / "copy", workshop.lock)
+    image = build(tmp_path / "copy", workshop.key, epoch=EPOCH)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    result = enclave.call("search", json.loads((example / "input.json").read_text()))
+    assert result.value == json.loads((example / "expected.json").read_text())
+    client.destroy(enclave.number)
+
+
+def test_the_asynchronous_client_does_the_same(
+    workshop: Workshop, machine: LocalMachine, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(ECHO)
+
+    async def journey() -> list[Any]:
+        client = await connect_async(machine.host_socket)
+        number = await client.launch(image)
+        sessions = [await client.attest(number, policy_for(image)) for _ in range(4)]
+        results = await asyncio.gather(*(session.call("main", index) for index, session in enumerate(sessions)))
+        await client.destroy(number)
+        await client.close()
+        return [result.value["input"] for result in results]
+
+    assert asyncio.run(journey()) == [0, 1, 2, 3]
