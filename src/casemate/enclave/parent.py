@@ -485,7 +485,7 @@ def _children_signal() -> socket.socket:
 
 
 def _give_back_memory() -> None:
-    """Returns what compiling the modules has used to the system: 2 MB here and in each enclave; glibc alone keeps it."""
+    """Returns what compiling the modules has used: 2 MB here and in each enclave, which glibc alone keeps."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
