@@ -61,7 +61,13 @@ RETRY_DELAY = 5.0
 """Seconds before the pool tries again after a guest that did not start."""
 
 AT_ONCE = 2
-"""Most guests that start at the same time."""
+"""Most guests of the pool that start at the same time."""
+
+MOST_STARTING = 8
+"""Most guests that start at the same time, those that enclaves wait for included; who comes later waits longer."""
+
+MOST_MEMORY_MIB = 4096
+"""Largest guest: more than any manifest may ask for."""
 
 Entry = Callable[[int, int, int, tuple[Layer, ...]], None]
 """An enclave's life: chip, host and parent descriptors, and the layers around it."""
@@ -233,6 +239,10 @@ class Parent:
         except CasemateError as error:
             self._tell(enclave, fault(Code.UNAVAILABLE, str(error)))
             return
+        if not 1 <= need.memory_mib <= MOST_MEMORY_MIB:
+            words = f"a guest of {need.memory_mib} MiB, this parent starts them up to {MOST_MEMORY_MIB}"
+            self._tell(enclave, fault(Code.UNAVAILABLE, words))
+            return
         enclave.wants_mib = need.memory_mib
         self._pool.note(need.memory_mib)
         self._serve_waiting(time.monotonic())
@@ -251,7 +261,8 @@ class Parent:
             else:
                 waiting[size] = waiting.get(size, 0) + 1
         for size, count in waiting.items():
-            for _ in range(count - self._pool.starting(size)):
+            lacking = count - self._pool.starting(size)
+            for _ in range(min(lacking, MOST_STARTING - len(self._starting()))):
                 self._start_guest(size)
 
     def _give(self, enclave: Enclave, guest: Guest, now: float) -> None:
@@ -310,26 +321,30 @@ class Parent:
         guest.kill()
 
     def _fail_waiting(self, memory_mib: int, reason: str) -> None:
-        self._refill_at = time.monotonic() + RETRY_DELAY
+        now = time.monotonic()
+        self._refill_at = now + RETRY_DELAY
         for enclave in self._enclaves.values():
             if enclave.wants_mib == memory_mib:
                 enclave.wants_mib = None
                 self._tell(enclave, fault(Code.UNAVAILABLE, f"no guest: {reason}"))
+        self._serve_waiting(now)
 
     def _refill(self, now: float) -> None:
         for guest in self._pool.surplus():
             self._drop_from_pool(guest)
         size = self._pool.missing()
-        starting = sum(guest.state is GuestState.STARTING for guest in self._pool.guests)
-        if size is not None and starting < AT_ONCE and now >= self._refill_at:
+        if size is not None and len(self._starting()) < AT_ONCE and now >= self._refill_at:
             self._start_guest(size)
+
+    def _starting(self) -> list[Guest]:
+        return [guest for guest in self._pool.guests if guest.state is GuestState.STARTING]
 
     # --- time and death ---------------------------------------------------------------------------------------------
 
     def _due(self) -> float:
         """When something is to be done next, whatever comes."""
         due = [enclave.watchdog.due for enclave in self._enclaves.values() if enclave.watchdog is not None]
-        starting = [guest for guest in self._pool.guests if guest.state is GuestState.STARTING]
+        starting = self._starting()
         due += [guest.since + START_TIME for guest in starting]
         if self._pool.missing() is not None and len(starting) < AT_ONCE:
             due.append(self._refill_at)

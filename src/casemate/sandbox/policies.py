@@ -30,6 +30,7 @@ _SELF = (
     "exit",
     "exit_group",
     "futex",
+    "getcpu",
     "getegid",
     "geteuid",
     "getgid",

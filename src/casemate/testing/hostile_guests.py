@@ -12,8 +12,8 @@ from casemate.wire.faults import Code
 OK = "ok"
 
 _TIME = (Code.TIME_LIMIT,)
-_MEMORY = (Code.MEMORY_LIMIT, Code.GUEST_ERROR)
-"""Killed for it, or a RangeError that the guest did not catch."""
+_MEMORY = (Code.MEMORY_LIMIT, Code.GUEST_ERROR, Code.TIME_LIMIT)
+"""Killed for it, or a RangeError that the guest did not catch; on a slow machine, still collecting when time is up."""
 _THREW = (Code.GUEST_ERROR,)
 _CRASHED = (Code.GUEST_CRASHED,)
 
@@ -168,7 +168,7 @@ SAYS_TOO_MUCH = (
         then=(OK,),
     ),
     HostileGuest("OCALL with a cycle", _main("const a = []; a.push(a); context.ocall('time', a);"), _THREW),
-    HostileGuest("OCALL with a large argument", _main("context.ocall('time', 'x'.repeat(3e5));"), _THREW),
+    HostileGuest("OCALL with a large argument", _main("context.ocall('time', 'x'.repeat(3e6));"), _THREW),
     HostileGuest("OCALL with no name", _main("context.ocall({toString() { return 'time'; }});"), _THREW),
     HostileGuest(
         "OCALL of an earlier call",
