@@ -95,7 +95,11 @@ def tree_of(tree: "CheckTree", title: str) -> "Tree":
 def _layers(layers: "tuple[Layer, ...]") -> str:
     """The applied ones by name, the others with the reason."""
     applied = [str(layer.name) for layer in layers if layer.state == "applied"]
-    missing = [f"{layer.name} {layer.state} ({layer.detail})" for layer in layers if layer.state != "applied"]
+    missing = [
+        f"{layer.name} {layer.state}{f' ({layer.detail})' if layer.detail else ''}"
+        for layer in layers
+        if layer.state != "applied"
+    ]
     return "; ".join(part for part in (", ".join(applied) or "nothing", *missing) if part)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from casemate.cli.progress import Progress
     from casemate.client.core import Result
     from casemate.client.sync import Client, Enclave
+    from casemate.verifier import SgxPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,24 @@ def read_arguments(path: Path) -> bytes:
     return text
 
 
-def call_enclave(client: "Client", enclave: "Enclave", question: Question) -> Answered:
+def attest_and_call(
+    client: "Client", number: int, demands: "SgxPolicy", question: Question, progress: "Progress"
+) -> Answered:
+    """Challenges, appraises, calls and keeps the receipt, a step each: nothing is sent to what was not appraised."""
+    with progress.step("challenging and appraising", "attest") as found:
+        enclave = client.attest(number, demands)
+        found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
+    with progress.step("calling", "call") as found:
+        answered = _call(client, enclave, question)
+        sizes = f"{len(question.arguments)} bytes in, {len(answered.text.encode())} bytes out"
+        found.append(f"{question.entry}: {sizes}, both sealed")
+    with progress.step("keeping the receipt", "receipt") as found:
+        _keep(answered, question)
+        found.append("signed by the attested key, commits to input and output")
+    return answered
+
+
+def _call(client: "Client", enclave: "Enclave", question: Question) -> Answered:
     """The enclave's answer, checked."""
     from casemate.client.caller_keys import read_caller_key
     from casemate.client.core import CallSecrets
@@ -64,7 +82,7 @@ def call_enclave(client: "Client", enclave: "Enclave", question: Question) -> An
     return Answered(enclave, pending.open(sealed))
 
 
-def keep(answered: Answered, question: Question) -> None:
+def _keep(answered: Answered, question: Question) -> None:
     """Writes the files that the user asked for: the result, and the receipt, which opens both (mode 0600)."""
     if question.output is not None:
         write_file(question.output, answered.text.encode(), what="result")
@@ -96,13 +114,13 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
         }
         screen.show(document, lambda _: None)
         return
-    stderr = console(stderr=True)
-    facts(stderr, evidence_facts(answered.enclave.evidence))
-    facts(stderr, [("policy", policy), ("receipt", _receipt(question, receipt.counter))])
+    rows = [*evidence_facts(answered.enclave.evidence), ("policy", policy)]
+    rows.append(("receipt", _receipt(question, receipt.counter)))
+    if question.output is not None:
+        rows.append(("result", str(question.output)))
+    facts(console(stderr=True), rows)
     if question.output is None:
         screen.show({}, lambda stdout: stdout.print(_pretty(answered), soft_wrap=True))
-    else:
-        facts(stderr, [("result", str(question.output))])
 
 
 def _receipt(question: Question, counter: int) -> str:

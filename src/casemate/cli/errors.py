@@ -58,11 +58,13 @@ class Outcome:
 
 def outcome_of(error: CasemateError | OSError) -> Outcome:
     """What the command line makes of an error."""
+    details = _details(error)
     if isinstance(error, FaultError):
         meaning = FAULTS.get(error.fault.code, Meaning(ExitCode.CALL_FAILED, ""))
     else:
         meaning = _of_class(error)
-    return Outcome(meaning.exit_code, type(error).__name__, _message(error), meaning.advice, _details(error))
+    advice = RULES.get(details.get("rule", ""), meaning.advice)
+    return Outcome(meaning.exit_code, type(error).__name__, _message(error), advice, details)
 
 
 def _of_class(error: Exception) -> Meaning:
@@ -134,6 +136,22 @@ def errors_table() -> dict[type[Exception], Meaning]:
         TimedOutError: Meaning(failed, "try again; machine.log in the state directory tells more"),
         PeerGoneError: Meaning(failed, "try again; machine.log in the state directory tells more"),
     }
+
+
+RULES: dict[str, str] = {
+    "enclave.mr-enclave": "other code than the policy names; `casemate diff A B` says why two measurements differ",
+    "enclave.debug": "whoever runs a debug enclave reads along; build it with debug = false in casemate.toml",
+    "tcb.status": "have the platform updated, or name that status and its advisories in the policy",
+    "chain.root": "the evidence is of another maker than the policy names",
+    "chain.simulated": "the evidence is simulated; a policy must name the simulated maker's root",
+    "chain.seeded": "the machine was made with --seed; a policy must say UNSAFE_PUBLIC_SEED",
+    "binding.nonce": "the policy wants freshness: give your challenge with --nonce, or the file with --binding",
+    "binding.values": "give what REPORTDATA vouches for, which `casemate quote` writes, with --binding",
+    "collateral.present": "give the maker's word with --collateral",
+    "sandbox.enclave": "`casemate doctor` says which layers a computer has; the policy says which it must have",
+    "sandbox.guest": "`casemate doctor` says which layers a computer has; the policy says which it must have",
+}
+"""What to do about the refusals that honest people meet most; a test holds the names against the verifier's."""
 
 
 def _call(advice: str) -> Meaning:

@@ -27,6 +27,7 @@ class Screen:
         """The command's result, once: the document as JSON, or what ``human`` prints."""
         if self.as_json:
             sys.stdout.write(json_text(document))
+            sys.stdout.flush()  # `up` goes on running
         else:
             human(console())
 

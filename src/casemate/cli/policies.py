@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.files import InputFileError, read_file
 from casemate.wire.errors import CasemateError
+from casemate.wire.sandbox import LayerName
 
 if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 MAX_CERTIFICATE_FILE = 64 * 1024
 """Longest file with a root certificate (bytes)."""
+
+COMMON_LAYERS = frozenset((LayerName.RLIMITS, LayerName.NO_NEW_PRIVS, LayerName.LANDLOCK, LayerName.SECCOMP))
+"""Sandbox layers that Linux has for every user: what a policy for others demands until it is edited."""
 
 POLICY_HEADER = """\
 # A Casemate policy: whom to trust, with what. Every member must be here; docs/cli.md explains each.
@@ -33,11 +37,13 @@ class Named:
     root: "VendorRoot | SimulatedRoot"
     seeded: bool
     debug: bool
+    confined: bool = False
+    """Whether to demand :data:`COMMON_LAYERS` around the enclave's process and its guest's."""
 
 
 def policy_of(named: Named) -> "SgxPolicy":
-    """Exactly this code, under this root, at a TCB that is up to date; layers are shown, and not demanded."""
-    from casemate.verifier import AcceptedStatus, SgxPolicy
+    """Exactly this code, under this root, at a TCB that is up to date."""
+    from casemate.verifier import AcceptedStatus, RequiredLayers, SgxPolicy
     from casemate.verifier import policy as words
     from casemate.wire.sgx.tcb_info import TcbStatus
 
@@ -56,7 +62,7 @@ def policy_of(named: Named) -> "SgxPolicy":
         cached_keys=words.ANY_CACHED_KEYS,
         smt=words.ANY_SMT,
         report_data=words.FRESH_NONCE,
-        layers=words.UNSAFE_ANY_SANDBOX,
+        layers=RequiredLayers(COMMON_LAYERS, COMMON_LAYERS) if named.confined else words.UNSAFE_ANY_SANDBOX,
     )
 
 

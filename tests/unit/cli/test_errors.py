@@ -3,7 +3,7 @@ import pkgutil
 
 import pytest
 
-from casemate.cli.errors import FAULTS, ExitCode, errors_table, outcome_of
+from casemate.cli.errors import FAULTS, RULES, ExitCode, errors_table, outcome_of
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError
 from casemate.images.errors import ManifestError, SchemaMismatchError, SourceError
 from casemate.images.schemas import SchemaError
@@ -41,6 +41,12 @@ def test_every_error_that_a_command_can_meet_has_a_meaning() -> None:
 
 def test_every_code_has_a_meaning() -> None:
     assert set(FAULTS) == set(Code)
+
+
+def test_advice_is_about_rules_that_there_are() -> None:
+    assert set(RULES) <= set(Rule)
+    refused = outcome_of(RefusedError(Rule.CHAIN_ROOT, got="one", want="another"))
+    assert refused.advice == RULES["chain.root"]
 
 
 def test_special_errors_stand_before_general_ones() -> None:

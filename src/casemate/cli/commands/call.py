@@ -10,9 +10,7 @@ from casemate.cli.options import CallerFile, InputFile, Json, OptionalPolicyFile
 from casemate.cli.output import Screen
 
 if TYPE_CHECKING:
-    from casemate.cli.progress import Progress
     from casemate.client.local import LocalMachine
-    from casemate.client.sync import Client
     from casemate.verifier import SgxPolicy
 
 Target = Annotated[
@@ -57,8 +55,9 @@ def call(
         casemate call 1 search --input input.json --policy policy.toml
         casemate call hello.sgxs greet -i input.json --mr-enclave 4f0c...
     """
-    from casemate.cli.calling import Question, call_enclave, keep, read_arguments, show
-    from casemate.cli.machines import client_of, machine_on
+    from casemate.cli.calling import Question, attest_and_call, read_arguments, show
+    from casemate.cli.images import image_of
+    from casemate.cli.machines import client_of, enclave_number, launched, machine_on
     from casemate.cli.progress import Progress
 
     screen, progress = Screen(as_json=as_json), Progress()
@@ -68,13 +67,13 @@ def call(
     demands, said = _policy(policy, measurements, machine)
     with ExitStack() as stack:
         client = stack.enter_context(client_of(machine))
-        number = _enclave(stack, client, target, screen, progress)
-        with progress.step("challenging and appraising", "attest") as found:
-            enclave = client.attest(number, demands)
-            found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
-        with progress.step("calling", "call"):
-            answered = call_enclave(client, enclave, question)
-        keep(answered, question)
+        number = enclave_number(target)
+        if number is None:
+            image = image_of(Path(target), screen)
+            with progress.step("launching", "launch") as found:
+                number = stack.enter_context(launched(machine, client, image))
+                found.append(f"enclave {number}")
+        answered = attest_and_call(client, number, demands, question, progress)
         show(screen, answered, question, progress, said)
 
 
@@ -106,19 +105,3 @@ def _policy(path: Path | None, measurements: frozenset[bytes], machine: "LocalMa
         return given, f"{path}; gives up: {weaknesses(given)}"
     made = policy_of(Named(measurements, root_of(machine), seeded=machine.status.seeded, debug=False))
     return made, f"--mr-enclave, on this very machine; gives up: {weaknesses(made)}"
-
-
-def _enclave(stack: ExitStack, client: "Client", target: str, screen: Screen, progress: "Progress") -> int:
-    """The enclave's number; one that is launched here ends with ``stack``."""
-    from casemate.cli.images import image_of
-    from casemate.cli.machines import enclave_number
-
-    number = enclave_number(target)
-    if number is not None:
-        return number
-    image = image_of(Path(target), screen)
-    with progress.step("launching", "launch") as found:
-        number = client.launch(image)
-        stack.callback(client.destroy, number)
-        found.append(f"enclave {number}")
-    return number

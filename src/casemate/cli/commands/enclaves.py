@@ -37,8 +37,10 @@ def launch(image: ImagePath, *, name: Name = None, state: State = None, as_json:
     with client_of(machine_on(state)) as client:
         number = client.launch(loaded if name is None else replace(loaded, name=name))
         found = [each for each in client.enclaves() if each.enclave == number]
-    for each in found:
-        _show_one(screen, each)
+    if found:
+        _show_one(screen, found[0])
+    else:
+        screen.show({"enclave": number}, lambda console: facts(console, [("enclave", str(number))]))
 
 
 def ps(*, state: State = None, as_json: Json = False) -> None:

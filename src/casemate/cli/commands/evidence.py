@@ -86,19 +86,19 @@ def quote(
     from casemate.cli.binding_file import encode_binding
     from casemate.cli.files import write_file
     from casemate.cli.images import image_of
-    from casemate.cli.machines import client_of, enclave_number, machine_on
+    from casemate.cli.machines import client_of, enclave_number, launched, machine_on
     from casemate.client.core import challenge
     from casemate.wire.binding import ReportDataBinding
 
     screen = Screen(as_json=as_json)
     asked = challenge() if nonce is None else _nonce(nonce)
+    machine = machine_on(state)
     with ExitStack() as stack:
-        client = stack.enter_context(client_of(machine_on(state)))
+        client = stack.enter_context(client_of(machine))
         number = enclave_number(target)
         if number is None:
             image = image_of(Path(target), screen)
-            number = client.launch(image)
-            stack.callback(client.destroy, number)
+            number = stack.enter_context(launched(machine, client, image))
         said = client.evidence(number, asked)
     bound = ReportDataBinding(said.hpke_key, said.receipt_key, asked, said.layers)
     files = {
@@ -168,7 +168,8 @@ def policy(image: Image, *, root: RootFile = None, state: State = None, as_json:
     """Print a policy for an image, to be kept and edited.
 
     It accepts exactly this code, under the root of the running machine or of
-    --root, at a TCB that is up to date. Every field is there; read them.
+    --root, at a TCB that is up to date, confined by the sandbox layers that
+    every Linux has. Every member is there: read them.
 
     Example:
         casemate policy hello/hello.sgxs > policy.toml
@@ -186,7 +187,7 @@ def policy(image: Image, *, root: RootFile = None, state: State = None, as_json:
         machine = machine_on(state)
         anchor, seeded = root_of(machine), machine.status.seeded
     debug = loaded.parse_sigstruct().attributes.debug
-    named = Named(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug)
+    named = Named(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug, confined=True)
     text = f"{POLICY_HEADER}{print_policy(policy_of(named))}"
     screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
 

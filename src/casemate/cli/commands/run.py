@@ -64,8 +64,8 @@ def run(
     Example:
         casemate run hello --input hello/input.json --receipt receipt.json
     """
-    from casemate.cli.calling import Question, call_enclave, keep, read_arguments, show
-    from casemate.cli.machines import client_of
+    from casemate.cli.calling import Question, attest_and_call, read_arguments, show
+    from casemate.cli.machines import client_of, launched
     from casemate.cli.progress import Progress
 
     screen, progress = Screen(as_json=as_json), Progress()
@@ -77,20 +77,9 @@ def run(
         client = stack.enter_context(client_of(machine))
         demands, said = _policy(policy, image, machine)
         with progress.step("launching", "launch") as found:
-            number = client.launch(image)
-            stack.callback(client.destroy, number)
+            number = stack.enter_context(launched(machine, client, image))
             found.append(f"enclave {number}")
-        with progress.step("challenging and appraising", "attest") as found:
-            enclave = client.attest(number, demands)
-            found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
-        with progress.step("calling", "call") as found:
-            answered = call_enclave(client, enclave, question)
-            found.append(
-                f"{question.entry}: {len(arguments)} bytes in, {len(answered.text)} characters out, both sealed"
-            )
-        with progress.step("keeping the receipt", "receipt") as found:
-            keep(answered, question)
-            found.append("signed by the attested key, commits to input and output")
+        answered = attest_and_call(client, number, demands, question, progress)
         show(screen, answered, question, progress, said)
 
 

@@ -41,10 +41,10 @@ def up(*, state: State = None, seed: Seed = None, layer: Layers = None, pool: Po
     _check_free(place)
     with local_machine(place, seed=seed, layers=tuple(layer or ()), pool=pool) as machine:
         signal.signal(signal.SIGTERM, _end)
-        screen.show(machine_document(machine), lambda console: facts(console, _facts(machine)))
-        screen.say("running; Ctrl-C ends it")
         try:
-            os.waitid(os.P_PID, machine.status.supervisor_pid, os.WEXITED | os.WNOWAIT)
+            screen.show(machine_document(machine), lambda console: facts(console, _facts(machine)))
+            screen.say("running; Ctrl-C ends it")
+            os.waitpid(machine.status.supervisor_pid, 0)  # our child: `local_machine` has just started it
         except KeyboardInterrupt:
             screen.say("ending")
             return
@@ -78,7 +78,7 @@ def machine_facts(machine: "LocalMachine") -> list[tuple[str, str]]:
         ("socket", status.host_socket),
         ("platform", status.platform),
         ("runtime", status.runtime_digest.hex()),
-        ("root", f"simulated:{fingerprint(machine)}"),
+        ("root", f"simulated, SHA-256 {fingerprint(machine)}"),
         ("seeded", "yes: everybody can have its keys" if status.seeded else "no"),
         ("processes", f"supervisor {status.supervisor_pid}, chip {status.chip_pid}, host {status.host_pid}"),
     ]
