@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave, CallSecrets, Result, appraise_answer, challenge
+from casemate.client.core import AttestedEnclave, CallSecrets, Result, appraise_answer, arguments_of, challenge
 from casemate.client.errors import HostRefusedError
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.images.image import Image
@@ -23,7 +23,6 @@ from casemate.link.calls import Caller
 from casemate.link.errors import PeerGoneError
 from casemate.verifier import SgxPolicy, VerifiedSgxEvidence
 from casemate.wire.faults import FaultError
-from casemate.wire.json_text import encode_json
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -151,7 +150,7 @@ class Enclave:
 
         Arguments and errors are those of :meth:`casemate.client.sync.Enclave.call`.
         """
-        pending = self._attested.seal_call(entry, encode_json(value), caller=caller, secrets=CallSecrets.fresh())
+        pending = self._attested.seal_call(entry, arguments_of(value), caller=caller, secrets=CallSecrets.fresh())
         return pending.open(await self._client.relay(Call(self.number, pending.envelope), timeout))
 
 

@@ -30,7 +30,7 @@ from casemate.wire.call import (
     response_aad,
 )
 from casemate.wire.errors import WireError
-from casemate.wire.json_text import parse_json
+from casemate.wire.json_text import encode_json, parse_json
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.host import EvidenceIs
 from casemate.wire.padding import pad, unpad
@@ -198,6 +198,14 @@ def appraise_answer(answer: EvidenceIs, nonce: bytes, policy: SgxPolicy, now: da
     moment = now.astimezone(UTC).replace(microsecond=0)  # as precise as a receipt file can say
     verified = appraise(SgxEvidence(answer.quote, bound), policy.with_nonce(nonce), collateral, moment)
     return AttestedEnclave(verified, binding_of(verified), answer.quote, collateral, answer.session)
+
+
+def arguments_of(value: Any) -> bytes:
+    """The JSON text of a call's arguments; :class:`WireError` where JSON has no such value."""
+    try:
+        return encode_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WireError("arguments", got=f"no JSON: {error}", want="a value that JSON has") from None
 
 
 def _proof(caller: CallerKey, binding: CallBinding, content: CallContent) -> CallerProof:

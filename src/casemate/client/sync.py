@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave, CallSecrets, Result, appraise_answer, challenge
+from casemate.client.core import AttestedEnclave, CallSecrets, Result, appraise_answer, arguments_of, challenge
 from casemate.client.errors import HostRefusedError
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.images.image import Image
@@ -22,7 +22,6 @@ from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import SgxPolicy, VerifiedSgxEvidence
 from casemate.wire.errors import WireError
 from casemate.wire.faults import FaultError
-from casemate.wire.json_text import encode_json
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -160,12 +159,13 @@ class Enclave:
             timeout: seconds, the wait for other clients' calls included.
 
         Raises:
+            WireError: ``value`` is not JSON with one meaning everywhere; nothing was sent.
             EnclaveRefusedError: the enclave itself refuses; the code says why.
             HostRefusedError: the host refuses, or says that the enclave died. Attest again to know more.
             ResponseRefusedError, ReceiptRefusedError: somebody tampered with the answer.
             PeerGoneError, TimedOutError: no answer; whether the call had its effect is not known.
         """
-        pending = self._attested.seal_call(entry, encode_json(value), caller=caller, secrets=CallSecrets.fresh())
+        pending = self._attested.seal_call(entry, arguments_of(value), caller=caller, secrets=CallSecrets.fresh())
         return pending.open(self._client.relay(Call(self.number, pending.envelope), timeout))
 
 
