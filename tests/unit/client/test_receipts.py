@@ -191,7 +191,8 @@ def members(bundle: ReceiptBundle) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["format", "version", "receipt", "signature", "report_data", "quote", "collateral"])
 def test_each_member_is_needed_and_of_its_kind(bundle: ReceiptBundle, name: str) -> None:
     body = members(bundle)
-    for wrong in (None, 7.5, [], {}):
+    wrongs: list[Any] = [None, 7.5, [], {}]
+    for wrong in wrongs:
         with pytest.raises(WireError):
             ReceiptBundle.parse(json.dumps(body | {name: wrong}).encode())
     del body[name]
