@@ -17,8 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from casemate.cli.images import lock
-from casemate.cli.output import Screen
+from casemate.cli.images import runtime
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import check_receipt, connect
 from casemate.client.core import AttestedEnclave, CallSecrets
@@ -27,12 +26,14 @@ from casemate.client.sync import Client
 from casemate.images.build import build
 from casemate.images.image import Image
 from casemate.images.keys import load_or_create_key
+from casemate.images.lock import write_lock
 from casemate.testing.independent import available
 from casemate.verifier import RefusedError, SgxPolicy
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.faults import Code, FaultError
 from casemate.wire.json_text import encode_json
 from casemate.wire.messages.host import Call
+from casemate.wire.runtime_lock import RuntimeLock
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "keyword-search"
 ENTRY = "search"
@@ -184,7 +185,8 @@ def _image(stage: Stage, name: str, doing: str) -> Image:
         with (folder / "guest" / "main.js").open("a") as main:
             main.write("// harmless, says the operator\n")
     with stage.step(doing) as found:
-        lock(folder, Screen(as_json=True), relock=True)
+        here = runtime()
+        write_lock(folder, RuntimeLock(()).with_digest(here.platform, here.digest))
         key = load_or_create_key(stage.folder / f"{name}.pem")
         image = build(folder, key, epoch=int(time.time()))
         found.append(f"MRENCLAVE {image.mr_enclave.hex()[:16]}…, {len(image.sgxs):,} bytes of SGXS")
