@@ -21,7 +21,7 @@ MODULE = "casemate.enclave.parent"
 CONTROL_DESCRIPTOR = 3
 """Where the parent finds its end of the control socket."""
 
-START_TIME = 30.0
+START_TIME = 20.0
 """Seconds that the parent may take to import what enclaves need: it compiles it each time, having no .pyc files."""
 SPAWN_TIME = 10.0
 """Seconds that one fork may take."""

@@ -24,6 +24,7 @@ from casemate.chip.leaf import LeafFunctions
 from casemate.chip.parent import Parent
 from casemate.chip.runtime import RuntimeCopy
 from casemate.chip.silicon import Silicon
+from casemate.chip.thrift import trim_heap
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Reply, numbered, serve
 from casemate.link.errors import PeerGoneError
@@ -142,6 +143,7 @@ class ChipServer:
     async def _load(self, sgxs: bytes) -> Loaded:
         async with self._load_turn:  # one at a time, in a thread: leaf functions of others go on meanwhile
             loaded = await asyncio.to_thread(load, sgxs)
+            trim_heap()  # parsing takes several times what is kept
         self._cache.take(loaded.epc_size)
         self._last_number += 1
         self._enclaves[self._last_number] = Enclave(self._last_number, loaded)

@@ -131,6 +131,7 @@ async def serve(channel: AsyncChannel, answer: Callable[[bytes], Awaitable[Reply
                 await room.acquire()
                 task = group.create_task(_answer(channel, number, answer(message)))
                 task.add_done_callback(lambda _: room.release())
+                del frame, message  # an image is 100 MB: not to be kept until the next question comes
     except* (PeerGoneError, WireError):
         channel.close()
 
