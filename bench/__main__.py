@@ -1,0 +1,54 @@
+"""``python -m bench [--quick] [--json] [--only SECTION]...``: prints figures; the exit status ignores them."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from bench.calls import calls
+from bench.figures import Row
+from bench.lab import FULL, QUICK, Lab, lab, say
+from bench.launch import launches
+from bench.memory import memory
+from bench.pages import pages
+from bench.quotes import quotes
+from bench.report import Conditions, as_json, print_table
+from bench.start import start
+from bench.verification import verification
+
+SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
+    "memory": memory,  # before there is any other machine
+    "launch": launches,
+    "call": calls,
+    "quote": quotes,
+    "verify": verification,
+    "measure": pages,
+    "start": start,
+}
+
+
+def main() -> int:
+    """Runs the sections one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Figures against named baselines, in one run.")
+    parser.add_argument("--quick", action="store_true", help="a few rounds: shows that it runs, not how fast")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="this section alone; may be repeated")
+    options = parser.parse_args()
+    began, load = time.monotonic(), os.getloadavg()[0]
+    rows: list[Row] = []
+    with lab(QUICK if options.quick else FULL) as made:
+        for name, section in SECTIONS.items():
+            if options.only is None or name in options.only:
+                say(f"measuring: {name}")
+                rows += section(made)
+    conditions = Conditions(options.quick, time.monotonic() - began, load, os.getloadavg()[0])
+    if options.json:
+        print(as_json(rows, conditions))
+    else:
+        print_table(rows, conditions)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The baseline for launches and calls: the engine alone, without sandbox, encryption, host or chip."""
+
+import base64
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from casemate.engines.javascript import JavaScript
+
+HERE = Path(__file__).parent
+_SIZE = 4
+
+
+class BareDeno:
+    """Deno with the guest's own binary and flags, running the function in a loop over plain pipes."""
+
+    def __init__(self, binary: Path) -> None:
+        source = (HERE / "function" / "guest" / "main.js").read_bytes() + (HERE / "bare_loop.js").read_bytes()
+        command = JavaScript().command(str(binary), memory_mib=64)
+        program = f"data:text/javascript;base64,{base64.b64encode(source).decode()}"
+        self._process = subprocess.Popen(
+            [*command.arguments[:-1], program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=command.environment,
+            bufsize=0,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def call(self, arguments: bytes) -> bytes:
+        """The function's result; JSON in and out."""
+        sending, receiving = self._process.stdin, self._process.stdout
+        assert sending is not None
+        assert receiving is not None
+        sending.write(len(arguments).to_bytes(_SIZE, "little") + arguments)
+        size = int.from_bytes(_exactly(receiving.read, _SIZE), "little")
+        return _exactly(receiving.read, size)
+
+
+def _exactly(read: Callable[[int], bytes | None], size: int) -> bytes:
+    parts = b""
+    while len(parts) < size:
+        part = read(size - len(parts))
+        if not part:
+            raise RuntimeError("the bare engine has ended")
+        parts += part
+    return parts

@@ -1,0 +1,93 @@
+"""What every section works with: a temporary folder, a machine, an image of the function, a policy that names both."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from casemate.chip.runtime import ENGINE
+from casemate.chip.runtime_copy import cache_root
+from casemate.cli.policies import Named, policy_of, root_of
+from casemate.client.local import LocalMachine, local_machine
+from casemate.images.build import build
+from casemate.images.image import Image
+from casemate.images.keys import DeveloperKey
+from casemate.images.lock import write_lock
+from casemate.verifier import SgxPolicy
+from casemate.wire.json_text import encode_json
+from casemate.wire.runtime_lock import RuntimeLock
+
+FUNCTION = Path(__file__).parent / "function"
+ENTRY = "price"
+ARGUMENTS: Any = {
+    "lines": [{"name": f"article {number:04} of many", "count": number, "cents": 1995} for number in range(1, 19)]
+}
+SIZE = len(encode_json(ARGUMENTS))
+EPOCH = 1_767_225_600
+"""2026-01-01: goes into SIGSTRUCT's date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How often each thing is done."""
+
+    launches: int
+    calls: int
+    many: int
+    """Calls of each of the sixteen sessions."""
+    quotes: int
+    verifications: int
+    pages: int
+    starts: int
+    settle: float
+    """Seconds of rest before memory is looked at."""
+
+
+FULL = Rounds(launches=25, calls=600, many=60, quotes=300, verifications=60, pages=7, starts=3, settle=2.0)
+QUICK = Rounds(launches=3, calls=40, many=5, quotes=20, verifications=5, pages=1, starts=1, settle=0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A running machine with one warm guest in its pool, and what to run on it."""
+
+    folder: Path
+    machine: LocalMachine
+    image: Image
+    policy: SgxPolicy
+    rounds: Rounds
+
+    @property
+    def engine(self) -> Path:
+        """Deno's binary, the one that guests run."""
+        return cache_root() / self.machine.status.runtime_digest.hex() / ENGINE
+
+
+@contextmanager
+def lab(rounds: Rounds) -> Iterator[Lab]:
+    """A lab with a new machine."""
+    with tempfile.TemporaryDirectory(prefix="casemate-bench-") as name:
+        folder = Path(name)
+        with local_machine(folder / "machine", pool=1) as machine:
+            image = _image(folder / "function", machine)
+            yield Lab(folder, machine, image, policy_for(image, machine), rounds)
+
+
+def policy_for(image: Image, machine: LocalMachine) -> SgxPolicy:
+    """This code, on this machine."""
+    return policy_of(Named(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _image(folder: Path, machine: LocalMachine) -> Image:
+    shutil.copytree(FUNCTION, folder)
+    write_lock(folder, RuntimeLock(((machine.status.platform, machine.status.runtime_digest),)))
+    return build(folder, DeveloperKey.generate(), epoch=EPOCH)

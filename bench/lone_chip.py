@@ -1,0 +1,60 @@
+"""A chip without host or supervisor around it: the benchmark asks it what a host would ask."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from casemate.link.calls import answer_of, numbered, split
+from casemate.link.channel import Channel
+from casemate.wire.faults import Fault, FaultError
+from casemate.wire.message import parse_message
+from casemate.wire.messages.supervisor import Certify, ChipReady
+
+PATIENCE = 60.0
+T = TypeVar("T")
+
+
+class LoneChip:
+    """The chip, over its host's socket."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._last = 0
+
+    def ask(self, question: object, wanted: type[T]) -> T:
+        """One numbered call."""
+        self._last += 1
+        self._channel.send(numbered(self._last, question), timeout=PATIENCE)
+        return answer_of(split(self._channel.receive(timeout=PATIENCE).payload)[1], wanted)
+
+
+@contextmanager
+def lone_chip(state: Path) -> Iterator[LoneChip]:
+    """The chip of a state directory that holds its certificate already, and that no other chip uses."""
+    host, for_host = socket.socketpair()
+    supervisor, for_supervisor = socket.socketpair()
+    with host, supervisor:
+        with for_host, for_supervisor:
+            descriptors = (for_host.fileno(), for_supervisor.fileno())
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-m", "casemate.chip", "--state", str(state), "--pool", "0"),
+                    *("--host-fd", str(descriptors[0]), "--supervisor-fd", str(descriptors[1])),
+                ],
+                pass_fds=descriptors,
+            )
+        try:
+            payload = Channel(supervisor).receive(timeout=PATIENCE).payload
+            said: object = parse_message(payload, ChipReady, Certify, Fault)
+            if isinstance(said, Fault):
+                raise FaultError(said)
+            if not isinstance(said, ChipReady):
+                raise TypeError("the chip's certificate is not where it was")
+            yield LoneChip(Channel(host))
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)

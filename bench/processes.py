@@ -1,0 +1,81 @@
+"""A machine's processes, as /proc shows them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from casemate.client.local import LocalMachine
+
+PROC = Path("/proc")
+PATIENCE = 20.0
+"""Longest wait for a machine to come to rest (seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Process ids."""
+
+    supervisor: int
+    host: int
+    chip: int
+    parent: int
+    enclaves: tuple[int, ...]
+    guests: tuple[int, ...]
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Every process of the machine."""
+        return (self.supervisor, self.host, self.chip, self.parent, *self.enclaves, *self.guests)
+
+
+def family_of(machine: LocalMachine) -> Family | None:
+    """The machine's processes; None while the parent of enclaves is not there yet."""
+    status = machine.status
+    parents = list(_children(status.chip_pid))
+    if len(parents) != 1:
+        return None
+    parent = parents[0][0]
+    children = list(_children(parent))
+    return Family(
+        supervisor=status.supervisor_pid,
+        host=status.host_pid,
+        chip=status.chip_pid,
+        parent=parent,
+        enclaves=tuple(pid for pid, name in children if name != "deno"),
+        guests=tuple(pid for pid, name in children if name == "deno"),
+    )
+
+
+def at_rest(machine: LocalMachine, *, enclaves: int, spare_guests: int) -> Family:
+    """Waits until so many enclaves run, each with a warm guest, and so many more guests are warm."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        family = family_of(machine)
+        counted = family is not None and (len(family.enclaves), len(family.guests))
+        if family is not None and counted == (enclaves, enclaves + spare_guests) and all(map(_is_warm, family.guests)):
+            return family
+        time.sleep(0.01)
+    raise RuntimeError(f"the machine did not come to rest: {family_of(machine)}")
+
+
+def _children(pid: int) -> Iterator[tuple[int, str]]:
+    """Ids and names of the processes that ``pid`` has started (proc(5), stat)."""
+    for folder in PROC.iterdir():
+        if folder.name.isdigit():
+            try:
+                head, _, tail = (folder / "stat").read_text().rpartition(")")
+            except OSError:
+                continue  # it has just ended
+            state, parent = tail.split()[:2]
+            if int(parent) == pid and state != "Z":
+                yield int(folder.name), head.partition("(")[2]
+
+
+def _is_warm(guest: int) -> bool:
+    """Its parent bounds a guest's memory when the engine has said that it is up."""
+    try:
+        lines = (PROC / str(guest) / "limits").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("Max data size") and "unlimited" not in line for line in lines)

@@ -1,0 +1,73 @@
+"""Quotes: what the chip does beside signing them."""
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+from bench.figures import Kind, Row, Stats, Target, interleave, timed
+from bench.lab import Lab
+from bench.lone_chip import lone_chip
+from casemate.chip.crypto import SigningKey
+from casemate.chip.fuses import load_fuses
+from casemate.chip.quoting import QE_SECS
+from casemate.chip.secret import Secret
+from casemate.chip.silicon import Silicon
+from casemate.chip.tcb import load_tcb
+from casemate.client import challenge, connect
+from casemate.wire.messages.chip import GetQuote, Quoted
+from casemate.wire.sgx.quote import SIGNED_SIZE, Quote
+
+TARGET = Target(Kind.OVER, 2, "2 ms over its signature")
+BASELINE = "its one signature (ECDSA P-256, RFC 6979)"
+
+
+def quotes(lab: Lab) -> list[Row]:
+    """By ``chip/quoting.py`` in this process, by the chip over its socket, and the whole way from a client's nonce."""
+    state = _copy(lab)
+    folder = state / "chip"
+    silicon = Silicon(folder, load_fuses(folder, None), load_tcb(folder))
+    report = silicon.ereport(QE_SECS, silicon.quote_target, hashlib.sha512(b"bench").digest())
+    key = SigningKey.derived(Secret(os.urandom(32)), b"bench")
+    signed = silicon.quoting.quote(report)[:SIGNED_SIZE]
+    with (
+        lone_chip(state) as chip,
+        connect(lab.machine.host_socket) as client,
+    ):
+        number = client.launch(lab.image)
+        Quote.parse(chip.ask(GetQuote(report.encode()), Quoted).quote)
+        time.sleep(lab.rounds.settle)  # both chips have work left from their start
+        sign_s, alone_s, chip_s, client_s = interleave(
+            lab.rounds.quotes,
+            timed(lambda: key.sign(signed)),
+            timed(lambda: silicon.quoting.quote(report)),
+            timed(lambda: chip.ask(GetQuote(report.encode()), Quoted)),
+            timed(lambda: client.evidence(number, challenge())),
+            warm_up=20,
+        )
+        client.destroy(number)
+    sign = Stats.of_seconds(sign_s)
+    return [
+        Row("quote", "quoting enclave alone, in this process", "ms", Stats.of_seconds(alone_s), BASELINE, sign, TARGET),
+        Row(
+            "quote", "GetQuote of the chip, as its host sees it", "ms", Stats.of_seconds(chip_s), BASELINE, sign, TARGET
+        ),
+        Row(
+            "quote",
+            "client's challenge to evidence",
+            "ms",
+            Stats.of_seconds(client_s),
+            BASELINE,
+            sign,
+            note="client, host, enclave, EREPORT, quote, and back with collateral",
+        ),
+    ]
+
+
+def _copy(lab: Lab) -> Path:
+    """The machine's chip once more, in a state directory of its own."""
+    state = lab.folder / "copied"
+    shutil.copytree(lab.machine.state / "chip", state / "chip", ignore=shutil.ignore_patterns("lock"))
+    (state / "chip").chmod(0o700)
+    return state
