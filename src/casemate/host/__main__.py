@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -28,6 +29,8 @@ def main() -> None:
         format="%(asctime)s %(name)s %(levelname)s %(message)s",
         filename=options.directory / "host.log",
     )
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one a client, one an enclave: the usual 1,024 are few
     for layer in confine_host(read=(options.directory,), write=(options.directory,)):
         logging.getLogger(__name__).info("layer %s: %s %s", layer.name, layer.state, layer.detail)
     asyncio.run(_serve(options.directory, options.chip_fd, options.listener_fd))

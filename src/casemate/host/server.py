@@ -1,6 +1,7 @@
 """The host's door: clients on a Unix socket, each with numbered calls."""
 
 import asyncio
+import logging
 import socket
 
 from casemate.host.orchestrator import Orchestrator
@@ -11,8 +12,13 @@ from casemate.wire.lifecycle import WrongStateError
 from casemate.wire.message import parse_message
 from casemate.wire.messages import host
 
+_log = logging.getLogger(__name__)
+
 MAX_CLIENTS = 512
 """Most clients at a time; the next waits in the socket's backlog."""
+
+ACCEPT_PAUSE = 0.1
+"""How long to wait before accepting again after the system refused (seconds)."""
 
 CALLS_AT_ONCE = 32
 """Most calls under way for one client."""
@@ -33,7 +39,13 @@ class Door:
         loop = asyncio.get_running_loop()
         while True:
             await self._room.acquire()
-            sock, _ = await loop.sock_accept(self._listener)
+            try:
+                sock, _ = await loop.sock_accept(self._listener)
+            except OSError as error:  # out of descriptors, most likely: others will hang up
+                _log.warning("cannot accept a client: %s", error.strerror)
+                self._room.release()
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
             task = asyncio.create_task(self._client(sock))
             self._clients.add(task)
             task.add_done_callback(self._left)
