@@ -143,6 +143,13 @@ def test_what_the_guests_exceptions_say_stays_inside() -> None:
         assert "secret" not in refusal.reason
 
 
+def test_not_even_a_broken_protocol_carries_the_guests_words_out() -> None:
+    with Rig(script=lambda called: called.throws("Error", "", code="secret")) as rig:
+        refusal = outcome(rig, rig.attest())
+        assert refusal.code is Code.GUEST_CRASHED
+        assert "secret" not in refusal.reason
+
+
 def test_a_debug_enclave_tells_what_went_wrong_and_forwards_the_console() -> None:
     def script(called: Called) -> None:
         called.prints("looking")

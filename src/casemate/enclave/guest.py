@@ -229,7 +229,8 @@ class Guest:
         try:
             return line.hear()
         except GuestMisbehavedError as error:
-            self._lose(fault(Code.GUEST_CRASHED, f"the guest broke its protocol and was ended: {error}"))
+            words = f": {error}" if self._tell_errors else ""  # they quote the guest
+            self._lose(fault(Code.GUEST_CRASHED, f"the guest broke its protocol and was ended{words}"))
             raise FaultError(self._failure) from None
 
     def _attend_to_parent(self) -> None:

@@ -9,8 +9,8 @@ from casemate.engines.conversation import Conversation
 from casemate.engines.engine import Engine
 from casemate.engines.frames import Said
 
-_MOST_FRAMES = 16
-"""Frames that may wait to be heard; a guest that says more has to wait itself."""
+_MOST_FRAMES = 1
+"""Frames that wait to be heard before no more are read; each may be as long as the longest result."""
 
 
 class GuestLine:
