@@ -16,6 +16,9 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.sandbox.host import confine_host
 
+MAX_DESCRIPTORS = 4096
+"""One a client, one an enclave, and some: the usual soft limit of 1,024 is too few."""
+
 
 def main() -> None:
     """Serves until SIGTERM, or until the supervisor's end of the lifeline closes."""
@@ -30,7 +33,8 @@ def main() -> None:
         filename=options.directory / "host.log",
     )
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one a client, one an enclave: the usual 1,024 are few
+    wanted = MAX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MAX_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     for layer in confine_host(read=(options.directory,), write=(options.directory,)):
         logging.getLogger(__name__).info("layer %s: %s %s", layer.name, layer.state, layer.detail)
     asyncio.run(_serve(options.directory, options.chip_fd, options.listener_fd))

@@ -34,7 +34,6 @@ class EntryGate:
         self._ocalls = ocalls
         self._on_death = on_death
         self._turn = asyncio.Lock()
-        self._waiting = 0
         self._entries: set[asyncio.Task[Any]] = set()
 
     def close(self) -> None:
@@ -47,8 +46,8 @@ class EntryGate:
         Raises:
             FaultError: the enclave refused, is busy beyond reason, died, or was silent too long.
         """
-        if self._waiting >= MAX_WAITING:
-            raise refuse(Code.BUSY, f"{self._waiting} calls wait for this enclave already")
+        if len(self._entries) >= MAX_WAITING:
+            raise refuse(Code.BUSY, f"{len(self._entries)} calls wait for this enclave already")
         # Shielded: an entry whose caller left is finished all the same, or its reply would pass for the next one's.
         entering = asyncio.create_task(self._in_turn(message, wanted))
         self._entries.add(entering)
@@ -61,12 +60,8 @@ class EntryGate:
             entering.exception()  # seen: its caller may be gone
 
     async def _in_turn(self, message: object, wanted: type[T]) -> T:
-        self._waiting += 1
-        try:
-            async with self._turn:
-                return await self._alone(message, wanted)
-        finally:
-            self._waiting -= 1
+        async with self._turn:
+            return await self._alone(message, wanted)
 
     async def _alone(self, message: object, wanted: type[T]) -> T:
         try:

@@ -1,0 +1,149 @@
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from casemate.host import entry
+from casemate.host.entry import EntryGate
+from casemate.host.ocalls import BUILT_IN
+from casemate.link.async_channel import AsyncChannel
+from casemate.wire.call import CallBinding, Envelope
+from casemate.wire.faults import Code, Fault, FaultError, fault
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.entry import Challenge, Enter, Left, Ocall, OcallAnswer
+
+ENTER = Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b"sealed"))
+
+
+def with_enclave(
+    play: Callable[[AsyncChannel], Coroutine[Any, Any, None]], body: Callable[[EntryGate, list[str]], Awaitable[None]]
+) -> None:
+    """Runs ``body`` against a gate whose enclave is played by ``play``."""
+
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        deaths: list[str] = []
+        gate = EntryGate(ours, BUILT_IN, deaths.append)
+        enclave = AsyncChannel(theirs)
+        playing = asyncio.create_task(play(enclave))
+        try:
+            await asyncio.wait_for(body(gate, deaths), 10)
+        finally:
+            playing.cancel()
+            gate.close()
+            enclave.close()
+
+    asyncio.run(run())
+
+
+async def echo(enclave: AsyncChannel) -> None:
+    while True:
+        entered = parse_message((await enclave.receive()).payload, Enter)
+        await asyncio.sleep(0.02)
+        await enclave.send(encode_message(Left(entered.envelope.sealed)))
+
+
+def refusal(code: Code) -> Callable[[EntryGate, list[str]], Awaitable[None]]:
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        with pytest.raises(FaultError) as refused:
+            await gate.enter(ENTER, Left)
+        assert refused.value.fault.code is code
+        assert len(deaths) == 1
+
+    return body
+
+
+def test_entries_take_turns_and_each_gets_its_reply() -> None:
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        enters = [Enter(Envelope(CallBinding(bytes(32), 1, n, "main"), bytes((n,)))) for n in range(10)]
+        replies = await asyncio.gather(*(gate.enter(enter, Left) for enter in enters))
+        assert [reply.sealed for reply in replies] == [bytes((n,)) for n in range(10)]
+
+    with_enclave(echo, body)
+
+
+def test_an_abandoned_entry_does_not_lend_its_reply_to_the_next() -> None:
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(gate.enter(ENTER, Left), 0.001)
+        later = Enter(Envelope(CallBinding(bytes(32), 1, 2, "main"), b"later"))
+        assert (await gate.enter(later, Left)).sealed == b"later"
+        assert not deaths
+
+    with_enclave(echo, body)
+
+
+def test_a_refusal_of_the_enclave_is_passed_on_and_it_lives() -> None:
+    async def play(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        await enclave.send(encode_message(fault(Code.SEQUENCE_USED, "used")))
+        await echo(enclave)
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        with pytest.raises(FaultError, match="sequence-used"):
+            await gate.enter(ENTER, Left)
+        assert (await gate.enter(ENTER, Left)).sealed == b"sealed"
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+def test_a_dead_enclave_is_reported_once() -> None:
+    async def play(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        enclave.close()
+
+    with_enclave(play, refusal(Code.LOST))
+
+
+def test_an_enclave_that_sends_junk_is_given_up() -> None:
+    async def play(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        await enclave.send(encode_message(Challenge(bytes(32), bytes(512))))
+
+    with_enclave(play, refusal(Code.LOST))
+
+
+def test_a_silent_enclave_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(entry, "ENTRY_TIMEOUT", 0.1)
+    with_enclave(play, refusal(Code.TIMED_OUT))
+
+
+def test_more_entries_than_may_wait_are_refused_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        outcomes = await asyncio.gather(*(gate.enter(ENTER, Left) for _ in range(8)), return_exceptions=True)
+        busy = [outcome for outcome in outcomes if isinstance(outcome, FaultError)]
+        assert len(busy) == 4
+        assert all(outcome.fault.code is Code.BUSY for outcome in busy)
+
+    monkeypatch.setattr(entry, "MAX_WAITING", 4)
+    with_enclave(echo, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "wanted"),
+    [
+        ("echo", b'{"a":[1]}', OcallAnswer),
+        ("time", b"{}", OcallAnswer),
+        ("unknown", b"{}", Fault),
+        ("echo", b"{", Fault),
+        ("echo", b"[" * 100_000, Fault),
+    ],
+)
+def test_ocalls_are_answered_or_refused_in_between(name: str, arguments: bytes, wanted: type) -> None:
+    async def play(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        await enclave.send(encode_message(Ocall(name, arguments)))
+        said: object = parse_message((await enclave.receive()).payload, OcallAnswer, Fault)
+        await enclave.send(encode_message(Left(type(said).__name__.encode())))
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        assert (await gate.enter(ENTER, Left)).sealed == wanted.__name__.encode()
+
+    with_enclave(play, body)
