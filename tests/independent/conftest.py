@@ -4,42 +4,20 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import dcap_qvl
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from casemate.wire.pem import encode_chain, parse_chain
+from casemate.testing.independent import Judge, Judgement, dcap_qvl, intel_qvl, intel_runs_here
 from casemate.wire.sgx.collateral import Collateral
-from casemate.wire.sgx.quote import Quote
 
 NPM = Path(__file__).parent / "npm"
 INSTALL_TIMEOUT = 300
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a third party says."""
-
-    status: str | None
-    """In Intel's words; None where it refuses."""
-    advisories: frozenset[str] | None
-    """None where this verifier does not tell."""
-    complaint: str = ""
-
-
-Judge = Callable[[bytes, Collateral, bytes, datetime], Judgement]
-"""Quote, collateral, trusted root (DER), time."""
 
 
 @pytest.fixture(scope="session")
@@ -108,74 +86,15 @@ def phala_js(node_program: Callable[[dict[str, Any]], dict[str, Any]]) -> Judge:
 @pytest.fixture(scope="session")
 def phala_rust() -> Judge:
     """dcap-qvl: Rust, by its Python binding."""
-
-    def judge(quote: bytes, collateral: Collateral, root: bytes, now: datetime) -> Judgement:
-        given = dcap_qvl.QuoteCollateralV3.from_json(collateral.encode().decode())
-        try:
-            report = dcap_qvl.verify_with_root_ca(quote, given, root, int(now.timestamp()))
-        except ValueError as error:
-            return Judgement(None, None, str(error))
-        return Judgement(report.status, frozenset(report.advisory_ids))
-
-    return judge
+    return dcap_qvl
 
 
 @pytest.fixture(scope="session")
 def intel() -> Judge:
-    """Intel's own Quote Verification Library, C++, by sgx-dcap-quote-verify-python."""
-    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+    """Intel's own Quote Verification Library, C++."""
+    if not intel_runs_here():
         pytest.skip("Intel's library is built for Linux on x86-64 alone")
-    from sgx_dcap_quote_verify import verify
-
-    def judge(quote: bytes, collateral: Collateral, root: bytes, now: datetime) -> Judgement:
-        try:
-            chain = parse_chain("chain", Quote.parse(quote).signature_data.certification_data.data)
-            result = verify(
-                trusted_root_ca_certificate=encode_chain(root).decode(),
-                pck_certificate=encode_chain(chain[0].der).decode(),
-                pck_signing_chain=encode_chain(*(block.der for block in chain[1:])).decode(),
-                root_ca_crl=_pem_crl(collateral.root_ca_crl),
-                intermediate_ca_crl=_pem_crl(collateral.pck_crl),
-                tcb_info=_signed("tcbInfo", collateral.tcb_info, collateral.tcb_info_signature),
-                tcb_signing_chain=collateral.tcb_info_issuer_chain.decode(),
-                quote=quote,
-                qe_identity=_signed("enclaveIdentity", collateral.qe_identity, collateral.qe_identity_signature),
-                expiration_date=now.astimezone(UTC).replace(tzinfo=None),
-            )
-        except (ValueError, RuntimeError) as error:
-            return Judgement(None, None, str(error))
-        statuses = [
-            status.name
-            for status in (
-                result.pck_certificate_status,
-                result.tcb_info_status,
-                result.qe_identity_status,
-                result.quote_status,
-            )
-        ]
-        if statuses[:3] != ["STATUS_OK"] * 3 or statuses[3] not in _INTELS_WORDS:
-            return Judgement(None, None, ", ".join(statuses))
-        return Judgement(_INTELS_WORDS[statuses[3]], None)
-
-    return judge
-
-
-_INTELS_WORDS = {
-    "STATUS_OK": "UpToDate",
-    "STATUS_TCB_SW_HARDENING_NEEDED": "SWHardeningNeeded",
-    "STATUS_TCB_CONFIGURATION_NEEDED": "ConfigurationNeeded",
-    "STATUS_TCB_CONFIGURATION_AND_SW_HARDENING_NEEDED": "ConfigurationAndSWHardeningNeeded",
-    "STATUS_TCB_OUT_OF_DATE": "OutOfDate",
-    "STATUS_TCB_OUT_OF_DATE_CONFIGURATION_NEEDED": "OutOfDateConfigurationNeeded",
-}
-
-
-def _pem_crl(der: bytes) -> str:
-    return x509.load_der_x509_crl(der).public_bytes(Encoding.PEM).decode()
-
-
-def _signed(name: str, document: bytes, signature: bytes) -> str:
-    return f'{{"{name}":{document.decode()},"signature":"{signature.hex()}"}}'
+    return intel_qvl
 
 
 @pytest.fixture(params=["phala_rust", "phala_js", "intel"])
