@@ -6,6 +6,7 @@ double cannot count, lone surrogates (RFC 7493, I-JSON, section 2), bytes that a
 
 import json
 import math
+import re
 from typing import Any
 
 from casemate.wire.errors import WireError
@@ -16,7 +17,13 @@ MAX_DEPTH = 64
 MAX_INTEGER = 2**53 - 1
 """Largest integer that JavaScript counts exactly (RFC 7493, section 2.2)."""
 
+MAX_ITEMS = 2**19
+"""Most members of all arrays and objects together: a text of 16 MiB could else become a gigabyte of small objects."""
+
 _CONTAINERS = (dict, list)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.?[^"\\]*)*"?', re.DOTALL)
+"""From a quotation mark to the next one that is not escaped, or to the end: every mark starts a match, so the search is
+linear in the text whatever it holds."""
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 """Makes all digits look alike, so that a text is searched for large numbers at the speed of ``in``."""
 _SIGNS_OF_LARGE_NUMBERS = (b"0" * 16, b"0e")
@@ -41,6 +48,7 @@ def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = Fa
     """
     if len(text) > limit:
         raise WireError(field, got=f"{len(text)} bytes", want=f"at most {limit}")
+    _check_items(field, text)
     try:
         value = json.loads(
             text.decode(),
@@ -91,6 +99,18 @@ def _constant(name: str) -> float:
 def _rounded(digits: str) -> int | float:
     number = int(digits)
     return number if -MAX_INTEGER <= number <= MAX_INTEGER else float(digits)
+
+
+def _check_items(field: str, text: bytes) -> None:
+    """Counts members before any of them is made; each has a comma, a bracket or a brace of its own."""
+    if _items(text) <= MAX_ITEMS:
+        return
+    if text.count(b'"') > 2 * MAX_ITEMS or _items(_STRING.sub(b"", text)) > MAX_ITEMS:
+        raise WireError(field, got="more members", want=f"at most {MAX_ITEMS} in all arrays and objects")
+
+
+def _items(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _check_numbers(field: str, value: Any) -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.wire.errors import WireError
-from casemate.wire.json_text import MAX_DEPTH, MAX_INTEGER, encode_json, parse_json
+from casemate.wire.json_text import MAX_DEPTH, MAX_INTEGER, MAX_ITEMS, encode_json, parse_json
 
 LIMIT = 100_000
 SCALARS = (
@@ -67,6 +68,34 @@ def test_any_bytes_give_a_value_or_a_wire_error(text: bytes) -> None:
 def test_refuses_what_parsers_disagree_about(text: bytes, why: str) -> None:
     with pytest.raises(WireError, match=why):
         parse_json("text", text, limit=LIMIT)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b",".join([b"1"] * (MAX_ITEMS + 1)) + b"]",
+        b"[" + b",".join([b"[]"] * (MAX_ITEMS // 2 + 1)) + b"]",
+        b"[" + b",".join([b'{"":0}'] * (MAX_ITEMS // 2 + 1)) + b"]",
+        b"{" + b",".join(b'"%d":0' % number for number in range(MAX_ITEMS + 1)) + b"}",
+        b'"' + b'\\"' * 5_000_000,
+        b'"' + b"," * 5_000_000 + b"\\",
+    ],
+    ids=["numbers", "arrays", "objects", "members", "an endless string", "an endless string of commas"],
+)
+def test_refuses_more_members_than_memory_should_hold_and_quickly(text: bytes) -> None:
+    started = time.monotonic()
+    with pytest.raises(WireError):
+        parse_json("text", text, limit=1 << 24)
+    assert time.monotonic() - started < 2
+
+
+def test_commas_in_strings_do_not_count() -> None:
+    text = encode_json({"text": "a, b, [c] " * MAX_ITEMS})
+    assert len(parse_json("text", text, limit=1 << 24)["text"]) == 10 * MAX_ITEMS
+
+
+def test_accepts_as_many_members_as_it_says() -> None:
+    assert len(parse_json("text", b"[" + b",".join([b"1"] * MAX_ITEMS) + b"]", limit=1 << 24)) == MAX_ITEMS
 
 
 def test_refuses_long_text_before_parsing() -> None:
