@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casemate.cli.files import read_file, write_file
-from casemate.cli.output import Screen, console, facts, printable
+from casemate.cli.files import check_place, read_file, write_file
+from casemate.cli.output import Screen, facts, printable
 
 if TYPE_CHECKING:
     from casemate.cli.progress import Progress
+    from casemate.client.caller_keys import CallerKey
     from casemate.client.core import Result
     from casemate.client.sync import Client, Enclave
     from casemate.verifier import SgxPolicy
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the user wants to be called, and where the answer shall go."""
+    """What the user wants to ask, and where the answer shall go."""
 
     arguments: bytes
     """JSON, exactly as the user's file has it: this is what the receipt commits to."""
-    entry: str
-    caller: Path | None
+    caller: "CallerKey | None"
     output: Path | None
     receipt: Path | None
 
@@ -42,42 +42,51 @@ class Answered:
         return "" if opening is None else opening.content
 
 
-def read_arguments(path: Path) -> bytes:
-    """The arguments in a file, which are JSON with one meaning."""
+def read_question(arguments: Path, caller: Path | None, output: Path | None, receipt: Path | None) -> Question:
+    """Reads all that the user named, and sees that the answer has a place, before anything is started for it.
+
+    Raises:
+        InputFileError, WireError: the arguments cannot be read, or are no JSON with one meaning.
+        CallerKeyError: the caller's file holds no key.
+        OutputFileError: result or receipt have no folder to go to.
+    """
+    from casemate.client.caller_keys import read_caller_key
     from casemate.wire.call import MAX_ARGUMENTS
     from casemate.wire.json_text import parse_json
 
-    text = read_file(path, what="input", limit=MAX_ARGUMENTS)
-    parse_json(f"input {path}", text, limit=MAX_ARGUMENTS)
-    return text
+    text = read_file(arguments, what="input", limit=MAX_ARGUMENTS)
+    parse_json(f"input {arguments}", text, limit=MAX_ARGUMENTS)
+    for what, path in (("result", output), ("receipt", receipt)):
+        if path is not None:
+            check_place(path, what=what)
+    return Question(text, None if caller is None else read_caller_key(caller), output, receipt)
 
 
 def attest_and_call(
-    client: "Client", number: int, demands: "SgxPolicy", question: Question, progress: "Progress"
+    client: "Client", number: int, demands: "SgxPolicy", question: Question, *, entry: str, progress: "Progress"
 ) -> Answered:
     """Challenges, appraises, calls and keeps the receipt, a step each: nothing is sent to what was not appraised."""
     with progress.step("challenging and appraising", "attest") as found:
         enclave = client.attest(number, demands)
         found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
     with progress.step("calling", "call") as found:
-        answered = _call(client, enclave, question)
+        answered = _call(client, enclave, entry, question)
         sizes = f"{len(question.arguments)} bytes in, {len(answered.text.encode())} bytes out"
-        found.append(f"{question.entry}: {sizes}, both sealed")
+        found.append(f"{entry}: {sizes}, both sealed")
     with progress.step("keeping the receipt", "receipt") as found:
         _keep(answered, question)
         found.append("signed by the attested key, commits to input and output")
     return answered
 
 
-def _call(client: "Client", enclave: "Enclave", question: Question) -> Answered:
+def _call(client: "Client", enclave: "Enclave", entry: str, question: Question) -> Answered:
     """The enclave's answer, checked."""
-    from casemate.client.caller_keys import read_caller_key
     from casemate.client.core import CallSecrets
     from casemate.client.timeouts import CALL_TIMEOUT
     from casemate.wire.messages.host import Call
 
-    caller = None if question.caller is None else read_caller_key(question.caller)
-    pending = enclave.attested.seal_call(question.entry, question.arguments, caller=caller, secrets=CallSecrets.fresh())
+    secrets = CallSecrets.fresh()
+    pending = enclave.attested.seal_call(entry, question.arguments, caller=question.caller, secrets=secrets)
     sealed = client.relay(Call(enclave.number, pending.envelope), CALL_TIMEOUT)
     return Answered(enclave, pending.open(sealed))
 
@@ -98,7 +107,7 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
     if screen.as_json:
         document = {
             "result": answered.result.value,
-            "entry": question.entry,
+            "entry": receipt.entry,
             "enclave": answered.enclave.number,
             "evidence": evidence_document(answered.enclave.evidence),
             "policy": policy,
@@ -118,7 +127,7 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
     rows.append(("receipt", _receipt(question, receipt.counter)))
     if question.output is not None:
         rows.append(("result", str(question.output)))
-    facts(console(stderr=True), rows)
+    facts(screen.stderr, rows)
     if question.output is None:
         screen.show({}, lambda stdout: stdout.print(_pretty(answered), soft_wrap=True))
 

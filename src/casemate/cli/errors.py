@@ -130,7 +130,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         OutputFileError: Meaning(failed, "name a folder that exists and that you may write to"),
         RuntimeDigestError: Meaning(failed, "`casemate doctor` says what this computer lacks"),
         MachineRunsError: Meaning(failed, "use it, or name another state directory with --state"),
-        NoMachineError: Meaning(failed, "`casemate up` starts one; machine.log in the state directory tells more"),
+        NoMachineError: Meaning(failed, "machine.log in the state directory tells more, where one was started"),
         WrongMachineError: Meaning(failed, ""),
         PlaceError: Meaning(failed, "name another state directory with --state"),
         TimedOutError: Meaning(failed, "try again; machine.log in the state directory tells more"),

@@ -50,6 +50,19 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
         os.close(descriptor)
 
 
+def check_place(path: Path, *, what: str) -> None:
+    """Sees early that a file can be put at ``path``; the disk may still be full later.
+
+    Raises:
+        OutputFileError: ``path`` is a directory, or its folder is missing or not writable.
+    """
+    if path.is_dir():
+        raise OutputFileError(f"{what} {path}: cannot be written: it is a directory")
+    is_device = path.exists() and not path.is_file()
+    if not path.parent.is_dir() or not (is_device or os.access(path.parent, os.W_OK)):
+        raise OutputFileError(f"{what} {path}: cannot be written: {path.parent} is no folder to write to")
+
+
 def write_file(path: Path, content: bytes, *, what: str, private: bool = False) -> None:
     """Puts ``content`` at ``path`` in one step: a reader sees the old file or the new one, never a part.
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ class Screen:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
 
+    @cached_property
+    def stderr(self) -> "Console":
+        """One console for all notices and for progress, so that neither overwrites the other."""
+        return console(stderr=True)
+
     def show(self, document: Document, human: Callable[["Console"], None]) -> None:
         """The command's result, once: the document as JSON, or what ``human`` prints."""
         if self.as_json:
@@ -33,7 +39,7 @@ class Screen:
 
     def say(self, text: str, *, style: str = "") -> None:
         """A notice for a person, on standard error."""
-        console(stderr=True).print(printable(text), style=style or None)
+        self.stderr.print(printable(text), style=style or None, soft_wrap=True)
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from casemate.cli.output import console, printable
+from casemate.cli.output import Screen, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Timing:
 class Progress:
     """Says what is going on: a spinner where somebody watches, one line a step otherwise."""
 
-    def __init__(self) -> None:
-        self._console = console(stderr=True)
+    def __init__(self, screen: Screen) -> None:
+        self._console = screen.stderr
         self.timings: list[Timing] = []
 
     @contextlib.contextmanager

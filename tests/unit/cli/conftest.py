@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from casemate.cli import images
 from casemate.cli.images import Runtime
 from casemate.cli.main import app
+from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
 from casemate.images.starter import write_starter
 
@@ -39,9 +40,19 @@ class Said:
 Casemate = Callable[..., Said]
 
 
+@pytest.fixture(scope="session")
+def developer_pem() -> bytes:
+    """One developer's key for all tests: making one takes a second."""
+    return DeveloperKey.generate().pem()
+
+
 @pytest.fixture
-def casemate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Casemate:
+def casemate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, developer_pem: bytes) -> Casemate:
     """The command, with a home of its own; defects raise instead of ending as an exit code."""
+    key = tmp_path / "config" / "casemate" / "developer.pem"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(developer_pem)
+    key.chmod(0o600)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("CASEMATE_STATE", raising=False)

@@ -38,8 +38,9 @@ def test_build_writes_both_files_and_a_lock(casemate: Casemate, hello: Path) -> 
 
 
 def test_build_says_what_it_does_for_the_first_time(casemate: Casemate, hello: Path, tmp_path: Path) -> None:
-    said = casemate("build", hello)
     key = tmp_path / "config" / "casemate" / "developer.pem"
+    key.unlink()
+    said = casemate("build", hello)
     assert str(key) in said.err
     assert "today, UTC" in said.out
     assert key.stat().st_mode & 0o777 == 0o600
@@ -127,7 +128,6 @@ def test_a_key_file_that_holds_no_key_is_refused(
 
 
 def test_a_key_that_others_can_read_is_refused(casemate: Casemate, hello: Path, tmp_path: Path) -> None:
-    casemate("build", hello)
     key = tmp_path / "config" / "casemate" / "developer.pem"
     key.chmod(0o644)
     assert "chmod 600" in casemate("build", hello).err

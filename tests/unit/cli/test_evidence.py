@@ -285,6 +285,27 @@ def test_input_that_is_no_json_never_leaves(
     assert said.code == 5
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "code"),
+    [
+        ("--caller", "missing.pem", 5),
+        ("--caller", "input.json", 5),
+        ("--policy", "missing.toml", 5),
+        ("--policy", "input.json", 5),
+        ("--output", "missing/result.json", 1),
+        ("--receipt", "missing/receipt.json", 1),
+        ("--receipt", "guest", 1),
+    ],
+)
+def test_run_sees_to_its_files_before_it_starts_anything(
+    casemate: Casemate, built: Path, option: str, name: str, code: int
+) -> None:
+    said = casemate("run", built, "--input", built / "input.json", option, built / name, "--json")
+    assert said.code == code
+    assert name in said.error["message"] or option in {"--caller", "--policy"}
+    assert said.err == ""
+
+
 def test_run_needs_to_know_which_entry_point(casemate: Casemate, built: Path) -> None:
     said = casemate("run", built, "--input", built / "input.json", "--entry", "nonsense")
     assert said.code == 2

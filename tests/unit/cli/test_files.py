@@ -1,12 +1,14 @@
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from casemate.cli.files import InputFileError, OutputFileError, read_file, write_file
+from casemate.cli.files import InputFileError, OutputFileError, check_place, read_file, write_file
 
 GIB = 1 << 30
+NOBODY = 65534
 
 
 def test_reads_up_to_the_limit(tmp_path: Path) -> None:
@@ -44,12 +46,28 @@ def test_names_file_and_reason(tmp_path: Path) -> None:
         read_file(Path("a\x00b"), what="thing", limit=5)
 
 
-@pytest.mark.usefixtures("not_root")
-def test_says_that_a_file_is_not_readable(tmp_path: Path) -> None:
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
     path = tmp_path / "secret"
     path.touch(mode=0)
+    return path
+
+
+@pytest.fixture
+def as_nobody(secret: Path) -> Iterator[None]:  # noqa: ARG001 - which must be there before
+    """Root may read everything: here it is nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
+
+
+@pytest.mark.usefixtures("as_nobody")
+def test_says_that_a_file_is_not_readable(secret: Path) -> None:
     with pytest.raises(InputFileError, match="Permission denied"):
-        read_file(path, what="thing", limit=5)
+        read_file(secret, what="thing", limit=5)
 
 
 def test_writes_a_new_file_and_replaces_an_old_one(tmp_path: Path) -> None:
@@ -69,6 +87,14 @@ def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
 def test_writes_to_a_device() -> None:
     write_file(Path(os.devnull), b"gone", what="thing")
     assert not Path(os.devnull).is_file()
+
+
+def test_sees_early_where_nothing_can_be_written(tmp_path: Path) -> None:
+    check_place(tmp_path / "file", what="thing")
+    check_place(Path(os.devnull), what="thing")
+    for path in (tmp_path, tmp_path / "missing" / "file"):
+        with pytest.raises(OutputFileError, match="cannot be written"):
+            check_place(path, what="thing")
 
 
 def test_says_why_it_cannot_write(tmp_path: Path) -> None:

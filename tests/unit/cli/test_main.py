@@ -69,7 +69,7 @@ def test_an_error_is_the_one_document_where_json_was_asked_for(casemate: Casemat
     assert said.code == 1
     assert said.error["kind"] == "NoMachineError"
     assert said.error["exit_code"] == 1
-    assert "casemate up" in said.error["next"]
+    assert "casemate up" in said.error["message"]
     assert said.err == ""
 
 

@@ -55,16 +55,19 @@ def call(
         casemate call 1 search --input input.json --policy policy.toml
         casemate call hello.sgxs greet -i input.json --mr-enclave 4f0c...
     """
-    from casemate.cli.calling import Question, attest_and_call, read_arguments, show
+    from casemate.cli.calling import attest_and_call, read_question, show
     from casemate.cli.images import image_of
     from casemate.cli.machines import client_of, enclave_number, launched, machine_on
+    from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
 
-    screen, progress = Screen(as_json=as_json), Progress()
+    screen = Screen(as_json=as_json)
+    progress = Progress(screen)
     measurements = _measurements(policy, mr_enclave or [])
-    question = Question(read_arguments(input_file), entry, caller, output, receipt)
+    given = None if policy is None else policy_in(policy)
+    question = read_question(input_file, caller, output, receipt)
     machine = machine_on(state)
-    demands, said = _policy(policy, measurements, machine)
+    demands, said = (given, str(policy)) if given is not None else _made(measurements, machine)
     with ExitStack() as stack:
         client = stack.enter_context(client_of(machine))
         number = enclave_number(target)
@@ -73,8 +76,8 @@ def call(
             with progress.step("launching", "launch") as found:
                 number = stack.enter_context(launched(machine, client, image))
                 found.append(f"enclave {number}")
-        answered = attest_and_call(client, number, demands, question, progress)
-        show(screen, answered, question, progress, said)
+        answered = attest_and_call(client, number, demands, question, entry=entry, progress=progress)
+        show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
 
 
 def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
@@ -97,11 +100,9 @@ def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def _policy(path: Path | None, measurements: frozenset[bytes], machine: "LocalMachine") -> tuple["SgxPolicy", str]:
-    from casemate.cli.policies import Named, policy_in, policy_of, root_of, weaknesses
+def _made(measurements: frozenset[bytes], machine: "LocalMachine") -> tuple["SgxPolicy", str]:
+    """The policy that ``--mr-enclave`` stands for."""
+    from casemate.cli.policies import Named, policy_of, root_of
 
-    if path is not None:
-        given = policy_in(path)
-        return given, f"{path}; gives up: {weaknesses(given)}"
     made = policy_of(Named(measurements, root_of(machine), seeded=machine.status.seeded, debug=False))
-    return made, f"--mr-enclave, on this very machine; gives up: {weaknesses(made)}"
+    return made, "--mr-enclave, on this very machine"

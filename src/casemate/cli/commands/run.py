@@ -64,23 +64,26 @@ def run(
     Example:
         casemate run hello --input hello/input.json --receipt receipt.json
     """
-    from casemate.cli.calling import Question, attest_and_call, read_arguments, show
+    from casemate.cli.calling import attest_and_call, read_question, show
     from casemate.cli.machines import client_of, launched
+    from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
 
-    screen, progress = Screen(as_json=as_json), Progress()
-    arguments = read_arguments(input_file)
+    screen = Screen(as_json=as_json)
+    progress = Progress(screen)
+    given = None if policy is None else policy_in(policy)
+    question = read_question(input_file, caller, output, receipt)
     image = _build(folder, screen, progress, key=key, relock=relock)
-    question = Question(arguments, _entry(image, entry), caller, output, receipt)
+    called = _entry(image, entry)
     with ExitStack() as stack:
         machine = _machine(stack, progress, Wanted(state, seed, tuple(layer or ())), screen)
         client = stack.enter_context(client_of(machine))
-        demands, said = _policy(policy, image, machine)
+        demands, said = (given, str(policy)) if given is not None else _made(image, machine)
         with progress.step("launching", "launch") as found:
             number = stack.enter_context(launched(machine, client, image))
             found.append(f"enclave {number}")
-        answered = attest_and_call(client, number, demands, question, progress)
-        show(screen, answered, question, progress, said)
+        answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
+        show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +136,10 @@ def _entry(image: "Image", wanted: str | None) -> str:
     return wanted
 
 
-def _policy(path: Path | None, image: "Image", machine: "LocalMachine") -> tuple["SgxPolicy", str]:
-    """The policy to appraise by, and whose it is."""
-    from casemate.cli.policies import Named, policy_in, policy_of, root_of, weaknesses
+def _made(image: "Image", machine: "LocalMachine") -> tuple["SgxPolicy", str]:
+    """The policy that follows from what was just built."""
+    from casemate.cli.policies import Named, policy_of, root_of
 
-    if path is not None:
-        given = policy_in(path)
-        return given, f"{path}; gives up: {weaknesses(given)}"
     debug = image.parse_sigstruct().attributes.debug
     named = Named(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
-    made = policy_of(named)
-    return made, f"made for this run: this very code, this very machine; gives up: {weaknesses(made)}"
+    return policy_of(named), "made for this run: this very code, this very machine"
