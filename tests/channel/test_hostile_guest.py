@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.channel.guests import Called, GuestEndedError, Line, Script, echo, loads
-from tests.channel.rig import MANIFEST, Rig, seal
+from tests.channel.rig import HURRIED, MANIFEST, Rig, seal
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
@@ -58,6 +58,13 @@ def print_for_ever(called: Called) -> None:
         called.prints("x")
 
 
+class HurriedRig(Rig):
+    """Calls have half a second."""
+
+    def __init__(self, *, manifest: str = HURRIED, **rest: Any) -> None:
+        super().__init__(manifest=manifest, **rest)
+
+
 LIES: dict[str, Callable[[Called], None]] = {
     "garbage": lambda called: called.line.raw(b"\x07\x00\x00\x00garbage"),
     "an empty frame": lambda called: called.line.raw(bytes(4)),
@@ -78,7 +85,7 @@ LIES: dict[str, Callable[[Called], None]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_guest_that_breaks_the_protocol_is_ended_and_replaced(lie: str) -> None:
-    with Rig(script=LIES[lie]) as rig:
+    with HurriedRig(script=LIES[lie]) as rig:
         session = rig.attest()
         code = outcome(rig, session).code
         assert code in (Code.GUEST_CRASHED, Code.TIME_LIMIT)
@@ -87,7 +94,7 @@ def test_a_guest_that_breaks_the_protocol_is_ended_and_replaced(lie: str) -> Non
 
 
 def test_a_result_behind_the_result_ends_the_guest_and_never_answers_the_next_call() -> None:
-    with Rig() as rig:
+    with HurriedRig() as rig:
         session = rig.attest()
         sent = threading.Event()
 
@@ -120,7 +127,7 @@ def test_a_result_behind_the_result_ends_the_guest_and_never_answers_the_next_ca
     ],
 )
 def test_results_that_break_their_schema_are_refused_and_cost_no_guest(text: bytes, code: Code) -> None:
-    with Rig(script=lambda called: called.returns(text)) as rig:
+    with HurriedRig(script=lambda called: called.returns(text)) as rig:
         session = rig.attest()
         assert outcome(rig, session).code is code
         works_again(rig, session)
@@ -129,7 +136,7 @@ def test_results_that_break_their_schema_are_refused_and_cost_no_guest(text: byt
 
 def test_undeclared_members_of_a_result_stay_inside() -> None:
     text = b'{"entry":"e","leak":"secret","arguments":{"n":1,"leak":"secret"},"__proto__":{"leak":"secret"}}'
-    with Rig(script=lambda called: called.returns(text)) as rig:
+    with HurriedRig(script=lambda called: called.returns(text)) as rig:
         result = rig.call(rig.attest(), "echo", None)
         assert result.value == {"entry": "e", "arguments": {"n": 1}}
         assert result.receipt.output is not None
@@ -137,14 +144,14 @@ def test_undeclared_members_of_a_result_stay_inside() -> None:
 
 
 def test_what_the_guests_exceptions_say_stays_inside() -> None:
-    with Rig(script=lambda called: called.throws("secret", "secret")) as rig:
+    with HurriedRig(script=lambda called: called.throws("secret", "secret")) as rig:
         refusal = outcome(rig, rig.attest())
         assert refusal.code is Code.GUEST_ERROR
         assert "secret" not in refusal.reason
 
 
 def test_not_even_a_broken_protocol_carries_the_guests_words_out() -> None:
-    with Rig(script=lambda called: called.throws("Error", "", code="secret")) as rig:
+    with HurriedRig(script=lambda called: called.throws("Error", "", code="secret")) as rig:
         refusal = outcome(rig, rig.attest())
         assert refusal.code is Code.GUEST_CRASHED
         assert "secret" not in refusal.reason
@@ -155,7 +162,7 @@ def test_a_debug_enclave_tells_what_went_wrong_and_forwards_the_console() -> Non
         called.prints("looking")
         called.throws("TypeError", "x is undefined")
 
-    with Rig(script=script, manifest=MANIFEST.replace("debug = false", "debug = true"), debug=True) as rig:
+    with HurriedRig(script=script, manifest=MANIFEST.replace("debug = false", "debug = true"), debug=True) as rig:
         pending = seal(rig.attest(), "echo", None)
         assert rig.enter(pending.envelope).text == "looking"
         with pytest.raises(EnclaveRefusedError, match="TypeError: x is undefined"):
@@ -167,7 +174,7 @@ def test_the_console_of_a_production_enclave_goes_nowhere() -> None:
         called.prints("looking")
         echo(called)
 
-    with Rig(script=script) as rig:
+    with HurriedRig(script=script) as rig:
         session = rig.attest()
         rig.call(session, "echo", None)
         rig.call(session, "echo", None)
@@ -175,7 +182,7 @@ def test_the_console_of_a_production_enclave_goes_nowhere() -> None:
 
 @pytest.mark.parametrize("script", [stall, lambda called: called.prints("and then nothing")], ids=["silent", "chatty"])
 def test_a_guest_that_works_too_long_is_ended_and_replaced(script: Script) -> None:
-    with Rig(script=script) as rig:
+    with HurriedRig(script=script) as rig:
         session = rig.attest()
         assert outcome(rig, session).code is Code.TIME_LIMIT
         works_again(rig, session)
@@ -186,7 +193,7 @@ def test_a_guest_that_never_stops_asking_runs_into_its_limit() -> None:
         while True:
             called.asks("absent", b"null")
 
-    with Rig(script=script) as rig:
+    with HurriedRig(script=script) as rig:
         session = rig.attest()
         assert outcome(rig, session).code is Code.TIME_LIMIT
         works_again(rig, session)
@@ -197,7 +204,7 @@ def test_a_guest_that_stops_reading_is_ended_and_replaced() -> None:
         loads(line)
         time.sleep(5)
 
-    with Rig(loader=deaf) as rig:
+    with HurriedRig(loader=deaf) as rig:
         session = rig.attest()
         rig.loader = loads
         assert outcome(rig, session, value={"big": "x" * 1_000_000}).code is Code.TIME_LIMIT
@@ -205,7 +212,7 @@ def test_a_guest_that_stops_reading_is_ended_and_replaced() -> None:
 
 
 def test_a_dying_guest_is_noticed_at_once() -> None:
-    with Rig(script=die) as rig:
+    with HurriedRig(script=die) as rig:
         session = rig.attest()
         started = time.monotonic()
         assert outcome(rig, session).code is Code.GUEST_CRASHED
@@ -218,7 +225,7 @@ def test_a_dying_guest_is_noticed_at_once() -> None:
     [("memory-limit", Code.MEMORY_LIMIT), ("time-limit", Code.TIME_LIMIT), ("nonsense", Code.GUEST_CRASHED)],
 )
 def test_the_parent_says_why_a_guest_is_gone(said: str, code: Code) -> None:
-    with Rig() as rig:
+    with HurriedRig() as rig:
         session = rig.attest()
 
         def killed(_: Called) -> None:
@@ -236,7 +243,7 @@ def test_a_guest_that_dies_between_calls_is_replaced_by_the_next() -> None:
         echo(called)
         raise GuestEndedError
 
-    with Rig(script=last_call) as rig:
+    with HurriedRig(script=last_call) as rig:
         session = rig.attest()
         rig.call(session, "echo", None)
         time.sleep(0.1)
@@ -251,7 +258,7 @@ def test_the_caller_hears_of_a_failure_before_a_new_guest_is_there() -> None:
         loading.wait(5)
         loads(line)
 
-    with Rig(script=die) as rig:
+    with HurriedRig(script=die) as rig:
         session = rig.attest()
         rig.loader = slow
         assert outcome(rig, session).code is Code.GUEST_CRASHED
@@ -261,7 +268,7 @@ def test_the_caller_hears_of_a_failure_before_a_new_guest_is_there() -> None:
 
 
 def test_guests_that_cannot_be_had_are_refused_in_time_and_asked_for_again() -> None:
-    with Rig(script=die) as rig:
+    with HurriedRig(script=die) as rig:
         session = rig.attest()
         rig.parent_refuses = fault(Code.UNAVAILABLE, "no guest today")
         assert outcome(rig, session).code is Code.GUEST_CRASHED
@@ -271,7 +278,7 @@ def test_guests_that_cannot_be_had_are_refused_in_time_and_asked_for_again() -> 
 
 
 def test_a_guest_under_fewer_layers_than_were_reported_is_refused() -> None:
-    with Rig(script=die) as rig:
+    with HurriedRig(script=die) as rig:
         session = rig.attest()
         layers, rig.guest_layers = rig.guest_layers, (Layer(LayerName.LANDLOCK, LayerState.UNAVAILABLE, ""),)
         assert outcome(rig, session).code is Code.GUEST_CRASHED
@@ -285,7 +292,7 @@ def test_a_program_that_fails_to_load_again_fails_calls_in_time() -> None:
         head = {"code": "guest-error", "name": "SyntaxError", "message": "unexpected"}
         line.say(Kind.FAILED, NO_CALL, head_and_text(head, b""))
 
-    with Rig(script=die) as rig:
+    with HurriedRig(script=die) as rig:
         session = rig.attest()
         rig.loader = broken
         assert outcome(rig, session).code is Code.GUEST_CRASHED
@@ -295,7 +302,7 @@ def test_a_program_that_fails_to_load_again_fails_calls_in_time() -> None:
 
 
 def test_the_parent_is_told_when_a_guest_works_and_when_it_rests() -> None:
-    with Rig() as rig:
+    with HurriedRig() as rig:
         session = rig.attest()
         rig.call(session, "echo", None)
         rig.attest()
@@ -307,7 +314,7 @@ def test_the_parent_is_told_when_a_guest_works_and_when_it_rests() -> None:
 
 
 def test_a_guest_given_up_is_ended_by_the_parent_at_once() -> None:
-    with Rig(script=stall) as rig:
+    with HurriedRig(script=stall) as rig:
         outcome(rig, rig.attest())
         with contextlib.suppress(AssertionError):
             rig.attest()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.channel.guests import Called, echo
-from tests.channel.rig import Rig, seal
+from tests.channel.rig import HURRIED, Rig, seal
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
@@ -227,7 +227,7 @@ def test_questions_that_break_their_schema_do_not_reach_the_host(arguments: byte
 
 @pytest.mark.parametrize("partial", [b"", b"\xff\x00\x00\x00half an ans"], ids=["nothing", "half a frame"])
 def test_a_host_that_does_not_answer_costs_the_call_and_no_more_than_its_time(partial: bytes) -> None:
-    with Rig(script=asks_the_time) as rig, asked(rig) as pending:
+    with Rig(script=asks_the_time, manifest=HURRIED) as rig, asked(rig) as pending:
         started = time.monotonic()
         rig._host.sendall(partial)
         reply = rig.receive()
