@@ -4,7 +4,9 @@ The host and the network between may read, keep, change, repeat and swap what pa
 the call.
 
 Example:
-    from casemate.client import CallerKey, connect, read_caller_key
+    from pathlib import Path
+
+    from casemate.client import connect, read_caller_key
     from casemate.images.image import read_image
     from casemate.verifier import parse_policy
 
