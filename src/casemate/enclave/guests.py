@@ -153,7 +153,11 @@ class Kitchen:
     requests: tuple[LayerRequest, ...]
 
     def start(self, memory_mib: int, number: int) -> Guest:
-        """Forks a guest. It will say that it is warm."""
+        """Forks a guest. It will say that it is warm.
+
+        Raises:
+            OSError: the system has no room for one more.
+        """
         to_guest, from_guest, last_words = os.pipe(), os.pipe(), os.pipe()
         os.set_blocking(last_words[0], False)
         group = self._group(memory_mib, number)
@@ -170,9 +174,17 @@ class Kitchen:
                 os.close(inherited)
             return confine(self.confinement, self.requests, parent=parent, group=group)
 
-        child = fork(theirs, confine_guest, become_engine)
-        for descriptor in theirs:
-            os.close(descriptor)
+        try:
+            child = fork(theirs, confine_guest, become_engine)
+        except OSError:
+            for descriptor in (to_guest[1], from_guest[0], last_words[0]):
+                os.close(descriptor)
+            if isinstance(group, Group):
+                group.remove()
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
         return Guest(
             pid=child.pid,
             memory_mib=memory_mib,

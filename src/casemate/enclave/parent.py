@@ -125,7 +125,6 @@ class Parent:
         """Control groups whose process is gone and that could not be removed yet."""
         self._refill_at = time.monotonic()
         self._started = 0
-        self._running = True
 
     def run(self) -> None:
         """Serves until the chip is gone."""
@@ -134,7 +133,7 @@ class Parent:
         self._selector.register(children, selectors.EVENT_READ, lambda: self._reap(children))
         try:
             self._control.send(ParentReady())
-            while self._running:
+            while True:
                 now = time.monotonic()
                 wait = max(0.0, self._due() - now)
                 for key, _ in self._selector.select(None if wait == float("inf") else wait):
@@ -158,10 +157,13 @@ class Parent:
                     self._kill(number)
 
     def _spawn(self, number: int) -> None:
-        if len(self._control.descriptors) < 2 or number in self._enclaves:  # noqa: PLR2004 - the chip's and the host's
+        sockets = [self._control.descriptors.popleft() for _ in range(min(2, len(self._control.descriptors)))]
+        if len(sockets) < 2 or number in self._enclaves:  # noqa: PLR2004 - the chip's and the host's
+            for descriptor in sockets:
+                os.close(descriptor)
             self._control.send(fault(Code.WRONG_STATE, f"enclave {number} cannot be started: no sockets, or running"))
             return
-        chip, host = self._control.descriptors.popleft(), self._control.descriptors.popleft()
+        chip, host = sockets
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         group: Group | NoGroup = NoGroup("not asked for")
@@ -177,6 +179,11 @@ class Parent:
                 lambda parent: self._confine_enclave(requests, parent, group),
                 lambda layers: self._entry(chip, host, descriptor, layers),
             )
+        except OSError as error:
+            ours.close()
+            self._remove_group(group)
+            self._control.send(fault(Code.UNAVAILABLE, f"cannot fork: {error.strerror}"))
+            return
         finally:
             theirs.close()
             os.close(chip)
@@ -299,7 +306,11 @@ class Parent:
 
     def _start_guest(self, memory_mib: int) -> None:
         self._started += 1
-        guest = self._kitchen.start(memory_mib, self._started)
+        try:
+            guest = self._kitchen.start(memory_mib, self._started)
+        except OSError as error:
+            self._fail_waiting(memory_mib, f"cannot fork: {error.strerror}")
+            return
         self._pool.guests.append(guest)
         self._selector.register(guest.from_guest, selectors.EVENT_READ, lambda: self._hear_starting(guest))
 

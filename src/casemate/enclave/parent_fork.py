@@ -42,7 +42,12 @@ def fork(
     """
     parent = os.getpid()
     reading, writing = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
     if pid == 0:
         _live(parent, writing, keep, confine, body)
     os.close(writing)
@@ -78,8 +83,7 @@ def _live(
     status = _FAILED
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _close_others({0, 1, 2, writing, *keep})
         confined = _confined(confine, parent)
         os.write(writing, encode_fields(confined))

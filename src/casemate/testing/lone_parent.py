@@ -397,6 +397,15 @@ class _Stub:
         raise _GoneError(gone.code, gone.reason, start)
 
 
+def late() -> float:
+    """How much later than its time limit an outcome may come (seconds): half of one, where a processor is to spare.
+
+    The parent kills a quarter of a second after the limit. Where more processes want to run than there are processors,
+    the rest is the scheduler's.
+    """
+    return 0.5 if os.getloadavg()[0] < (os.cpu_count() or 1) else 3.0
+
+
 def shared_engine() -> Path:
     """The engine's binary in a place where every user may run it, since guests have user ids of their own."""
     import deno

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from casemate.link.errors import PeerGoneError
-from casemate.testing.lone_parent import LoneParent, lone_parent, shared_engine
+from casemate.testing.lone_parent import LoneParent, late, lone_parent, shared_engine
 from casemate.wire.faults import Code
 from casemate.wire.image_index import Link
 from casemate.wire.message import encode_message
@@ -234,7 +234,7 @@ def test_a_time_limit_is_held_within_half_a_second(parent: LoneParent) -> None:
     enclave.load("export function main() { for (;;); }")
     outcome = enclave.call(time_ms=300)
     assert outcome.code == Code.TIME_LIMIT
-    assert 0.3 <= outcome.seconds < 0.8
+    assert 0.3 <= outcome.seconds < 0.3 + late()
 
 
 @pytest.mark.parametrize("memory_mib", [16, 128, 512])
@@ -245,8 +245,8 @@ def test_other_sizes_of_guests_are_started_when_asked_for(parent: LoneParent, me
         "export function main(mib) { const a = [];"
         " for (let i = 0; i < mib; i++) a.push(new Uint8Array(2 ** 20).fill(1)); return a.length; }"
     )
-    assert enclave.call(arguments=memory_mib, time_ms=5000).text == str(memory_mib)
-    assert enclave.call(arguments=memory_mib * 2 + 96, time_ms=5000).code in (Code.GUEST_ERROR, Code.MEMORY_LIMIT)
+    assert enclave.call(arguments=memory_mib, time_ms=20_000).text == str(memory_mib)
+    assert enclave.call(arguments=memory_mib * 2 + 96, time_ms=20_000).code in (Code.GUEST_ERROR, Code.MEMORY_LIMIT)
 
 
 @linux_only
@@ -254,8 +254,8 @@ def test_another_size_is_kept_warm_after_its_first_use(parent: LoneParent) -> No
     enclave = parent.spawn()
     enclave.need_guest(32)
     assert soon(lambda: len(children_of(parent.process.pid)) == 4)  # an enclave, its guest, two warm ones
-    time.sleep(0.3)
-    assert enclave.need_guest(32)["seconds"] < 0.1
+    before = children_of(parent.process.pid)
+    assert enclave.need_guest(32)["pid"] in before
 
 
 def test_a_heap_of_the_promised_size_is_there(parent: LoneParent) -> None:
@@ -264,7 +264,7 @@ def test_a_heap_of_the_promised_size_is_there(parent: LoneParent) -> None:
     enclave.load(
         "export function main() { const a = []; for (let i = 0; i < 7e6; i++) a.push(i + 0.5); return a.length; }"
     )
-    assert enclave.call(time_ms=5000).text == "7000000"  # 56 MB of doubles
+    assert enclave.call(time_ms=20_000).text == "7000000"  # 56 MB of doubles
 
 
 @pytest.mark.parametrize("text", ["", "\x47", "\x48\x00", "nonsense" * 100])
@@ -364,3 +364,33 @@ def test_the_parent_starts_no_thread_and_no_engine(parent: LoneParent) -> None:
     assert "Threads:\t1" in status
     with contextlib.suppress(PermissionError):  # nobody but root may look into it
         assert "deno" not in Path(f"/proc/{parent.process.pid}/maps").read_text()
+
+
+def test_an_enclave_that_runs_cannot_be_spawned_again(parent: LoneParent) -> None:
+    first = parent.spawn()
+    parent._last -= 1
+    with pytest.raises(AssertionError, match="wrong-state"):
+        parent.spawn()
+    assert parent.spawn().need_guest()["pid"]
+    assert first.need_guest()["pid"]
+
+
+@pytest.mark.parametrize("memory_mib", [0, 4097, 2**32 - 1])
+def test_a_guest_of_an_absurd_size_is_refused(parent: LoneParent, memory_mib: int) -> None:
+    enclave = parent.spawn()
+    answer = enclave.need_guest(memory_mib)
+    assert answer["refused"] == Code.UNAVAILABLE
+    assert f"a guest of {memory_mib} MiB" in answer["reason"]
+    assert enclave.need_guest()["pid"]
+
+
+def test_a_parent_that_cannot_fork_says_so(parent: LoneParent) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may always fork")
+    import resource
+
+    enclave = parent.spawn()
+    resource.prlimit(parent.process.pid, resource.RLIMIT_NPROC, (1, 1))
+    assert "cannot fork" in enclave.need_guest(128)["reason"]
+    with pytest.raises(AssertionError, match="cannot fork"):
+        parent.spawn()
