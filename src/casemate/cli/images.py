@@ -41,8 +41,6 @@ class Runtime:
 
     platform: str
     digest: bytes
-    directory: str | None
-    """Where its copy is kept, if the chip's program says."""
 
 
 def is_source(path: Path) -> bool:
@@ -108,7 +106,7 @@ def runtime() -> Runtime:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DIGEST_TIMEOUT, check=True
         )
         said = json.loads(asked.stdout)
-        return Runtime(str(said["platform"]), bytes.fromhex(said["digest"]), said.get("directory"))
+        return Runtime(str(said["platform"]), bytes.fromhex(said["digest"]))
     except subprocess.TimeoutExpired:
         raise RuntimeDigestError(f"the runtime's digest did not come within {DIGEST_TIMEOUT:g} s") from None
     except subprocess.CalledProcessError as error:

@@ -58,7 +58,7 @@ def casemate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, developer_pem: byt
     monkeypatch.delenv("CASEMATE_STATE", raising=False)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(images, "runtime", lambda: Runtime(this_platform(), FAKE_DIGEST, None))
+    monkeypatch.setattr(images, "runtime", lambda: Runtime(this_platform(), FAKE_DIGEST))
 
     def run(*arguments: object, given: bytes | None = None) -> Said:
         done = CliRunner().invoke(app, [str(argument) for argument in arguments], input=given)

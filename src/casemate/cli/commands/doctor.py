@@ -25,6 +25,9 @@ LINUX_LAYERS = ("rlimits", "no-new-privs", "landlock", "seccomp", "watchdog")
 OTHER_LAYERS = ("rlimits", "watchdog")
 """Layers that every platform has."""
 
+SYSTEM_COPIES = Path("/var/cache/casemate/runtime")
+"""Where root's machines keep copies of the runtime, by their digest; others keep theirs in the user's cache."""
+
 PROBE_TIMEOUT = 60.0
 """Longest trial of the sandbox (seconds)."""
 
@@ -127,8 +130,10 @@ def _runtime() -> str:
     from casemate.cli.images import runtime
 
     here = runtime()
-    place = f", kept in {here.directory}" if here.directory is not None else ""
-    return f"{here.platform} {here.digest.hex()}{place}"
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    kept = [root / here.digest.hex() for root in (SYSTEM_COPIES, Path(cache) / "casemate" / "runtime")]
+    place = next((str(path) for path in kept if path.is_dir()), "a place that this user cannot see")
+    return f"{here.platform} {here.digest.hex()}, kept in {place}"
 
 
 def _engine() -> str:
