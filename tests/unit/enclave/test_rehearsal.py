@@ -1,0 +1,74 @@
+import subprocess
+import sys
+
+import pytest
+
+from casemate.enclave import rehearsal
+from casemate.enclave.keys import EnclaveKeys
+from casemate.enclave.rehearsal import RehearsalError, rehearse
+
+LIFE = """
+import sys, threading
+from casemate.enclave.rehearsal import rehearse
+from casemate.client.errors import EnclaveRefusedError
+from tests.channel import rig as rigs
+
+met = []
+
+def hook(event, arguments):
+    if event in ("import", "open") and threading.current_thread() is machine._enclave:
+        met.append((event, str(arguments[0])))
+
+class Hooked(rigs.Rig):
+    def _live(self, *ends):
+        global machine
+        machine = self
+        sys.addaudithook(hook)
+        super()._live(*ends)
+
+rehearse()
+with Hooked() as machine:
+    session = machine.attest()
+    machine.call(session, "echo", {"secret": "x"}, rigs.ALICE)
+    machine.send(b"nonsense")
+    machine.receive()
+    for name, value in (("absent", 1), ("private", 1), ("number", {"n": "x"})):
+        pending = rigs.seal(session, name, value)
+        try:
+            pending.open(machine.enter(pending.envelope).sealed)
+        except EnclaveRefusedError:
+            continue
+        raise AssertionError(name)
+    machine.script = lambda called: called.returns(b'{"entry": 7}')
+    pending = rigs.seal(session, "echo", None)
+    machine.enter(pending.envelope)
+    machine.script = lambda called: called.line.raw(b"garbage garbage garbage")
+    pending = rigs.seal(session, "echo", None)
+    machine.enter(pending.envelope)
+    machine.script = rigs.echo
+    machine.call(session, "echo", None)
+print(sorted(set(met)))
+"""
+
+
+def test_an_enclave_that_has_rehearsed_imports_and_opens_nothing_more() -> None:
+    """A confined one could not: good calls and bad find everything in place."""
+    run = subprocess.run([sys.executable, "-c", LIFE], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "[]"
+
+
+def test_libraries_that_work_pass() -> None:
+    rehearse()
+
+
+def test_a_library_that_has_stopped_refusing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "check_signature", lambda *_: None)
+    with pytest.raises(RehearsalError, match="signature of zeros"):
+        rehearse()
+
+
+def test_a_cipher_that_ignores_its_binding_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EnclaveKeys, "open", lambda *_: b"rehearsal")
+    with pytest.raises(RehearsalError, match="another binding"):
+        rehearse()
