@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A receipt file, as `run` and `call` write it.")]
 
+_BRIEF = 200
+"""Characters of input and output that a person is shown."""
+
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 
@@ -109,4 +112,5 @@ def _brief(content: str | None) -> str:
     """The start of what a commitment hides; ``--json`` has the whole."""
     if content is None:
         return "not opened by this file"
-    return content if len(content) <= 200 else f"{content[:200]}... ({len(content)} characters)"  # noqa: PLR2004 - a few lines
+    start = content[:_BRIEF].replace("\n", " ")
+    return start if len(content) <= _BRIEF else f"{start}... ({len(content)} characters)"
