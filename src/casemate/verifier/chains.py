@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from casemate.verifier.checks import RefusedError, Trail, Window
+from casemate.verifier.checks import RefusedError, Trail, window
 from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
 from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, Absence, Terms
 from casemate.verifier.roots import SimulatedRoot, VendorRoot
@@ -273,6 +273,6 @@ def _check_validity(trail: Trail, chain: Chain, now: datetime, at: tuple[str, ..
         Rule.CHAIN_VALIDITY,
         youngest.not_before <= now <= soonest.not_after,
         got=now,
-        want=Window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
+        want=window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
         at=at,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from typing import Generic, Never, TypeVar
 
 from casemate.verifier.rules import RULES, Rule, RuleText
@@ -73,18 +73,6 @@ class CheckTree:
         return (check for group in self.groups for check in group.checks)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """From when until when something is valid, both included; written out only where somebody reads it."""
-
-    start: datetime
-    end: datetime
-    of: str
-
-    def __str__(self) -> str:
-        return f"{shown(self.start)} to {shown(self.end)} ({self.of})"
-
-
 class _NotReachedError(Exception):
     """An earlier step has failed that this one stands on."""
 
@@ -116,6 +104,7 @@ class _Record:
 class Trail:
     """Makes checks, and notes them.
 
+    What a check got and wanted is a value, or a function that gives it: most are never read, so they cost nothing then.
     A thorough trail goes on after a refusal with all that can still be looked at: a chain to the wrong root is followed
     all the same. So no verdict may be drawn from one.
     """
@@ -181,14 +170,23 @@ class Trail:
         return CheckTree(tuple(_group(title, rules, records, by_name) for title, rules, records in self._groups))
 
 
+def window(start: datetime, end: datetime, of: str) -> Callable[[], str]:
+    """From when until when something is valid, both included; written out only where somebody reads it."""
+    return lambda: f"{shown(start)} to {shown(end)} ({of})"
+
+
 def shown(value: object) -> str:
-    """A value for people: bytes in hexadecimal, times in UTC, collections sorted."""
+    """A value for people: bytes in hexadecimal, times in UTC, flags by name; a function is asked for it now."""
+    if callable(value):
+        return shown(value())
+    if isinstance(value, IntFlag):
+        return value.name or str(int(value))
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime):
         return date_text(value.astimezone(UTC))
-    if isinstance(value, frozenset | tuple):
-        return " or ".join(sorted(shown(item) for item in value)) or "none"
+    if isinstance(value, frozenset | tuple | list):
+        return ", ".join(sorted(shown(item) for item in value)) or "none"
     return str(value)
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from casemate.verifier.chains import Chain
-from casemate.verifier.checks import Trail, Window
+from casemate.verifier.checks import Trail, window
 from casemate.verifier.crypto import document_signed_by
 from casemate.verifier.policy import SgxPolicy, Terms
 from casemate.verifier.rules import Rule
@@ -93,7 +93,7 @@ def _check_window(trail: Trail, rule: Rule, document: TcbInfo | QeIdentity, now:
         rule,
         document.issue_date <= now <= document.next_update,
         got=now,
-        want=Window(document.issue_date, document.next_update, document.id),
+        want=window(document.issue_date, document.next_update, document.id),
     )
 
 

@@ -31,7 +31,41 @@ PCK_RULES = (Rule.PCK_EXTENSION,)
 
 
 def check_quote(trail: Trail, data: bytes) -> Quote:
-    """The parsed quote, if it is of a kind that is known here. The header is looked at first: it says what follows."""
+    """The parsed quote, if it is of a kind that is known here."""
+    quote = None if trail.thorough else _parse_at_once(data)
+    if quote is None:
+        _check_header(trail, data)
+        quote = trail.parse(Rule.QUOTE_FORMAT, Quote.parse, data, "a quote")
+    trail.expect(
+        Rule.QUOTE_QE_VENDOR,
+        quote.header.qe_vendor_id == INTEL_QE_VENDOR_ID,
+        got=quote.header.qe_vendor_id,
+        want=INTEL_QE_VENDOR_ID,
+        at=("header.qe_vendor_id",),
+    )
+    kind = quote.signature_data.certification_data.kind
+    trail.require(
+        Rule.QUOTE_CERTIFICATION_DATA,
+        kind is CertificationDataType.PCK_CHAIN,
+        got=lambda: f"type {kind} {kind.name}",
+        want=lambda: f"type {CertificationDataType.PCK_CHAIN} {CertificationDataType.PCK_CHAIN.name}",
+        at=("signature_data.certification_data.type",),
+    )
+    return quote
+
+
+def _parse_at_once(data: bytes) -> Quote | None:
+    """The quote, if all rules about its format hold; None leaves it to the rules to say which does not."""
+    if len(data) > MAX_QUOTE:
+        return None
+    try:
+        return Quote.parse(data)
+    except WireError:
+        return None
+
+
+def _check_header(trail: Trail, data: bytes) -> None:
+    """The header says what follows, so it is looked at first."""
     header = trail.parse(Rule.QUOTE_FORMAT, _parse_header, data, "a quote's header")
     trail.require(
         Rule.QUOTE_VERSION, header.version == VERSION_3, got=header.version, want=VERSION_3, at=("header.version",)
@@ -46,23 +80,6 @@ def check_quote(trail: Trail, data: bytes) -> Quote:
     trail.require(
         Rule.QUOTE_TEE_TYPE, header.tee_type == TEE_SGX, got=header.tee_type, want=TEE_SGX, at=("header.tee_type",)
     )
-    quote = trail.parse(Rule.QUOTE_FORMAT, Quote.parse, data, "a quote")
-    trail.expect(
-        Rule.QUOTE_QE_VENDOR,
-        header.qe_vendor_id == INTEL_QE_VENDOR_ID,
-        got=header.qe_vendor_id,
-        want=INTEL_QE_VENDOR_ID,
-        at=("header.qe_vendor_id",),
-    )
-    kind = quote.signature_data.certification_data.kind
-    trail.require(
-        Rule.QUOTE_CERTIFICATION_DATA,
-        kind is CertificationDataType.PCK_CHAIN,
-        got=f"type {kind} {kind.name}",
-        want=f"type {CertificationDataType.PCK_CHAIN} {CertificationDataType.PCK_CHAIN.name}",
-        at=("signature_data.certification_data.type",),
-    )
-    return quote
 
 
 def pck_extension(trail: Trail, chain: Chain) -> PckExtension:

@@ -50,9 +50,8 @@ def check_qe_report(trail: Trail, data: bytes, quote: Quote, pck_chain: Chain) -
         want="one by the PCK",
         at=("signature_data.qe_report_signature",),
     )
-    binding = hashlib.sha256(signature_data.attestation_key + signature_data.qe_authentication_data).digest() + bytes(
-        32
-    )
+    vouched_for = signature_data.attestation_key + signature_data.qe_authentication_data
+    binding = hashlib.sha256(vouched_for).digest() + bytes(32)
     trail.expect(
         Rule.QE_ATTESTATION_KEY,
         report.report_data == binding,
@@ -63,7 +62,7 @@ def check_qe_report(trail: Trail, data: bytes, quote: Quote, pck_chain: Chain) -
     trail.expect(
         Rule.QE_DEBUG,
         not report.attributes.debug,
-        got=str(report.attributes.flags.name),
+        got=report.attributes.flags,
         want="no DEBUG",
         at=(f"{_IN_REPORT}attributes.flags",),
     )
@@ -103,8 +102,8 @@ def check_qe_match(trail: Trail, quote: Quote, identity: QeIdentity) -> QeTcbLev
     trail.expect(
         Rule.QE_MISC_SELECT,
         misc_select == identity.misc_select,
-        got=f"{misc_select:#010x}",
-        want=f"{identity.misc_select:#010x}",
+        got=lambda: f"{misc_select:#010x}",
+        want=lambda: f"{identity.misc_select:#010x}",
         at=(f"{_IN_REPORT}misc_select",),
     )
     attributes = identity.attributes_mask.over(report.attributes)
@@ -116,13 +115,13 @@ def check_qe_match(trail: Trail, quote: Quote, identity: QeIdentity) -> QeTcbLev
         at=(f"{_IN_REPORT}attributes.flags", f"{_IN_REPORT}attributes.xfrm"),
     )
     level = _level(identity, report.isv_svn)
-    lowest = min(candidate.isv_svn for candidate in identity.tcb_levels)
     if level is None:
+        lowest = min(candidate.isv_svn for candidate in identity.tcb_levels)
         trail.refuse(Rule.QE_LEVEL, got=report.isv_svn, want=f"{lowest} or above", at=(f"{_IN_REPORT}isv_svn",))
     trail.found(
         Rule.QE_LEVEL,
         got=report.isv_svn,
-        want=f"{level.isv_svn} or above: {level.status}",
+        want=lambda: f"{level.isv_svn} or above: {level.status}",
         at=(f"{_IN_REPORT}isv_svn",),
     )
     return level

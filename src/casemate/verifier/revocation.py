@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from casemate.verifier.chains import Chain
-from casemate.verifier.checks import Trail, Window
+from casemate.verifier.checks import Trail, window
 from casemate.verifier.crypto import Certificate, RevocationList, list_issued_by, parse_revocation_list
 from casemate.verifier.rules import Rule
 from casemate.wire.sgx.collateral import Collateral
@@ -65,20 +65,20 @@ def _check_list(trail: Trail, der: bytes, issuer: Certificate, now: datetime) ->
         Rule.CRL_ISSUER,
         crl.issuer == issuer.subject,
         got="a list by another issuer" if crl.issuer != issuer.subject else issuer.common_name,
-        want=f"a list by {issuer.common_name}",
+        want=lambda: f"a list by {issuer.common_name}",
     )
     good = crl.ecdsa_sha256 and issuer.point is not None and list_issued_by(issuer.point, crl.signature, crl.signed)
     trail.require(
         Rule.CRL_SIGNATURE,
         good,
         got="a good signature" if good else "a bad signature",
-        want=f"a good signature by {issuer.common_name}",
+        want=lambda: f"a good signature by {issuer.common_name}",
     )
     trail.expect(
         Rule.CRL_WINDOW,
         crl.this_update <= now <= crl.next_update,
         got=now,
-        want=Window(crl.this_update, crl.next_update, issuer.common_name),
+        want=window(crl.this_update, crl.next_update, issuer.common_name),
     )
     return crl
 
@@ -88,6 +88,6 @@ def _check_not_revoked(trail: Trail, rule: Rule, certificate: Certificate, crl: 
     trail.expect(
         rule,
         not revoked,
-        got=f"serial {certificate.serial:x} {'revoked' if revoked else 'not on the list'}",
+        got=lambda: f"serial {certificate.serial:x} {'revoked' if revoked else 'not on the list'}",
         want="not on the list",
     )

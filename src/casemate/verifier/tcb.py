@@ -6,7 +6,7 @@ Source: Intel PCS API v4, "Get SGX TCB Info", and Intel's SGX-TDX-DCAP-QuoteVeri
 import operator
 from datetime import datetime
 
-from casemate.verifier.checks import Trail
+from casemate.verifier.checks import Trail, shown
 from casemate.verifier.evidence import VerifiedTcb
 from casemate.verifier.policy import ANY_ADVISORY, SgxPolicy
 from casemate.verifier.rules import Rule
@@ -29,10 +29,13 @@ _WITH_OUTDATED_QE = {
 def check_tcb(trail: Trail, info: TcbInfo, qe_level: QeTcbLevel, pck: PckExtension, policy: SgxPolicy) -> VerifiedTcb:
     """What platform and quoting enclave together are worth, and that the policy accepts it."""
     level = reached_level(info.tcb_levels, pck.tcb)
-    have = f"components {pck.tcb.components.hex()}, PCESVN {pck.tcb.pce_svn}"
+
+    def have() -> str:
+        return f"components {pck.tcb.components.hex()}, PCESVN {pck.tcb.pce_svn}"
+
     if level is None:
         trail.refuse(Rule.TCB_LEVEL, got=have, want="SVNs that reach one of the published levels")
-    trail.found(Rule.TCB_LEVEL, got=have, want=f"{level.components.hex()}, {level.pce_svn}: {level.status}")
+    trail.found(Rule.TCB_LEVEL, got=have, want=lambda: f"{level.components.hex()}, {level.pce_svn}: {level.status}")
     status = converged(level.status, qe_level.status)
     advisories = tuple(dict.fromkeys((*level.advisory_ids, *qe_level.advisory_ids)))
     _check_status(trail, status, advisories, policy)
@@ -52,17 +55,11 @@ def check_tcb(trail: Trail, info: TcbInfo, qe_level: QeTcbLevel, pck: PckExtensi
 
 
 def reached_level(levels: tuple[TcbLevel, ...], tcb: PckTcb) -> TcbLevel | None:
-    """The best level of which every component and PCESVN are reached.
-
-    The best is the one that stands first when levels are ordered by components, then by PCESVN, highest first: Intel's
-    verifier orders them so, whatever their order in the document.
-    """
-    reached = (
-        level
-        for level in levels
-        if tcb.pce_svn >= level.pce_svn and all(map(operator.ge, tcb.components, level.components))
-    )
-    return max(reached, key=lambda level: (level.components, level.pce_svn), default=None)
+    """The first level of which every component and PCESVN are reached; ``levels`` are in the order of ``TcbInfo``."""
+    for level in levels:
+        if tcb.pce_svn >= level.pce_svn and all(map(operator.ge, tcb.components, level.components)):
+            return level
+    return None
 
 
 def converged(platform: TcbStatus, qe: TcbStatus) -> TcbStatus:
@@ -95,18 +92,18 @@ def _check_status(trail: Trail, status: TcbStatus, advisories: tuple[str, ...], 
     trail.expect(
         Rule.TCB_STATUS,
         accepted is not None,
-        got=f"{status}, advisories: {', '.join(advisories) or 'none'}",
-        want=tuple(entry.status for entry in policy.tcb),
+        got=lambda: f"{status}, advisories: {shown(advisories)}",
+        want=lambda: " or ".join(sorted(entry.status for entry in policy.tcb)),
     )
     if accepted is None:
         return
     if accepted.advisories is ANY_ADVISORY:
-        trail.waive(Rule.TCB_ADVISORIES, got=", ".join(advisories) or "none", by=ANY_ADVISORY.value)
+        trail.waive(Rule.TCB_ADVISORIES, got=advisories, by=ANY_ADVISORY.value)
         return
     left = [advisory for advisory in advisories if advisory not in accepted.advisories]
     trail.expect(
         Rule.TCB_ADVISORIES,
         not left,
-        got=", ".join(left) or "none",
-        want=f"none but {', '.join(sorted(accepted.advisories))}" if accepted.advisories else "none",
+        got=left,
+        want=lambda: f"none but {', '.join(sorted(accepted.advisories))}" if accepted.advisories else "none",
     )

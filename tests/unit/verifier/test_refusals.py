@@ -539,6 +539,13 @@ def test_takes_layers_that_nothing_vouches_for_as_none() -> None:
     appraise(demanding.evidence, demanding.policy, demanding.collateral, NOW)
 
 
+def test_finds_the_best_level_whatever_their_order_in_the_document() -> None:
+    forgery = honest(NOW)
+    forgery.tcb_info["tcbLevels"].reverse()
+    forged = forgery.sign()
+    assert appraise(forged.evidence, forged.policy, forged.collateral, NOW).tcb.status is TcbStatus.UP_TO_DATE
+
+
 def test_a_mask_lets_attributes_differ() -> None:
     forgery = honest(NOW)
     forgery.qe_identity["attributesMask"] = AttributeMask(0xFB, 0).encode().hex()

@@ -2,8 +2,6 @@ from datetime import UTC, datetime
 from itertools import product
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from casemate.verifier.tcb import converged, reached_level
 from casemate.wire.sgx.pck import PckTcb
@@ -35,28 +33,6 @@ def test_finds_the_best_level_of_which_everything_is_reached(components: bytes, 
     levels = (level(b"\x02\x02", 5), level(b"\x02\x02", 4), level(b"\x01\x01", 5), level(b"\x01\x00", 0))
     expected = None if best is None else levels[best]
     assert reached_level(levels, tcb(components, pce_svn)) == expected
-    assert reached_level(levels[::-1], tcb(components, pce_svn)) == expected
-
-
-@given(
-    st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 65535)), min_size=1, max_size=8),
-    st.binary(min_size=16, max_size=16),
-    st.integers(0, 65535),
-)
-def test_the_first_reached_level_in_intels_order_is_the_best(
-    svns: list[tuple[bytes, int]], components: bytes, pce_svn: int
-) -> None:
-    levels = tuple(level(*entry) for entry in svns)
-    in_order = sorted(levels, key=lambda entry: (entry.components, entry.pce_svn), reverse=True)
-    first = next(
-        (
-            entry
-            for entry in in_order
-            if entry.pce_svn <= pce_svn and all(components[at] >= entry.components[at] for at in range(16))
-        ),
-        None,
-    )
-    assert reached_level(levels, tcb(components, pce_svn)) == first
 
 
 def test_converges_as_intels_verifier_does() -> None:

@@ -86,6 +86,12 @@ def test_reads_the_members_of_tcb_info() -> None:
     assert info.tcb_levels[1].advisory_ids == ("A", "B")
 
 
+def test_levels_come_highest_first_whatever_their_order_in_the_document() -> None:
+    body = json.loads(TCB_INFO)
+    body["tcbLevels"].reverse()
+    assert TcbInfo.parse(json.dumps(body).encode()).tcb_levels == TcbInfo.parse(TCB_INFO).tcb_levels
+
+
 def test_reads_masks_in_the_byte_order_of_reports() -> None:
     identity = QeIdentity.parse(QE_IDENTITY)
     assert json.loads(QE_IDENTITY)["miscselect"] == "01000000"

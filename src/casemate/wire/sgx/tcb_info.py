@@ -68,13 +68,13 @@ class TcbInfo:
     tcb_type: int
     tcb_evaluation_data_number: int
     tcb_levels: tuple[TcbLevel, ...]
-    """In the order in which they stand; no two have the same SVNs."""
+    """The highest first, by components and then by PCESVN, whatever their order in the document; each once."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """From the exact bytes of the inner object ("tcbInfo"), without its signature."""
         body = parse_object("TCB info", data, limit=MAX_TCB_INFO)
-        levels = tuple(_parse_level(level) for level in body.children("tcbLevels", limit=MAX_LEVELS))
+        levels = [_parse_level(level) for level in body.children("tcbLevels", limit=MAX_LEVELS)]
         if not levels or len({(level.components, level.pce_svn) for level in levels}) != len(levels):
             raise WireError("TCB info.tcbLevels", got=f"{len(levels)} levels", want="one or more, each once")
         return cls(
@@ -87,7 +87,7 @@ class TcbInfo:
             pce_id=body.hexadecimal("pceId", 2),
             tcb_type=body.uint("tcbType", _U8),
             tcb_evaluation_data_number=body.uint("tcbEvaluationDataNumber", _U32),
-            tcb_levels=levels,
+            tcb_levels=tuple(sorted(levels, key=lambda level: (level.components, level.pce_svn), reverse=True)),
         )
 
     def encode(self) -> bytes:
