@@ -150,6 +150,18 @@ def test_what_the_guests_exceptions_say_stays_inside() -> None:
         assert "secret" not in refusal.reason
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("guest-error", "threw"), ("output-limit", "longer than"), ("result-refused", "not JSON")],
+)
+def test_failures_are_told_in_the_enclaves_words(code: str, words: str) -> None:
+    with HurriedRig(script=lambda called: called.throws("secret", "secret", code=code)) as rig:
+        refusal = outcome(rig, rig.attest())
+        assert refusal.code == code
+        assert words in refusal.reason
+        assert "secret" not in refusal.reason
+
+
 def test_not_even_a_broken_protocol_carries_the_guests_words_out() -> None:
     with HurriedRig(script=lambda called: called.throws("Error", "", code="secret")) as rig:
         refusal = outcome(rig, rig.attest())

@@ -284,11 +284,16 @@ class Guest:
         return self._state in (GuestState.READY, GuestState.ABSENT)
 
     def _failed(self, failed: Failed) -> Fault:
-        words = (
-            f"{failed.name}: {failed.message}" if self._tell_errors else "the function threw, or its result is no JSON"
-        )
+        words = f"{failed.name}: {failed.message}" if self._tell_errors else _FAILURES.get(failed.code, "it failed")
         return fault(failed.code, words)
 
+
+_FAILURES = {
+    Code.GUEST_ERROR: "the function threw an exception; a debug enclave would tell which",
+    Code.OUTPUT_LIMIT: "the result is longer than the manifest allows",
+    Code.RESULT_REFUSED: "the result is not JSON",
+}
+"""In place of the guest's own words."""
 
 _UNEXPLAINED = fault(Code.GUEST_CRASHED, "the guest's process ended")
 
