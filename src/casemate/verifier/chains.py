@@ -15,12 +15,11 @@ one path through them, and it uses all of them. In the order of the rules:
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
-from casemate.verifier.checks import RefusedError, Trail, window
+from casemate.verifier.checks import Trail, window
 from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
-from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, Absence, Terms
-from casemate.verifier.roots import SimulatedRoot, VendorRoot
+from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, EndorsementDemand, Terms
+from casemate.verifier.roots import SimulatedRoot
 from casemate.verifier.rules import Rule
 from casemate.wire.errors import WireError
 from casemate.wire.pem import parse_chain
@@ -78,15 +77,6 @@ class Chain:
         return self.path[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Demand:
-    """What is demanded of a chain, but for the time."""
-
-    roles: tuple[frozenset[str], ...]
-    root: VendorRoot | SimulatedRoot
-    public_seed: Absence
-
-
 def check_chain(
     trail: Trail, pem: bytes, roles: tuple[frozenset[str], ...], terms: Terms, at: tuple[str, ...] = ()
 ) -> Chain:
@@ -99,28 +89,9 @@ def check_chain(
         terms: the root, whether seeds will do, and the time.
         at: the quote's spans that hold the chain.
     """
-    demand = _Demand(roles, terms.policy.root, terms.policy.public_seed)
-    chain = None if trail.thorough else _sound_chain(pem, demand)
-    if chain is None:
-        chain = _check_but_time(trail, pem, demand, at)
-    _check_validity(trail, chain, terms.now, at)
-    return chain
-
-
-@lru_cache(maxsize=64)
-def _sound_chain(pem: bytes, demand: _Demand) -> Chain | None:
-    """The chain, if all its checks pass but that of the time, which is not made here; remembered."""
-    try:
-        return _check_but_time(Trail(thorough=False), pem, demand, ())
-    except RefusedError:
-        return None
-
-
-def _check_but_time(trail: Trail, pem: bytes, demand: _Demand, at: tuple[str, ...]) -> Chain:
     path = _path(trail, pem, at)
-    simulated, seeded = _check_marks(trail, path, demand, at)
+    simulated, seeded = _check_marks(trail, path, terms.demand, at)
     names = tuple(certificate.common_name for certificate in path)
-    roles = demand.roles
     fits = len(path) == len(roles) and all(name in role for name, role in zip(names, roles, strict=True))
     wanted = " < ".join(" or ".join(sorted(role)) for role in roles)
     trail.expect(Rule.CHAIN_ROLE, fits, got=" < ".join(names), want=wanted, at=at)
@@ -128,7 +99,9 @@ def _check_but_time(trail: Trail, pem: bytes, demand: _Demand, at: tuple[str, ..
     _check_extensions(trail, path, at)
     youngest = max(path, key=lambda certificate: certificate.not_before)
     soonest = min(path, key=lambda certificate: certificate.not_after)
-    return Chain(path, points[0], simulated, seeded, youngest, soonest)
+    chain = Chain(path, points[0], simulated, seeded, youngest, soonest)
+    _check_validity(trail, chain, terms.now, at)
+    return chain
 
 
 def _path(trail: Trail, pem: bytes, at: tuple[str, ...]) -> tuple[Certificate, ...]:
@@ -165,7 +138,7 @@ def _order(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...] | N
 
 
 def _check_marks(
-    trail: Trail, path: tuple[Certificate, ...], demand: _Demand, at: tuple[str, ...]
+    trail: Trail, path: tuple[Certificate, ...], demand: EndorsementDemand, at: tuple[str, ...]
 ) -> tuple[bool, bool]:
     """Whether the maker is simulated, and whether it is made from a public seed."""
     marked = [certificate for certificate in path if certificate.simulated_extension is not None]

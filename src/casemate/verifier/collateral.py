@@ -6,7 +6,7 @@ from functools import lru_cache
 from casemate.verifier.chains import Chain
 from casemate.verifier.checks import Trail, window
 from casemate.verifier.crypto import document_signed_by
-from casemate.verifier.policy import SgxPolicy, Terms
+from casemate.verifier.policy import EndorsementDemand, Terms
 from casemate.verifier.rules import Rule
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckExtension
@@ -56,7 +56,7 @@ def check_tcb_info(trail: Trail, collateral: Collateral, chain: Chain, pck: PckE
     trail.expect(Rule.TCB_INFO_VERSION, info.version == TCB_INFO_VERSION, got=info.version, want=TCB_INFO_VERSION)
     trail.expect(Rule.TCB_INFO_TYPE, info.tcb_type == _TCB_TYPE, got=info.tcb_type, want=_TCB_TYPE)
     _check_window(trail, Rule.TCB_INFO_WINDOW, info, terms.now)
-    _check_evaluation(trail, Rule.TCB_INFO_EVALUATION, info.tcb_evaluation_data_number, terms.policy)
+    _check_evaluation(trail, Rule.TCB_INFO_EVALUATION, info.tcb_evaluation_data_number, terms.demand)
     trail.expect(Rule.TCB_INFO_FMSPC, info.fmspc == pck.fmspc, got=info.fmspc, want=pck.fmspc)
     trail.expect(Rule.TCB_INFO_PCE_ID, info.pce_id == pck.pce_id, got=info.pce_id, want=pck.pce_id)
     return info
@@ -77,7 +77,7 @@ def check_qe_identity(trail: Trail, collateral: Collateral, chain: Chain, terms:
         want=QE_IDENTITY_VERSION,
     )
     _check_window(trail, Rule.QE_IDENTITY_WINDOW, identity, terms.now)
-    _check_evaluation(trail, Rule.QE_IDENTITY_EVALUATION, identity.tcb_evaluation_data_number, terms.policy)
+    _check_evaluation(trail, Rule.QE_IDENTITY_EVALUATION, identity.tcb_evaluation_data_number, terms.demand)
     return identity
 
 
@@ -97,8 +97,8 @@ def _check_window(trail: Trail, rule: Rule, document: TcbInfo | QeIdentity, now:
     )
 
 
-def _check_evaluation(trail: Trail, rule: Rule, number: int, policy: SgxPolicy) -> None:
-    minimum = policy.minimum_evaluation_number
+def _check_evaluation(trail: Trail, rule: Rule, number: int, demand: EndorsementDemand) -> None:
+    minimum = demand.minimum_evaluation_number
     if isinstance(minimum, int):
         trail.expect(rule, number >= minimum, got=number, want=f"{minimum} or above")
     else:

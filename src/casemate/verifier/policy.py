@@ -77,6 +77,8 @@ UNSAFE_ANY_SANDBOX: Final = Absence.UNSAFE_ANY_SANDBOX
 
 AnyMrEnclave = Literal[Absence.ANY_MRENCLAVE, Absence.UNSAFE_ANY_ENCLAVE]
 AnyMrSigner = Literal[Absence.ANY_MRSIGNER]
+PublicSeed = Literal[Absence.REFUSE_PUBLIC_SEED, Absence.UNSAFE_PUBLIC_SEED]
+AnyEvaluationNumber = Literal[Absence.ANY_EVALUATION_NUMBER]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,15 @@ class RequiredLayers:
     guest: frozenset[LayerName]
 
 
+@dataclass(frozen=True, slots=True)
+class EndorsementDemand:
+    """What a policy demands of whoever vouches for a platform; the same for every challenge."""
+
+    root: VendorRoot | SimulatedRoot
+    public_seed: PublicSeed
+    minimum_evaluation_number: int | AnyEvaluationNumber
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SgxPolicy:
     """The demands, all of them.
@@ -124,14 +135,14 @@ class SgxPolicy:
     """
 
     root: VendorRoot | SimulatedRoot
-    public_seed: Literal[Absence.REFUSE_PUBLIC_SEED, Absence.UNSAFE_PUBLIC_SEED]
+    public_seed: PublicSeed
     mr_enclave: frozenset[bytes] | AnyMrEnclave
     mr_signer: frozenset[bytes] | AnyMrSigner
     product_id: int | Literal[Absence.ANY_PRODUCT_ID]
     minimum_svn: int | Literal[Absence.ANY_SVN]
     debug: Literal[Absence.REFUSE_DEBUG, Absence.UNSAFE_ALLOW_DEBUG]
     tcb: tuple[AcceptedStatus, ...]
-    minimum_evaluation_number: int | Literal[Absence.ANY_EVALUATION_NUMBER]
+    minimum_evaluation_number: int | AnyEvaluationNumber
     """Of TCB info and QE identity (tcbEvaluationDataNumber)."""
     minimum_tcb_date: datetime | Literal[Absence.ANY_TCB_DATE]
     """The platform's TCB level must have been defined at this time or later."""
@@ -158,6 +169,10 @@ class SgxPolicy:
         if self.report_data is not FRESH_NONCE:
             raise PolicyError(f"report_data is {self.report_data}, only FRESH_NONCE can be filled in")
         return replace(self, report_data=ExpectedNonce(nonce))
+
+    def endorsement_demand(self) -> EndorsementDemand:
+        """The part of it that concerns the maker's endorsements."""
+        return EndorsementDemand(self.root, self.public_seed, self.minimum_evaluation_number)
 
     def weaknesses(self) -> tuple[str, ...]:
         """The protections given up, by name; empty for a sound policy."""
@@ -193,9 +208,9 @@ class SgxPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What evidence is judged by: the policy, and the time, which is read once a decision."""
+    """What endorsements are judged by: a policy's demand of them, and the time, which is read once a decision."""
 
-    policy: SgxPolicy
+    demand: EndorsementDemand
     now: datetime
 
 

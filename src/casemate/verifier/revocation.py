@@ -29,11 +29,6 @@ class RevocationLists:
     root: RevocationList
     pck: RevocationList
 
-    @property
-    def next_update(self) -> datetime:
-        """When the first of them runs out."""
-        return min(self.root.next_update, self.pck.next_update)
-
 
 def check_revocation(trail: Trail, collateral: Collateral, pck_chain: Chain, now: datetime) -> RevocationLists:
     """The verified lists; neither the PCK certificate nor its CA's is on them."""
