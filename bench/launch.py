@@ -9,8 +9,8 @@ from bench.processes import at_rest
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine
 
-COLD = Target(Kind.VALUE, 100, "100 ms")
-WARM = Target(Kind.VALUE, 25, "25 ms")
+COLD = Target(Kind.VALUE, 100, "≤ 100 ms")
+WARM = Target(Kind.VALUE, 25, "≤ 25 ms")
 BASELINE = "`deno` alone, start to first reply"
 
 

@@ -12,8 +12,8 @@ from bench.lab import ARGUMENTS, ENTRY, Lab
 from bench.processes import PROC, Family, at_rest
 from casemate.client import Client, connect
 
-TOGETHER = Target(Kind.VALUE, 64, "64 MiB")
-ONE_MORE = Target(Kind.VALUE, 24, "24 MiB")
+TOGETHER = Target(Kind.VALUE, 64, "≤ 64 MiB")
+ONE_MORE = Target(Kind.VALUE, 24, "≤ 24 MiB")
 MIB = 1 << 20
 ROWS: tuple[tuple[str, Target | None], ...] = (
     ("chip, parent and one enclave, together", TOGETHER),
@@ -69,7 +69,7 @@ def memory(lab: Lab) -> list[Row]:
     )
     how = one.looks[0].how
     return [
-        Row("memory", what, "MiB", Stats.of(sizes), target=target, note=how)
+        Row("memory", what, "MiB", Stats.of(sizes), target=target, note=how if target is TOGETHER else "")
         for (what, target), sizes in zip(ROWS, figures, strict=True)
     ]
 
@@ -111,8 +111,8 @@ def _look(family: Family) -> Look:
     if all(frames[pid] for pid in family.all):
         sharers = Counter(frame for held in frames.values() for frame in held)
         pss = {pid: sum(_PAGE / sharers[frame] for frame in held) for pid, held in frames.items()}
-        return Look(pss, "PSS, by page frames")
-    return Look({pid: _rollup(pid) for pid in family.all}, "PSS, of smaps_rollup")
+        return Look(pss, "PSS, counted by page frames: shared pages are shared with this machine's processes alone")
+    return Look({pid: _rollup(pid) for pid in family.all}, "PSS of smaps_rollup: other machines may share pages, too")
 
 
 def _rollup(pid: int) -> float:

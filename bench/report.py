@@ -23,6 +23,8 @@ class Conditions:
     """What the figures were measured under."""
 
     quick: bool
+    real_time: bool
+    """Nothing else got in between, whatever the load."""
     seconds: float
     load_before: float
     load_after: float
@@ -31,6 +33,7 @@ class Conditions:
         """For ``--json``."""
         return {
             "quick": self.quick,
+            "real_time": self.real_time,
             "seconds": round(self.seconds, 1),
             "processors": os.cpu_count(),
             "kernel": platform.release(),
@@ -65,7 +68,12 @@ def print_table(rows: list[Row], conditions: Conditions) -> None:
     console.print(
         f"{facts['seconds']} s on {facts['processors']} processors, Linux {facts['kernel']}, Python {facts['python']}, "
         f"{'root' if facts['root'] else 'not root'}. Load average {conditions.load_before:.1f} before, "
-        f"{conditions.load_after:.1f} after: beyond the number of processors, ratios say more than milliseconds."
+        f"{conditions.load_after:.1f} after, "
+        + (
+            "but nothing got in between (--real-time)."
+            if conditions.real_time
+            else "beyond the number of processors, ratios say more than milliseconds."
+        )
     )
     if conditions.quick:
         console.print("--quick: too few rounds for figures to mean anything", style="bold")
