@@ -193,7 +193,11 @@ def _layers(wanted: frozenset[str]) -> Iterator[Examined]:
 
 def _user() -> Examined:
     if os.geteuid() == 0:
-        return Examined("user", Finding.GOOD, "root: each enclave and guest gets a user id of its own")
+        return Examined(
+            "user",
+            Finding.GOOD,
+            "root: each enclave and guest gets a user id of its own; chip, vendor and host share yours",
+        )
     return Examined(
         "user",
         Finding.LACKING,
