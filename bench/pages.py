@@ -7,6 +7,7 @@ from bench.figures import Kind, Row, Stats, Target, interleave, timed
 from bench.lab import Lab
 from bench.lone_chip import lone_chip
 from casemate.chip.epc import load
+from casemate.images.build import measured_stream
 from casemate.wire.messages.chip import Destroy, Load, Loaded, StateIs
 from casemate.wire.messages.leaf import MAX_PAGES
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, Ecreate, Segment, Sgxs, measure_sgxs
@@ -40,7 +41,7 @@ def pages(lab: Lab) -> list[Row]:
         hash_s, build_s, load_s, chip_s = interleave(
             lab.rounds.pages,
             timed(lambda: hashlib.sha256(contents).digest()),
-            timed(lambda: measure_sgxs(sgxs.encode())),
+            timed(lambda: measured_stream(sgxs)),
             timed(lambda: load(stream)),
             timed(by_the_chip, prepare=clear),
         )

@@ -1,12 +1,13 @@
 """The enclave page cache: images replayed into pages, and how many fit (ECREATE, EADD, EEXTEND)."""
 
+import io
 from dataclasses import dataclass
 
 from casemate.chip.crypto import sha256
 from casemate.chip.errors import LaunchError
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import MAX_PAGES
-from casemate.wire.sgx.sgxs import PAGE_SIZE, Ecreate, Sgxs
+from casemate.wire.sgx.sgxs import PAGE_SIZE, Ecreate, Sgxs, read_sgxs
 
 EPC_SIZE = 512 * 1024 * 1024
 """Pages of all enclaves together (bytes); what a large client processor reserves, and the chip holds them in memory."""
@@ -38,7 +39,9 @@ def load(stream: bytes) -> Loaded:
     """
     if len(stream) > 2 * MAX_PAGES:  # before anything is parsed; the exact rule follows
         raise LaunchError("enclave-size", got=f"a stream of {len(stream)} bytes", want=f"{MAX_PAGES} bytes of pages")
-    sgxs = Sgxs.parse(stream)
+    contents = io.BytesIO()  # gives out what was written to it without another copy
+    ecreate, segments = read_sgxs(stream, contents.write)
+    sgxs = Sgxs(ecreate, segments, contents.getvalue())
     if len(sgxs.contents) > MAX_PAGES:
         raise LaunchError("enclave-size", got=f"{len(sgxs.contents)} bytes of pages", want=f"at most {MAX_PAGES}")
     try:

@@ -1,5 +1,7 @@
 """A folder becomes an image: the same folder, key and epoch give the same bytes, wherever and whenever it is built."""
 
+import hashlib
+import io
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from casemate.images.manifest import Manifest, parse_manifest
 from casemate.images.sign import sign_enclave
 from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.runtime_lock import RuntimeLock
-from casemate.wire.sgx.sgxs import measure_sgxs
+from casemate.wire.sgx.sgxs import Sgxs
 
 
 def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
@@ -39,9 +41,18 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
     manifest = parse_manifest(files[MANIFEST_PATH], files.get)
     linked = link_modules(files)
     _check_exports(manifest, linked)
-    sgxs = lay_out(files, linked.links).encode()
-    sigstruct = sign_enclave(measure_sgxs(sgxs), manifest, key, day=day_of(epoch))
-    return Image(manifest.name, sgxs, sigstruct.encode())
+    stream, mr_enclave = measured_stream(lay_out(files, linked.links))
+    sigstruct = sign_enclave(mr_enclave, manifest, key, day=day_of(epoch))
+    return Image(manifest.name, stream, sigstruct.encode())
+
+
+def measured_stream(sgxs: Sgxs) -> tuple[bytes, bytes]:
+    """The SGXS stream and MRENCLAVE, which is its SHA-256: each piece is hashed while it is at hand."""
+    stream, digest = io.BytesIO(), hashlib.sha256()
+    for piece in sgxs.pieces():
+        stream.write(piece)
+        digest.update(piece)
+    return stream.getvalue(), digest.digest()
 
 
 def day_of(epoch: int) -> date:

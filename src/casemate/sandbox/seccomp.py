@@ -5,7 +5,6 @@ libseccomp knows every architecture's numbers, so a policy is written in names. 
 
 import ctypes
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,7 +110,7 @@ def compile_filter(policy: Policy) -> bytes:
         for rule in policy.rules:
             if not (policy.others_pass and rule.refuse is None):  # libseccomp refuses a rule that says the default
                 _add(library, context, rule)
-        with tempfile.TemporaryFile() as file:
+        with os.fdopen(os.memfd_create("seccomp filter"), "w+b") as file:
             _expect("seccomp_export_bpf", library.seccomp_export_bpf(context, file.fileno()))
             file.seek(0)
             return file.read()

@@ -14,7 +14,7 @@ stream that the fast path refuses, and explains good ones.
 import hashlib
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import STRICT, IntFlag
 from itertools import chain
@@ -187,16 +187,18 @@ class Sgxs:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """From a stream in canonical form, whole."""
-        return cls(*_parse(data))
+        contents: list[bytes] = []
+        ecreate, segments = read_sgxs(data, contents.append)
+        return cls(ecreate, segments, b"".join(contents))
 
     def encode(self) -> bytes:
         """The stream."""
-        return b"".join(self._pieces())
+        return b"".join(self.pieces())
 
     def mr_enclave(self) -> bytes:
         """MRENCLAVE: SHA-256 of the stream, which is never in memory as a whole."""
         digest = hashlib.sha256()
-        for piece in self._pieces():
+        for piece in self.pieces():
             digest.update(piece)
         return digest.digest()
 
@@ -231,8 +233,8 @@ class Sgxs:
                     yield Span(f"page[{page:#x}].data[{chunk:#x}]", at, CHUNK_SIZE, Eextend.LAYOUT.source)
                     at += CHUNK_SIZE
 
-    def _pieces(self) -> Iterator[bytes]:
-        """The stream in pieces of some pages each."""
+    def pieces(self) -> Iterator[bytes]:
+        """The stream in pieces of some pages each, for who writes it as it comes."""
         offsets, flags = _columns(self.segments)
         if len(self.contents) != len(offsets) * PAGE_SIZE:
             raise WireError("SGXS contents", got=f"{len(self.contents)} bytes", want=f"{len(offsets)} pages")
@@ -304,11 +306,17 @@ def _walk_eextend(stream: bytes, at: int, offset: int) -> Eextend:
     return eextend
 
 
-def _parse(stream: bytes) -> tuple[Ecreate, tuple[Segment, ...], bytes]:
-    """The fast path: whole batches of records compared with what they have to be."""
+def read_sgxs(stream: bytes, take: Callable[[bytes], object]) -> tuple[Ecreate, tuple[Segment, ...]]:
+    """What :meth:`Sgxs.parse` finds, for who keeps 64 MiB of contents without a second copy on the way.
+
+    Args:
+        stream: in canonical form.
+        take: given the pages' bytes piece by piece, in the segments' order; to be forgotten if the stream is refused.
+    """
+    # The fast path: whole batches of records are compared with what they have to be.
     ecreate = Ecreate.parse(_record(stream, 0))
     view = memoryview(stream)[RECORD_SIZE:]
-    offsets, flags, contents = array("Q"), array("Q"), list[bytes]()
+    offsets, flags = array("Q"), array("Q")
     whole = len(view) % GROUP_SIZE == 0
     for at in range(0, len(view) if whole else 0, _BATCH * GROUP_SIZE):
         groups = view[at : at + _BATCH * GROUP_SIZE]
@@ -321,11 +329,11 @@ def _parse(stream: bytes) -> tuple[Ecreate, tuple[Segment, ...], bytes]:
             break
         offsets += batch_offsets
         flags += batch_flags
-        contents.append(b"".join(chain.from_iterable(_DATA_OF_GROUP.iter_unpack(groups))))
+        take(b"".join(chain.from_iterable(_DATA_OF_GROUP.iter_unpack(groups))))
     if not whole:
         _refuse(stream)
     _check_pages(ecreate, offsets, flags)
-    return ecreate, _segments(offsets, flags), b"".join(contents)
+    return ecreate, _segments(offsets, flags)
 
 
 def _refuse(stream: bytes) -> None:
