@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -10,10 +11,13 @@ import pytest
 
 from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.local import LocalMachine, NoMachineError, local_machine, running_machine
+from casemate.link.calls import numbered
 from casemate.link.errors import PeerGoneError
+from casemate.link.places import control_socket
 from casemate.wire.errors import CasemateError
 from casemate.wire.faults import Code, FaultError
 from casemate.wire.lifecycle import State
+from casemate.wire.messages.host import Launch
 
 from .conftest import Workshop, descendants, exact_policy, is_alive
 
@@ -141,3 +145,50 @@ def test_a_machine_keeps_its_identity_over_a_restart(workshop: Workshop) -> None
             client.attest(client.launch(image), exact_policy(machine, image))
             roots.add(machine.status.root_certificate)
     assert len(roots) == 1
+
+
+def test_clients_that_hang_up_during_a_launch_leave_nothing_behind(
+    own_machine: LocalMachine, workshop: Workshop
+) -> None:
+    image = workshop.image(SLOW + f"\n/* {'padding ' * 100_000} */")
+    for _ in range(12):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(own_machine.host_socket))
+        message = numbered(1, Launch(image.name, image.sgxs, image.sigstruct))
+        sock.sendall(len(message).to_bytes(4, "little") + message)
+        sock.close()
+    with connect(own_machine.host_socket) as client:
+        good = attested(own_machine, client, workshop)
+        deadline = time.monotonic() + 20
+        while len(client.enclaves()) > 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert [shown.enclave for shown in client.enclaves()] == [good.number]
+        assert good.call("main", 1).value == 1
+
+
+def test_idle_connections_to_the_control_socket_end_nothing(own_machine: LocalMachine) -> None:
+    idle = []
+    for _ in range(100):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(1)
+        try:
+            sock.connect(str(control_socket(own_machine.state)))
+        except OSError:
+            sock.close()
+            continue
+        idle.append(sock)
+    assert is_alive(own_machine.status.supervisor_pid)
+    for sock in idle:
+        sock.close()
+    assert running_machine(own_machine.state).status.chip_pid == own_machine.status.chip_pid
+
+
+def test_a_killed_supervisor_takes_everything_with_it(own_machine: LocalMachine, workshop: Workshop) -> None:
+    with connect(own_machine.host_socket) as client:
+        attested(own_machine, client, workshop)
+    everything = descendants(own_machine.status.supervisor_pid)
+    os.kill(own_machine.status.supervisor_pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, everything)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [command for pid, command in everything.items() if is_alive(pid)]

@@ -22,6 +22,7 @@ class AsyncChannel:
         self._limit = limit
         self._turn = asyncio.Lock()
         self._waiting: set[asyncio.Future[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Closes the socket, and wakes whoever waits on it with :class:`PeerGoneError`."""
@@ -37,20 +38,38 @@ class AsyncChannel:
                 waiting.set_exception(PeerGoneError("the link is closed"))
 
     async def send(self, payload: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Sends one frame, or raises :class:`PeerGoneError`."""
-        view = memoryview(header(payload, self._limit) + payload)
+        """Sends one frame, or raises :class:`PeerGoneError`.
+
+        A frame that has begun is finished, even if whoever sends it is cancelled: half a frame would ruin the link.
+        """
+        sending = asyncio.create_task(self._send(header(payload, self._limit) + payload, [*map(os.dup, descriptors)]))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sent)
+        await asyncio.shield(sending)
+
+    async def _send(self, frame: bytes, descriptors: list[int]) -> None:
+        view = memoryview(frame)
         ancillary = rights(descriptors)
-        async with self._turn:
-            while view:
-                try:
-                    sent = self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _NO_SIGNAL)
-                except BlockingIOError:
-                    await self._writable()
-                    continue
-                except OSError as error:
-                    raise PeerGoneError(f"cannot send: {error.strerror}") from None
-                ancillary = []
-                view = view[sent:]
+        try:
+            async with self._turn:
+                while view:
+                    try:
+                        sent = self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _NO_SIGNAL)
+                    except BlockingIOError:
+                        await self._writable()
+                        continue
+                    except OSError as error:
+                        raise PeerGoneError(f"cannot send: {error.strerror}") from None
+                    ancillary = []
+                    view = view[sent:]
+        finally:
+            for number in descriptors:
+                os.close(number)
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        self._sending.discard(sending)
+        if not sending.cancelled():
+            sending.exception()  # seen: whoever sent it may be gone
 
     async def receive(self) -> Frame:
         """Receives one whole frame.

@@ -5,7 +5,6 @@ number 0 is unasked news.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -31,6 +30,8 @@ class Reply:
 
     message: object
     descriptors: tuple[int, ...] = ()
+    undelivered: Callable[[], Awaitable[object]] | None = None
+    """Done instead, where the peer is gone when the answer is ready."""
 
 
 def numbered(number: int, message: object) -> bytes:
@@ -119,21 +120,30 @@ async def serve(channel: AsyncChannel, answer: Callable[[bytes], Awaitable[Reply
     """Answers a peer's questions, up to ``at_once`` at a time, until it is gone.
 
     ``answer`` gets the message's bytes. What it raises as a :class:`FaultError` or :class:`WireError` becomes a
-    ``Fault`` for the peer; a frame that is not even numbered ends the link.
+    ``Fault`` for the peer; a frame that is not even numbered ends the link. An answer that has begun is finished though
+    the peer be gone: half of a launch helps nobody.
     """
     room = asyncio.Semaphore(at_once)
+    answering: set[asyncio.Task[None]] = set()
+
+    def done(task: asyncio.Task[None]) -> None:
+        answering.discard(task)
+        room.release()
+
     try:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                frame = await channel.receive()
-                _close(frame.descriptors)  # questions carry none; hold none for a hostile peer
-                number, message = split(frame.payload)
-                await room.acquire()
-                task = group.create_task(_answer(channel, number, answer(message)))
-                task.add_done_callback(lambda _: room.release())
-                del frame, message  # an image is 100 MB: not to be kept until the next question comes
-    except* (PeerGoneError, WireError):
+        while True:
+            frame = await channel.receive()
+            _close(frame.descriptors)  # questions carry none; hold none for a hostile peer
+            number, message = split(frame.payload)
+            await room.acquire()
+            task = asyncio.create_task(_answer(channel, number, answer(message)))
+            answering.add(task)
+            task.add_done_callback(done)
+            del frame, message  # an image is 100 MB: not to be kept until the next question comes
+    except (PeerGoneError, WireError):
         channel.close()
+    finally:
+        await asyncio.gather(*answering)
 
 
 async def _answer(channel: AsyncChannel, number: int, answering: Awaitable[Reply]) -> None:
@@ -147,8 +157,10 @@ async def _answer(channel: AsyncChannel, number: int, answering: Awaitable[Reply
         _log.exception("a defect while answering")
         reply = Reply(fault(Code.INTERNAL, "a defect in the answering room; its log has the trace"))
     try:
-        with contextlib.suppress(PeerGoneError):
-            await channel.send(numbered(number, reply.message), reply.descriptors)
+        await channel.send(numbered(number, reply.message), reply.descriptors)
+    except PeerGoneError:
+        if reply.undelivered is not None:
+            await reply.undelivered()
     finally:
         _close(reply.descriptors)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from casemate.link.places import control_socket, host_directory, listen
-from casemate.supervisor.control import ControlDoor
+from casemate.supervisor.control import Control
 from casemate.supervisor.machine import Machine
 from casemate.supervisor.options import MachineOptions
 from casemate.wire.errors import CasemateError
@@ -49,7 +49,7 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
             return 0
         await starting
         with listen(control_socket(options.state)) as listener:
-            control = asyncio.create_task(ControlDoor(listener, machine).run())
+            control = asyncio.create_task(Control(machine).door(listener).run())
             _say({"ready": True})
             died = asyncio.create_task(machine.died())
             ends: set[asyncio.Future[Any]] = {told, died, control}

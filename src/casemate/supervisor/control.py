@@ -1,11 +1,10 @@
 """The owner's levers: a socket in the state directory that answers ``wire.messages.control``."""
 
-import asyncio
 import os
 import socket
 
-from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import Reply, serve
+from casemate.link.calls import Reply
+from casemate.link.door import Door
 from casemate.link.places import host_socket
 from casemate.supervisor.machine import Machine
 from casemate.wire.faults import Code, refuse
@@ -13,34 +12,22 @@ from casemate.wire.message import parse_message
 from casemate.wire.messages.control import Done, MachineIs, MachineStatus, RecoverTcb, RevokeChip, UpdateMicrocode
 from casemate.wire.messages.supervisor import ChipReady
 
+MAX_OWNERS = 16
+"""Most connections at a time: the next one waits."""
+
 CONTROL_FRAME = 65_536
 """Longest frame on the control socket (bytes)."""
 
 
-class ControlDoor:
+class Control:
     """Answers the machine's owner."""
 
-    def __init__(self, listener: socket.socket, machine: Machine) -> None:
-        listener.settimeout(0)
-        self._listener = listener
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._clients: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Accepts until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            sock, _ = await loop.sock_accept(self._listener)
-            task = asyncio.create_task(self._client(sock))
-            self._clients.add(task)
-            task.add_done_callback(self._clients.discard)
-
-    async def _client(self, sock: socket.socket) -> None:
-        channel = AsyncChannel(sock, limit=CONTROL_FRAME)
-        try:
-            await serve(channel, self._answer, at_once=1)
-        finally:
-            channel.close()
+    def door(self, listener: socket.socket) -> Door:
+        """The door at ``listener``."""
+        return Door(listener, self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
 
     async def _answer(self, message: bytes) -> Reply:
         request: object = parse_message(message, RecoverTcb, UpdateMicrocode, RevokeChip, MachineStatus)

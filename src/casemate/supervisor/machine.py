@@ -26,6 +26,10 @@ DRAIN_TIMEOUT = 5.0
 """How long a process may take to end after SIGTERM (seconds) before it is killed."""
 
 
+ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "XDG_CACHE_HOME")
+"""All that chip and host inherit of the environment."""
+
+
 class MachineError(CasemateError):
     """A process of the machine did not start, or died."""
 
@@ -134,7 +138,7 @@ class Machine:
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-m", module, *arguments,
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=inherited,
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=inherited, env=_environment(),
             )  # fmt: skip
         finally:
             os.close(log)
@@ -169,6 +173,11 @@ class Machine:
         except FaultError as error:
             answer = error.fault
         await link.send(encode_message(answer))
+
+
+def _environment() -> dict[str, str]:
+    """What a machine's processes may know of their owner's environment: where things lie, and no tokens."""
+    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
 
 
 def _settle(future: asyncio.Future[MicrocodeIs], value: Callable[[], MicrocodeIs]) -> None:

@@ -13,6 +13,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.control import Done, MachineStatus, RecoverTcb
+from casemate.wire.messages.host import Launch
 
 
 async def with_server(
@@ -150,3 +151,48 @@ def test_descriptors_of_a_question_are_closed() -> None:
         return Reply(Done("status")) if asked == MachineStatus() else await echo(encode_message(asked))
 
     asyncio.run(with_server(answer, body))
+
+
+def test_a_question_given_up_in_the_middle_does_not_ruin_the_link() -> None:
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        channel = AsyncChannel(ours)
+        caller = Caller(channel)
+        running = asyncio.create_task(caller.run())
+        with pytest.raises(TimedOutError):  # nobody reads yet, so the frame is stuck half way
+            await caller.call(Launch("x", bytes(3_000_000), bytes(1808)), Done, timeout=0.1)
+
+        async def answer(message: bytes) -> Reply:
+            asked: object = parse_message(message, Launch, RecoverTcb)
+            return Reply(Done(type(asked).__name__))
+
+        serving = asyncio.create_task(serve(AsyncChannel(theirs), answer, at_once=1))
+        assert (await caller.call(RecoverTcb("on"), Done, timeout=5))[0].said == "RecoverTcb"
+        channel.close()
+        await asyncio.wait({running, serving}, timeout=5)
+
+    asyncio.run(body())
+
+
+def test_an_answer_that_has_begun_is_finished_and_undone_when_the_peer_has_gone() -> None:
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        undone = asyncio.Event()
+        began = asyncio.Event()
+
+        async def undo() -> None:
+            undone.set()
+
+        async def answer(_: bytes) -> Reply:
+            began.set()
+            await asyncio.sleep(0.1)
+            return Reply(Done("launched"), undelivered=undo)
+
+        serving = asyncio.create_task(serve(AsyncChannel(theirs), answer, at_once=1))
+        await AsyncChannel(ours).send(numbered(1, MachineStatus()))
+        await began.wait()
+        ours.close()
+        await asyncio.wait_for(serving, 5)
+        assert undone.is_set()
+
+    asyncio.run(body())

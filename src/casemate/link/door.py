@@ -1,0 +1,71 @@
+"""Accepting clients at a listening socket, so many at a time, whatever they do."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import Reply, serve
+from casemate.link.frames import MAX_FRAME
+
+_log = logging.getLogger(__name__)
+
+ACCEPT_PAUSE = 0.1
+"""How long to wait before accepting again after the system refused (seconds): others will hang up."""
+
+
+class Door:
+    """Lets clients in at ``listener`` and answers each one's numbered calls with ``answer``.
+
+    Args:
+        listener: a listening socket; owned.
+        answer: as for :func:`casemate.link.calls.serve`.
+        most: clients at a time; the next one waits in the socket's backlog.
+        at_once: calls under way for one client.
+        limit: longest frame (bytes).
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        answer: Callable[[bytes], Awaitable[Reply]],
+        *,
+        most: int,
+        at_once: int,
+        limit: int = MAX_FRAME,
+    ) -> None:
+        listener.settimeout(0)
+        self._listener = listener
+        self._answer = answer
+        self._at_once = at_once
+        self._limit = limit
+        self._room = asyncio.Semaphore(most)
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Accepts until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._room.acquire()
+            try:
+                sock, _ = await loop.sock_accept(self._listener)
+            except OSError as error:  # out of descriptors, most likely
+                _log.warning("cannot accept a client: %s", error.strerror)
+                self._room.release()
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            task = asyncio.create_task(self._client(sock))
+            self._clients.add(task)
+            task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._clients.discard(task)
+        self._room.release()
+
+    async def _client(self, sock: socket.socket) -> None:
+        channel = AsyncChannel(sock, limit=self._limit)
+        try:
+            await serve(channel, self._answer, at_once=self._at_once)
+        finally:
+            channel.close()
