@@ -2,6 +2,9 @@
 
 Draft 2020-12. References stay inside the document: nothing is ever fetched. ``format`` is checked and must be known.
 Patterns run on an engine that takes linear time, so it has neither look-around nor back-references.
+
+A value is looked at up to its first mistake: whoever sends it chooses how many mistakes there are, and each one that
+is collected costs far more than the byte that makes it.
 """
 
 from collections.abc import Callable
@@ -37,6 +40,17 @@ _STRUCTURE = frozenset(
 FILTERABLE_KEYWORDS = _ANNOTATIONS | _LIMITS | _STRUCTURE
 """Keywords of schemas for what goes out: those by which it can be said of each member whether it is declared."""
 
+_COLLECTING = frozenset(("anyOf", "oneOf"))
+"""Keywords whose error holds every mistake that the library finds in every branch."""
+
+_REFERENCES = frozenset(("$ref", "$dynamicRef"))
+
+_EXPLAINED = 500
+"""Largest value (items, members, names and pieces of text) whose mistakes are collected to say what is wrong."""
+
+_PIECE = 32
+"""Characters of text that weigh as much as a member."""
+
 _Filter = Callable[[Any], Any]
 
 
@@ -63,12 +77,20 @@ class InboundSchema:
     document: Any
     """The schema, as JSON."""
     _validator: jsonschema_rs.Validator = field(repr=False, compare=False)
+    _collects: bool = field(repr=False, compare=False)
+    """Whether the library's first error may hold many."""
 
     def check(self, value: Any) -> None:
         """Refuses a value that is not as the schema says, with :class:`SchemaMismatchError`."""
-        for error in self._validator.iter_errors(value):
+        if self._collects and not _is_small(value):
+            if not self._validator.is_valid(value):
+                raise SchemaMismatchError("/: the value breaks the schema; it is too large to say where")
+            return
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
             place = "".join(f"/{part}" for part in error.instance_path) or "/"
-            raise SchemaMismatchError(f"{place[:200]}: {error.message[:400]}")
+            raise SchemaMismatchError(f"{place[:200]}: {error.message[:400]}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +109,17 @@ class OutboundSchema:
         message names the schema's place alone, for the value's own names may be what must not go out.
         """
         kept = value if self._filter is None else self._filter(value)
-        for error in self._validator.iter_errors(kept):
+        try:
+            self._validator.validate(kept)
+        except jsonschema_rs.ValidationError as error:
             place = "".join(f"/{part}" for part in error.schema_path)
-            raise SchemaMismatchError(f"the value breaks the schema at {place[:400] or '/'}")
+            raise SchemaMismatchError(f"the value breaks the schema at {place[:400] or '/'}") from None
         return kept
 
 
 def inbound_schema(document: Any) -> InboundSchema:
     """Compiles a schema for what comes in; :class:`SchemaError` where it is none."""
-    return InboundSchema(document, _compile(document))
+    return InboundSchema(document, _compile(document), _collects(document))
 
 
 def outbound_schema(document: Any) -> OutboundSchema:
@@ -129,6 +153,38 @@ def _validator(document: dict[str, Any], *, mask: str | None) -> jsonschema_rs.V
         pattern_options=_PATTERNS,
         offline=True,
     )
+
+
+def _collects(document: Any) -> bool:
+    """Whether a keyword that collects errors stands anywhere, or may in a document that is referred to."""
+    waiting = [document]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if part.keys() & _COLLECTING:
+                return True
+            if any(not str(part[name]).startswith("#") for name in part.keys() & _REFERENCES):
+                return True  # the library knows the dialects' own schemas
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return False
+
+
+def _is_small(value: Any) -> bool:
+    """Whether collecting every mistake in a value costs little; looks at no more of it than that takes."""
+    left = _EXPLAINED
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        left -= 1 + (len(part) // _PIECE if isinstance(part, str) else 0)
+        if left < 0 or (isinstance(part, dict | list) and len(part) > left):
+            return False
+        if isinstance(part, dict | list):
+            waiting += part  # of an object, its names
+        if isinstance(part, dict):
+            waiting += part.values()
+    return True
 
 
 def _filter_of(pointer: str, schema: Any) -> _Filter | None:

@@ -178,6 +178,62 @@ def test_patterns_take_linear_time() -> None:
     assert time.perf_counter() - start < 1
 
 
+ZEROS = [0] * 300_000
+BARE = [{} for _ in range(100_000)]
+NAMED = {str(number): 0 for number in range(50_000)}
+EIGHT = {"type": "object", "required": list("abcdefgh"), "properties": {key: {"type": "string"} for key in "abcdefgh"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "said"),
+    [
+        ({"items": {"type": "string"}}, ZEROS, "/0: the value is not of type"),
+        ({"items": EIGHT}, BARE, '/0: "a" is a required property'),
+        ({"items": {"if": True, "then": EIGHT}}, BARE, '/0: "a" is a required property'),
+        ({"allOf": [{"items": {"type": "string"}}, {"items": {"type": "null"}}]}, ZEROS, "/0: the value"),
+        ({"anyOf": [{"items": {"type": "string"}}, {"items": {"type": "null"}}]}, ZEROS, "too large to say where"),
+        ({"oneOf": [{"items": EIGHT}, {"items": {"type": "null"}}]}, BARE, "too large to say where"),
+        ({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"anyOf": [EIGHT]}}}, BARE, "too large to say where"),
+        ({"anyOf": [{"propertyNames": {"maxLength": 0}}]}, NAMED, "too large to say where"),
+        ({"propertyNames": {"maxLength": 0}}, NAMED, "longer than 0"),
+        ({"additionalProperties": {"type": "string"}}, NAMED, "/0: the value is not of type"),
+        ({"unevaluatedProperties": {"type": "string"}}, NAMED, "Unevaluated properties"),
+        ({"prefixItems": [{}], "items": False}, ZEROS, "/1: False schema"),
+        ({"items": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}, ZEROS, "too large to say where"),
+    ],
+)
+def test_a_value_full_of_mistakes_costs_little_more_than_a_good_one(schema: Any, value: Any, said: str) -> None:
+    anything, checked = inbound_schema({}), inbound_schema(schema)
+    start = time.perf_counter()
+    anything.check(value)
+    good = time.perf_counter() - start
+    start = time.perf_counter()
+    with pytest.raises(SchemaMismatchError, match=said):
+        checked.check(value)
+    assert time.perf_counter() - start < 0.15 + 3 * good
+
+
+def test_a_result_full_of_mistakes_costs_little_more_than_a_good_one() -> None:
+    schema = outbound_schema({"type": "array", "items": {"type": "string"}})
+    start = time.perf_counter()
+    with pytest.raises(SchemaMismatchError, match=r"/items/type$"):
+        schema.filter(ZEROS)
+    assert time.perf_counter() - start < 0.25
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+@pytest.mark.parametrize(
+    "value", [[0] * 600, ["x" * 50_000], {"x" * 50_000: 0}, {str(number): 0 for number in range(600)}]
+)
+def test_what_is_wrong_with_a_choice_is_told_of_small_values_and_refused_of_all(keyword: str, value: Any) -> None:
+    schema = inbound_schema({keyword: [{"type": "string"}, {"type": "null"}]})
+    schema.check("x" * 100_000)
+    with pytest.raises(SchemaMismatchError, match=f"'{keyword}'"):
+        schema.check([0])
+    with pytest.raises(SchemaMismatchError, match="too large"):
+        schema.check(value)
+
+
 def test_formats_are_checked() -> None:
     with pytest.raises(SchemaMismatchError):
         inbound_schema({"type": "string", "format": "date-time"}).check("yesterday")
