@@ -1,0 +1,117 @@
+"""The documentation says what is so: its commands run, its tables are those of the code, its links lead somewhere."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from tests.docs.markdown import PAGES, ROOT, anchors, blocks, links, table, words_in_code
+from tests.docs.story import RUNNABLE, Story, matches
+
+import casemate
+from casemate.wire.lifecycle import TRANSITIONS
+
+PACKAGE = Path(casemate.__file__).parent
+DOCS = ROOT / "docs"
+STORIES = [page for page in PAGES if any(block.language in RUNNABLE for block in blocks(page.read_text()))]
+PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+ROOMS = sorted(room.parent.name for room in PACKAGE.glob("*/__init__.py"))
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize("page", STORIES, ids=lambda page: page.name)
+def test_what_a_page_has_its_reader_type_does_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    with Story(tmp_path) as story:
+        for block in blocks(page.read_text()):
+            story.play(block)
+
+
+def test_what_is_shown_has_to_be_what_is_printed() -> None:
+    printed = "✓ call   17 ms  done\nMRENCLAVE  0123456789abcdef\nsecurity version 1\nok\n"
+    assert matches(printed, printed)
+    assert matches("✓ call 3 ms done\nMRENCLAVE fedcba9876543210\n...\nok\n", printed)
+    assert matches("...\nMRENCLAVE 01234567…\nsecurity …\n...\n", printed)
+    assert not matches("...\nsecurity version 2\nok\n", printed)
+    assert not matches("...\nok\nmore\n", printed)
+    assert not matches("✓ call 3 ms done\n", printed)
+    assert not matches("", printed)
+
+
+@PAGE
+def test_what_a_page_does_not_run_it_says_why(page: Path) -> None:
+    for block in blocks(page.read_text()):
+        assert block.mark in ("", "file", "background", "not run"), block.line
+        assert bool(block.argument) == (block.mark in ("file", "not run")), block.line
+
+
+@PAGE
+def test_every_internal_link_leads_somewhere(page: Path) -> None:
+    for link in links(page.read_text()):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page if not path else (page.parent / path).resolve()
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def test_the_index_names_every_document() -> None:
+    linked = {(DOCS / link).resolve() for link in links((DOCS / "README.md").read_text())}
+    assert linked == {page for page in PAGES if page.is_relative_to(DOCS)} - {DOCS / "README.md"}
+
+
+@PAGE
+def test_every_file_that_a_page_mentions_exists(page: Path) -> None:
+    text = page.read_text()
+    made = " ".join(f"{block.text} {block.argument}" for block in blocks(text))  # by the page's own commands
+    for word in words_in_code(text):
+        if re.fullmatch(r"[\w@-]+(?:/[\w@.-]+)*\.(?:md|py|js|json|toml|txt|lock|sgxs|sigstruct|bin)", word):
+            plain = word.removeprefix("hello/")  # what `casemate init hello` makes
+            assert any((place / plain).exists() for place in PLACES) or plain in MADE or plain in made, word
+        elif re.match(r"(?:docs|src|tests|examples|scripts|requirements|bench|\.ci)/", word):
+            assert (ROOT / word).exists(), word
+
+
+PLACES = (
+    ROOT,
+    DOCS,
+    PACKAGE,
+    PACKAGE / "images" / "starter_files",
+    *sorted((ROOT / "examples").iterdir()),
+    ROOT / "examples" / "keyword-search" / "guest",
+    ROOT / "examples" / "keyword-search" / "schemas",
+)
+"""Where a path that a page mentions may begin."""
+MADE = ("casemate.lock", "receipt.json", "hello.sgxs", "hello.sigstruct", "host/host.log", "machine.log")
+"""Files that commands and machines make."""
+
+
+def test_the_lifecycle_on_the_page_is_the_table_that_is_followed() -> None:
+    shown = {row[0]: row[1] for row in table((DOCS / "architecture.md").read_text(), "state")}
+    assert shown == {
+        str(state): ", ".join(f"{event} → {then}" for event, then in events.items()) or "none"
+        for state, events in TRANSITIONS.items()
+    }
+
+
+def test_the_rooms_on_the_page_are_the_folders_of_the_package() -> None:
+    rows = table((DOCS / "architecture.md").read_text(), "room")
+    assert sorted(row[0].strip("`") for row in rows) == ROOMS
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_its_row_says(room: str) -> None:
+    rows = {row[0].strip("`"): row[-1] for row in table((DOCS / "architecture.md").read_text(), "room")}
+    allowed = set(ROOMS) if rows[room] == "all" else set(re.findall(r"`(\w+)`", rows[room]))
+    assert _rooms_imported(PACKAGE / room) - {room} <= allowed
+
+
+def _rooms_imported(folder: Path) -> set[str]:
+    found = set()
+    for source in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found |= {name.split(".")[1] for name in names if name.startswith("casemate.")}
+    return found

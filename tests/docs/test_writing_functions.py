@@ -1,0 +1,115 @@
+"""The reference in docs/writing-functions.md says what the manifest's parser, the schemas and the engine do."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.docs.markdown import ROOT, table
+
+import casemate
+from casemate.images.errors import ManifestError
+from casemate.images.manifest import EntryPoint, Limits, Manifest, Ocall, parse_manifest
+from casemate.images.schemas import FILTERABLE_KEYWORDS
+
+FUNCTIONS = (ROOT / "docs" / "writing-functions.md").read_text()
+KEYS = {row[0].strip("`"): row[1] for row in table(FUNCTIONS, "key")}
+MAIN = b"export function add() {}"
+
+
+def _manifest() -> dict[str, Any]:
+    """A manifest with every key."""
+    schemas = {"input": {"type": "null"}, "output": {"type": "null"}}
+    return {
+        "enclave": {
+            "name": "test",
+            "product_id": 1,
+            "security_version": 1,
+            "debug": False,
+            "engine": "javascript",
+            "main": "guest/main.js",
+        },
+        "limits": {"memory_mib": 64, "time_ms": 100, "output_kib": 4},
+        "callers": {"NAME": "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
+        "entry": {"NAME": {**schemas, "callers": "anyone"}},
+        "ocall": {"NAME": dict(schemas)},
+    }
+
+
+def _parsed(manifest: dict[str, Any]) -> Manifest:
+    def inline(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{json.dumps(name)} = {inline(member)}" for name, member in value.items()) + "}"
+        return json.dumps(value)
+
+    text = "\n".join(f"{name} = {inline(value)}" for name, value in manifest.items())
+    return parse_manifest(text.encode(), {"guest/main.js": MAIN}.get)
+
+
+def _changed(key: str, value: object) -> dict[str, Any]:
+    """The manifest with another value for a key, or without it where the value is None."""
+    manifest = _manifest()
+    *path, last = key.split(".")
+    inner = manifest
+    for name in path:
+        inner = inner[name]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return manifest
+
+
+def test_the_reference_has_every_key_and_no_other() -> None:
+    plain = {f"enclave.{field.name}" for field in fields(Manifest)} - {
+        f"enclave.{name}" for name in ("limits", "callers", "entries", "ocalls")
+    }
+    keys = plain | {f"limits.{field.name}" for field in fields(Limits)} | {"callers.NAME"}
+    keys |= {f"entry.NAME.{field.name}" for field in fields(EntryPoint) if field.name != "name"}
+    keys |= {f"ocall.NAME.{field.name}" for field in fields(Ocall) if field.name != "name"}
+    assert set(KEYS) == keys
+    assert set(_leaves(_manifest())) == keys
+
+
+def _leaves(manifest: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in manifest.items():
+        if isinstance(value, dict) and name not in ("input", "output"):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_may_be_missing_where_the_reference_says_optional(key: str) -> None:
+    row = next(row for row in table(FUNCTIONS, "key") if row[0].strip("`") == key)
+    if any("optional" in cell for cell in row):
+        _parsed(_changed(key, None))
+    else:
+        with pytest.raises(ManifestError, match=re.escape(key)):
+            _parsed(_changed(key, None))
+
+
+@pytest.mark.parametrize("key", [key for key, value in KEYS.items() if value.startswith("integer")])
+def test_an_integer_may_be_within_the_bounds_of_the_reference(key: str) -> None:
+    least, most = map(int, re.findall(r"\d+", KEYS[key]))
+    for value in (least, most):
+        _parsed(_changed(key, value))
+    for value in (least - 1, most + 1):
+        with pytest.raises(ManifestError, match=re.escape(key)):
+            _parsed(_changed(key, value))
+
+
+def test_the_keywords_for_results_are_those_that_can_be_filtered_by() -> None:
+    listed = FUNCTIONS.split("only these keywords may be used:")[1].split("Each place")[0]
+    assert set(re.findall(r"`([$\w]+)`", listed)) == FILTERABLE_KEYWORDS
+
+
+def test_the_names_in_an_enclave_are_those_that_the_bootstrap_keeps() -> None:
+    source = (Path(casemate.__file__).parent / "engines" / "bootstrap.js").read_text()
+    kept = re.search(r"const KEPT = \[(.*?)\];", source, flags=re.DOTALL)
+    assert kept is not None
+    listed = FUNCTIONS.split("these names exist:")[1].split("A function should")[0]
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(re.findall(r'"(\w+)"', kept[1]))
