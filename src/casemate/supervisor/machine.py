@@ -54,12 +54,11 @@ class Machine:
         Raises:
             MachineError, FaultError: what did not start, and why.
         """
-        self.root_certificate = await self.vendor.initialise()
         chip_end, host_end = socket.socketpair()
         try:
-            await self._start_chip(chip_end)
-            await self.refresh_collateral()
-            await self._start_host(host_end)
+            # The chip hashes the runtime meanwhile; if it then has to be certified, that waits its turn.
+            self.root_certificate, _ = await asyncio.gather(self.vendor.initialise(), self._start_chip(chip_end))
+            await asyncio.gather(self.refresh_collateral(), self._start_host(host_end))
         finally:
             chip_end.close()
             host_end.close()
