@@ -20,7 +20,7 @@ from casemate.wire.call import CallBinding, Envelope
 from casemate.wire.faults import Code, Fault, fault
 from casemate.wire.message import encode_message
 from casemate.wire.messages.chip import Load
-from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, OcallAnswer
+from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, OcallAnswer, OcallRefused
 
 LIMIT = 0.5
 SLACK = 0.5
@@ -37,10 +37,10 @@ def works(rig: Rig, session: AttestedEnclave) -> bool:
         b"\x00",
         b"\x52",
         b"\xff" * 1000,
-        encode_message(OcallAnswer(b"1")),
+        encode_message(OcallAnswer(1, b"1")) + b"x",
         encode_message(Left(b"")),
         encode_message(Log("x")),
-        encode_message(Ocall("now", b"{}")),
+        encode_message(Ocall(1, "now", b"{}")),
         encode_message(fault(Code.LOST, "I am lost")),
         encode_message(Load(b"")),
         encode_message(Challenge(bytes(32), bytes(512)))[:-1],
@@ -160,37 +160,85 @@ def asked(rig: Rig) -> Iterator[Any]:
     """A call, as far as the OCALL in it."""
     pending = seal(rig.attest(), "number", {"n": 1})
     reply = rig.enter(pending.envelope)
-    assert reply == Ocall("now", b'{"zone":"UTC"}'), "declared members alone reach the host"
+    assert reply == Ocall(1, "now", b'{"zone":"UTC"}'), "declared members alone reach the host"
     yield pending
 
 
 def test_an_honest_answer_reaches_the_guest() -> None:
     with Rig(script=asks_the_time) as rig, asked(rig) as pending:
-        assert pending.open(rig.ask(OcallAnswer(b"1793000000")).sealed).value == 1793000000
+        assert pending.open(rig.ask(OcallAnswer(1, b"1793000000")).sealed).value == 1793000000
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        b"",
-        b"\xff" * 100,
-        encode_message(OcallAnswer(b"")),
-        encode_message(OcallAnswer(b"-5")),
-        encode_message(OcallAnswer(b'"soon"')),
-        encode_message(OcallAnswer(b"1e999")),
-        encode_message(OcallAnswer(b'{"a":1,"a":2}')),
-        encode_message(OcallAnswer(b"[" * 100_000)),
-        encode_message(OcallAnswer(bytes(1 << 20))),
-        encode_message(fault(Code.UNAVAILABLE, "no clock")),
-        encode_message(Challenge(bytes(32), bytes(512))),
-        encode_message(Enter(Envelope(CallBinding(bytes(32), 1, 1, "number"), b"x"))),
-        bytes((0x55,)) + (1 << 24).to_bytes(4, "little") + bytes(1 << 24),
-    ],
-)
-def test_lies_about_an_ocall_reach_the_guest_as_a_refusal(frame: bytes) -> None:
+@pytest.mark.parametrize("answer", [b"", b"-5", b'"soon"', b"1e999", b'{"a":1,"a":2}', b"[" * 100_000, bytes(1 << 20)])
+def test_lies_about_an_ocall_reach_the_guest_as_a_refusal(answer: bytes) -> None:
+    with Rig(script=asks_the_time) as rig, asked(rig) as pending:
+        assert pending.open(rig.ask(OcallAnswer(1, answer)).sealed).value == -1
+
+
+def test_a_hosts_refusal_reaches_the_guest() -> None:
+    with Rig(script=asks_the_time) as rig, asked(rig) as pending:
+        assert pending.open(rig.ask(OcallRefused(1, fault(Code.UNAVAILABLE, "no clock"))).sealed).value == -1
+
+
+NO_ANSWERS = [
+    b"",
+    b"\xff" * 100,
+    b"\x55",
+    encode_message(OcallAnswer(0, b"5")),
+    encode_message(OcallAnswer(2, b"5")),
+    encode_message(OcallAnswer(2**64 - 1, b"5")),
+    encode_message(OcallAnswer(1, b"5")) + b"x",
+    encode_message(OcallRefused(2, fault(Code.UNAVAILABLE, "no clock"))),
+    encode_message(fault(Code.UNAVAILABLE, "no clock")),
+    encode_message(Challenge(bytes(32), bytes(512))),
+    encode_message(Enter(Envelope(CallBinding(bytes(32), 1, 1, "number"), b"x"))),
+    bytes((0x55,)) + (1 << 24).to_bytes(4, "little") + bytes(1 << 24),
+    bytes(MAX_HOST_FRAME + 1),
+]
+
+
+@pytest.mark.parametrize("frame", NO_ANSWERS)
+def test_what_is_no_answer_to_an_ocall_is_dropped_without_a_reply(frame: bytes) -> None:
     with Rig(script=asks_the_time) as rig, asked(rig) as pending:
         rig.send(frame)
-        assert pending.open(rig.receive().sealed).value == -1
+        assert pending.open(rig.ask(OcallAnswer(1, b"6")).sealed).value == 6
+        rig.script = echo
+        assert works(rig, rig.attest()), "and whoever comes next gets the reply to what was asked"
+
+
+def test_a_call_that_enters_in_the_middle_of_an_ocall_is_dropped_and_its_number_is_not_used_up() -> None:
+    with Rig(script=asks_the_time) as rig:
+        other = rig.attest()
+        early = seal(other, "number", {"n": 2})
+        with asked(rig) as pending:
+            rig.send(encode_message(Enter(early.envelope)))
+            assert pending.open(rig.ask(OcallAnswer(1, b"6")).sealed).value == 6
+        assert isinstance(rig.enter(early.envelope), Ocall)
+        assert early.open(rig.ask(OcallAnswer(2, b"7")).sealed).value == 7
+
+
+def test_a_flood_of_wrong_answers_costs_the_call_and_no_more_than_its_time() -> None:
+    stop = threading.Event()
+    with Rig(script=asks_the_time, manifest=HURRIED) as rig, asked(rig) as pending:
+
+        def flood() -> None:
+            while not stop.is_set():
+                rig.host.send(encode_message(OcallAnswer(2, b"5")), timeout=5)
+
+        started = time.monotonic()
+        sender = threading.Thread(target=flood)
+        sender.start()
+        try:
+            reply = rig.receive()
+        finally:
+            stop.set()
+            sender.join()
+        assert time.monotonic() - started < LIMIT + SLACK
+        with pytest.raises(EnclaveRefusedError) as caught:
+            pending.open(reply.sealed)
+        assert caught.value.fault.code is Code.TIME_LIMIT
+        rig.script = echo
+        assert works(rig, rig.attest())
 
 
 def test_a_guest_that_fails_over_a_refused_ocall_fails_as_ocall_refused() -> None:
@@ -201,7 +249,7 @@ def test_a_guest_that_fails_over_a_refused_ocall_fails_as_ocall_refused() -> Non
     with Rig(script=script) as rig:
         pending = seal(rig.attest(), "number", {"n": 1})
         rig.enter(pending.envelope)
-        reply = rig.ask(OcallAnswer(b"[]"))
+        reply = rig.ask(OcallAnswer(1, b"[]"))
         with pytest.raises(EnclaveRefusedError) as caught:
             pending.open(reply.sealed)
         assert caught.value.fault.code is Code.OCALL_REFUSED
@@ -237,14 +285,31 @@ def test_a_host_that_does_not_answer_costs_the_call_and_no_more_than_its_time(pa
         assert caught.value.fault.code is Code.TIME_LIMIT
 
 
-def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next_question() -> None:
-    """It is taken for one if it comes early: the host may lie anyway, and no more than its schema lets it."""
-    with Rig(script=asks_the_time) as rig:
+@pytest.mark.parametrize(
+    "late", [OcallAnswer(1, b"5"), OcallRefused(1, fault(Code.UNAVAILABLE, "no clock"))], ids=["answer", "refusal"]
+)
+def test_what_comes_after_its_call_is_no_entry_and_no_answer_to_the_next_ocall(
+    late: OcallAnswer | OcallRefused,
+) -> None:
+    with Rig(script=asks_the_time, manifest=HURRIED) as rig:
+        with asked(rig) as pending, pytest.raises(EnclaveRefusedError, match="time-limit"):
+            pending.open(rig.receive().sealed)
         session = rig.attest()
-        assert rig.ask(OcallAnswer(b"5")).code is Code.MALFORMED
+        for _ in range(3):
+            rig.send(encode_message(late))
         pending = seal(session, "number", {"n": 1})
-        assert isinstance(rig.enter(pending.envelope), Ocall)
-        assert pending.open(rig.ask(OcallAnswer(b"6")).sealed).value == 6
+        assert rig.enter(pending.envelope) == Ocall(2, "now", b'{"zone":"UTC"}'), "and not a reply to what was late"
+        rig.send(encode_message(late))
+        assert pending.open(rig.ask(OcallAnswer(2, b"6")).sealed).value == 6
+
+
+@given(st.builds(OcallAnswer, st.integers(0, 2**64 - 1), st.binary(max_size=100)))
+def test_an_answer_that_nobody_asked_for_gets_no_reply(
+    shared: tuple[Rig, AttestedEnclave], unasked: OcallAnswer
+) -> None:
+    rig, session = shared
+    rig.send(encode_message(unasked))
+    assert works(rig, session)
 
 
 def test_an_entry_in_the_middle_of_a_call_waits_its_turn() -> None:
@@ -275,11 +340,11 @@ ENTRY = encode_message(Challenge(bytes(32), bytes(512)))
 
 
 @given(
-    st.binary(max_size=3000)
+    st.binary(max_size=3000).filter(lambda frame: frame[:1] not in (b"\x55", b"\x57"))
     | st.binary(max_size=1000).map(b"\x52".__add__)
     | st.binary(max_size=600).map(b"\x50".__add__)
 )
-def test_any_frame_gets_one_reply(shared: tuple[Rig, AttestedEnclave], frame: bytes) -> None:
+def test_any_frame_but_an_answer_gets_one_reply(shared: tuple[Rig, AttestedEnclave], frame: bytes) -> None:
     rig, _ = shared
     rig.send(frame)
     reply = rig.receive()
@@ -325,7 +390,7 @@ def test_an_endless_stream_of_noise_ends_nothing() -> None:
     with Rig() as rig:
         session = rig.attest()
         for _ in range(20_000):
-            rig.send(os.urandom(os.urandom(1)[0]))
+            rig.send(b"\xff" + os.urandom(os.urandom(1)[0]))
             assert isinstance(rig.receive(), Fault)
         assert works(rig, session)
 

@@ -12,9 +12,12 @@ from tests.channel.rig import ALICE, BOB, MR_ENCLAVE, Rig, seal
 
 from casemate.client.core import AttestedEnclave, PendingCall
 from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError
+from casemate.client.sealing import seal_request
 from casemate.wire.call import CallerProof, Envelope
 from casemate.wire.faults import Code, Fault
+from casemate.wire.message import encode_message
 from casemate.wire.messages.entry import Left
+from casemate.wire.padding import pad
 
 SECRET = "nobody between us reads this"
 
@@ -219,6 +222,24 @@ def test_a_signature_is_good_for_its_own_call_alone() -> None:
             (other, elsewhere, "private"),
         ):
             assert refused_by_enclave(machine, forge(session, name, proof)) is Code.CALLER_REFUSED
+
+
+def test_a_signed_request_that_is_sealed_once_more_for_another_enclave_is_refused() -> None:
+    """By whoever has its plaintext: the owner of a machine, or of an image, that Alice called on purpose."""
+    with Rig() as rig, Rig() as bank:
+        called, owned = bank.attest(), rig.attest()  # of each enclave the first session
+        signed = seal(owned, "private", {"pay": "bob"}, ALICE)
+        assert signed.envelope.binding == seal(called, "private", None).envelope.binding, (
+            "nothing here tells them apart"
+        )
+
+        def sealed_again(named: bytes) -> Envelope:
+            binding, text = signed.envelope.binding, pad(encode_message(signed.request))
+            return Envelope(binding, seal_request(called.binding.hpke_key, binding.info(named), text))
+
+        assert refused(bank.enter(sealed_again(owned.binding.hpke_key)), Code.CANNOT_OPEN)
+        again = replace(signed, enclave=called, envelope=sealed_again(called.binding.hpke_key))
+        assert refused_by_enclave(bank, again) is Code.CALLER_REFUSED
 
 
 def forge(session: AttestedEnclave, name: str, proof: CallerProof) -> PendingCall:

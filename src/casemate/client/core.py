@@ -102,10 +102,11 @@ class AttestedEnclave:
         """
         parse_json("arguments", arguments, limit=MAX_ARGUMENTS)  # as the enclave will: better refused here
         self._sequence += 1
+        hpke_key = self.binding.hpke_key
         binding = CallBinding(self.evidence.quote_hash, self.session, self._sequence, entry)
         content = CallContent(secrets.response_key, secrets.input_blind, secrets.output_blind, arguments)
-        request = CallRequest(content, None if caller is None else _proof(caller, binding, content))
-        sealed = seal_request(self.binding.hpke_key, binding.info(), pad(encode_message(request)))
+        request = CallRequest(content, None if caller is None else _proof(caller, binding, hpke_key, content))
+        sealed = seal_request(hpke_key, binding.info(hpke_key), pad(encode_message(request)))
         return PendingCall(self, Envelope(binding, sealed), request)
 
 
@@ -208,5 +209,5 @@ def arguments_of(value: Any) -> bytes:
         raise WireError("arguments", got=f"no JSON: {error}", want="a value that JSON has") from None
 
 
-def _proof(caller: CallerKey, binding: CallBinding, content: CallContent) -> CallerProof:
-    return CallerProof(caller.public_key, caller.sign(caller_transcript(binding, content)))
+def _proof(caller: CallerKey, binding: CallBinding, hpke_key: bytes, content: CallContent) -> CallerProof:
+    return CallerProof(caller.public_key, caller.sign(caller_transcript(binding, hpke_key, content)))

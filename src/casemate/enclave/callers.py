@@ -10,18 +10,25 @@ from casemate.wire.faults import Code, refuse
 from casemate.wire.json_text import Json
 
 
-def admit_caller(opened: OpenedRequest, entry: EntryPoint, manifest: Manifest) -> Json:
+def admit_caller(opened: OpenedRequest, entry: EntryPoint, manifest: Manifest, hpke_key: bytes) -> Json:
     """``context.caller`` for the guest: the key that signed this call, with its name if the manifest has one; or null.
 
     A proof that is given must hold even where the entry point admits anyone: no guest ever sees a key that its owner
     did not use.
+
+    Args:
+        opened: the request.
+        entry: what it calls.
+        manifest: who is who.
+        hpke_key: this enclave's own, which the caller must have signed for: that a request could be opened here does
+            not say that its caller meant it for here.
 
     Raises:
         FaultError: the signature does not verify, or its key may not call this entry point.
     """
     proof = opened.proof
     if proof is not None:
-        transcript = caller_transcript(opened.binding, opened.request.content)
+        transcript = caller_transcript(opened.binding, hpke_key, opened.request.content)
         check_signature(proof.public_key, proof.signature, transcript)
     public_key = None if proof is None else proof.public_key
     if not entry.admits(public_key):

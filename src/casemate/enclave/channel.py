@@ -4,8 +4,8 @@ A request is admitted in this order, and the first rule that refuses it decides 
 
 1. its session is held and its sequence number unused (``session-unknown``, ``sequence-used``): cheap, so garbage costs
    little;
-2. it opens under this enclave's key for the quote, session, sequence number and entry point that the envelope names
-   (``cannot-open``);
+2. it opens under this enclave's key, and was sealed for that key and for the quote, session, sequence number and
+   entry point that the envelope names (``cannot-open``);
 3. its number is used up, before anything else comes of it. Only an opened request gets here, so a host cannot use up
    a client's numbers with inventions;
 4. it parses (``malformed``).
@@ -61,7 +61,7 @@ def open_request(envelope: Envelope, keys: EnclaveKeys, sessions: Sessions) -> O
     """
     binding = envelope.binding
     sessions.check(binding.session, binding.sequence)
-    padded = keys.open(envelope.sealed, binding.info())
+    padded = keys.open(envelope.sealed, binding.info(keys.hpke_key))
     sessions.burn(binding.session, binding.sequence)
     try:
         request = parse_message(unpad(padded), CallRequest)

@@ -3,10 +3,13 @@
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.manifest import Manifest, Ocall
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, refuse
+from casemate.wire.faults import Code, refuse
 from casemate.wire.json_text import encode_json, parse_json
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import entry
+
+Said = entry.OcallAnswer | entry.OcallRefused
+"""What a host may say about an OCALL."""
 
 
 def declared_ocall(manifest: Manifest, name: str) -> Ocall:
@@ -17,29 +20,37 @@ def declared_ocall(manifest: Manifest, name: str) -> Ocall:
     return ocall
 
 
-def question(ocall: Ocall, arguments: bytes) -> bytes:
+def question(ocall: Ocall, number: int, arguments: bytes) -> bytes:
     """The frame that goes to the host: the members that the manifest lets out, and nothing else."""
     try:
         value = ocall.input.filter(parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True))
-        return encode_message(entry.Ocall(ocall.name, encode_json(value)))
+        return encode_message(entry.Ocall(number, ocall.name, encode_json(value)))
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.OCALL_REFUSED, f"OCALL {ocall.name!r}: {error}") from None
 
 
-def check_answer(ocall: Ocall, frame: bytes | None) -> bytes:
-    """The host's answer as the guest gets it, whatever the host sent.
+def answer_to(number: int, frame: bytes | None) -> Said | None:
+    """What a frame says about the OCALL of that number; None for every other frame, which is to be dropped.
 
     Args:
-        ocall: what was asked.
+        number: of the OCALL that is waited for.
         frame: the next frame from the host; None for one beyond all limits.
     """
+    if frame is None:
+        return None
     try:
-        if frame is None:
-            raise WireError("OCALL answer", got="an oversized frame", want=f"at most {entry.MAX_OCALL} bytes")
-        answer: object = parse_message(frame, entry.OcallAnswer, Fault)
-        if not isinstance(answer, entry.OcallAnswer):
-            raise refuse(Code.OCALL_REFUSED, f"the host refuses OCALL {ocall.name!r}")
-        value = parse_json("OCALL answer", answer.answer, limit=entry.MAX_OCALL)
+        said: object = parse_message(frame, entry.OcallAnswer, entry.OcallRefused)
+    except WireError:
+        return None
+    return said if isinstance(said, Said) and said.number == number else None
+
+
+def check_answer(ocall: Ocall, said: Said) -> bytes:
+    """The host's answer as the guest gets it, whatever the host sent."""
+    if isinstance(said, entry.OcallRefused):
+        raise refuse(Code.OCALL_REFUSED, f"the host refuses OCALL {ocall.name!r}")
+    try:
+        value = parse_json("OCALL answer", said.answer, limit=entry.MAX_OCALL)
         ocall.output.check(value)
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.OCALL_REFUSED, f"the host's answer to OCALL {ocall.name!r}: {error}") from None

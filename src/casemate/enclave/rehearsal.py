@@ -46,7 +46,8 @@ _FILES = {
 _SPOKEN = (
     *(CallBinding, CallContent, CallRequest, CallResult, CallFailed, Fault, Receipt, ReportDataBinding),
     *(leaf.Boot, leaf.Booted, leaf.EReport, leaf.ReportMade),
-    *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Ocall, entry.OcallAnswer, entry.Log),
+    *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),
+    *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused),
     *(parent.NeedGuest, parent.GuestGiven, parent.GuestGone, parent.Watch, parent.Unwatch),
 )
 """All that an enclave says and hears."""

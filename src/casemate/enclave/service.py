@@ -1,5 +1,6 @@
 """What an enclave does all its life: answers one entry after another, for a host that it does not trust."""
 
+import itertools
 import time
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from casemate.enclave.ecall import check_arguments, check_result, declared_entry
 from casemate.enclave.guest import Guest
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.leaf import Leaf
-from casemate.enclave.ocall import check_answer, declared_ocall, question
+from casemate.enclave.ocall import answer_to, check_answer, declared_ocall, question
 from casemate.enclave.peers import SocketPeer
 from casemate.enclave.pump import Pump
 from casemate.enclave.receipt import ReceiptBook
@@ -22,7 +23,7 @@ from casemate.wire.call import CallFailed, CallResult, Envelope
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left
+from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, OcallAnswer, OcallRefused
 from casemate.wire.sandbox import SandboxLayers
 
 _DEFECT = fault(Code.INTERNAL, "a defect of the enclave's; nothing more is told")
@@ -53,6 +54,7 @@ class Service:
         self._keys = EnclaveKeys()
         self._sessions = Sessions()
         self._receipts = ReceiptBook(self._keys, program.mr_enclave)
+        self._ocall_numbers = itertools.count(1)
 
     def run(self) -> None:
         """Answers entries until a peer is gone, which :class:`PeerGoneError` says."""
@@ -61,22 +63,19 @@ class Service:
             ready = bool(around.host.incoming) and not around.host.backlog  # nothing on credit for who does not read
             around.pump.turn(0.0 if ready else around.guest.deadline)
             around.guest.attend()
-            if ready:
-                reply = self._reply(around.host.incoming.popleft())
+            reply = self._reply(around.host.incoming.popleft()) if ready else None
+            if reply is not None:
                 around.console.flush()
                 around.host.send(encode_message(reply))
                 if isinstance(reply, Left):
                     around.guest.fetch()  # the caller has its answer: now a guest that the call has cost is replaced
 
-    def _reply(self, frame: bytes | None) -> ChallengeAnswer | Left | Fault:
-        """The reply to one frame, whatever it holds."""
+    def _reply(self, frame: bytes | None) -> ChallengeAnswer | Left | Fault | None:
+        """The reply to one frame, whatever it holds; None to what the host says about an OCALL that is over."""
         try:
             if frame is None:
                 return fault(Code.MALFORMED, "the frame is longer than any entry")
-            entry: object = parse_message(frame, Enter, Challenge)
-            if isinstance(entry, Challenge):
-                return answer_challenge(entry, self._around.leaf, self._keys, self._layers, self._sessions)
-            return self._enter(entry.envelope) if isinstance(entry, Enter) else _DEFECT
+            return self._do(parse_message(frame, Enter, Challenge, OcallAnswer, OcallRefused))
         except FaultError as error:
             return error.fault
         except WireError as error:
@@ -85,6 +84,16 @@ class Service:
             raise
         except Exception:  # the last resort: an enclave that dies loses everybody's sessions
             return _DEFECT
+
+    def _do(self, entry: object) -> ChallengeAnswer | Left | Fault | None:
+        match entry:
+            case Challenge():
+                return answer_challenge(entry, self._around.leaf, self._keys, self._layers, self._sessions)
+            case Enter(envelope):
+                return self._enter(envelope)
+            case OcallAnswer() | OcallRefused():
+                return None  # its call ended first: a reply would be taken for the next entry's
+        return _DEFECT
 
     def _enter(self, envelope: Envelope) -> Left:
         deadline = time.monotonic() + self._manifest.limits.time_ms / 1000
@@ -103,7 +112,7 @@ class Service:
         """One call, in the order in which its rules are checked."""
         manifest = self._manifest
         entry = declared_entry(manifest, opened.binding.entry)
-        caller = admit_caller(opened, entry, manifest)
+        caller = admit_caller(opened, entry, manifest, self._keys.hpke_key)
         arguments = check_arguments(entry, opened.arguments)
         returned = self._around.guest.call(
             entry.name,
@@ -119,10 +128,22 @@ class Service:
         """An OCALL: JSON in, checked JSON out."""
         around = self._around
         ocall = declared_ocall(self._manifest, name)
-        asked = question(ocall, arguments)
+        number = next(self._ocall_numbers)
+        asked = question(ocall, number, arguments)
         around.console.flush()
         around.host.send(asked)
-        around.pump.until(lambda: bool(around.host.incoming) or around.guest.is_gone(), deadline)
-        if not around.host.incoming:
+        said = self._await_answer(number, deadline)
+        if said is None:
             raise refuse(Code.OCALL_REFUSED, f"the host did not answer OCALL {name!r} while the call lasted")
-        return check_answer(ocall, around.host.incoming.popleft())
+        return check_answer(ocall, said)
+
+    def _await_answer(self, number: int, deadline: float) -> OcallAnswer | OcallRefused | None:
+        """What the host says about the OCALL of that number while the call lasts. All else that it says is dropped."""
+        pump, incoming, guest = self._around.pump, self._around.host.incoming, self._around.guest
+        while time.monotonic() < deadline and pump.until(lambda: bool(incoming) or guest.is_gone(), deadline):
+            if not incoming:
+                break
+            said = answer_to(number, incoming.popleft())
+            if said is not None:
+                return said
+        return None

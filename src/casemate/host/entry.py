@@ -10,9 +10,9 @@ from casemate.host.ocalls import Handler, answer
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, refuse
+from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.entry import Log, Ocall, OcallAnswer
+from casemate.wire.messages.entry import Log, Ocall, OcallAnswer, OcallRefused
 
 ENTRY_TIMEOUT = 70.0
 """Longest entry (seconds): above the longest time limit that a manifest may name, so it only ends what hangs."""
@@ -83,8 +83,8 @@ class EntryGate:
             frame = await self._channel.receive()
             reply: object = parse_message(frame.payload, Ocall, Log, Fault, wanted)
             match reply:
-                case Ocall(name, arguments):
-                    await self._channel.send(encode_message(self._ocall(name, arguments)))
+                case Ocall():
+                    await self._channel.send(self._answer(reply))
                 case Log(text):
                     _log.info("guest prints: %s", text)
                 case Fault():
@@ -92,11 +92,18 @@ class EntryGate:
                 case _ if isinstance(reply, wanted):
                     return reply
 
-    def _ocall(self, name: str, arguments: bytes) -> OcallAnswer | Fault:
+    def _answer(self, asked: Ocall) -> bytes:
+        """The encoded answer, or refusal: there is always one, or the enclave would wait out the call's time for it."""
         try:
-            return OcallAnswer(answer(self._ocalls, name, arguments))
+            return encode_message(OcallAnswer(asked.number, answer(self._ocalls, asked.name, asked.arguments)))
         except FaultError as error:
-            return error.fault
+            refused = error.fault
+        except WireError as error:
+            refused = fault(Code.OCALL_REFUSED, f"this host's answer to OCALL {asked.name!r} is too long: {error}")
+        except Exception:  # a handler's defect must not take the enclave with it
+            _log.exception("OCALL %r failed", asked.name)
+            refused = fault(Code.INTERNAL, "a defect of the host's")
+        return encode_message(OcallRefused(asked.number, refused))
 
     def _die(self, reason: str) -> None:
         self._channel.close()

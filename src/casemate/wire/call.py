@@ -37,18 +37,29 @@ _COMMITMENT_LABEL = b"casemate commitment v1\x00"
 
 @dataclass(frozen=True, slots=True)
 class CallBinding:
-    """What a request is sealed for and nothing else: which quote, session, number and entry point."""
+    """What a request says it is for: which quote, session, number and entry point.
+
+    That is not enough to tell enclaves apart: an enclave never sees its own quote, so it takes the hash on trust, and
+    sessions and numbers are small integers that another enclave has too. What is sealed or signed for a call therefore
+    always names the enclave's HPKE key as well, which is fresh at each launch and which the enclave knows for itself.
+    """
 
     quote_hash: Bytes32
-    """SHA-256 of the quote that the caller appraised."""
+    """SHA-256 of the quote that the caller appraised: the caller's word, which the receipt repeats. Whoever checks the
+    receipt compares it with that quote."""
     session: U64
     sequence: U64
     """Rises with each call of a session; the enclave refuses one that is not above the last."""
     entry: Name
 
-    def info(self) -> bytes:
-        """The HPKE ``info`` of the request."""
-        return _INFO_LABEL + encode_fields(self)
+    def info(self, hpke_key: bytes) -> bytes:
+        """The HPKE ``info`` of the request.
+
+        Args:
+            hpke_key: the enclave's public key: its own for the enclave, the attested one for the client. Never one that
+                came with the request.
+        """
+        return _INFO_LABEL + hpke_key + encode_fields(self)
 
 
 @message(0x10)
@@ -93,9 +104,18 @@ class CallRequest:
     caller: CallerProof | None
 
 
-def caller_transcript(binding: CallBinding, content: CallContent) -> bytes:
-    """What a caller signs: the binding and the content's hash, so no signature serves another enclave or call."""
-    return _CALLER_LABEL + binding.info() + hashlib.sha256(encode_fields(content)).digest()
+def caller_transcript(binding: CallBinding, hpke_key: bytes, content: CallContent) -> bytes:
+    """What a caller signs, so that no signature serves another enclave, another launch or another call.
+
+    The key is what ties it to one enclave. Who opens a request has its plaintext and can seal that once more, for
+    another enclave's key; the signature inside still names the first one's.
+
+    Args:
+        binding: the call.
+        hpke_key: as for :meth:`CallBinding.info`.
+        content: goes in as its hash.
+    """
+    return _CALLER_LABEL + binding.info(hpke_key) + hashlib.sha256(encode_fields(content)).digest()
 
 
 def response_aad(request_hash: bytes) -> bytes:

@@ -21,7 +21,7 @@ KEM_SUITE = b"KEM" + KEM_ID.to_bytes(2, "big")
 SUITE = b"HPKE" + KEM_ID.to_bytes(2, "big") + KDF_ID.to_bytes(2, "big") + AEAD_ID.to_bytes(2, "big")
 MODE_BASE = b"\x00"
 
-INFO = CallBinding(bytes(32), 1, 2, "search").info()
+INFO = CallBinding(bytes(32), 1, 2, "search").info(b"k" * 32)
 RECEIPT = Receipt(bytes(32), bytes(32), 1, 1, "search", None, bytes(32), bytes(32), 1)
 
 

@@ -12,6 +12,7 @@ from casemate.wire.faults import Code, FaultError
 from casemate.wire.json_text import Json
 
 ALICE, BOB, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for seed in (1, 2, 3))
+OWN_KEY = b"h" * 32
 BINDING = CallBinding(b"q" * 32, 1, 1, "private")
 CONTENT = CallContent(b"k" * 32, b"i" * 32, b"o" * 32, b"{}")
 
@@ -47,15 +48,17 @@ def manifest() -> Manifest:
     return parse_manifest(text.encode(), {"guest/main.js": b""}.get)
 
 
-def signed(key: Ed25519PrivateKey, binding: CallBinding = BINDING, content: CallContent = CONTENT) -> CallerProof:
-    return CallerProof(key.public_key().public_bytes_raw(), key.sign(caller_transcript(binding, content)))
+def signed(
+    key: Ed25519PrivateKey, binding: CallBinding = BINDING, content: CallContent = CONTENT, hpke_key: bytes = OWN_KEY
+) -> CallerProof:
+    return CallerProof(key.public_key().public_bytes_raw(), key.sign(caller_transcript(binding, hpke_key, content)))
 
 
 def admit(name: str, proof: CallerProof | None, binding: CallBinding | None = None) -> Json:
     entry = manifest().entry(name)
     assert entry is not None
     binding = binding or replace(BINDING, entry=name)
-    return admit_caller(OpenedRequest(binding, CallRequest(CONTENT, proof), b""), entry, manifest())
+    return admit_caller(OpenedRequest(binding, CallRequest(CONTENT, proof), b""), entry, manifest(), OWN_KEY)
 
 
 def refused(name: str, proof: CallerProof | None, binding: CallBinding | None = None) -> bool:
@@ -80,11 +83,15 @@ def test_refuses_callers_that_this_entry_point_does_not_list() -> None:
 @pytest.mark.parametrize(
     "change",
     [{"quote_hash": b"x" * 32}, {"session": 2}, {"sequence": 2}, {"entry": "public"}],
-    ids=["another enclave", "another session", "another call", "another entry point"],
+    ids=["another quote", "another session", "another call", "another entry point"],
 )
 def test_refuses_a_signature_made_for_something_else(change: dict[str, object]) -> None:
     elsewhere = replace(BINDING, **change)  # type: ignore[arg-type] # typed by the ids
     assert refused("private", signed(ALICE, elsewhere))
+
+
+def test_refuses_a_signature_made_for_another_enclave_although_all_that_the_envelope_says_is_the_same() -> None:
+    assert refused("private", signed(ALICE, hpke_key=b"x" * 32))
 
 
 @pytest.mark.parametrize("field", ["response_key", "input_blind", "output_blind", "arguments"])

@@ -34,11 +34,13 @@ class Rig:
         self.sessions = Sessions()
         self.binding = CallBinding(b"q" * 32, self.sessions.issue(), 1, "search")
 
-    def seal(self, binding: CallBinding | None = None, text: bytes | None = None) -> Envelope:
+    def seal(
+        self, binding: CallBinding | None = None, text: bytes | None = None, meant_for: bytes | None = None
+    ) -> Envelope:
         binding = binding or self.binding
         text = pad(encode_message(REQUEST)) if text is None else text
         key = X25519PublicKey.from_public_bytes(self.keys.hpke_key)
-        return Envelope(binding, SUITE.encrypt(text, key, info=binding.info()))
+        return Envelope(binding, SUITE.encrypt(text, key, info=binding.info(meant_for or self.keys.hpke_key)))
 
     def refusal(self, envelope: Envelope) -> Code:
         with pytest.raises(FaultError) as caught:
@@ -83,6 +85,11 @@ def test_refuses_a_request_under_another_binding(change: dict[str, object]) -> N
 def test_refuses_a_request_for_another_launch() -> None:
     rig = Rig()
     assert rig.refusal(Rig().seal()) is Code.CANNOT_OPEN
+
+
+def test_refuses_a_request_that_names_another_enclaves_key() -> None:
+    rig = Rig()
+    assert rig.refusal(rig.seal(meant_for=Rig().keys.hpke_key)) is Code.CANNOT_OPEN
 
 
 @given(st.data())

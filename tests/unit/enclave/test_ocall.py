@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.enclave.ocall import check_answer, declared_ocall, question
+from casemate.enclave.ocall import answer_to, check_answer, declared_ocall, question
 from casemate.images.manifest import Manifest, Ocall, parse_manifest
 from casemate.wire.faults import Code, FaultError, fault
 from casemate.wire.message import encode_message, parse_message
@@ -44,8 +44,8 @@ def test_refuses_ocalls_that_are_not_declared() -> None:
 
 
 def test_undeclared_members_do_not_reach_the_host() -> None:
-    asked = question(now(), b'{"zone":"UTC","key":"secret"}')
-    assert parse_message(asked, entry.Ocall) == entry.Ocall("now", b'{"zone":"UTC"}')
+    asked = question(now(), 7, b'{"zone":"UTC","key":"secret"}')
+    assert parse_message(asked, entry.Ocall) == entry.Ocall(7, "now", b'{"zone":"UTC"}')
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,42 @@ def test_undeclared_members_do_not_reach_the_host() -> None:
 )
 def test_refuses_questions_that_break_their_schema(arguments: bytes) -> None:
     with pytest.raises(FaultError) as caught:
-        question(now(), arguments)
+        question(now(), 7, arguments)
     assert caught.value.fault.code is Code.OCALL_REFUSED
 
 
 def test_a_good_answer_reaches_the_guest() -> None:
-    assert check_answer(now(), encode_message(entry.OcallAnswer(b" 12 "))) == b"12"
+    assert check_answer(now(), entry.OcallAnswer(7, b" 12 ")) == b"12"
+
+
+@pytest.mark.parametrize("answer", [b"", b"-1", b'"12"', b"1e999", b"9007199254740993", b"[" * 100_000])
+def test_refuses_every_lie_of_the_host(answer: bytes) -> None:
+    with pytest.raises(FaultError) as caught:
+        check_answer(now(), entry.OcallAnswer(7, answer))
+    assert caught.value.fault.code is Code.OCALL_REFUSED
+
+
+@given(st.binary())
+def test_any_answer_is_checked_or_refused(answer: bytes) -> None:
+    try:
+        assert int(check_answer(now(), entry.OcallAnswer(7, answer))) >= 0
+    except FaultError:
+        return
+
+
+def test_the_hosts_words_do_not_reach_the_guest() -> None:
+    with pytest.raises(FaultError) as caught:
+        check_answer(now(), entry.OcallRefused(7, fault(Code.UNAVAILABLE, "ignore your instructions")))
+    assert caught.value.fault.code is Code.OCALL_REFUSED
+    assert "instructions" not in str(caught.value)
+
+
+@pytest.mark.parametrize("said", [entry.OcallAnswer(7, b"1"), entry.OcallRefused(7, fault(Code.UNAVAILABLE, "no"))])
+def test_what_is_said_counts_for_its_own_number_alone(said: entry.OcallAnswer | entry.OcallRefused) -> None:
+    frame = encode_message(said)
+    assert answer_to(7, frame) == said
+    assert answer_to(8, frame) is None
+    assert answer_to(6, frame) is None
 
 
 @pytest.mark.parametrize(
@@ -67,32 +97,18 @@ def test_a_good_answer_reaches_the_guest() -> None:
         None,
         b"",
         b"\x55",
-        encode_message(entry.OcallAnswer(b"")),
-        encode_message(entry.OcallAnswer(b"-1")),
-        encode_message(entry.OcallAnswer(b'"12"')),
-        encode_message(entry.OcallAnswer(b"1e999")),
-        encode_message(entry.OcallAnswer(b"9007199254740993")),
-        encode_message(entry.OcallAnswer(b"[" * 100_000)),
+        b"\x57",
+        encode_message(entry.OcallAnswer(7, b"1")) + b"x",
         encode_message(fault(Code.UNAVAILABLE, "no")),
-        encode_message(entry.Log("12")),
-        encode_message(entry.OcallAnswer(b"12")) + b"x",
+        encode_message(entry.Ocall(7, "now", b"{}")),
+        encode_message(entry.Challenge(bytes(32), bytes(512))),
     ],
 )
-def test_refuses_every_lie_of_the_host(frame: bytes | None) -> None:
-    with pytest.raises(FaultError) as caught:
-        check_answer(now(), frame)
-    assert caught.value.fault.code is Code.OCALL_REFUSED
+def test_what_is_no_answer_is_none(frame: bytes | None) -> None:
+    assert answer_to(7, frame) is None
 
 
-@given(st.binary() | st.binary().map(lambda text: encode_message(entry.OcallAnswer(text))))
-def test_any_frame_gives_a_checked_answer_or_a_refusal(frame: bytes) -> None:
-    try:
-        assert int(check_answer(now(), frame)) >= 0
-    except FaultError:
-        return
-
-
-def test_the_hosts_words_do_not_reach_the_guest() -> None:
-    with pytest.raises(FaultError) as caught:
-        check_answer(now(), encode_message(fault(Code.UNAVAILABLE, "ignore your instructions")))
-    assert "instructions" not in str(caught.value)
+@given(st.binary() | st.binary().map(b"\x55".__add__) | st.binary().map(b"\x57".__add__), st.integers(0, 2**64 - 1))
+def test_any_frame_is_an_answer_of_that_number_or_none(frame: bytes, number: int) -> None:
+    said = answer_to(number, frame)
+    assert said is None or (said.number == number and encode_message(said) == frame)

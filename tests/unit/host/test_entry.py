@@ -10,11 +10,15 @@ from casemate.host.entry import EntryGate
 from casemate.host.ocalls import BUILT_IN
 from casemate.link.async_channel import AsyncChannel
 from casemate.wire.call import CallBinding, Envelope
-from casemate.wire.faults import Code, Fault, FaultError, fault
+from casemate.wire.faults import Code, FaultError, fault
 from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.entry import Challenge, Enter, Left, Ocall, OcallAnswer
+from casemate.wire.messages.entry import Challenge, Enter, Left, Ocall, OcallAnswer, OcallRefused
 
 ENTER = Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b"sealed"))
+
+
+def broken(_arguments: object) -> None:
+    raise KeyError("a handler's defect")
 
 
 def with_enclave(
@@ -25,7 +29,7 @@ def with_enclave(
     async def run() -> None:
         ours, theirs = socket.socketpair()
         deaths: list[str] = []
-        gate = EntryGate(ours, BUILT_IN, deaths.append)
+        gate = EntryGate(ours, {**BUILT_IN, "broken": broken}, deaths.append)
         enclave = AsyncChannel(theirs)
         playing = asyncio.create_task(play(enclave))
         try:
@@ -131,19 +135,42 @@ def test_more_entries_than_may_wait_are_refused_as_busy(monkeypatch: pytest.Monk
     [
         ("echo", b'{"a":[1]}', OcallAnswer),
         ("time", b"{}", OcallAnswer),
-        ("unknown", b"{}", Fault),
-        ("echo", b"{", Fault),
-        ("echo", b"[" * 100_000, Fault),
+        ("unknown", b"{}", OcallRefused),
+        ("echo", b"{", OcallRefused),
+        ("echo", b"[" * 100_000, OcallRefused),
+        ("echo", '"{}"'.format("é" * 400_000).encode(), OcallRefused),  # the answer, in ASCII, is beyond the limit
+        ("broken", b"{}", OcallRefused),
     ],
 )
 def test_ocalls_are_answered_or_refused_in_between(name: str, arguments: bytes, wanted: type) -> None:
     async def play(enclave: AsyncChannel) -> None:
         await enclave.receive()
-        await enclave.send(encode_message(Ocall(name, arguments)))
-        said: object = parse_message((await enclave.receive()).payload, OcallAnswer, Fault)
+        await enclave.send(encode_message(Ocall(41, name, arguments)))
+        said: object = parse_message((await enclave.receive()).payload, OcallAnswer, OcallRefused)
+        assert isinstance(said, wanted)
+        assert said.number == 41  # type: ignore[attr-defined] # as both have
         await enclave.send(encode_message(Left(type(said).__name__.encode())))
 
-    async def body(gate: EntryGate, _: list[str]) -> None:
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
         assert (await gate.enter(ENTER, Left)).sealed == wanted.__name__.encode()
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+def test_an_ocall_that_is_answered_after_its_call_costs_the_next_entry_nothing() -> None:
+    """The call's time ends between question and answer, so the enclave says nothing to the answer."""
+
+    async def play(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        await enclave.send(encode_message(Ocall(1, "time", b"{}")))
+        await enclave.send(encode_message(Left(b"time is up")))
+        assert parse_message((await enclave.receive()).payload, OcallAnswer).number == 1
+        await echo(enclave)
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        assert (await gate.enter(ENTER, Left)).sealed == b"time is up"
+        assert (await gate.enter(ENTER, Left)).sealed == b"sealed"
+        assert not deaths
 
     with_enclave(play, body)

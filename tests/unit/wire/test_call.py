@@ -19,6 +19,7 @@ from casemate.wire.call import (
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
 
+KEY = b"k" * 32
 BINDING = CallBinding(bytes(32), session=7, sequence=1, entry="search")
 CONTENT = CallContent(bytes(32), bytes(32), bytes(32), b"{}")
 RECEIPT = Receipt(bytes(32), bytes(32), 7, 1, "search", None, bytes(32), bytes(32), 1)
@@ -45,15 +46,21 @@ def _others(value: object) -> object:
 @pytest.mark.parametrize("field", [field.name for field in fields(CallBinding)])
 def test_a_request_is_bound_to_its_quote_session_number_and_entry_point(field: str) -> None:
     other = replace(BINDING, **{field: _others(getattr(BINDING, field))})  # type: ignore[arg-type]
-    assert other.info() != BINDING.info()
-    assert caller_transcript(other, CONTENT) != caller_transcript(BINDING, CONTENT)
+    assert other.info(KEY) != BINDING.info(KEY)
+    assert caller_transcript(other, KEY, CONTENT) != caller_transcript(BINDING, KEY, CONTENT)
     assert Envelope(other, b"sealed").request_hash() != Envelope(BINDING, b"sealed").request_hash()
+
+
+def test_a_request_is_bound_to_the_enclaves_own_key() -> None:
+    other = b"x" * 32
+    assert BINDING.info(other) != BINDING.info(KEY)
+    assert caller_transcript(BINDING, other, CONTENT) != caller_transcript(BINDING, KEY, CONTENT)
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(CallContent)])
 def test_a_caller_signs_all_of_the_content(field: str) -> None:
     other = replace(CONTENT, **{field: _others(getattr(CONTENT, field))})  # type: ignore[arg-type]
-    assert caller_transcript(BINDING, other) != caller_transcript(BINDING, CONTENT)
+    assert caller_transcript(BINDING, KEY, other) != caller_transcript(BINDING, KEY, CONTENT)
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Receipt)])
@@ -70,7 +77,12 @@ def test_report_data_vouches_for_keys_nonce_and_layers(field: str) -> None:
 
 
 def test_what_is_signed_or_hashed_for_one_purpose_serves_no_other() -> None:
-    made = [BINDING.info(), caller_transcript(BINDING, CONTENT), response_aad(bytes(32)), RECEIPT.signed_bytes()]
+    made = [
+        BINDING.info(KEY),
+        caller_transcript(BINDING, KEY, CONTENT),
+        response_aad(bytes(32)),
+        RECEIPT.signed_bytes(),
+    ]
     labels = [text[: text.index(b"\x00") + 1] for text in made]
     assert len(set(labels)) == len(labels)
 

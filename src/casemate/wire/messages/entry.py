@@ -1,9 +1,19 @@
-"""Host to enclave (entry calls) and back: one entry at a time, OCALLs in between. Each takes the other for hostile."""
+"""Host to enclave (entry calls) and back: one entry at a time, OCALLs in between. Each takes the other for hostile.
+
+Replies carry no numbers: the n-th reply belongs to the n-th entry. Two rules keep both ends in step, whatever is late:
+
+* What is said about an OCALL carries the OCALL's number, and the enclave drops it without a reply unless it waits for
+  that very number. An answer that comes after its call has ended is therefore no entry, and no answer to the next
+  OCALL.
+* While the enclave waits for an answer it drops everything else, entries included, without a reply: a host that enters
+  in the middle of an OCALL has lost count already. A dropped ``Enter`` uses up no sequence number.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.call import MAX_SEALED, Envelope
+from casemate.wire.faults import Fault
 from casemate.wire.message import U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.sandbox import SandboxLayers
 
@@ -51,8 +61,10 @@ class Left:
 @message(0x54)
 @dataclass(frozen=True, slots=True)
 class Ocall:
-    """The guest asks the host. Reply: ``OcallAnswer``."""
+    """The guest asks the host. Reply: ``OcallAnswer`` or ``OcallRefused``, with the same number."""
 
+    number: U64
+    """Rises over the enclave's life, so no two OCALLs share one."""
     name: Name
     arguments: Annotated[bytes, Limit(MAX_OCALL)]
 
@@ -62,6 +74,7 @@ class Ocall:
 class OcallAnswer:
     """What the host says; lies included."""
 
+    number: U64
     answer: Annotated[bytes, Limit(MAX_OCALL)]
 
 
@@ -71,3 +84,12 @@ class Log:
     """A line the guest printed; sent by debug enclaves alone."""
 
     text: Annotated[str, Limit(4096)]
+
+
+@message(0x57)
+@dataclass(frozen=True, slots=True)
+class OcallRefused:
+    """The host has no answer. The guest learns that much and not why."""
+
+    number: U64
+    fault: Fault
