@@ -1,5 +1,6 @@
 """A host that does to the relayed bytes what it likes: refused, or harmless."""
 
+import contextlib
 import os
 import random
 import socket
@@ -11,19 +12,23 @@ from pathlib import Path
 import pytest
 
 from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, ResponseRefusedError, connect
+from casemate.client.caller_keys import CallerKey
 from casemate.client.core import CallSecrets
 from casemate.client.local import LocalMachine
+from casemate.client.sealing import seal_request
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.testing.hostile_host import Tampering, ask, hostile_host
 from casemate.verifier import RefusedError
+from casemate.wire.call import Envelope
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.faults import Code, Fault
 from casemate.wire.json_text import encode_json
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.host import Answer, Call, EvidenceIs, GetEvidence, ListEnclaves
+from casemate.wire.padding import pad
 
-from .conftest import ANYTHING_OUT, PolicyFor, Workshop, exact_policy, is_alive
+from .conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop, exact_policy, is_alive
 
 pytestmark = pytest.mark.machine
 
@@ -104,6 +109,28 @@ def test_a_request_for_another_enclave_does_not_open(
         client.relay(replace(call, enclave=twin.number), 5)
     assert refused.value.fault.code in {Code.CANNOT_OPEN, Code.SESSION_UNKNOWN}
     client.destroy(twin.number)
+
+
+def test_a_signed_request_that_is_sealed_once_more_for_another_enclave_is_refused(
+    workshop: Workshop, client: Client, policy_for: PolicyFor
+) -> None:
+    """The owner of one enclave, who may well read what Alice sends it, passes her call on to another as hers."""
+    alice = CallerKey.generate()
+    entries = {"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": ["alice"]}}
+    image = workshop.image(ECHO, entries=entries, callers={"alice": alice.manifest_value})
+    owned, bank = (client.attest(client.launch(image), policy_for(image)) for _ in range(2))
+    signed = owned.attested.seal_call("main", b'{"pay": "bob"}', caller=alice, secrets=CallSecrets.fresh())
+    binding, bank_key = signed.envelope.binding, bank.attested.binding.hpke_key
+    assert binding.session == bank.attested.session
+    sealed_again = seal_request(bank_key, binding.info(bank_key), pad(encode_message(signed.request)))
+    again = replace(signed, enclave=bank.attested, envelope=Envelope(binding, sealed_again))
+    answer = client.relay(Call(bank.number, again.envelope), 5)
+    with pytest.raises(EnclaveRefusedError) as refused:
+        again.open(answer)
+    assert refused.value.fault.code is Code.CALLER_REFUSED
+    signed.open(client.relay(Call(owned.number, signed.envelope), 5))  # and where Alice sent it, it is good
+    for enclave in (owned, bank):
+        client.destroy(enclave.number)
 
 
 def flip_a_bit(message: bytes) -> bytes:
@@ -253,6 +280,34 @@ def test_ocalls_answered_with_lies_are_refused_inside(
             session.call("main", lie)
         assert refused.value.fault.code is Code.OCALL_REFUSED
     client.destroy(session.number)
+
+
+def test_an_ocall_that_is_answered_too_late_costs_nobody_else_anything(
+    workshop: Workshop, client: Client, machine: LocalMachine, policy_for: PolicyFor
+) -> None:
+    """One caller has the guest ask right before its time is up, at moments all around that, with a long question."""
+    limit = 400
+    image = workshop.image(
+        """
+        export function main(input, context) {
+            const began = performance.now();
+            while (performance.now() - began < input) {}
+            if (input > 0) context.ocall("echo", {x: "y".repeat(900000)});
+            return "done";
+        }
+        """,
+        ocalls={"echo": {"input": {"type": "object", "properties": {"x": {"type": "string"}}}, "output": ANYTHING}},
+        time_ms=limit,
+    )
+    attacker = client.attest(client.launch(image), policy_for(image))
+    with connect(machine.host_socket) as other:
+        victim = other.attest(attacker.number, policy_for(image))
+        for early in range(0, 40, 2):
+            with contextlib.suppress(EnclaveRefusedError):
+                attacker.call("main", limit - early)
+            assert victim.call("main", 0).value == "done"
+        other.attest(attacker.number, policy_for(image))
+    client.destroy(attacker.number)
 
 
 def test_the_state_directory_belongs_to_its_owner_alone(machine: LocalMachine) -> None:
