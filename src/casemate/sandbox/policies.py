@@ -12,6 +12,10 @@ _PROT_EXEC = 4
 _O_ACCMODE, _O_CREAT = 3, 0o100
 _CLONE_THREAD = 0x0001_0000
 _FIONBIO = 0x5421
+_AF_UNIX = 1
+_SOCK_STREAM, _SOCK_TYPES = 1, 0b1111  # the type shares its argument with flags
+_PR_SET_NAME = 15
+_CLONE_NEW = tuple(1 << bit for bit in (17, *range(25, 31)))  # linux/sched.h: one for each kind of namespace
 _F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
 
 _MEMORY = ("brk", "munmap", "mremap", "madvise", "membarrier")
@@ -161,8 +165,16 @@ GUEST = Policy(
         *_open_to_read("open", 1),  # the loader's libraries, which Landlock allows by name
         *_open_to_read("openat", 2),
         *_allow("dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "pipe2"),
-        *_allow("recvfrom", "recvmsg", "sendto", "socketpair"),  # tokio talks to itself
-        *_allow("prctl", "sched_setaffinity"),
+        # tokio talks to itself, by streams: a datagram socket, even one of a pair, reaches any socket that has a name
+        Rule(
+            "socketpair",
+            None,
+            When(0, Compare.EQUALS, _AF_UNIX),
+            When(1, Compare.MASKED_EQUALS, _SOCK_STREAM, _SOCK_TYPES),
+        ),
+        *_allow("recvfrom", "recvmsg", "sched_setaffinity"),
+        *_only("sendto", 4, 0, errno.EPERM),  # no address
+        *_only("prctl", 0, _PR_SET_NAME, errno.EPERM),  # threads have names; the signal at the parent's end stays
         *_only("prlimit64", 2, 0, errno.EPERM),  # reads limits, sets none
         *_only("ioctl", 1, _FIONBIO, errno.EPERM),
         _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD),
@@ -175,35 +187,57 @@ GUEST = Policy(
 """Deno: threads, executable memory and reading files as far as Landlock lets it; no process, socket or other file."""
 
 HOST = Policy(
-    _refuse(
-        errno.EPERM,
-        "add_key",
-        "bpf",
-        "chroot",
-        "finit_module",
-        "init_module",
-        "io_uring_setup",
-        "kcmp",
-        "kexec_file_load",
-        "kexec_load",
-        "keyctl",
-        "mount",
-        "move_mount",
-        "open_by_handle_at",
-        "open_tree",
-        "perf_event_open",
-        "pidfd_getfd",
-        "pivot_root",
-        "process_madvise",
-        "process_vm_readv",
-        "process_vm_writev",
-        "ptrace",
-        "request_key",
-        "setns",
-        "umount2",
-        "unshare",
-        "userfaultfd",
+    (
+        # Landlock does not hold sockets that have a path. What the host needs it has inherited, and its event loop's
+        # pair is of streams, which go to each other alone.
+        Rule("socketpair", errno.EPERM, When(0, Compare.DIFFERS, _AF_UNIX)),
+        *(_masked("socketpair", 1, bit, 0 if bit == _SOCK_STREAM else bit, errno.EPERM) for bit in (1, 2, 4, 8)),
+        Rule("sendto", errno.EPERM, When(4, Compare.DIFFERS, 0)),
+        Rule("prlimit64", errno.EPERM, When(0, Compare.DIFFERS, 0)),  # of another process
+        *(_masked("clone", 0, bit, bit, errno.EPERM) for bit in _CLONE_NEW),
+        *_refuse(errno.ENOSYS, "clone3"),  # its flags are in memory, where no filter looks; libc takes clone instead
+        *_refuse(
+            errno.EPERM,
+            "add_key",
+            "bind",
+            "bpf",
+            "chroot",
+            "connect",
+            "fanotify_init",
+            "finit_module",
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "init_module",
+            "io_uring_setup",
+            "ioperm",
+            "iopl",
+            "kcmp",
+            "kexec_file_load",
+            "kexec_load",
+            "keyctl",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "name_to_handle_at",
+            "open_by_handle_at",
+            "open_tree",
+            "perf_event_open",
+            "pidfd_getfd",
+            "pivot_root",
+            "process_madvise",
+            "process_vm_readv",
+            "process_vm_writev",
+            "ptrace",
+            "request_key",
+            "setns",
+            "socket",
+            "umount2",
+            "unshare",
+            "userfaultfd",
+        ),
     ),
     others_pass=True,
 )
-"""The untrusted host: all but the ways into other processes' memory and around Landlock."""
+"""The untrusted host: all but new sockets and the ways into other processes' memory and around Landlock."""

@@ -47,12 +47,15 @@ class When:
 class Rule:
     """What becomes of one system call: allowed, or refused with an errno.
 
-    A call may have several rules if their conditions exclude each other; one without a condition stands alone.
+    A call may have several rules if they say the same or their conditions exclude each other; one without a condition
+    stands alone.
     """
 
     name: str
     refuse: int | None = None
     when: When | None = None
+    also: When | None = None
+    """A second condition, on another argument: both must hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +144,15 @@ def _add(library: ctypes.CDLL, context: int, rule: Rule) -> None:
     if number < 0:  # unknown to this libseccomp, or not a call of this architecture
         return
     action = _ALLOW if rule.refuse is None else _ERRNO | rule.refuse
-    count, condition = 0, None
-    if (when := rule.when) is not None:
-        masked = when.compare is Compare.MASKED_EQUALS
-        first, second = (when.mask, when.value) if masked else (when.value, 0)
-        count, condition = 1, ctypes.pointer(_Argument(when.argument, when.compare, first, second))
-    _expect(f"rule for {rule.name}", library.seccomp_rule_add_array(context, action, number, count, condition))
+    conditions = [_argument(when) for when in (rule.when, rule.also) if when is not None]
+    array = (_Argument * len(conditions))(*conditions)
+    _expect(f"rule for {rule.name}", library.seccomp_rule_add_array(context, action, number, len(conditions), array))
+
+
+def _argument(when: When) -> _Argument:
+    masked = when.compare is Compare.MASKED_EQUALS
+    first, second = (when.mask, when.value) if masked else (when.value, 0)
+    return _Argument(when.argument, when.compare, first, second)
 
 
 def _expect(what: str, result: int) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import ctypes
 import errno
 import gc
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.unit.sandbox.children import Run
@@ -22,7 +24,7 @@ from casemate.sandbox.seccomp import Compare, Policy, Rule, When, compile_filter
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_BPF = 321 if os.uname().machine == "x86_64" else 280
+_BPF, _CLONE, _FANOTIFY_INIT = (321, 56, 300) if os.uname().machine == "x86_64" else (280, 220, 262)
 
 
 def behind(policy: Policy, body: Callable[[], object]) -> Callable[[], object]:
@@ -167,6 +169,14 @@ def test_an_enclave_s_schemas_work_behind_the_filter(child: Run) -> None:
     assert child(behind(ENCLAVE, work)).said == "True False"
 
 
+def raw_pair(family: int, kind: int) -> tuple[int, int]:
+    """Without what Python's own asks besides."""
+    pair = (ctypes.c_int * 2)()
+    if _LIBC.socketpair(family, kind, 0, pair) == -1:
+        raise OSError(ctypes.get_errno(), "refused")
+    return pair[0], pair[1]
+
+
 KILLED_IN_GUEST: Attempts = {
     "fork": clone_process,
     "ptrace": trace,
@@ -175,6 +185,9 @@ KILLED_IN_GUEST: Attempts = {
     "unshare": lambda: _LIBC.unshare(0x10000000),
     "process_vm_readv": lambda: _LIBC.process_vm_readv(os.getppid(), None, 0, None, 0, 0),
     "connect": lambda: _LIBC.connect(0, b"", 0),
+    "pair of datagram sockets": lambda: raw_pair(socket.AF_UNIX, socket.SOCK_DGRAM),
+    "pair of packet sockets": lambda: raw_pair(socket.AF_UNIX, socket.SOCK_SEQPACKET),
+    "pair of another family": lambda: raw_pair(30, socket.SOCK_STREAM),
 }
 
 
@@ -200,6 +213,95 @@ def test_a_guest_gets_an_error_for_it(child: Run, what: str) -> None:
     ended = child(behind(GUEST, REFUSED_IN_GUEST[what]))
     assert ended.signal is None
     assert "PermissionError" in ended.said or "not allowed" in ended.said
+
+
+def prctl(option: int, *arguments: int) -> None:
+    if _LIBC.prctl(option, *map(ctypes.c_ulong, (*arguments, 0, 0, 0))) == -1:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def send_to_name() -> None:
+    socket.socketpair()[0].sendto(b"x", "/nowhere")
+
+
+PRCTL: Attempts = {
+    "no signal when the parent ends": lambda: prctl(1, 0),
+    "dumpable": lambda: prctl(4, 1),
+    "keep capabilities": lambda: prctl(8, 1),
+    "another filter": lambda: prctl(22, 2),
+    "time that lies": lambda: prctl(26, 2),
+    "tracer": lambda: prctl(0x59616D61, -1),
+    "subreaper": lambda: prctl(36, 1),
+}
+
+
+@pytest.mark.parametrize("what", PRCTL)
+def test_a_guest_cannot_change_what_it_is(child: Run, what: str) -> None:
+    assert child(behind(GUEST, PRCTL[what])).said == "PermissionError: [Errno 1] prctl"
+
+
+def test_a_guest_s_streams_reach_each_other_and_nothing_with_a_name(child: Run) -> None:
+    name = ctypes.create_string_buffer(b"thread")
+
+    def attempt() -> str:
+        prctl(15, ctypes.addressof(name))
+        near, far = raw_pair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        _LIBC.sendto(near, b"x", 1, 0, None, 0)
+        refused = _LIBC.sendto(near, b"x", 1, 0, b"\x01\x00/nowhere", 10)
+        return f"{os.read(far, 9)!r} {refused} {errno.errorcode[ctypes.get_errno()]}"
+
+    assert child(behind(GUEST, attempt)).said == "b'x' -1 EPERM"
+
+
+def raw(number: int, *arguments: int) -> None:
+    if _LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_ulong, (*arguments, 0, 0, 0, 0, 0))) == -1:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+REFUSED_IN_HOST: Attempts = {
+    "socket": lambda: socket.socket(socket.AF_UNIX),
+    "datagram socket": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+    "network": socket.socket,
+    "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+    "pair of datagram sockets": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
+    "pair of packet sockets": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET),
+    "pair of raw sockets": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW),
+    "pair of another family": lambda: socket.socketpair(30, socket.SOCK_STREAM),
+    "connect": lambda: socket.socketpair()[0].connect("/nowhere"),
+    "bind": lambda: socket.socketpair()[0].bind("/nowhere"),
+    "send to a name": send_to_name,
+    "limits of another": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE),
+    "process in new namespaces": lambda: raw(_CLONE, 0x10000000 | signal.SIGCHLD),
+    "fanotify": lambda: raw(_FANOTIFY_INIT),
+    "new file system": lambda: raw(430),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_IN_HOST)
+def test_a_host_gets_an_error_for_it(child: Run, what: str) -> None:
+    ended = child(behind(HOST, REFUSED_IN_HOST[what]))
+    assert ended.signal is None
+    assert ended.said.startswith("PermissionError: [Errno 1]")
+
+
+def test_a_host_serves_with_the_sockets_that_it_has(child: Run, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        client.connect(str(tmp_path / "s"))
+        client.sendall(b"question")
+        listener.settimeout(0)
+
+        async def serve() -> str:
+            loop = asyncio.get_running_loop()
+            accepted, _ = await loop.sock_accept(listener)
+            asked = await loop.sock_recv(accepted, 100)
+            reading, writing = os.pipe()
+            socket.send_fds(accepted, [b"answer"], [reading, writing])
+            return asked.decode()
+
+        assert child(behind(HOST, lambda: asyncio.run(serve()))).said == "question"
+        assert client.recv(100) == b"answer"
 
 
 def test_a_host_cannot_trace_and_lives(child: Run) -> None:
@@ -248,6 +350,19 @@ def test_conditions_that_exclude_each_other_each_hold(child: Run) -> None:
         os.getpriority(os.PRIO_PROCESS, 0)
         os.getpriority(os.PRIO_USER, 0)
         return "both"
+
+    assert "[Errno 33]" in child(behind(policy, attempt)).said
+
+
+def test_two_conditions_of_one_rule_must_both_hold(child: Run) -> None:
+    both = When(0, Compare.EQUALS, os.PRIO_PROCESS), When(1, Compare.MASKED_EQUALS, 0, 0xF)
+    policy = Policy((Rule("getpriority", errno.EDOM, *both),), others_pass=True)
+
+    def attempt() -> str:
+        os.getpriority(os.PRIO_PROCESS, 1)
+        os.getpriority(os.PRIO_USER, 0)
+        os.getpriority(os.PRIO_PROCESS, 0)
+        return "all"
 
     assert "[Errno 33]" in child(behind(policy, attempt)).said
 
