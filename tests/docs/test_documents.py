@@ -13,7 +13,11 @@ from casemate.wire.lifecycle import TRANSITIONS
 
 PACKAGE = Path(casemate.__file__).parent
 DOCS = ROOT / "docs"
-STORIES = [page for page in PAGES if any(block.language in RUNNABLE for block in blocks(page.read_text()))]
+STORIES = [
+    page
+    for page in PAGES
+    if any(block.language in RUNNABLE and block.mark != "not run" for block in blocks(page.read_text()))
+]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 ROOMS = sorted(room.parent.name for room in PACKAGE.glob("*/__init__.py"))
 
