@@ -51,10 +51,12 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
         with listen(control_socket(options.state)) as listener:
             control = asyncio.create_task(Control(machine).door(listener).run())
             _say({"ready": True})
+            refreshing = asyncio.create_task(machine.keep_collateral_fresh())
             died = asyncio.create_task(machine.died())
             ends: set[asyncio.Future[Any]] = {told, died, control}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             control.cancel()
+            refreshing.cancel()
             if died.done():
                 print(f"casemate: {died.result()}", file=sys.stderr)
                 return 1

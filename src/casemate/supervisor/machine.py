@@ -1,6 +1,7 @@
 """One machine's processes: vendor on demand, chip, host; started in that order, ended together."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -21,6 +22,9 @@ from casemate.wire.messages.supervisor import Certified, Certify, ChipReady, Mic
 
 CHIP_START_TIMEOUT = 50.0
 """Longest start of the chip (seconds): a first start copies and hashes the runtime."""
+
+REFRESH_PERIOD = 24 * 60 * 60.0
+"""How often collateral is fetched from the vendor (seconds)."""
 
 DRAIN_TIMEOUT = 5.0
 """How long a process may take to end after SIGTERM (seconds) before it is killed."""
@@ -70,6 +74,13 @@ class Machine:
         draft = path.with_suffix(".new")
         draft.write_bytes(collateral)
         draft.replace(path)
+
+    async def keep_collateral_fresh(self) -> None:
+        """Asks the vendor anew each day, until cancelled: what it publishes is good for thirty."""
+        while True:
+            await asyncio.sleep(REFRESH_PERIOD)
+            with contextlib.suppress(FaultError):  # tomorrow, then
+                await self.refresh_collateral()
 
     async def update_microcode(self, cpu_svn: bytes, pce_svn: int) -> MicrocodeIs:
         """Has the chip raise its TCB; it is certified anew on the way."""
