@@ -1,6 +1,8 @@
 // The first code of every guest: takes the two pipes, takes away all else, then loads the program and serves its calls.
 // Frames are those of casemate.engines.frames. Whatever is used after the program is loaded is captured before, since
-// the program may replace any prototype; all that it could win by that is to fail.
+// the program may replace any prototype: the bytes of the pipes are not shown to it, and what says and settles is not
+// looked up where it could stand. Its own values are its own: what it leaves behind, a toJSON say, can still change what
+// its later calls return. One program is one party; nothing here parts its calls from each other.
 
 const LOAD = 1, CALL = 2, ANSWER = 3, REFUSAL = 4;
 const WARM = 16, LOADED = 17, FAILED = 18, RETURNED = 19, ASKED = 20, PRINTED = 21;
@@ -26,7 +28,10 @@ const { parse, stringify } = JSON;
 const uncurry = (method) => (self, ...rest) => apply(method, self, rest);
 const readInto = stdin.readSync.bind(stdin);
 const writeFrom = stdout.writeSync.bind(stdout);
-const subarray = uncurry(Uint8Array.prototype.subarray);
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype);
+const getterOf = (name) => uncurry(getOwnPropertyDescriptor(typedArray, name).get);
+const sizeOf = getterOf("length"), bufferOf = getterOf("buffer"), offsetOf = getterOf("byteOffset");
+const moveWithin = uncurry(Uint8Array.prototype.copyWithin);
 const setBytes = uncurry(Uint8Array.prototype.set);
 const wellFormed = uncurry(String.prototype.toWellFormed);
 const slice = uncurry(String.prototype.slice);
@@ -34,7 +39,9 @@ const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
 const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encode = encoder.encode.bind(encoder), encodeInto = encoder.encodeInto.bind(encoder);
-const decode = decoder.decode.bind(decoder);
+const WHOLE = freeze({ __proto__: null, stream: false }); // or Object.prototype would be asked
+const decodeWith = decoder.decode.bind(decoder);
+const decode = (bytes) => decodeWith(bytes, WHOLE);
 const promiseThen = uncurry(Promise.prototype.then);
 const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misused = TypeError;
 
@@ -43,9 +50,13 @@ const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misu
 const incoming = new Bytes(BUFFER_SIZE), outgoing = new Bytes(BUFFER_SIZE);
 let start = 0, end = 0; // what is in `incoming` and not yet taken
 
+function part(bytes, from, to) { // a view; subarray would ask the constructor's species, which the program may replace
+  return new Bytes(bufferOf(bytes), offsetOf(bytes) + from, to - from);
+}
+
 function fill(target, from, size) {
   while (from < size) {
-    const count = readInto(subarray(target, from, size));
+    const count = readInto(part(target, from, size));
     if (count === null) exit(0); // the enclave is gone
     from += count;
   }
@@ -53,17 +64,17 @@ function fill(target, from, size) {
 
 function buffered(size) { // `size` bytes, at most BUFFER_SIZE, that stay valid until the next call
   if (end - start < size) {
-    incoming.copyWithin(0, start, end);
+    moveWithin(incoming, 0, start, end);
     end -= start;
     start = 0;
     while (end < size) {
-      const count = readInto(subarray(incoming, end, BUFFER_SIZE));
+      const count = readInto(part(incoming, end, BUFFER_SIZE));
       if (count === null) exit(0);
       end += count;
     }
   }
   start += size;
-  return subarray(incoming, start - size, start);
+  return part(incoming, start - size, start);
 }
 
 const u32 = (bytes, at) => bytes[at] + bytes[at + 1] * 0x100 + bytes[at + 2] * 0x10000 + bytes[at + 3] * 0x1000000;
@@ -81,14 +92,14 @@ function receive() {
   if (size < 0) exit(BROKEN_FRAME);
   const kind = header[PREFIX_SIZE];
   const call = new Bytes(CALL_SIZE);
-  setBytes(call, subarray(header, PREFIX_SIZE + 1, HEADER_SIZE));
+  setBytes(call, part(header, PREFIX_SIZE + 1, HEADER_SIZE));
   let body;
   if (size <= BUFFER_SIZE) {
     body = buffered(size);
   } else {
     body = new Bytes(size);
     const ready = end - start;
-    setBytes(body, subarray(incoming, start, end));
+    setBytes(body, part(incoming, start, end));
     start = end = 0;
     fill(body, ready, size);
   }
@@ -96,9 +107,10 @@ function receive() {
 }
 
 function writeAll(bytes) {
+  const size = sizeOf(bytes);
   let from = 0;
-  while (from < bytes.length) {
-    const count = writeFrom(subarray(bytes, from));
+  while (from < size) {
+    const count = writeFrom(part(bytes, from, size));
     if (!(count > 0)) exit(BROKEN_PIPE);
     from += count;
   }
@@ -113,18 +125,19 @@ function putHeader(bytes, kind, call, bodySize) {
 function send(kind, call, head, text) { // head: a string or null; text: a string, its bytes, or null
   let at = HEADER_SIZE;
   if (head === null && typeof text === "string" && text.length * 3 + at <= BUFFER_SIZE) { // the quick way, for most
-    const { written } = encodeInto(text, subarray(outgoing, at));
+    const { written } = encodeInto(text, part(outgoing, at, BUFFER_SIZE));
     putHeader(outgoing, kind, call, written);
-    writeAll(subarray(outgoing, 0, at + written));
+    writeAll(part(outgoing, 0, at + written));
     return;
   }
   const headBytes = head === null ? null : encode(head);
   const textBytes = typeof text === "string" ? encode(text) : text;
-  const headSize = headBytes === null ? 0 : 4 + headBytes.length;
-  const frame = new Bytes(at + headSize + (textBytes === null ? 0 : textBytes.length));
-  putHeader(frame, kind, call, frame.length - at);
+  const headSize = headBytes === null ? 0 : 4 + sizeOf(headBytes);
+  const size = at + headSize + (textBytes === null ? 0 : sizeOf(textBytes));
+  const frame = new Bytes(size);
+  putHeader(frame, kind, call, size - at);
   if (headBytes !== null) {
-    putU32(frame, at, headBytes.length);
+    putU32(frame, at, sizeOf(headBytes));
     setBytes(frame, headBytes, at + 4);
     at += headSize;
   }
@@ -134,7 +147,7 @@ function send(kind, call, head, text) { // head: a string or null; text: a strin
 
 function opened(body) { // a body's head and the bytes behind it
   const size = u32(body, 0);
-  return { head: parse(decode(subarray(body, 4, 4 + size))), rest: subarray(body, 4 + size) };
+  return { head: parse(decode(part(body, 4, 4 + size))), rest: part(body, 4 + size, sizeOf(body)) };
 }
 
 // --- errors ---------------------------------------------------------------------------------------------------------
@@ -184,7 +197,7 @@ function textOf(value, limit, what) {
   if (typeof text !== "string") throw new Untellable("result-refused", `${what} is not JSON: it is a ${typeof value}`);
   if (text.length * 3 <= limit) return text; // a UTF-16 unit takes three bytes at most
   const bytes = text.length <= limit ? encode(text) : null;
-  if (bytes === null || bytes.length > limit) {
+  if (bytes === null || sizeOf(bytes) > limit) {
     throw new Untellable("output-limit", `${what} has more than the ${limit} bytes that are allowed`);
   }
   return bytes;
@@ -317,7 +330,21 @@ function print(...values) {
   send(PRINTED, current, null, slice(line, 0, MAX_TEXT));
 }
 
+function fix(object, names) { // what the engine's own code and `await` look up on the way
+  for (const name of names) {
+    let from = object;
+    while (!getOwnPropertyDescriptor(from, name)) from = Object.getPrototypeOf(from);
+    const property = getOwnPropertyDescriptor(from, name);
+    if ("value" in property) property.writable = false;
+    property.configurable = false;
+    defineProperty(object, name, property);
+  }
+}
+
 function lockDown() {
+  fix(Uint8Array.prototype, ["length", "buffer", "byteLength", "byteOffset"]);
+  fix(Promise.prototype, ["constructor", "then"]);
+  fix(Promise, [Symbol.species]);
   const kept = create(null);
   for (const name of KEPT) kept[name] = true;
   // ECMAScript's own names are those of a realm without Deno's additions; the engine defines them before anything else.

@@ -356,7 +356,52 @@ ESCAPES = (
 )
 """Files, network, programs and other code."""
 
+TRAPS = """
+    const caught = [], Bytes = Uint8Array, typed = Object.getPrototypeOf(Bytes.prototype);
+    const seen = (what) => { if (what?.byteLength === 65536) caught.push(what); };
+    const set = (target, name, trap) => {
+        try { Object.defineProperty(target, name, {configurable: true, ...trap}); } catch {}
+    };
+    for (const name of ["length", "buffer", "byteLength", "byteOffset"]) {
+        const get = Object.getOwnPropertyDescriptor(typed, name).get, buffer = typed.__lookupGetter__("buffer");
+        for (const owner of [Bytes.prototype, typed]) {
+            set(owner, name, {get() { seen(buffer.call(this)); return get.call(this); }});
+        }
+    }
+    for (const name of ["copyWithin", "set", "subarray", "slice", "fill"]) {
+        const method = typed[name], buffer = Object.getOwnPropertyDescriptor(typed, "buffer").get;
+        const value = function (...all) { seen(buffer.call(this)); return Reflect.apply(method, this, all); };
+        for (const owner of [Bytes.prototype, typed]) set(owner, name, {value});
+    }
+    const forged = (view) => { // a frame of the bootstrap's, with another result in it
+        if (view[4] !== 19 || view.byteLength < 14) return view;
+        const frame = new Bytes(14);
+        for (let at = 0; at < 13; at++) frame[at] = view[at];
+        frame[0] = 10, frame[1] = frame[2] = frame[3] = 0, frame[13] = 0x37;
+        return frame;
+    };
+    const species = function (buffer, ...all) { seen(buffer); return forged(new Bytes(buffer, ...all)); };
+    for (const owner of [Bytes.prototype, typed]) set(owner, "constructor", {value: {[Symbol.species]: species}});
+    for (const owner of [Bytes, Object.getPrototypeOf(Bytes)]) set(owner, Symbol.species, {get: () => species});
+    const then = Promise.prototype.then;
+    const settle = function (done, ...all) {
+        return Reflect.apply(then, this, [typeof done === "function" ? () => done(7) : done, ...all]);
+    };
+    set(Promise.prototype, "then", {value: settle});
+    set(Promise.prototype, "constructor", {value: class extends Promise { then(done) { done(7); } }});
+    set(Promise, Symbol.species, {get: () => class { constructor(run) { run(() => {}, () => {}); } }});
+    set(Object.prototype, "stream", {get: () => { seen(this); return true; }});
+"""
+"""Stands at every place where the bootstrap, or the engine under it, could look for a method of its bytes."""
+
 FORGES = (
+    HostileGuest(
+        "traps for the bootstrap's bytes",
+        TRAPS + "export function main() { return caught.length; }",
+        (OK,),
+        then=(OK,),
+        result=0,
+    ),
     HostileGuest(
         "frames by way of the console",
         _main("console.log('\\u0013\\0\\0\\0\\0\\0\\0\\0\\0\\u00ff'); return 1;"),

@@ -17,6 +17,7 @@ from casemate.engines.conversation import Conversation
 from casemate.engines.engine import engine_named
 from casemate.engines.frames import NO_CALL, Asked, Failed, Kind, Loaded, Printed, Returned, Said, frame
 from casemate.engines.node_modules import NODE_MODULES
+from casemate.testing.hostile_guests import TRAPS
 from casemate.testing.lone_parent import shared_engine
 from casemate.wire.faults import Code
 from casemate.wire.image_index import Link
@@ -277,6 +278,22 @@ def test_nonsense_from_the_enclave_ends_the_guest() -> None:
         talk.process.stdin.write(b"\x09\0\0\0" + bytes(9))
         talk.process.stdin.flush()
         assert talk.process.wait(timeout=5) == 71
+
+
+@pytest.mark.parametrize("kind", ["", "async "])
+@pytest.mark.parametrize("size", [1, 30_000, 60_000])
+def test_what_a_call_left_behind_sees_no_bytes_of_the_pipes_and_writes_none(kind: str, size: int) -> None:
+    with engine() as talk:
+        source = f"export {kind}function main(x) {{ if (x === 'arm') arm(); return x === 'look' ? caught.length : x; }}"
+        talk.load(
+            main(
+                f"let caught; function arm() {{ {TRAPS.replace('const caught = [],', 'caught = []; const')} }} {source}"
+            )
+        )
+        assert talk.value("arm") == "arm"
+        for _ in range(3):
+            assert talk.value("x" * size) == "x" * size
+        assert talk.value("look") == 0
 
 
 def test_what_is_left_of_the_globals_is_the_language_and_little_more() -> None:
