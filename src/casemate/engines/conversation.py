@@ -1,8 +1,9 @@
 """What may be said when between an enclave and its guest; frames go in and out as bytes, and nothing here waits.
 
 The guest is hostile. A frame that is malformed, out of turn, or of another call ends the conversation: whoever holds
-the pipes then ends the guest. Each call has a number that the guest's code never sees, so what an earlier call left
-behind cannot pass for the answer to a later one.
+the pipes then ends the guest. Each call has a random number, so no frame of an earlier call passes for one of a later.
+The bootstrap keeps the numbers from the program, but shares a realm with it: a program that has changed itself in one
+call answers the next as it pleases, for its results are its own.
 """
 
 from enum import StrEnum

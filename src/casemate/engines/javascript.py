@@ -1,8 +1,11 @@
 """JavaScript on V8, in Deno's own binary: no permissions, one bootstrap script, nothing read from disk.
 
 The bootstrap comes as a ``data:`` URL, so the engine needs no file but itself. Code is not made from strings
-(``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk: what
-runs is what was measured.
+(``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk.
+
+What runs is what was measured, if this package built the image: it refuses dynamic imports. The engine loads ``data:``
+URLs, which cannot be mapped away, so an image that other tools built may import code that it makes from what it is
+given, with the rights that its own code has. Its developer chose that, and the measurement covers the choice.
 """
 
 import base64
