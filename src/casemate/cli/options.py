@@ -23,6 +23,16 @@ def _layers(incomplete: str) -> list[str]:
     return [text for name in LayerName for mode in LayerMode if (text := f"{name}={mode}").startswith(incomplete)]
 
 
+def _check_layers(values: list[str] | None) -> list[str] | None:
+    """A layer that there is, and a mode that there is."""
+    for value in values or ():
+        name, _, mode = value.partition("=")
+        if name not in set(LayerName) or mode not in set(LayerMode):
+            known = f"NAME={'|'.join(LayerMode)}, NAME one of {', '.join(LayerName)}"
+            raise typer.BadParameter(f"{value!r} is no layer's mode, want {known}")
+    return values
+
+
 Json = Annotated[
     bool,
     typer.Option(
@@ -55,6 +65,7 @@ Layers = Annotated[
         metavar="NAME=MODE",
         help="A sandbox layer and require, prefer or off. May be given several times.",
         autocompletion=_layers,
+        callback=_check_layers,
     ),
 ]
 

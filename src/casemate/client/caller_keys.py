@@ -70,6 +70,8 @@ def write_caller_key(path: Path, key: CallerKey) -> None:
     """Makes a new file that its owner alone can read; never overwrites one."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise CallerKeyError(f"caller key {path}: is there already, and keys are never overwritten") from None
     except OSError as error:
         raise CallerKeyError(f"caller key {path}: {error.strerror}") from None
     with os.fdopen(descriptor, "wb") as file:

@@ -376,7 +376,7 @@ def _admitted(table: _Table, callers: tuple[Caller, ...]) -> tuple[Caller, ...] 
     admitted: list[Caller] = []
     for name in value:
         if not isinstance(name, str) or name not in by_name:
-            raise ManifestError(key, got=_shown(name), want=want)
+            raise ManifestError(key, got=_shown(name), want="a name from [callers]")
         if by_name[name] in admitted:
             raise ManifestError(key, got=f"{name!r} twice", want="each name once")
         admitted.append(by_name[name])

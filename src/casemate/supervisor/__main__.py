@@ -31,8 +31,11 @@ def main() -> int:
     options = MachineOptions(given.state.absolute(), given.seed, tuple(given.layer), given.pool)
     try:
         return asyncio.run(_run(options, given.lifeline_fd))
-    except (CasemateError, OSError) as error:
+    except CasemateError as error:
         _say({"error": str(error)})
+        return 1
+    except OSError as error:
+        _say({"error": f"{error.filename or options.state}: {error.strerror}"})
         return 1
 
 

@@ -29,7 +29,7 @@ def test_a_key_survives_its_file_and_only_its_owner_can_read_that(tmp_path: Path
 def test_no_file_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "alice.pem"
     path.write_bytes(b"something dear")
-    with pytest.raises(CallerKeyError, match="File exists"):
+    with pytest.raises(CallerKeyError, match="is there already"):
         write_caller_key(path, CallerKey.generate())
     assert path.read_bytes() == b"something dear"
 

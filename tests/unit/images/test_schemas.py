@@ -179,7 +179,7 @@ def test_patterns_take_linear_time() -> None:
 
 
 ZEROS = [0] * 300_000
-BARE = [{} for _ in range(100_000)]
+BARE: list[dict[str, object]] = [{} for _ in range(100_000)]
 NAMED = {str(number): 0 for number in range(50_000)}
 EIGHT = {"type": "object", "required": list("abcdefgh"), "properties": {key: {"type": "string"} for key in "abcdefgh"}}
 

@@ -62,11 +62,14 @@ def build(
         casemate build hello
         SOURCE_DATE_EPOCH=0 casemate build hello -o dist --key release.pem
     """
-    from casemate.cli.images import build_time, developer_key, lock
+    from casemate.cli.images import MANIFEST, build_time, developer_key, is_source, lock
     from casemate.images.build import build as build_image
+    from casemate.images.errors import FolderError
     from casemate.images.image import write_image
 
     screen = Screen(as_json=as_json)
+    if not is_source(folder):
+        raise FolderError(f"{folder} holds no {MANIFEST}: it is no enclave's folder")
     epoch, epoch_from = build_time()
     lock(folder, screen, relock=relock)
     image = build_image(folder, developer_key(key, screen), epoch=epoch)
