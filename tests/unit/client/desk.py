@@ -1,5 +1,6 @@
 """A host with one enclave and a forged platform, in threads: what clients meet, without a machine."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -117,7 +118,8 @@ class Door:
         self._listener.bind(str(path))
         self._listener.listen()
         self._clients: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def __enter__(self) -> Self:
         return self
@@ -129,13 +131,10 @@ class Door:
 
     def die(self) -> None:
         """Hangs up on everybody."""
-        for sock in (self._listener, *self._clients):
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-            finally:
-                sock.close()
+        _hang_up(self._listener)
+        self._accepting.join()  # it may be about to add a client
+        for sock in self._clients:
+            _hang_up(sock)
 
     def _accept(self) -> None:
         while True:
@@ -161,3 +160,9 @@ class Door:
         with self._lock:
             answer = self._desk.answer(question)
         channel.send(numbered(number, answer))
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
