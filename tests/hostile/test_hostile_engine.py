@@ -27,6 +27,10 @@ LOADED = said(frame(Kind.LOADED, NO_CALL))
 FORGED = said(frame(Kind.RETURNED, b"12345678", b"1"))
 
 
+SPOKEN_TO = "head -c 1 >/dev/null"
+"""Waits for the first byte of the program: who dies before that is never handed over."""
+
+
 @contextmanager
 def guest_that(*commands: str, folder: Path) -> Iterator[LoneEnclave]:
     script = folder / "engine"
@@ -48,8 +52,8 @@ HOSTILE = {
     "is warm twice": (said(frame(Kind.WARM, NO_CALL)), "exec sleep 60"),
     "sends random bytes": ("head -c 1000000 /dev/urandom", "exec sleep 60"),
     "sends an empty frame": ("printf '\\000\\000\\000\\000'", "exec sleep 60"),
-    "ends": ("exit 3",),
-    "is killed": ("kill -SEGV $$",),
+    "ends": (SPOKEN_TO, "exit 3"),
+    "is killed": (SPOKEN_TO, "kill -SEGV $$"),
     "prints without end": (said(frame(Kind.PRINTED, NO_CALL, b"x" * 4096)) + "; while :; do", FORGED, "done"),
 }
 

@@ -10,7 +10,7 @@ const YEARS_OF_FAST_GUESSING = 18;
  * Rates a password, which nobody but this function sees.
  *
  * @param {{password: string}} input as schemas/rate.input.json says; it has been checked
- * @param {{entry: string, caller: {name: string, key: string} | null}} context who calls, and what
+ * @param {{entry: string, caller: {name: string | null, key: string} | null}} context who calls, and what
  * @returns what schemas/rate.output.json declares; anything else is dropped before it leaves the enclave
  */
 export function rate(input, context) {
@@ -19,7 +19,7 @@ export function rate(input, context) {
     verdict: log10 < DAY_OF_FAST_GUESSING ? "weak" : log10 < YEARS_OF_FAST_GUESSING ? "fair" : "strong",
     guesses_log10: Math.round(log10 * 10) / 10,
     advice: advice(input.password, log10),
-    rated_for: context.caller === null ? "anyone" : context.caller.name,
+    rated_for: context.caller?.name ?? "anyone",
     password: input.password, // not declared in the output's schema, so it never gets out: try it
   };
 }
