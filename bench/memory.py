@@ -125,7 +125,11 @@ def _rollup(pid: int) -> float:
 def _frames(pid: int) -> set[int]:
     """The page frames that a process has mapped (Documentation/admin-guide/mm/pagemap.rst); none if that is secret."""
     found: set[int] = set()
-    with (PROC / str(pid) / "pagemap").open("rb", buffering=0) as pagemap:
+    try:
+        opened = (PROC / str(pid) / "pagemap").open("rb", buffering=0)
+    except OSError:
+        raise UnreadableError from None
+    with opened as pagemap:
         for start, end in _resident(pid):
             pagemap.seek(start // _PAGE * 8)
             entries = array("Q", pagemap.read((end - start) // _PAGE * 8))
