@@ -49,10 +49,12 @@ def memory(lab: Lab) -> list[Row]:
     """With one enclave that has answered a call, then with one more."""
     try:
         with connect(lab.machine.host_socket) as client:
-            one = _grown(lab, client, 1)
-            two = _grown(lab, client, 2)
-            for enclave in client.enclaves():
-                client.destroy(enclave.enclave)
+            try:
+                one = _grown(lab, client, 1)
+                two = _grown(lab, client, 2)
+            finally:
+                for enclave in client.enclaves():
+                    client.destroy(enclave.enclave)
     except UnreadableError:
         return [Row("memory", what, "MiB", None, target=target, note="readable by root alone") for what, target in ROWS]
     trusted = one.of(one.family.chip, one.family.parent, *one.family.enclaves)
