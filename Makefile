@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check fix bench nightly lock clean
+.PHONY: help setup demo up test check fix docs bench nightly lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,8 +22,12 @@ setup: $(READY) ## virtual environment with locked, hashed dependencies
 demo: $(READY) ## an attested function, and three attacks refused
 	$(BIN)/python -m casemate.testing.demo
 
-test: $(READY) ## all tests, in parallel
-	$(BIN)/python -m pytest -n auto
+up: $(READY) ## a machine of your own in memory, until Ctrl-C
+	$(BIN)/casemate up --dev
+
+test: $(READY) ## all tests: most in parallel, then those that want the computer for themselves
+	$(BIN)/python -m pytest -n auto -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: $(READY) ## types, lint, import contracts
 	$(BIN)/ruff check .
@@ -35,15 +39,19 @@ fix: $(READY) ## what the tools can mend by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY) ## the documentation as a site in site/, which also opens from its files
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 bench: $(READY) ## figures against named baselines, in one run
 	$(BIN)/python -m bench
 
-nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto
+nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser, ten minutes of chaos
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto -m "not alone"
+	CASEMATE_CHAOS_SECONDS=600 $(BIN)/python -m pytest -m alone --timeout 1200
 
 lock: ## requirements/*.txt anew, with hashes (needs `uv`)
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml -o requirements/run.txt
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
 
 clean: ## what setup and tests have made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,22 +8,34 @@ from collections.abc import Callable
 
 from bench.calls import calls
 from bench.figures import Row
+from bench.gateway import http
 from bench.lab import FULL, QUICK, Lab, lab, say
 from bench.launch import launches
 from bench.memory import memory
 from bench.pages import pages
 from bench.quotes import quotes
 from bench.report import Conditions, as_json, print_table
+from bench.signing import signing
 from bench.start import start
+from bench.state import state
+from bench.streams import streams
+from bench.up import up
 from bench.verification import verification
+from bench.vms import vms
 
 SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
     "memory": memory,  # before there is any other machine
+    "up": up,
     "launch": launches,
     "call": calls,
+    "http": http,
+    "state": state,
+    "stream": streams,
     "quote": quotes,
     "verify": verification,
+    "sign": signing,
     "measure": pages,
+    "vm": vms,
     "start": start,
 }
 

@@ -35,7 +35,7 @@ def calls(lab: Lab) -> list[Row]:
     bare, ours, many = Stats.of_seconds(bare_s), Stats.of_seconds(ours_s), Stats.of_seconds(many_s)
     return [
         Row("call", f"encrypted call, {SIZE} B of JSON, p50", "ms", ours, BASELINE, bare, TARGET),
-        Row("call", f"encrypted call, {SIZE} B of JSON, p99", "ms", _at_99(ours_s), BASELINE, _at_99(bare_s)),
+        Row("call", f"encrypted call, {SIZE} B of JSON, p99", "ms", at_99(ours_s), BASELINE, at_99(bare_s)),
         Row(
             "call",
             f"{SESSIONS} sessions at once, p50",
@@ -45,11 +45,11 @@ def calls(lab: Lab) -> list[Row]:
             Stats.of_seconds(sample * SESSIONS for sample in bare_s),
             note=f"{len(many_s) / took:.0f} calls/s; one caller {1 / mean(ours_s):.0f}, bare {1 / mean(bare_s):.0f}",
         ),
-        Row("call", f"{SESSIONS} sessions at once, p99", "ms", _at_99(many_s)),
+        Row("call", f"{SESSIONS} sessions at once, p99", "ms", at_99(many_s)),
     ]
 
 
-def _at_99(seconds: list[float]) -> Stats:
+def at_99(seconds: list[float]) -> Stats:
     """The 99th percentile as a figure; its spread is that of ten parts of the run."""
     parts = [seconds[part::10] for part in range(10)]
     value = at(sorted(seconds), 0.99) * 1000

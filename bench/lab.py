@@ -22,6 +22,8 @@ from casemate.wire.json_text import encode_json
 from casemate.wire.runtime_lock import RuntimeLock
 
 FUNCTION = Path(__file__).parent / "function"
+KEEPER = Path(__file__).parent / "keeper"
+STREAMER = Path(__file__).parent / "streamer"
 ENTRY = "price"
 ARGUMENTS: Any = {
     "lines": [{"name": f"article {number:04} of many", "count": number, "cents": 1995} for number in range(1, 19)]
@@ -39,16 +41,45 @@ class Rounds:
     calls: int
     many: int
     """Calls of each of the sixteen sessions."""
+    pieces: int
+    """MiB that are streamed."""
     quotes: int
     verifications: int
     pages: int
     starts: int
+    saturations: int
+    saturated: float
+    """Seconds of each."""
     settle: float
     """Seconds of rest before memory is looked at."""
 
 
-FULL = Rounds(launches=25, calls=600, many=60, quotes=300, verifications=60, pages=7, starts=3, settle=2.0)
-QUICK = Rounds(launches=3, calls=40, many=5, quotes=20, verifications=5, pages=1, starts=1, settle=0.5)
+FULL = Rounds(
+    launches=25,
+    calls=600,
+    many=60,
+    pieces=128,
+    quotes=300,
+    verifications=60,
+    pages=7,
+    starts=3,
+    saturations=3,
+    saturated=3.0,
+    settle=2.0,
+)
+QUICK = Rounds(
+    launches=3,
+    calls=40,
+    many=5,
+    pieces=8,
+    quotes=20,
+    verifications=5,
+    pages=1,
+    starts=1,
+    saturations=1,
+    saturated=0.5,
+    settle=0.5,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +104,7 @@ def lab(rounds: Rounds) -> Iterator[Lab]:
     with tempfile.TemporaryDirectory(prefix="casemate-bench-") as name:
         folder = Path(name)
         with local_machine(folder / "machine", pool=1) as machine:
-            image = _image(folder / "function", machine)
+            image = image_of(FUNCTION, folder / "function", machine)
             yield Lab(folder, machine, image, policy_for(image, machine), rounds)
 
 
@@ -87,7 +118,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _image(folder: Path, machine: LocalMachine) -> Image:
-    shutil.copytree(FUNCTION, folder)
+def image_of(source: Path, folder: Path, machine: LocalMachine) -> Image:
+    """The image of a function's folder, for the runtime of ``machine``, built from a copy in ``folder``."""
+    shutil.copytree(source, folder)
     write_lock(folder, RuntimeLock(((machine.status.platform, machine.status.runtime_digest),)))
     return build(folder, DeveloperKey.generate(), epoch=EPOCH)

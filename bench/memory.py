@@ -4,6 +4,7 @@ import os
 import time
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,22 +100,22 @@ def _grown(lab: Lab, client: Client, enclaves: int) -> _Rest:
 def _looks(family: Family) -> list[Look]:
     looks = []
     for _ in range(LOOKS):
-        looks.append(_look(family))
+        looks.append(look(family.all))
         time.sleep(0.5)
     return looks
 
 
-def _look(family: Family) -> Look:
+def look(pids: Sequence[int]) -> Look:
     """As if no other machine ran here: others that run on the same copy of the runtime share its pages, too.
 
     Which processes share a page is seen by who may ask for page frames, root. Others get what the kernel says.
     """
-    frames = {pid: _frames(pid) for pid in family.all}
-    if all(frames[pid] for pid in family.all):
+    frames = {pid: _frames(pid) for pid in pids}
+    if all(frames.values()):
         sharers = Counter(frame for held in frames.values() for frame in held)
         pss = {pid: sum(_PAGE / sharers[frame] for frame in held) for pid, held in frames.items()}
         return Look(pss, "PSS, counted by page frames: shared pages are shared with this machine's processes alone")
-    return Look({pid: _rollup(pid) for pid in family.all}, "PSS of smaps_rollup: other machines may share pages, too")
+    return Look({pid: _rollup(pid) for pid in pids}, "PSS of smaps_rollup: other machines may share pages, too")
 
 
 def _rollup(pid: int) -> float:

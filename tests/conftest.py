@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,24 @@ _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("nightly", max_examples=100_000, deadline=None, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as shells start what runs behind them; commands would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what tests have measured (``record_property``), whether they passed or not."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    told = {report.nodeid: report.user_properties for report in reports if report.user_properties}
+    if told:
+        terminalreporter.section("figures")
+    for test, facts in told.items():
+        terminalreporter.write_line(test)
+        for name, fact in facts:
+            terminalreporter.write_line(f"  {name}: {fact}")
 
 
 @pytest.fixture(scope="session")

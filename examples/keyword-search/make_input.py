@@ -1,16 +1,17 @@
-"""Makes the input of `search` from a folder of text files and a query.
+"""Prints the input of `add` for a folder of text files.
 
-Without options it writes input.json as it is in the repository. Another folder, another question:
+Without arguments it takes the documents of this example:
 
-    python3 make_input.py --query '"gold coin" NOT bank' --documents ~/letters --output letters.json
+    python3 make_input.py | casemate call 1 add --input - --caller owner.pem --policy policy.toml
+    python3 make_input.py ~/letters > letters.json
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-QUERY = '("slave trade" OR pirates OR piracy) NOT Japan'
 
 
 def read_documents(folder: Path) -> list[dict[str, str]]:
@@ -22,25 +23,21 @@ def read_documents(folder: Path) -> list[dict[str, str]]:
         except UnicodeDecodeError as error:
             raise SystemExit(f"{path}: byte {error.start} is not UTF-8") from error
         documents.append({"name": path.name, "text": text})
+    if not documents:
+        raise SystemExit(f"{folder}: no file ends in .txt")
     return documents
 
 
-def make_input(folder: Path, query: str, limit: int | None = None) -> str:
-    """The input as JSON text, the same for the same folder, query and limit."""
-    chosen = {"query": query} if limit is None else {"query": query, "limit": limit}
-    return json.dumps({**chosen, "documents": read_documents(folder)}, ensure_ascii=False, indent=1) + "\n"
+def make_input(folder: Path) -> str:
+    """The input as JSON text, the same for the same folder."""
+    return json.dumps({"documents": read_documents(folder)}, ensure_ascii=False, indent=1) + "\n"
 
 
 def main() -> None:
-    """Writes the input to a file."""
+    """Prints the input, as UTF-8 whatever the locale."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--documents", type=Path, default=HERE / "documents", metavar="DIR")
-    parser.add_argument("--query", default=QUERY)
-    parser.add_argument("--limit", type=int, help="hits at most (default: the function's own)")
-    parser.add_argument("--output", type=Path, default=HERE / "input.json", metavar="FILE")
-    options = parser.parse_args()
-    content = make_input(options.documents, options.query, options.limit)
-    options.output.write_text(content, encoding="utf-8", newline="\n")
+    parser.add_argument("folder", type=Path, nargs="?", default=HERE / "documents", metavar="DIR")
+    sys.stdout.buffer.write(make_input(parser.parse_args().folder).encode())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ def document() -> Any:
     return json.loads(run.stdout)
 
 
+@pytest.mark.alone
 @pytest.mark.machine
 def test_has_the_rows_that_its_page_promises(document: Any) -> None:
     promised = [[cell.strip() for cell in line.strip("|").split("|")] for line in _rows_of("section")]
@@ -29,12 +30,14 @@ def test_has_the_rows_that_its_page_promises(document: Any) -> None:
         assert [row["section"], row["what"], (row["baseline"] or {}).get("name", ""), target] == cells
 
 
+@pytest.mark.alone
 @pytest.mark.machine
 def test_each_row_has_a_figure_or_says_why_not(document: Any) -> None:
     for row in document["rows"]:
         assert row["note"] if row["figure"] is None else row["figure"]["median"] > 0, row
 
 
+@pytest.mark.alone
 @pytest.mark.machine
 def test_each_target_is_judged(document: Any) -> None:
     judged = [row for row in document["rows"] if row["target"] and row["figure"]]
@@ -42,6 +45,7 @@ def test_each_target_is_judged(document: Any) -> None:
     assert all(isinstance(row["met"], bool) for row in judged)
 
 
+@pytest.mark.alone
 @pytest.mark.machine
 def test_says_under_which_conditions(document: Any) -> None:
     assert document["conditions"]["quick"] is True

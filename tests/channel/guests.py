@@ -56,6 +56,7 @@ class Called:
     entry: str
     caller: object
     arguments: bytes
+    kind: int = Kind.CALL
 
     def returns(self, text: bytes) -> None:
         self.line.say(Kind.RETURNED, self.number, text)
@@ -67,12 +68,32 @@ class Called:
         head = {"code": code, "name": name, "message": message}
         self.line.say(Kind.FAILED, self.number, head_and_text(head, b""))
 
+    def pauses(self, data: bytes = b"", *, hungry: bool = True) -> None:
+        self.line.say(Kind.PAUSED, self.number, bytes((hungry,)) + data)
+
+    def ends(self, text: bytes, data: bytes = b"") -> None:
+        self.line.say(Kind.ENDED, self.number, len(data).to_bytes(4, "little") + data + text)
+
+    def wants(self, head: object, text: bytes = b"") -> tuple[int, bytes]:
+        """A question to the enclave itself: the kind and the body of the answer."""
+        self.line.say(Kind.WANTED, self.number, head_and_text(head, text))
+        kind, number, body = self.line.receive()
+        assert number == self.number
+        return kind, body
+
     def asks(self, name: str, arguments: bytes) -> bytes | None:
         """An OCALL: the answer, or None if it was refused."""
         self.line.say(Kind.ASKED, self.number, head_and_text({"name": name}, arguments))
         kind, number, body = self.line.receive()
         assert number == self.number
         return body if kind == Kind.ANSWER else None
+
+
+def called_in(line: Line, number: bytes, body: bytes, kind: int = Kind.CALL) -> Called:
+    """The call that a frame opens."""
+    size = int.from_bytes(body[:4], "little")
+    head = parse_json("head", body[4 : 4 + size], limit=1 << 20)
+    return Called(line, number, head["entry"], head["caller"], body[4 + size :], kind)
 
 
 Script = Callable[[Called], None]
@@ -101,10 +122,11 @@ def start_guest(reading: int, writing: int, script: Script, loader: Loader) -> t
             loader(line)
             while True:
                 kind, number, body = line.receive()
-                assert kind == Kind.CALL
-                size = int.from_bytes(body[:4], "little")
-                head = parse_json("head", body[4 : 4 + size], limit=1 << 20)
-                script(Called(line, number, head["entry"], head["caller"], body[4 + size :]))
+                if kind in (Kind.CALL, Kind.OPEN):
+                    script(called_in(line, number, body, kind))
+                else:
+                    assert kind in (Kind.CHUNK, Kind.END, Kind.PULL, Kind.DROP)
+                    script(Called(line, number, "", None, body, kind))
         except GuestEndedError:
             return
         finally:

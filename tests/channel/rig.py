@@ -22,13 +22,24 @@ from casemate.verifier.evidence import VerifiedTcb, vouch_for
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import Envelope
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Fault
+from casemate.wire.faults import Code, Fault, fault
 from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH, Link
 from casemate.wire.json_text import encode_json
 from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall
-from casemate.wire.messages.leaf import Boot, Booted, EReport, ReportMade
+from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, PlainLeft
+from casemate.wire.messages.leaf import (
+    AnchorAdvance,
+    AnchorIs,
+    AnchorRead,
+    Boot,
+    Booted,
+    EGetKey,
+    EReport,
+    KeyIs,
+    ReportMade,
+)
 from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.sandbox import Layer, LayerName, LayerState
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes
 from casemate.wire.sgx.collateral import Collateral
@@ -126,6 +137,7 @@ class Rig:
         self.guest_layers = GUEST_LAYERS
         self.parent_refuses: Fault | None = None
         self.chip_refuses: Fault | None = None
+        self.anchor = AnchorIs(0, bytes(32), 0, 0, is_forgiven=False)
         self.guests = 0
         self.watches: list[int | None] = []
         """Milliseconds of each Watch, None for each Unwatch."""
@@ -202,7 +214,9 @@ class Rig:
         """What the enclave says next."""
         frame = self.host.receive(timeout=TIMEOUT).payload
         self.relayed.append(frame)
-        reply: object = parse_message(frame, ChallengeAnswer, Left, Fault, Ocall, Log)
+        reply: object = parse_message(
+            frame, ChallengeAnswer, Left, PlainLeft, Fault, Ocall, Log, StateRead, StateAppend, StateForget
+        )
         return reply
 
     def ask(self, message: object) -> Any:
@@ -263,11 +277,23 @@ class Rig:
     def _serve_leaf_functions(self) -> None:
         try:
             while True:
-                question = parse_message(self.chip.receive().payload, EReport)
-                body = bytes(320) + question.report_data
-                self.chip.send(encode_message(self.chip_refuses or ReportMade(body.ljust(432, b"\x00"))))
+                frame = self.chip.receive().payload
+                question: object = parse_message(frame, EReport, EGetKey, AnchorRead, AnchorAdvance)
+                self.chip.send(encode_message(self.chip_refuses or self._leaf_function(question)))
         except (PeerGoneError, WireError):
             return
+
+    def _leaf_function(self, question: object) -> object:
+        match question:
+            case EReport(_, report_data):
+                return ReportMade((bytes(320) + report_data).ljust(432, b"\x00"))
+            case EGetKey(request):
+                return KeyIs(hashlib.sha256(request).digest()[:16])
+            case AnchorAdvance(_, epoch, head):
+                if epoch != self.anchor.epoch:
+                    return fault(Code.STATE_CONFLICT, "another was faster")
+                self.anchor = AnchorIs(epoch + 1, head, 2, 0, is_forgiven=False)
+        return self.anchor
 
     def _serve_guests(self) -> None:
         try:

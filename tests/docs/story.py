@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.docs.markdown import Block
+from tests.docs.markdown import ROOT, Block
 
 RUNNABLE = ("console", "bash", "python")
 TIMEOUT = 60.0
@@ -35,6 +35,7 @@ class Story:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        (folder / "examples").symlink_to(ROOT / "examples")  # as in a checkout; pages copy what they change
         cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         kept = {name: value for name, value in os.environ.items() if name in ("LANG", "LC_ALL", "TMPDIR")}
         self._environment = kept | {

@@ -83,11 +83,14 @@ PLACES = (
     PACKAGE,
     PACKAGE / "images" / "starter_files",
     *sorted((ROOT / "examples").iterdir()),
-    ROOT / "examples" / "keyword-search" / "guest",
-    ROOT / "examples" / "keyword-search" / "schemas",
+    *sorted((ROOT / "examples").glob("*/guest")),
+    *sorted((ROOT / "examples").glob("*/schemas")),
 )
 """Where a path that a page mentions may begin."""
-MADE = ("casemate.lock", "receipt.json", "hello.sgxs", "hello.sigstruct", "host/host.log", "machine.log")
+MADE = (
+    *("casemate.lock", "receipt.json", "hello.sgxs", "hello.sigstruct", "host/host.log", "machine.log"),
+    *("host/tokens.json", "host/collateral.json", "host/machine.json", "machine.lock"),
+)
 """Files that commands and machines make."""
 
 

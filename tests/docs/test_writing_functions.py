@@ -12,7 +12,7 @@ from tests.docs.markdown import ROOT, table
 
 import casemate
 from casemate.images.errors import ManifestError
-from casemate.images.manifest import EntryPoint, Limits, Manifest, Ocall, parse_manifest
+from casemate.images.manifest import EntryPoint, Limits, Manifest, Ocall, StateRules, parse_manifest
 from casemate.images.schemas import FILTERABLE_KEYWORDS
 
 FUNCTIONS = (ROOT / "docs" / "writing-functions.md").read_text()
@@ -34,7 +34,9 @@ def _manifest() -> dict[str, Any]:
         },
         "limits": {"memory_mib": 64, "time_ms": 100, "output_kib": 4},
         "callers": {"NAME": "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
-        "entry": {"NAME": {**schemas, "callers": "anyone"}},
+        "entry": {"NAME": {**schemas, "callers": "anyone", "plain": False, "stream": False}},
+        "ra_tls": {"enabled": False},
+        "state": {"policy": "mrsigner", "recovery": "never", "max_kib": 64},
         "ocall": {"NAME": dict(schemas)},
     }
 
@@ -65,10 +67,11 @@ def _changed(key: str, value: object) -> dict[str, Any]:
 
 def test_the_reference_has_every_key_and_no_other() -> None:
     plain = {f"enclave.{field.name}" for field in fields(Manifest)} - {
-        f"enclave.{name}" for name in ("limits", "callers", "entries", "ocalls")
+        f"enclave.{name}" for name in ("limits", "callers", "state", "ra_tls", "entries", "ocalls")
     }
-    keys = plain | {f"limits.{field.name}" for field in fields(Limits)} | {"callers.NAME"}
+    keys = plain | {"ra_tls.enabled"} | {f"limits.{field.name}" for field in fields(Limits)} | {"callers.NAME"}
     keys |= {f"entry.NAME.{field.name}" for field in fields(EntryPoint) if field.name != "name"}
+    keys |= {f"state.{field.name}" for field in fields(StateRules)}
     keys |= {f"ocall.NAME.{field.name}" for field in fields(Ocall) if field.name != "name"}
     assert set(KEYS) == keys
     assert set(_leaves(_manifest())) == keys

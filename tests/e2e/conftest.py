@@ -54,12 +54,14 @@ class Workshop:
         entries: dict[str, dict[str, Any]] | None = None,
         ocalls: dict[str, dict[str, Any]] | None = None,
         callers: dict[str, str] | None = None,
+        state: dict[str, Any] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
         output_kib: int = 64,
         debug: bool = False,
         product_id: int = 1,
         security_version: int = 1,
+        ra_tls: bool = False,
     ) -> Image:
         """An image of one module; by default its one entry is ``main``, for anyone, with any input and output."""
         folder = self.folder / f"image-{time.monotonic_ns()}"
@@ -79,6 +81,10 @@ class Workshop:
             "entry": entries or {"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}},
             "ocall": ocalls or {},
         }
+        if state is not None:
+            manifest["state"] = state
+        if ra_tls:
+            manifest["ra_tls"] = {"enabled": True}
         (folder / "casemate.toml").write_text(_toml(manifest))
         write_lock(folder, self.lock)
         return build(folder, self.key, epoch=EPOCH)

@@ -1,23 +1,19 @@
 import asyncio
 import json
-import shutil
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt
 from casemate.client.aio import connect as connect_async
-from casemate.client.local import LocalMachine
-from casemate.images.build import build
-from casemate.images.lock import write_lock
+from casemate.client.local import LocalMachine, WrongMachineError, local_machine
 from casemate.testing.independent import available
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.faults import Code
 from casemate.wire.lifecycle import State
 
-from .conftest import ANYTHING, ANYTHING_OUT, EPOCH, PolicyFor, Workshop
+from .conftest import ANYTHING, ANYTHING_OUT, SEED, PolicyFor, Workshop
 
 pytestmark = pytest.mark.machine
 
@@ -127,19 +123,6 @@ def test_a_stopped_enclave_starts_with_fresh_keys(workshop: Workshop, client: Cl
     client.destroy(before.number)
 
 
-def test_the_example_searches_real_documents(
-    workshop: Workshop, client: Client, policy_for: PolicyFor, tmp_path: Path
-) -> None:
-    example = Path(__file__).parents[2] / "examples" / "keyword-search"
-    shutil.copytree(example, tmp_path / "copy", ignore=shutil.ignore_patterns("casemate.lock", "documents"))
-    write_lock(tmp_path / "copy", workshop.lock)
-    image = build(tmp_path / "copy", workshop.key, epoch=EPOCH)
-    enclave = client.attest(client.launch(image), policy_for(image))
-    result = enclave.call("search", json.loads((example / "input.json").read_text()))
-    assert result.value == json.loads((example / "expected.json").read_text())
-    client.destroy(enclave.number)
-
-
 def test_the_asynchronous_client_does_the_same(
     workshop: Workshop, machine: LocalMachine, policy_for: PolicyFor
 ) -> None:
@@ -155,3 +138,11 @@ def test_the_asynchronous_client_does_the_same(
         return [result.value["input"] for result in results]
 
     assert asyncio.run(journey()) == [0, 1, 2, 3]
+
+
+def test_another_seed_is_another_machine(machine: LocalMachine) -> None:
+    for seed, kind in (("another", "an otherwise seeded"), (None, "a seeded")):
+        with pytest.raises(WrongMachineError, match=f"^{kind} machine runs"), local_machine(machine.state, seed=seed):
+            pass
+    with local_machine(machine.state, seed=SEED) as same:
+        assert same.status.supervisor_pid == machine.status.supervisor_pid

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import random
 import re
 import runpy
 import subprocess
@@ -12,13 +13,21 @@ from typing import Any
 
 import pytest
 from deno import find_deno_bin
+from tests.e2e.conftest import PolicyFor
 
-from casemate.images.manifest import parse_manifest
+from casemate.client import CallerKey, Client, EnclaveRefusedError
+from casemate.client.local import LocalMachine
+from casemate.wire.faults import Code
+
+from .conftest import BuiltExample
+from .folders import EXAMPLES, committed_manifest, files_of
 
 REPOSITORY = Path(__file__).parents[2]
-EXAMPLE = REPOSITORY / "examples" / "keyword-search"
-MANIFEST = parse_manifest((EXAMPLE / "casemate.toml").read_bytes(), lambda path: (EXAMPLE / path).read_bytes())
-(SEARCH,) = MANIFEST.entries
+EXAMPLE = EXAMPLES / "keyword-search"
+MANIFEST = committed_manifest(EXAMPLE)
+ENTRIES = {entry.name: entry for entry in MANIFEST.entries}
+SEARCH = ENTRIES["search"]
+QUERY: dict[str, Any] = json.loads((EXAMPLE / "input.json").read_bytes())
 PLAIN_DENO = ["--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock"]
 
 
@@ -44,36 +53,30 @@ def documents() -> dict[str, str]:
     return {path.name: path.read_bytes().decode() for path in sorted((EXAMPLE / "documents").glob("*.txt"))}
 
 
-def make_input(output: Path, *options: str) -> bytes:
-    subprocess.run(
-        [sys.executable, str(EXAMPLE / "make_input.py"), "--output", str(output), *options],
-        check=True,
-        capture_output=True,
-    )
-    return output.read_bytes()
+def make_input(folder: Path = EXAMPLE / "documents") -> dict[str, Any]:
+    command = [sys.executable, str(EXAMPLE / "make_input.py"), str(folder)]
+    made: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return made
+
+
+def asked(query: str = QUERY["query"], **more: Any) -> bytes:
+    return json.dumps({**make_input(), "query": query, **more}).encode()
 
 
 def test_result_is_the_committed_one() -> None:
-    printed = run_deno("run", "tests/run_locally.js", stdin=(EXAMPLE / "input.json").read_bytes())
+    printed = run_deno("run", "tests/run_locally.js", stdin=asked())
     assert printed == (EXAMPLE / "expected.json").read_bytes()
 
 
 def test_result_is_the_same_without_just_in_time_compiler_and_with_the_manifests_memory() -> None:
     flags = f"--v8-flags=--jitless,--max-old-space-size={MANIFEST.limits.memory_mib}"
-    printed = run_deno("run", flags, "tests/run_locally.js", stdin=(EXAMPLE / "input.json").read_bytes())
+    printed = run_deno("run", flags, "tests/run_locally.js", stdin=asked())
     assert printed == (EXAMPLE / "expected.json").read_bytes()
 
 
-def test_functions_own_tests_pass() -> None:
-    assert b"0 failed" in run_deno("test", "tests/")
-
-
-def test_committed_input_is_in_step_with_documents(tmp_path: Path) -> None:
-    assert make_input(tmp_path / "input.json") == (EXAMPLE / "input.json").read_bytes()
-
-
-def test_committed_input_and_result_fit_their_schemas() -> None:
-    SEARCH.input.check(json.loads((EXAMPLE / "input.json").read_bytes()))
+def test_committed_files_fit_their_schemas() -> None:
+    SEARCH.input.check(QUERY)
+    ENTRIES["add"].input.check(make_input())
     expected = json.loads((EXAMPLE / "expected.json").read_bytes())
     assert SEARCH.output.filter(expected) == expected
 
@@ -82,15 +85,11 @@ def test_input_is_made_from_any_folder_and_keeps_line_ends(tmp_path: Path) -> No
     (tmp_path / "b.txt").write_bytes("Ægir\r\ncomet".encode())
     (tmp_path / "a.txt").write_bytes(b"no such thing\n")
     (tmp_path / "ignored.md").write_bytes(b"comet")
-    content = make_input(
-        tmp_path / "made.json", "--documents", str(tmp_path), "--query", "comet -planet", "--limit", "1"
-    )
-    assert json.loads(content) == {
-        "query": "comet -planet",
-        "limit": 1,
-        "documents": [{"name": "a.txt", "text": "no such thing\n"}, {"name": "b.txt", "text": "Ægir\r\ncomet"}],
+    made = make_input(tmp_path)
+    assert made == {
+        "documents": [{"name": "a.txt", "text": "no such thing\n"}, {"name": "b.txt", "text": "Ægir\r\ncomet"}]
     }
-    result = search(content)
+    result = search(json.dumps({**made, "query": "comet -planet", "limit": 1}).encode())
     assert [hit["document"] for hit in result["hits"]] == ["b.txt"]
     assert result["hits"][0]["snippets"] == [{"line": 2, "text": "comet"}]
 
@@ -98,11 +97,17 @@ def test_input_is_made_from_any_folder_and_keeps_line_ends(tmp_path: Path) -> No
 def test_input_maker_names_the_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        make_input(tmp_path / "made.json", "--documents", str(tmp_path))
+        make_input(tmp_path)
     assert b"latin.txt: byte 3 is not UTF-8" in refused.value.stderr
 
 
-def test_scores_agree_with_bm25_written_anew(tmp_path: Path) -> None:
+def test_input_maker_says_that_a_folder_has_no_documents(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        make_input(tmp_path)
+    assert b"no file ends in .txt" in refused.value.stderr
+
+
+def test_scores_agree_with_bm25_written_anew() -> None:
     texts = documents()
     lengths = {name: len(re.findall(r"\d{1,3}(?:,\d{3})+|\d+\.\d+|\w+(?:'\w+)*", text)) for name, text in texts.items()}
     mean = sum(lengths.values()) / len(lengths)
@@ -114,7 +119,7 @@ def test_scores_agree_with_bm25_written_anew(tmp_path: Path) -> None:
         for name, count in counts.items()
         if count
     }
-    result = search(make_input(tmp_path / "made.json", "--query", "treaties", "--limit", "50"))
+    result = search(asked("treaties", limit=50))
     assert {hit["document"]: hit["score"] for hit in result["hits"]} == pytest.approx(want, abs=1e-4)
     assert result["terms"] == [{"term": "treaties", "documents": containing, "occurrences": sum(counts.values())}]
 
@@ -137,10 +142,12 @@ def test_scores_agree_with_bm25_written_anew(tmp_path: Path) -> None:
     ids=lambda query: repr(query[:12]),
 )
 def test_result_fits_schema_and_limit_whatever_the_query(query: str) -> None:
-    texts = [*documents().items(), ("\u0000" * 200, "the \u001b[2J \u202e\n" * 1000), ("same", ""), ("same", "the")]
-    call = {"query": query, "limit": 50, "documents": [{"name": name, "text": text} for name, text in texts]}
+    texts = [*documents().items(), ('"' * 200, "the \u001b[2J \u202e\n" * 1000), ("empty", ""), ("the", "the")]
+    call = {"query": query, "limit": 50}
     SEARCH.input.check(call)
-    result = search(json.dumps(call).encode())
+    named = [{"name": name, "text": text} for name, text in texts]
+    ENTRIES["add"].input.check({"documents": named})
+    result = search(json.dumps({**call, "documents": named}).encode())
     assert SEARCH.output.filter(result) == result
     assert len(json.dumps(result).encode()) <= MANIFEST.limits.output_kib * 1024
 
@@ -150,26 +157,12 @@ def test_largest_result_stays_below_the_output_limit() -> None:
     call = {
         "query": "comet",
         "limit": 50,
-        "documents": [{"name": "\u0001" * 200, "text": "\n".join([line] * 4)}] * 60,
+        "documents": [{"name": "\\" * 198 + f"{number:02}", "text": "\n".join([line] * 4)} for number in range(60)],
     }
     result = search(json.dumps(call).encode())
     assert SEARCH.output.filter(result) == result
     assert len(result["hits"]) == 50
     assert len(json.dumps(result).encode()) <= MANIFEST.limits.output_kib * 1024
-
-
-def test_guest_imports_only_its_own_modules_by_relative_path() -> None:
-    guest = EXAMPLE / "guest"
-    seen = 0
-    for module in guest.rglob("*.js"):
-        code = module.read_text()
-        assert not re.search(r"\bimport\s*\(|\bDeno\b|\bprocess\b|\bfetch\b", code), module
-        for specifier in re.findall(r'^import .* from "([^"]+)";$', code, re.MULTILINE):
-            assert specifier.startswith("./")
-            assert (module.parent / specifier).resolve().is_relative_to(guest)
-            assert (module.parent / specifier).is_file()
-            seen += 1
-    assert seen > 0
 
 
 def test_every_document_has_an_origin() -> None:
@@ -199,3 +192,110 @@ def test_docs_page_shows_the_committed_result_and_names_every_guest_module() -> 
     assert json.loads((EXAMPLE / "input.json").read_bytes())["query"] in page
     for module in (EXAMPLE / "guest").glob("*.js"):
         assert module.name in page
+
+
+@pytest.mark.machine
+def test_uploaded_documents_are_found_by_those_who_are_named_and_outlive_the_enclave(
+    example: BuiltExample, client: Client, policy_for: PolicyFor, machine: LocalMachine
+) -> None:
+    built = example("keyword-search")
+    policy = policy_for(built.image)
+    owner, ann, ben = (built.callers[name] for name in ("owner", "ann", "ben"))
+    enclave = client.attest(client.launch(built.image), policy)
+    assert enclave.call("search", QUERY, caller=ann).value["documents_searched"] == 0
+    uploaded = make_input()
+    assert enclave.call("add", uploaded, caller=owner).value == {"added": 17, "replaced": 0, "documents": 17}
+    expected = json.loads((EXAMPLE / "expected.json").read_bytes())
+    assert enclave.call("search", QUERY, caller=ann).value == expected
+    client.stop(enclave.number)
+    client.start(enclave.number)
+    enclave = client.attest(enclave.number, policy)
+    assert enclave.call("search", QUERY, caller=ben).value == expected
+    first = expected["hits"][0]["document"]
+    removed = enclave.call("remove", {"names": [first, "nothing"]}, caller=owner).value
+    assert removed == {"removed": 1, "unknown": ["nothing"], "documents": 16}
+    assert first not in [hit["document"] for hit in enclave.call("search", QUERY, caller=ann).value["hits"]]
+    listed = enclave.call("list", None, caller=owner).value["documents"]
+    assert [document["name"] for document in listed] == sorted(name for name in documents() if name != first)
+    assert any(path.name.startswith("records.db") for path in files_of(machine.state))
+    for path, content in files_of(machine.state).items():
+        for secret in (QUERY["query"], first, uploaded["documents"][0]["text"][1000:1060]):
+            assert secret.encode() not in content, path
+    client.destroy(enclave.number)
+
+
+@pytest.mark.machine
+def test_searchers_do_not_upload_and_nobody_else_does_anything(
+    example: BuiltExample, client: Client, policy_for: PolicyFor
+) -> None:
+    built = example("keyword-search")
+    enclave = client.attest(client.launch(built.image), policy_for(built.image))
+    upload = {"documents": [{"name": "a", "text": "b"}]}
+    calls = [("add", upload), ("remove", {"names": ["a"]}), ("list", None)]
+    for somebody in (built.callers["ann"], CallerKey.generate(), None):
+        for entry, value in calls if somebody is built.callers["ann"] else [*calls, ("search", QUERY)]:
+            with pytest.raises(EnclaveRefusedError) as refused:
+                enclave.call(entry, value, caller=somebody)
+            assert refused.value.fault.code is Code.CALLER_REFUSED
+    owner = built.callers["owner"]
+    for entry, wrong in (
+        ("add", {"documents": []}),
+        ("add", {"documents": [{"name": "", "text": ""}]}),
+        ("add", {"documents": [{"name": "a\n", "text": ""}]}),
+        ("remove", {"names": ["a", "a"]}),
+        ("search", {"query": "x" * 1001}),
+        ("search", {"query": "x", "documents": []}),
+    ):
+        with pytest.raises(EnclaveRefusedError) as refused:
+            enclave.call(entry, wrong, caller=owner)
+        assert refused.value.fault.code is Code.ARGUMENTS_REFUSED
+    twice = {"documents": upload["documents"] * 2}
+    assert enclave.call("add", twice, caller=owner).value["refused"]["code"] == "same-name"
+    assert enclave.call("search", {"query": "(" * 17 + "x"}, caller=owner).value["refused"]["code"] == "bad-query"
+    client.destroy(enclave.number)
+
+
+@pytest.mark.machine
+def test_the_owners_next_version_has_the_documents_and_another_searcher(
+    example: BuiltExample, client: Client, policy_for: PolicyFor
+) -> None:
+    built = example("keyword-search")
+    owner, cleo = built.callers["owner"], CallerKey.generate()
+    first = client.attest(client.launch(built.image), policy_for(built.image))
+    first.call("add", make_input(), caller=owner)
+    with pytest.raises(EnclaveRefusedError):
+        first.call("search", QUERY, caller=cleo)
+    image = built.next_version(
+        lambda manifest: (
+            manifest.replace("security_version = 1", "security_version = 2").replace('"ben"]', '"ben", "cleo"]')
+            + f'cleo = "{cleo.manifest_value}"\n'
+        )
+    )
+    second = client.attest(client.launch(image), policy_for(image))
+    assert second.call("search", QUERY, caller=cleo).value == json.loads((EXAMPLE / "expected.json").read_bytes())
+    second.call("remove", {"names": [next(iter(documents()))]}, caller=owner)
+    with pytest.raises(EnclaveRefusedError) as refused:  # what version 2 has written, version 1 cannot read
+        first.call("search", QUERY, caller=owner)
+    assert refused.value.fault.code is Code.STATE_REFUSED
+    for enclave in (first, second):
+        client.destroy(enclave.number)
+
+
+@pytest.mark.machine
+def test_as_much_as_may_be_uploaded_can_be_searched(
+    example: BuiltExample, client: Client, policy_for: PolicyFor
+) -> None:
+    built = example("keyword-search")
+    owner = built.callers["owner"]
+    enclave = client.attest(client.launch(built.image), policy_for(built.image))
+    dice = random.Random(7)
+    for part in range(5):
+        words = [f"{dice.getrandbits(24):x}" for _ in range(99_990)]
+        texts = [" ".join([*words[start : start + 9_999], "comet"]) for start in range(0, 99_990, 9_999)]
+        upload = [{"name": f"{part}-{number}", "text": text} for number, text in enumerate(texts)]
+        assert enclave.call("add", {"documents": upload}, caller=owner).value["documents"] == 10 * (part + 1)
+    more = {"documents": [{"name": "more", "text": "word"}]}
+    assert enclave.call("add", more, caller=owner).value["refused"]["code"] == "too-long"
+    found = enclave.call("search", {"query": "comet", "limit": 50}, caller=owner).value
+    assert found["documents_matched"] == 50
+    client.destroy(enclave.number)

@@ -1,9 +1,6 @@
 """Verifiers that others wrote, behind one function each: evidence in, a status out, or a refusal."""
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts.site.npm import installed
 
 from casemate.testing.independent import Judge, Judgement, dcap_qvl, intel_qvl, intel_runs_here
 from casemate.wire.sgx.collateral import Collateral
 
 NPM = Path(__file__).parent / "npm"
-INSTALL_TIMEOUT = 300
 
 
 @pytest.fixture(scope="session")
 def node_program() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     """The npm verifier, installed from its lock file into a cache and kept running."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.fail("node and npm are missing: run scripts/system-packages, or install nodejs and npm")
-    folder = _installed()
+    if shutil.which("node") is None:
+        pytest.fail("node is missing: run scripts/system-packages, or install nodejs and npm")
+    folder = installed(NPM, "verify.js")
     with subprocess.Popen(["node", str(folder / "verify.js")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as node:  # noqa: S607 - node is found on the path, as above
         assert node.stdin is not None
         assert node.stdout is not None
@@ -39,28 +36,6 @@ def node_program() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
 
         yield ask
         node.stdin.close()
-
-
-def _installed() -> Path:
-    """The folder with the package, its dependencies as the lock file has them."""
-    files = [NPM / name for name in ("package.json", "package-lock.json", "verify.js")]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "casemate" / "npm"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / digest
-    with (cache / f"{digest}.lock").open("w") as lock:  # test processes run in parallel
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / ".complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            for path in files:
-                shutil.copy(path, folder)
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=INSTALL_TIMEOUT)
-            if done.returncode != 0:
-                pytest.fail(f"npm ci failed: {done.stderr.decode(errors='replace')}")
-            (folder / ".complete").touch()
-    return folder
 
 
 @pytest.fixture(scope="session")

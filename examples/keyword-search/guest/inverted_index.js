@@ -4,23 +4,21 @@
  * Indexes the documents in the order given; a document is named by its place in that order, and a position is a
  * token's place in its document.
  *
- * @param {{text: string}[]} documents
- * @param {(text: string) => {terms: string[], offsets: number[]}} tokenise
+ * @param {{terms: string[], offsets: number[]}[]} documents their tokens
  * @returns {{
  *   postings: Map<string, Map<number, number[]>>,
  *   documents: {terms: string[], offsets: number[]}[],
  *   meanLength: number,
  * }} `postings` maps a term to its documents, and each of those to the term's positions, rising.
  */
-export function buildIndex(documents, tokenise) {
-  const tokenised = documents.map(({ text }) => tokenise(text));
+export function buildIndex(documents) {
   const postings = new Map();
   let length = 0;
-  tokenised.forEach(({ terms }, document) => {
+  documents.forEach(({ terms }, document) => {
     length += terms.length;
     terms.forEach((term, position) => add(postings, term, document, position));
   });
-  return { postings, documents: tokenised, meanLength: length / Math.max(documents.length, 1) };
+  return { postings, documents, meanLength: length / Math.max(documents.length, 1) };
 }
 
 function add(postings, term, document, position) {

@@ -11,6 +11,8 @@
  * not helped by a syntax error.
  */
 
+import { Refusal } from "./refusal.js";
+
 /** Brackets inside brackets. Nobody means more, and recursion needs an end. */
 const MAX_NESTING = 16;
 
@@ -88,7 +90,7 @@ export function parseQuery(text, tokenise) {
       return null;
     }
     if (nesting === MAX_NESTING) {
-      throw new RangeError(`query: more than ${MAX_NESTING} brackets inside each other, want at most ${MAX_NESTING}`);
+      throw new Refusal("bad-query", `more than ${MAX_NESTING} brackets inside each other, want at most ${MAX_NESTING}`);
     }
     next += 1;
     const part = parseAny(nesting + 1, wanted);

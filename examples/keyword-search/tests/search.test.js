@@ -1,5 +1,5 @@
 /**
- * Tests of the function without an enclave. Run in this folder, with the one or the other:
+ * Tests of queries, ranking and snippets. Run in this folder, with the one or the other:
  *
  *     deno test --no-prompt tests/
  *     node --test tests/
@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { search } from "../guest/main.js";
+import { search } from "./library.js";
 
 const letters = [
   { name: "anna", text: "Dear Anna,\nthe ships carry gold dust and coffee.\nThe ship's captain is ill." },

@@ -4,8 +4,9 @@
 
 Started by the supervisor, which hands it two descriptors, each an end of a stream socket pair:
 
-* ``--host-fd``: numbered calls (:mod:`casemate.link.calls`) of the messages in :mod:`casemate.wire.messages.chip`; the
-  chip answers. News (number 0) are ``StateIs``: an enclave was lost.
+* ``--host-fd``: numbered calls (:mod:`casemate.link.calls`) of the messages in :mod:`casemate.wire.messages.chip` and
+  :mod:`casemate.wire.messages.snp_firmware`; the chip answers. News (number 0) are ``StateIs`` and ``VmProcessIs``: an
+  enclave or a confidential VM was lost.
 * ``--supervisor-fd``: plain frames of the messages in :mod:`casemate.wire.messages.supervisor`, which says in what
   order. The chip ends when this link closes.
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, cast
 
+from casemate.chip.errors import TlsWantedError
 from casemate.chip.leaf import LEAF_QUESTIONS, LeafQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
@@ -13,6 +14,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, Fault, FaultError, refuse
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.leaf import Boot, Booted
+from casemate.wire.messages.tls import TlsWanted
 
 BOOT_TIME = 25.0
 """Seconds from the pages to ``Booted``: the guest is started and its code loaded on the way."""
@@ -54,6 +56,7 @@ class EnclaveProcess:
 
         Raises:
             FaultError: the enclave refused to boot, died, or was too slow.
+            TlsWantedError: it must be forked anew, by a parent that is equipped for RA-TLS.
         """
         booted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
@@ -90,10 +93,12 @@ class EnclaveProcess:
             frame = await self._channel.receive()
             for descriptor in frame.descriptors:
                 os.close(descriptor)
-            wanted = LEAF_QUESTIONS if booted.done() else (Booted, Fault, *LEAF_QUESTIONS)
+            wanted = LEAF_QUESTIONS if booted.done() else (Booted, Fault, TlsWanted, *LEAF_QUESTIONS)
             question: object = parse_message(frame.payload, *wanted)
             if isinstance(question, Booted):
                 booted.set_result(None)
+            elif isinstance(question, TlsWanted):
+                booted.set_exception(TlsWantedError("forked without RA-TLS"))
             elif isinstance(question, Fault):
                 booted.set_exception(FaultError(question))
             else:

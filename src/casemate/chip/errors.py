@@ -41,6 +41,10 @@ class ReportRefusedError(CasemateError):
     """This REPORT was not made for the quoting enclave on this chip, or was changed since."""
 
 
+class ForgedError(CasemateError):
+    """A signature or a seal was not made with the key that it should be made with."""
+
+
 class StateError(CasemateError):
     """The state directory cannot be used as it is; the message says what to do."""
 
@@ -49,8 +53,16 @@ class ChipBusyError(StateError):
     """Another chip runs on this state directory."""
 
 
-class CounterError(CasemateError):
-    """There is no such counter for this enclave, or a limit is reached."""
+class AnchorConflictError(CasemateError):
+    """The anchor has moved on: another instance committed first."""
+
+
+class AnchorRefusedError(CasemateError):
+    """The anchor is not this enclave's to use: a higher security version has written, or there is none."""
+
+
+class AnchorLimitError(CasemateError):
+    """A signer, or the chip, has as many anchors as it may have."""
 
 
 class RuntimeCopyError(CasemateError):
@@ -59,6 +71,10 @@ class RuntimeCopyError(CasemateError):
 
 class CertificationError(CasemateError):
     """The vendor did not certify this chip's key."""
+
+
+class TlsWantedError(CasemateError):
+    """The enclave asks for RA-TLS, which its process was forked without."""
 
 
 class ParentError(CasemateError):

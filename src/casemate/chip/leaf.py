@@ -2,36 +2,40 @@
 
 import asyncio
 
-from casemate.chip.counters import Counters, owner_of
-from casemate.chip.errors import CounterError, LeafError, StateError, Status
+from casemate.chip.anchors import Anchors, asker
+from casemate.chip.errors import (
+    AnchorConflictError,
+    AnchorLimitError,
+    AnchorRefusedError,
+    LeafError,
+    StateError,
+    Status,
+)
 from casemate.chip.secs import Secs
 from casemate.chip.silicon import Silicon
-from casemate.wire.errors import WireError
+from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.faults import Code, Fault, fault
-from casemate.wire.messages.leaf import (
-    CounterCreate,
-    CounterIncrement,
-    CounterIs,
-    CounterRead,
-    EGetKey,
-    EReport,
-    KeyIs,
-    ReportMade,
-)
+from casemate.wire.messages.leaf import AnchorAdvance, AnchorIs, AnchorRead, EGetKey, EReport, KeyIs, ReportMade
 from casemate.wire.sgx.keyrequest import KeyRequest
 from casemate.wire.sgx.report import TargetInfo
 
-LeafQuestion = EReport | EGetKey | CounterCreate | CounterRead | CounterIncrement
-LEAF_QUESTIONS = (EReport, EGetKey, CounterCreate, CounterRead, CounterIncrement)
+LeafQuestion = EReport | EGetKey | AnchorRead | AnchorAdvance
+LEAF_QUESTIONS = (EReport, EGetKey, AnchorRead, AnchorAdvance)
+_CODES: dict[type[CasemateError], Code] = {
+    LeafError: Code.REPORT_REFUSED,
+    AnchorConflictError: Code.STATE_CONFLICT,
+    AnchorRefusedError: Code.STATE_REFUSED,
+    AnchorLimitError: Code.STATE_LIMIT,
+    StateError: Code.UNAVAILABLE,
+}
 
 
 class LeafFunctions:
     """Answers enclaves; the identity comes from the caller, who knows which socket asked."""
 
-    def __init__(self, silicon: Silicon, counters: Counters) -> None:
+    def __init__(self, silicon: Silicon, anchors: Anchors) -> None:
         self._silicon = silicon
-        self._counters = counters
-        self._writing = asyncio.Lock()
+        self._anchors = anchors
 
     async def answer(self, secs: Secs, question: LeafQuestion) -> object:
         """The reply to one question of the enclave ``secs``; a refusal is a ``Fault``, never an exception."""
@@ -42,13 +46,9 @@ class LeafFunctions:
                 case EGetKey():
                     return self._egetkey(secs, question)
                 case _:
-                    return await self._counter(secs, question)
-        except LeafError as error:
-            return fault(Code.REPORT_REFUSED, str(error))
-        except CounterError as error:
-            return fault(Code.COUNTER_REFUSED, str(error))
-        except StateError as error:
-            return fault(Code.UNAVAILABLE, str(error))
+                    return await self._anchor(secs, question)
+        except tuple(_CODES) as error:
+            return fault(_CODES[type(error)], str(error))
 
     def _ereport(self, secs: Secs, question: EReport) -> ReportMade | Fault:
         try:
@@ -66,14 +66,11 @@ class LeafFunctions:
             raise LeafError(status, str(error)) from None
         return KeyIs(self._silicon.keys.egetkey(secs, request).reveal())
 
-    async def _counter(self, secs: Secs, question: CounterCreate | CounterRead | CounterIncrement) -> CounterIs:
-        """One at a time, and the disk's time is spent in a thread: other enclaves' leaf functions go on."""
-        owner = owner_of(secs)
-        async with self._writing:
-            match question:
-                case CounterCreate():
-                    return CounterIs(await asyncio.to_thread(self._counters.create, owner), 0)
-                case CounterRead(counter):
-                    return CounterIs(counter, self._counters.read(owner, counter))
-                case CounterIncrement(counter):
-                    return CounterIs(counter, await asyncio.to_thread(self._counters.increment, owner, counter))
+    async def _anchor(self, secs: Secs, question: AnchorRead | AnchorAdvance) -> AnchorIs:
+        """The disk's time is spent in a thread: other enclaves' leaf functions go on."""
+        who = asker(secs, question.policy)
+        if isinstance(question, AnchorRead):
+            now = self._anchors.read(who)
+        else:
+            now = await asyncio.to_thread(self._anchors.advance, who, epoch=question.epoch, head=question.head)
+        return AnchorIs(now.epoch, now.head, now.isv_svn, now.recoveries, now.is_forgiven)

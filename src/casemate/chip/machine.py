@@ -5,10 +5,13 @@ import os
 import signal
 import socket
 import sys
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from casemate.chip.counters import Counters
-from casemate.chip.fuses import load_fuses
+from casemate.chip.anchors import Anchors
+from casemate.chip.audit import AuditLog
+from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.options import ChipOptions
 from casemate.chip.platform import this_platform
 from casemate.chip.runtime import ENGINE, RuntimeCopy
@@ -17,17 +20,25 @@ from casemate.chip.silicon import Silicon
 from casemate.chip.state_directory import open_state_directory
 from casemate.chip.supervisor_link import SupervisorLink
 from casemate.chip.tcb import load_tcb
-from casemate.chip.thrift import give_back_memory
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
+from casemate.link.thrift import give_back_memory
 from casemate.wire.errors import CasemateError
 from casemate.wire.faults import Code, fault
 from casemate.wire.message import encode_message
 from casemate.wire.messages.parent import Configure
 from casemate.wire.messages.supervisor import ChipReady
 
-SUPERVISOR_FRAME_LIMIT = 64 * 1024
-"""Longest frame on the supervisor's link (bytes); a PCK chain is its longest content."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from casemate.chip.snp.certification import Ask, SnpCertification
+    from casemate.chip.snp.commands import Firmware
+    from casemate.chip.snp.platform import SnpPlatform
+    from casemate.wire.messages.snp_firmware import VmProcessIs
+
+SUPERVISOR_FRAME_LIMIT = 256 * 1024
+"""Longest frame on the supervisor's link (bytes); the list of all anchors is its longest content."""
 
 
 def run_machine(options: ChipOptions) -> int:
@@ -42,26 +53,31 @@ async def _run(options: ChipOptions) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     supervisor = AsyncChannel(socket.socket(fileno=options.supervisor_fd), limit=SUPERVISOR_FRAME_LIMIT)
     host = AsyncChannel(socket.socket(fileno=options.host_fd))
+    copy = options.copy
     try:
         folder, _lock = open_state_directory(Path(os.fsdecode(options.state)))
         fuses = load_fuses(folder, options.seed)
         silicon = Silicon(folder, fuses, load_tcb(folder))
-        counters = Counters(folder, fuses)
-        link = SupervisorLink(supervisor, silicon)
+        anchors = Anchors(folder, fuses)
+        server = ChipServer(
+            host,
+            silicon,
+            anchors,
+            platform=this_platform(),
+            runtime=copy,
+            configure=Configure(options.layers, str(copy.directory / ENGINE), options.pool),
+            power_firmware=_firmware(options, lambda: snp()),  # noqa: PLW0108 - made below
+        )
+        link = SupervisorLink(
+            supervisor, silicon, anchors, AuditLog(folder), new_host=server.take_host, snp=lambda: snp()[1]
+        )
+        snp = cache(lambda: _snp(folder, fuses, link.ask))
+        link.listen()
         await link.certify()
     except PeerGoneError:
         return 0
     except CasemateError as error:
         return await _give_up(supervisor, error)
-    copy = options.copy
-    server = ChipServer(
-        host,
-        silicon,
-        counters,
-        platform=this_platform(),
-        runtime=copy,
-        configure=Configure(options.layers, str(copy.directory / ENGINE), options.pool),
-    )
     serving = asyncio.create_task(server.run())
     try:
         await link.say(_ready(copy, silicon))
@@ -75,14 +91,35 @@ async def _run(options: ChipOptions) -> int:
     return 0
 
 
+def _snp(folder: Path, fuses: Fuses, ask: "Ask") -> "tuple[SnpPlatform, SnpCertification]":
+    from casemate.chip.snp.certification import SnpCertification
+    from casemate.chip.snp.platform import SnpPlatform
+
+    platform = SnpPlatform(folder, fuses)
+    return platform, SnpCertification(platform, folder, ask)
+
+
+def _firmware(
+    options: ChipOptions, snp: "Callable[[], tuple[SnpPlatform, SnpCertification]]"
+) -> "Callable[[Callable[[VmProcessIs], None]], Firmware]":
+    """Makes the SEV-SNP firmware when it is first wanted: a machine without VMs does without its memory."""
+
+    def power(tell: "Callable[[VmProcessIs], None]") -> "Firmware":
+        from casemate.chip.snp.commands import Firmware
+
+        platform, certification = snp()
+        python = Path(os.fsdecode(options.python))
+        return Firmware(platform, certification, python=python, layers=options.layers, tell=tell)
+
+    return power
+
+
 async def _until_ended(
     supervised: "asyncio.Task[None]", stopped: "asyncio.Task[bool]", serving: "asyncio.Task[None]"
 ) -> None:
     """Until the supervisor is gone or says stop. A host that is gone ends nothing; a defect of the server ends all."""
     ends: set[asyncio.Task[None] | asyncio.Task[bool]] = {supervised, stopped}
     await asyncio.wait({*ends, serving}, return_when=asyncio.FIRST_COMPLETED)
-    if serving.done() and serving.exception() is None:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for task in ends:
         task.cancel()
     if serving.done():

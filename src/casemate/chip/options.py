@@ -28,6 +28,8 @@ class ChipOptions:
     runtime_rebuilt: bool
     runtime_lock: U32
     """A descriptor that keeps the copy from being tidied away."""
+    python: Place
+    """The interpreter that has all of Casemate: VMs run on it, whose emulator is no part of the runtime."""
 
     @property
     def copy(self) -> RuntimeCopy:

@@ -16,6 +16,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.faults import Fault, FaultError
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
+from casemate.wire.messages.tls import Equip
 
 MODULE = "casemate.enclave.parent"
 CONTROL_DESCRIPTOR = 3
@@ -46,7 +47,7 @@ class Parent:
         self._on_exited = on_exited
         self._on_gone = on_gone
         self._turn = asyncio.Lock()
-        self._spawning: asyncio.Future[Spawned] | None = None
+        self._asked: asyncio.Future[Spawned | ParentReady] | None = None
         self._killing: dict[int, asyncio.Future[None]] = {}
         self._gone = False
         self._ended = False
@@ -110,21 +111,36 @@ class Parent:
             FaultError: the parent refused, for example because a required sandbox layer is missing.
             ParentError: it is gone, or silent.
         """
+        spawned = await self._ask(Spawn(run), descriptors)
+        if not isinstance(spawned, Spawned):
+            raise ParentError("the parent of enclaves answered something else than was asked")
+        return spawned.pid
+
+    async def equip(self) -> None:
+        """Has it load what RA-TLS needs, for all enclaves that it forks from now on.
+
+        Raises:
+            FaultError: it cannot.
+            ParentError: it is gone, or silent.
+        """
+        await self._ask(Equip(), ())
+
+    async def _ask(self, message: object, descriptors: tuple[int, ...]) -> Spawned | ParentReady:
         async with self._turn:
             if self._gone:
                 raise ParentError("the parent of enclaves is gone")
-            self._spawning = asyncio.get_running_loop().create_future()
+            self._asked = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(SPAWN_TIME):
-                    await self._channel.send(encode_message(Spawn(run)), descriptors)
-                    return (await self._spawning).pid
+                    await self._channel.send(encode_message(message), descriptors)
+                    return await self._asked
             except PeerGoneError as error:
                 raise ParentError(f"the parent of enclaves is gone: {error}") from None
             except TimeoutError:
                 self._channel.close()  # what it will do with the request is unknown: end it
                 raise ParentError(f"the parent of enclaves was silent for {SPAWN_TIME:g} s") from None
             finally:
-                self._spawning = None
+                self._asked = None
 
     async def kill(self, run: int) -> None:
         """Ends an enclave's process and its guest; returns when both are gone, or with the parent itself."""
@@ -156,13 +172,13 @@ class Parent:
                 frame = await self._channel.receive()
                 for descriptor in frame.descriptors:
                     os.close(descriptor)
-                self._take(parse_message(frame.payload, Spawned, Fault, Exited))
+                self._take(parse_message(frame.payload, Spawned, ParentReady, Fault, Exited))
         except (PeerGoneError, WireError) as error:
             reason = str(error)
         self._gone = True
         self._channel.close()
-        if self._spawning is not None and not self._spawning.done():
-            self._spawning.set_exception(ParentError(f"the parent of enclaves is gone: {reason}"))
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_exception(ParentError(f"the parent of enclaves is gone: {reason}"))
         await self._reap()
         for gone in self._killing.values():
             if not gone.done():
@@ -171,9 +187,9 @@ class Parent:
             self._on_gone(reason)
 
     def _take(self, message: object) -> None:
-        waiting = self._spawning if self._spawning is not None and not self._spawning.done() else None
+        waiting = self._asked if self._asked is not None and not self._asked.done() else None
         match message:
-            case Spawned() if waiting is not None:
+            case Spawned() | ParentReady() if waiting is not None:
                 waiting.set_result(message)
             case Fault() if waiting is not None:
                 waiting.set_exception(FaultError(message))

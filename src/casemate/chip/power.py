@@ -57,13 +57,25 @@ def _become_second_stage(options: argparse.Namespace, copy: RuntimeCopy, lock: i
         runtime_digest=copy.digest,
         runtime_rebuilt=copy.rebuilt,
         runtime_lock=lock,
+        python=os.fsencode(sys.executable),
     )
     for descriptor in (options.host_fd, options.supervisor_fd, lock):
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the one way to call it
     python = copy.directory / PYTHON
     # Compiled modules lie outside the copy, which has none: they are the chip's convenience, not the enclaves' runtime.
     compiled = f"pycache_prefix={compiled_folder(copy.directory)}"
-    command = [str(python), "-I", "-S", "-X", compiled, str(SECOND_STAGE), str(options.state), told.to_word()]
+    command = [
+        str(python),
+        "-I",
+        "-S",
+        "-X",
+        "no_debug_ranges",
+        "-X",
+        compiled,
+        str(SECOND_STAGE),
+        str(options.state),
+        told.to_word(),
+    ]
     os.execve(python, command, loader_environment(copy.directory))  # noqa: S606 - no shell is what we want
 
 

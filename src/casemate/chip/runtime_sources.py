@@ -19,9 +19,9 @@ from casemate.chip.errors import RuntimeCopyError
 from casemate.chip.runtime import ENGINE, LIBRARY_FOLDER, PYTHON
 
 ROOMS = ("enclave", "engines", "images", "link", "sandbox", "wire")
-PACKAGES = ("cryptography", "jsonschema_rs")
-MODULES = ("_cffi_backend",)
-"""Single extension modules: cryptography's bindings need this one."""
+PACKAGES = ("OpenSSL", "cryptography", "h11", "jsonschema_rs")
+MODULES = ("_cffi_backend", "typing_extensions")
+"""Single modules: cryptography's bindings need the first one, pyOpenSSL the second."""
 
 _SKIPPED_FOLDERS = frozenset({
     "__pycache__", "__phello__", "dist-packages", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data",

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
-from casemate.chip.counters import Counters
+from casemate.chip.anchors import Anchors
 from casemate.chip.einit import einit, parse_sigstruct, signed_secs
 from casemate.chip.enclave import Enclave
 from casemate.chip.enclave_process import EnclaveProcess
@@ -19,15 +19,17 @@ from casemate.chip.errors import (
     ParentError,
     ReportRefusedError,
     StateError,
+    TlsWantedError,
 )
 from casemate.chip.leaf import LeafFunctions
 from casemate.chip.parent import Parent
 from casemate.chip.runtime import RuntimeCopy
 from casemate.chip.silicon import Silicon
-from casemate.chip.thrift import trim_heap
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import NEWS, Reply, numbered, serve
+from casemate.link.calls import NEWS, Reply, numbered, serve_frames
+from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError
+from casemate.link.thrift import trim_heap
 from casemate.wire.errors import CasemateError
 from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.lifecycle import Event, State, WrongStateError, after
@@ -50,6 +52,10 @@ from casemate.wire.messages.chip import (
 from casemate.wire.messages.parent import Configure
 from casemate.wire.sgx.report import Report
 
+if TYPE_CHECKING:
+    from casemate.chip.snp.commands import Firmware
+    from casemate.wire.messages.snp_firmware import VmProcessIs
+
 AT_ONCE = 16
 """Requests of the host under way at a time; more wait in the socket."""
 
@@ -59,6 +65,11 @@ REASON_TIME = 0.2
 STEADY_TIME = 1.0
 """Seconds that a parent has to live to be replaced at once; one that dies sooner is replaced on demand alone."""
 
+FIRMWARE_TAGS = range(0xB0, 0xC0)
+"""Of the messages in :mod:`casemate.wire.messages.snp_firmware`, which is imported when the first one comes."""
+
+_LAUNCH_START = bytes((0xB0,))
+"""Tag of the one request that comes with a descriptor."""
 _MAX_REASON = 1024
 _REQUESTS = (Load, Initialise, Start, Stop, Destroy, QuoteTarget, GetQuote)
 _CODES: dict[type[CasemateError], Code] = {
@@ -69,25 +80,40 @@ _CODES: dict[type[CasemateError], Code] = {
     CertificationError: Code.UNAVAILABLE,
     ParentError: Code.UNAVAILABLE,
     StateError: Code.UNAVAILABLE,
+    TlsWantedError: Code.UNAVAILABLE,  # for the second time
 }
 
 
 class ChipServer:
-    """All enclaves of this chip, on behalf of one host."""
+    """All enclaves of this chip, on behalf of one host at a time: the enclaves of a host end with its link."""
 
     def __init__(
         self,
         host: AsyncChannel,
         silicon: Silicon,
-        counters: Counters,
+        anchors: Anchors,
         *,
         platform: str,
         runtime: RuntimeCopy,
         configure: Configure,
+        power_firmware: "Callable[[Callable[[VmProcessIs], None]], Firmware]",
     ) -> None:
+        """Serves ``host`` first.
+
+        Args:
+            host: its link.
+            silicon: the fuses and what follows from them.
+            anchors: of sealed states.
+            platform: tag of the machine that images are built for.
+            runtime: what enclaves run on.
+            configure: the first frame to the parent of enclaves.
+            power_firmware: makes the SEV-SNP firmware, which tells what it is given of the deaths of VMs.
+        """
         self._host = host
+        self._hosts: asyncio.Queue[AsyncChannel] = asyncio.Queue()
+        self._hosts.put_nowait(host)
         self._silicon = silicon
-        self._leaf = LeafFunctions(silicon, counters)
+        self._leaf = LeafFunctions(silicon, anchors)
         self._platform = platform
         self._runtime = runtime
         self._configure = configure
@@ -96,6 +122,8 @@ class ChipServer:
         self._last_number = 0
         self._runs: dict[int, tuple[Enclave, EnclaveProcess]] = {}
         self._last_run = 0
+        self._power_firmware = power_firmware
+        self._firmware: Firmware | None = None
         self._parent: Parent | None = None
         self._parent_started = 0.0
         self._parent_turn = asyncio.Lock()
@@ -104,9 +132,20 @@ class ChipServer:
         self._background: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serves until the host is gone; starts the parent meanwhile."""
+        """Serves one host after the other, until cancelled; starts the parent meanwhile."""
         self._in_background(self._warm_up())
-        await serve(self._host, self.answer, at_once=AT_ONCE)
+        while True:
+            self._host = await self._hosts.get()
+            await serve_frames(
+                self._host, self._answer_frame, at_once=AT_ONCE, takes=lambda message: message[:1] == _LAUNCH_START
+            )
+            await self._end_enclaves()
+            if self._firmware is not None:
+                await self._firmware.end_guests()
+
+    def take_host(self, link: AsyncChannel) -> None:
+        """Serves another host at ``link``, once the present one is gone and its enclaves have ended."""
+        self._hosts.put_nowait(link)
 
     async def end(self) -> None:
         """Ends the parent, and every enclave with it."""
@@ -114,8 +153,23 @@ class ChipServer:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._firmware is not None:
+            await self._firmware.end_guests()
         if self._parent is not None:
             await self._parent.end()
+
+    def _answer_frame(self, frame: Frame) -> Awaitable[Reply]:
+        if frame.payload and frame.payload[0] in FIRMWARE_TAGS:
+            return self._answer_of_firmware(frame)
+        return self.answer(frame.payload)
+
+    async def _answer_of_firmware(self, frame: Frame) -> Reply:
+        try:
+            if self._firmware is None:
+                self._firmware = self._power_firmware(self._tell_of_vm)
+            return await self._firmware.answer(frame)
+        except StateError as error:
+            raise refuse(Code.UNAVAILABLE, str(error)) from None
 
     async def answer(self, message: bytes) -> Reply:  # noqa: PLR0911 - one line a request
         """The reply to one request; :class:`FaultError` or :class:`WireError` where it is refused."""
@@ -176,7 +230,11 @@ class ChipServer:
         async with enclave.turn:
             after(enclave.state, Event.START)
             parent = await self._live_parent()
-            host_end = await self._run_process(enclave, parent)
+            try:
+                host_end = await self._run_process(enclave, parent)
+            except TlsWantedError:
+                await parent.equip()
+                host_end = await self._run_process(enclave, parent)
             enclave.step(Event.START)
             return Reply(Started(enclave.number), (host_end.detach(),))
 
@@ -242,6 +300,11 @@ class ChipServer:
         if self._parent is not None and not process.exited.done():
             await self._parent.kill(process.run)
 
+    async def _end_enclaves(self) -> None:
+        """What a host has launched is of no use to the next one, which knows nothing of it."""
+        for enclave in tuple(self._enclaves.values()):
+            await self._destroy(enclave)
+
     def _enclave(self, number: int) -> Enclave:
         try:
             return self._enclaves[number]
@@ -265,8 +328,14 @@ class ChipServer:
             await self._parent.kill(process.run)
         if process.exited.done():
             enclave.reason = f"{enclave.reason}: {process.exited.result()}"
+        await self._send_news(_state(enclave))
+
+    def _tell_of_vm(self, news: "VmProcessIs") -> None:
+        self._in_background(self._send_news(news))
+
+    async def _send_news(self, news: object) -> None:
         with contextlib.suppress(PeerGoneError):
-            await self._host.send(numbered(NEWS, _state(enclave)))
+            await self._host.send(numbered(NEWS, news))
 
     async def _live_parent(self) -> Parent:
         """The parent, started if there is none."""

@@ -1,22 +1,93 @@
-"""The chip's side of its link to the supervisor: has its key certified, and takes microcode updates."""
+"""The chip's side of its link to the supervisor: certificates, microcode, and what the owner says on anchors."""
 
-from casemate.chip.errors import CertificationError, LeafError, StateError
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from casemate.chip.anchors import Anchors
+from casemate.chip.audit import AuditLog
+from casemate.chip.errors import AnchorRefusedError, CertificationError, LeafError, StateError
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import Tcb
 from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import answer_of
+from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, fault
+from casemate.wire.faults import Code, Fault, FaultError, fault
 from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.supervisor import Certified, MicrocodeIs, MicrocodeUpdate
+from casemate.wire.messages.supervisor import (
+    AcceptRollback,
+    AnchorsAre,
+    AnchorShown,
+    Certified,
+    ListAnchors,
+    MicrocodeIs,
+    MicrocodeUpdate,
+    NewHost,
+    RollbackAccepted,
+)
+
+if TYPE_CHECKING:
+    from casemate.chip.snp.certification import SnpCertification
+
+_UPDATE_FIRMWARE = bytes((0x8E,))
+"""Tag of the one order for SEV-SNP."""
+T = TypeVar("T")
 
 
 class SupervisorLink:
-    """One conversation, strictly in turns, so it needs no numbers."""
+    """Two conversations, of the supervisor's orders and of the chip's questions; each in turns, so none needs numbers.
 
-    def __init__(self, channel: AsyncChannel, silicon: Silicon) -> None:
+    :meth:`listen` comes first.
+    """
+
+    def __init__(
+        self,
+        channel: AsyncChannel,
+        silicon: Silicon,
+        anchors: Anchors,
+        audit: AuditLog,
+        *,
+        new_host: Callable[[AsyncChannel], None],
+        snp: "Callable[[], SnpCertification]",
+    ) -> None:
         self._channel = channel
         self._silicon = silicon
+        self._anchors = anchors
+        self._audit = audit
+        self._new_host = new_host
+        self._snp = snp
+        self._turn = asyncio.Lock()
+        self._asked: asyncio.Future[bytes] | None = None
+        self._orders: asyncio.Queue[object | None] = asyncio.Queue()
+        self._listening: asyncio.Task[None] | None = None
+
+    def listen(self) -> None:
+        """Takes what the supervisor says from now on."""
+        self._listening = asyncio.create_task(self._listen())
+
+    async def ask(self, question: object, wanted: type[T]) -> T:
+        """What the vendor answers.
+
+        Raises:
+            CertificationError: it refused.
+            PeerGoneError: the supervisor is gone.
+        """
+        async with self._turn:
+            self._asked = asyncio.get_running_loop().create_future()
+            try:
+                await self.say(question)
+                return answer_of(await self._asked, wanted)
+            except FaultError as refusal:
+                raise CertificationError(f"the vendor did not certify this chip: {refusal.fault}") from None
+            except WireError as error:
+                raise CertificationError(f"the vendor did not certify this chip: {error}") from None
+            finally:
+                self._asked = None
 
     async def certify(self) -> None:
         """Sees to it that the PCK is certified; asks for nothing if it is already.
@@ -28,24 +99,92 @@ class SupervisorLink:
         request = self._silicon.certification_request
         if request is None:
             return
-        await self.say(request)
-        answer: object = parse_message((await self._channel.receive()).payload, Certified, Fault)
-        if not isinstance(answer, Certified):
-            raise CertificationError(f"the vendor did not certify this chip: {answer}")
-        self._silicon.certified(answer.chain)
+        self._silicon.certified((await self.ask(request, Certified)).chain)
 
     async def say(self, message: object) -> None:
         """Sends one message."""
         await self._channel.send(encode_message(message))
 
     async def run(self) -> None:
-        """Takes microcode updates until the supervisor is gone."""
+        """Does what the supervisor asks until it is gone."""
+        try:
+            while (order := await self._orders.get()) is not None:
+                await self.say(await self._answer(order))
+        except PeerGoneError:
+            return
+
+    async def _listen(self) -> None:
         try:
             while True:
-                frame = await self._channel.receive()
-                await self.say(await self._update(parse_message(frame.payload, MicrocodeUpdate)))
-        except (PeerGoneError, WireError):
+                self._take(await self._channel.receive())
+        except (PeerGoneError, WireError) as error:
+            self._orders.put_nowait(None)
+            if self._asked is not None and not self._asked.done():
+                self._asked.set_exception(PeerGoneError(str(error)))
+
+    def _take(self, frame: Frame) -> None:
+        """An answer to what the chip has asked, a new host, or an order, which waits for those before it."""
+        try:
+            order = _parse_order(frame.payload)
+        except WireError:
+            if self._asked is None or self._asked.done():
+                raise
+            self._asked.set_result(frame.payload)
             return
+        if isinstance(order, NewHost):
+            self._take_host(frame.descriptors)
+        else:
+            self._orders.put_nowait(order)
+
+    def _take_host(self, descriptors: tuple[int, ...]) -> None:
+        if len(descriptors) != 1:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise WireError("NewHost", got=f"{len(descriptors)} descriptors", want="1")
+        self._new_host(AsyncChannel(socket.socket(fileno=descriptors[0])))
+
+    async def _answer(self, asked: object) -> object:
+        match asked:
+            case MicrocodeUpdate():
+                return await self._update(asked)
+            case AcceptRollback(namespace, reason):
+                return await self._accept_rollback(namespace, reason)
+            case ListAnchors():
+                return AnchorsAre(
+                    tuple(
+                        AnchorShown(each.namespace, each.epoch, each.isv_svn, each.recoveries, each.is_forgiven)
+                        for each in self._anchors.all()
+                    )
+                )
+        return self._update_firmware(asked)
+
+    async def _accept_rollback(self, namespace: bytes, reason: str) -> RollbackAccepted | Fault:
+        """Written down first: what is not in the log has not been accepted."""
+        try:
+            epoch = self._anchors.find(namespace).epoch
+            now = datetime.now(UTC)
+            await asyncio.to_thread(
+                self._audit.write, "rollback accepted", now, namespace=namespace.hex(), epoch=epoch, reason=reason
+            )
+            forgiven = await asyncio.to_thread(self._anchors.forgive, namespace)
+        except AnchorRefusedError as error:
+            return fault(Code.STATE_REFUSED, str(error))
+        except StateError as error:
+            return fault(Code.UNAVAILABLE, str(error))
+        return RollbackAccepted(namespace, forgiven.epoch)
+
+    def _update_firmware(self, order: object) -> object:
+        from casemate.chip.snp.errors import FirmwareError
+        from casemate.wire.messages.snp_certification import UpdateFirmware
+
+        if not isinstance(order, UpdateFirmware):
+            return fault(Code.MALFORMED, "no order of a supervisor")
+        try:
+            return self._snp().update(order)
+        except FirmwareError as error:
+            return fault(Code.FIRMWARE_REFUSED, str(error))
+        except (StateError, WireError) as error:
+            return fault(Code.UNAVAILABLE, str(error))
 
     async def _update(self, update: MicrocodeUpdate) -> object:
         try:
@@ -56,3 +195,13 @@ class SupervisorLink:
         except (CertificationError, StateError) as error:
             return fault(Code.UNAVAILABLE, str(error))
         return MicrocodeIs(self._silicon.tcb.cpu_svn, self._silicon.tcb.pce_svn)
+
+
+def _parse_order(payload: bytes) -> object:
+    """What the supervisor orders; that for SEV-SNP is imported when the first one comes."""
+    if payload[:1] == _UPDATE_FIRMWARE:
+        from casemate.wire.messages.snp_certification import UpdateFirmware
+
+        return parse_message(payload, UpdateFirmware)
+    order: object = parse_message(payload, MicrocodeUpdate, AcceptRollback, ListAnchors, NewHost)
+    return order

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from casemate.cli.binding_file import layers_document
-from casemate.cli.output import printable
+from casemate.cli.output import facts, printable
+from casemate.wire.sandbox_json import layers_document
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.tree import Tree
 
-    from casemate.verifier import Check, CheckTree, VerifiedSgxEvidence
+    from casemate.cli.output import Screen
+    from casemate.verifier import Check, CheckTree, RefusedError, VerifiedSgxEvidence
     from casemate.wire.sandbox import Layer, SandboxLayers
 
 _STYLES = {"passed": ("ok", "green"), "refused": ("REFUSED", "bold red"), "not reached": ("not reached", "dim")}
@@ -59,6 +61,40 @@ def evidence_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
     if evidence.binding is not None:
         rows += layers_facts(evidence.binding.layers)
     return rows
+
+
+def show_verdict(screen: "Screen", verified: "VerifiedSgxEvidence", tree: "CheckTree | None") -> None:
+    """What the policy has accepted, after every check if they are wanted."""
+    show_accepted(screen, evidence_document(verified), evidence_facts(verified), tree)
+
+
+def show_accepted(
+    screen: "Screen", evidence: dict[str, object], rows: list[tuple[str, str]], tree: "CheckTree | None"
+) -> None:
+    """Accepted evidence of any kind, as a document and as rows."""
+    document: dict[str, object] = {"accepted": True, "evidence": evidence}
+    if tree is not None:
+        document["checks"] = tree_document(tree)
+
+    def human(console: "Console") -> None:
+        if tree is not None:
+            console.print(tree_of(tree, "checks"))
+        console.print("accepted: checked by you, on this computer", style="bold green")
+        facts(console, rows)
+
+    screen.show(document, human)
+
+
+def show_refusal(screen: "Screen", error: "RefusedError", tree: "CheckTree") -> None:
+    """The tree, and the refusal that every other command would end with."""
+    from casemate.cli.errors import outcome_of
+    from casemate.cli.group import report
+
+    outcome = outcome_of(error)
+    document = {"accepted": False, **outcome.document(), "checks": tree_document(tree)}
+    screen.show(document, lambda console: console.print(tree_of(tree, "checks")))
+    if not screen.as_json:
+        report(outcome, as_json=False)
 
 
 def layers_facts(layers: "SandboxLayers") -> list[tuple[str, str]]:

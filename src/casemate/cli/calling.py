@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.files import check_place, read_file, write_file
 from casemate.cli.output import Screen, facts, printable
+from casemate.wire.json_text import encode_json
 
 if TYPE_CHECKING:
     from casemate.cli.progress import Progress
+    from casemate.cli.streams import Streamed, StreamFiles
     from casemate.client.caller_keys import CallerKey
     from casemate.client.core import Result
     from casemate.client.sync import Client, Enclave
@@ -26,6 +28,8 @@ class Question:
     caller: "CallerKey | None"
     output: Path | None
     receipt: Path | None
+    stream: "StreamFiles | None" = None
+    """None for a call in one piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +38,25 @@ class Answered:
 
     enclave: "Enclave"
     result: "Result"
+    streamed: "Streamed | None" = None
 
     @property
     def text(self) -> str:
-        """The result's JSON, exactly as the enclave wrote it."""
+        """The result's JSON, exactly as the enclave wrote it; of a stream, written anew."""
         opening = self.result.receipt.output
-        return "" if opening is None else opening.content
+        if opening is None or self.streamed is not None:
+            return encode_json(self.result.value).decode()
+        return opening.content
 
 
-def read_question(arguments: Path, caller: Path | None, output: Path | None, receipt: Path | None) -> Question:
+def read_question(
+    arguments: Path,
+    caller: Path | None,
+    output: Path | None,
+    receipt: Path | None,
+    *,
+    stream: "StreamFiles | None" = None,
+) -> Question:
     """Reads all that the user named, and sees that the answer has a place, before anything is started for it.
 
     Raises:
@@ -59,7 +73,7 @@ def read_question(arguments: Path, caller: Path | None, output: Path | None, rec
     for what, path in (("result", output), ("receipt", receipt)):
         if path is not None:
             check_place(path, what=what)
-    return Question(text, None if caller is None else read_caller_key(caller), output, receipt)
+    return Question(text, None if caller is None else read_caller_key(caller), output, receipt, stream)
 
 
 def attest_and_call(
@@ -69,10 +83,13 @@ def attest_and_call(
     with progress.step("challenging and appraising", "attest") as found:
         enclave = client.attest(number, demands)
         found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
-    with progress.step("calling", "call") as found:
-        answered = _call(client, enclave, entry, question)
-        sizes = f"{len(question.arguments)} bytes in, {len(answered.text.encode())} bytes out"
-        found.append(f"{entry}: {sizes}, both sealed")
+    if question.stream is not None:
+        answered = _stream(enclave, entry, question, question.stream, progress)
+    else:
+        with progress.step("calling", "call") as found:
+            answered = _call(client, enclave, entry, question)
+            sizes = f"{len(question.arguments)} bytes in, {len(answered.text.encode())} bytes out"
+            found.append(f"{entry}: {sizes}, both sealed")
     with progress.step("keeping the receipt", "receipt") as found:
         _keep(answered, question)
         found.append("signed by the attested key, commits to input and output")
@@ -91,6 +108,18 @@ def _call(client: "Client", enclave: "Enclave", entry: str, question: Question) 
     return Answered(enclave, pending.open(sealed))
 
 
+def _stream(enclave: "Enclave", entry: str, question: Question, files: "StreamFiles", progress: "Progress") -> Answered:
+    """The same for a stream: what passes is checked piece by piece, and as a whole at its end."""
+    from casemate.cli.streams import pass_through
+
+    with progress.step("streaming", "stream", spins=False) as found:
+        streamed = pass_through(
+            enclave, entry, question.arguments, caller=question.caller, files=files, console=progress.console
+        )
+        found.append(f"{entry}: {streamed.sent} bytes in, {streamed.received} bytes out, all sealed")
+    return Answered(enclave, streamed.result, streamed)
+
+
 def _keep(answered: Answered, question: Question) -> None:
     """Writes the files that the user asked for: the result, and the receipt, which opens both (mode 0600)."""
     if question.output is not None:
@@ -102,8 +131,13 @@ def _keep(answered: Answered, question: Question) -> None:
 def show(screen: Screen, answered: Answered, question: Question, progress: "Progress", policy: str) -> None:
     """The result on standard output, all that vouches for it on standard error; with ``--json`` one document."""
     from casemate.cli.appraisals import evidence_document, evidence_facts
+    from casemate.cli.receipt_text import state_warning
+    from casemate.wire.caller_key import caller_key_text
 
     receipt = answered.result.receipt.receipt
+    warning = state_warning(receipt.state)
+    if warning is not None:
+        screen.say(f"warning: {warning}", style="bold yellow")
     if screen.as_json:
         document = {
             "result": answered.result.value,
@@ -116,9 +150,10 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
                 "counter": receipt.counter,
                 "input_commitment": receipt.input_commitment.hex(),
                 "output_commitment": receipt.output_commitment.hex(),
-                "caller": None if receipt.caller is None else receipt.caller.hex(),
+                "caller": None if receipt.caller is None else caller_key_text(receipt.caller),
             },
             "output_file": None if question.output is None else str(question.output),
+            "stream": None if answered.streamed is None else answered.streamed.document(),
             "timings_ms": progress.document(),
         }
         screen.show(document, lambda _: None)
@@ -127,8 +162,13 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
     rows.append(("receipt", _receipt(question, receipt.counter)))
     if question.output is not None:
         rows.append(("result", str(question.output)))
+    if answered.streamed is not None:
+        rows += answered.streamed.facts()
     facts(screen.stderr, rows)
-    if question.output is None:
+    if question.stream is not None and question.stream.takes_stdout:
+        if question.output is None:
+            facts(screen.stderr, [("result", answered.text)])
+    elif question.output is None:
         screen.show({}, lambda stdout: stdout.print(_pretty(answered), soft_wrap=True))
 
 

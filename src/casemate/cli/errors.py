@@ -92,13 +92,13 @@ def _details(error: Exception) -> dict[str, str]:
 
 def errors_table() -> dict[type[Exception], Meaning]:
     """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
-    from casemate.cli.commands.up import MachineRunsError
+    from casemate.cli.commands.down import MachineStaysError
     from casemate.cli.files import InputFileError, OutputFileError
     from casemate.cli.images import RuntimeDigestError, StaleLockError
     from casemate.cli.inspection.recognise import UnknownFileError
     from casemate.cli.policies import TimeTextError
-    from casemate.client.errors import CallerKeyError, ReceiptRefusedError, ResponseRefusedError
-    from casemate.client.local import NoMachineError, WrongMachineError
+    from casemate.client import errors as client
+    from casemate.client.local import MachineRunsError, NoMachineError, WrongMachineError
     from casemate.images import errors as images
     from casemate.link.errors import PeerGoneError, TimedOutError
     from casemate.link.places import PlaceError
@@ -110,8 +110,11 @@ def errors_table() -> dict[type[Exception], Meaning]:
         RefusedError: Meaning(
             refused, "`casemate verify ... --explain` shows every check; docs/cli.md explains policies"
         ),
-        ReceiptRefusedError: Meaning(refused, "do not believe it: it was changed, or is about something else"),
-        ResponseRefusedError: Meaning(refused, "do not use the answer: whoever relayed it altered or exchanged it"),
+        client.ReceiptRefusedError: Meaning(refused, "do not believe it: it was changed, or is about something else"),
+        client.ResponseRefusedError: Meaning(
+            refused, "do not use the answer: whoever relayed it altered or exchanged it"
+        ),
+        client.StreamBrokenError: Meaning(ExitCode.CALL_FAILED, "open another stream; this one's output is not whole"),
         images.ManifestError: Meaning(wrong, "correct that key in casemate.toml"),
         images.SourceError: Meaning(wrong, "correct that line"),
         images.FolderError: Meaning(wrong, "correct the folder; `casemate init DIR` writes one that works"),
@@ -119,7 +122,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         images.ImageFileError: Meaning(wrong, "`casemate build DIR` writes NAME.sgxs and NAME.sigstruct"),
         images.BuildTimeError: Meaning(wrong, "set SOURCE_DATE_EPOCH to seconds since 1970, or unset it"),
         StaleLockError: Meaning(wrong, "`casemate build --relock DIR` names this runtime; MRENCLAVE changes with it"),
-        CallerKeyError: Meaning(wrong, "`casemate keygen NEW_FILE` makes a caller's key"),
+        client.CallerKeyError: Meaning(wrong, "`casemate keygen NEW_FILE` makes a caller's key"),
         PolicyError: Meaning(wrong, "`casemate policy IMAGE` prints a whole policy to edit"),
         UnknownFileError: Meaning(wrong, "say what it is with --as, where its bytes do not tell"),
         InputFileError: Meaning(wrong, ""),
@@ -129,10 +132,23 @@ def errors_table() -> dict[type[Exception], Meaning]:
         WrongStateError: Meaning(ExitCode.CALL_FAILED, "`casemate ps` shows each enclave's state"),
         OutputFileError: Meaning(failed, "name a folder that exists and that you may write to"),
         RuntimeDigestError: Meaning(failed, "`casemate doctor` says what this computer lacks"),
+        MachineStaysError: Meaning(failed, "`casemate down --now` does not wait for calls under way"),
         MachineRunsError: Meaning(failed, "use it, or name another state directory with --state"),
         NoMachineError: Meaning(failed, "machine.log in the state directory tells more, where one was started"),
         WrongMachineError: Meaning(failed, ""),
         PlaceError: Meaning(failed, "name another state directory with --state"),
+        client.TokenRefusedError: Meaning(failed, "give the token by CASEMATE_TOKEN or --token-file; `up` prints one"),
+        client.RoleRefusedError: Meaning(failed, "ask the operator for a token with that role"),
+        client.GatewayBusyError: Meaning(ExitCode.CALL_FAILED, "try again in a moment"),
+        client.GatewayRefusedError: Meaning(failed, "the gateway's log tells more under that request's number"),
+        client.AddressError: Meaning(
+            wrong, "such as --url https://machine.example:8443, with the token in CASEMATE_TOKEN"
+        ),
+        client.TlsRefusedError: Meaning(
+            failed, "name the CA that signed it with --ca FILE; there is no way to skip that"
+        ),
+        client.NotOfferedError: Meaning(failed, "ask a gateway, with --url"),
+        client.NoHostError: Meaning(failed, "is it up there? `casemate up` starts one here and prints its URL"),
         TimedOutError: Meaning(failed, "try again; machine.log in the state directory tells more"),
         PeerGoneError: Meaning(failed, "try again; machine.log in the state directory tells more"),
     }
@@ -164,7 +180,11 @@ FAULTS: dict[Code, Meaning] = {
     Code.UNAVAILABLE: Meaning(ExitCode.FAILED, "`casemate doctor` says what this computer lacks"),
     Code.INTERNAL: Meaning(ExitCode.FAILED, "a defect of ours: machine.log in the state directory has the trace"),
     Code.MALFORMED: _call("one of the two ends is of another version, or somebody altered the bytes on their way"),
+    Code.UNKNOWN_VM: _call("`casemate vm ps` lists the VMs"),
+    Code.FIRMWARE_REFUSED: _call("the words before the colon are the firmware's status (AMD 56860)"),
+    Code.RMP_FAULT: _call("the page is a guest's, so the host's CPU may not write it; the other door is --door dram"),
     Code.UNKNOWN_ENCLAVE: _call("`casemate ps` lists the enclaves"),
+    Code.UNKNOWN_IMAGE: _call("the host keeps no such image: upload it again"),
     Code.WRONG_STATE: _call("`casemate ps` shows each enclave's state"),
     Code.LOST: _call("`casemate ps` shows what is left; launch it again"),
     Code.BUSY: _call("try again in a moment"),
@@ -184,7 +204,15 @@ FAULTS: dict[Code, Meaning] = {
     Code.MEMORY_LIMIT: _call("raise memory_mib in the manifest's [limits], or send less"),
     Code.OUTPUT_LIMIT: _call("raise output_kib in the manifest's [limits], or return less"),
     Code.OCALL_REFUSED: _call("the manifest's [ocall.NAME] tables are all that may go out and come in"),
-    Code.COUNTER_REFUSED: _call("the enclave asked for a counter that its signer does not have, or for one too many"),
+    Code.STATE_ROLLED_BACK: Meaning(
+        ExitCode.REFUSED,
+        "the host's records are older than the chip's anchor: restore the newest host/records.db, or see "
+        "`casemate state accept-rollback --help`",
+    ),
+    Code.STATE_REFUSED: _call("the state is another identity's, or a newer version's: launch that version"),
+    Code.STATE_CONFLICT: _call("another instance committed first and nothing of this call was kept: call again"),
+    Code.STATE_LIMIT: _call("raise max_kib in the manifest's [state], or keep less"),
+    Code.STREAM_UNKNOWN: _call("the enclave has given the stream up: open another"),
     Code.REPORT_REFUSED: _call("the chip refuses a report or key to this enclave; machine.log tells more"),
 }
 """Every code that another room refuses with; a test holds the table against the codes."""

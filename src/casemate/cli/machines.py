@@ -1,16 +1,10 @@
 """The machine that a command talks to, and enclaves on it as the command line names them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casemate.wire.errors import CasemateError
-
 if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
-    from casemate.client.sync import Client
-    from casemate.images.image import Image
 
 
 def state_directory(given: Path | None) -> Path:
@@ -25,25 +19,6 @@ def machine_on(given: Path | None) -> "LocalMachine":
     from casemate.client.local import running_machine
 
     return running_machine(state_directory(given))
-
-
-def client_of(machine: "LocalMachine") -> "Client":
-    """A connection to the machine's host."""
-    from casemate.client.sync import connect
-
-    return connect(machine.host_socket)
-
-
-@contextmanager
-def launched(machine: "LocalMachine", client: "Client", image: "Image") -> Iterator[int]:
-    """The number of an enclave that lives as long as the block, however that ends."""
-    number = client.launch(image)
-    try:
-        yield number
-    finally:
-        # By a connection of its own: after Ctrl-C or an error, an answer to something else may wait on the other one.
-        with suppress(CasemateError), client_of(machine) as another:
-            another.destroy(number)
 
 
 def enclave_number(target: str) -> int | None:

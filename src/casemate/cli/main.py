@@ -4,20 +4,22 @@ from typing import Annotated
 
 import typer
 
-from casemate.cli.commands import machine, receipt
+from casemate.cli.commands import machine, receipt, state, token, vm
 from casemate.cli.commands.build import build, init
 from casemate.cli.commands.call import call
 from casemate.cli.commands.doctor import doctor
+from casemate.cli.commands.down import down
 from casemate.cli.commands.enclaves import destroy, launch, ps, start, stop
 from casemate.cli.commands.evidence import policy, quote, verify
 from casemate.cli.commands.inspect import inspect
 from casemate.cli.commands.keygen import keygen
 from casemate.cli.commands.measure import diff, measure
 from casemate.cli.commands.run import run
+from casemate.cli.commands.status import status
 from casemate.cli.commands.up import up
 from casemate.cli.commands.version import show_version, version
 from casemate.cli.group import CasemateGroup
-from casemate.cli.options import FLAG
+from casemate.cli.options import FLAG, CaFile, TokenFile, Url
 
 IMAGES = "Images"
 CALLS = "Calls"
@@ -37,7 +39,7 @@ for panel, commands in {
     IMAGES: (init, build, measure, diff),
     CALLS: (run, call, keygen),
     EVIDENCE: (quote, verify, policy, inspect),
-    MACHINE: (up, launch, ps, start, stop, destroy),
+    MACHINE: (up, status, down, launch, ps, start, stop, destroy),
     COMPUTER: (doctor, version),
 }.items():
     for command in commands:
@@ -50,6 +52,14 @@ app.add_typer(
     help="A machine's levers: TCB recovery, microcode, revocation.",
     rich_help_panel=MACHINE,
 )
+app.add_typer(vm.app, name="vm", help="Confidential VMs: launch, run, look at, attest.", rich_help_panel=MACHINE)
+app.add_typer(token.app, name="token", help="Who may pass the gateway.", rich_help_panel=MACHINE)
+app.add_typer(
+    state.app,
+    name="state",
+    help="Sealed states: what there is, and the way out of a rollback.",
+    rich_help_panel=MACHINE,
+)
 
 Version = Annotated[
     bool, typer.Option("--version", metavar=FLAG, help="Print the version.", callback=show_version, is_eager=True)
@@ -57,7 +67,13 @@ Version = Annotated[
 
 
 @app.callback()
-def casemate(*, shown: Version = False) -> None:
+def casemate(
+    *,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+    shown: Version = False,
+) -> None:
     """Confidential computing that runs anywhere Python runs.
 
     Simulated silicon, real evidence: build a function into an enclave image,

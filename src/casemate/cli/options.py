@@ -1,12 +1,14 @@
 """Options and arguments that several commands share, so that each means one thing everywhere."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from casemate.cli.group import AS_JSON
 from casemate.wire.sandbox import LayerMode, LayerName
+
+T = TypeVar("T")
 
 FLAG = " "
 """Where the help names an option's type: a flag has none."""
@@ -15,6 +17,16 @@ FLAG = " "
 def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - Typer calls it so
     """Errors are JSON, too, where the result would have been."""
     context.meta[AS_JSON] = value
+    return value
+
+
+def _inherit(context: typer.Context, parameter: typer.CallbackParam, value: T | None) -> T | None:
+    """What was said before the command's name holds where nothing is said behind it."""
+    key = f"casemate.{parameter.name}"
+    if value is None:
+        inherited: T | None = context.meta.get(key)
+        return inherited
+    context.meta[key] = value
     return value
 
 
@@ -46,6 +58,36 @@ State = Annotated[
         "--state",
         metavar="DIR",
         help="The machine's state directory. Default: $CASEMATE_STATE, or casemate in the XDG state directory.",
+    ),
+]
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="A gateway instead of a machine on this computer. Default: $CASEMATE_URL. Its token: $CASEMATE_TOKEN.",
+        callback=_inherit,
+    ),
+]
+
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="The gateway's token, where $CASEMATE_TOKEN does not hold it.",
+        callback=_inherit,
+    ),
+]
+
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        metavar="FILE",
+        help="Certificates of the CA that signed the gateway's (PEM). Default: $CASEMATE_CA, or this computer's CAs.",
+        callback=_inherit,
     ),
 ]
 
@@ -90,6 +132,20 @@ CallerFile = Annotated[
 
 OutputFile = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Put the result there, as the enclave wrote it.")
+]
+
+StreamIn = Annotated[
+    Path | None,
+    typer.Option("--stream-in", metavar="FILE", help="Stream this file to the function; - for standard input."),
+]
+
+StreamOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--stream-out",
+        metavar="FILE",
+        help="Put what the function streams there, once the receipt over it holds; - for standard output, as it comes.",
+    ),
 ]
 
 ReceiptFile = Annotated[Path | None, typer.Option("--receipt", metavar="FILE", help="Put the receipt there.")]

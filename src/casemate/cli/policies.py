@@ -1,15 +1,20 @@
 """The policy of a command: from the file that the user named, or from what the user has just built or named."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from casemate.cli.files import InputFileError, read_file
-from casemate.wire.errors import CasemateError
+from casemate.cli.output import Screen
+from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.sandbox import LayerName
 
 if TYPE_CHECKING:
+    from casemate.cli.places import Named as NamedPlace
     from casemate.client.local import LocalMachine
     from casemate.verifier import SgxPolicy, SimulatedRoot, VendorRoot
 
@@ -68,14 +73,19 @@ def policy_of(named: Named) -> "SgxPolicy":
 
 def policy_in(path: Path) -> "SgxPolicy":
     """The policy in a file."""
-    from casemate.verifier import parse_policy
+    from casemate.verifier import PolicyError, parse_policy
     from casemate.verifier.policy_file import MAX_POLICY
 
     try:
         text = read_file(path, what="policy", limit=MAX_POLICY).decode()
     except UnicodeDecodeError:
         raise InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None
-    return parse_policy(text)
+    try:
+        return parse_policy(text)
+    except PolicyError as error:
+        raise PolicyError(f"policy {path}: {error}") from None
+    except WireError as error:
+        raise WireError(f"policy {path}: {error.field}", got=error.got, want=error.want) from None
 
 
 def root_of(machine: "LocalMachine") -> "SimulatedRoot":
@@ -85,24 +95,58 @@ def root_of(machine: "LocalMachine") -> "SimulatedRoot":
     return SimulatedRoot.of(machine.status.root_certificate)
 
 
+def root_at(
+    named: "NamedPlace", screen: Screen, *, trust_on_first_use: bool
+) -> "tuple[VendorRoot | SimulatedRoot, bool]":
+    """The root of the machine at a place, and whether it was made from a public seed.
+
+    The user's own supervisor is believed. A gateway is only where the user says so, and then the user is told what for.
+    """
+    from casemate.cli.places import place_of
+
+    place = place_of(named)
+    machine = place.own_machine()
+    if machine is not None:
+        return root_of(machine), machine.status.seeded
+    if not trust_on_first_use:
+        raise typer.BadParameter(
+            f"the root that {place} names is its operator's word: give --root FILE with one that came to you by "
+            "another way, or take it with --trust-on-first-use and compare its fingerprint"
+        )
+    with place.connect() as client:
+        der = client.machine().root_certificate
+    screen.say(
+        f"trusted on first use: the root that {place} names has the SHA-256 {hashlib.sha256(der).hexdigest()}. "
+        "Only its operator says so: compare it with what the machine's owner sees (`casemate status`).",
+        style="bold yellow",
+    )
+    return _root(der, f"root certificate of {place}")
+
+
 def root_in(path: Path) -> "tuple[VendorRoot | SimulatedRoot, bool]":
     """The root in a certificate file (PEM or DER), and whether it was made from a public seed.
 
     Raises:
         InputFileError: it is not Intel's, and not marked SIMULATED: a policy cannot name it.
     """
-    from casemate.cli.inspection.certificate import simulated_mark
-    from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot
-    from casemate.verifier.roots import INTEL_SGX_ROOT_CA
     from casemate.wire.pem import parse_chain
 
     data = read_file(path, what="root certificate", limit=MAX_CERTIFICATE_FILE)
     der = data if data.startswith(b"\x30") else parse_chain("root certificate", data)[-1].der
+    return _root(der, f"root certificate {path}")
+
+
+def _root(der: bytes, what: str) -> "tuple[VendorRoot | SimulatedRoot, bool]":
+    """The root that a certificate is, if a policy can name it."""
+    from casemate.cli.inspection.certificate import simulated_mark
+    from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot
+    from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+
     if der == INTEL_SGX_ROOT_CA:
         return INTEL_SGX_ROOT, False
     mark = simulated_mark(der)
     if mark is None:
-        raise InputFileError(f"root certificate {path}: got one of neither, want Intel's or one marked SIMULATED")
+        raise InputFileError(f"{what}: got one of neither, want Intel's or one marked SIMULATED")
     return SimulatedRoot.of(der), mark.seeded
 
 

@@ -20,36 +20,37 @@ class Progress:
     """Says what is going on: a spinner where somebody watches, one line a step otherwise."""
 
     def __init__(self, screen: Screen) -> None:
-        self._console = screen.stderr
+        self.console = screen.stderr
         self.timings: list[Timing] = []
 
     @contextlib.contextmanager
-    def step(self, doing: str, name: str) -> Iterator[list[str]]:
+    def step(self, doing: str, name: str, *, spins: bool = True) -> Iterator[list[str]]:
         """One step. What is put into the list it gives stands behind the step's name once it is done.
 
         Args:
             doing: shown while it goes on, such as ``building``.
             name: its name among the timings.
+            spins: whether a spinner turns meanwhile; not where the step shows a bar of its own.
         """
         found: list[str] = []
         begin = time.perf_counter()
         try:
-            with self._console.status(f"{doing}...") if self._console.is_terminal else contextlib.nullcontext():
+            with self.console.status(f"{doing}...") if spins and self.console.is_terminal else contextlib.nullcontext():
                 yield found
         except BaseException:
-            self._console.print("x", style="bold red", end=" ")
-            self._console.print(name, style="bold")
+            self.console.print("x", style="bold red", end=" ")
+            self.console.print(name, style="bold")
             raise
         took = (time.perf_counter() - begin) * 1000
         self.timings.append(Timing(name, took))
-        self._console.print("✓" if self._can_tick() else "+", style="bold green", end=" ")
-        self._console.print(f"{name:<10}", style="bold", end=" ")
-        self._console.print(f"{took:>7.0f} ms", style="dim", end="  ")
-        self._console.print(printable(" ".join(found)), soft_wrap=True)
+        self.console.print("✓" if self._can_tick() else "+", style="bold green", end=" ")
+        self.console.print(f"{name:<10}", style="bold", end=" ")
+        self.console.print(f"{took:>7.0f} ms", style="dim", end="  ")
+        self.console.print(printable(" ".join(found)), soft_wrap=True)
 
     def document(self) -> dict[str, float]:
         """The timings for ``--json``, in milliseconds."""
         return {timing.step: round(timing.milliseconds, 3) for timing in self.timings}
 
     def _can_tick(self) -> bool:
-        return self._console.encoding.lower().startswith("utf")
+        return self.console.encoding.lower().startswith("utf")

@@ -21,19 +21,33 @@ Example:
 offline.
 """
 
+from casemate.client.asking import MachineDescription
 from casemate.client.caller_keys import CallerKey, read_caller_key, write_caller_key
 from casemate.client.core import AttestedEnclave, PendingCall, Result, appraise_answer, challenge
 from casemate.client.errors import (
+    AddressError,
+    AttestAgainError,
     CallerKeyError,
     EnclaveRefusedError,
+    GatewayBusyError,
+    GatewayRefusedError,
     HostRefusedError,
+    NoHostError,
+    NotOfferedError,
     ReceiptRefusedError,
     ResponseRefusedError,
+    RoleRefusedError,
+    StreamBrokenError,
+    TlsRefusedError,
+    TokenRefusedError,
 )
+from casemate.client.local import LocalMachine, local_machine, running_machine
 from casemate.client.receipts import CheckedReceipt, Opening, ReceiptBundle, check_receipt
-from casemate.client.sync import Client, Enclave, connect
+from casemate.client.sync import Client, Enclave, Stream, connect
 
 __all__ = [
+    "AddressError",
+    "AttestAgainError",
     "AttestedEnclave",
     "CallerKey",
     "CallerKeyError",
@@ -41,17 +55,30 @@ __all__ = [
     "Client",
     "Enclave",
     "EnclaveRefusedError",
+    "GatewayBusyError",
+    "GatewayRefusedError",
     "HostRefusedError",
+    "LocalMachine",
+    "MachineDescription",
+    "NoHostError",
+    "NotOfferedError",
     "Opening",
     "PendingCall",
     "ReceiptBundle",
     "ReceiptRefusedError",
     "ResponseRefusedError",
     "Result",
+    "RoleRefusedError",
+    "Stream",
+    "StreamBrokenError",
+    "TlsRefusedError",
+    "TokenRefusedError",
     "appraise_answer",
     "challenge",
     "check_receipt",
     "connect",
+    "local_machine",
     "read_caller_key",
+    "running_machine",
     "write_caller_key",
 ]

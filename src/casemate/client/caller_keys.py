@@ -1,6 +1,5 @@
 """A caller's own Ed25519 key: what an enclave's manifest names, kept in a PEM file."""
 
-import base64
 import os
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from casemate.client.errors import CallerKeyError
+from casemate.wire.caller_key import caller_key_text
 
 
 class CallerKey:
@@ -51,7 +51,7 @@ class CallerKey:
     @property
     def manifest_value(self) -> str:
         """The public key as a manifest's ``[callers]`` table writes it."""
-        return f"ed25519:{base64.b64encode(self.public_key).decode()}"
+        return caller_key_text(self.public_key)
 
     def sign(self, transcript: bytes) -> bytes:
         """The signature over ``wire.call.caller_transcript``."""

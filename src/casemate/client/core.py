@@ -7,7 +7,7 @@ says enters as :class:`EvidenceIs` and sealed bytes, and leaves as an :class:`At
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.errors import EnclaveRefusedError, ResponseRefusedError
@@ -25,6 +25,8 @@ from casemate.wire.call import (
     CallRequest,
     CallResult,
     Envelope,
+    StepKind,
+    StreamStep,
     caller_transcript,
     commitment,
     response_aad,
@@ -37,6 +39,7 @@ from casemate.wire.padding import pad, unpad
 from casemate.wire.sgx.collateral import Collateral
 
 _SECRET_SIZE = 32
+T = TypeVar("T")
 
 
 def challenge() -> bytes:
@@ -87,24 +90,32 @@ class AttestedEnclave:
     _sequence: int = field(init=False, default=0)
 
     def seal_call(
-        self, entry: str, arguments: bytes, *, caller: CallerKey | None, secrets: CallSecrets
+        self,
+        entry: str,
+        arguments: bytes,
+        *,
+        caller: CallerKey | None,
+        secrets: CallSecrets,
+        step: StreamStep | None = None,
     ) -> "PendingCall":
         """A request for one call, which only this enclave can open, and only as the next of this session.
 
         Args:
             entry: the entry point's name.
-            arguments: JSON, UTF-8.
+            arguments: JSON, UTF-8; or in a stream, what its step says.
             caller: who signs the call; None to call as nobody, where the entry point admits anyone.
             secrets: fresh.
+            step: of a stream; None for a call in one piece.
 
         Raises:
             WireError: the arguments are no JSON that has one meaning everywhere.
         """
-        parse_json("arguments", arguments, limit=MAX_ARGUMENTS)  # as the enclave will: better refused here
+        if step is None or step.kind is StepKind.OPEN:
+            parse_json("arguments", arguments, limit=MAX_ARGUMENTS)  # as the enclave will: better refused here
         self._sequence += 1
         hpke_key = self.binding.hpke_key
         binding = CallBinding(self.evidence.quote_hash, self.session, self._sequence, entry)
-        content = CallContent(secrets.response_key, secrets.input_blind, secrets.output_blind, arguments)
+        content = CallContent(secrets.response_key, secrets.input_blind, secrets.output_blind, arguments, step)
         request = CallRequest(content, None if caller is None else _proof(caller, binding, hpke_key, content))
         sealed = seal_request(hpke_key, binding.info(hpke_key), pad(encode_message(request)))
         return PendingCall(self, Envelope(binding, sealed), request)
@@ -122,49 +133,68 @@ class PendingCall:
         return f"PendingCall({self.envelope.binding})"
 
     def open(self, sealed: bytes) -> Result:
-        """The enclave's answer, if ``sealed`` is that.
+        """The enclave's answer, if ``sealed`` is that, checked as :meth:`heard` and :meth:`result` say."""
+        said = self.heard(sealed, CallResult)
+        return self.result(said, committed_input=self.request.content.arguments, committed_output=said.output)
 
-        1. It opens under this request's response key, for this request.
-        2. It is a result, or a refusal that is raised.
-        3. The receipt is about this call: quote, code, session, number, entry point, caller.
-        4. It commits to the arguments that were sent and to the output that came.
-        5. The attested receipt key signed it.
+    def heard(self, sealed: bytes, *wanted: type[T]) -> T:
+        """What the enclave answers.
+
+        1. ``sealed`` opens under this request's response key, for this request.
+        2. It is one of the ``wanted`` messages, or a refusal that is raised.
 
         Raises:
             EnclaveRefusedError: the enclave refuses the call.
             ResponseRefusedError: this is no answer of the enclave's to this request.
-            ReceiptRefusedError: the enclave answered, with a receipt that does not hold.
         """
         aad = response_aad(self.envelope.request_hash())
         text = open_response(self.request.content.response_key, sealed, aad)  # 1
         try:
-            said: object = parse_message(unpad(text), CallResult, CallFailed)
+            said: object = parse_message(unpad(text), CallFailed, *wanted)
         except WireError as error:
             raise ResponseRefusedError(f"the response opens and is malformed: {error}") from None
-        if isinstance(said, CallFailed):  # 2
+        if isinstance(said, wanted):  # 2
+            return said
+        if isinstance(said, CallFailed):
             raise EnclaveRefusedError(said.fault)
-        if not isinstance(said, CallResult):
-            raise ResponseRefusedError(f"the response holds {type(said).__name__}, want CallResult")
-        self._check_receipt(said)
+        raise ResponseRefusedError(f"the response holds {type(said).__name__}")
+
+    def result(self, said: CallResult, *, committed_input: bytes, committed_output: bytes) -> Result:
+        """The value that the enclave answers with, and its receipt.
+
+        3. The receipt is about this call: quote, code, session, number, entry point, caller.
+        4. It commits to what was sent and to what came.
+        5. The attested receipt key signed it.
+
+        Args:
+            said: from :meth:`heard`.
+            committed_input: what the receipt must commit to: the arguments, or a stream's text.
+            committed_output: the output, or a stream's text.
+
+        Raises:
+            ReceiptRefusedError: the enclave answered, with a receipt that does not hold.
+            ResponseRefusedError: the output is no JSON.
+        """
+        self._check_receipt(said, committed_input, committed_output)
         try:
             value = parse_json("output", said.output, limit=MAX_OUTPUT)
         except WireError as error:
             raise ResponseRefusedError(f"the enclave's answer is no JSON: {error}") from None
-        return Result(value, self._bundle(said))
+        return Result(value, self._bundle(said, committed_input, committed_output))
 
-    def _check_receipt(self, result: CallResult) -> None:
+    def _check_receipt(self, result: CallResult, committed_input: bytes, committed_output: bytes) -> None:
         receipt, content, proof = result.receipt, self.request.content, self.request.caller
         about = CallBinding(receipt.quote_hash, receipt.session, receipt.sequence, receipt.entry)  # 3
         check_equal("call that the receipt is about", about, self.envelope.binding)
         check_equal("MRENCLAVE in the receipt", receipt.mr_enclave, self.enclave.evidence.mr_enclave)
         check_equal("caller in the receipt", receipt.caller, None if proof is None else proof.public_key)
-        wanted = commitment(content.input_blind, content.arguments)  # 4
+        wanted = commitment(content.input_blind, committed_input)  # 4
         check_equal("commitment to the input", receipt.input_commitment, wanted)
-        wanted = commitment(content.output_blind, result.output)
+        wanted = commitment(content.output_blind, committed_output)
         check_equal("commitment to the output", receipt.output_commitment, wanted)
         check_receipt_signature(self.enclave.binding.receipt_key, receipt, result.signature)  # 5
 
-    def _bundle(self, result: CallResult) -> ReceiptBundle:
+    def _bundle(self, result: CallResult, committed_input: bytes, committed_output: bytes) -> ReceiptBundle:
         enclave, content = self.enclave, self.request.content
         return ReceiptBundle(
             receipt=result.receipt,
@@ -173,8 +203,8 @@ class PendingCall:
             quote=enclave.quote,
             collateral=enclave.collateral,
             appraised_at=enclave.evidence.appraised_at,
-            input=Opening(content.input_blind, content.arguments.decode()),
-            output=Opening(content.output_blind, result.output.decode()),
+            input=Opening(content.input_blind, committed_input.decode()),
+            output=Opening(content.output_blind, committed_output.decode()),
         )
 
 

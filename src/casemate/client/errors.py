@@ -1,11 +1,16 @@
-"""What a relying party must tell apart: who refused, and whether the answer can be believed."""
+"""What a relying party must tell apart: who refused, whether the answer can be believed, and what to do next."""
 
+from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import FaultError
+from casemate.wire.faults import Code, Fault, FaultError
 
 
 class HostRefusedError(FaultError):
     """The untrusted host refuses, or says that the enclave does. Nothing vouches for its word."""
+
+
+class AttestAgainError(HostRefusedError):
+    """The enclave was started anew, or has forgotten this session: attest it again, then call again."""
 
 
 class EnclaveRefusedError(FaultError):
@@ -26,5 +31,64 @@ class ReceiptRefusedError(CasemateError):
         self.want = want
 
 
+class StreamBrokenError(CasemateError):
+    """A stream is over before its result: a step of it was lost, refused or given up. Open another."""
+
+
 class CallerKeyError(CasemateError):
     """A file holds no Ed25519 key that a caller could sign with."""
+
+
+class NoHostError(PeerGoneError):
+    """Nobody answers at that path or URL: nothing was sent."""
+
+
+class NotOfferedError(CasemateError):
+    """This kind of connection has no such question."""
+
+
+class AddressError(CasemateError):
+    """A gateway's URL, token or file of CA certificates cannot be used as they were given."""
+
+
+class TlsRefusedError(CasemateError):
+    """The gateway's TLS certificate is not trusted, or it speaks no TLS: nothing was sent."""
+
+
+class GatewayRefusedError(CasemateError):
+    """The gateway refuses for a reason of its own, before it asked the host.
+
+    Args:
+        status: HTTP's.
+        code: the problem's, or empty where there was no problem document.
+        detail: in the gateway's words.
+        request_id: what its log calls the request, or empty.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, request_id: str = "") -> None:
+        named = f" (request {request_id})" if request_id else ""
+        super().__init__(f"the gateway refuses with {status}{' ' + code if code else ''}: {detail}{named}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.request_id = request_id
+
+
+class TokenRefusedError(GatewayRefusedError):
+    """The gateway wants a bearer token, or does not know this one."""
+
+
+class RoleRefusedError(GatewayRefusedError):
+    """The token is known, and its role may not do this."""
+
+
+class GatewayBusyError(GatewayRefusedError):
+    """The gateway has too much to do, or is about to end: nothing was done, try again in a moment."""
+
+
+_ATTEST_AGAIN = frozenset((Code.SESSION_UNKNOWN, Code.CANNOT_OPEN))
+
+
+def host_refusal(fault: Fault) -> HostRefusedError:
+    """The error for a host's refusal."""
+    return (AttestAgainError if fault.code in _ATTEST_AGAIN else HostRefusedError)(fault)

@@ -1,6 +1,7 @@
 """A machine on this computer: the one that runs on a state directory, or a new one for a ``with`` block."""
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -16,11 +17,28 @@ from typing import TypeVar
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.link.places import control_socket
+from casemate.link.places import control_socket, machine_lock
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages.control import Done, MachineIs, MachineStatus, RecoverTcb, RevokeChip, UpdateMicrocode
+from casemate.wire.messages.control import (
+    Done,
+    EndMachine,
+    MachineIs,
+    MachineStatus,
+    RecoverTcb,
+    RevokeChip,
+    UpdateMicrocode,
+    seed_digest,
+)
+from casemate.wire.messages.state import ListStates, StatesAre, StoredState
+from casemate.wire.messages.supervisor import AcceptRollback, AnchorsAre, AnchorShown, ListAnchors, RollbackAccepted
 
 T = TypeVar("T")
+
+END_TIMEOUT = 20.0
+"""Longest end of a machine (seconds) before its supervisor is killed, and with it all the rest."""
+
+LOOK_PERIOD = 0.05
+"""Seconds between two looks whether a machine has ended."""
 
 START_TIMEOUT = 60.0
 """Longest start of a machine (seconds): the first one copies the runtime."""
@@ -31,6 +49,10 @@ CONTROL_TIMEOUT = 30.0
 
 class NoMachineError(CasemateError):
     """No machine runs on this state directory, or none could be started."""
+
+
+class MachineRunsError(CasemateError):
+    """A machine runs on this state directory already."""
 
 
 class WrongMachineError(CasemateError):
@@ -61,17 +83,59 @@ class LocalMachine:
         """Has the vendor revoke this platform's certificate."""
         return _ask(self.state, RevokeChip(), Done).said
 
+    def accept_rollback(self, namespace: bytes, reason: str) -> int:
+        """Has the chip accept, once, that a sealed state is older than its anchor; the anchor's epoch. It is logged."""
+        return _ask(self.state, AcceptRollback(namespace, reason), RollbackAccepted).epoch
+
+    def anchors(self) -> tuple[AnchorShown, ...]:
+        """What the chip says of each sealed state."""
+        return _ask(self.state, ListAnchors(), AnchorsAre).anchors
+
+    def stored_states(self) -> tuple[StoredState, ...]:
+        """What the host has of each sealed state, in its own words."""
+        return _ask_at(self.host_socket, f"the host of {self.state}", ListStates(), StatesAre).states
+
+    def end(self, *, at_once: bool = False) -> None:
+        """Tells the machine to end; it may go on for a while, until calls under way are answered."""
+        _ask(self.state, EndMachine(at_once), Done)
+
 
 def running_machine(state: Path) -> LocalMachine:
     """The machine that runs on ``state``; :class:`NoMachineError` if none does."""
     return LocalMachine(state, _ask(state, MachineStatus(), MachineIs))
 
 
+def wait_for_end(state: Path, patience: float) -> bool:
+    """Whether no machine runs on ``state``, now or within so many seconds."""
+    deadline = time.monotonic() + patience
+    while _is_locked(machine_lock(state)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_PERIOD)
+    return True
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextlib.contextmanager
 def local_machine(
     state: Path, *, seed: str | None = None, layers: Sequence[str] = (), pool: int = 1
 ) -> Iterator[LocalMachine]:
-    """The machine that runs on ``state``, or else a new one that ends with the block.
+    """The machine that runs on ``state``, or else a new one that ends with the block, and its enclaves with it.
+
+    A new one launches nothing by itself: the deployments that `casemate up` keeps in ``state`` stay as they are.
 
     Args:
         state: the state directory; made if it is missing.
@@ -87,31 +151,69 @@ def local_machine(
     except NoMachineError:
         found = None
     if found is not None:
-        if found.status.seeded != (seed is not None):
-            kind = "a seeded" if found.status.seeded else "an unseeded"
+        if found.status.seed_digest != seed_digest(seed):
+            kind = "an unseeded" if not found.status.seeded else "a seeded" if seed is None else "an otherwise seeded"
             raise WrongMachineError(f"{kind} machine runs on {state} already; stop it, or name another state directory")
         yield found
         return
-    command = [sys.executable, "-I", "-m", "casemate.supervisor", "--state", str(state), "--pool", str(pool)]
-    command += ["--seed", seed] if seed is not None else []
-    command += [part for layer in layers for part in ("--layer", layer)]
-    lifeline, ours = os.pipe()
+    arguments = ["--state", str(state), "--pool", str(pool)]
+    arguments += ["--seed", seed] if seed is not None else []
+    arguments += [part for layer in layers for part in ("--layer", layer)]
+    supervisor = start_supervisor(arguments)
     try:
-        supervisor = subprocess.Popen(
-            [*command, "--lifeline-fd", str(lifeline)],
+        yield running_machine(state)
+    finally:
+        supervisor.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """A supervisor that this process has started."""
+
+    process: subprocess.Popen[bytes]
+    lifeline: int | None
+    """This end of the pipe with which the machine ends; None for one that outlives this process."""
+
+    def end(self) -> None:
+        """Ends the machine at once, and waits until it has."""
+        if self.lifeline is not None:
+            os.close(self.lifeline)
+        _end(self.process)
+
+
+def start_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supervisor:
+    """Starts a machine, and returns when it is ready.
+
+    Args:
+        arguments: for ``casemate.supervisor``.
+        attached: it ends with this process, however that ends.
+
+    Raises:
+        NoMachineError: it did not start; the message says why.
+    """
+    command = [sys.executable, "-I", "-m", "casemate.supervisor", *arguments]
+    lifeline, ours = os.pipe() if attached else (None, None)
+    try:
+        process = subprocess.Popen(
+            [*command, *(() if lifeline is None else ("--lifeline-fd", str(lifeline)))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            pass_fds=(lifeline,),
+            stderr=None if attached else subprocess.DEVNULL,
+            pass_fds=() if lifeline is None else (lifeline,),
             start_new_session=True,
         )
     finally:
-        os.close(lifeline)
+        if lifeline is not None:
+            os.close(lifeline)
+    supervisor = Supervisor(process, ours)
     try:
-        _wait_until_ready(supervisor)
-        yield running_machine(state)
-    finally:
-        os.close(ours)
-        _end(supervisor)
+        _wait_until_ready(process)
+    except BaseException:
+        if not attached:
+            process.terminate()
+        supervisor.end()
+        raise
+    return supervisor
 
 
 def _wait_until_ready(supervisor: subprocess.Popen[bytes]) -> None:
@@ -125,6 +227,8 @@ def _wait_until_ready(supervisor: subprocess.Popen[bytes]) -> None:
         said = json.loads(line)
     except ValueError:
         said = {"error": "the supervisor ended without a word; its log is in the state directory"}
+    if said.get("kind") == "StateInUseError":
+        raise MachineRunsError(str(said.get("error")))
     if said.get("ready") is not True:
         raise NoMachineError(str(said.get("error")))
 
@@ -133,27 +237,30 @@ def _end(supervisor: subprocess.Popen[bytes]) -> None:
     if supervisor.stdout is not None:
         supervisor.stdout.close()
     try:
-        supervisor.wait(timeout=10)
+        supervisor.wait(timeout=END_TIMEOUT)
     except subprocess.TimeoutExpired:
         supervisor.kill()
         supervisor.wait()
 
 
 def _ask(state: Path, question: object, wanted: type[T]) -> T:
-    path = control_socket(state)
+    return _ask_at(control_socket(state), f"the supervisor of {state}", question, wanted)
+
+
+def _ask_at(path: Path, who: str, question: object, wanted: type[T]) -> T:
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.connect(os.fsencode(path))
     except OSError as error:
         sock.close()
-        raise NoMachineError(f"no machine runs on {state} ({error.strerror}); `casemate up` starts one") from None
+        raise NoMachineError(f"no answer from {who} ({error.strerror}); `casemate up` starts a machine") from None
     channel = Channel(sock)
     deadline = time.monotonic() + CONTROL_TIMEOUT
     try:
         channel.send(numbered(1, question), timeout=CONTROL_TIMEOUT)
         _, message = split(channel.receive(timeout=deadline - time.monotonic()).payload)
     except PeerGoneError as error:
-        raise NoMachineError(f"the supervisor of {state} hung up: {error}") from None
+        raise NoMachineError(f"{who} hung up: {error}") from None
     finally:
         channel.close()
     return answer_of(message, wanted)

@@ -15,15 +15,16 @@ import binascii
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from casemate.client.binding_file import binding_document, binding_in
 from casemate.client.errors import ReceiptRefusedError
 from casemate.client.sealing import check_receipt_signature
 from casemate.verifier import BoundValues, SgxEvidence, SgxPolicy, VerifiedSgxEvidence, appraise
 from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import MAX_ARGUMENTS, Receipt, commitment
+from casemate.wire.call import MAX_ARGUMENTS, Receipt, StateMark, commitment
+from casemate.wire.caller_key import caller_key_text, parse_caller_key
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.json_text import MAX_INTEGER, encode_json, parse_json
-from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.sgx.collateral import MAX_COLLATERAL, Collateral
 
 FORMAT = "casemate-receipt"
@@ -32,9 +33,9 @@ VERSION = 1
 MAX_BUNDLE = 128 * 1024 * 1024
 """Longest receipt file (bytes): the largest input and output, escaped, with collateral."""
 
-_MAX_LAYERS = 64
 _HASH_SIZE = 32
 _SIGNATURE_SIZE = 64
+_MAX_U32 = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Opening:
 
     blind: bytes
     content: str
-    """JSON, exactly as it was sent."""
+    """JSON, exactly as it was sent; of a stream, ``wire.call.streamed_text`` of it."""
 
     def __repr__(self) -> str:
         """Nothing of the content."""
@@ -80,15 +81,7 @@ class ReceiptBundle:
                 "version": VERSION,
                 "receipt": _receipt_members(self.receipt),
                 "signature": self.signature.hex(),
-                "report_data": {
-                    "hpke_key": self.binding.hpke_key.hex(),
-                    "receipt_key": self.binding.receipt_key.hex(),
-                    "nonce": self.binding.nonce.hex(),
-                    "layers": {
-                        "enclave": [_layer_members(layer) for layer in self.binding.layers.enclave],
-                        "guest": [_layer_members(layer) for layer in self.binding.layers.guest],
-                    },
-                },
+                "report_data": binding_document(self.binding),
                 "quote": base64.b64encode(self.quote).decode(),
                 "collateral": parse_json("collateral", self.collateral.encode(), limit=MAX_COLLATERAL),
                 "appraised_at": date_text(self.appraised_at),
@@ -111,7 +104,7 @@ class ReceiptBundle:
         return cls(
             receipt=_parse_receipt(body.child("receipt")),
             signature=body.hexadecimal("signature", _SIGNATURE_SIZE),
-            binding=_parse_binding(body.child("report_data")),
+            binding=binding_in(body.child("report_data")),
             quote=_parse_base64(body, "quote"),
             collateral=Collateral.parse(encode_json(body.value("collateral"))),
             appraised_at=body.date("appraised_at"),
@@ -194,16 +187,18 @@ def _shown(value: object) -> object:
 
 
 def _receipt_members(receipt: Receipt) -> dict[str, object]:
+    state = receipt.state
     return {
         "quote_hash": receipt.quote_hash.hex(),
         "mr_enclave": receipt.mr_enclave.hex(),
         "session": receipt.session,
         "sequence": receipt.sequence,
         "entry": receipt.entry,
-        "caller": None if receipt.caller is None else receipt.caller.hex(),
+        "caller": None if receipt.caller is None else caller_key_text(receipt.caller),
         "input_commitment": receipt.input_commitment.hex(),
         "output_commitment": receipt.output_commitment.hex(),
         "counter": receipt.counter,
+        "state": None if state is None else {"epoch": state.epoch, "recoveries": state.recoveries},
     }
 
 
@@ -215,39 +210,17 @@ def _parse_receipt(body: JsonObject) -> Receipt:
         session=body.uint("session", MAX_INTEGER),
         sequence=body.uint("sequence", MAX_INTEGER),
         entry=body.text("entry"),
-        caller=body.hexadecimal("caller", _HASH_SIZE) if body.has("caller") else None,
+        caller=parse_caller_key("receipt file.receipt.caller", body.text("caller")) if body.has("caller") else None,
         input_commitment=body.hexadecimal("input_commitment", _HASH_SIZE),
         output_commitment=body.hexadecimal("output_commitment", _HASH_SIZE),
         counter=body.uint("counter", MAX_INTEGER),
+        state=_parse_state(body.child("state")) if body.has("state") else None,
     )
 
 
-def _parse_binding(body: JsonObject) -> ReportDataBinding:
-    body.only("hpke_key", "receipt_key", "nonce", "layers")
-    layers = body.child("layers")
-    layers.only("enclave", "guest")
-    return ReportDataBinding(
-        hpke_key=body.hexadecimal("hpke_key", _HASH_SIZE),
-        receipt_key=body.hexadecimal("receipt_key", _HASH_SIZE),
-        nonce=body.hexadecimal("nonce", _HASH_SIZE),
-        layers=SandboxLayers(_parse_layers(layers, "enclave"), _parse_layers(layers, "guest")),
-    )
-
-
-def _layer_members(layer: Layer) -> dict[str, object]:
-    return {"name": layer.name.value, "state": layer.state.value, "detail": layer.detail}
-
-
-def _parse_layers(body: JsonObject, name: str) -> tuple[Layer, ...]:
-    return tuple(_parse_layer(layer) for layer in body.children(name, limit=_MAX_LAYERS))
-
-
-def _parse_layer(body: JsonObject) -> Layer:
-    body.only("name", "state", "detail")
-    try:
-        return Layer(LayerName(body.text("name")), LayerState(body.text("state")), body.text("detail"))
-    except ValueError as error:
-        raise WireError("receipt file.layers", got=str(error)[:100], want="a known layer in a known state") from None
+def _parse_state(body: JsonObject) -> StateMark:
+    body.only(*StateMark.__slots__)
+    return StateMark(epoch=body.uint("epoch", MAX_INTEGER), recoveries=body.uint("recoveries", _MAX_U32))
 
 
 def _opening_members(opening: Opening | None) -> dict[str, object] | None:

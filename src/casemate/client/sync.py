@@ -1,52 +1,48 @@
-"""The blocking client: one call at a time over one connection to a host.
+"""The blocking client: one call at a time over one connection, to a host's Unix socket or to a gateway.
 
-Every question has a time-out, a dead host is noticed at once, and nothing is ever asked again by itself: a call may
-have had its effect although its answer was lost. :mod:`casemate.client.aio` is the same for asyncio.
+Every question has a time-out, a dead host is noticed at once, and no call is ever made again by itself: it may have had
+its effect although its answer was lost. :mod:`casemate.client.aio` is the same for asyncio.
 """
 
-import os
-import socket
-from datetime import UTC, datetime
+import contextlib
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from casemate.client import asking
+from casemate.client.asking import Journey, MachineDescription, Transport
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave, CallSecrets, Result, appraise_answer, arguments_of, challenge
-from casemate.client.errors import HostRefusedError
+from casemate.client.core import AttestedEnclave, PendingCall, Result, arguments_of
+from casemate.client.session import Session
+from casemate.client.streaming import CANCEL_TIMEOUT, Chunks, StreamCore, pieces
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
+from casemate.client.vms import Vms
 from casemate.images.image import Image
-from casemate.link.calls import NEWS, answer_of, numbered, split
-from casemate.link.channel import Channel
-from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.verifier import SgxPolicy, VerifiedSgxEvidence
-from casemate.wire.errors import WireError
-from casemate.wire.faults import FaultError
-from casemate.wire.messages.host import (
-    Answer,
-    Call,
-    DestroyEnclave,
-    EnclaveIs,
-    EnclavesAre,
-    EvidenceIs,
-    GetEvidence,
-    Launch,
-    Launched,
-    ListEnclaves,
-    StartEnclave,
-    StopEnclave,
-)
+from casemate.verifier import SgxPolicy
+from casemate.wire.call import StepTaken
+from casemate.wire.errors import CasemateError
+from casemate.wire.messages.host import Call, EnclaveIs, EvidenceIs
 
 T = TypeVar("T")
 
 
 class Client:
-    """A connection to a host; :func:`connect` makes it. Not for two threads at a time."""
+    """A connection to a host; :func:`connect` makes it. Not for two threads at a time.
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._last = NEWS
-        self._gone: str | None = None
+    What each method may raise, besides what it says itself:
+
+    * ``HostRefusedError``: the host refuses; ``AttestAgainError``, one of them: the enclave has new keys.
+    * ``GatewayRefusedError``: the gateway does: ``TokenRefusedError``, ``RoleRefusedError``, or another.
+    * ``PeerGoneError``, ``TimedOutError``: it died, or did not answer in time. ``NoHostError``, one of the
+      first: nobody was there, and nothing was sent.
+    * ``TlsRefusedError``: the gateway's certificate is not trusted.
+    * ``WireError``: it answered something malformed.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     def __enter__(self) -> Self:
         return self
@@ -58,32 +54,42 @@ class Client:
 
     def close(self) -> None:
         """Hangs up. Enclaves live on."""
-        self._gone = self._gone or "this client is closed"
-        self._channel.close()
+        self._transport.close()
 
-    def launch(self, image: Image, *, timeout: float = LAUNCH_TIMEOUT) -> int:
-        """Has the host launch an image; its number for it, of which nothing is known until it is attested."""
-        return self._ask(Launch(image.name, image.sgxs, image.sigstruct), Launched, timeout).enclave
+    def launch(self, image: Image, *, temporary: bool = False, timeout: float = LAUNCH_TIMEOUT) -> int:
+        """Has the host launch an image; its number for it, of which nothing is known until it is attested.
+
+        Args:
+            image: what to launch.
+            temporary: for this program's errand: the machine does not launch it again when it starts anew. A gateway
+                makes no difference.
+            timeout: seconds.
+        """
+        return self.go(asking.launch(image, timeout, temporary=temporary))
 
     def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, in the host's words."""
-        return self._ask(ListEnclaves(), EnclavesAre, ASK_TIMEOUT).enclaves
+        return self.go(asking.enclaves())
 
     def start(self, enclave: int) -> EnclaveIs:
         """Starts a stopped enclave, with fresh keys: attest it again."""
-        return self._ask(StartEnclave(enclave), EnclaveIs, LAUNCH_TIMEOUT)
+        return self._transport.ask(asking.start(enclave))
 
     def stop(self, enclave: int) -> EnclaveIs:
         """Ends an enclave's process; its pages stay."""
-        return self._ask(StopEnclave(enclave), EnclaveIs, ASK_TIMEOUT)
+        return self._transport.ask(asking.stop(enclave))
 
     def destroy(self, enclave: int) -> EnclaveIs:
         """Ends an enclave for good."""
-        return self._ask(DestroyEnclave(enclave), EnclaveIs, ASK_TIMEOUT)
+        return self._transport.ask(asking.destroy(enclave))
+
+    def machine(self) -> MachineDescription:
+        """Which machine this is, in its gateway's words; :class:`NotOfferedError` on a Unix socket."""
+        return self._transport.ask(asking.machine())
 
     def evidence(self, enclave: int, nonce: bytes, *, timeout: float = ASK_TIMEOUT) -> EvidenceIs:
         """The host's answer to a challenge, unverified; :meth:`attest` is what most want."""
-        return self._ask(GetEvidence(enclave, nonce), EvidenceIs, timeout)
+        return self._transport.ask(asking.evidence(enclave, nonce, timeout))
 
     def attest(self, enclave: int, policy: SgxPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
         """Challenges an enclave, appraises it by ``policy``, and opens a session with it.
@@ -91,63 +97,34 @@ class Client:
         Raises:
             RefusedError, ReceiptRefusedError: its evidence does not satisfy.
         """
-        nonce = challenge()
-        answer = self.evidence(enclave, nonce, timeout=timeout)
-        return Enclave(self, enclave, appraise_answer(answer, nonce, policy, datetime.now(UTC)))
+        return Enclave(self, enclave, self.go(asking.attest(enclave, policy, timeout)))
 
     def relay(self, call: Call, timeout: float) -> bytes:
         """Has the host carry a sealed call; the sealed response, unopened."""
-        return self._ask(call, Answer, timeout).sealed
+        return self._transport.ask(asking.relay(call, timeout)).sealed
 
-    def _ask(self, question: object, wanted: type[T], timeout: float) -> T:
-        """The host's answer.
+    @property
+    def vms(self) -> Vms:
+        """Confidential VMs on this host."""
+        return Vms(self._transport)
 
-        Raises:
-            HostRefusedError: the host refuses.
-            PeerGoneError, TimedOutError: it died, or did not answer in time; the connection is of no use any more.
-            WireError: it answered something malformed.
-        """
-        if self._gone is not None:
-            raise PeerGoneError(self._gone)
-        self._last += 1
+    def go(self, journey: Journey[T]) -> T:
+        """Asks all that a journey asks; what it comes to."""
+        answer = None
         try:
-            self._channel.send(numbered(self._last, question), timeout=timeout)
-            number, message = split(self._receive(timeout))
-            if number != self._last:
-                raise WireError("number of an answer", got=number, want=self._last)
-            return answer_of(message, wanted)
-        except FaultError as error:
-            raise HostRefusedError(error.fault) from None
-        except (PeerGoneError, TimedOutError, WireError) as error:
-            self._gone = f"the connection broke: {error}"
-            self._channel.close()
-            raise
-
-    def _receive(self, timeout: float) -> bytes:
-        frame = self._channel.receive(timeout=timeout)
-        for descriptor in frame.descriptors:  # a host has none to give; one that does would fill this process's table
-            os.close(descriptor)
-        return frame.payload
+            while True:
+                answer = self._transport.ask(journey.send(answer))
+        except StopIteration as done:
+            value: T = done.value
+            return value
 
 
-class Enclave:
+class Enclave(Session):
     """An attested enclave and a session with it; :meth:`Client.attest` makes it."""
 
     def __init__(self, client: Client, number: int, attested: AttestedEnclave) -> None:
+        super().__init__(number, attested)
         self._client = client
-        self._attested = attested
-        self.number = number
-        """The host's number for it."""
-
-    @property
-    def evidence(self) -> VerifiedSgxEvidence:
-        """What the appraisal found."""
-        return self._attested.evidence
-
-    @property
-    def attested(self) -> AttestedEnclave:
-        """The enclave without the connection."""
-        return self._attested
 
     def call(self, entry: str, value: Any, *, caller: CallerKey | None = None, timeout: float = CALL_TIMEOUT) -> Result:
         """Calls an entry point: only the enclave sees ``value``, and only this client the result.
@@ -161,24 +138,140 @@ class Enclave:
         Raises:
             WireError: ``value`` is not JSON with one meaning everywhere; nothing was sent.
             EnclaveRefusedError: the enclave itself refuses; the code says why.
+            AttestAgainError: the enclave was started anew.
             HostRefusedError: the host refuses, or says that the enclave died. Attest again to know more.
             ResponseRefusedError, ReceiptRefusedError: somebody tampered with the answer.
             PeerGoneError, TimedOutError: no answer; whether the call had its effect is not known.
         """
-        pending = self._attested.seal_call(entry, arguments_of(value), caller=caller, secrets=CallSecrets.fresh())
-        return pending.open(self._client.relay(Call(self.number, pending.envelope), timeout))
+        return self._client.go(asking.call(self.number, self.attested, entry, value, caller=caller, timeout=timeout))
+
+    def stream(
+        self,
+        entry: str,
+        value: Any,
+        chunks: Chunks = b"",
+        *,
+        caller: CallerKey | None = None,
+        timeout: float = CALL_TIMEOUT,
+    ) -> "Stream":
+        """Calls an entry point that takes and gives streams of bytes, however long, in bounded memory.
+
+        Args:
+            entry: the entry point's name.
+            value: JSON.
+            chunks: the input: bytes, an iterable of pieces, or a binary file. Read as the function asks for more.
+            caller: who signs the steps.
+            timeout: seconds for each step.
+
+        Raises:
+            WireError: ``value`` is not JSON with one meaning everywhere.
+
+        What :meth:`call` may raise, iterating may raise; what ``chunks`` raises, too, and the stream is given up.
+        """
+        core = StreamCore(self.attested, entry, arguments_of(value), caller)
+        return Stream(self._client, self.number, core, chunks, timeout)
 
 
-def connect(path: Path | str) -> Client:
-    """A client of the host that listens at ``path``.
+class Stream:
+    """A call whose input and output pass in pieces; :meth:`Enclave.stream` makes it.
+
+    Iterating gives the output as it comes, once. The stream begins with the first step; leaving the loop, or the
+    ``with`` block, before its end gives it up.
+    """
+
+    def __init__(self, client: Client, number: int, core: StreamCore, chunks: Chunks, timeout: float) -> None:
+        self._client = client
+        self._number = number
+        self._core = core
+        self._pieces = pieces(chunks)
+        self._timeout = timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        core = self._core
+        try:
+            while not core.is_over:
+                piece = next(self._pieces, b"") if core.wants_input else None
+                output = self._step(core.step(piece))
+                if output:
+                    yield output
+        finally:
+            self.close()
+
+    @property
+    def sent(self) -> int:
+        """Bytes of input that were taken so far."""
+        return self._core.sent.size
+
+    @property
+    def received(self) -> int:
+        """Bytes of output so far."""
+        return self._core.received.size
+
+    @property
+    def result(self) -> Result:
+        """What the function returned, with a receipt over all that passed, once the output was read to its end.
+
+        Raises:
+            StreamBrokenError: the stream ended without a result.
+            RuntimeError: it has not ended.
+        """
+        return self._core.result
+
+    def close(self) -> None:
+        """Gives the stream up, unless it is over."""
+        step = self._core.cancel()
+        if step is not None:
+            with contextlib.suppress(CasemateError):  # the enclave gives up idle streams by itself
+                step.heard(self._client.relay(Call(self._number, step.envelope), CANCEL_TIMEOUT), StepTaken)
+
+    def _step(self, step: PendingCall) -> bytes:
+        try:
+            return self._core.take(self._client.relay(Call(self._number, step.envelope), self._timeout))
+        except BaseException as error:
+            self._core.breaks(error)
+            raise
+
+
+def connect(
+    where: Path | str,
+    *,
+    token: str | None = None,
+    verify: Path | str | ssl.SSLContext | None = None,
+    unsafe_token_over_http: bool = False,
+) -> Client:
+    """A client of the host that listens at a Unix socket, or of a gateway.
+
+    A gateway is not spoken to before the first question.
+
+    Args:
+        where: a path, or an ``http://`` or ``https://`` URL.
+        token: opens the gateway, never an enclave. Only sent over https or to this computer itself.
+        verify: a file or folder of CA certificates in PEM, or a TLS context; None for this computer's CAs.
+        unsafe_token_over_http: lets the token cross a network that others can read.
 
     Raises:
-        PeerGoneError: nobody listens there.
+        NoHostError: nobody listens at that path.
+        AddressError: URL, token or certificates cannot be used.
     """
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.connect(os.fspath(path))
-    except OSError as error:
-        sock.close()
-        raise PeerGoneError(f"no host at {path}: {error.strerror}") from None
-    return Client(Channel(sock))
+    from casemate.client.address import check_path, gateway_address, is_url
+
+    if is_url(where):
+        from casemate.client.http_transport import HttpTransport
+
+        return Client(
+            HttpTransport(
+                gateway_address(str(where), token=token, verify=verify, unsafe_token_over_http=unsafe_token_over_http)
+            )
+        )
+    from casemate.client.unix_transport import UnixTransport
+
+    check_path(token=token, verify=verify)
+    return Client(UnixTransport.connect(where))

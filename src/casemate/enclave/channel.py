@@ -15,9 +15,20 @@ From there on, the caller alone learns what becomes of it.
 
 from dataclasses import dataclass
 
-from casemate.enclave.keys import EnclaveKeys, seal_once
+from casemate.enclave.keys import EnclaveKeys, seal_once, sha256
 from casemate.enclave.sessions import Sessions
-from casemate.wire.call import CallBinding, CallerProof, CallFailed, CallRequest, CallResult, Envelope, response_aad
+from casemate.wire.call import (
+    CallBinding,
+    CallerProof,
+    CallFailed,
+    CallRequest,
+    CallResult,
+    Envelope,
+    StepTaken,
+    StreamEnded,
+    StreamStep,
+    response_aad,
+)
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, refuse
 from casemate.wire.message import encode_message, parse_message
@@ -38,15 +49,20 @@ class OpenedRequest:
 
     @property
     def arguments(self) -> bytes:
-        """The caller's JSON, unparsed."""
+        """The caller's JSON, unparsed; or what the step says."""
         return self.request.content.arguments
+
+    @property
+    def step(self) -> StreamStep | None:
+        """Which step of a stream this is; None for a call in one piece."""
+        return self.request.content.step
 
     @property
     def proof(self) -> CallerProof | None:
         """Who the caller says it is, unchecked."""
         return self.request.caller
 
-    def seal(self, response: CallResult | CallFailed) -> bytes:
+    def seal(self, response: CallResult | StepTaken | StreamEnded | CallFailed) -> bytes:
         """The one sealed response to this request."""
         return seal_once(
             self.request.content.response_key, pad(encode_message(response)), response_aad(self.request_hash)
@@ -67,4 +83,4 @@ def open_request(envelope: Envelope, keys: EnclaveKeys, sessions: Sessions) -> O
         request = parse_message(unpad(padded), CallRequest)
     except WireError:  # whose words would tell the host what the client sealed
         raise refuse(Code.MALFORMED, "what the envelope holds is no request") from None
-    return OpenedRequest(binding, request, envelope.request_hash())
+    return OpenedRequest(binding, request, envelope.request_hash(sha256))

@@ -6,13 +6,14 @@ Whatever the guest does, a call ends by its deadline with a result or a typed re
 * it works for too long, or stops reading or writing: it is ended, ``time-limit``;
 * it dies, or grows too large: its parent says which.
 
-A guest that failed is never called again.
+A guest that failed is never called again, and the streams that it had begun are gone with it.
 """
 
 import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from casemate.enclave.guest_line import GuestLine
@@ -21,7 +22,19 @@ from casemate.enclave.pump import Pump
 from casemate.engines.command import GuestProgram
 from casemate.engines.engine import engine_named
 from casemate.engines.errors import GuestMisbehavedError
-from casemate.engines.frames import CALL_SIZE, Asked, Failed, Loaded, Printed, Returned, Said
+from casemate.engines.frames import (
+    CALL_SIZE,
+    Asked,
+    Ended,
+    Failed,
+    Kind,
+    Loaded,
+    Paused,
+    Printed,
+    Returned,
+    Said,
+    Wanted,
+)
 from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.json_text import Json
 from casemate.wire.message import encode_message, parse_message
@@ -34,8 +47,21 @@ LOAD_TIME = 10.0
 CAUSE_TIME = 0.2
 """How long the parent, which knows why a guest died, is waited for once the guest's pipes have closed (seconds)."""
 
-Ask = Callable[[str, bytes], bytes]
-"""Asks the host on the guest's behalf: name and JSON arguments in, JSON answer out, or :class:`FaultError`."""
+MOST_REPLACED = 3
+"""How many guests in a row may die before they have taken a call; that costs time, and only then the call."""
+
+Ask = Callable[[Asked | Wanted], bytes]
+"""Answers what the guest asks: JSON, or nothing for ``undefined``; or :class:`FaultError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestStream:
+    """A stream that a guest has begun."""
+
+    number: bytes
+    """Of the call that opened it."""
+    process: int
+    """Which of the guests, one after another, has it."""
 
 
 class GuestState(StrEnum):
@@ -82,7 +108,10 @@ class Guest:
         self._tell_errors = tell_errors
         self._state = GuestState.ABSENT
         self._failure = fault(Code.UNAVAILABLE, "there is no guest yet")
+        self._died = False
+        """Whether the failure is a death, or a guest that never came to be: of that one, not of its code."""
         self._line: GuestLine | None = None
+        self._process = 0
         self._deadline: float | None = None
         self._cause_awaited = False
         self._layers: tuple[Layer, ...] | None = None
@@ -113,17 +142,26 @@ class Guest:
             self._state = GuestState.AWAITED
 
     def await_ready(self, deadline: float) -> None:
-        """Waits until the guest that was asked for can be called.
+        """Waits until the guest that was asked for can be called; one that dies before that is replaced.
 
         Raises:
-            FaultError: it failed, or was not ready by the deadline.
+            FaultError: it failed, as did those after it, or was not ready by the deadline.
         """
+        self._await_settled(deadline)
+        for _ in range(MOST_REPLACED):
+            if self._state is not GuestState.ABSENT or not self._died:
+                break
+            self.fetch()
+            self._await_settled(deadline)
+        if self._state is GuestState.ABSENT:
+            raise FaultError(self._failure)
+
+    def _await_settled(self, deadline: float) -> None:
+        """Waits until the guest can be called, or has failed."""
         while not self._is_settled():
             if time.monotonic() >= deadline:
                 raise refuse(Code.TIME_LIMIT, f"the guest was still {self._state} when time was up")
             self._pump.turn(deadline if self._deadline is None else min(deadline, self._deadline))
-        if self._state is GuestState.ABSENT:
-            raise FaultError(self._failure)
 
     def attend(self) -> None:
         """Takes what parent and guest said while no call is under way."""
@@ -134,11 +172,12 @@ class Guest:
         while line.spoke and self._state is not GuestState.ABSENT:
             self._hear_of_loading(line)
         if line.ended and self._state is GuestState.READY:
-            self._lose(_UNEXPLAINED)
+            self._lose(_UNEXPLAINED, died=True)
         elif line.ended and self._state is GuestState.LOADING and not self._cause_awaited:
             self._cause_awaited, self._deadline = True, time.monotonic() + CAUSE_TIME
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            self._lose(_UNEXPLAINED if line.ended else fault(Code.TIME_LIMIT, "the code was not loaded in time"))
+            late = fault(Code.TIME_LIMIT, "the code was not loaded in time")
+            self._lose(_UNEXPLAINED if line.ended else late, died=line.ended)
 
     def call(self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float) -> bytes:
         """What a function of the guest returns, as JSON that nobody has checked yet.
@@ -147,12 +186,60 @@ class Guest:
             entry: the function's name.
             arguments: JSON, checked.
             caller: for ``context.caller``.
-            ask: carries the guest's OCALLs.
-            deadline: on the monotonic clock; the guest gets no more time than that, OCALLs and a fresh start included.
+            ask: answers the guest's questions.
+            deadline: on the monotonic clock; the guest gets no more time than that, its questions and a fresh start
+                included.
 
         Raises:
             FaultError: with every other outcome.
         """
+        line = self._work(deadline)
+        said = self._hear_out(line, line.talk.call(entry, arguments, caller, number=_number()), ask, deadline)
+        if isinstance(said, Returned):
+            return said.text
+        raise _OutOfTurnError
+
+    def open(
+        self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float
+    ) -> tuple[GuestStream, Paused | Ended]:
+        """Calls a stream, up to its first pause. Arguments and errors are those of :meth:`call`."""
+        line = self._work(deadline)
+        stream = GuestStream(_number(), self._process)
+        said = self._hear_out(line, line.talk.open(entry, arguments, caller, number=stream.number), ask, deadline)
+        return stream, _step_of(said)
+
+    def step(self, stream: GuestStream, kind: Kind, piece: bytes, *, ask: Ask, deadline: float) -> Paused | Ended:
+        """Has the guest go on with a stream up to its next pause.
+
+        Args:
+            stream: one that :meth:`has`.
+            kind: CHUNK with a piece of input; END or PULL with none.
+            piece: bytes.
+            ask: as for :meth:`call`.
+            deadline: of this step alone.
+
+        Raises:
+            FaultError: with every other outcome; the stream is over then.
+        """
+        if not self.has(stream):
+            raise refuse(Code.STREAM_UNKNOWN, "the guest that had this stream is gone")
+        self.attend()
+        if not self.has(stream):  # it died just now: another one knows nothing of the stream
+            raise FaultError(self._failure)
+        line = self._work(deadline)
+        return _step_of(self._hear_out(line, line.talk.step(kind, piece, number=stream.number), ask, deadline))
+
+    def has(self, stream: GuestStream) -> bool:
+        """Whether the guest that began this stream is still there."""
+        return stream.process == self._process
+
+    def drop(self, stream: GuestStream) -> None:
+        """Has the guest forget a stream, if it is still there."""
+        if self.has(stream) and self._line is not None and self._state is GuestState.READY:
+            self._line.say(self._line.talk.drop(number=stream.number))
+
+    def _work(self, deadline: float) -> GuestLine:
+        """The line to a guest that now works on a call."""
         self.fetch()
         self.await_ready(deadline)
         line = self._line
@@ -160,8 +247,11 @@ class Guest:
             raise FaultError(self._failure)
         self._state = GuestState.WORKING
         self._watch(deadline)
-        line.say(line.talk.call(entry, arguments, caller, number=os.urandom(CALL_SIZE)))
+        return line
+
+    def _hear_out(self, line: GuestLine, payload: bytes, ask: Ask, deadline: float) -> Returned | Paused | Ended:
         try:
+            line.say(payload)
             return self._converse(line, ask, deadline)
         except BaseException:
             if self._state is GuestState.WORKING:  # a defect in here: who knows what the guest waits for
@@ -173,26 +263,26 @@ class Guest:
         self._attend_to_parent()
         return self._state is not GuestState.WORKING or (self._line is not None and self._line.ended)
 
-    def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> bytes:
+    def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> Returned | Paused | Ended:
         """Hears a working guest out."""
         refused: Fault | None = None
         while True:
             match self._next(line, deadline):
                 case Printed(text):
                     self._on_print(text)
-                case Asked(name, question):
-                    refused = self._answer(line, ask, name, question) or refused
-                case Returned(text):
+                case Asked() | Wanted() as asked:
+                    refused = self._answer(line, ask, asked) or refused
+                case Returned() | Paused() | Ended() as said:
                     self._rest()
-                    return text
+                    return said
                 case Failed() as failed:
                     self._rest()
                     raise FaultError(refused or self._failed(failed))
 
-    def _answer(self, line: GuestLine, ask: Ask, name: str, question: bytes) -> Fault | None:
-        """Answers an OCALL, or refuses it; why, so that a call which fails over it can say so."""
+    def _answer(self, line: GuestLine, ask: Ask, asked: Asked | Wanted) -> Fault | None:
+        """Answers a question, or refuses it; why, so that a call which fails over it can say so."""
         try:
-            answer = ask(name, question)
+            answer = ask(asked)
         except FaultError as error:
             line.say(line.talk.refuse(error.fault.code, error.fault.reason))
             return error.fault
@@ -241,9 +331,10 @@ class Guest:
                 case GuestGiven():
                     self._begin(said)
                 case GuestGone() if self._line is not None:  # else it speaks of one that was given up before
-                    self._drop(fault(_code(said.code), said.reason))
+                    code = _code(said.code)
+                    self._drop(fault(code, said.reason), died=code is Code.GUEST_CRASHED)
                 case Fault() if self._state is GuestState.AWAITED:
-                    self._drop(said)
+                    self._drop(said, died=True)
 
     def _begin(self, given: GuestGiven) -> None:
         writing, reading = self._parent.descriptors.popleft(), self._parent.descriptors.popleft()
@@ -268,16 +359,18 @@ class Guest:
         self._state, self._deadline = GuestState.READY, None
         self._parent.send(encode_message(Unwatch()))
 
-    def _lose(self, failure: Fault) -> None:
+    def _lose(self, failure: Fault, *, died: bool = False) -> None:
         """Gives up a guest that may be alive: its parent ends it now."""
         self._parent.send(encode_message(Watch(0)))
-        self._drop(failure)
+        self._drop(failure, died=died)
 
-    def _drop(self, failure: Fault) -> None:
+    def _drop(self, failure: Fault, *, died: bool = False) -> None:
         """Forgets a guest."""
         if self._line is not None:
             self._line.close()
         self._state, self._line, self._failure, self._deadline = GuestState.ABSENT, None, failure, None
+        self._died = died
+        self._process += 1
 
     def _is_settled(self) -> bool:
         self.attend()
@@ -296,6 +389,20 @@ _FAILURES = {
 """In place of the guest's own words."""
 
 _UNEXPLAINED = fault(Code.GUEST_CRASHED, "the guest's process ended")
+
+
+class _OutOfTurnError(Exception):
+    """A defect: the conversation let through what does not belong to this kind of call."""
+
+
+def _step_of(said: Returned | Paused | Ended) -> Paused | Ended:
+    if isinstance(said, Returned):
+        raise _OutOfTurnError
+    return said
+
+
+def _number() -> bytes:
+    return os.urandom(CALL_SIZE)
 
 
 def _code(name: str) -> Code:

@@ -204,7 +204,10 @@ class Kitchen:
 
 
 class Pool:
-    """Which warm guests there should be: so many of the usual size, and one of each other size asked for lately."""
+    """Which warm guests there should be: so many of the usual size, and one of each other size asked for lately.
+
+    None until it is opened: a guest is most of what a machine without enclaves would take.
+    """
 
     MOST_SIZES = 4
     """Sizes kept warm besides the usual one; the one asked for longest ago gives way."""
@@ -212,9 +215,14 @@ class Pool:
     def __init__(self, usual_mib: int, count: int) -> None:
         self._usual = usual_mib
         self._count = count
+        self._is_open = False
         self._others: deque[int] = deque(maxlen=self.MOST_SIZES)
         self.guests: list[Guest] = []
         """Starting and warm ones."""
+
+    def open(self) -> None:
+        """From now there should be guests."""
+        self._is_open = True
 
     def note(self, memory_mib: int) -> None:
         """Remembers that this size was asked for."""
@@ -237,6 +245,8 @@ class Pool:
 
     def missing(self) -> int | None:
         """A size of which one more should be started."""
+        if not self._is_open:
+            return None
         for size, wanted in ((self._usual, self._count), *((size, 1) for size in self._others)):
             if sum(guest.memory_mib == size for guest in self.guests) < wanted:
                 return size

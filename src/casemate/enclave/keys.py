@@ -7,6 +7,7 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from casemate.wire.call import RESPONSE_NONCE, Receipt
@@ -45,9 +46,48 @@ class EnclaveKeys:
         return self._receipt.sign(receipt.signed_bytes())
 
 
+class Sha256:
+    """SHA-256 of bytes that come in pieces: some times as fast as :mod:`hashlib`'s, which here is without OpenSSL."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self) -> None:
+        self._hash = Hash(SHA256())
+
+    def update(self, piece: bytes) -> None:
+        """Takes the next piece in."""
+        self._hash.update(piece)
+
+    def digest(self) -> bytes:
+        """Of all so far."""
+        return self._hash.copy().finalize()
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 of bytes that are there."""
+    whole = Hash(SHA256())
+    whole.update(data)
+    return whole.finalize()
+
+
 def seal_once(key: bytes, text: bytes, associated: bytes) -> bytes:
     """AES-256-GCM under a key that seals nothing else, hence the constant nonce."""
     return AESGCM(key).encrypt(RESPONSE_NONCE, text, associated)
+
+
+def seal_counted(key: bytes, nonce: bytes, text: bytes, associated: bytes) -> bytes:
+    """AES-GCM under a sealing key; no two texts may have one nonce (12 bytes)."""
+    return AESGCM(key).encrypt(nonce, text, associated)
+
+
+def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
+    """What :func:`seal_counted` sealed; refused as ``state-refused`` where anything is not as it was."""
+    try:
+        return AESGCM(key).decrypt(nonce, sealed, associated)
+    except InvalidTag:
+        raise refuse(
+            Code.STATE_REFUSED, "not sealed on this machine for this enclave's identity, or changed since"
+        ) from None
 
 
 def check_signature(public_key: bytes, signature: bytes, transcript: bytes) -> None:

@@ -1,10 +1,25 @@
 """ENCLU leaf functions: asked of the chip over the socket that is this enclave's identity."""
 
+from typing import TypeVar
+
 from casemate.link.channel import Channel
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Fault, FaultError
 from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.leaf import Boot, EReport, ReportMade
+from casemate.wire.messages.leaf import (
+    AnchorAdvance,
+    AnchorIs,
+    AnchorRead,
+    Boot,
+    EGetKey,
+    EReport,
+    KeyIs,
+    ReportMade,
+)
+from casemate.wire.sealing import SealPolicy
+from casemate.wire.sgx.keyrequest import KeyRequest
+
+T = TypeVar("T")
 
 LEAF_TIMEOUT = 10.0
 """Longest leaf function (seconds). A chip that is silent for longer is as good as dead."""
@@ -37,10 +52,25 @@ class Leaf:
 
     def ereport(self, target_info: bytes, report_data: bytes) -> bytes:
         """A REPORT for the target (SDM volume 3D, EREPORT); :class:`FaultError` where the chip refuses."""
-        self.tell(EReport(target_info, report_data))
-        reply: object = parse_message(self._channel.receive(timeout=LEAF_TIMEOUT).payload, ReportMade, Fault)
+        return self._ask(EReport(target_info, report_data), ReportMade).report
+
+    def egetkey(self, request: KeyRequest) -> bytes:
+        """A 128-bit key (SDM volume 3D, EGETKEY); :class:`FaultError` where the chip refuses."""
+        return self._ask(EGetKey(request.encode()), KeyIs).key
+
+    def anchor_read(self, policy: SealPolicy) -> AnchorIs:
+        """Which history of this enclave's state is the newest; :class:`FaultError` where the chip refuses."""
+        return self._ask(AnchorRead(policy), AnchorIs)
+
+    def anchor_advance(self, policy: SealPolicy, *, epoch: int, head: bytes) -> AnchorIs:
+        """Makes ``head`` the newest history, if the anchor is at ``epoch``; :class:`FaultError` if it is not."""
+        return self._ask(AnchorAdvance(policy, epoch, head), AnchorIs)
+
+    def _ask(self, question: object, wanted: type[T]) -> T:
+        self.tell(question)
+        reply: object = parse_message(self._channel.receive(timeout=LEAF_TIMEOUT).payload, wanted, Fault)
         if isinstance(reply, Fault):
             raise FaultError(reply)
-        if isinstance(reply, ReportMade):
-            return reply.report
-        raise WireError("chip's reply", got=type(reply).__name__, want="ReportMade")
+        if isinstance(reply, wanted):
+            return reply
+        raise WireError("chip's reply", got=type(reply).__name__, want=wanted.__name__)

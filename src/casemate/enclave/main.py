@@ -11,7 +11,9 @@ from casemate.enclave.guest import LOAD_TIME, Guest
 from casemate.enclave.leaf import Leaf
 from casemate.enclave.peers import SocketPeer
 from casemate.enclave.pump import Pump
-from casemate.enclave.service import Service, Surroundings
+from casemate.enclave.service import Service
+from casemate.enclave.surroundings import Surroundings
+from casemate.enclave.tls_entries import lacks_equipment
 from casemate.engines.command import GuestProgram
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
@@ -20,6 +22,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, FaultError, fault
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.messages.leaf import Booted
+from casemate.wire.messages.tls import TlsWanted
 from casemate.wire.sandbox import Layer, SandboxLayers
 
 MAX_HOST_FRAME = MAX_SEALED + 4096
@@ -79,6 +82,9 @@ def _boot(
     """The enclave, once it can be entered; None if it cannot, which the chip has been told."""
     try:
         program = read_program(leaf.boot())
+        if lacks_equipment(program):
+            leaf.tell(TlsWanted())
+            return None
         pump = Pump()
         console = Console(host, debug=program.debug)
         guest = _guest(program, pump, parent, console)
@@ -115,6 +121,7 @@ def _guest(program: Program, pump: Pump, parent: SocketPeer, console: Console) -
             entries=tuple(entry.name for entry in manifest.entries),
             output_limit=manifest.limits.output_kib * 1024,
             ocall_limit=MAX_OCALL,
+            streams=tuple(entry.name for entry in manifest.entries if entry.stream),
         ),
         on_print=console.print,
         tell_errors=program.debug,

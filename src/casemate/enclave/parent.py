@@ -6,7 +6,6 @@ waits for a peer. When the chip closes the control socket, everything ends.
 """
 
 import contextlib
-import ctypes
 import gc
 import os
 import selectors
@@ -17,12 +16,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from casemate.enclave.equipment import equip
 from casemate.enclave.guests import START_TIME, Guest, GuestState, Kitchen, Pool, StartError
 from casemate.enclave.parent_fork import Child, end_of, fork, report_of
 from casemate.enclave.parent_link import ParentLink
 from casemate.enclave.parent_watchdog import Gone, Watchdog, cause_of_death
 from casemate.engines.engine import engine_named
 from casemate.link.errors import PeerGoneError
+from casemate.link.thrift import give_back_memory
 from casemate.sandbox.cgroup import Group, find_places, remove_stale
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
 from casemate.sandbox.errors import UnavailableError
@@ -44,6 +45,7 @@ from casemate.wire.messages.parent import (
     Unwatch,
     Watch,
 )
+from casemate.wire.messages.tls import Equip
 from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest
 
 CONTROL = 3
@@ -149,12 +151,24 @@ class Parent:
 
     def _hear_chip(self) -> None:
         for frame in self._control.receive():
-            message: object = parse_message(frame, Spawn, Kill)
+            message: object = parse_message(frame, Spawn, Kill, Equip)
             match message:
                 case Spawn(number):
                     self._spawn(number)
                 case Kill(number):
                     self._kill(number)
+                case Equip():
+                    self._equip()
+
+    def _equip(self) -> None:
+        """Loads what RA-TLS needs. Guests and enclaves wait meanwhile, a tenth of a second, once."""
+        try:
+            equip()
+        except (CasemateError, ImportError) as error:
+            self._control.send(fault(Code.UNAVAILABLE, f"RA-TLS cannot be loaded: {error}"))
+            return
+        _settle_memory()
+        self._control.send(ParentReady())
 
     def _spawn(self, number: int) -> None:
         sockets = [self._control.descriptors.popleft() for _ in range(min(2, len(self._control.descriptors)))]
@@ -190,6 +204,7 @@ class Parent:
             os.close(host)
         enclave = Enclave(number, child.pid, ParentLink(ours, takes_descriptors=False), child, group)
         self._enclaves[number] = enclave
+        self._pool.open()
         self._selector.register(child.report, selectors.EVENT_READ, lambda: self._confined(enclave))
         self._selector.register(enclave.link, selectors.EVENT_READ, lambda: self._hear_enclave(enclave))
 
@@ -462,9 +477,7 @@ def serve(control: socket.socket, entry: Callable[[], Entry]) -> None:
             link.send(fault(Code.UNAVAILABLE, f"the parent cannot serve: {error}"))
             return
         _clear_groups()
-        gc.collect()
-        _give_back_memory()
-        gc.freeze()
+        _settle_memory()
         parent.run()
     except (PeerGoneError, WireError):
         return  # without the chip, or with one that talks nonsense, there is nothing to do
@@ -510,11 +523,10 @@ def _children_signal() -> socket.socket:
     return reading
 
 
-def _give_back_memory() -> None:
-    """Returns what compiling the modules has used: 2 MB here and in each enclave, which glibc alone keeps."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+def _settle_memory() -> None:
+    """What is loaded by now stays, and is shared with what is forked: no collector looks at it again."""
+    give_back_memory()  # what compiling the modules has used: 2 MB here and in each enclave
+    gc.freeze()
 
 
 def _clear_groups() -> None:

@@ -2,8 +2,9 @@
 
 import itertools
 
+from casemate.enclave.answers import Answer
 from casemate.enclave.channel import OpenedRequest
-from casemate.enclave.keys import EnclaveKeys
+from casemate.enclave.keys import EnclaveKeys, sha256
 from casemate.wire.call import CallResult, Receipt, commitment
 
 
@@ -17,10 +18,11 @@ class ReceiptBook:
         self._mr_enclave = mr_enclave
         self._counter = itertools.count(1)
 
-    def issue(self, opened: OpenedRequest, output: bytes) -> CallResult:
+    def issue(self, opened: OpenedRequest, answer: Answer) -> CallResult:
         """The answer to a call, with the receipt that vouches for it.
 
-        The caller drew the blinds, so it alone decides who can ever see what the commitments hide.
+        The caller drew the blinds, so it alone decides who can ever see what the commitments hide. Session, sequence
+        number and blinds are those of the request that got the answer: of a stream, its last step's.
         """
         binding, content = opened.binding, opened.request.content
         receipt = Receipt(
@@ -30,8 +32,9 @@ class ReceiptBook:
             sequence=binding.sequence,
             entry=binding.entry,
             caller=None if opened.proof is None else opened.proof.public_key,
-            input_commitment=commitment(content.input_blind, content.arguments),
-            output_commitment=commitment(content.output_blind, output),
+            input_commitment=commitment(content.input_blind, answer.committed_input, sha256),
+            output_commitment=commitment(content.output_blind, answer.committed_output, sha256),
             counter=next(self._counter),
+            state=answer.state,
         )
-        return CallResult(output, receipt, self._keys.sign(receipt))
+        return CallResult(answer.output, receipt, self._keys.sign(receipt))

@@ -5,20 +5,31 @@ open no file would miss in the middle of a call. A library that has stopped work
 """
 
 import contextlib
+import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from casemate.enclave.keys import SUITE, EnclaveKeys, check_signature, seal_once
+from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, seal_once, sha256
+from casemate.enclave.store_rehearsal import rehearse_store
 from casemate.images.layout import lay_out, read_pages
 from casemate.images.schemas import inbound_schema, outbound_schema
 from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import CallBinding, CallContent, CallFailed, CallRequest, CallResult, Receipt
+from casemate.wire.call import (
+    CallBinding,
+    CallContent,
+    CallFailed,
+    CallRequest,
+    CallResult,
+    Receipt,
+    StepTaken,
+    StreamEnded,
+)
 from casemate.wire.errors import CasemateError
 from casemate.wire.faults import Fault, FaultError
 from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.json_text import encode_json, parse_json
 from casemate.wire.message import prepare
-from casemate.wire.messages import entry, leaf, parent
+from casemate.wire.messages import entry, leaf, parent, tls
 
 _INFO = b"rehearsal"
 _VALUE = {"text": "é", "more": [1, 2.5, None]}
@@ -45,9 +56,11 @@ _FILES = {
 }
 _SPOKEN = (
     *(CallBinding, CallContent, CallRequest, CallResult, CallFailed, Fault, Receipt, ReportDataBinding),
+    *(StepTaken, StreamEnded),
     *(leaf.Boot, leaf.Booted, leaf.EReport, leaf.ReportMade),
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),
-    *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused),
+    *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
+    *(tls.TlsPrepare, tls.TlsPrepared, tls.TlsWanted),
     *(parent.NeedGuest, parent.GuestGiven, parent.GuestGone, parent.Watch, parent.Unwatch),
 )
 """All that an enclave says and hears."""
@@ -65,6 +78,9 @@ def rehearse() -> None:
     read_pages(lay_out(_FILES, ()).linear_contents())
     _rehearse_ciphers()
     _rehearse_schemas()
+    wrong = rehearse_store()
+    if wrong is not None:
+        raise RehearsalError(wrong)
 
 
 def _rehearse_ciphers() -> None:
@@ -81,6 +97,10 @@ def _rehearse_ciphers() -> None:
         check_signature(keys.receipt_key, bytes(64), _RECEIPT.signed_bytes())
         raise RehearsalError("a signature of zeros verified")
     seal_once(bytes(32), text, _INFO)
+    running = Sha256()
+    running.update(text)
+    if not running.digest() == sha256(text) == hashlib.sha256(text).digest():
+        raise RehearsalError("SHA-256 of one library is not that of another")
 
 
 def _rehearse_schemas() -> None:

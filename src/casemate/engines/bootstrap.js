@@ -4,12 +4,15 @@
 // looked up where it could stand. Its own values are its own: what it leaves behind, a toJSON say, can still change what
 // its later calls return. One program is one party; nothing here parts its calls from each other.
 
-const LOAD = 1, CALL = 2, ANSWER = 3, REFUSAL = 4;
-const WARM = 16, LOADED = 17, FAILED = 18, RETURNED = 19, ASKED = 20, PRINTED = 21;
+const LOAD = 1, CALL = 2, ANSWER = 3, REFUSAL = 4, OPEN = 5, CHUNK = 6, END = 7, PULL = 8, DROP = 9;
+const WARM = 16, LOADED = 17, FAILED = 18, RETURNED = 19, ASKED = 20, PRINTED = 21, PAUSED = 22, ENDED = 23, WANTED = 24;
 const PREFIX_SIZE = 4, CALL_SIZE = 8, HEADER_SIZE = PREFIX_SIZE + 1 + CALL_SIZE;
 const BUFFER_SIZE = 64 * 1024;
 const MAX_LINES = 64; // of the console, for each call
 const MAX_TEXT = 1024; // UTF-16 units of a line or a message: at most 3072 bytes
+const MAX_PIECE = 1024 * 1024; // bytes that one step of a stream puts out
+const MAX_YIELD = 16 * 1024 * 1024; // bytes that a stream yields at once
+const STEP_TIME = 100; // milliseconds after which a step that could go on ends all the same, at the next yield
 const BROKEN_PIPE = 70, BROKEN_FRAME = 71; // exit codes
 
 // What the program keeps beside ECMAScript's own names.
@@ -23,17 +26,18 @@ const KEPT = [
 
 const { stdin, stdout, exit, inspect } = Deno;
 const { apply, ownKeys, deleteProperty, getOwnPropertyDescriptor, defineProperty } = Reflect;
-const { freeze, create } = Object;
+const { freeze, create, getPrototypeOf } = Object;
 const { parse, stringify } = JSON;
 const uncurry = (method) => (self, ...rest) => apply(method, self, rest);
 const readInto = stdin.readSync.bind(stdin);
 const writeFrom = stdout.writeSync.bind(stdout);
-const typedArray = Object.getPrototypeOf(Uint8Array.prototype);
+const typedArray = getPrototypeOf(Uint8Array.prototype);
 const getterOf = (name) => uncurry(getOwnPropertyDescriptor(typedArray, name).get);
 const sizeOf = getterOf("length"), bufferOf = getterOf("buffer"), offsetOf = getterOf("byteOffset");
+const kindOf = getterOf(Symbol.toStringTag);
 const moveWithin = uncurry(Uint8Array.prototype.copyWithin);
 const setBytes = uncurry(Uint8Array.prototype.set);
-const wellFormed = uncurry(String.prototype.toWellFormed);
+const wellFormed = uncurry(String.prototype.toWellFormed), isWellFormed = uncurry(String.prototype.isWellFormed);
 const slice = uncurry(String.prototype.slice);
 const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
@@ -43,6 +47,11 @@ const WHOLE = freeze({ __proto__: null, stream: false }); // or Object.prototype
 const decodeWith = decoder.decode.bind(decoder);
 const decode = (bytes) => decodeWith(bytes, WHOLE);
 const promiseThen = uncurry(Promise.prototype.then);
+const asyncGeneratorFunction = getPrototypeOf(async function* () {});
+const nextOf = uncurry(asyncGeneratorFunction.prototype.next);
+const asyncIterator = getPrototypeOf(asyncGeneratorFunction.prototype);
+const ASYNC_ITERATOR = Symbol.asyncIterator;
+const now = performance.now.bind(performance);
 const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misused = TypeError;
 
 // --- frames ---------------------------------------------------------------------------------------------------------
@@ -210,7 +219,7 @@ let current = NO_CALL; // the call under way
 let listening = false; // whether the enclave expects anything of this guest now
 let lines = 0; // printed during this call
 let functions = create(null);
-let outputLimit = 0, ocallLimit = 0;
+let outputLimit = 0, ocallLimit = 0, valueLimit = 0, keyLimit = 0, sealedLimit = 0, listLimit = 0;
 let giveUp = null; // rejects what is awaited
 
 function settled(value) { // its promise's outcome; or a rejection once nothing is left that could settle it
@@ -231,6 +240,10 @@ async function load({ call, body }) {
     const { head, rest } = opened(body);
     outputLimit = head.outputLimit;
     ocallLimit = head.ocallLimit;
+    valueLimit = head.valueLimit;
+    keyLimit = head.keyLimit;
+    sealedLimit = head.sealedLimit;
+    listLimit = head.listLimit;
     let at = 0;
     for (let number = 0; number < head.modules.length; number++) {
       const { path, size, links } = head.modules[number];
@@ -255,6 +268,12 @@ async function load({ call, body }) {
         throw new Misused(`${paths[paths.length - 1]} exports no function ${name}`);
       }
       functions[name] = exported[name];
+    }
+    for (let number = 0; number < head.streams.length; number++) {
+      const name = head.streams[number];
+      if (getPrototypeOf(functions[name]) !== asyncGeneratorFunction) {
+        throw new Misused(`${name} is a stream, so it must be an async function*`);
+      }
     }
     for (let number = 0; number < urls.length; number++) revoke(urls[number]);
   } catch (thrown) {
@@ -282,8 +301,8 @@ async function serveCall({ call, body }) {
   try {
     const { head, rest } = opened(body);
     const input = parse(decode(rest));
-    const context = freeze({ entry: head.entry, caller: head.caller, ocall: asker(call) });
-    text = textOf(await settled(apply(functions[head.entry], undefined, [input, context])), outputLimit, "the result");
+    const returned = apply(functions[head.entry], undefined, [input, contextOf(call, head)]);
+    text = textOf(await settled(returned), outputLimit, "the result");
   } catch (thrown) {
     over();
     sendFailure(call, untellable(thrown) ?? "guest-error", told(thrown));
@@ -293,14 +312,33 @@ async function serveCall({ call, body }) {
   send(RETURNED, call, null, text);
 }
 
+function contextOf(call, { entry, caller }) {
+  return freeze({ entry, caller, ocall: asker(call), state: stateOf(call), seal: sealer(call), unseal: unsealer(call) });
+}
+
 function over() { // from here on, what the program left behind is not listened to
   current = NO_CALL;
   listening = false;
 }
 
+function ask(call, kind, head, text) { // what the enclave answers: a JSON value, or undefined; or what it throws
+  if (current !== call) throw new Failure("this call is over");
+  send(kind, call, stringify(head), text);
+  const answer = receive();
+  if (answer.kind === ANSWER) return sizeOf(answer.body) === 0 ? undefined : parse(decode(answer.body));
+  if (answer.kind !== REFUSAL) exit(BROKEN_FRAME);
+  const { name, message } = opened(answer.body).head;
+  throw coded(name, message);
+}
+
+function coded(name, message) { // an error with the name of a code
+  const error = new Failure(message);
+  defineProperty(error, "name", { __proto__: null, value: name, writable: true, configurable: true });
+  return error;
+}
+
 function asker(call) {
   return function ocall(name, args) {
-    if (current !== call) throw new Failure("this call is over");
     if (typeof name !== "string") throw new Misused("an OCALL's name is a string");
     let text;
     try {
@@ -308,14 +346,300 @@ function asker(call) {
     } catch (thrown) {
       throw new Misused(told(thrown).message); // to the program, an error as any other
     }
-    send(ASKED, call, stringify({ __proto__: null, name: words(name, "") }), text);
-    const { kind, body } = receive();
-    if (kind === ANSWER) return parse(decode(body));
-    if (kind !== REFUSAL) exit(BROKEN_FRAME);
-    const refused = new Failure(opened(body).head.message);
-    refused.name = opened(body).head.name;
-    throw refused;
+    return ask(call, ASKED, { __proto__: null, name: words(name, "") }, text);
   };
+}
+
+// --- state and seals ------------------------------------------------------------------------------------------------
+
+// What the enclave would end this guest for, the program is told by an exception.
+
+function keyOf(key, what, least) {
+  if (typeof key !== "string" || !isWellFormed(key)) throw new Misused(`${what} is a string, without lone surrogates`);
+  const size = key.length <= keyLimit ? sizeOf(encode(key)) : key.length;
+  if (size < least || size > keyLimit) {
+    throw coded("state-limit", `${what} has ${size} bytes of UTF-8, want ${least} to ${keyLimit}`);
+  }
+  return key;
+}
+
+function valueOf(value, what) { // bytes of JSON
+  if (value === undefined) throw new Misused(`${what} is undefined, which is no JSON`);
+  let text;
+  try {
+    text = textOf(value, valueLimit, what);
+  } catch (thrown) {
+    if (untellable(thrown) === "output-limit") throw coded("state-limit", told(thrown).message);
+    throw new Misused(told(thrown).message);
+  }
+  return typeof text === "string" ? encode(text) : text;
+}
+
+function stateOf(call) {
+  const key = (text) => keyOf(text, "a key of the state", 1);
+  return freeze({
+    get: (name) => ask(call, WANTED, { __proto__: null, do: "get", key: key(name) }, null),
+    put(name, value) {
+      ask(call, WANTED, { __proto__: null, do: "put", key: key(name) }, valueOf(value, "the value"));
+    },
+    delete: (name) => ask(call, WANTED, { __proto__: null, do: "delete", key: key(name) }, null),
+    list(prefix = "", options = undefined) {
+      const after = options?.after, limit = options?.limit ?? 1000;
+      if (typeof limit !== "number" || !(limit >= 1 && limit <= listLimit) || limit % 1 !== 0) {
+        throw new Misused(`limit is an integer from 1 to ${listLimit}`);
+      }
+      const head = {
+        __proto__: null,
+        do: "list",
+        prefix: keyOf(prefix, "a prefix", 0),
+        after: after === undefined || after === null ? null : keyOf(after, "after", 0),
+        limit,
+      };
+      return ask(call, WANTED, head, null);
+    },
+    compareAndSet(name, expected, value) {
+      const old = expected === undefined ? null : valueOf(expected, "the expected value");
+      const set = value === undefined ? null : valueOf(value, "the value");
+      const oldSize = old === null ? 0 : sizeOf(old), setSize = set === null ? 0 : sizeOf(set);
+      const both = new Bytes(oldSize + setSize);
+      if (old !== null) setBytes(both, old);
+      if (set !== null) setBytes(both, set, oldSize);
+      const head = {
+        __proto__: null,
+        do: "compareAndSet",
+        key: key(name),
+        expected: old === null ? null : oldSize,
+        value: set === null ? null : setSize,
+      };
+      return ask(call, WANTED, head, both);
+    },
+  });
+}
+
+function sealer(call) {
+  return function seal(value, policy) {
+    if (policy !== "mrenclave" && policy !== "mrsigner") throw new Misused('a policy is "mrenclave" or "mrsigner"');
+    return ask(call, WANTED, { __proto__: null, do: "seal", policy }, valueOf(value, "the value"));
+  };
+}
+
+function unsealer(call) {
+  return function unseal(text) {
+    if (typeof text !== "string") throw new Misused("a sealed text is a string");
+    if (text.length > sealedLimit || sizeOf(encode(text)) !== text.length) {
+      throw coded("state-refused", "no text that seal has made");
+    }
+    return ask(call, WANTED, { __proto__: null, do: "unseal" }, text);
+  };
+}
+
+// --- streams --------------------------------------------------------------------------------------------------------
+
+// A stream is a generator that is asked for one value after another while a step of it is under way, and for none
+// between its steps. What it does in between, by timers in the turns of others, waits for its own next step.
+
+const streams = create(null); // by number, each until it has ended
+const PIECE_AT = HEADER_SIZE + 4; // the longest that stands before a piece in its frame
+let outbox = null, filled = 0; // what the step under way has put out, from PIECE_AT on; made for the first stream
+
+const numberOf = (call) => u32(call, 0) + ":" + u32(call, 4);
+
+async function serveStep({ kind, call, body }) {
+  const stream = kind === OPEN ? opening(call) : streams[numberOf(call)];
+  if (stream === undefined) exit(BROKEN_FRAME);
+  if (outbox === null) outbox = new Bytes(PIECE_AT + MAX_PIECE);
+  filled = 0;
+  current = stream.call;
+  listening = true;
+  lines = 0;
+  let text;
+  try {
+    if (kind === OPEN) begin(stream, body);
+    else if (kind === CHUNK) feed(stream, body);
+    else if (kind === END) leave(stream);
+    const pausing = await advanced(stream);
+    if (pausing) {
+      over();
+      sendPiece(PAUSED, stream.call, stream.rest === null && stream.waiting !== null ? 1 : 0);
+      return;
+    }
+    const { thrown, value } = stream.outcome;
+    if (thrown) throw value;
+    text = textOf(value, outputLimit, "the result");
+  } catch (thrown) {
+    forget(stream);
+    over();
+    sendFailure(stream.call, untellable(thrown) ?? "guest-error", told(thrown));
+    return;
+  }
+  forget(stream);
+  over();
+  sendEnd(stream.call, typeof text === "string" ? encode(text) : text);
+}
+
+function opening(call) {
+  const stream = {
+    __proto__: null,
+    call,
+    generator: null,
+    isAsked: false, // for a value that has not come yet
+    rest: null, // what it has yielded and was not put out yet
+    outcome: null, // how it ended
+    waiting: null, last: null, // who wants input, in order
+    isOver: false, // the input
+    wake: null, // goes on with the step
+  };
+  streams[numberOf(call)] = stream;
+  return stream;
+}
+
+function forget(stream) {
+  delete streams[numberOf(stream.call)];
+}
+
+function begin(stream, body) {
+  const { head, rest } = opened(body);
+  const handed = [parse(decode(rest)), contextOf(stream.call, head), chunksOf(stream)];
+  stream.generator = apply(functions[head.entry], undefined, handed);
+}
+
+async function advanced(stream) { // works on a step until the stream pauses (true) or has ended (false)
+  const enough = now() + STEP_TIME;
+  for (;;) {
+    putRest(stream);
+    if (stream.rest !== null) return true;
+    if (stream.outcome !== null) return false;
+    if (!stream.isAsked) {
+      if (now() >= enough) return true;
+      stream.isAsked = true;
+      promiseThen(nextOf(stream.generator), (result) => took(stream, result), (thrown) => ended(stream, true, thrown));
+    }
+    if (stream.waiting !== null) return true;
+    await new Pledge((resolve, reject) => {
+      giveUp = reject;
+      stream.wake = resolve;
+    });
+  }
+}
+
+function wake(stream) {
+  const resolve = stream.wake;
+  stream.wake = null;
+  if (resolve !== null) resolve();
+}
+
+function ended(stream, thrown, value) {
+  stream.isAsked = false;
+  stream.outcome = { __proto__: null, thrown, value };
+  wake(stream);
+}
+
+function took(stream, result) { // a generator's, unless the program has put itself in between: so it may be anything
+  try {
+    const { done, value } = result;
+    if (done) {
+      ended(stream, false, value);
+      return;
+    }
+    stream.rest = pieceOf(value);
+  } catch (thrown) {
+    ended(stream, true, thrown);
+    return;
+  }
+  stream.isAsked = false;
+  wake(stream);
+}
+
+function pieceOf(value) { // bytes that the program has no hand on any more
+  if (typeof value === "string") {
+    const bytes = value.length <= MAX_YIELD ? encode(value) : null;
+    if (bytes !== null && sizeOf(bytes) <= MAX_YIELD) return bytes;
+  } else {
+    if (typeof value !== "object" || value === null || kindOf(value) !== "Uint8Array") {
+      throw new Untellable("result-refused", "a stream yields what is neither a Uint8Array nor a string");
+    }
+    const size = sizeOf(value);
+    if (size <= MAX_YIELD) {
+      const bytes = new Bytes(size);
+      setBytes(bytes, value);
+      return bytes;
+    }
+  }
+  throw new Untellable("output-limit", `a stream yields more than ${MAX_YIELD} bytes at once`);
+}
+
+function putRest(stream) {
+  const { rest } = stream;
+  if (rest === null) return;
+  const size = sizeOf(rest), room = MAX_PIECE - filled;
+  if (size <= room) {
+    setBytes(outbox, rest, PIECE_AT + filled);
+    filled += size;
+    stream.rest = null;
+  } else {
+    setBytes(outbox, part(rest, 0, room), PIECE_AT + filled);
+    filled = MAX_PIECE;
+    stream.rest = part(rest, room, size);
+  }
+}
+
+function sendPiece(kind, call, flag) {
+  const frame = part(outbox, PIECE_AT - HEADER_SIZE - 1, PIECE_AT + filled);
+  putHeader(frame, kind, call, 1 + filled);
+  frame[HEADER_SIZE] = flag;
+  writeAll(frame);
+}
+
+function sendEnd(call, text) {
+  const frame = part(outbox, 0, PIECE_AT + filled);
+  putHeader(frame, ENDED, call, 4 + filled + sizeOf(text));
+  putU32(frame, HEADER_SIZE, filled);
+  writeAll(frame);
+  writeAll(text);
+}
+
+function chunksOf(stream) { // the input, as the program sees it
+  return freeze({
+    __proto__: asyncIterator,
+    next: () => new Pledge((resolve) => {
+      if (stream.isOver) {
+        resolve({ __proto__: null, value: undefined, done: true });
+        return;
+      }
+      const waiter = { __proto__: null, resolve, next: null };
+      if (stream.waiting === null) stream.waiting = waiter;
+      else stream.last.next = waiter;
+      stream.last = waiter;
+      wake(stream);
+    }),
+    return: (value) => new Pledge((resolve) => {
+      leave(stream);
+      resolve({ __proto__: null, value, done: true });
+    }),
+    [ASYNC_ITERATOR]() {
+      return this;
+    },
+  });
+}
+
+function feed(stream, body) {
+  const waiter = stream.waiting;
+  if (waiter === null) return; // the program has left its loop meanwhile
+  let value = body;
+  if (bufferOf(body) === bufferOf(incoming)) {
+    value = new Bytes(sizeOf(body));
+    setBytes(value, body);
+  }
+  stream.waiting = waiter.next;
+  waiter.resolve({ __proto__: null, value, done: false });
+}
+
+function leave(stream) { // no more input
+  stream.isOver = true;
+  for (let waiter = stream.waiting; waiter !== null; waiter = waiter.next) {
+    waiter.resolve({ __proto__: null, value: undefined, done: true });
+  }
+  stream.waiting = null;
 }
 
 // --- what the program sees ------------------------------------------------------------------------------------------
@@ -333,7 +657,7 @@ function print(...values) {
 function fix(object, names) { // what the engine's own code and `await` look up on the way
   for (const name of names) {
     let from = object;
-    while (!getOwnPropertyDescriptor(from, name)) from = Object.getPrototypeOf(from);
+    while (!getOwnPropertyDescriptor(from, name)) from = getPrototypeOf(from);
     const property = getOwnPropertyDescriptor(from, name);
     if ("value" in property) property.writable = false;
     property.configurable = false;
@@ -388,6 +712,8 @@ async function serve() {
     const frame = receive();
     if (frame.kind === LOAD) await load(frame);
     else if (frame.kind === CALL) await serveCall(frame);
+    else if (frame.kind >= OPEN && frame.kind <= PULL) await serveStep(frame);
+    else if (frame.kind === DROP) delete streams[numberOf(frame.call)];
     else exit(BROKEN_FRAME);
     giveUp = null;
   }

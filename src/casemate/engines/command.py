@@ -35,6 +35,8 @@ class GuestProgram:
     """Longest result (bytes of JSON)."""
     ocall_limit: int
     """Longest arguments of an OCALL (bytes of JSON)."""
+    streams: tuple[str, ...] = ()
+    """Entries that are asynchronous generators, to be stepped through."""
 
 
 @dataclass(frozen=True, slots=True)

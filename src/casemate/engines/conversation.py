@@ -4,6 +4,9 @@ The guest is hostile. A frame that is malformed, out of turn, or of another call
 the pipes then ends the guest. Each call has a random number, so no frame of an earlier call passes for one of a later.
 The bootstrap keeps the numbers from the program, but shares a realm with it: a program that has changed itself in one
 call answers the next as it pleases, for its results are its own.
+
+A stream is a call in steps. Between them the guest is idle: other calls, and steps of other streams, may come first.
+All steps have the number of the call that opened the stream.
 """
 
 from enum import StrEnum
@@ -16,21 +19,29 @@ from casemate.engines.frames import (
     NO_CALL,
     OVERHEAD,
     Asked,
+    Ended,
     Failed,
     Kind,
     Loaded,
+    Paused,
     Printed,
     Returned,
     Said,
+    Wanted,
     frame,
     head_and_text,
     parse_said,
 )
+from casemate.engines.questions import MAX_QUESTION
+from casemate.wire.call import MAX_CHUNK
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code
 
 MAX_PRINTED = 256
 """Most console frames of one call that are listened to; the bootstrap stops sooner, if it is still in charge."""
+
+_STREAMED = 4 + MAX_CHUNK
+"""What may stand before a stream's result (bytes): the rest of what it has put out."""
 
 
 class Turn(StrEnum):
@@ -40,6 +51,7 @@ class Turn(StrEnum):
     LOADING = "loading"
     IDLE = "idle"  # the guest waits for a call
     CALLED = "called"  # the guest works
+    STEPPING = "stepping"  # the guest works on a step of a stream
     ASKING = "asking"  # the guest waits for an answer
     OVER = "over"
 
@@ -51,6 +63,7 @@ class Conversation:
         self._engine = engine
         self._turn = Turn.EMPTY
         self._call = NO_CALL
+        self._asked_from = Turn.CALLED
         self._longest = 0
         self._printed = 0
 
@@ -67,7 +80,8 @@ class Conversation:
     def load(self, program: GuestProgram) -> bytes:
         """The frame that gives the guest its program."""
         self._step(Turn.EMPTY, Turn.LOADING)
-        self._longest = max(program.output_limit, program.ocall_limit)
+        longest_end = program.output_limit + (_STREAMED if program.streams else 0)
+        self._longest = max(longest_end, program.ocall_limit, MAX_QUESTION)
         return frame(Kind.LOAD, NO_CALL, self._engine.program(program))
 
     def call(self, entry: str, arguments: bytes, caller: object, *, number: bytes) -> bytes:
@@ -79,20 +93,35 @@ class Conversation:
             caller: what the guest sees as ``context.caller``, as a JSON value.
             number: eight random bytes.
         """
-        if len(number) != CALL_SIZE or number == NO_CALL:
-            raise NotNowError("a call's number is eight random bytes")
-        self._step(Turn.IDLE, Turn.CALLED)
-        self._call, self._printed = number, 0
+        self._begin(number, Turn.CALLED)
         return frame(Kind.CALL, number, head_and_text({"entry": entry, "caller": caller}, arguments))
 
+    def open(self, entry: str, arguments: bytes, caller: object, *, number: bytes) -> bytes:
+        """The frame that calls a stream, and has it work until it waits for input or has something to say.
+
+        Args: as for :meth:`call`; the number is the stream's from now on.
+        """
+        self._begin(number, Turn.STEPPING)
+        return frame(Kind.OPEN, number, head_and_text({"entry": entry, "caller": caller}, arguments))
+
+    def step(self, kind: Kind, piece: bytes, *, number: bytes) -> bytes:
+        """The frame of a stream's further step: CHUNK with a piece of input, END or PULL with none."""
+        self._begin(number, Turn.STEPPING)
+        return frame(kind, number, piece)
+
+    def drop(self, *, number: bytes) -> bytes:
+        """The frame that has the guest forget a stream; it says nothing to that."""
+        self._step(Turn.IDLE, Turn.IDLE)
+        return frame(Kind.DROP, number)
+
     def answer(self, text: bytes) -> bytes:
-        """The frame that answers an OCALL with JSON, already checked."""
-        self._step(Turn.ASKING, Turn.CALLED)
+        """The frame that answers a question with JSON, already checked; or with nothing, which is ``undefined``."""
+        self._step(Turn.ASKING, self._asked_from)
         return frame(Kind.ANSWER, self._call, text)
 
     def refuse(self, code: Code, reason: str) -> bytes:
-        """The frame that refuses an OCALL; the guest's code gets it as an exception with that name and message."""
-        self._step(Turn.ASKING, Turn.CALLED)
+        """The frame that refuses a question; the guest's code gets it as an exception with that name and message."""
+        self._step(Turn.ASKING, self._asked_from)
         return frame(Kind.REFUSAL, self._call, head_and_text({"name": code, "message": reason}, b""))
 
     def heard(self, payload: bytes | None) -> Said:
@@ -119,24 +148,30 @@ class Conversation:
 
     def _take(self, call: bytes, said: Said) -> None:
         match self._turn, said:
-            case ((Turn.LOADING | Turn.CALLED), Printed()):
+            case ((Turn.LOADING | Turn.CALLED | Turn.STEPPING), Printed()):
                 self._printed += 1
                 if self._printed > MAX_PRINTED:
                     raise GuestMisbehavedError(f"the guest printed more than {MAX_PRINTED} lines")
-            case (Turn.LOADING, Loaded()) | (Turn.CALLED, Returned()):
+            case (Turn.LOADING, Loaded()) | (Turn.CALLED, Returned()) | (Turn.STEPPING, (Paused() | Ended())):
                 self._turn = Turn.IDLE
             case Turn.LOADING, Failed():
                 self._turn = Turn.OVER
-            case Turn.CALLED, Failed():
+            case ((Turn.CALLED | Turn.STEPPING), Failed()):
                 self._turn = Turn.IDLE
-            case Turn.CALLED, Asked():
-                self._turn = Turn.ASKING
+            case ((Turn.CALLED | Turn.STEPPING), (Asked() | Wanted())):
+                self._asked_from, self._turn = self._turn, Turn.ASKING
             case _:
                 raise GuestMisbehavedError(f"the guest said {type(said).__name__} when it was {self._turn}")
         if call != self._call:
             raise GuestMisbehavedError(f"the guest said {type(said).__name__} of another call")
         if self._turn is Turn.IDLE:
             self._call = NO_CALL
+
+    def _begin(self, number: bytes, to: Turn) -> None:
+        if len(number) != CALL_SIZE or number == NO_CALL:
+            raise NotNowError("a call's number is eight random bytes")
+        self._step(Turn.IDLE, to)
+        self._call, self._printed = number, 0
 
     def _step(self, at: Turn, to: Turn) -> None:
         if self._turn is not at:

@@ -2,11 +2,16 @@
 
 On the pipe each stands behind a u32 with its length (little-endian). Where a body has a head and a text, the head is
 JSON behind a u32 with its length, and the text is the rest, as it is: results and arguments are not parsed here.
+
+All frames of a stream name the call that opened it. Their pieces are bytes as they are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from casemate.engines.questions import InsideQuestion, parse_question
+from casemate.wire.call import MAX_CHUNK
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code
 from casemate.wire.fields import Reader
@@ -35,12 +40,20 @@ class Kind(IntEnum):
     CALL = 2
     ANSWER = 3  # to an OCALL
     REFUSAL = 4  # of an OCALL
+    OPEN = 5  # a call of a stream; these four end a step that the guest then works on
+    CHUNK = 6
+    END = 7
+    PULL = 8
+    DROP = 9  # of a stream: nobody wants the rest; no step, and no reply
     WARM = 16  # from the guest
     LOADED = 17
     FAILED = 18  # the program could not be loaded, or a call threw
     RETURNED = 19
     ASKED = 20  # an OCALL
     PRINTED = 21
+    PAUSED = 22  # a step of a stream is done, and others follow
+    ENDED = 23  # a stream's last step is done
+    WANTED = 24  # a question to the enclave itself: its state, or to seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +93,39 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """The guest asks the enclave itself, and waits for the answer."""
+
+    question: InsideQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A step of a stream is done, and the stream is not."""
+
+    is_hungry: bool
+    """It waits for input; otherwise it has more to say."""
+    data: bytes
+    """What it has put out since the last step; at most ``MAX_CHUNK`` bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A stream's last step is done: the rest of what it has put out, and its result."""
+
+    data: bytes
+    text: bytes
+    """JSON as the guest says, unparsed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Printed:
     """A line of the guest's console."""
 
     text: str
 
 
-Said = Warm | Loaded | Returned | Failed | Asked | Printed
+Said = Warm | Loaded | Returned | Failed | Asked | Wanted | Printed | Paused | Ended
 
 _FAILURES = (Code.GUEST_ERROR, Code.OUTPUT_LIMIT, Code.RESULT_REFUSED)
 
@@ -112,21 +151,52 @@ def parse_said(payload: bytes) -> tuple[bytes, Said]:
     kind = reader.uint("kind", 1)
     call = reader.take("call", CALL_SIZE)
     body = reader.take("body", reader.remaining)
-    match kind:
-        case Kind.WARM | Kind.LOADED:
-            if body:
-                raise WireError("guest's frame", got=f"a body of {len(body)} bytes", want="none")
-            return call, Warm() if kind == Kind.WARM else Loaded()
-        case Kind.RETURNED:
-            return call, Returned(body)
-        case Kind.FAILED:
-            return call, _failed(body)
-        case Kind.ASKED:
-            head, arguments = _split(body)
-            return call, Asked(_text(head, "name"), arguments)
-        case Kind.PRINTED:
-            return call, Printed(body[:MAX_TEXT].decode(errors="replace"))
-    raise WireError("guest's frame.kind", got=kind, want="a kind that guests send")
+    parse = _PARSERS.get(kind)
+    if parse is None:
+        raise WireError("guest's frame.kind", got=kind, want="a kind that guests send")
+    return call, parse(body)
+
+
+def _bare(said: Said) -> Callable[[bytes], Said]:
+    def parse(body: bytes) -> Said:
+        if body:
+            raise WireError("guest's frame", got=f"a body of {len(body)} bytes", want="none")
+        return said
+
+    return parse
+
+
+def _printed(body: bytes) -> Printed:
+    return Printed(body[:MAX_TEXT].decode(errors="replace"))
+
+
+def _asked(body: bytes) -> Asked:
+    head, arguments = _split(body)
+    return Asked(_text(head, "name"), arguments)
+
+
+def _wanted(body: bytes) -> Wanted:
+    return Wanted(parse_question(*_split(body)))
+
+
+def _paused(body: bytes) -> Paused:
+    if body[:1] not in (b"\0", b"\1"):
+        raise WireError("guest's pause", got=body[:1].hex() or "nothing", want="00 or 01: whether it waits for input")
+    return Paused(body[0] == 1, _piece(body, 1, len(body)))
+
+
+def _ended(body: bytes) -> Ended:
+    reader = Reader("guest's end", body)
+    size = reader.uint("data size", 4)
+    if size > reader.remaining:
+        raise WireError("guest's end.data size", got=size, want=f"at most the {reader.remaining} bytes that follow")
+    return Ended(_piece(body, 4, 4 + size), body[4 + size :])
+
+
+def _piece(body: bytes, start: int, end: int) -> bytes:
+    if end - start > MAX_CHUNK:
+        raise WireError("guest's piece", got=f"{end - start} bytes", want=f"at most {MAX_CHUNK}")
+    return body[start:end]
 
 
 def _failed(body: bytes) -> Failed:
@@ -156,3 +226,16 @@ def _text(head: dict[str, object], member: str) -> str:
     if not isinstance(value, str):
         raise WireError(f"guest's head.{member}", got=type(value).__name__, want="a text")
     return value.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
+
+
+_PARSERS: dict[int, Callable[[bytes], Said]] = {
+    Kind.WARM: _bare(Warm()),
+    Kind.LOADED: _bare(Loaded()),
+    Kind.FAILED: _failed,
+    Kind.RETURNED: Returned,
+    Kind.ASKED: _asked,
+    Kind.WANTED: _wanted,
+    Kind.PRINTED: _printed,
+    Kind.PAUSED: _paused,
+    Kind.ENDED: _ended,
+}

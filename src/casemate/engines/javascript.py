@@ -16,7 +16,9 @@ from typing import Final
 from casemate.engines.command import Command, GuestProgram
 from casemate.engines.frames import head_and_text
 from casemate.engines.node_modules import NODE_MODULES
+from casemate.engines.questions import MAX_LISTED, MAX_SEALED_TEXT
 from casemate.wire.json_text import encode_json
+from casemate.wire.state_changes import MAX_KEY, MAX_VALUE
 
 YOUNG_GENERATION_MIB = 8
 """V8's semi-space: three of them are in use besides the old generation."""
@@ -74,8 +76,13 @@ class JavaScript:
         head = {
             "modules": modules,
             "entries": list(program.entries),
+            "streams": list(program.streams),
             "outputLimit": program.output_limit,
             "ocallLimit": program.ocall_limit,
+            "valueLimit": MAX_VALUE,
+            "keyLimit": MAX_KEY,
+            "sealedLimit": MAX_SEALED_TEXT,
+            "listLimit": MAX_LISTED,
         }
         return head_and_text(head, b"".join(module.source for module in program.modules))
 

@@ -3,38 +3,59 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from casemate.host.ocalls import Handler, answer
+from casemate.host.state_keeper import STATE_QUESTIONS, StateAnswer, StateQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.entry import Log, Ocall, OcallAnswer, OcallRefused
+from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 
-ENTRY_TIMEOUT = 70.0
-"""Longest entry (seconds): above the longest time limit that a manifest may name, so it only ends what hangs."""
+ENTRY_TIMEOUT = 130.0
+"""Longest entry (seconds): above the longest time limit that a manifest may name, and the time in which a large state
+is loaded and written, so it only ends what hangs."""
 
 MAX_WAITING = 256
 """Most entries that wait for their turn; one more is refused as busy rather than queued without end."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+KeepState = Callable[[StateQuestion], Awaitable[StateAnswer | None]]
+"""Answers what an enclave asks about its sealed state."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry(Generic[T]):
+    """One who waits to enter, or has entered."""
+
+    message: object
+    wanted: type[T]
+    left: asyncio.Future[T]
 
 
 class EntryGate:
     """Enters one enclave. ``on_death`` is told once when the enclave can no longer be entered, and why."""
 
     def __init__(
-        self, entry_socket: socket.socket, ocalls: Mapping[str, Handler], on_death: Callable[[str], None]
+        self,
+        entry_socket: socket.socket,
+        ocalls: Mapping[str, Handler],
+        keep: KeepState,
+        on_death: Callable[[str], None],
     ) -> None:
         self._channel = AsyncChannel(entry_socket)
         self._ocalls = ocalls
+        self._keep = keep
         self._on_death = on_death
-        self._turn = asyncio.Lock()
-        self._entries: set[asyncio.Task[Any]] = set()
+        self._waiting: deque[_Entry[Any]] = deque()
+        self._entering: asyncio.Task[None] | None = None
 
     def close(self) -> None:
         """Hangs up; entries under way fail with :class:`PeerGoneError`."""
@@ -46,22 +67,30 @@ class EntryGate:
         Raises:
             FaultError: the enclave refused, is busy beyond reason, died, or was silent too long.
         """
-        if len(self._entries) >= MAX_WAITING:
-            raise refuse(Code.BUSY, f"{len(self._entries)} calls wait for this enclave already")
-        # Shielded: an entry whose caller left is finished all the same, or its reply would pass for the next one's.
-        entering = asyncio.create_task(self._in_turn(message, wanted))
-        self._entries.add(entering)
-        entering.add_done_callback(self._left)
-        return await asyncio.shield(entering)
+        if len(self._waiting) >= MAX_WAITING:
+            raise refuse(Code.BUSY, f"{len(self._waiting)} calls wait for this enclave already")
+        left: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Entry(message, wanted, left))
+        if self._entering is None:
+            self._entering = asyncio.create_task(self._enter_all())
+        return await left
 
-    def _left(self, entering: asyncio.Task[Any]) -> None:
-        self._entries.discard(entering)
-        if not entering.cancelled():
-            entering.exception()  # seen: its caller may be gone
-
-    async def _in_turn(self, message: object, wanted: type[T]) -> T:
-        async with self._turn:
-            return await self._alone(message, wanted)
+    async def _enter_all(self) -> None:
+        """In turns. An entry whose caller has left is made all the same, or its reply would pass for the next one's."""
+        try:
+            while self._waiting:
+                entry = self._waiting[0]
+                try:
+                    reply = await self._alone(entry.message, entry.wanted)
+                    if not entry.left.done():
+                        entry.left.set_result(reply)
+                except Exception as error:  # refused; or a defect, which is for whoever asked and not for the next one
+                    if not entry.left.done():
+                        entry.left.set_exception(error)
+                finally:
+                    self._waiting.popleft()
+        finally:
+            self._entering = None
 
     async def _alone(self, message: object, wanted: type[T]) -> T:
         try:
@@ -81,10 +110,14 @@ class EntryGate:
     async def _reply(self, wanted: type[T]) -> T:
         while True:
             frame = await self._channel.receive()
-            reply: object = parse_message(frame.payload, Ocall, Log, Fault, wanted)
+            reply: object = parse_message(frame.payload, Ocall, Log, Fault, *STATE_QUESTIONS, wanted)
             match reply:
                 case Ocall():
                     await self._channel.send(self._answer(reply))
+                case StateRead() | StateAppend() | StateForget():
+                    said = await self._keep(reply)
+                    if said is not None:
+                        await self._channel.send(encode_message(said))
                 case Log(text):
                     _log.info("guest prints: %s", text)
                 case Fault():

@@ -1,107 +1,209 @@
-"""The host's enclaves: what it has asked the chip for, and what became of it."""
+"""The host's enclaves: what clients want, what the chip was asked for, and what became of it.
 
-import socket
+Clients know an enclave by the number of its *deployment*. That number is the catalogue's: it stays the same when chip
+or host are started anew, and the enclave that then has it is a new launch of the same image, with fresh keys, which
+clients have to attest again.
+
+Everything that this says is the operator's word. Every refusal is a :class:`FaultError`; an image whose SIGSTRUCT is
+none is a :class:`WireError`.
+"""
+
+import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
+from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
 from casemate.host.collateral import CollateralCache
 from casemate.host.entry import EntryGate
+from casemate.host.events import Events
+from casemate.host.images import describe
 from casemate.host.ocalls import Handler
+from casemate.host.silicon import Silicon
+from casemate.host.state_keeper import StateKeeper, namespaces_of
+from casemate.host.tenant import NOWHERE, Tenant
+from casemate.host.tls_ports import TlsPorts
+from casemate.host.tls_relay import TlsRelay, certify
 from casemate.link.calls import Caller
-from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.lifecycle import Event, State, after
-from casemate.wire.message import parse_message
+from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.lifecycle import Event, State, WrongStateError, after
 from casemate.wire.messages import chip, entry
-from casemate.wire.messages.host import Answer, Call, EnclaveIs, EvidenceIs, GetEvidence, Launch, Launched
-
-CHIP_TIMEOUT = 60.0
-"""Longest wait for the chip (seconds): measuring the largest image on a slow machine takes a few."""
+from casemate.wire.messages.host import (
+    Answer,
+    Call,
+    EnclaveIs,
+    EvidenceIs,
+    GetEvidence,
+    ImageIs,
+    Launch,
+    Launched,
+    PutImage,
+)
+from casemate.wire.messages.state import StoredState
+from casemate.wire.messages.tls import TlsInstalled
 
 MAX_ENCLAVES = 1024
 """Most enclaves the host keeps account of, the destroyed ones left out."""
 
+MAX_IMAGES = 1024
+"""Most images that are kept."""
+
+AT_ONCE = 2
+"""Enclaves launched again at a time after a start: the chip measures one after the other anyway."""
+
+PATIENCE = 30.0
+"""How long a call waits for an enclave that is being launched again (seconds)."""
+
+MOST_DEATHS, WITHIN = 12, 60.0
+"""An enclave that dies so often in so many seconds is not launched again by itself."""
+
+AGAIN = "being launched again"
+"""The reason shown meanwhile, in state ``loaded``."""
+
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Tenant:
-    shown: EnclaveIs
-    gate: EntryGate | None = None
-
-
 class Orchestrator:
-    """Asks the chip on clients' behalf. Everything it says is the operator's word."""
+    """Asks the chip on clients' behalf. For one event loop; :meth:`restore` comes first.
 
-    def __init__(self, chip_link: Caller, collateral: CollateralCache, ocalls: Mapping[str, Handler]) -> None:
-        self._chip = chip_link
+    Attributes:
+        events: every change of an enclave's state, and what happens to the machine.
+    """
+
+    def __init__(
+        self,
+        chip_link: Caller,
+        *,
+        collateral: CollateralCache,
+        keeper: StateKeeper,
+        catalogue: Catalogue,
+        ocalls: Mapping[str, Handler],
+        tls_ports: TlsPorts,
+    ) -> None:
+        self.events = Events()
+        self._chip = Silicon(chip_link)
         self._collateral = collateral
+        self._keeper = keeper
+        self._catalogue = catalogue
         self._ocalls = ocalls
-        self._tenants: dict[int, _Tenant] = {}
+        self._tls_ports = tls_ports
+        self._clerk = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
+        self._tenants: dict[int, Tenant] = {}
+        self._places: dict[int, Tenant] = {}
+        self._launches = asyncio.Semaphore(AT_ONCE)
+
+    async def restore(self) -> None:
+        """Knows the catalogue's deployments from now, and launches in the background those that should run."""
+        for deployment in await self._write(self._catalogue.deployments):
+            about = await self._write(self._catalogue.image, deployment.image)
+            if about is None:  # a foreign key forbids it
+                continue
+            tenant = Tenant(_shown(deployment, about), lasting=True)
+            self._tenants[deployment.number] = tenant
+            if deployment.wanted is Wanted.RUNNING:
+                tenant.coming = asyncio.create_task(self._launch_again(deployment.number, tenant))
+
+    # Images
+
+    async def put_image(self, request: PutImage) -> ImageIs:
+        """Keeps an image, durably. The same bytes again are the same image, under its first name."""
+        about, files = await self._described(request)
+        if self._catalogue_is_full(await self._write(self._catalogue.images), about.image):
+            raise refuse(Code.BUSY, f"{MAX_IMAGES} images are kept already, remove one")
+        return await self._write(self._catalogue.put, about, files)
+
+    async def images(self) -> tuple[ImageIs, ...]:
+        """All images that are kept, oldest first; also those that are here for a deployment's sake alone."""
+        return await self._write(self._catalogue.images)
+
+    async def image(self, image: bytes) -> ImageIs:
+        """One image, by its digest."""
+        found = await self._write(self._catalogue.image, image)
+        if found is None:
+            raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
+        return found
+
+    async def remove_image(self, image: bytes) -> None:
+        """Forgets an image; while deployments need it, it stays for them, and goes with the last one."""
+        if not await self._write(self._catalogue.remove, image):
+            raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
+
+    # Enclaves
 
     def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, the destroyed ones left out."""
         return tuple(tenant.shown for tenant in self._tenants.values())
 
+    def enclave(self, number: int) -> EnclaveIs:
+        """One enclave."""
+        return self._tenant(number).shown
+
+    async def deploy(self, image: bytes, name: str | None = None) -> EnclaveIs:
+        """Launches an image that is kept, by its digest; the new enclave is launched again after each restart.
+
+        Args:
+            image: the digest.
+            name: for people; default: the image's.
+        """
+        about = await self.image(image)
+        files = await self._files(image)
+        launched = await self._launch_new(name or about.name, about, files, lasting=True)
+        return launched.shown
+
     async def launch(self, request: Launch) -> Launched:
-        """Loads, initialises and starts an image; what fails on the way is removed again."""
-        if len(self._tenants) >= MAX_ENCLAVES:
-            raise refuse(Code.BUSY, f"{len(self._tenants)} enclaves are there already, destroy one")
-        loaded, _ = await self._ask(chip.Load(request.sgxs), chip.Loaded)
-        number = loaded.enclave
-        try:
-            made, _ = await self._ask(chip.Initialise(number, request.sigstruct), chip.Initialised)
-            self._tenants[number] = _Tenant(
-                EnclaveIs(
-                    enclave=number,
-                    name=request.name,
-                    mr_enclave=made.mr_enclave,
-                    mr_signer=made.mr_signer,
-                    isv_prod_id=made.isv_prod_id,
-                    isv_svn=made.isv_svn,
-                    debug=made.debug,
-                    state=State.INITIALISED,
-                    reason="",
-                )
-            )
-            await self.start(number)
-        except BaseException:
-            self._tenants.pop(number, None)
-            await self._ask(chip.Destroy(number), chip.StateIs)
-            raise
-        return Launched(number, loaded.mr_enclave)
+        """Loads, initialises and starts an image that the client has brought; what fails on the way is removed."""
+        about, files = await self._described(request)
+        tenant = await self._launch_new(request.name, about, files, lasting=not request.temporary)
+        return Launched(tenant.shown.enclave, tenant.shown.mr_enclave)
 
     async def start(self, number: int) -> EnclaveIs:
-        """Starts an initialised or stopped enclave, with fresh keys."""
+        """Starts a stopped or lost enclave, with fresh keys; from now it should run, after restarts too."""
         tenant = self._tenant(number)
-        _, descriptors = await self._ask(chip.Start(number), chip.Started)
-        if len(descriptors) != 1:
-            raise refuse(Code.MALFORMED, f"the chip gave {len(descriptors)} descriptors for an enclave, want 1")
-        tenant.gate = EntryGate(socket.socket(fileno=descriptors[0]), self._ocalls, self._death(number))
-        return self._now(tenant, after(tenant.shown.state, Event.START))
+        async with tenant.turn:
+            self._check_there(number, tenant)
+            await self._bring_up(tenant)
+            await self._want(tenant, Wanted.RUNNING)
+            return tenant.shown
 
     async def stop(self, number: int) -> EnclaveIs:
-        """Ends an enclave's process; its pages stay loaded."""
+        """Ends an enclave's process; from now it should not run, after restarts neither."""
         tenant = self._tenant(number)
-        state, _ = await self._ask(chip.Stop(number), chip.StateIs)
-        return self._now(tenant, state.state, state.reason)
+        async with tenant.turn:
+            self._check_there(number, tenant)
+            _check_step(tenant, Event.STOP)
+            await self._want(tenant, Wanted.STOPPED)
+            state = await self._chip.stop(tenant.place)
+            return self._now(tenant, state.state, state.reason)
 
     async def destroy(self, number: int) -> EnclaveIs:
-        """Ends an enclave and forgets it."""
+        """Ends an enclave and forgets it, for good."""
         tenant = self._tenant(number)
-        state, _ = await self._ask(chip.Destroy(number), chip.StateIs)
-        del self._tenants[number]
-        return self._now(tenant, state.state, state.reason)
+        async with tenant.turn:
+            self._check_there(number, tenant)
+            if tenant.lasting:
+                await self._write(self._catalogue.forget, number)
+            try:
+                await self._vacate(tenant)
+            finally:
+                del self._tenants[number]
+                self._tls_ports.forget(number)
+                self._now(tenant, State.DESTROYED)
+            return tenant.shown
+
+    # What goes through to an enclave
 
     async def evidence(self, request: GetEvidence) -> EvidenceIs:
         """A fresh quote over the challenger's nonce, with collateral."""
-        target, _ = await self._ask(chip.QuoteTarget(), chip.QuoteTargetIs)
-        challenge = entry.Challenge(request.nonce, target.target_info)
-        said = await self._gate(request.enclave).enter(challenge, entry.ChallengeAnswer)
-        quoted, _ = await self._ask(chip.GetQuote(said.report), chip.Quoted)
+        gate = await self._gate(request.enclave)
+        challenge = entry.Challenge(request.nonce, await self._chip.quote_target())
+        said = await gate.enter(challenge, entry.ChallengeAnswer)
         return EvidenceIs(
-            quote=quoted.quote,
+            quote=await self._chip.quote(said.report),
             hpke_key=said.hpke_key,
             receipt_key=said.receipt_key,
             layers=said.layers,
@@ -111,55 +213,241 @@ class Orchestrator:
 
     async def call(self, request: Call) -> Answer:
         """Relays a sealed call and its sealed response."""
-        left = await self._gate(request.enclave).enter(entry.Enter(request.envelope), entry.Left)
+        left = await (await self._gate(request.enclave)).enter(entry.Enter(request.envelope), entry.Left)
         return Answer(left.sealed)
 
-    def on_news(self, message: bytes) -> None:
+    async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes:
+        """Calls an entry point in the clear, which its manifest must allow; JSON in, JSON out."""
+        left = await (await self._gate(number)).enter(entry.PlainEnter(name, arguments), entry.PlainLeft)
+        return left.output
+
+    def collateral(self) -> bytes:
+        """What the vendor publishes now, as QuoteCollateralV3 JSON."""
+        return self._collateral.read()
+
+    async def states(self) -> tuple[StoredState, ...]:
+        """The sealed states that this host has records of."""
+        return await self._keeper.states()
+
+    # The chip's word
+
+    def on_news(self, news: chip.StateIs) -> None:
         """What the chip says unasked: an enclave's state changed."""
-        news = parse_message(message, chip.StateIs)
-        tenant = self._tenants.get(news.enclave)
-        if tenant is not None:
+        tenant = self._places.get(news.enclave)
+        if tenant is None:
+            return
+        if news.state is State.LOST:
+            self._lose(tenant, news.reason)
+        else:
             self._now(tenant, news.state, news.reason)
 
     def chip_died(self) -> None:
         """Every enclave is lost with its chip, as with power."""
         for tenant in self._tenants.values():
+            if tenant.coming is not None:
+                tenant.coming.cancel()
             self._now(tenant, State.LOST, "the chip died")
 
-    async def _ask(self, question: object, wanted: type[T]) -> tuple[T, tuple[int, ...]]:
+    async def _launch_new(self, name: str, about: ImageIs, files: ImageBytes, *, lasting: bool) -> Tenant:
+        if len(self._tenants) >= MAX_ENCLAVES:
+            raise refuse(Code.BUSY, f"{len(self._tenants)} enclaves are there already, destroy one")
+        number = await self._write(self._catalogue.draw_number)
+        deployment = Deployment(number, name, about.image, Wanted.RUNNING)
+        tenant = Tenant(_shown(deployment, about), lasting=lasting)
         try:
-            return await self._chip.call(question, wanted, timeout=CHIP_TIMEOUT)
-        except PeerGoneError as error:
-            raise refuse(Code.LOST, f"the chip is gone: {error}") from None
-        except TimedOutError as error:
-            raise refuse(Code.TIMED_OUT, f"the chip: {error}") from None
+            await self._load(tenant, files)
+            await self._start(tenant)
+            if lasting:  # only what runs is written down: a launch that fails, or a host that dies, leaves nothing
+                await self._write(self._catalogue.deploy, deployment, about, files)
+        except BaseException:
+            await self._vacate(tenant)
+            self._tls_ports.forget(number)
+            raise
+        self._tenants[number] = tenant
+        self.events.publish(tenant.shown)
+        return tenant
 
-    def _tenant(self, number: int) -> _Tenant:
+    async def _launch_again(self, number: int, tenant: Tenant) -> None:
+        """What should be running, in the background; a failure is the enclave's reason."""
         try:
-            return self._tenants[number]
-        except KeyError:
-            known = ", ".join(str(known) for known in self._tenants) or "none"
-            raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number} here, there are: {known}") from None
+            async with self._launches, tenant.turn:
+                if self._tenants.get(number) is tenant and tenant.shown.state in (State.LOADED, State.LOST):
+                    await self._bring_up(tenant)
+        except FaultError as error:
+            _log.warning("enclave %d could not be launched again: %s", number, error)
+            self._now(tenant, State.LOST, f"could not be launched again: {error}")
+        finally:
+            tenant.coming = None
 
-    def _gate(self, number: int) -> EntryGate:
+    async def _bring_up(self, tenant: Tenant) -> None:
+        """From any state but running to running; loads it anew where its pages are not on the chip."""
+        anew = tenant.lasting and (tenant.shown.state is State.LOST or tenant.place == NOWHERE)
+        if anew:
+            files = await self._files(tenant.shown.image)
+            await self._vacate(tenant)
+            await self._load(tenant, files)
+        _check_step(tenant, Event.START)
+        await self._start(tenant)
+
+    async def _load(self, tenant: Tenant, files: ImageBytes) -> None:
+        made = await self._chip.load(files)
+        tenant.place = made.enclave
+        self._places[made.enclave] = tenant
+        tenant.shown = replace(
+            tenant.shown,
+            mr_enclave=made.mr_enclave,
+            mr_signer=made.mr_signer,
+            isv_prod_id=made.isv_prod_id,
+            isv_svn=made.isv_svn,
+            debug=made.debug,
+            state=State.INITIALISED,
+            reason="",
+        )
+
+    async def _start(self, tenant: Tenant) -> None:
+        keep = partial(self._keeper.answer, namespaces=namespaces_of(tenant.shown))
+        entry_socket = await self._chip.start(tenant.place)
+        tenant.gate = EntryGate(entry_socket, self._ocalls, keep, self._death(tenant))
+        self._now(tenant, State.RUNNING)
+        await self._serve_tls(tenant)
+
+    async def _serve_tls(self, tenant: Tenant) -> None:
+        """Opens an enclave's own port, if its manifest asks for one."""
+        gate = tenant.gate
+        if gate is None:
+            return
+
+        async def renew() -> TlsInstalled | None:
+            return await certify(gate, await self._chip.quote_target(), self._chip.quote)
+
+        certificate = await renew()
+        if certificate is None or tenant.gate is not gate:
+            return
+        listener = self._tls_ports.lend(tenant.shown.enclave)
+        if listener is None:
+            self._now(tenant, tenant.shown.state, "no port is left for RA-TLS: destroy an enclave that has one")
+            return
+        tenant.relay = TlsRelay(listener, gate, renew)
+        tenant.relay.start(certificate)
+        tenant.shown = replace(tenant.shown, ra_tls_port=tenant.relay.port)
+
+    async def _vacate(self, tenant: Tenant) -> None:
+        """Takes an enclave's pages off the chip."""
+        place, tenant.place = tenant.place, NOWHERE
+        if place == NOWHERE:
+            return
+        self._places.pop(place, None)
+        self._close(tenant)
+        await self._chip.destroy(place)
+
+    async def _gate(self, number: int) -> EntryGate:
+        """Where an enclave is entered; waits for one that is being launched again."""
         tenant = self._tenant(number)
+        if tenant.coming is not None:
+            await asyncio.wait({tenant.coming}, timeout=PATIENCE)
         if tenant.gate is None:
             shown = tenant.shown
             code = Code.LOST if shown.state is State.LOST else Code.WRONG_STATE
             raise refuse(code, f"enclave {number} is {shown.state}, want running. {shown.reason}".strip())
         return tenant.gate
 
-    def _now(self, tenant: _Tenant, state: State, reason: str = "") -> EnclaveIs:
-        if state is not State.RUNNING and tenant.gate is not None:
-            gate, tenant.gate = tenant.gate, None
-            gate.close()
-        tenant.shown = replace(tenant.shown, state=state, reason=reason)
+    def _tenant(self, number: int) -> Tenant:
+        try:
+            return self._tenants[number]
+        except KeyError:
+            known = ", ".join(str(known) for known in self._tenants) or "none"
+            raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number} here, there are: {known}") from None
+
+    def _check_there(self, number: int, tenant: Tenant) -> None:
+        """Somebody else may have destroyed it while this request waited for its turn."""
+        if self._tenants.get(number) is not tenant:
+            raise refuse(Code.UNKNOWN_ENCLAVE, f"enclave {number} has been destroyed")
+
+    def _now(self, tenant: Tenant, state: State, reason: str = "") -> EnclaveIs:
+        if state is not State.RUNNING:
+            self._close(tenant)
+        cut = reason.encode("utf-8", "replace")[:1024].decode("utf-8", "ignore")
+        tenant.shown = replace(tenant.shown, state=state, reason=cut)
+        if self._tenants.get(tenant.shown.enclave) is tenant or state is State.DESTROYED:
+            self.events.publish(tenant.shown)
         return tenant.shown
 
-    def _death(self, number: int) -> Callable[[str], None]:
+    def _close(self, tenant: Tenant) -> None:
+        """Nobody enters it any more."""
+        gate, tenant.gate = tenant.gate, None
+        if gate is not None:
+            gate.close()
+        relay, tenant.relay = tenant.relay, None
+        if relay is not None:
+            relay.close()
+            self._tls_ports.give_back(relay.listener)
+            tenant.shown = replace(tenant.shown, ra_tls_port=None)
+
+    def _lose(self, tenant: Tenant, reason: str) -> None:
+        """An enclave has died by itself. A lasting one that ran is launched again, unless it dies all the time."""
+        ran = tenant.shown.state is State.RUNNING
+        self._now(tenant, State.LOST, reason)
+        if not (ran and tenant.lasting):
+            return
+        now = time.monotonic()
+        tenant.deaths = [*(death for death in tenant.deaths if now - death < WITHIN), now]
+        if len(tenant.deaths) >= MOST_DEATHS:
+            self._now(tenant, State.LOST, f"{reason}; it died {MOST_DEATHS} times in {WITHIN:g} s: start it yourself")
+            return
+        tenant.coming = asyncio.create_task(self._launch_again(tenant.shown.enclave, tenant))
+
+    def _death(self, tenant: Tenant) -> Callable[[str], None]:
         def lost(reason: str) -> None:
-            tenant = self._tenants.get(number)
-            if tenant is not None and tenant.shown.state is State.RUNNING:
-                self._now(tenant, State.LOST, reason)
+            if tenant.shown.state is State.RUNNING:
+                self._lose(tenant, reason)
 
         return lost
+
+    async def _described(self, request: Launch | PutImage) -> tuple[ImageIs, ImageBytes]:
+        files = ImageBytes(request.sgxs, request.sigstruct)
+        return await self._write(describe, request.name, files), files
+
+    async def _files(self, image: bytes) -> ImageBytes:
+        files = await self._write(self._catalogue.files, image)
+        if files is None:
+            raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
+        return files
+
+    async def _want(self, tenant: Tenant, wanted: Wanted) -> None:
+        if tenant.lasting:
+            await self._write(self._catalogue.want, tenant.shown.enclave, wanted)
+
+    async def _write(self, work: Callable[..., T], *arguments: object) -> T:
+        """Work with disk or with many bytes, in the one thread that there is for it."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._clerk, work, *arguments)
+        except CatalogueError as error:
+            _log.error("%s", error)
+            raise refuse(Code.UNAVAILABLE, f"the host's catalogue: {error}") from None
+
+    def _catalogue_is_full(self, images: tuple[ImageIs, ...], image: bytes) -> bool:
+        return len(images) >= MAX_IMAGES and image not in {about.image for about in images}
+
+
+def _check_step(tenant: Tenant, event: Event) -> None:
+    try:
+        after(tenant.shown.state, event)
+    except WrongStateError as error:
+        raise refuse(Code.WRONG_STATE, str(error)) from None
+
+
+def _shown(deployment: Deployment, about: ImageIs) -> EnclaveIs:
+    """An enclave before the chip has it, by what its SIGSTRUCT says."""
+    running = deployment.wanted is Wanted.RUNNING
+    return EnclaveIs(
+        enclave=deployment.number,
+        name=deployment.name,
+        mr_enclave=about.mr_enclave,
+        mr_signer=about.mr_signer,
+        isv_prod_id=about.isv_prod_id,
+        isv_svn=about.isv_svn,
+        debug=about.debug,
+        state=State.LOADED if running else State.STOPPED,
+        reason=AGAIN if running else "",
+        image=about.image,
+    )

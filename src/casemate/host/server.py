@@ -3,13 +3,12 @@
 import socket
 from functools import partial
 
+from casemate.host.hypervisor.vms import REQUESTS, Vms
 from casemate.host.orchestrator import Orchestrator
 from casemate.link.calls import Reply
 from casemate.link.door import Door
-from casemate.wire.faults import Code, refuse
-from casemate.wire.lifecycle import WrongStateError
 from casemate.wire.message import parse_message
-from casemate.wire.messages import host
+from casemate.wire.messages import host, state
 
 MAX_CLIENTS = 512
 """Most clients at a time."""
@@ -19,20 +18,18 @@ CALLS_AT_ONCE = 32
 
 
 class Reception:
-    """Answers clients from ``orchestrator``."""
+    """Answers clients from ``orchestrator`` and, about confidential VMs, from ``vms``."""
 
-    def __init__(self, orchestrator: Orchestrator) -> None:
+    def __init__(self, orchestrator: Orchestrator, vms: Vms) -> None:
         self._orchestrator = orchestrator
+        self._vms = vms
 
     def door(self, listener: socket.socket) -> Door:
         """The door at ``listener``."""
         return Door(listener, self._answer, most=MAX_CLIENTS, at_once=CALLS_AT_ONCE)
 
     async def _answer(self, message: bytes) -> Reply:
-        try:
-            said = await self._dispatch(message)
-        except WrongStateError as error:
-            raise refuse(Code.WRONG_STATE, str(error)) from None
+        said = await self._dispatch(message)
         if isinstance(said, host.Launched):  # for a client that is gone, it would run with nobody to end it
             return Reply(said, undelivered=partial(self._orchestrator.destroy, said.enclave))
         return Reply(said)
@@ -47,6 +44,8 @@ class Reception:
             host.StopEnclave,
             host.DestroyEnclave,
             host.ListEnclaves,
+            state.ListStates,
+            *REQUESTS,
         )
         orchestrator = self._orchestrator
         match request:
@@ -62,5 +61,9 @@ class Reception:
                 return await orchestrator.stop(number)
             case host.DestroyEnclave(number):
                 return await orchestrator.destroy(number)
-            case _:
+            case state.ListStates():
+                return state.StatesAre(await orchestrator.states())
+            case host.ListEnclaves():
                 return host.EnclavesAre(orchestrator.enclaves())
+            case _:
+                return await self._vms.answer(request)

@@ -23,14 +23,22 @@ Example:
     input = "schemas/search.input.json"
     output = "schemas/search.output.json"
     callers = ["alice"]
+    plain = false
+    stream = false
+
+    [state]
+    policy = "mrsigner"
+    recovery = "operator"
+    max_kib = 4096
+
+    [ra_tls]
+    enabled = true
 
     [ocall.now]
     input = { type = "null" }
     output = { type = "string", format = "date-time" }
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,9 +48,11 @@ from typing import Any, TypeVar
 from casemate.images.errors import ManifestError
 from casemate.images.schemas import InboundSchema, OutboundSchema, SchemaError, inbound_schema, outbound_schema
 from casemate.wire.call import MAX_OUTPUT
+from casemate.wire.caller_key import PREFIX, parse_caller_key
 from casemate.wire.errors import WireError
 from casemate.wire.image_index import check_path
 from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.sealing import SealPolicy
 from casemate.wire.toml_text import parse_toml
 
 MAX_MANIFEST = 256 * 1024
@@ -59,15 +69,18 @@ MIN_MEMORY_MIB, MAX_MEMORY_MIB = 16, 1024
 """A guest's memory: less does not start the engine; more needs a machine of its own."""
 MIN_TIME_MS, MAX_TIME_MS = 1, 60_000
 """Time of one call: an enclave takes one call at a time, so a long one keeps all others waiting."""
+MAX_STATE_KIB = 64 * 1024
+"""A sealed state is held in the enclave's memory whole."""
 MAX_OUTPUT_KIB = MAX_OUTPUT // 1024
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _CALLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _FUNCTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
-_KEY_PREFIX = "ed25519:"
-_KEY_SIZE = 32
+_LONGEST_RESEMBLANCE = 64
+"""Longest unknown key that is compared with the ones there are (characters)."""
 
 T = TypeVar("T")
+Choice = TypeVar("Choice", bound=StrEnum)
 ReadFile = Callable[[str], bytes | None]
 """The bytes of a measured file by its path, None where there is no such file."""
 
@@ -96,6 +109,25 @@ class Caller:
     """Ed25519, 32 bytes."""
 
 
+class Recovery(StrEnum):
+    """What an operator may do when the state that is left is older than the anchor says."""
+
+    OPERATOR = "operator"
+    """Have it accepted, once, logged, and counted in every later receipt."""
+    NEVER = "never"
+    """Nothing: the state is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateRules:
+    """The sealed state that the guest may keep."""
+
+    policy: SealPolicy
+    recovery: Recovery
+    max_kib: int
+    """All keys and values together."""
+
+
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
     """A function of the guest that may be called."""
@@ -104,6 +136,10 @@ class EntryPoint:
     input: InboundSchema
     output: OutboundSchema
     callers: tuple[Caller, ...] | Anyone
+    plain: bool
+    """It may also be called in the clear, by nobody in particular, under the operator's eyes."""
+    stream: bool
+    """It is an asynchronous generator: bytes in pieces, either way."""
 
     def admits(self, public_key: bytes | None) -> bool:
         """Whether a call signed by that key, or by nobody, may enter."""
@@ -145,6 +181,10 @@ class Manifest:
     """Path of the module that exports the entry points."""
     limits: Limits
     callers: tuple[Caller, ...]
+    state: StateRules | None
+    """None where the guest keeps nothing."""
+    ra_tls: bool
+    """It is a TLS server of its own, with its evidence in its certificate."""
     entries: tuple[EntryPoint, ...]
     ocalls: tuple[Ocall, ...]
 
@@ -182,7 +222,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         product_id=enclave.integer("product_id", 0, MAX_U16),
         security_version=enclave.integer("security_version", 0, MAX_U16),
         debug=enclave.flag("debug", absent=False),
-        engine=_engine(enclave),
+        engine=_choice(enclave, "engine", Engine),
         main=_main(enclave, read_file),
         limits=Limits(
             memory_mib=limits.integer("memory_mib", MIN_MEMORY_MIB, MAX_MEMORY_MIB),
@@ -190,6 +230,8 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
             output_kib=limits.integer("output_kib", 1, MAX_OUTPUT_KIB),
         ),
         callers=callers,
+        state=_state(top),
+        ra_tls=_ra_tls(top),
         entries=_named(top.table("entry"), lambda name, table: _entry(name, table, callers, read_file)),
         ocalls=_named(top.table("ocall", optional=True), lambda name, table: _ocall(name, table, read_file)),
     )
@@ -220,6 +262,9 @@ class _Table:
     def take(self, name: str, want: str) -> Any:
         """A member that must be there."""
         if name not in self._left:
+            for other in self._left:
+                if _resembles(other, name):
+                    raise ManifestError(self.key(_shown(other)), got="an unknown key", want=f"{name!r}, spelled so")
             raise ManifestError(self.key(name), got="not there", want=want)
         return self._left.pop(name)
 
@@ -264,19 +309,23 @@ class _Table:
             raise ManifestError(self.key(_shown(name)), got="an unknown key", want="it removed, or spelled right")
 
 
+def _resembles(written: str, meant: str) -> bool:
+    """Whether two letters at most were added, left out or exchanged (Levenshtein's distance), whatever their case."""
+    if len(written) > _LONGEST_RESEMBLANCE:
+        return False
+    written, meant = written.lower().replace("-", "_"), meant.lower()
+    row = list(range(len(meant) + 1))
+    for at, letter in enumerate(written, 1):
+        diagonal, row[0] = row[0], at
+        for other, expected in enumerate(meant, 1):
+            diagonal, row[other] = row[other], min(row[other] + 1, row[other - 1] + 1, diagonal + (letter != expected))
+    return row[-1] <= min(2, len(meant) // 3)
+
+
 def _shown(value: object) -> str:
     """A value for a message, short."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."  # noqa: PLR2004 - a line's worth
-
-
-def _engine(table: _Table) -> Engine:
-    known = ", ".join(repr(engine.value) for engine in Engine)
-    text = table.text("engine", known)
-    try:
-        return Engine(text)
-    except ValueError:
-        raise ManifestError(table.key("engine"), got=_shown(text), want=known) from None
 
 
 def _main(table: _Table, read_file: ReadFile) -> str:
@@ -327,7 +376,7 @@ def _callers(table: _Table) -> tuple[Caller, ...]:
     for name in names:
         if not _CALLER.fullmatch(name) or name == ANYONE.value:
             raise ManifestError(table.key(_shown(name)), got="no name for a caller", want="letters, digits, . _ @ -")
-        public_key = _public_key(table.key(name), table.text(name, f"{_KEY_PREFIX}BASE64"))
+        public_key = _public_key(table.key(name), table.text(name, f"{PREFIX}BASE64"))
         if public_key in by_key:
             raise ManifestError(table.key(name), got=f"the key of {by_key[public_key]}", want="one name for each key")
         by_key[public_key] = name
@@ -335,24 +384,65 @@ def _callers(table: _Table) -> tuple[Caller, ...]:
 
 
 def _public_key(key: str, text: str) -> bytes:
-    """``ed25519:`` and 32 bytes in base64, in its one spelling."""
-    encoded = text.removeprefix(_KEY_PREFIX)
+    """A caller's key in its one spelling."""
     try:
-        raw = base64.b64decode(encoded.encode(), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raw = b""
-    if len(raw) != _KEY_SIZE or text != _KEY_PREFIX + base64.b64encode(raw).decode():
-        raise ManifestError(key, got=_shown(text), want=f"{_KEY_PREFIX} and base64 of an Ed25519 public key, 32 bytes")
-    return raw
+        return parse_caller_key(key, text)
+    except WireError as error:
+        raise ManifestError(key, got=error.got, want=error.want) from None
 
 
 def _entry(name: str, table: _Table, callers: tuple[Caller, ...], read_file: ReadFile) -> EntryPoint:
-    return EntryPoint(
+    entry = EntryPoint(
         name=name,
         input=_schema(table, "input", inbound_schema, read_file),
         output=_schema(table, "output", outbound_schema, read_file),
         callers=_admitted(table, callers),
+        plain=table.flag("plain", absent=False),
+        stream=table.flag("stream", absent=False),
     )
+    if entry.plain and entry.callers is not ANYONE:
+        raise ManifestError(
+            table.key("plain"), got="true", want='false, or callers = "anyone": nobody signs in the clear'
+        )
+    if entry.plain and entry.stream:
+        raise ManifestError(table.key("plain"), got="true", want="false for a stream, whose pieces are sealed")
+    return entry
+
+
+def _state(top: _Table) -> StateRules | None:
+    """The table [state]; both of its choices are written out."""
+    if "state" not in top.names():
+        return None
+    table = top.table("state")
+    rules = StateRules(
+        policy=_choice(table, "policy", SealPolicy),
+        recovery=_choice(table, "recovery", Recovery),
+        max_kib=table.integer("max_kib", 1, MAX_STATE_KIB),
+    )
+    table.nothing_else()
+    return rules
+
+
+def _ra_tls(top: _Table) -> bool:
+    """The table [ra_tls]: off where it is absent."""
+    if "ra_tls" not in top.names():
+        return False
+    table = top.table("ra_tls")
+    enabled = table.take("enabled", "true or false")
+    if not isinstance(enabled, bool):
+        raise ManifestError(table.key("enabled"), got=_shown(enabled), want="true or false")
+    table.nothing_else()
+    return enabled
+
+
+def _choice(table: _Table, name: str, choices: type[Choice]) -> Choice:
+    """One of a few words."""
+    known = " or ".join(repr(choice.value) for choice in choices)
+    text = table.text(name, known)
+    try:
+        return choices(text)
+    except ValueError:
+        raise ManifestError(table.key(name), got=_shown(text), want=known) from None
 
 
 def _ocall(name: str, table: _Table, read_file: ReadFile) -> Ocall:

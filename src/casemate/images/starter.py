@@ -31,7 +31,7 @@ def write_starter(folder: Path, *, name: str | None = None) -> tuple[Path, ...]:
         raise FolderError(
             f"name is {name[:80]!r}, want lower-case letters, digits and inner hyphens, at most {_MAX_NAME}"
         )
-    template = _template(resources.files("casemate.images") / "starter_files")
+    template = template_files(resources.files("casemate.images") / "starter_files")
     contents = {folder / path: content for path, content in template}
     for path in contents:
         if path.exists():
@@ -54,12 +54,12 @@ def _named(text: str) -> str:
     return _UNSAFE.sub("-", text.lower()).strip("-")[:_MAX_NAME].strip("-") or "enclave"
 
 
-def _template(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
+def template_files(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
     """The template's files with their paths, in order."""
     found = []
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
         if item.is_dir():
-            found += _template(item, f"{prefix}{item.name}/")
+            found += template_files(item, f"{prefix}{item.name}/")
         else:
             name = f".{item.name}" if item.name in _DOTTED else item.name
             found.append((f"{prefix}{name}", item.read_bytes()))

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from casemate.link.channel import ANCILLARY_SIZE, CHUNK_SIZE, Frame, descriptors_of, rights
+from casemate.link.channel import ANCILLARY_SIZE, CHUNK_SIZE, CLOSED_ON_EXEC, Frame, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import HEADER_SIZE, MAX_FRAME, header, length
 
@@ -22,6 +22,8 @@ class AsyncChannel:
         self._limit = limit
         self._turn = asyncio.Lock()
         self._waiting: set[asyncio.Future[None]] = set()
+        self._reader: asyncio.Future[None] | None = None
+        self._is_watched = False
         self._sending: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
@@ -42,29 +44,41 @@ class AsyncChannel:
 
         A frame that has begun is finished, even if whoever sends it is cancelled: half a frame would ruin the link.
         """
-        sending = asyncio.create_task(self._send(header(payload, self._limit) + payload, [*map(os.dup, descriptors)]))
+        frame = memoryview(header(payload, self._limit) + payload)
+        if not self._sending:  # nobody's frame is under way, and most fit into the socket's buffer: no task is needed
+            sent = self._send_some(frame, rights(descriptors))
+            if sent == len(frame):
+                await asyncio.sleep(0)  # others have their turn, however fast the peer reads
+                return
+            frame, descriptors = frame[sent:], descriptors if sent == 0 else ()
+        sending = asyncio.create_task(self._send(frame, [*map(os.dup, descriptors)]))
         self._sending.add(sending)
         sending.add_done_callback(self._sent)
         await asyncio.shield(sending)
 
-    async def _send(self, frame: bytes, descriptors: list[int]) -> None:
-        view = memoryview(frame)
+    async def _send(self, view: memoryview, descriptors: list[int]) -> None:
         ancillary = rights(descriptors)
         try:
             async with self._turn:
                 while view:
-                    try:
-                        sent = self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _NO_SIGNAL)
-                    except BlockingIOError:
+                    sent = self._send_some(view, ancillary)
+                    if sent == 0:
                         await self._writable()
                         continue
-                    except OSError as error:
-                        raise PeerGoneError(f"cannot send: {error.strerror}") from None
                     ancillary = []
                     view = view[sent:]
         finally:
             for number in descriptors:
                 os.close(number)
+
+    def _send_some(self, view: memoryview, ancillary: list[tuple[int, int, bytes]]) -> int:
+        """How many bytes went now; 0 where the socket's buffer is full."""
+        try:
+            return self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _NO_SIGNAL)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise PeerGoneError(f"cannot send: {error.strerror}") from None
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
         self._sending.discard(sending)
@@ -91,7 +105,7 @@ class AsyncChannel:
         parts: list[bytes] = []
         while size:
             try:
-                part, ancillary, _, _ = self._sock.recvmsg(min(size, CHUNK_SIZE), ANCILLARY_SIZE)
+                part, ancillary, _, _ = self._sock.recvmsg(min(size, CHUNK_SIZE), ANCILLARY_SIZE, CLOSED_ON_EXEC)
             except BlockingIOError:
                 await self._readable()
                 continue
@@ -105,27 +119,42 @@ class AsyncChannel:
         return b"".join(parts)
 
     async def _readable(self) -> None:
-        loop = asyncio.get_running_loop()
-        await self._until(lambda ready: loop.add_reader(self._sock, _settle, ready), loop.remove_reader)
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        await self._until(lambda ready: loop.add_writer(self._sock, _settle, ready), loop.remove_writer)
-
-    async def _until(
-        self, watch: Callable[[asyncio.Future[None]], None], unwatch: Callable[[socket.socket], bool]
-    ) -> None:
+        """Until there is something to read. The kernel is asked once to tell, not anew each time."""
         if self._sock.fileno() < 0:
             raise PeerGoneError("the link is closed")
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._reader = ready = loop.create_future()
+        if not self._is_watched:
+            loop.add_reader(self._sock.fileno(), self._can_read)  # by a socket asyncio would ask for its names first
+            self._is_watched = True
         self._waiting.add(ready)
-        watch(ready)
+        try:
+            await ready
+        finally:
+            self._waiting.discard(ready)
+            self._reader = None
+
+    def _can_read(self) -> None:
+        if self._reader is not None:
+            _settle(self._reader)
+        else:  # nobody reads now: it would be told again and again
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+            self._is_watched = False
+
+    async def _writable(self) -> None:
+        number = self._sock.fileno()
+        if number < 0:
+            raise PeerGoneError("the link is closed")
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        self._waiting.add(ready)
+        loop.add_writer(number, _settle, ready)
         try:
             await ready
         finally:
             self._waiting.discard(ready)
             if self._sock.fileno() >= 0:
-                unwatch(self._sock)
+                loop.remove_writer(number)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

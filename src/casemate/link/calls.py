@@ -7,7 +7,7 @@ number 0 is unasked news.
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -65,8 +65,17 @@ class Caller:
         self._last = 0
         self._gone: str | None = None
 
-    async def call(self, question: object, wanted: type[T], *, timeout: float) -> tuple[T, tuple[int, ...]]:  # noqa: ASYNC109 - part of the protocol
+    async def call(
+        self,
+        question: object,
+        wanted: type[T],
+        *,
+        timeout: float,  # noqa: ASYNC109 - part of the protocol
+        descriptors: Sequence[int] = (),
+    ) -> tuple[T, tuple[int, ...]]:
         """The peer's answer to ``question``, and the descriptors that came with it.
+
+        ``descriptors`` go with the question, and stay the caller's.
 
         Raises:
             FaultError: the peer refused.
@@ -81,7 +90,7 @@ class Caller:
         self._asked[number] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._channel.send(numbered(number, question))
+                await self._channel.send(numbered(number, question), descriptors)
                 frame = await answer
         except TimeoutError:
             raise TimedOutError(f"no answer to {type(question).__name__} within {timeout:g} s") from None
@@ -123,6 +132,21 @@ async def serve(channel: AsyncChannel, answer: Callable[[bytes], Awaitable[Reply
     ``Fault`` for the peer; a frame that is not even numbered ends the link. An answer that has begun is finished though
     the peer be gone: half of a launch helps nobody.
     """
+    await serve_frames(channel, lambda frame: answer(frame.payload), at_once=at_once, takes=lambda _: False)
+
+
+async def serve_frames(
+    channel: AsyncChannel,
+    answer: Callable[[Frame], Awaitable[Reply]],
+    *,
+    at_once: int,
+    takes: Callable[[bytes], bool],
+) -> None:
+    """As :func:`serve`, where some questions come with descriptors.
+
+    ``answer`` gets them for messages that ``takes`` says so of; they are closed once it has answered. Those of all
+    other questions are closed before it is asked: hold none for a hostile peer.
+    """
     room = asyncio.Semaphore(at_once)
     answering: set[asyncio.Task[None]] = set()
 
@@ -133,10 +157,17 @@ async def serve(channel: AsyncChannel, answer: Callable[[bytes], Awaitable[Reply
     try:
         while True:
             frame = await channel.receive()
-            _close(frame.descriptors)  # questions carry none; hold none for a hostile peer
-            number, message = split(frame.payload)
-            await room.acquire()
-            task = asyncio.create_task(_answer(channel, number, answer(message)))
+            descriptors = frame.descriptors
+            try:
+                number, message = split(frame.payload)
+                if not takes(message):
+                    _close(descriptors)
+                    descriptors = ()
+                await room.acquire()
+            except BaseException:
+                _close(descriptors)
+                raise
+            task = asyncio.create_task(_answer(channel, number, answer(Frame(message, descriptors)), descriptors))
             answering.add(task)
             task.add_done_callback(done)
             del frame, message  # an image is 100 MB: not to be kept until the next question comes
@@ -146,7 +177,9 @@ async def serve(channel: AsyncChannel, answer: Callable[[bytes], Awaitable[Reply
         await asyncio.gather(*answering)
 
 
-async def _answer(channel: AsyncChannel, number: int, answering: Awaitable[Reply]) -> None:
+async def _answer(
+    channel: AsyncChannel, number: int, answering: Awaitable[Reply], descriptors: tuple[int, ...]
+) -> None:
     try:
         reply = await answering
     except FaultError as error:
@@ -156,6 +189,8 @@ async def _answer(channel: AsyncChannel, number: int, answering: Awaitable[Reply
     except Exception:
         _log.exception("a defect while answering")
         reply = Reply(fault(Code.INTERNAL, "a defect in the answering room; its log has the trace"))
+    finally:
+        _close(descriptors)
     try:
         await channel.send(numbered(number, reply.message), reply.descriptors)
     except PeerGoneError:

@@ -16,6 +16,9 @@ from casemate.link.frames import HEADER_SIZE, MAX_DESCRIPTORS, MAX_FRAME, header
 
 CHUNK_SIZE = 1 << 20
 ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+CLOSED_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+"""Received descriptors are nothing for programs that are started meanwhile. (macOS has no such flag.)"""
+
 _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
@@ -103,7 +106,9 @@ class Channel:
         parts: list[bytes] = []
         while size:
             try:
-                part, ancillary, _, _ = self._sock.recvmsg(min(size, CHUNK_SIZE), ANCILLARY_SIZE, socket.MSG_DONTWAIT)
+                part, ancillary, _, _ = self._sock.recvmsg(
+                    min(size, CHUNK_SIZE), ANCILLARY_SIZE, socket.MSG_DONTWAIT | CLOSED_ON_EXEC
+                )
             except BlockingIOError:
                 self._wait(self._reading, deadline)
                 continue

@@ -42,9 +42,35 @@ class Door:
         self._limit = limit
         self._room = asyncio.Semaphore(most)
         self._clients: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Accepts until cancelled."""
+        """Accepts until cancelled or drained."""
+        self._accepting = asyncio.create_task(self._accept())
+        try:
+            await asyncio.wait({self._accepting})
+        finally:
+            self._accepting.cancel()
+
+    async def drain(self, patience: float) -> None:
+        """Accepts nobody and takes no question any more; returns when those under way are answered.
+
+        Who connects meanwhile waits in the socket's backlog, for the next one who listens there.
+
+        Args:
+            patience: seconds; after them, what is under way is given up.
+        """
+        if self._accepting is not None:
+            self._accepting.cancel()
+        clients = set(self._clients)
+        for client in clients:
+            client.cancel()  # `serve` finishes the answers that it has begun
+        if clients:
+            await asyncio.wait(clients, timeout=patience)
+        for client in clients:
+            client.cancel()
+
+    async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._room.acquire()

@@ -39,6 +39,11 @@ def control_socket(state: Path) -> Path:
     return _short(state / "control.sock")
 
 
+def machine_lock(state: Path) -> Path:
+    """A file that is locked (flock) while a machine runs on ``state``, and says its supervisor's process id."""
+    return state / "machine.lock"
+
+
 def _short(wanted: Path) -> Path:
     """``wanted``, or where that is too long for a Unix socket, a path derived from it in a folder of this user's."""
     absolute = wanted.absolute()

@@ -47,13 +47,13 @@ class NoGroup:
 
 def prepare_enclave() -> Confinement:
     """An enclave's confinement. It opens nothing, so no path is left to it."""
-    _warm(ENCLAVE)
+    warm(ENCLAVE)
     return Confinement((), Limits(open_files=64, threads=1, data=ENCLAVE_DATA), ENCLAVE, watched=False)
 
 
 def prepare_guest(engine: str) -> Confinement:
     """A guest's confinement: of the file system, its engine's binary and libraries are left, each by name."""
-    _warm(GUEST)
+    warm(GUEST)
     loaded = (engine, *libraries_of(engine))
     rules = tuple(PathRule(path, Access.READ_FILE | Access.EXECUTE) for path in loaded)
     cache = PathRule("/etc/ld.so.cache", Access.READ_FILE)
@@ -122,8 +122,8 @@ def _watch(confinement: Confinement) -> str:
     return "time and resident memory" if confinement.watched else "ends with its parent; its guest is watched"
 
 
-def _warm(policy: Policy) -> None:
-    """Compiles the filter before any fork; a child that cannot have it says why itself."""
+def warm(policy: Policy) -> None:
+    """Compiles the filter, before any fork or confinement; a process that cannot have it says why itself."""
     with contextlib.suppress(UnavailableError):
         compile_filter(policy)
 

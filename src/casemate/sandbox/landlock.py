@@ -55,8 +55,8 @@ CHANGE = (
     | Access.MAKE_DIR
     | Access.MAKE_REG
     | Access.MAKE_SOCK
-    | Access.MAKE_SYM
 )
+"""No symbolic links: others, who may do more, write into such folders too, and could be led elsewhere."""
 _OF_FILES = Access.EXECUTE | Access.WRITE_FILE | Access.READ_FILE | Access.TRUNCATE | Access.IOCTL_DEV
 
 

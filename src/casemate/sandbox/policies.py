@@ -138,23 +138,24 @@ def _open_to_read(name: str, flags: int) -> tuple[Rule, ...]:
     )
 
 
-ENCLAVE = Policy(
-    (
-        *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS),
-        *_allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
-        *_allow("getpeername", "getsockname", "getsockopt", "shutdown"),
-        *_allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
-        _masked("mmap", 2, _PROT_EXEC, 0),
-        _masked("mprotect", 2, _PROT_EXEC, 0),
-        *_only("ioctl", 1, _FIONBIO, errno.EPERM),
-        *_fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
-        # Python looks for source lines and modules when something goes wrong: it finds none, and the error is told.
-        *_refuse(errno.EACCES, *_LOOKS_FOR_FILES, *_OPENS_FILES, *_CHANGES_FILES),
-        *_refuse(errno.EPERM, *_ASKS_ABOUT_SYSTEM, "prctl", "prlimit64"),
-        *_refuse(errno.ENOSYS, "clone3"),
-    )
+_COMPUTES = (
+    *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS),
+    *_allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
+    *_allow("getpeername", "getsockname", "getsockopt", "shutdown"),
+    *_allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
+    *_only("ioctl", 1, _FIONBIO, errno.EPERM),
+    *_fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
+    # Python looks for source lines and modules when something goes wrong: it finds none, and the error is told.
+    *_refuse(errno.EACCES, *_LOOKS_FOR_FILES, *_OPENS_FILES, *_CHANGES_FILES),
+    *_refuse(errno.EPERM, *_ASKS_ABOUT_SYSTEM, "prctl", "prlimit64"),
+    *_refuse(errno.ENOSYS, "clone3"),
 )
+
+ENCLAVE = Policy((*_COMPUTES, _masked("mmap", 2, _PROT_EXEC, 0), _masked("mprotect", 2, _PROT_EXEC, 0)))
 """An enclave: it computes, and reads and writes the descriptors it has. No file, socket, process or new code."""
+
+VM = Policy((*_COMPUTES, *_allow("mmap", "mprotect", "pwrite64"), _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD)))
+"""A confidential VM's process: as an enclave, but the emulator writes code, one thread stops it, and DRAM is a file."""
 
 GUEST = Policy(
     (

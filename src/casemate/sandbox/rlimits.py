@@ -10,20 +10,22 @@ from casemate.sandbox.errors import UnavailableError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Hard limits of a process; files it may not write at all, and it leaves no core dump."""
+    """Hard limits of a process, which leaves no core dump."""
 
     open_files: int
     threads: int
     """RLIMIT_NPROC counts a user id's threads on the whole machine: set only where the id is the process's own."""
     data: int | None
     """RLIMIT_DATA (bytes): all private writable memory, on Linux. None: set later, by the parent."""
+    file_size: int = 0
+    """How far it may write into a file (bytes): not at all, unless it has one to write to."""
 
 
 def set_limits(limits: Limits, *, own_uid: bool) -> str:
     """Sets hard and soft limits alike."""
     wanted = {
         "NOFILE": (resource.RLIMIT_NOFILE, limits.open_files),
-        "FSIZE": (resource.RLIMIT_FSIZE, 0),
+        "FSIZE": (resource.RLIMIT_FSIZE, limits.file_size),
         "CORE": (resource.RLIMIT_CORE, 0),
     }
     if own_uid:

@@ -1,45 +1,125 @@
 """The owner's levers: a socket in the state directory that answers ``wire.messages.control``."""
 
-import os
+import contextlib
 import socket
+from collections.abc import Callable
 
 from casemate.link.calls import Reply
 from casemate.link.door import Door
 from casemate.link.places import host_socket
+from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.machine import Machine
-from casemate.wire.faults import Code, refuse
+from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.message import parse_message
-from casemate.wire.messages.control import Done, MachineIs, MachineStatus, RecoverTcb, RevokeChip, UpdateMicrocode
-from casemate.wire.messages.supervisor import ChipReady
+from casemate.wire.messages.control import (
+    AskSnpRoot,
+    Done,
+    EndMachine,
+    MachineIs,
+    MachineStatus,
+    RecoverSnpTcb,
+    RecoverTcb,
+    RevokeChip,
+    RevokeSnpChip,
+    SnpRootIs,
+    UpdateMicrocode,
+    UpdateSnpFirmware,
+    seed_digest,
+)
+from casemate.wire.messages.snp_certification import FirmwareIs, UpdateFirmware
+from casemate.wire.messages.supervisor import (
+    AcceptRollback,
+    AnchorsAre,
+    ChipReady,
+    ListAnchors,
+    MicrocodeIs,
+    MicrocodeUpdate,
+    RollbackAccepted,
+)
+
+_LEVERS = (
+    RecoverTcb,
+    UpdateMicrocode,
+    RevokeChip,
+    AcceptRollback,
+    RecoverSnpTcb,
+    UpdateSnpFirmware,
+    RevokeSnpChip,
+    EndMachine,
+)
 
 MAX_OWNERS = 16
 """Most connections at a time: the next one waits."""
 
-CONTROL_FRAME = 65_536
+CONTROL_FRAME = 262_144
 """Longest frame on the control socket (bytes)."""
 
 
 class Control:
-    """Answers the machine's owner."""
+    """Answers the machine's owner.
 
-    def __init__(self, machine: Machine) -> None:
+    Args:
+        machine: whose levers these are.
+        audit: where each lever that is pulled is written down.
+        end: ends the machine; told whether at once.
+    """
+
+    def __init__(self, machine: Machine, audit: AuditLog, end: Callable[[bool], None]) -> None:
         self._machine = machine
+        self._audit = audit
+        self._end = end
 
     def door(self, listener: socket.socket) -> Door:
         """The door at ``listener``."""
         return Door(listener, self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
 
     async def _answer(self, message: bytes) -> Reply:
-        request: object = parse_message(message, RecoverTcb, UpdateMicrocode, RevokeChip, MachineStatus)
+        request: object = parse_message(message, *_LEVERS, ListAnchors, MachineStatus, AskSnpRoot)
         match request:
-            case RecoverTcb(advisory):
-                return Reply(await self._recover(advisory))
-            case UpdateMicrocode():
-                return Reply(await self._update())
-            case RevokeChip():
-                return Reply(await self._revoke())
-            case _:
+            case MachineStatus():
                 return Reply(self._status())
+            case AskSnpRoot():
+                return Reply(await self._snp_root())
+            case ListAnchors():
+                return Reply(await self._machine.chip.ask(request, AnchorsAre))
+        try:
+            done = await self._pull(request)
+        except FaultError as error:
+            with contextlib.suppress(OSError):
+                self._audit.note(type(request).__name__, f"{request}: refused: {error}")
+            raise
+        try:
+            self._audit.note(type(request).__name__, f"{request}: {done}")
+        except OSError as error:
+            raise refuse(
+                Code.UNAVAILABLE, f"done ({done}), but the audit log cannot be written: {error.strerror}"
+            ) from None
+        return Reply(done)
+
+    async def _pull(self, lever: object) -> Done | RollbackAccepted:
+        match lever:
+            case RecoverTcb(advisory):
+                return await self._recover(advisory)
+            case UpdateMicrocode():
+                return await self._update()
+            case RevokeChip():
+                return await self._revoke()
+            case AcceptRollback():
+                return await self._machine.chip.ask(lever, RollbackAccepted)
+            case EndMachine(at_once):
+                self._end(at_once)
+                return Done("the machine ends")
+        return await self._pull_snp(lever)
+
+    async def _pull_snp(self, lever: object) -> Done:
+        match lever:
+            case RecoverSnpTcb(advisory):
+                return await self._recover_snp(advisory)
+            case UpdateSnpFirmware(commit):
+                return await self._update_snp(commit=commit)
+            case RevokeSnpChip():
+                return await self._revoke_snp()
+        raise refuse(Code.MALFORMED, "no request of an owner")
 
     async def _recover(self, advisory: str) -> Done:
         published = await self._machine.vendor.recover_tcb(advisory)
@@ -48,7 +128,8 @@ class Control:
 
     async def _update(self) -> Done:
         newest = await self._machine.vendor.newest_tcb()
-        now = await self._machine.update_microcode(bytes.fromhex(newest["cpu_svn"]), newest["pce_svn"])
+        update = MicrocodeUpdate(bytes.fromhex(newest["cpu_svn"]), newest["pce_svn"])
+        now = await self._machine.chip.ask(update, MicrocodeIs)
         return Done(f"the chip is at CPUSVN {now.cpu_svn.hex()}, PCESVN {now.pce_svn}")
 
     async def _revoke(self) -> Done:
@@ -56,17 +137,42 @@ class Control:
         await self._machine.refresh_collateral()
         return Done("the vendor revoked this chip's certificate")
 
+    async def _recover_snp(self, advisory: str) -> Done:
+        product = (await self._snp()).product
+        published = await self._machine.vendor.recover_firmware(product, advisory)
+        return Done(f"the vendor published TCB {published.tcb.hex()} of {product} for {advisory}")
+
+    async def _update_snp(self, *, commit: bool) -> Done:
+        update = UpdateFirmware(await self._machine.vendor.newest_firmware(), commit)
+        now = await self._machine.chip.ask(update, FirmwareIs)
+        return Done(f"the platform runs TCB {now.current_tcb.hex()} and reports {now.reported_tcb.hex()}")
+
+    async def _revoke_snp(self) -> Done:
+        snp = await self._snp()
+        await self._machine.vendor.revoke_vcek(snp.product, snp.hw_id)
+        await self._machine.refresh_revocation_list(snp.product)
+        return Done("the vendor revoked this chip's VCEK")
+
+    async def _snp_root(self) -> SnpRootIs:
+        product = (await self._snp()).product
+        root = await self._machine.vendor.amd_root(product)
+        return SnpRootIs(product, root, await self._machine.refresh_revocation_list(product))
+
+    async def _snp(self) -> FirmwareIs:
+        return await self._machine.chip.ask(UpdateFirmware((), commit=False), FirmwareIs)
+
     def _status(self) -> MachineIs:
         machine = self._machine
         ready = self._ready()
         return MachineIs(
-            supervisor_pid=os.getpid(),
-            chip_pid=ready.pid,
-            host_pid=0 if machine.host is None else machine.host.pid,
+            processes=machine.processes,
             host_socket=str(host_socket(machine.options.state)),
+            url=machine.url,
+            started_at=machine.started_at,
+            lasting=machine.options.lasting,
             platform=ready.platform,
             runtime_digest=ready.runtime_digest,
-            seeded=machine.options.seed is not None,
+            seed_digest=seed_digest(machine.options.seed),
             root_certificate=machine.root_certificate,
         )
 

@@ -1,24 +1,38 @@
-"""One machine's processes: vendor on demand, chip, host; started in that order, ended together."""
+"""One machine's processes: vendor on demand, chip, host; started in that order, anew when they die, ended together.
+
+A host that dies is replaced, with a new link to the same chip. A chip that dies is a power cut: its enclaves are gone,
+and chip and host are started anew. The listening sockets are the supervisor's, so clients wait in them meanwhile.
+"""
 
 import asyncio
 import contextlib
+import json
 import os
-import signal
 import socket
-import sys
-from collections.abc import Callable
-from functools import partial
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import answer_of
 from casemate.link.errors import PeerGoneError
-from casemate.link.places import host_directory, host_socket, listen
+from casemate.link.places import host_directory
+from casemate.supervisor.chip_link import ChipLink, ChipQuestion
+from casemate.supervisor.deaths import MOST, WINDOW, Deaths
+from casemate.supervisor.errors import MachineError
+from casemate.supervisor.listeners import Listeners
+from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import MachineOptions
+from casemate.supervisor.process import Process
 from casemate.supervisor.vendor_desk import VendorDesk
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, Fault, FaultError, refuse
-from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.supervisor import Certified, Certify, ChipReady, MicrocodeIs, MicrocodeUpdate
+from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.messages.control import ProcessIs
+from casemate.wire.messages.supervisor import Certify
+from casemate.wire.pem import encode_chain
+from casemate.wire.snp.tcb import Product
+
+if TYPE_CHECKING:
+    from casemate.wire.messages.supervisor import ChipReady
 
 CHIP_START_TIMEOUT = 50.0
 """Longest start of the chip (seconds): a first start copies and hashes the runtime."""
@@ -26,97 +40,178 @@ CHIP_START_TIMEOUT = 50.0
 REFRESH_PERIOD = 24 * 60 * 60.0
 """How often collateral is fetched from the vendor (seconds)."""
 
-DRAIN_TIMEOUT = 5.0
-"""How long a process may take to end after SIGTERM (seconds) before it is killed."""
+DRAIN_TIMEOUT = 15.0
+"""How long a host may take to end after SIGTERM (seconds) before it is killed: some more than it gives its calls."""
 
+END_TIMEOUT = 5.0
+"""How long a chip may take to end, or a host without one (seconds)."""
 
-ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "XDG_CACHE_HOME")
-"""All that chip and host inherit of the environment."""
-
-
-class MachineError(CasemateError):
-    """A process of the machine did not start, or died."""
+COLLATERAL = "collateral.json"
+REVOCATION_LIST = "amd-{}.crl"
+"""In the host's folder from the first certificate of an SEV-SNP key on: that product's root's, in DER."""
+LASTING_CATALOGUE = "catalogue.db"
+PASSING_CATALOGUE = "passing.db"
+"""Deployments of a machine that does not keep them: removed when the next one starts."""
 
 
 class Machine:
-    """The running processes. :meth:`start` once, then :meth:`died` tells of a death, and :meth:`end` ends all."""
+    """The running processes. :meth:`start` once, then :meth:`keep_running`, and :meth:`end` at last."""
 
-    def __init__(self, options: MachineOptions) -> None:
+    def __init__(self, options: MachineOptions, log: MachineLog) -> None:
         self.options = options
         self.vendor = VendorDesk(options.state, options.seed)
         self.root_certificate = b""
         self.ready: ChipReady | None = None
-        self.chip: asyncio.subprocess.Process | None = None
-        self.host: asyncio.subprocess.Process | None = None
-        self._chip_link: AsyncChannel | None = None
-        self._microcode: asyncio.Future[MicrocodeIs] | None = None
-        self._listening: asyncio.Task[None] | None = None
+        """What the chip said of itself when it last started."""
+        self.url = ""
+        self.started_at = int(time.time())
+        self._log = log
+        self._chip = Process("chip", log)
+        self._host = Process("host" if options.http is None else "gateway", log)
+        self._link: ChipLink | None = None
+        self._listeners: Listeners | None = None
+        self._deaths = Deaths()
+
+    @property
+    def processes(self) -> tuple[ProcessIs, ...]:
+        """The supervisor and what it has started."""
+        own = ProcessIs("supervisor", os.getpid(), 0, self.started_at, "")
+        return (own, self._chip.shown(), self._host.shown())
 
     async def start(self) -> None:
-        """Starts vendor (to make what is missing), chip and host.
+        """Opens the sockets; starts vendor (to make what is missing), chip and host.
 
         Raises:
-            MachineError, FaultError: what did not start, and why.
+            CasemateError: what did not start, and why.
         """
-        chip_end, host_end = socket.socketpair()
-        try:
-            # The chip hashes the runtime meanwhile; if it then has to be certified, that waits its turn.
-            self.root_certificate, _ = await asyncio.gather(self.vendor.initialise(), self._start_chip(chip_end))
-            await asyncio.gather(self.refresh_collateral(), self._start_host(host_end))
-        finally:
-            chip_end.close()
-            host_end.close()
+        directory = host_directory(self.options.state)
+        for left in directory.glob(f"{PASSING_CATALOGUE}*"):
+            left.unlink()
+        self._listeners = Listeners(self.options)
+        self.url = self._listeners.url
+        await self._power_on("")
+
+    async def keep_running(self) -> str:
+        """Starts anew what dies, until too much does; says why it gave up."""
+        while True:
+            await self._until_death()
+            chip_died = not self._chip.pid
+            died = (self._chip if chip_died else self._host).note_death()
+            now = time.monotonic()
+            self._deaths.note(now)
+            self._log.say(died)
+            if self._deaths.too_many(now):
+                return f"{MOST} deaths within {WINDOW:g} s, the last one: {died}"
+            await asyncio.sleep(self._deaths.pause(now))
+            try:
+                await (self._power_on(died) if chip_died else self._replace_host(died))
+            except (CasemateError, OSError) as error:
+                self._log.say(f"starting anew failed: {error}")
+                await self._chip.end(0)  # noticed as a death: that is how often this is tried
+            else:
+                self._log.say(f"the {'chip and the ' if chip_died else ''}{self._host.name} started anew")
 
     async def refresh_collateral(self) -> None:
         """Puts what the vendor publishes now where the host finds it."""
         collateral = await self.vendor.collateral()
-        path = host_directory(self.options.state) / "collateral.json"
-        draft = path.with_suffix(".new")
-        draft.write_bytes(collateral)
-        draft.replace(path)
+        _hand_over(self.options.state, COLLATERAL, collateral)
+
+    async def refresh_revocation_list(self, product: Product) -> bytes:
+        """The same with the revocation list of an SEV-SNP processor's root, which is also given (DER)."""
+        crl = await self.vendor.amd_crl(product)
+        _hand_over(self.options.state, REVOCATION_LIST.format(product), crl)
+        return crl
 
     async def keep_collateral_fresh(self) -> None:
         """Asks the vendor anew each day, until cancelled: what it publishes is good for thirty."""
         while True:
             await asyncio.sleep(REFRESH_PERIOD)
-            with contextlib.suppress(FaultError):  # tomorrow, then
+            with contextlib.suppress(FaultError, OSError):  # tomorrow, then
                 await self.refresh_collateral()
+                for product in Product:
+                    if (host_directory(self.options.state) / REVOCATION_LIST.format(product)).exists():
+                        await self.refresh_revocation_list(product)
 
-    async def update_microcode(self, cpu_svn: bytes, pce_svn: int) -> MicrocodeIs:
-        """Has the chip raise its TCB; it is certified anew on the way."""
-        if self._chip_link is None or self._microcode is not None:
-            raise refuse(Code.BUSY, "the chip is not there, or updates its microcode already")
-        self._microcode = asyncio.get_running_loop().create_future()
+    @property
+    def chip(self) -> ChipLink:
+        """The link to the chip; :class:`FaultError` while there is none."""
+        if self._link is None:
+            raise refuse(Code.WRONG_STATE, "the chip is being started")
+        return self._link
+
+    async def end(self, *, at_once: bool) -> None:
+        """Ends host, then chip (and with it every enclave and guest).
+
+        Args:
+            at_once: without waiting for calls under way.
+        """
+        if self._listeners is not None:
+            self._listeners.close()
+        await self._host.end(0 if at_once else DRAIN_TIMEOUT)
+        await self._chip.end(END_TIMEOUT)
+        if self._link is not None:
+            self._link.close()
+
+    async def _ask_vendor(self, question: ChipQuestion) -> object:
+        """What the vendor says to the chip; verifiers will want the revocation list with an SEV-SNP certificate."""
+        answer = await self.vendor.answer(question)
+        if not isinstance(question, Certify):
+            await self.refresh_revocation_list(question.product)
+        return answer
+
+    async def _until_death(self) -> None:
+        ends = {asyncio.create_task(process.wait()) for process in (self._chip, self._host)}
         try:
-            await self._chip_link.send(encode_message(MicrocodeUpdate(cpu_svn, pce_svn)))
-            return await asyncio.wait_for(self._microcode, CHIP_START_TIMEOUT)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._microcode = None
+            for end in ends:
+                end.cancel()
 
-    async def died(self) -> str:
-        """Waits until chip or host ends, and says which."""
-        if self.chip is None or self.host is None:
-            raise MachineError("the machine has not been started")
-        chip = asyncio.create_task(self.chip.wait(), name="chip")
-        host = asyncio.create_task(self.host.wait(), name="host")
-        done, waiting = await asyncio.wait({chip, host}, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-        return ", ".join(f"{task.get_name()} ended with {task.result()}" for task in done)
+    async def _power_on(self, event: str) -> None:
+        """Chip and host, from nothing; what is left of the last ones ends first."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        await self._host.end(END_TIMEOUT)  # told by its link: it has said its last words
+        await self._chip.end(END_TIMEOUT)
+        chip_end, host_end = socket.socketpair()
+        with chip_end, host_end:
+            # The host imports while the chip hashes the runtime; what it asks the chip first waits in their link.
+            await self._start_host(host_end, event)
+            self.root_certificate, _ = await asyncio.gather(self.vendor.initialise(), self._start_chip(chip_end))
+            self._describe()
+            await self._first_collateral()
 
-    async def end(self) -> None:
-        """Ends host, then chip (and with it every enclave and guest)."""
-        if self._listening is not None:
-            self._listening.cancel()
-        for process in (self.host, self.chip):
-            if process is None or process.returncode is not None:
-                continue
-            process.send_signal(signal.SIGTERM)
+    async def _first_collateral(self) -> None:
+        """Today's, or else yesterday's: a disk that is full keeps no machine from starting again."""
+        try:
+            await self.refresh_collateral()
+        except (FaultError, OSError) as error:
+            if not (host_directory(self.options.state) / COLLATERAL).exists():
+                raise
+            self._log.say(f"collateral was not fetched anew: {error}")
+
+    def _describe(self) -> None:
+        """What the gateway says of the machine, in a file of the host's."""
+        if self.ready is None:
+            return
+        said = {
+            "platform": self.ready.platform,
+            "runtime_digest": self.ready.runtime_digest.hex(),
+            "seeded": self.options.seed is not None,
+            "root_certificate": encode_chain(self.root_certificate).decode(),
+        }
+        with contextlib.suppress(OSError):  # the last one's says the same, but after an upgrade
+            _hand_over(self.options.state, "machine.json", json.dumps(said, indent=1).encode())
+
+    async def _replace_host(self, event: str) -> None:
+        chip_end, host_end = socket.socketpair()
+        with chip_end, host_end:
             try:
-                await asyncio.wait_for(process.wait(), DRAIN_TIMEOUT)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+                await self.chip.give_host(chip_end.fileno())
+            except PeerGoneError as error:
+                raise MachineError(f"the chip is gone: {error}") from None
+            await self._start_host(host_end, event)
 
     async def _start_chip(self, for_host: socket.socket) -> None:
         ours, theirs = socket.socketpair()
@@ -126,72 +221,40 @@ class Machine:
             arguments += ["--state", str(options.state), "--pool", str(options.pool)]
             arguments += ["--seed", options.seed] if options.seed is not None else []
             arguments += [part for layer in options.layers for part in ("--layer", layer)]
-            self.chip = await self._spawn("casemate.chip", arguments, (for_host.fileno(), theirs.fileno()))
-        self._chip_link = AsyncChannel(ours)
+            await self._chip.start("casemate.chip", arguments, (for_host.fileno(), theirs.fileno()))
+        link = ChipLink(AsyncChannel(ours), self._ask_vendor)
         try:
-            self.ready = await asyncio.wait_for(self._until_ready(self._chip_link), CHIP_START_TIMEOUT)
+            self.ready = await asyncio.wait_for(link.until_ready(), CHIP_START_TIMEOUT)
         except TimeoutError:
             raise MachineError(f"the chip was not ready within {CHIP_START_TIMEOUT:g} s") from None
         except PeerGoneError:
             raise MachineError(f"the chip died at its start; see {options.state / 'machine.log'}") from None
-        self._listening = asyncio.create_task(self._listen(self._chip_link))
+        self._link = link
 
-    async def _start_host(self, for_chip: socket.socket) -> None:
+    async def _start_host(self, for_chip: socket.socket, event: str) -> None:
+        listeners, http = self._listeners, self.options.http
+        if listeners is None:
+            raise MachineError("the machine has no sockets yet")
         directory = host_directory(self.options.state)
-        with listen(host_socket(self.options.state)) as listener:
-            arguments = ["--directory", str(directory), "--chip-fd", str(for_chip.fileno())]
-            arguments += ["--listener-fd", str(listener.fileno())]
-            self.host = await self._spawn("casemate.host", arguments, (for_chip.fileno(), listener.fileno()))
-
-    async def _spawn(self, module: str, arguments: list[str], inherited: tuple[int, ...]) -> asyncio.subprocess.Process:
-        log = os.open(self.options.state / "machine.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-m", module, *arguments,
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=inherited, env=_environment(),
-            )  # fmt: skip
-        finally:
-            os.close(log)
-
-    async def _until_ready(self, link: AsyncChannel) -> ChipReady:
-        while True:
-            said: object = parse_message((await link.receive()).payload, Certify, ChipReady, Fault)
-            match said:
-                case Certify():
-                    await self._certify(link, said)
-                case ChipReady():
-                    return said
-                case Fault():
-                    raise FaultError(said)
-
-    async def _listen(self, link: AsyncChannel) -> None:
-        """What the chip says once it is ready."""
-        try:
-            while True:
-                payload = (await link.receive()).payload
-                said: object = parse_message(payload, Certify, MicrocodeIs, Fault)
-                if isinstance(said, Certify):
-                    await self._certify(link, said)
-                elif self._microcode is not None and not self._microcode.done():
-                    _settle(self._microcode, partial(answer_of, payload, MicrocodeIs))
-        except PeerGoneError:
-            return  # `died` tells
-
-    async def _certify(self, link: AsyncChannel, request: Certify) -> None:
-        try:
-            answer: object = Certified(await self.vendor.certify(request))
-        except FaultError as error:
-            answer = error.fault
-        await link.send(encode_message(answer))
+        catalogue = directory / (LASTING_CATALOGUE if self.options.lasting else PASSING_CATALOGUE)
+        ra_tls = [listener.fileno() for listener in listeners.ra_tls]
+        inherited = [for_chip.fileno(), listeners.host.fileno(), *ra_tls]
+        arguments = ["--directory", str(directory), "--catalogue", str(catalogue), "--event", event]
+        arguments += ["--chip-fd", str(for_chip.fileno()), "--listener-fd", str(listeners.host.fileno())]
+        arguments += ["--ra-tls-fds", *map(str, ra_tls)]
+        if http is not None and listeners.http is not None:
+            inherited.append(listeners.http.fileno())
+            arguments += ["--http-fd", str(listeners.http.fileno()), "--url", listeners.url]
+            arguments += ["--token-digest", http.token_digest.hex(), *http.arguments]
+        await self._host.start(f"casemate.{self._host.name}", arguments, inherited)
 
 
-def _environment() -> dict[str, str]:
-    """What a machine's processes may know of their owner's environment: where things lie, and no tokens."""
-    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+def _hand_over(state: Path, name: str, content: bytes) -> None:
+    """Puts a file into the host's folder. A crash leaves the old one or the new one.
 
-
-def _settle(future: asyncio.Future[MicrocodeIs], value: Callable[[], MicrocodeIs]) -> None:
-    try:
-        future.set_result(value())
-    except CasemateError as error:
-        future.set_exception(error)
+    It is written outside: in that folder a hostile host could have put a link in its way, which a renaming replaces
+    and never follows.
+    """
+    draft = state / f"{name}.new"
+    draft.write_bytes(content)
+    draft.replace(host_directory(state) / name)

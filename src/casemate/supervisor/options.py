@@ -3,6 +3,27 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFAULT_ADDRESS = "127.0.0.1"
+DEFAULT_PORT = 8800
+PORTS_TRIED = 100
+"""Ports from :data:`DEFAULT_PORT` on that are tried where none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """A machine with a gateway."""
+
+    address: str
+    """Where it listens: an IPv4 or IPv6 address of this computer."""
+    port: int | None
+    """None for the first free one from 8800 on."""
+    token_digest: bytes
+    """SHA-256 of the token of this run."""
+    scheme: str
+    """``http`` or ``https``: the gateway's business, but the URL says it."""
+    arguments: tuple[str, ...]
+    """What else the gateway is told; the supervisor does not look at it."""
+
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
@@ -16,3 +37,7 @@ class MachineOptions:
     """Sandbox layers as ``NAME=MODE``."""
     pool: int
     """How many warm guests to keep."""
+    lasting: bool
+    """Deployments are those of the state directory, and stay there; otherwise they end with this machine."""
+    http: HttpOptions | None
+    """None for a machine with a Unix socket alone."""

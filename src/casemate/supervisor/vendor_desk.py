@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from casemate.wire.faults import Code, refuse
-from casemate.wire.messages.supervisor import Certify
+from casemate.wire.messages.snp_certification import (
+    CertifyVcek,
+    GiveVlek,
+    PublishedFirmware,
+    VcekCertified,
+    VlekGiven,
+)
+from casemate.wire.messages.supervisor import Certified, Certify
 from casemate.wire.pem import parse_chain
+from casemate.wire.snp.tcb import Product
 
 VENDOR_TIMEOUT = 30.0
 """Longest run of the vendor (seconds)."""
@@ -43,6 +51,65 @@ class VendorDesk:
         )
         return str(answer["chain"]).encode()
 
+    async def answer(self, question: Certify | CertifyVcek | GiveVlek) -> Certified | VcekCertified | VlekGiven:
+        """What the vendor says to a chip's question."""
+        match question:
+            case Certify():
+                return Certified(await self.certify(question))
+            case CertifyVcek():
+                return VcekCertified(await self.certify_vcek(question))
+            case GiveVlek():
+                return await self.give_vlek(question)
+
+    async def certify_vcek(self, request: CertifyVcek) -> bytes:
+        """The VCEK's chain (PEM, leaf first) for a chip; its first request at a TCB registers it as manufactured."""
+        answer = await self._run(
+            "issue-vcek",
+            given={
+                "product": request.product,
+                "public_key": request.public_key.hex(),
+                "hw_id": request.hw_id.hex(),
+                "tcb": request.tcb.hex(),
+                "seeded": request.seeded,
+            },
+        )
+        return str(answer["chain"]).encode()
+
+    async def give_vlek(self, request: GiveVlek) -> VlekGiven:
+        """A cloud provider's VLEK, wrapped for a chip."""
+        answer = await self._run(
+            "issue-vlek",
+            given={
+                "product": request.product,
+                "csp_id": request.csp_id,
+                "tcb": request.tcb.hex(),
+                "wrapping_key": request.wrapping_key.hex(),
+            },
+        )
+        return VlekGiven(str(answer["chain"]).encode(), bytes.fromhex(answer["wrapped_key"]))
+
+    async def amd_root(self, product: Product) -> bytes:
+        """The root certificate of a product (DER)."""
+        said = await self._run("amd-root", "--product", product)
+        return parse_chain("root_certificate", str(said["root_certificate"]).encode())[0].der
+
+    async def amd_crl(self, product: Product) -> bytes:
+        """The revocation list of a product's root (DER)."""
+        return bytes.fromhex((await self._run("amd-crl", "--product", product))["crl"])
+
+    async def newest_firmware(self) -> tuple[PublishedFirmware, ...]:
+        """What a firmware update brings SEV-SNP platforms to, by product."""
+        return tuple(_published(Product(name), one) for name, one in (await self._run("newest-firmware")).items())
+
+    async def recover_firmware(self, product: Product, advisory: str) -> PublishedFirmware:
+        """Publishes a new TCB of a product."""
+        said = await self._run("recover-firmware", "--product", product, "--advisory", advisory)
+        return _published(product, said)
+
+    async def revoke_vcek(self, product: Product, hw_id: bytes) -> dict[str, Any]:
+        """Revokes the certificates of a chip's VCEK."""
+        return await self._run("revoke-amd", "--product", product, "--hw-id", hw_id.hex())
+
     async def collateral(self) -> bytes:
         """QuoteCollateralV3 JSON, as the host will serve it."""
         return await self._said("collateral")
@@ -64,18 +131,33 @@ class VendorDesk:
         return answer
 
     async def _said(self, command: str, *arguments: str, given: object = None) -> bytes:
+        """What the vendor prints; a run that crashes is repeated once: each command leaves its files whole."""
+        question = b"" if given is None else json.dumps(given).encode()
         async with self._turn:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-m", "casemate.vendor", "--state", str(self._state), command, *arguments,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            question = b"" if given is None else json.dumps(given).encode()
-            try:
-                said, complaint = await asyncio.wait_for(process.communicate(question), VENDOR_TIMEOUT)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-                raise refuse(Code.TIMED_OUT, f"vendor {command}: no answer in {VENDOR_TIMEOUT:g} s") from None
-        if process.returncode != 0:
+            code, said, complaint = await self._ran(command, *arguments, question=question)
+            if code < 0:
+                code, said, complaint = await self._ran(command, *arguments, question=question)
+        if code < 0:
+            raise refuse(Code.UNAVAILABLE, f"vendor {command}: was killed by signal {-code}, twice")
+        if code:
             raise refuse(Code.UNAVAILABLE, f"vendor {command}: {complaint.decode(errors='replace').strip()[-2000:]}")
         return said
+
+    async def _ran(self, command: str, *arguments: str, question: bytes) -> tuple[int, bytes, bytes]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-m", "casemate.vendor", "--state", str(self._state), command, *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            said, complaint = await asyncio.wait_for(process.communicate(question), VENDOR_TIMEOUT)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise refuse(Code.TIMED_OUT, f"vendor {command}: no answer in {VENDOR_TIMEOUT:g} s") from None
+        return process.returncode or 0, said, complaint
+
+
+def _published(product: Product, said: dict[str, Any]) -> PublishedFirmware:
+    return PublishedFirmware(product, bytes.fromhex(said["tcb"]), said["major"], said["minor"], said["build"])

@@ -1,4 +1,4 @@
-"""``make demo``: one attested, encrypted call, independent verifiers' word on it, and three attacks that are refused.
+"""``make demo``: attested, encrypted calls, independent verifiers' word on them, and three attacks that are refused.
 
 Everything is made anew in a temporary folder: developer's key, image, machine.
 """
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from casemate.cli.images import runtime
 from casemate.cli.policies import Named, policy_of, root_of
-from casemate.client import check_receipt, connect
+from casemate.client import CallerKey, check_receipt, connect
 from casemate.client.core import AttestedEnclave, CallSecrets
 from casemate.client.local import LocalMachine, local_machine
 from casemate.client.sync import Client
@@ -37,6 +37,7 @@ from casemate.wire.runtime_lock import RuntimeLock
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "keyword-search"
 ENTRY = "search"
+CALLERS = ("owner", "ann", "ben")
 ADVISORY = "SIM-SA-00042"
 
 
@@ -46,10 +47,12 @@ class NotRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the demonstration prints, and works."""
+    """Where the demonstration prints, and works, and who plays."""
 
     console: Console
     folder: Path
+    callers: dict[str, CallerKey]
+    """By the names of the example's manifest."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
@@ -77,7 +80,7 @@ def main() -> int:
         return 1
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="casemate-demo-") as folder:
-        stage = Stage(console, Path(folder))
+        stage = Stage(console, Path(folder), {name: CallerKey.generate() for name in CALLERS})
         stage.title("An attested function")
         image = _image(stage, "keyword-search", "building the image")
         with stage.step("starting a machine: vendor, chip, host") as found:
@@ -103,7 +106,7 @@ def _show(stage: Stage, machine: LocalMachine, client: Client, image: Image) -> 
 
 
 def _attested_call(stage: Stage, client: Client, image: Image, policy: SgxPolicy, root: bytes) -> int:
-    arguments: Any = json.loads((EXAMPLE / "input.json").read_text())
+    query: Any = json.loads((EXAMPLE / "input.json").read_text())
     with stage.step("launching it in a sandboxed process") as found:
         number = client.launch(image)
         found.append(f"enclave {number}")
@@ -111,9 +114,12 @@ def _attested_call(stage: Stage, client: Client, image: Image, policy: SgxPolicy
         enclave = client.attest(number, policy)
         found.append(f"MRENCLAVE {enclave.evidence.mr_enclave.hex()[:16]}…, TCB {enclave.evidence.tcb.status}")
     _independent_word(stage, enclave.attested, root)
-    with stage.step(f"encrypted call of {ENTRY!r}") as found:
-        result = enclave.call(ENTRY, arguments)
-        found.append(f"{len(result.value['hits'])} documents for {arguments['query']!r}")
+    with stage.step("the owner uploads, encrypted and signed") as found:
+        added = enclave.call("add", {"documents": _documents()}, caller=stage.callers["owner"]).value
+        found.append(f"{added['added']} documents, sealed on the host's disk")
+    with stage.step(f"encrypted call of {ENTRY!r}, signed by Ann") as found:
+        result = enclave.call(ENTRY, query, caller=stage.callers["ann"])
+        found.append(f"{len(result.value['hits'])} documents for {query['query']!r}")
     for hit in result.value["hits"][:3]:
         snippet = hit["snippets"][0]["text"] if hit["snippets"] else ""
         stage.console.print(f"  [cyan]{hit['document']}[/] ({hit['score']}) {snippet[:100]}", markup=True)
@@ -121,6 +127,13 @@ def _attested_call(stage: Stage, client: Client, image: Image, policy: SgxPolicy
         checked = check_receipt(result.receipt, policy)
         found.append(f"call {checked.receipt.counter} of this enclave, commitments open to input and output")
     return number
+
+
+def _documents() -> list[dict[str, str]]:
+    return [
+        {"name": path.name, "text": path.read_bytes().decode()}
+        for path in sorted((EXAMPLE / "documents").glob("*.txt"))
+    ]
 
 
 def _independent_word(stage: Stage, enclave: AttestedEnclave, root: bytes) -> None:
@@ -149,7 +162,8 @@ def _modified_enclave(stage: Stage, client: Client, policy: SgxPolicy) -> None:
 def _replaying_host(stage: Stage, client: Client, number: int, policy: SgxPolicy) -> None:
     enclave = client.attest(number, policy)
     arguments = encode_json(json.loads((EXAMPLE / "input.json").read_text()))
-    pending = enclave.attested.seal_call(ENTRY, arguments, caller=None, secrets=CallSecrets.fresh())
+    ann = stage.callers["ann"]
+    pending = enclave.attested.seal_call(ENTRY, arguments, caller=ann, secrets=CallSecrets.fresh())
     relayed = Call(number, pending.envelope)
     pending.open(client.relay(relayed, 10))
     try:
@@ -181,6 +195,8 @@ def _image(stage: Stage, name: str, doing: str) -> Image:
     """The example as an image; under any other name than its own, with one line more."""
     folder = stage.folder / name
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("casemate.lock", "documents", "tests"))
+    with (folder / "casemate.toml").open("a") as manifest:
+        manifest.writelines(f'{caller} = "{key.manifest_value}"\n' for caller, key in stage.callers.items())
     if name != EXAMPLE.name:
         with (folder / "guest" / "main.js").open("a") as main:
             main.write("// harmless, says the operator\n")

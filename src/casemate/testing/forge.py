@@ -27,7 +27,6 @@ from cryptography.x509.oid import NameOID
 from casemate.vendor.keys import KeyRole, sign
 from casemate.vendor.ledger import Ca
 from casemate.vendor.office import (
-    COLLATERAL_LIFE,
     PCK_CA_ROLES,
     Office,
     PckRequest,
@@ -35,6 +34,7 @@ from casemate.vendor.office import (
     open_office,
     publish_collateral,
 )
+from casemate.vendor.validity import COLLATERAL_LIFE
 from casemate.verifier.evidence import BoundValues, SgxEvidence
 from casemate.verifier.policy import (
     ANY_CACHED_KEYS,

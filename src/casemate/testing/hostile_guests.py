@@ -420,3 +420,148 @@ FORGES = (
 """What only the bootstrap may say."""
 
 HOSTILE_GUESTS = (*USES_UP, *SAYS_TOO_MUCH, *THROWS, *POLLUTES, *ESCAPES, *FORGES)
+
+
+def _stream(body: str) -> str:
+    return (
+        f"export async function* main(input, context, chunks) {{ {body} }} export function other(input) {{ return 1; }}"
+    )
+
+
+HOSTILE_STREAMS = (
+    HostileGuest("never yields", _stream("for (;;);"), _TIME),
+    HostileGuest("never yields, politely", _stream("for (;;) await 0;"), _TIME),
+    HostileGuest("yields nothing, for ever", _stream("for (;;) yield '';"), (OK,)),
+    HostileGuest("yields garbage", _stream("yield {length: 5};"), (Code.RESULT_REFUSED,)),
+    HostileGuest("yields garbage after bytes", _stream("yield 'x'; yield Symbol('x');"), (Code.RESULT_REFUSED,)),
+    HostileGuest(
+        "yields a gibibyte at once", _stream("yield new Uint8Array(2 ** 30);"), (Code.OUTPUT_LIMIT, *_MEMORY, *_CRASHED)
+    ),
+    HostileGuest(
+        "yields a gibibyte in pieces",
+        _stream("const p = new Uint8Array(1 << 20); for (let i = 0; i < 1024; i++) yield p;"),
+        (OK,),
+    ),
+    HostileGuest("yields for ever", _stream("const p = new Uint8Array(1 << 16); for (;;) yield p;"), (OK,)),
+    HostileGuest(
+        "yields views of a buffer that shrinks",
+        _stream(
+            "const b = new ArrayBuffer(1 << 20, {maxByteLength: 1 << 21}), v = new Uint8Array(b);"
+            " for (;;) { yield v; b.resize(b.byteLength === 0 ? 1 << 21 : 0); }"
+        ),
+        (OK, *_THREW),
+    ),
+    HostileGuest(
+        "yields a detached buffer", _stream("const v = new Uint8Array(9); v.buffer.transfer(); yield v;"), (OK, *_THREW)
+    ),
+    HostileGuest(
+        "keeps all that it is sent",
+        _stream("const kept = []; for await (const c of chunks) { kept.push(c.slice(0)); yield c; }"),
+        (OK, *_MEMORY, *_CRASHED),
+    ),
+    HostileGuest(
+        "asks for a million pieces at once",
+        _stream("for (let i = 0; i < 1e6; i++) chunks.next(); yield 'x'; await chunks.next();"),
+        (OK, *_MEMORY, *_THREW, *_TIME),
+    ),
+    HostileGuest(
+        "asks for pieces without end", _stream("for (;;) chunks.next();"), (*_TIME, *_MEMORY, *_CRASHED, *_THREW)
+    ),
+    HostileGuest(
+        "works on behind its pauses",
+        _stream("setInterval(() => { const t = Date.now(); while (Date.now() < t + 50); }, 1); yield* chunks;"),
+        (OK, *_TIME),
+    ),
+    HostileGuest(
+        "a promise that is settled in the turn of another",
+        _stream("const w = Promise.withResolvers(); globalThis.w ??= w; yield 'x'; await globalThis.w.promise;"),
+        _THREW,
+    ),
+    HostileGuest("throws its own input", _stream("for await (const c of chunks) throw c;"), _THREW),
+    HostileGuest("throws a proxy", _stream("throw new Proxy({}, {get() { for (;;); }});"), (*_THREW, *_TIME)),
+    HostileGuest(
+        "returns without an end",
+        _stream("return {toJSON() { for (;;); }};"),
+        _TIME,
+    ),
+    HostileGuest(
+        "other methods of generators",
+        "const g = Object.getPrototypeOf(async function* () {}).prototype;"
+        " g.next = g.return = g.throw = function () { return {then(done) { done({value: 5n, done: false}); }}; };"
+        + _stream("for await (const c of chunks) yield c; return 1;"),
+        (OK,),
+    ),
+    HostileGuest(
+        "then for every object",
+        "Object.defineProperty(Object.prototype, 'then', {get() {"
+        " return (done) => done(Object.create(null, {value: {get() { for (;;); }}, done: {value: false}})); }});"
+        + _stream("yield 'x';"),
+        (OK, *_THREW, *_TIME, Code.RESULT_REFUSED),
+    ),
+    HostileGuest(
+        "setters for the bootstrap's records",
+        "for (const name of ['rest', 'outcome', 'waiting', 'wake', 'next', 'value', 'done', 'isOver', 'call'])"
+        " Object.defineProperty(Object.prototype, name,"
+        " {__proto__: null, set() { for (;;); }, get() { return 1; }});"
+        + _stream("let n = 0; for (;;) { const c = await chunks.next(); if (c.done) return n; n++; yield c.value; }"),
+        (OK,),
+    ),
+    HostileGuest(
+        "another stream's context",
+        _stream(
+            "globalThis.first ??= context; for await (const c of chunks) {"
+            " try { globalThis.first.ocall('time', null); } catch {} yield c; }"
+        ),
+        (OK,),
+    ),
+)
+"""Streams: what may become of one that is stepped through, with pieces of 64 KiB where it wants input. ``ok`` means
+that it has ended, or went on for as long as anybody cared to step."""
+
+HOSTILE_STATES = (
+    HostileGuest("reads without end", _main("for (;;) context.state.get('k');"), _TIME),
+    HostileGuest("lists without end", _main("for (;;) context.state.list('', {limit: 10000});"), _TIME),
+    HostileGuest(
+        "writes without end",
+        _main("const s = context.state; for (let i = 0;; i++) s.put('k' + i, 'x'.repeat(1000));"),
+        (Code.STATE_LIMIT,),
+    ),
+    HostileGuest("writes one key without end", _main("for (let i = 0;; i++) context.state.put('k', i);"), _TIME),
+    HostileGuest("seals without end", _main("for (;;) context.seal('x'.repeat(1e6), 'mrenclave');"), _TIME),
+    HostileGuest(
+        "a value that asks while it is looked at",
+        _main("context.state.put('k', {toJSON() { return context.state.get('k') ?? 1; }}); return 1;"),
+        (OK,),
+        result=1,
+    ),
+    HostileGuest(
+        "a value that never ends", _main("context.state.put('k', {toJSON() { for (;;); }}); return 1;"), _TIME
+    ),
+    HostileGuest(
+        "a value too deep for anybody",
+        _main("let v = 1; for (let i = 0; i < 1000; i++) v = [v]; context.state.put('k', v);"),
+        (Code.MALFORMED,),
+    ),
+    HostileGuest("a value of too many members", _main("context.state.put('k', new Array(600000).fill(1));"), _THREW),
+    HostileGuest(
+        "a prototype's name as a key",
+        _main(
+            "const s = context.state; s.put('__proto__', {a: 1}); s.put('constructor', 2);"
+            " return [s.get('__proto__'), s.get('constructor'), s.get('toString') ?? 0, s.list('_')];"
+        ),
+        (OK,),
+        result=[{"a": 1}, 2, 0, ["__proto__"]],
+    ),
+    HostileGuest(
+        "another call's state",
+        "let kept; "
+        + _main(
+            "if (!kept) { kept = context.state; return 0; }"
+            " try { kept.put('k', 1); } catch (e) { return e.message; } return 'kept';"
+        ),
+        (OK,),
+        result=0,
+        then=(OK,),
+    ),
+)
+"""Functions with a state of 16 KiB."""

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.vendor import commands
+from casemate.vendor.amd import commands as amd
 from casemate.vendor.hardening import keep_secrets_in
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.snp.tcb import Product
 
 
 def main() -> int:
@@ -39,7 +41,30 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--ppid", help="all certificates of a chip")
     which.add_argument("--serial", help="one PCK certificate")
     which.add_argument("--ca", help="an intermediate CA: processor or platform")
+    _amd_words(words)
     return parser
+
+
+def _amd_words(words: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    _word(words, "issue-vcek", amd.certify_vcek)
+    _word(words, "issue-vlek", amd.give_vlek)
+    _word(words, "newest-firmware", amd.newest_firmware)
+    for name, run in (
+        ("amd-root", amd.amd_root),
+        ("amd-crl", amd.amd_crl),
+        ("recover-firmware", amd.recover_firmware),
+        ("revoke-amd", amd.revoke_amd),
+    ):
+        word = _word(words, name, run)
+        word.add_argument("--product", type=_product, required=True, help="Milan, Genoa or Turin")
+        if run is amd.recover_firmware:
+            word.add_argument("--advisory", required=True, help="such as SIM-SB-00001")
+        if run is amd.revoke_amd:
+            which = word.add_mutually_exclusive_group(required=True)
+            which.add_argument("--hw-id", help="all VCEKs of a chip")
+            which.add_argument("--csp-id", help="all VLEKs of a cloud provider")
+            which.add_argument("--serial", help="one VCEK or VLEK certificate")
+            which.add_argument("--issuer", help="an intermediate CA: ask or asvk")
 
 
 def _word(
@@ -49,6 +74,13 @@ def _word(
     parser.add_argument("--now", type=_moment, help="the time, such as 2026-01-31T12:00:00Z")
     parser.set_defaults(run=run)
     return parser
+
+
+def _product(text: str) -> Product:
+    try:
+        return amd.parse_product(text)
+    except WireError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _moment(text: str) -> datetime:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from casemate.vendor import levels, store
+from casemate.vendor.advisories import advisory_of
 from casemate.vendor.certificates import serial_of
 from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole
@@ -81,7 +82,7 @@ def recover_tcb(state: Path, arguments: Namespace, now: datetime, _given: Binary
     """Publishes a new level of the platform."""
 
     def step(ledger: Ledger) -> Ledger:
-        return replace(ledger, tcb_levels=levels.recover_platform(ledger.tcb_levels, _advisory(arguments), now))
+        return replace(ledger, tcb_levels=levels.recover_platform(ledger.tcb_levels, advisory_of(arguments), now))
 
     ledger = _recover(state, step)
     return encode_json({**_newest(ledger), "tcb_evaluation_data_number": ledger.tcb_evaluation_data_number})
@@ -91,7 +92,7 @@ def recover_qe(state: Path, arguments: Namespace, now: datetime, _given: BinaryI
     """Publishes a new level of the quoting enclave."""
 
     def step(ledger: Ledger) -> Ledger:
-        return replace(ledger, qe_levels=levels.recover_quoting_enclave(ledger.qe_levels, _advisory(arguments), now))
+        return replace(ledger, qe_levels=levels.recover_quoting_enclave(ledger.qe_levels, advisory_of(arguments), now))
 
     ledger = _recover(state, step)
     return encode_json(
@@ -151,13 +152,6 @@ def _pck_ca(text: str) -> Ca:
     if ca == Ca.ROOT:
         raise VendorError("the root issues no PCK certificates: want processor or platform")
     return ca
-
-
-def _advisory(arguments: Namespace) -> str:
-    advisory: str = arguments.advisory
-    if not (0 < len(advisory) <= 64 and advisory.isascii() and advisory.isprintable()):  # noqa: PLR2004 - a short name
-        raise VendorError(f"advisory is {advisory!a}, want a short name such as SIM-SA-00006")
-    return advisory
 
 
 def _newest(ledger: Ledger) -> dict[str, object]:

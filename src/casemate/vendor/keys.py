@@ -30,13 +30,13 @@ def make_key(role: KeyRole, seed: str | None) -> ec.EllipticCurvePrivateKey:
     """A new key; the same one every time for a seed, which then anybody can make who knows the seed."""
     if seed is None:
         return ec.generate_private_key(ec.SECP256R1())
-    number = int.from_bytes(_from_seed(seed, f"key {role}", _SEEDED_KEY_SIZE), "big")
+    number = int.from_bytes(from_seed(seed, f"key {role}", _SEEDED_KEY_SIZE), "big")
     return ec.derive_private_key(number % (_P256_ORDER - 1) + 1, ec.SECP256R1())
 
 
 def seeded_serial(seed: str, what: bytes) -> int:
     """The serial number that a seeded vendor gives to the certificate for ``what``: 127 bits."""
-    return int.from_bytes(_from_seed(seed, f"serial {what.hex()}", _SERIAL_SIZE), "big") >> 1 | 1
+    return int.from_bytes(from_seed(seed, f"serial {what.hex()}", _SERIAL_SIZE), "big") >> 1 | 1
 
 
 def sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
@@ -71,6 +71,7 @@ def parse_private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _from_seed(seed: str, purpose: str, size: int) -> bytes:
+def from_seed(seed: str, purpose: str, size: int) -> bytes:
+    """Bytes that follow from a public seed, other ones for each purpose."""
     info = f"casemate simulated vendor v1: {purpose}".encode()
     return HKDF(hashes.SHA256(), size, None, info).derive(seed.encode())

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -24,6 +24,7 @@ from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole, make_key, parse_public_key, seeded_serial, sign
 from casemate.vendor.ledger import Ca, Issued, Ledger, Revoked
 from casemate.vendor.levels import FIRST_EVALUATION_NUMBER, first_qe_levels, first_tcb_levels
+from casemate.vendor.validity import COLLATERAL_LIFE, validity
 from casemate.wire.pem import encode_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckConfiguration, PckExtension, PckPlatform, PckTcb
@@ -41,16 +42,6 @@ from casemate.wire.sgx.simulated_platform import (
 )
 from casemate.wire.sgx.tcb_info import TcbLevel, write_tcb_info
 from casemate.wire.simulated import SimulatedMark
-
-COLLATERAL_LIFE = timedelta(days=30)
-"""As Intel's."""
-
-_SEEDED_FROM = datetime(2025, 1, 1, tzinfo=UTC)
-_SEEDED_UNTIL = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""Certificates made from a seed have these dates, so that they are the same every time."""
-
-_CLOCK_SKEW = timedelta(days=1)
-"""A verifier's clock may be behind ours: a new certificate is valid since yesterday."""
 
 _ROOT_LIFE = timedelta(days=365 * 20)
 _CA_LIFE = timedelta(days=365 * 15)
@@ -105,7 +96,7 @@ def open_office(seed: str | None, now: datetime) -> Office:
     }
     certificates: dict[KeyRole, bytes] = {}
     for role, (life, path_length) in lives.items():
-        not_before, not_after = _validity(seed, now, life)
+        not_before, not_after = validity(seed, now, life)
         serial = random_serial() if seed is None else seeded_serial(seed, role.encode())
         certificates[role] = issue_certificate(
             Subject(_NAMES[role], keys[role].public_key(), serial, not_before, not_after, path_length, mark), root
@@ -128,7 +119,7 @@ def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Offic
     seed = office.ledger.seed
     what = request.ppid + request.cpu_svn + request.pce_svn.to_bytes(2, "big") + request.public_key
     serial = random_serial() if seed is None else seeded_serial(seed, request.ca.encode() + what)
-    not_before, not_after = _validity(seed, now, _SIGNING_LIFE)
+    not_before, not_after = validity(seed, now, _SIGNING_LIFE)
     role = PCK_CA_ROLES[request.ca]
     leaf = issue_certificate(
         Subject(
@@ -214,10 +205,6 @@ def _first_ledger(seed: str | None) -> Ledger:
         revoked=(),
         crl_number=1,
     )
-
-
-def _validity(seed: str | None, now: datetime, life: timedelta) -> tuple[datetime, datetime]:
-    return (now - _CLOCK_SKEW, now + life) if seed is None else (_SEEDED_FROM, _SEEDED_UNTIL)
 
 
 def _check_product(request: PckRequest) -> None:

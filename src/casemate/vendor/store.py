@@ -35,11 +35,11 @@ def create(state: Path, office: Office) -> bool:
     draft = Path(tempfile.mkdtemp(prefix=".vendor-", dir=state))
     try:
         for role in KeyRole:
-            _write(draft / f"{role}.key.pem", encode_private_key(office.keys[role]))
-            _write(draft / f"{role}.crt.pem", encode_chain(office.certificates[role]))
-        _write(draft / _LOCK, b"")
-        _write(draft / _LEDGER, office.ledger.encode())
-        _sync_directory(draft)
+            write(draft / f"{role}.key.pem", encode_private_key(office.keys[role]))
+            write(draft / f"{role}.crt.pem", encode_chain(office.certificates[role]))
+        write(draft / _LOCK, b"")
+        write(draft / _LEDGER, office.ledger.encode())
+        sync_directory(draft)
         try:
             draft.rename(vendor_directory(state))
         except OSError:
@@ -48,7 +48,7 @@ def create(state: Path, office: Office) -> bool:
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    _sync_directory(state)
+    sync_directory(state)
     return True
 
 
@@ -83,14 +83,32 @@ def load(state: Path) -> Office:
 
 def save_ledger(state: Path, ledger: Ledger) -> None:
     """Replaces the ledger; a crash leaves the old one or the new one."""
-    folder = vendor_directory(state)
-    draft = folder / f"{_LEDGER}.new"
-    _write(draft, ledger.encode())
-    draft.replace(folder / _LEDGER)
-    _sync_directory(folder)
+    replace_file(vendor_directory(state) / _LEDGER, ledger.encode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def load_seed(state: Path) -> str | None:
+    """The public seed that the vendor was made from, if it was.
+
+    Raises:
+        VendorError: there is no vendor, or its ledger is damaged.
+    """
+    path = vendor_directory(state) / _LEDGER
+    try:
+        return Ledger.parse(path.read_bytes()).seed
+    except OSError as error:
+        raise VendorError(f"there is no vendor in {path.parent}: {error.strerror}: run init first") from None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file whole, of mode 0600; a crash leaves the old one or the new one."""
+    draft = path.with_name(f"{path.name}.new")
+    write(draft, content)
+    draft.replace(path)
+    sync_directory(path.parent)
+
+
+def write(path: Path, content: bytes) -> None:
+    """A file of mode 0600, on the disk when it returns."""
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(number, "wb") as file:
         file.write(content)
@@ -98,7 +116,8 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Makes names in a folder durable."""
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(number)

@@ -25,13 +25,29 @@ from casemate.verifier.policy import (
     SgxPolicy,
 )
 from casemate.verifier.policy_file import parse_policy, print_policy
-from casemate.verifier.roots import INTEL_SGX_ROOT, SimulatedRoot, VendorRoot
+from casemate.verifier.ra_tls import VerifiedCertificate, appraise_certificate, explain_certificate
+from casemate.verifier.roots import (
+    AMD_GENOA_ROOT,
+    AMD_MILAN_ROOT,
+    AMD_TURIN_ROOT,
+    INTEL_SGX_ROOT,
+    SimulatedRoot,
+    VendorRoot,
+)
 from casemate.verifier.rules import RULES, Rule
 from casemate.verifier.sgx import appraise, explain
+from casemate.verifier.snp import appraise_snp, explain_snp
+from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
+from casemate.verifier.snp_policy import AbiVersion, SnpPolicy
+from casemate.verifier.snp_policy_file import parse_snp_policy, print_snp_policy
 
 __all__ = [
+    "AMD_GENOA_ROOT",
+    "AMD_MILAN_ROOT",
+    "AMD_TURIN_ROOT",
     "INTEL_SGX_ROOT",
     "RULES",
+    "AbiVersion",
     "AcceptedStatus",
     "BoundValues",
     "Check",
@@ -47,11 +63,22 @@ __all__ = [
     "SgxEvidence",
     "SgxPolicy",
     "SimulatedRoot",
+    "SnpEndorsements",
+    "SnpEvidence",
+    "SnpPolicy",
     "VendorRoot",
+    "VerifiedCertificate",
     "VerifiedSgxEvidence",
+    "VerifiedSnpEvidence",
     "VerifiedTcb",
     "appraise",
+    "appraise_certificate",
+    "appraise_snp",
     "explain",
+    "explain_certificate",
+    "explain_snp",
     "parse_policy",
+    "parse_snp_policy",
     "print_policy",
+    "print_snp_policy",
 ]

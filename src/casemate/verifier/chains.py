@@ -15,6 +15,7 @@ one path through them, and it uses all of them. In the order of the rules:
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from casemate.verifier.checks import Trail, window
 from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
@@ -44,6 +45,29 @@ CHAIN_RULES = (
     Rule.CHAIN_KEY_USAGE,
     Rule.CHAIN_VALIDITY,
 )
+
+
+class Linked(Protocol):
+    """A certificate, whatever its keys are."""
+
+    @property
+    def subject(self) -> bytes:
+        """The name in DER."""
+
+    @property
+    def issuer(self) -> bytes:
+        """The issuer's name in DER."""
+
+    @property
+    def sha256(self) -> bytes:
+        """Of the whole certificate."""
+
+    @property
+    def simulated_extension(self) -> bytes | None:
+        """The mark of a simulated maker."""
+
+
+Link = TypeVar("Link", bound=Linked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +114,7 @@ def check_chain(
         at: the quote's spans that hold the chain.
     """
     path = _path(trail, pem, at)
-    simulated, seeded = _check_marks(trail, path, terms.demand, at)
+    simulated, seeded = check_marks(trail, path, terms.demand, at)
     names = tuple(certificate.common_name for certificate in path)
     fits = len(path) == len(roles) and all(name in role for name, role in zip(names, roles, strict=True))
     wanted = " < ".join(" or ".join(sorted(role)) for role in roles)
@@ -106,7 +130,7 @@ def check_chain(
 
 def _path(trail: Trail, pem: bytes, at: tuple[str, ...]) -> tuple[Certificate, ...]:
     certificates = trail.parse(Rule.CHAIN_FORMAT, _parse, pem, "X.509 certificates in PEM")
-    path = _order(certificates)
+    path = order(certificates)
     trail.require(
         Rule.CHAIN_PATH,
         path is not None,
@@ -121,7 +145,7 @@ def _parse(pem: bytes) -> tuple[Certificate, ...]:
     return tuple(parse_certificate(block.der) for block in parse_chain("chain", pem))
 
 
-def _order(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...] | None:
+def order(certificates: tuple[Link, ...]) -> tuple[Link, ...] | None:
     """The one path that uses all of them, leaf first; None if there is no such path, or more than one."""
     by_subject = {certificate.subject: certificate for certificate in certificates}
     issuers = {certificate.issuer for certificate in certificates}
@@ -137,8 +161,8 @@ def _order(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...] | N
     return tuple(path) if len(path) == len(certificates) else None
 
 
-def _check_marks(
-    trail: Trail, path: tuple[Certificate, ...], demand: EndorsementDemand, at: tuple[str, ...]
+def check_marks(
+    trail: Trail, path: tuple[Linked, ...], demand: EndorsementDemand, at: tuple[str, ...]
 ) -> tuple[bool, bool]:
     """Whether the maker is simulated, and whether it is made from a public seed."""
     marked = [certificate for certificate in path if certificate.simulated_extension is not None]

@@ -85,6 +85,11 @@ class Step(Generic[T]):
     def __init__(self, *values: T) -> None:
         self._values = values
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether there is a result."""
+        return bool(self._values)
+
     def value(self) -> T:
         """The result; where there is none, the group that asks is not reached."""
         if not self._values:

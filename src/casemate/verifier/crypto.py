@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
 
 from casemate.wire import der
@@ -33,6 +33,12 @@ _COORDINATE_SIZE = 32
 _ECDSA = ec.ECDSA(hashes.SHA256())
 
 _ECDSA_SHA256 = der.element(der.SEQUENCE, der.oid(SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string))
+_ECDSA_HASHES: dict[str, hashes.HashAlgorithm] = {
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string: hashes.SHA256(),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384.dotted_string: hashes.SHA384(),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512.dotted_string: hashes.SHA512(),
+}
+
 _UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
 """Extensions that the chain rules apply, so they may be critical."""
 
@@ -135,6 +141,28 @@ def signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
         return False
     r, s = signature[:_COORDINATE_SIZE], signature[_COORDINATE_SIZE:]
     return _holds(point, encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big")), signed)
+
+
+def signed_by_certified_key(public_key: bytes, algorithm: str, signature: bytes, signed: bytes) -> bool:
+    """Whether a key on P-256 or P-384 made a certificate's signature.
+
+    Args:
+        public_key: SubjectPublicKeyInfo in DER.
+        algorithm: dotted OID of ECDSA with SHA-256, 384 or 512.
+        signature: ECDSA-Sig-Value in DER.
+        signed: TBSCertificate.
+    """
+    hashing = _ECDSA_HASHES.get(algorithm)
+    if hashing is None:
+        return False
+    try:
+        key = load_der_public_key(public_key)
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
+            return False
+        key.verify(signature, signed, ec.ECDSA(hashing))
+    except (InvalidSignature, *_PARSER_ERRORS):
+        return False
+    return True
 
 
 def _holds(point: bytes, signature: bytes, signed: bytes) -> bool:

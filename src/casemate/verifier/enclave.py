@@ -13,7 +13,7 @@ from casemate.verifier.policy import (
 from casemate.verifier.rules import Rule
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.errors import WireError
-from casemate.wire.sandbox import Layer, LayerName, LayerState
+from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.sgx.report import ReportBody
 
 IDENTITY_RULES = (
@@ -82,11 +82,11 @@ def check_report_data(
     return None
 
 
-def check_layers(trail: Trail, binding: ReportDataBinding | None, policy: SgxPolicy) -> None:
-    """The sandbox layers that the policy requires were applied, in the enclave's attested words."""
+def check_layers(trail: Trail, told: SandboxLayers | None, policy: SgxPolicy) -> None:
+    """The sandbox layers that the policy requires were applied, in the enclave's attested words, if it has said any."""
     required = policy.layers
     for rule, which in ((Rule.SANDBOX_ENCLAVE, "enclave"), (Rule.SANDBOX_GUEST, "guest")):
-        layers: tuple[Layer, ...] = getattr(binding.layers, which) if binding is not None else ()
+        layers: tuple[Layer, ...] = getattr(told, which) if told is not None else ()
         applied = frozenset(layer.name for layer in layers if layer.state is LayerState.APPLIED)
         if isinstance(required, RequiredLayers):
             wanted: frozenset[LayerName] = getattr(required, which)

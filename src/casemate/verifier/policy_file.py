@@ -62,7 +62,7 @@ def parse_policy(text: str) -> SgxPolicy:
         PolicyError: it is neither, a member is missing, unknown or of the wrong kind, or the policy makes no sense.
     """
     try:
-        body = _body(text)
+        body = policy_body(text)
         body.only(*_MEMBERS)
         return SgxPolicy(**{name: _member(body, name, read) for name, read in _MEMBERS.items()})
     except WireError as error:
@@ -75,13 +75,14 @@ def print_policy(policy: SgxPolicy, form: PolicyFormat = PolicyFormat.TOML) -> s
     if form is PolicyFormat.JSON:
         return json.dumps(members, indent=2) + "\n"
     tables = members.pop("tcb")
-    lines = [f"{name} = {_toml(value)}" for name, value in members.items()]
+    lines = [f"{name} = {toml_value(value)}" for name, value in members.items()]
     for table in tables:
-        lines += ["", "[[tcb]]", *(f"{name} = {_toml(value)}" for name, value in table.items())]
+        lines += ["", "[[tcb]]", *(f"{name} = {toml_value(value)}" for name, value in table.items())]
     return "\n".join(lines) + "\n"
 
 
-def _body(text: str) -> JsonObject:
+def policy_body(text: str) -> JsonObject:
+    """The members of a policy's text; :class:`PolicyError` or :class:`WireError` where it has none."""
     if text.lstrip().startswith("{"):
         return parse_object("policy", text.encode("utf-8", "replace"), limit=MAX_POLICY)
     if len(text) > MAX_POLICY:
@@ -219,14 +220,14 @@ def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of va
             return value
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
     """An inline TOML value. JSON's strings are TOML's, but for DEL, which TOML wants escaped."""
     match value:
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list():
-            return f"[{', '.join(map(_toml, value))}]"
+            return f"[{', '.join(map(toml_value, value))}]"
         case dict():
-            return f"{{ {', '.join(f'{name} = {_toml(item)}' for name, item in value.items())} }}"
+            return f"{{ {', '.join(f'{name} = {toml_value(item)}' for name, item in value.items())} }}"
         case _:
             return str(value)

@@ -60,3 +60,16 @@ class SimulatedRoot:
 
 
 INTEL_SGX_ROOT: Final = VendorRoot("INTEL_SGX_ROOT", hashlib.sha256(INTEL_SGX_ROOT_CA).digest())
+
+AMD_MILAN_ROOT: Final = VendorRoot(
+    "AMD_MILAN_ROOT", bytes.fromhex("69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd")
+)
+"""ARK-Milan, serial 65536."""
+AMD_GENOA_ROOT: Final = VendorRoot(
+    "AMD_GENOA_ROOT", bytes.fromhex("4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1")
+)
+"""ARK-Genoa."""
+AMD_TURIN_ROOT: Final = VendorRoot(
+    "AMD_TURIN_ROOT", bytes.fromhex("1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a")
+)
+"""ARK-Turin."""

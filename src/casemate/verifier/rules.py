@@ -75,6 +75,39 @@ class Rule(StrEnum):
     BINDING_REPORT_DATA = "binding.report-data"
     SANDBOX_ENCLAVE = "sandbox.enclave"
     SANDBOX_GUEST = "sandbox.guest"
+    RA_TLS_FORMAT = "ra-tls.format"
+    RA_TLS_SIGNATURE = "ra-tls.signature"
+    RA_TLS_VALIDITY = "ra-tls.validity"
+    RA_TLS_EVIDENCE = "ra-tls.evidence"
+    RA_TLS_PUBLIC_KEY = "ra-tls.public-key"
+    RA_TLS_NONCE = "ra-tls.nonce"
+    SNP_REPORT_FORMAT = "snp.report-format"
+    SNP_SIGNATURE_ALGORITHM = "snp.signature-algorithm"
+    SNP_SIGNING_KEY = "snp.signing-key"
+    SNP_KEY_EXTENSIONS = "snp.key-extensions"
+    SNP_PRODUCT = "snp.product"
+    SNP_CHIP_ID = "snp.chip-id"
+    SNP_TCB_FORMAT = "snp.tcb-format"
+    SNP_KEY_TCB = "snp.key-tcb"
+    SNP_SIGNATURE = "snp.signature"
+    REVOKED_SNP_SIGNER = "revoked.snp-signer"
+    SNP_TCB_REPORTED = "snp.tcb-reported"
+    SNP_TCB_COMMITTED = "snp.tcb-committed"
+    SNP_TCB_LAUNCH = "snp.tcb-launch"
+    SNP_TCB_CURRENT = "snp.tcb-current"
+    SNP_PROVISIONAL = "snp.provisional-firmware"
+    SNP_DEBUG = "snp.debug"
+    SNP_MIGRATION = "snp.migration"
+    SNP_SMT = "snp.smt"
+    SNP_SOCKET = "snp.single-socket"
+    SNP_ABI = "snp.abi"
+    SNP_GUEST_POLICY = "snp.guest-policy"
+    SNP_VMPL = "snp.vmpl"
+    SNP_GUEST_SVN = "snp.guest-svn"
+    SNP_MEASUREMENT = "snp.measurement"
+    SNP_HOST_DATA = "snp.host-data"
+    SNP_ID_KEY = "snp.id-key"
+    SNP_AUTHOR_KEY = "snp.author-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +128,11 @@ _QE_IDENTITY = 'Intel PCS API v4, "Get SGX Quoting Enclave Identity"'
 _REPORT = "Intel SDM vol. 3D, 38.15 REPORT"
 _POLICY = "the policy"
 _BINDING = "Casemate, wire.binding"
+_SNP = "AMD 56860, ATTESTATION_REPORT"
+_KDS = "AMD 57230, table 8"
+_REVOKED = "RFC 5280, section 6.3.3 (i)"
 _SANDBOX = "Casemate, wire.sandbox"
+_RA_TLS = "CCC, Interoperable RA-TLS X.509 Cert and Evidence Formats"
 
 RULES: dict[Rule, RuleText] = {
     Rule.QUOTE_FORMAT: RuleText("The quote is in the format, to its last byte.", _QUOTE),
@@ -137,9 +174,9 @@ RULES: dict[Rule, RuleText] = {
     Rule.CRL_ISSUER: RuleText("Each revocation list is by the CA whose certificates it is about.", f"{_PROFILE}, 1.4"),
     Rule.CRL_SIGNATURE: RuleText("Each revocation list is signed by its issuer.", "RFC 5280, section 6.3.3 (g)"),
     Rule.CRL_WINDOW: RuleText("Each revocation list is current.", "RFC 5280, sections 5.1.2.4 and 5.1.2.5"),
-    Rule.REVOKED_PCK: RuleText("The PCK certificate is not revoked.", "RFC 5280, section 6.3.3 (i)"),
-    Rule.REVOKED_PCK_CA: RuleText("The PCK CA's certificate is not revoked.", "RFC 5280, section 6.3.3 (i)"),
-    Rule.REVOKED_TCB_SIGNING: RuleText("The TCB signing certificates are not revoked.", "RFC 5280, section 6.3.3 (i)"),
+    Rule.REVOKED_PCK: RuleText("The PCK certificate is not revoked.", _REVOKED),
+    Rule.REVOKED_PCK_CA: RuleText("The PCK CA's certificate is not revoked.", _REVOKED),
+    Rule.REVOKED_TCB_SIGNING: RuleText("The TCB signing certificates are not revoked.", _REVOKED),
     Rule.TCB_INFO_SIGNATURE: RuleText("The TCB signing key signed the TCB info, byte for byte.", _TCB_INFO),
     Rule.TCB_INFO_FORMAT: RuleText("The TCB info is in its format.", f"{_TCB_INFO}, TCBInfoV3"),
     Rule.TCB_INFO_ID: RuleText("The TCB info is about SGX.", f"{_TCB_INFO}, id"),
@@ -183,7 +220,64 @@ RULES: dict[Rule, RuleText] = {
     Rule.BINDING_REPORT_DATA: RuleText("REPORTDATA is what the policy expects.", _BINDING),
     Rule.SANDBOX_ENCLAVE: RuleText("The layers that the policy wants are around the enclave's process.", _SANDBOX),
     Rule.SANDBOX_GUEST: RuleText("The layers that the policy wants are around the guest's process.", _SANDBOX),
+    Rule.RA_TLS_FORMAT: RuleText("The certificate is X.509, and no extension is unknown and critical.", _X509),
+    Rule.RA_TLS_SIGNATURE: RuleText(
+        "The certificate is signed by its own key, on P-256 or P-384.", f"{_RA_TLS}; RFC 5480, section 2.1.1"
+    ),
+    Rule.RA_TLS_VALIDITY: RuleText("The certificate is valid now.", f"{_X509}.3 (a)(2)"),
+    Rule.RA_TLS_EVIDENCE: RuleText("The certificate carries evidence, under one of the OIDs for it.", _RA_TLS),
+    Rule.RA_TLS_PUBLIC_KEY: RuleText(
+        "The evidence is for the certificate's own key: its claims hold the key's hash.",
+        f'{_RA_TLS}, "Evidence Custom Claims"',
+    ),
+    Rule.RA_TLS_NONCE: RuleText(
+        "The claims hold the challenger's nonce, where the policy has one; else the handshake shows freshness.",
+        f'{_RA_TLS}, "Evidence Custom Claims"',
+    ),
+    Rule.SNP_REPORT_FORMAT: RuleText("The report is in the format of a known version, 1184 bytes.", _SNP),
+    Rule.SNP_SIGNATURE_ALGORITHM: RuleText("The report is signed with ECDSA on P-384 and SHA-384.", _SNP),
+    Rule.SNP_SIGNING_KEY: RuleText(
+        "The kind of key that signed is one the policy accepts, and the certificate is of that kind.", _SNP
+    ),
+    Rule.SNP_KEY_EXTENSIONS: RuleText("The key's certificate says for which product, chip and TCB it is.", _KDS),
+    Rule.SNP_PRODUCT: RuleText("Chain, key and report are of one product.", _KDS),
+    Rule.SNP_CHIP_ID: RuleText(
+        "The report is of the chip whose key signed it, or hides its chip; and of one that the policy names.",
+        _KDS,
+    ),
+    Rule.SNP_TCB_FORMAT: RuleText("The report's TCB versions are of the product's layout.", _SNP),
+    Rule.SNP_KEY_TCB: RuleText("The key was derived for the TCB that the report names.", _KDS),
+    Rule.SNP_SIGNATURE: RuleText("The key signed the report.", _SNP),
+    Rule.REVOKED_SNP_SIGNER: RuleText("Neither the key's certificate nor its issuer's is revoked.", _REVOKED),
+    Rule.SNP_TCB_REPORTED: RuleText("The reported TCB reaches the policy's floor.", _SNP),
+    Rule.SNP_TCB_COMMITTED: RuleText(
+        "The committed TCB reaches the policy's floor: the platform cannot go back below it.", _SNP
+    ),
+    Rule.SNP_TCB_LAUNCH: RuleText("The TCB at launch reaches the policy's floor.", _SNP),
+    Rule.SNP_TCB_CURRENT: RuleText("The current TCB reaches the policy's floor.", _SNP),
+    Rule.SNP_PROVISIONAL: RuleText(
+        "The firmware is committed: it cannot be rolled back, unless the policy allows that.", _SNP
+    ),
+    Rule.SNP_DEBUG: RuleText("The guest's policy forbids debugging, unless UNSAFE_ALLOW_DEBUG.", _SNP),
+    Rule.SNP_MIGRATION: RuleText("The guest's policy forbids a migration agent, unless the policy allows it.", _SNP),
+    Rule.SNP_SMT: RuleText("The guest's policy forbids SMT, unless the policy allows it.", _SNP),
+    Rule.SNP_SOCKET: RuleText("The guest's policy keeps it on one socket, unless the policy does not care.", _SNP),
+    Rule.SNP_ABI: RuleText("The guest's policy wants an ABI version that reaches the policy's floor.", _SNP),
+    Rule.SNP_GUEST_POLICY: RuleText("The guest's policy has no bit that is not known here.", _SNP),
+    Rule.SNP_VMPL: RuleText("The report was asked for at a privilege level that the policy names.", _SNP),
+    Rule.SNP_GUEST_SVN: RuleText("The guest is of the version that the policy wants, or later.", _SNP),
+    Rule.SNP_MEASUREMENT: RuleText("The launch digest is one that the policy names.", _SNP),
+    Rule.SNP_HOST_DATA: RuleText("HOST_DATA is what the policy names.", _SNP),
+    Rule.SNP_ID_KEY: RuleText("The key that signed the id block is one that the policy names.", _SNP),
+    Rule.SNP_AUTHOR_KEY: RuleText("The author's key is one that the policy names.", _SNP),
 }
+
+
+SNP_RULES = frozenset(rule for rule in Rule if rule.startswith("snp.")) | {Rule.REVOKED_SNP_SIGNER}
+"""Those that only SEV-SNP reports are judged by."""
+
+RA_TLS_RULES = frozenset(rule for rule in Rule if rule.startswith("ra-tls."))
+"""Those that only certificates with evidence are judged by."""
 
 
 def rules_page() -> str:
@@ -195,6 +289,8 @@ def rules_page() -> str:
         "",
         "`appraise` checks them in this order and refuses at the first that does not hold; `explain` shows all.",
         "The `chain.*` rules apply to each chain: the quote's, TCB info's, QE identity's, and the PCK CRL issuer's.",
+        "For certificates with evidence, `appraise_certificate` checks the `ra-tls.*` rules first.",
+        "For SEV-SNP reports, `appraise_snp` checks the `snp.*` rules, and those of chains, lists and report data.",
         "",
         "| rule | what it demands | where that is written |",
         "| --- | --- | --- |",

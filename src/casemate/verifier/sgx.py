@@ -32,6 +32,7 @@ from casemate.verifier.quotes import QUOTE_RULES, check_quote
 from casemate.verifier.rules import Rule
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.errors import WireError
+from casemate.wire.sandbox import SandboxLayers
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
 from casemate.wire.spans import Span
@@ -130,7 +131,7 @@ def _check(
         enclave.BINDING_RULES,
         lambda: enclave.check_report_data(trail, quote.value().body, evidence.bound, policy),
     )
-    trail.group("Sandbox", enclave.SANDBOX_RULES, lambda: enclave.check_layers(trail, binding.value(), policy))
+    trail.group("Sandbox", enclave.SANDBOX_RULES, lambda: enclave.check_layers(trail, _layers(binding.value()), policy))
     return _Findings(quote, platform, endorsements, worth, binding)
 
 
@@ -156,6 +157,10 @@ def _verdict(findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now:
         appraised_at=now,
         expires_at=lifetime(findings.platform, findings.endorsements)[1],
     )
+
+
+def _layers(binding: ReportDataBinding | None) -> SandboxLayers | None:
+    return None if binding is None else binding.layers
 
 
 def _spans(quote: bytes) -> tuple[Span, ...]:

@@ -7,11 +7,13 @@ relay learns the size of arguments and output roughly, and of small ones nothing
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Annotated
 
 from casemate.wire.faults import Fault
-from casemate.wire.message import U64, Bytes32, Bytes64, Limit, Name, encode_fields, encode_message, message
+from casemate.wire.message import U32, U64, Bytes32, Bytes64, Limit, Name, encode_fields, encode_message, message
 
 HPKE_SUITE = "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM"
 """RFC 9180 names of the suite, single shot, base mode; the sealed form is the encapsulated key and the ciphertext."""
@@ -27,6 +29,17 @@ MAX_OUTPUT = 16 * 1024 * 1024
 
 MAX_SEALED = 17 * 1024 * 1024
 """The longest sealed request or response (bytes): the longest content, its padding, and the ciphers' own bytes."""
+
+MAX_CHUNK = 1024 * 1024
+"""The longest piece of a stream, either way (bytes)."""
+
+Sha256 = Callable[[bytes], bytes]
+"""SHA-256, for whoever has a faster one than :mod:`hashlib`'s: an enclave's is without OpenSSL."""
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
 
 _INFO_LABEL = b"casemate request v1\x00"
 _CALLER_LABEL = b"casemate caller v1\x00"
@@ -70,9 +83,9 @@ class Envelope:
     binding: CallBinding
     sealed: Annotated[bytes, Limit(MAX_SEALED)]
 
-    def request_hash(self) -> bytes:
+    def request_hash(self, sha256: Sha256 = _sha256) -> bytes:
         """SHA-256 of the encoded envelope, which the response binds."""
-        return hashlib.sha256(encode_message(self)).digest()
+        return sha256(encode_message(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,30 @@ class CallerProof:
 
     public_key: Bytes32
     signature: Bytes64
+
+
+class StepKind(IntEnum):
+    """What a client does with a stream."""
+
+    OPEN = 1
+    """The first step: the arguments are the call's JSON."""
+    CHUNK = 2
+    """A piece of the input follows: raw bytes, 1 to ``MAX_CHUNK``."""
+    END = 3
+    """The input is over; no bytes."""
+    PULL = 4
+    """More of the output, please; no bytes."""
+    CANCEL = 5
+    """Give the stream up; no bytes. Answered with a ``StepTaken`` without bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStep:
+    """Which step of which stream a request is. A stream belongs to the session and the caller that opened it."""
+
+    kind: StepKind
+    stream: U64
+    """0 where the stream is being opened, else the enclave's number for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +129,9 @@ class CallContent:
     input_blind: Bytes32
     output_blind: Bytes32
     arguments: Annotated[bytes, Limit(MAX_ARGUMENTS)]
-    """JSON, UTF-8."""
+    """JSON, UTF-8; or in a stream, what its step says."""
+    step: StreamStep | None = None
+    """None for a call that is one request and one response."""
 
 
 @message(0x11)
@@ -104,7 +143,7 @@ class CallRequest:
     caller: CallerProof | None
 
 
-def caller_transcript(binding: CallBinding, hpke_key: bytes, content: CallContent) -> bytes:
+def caller_transcript(binding: CallBinding, hpke_key: bytes, content: CallContent, sha256: Sha256 = _sha256) -> bytes:
     """What a caller signs, so that no signature serves another enclave, another launch or another call.
 
     The key is what ties it to one enclave. Who opens a request has its plaintext and can seal that once more, for
@@ -114,8 +153,20 @@ def caller_transcript(binding: CallBinding, hpke_key: bytes, content: CallConten
         binding: the call.
         hpke_key: as for :meth:`CallBinding.info`.
         content: goes in as its hash.
+        sha256: makes it.
     """
-    return _CALLER_LABEL + binding.info(hpke_key) + hashlib.sha256(encode_fields(content)).digest()
+    return _CALLER_LABEL + binding.info(hpke_key) + sha256(encode_fields(content))
+
+
+def streamed_text(json_text: bytes, digest: bytes, size: int) -> bytes:
+    """What the commitments of a stream's receipt are over: the JSON of its arguments or result, and its bytes' hash.
+
+    Args:
+        json_text: the arguments of OPEN for the input, the returned value for the output, as compact JSON.
+        digest: SHA-256 of all bytes that went this way, in order.
+        size: how many.
+    """
+    return b'{"value":%b,"stream":{"sha256":"%b","size":%d}}' % (json_text, digest.hex().encode(), size)
 
 
 def response_aad(request_hash: bytes) -> bytes:
@@ -123,9 +174,19 @@ def response_aad(request_hash: bytes) -> bytes:
     return _RESPONSE_LABEL + request_hash
 
 
-def commitment(blind: bytes, content: bytes) -> bytes:
+def commitment(blind: bytes, content: bytes, sha256: Sha256 = _sha256) -> bytes:
     """A hiding and binding commitment to ``content``: SHA-256 over a label, 32 random bytes, and the content."""
-    return hashlib.sha256(_COMMITMENT_LABEL + blind + content).digest()
+    return sha256(_COMMITMENT_LABEL + blind + content)
+
+
+@dataclass(frozen=True, slots=True)
+class StateMark:
+    """Where in the history of an enclave's sealed state a call stood when it was answered."""
+
+    epoch: U64
+    """Commits so far, this call's own included; two receipts of one epoch saw one state."""
+    recoveries: U32
+    """How often the operator had an older state accepted: above 0, something may have been undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +204,8 @@ class Receipt:
     output_commitment: Bytes32
     counter: U64
     """Counts the receipts of one launch from 1 without a gap, so whoever holds them all sees that none is missing."""
+    state: StateMark | None = None
+    """None where the call touched no sealed state."""
 
     def signed_bytes(self) -> bytes:
         """What the receipt key signs."""
@@ -159,6 +222,30 @@ class CallResult:
     receipt: Receipt
     signature: Bytes64
     """Ed25519 by the attested receipt key over :meth:`Receipt.signed_bytes`."""
+
+
+@message(0x14)
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """The plaintext of a response to a step that is not the last."""
+
+    stream: U64
+    is_hungry: bool
+    """The function waits for input: CHUNK or END. Otherwise it has more to say: PULL."""
+    data: Annotated[bytes, Limit(MAX_CHUNK)]
+    """What the function has put out since the last step."""
+
+
+@message(0x15)
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """The plaintext of the response to a stream's last step."""
+
+    data: Annotated[bytes, Limit(MAX_CHUNK)]
+    """The rest of what the function has put out."""
+    result: CallResult
+    """The function's return value. Its receipt is over :func:`streamed_text` of both directions; its session, sequence
+    number and blinds are those of the request that this answers."""
 
 
 @message(0x13)

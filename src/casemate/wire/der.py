@@ -8,9 +8,12 @@ BOOLEAN = 0x01
 INTEGER = 0x02
 BIT_STRING = 0x03
 OCTET_STRING = 0x04
+NULL = 0x05
 OBJECT_IDENTIFIER = 0x06
 ENUMERATED = 0x0A
 UTF8_STRING = 0x0C
+UTC_TIME = 0x17
+GENERALIZED_TIME = 0x18
 SEQUENCE = 0x30
 
 _LONG_FORM = 0x80
@@ -32,6 +35,16 @@ class DerReader:
     def remaining(self) -> int:
         """Bytes not yet taken."""
         return len(self._data) - self._offset
+
+    def next_tag(self) -> int | None:
+        """The tag of the next element; None at the end."""
+        return self._data[self._offset] if self.remaining else None
+
+    def whole(self, field: str, tag: int) -> bytes:
+        """The next element with its tag and length, which must have this tag."""
+        start = self._offset
+        self.contents(field, tag)
+        return self._data[start : self._offset]
 
     def contents(self, field: str, tag: int) -> bytes:
         """The contents of the next element, which must have this tag."""

@@ -14,6 +14,7 @@ class Code(StrEnum):
     MALFORMED = "malformed"  # the peer's bytes are not in the format
     LAUNCH_REFUSED = "launch-refused"  # the chip refused the image: the message names the rule
     UNKNOWN_ENCLAVE = "unknown-enclave"
+    UNKNOWN_IMAGE = "unknown-image"
     WRONG_STATE = "wrong-state"  # the lifecycle has no such step from here
     LOST = "lost"  # the enclave or its chip died
     BUSY = "busy"
@@ -33,7 +34,14 @@ class Code(StrEnum):
     OCALL_REFUSED = "ocall-refused"  # not declared, or the host's answer broke its schema
     REPORT_REFUSED = "report-refused"  # EREPORT, EGETKEY or the quoting enclave refused
     INTERNAL = "internal"  # a defect of ours: the log of that room has the trace
-    COUNTER_REFUSED = "counter-refused"  # no such counter of this signer, or a limit is reached
+    STATE_ROLLED_BACK = "state-rolled-back"  # the host's records end before the anchor, or belong to another history
+    STATE_REFUSED = "state-refused"  # sealed for another identity, or by a higher security version
+    STATE_CONFLICT = "state-conflict"  # another instance committed first: nothing of this call was kept, call again
+    STATE_LIMIT = "state-limit"  # a key, a value or the whole state is larger than allowed
+    STREAM_UNKNOWN = "stream-unknown"  # no such stream, or one that was given up
+    UNKNOWN_VM = "unknown-vm"
+    FIRMWARE_REFUSED = "firmware-refused"  # a command of SEV-SNP firmware: the message begins with the status
+    RMP_FAULT = "rmp-fault"  # a store of the host's CPU into a page that is a guest's
     UNAVAILABLE = "unavailable"  # this machine lacks something that policy requires
 
 

@@ -119,7 +119,7 @@ def parse_object(what: str, data: bytes, *, limit: int) -> JsonObject:
 
 def date_text(moment: datetime) -> str:
     """The way back from :meth:`JsonObject.date`; ``moment`` is in UTC."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def _object(where: str, value: object) -> JsonObject:

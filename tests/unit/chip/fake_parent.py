@@ -19,6 +19,7 @@ from casemate.wire.image_index import MANIFEST_PATH, file_of, parse_index
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
+from casemate.wire.messages.tls import Equip, TlsWanted
 
 
 def main() -> None:
@@ -45,10 +46,15 @@ def serve(control: Channel, behaviour: str) -> None:
         if not readable:
             continue
         frame = control.receive()
-        message: object = parse_message(frame.payload, Spawn, Kill)
+        message: object = parse_message(frame.payload, Spawn, Kill, Equip)
         match message:
             case Spawn(number):
                 spawn(control, behaviour, number, frame.descriptors, children)
+            case Equip() if behaviour == "cannot-equip":
+                control.send(encode_message(fault(Code.UNAVAILABLE, "RA-TLS cannot be loaded")))
+            case Equip():
+                os.environ["EQUIPPED"] = "yes"
+                control.send(encode_message(ParentReady()))
             case Kill(number) if behaviour != "cannot-kill":
                 kill(control, number, children)
 
@@ -105,6 +111,12 @@ def enclave(leaf_end: int, entry_end: int) -> None:
         case "garbage":
             leaf.send(b"\x00garbage")
             time.sleep(60)
+        case "tls-always-wanted":
+            leaf.send(encode_message(TlsWanted()))
+            return
+        case "tls-wanted" if "EQUIPPED" not in os.environ:
+            leaf.send(encode_message(TlsWanted()))
+            return
         case "crash-when-booted":
             leaf.send(encode_message(Booted()))
             return

@@ -1,27 +1,20 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.chip.counters import Counters
+from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf import LeafFunctions
 from casemate.chip.secs import Secs
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB
 from casemate.wire.faults import Code, Fault
-from casemate.wire.messages.leaf import (
-    CounterCreate,
-    CounterIncrement,
-    CounterIs,
-    CounterRead,
-    EGetKey,
-    EReport,
-    KeyIs,
-    ReportMade,
-)
+from casemate.wire.messages.leaf import AnchorAdvance, AnchorIs, AnchorRead, EGetKey, EReport, KeyIs, ReportMade
+from casemate.wire.sealing import SealPolicy
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
 PLAIN = Secs(
@@ -35,7 +28,7 @@ PLAIN = Secs(
 def leaf(tmp_path_factory: pytest.TempPathFactory) -> LeafFunctions:
     fuses = seeded_fuses("a chip")
     folder = tmp_path_factory.mktemp("chip")
-    return LeafFunctions(Silicon(folder, fuses, FIRST_TCB), Counters(folder, fuses))
+    return LeafFunctions(Silicon(folder, fuses, FIRST_TCB), Anchors(folder, fuses))
 
 
 def ask(leaf: LeafFunctions, question: object) -> object:
@@ -59,32 +52,53 @@ def test_arbitrary_target_gets_report_or_fault(leaf: LeafFunctions, raw: bytes, 
     assert isinstance(ask(leaf, EReport(raw.ljust(512, b"\x00"), data)), ReportMade | Fault)
 
 
-@given(counter=st.binary(min_size=16, max_size=16))
-def test_arbitrary_counter_is_a_fault(leaf: LeafFunctions, counter: bytes) -> None:
-    for question in (CounterRead(counter), CounterIncrement(counter)):
-        answer = ask(leaf, question)
-        assert isinstance(answer, Fault)
-        assert answer.code is Code.COUNTER_REFUSED
+@given(epoch=st.integers(1, 2**64 - 1), head=st.binary(min_size=32, max_size=32))
+def test_arbitrary_step_is_a_conflict(leaf: LeafFunctions, epoch: int, head: bytes) -> None:
+    answer = ask(leaf, AnchorAdvance(SealPolicy.MRENCLAVE, epoch, head))
+    assert isinstance(answer, Fault)
+    assert answer.code is Code.STATE_CONFLICT
 
 
-def test_increments_at_the_same_time_each_count(leaf: LeafFunctions) -> None:
+def test_of_steps_at_the_same_time_one_is_taken(leaf: LeafFunctions) -> None:
     async def work() -> list[object]:
-        made = await leaf.answer(PLAIN, CounterCreate())
-        assert isinstance(made, CounterIs)
-        return await asyncio.gather(*(leaf.answer(PLAIN, CounterIncrement(made.counter)) for _ in range(20)))
+        steps = [AnchorAdvance(SealPolicy.MRSIGNER, 0, bytes([number]) * 32) for number in range(20)]
+        return await asyncio.gather(*(leaf.answer(PLAIN, step) for step in steps))
 
-    values = [answer.value for answer in asyncio.run(work()) if isinstance(answer, CounterIs)]
-    assert values == list(range(1, 21))
+    answers = asyncio.run(work())
+    taken = [answer for answer in answers if isinstance(answer, AnchorIs)]
+    assert [anchor.epoch for anchor in taken] == [1]
+    assert {answer.code for answer in answers if isinstance(answer, Fault)} == {Code.STATE_CONFLICT}
+    assert ask(leaf, AnchorRead(SealPolicy.MRSIGNER)) == taken[0]
+
+
+def test_lower_version_is_refused_for_reading_as_well(leaf: LeafFunctions) -> None:
+    older = replace(PLAIN, mr_signer=b"o" * 32, isv_svn=2)
+    newer = replace(older, isv_svn=3)
+
+    async def work() -> list[object]:
+        first = await leaf.answer(older, AnchorAdvance(SealPolicy.MRSIGNER, 0, b"1" * 32))
+        second = await leaf.answer(newer, AnchorAdvance(SealPolicy.MRSIGNER, 1, b"2" * 32))
+        refused = [
+            await leaf.answer(older, AnchorRead(SealPolicy.MRSIGNER)),
+            await leaf.answer(older, AnchorAdvance(SealPolicy.MRSIGNER, 2, b"3" * 32)),
+        ]
+        return [first, second, *refused]
+
+    first, second, *refused = asyncio.run(work())
+    assert isinstance(first, AnchorIs)
+    assert isinstance(second, AnchorIs)
+    assert (first.isv_svn, second.isv_svn) == (2, 3)
+    assert [answer.code for answer in refused if isinstance(answer, Fault)] == [Code.STATE_REFUSED] * 2
 
 
 def test_full_disk_is_a_fault(leaf: LeafFunctions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fuses = seeded_fuses("a chip")
-    fresh = LeafFunctions(leaf._silicon, Counters(tmp_path, fuses))
+    fresh = LeafFunctions(leaf._silicon, Anchors(tmp_path, fuses))
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("casemate.chip.counters.sync", full)
-    answer = ask(fresh, CounterCreate())
+    monkeypatch.setattr("casemate.chip.anchors.sync_content", full)
+    answer = ask(fresh, AnchorAdvance(SealPolicy.MRENCLAVE, 0, bytes(32)))
     assert isinstance(answer, Fault)
     assert answer.code is Code.UNAVAILABLE

@@ -18,6 +18,7 @@ def test_second_stage_hears_what_the_first_says(state: bytes, seed: str | None) 
         runtime_digest=bytes(32),
         runtime_rebuilt=True,
         runtime_lock=5,
+        python=b"/p",
     )
     assert ChipOptions.from_word(told.to_word()) == told
     assert told.copy.rebuilt

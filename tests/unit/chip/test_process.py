@@ -10,21 +10,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from casemate.chip.anchors import Anchors, Asker
+from casemate.chip.fuses import load_fuses
 from casemate.chip.tcb import FIRST_TCB
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.faults import Code, Fault
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip
-from casemate.wire.messages.supervisor import Certified, Certify, ChipReady, MicrocodeIs, MicrocodeUpdate
+from casemate.wire.messages.supervisor import (
+    AcceptRollback,
+    AnchorsAre,
+    AnchorShown,
+    Certified,
+    Certify,
+    ChipReady,
+    ListAnchors,
+    MicrocodeIs,
+    MicrocodeUpdate,
+    RollbackAccepted,
+)
 from casemate.wire.pem import encode_chain
 
 pytestmark = pytest.mark.machine
 PATIENCE = 30.0
+T = TypeVar("T")
 NEWER = bytes((9, 9, *FIRST_TCB.cpu_svn[2:]))
 
 
@@ -52,6 +68,10 @@ class Process:
         said = self.heard()
         assert isinstance(said, ChipReady)
         return said
+
+    def ask(self, question: object, wanted: type[T]) -> T:
+        self.supervisor.send(encode_message(question))
+        return parse_message(self.supervisor.receive(timeout=PATIENCE).payload, wanted)
 
     def ended(self) -> int:
         return self.process.wait(PATIENCE)
@@ -108,7 +128,7 @@ def test_what_it_writes_is_its_owners_alone(tmp_path: Path) -> None:
         folder = tmp_path / "machine" / "chip"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-        assert {"fuses.bin", "counters.log", "pck.pem", "lock"} == set(modes)
+        assert {"fuses.bin", "anchors.log", "pck.pem", "lock"} == set(modes)
         assert set(modes.values()) == {0o600}
 
 
@@ -351,3 +371,43 @@ time.sleep(60)
     def test_there_are_no_core_files(self) -> None:
         with self.victim("hardened") as (_, said):
             assert said[1:] == ["0", "0"]
+
+
+def test_owners_acceptance_of_a_rollback_is_logged_first(tmp_path: Path) -> None:
+    name = bytes([7]) * 32
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        assert chip_process.ask(AcceptRollback(name, "no such state"), Fault).code is Code.STATE_REFUSED
+        assert chip_process.ask(ListAnchors(), AnchorsAre) == AnchorsAre(())
+        assert not (tmp_path / "chip" / "audit.log").exists()
+    anchors = Anchors(tmp_path / "chip", load_fuses(tmp_path / "chip", None))
+    anchors.advance(Asker(name, bytes(32), 2), epoch=0, head=b"h" * 32)
+    anchors.close()
+    with started(tmp_path) as chip_process:
+        chip_process.ready()
+        assert chip_process.ask(AcceptRollback(name, "a \u201cdisk\u201d died\n"), RollbackAccepted).epoch == 1
+        shown = AnchorShown(name, 1, 2, 0, is_forgiven=True)
+        assert chip_process.ask(ListAnchors(), AnchorsAre) == AnchorsAre((shown,))
+        log = tmp_path / "chip" / "audit.log"
+        assert stat.S_IMODE(log.stat().st_mode) == 0o600
+        (line,) = map(json.loads, log.read_text().splitlines())
+        assert datetime.now(UTC) - datetime.fromisoformat(line.pop("time")) < timedelta(minutes=1)
+        assert line == {
+            "event": "rollback accepted", "namespace": name.hex(), "epoch": 1, "reason": "a \u201cdisk\u201d died\n",
+        }  # fmt: skip
+
+
+def test_what_cannot_be_logged_is_not_accepted(tmp_path: Path) -> None:
+    name = bytes([7]) * 32
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+    anchors = Anchors(tmp_path / "chip", load_fuses(tmp_path / "chip", None))
+    anchors.advance(Asker(name, bytes(32), 2), epoch=0, head=b"h" * 32)
+    anchors.close()
+    (tmp_path / "chip" / "audit.log").mkdir()
+    with started(tmp_path) as chip_process:
+        chip_process.ready()
+        assert chip_process.ask(AcceptRollback(name, "why not"), Fault).code is Code.UNAVAILABLE
+        assert not chip_process.ask(ListAnchors(), AnchorsAre).anchors[0].is_forgiven

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casemate.chip import enclave_process, parent, server
-from casemate.chip.counters import Counters
+from casemate.chip.anchors import Anchors
 from casemate.chip.epc import PageCache, load
 from casemate.chip.fuses import Fuses, seeded_fuses
 from casemate.chip.runtime import PYTHON, RuntimeCopy
@@ -37,6 +37,7 @@ from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip, leaf
 from casemate.wire.messages.parent import Configure
 from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.sealing import SealPolicy
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.report import Report, TargetInfo
@@ -97,6 +98,10 @@ def image(behaviour: str) -> bytes:
     return lay_out({LOCK_PATH: lock, MANIFEST_PATH: behaviour.encode()}, ()).encode()
 
 
+def no_firmware(_: object) -> Any:
+    pytest.fail("no message for the SEV-SNP firmware was sent")
+
+
 @pytest.fixture
 def runtime(tmp_path: Path) -> RuntimeCopy:
     """A runtime whose interpreter runs the fake parent, whatever it is asked to run."""
@@ -112,16 +117,16 @@ def runtime(tmp_path: Path) -> RuntimeCopy:
 def machine(tmp_path: Path, runtime: RuntimeCopy, fuses: Fuses, sign: Sign) -> Callable[..., Any]:
     @asynccontextmanager
     async def running(behaviour: str = "") -> AsyncIterator[Machine]:
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(AsyncChannel, socket.socketpair())
         folder = tmp_path / "state"
         folder.mkdir(exist_ok=True)
         silicon = Silicon(folder, fuses, FIRST_TCB)
-        counters = Counters(folder, fuses)
+        anchors = Anchors(folder, fuses)
         serving = ChipServer(
-            AsyncChannel(theirs), silicon, counters, platform=PLATFORM, runtime=runtime,
-            configure=Configure((), behaviour, 0),
+            theirs, silicon, anchors, platform=PLATFORM, runtime=runtime,
+            configure=Configure((), behaviour, 0), power_firmware=no_firmware,
         )  # fmt: skip
-        host = Caller(AsyncChannel(ours))
+        host = Caller(ours)
         news: list[chip.StateIs] = []
         tasks = [
             asyncio.create_task(serving.run()),
@@ -139,7 +144,7 @@ def machine(tmp_path: Path, runtime: RuntimeCopy, fuses: Fuses, sign: Sign) -> C
             await asyncio.gather(*tasks, return_exceptions=True)
             for end in (ours, theirs):
                 end.close()
-            counters.close()
+            anchors.close()
 
     return running
 
@@ -181,7 +186,7 @@ class TestLife:
                 stopped = await m.ask(chip.Stop(loaded.enclave), chip.StateIs)
                 assert stopped.state is State.STOPPED
                 with pytest.raises(PeerGoneError):
-                    await say(enclave, leaf.CounterCreate(), leaf.CounterIs)
+                    await say(enclave, leaf.AnchorRead(SealPolicy.MRSIGNER), leaf.AnchorIs)
                 again = await m.start(loaded.enclave)
                 assert isinstance(await say(again, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
                 destroyed = await m.ask(chip.Destroy(loaded.enclave), chip.StateIs)
@@ -324,6 +329,26 @@ class TestDeath:
 
         run(work())
 
+    def test_enclave_that_wants_ra_tls_is_forked_anew_by_an_equipped_parent(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            async with machine() as m:
+                for _ in range(2):  # the second one finds the parent equipped
+                    number, _ = await m.launch("tls-wanted")
+                    assert (await m.ask(chip.Stop(number), chip.StateIs)).state is State.STOPPED
+
+        run(work())
+
+    def test_enclave_that_wants_ra_tls_and_cannot_have_it_is_refused(self, machine: Callable[..., Any]) -> None:
+        async def work() -> None:
+            for parent_is, behaviour in (("cannot-equip", "tls-wanted"), ("", "tls-always-wanted")):
+                async with machine(parent_is) as m:
+                    fault = await m.refused(chip.Start(await m.load(behaviour)))
+                    assert fault.code is Code.UNAVAILABLE
+                    assert "RA-TLS" in fault.reason
+                    assert not m.news
+
+        run(work())
+
     def test_enclave_that_ends_as_it_boots_is_refused_or_lost(self, machine: Callable[..., Any]) -> None:
         async def work() -> None:
             async with machine() as m:
@@ -440,7 +465,7 @@ class TestLeafFunctions:
                     (leaf.EGetKey(b"\x09" + raw[1:]), "SGX_INVALID_KEYNAME"),
                     (leaf.EGetKey(raw[:-1] + b"\x01"), "#GP(0)"),
                     (leaf.EReport(b"\xff" * 512, bytes(64)), "#GP(0)"),
-                    (leaf.CounterRead(bytes(16)), "has no counter"),
+                    (leaf.AnchorAdvance(SealPolicy.MRSIGNER, 7, bytes(32)), "not at 7"),
                 ):
                     fault = await say(enclave, question, Fault)
                     assert words in fault.reason
@@ -472,26 +497,18 @@ class TestLeafFunctions:
 
         run(work())
 
-    def test_counters_rise_and_are_the_signers(self, machine: Callable[..., Any]) -> None:
+    def test_anchors_rise_and_are_the_signers_or_the_enclaves(self, machine: Callable[..., Any]) -> None:
         async def work() -> None:
             async with machine() as m:
                 _, one = await m.launch("good")
                 _, other = await m.launch("good too")
-                made = await say(one, leaf.CounterCreate(), leaf.CounterIs)
-                assert made.value == 0
-                raised = await say(one, leaf.CounterIncrement(made.counter), leaf.CounterIs)
-                assert raised.value == 1
-                seen = await say(other, leaf.CounterRead(made.counter), leaf.CounterIs)
-                assert seen.value == 1
+                for policy in SealPolicy:
+                    assert (await say(one, leaf.AnchorRead(policy), leaf.AnchorIs)).epoch == 0
+                    await say(one, leaf.AnchorAdvance(policy, 0, b"1" * 32), leaf.AnchorIs)
+                seen = [await say(other, leaf.AnchorRead(policy), leaf.AnchorIs) for policy in SealPolicy]
+                assert [(anchor.epoch, anchor.head) for anchor in seen] == [(0, bytes(32)), (1, b"1" * 32)]
 
         run(work())
-        run(self._read_again(machine))
-
-    async def _read_again(self, machine: Callable[..., Any]) -> None:
-        async with machine() as m:
-            _, enclave = await m.launch()
-            fault = await say(enclave, leaf.CounterRead(bytes(16)), Fault)
-            assert fault.code is Code.COUNTER_REFUSED
 
     def test_loading_does_not_hold_up_others(self, machine: Callable[..., Any]) -> None:
         """Keys are derived while a large image is measured."""
@@ -551,6 +568,7 @@ class TestHostileHost:
             serving = ChipServer(
                 AsyncChannel(theirs), silicon, None, platform=PLATFORM,  # type: ignore[arg-type] # no enclave runs
                 runtime=RuntimeCopy(Path("/nonexistent"), RUNTIME, rebuilt=False), configure=Configure((), "", 0),
+                power_firmware=no_firmware,
             )  # fmt: skip
             try:
                 reply = await serving.answer(message)

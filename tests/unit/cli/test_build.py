@@ -92,7 +92,8 @@ def test_a_broken_manifest_names_its_key(casemate: Casemate, hello: Path) -> Non
     said = casemate("build", hello, "--json")
     assert said.code == 5
     assert said.error["kind"] == "ManifestError"
-    assert said.error["key"] == "limits.time_ms"
+    assert said.error["key"] == "limits.'time_s'"
+    assert said.error["want"] == "'time_ms', spelled so"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff" * 100, b"[enclave", b"a = " + b"[" * 5000])

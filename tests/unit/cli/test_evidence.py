@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import Casemate
 
-from casemate.cli.binding_file import encode_binding, parse_binding
+from casemate.client.binding_file import encode_binding, parse_binding
 from casemate.images.image import read_image
 from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, parse_policy, print_policy

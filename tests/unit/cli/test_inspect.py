@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from tests.unit.cli.conftest import Casemate
 
 from casemate.cli.inspection.recognise import Kind, inspect, recognise
+from casemate.client.binding_file import encode_binding
 from casemate.images.image import read_image
 from casemate.testing.forge import honest
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+from casemate.wire.binding import ReportDataBinding
 from casemate.wire.errors import CasemateError
 from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.quote import Quote
@@ -66,6 +69,18 @@ def test_real_quotes_are_explained(casemate: Casemate, vectors: Path) -> None:
         assert casemate("inspect", path).code == 0, path
     for path in sorted((vectors / "sgx").glob("*.json")):
         assert casemate("inspect", path, "--json").json["kind"] == "collateral"
+
+
+def test_binding_files_are_explained(casemate: Casemate, tmp_path: Path) -> None:
+    layers = SandboxLayers((Layer(LayerName.SECCOMP, LayerState.APPLIED, ""),), ())
+    binding = ReportDataBinding(bytes(32), b"r" * 32, b"n" * 32, layers)
+    path = tmp_path / "quote.bin.binding.json"
+    path.write_bytes(encode_binding(binding))
+    found = casemate("inspect", path, "--json").json
+    assert found["kind"] == "binding"
+    assert found["facts"]["REPORTDATA"] == binding.report_data().hex()
+    assert "layers.enclave.seccomp" in {field["name"] for field in found["fields"]}
+    assert casemate("inspect", path, "--as", "binding").code == 0
 
 
 def test_real_certificates_are_explained(casemate: Casemate, vectors: Path) -> None:
@@ -180,6 +195,7 @@ def test_reads_standard_input(
         (b"{", "no JSON"),
         (b"[]", "2 bytes"),
         (b"{}", "collateral"),
+        (b'{"hpke_key":7}', "binding"),
         (b'{"format":"casemate-receipt"}', "receipt file"),
         (b"-----BEGIN CERTIFICATE-----", "certificate"),
         (b"\x30\x82\xff\xff" + bytes(500), "certificate"),

@@ -1,5 +1,6 @@
 """Commands that talk to a machine, on a whole one: its owner types them one after the other."""
 
+import contextlib
 import json
 import os
 import re
@@ -116,10 +117,10 @@ def test_an_enclaves_life(owner: Owner) -> None:
 
 
 def test_a_machine_shows_itself(owner: Owner) -> None:
-    said = owner("machine", "status", "--json").json
+    said = owner("status", "--json").json
     assert said["state"] == str(owner.state)
     assert Path(said["host_socket"]).is_socket()
-    assert said["root_sha256"] in owner("machine", "status").out
+    assert said["root_sha256"] in owner("status").out
     assert said["seeded"] is False
 
 
@@ -287,7 +288,7 @@ def test_an_outdated_and_a_revoked_platform_are_refused(newcomer: Owner) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_runs_until_it_is_told_to_end(newcomer: Owner, number: signal.Signals) -> None:
-    with newcomer.start("up", "--json") as process:
+    with newcomer.start("up", "--no-gateway", "--json") as process:
         said = _first_document(process)
         assert said["state"] == str(newcomer.state)
         assert running_machine(newcomer.state).status.supervisor_pid == said["pids"]["supervisor"]
@@ -297,12 +298,30 @@ def test_up_runs_until_it_is_told_to_end(newcomer: Owner, number: signal.Signals
         running_machine(newcomer.state)
 
 
-def test_up_says_that_its_machine_has_died(newcomer: Owner) -> None:
-    with newcomer.start("up", "--json") as process:
-        os.kill(_first_document(process)["pids"]["chip"], signal.SIGKILL)
+def test_up_says_that_its_machine_has_given_up(newcomer: Owner) -> None:
+    with newcomer.start("up", "--no-gateway", "--json") as process:
+        said = _first_document(process)
+        killed = 0
+        for _ in range(5):
+            killed = _next_pid(newcomer.state, "host_pid", killed)
+            os.kill(killed, signal.SIGKILL)
         assert process.wait(30) == 1
         assert process.stderr is not None
-        assert "machine.log" in process.stderr.read()
+        complaint = process.stderr.read()
+    assert "5 deaths within 60 s, the last one: the host was killed by SIGKILL" in complaint
+    assert "machine.log" in complaint
+    assert not Path(f"/proc/{said['pids']['chip']}").exists()
+
+
+def _next_pid(state: Path, which: str, before: int) -> int:
+    """The process's id once it is another one than ``before``."""
+    for _ in range(400):
+        with contextlib.suppress(NoMachineError):
+            now: int = getattr(running_machine(state).status, which)
+            if now not in {0, before}:
+                return now
+        time.sleep(0.05)
+    pytest.fail(f"{which} is still {before}")
 
 
 def test_ctrl_c_ends_a_run_and_all_that_it_started(newcomer: Owner) -> None:

@@ -12,7 +12,7 @@ from casemate.testing.forge import honest
 from casemate.verifier import BoundValues, print_policy
 from casemate.verifier.policy import FRESH_NONCE
 from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import Receipt
+from casemate.wire.call import Receipt, StateMark
 from casemate.wire.sgx.quote import Quote
 
 
@@ -44,6 +44,26 @@ def receipt(tmp_path: Path, now: datetime) -> Path:
     path.write_bytes(bundle.encode())
     (tmp_path / "policy.toml").write_text(print_policy(replace(forged.policy, report_data=FRESH_NONCE)))
     return path
+
+
+def _signed_with(path: Path, state: StateMark) -> None:
+    """The receipt as it would be had the call touched a state; its signature holds no more."""
+    bundle = ReceiptBundle.parse(path.read_bytes())
+    path.write_bytes(replace(bundle, receipt=replace(bundle.receipt, state=state)).encode())
+
+
+def test_recoveries_of_the_state_are_a_warning(casemate: Casemate, receipt: Path) -> None:
+    _signed_with(receipt, StateMark(epoch=41, recoveries=0))
+    said = casemate("receipt", "show", receipt)
+    assert "commit 41" in said.out
+    assert "warning" not in said.err
+    _signed_with(receipt, StateMark(epoch=41, recoveries=2))
+    said = casemate("receipt", "show", receipt)
+    assert "after 2 recoveries" in said.out
+    assert "accepted 2 times" in said.err
+    shown = casemate("receipt", "show", receipt, "--json")
+    assert shown.json["receipt"]["state"] == {"epoch": 41, "recoveries": 2}
+    assert "warning" in shown.err
 
 
 def _alter(path: Path, *keys: str, to: object) -> None:

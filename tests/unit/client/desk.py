@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.channel.rig import MR_ENCLAVE, Rig
+from tests.channel.guests import Script, echo
+from tests.channel.rig import MANIFEST, MR_ENCLAVE, Rig
 
 from casemate.client.core import AttestedEnclave, appraise_answer, challenge
 from casemate.link.calls import numbered, split
@@ -34,8 +35,8 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 class Desk:
     """An enclave whose evidence satisfies :attr:`policy`."""
 
-    def __init__(self) -> None:
-        self.rig = Rig()
+    def __init__(self, *, script: Script = echo, manifest: str = MANIFEST) -> None:
+        self.rig = Rig(script=script, manifest=manifest)
         self.forgery: Forgery = honest(NOW)
         self.forgery.body = replace(self.forgery.body, mr_enclave=MR_ENCLAVE)
         self.forged = self.forgery.sign()
@@ -97,7 +98,9 @@ class Desk:
         return fault(Code.UNKNOWN_ENCLAVE, "there is enclave 1 alone")
 
 
-SHOWN = host.EnclaveIs(1, "rig", MR_ENCLAVE, bytes(32), 3, 2, debug=False, state=State.RUNNING, reason="")
+SHOWN = host.EnclaveIs(
+    1, "rig", MR_ENCLAVE, bytes(32), 3, 2, debug=False, state=State.RUNNING, reason="", image=bytes(32)
+)
 QUESTIONS = (
     *(host.GetEvidence, host.Call, host.Launch, host.ListEnclaves),
     *(host.StartEnclave, host.StopEnclave, host.DestroyEnclave),

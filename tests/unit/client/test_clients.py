@@ -31,11 +31,12 @@ IMAGE = Image("rig", b"sgxs", bytes(1808))
 Steps = Generator[Any, Any, None]
 Journey = Callable[[Any], Steps]
 """What is done with a client, of either kind: each call is yielded, and its result is sent back."""
-Run = Callable[[Path, Journey], None]
+Run = Callable[..., None]
+"""Of a path or URL, a journey, and what else is wanted to connect."""
 
 
-def run_sync(path: Path, journey: Journey) -> None:
-    with sync.connect(path) as client:
+def run_sync(where: Path | str, journey: Journey, **wanted: Any) -> None:
+    with sync.connect(where, **wanted) as client:
         steps = journey(client)
         with contextlib.suppress(StopIteration):
             value = next(steps)
@@ -43,9 +44,9 @@ def run_sync(path: Path, journey: Journey) -> None:
                 value = steps.send(value)
 
 
-def run_aio(path: Path, journey: Journey) -> None:
+def run_aio(where: Path | str, journey: Journey, **wanted: Any) -> None:
     async def run() -> None:
-        async with await aio.connect(path) as client:
+        async with await aio.connect(where, **wanted) as client:
             steps = journey(client)
             with contextlib.suppress(StopIteration):
                 awaitable = next(steps)
@@ -205,7 +206,7 @@ def test_descriptors_from_a_host_are_not_kept(run: Run, desk: Desk, tmp_path: Pa
 
 def test_nobody_there_is_said_at_once(run: Run, tmp_path: Path) -> None:
     with pytest.raises(PeerGoneError, match="no host at"):
-        run(tmp_path / "nobody.sock", lambda _: iter(()))  # type: ignore[arg-type,return-value] # never called
+        run(tmp_path / "nobody.sock", lambda _: iter(()))
 
 
 def test_a_blocking_client_that_lost_count_is_of_no_use_any_more(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from casemate.client.receipts import Opening, ReceiptBundle, check_receipt
 from casemate.enclave.keys import EnclaveKeys
 from casemate.verifier import PolicyError, RefusedError
 from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import Receipt
+from casemate.wire.call import Receipt, StateMark
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.json_text import MAX_INTEGER
 from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
@@ -89,11 +89,45 @@ def test_a_policy_that_asks_for_no_binding_is_refused(desk: Desk, bundle: Receip
         ({"input_commitment": bytes(32)}, "receipt signature"),
         ({"output_commitment": bytes(32)}, "receipt signature"),
         ({"counter": 99}, "receipt signature"),
+        ({"state": StateMark(7, 0)}, "receipt signature"),
     ],
 )
 def test_an_altered_receipt_is_refused(desk: Desk, bundle: ReceiptBundle, change: dict[str, Any], rule: str) -> None:
     with pytest.raises(ReceiptRefusedError, match=rule):
         check_receipt(replace(bundle, receipt=replace(bundle.receipt, **change)), desk.policy)
+
+
+@pytest.mark.parametrize("state", [None, StateMark(0, 0), StateMark(MAX_INTEGER, 2**32 - 1)])
+def test_the_mark_of_the_state_comes_back(bundle: ReceiptBundle, state: StateMark | None) -> None:
+    marked = replace(bundle, receipt=replace(bundle.receipt, state=state))
+    assert ReceiptBundle.parse(marked.encode()) == marked
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        7,
+        [],
+        {},
+        {"epoch": 1},
+        {"epoch": -1, "recoveries": 0},
+        {"epoch": 1, "recoveries": 2**32},
+        {"epoch": 1, "recoveries": 0, "x": 1},
+    ],
+)
+def test_a_malformed_mark_is_refused(bundle: ReceiptBundle, state: object) -> None:
+    document = json.loads(bundle.encode())
+    document["receipt"]["state"] = state
+    with pytest.raises(WireError, match="state"):
+        ReceiptBundle.parse(json.dumps(document).encode())
+
+
+def test_callers_are_written_as_manifests_write_them(bundle: ReceiptBundle) -> None:
+    document = json.loads(bundle.encode())
+    assert document["receipt"]["caller"] == ALICE.manifest_value
+    document["receipt"]["caller"] = ALICE.public_key.hex()
+    with pytest.raises(WireError, match=r"receipt\.caller"):
+        ReceiptBundle.parse(json.dumps(document).encode())
 
 
 def test_another_signature_is_refused(desk: Desk, bundle: ReceiptBundle) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from casemate.enclave.callers import admit_caller
+from casemate.enclave.callers import admit, proved_key
 from casemate.enclave.channel import OpenedRequest
 from casemate.images.manifest import Manifest, parse_manifest
 from casemate.wire.call import CallBinding, CallContent, CallerProof, CallRequest, caller_transcript
@@ -54,21 +54,22 @@ def signed(
     return CallerProof(key.public_key().public_bytes_raw(), key.sign(caller_transcript(binding, hpke_key, content)))
 
 
-def admit(name: str, proof: CallerProof | None, binding: CallBinding | None = None) -> Json:
+def admitted(name: str, proof: CallerProof | None, binding: CallBinding | None = None) -> Json:
     entry = manifest().entry(name)
     assert entry is not None
     binding = binding or replace(BINDING, entry=name)
-    return admit_caller(OpenedRequest(binding, CallRequest(CONTENT, proof), b""), entry, manifest(), OWN_KEY)
+    opened = OpenedRequest(binding, CallRequest(CONTENT, proof), b"")
+    return admit(entry, manifest(), proved_key(opened, OWN_KEY))
 
 
 def refused(name: str, proof: CallerProof | None, binding: CallBinding | None = None) -> bool:
     with pytest.raises(FaultError) as caught:
-        admit(name, proof, binding)
+        admitted(name, proof, binding)
     return caught.value.fault.code is Code.CALLER_REFUSED
 
 
 def test_admits_a_listed_caller_by_name() -> None:
-    assert admit("private", signed(ALICE)) == {"name": "alice", "key": name_of(ALICE)}
+    assert admitted("private", signed(ALICE)) == {"name": "alice", "key": name_of(ALICE)}
 
 
 def test_refuses_unsigned_calls_where_callers_are_listed() -> None:
@@ -96,7 +97,7 @@ def test_refuses_a_signature_made_for_another_enclave_although_all_that_the_enve
 
 @pytest.mark.parametrize("field", ["response_key", "input_blind", "output_blind", "arguments"])
 def test_refuses_a_signature_over_other_content(field: str) -> None:
-    other = replace(CONTENT, **{field: b"x" * 32})
+    other = replace(CONTENT, **{field: b"x" * 32})  # type: ignore[arg-type] # typed by the names
     assert refused("private", signed(ALICE, content=other))
 
 
@@ -106,13 +107,13 @@ def test_refuses_a_signature_under_anothers_key() -> None:
 
 
 def test_anyone_may_be_nobody() -> None:
-    assert admit("public", None) is None
+    assert admitted("public", None) is None
 
 
 def test_anyone_is_known_by_the_key_that_signed() -> None:
     binding = replace(BINDING, entry="public")
-    assert admit("public", signed(BOB, binding)) == {"name": "bob", "key": name_of(BOB)}
-    assert admit("public", signed(STRANGER, binding)) == {"name": None, "key": name_of(STRANGER)}
+    assert admitted("public", signed(BOB, binding)) == {"name": "bob", "key": name_of(BOB)}
+    assert admitted("public", signed(STRANGER, binding)) == {"name": None, "key": name_of(STRANGER)}
 
 
 def test_a_proof_must_hold_even_where_anyone_may_call() -> None:

@@ -14,25 +14,34 @@ def guest(memory_mib: int = 64, state: GuestState = GuestState.WARM) -> Guest:
     return Guest(0, memory_mib, -1, -1, -1, NoGroup("none"), None, 0.0, state=state)
 
 
-def test_an_empty_pool_wants_the_usual_size() -> None:
-    assert Pool(64, 1).missing() == 64
+def opened(usual_mib: int, count: int) -> Pool:
+    pool = Pool(usual_mib, count)
+    pool.open()
+    return pool
+
+
+def test_an_empty_pool_wants_the_usual_size_once_it_is_open() -> None:
+    pool = Pool(64, 1)
+    assert pool.missing() is None
+    pool.open()
+    assert pool.missing() == 64
 
 
 def test_a_full_pool_wants_nothing_starting_ones_included() -> None:
-    pool = Pool(64, 2)
+    pool = opened(64, 2)
     pool.guests += [guest(), guest(state=GuestState.STARTING)]
     assert pool.missing() is None
     assert pool.starting(64) == 1
 
 
 def test_a_pool_of_none_wants_nothing_ever() -> None:
-    pool = Pool(64, 0)
+    pool = opened(64, 0)
     pool.note(128)
     assert pool.missing() is None
 
 
 def test_a_warm_guest_is_taken_once_and_a_starting_one_never() -> None:
-    pool = Pool(64, 2)
+    pool = opened(64, 2)
     pool.guests += [guest(state=GuestState.STARTING), warm := guest()]
     assert pool.take(128) is None
     assert pool.take(64) is warm
@@ -40,7 +49,7 @@ def test_a_warm_guest_is_taken_once_and_a_starting_one_never() -> None:
 
 
 def test_one_of_each_other_size_asked_for_is_wanted() -> None:
-    pool = Pool(64, 1)
+    pool = opened(64, 1)
     pool.guests += [guest()]
     pool.note(128)
     pool.note(128)
@@ -50,7 +59,7 @@ def test_one_of_each_other_size_asked_for_is_wanted() -> None:
 
 
 def test_the_size_asked_for_longest_ago_gives_way() -> None:
-    pool = Pool(64, 1)
+    pool = opened(64, 1)
     pool.guests += [old := guest(1), guest(64)]
     for size in (1, 2, 3, 4, 5):
         pool.note(size)

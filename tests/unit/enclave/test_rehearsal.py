@@ -11,7 +11,11 @@ LIFE = """
 import sys, threading
 from casemate.enclave.rehearsal import rehearse
 from casemate.client.errors import EnclaveRefusedError
+from casemate.engines.frames import Kind
+from casemate.wire.messages.entry import PlainEnter
 from tests.channel import rig as rigs
+from tests.channel.steps import Steps
+from tests.channel.test_state import STATEFUL, Host, get, put
 
 met = []
 
@@ -27,7 +31,25 @@ class Hooked(rigs.Rig):
         super()._live(*ends)
 
 rehearse()
-with Hooked() as machine:
+def everything(called):
+    if called.kind in (Kind.CALL, Kind.OPEN):
+        put(called, {"a": [1.5]})
+        get(called)
+        called.wants({"do": "compareAndSet", "key": "k", "expected": 1, "value": None}, b"1")
+        called.wants({"do": "list", "prefix": "", "after": None, "limit": 5})
+        called.wants({"do": "get", "key": "k"}, b"")
+        sealed = called.wants({"do": "seal", "policy": "mrsigner"}, b"1")[1]
+        called.wants({"do": "unseal"}, sealed[1:-1])
+        called.wants({"do": "unseal"}, b"?")
+        called.wants({"do": "put", "key": "k"}, b"?")
+    if called.kind == Kind.CALL:
+        called.returns(b"1")
+    elif called.kind == Kind.END:
+        called.ends(b"1")
+    else:
+        called.pauses(called.arguments)
+
+with Hooked(manifest=STATEFUL) as machine:
     session = machine.attest()
     machine.call(session, "echo", {"secret": "x"}, rigs.ALICE)
     machine.send(b"nonsense")
@@ -47,6 +69,14 @@ with Hooked() as machine:
     machine.enter(pending.envelope)
     machine.script = rigs.echo
     machine.call(session, "echo", None)
+    machine.ask(PlainEnter("any", b"null"))
+    machine.script = everything
+    host = Host(machine)
+    host.call(session)
+    stream = Steps(host.enter, session, "flow")
+    stream.open()
+    stream.chunk(b"x")
+    stream.end()
 print(sorted(set(met)))
 """
 

@@ -12,22 +12,29 @@ from casemate.engines.frames import (
     NO_CALL,
     OVERHEAD,
     Asked,
+    Ended,
     Failed,
     Kind,
     Loaded,
+    Paused,
     Printed,
     Returned,
+    Wanted,
     frame,
     head_and_text,
 )
+from casemate.engines.questions import MAX_QUESTION, GetState
+from casemate.wire.call import MAX_CHUNK
 from casemate.wire.faults import Code
 
 PROGRAM = GuestProgram((), ("main",), output_limit=1000, ocall_limit=500)
+STREAMING = GuestProgram((), ("main",), output_limit=MAX_QUESTION, ocall_limit=500, streams=("main",))
 NUMBER, OTHER = b"number!!", b"another!"
 
 LOADED = frame(Kind.LOADED, NO_CALL)
 FAILURE = head_and_text({"code": "guest-error", "name": "Error", "message": "no"}, b"")
 QUESTION = head_and_text({"name": "time"}, b"1")
+WANTED = head_and_text({"do": "get", "key": "k"}, b"")
 
 
 def empty() -> Conversation:
@@ -58,6 +65,12 @@ def asking() -> Conversation:
     return talk
 
 
+def stepping() -> Conversation:
+    talk = idle()
+    talk.open("main", b"null", None, number=NUMBER)
+    return talk
+
+
 def over() -> Conversation:
     talk = loading()
     talk.heard(frame(Kind.FAILED, NO_CALL, FAILURE))
@@ -69,6 +82,7 @@ STATES: dict[Turn, Callable[[], Conversation]] = {
     Turn.LOADING: loading,
     Turn.IDLE: idle,
     Turn.CALLED: called,
+    Turn.STEPPING: stepping,
     Turn.ASKING: asking,
     Turn.OVER: over,
 }
@@ -104,6 +118,47 @@ def test_a_refusal_lets_the_guest_go_on() -> None:
     assert talk.turn is Turn.CALLED
 
 
+def test_a_stream_pauses_and_goes_on_and_other_calls_come_in_between() -> None:
+    talk = stepping()
+    assert talk.heard(frame(Kind.PAUSED, NUMBER, b"\1some")) == Paused(is_hungry=True, data=b"some")
+    assert talk.turn is Turn.IDLE
+    talk.call("main", b"null", None, number=OTHER)
+    assert talk.heard(frame(Kind.RETURNED, OTHER, b"5")) == Returned(b"5")
+    assert talk.step(Kind.CHUNK, b"more", number=NUMBER) == frame(Kind.CHUNK, NUMBER, b"more")
+    assert talk.heard(frame(Kind.PAUSED, NUMBER, b"\0")) == Paused(is_hungry=False, data=b"")
+    assert talk.drop(number=OTHER) == frame(Kind.DROP, OTHER)
+    assert talk.turn is Turn.IDLE
+    talk.step(Kind.PULL, b"", number=NUMBER)
+    assert talk.heard(frame(Kind.ENDED, NUMBER, b"\2\0\0\0xy{}")) == Ended(b"xy", b"{}")
+    assert talk.turn is Turn.IDLE
+
+
+def test_a_step_may_ask_and_goes_on_as_a_step() -> None:
+    answers: tuple[Callable[[Conversation], bytes], ...] = (
+        lambda talk: talk.answer(b"1"),
+        lambda talk: talk.refuse(Code.OCALL_REFUSED, "no"),
+    )
+    for answer in answers:
+        talk = stepping()
+        talk.heard(SAYS[Kind.ASKED])
+        answer(talk)
+        assert talk.turn is Turn.STEPPING
+        assert talk.heard(SAYS[Kind.PAUSED]) == Paused(is_hungry=True, data=b"data")
+
+
+def test_a_question_to_the_enclave_itself_may_be_answered_with_nothing() -> None:
+    talk = called()
+    assert talk.heard(SAYS[Kind.WANTED]) == Wanted(GetState("k"))
+    assert talk.answer(b"") == frame(Kind.ANSWER, NUMBER)
+    assert talk.turn is Turn.CALLED
+
+
+def test_a_program_with_streams_may_say_more_at_once() -> None:
+    talk = empty()
+    talk.load(STREAMING)
+    assert talk.frame_limit == OVERHEAD + MAX_QUESTION + 4 + MAX_CHUNK
+
+
 @pytest.mark.parametrize("kind", [Kind.RETURNED, Kind.FAILED, Kind.ASKED, Kind.PRINTED])
 def test_what_belongs_to_another_call_ends_the_conversation(kind: Kind) -> None:
     body = {Kind.FAILED: FAILURE, Kind.ASKED: QUESTION}.get(kind, b"1")
@@ -121,10 +176,14 @@ SAYS = {
     Kind.RETURNED: frame(Kind.RETURNED, NUMBER, b"1"),
     Kind.ASKED: frame(Kind.ASKED, NUMBER, QUESTION),
     Kind.PRINTED: frame(Kind.PRINTED, NUMBER, b"x"),
+    Kind.WANTED: frame(Kind.WANTED, NUMBER, WANTED),
+    Kind.PAUSED: frame(Kind.PAUSED, NUMBER, b"\1data"),
+    Kind.ENDED: frame(Kind.ENDED, NUMBER, b"\0\0\0\0null"),
 }
 MAY = {
     Turn.LOADING: {Kind.LOADED, Kind.FAILED, Kind.PRINTED},
-    Turn.CALLED: {Kind.FAILED, Kind.RETURNED, Kind.ASKED, Kind.PRINTED},
+    Turn.CALLED: {Kind.FAILED, Kind.RETURNED, Kind.ASKED, Kind.WANTED, Kind.PRINTED},
+    Turn.STEPPING: {Kind.FAILED, Kind.ASKED, Kind.WANTED, Kind.PRINTED, Kind.PAUSED, Kind.ENDED},
 }
 
 
@@ -141,9 +200,9 @@ def test_what_is_said_out_of_turn_ends_the_conversation(turn: Turn, kind: Kind) 
 
 @pytest.mark.parametrize("turn", [Turn.LOADING, Turn.CALLED])
 def test_a_frame_beyond_the_limit_ends_the_conversation(turn: Turn) -> None:
-    for payload in (None, bytes(OVERHEAD + 1001)):
+    for payload in (None, bytes(OVERHEAD + MAX_QUESTION + 1)):
         talk = STATES[turn]()
-        assert talk.frame_limit == OVERHEAD + 1000
+        assert talk.frame_limit == OVERHEAD + MAX_QUESTION
         with pytest.raises(GuestMisbehavedError, match="more than"):
             talk.heard(payload)
 
@@ -174,6 +233,14 @@ def test_misuse_is_refused(turn: Turn) -> None:
     }
     for right, speak in say.items():
         if right is not turn:
+            with pytest.raises(NotNowError):
+                speak(STATES[turn]())
+    if turn is not Turn.IDLE:
+        for speak in (
+            lambda talk: talk.open("main", b"", None, number=NUMBER),
+            lambda talk: talk.step(Kind.PULL, b"", number=NUMBER),
+            lambda talk: talk.drop(number=NUMBER),
+        ):
             with pytest.raises(NotNowError):
                 speak(STATES[turn]())
 

@@ -8,9 +8,11 @@ from casemate.engines.frames import (
     MAX_TEXT,
     NO_CALL,
     Asked,
+    Ended,
     Failed,
     Kind,
     Loaded,
+    Paused,
     Printed,
     Returned,
     Warm,
@@ -18,6 +20,7 @@ from casemate.engines.frames import (
     head_and_text,
     parse_said,
 )
+from casemate.wire.call import MAX_CHUNK
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code
 from casemate.wire.json_text import encode_json
@@ -113,7 +116,32 @@ def test_printed_bytes_that_are_no_text_are_replaced() -> None:
     assert parse_said(frame(Kind.PRINTED, CALL, b"a\xff")) == (CALL, Printed("a�"))
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 15, 22, 255])
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 28, 255])
 def test_a_guest_cannot_speak_as_the_enclave(kind: int) -> None:
     with pytest.raises(WireError, match="a kind that guests send"):
         parse_said(bytes((kind,)) + CALL)
+
+
+@given(st.booleans(), st.binary(max_size=100))
+def test_a_pause_comes_through(hungry: bool, data: bytes) -> None:  # noqa: FBT001
+    assert parse_said(frame(Kind.PAUSED, CALL, bytes((hungry,)) + data)) == (CALL, Paused(hungry, data))
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_an_end_comes_through(data: bytes, text: bytes) -> None:
+    body = len(data).to_bytes(4, "little") + data + text
+    assert parse_said(frame(Kind.ENDED, CALL, body)) == (CALL, Ended(data, text))
+
+
+@pytest.mark.parametrize("body", [b"", b"\2", b"\xffdata", b"\1" + bytes(MAX_CHUNK + 1)])
+def test_a_broken_pause_is_refused(body: bytes) -> None:
+    with pytest.raises(WireError):
+        parse_said(frame(Kind.PAUSED, CALL, body))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\0\0\0", b"\5\0\0\0four", (MAX_CHUNK + 1).to_bytes(4, "little") + bytes(MAX_CHUNK + 1)]
+)
+def test_a_broken_end_is_refused(body: bytes) -> None:
+    with pytest.raises(WireError):
+        parse_said(frame(Kind.ENDED, CALL, body))

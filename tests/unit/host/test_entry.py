@@ -8,17 +8,25 @@ import pytest
 from casemate.host import entry
 from casemate.host.entry import EntryGate
 from casemate.host.ocalls import BUILT_IN
+from casemate.host.state_keeper import StateQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.wire.call import CallBinding, Envelope
 from casemate.wire.faults import Code, FaultError, fault
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.entry import Challenge, Enter, Left, Ocall, OcallAnswer, OcallRefused
+from casemate.wire.messages.state import StateForget, StateRead, StateRefused
 
 ENTER = Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b"sealed"))
 
 
 def broken(_arguments: object) -> None:
     raise KeyError("a handler's defect")
+
+
+async def keeps_nothing(question: StateQuestion) -> StateRefused | None:
+    if isinstance(question, StateForget):
+        return None
+    return StateRefused(question.number, fault(Code.UNAVAILABLE, "a test keeps nothing"))
 
 
 def with_enclave(
@@ -29,7 +37,7 @@ def with_enclave(
     async def run() -> None:
         ours, theirs = socket.socketpair()
         deaths: list[str] = []
-        gate = EntryGate(ours, {**BUILT_IN, "broken": broken}, deaths.append)
+        gate = EntryGate(ours, {**BUILT_IN, "broken": broken}, keeps_nothing, deaths.append)
         enclave = AsyncChannel(theirs)
         playing = asyncio.create_task(play(enclave))
         try:
@@ -174,3 +182,28 @@ def test_an_ocall_that_is_answered_after_its_call_costs_the_next_entry_nothing()
         assert not deaths
 
     with_enclave(play, body)
+
+
+def test_a_question_about_the_state_gets_the_keepers_answer_and_the_entry_goes_on() -> None:
+    async def asks(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        await enclave.send(encode_message(StateRead(7, bytes(32), None)))
+        said = parse_message((await enclave.receive()).payload, StateRefused)
+        await enclave.send(encode_message(Left(str(said.number).encode())))
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        assert (await gate.enter(ENTER, Left)).sealed == b"7"
+
+    with_enclave(asks, body)
+
+
+def test_forgetting_gets_no_answer() -> None:
+    async def tells(enclave: AsyncChannel) -> None:
+        await enclave.receive()
+        await enclave.send(encode_message(StateForget(bytes(32), bytes(32))))
+        await enclave.send(encode_message(Left(b"left")))
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        assert (await gate.enter(ENTER, Left)).sealed == b"left"
+
+    with_enclave(tells, body)

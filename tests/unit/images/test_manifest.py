@@ -49,6 +49,21 @@ def test_named_callers_alone_are_admitted() -> None:
     assert not entry.admits(None)
 
 
+def test_ra_tls_is_off_unless_it_is_written_out() -> None:
+    assert _parse(TEXT).ra_tls
+    without = TEXT.replace("[ra_tls]\nenabled = true\n", "")
+    assert not _parse(without).ra_tls
+    assert not _parse(f"{without}\n[ra_tls]\nenabled = false\n").ra_tls
+    for wrong in (
+        "[ra_tls]\n",
+        '[ra_tls]\nenabled = "yes"\n',
+        "[ra_tls]\nenabled = true\nport = 8443\n",
+        "ra_tls = true\n",
+    ):
+        with pytest.raises(ManifestError, match="ra_tls"):
+            _parse(f"{wrong}{without}" if wrong.startswith("ra_tls") else f"{without}\n{wrong}")
+
+
 def test_anyone_is_written_out() -> None:
     entry = _parse(TEXT.replace('callers = ["alice"]', 'callers = "anyone"')).entries[0]
     assert entry.callers is ANYONE
@@ -59,7 +74,11 @@ def test_anyone_is_written_out() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
-        ("[enclave]", "[enclaves]", "enclave"),
+        ("[enclave]", "[enclaves]", "'enclaves'"),
+        ("time_ms", "time_s", "limits.'time_s'"),
+        ("memory_mib", "memory_mb", "limits.'memory_mb'"),
+        ("time_ms", "duration", "limits.time_ms"),
+        ("time_ms", "t" * 10_000, "limits.time_ms"),
         ("[enclave]", "enclave = 1\n[limits2]", "enclave"),
         ('name = "keyword-search"', "", "enclave.name"),
         ('name = "keyword-search"', 'name = "Keyword"', "enclave.name"),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import Caller, Reply, numbered, serve
+from casemate.link.calls import Caller, Reply, numbered, serve, serve_frames
+from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, FaultError, refuse
@@ -151,6 +152,40 @@ def test_descriptors_of_a_question_are_closed() -> None:
         return Reply(Done("status")) if asked == MachineStatus() else await echo(encode_message(asked))
 
     asyncio.run(with_server(answer, body))
+
+
+def test_descriptors_of_a_question_that_takes_them_are_open_until_it_is_answered() -> None:
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        channel = AsyncChannel(ours)
+        caller = Caller(channel)
+        held: list[int] = []
+
+        async def answer(frame: Frame) -> Reply:
+            held.append(len(frame.descriptors))
+            for descriptor in frame.descriptors:
+                os.write(descriptor, b"x")
+            asked: object = parse_message(frame.payload, MachineStatus, RecoverTcb)
+            return Reply(Done(type(asked).__name__))
+
+        serving = asyncio.create_task(
+            serve_frames(
+                AsyncChannel(theirs), answer, at_once=1, takes=lambda each: each == encode_message(MachineStatus())
+            )
+        )
+        running = asyncio.create_task(caller.run())
+        reading, writing = os.pipe()
+        for question in (MachineStatus(), RecoverTcb("on")):
+            await caller.call(question, Done, timeout=5, descriptors=(writing, writing))
+        os.close(writing)
+        assert held == [2, 0]
+        assert os.read(reading, 10) == b"xx"
+        assert os.read(reading, 10) == b""  # its end: nobody holds the other
+        os.close(reading)
+        channel.close()
+        await asyncio.wait({running, serving}, timeout=5)
+
+    asyncio.run(body())
 
 
 def test_a_question_given_up_in_the_middle_does_not_ruin_the_link() -> None:

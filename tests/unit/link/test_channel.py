@@ -1,5 +1,6 @@
 import os
 import socket
+import sys
 import threading
 import time
 
@@ -43,6 +44,8 @@ def test_passes_descriptors() -> None:
     left.send(b"take it", (writing,))
     os.close(writing)
     frame = right.receive(timeout=5)
+    if sys.platform == "linux":
+        assert not any(map(os.get_inheritable, frame.descriptors))
     os.write(frame.descriptors[0], b"x")
     assert os.read(reading, 1) == b"x"
     for descriptor in (reading, *frame.descriptors):

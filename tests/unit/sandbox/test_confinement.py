@@ -1,5 +1,7 @@
 import os
+import sqlite3
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,11 @@ def test_a_host_reaches_what_it_was_given_and_nothing_else(child: Run, tmp_path:
             return "unavailable"
         (tmp_path / "mine" / "new").write_text("x")
         got = []
+        try:
+            (tmp_path / "mine" / "link").symlink_to(tmp_path / "fuses")
+            got.append("link")
+        except PermissionError:
+            pass
         for path in (tmp_path / "fuses" / "file", Path("/etc/shadow"), Path(f"/proc/{os.getppid()}/environ")):
             try:
                 path.read_bytes()
@@ -151,3 +158,41 @@ def test_a_host_reaches_what_it_was_given_and_nothing_else(child: Run, tmp_path:
     if said == "unavailable":
         pytest.skip("this kernel has no Landlock")
     assert said == "wrote, and read []"
+
+
+@linux_only
+def test_a_host_can_keep_records(child: Run, tmp_path: Path) -> None:
+    """SQLite's locks, its shared memory and its synchronous writes; a database that is there, and a new one."""
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):  # noqa: S108
+            folder.chmod(0o755)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine").chmod(0o777)
+
+    def body() -> str:
+        layers = confine_host(read=(), write=(tmp_path / "mine",))
+        if any(layer.state is not LayerState.APPLIED for layer in layers):
+            return "unavailable"
+        found = []
+        for _ in range(2):
+            thread = threading.Thread(target=lambda: found.append(_keep(tmp_path / "mine" / "records.db")))
+            thread.start()
+            thread.join()
+        return str(found)
+
+    said = child(body).said
+    if said == "unavailable":
+        pytest.skip("this kernel has no Landlock")
+    assert said == "[('wal', 2000), ('wal', 4000)]"
+
+
+def _keep(path: Path) -> tuple[str, int]:
+    database = sqlite3.connect(path)
+    (mode,) = database.execute("PRAGMA journal_mode = WAL").fetchone()
+    with database:
+        database.execute("CREATE TABLE IF NOT EXISTS kept (bytes BLOB)")
+        database.executemany("INSERT INTO kept VALUES (?)", [(bytes(4096),)] * 2000)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    (count,) = database.execute("SELECT count(*) FROM kept").fetchone()
+    database.close()
+    return mode, count

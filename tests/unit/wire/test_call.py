@@ -12,6 +12,9 @@ from casemate.wire.call import (
     CallRequest,
     Envelope,
     Receipt,
+    StateMark,
+    StepKind,
+    StreamStep,
     caller_transcript,
     commitment,
     response_aad,
@@ -21,13 +24,13 @@ from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
 
 KEY = b"k" * 32
 BINDING = CallBinding(bytes(32), session=7, sequence=1, entry="search")
-CONTENT = CallContent(bytes(32), bytes(32), bytes(32), b"{}")
-RECEIPT = Receipt(bytes(32), bytes(32), 7, 1, "search", None, bytes(32), bytes(32), 1)
+CONTENT = CallContent(bytes(32), bytes(32), bytes(32), b"{}", StreamStep(StepKind.CHUNK, 1))
+RECEIPT = Receipt(bytes(32), bytes(32), 7, 1, "search", None, bytes(32), bytes(32), 1, StateMark(1, 0))
 LAYERS = SandboxLayers((Layer(LayerName.SECCOMP, LayerState.APPLIED, ""),), ())
 REPORT_DATA = ReportDataBinding(bytes(32), bytes(32), bytes(32), LAYERS)
 
 
-def _others(value: object) -> object:
+def _others(value: object) -> object:  # noqa: PLR0911 - one line a kind of value
     """Another value of the same kind."""
     match value:
         case bytes() if value:
@@ -40,6 +43,10 @@ def _others(value: object) -> object:
             return value + "x"
         case None:
             return bytes(32)
+        case StreamStep(kind, stream):
+            return StreamStep(kind, stream + 1)
+        case StateMark(epoch, recoveries):
+            return StateMark(epoch, recoveries + 1)
     return SandboxLayers((), ())
 
 

@@ -6,11 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import CallerFile, InputFile, Json, OptionalPolicyFile, OutputFile, ReceiptFile, State
+from casemate.cli.options import (
+    CaFile,
+    CallerFile,
+    InputFile,
+    Json,
+    OptionalPolicyFile,
+    OutputFile,
+    ReceiptFile,
+    State,
+    StreamIn,
+    StreamOut,
+    TokenFile,
+    Url,
+)
 from casemate.cli.output import Screen
 
 if TYPE_CHECKING:
-    from casemate.client.local import LocalMachine
+    from casemate.cli.places import Place
     from casemate.verifier import SgxPolicy
 
 Target = Annotated[
@@ -42,7 +55,12 @@ def call(
     caller: CallerFile = None,
     output: OutputFile = None,
     receipt: ReceiptFile = None,
+    stream_in: StreamIn = None,
+    stream_out: StreamOut = None,
     state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
     as_json: Json = False,
 ) -> None:
     """Challenge an enclave, appraise it, and call it, end to end encrypted.
@@ -54,27 +72,31 @@ def call(
     Example:
         casemate call 1 search --input input.json --policy policy.toml
         casemate call hello.sgxs greet -i input.json --mr-enclave 4f0c...
+        casemate call 1 redact -i how.json --policy policy.toml --stream-in letters.txt --stream-out redacted.txt
     """
     from casemate.cli.calling import attest_and_call, read_question, show
     from casemate.cli.images import image_of
-    from casemate.cli.machines import client_of, enclave_number, launched, machine_on
+    from casemate.cli.machines import enclave_number
+    from casemate.cli.places import Named, launched, place_of
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
+    from casemate.cli.streams import stream_files
 
     screen = Screen(as_json=as_json)
     progress = Progress(screen)
     measurements = _measurements(policy, mr_enclave or [])
     given = None if policy is None else policy_in(policy)
-    question = read_question(input_file, caller, output, receipt)
-    machine = machine_on(state)
-    demands, said = (given, str(policy)) if given is not None else _made(measurements, machine)
+    stream = stream_files(stream_in, stream_out, input_file=input_file, as_json=as_json)
+    question = read_question(input_file, caller, output, receipt, stream=stream)
+    place = place_of(Named(state, url, token_file, ca))
+    demands, said = (given, str(policy)) if given is not None else _made(measurements, place)
     with ExitStack() as stack:
-        client = stack.enter_context(client_of(machine))
+        client = stack.enter_context(place.connect())
         number = enclave_number(target)
         if number is None:
             image = image_of(Path(target), screen)
             with progress.step("launching", "launch") as found:
-                number = stack.enter_context(launched(machine, client, image))
+                number = stack.enter_context(launched(place, client, image))
                 found.append(f"enclave {number}")
         answered = attest_and_call(client, number, demands, question, entry=entry, progress=progress)
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
@@ -100,9 +122,16 @@ def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def _made(measurements: frozenset[bytes], machine: "LocalMachine") -> tuple["SgxPolicy", str]:
+def _made(measurements: frozenset[bytes], place: "Place") -> tuple["SgxPolicy", str]:
     """The policy that ``--mr-enclave`` stands for."""
     from casemate.cli.policies import Named, policy_of, root_of
 
+    machine = place.own_machine()
+    if machine is None:
+        raise typer.BadParameter(
+            "it trusts this very machine, whose root your own supervisor names; a gateway's is its operator's word: "
+            "give --policy FILE (`casemate policy` makes one)",
+            param_hint="--mr-enclave",
+        )
     made = policy_of(Named(measurements, root_of(machine), seeded=machine.status.seeded, debug=False))
     return made, "--mr-enclave, on this very machine"

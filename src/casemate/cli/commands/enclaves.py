@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import Json, State
+from casemate.cli.options import CaFile, Json, State, TokenFile, Url
 from casemate.cli.output import Screen, facts, printable, table
 
 if TYPE_CHECKING:
@@ -20,7 +20,16 @@ Number = Annotated[int, typer.Argument(metavar="N", min=0, help="The enclave's n
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What `ps` shows. Default: the image's name.")]
 
 
-def launch(image: ImagePath, *, name: Name = None, state: State = None, as_json: Json = False) -> None:
+def launch(
+    image: ImagePath,
+    *,
+    name: Name = None,
+    state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+    as_json: Json = False,
+) -> None:
     """Launch an image on the running machine.
 
     Prints the enclave's number. Nothing is known of it until it is attested:
@@ -30,11 +39,11 @@ def launch(image: ImagePath, *, name: Name = None, state: State = None, as_json:
         casemate launch hello/hello.sgxs
     """
     from casemate.cli.images import image_of
-    from casemate.cli.machines import client_of, machine_on
+    from casemate.cli.places import Named, place_of
 
     screen = Screen(as_json=as_json)
     loaded = image_of(image, screen)
-    with client_of(machine_on(state)) as client:
+    with place_of(Named(state, url, token_file, ca)).connect() as client:
         number = client.launch(loaded if name is None else replace(loaded, name=name))
         found = [each for each in client.enclaves() if each.enclave == number]
     if found:
@@ -43,42 +52,68 @@ def launch(image: ImagePath, *, name: Name = None, state: State = None, as_json:
         screen.show({"enclave": number}, lambda console: facts(console, [("enclave", str(number))]))
 
 
-def ps(*, state: State = None, as_json: Json = False) -> None:
+def ps(
+    *, state: State = None, url: Url = None, token_file: TokenFile = None, ca: CaFile = None, as_json: Json = False
+) -> None:
     """List the machine's enclaves.
 
     All of it is the host's word: `casemate quote` and `casemate call` ask the
     enclave itself.
     """
-    from casemate.cli.machines import client_of, machine_on
+    from casemate.cli.places import Named, place_of
 
-    with client_of(machine_on(state)) as client:
+    with place_of(Named(state, url, token_file, ca)).connect() as client:
         found = client.enclaves()
     Screen(as_json=as_json).show(
         {"enclaves": [_document(each) for each in found]}, lambda console: _show_all(console, found)
     )
 
 
-def start(number: Number, *, state: State = None, as_json: Json = False) -> None:
+def start(
+    number: Number,
+    *,
+    state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+    as_json: Json = False,
+) -> None:
     """Start a stopped enclave again, with fresh keys."""
-    from casemate.cli.machines import client_of, machine_on
+    from casemate.cli.places import Named, place_of
 
-    with client_of(machine_on(state)) as client:
+    with place_of(Named(state, url, token_file, ca)).connect() as client:
         _show_one(Screen(as_json=as_json), client.start(number))
 
 
-def stop(number: Number, *, state: State = None, as_json: Json = False) -> None:
+def stop(
+    number: Number,
+    *,
+    state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+    as_json: Json = False,
+) -> None:
     """End an enclave's process; its pages stay loaded."""
-    from casemate.cli.machines import client_of, machine_on
+    from casemate.cli.places import Named, place_of
 
-    with client_of(machine_on(state)) as client:
+    with place_of(Named(state, url, token_file, ca)).connect() as client:
         _show_one(Screen(as_json=as_json), client.stop(number))
 
 
-def destroy(number: Number, *, state: State = None, as_json: Json = False) -> None:
+def destroy(
+    number: Number,
+    *,
+    state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+    as_json: Json = False,
+) -> None:
     """End an enclave and remove its pages."""
-    from casemate.cli.machines import client_of, machine_on
+    from casemate.cli.places import Named, place_of
 
-    with client_of(machine_on(state)) as client:
+    with place_of(Named(state, url, token_file, ca)).connect() as client:
         _show_one(Screen(as_json=as_json), client.destroy(number))
 
 
@@ -93,6 +128,7 @@ def _document(found: "EnclaveIs") -> dict[str, object]:
         "product_id": found.isv_prod_id,
         "security_version": found.isv_svn,
         "debug": found.debug,
+        "ra_tls_port": found.ra_tls_port,
     }
 
 
@@ -107,6 +143,7 @@ def _show_one(screen: Screen, found: "EnclaveIs") -> None:
                 ("state", f"{found.state} {found.reason}".strip()),
                 ("MRENCLAVE", found.mr_enclave.hex()),
                 ("MRSIGNER", found.mr_signer.hex()),
+                *([] if found.ra_tls_port is None else [("RA-TLS", f"port {found.ra_tls_port}")]),
             ],
         ),
     )
@@ -116,7 +153,9 @@ def _show_all(console: "Console", found: Sequence["EnclaveIs"]) -> None:
     if not found:
         console.print("no enclaves; `casemate launch IMAGE` launches one")
         return
-    rows = table("N", "name", "state", "MRENCLAVE", "product", "SVN", "debug", "reason")
+    has_ports = any(each.ra_tls_port is not None for each in found)
+    columns = ("N", "name", "state", "MRENCLAVE", "product", "SVN", "debug", "reason")
+    rows = table(*columns, *(("RA-TLS port",) if has_ports else ()))
     for each in found:
         rows.add_row(
             str(each.enclave),
@@ -127,5 +166,6 @@ def _show_all(console: "Console", found: Sequence["EnclaveIs"]) -> None:
             str(each.isv_svn),
             "yes" if each.debug else "no",
             printable(each.reason),
+            *((str(each.ra_tls_port or "none"),) if has_ports else ()),
         )
     console.print(rows)

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from casemate.cli.errors import ExitCode
-from casemate.cli.options import FLAG, Json, PolicyFile, State, Time
+from casemate.cli.options import FLAG, CaFile, Json, PolicyFile, State, Time, TokenFile, Url
 from casemate.cli.output import Screen, facts
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from casemate.verifier import CheckTree, RefusedError, SgxEvidence, SgxPolicy, VerifiedSgxEvidence
+    from casemate.verifier import SgxEvidence, SgxPolicy
     from casemate.wire.binding import ReportDataBinding
     from casemate.wire.sgx.collateral import Collateral
 
@@ -52,12 +50,39 @@ CollateralFile = Annotated[Path | None, typer.Option("--collateral", metavar="FI
 BindingFile = Annotated[
     Path | None, typer.Option("--binding", metavar="FILE", help="What REPORTDATA is said to vouch for, as JSON.")
 ]
+RaTls = Annotated[
+    bool,
+    typer.Option(
+        "--ra-tls",
+        metavar=FLAG,
+        help="QUOTE is a TLS certificate with evidence in it (PEM or DER), or HOST:PORT to get it from.",
+    ),
+]
+Certificates = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificates",
+        metavar="FILE",
+        help="QUOTE is an SEV-SNP report, and these are its key's, issuer's and root's certificates, in PEM.",
+    ),
+]
+RevocationList = Annotated[
+    Path | None, typer.Option("--revocation-list", metavar="FILE", help="SEV-SNP: the root's CRL, in DER.")
+]
 Explain = Annotated[
     bool, typer.Option("--explain", metavar=FLAG, help="Every check, with the bytes it looks at and its source.")
 ]
 RootFile = Annotated[
     Path | None,
     typer.Option("--root", metavar="FILE", help="The maker's root certificate. Default: that of the running machine."),
+]
+TrustOnFirstUse = Annotated[
+    bool,
+    typer.Option(
+        "--trust-on-first-use",
+        metavar=FLAG,
+        help="Take the root that a gateway names, though it is the operator's word.",
+    ),
 ]
 
 _NONCE_SIZE = 32
@@ -71,6 +96,9 @@ def quote(
     collateral: NewCollateral = None,
     binding: NewBinding = None,
     state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
     as_json: Json = False,
 ) -> None:
     r"""Have an enclave prove itself, and write its evidence to files.
@@ -83,22 +111,23 @@ def quote(
         casemate verify quote.bin --collateral quote.bin.collateral.json \
             --binding quote.bin.binding.json --policy policy.toml
     """
-    from casemate.cli.binding_file import encode_binding
     from casemate.cli.files import write_file
     from casemate.cli.images import image_of
-    from casemate.cli.machines import client_of, enclave_number, launched, machine_on
+    from casemate.cli.machines import enclave_number
+    from casemate.cli.places import Named, launched, place_of
+    from casemate.client.binding_file import encode_binding
     from casemate.client.core import challenge
     from casemate.wire.binding import ReportDataBinding
 
     screen = Screen(as_json=as_json)
     asked = challenge() if nonce is None else _nonce(nonce)
-    machine = machine_on(state)
+    place = place_of(Named(state, url, token_file, ca))
     with ExitStack() as stack:
-        client = stack.enter_context(client_of(machine))
+        client = stack.enter_context(place.connect())
         number = enclave_number(target)
         if number is None:
             image = image_of(Path(target), screen)
-            number = stack.enter_context(launched(machine, client, image))
+            number = stack.enter_context(launched(place, client, image))
         said = client.evidence(number, asked)
     bound = ReportDataBinding(said.hpke_key, said.receipt_key, asked, said.layers)
     files = {
@@ -127,6 +156,9 @@ def verify(
     collateral: CollateralFile = None,
     nonce: ExpectedNonce = None,
     binding: BindingFile = None,
+    ra_tls: RaTls = False,
+    certificates: Certificates = None,
+    revocation_list: RevocationList = None,
     at: Time = None,
     explain: Explain = False,
     as_json: Json = False,
@@ -142,7 +174,27 @@ def verify(
     Example:
         casemate verify quote.bin --collateral collateral.json \
             --policy policy.toml --explain
+        casemate verify --ra-tls 127.0.0.1:8443 --policy policy.toml \
+            --collateral collateral.json
+        casemate verify report.bin --certificates amd.pem --policy snp.toml
     """
+    if certificates is not None:
+        from casemate.cli.snp_reports import ReportFiles, verify_report
+
+        if ra_tls or collateral is not None or binding is not None or nonce is not None:
+            raise typer.BadParameter("with --certificates there is no --ra-tls, --collateral, --binding or --nonce")
+        files = ReportFiles(quote, certificates, revocation_list, policy)
+        verify_report(files, at=at, explain=explain, as_json=as_json)
+        return
+    if ra_tls:
+        from casemate.cli.ra_tls import Asked, verify_certificate
+
+        if binding is not None:
+            raise typer.BadParameter("a certificate's claims say what it binds", param_hint="--binding")
+        challenge = None if nonce is None else _nonce(nonce)
+        verify_certificate(str(quote), Asked(policy, _collateral(collateral), challenge, at, explain, as_json))
+        return
+    from casemate.cli.appraisals import show_refusal, show_verdict
     from casemate.cli.policies import policy_in, time_of, weaknesses
     from casemate.verifier import RefusedError, appraise
     from casemate.verifier import explain as explain_checks
@@ -159,24 +211,38 @@ def verify(
     except RefusedError as error:
         if tree is None:
             raise
-        _show_refusal(screen, error, tree)
+        show_refusal(screen, error, tree)
         raise typer.Exit(ExitCode.REFUSED) from None
-    _show_verdict(screen, verified, tree)
+    show_verdict(screen, verified, tree)
 
 
-def policy(image: Image, *, root: RootFile = None, state: State = None, as_json: Json = False) -> None:
+def policy(
+    image: Image,
+    *,
+    root: RootFile = None,
+    trust_on_first_use: TrustOnFirstUse = False,
+    state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+    as_json: Json = False,
+) -> None:
     """Print a policy for an image, to be kept and edited.
 
     It accepts exactly this code, under the root of the running machine or of
     --root, at a TCB that is up to date, confined by the sandbox layers that
     every Linux has. Every member is there: read them.
 
+    A gateway's word for its root is the operator's word. With
+    --trust-on-first-use it is taken all the same, this once: compare its
+    fingerprint with one that came to you by another way.
+
     Example:
         casemate policy hello/hello.sgxs > policy.toml
     """
     from casemate.cli.images import image_of
-    from casemate.cli.machines import machine_on
-    from casemate.cli.policies import POLICY_HEADER, Named, policy_of, root_in, root_of
+    from casemate.cli.places import Named as NamedPlace
+    from casemate.cli.policies import POLICY_HEADER, Named, policy_of, root_at, root_in
     from casemate.verifier import print_policy
 
     screen = Screen(as_json=as_json)
@@ -184,8 +250,8 @@ def policy(image: Image, *, root: RootFile = None, state: State = None, as_json:
     if root is not None:
         anchor, seeded = root_in(root)
     else:
-        machine = machine_on(state)
-        anchor, seeded = root_of(machine), machine.status.seeded
+        named_place = NamedPlace(state, url, token_file, ca)
+        anchor, seeded = root_at(named_place, screen, trust_on_first_use=trust_on_first_use)
     debug = loaded.parse_sigstruct().attributes.debug
     named = Named(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug, confined=True)
     text = f"{POLICY_HEADER}{print_policy(policy_of(named))}"
@@ -218,8 +284,8 @@ def _with_nonce(demands: "SgxPolicy", nonce: str | None, bound: "ReportDataBindi
 
 
 def _read_binding(path: Path) -> "ReportDataBinding":
-    from casemate.cli.binding_file import MAX_BINDING, parse_binding
     from casemate.cli.files import read_file
+    from casemate.client.binding_file import MAX_BINDING, parse_binding
 
     return parse_binding(read_file(path, what="binding", limit=MAX_BINDING))
 
@@ -243,32 +309,3 @@ def _collateral(path: Path | None) -> "Collateral | None":
     from casemate.wire.sgx.collateral import MAX_COLLATERAL, Collateral
 
     return None if path is None else Collateral.parse(read_file(path, what="collateral", limit=MAX_COLLATERAL))
-
-
-def _show_verdict(screen: Screen, verified: "VerifiedSgxEvidence", tree: "CheckTree | None") -> None:
-    from casemate.cli.appraisals import evidence_document, evidence_facts, tree_document, tree_of
-
-    document: dict[str, object] = {"accepted": True, "evidence": evidence_document(verified)}
-    if tree is not None:
-        document["checks"] = tree_document(tree)
-
-    def human(console: "Console") -> None:
-        if tree is not None:
-            console.print(tree_of(tree, "checks"))
-        console.print("accepted: checked by you, on this computer", style="bold green")
-        facts(console, evidence_facts(verified))
-
-    screen.show(document, human)
-
-
-def _show_refusal(screen: Screen, error: "RefusedError", tree: "CheckTree") -> None:
-    """The tree, and the refusal that every other command would end with."""
-    from casemate.cli.appraisals import tree_document, tree_of
-    from casemate.cli.errors import outcome_of
-    from casemate.cli.group import report
-
-    outcome = outcome_of(error)
-    document = {"accepted": False, **outcome.document(), "checks": tree_document(tree)}
-    screen.show(document, lambda console: console.print(tree_of(tree, "checks")))
-    if not screen.as_json:
-        report(outcome, as_json=False)

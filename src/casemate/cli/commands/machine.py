@@ -20,16 +20,6 @@ Advisory = Annotated[
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 
-@app.command()
-def status(*, state: State = None, as_json: Json = False) -> None:
-    """Show the running machine: processes, socket, root, runtime."""
-    from casemate.cli.commands.up import machine_document, machine_facts
-    from casemate.cli.machines import machine_on
-
-    machine = machine_on(state)
-    Screen(as_json=as_json).show(machine_document(machine), lambda console: facts(console, machine_facts(machine)))
-
-
 @app.command(name="recover-tcb")
 def recover_tcb(advisory: Advisory, *, state: State = None, as_json: Json = False) -> None:
     """Have the maker publish a new TCB level: this machine is out of date until its microcode is updated.

@@ -1,5 +1,6 @@
 """`casemate measure`, `casemate diff`: what MRENCLAVE is of, and why two differ."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from casemate.cli.errors import ExitCode
 from casemate.cli.options import FLAG, DeveloperKey, Json
 from casemate.cli.output import Screen, facts, printable, table
+from casemate.wire.snp.vmm import Vmm
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,23 +18,84 @@ if TYPE_CHECKING:
     from casemate.images.explain import PageRange
     from casemate.images.image import Image
 
-Target = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder with casemate.toml.")]
+
+class TeeName(StrEnum):
+    """Which kind of trusted execution environment."""
+
+    SGX = "sgx"
+    SNP = "snp"
+
+
+OptionalTarget = Annotated[
+    Path | None, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder with casemate.toml.")
+]
 First = Annotated[Path, typer.Argument(metavar="A", help="An image's file, or a folder with casemate.toml.")]
 Second = Annotated[Path, typer.Argument(metavar="B", help="Another one.")]
 Explain = Annotated[bool, typer.Option("--explain", metavar=FLAG, help="Which page came from which file.")]
 
 
-def measure(target: Target, *, explain: Explain = False, key: DeveloperKey = None, as_json: Json = False) -> None:
-    """Print MRENCLAVE and MRSIGNER of an image, or of what a folder would become.
+Tee = Annotated[TeeName, typer.Option("--tee", help="What will measure it: an SGX enclave, or an SEV-SNP guest.")]
+Firmware = Annotated[Path | None, typer.Option("--ovmf", metavar="FILE", help="SNP: the guest's firmware.")]
+Kernel = Annotated[Path | None, typer.Option("--kernel", metavar="FILE", help="SNP: for direct boot.")]
+Initrd = Annotated[Path | None, typer.Option("--initrd", metavar="FILE", help="SNP: initial RAM disk.")]
+Append = Annotated[str, typer.Option("--append", metavar="TEXT", help="SNP: the kernel's command line.")]
+Vcpus = Annotated[int, typer.Option("--vcpus", metavar="N", min=1, max=512, help="SNP: virtual processors.")]
+VcpuType = Annotated[str, typer.Option("--vcpu-type", metavar="NAME", help="SNP: QEMU's name for the processor.")]
+VmmName = Annotated[Vmm, typer.Option("--vmm", help="SNP: who launches the guest.")]
+Features = Annotated[str, typer.Option("--guest-features", metavar="BITS", help="SNP: SEV_FEATURES, such as 0x21.")]
+
+
+def measure(
+    target: OptionalTarget = None,
+    *,
+    tee: Tee = TeeName.SGX,
+    explain: Explain = False,
+    key: DeveloperKey = None,
+    ovmf: Firmware = None,
+    kernel: Kernel = None,
+    initrd: Initrd = None,
+    append: Append = "",
+    vcpus: Vcpus = 1,
+    vcpu_type: VcpuType = "EPYC-v4",
+    vmm: VmmName = Vmm.QEMU,
+    guest_features: Features = "0x1",
+    as_json: Json = False,
+) -> None:
+    """Print MRENCLAVE and MRSIGNER of an image or folder, or an SEV-SNP guest's launch digest.
 
     Example:
         casemate measure hello/hello.sgxs --explain
     """
+    screen = Screen(as_json=as_json)
+    if tee is TeeName.SNP:
+        from casemate.cli.commands.measure_snp import GuestFiles, measure_guest
+
+        if target is not None or ovmf is None:
+            raise typer.BadParameter("an SNP guest is measured from --ovmf FILE, and no IMAGE")
+        files = GuestFiles(ovmf, kernel, initrd, append)
+        measure_guest(files, (vcpus, vcpu_type, vmm, _integer(guest_features)), screen, explain=explain)
+    elif target is None:
+        raise typer.BadParameter("IMAGE|DIR is missing; or name --tee snp and --ovmf FILE")
+    else:
+        _measure_image(target, screen, explain=explain, key=key)
+
+
+def _integer(text: str) -> int:
+    """A number of 64 bits, decimal or with 0x."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 64:
+        raise typer.BadParameter(f"--guest-features is {text!r}, want a number of 64 bits such as 0x21")
+    return value
+
+
+def _measure_image(target: Path, screen: Screen, *, explain: bool, key: Path | None) -> None:
     from casemate.cli.commands.build import image_document, image_facts
     from casemate.cli.images import image_of
     from casemate.images.explain import explain_pages
 
-    screen = Screen(as_json=as_json)
     image = image_of(target, screen, key=key)
     pages = explain_pages(image) if explain else ()
     said = dict(image_document(image))

@@ -7,6 +7,7 @@ import typer
 
 from casemate.cli.options import Json, PolicyFile, Time
 from casemate.cli.output import Screen, facts
+from casemate.cli.receipt_text import receipt_document, receipt_facts, state_warning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,17 +41,19 @@ def verify(file: File, *, policy: PolicyFile, at: Time = None, as_json: Json = F
 
     def human(console: "Console") -> None:
         console.print("the receipt holds: checked by you, on this computer", style="bold green")
-        facts(console, [*_facts(checked.receipt), *_openings(checked.input, checked.output)])
+        facts(console, [*receipt_facts(checked.receipt), *_openings(checked.input, checked.output)])
         facts(console, evidence_facts(checked.enclave))
 
     document = {
         "holds": True,
-        "receipt": _document(checked.receipt),
+        "receipt": receipt_document(checked.receipt),
         "input": checked.input,
         "output": checked.output,
         "evidence": evidence_document(checked.enclave),
     }
-    Screen(as_json=as_json).show(document, human)
+    screen = Screen(as_json=as_json)
+    _warn(screen, checked.receipt)
+    screen.show(document, human)
 
 
 @app.command()
@@ -62,16 +65,25 @@ def show(file: File, *, as_json: Json = False) -> None:
 
     def human(console: "Console") -> None:
         console.print("not checked: anybody could have written this", style="yellow")
-        facts(console, [*_facts(bundle.receipt), *_openings(given, answered), ("said at", said_at)])
+        facts(console, [*receipt_facts(bundle.receipt), *_openings(given, answered), ("said at", said_at)])
 
     document = {
         "checked": False,
-        "receipt": _document(bundle.receipt),
+        "receipt": receipt_document(bundle.receipt),
         "input": given,
         "output": answered,
         "appraised_at": said_at,
     }
-    Screen(as_json=as_json).show(document, human)
+    screen = Screen(as_json=as_json)
+    _warn(screen, bundle.receipt)
+    screen.show(document, human)
+
+
+def _warn(screen: Screen, receipt: "Receipt") -> None:
+    """Says what weakens the receipt's word about the state, on standard error."""
+    warning = state_warning(receipt.state)
+    if warning is not None:
+        screen.say(f"warning: {warning}", style="bold yellow")
 
 
 def _read(file: Path) -> "ReceiptBundle":
@@ -79,29 +91,6 @@ def _read(file: Path) -> "ReceiptBundle":
     from casemate.client.receipts import MAX_BUNDLE, ReceiptBundle
 
     return ReceiptBundle.parse(read_file(file, what="receipt", limit=MAX_BUNDLE))
-
-
-def _document(receipt: "Receipt") -> dict[str, object]:
-    return {
-        "mr_enclave": receipt.mr_enclave.hex(),
-        "entry": receipt.entry,
-        "caller": None if receipt.caller is None else receipt.caller.hex(),
-        "session": receipt.session,
-        "sequence": receipt.sequence,
-        "counter": receipt.counter,
-        "quote_hash": receipt.quote_hash.hex(),
-        "input_commitment": receipt.input_commitment.hex(),
-        "output_commitment": receipt.output_commitment.hex(),
-    }
-
-
-def _facts(receipt: "Receipt") -> list[tuple[str, str]]:
-    return [
-        ("code", receipt.mr_enclave.hex()),
-        ("entry", receipt.entry),
-        ("caller", "nobody signed" if receipt.caller is None else receipt.caller.hex()),
-        ("place", f"number {receipt.counter} of its launch; session {receipt.session}, call {receipt.sequence}"),
-    ]
 
 
 def _openings(given: str | None, answered: str | None) -> list[tuple[str, str]]:

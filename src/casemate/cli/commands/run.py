@@ -65,7 +65,7 @@ def run(
         casemate run hello --input hello/input.json --receipt receipt.json
     """
     from casemate.cli.calling import attest_and_call, read_question, show
-    from casemate.cli.machines import client_of, launched
+    from casemate.cli.places import Here, launched
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
 
@@ -77,10 +77,10 @@ def run(
     called = _entry(image, entry)
     with ExitStack() as stack:
         machine = _machine(stack, progress, Wanted(state, seed, tuple(layer or ())), screen)
-        client = stack.enter_context(client_of(machine))
+        client = stack.enter_context(Here(machine).connect())
         demands, said = (given, str(policy)) if given is not None else _made(image, machine)
         with progress.step("launching", "launch") as found:
-            number = stack.enter_context(launched(machine, client, image))
+            number = stack.enter_context(launched(Here(machine), client, image))
             found.append(f"enclave {number}")
         answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")

@@ -1,64 +1,151 @@
-"""`casemate up`: a machine in the foreground."""
+"""`casemate up`: a whole machine, in the foreground or behind it."""
 
 import os
 import shlex
 import signal
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from casemate.cli.errors import ExitCode
-from casemate.cli.options import Json, Layers, Seed, State
+from casemate.cli.options import FLAG, Json, Layers, Seed, State
 from casemate.cli.output import Screen, facts
-from casemate.wire.errors import CasemateError
 
 if TYPE_CHECKING:
-    from casemate.client.local import LocalMachine
+    from casemate.client.local import LocalMachine, Supervisor
 
 Pool = Annotated[int, typer.Option("--pool", metavar="N", min=0, max=64, help="How many guests to keep warm.")]
+Dev = Annotated[
+    bool,
+    typer.Option(
+        "--dev", metavar=FLAG, help="State in memory, in a directory of its own that is gone when the machine ends."
+    ),
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", "-d", metavar=FLAG, help="Return once it is ready; `casemate down` ends it.")
+]
+Bind = Annotated[
+    str, typer.Option("--bind", metavar="ADDRESS", help="The gateway's address. Others than loopback let others in.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", metavar="N", min=0, max=65535, help="The gateway's port. Default: a free one from 8800 on."),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", metavar="PEM", help="The gateway's certificate, then its issuers': HTTPS."),
+]
+PrivateKey = Annotated[
+    Path | None, typer.Option("--tls-key", metavar="PEM", help="The key of that certificate, without passphrase.")
+]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option("--cors-origin", metavar="ORIGIN", help="Pages that browsers may call from. Several times."),
+]
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="NAME", help="Another name that clients may call it by. Several times."),
+]
+NoGateway = Annotated[
+    bool, typer.Option("--no-gateway", metavar=FLAG, help="No HTTP: the Unix socket in the state directory alone.")
+]
 
 
-class MachineRunsError(CasemateError):
-    """A machine runs on this state directory already."""
+IDLE = 19
+"""Niceness of what nobody waits for."""
 
 
-def up(*, state: State = None, seed: Seed = None, layer: Layers = None, pool: Pool = 1, as_json: Json = False) -> None:
-    """Run a machine in the foreground, until Ctrl-C.
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A machine that has just been started."""
 
-    It is a simulated chip, its maker, and an untrusted host. Other commands
-    find it by its state directory.
+    machine: "LocalMachine"
+    token: str | None
+    """Of this run: an administrator's. Nobody can find it again."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What has other shells find the machine."""
+        found = {"CASEMATE_STATE": str(self.machine.state)}
+        if self.token is not None:
+            found |= {"CASEMATE_URL": self.machine.status.url, "CASEMATE_TOKEN": self.token}
+        return found
+
+
+def up(
+    *,
+    state: State = None,
+    dev: Dev = False,
+    detach: Detach = False,
+    bind: Bind = "127.0.0.1",
+    port: Port = None,
+    tls_cert: Certificate = None,
+    tls_key: PrivateKey = None,
+    cors_origin: Origins = None,
+    allow_host: Hosts = None,
+    no_gateway: NoGateway = False,
+    seed: Seed = None,
+    layer: Layers = None,
+    pool: Pool = 1,
+    as_json: Json = False,
+) -> None:
+    """Run a machine: a simulated chip, its maker, an untrusted host, and a gateway for HTTP.
+
+    It stays in the foreground until Ctrl-C, which lets calls under way finish;
+    a second Ctrl-C does not. What was launched on it is launched again when it
+    is started anew. Prints the URL, and a token that is good for this run.
 
     Example:
-        casemate up --state /tmp/machine
+        casemate up --dev
     """
+    from casemate.cli.dev_state import make_dev_state
+    from casemate.cli.foreground import SIGNALS
+    from casemate.cli.learner import put_learner_image
     from casemate.cli.machines import state_directory
-    from casemate.client.local import local_machine
+    from casemate.client.local import running_machine, start_supervisor
 
     screen = Screen(as_json=as_json)
-    place = state_directory(state)
-    _check_free(place)
-    with local_machine(place, seed=seed, layers=tuple(layer or ()), pool=pool) as machine:
-        signal.signal(signal.SIGTERM, _end)
-        try:
-            screen.show(machine_document(machine), lambda console: facts(console, _facts(machine)))
-            screen.say("running; Ctrl-C ends it")
-            os.waitpid(machine.status.supervisor_pid, 0)  # our child: `local_machine` has just started it
-        except KeyboardInterrupt:
-            screen.say("ending")
-            return
-    screen.say(f"the machine ended by itself: {place / 'machine.log'} says why", style="bold red")
-    raise typer.Exit(ExitCode.FAILED)
+    if dev and state is not None:
+        raise typer.BadParameter("a directory of its own is what --dev makes: leave out --state", param_hint="--dev")
+    gateway = ["--bind", bind, *(() if port is None else ("--port", str(port)))]
+    gateway += _passed_on(tls_cert, tls_key, cors_origin or [], allow_host or [])
+    token = None if no_gateway else _fresh_token()
+    place = make_dev_state() if dev else state_directory(state).absolute()
+    arguments = ["--state", str(place), "--lasting", "--pool", str(pool)]
+    arguments += ["--seed", seed] if seed is not None else []
+    arguments += [part for each in layer or () for part in ("--layer", each)]
+    arguments += ["--remove-state"] if dev else []
+    if token is not None:
+        arguments += ["--token-digest", _digest(token), *gateway]
+    supervisor = start_supervisor(arguments, attached=not detach)
+    started = Started(running_machine(place), token)
+    if not detach:  # from its first word on, a signal ends the machine and not this process
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    screen.show(_document(started), lambda console: facts(console, _facts(started)))
+    if token is not None:  # after the word that all is ready, and behind all others: the first time it makes an RSA key
+        os.nice(IDLE)
+        put_learner_image(
+            place,
+            platform=started.machine.status.platform,
+            runtime_digest=started.machine.status.runtime_digest,
+        )
+    if detach:
+        screen.say(f"running; `casemate down --state {shlex.quote(str(place))}` ends it")
+        return
+    screen.say("running; Ctrl-C ends it")
+    _wait(supervisor, place if dev else None)
 
 
 def machine_document(machine: "LocalMachine") -> dict[str, object]:
-    """A running machine, for ``--json``."""
+    """What a machine is, for ``--json``."""
     from casemate.cli.machines import fingerprint
 
     status = machine.status
     return {
         "state": str(machine.state),
+        "url": status.url or None,
         "host_socket": status.host_socket,
         "platform": status.platform,
         "runtime_digest": status.runtime_digest.hex(),
@@ -69,40 +156,69 @@ def machine_document(machine: "LocalMachine") -> dict[str, object]:
 
 
 def machine_facts(machine: "LocalMachine") -> list[tuple[str, str]]:
-    """A running machine, for a person."""
+    """What a machine is, for a person."""
     from casemate.cli.machines import fingerprint
 
     status = machine.status
     return [
+        ("URL", status.url or "none: it has no gateway"),
         ("state", str(machine.state)),
         ("socket", status.host_socket),
         ("platform", status.platform),
         ("runtime", status.runtime_digest.hex()),
         ("root", f"simulated, SHA-256 {fingerprint(machine)}"),
         ("seeded", "yes: everybody can have its keys" if status.seeded else "no"),
-        ("processes", f"supervisor {status.supervisor_pid}, chip {status.chip_pid}, host {status.host_pid}"),
     ]
 
 
-def _facts(machine: "LocalMachine") -> list[tuple[str, str]]:
+def _document(started: Started) -> dict[str, object]:
+    return machine_document(started.machine) | {"token": started.token, "environment": started.environment}
+
+
+def _facts(started: Started) -> list[tuple[str, str]]:
+    shown = machine_facts(started.machine)
+    if started.token is not None:
+        shown.append(("token", f"{started.token} (an administrator's, for this run)"))
+    words = [f"{name}={shlex.quote(value)}" for name, value in started.environment.items()]
     return [
-        *machine_facts(machine),
-        ("elsewhere", f"export CASEMATE_STATE={shlex.quote(str(machine.state.absolute()))}"),
+        *shown,
+        ("elsewhere", f"export {words[0]}"),
+        *([("", f"export {' '.join(words[1:])}")] if words[1:] else []),
     ]
 
 
-def _check_free(place: Path) -> None:
-    from casemate.client.local import NoMachineError, running_machine
+def _passed_on(certificate: Path | None, key: Path | None, origins: list[str], hosts: list[str]) -> list[str]:
+    """What is for the gateway itself, in the words of the supervisor's command line."""
+    if (certificate is None) != (key is None):
+        raise typer.BadParameter("give both --tls-cert and --tls-key, or neither", param_hint="--tls-cert")
+    own = []
+    if certificate is not None and key is not None:
+        own += [f"--tls-cert={certificate.absolute()}", f"--tls-key={key.absolute()}"]
+    own += [f"--cors-origin={origin}" for origin in origins] + [f"--allow-host={name}" for name in hosts]
+    scheme = ["--scheme", "http" if certificate is None else "https"]
+    return [*scheme, *(f"--gateway={argument}" for argument in own)]
 
-    try:
-        found = running_machine(place)
-    except NoMachineError:
-        return
-    raise MachineRunsError(
-        f"a machine runs on {place} already: its supervisor is process {found.status.supervisor_pid}"
-    )
+
+def _fresh_token() -> str:
+    from casemate.wire.access_tokens import SECRET_SIZE, token_text
+
+    return token_text(os.urandom(SECRET_SIZE))
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends the machine as Ctrl-C does."""
-    raise KeyboardInterrupt
+def _digest(token: str) -> str:
+    from casemate.wire.access_tokens import token_digest
+
+    return token_digest(token).hex()
+
+
+def _wait(supervisor: "Supervisor", temporary: Path | None) -> NoReturn:
+    """Becomes a small program that waits in this one's place: the machine is all that should take memory now."""
+    from casemate.cli import foreground
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if supervisor.lifeline is not None:
+        os.set_inheritable(supervisor.lifeline, True)  # noqa: FBT003 - the one way to call it
+    command = [sys.executable, "-I", "-S", foreground.__file__, str(supervisor.process.pid)]
+    command += [] if temporary is None else [str(temporary)]
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is what we want

@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 
 from casemate.cli.inspection.field import Field, Inspection
+from casemate.cli.receipt_text import state_text
+from casemate.client.binding_file import parse_binding
 from casemate.client.receipts import ReceiptBundle
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.caller_key import caller_key_text
 from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.qe_identity import QeIdentity
@@ -14,6 +18,7 @@ _COLLATERAL = "Intel ECDSA Quote Library API, sgx_ql_qve_collateral_t"
 _TCB_INFO = "Intel PCS API v4, TCBInfoV3"
 _QE_IDENTITY = "Intel PCS API v4, EnclaveIdentityV2"
 _RECEIPT = "Casemate, docs/cli.md, receipt files"
+_BINDING = "Casemate, docs/cli.md, casemate quote"
 
 
 def inspect_collateral(data: bytes) -> Inspection:
@@ -56,24 +61,39 @@ def inspect_receipt(data: bytes) -> Inspection:
         "receipt.session": str(receipt.session),
         "receipt.sequence": str(receipt.sequence),
         "receipt.entry": receipt.entry,
-        "receipt.caller": "anyone" if receipt.caller is None else receipt.caller.hex(),
+        "receipt.caller": "anyone" if receipt.caller is None else caller_key_text(receipt.caller),
         "receipt.input_commitment": receipt.input_commitment.hex(),
         "receipt.output_commitment": receipt.output_commitment.hex(),
         "receipt.counter": str(receipt.counter),
+        "receipt.state": state_text(receipt.state),
         "signature": bundle.signature.hex(),
-        "report_data.hpke_key": bundle.binding.hpke_key.hex(),
-        "report_data.receipt_key": bundle.binding.receipt_key.hex(),
-        "report_data.nonce": bundle.binding.nonce.hex(),
-        **{
-            f"report_data.layers.{where}.{layer.name}": f"{layer.state}: {layer.detail}"
-            for where, layers in (("enclave", bundle.binding.layers.enclave), ("guest", bundle.binding.layers.guest))
-            for layer in layers
-        },
+        **{f"report_data.{name}": meaning for name, meaning in _binding(bundle.binding).items()},
         "quote": as_hex(bundle.quote),
         "appraised_at": bundle.appraised_at.isoformat(),
     }
     fields = tuple(_member(name, meaning, _RECEIPT) for name, meaning in members.items())
     return Inspection("receipt", "Casemate receipt file", len(data), facts, fields)
+
+
+def inspect_binding(data: bytes) -> Inspection:
+    """A binding file: what a quote's REPORTDATA is said to vouch for."""
+    binding = parse_binding(data)
+    facts = (("REPORTDATA", binding.report_data().hex()),)
+    fields = tuple(_member(name, meaning, _BINDING) for name, meaning in _binding(binding).items())
+    return Inspection("binding", "what REPORTDATA is said to vouch for", len(data), facts, fields)
+
+
+def _binding(binding: ReportDataBinding) -> dict[str, str]:
+    return {
+        "hpke_key": binding.hpke_key.hex(),
+        "receipt_key": binding.receipt_key.hex(),
+        "nonce": binding.nonce.hex(),
+        **{
+            f"layers.{where}.{layer.name}": f"{layer.state}: {layer.detail}"
+            for where, layers in (("enclave", binding.layers.enclave), ("guest", binding.layers.guest))
+            for layer in layers
+        },
+    }
 
 
 def _chain(name: str, pem: bytes) -> Iterator[Field]:

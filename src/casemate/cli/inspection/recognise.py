@@ -4,8 +4,9 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from casemate.cli.inspection.certificate import inspect_certificate
-from casemate.cli.inspection.documents import inspect_collateral, inspect_receipt
+from casemate.cli.inspection.documents import inspect_binding, inspect_collateral, inspect_receipt
 from casemate.cli.inspection.field import Inspection
+from casemate.cli.inspection.snp import inspect_snp_report
 from casemate.cli.inspection.structures import (
     inspect_key_request,
     inspect_quote,
@@ -21,6 +22,7 @@ from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.quote import HEADER_SIZE, SIGNED_SIZE, VERSION_3, QuoteHeader
 from casemate.wire.sgx.report import Report, ReportBody, TargetInfo
 from casemate.wire.sgx.sigstruct import SIGSTRUCT_SIZE
+from casemate.wire.snp.report import REPORT_SIZE
 
 MAX_FILE = MAX_SGXS
 """Longest file that is read (bytes): the longest SGXS stream; receipts that open 16 MiB of input are as long."""
@@ -41,11 +43,13 @@ class Kind(StrEnum):
     REPORT_BODY = "report-body"
     TARGETINFO = "targetinfo"
     KEYREQUEST = "keyrequest"
+    SNP_REPORT = "snp-report"
     SIGSTRUCT = "sigstruct"
     SGXS = "sgxs"
     CERTIFICATE = "certificate"
     RECEIPT = "receipt"
     COLLATERAL = "collateral"
+    BINDING = "binding"
 
 
 class UnknownFileError(CasemateError):
@@ -76,7 +80,7 @@ def recognise(data: bytes) -> Kind:
     """What ``data`` seems to be. A TARGETINFO and a KEYREQUEST are of one size: the first is taken to be meant."""
     start = data.lstrip()[: len(_PEM_START)]
     if start.startswith(b"{"):
-        return Kind.RECEIPT if b'"casemate-receipt"' in data[:4096] else Kind.COLLATERAL
+        return _document(data[:4096])
     if start == _PEM_START or data.startswith(_DER_START):
         return Kind.CERTIFICATE
     if data.startswith(_SGXS_START):
@@ -86,6 +90,13 @@ def recognise(data: bytes) -> Kind:
     if _is_quote(data):
         return Kind.QUOTE
     raise UnknownFileError(f"file: got {_seen(data)}, want one of: {', '.join(Kind)}")
+
+
+def _document(start: bytes) -> Kind:
+    """Which JSON document begins so."""
+    if b'"casemate-receipt"' in start:
+        return Kind.RECEIPT
+    return Kind.BINDING if b'"hpke_key"' in start else Kind.COLLATERAL
 
 
 def _is_quote(data: bytes) -> bool:
@@ -117,14 +128,17 @@ _READERS: dict[Kind, Callable[[bytes], Inspection]] = {
     Kind.REPORT_BODY: inspect_report_body,
     Kind.TARGETINFO: inspect_target_info,
     Kind.KEYREQUEST: inspect_key_request,
+    Kind.SNP_REPORT: inspect_snp_report,
     Kind.SIGSTRUCT: inspect_sigstruct,
     Kind.RECEIPT: inspect_receipt,
     Kind.COLLATERAL: inspect_collateral,
+    Kind.BINDING: inspect_binding,
 }
 
 _SIZES = {
     SIGSTRUCT_SIZE: Kind.SIGSTRUCT,
     Report.LAYOUT.size: Kind.REPORT,
     ReportBody.LAYOUT.size: Kind.REPORT_BODY,
+    REPORT_SIZE: Kind.SNP_REPORT,
     TargetInfo.LAYOUT.size: Kind.TARGETINFO,
 }

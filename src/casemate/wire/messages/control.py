@@ -1,9 +1,19 @@
-"""Owner of a machine to its supervisor, over a socket in the state directory: the levers a real owner has."""
+"""Owner of a machine to its supervisor, over a socket in the state directory: the levers a real owner has.
 
+``AcceptRollback`` and ``ListAnchors`` (``messages.supervisor``) are passed on to the chip as they are.
+"""
+
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U32, Bytes32, Limit, Name, message
+from casemate.wire.message import U32, U64, Bytes32, Limit, Name, message
+from casemate.wire.snp.tcb import Product
+
+
+def seed_digest(seed: str | None) -> bytes | None:
+    """What tells two seeds apart; seeds are public, and may be long."""
+    return None if seed is None else hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()
 
 
 @message(0x90)
@@ -41,17 +51,112 @@ class MachineStatus:
     """Reply: ``MachineIs``."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessIs:
+    """One process of a machine."""
+
+    name: Name
+    """``supervisor``, ``chip``, and ``host`` or ``gateway`` (which is a host behind HTTP)."""
+    pid: U32
+    """0 while it is being started anew."""
+    restarts: U32
+    """How often it was started anew since the machine's start."""
+    started_at: U64
+    """Seconds since 1970."""
+    last_death: Annotated[str, Limit(2048)]
+    """How its predecessor died; empty if there was none."""
+
+
 @message(0x95)
 @dataclass(frozen=True, slots=True)
 class MachineIs:
     """A running machine."""
 
-    supervisor_pid: U32
-    chip_pid: U32
-    host_pid: U32
+    processes: tuple[ProcessIs, ...]
     host_socket: Annotated[str, Limit(4096)]
+    url: Annotated[str, Limit(4096)]
+    """Where its gateway is; empty if it has none."""
+    started_at: U64
+    """Seconds since 1970."""
+    lasting: bool
+    """Its deployments are kept in the state directory, and are there again after a restart."""
     platform: Name
     runtime_digest: Bytes32
-    seeded: bool
+    seed_digest: Bytes32 | None
+    """SHA-256 of the public seed that it was started with (:func:`seed_digest`); None where it was started without."""
     root_certificate: Annotated[bytes, Limit(65536)]
     """The simulated vendor's root (DER), for policies that name it."""
+
+    @property
+    def seeded(self) -> bool:
+        """Whether a public seed made it: everybody can have its keys."""
+        return self.seed_digest is not None
+
+    def pid(self, *names: str) -> int:
+        """The id of the first process that has one of these names; 0 if it does not run just now."""
+        return next((process.pid for process in self.processes if process.name in names), 0)
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The supervisor's process id."""
+        return self.pid("supervisor")
+
+    @property
+    def chip_pid(self) -> int:
+        """The chip's; 0 while it is started anew."""
+        return self.pid("chip")
+
+    @property
+    def host_pid(self) -> int:
+        """The host's, with or without a gateway; 0 while it is started anew."""
+        return self.pid("host", "gateway")
+
+
+@message(0x96)
+@dataclass(frozen=True, slots=True)
+class EndMachine:
+    """End this machine. Reply: ``Done``, before it has ended; the supervisor hangs up when it has."""
+
+    at_once: bool
+    """Without waiting for calls under way."""
+
+
+@message(0x97)
+@dataclass(frozen=True, slots=True)
+class RecoverSnpTcb:
+    """The vendor publishes firmware of a higher TCB for this machine's SEV-SNP processor. Reply: ``Done``."""
+
+    advisory: Name
+
+
+@message(0x98)
+@dataclass(frozen=True, slots=True)
+class UpdateSnpFirmware:
+    """Bring this machine's SEV-SNP platform to the newest published firmware. Reply: ``Done``."""
+
+    commit: bool
+    """And commit it, so that reports name its TCB; else that is the host's to do."""
+
+
+@message(0x99)
+@dataclass(frozen=True, slots=True)
+class RevokeSnpChip:
+    """The vendor revokes every certificate of this chip's VCEK. Reply: ``Done``."""
+
+
+@message(0x9A)
+@dataclass(frozen=True, slots=True)
+class AskSnpRoot:
+    """Reply: ``SnpRootIs``. The first time it takes the vendor seconds to make that root."""
+
+
+@message(0x9B)
+@dataclass(frozen=True, slots=True)
+class SnpRootIs:
+    """The simulated AMD's root for this machine's processor, for policies that name it."""
+
+    product: Product
+    root_certificate: Annotated[bytes, Limit(65536)]
+    """ARK (DER)."""
+    revocation_list: Annotated[bytes, Limit(65536)]
+    """The root's, as of now (DER)."""

@@ -12,7 +12,7 @@ Replies carry no numbers: the n-th reply belongs to the n-th entry. Two rules ke
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.call import MAX_SEALED, Envelope
+from casemate.wire.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, Envelope
 from casemate.wire.faults import Fault
 from casemate.wire.message import U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.sandbox import SandboxLayers
@@ -93,3 +93,23 @@ class OcallRefused:
 
     number: U64
     fault: Fault
+
+
+@message(0x58)
+@dataclass(frozen=True, slots=True)
+class PlainEnter:
+    """A call in the clear, of an entry point whose manifest says ``plain``: the operator sees all of it.
+
+    Nobody is its caller, and nobody gets a receipt. Reply: ``PlainLeft`` or ``Fault``.
+    """
+
+    entry: Name
+    arguments: Annotated[bytes, Limit(MAX_ARGUMENTS)]
+
+
+@message(0x59)
+@dataclass(frozen=True, slots=True)
+class PlainLeft:
+    """The result in the clear: JSON."""
+
+    output: Annotated[bytes, Limit(MAX_OUTPUT)]

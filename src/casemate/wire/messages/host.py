@@ -21,6 +21,8 @@ class Launch:
     name: Name
     sgxs: Annotated[bytes, Limit(MAX_SGXS)]
     sigstruct: Annotated[bytes, Fixed(1808)]
+    temporary: bool = False
+    """For the client's errand alone: it ends with the host's process, and is not launched again by the next one."""
 
 
 @message(0x61)
@@ -29,6 +31,7 @@ class Launched:
     """The new enclave, in the host's words."""
 
     enclave: U64
+    """The host's own number of this deployment: it stays the same over restarts, and is never given again."""
     mr_enclave: Bytes32
 
 
@@ -108,6 +111,11 @@ class EnclaveIs:
     debug: bool
     state: State
     reason: Annotated[str, Limit(1024)]
+    """Why it is in this state, for a person."""
+    image: Bytes32
+    """SHA-256 of its SGXS stream and SIGSTRUCT."""
+    ra_tls_port: U16 | None = None
+    """TCP port of this machine on which it is a TLS server with evidence in its certificate."""
 
 
 @message(0x6A)
@@ -121,6 +129,33 @@ class EnclavesAre:
 @message(0x6B)
 @dataclass(frozen=True, slots=True)
 class StartEnclave:
-    """Start a stopped enclave again, with fresh keys. Reply: ``EnclaveIs``."""
+    """Start a stopped or lost enclave again, with fresh keys. Reply: ``EnclaveIs``."""
 
     enclave: U64
+
+
+@message(0x6C)
+@dataclass(frozen=True, slots=True)
+class PutImage:
+    """The body of an upload: an image to keep, and to launch as often as wanted by the SHA-256 of its two files."""
+
+    name: Name
+    sgxs: Annotated[bytes, Limit(MAX_SGXS)]
+    sigstruct: Annotated[bytes, Fixed(1808)]
+
+
+@message(0x6D)
+@dataclass(frozen=True, slots=True)
+class ImageIs:
+    """An image that the host keeps, and what its SIGSTRUCT says of it (the chip checks that when it is launched)."""
+
+    image: Bytes32
+    """SHA-256 of the SGXS stream and the SIGSTRUCT."""
+    name: Name
+    size: U64
+    """Bytes of both."""
+    mr_enclave: Bytes32
+    mr_signer: Bytes32
+    isv_prod_id: U16
+    isv_svn: U16
+    debug: bool

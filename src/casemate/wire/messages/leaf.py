@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U16, U32, Bytes16, Bytes32, Bytes64, Fixed, Limit, message
+from casemate.wire.message import U16, U32, U64, Bytes16, Bytes32, Bytes64, Fixed, Limit, message
+from casemate.wire.sealing import SealPolicy
 
 MAX_PAGES = 64 * 1024 * 1024
 """Largest enclave (bytes of pages)."""
@@ -57,33 +58,46 @@ class KeyIs:
 
 @message(0x35)
 @dataclass(frozen=True, slots=True)
-class CounterCreate:
-    """A new monotonic counter of this enclave's signer. Reply: ``CounterIs`` with value 0."""
+class AnchorRead:
+    """The anchor of this enclave's sealed state under a policy. Reply: ``AnchorIs`` or ``Fault``.
+
+    The chip names the state by itself, from the asking enclave's identity. Refused as ``state-refused`` where a higher
+    ISVSVN than the enclave's has written.
+    """
+
+    policy: SealPolicy
 
 
 @message(0x36)
 @dataclass(frozen=True, slots=True)
-class CounterRead:
-    """Reply: ``CounterIs`` or ``Fault``."""
+class AnchorAdvance:
+    """Durable before the reply: ``AnchorIs`` of the next epoch, or ``Fault``.
 
-    counter: Bytes16
+    Refused as ``state-conflict`` where the anchor is not at the expected epoch, as ``state-refused`` as above.
+    """
+
+    policy: SealPolicy
+    epoch: U64
+    """Where the anchor is expected to be now."""
+    head: Bytes32
+    """Digest of the history's newest record."""
 
 
 @message(0x37)
 @dataclass(frozen=True, slots=True)
-class CounterIncrement:
-    """Durable before the reply: ``CounterIs`` or ``Fault``."""
+class AnchorIs:
+    """Which history of a sealed state is the newest one."""
 
-    counter: Bytes16
-
-
-@message(0x38)
-@dataclass(frozen=True, slots=True)
-class CounterIs:
-    """A counter's id and value."""
-
-    counter: Bytes16
-    value: U32
+    epoch: U64
+    """Commits so far; 0 where there was none."""
+    head: Bytes32
+    """Zeros at epoch 0."""
+    isv_svn: U16
+    """Of the last writer."""
+    recoveries: U32
+    """How often an older history has taken the place of the newest."""
+    is_forgiven: bool
+    """The operator lets an older history be taken, until the next advance, which counts it."""
 
 
 @message(0x39)

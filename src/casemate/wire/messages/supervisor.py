@@ -3,20 +3,23 @@
 The chip sends ``ChipReady`` (or a ``Fault``, and exits) once. Before that, and while it works on a ``MicrocodeUpdate``,
 it may send ``Certify``, which the supervisor answers with ``Certified`` or a ``Fault`` after it has run the vendor. The
 supervisor may send ``MicrocodeUpdate`` at any time after ``ChipReady``, one at a time; the chip answers ``MicrocodeIs``
-or a ``Fault``. The chip ends when the supervisor closes its end.
+or a ``Fault``. In the same turns it passes on what the machine's owner asks about anchors (``AcceptRollback``,
+``ListAnchors``). It may send ``NewHost`` at any time after ``ChipReady``, but not while it waits for an answer. The
+chip ends when the supervisor closes its end.
+``messages.snp_certification`` has what is said besides for SEV-SNP.
 Nothing on this link is secret: the chip sends public keys and identifiers alone.
 """
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U16, U32, Bytes16, Fixed, Limit, Name, message
+from casemate.wire.message import U16, U32, U64, Bytes16, Bytes32, Fixed, Limit, Name, message
 
 PUBLIC_KEY_SIZE = 65
 """Bytes of an uncompressed P-256 point, SEC 1 section 2.3.3: 04, X, Y."""
 
 MAX_CHAIN = 32 * 1024
-"""Longest PCK chain (bytes of PEM, leaf first)."""
+"""Longest chain of certificates (bytes of PEM, leaf first)."""
 
 
 @message(0x80)
@@ -78,3 +81,60 @@ class MicrocodeIs:
 
     cpu_svn: Bytes16
     pce_svn: U16
+
+
+@message(0x85)
+@dataclass(frozen=True, slots=True)
+class AcceptRollback:
+    """The owner accepts, once, that a sealed state is older than its anchor. Reply: ``RollbackAccepted`` or ``Fault``.
+
+    Logged durably by the chip before it has any effect.
+    """
+
+    namespace: Bytes32
+    reason: Annotated[str, Limit(1024)]
+    """The owner's, for the log."""
+
+
+@message(0x86)
+@dataclass(frozen=True, slots=True)
+class RollbackAccepted:
+    """The next opening may take the newest history that is there; the commit that follows counts as a recovery."""
+
+    namespace: Bytes32
+    epoch: U64
+    """Where the anchor is."""
+
+
+@message(0x87)
+@dataclass(frozen=True, slots=True)
+class ListAnchors:
+    """Reply: ``AnchorsAre``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorShown:
+    """The anchor of one sealed state; nothing of it is secret."""
+
+    namespace: Bytes32
+    epoch: U64
+    isv_svn: U16
+    recoveries: U32
+    is_forgiven: bool
+
+
+@message(0x88)
+@dataclass(frozen=True, slots=True)
+class AnchorsAre:
+    """All anchors of the chip."""
+
+    anchors: tuple[AnchorShown, ...]
+
+
+@message(0x89)
+@dataclass(frozen=True, slots=True)
+class NewHost:
+    """A host has been started in the place of one that died. One descriptor comes with it: the chip's end of the link.
+
+    The old host's enclaves end with its own link; the new one finds none. No reply.
+    """

@@ -1,0 +1,147 @@
+"""The gateway: sealed calls and plain ones over HTTP, beside a server that does nothing but answer."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from statistics import mean
+from typing import Any
+
+import httpcore
+
+from bench.bare_http import HOST, BareHttp
+from bench.calls import SESSIONS, at_99
+from bench.figures import Kind, Row, Stats, Target, interleave, timed
+from bench.lab import ARGUMENTS, ENTRY, SIZE, Lab, policy_for
+from casemate.client import aio, connect
+from casemate.testing.served import Served, served_machine
+from casemate.verifier import SgxPolicy
+from casemate.wire.padding import padded_size
+
+ECHO = "bare FastAPI on uvicorn (h11), echo of as many bytes"
+SAME = f"bare FastAPI on uvicorn (h11), the same JSON, {SESSIONS} at once"
+ENVELOPE = padded_size(SIZE + 200) + 300
+"""About as many bytes as a sealed call has."""
+
+PARTS = 8
+"""Turns that ours and the baseline take under load."""
+
+ASKED = {"function": "words", "input": {"text": "one fish two fish red fish blue fish " * 10}}
+
+
+def http(lab: Lab) -> list[Row]:
+    """One caller, then sixteen; then plain calls."""
+    with served_machine(lab.folder / "served") as served, BareHttp() as bare:
+        policy = policy_for(lab.image, served.machine)
+        with connect(served.url, token=served.token) as client:
+            number = client.launch(lab.image)
+            enclave = client.attest(number, policy)
+            echo = _echo(bare.port)
+            bare_s, ours_s = interleave(
+                lab.rounds.calls, timed(echo), timed(lambda: enclave.call(ENTRY, ARGUMENTS)), warm_up=50
+            )
+            many_s, took = asyncio.run(_sealed(served, number, policy, lab.rounds.many))
+        plain, without = asyncio.run(_plain(served, bare.port, lab.rounds.many))
+    ours, base, many = Stats.of_seconds(ours_s), Stats.of_seconds(bare_s), Stats.of_seconds(many_s)
+    ours_p99 = at_99(ours_s)
+    return [
+        Row("http", f"encrypted call, {SIZE} B of JSON, p50", "ms", ours, ECHO, base, Target(Kind.VALUE, 3, "≤ 3 ms")),
+        Row(
+            "http",
+            f"encrypted call, {SIZE} B of JSON, p99",
+            "ms",
+            ours_p99,
+            ECHO,
+            at_99(bare_s),
+            Target(Kind.VALUE, 15, "≤ 15 ms"),
+        ),
+        Row(
+            "http",
+            f"{SESSIONS} clients at once, p50",
+            "ms",
+            many,
+            note=f"{len(many_s) / took:.0f} calls/s; one client {1 / mean(ours_s):.0f}",
+        ),
+        Row("http", f"{SESSIONS} clients at once, p99", "ms", at_99(many_s)),
+        Row(
+            "http",
+            f"plain call, {SESSIONS} at once: time for each",
+            "ms",
+            Stats.of_seconds(plain),
+            SAME,
+            Stats.of_seconds(without),
+            Target(Kind.RATIO, 2, "≤ 2x"),
+            note=f"{1 / mean(plain):.0f} calls/s; bare {1 / mean(without):.0f}",
+        ),
+    ]
+
+
+def _echo(port: int) -> Callable[[], object]:
+    """One request with as many bytes, over a connection that is kept."""
+    pool = httpcore.ConnectionPool(max_connections=1)
+    url, body = f"http://{HOST}:{port}/echo", bytes(ENVELOPE)
+    headers = [("Host", HOST), ("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))]
+    return lambda: pool.request("POST", url, headers=headers, content=body).content
+
+
+async def _sealed(served: Served, number: int, policy: SgxPolicy, rounds: int) -> tuple[list[float], float]:
+    clients = [await aio.connect(served.url, token=served.token) for _ in range(SESSIONS)]
+    try:
+        enclaves = [await client.attest(number, policy) for client in clients]
+        await asyncio.gather(*(enclave.call(ENTRY, ARGUMENTS) for enclave in enclaves))
+        seconds: list[float] = []
+
+        async def caller(enclave: aio.Enclave) -> None:
+            for _ in range(rounds):
+                began = time.perf_counter()
+                await enclave.call(ENTRY, ARGUMENTS)
+                seconds.append(time.perf_counter() - began)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(caller(enclave) for enclave in enclaves))
+        return seconds, time.perf_counter() - began
+    finally:
+        for client in clients:
+            await client.close()
+
+
+async def _plain(served: Served, bare_port: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds for each call while sixteen are under way, of ours and of the bare server, in turns."""
+    port = int(served.url.rpartition(":")[2])
+    ours = _Load(port, "/enclave/compute", ASKED, served.authorization)
+    bare = _Load(bare_port, "/compute", ASKED, {})
+    found: tuple[list[float], list[float]] = ([], [])
+    for load in (ours, bare):
+        await load.run(rounds)  # launches, warms up
+    for part in range(PARTS):
+        for index in ((0, 1), (1, 0))[part % 2]:
+            found[index].append(await (ours, bare)[index].run(rounds))
+    return found
+
+
+class _Load:
+    """The same request again and again, over sixteen connections."""
+
+    def __init__(self, port: int, path: str, asked: Any, headers: dict[str, str]) -> None:
+        body = json.dumps(asked).encode()
+        lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}", "Content-Type: application/json"]
+        lines += [f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in headers.items())]
+        self._port = port
+        self._request = "\r\n".join([*lines, "", ""]).encode() + body
+
+    async def run(self, rounds: int) -> float:
+        """Seconds for each request."""
+        began = time.perf_counter()
+        await asyncio.gather(*(self._client(rounds) for _ in range(SESSIONS)))
+        return (time.perf_counter() - began) / (rounds * SESSIONS)
+
+    async def _client(self, rounds: int) -> None:
+        reader, writer = await asyncio.open_connection(HOST, self._port)
+        for _ in range(rounds):
+            writer.write(self._request)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if not head.startswith(b"http/1.1 200"):
+                raise RuntimeError(head.decode())
+            await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writer.close()
+        await writer.wait_closed()

@@ -1,0 +1,126 @@
+"""Commits of a store as its enclave sees them: chip and host are processes beside it, guest and channel are left out.
+
+``python -m bench.lone_store FOLDER ROUNDS`` prints the seconds of each commit, and of each bare write between (JSON).
+Leaf functions, anchors, entry gate, keeper and database are the product's, and so are the sockets between them.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.bare_sqlite import BareSqlite
+from bench.figures import interleave, timed
+from casemate.chip.anchors import Anchors
+from casemate.chip.enclave_process import EnclaveProcess
+from casemate.chip.fuses import seeded_fuses
+from casemate.chip.leaf import LeafFunctions
+from casemate.chip.secs import Secs
+from casemate.chip.silicon import Silicon
+from casemate.chip.tcb import FIRST_TCB
+from casemate.enclave.console import Console
+from casemate.enclave.host_questions import HostQuestions
+from casemate.enclave.leaf import Leaf
+from casemate.enclave.main import MAX_HOST_FRAME
+from casemate.enclave.peers import SocketPeer
+from casemate.enclave.pump import Pump
+from casemate.enclave.sealing import SealingKeys
+from casemate.enclave.store import Store
+from casemate.enclave.surroundings import Surroundings
+from casemate.host.entry import EntryGate
+from casemate.host.state_keeper import StateKeeper
+from casemate.images.manifest import Recovery, StateRules
+from casemate.link.channel import Channel
+from casemate.wire.call import CallBinding, Envelope
+from casemate.wire.messages.entry import Enter, Left
+from casemate.wire.messages.leaf import Boot, Booted
+from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
+
+SIZE = 4096
+PATIENCE = 30.0
+SECS = Secs(
+    attributes=Attributes(AttributeFlag.INIT | AttributeFlag.MODE64BIT, 3), misc_select=MiscSelect(0),
+    cet_attributes=CetAttributes(0), mr_enclave=b"e" * 32, mr_signer=b"s" * 32, isv_prod_id=1, isv_svn=1,
+    isv_ext_prod_id=bytes(16), isv_family_id=bytes(16), config_id=bytes(64), config_svn=0,
+)  # fmt: skip
+NAMESPACE = state_namespace(
+    SealPolicy.MRSIGNER, mr_enclave=SECS.mr_enclave, mr_signer=SECS.mr_signer, isv_prod_id=1, debug=False
+)
+
+
+def commits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """The seconds of so many commits, and of as many bare writes: run in a process of its own, since it forks."""
+    command = [sys.executable, "-m", "bench.lone_store", str(folder), str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    ours, bare = json.loads(done.stdout)
+    return ours, bare
+
+
+async def _chip(leaf: socket.socket, folder: Path) -> None:
+    fuses = seeded_fuses("bench")
+    functions = LeafFunctions(Silicon(folder, fuses, FIRST_TCB), Anchors(folder, fuses))
+    process = EnclaveProcess(1, leaf, partial(functions.answer, SECS), lambda _: None)
+    await process.boot(Boot(SECS.mr_enclave, SECS.mr_signer, SECS.isv_prod_id, SECS.isv_svn, debug=False, pages=b""))
+    await asyncio.sleep(3600)
+
+
+async def _host(entry: socket.socket, folder: Path) -> None:
+    keep = partial(StateKeeper(folder / "records.db").answer, namespaces=frozenset({NAMESPACE}))
+    gate = EntryGate(entry, {}, keep, lambda _: None)
+    await gate.enter(Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b"")), Left)
+
+
+@contextmanager
+def _beside(play: Callable[..., Any], sock: socket.socket, folder: Path) -> Iterator[None]:
+    """A process that does this while the block lasts."""
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(play(sock, folder))
+        os._exit(0)
+    sock.close()
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def main() -> None:
+    """Measures."""
+    folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
+    chip_end, leaf_end = socket.socketpair()
+    host_end, entry_end = socket.socketpair()
+    with _beside(_chip, chip_end, folder), _beside(_host, host_end, folder), BareSqlite(folder / "bare.db") as bare:
+        leaf, pump = Leaf(Channel(leaf_end)), Pump()
+        leaf.boot()
+        host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
+        pump.watch(host)
+        around = Surroundings(pump, leaf, host, None, Console(host, debug=False))  # type: ignore[arg-type] # no guest
+        questions = HostQuestions(None, around)  # type: ignore[arg-type] # no OCALLs
+        rules = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
+        store = Store(leaf, questions, SealingKeys(leaf), rules)
+        leaf.tell(Booted())
+        text = b'"' + secrets.token_hex(SIZE // 2 - 1).encode() + b'"'
+
+        def commit() -> None:
+            transaction = store.begin(time.monotonic() + PATIENCE)
+            transaction.put("text", text)
+            transaction.commit(time.monotonic() + PATIENCE)
+
+        figures = interleave(rounds, timed(commit), timed(lambda: bare.put(text)), warm_up=20)
+    sys.stdout.write(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

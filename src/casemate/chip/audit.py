@@ -1,0 +1,32 @@
+"""The chip's own log of what its owner has made it do against its rules: a line of JSON each, durable, never cut."""
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+
+from casemate.chip.durable import sync
+from casemate.chip.errors import StateError
+
+FILE_NAME = "audit.log"
+
+
+class AuditLog:
+    """Appends to ``audit.log`` in the chip's folder, which is there once something was written."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE_NAME
+
+    def write(self, event: str, now: datetime, **facts: str | int) -> None:
+        """One line, on the disk when it returns; :class:`StateError` where it cannot be written."""
+        line = json.dumps({"time": now.isoformat(), "event": event, **facts}, ensure_ascii=True).encode() + b"\n"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self._path, flags, 0o600)
+            try:
+                os.write(descriptor, line)
+                sync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StateError(f"{self._path} cannot be written: {error.strerror}") from None

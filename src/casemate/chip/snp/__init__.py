@@ -1,0 +1,1 @@
+"""SEV-SNP in this chip: the platform and its keys, and the firmware's commands (AMD 56860)."""

@@ -1,0 +1,134 @@
+"""Certificates of the keys that sign reports: asked of the vendor through the supervisor when they are first wanted.
+
+A VCEK's chain is kept for each TCB, in the chip's directory. A VLEK and its chain are gone with the chip's power, as on
+hardware.
+
+SIMULATED: real firmware knows no certificates and asks nobody; hosts get them from AMD's key distribution service.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from casemate.chip.crypto import ReportKey, WrappingKey
+from casemate.chip.durable import write_whole
+from casemate.chip.errors import CertificationError, ForgedError
+from casemate.chip.snp.platform import SnpPlatform
+from casemate.wire.errors import WireError
+from casemate.wire.messages.snp_certification import (
+    CertifyVcek,
+    FirmwareIs,
+    GiveVlek,
+    UpdateFirmware,
+    VcekCertified,
+    VlekGiven,
+)
+from casemate.wire.messages.supervisor import MAX_CHAIN
+from casemate.wire.pem import parse_chain
+from casemate.wire.snp.guest_message import KeySelect
+from casemate.wire.snp.report import SigningKey
+from casemate.wire.snp.simulated_platform import Firmware
+from casemate.wire.snp.tcb import TcbVersion
+from casemate.wire.snp.vlek import vlek_binding
+
+_SPKI_P384 = bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200")
+"""SubjectPublicKeyInfo of a P-384 key up to its point (RFC 5480)."""
+
+T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """The way to the vendor."""
+
+    def __call__(self, question: object, wanted: type[T], /) -> Awaitable[T]:
+        """What the vendor answers; :class:`CertificationError` where it refuses."""
+
+
+class SnpCertification:
+    """One platform's certificates."""
+
+    def __init__(self, platform: SnpPlatform, directory: Path, ask: Ask) -> None:
+        """Asks for nothing yet; chains are kept in ``directory``, the chip's."""
+        self._platform = platform
+        self._directory = directory
+        self._ask = ask
+        self._turn = asyncio.Lock()
+        self._vlek_chain = b""
+
+    async def certificates(self) -> bytes:
+        """The chain of the key that signs reports now (PEM: VCEK, ASK, ARK; or VLEK, ASVK, ARK).
+
+        Raises:
+            CertificationError: the vendor refused, or certified another key.
+            FirmwareError: INVALID_KEY: a VLEK is loaded for another TCB than the reported one.
+        """
+        if self._platform.choose(KeySelect.EITHER) is SigningKey.VLEK:
+            return self._vlek_chain
+        async with self._turn:
+            return await self._vcek_chain()
+
+    async def load_vlek(self, csp_id: str) -> None:
+        """SNP_VLEK_LOAD: the key of this cloud provider for the reported TCB.
+
+        Raises:
+            CertificationError: the vendor refused, or gave a key that is for another chip or is not what it certified.
+        """
+        async with self._turn:
+            product, tcb, wrapping = self._platform.product, self._platform.standing.reported, WrappingKey()
+            request = GiveVlek(product, tcb.encode(), csp_id, wrapping.public_key)
+            given = await self._ask(request, VlekGiven)
+            try:
+                key = ReportKey.given(wrapping.open(given.wrapped_key, vlek_binding(product, csp_id, tcb)))
+            except (ForgedError, ValueError):
+                raise CertificationError("the VLEK that the vendor gave is not for this chip") from None
+            check_chain(given.chain, key)
+            self._platform.load_vlek(key, tcb)
+            self._vlek_chain = given.chain
+
+    def update(self, order: UpdateFirmware) -> FirmwareIs:
+        """The firmware that is published for this platform runs when this returns, committed if so ordered.
+
+        Raises:
+            FirmwareError: BAD_SVN: it is older than what is committed.
+        """
+        platform = self._platform
+        for one in order.published:
+            if one.product is platform.product:
+                platform.update(Firmware(TcbVersion.parse(one.product, one.tcb), one.major, one.minor, one.build))
+                if order.commit:
+                    platform.commit()
+        now = platform.standing
+        return FirmwareIs(platform.product, platform.hw_id, now.current.tcb.encode(), now.reported.encode())
+
+    async def _vcek_chain(self) -> bytes:
+        platform, tcb = self._platform, self._platform.standing.reported
+        key = platform.vcek()
+        path = self._directory / f"vcek-{tcb.encode().hex()}.pem"
+        chain = _kept(path, key)
+        if chain is None:
+            request = CertifyVcek(platform.product, key.public_key, platform.hw_id, tcb.encode(), platform.seeded)
+            chain = (await self._ask(request, VcekCertified)).chain
+            check_chain(chain, key)
+            write_whole(path, chain)
+        return chain
+
+
+def check_chain(chain: bytes, key: ReportKey) -> None:
+    """Refuses a chain whose first certificate is not for ``key``. Whether it is genuine, verifiers will say."""
+    try:
+        leaf = parse_chain("chain", chain)[0].der
+    except WireError as error:
+        raise CertificationError(str(error)) from None
+    if _SPKI_P384 + key.public_key not in leaf:
+        raise CertificationError("the chain's first certificate is for another key than this chip's at its TCB")
+
+
+def _kept(path: Path, key: ReportKey) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            chain = file.read(MAX_CHAIN + 1)
+        check_chain(chain, key)
+    except (OSError, CertificationError):
+        return None  # none yet, or damaged: the vendor is asked again
+    return chain

@@ -1,0 +1,161 @@
+"""The launch of a guest: its digest, page by page, and what its owner has signed (AMD 56860, 8.16 to 8.18)."""
+
+import hashlib
+from dataclasses import dataclass
+
+from casemate.chip.crypto import check_p384
+from casemate.chip.errors import ForgedError
+from casemate.chip.snp.cpuid_policy import check_cpuid
+from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
+from casemate.chip.snp.guest_context import NO_IDENTITY, GuestContext, Identity
+from casemate.wire.errors import WireError
+from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES, LaunchFinish, LaunchUpdate
+from casemate.wire.snp.cpuid_page import CpuidPage
+from casemate.wire.snp.id_block import IdAuth, IdBlock, IdSignature
+from casemate.wire.snp.mode import VmMode
+from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, VMSA_GPA, PageInfo, PageType
+from casemate.wire.snp.secrets_page import SecretsPage
+
+MEASURED = (PageType.NORMAL, PageType.VMSA)
+"""Types whose pages are measured by content."""
+
+_SINGLE = (PageType.SECRETS, PageType.CPUID)
+"""Types that the firmware makes or checks: one page at a time."""
+_PERMISSIONS = 0xF
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Where a guest's pages can be."""
+
+    pages: int
+    """Of DRAM."""
+    top: int
+    """One more than the highest guest physical address."""
+
+
+def check_update(update: LaunchUpdate, memory: Memory) -> None:
+    """Returns where the pages of ``update`` could be added; their state is the memory controller's to check.
+
+    Raises:
+        FirmwareError: INVALID_ADDRESS, INVALID_PARAM.
+    """
+    single = update.page_type in _SINGLE
+    if not 1 <= update.count <= (1 if single else MAX_UPDATE_PAGES):
+        want = "1" if single else f"1 to {MAX_UPDATE_PAGES}"
+        raise FirmwareError(
+            FirmwareStatus.INVALID_PARAM, f"{update.count} pages of type {update.page_type.name}, want {want}"
+        )
+    _check_place("spa", update.spa, update.count, memory.pages * PAGE_SIZE)
+    if update.page_type is not PageType.VMSA:
+        _check_place("gpa", update.gpa, update.count, memory.top)
+    if (update.vmpl1_perms | update.vmpl2_perms | update.vmpl3_perms) & ~_PERMISSIONS:
+        raise FirmwareError(FirmwareStatus.INVALID_PARAM, "permissions of a VMPL have four bits")
+
+
+def _check_place(name: str, start: int, count: int, end: int) -> None:
+    if start % PAGE_SIZE or start + count * PAGE_SIZE > end:
+        raise FirmwareError(
+            FirmwareStatus.INVALID_ADDRESS, f"{count} pages at {name} {start:#x}: want whole pages below {end:#x}"
+        )
+
+
+def secrets_page(context: GuestContext, fms: int) -> bytes:
+    """What the firmware itself puts into a SECRETS page."""
+    keys = [key.reveal() for key in context.vmpcks]
+    return SecretsPage(fms=fms, vmpck0=keys[0], vmpck1=keys[1], vmpck2=keys[2], vmpck3=keys[3]).encode()
+
+
+def checked_cpuid_page(content: bytes, mode: VmMode) -> bytes:
+    """What goes into a CPUID page: what the host proposes, where that is true of this processor.
+
+    Raises:
+        FirmwareError: INVALID_PARAM.
+    """
+    try:
+        page = CpuidPage.parse(content)
+    except WireError as error:
+        raise FirmwareError(FirmwareStatus.INVALID_PARAM, str(error)) from None
+    check_cpuid(page.functions, mode)
+    return page.encode()
+
+
+def extended(digest: bytes, update: LaunchUpdate, digests: bytes) -> bytes:
+    """The launch digest after the pages of ``update``.
+
+    Args:
+        digest: the one before.
+        update: where they are, and who may do what with them.
+        digests: SHA-384 of each, one after another, where their type is measured by content; else nothing.
+    """
+    is_vmsa = update.page_type is PageType.VMSA
+    contents = bytes(DIGEST_SIZE)
+    for number in range(update.count):
+        if update.page_type in MEASURED:
+            contents = digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
+        info = PageInfo(
+            digest_cur=digest,
+            contents=contents,
+            length=PageInfo.LAYOUT.size,
+            page_type=update.page_type,
+            imi_page=0,
+            vmpl3_perms=update.vmpl3_perms,
+            vmpl2_perms=update.vmpl2_perms,
+            vmpl1_perms=update.vmpl1_perms,
+            gpa=VMSA_GPA if is_vmsa else update.gpa + number * PAGE_SIZE,
+        )
+        digest = hashlib.sha384(info.encode()).digest()
+    return digest
+
+
+def identified(context: GuestContext, finish: LaunchFinish) -> Identity:
+    """The identity that SNP_LAUNCH_FINISH gives to a guest of this digest and policy.
+
+    Raises:
+        FirmwareError: INVALID_PARAM: malformed. BAD_SIGNATURE, BAD_MEASUREMENT, POLICY_FAILURE: as they say.
+    """
+    if finish.id_block is None or finish.id_auth is None:
+        if finish.id_block or finish.id_auth or finish.author_key:
+            raise FirmwareError(FirmwareStatus.INVALID_PARAM, "id_block and id_auth come together, an author with both")
+        return Identity(
+            finish.host_data, None, NO_IDENTITY.id_key_digest, NO_IDENTITY.author_key_digest, author_key=False
+        )
+    try:
+        block, auth = IdBlock.parse(finish.id_block), IdAuth.parse(finish.id_auth)
+        author = auth.author_signature() if finish.author_key else None
+    except WireError as error:
+        raise FirmwareError(FirmwareStatus.INVALID_PARAM, str(error)) from None
+    _check_signatures(finish.id_block, auth.id, author)
+    _check_block(context, block)
+    return Identity(
+        host_data=finish.host_data,
+        block=block,
+        id_key_digest=auth.id.key.digest,
+        author_key_digest=bytes(DIGEST_SIZE) if author is None else author.key.digest,
+        author_key=author is not None,
+    )
+
+
+def _check_signatures(block: bytes, by_id: IdSignature, by_author: IdSignature | None) -> None:
+    _check_signature("the id block is not signed by the id key", by_id, block)
+    if by_author is not None:
+        _check_signature("the id key is not signed by the author key", by_author, by_id.key.encode())
+
+
+def _check_signature(reason: str, signed: IdSignature, message: bytes) -> None:
+    try:
+        check_p384(signed.key.point, signed.signature.numbers, message)
+    except ForgedError:
+        raise FirmwareError(FirmwareStatus.BAD_SIGNATURE, reason) from None
+
+
+def _check_block(context: GuestContext, block: IdBlock) -> None:
+    if block.ld != context.digest:
+        raise FirmwareError(
+            FirmwareStatus.BAD_MEASUREMENT,
+            f"the launch digest is {context.digest.hex()}, the id block wants {block.ld.hex()}",
+        )
+    if block.policy != context.policy:
+        raise FirmwareError(
+            FirmwareStatus.POLICY_FAILURE, f"the policy is {context.policy:#x}, the id block wants {block.policy:#x}"
+        )

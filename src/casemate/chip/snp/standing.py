@@ -1,0 +1,166 @@
+"""Where this chip's SEV-SNP platform stands: product, firmware, what is committed and what it reports. Kept in a file.
+
+The rule (AMD 56860, chapter 3, "TCB Versions"): committed <= reported <= current, part by part.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from casemate.chip.durable import write_whole
+from casemate.chip.errors import StateError
+from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
+from casemate.wire.errors import WireError
+from casemate.wire.message import U8, Fixed, encode_fields, parse_fields
+from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE, Firmware
+from casemate.wire.snp.tcb import Product, TcbVersion
+
+FILE_NAME = "snp.bin"
+
+_MAGIC = b"casemate snp platform v1\x00"
+_DIGEST_SIZE = 32
+_Tcb = Annotated[bytes, Fixed(8)]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The platform between two commands."""
+
+    product: Product
+    current: Firmware
+    """What runs."""
+    committed: Firmware
+    """The platform does not go back below."""
+    reported: TcbVersion
+    """What reports say, and what the key that signs them is derived for."""
+    mask_chip_id: bool
+
+    @classmethod
+    def first(cls, product: Product) -> "Standing":
+        """A new chip."""
+        firmware = FIRST_FIRMWARE[product]
+        return cls(product, firmware, firmware, firmware.tcb, mask_chip_id=False)
+
+    def configured(self, reported: bytes, *, mask_chip_id: bool) -> "Standing":
+        """After SNP_CONFIG. Eight zero bytes stand for the current TCB.
+
+        Raises:
+            FirmwareError: INVALID_PARAM: no TCB version of this product, or outside committed to current.
+        """
+        try:
+            tcb = TcbVersion.parse(self.product, reported) if any(reported) else self.current.tcb
+        except WireError as error:
+            raise FirmwareError(FirmwareStatus.INVALID_PARAM, str(error)) from None
+        if not (self.current.tcb.reaches(tcb) and tcb.reaches(self.committed.tcb)):
+            raise FirmwareError(
+                FirmwareStatus.INVALID_PARAM,
+                f"reported TCB {tcb.encode().hex()} is not between committed {self.committed.tcb.encode().hex()} and "
+                f"current {self.current.tcb.encode().hex()}",
+            )
+        return replace(self, reported=tcb, mask_chip_id=mask_chip_id)
+
+    def updated(self, firmware: Firmware) -> "Standing":
+        """After DOWNLOAD_FIRMWARE_EX: it runs, and is neither committed nor reported yet.
+
+        Raises:
+            FirmwareError: BAD_SVN: a part of it is older than what is committed.
+        """
+        floor = self.committed
+        newer = (firmware.major, firmware.minor, firmware.build) >= (floor.major, floor.minor, floor.build)
+        if not (firmware.tcb.product is self.product and newer and firmware.tcb.reaches(self.reported)):
+            raise FirmwareError(
+                FirmwareStatus.BAD_SVN,
+                f"firmware {_shown(firmware)} for {firmware.tcb.product}; this {self.product} has committed "
+                f"{_shown(floor)} and reports {self.reported.encode().hex()}, and no part may be older",
+            )
+        return replace(self, current=firmware)
+
+    def commit(self) -> "Standing":
+        """After SNP_COMMIT: current firmware is the least from now, and is what is reported."""
+        return replace(self, committed=self.current, reported=self.current.tcb)
+
+
+@dataclass(frozen=True, slots=True)
+class _FirmwareFields:
+    tcb: _Tcb
+    major: U8
+    minor: U8
+    build: U8
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    product: Product
+    current: _FirmwareFields
+    committed: _FirmwareFields
+    reported: _Tcb
+    mask_chip_id: bool
+
+
+def load_standing(directory: Path, product: Product | None) -> Standing:
+    """Where this chip stands; a new chip, as it left the factory.
+
+    Args:
+        directory: the chip's.
+        product: makes a chip of this kind where there is none yet (default: Milan), and is checked where there is.
+
+    Raises:
+        StateError: the file is damaged, or the chip is of another product.
+    """
+    path = directory / FILE_NAME
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        standing = Standing.first(product or Product.MILAN)
+        store_standing(directory, standing)
+        return standing
+    standing = _parse(content, path)
+    if product not in (None, standing.product):
+        raise StateError(
+            f"{path.parent} holds a {standing.product}, and {product} was asked for: leave it out, or name another "
+            "state directory"
+        )
+    return standing
+
+
+def store_standing(directory: Path, standing: Standing) -> None:
+    """Durable when it returns."""
+    fields = _File(
+        standing.product,
+        _fields(standing.current),
+        _fields(standing.committed),
+        standing.reported.encode(),
+        standing.mask_chip_id,
+    )
+    body = _MAGIC + encode_fields(fields)
+    write_whole(directory / FILE_NAME, body + hashlib.sha256(body).digest())
+
+
+def _parse(content: bytes, path: Path) -> Standing:
+    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
+    try:
+        if hashlib.sha256(body).digest() != digest or not body.startswith(_MAGIC):
+            raise WireError("snp", got="another checksum or version", want="what this version wrote")
+        fields = parse_fields(_File, body[len(_MAGIC) :])
+        return Standing(
+            fields.product,
+            _firmware(fields.product, fields.current),
+            _firmware(fields.product, fields.committed),
+            TcbVersion.parse(fields.product, fields.reported),
+            fields.mask_chip_id,
+        )
+    except WireError:
+        raise StateError(f"{path} is damaged: remove it, and give this chip its last firmware update again") from None
+
+
+def _fields(firmware: Firmware) -> _FirmwareFields:
+    return _FirmwareFields(firmware.tcb.encode(), firmware.major, firmware.minor, firmware.build)
+
+
+def _firmware(product: Product, fields: _FirmwareFields) -> Firmware:
+    return Firmware(TcbVersion.parse(product, fields.tcb), fields.major, fields.minor, fields.build)
+
+
+def _shown(firmware: Firmware) -> str:
+    return f"{firmware.major}.{firmware.minor}.{firmware.build} with TCB {firmware.tcb.encode().hex()}"

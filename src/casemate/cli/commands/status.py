@@ -1,0 +1,114 @@
+"""`casemate status`: a running machine, its processes and its deployments."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from casemate.cli.options import Json, State
+from casemate.cli.output import Screen, facts, printable, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from casemate.client.local import LocalMachine
+    from casemate.wire.messages.host import EnclaveIs
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A process."""
+
+    name: str
+    pid: int
+    seconds: int | None
+    restarts: int | None
+    last_death: str
+    memory: int | None
+
+    def document(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "pid": self.pid or None,
+            "uptime_s": self.seconds,
+            "restarts": self.restarts,
+            "last_death": self.last_death or None,
+            "pss_bytes": self.memory,
+        }
+
+
+def status(*, state: State = None, as_json: Json = False) -> None:
+    """Show the running machine: URL, socket, root, processes, deployments.
+
+    Memory is each process's proportional share (PSS), where this user may
+    look: the chip's is its own secret, and root's.
+    """
+    from casemate.cli.commands.up import machine_document, machine_facts
+    from casemate.cli.machines import machine_on
+    from casemate.cli.places import Here
+
+    machine = machine_on(state)
+    with Here(machine).connect() as client:
+        enclaves = client.enclaves()
+    rows = _processes(machine)
+    document = machine_document(machine) | {
+        "uptime_s": max(0, int(time.time()) - machine.status.started_at),
+        "lasting": machine.status.lasting,
+        "processes": [row.document() for row in rows],
+        "deployments": [
+            {"enclave": each.enclave, "name": each.name, "state": str(each.state), "reason": each.reason}
+            for each in enclaves
+        ],
+    }
+    Screen(as_json=as_json).show(document, lambda console: _show(console, machine_facts(machine), rows, enclaves))
+
+
+def _processes(machine: "LocalMachine") -> list[_Row]:
+    from casemate.cli.proc import below, pss
+
+    now = int(time.time())
+    rows = [
+        _Row(
+            process.name,
+            process.pid,
+            max(0, now - process.started_at),
+            process.restarts,
+            process.last_death,
+            pss(process.pid),
+        )
+        for process in machine.status.processes
+    ]
+    return rows + [
+        _Row(child.name, child.pid, None, None, "", pss(child.pid)) for child in below(machine.status.chip_pid)
+    ]
+
+
+def _show(
+    console: "Console", known: list[tuple[str, str]], rows: Sequence[_Row], enclaves: Sequence["EnclaveIs"]
+) -> None:
+    facts(console, known)
+    shown = table("process", "pid", "up", "restarts", "PSS", "last death", title="Processes")
+    for row in rows:
+        shown.add_row(
+            row.name,
+            str(row.pid or "-"),
+            "" if row.seconds is None else _span(row.seconds),
+            "" if row.restarts is None else str(row.restarts),
+            "" if row.memory is None else f"{row.memory / MIB:.1f} MiB",
+            printable(row.last_death),
+        )
+    console.print(shown)
+    if enclaves:
+        launched = table("N", "name", "state", "reason", title="Deployments")
+        for each in enclaves:
+            launched.add_row(str(each.enclave), printable(each.name), str(each.state), printable(each.reason))
+        console.print(launched)
+
+
+def _span(seconds: int) -> str:
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{days}d {hours:02}:{minutes:02}:{left:02}" if days else f"{hours:02}:{minutes:02}:{left:02}"

@@ -1,0 +1,28 @@
+"""SEV-SNP's attestation report, explained."""
+
+from casemate.cli.inspection.field import Inspection, fields_of
+from casemate.wire.snp.report import GuestPolicy, SnpReport
+
+_HOST = 0xFFFF_FFFF
+
+
+def inspect_snp_report(data: bytes) -> Inspection:
+    """An ATTESTATION_REPORT, 1184 bytes."""
+    report = SnpReport.parse(data)
+    facts = (
+        ("launch digest", report.measurement.hex()),
+        ("signed by", report.signing_key.name + (", the chip's id masked" if report.masks_chip else "")),
+        ("asked by", "the host" if report.vmpl == _HOST else f"VMPL {report.vmpl}"),
+        ("policy", _policy(report.policy)),
+        ("author key", "yes" if report.has_author_key else "no"),
+    )
+    title = f"SEV-SNP attestation report, version {report.version}"
+    return Inspection("snp-report", title, len(data), facts, fields_of(report.spans(), data))
+
+
+def _policy(policy: int) -> str:
+    """Its bits by name, and the least ABI version."""
+    named = [flag.name or "" for flag in GuestPolicy if policy & flag and flag is not GuestPolicy.RESERVED_ONE]
+    unknown = policy >> 16 & ~sum(flag >> 16 for flag in GuestPolicy)
+    words = [*named, *([f"unknown bits {unknown << 16:#x}"] if unknown else [])]
+    return f"{', '.join(words) or 'nothing allowed'}; ABI {policy >> 8 & 0xFF}.{policy & 0xFF} or later"

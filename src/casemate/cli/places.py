@@ -1,0 +1,138 @@
+"""Where a command finds its enclaves: a machine on this computer, by its state directory, or a gateway, by its URL."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from casemate.cli.files import InputFileError, read_file
+from casemate.wire.errors import CasemateError
+
+if TYPE_CHECKING:
+    from casemate.client.local import LocalMachine
+    from casemate.client.sync import Client
+    from casemate.images.image import Image
+
+URL_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "CASEMATE_URL", "CASEMATE_TOKEN", "CASEMATE_CA"
+
+MAX_TOKEN_FILE = 4096
+"""Longest token file (bytes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What the command line says of the place."""
+
+    state: Path | None = None
+    url: str | None = None
+    token_file: Path | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A machine that runs on this computer."""
+
+    machine: "LocalMachine"
+
+    def __str__(self) -> str:
+        return str(self.machine.state)
+
+    def own_machine(self) -> "LocalMachine | None":
+        """The machine itself, which this user's own supervisor describes."""
+        return self.machine
+
+    def connect(self) -> "Client":
+        """A connection to its host."""
+        from casemate.client.sync import connect
+
+        return connect(self.machine.host_socket)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A gateway; nobody there is believed anything."""
+
+    url: str
+    token: str | None
+    ca: Path | None
+
+    def __repr__(self) -> str:
+        """Not the token."""
+        return f"Elsewhere({self.url!r})"
+
+    def __str__(self) -> str:
+        return self.url
+
+    def own_machine(self) -> "LocalMachine | None":
+        """The machine behind it, where that is this user's own; None where only its operator could say what it is.
+
+        It is, if a machine runs on this user's state directory whose supervisor says that this very URL is its
+        gateway's: `casemate up` has its user export both.
+        """
+        from casemate.cli.machines import machine_on
+        from casemate.client.local import NoMachineError
+
+        try:
+            machine = machine_on(None)
+        except NoMachineError:
+            return None
+        return machine if machine.status.url == self.url.rstrip("/") else None
+
+    def connect(self) -> "Client":
+        """A client of it."""
+        from casemate.client.sync import connect
+
+        return connect(self.url, token=self.token, verify=self.ca)
+
+
+Place = Here | Elsewhere
+
+
+def place_of(given: Named) -> Place:
+    """The place that the command line names, or else the environment.
+
+    What stands nearer wins: options, then ``CASEMATE_URL``, then ``CASEMATE_STATE``.
+
+    Raises:
+        NoMachineError: it is a state directory on which no machine runs.
+        InputFileError: the token's file cannot be read.
+    """
+    if given.url is not None and given.state is not None:
+        raise typer.BadParameter("give --url for a gateway, or --state for a machine on this computer, not both")
+    url = given.url or (None if given.state is not None else os.environ.get(URL_VARIABLE))
+    if url:
+        ca = given.ca or (Path(os.environ[CA_VARIABLE]) if os.environ.get(CA_VARIABLE) else None)
+        return Elsewhere(url, _token(given.token_file), ca if url.startswith("https:") else given.ca)
+    for option, value in (("--token-file", given.token_file), ("--ca", given.ca)):
+        if value is not None:
+            raise typer.BadParameter(f"{option} is a gateway's, and no --url names one", param_hint=option)
+    from casemate.cli.machines import machine_on
+
+    return Here(machine_on(given.state))
+
+
+@contextmanager
+def launched(place: Place, client: "Client", image: "Image") -> Iterator[int]:
+    """The number of an enclave that lives as long as the block, however that ends."""
+    number = client.launch(image, temporary=True)
+    try:
+        yield number
+    finally:
+        # By a connection of its own: after Ctrl-C or an error, an answer to something else may wait on the other one.
+        with suppress(CasemateError), place.connect() as another:
+            another.destroy(number)
+
+
+def _token(file: Path | None) -> str | None:
+    """The token in a file, or in the environment; never from the command line, which others can see."""
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        return read_file(file, what="token", limit=MAX_TOKEN_FILE).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise InputFileError(f"token {file}: got other bytes, want one line of letters and digits") from None

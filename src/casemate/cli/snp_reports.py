@@ -1,0 +1,125 @@
+"""`casemate verify --certificates`: an SEV-SNP report and AMD's certificates for the key that signed it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from casemate.cli.appraisals import show_accepted, show_refusal
+from casemate.cli.errors import ExitCode
+from casemate.cli.files import InputFileError, read_file
+from casemate.cli.output import Screen
+from casemate.cli.policies import MAX_CERTIFICATE_FILE, time_of
+from casemate.wire.errors import WireError
+from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.snp.report import REPORT_SIZE
+
+if TYPE_CHECKING:
+    from casemate.verifier import SnpEndorsements, SnpPolicy, VerifiedSnpEvidence
+
+MAX_LIST = 1024 * 1024
+"""Longest revocation list (bytes)."""
+
+_CERTIFICATES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFiles:
+    """What the user named."""
+
+    report: Path
+    certificates: Path
+    revocation_list: Path | None
+    policy: Path
+
+
+def verify_report(files: ReportFiles, *, at: str | None, explain: bool, as_json: bool) -> None:
+    """Appraises and shows; ends the command where it is refused."""
+    from casemate.verifier import RefusedError, SnpEvidence, appraise_snp, explain_snp
+
+    screen = Screen(as_json=as_json)
+    evidence = SnpEvidence(read_file(files.report, what="report", limit=2 * REPORT_SIZE))
+    policy, endorsements, now = _policy(files.policy), _endorsements(files), time_of(at)
+    tree = explain_snp(evidence, policy, endorsements, now) if explain else None
+    if policy.weaknesses():
+        screen.say(f"the policy gives up: {', '.join(policy.weaknesses())}", style="yellow")
+    try:
+        verified = appraise_snp(evidence, policy, endorsements, now)
+    except RefusedError as error:
+        if tree is None:
+            raise
+        show_refusal(screen, error, tree)
+        raise typer.Exit(ExitCode.REFUSED) from None
+    show_accepted(screen, _document(verified), _facts(verified), tree)
+
+
+def _policy(path: Path) -> "SnpPolicy":
+    from casemate.verifier import PolicyError, parse_snp_policy
+    from casemate.verifier.policy_file import MAX_POLICY
+
+    try:
+        return parse_snp_policy(read_file(path, what="policy", limit=MAX_POLICY).decode())
+    except UnicodeDecodeError:
+        raise InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None
+    except PolicyError as error:
+        raise PolicyError(f"policy {path}: {error}") from None
+
+
+def _endorsements(files: ReportFiles) -> "SnpEndorsements":
+    """The key's certificate is the first in the file, as AMD's key server and the usual tools write them."""
+    from casemate.verifier import SnpEndorsements
+
+    raw = read_file(files.certificates, what="certificates", limit=MAX_CERTIFICATE_FILE)
+    try:
+        found = [block.der for block in parse_chain("certificates", raw)]
+    except WireError as error:
+        raise InputFileError(f"certificates {files.certificates}: {error}") from None
+    if len(found) != _CERTIFICATES:
+        raise InputFileError(
+            f"certificates {files.certificates}: got {len(found)}, want three in PEM: the key's (VCEK or VLEK), its "
+            "issuer's (ASK or ASVK), the root's (ARK)"
+        )
+    listed = files.revocation_list
+    crl = None if listed is None else read_file(listed, what="revocation list", limit=MAX_LIST)
+    return SnpEndorsements(found[0], encode_chain(*found[1:]), crl)
+
+
+def _document(verified: "VerifiedSnpEvidence") -> dict[str, object]:
+    return {
+        "tee": "snp",
+        "launch_digest": verified.measurement.hex(),
+        "host_data": verified.host_data.hex(),
+        "report_data": verified.report_data.hex(),
+        "guest_svn": verified.guest_svn,
+        "policy": verified.policy,
+        "vmpl": verified.vmpl,
+        "id_key_digest": verified.id_key_digest.hex(),
+        "author_key_digest": verified.author_key_digest.hex(),
+        "product": str(verified.product),
+        "reported_tcb": verified.reported_tcb.encode().hex(),
+        "chip_id": verified.chip_id.hex(),
+        "report_sha256": verified.report_hash.hex(),
+        "root": verified.root,
+        "simulated": verified.simulated,
+        "seeded": verified.seeded,
+        "appraised_at": verified.appraised_at.isoformat(),
+        "expires_at": verified.expires_at.isoformat(),
+    }
+
+
+def _facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
+    tcb = verified.reported_tcb
+    rows = [
+        ("launch digest", verified.measurement.hex()),
+        ("report data", verified.report_data.hex()),
+        ("asked by", f"VMPL {verified.vmpl}"),
+        ("product", str(verified.product)),
+        ("TCB", f"boot loader {tcb.boot_loader}, TEE {tcb.tee}, SNP {tcb.snp}, microcode {tcb.microcode}"),
+        ("chip", verified.chip_id.hex() if any(verified.chip_id) else "hidden"),
+        ("root", verified.root),
+        ("good until", verified.expires_at.isoformat()),
+    ]
+    if verified.simulated:
+        rows.append(("SIMULATED", "there is no silicon under this: see docs/simulated.md"))
+    return rows

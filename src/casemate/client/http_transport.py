@@ -1,0 +1,386 @@
+"""Questions over HTTP/1.1 with httpcore, blocking and for asyncio.
+
+httpcore and not httpx above it: that takes two thirds of the time a call, and its network seam is where a question's
+deadline is kept. Each question has one, so that a gateway that sends a byte now and then holds no client longer.
+Answers are read up to the length that each question allows and never unpacked: no Accept-Encoding is sent, and no
+Content-Encoding is accepted.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpcore
+
+from casemate.client.address import Address
+from casemate.client.asking import Ask
+from casemate.client.errors import NoHostError, TlsRefusedError, host_refusal
+from casemate.client.rest import MAX_PROBLEM, Effect, HttpAnswer, HttpRequest, Pause, exchanges
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import FaultError
+
+KEEP_ALIVE = 4.0
+"""Seconds for which an idle connection is kept: less than servers keep theirs (uvicorn: 5)."""
+
+MAX_CONNECTIONS = 64
+"""Most connections of one asyncio client; questions beyond them wait for one."""
+
+_PART = 256 * 1024
+"""A body goes out in parts of this size (bytes)."""
+
+if importlib.util.find_spec("sniffio") is None:
+    # httpcore looks for it anew at every lock of every request, and Python does not remember what it has not found:
+    # a quarter of an asyncio call's time. This is how Python is told that there is no such module.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
+
+_AGENT = b"casemate"
+_REDACTED = b"[token]"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Deadline:
+    """When a question's time is over."""
+
+    question: str
+    seconds: float
+    at: float
+
+    @classmethod
+    def of(cls, ask: Ask[Any]) -> "_Deadline":
+        return cls(type(ask.question).__name__, ask.timeout, time.monotonic() + ask.timeout)
+
+    def remaining(self) -> float:
+        return self.at - time.monotonic()
+
+    def missed(self) -> TimedOutError:
+        return TimedOutError(f"no answer to {self.question} within {self.seconds:g} s")
+
+
+class HttpTransport:
+    """One question at a time over one connection, which is made when it is needed and kept for the next."""
+
+    def __init__(self, address: Address) -> None:
+        self._gateway = _Gateway(address)
+        self._deadline = _Deadline("nothing", 0, 0)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=address.tls,
+            max_connections=1,
+            keepalive_expiry=KEEP_ALIVE,
+            network_backend=_PunctualBackend(self._remaining),
+        )
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._is_closed = True
+        self._pool.close()
+
+    def ask(self, ask: Ask[T]) -> T:
+        """The host's answer."""
+        if self._is_closed:
+            raise PeerGoneError("this client is closed")
+        self._deadline = _Deadline.of(ask)
+        steps = exchanges(ask, self._deadline.remaining)
+        try:
+            effect = next(steps)
+            while True:
+                try:
+                    answer = self._perform(effect)
+                except PeerGoneError as error:
+                    effect = steps.throw(error)
+                else:
+                    effect = steps.send(answer)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        except FaultError as error:
+            raise host_refusal(error.fault) from None
+
+    def _remaining(self) -> float:
+        return self._deadline.remaining()
+
+    def _perform(self, effect: Effect) -> HttpAnswer | None:
+        if isinstance(effect, Pause):
+            time.sleep(effect.seconds)
+            return None
+        return self._answer(effect)
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        gateway = self._gateway
+        with (
+            gateway.translated(self._deadline),
+            self._pool.stream(
+                request.method,
+                gateway.url(request),
+                headers=gateway.headers(request),
+                content=_body(request),
+                extensions=_timeouts(self._deadline),
+            ) as response,
+        ):
+            reading = _Reading(gateway, request, response)
+            for part in response.iter_stream():
+                reading.add(part)
+            return reading.done()
+
+
+class AsyncHttpTransport:
+    """Many questions under way, each on a connection of its own; so they may arrive in any order."""
+
+    keeps_order = False
+
+    def __init__(self, address: Address) -> None:
+        self._gateway = _Gateway(address)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=address.tls,
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEEP_ALIVE,
+        )
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._closed = asyncio.Event()
+
+    async def close(self) -> None:
+        """Hangs up; questions under way fail."""
+        self._closed.set()
+        asking = list(self._asking)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await self._pool.aclose()
+
+    async def ask(self, ask: Ask[T]) -> T:
+        """The host's answer."""
+        if self._closed.is_set():
+            raise PeerGoneError("this client is closed")
+        asking = asyncio.create_task(self._asked(ask))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        try:
+            return await asking
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed.is_set() and (task is None or not task.cancelling()):
+                raise PeerGoneError("this client was closed while it waited") from None
+            raise
+
+    async def _asked(self, ask: Ask[T]) -> T:
+        deadline = _Deadline.of(ask)
+        steps = exchanges(ask, deadline.remaining)
+        try:
+            async with asyncio.timeout(ask.timeout):
+                effect = next(steps)
+                while True:
+                    try:
+                        answer = await self._perform(effect, deadline)
+                    except PeerGoneError as error:
+                        effect = steps.throw(error)
+                    else:
+                        effect = steps.send(answer)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        except FaultError as error:
+            raise host_refusal(error.fault) from None
+        except TimeoutError:
+            raise deadline.missed() from None
+
+    async def _perform(self, effect: Effect, deadline: _Deadline) -> HttpAnswer | None:
+        if isinstance(effect, Pause):
+            await asyncio.sleep(effect.seconds)
+            return None
+        return await self._answer(effect, deadline)
+
+    async def _answer(self, request: HttpRequest, deadline: _Deadline) -> HttpAnswer:
+        gateway = self._gateway
+        with gateway.translated(deadline):
+            async with self._pool.stream(
+                request.method,
+                gateway.url(request),
+                headers=gateway.headers(request),
+                content=_async_body(request),
+                extensions=_timeouts(deadline),
+            ) as response:
+                reading = _Reading(gateway, request, response)
+                async for part in response.aiter_stream():
+                    reading.add(part)
+                return reading.done()
+
+
+class _Gateway:
+    """What all requests to one gateway have in common."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._common = [(b"Host", address.authority.encode()), (b"User-Agent", _AGENT)]
+        self._token = None if address.token is None else address.token.reveal().encode()
+        if self._token is not None:
+            self._common.append((b"Authorization", b"Bearer " + self._token))
+
+    def url(self, request: HttpRequest) -> httpcore.URL:
+        address = self._address
+        return httpcore.URL(
+            scheme=address.scheme.encode(),
+            host=address.host.encode(),
+            port=address.port,
+            target=f"{address.prefix}{request.path}".encode(),
+        )
+
+    def headers(self, request: HttpRequest) -> list[tuple[bytes, bytes]]:
+        headers = [*self._common, (b"Accept", request.accept.encode())]
+        if request.body is not None:
+            headers.append((b"Content-Type", request.body_type.encode()))
+        if request.method != "GET":
+            headers.append((b"Content-Length", str(len(request.body or b"")).encode()))
+        if request.idempotency_key is not None:
+            headers.append((b"Idempotency-Key", request.idempotency_key.encode()))
+        return headers
+
+    def without_token(self, words: bytes) -> bytes:
+        """A gateway's words for an error message, should it repeat what it was given."""
+        return words if self._token is None else words.replace(self._token, _REDACTED)
+
+    @contextlib.contextmanager
+    def translated(self, deadline: _Deadline) -> Iterator[None]:
+        """Httpcore's errors as Casemate's."""
+        try:
+            yield
+        except httpcore.TimeoutException:
+            raise deadline.missed() from None
+        except (httpcore.ConnectError, httpcore.UnsupportedProtocol) as error:
+            raise self._unreached(error) from None
+        except httpcore.RemoteProtocolError as error:
+            # httpcore has h11's word for both: a gateway that died half-way is no gateway that speaks nonsense
+            if error.__cause__ is None or str(error).startswith("peer closed connection"):
+                raise PeerGoneError(f"the gateway at {self._address} hung up before its answer was whole") from None
+            raise WireError("HTTP answer", got=f"something else ({error})"[:200], want="HTTP/1.1") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise PeerGoneError(f"the connection to {self._address} broke: {error}"[:300]) from None
+
+    def _unreached(self, error: Exception) -> NoHostError | TlsRefusedError:
+        """Why no connection came to be."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return TlsRefusedError(f"the certificate of {self._address} is not trusted: {cause.verify_message}")
+            if isinstance(cause, ssl.SSLError):
+                return TlsRefusedError(f"{self._address} speaks no TLS that is accepted here: {cause.reason}")
+            cause = cause.__cause__ or cause.__context__
+        return NoHostError(f"no gateway at {self._address}: {error}"[:300])
+
+
+class _Reading:
+    """An answer while it comes, never longer than its question allows."""
+
+    def __init__(self, gateway: _Gateway, request: HttpRequest, response: httpcore.Response) -> None:
+        self._gateway = gateway
+        self._status = response.status
+        self._is_good = response.status < 400  # noqa: PLR2004 - client and server errors
+        self._limit = request.limit if self._is_good else MAX_PROBLEM
+        self._headers = {name.lower(): value for name, value in response.headers}
+        self._parts: list[bytes] = []
+        self._size = 0
+        encoding = self._headers.get(b"content-encoding", b"identity")
+        if encoding.lower() != b"identity":
+            raise WireError("HTTP Content-Encoding", got=ascii(encoding[:80]), want="none: none was offered")
+
+    def add(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            raise WireError("HTTP answer", got=f"more than {self._limit} bytes", want=f"at most {self._limit}")
+        self._parts.append(part)
+
+    def done(self) -> HttpAnswer:
+        body = b"".join(self._parts)
+        return HttpAnswer(
+            status=self._status,
+            media_type=self._text(b"content-type").partition(";")[0].strip().lower(),
+            retry_after=self._text(b"retry-after") or None,
+            body=body if self._is_good else self._gateway.without_token(body),
+        )
+
+    def _text(self, name: bytes) -> str:
+        return self._headers.get(name, b"").decode("ascii", "replace")
+
+
+class _PunctualBackend(httpcore.SyncBackend):
+    """Blocking connections of which nothing takes longer than is left of the question."""
+
+    def __init__(self, remaining: Callable[[], float]) -> None:
+        self._remaining = remaining
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        stream = super().connect_tcp(host, port, timeout, local_address, socket_options)
+        return _PunctualStream(stream, self._remaining)
+
+
+class _PunctualStream(httpcore.NetworkStream):
+    """A connection whose every read and write ends with the question's time; httpcore's own limit starts anew each."""
+
+    def __init__(self, stream: httpcore.NetworkStream, remaining: Callable[[], float]) -> None:
+        self._stream = stream
+        self._remaining = remaining
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        del timeout
+        return self._stream.read(max_bytes, self._left(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        del timeout
+        self._stream.write(buffer, self._left(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _PunctualStream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._remaining)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def _left(self, error: type[Exception]) -> float:
+        left = self._remaining()
+        if left <= 0:
+            raise error
+        return left
+
+
+def _timeouts(deadline: _Deadline) -> dict[str, Any]:
+    return {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), max(deadline.remaining(), 0.0))}
+
+
+def _body(request: HttpRequest) -> bytes | Iterator[bytes]:
+    body = request.body or b""
+    return body if len(body) <= _PART else _parts(body)
+
+
+def _async_body(request: HttpRequest) -> bytes | AsyncIterator[bytes]:
+    body = request.body or b""
+    return body if len(body) <= _PART else _async_parts(body)
+
+
+def _parts(body: bytes) -> Iterator[bytes]:
+    view = memoryview(body)
+    for begin in range(0, len(body), _PART):
+        yield bytes(view[begin : begin + _PART])
+
+
+async def _async_parts(body: bytes) -> AsyncIterator[bytes]:
+    for part in _parts(body):
+        yield part

@@ -1,0 +1,115 @@
+"""Questions over a host's Unix socket, as numbered frames."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import TypeVar
+
+from casemate.client.asking import Ask, GetMachine
+from casemate.client.errors import NoHostError, NotOfferedError, host_refusal
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import NEWS, Caller, answer_of, numbered, split
+from casemate.link.channel import Channel
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import FaultError
+
+T = TypeVar("T")
+
+
+class UnixTransport:
+    """One question at a time. A time-out closes the connection: the late answer could pass for the next one's."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._last = NEWS
+        self._gone: str | None = None
+
+    @classmethod
+    def connect(cls, path: Path | str) -> "UnixTransport":
+        """The connection to the host that listens at ``path``; :class:`NoHostError` where nobody does."""
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(os.fspath(path))
+        except OSError as error:
+            sock.close()
+            raise NoHostError(f"no host at {path}: {error.strerror}") from None
+        return cls(Channel(sock))
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._gone = self._gone or "this client is closed"
+        self._channel.close()
+
+    def ask(self, ask: Ask[T]) -> T:
+        """The host's answer."""
+        if self._gone is not None:
+            raise PeerGoneError(self._gone)
+        _check_offered(ask)
+        self._last += 1
+        try:
+            self._channel.send(numbered(self._last, ask.question), timeout=ask.timeout)
+            number, message = split(self._receive(ask.timeout))
+            if number != self._last:
+                raise WireError("number of an answer", got=number, want=self._last)
+            return answer_of(message, ask.wanted)
+        except FaultError as error:
+            raise host_refusal(error.fault) from None
+        except (PeerGoneError, TimedOutError, WireError) as error:
+            self._gone = f"the connection broke: {error}"
+            self._channel.close()
+            raise
+
+    def _receive(self, timeout: float) -> bytes:
+        frame = self._channel.receive(timeout=timeout)
+        for descriptor in frame.descriptors:  # a host has none to give; one that does would fill this process's table
+            os.close(descriptor)
+        return frame.payload
+
+
+class AsyncUnixTransport:
+    """Many questions under way; they arrive in the order in which they were asked."""
+
+    keeps_order = True
+
+    def __init__(self, channel: AsyncChannel) -> None:
+        self._channel = channel
+        self._caller = Caller(channel)
+        self._listening = asyncio.create_task(self._caller.run())
+
+    @classmethod
+    async def connect(cls, path: Path | str) -> "AsyncUnixTransport":
+        """The connection to the host that listens at ``path``; :class:`NoHostError` where nobody does."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(0)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, os.fspath(path))
+        except OSError as error:
+            sock.close()
+            raise NoHostError(f"no host at {path}: {error.strerror}") from None
+        return cls(AsyncChannel(sock))
+
+    async def close(self) -> None:
+        """Hangs up; questions under way fail."""
+        self._channel.close()
+        self._listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._listening
+
+    async def ask(self, ask: Ask[T]) -> T:
+        """The host's answer."""
+        _check_offered(ask)
+        try:
+            answer, descriptors = await self._caller.call(ask.question, ask.wanted, timeout=ask.timeout)
+        except FaultError as error:
+            raise host_refusal(error.fault) from None
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return answer
+
+
+def _check_offered(ask: Ask[T]) -> None:
+    if isinstance(ask.question, GetMachine):
+        raise NotOfferedError("a host's socket does not describe its machine: casemate.client.local has the supervisor")

@@ -1,0 +1,18 @@
+"""What a call came to, before it is sealed."""
+
+from dataclasses import dataclass
+
+from casemate.wire.call import StateMark
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of a call, and what a receipt says about it."""
+
+    output: bytes
+    """JSON, as the entry point's schema lets it out."""
+    committed_input: bytes
+    """What the receipt's commitments are over: the arguments as the caller sent them, or a stream's text."""
+    committed_output: bytes
+    state: StateMark | None
+    """Where in its history the sealed state stood; None where the call touched none."""

@@ -1,0 +1,117 @@
+"""The chain of records behind a head: asked of the host, believed as far as its digests lead back from that head."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from casemate.enclave.sealing import SealingKeys, policy_of
+from casemate.enclave.store.host_line import HostLine
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, refuse
+from casemate.wire.message import parse_fields
+from casemate.wire.messages.state import StateRead, StateRecords
+from casemate.wire.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord, record_digest
+from casemate.wire.sealing import SealPolicy
+from casemate.wire.state_changes import Change, Changes
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What led to a head, opened."""
+
+    head: bytes
+    epoch: int
+    """Of the head; 0 where there is no record at all."""
+    changes: tuple[tuple[Change, ...], ...]
+    """Of each record, in the order in which they are to be applied."""
+    is_whole: bool
+    """From the beginning or a checkpoint on; else it continues the head that was known already."""
+    size: int
+    """Bytes of all records that are not of a checkpoint."""
+
+
+class Archive:
+    """Reads histories of one namespace."""
+
+    def __init__(self, host: HostLine, keys: SealingKeys, policy: SealPolicy) -> None:
+        self._host = host
+        self._keys = keys
+        self._policy = policy
+
+    def read(self, head: bytes, *, known: bytes, deadline: float) -> History | None:
+        """The history that ends at ``head``; None where the host does not show it.
+
+        Args:
+            head: digest of the last record.
+            known: digest of a record at which reading may stop, as all before it is known.
+            deadline: on the monotonic clock.
+
+        Raises:
+            FaultError: ``unavailable``: the host refused or was late; ``state-refused``: a record is not for this
+                enclave, or not where it belongs.
+        """
+        return self._read(head, deque(), known, deadline)
+
+    def newest(self, deadline: float) -> History | None:
+        """The newest whole history that the host shows, which may be any; None where what it shows is none.
+
+        Where the host says that it has no record at all, that is a history of nothing. Raises as :meth:`read` does.
+        """
+        shown = deque(self._ask(None, deadline))
+        head = record_digest(shown[0]) if shown else NO_RECORD
+        return self._read(head, shown, NO_RECORD, deadline)
+
+    def _read(self, head: bytes, shown: deque[bytes], known: bytes, deadline: float) -> History | None:
+        changes: deque[tuple[Change, ...]] = deque()
+        newer: SealedHeader | None = None
+        epoch = size = 0
+        wanted, is_whole = head, True
+        while wanted != NO_RECORD:
+            if wanted == known:
+                is_whole = False
+                break
+            if not shown:
+                shown.extend(self._ask(wanted, deadline))
+            if not shown or record_digest(encoded := shown.popleft()) != wanted:
+                return None
+            header, opened = self._open(encoded, newer)
+            changes.appendleft(opened)
+            epoch = epoch or header.epoch
+            if header.kind is SealedKind.CHECKPOINT:
+                if header.part == 0:
+                    break
+            else:
+                size += len(encoded)
+            newer, wanted = header, header.previous
+        return History(head, epoch, tuple(changes), is_whole=is_whole, size=size)
+
+    def _ask(self, head: bytes | None, deadline: float) -> tuple[bytes, ...]:
+        namespace = self._keys.namespace(self._policy)
+        return self._host.ask(lambda number: StateRead(number, namespace, head), StateRecords, deadline).records
+
+    def _open(self, encoded: bytes, newer: SealedHeader | None) -> tuple[SealedHeader, tuple[Change, ...]]:
+        try:
+            record = SealedRecord.parse(encoded)
+            self._check_place(record.header, newer)
+            return record.header, parse_fields(Changes, self._keys.open(record)).changes
+        except WireError as error:
+            raise refuse(Code.STATE_REFUSED, f"a record of the state: {error}") from None
+
+    def _check_place(self, header: SealedHeader, newer: SealedHeader | None) -> None:
+        """What the digests do not say: which policy, and that commits, parts and versions come in order."""
+        if header.kind is SealedKind.BLOB or policy_of(header) is not self._policy:
+            raise refuse(Code.STATE_REFUSED, "a record of the state is of another policy, or no record of a state")
+        if newer is None:
+            follows = header.is_last
+        elif newer.part == 0:
+            follows = header.is_last and header.epoch + 1 == newer.epoch
+        else:
+            same = (newer.kind, newer.epoch, newer.part - 1, newer.parts)
+            follows = (header.kind, header.epoch, header.part, header.parts) == same
+        begins = header.previous == NO_RECORD and header.kind is SealedKind.CHANGES and header.part == 0
+        if not follows or (begins and header.epoch != 1) or (header.previous == NO_RECORD and header.part > 0):
+            raise refuse(Code.STATE_REFUSED, f"a record of the state, of epoch {header.epoch}, is out of its order")
+        if newer is not None and header.isv_svn > newer.isv_svn:
+            raise refuse(
+                Code.STATE_REFUSED,
+                f"a record of security version {header.isv_svn} comes before one of version {newer.isv_svn}",
+            )

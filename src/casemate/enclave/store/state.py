@@ -1,0 +1,61 @@
+"""A whole sealed state in memory: keys in order, values as canonical JSON."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+
+from casemate.wire.state_changes import Change
+
+ENTRY_COST = 64
+"""What each key counts beyond its own bytes and its value's: many small entries take memory too."""
+
+
+def cost(key: str, value: bytes) -> int:
+    """What an entry counts towards ``[state] max_kib`` (bytes)."""
+    return len(key.encode()) + len(value) + ENTRY_COST
+
+
+class State:
+    """Keys in the order of their UTF-8 bytes, which is that of their code points."""
+
+    __slots__ = ("_keys", "_values", "size")
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+        self._values: dict[str, bytes] = {}
+        self.size = 0
+        """The cost of all entries (bytes)."""
+
+    def get(self, key: str) -> bytes | None:
+        """The value, None where there is none."""
+        return self._values.get(key)
+
+    def keys_from(self, first: str, *, inclusive: bool) -> Iterator[str]:
+        """The keys from ``first`` on, or after it."""
+        find = bisect_left if inclusive else bisect_right
+        for at in range(find(self._keys, first), len(self._keys)):
+            yield self._keys[at]
+
+    def changes(self) -> Iterator[Change]:
+        """What makes this state out of an empty one."""
+        return (Change(key, self._values[key]) for key in self._keys)
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Puts and deletes, in order."""
+        for change in changes:
+            old = self._values.get(change.key)
+            if old is not None:
+                self.size -= cost(change.key, old)
+            if change.value is not None:
+                self._values[change.key] = change.value
+                self.size += cost(change.key, change.value)
+                if old is None:
+                    self._insert(change.key)
+            elif old is not None:
+                del self._values[change.key]
+                del self._keys[bisect_left(self._keys, change.key)]
+
+    def _insert(self, key: str) -> None:
+        if not self._keys or key > self._keys[-1]:
+            self._keys.append(key)  # a checkpoint comes in order
+        else:
+            insort(self._keys, key)

@@ -1,0 +1,114 @@
+"""What a request gets: ``GET /`` says what this is, ``POST /entry/NAME`` calls an entry point.
+
+Errors are RFC 9457 problem details. A caller is whoever proved an Ed25519 key by its client certificate in the
+handshake; what it may call is decided where all calls are, in :mod:`casemate.enclave.calls`.
+"""
+
+from casemate.enclave.boot import Program
+from casemate.enclave.calls import Calls
+from casemate.enclave.tls.http import Request, Response
+from casemate.images.manifest import ANYONE
+from casemate.wire.faults import Code, Fault, FaultError, fault
+from casemate.wire.json_text import encode_json
+from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.sandbox_json import layers_document
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+ENTRY_PATH = "/entry/"
+
+_STATUS = {
+    Code.MALFORMED: 400,
+    Code.ARGUMENTS_REFUSED: 422,
+    Code.CALLER_REFUSED: 403,
+    Code.ENTRY_UNKNOWN: 404,
+    Code.BUSY: 503,
+    Code.UNAVAILABLE: 503,
+    Code.TIMED_OUT: 504,
+    Code.TIME_LIMIT: 504,
+    Code.OCALL_REFUSED: 502,
+    Code.STATE_CONFLICT: 409,
+    Code.STATE_ROLLED_BACK: 409,
+    Code.STATE_REFUSED: 409,
+    Code.STATE_LIMIT: 507,
+}
+"""HTTP's word for a refusal; what is not here is the function's own failure, 500."""
+
+_TITLES = {
+    400: "Malformed", 403: "Caller refused", 404: "Not found", 405: "Method not allowed", 409: "Conflict",
+    413: "Too large", 415: "Unsupported media type", 422: "Arguments refused", 500: "The call failed",
+    502: "The host did not answer", 503: "Not now", 504: "Out of time", 507: "The state is full",
+}  # fmt: skip
+
+
+class Answers:
+    """Answers the requests of all connections."""
+
+    def __init__(self, program: Program, layers: SandboxLayers, calls: Calls) -> None:
+        manifest = program.image.manifest
+        self._calls = calls
+        self._entries = frozenset(entry.name for entry in manifest.entries)
+        self._about = encode_json(
+            {
+                "name": manifest.name,
+                "mrenclave": program.mr_enclave.hex(),
+                "debug": program.debug,
+                "layers": layers_document(layers),
+                "entries": [
+                    {
+                        "name": entry.name,
+                        "callers": "anyone" if entry.callers is ANYONE else "named",
+                        "stream": entry.stream,
+                    }
+                    for entry in manifest.entries
+                ],
+            }
+        )
+
+    def answer(self, request: Request, public_key: bytes | None) -> Response:
+        """The response to a request by the client with that Ed25519 key, or with none."""
+        if request.path == "/":
+            if request.method not in {"GET", "HEAD"}:
+                return _not_allowed(request, "GET, HEAD")
+            return Response(200, JSON, self._about)
+        return self._call(request, public_key)
+
+    def _call(self, request: Request, public_key: bytes | None) -> Response:
+        name = request.path.removeprefix(ENTRY_PATH)
+        if name == request.path or name not in self._entries:
+            return problem(404, Code.ENTRY_UNKNOWN, f"{request.path[:128]!r} is no path here: GET / tells which are")
+        if request.method != "POST":
+            return _not_allowed(request, "POST")
+        if request.content_type != JSON:
+            return problem(415, Code.MALFORMED, f"the body is {request.content_type[:64]!r}, want {JSON}")
+        try:
+            return Response(200, JSON, self._calls.call(name, request.body, public_key, self._calls.deadline()).output)
+        except FaultError as error:
+            return _refusal(error.fault)
+
+
+def problem(status: int, code: Code, detail: str, *headers: tuple[str, str]) -> Response:
+    """A refusal as RFC 9457 has it."""
+    members = {
+        "type": f"urn:casemate:problem:{code}",
+        "title": _TITLES.get(status, "Refused"),
+        "status": status,
+        "detail": detail,
+        "code": code.value,
+    }
+    return Response(status, PROBLEM, encode_json(members), headers)
+
+
+def defect() -> Response:
+    """What a caller learns of a defect in here."""
+    return _refusal(fault(Code.INTERNAL, "a defect of the enclave's; nothing more is told"))
+
+
+def _refusal(refused: Fault) -> Response:
+    return problem(_STATUS.get(refused.code, 500), refused.code, refused.reason)
+
+
+def _not_allowed(request: Request, allowed: str) -> Response:
+    return problem(
+        405, Code.MALFORMED, f"{request.method[:32]} is not for {request.path}: {allowed}", ("allow", allowed)
+    )

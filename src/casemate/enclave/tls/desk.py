@@ -1,0 +1,101 @@
+"""RA-TLS as the host sees it: makes the certificate, keeps the connections apart, and stays within its memory."""
+
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from casemate.enclave.boot import Program
+from casemate.enclave.calls import Calls
+from casemate.enclave.leaf import Leaf
+from casemate.enclave.tls.answers import Answers
+from casemate.enclave.tls.credentials import KeyToCertify, now
+from casemate.enclave.tls.session import TlsSession, server_context
+from casemate.wire.faults import Code, refuse
+from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
+from casemate.wire.sandbox import SandboxLayers
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+MAX_CONNECTIONS = 256
+"""Most connections at a time; with a body and a handshake under way in each they take some 300 MiB."""
+
+MAX_PENDING = 64 * 1024 * 1024
+"""Most bytes of responses that wait for their clients, all together."""
+
+
+class TlsDesk:
+    """Answers the host's RA-TLS entries.
+
+    Args:
+        program: the enclave's.
+        layers: what it tells of its confinement.
+        leaf: makes REPORTs.
+        calls: runs what clients ask for.
+    """
+
+    def __init__(self, program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calls) -> None:
+        self._name = program.image.manifest.name
+        self._leaf = leaf
+        self._answers = Answers(program, layers, calls)
+        self._waiting: KeyToCertify | None = None
+        self._context: SSL.Context | None = None
+        self._sessions: dict[int, TlsSession] = {}
+        self._last = 0
+
+    def answer(self, entry: TlsPrepare | TlsInstall | TlsBytes) -> TlsPrepared | TlsInstalled | TlsReply:
+        """The reply to one entry.
+
+        Raises:
+            FaultError: with every refusal. Its words are for the host.
+        """
+        match entry:
+            case TlsPrepare():
+                return self._prepare(entry)
+            case TlsInstall():
+                return self._install(entry)
+            case TlsBytes():
+                return self._turn(entry)
+
+    def _prepare(self, entry: TlsPrepare) -> TlsPrepared:
+        """REPORTs over a new key, which replaces one that was not certified."""
+        key = KeyToCertify()
+        reports = tuple(self._leaf.ereport(entry.target_info, wanted) for wanted in key.report_datas())
+        self._waiting = key
+        return TlsPrepared(reports)
+
+    def _install(self, entry: TlsInstall) -> TlsInstalled:
+        """The certificate of connections from now on."""
+        if self._waiting is None:
+            raise refuse(Code.WRONG_STATE, "no key waits for quotes: prepare one first")
+        credentials = self._waiting.certify(entry.quotes, name=self._name, now=now())
+        self._context, self._waiting = server_context(credentials), None
+        certificate = credentials.certificate
+        return TlsInstalled(certificate.public_bytes(Encoding.DER), int(certificate.not_valid_after_utc.timestamp()))
+
+    def _turn(self, entry: TlsBytes) -> TlsReply:
+        """One turn of one connection."""
+        if entry.has_ended:
+            self._sessions.pop(entry.connection, None)
+            return TlsReply(b"", has_more=False, is_over=True)
+        session = self._sessions.get(entry.connection) or self._open(entry.connection)
+        room = MAX_PENDING - sum(other.pending for other in self._sessions.values())
+        try:
+            reply = session.turn(entry.data, room=room)
+        except BaseException:
+            del self._sessions[entry.connection]
+            raise
+        if reply.is_over:
+            del self._sessions[entry.connection]
+        return reply
+
+    def _open(self, number: int) -> TlsSession:
+        if number <= self._last:
+            raise refuse(Code.WRONG_STATE, f"connection {number} is over")
+        if self._context is None:
+            raise refuse(Code.WRONG_STATE, "there is no certificate yet")
+        if len(self._sessions) >= MAX_CONNECTIONS:
+            raise refuse(Code.BUSY, f"{MAX_CONNECTIONS} connections are open")
+        self._last = number
+        self._sessions[number] = TlsSession(self._context, self._answers)
+        return self._sessions[number]

@@ -1,0 +1,78 @@
+"""The gateway's ASGI application: its routes, and the edge around them."""
+
+from importlib import metadata
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from casemate.gateway.attesting import attest_routes
+from casemate.gateway.calls import call_routes, relay_of
+from casemate.gateway.docs_page import add_document
+from casemate.gateway.edge import Edge
+from casemate.gateway.enclaves import enclave_routes
+from casemate.gateway.events import EventStreams, event_routes
+from casemate.gateway.house import House
+from casemate.gateway.idempotency import Idempotency
+from casemate.gateway.images import image_routes
+from casemate.gateway.journal import RequestLog
+from casemate.gateway.learner import learner_routes, shortcuts_of
+from casemate.gateway.learning import Learner
+from casemate.gateway.machine import MachineFile, machine_routes
+from casemate.gateway.metrics import metrics_routes
+from casemate.gateway.refusals import refuse_alike
+from casemate.gateway.settings import Settings
+from casemate.gateway.shortcuts import Shortcuts
+from casemate.gateway.tokens import TokenDesk
+
+_ABOUT = """\
+A simulated confidential-computing machine. The gateway is untrusted: it relays sealed bytes under `/v1`, and what it
+says of enclaves is its operator's word until you have appraised their evidence. What passes `/enclave` in the clear,
+the operator can read.
+"""
+
+
+class Gateway:
+    """Everything behind the socket: :attr:`edge` is the ASGI application."""
+
+    def __init__(
+        self,
+        house: House,
+        *,
+        tokens: TokenDesk,
+        machine: MachineFile,
+        learner: Path,
+        log: RequestLog,
+        settings: Settings,
+    ) -> None:
+        version = metadata.version("casemate")
+        self._streams = EventStreams(house, most=settings.subscribers)
+        idempotency = Idempotency()
+        enclave = Learner(house, learner)
+        self.app = FastAPI(
+            title="Casemate",
+            version=version,
+            description=_ABOUT,
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+        )
+        routers = (  # those of calls first: they are looked at in order
+            call_routes(house),
+            learner_routes(enclave),
+            attest_routes(house, enclave),
+            machine_routes(machine, version),
+            image_routes(house, idempotency),
+            enclave_routes(house, idempotency),
+            event_routes(self._streams),
+            metrics_routes(house, log.metrics),
+        )
+        for router in routers:  # not `include_router`, which looks into each router anew for each request
+            self.app.router.routes += router.routes
+        refuse_alike(self.app, routers)
+        add_document(self.app)
+        self.edge = Edge(Shortcuts(self.app, shortcuts_of(enclave), relay_of(house)), tokens, settings, log)
+
+    def close(self) -> None:
+        """Ends what would else never end."""
+        self._streams.close()

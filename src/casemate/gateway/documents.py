@@ -1,0 +1,96 @@
+"""The JSON documents of the API under /v1."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from casemate.wire.lifecycle import State
+
+Hex32 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
+EnclaveNumber = Annotated[int, Field(ge=0, le=2**53 - 1, description="The host's number of this enclave.")]
+
+
+class Document(BaseModel):
+    """A JSON object of exactly these members."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Health(Document):
+    """The gateway answers."""
+
+    status: Annotated[str, Field(pattern="^serving$")]
+    version: Annotated[str, Field(description="Casemate's version.")]
+
+
+class MachineDocument(Document):
+    """A machine, in its operator's words. A relying party trusts none of this, but pins the root by other ways."""
+
+    platform: Annotated[str, Field(description="The platform's tag in runtime locks, such as `linux-x86_64-cp311`.")]
+    runtime_digest: Annotated[Hex32, Field(description="SHA-256 of the runtime that enclaves run with.")]
+    seeded: Annotated[bool, Field(description="The fuses came from a public seed: everybody can have the keys.")]
+    root_certificate: Annotated[str, Field(description="The simulated vendor's root certificate (PEM).")]
+    version: Annotated[str, Field(description="Casemate's version.")]
+
+
+class EnclaveDocument(Document):
+    """An enclave as its host sees it: the operator's word, until its evidence is appraised."""
+
+    id: EnclaveNumber
+    name: str
+    image: Annotated[str | None, Field(description="The image (SHA-256 of both files, hex), if it is kept here.")]
+    mr_enclave: Annotated[Hex32, Field(description="MRENCLAVE: measures code and manifest.")]
+    mr_signer: Annotated[Hex32, Field(description="MRSIGNER: SHA-256 of the developer's public key.")]
+    isv_prod_id: Annotated[int, Field(ge=0, le=65535)]
+    isv_svn: Annotated[int, Field(ge=0, le=65535, description="The code's security version.")]
+    debug: Annotated[bool, Field(description="The operator may look inside.")]
+    state: State
+    reason: Annotated[str, Field(description="Why it is in this state, where there is something to say.")]
+    ra_tls_port: Annotated[int | None, Field(ge=1, le=65535, description="The TCP port of its own TLS server.")]
+
+
+class EvidenceDocument(Document):
+    """What a verifier needs to appraise an enclave; unverified."""
+
+    quote: Annotated[Base64, Field(description="An SGX quote, version 3.")]
+    hpke_key: Annotated[Base64, Field(description="X25519: requests are sealed to it.")]
+    receipt_key: Annotated[Base64, Field(description="Ed25519: it signs receipts.")]
+    layers: Annotated[Base64, Field(description="The sandbox layers as REPORTDATA binds them, encoded.")]
+    session: Annotated[int, Field(ge=0, description="The number of the session that was opened for the challenger.")]
+    collateral: Annotated[Base64, Field(description="QuoteCollateralV3, JSON.")]
+
+
+class EnclavesDocument(Document):
+    """All enclaves."""
+
+    enclaves: list[EnclaveDocument]
+
+
+class ImageDocument(Document):
+    """An image that is kept, and what its SIGSTRUCT says; the chip checks that when it is launched."""
+
+    image: Annotated[Hex32, Field(description="SHA-256 of SGXS stream and SIGSTRUCT: the image's name here.")]
+    name: str
+    size: Annotated[int, Field(ge=0, description="Bytes of both.")]
+    mr_enclave: Hex32
+    mr_signer: Hex32
+    isv_prod_id: Annotated[int, Field(ge=0, le=65535)]
+    isv_svn: Annotated[int, Field(ge=0, le=65535)]
+    debug: bool
+
+
+class ImagesDocument(Document):
+    """All images that are kept."""
+
+    images: list[ImageDocument]
+
+
+class NewEnclave(Document):
+    """What to launch."""
+
+    image: Annotated[Hex32, Field(description="An image that is kept here.")]
+    name: Annotated[
+        str | None,
+        Field(pattern="^[!-~](?:[ -~]{0,62}[!-~])?$", description="For people; default: the image's."),
+    ] = None

@@ -1,0 +1,125 @@
+"""`/v1/events`: what happens on this machine, as server-sent events (WHATWG HTML, section 9.2)."""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from starlette.responses import StreamingResponse
+
+from casemate.gateway.enclaves import shown
+from casemate.gateway.house import House
+from casemate.gateway.openapi import operation
+from casemate.gateway.problems import ProblemError, Trouble
+from casemate.gateway.routes import StrictRoute
+from casemate.host.events import Event, MachineEvent
+from casemate.wire.access_tokens import Role
+
+KEEP_ALIVE = 15.0
+"""After so long without an event (seconds) a comment is sent: so proxies wait, and readers that left are noticed."""
+
+EVENT_STREAM = "text/event-stream"
+_ID = re.compile(r"([0-9a-f]{16})-(\d{1,15})", re.ASCII)
+
+_ABOUT = """\
+Server-sent events. `enclaves` comes first, with all enclaves as they are now, unless `Last-Event-ID` names an event
+after which to go on; then an `enclave` for each change of an enclave's state, and a `machine` for what happens to the
+machine, as `{"text": ...}`. Where this reader was too slow, `gap` says that events are missing: list the enclaves anew.
+`end` is the last: the gateway is about to end. Needs a token of any role.
+"""
+
+
+class EventStreams:
+    """All readers of events. Numbers of events begin anew with each process, so ids carry the process's own name."""
+
+    def __init__(self, house: House, *, most: int) -> None:
+        self._house = house
+        self._most = most
+        self._readers = 0
+        self._process = secrets.token_hex(8)
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends every stream, so that none holds up the end of the process."""
+        self._closing.set()
+
+    def open(self, last_id: str | None) -> AsyncIterator[bytes]:
+        """One reader's stream."""
+        if self._readers >= self._most:
+            raise ProblemError(Trouble.RATE_LIMITED, f"{self._readers} readers follow the events already")
+        return self._follow(last_id)
+
+    async def _follow(self, last_id: str | None) -> AsyncIterator[bytes]:
+        found = None if last_id is None else _ID.fullmatch(last_id)
+        last = self._house.events.last
+        self._readers += 1  # here and not in `open`: what is never begun has no end, either
+        try:
+            if found is not None and found[1] == self._process:
+                last = min(last, int(found[2]))
+            else:
+                enclaves = [shown(enclave).model_dump(mode="json") for enclave in self._house.enclaves()]
+                yield _encoded("enclaves", {"enclaves": enclaves}, f"{self._process}-{last}")
+            async for event in self._until_closing(last):
+                if event is None:
+                    yield b": still here\n\n"
+                    continue
+                if event.number != last + 1:
+                    yield _encoded("gap", {"missed": event.number - last - 1}, None)
+                last = event.number
+                yield self._of(event)
+            yield _encoded("end", {}, None)
+        finally:
+            self._readers -= 1
+
+    async def _until_closing(self, last: int) -> AsyncIterator[Event | None]:
+        """Events, and None for each while without one."""
+        news = self._house.events.since(last)
+        closing: asyncio.Future[Any] = asyncio.ensure_future(self._closing.wait())
+        coming: asyncio.Future[Any] = asyncio.ensure_future(anext(news))
+        try:
+            while not self._closing.is_set():
+                await asyncio.wait({coming, closing}, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+                if coming.done():
+                    event = coming.result()
+                    coming = asyncio.ensure_future(anext(news))
+                    yield event
+                elif not closing.done():
+                    yield None
+        finally:
+            for waiting in (closing, coming):
+                waiting.cancel()
+            await asyncio.wait({closing, coming})
+
+    def _of(self, event: Event) -> bytes:
+        name = f"{self._process}-{event.number}"
+        at = event.at.isoformat()
+        if isinstance(event.what, MachineEvent):
+            return _encoded("machine", {"at": at, "text": event.what.text}, name)
+        return _encoded("enclave", {"at": at, "enclave": shown(event.what).model_dump(mode="json")}, name)
+
+
+def event_routes(streams: EventStreams) -> APIRouter:
+    """The route."""
+    routes = APIRouter(route_class=StrictRoute, tags=["machine"])
+    says = operation("events", Role.CALL, Trouble.REQUEST_REFUSED)
+    says["responses"][200] = {"description": "Events, until either side ends.", "content": {EVENT_STREAM: {}}}
+
+    @routes.get("/v1/events", response_class=StreamingResponse, description=_ABOUT, **says)
+    async def follow(
+        last_event_id: Annotated[str | None, Header(description="The id of the last event that was read.")] = None,
+    ) -> StreamingResponse:
+        headers = {"X-Accel-Buffering": "no"}  # nginx would else collect events
+        return StreamingResponse(streams.open(last_event_id), media_type=EVENT_STREAM, headers=headers)
+
+    return routes
+
+
+def _encoded(kind: str, data: dict[str, object], name: str | None) -> bytes:
+    """One event; JSON has no line ends, so one ``data`` line is enough."""
+    lines = [f"event: {kind}", f"data: {json.dumps(data, separators=(',', ':'))}"]
+    if name is not None:
+        lines.insert(0, f"id: {name}")
+    return ("\n".join(lines) + "\n\n").encode()

@@ -1,0 +1,114 @@
+"""The learner's enclave: launched when it is first used, once, whoever comes first."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from casemate.gateway.house import House
+from casemate.wire.call import MAX_OUTPUT
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.json_object import JsonObject, parse_object
+from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.lifecycle import State
+from casemate.wire.messages.chip import MAX_SGXS
+from casemate.wire.messages.host import EnclaveIs, Launch
+
+NAME = "learner"
+"""The image's files in the learner's folder, and the enclave's name."""
+
+PATIENCE = 5.0
+"""How long the first use waits for the image (seconds): `casemate up` builds it once the machine is ready."""
+
+_PAUSE = 0.1
+_SIGSTRUCT_SIZE = 1808
+
+
+class Learner:
+    """The image that `casemate up` puts into ``folder``, and the enclave that runs it."""
+
+    def __init__(self, house: House, folder: Path) -> None:
+        self._house = house
+        self._folder = folder
+        self._turn = asyncio.Lock()
+        self._number: int | None = None
+
+    async def enclave(self) -> EnclaveIs:
+        """The running enclave. One that died is launched anew; one that somebody stopped stays so.
+
+        Raises:
+            FaultError: there is no image, or it cannot be launched.
+        """
+        if (found := self._running()) is not None:
+            return found
+        async with self._turn:
+            if (found := self._running()) is not None:
+                return found
+            if (known := self._known()) is not None:
+                if known.state is not State.LOST:
+                    raise refuse(Code.WRONG_STATE, f"the learner's enclave {known.enclave} is {known.state}; start it")
+                await self._house.destroy(known.enclave)
+            launched = await self._house.launch(await self._image())
+            self._number = launched.enclave
+            return self._house.enclave(launched.enclave)
+
+    async def _image(self) -> Launch:
+        """The image, waited for: it is put there moments after the machine is ready."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            try:
+                return await asyncio.to_thread(_read, self._folder)
+            except FaultError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+    async def named(self, number: int | None) -> EnclaveIs:
+        """The enclave of that number, or where none is given, the learner's."""
+        return await self.enclave() if number is None else self._house.enclave(number)
+
+    async def output(self, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
+        """What an entry point returns, called in the clear: JSON for sure."""
+        output = await self._house.plain_call(enclave.enclave, entry, encode_json(arguments))
+        with its_result():
+            parse_json("result", output, limit=MAX_OUTPUT)
+        return output
+
+    async def members(self, enclave: EnclaveIs, entry: str, arguments: Any) -> JsonObject:
+        """What an entry point returns, where that is an object."""
+        output = await self._house.plain_call(enclave.enclave, entry, encode_json(arguments))
+        with its_result():
+            return parse_object(f"result of {entry}", output, limit=MAX_OUTPUT)
+
+    def _running(self) -> EnclaveIs | None:
+        known = self._known()
+        return known if known is not None and known.state is State.RUNNING else None
+
+    def _known(self) -> EnclaveIs | None:
+        """The enclave that was launched here, unless somebody has destroyed it."""
+        try:
+            return None if self._number is None else self._house.enclave(self._number)
+        except FaultError:
+            return None
+
+
+@contextmanager
+def its_result() -> Iterator[None]:
+    """What is not as it should be here, the enclave or its host has made: not whoever asked."""
+    try:
+        yield
+    except WireError as error:
+        raise refuse(Code.RESULT_REFUSED, str(error)) from None
+
+
+def _read(folder: Path) -> Launch:
+    try:
+        with (folder / f"{NAME}.sgxs").open("rb") as stream, (folder / f"{NAME}.sigstruct").open("rb") as signature:
+            sgxs, sigstruct = stream.read(MAX_SGXS + 1), signature.read(_SIGSTRUCT_SIZE + 1)
+    except OSError as error:
+        raise refuse(
+            Code.UNAVAILABLE, f"the learner's image is not there ({error.strerror}): `casemate up` puts it there"
+        ) from None
+    return Launch(NAME, sgxs, sigstruct, temporary=True)

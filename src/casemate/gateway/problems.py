@@ -1,0 +1,128 @@
+"""Refusals over HTTP: RFC 9457 problem details, one status and one code for each reaction a caller can have."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from casemate.wire.faults import Code
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:casemate:problem:"
+
+MAX_DETAIL = 2048
+"""Longest words of a refusal (characters)."""
+
+
+class Trouble(StrEnum):
+    """What the gateway itself refuses; what lies behind it has :class:`casemate.wire.faults.Code`."""
+
+    BODY_TOO_LARGE = "body-too-large"
+    BODY_TOO_SLOW = "body-too-slow"  # the request's body arrived at less than the slowest rate that is waited for
+    HOST_REFUSED = "host-refused"  # the Host header names another machine (DNS rebinding)
+    IDEMPOTENCY_CONFLICT = "idempotency-conflict"  # the key was used with another request
+    MEDIA_TYPE_REFUSED = "media-type-refused"
+    METHOD_REFUSED = "method-refused"
+    NOT_ACCEPTABLE = "not-acceptable"
+    NOT_FOUND = "not-found"  # the gateway has no such path
+    ORIGIN_REFUSED = "origin-refused"  # a browser's preflight from a page that was not let in
+    RATE_LIMITED = "rate-limited"
+    REQUEST_REFUSED = "request-refused"  # parameters or JSON body are not as the OpenAPI document says
+    ROLE_REFUSED = "role-refused"  # the token is good, but not for this
+    TOKEN_UNKNOWN = "token-unknown"  # noqa: S105 - a code
+    TOKEN_WANTED = "token-wanted"  # noqa: S105 - a code
+    UNSEAL_REFUSED = "unseal-refused"  # no sealed text, a changed one, or one of another enclave
+
+
+STATUS: Mapping[Code | Trouble, int] = {
+    Code.MALFORMED: 400,
+    Code.LAUNCH_REFUSED: 422,
+    Code.UNKNOWN_ENCLAVE: 404,
+    Code.UNKNOWN_IMAGE: 404,
+    Code.WRONG_STATE: 409,
+    Code.LOST: 503,
+    Code.BUSY: 429,
+    Code.TIMED_OUT: 504,
+    Code.CANNOT_OPEN: 409,
+    Code.SESSION_UNKNOWN: 409,
+    Code.SEQUENCE_USED: 409,
+    Code.ENTRY_UNKNOWN: 404,
+    Code.CALLER_REFUSED: 403,
+    Code.ARGUMENTS_REFUSED: 422,
+    Code.RESULT_REFUSED: 502,
+    Code.GUEST_ERROR: 422,  # most functions throw at arguments: a program must not try again as after a 5xx
+    Code.GUEST_CRASHED: 502,
+    Code.TIME_LIMIT: 422,
+    Code.MEMORY_LIMIT: 422,
+    Code.OUTPUT_LIMIT: 422,
+    Code.OCALL_REFUSED: 502,
+    Code.REPORT_REFUSED: 502,
+    Code.INTERNAL: 500,
+    Code.STATE_ROLLED_BACK: 409,
+    Code.STATE_REFUSED: 409,
+    Code.STATE_CONFLICT: 409,
+    Code.STATE_LIMIT: 422,
+    Code.STREAM_UNKNOWN: 404,
+    Code.UNKNOWN_VM: 404,
+    Code.FIRMWARE_REFUSED: 422,
+    Code.RMP_FAULT: 409,
+    Code.UNAVAILABLE: 503,
+    Trouble.BODY_TOO_LARGE: 413,
+    Trouble.BODY_TOO_SLOW: 408,
+    Trouble.HOST_REFUSED: 421,
+    Trouble.IDEMPOTENCY_CONFLICT: 422,
+    Trouble.MEDIA_TYPE_REFUSED: 415,
+    Trouble.METHOD_REFUSED: 405,
+    Trouble.NOT_ACCEPTABLE: 406,
+    Trouble.NOT_FOUND: 404,
+    Trouble.ORIGIN_REFUSED: 403,
+    Trouble.RATE_LIMITED: 429,
+    Trouble.REQUEST_REFUSED: 422,
+    Trouble.ROLE_REFUSED: 403,
+    Trouble.TOKEN_UNKNOWN: 401,
+    Trouble.TOKEN_WANTED: 401,
+    Trouble.UNSEAL_REFUSED: 422,
+}
+"""The table in docs/gateway.md."""
+
+RETRY_AFTER = "1"
+"""Seconds after which what was busy or lost may be asked again."""
+
+_RETRY = (429, 503)
+
+
+class ProblemError(HTTPException):
+    """A refusal with its code. An ``HTTPException``, since frameworks pass those through."""
+
+    def __init__(self, code: Code | Trouble, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(STATUS[code], detail, headers)
+        self.code = code
+
+
+def problem_response(
+    scope: Scope, code: Code | Trouble, detail: str, *, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The refusal of one request. Nothing of the request is repeated but its path and its number."""
+    status = STATUS[code]
+    document = {
+        "type": f"{TYPE_PREFIX}{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail[:MAX_DETAIL],
+        "code": str(code),
+        "instance": scope.get("raw_path", b"/").decode("ascii", "replace")[:MAX_DETAIL],
+        "request_id": scope["state"]["request_id"],
+    }
+    said = {} if headers is None else dict(headers)
+    if status in _RETRY:
+        said.setdefault("Retry-After", RETRY_AFTER)
+    return Response(
+        json.dumps(document, separators=(",", ":")).encode("utf-8", "replace"),
+        status,
+        headers=said,
+        media_type=MEDIA_TYPE,
+    )

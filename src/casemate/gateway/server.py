@@ -1,0 +1,100 @@
+"""uvicorn, run as one task of the host's: sockets come by inheritance, signals and the event loop are the host's."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from functools import partial
+
+from starlette.types import ASGIApp
+from uvicorn import Config, Server
+
+from casemate.gateway.connections import IDLE_TIMEOUT, MAX_HEAD, PatientProtocol, Waiting
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Longest TLS handshake (seconds)."""
+
+BACKLOG = 1024
+"""Connections that the kernel keeps while none is taken."""
+
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+"""On every answer. No HSTS: it would bind a browser's whole ``localhost``, whatever else is served there."""
+
+
+class HttpServer(Server):
+    """Serves an app on sockets that listen already, until :meth:`drain`."""
+
+    def __init__(self, app: ASGIApp, *, connections: int, tls: ssl.SSLContext | None) -> None:
+        super().__init__(
+            Config(
+                app,
+                http=PatientProtocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # who asks is who has connected: nothing in a header changes that
+                headers=[*SECURITY_HEADERS],
+                timeout_keep_alive=IDLE_TIMEOUT,
+                h11_max_incomplete_event_size=MAX_HEAD,
+            )
+        )
+        self._tls = tls
+        self._waiting = Waiting(connections)
+        self._told = asyncio.Event()
+
+    def drain(self, patience: float) -> None:
+        """No new connection is taken; requests under way are finished, in so many seconds at most."""
+        self.config.timeout_graceful_shutdown = max(1, round(patience))
+        self.should_exit = True
+        self._told.set()
+
+    async def run_on(self, sockets: Sequence[socket.socket]) -> None:
+        """Serves until drained."""
+        await self._serve([*sockets])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes connections; uvicorn's own has no limit for TLS handshakes."""
+        self.servers = []
+        await self.lifespan.startup()
+        await self.on_tick(0)
+        for listener in sockets or []:
+            server = await asyncio.get_running_loop().create_server(
+                self._connection(),
+                sock=listener,
+                ssl=self._tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_TIMEOUT,
+            )
+            self.servers.append(server)
+        self.started = True
+
+    async def main_loop(self) -> None:
+        """Keeps the Date header right, once a second; uvicorn's own wakes ten times as often."""
+        while not self.should_exit:
+            date = (b"date", formatdate(time.time(), usegmt=True).encode())
+            self.server_state.default_headers = [date, *self.config.encoded_headers]
+            try:
+                async with asyncio.timeout(1):
+                    await self._told.wait()
+            except TimeoutError:
+                continue
+
+    def _connection(self) -> Callable[[], asyncio.Protocol]:
+        return partial(
+            PatientProtocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+            waiting=self._waiting,
+        )

@@ -1,0 +1,34 @@
+"""What a gateway is told at its start."""
+
+from dataclasses import dataclass
+
+from casemate.gateway.limits import Rate
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Host headers that are this computer's own, whatever DNS says."""
+
+
+_TOKEN_RATE = Rate(2_500, 5_000)
+_STRANGER_RATE = Rate(20, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One process's, read once."""
+
+    hosts: frozenset[str] = LOOPBACK_NAMES
+    """Names that a Host header may have, lower-case, without port; IPv6 in brackets."""
+    origins: frozenset[str] = frozenset()
+    """Pages that browsers may call from, such as ``https://dash.example:8443``; none unless the operator names them."""
+    token_rate: Rate = _TOKEN_RATE
+    """Of one token: above what the machine can serve, so it stops what has run wild and hinders nobody else."""
+    stranger_rate: Rate = _STRANGER_RATE
+    """Of one peer's requests that bear no good token."""
+    requests_at_once: int = 512
+    """Most requests under way together; each may hold a body of the largest size."""
+    token_requests_at_once: int = 256
+    """Most requests under way for one token."""
+    subscribers: int = 64
+    """Most readers of /v1/events together."""
+    connections: int = 1024
+    """Most connections: the one that has waited longest without a request makes room for the next."""

@@ -1,0 +1,213 @@
+"""The host's catalogue: images and deployments, in one SQLite file, so that a new host goes on where the old one ended.
+
+Nothing in it is secret, and nothing in it is believed: an image is code that everybody may read, and the chip measures
+it anew at each launch. Every method is one transaction, durable when it returns. Not for two threads at a time.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from casemate.wire.errors import CasemateError
+from casemate.wire.messages.host import ImageIs
+
+VERSION = 1
+"""Of the tables below (PRAGMA user_version)."""
+
+_TABLES = """
+CREATE TABLE image (
+    image BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mr_enclave BLOB NOT NULL,
+    mr_signer BLOB NOT NULL,
+    isv_prod_id INTEGER NOT NULL,
+    isv_svn INTEGER NOT NULL,
+    debug INTEGER NOT NULL,
+    kept INTEGER NOT NULL,
+    sgxs BLOB NOT NULL,
+    sigstruct BLOB NOT NULL
+);
+CREATE TABLE deployment (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    image BLOB NOT NULL REFERENCES image,
+    wanted TEXT NOT NULL
+);
+CREATE TABLE given (number INTEGER NOT NULL);
+INSERT INTO given VALUES (0);
+CREATE INDEX deployment_image ON deployment (image);
+"""
+_ABOUT = "image, name, size, mr_enclave, mr_signer, isv_prod_id, isv_svn, debug"
+
+
+class CatalogueError(CasemateError):
+    """The catalogue cannot be read or written."""
+
+
+class Wanted(StrEnum):
+    """What a deployment should be."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An enclave that should be there, whatever host runs."""
+
+    number: int
+    """The host's: never given again."""
+    name: str
+    image: bytes
+    """SHA-256 of its image."""
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """An image's two files."""
+
+    sgxs: bytes
+    sigstruct: bytes
+
+
+class Catalogue:
+    """The catalogue in ``path``, made if it is missing.
+
+    Raises:
+        CatalogueError: it is damaged, of a newer version, or cannot be written; so does every method.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._typed():
+            # Written by one worker thread and opened by another: the owner sees to it that they take turns.
+            self._rows = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._rows.execute("PRAGMA synchronous = FULL")
+            self._rows.execute("PRAGMA foreign_keys = ON")
+            self._rows.execute("PRAGMA temp_store = MEMORY")  # no folder for temporary files is left to this process
+            self._rows.execute("PRAGMA cache_size = -512")  # KiB: rows are few, and images pass it by
+            (version,) = self._rows.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                self._rows.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version > VERSION:
+            raise CatalogueError(
+                f"{path} has version {version}, this Casemate knows {VERSION}: run the newer one, or restore a backup"
+            )
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._rows.close()
+
+    def put(self, about: ImageIs, files: ImageBytes) -> ImageIs:
+        """Keeps an image until it is removed; one that is there already keeps its name."""
+        with self._transaction():
+            self._put(about, files, kept=True)
+            self._rows.execute("UPDATE image SET kept = 1 WHERE image = ?", (about.image,))
+            return self._about(about.image) or about
+
+    def images(self) -> tuple[ImageIs, ...]:
+        """All that are kept, oldest first."""
+        with self._typed():
+            rows = self._rows.execute(f"SELECT {_ABOUT} FROM image ORDER BY rowid").fetchall()  # noqa: S608 - a constant
+        return tuple(map(_image, rows))
+
+    def image(self, image: bytes) -> ImageIs | None:
+        """What is known of one image."""
+        with self._typed():
+            return self._about(image)
+
+    def files(self, image: bytes) -> ImageBytes | None:
+        """An image's bytes."""
+        with self._typed():
+            row = self._rows.execute("SELECT sgxs, sigstruct FROM image WHERE image = ?", (image,)).fetchone()
+        return None if row is None else ImageBytes(*row)
+
+    def remove(self, image: bytes) -> bool:
+        """Forgets an image: at once, or as soon as its last deployment is; False if there is no such image."""
+        with self._transaction():
+            found = self._rows.execute("UPDATE image SET kept = 0 WHERE image = ?", (image,)).rowcount > 0
+            self._sweep(image)
+        return found
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        """All, by number."""
+        with self._typed():
+            rows = self._rows.execute("SELECT number, name, image, wanted FROM deployment ORDER BY number").fetchall()
+        return tuple(Deployment(number, name, image, Wanted(wanted)) for number, name, image, wanted in rows)
+
+    def draw_number(self) -> int:
+        """A number for a deployment; it is never drawn again."""
+        with self._transaction():
+            self._rows.execute("UPDATE given SET number = number + 1")
+            (number,) = self._rows.execute("SELECT number FROM given").fetchone()
+        return int(number)
+
+    def deploy(self, deployment: Deployment, about: ImageIs, files: ImageBytes) -> None:
+        """A new deployment under a number that was drawn for it, and its image with it."""
+        with self._transaction():
+            self._put(about, files, kept=False)
+            self._rows.execute(
+                "INSERT INTO deployment (number, name, image, wanted) VALUES (?, ?, ?, ?)",
+                (deployment.number, deployment.name, deployment.image, deployment.wanted),
+            )
+
+    def want(self, number: int, wanted: Wanted) -> None:
+        """What deployment ``number`` should be from now."""
+        with self._transaction():
+            self._rows.execute("UPDATE deployment SET wanted = ? WHERE number = ?", (wanted, number))
+
+    def forget(self, number: int) -> None:
+        """Removes a deployment, and its image if nobody keeps that."""
+        with self._transaction():
+            row = self._rows.execute("SELECT image FROM deployment WHERE number = ?", (number,)).fetchone()
+            if row is not None:
+                self._rows.execute("DELETE FROM deployment WHERE number = ?", (number,))
+                self._sweep(row[0])
+
+    def _put(self, about: ImageIs, files: ImageBytes, *, kept: bool) -> None:
+        self._rows.execute(
+            f"INSERT OR IGNORE INTO image ({_ABOUT}, kept, sgxs, sigstruct) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (
+                *(about.image, about.name, about.size, about.mr_enclave, about.mr_signer),
+                *(about.isv_prod_id, about.isv_svn, about.debug, kept, files.sgxs, files.sigstruct),
+            ),
+        )
+
+    def _about(self, image: bytes) -> ImageIs | None:
+        row = self._rows.execute(f"SELECT {_ABOUT} FROM image WHERE image = ?", (image,)).fetchone()  # noqa: S608 - a constant
+        return None if row is None else _image(row)
+
+    def _sweep(self, image: bytes) -> None:
+        self._rows.execute(
+            "DELETE FROM image WHERE image = ? AND NOT kept "
+            "AND NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.image = image.image)",
+            (image,),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._typed():
+            self._rows.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._rows.execute("ROLLBACK")
+                raise
+            self._rows.execute("COMMIT")
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise CatalogueError(f"{self._path}: {error}") from None
+
+
+def _image(row: tuple[bytes, str, int, bytes, bytes, int, int, int]) -> ImageIs:
+    image, name, size, mr_enclave, mr_signer, isv_prod_id, isv_svn, debug = row
+    return ImageIs(image, name, size, mr_enclave, mr_signer, isv_prod_id, isv_svn, bool(debug))

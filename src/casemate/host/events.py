@@ -1,0 +1,71 @@
+"""What happened on this machine lately, for whoever wants to know: the last few hundred events, each with a number."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from casemate.wire.messages.host import EnclaveIs
+
+KEPT = 256
+"""Events that are kept: whoever reads slower than this misses the oldest, and nobody's memory grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEvent:
+    """Something that is about the machine and not one enclave, in words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened."""
+
+    number: int
+    """Rises by one; starts anew with the host's process."""
+    at: datetime
+    """UTC."""
+    what: EnclaveIs | MachineEvent
+    """An enclave's new state, or words about the machine."""
+
+
+class Events:
+    """Published by the host, read by any number of readers, each at its own pace.
+
+    Example:
+        async for event in orchestrator.events.since(0):
+            ...
+    """
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._kept: deque[Event] = deque(maxlen=KEPT)
+        self._last = 0
+        self._news = asyncio.Event()
+
+    @property
+    def last(self) -> int:
+        """The newest event's number; 0 before the first."""
+        return self._last
+
+    def publish(self, what: EnclaveIs | MachineEvent) -> None:
+        """Tells all readers."""
+        self._last += 1
+        self._kept.append(Event(self._last, self._now(), what))
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def since(self, last: int) -> AsyncIterator[Event]:
+        """The events that are kept and have a higher number than ``last``, then each new one; it never ends by itself.
+
+        Where numbers are missing, the reader was too slow for them.
+        """
+        while True:
+            news = self._news
+            for event in [event for event in self._kept if event.number > last]:
+                last = event.number
+                yield event
+            if last >= self._last:
+                await news.wait()

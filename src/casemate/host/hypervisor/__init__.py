@@ -1,0 +1,1 @@
+"""The hypervisor: launches confidential VMs, serves their exits, and is trusted by none of them."""

@@ -1,0 +1,81 @@
+"""Where a VM's pages are in its DRAM: RAM first, then firmware, then vCPUs' registers, then spare pages."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from casemate.wire.faults import Code, refuse
+from casemate.wire.snp.ovmf import FOUR_GIB
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+MAX_MEMORY_MIB = 2048
+SPARE_PAGES = 64
+"""Pages of DRAM that no guest is given: for lessons in which a page is copied, moved or remapped."""
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Sizes in bytes. RAM is at the same GPA and SPA."""
+
+    ram: int
+    firmware: int
+    vcpus: int
+
+    @property
+    def pages(self) -> int:
+        """Of DRAM."""
+        return (self.ram + self.firmware) // PAGE_SIZE + self.vcpus + SPARE_PAGES
+
+    def spa(self, gpa: int) -> int:
+        """Where the guest's page is at first; a FaultError of code ``malformed`` where it has none."""
+        firmware = FOUR_GIB - self.firmware
+        if 0 <= gpa < self.ram:
+            return gpa
+        if firmware <= gpa < FOUR_GIB:
+            return self.ram + gpa - firmware
+        raise refuse(Code.MALFORMED, f"the guest has no memory at GPA {gpa:#x}: its RAM ends at {self.ram:#x}")
+
+    def vmsa(self, vcpu: int) -> int:
+        """SPA of a vCPU's registers."""
+        return self.ram + self.firmware + vcpu * PAGE_SIZE
+
+    def vmsa_gpa(self, vcpu: int) -> int:
+        """The GPA that the reverse map table has for them: beyond what the guest can address."""
+        return FOUR_GIB + vcpu * PAGE_SIZE
+
+
+class Dram:
+    """The file behind a VM's memory, which this host made and can do with as it likes."""
+
+    def __init__(self, path: Path, pages: int) -> None:
+        """Makes it, with nothing in it: it takes room on disk as it is written to."""
+        self._path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        self.descriptor = os.open(path, flags, 0o600)
+        try:
+            os.ftruncate(self.descriptor, pages * PAGE_SIZE)
+        except BaseException:
+            self.close()
+            raise
+        self.size = pages * PAGE_SIZE
+
+    def write(self, spa: int, content: bytes) -> None:
+        """A store that no CPU sees: an interposer's, or a device's."""
+        self._check(spa, len(content))
+        os.pwrite(self.descriptor, content, spa)
+
+    def read(self, spa: int, size: int) -> bytes:
+        """A load of the same kind."""
+        self._check(spa, size)
+        return os.pread(self.descriptor, size, spa)
+
+    def close(self) -> None:
+        """Removes the file."""
+        os.close(self.descriptor)
+        self._path.unlink(missing_ok=True)
+
+    def _check(self, spa: int, size: int) -> None:
+        if not size or spa < 0 or spa + size > self.size:
+            raise refuse(Code.MALFORMED, f"{size} bytes at SPA {spa:#x}: this VM's DRAM has {self.size:#x}")

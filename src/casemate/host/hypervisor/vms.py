@@ -1,0 +1,254 @@
+"""All confidential VMs of this host: what clients ask of them. They end with the host's process, as their keys do."""
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+from casemate.host.hypervisor.cpuid import Cpuid
+from casemate.host.hypervisor.devices import Devices
+from casemate.host.hypervisor.firmware import SevFirmware
+from casemate.host.hypervisor.guest import Guest
+from casemate.host.hypervisor.guest_link import GuestLink
+from casemate.host.hypervisor.memory import Dram
+from casemate.host.hypervisor.recipe import Recipe, read_recipe
+from casemate.host.hypervisor.vm import Shown, Vm
+from casemate.link.calls import Caller
+from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.messages.hypervisor import MAX_COPY, Done, MemoryIs
+from casemate.wire.messages.snp_firmware import LaunchStart, VmProcessIs
+from casemate.wire.messages.vms import (
+    MAX_CONSOLE,
+    AttestVm,
+    ConsoleIs,
+    DestroyVm,
+    Door,
+    EncryptVm,
+    FinishVm,
+    GetVm,
+    LaunchVm,
+    ListVms,
+    MapVm,
+    PauseVm,
+    ReadConsole,
+    RunVm,
+    View,
+    VmEvidenceIs,
+    VmIs,
+    VmMemory,
+    VmRegisters,
+    VmRmp,
+    VmsAre,
+    VmState,
+    WriteVm,
+)
+from casemate.wire.snp.launch import Part, PlannedPage
+from casemate.wire.snp.ovmf import FOUR_GIB
+from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, LaunchPage, PageType
+
+MAX_VMS = 16
+REQUESTS = (
+    LaunchVm,
+    ListVms,
+    GetVm,
+    EncryptVm,
+    FinishVm,
+    RunVm,
+    PauseVm,
+    DestroyVm,
+    ReadConsole,
+    VmMemory,
+    VmRmp,
+    AttestVm,
+    WriteVm,
+    MapVm,
+    VmRegisters,
+)
+"""What :meth:`Vms.answer` takes."""
+
+
+class Vms:
+    """By the host's own numbers, which rise and are never given again."""
+
+    def __init__(self, chip_link: Caller, directory: Path) -> None:
+        """DRAM files are made in ``directory``; those of an earlier host are removed with their first successor."""
+        self._firmware = SevFirmware(chip_link)
+        self._directory = directory
+        self._vms: dict[int, Vm] = {}
+        self._recipes: dict[int, Recipe] = {}
+        """Of those that are being launched."""
+        self._numbers = itertools.count(1)
+
+    async def answer(self, request: object) -> object:  # noqa: C901, PLR0911, PLR0912 - one line a request
+        """The reply to one of :data:`REQUESTS`; FaultError where it is refused."""
+        match request:
+            case LaunchVm():
+                return await self._launch(request)
+            case ListVms():
+                return VmsAre(tuple(vm.is_ for vm in self._vms.values()))
+            case GetVm(number):
+                return self.vm(number).is_
+            case EncryptVm(number, gpa, content):
+                return await self._encrypt(self.vm(number), gpa, content)
+            case FinishVm(number):
+                return await self._finish(self.vm(number))
+            case RunVm(number):
+                return await self.vm(number).run(request)
+            case PauseVm(number):
+                return await self._pause(self.vm(number))
+            case DestroyVm(number):
+                return await self._destroy(self.vm(number))
+            case ReadConsole(number, start):
+                console = self.vm(number).guest.devices.console
+                return ConsoleIs(*console.read(start, MAX_CONSOLE), console.ended)
+            case VmMemory(number, view, address, size):
+                return MemoryIs(await read_memory(self.vm(number), view, address, size))
+            case VmRmp(number, spa, count):
+                return await self.vm(number).guest.link.rmp(spa, count)
+            case AttestVm(number, report_data):
+                return await self._attest(self.vm(number), report_data)
+            case WriteVm(number, door, spa, content):
+                return await write_memory(self.vm(number), door, spa, content)
+            case MapVm(number, gpa, spa):
+                await self.vm(number).guest.link.map(gpa, spa, 1)
+                return Done()
+            case VmRegisters(number, vcpu):
+                return MemoryIs(await read_registers(self.vm(number), vcpu))
+        raise refuse(Code.MALFORMED, "no request about a VM")
+
+    def vm(self, number: int) -> Vm:
+        """One of them; FaultError of code ``unknown-vm``."""
+        try:
+            return self._vms[number]
+        except KeyError:
+            raise refuse(Code.UNKNOWN_VM, f"there is no VM {number} here") from None
+
+    def on_news(self, news: VmProcessIs) -> None:
+        """The chip's word that a VM's process has ended unasked."""
+        for vm in self._vms.values():
+            if vm.number == news.vm and vm.shown.state is not VmState.LOST:
+                vm.lose(news.reason)
+
+    def chip_died(self) -> None:
+        """Every VM is lost with its chip, as with power."""
+        for vm in self._vms.values():
+            vm.lose("the chip died")
+
+    async def _launch(self, wanted: LaunchVm) -> VmIs:
+        if len(self._vms) >= MAX_VMS:
+            raise refuse(Code.BUSY, f"{MAX_VMS} VMs are there already, destroy one")
+        recipe = read_recipe(wanted)
+        number = next(self._numbers)
+        vm = await self._start(number, wanted, recipe)
+        self._vms[number] = vm
+        try:
+            await vm.launch.map()
+            await self._add(vm, recipe.before_registers())
+            if wanted.finish:
+                await self._finish(vm)
+        except BaseException:
+            await self._destroy(vm)
+            raise
+        return vm.is_
+
+    async def _start(self, number: int, wanted: LaunchVm, recipe: Recipe) -> Vm:
+        """LAUNCH_START; what fails on the way is removed."""
+        self._make_room(number)
+        dram = Dram(self._directory / f"{number}.dram", recipe.memory.pages)
+        try:
+            start = LaunchStart(mode=wanted.mode, policy=wanted.policy, pages=recipe.memory.pages, top=FOUR_GIB)
+            of_chip, end = await self._firmware.launch_start(start, dram.descriptor)
+        except BaseException:
+            dram.close()
+            raise
+        cpuid = Cpuid(wanted.mode, wanted.vcpu_signature)
+        guest = Guest(wanted.mode, recipe.memory, dram, GuestLink(end), Devices(), cpuid)
+        shown = Shown(number, wanted.name, wanted.policy, bytes(DIGEST_SIZE))
+        self._recipes[number] = recipe
+        return Vm(shown, of_chip, guest, self._firmware)
+
+    async def _add(self, vm: Vm, pages: Iterable[PlannedPage]) -> None:
+        digest = await vm.launch.add(pages)
+        vm.shown.digest = digest or vm.shown.digest
+
+    async def _encrypt(self, vm: Vm, gpa: int, content: bytes) -> VmIs:
+        async with vm.turn(VmState.LAUNCHING):
+            if gpa % PAGE_SIZE or not content:
+                raise refuse(
+                    Code.MALFORMED, f"{len(content)} bytes at GPA {gpa:#x}: whole pages begin at a multiple of 4096"
+                )
+            cuts = range(0, len(content), PAGE_SIZE)
+            pages = [content[at : at + PAGE_SIZE].ljust(PAGE_SIZE, b"\0") for at in cuts]
+            await self._add(
+                vm,
+                (
+                    PlannedPage(Part.FIRMWARE, LaunchPage(PageType.NORMAL, gpa + at, page))
+                    for at, page in zip(cuts, pages, strict=True)
+                ),
+            )
+            return vm.is_
+
+    async def _finish(self, vm: Vm) -> VmIs:
+        async with vm.turn(VmState.LAUNCHING):
+            recipe = self._recipes[vm.shown.vm]
+            await self._add(vm, recipe.registers())
+            await vm.launch.give_the_rest()
+            vm.shown.digest = await self._firmware.launch_finish(recipe.finish(vm.number))
+            del self._recipes[vm.shown.vm]
+            vm.become(VmState.LAUNCHED, "LAUNCH_FINISH is done, and nothing has run yet")
+            return vm.is_
+
+    async def _pause(self, vm: Vm) -> VmIs:
+        vm.check(VmState.RUNNING)
+        vm.pause()
+        await vm.guest.link.pause()
+        return vm.is_
+
+    async def _destroy(self, vm: Vm) -> VmIs:
+        self._vms.pop(vm.shown.vm, None)
+        self._recipes.pop(vm.shown.vm, None)
+        try:
+            await self._firmware.destroy(vm.number)
+        except FaultError as error:
+            if error.fault.code not in (Code.LOST, Code.UNKNOWN_VM):
+                raise
+        finally:
+            await vm.close()
+        vm.become(VmState.LOST, "destroyed")
+        return vm.is_
+
+    async def _attest(self, vm: Vm, report_data: bytes) -> VmEvidenceIs:
+        if vm.shown.state is VmState.LAUNCHING:
+            await self._finish(vm)
+        certificates = await self._firmware.certificates()
+        return VmEvidenceIs(await vm.attest(report_data), certificates)
+
+    def _make_room(self, number: int) -> None:
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        if number == 1:
+            for left in self._directory.glob("*.dram"):
+                left.unlink(missing_ok=True)
+
+
+async def read_memory(vm: Vm, view: View, address: int, size: int) -> bytes:
+    """As the hypervisor sees it, or where policy allows it as the guest does; FaultError."""
+    if not 1 <= size <= MAX_COPY:
+        raise refuse(Code.MALFORMED, f"{size} bytes: 1 to {MAX_COPY} at a time")
+    if view is View.GUEST:
+        return await vm.guest.link.debug_load(address, size)
+    return await vm.guest.link.load(address, size)
+
+
+async def write_memory(vm: Vm, door: Door, spa: int, content: bytes) -> Done:
+    """By the host's CPU, or by an interposer; FaultError, of code ``rmp-fault`` where the CPU's store faults."""
+    if door is Door.DRAM:
+        vm.guest.dram.write(spa, content)
+    else:
+        await vm.guest.link.store(spa, content)
+    return Done()
+
+
+async def read_registers(vm: Vm, vcpu: int) -> bytes:
+    """A VMSA in the clear; FaultError where that is not for the host to see."""
+    if vcpu >= vm.guest.plan.vcpus:
+        raise refuse(Code.MALFORMED, f"VM {vm.shown.vm} has {vm.guest.plan.vcpus} vCPUs, from 0 on")
+    return await vm.guest.link.debug_registers(vm.guest.plan.vmsa(vcpu))

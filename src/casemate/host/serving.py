@@ -1,0 +1,189 @@
+"""What every host does, with HTTP in front of it or not: reads its command line, confines itself, serves.
+
+``casemate.host`` serves the Unix socket alone; ``casemate.gateway`` takes the same arguments and a few of its own, and
+passes its HTTP server as ``beside``.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Protocol
+
+from casemate.host.catalogue import Catalogue, CatalogueError
+from casemate.host.collateral import CollateralCache
+from casemate.host.events import MachineEvent
+from casemate.host.hypervisor.vms import Vms
+from casemate.host.ocalls import BUILT_IN
+from casemate.host.orchestrator import Orchestrator
+from casemate.host.server import Reception
+from casemate.host.state_keeper import StateKeeper
+from casemate.host.tls_ports import TlsPorts
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import Caller
+from casemate.link.thrift import give_back_memory
+from casemate.sandbox.host import confine_host
+from casemate.sandbox.lifeline import die_with_parent
+from casemate.wire.message import parse_message
+from casemate.wire.messages.chip import StateIs
+from casemate.wire.messages.snp_firmware import VmProcessIs
+
+LAST_WORDS = 0.5
+"""How long a host without a chip goes on telling its clients so (seconds)."""
+
+DRAIN_TIME = 10.0
+"""How long calls under way may take to end after SIGTERM (seconds)."""
+
+LOG_SIZE = 4 * 1024 * 1024
+"""Longest log file (bytes): guests can make the host write. One older file is kept."""
+
+SETTLED = 1.0
+"""When a host has imported and made all that it will need (seconds after its start)."""
+
+MAX_DESCRIPTORS = 4096
+"""One a client, one an enclave, and some: the usual soft limit of 1,024 is too few."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """What the supervisor tells every host."""
+
+    directory: Path
+    """The host's own folder in the state directory; all that it may write to."""
+    catalogue: Path
+    """Where it keeps images and deployments."""
+    chip_fd: int
+    """Its end of the link to the chip."""
+    listener_fd: int
+    """The Unix socket that clients connect to: made by the supervisor, so that it outlives a host."""
+    ra_tls_fds: tuple[int, ...]
+    """TCP ports for enclaves that are TLS servers: bound by the supervisor, so that they outlive a host, too."""
+    event: str
+    """Why this host was started, for its first event: empty at the machine's start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A confined process that can serve."""
+
+    options: HostOptions
+
+
+class Beside(Protocol):
+    """A second way in, next to the Unix socket."""
+
+    async def run(self) -> None:
+        """Serves until :meth:`drain` has done its work, or until it fails."""
+
+    async def drain(self, patience: float) -> None:
+        """Takes no new clients, and returns when no call is under way any more, after ``patience`` seconds at most."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every host takes."""
+    parser.add_argument("--directory", type=Path, required=True, help="the host's own folder in the state directory")
+    parser.add_argument("--catalogue", type=Path, required=True, help="the file of images and deployments")
+    parser.add_argument("--chip-fd", type=int, required=True)
+    parser.add_argument("--listener-fd", type=int, required=True)
+    parser.add_argument("--ra-tls-fds", type=int, nargs="*", default=(), metavar="FD")
+    parser.add_argument("--event", default="", metavar="TEXT", help="why this host was started")
+
+
+def host_options(given: argparse.Namespace) -> HostOptions:
+    """Those arguments, read."""
+    return HostOptions(
+        given.directory, given.catalogue, given.chip_fd, given.listener_fd, tuple(given.ra_tls_fds), given.event
+    )
+
+
+def prepare(options: HostOptions) -> Prepared:
+    """Ties this process to its supervisor, opens its log and gives up what a host does not need.
+
+    Whatever else a process reads or opens comes before this: afterwards it has its own folder, Python's files, and the
+    descriptors that it inherited. No thread may have been started yet.
+    """
+    die_with_parent(os.getppid())
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+        handlers=[RotatingFileHandler(options.directory / "host.log", maxBytes=LOG_SIZE, backupCount=1)],
+    )
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MAX_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    for layer in confine_host(read=(options.directory,), write=(options.directory,)):
+        logging.getLogger(__name__).info("layer %s: %s %s", layer.name, layer.state, layer.detail)
+    return Prepared(options)
+
+
+def serve(prepared: Prepared, beside: Callable[[Orchestrator], Beside] | None = None) -> int:
+    """Serves until SIGTERM, or until the chip is gone; the exit status.
+
+    Args:
+        prepared: by :func:`prepare`.
+        beside: makes the second way in, once there is an orchestrator.
+    """
+    try:
+        return asyncio.run(_serve(prepared, beside))
+    except CatalogueError as error:
+        sys.stderr.write(f"casemate.host: {error}\n")
+        return 1
+
+
+async def _serve(prepared: Prepared, beside: Callable[[Orchestrator], Beside] | None) -> int:
+    """The order: the catalogue is known before anybody is let in; at the end nobody new is let in before all else."""
+    options = prepared.options
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
+    chip_link = Caller(AsyncChannel(socket.socket(fileno=options.chip_fd)))
+    collateral = CollateralCache(options.directory / "collateral.json")
+    keeper = StateKeeper(options.directory / "records.db")
+    orchestrator = Orchestrator(
+        chip_link,
+        collateral=collateral,
+        keeper=keeper,
+        catalogue=Catalogue(options.catalogue),
+        ocalls=BUILT_IN,
+        tls_ports=TlsPorts([socket.socket(fileno=descriptor) for descriptor in options.ra_tls_fds]),
+    )
+    vms = Vms(chip_link, options.directory / "vms")
+
+    def on_news(message: bytes) -> None:
+        news: object = parse_message(message, StateIs, VmProcessIs)
+        if isinstance(news, StateIs):
+            orchestrator.on_news(news)
+        elif isinstance(news, VmProcessIs):
+            vms.on_news(news)
+
+    listening = asyncio.create_task(chip_link.run(on_news))
+    await orchestrator.restore()
+    if options.event:
+        orchestrator.events.publish(MachineEvent(options.event))
+    door = Reception(orchestrator, vms).door(socket.socket(fileno=options.listener_fd))
+    other = None if beside is None else beside(orchestrator)
+    ways = [asyncio.create_task(door.run())] + ([] if other is None else [asyncio.create_task(other.run())])
+    stopped = asyncio.create_task(stopping.wait())
+    asyncio.get_running_loop().call_later(SETTLED, give_back_memory)
+    await asyncio.wait({listening, stopped, *ways}, return_when=asyncio.FIRST_COMPLETED)
+    failed = [way for way in ways if way.done()]
+    if listening.done():  # without its chip a host is nothing, but those who wait are told
+        orchestrator.chip_died()
+        vms.chip_died()
+    patience = DRAIN_TIME if stopped.done() else LAST_WORDS
+    await asyncio.gather(door.drain(patience), *([] if other is None else [other.drain(patience)]))
+    for task in (listening, stopped, *ways):
+        task.cancel()
+    await keeper.close()
+    for way in failed:
+        way.result()
+    return 0

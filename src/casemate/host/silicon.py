@@ -1,0 +1,67 @@
+"""The chip, as its host may use it: each request of ``wire.messages.chip`` as a method."""
+
+import socket
+from dataclasses import dataclass
+from typing import TypeVar
+
+from casemate.host.catalogue import ImageBytes
+from casemate.link.calls import Caller
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.faults import Code, refuse
+from casemate.wire.messages import chip
+
+CHIP_TIMEOUT = 60.0
+"""Longest wait for the chip (seconds): measuring the largest image on a slow machine takes a few."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Silicon:
+    """Asks over ``link``. Refusals of the chip, and its death, are :class:`FaultError`."""
+
+    link: Caller
+
+    async def load(self, files: ImageBytes) -> chip.Initialised:
+        """Loads and initialises an image; what fails on the way is removed again."""
+        loaded, _ = await self._ask(chip.Load(files.sgxs), chip.Loaded)
+        try:
+            made, _ = await self._ask(chip.Initialise(loaded.enclave, files.sigstruct), chip.Initialised)
+        except BaseException:
+            await self.destroy(loaded.enclave)
+            raise
+        return made
+
+    async def start(self, number: int) -> socket.socket:
+        """Starts an enclave; the host's end of its socket."""
+        _, descriptors = await self._ask(chip.Start(number), chip.Started)
+        ends = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        if len(ends) != 1:
+            for end in ends:
+                end.close()
+            raise refuse(Code.MALFORMED, f"the chip gave {len(ends)} descriptors for an enclave, want 1")
+        return ends[0]
+
+    async def stop(self, number: int) -> chip.StateIs:
+        """Ends an enclave's process."""
+        return (await self._ask(chip.Stop(number), chip.StateIs))[0]
+
+    async def destroy(self, number: int) -> chip.StateIs:
+        """Removes an enclave's pages."""
+        return (await self._ask(chip.Destroy(number), chip.StateIs))[0]
+
+    async def quote_target(self) -> bytes:
+        """TARGETINFO of the quoting enclave."""
+        return (await self._ask(chip.QuoteTarget(), chip.QuoteTargetIs))[0].target_info
+
+    async def quote(self, report: bytes) -> bytes:
+        """The quote over a REPORT."""
+        return (await self._ask(chip.GetQuote(report), chip.Quoted))[0].quote
+
+    async def _ask(self, question: object, wanted: type[T]) -> tuple[T, tuple[int, ...]]:
+        try:
+            return await self.link.call(question, wanted, timeout=CHIP_TIMEOUT)
+        except PeerGoneError as error:
+            raise refuse(Code.LOST, f"the chip is gone: {error}") from None
+        except TimedOutError as error:
+            raise refuse(Code.TIMED_OUT, f"the chip: {error}") from None

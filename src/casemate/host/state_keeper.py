@@ -1,0 +1,112 @@
+"""Answers the enclaves' questions about their sealed states, in a thread of its own: disks are slow."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from casemate.host.records import RecordRefusedError, Records, RecordsError
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, FaultError, fault, refuse
+from casemate.wire.messages.host import EnclaveIs
+from casemate.wire.messages.state import (
+    StateAppend,
+    StateForget,
+    StateRead,
+    StateRecords,
+    StateRefused,
+    StateStored,
+    StoredState,
+)
+from casemate.wire.sealed_record import SealedRecord
+from casemate.wire.sealing import SealPolicy, state_namespace
+
+StateQuestion = StateRead | StateAppend | StateForget
+STATE_QUESTIONS = (StateRead, StateAppend, StateForget)
+StateAnswer = StateRecords | StateStored | StateRefused
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def namespaces_of(enclave: EnclaveIs) -> frozenset[bytes]:
+    """The states that this enclave may have: no other's records are shown, overwritten or forgotten for it."""
+    return frozenset(
+        state_namespace(
+            policy,
+            mr_enclave=enclave.mr_enclave,
+            mr_signer=enclave.mr_signer,
+            isv_prod_id=enclave.isv_prod_id,
+            debug=enclave.debug,
+        )
+        for policy in SealPolicy
+    )
+
+
+class StateKeeper:
+    """All records of this host, for the event loop."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` is the database's, which is made when it is first needed."""
+        self._records = Records(path)
+        self._thread = ThreadPoolExecutor(1, "records")
+
+    async def answer(self, question: StateQuestion, namespaces: frozenset[bytes]) -> StateAnswer | None:
+        """The answer to an enclave that may have these states; None to what has no answer."""
+        try:
+            return await self._answer(question, namespaces)
+        except FaultError as error:
+            refused = error.fault
+        except (RecordsError, RecordRefusedError, WireError) as error:
+            refused = fault(Code.UNAVAILABLE, str(error))
+        _log.error("%s: %s", type(question).__name__, refused.reason)
+        return None if isinstance(question, StateForget) else StateRefused(question.number, refused)
+
+    async def states(self) -> tuple[StoredState, ...]:
+        """All states that there are records of; refused as ``unavailable`` where the database fails."""
+        try:
+            return await self._in_thread(self._records.states)
+        except RecordsError as error:
+            raise refuse(Code.UNAVAILABLE, str(error)) from None
+
+    async def close(self) -> None:
+        """Closes the database once all that was begun is done."""
+        await self._in_thread(self._records.close)
+        self._thread.shutdown()
+
+    async def _answer(self, question: StateQuestion, namespaces: frozenset[bytes]) -> StateAnswer | None:
+        match question:
+            case StateRead():
+                return StateRecords(question.number, await self._read(question, namespaces))
+            case StateAppend():
+                await self._append(question, namespaces)
+                return StateStored(question.number)
+            case StateForget(namespace, head):
+                _check(namespace, namespaces)
+                await self._in_thread(lambda: self._records.forget(namespace, head))
+                return None
+
+    async def _read(self, question: StateRead, namespaces: frozenset[bytes]) -> tuple[bytes, ...]:
+        namespace, head = question.namespace, question.head
+        _check(namespace, namespaces)
+        if head is None:
+            head = await self._in_thread(lambda: self._records.newest(namespace))
+        if head is None:
+            return ()
+        wanted = head
+        return await self._in_thread(lambda: self._records.read(namespace, wanted))
+
+    async def _append(self, question: StateAppend, namespaces: frozenset[bytes]) -> None:
+        record = SealedRecord.parse(question.record)
+        _check(record.header.namespace, namespaces)
+        await self._in_thread(lambda: self._records.append(record, question.record))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _check(namespace: bytes, namespaces: frozenset[bytes]) -> None:
+    if namespace not in namespaces:
+        raise refuse(Code.STATE_REFUSED, "that state is another enclave's")

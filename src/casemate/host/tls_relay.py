@@ -1,0 +1,179 @@
+"""RA-TLS, the host's part: bytes from a TCP port into an enclave and back. It understands none of them."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from casemate.host.entry import EntryGate
+from casemate.wire.faults import FaultError
+from casemate.wire.messages.tls import MAX_INWARD, TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
+
+MAX_CONNECTIONS = 200
+"""Most connections of one enclave at a time: fewer than it takes. For one more, the one that rests longest goes."""
+
+AT_ONCE = 64
+"""Most entries of connections that wait for their turn: the rest of a gate's places is for sealed calls."""
+
+FIRST_BYTES_TIME = 10.0
+"""Seconds in which a client must say something."""
+
+IDLE_TIME = 60.0
+"""Seconds for which a connection may rest."""
+
+SEND_TIME = 60.0
+"""Seconds for which a client may take nothing of what is for it."""
+
+MIN_RENEWAL = 60.0
+"""Seconds between two certificates at least, also after one that could not be made."""
+
+ACCEPT_PAUSE = 0.1
+"""Seconds before accepting again after the system refused."""
+
+_log = logging.getLogger(__name__)
+
+Quote = Callable[[bytes], Awaitable[bytes]]
+"""Turns a REPORT into a quote."""
+
+
+async def certify(gate: EntryGate, target_info: bytes, quote: Quote) -> TlsInstalled | None:
+    """Has the enclave make a new certificate; None from one that wants none.
+
+    Raises:
+        FaultError: enclave or chip refuse.
+    """
+    prepared = await gate.enter(TlsPrepare(target_info), TlsPrepared)
+    if not prepared.reports:
+        return None
+    quotes = tuple([await quote(report) for report in prepared.reports])
+    return await gate.enter(TlsInstall(quotes), TlsInstalled)
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    sock: socket.socket
+    number: int = 0
+    """The enclave's name for the connection; 0 until there is something to say."""
+    rests_since: float = field(default_factory=time.monotonic)
+    is_resting: bool = True
+    """Nothing of it is in the enclave."""
+    task: asyncio.Task[None] | None = None
+
+
+class TlsRelay:
+    """Relays between ``listener`` and the enclave behind ``gate``, from :meth:`start` to :meth:`close`.
+
+    Args:
+        listener: listening; not owned.
+        gate: the enclave's.
+        renew: has a new certificate made.
+    """
+
+    def __init__(
+        self, listener: socket.socket, gate: EntryGate, renew: Callable[[], Awaitable[TlsInstalled | None]]
+    ) -> None:
+        self.listener = listener
+        self._gate = gate
+        self._renew = renew
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._clients: set[_Client] = set()
+        self._last = 0
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def port(self) -> int:
+        """Where clients find the enclave."""
+        port: int = self.listener.getsockname()[1]
+        return port
+
+    def start(self, certificate: TlsInstalled) -> None:
+        """Lets clients in; the ``certificate`` is the one to be renewed."""
+        self._tasks = (asyncio.create_task(self._accept()), asyncio.create_task(self._keep_fresh(certificate)))
+
+    def close(self) -> None:
+        """Hangs up on everybody."""
+        for task in (*self._tasks, *(client.task for client in self._clients)):
+            if task is not None:
+                task.cancel()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self.listener)
+            except OSError as error:
+                _log.warning("cannot accept an RA-TLS client: %s", error.strerror)
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            if len(self._clients) >= MAX_CONNECTIONS and not self._make_room():
+                sock.close()
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client = _Client(sock)
+            self._clients.add(client)
+            client.task = asyncio.create_task(self._serve(client))
+
+    def _make_room(self) -> bool:
+        resting = [client for client in self._clients if client.is_resting and client.task is not None]
+        if not resting:
+            return False
+        longest = min(resting, key=lambda client: client.rests_since)
+        self._clients.discard(longest)
+        if longest.task is not None:
+            longest.task.cancel()
+        return True
+
+    async def _serve(self, client: _Client) -> None:
+        is_over = False
+        try:
+            is_over = await self._relay(client)
+        except (FaultError, OSError, TimeoutError) as error:
+            _log.debug("RA-TLS connection %d ends: %s", client.number, error)
+        finally:
+            self._clients.discard(client)
+            client.sock.close()
+            if client.number and not is_over:
+                with contextlib.suppress(FaultError):
+                    await self._enter(client, b"", has_ended=True)
+
+    async def _relay(self, client: _Client) -> bool:
+        """Whether the enclave has said that the connection is over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            async with asyncio.timeout(IDLE_TIME if client.number else FIRST_BYTES_TIME):
+                data = await loop.sock_recv(client.sock, MAX_INWARD)
+            if not data:
+                return False
+            client.is_resting = False
+            has_more = True
+            while has_more:
+                reply = await self._enter(client, data)
+                data = b""
+                async with asyncio.timeout(SEND_TIME):
+                    await loop.sock_sendall(client.sock, reply.data)
+                if reply.is_over:
+                    return True
+                has_more = reply.has_more
+            client.is_resting, client.rests_since = True, time.monotonic()
+
+    async def _enter(self, client: _Client, data: bytes, *, has_ended: bool = False) -> TlsReply:
+        async with self._places:
+            if not client.number:  # numbers rise in the order in which the enclave sees them first
+                self._last += 1
+                client.number = self._last
+            return await self._gate.enter(TlsBytes(client.number, data, has_ended), TlsReply)
+
+    async def _keep_fresh(self, certificate: TlsInstalled) -> None:
+        expires_at = certificate.expires_at
+        while True:
+            await asyncio.sleep(max(MIN_RENEWAL, (expires_at - time.time()) / 2))
+            try:
+                renewed = await self._renew()
+            except FaultError as error:
+                _log.warning("the RA-TLS certificate of port %d is not renewed: %s", self.port, error)
+                continue
+            if renewed is not None:
+                expires_at = renewed.expires_at

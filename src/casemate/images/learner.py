@@ -1,0 +1,31 @@
+"""The image of the learner's form: its sources ship with Casemate; it is built for the machine's own runtime."""
+
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from casemate.images.build import build
+from casemate.images.image import Image
+from casemate.images.keys import DeveloperKey
+from casemate.images.starter import template_files
+from casemate.wire.image_index import LOCK_PATH
+from casemate.wire.runtime_lock import RuntimeLock
+
+
+def learner_image(platform: str, runtime_digest: bytes, key: DeveloperKey) -> Image:
+    """The image for one platform's runtime, signed with ``key``: the same bytes each time.
+
+    Args:
+        platform: the platform's tag, as in casemate.lock.
+        runtime_digest: SHA-256 of the runtime's files.
+        key: anybody's: what it signs is for trying things out.
+    """
+    lock = RuntimeLock(()).with_digest(platform, runtime_digest)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, content in template_files(resources.files("casemate.images") / "learner_files"):
+            target = folder / path
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(content)
+        (folder / LOCK_PATH).write_bytes(lock.encode())
+        return build(folder, key, epoch=0)

@@ -1,0 +1,24 @@
+"""Writes the audit log; see :mod:`casemate.wire.audit`."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from casemate.wire.audit import NAME, AuditEntry
+
+
+class AuditLog:
+    """The log of the machine in ``state``. Each line is on the disk before the lever is said to be done."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / NAME
+
+    def note(self, what: str, details: str) -> None:
+        """One line; an :class:`OSError` if it cannot be written."""
+        entry = AuditEntry(datetime.now(UTC).replace(microsecond=0), os.getuid(), what, details)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, entry.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

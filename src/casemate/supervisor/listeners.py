@@ -1,0 +1,88 @@
+"""The machine's listening sockets: the supervisor's own, so that clients wait in them while a host is started anew."""
+
+import errno
+import ipaddress
+import socket
+
+from casemate.link.places import host_socket, listen
+from casemate.supervisor.errors import PortError
+from casemate.supervisor.options import DEFAULT_PORT, PORTS_TRIED, HttpOptions, MachineOptions
+
+BACKLOG = 1024
+"""Clients that may wait to be let in; the kernel has a limit of its own."""
+
+RA_TLS_PORTS = 8
+"""How many enclaves of a machine can be TLS servers of their own at the same time."""
+
+
+class Listeners:
+    """All sockets that clients connect to, open as long as the machine runs."""
+
+    def __init__(self, options: MachineOptions) -> None:
+        self.http: socket.socket | None = None
+        self.url = ""
+        """Where the gateway is; empty if there is none."""
+        if options.http is not None:
+            self.http = listen_http(options.http.address, options.http.port)
+            self.url = _url(options.http, self.http.getsockname()[1])
+        self.host = listen(host_socket(options.state), backlog=BACKLOG)
+        self.ra_tls = tuple(_bound_to_loopback() for _ in range(RA_TLS_PORTS))
+        """Bound, and listening once an enclave has one."""
+
+    def close(self) -> None:
+        """Closes all; who still waits is hung up on."""
+        for listener in (self.host, *self.ra_tls):
+            listener.close()
+        if self.http is not None:
+            self.http.close()
+
+
+def _bound_to_loopback() -> socket.socket:
+    """A TCP socket at a port that the system chooses."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    return listener
+
+
+def listen_http(address: str, port: int | None) -> socket.socket:
+    """A listening TCP socket.
+
+    Raises:
+        PortError: the address is none of this computer's, or the port is taken.
+    """
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET  # noqa: PLR2004
+    except ValueError:
+        raise PortError(f"{address!r} is no address, want one such as 127.0.0.1 or ::1") from None
+    ports = [port] if port is not None else [*range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED)]
+    for tried in ports:
+        # The protocol is named since asyncio sets TCP_NODELAY on such sockets alone; else each call waits 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, tried))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            if error.errno == errno.EADDRINUSE and port is None:
+                continue
+            raise PortError(_why(address, tried, error)) from None
+        return listener
+    raise PortError(f"no port of {address} from {ports[0]} to {ports[-1]} is free: name one with --port")
+
+
+def _why(address: str, port: int, error: OSError) -> str:
+    advice = {
+        errno.EADDRINUSE: "somebody listens there already: name another with --port, or none",
+        errno.EACCES: "ports below 1024 are root's: name another with --port",
+        errno.EADDRNOTAVAIL: "it is none of this computer's addresses: name one with --bind",
+    }
+    return f"cannot listen at {address} port {port}: {advice.get(error.errno or 0, error.strerror)}"
+
+
+def _url(options: HttpOptions, port: int) -> str:
+    address = ipaddress.ip_address(options.address)
+    if address.is_unspecified:  # every address of this computer: the URL is for this computer's own clients
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004
+    host = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004
+    return f"{options.scheme}://{host}:{port}"

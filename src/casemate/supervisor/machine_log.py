@@ -1,0 +1,86 @@
+"""machine.log: what the machine's processes write to standard error, and what the supervisor has to say. Bounded."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+LOG_SIZE = 4 * 1024 * 1024
+"""Longest machine.log (bytes); one older file is kept beside it, as machine.log.1."""
+
+_CHUNK = 65_536
+_LAST_WORDS = 512
+"""Bytes of a process's last line that are remembered."""
+
+
+class MachineLog:
+    """Appends to ``path``. A disk that is full costs lines of the log, and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = self._open()
+        self._size = os.fstat(self._descriptor).st_size
+
+    def say(self, text: str, *, aloud: bool = True) -> None:
+        """A line of the supervisor's; ``aloud`` on its standard error, too."""
+        line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {text}\n"
+        if aloud:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"casemate: {text}\n")
+        self.write(line.encode("utf-8", "replace"))
+
+    def write(self, content: bytes) -> None:
+        """Appends; turns to a new file first where this one has become too long."""
+        with contextlib.suppress(OSError):
+            if self._size + len(content) > LOG_SIZE:
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+                os.close(self._descriptor)
+                self._descriptor = self._open()
+                self._size = 0
+            self._size += os.write(self._descriptor, content)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+class Words:
+    """One process's standard output and error: a pipe whose other end goes to the log."""
+
+    def __init__(self, log: MachineLog) -> None:
+        self._log = log
+        self._reading, self.writing = os.pipe()
+        self._last = b""
+        os.set_blocking(self._reading, False)
+        asyncio.get_running_loop().add_reader(self._reading, self._read)
+
+    @property
+    def last(self) -> str:
+        """The last line that came, to say why a process died; empty if none did."""
+        lines = [line for line in self._last.split(b"\n") if line.strip()]
+        return lines[-1].decode("utf-8", "replace").strip() if lines else ""
+
+    def given(self) -> None:
+        """The process has its end now."""
+        os.close(self.writing)
+
+    def take_rest(self) -> None:
+        """Reads what a process that is dead has left."""
+        if self._reading >= 0:
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            content = os.read(self._reading, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            content = b""
+        if content:
+            self._last = (self._last + content)[-_LAST_WORDS:]
+            self._log.write(content)
+            return
+        asyncio.get_running_loop().remove_reader(self._reading)
+        os.close(self._reading)
+        self._reading = -1

@@ -1,0 +1,94 @@
+"""One process of the machine: started, watched, ended, and remembered over its restarts."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from casemate.supervisor.machine_log import MachineLog, Words
+from casemate.wire.messages.control import ProcessIs
+
+ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "XDG_CACHE_HOME")
+"""All that chip and host inherit of the environment: where things lie, and no tokens."""
+
+
+class Process:
+    """A role, such as the chip's, and the process that has it now."""
+
+    def __init__(self, name: str, log: MachineLog) -> None:
+        self.name = name
+        self.restarts = -1
+        self.last_death = ""
+        """How the last process that had this role died, if it was not told to."""
+        self._log = log
+        self._running: asyncio.subprocess.Process | None = None
+        self._words: Words | None = None
+        self._started_at = 0
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 while none runs."""
+        running = self._running
+        return 0 if running is None or running.returncode is not None else running.pid
+
+    async def start(self, module: str, arguments: Sequence[str], inherited: Sequence[int]) -> None:
+        """Starts a process in this role; ``inherited`` are the descriptors that it gets beside its standard ones."""
+        self._words = Words(self._log)
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        try:
+            self._running = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-m", module, *arguments),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=self._words.writing,
+                stderr=self._words.writing,
+                pass_fds=inherited,
+                env=environment,
+            )
+        finally:
+            self._words.given()
+        self.restarts += 1
+        self._started_at = int(time.time())
+
+    async def wait(self) -> None:
+        """Until it has ended; at once if none runs."""
+        if self._running is not None:
+            await self._running.wait()
+
+    def note_death(self) -> str:
+        """How it ended, in words, to be remembered; for one that nobody told to."""
+        code = None if self._running is None else self._running.returncode
+        self.last_death = f"the {self.name} {_how(code)}"
+        if self._words is not None and code != -signal.SIGKILL:  # who is killed has no last words
+            self._words.take_rest()
+            if self._words.last:
+                self.last_death += f"; its last words: {self._words.last}"
+        return self.last_death
+
+    async def end(self, patience: float, *, number: int = signal.SIGTERM) -> None:
+        """Sends a signal, waits ``patience`` seconds, and then kills; nothing runs in this role when it returns."""
+        running = self._running
+        if running is None or running.returncode is not None:
+            return
+        running.send_signal(number)
+        try:
+            await asyncio.wait_for(running.wait(), patience)
+        except TimeoutError:
+            running.kill()
+            await running.wait()
+
+    def shown(self) -> ProcessIs:
+        """For `casemate status`."""
+        return ProcessIs(self.name, self.pid, max(0, self.restarts), self._started_at, self.last_death[:512])
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "did not start"
+    if code >= 0:
+        return f"ended with {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -1,0 +1,156 @@
+"""Runs one machine, until SIGTERM, SIGINT, its owner's word or the lifeline's end.
+
+On its standard output it prints one line: ``{"ready": true}`` or ``{"error": "..."}``, with the error's class as
+``"kind"``. SIGTERM and SIGINT drain it: nobody new is let in, and calls under way may finish. A second one, and the
+lifeline's end, end it at once.
+"""
+
+import argparse
+import asyncio
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from casemate.link.places import control_socket, host_directory, listen
+from casemate.link.thrift import give_back_memory
+from casemate.supervisor.audit import AuditLog
+from casemate.supervisor.control import Control
+from casemate.supervisor.lock import lock_state
+from casemate.supervisor.machine import Machine
+from casemate.supervisor.machine_log import MachineLog
+from casemate.supervisor.options import DEFAULT_ADDRESS, HttpOptions, MachineOptions
+from casemate.supervisor.orders import Orders
+from casemate.wire.errors import CasemateError
+
+
+def main() -> int:
+    """Runs the machine; 0 when it was told to end, 1 when it could not start or its processes died too often."""
+    given = _parser().parse_args()
+    options = _options(given)
+    try:
+        return asyncio.run(_run(options, given.lifeline_fd))
+    except CasemateError as error:
+        _say({"error": str(error), "kind": type(error).__name__})
+        return 1
+    except OSError as error:
+        _say({"error": _why(error, options.state), "kind": type(error).__name__})
+        return 1
+    finally:
+        if given.remove_state:
+            import shutil
+
+            shutil.rmtree(options.state, ignore_errors=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="casemate.supervisor", allow_abbrev=False)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--seed")
+    parser.add_argument("--layer", action="append", default=[], metavar="NAME=MODE")
+    parser.add_argument("--pool", type=int, default=1)
+    parser.add_argument("--lasting", action="store_true", help="keep deployments in the state directory")
+    parser.add_argument("--token-digest", metavar="HEX", help="a gateway, and SHA-256 of this run's token")
+    parser.add_argument("--bind", default=DEFAULT_ADDRESS, metavar="ADDRESS", help="where the gateway listens")
+    parser.add_argument("--port", type=int, help="default: the first free one from 8800 on")
+    parser.add_argument("--scheme", default="http", choices=("http", "https"))
+    parser.add_argument(
+        "--gateway", action="append", default=[], metavar="ARGUMENT", help="passed to the gateway as it is"
+    )
+    parser.add_argument("--lifeline-fd", type=int, help="a pipe: the machine ends when its other end closes")
+    parser.add_argument("--remove-state", action="store_true", help="remove the state directory at the end")
+    return parser
+
+
+def _options(given: argparse.Namespace) -> MachineOptions:
+    digest: str | None = given.token_digest
+    return MachineOptions(
+        state=given.state.absolute(),
+        seed=given.seed,
+        layers=tuple(given.layer),
+        pool=given.pool,
+        lasting=given.lasting,
+        http=None
+        if digest is None
+        else HttpOptions(given.bind, given.port, bytes.fromhex(digest), given.scheme, tuple(given.gateway)),
+    )
+
+
+async def _run(options: MachineOptions, lifeline: int | None) -> int:
+    for folder in (options.state, host_directory(options.state)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock_state(options.state)
+    orders = Orders(lifeline)
+    audit = AuditLog(options.state)
+    log = MachineLog(options.state / "machine.log")
+    machine = Machine(options, log)
+    ending = asyncio.create_task(orders.end.wait())
+    try:
+        starting = asyncio.create_task(machine.start())
+        await _first({starting, ending})
+        if not starting.done():
+            starting.cancel()
+            return 0
+        await starting
+        return await _until_told(machine, audit, log, orders, ending)
+    finally:
+        await _end(machine, orders)
+
+
+async def _until_told(
+    machine: Machine, audit: AuditLog, log: MachineLog, orders: Orders, ending: "asyncio.Task[Any]"
+) -> int:
+    with listen(control_socket(machine.options.state)) as listener:
+        control = asyncio.create_task(
+            Control(machine, audit, lambda at_once: orders.give(at_once=at_once)).door(listener).run()
+        )
+        audit.note("up", f"supervisor, {machine.url or 'no gateway'}")
+        log.say(f"the machine runs{f' at {machine.url}' if machine.url else ''}", aloud=False)
+        _say({"ready": True})
+        give_back_memory()
+        refreshing = asyncio.create_task(machine.keep_collateral_fresh())
+        keeping = asyncio.create_task(machine.keep_running())
+        await _first({ending, keeping, control})
+        for task in (control, refreshing):
+            task.cancel()
+        if keeping.done():
+            log.say(f"the machine ends: {keeping.result()}")
+            orders.give(at_once=True)
+            return 1
+        keeping.cancel()
+        audit.note("down", "told to end")
+        log.say("the machine was told to end", aloud=False)
+        return 0
+
+
+async def _end(machine: Machine, orders: Orders) -> None:
+    """Ends the processes, patiently until somebody says at once."""
+    if not orders.at_once.is_set():
+        draining = asyncio.create_task(machine.end(at_once=False))
+        hurrying = asyncio.create_task(orders.at_once.wait())
+        await _first({draining, hurrying})
+        hurrying.cancel()
+        if draining.done():
+            return await draining
+        draining.cancel()
+    await machine.end(at_once=True)
+    return None
+
+
+async def _first(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _why(error: OSError, state: Path) -> str:
+    where = f"{error.filename or state}: {error.strerror}"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"{where}; name a state directory with --state that you may write to"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"{where}; make room there, or name another state directory with --state"
+    return where
+
+
+def _say(what: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,191 @@
+"""SEV-SNP evidence of a maker made up on the spot, with any part changed and everything above it signed again."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
+from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.snp.key_certificate import KeyCertificate
+from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
+from casemate.wire.snp.tcb import Product, TcbVersion
+
+CHIP_ID = bytes(range(64))
+_LIFETIME = timedelta(days=365)
+_PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
+_CPUID = {Product.MILAN: (0x19, 0x01), Product.GENOA: (0x19, 0x11), Product.TURIN: (0x1A, 0x02)}
+
+
+@functools.cache
+def _ca_key(_role: str) -> rsa.RSAPrivateKey:
+    """One key a role and process: they take a second each."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=4096)
+
+
+@functools.cache
+def _report_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP384R1())
+
+
+@dataclass(frozen=True, slots=True)
+class ForgedSnp:
+    """Everything that is signed, unsigned. Change it with :func:`dataclasses.replace`, then :meth:`sign`."""
+
+    report: SnpReport
+    product: Product
+    kind: SigningKey
+    now: datetime
+    key_tcb: TcbVersion
+    key_extensions: dict[str, bytes] = field(default_factory=dict)
+    """In place of those that follow from the rest; an empty value leaves one out."""
+    names: tuple[str, str, str] | None = None
+    """Common names of key, issuer, root."""
+    revoked: tuple[int, ...] = ()
+    simulated: bool = True
+
+    def change(self, change: Callable[[SnpReport], SnpReport]) -> Self:
+        """With another report."""
+        return replace(self, report=change(self.report))
+
+    def sign(self) -> tuple[SnpEvidence, SnpEndorsements, SimulatedRoot]:
+        """The report and its endorsements, signed from the root down."""
+        vlek = self.kind is SigningKey.VLEK
+        middle = f"SEV-VLEK-{self.product}" if vlek else f"SEV-{self.product}"
+        names = self.names or (f"SEV-{self.kind.name}", middle, f"ARK-{self.product}")
+        root = self._certificate(names[2], names[2], _ca_key("ARK").public_key(), _ca_key("ARK"), 1)
+        issuer = self._certificate(names[1], names[2], _ca_key("ASK").public_key(), _ca_key("ARK"), 2)
+        key = self._certificate(names[0], names[1], _report_key().public_key(), _ca_key("ASK"), 3)
+        crl = x509.CertificateRevocationListBuilder().issuer_name(root.subject)
+        crl = crl.last_update(self.now).next_update(self.now + timedelta(days=30))
+        for serial in self.revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now).build()
+            crl = crl.add_revoked_certificate(entry)
+        listed = crl.sign(_ca_key("ARK"), hashes.SHA384(), rsa_padding=_PSS).public_bytes(Encoding.DER)
+        endorsements = SnpEndorsements(
+            key.public_bytes(Encoding.DER),
+            issuer.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM),
+            listed,
+        )
+        return SnpEvidence(self._signed()), endorsements, SimulatedRoot.of(root.public_bytes(Encoding.DER))
+
+    def _signed(self) -> bytes:
+        draft = self.report.encode()
+        made = _report_key().sign(draft[:SIGNED_SIZE], ec.ECDSA(hashes.SHA384()))
+        r, s = decode_dss_signature(made)
+        parts = {"signature_r": r.to_bytes(72, "little"), "signature_s": s.to_bytes(72, "little")}
+        return replace(self.report, **parts).encode()  # type: ignore[arg-type] # both are bytes
+
+    def _certificate(
+        self,
+        name: str,
+        issuer: str,
+        key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey,
+        by: rsa.RSAPrivateKey,
+        serial: int,
+    ) -> x509.Certificate:
+        builder = x509.CertificateBuilder().subject_name(_name(name)).issuer_name(_name(issuer)).public_key(key)
+        builder = builder.serial_number(serial).not_valid_before(self.now).not_valid_after(self.now + _LIFETIME)
+        if isinstance(key, rsa.RSAPublicKey):
+            length = None if name == issuer else 0
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+            usage = x509.KeyUsage(
+                digital_signature=False,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=True,
+                crl_sign=name == issuer,
+                encipher_only=False,
+                decipher_only=False,
+            )
+            builder = builder.add_extension(usage, critical=True)
+        else:
+            for oid, value in self._key_extensions().items():
+                if value:
+                    builder = builder.add_extension(
+                        x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), critical=False
+                    )
+        if self.simulated:
+            mark = x509.UnrecognizedExtension(
+                x509.ObjectIdentifier(SIMULATED_OID), SimulatedMark.of(seeded=False).encode()
+            )
+            builder = builder.add_extension(mark, critical=False)
+        return builder.sign(by, hashes.SHA384(), rsa_padding=_PSS)
+
+    def _key_extensions(self) -> dict[str, bytes]:
+        vlek, turin = self.kind is SigningKey.VLEK, self.product is Product.TURIN
+        says = KeyCertificate(
+            self.product,
+            self.key_tcb,
+            hw_id=None if vlek else CHIP_ID[: 8 if turin else 64],
+            csp_id="CN=cloud.example" if vlek else None,
+        )
+        return says.encode() | self.key_extensions
+
+
+def honest_snp(now: datetime, product: Product = Product.MILAN, kind: SigningKey = SigningKey.VCEK) -> ForgedSnp:
+    """A report that a sound policy accepts, of a product and by a kind of key."""
+    tcb = TcbVersion(product, 4, 0, 24, 219, fmc=1 if product is Product.TURIN else None)
+    family, model = _CPUID[product]
+    chip = CHIP_ID[:8].ljust(64, b"\x00") if product is Product.TURIN else CHIP_ID
+    raw = tcb.encode()
+    report = SnpReport(
+        version=5 if product is Product.TURIN else 3,
+        guest_svn=2,
+        policy=0x2_0000 | 1 << 20 | 55,
+        family_id=bytes(16),
+        image_id=bytes(16),
+        vmpl=0,
+        signature_algo=1,
+        current_tcb=raw,
+        platform_info=0x25,
+        key_info=kind << 2 | 1,
+        report_data=b"\x07" * 64,
+        measurement=b"\x01" * 48,
+        host_data=b"\x02" * 32,
+        id_key_digest=b"\x03" * 48,
+        author_key_digest=b"\x04" * 48,
+        report_id=b"\x05" * 32,
+        report_id_ma=b"\xff" * 32,
+        reported_tcb=raw,
+        cpuid_family=family,
+        cpuid_model=model,
+        cpuid_stepping=1,
+        chip_id=bytes(64) if kind is SigningKey.VLEK else chip,
+        committed_tcb=raw,
+        current_build=29,
+        current_minor=55,
+        current_major=1,
+        committed_build=29,
+        committed_minor=55,
+        committed_major=1,
+        launch_tcb=raw,
+        launch_mitigations=0 if product is Product.TURIN else None,
+        current_mitigations=0 if product is Product.TURIN else None,
+        signature_r=bytes(72),
+        signature_s=bytes(72),
+    )
+    return ForgedSnp(report, product, kind, now, tcb)
+
+
+def _name(common: str) -> x509.Name:
+    """As AMD writes it: its own verifiers insist on the names."""
+    parts = (
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "Engineering"),
+        (NameOID.COUNTRY_NAME, "US"),
+        (NameOID.LOCALITY_NAME, "Santa Clara"),
+        (NameOID.STATE_OR_PROVINCE_NAME, "CA"),
+        (NameOID.ORGANIZATION_NAME, "Advanced Micro Devices"),
+        (NameOID.COMMON_NAME, common),
+    )
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts])

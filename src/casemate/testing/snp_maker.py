@@ -1,0 +1,137 @@
+"""A chip with SEV-SNP and its maker, in one process: what both say to each other, without a supervisor between them."""
+
+import functools
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from casemate.chip.errors import CertificationError
+from casemate.chip.fuses import load_fuses
+from casemate.chip.snp.certification import SnpCertification
+from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
+from casemate.vendor.amd.keys import AmdRole, make_rsa_key, make_vlek_secret
+from casemate.vendor.amd.ledger import AmdLedger
+from casemate.vendor.amd.levels import recover
+from casemate.vendor.amd.office import (
+    AmdOffice,
+    Ca,
+    VcekRequest,
+    VlekRequest,
+    issue_ca_certificate,
+    issue_vcek,
+    issue_vlek,
+    publish_crl,
+    revoke,
+)
+from casemate.vendor.certificates import serial_of
+from casemate.vendor.errors import VendorError
+from casemate.verifier import SimulatedRoot, SnpEndorsements
+from casemate.wire.messages.snp_certification import (
+    CertifyVcek,
+    GiveVlek,
+    PublishedFirmware,
+    UpdateFirmware,
+    VcekCertified,
+    VlekGiven,
+)
+from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.snp.tcb import Product, TcbVersion
+
+T = TypeVar("T")
+
+
+@functools.cache
+def snp_office(product: Product, now: datetime) -> AmdOffice:
+    """The maker of one product, with all its keys and nothing issued; the same one in a process."""
+    cas: dict[AmdRole, Ca] = {}
+    for role in AmdRole:
+        key = make_rsa_key(product, role, None)
+        ark = cas[AmdRole.ARK].key if cas else key
+        cas[role] = Ca(key, issue_ca_certificate(product, role, key, ark=ark, seed=None, now=now))
+    return AmdOffice(product, None, cas, AmdLedger.first(product, make_vlek_secret(product, None)))
+
+
+@dataclass
+class SnpMaker:
+    """The vendor as a chip sees it: :meth:`ask`. The rest is what its owner can have it do."""
+
+    office: AmdOffice
+    now: datetime
+    asked: list[object] = field(default_factory=list)
+    """By the chip, in order."""
+
+    async def ask(self, question: object, wanted: type[T]) -> T:
+        """What the vendor answers; :class:`CertificationError` where it refuses."""
+        self.asked.append(question)
+        try:
+            answer = self._answer(question)
+        except VendorError as error:
+            raise CertificationError(str(error)) from None
+        if not isinstance(answer, wanted):
+            raise TypeError(f"{type(answer).__name__} is no {wanted.__name__}")
+        return answer
+
+    @property
+    def root(self) -> SimulatedRoot:
+        """For policies."""
+        return SimulatedRoot.of(self.office.cas[AmdRole.ARK].certificate)
+
+    def endorsements(self, chain: bytes) -> SnpEndorsements:
+        """A chip's chain with the revocation list as it is now."""
+        leaf, *above = (block.der for block in parse_chain("chain", chain))
+        return SnpEndorsements(leaf, encode_chain(*above), publish_crl(self.office, self.now))
+
+    def revoke(self, *certificates: bytes) -> None:
+        """Puts certificates (DER) on the root's list."""
+        ledger = revoke(self.office.ledger, tuple(map(serial_of, certificates)), self.now)
+        self.office = replace(self.office, ledger=ledger)
+
+    def recover(self) -> UpdateFirmware:
+        """Publishes a new TCB; the order that brings a chip to it."""
+        ledger = self.office.ledger
+        levels = recover(ledger.levels, "SIM-SB-00001", self.now)
+        self.office = replace(self.office, ledger=replace(ledger, levels=levels))
+        new = levels[0].firmware
+        return UpdateFirmware(
+            (PublishedFirmware(self.office.product, new.tcb.encode(), new.major, new.minor, new.build),), commit=True
+        )
+
+    def _answer(self, question: object) -> object:
+        match question:
+            case CertifyVcek(product, public_key, hw_id, tcb, seeded):
+                request = VcekRequest(public_key, hw_id, TcbVersion.parse(product, tcb), seeded)
+                self.office, chain, _ = issue_vcek(self.office, request, self.now)
+                return VcekCertified(chain)
+            case GiveVlek(product, tcb, csp_id, wrapping_key):
+                wish = VlekRequest(csp_id, TcbVersion.parse(product, tcb), wrapping_key)
+                self.office, chain, wrapped, _ = issue_vlek(self.office, wish, self.now)
+                return VlekGiven(chain, wrapped)
+        raise TypeError(f"no question of a chip's: {question}")
+
+
+def snp_chip(folder: Path, maker: SnpMaker) -> tuple[SnpPlatform, SnpCertification]:
+    """A chip of the maker's product in an empty or used ``folder``."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    platform = SnpPlatform(folder, load_fuses(folder, None), maker.office.product)
+    return platform, SnpCertification(platform, folder, maker.ask)
+
+
+def snp_guest(platform: SnpPlatform) -> ReportedGuest:
+    """A guest with something in each field, launched now."""
+    return ReportedGuest(
+        guest_svn=2,
+        policy=0x12_0037,
+        family_id=b"\x0f" * 16,
+        image_id=b"\x1f" * 16,
+        vmpl=0,
+        report_data=b"\x07" * 64,
+        measurement=b"\x01" * 48,
+        host_data=b"\x02" * 32,
+        id_key_digest=b"\x03" * 48,
+        author_key_digest=b"\x04" * 48,
+        author_key=True,
+        report_id=b"\x05" * 32,
+        report_id_ma=b"\xff" * 32,
+        launch_tcb=platform.standing.current.tcb,
+    )

@@ -1,0 +1,222 @@
+"""What the simulated AMD does for one product, with keys and ledger in hand: pure but for drawing random numbers."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from casemate.vendor.amd.certificates import Issuer, Subject, issue_ca, issue_crl, issue_key_certificate
+from casemate.vendor.amd.keys import (
+    AmdRole,
+    derive_vlek,
+    parse_report_key,
+    seeded_signer,
+    wrap_vlek,
+)
+from casemate.vendor.amd.ledger import AmdLedger, Issued, Revoked
+from casemate.vendor.certificates import random_serial
+from casemate.vendor.errors import VendorError
+from casemate.vendor.keys import seeded_serial
+from casemate.vendor.validity import COLLATERAL_LIFE, validity
+from casemate.wire.errors import WireError
+from casemate.wire.pem import encode_chain
+from casemate.wire.simulated import SimulatedMark
+from casemate.wire.snp.key_certificate import KeyCertificate
+from casemate.wire.snp.report import SigningKey
+from casemate.wire.snp.simulated_platform import VCEK_NAME, VLEK_NAME
+from casemate.wire.snp.tcb import Product, TcbVersion
+from casemate.wire.snp.vlek import vlek_binding
+
+_CA_LIFE = timedelta(days=365 * 25)
+_VCEK_LIFE = timedelta(days=365 * 7)
+_VLEK_LIFE = timedelta(days=365)
+"""As AMD's."""
+
+_SERVICES = {AmdRole.ARK: "vcek", AmdRole.ASK: "vcek", AmdRole.ASVK: "vlek"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ca:
+    """One of AMD's signing keys and the certificate for it (DER)."""
+
+    key: rsa.RSAPrivateKey
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AmdOffice:
+    """The maker of one product: as many of its keys as the present question wants, and its ledger."""
+
+    product: Product
+    seed: str | None
+    cas: Mapping[AmdRole, Ca]
+    ledger: AmdLedger
+
+
+@dataclass(frozen=True, slots=True)
+class VcekRequest:
+    """A chip's word for itself, at one TCB."""
+
+    public_key: bytes
+    """Uncompressed point on P-384."""
+    hw_id: bytes
+    tcb: TcbVersion
+    seeded: bool
+    """The chip's own fuses came from a public seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class VlekRequest:
+    """A cloud provider's wish for a key, to be loaded into one of its chips."""
+
+    csp_id: str
+    tcb: TcbVersion
+    wrapping_key: bytes
+    """X25519, the chip's: the VLEK is sealed to it."""
+
+
+def issue_ca_certificate(
+    product: Product, role: AmdRole, key: rsa.RSAPrivateKey, *, ark: rsa.RSAPrivateKey, seed: str | None, now: datetime
+) -> bytes:
+    """The certificate for one of AMD's own keys, in DER; an ARK is its own issuer."""
+    not_before, not_after = validity(seed, now, _CA_LIFE)
+    what = f"{product} {role}".encode()
+    serial = random_serial() if seed is None else seeded_serial(seed, what)
+    mark = SimulatedMark.of(seeded=seed is not None)
+    subject = Subject(_name(product, role), serial, not_before, not_after, mark)
+    return issue_ca(subject, key.public_key(), _issuer(product, AmdRole.ARK, ark, seed), product, _SERVICES[role])
+
+
+def issue_vcek(office: AmdOffice, request: VcekRequest, now: datetime) -> tuple[AmdOffice, bytes, int]:
+    """Certifies a chip's key at one TCB.
+
+    Returns:
+        The office with the certificate in its ledger, the chain (PEM: VCEK, ASK, ARK), and the serial number.
+
+    Raises:
+        VendorError: a TCB that has not been published, or another key than the one on record.
+    """
+    key = parse_report_key(request.public_key)
+    says = KeyCertificate(office.product, request.tcb, request.hw_id, None)
+    _check_published(office, request.tcb)
+    _check_key_on_record(office.ledger, request)
+    return _issue(office, SigningKey.VCEK, key, says, owner=request.hw_id.hex(), now=now, seeded=request.seeded)
+
+
+def issue_vlek(office: AmdOffice, request: VlekRequest, now: datetime) -> tuple[AmdOffice, bytes, bytes, int]:
+    """Derives a cloud provider's key at one TCB, certifies it, and wraps it for one chip.
+
+    SIMULATED: who asks is believed to be that provider, and the wrapping key to be a chip's.
+
+    Returns:
+        The office with the certificate in its ledger, the chain (PEM: VLEK, ASVK, ARK), the wrapped key, and the
+        serial number.
+
+    Raises:
+        VendorError: a TCB that has not been published, or no name of a provider.
+    """
+    _check_published(office, request.tcb)
+    says = KeyCertificate(office.product, request.tcb, None, request.csp_id)
+    try:
+        KeyCertificate.parse(says.encode())
+        binding = vlek_binding(office.product, request.csp_id, request.tcb)
+    except (WireError, UnicodeEncodeError) as error:
+        raise VendorError(f"no name of a cloud provider: {error}") from None
+    key = derive_vlek(office.ledger.vlek_secret, binding)
+    wrapped = wrap_vlek(key, request.wrapping_key, binding)
+    made, chain, serial = _issue(
+        office, SigningKey.VLEK, key.public_key(), says, owner=request.csp_id, now=now, seeded=False
+    )
+    return made, chain, wrapped, serial
+
+
+def publish_crl(office: AmdOffice, now: datetime) -> bytes:
+    """The root's revocation list in DER, good for thirty days."""
+    return issue_crl(
+        _issuer(office.product, AmdRole.ARK, office.cas[AmdRole.ARK].key, office.seed),
+        office.ledger.revoked,
+        number=office.ledger.crl_number,
+        this_update=now,
+        next_update=now + COLLATERAL_LIFE,
+    )
+
+
+def revoke(ledger: AmdLedger, serials: tuple[int, ...], now: datetime) -> AmdLedger:
+    """Adds to the revocation list what is not yet there."""
+    known = {entry.serial for entry in ledger.revoked}
+    new = tuple(Revoked(serial, now) for serial in serials if serial not in known)
+    return replace(ledger, revoked=ledger.revoked + new, crl_number=ledger.crl_number + (1 if new else 0))
+
+
+def root_digest(office: AmdOffice) -> bytes:
+    """SHA-256 of the root certificate: what a verifier's policy names."""
+    return hashlib.sha256(office.cas[AmdRole.ARK].certificate).digest()
+
+
+def _issue(
+    office: AmdOffice,
+    kind: SigningKey,
+    key: ec.EllipticCurvePublicKey,
+    says: KeyCertificate,
+    *,
+    owner: str,
+    now: datetime,
+    seeded: bool,
+) -> tuple[AmdOffice, bytes, int]:
+    vlek = kind is SigningKey.VLEK
+    role = AmdRole.ASVK if vlek else AmdRole.ASK
+    point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    what = f"{office.product} {kind.name} {owner} ".encode() + says.tcb.encode() + point
+    serial = random_serial() if office.seed is None else seeded_serial(office.seed, what)
+    not_before, not_after = validity(office.seed, now, _VLEK_LIFE if vlek else _VCEK_LIFE)
+    mark = SimulatedMark.of(seeded=office.seed is not None or seeded)
+    certificate = issue_key_certificate(
+        Subject(VLEK_NAME if vlek else VCEK_NAME, serial, not_before, not_after, mark),
+        key,
+        _issuer(office.product, role, office.cas[role].key, office.seed),
+        says,
+    )
+    entry = Issued(serial, kind, owner, says.tcb, point)
+    issued = tuple(old for old in office.ledger.issued if old.serial != serial)
+    chain = encode_chain(certificate, office.cas[role].certificate, office.cas[AmdRole.ARK].certificate)
+    return replace(office, ledger=replace(office.ledger, issued=(*issued, entry))), chain, serial
+
+
+def _check_published(office: AmdOffice, tcb: TcbVersion) -> None:
+    """SIMULATED: a chip's word is taken for TCBs that exist. Real: AMD derives the key from the chip's secret."""
+    newest = office.ledger.levels[0].firmware.tcb
+    if not newest.reaches(tcb):
+        raise VendorError(
+            f"TCB {tcb.encode().hex()} of {tcb.product} has not been published: "
+            f"the newest of {newest.product} is {newest.encode().hex()}"
+        )
+
+
+def _check_key_on_record(ledger: AmdLedger, request: VcekRequest) -> None:
+    """SIMULATED: a chip's first request at a TCB is its manufacture. Real: AMD knows each chip's secret."""
+    owner = request.hw_id.hex()
+    for entry in ledger.issued:
+        if (entry.kind, entry.owner, entry.tcb) != (SigningKey.VCEK, owner, request.tcb):
+            continue
+        if entry.public_key != request.public_key:
+            raise VendorError(
+                f"the chip with id {owner} has another key on record at TCB {request.tcb.encode().hex()}: "
+                f"want {entry.public_key.hex()}"
+            )
+
+
+def _issuer(product: Product, role: AmdRole, key: rsa.RSAPrivateKey, seed: str | None) -> Issuer:
+    return Issuer(_name(product, role), key, None if seed is None else seeded_signer(key, seed))
+
+
+def _name(product: Product, role: AmdRole) -> str:
+    match role:
+        case AmdRole.ARK:
+            return f"ARK-{product}"
+        case AmdRole.ASK:
+            return f"SEV-{product}"
+        case AmdRole.ASVK:
+            return f"SEV-VLEK-{product}"

@@ -1,0 +1,204 @@
+"""AMD's certificates and revocation lists into values, and their signatures: RSA-PSS above, ECDSA on P-384 below.
+
+With ``crypto``, all the cryptographic code that the verifier uses.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
+
+from casemate.wire.errors import WireError
+from casemate.wire.simulated import SIMULATED_OID
+
+_REMEMBERED = 64
+_RSA_BITS = 4096
+_SALT_SIZE = 48
+_PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=_SALT_SIZE)
+_UNDERSTOOD = (x509.BasicConstraints, x509.KeyUsage)
+_PARSER_ERRORS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    Warning,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AmdCertificate:
+    """A parsed certificate; nothing of it is verified."""
+
+    sha256: bytes
+    subject: bytes
+    issuer: bytes
+    common_name: str
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    public_key: bytes
+    """SubjectPublicKeyInfo, DER."""
+    is_rsa_4096: bool
+    is_p384: bool
+    pss_sha384: bool
+    """Whether it is signed as AMD signs: RSASSA-PSS, SHA-384, MGF1 with SHA-384, a salt of 48 bytes."""
+    signed: bytes
+    signature: bytes
+    is_ca: bool
+    path_length: int | None
+    signs_certificates: bool
+    signs_crls: bool
+    unknown_critical: tuple[str, ...]
+    extensions: Mapping[str, bytes]
+    """Those that X.509 itself does not define, by OID."""
+
+    @property
+    def simulated_extension(self) -> bytes | None:
+        """The mark of a simulated maker."""
+        return self.extensions.get(SIMULATED_OID)
+
+
+@dataclass(frozen=True, slots=True)
+class AmdRevocationList:
+    """A parsed CRL; nothing of it is verified."""
+
+    issuer: bytes
+    this_update: datetime
+    next_update: datetime
+    serials: frozenset[int]
+    pss_sha384: bool
+    signed: bytes
+    signature: bytes
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def parse_amd_certificate(data: bytes) -> AmdCertificate:
+    """A certificate in DER; :class:`WireError` where it is none."""
+    try:
+        with warnings.catch_warnings():  # AMD numbers its VCEKs 0
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            parsed = x509.load_der_x509_certificate(data)
+            return _certificate(data, parsed)
+    except _PARSER_ERRORS as error:
+        raise WireError("certificate", got=_complaint(error), want="an X.509 certificate in DER") from None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def parse_amd_revocation_list(data: bytes) -> AmdRevocationList:
+    """A CRL in DER; :class:`WireError` where it is none, or says critical things that are not known here."""
+    try:
+        parsed = x509.load_der_x509_crl(data)
+        if parsed.next_update_utc is None:
+            raise WireError("revocation list.nextUpdate", got="nothing", want="a time")
+        entries = list(parsed)
+        extensions = [*parsed.extensions, *(extension for entry in entries for extension in entry.extensions)]
+        if any(extension.critical for extension in extensions):
+            raise WireError("revocation list", got="a critical extension", want="none")
+        return AmdRevocationList(
+            issuer=parsed.issuer.public_bytes(),
+            this_update=parsed.last_update_utc,
+            next_update=parsed.next_update_utc,
+            serials=frozenset(entry.serial_number for entry in entries),
+            pss_sha384=_is_pss(parsed),
+            signed=parsed.tbs_certlist_bytes,
+            signature=parsed.signature,
+        )
+    except _PARSER_ERRORS as error:
+        raise WireError("revocation list", got=_complaint(error), want="an X.509 CRL in DER") from None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def issued_by(public_key: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether this RSA key made the PSS signature; remembered."""
+    key = load_der_public_key(public_key)
+    if not isinstance(key, rsa.RSAPublicKey):
+        return False
+    try:
+        key.verify(signature, signed, _PSS, hashes.SHA384())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def report_signed_by(public_key: bytes, r: int, s: int, signed: bytes) -> bool:
+    """Whether this P-384 key made the ECDSA signature."""
+    key = load_der_public_key(public_key)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return False
+    try:
+        key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA384()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _certificate(data: bytes, parsed: x509.Certificate) -> AmdCertificate:
+    constraints = usage = None
+    others: dict[str, bytes] = {}
+    unknown: list[str] = []
+    for extension in parsed.extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            constraints = value
+        elif isinstance(value, x509.KeyUsage):
+            usage = value
+        elif isinstance(value, x509.UnrecognizedExtension):
+            others[extension.oid.dotted_string] = value.value
+        if extension.critical and not isinstance(value, _UNDERSTOOD):
+            unknown.append(extension.oid.dotted_string)
+    key = parsed.public_key()
+    names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return AmdCertificate(
+        sha256=hashlib.sha256(data).digest(),
+        subject=parsed.subject.public_bytes(),
+        issuer=parsed.issuer.public_bytes(),
+        common_name=str(names[0].value) if len(names) == 1 else "",
+        serial=parsed.serial_number,
+        not_before=parsed.not_valid_before_utc,
+        not_after=parsed.not_valid_after_utc,
+        public_key=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        is_rsa_4096=isinstance(key, rsa.RSAPublicKey) and key.key_size == _RSA_BITS,
+        is_p384=isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1),
+        pss_sha384=_is_pss(parsed),
+        signed=parsed.tbs_certificate_bytes,
+        signature=parsed.signature,
+        is_ca=constraints is not None and constraints.ca,
+        path_length=None if constraints is None else constraints.path_length,
+        signs_certificates=usage is not None and usage.key_cert_sign,
+        signs_crls=usage is not None and usage.crl_sign,
+        unknown_critical=tuple(unknown),
+        extensions=MappingProxyType(others),
+    )
+
+
+def _is_pss(parsed: x509.Certificate | x509.CertificateRevocationList) -> bool:
+    if parsed.signature_algorithm_oid != SignatureAlgorithmOID.RSASSA_PSS:
+        return False
+    parameters = parsed.signature_algorithm_parameters
+    return (
+        isinstance(parsed.signature_hash_algorithm, hashes.SHA384)
+        and isinstance(parameters, padding.PSS)
+        and isinstance(parameters.mgf, padding.MGF1)
+        and isinstance(parameters.mgf._algorithm, hashes.SHA384)  # noqa: SLF001 - the library offers no other way
+        and parameters._salt_length == _SALT_SIZE  # noqa: SLF001
+    )
+
+
+def _complaint(error: BaseException) -> str:
+    """The parser's words, on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

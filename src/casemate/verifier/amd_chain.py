@@ -1,0 +1,196 @@
+"""AMD's chain: the key that signs reports, its issuer (ASK or ASVK), the root (ARK); and the root's revocation list."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from casemate.verifier.amd_certificates import (
+    AmdCertificate,
+    issued_by,
+    parse_amd_certificate,
+    parse_amd_revocation_list,
+)
+from casemate.verifier.chains import check_marks, order
+from casemate.verifier.checks import Trail, window
+from casemate.verifier.policy import EndorsementDemand
+from casemate.verifier.rules import Rule
+from casemate.verifier.snp_evidence import SnpEndorsements
+from casemate.verifier.snp_policy import UNSAFE_NO_REVOCATION_LIST, SnpPolicy
+from casemate.wire.pem import parse_chain
+from casemate.wire.snp.report import SigningKey
+from casemate.wire.snp.tcb import Product
+
+_LENGTH = 3
+AMD_REVOCATION_RULES = (
+    Rule.CRL_FORMAT,
+    Rule.CRL_ISSUER,
+    Rule.CRL_SIGNATURE,
+    Rule.CRL_WINDOW,
+    Rule.REVOKED_SNP_SIGNER,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AmdChain:
+    """A verified path, at the time it was checked for."""
+
+    path: tuple[AmdCertificate, ...]
+    """Key, issuer, root."""
+    product: Product
+    """By the names of issuer and root."""
+    kind: SigningKey
+    """By the key's name."""
+    simulated: bool
+    seeded: bool
+    expires_at: datetime
+
+    @property
+    def leaf(self) -> AmdCertificate:
+        """The key's certificate."""
+        return self.path[0]
+
+
+def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now: datetime) -> AmdChain:
+    """The path from the key's certificate to the root that the policy names."""
+    path = _path(trail, given)
+    demand = EndorsementDemand(policy.root, policy.public_seed, 0)
+    simulated, seeded = check_marks(trail, path, demand, ())
+    kind, product = _check_roles(trail, path)
+    _check_signatures(trail, path)
+    _check_extensions(trail, path)
+    youngest = max(path, key=lambda certificate: certificate.not_before)
+    soonest = min(path, key=lambda certificate: certificate.not_after)
+    trail.expect(
+        Rule.CHAIN_VALIDITY,
+        youngest.not_before <= now <= soonest.not_after,
+        got=now,
+        want=window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
+    )
+    return AmdChain(path, product, kind, simulated, seeded, soonest.not_after)
+
+
+def check_amd_revocation(
+    trail: Trail, given: SnpEndorsements, chain: AmdChain, policy: SnpPolicy, now: datetime
+) -> datetime:
+    """When what was relied upon runs out: chain and list. The list is the root's, and names nothing that was used."""
+    if given.revocation_list is None:
+        trail.require(
+            Rule.CRL_FORMAT,
+            policy.revocation is UNSAFE_NO_REVOCATION_LIST,
+            got="no revocation list",
+            want=policy.revocation.value,
+        )
+        return chain.expires_at
+    key, issuer, root = chain.path
+    crl = trail.parse(Rule.CRL_FORMAT, parse_amd_revocation_list, given.revocation_list, "an X.509 revocation list")
+    trail.require(
+        Rule.CRL_ISSUER,
+        crl.issuer == root.subject,
+        got=root.common_name if crl.issuer == root.subject else "a list by another issuer",
+        want=f"a list by {root.common_name}",
+    )
+    good = crl.pss_sha384 and issued_by(root.public_key, crl.signature, crl.signed)
+    trail.require(
+        Rule.CRL_SIGNATURE,
+        good,
+        got="a good signature" if good else "a bad signature",
+        want=f"a good signature by {root.common_name}",
+    )
+    trail.expect(
+        Rule.CRL_WINDOW,
+        crl.this_update <= now <= crl.next_update,
+        got=now,
+        want=window(crl.this_update, crl.next_update, root.common_name),
+    )
+    # AMD gives every VCEK the serial 0, so a list can name a key by its serial only where it has one.
+    revoked = [one.common_name for one in (key, issuer) if one.serial != 0 and one.serial in crl.serials]
+    trail.expect(Rule.REVOKED_SNP_SIGNER, not revoked, got=", ".join(revoked) or "none revoked", want="none revoked")
+    return min(chain.expires_at, crl.next_update)
+
+
+def _path(trail: Trail, given: SnpEndorsements) -> tuple[AmdCertificate, ...]:
+    leaf = trail.parse(Rule.CHAIN_FORMAT, parse_amd_certificate, given.key_certificate, "an X.509 certificate in DER")
+    above = trail.parse(Rule.CHAIN_FORMAT, _parse, given.chain, "X.509 certificates in PEM")
+    path = order((leaf, *above))
+    complete = path is not None and len(path) == _LENGTH and path[0] == leaf
+    trail.require(
+        Rule.CHAIN_PATH,
+        complete,
+        got=", ".join(certificate.common_name for certificate in (leaf, *above)),
+        want="one path: key, issuer, root",
+    )
+    return path or ()
+
+
+def _parse(pem: bytes) -> tuple[AmdCertificate, ...]:
+    return tuple(parse_amd_certificate(block.der) for block in parse_chain("chain", pem))
+
+
+def _check_roles(trail: Trail, path: tuple[AmdCertificate, ...]) -> tuple[SigningKey, Product]:
+    """``SEV-VCEK < SEV-Milan < ARK-Milan`` or ``SEV-VLEK < SEV-VLEK-Milan < ARK-Milan``."""
+    names = tuple(certificate.common_name for certificate in path)
+    roles = {
+        (
+            f"SEV-{kind.name}",
+            f"SEV-VLEK-{product}" if kind is SigningKey.VLEK else f"SEV-{product}",
+            f"ARK-{product}",
+        ): (
+            kind,
+            product,
+        )
+        for kind in (SigningKey.VCEK, SigningKey.VLEK)
+        for product in Product
+    }
+    found = roles.get((names[0], names[1], names[2]))
+    trail.require(
+        Rule.CHAIN_ROLE,
+        found is not None,
+        got=" < ".join(names),
+        want="SEV-VCEK < SEV-(product) < ARK-(product), or SEV-VLEK < SEV-VLEK-(product) < ARK-(product)",
+    )
+    return found or (SigningKey.NONE, Product.MILAN)
+
+
+def _check_signatures(trail: Trail, path: tuple[AmdCertificate, ...]) -> None:
+    leaf, *cas = path
+    right = leaf.is_p384 and all(ca.is_rsa_4096 for ca in cas) and all(each.pss_sha384 for each in path)
+    trail.require(
+        Rule.CHAIN_ALGORITHM,
+        right,
+        got="AMD's algorithms" if right else "other algorithms",
+        want="a key on P-384 below RSA-4096 keys; signatures by RSASSA-PSS with SHA-384 and a salt of 48 bytes",
+    )
+    unsigned = [
+        certificate.common_name
+        for certificate, issuer in zip(path, (*cas, cas[-1]), strict=True)
+        if not issued_by(issuer.public_key, certificate.signature, certificate.signed)
+    ]
+    trail.require(
+        Rule.CHAIN_SIGNATURE,
+        not unsigned,
+        got=f"bad signature of {', '.join(unsigned)}" if unsigned else "good signatures",
+        want="good signatures",
+    )
+
+
+def _check_extensions(trail: Trail, path: tuple[AmdCertificate, ...]) -> None:
+    leaf, issuer, root = path
+    unknown = [oid for certificate in path for oid in certificate.unknown_critical]
+    trail.expect(Rule.CHAIN_CRITICAL, not unknown, got=", ".join(unknown) or "none", want="none")
+    lengths = (
+        0 if issuer.path_length is None else issuer.path_length,
+        1 if root.path_length is None else root.path_length,
+    )
+    right = not leaf.is_ca and issuer.is_ca and root.is_ca and lengths[0] >= 0 and lengths[1] >= 1
+    trail.expect(
+        Rule.CHAIN_CONSTRAINTS,
+        right,
+        got="right constraints" if right else "wrong constraints",
+        want="CA false for the key; CA true above it, with a sufficient path length",
+    )
+    usable = issuer.signs_certificates and root.signs_certificates and root.signs_crls and not leaf.signs_certificates
+    trail.expect(
+        Rule.CHAIN_KEY_USAGE,
+        usable,
+        got="right key usage" if usable else "wrong key usage",
+        want="keyCertSign for issuer and root, cRLSign for the root",
+    )

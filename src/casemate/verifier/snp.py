@@ -1,0 +1,351 @@
+"""Appraisal of SEV-SNP reports, and its explanation: one sequence of checks for both.
+
+1. The report parses, and says that it is signed with the one algorithm.
+2. The key's certificate leads to the root that the policy names, and nothing of it is revoked.
+3. The key is of the kind, product, chip and TCB that the report names; it signed the report.
+4. The platform's TCB, in its four readings, reaches the floors; its firmware is committed.
+5. The guest's own policy, privilege level, identity, launch digest and report data are what the policy demands.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from casemate.verifier.amd_certificates import report_signed_by
+from casemate.verifier.amd_chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
+from casemate.verifier.chains import CHAIN_RULES
+from casemate.verifier.checks import CheckTree, Step, Trail
+from casemate.verifier.policy import MUST_BE_OFF, UNSAFE_ALLOW_DEBUG, ExpectedReportData
+from casemate.verifier.rules import Rule
+from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
+from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_SOCKETS, AbiVersion, SnpPolicy
+from casemate.wire.errors import WireError
+from casemate.wire.snp.key_certificate import KeyCertificate
+from casemate.wire.snp.report import SIGNED_SIZE, GuestPolicy, SigningKey, SnpReport
+from casemate.wire.snp.tcb import Product, TcbVersion
+from casemate.wire.spans import Span
+
+_ECDSA_P384_SHA384 = 1
+_TCB_NAMES = ("reported_tcb", "committed_tcb", "launch_tcb", "current_tcb")
+_TCB_RULES = (Rule.SNP_TCB_REPORTED, Rule.SNP_TCB_COMMITTED, Rule.SNP_TCB_LAUNCH, Rule.SNP_TCB_CURRENT)
+_KEY_RULES = (
+    Rule.SNP_SIGNING_KEY,
+    Rule.SNP_KEY_EXTENSIONS,
+    Rule.SNP_PRODUCT,
+    Rule.SNP_CHIP_ID,
+    Rule.SNP_TCB_FORMAT,
+    Rule.SNP_KEY_TCB,
+)
+_GUEST_RULES = (
+    Rule.SNP_DEBUG,
+    Rule.SNP_MIGRATION,
+    Rule.SNP_SMT,
+    Rule.SNP_SOCKET,
+    Rule.SNP_ABI,
+    Rule.SNP_GUEST_POLICY,
+    Rule.SNP_VMPL,
+    Rule.SNP_GUEST_SVN,
+    Rule.SNP_MEASUREMENT,
+    Rule.SNP_HOST_DATA,
+    Rule.SNP_ID_KEY,
+    Rule.SNP_AUTHOR_KEY,
+)
+_MODELS: dict[Product, tuple[int, tuple[range, ...]]] = {
+    Product.MILAN: (0x19, (range(0x10),)),
+    Product.GENOA: (0x19, (range(0x10, 0x20), range(0xA0, 0xB0))),
+    Product.TURIN: (0x1A, (range(0x20),)),
+}
+"""CPUID family and models; Bergamo and Siena are endorsed as Genoa."""
+
+
+def appraise_snp(
+    evidence: SnpEvidence, policy: SnpPolicy, endorsements: SnpEndorsements, now: datetime
+) -> VerifiedSnpEvidence:
+    """The verified evidence, if every rule holds.
+
+    Args:
+        evidence: the report.
+        policy: what is demanded of it.
+        endorsements: certificates, and the revocation list if there is one.
+        now: the time; read it once a decision.
+
+    Raises:
+        RefusedError: the first rule that does not hold, with what it got and wanted.
+        TypeError: ``now`` has no time zone.
+    """
+    if now.tzinfo is None:
+        raise TypeError("now has no time zone")
+    found = _check(Trail(thorough=False), evidence, policy, endorsements, now)
+    report, chain, tcbs = found.report.value(), found.chain.value(), found.tcbs.value()
+    return vouch_for_snp(
+        report_hash=hashlib.sha256(evidence.report).digest(),
+        measurement=report.measurement,
+        host_data=report.host_data,
+        report_data=report.report_data,
+        family_id=report.family_id,
+        image_id=report.image_id,
+        guest_svn=report.guest_svn,
+        policy=report.policy,
+        vmpl=report.vmpl,
+        id_key_digest=report.id_key_digest,
+        author_key_digest=report.author_key_digest,
+        product=chain.product,
+        reported_tcb=tcbs["reported_tcb"],
+        chip_id=report.chip_id,
+        root=policy.root.name,
+        simulated=chain.simulated,
+        seeded=chain.seeded,
+        appraised_at=now,
+        expires_at=found.expires_at.value(),
+    )
+
+
+def explain_snp(evidence: SnpEvidence, policy: SnpPolicy, endorsements: SnpEndorsements, now: datetime) -> CheckTree:
+    """Every check that :func:`appraise_snp` makes, also those after the first refusal that do not stand on it.
+
+    For people to look at; trust in evidence comes from :func:`appraise_snp` alone. Bad evidence never raises.
+    """
+    if now.tzinfo is None:
+        raise TypeError("now has no time zone")
+    trail = Trail(thorough=True)
+    _check(trail, evidence, policy, endorsements, now)
+    return trail.tree(_spans(evidence.report))
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    report: Step[SnpReport]
+    chain: Step[AmdChain]
+    tcbs: Step[dict[str, TcbVersion]]
+    expires_at: Step[datetime]
+
+
+def _check(trail: Trail, evidence: SnpEvidence, policy: SnpPolicy, given: SnpEndorsements, now: datetime) -> _Findings:
+    report = trail.group(
+        "Report", (Rule.SNP_REPORT_FORMAT, Rule.SNP_SIGNATURE_ALGORITHM), lambda: _parse(trail, evidence.report)
+    )
+    chain = trail.group("Key's chain", CHAIN_RULES, lambda: check_amd_chain(trail, given, policy, now))
+    expires_at = trail.group(
+        "Revocation",
+        AMD_REVOCATION_RULES,
+        lambda: check_amd_revocation(trail, given, chain.value(), policy, now),
+    )
+    tcbs = trail.group("Key", _KEY_RULES, lambda: _check_key(trail, report.value(), chain.value(), policy))
+    trail.group(
+        "Report's signature",
+        (Rule.SNP_SIGNATURE,),
+        lambda: _check_signature(trail, evidence.report, report.value(), chain.value()),
+    )
+    trail.group(
+        "TCB",
+        (*_TCB_RULES, Rule.SNP_PROVISIONAL),
+        lambda: _check_tcb(trail, report.value(), tcbs.value(), policy),
+    )
+    trail.group("Guest", _GUEST_RULES, lambda: _check_guest(trail, report.value(), policy))
+    trail.group("Report data", (Rule.BINDING_REPORT_DATA,), lambda: _check_report_data(trail, report.value(), policy))
+    return _Findings(report, chain, tcbs, expires_at)
+
+
+def _parse(trail: Trail, data: bytes) -> SnpReport:
+    report = trail.parse(Rule.SNP_REPORT_FORMAT, SnpReport.parse, data, "an attestation report")
+    trail.require(
+        Rule.SNP_SIGNATURE_ALGORITHM,
+        report.signature_algo == _ECDSA_P384_SHA384,
+        got=report.signature_algo,
+        want="1, ECDSA on P-384 with SHA-384",
+        at=("signature_algo",),
+    )
+    return report
+
+
+def _check_key(trail: Trail, report: SnpReport, chain: AmdChain, policy: SnpPolicy) -> dict[str, TcbVersion]:
+    """What the certificate says of the key fits what the report says; the report's TCB versions."""
+    kind = _kind(report)
+    trail.expect(
+        Rule.SNP_SIGNING_KEY,
+        kind is chain.kind and kind in policy.signing_keys,
+        got=f"a report signed by a {'key of no known kind' if kind is None else kind.name}, a {chain.kind.name}",
+        want=" or ".join(sorted(key.name for key in policy.signing_keys)),
+        at=("key_info",),
+    )
+    try:
+        key = KeyCertificate.parse(chain.leaf.extensions)
+    except WireError as error:
+        trail.refuse(Rule.SNP_KEY_EXTENSIONS, got=f"{error.field}: {error.got}", want=error.want)
+    trail.found(Rule.SNP_KEY_EXTENSIONS, got=f"{key.product}, {key.tcb.encode().hex()}", want="AMD's extensions")
+    fits = key.product is chain.product and _is_of(report, chain.product)
+    trail.require(
+        Rule.SNP_PRODUCT,
+        fits,
+        got=f"a key of {key.product}, a report of {_processor(report)}",
+        want=f"{chain.product}, as the chain is",
+    )
+    _check_chip(trail, report, key, chain.kind, policy)
+    tcbs = {name: _tcb(trail, name, chain.product, getattr(report, name)) for name in _TCB_NAMES}
+    trail.expect(
+        Rule.SNP_KEY_TCB,
+        key.tcb == tcbs["reported_tcb"],
+        got=key.tcb.encode(),
+        want=f"{report.reported_tcb.hex()}, the report's",
+        at=("reported_tcb",),
+    )
+    return tcbs
+
+
+def _check_chip(trail: Trail, report: SnpReport, key: KeyCertificate, kind: SigningKey, policy: SnpPolicy) -> None:
+    """A VCEK is of one chip, which the report names or hides; a VLEK is of none, and a report names what it likes.
+
+    A hidden chip's identity (MASK_CHIP_ID) is that of the key: nobody else has it.
+    """
+    hidden = not any(report.chip_id)
+    chip = report.chip_id if kind is SigningKey.VLEK else (key.hw_id or b"").ljust(len(report.chip_id), b"\x00")
+    right_key = key.hw_id is None if kind is SigningKey.VLEK else key.hw_id is not None
+    trail.expect(
+        Rule.SNP_CHIP_ID,
+        right_key and (hidden or report.chip_id == chip),
+        got="a hidden chip" if hidden else report.chip_id,
+        want="any, for a VLEK" if kind is SigningKey.VLEK else f"{chip.hex()}, the key's",
+        at=("chip_id",),
+    )
+    if isinstance(policy.chip_id, frozenset):
+        trail.expect(Rule.SNP_CHIP_ID, chip in policy.chip_id, got=chip, want=policy.chip_id, at=("chip_id",))
+    else:
+        trail.waive(Rule.SNP_CHIP_ID, got=chip, by=policy.chip_id.value, at=("chip_id",))
+
+
+def _check_signature(trail: Trail, data: bytes, report: SnpReport, chain: AmdChain) -> None:
+    try:
+        r, s = report.signature()
+    except WireError as error:
+        trail.refuse(Rule.SNP_SIGNATURE, got=f"{error.field}: {error.got}", want=error.want)
+    good = report_signed_by(chain.leaf.public_key, r, s, data[:SIGNED_SIZE])
+    trail.expect(
+        Rule.SNP_SIGNATURE,
+        good,
+        got="a good signature" if good else "a bad signature",
+        want=f"a good signature by {chain.leaf.common_name}",
+        at=("signature_r", "signature_s"),
+    )
+
+
+def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], policy: SnpPolicy) -> None:
+    for rule, name in zip(_TCB_RULES, _TCB_NAMES, strict=True):
+        floor, tcb = getattr(policy, name), tcbs[name]
+        if isinstance(floor, TcbVersion):
+            trail.expect(
+                rule, tcb.reaches(floor), got=tcb.encode(), want=f"{floor.encode().hex()} or above", at=(name,)
+            )
+        else:
+            trail.waive(rule, got=tcb.encode(), by=floor.value, at=(name,))
+    current = (report.current_major, report.current_minor, report.current_build)
+    committed = (report.committed_major, report.committed_minor, report.committed_build)
+    provisional = current != committed or tcbs["current_tcb"] != tcbs["committed_tcb"]
+    trail.expect(
+        Rule.SNP_PROVISIONAL,
+        not provisional or policy.provisional is ANY_PROVISIONAL,
+        got=f"firmware {_dotted(current)}, committed {_dotted(committed)}",
+        want=policy.provisional.value,
+        at=("current_tcb", "committed_tcb"),
+    )
+
+
+def _check_guest(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    bits = report.policy
+    for rule, bit, allowed, want in (
+        (Rule.SNP_DEBUG, GuestPolicy.DEBUG, policy.debug is UNSAFE_ALLOW_DEBUG, policy.debug.value),
+        (Rule.SNP_MIGRATION, GuestPolicy.MIGRATE_MA, policy.migration is not MUST_BE_OFF, policy.migration.value),
+        (Rule.SNP_SMT, GuestPolicy.SMT, policy.smt is not MUST_BE_OFF, policy.smt.value),
+    ):
+        is_set = bool(bits & bit)
+        trail.expect(rule, allowed or not is_set, got="allowed" if is_set else "forbidden", want=want, at=("policy",))
+    single = bool(bits & GuestPolicy.SINGLE_SOCKET)
+    any_sockets = policy.sockets is ANY_SOCKETS
+    want = "ANY_SOCKETS" if any_sockets else "one socket"
+    got = "one socket" if single else "any number of sockets"
+    trail.expect(Rule.SNP_SOCKET, single or any_sockets, got=got, want=want, at=("policy",))
+    abi, floor = (bits >> 8 & 0xFF, bits & 0xFF), policy.minimum_abi
+    trail.expect(
+        Rule.SNP_ABI,
+        not isinstance(floor, AbiVersion) or abi >= (floor.major, floor.minor),
+        got=_dotted(abi),
+        want=f"{floor.major}.{floor.minor} or above" if isinstance(floor, AbiVersion) else floor.value,
+        at=("policy",),
+    )
+    known = sum(GuestPolicy) | 0xFFFF
+    trail.expect(
+        Rule.SNP_GUEST_POLICY,
+        not bits & ~known and bool(bits & GuestPolicy.RESERVED_ONE),
+        got=f"{bits:#x}",
+        want=f"bit 17, and none beyond {known:#x}",
+        at=("policy",),
+    )
+    trail.expect(Rule.SNP_VMPL, report.vmpl in policy.vmpl, got=report.vmpl, want=policy.vmpl, at=("vmpl",))
+    svn = policy.minimum_guest_svn
+    trail.expect(
+        Rule.SNP_GUEST_SVN,
+        not isinstance(svn, int) or report.guest_svn >= svn,
+        got=report.guest_svn,
+        want=f"{svn} or above" if isinstance(svn, int) else svn.value,
+        at=("guest_svn",),
+    )
+    _check_digests(trail, report, policy)
+
+
+def _check_digests(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    for rule, name in (
+        (Rule.SNP_MEASUREMENT, "measurement"),
+        (Rule.SNP_HOST_DATA, "host_data"),
+        (Rule.SNP_ID_KEY, "id_key_digest"),
+        (Rule.SNP_AUTHOR_KEY, "author_key_digest"),
+    ):
+        got, wanted = getattr(report, name), getattr(policy, name)
+        if isinstance(wanted, frozenset):
+            present = rule is not Rule.SNP_AUTHOR_KEY or report.has_author_key
+            trail.expect(rule, present and got in wanted, got=got, want=wanted, at=(name,))
+        else:
+            trail.waive(rule, got=got, by=wanted.value, at=(name,))
+
+
+def _check_report_data(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    demand = policy.report_data
+    if isinstance(demand, ExpectedReportData):
+        equal = report.report_data == demand.value
+        trail.expect(Rule.BINDING_REPORT_DATA, equal, got=report.report_data, want=demand.value, at=("report_data",))
+    else:
+        trail.waive(Rule.BINDING_REPORT_DATA, got=report.report_data, by=demand.value, at=("report_data",))
+
+
+def _kind(report: SnpReport) -> SigningKey | None:
+    try:
+        return report.signing_key
+    except WireError:
+        return None
+
+
+def _is_of(report: SnpReport, product: Product) -> bool:
+    """Whether the report's CPUID is one of the product's; reports before version 3 do not tell."""
+    if report.cpuid_family is None or report.cpuid_model is None:
+        return True
+    family, models = _MODELS[product]
+    return report.cpuid_family == family and any(report.cpuid_model in span for span in models)
+
+
+def _processor(report: SnpReport) -> str:
+    if report.cpuid_family is None or report.cpuid_model is None:
+        return "a processor that it does not name"
+    return f"family {report.cpuid_family:#x}, model {report.cpuid_model:#x}"
+
+
+def _tcb(trail: Trail, name: str, product: Product, data: bytes) -> TcbVersion:
+    return trail.parse(Rule.SNP_TCB_FORMAT, lambda raw: TcbVersion.parse(product, raw), data, f"{name} of {product}")
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _spans(report: bytes) -> tuple[Span, ...]:
+    try:
+        return SnpReport.parse(report).spans()
+    except WireError:
+        return ()

@@ -1,0 +1,86 @@
+"""SEV-SNP evidence before and after its appraisal: two classes, and only ``appraise_snp`` makes the second."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from casemate.wire.snp.tcb import Product, TcbVersion
+
+
+@dataclass(frozen=True, slots=True)
+class SnpEvidence:
+    """An attestation report (1184 bytes); unverified."""
+
+    report: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SnpEndorsements:
+    """What the maker says of the key that signed; unverified."""
+
+    key_certificate: bytes
+    """VCEK or VLEK: DER."""
+    chain: bytes
+    """PEM: the issuer (ASK or ASVK) and the root (ARK), in any order."""
+    revocation_list: bytes | None
+    """The root's CRL: DER; None where there is none at hand."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class VerifiedSnpEvidence:
+    """Evidence that one policy accepted at one time. Functions that act on trust take this class."""
+
+    report_hash: bytes
+    """SHA-256 of the report."""
+    measurement: bytes
+    host_data: bytes
+    report_data: bytes
+    family_id: bytes
+    image_id: bytes
+    guest_svn: int
+    policy: int
+    vmpl: int
+    id_key_digest: bytes
+    author_key_digest: bytes
+    product: Product
+    reported_tcb: TcbVersion
+    chip_id: bytes
+    """64 bytes; zeros where the host masks it."""
+    root: str
+    simulated: bool
+    seeded: bool
+    appraised_at: datetime
+    expires_at: datetime
+    """When the first of the certificates that were used runs out, or the revocation list."""
+
+    def __init__(self) -> None:
+        raise TypeError("VerifiedSnpEvidence is made by casemate.verifier.appraise_snp alone")
+
+
+def vouch_for_snp(
+    *,
+    report_hash: bytes,
+    measurement: bytes,
+    host_data: bytes,
+    report_data: bytes,
+    family_id: bytes,
+    image_id: bytes,
+    guest_svn: int,
+    policy: int,
+    vmpl: int,
+    id_key_digest: bytes,
+    author_key_digest: bytes,
+    product: Product,
+    reported_tcb: TcbVersion,
+    chip_id: bytes,
+    root: str,
+    simulated: bool,
+    seeded: bool,
+    appraised_at: datetime,
+    expires_at: datetime,
+) -> VerifiedSnpEvidence:
+    """The one maker of verified evidence; called at the end of an appraisal and nowhere else (a test greps)."""
+    values = locals()
+    verified = object.__new__(VerifiedSnpEvidence)
+    for name, value in values.items():
+        object.__setattr__(verified, name, value)
+    return verified

@@ -1,0 +1,141 @@
+"""The memory controller's cache: plaintext of pages in use, at the places where the emulator finds them.
+
+A private page is at its GPA, a shared page at its GPA plus the end of the address space, so that the C-bit is an
+address bit to the emulator. Everything is written back and forgotten whenever the hypervisor may look at
+or change DRAM.
+"""
+
+import mmap
+import sys
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from casemate.vm.dram import Dram
+from casemate.vm.errors import CacheChangedError, NestedFaultError
+from casemate.vm.nested import NestedPageTable
+from casemate.vm.page_cipher import PageCipher
+from casemate.vm.rmp import (
+    NPF_ENC,
+    NPF_FETCH,
+    NPF_PRESENT,
+    NPF_USER,
+    NPF_WRITE,
+    Permissions,
+    ReverseMapTable,
+)
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+CACHE_PAGES = 16_384
+"""64 MiB; a working set that is larger is written back as a whole whenever the cache is full."""
+
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0x40)
+
+
+class Access(Enum):
+    """What a guest does with memory."""
+
+    READ = auto()
+    WRITE = auto()
+    FETCH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Privilege:
+    """In whose name an access is made."""
+
+    vmpl: int
+    user: bool
+    """CPL 3."""
+
+
+@dataclass(slots=True)
+class _Line:
+    spa: int
+    gpa: int
+    private: bool
+    dirty: bool = False
+
+
+class PageCache:
+    """Between a guest's accesses and DRAM: nested page table, reverse map table and encryption, page by page."""
+
+    def __init__(
+        self, dram: Dram, nested: NestedPageTable, rmp: ReverseMapTable | None, cipher: PageCipher, top: int
+    ) -> None:
+        self._dram = dram
+        self._nested = nested
+        self._rmp = rmp
+        self._cipher = cipher
+        self._top = top
+        self._lines: dict[int, _Line] = {}
+        self._by_spa: dict[int, int] = {}
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
+        self.memory = mmap.mmap(-1, 2 * top, flags=flags)
+        """The plaintext; only where :meth:`place` has led is anything of use."""
+
+    def place(self, gpa: int, access: Access, privilege: Privilege, *, private: bool) -> int:
+        """Where in :attr:`memory` the page at ``gpa`` is now, whose access is allowed, and is a store if so said.
+
+        Raises:
+            NestedFaultError, NotValidatedError, IntegrityError: the access does not go through.
+            CacheChangedError: :meth:`flush`, and try again.
+            DramError: the host has cut DRAM short.
+        """
+        gpa &= -PAGE_SIZE
+        spa = self._nested.spa(gpa, _error_code(access, privilege, private=private))
+        if not self._dram.holds(spa):
+            code = _error_code(access, privilege, private=private)
+            raise NestedFaultError(gpa, code, f"the nested page table points beyond DRAM, to SPA {spa:#x}")
+        if self._rmp is not None:
+            if private:
+                self._rmp.check_private(spa, gpa, privilege.vmpl, _wanted(access, privilege))
+            else:
+                self._rmp.check_shared(spa, gpa, write=access is Access.WRITE)
+        place = gpa if private else gpa + self._top
+        line = self._lines.get(place)
+        if line is None:
+            line = self._fill(place, spa, gpa, private=private)
+        if access is Access.WRITE:
+            line.dirty = True
+        return place
+
+    def flush(self) -> None:
+        """Writes back what the guest has changed, encrypted, and forgets everything."""
+        for place, line in self._lines.items():
+            if line.dirty:
+                content = self.memory[place : place + PAGE_SIZE]
+                self._dram.write(
+                    line.spa, self._cipher.encrypt(line.spa, line.gpa, content) if line.private else content
+                )
+        if len(self._lines) > CACHE_PAGES // 2:
+            self.memory.madvise(mmap.MADV_DONTNEED)
+        self._lines.clear()
+        self._by_spa.clear()
+
+    def _fill(self, place: int, spa: int, gpa: int, *, private: bool) -> _Line:
+        if spa in self._by_spa or len(self._lines) >= CACHE_PAGES:
+            raise CacheChangedError  # by another address, or full
+        content = self._dram.read(spa)
+        self.memory[place : place + PAGE_SIZE] = self._cipher.decrypt(spa, gpa, content) if private else content
+        line = self._lines[place] = _Line(spa, gpa, private)
+        self._by_spa[spa] = place
+        return line
+
+
+def _wanted(access: Access, privilege: Privilege) -> Permissions:
+    match access:
+        case Access.READ:
+            return Permissions.READ
+        case Access.WRITE:
+            return Permissions.WRITE
+        case Access.FETCH:
+            return Permissions.USER_EXECUTE if privilege.user else Permissions.SUPERVISOR_EXECUTE
+
+
+def _error_code(access: Access, privilege: Privilege, *, private: bool) -> int:
+    return (
+        (NPF_WRITE if access is Access.WRITE else 0)
+        | (NPF_FETCH if access is Access.FETCH else 0)
+        | (NPF_USER if privilege.user else 0)
+        | (NPF_ENC if private else 0)
+    ) & ~NPF_PRESENT

@@ -1,0 +1,179 @@
+"""The emulator: Unicorn, told where each page is, and stopped before every instruction that is not its own."""
+
+import ctypes
+from typing import Any
+
+from unicorn import UC_ARCH_X86, UC_HOOK_CODE, UC_HOOK_INSN_INVALID, UC_HOOK_INTR, UC_HOOK_TLB_FILL, UC_MODE_64, Uc
+from unicorn import unicorn_const as unicorn
+from unicorn import x86_const as x86
+from unicorn.unicorn import UcError
+
+from casemate.vm.errors import AccessError, CacheChangedError, DramError
+from casemate.vm.page_cache import Access, PageCache
+from casemate.vm.vcpu.code_pages import CodePages
+from casemate.vm.vcpu.context import Context
+from casemate.vm.vcpu.exceptions import UNDEFINED, GuestFault, ShutdownError
+from casemate.vm.vcpu.guest_memory import GuestMemory
+from casemate.vm.vcpu.instructions import MAX_LENGTH, Instruction, Kind, decode
+from casemate.vm.vcpu.model_specific import EFER, NATIVE
+from casemate.vm.vcpu.paging import CR0_PE, EFER_LMA, Paging
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+UNCOUNTED = (1 << 64) - 1
+"""A budget of instructions that is none. Otherwise each is counted, which costs most of the speed."""
+
+Stopped = AccessError | CacheChangedError | DramError | GuestFault | ShutdownError | Instruction | None
+"""Why the emulation has ended: what cannot go on without help, or an instruction of ours; None from outside."""
+
+_TRANSLATIONS = 32 * 1024 * 1024
+_ACCESSES = {
+    unicorn.UC_MEM_READ: Access.READ,
+    unicorn.UC_MEM_WRITE: Access.WRITE,
+    unicorn.UC_MEM_FETCH: Access.FETCH,
+}
+_PERMISSIONS = {
+    Access.READ: unicorn.UC_PROT_READ,
+    Access.WRITE: unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE,
+    Access.FETCH: unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC,
+}
+"""What an access grants: no more than it asked for, so that the first store to each page is seen."""
+
+
+class Emulator:
+    """One VM's. What it calls cannot raise through it, so it leaves behind what it has stopped for."""
+
+    def __init__(self, cache: PageCache) -> None:
+        self._cache = cache
+        self.memory = GuestMemory(cache)
+        """The guest's, as the vCPU addresses it."""
+        self._uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
+        uc.ctl_set_cpu_model(x86.UC_CPU_X86_EPYC)
+        uc.ctl_set_tcg_buffer_size(_TRANSLATIONS)
+        uc.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
+        uc.ctl_exits_enabled(enable=True)
+        self._mapped = (ctypes.c_char * len(cache.memory)).from_buffer(cache.memory)
+        uc.mem_map_ptr(0, len(cache.memory), unicorn.UC_PROT_ALL, ctypes.addressof(self._mapped))
+        self.context = Context(uc)
+        """The registers; they are the emulator's own only within :meth:`emulate`."""
+        self._code = CodePages(uc, cache, self._on_intercepted)
+        uc.hook_add(UC_HOOK_TLB_FILL, self._on_tlb_miss)
+        uc.hook_add(UC_HOOK_INTR, self._on_exception)
+        uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid)
+        self._stopped: Stopped | _CodeChangedError = None
+        self._efer = 0
+        self.counted = 0
+        """Instructions since :meth:`count`, where they are counted."""
+        self._most = UNCOUNTED
+        self._counting: Any = None
+
+    def stop(self) -> None:
+        """Ends an emulation that is under way; for another thread."""
+        self._uc.emu_stop()
+
+    def count(self, most: int) -> None:
+        """From now on at most so many instructions; :data:`UNCOUNTED` for no limit."""
+        self.counted, self._most = 0, most
+        if (self._counting is None) is not (most == UNCOUNTED):
+            if self._counting is not None:
+                self._uc.hook_del(self._counting)
+            begin, end = 1, 0  # every address
+            counts = most != UNCOUNTED
+            self._counting = self._uc.hook_add(UC_HOOK_CODE, self._on_any, begin=begin, end=end) if counts else None
+            self._uc.ctl_flush_tb()
+
+    def forget_translations(self) -> None:
+        """Every page is asked for anew."""
+        self._uc.ctl(unicorn.UC_CTL_TLB_FLUSH, unicorn.UC_CTL_IO_WRITE)
+
+    def emulate(self) -> Stopped:
+        """From the registers in :attr:`context`, and leaves them there. Everything but ``None`` needs to be dealt with.
+
+        An access or a fault is before its instruction, which is not counted; an :class:`Instruction` is the next one.
+        """
+        while True:
+            stopped = self._emulate()
+            if isinstance(stopped, (AccessError, CacheChangedError, _CodeChangedError)) and self._most != UNCOUNTED:
+                self.counted = max(0, self.counted - 1)
+            if not isinstance(stopped, _CodeChangedError):
+                return stopped
+            try:
+                self._learn(stopped.linear)
+            except (AccessError, CacheChangedError, DramError) as error:
+                return error
+
+    def _emulate(self) -> "Stopped | _CodeChangedError":
+        self._stopped = None
+        self._efer = self.context.paging.efer
+        self.context.restore()
+        try:
+            self._uc.emu_start(self.context.rip, 0)
+        except UcError as error:
+            if self._stopped is None:
+                self._stopped = ShutdownError(f"the emulator gives up: {error}")
+        self.context.save()
+        return self._stopped
+
+    def _learn(self, linear: int) -> None:
+        """Has it stop where it must in a page of code, and in the one after it, where an instruction may run on."""
+        paging = self.context.paging
+        self._code.learn(linear, self.memory.place(linear, Access.FETCH, paging))
+        following = linear + PAGE_SIZE
+        try:
+            self._code.learn(following, self.memory.place(following, Access.FETCH, paging))
+        except (AccessError, CacheChangedError):
+            return  # it has its turn when it is reached
+
+    def _on_tlb_miss(self, uc: Any, linear: int, access: int, entry: Any, _data: object) -> bool:
+        wanted = _ACCESSES[access]
+        try:
+            place = self.memory.place(linear, wanted, self._paging(uc)) & -PAGE_SIZE
+            if wanted is Access.FETCH and not self._code.knows(linear & -PAGE_SIZE, place):
+                raise _CodeChangedError(linear & -PAGE_SIZE)
+        except (AccessError, CacheChangedError, DramError, _CodeChangedError) as error:
+            self._stopped = error
+            return False
+        entry.paddr, entry.perms = place, _PERMISSIONS[wanted]
+        return True
+
+    def _on_intercepted(self, uc: Any, linear: int, _size: int, _data: object) -> None:
+        is_long = bool(uc.reg_read(x86.UC_X86_REG_MSR, EFER) & EFER_LMA)
+        instruction = decode(self._code.code(linear, MAX_LENGTH), long_mode=is_long)
+        if instruction is None:
+            return
+        if instruction.kind in (Kind.RDMSR, Kind.WRMSR) and uc.reg_read(x86.UC_X86_REG_ECX) in NATIVE:
+            if instruction.kind is Kind.WRMSR and uc.reg_read(x86.UC_X86_REG_ECX) == EFER:
+                low, high = uc.reg_read_batch((x86.UC_X86_REG_EAX, x86.UC_X86_REG_EDX))
+                self._efer = low | high << 32
+            return
+        self._stopped = instruction
+        uc.emu_stop()
+
+    def _on_any(self, uc: Any, _linear: int, _size: int, _data: object) -> None:
+        if self.counted >= self._most:
+            uc.emu_stop()
+        elif self._stopped is None:
+            self.counted += 1
+
+    def _on_exception(self, uc: Any, vector: int, _data: object) -> None:
+        self._stopped = GuestFault(vector)
+        uc.emu_stop()
+
+    def _on_invalid(self, uc: Any, _data: object) -> bool:
+        self._stopped = GuestFault(UNDEFINED)
+        uc.emu_stop()
+        return True
+
+    def _paging(self, uc: Any) -> Paging:
+        """While it runs."""
+        cr0, cr3, cr4, cs = uc.reg_read_batch(_PAGING_REGISTERS)
+        return Paging(cr0, cr3, cr4, self._efer, cs & 3 if cr0 & CR0_PE else 0)
+
+
+_PAGING_REGISTERS = (x86.UC_X86_REG_CR0, x86.UC_X86_REG_CR3, x86.UC_X86_REG_CR4, x86.UC_X86_REG_CS)
+
+
+class _CodeChangedError(Exception):
+    """A page is to be executed whose content the emulator has not seen yet."""
+
+    def __init__(self, linear: int) -> None:
+        self.linear = linear

@@ -1,0 +1,158 @@
+"""The guest's linear memory: its page tables walked as the processor walks them (APM volume 2, chapter 5).
+
+Page tables and instructions are always private; of data, the C-bit of the entry that maps it decides; without paging
+all is private (APM volume 2, 15.34.5).
+"""
+
+from dataclasses import dataclass
+
+from casemate.vm.errors import AccessError
+from casemate.vm.page_cache import Access, PageCache, Privilege
+from casemate.vm.vcpu.paging import CR0_PG, CR0_WP, CR4_PAE, CR4_SMEP, EFER_LME, EFER_NXE, Paging
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+C_BIT = 1 << 51
+"""Which bit of an entry says that a page is private: CPUID Fn8000_001F_EBX."""
+
+_PRESENT, _WRITABLE, _USER, _ACCESSED, _DIRTY, _LARGE, _NO_EXECUTE = (1 << bit for bit in (0, 1, 2, 5, 6, 7, 63))
+_ADDRESS = (1 << 51) - PAGE_SIZE
+_PF_PRESENT, _PF_WRITE, _PF_USER, _PF_FETCH = 1 << 0, 1 << 1, 1 << 2, 1 << 4
+_CANONICAL = 1 << 47
+_LINEAR = (1 << 64) - 1
+_PAE_LEVELS = 3
+_LARGE_PAGES = (30, 21)
+
+
+class PageFaultError(AccessError):
+    """#PF, for the guest."""
+
+    def __init__(self, linear: int, error_code: int) -> None:
+        super().__init__(f"page fault at {linear:#x}")
+        self.linear = linear
+        self.error_code = error_code
+
+
+class NotCanonicalError(AccessError):
+    """#GP(0), for the guest."""
+
+
+class UnsupportedPagingError(AccessError):
+    """32-bit paging without PAE, which no SEV guest has use for: it has no C-bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Where a linear address leads."""
+
+    gpa: int
+    private: bool
+
+
+class GuestMemory:
+    """Linear reads and writes, in the name of a vCPU of one VMPL."""
+
+    def __init__(self, cache: PageCache) -> None:
+        self._cache = cache
+        self.vmpl = 0
+
+    def place(self, linear: int, access: Access, paging: Paging) -> int:
+        """Where in the cache the byte at ``linear`` is.
+
+        Raises:
+            PageFaultError, NotCanonicalError: for the guest.
+            NestedFaultError, NotValidatedError, IntegrityError, CacheChangedError, DramError: as the cache says.
+        """
+        found = self.translate(linear, access, paging)
+        user = paging.cpl == 3  # noqa: PLR2004 - CPL 3
+        private = found.private or access is Access.FETCH
+        page = self._cache.place(found.gpa, access, Privilege(self.vmpl, user), private=private)
+        return page + found.gpa % PAGE_SIZE
+
+    def read(self, linear: int, size: int, paging: Paging) -> bytes:
+        """Bytes that may lie on several pages."""
+        found = bytearray()
+        while len(found) < size:
+            place = self.place(linear + len(found), Access.READ, paging)
+            found += self._cache.memory[place : place + min(size - len(found), PAGE_SIZE - place % PAGE_SIZE)]
+        return bytes(found)
+
+    def write(self, linear: int, content: bytes, paging: Paging) -> None:
+        """Bytes that may lie on several pages: all of them are written, or none."""
+        places: list[tuple[int, int, int]] = []
+        at = 0
+        while at < len(content):
+            place = self.place(linear + at, Access.WRITE, paging)
+            size = min(len(content) - at, PAGE_SIZE - place % PAGE_SIZE)
+            places.append((place, at, size))
+            at += size
+        for place, at, size in places:
+            self._cache.memory[place : place + size] = content[at : at + size]
+
+    def translate(self, linear: int, access: Access, paging: Paging) -> Translation:
+        """The guest physical address of ``linear``; sets the accessed and dirty bits on the way."""
+        linear &= _LINEAR
+        if not paging.cr0 & CR0_PG:
+            return Translation(linear & 0xFFFF_FFFF, private=True)
+        if not paging.cr4 & CR4_PAE:
+            raise UnsupportedPagingError("32-bit paging without PAE")
+        if not paging.efer & EFER_LME:
+            shifts: tuple[int, ...] = (30, 21, 12)
+            table = paging.cr3 & 0xFFFF_FFE0
+            linear &= 0xFFFF_FFFF
+        else:
+            if (linear + _CANONICAL) & _LINEAR >= 2 * _CANONICAL:
+                raise NotCanonicalError(f"{linear:#x} is not canonical")
+            shifts, table = (39, 30, 21, 12), paging.cr3 & _ADDRESS
+        return self._walk(linear, access, paging, shifts, table)
+
+    def _walk(self, linear: int, access: Access, paging: Paging, shifts: tuple[int, ...], table: int) -> Translation:
+        allowed, no_execute = _WRITABLE | _USER, 0
+        for shift in shifts:
+            is_pae_root = len(shifts) == _PAE_LEVELS and shift == shifts[0]  # four entries, without rights of their own
+            at = table + 8 * (linear >> shift & (0x3 if is_pae_root else 0x1FF))
+            entry = self._entry(at)
+            if not entry & _PRESENT:
+                raise PageFaultError(linear, _error_code(access, paging))
+            if not is_pae_root:
+                allowed &= entry
+                no_execute |= entry & _NO_EXECUTE
+            if shift == shifts[-1] or (shift in _LARGE_PAGES and entry & _LARGE and not is_pae_root):
+                _check(linear, access, paging, allowed, no_execute=bool(no_execute))
+                self._mark(at, entry, _ACCESSED | (_DIRTY if access is Access.WRITE else 0))
+                within = (1 << shift) - 1
+                return Translation(entry & _ADDRESS & ~within | linear & within, bool(entry & C_BIT))
+            if not is_pae_root:
+                self._mark(at, entry, _ACCESSED)
+            table = entry & _ADDRESS
+        raise AssertionError("the last level is a leaf")
+
+    def _entry(self, gpa: int) -> int:
+        place = self._cache.place(gpa, Access.READ, Privilege(self.vmpl, user=False), private=True) + gpa % PAGE_SIZE
+        return int.from_bytes(self._cache.memory[place : place + 8], "little")
+
+    def _mark(self, gpa: int, entry: int, bits: int) -> None:
+        if entry & bits != bits:
+            privilege = Privilege(self.vmpl, user=False)
+            place = self._cache.place(gpa, Access.WRITE, privilege, private=True) + gpa % PAGE_SIZE
+            self._cache.memory[place : place + 8] = (entry | bits).to_bytes(8, "little")
+
+
+def _check(linear: int, access: Access, paging: Paging, allowed: int, *, no_execute: bool) -> None:
+    is_user = paging.cpl == 3  # noqa: PLR2004 - CPL 3
+    denied = (
+        (is_user and not allowed & _USER)
+        or (access is Access.WRITE and not allowed & _WRITABLE and (is_user or bool(paging.cr0 & CR0_WP)))
+        or (access is Access.FETCH and no_execute and bool(paging.efer & EFER_NXE))
+        or (access is Access.FETCH and not is_user and bool(allowed & _USER) and bool(paging.cr4 & CR4_SMEP))
+    )
+    if denied:
+        raise PageFaultError(linear, _error_code(access, paging) | _PF_PRESENT)
+
+
+def _error_code(access: Access, paging: Paging) -> int:
+    tells_fetches = paging.efer & EFER_NXE or paging.cr4 & CR4_SMEP
+    return (
+        (_PF_WRITE if access is Access.WRITE else 0)
+        | (_PF_USER if paging.cpl == 3 else 0)  # noqa: PLR2004 - CPL 3
+        | (_PF_FETCH if access is Access.FETCH and tells_fetches else 0)
+    )

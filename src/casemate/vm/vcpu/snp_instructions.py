@@ -1,0 +1,82 @@
+"""PVALIDATE and RMPADJUST: what a guest says about its own pages (APM volume 3)."""
+
+from collections.abc import Callable
+
+from casemate.vm.errors import NestedFaultError, NotValidatedError
+from casemate.vm.nested import NestedPageTable
+from casemate.vm.page_cache import Access
+from casemate.vm.rmp import NPF_ENC, NPF_PRESENT, NPF_RMP, VMPLS, ReverseMapTable
+from casemate.vm.vcpu.context import Context
+from casemate.vm.vcpu.exceptions import PROTECTION, GuestFault
+from casemate.vm.vcpu.guest_memory import GuestMemory
+from casemate.vm.vcpu.paging import Paging
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+_CARRY = 1
+_FAIL_INPUT, _FAIL_PERMISSION, _FAIL_SIZE_MISMATCH = 1, 2, 6
+_LOW = 0xFFFF_FFFF
+_IS_LARGE = 1
+
+
+class SnpInstructions:
+    """On the reverse map table of one VM."""
+
+    def __init__(self, nested: NestedPageTable, rmp: ReverseMapTable, forget: Callable[[int], None]) -> None:
+        """``forget`` is told the GPA of a page that has become valid: what was there before is of no account."""
+        self._nested = nested
+        self._rmp = rmp
+        self._forget = forget
+
+    def pvalidate(self, context: Context, memory: GuestMemory) -> None:
+        """RAX: linear address; ECX: page size; EDX: whether it is to be valid. EAX and CF tell what became of it.
+
+        Raises:
+            GuestFault: #GP outside of VMPL 0.
+            AccessError: the page is not mapped, or is not the guest's.
+        """
+        if memory.vmpl:
+            raise GuestFault(PROTECTION)
+        linear, size = context.general("rax"), context.general("rcx") & _LOW
+        if size > _IS_LARGE or linear % PAGE_SIZE:
+            context.set_general("rax", _FAIL_INPUT)
+        elif size == _IS_LARGE:
+            context.set_general("rax", _FAIL_SIZE_MISMATCH)  # the reverse map table here has small pages alone
+        else:
+            gpa, spa = self._own_page(linear, memory, context.paging)
+            wanted = bool(context.general("rdx") & 1)
+            changed = self._rmp.set_validated(spa, validated=wanted)
+            context.rflags = context.rflags & ~_CARRY | (0 if changed else _CARRY)
+            context.set_general("rax", 0)
+            if changed and wanted:
+                self._forget(gpa)
+
+    def rmpadjust(self, context: Context, memory: GuestMemory) -> None:
+        """RAX: linear address; RCX: page size; RDX: VMPL, permissions and VMSA. EAX tells what became of it.
+
+        Raises:
+            AccessError: the page is not mapped, or is not the guest's.
+        """
+        linear, size, wanted = context.general("rax"), context.general("rcx"), context.general("rdx")
+        vmpl, perms, vmsa = wanted & 0xFF, wanted >> 8 & 0xFF, bool(wanted >> 16 & 1)
+        if size > _IS_LARGE or linear % PAGE_SIZE or vmpl >= VMPLS or perms > 0xF:  # noqa: PLR2004 - four bits
+            context.set_general("rax", _FAIL_INPUT)
+        elif size == _IS_LARGE:
+            context.set_general("rax", _FAIL_SIZE_MISMATCH)
+        else:
+            gpa, spa = self._own_page(linear, memory, context.paging)
+            if not self._rmp.is_validated(spa):
+                raise NotValidatedError(gpa)
+            own = self._rmp.permissions(spa, memory.vmpl)
+            if vmpl <= memory.vmpl or (vmsa and memory.vmpl) or perms & ~own:
+                context.set_general("rax", _FAIL_PERMISSION)
+            else:
+                self._rmp.adjust(spa, vmpl, perms, vmsa=vmsa)
+                context.set_general("rax", 0)
+
+    def _own_page(self, linear: int, memory: GuestMemory, paging: Paging) -> tuple[int, int]:
+        gpa = memory.translate(linear, Access.READ, paging).gpa & -PAGE_SIZE
+        spa = self._nested.spa(gpa, NPF_ENC)
+        if self._rmp.gpa_of(spa) != gpa:
+            code = NPF_RMP | NPF_PRESENT | NPF_ENC
+            raise NestedFaultError(gpa, code, "the page is not the guest's, or has another GPA")
+        return gpa, spa

@@ -1,0 +1,95 @@
+"""RA-TLS: host to enclave, the certificate and the connections' bytes; and what equips a process for it.
+
+The entries follow the rules of :mod:`casemate.wire.messages.entry`: one at a time, the n-th reply to the n-th entry. To
+the host a connection is a number and bytes. It may drop, delay, reorder and invent bytes, as any network may: TLS is
+for that.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from casemate.wire.message import U64, Fixed, Limit, message
+
+MAX_INWARD = 64 * 1024
+"""Most bytes of a connection in one entry."""
+
+MAX_OUTWARD = 256 * 1024
+"""Most bytes of a connection in one reply."""
+
+MAX_CERTIFICATE = 256 * 1024
+"""Longest certificate (bytes of DER): two quotes, 10 KiB, and some."""
+
+
+@message(0xA0)
+@dataclass(frozen=True, slots=True)
+class TlsPrepare:
+    """Make a new TLS key, and REPORTs over it for this target. Reply: ``TlsPrepared``."""
+
+    target_info: Annotated[bytes, Fixed(512)]
+
+
+@message(0xA1)
+@dataclass(frozen=True, slots=True)
+class TlsPrepared:
+    """REPORTs to be quoted, in this order; none from an enclave whose manifest does not ask for RA-TLS."""
+
+    reports: tuple[Annotated[bytes, Fixed(432)], ...]
+
+
+@message(0xA2)
+@dataclass(frozen=True, slots=True)
+class TlsInstall:
+    """The quotes over the REPORTs of the last ``TlsPrepare``, in their order. Reply: ``TlsInstalled``."""
+
+    quotes: tuple[Annotated[bytes, Limit(65536)], ...]
+
+
+@message(0xA3)
+@dataclass(frozen=True, slots=True)
+class TlsInstalled:
+    """New connections get this certificate; older ones go on with theirs."""
+
+    certificate: Annotated[bytes, Limit(MAX_CERTIFICATE)]
+    """DER."""
+    expires_at: U64
+    """Unix time (seconds) by the clock of the machine, which nobody vouches for; to be renewed well before."""
+
+
+@message(0xA4)
+@dataclass(frozen=True, slots=True)
+class TlsBytes:
+    """Bytes of a connection, in order; a number that was not seen yet opens one. Reply: ``TlsReply``."""
+
+    connection: U64
+    """Never used twice while this enclave runs."""
+    data: Annotated[bytes, Limit(MAX_INWARD)]
+    """None where the host only asks for what is still to go out."""
+    has_ended: bool
+    """The client will send no more: the connection is given up, whatever is under way in it."""
+
+
+@message(0xA5)
+@dataclass(frozen=True, slots=True)
+class TlsReply:
+    """Bytes for the client."""
+
+    data: Annotated[bytes, Limit(MAX_OUTWARD)]
+    has_more: bool
+    """There is more to go out: ask again once the client has taken this. Until then the connection hears nothing."""
+    is_over: bool
+    """Hang up once the data is sent."""
+
+
+@message(0xA6)
+@dataclass(frozen=True, slots=True)
+class TlsWanted:
+    """Enclave to chip, instead of ``Booted``: this image asks for RA-TLS, and this process was forked without it."""
+
+
+@message(0xA7)
+@dataclass(frozen=True, slots=True)
+class Equip:
+    """Chip to parent: load what RA-TLS needs, for all enclaves forked from now on. Reply: ``ParentReady`` or ``Fault``.
+
+    Not loaded for every machine, since it takes 6 MiB, and most enclaves do without.
+    """

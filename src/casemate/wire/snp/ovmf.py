@@ -1,0 +1,143 @@
+"""What an OVMF image says of itself: its table of GUIDs, and the SEV metadata that tell a launch what to prepare.
+
+Source: edk2, OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm (the table) and X64/OvmfSevMetadata.asm (the sections).
+"""
+
+import uuid
+from dataclasses import dataclass
+from enum import IntEnum
+
+from casemate.wire.errors import WireError
+from casemate.wire.fields import Reader
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+MAX_OVMF = 64 * 1024 * 1024
+"""Longest image (bytes): far above any that is built, and it must lie below 4 GiB."""
+
+FOUR_GIB = 1 << 32
+TABLE_END = 32
+"""The table ends this many bytes before the image does."""
+_HEADER = 2 + 16
+_MAX_SECTIONS = 64
+
+FOOTER = uuid.UUID("96b582de-1fb2-45f7-baea-a366c55a082d")
+SEV_HASHES = uuid.UUID("7255371f-3a3b-4b04-927b-1da6efa8d454")
+RESET_BLOCK = uuid.UUID("00f771de-1a7e-4fcb-890e-68c77e2fb44e")
+METADATA = uuid.UUID("dc886566-984a-4798-a75e-5585a7bf67cc")
+METADATA_SIGNATURE = b"ASEV"
+
+
+class SectionType(IntEnum):
+    """What a section of guest memory is for."""
+
+    SEC_MEMORY = 1
+    """Validated before the firmware runs, zero."""
+    SECRETS = 2
+    CPUID = 3
+    SVSM_CAA = 4
+    """The SVSM's calling area, zero."""
+    KERNEL_HASHES = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the SEV metadata."""
+
+    gpa: int
+    size: int
+    section_type: SectionType
+
+
+@dataclass(frozen=True, slots=True)
+class Ovmf:
+    """A firmware image; :func:`parse_ovmf` makes it."""
+
+    content: bytes
+    sections: tuple[Section, ...]
+    reset_eip: int | None
+    """Where application processors start (SEV-ES reset block); None where the image does not say."""
+    hash_table_gpa: int | None
+    """Where the table of kernel hashes goes; None where the image takes none."""
+
+    @property
+    def gpa(self) -> int:
+        """Where it is loaded: it ends at 4 GiB."""
+        return FOUR_GIB - len(self.content)
+
+
+def parse_ovmf(content: bytes) -> Ovmf:
+    """The image in ``content``.
+
+    Raises:
+        WireError: it is no whole number of pages, or its table or metadata are damaged.
+    """
+    if not content or len(content) % PAGE_SIZE or len(content) > MAX_OVMF:
+        raise WireError("OVMF", got=f"{len(content)} bytes", want=f"a whole number of pages, at most {MAX_OVMF} bytes")
+    table = _table(content)
+    reset, hashes, metadata = (table.get(guid) for guid in (RESET_BLOCK, SEV_HASHES, METADATA))
+    return Ovmf(
+        content=content,
+        sections=() if metadata is None else _sections(content, _number("OVMF.SEV_METADATA.offset", metadata)),
+        reset_eip=None if reset is None else _number("OVMF.SEV_ES_RESET_BLOCK.address", reset),
+        hash_table_gpa=(None if hashes is None else _number("OVMF.SEV_HASH_TABLE.base", hashes)) or None,
+    )
+
+
+def _table(content: bytes) -> dict[uuid.UUID, bytes]:
+    """GUID to data. Each entry's data lie before its length and GUID, and the entries before the footer."""
+    end = len(content) - TABLE_END
+    size, guid = _header(content, end)
+    if guid != FOOTER:
+        raise WireError("OVMF.table footer", got=str(guid), want=str(FOOTER))
+    start = end - size
+    if size < _HEADER or start < 0:
+        raise WireError("OVMF.table footer.length", got=size, want=f"{_HEADER} to {end}")
+    end -= _HEADER
+    found: dict[uuid.UUID, bytes] = {}
+    while end > start:
+        size, guid = _header(content, end) if end - start >= _HEADER else (0, FOOTER)
+        if size < _HEADER or size > end - start:
+            raise WireError("OVMF.table entry.length", got=size, want=f"{_HEADER} to {end - start}, what is left")
+        if guid in found:
+            raise WireError("OVMF.table entry", got=f"{guid} twice", want="each GUID once")
+        found[guid] = content[end - size : end - _HEADER]
+        end -= size
+    return found
+
+
+def _header(content: bytes, end: int) -> tuple[int, uuid.UUID]:
+    """The length and GUID that end at ``end``."""
+    at = end - _HEADER
+    return int.from_bytes(content[at : at + 2], "little"), uuid.UUID(bytes_le=content[at + 2 : end])
+
+
+def _number(field: str, data: bytes) -> int:
+    return Reader(field, data).uint("u32", 4)
+
+
+def _sections(content: bytes, from_end: int) -> tuple[Section, ...]:
+    if not 0 < from_end <= len(content):
+        raise WireError("OVMF.SEV_METADATA.offset", got=from_end, want=f"1 to {len(content)}, from the image's end")
+    reader = Reader("OVMF.SEV_METADATA", content[len(content) - from_end :])
+    reader.expect("signature", METADATA_SIGNATURE)
+    size = reader.uint("length", 4)
+    reader.expect("version", (1).to_bytes(4, "little"))
+    count = reader.uint("number of sections", 4)
+    wanted = reader.offset + 12 * count
+    if count > _MAX_SECTIONS or size != wanted:
+        raise WireError(
+            "OVMF.SEV_METADATA.length",
+            got=f"{size} bytes for {count} sections",
+            want=f"16 + 12 each, {_MAX_SECTIONS} at most",
+        )
+    return tuple(_section(reader) for _ in range(count))
+
+
+def _section(reader: Reader) -> Section:
+    gpa, size, kind = (reader.uint(name, 4) for name in ("gpa", "size", "type"))
+    if kind not in set(SectionType):
+        known = ", ".join(f"{int(known):#x}" for known in SectionType)
+        raise WireError("OVMF.SEV_METADATA.type", got=f"{kind:#x}", want=known)
+    if gpa % PAGE_SIZE or size % PAGE_SIZE or not size or gpa + size > FOUR_GIB:
+        raise WireError("OVMF.SEV_METADATA.section", got=f"{size:#x} bytes at {gpa:#x}", want="whole pages below 4 GiB")
+    return Section(gpa, size, SectionType(kind))

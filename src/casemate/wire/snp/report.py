@@ -1,0 +1,199 @@
+"""ATTESTATION_REPORT: what SEV-SNP firmware signs about a guest (AMD 56860, table "ATTESTATION_REPORT Structure")."""
+
+from dataclasses import dataclass
+from enum import STRICT, IntEnum, IntFlag
+from typing import Self
+
+from casemate.wire.errors import WireError
+from casemate.wire.spans import Layout, Row, Span, number, raw, zeros
+
+REPORT_SIZE = 0x4A0
+SIGNED_SIZE = 0x2A0
+"""The signature is over the bytes before it."""
+_SOURCE = "AMD 56860, ATTESTATION_REPORT"
+_COMPONENT_SIZE = 72
+_P384_SIZE = 48
+
+VERSIONS = (2, 3, 4, 5)
+_WITH_CPUID = 3
+_WITH_MITIGATIONS = 5
+
+
+class GuestPolicy(IntFlag, boundary=STRICT):
+    """POLICY, bits 16 and up; the lower two bytes hold the least ABI version."""
+
+    SMT = 1 << 16
+    """Simultaneous multithreading may be on."""
+    RESERVED_ONE = 1 << 17
+    MIGRATE_MA = 1 << 18
+    """A migration agent may be associated."""
+    DEBUG = 1 << 19
+    """The host may decrypt the guest's memory."""
+    SINGLE_SOCKET = 1 << 20
+    CXL_ALLOW = 1 << 21
+    MEM_AES_256_XTS = 1 << 22
+    RAPL_DIS = 1 << 23
+    CIPHERTEXT_HIDING_DRAM = 1 << 24
+    PAGE_SWAP_DISABLE = 1 << 25
+
+
+class SigningKey(IntEnum):
+    """SIGNING_KEY: bits 4:2 of the word at 0x48."""
+
+    VCEK = 0
+    """Of this chip."""
+    VLEK = 1
+    """Of a cloud provider."""
+    NONE = 7
+
+
+def _rows(version: int) -> tuple[Row, ...]:
+    cpuid = (number(0x188, 1, "cpuid_family"), number(0x189, 1, "cpuid_model"), number(0x18A, 1, "cpuid_stepping"))
+    mitigations = (number(0x1F8, 8, "launch_mitigations"), number(0x200, 8, "current_mitigations"))
+    return (
+        number(0x000, 4, "version"),
+        number(0x004, 4, "guest_svn"),
+        number(0x008, 8, "policy"),
+        raw(0x010, 16, "family_id"),
+        raw(0x020, 16, "image_id"),
+        number(0x030, 4, "vmpl"),
+        number(0x034, 4, "signature_algo"),
+        raw(0x038, 8, "current_tcb"),
+        number(0x040, 8, "platform_info"),
+        number(0x048, 4, "key_info"),
+        zeros(0x04C, 4),
+        raw(0x050, 64, "report_data"),
+        raw(0x090, 48, "measurement"),
+        raw(0x0C0, 32, "host_data"),
+        raw(0x0E0, 48, "id_key_digest"),
+        raw(0x110, 48, "author_key_digest"),
+        raw(0x140, 32, "report_id"),
+        raw(0x160, 32, "report_id_ma"),
+        raw(0x180, 8, "reported_tcb"),
+        *((*cpuid, zeros(0x18B, 21)) if version >= _WITH_CPUID else (zeros(0x188, 24),)),
+        raw(0x1A0, 64, "chip_id"),
+        raw(0x1E0, 8, "committed_tcb"),
+        number(0x1E8, 1, "current_build"),
+        number(0x1E9, 1, "current_minor"),
+        number(0x1EA, 1, "current_major"),
+        zeros(0x1EB, 1),
+        number(0x1EC, 1, "committed_build"),
+        number(0x1ED, 1, "committed_minor"),
+        number(0x1EE, 1, "committed_major"),
+        zeros(0x1EF, 1),
+        raw(0x1F0, 8, "launch_tcb"),
+        *((*mitigations, zeros(0x208, 152)) if version >= _WITH_MITIGATIONS else (zeros(0x1F8, 168),)),
+        raw(0x2A0, _COMPONENT_SIZE, "signature_r"),
+        raw(0x2E8, _COMPONENT_SIZE, "signature_s"),
+        zeros(0x330, 368),
+    )
+
+
+_LAYOUTS = {version: Layout(f"ATTESTATION_REPORT v{version}", _SOURCE, _rows(version)) for version in VERSIONS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnpReport:
+    """A report, 1184 bytes. TCB versions are 8 bytes whose meaning depends on the product: ``wire.snp.tcb``."""
+
+    version: int
+    guest_svn: int
+    policy: int
+    family_id: bytes
+    image_id: bytes
+    vmpl: int
+    """Who asked: 0 to 3, or 0xFFFFFFFF for the host."""
+    signature_algo: int
+    """1 is ECDSA on P-384 with SHA-384."""
+    current_tcb: bytes
+    platform_info: int
+    key_info: int
+    report_data: bytes
+    measurement: bytes
+    """The launch digest."""
+    host_data: bytes
+    id_key_digest: bytes
+    author_key_digest: bytes
+    report_id: bytes
+    report_id_ma: bytes
+    reported_tcb: bytes
+    """What the signing key is derived for."""
+    cpuid_family: int | None = None
+    cpuid_model: int | None = None
+    cpuid_stepping: int | None = None
+    """None before version 3."""
+    chip_id: bytes
+    """Zeros where the host masks it."""
+    committed_tcb: bytes
+    """The platform cannot go back below."""
+    current_build: int
+    current_minor: int
+    current_major: int
+    committed_build: int
+    committed_minor: int
+    committed_major: int
+    launch_tcb: bytes
+    """When the guest was launched or imported."""
+    launch_mitigations: int | None = None
+    current_mitigations: int | None = None
+    """None before version 5."""
+    signature_r: bytes
+    signature_s: bytes
+    """Little-endian, 72 bytes, of which P-384 fills 48."""
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From exactly 1184 bytes: what a transport appends is the caller's to cut off."""
+        if len(data) != REPORT_SIZE:
+            raise WireError("ATTESTATION_REPORT", got=f"{len(data)} bytes", want=f"{REPORT_SIZE} bytes")
+        return cls(**_layout(int.from_bytes(data[:4], "little")).parse(data))
+
+    def encode(self) -> bytes:
+        """To 1184 bytes."""
+        return _layout(self.version).encode(self)
+
+    def spans(self) -> tuple[Span, ...]:
+        """Where each field stands."""
+        return _layout(self.version).spans
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """Which kind of key signed it; :class:`WireError` for a kind that nobody knows."""
+        value = self.key_info >> 2 & 0b111
+        try:
+            return SigningKey(value)
+        except ValueError:
+            raise WireError(
+                "ATTESTATION_REPORT.signing_key", got=value, want="0 (VCEK), 1 (VLEK) or 7 (none)"
+            ) from None
+
+    @property
+    def masks_chip(self) -> bool:
+        """Whether the host has the chip's id hidden (MASK_CHIP_KEY)."""
+        return bool(self.key_info & 0b10)
+
+    @property
+    def has_author_key(self) -> bool:
+        """Whether an author key signed the id key (AUTHOR_KEY_EN)."""
+        return bool(self.key_info & 0b1)
+
+    def signature(self) -> tuple[int, int]:
+        """R and S.
+
+        Raises:
+            WireError: one does not fit P-384.
+        """
+        return _component("signature_r", self.signature_r), _component("signature_s", self.signature_s)
+
+
+def _layout(version: int) -> Layout:
+    if version not in _LAYOUTS:
+        known = ", ".join(map(str, VERSIONS))
+        raise WireError("ATTESTATION_REPORT.version", got=version, want=f"one of {known}")
+    return _LAYOUTS[version]
+
+
+def _component(field: str, value: bytes) -> int:
+    if any(value[_P384_SIZE:]):
+        raise WireError(f"ATTESTATION_REPORT.{field}", got="more than 384 bits", want="an integer of 48 bytes")
+    return int.from_bytes(value, "little")

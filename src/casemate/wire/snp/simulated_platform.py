@@ -1,0 +1,49 @@
+"""What the simulated SEV-SNP processors are: firmware that they leave the factory with, and what CPUID says of them."""
+
+from dataclasses import dataclass
+
+from casemate.wire.snp.tcb import Product, TcbVersion
+
+VCEK_NAME = "SEV-VCEK"
+VLEK_NAME = "SEV-VLEK"
+"""Common names of the keys' certificates (AMD 57230, table 8)."""
+
+CHIP_ID_SIZE = 64
+HW_ID_SIZES = {Product.MILAN: 64, Product.GENOA: 64, Product.TURIN: 8}
+"""Bytes of the chip's id that are its own, and stand in its VCEK's certificate; zeros follow them in reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """One firmware: its security versions, and the version of its interface."""
+
+    tcb: TcbVersion
+    major: int
+    minor: int
+    build: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cpuid:
+    """What CPUID Fn0000_0001 says, as reports carry it."""
+
+    family: int
+    model: int
+    stepping: int
+
+
+FIRST_FIRMWARE = {
+    Product.MILAN: Firmware(TcbVersion(Product.MILAN, 4, 0, 24, 219), 1, 55, 29),
+    Product.GENOA: Firmware(TcbVersion(Product.GENOA, 10, 0, 24, 84), 1, 55, 39),
+    Product.TURIN: Firmware(TcbVersion(Product.TURIN, 1, 1, 4, 72, fmc=1), 1, 58, 11),
+}
+"""What a new chip runs, and the first level that a new vendor has published."""
+
+CPUIDS = {
+    Product.MILAN: Cpuid(0x19, 0x01, 1),
+    Product.GENOA: Cpuid(0x19, 0x11, 1),
+    Product.TURIN: Cpuid(0x1A, 0x02, 1),
+}
+
+REPORT_VERSIONS = {Product.MILAN: 3, Product.GENOA: 3, Product.TURIN: 5}
+"""Which ATTESTATION_REPORT their firmware writes."""

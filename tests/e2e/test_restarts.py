@@ -1,0 +1,243 @@
+"""A machine whose processes die is there again: the same socket, the same numbers, fresh keys; and it ends in order."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casemate.client import Client, HostRefusedError, connect
+from casemate.client.local import LocalMachine, local_machine, running_machine, wait_for_end
+from casemate.link.errors import PeerGoneError
+from casemate.link.places import control_socket
+from casemate.wire.errors import CasemateError
+from casemate.wire.lifecycle import State
+
+from .conftest import Workshop, descendants, exact_policy, is_alive
+
+pytestmark = pytest.mark.machine
+
+PATIENCE = 30.0
+SLOW = "export function main(input) { const end = Date.now() + input; while (Date.now() < end); return input; }"
+
+
+def casemate(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
+    """The command, as a process of its own."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("CASEMATE_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", "from casemate.cli.main import main; main()", *map(str, arguments)],
+        env=known | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(*arguments: object) -> tuple[int, Any]:
+    """The exit status of a command that ends, and its JSON document."""
+    with casemate(*arguments, "--json") as process:
+        out, _ = process.communicate(timeout=PATIENCE)
+        return process.returncode, json.loads(out)
+
+
+@contextmanager
+def up(state: Path, *options: object) -> Iterator[tuple[LocalMachine, "subprocess.Popen[str]"]]:
+    """`casemate up` in the foreground."""
+    with casemate("up", "--state", state, "--no-gateway", "--json", *options) as process:
+        assert process.stdout is not None
+        text = ""
+        for line in process.stdout:
+            text += line
+            if line == "}\n":
+                break
+        try:
+            yield running_machine(Path(json.loads(text)["state"])), process
+        finally:
+            for _ in range(2):
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def launched(machine: LocalMachine, workshop: Workshop, client: Client) -> int:
+    """A deployment that has answered a call."""
+    image = workshop.image(SLOW, time_ms=5000)
+    number = client.launch(image)
+    assert client.attest(number, exact_policy(machine, image)).call("main", 1).value == 1
+    return number
+
+
+def answers(machine: LocalMachine, workshop: Workshop, number: int) -> bool:
+    """The enclave has its number still, and another launch's keys.
+
+    Whoever connects waits for the next host; who still gets in at one that is dying is told so, and asks again.
+    """
+    image = workshop.image(SLOW, time_ms=5000)
+    try:
+        with connect(machine.host_socket) as client:
+            return bool(client.attest(number, exact_policy(machine, image)).call("main", 2).value == 2)
+    except (HostRefusedError, PeerGoneError):
+        return False
+
+
+@pytest.mark.parametrize("victims", [("host_pid",), ("chip_pid",), ("host_pid", "chip_pid", "host_pid")])
+def test_what_dies_is_started_anew_with_its_deployments(
+    tmp_path: Path, workshop: Workshop, victims: Sequence[str]
+) -> None:
+    with up(tmp_path / "machine") as (machine, _):
+        with connect(machine.host_socket) as client:
+            first, stopped = launched(machine, workshop, client), launched(machine, workshop, client)
+            client.stop(stopped)
+        for victim in victims:
+            os.kill(getattr(running_machine(machine.state).status, victim), signal.SIGKILL)
+            until(lambda: answers(machine, workshop, first))
+        with connect(machine.host_socket) as client:
+            assert {each.enclave: each.state for each in client.enclaves()} == {
+                first: State.RUNNING,
+                stopped: State.STOPPED,
+            }
+        code, status = said("status", "--state", machine.state)
+        assert code == 0
+        host = next(process for process in status["processes"] if process["name"] == "host")
+        assert host["restarts"] == len(victims)
+        assert "SIGKILL" in "".join(process["last_death"] or "" for process in status["processes"])
+        assert "started anew" in (machine.state / "machine.log").read_text()
+
+
+def test_deployments_outlive_the_machine_and_are_the_next_ones_of_up_alone(tmp_path: Path, workshop: Workshop) -> None:
+    state = tmp_path / "machine"
+    with up(state) as (machine, _), connect(machine.host_socket) as client:
+        number = launched(machine, workshop, client)
+        errand = client.launch(workshop.image(SLOW), temporary=True)
+    with local_machine(state) as passing, connect(passing.host_socket) as client:
+        assert client.enclaves() == ()
+        launched(passing, workshop, client)
+    with up(state) as (machine, _):
+        assert answers(machine, workshop, number)
+        with connect(machine.host_socket) as client:
+            assert errand not in [each.enclave for each in client.enclaves()]
+            assert len(client.enclaves()) == 1
+
+
+def test_a_drain_lets_a_call_under_way_finish_and_nobody_in(tmp_path: Path, workshop: Workshop) -> None:
+    with up(tmp_path / "machine") as (machine, process), connect(machine.host_socket) as client:
+        image = workshop.image(SLOW, time_ms=5000)
+        enclave = client.attest(client.launch(image), exact_policy(machine, image))
+        ending = threading.Timer(0.5, lambda: process.send_signal(signal.SIGTERM))
+        ending.start()
+        assert enclave.call("main", 2500).value == 2500
+        ending.join()
+        assert process.wait(PATIENCE) == 0
+        assert wait_for_end(machine.state, 0)
+
+
+def test_a_second_signal_waits_for_nothing(tmp_path: Path, workshop: Workshop) -> None:
+    with up(tmp_path / "machine") as (machine, process), connect(machine.host_socket) as client:
+        image = workshop.image(SLOW, time_ms=30_000)
+        enclave = client.attest(client.launch(image), exact_policy(machine, image))
+        calling = threading.Thread(target=_call, args=(enclave, 25_000))
+        calling.start()
+        time.sleep(0.5)  # the call is under way: nothing tells when
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert time.monotonic() - began < 8
+        calling.join(PATIENCE)
+
+
+def _call(enclave: Any, milliseconds: int) -> None:
+    with pytest.raises(CasemateError):
+        enclave.call("main", milliseconds)
+
+
+def test_a_state_directory_has_one_machine(tmp_path: Path) -> None:
+    with up(tmp_path / "machine") as (machine, _):
+        code, answer = said("up", "--state", machine.state, "--no-gateway")
+        assert code == 1
+        assert answer["error"]["kind"] == "MachineRunsError"
+        assert str(machine.status.supervisor_pid) in answer["error"]["message"]
+        assert running_machine(machine.state).status.supervisor_pid == machine.status.supervisor_pid
+        with connect(machine.host_socket) as client:
+            assert client.enclaves() == ()
+
+
+def test_down_ends_a_machine_and_is_content_where_none_runs(tmp_path: Path) -> None:
+    state = tmp_path / "machine"
+    code, started = said("up", "--state", state, "--no-gateway", "--detach")
+    assert code == 0
+    below = descendants(started["pids"]["supervisor"])
+    assert said("down", "--state", state) == (0, {"ended": True, "state": str(state)})
+    assert not [command for pid, command in below.items() if is_alive(pid)]
+    assert not control_socket(state).exists() or wait_for_end(state, 0)
+    assert said("down", "--state", state) == (0, {"ended": False, "state": str(state)})
+    audit = [json.loads(line)["what"] for line in (state / "audit.jsonl").read_text().splitlines()]
+    assert audit == ["up", "EndMachine", "down"]
+
+
+def test_a_machine_for_development_leaves_nothing() -> None:
+    with casemate("up", "--dev", "--no-gateway", "--json") as process:
+        assert process.stdout is not None
+        text = ""
+        for line in process.stdout:
+            text += line
+            if line == "}\n":
+                break
+        state = Path(json.loads(text)["state"])
+        assert state.stat().st_mode & 0o777 == 0o700
+        assert running_machine(state).state == state
+        os.kill(running_machine(state).status.supervisor_pid, signal.SIGKILL)
+        assert process.wait(PATIENCE) == 1  # the waiting command cleans up after a supervisor that was killed
+        assert not state.exists()
+    with casemate("up", "--dev", "--no-gateway", "--json") as process:
+        assert process.stdout is not None
+        text = ""
+        for line in process.stdout:
+            text += line
+            if line == "}\n":
+                break
+        state = Path(json.loads(text)["state"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+        until(lambda: not state.exists())
+
+
+def test_a_port_that_is_taken_and_a_folder_that_is_no_folder_are_refused_in_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, answer = said("up", "--state", tmp_path / "one", "--port", taken.getsockname()[1])
+    assert code == 1
+    assert "somebody listens there already" in answer["error"]["message"]
+    (tmp_path / "file").write_text("not a folder")
+    code, answer = said("up", "--state", tmp_path / "file", "--no-gateway")
+    assert code == 1
+    assert str(tmp_path / "file") in answer["error"]["message"]
+
+
+def test_a_damaged_catalogue_ends_the_machine_and_is_named(tmp_path: Path) -> None:
+    host = tmp_path / "machine" / "host"
+    host.mkdir(mode=0o700, parents=True)
+    (host / "catalogue.db").write_bytes(b"no database " * 1000)
+    with casemate("up", "--state", tmp_path / "machine", "--no-gateway") as process:
+        _, complaint = process.communicate(timeout=2 * PATIENCE)
+        assert process.returncode == 1
+    assert "5 deaths within 60 s" in complaint
+    assert "catalogue.db: file is not a database" in complaint

@@ -1,0 +1,181 @@
+"""Sealed state on a whole machine: real chip, real host, real enclaves, and an owner who puts old disks back."""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from casemate.cli.main import app
+from casemate.client import Client, EnclaveRefusedError, connect
+from casemate.client.local import LocalMachine, local_machine
+from casemate.client.sync import Enclave
+from casemate.images.image import Image
+from casemate.wire.call import StateMark
+from casemate.wire.faults import Code
+
+from .conftest import SEED, Workshop, exact_policy
+
+pytestmark = pytest.mark.machine
+
+NOTES = """
+export function main({put, get, list, swap, drop, fail, only}, context) {
+    const state = context.state;
+    if (put) for (const [key, value] of Object.entries(put)) state.put(key, value);
+    if (fail) throw new Error("after it has written");
+    const said = {};
+    if (swap) said.swapped = state.compareAndSet(...swap);
+    if (drop) said.dropped = state.delete(drop);
+    if (get) said.got = state.get(get) ?? null;
+    if (list !== undefined) said.keys = state.list(list);
+    return said;
+}
+"""
+BY_SIGNER: dict[str, Any] = {"policy": "mrsigner", "recovery": "operator", "max_kib": 1024}
+
+
+@contextmanager
+def launched(machine: LocalMachine, image: Image) -> Iterator[tuple[Client, Enclave]]:
+    """An enclave, attested, that ends with the block."""
+    with connect(machine.host_socket) as client:
+        number = client.launch(image)
+        try:
+            yield client, client.attest(number, exact_policy(machine, image))
+        finally:
+            client.destroy(number)
+
+
+def call(enclave: Enclave, **asked: Any) -> tuple[Any, StateMark | None]:
+    result = enclave.call("main", asked)
+    return result.value, result.receipt.receipt.state
+
+
+def refused(code: Code) -> pytest.RaisesExc[EnclaveRefusedError]:
+    return pytest.RaisesExc(EnclaveRefusedError, check=lambda error: error.fault.code is code)
+
+
+def casemate(machine: LocalMachine, *arguments: str) -> Any:
+    """The command's JSON."""
+    done = CliRunner().invoke(app, ["state", *arguments, "--json", "--state", str(machine.state)])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_state_lasts_beyond_calls_enclaves_and_machines(workshop: Workshop, tmp_path: Path) -> None:
+    image = workshop.image(NOTES, state=BY_SIGNER)
+    secret = f"secret-{secrets.token_hex(16)}"
+    folder = tmp_path / "machine"
+    with local_machine(folder, seed=SEED) as machine:
+        with launched(machine, image) as (_, enclave):
+            assert call(enclave, get="a") == ({"got": None}, StateMark(0, 0))
+            assert call(enclave, put={"a": 1, "b": {"x": secret}}) == ({}, StateMark(1, 0))
+            assert call(enclave, get="b") == ({"got": {"x": secret}}, StateMark(1, 0))
+            assert call(enclave) == ({}, None)  # touched nothing
+            with refused(Code.GUEST_ERROR):
+                call(enclave, put={"a": 2}, fail=True)
+            assert call(enclave, swap=["a", 1, 3], get="a") == ({"swapped": True, "got": 3}, StateMark(2, 0))
+        with launched(machine, image) as (_, enclave):
+            assert call(enclave, get="a", list="") == ({"got": 3, "keys": ["a", "b"]}, StateMark(2, 0))
+    with local_machine(folder, seed=SEED) as machine, launched(machine, image) as (_, enclave):
+        assert call(enclave, drop="a", list="") == ({"dropped": True, "keys": ["b"]}, StateMark(3, 0))
+    for path in folder.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+def test_versions_of_one_signer_read_upwards_and_other_builds_nothing(
+    workshop: Workshop, own_machine: LocalMachine
+) -> None:
+    def version(number: int, **state: Any) -> Image:
+        return workshop.image(f"// {number}\n{NOTES}", state=BY_SIGNER | state, security_version=number)
+
+    with launched(own_machine, version(2)) as (_, enclave):
+        call(enclave, put={"a": 1})
+    with launched(own_machine, version(3)) as (_, enclave):
+        assert call(enclave, get="a", put={"b": 2}) == ({"got": 1}, StateMark(2, 0))
+    with launched(own_machine, version(2)) as (_, enclave), refused(Code.STATE_REFUSED):
+        call(enclave, get="a")
+    mine = version(1, policy="mrenclave")
+    with launched(own_machine, mine) as (_, enclave):
+        call(enclave, put={"a": "mine"})
+    with launched(own_machine, version(4, policy="mrenclave")) as (_, enclave):
+        assert call(enclave, get="a") == ({"got": None}, StateMark(0, 0))
+    with launched(own_machine, mine) as (_, enclave):
+        assert call(enclave, get="a") == ({"got": "mine"}, StateMark(1, 0))
+
+
+def test_an_older_disk_is_refused_and_its_owners_way_out_is_logged_and_shows(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    image = workshop.image(NOTES, state=BY_SIGNER)
+    strict = workshop.image(NOTES, state=BY_SIGNER | {"recovery": "never"}, product_id=2)
+    folder, backup = tmp_path / "machine", tmp_path / "backup"
+
+    def write(value: int) -> None:
+        with local_machine(folder, seed=SEED) as machine:
+            for each in (image, strict):
+                with launched(machine, each) as (_, enclave):
+                    call(enclave, put={"a": value})
+
+    write(1)
+    shutil.copytree(folder / "host", backup, ignore=shutil.ignore_patterns("*.sock"))
+    write(2)
+    for path in (folder / "host").glob("records.db*"):
+        path.unlink()
+    for path in backup.glob("records.db*"):
+        shutil.copy(path, folder / "host")
+    with local_machine(folder, seed=SEED) as machine:
+        with launched(machine, image) as (_, enclave), launched(machine, strict) as (_, never):
+            for each in (enclave, never, enclave):
+                with refused(Code.STATE_ROLLED_BACK):
+                    call(each, get="a")
+            states = casemate(machine, "show")["states"]
+            assert {state["remark"] for state in states} == {"records are older than the anchor"}
+            assert {(state["epoch"], state["host"]["newest_epoch"]) for state in states} == {(2, 1)}
+            for state in states:
+                casemate(machine, "accept-rollback", state["namespace"], "--reason", "the disk died")
+            assert {state["remark"] for state in casemate(machine, "show")["states"]} == {"rollback accepted"}
+            assert call(enclave, get="a") == ({"got": 1}, StateMark(3, 1))
+            with refused(Code.STATE_ROLLED_BACK):
+                call(never, get="a")
+        with launched(machine, image) as (_, enclave):
+            assert call(enclave, put={"a": 3}) == ({}, StateMark(4, 1))
+    log = [json.loads(line) for line in (folder / "chip" / "audit.log").read_text().splitlines()]
+    assert [(line["event"], line["reason"], line["epoch"]) for line in log] == [
+        ("rollback accepted", "the disk died", 2)
+    ] * 2
+    assert {line["namespace"] for line in log} == {state["namespace"] for state in states}
+
+
+def test_a_state_that_is_not_there_cannot_be_forgiven(own_machine: LocalMachine) -> None:
+    done = CliRunner().invoke(
+        app, ["state", "accept-rollback", "00" * 32, "--reason", "x", "--state", str(own_machine.state)]
+    )
+    assert done.exit_code != 0
+    assert "no anchor of a state" in done.stderr
+    assert not (own_machine.state / "chip" / "audit.log").exists()
+    assert casemate(own_machine, "show") == {"states": []}
+
+
+def test_seals_open_for_their_identity_alone(workshop: Workshop, own_machine: LocalMachine) -> None:
+    source = """
+    export function main({seal, policy, open}, context) {
+        return open === undefined ? context.seal(seal, policy) : context.unseal(open);
+    }
+    """
+    one, other = (workshop.image(f"// {number}\n{source}") for number in range(2))
+    with launched(own_machine, one) as (_, enclave):
+        mine, ours = (
+            enclave.call("main", {"seal": {"x": "a secret"}, "policy": policy}).value
+            for policy in ("mrenclave", "mrsigner")
+        )
+        assert enclave.call("main", {"open": mine}).value == {"x": "a secret"}
+    with launched(own_machine, other) as (_, enclave):
+        assert enclave.call("main", {"open": ours}).value == {"x": "a secret"}
+        for text in (mine, ours[:-8] + "AAAAAAA=", "no seal", ""):
+            with pytest.raises(EnclaveRefusedError):
+                enclave.call("main", {"open": text})

@@ -1,0 +1,112 @@
+"""Streams through whole machines: more than an enclave's memory, other callers in between, bounded memory here."""
+
+import hashlib
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
+
+from casemate.client import Client, EnclaveRefusedError, check_receipt
+from casemate.wire.call import MAX_CHUNK
+from casemate.wire.faults import Code
+
+pytestmark = pytest.mark.machine
+
+SOURCE = """
+export async function* pass(input, context, chunks) {
+  let pieces = 0, size = 0;
+  for await (const chunk of chunks) {
+    pieces += 1;
+    size += chunk.length;
+    if (input.echo) yield chunk;
+  }
+  return { pieces, size, caller: context.caller?.name ?? null };
+}
+
+export async function* counts(input) {
+  for (let number = 0; number < input.to; number += 1) yield `${number}\\n`;
+  return {};
+}
+
+export function main(input) {
+  return input;
+}
+"""
+STREAM = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone", "stream": True}
+ENTRIES = {"pass": STREAM, "counts": STREAM, "main": {**STREAM, "stream": False}}
+
+
+def chunks(mebibytes: int) -> Iterator[bytes]:
+    """Pieces that differ, so that none can stand for another."""
+    for number in range(mebibytes):
+        yield number.to_bytes(8, "little") * (MAX_CHUNK // 8)
+
+
+def digest(mebibytes: int) -> str:
+    whole = hashlib.sha256()
+    for chunk in chunks(mebibytes):
+        whole.update(chunk)
+    return whole.hexdigest()
+
+
+def peak_memory() -> int:
+    """The most that this process ever had in memory (bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def through(client: Client, workshop: Workshop, policy_for: PolicyFor, mebibytes: int) -> None:
+    image = workshop.image(SOURCE, entries=ENTRIES, memory_mib=64, time_ms=10_000)
+    policy = policy_for(image)
+    enclave = client.attest(client.launch(image), policy)
+    before = peak_memory()
+    came = hashlib.sha256()
+    with enclave.stream("pass", {"echo": True}, chunks(mebibytes)) as stream:
+        for piece in stream:
+            came.update(piece)
+    assert came.hexdigest() == digest(mebibytes)
+    assert stream.result.value == {"pieces": mebibytes, "size": mebibytes * MAX_CHUNK, "caller": None}
+    checked = check_receipt(stream.result.receipt, policy)
+    assert checked.output is not None
+    assert came.hexdigest() in checked.output
+    assert peak_memory() - before < 64 * MAX_CHUNK
+    client.destroy(enclave.number)
+
+
+def test_more_than_the_enclaves_memory_goes_through(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
+    through(client, workshop, policy_for, 96)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="a minute: `make nightly` sends a GiB")
+def test_a_gibibyte_goes_through(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
+    through(client, workshop, policy_for, 1024)
+
+
+def test_streams_and_calls_of_one_session_take_turns(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
+    image = workshop.image(SOURCE, entries=ENTRIES)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    one = enclave.stream("pass", {"echo": True}, [b"a", b"b"])
+    other = enclave.stream("counts", {"to": 300_000})
+    ones, others = iter(one), iter(other)
+    assert next(ones) == b"a"
+    first = next(others)
+    assert enclave.call("main", {"n": 1}).value == {"n": 1}
+    assert list(ones) == [b"b"]
+    text = first + b"".join(others)
+    assert text == b"".join(b"%d\n" % number for number in range(300_000))
+    assert one.result.value["pieces"] == 2
+    client.destroy(enclave.number)
+
+
+def test_abandoned_streams_do_not_use_up_the_enclave(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
+    image = workshop.image(SOURCE, entries=ENTRIES)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    for _ in range(40):
+        for _piece in enclave.stream("pass", {"echo": True}, [b"a", b"b"]):
+            break
+    with pytest.raises(EnclaveRefusedError) as caught:
+        enclave.call("pass", {})
+    assert caught.value.fault.code is Code.ARGUMENTS_REFUSED
+    client.destroy(enclave.number)

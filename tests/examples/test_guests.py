@@ -1,0 +1,65 @@
+"""What holds of every example: its own tests pass, its code is its own, its manifest admits named callers."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from deno import find_deno_bin
+
+from casemate.images.manifest import ANYONE
+
+from .folders import EXAMPLES, WORKLOADS, committed_manifest, named_callers
+
+EXAMPLE = pytest.mark.parametrize("folder", WORKLOADS, ids=lambda folder: folder.name)
+DOCS = EXAMPLES.parent / "docs" / "examples"
+
+
+@EXAMPLE
+def test_functions_own_tests_pass(folder: Path) -> None:
+    done = subprocess.run(
+        [find_deno_bin(), "test", "--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "tests/"],
+        capture_output=True,
+        cwd=folder,
+        env={"NO_COLOR": "1"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
+    assert b" 0 failed" in done.stdout
+
+
+@EXAMPLE
+def test_guest_imports_only_its_own_modules_by_relative_path(folder: Path) -> None:
+    guest = folder / "guest"
+    for module in guest.rglob("*.js"):
+        code = module.read_text()
+        assert not re.search(r"\bimport\s*\(|\bDeno\b|\bprocess\b|\bfetch\b", code), module
+        for specifier in re.findall(r'^import .* from "([^"]+)"', code, re.MULTILINE):
+            assert specifier.startswith("./")
+            assert (module.parent / specifier).resolve().is_relative_to(guest)
+            assert (module.parent / specifier).is_file()
+
+
+@EXAMPLE
+def test_manifest_names_its_callers_and_no_key_lies_in_the_repository(folder: Path) -> None:
+    manifest = committed_manifest(folder)
+    assert named_callers(folder)
+    assert not manifest.debug
+    assert (folder / "casemate.toml").read_text().rstrip().endswith("[callers]")
+    assert not list(folder.rglob("*.pem"))
+    open_to_all = {entry.name for entry in manifest.entries if entry.callers is ANYONE}
+    assert open_to_all == ({"read", "list"} if folder.name == "secret-manager" else set())
+
+
+def test_products_are_numbered_apart() -> None:
+    numbers = [committed_manifest(folder).product_id for folder in WORKLOADS]
+    assert sorted(numbers) == list(range(1, len(WORKLOADS) + 1))
+
+
+@EXAMPLE
+def test_every_example_has_its_page_and_its_files(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} >= {"README.md", "input.json", "expected.json", "guest", "tests"}
+    page = (DOCS / f"{folder.name}.md").read_text()
+    for module in (folder / "guest").glob("*.js"):
+        assert module.name in page, module.name

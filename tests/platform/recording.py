@@ -1,0 +1,39 @@
+"""Runs a host with every frame of its sockets written to a file: of clients, of the chip, and of enclaves.
+
+``python recording.py MODULE FILE ARGUMENT...`` does what ``python -m MODULE ARGUMENT...`` does.
+"""
+
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.channel import Frame
+
+_send, _receive = AsyncChannel.send, AsyncChannel.receive
+
+
+def main() -> None:
+    """Takes itself out of the arguments, and becomes the module."""
+    _, module, record, *arguments = sys.argv
+    file = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # before the host gives up opening files
+
+    async def send(self: AsyncChannel, payload: bytes, descriptors: Sequence[int] = ()) -> None:
+        os.write(file, payload)
+        await _send(self, payload, descriptors)
+
+    async def receive(self: AsyncChannel) -> Frame:
+        frame = await _receive(self)
+        os.write(file, frame.payload)
+        return frame
+
+    patched: Any = AsyncChannel
+    patched.send, patched.receive = send, receive
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

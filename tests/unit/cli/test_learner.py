@@ -1,0 +1,39 @@
+from pathlib import Path
+
+from casemate.cli.learner import put_learner_image
+from casemate.images.image import read_image
+from casemate.images.keys import load_key
+
+PLATFORM = "linux-x86_64-cp311"
+
+
+def put(state: Path, digest: bytes) -> Path:
+    put_learner_image(state, platform=PLATFORM, runtime_digest=digest)
+    return state / "host" / "learner"
+
+
+def test_puts_the_image_where_the_gateway_looks_and_keeps_the_key_from_the_host(tmp_path: Path) -> None:
+    place = put(tmp_path, bytes(32))
+    image = read_image(place)
+    assert sorted(file.name for file in place.iterdir()) == ["learner.sgxs", "learner.sigstruct", "runtime"]
+    load_key(tmp_path / "learner.pem")  # with the mode of a secret
+    assert image.parse_sigstruct().enclave_hash == image.mr_enclave
+
+
+def test_what_is_there_already_stays(tmp_path: Path) -> None:
+    place = put(tmp_path, bytes(32))
+    before = (place / "learner.sgxs").stat().st_mtime_ns
+    put(tmp_path, bytes(32))
+    assert (place / "learner.sgxs").stat().st_mtime_ns == before
+
+
+def test_another_runtime_gets_another_image_of_the_same_signer(tmp_path: Path) -> None:
+    first = read_image(put(tmp_path, bytes(32))).parse_sigstruct()
+    second = read_image(put(tmp_path, bytes([1]) * 32)).parse_sigstruct()
+    assert first.enclave_hash != second.enclave_hash
+    assert first.mr_signer() == second.mr_signer()
+
+
+def test_a_draft_that_was_left_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "host" / "learner.new" / "learner.sgxs").mkdir(parents=True)
+    assert read_image(put(tmp_path, bytes(32))).name == "learner"

@@ -1,0 +1,82 @@
+"""`casemate verify --certificates`, with real reports."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.conftest import Casemate
+
+from casemate.wire.pem import encode_chain, parse_chain
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "snp.md"
+AT = "2026-06-01T00:00:00Z"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, vectors: Path) -> Path:
+    real = vectors / "snp"
+    (tmp_path / "report.bin").write_bytes((real / "milan_v3.report.bin").read_bytes())
+    certificates = (real / "milan_v3.leaf.pem").read_bytes() + b"\n" + (real / "chain_milan_vcek.pem").read_bytes()
+    (tmp_path / "amd.pem").write_bytes(certificates)
+    found = re.search(r"```toml\n(.+?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    policy = found[1].replace("REQUIRE_REVOCATION_LIST", "UNSAFE_NO_REVOCATION_LIST")
+    (tmp_path / "snp.toml").write_text(policy)
+    return tmp_path
+
+
+def test_a_real_report_satisfies_the_policy_of_the_page(casemate: Casemate, folder: Path) -> None:
+    asked = ("verify", folder / "report.bin", "--certificates", folder / "amd.pem", "--policy", folder / "snp.toml")
+    said = casemate(*asked, "--at", AT, "--explain", "--json")
+    assert said.json["evidence"]["root"] == "AMD_MILAN_ROOT"
+    assert said.json["evidence"]["simulated"] is False
+    assert {check["outcome"] for group in said.json["checks"] for check in group["checks"]} <= {"passed", "not reached"}
+    shown = casemate(*asked, "--at", AT, "--explain")
+    assert "snp.measurement" in shown.out
+
+
+def test_a_changed_report_is_refused_by_rule_and_exit_code(casemate: Casemate, folder: Path) -> None:
+    report = bytearray((folder / "report.bin").read_bytes())
+    report[0x50] ^= 1
+    (folder / "report.bin").write_bytes(bytes(report))
+    asked = ("verify", folder / "report.bin", "--certificates", folder / "amd.pem", "--policy", folder / "snp.toml")
+    for extra in ((), ("--explain",)):
+        said = casemate(*asked, "--at", AT, "--json", *extra)
+        assert said.code == 3
+        assert "snp.signature" in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("amd.pem", b"", "PEM"),
+        ("amd.pem", None, "three"),
+        ("snp.toml", b"root = 1", "snp.toml"),
+        ("snp.toml", b"\xff", "UTF-8"),
+        ("report.bin", b"short", "snp.report-format"),
+    ],
+)
+def test_bad_files_are_named(
+    casemate: Casemate, folder: Path, name: str, content: bytes | None, complaint: str
+) -> None:
+    if content is None:
+        first = parse_chain("certificates", (folder / name).read_bytes())[0]
+        content = encode_chain(first.der)
+    (folder / name).write_bytes(content)
+    asked = ("verify", folder / "report.bin", "--certificates", folder / "amd.pem", "--policy", folder / "snp.toml")
+    said = casemate(*asked, "--at", AT)
+    assert said.code != 0
+    assert complaint in said.out + said.err
+
+
+def test_options_of_another_kind_of_evidence_are_refused(casemate: Casemate, folder: Path) -> None:
+    said = casemate(
+        "verify",
+        folder / "report.bin",
+        "--certificates",
+        folder / "amd.pem",
+        "--policy",
+        folder / "snp.toml",
+        "--ra-tls",
+    )
+    assert said.code == 2

@@ -1,0 +1,191 @@
+"""A store between a real chip's leaf functions and a host that the test plays, as honestly as it likes."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from casemate.chip.anchors import Anchors
+from casemate.chip.fuses import seeded_fuses
+from casemate.chip.leaf import LeafFunctions
+from casemate.chip.secs import Secs
+from casemate.chip.silicon import Silicon
+from casemate.chip.tcb import FIRST_TCB, Tcb
+from casemate.enclave.leaf import Leaf
+from casemate.enclave.sealing import SealingKeys
+from casemate.enclave.store import Store
+from casemate.host.records import Records
+from casemate.images.manifest import Recovery, StateRules
+from casemate.wire.call import StateMark
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages.state import (
+    STATE_ANSWERS,
+    StateAppend,
+    StateForget,
+    StateRead,
+    StateRecords,
+    StateRefused,
+    StateStored,
+)
+from casemate.wire.sealed_record import SealedRecord
+from casemate.wire.sealing import SealPolicy
+from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
+
+T = TypeVar("T")
+Answer = StateRecords | StateStored | StateRefused
+
+SECS = Secs(
+    attributes=Attributes(AttributeFlag.INIT | AttributeFlag.MODE64BIT, 3), misc_select=MiscSelect(0),
+    cet_attributes=CetAttributes(0), mr_enclave=b"e" * 32, mr_signer=b"s" * 32, isv_prod_id=7, isv_svn=2,
+    isv_ext_prod_id=bytes(16), isv_family_id=bytes(16), config_id=bytes(64), config_svn=0,
+)  # fmt: skip
+"""Security version 2."""
+
+RULES = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
+
+
+class LabLeaf(Leaf):
+    """The chip's leaf functions without the socket; messages are encoded and parsed all the same."""
+
+    def __init__(self, functions: LeafFunctions, secs: Secs, loop: asyncio.AbstractEventLoop) -> None:
+        self._functions = functions
+        self._secs = secs
+        self._loop = loop
+        self.on_question: Callable[[object], None] = lambda _: None
+
+    def _ask(self, question: object, wanted: type[T]) -> T:
+        self.on_question(question)
+        heard: Any = parse_message(encode_message(question), type(question))
+        answer = self._loop.run_until_complete(self._functions.answer(self._secs, heard))
+        reply: object = parse_message(encode_message(answer), wanted, Fault)
+        if isinstance(reply, Fault):
+            raise FaultError(reply)
+        assert isinstance(reply, wanted)
+        return reply
+
+
+class LabHost:
+    """Keeps records in a real database, unless the test says otherwise.
+
+    ``lie`` gets each question and the honest answer, and gives all that is sent instead, wrong numbers included.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.records = Records(path)
+        self.lie: Callable[[object, Answer], list[Answer]] = lambda _, answer: [answer]
+        self.questions: list[object] = []
+        self.told: list[object] = []
+        self._numbers = itertools.count(1)
+
+    def ask(self, question: Callable[[int], object], wanted: type[T], deadline: float) -> T:
+        number = next(self._numbers)
+        asked: object = parse_message(encode_message(question(number)), StateRead, StateAppend)
+        self.questions.append(asked)
+        for said in self.lie(asked, self._honest(asked)):
+            try:
+                heard: Any = parse_message(encode_message(said), *STATE_ANSWERS)
+            except WireError:
+                continue
+            if heard.number == number and isinstance(heard, StateRefused):
+                raise FaultError(fault(Code.UNAVAILABLE, heard.fault.reason))
+            if heard.number == number and isinstance(heard, wanted):
+                return heard
+        assert deadline > time.monotonic() - 60
+        raise refuse(Code.UNAVAILABLE, "the host did not answer in time")
+
+    def tell(self, message: object) -> None:
+        self.told.append(parse_message(encode_message(message), StateForget))
+        if isinstance(message, StateForget):
+            self.records.forget(message.namespace, message.head)
+
+    def _honest(self, asked: object) -> Answer:
+        match asked:
+            case StateAppend(number, record):
+                self.records.append(SealedRecord.parse(record), record)
+                return StateStored(number)
+            case StateRead(number, namespace, head):
+                at = self.records.newest(namespace) if head is None else head
+                return StateRecords(number, () if at is None else self.records.read(namespace, at))
+        raise AssertionError(asked)
+
+
+@dataclass
+class Lab:
+    """One machine: its chip, and the host's disk."""
+
+    folder: Path
+    loop: asyncio.AbstractEventLoop
+    tcb: Tcb = FIRST_TCB
+    seed: str = "a chip"
+    leaves: LeafFunctions = field(init=False)
+    anchors: Anchors = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.power_on()
+
+    def power_on(self) -> None:
+        """Begins, or restarts, the chip."""
+        fuses = seeded_fuses(self.seed)
+        self.anchors = Anchors(self.folder, fuses)
+        self.leaves = LeafFunctions(Silicon(self.folder, fuses, self.tcb), self.anchors)
+
+    def reboot(self, tcb: Tcb | None = None) -> None:
+        """Power off and on, with new microcode if wanted."""
+        self.anchors.close()
+        self.tcb = tcb or self.tcb
+        self.power_on()
+
+    @property
+    def disk(self) -> Path:
+        """The host's database."""
+        return self.folder / "records.db"
+
+    def host(self) -> LabHost:
+        """An honest host on that disk."""
+        return LabHost(self.disk)
+
+    def launch(self, host: LabHost, secs: Secs = SECS, rules: StateRules = RULES) -> Store:
+        """The store of an enclave that was just launched."""
+        leaf = LabLeaf(self.leaves, secs, self.loop)
+        return Store(leaf, host, SealingKeys(leaf), rules)
+
+
+@contextlib.contextmanager
+def lab(folder: Path) -> Iterator[Lab]:
+    """A machine in an empty folder."""
+    loop = asyncio.new_event_loop()
+    try:
+        yield Lab(folder, loop)
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def soon() -> float:
+    """A deadline."""
+    return time.monotonic() + 5
+
+
+def put(store: Store, **values: bytes) -> StateMark:
+    """One call that sets these."""
+    transaction = store.begin(soon())
+    for key, value in values.items():
+        transaction.put(key, value)
+    return transaction.commit(soon())
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """All of the state as a new call sees it."""
+    transaction = store.begin(soon())
+    return {key: transaction.get(key) or b"" for key in transaction.list(limit=10_000)}
+
+
+def secs(**changes: Any) -> Secs:
+    """Another enclave."""
+    return replace(SECS, **changes)

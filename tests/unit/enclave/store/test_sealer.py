@@ -1,0 +1,92 @@
+import base64
+
+import pytest
+from tests.unit.enclave.store.lab import RULES, SECS, Lab, LabHost, LabLeaf, put, secs
+
+from casemate.chip.tcb import FIRST_TCB, Tcb
+from casemate.enclave.sealer import MAX_SEALED_TEXT, MAX_SEALED_VALUE, Sealer
+from casemate.enclave.sealing import SealingKeys
+from casemate.wire.faults import Code, FaultError
+from casemate.wire.messages.state import StateAppend
+from casemate.wire.sealing import SealPolicy
+
+
+def refused(code: Code) -> pytest.RaisesExc[FaultError]:
+    return pytest.RaisesExc(FaultError, check=lambda error: error.fault.code is code)
+
+
+def sealer(machine: Lab, identity: object = SECS) -> Sealer:
+    return Sealer(SealingKeys(LabLeaf(machine.leaves, identity, machine.loop)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("policy", SealPolicy)
+def test_opens_in_another_launch_and_after_a_reboot(machine: Lab, policy: SealPolicy) -> None:
+    text = sealer(machine).seal(b'{"x":1}', policy)
+    assert sealer(machine).unseal(text) == b'{"x":1}'
+    machine.reboot(Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn))
+    assert sealer(machine).unseal(text) == b'{"x":1}'
+
+
+def test_opens_for_whom_the_policy_names(machine: Lab) -> None:
+    upgraded = secs(mr_enclave=b"n" * 32, isv_svn=3)
+    mine, ours = (sealer(machine).seal(b"1", policy) for policy in (SealPolicy.MRENCLAVE, SealPolicy.MRSIGNER))
+    assert sealer(machine, upgraded).unseal(ours) == b"1"
+    for identity, text in (
+        (upgraded, mine),
+        (secs(isv_svn=1), ours),
+        (secs(mr_signer=b"t" * 32), ours),
+        (secs(isv_prod_id=8), ours),
+    ):
+        with refused(Code.STATE_REFUSED):
+            sealer(machine, identity).unseal(text)
+
+
+def test_does_not_open_on_another_machine(machine: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    text = sealer(machine).seal(b"1", SealPolicy.MRSIGNER)
+    other = Lab(tmp_path_factory.mktemp("other"), machine.loop, seed="another chip")
+    with refused(Code.STATE_REFUSED):
+        sealer(other).unseal(text)
+
+
+def test_does_not_open_with_older_microcode_than_it_was_sealed_by(machine: Lab) -> None:
+    machine.reboot(Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn))
+    text = sealer(machine).seal(b"1", SealPolicy.MRSIGNER)
+    machine.reboot(FIRST_TCB)
+    with refused(Code.STATE_REFUSED):
+        sealer(machine).unseal(text)
+
+
+def test_every_changed_byte_is_refused(machine: Lab) -> None:
+    mine = sealer(machine)
+    sealed = base64.b64decode(mine.seal(b"1", SealPolicy.MRSIGNER))
+    for at in (*range(176), *range(176, len(sealed), 53), len(sealed) - 1):
+        forged = sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :]
+        with refused(Code.STATE_REFUSED):
+            mine.unseal(base64.b64encode(forged).decode())
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", "é", "AAAA", "\ud800"])
+def test_what_is_no_seal_is_refused(machine: Lab, text: str) -> None:
+    with refused(Code.STATE_REFUSED):
+        sealer(machine).unseal(text)
+
+
+def test_a_record_of_the_state_is_not_opened_for_a_function(machine: Lab, host: LabHost) -> None:
+    put(machine.launch(host, rules=RULES), a=b"1")
+    (record,) = [asked.record for asked in host.questions if isinstance(asked, StateAppend)]
+    with refused(Code.STATE_REFUSED):
+        sealer(machine).unseal(base64.b64encode(record).decode())
+
+
+def test_limits(machine: Lab) -> None:
+    mine = sealer(machine)
+    assert mine.unseal(mine.seal(bytes(MAX_SEALED_VALUE), SealPolicy.MRSIGNER)) == bytes(MAX_SEALED_VALUE)
+    with refused(Code.STATE_LIMIT):
+        mine.seal(bytes(MAX_SEALED_VALUE + 1), SealPolicy.MRSIGNER)
+    with refused(Code.STATE_LIMIT):
+        mine.unseal("A" * (MAX_SEALED_TEXT + 1))
+
+
+def test_small_values_are_of_one_size(machine: Lab) -> None:
+    mine = sealer(machine)
+    assert len({len(mine.seal(bytes(size), SealPolicy.MRSIGNER)) for size in (0, 1, 500, 1000)}) == 1

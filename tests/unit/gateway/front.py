@@ -1,0 +1,230 @@
+"""A gateway in front of a house that remembers what it was asked, without sockets or enclaves."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from casemate.gateway.app import Gateway
+from casemate.gateway.journal import RequestLog
+from casemate.gateway.machine import MachineFile
+from casemate.gateway.settings import Settings
+from casemate.gateway.tokens import TokenDesk
+from casemate.host.events import Events
+from casemate.wire.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
+from casemate.wire.faults import Code, refuse
+from casemate.wire.lifecycle import Event, State, after
+from casemate.wire.messages.host import (
+    Answer,
+    Call,
+    EnclaveIs,
+    EvidenceIs,
+    GetEvidence,
+    ImageIs,
+    Launch,
+    Launched,
+    PutImage,
+)
+from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+
+TOKENS = {role: token_text(hashlib.sha256(role.encode()).digest()) for role in Role}
+"""One token for each role, named for it."""
+COLLATERAL = b'{"tcb_info": "signed"}'
+ROOT = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+LAYER = Layer(LayerName.SECCOMP, LayerState.APPLIED, "")
+
+PlainAnswer = Callable[[str, Any], Any]
+_LOGS: list[RequestLog] = []
+
+
+@dataclass
+class FakeHouse:
+    """Holds images and enclaves in memory; ``trouble`` is raised by whatever would go to an enclave."""
+
+    events: Events = field(default_factory=Events)
+    kept: dict[bytes, ImageIs] = field(default_factory=dict)
+    tenants: dict[int, EnclaveIs] = field(default_factory=dict)
+    launches: int = 0
+    calls: list[Call] = field(default_factory=list)
+    trouble: Exception | None = None
+    slow: Callable[[], Awaitable[None]] | None = None
+    plain: PlainAnswer = lambda name, arguments: {"entry": name, "arguments": arguments}
+    quote: bytes = b"quote"
+
+    async def put_image(self, request: PutImage) -> ImageIs:
+        await self._pass()
+        about = image_of(request)
+        return self.kept.setdefault(about.image, about)
+
+    async def images(self) -> tuple[ImageIs, ...]:
+        return tuple(self.kept.values())
+
+    async def image(self, image: bytes) -> ImageIs:
+        try:
+            return self.kept[image]
+        except KeyError:
+            raise refuse(Code.UNKNOWN_IMAGE, "no such image") from None
+
+    async def remove_image(self, image: bytes) -> None:
+        await self.image(image)
+        del self.kept[image]
+
+    def enclaves(self) -> tuple[EnclaveIs, ...]:
+        return tuple(self.tenants.values())
+
+    def enclave(self, number: int) -> EnclaveIs:
+        try:
+            return self.tenants[number]
+        except KeyError:
+            raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number}") from None
+
+    async def deploy(self, image: bytes, name: str | None = None) -> EnclaveIs:
+        about = await self.image(image)
+        await self._pass()
+        return self._new(name or about.name, about)
+
+    async def launch(self, request: Launch) -> Launched:
+        await self._pass()
+        made = self._new(request.name, image_of(PutImage(request.name, request.sgxs, request.sigstruct)))
+        return Launched(made.enclave, made.mr_enclave)
+
+    async def start(self, number: int) -> EnclaveIs:
+        return self._step(number, Event.START)
+
+    async def stop(self, number: int) -> EnclaveIs:
+        return self._step(number, Event.STOP)
+
+    async def destroy(self, number: int) -> EnclaveIs:
+        gone = self._step(number, Event.DESTROY)
+        del self.tenants[number]
+        return gone
+
+    async def evidence(self, request: GetEvidence) -> EvidenceIs:
+        self.enclave(request.enclave)
+        await self._pass()
+        layers = SandboxLayers((LAYER,), (LAYER,))
+        return EvidenceIs(self.quote, bytes(32), request.nonce, layers, 7, COLLATERAL)
+
+    async def call(self, request: Call) -> Answer:
+        self.enclave(request.enclave)
+        await self._pass()
+        self.calls.append(request)
+        return Answer(b"sealed " + request.envelope.sealed)
+
+    async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes:
+        self.enclave(number)
+        await self._pass()
+        return json.dumps(self.plain(name, json.loads(arguments))).encode()
+
+    def collateral(self) -> bytes:
+        if self.trouble is not None:
+            raise self.trouble
+        return COLLATERAL
+
+    def become(self, number: int, state: State, reason: str = "") -> None:
+        """An enclave's state changes by itself."""
+        self.tenants[number] = replace(self.tenants[number], state=state, reason=reason)
+        self.events.publish(self.tenants[number])
+
+    async def _pass(self) -> None:
+        if self.slow is not None:
+            await self.slow()
+        if self.trouble is not None:
+            raise self.trouble
+
+    def _new(self, name: str, about: ImageIs) -> EnclaveIs:
+        self.launches += 1
+        made = EnclaveIs(
+            enclave=self.launches,
+            name=name,
+            mr_enclave=about.mr_enclave,
+            mr_signer=about.mr_signer,
+            isv_prod_id=1,
+            isv_svn=1,
+            debug=False,
+            state=State.RUNNING,
+            reason="",
+            image=about.image,
+        )
+        self.tenants[made.enclave] = made
+        self.events.publish(made)
+        return made
+
+    def _step(self, number: int, event: Event) -> EnclaveIs:
+        known = self.enclave(number)
+        if known.state is State.LOST and event is Event.START:
+            self.become(number, State.RUNNING)
+        else:
+            self.become(number, after(known.state, event))
+        return self.tenants[number]
+
+
+def image_of(request: PutImage) -> ImageIs:
+    digest = hashlib.sha256(request.sgxs + request.sigstruct).digest()
+    return ImageIs(digest, request.name, len(request.sgxs) + 1808, bytes([1]) * 32, bytes([2]) * 32, 1, 1, debug=False)
+
+
+@dataclass
+class Front:
+    """A gateway and the way to it."""
+
+    gateway: Gateway
+    house: FakeHouse
+    folder: Path
+
+    def client(self, role: Role | None = Role.ADMIN, **headers: str) -> httpx.AsyncClient:
+        """A client with that role's token, or without any."""
+        if role is not None:
+            headers = {"Authorization": f"Bearer {TOKENS[role]}"} | headers
+        transport = httpx.ASGITransport(self.gateway.edge, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
+
+    def log(self) -> list[dict[str, Any]]:
+        """What was written down."""
+        return [json.loads(line) for line in (self.folder / "gateway.log").read_text().splitlines()]
+
+
+def front(folder: Path, settings: Settings | None = None) -> Front:
+    """A gateway with a token for each role, a machine's description and a learner's image."""
+    house = FakeHouse()
+    created = datetime(2026, 11, 22, tzinfo=UTC)
+    known = AccessTokens(tuple(AccessToken(role, role, created, token_digest(TOKENS[role])) for role in Role))
+    (folder / "tokens.json").write_bytes(known.encode())
+    about = {"platform": "linux-x86_64-cp311", "runtime_digest": "ab" * 32, "seeded": True, "root_certificate": ROOT}
+    (folder / "machine.json").write_text(json.dumps(about))
+    (folder / "learner").mkdir()
+    (folder / "learner" / "learner.sgxs").write_bytes(b"pages")
+    (folder / "learner" / "learner.sigstruct").write_bytes(bytes(1808))
+    log = RequestLog(folder / "gateway.log")
+    _LOGS.append(log)
+    gateway = Gateway(
+        house,
+        tokens=TokenDesk(folder / "tokens.json", None),
+        machine=MachineFile(folder / "machine.json"),
+        learner=folder / "learner",
+        log=log,
+        settings=settings or Settings(),
+    )
+    return Front(gateway, house, folder)
+
+
+def close_all() -> None:
+    """Lets go of the files of all gateways that were made."""
+    while _LOGS:
+        _LOGS.pop().close()
+
+
+def run(work: Awaitable[Any]) -> None:
+    """A test's coroutine, in a loop of its own."""
+
+    async def whole() -> None:
+        async with asyncio.timeout(30):
+            await work
+
+    asyncio.run(whole())

@@ -1,0 +1,150 @@
+"""A chip that measures nothing, and enclaves that give back what they are sent: for tests of the host alone."""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from casemate.host.catalogue import Catalogue
+from casemate.host.collateral import CollateralCache
+from casemate.host.ocalls import BUILT_IN
+from casemate.host.orchestrator import Orchestrator
+from casemate.host.state_keeper import StateKeeper
+from casemate.host.tls_ports import TlsPorts
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.calls import NEWS, Caller, Reply, numbered, serve
+from casemate.link.errors import PeerGoneError
+from casemate.wire.faults import Code, refuse
+from casemate.wire.lifecycle import State
+from casemate.wire.message import encode_message, parse_message
+from casemate.wire.messages import chip, entry, tls
+from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, AttributeFlag, Attributes, CetAttributes, MiscSelect
+from casemate.wire.sgx.sigstruct import KEY_SIZE, Sigstruct
+
+
+def sigstruct(sgxs: bytes) -> bytes:
+    """One that names the stream, signed by nobody: this chip does not look."""
+    return Sigstruct(
+        vendor=0,
+        date=0x20260131,
+        sw_defined=0,
+        modulus=b"\x01" * KEY_SIZE,
+        signature=bytes(KEY_SIZE),
+        misc_select=MiscSelect(0),
+        misc_mask=0,
+        cet_attributes=CetAttributes(0),
+        cet_attributes_mask=0,
+        isv_family_id=bytes(16),
+        attributes=Attributes(AttributeFlag.MODE64BIT, 3),
+        attribute_mask=ALL_ATTRIBUTES,
+        enclave_hash=hashlib.sha256(sgxs).digest(),
+        isv_ext_prod_id=bytes(16),
+        isv_prod_id=7,
+        isv_svn=5,
+        q1=bytes(KEY_SIZE),
+        q2=bytes(KEY_SIZE),
+    ).encode()
+
+
+class FakeChip:
+    """Counts what it has loaded; refuses images that say so."""
+
+    def __init__(self, link: AsyncChannel) -> None:
+        self.link = link
+        self.loaded: dict[int, bytes] = {}
+        self.running: dict[int, AsyncChannel] = {}
+        self.starts = asyncio.Event()
+        self.starts.set()
+        """Cleared, it keeps whoever starts an enclave waiting."""
+        self._last = 100
+        self._playing: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        await serve(self.link, self.answer, at_once=8)
+
+    async def answer(self, message: bytes) -> Reply:
+        request: object = parse_message(
+            message, chip.Load, chip.Initialise, chip.Start, chip.Stop, chip.Destroy, chip.QuoteTarget
+        )
+        match request:
+            case chip.QuoteTarget():
+                return Reply(chip.QuoteTargetIs(bytes(512)))
+            case chip.Load(sgxs):
+                self._last += 1
+                self.loaded[self._last] = sgxs
+                return Reply(chip.Loaded(self._last, hashlib.sha256(sgxs).digest()))
+            case chip.Initialise(number):
+                if self.loaded[number].startswith(b"refused"):
+                    raise refuse(Code.LAUNCH_REFUSED, "signature: got another, want the signer's")
+                mr_enclave = hashlib.sha256(self.loaded[number]).digest()
+                return Reply(chip.Initialised(number, mr_enclave, bytes(32), 7, 5, debug=False))
+            case chip.Start(number):
+                await self.starts.wait()
+                ours, theirs = socket.socketpair()
+                self.running[number] = AsyncChannel(ours)
+                playing = asyncio.create_task(_play(self.running[number]))
+                self._playing.add(playing)
+                return Reply(chip.Started(number), (theirs.detach(),))
+            case chip.Stop(number):
+                self.running.pop(number).close()
+                return Reply(chip.StateIs(number, State.STOPPED, ""))
+            case chip.Destroy(number):
+                del self.loaded[number]
+                if number in self.running:
+                    self.running.pop(number).close()
+                return Reply(chip.StateIs(number, State.DESTROYED, ""))
+        raise AssertionError(request)
+
+    async def lose(self, number: int) -> None:
+        """The enclave dies, and the chip says so."""
+        self.running.pop(number).close()
+        await self.link.send(numbered(NEWS, chip.StateIs(number, State.LOST, "it was killed")))
+
+
+async def _play(enclave: AsyncChannel) -> None:
+    with suppress(PeerGoneError):
+        while True:
+            asked: object = parse_message((await enclave.receive()).payload, entry.PlainEnter, tls.TlsPrepare)
+            match asked:
+                case entry.PlainEnter(_, arguments):
+                    await enclave.send(encode_message(entry.PlainLeft(arguments)))
+                case _:
+                    await enclave.send(encode_message(tls.TlsPrepared(())))
+
+
+@asynccontextmanager
+async def host_of(folder: Path) -> AsyncIterator[tuple[Orchestrator, FakeChip]]:
+    """An orchestrator with the catalogue in ``folder``, and a chip that has just been switched on."""
+    ours, theirs = socket.socketpair()
+    fake = FakeChip(AsyncChannel(theirs))
+    link = Caller(AsyncChannel(ours))
+    keeper = StateKeeper(folder / "records.db")
+    catalogue = Catalogue(folder / "catalogue.db")
+    orchestrator = Orchestrator(
+        link,
+        collateral=CollateralCache(folder / "collateral.json"),
+        keeper=keeper,
+        catalogue=catalogue,
+        ocalls=BUILT_IN,
+        tls_ports=TlsPorts(()),
+    )
+    tasks = [
+        asyncio.create_task(fake.run()),
+        asyncio.create_task(link.run(lambda news: orchestrator.on_news(parse_message(news, chip.StateIs)))),
+    ]
+    await orchestrator.restore()
+    try:
+        yield orchestrator, fake
+    finally:
+        orchestrator.chip_died()  # its gates close
+        for enclave in fake.running.values():
+            enclave.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await keeper.close()
+        catalogue.close()
+        ours.close()
+        theirs.close()

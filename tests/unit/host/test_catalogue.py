@@ -1,0 +1,97 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+from tests.unit.host.fake_chip import sigstruct
+
+from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
+from casemate.host.images import describe
+
+FILES = ImageBytes(b"stream", sigstruct(b"stream"))
+ABOUT = describe("first", FILES)
+OTHER_FILES = ImageBytes(b"other", sigstruct(b"other"))
+OTHER = describe("second", OTHER_FILES)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "catalogue.db"
+
+
+def deployment(catalogue: Catalogue) -> Deployment:
+    made = Deployment(catalogue.draw_number(), "one", ABOUT.image, Wanted.RUNNING)
+    catalogue.deploy(made, ABOUT, FILES)
+    return made
+
+
+def test_what_is_written_is_there_again(path: Path) -> None:
+    catalogue = Catalogue(path)
+    catalogue.put(OTHER, OTHER_FILES)
+    made = deployment(catalogue)
+    catalogue.want(made.number, Wanted.STOPPED)
+    catalogue.close()
+    again = Catalogue(path)
+    assert again.images() == (OTHER, ABOUT)
+    assert again.files(ABOUT.image) == FILES
+    assert again.deployments() == (Deployment(1, "one", ABOUT.image, Wanted.STOPPED),)
+
+
+def test_numbers_are_never_given_again(path: Path) -> None:
+    catalogue = Catalogue(path)
+    first = deployment(catalogue).number
+    second = catalogue.draw_number()
+    catalogue.forget(first)
+    catalogue.close()
+    assert Catalogue(path).draw_number() == second + 1
+
+
+def test_an_image_goes_with_its_last_deployment_unless_it_is_kept(path: Path) -> None:
+    catalogue = Catalogue(path)
+    one, two = deployment(catalogue), deployment(catalogue)
+    catalogue.forget(one.number)
+    assert catalogue.image(ABOUT.image) == ABOUT
+    catalogue.forget(two.number)
+    assert catalogue.image(ABOUT.image) is None
+    catalogue.put(ABOUT, FILES)
+    catalogue.forget(deployment(catalogue).number)
+    assert catalogue.image(ABOUT.image) == ABOUT
+
+
+def test_an_image_that_is_needed_is_removed_later(path: Path) -> None:
+    catalogue = Catalogue(path)
+    catalogue.put(ABOUT, FILES)
+    made = deployment(catalogue)
+    assert catalogue.remove(ABOUT.image)
+    assert catalogue.files(ABOUT.image) == FILES
+    catalogue.forget(made.number)
+    assert catalogue.files(ABOUT.image) is None
+    assert not catalogue.remove(ABOUT.image)
+
+
+def test_the_same_bytes_are_one_image_under_its_first_name(path: Path) -> None:
+    catalogue = Catalogue(path)
+    assert catalogue.put(ABOUT, FILES).name == "first"
+    assert catalogue.put(describe("renamed", FILES), FILES).name == "first"
+    assert len(catalogue.images()) == 1
+
+
+def test_a_damaged_file_and_one_of_a_newer_version_are_refused(path: Path) -> None:
+    path.write_bytes(b"no database at all " * 100)
+    with pytest.raises(CatalogueError, match="not a database"):
+        Catalogue(path)
+    path.unlink()
+    with sqlite3.connect(path) as rows:
+        rows.execute("PRAGMA user_version = 9")
+    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 1"):
+        Catalogue(path)
+
+
+def test_a_full_disk_changes_nothing(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    pages = catalogue._rows.execute("PRAGMA page_count").fetchone()[0]
+    catalogue._rows.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(CatalogueError, match="full"):
+        catalogue.put(OTHER, ImageBytes(bytes(1 << 20), OTHER_FILES.sigstruct))
+    assert catalogue.images() == (ABOUT,)
+    assert catalogue.deployments() == (made,)

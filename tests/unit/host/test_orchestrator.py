@@ -1,0 +1,240 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.host.fake_chip import FakeChip, host_of, sigstruct
+
+from casemate.host import orchestrator as module
+from casemate.host.catalogue import CatalogueError
+from casemate.host.orchestrator import AGAIN, Orchestrator
+from casemate.wire.errors import WireError
+from casemate.wire.faults import Code, FaultError
+from casemate.wire.lifecycle import State
+from casemate.wire.messages.host import EnclaveIs, Launch, PutImage
+
+Body = Callable[[Orchestrator, FakeChip], Awaitable[None]]
+FILES = (b"stream", sigstruct(b"stream"))
+LAUNCH = Launch("one", *FILES)
+
+
+def host(folder: Path, body: Body) -> None:
+    async def run() -> None:
+        async with host_of(folder) as (orchestrator, chip):
+            await asyncio.wait_for(body(orchestrator, chip), 10)
+
+    asyncio.run(run())
+
+
+async def launch(orchestrator: Orchestrator, chip: FakeChip) -> None:
+    assert (await orchestrator.launch(LAUNCH)).enclave == 1
+    assert list(chip.loaded) == [101]  # the chip's number is its own
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what it looks at tells nobody
+        await asyncio.sleep(0.005)
+
+
+async def refused(code: Code, doing: Awaitable[object]) -> str:
+    with pytest.raises(FaultError) as refusal:
+        await doing
+    assert refusal.value.fault.code is code
+    return refusal.value.fault.reason
+
+
+def test_what_runs_is_launched_again_under_its_number(tmp_path: Path) -> None:
+    async def again(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        assert await orchestrator.plain_call(1, "main", b"1") == b"1"  # waits for the launch
+        assert [shown.state for shown in orchestrator.enclaves()] == [State.RUNNING]
+        assert len(chip.loaded) == 1
+
+    host(tmp_path, launch)
+    host(tmp_path, again)
+
+
+def test_what_is_stopped_stays_so_until_it_is_started(tmp_path: Path) -> None:
+    async def stop(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        assert (await orchestrator.stop(1)).state is State.STOPPED
+
+    async def start(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        assert orchestrator.enclave(1).state is State.STOPPED
+        assert not chip.loaded
+        await refused(Code.WRONG_STATE, orchestrator.plain_call(1, "main", b"1"))
+        await refused(Code.WRONG_STATE, orchestrator.stop(1))
+        assert (await orchestrator.start(1)).state is State.RUNNING
+        await refused(Code.WRONG_STATE, orchestrator.start(1))
+
+    async def runs(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+        assert await orchestrator.plain_call(1, "main", b"1") == b"1"
+
+    for body in (stop, start, runs):
+        host(tmp_path, body)
+
+
+def test_what_is_destroyed_or_temporary_does_not_come_back(tmp_path: Path) -> None:
+    async def end(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        assert (await orchestrator.destroy(1)).state is State.DESTROYED
+        await refused(Code.UNKNOWN_ENCLAVE, orchestrator.destroy(1))
+        passing = await orchestrator.launch(Launch("errand", *FILES, temporary=True))
+        assert passing.enclave == 2
+        assert await orchestrator.plain_call(2, "main", b"1") == b"1"
+
+    async def look(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        assert not orchestrator.enclaves()
+        assert not await orchestrator.images()
+        assert (await orchestrator.launch(LAUNCH)).enclave == 3
+        assert len(chip.loaded) == 1
+
+    host(tmp_path, end)
+    host(tmp_path, look)
+
+
+def test_an_enclave_that_dies_is_launched_again_and_calls_wait_for_it(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        await chip.lose(101)
+        await until(lambda: orchestrator.enclave(1).state is not State.RUNNING or 101 not in chip.loaded)
+        assert await orchestrator.plain_call(1, "main", b"1") == b"1"
+        assert list(chip.loaded) == [102]
+        assert (await orchestrator.stop(1)).state is State.STOPPED
+        await refused(Code.WRONG_STATE, orchestrator.plain_call(1, "main", b"1"))
+
+    host(tmp_path, body)
+
+
+def test_one_that_dies_all_the_time_stays_lost_until_it_is_started(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        for place in range(101, 101 + module.MOST_DEATHS):
+            await until(lambda place=place: place in chip.running)  # type: ignore[misc] # bound now
+            assert await orchestrator.plain_call(1, "main", b"1") == b"1"
+            await chip.lose(place)
+        await until(lambda: "start it yourself" in orchestrator.enclave(1).reason)
+        await refused(Code.LOST, orchestrator.plain_call(1, "main", b"1"))
+        assert (await orchestrator.start(1)).state is State.RUNNING
+
+    host(tmp_path, body)
+
+
+def test_a_temporary_one_stays_lost(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        passing = await orchestrator.launch(Launch("errand", *FILES, temporary=True))
+        await chip.lose(101)
+        await until(lambda: "killed" in orchestrator.enclave(1).reason)
+        await refused(Code.LOST, orchestrator.plain_call(passing.enclave, "main", b"1"))
+        assert "cannot start" in await refused(Code.WRONG_STATE, orchestrator.start(passing.enclave))
+
+    host(tmp_path, body)
+
+
+def test_a_launch_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await refused(Code.LAUNCH_REFUSED, orchestrator.launch(Launch("bad", b"refused", sigstruct(b"refused"))))
+        with pytest.raises(WireError):
+            await orchestrator.launch(Launch("none", b"stream", bytes(1808)))
+        assert not orchestrator.enclaves()
+        assert not chip.loaded
+        assert not await orchestrator.images()
+
+    host(tmp_path, body)
+
+
+def test_a_deployment_that_cannot_be_launched_again_says_why(tmp_path: Path) -> None:
+    async def look(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+        assert orchestrator.enclave(1).reason == AGAIN
+        await refused(Code.LOST, orchestrator.plain_call(1, "main", b"1"))
+        assert "could not be launched again: launch-refused" in orchestrator.enclave(1).reason
+        await orchestrator.destroy(1)
+
+    async def put(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        rows = orchestrator._catalogue._rows
+        rows.execute("UPDATE image SET sgxs = ?", (b"refused now",))
+
+    host(tmp_path, put)
+    host(tmp_path, look)
+
+
+def test_a_call_waits_for_its_enclave_no_longer_than_it_is_patient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        chip.starts.clear()
+        monkeypatch.setattr(module, "PATIENCE", 0.05)
+        assert "want running" in await refused(Code.WRONG_STATE, orchestrator.plain_call(1, "main", b"1"))
+        monkeypatch.setattr(module, "PATIENCE", 10.0)
+        chip.starts.set()
+        assert await orchestrator.plain_call(1, "main", b"1") == b"1"
+
+    host(tmp_path, launch)
+    host(tmp_path, slow)
+
+
+def test_images_are_kept_and_deployed_by_their_digest(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+        kept = await orchestrator.put_image(PutImage("function", *FILES))
+        assert await orchestrator.image(kept.image) == kept
+        shown = await orchestrator.deploy(kept.image)
+        assert (shown.name, shown.image, shown.state) == ("function", kept.image, State.RUNNING)
+        assert (await orchestrator.deploy(kept.image, "another")).name == "another"
+        await refused(Code.UNKNOWN_IMAGE, orchestrator.deploy(bytes(32)))
+        await orchestrator.remove_image(kept.image)
+        await refused(Code.UNKNOWN_IMAGE, orchestrator.remove_image(bytes(32)))
+
+    host(tmp_path, body)
+
+
+def test_the_number_of_images_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+        await orchestrator.put_image(PutImage("function", *FILES))
+        await orchestrator.put_image(PutImage("function", *FILES))  # it is there
+        await refused(Code.BUSY, orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more"))))
+
+    monkeypatch.setattr(module, "MAX_IMAGES", 1)
+    host(tmp_path, body)
+
+
+def test_a_catalogue_that_fails_fails_the_launch_and_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        def full(*_arguments: object) -> None:
+            raise CatalogueError("catalogue.db: database or disk is full")
+
+        monkeypatch.setattr(orchestrator._catalogue, "deploy", full)
+        assert "disk is full" in await refused(Code.UNAVAILABLE, orchestrator.launch(LAUNCH))
+        assert not chip.loaded
+        assert not orchestrator.enclaves()
+
+    host(tmp_path, body)
+
+
+def test_what_happens_is_told_to_whoever_listens(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        await orchestrator.stop(1)
+        await orchestrator.destroy(1)
+        said: list[object] = []
+        async for event in orchestrator.events.since(0):
+            assert event.number == len(said) + 1
+            said.append(event.what.state if isinstance(event.what, EnclaveIs) else event.what)
+            if event.number == orchestrator.events.last:
+                break
+        assert said == [State.RUNNING, State.STOPPED, State.DESTROYED]
+
+    host(tmp_path, body)
+
+
+def test_every_enclave_is_lost_with_its_chip(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        chip.link.close()
+        await refused(Code.LOST, orchestrator.launch(LAUNCH))
+        orchestrator.chip_died()
+        assert orchestrator.enclave(1).state is State.LOST
+        await refused(Code.LOST, orchestrator.plain_call(1, "main", b"1"))
+
+    host(tmp_path, body)

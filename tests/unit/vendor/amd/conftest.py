@@ -1,0 +1,33 @@
+"""Makers of SEV-SNP processors to test with: made once, since their keys take a second each."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from casemate.vendor import store as vendor_store
+from casemate.vendor.amd import store
+from casemate.vendor.amd.keys import AmdRole
+from casemate.vendor.amd.office import AmdOffice
+from casemate.vendor.office import open_office
+from casemate.wire.snp.tcb import Product
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session", params=list(Product))
+def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AmdOffice:
+    """Each product's, with nothing issued."""
+    state = tmp_path_factory.mktemp("maker")
+    vendor_store.create(state, open_office(None, NOW))
+    product: Product = request.param
+    return store.load(state, product, (AmdRole.ASK, AmdRole.ASVK), NOW)
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state directory of a maker whose keys follow from ``a seed``: Milan's root and its VCEKs' issuer."""
+    state = tmp_path_factory.mktemp("seeded")
+    vendor_store.create(state, open_office("a seed", NOW))
+    store.load(state, Product.MILAN, (AmdRole.ASK,), NOW)
+    return state

@@ -1,0 +1,391 @@
+"""SEV-SNP: real reports, and made-up ones with one thing changed and all signed again."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from casemate.testing.forge_snp import CHIP_ID, ForgedSnp, honest_snp
+from casemate.verifier import (
+    AMD_GENOA_ROOT,
+    AMD_MILAN_ROOT,
+    AbiVersion,
+    ExpectedReportData,
+    Outcome,
+    PolicyError,
+    RefusedError,
+    Rule,
+    SimulatedRoot,
+    SnpEndorsements,
+    SnpEvidence,
+    SnpPolicy,
+    VendorRoot,
+    appraise_snp,
+    explain_snp,
+)
+from casemate.verifier.policy import (
+    ANY_SMT,
+    MUST_BE_OFF,
+    REFUSE_DEBUG,
+    REFUSE_PUBLIC_SEED,
+    UNSAFE_ALLOW_DEBUG,
+    UNSAFE_ANY_REPORT_DATA,
+)
+from casemate.verifier.rules import SNP_RULES
+from casemate.verifier.snp_policy import (
+    ANY_ABI,
+    ANY_AUTHOR_KEY,
+    ANY_CHIP,
+    ANY_GUEST_SVN,
+    ANY_HOST_DATA,
+    ANY_ID_KEY,
+    ANY_MIGRATION,
+    ANY_PROVISIONAL,
+    ANY_SOCKETS,
+    ANY_TCB,
+    REFUSE_PROVISIONAL,
+    REQUIRE_REVOCATION_LIST,
+    UNSAFE_ANY_GUEST,
+    UNSAFE_NO_REVOCATION_LIST,
+)
+from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension
+from casemate.wire.snp.report import SigningKey, SnpReport
+from casemate.wire.snp.tcb import Product, TcbVersion
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def strict(root: VendorRoot | SimulatedRoot, product: Product = Product.MILAN, **other: Any) -> SnpPolicy:
+    tcb = TcbVersion(product, 4, 0, 24, 219, fmc=1 if product is Product.TURIN else None)
+    chip = CHIP_ID[:8].ljust(64, b"\x00") if product is Product.TURIN else CHIP_ID
+    demands: dict[str, Any] = {
+        "root": root,
+        "public_seed": REFUSE_PUBLIC_SEED,
+        "revocation": REQUIRE_REVOCATION_LIST,
+        "signing_keys": frozenset({SigningKey.VCEK}),
+        "measurement": frozenset({b"\x01" * 48}),
+        "host_data": frozenset({b"\x02" * 32}),
+        "id_key_digest": frozenset({b"\x03" * 48}),
+        "author_key_digest": frozenset({b"\x04" * 48}),
+        "chip_id": frozenset({chip}),
+        "vmpl": frozenset({0}),
+        "minimum_guest_svn": 2,
+        "debug": REFUSE_DEBUG,
+        "migration": MUST_BE_OFF,
+        "smt": MUST_BE_OFF,
+        "sockets": 1,
+        "minimum_abi": AbiVersion(0, 55),
+        "provisional": REFUSE_PROVISIONAL,
+        "reported_tcb": tcb,
+        "committed_tcb": tcb,
+        "launch_tcb": tcb,
+        "current_tcb": tcb,
+        "report_data": ExpectedReportData(b"\x07" * 64),
+    }
+    return SnpPolicy(**(demands | other))
+
+
+def lax(root: VendorRoot, **other: Any) -> SnpPolicy:
+    """For real reports, which were not made for this test."""
+    demands: dict[str, Any] = {
+        "revocation": UNSAFE_NO_REVOCATION_LIST,
+        "signing_keys": frozenset({SigningKey.VCEK, SigningKey.VLEK}),
+        "measurement": UNSAFE_ANY_GUEST,
+        "host_data": ANY_HOST_DATA,
+        "id_key_digest": ANY_ID_KEY,
+        "author_key_digest": ANY_AUTHOR_KEY,
+        "chip_id": ANY_CHIP,
+        "vmpl": frozenset({0, 1}),
+        "minimum_guest_svn": ANY_GUEST_SVN,
+        "migration": ANY_MIGRATION,
+        "smt": ANY_SMT,
+        "sockets": ANY_SOCKETS,
+        "minimum_abi": ANY_ABI,
+        "reported_tcb": ANY_TCB,
+        "committed_tcb": ANY_TCB,
+        "launch_tcb": ANY_TCB,
+        "current_tcb": ANY_TCB,
+        "report_data": UNSAFE_ANY_REPORT_DATA,
+    }
+    return strict(root, **(demands | other))
+
+
+REAL = {
+    "milan_v2": ("milan_v2.leaf.der", "milan_vcek", AMD_MILAN_ROOT, datetime(2026, 1, 1, tzinfo=UTC)),
+    "milan_v3": ("milan_v3.leaf.pem", "milan_vcek", AMD_MILAN_ROOT, datetime(2026, 6, 1, tzinfo=UTC)),
+    "genoa_v3": ("genoa_v3.leaf.pem", "genoa_vcek", AMD_GENOA_ROOT, datetime(2026, 6, 1, tzinfo=UTC)),
+    "milan_v3_vlek": ("milan_v3_vlek.leaf.der", "milan_vlek", AMD_MILAN_ROOT, datetime(2025, 6, 1, tzinfo=UTC)),
+}
+
+
+def real(vectors: Path, name: str) -> tuple[SnpEvidence, SnpEndorsements, VendorRoot, datetime]:
+    from casemate.wire.pem import parse_chain
+
+    leaf, chain, root, at = REAL[name]
+    folder = vectors / "snp"
+    raw = (folder / leaf).read_bytes()
+    der = parse_chain("leaf", raw)[0].der if leaf.endswith(".pem") else raw
+    evidence = SnpEvidence((folder / f"{name}.report.bin").read_bytes())
+    return evidence, SnpEndorsements(der, (folder / f"chain_{chain}.pem").read_bytes(), None), root, at
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("milan_v2", {"debug": UNSAFE_ALLOW_DEBUG}),
+        ("milan_v3", {}),
+        ("genoa_v3", {}),
+        ("milan_v3_vlek", {"provisional": ANY_PROVISIONAL}),
+    ],
+)
+def test_real_reports_verify_where_the_policy_allows_what_they_say(
+    vectors: Path, name: str, needs: dict[str, Any]
+) -> None:
+    evidence, endorsements, root, at = real(vectors, name)
+    verified = appraise_snp(evidence, lax(root, **needs), endorsements, at)
+    assert not verified.simulated
+    assert verified.measurement == SnpReport.parse(evidence.report).measurement
+    assert explain_snp(evidence, lax(root, **needs), endorsements, at).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "change"),
+    [
+        ("milan_v2", Rule.SNP_DEBUG, {}),
+        ("milan_v3_vlek", Rule.SNP_PROVISIONAL, {}),
+        ("milan_v3_vlek", Rule.SNP_SIGNING_KEY, {"signing_keys": frozenset({SigningKey.VCEK})}),
+        ("milan_v3_vlek", Rule.SNP_VMPL, {"vmpl": frozenset({0}), "provisional": ANY_PROVISIONAL}),
+        ("milan_v3", Rule.CHAIN_ROOT, {"root": AMD_GENOA_ROOT}),
+        ("milan_v3", Rule.CRL_FORMAT, {"revocation": REQUIRE_REVOCATION_LIST}),
+        ("milan_v3", Rule.CHAIN_SIMULATED, {"root": SimulatedRoot(AMD_MILAN_ROOT.sha256)}),
+    ],
+)
+def test_real_reports_are_refused_by_name_otherwise(
+    vectors: Path, name: str, rule: Rule, change: dict[str, Any]
+) -> None:
+    evidence, endorsements, root, at = real(vectors, name)
+    with pytest.raises(RefusedError) as refused:
+        appraise_snp(evidence, replace(lax(root), **change), endorsements, at)
+    assert refused.value.rule is rule
+
+
+def test_a_certificate_that_has_run_out_is_refused(vectors: Path) -> None:
+    evidence, endorsements, root, _ = real(vectors, "milan_v3_vlek")
+    with pytest.raises(RefusedError) as refused:
+        appraise_snp(evidence, lax(root, provisional=ANY_PROVISIONAL), endorsements, NOW)
+    assert refused.value.rule is Rule.CHAIN_VALIDITY
+
+
+@given(at=st.integers(0, 0x2A0 + 144 - 1), bit=st.integers(0, 7))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_bit_of_a_real_report_can_be_changed(vectors: Path, at: int, bit: int) -> None:
+    evidence, endorsements, root, now = real(vectors, "milan_v3")
+    damaged = bytearray(evidence.report)
+    damaged[at] ^= 1 << bit
+    with pytest.raises(RefusedError):
+        appraise_snp(SnpEvidence(bytes(damaged)), lax(root), endorsements, now)
+
+
+@pytest.mark.parametrize("kind", [SigningKey.VCEK, SigningKey.VLEK])
+@pytest.mark.parametrize("product", list(Product))
+def test_accepts_an_honest_guest(product: Product, kind: SigningKey) -> None:
+    evidence, endorsements, root = honest_snp(NOW, product, kind).sign()
+    other = {"signing_keys": frozenset({kind})} | ({"chip_id": ANY_CHIP} if kind is SigningKey.VLEK else {})
+    policy = strict(root, product, **other)
+    verified = appraise_snp(evidence, policy, endorsements, NOW)
+    assert (verified.simulated, verified.product, verified.report_data) == (True, product, b"\x07" * 64)
+    assert verified.expires_at == NOW + timedelta(days=30)
+    tree = explain_snp(evidence, policy, endorsements, NOW)
+    assert tree.refusal is None
+    reached = {check.rule for check in tree.checks() if check.outcome is Outcome.PASSED}
+    assert {rule for rule in Rule if rule.startswith("snp.")} <= reached
+
+
+def test_a_hidden_chip_is_that_of_its_key() -> None:
+    evidence, endorsements, root = honest_snp(NOW).change(lambda report: replace(report, chip_id=bytes(64))).sign()
+    assert appraise_snp(evidence, strict(root), endorsements, NOW).simulated
+
+
+def older(part: str) -> bytes:
+    tcb = TcbVersion(Product.MILAN, 4, 0, 24, 219)
+    return replace(tcb, **{part: getattr(tcb, part) - 1}).encode()
+
+
+def changed(**fields: Any) -> Callable[[ForgedSnp], ForgedSnp]:
+    return lambda forged: forged.change(lambda report: replace(report, **fields))
+
+
+def policy_bit(bit: int) -> Callable[[ForgedSnp], ForgedSnp]:
+    return lambda forged: forged.change(lambda report: replace(report, policy=report.policy ^ 1 << bit))
+
+
+def extension(oid: str, value: bytes) -> Callable[[ForgedSnp], ForgedSnp]:
+    return lambda forged: replace(forged, key_extensions={oid: value})
+
+
+CHANGES: list[tuple[str, Rule, Callable[[ForgedSnp], ForgedSnp]]] = [
+    ("another algorithm", Rule.SNP_SIGNATURE_ALGORITHM, changed(signature_algo=2)),
+    ("says VLEK", Rule.SNP_SIGNING_KEY, changed(key_info=1 << 2 | 1)),
+    ("says no key", Rule.SNP_SIGNING_KEY, changed(key_info=7 << 2 | 1)),
+    ("says a key of no kind", Rule.SNP_SIGNING_KEY, changed(key_info=3 << 2 | 1)),
+    ("another processor", Rule.SNP_PRODUCT, changed(cpuid_family=0x1A)),
+    ("another model", Rule.SNP_PRODUCT, changed(cpuid_model=0x11)),
+    ("another chip", Rule.SNP_CHIP_ID, changed(chip_id=b"\x01" * 64)),
+    ("a TCB of another layout", Rule.SNP_TCB_FORMAT, changed(launch_tcb=b"\x01" * 8)),
+    ("reported TCB not the key's", Rule.SNP_KEY_TCB, changed(reported_tcb=older("snp"))),
+    ("committed TCB old", Rule.SNP_TCB_COMMITTED, changed(committed_tcb=older("boot_loader"))),
+    ("launched under an old TCB", Rule.SNP_TCB_LAUNCH, changed(launch_tcb=older("microcode"))),
+    ("current TCB old", Rule.SNP_TCB_CURRENT, changed(current_tcb=older("snp"))),
+    ("provisional firmware", Rule.SNP_PROVISIONAL, changed(current_build=30)),
+    ("debugging", Rule.SNP_DEBUG, policy_bit(19)),
+    ("migration", Rule.SNP_MIGRATION, policy_bit(18)),
+    ("SMT", Rule.SNP_SMT, policy_bit(16)),
+    ("several sockets", Rule.SNP_SOCKET, policy_bit(20)),
+    ("an old ABI", Rule.SNP_ABI, policy_bit(0)),
+    ("a policy bit of no meaning", Rule.SNP_GUEST_POLICY, policy_bit(40)),
+    ("bit 17 not set", Rule.SNP_GUEST_POLICY, policy_bit(17)),
+    ("another privilege level", Rule.SNP_VMPL, changed(vmpl=1)),
+    ("asked by the host", Rule.SNP_VMPL, changed(vmpl=0xFFFF_FFFF)),
+    ("an old guest", Rule.SNP_GUEST_SVN, changed(guest_svn=1)),
+    ("another launch digest", Rule.SNP_MEASUREMENT, changed(measurement=b"\x09" * 48)),
+    ("other host data", Rule.SNP_HOST_DATA, changed(host_data=b"\x09" * 32)),
+    ("another id key", Rule.SNP_ID_KEY, changed(id_key_digest=b"\x09" * 48)),
+    ("another author", Rule.SNP_AUTHOR_KEY, changed(author_key_digest=b"\x09" * 48)),
+    ("no author", Rule.SNP_AUTHOR_KEY, changed(key_info=0)),
+    ("other report data", Rule.BINDING_REPORT_DATA, changed(report_data=b"\x09" * 64)),
+    (
+        "a key of an older TCB",
+        Rule.SNP_KEY_TCB,
+        lambda forged: replace(forged, key_tcb=replace(forged.key_tcb, snp=23)),
+    ),
+    ("a key of another product", Rule.SNP_PRODUCT, extension(PRODUCT_NAME_OID, name_extension("Genoa"))),
+    ("a key of no product", Rule.SNP_KEY_EXTENSIONS, extension(PRODUCT_NAME_OID, name_extension("Naples"))),
+    ("a key without a level", Rule.SNP_KEY_EXTENSIONS, extension(SPL_OIDS["microcode"], b"")),
+    ("a key of another chip", Rule.SNP_CHIP_ID, extension(HW_ID_OID, b"\x01" * 64)),
+    ("a key of no chip", Rule.SNP_KEY_EXTENSIONS, extension(HW_ID_OID, b"")),
+    ("a key of chip and provider", Rule.SNP_KEY_EXTENSIONS, extension(CSP_ID_OID, name_extension("CN=x"))),
+    ("a chip id of odd length", Rule.SNP_KEY_EXTENSIONS, extension(HW_ID_OID, b"\x01" * 63)),
+    (
+        "names of another role",
+        Rule.CHAIN_ROLE,
+        lambda forged: replace(forged, names=("SEV-VCEK", "SEV-Genoa", "ARK-Milan")),
+    ),
+    ("an unmarked maker", Rule.CHAIN_SIMULATED, lambda forged: replace(forged, simulated=False)),
+    ("the issuer revoked", Rule.REVOKED_SNP_SIGNER, lambda forged: replace(forged, revoked=(2,))),
+    ("the key revoked", Rule.REVOKED_SNP_SIGNER, lambda forged: replace(forged, revoked=(3,))),
+]
+
+
+@pytest.mark.parametrize(("rule", "change"), [case[1:] for case in CHANGES], ids=[case[0] for case in CHANGES])
+def test_refuses_what_was_changed_and_signed_again(rule: Rule, change: Callable[[ForgedSnp], ForgedSnp]) -> None:
+    evidence, endorsements, root = change(honest_snp(NOW)).sign()
+    policy = strict(root)
+    with pytest.raises(RefusedError) as refused:
+        appraise_snp(evidence, policy, endorsements, NOW)
+    assert refused.value.rule is rule
+    shown = explain_snp(evidence, policy, endorsements, NOW).refusal
+    assert shown is not None
+    assert shown.rule is rule
+
+
+def test_a_wrapped_chip_id_is_read() -> None:
+    forged = replace(honest_snp(NOW), key_extensions={HW_ID_OID: b"\x04\x40" + CHIP_ID})
+    evidence, endorsements, root = forged.sign()
+    assert appraise_snp(evidence, strict(root), endorsements, NOW).simulated
+
+
+@pytest.mark.parametrize(
+    ("endorsements", "rule"),
+    [
+        (lambda given: replace(given, key_certificate=b""), Rule.CHAIN_FORMAT),
+        (lambda given: replace(given, chain=b""), Rule.CHAIN_FORMAT),
+        (lambda given: replace(given, chain=given.chain[: len(given.chain) // 2]), Rule.CHAIN_FORMAT),
+        (lambda given: replace(given, revocation_list=b"\x30\x00"), Rule.CRL_FORMAT),
+        (lambda given: replace(given, revocation_list=None), Rule.CRL_FORMAT),
+    ],
+)
+def test_malformed_endorsements_are_refused_by_name(
+    endorsements: Callable[[SnpEndorsements], SnpEndorsements], rule: Rule
+) -> None:
+    evidence, given, root = honest_snp(NOW).sign()
+    with pytest.raises(RefusedError) as refused:
+        appraise_snp(evidence, strict(root), endorsements(given), NOW)
+    assert refused.value.rule is rule
+
+
+@pytest.mark.parametrize(
+    ("report", "demand", "rule"),
+    [
+        (lambda data: data[:-1], {}, Rule.SNP_REPORT_FORMAT),
+        (lambda data: data + b"\x00", {}, Rule.SNP_REPORT_FORMAT),
+        (lambda data: b"\x06" + data[1:], {}, Rule.SNP_REPORT_FORMAT),
+        (lambda data: data[:0x2A0] + bytes(144) + data[0x330:], {}, Rule.SNP_SIGNATURE),
+        (lambda data: data[:0x2D0] + b"\x01" + data[0x2D1:], {}, Rule.SNP_SIGNATURE),
+        (lambda data: data, {"reported_tcb": TcbVersion(Product.MILAN, 4, 0, 24, 220)}, Rule.SNP_TCB_REPORTED),
+        (lambda data: data, {"reported_tcb": TcbVersion(Product.GENOA, 4, 0, 24, 219)}, Rule.SNP_TCB_REPORTED),
+        (lambda data: data, {"chip_id": frozenset({bytes(64)})}, Rule.SNP_CHIP_ID),
+    ],
+)
+def test_refuses_what_the_policy_or_the_format_does_not_allow(
+    report: Callable[[bytes], bytes], demand: dict[str, Any], rule: Rule
+) -> None:
+    evidence, endorsements, root = honest_snp(NOW).sign()
+    with pytest.raises(RefusedError) as refused:
+        appraise_snp(SnpEvidence(report(evidence.report)), strict(root, **demand), endorsements, NOW)
+    assert refused.value.rule is rule
+
+
+def test_every_rule_refuses_something_in_this_file() -> None:
+    tried = {rule for _, rule, _ in CHANGES} | {
+        Rule.SNP_REPORT_FORMAT, Rule.SNP_SIGNATURE, Rule.SNP_TCB_REPORTED,
+    }  # fmt: skip
+    assert tried >= SNP_RULES
+
+
+def test_a_list_that_has_run_out_is_refused() -> None:
+    evidence, endorsements, root = honest_snp(NOW).sign()
+    with pytest.raises(RefusedError) as refused:
+        appraise_snp(evidence, strict(root), endorsements, NOW + timedelta(days=31))
+    assert refused.value.rule is Rule.CRL_WINDOW
+
+
+@given(st.binary(max_size=2000), st.binary(max_size=300), st.binary(max_size=300))
+def test_garbage_is_refused_and_explained(report: bytes, certificate: bytes, chain: bytes) -> None:
+    policy = strict(AMD_MILAN_ROOT)
+    given_ = SnpEndorsements(certificate, chain, chain)
+    with pytest.raises(RefusedError):
+        appraise_snp(SnpEvidence(report), policy, given_, NOW)
+    assert explain_snp(SnpEvidence(report), policy, given_, NOW).refusal is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"measurement": frozenset()},
+        {"measurement": frozenset({b"short"})},
+        {"measurement": None},
+        {"vmpl": frozenset()},
+        {"vmpl": frozenset({4})},
+        {"signing_keys": frozenset({SigningKey.NONE})},
+        {"sockets": 2},
+        {"debug": None},
+        {"report_data": b"raw"},
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError):
+        strict(AMD_MILAN_ROOT, **change)
+
+
+def test_weaknesses_are_named() -> None:
+    assert lax(AMD_MILAN_ROOT).weaknesses() == (
+        "UNSAFE_NO_REVOCATION_LIST",
+        "UNSAFE_ANY_GUEST",
+        "UNSAFE_ANY_REPORT_DATA",
+    )
+    assert "SIMULATED_ROOT" in strict(SimulatedRoot(bytes(32))).weaknesses()

@@ -1,0 +1,74 @@
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.verifier.test_snp import lax, strict
+
+from casemate.verifier import (
+    AMD_GENOA_ROOT,
+    AMD_MILAN_ROOT,
+    AMD_TURIN_ROOT,
+    PolicyError,
+    SimulatedRoot,
+    SnpPolicy,
+    parse_snp_policy,
+    print_snp_policy,
+)
+from casemate.verifier.policy_file import PolicyFormat
+from casemate.wire.snp.tcb import Product
+
+POLICIES = [
+    strict(AMD_MILAN_ROOT),
+    strict(AMD_TURIN_ROOT, Product.TURIN),
+    strict(SimulatedRoot(b"\x05" * 32), vmpl=frozenset({0, 3, 0xFFFF_FFFF})),
+    lax(AMD_GENOA_ROOT),
+]
+
+
+@pytest.mark.parametrize("form", list(PolicyFormat))
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_is_printed_is_read_again(policy: SnpPolicy, form: PolicyFormat) -> None:
+    assert parse_snp_policy(print_snp_policy(policy, form)) == policy
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('root = "AMD_MILAN_ROOT"', 'root = "AMD_NAPLES_ROOT"'),
+        ('root = "AMD_MILAN_ROOT"', "root = { sha256 = 'aa' }"),
+        ('vmpl = ["0"]', 'vmpl = ["4"]'),
+        ('vmpl = ["0"]', "vmpl = [0]"),
+        ('signing_keys = ["VCEK"]', 'signing_keys = ["NONE"]'),
+        ('signing_keys = ["VCEK"]', 'signing_keys = ["PEK"]'),
+        ('minimum_abi = "0.55"', 'minimum_abi = "0.256"'),
+        ('minimum_abi = "0.55"', 'minimum_abi = "new"'),
+        ('sockets = "1"', 'sockets = "2"'),
+        ('debug = "REFUSE_DEBUG"', 'debug = "no"'),
+        ("microcode = 219", "microcode = 256"),
+        ("microcode = 219", "fmc = 1"),
+        ('"Milan"', '"Naples"'),
+        ("host_data", "hostdata"),
+        ("minimum_guest_svn = 2", ""),
+    ],
+)
+def test_refuses_what_is_not_in_the_format(old: str, new: str) -> None:
+    text = print_snp_policy(POLICIES[0])
+    assert old in text
+    with pytest.raises(PolicyError):
+        parse_snp_policy(text.replace(old, new, 1))
+
+
+@given(st.text(max_size=300) | st.dictionaries(st.text(max_size=5), st.integers()).map(str))
+def test_any_text_is_a_policy_or_refused(text: str) -> None:
+    with pytest.raises(PolicyError):
+        parse_snp_policy(text)
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", "-1", "''", "true"])
+@pytest.mark.parametrize("name", [field.name for field in fields(SnpPolicy)])
+def test_no_member_takes_a_value_of_another_kind(name: str, value: str) -> None:
+    lines = print_snp_policy(POLICIES[0]).splitlines()
+    changed = [f"{name} = {value}" if line.startswith(f"{name} =") else line for line in lines]
+    with pytest.raises(PolicyError):
+        parse_snp_policy("\n".join(changed))
