@@ -100,6 +100,8 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.client import errors as client
     from casemate.client.local import MachineRunsError, NoMachineError, WrongMachineError
     from casemate.images import errors as images
+    from casemate.images.vm.assemble import AssemblyError
+    from casemate.images.vm.builtin import UnknownGuestError
     from casemate.link.errors import PeerGoneError, TimedOutError
     from casemate.link.places import PlaceError
     from casemate.verifier import PolicyError, RefusedError
@@ -120,6 +122,8 @@ def errors_table() -> dict[type[Exception], Meaning]:
         images.FolderError: Meaning(wrong, "correct the folder; `casemate init DIR` writes one that works"),
         images.KeyFileError: Meaning(wrong, "name another key with --key, or none to use your own"),
         images.ImageFileError: Meaning(wrong, "`casemate build DIR` writes NAME.sgxs and NAME.sigstruct"),
+        AssemblyError: Meaning(wrong, "correct that line"),
+        UnknownGuestError: Meaning(wrong, "`casemate vm guests` lists them; or name a firmware image's file"),
         images.BuildTimeError: Meaning(wrong, "set SOURCE_DATE_EPOCH to seconds since 1970, or unset it"),
         StaleLockError: Meaning(wrong, "`casemate build --relock DIR` names this runtime; MRENCLAVE changes with it"),
         client.CallerKeyError: Meaning(wrong, "`casemate keygen NEW_FILE` makes a caller's key"),
