@@ -23,7 +23,10 @@ LOOKS = 0.02
 
 
 class Chaos(threading.Thread):
-    """Until it is told to stop: draws a role by its seed, waits for a process of that role, and kills one."""
+    """Until it is told to stop: draws a role by its seed, waits for a process of that role, and kills one.
+
+    Roles are drawn as from a pack of cards, so that none is left out for long.
+    """
 
     def __init__(self, supervisor: Callable[[], int], seed: int, stop: threading.Event) -> None:
         super().__init__(name="chaos", daemon=True)
@@ -36,6 +39,7 @@ class Chaos(threading.Thread):
         self._dice = random.Random(seed)
         self._stopping = stop
         self._recent: deque[float] = deque()
+        self._pack: list[str] = []
 
     def run(self) -> None:
         """Kills until told to stop."""
@@ -44,7 +48,15 @@ class Chaos(threading.Thread):
             while self._recent and now - self._recent[0] > WITHIN:
                 self._recent.popleft()
             roles = [role for role in ROLES if role not in LIMITED or len(self._recent) < MOST]
-            self._kill_one(self._dice.choice(roles))
+            self._kill_one(self._draw(roles))
+
+    def _draw(self, roles: list[str]) -> str:
+        left = [role for role in self._pack if role in roles]
+        if not left:
+            self._pack, left = list(ROLES), roles
+        drawn = self._dice.choice(left)
+        self._pack.remove(drawn)
+        return drawn
 
     def _kill_one(self, role: str) -> None:
         until = time.monotonic() + (2.0 if role == "vendor" else 0.5)
