@@ -71,7 +71,9 @@ async def _run(options: ChipOptions) -> int:
         link = SupervisorLink(
             supervisor, silicon, anchors, AuditLog(folder), new_host=server.take_host, snp=lambda: snp()[1]
         )
-        snp = cache(lambda: _snp(folder, fuses, link.ask))
+        snp = cache(lambda: _snp(folder, fuses, options, link.ask))
+        if options.snp_product is not None or options.snp_report is not None:
+            snp()  # refuses a chip of another kind now, and not when the first VM is launched
         link.listen()
         await link.certify()
     except PeerGoneError:
@@ -91,11 +93,12 @@ async def _run(options: ChipOptions) -> int:
     return 0
 
 
-def _snp(folder: Path, fuses: Fuses, ask: "Ask") -> "tuple[SnpPlatform, SnpCertification]":
+def _snp(folder: Path, fuses: Fuses, options: ChipOptions, ask: "Ask") -> "tuple[SnpPlatform, SnpCertification]":
     from casemate.chip.snp.certification import SnpCertification
     from casemate.chip.snp.platform import SnpPlatform
+    from casemate.chip.snp.standing import ChipKind
 
-    platform = SnpPlatform(folder, fuses)
+    platform = SnpPlatform(folder, fuses, ChipKind(options.snp_product, options.snp_report))
     return platform, SnpCertification(platform, folder, ask)
 
 

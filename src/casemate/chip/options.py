@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from casemate.chip.runtime import RuntimeCopy
-from casemate.wire.message import U32, Bytes32, Limit, encode_fields, parse_fields
+from casemate.wire.message import U8, U32, Bytes32, Limit, encode_fields, parse_fields
 from casemate.wire.sandbox import LayerRequest
+from casemate.wire.snp.tcb import Product
 
 Place = Annotated[bytes, Limit(4096)]
 """A path as the operating system has it."""
@@ -30,6 +31,10 @@ class ChipOptions:
     """A descriptor that keeps the copy from being tidied away."""
     python: Place
     """The interpreter that has all of Casemate: VMs run on it, whose emulator is no part of the runtime."""
+    snp_product: Product | None
+    """What SEV-SNP processor a new chip is, and one that there is has to be; None leaves it open."""
+    snp_report: U8 | None
+    """The version of ATTESTATION_REPORT that it writes, likewise."""
 
     @property
     def copy(self) -> RuntimeCopy:

@@ -24,6 +24,8 @@ from casemate.link.errors import PeerGoneError
 from casemate.wire.faults import Code, fault
 from casemate.wire.message import encode_message
 from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+from casemate.wire.snp.report import VERSIONS
+from casemate.wire.snp.tcb import Product
 
 SECOND_STAGE = Path(__file__).with_name("second_stage.py")
 DEFAULT_POOL = 1
@@ -58,6 +60,8 @@ def _become_second_stage(options: argparse.Namespace, copy: RuntimeCopy, lock: i
         runtime_rebuilt=copy.rebuilt,
         runtime_lock=lock,
         python=os.fsencode(sys.executable),
+        snp_product=options.snp_product,
+        snp_report=options.snp_report,
     )
     for descriptor in (options.host_fd, options.supervisor_fd, lock):
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the one way to call it
@@ -95,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--supervisor-fd", type=int, required=True, help="an end of the supervisor's link")
     parser.add_argument("--seed", help="a public text that makes the fuses of a new chip")
     parser.add_argument("--layer", type=_layer, action="append", default=[], help="NAME=require, prefer or off")
+    parser.add_argument("--snp-product", type=_product, help="what SEV-SNP processor a new chip is")
+    parser.add_argument("--snp-report", type=int, choices=VERSIONS, help="the version of its ATTESTATION_REPORT")
     parser.add_argument("--pool", type=_pool, default=DEFAULT_POOL, help="warm guests to keep")
     return parser
 
@@ -107,6 +113,13 @@ def _layer(text: str) -> LayerRequest:
         raise argparse.ArgumentTypeError(
             f"{text!r}: want NAME=MODE, NAME one of {', '.join(LayerName)}, MODE one of {', '.join(LayerMode)}"
         ) from None
+
+
+def _product(text: str) -> Product:
+    try:
+        return Product(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: want {' or '.join(Product)}") from None
 
 
 def _pool(text: str) -> int:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from casemate.cli.commands import machine, receipt, state, token, vm
+from casemate.cli.commands import machine, receipt, snp, state, token, vm
 from casemate.cli.commands.build import build, init
 from casemate.cli.commands.call import call
 from casemate.cli.commands.doctor import doctor
@@ -53,6 +53,12 @@ app.add_typer(
     rich_help_panel=MACHINE,
 )
 app.add_typer(vm.app, name="vm", help="Confidential VMs: launch, run, look at, attest.", rich_help_panel=MACHINE)
+app.add_typer(
+    snp.app,
+    name="snp",
+    help="A machine's SEV-SNP processor: firmware, TCB recovery, keys, revocation.",
+    rich_help_panel=MACHINE,
+)
 app.add_typer(token.app, name="token", help="Who may pass the gateway.", rich_help_panel=MACHINE)
 app.add_typer(
     state.app,

@@ -34,13 +34,16 @@ class ReportFiles:
     policy: Path
 
 
-def verify_report(files: ReportFiles, *, at: str | None, explain: bool, as_json: bool) -> None:
+def verify_report(
+    files: ReportFiles, *, report_data: bytes | None, at: str | None, explain: bool, as_json: bool
+) -> None:
     """Appraises and shows; ends the command where it is refused."""
     from casemate.verifier import RefusedError, SnpEvidence, appraise_snp, explain_snp
 
     screen = Screen(as_json=as_json)
     evidence = SnpEvidence(read_file(files.report, what="report", limit=2 * REPORT_SIZE))
     policy, endorsements, now = _policy(files.policy), _endorsements(files), time_of(at)
+    policy = policy if report_data is None else policy.with_report_data(report_data)
     tree = explain_snp(evidence, policy, endorsements, now) if explain else None
     if policy.weaknesses():
         screen.say(f"the policy gives up: {', '.join(policy.weaknesses())}", style="yellow")

@@ -5,19 +5,17 @@ import fcntl
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from casemate.link.calls import answer_of, numbered, split
-from casemate.link.channel import Channel
-from casemate.link.errors import PeerGoneError
-from casemate.link.places import control_socket, machine_lock
+from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
+from casemate.client.owner_link import ask_at, ask_supervisor
+from casemate.client.snp_levers import SnpLevers
+from casemate.link.places import machine_lock
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.control import (
     Done,
@@ -31,8 +29,7 @@ from casemate.wire.messages.control import (
 )
 from casemate.wire.messages.state import ListStates, StatesAre, StoredState
 from casemate.wire.messages.supervisor import AcceptRollback, AnchorsAre, AnchorShown, ListAnchors, RollbackAccepted
-
-T = TypeVar("T")
+from casemate.wire.snp.tcb import Product
 
 END_TIMEOUT = 20.0
 """Longest end of a machine (seconds) before its supervisor is killed, and with it all the rest."""
@@ -42,13 +39,6 @@ LOOK_PERIOD = 0.05
 
 START_TIMEOUT = 60.0
 """Longest start of a machine (seconds): the first one copies the runtime."""
-
-CONTROL_TIMEOUT = 30.0
-"""Longest answer of a supervisor (seconds)."""
-
-
-class NoMachineError(CasemateError):
-    """No machine runs on this state directory, or none could be started."""
 
 
 class MachineRunsError(CasemateError):
@@ -73,36 +63,41 @@ class LocalMachine:
 
     def recover_tcb(self, advisory: str) -> str:
         """Has the vendor publish a new TCB level: this platform is out of date until its microcode is updated."""
-        return _ask(self.state, RecoverTcb(advisory), Done).said
+        return ask_supervisor(self.state, RecoverTcb(advisory), Done).said
 
     def update_microcode(self) -> str:
         """Brings this platform to the newest published TCB."""
-        return _ask(self.state, UpdateMicrocode(), Done).said
+        return ask_supervisor(self.state, UpdateMicrocode(), Done).said
 
     def revoke(self) -> str:
         """Has the vendor revoke this platform's certificate."""
-        return _ask(self.state, RevokeChip(), Done).said
+        return ask_supervisor(self.state, RevokeChip(), Done).said
 
     def accept_rollback(self, namespace: bytes, reason: str) -> int:
         """Has the chip accept, once, that a sealed state is older than its anchor; the anchor's epoch. It is logged."""
-        return _ask(self.state, AcceptRollback(namespace, reason), RollbackAccepted).epoch
+        return ask_supervisor(self.state, AcceptRollback(namespace, reason), RollbackAccepted).epoch
 
     def anchors(self) -> tuple[AnchorShown, ...]:
         """What the chip says of each sealed state."""
-        return _ask(self.state, ListAnchors(), AnchorsAre).anchors
+        return ask_supervisor(self.state, ListAnchors(), AnchorsAre).anchors
 
     def stored_states(self) -> tuple[StoredState, ...]:
         """What the host has of each sealed state, in its own words."""
-        return _ask_at(self.host_socket, f"the host of {self.state}", ListStates(), StatesAre).states
+        return ask_at(self.host_socket, f"the host of {self.state}", ListStates(), StatesAre).states
+
+    @property
+    def snp(self) -> SnpLevers:
+        """The levers of its SEV-SNP processor."""
+        return SnpLevers(self.state, self.host_socket)
 
     def end(self, *, at_once: bool = False) -> None:
         """Tells the machine to end; it may go on for a while, until calls under way are answered."""
-        _ask(self.state, EndMachine(at_once), Done)
+        ask_supervisor(self.state, EndMachine(at_once), Done)
 
 
 def running_machine(state: Path) -> LocalMachine:
     """The machine that runs on ``state``; :class:`NoMachineError` if none does."""
-    return LocalMachine(state, _ask(state, MachineStatus(), MachineIs))
+    return LocalMachine(state, ask_supervisor(state, MachineStatus(), MachineIs))
 
 
 def wait_for_end(state: Path, patience: float) -> bool:
@@ -131,7 +126,13 @@ def _is_locked(path: Path) -> bool:
 
 @contextlib.contextmanager
 def local_machine(
-    state: Path, *, seed: str | None = None, layers: Sequence[str] = (), pool: int = 1
+    state: Path,
+    *,
+    seed: str | None = None,
+    layers: Sequence[str] = (),
+    pool: int = 1,
+    snp_product: Product | None = None,
+    snp_report: int | None = None,
 ) -> Iterator[LocalMachine]:
     """The machine that runs on ``state``, or else a new one that ends with the block, and its enclaves with it.
 
@@ -142,6 +143,8 @@ def local_machine(
         seed: makes the same machine each time. Everybody knows its secrets: for tests alone.
         layers: sandbox layers as ``NAME=MODE``, with modes ``require``, ``prefer`` and ``off``.
         pool: how many warm guests to keep.
+        snp_product: which SEV-SNP processor a new machine has; one that there is has to have it, if it is started here.
+        snp_report: the version of its reports, likewise.
 
     Raises:
         NoMachineError: it did not start; the message says why.
@@ -159,6 +162,7 @@ def local_machine(
     arguments = ["--state", str(state), "--pool", str(pool)]
     arguments += ["--seed", seed] if seed is not None else []
     arguments += [part for layer in layers for part in ("--layer", layer)]
+    arguments += snp_arguments(snp_product, snp_report)
     supervisor = start_supervisor(arguments)
     try:
         yield running_machine(state)
@@ -179,6 +183,12 @@ class Supervisor:
         if self.lifeline is not None:
             os.close(self.lifeline)
         _end(self.process)
+
+
+def snp_arguments(product: Product | None, report: int | None) -> list[str]:
+    """What the supervisor is told of a chip's SEV-SNP processor."""
+    found = [] if product is None else [f"--snp=--snp-product={product}"]
+    return found if report is None else [*found, f"--snp=--snp-report={report}"]
 
 
 def start_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supervisor:
@@ -241,26 +251,3 @@ def _end(supervisor: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         supervisor.kill()
         supervisor.wait()
-
-
-def _ask(state: Path, question: object, wanted: type[T]) -> T:
-    return _ask_at(control_socket(state), f"the supervisor of {state}", question, wanted)
-
-
-def _ask_at(path: Path, who: str, question: object, wanted: type[T]) -> T:
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.connect(os.fsencode(path))
-    except OSError as error:
-        sock.close()
-        raise NoMachineError(f"no answer from {who} ({error.strerror}); `casemate up` starts a machine") from None
-    channel = Channel(sock)
-    deadline = time.monotonic() + CONTROL_TIMEOUT
-    try:
-        channel.send(numbered(1, question), timeout=CONTROL_TIMEOUT)
-        _, message = split(channel.receive(timeout=deadline - time.monotonic()).payload)
-    except PeerGoneError as error:
-        raise NoMachineError(f"{who} hung up: {error}") from None
-    finally:
-        channel.close()
-    return answer_of(message, wanted)

@@ -36,6 +36,7 @@ from casemate.wire.messages.supervisor import (
     MicrocodeUpdate,
     RollbackAccepted,
 )
+from casemate.wire.snp.simulated_platform import CHIP_ID_SIZE
 
 _LEVERS = (
     RecoverTcb,
@@ -154,9 +155,11 @@ class Control:
         return Done("the vendor revoked this chip's VCEK")
 
     async def _snp_root(self) -> SnpRootIs:
-        product = (await self._snp()).product
-        root = await self._machine.vendor.amd_root(product)
-        return SnpRootIs(product, root, await self._machine.refresh_revocation_list(product))
+        now = await self._snp()
+        root = await self._machine.vendor.amd_root(now.product)
+        newest = {each.product: each.tcb for each in await self._machine.vendor.newest_firmware()}
+        crl = await self._machine.refresh_revocation_list(now.product)
+        return SnpRootIs(now.product, root, crl, newest[now.product], now.hw_id.ljust(CHIP_ID_SIZE, b"\x00"))
 
     async def _snp(self) -> FirmwareIs:
         return await self._machine.chip.ask(UpdateFirmware((), commit=False), FirmwareIs)

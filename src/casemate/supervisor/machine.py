@@ -221,6 +221,7 @@ class Machine:
             arguments += ["--state", str(options.state), "--pool", str(options.pool)]
             arguments += ["--seed", options.seed] if options.seed is not None else []
             arguments += [part for layer in options.layers for part in ("--layer", layer)]
+            arguments += options.snp
             await self._chip.start("casemate.chip", arguments, (for_host.fileno(), theirs.fileno()))
         link = ChipLink(AsyncChannel(ours), self._ask_vendor)
         try:

@@ -39,5 +39,7 @@ class MachineOptions:
     """How many warm guests to keep."""
     lasting: bool
     """Deployments are those of the state directory, and stay there; otherwise they end with this machine."""
+    snp: tuple[str, ...]
+    """What the chip is told of the SEV-SNP processor that it is; the supervisor does not look at it."""
     http: HttpOptions | None
     """None for a machine with a Unix socket alone."""

@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME=MODE")
     parser.add_argument("--pool", type=int, default=1)
+    parser.add_argument("--snp", action="append", default=[], metavar="ARGUMENT", help="passed to the chip as it is")
     parser.add_argument("--lasting", action="store_true", help="keep deployments in the state directory")
     parser.add_argument("--token-digest", metavar="HEX", help="a gateway, and SHA-256 of this run's token")
     parser.add_argument("--bind", default=DEFAULT_ADDRESS, metavar="ADDRESS", help="where the gateway listens")
@@ -71,6 +72,7 @@ def _options(given: argparse.Namespace) -> MachineOptions:
         layers=tuple(given.layer),
         pool=given.pool,
         lasting=given.lasting,
+        snp=tuple(given.snp),
         http=None
         if digest is None
         else HttpOptions(given.bind, given.port, bytes.fromhex(digest), given.scheme, tuple(given.gateway)),

@@ -51,6 +51,8 @@ class ForgedSnp:
     """Common names of key, issuer, root."""
     revoked: tuple[int, ...] = ()
     simulated: bool = True
+    patches: tuple[tuple[int, bytes], ...] = ()
+    """Bytes of the report, by offset, that are what no field can be; before it is signed."""
 
     def change(self, change: Callable[[SnpReport], SnpReport]) -> Self:
         """With another report."""
@@ -78,11 +80,17 @@ class ForgedSnp:
         return SnpEvidence(self._signed()), endorsements, SimulatedRoot.of(root.public_bytes(Encoding.DER))
 
     def _signed(self) -> bytes:
-        draft = self.report.encode()
+        draft = self._patched(self.report.encode())
         made = _report_key().sign(draft[:SIGNED_SIZE], ec.ECDSA(hashes.SHA384()))
         r, s = decode_dss_signature(made)
-        parts = {"signature_r": r.to_bytes(72, "little"), "signature_s": s.to_bytes(72, "little")}
-        return replace(self.report, **parts).encode()  # type: ignore[arg-type] # both are bytes
+        signed = replace(self.report, signature_r=r.to_bytes(72, "little"), signature_s=s.to_bytes(72, "little"))
+        return self._patched(signed.encode())
+
+    def _patched(self, report: bytes) -> bytes:
+        patched = bytearray(report)
+        for at, content in self.patches:
+            patched[at : at + len(content)] = content
+        return bytes(patched)
 
     def _certificate(
         self,
@@ -143,8 +151,8 @@ def honest_snp(now: datetime, product: Product = Product.MILAN, kind: SigningKey
         version=5 if product is Product.TURIN else 3,
         guest_svn=2,
         policy=0x2_0000 | 1 << 20 | 55,
-        family_id=bytes(16),
-        image_id=bytes(16),
+        family_id=b"\x0a" * 16,
+        image_id=b"\x0b" * 16,
         vmpl=0,
         signature_algo=1,
         current_tcb=raw,
@@ -170,8 +178,8 @@ def honest_snp(now: datetime, product: Product = Product.MILAN, kind: SigningKey
         committed_minor=55,
         committed_major=1,
         launch_tcb=raw,
-        launch_mitigations=0 if product is Product.TURIN else None,
-        current_mitigations=0 if product is Product.TURIN else None,
+        launch_mitigations=0b11 if product is Product.TURIN else None,
+        current_mitigations=0b11 if product is Product.TURIN else None,
         signature_r=bytes(72),
         signature_s=bytes(72),
     )

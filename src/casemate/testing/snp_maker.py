@@ -10,6 +10,7 @@ from casemate.chip.errors import CertificationError
 from casemate.chip.fuses import load_fuses
 from casemate.chip.snp.certification import SnpCertification
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
+from casemate.chip.snp.standing import ChipKind
 from casemate.vendor.amd.keys import AmdRole, make_rsa_key, make_vlek_secret
 from casemate.vendor.amd.ledger import AmdLedger
 from casemate.vendor.amd.levels import recover
@@ -110,10 +111,10 @@ class SnpMaker:
         raise TypeError(f"no question of a chip's: {question}")
 
 
-def snp_chip(folder: Path, maker: SnpMaker) -> tuple[SnpPlatform, SnpCertification]:
+def snp_chip(folder: Path, maker: SnpMaker, report_version: int | None = None) -> tuple[SnpPlatform, SnpCertification]:
     """A chip of the maker's product in an empty or used ``folder``."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    platform = SnpPlatform(folder, load_fuses(folder, None), maker.office.product)
+    platform = SnpPlatform(folder, load_fuses(folder, None), ChipKind(maker.office.product, report_version))
     return platform, SnpCertification(platform, folder, maker.ask)
 
 

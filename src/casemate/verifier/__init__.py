@@ -38,7 +38,7 @@ from casemate.verifier.rules import RULES, Rule
 from casemate.verifier.sgx import appraise, explain
 from casemate.verifier.snp import appraise_snp, explain_snp
 from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
-from casemate.verifier.snp_policy import AbiVersion, SnpPolicy
+from casemate.verifier.snp_policy import AbiVersion, PlatformDemand, SnpPolicy
 from casemate.verifier.snp_policy_file import parse_snp_policy, print_snp_policy
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "ExpectedNonce",
     "ExpectedReportData",
     "Outcome",
+    "PlatformDemand",
     "PolicyError",
     "RefusedError",
     "RequiredLayers",

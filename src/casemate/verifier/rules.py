@@ -102,12 +102,17 @@ class Rule(StrEnum):
     SNP_SOCKET = "snp.single-socket"
     SNP_ABI = "snp.abi"
     SNP_GUEST_POLICY = "snp.guest-policy"
+    SNP_PLATFORM_INFO = "snp.platform-info"
+    SNP_MITIGATIONS = "snp.mitigations"
     SNP_VMPL = "snp.vmpl"
     SNP_GUEST_SVN = "snp.guest-svn"
     SNP_MEASUREMENT = "snp.measurement"
     SNP_HOST_DATA = "snp.host-data"
     SNP_ID_KEY = "snp.id-key"
     SNP_AUTHOR_KEY = "snp.author-key"
+    SNP_FAMILY_ID = "snp.family-id"
+    SNP_IMAGE_ID = "snp.image-id"
+    SNP_REPORT_ID = "snp.report-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,17 +264,24 @@ RULES: dict[Rule, RuleText] = {
         "The firmware is committed: it cannot be rolled back, unless the policy allows that.", _SNP
     ),
     Rule.SNP_DEBUG: RuleText("The guest's policy forbids debugging, unless UNSAFE_ALLOW_DEBUG.", _SNP),
-    Rule.SNP_MIGRATION: RuleText("The guest's policy forbids a migration agent, unless the policy allows it.", _SNP),
+    Rule.SNP_MIGRATION: RuleText(
+        "The guest's policy forbids a migration agent, and there is none, unless ANY_MIGRATION.", _SNP
+    ),
     Rule.SNP_SMT: RuleText("The guest's policy forbids SMT, unless the policy allows it.", _SNP),
     Rule.SNP_SOCKET: RuleText("The guest's policy keeps it on one socket, unless the policy does not care.", _SNP),
     Rule.SNP_ABI: RuleText("The guest's policy wants an ABI version that reaches the policy's floor.", _SNP),
     Rule.SNP_GUEST_POLICY: RuleText("The guest's policy has no bit that is not known here.", _SNP),
+    Rule.SNP_PLATFORM_INFO: RuleText("The machine is set up as the policy demands.", _SNP),
+    Rule.SNP_MITIGATIONS: RuleText("The mitigations that the policy names were there at launch, and are now.", _SNP),
     Rule.SNP_VMPL: RuleText("The report was asked for at a privilege level that the policy names.", _SNP),
     Rule.SNP_GUEST_SVN: RuleText("The guest is of the version that the policy wants, or later.", _SNP),
     Rule.SNP_MEASUREMENT: RuleText("The launch digest is one that the policy names.", _SNP),
     Rule.SNP_HOST_DATA: RuleText("HOST_DATA is what the policy names.", _SNP),
     Rule.SNP_ID_KEY: RuleText("The key that signed the id block is one that the policy names.", _SNP),
     Rule.SNP_AUTHOR_KEY: RuleText("The author's key is one that the policy names.", _SNP),
+    Rule.SNP_FAMILY_ID: RuleText("FAMILY_ID is what the policy names.", _SNP),
+    Rule.SNP_IMAGE_ID: RuleText("IMAGE_ID is what the policy names.", _SNP),
+    Rule.SNP_REPORT_ID: RuleText("The report is of a launch of the guest that the policy names.", _SNP),
 }
 
 

@@ -15,13 +15,20 @@ from casemate.verifier.amd_certificates import report_signed_by
 from casemate.verifier.amd_chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
 from casemate.verifier.chains import CHAIN_RULES
 from casemate.verifier.checks import CheckTree, Step, Trail
-from casemate.verifier.policy import MUST_BE_OFF, UNSAFE_ALLOW_DEBUG, ExpectedReportData
+from casemate.verifier.policy import FRESH_NONCE, MUST_BE_OFF, UNSAFE_ALLOW_DEBUG, ExpectedReportData
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
-from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_SOCKETS, AbiVersion, SnpPolicy
+from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_SOCKETS, AbiVersion, PlatformDemand, SnpPolicy
 from casemate.wire.errors import WireError
 from casemate.wire.snp.key_certificate import KeyCertificate
-from casemate.wire.snp.report import SIGNED_SIZE, GuestPolicy, SigningKey, SnpReport
+from casemate.wire.snp.report import (
+    NO_MIGRATION_AGENT,
+    SIGNED_SIZE,
+    GuestPolicy,
+    PlatformInfo,
+    SigningKey,
+    SnpReport,
+)
 from casemate.wire.snp.tcb import Product, TcbVersion
 from casemate.wire.spans import Span
 
@@ -43,12 +50,17 @@ _GUEST_RULES = (
     Rule.SNP_SOCKET,
     Rule.SNP_ABI,
     Rule.SNP_GUEST_POLICY,
+    Rule.SNP_PLATFORM_INFO,
+    Rule.SNP_MITIGATIONS,
     Rule.SNP_VMPL,
     Rule.SNP_GUEST_SVN,
     Rule.SNP_MEASUREMENT,
     Rule.SNP_HOST_DATA,
     Rule.SNP_ID_KEY,
     Rule.SNP_AUTHOR_KEY,
+    Rule.SNP_FAMILY_ID,
+    Rule.SNP_IMAGE_ID,
+    Rule.SNP_REPORT_ID,
 )
 _MODELS: dict[Product, tuple[int, tuple[range, ...]]] = {
     Product.MILAN: (0x19, (range(0x10),)),
@@ -161,10 +173,12 @@ def _parse(trail: Trail, data: bytes) -> SnpReport:
 def _check_key(trail: Trail, report: SnpReport, chain: AmdChain, policy: SnpPolicy) -> dict[str, TcbVersion]:
     """What the certificate says of the key fits what the report says; the report's TCB versions."""
     kind = _kind(report)
+    masked = kind is SigningKey.VCEK and report.masks_chip_key  # then the firmware signs by no VCEK
     trail.expect(
         Rule.SNP_SIGNING_KEY,
-        kind is chain.kind and kind in policy.signing_keys,
-        got=f"a report signed by a {'key of no known kind' if kind is None else kind.name}, a {chain.kind.name}",
+        kind is chain.kind and kind in policy.signing_keys and not masked,
+        got=f"a report signed by a {'key of no known kind' if kind is None else kind.name}"
+        f"{', which MASK_CHIP_KEY forbids' if masked else ''}; a {chain.kind.name}",
         want=" or ".join(sorted(key.name for key in policy.signing_keys)),
         at=("key_info",),
     )
@@ -279,6 +293,8 @@ def _check_guest(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
         want=f"bit 17, and none beyond {known:#x}",
         at=("policy",),
     )
+    _check_migration_agent(trail, report, policy)
+    _check_platform(trail, report, policy)
     trail.expect(Rule.SNP_VMPL, report.vmpl in policy.vmpl, got=report.vmpl, want=policy.vmpl, at=("vmpl",))
     svn = policy.minimum_guest_svn
     trail.expect(
@@ -291,12 +307,50 @@ def _check_guest(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
     _check_digests(trail, report, policy)
 
 
+def _check_migration_agent(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    alone = report.report_id_ma == NO_MIGRATION_AGENT
+    trail.expect(
+        Rule.SNP_MIGRATION,
+        alone or policy.migration is not MUST_BE_OFF,
+        got="no migration agent" if alone else f"migration agent {report.report_id_ma.hex()}",
+        want=policy.migration.value,
+        at=("report_id_ma",),
+    )
+
+
+def _check_platform(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    """How the machine is set up, and which mitigations its firmware has; versions before 5 do not tell the latter."""
+    info, demand = report.platform_info, policy.platform_info
+    if isinstance(demand, PlatformDemand):
+        required, forbidden = sum(demand.required), sum(demand.forbidden)
+        trail.expect(
+            Rule.SNP_PLATFORM_INFO,
+            info & required == required and not info & (forbidden | ~sum(PlatformInfo)),
+            got=f"{info:#x}",
+            want=f"all of {required:#x}, none of {forbidden:#x}, and no bit that is not known here",
+            at=("platform_info",),
+        )
+    else:
+        trail.waive(Rule.SNP_PLATFORM_INFO, got=f"{info:#x}", by=demand.value, at=("platform_info",))
+    vectors, at = (report.launch_mitigations, report.current_mitigations), ("launch_mitigations", "current_mitigations")
+    got = " at launch, ".join("not told" if vector is None else f"{vector:#x}" for vector in vectors)
+    wanted = policy.mitigations
+    if isinstance(wanted, int):
+        good = all(vector is not None and vector & wanted == wanted for vector in vectors)
+        trail.expect(Rule.SNP_MITIGATIONS, good, got=got, want=f"all of {wanted:#x}, at launch and now", at=at)
+    else:
+        trail.waive(Rule.SNP_MITIGATIONS, got=got, by=wanted.value, at=at)
+
+
 def _check_digests(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
     for rule, name in (
         (Rule.SNP_MEASUREMENT, "measurement"),
         (Rule.SNP_HOST_DATA, "host_data"),
         (Rule.SNP_ID_KEY, "id_key_digest"),
         (Rule.SNP_AUTHOR_KEY, "author_key_digest"),
+        (Rule.SNP_FAMILY_ID, "family_id"),
+        (Rule.SNP_IMAGE_ID, "image_id"),
+        (Rule.SNP_REPORT_ID, "report_id"),
     ):
         got, wanted = getattr(report, name), getattr(policy, name)
         if isinstance(wanted, frozenset):
@@ -311,6 +365,9 @@ def _check_report_data(trail: Trail, report: SnpReport, policy: SnpPolicy) -> No
     if isinstance(demand, ExpectedReportData):
         equal = report.report_data == demand.value
         trail.expect(Rule.BINDING_REPORT_DATA, equal, got=report.report_data, want=demand.value, at=("report_data",))
+    elif demand is FRESH_NONCE:
+        want = "the 64 bytes of a challenge: policy.with_report_data(...)"
+        trail.refuse(Rule.BINDING_REPORT_DATA, got="FRESH_NONCE", want=want)
     else:
         trail.waive(Rule.BINDING_REPORT_DATA, got=report.report_data, by=demand.value, at=("report_data",))
 

@@ -1,10 +1,11 @@
 """What a relying party demands of SEV-SNP evidence. As for SGX: every field is given, and absence is written out."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from casemate.verifier.policy import (
+    FRESH_NONCE,
     REFUSE_DEBUG,
     UNSAFE_ALLOW_DEBUG,
     Absence,
@@ -13,12 +14,15 @@ from casemate.verifier.policy import (
     PublicSeed,
 )
 from casemate.verifier.roots import SimulatedRoot, VendorRoot
-from casemate.wire.snp.report import SigningKey
+from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import TcbVersion
 
 _SHA384_SIZE = 48
 _HOST_DATA_SIZE = 32
 _CHIP_ID_SIZE = 64
+_NAME_SIZE = 16
+_REPORT_ID_SIZE = 32
+_U64 = 0xFFFF_FFFF_FFFF_FFFF
 _HOST_VMPL = 0xFFFF_FFFF
 
 
@@ -29,7 +33,12 @@ class SnpAbsence(Enum):
     ANY_HOST_DATA = "ANY_HOST_DATA"
     ANY_ID_KEY = "ANY_ID_KEY"
     ANY_AUTHOR_KEY = "ANY_AUTHOR_KEY"
+    ANY_FAMILY_ID = "ANY_FAMILY_ID"
+    ANY_IMAGE_ID = "ANY_IMAGE_ID"
+    ANY_REPORT_ID = "ANY_REPORT_ID"
     ANY_CHIP = "ANY_CHIP"
+    ANY_PLATFORM = "ANY_PLATFORM"
+    ANY_MITIGATIONS = "ANY_MITIGATIONS"
     ANY_TCB = "ANY_TCB"
     ANY_ABI = "ANY_ABI"
     ANY_GUEST_SVN = "ANY_GUEST_SVN"
@@ -46,7 +55,14 @@ UNSAFE_ANY_GUEST: Final = SnpAbsence.UNSAFE_ANY_GUEST
 ANY_HOST_DATA: Final = SnpAbsence.ANY_HOST_DATA
 ANY_ID_KEY: Final = SnpAbsence.ANY_ID_KEY
 ANY_AUTHOR_KEY: Final = SnpAbsence.ANY_AUTHOR_KEY
+ANY_FAMILY_ID: Final = SnpAbsence.ANY_FAMILY_ID
+ANY_IMAGE_ID: Final = SnpAbsence.ANY_IMAGE_ID
+ANY_REPORT_ID: Final = SnpAbsence.ANY_REPORT_ID
+"""Any launch of the guest: its report id is another one each time."""
 ANY_CHIP: Final = SnpAbsence.ANY_CHIP
+ANY_PLATFORM: Final = SnpAbsence.ANY_PLATFORM
+"""However the machine is set up: SMT, ECC, and whether its firmware has looked for aliases in DRAM."""
+ANY_MITIGATIONS: Final = SnpAbsence.ANY_MITIGATIONS
 ANY_TCB: Final = SnpAbsence.ANY_TCB
 ANY_ABI: Final = SnpAbsence.ANY_ABI
 ANY_GUEST_SVN: Final = SnpAbsence.ANY_GUEST_SVN
@@ -70,6 +86,20 @@ class AbiVersion:
     minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class PlatformDemand:
+    """How the machine must be set up. Bits of PLATFORM_INFO that nobody knows here are refused with any demand."""
+
+    required: frozenset[PlatformInfo]
+    forbidden: frozenset[PlatformInfo]
+
+    def __post_init__(self) -> None:
+        both = self.required & self.forbidden
+        if both:
+            names = ", ".join(sorted(flag.name or "" for flag in both))
+            raise PolicyError(f"platform_info both requires and forbids {names}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnpPolicy:
     """The demands, all of them.
@@ -88,12 +118,21 @@ class SnpPolicy:
     host_data: frozenset[bytes] | Literal[SnpAbsence.ANY_HOST_DATA]
     id_key_digest: frozenset[bytes] | Literal[SnpAbsence.ANY_ID_KEY]
     author_key_digest: frozenset[bytes] | Literal[SnpAbsence.ANY_AUTHOR_KEY]
+    family_id: frozenset[bytes] | Literal[SnpAbsence.ANY_FAMILY_ID]
+    image_id: frozenset[bytes] | Literal[SnpAbsence.ANY_IMAGE_ID]
+    """Both as the id block has them; zeros without one."""
+    report_id: frozenset[bytes] | Literal[SnpAbsence.ANY_REPORT_ID]
+    """Of one launch of the guest, for as long as that lasts."""
     chip_id: frozenset[bytes] | Literal[SnpAbsence.ANY_CHIP]
+    platform_info: PlatformDemand | Literal[SnpAbsence.ANY_PLATFORM]
+    mitigations: int | Literal[SnpAbsence.ANY_MITIGATIONS]
+    """Bits that both vectors must have, at launch and now; reports tell from version 5 on."""
     vmpl: frozenset[int]
     """Privilege levels 0 to 3; 0xFFFFFFFF is the host, which speaks for no guest."""
     minimum_guest_svn: int | Literal[SnpAbsence.ANY_GUEST_SVN]
     debug: Literal[Absence.REFUSE_DEBUG, Absence.UNSAFE_ALLOW_DEBUG]
     migration: Literal[Absence.MUST_BE_OFF, SnpAbsence.ANY_MIGRATION]
+    """Off: the guest's policy forbids a migration agent, and it has none."""
     smt: Literal[Absence.MUST_BE_OFF, Absence.ANY_SMT]
     sockets: Literal[1, SnpAbsence.ANY_SOCKETS]
     minimum_abi: AbiVersion | Literal[SnpAbsence.ANY_ABI]
@@ -102,7 +141,8 @@ class SnpPolicy:
     committed_tcb: Floor
     launch_tcb: Floor
     current_tcb: Floor
-    report_data: ExpectedReportData | Literal[Absence.UNSAFE_ANY_REPORT_DATA]
+    report_data: ExpectedReportData | Literal[Absence.FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA]
+    """``FRESH_NONCE``: the challenger's own 64 bytes, by :meth:`with_report_data`; refuses until then."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -115,6 +155,14 @@ class SnpPolicy:
             raise PolicyError(f"vmpl is {sorted(self.vmpl)}, want levels of 0 to 3, or {_HOST_VMPL:#x}")
         if not self.signing_keys or SigningKey.NONE in self.signing_keys:
             raise PolicyError("signing_keys wants VCEK, VLEK or both")
+        if isinstance(self.mitigations, int) and not 0 < self.mitigations <= _U64:
+            raise PolicyError(f"mitigations is {self.mitigations}, want 64 bits, some of them set")
+
+    def with_report_data(self, data: bytes) -> Self:
+        """This policy for one challenge of 64 bytes."""
+        if self.report_data is not FRESH_NONCE:
+            raise PolicyError(f"report_data is {self.report_data}, only FRESH_NONCE can be filled in")
+        return replace(self, report_data=ExpectedReportData(data))
 
     def weaknesses(self) -> tuple[str, ...]:
         """The protections given up, by name; empty for a sound policy."""
@@ -128,6 +176,9 @@ _SIZES = {
     "host_data": _HOST_DATA_SIZE,
     "id_key_digest": _SHA384_SIZE,
     "author_key_digest": _SHA384_SIZE,
+    "family_id": _NAME_SIZE,
+    "image_id": _NAME_SIZE,
+    "report_id": _REPORT_ID_SIZE,
     "chip_id": _CHIP_ID_SIZE,
 }
 
@@ -140,7 +191,12 @@ _KINDS: dict[str, tuple[tuple[type, ...], tuple[object, ...]]] = {
     "host_data": ((frozenset,), (ANY_HOST_DATA,)),
     "id_key_digest": ((frozenset,), (ANY_ID_KEY,)),
     "author_key_digest": ((frozenset,), (ANY_AUTHOR_KEY,)),
+    "family_id": ((frozenset,), (ANY_FAMILY_ID,)),
+    "image_id": ((frozenset,), (ANY_IMAGE_ID,)),
+    "report_id": ((frozenset,), (ANY_REPORT_ID,)),
     "chip_id": ((frozenset,), (ANY_CHIP,)),
+    "platform_info": ((PlatformDemand,), (ANY_PLATFORM,)),
+    "mitigations": ((int,), (ANY_MITIGATIONS,)),
     "vmpl": ((frozenset,), ()),
     "minimum_guest_svn": ((int,), (ANY_GUEST_SVN,)),
     "debug": ((), (REFUSE_DEBUG, UNSAFE_ALLOW_DEBUG)),
@@ -153,7 +209,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], tuple[object, ...]]] = {
     "committed_tcb": ((TcbVersion,), (ANY_TCB,)),
     "launch_tcb": ((TcbVersion,), (ANY_TCB,)),
     "current_tcb": ((TcbVersion,), (ANY_TCB,)),
-    "report_data": ((ExpectedReportData,), (Absence.UNSAFE_ANY_REPORT_DATA,)),
+    "report_data": ((ExpectedReportData,), (FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA)),
 }
 """What each field may hold, checked also where no type checker has looked: None must never mean "do not check"."""
 

@@ -9,7 +9,8 @@ measurement = ["5fee..."]                     # or "UNSAFE_ANY_GUEST"
 minimum_abi = "1.55"                          # or "ANY_ABI"
 sockets = "ANY_SOCKETS"                       # or "1"
 reported_tcb = { product = "Milan", boot_loader = 4, tee = 0, snp = 24, microcode = 219 }     # or "ANY_TCB"
-report_data = { equals = "..." }              # or "UNSAFE_ANY_REPORT_DATA"
+platform_info = { required = ["ALIAS_CHECK_COMPLETE"], forbidden = ["SMT_EN"] }               # or "ANY_PLATFORM"
+report_data = "FRESH_NONCE"                   # or { equals = "..." }, or "UNSAFE_ANY_REPORT_DATA"
 """
 
 import json
@@ -22,10 +23,10 @@ from typing import Any
 from casemate.verifier.policy import Absence, ExpectedReportData, PolicyError
 from casemate.verifier.policy_file import PolicyFormat, policy_body, toml_value
 from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, SimulatedRoot, VendorRoot
-from casemate.verifier.snp_policy import AbiVersion, SnpAbsence, SnpPolicy
+from casemate.verifier.snp_policy import AbiVersion, PlatformDemand, SnpAbsence, SnpPolicy
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject
-from casemate.wire.snp.report import SigningKey
+from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 
 _Reader = Callable[[JsonObject, str], Any]
@@ -34,6 +35,7 @@ _ABI = re.compile(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
 _MAX_VALUES = 4096
 _U8 = 0xFF
 _U32 = 0xFFFF_FFFF
+_U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
 def parse_snp_policy(text: str) -> SnpPolicy:
@@ -99,6 +101,25 @@ def _keys(body: JsonObject, name: str) -> frozenset[SigningKey]:
     return frozenset(SigningKey[text] for text in texts)
 
 
+def _platform(body: JsonObject, name: str) -> PlatformDemand:
+    demand = body.child(name)
+    demand.only("required", "forbidden")
+    return PlatformDemand(_flags(demand, "required"), _flags(demand, "forbidden"))
+
+
+def _flags(body: JsonObject, name: str) -> frozenset[PlatformInfo]:
+    texts = body.texts(name, limit=len(PlatformInfo))
+    for text in texts:
+        if text not in PlatformInfo.__members__:
+            known = ", ".join(PlatformInfo.__members__)
+            raise WireError(f"policy.platform_info.{name}", got=ascii(text)[:80], want=known)
+    return frozenset(PlatformInfo[text] for text in texts)
+
+
+def _bits(body: JsonObject, name: str) -> int:
+    return body.uint(name, _U64)
+
+
 def _levels(body: JsonObject, name: str) -> frozenset[int]:
     texts = body.texts(name, limit=_MAX_VALUES)
     known = {"0": 0, "1": 1, "2": 2, "3": 3, "host": _U32}
@@ -151,7 +172,12 @@ _MEMBERS: dict[str, _Reader] = {
     "host_data": _digests(32),
     "id_key_digest": _digests(48),
     "author_key_digest": _digests(48),
+    "family_id": _digests(16),
+    "image_id": _digests(16),
+    "report_id": _digests(32),
     "chip_id": _digests(64),
+    "platform_info": _platform,
+    "mitigations": _bits,
     "vmpl": _levels,
     "minimum_guest_svn": _svn,
     "debug": _word,
@@ -179,6 +205,8 @@ def _plain(value: object) -> Any:  # noqa: PLR0911 - one line a kind of value
             return {"equals": data.hex()}
         case AbiVersion(major, minor):
             return f"{major}.{minor}"
+        case PlatformDemand(required, forbidden):
+            return {"required": sorted(map(_item, required)), "forbidden": sorted(map(_item, forbidden))}
         case TcbVersion():
             return {"product": str(value.product)} | {part: getattr(value, part) for part in PARTS[value.product]}
         case frozenset():
@@ -194,6 +222,6 @@ def _plain(value: object) -> Any:  # noqa: PLR0911 - one line a kind of value
 def _item(item: object) -> str:
     if isinstance(item, bytes):
         return item.hex()
-    if isinstance(item, SigningKey):
-        return item.name
+    if isinstance(item, SigningKey | PlatformInfo):
+        return item.name or ""
     return "host" if item == _U32 else str(item)

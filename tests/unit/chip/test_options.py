@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from casemate.chip.options import ChipOptions
 from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+from casemate.wire.snp.tcb import Product
 
 
 @given(state=st.binary(max_size=100), seed=st.none() | st.text(max_size=50))
@@ -19,6 +20,8 @@ def test_second_stage_hears_what_the_first_says(state: bytes, seed: str | None) 
         runtime_rebuilt=True,
         runtime_lock=5,
         python=b"/p",
+        snp_product=Product.TURIN,
+        snp_report=5,
     )
     assert ChipOptions.from_word(told.to_word()) == told
     assert told.copy.rebuilt

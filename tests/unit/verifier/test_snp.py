@@ -17,6 +17,7 @@ from casemate.verifier import (
     AbiVersion,
     ExpectedReportData,
     Outcome,
+    PlatformDemand,
     PolicyError,
     RefusedError,
     Rule,
@@ -30,6 +31,7 @@ from casemate.verifier import (
 )
 from casemate.verifier.policy import (
     ANY_SMT,
+    FRESH_NONCE,
     MUST_BE_OFF,
     REFUSE_DEBUG,
     REFUSE_PUBLIC_SEED,
@@ -41,11 +43,16 @@ from casemate.verifier.snp_policy import (
     ANY_ABI,
     ANY_AUTHOR_KEY,
     ANY_CHIP,
+    ANY_FAMILY_ID,
     ANY_GUEST_SVN,
     ANY_HOST_DATA,
     ANY_ID_KEY,
+    ANY_IMAGE_ID,
     ANY_MIGRATION,
+    ANY_MITIGATIONS,
+    ANY_PLATFORM,
     ANY_PROVISIONAL,
+    ANY_REPORT_ID,
     ANY_SOCKETS,
     ANY_TCB,
     REFUSE_PROVISIONAL,
@@ -54,7 +61,7 @@ from casemate.verifier.snp_policy import (
     UNSAFE_NO_REVOCATION_LIST,
 )
 from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension
-from casemate.wire.snp.report import SigningKey, SnpReport
+from casemate.wire.snp.report import PlatformInfo, SigningKey, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -72,7 +79,14 @@ def strict(root: VendorRoot | SimulatedRoot, product: Product = Product.MILAN, *
         "host_data": frozenset({b"\x02" * 32}),
         "id_key_digest": frozenset({b"\x03" * 48}),
         "author_key_digest": frozenset({b"\x04" * 48}),
+        "family_id": frozenset({b"\x0a" * 16}),
+        "image_id": frozenset({b"\x0b" * 16}),
+        "report_id": frozenset({b"\x05" * 32}),
         "chip_id": frozenset({chip}),
+        "platform_info": PlatformDemand(
+            frozenset({PlatformInfo.ECC_EN, PlatformInfo.ALIAS_CHECK_COMPLETE}), frozenset({PlatformInfo.TSME_EN})
+        ),
+        "mitigations": 0b11 if product is Product.TURIN else ANY_MITIGATIONS,
         "vmpl": frozenset({0}),
         "minimum_guest_svn": 2,
         "debug": REFUSE_DEBUG,
@@ -99,7 +113,12 @@ def lax(root: VendorRoot, **other: Any) -> SnpPolicy:
         "host_data": ANY_HOST_DATA,
         "id_key_digest": ANY_ID_KEY,
         "author_key_digest": ANY_AUTHOR_KEY,
+        "family_id": ANY_FAMILY_ID,
+        "image_id": ANY_IMAGE_ID,
+        "report_id": ANY_REPORT_ID,
         "chip_id": ANY_CHIP,
+        "platform_info": ANY_PLATFORM,
+        "mitigations": ANY_MITIGATIONS,
         "vmpl": frozenset({0, 1}),
         "minimum_guest_svn": ANY_GUEST_SVN,
         "migration": ANY_MIGRATION,
@@ -257,6 +276,14 @@ CHANGES: list[tuple[str, Rule, Callable[[ForgedSnp], ForgedSnp]]] = [
     ("another id key", Rule.SNP_ID_KEY, changed(id_key_digest=b"\x09" * 48)),
     ("another author", Rule.SNP_AUTHOR_KEY, changed(author_key_digest=b"\x09" * 48)),
     ("no author", Rule.SNP_AUTHOR_KEY, changed(key_info=0)),
+    ("a key that may not sign", Rule.SNP_SIGNING_KEY, changed(key_info=0b11)),
+    ("a migration agent", Rule.SNP_MIGRATION, changed(report_id_ma=b"\x09" * 32)),
+    ("another family", Rule.SNP_FAMILY_ID, changed(family_id=bytes(16))),
+    ("another image", Rule.SNP_IMAGE_ID, changed(image_id=bytes(16))),
+    ("another launch", Rule.SNP_REPORT_ID, changed(report_id=b"\x09" * 32)),
+    ("aliases not looked for", Rule.SNP_PLATFORM_INFO, changed(platform_info=0x05)),
+    ("memory of the host encrypted", Rule.SNP_PLATFORM_INFO, changed(platform_info=0x27)),
+    ("a platform bit of no meaning", Rule.SNP_PLATFORM_INFO, changed(platform_info=0x65)),
     ("other report data", Rule.BINDING_REPORT_DATA, changed(report_data=b"\x09" * 64)),
     (
         "a key of an older TCB",
@@ -329,6 +356,8 @@ def test_malformed_endorsements_are_refused_by_name(
         (lambda data: data, {"reported_tcb": TcbVersion(Product.MILAN, 4, 0, 24, 220)}, Rule.SNP_TCB_REPORTED),
         (lambda data: data, {"reported_tcb": TcbVersion(Product.GENOA, 4, 0, 24, 219)}, Rule.SNP_TCB_REPORTED),
         (lambda data: data, {"chip_id": frozenset({bytes(64)})}, Rule.SNP_CHIP_ID),
+        (lambda data: data, {"mitigations": 0b1}, Rule.SNP_MITIGATIONS),
+        (lambda data: data, {"report_data": FRESH_NONCE}, Rule.BINDING_REPORT_DATA),
     ],
 )
 def test_refuses_what_the_policy_or_the_format_does_not_allow(
@@ -342,7 +371,7 @@ def test_refuses_what_the_policy_or_the_format_does_not_allow(
 
 def test_every_rule_refuses_something_in_this_file() -> None:
     tried = {rule for _, rule, _ in CHANGES} | {
-        Rule.SNP_REPORT_FORMAT, Rule.SNP_SIGNATURE, Rule.SNP_TCB_REPORTED,
+        Rule.SNP_REPORT_FORMAT, Rule.SNP_SIGNATURE, Rule.SNP_TCB_REPORTED, Rule.SNP_MITIGATIONS,
     }  # fmt: skip
     assert tried >= SNP_RULES
 
@@ -375,11 +404,27 @@ def test_garbage_is_refused_and_explained(report: bytes, certificate: bytes, cha
         {"sockets": 2},
         {"debug": None},
         {"report_data": b"raw"},
+        {"mitigations": 0},
+        {"mitigations": 1 << 64},
+        {"platform_info": 0x25},
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(PolicyError):
         strict(AMD_MILAN_ROOT, **change)
+
+
+def test_a_platform_cannot_have_and_lack_one_thing() -> None:
+    with pytest.raises(PolicyError, match="both requires and forbids SMT_EN"):
+        PlatformDemand(frozenset({PlatformInfo.SMT_EN}), frozenset({PlatformInfo.SMT_EN}))
+
+
+def test_a_challenge_is_filled_in_once() -> None:
+    evidence, endorsements, root = honest_snp(NOW).sign()
+    asked = strict(root, report_data=FRESH_NONCE).with_report_data(b"\x07" * 64)
+    assert appraise_snp(evidence, asked, endorsements, NOW).report_data == b"\x07" * 64
+    with pytest.raises(PolicyError, match="only FRESH_NONCE"):
+        asked.with_report_data(bytes(64))
 
 
 def test_weaknesses_are_named() -> None:

@@ -15,6 +15,7 @@ from casemate.verifier import (
     parse_snp_policy,
     print_snp_policy,
 )
+from casemate.verifier.policy import FRESH_NONCE
 from casemate.verifier.policy_file import PolicyFormat
 from casemate.wire.snp.tcb import Product
 
@@ -23,6 +24,7 @@ POLICIES = [
     strict(AMD_TURIN_ROOT, Product.TURIN),
     strict(SimulatedRoot(b"\x05" * 32), vmpl=frozenset({0, 3, 0xFFFF_FFFF})),
     lax(AMD_GENOA_ROOT),
+    strict(SimulatedRoot(b"\x05" * 32), report_data=FRESH_NONCE),
 ]
 
 
@@ -49,6 +51,10 @@ def test_what_is_printed_is_read_again(policy: SnpPolicy, form: PolicyFormat) ->
         ("microcode = 219", "fmc = 1"),
         ('"Milan"', '"Naples"'),
         ("host_data", "hostdata"),
+        ('"ECC_EN"', '"ECC"'),
+        ('["TSME_EN"]', '["ECC_EN"]'),
+        ('["TSME_EN"]', '["TSME_EN"], wanted = []'),
+        ('mitigations = "ANY_MITIGATIONS"', "mitigations = 18446744073709551616"),
         ("minimum_guest_svn = 2", ""),
     ],
 )

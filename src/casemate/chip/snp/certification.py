@@ -55,6 +55,8 @@ class SnpCertification:
         self._ask = ask
         self._turn = asyncio.Lock()
         self._vlek_chain = b""
+        self.provider = ""
+        """Whose VLEK is loaded, if one is."""
 
     async def certificates(self) -> bytes:
         """The chain of the key that signs reports now (PEM: VCEK, ASK, ARK; or VLEK, ASVK, ARK).
@@ -84,7 +86,7 @@ class SnpCertification:
                 raise CertificationError("the VLEK that the vendor gave is not for this chip") from None
             check_chain(given.chain, key)
             self._platform.load_vlek(key, tcb)
-            self._vlek_chain = given.chain
+            self._vlek_chain, self.provider = given.chain, csp_id
 
     def update(self, order: UpdateFirmware) -> FirmwareIs:
         """The firmware that is published for this platform runs when this returns, committed if so ordered.

@@ -270,7 +270,7 @@ class Firmware:
             self._tell(VmProcessIs(number, guest.lost))
 
     def _status(self) -> PlatformIs:
-        return self._platform.status(len(self._guests))
+        return self._platform.status(len(self._guests), self._certification.provider)
 
 
 def _check_memory(start: LaunchStart, dram: int) -> None:

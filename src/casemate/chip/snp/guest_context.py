@@ -12,9 +12,6 @@ from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import DIGEST_SIZE
 from casemate.wire.snp.tcb import TcbVersion
 
-NO_MIGRATION_AGENT = b"\xff" * 32
-"""REPORT_ID_MA of a guest without one."""
-
 _REPORT_ID_SIZE = 32
 
 

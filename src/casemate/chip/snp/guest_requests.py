@@ -11,7 +11,7 @@ from casemate.chip.errors import ForgedError
 from casemate.chip.secret import Secret
 from casemate.chip.snp.cpuid_policy import check_cpuid
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
-from casemate.chip.snp.guest_context import NO_MIGRATION_AGENT, Command, GuestContext
+from casemate.chip.snp.guest_context import Command, GuestContext
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
 from casemate.wire.errors import WireError
 from casemate.wire.snp.cpuid_messages import CpuidRequest, CpuidResponse
@@ -30,6 +30,7 @@ from casemate.wire.snp.guest_message import (
     RootKeySelect,
     payload_of,
 )
+from casemate.wire.snp.report import NO_MIGRATION_AGENT
 from casemate.wire.snp.tcb import TcbVersion
 
 MESSAGE_VERSION = 1

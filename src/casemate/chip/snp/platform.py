@@ -11,11 +11,11 @@ from casemate.chip.fuses import Fuses
 from casemate.chip.secret import Secret
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.ladder import links_of, secret_for
-from casemate.chip.snp.standing import Standing, load_standing, store_standing
+from casemate.chip.snp.standing import USUAL, ChipKind, Standing, load_standing, store_standing
 from casemate.wire.messages.snp_firmware import PlatformIs
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
-from casemate.wire.snp.simulated_platform import CHIP_ID_SIZE, CPUIDS, HW_ID_SIZES, REPORT_VERSIONS, Firmware
+from casemate.wire.snp.simulated_platform import CHIP_ID_SIZE, CPUIDS, HW_ID_SIZES, Firmware
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 PLATFORM_INFO = 0x1
@@ -61,15 +61,15 @@ class _Vlek:
 class SnpPlatform:
     """One chip's platform; each change is in the chip's directory when its method returns."""
 
-    def __init__(self, directory: Path, fuses: Fuses, product: Product | None = None) -> None:
-        """The chip in ``directory``; a new one is a ``product`` (default: Milan).
+    def __init__(self, directory: Path, fuses: Fuses, kind: ChipKind = USUAL) -> None:
+        """The chip in ``directory``; a new one becomes what ``kind`` says.
 
         Raises:
-            StateError: its file is damaged, or it is another product.
+            StateError: its file is damaged, or it is of another kind.
         """
         self._directory = directory
         self._fuses = fuses
-        self.standing: Standing = load_standing(directory, product)
+        self.standing: Standing = load_standing(directory, kind)
         self._links: tuple[TcbVersion, tuple[Secret, ...]] | None = None
         self._vcek: tuple[TcbVersion, ReportKey] | None = None
         self._vlek: _Vlek | None = None
@@ -94,8 +94,8 @@ class SnpPlatform:
         """Whether a public seed made this chip."""
         return self._fuses.seeded
 
-    def status(self, guests: int) -> PlatformIs:
-        """SNP_PLATFORM_STATUS, with the number of guests that there are."""
+    def status(self, guests: int, provider: str) -> PlatformIs:
+        """SNP_PLATFORM_STATUS, with the number of guests that there are, and whose VLEK is loaded."""
         now = self.standing
         return PlatformIs(
             product=str(now.product),
@@ -106,6 +106,8 @@ class SnpPlatform:
             reported_tcb=now.reported.encode(),
             committed_tcb=now.committed.tcb.encode(),
             mask_chip_id=now.mask_chip_id,
+            report_version=now.report_version,
+            provider=provider,
             guests=guests,
         )
 
@@ -165,7 +167,8 @@ class SnpPlatform:
         Raises:
             FirmwareError: INVALID_KEY: no such key is loaded.
         """
-        now, version = self.standing, REPORT_VERSIONS[self.product]
+        now = self.standing
+        version = now.report_version
         draft = SnpReport(
             version=version,
             guest_svn=guest.guest_svn,

@@ -13,14 +13,27 @@ from casemate.chip.errors import StateError
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.wire.errors import WireError
 from casemate.wire.message import U8, Fixed, encode_fields, parse_fields
-from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE, Firmware
+from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE, REPORT_VERSIONS, Firmware
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 FILE_NAME = "snp.bin"
 
-_MAGIC = b"casemate snp platform v1\x00"
+_MAGIC = b"casemate snp platform v2\x00"
 _DIGEST_SIZE = 32
 _Tcb = Annotated[bytes, Fixed(8)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChipKind:
+    """What somebody wants a chip to be."""
+
+    product: Product | None = None
+    """None: a new chip is a Milan, and any that there is will do."""
+    report_version: int | None = None
+    """None: as is usual for the product, and any for a chip that there is."""
+
+
+USUAL = ChipKind()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,8 @@ class Standing:
     """The platform between two commands."""
 
     product: Product
+    report_version: int
+    """Of ATTESTATION_REPORT. SIMULATED: the chip's for life. Real: newer firmware writes newer ones."""
     current: Firmware
     """What runs."""
     committed: Firmware
@@ -37,10 +52,19 @@ class Standing:
     mask_chip_id: bool
 
     @classmethod
-    def first(cls, product: Product) -> "Standing":
-        """A new chip."""
+    def first(cls, kind: ChipKind) -> "Standing":
+        """A new chip.
+
+        Raises:
+            StateError: no firmware for that product writes such reports.
+        """
+        product = kind.product or Product.MILAN
+        versions = REPORT_VERSIONS[product]
+        version = versions[0] if kind.report_version is None else kind.report_version
+        if version not in versions:
+            raise StateError(f"report version {version}: a {product} writes {', '.join(map(str, sorted(versions)))}")
         firmware = FIRST_FIRMWARE[product]
-        return cls(product, firmware, firmware, firmware.tcb, mask_chip_id=False)
+        return cls(product, version, firmware, firmware, firmware.tcb, mask_chip_id=False)
 
     def configured(self, reported: bytes, *, mask_chip_id: bool) -> "Standing":
         """After SNP_CONFIG. Eight zero bytes stand for the current TCB.
@@ -92,34 +116,35 @@ class _FirmwareFields:
 @dataclass(frozen=True, slots=True)
 class _File:
     product: Product
+    report_version: U8
     current: _FirmwareFields
     committed: _FirmwareFields
     reported: _Tcb
     mask_chip_id: bool
 
 
-def load_standing(directory: Path, product: Product | None) -> Standing:
+def load_standing(directory: Path, kind: ChipKind) -> Standing:
     """Where this chip stands; a new chip, as it left the factory.
 
     Args:
         directory: the chip's.
-        product: makes a chip of this kind where there is none yet (default: Milan), and is checked where there is.
+        kind: what a new chip becomes, and what one that there is has to be.
 
     Raises:
-        StateError: the file is damaged, or the chip is of another product.
+        StateError: the file is damaged, or the chip is of another kind.
     """
     path = directory / FILE_NAME
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        standing = Standing.first(product or Product.MILAN)
+        standing = Standing.first(kind)
         store_standing(directory, standing)
         return standing
     standing = _parse(content, path)
-    if product not in (None, standing.product):
+    got, want = f"{standing.product} with reports of version {standing.report_version}", _wanted(kind)
+    if kind.product not in (None, standing.product) or kind.report_version not in (None, standing.report_version):
         raise StateError(
-            f"{path.parent} holds a {standing.product}, and {product} was asked for: leave it out, or name another "
-            "state directory"
+            f"{path.parent} holds a {got}, and {want} was asked for: leave it out, or name another state directory"
         )
     return standing
 
@@ -128,6 +153,7 @@ def store_standing(directory: Path, standing: Standing) -> None:
     """Durable when it returns."""
     fields = _File(
         standing.product,
+        standing.report_version,
         _fields(standing.current),
         _fields(standing.committed),
         standing.reported.encode(),
@@ -145,6 +171,7 @@ def _parse(content: bytes, path: Path) -> Standing:
         fields = parse_fields(_File, body[len(_MAGIC) :])
         return Standing(
             fields.product,
+            fields.report_version,
             _firmware(fields.product, fields.current),
             _firmware(fields.product, fields.committed),
             TcbVersion.parse(fields.product, fields.reported),
@@ -160,6 +187,11 @@ def _fields(firmware: Firmware) -> _FirmwareFields:
 
 def _firmware(product: Product, fields: _FirmwareFields) -> Firmware:
     return Firmware(TcbVersion.parse(product, fields.tcb), fields.major, fields.minor, fields.build)
+
+
+def _wanted(kind: ChipKind) -> str:
+    version = "" if kind.report_version is None else f"reports of version {kind.report_version}"
+    return " with ".join(filter(None, (kind.product, version)))
 
 
 def _shown(firmware: Firmware) -> str:

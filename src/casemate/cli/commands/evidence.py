@@ -69,6 +69,14 @@ Certificates = Annotated[
 RevocationList = Annotated[
     Path | None, typer.Option("--revocation-list", metavar="FILE", help="SEV-SNP: the root's CRL, in DER.")
 ]
+ExpectedData = Annotated[
+    str | None,
+    typer.Option(
+        "--report-data",
+        metavar="HEX",
+        help="SEV-SNP: the challenge, up to 64 bytes, where the policy says FRESH_NONCE.",
+    ),
+]
 Explain = Annotated[
     bool, typer.Option("--explain", metavar=FLAG, help="Every check, with the bytes it looks at and its source.")
 ]
@@ -159,6 +167,7 @@ def verify(
     ra_tls: RaTls = False,
     certificates: Certificates = None,
     revocation_list: RevocationList = None,
+    report_data: ExpectedData = None,
     at: Time = None,
     explain: Explain = False,
     as_json: Json = False,
@@ -180,12 +189,16 @@ def verify(
     """
     if certificates is not None:
         from casemate.cli.snp_reports import ReportFiles, verify_report
+        from casemate.cli.vms.attesting import report_data_of
 
         if ra_tls or collateral is not None or binding is not None or nonce is not None:
             raise typer.BadParameter("with --certificates there is no --ra-tls, --collateral, --binding or --nonce")
         files = ReportFiles(quote, certificates, revocation_list, policy)
-        verify_report(files, at=at, explain=explain, as_json=as_json)
+        expected = None if report_data is None else report_data_of(report_data)
+        verify_report(files, report_data=expected, at=at, explain=explain, as_json=as_json)
         return
+    if report_data is not None or revocation_list is not None:
+        raise typer.BadParameter("--report-data and --revocation-list are for SEV-SNP reports, with --certificates")
     if ra_tls:
         from casemate.cli.ra_tls import Asked, verify_certificate
 

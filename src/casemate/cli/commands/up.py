@@ -12,6 +12,7 @@ import typer
 
 from casemate.cli.options import FLAG, Json, Layers, Seed, State
 from casemate.cli.output import Screen, facts
+from casemate.wire.snp.tcb import Product
 
 if TYPE_CHECKING:
     from casemate.client.local import LocalMachine, Supervisor
@@ -47,6 +48,18 @@ Origins = Annotated[
 Hosts = Annotated[
     list[str] | None,
     typer.Option("--allow-host", metavar="NAME", help="Another name that clients may call it by. Several times."),
+]
+SnpProduct = Annotated[
+    Product | None,
+    typer.Option(
+        "--snp-product", help="Which SEV-SNP processor a new machine has. Default: Milan, or what a machine has."
+    ),
+]
+SnpReport = Annotated[
+    int | None,
+    typer.Option(
+        "--snp-report", metavar="N", min=2, max=5, help="Version of its reports: 2, 3 or 5. Default: the product's."
+    ),
 ]
 NoGateway = Annotated[
     bool, typer.Option("--no-gateway", metavar=FLAG, help="No HTTP: the Unix socket in the state directory alone.")
@@ -89,6 +102,8 @@ def up(
     seed: Seed = None,
     layer: Layers = None,
     pool: Pool = 1,
+    snp_product: SnpProduct = None,
+    snp_report: SnpReport = None,
     as_json: Json = False,
 ) -> None:
     """Run a machine: a simulated chip, its maker, an untrusted host, and a gateway for HTTP.
@@ -104,7 +119,7 @@ def up(
     from casemate.cli.foreground import SIGNALS
     from casemate.cli.learner import put_learner_image
     from casemate.cli.machines import state_directory
-    from casemate.client.local import running_machine, start_supervisor
+    from casemate.client.local import running_machine, snp_arguments, start_supervisor
 
     screen = Screen(as_json=as_json)
     if dev and state is not None:
@@ -116,6 +131,7 @@ def up(
     arguments = ["--state", str(place), "--lasting", "--pool", str(pool)]
     arguments += ["--seed", seed] if seed is not None else []
     arguments += [part for each in layer or () for part in ("--layer", each)]
+    arguments += snp_arguments(snp_product, snp_report)
     arguments += ["--remove-state"] if dev else []
     if token is not None:
         arguments += ["--token-digest", _digest(token), *gateway]

@@ -56,6 +56,10 @@ ReportData = Annotated[
     str | None,
     typer.Option("--report-data", metavar="HEX", help="Up to 64 bytes that the report is over. Default: random."),
 ]
+FirmwareFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Put the image there.")]
+OfVlek = Annotated[
+    bool, typer.Option("--vlek", metavar=FLAG, help="Reports are signed by a cloud provider's key, not by a chip's.")
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", metavar=FLAG, help="Go on as more is printed.")]
 
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,6 +71,93 @@ def guests(*, as_json: Json = False) -> None:
     from casemate.cli.vms.showing import show_guests
 
     show_guests(Screen(as_json=as_json))
+
+
+@app.command()
+def firmware(
+    guest: Annotated[str, typer.Argument(metavar="GUEST", help="A built-in guest.")],
+    *,
+    output: FirmwareFile,
+    as_json: Json = False,
+) -> None:
+    """Write a built-in guest's image to a file: the same bytes on every computer, for any tool that measures OVMF.
+
+    Example:
+        casemate vm firmware report -o report.fd
+        casemate measure --tee snp --ovmf report.fd --vcpu-type EPYC-Milan
+    """
+    from casemate.cli.files import write_file
+    from casemate.cli.output import facts
+    from casemate.images.vm.builtin import firmware as image_of
+
+    image = image_of(guest)
+    write_file(output, image, what="firmware")
+    Screen(as_json=as_json).show(
+        {"guest": guest, "firmware": str(output), "size": len(image)},
+        lambda console: facts(console, [("firmware", f"{output} ({len(image)} bytes)")]),
+    )
+
+
+@app.command()
+def policy(
+    guest: Firmware,
+    *,
+    vcpus: Vcpus = 1,
+    vcpu_type: VcpuType = "EPYC-Milan",
+    vmm: VmmOption = Vmm.QEMU,
+    debug: Debug = False,
+    host_data: HostData = None,
+    kernel: Kernel = None,
+    initrd: Initrd = None,
+    append: Append = "",
+    vlek: OfVlek = False,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Print a policy for a guest's reports, to be kept and edited.
+
+    It accepts exactly this guest as `casemate vm launch` with the same options
+    launches it, under the root of the running machine's processor, at the
+    newest TCB that its maker has published. The launch digest is computed
+    here. Reports must answer a challenge: `casemate verify --report-data`.
+
+    Example:
+        casemate vm policy report > snp.toml
+    """
+    from casemate.cli.machines import machine_on
+    from casemate.cli.vms.launching import Launching, launch_message
+    from casemate.cli.vms.policies import POLICY_HEADER, Maker, snp_policy_of
+    from casemate.verifier import print_snp_policy
+    from casemate.wire.snp.report import SigningKey
+
+    wanted = launch_message(
+        Launching(
+            guest=guest,
+            mode=VmMode.AUTHENTICATED,
+            memory_mib=1,
+            vcpus=vcpus,
+            vcpu_type=vcpu_type,
+            vmm=vmm,
+            debug=debug,
+            host_data=host_data,
+            kernel=kernel,
+            initrd=initrd,
+            append=append,
+            id_block=None,
+            id_auth=None,
+            author_key=False,
+            finish=True,
+            name=None,
+        )
+    )
+    machine = machine_on(state)
+    key = SigningKey.VLEK if vlek else SigningKey.VCEK
+    made = snp_policy_of(wanted, Maker(machine.snp.root(), machine.status.seeded, key))
+    text = f"{POLICY_HEADER}{print_snp_policy(made)}"
+    (digest,) = made.measurement if isinstance(made.measurement, frozenset) else (b"",)
+    Screen(as_json=as_json).show(
+        {"launch_digest": digest.hex(), "policy": text}, lambda console: console.out(text, end="")
+    )
 
 
 @app.command()
@@ -316,14 +407,16 @@ def attest(
     ca: CaFile = None,
     as_json: Json = False,
 ) -> None:
-    """Have a guest ask for its attestation report, and write it to a file.
+    r"""Have a guest ask for its attestation report, and write it to a file.
 
     The guest must be one that does: `report` does. Nothing is appraised here:
     give the files to `casemate verify`, or to any verifier of SNP reports.
 
     Example:
-        casemate vm attest 1 -o report.bin
-        casemate verify report.bin --certificates report.bin.pem --policy snp.toml
+        casemate vm attest 1 -o report.bin --report-data $CHALLENGE
+        casemate verify report.bin --certificates report.bin.pem \
+            --revocation-list report.bin.crl --policy snp.toml \
+            --report-data $CHALLENGE
     """
     from casemate.cli.places import Named, place_of
     from casemate.cli.vms.attesting import attest_vm, report_data_of

@@ -1,7 +1,7 @@
 """SEV-SNP's attestation report, explained."""
 
 from casemate.cli.inspection.field import Inspection, fields_of
-from casemate.wire.snp.report import GuestPolicy, SnpReport
+from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SnpReport
 
 _HOST = 0xFFFF_FFFF
 
@@ -11,9 +11,10 @@ def inspect_snp_report(data: bytes) -> Inspection:
     report = SnpReport.parse(data)
     facts = (
         ("launch digest", report.measurement.hex()),
-        ("signed by", report.signing_key.name + (", the chip's id masked" if report.masks_chip else "")),
+        ("signed by", report.signing_key.name + ("" if any(report.chip_id) else ", the chip's id masked")),
         ("asked by", "the host" if report.vmpl == _HOST else f"VMPL {report.vmpl}"),
         ("policy", _policy(report.policy)),
+        ("platform", _platform(report.platform_info)),
         ("author key", "yes" if report.has_author_key else "no"),
     )
     title = f"SEV-SNP attestation report, version {report.version}"
@@ -26,3 +27,10 @@ def _policy(policy: int) -> str:
     unknown = policy >> 16 & ~sum(flag >> 16 for flag in GuestPolicy)
     words = [*named, *([f"unknown bits {unknown << 16:#x}"] if unknown else [])]
     return f"{', '.join(words) or 'nothing allowed'}; ABI {policy >> 8 & 0xFF}.{policy & 0xFF} or later"
+
+
+def _platform(info: int) -> str:
+    """Its bits by name."""
+    unknown = info & ~sum(PlatformInfo)
+    words = [flag.name or "" for flag in PlatformInfo if info & flag]
+    return ", ".join([*words, *([f"unknown bits {unknown:#x}"] if unknown else [])]) or "nothing claimed"

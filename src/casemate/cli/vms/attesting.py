@@ -27,16 +27,20 @@ def report_data_of(text: str | None) -> bytes:
 
 
 def attest_vm(screen: Screen, number: int, evidence: VmEvidenceIs, output: Path, certificates: Path | None) -> None:
-    """Writes both."""
-    chain = certificates or output.with_name(output.name + ".pem")
+    """Writes report, certificates, and the revocation list where there is one."""
+    chain, listed = certificates or output.with_name(output.name + ".pem"), output.with_name(output.name + ".crl")
     report = SnpReport.parse(evidence.report)
     write_file(output, evidence.report, what="report")
     write_file(chain, evidence.certificates, what="certificates")
+    if evidence.revocation_list is not None:
+        write_file(listed, evidence.revocation_list, what="revocation list")
+    revocation_list = None if evidence.revocation_list is None else str(listed)
     screen.show(
         {
             "vm": number,
             "report": str(output),
             "certificates": str(chain),
+            "revocation_list": revocation_list,
             "report_data": report.report_data.hex(),
             "launch_digest": report.measurement.hex(),
         },
@@ -45,6 +49,7 @@ def attest_vm(screen: Screen, number: int, evidence: VmEvidenceIs, output: Path,
             [
                 ("report", f"{output} ({len(evidence.report)} bytes), unverified"),
                 ("certificates", str(chain)),
+                ("revocation list", revocation_list or "none at hand"),
                 ("report data", report.report_data.hex()),
                 ("launch digest", report.measurement.hex()),
             ],

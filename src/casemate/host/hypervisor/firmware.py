@@ -9,6 +9,7 @@ from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.snp_firmware import (
     CertificatesAre,
+    Commit,
     DestroyVm,
     GetCertificates,
     GuestRequest,
@@ -18,6 +19,10 @@ from casemate.wire.messages.snp_firmware import (
     LaunchStart,
     LaunchStarted,
     LaunchUpdate,
+    LoadVlek,
+    PlatformIs,
+    PlatformStatus,
+    SetConfig,
     VmProcessIs,
 )
 
@@ -62,6 +67,10 @@ class SevFirmware:
     async def certificates(self) -> bytes:
         """PEM: of the key that signs reports now, up to the root."""
         return (await self._ask(GetCertificates(), CertificatesAre))[0].chain
+
+    async def platform(self, command: PlatformStatus | SetConfig | Commit | LoadVlek) -> PlatformIs:
+        """How the platform stands after one of its commands."""
+        return (await self._ask(command, PlatformIs))[0]
 
     async def _ask(
         self, question: object, wanted: type[T], descriptors: tuple[int, ...] = ()

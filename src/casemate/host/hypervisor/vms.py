@@ -11,11 +11,19 @@ from casemate.host.hypervisor.guest import Guest
 from casemate.host.hypervisor.guest_link import GuestLink
 from casemate.host.hypervisor.memory import Dram
 from casemate.host.hypervisor.recipe import Recipe, read_recipe
+from casemate.host.hypervisor.revocation_lists import read_revocation_list
 from casemate.host.hypervisor.vm import Shown, Vm
 from casemate.link.calls import Caller
 from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.messages.hypervisor import MAX_COPY, Done, MemoryIs
-from casemate.wire.messages.snp_firmware import LaunchStart, VmProcessIs
+from casemate.wire.messages.snp_firmware import (
+    Commit,
+    LaunchStart,
+    LoadVlek,
+    PlatformStatus,
+    SetConfig,
+    VmProcessIs,
+)
 from casemate.wire.messages.vms import (
     MAX_CONSOLE,
     AttestVm,
@@ -62,6 +70,10 @@ REQUESTS = (
     WriteVm,
     MapVm,
     VmRegisters,
+    PlatformStatus,
+    SetConfig,
+    Commit,
+    LoadVlek,
 )
 """What :meth:`Vms.answer` takes."""
 
@@ -113,6 +125,8 @@ class Vms:
                 return Done()
             case VmRegisters(number, vcpu):
                 return MemoryIs(await read_registers(self.vm(number), vcpu))
+            case PlatformStatus() | SetConfig() | Commit() | LoadVlek():
+                return await self._firmware.platform(request)
         raise refuse(Code.MALFORMED, "no request about a VM")
 
     def vm(self, number: int) -> Vm:
@@ -220,7 +234,9 @@ class Vms:
         if vm.shown.state is VmState.LAUNCHING:
             await self._finish(vm)
         certificates = await self._firmware.certificates()
-        return VmEvidenceIs(await vm.attest(report_data), certificates)
+        product = (await self._firmware.platform(PlatformStatus())).product
+        report = await vm.attest(report_data)
+        return VmEvidenceIs(report, certificates, read_revocation_list(self._directory.parent, product))
 
     def _make_room(self, number: int) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U32, U64, Bytes32, Limit, Name, message
+from casemate.wire.message import U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
 from casemate.wire.snp.tcb import Product
 
 
@@ -160,3 +160,7 @@ class SnpRootIs:
     """ARK (DER)."""
     revocation_list: Annotated[bytes, Limit(65536)]
     """The root's, as of now (DER)."""
+    newest_tcb: Annotated[bytes, Fixed(8)]
+    """Of the firmware that it has published last."""
+    chip_id: Bytes64
+    """Of this machine's chip, as reports have it that do not hide it."""

@@ -150,6 +150,10 @@ class PlatformIs:
     reported_tcb: Tcb
     committed_tcb: Tcb
     mask_chip_id: bool
+    report_version: U8
+    """Of ATTESTATION_REPORT."""
+    provider: Annotated[str, Limit(MAX_CSP_ID)]
+    """Whose VLEK is loaded; empty where reports are signed by the chip's own VCEK."""
     guests: U32
 
 

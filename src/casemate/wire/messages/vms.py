@@ -228,6 +228,8 @@ class VmEvidenceIs:
     report: Annotated[bytes, Fixed(REPORT_SIZE)]
     certificates: Annotated[bytes, Limit(MAX_CERTIFICATES)]
     """PEM: the key that signed, its CA, the root."""
+    revocation_list: Annotated[bytes, Limit(MAX_CERTIFICATES)] | None = None
+    """The root's, in DER; None where the host has none."""
 
 
 class Door(StrEnum):

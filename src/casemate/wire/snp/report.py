@@ -14,8 +14,12 @@ _SOURCE = "AMD 56860, ATTESTATION_REPORT"
 _COMPONENT_SIZE = 72
 _P384_SIZE = 48
 
+NO_MIGRATION_AGENT = b"\xff" * 32
+"""REPORT_ID_MA of a guest without one."""
+
 VERSIONS = (2, 3, 4, 5)
 _WITH_CPUID = 3
+_KEY_INFO_BITS = 5
 _WITH_MITIGATIONS = 5
 
 
@@ -35,6 +39,21 @@ class GuestPolicy(IntFlag, boundary=STRICT):
     RAPL_DIS = 1 << 23
     CIPHERTEXT_HIDING_DRAM = 1 << 24
     PAGE_SWAP_DISABLE = 1 << 25
+
+
+class PlatformInfo(IntFlag, boundary=STRICT):
+    """PLATFORM_INFO: what the machine was set up with when the report was made."""
+
+    SMT_EN = 1 << 0
+    TSME_EN = 1 << 1
+    """Memory of the host is encrypted, too."""
+    ECC_EN = 1 << 2
+    RAPL_DIS = 1 << 3
+    CIPHERTEXT_HIDING_DRAM_EN = 1 << 4
+    """The host's CPU reads no ciphertext of guests."""
+    ALIAS_CHECK_COMPLETE = 1 << 5
+    """No two addresses lead to the same DRAM, as far as the firmware has looked (AMD-SB-3015, "BadRAM")."""
+    TIO_EN = 1 << 7
 
 
 class SigningKey(IntEnum):
@@ -146,7 +165,10 @@ class SnpReport:
         """From exactly 1184 bytes: what a transport appends is the caller's to cut off."""
         if len(data) != REPORT_SIZE:
             raise WireError("ATTESTATION_REPORT", got=f"{len(data)} bytes", want=f"{REPORT_SIZE} bytes")
-        return cls(**_layout(int.from_bytes(data[:4], "little")).parse(data))
+        report = cls(**_layout(int.from_bytes(data[:4], "little")).parse(data))
+        if report.key_info >> _KEY_INFO_BITS:
+            raise WireError("ATTESTATION_REPORT.key_info", got=f"{report.key_info:#x}", want="bits 0 to 4 alone")
+        return report
 
     def encode(self) -> bytes:
         """To 1184 bytes."""
@@ -168,8 +190,8 @@ class SnpReport:
             ) from None
 
     @property
-    def masks_chip(self) -> bool:
-        """Whether the host has the chip's id hidden (MASK_CHIP_KEY)."""
+    def masks_chip_key(self) -> bool:
+        """Whether the host forbids the chip's own key to sign (MASK_CHIP_KEY); its id it hides by MASK_CHIP_ID."""
         return bool(self.key_info & 0b10)
 
     @property

@@ -45,5 +45,5 @@ CPUIDS = {
     Product.TURIN: Cpuid(0x1A, 0x02, 1),
 }
 
-REPORT_VERSIONS = {Product.MILAN: 3, Product.GENOA: 3, Product.TURIN: 5}
-"""Which ATTESTATION_REPORT their firmware writes."""
+REPORT_VERSIONS = {Product.MILAN: (3, 2, 5), Product.GENOA: (3, 2, 5), Product.TURIN: (5, 3)}
+"""Which ATTESTATION_REPORT their firmware can write, the usual one first. Version 2 does not name the processor."""

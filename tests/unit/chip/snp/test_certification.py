@@ -16,6 +16,7 @@ from casemate.verifier import (
     AMD_MILAN_ROOT,
     AbiVersion,
     ExpectedReportData,
+    PlatformDemand,
     RefusedError,
     Rule,
     SnpEvidence,
@@ -24,11 +25,11 @@ from casemate.verifier import (
     appraise_snp,
 )
 from casemate.verifier.policy import MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED
-from casemate.verifier.snp_policy import ANY_CHIP, REFUSE_PROVISIONAL, REQUIRE_REVOCATION_LIST
+from casemate.verifier.snp_policy import ANY_CHIP, ANY_MITIGATIONS, REFUSE_PROVISIONAL, REQUIRE_REVOCATION_LIST
 from casemate.wire.messages.snp_certification import UpdateFirmware, VcekCertified, VlekGiven
 from casemate.wire.pem import parse_chain
 from casemate.wire.snp.guest_message import KeySelect
-from casemate.wire.snp.report import SigningKey
+from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -65,7 +66,12 @@ class Lab:
             "host_data": frozenset({b"\x02" * 32}),
             "id_key_digest": frozenset({b"\x03" * 48}),
             "author_key_digest": frozenset({b"\x04" * 48}),
+            "family_id": frozenset({b"\x0f" * 16}),
+            "image_id": frozenset({b"\x1f" * 16}),
+            "report_id": frozenset({b"\x05" * 32}),
             "chip_id": ANY_CHIP,
+            "platform_info": PlatformDemand(frozenset({PlatformInfo.SMT_EN}), frozenset()),
+            "mitigations": ANY_MITIGATIONS,
             "vmpl": frozenset({0}),
             "minimum_guest_svn": 2,
             "debug": REFUSE_DEBUG,

@@ -1,0 +1,47 @@
+"""One question to a machine of this user's: to its supervisor, or to its host."""
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TypeVar
+
+from casemate.link.calls import answer_of, numbered, split
+from casemate.link.channel import Channel
+from casemate.link.errors import PeerGoneError
+from casemate.link.places import control_socket
+from casemate.wire.errors import CasemateError
+
+T = TypeVar("T")
+
+CONTROL_TIMEOUT = 30.0
+"""Longest answer of a supervisor (seconds)."""
+
+
+class NoMachineError(CasemateError):
+    """No machine runs on this state directory, or none could be started."""
+
+
+def ask_supervisor(state: Path, question: object, wanted: type[T]) -> T:
+    """What the supervisor of the machine on ``state`` answers."""
+    return ask_at(control_socket(state), f"the supervisor of {state}", question, wanted)
+
+
+def ask_at(path: Path, who: str, question: object, wanted: type[T]) -> T:
+    """What ``who`` answers, whose socket is at ``path``; :class:`NoMachineError` where nobody does."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.connect(os.fsencode(path))
+    except OSError as error:
+        sock.close()
+        raise NoMachineError(f"no answer from {who} ({error.strerror}); `casemate up` starts a machine") from None
+    channel = Channel(sock)
+    deadline = time.monotonic() + CONTROL_TIMEOUT
+    try:
+        channel.send(numbered(1, question), timeout=CONTROL_TIMEOUT)
+        _, message = split(channel.receive(timeout=deadline - time.monotonic()).payload)
+    except PeerGoneError as error:
+        raise NoMachineError(f"{who} hung up: {error}") from None
+    finally:
+        channel.close()
+    return answer_of(message, wanted)

@@ -1,0 +1,15 @@
+"""The revocation lists of SEV-SNP roots, as the supervisor last put them into the host's folder."""
+
+from pathlib import Path
+
+from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
+
+
+def read_revocation_list(directory: Path, product: str) -> bytes | None:
+    """The list of a product's root (DER); None where there is none, or none that is short enough to be one."""
+    try:
+        with (directory / f"amd-{product}.crl").open("rb") as file:
+            content = file.read(MAX_CERTIFICATES + 1)
+    except OSError:
+        return None
+    return content if len(content) <= MAX_CERTIFICATES else None
