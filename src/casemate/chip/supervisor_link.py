@@ -83,7 +83,7 @@ class SupervisorLink:
                 await self.say(question)
                 return answer_of(await self._asked, wanted)
             except FaultError as refusal:
-                raise CertificationError(f"the vendor did not certify this chip: {refusal.fault}") from None
+                raise CertificationError(f"the vendor did not certify this chip: {refusal.fault.reason}") from None
             except WireError as error:
                 raise CertificationError(f"the vendor did not certify this chip: {error}") from None
             finally:

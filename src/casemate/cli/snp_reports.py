@@ -14,6 +14,7 @@ from casemate.cli.policies import MAX_CERTIFICATE_FILE, time_of
 from casemate.wire.errors import WireError
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.report import REPORT_SIZE
+from casemate.wire.snp.tcb import PARTS
 
 if TYPE_CHECKING:
     from casemate.verifier import SnpEndorsements, SnpPolicy, VerifiedSnpEvidence
@@ -22,6 +23,7 @@ MAX_LIST = 1024 * 1024
 """Longest revocation list (bytes)."""
 
 _CERTIFICATES = 3
+_PARTS = {"fmc": "FMC", "boot_loader": "boot loader", "tee": "TEE", "snp": "SNP", "microcode": "microcode"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
         ("report data", verified.report_data.hex()),
         ("asked by", f"VMPL {verified.vmpl}"),
         ("product", str(verified.product)),
-        ("TCB", f"boot loader {tcb.boot_loader}, TEE {tcb.tee}, SNP {tcb.snp}, microcode {tcb.microcode}"),
+        ("TCB", ", ".join(f"{_PARTS[part]} {getattr(tcb, part)}" for part in PARTS[tcb.product])),
         ("chip", verified.chip_id.hex() if any(verified.chip_id) else "hidden"),
         ("root", verified.root),
         ("good until", verified.expires_at.isoformat()),

@@ -13,7 +13,7 @@ from casemate.wire.messages.control import (
     AskSnpRoot,
     Done,
     RecoverSnpTcb,
-    RevokeSnpChip,
+    RevokeSnpKey,
     SnpRootIs,
     UpdateSnpFirmware,
 )
@@ -41,9 +41,9 @@ class SnpLevers:
         """Brings the platform to the newest firmware; without ``commit`` it is provisional, and not reported."""
         return ask_supervisor(self.state, UpdateSnpFirmware(commit), Done).said
 
-    def revoke(self) -> str:
-        """Has the maker revoke every certificate of this chip's key."""
-        return ask_supervisor(self.state, RevokeSnpChip(), Done).said
+    def revoke(self, *, provider: str = "", issuer: bool = False) -> str:
+        """Has the maker revoke every certificate of this chip's key, of a provider's, or that of their issuer."""
+        return ask_supervisor(self.state, RevokeSnpKey(provider, issuer), Done).said
 
     def status(self) -> PlatformIs:
         """How the platform stands."""

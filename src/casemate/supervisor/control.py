@@ -20,7 +20,7 @@ from casemate.wire.messages.control import (
     RecoverSnpTcb,
     RecoverTcb,
     RevokeChip,
-    RevokeSnpChip,
+    RevokeSnpKey,
     SnpRootIs,
     UpdateMicrocode,
     UpdateSnpFirmware,
@@ -45,7 +45,7 @@ _LEVERS = (
     AcceptRollback,
     RecoverSnpTcb,
     UpdateSnpFirmware,
-    RevokeSnpChip,
+    RevokeSnpKey,
     EndMachine,
 )
 
@@ -118,8 +118,8 @@ class Control:
                 return await self._recover_snp(advisory)
             case UpdateSnpFirmware(commit):
                 return await self._update_snp(commit=commit)
-            case RevokeSnpChip():
-                return await self._revoke_snp()
+            case RevokeSnpKey():
+                return await self._revoke_snp(lever)
         raise refuse(Code.MALFORMED, "no request of an owner")
 
     async def _recover(self, advisory: str) -> Done:
@@ -148,11 +148,20 @@ class Control:
         now = await self._machine.chip.ask(update, FirmwareIs)
         return Done(f"the platform runs TCB {now.current_tcb.hex()} and reports {now.reported_tcb.hex()}")
 
-    async def _revoke_snp(self) -> Done:
-        snp = await self._snp()
-        await self._machine.vendor.revoke_vcek(snp.product, snp.hw_id)
+    async def _revoke_snp(self, lever: RevokeSnpKey) -> Done:
+        snp, vendor = await self._snp(), self._machine.vendor
+        if lever.issuer:
+            role = "asvk" if lever.provider else "ask"
+            await vendor.revoke_snp(snp.product, "--issuer", role)
+            what = f"{role.upper()} of {snp.product}"
+        elif lever.provider:
+            await vendor.revoke_snp(snp.product, "--csp-id", lever.provider)
+            what = f"VLEK of {lever.provider}"
+        else:
+            await vendor.revoke_snp(snp.product, "--hw-id", snp.hw_id.hex())
+            what = "VCEK of this chip"
         await self._machine.refresh_revocation_list(snp.product)
-        return Done("the vendor revoked this chip's VCEK")
+        return Done(f"the vendor revoked the {what}")
 
     async def _snp_root(self) -> SnpRootIs:
         now = await self._snp()

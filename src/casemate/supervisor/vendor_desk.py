@@ -106,9 +106,9 @@ class VendorDesk:
         said = await self._run("recover-firmware", "--product", product, "--advisory", advisory)
         return _published(product, said)
 
-    async def revoke_vcek(self, product: Product, hw_id: bytes) -> dict[str, Any]:
-        """Revokes the certificates of a chip's VCEK."""
-        return await self._run("revoke-amd", "--product", product, "--hw-id", hw_id.hex())
+    async def revoke_snp(self, product: Product, option: str, value: str) -> dict[str, Any]:
+        """Revokes certificates: those of a chip (``--hw-id``), a provider (``--csp-id``), or an ``--issuer``."""
+        return await self._run("revoke-amd", "--product", product, f"{option}={value}")
 
     async def collateral(self) -> bytes:
         """QuoteCollateralV3 JSON, as the host will serve it."""

@@ -1,4 +1,4 @@
-"""Every field of an SEV-SNP report, changed in turn: signed again, its own rule refuses it and no other; else the signature.
+"""Every field of an SEV-SNP report, changed in turn: signed again, its rule alone refuses it; otherwise the signature.
 
 The tables below are by field. A test holds them against the layouts, so that no field of any version is left out.
 """
@@ -63,7 +63,7 @@ class Change:
         if self.part is not None:
             tcb = TcbVersion.parse(forged.product, old)
             name, by = self.part
-            new: object = replace(tcb, **{name: getattr(tcb, name) + by}).encode()
+            new: Any = replace(tcb, **{name: getattr(tcb, name) + by}).encode()
         elif self.flip:
             new = old ^ self.flip
         elif self.value is None:

@@ -7,6 +7,7 @@ import typer
 
 from casemate.cli.options import FLAG, Json, State
 from casemate.cli.output import Screen, facts
+from casemate.wire.snp.vlek import MAX_CSP_ID
 
 if TYPE_CHECKING:
     from casemate.client.snp_levers import SnpLevers
@@ -27,6 +28,13 @@ MaskChipId = Annotated[
     bool, typer.Option("--mask-chip-id", metavar=FLAG, help="Reports name no chip. Default: they name it.")
 ]
 Provider = Annotated[str, typer.Argument(metavar="PROVIDER", help="A cloud provider's name, such as CN=cloud.example.")]
+OfProvider = Annotated[
+    str, typer.Option("--provider", metavar="NAME", help="The key of this cloud provider (VLEK), not the chip's own.")
+]
+Issuer = Annotated[
+    bool,
+    typer.Option("--issuer", metavar=FLAG, help="The issuer of such keys instead, and with it all that it signed."),
+]
 RootFile = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="Put the root's certificate there, in PEM.")
 ]
@@ -125,19 +133,31 @@ def load_vlek(provider: Provider, *, state: State = None, as_json: Json = False)
     Example:
         casemate snp load-vlek CN=cloud.example
     """
-    _show(Screen(as_json=as_json), _levers(state).load_vlek(provider))
+    if not provider:
+        raise typer.BadParameter("a provider has a name", param_hint="PROVIDER")
+    _show(Screen(as_json=as_json), _levers(state).load_vlek(_provider(provider)))
 
 
 @app.command()
-def revoke(*, state: State = None, as_json: Json = False) -> None:
-    """Have the maker revoke every certificate of this chip's key: nobody who reads its list accepts them any more."""
-    _done(Screen(as_json=as_json), _levers(state).revoke())
+def revoke(*, provider: OfProvider = "", issuer: Issuer = False, state: State = None, as_json: Json = False) -> None:
+    """Have the maker revoke every certificate of this chip's key: nobody who reads its list accepts them any more.
+
+    Example:
+        casemate snp revoke
+    """
+    _done(Screen(as_json=as_json), _levers(state).revoke(provider=_provider(provider), issuer=issuer))
 
 
 def _levers(state: Path | None) -> "SnpLevers":
     from casemate.cli.machines import machine_on
 
     return machine_on(state).snp
+
+
+def _provider(name: str) -> str:
+    if len(name) > MAX_CSP_ID or not name.isascii() or not name.isprintable():
+        raise typer.BadParameter(f"{name[:80]!r} is no provider's name, want up to {MAX_CSP_ID} of printable ASCII")
+    return name
 
 
 def _tcb(text: str) -> bytes:

@@ -20,8 +20,11 @@ from casemate.wire.snp.report import REPORT_SIZE
 UNCOUNTED = (1 << 64) - 1
 """A budget of instructions that is none."""
 
-ATTEST_TIME_MS = 30_000
-"""How long a guest may take to hand out its report (milliseconds)."""
+ATTEST_TIME_MS = 20_000
+"""How long a guest may take to hand out some of its report (milliseconds)."""
+
+MOST_ATTEST_TIMES = 5
+"""How often it gets that time, as long as it goes on handing out."""
 
 _ENDS = {
     ExitReason.SHUTDOWN: "a triple fault",
@@ -127,6 +130,13 @@ class Vm:
             devices.data.give(report_data)
             wanted = RunVm(self.shown.vm, 0, UNCOUNTED, ATTEST_TIME_MS, 1 << 16)
             ran = await self._run(wanted, lambda: len(devices.handed) >= REPORT_SIZE)
+            for _ in range(MOST_ATTEST_TIMES - 1):  # a byte is an exit: on a busy computer they take long
+                before = len(devices.handed)
+                if ran.reason is not ExitReason.TIME or before >= REPORT_SIZE:
+                    break
+                ran = await self._run(wanted, lambda: len(devices.handed) >= REPORT_SIZE)
+                if len(devices.handed) == before:
+                    break
             if len(devices.handed) < REPORT_SIZE:
                 raise refuse(
                     Code.WRONG_STATE,

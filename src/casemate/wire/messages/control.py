@@ -9,6 +9,7 @@ from typing import Annotated
 
 from casemate.wire.message import U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
 from casemate.wire.snp.tcb import Product
+from casemate.wire.snp.vlek import MAX_CSP_ID
 
 
 def seed_digest(seed: str | None) -> bytes | None:
@@ -140,8 +141,13 @@ class UpdateSnpFirmware:
 
 @message(0x99)
 @dataclass(frozen=True, slots=True)
-class RevokeSnpChip:
-    """The vendor revokes every certificate of this chip's VCEK. Reply: ``Done``."""
+class RevokeSnpKey:
+    """The vendor revokes every certificate of a key that signs reports, or of its issuer. Reply: ``Done``."""
+
+    provider: Annotated[str, Limit(MAX_CSP_ID)]
+    """Whose VLEK; empty for this chip's VCEK."""
+    issuer: bool
+    """The issuer instead (ASK, or with a provider ASVK), and with it all that it has signed."""
 
 
 @message(0x9A)
