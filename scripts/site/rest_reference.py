@@ -14,7 +14,7 @@ from casemate.gateway.tokens import TokenDesk
 from casemate.host.events import Events
 
 if TYPE_CHECKING:
-    from casemate.gateway.house import House
+    from casemate.gateway.house import House, VmHouse
 
 PATH = "reference/rest.md"
 TITLE = "REST: the gateway"
@@ -40,9 +40,11 @@ def openapi() -> dict[str, Any]:
         try:
             gateway = Gateway(
                 cast("House", _NoHouse()),
+                cast("VmHouse", _NoHouse()),
                 tokens=TokenDesk(folder / "tokens.json", None),
                 machine=MachineFile(folder / "machine.json"),
                 learner=folder,
+                guests=folder,
                 log=log,
                 settings=Settings(),
             )

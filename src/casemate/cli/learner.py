@@ -1,10 +1,15 @@
-"""Puts the learner's image where the gateway looks for it."""
+"""Puts what the learner's form runs where the gateway looks for it."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER = "learner"
 """In the host's folder: the gateway's name for it."""
+
+GUESTS = "guests"
+"""Beside it: the firmware of the built-in guests of confidential VMs, which the gateway cannot assemble itself."""
 
 KEY = "learner.pem"
 """In the state directory, out of the host's reach: of the developer who signs it, made on first use and kept, so that
@@ -15,7 +20,7 @@ _BUILT_FOR = "runtime"
 
 
 def put_learner_image(state: Path, *, platform: str, runtime_digest: bytes) -> None:
-    """Builds and signs the learner's image for a machine's runtime, unless that is there already.
+    """Builds and signs the learner's image for a machine's runtime, unless that is there already; and the VMs' guests.
 
     Args:
         state: the machine's state directory.
@@ -24,6 +29,7 @@ def put_learner_image(state: Path, *, platform: str, runtime_digest: bytes) -> N
     """
     from casemate.link.places import host_directory
 
+    _put_guests(state, host_directory(state) / GUESTS)  # first: these take a tenth of a second
     place = host_directory(state) / FOLDER
     wanted = f"{platform} {runtime_digest.hex()}\n"
     if _built_for(place) == wanted:
@@ -33,10 +39,26 @@ def put_learner_image(state: Path, *, platform: str, runtime_digest: bytes) -> N
     from casemate.images.learner import learner_image
 
     image = learner_image(platform, runtime_digest, load_or_create_key(state / KEY))
-    draft = state / f"{FOLDER}.new"  # not where a hostile host could have put a link in its way
+    with _replacing(place, state / f"{FOLDER}.new") as draft:
+        write_image(image, draft)
+        (draft / _BUILT_FOR).write_text(wanted)
+
+
+def _put_guests(state: Path, place: Path) -> None:
+    from casemate.images.vm.builtin import GUESTS as NAMES
+    from casemate.images.vm.builtin import firmware
+
+    with _replacing(place, state / f"{GUESTS}.new") as draft:
+        draft.mkdir(mode=0o700)
+        for name in NAMES:
+            (draft / f"{name}.fd").write_bytes(firmware(name))
+
+
+@contextmanager
+def _replacing(place: Path, draft: Path) -> Iterator[Path]:
+    """A folder that takes another's place, whole; ``draft`` is not where a hostile host could have put a link."""
     shutil.rmtree(draft, ignore_errors=True)
-    write_image(image, draft)
-    (draft / _BUILT_FOR).write_text(wanted)
+    yield draft
     place.parent.mkdir(mode=0o700, exist_ok=True)
     if place.is_symlink():
         place.unlink()

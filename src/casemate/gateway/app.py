@@ -11,23 +11,28 @@ from casemate.gateway.docs_page import add_document
 from casemate.gateway.edge import Edge
 from casemate.gateway.enclaves import enclave_routes
 from casemate.gateway.events import EventStreams, event_routes
-from casemate.gateway.house import House
+from casemate.gateway.house import House, VmHouse
 from casemate.gateway.idempotency import Idempotency
 from casemate.gateway.images import image_routes
 from casemate.gateway.journal import RequestLog
 from casemate.gateway.learner import learner_routes, shortcuts_of
+from casemate.gateway.learner_vm import learner_vm_routes
 from casemate.gateway.learning import Learner
+from casemate.gateway.learning_vms import LearnersVms
 from casemate.gateway.machine import MachineFile, machine_routes
 from casemate.gateway.metrics import metrics_routes
 from casemate.gateway.refusals import refuse_alike
 from casemate.gateway.settings import Settings
 from casemate.gateway.shortcuts import Shortcuts
 from casemate.gateway.tokens import TokenDesk
+from casemate.gateway.vm_console import ConsoleStreams, console_routes
+from casemate.gateway.vm_insides import vm_inside_routes
+from casemate.gateway.vms import vm_routes
 
 _ABOUT = """\
 A simulated confidential-computing machine. The gateway is untrusted: it relays sealed bytes under `/v1`, and what it
-says of enclaves is its operator's word until you have appraised their evidence. What passes `/enclave` in the clear,
-the operator can read.
+says of enclaves and VMs is its operator's word until you have appraised their evidence. What passes `/enclave` and
+`/vm` in the clear, the operator can read.
 """
 
 
@@ -37,15 +42,18 @@ class Gateway:
     def __init__(
         self,
         house: House,
+        vms: VmHouse,
         *,
         tokens: TokenDesk,
         machine: MachineFile,
         learner: Path,
+        guests: Path,
         log: RequestLog,
         settings: Settings,
     ) -> None:
         version = metadata.version("casemate")
         self._streams = EventStreams(house, most=settings.subscribers)
+        self._consoles = ConsoleStreams(vms, most=settings.subscribers)
         idempotency = Idempotency()
         enclave = Learner(house, learner)
         self.app = FastAPI(
@@ -64,6 +72,10 @@ class Gateway:
             machine_routes(machine, version),
             image_routes(house, idempotency),
             enclave_routes(house, idempotency),
+            learner_vm_routes(vms, LearnersVms(vms, guests)),
+            vm_routes(vms, idempotency),
+            vm_inside_routes(vms),
+            console_routes(vms, self._consoles),
             event_routes(self._streams),
             metrics_routes(house, log.metrics),
         )
@@ -76,3 +88,4 @@ class Gateway:
     def close(self) -> None:
         """Ends what would else never end."""
         self._streams.close()
+        self._consoles.close()

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from casemate.gateway.bodies import BINARY, JSON, read_body
 from casemate.gateway.documents import EvidenceDocument
 from casemate.gateway.house import House
+from casemate.gateway.negotiation import negotiated
 from casemate.gateway.openapi import Bytes, binary, operation
 from casemate.gateway.parameters import EnclaveId, Nonce
-from casemate.gateway.problems import ProblemError, Trouble
+from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.shortcuts import CALLS, CallHandler
 from casemate.wire.access_tokens import Role
@@ -52,7 +53,7 @@ def call_routes(house: House) -> APIRouter:
 
         Needs a token of any role.
         """
-        wanted = _negotiated(request.headers.get("accept", "*/*"))
+        wanted = negotiated(request, BINARY, JSON)
         found = await house.evidence(GetEvidence(id, bytes.fromhex(nonce)))
         if wanted == JSON:
             return Response(_as_json(found).model_dump_json(), media_type=JSON)
@@ -99,16 +100,6 @@ def relay_of(house: House) -> CallHandler:
         return Bytes(answer.sealed)
 
     return relay
-
-
-def _negotiated(accept: str) -> str:
-    """Which of the two forms a client takes; of both, bytes. Weights are passed over: there is nothing to weigh."""
-    types = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if types & {BINARY, "*/*", "application/*"}:
-        return BINARY
-    if JSON in types:
-        return JSON
-    raise ProblemError(Trouble.NOT_ACCEPTABLE, f"Accept is {accept[:80]!r}, evidence comes as {BINARY} or {JSON}")
 
 
 def _as_json(found: EvidenceIs) -> EvidenceDocument:

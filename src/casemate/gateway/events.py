@@ -61,16 +61,16 @@ class EventStreams:
                 last = min(last, int(found[2]))
             else:
                 enclaves = [shown(enclave).model_dump(mode="json") for enclave in self._house.enclaves()]
-                yield _encoded("enclaves", {"enclaves": enclaves}, f"{self._process}-{last}")
+                yield encoded("enclaves", {"enclaves": enclaves}, f"{self._process}-{last}")
             async for event in self._until_closing(last):
                 if event is None:
                     yield b": still here\n\n"
                     continue
                 if event.number != last + 1:
-                    yield _encoded("gap", {"missed": event.number - last - 1}, None)
+                    yield encoded("gap", {"missed": event.number - last - 1}, None)
                 last = event.number
                 yield self._of(event)
-            yield _encoded("end", {}, None)
+            yield encoded("end", {}, None)
         finally:
             self._readers -= 1
 
@@ -97,8 +97,8 @@ class EventStreams:
         name = f"{self._process}-{event.number}"
         at = event.at.isoformat()
         if isinstance(event.what, MachineEvent):
-            return _encoded("machine", {"at": at, "text": event.what.text}, name)
-        return _encoded("enclave", {"at": at, "enclave": shown(event.what).model_dump(mode="json")}, name)
+            return encoded("machine", {"at": at, "text": event.what.text}, name)
+        return encoded("enclave", {"at": at, "enclave": shown(event.what).model_dump(mode="json")}, name)
 
 
 def event_routes(streams: EventStreams) -> APIRouter:
@@ -111,14 +111,19 @@ def event_routes(streams: EventStreams) -> APIRouter:
     async def follow(
         last_event_id: Annotated[str | None, Header(description="The id of the last event that was read.")] = None,
     ) -> StreamingResponse:
-        headers = {"X-Accel-Buffering": "no"}  # nginx would else collect events
-        return StreamingResponse(streams.open(last_event_id), media_type=EVENT_STREAM, headers=headers)
+        return served(streams.open(last_event_id))
 
     return routes
 
 
-def _encoded(kind: str, data: dict[str, object], name: str | None) -> bytes:
-    """One event; JSON has no line ends, so one ``data`` line is enough."""
+def served(events: AsyncIterator[bytes]) -> StreamingResponse:
+    """The response that carries events as they come."""
+    headers = {"X-Accel-Buffering": "no"}  # nginx would else collect events
+    return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers)
+
+
+def encoded(kind: str, data: dict[str, object], name: str | None) -> bytes:
+    """One event, ``name`` being its id; JSON has no line ends, so one ``data`` line is enough."""
     lines = [f"event: {kind}", f"data: {json.dumps(data, separators=(',', ':'))}"]
     if name is not None:
         lines.insert(0, f"id: {name}")

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from casemate.host.events import Events
+from casemate.host.hypervisor.console import Console
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -36,3 +37,10 @@ class House(Protocol):
     async def call(self, request: Call) -> Answer: ...  # noqa: D102
     async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes: ...  # noqa: D102
     def collateral(self) -> bytes: ...  # noqa: D102
+
+
+class VmHouse(Protocol):
+    """What it asks of the hypervisor: :class:`casemate.host.hypervisor.vms.Vms` answers this, and refuses alike."""
+
+    async def answer(self, request: object) -> object: ...  # noqa: D102
+    def console(self, number: int) -> Console: ...  # noqa: D102

@@ -1,10 +1,10 @@
 """The learner's enclave: launched when it is first used, once, whoever comes first."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from casemate.gateway.house import House
 from casemate.wire.call import MAX_OUTPUT
@@ -20,10 +20,11 @@ NAME = "learner"
 """The image's files in the learner's folder, and the enclave's name."""
 
 PATIENCE = 5.0
-"""How long the first use waits for the image (seconds): `casemate up` builds it once the machine is ready."""
+"""How long the first use waits for its file (seconds): `casemate up` builds them once the machine is ready."""
 
 _PAUSE = 0.1
 _SIGSTRUCT_SIZE = 1808
+T = TypeVar("T")
 
 
 class Learner:
@@ -50,20 +51,9 @@ class Learner:
                 if known.state is not State.LOST:
                     raise refuse(Code.WRONG_STATE, f"the learner's enclave {known.enclave} is {known.state}; start it")
                 await self._house.destroy(known.enclave)
-            launched = await self._house.launch(await self._image())
+            launched = await self._house.launch(await waited_for(lambda: _read(self._folder)))
             self._number = launched.enclave
             return self._house.enclave(launched.enclave)
-
-    async def _image(self) -> Launch:
-        """The image, waited for: it is put there moments after the machine is ready."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while True:
-            try:
-                return await asyncio.to_thread(_read, self._folder)
-            except FaultError:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-            await asyncio.sleep(_PAUSE)
 
     async def named(self, number: int | None) -> EnclaveIs:
         """The enclave of that number, or where none is given, the learner's."""
@@ -92,6 +82,22 @@ class Learner:
             return None if self._number is None else self._house.enclave(self._number)
         except FaultError:
             return None
+
+
+async def waited_for(read: Callable[[], T]) -> T:
+    """What ``read`` gives, in a thread; tried again for a while, since files come moments after the machine is ready.
+
+    Raises:
+        FaultError: it has raised one to the last.
+    """
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            return await asyncio.to_thread(read)
+        except FaultError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
 
 
 @contextmanager

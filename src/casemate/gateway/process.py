@@ -19,6 +19,7 @@ from casemate.gateway.server import HttpServer
 from casemate.gateway.settings import LOOPBACK_NAMES, Settings
 from casemate.gateway.tls import CertificateFileError, server_context
 from casemate.gateway.tokens import TokenDesk
+from casemate.host.hypervisor.vms import Vms
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.serving import add_arguments, host_options, prepare, serve
 
@@ -73,7 +74,7 @@ def main() -> int:
     prepared = prepare(options)
     gc.collect()
     gc.freeze()  # what was imported stays: the collector need not look at it again, nor touch its pages
-    return serve(prepared, lambda orchestrator: HttpWay(orchestrator, facing))
+    return serve(prepared, lambda orchestrator, vms: HttpWay(orchestrator, vms, facing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,14 @@ class Facing:
 class HttpWay:
     """The second way in (:class:`casemate.host.serving.Beside`)."""
 
-    def __init__(self, orchestrator: Orchestrator, facing: Facing) -> None:
+    def __init__(self, orchestrator: Orchestrator, vms: Vms, facing: Facing) -> None:
         self._gateway = Gateway(
             orchestrator,
+            vms,
             tokens=facing.tokens,
             machine=MachineFile(facing.folder / "machine.json"),
             learner=facing.folder / "learner",
+            guests=facing.folder / "guests",
             log=facing.log,
             settings=facing.settings,
         )
@@ -112,7 +115,7 @@ class HttpWay:
             self._done.set()
 
     async def drain(self, patience: float) -> None:
-        """Takes no new connections, ends the streams of events, and waits for requests under way."""
+        """Takes no new connections, ends the streams of events and consoles, and waits for requests under way."""
         self._gateway.close()
         self._server.drain(patience)
         try:

@@ -124,12 +124,12 @@ def prepare(options: HostOptions) -> Prepared:
     return Prepared(options)
 
 
-def serve(prepared: Prepared, beside: Callable[[Orchestrator], Beside] | None = None) -> int:
+def serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Beside] | None = None) -> int:
     """Serves until SIGTERM, or until the chip is gone; the exit status.
 
     Args:
         prepared: by :func:`prepare`.
-        beside: makes the second way in, once there is an orchestrator.
+        beside: makes the second way in, once there is something behind it.
     """
     try:
         return asyncio.run(_serve(prepared, beside))
@@ -138,7 +138,7 @@ def serve(prepared: Prepared, beside: Callable[[Orchestrator], Beside] | None = 
         return 1
 
 
-async def _serve(prepared: Prepared, beside: Callable[[Orchestrator], Beside] | None) -> int:
+async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Beside] | None) -> int:
     """The order: the catalogue is known before anybody is let in; at the end nobody new is let in before all else."""
     options = prepared.options
     loop = asyncio.get_running_loop()
@@ -170,7 +170,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator], Beside] | 
     if options.event:
         orchestrator.events.publish(MachineEvent(options.event))
     door = Reception(orchestrator, vms).door(socket.socket(fileno=options.listener_fd))
-    other = None if beside is None else beside(orchestrator)
+    other = None if beside is None else beside(orchestrator, vms)
     ways = [asyncio.create_task(door.run())] + ([] if other is None else [asyncio.create_task(other.run())])
     stopped = asyncio.create_task(stopping.wait())
     asyncio.get_running_loop().call_later(SETTLED, give_back_memory)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.unit.gateway.fake_vms import FIRMWARE, FakeVms
 
 from casemate.gateway.app import Gateway
 from casemate.gateway.journal import RequestLog
@@ -176,6 +177,7 @@ class Front:
 
     gateway: Gateway
     house: FakeHouse
+    vms: FakeVms
     folder: Path
 
     def client(self, role: Role | None = Role.ADMIN, **headers: str) -> httpx.AsyncClient:
@@ -192,7 +194,7 @@ class Front:
 
 def front(folder: Path, settings: Settings | None = None) -> Front:
     """A gateway with a token for each role, a machine's description and a learner's image."""
-    house = FakeHouse()
+    house, vms = FakeHouse(), FakeVms()
     created = datetime(2026, 11, 22, tzinfo=UTC)
     known = AccessTokens(tuple(AccessToken(role, role, created, token_digest(TOKENS[role])) for role in Role))
     (folder / "tokens.json").write_bytes(known.encode())
@@ -201,17 +203,21 @@ def front(folder: Path, settings: Settings | None = None) -> Front:
     (folder / "learner").mkdir()
     (folder / "learner" / "learner.sgxs").write_bytes(b"pages")
     (folder / "learner" / "learner.sigstruct").write_bytes(bytes(1808))
+    (folder / "guests").mkdir()
+    (folder / "guests" / "report.fd").write_bytes(FIRMWARE)
     log = RequestLog(folder / "gateway.log")
     _LOGS.append(log)
     gateway = Gateway(
         house,
+        vms,
         tokens=TokenDesk(folder / "tokens.json", None),
         machine=MachineFile(folder / "machine.json"),
         learner=folder / "learner",
+        guests=folder / "guests",
         log=log,
         settings=settings or Settings(),
     )
-    return Front(gateway, house, folder)
+    return Front(gateway, house, vms, folder)
 
 
 def close_all() -> None:

@@ -37,6 +37,11 @@ class MemoryPlan:
             return self.ram + gpa - firmware
         raise refuse(Code.MALFORMED, f"the guest has no memory at GPA {gpa:#x}: its RAM ends at {self.ram:#x}")
 
+    def check(self, gpa: int, size: int) -> None:
+        """Refuses pages of which not all are the guest's, as :meth:`spa` does."""
+        for page in range(gpa, gpa + size, PAGE_SIZE):
+            self.spa(page)
+
     def vmsa(self, vcpu: int) -> int:
         """SPA of a vCPU's registers."""
         return self.ram + self.firmware + vcpu * PAGE_SIZE
@@ -64,7 +69,10 @@ class Dram:
     def write(self, spa: int, content: bytes) -> None:
         """A store that no CPU sees: an interposer's, or a device's."""
         self._check(spa, len(content))
-        os.pwrite(self.descriptor, content, spa)
+        try:
+            os.pwrite(self.descriptor, content, spa)
+        except OSError as error:
+            raise refuse(Code.UNAVAILABLE, f"DRAM cannot be written: {error.strerror}") from None
 
     def read(self, spa: int, size: int) -> bytes:
         """A load of the same kind."""

@@ -30,6 +30,13 @@ class Recipe:
         """One page for each vCPU."""
         return (page for page in self.pages if page.part is Part.VMSA)
 
+    def registers_of(self, vcpu: int) -> bytes:
+        """The page of one vCPU; FaultError where there is no such."""
+        pages = [planned.page.content for planned in self.registers()]
+        if vcpu >= len(pages):
+            raise refuse(Code.MALFORMED, f"this VM has {len(pages)} vCPUs, from 0 on")
+        return pages[vcpu]
+
     def finish(self, vm: int) -> LaunchFinish:
         """For the firmware's number of the VM."""
         wanted = self.wanted

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
+from casemate.host.hypervisor.console import Console
 from casemate.host.hypervisor.cpuid import Cpuid
 from casemate.host.hypervisor.devices import Devices
 from casemate.host.hypervisor.firmware import SevFirmware
@@ -88,6 +89,10 @@ class Vms:
         self._vms: dict[int, Vm] = {}
         self._recipes: dict[int, Recipe] = {}
         """Of those that are being launched."""
+        self._bare: set[int] = set()
+        """Those of them without the pages of their firmware."""
+        self._starting = 0
+        """Launches that have no VM yet."""
         self._numbers = itertools.count(1)
 
     async def answer(self, request: object) -> object:  # noqa: C901, PLR0911, PLR0912 - one line a request
@@ -110,7 +115,7 @@ class Vms:
             case DestroyVm(number):
                 return await self._destroy(self.vm(number))
             case ReadConsole(number, start):
-                console = self.vm(number).guest.devices.console
+                console = self.console(number)
                 return ConsoleIs(*console.read(start, MAX_CONSOLE), console.ended)
             case VmMemory(number, view, address, size):
                 return MemoryIs(await read_memory(self.vm(number), view, address, size))
@@ -124,7 +129,8 @@ class Vms:
                 await self.vm(number).guest.link.map(gpa, spa, 1)
                 return Done()
             case VmRegisters(number, vcpu):
-                return MemoryIs(await read_registers(self.vm(number), vcpu))
+                vm, recipe = self.vm(number), self._recipes.get(number)
+                return MemoryIs(await read_registers(vm, vcpu) if recipe is None else recipe.registers_of(vcpu))
             case PlatformStatus() | SetConfig() | Commit() | LoadVlek():
                 return await self._firmware.platform(request)
         raise refuse(Code.MALFORMED, "no request about a VM")
@@ -135,6 +141,10 @@ class Vms:
             return self._vms[number]
         except KeyError:
             raise refuse(Code.UNKNOWN_VM, f"there is no VM {number} here") from None
+
+    def console(self, number: int) -> Console:
+        """What a VM prints, to follow it; FaultError of code ``unknown-vm``."""
+        return self.vm(number).guest.devices.console
 
     def on_news(self, news: VmProcessIs) -> None:
         """The chip's word that a VM's process has ended unasked."""
@@ -148,15 +158,24 @@ class Vms:
             vm.lose("the chip died")
 
     async def _launch(self, wanted: LaunchVm) -> VmIs:
-        if len(self._vms) >= MAX_VMS:
+        if wanted.finish and wanted.firmware_later:
+            raise refuse(Code.MALFORMED, "a launch cannot be finished while its firmware is left for later")
+        if len(self._vms) + self._starting >= MAX_VMS:
             raise refuse(Code.BUSY, f"{MAX_VMS} VMs are there already, destroy one")
         recipe = read_recipe(wanted)
         number = next(self._numbers)
-        vm = await self._start(number, wanted, recipe)
-        self._vms[number] = vm
+        self._starting += 1
+        try:
+            vm = await self._start(number, wanted, recipe)
+            self._vms[number] = vm
+        finally:
+            self._starting -= 1
         try:
             await vm.launch.map()
-            await self._add(vm, recipe.before_registers())
+            if wanted.firmware_later:
+                self._bare.add(number)
+            else:
+                await self._add(vm, recipe.before_registers())
             if wanted.finish:
                 await self._finish(vm)
         except BaseException:
@@ -184,12 +203,21 @@ class Vms:
         digest = await vm.launch.add(pages)
         vm.shown.digest = digest or vm.shown.digest
 
+    async def _add_firmware(self, vm: Vm) -> None:
+        if vm.shown.vm in self._bare:
+            self._bare.discard(vm.shown.vm)
+            await self._add(vm, self._recipes[vm.shown.vm].before_registers())
+
     async def _encrypt(self, vm: Vm, gpa: int, content: bytes) -> VmIs:
+        _check_open(vm)
         async with vm.turn(VmState.LAUNCHING):
-            if gpa % PAGE_SIZE or not content:
+            if gpa % PAGE_SIZE or not (content or vm.shown.vm in self._bare):
                 raise refuse(
                     Code.MALFORMED, f"{len(content)} bytes at GPA {gpa:#x}: whole pages begin at a multiple of 4096"
                 )
+            if content:
+                vm.guest.plan.check(gpa, len(content))
+            await self._add_firmware(vm)
             cuts = range(0, len(content), PAGE_SIZE)
             pages = [content[at : at + PAGE_SIZE].ljust(PAGE_SIZE, b"\0") for at in cuts]
             await self._add(
@@ -202,12 +230,14 @@ class Vms:
             return vm.is_
 
     async def _finish(self, vm: Vm) -> VmIs:
+        _check_open(vm)
         async with vm.turn(VmState.LAUNCHING):
             recipe = self._recipes[vm.shown.vm]
+            await self._add_firmware(vm)
             await self._add(vm, recipe.registers())
             await vm.launch.give_the_rest()
             vm.shown.digest = await self._firmware.launch_finish(recipe.finish(vm.number))
-            del self._recipes[vm.shown.vm]
+            self._recipes.pop(vm.shown.vm, None)  # destroyed meanwhile, it has none
             vm.become(VmState.LAUNCHED, "LAUNCH_FINISH is done, and nothing has run yet")
             return vm.is_
 
@@ -220,6 +250,7 @@ class Vms:
     async def _destroy(self, vm: Vm) -> VmIs:
         self._vms.pop(vm.shown.vm, None)
         self._recipes.pop(vm.shown.vm, None)
+        self._bare.discard(vm.shown.vm)
         try:
             await self._firmware.destroy(vm.number)
         except FaultError as error:
@@ -243,6 +274,16 @@ class Vms:
         if number == 1:
             for left in self._directory.glob("*.dram"):
                 left.unlink(missing_ok=True)
+
+
+def _check_open(vm: Vm) -> None:
+    """Refuses a change of a launch that is over, whatever its vCPUs have done since."""
+    if vm.shown.state not in (VmState.LAUNCHING, VmState.LOST):
+        raise refuse(
+            Code.WRONG_STATE,
+            f"LAUNCH_FINISH is done for VM {vm.shown.vm}: its launch digest says for good what is in it, "
+            "and nothing can be added any more",
+        )
 
 
 async def read_memory(vm: Vm, view: View, address: int, size: int) -> bytes:

@@ -56,6 +56,8 @@ class LaunchVm:
     author_key: bool = False
     finish: bool = True
     """Do VMSAs and LAUNCH_FINISH at once; else ``EncryptVm`` may add pages, and ``FinishVm`` ends the launch."""
+    firmware_later: bool = False
+    """LAUNCH_START alone: the firmware's pages go in before the first others, or the end. Not with ``finish``."""
 
 
 @message(0xE1)
@@ -101,7 +103,10 @@ class GetVm:
 @message(0xE5)
 @dataclass(frozen=True, slots=True)
 class EncryptVm:
-    """LAUNCH_UPDATE with normal pages, from ``gpa`` on; the last is filled with zeros. Reply: ``VmIs``."""
+    """LAUNCH_UPDATE with normal pages, from ``gpa`` on; the last is filled with zeros. Reply: ``VmIs``.
+
+    The firmware's pages go first where they are not in yet; then there may be no others.
+    """
 
     vm: U64
     gpa: U64
@@ -263,7 +268,10 @@ class MapVm:
 @message(0xF3)
 @dataclass(frozen=True, slots=True)
 class VmRegisters:
-    """A vCPU's VMSA in the clear. Reply: ``MemoryIs``; only under SEV, or where policy allows debug."""
+    """A vCPU's VMSA in the clear. Reply: ``MemoryIs``; only under SEV, or where policy allows debug.
+
+    While it is launching they are the host's own, which everybody may see: those that will be measured.
+    """
 
     vm: U64
     vcpu: U16
