@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from casemate.client import asking
+from casemate.client.aio_vms import Vms
 from casemate.client.asking import AsyncTransport, Journey, MachineDescription
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, PendingCall, Result, arguments_of
@@ -98,6 +99,11 @@ class Client:
     async def relay(self, call: Call, timeout: float) -> bytes:  # noqa: ASYNC109 - as in sync
         """Has the host carry a sealed call; the sealed response, unopened."""
         return (await self._transport.ask(asking.relay(call, timeout))).sealed
+
+    @property
+    def vms(self) -> Vms:
+        """Confidential VMs on this host."""
+        return Vms(self, self._transport)
 
     async def go(self, journey: Journey[T]) -> T:
         """Asks all that a journey asks; what it comes to."""

@@ -21,7 +21,8 @@ import httpcore
 from casemate.client.address import Address
 from casemate.client.asking import Ask
 from casemate.client.errors import NoHostError, TlsRefusedError, host_refusal
-from casemate.client.rest import MAX_PROBLEM, Effect, HttpAnswer, HttpRequest, Pause, exchanges
+from casemate.client.http_exchange import MAX_PROBLEM, Effect, HttpAnswer, HttpRequest, Pause
+from casemate.client.rest import exchanges
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
 from casemate.wire.faults import FaultError

@@ -106,7 +106,7 @@ class Client:
     @property
     def vms(self) -> Vms:
         """Confidential VMs on this host."""
-        return Vms(self._transport)
+        return Vms(self, self._transport)
 
     def go(self, journey: Journey[T]) -> T:
         """Asks all that a journey asks; what it comes to."""

@@ -23,7 +23,7 @@ from tests.unit.client.desk import SHOWN, Desk, Door
 from tests.unit.client.test_clients import IMAGE, Run, Steps, run_aio, run_sync
 from tests.unit.client.web import BINARY, JSON, PROBLEM, ROOT, TOKEN, Gateway, Request, Web, shown
 
-from casemate.client import aio, rest, sync
+from casemate.client import aio, http_exchange, sync
 from casemate.client.errors import (
     AddressError,
     AttestAgainError,
@@ -55,7 +55,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(http_exchange, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_redirects_are_refused_and_the_token_goes_nowhere_else(run: Run, status:
         (200, BINARY, b'{"enclaves":[]}'),
         (204, JSON, b""),
         (206, JSON, b'{"enclaves":[]}'),
-        (200, JSON, b" " * (rest.MAX_JSON + 1)),
+        (200, JSON, b" " * (http_exchange.MAX_JSON + 1)),
     ],
 )
 def test_malformed_json_is_refused(run: Run, status: int, media_type: str, body: bytes) -> None:
@@ -435,7 +435,7 @@ def test_patience_has_an_end(run: Run) -> None:
 
     with Web(busy("0")) as web:
         run(web.url, journey)
-        assert len(web.requests) == rest.MAX_ATTEMPTS
+        assert len(web.requests) == http_exchange.MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("after", ["86400", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e9", "9" * 400, ""])
@@ -507,7 +507,7 @@ def test_what_may_have_had_its_effect_is_never_asked_again(
 
 def test_what_was_surely_not_delivered_is_sent_again(run: Run, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that restarts: nobody listens for a moment, so nothing was sent, not even of a call."""
-    monkeypatch.setattr(rest, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(http_exchange, "FIRST_PAUSE", 0.2)
     with Web(Gateway(desk)) as web:
         port = web.port
         born: list[Web] = []

@@ -7,29 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.client.desk import QUESTIONS
+from tests.unit.gateway.fake_vms import LAUNCH
 
-from casemate.client import asking
+from casemate.client import asking, vm_questions
 from casemate.client.asking import Ask, GetMachine
 from casemate.client.errors import NoHostError
-from casemate.client.rest import (
+from casemate.client.http_exchange import (
     BINARY,
     FIRST_PAUSE,
     JSON,
     MAX_ATTEMPTS,
     PROBLEM,
-    WRITTEN,
     HttpAnswer,
     HttpRequest,
     Pause,
-    exchanges,
 )
+from casemate.client.rest import WRITTEN, exchanges
+from casemate.host.hypervisor.vms import REQUESTS
 from casemate.images.image import Image
 from casemate.link.errors import PeerGoneError
 from casemate.wire.call import CallBinding, Envelope
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.json_text import encode_json
 from casemate.wire.message import encode_message
-from casemate.wire.messages import host
+from casemate.wire.messages import host, vms
+from casemate.wire.messages.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
+from casemate.wire.snp.mode import VmMode
 
 IMAGE = Image("rig", b"sgxs", bytes(1808))
 ENVELOPE = Envelope(CallBinding(bytes(32), 1, 1, "echo"), b"sealed")
@@ -42,6 +45,47 @@ ASKS: dict[str, Ask[Any]] = {
     "stop": asking.stop(1),
     "destroy": asking.destroy(1),
     "machine": asking.machine(),
+    "launch-vm": vm_questions.launch(LAUNCH),
+    "list-vms": Ask(vms.ListVms(), vms.VmsAre, 1.0),
+    "get-vm": vm_questions.get(1),
+    "encrypt-vm": vm_questions.encrypt(1, 0x300000, b"page"),
+    "finish-vm": vm_questions.finish(1),
+    "run-vm": vm_questions.run(1, 0, vm_questions.Budget(1.0, 5, 10)),
+    "pause-vm": vm_questions.pause(1),
+    "destroy-vm": vm_questions.destroy(1),
+    "console": Ask(vms.ReadConsole(1, 0), vms.ConsoleIs, 1.0),
+    "memory": Ask(vms.VmMemory(1, vms.View.GUEST, 0x1000, 16), MemoryIs, 1.0),
+    "rmp": Ask(vms.VmRmp(1, 0, 2), RmpIs, 1.0),
+    "registers": Ask(vms.VmRegisters(1, 0), MemoryIs, 1.0),
+    "attest-vm": vm_questions.attest(1, bytes(64)),
+    "write": vm_questions.write(1, vms.Door.DRAM, 0, b"x"),
+    "map": vm_questions.map_page(1, 0, 0x1000),
+}
+REPEATED = {"launch", "list", "evidence", "machine"}
+"""Questions that are sent again when their answer is lost."""
+REPEATED |= {"launch-vm", "list-vms", "get-vm", "console", "memory", "rmp", "registers"}
+VM = {
+    "id": 1,
+    "name": "mine",
+    "mode": "sev-snp",
+    "state": "launched",
+    "reason": "",
+    "policy": "0x30000",
+    "debug": False,
+    "memory_mib": 16,
+    "vcpus": 1,
+    "digest": "11" * 48,
+    "later": "a member of a later version",
+}
+VM_IS = vms.VmIs(1, "mine", VmMode.SEV_SNP, vms.VmState.LAUNCHED, "", 0x30000, 16, 1, b"\x11" * 48)
+ENTRY = {
+    "spa": "0x1000",
+    "assigned": True,
+    "gpa": "0x2000",
+    "validated": True,
+    "immutable": False,
+    "vmsa": False,
+    "permissions": [15, 0, 0, 0],
 }
 SOUND = [
     b"",
@@ -50,6 +94,15 @@ SOUND = [
     encode_json({"code": "busy", "detail": "later"}),
     encode_json({"id": 1, "name": "x", "mr_enclave": "00" * 32, "mr_signer": "00" * 32}),
     encode_json({"image": "00" * 32, "root_certificate": "\x00", "platform": 7}),
+    encode_json(VM),
+    encode_json(VM | {"policy": "x"}),
+    encode_json(VM | {"state": "asleep"}),
+    encode_json({"vms": [VM, 1]}),
+    encode_json({"vm": VM, "reason": "halt", "executed": -1}),
+    encode_json({"start": 0, "content": "!", "ended": False}),
+    encode_json({"entries": [ENTRY, ENTRY | {"permissions": [1, "x"]}]}),
+    encode_json({"entries": [ENTRY]}),
+    encode_message(vms.VmEvidenceIs(bytes(1184), b"")),
 ]
 ANSWERS = st.builds(
     HttpAnswer,
@@ -86,7 +139,7 @@ def driven(ask: Ask[Any], outcomes: Callable[[HttpRequest], HttpAnswer | Excepti
 
 
 def test_every_question_is_written() -> None:
-    assert set(WRITTEN) == {*QUESTIONS, GetMachine}
+    assert set(WRITTEN) == {*QUESTIONS, GetMachine, *REQUESTS}
 
 
 @given(st.sampled_from(sorted(ASKS)), st.lists(ANSWERS, min_size=1, max_size=12))
@@ -108,7 +161,7 @@ def test_any_bytes_for_a_sealed_response_are_passed_on_as_they_are(body: bytes) 
 def test_what_may_be_sent_twice_is_written_down(name: str) -> None:
     """An answer that is lost: who sends again, and what."""
     _, sent = driven(ASKS[name], lambda _: PeerGoneError("lost"))
-    assert len(sent) == (MAX_ATTEMPTS if name in {"launch", "list", "evidence", "machine"} else 1)
+    assert len(sent) == (MAX_ATTEMPTS if name in REPEATED else 1)
     _, sent = driven(ASKS[name], lambda _: NoHostError("nobody there"))
     assert len(sent) == MAX_ATTEMPTS  # nothing was sent, whatever it is
 
@@ -151,3 +204,89 @@ def test_pauses_grow_and_honour_the_gateway() -> None:
         pauses.append(effect.seconds)
         effect = steps.send(None)
     assert pauses == [FIRST_PAUSE, 3.0, FIRST_PAUSE * 4]
+
+
+SAID: list[tuple[str, object, object, tuple[str, str]]] = [
+    ("launch-vm", VM, VM_IS, ("POST", "/v1/vms")),
+    ("list-vms", {"vms": [VM]}, vms.VmsAre((VM_IS,)), ("GET", "/v1/vms")),
+    ("get-vm", VM, VM_IS, ("GET", "/v1/vms/1")),
+    ("encrypt-vm", VM, VM_IS, ("POST", "/v1/vms/1/encrypt?gpa=0x300000")),
+    ("finish-vm", VM, VM_IS, ("POST", "/v1/vms/1/finish")),
+    (
+        "run-vm",
+        {"vm": VM, "reason": "halt", "executed": 5, "exits": 2, "detail": "d"},
+        vms.VmRan(VM_IS, ExitReason.HALT, 5, 2, "d"),
+        ("POST", "/v1/vms/1/run"),
+    ),
+    ("pause-vm", VM, VM_IS, ("POST", "/v1/vms/1/pause")),
+    ("destroy-vm", VM, VM_IS, ("DELETE", "/v1/vms/1")),
+    (
+        "console",
+        {"start": 3, "end": 5, "text": "hi", "content": "aGk=", "ended": True},
+        vms.ConsoleIs(3, b"hi", ended=True),
+        ("GET", "/v1/vms/1/console?start=0"),
+    ),
+    ("memory", b"m" * 16, MemoryIs(b"m" * 16), ("GET", "/v1/vms/1/memory?view=guest&address=0x1000&size=16")),
+    (
+        "rmp",
+        {"entries": [ENTRY, ENTRY]},
+        RmpIs((RmpEntry(0x1000, True, 0x2000, True, False, False, (15, 0, 0, 0)),) * 2),  # noqa: FBT003 - a table's row
+        ("GET", "/v1/vms/1/rmp?spa=0x0&count=2"),
+    ),
+    ("registers", bytes(4096), MemoryIs(bytes(4096)), ("GET", "/v1/vms/1/registers?vcpu=0")),
+    (
+        "attest-vm",
+        encode_message(vms.VmEvidenceIs(bytes(1184), b"chain")),
+        vms.VmEvidenceIs(bytes(1184), b"chain"),
+        ("POST", "/v1/vms/1/attest"),
+    ),
+    ("write", VM, Done(), ("POST", "/v1/vms/1/write?door=dram&spa=0x0")),
+    ("map", VM, Done(), ("POST", "/v1/vms/1/map")),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "value", "where"), SAID, ids=[row[0] for row in SAID])
+def test_what_is_asked_of_vms_and_what_a_good_answer_means(
+    name: str, body: object, value: object, where: tuple[str, str]
+) -> None:
+    answer = (
+        HttpAnswer(200, BINARY, None, body)
+        if isinstance(body, bytes)
+        else HttpAnswer(200, JSON, None, encode_json(body))
+    )
+    found, (sent,) = driven(ASKS[name], lambda _: answer)
+    assert found == value
+    assert (sent.method, sent.path) == where
+
+
+def test_a_budget_goes_as_json_and_an_endless_one_as_null() -> None:
+    for instructions, sent_as in ((5, 5), (vm_questions.UNLIMITED, None), (2**60, 2**53 - 1)):
+        ask = vm_questions.run(1, 2, vm_questions.Budget(1.5, instructions, 10))
+        _, (sent,) = driven(ask, lambda _: HttpAnswer(404, PROBLEM, None, b""))
+        assert sent.body == encode_json({"vcpu": 2, "instructions": sent_as, "time_ms": 1500, "console": 10})
+
+
+def test_a_long_reverse_map_table_comes_in_pieces() -> None:
+    def outcome(request: HttpRequest) -> HttpAnswer:
+        count = int(request.path.rpartition("=")[2])
+        return HttpAnswer(200, JSON, None, encode_json({"entries": [ENTRY] * count}))
+
+    found, sent = driven(Ask(vms.VmRmp(1, 0x1000, 5000), RmpIs, 1.0), outcome)
+    assert len(found.entries) == 5000
+    assert [each.path for each in sent] == [
+        "/v1/vms/1/rmp?spa=0x1000&count=4096",
+        "/v1/vms/1/rmp?spa=0x1001000&count=904",
+    ]
+
+
+def test_a_host_that_stops_short_is_not_asked_for_ever() -> None:
+    def answered(journey: asking.Journey[Any], answer: object) -> None:
+        next(journey)
+        journey.send(answer)
+
+    with pytest.raises(WireError, match="0 bytes"):
+        answered(vm_questions.memory(1, 0, 16, vms.View.HYPERVISOR), MemoryIs(b""))
+    with pytest.raises(WireError, match="0 entries"):
+        answered(vm_questions.rmp(1, 0, 2), RmpIs(()))
+    with pytest.raises(WireError, match="at least 7"):
+        answered(vm_questions.console(1, 7), vms.ConsoleIs(3, b"again", ended=False))
