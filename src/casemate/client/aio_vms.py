@@ -79,3 +79,11 @@ class Vms:
     async def map(self, vm: int, gpa: int, spa: int) -> None:
         """A hostile host's hand on the nested page table."""
         await self._transport.ask(vm_questions.map_page(vm, gpa, spa))
+
+    async def give(self, vm: int, content: bytes) -> None:
+        """Bytes for the guest to read on its second serial port."""
+        await self._transport.ask(vm_questions.give(vm, content))
+
+    async def assign(self, vm: int, spa: int, gpa: int | None) -> None:
+        """A hostile host's hand on the reverse map table."""
+        await self._transport.ask(vm_questions.assign(vm, spa, gpa))

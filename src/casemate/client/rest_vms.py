@@ -148,6 +148,18 @@ def _map(question: vms.MapVm, remaining: Remaining) -> Exchange[Done]:
     return Done()
 
 
+def _give(question: vms.GiveVm, remaining: Remaining) -> Exchange[Done]:
+    path = f"/v1/vms/{question.vm}/input"
+    yield from _vm_of(HttpRequest("POST", path, body=question.content, body_type=BINARY), remaining)
+    return Done()
+
+
+def _assign(question: vms.AssignVm, remaining: Remaining) -> Exchange[Done]:
+    body = encode_json({"spa": hex(question.spa), "gpa": None if question.gpa is None else hex(question.gpa)})
+    yield from _vm_of(HttpRequest("POST", f"/v1/vms/{question.vm}/assign", body=body), remaining)
+    return Done()
+
+
 WRITTEN_VMS: dict[type, Callable[[Any, Remaining], Exchange[object]]] = {
     vms.LaunchVm: _launch,
     vms.ListVms: _list,
@@ -164,6 +176,8 @@ WRITTEN_VMS: dict[type, Callable[[Any, Remaining], Exchange[object]]] = {
     vms.AttestVm: _attest,
     vms.WriteVm: _write,
     vms.MapVm: _map,
+    vms.GiveVm: _give,
+    vms.AssignVm: _assign,
 }
 """Each question's HTTP."""
 

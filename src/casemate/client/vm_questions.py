@@ -7,6 +7,7 @@ from casemate.client.timeouts import ASK_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.wire.errors import WireError
 from casemate.wire.messages.hypervisor import MAX_COPY, Done, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.messages.vms import (
+    AssignVm,
     AttestVm,
     ConsoleIs,
     DestroyVm,
@@ -14,6 +15,7 @@ from casemate.wire.messages.vms import (
     EncryptVm,
     FinishVm,
     GetVm,
+    GiveVm,
     LaunchVm,
     ListVms,
     MapVm,
@@ -140,3 +142,13 @@ def write(vm: int, door: Door, spa: int, content: bytes) -> Ask[Done]:
 def map_page(vm: int, gpa: int, spa: int) -> Ask[Done]:
     """A hostile host's hand on the nested page table."""
     return Ask(MapVm(vm, gpa, spa), Done, ASK_TIMEOUT)
+
+
+def give(vm: int, content: bytes) -> Ask[Done]:
+    """Bytes for the guest, on its second serial port."""
+    return Ask(GiveVm(vm, content), Done, ASK_TIMEOUT)
+
+
+def assign(vm: int, spa: int, gpa: int | None) -> Ask[Done]:
+    """A hostile host's hand on the reverse map table."""
+    return Ask(AssignVm(vm, spa, gpa), Done, ASK_TIMEOUT)

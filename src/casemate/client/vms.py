@@ -58,6 +58,10 @@ class Vms:
         """What it has printed, from byte ``start`` on, as much as one answer holds."""
         return self._client.go(vm_questions.console(vm, start))
 
+    def give(self, vm: int, content: bytes) -> None:
+        """Bytes for the guest to read on its second serial port."""
+        self._transport.ask(vm_questions.give(vm, content))
+
     def memory(self, vm: int, address: int, size: int, view: View = View.HYPERVISOR) -> bytes:
         """Memory through one pair of eyes: the hypervisor's by SPA, the guest's by GPA."""
         return self._client.go(vm_questions.memory(vm, address, size, view))
@@ -81,3 +85,7 @@ class Vms:
     def map(self, vm: int, gpa: int, spa: int) -> None:
         """A hostile host's hand on the nested page table."""
         self._transport.ask(vm_questions.map_page(vm, gpa, spa))
+
+    def assign(self, vm: int, spa: int, gpa: int | None) -> None:
+        """A hostile host's hand on the reverse map table: the page is the guest's at ``gpa``, or the hypervisor's."""
+        self._transport.ask(vm_questions.assign(vm, spa, gpa))

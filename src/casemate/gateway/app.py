@@ -25,6 +25,7 @@ from casemate.gateway.refusals import refuse_alike
 from casemate.gateway.settings import Settings
 from casemate.gateway.shortcuts import Shortcuts
 from casemate.gateway.tokens import TokenDesk
+from casemate.gateway.vm_attacks import vm_attack_routes
 from casemate.gateway.vm_console import ConsoleStreams, console_routes
 from casemate.gateway.vm_insides import vm_inside_routes
 from casemate.gateway.vms import vm_routes
@@ -75,6 +76,7 @@ class Gateway:
             learner_vm_routes(vms, LearnersVms(vms, guests)),
             vm_routes(vms, idempotency),
             vm_inside_routes(vms),
+            vm_attack_routes(vms),
             console_routes(vms, self._consoles),
             event_routes(self._streams),
             metrics_routes(house, log.metrics),

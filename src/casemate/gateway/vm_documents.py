@@ -74,6 +74,15 @@ class MapRequest(Document):
     spa: Annotated[HexNumber, Field(description="Of the page of DRAM that shall be there.")]
 
 
+class AssignRequest(Document):
+    """One page of the reverse map table."""
+
+    spa: Annotated[HexNumber, Field(description="Of the page of DRAM: a multiple of 4096.")]
+    gpa: Annotated[HexNumber | None, Field(description="Where the guest has it from now; null: it is the host's.")] = (
+        None
+    )
+
+
 class RmpEntryDocument(Document):
     """One page of DRAM in the reverse map table (APM volume 2, 15.36.3)."""
 

@@ -1,4 +1,4 @@
-"""`/v1/vms/{id}/...`: memory, reverse map table and registers, as far as the host may see them; reports; attacks."""
+"""`/v1/vms/{id}/...`: memory, reverse map table and registers, as far as the host may see them; reports."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.gateway.bodies import BINARY, JSON, read_body
+from casemate.gateway.bodies import BINARY, JSON
 from casemate.gateway.house import VmHouse
 from casemate.gateway.negotiation import negotiated
 from casemate.gateway.openapi import Bytes, binary, json_body, operation
@@ -16,31 +16,24 @@ from casemate.gateway.routes import StrictRoute
 from casemate.gateway.vm_asking import ask, attested
 from casemate.gateway.vm_documents import (
     AttestVmRequest,
-    MapRequest,
     RegistersDocument,
     RmpDocument,
-    VmDocument,
     VmEvidenceDocument,
     entry,
     evidence,
     registers,
-    shown,
 )
 from casemate.gateway.vms import LAUNCHED, WORKED
 from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code
 from casemate.wire.message import encode_message
-from casemate.wire.messages.hypervisor import MAX_COPY, Done, MemoryIs, RmpIs
+from casemate.wire.messages.hypervisor import MAX_COPY, MemoryIs, RmpIs
 from casemate.wire.messages.vms import (
-    Door,
     GetVm,
-    MapVm,
     View,
     VmIs,
     VmMemory,
     VmRegisters,
     VmRmp,
-    WriteVm,
 )
 from casemate.wire.snp.vmsa import Vmsa
 
@@ -51,9 +44,6 @@ Size = Annotated[int, Query(ge=1, le=MAX_COPY, description="How many bytes.")]
 Count = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="How many pages.")]
 Vcpu = Annotated[int, Query(ge=0, le=65535, description="Which vCPU.")]
 ViewOf = Annotated[View, Query(description="Through whose eyes: `hypervisor` by SPA, `guest` by GPA, decrypted.")]
-DoorOf = Annotated[
-    Door, Query(description="`hypervisor`: by the host's CPU, which heeds the RMP; `dram`: on the memory bus.")
-]
 
 
 def vm_inside_routes(vms: VmHouse) -> APIRouter:
@@ -114,21 +104,6 @@ def vm_inside_routes(vms: VmHouse) -> APIRouter:
         if form == BINARY:
             return Bytes(encode_message(found))
         return Response(evidence(found).model_dump_json(), media_type=JSON)
-
-    write_says = operation("write_vm_memory", Role.DEPLOY, *WORKED, Code.RMP_FAULT, body="What to write.")
-
-    @routes.post("/write", **write_says)
-    async def write(id: VmId, spa: Spa, door: DoorOf, request: Request) -> VmDocument:  # noqa: A002 - the path's own word
-        """A hostile host's hand on a VM's memory, for lessons. Needs a token of role `deploy` or above."""
-        content = await read_body(request, media_type=BINARY, limit=MAX_COPY)
-        await ask(vms, WriteVm(id, door, int(spa, 16), content), Done)
-        return shown(await ask(vms, GetVm(id), VmIs))
-
-    @routes.post("/map", **operation("map_vm_page", Role.DEPLOY, *WORKED, *json_body()))
-    async def map_page(id: VmId, wanted: MapRequest) -> VmDocument:  # noqa: A002 - the path's own word
-        """A hostile host's hand on the nested page table, for lessons. Needs a token of role `deploy` or above."""
-        await ask(vms, MapVm(id, int(wanted.gpa, 16), int(wanted.spa, 16)), Done)
-        return shown(await ask(vms, GetVm(id), VmIs))
 
     return routes
 

@@ -60,6 +60,8 @@ ASKS: dict[str, Ask[Any]] = {
     "attest-vm": vm_questions.attest(1, bytes(64)),
     "write": vm_questions.write(1, vms.Door.DRAM, 0, b"x"),
     "map": vm_questions.map_page(1, 0, 0x1000),
+    "assign": vm_questions.assign(1, 0x1000, None),
+    "give": vm_questions.give(1, b"x"),
 }
 REPEATED = {"launch", "list", "evidence", "machine"}
 """Questions that are sent again when their answer is lost."""
@@ -242,6 +244,8 @@ SAID: list[tuple[str, object, object, tuple[str, str]]] = [
     ),
     ("write", VM, Done(), ("POST", "/v1/vms/1/write?door=dram&spa=0x0")),
     ("map", VM, Done(), ("POST", "/v1/vms/1/map")),
+    ("assign", VM, Done(), ("POST", "/v1/vms/1/assign")),
+    ("give", VM, Done(), ("POST", "/v1/vms/1/input")),
 ]
 
 

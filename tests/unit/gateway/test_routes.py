@@ -315,6 +315,8 @@ NEEDS = [
     (Role.CALL, "POST", "/v1/vms/1/attest"),
     (Role.DEPLOY, "POST", "/v1/vms/1/write?spa=0x0&door=dram"),
     (Role.DEPLOY, "POST", "/v1/vms/1/map"),
+    (Role.DEPLOY, "POST", "/v1/vms/1/assign"),
+    (Role.DEPLOY, "POST", "/v1/vms/1/input"),
 ]
 
 

@@ -16,7 +16,7 @@ from casemate.host.hypervisor.revocation_lists import read_revocation_list
 from casemate.host.hypervisor.vm import Shown, Vm
 from casemate.link.calls import Caller
 from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.messages.hypervisor import MAX_COPY, Done, MemoryIs
+from casemate.wire.messages.hypervisor import MAX_COPY, Done, MemoryIs, RmpUpdate
 from casemate.wire.messages.snp_firmware import (
     Commit,
     LaunchStart,
@@ -27,6 +27,7 @@ from casemate.wire.messages.snp_firmware import (
 )
 from casemate.wire.messages.vms import (
     MAX_CONSOLE,
+    AssignVm,
     AttestVm,
     ConsoleIs,
     DestroyVm,
@@ -34,6 +35,7 @@ from casemate.wire.messages.vms import (
     EncryptVm,
     FinishVm,
     GetVm,
+    GiveVm,
     LaunchVm,
     ListVms,
     MapVm,
@@ -75,6 +77,8 @@ REQUESTS = (
     SetConfig,
     Commit,
     LoadVlek,
+    GiveVm,
+    AssignVm,
 )
 """What :meth:`Vms.answer` takes."""
 
@@ -127,6 +131,14 @@ class Vms:
                 return await write_memory(self.vm(number), door, spa, content)
             case MapVm(number, gpa, spa):
                 await self.vm(number).guest.link.map(gpa, spa, 1)
+                return Done()
+            case GiveVm(number, content):
+                self.vm(number).guest.devices.data.give(content)
+                return Done()
+            case AssignVm(number, spa, gpa):
+                await self.vm(number).guest.link.update_rmp(
+                    RmpUpdate(spa=spa, count=1, assigned=gpa is not None, gpa=gpa or 0, immutable=False)
+                )
                 return Done()
             case VmRegisters(number, vcpu):
                 vm, recipe = self.vm(number), self._recipes.get(number)

@@ -98,6 +98,8 @@ class Vcpus:
         self._ghcbs: dict[int, int] = {}
         """SPA of the VMSA to the GHCB MSR, which is in the VMCB and not in the VMSA."""
         self._ghcb = 0
+        self._broken: IntegrityError | None = None
+        """What ended this guest for good: a host that puts the page back gets it no further."""
 
     def run(self, vmsa_spa: int, budget: Budget, ghcb: int | None, alarm: Alarm, serve: Callable[[], bool]) -> VcpuExit:
         """VMRUN: from the VMSA at ``vmsa_spa``, to the next exit.
@@ -115,6 +117,8 @@ class Vcpus:
         self._ghcb = self._ghcbs.get(vmsa_spa, 0) if ghcb is None else ghcb
         self._emulator.count(budget.instructions)
         try:
+            if self._broken is not None:
+                raise self._broken
             vmsa = self._vmsas.read(vmsa_spa)
             if self._snp is not None and not vmsa.sev_features & 1:
                 raise VmsaInvalidError("SEV_FEATURES does not have SNPActive")
@@ -122,7 +126,7 @@ class Vcpus:
         except VmsaInvalidError as error:
             return self._told(_Exit(ExitReason.INVALID, detail=str(error)))
         except IntegrityError as error:
-            return self._told(_Exit(ExitReason.INTEGRITY, info_2=error.gpa, detail=str(error)))
+            return self._told(self._broken_by(error))
         self._emulator.memory.vmpl = vmsa.vmpl
         self._emulator.forget_translations()
         try:
@@ -181,7 +185,7 @@ class Vcpus:
         if isinstance(error, NestedFaultError):
             raise _Exit(ExitReason.NESTED_FAULT, error.error_code, error.gpa, str(error))
         if isinstance(error, IntegrityError):
-            raise _Exit(ExitReason.INTEGRITY, 0, error.gpa, str(error))
+            raise self._broken_by(error)
         raise ShutdownError(str(error))
 
     def _deliver(self, fault: GuestFault, resume: int, *, software: bool = False) -> None:
@@ -288,6 +292,10 @@ class Vcpus:
             guest_exit_info_2=ended.info_2,
             guest_nrip=ended.next_rip,
         )
+
+    def _broken_by(self, error: IntegrityError) -> _Exit:
+        self._broken = error
+        return _Exit(ExitReason.INTEGRITY, 0, error.gpa, str(error))
 
     def _told(self, ended: _Exit) -> VcpuExit:
         return VcpuExit(

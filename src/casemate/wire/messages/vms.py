@@ -17,6 +17,9 @@ MAX_FIRMWARE = 64 * 1024 * 1024
 MAX_KERNEL = 32 * 1024 * 1024
 """Longest kernel, or initial RAM disk (bytes)."""
 
+MAX_INPUT = 4096
+"""Most bytes for a guest's second serial port at a time."""
+
 MAX_CONSOLE = 64 * 1024
 """Most bytes of console in one answer."""
 
@@ -275,3 +278,23 @@ class VmRegisters:
 
     vm: U64
     vcpu: U16
+
+
+@message(0xF4)
+@dataclass(frozen=True, slots=True)
+class GiveVm:
+    """Bytes for the guest, on its second serial port: it reads them when it runs next. Reply: ``Done``."""
+
+    vm: U64
+    content: Annotated[bytes, Limit(MAX_INPUT)]
+
+
+@message(0xF5)
+@dataclass(frozen=True, slots=True)
+class AssignVm:
+    """RMPUPDATE of one page, as a lesson's hostile hypervisor does it. Reply: ``Done``; refused without an RMP."""
+
+    vm: U64
+    spa: U64
+    gpa: U64 | None
+    """Where the guest has the page from now, not validated; None: it is the hypervisor's."""

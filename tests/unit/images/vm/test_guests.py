@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.images.vm.hypervisor import Relay
-from tests.unit.images.vm.machine import Machine, own_guest, platform
+from tests.unit.images.vm.own_guest import own_guest, platform
 
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.images.vm.builtin import firmware
+from casemate.testing.lone_guest import LoneGuest
+from casemate.testing.lone_hypervisor import Relay
 from casemate.wire.messages.hypervisor import DebugLoad, Done, ExitReason, MemoryIs, RmpUpdate
 from casemate.wire.snp.cpuid_page import CpuidFunction, CpuidPage
 from casemate.wire.snp.ghcb import ExitCode
@@ -32,7 +33,7 @@ def chip(tmp_path: Path) -> SnpPlatform:
 
 @ALL_MODES
 def test_hello_greets_and_halts(mode: VmMode) -> None:
-    with Machine(firmware("hello"), mode) as host:
+    with LoneGuest(firmware("hello"), mode) as host:
         ended = host.run()
         assert ended is not None
         assert ended.reason is ExitReason.HALT
@@ -53,7 +54,7 @@ def test_cpuid_is_answered_by_the_page_that_the_firmware_has_checked(mode: VmMod
         CpuidFunction(eax_in=0, eax=1, ebx=name[0], edx=name[1], ecx=name[2]),
         CpuidFunction(eax_in=1, eax=0x1234),
     )
-    with Machine(firmware("hello"), mode, cpuid=CpuidPage(functions).encode()) as host:
+    with LoneGuest(firmware("hello"), mode, cpuid=CpuidPage(functions).encode()) as host:
         host.run()
         assert host.lines[-1] == "processor: Fromthe page, 0x0000000000001234"
         assert ExitCode.CPUID not in host.seen
@@ -61,7 +62,7 @@ def test_cpuid_is_answered_by_the_page_that_the_firmware_has_checked(mode: VmMod
 
 @ALL_MODES
 def test_other_vcpus_wait_for_the_first_and_have_a_ghcb_of_their_own(mode: VmMode) -> None:
-    with Machine(firmware("hello"), mode, vcpus=3) as host:
+    with LoneGuest(firmware("hello"), mode, vcpus=3) as host:
         early = host.run(1, instructions=5000)
         assert early is not None
         assert early.reason is ExitReason.INSTRUCTIONS
@@ -75,7 +76,7 @@ def test_other_vcpus_wait_for_the_first_and_have_a_ghcb_of_their_own(mode: VmMod
 
 @ALL_MODES
 def test_count_counts_on_each_vcpu_in_memory_that_the_host_cannot_read(mode: VmMode) -> None:
-    with Machine(firmware("count"), mode, vcpus=2) as host:
+    with LoneGuest(firmware("count"), mode, vcpus=2) as host:
         host.run(0, exits=200)
         host.run(1, exits=200)
         assert "vCPU 0 has counted to 262144" in host.lines
@@ -88,7 +89,7 @@ def test_count_counts_on_each_vcpu_in_memory_that_the_host_cannot_read(mode: VmM
 
 @ALL_MODES
 def test_walk_shows_which_pages_are_private(mode: VmMode) -> None:
-    with Machine(firmware("walk"), mode) as host:
+    with LoneGuest(firmware("walk"), mode) as host:
         host.run()
         places = re.findall(r"(my \w+), 0x\w+\n((?:  .*\n)+)", host.console.decode())
         leaves = {name: entries.splitlines()[-1] for name, entries in places}
@@ -101,7 +102,7 @@ def test_walk_shows_which_pages_are_private(mode: VmMode) -> None:
 
 @SNP_MODES
 def test_report_hands_out_what_the_firmware_has_signed(mode: VmMode, chip: SnpPlatform) -> None:
-    machine = Machine(firmware("report"), mode, chip=chip, data=bytes(range(64)) + b"\xff" * 64)
+    machine = LoneGuest(firmware("report"), mode, chip=chip, data=bytes(range(64)) + b"\xff" * 64)
     with machine as host:
         assert host.run() is None
         assert len(host.sent) == 2 * REPORT_SIZE
@@ -123,7 +124,7 @@ def test_report_hands_out_what_the_firmware_has_signed(mode: VmMode, chip: SnpPl
 @pytest.mark.parametrize("mode", [VmMode.SEV, VmMode.SEV_ES])
 @pytest.mark.parametrize("name", ["report", "seal"])
 def test_guests_that_need_the_firmware_say_that_it_does_not_hear_them(name: str, mode: VmMode) -> None:
-    with Machine(firmware(name), mode) as host:
+    with LoneGuest(firmware(name), mode) as host:
         host.run()
         assert host.lines == [f"the firmware hears guests under SEV-SNP alone, and this is {NAMES[mode]}"]
 
@@ -138,7 +139,7 @@ def changed_at(at: int) -> Callable[[bytes], bytes]:
     ids=["tag", "number", "number's end", "version", "type", "size", "key", "payload", "report"],
 )
 def test_report_takes_no_answer_but_the_firmware_s(chip: SnpPlatform, change: Callable[[bytes], bytes]) -> None:
-    with Machine(firmware("report"), VmMode.SEV_SNP, chip=chip, data=bytes(64)) as host:
+    with LoneGuest(firmware("report"), VmMode.SEV_SNP, chip=chip, data=bytes(64)) as host:
         honest = host.relay
         assert honest is not None
         host.relay = lambda request: change(honest(request))
@@ -150,7 +151,7 @@ def test_report_takes_no_answer_but_the_firmware_s(chip: SnpPlatform, change: Ca
 
 
 def test_report_takes_no_answer_twice(chip: SnpPlatform) -> None:
-    with Machine(firmware("report"), VmMode.SEV_SNP, chip=chip, data=bytes(128)) as host:
+    with LoneGuest(firmware("report"), VmMode.SEV_SNP, chip=chip, data=bytes(128)) as host:
         host.relay = first_answer(host.relay)
         host.run()
         assert host.lines[-1] == "the answer is not the firmware's"
@@ -170,18 +171,18 @@ def first_answer(honest: Relay | None) -> Relay:
 
 @SNP_MODES
 def test_seal_opens_what_it_has_sealed_on_the_same_chip_and_nothing_else(mode: VmMode, chip: SnpPlatform) -> None:
-    with Machine(firmware("seal"), mode, chip=chip) as host:
+    with LoneGuest(firmware("seal"), mode, chip=chip) as host:
         host.run()
         sealed = bytes(host.sent)
         assert host.lines == [f"sealed: {sealed.hex()}"]
         assert b"only this guest" not in sealed
-    with Machine(firmware("seal"), mode, chip=chip, data=sealed) as host:
+    with LoneGuest(firmware("seal"), mode, chip=chip, data=sealed) as host:
         host.run()
         assert host.lines[1:] == ["unsealed: what only this guest on this chip can read"]
-    with Machine(firmware("seal"), mode, chip=chip, data=sealed[:-1] + b"\0") as host:
+    with LoneGuest(firmware("seal"), mode, chip=chip, data=sealed[:-1] + b"\0") as host:
         host.run()
         assert host.lines[1:] == ["cannot unseal: another key, or changed"]
-    with Machine(firmware("seal"), mode, chip=chip, data=sealed, vcpus=2) as host:
+    with LoneGuest(firmware("seal"), mode, chip=chip, data=sealed, vcpus=2) as host:
         host.run()
         assert host.lines[0] != f"sealed: {sealed.hex()}"
         assert host.lines[1:] == ["cannot unseal: another key, or changed"]
@@ -189,7 +190,7 @@ def test_seal_opens_what_it_has_sealed_on_the_same_chip_and_nothing_else(mode: V
 
 @ALL_MODES
 def test_victim_reads_what_it_has_written(mode: VmMode) -> None:
-    with Machine(firmware("victim"), mode, data=b"wrebh") as host:
+    with LoneGuest(firmware("victim"), mode, data=b"wrebh") as host:
         ended = host.run()
         assert ended is not None
         assert ended.reason is ExitReason.HALT
@@ -202,7 +203,7 @@ def test_victim_reads_what_it_has_written(mode: VmMode) -> None:
 
 @pytest.mark.parametrize("mode", [VmMode.SEV, VmMode.SEV_ES, VmMode.SEV_SNP])
 def test_victim_shows_a_replay_of_dram(mode: VmMode) -> None:
-    with Machine(firmware("victim"), mode) as host:
+    with LoneGuest(firmware("victim"), mode) as host:
         assert host.run() is None
         old = read_dram(host.vm.dram.fileno(), PAGE_A)
         host.waiting.extend(b"w")
@@ -216,7 +217,7 @@ def test_victim_shows_a_replay_of_dram(mode: VmMode) -> None:
 
 @pytest.mark.parametrize("mode", [VmMode.SEV, VmMode.SEV_ES, VmMode.SEV_SNP])
 def test_victim_tells_by_itself_what_has_changed_and_that_it_is_as_before(mode: VmMode) -> None:
-    with Machine(firmware("victim"), mode) as host:
+    with LoneGuest(firmware("victim"), mode) as host:
         assert host.run() is None
         dram = host.vm.dram.fileno()
         honest = read_dram(dram, PAGE_B)
@@ -229,7 +230,7 @@ def test_victim_tells_by_itself_what_has_changed_and_that_it_is_as_before(mode: 
 
 
 def test_victim_ends_with_a_replay_in_authenticated() -> None:
-    with Machine(firmware("victim"), VmMode.AUTHENTICATED) as host:
+    with LoneGuest(firmware("victim"), VmMode.AUTHENTICATED) as host:
         assert host.run() is None
         old = read_dram(host.vm.dram.fileno(), PAGE_A)
         host.waiting.extend(b"w")
@@ -243,7 +244,7 @@ def test_victim_ends_with_a_replay_in_authenticated() -> None:
 
 @pytest.mark.parametrize("mode", [VmMode.SEV, VmMode.SEV_ES, VmMode.SEV_SNP])
 def test_victim_shows_swapped_pages_and_that_equal_pages_differ_in_dram(mode: VmMode) -> None:
-    with Machine(firmware("victim"), mode, data=b"e") as host:
+    with LoneGuest(firmware("victim"), mode, data=b"e") as host:
         assert host.run() is None
         dram = host.vm.dram.fileno()
         page_a, page_b = read_dram(dram, PAGE_A), read_dram(dram, PAGE_B)
@@ -256,7 +257,7 @@ def test_victim_shows_swapped_pages_and_that_equal_pages_differ_in_dram(mode: Vm
 
 @SNP_MODES
 def test_victim_ends_when_a_page_is_no_longer_validated(mode: VmMode) -> None:
-    with Machine(firmware("victim"), mode) as host:
+    with LoneGuest(firmware("victim"), mode) as host:
         assert host.run() is None
         host.vm.ask(RmpUpdate(spa=PAGE_A, count=1, assigned=False, gpa=PAGE_A, immutable=False), Done)
         host.vm.ask(RmpUpdate(spa=PAGE_A, count=1, assigned=True, gpa=PAGE_A, immutable=False), Done)
@@ -271,7 +272,7 @@ def test_victim_ends_when_a_page_is_no_longer_validated(mode: VmMode) -> None:
 @ALL_MODES
 def test_an_unexpected_exception_is_told_and_ends_the_guest(mode: VmMode) -> None:
     guest = own_guest("main: mov rax, 0x8000000000\nmov rbx, [rax]\nap_main: ret\n")
-    with Machine(guest, mode) as host:
+    with LoneGuest(guest, mode) as host:
         ended = host.run()
         assert ended is not None
         assert host.lines[0].startswith("unexpected exception 14, error code 0x0000000000000000, at 0x00000000ffff")
@@ -283,7 +284,7 @@ def test_an_unexpected_exception_is_told_and_ends_the_guest(mode: VmMode) -> Non
 @SNP_MODES
 @pytest.mark.parametrize("refused", ["page state", "registration"])
 def test_a_host_that_gives_a_guest_no_ghcb_gets_no_guest(mode: VmMode, refused: str) -> None:
-    with Machine(firmware("hello"), mode) as host:
+    with LoneGuest(firmware("hello"), mode) as host:
         host.refuses_page_state = refused == "page state"
         host.refuses_registration = refused == "registration"
         host.run()
@@ -296,7 +297,7 @@ def test_a_page_that_is_validated_already_ends_the_guest(mode: VmMode) -> None:
     guest = own_guest(
         'main: mov edi, PAGE_A\ncall validate_page\ncall validate_page\ncall say\n.asciz "missed"\nap_main: ret\n'
     )
-    with Machine(guest, mode) as host:
+    with LoneGuest(guest, mode) as host:
         host.run()
         assert host.lines == ["the state of a page is not what it has to be: 0x0000000000200000"]
         assert host.terminated is not None
@@ -329,7 +330,7 @@ ap_main:
     ret
 """
     )
-    with Machine(guest, mode) as host:
+    with LoneGuest(guest, mode) as host:
         host.run()
         assert host.lines == ["0x1122334455667720", "0x1122334455660020", "0x0000000000000020", "OO"]
         assert (GhcbAddress in host.seen) is mode.has_encrypted_registers
@@ -362,7 +363,7 @@ ap_main:
     ret
 """
     )
-    with Machine(guest, mode) as host:
+    with LoneGuest(guest, mode) as host:
         host.run()
         flags = int(host.lines[0], 16)
         assert (flags & 1, flags & 1 << 10) == (1, 1 << 10)

@@ -4,8 +4,8 @@
 #
 # While it waits for a command it looks at both again and again, and tells when something has become different.
 #
-# Commands, a byte each on COM2: r reads A, b reads B, w writes A with the next number, e writes the same into both,
-# h halts.
+# Commands, a byte each on COM2: r reads A, b reads B, w writes A with the next number, o writes A with number 1 again,
+# e writes the same into both, h halts.
 
 .equ SIZE, 4096
 .equ RECORDS, 256
@@ -35,7 +35,7 @@ main:
     call read_b
 command_next:
     call say
-    .asciz "r, b, w, e or h?\n"
+    .asciz "r, b, w, o, e or h?\n"
 watch:
     call find_in_a
     cmp ebx, r13d
@@ -59,6 +59,8 @@ command:
     je command_read_b
     cmp al, 0x77                            # w
     je command_write
+    cmp al, 0x6F                            # o
+    je command_old
     cmp al, 0x65                            # e
     je command_equal
     cmp al, 0x68                            # h
@@ -73,8 +75,12 @@ command_read_b:
     call read_b
     jmp command_next
 command_write:
-    mov r8, qword ptr [rip+name_a]
     inc r9
+    jmp command_write_a
+command_old:
+    mov r9d, 1
+command_write_a:
+    mov r8, qword ptr [rip+name_a]
     call write_a
     call say
     .asciz "A is written, number "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from casemate.testing.lone_vm import LoneVm
+from casemate.wire.errors import CasemateError
 from casemate.wire.messages.hypervisor import Done, ExitReason, RmpUpdate, VcpuExit
 from casemate.wire.snp.ghcb import ExitCode, Ghcb, GhcbField
 from casemate.wire.snp.ghcb_msr import (
@@ -30,19 +31,31 @@ CPUID = {
     1: (0x00A00F11, 0, 0, 0),
 }
 """Leaf to EAX, EBX, ECX, EDX."""
+UNCOUNTED = (1 << 64) - 1
 ASKED_IN_VAIN = 4
 """How often a guest looks for data before it counts as waiting."""
 
 Relay = Callable[[bytes], bytes]
+"""A guest's sealed request to the firmware's sealed answer."""
 
 
-class Hypervisor:
+class UnservedError(CasemateError):
+    """The guest asks for what this hypervisor does not do."""
+
+
+class LoneHypervisor:
+    """Of one VM, whose guest it believes: what no built-in guest asks for is :class:`UnservedError`."""
+
     def __init__(self, vm: LoneVm, data: bytes = b"", relay: Relay | None = None) -> None:
+        """``data`` waits on COM2; ``relay`` is the firmware's ear, where the guest has it."""
         self.vm = vm
         self.relay = relay
         self.console = bytearray()
+        """What the guest has printed."""
         self.sent = bytearray()
+        """What it has sent on COM2."""
         self.waiting = deque(data)
+        """What it may read on COM2."""
         self.terminated: TerminateRequest | None = None
         self.refuses_registration = False
         self.refuses_page_state = False
@@ -50,8 +63,15 @@ class Hypervisor:
         self.seen: set[ExitReason | ExitCode | type[object]] = set()
         """What the guest has needed."""
 
-    def run(self, vcpu: int = 0, *, exits: int = 100_000, instructions: int = (1 << 64) - 1) -> VcpuExit | None:
-        """Until there is an exit that it cannot serve; None: the guest waits for data, or has had enough exits."""
+    def run(
+        self,
+        vcpu: int = 0,
+        *,
+        exits: int = 100_000,
+        instructions: int = UNCOUNTED,
+        until: Callable[[], bool] = lambda: False,
+    ) -> VcpuExit | None:
+        """To an exit that it cannot serve; None: the guest waits for data, ``until`` says so, or exits are used up."""
         ghcb: int | None = None
         self.waits = 0
         for _ in range(exits):
@@ -67,12 +87,13 @@ class Hypervisor:
                     return ended
             if self.terminated is not None:
                 return ended
-            if self.waits >= ASKED_IN_VAIN:
+            if self.waits >= ASKED_IN_VAIN or until():
                 return None
         return None
 
     @property
     def lines(self) -> list[str]:
+        """Of the console."""
         return self.console.decode().splitlines()
 
     def _vmgexit(self, ended: VcpuExit) -> int | None:
@@ -94,7 +115,7 @@ class Hypervisor:
             case TerminateRequest():
                 self.terminated = request
                 return None
-        raise AssertionError(request)
+        raise UnservedError(f"the MSR protocol's {request}")
 
     def _event(self, ghcb: Ghcb) -> Ghcb:
         self.seen.add(ghcb.exit_code)
@@ -114,7 +135,7 @@ class Hypervisor:
                 response = self.relay(self.vm.load(info_1, PAGE_SIZE))
                 self.vm.store(info_2, response.ljust(PAGE_SIZE, b"\0"))
                 return ghcb.answer()
-        raise AssertionError(ghcb.exit_code)
+        raise UnservedError(f"the event {ghcb.exit_code!r}")
 
     def _edit_registers(self, vcpu: int, ended: VcpuExit) -> None:
         """Plain SEV: registers lie open, and the hypervisor does the instruction in the guest's place."""
@@ -137,9 +158,12 @@ class Hypervisor:
                 self.waits = 0 if self.waiting else self.waits + 1
                 return CAN_SEND | (DATA_READY if self.waiting else 0)
             case 0x2F8:
-                return self.waiting.popleft()
-        raise AssertionError(hex(port))
+                return self.waiting.popleft() if self.waiting else 0
+        raise UnservedError(f"port {port:#x}")
 
     def _out(self, port: int, value: int) -> None:
         self.waits = 0
-        {COM1: self.console, COM2: self.sent}[port].append(value & 0xFF)
+        device = {COM1: self.console, COM2: self.sent}.get(port)
+        if device is None:
+            raise UnservedError(f"port {port:#x}")
+        device.append(value & 0xFF)

@@ -1,0 +1,14 @@
+"""Attacks on confidential VMs, for lessons and tests: each does what an attacker does, and tells what came of it.
+
+`python -m casemate.testing.hostile` carries them all out and shows the table; docs/vm-attacks.md explains it.
+
+Example:
+    >>> from casemate.testing.hostile.lone import LoneTarget
+    >>> from casemate.testing.hostile.memory import replay
+    >>> from casemate.wire.messages.vms import Door
+    >>> from casemate.wire.snp.mode import VmMode
+    >>> with LoneTarget(VmMode.SEV_SNP) as target:
+    ...     replay(target, Door.HYPERVISOR).cell
+    ...
+    'refusal (rmp-fault)'
+"""

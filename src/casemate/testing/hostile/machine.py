@@ -1,0 +1,108 @@
+"""The victim as a VM of a whole machine of one's own, by way of its host."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from casemate.client import Client
+from casemate.client.vms import Budget
+from casemate.testing.hostile.target import Heard
+from casemate.testing.hostile.victim import IMAGE, PROMPT
+from casemate.testing.lone_guest import SIGNATURE
+from casemate.wire.messages.hypervisor import ExitReason
+from casemate.wire.messages.vms import Door, LaunchVm, VmIs, VmState
+from casemate.wire.snp.mode import VmMode
+from casemate.wire.snp.page_info import PAGE_SIZE
+from casemate.wire.snp.vmm import Vmm
+
+MEMORY_MIB = 4
+POLICY = 0x3_0000
+"""SMT allowed; no debugging."""
+PATIENCE = 20.0
+"""Seconds that a guest may take for its next character."""
+_GOES_ON = (ExitReason.PAUSED, ExitReason.TIME)
+
+
+def launch_message(name: str, image: bytes, mode: VmMode, *, memory_mib: int = MEMORY_MIB, vcpus: int = 1) -> LaunchVm:
+    """What a client asks for; host data are zeros."""
+    return LaunchVm(
+        name=name,
+        mode=mode,
+        firmware=image,
+        memory_mib=memory_mib,
+        vcpus=vcpus,
+        vcpu_signature=SIGNATURE,
+        vmm=Vmm.QEMU,
+        guest_features=int(mode.has_rmp),
+        policy=POLICY,
+        host_data=bytes(32),
+    )
+
+
+class MachineTarget:
+    """A :class:`~casemate.testing.hostile.target.Target`; destroys its VM with its context.
+
+    What the host's CPU does goes through the host; the bus is the file that the operator has in the state directory.
+    """
+
+    def __init__(self, client: Client, state: Path, mode: VmMode) -> None:
+        """Launches it on the machine in ``state``, to whose host ``client`` is connected."""
+        self.mode = mode
+        self._vms = client.vms
+        self.vm: VmIs = self._vms.launch(launch_message("victim", IMAGE, mode))
+        self.registers = (MEMORY_MIB << 20) + len(IMAGE)
+        self.spare = self.registers + PAGE_SIZE
+        self._dram = state / "host" / "vms" / f"{self.vm.vm}.dram"
+        self._heard = 0
+
+    def listen(self, commands: bytes = b"") -> Heard:
+        """As the protocol says; the guest stops right behind its prompt."""
+        self._vms.give(self.vm.vm, commands)
+        prompts, heard = max(1, len(commands)), ""
+        while True:
+            ran = self._vms.run(self.vm.vm, budget=Budget(time=PATIENCE, console=1))
+            heard += self._news()
+            if ran.vm.state not in (VmState.LAUNCHED, VmState.HALTED) or ran.reason not in _GOES_ON:
+                return Heard(heard, ran.reason, ran.detail)
+            if ran.reason is ExitReason.TIME or (heard.count(PROMPT) == prompts and heard.endswith(PROMPT)):
+                return Heard(heard, None, "")
+
+    def step(self, instructions: int) -> None:
+        """As the protocol says."""
+        self._vms.run(self.vm.vm, budget=Budget(instructions=instructions))
+
+    def load(self, door: Door, spa: int, size: int) -> bytes:
+        """As the protocol says."""
+        if door is Door.HYPERVISOR:
+            return self._vms.memory(self.vm.vm, spa, size)
+        descriptor = os.open(self._dram, os.O_RDONLY)
+        try:
+            return os.pread(descriptor, size, spa)
+        finally:
+            os.close(descriptor)
+
+    def store(self, door: Door, spa: int, content: bytes) -> None:
+        """As the protocol says."""
+        self._vms.write(self.vm.vm, door, spa, content)
+
+    def map(self, gpa: int, spa: int) -> None:
+        """As the protocol says."""
+        self._vms.map(self.vm.vm, gpa, spa)
+
+    def assign(self, spa: int, gpa: int | None) -> None:
+        """As the protocol says."""
+        self._vms.assign(self.vm.vm, spa, gpa)
+
+    def _news(self) -> str:
+        found = self._vms.console(self.vm.vm, self._heard)
+        self._heard = found.start + len(found.content)
+        return found.content.decode(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._vms.destroy(self.vm.vm)

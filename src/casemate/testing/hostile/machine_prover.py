@@ -1,0 +1,80 @@
+"""Guests of a whole machine of one's own, which prove themselves by way of its host."""
+
+import socket
+from contextlib import closing
+from dataclasses import replace
+from functools import cached_property
+from typing import TypeVar
+
+from casemate.client import Client
+from casemate.client.local import LocalMachine
+from casemate.link.calls import answer_of, numbered, split
+from casemate.link.channel import Channel
+from casemate.link.places import control_socket
+from casemate.testing.hostile.machine import launch_message
+from casemate.testing.hostile.prover import Identity
+from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
+from casemate.wire.faults import Code, FaultError
+from casemate.wire.messages.control import AskSnpRoot, Done, RecoverSnpTcb, SnpRootIs, UpdateSnpFirmware
+from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.snp.mode import VmMode
+
+ADVISORY = "SIM-SB-00007"
+_WAIT = 60.0
+T = TypeVar("T")
+
+
+class MachineProver:
+    """A :class:`~casemate.testing.hostile.prover.Prover`."""
+
+    def __init__(self, machine: LocalMachine, client: Client, mode: VmMode) -> None:
+        """On a machine, to whose host ``client`` is connected; :meth:`recover` changes it for good."""
+        self.mode = mode
+        self.seeded = machine.status.seeded
+        self._machine = machine
+        self._vms = client.vms
+        self._certificates = b""
+
+    @property
+    def root(self) -> SimulatedRoot:
+        """As the protocol says."""
+        return SimulatedRoot.of(self._maker.root_certificate)
+
+    def prove(self, image: bytes, report_data: bytes, identity: Identity | None = None) -> SnpEvidence | None:
+        """As the protocol says."""
+        wanted = launch_message("report", image, self.mode)
+        if identity is not None:
+            wanted = replace(wanted, id_block=identity.block, id_auth=identity.auth)
+        vm = self._vms.launch(wanted).vm
+        try:
+            evidence = self._vms.attest(vm, report_data)
+        except FaultError as error:
+            if error.fault.code is not Code.WRONG_STATE:
+                raise
+            return None  # the guest ends without having handed one out
+        finally:
+            self._vms.destroy(vm)
+        self._certificates = evidence.certificates
+        return SnpEvidence(evidence.report)
+
+    def endorsements(self) -> SnpEndorsements:
+        """As the protocol says; as they came with the last report."""
+        leaf, *above = (block.der for block in parse_chain("certificates", self._certificates))
+        return SnpEndorsements(leaf, encode_chain(*above), self._maker.revocation_list)
+
+    def recover(self) -> None:
+        """As the protocol says."""
+        self._ask(RecoverSnpTcb(ADVISORY), Done)
+        self._ask(UpdateSnpFirmware(commit=True), Done)
+
+    @cached_property
+    def _maker(self) -> SnpRootIs:
+        return self._ask(AskSnpRoot(), SnpRootIs)
+
+    def _ask(self, question: object, wanted: type[T]) -> T:
+        """The machine's supervisor."""
+        link = socket.socket(socket.AF_UNIX)
+        link.connect(str(control_socket(self._machine.state)))
+        with closing(Channel(link)) as channel:
+            channel.send(numbered(1, question), timeout=_WAIT)
+            return answer_of(split(channel.receive(timeout=_WAIT).payload)[1], wanted)

@@ -1,0 +1,100 @@
+"""Attacks on a page's content in DRAM: an old one, another's, or a changed one is put where the guest reads it."""
+
+from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.target import Target
+from casemate.testing.hostile.victim import (
+    NAME_A,
+    NAME_B,
+    PAGE_A,
+    PAGE_B,
+    READ_A,
+    READ_B,
+    WRITE_A,
+    Read,
+    last_read,
+    record,
+    stopped,
+)
+from casemate.wire.faults import FaultError
+from casemate.wire.messages.vms import Door
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+_BIT = 1 << 3
+_FLIPPED = 0x120
+"""Offset of the byte that :func:`flip` changes."""
+
+
+def replay(target: Target, door: Door) -> Result:
+    """Puts back what was in page A before the guest wrote it anew."""
+    target.listen()
+    old = target.load(door, PAGE_A, PAGE_SIZE)
+    target.listen(WRITE_A)
+    return put(target, door, PAGE_A, old) or told_of_a(target, wanted=record(NAME_A, 1), what="its old record")
+
+
+def move(target: Target, door: Door) -> Result:
+    """Copies the ciphertext of page B over page A."""
+    target.listen()
+    other = target.load(door, PAGE_B, PAGE_SIZE)
+    return put(target, door, PAGE_A, other) or told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
+
+
+def swap(target: Target, door: Door) -> Result:
+    """Exchanges the ciphertexts of both pages."""
+    target.listen()
+    page_a, page_b = (target.load(door, page, PAGE_SIZE) for page in (PAGE_A, PAGE_B))
+    refused = put(target, door, PAGE_A, page_b) or put(target, door, PAGE_B, page_a)
+    if refused is not None:
+        return refused
+    heard = target.listen(READ_A + READ_B)
+    read_a, read_b = last_read(heard, "A"), last_read(heard, "B")
+    if read_a is None or read_b is None:
+        return stopped_or_silent(target, stopped(heard))
+    if (read_a.record, read_b.record) == (record(NAME_B, 1), record(NAME_A, 1)):
+        return Result(Outcome.SUCCESS, "", "each page reads as the other")
+    return Result(Outcome.GARBAGE, "", f"A reads {read_a.record.hex()}, B reads {read_b.record.hex()}: nobody's")
+
+
+def flip(target: Target, door: Door) -> Result:
+    """Changes one bit of page A's ciphertext."""
+    target.listen()
+    (byte,) = target.load(door, PAGE_A + _FLIPPED, 1)
+    refused = put(target, door, PAGE_A + _FLIPPED, bytes([byte ^ _BIT]))
+    if refused is not None:
+        return refused
+    honest = record(NAME_A, 1)
+    return told_of_a(target, wanted=bytes([honest[0] ^ _BIT]) + honest[1:], what="one bit changed")
+
+
+def put(target: Target, door: Door, spa: int, content: bytes) -> Result | None:
+    """Stores it; the refusal, if that is what comes of it."""
+    try:
+        target.store(door, spa, content)
+    except FaultError as error:
+        return Result(Outcome.REFUSAL, str(error.fault.code), error.fault.reason)
+    return None
+
+
+def told_of_a(target: Target, *, wanted: bytes, what: str) -> Result:
+    """What the guest says of page A, in which the attacker would like it to find ``wanted``."""
+    heard = target.listen(READ_A)
+    read = last_read(heard, "A")
+    if read is None:
+        return stopped_or_silent(target, stopped(heard))
+    return judged(read, wanted, what)
+
+
+def judged(read: Read, wanted: bytes, what: str) -> Result:
+    """What the guest has read, and what the attacker would have liked it to read."""
+    if read.changed_at is None:
+        return Result(Outcome.NOTHING, "", "the guest reads what it has written")
+    if read.found == wanted:
+        return Result(Outcome.SUCCESS, "", f"the guest reads {what}: {read.found.hex()}")
+    return Result(Outcome.GARBAGE, "", f"from byte {read.changed_at} on the guest reads {read.found.hex()}, nobody's")
+
+
+def stopped_or_silent(target: Target, result: Result | None) -> Result:
+    """What has stopped the guest; a guest that runs on without a word is a defect of the lesson's."""
+    if result is None:
+        raise RuntimeError(f"the guest says nothing of its pages, and runs on: {target.listen().text!r}")
+    return result

@@ -1,0 +1,97 @@
+"""The owner of a guest: signs its identity, challenges it, and appraises what comes back."""
+
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP384R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA384
+
+from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.prover import POLICY, Identity, Prover
+from casemate.verifier import (
+    AbiVersion,
+    ExpectedReportData,
+    RefusedError,
+    SnpEndorsements,
+    SnpEvidence,
+    SnpPolicy,
+    appraise_snp,
+)
+from casemate.verifier.policy import ANY_SMT, MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED, UNSAFE_PUBLIC_SEED
+from casemate.verifier.snp_policy import (
+    ANY_AUTHOR_KEY,
+    ANY_CHIP,
+    ANY_FAMILY_ID,
+    ANY_HOST_DATA,
+    ANY_ID_KEY,
+    ANY_IMAGE_ID,
+    ANY_MITIGATIONS,
+    ANY_PLATFORM,
+    ANY_REPORT_ID,
+    ANY_SOCKETS,
+    ANY_TCB,
+    REFUSE_PROVISIONAL,
+    REQUIRE_REVOCATION_LIST,
+    Floor,
+)
+from casemate.wire.snp.id_block import EcdsaPublicKey, EcdsaSignature, IdAuth, IdBlock, IdSignature
+from casemate.wire.snp.report import SigningKey
+
+
+def identity(measurement: bytes) -> Identity:
+    """An id block for a guest of this launch digest, signed by a key made for it."""
+    key = generate_private_key(SECP384R1())
+    block = IdBlock(ld=measurement, policy=POLICY)
+    return Identity(block.encode(), IdAuth.of(_signed(key, block.encode()), None).encode())
+
+
+def judge(
+    prover: Prover,
+    evidence: SnpEvidence,
+    endorsements: SnpEndorsements,
+    *,
+    measurement: bytes,
+    report_data: bytes,
+    floor: Floor = ANY_TCB,
+) -> Result:
+    """Whether the owner accepts it, for this guest, challenge and TCB."""
+    policy = SnpPolicy(
+        root=prover.root,
+        public_seed=UNSAFE_PUBLIC_SEED if prover.seeded else REFUSE_PUBLIC_SEED,
+        revocation=REQUIRE_REVOCATION_LIST,
+        signing_keys=frozenset({SigningKey.VCEK}),
+        measurement=frozenset({measurement}),
+        host_data=ANY_HOST_DATA,
+        id_key_digest=ANY_ID_KEY,
+        author_key_digest=ANY_AUTHOR_KEY,
+        family_id=ANY_FAMILY_ID,
+        image_id=ANY_IMAGE_ID,
+        report_id=ANY_REPORT_ID,
+        platform_info=ANY_PLATFORM,
+        mitigations=ANY_MITIGATIONS,
+        chip_id=ANY_CHIP,
+        vmpl=frozenset({0}),
+        minimum_guest_svn=0,
+        debug=REFUSE_DEBUG,
+        migration=MUST_BE_OFF,
+        smt=ANY_SMT,
+        sockets=ANY_SOCKETS,
+        minimum_abi=AbiVersion(0, 0),
+        provisional=REFUSE_PROVISIONAL,
+        reported_tcb=floor,
+        committed_tcb=floor,
+        launch_tcb=floor,
+        current_tcb=floor,
+        report_data=ExpectedReportData(report_data),
+    )
+    try:
+        appraise_snp(evidence, policy, endorsements, datetime.now(UTC))
+    except RefusedError as error:
+        return Result(Outcome.REFUSAL, str(error.rule), str(error))
+    return Result(Outcome.SUCCESS, "", "the guest's owner accepts the evidence")
+
+
+def _signed(key: EllipticCurvePrivateKey, message: bytes) -> IdSignature:
+    numbers = key.public_key().public_numbers()
+    signature = decode_dss_signature(key.sign(message, ECDSA(SHA384())))
+    return IdSignature(EcdsaSignature.of(*signature), EcdsaPublicKey.of(numbers.x, numbers.y))

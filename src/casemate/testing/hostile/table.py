@@ -1,0 +1,84 @@
+"""Which attacks there are, by which door, and what becomes of each in each mode: what tests and docs hold true."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from casemate.testing.hostile.alias import alias
+from casemate.testing.hostile.ciphertext import dictionary
+from casemate.testing.hostile.evidence import old_tcb, other_measurement, other_than_identified, replayed_report
+from casemate.testing.hostile.mapping import reassign, remap
+from casemate.testing.hostile.memory import flip, move, replay, swap
+from casemate.testing.hostile.outcome import Result
+from casemate.testing.hostile.prover import Prover
+from casemate.testing.hostile.registers import inject, roll_back
+from casemate.testing.hostile.target import Target
+from casemate.wire.messages.vms import Door
+from casemate.wire.snp.mode import VmMode
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAttack:
+    """On a running guest, by one door."""
+
+    name: str
+    door: Door
+    run: Callable[[Target, Door], Result]
+
+    @property
+    def way(self) -> str:
+        """How it reaches the machine."""
+        return str(self.door)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceAttack:
+    """On what a guest's owner believes; it needs no door."""
+
+    name: str
+    run: Callable[[Prover], Result]
+    way = "-"
+
+
+Attack = MemoryAttack | EvidenceAttack
+Expected = tuple[str, str, str, str]
+"""Cells of tables, in the order of :class:`VmMode`."""
+
+_BY_CPU = ("refusal (rmp-fault)",) * 2
+_TAGGED = "fault (integrity)"
+_GARBAGE = "undetected garbage"
+_SEALED = ("refusal (invalid)",)
+_UNHEARD = ("nothing (no evidence)",) * 2
+
+TABLE: dict[Attack, Expected] = {
+    MemoryAttack("replay", Door.HYPERVISOR, replay): ("success", "success", *_BY_CPU),
+    MemoryAttack("replay", Door.DRAM, replay): ("success", "success", "success", _TAGGED),
+    MemoryAttack("move", Door.HYPERVISOR, move): (_GARBAGE, _GARBAGE, *_BY_CPU),
+    MemoryAttack("move", Door.DRAM, move): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
+    MemoryAttack("swap", Door.HYPERVISOR, swap): (_GARBAGE, _GARBAGE, *_BY_CPU),
+    MemoryAttack("swap", Door.DRAM, swap): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
+    MemoryAttack("flip a bit", Door.HYPERVISOR, flip): (_GARBAGE, _GARBAGE, *_BY_CPU),
+    MemoryAttack("flip a bit", Door.DRAM, flip): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
+    MemoryAttack("alias", Door.HYPERVISOR, alias): ("success", "success", "success", _TAGGED),
+    MemoryAttack("remap", Door.HYPERVISOR, remap): ("success", "success", *("fault (nested-fault)",) * 2),
+    MemoryAttack("reassign", Door.HYPERVISOR, reassign): ("success", "success", *("fault (#VC 0x404)",) * 2),
+    MemoryAttack("read patterns", Door.HYPERVISOR, dictionary): ("success", "success", "success", "nothing"),
+    MemoryAttack("read patterns", Door.DRAM, dictionary): ("success", "success", "success", "nothing"),
+    MemoryAttack("inject registers", Door.HYPERVISOR, inject): ("success", *_SEALED, *_BY_CPU),
+    MemoryAttack("inject registers", Door.DRAM, inject): ("success", *_SEALED, _GARBAGE, _TAGGED),
+    MemoryAttack("roll back registers", Door.HYPERVISOR, roll_back): ("success", *_SEALED, *_BY_CPU),
+    MemoryAttack("roll back registers", Door.DRAM, roll_back): ("success", *_SEALED, "success", _TAGGED),
+    EvidenceAttack("launch another guest", other_measurement): (
+        "success",
+        "success",
+        *("refusal (snp.measurement)",) * 2,
+    ),
+    EvidenceAttack("launch it under an id block", other_than_identified): ("refusal (BAD_MEASUREMENT)",) * 4,
+    EvidenceAttack("roll back the TCB", old_tcb): (*_UNHEARD, *("refusal (snp.tcb-reported)",) * 2),
+    EvidenceAttack("replay a report", replayed_report): (*_UNHEARD, *("refusal (binding.report-data)",) * 2),
+}
+"""Attacks on running guests first; each attack with each door that leads to it."""
+
+
+def expected(attack: Attack, mode: VmMode) -> str:
+    """What becomes of it, as :attr:`Result.cell` says it."""
+    return TABLE[attack][tuple(VmMode).index(mode)]

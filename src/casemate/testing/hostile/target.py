@@ -1,0 +1,63 @@
+"""A VM in the hands of its hypervisor, and of whoever has its memory bus: what attacks on memory work with."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from casemate.wire.messages.hypervisor import ExitReason
+from casemate.wire.messages.vms import Door
+from casemate.wire.snp.mode import VmMode
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a guest has printed in one run, and how that ended."""
+
+    text: str
+    ended: ExitReason | None
+    """None: it waits for a command."""
+    detail: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Of what it has printed."""
+        return self.text.splitlines()
+
+
+class Target(Protocol):
+    """One VM with the built-in guest ``victim``, whose RAM is at SPAs that equal its GPAs.
+
+    What the machine refuses is a :class:`~casemate.wire.faults.FaultError`.
+    """
+
+    @property
+    def mode(self) -> VmMode:
+        """How its memory is protected. For tables: no attack may ask."""
+
+    @property
+    def registers(self) -> int:
+        """SPA of the VMSA of its first vCPU."""
+
+    @property
+    def spare(self) -> int:
+        """SPA of the first of some pages that are the hypervisor's."""
+
+    def listen(self, commands: bytes = b"") -> Heard:
+        """Hands the guest commands, and lets it run until its next prompt, or until it cannot go on.
+
+        It stops at the exit of the prompt's last character: always at the same instruction.
+        """
+
+    def step(self, instructions: int) -> None:
+        """Lets it run so many instructions, as a timer's interrupt would end it."""
+
+    def load(self, door: Door, spa: int, size: int) -> bytes:
+        """Reads DRAM: by the host's CPU, or on the bus."""
+
+    def store(self, door: Door, spa: int, content: bytes) -> None:
+        """Writes DRAM: by the host's CPU, or on the bus."""
+
+    def map(self, gpa: int, spa: int) -> None:
+        """Points a page of the guest's at another page of DRAM, in the nested page table."""
+
+    def assign(self, spa: int, gpa: int | None) -> None:
+        """RMPUPDATE: the page of DRAM is the guest's at ``gpa``, not validated; or with None the hypervisor's."""

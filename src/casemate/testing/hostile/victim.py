@@ -1,0 +1,73 @@
+"""The guest ``victim`` as its attackers know it: where its pages are, and what it says of them."""
+
+import re
+from dataclasses import dataclass
+
+from casemate.images.vm.builtin import firmware
+from casemate.images.vm.layout import SYMBOLS
+from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.target import Heard
+from casemate.wire.messages.hypervisor import ExitReason
+
+IMAGE = firmware("victim")
+PROMPT = "r, b, w, o, e or h?\n"
+"""What it prints before it waits for a command."""
+
+PAGE_A, PAGE_B = SYMBOLS["PAGE_A"], SYMBOLS["PAGE_B"]
+READ_A, READ_B, WRITE_A, WRITE_OLD_A = b"r", b"b", b"w", b"o"
+
+_READ = re.compile(r"([AB]): (\w{32}), (?:all as it was written|CHANGED: byte (\d+) on is (\w{32}))")
+_WRITTEN = re.compile(r"A is written, number (\d+)")
+_EXCEPTION = re.compile(r"unexpected exception (\d+), error code 0x0*(\w+)")
+_VMM_COMMUNICATION, _NOT_VALIDATED = "29", "404"
+_REFUSALS = (ExitReason.INVALID,)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the guest found in a page that it had filled with one record."""
+
+    record: bytes
+    """The first 16 bytes."""
+    changed_at: int | None
+    """The first byte of the first record that is not what it has written; None: the whole page is."""
+    found: bytes
+    """That record."""
+
+
+def last_read(heard: Heard, page: str) -> Read | None:
+    """What the guest said last of page ``A`` or ``B``; None where it said nothing."""
+    found = [match for match in _READ.finditer(heard.text) if match[1] == page]
+    if not found:
+        return None
+    _, record, at, changed = found[-1].groups()
+    if at is None:
+        return Read(bytes.fromhex(record), None, bytes.fromhex(record))
+    return Read(bytes.fromhex(record), int(at), bytes.fromhex(changed))
+
+
+def last_written(heard: Heard) -> int | None:
+    """The number that the guest said it has written into A; None where it said nothing."""
+    found = _WRITTEN.findall(heard.text)
+    return int(found[-1]) if found else None
+
+
+def record(name: bytes, number: int) -> bytes:
+    """What fills a page: eight bytes of a name, eight of a number."""
+    return name + number.to_bytes(8, "little")
+
+
+NAME_A, NAME_B = b"page A, ", b"page B, "
+
+
+def stopped(heard: Heard) -> Result | None:
+    """What has kept the guest from going on, as a result; None where it waits for a command."""
+    if heard.ended is None:
+        return None
+    told = _EXCEPTION.search(heard.text)
+    if told is not None:
+        is_unvalidated = told.groups() == (_VMM_COMMUNICATION, _NOT_VALIDATED)
+        by = "#VC 0x404" if is_unvalidated else f"exception {told[1]}"
+        return Result(Outcome.FAULT, by, f"the guest ends itself: {told.string[told.start() :].splitlines()[0]}")
+    outcome = Outcome.REFUSAL if heard.ended in _REFUSALS else Outcome.FAULT
+    return Result(outcome, str(heard.ended), f"the vCPU does not go on: {heard.detail}")
