@@ -1,7 +1,6 @@
 """One run of an enclave's process, from the chip's side: its private socket, and what comes over it."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, cast
@@ -45,7 +44,7 @@ class EnclaveProcess:
         self.exited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why the process has ended, in the parent's words."""
         self._sock = sock
-        self._channel = AsyncChannel(sock, limit=8 + QUESTION_LIMIT)
+        self._channel = AsyncChannel(sock, limit=8 + QUESTION_LIMIT, descriptors=False)
         self._answer = answer
         self._on_end = on_end
         self._closed = False
@@ -91,8 +90,6 @@ class EnclaveProcess:
     async def _answer_all(self, booted: "asyncio.Future[None]") -> NoReturn:
         while True:
             frame = await self._channel.receive()
-            for descriptor in frame.descriptors:
-                os.close(descriptor)
             wanted = LEAF_QUESTIONS if booted.done() else (Booted, Fault, TlsWanted, *LEAF_QUESTIONS)
             question: object = parse_message(frame.payload, *wanted)
             if isinstance(question, Booted):

@@ -1,6 +1,6 @@
 """ENCLU on behalf of one enclave: what comes over its private socket, which is all that identifies it."""
 
-import asyncio
+from functools import partial
 
 from casemate.chip.anchors import Anchors, asker
 from casemate.chip.errors import (
@@ -13,6 +13,7 @@ from casemate.chip.errors import (
 )
 from casemate.chip.secs import Secs
 from casemate.chip.silicon import Silicon
+from casemate.link.brief_work import BriefWork
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.faults import Code, Fault, fault
 from casemate.wire.messages.leaf import AnchorAdvance, AnchorIs, AnchorRead, EGetKey, EReport, KeyIs, ReportMade
@@ -36,6 +37,7 @@ class LeafFunctions:
     def __init__(self, silicon: Silicon, anchors: Anchors) -> None:
         self._silicon = silicon
         self._anchors = anchors
+        self._steps = BriefWork("anchors")
 
     async def answer(self, secs: Secs, question: LeafQuestion) -> object:
         """The reply to one question of the enclave ``secs``; a refusal is a ``Fault``, never an exception."""
@@ -67,10 +69,11 @@ class LeafFunctions:
         return KeyIs(self._silicon.keys.egetkey(secs, request).reveal())
 
     async def _anchor(self, secs: Secs, question: AnchorRead | AnchorAdvance) -> AnchorIs:
-        """The disk's time is spent in a thread: other enclaves' leaf functions go on."""
+        """Other enclaves' leaf functions do not wait for a slow disk."""
         who = asker(secs, question.policy)
         if isinstance(question, AnchorRead):
             now = self._anchors.read(who)
         else:
-            now = await asyncio.to_thread(self._anchors.advance, who, epoch=question.epoch, head=question.head)
+            step = partial(self._anchors.advance, who, epoch=question.epoch, head=question.head)
+            now = await self._steps.run(step)
         return AnchorIs(now.epoch, now.head, now.isv_svn, now.recoveries, now.is_forgiven)

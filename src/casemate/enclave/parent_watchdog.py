@@ -19,6 +19,10 @@ SAMPLE_WORKING = 0.025
 SAMPLE_RESTING = 1.0
 """Seconds between looks at a guest that should be waiting for a call."""
 
+SETTLING = 0.1
+"""Seconds from an answer to the first look at how much the guest has computed so far: what comes before that look is
+free. Most calls are followed by another sooner, and asking the kernel takes longer than the rest of the watching."""
+
 RESTING_CPU = 2.0
 """Seconds that a guest may compute between two calls: for what it collects and compiles, not for a life of its own."""
 
@@ -50,6 +54,7 @@ class Watchdog:
         self._asked = guest.memory_mib
         self._sleeps = sleeps
         self._deadline: float | None = None
+        self._cpu: float | None = None
         self._rest(now)
 
     def watch(self, deadline_ms: int, now: float) -> Gone | None:
@@ -82,13 +87,19 @@ class Watchdog:
         memory = memory_of(self._pid)
         if memory is not None and memory.resident > self._limit:
             return Gone(Code.MEMORY_LIMIT, f"the guest used more than its {self._asked} MiB")
-        if self._deadline is None and (cpu_time_of(self._pid) or 0.0) - self._cpu > RESTING_CPU:
+        return self._look_at_rest() if self._deadline is None else None
+
+    def _look_at_rest(self) -> Gone | None:
+        computed = cpu_time_of(self._pid) or 0.0
+        if self._cpu is None:
+            self._cpu = computed
+        elif computed - self._cpu > RESTING_CPU:
             return Gone(Code.GUEST_CRASHED, "the guest kept computing between calls")
         return None
 
     def _rest(self, now: float) -> None:
-        self._next = now + SAMPLE_RESTING
-        self._cpu = cpu_time_of(self._pid) or 0.0
+        self._next = now + SETTLING
+        self._cpu = None
 
 
 def cause_of_death(guest: Guest, status: int, last_words: bytes, peak: int) -> Gone:

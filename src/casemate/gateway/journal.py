@@ -19,6 +19,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
 _NO_ROUTE = "none"
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 """Any other word would be a new line of figures."""
+_COMPACT = json.JSONEncoder(separators=(",", ":"), default=repr)
 
 
 class Metrics:
@@ -126,4 +127,4 @@ class RequestLog:
 
     def _write(self, level: str, event: str, **members: object) -> None:
         line = {**members, "event": event, "timestamp": datetime.now(UTC).isoformat(), "level": level}
-        self._file.write(json.dumps(line, separators=(",", ":"), default=repr).encode())
+        self._file.write(_COMPACT.encode(line).encode())

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class TokenDesk:
 
     def __init__(self, path: Path, run_digest: bytes | None) -> None:
         self._path = path
+        self._name = str(path)
         self._stamp: tuple[int, int, int] | None = None
         self._tokens = AccessTokens()
         self._run = None
@@ -61,7 +63,7 @@ class TokenDesk:
 
     def _read(self) -> AccessTokens:
         try:
-            status = self._path.stat()
+            status = os.stat(self._name)  # noqa: PTH116 - for each request: a Path takes as long as the kernel
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
             if stamp != self._stamp:
                 self._stamp = stamp

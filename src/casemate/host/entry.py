@@ -50,7 +50,7 @@ class EntryGate:
         keep: KeepState,
         on_death: Callable[[str], None],
     ) -> None:
-        self._channel = AsyncChannel(entry_socket)
+        self._channel = AsyncChannel(entry_socket, descriptors=False)
         self._ocalls = ocalls
         self._keep = keep
         self._on_death = on_death

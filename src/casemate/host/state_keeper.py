@@ -1,13 +1,10 @@
-"""Answers the enclaves' questions about their sealed states, in a thread of its own: disks are slow."""
+"""Answers the enclaves' questions about their sealed states, and keeps nobody else waiting: disks may be slow."""
 
-import asyncio
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 from casemate.host.records import RecordRefusedError, Records, RecordsError
+from casemate.link.brief_work import BriefWork
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, FaultError, fault, refuse
 from casemate.wire.messages.host import EnclaveIs
@@ -27,8 +24,10 @@ StateQuestion = StateRead | StateAppend | StateForget
 STATE_QUESTIONS = (StateRead, StateAppend, StateForget)
 StateAnswer = StateRecords | StateStored | StateRefused
 
+SHORT = 64 * 1024
+"""Records up to this (bytes) may be written on the spot, where the disk is quick."""
+
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 def namespaces_of(enclave: EnclaveIs) -> frozenset[bytes]:
@@ -51,7 +50,7 @@ class StateKeeper:
     def __init__(self, path: Path) -> None:
         """``path`` is the database's, which is made when it is first needed."""
         self._records = Records(path)
-        self._thread = ThreadPoolExecutor(1, "records")
+        self._work = BriefWork("records")
 
     async def answer(self, question: StateQuestion, namespaces: frozenset[bytes]) -> StateAnswer | None:
         """The answer to an enclave that may have these states; None to what has no answer."""
@@ -67,14 +66,14 @@ class StateKeeper:
     async def states(self) -> tuple[StoredState, ...]:
         """All states that there are records of; refused as ``unavailable`` where the database fails."""
         try:
-            return await self._in_thread(self._records.states)
+            return await self._work.run_apart(self._records.states)
         except RecordsError as error:
             raise refuse(Code.UNAVAILABLE, str(error)) from None
 
     async def close(self) -> None:
         """Closes the database once all that was begun is done."""
-        await self._in_thread(self._records.close)
-        self._thread.shutdown()
+        await self._work.run_apart(self._records.close)
+        self._work.close()
 
     async def _answer(self, question: StateQuestion, namespaces: frozenset[bytes]) -> StateAnswer | None:
         match question:
@@ -85,26 +84,24 @@ class StateKeeper:
                 return StateStored(question.number)
             case StateForget(namespace, head):
                 _check(namespace, namespaces)
-                await self._in_thread(lambda: self._records.forget(namespace, head))
+                await self._work.run_apart(lambda: self._records.forget(namespace, head))
                 return None
 
     async def _read(self, question: StateRead, namespaces: frozenset[bytes]) -> tuple[bytes, ...]:
         namespace, head = question.namespace, question.head
         _check(namespace, namespaces)
         if head is None:
-            head = await self._in_thread(lambda: self._records.newest(namespace))
+            head = await self._work.run_apart(lambda: self._records.newest(namespace))
         if head is None:
             return ()
         wanted = head
-        return await self._in_thread(lambda: self._records.read(namespace, wanted))
+        return await self._work.run_apart(lambda: self._records.read(namespace, wanted))
 
     async def _append(self, question: StateAppend, namespaces: frozenset[bytes]) -> None:
         record = SealedRecord.parse(question.record)
         _check(record.header.namespace, namespaces)
-        await self._in_thread(lambda: self._records.append(record, question.record))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        run = self._work.run if len(question.record) <= SHORT else self._work.run_apart
+        await run(lambda: self._records.append(record, question.record))
 
 
 def _check(namespace: bytes, namespaces: frozenset[bytes]) -> None:

@@ -10,16 +10,28 @@ from casemate.link.channel import ANCILLARY_SIZE, CHUNK_SIZE, CLOSED_ON_EXEC, Fr
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import HEADER_SIZE, MAX_FRAME, header, length
 
+READ_AHEAD = 16 * 1024
+"""So many bytes are taken at a time where nothing but bytes can come."""
+
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class AsyncChannel:
-    """Frames over ``sock``, which it owns. One task may receive while others send; sends take turns."""
+    """Frames over ``sock``, which it owns. One task may receive while others send; sends take turns.
 
-    def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
+    Args:
+        sock: owned.
+        limit: longest frame that may come (bytes).
+        descriptors: whether frames may bring descriptors. Where they may not, the kernel drops what a peer sends all
+            the same, and a short frame is read in one go, with what has come behind it.
+    """
+
+    def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME, descriptors: bool = True) -> None:
         sock.settimeout(0)
         self._sock = sock
         self._limit = limit
+        self._ancillary_size, self._least = (ANCILLARY_SIZE, 0) if descriptors else (0, READ_AHEAD)
+        self._ahead = b""
         self._turn = asyncio.Lock()
         self._waiting: set[asyncio.Future[None]] = set()
         self._reader: asyncio.Future[None] | None = None
@@ -102,10 +114,13 @@ class AsyncChannel:
             raise
 
     async def _exactly(self, size: int, descriptors: list[int]) -> bytes:
-        parts: list[bytes] = []
+        parts = [self._ahead[:size]]
+        self._ahead = self._ahead[size:]
+        size -= len(parts[0])
         while size:
+            most = max(min(size, CHUNK_SIZE), self._least)
             try:
-                part, ancillary, _, _ = self._sock.recvmsg(min(size, CHUNK_SIZE), ANCILLARY_SIZE, CLOSED_ON_EXEC)
+                part, ancillary, _, _ = self._sock.recvmsg(most, self._ancillary_size, CLOSED_ON_EXEC)
             except BlockingIOError:
                 await self._readable()
                 continue
@@ -114,8 +129,9 @@ class AsyncChannel:
             descriptors += descriptors_of(ancillary)
             if not part:
                 raise PeerGoneError("the peer closed the link")
-            parts.append(part)
-            size -= len(part)
+            self._ahead = part[size:]
+            parts.append(part[:size])
+            size -= len(parts[-1])
         return b"".join(parts)
 
     async def _readable(self) -> None:

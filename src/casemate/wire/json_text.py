@@ -50,12 +50,7 @@ def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = Fa
         raise WireError(field, got=f"{len(text)} bytes", want=f"at most {limit}")
     _check_items(field, text)
     try:
-        value = json.loads(
-            text.decode(),
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_int=_rounded if round_integers else None,
-        )
+        value = (_ROUNDING if round_integers else _EXACT).decode(text.decode())
         if b"\\u" in text:
             encode_json(value)
     except _AmbiguousError as error:
@@ -78,7 +73,7 @@ def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = Fa
 
 def encode_json(value: Any) -> bytes:
     """The compact text of a value; members keep their order."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 class _AmbiguousError(Exception):
@@ -142,3 +137,9 @@ def _inside(level: list[Any]) -> list[Any]:
         elif isinstance(item, list):
             below += item
     return below
+
+
+# Made once: `json.loads` and `json.dumps` would make them anew for each text, which takes as long as a short text does.
+_EXACT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_ROUNDING = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_rounded)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

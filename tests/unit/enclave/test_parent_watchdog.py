@@ -13,6 +13,7 @@ from casemate.enclave.parent_watchdog import (
     RESTING_CPU,
     SAMPLE_RESTING,
     SAMPLE_WORKING,
+    SETTLING,
     SLACK_MIB,
     Gone,
     Watchdog,
@@ -50,11 +51,11 @@ def watchdog(*, sleeps: bool = False) -> Watchdog:
 
 def test_a_resting_guest_is_looked_at_now_and_then(measures: Measures) -> None:
     dog = watchdog()
-    assert dog.due == 100 + SAMPLE_RESTING
-    assert dog.look(100.5) is None
+    assert dog.due == 100 + SETTLING
+    assert dog.look(100.05) is None
     measures.cpu = 0.1
     assert dog.look(dog.due) is None
-    assert dog.due == 100 + 2 * SAMPLE_RESTING
+    assert dog.due == pytest.approx(100 + SETTLING + SAMPLE_RESTING)
 
 
 def test_a_working_guest_is_looked_at_often(measures: Measures) -> None:
@@ -102,9 +103,21 @@ def test_computing_between_calls_ends_a_guest(measures: Measures) -> None:
     measures.cpu = 30.0
     dog.watch(60_000, 100.0)
     dog.unwatch(140.0)
+    assert dog.look(dog.due) is None
     measures.cpu = 30.0 + RESTING_CPU
     assert dog.look(dog.due) is None
     measures.cpu += 0.01
+    assert dog.look(dog.due) == Gone(Code.GUEST_CRASHED, "the guest kept computing between calls")
+
+
+def test_each_rest_is_counted_from_its_own_beginning(measures: Measures) -> None:
+    dog = watchdog()
+    for number in range(5):
+        dog.watch(60_000, 100.0 + number)
+        dog.unwatch(100.5 + number)
+        measures.cpu += RESTING_CPU + 1
+        assert dog.look(dog.due) is None
+    measures.cpu += RESTING_CPU + 1
     assert dog.look(dog.due) == Gone(Code.GUEST_CRASHED, "the guest kept computing between calls")
 
 

@@ -1,0 +1,88 @@
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casemate.link.async_channel import READ_AHEAD, AsyncChannel
+from casemate.link.errors import PeerGoneError
+from casemate.link.frames import header
+from casemate.wire.errors import WireError
+
+LIMIT = 1 << 22
+
+
+def with_peer(play: Callable[[AsyncChannel, socket.socket], Coroutine[Any, Any, None]], *, descriptors: bool) -> None:
+    async def whole() -> None:
+        ours, peer = socket.socketpair()
+        channel = AsyncChannel(ours, limit=LIMIT, descriptors=descriptors)
+        try:
+            await asyncio.wait_for(play(channel, peer), 10)
+        finally:
+            channel.close()
+            peer.close()
+
+    asyncio.run(whole())
+
+
+@given(
+    st.lists(st.binary(max_size=40) | st.integers(READ_AHEAD - 9, 2 * READ_AHEAD).map(bytes), max_size=8),
+    st.integers(1, 3 * READ_AHEAD),
+    st.booleans(),
+)
+def test_frames_come_as_they_were_sent_however_they_are_cut(
+    payloads: list[bytes],
+    cut: int,
+    descriptors: bool,  # noqa: FBT001 - drawn
+) -> None:
+    whole = b"".join(header(payload, LIMIT) + payload for payload in payloads)
+
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        async def send() -> None:
+            loop = asyncio.get_running_loop()
+            for at in range(0, len(whole), cut):
+                await loop.sock_sendall(peer, whole[at : at + cut])
+            peer.close()
+
+        peer.settimeout(0)
+        sending = asyncio.create_task(send())
+        assert [(await channel.receive()).payload for _ in payloads] == payloads
+        await sending
+        with pytest.raises(PeerGoneError):
+            await channel.receive()
+
+    with_peer(play, descriptors=descriptors)
+
+
+def test_a_frame_that_is_too_long_is_refused_behind_others_that_came_along() -> None:
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        peer.sendall(header(b"short", LIMIT) + b"short" + (LIMIT + 1).to_bytes(4, "little"))
+        assert (await channel.receive()).payload == b"short"
+        with pytest.raises(WireError):
+            await channel.receive()
+
+    with_peer(play, descriptors=False)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_descriptors_come_only_where_they_may(taken: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    def open_here() -> set[str]:
+        return set(os.listdir("/dev/fd"))  # noqa: PTH208 - names alone
+
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        reading, writing = os.pipe()
+        socket.send_fds(peer, [header(b"take it", LIMIT) + b"take it"], [writing])
+        os.close(writing)
+        before = len(open_here())
+        frame = await channel.receive()
+        assert frame.payload == b"take it"
+        assert len(frame.descriptors) == taken
+        assert len(open_here()) == before + taken
+        for descriptor in (reading, *frame.descriptors):
+            os.close(descriptor)
+
+    with_peer(play, descriptors=taken)
