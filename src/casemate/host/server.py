@@ -3,7 +3,7 @@
 import socket
 from functools import partial
 
-from casemate.host.hypervisor.vms import REQUESTS, Vms
+from casemate.host.hypervisor.vms import PLATFORM_COMMANDS, REQUESTS, Vms
 from casemate.host.orchestrator import Orchestrator
 from casemate.link.calls import Reply
 from casemate.link.door import Door
@@ -46,6 +46,7 @@ class Reception:
             host.ListEnclaves,
             state.ListStates,
             *REQUESTS,
+            *PLATFORM_COMMANDS,
         )
         orchestrator = self._orchestrator
         match request:

@@ -73,14 +73,13 @@ REQUESTS = (
     WriteVm,
     MapVm,
     VmRegisters,
-    PlatformStatus,
-    SetConfig,
-    Commit,
-    LoadVlek,
     GiveVm,
     AssignVm,
 )
-"""What :meth:`Vms.answer` takes."""
+"""What clients ask about VMs."""
+
+PLATFORM_COMMANDS = (PlatformStatus, SetConfig, Commit, LoadVlek)
+"""What the machine's owner asks of its SEV-SNP processor, on this computer alone."""
 
 
 class Vms:
@@ -100,7 +99,7 @@ class Vms:
         self._numbers = itertools.count(1)
 
     async def answer(self, request: object) -> object:  # noqa: C901, PLR0911, PLR0912 - one line a request
-        """The reply to one of :data:`REQUESTS`; FaultError where it is refused."""
+        """The reply to one of :data:`REQUESTS` or :data:`PLATFORM_COMMANDS`; FaultError where it is refused."""
         match request:
             case LaunchVm():
                 return await self._launch(request)
