@@ -257,6 +257,10 @@ def test_schemathesis_finds_nothing(served: Served, tmp_path: Path) -> None:
         "12",
         "--max-time",
         "40",
+        "--request-timeout",  # a guest's report takes a while on a busy computer
+        "60",
+        "--max-response-time",
+        "60",
         "--seed",
         "20261122",
         "--exclude-path",

@@ -26,6 +26,9 @@ MAX_VM_EVIDENCE = REPORT_SIZE + MAX_CERTIFICATES + 64
 ENTRIES = 4096
 """Entries of the reverse map table that are asked for at a time: gateways answer no more."""
 
+RUN_MS = 5_000
+"""Milliseconds of a run that are asked for at a time: gateways let none be longer."""
+
 UNCOUNTED = (1 << 64) - 1
 """A budget of instructions that is none."""
 
@@ -70,23 +73,29 @@ def _destroy(question: vms.DestroyVm, remaining: Remaining) -> Exchange[vms.VmIs
 
 
 def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
-    """A gateway pauses the vCPU when this client hangs up."""
-    counted = question.instructions != UNCOUNTED
-    wanted = {
-        "vcpu": question.vcpu,
-        "instructions": min(question.instructions, MAX_INTEGER) if counted else None,
-        "time_ms": question.time_ms,
-        "console": question.console,
-    }
-    request = HttpRequest("POST", f"/v1/vms/{question.vm}/run", body=encode_json(wanted))
-    body = object_of("run", (yield from asked_for(request, remaining)))
-    return vms.VmRan(
-        vm=_vm(body.child("vm")),
-        reason=_word(body, "reason", ExitReason),
-        executed=body.uint("executed", MAX_INTEGER),
-        exits=body.uint("exits", MAX_INTEGER),
-        detail=body.text("detail"),
-    )
+    """In pieces, which together have the budget. When this client hangs up, the gateway pauses the vCPU."""
+    time_ms, executed, exits, printed = question.time_ms, 0, 0, 0
+    while True:
+        wanted = {
+            "vcpu": question.vcpu,
+            "instructions": _left(question.instructions, executed),
+            "time_ms": min(time_ms, RUN_MS),
+            "console": max(0, question.console - printed),
+        }
+        request = HttpRequest("POST", f"/v1/vms/{question.vm}/run", body=encode_json(wanted))
+        body = object_of("run", (yield from asked_for(request, remaining)))
+        reason = _word(body, "reason", ExitReason)
+        executed += body.uint("executed", MAX_INTEGER)
+        exits += body.uint("exits", MAX_INTEGER)
+        printed += body.uint("printed", MAX_INTEGER)
+        time_ms -= RUN_MS
+        if reason is not ExitReason.TIME or time_ms <= 0:
+            return vms.VmRan(_vm(body.child("vm")), reason, executed, exits, body.text("detail"))
+
+
+def _left(instructions: int, executed: int) -> int | None:
+    """Of a budget; None where there is none."""
+    return None if instructions == UNCOUNTED else min(max(0, instructions - executed), MAX_INTEGER)
 
 
 def _console(question: vms.ReadConsole, remaining: Remaining) -> Exchange[vms.ConsoleIs]:

@@ -43,7 +43,7 @@ class Vms:
         return self._transport.ask(vm_questions.finish(vm))
 
     def run(self, vm: int, vcpu: int = 0, budget: Budget = USUAL) -> VmRan:
-        """Lets a vCPU run until it halts, cannot go on, or its budget ends: by a gateway, ten minutes at most."""
+        """Lets a vCPU run until it halts, cannot go on, or its budget ends."""
         return self._transport.ask(vm_questions.run(vm, vcpu, budget))
 
     def pause(self, vm: int) -> VmIs:

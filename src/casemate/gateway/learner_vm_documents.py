@@ -57,9 +57,9 @@ class LaunchVmRequest(Document):
 
     guest: Annotated[BuiltIn, Field(description="Only `report` answers `/vm/attest`.")] = BuiltIn.REPORT
     mode: VmMode = VmMode.AUTHENTICATED
-    memory_mib: Annotated[int, Field(ge=4, le=MAX_LEARNER_MIB)] = 16
-    vcpus: Annotated[int, Field(ge=1, le=8)] = 1
-    debug: Annotated[bool, Field(description="The policy lets the hypervisor decrypt its memory.")] = False
+    memory_mib: Annotated[int, Field(strict=True, ge=4, le=MAX_LEARNER_MIB)] = 16
+    vcpus: Annotated[int, Field(strict=True, ge=1, le=8)] = 1
+    debug: Annotated[bool, Field(strict=True, description="The policy lets the hypervisor decrypt its memory.")] = False
     host_data: Annotated[
         str, Field(pattern="^[0-9a-fA-F]{64}$", description="32 bytes of the host's that reports carry.")
     ] = "00" * 32

@@ -13,8 +13,9 @@ from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import GuestPolicy
 from casemate.wire.snp.vmsa import Segment, Vmsa
 
-MAX_RUN_MS = 600_000
-"""Longest run that one request may ask for (milliseconds)."""
+MAX_RUN_MS = 5_000
+"""Longest run that one request may ask for (milliseconds): who waits longer for an answer, proxies hang up on. The next
+request goes on from there."""
 
 HEX_NUMBER = "^0x[0-9a-fA-F]{1,16}$"
 MAX_SAFE = 2**53 - 1
@@ -22,7 +23,7 @@ MAX_SAFE = 2**53 - 1
 
 HexNumber = Annotated[str, Field(pattern=HEX_NUMBER)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{96}$")]
-VmNumber = Annotated[int, Field(ge=0, le=MAX_SAFE, description="The host's number of this VM.")]
+VmNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_SAFE, description="The host's number of this VM.")]
 
 
 class VmDocument(Document):
@@ -49,12 +50,17 @@ class VmsDocument(Document):
 class RunRequest(Document):
     """Which vCPU runs, and when that ends at the latest."""
 
-    vcpu: Annotated[int, Field(ge=0, le=65535)] = 0
+    vcpu: Annotated[int, Field(strict=True, ge=0, le=65535)] = 0
     instructions: Annotated[
-        int | None, Field(ge=0, le=MAX_SAFE, description="1 is a single step. Default: not counted, which is faster.")
+        int | None,
+        Field(strict=True, ge=0, le=MAX_SAFE, description="1 is a single step. Default: not counted, which is faster."),
     ] = None
-    time_ms: Annotated[int, Field(ge=0, le=MAX_RUN_MS, description="Milliseconds.")] = 10_000
-    console: Annotated[int, Field(ge=0, le=2**32 - 1, description="Most bytes that it may print.")] = 1 << 20
+    time_ms: Annotated[
+        int, Field(strict=True, ge=0, le=MAX_RUN_MS, description="Milliseconds; the next run goes on from there.")
+    ] = MAX_RUN_MS
+    console: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1, description="Most bytes that it may print.")] = (
+        1 << 20
+    )
 
 
 class RanDocument(Document):
@@ -64,6 +70,7 @@ class RanDocument(Document):
     reason: ExitReason
     executed: Annotated[int, Field(ge=0, description="Instructions, as far as they are counted.")]
     exits: Annotated[int, Field(ge=0, description="How often the hypervisor was needed.")]
+    printed: Annotated[int, Field(ge=0, description="Bytes on the console.")]
     detail: str
 
 
@@ -159,13 +166,14 @@ def shown(vm: VmIs) -> VmDocument:
     )
 
 
-def ran(found: VmRan) -> RanDocument:
-    """The end of a run as JSON."""
+def ran(found: VmRan, *, printed: int) -> RanDocument:
+    """The end of a run as JSON; ``printed``: bytes on the console meanwhile."""
     return RanDocument(
         vm=shown(found.vm),
         reason=found.reason,
         executed=min(found.executed, MAX_SAFE),
         exits=min(found.exits, MAX_SAFE),
+        printed=printed,
         detail=found.detail,
     )
 

@@ -99,7 +99,10 @@ def vm_routes(vms: VmHouse, idempotency: Idempotency) -> APIRouter:
         """
         instructions = UNCOUNTED if wanted.instructions is None else wanted.instructions
         question = RunVm(id, wanted.vcpu, instructions, wanted.time_ms, wanted.console)
-        return ran(await ask_for(request, vms, id, question, VmRan))
+        console = vms.console(id)
+        before = console.end
+        found = await ask_for(request, vms, id, question, VmRan)
+        return ran(found, printed=console.end - before)
 
     @routes.post("/{id}/pause", **operation("pause_vm", Role.DEPLOY, *WORKED))
     async def pause(id: VmId) -> VmDocument:  # noqa: A002 - the path's own word

@@ -3,6 +3,7 @@ from pathlib import Path
 from casemate.cli.learner import put_learner_image
 from casemate.images.image import read_image
 from casemate.images.keys import load_key
+from casemate.images.vm.builtin import GUESTS, firmware
 
 PLATFORM = "linux-x86_64-cp311"
 
@@ -18,6 +19,18 @@ def test_puts_the_image_where_the_gateway_looks_and_keeps_the_key_from_the_host(
     assert sorted(file.name for file in place.iterdir()) == ["learner.sgxs", "learner.sigstruct", "runtime"]
     load_key(tmp_path / "learner.pem")  # with the mode of a secret
     assert image.parse_sigstruct().enclave_hash == image.mr_enclave
+
+
+def test_puts_the_guests_beside_it_and_mends_what_a_host_has_done_to_them(tmp_path: Path) -> None:
+    guests = put(tmp_path, bytes(32)).parent / "guests"
+    assert {file.name: file.read_bytes() for file in guests.iterdir()} == {
+        f"{name}.fd": firmware(name) for name in GUESTS
+    }
+    (guests / "report.fd").write_bytes(b"another")
+    (guests / "more.fd").symlink_to("/etc/passwd")
+    put(tmp_path, bytes(32))
+    assert (guests / "report.fd").read_bytes() == firmware("report")
+    assert len(list(guests.iterdir())) == len(GUESTS)
 
 
 def test_what_is_there_already_stays(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ SAID: list[tuple[str, object, object, tuple[str, str]]] = [
     ("finish-vm", VM, VM_IS, ("POST", "/v1/vms/1/finish")),
     (
         "run-vm",
-        {"vm": VM, "reason": "halt", "executed": 5, "exits": 2, "detail": "d"},
+        {"vm": VM, "reason": "halt", "executed": 5, "exits": 2, "printed": 1, "detail": "d"},
         vms.VmRan(VM_IS, ExitReason.HALT, 5, 2, "d"),
         ("POST", "/v1/vms/1/run"),
     ),
@@ -268,6 +268,21 @@ def test_a_budget_goes_as_json_and_an_endless_one_as_null() -> None:
         ask = vm_questions.run(1, 2, vm_questions.Budget(1.5, instructions, 10))
         _, (sent,) = driven(ask, lambda _: HttpAnswer(404, PROBLEM, None, b""))
         assert sent.body == encode_json({"vcpu": 2, "instructions": sent_as, "time_ms": 1500, "console": 10})
+
+
+def test_a_long_run_is_asked_for_in_pieces_that_have_its_budget_together() -> None:
+    ask = vm_questions.run(1, 0, vm_questions.Budget(12, 100, 50))
+
+    def outcome(_: HttpRequest) -> HttpAnswer:
+        ran = {"vm": VM, "reason": "time", "executed": 30, "exits": 2, "printed": 20, "detail": ""}
+        return HttpAnswer(200, JSON, None, encode_json(ran))
+
+    found, sent = driven(ask, outcome)
+    assert found == vms.VmRan(VM_IS, ExitReason.TIME, 90, 6, "")
+    assert [each.body for each in sent] == [
+        encode_json({"vcpu": 0, "instructions": instructions, "time_ms": time, "console": console})
+        for instructions, time, console in ((100, 5000, 50), (70, 5000, 30), (40, 2000, 10))
+    ]
 
 
 def test_a_long_reverse_map_table_comes_in_pieces() -> None:
