@@ -57,7 +57,7 @@ _REPORT_DATA_SIZE = 64
 _SNP_ACTIVE = 1
 _VERIFY = [
     "save the decoded `report` as report.bin, `certificates` as report.pem",
-    "casemate measure --tee snp --ovmf FIRMWARE  # the digest that you expect, where you have added no pages",
+    "casemate measure --tee snp --ovmf FIRMWARE --vcpu-type EPYC-Milan  # the digest, where you have added no pages",
     "casemate verify report.bin --certificates report.pem --policy snp.toml --explain  # docs/snp.md has the policy",
 ]
 _REFUSALS = (*LAUNCHED, *json_body(), Code.RESULT_REFUSED)
