@@ -386,7 +386,7 @@ def registers(
     ca: CaFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show a vCPU's registers: open to everybody under plain SEV, and else where its policy allows debugging."""
+    """Show a vCPU's registers: while it launches; then under plain SEV, or where its policy allows debugging."""
     from casemate.cli.places import Named, place_of
     from casemate.cli.vms.showing import show_registers
 
