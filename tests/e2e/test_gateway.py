@@ -231,6 +231,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409, 429]
 include-name = [
   "POST /v1/vms", "POST /v1/vms/{id}/encrypt", "POST /v1/vms/{id}/write", "POST /v1/vms/{id}/map",
   "POST /v1/vms/{id}/assign", "POST /v1/vms/{id}/input",
+  "POST /v1/vms/{id}/assign", "POST /v1/vms/{id}/input",
   "POST /v1/vms/{id}/run", "GET /v1/vms/{id}/memory", "GET /v1/vms/{id}/rmp", "GET /v1/vms/{id}/registers",
   "POST /vm/launch", "POST /vm/encrypt", "POST /vm/attest"
 ]

@@ -57,8 +57,10 @@ _REPORT_DATA_SIZE = 64
 _SNP_ACTIVE = 1
 _VERIFY = [
     "save the decoded `report` as report.bin, `certificates` as report.pem",
-    "casemate measure --tee snp --ovmf FIRMWARE --vcpu-type EPYC-Milan  # the digest, where you have added no pages",
-    "casemate verify report.bin --certificates report.pem --policy snp.toml --explain  # docs/snp.md has the policy",
+    "casemate vm policy GUEST > snp.toml  # what you demand: its digest where you added no pages, the root you trust",
+    "casemate snp root -o ark.pem --revocation-list ark.crl",
+    "casemate verify report.bin --certificates report.pem --revocation-list ark.crl --report-data NONCE "
+    "--policy snp.toml --explain",
 ]
 _REFUSALS = (*LAUNCHED, *json_body(), Code.RESULT_REFUSED)
 
