@@ -83,7 +83,7 @@ class LocalMachine:
 
     def stored_states(self) -> tuple[StoredState, ...]:
         """What the host has of each sealed state, in its own words."""
-        return ask_at(self.host_socket, f"the host of {self.state}", ListStates(), StatesAre).states
+        return ask_at(self.host_socket, self.state, "the host", ListStates(), StatesAre).states
 
     @property
     def snp(self) -> SnpLevers:

@@ -1,5 +1,6 @@
 """One question to a machine of this user's: to its supervisor, or to its host."""
 
+import errno
 import os
 import socket
 import time
@@ -24,24 +25,31 @@ class NoMachineError(CasemateError):
 
 def ask_supervisor(state: Path, question: object, wanted: type[T]) -> T:
     """What the supervisor of the machine on ``state`` answers."""
-    return ask_at(control_socket(state), f"the supervisor of {state}", question, wanted)
+    return ask_at(control_socket(state), state, "the supervisor", question, wanted)
 
 
-def ask_at(path: Path, who: str, question: object, wanted: type[T]) -> T:
-    """What ``who`` answers, whose socket is at ``path``; :class:`NoMachineError` where nobody does."""
+def ask_at(path: Path, state: Path, who: str, question: object, wanted: type[T]) -> T:
+    """What ``who`` of the machine on ``state`` answers, whose socket is at ``path``.
+
+    Raises:
+        NoMachineError: nobody does.
+    """
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.connect(os.fsencode(path))
     except OSError as error:
         sock.close()
-        raise NoMachineError(f"no answer from {who} ({error.strerror}); `casemate up` starts a machine") from None
+        why = f"no machine runs on {state}"
+        if error.errno not in {errno.ENOENT, errno.ECONNREFUSED}:
+            why = f"no answer from {who} of {state}: {error.strerror}"
+        raise NoMachineError(f"{why}; `casemate up` starts a machine") from None
     channel = Channel(sock)
     deadline = time.monotonic() + CONTROL_TIMEOUT
     try:
         channel.send(numbered(1, question), timeout=CONTROL_TIMEOUT)
         _, message = split(channel.receive(timeout=deadline - time.monotonic()).payload)
     except PeerGoneError as error:
-        raise NoMachineError(f"{who} hung up: {error}") from None
+        raise NoMachineError(f"{who} of {state} hung up: {error}") from None
     finally:
         channel.close()
     return answer_of(message, wanted)

@@ -62,4 +62,4 @@ class SnpLevers:
         return self._ask_host(LoadVlek(provider), PlatformIs)
 
     def _ask_host(self, question: object, wanted: type[T]) -> T:
-        return ask_at(self.host_socket, f"the host of {self.state}", question, wanted)
+        return ask_at(self.host_socket, self.state, "the host", question, wanted)

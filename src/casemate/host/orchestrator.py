@@ -386,6 +386,7 @@ class Orchestrator:
     def _lose(self, tenant: Tenant, reason: str) -> None:
         """An enclave has died by itself. A lasting one that ran is launched again, unless it dies all the time."""
         ran = tenant.shown.state is State.RUNNING
+        _log.warning("enclave %d (%s) died: %s", tenant.shown.enclave, tenant.shown.name, reason)
         self._now(tenant, State.LOST, reason)
         if not (ran and tenant.lasting):
             return

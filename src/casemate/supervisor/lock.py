@@ -3,6 +3,7 @@
 import fcntl
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.link.places import machine_lock
@@ -13,14 +14,29 @@ _PAUSE = 0.1
 """Seconds between them: whoever looks whether a machine runs holds the lock for a moment."""
 
 
-def lock_state(state: Path) -> int:
-    """The descriptor that holds the lock as long as it is open; :class:`StateInUseError` if somebody else has it."""
+@dataclass(frozen=True, slots=True)
+class StateLock:
+    """The lock, held as long as this process lives."""
+
+    descriptor: int
+    was_left: bool
+    """Whether the last holder ended without giving it back: it was killed, or the power failed."""
+
+    def give_back(self) -> None:
+        """An orderly end."""
+        os.ftruncate(self.descriptor, 0)
+        os.close(self.descriptor)
+
+
+def lock_state(state: Path) -> StateLock:
+    """Locks it; :class:`StateInUseError` if somebody else has."""
     descriptor = os.open(machine_lock(state), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     for _ in range(_TRIES):
         if _locked(descriptor):
+            was_left = os.fstat(descriptor).st_size > 0
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            return descriptor
+            return StateLock(descriptor, was_left)
         time.sleep(_PAUSE)
     holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
     os.close(descriptor)

@@ -57,7 +57,8 @@ PASSING_CATALOGUE = "passing.db"
 class Machine:
     """The running processes. :meth:`start` once, then :meth:`keep_running`, and :meth:`end` at last."""
 
-    def __init__(self, options: MachineOptions, log: MachineLog) -> None:
+    def __init__(self, options: MachineOptions, log: MachineLog, last_death: str = "") -> None:
+        """``last_death``: how the supervisor before this one died, if it did."""
         self.options = options
         self.vendor = VendorDesk(options.state, options.seed)
         self.root_certificate = b""
@@ -66,6 +67,7 @@ class Machine:
         self.url = ""
         self.started_at = int(time.time())
         self._log = log
+        self._last_death = last_death
         self._chip = Process("chip", log)
         self._host = Process("host" if options.http is None else "gateway", log)
         self._link: ChipLink | None = None
@@ -75,7 +77,7 @@ class Machine:
     @property
     def processes(self) -> tuple[ProcessIs, ...]:
         """The supervisor and what it has started."""
-        own = ProcessIs("supervisor", os.getpid(), 0, self.started_at, "")
+        own = ProcessIs("supervisor", os.getpid(), 0, self.started_at, self._last_death)
         return (own, self._chip.shown(), self._host.shown())
 
     async def start(self) -> None:

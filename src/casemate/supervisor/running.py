@@ -24,6 +24,8 @@ from casemate.supervisor.options import DEFAULT_ADDRESS, HttpOptions, MachineOpt
 from casemate.supervisor.orders import Orders
 from casemate.wire.errors import CasemateError
 
+LEFT = "the last machine on this state ended without a word: its supervisor was killed, or the power failed"
+
 
 def main() -> int:
     """Runs the machine; 0 when it was told to end, 1 when it could not start or its processes died too often."""
@@ -82,11 +84,13 @@ def _options(given: argparse.Namespace) -> MachineOptions:
 async def _run(options: MachineOptions, lifeline: int | None) -> int:
     for folder in (options.state, host_directory(options.state)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock_state(options.state)
+    lock = lock_state(options.state)
     orders = Orders(lifeline)
     audit = AuditLog(options.state)
     log = MachineLog(options.state / "machine.log")
-    machine = Machine(options, log)
+    if lock.was_left:
+        log.say(LEFT)
+    machine = Machine(options, log, LEFT if lock.was_left else "")
     ending = asyncio.create_task(orders.end.wait())
     try:
         starting = asyncio.create_task(machine.start())
@@ -98,6 +102,7 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
         return await _until_told(machine, audit, log, orders, ending)
     finally:
         await _end(machine, orders)
+        lock.give_back()
 
 
 async def _until_told(

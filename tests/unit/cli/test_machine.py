@@ -17,7 +17,7 @@ from tests.unit.cli.conftest import Said
 from typer.testing import CliRunner
 
 from casemate.cli.main import app
-from casemate.client.local import LocalMachine, NoMachineError, local_machine, running_machine
+from casemate.client.local import LocalMachine, NoMachineError, local_machine, running_machine, wait_for_end
 from casemate.images.starter import write_starter
 from casemate.verifier import parse_policy
 
@@ -298,6 +298,49 @@ def test_up_runs_until_it_is_told_to_end(newcomer: Owner, number: signal.Signals
         running_machine(newcomer.state)
 
 
+def test_what_up_prints_is_the_environment_for_a_shell(newcomer: Owner) -> None:
+    out = _detached(newcomer)
+    try:
+        lines = [line for line in out.splitlines() if line.startswith("export ")]
+        script = "\n".join([*lines, 'printf "%s\\n" "$CASEMATE_STATE" "$CASEMATE_URL" "$CASEMATE_TOKEN"'])
+        shell = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={})
+        state, url, token = shell.stdout.split()
+        assert state == str(newcomer.state)
+        assert url == running_machine(newcomer.state).status.url
+        elsewhere = {"CASEMATE_URL": url, "CASEMATE_TOKEN": token}
+        assert CliRunner().invoke(app, ["ps", "--json"], env=elsewhere).exit_code == 0
+    finally:
+        newcomer("down", "--now")
+
+
+def test_a_supervisor_that_was_killed_is_reported_by_the_next_one(newcomer: Owner) -> None:
+    _detached(newcomer, "--no-gateway")
+    os.kill(running_machine(newcomer.state).status.supervisor_pid, signal.SIGKILL)
+    wait_for_end(newcomer.state, 10)
+    gone = newcomer("ps", "--json")
+    assert f"no machine runs on {newcomer.state}" in gone.error["message"]
+    _detached(newcomer, "--no-gateway")
+    supervisor = newcomer("status", "--json").json["processes"][0]
+    assert "ended without a word" in supervisor["last_death"]
+    assert "ended without a word" in (newcomer.state / "machine.log").read_text()
+    assert newcomer("down").code == 0
+    _detached(newcomer, "--no-gateway")
+    assert newcomer("status", "--json").json["processes"][0]["last_death"] is None
+    assert newcomer("down").code == 0
+
+
+def test_an_enclave_that_was_killed_is_in_the_hosts_log(owner: Owner, enclave: str) -> None:
+    (child,) = (each for each in owner("status", "--json").json["processes"] if each["name"] == "enclave")
+    os.kill(child["pid"], signal.SIGKILL)
+    log = owner.state / "host" / "host.log"
+    words = f"enclave {enclave} (hello) died: "
+    for _ in range(200):
+        if words in log.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail(log.read_text())
+
+
 def test_up_says_that_its_machine_has_given_up(newcomer: Owner) -> None:
     with newcomer.start("up", "--no-gateway", "--json") as process:
         said = _first_document(process)
@@ -340,6 +383,14 @@ def test_ctrl_c_ends_a_run_and_all_that_it_started(newcomer: Owner) -> None:
         assert "Traceback" not in said
     with pytest.raises(NoMachineError):
         running_machine(newcomer.state)
+
+
+def _detached(owner: Owner, *arguments: str) -> str:
+    """What `casemate up --detach` prints."""
+    with owner.start("up", "--detach", *arguments) as process:
+        out, complaint = process.communicate(timeout=60)
+        assert process.returncode == 0, complaint
+    return out
 
 
 def _first_document(process: "subprocess.Popen[str]") -> Any:

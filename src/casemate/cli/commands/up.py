@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from casemate.cli.options import FLAG, Json, Layers, Seed, State
-from casemate.cli.output import Screen, facts
+from casemate.cli.output import Screen, facts, printable
 from casemate.wire.snp.tcb import Product
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from casemate.client.local import LocalMachine, Supervisor
 
 Pool = Annotated[int, typer.Option("--pool", metavar="N", min=0, max=64, help="How many guests to keep warm.")]
@@ -139,7 +141,7 @@ def up(
     started = Started(running_machine(place), token)
     if not detach:  # from its first word on, a signal ends the machine and not this process
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    screen.show(_document(started), lambda console: facts(console, _facts(started)))
+    screen.show(_document(started), lambda console: _show(console, started))
     if token is not None:  # after the word that all is ready, and behind all others: the first time it makes an RSA key
         os.nice(IDLE)
         put_learner_image(
@@ -195,12 +197,15 @@ def _facts(started: Started) -> list[tuple[str, str]]:
     shown = machine_facts(started.machine)
     if started.token is not None:
         shown.append(("token", f"{started.token} (an administrator's, for this run)"))
-    words = [f"{name}={shlex.quote(value)}" for name, value in started.environment.items()]
-    return [
-        *shown,
-        ("elsewhere", f"export {words[0]}"),
-        *([("", f"export {' '.join(words[1:])}")] if words[1:] else []),
-    ]
+    return shown
+
+
+def _show(console: "Console", started: Started) -> None:
+    """For a person; the last lines are for a shell, which finds them by their first word."""
+    facts(console, _facts(started))
+    console.print()
+    for name, value in started.environment.items():
+        console.print(f"export {name}={shlex.quote(printable(value))}", soft_wrap=True)
 
 
 def _passed_on(certificate: Path | None, key: Path | None, origins: list[str], hosts: list[str]) -> list[str]:
