@@ -17,6 +17,7 @@ import hmac
 import os
 import threading
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from casemate.chip.crypto import cmac, derive
@@ -76,6 +77,7 @@ class Asker:
     isv_svn: int
 
 
+@lru_cache(maxsize=256)
 def asker(secs: Secs, policy: SealPolicy) -> Asker:
     """The enclave ``secs`` and the one state that it may have under that policy."""
     debug = secs.attributes.debug

@@ -19,6 +19,10 @@ MAX_STATE_SIZE = 512 * 1024 * 1024
 BUSY_TIME = 2.0
 """How long to wait for another program that has locked the database (seconds)."""
 
+LOG_PAGES = 256
+"""So long does SQLite's write-ahead log become (pages of 4 KiB). Then it is written over from its beginning, which is
+quicker to synchronise than a file that grows: the sooner that begins, the better."""
+
 MAX_EPOCH = 2**63 - 1
 """SQLite's largest integer."""
 
@@ -174,7 +178,8 @@ class Records:
             database = sqlite3.connect(self._path, timeout=BUSY_TIME, check_same_thread=False)
             try:
                 database.executescript(
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024;" + _SCHEMA
+                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024;"
+                    f"PRAGMA wal_autocheckpoint = {LOG_PAGES};" + _SCHEMA
                 )
                 self._sizes = _sizes(database)
             except sqlite3.Error:
