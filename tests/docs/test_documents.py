@@ -102,6 +102,12 @@ def test_the_lifecycle_on_the_page_is_the_table_that_is_followed() -> None:
     }
 
 
+def test_the_lifecycle_that_is_drawn_is_the_table_that_is_followed() -> None:
+    drawn = re.findall(r"^  (\w+) --> (\w+): (\w+)$", (DOCS / "architecture.md").read_text(), re.MULTILINE)
+    followed = [(state, then, event) for state, events in TRANSITIONS.items() for event, then in events.items()]
+    assert drawn == [tuple(map(str, step)) for step in followed]
+
+
 def test_the_rooms_on_the_page_are_the_folders_of_the_package() -> None:
     rows = table((DOCS / "architecture.md").read_text(), "room")
     assert sorted(row[0].strip("`") for row in rows) == ROOMS
