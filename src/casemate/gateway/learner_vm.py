@@ -59,8 +59,10 @@ _VERIFY = [
     "save the decoded `report` as report.bin, `certificates` as report.pem",
     "casemate vm policy GUEST > snp.toml  # what you demand: its digest where you added no pages, the root you trust",
     "casemate snp root -o ark.pem --revocation-list ark.crl",
-    "casemate verify report.bin --certificates report.pem --revocation-list ark.crl --report-data NONCE "
-    "--policy snp.toml --explain",
+    (
+        "casemate verify report.bin --certificates report.pem --revocation-list ark.crl --report-data NONCE "
+        "--policy snp.toml --explain"
+    ),
 ]
 _REFUSALS = (*LAUNCHED, *json_body(), Code.RESULT_REFUSED)
 
