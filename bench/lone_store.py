@@ -26,6 +26,7 @@ from casemate.chip.enclave_process import EnclaveProcess
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf import LeafFunctions
 from casemate.chip.secs import Secs
+from casemate.chip.sgx_attester import SgxAttester
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB
 from casemate.enclave.console import Console
@@ -46,6 +47,7 @@ from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.sealing import SealPolicy, state_namespace
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
+from casemate.wire.tee import Identity, Tee
 
 SIZE = 4096
 PATIENCE = 30.0
@@ -54,9 +56,7 @@ SECS = Secs(
     cet_attributes=CetAttributes(0), mr_enclave=b"e" * 32, mr_signer=b"s" * 32, isv_prod_id=1, isv_svn=1,
     isv_ext_prod_id=bytes(16), isv_family_id=bytes(16), config_id=bytes(64), config_svn=0,
 )  # fmt: skip
-NAMESPACE = state_namespace(
-    SealPolicy.MRSIGNER, mr_enclave=SECS.mr_enclave, mr_signer=SECS.mr_signer, isv_prod_id=1, debug=False
-)
+NAMESPACE = state_namespace(SealPolicy.MRSIGNER, Identity(Tee.SGX, SECS.mr_enclave, SECS.mr_signer, 1, 1, debug=False))
 
 
 def commits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
@@ -69,9 +69,10 @@ def commits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
 
 async def _chip(leaf: socket.socket, folder: Path) -> None:
     fuses = seeded_fuses("bench")
-    functions = LeafFunctions(Silicon(folder, fuses, FIRST_TCB), Anchors(folder, fuses))
-    process = EnclaveProcess(1, leaf, partial(functions.answer, SECS), lambda _: None)
-    await process.boot(Boot(SECS.mr_enclave, SECS.mr_signer, SECS.isv_prod_id, SECS.isv_svn, debug=False, pages=b""))
+    functions = LeafFunctions(Anchors(folder, fuses))
+    attester = SgxAttester(Silicon(folder, fuses, FIRST_TCB), SECS)
+    process = EnclaveProcess(1, leaf, partial(functions.answer, attester), lambda _: None)
+    await process.boot(Boot(attester.identity, attester.tcb, b""))
     await asyncio.sleep(3600)
 
 
@@ -103,13 +104,13 @@ def main() -> None:
     host_end, entry_end = socket.socketpair()
     with _beside(_chip, chip_end, folder), _beside(_host, host_end, folder), BareSqlite(folder / "bare.db") as bare:
         leaf, pump = Leaf(Channel(leaf_end)), Pump()
-        leaf.boot()
+        booted = leaf.boot()
         host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
         pump.watch(host)
         around = Surroundings(pump, leaf, host, None, Console(host, debug=False))  # type: ignore[arg-type] # no guest
         questions = HostQuestions(None, around)  # type: ignore[arg-type] # no OCALLs
         rules = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
-        store = Store(leaf, questions, SealingKeys(leaf), rules)
+        store = Store(leaf, questions, SealingKeys(leaf, booted.identity, booted.tcb), rules)
         leaf.tell(Booted())
         text = b'"' + secrets.token_hex(SIZE // 2 - 1).encode() + b'"'
 

@@ -16,7 +16,7 @@ from casemate.chip.secret import Secret
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import load_tcb
 from casemate.client import challenge, connect
-from casemate.wire.messages.chip import GetQuote, Quoted
+from casemate.wire.messages.chip import GetQuote, Initialise, Initialised, Load, Loaded, Quoted
 from casemate.wire.sgx.quote import SIGNED_SIZE, Quote
 
 TARGET = Target(Kind.OVER, 2, "≤ +2 ms")
@@ -36,13 +36,16 @@ def quotes(lab: Lab) -> list[Row]:
         connect(lab.machine.host_socket) as client,
     ):
         number = client.launch(lab.image)
-        Quote.parse(chip.ask(GetQuote(report.encode()), Quoted).quote)
+        enclave = chip.ask(Load(lab.image.sgxs), Loaded).enclave
+        chip.ask(Initialise(enclave, lab.image.sigstruct), Initialised)
+        asked = GetQuote(enclave, report.encode())
+        Quote.parse(chip.ask(asked, Quoted).quote)
         time.sleep(lab.rounds.settle)  # both chips have work left from their start
         sign_s, alone_s, chip_s, client_s = interleave(
             lab.rounds.quotes,
             timed(lambda: key.sign(signed)),
             timed(lambda: silicon.quoting.quote(report)),
-            timed(lambda: chip.ask(GetQuote(report.encode()), Quoted)),
+            timed(lambda: chip.ask(asked, Quoted)),
             timed(lambda: client.evidence(number, challenge())),
             warm_up=20,
         )

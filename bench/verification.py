@@ -38,7 +38,7 @@ def verification(lab: Lab) -> list[Row]:
         nonces = [challenge() for _ in range(min(lab.rounds.verifications, 20))]
         answers = [(client.evidence(number, nonce), nonce) for nonce in nonces]
         client.destroy(number)
-    collateral = Collateral.parse(answers[0][0].collateral)
+    collateral = Collateral.parse(answers[0][0].endorsements)
     root = lab.machine.status.root_certificate
     now = datetime.now(UTC)
     turns = [itertools.cycle(answers) for _ in range(5)]
@@ -49,7 +49,7 @@ def verification(lab: Lab) -> list[Row]:
 
     def appraisal_alone() -> None:
         answer, nonce = next(turns[2])
-        evidence = SgxEvidence(answer.quote, BoundValues(answer.hpke_key, answer.receipt_key, answer.layers))
+        evidence = SgxEvidence(answer.evidence, BoundValues(answer.hpke_key, answer.receipt_key, answer.layers))
         appraise(evidence, lab.policy.with_nonce(nonce), collateral, now)
 
     checks = itertools.cycle([_signature_checks(answer) for answer, _ in answers])
@@ -103,7 +103,7 @@ def verification(lab: Lab) -> list[Row]:
 
 def _signature_checks(answer: "EvidenceIs") -> Callable[[], None]:
     """The two signatures that are another quote's own, by keys and in encodings made before."""
-    quote = Quote.parse(answer.quote)
+    quote = Quote.parse(answer.evidence)
     data = quote.signature_data
     pck = parse_certificate(parse_chain("chain", data.certification_data.data)[0].der).point
     assert pck is not None
@@ -136,8 +136,8 @@ def _dcap_qvl(root: bytes, now: datetime) -> "Callable[[EvidenceIs], object] | N
     seconds = int(now.timestamp())
 
     def judge(answer: "EvidenceIs") -> object:
-        given = library.QuoteCollateralV3.from_json(answer.collateral.decode())
-        return library.verify_with_root_ca(answer.quote, given, root, seconds)
+        given = library.QuoteCollateralV3.from_json(answer.endorsements.decode())
+        return library.verify_with_root_ca(answer.evidence, given, root, seconds)
 
     return judge
 

@@ -14,6 +14,7 @@ from tests.channel.guests import Called, Line, Loader, Script, echo, loads, star
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, Result
+from casemate.client.proof import Proof
 from casemate.enclave.main import run
 from casemate.images.layout import lay_out
 from casemate.link.channel import Channel
@@ -33,9 +34,9 @@ from casemate.wire.messages.leaf import (
     AnchorRead,
     Boot,
     Booted,
-    EGetKey,
-    EReport,
+    GetSealingKey,
     KeyIs,
+    MakeReport,
     ReportMade,
 )
 from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
@@ -44,6 +45,7 @@ from casemate.wire.sandbox import Layer, LayerName, LayerState
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus
+from casemate.wire.tee import Identity, Tee
 
 TIMEOUT = 10.0
 """Longer than anything here may take (seconds)."""
@@ -148,11 +150,8 @@ class Rig:
         self._parent, parent_end = socket.socketpair()
         self.chip, self.host, self.parent = Channel(self._chip), Channel(self._host), Channel(self._parent)
         boot = Boot(
-            mr_enclave=MR_ENCLAVE,
-            mr_signer=b"S" * 32,
-            isv_prod_id=3,
-            isv_svn=2,
-            debug=debug,
+            identity=Identity(Tee.SGX, MR_ENCLAVE, b"S" * 32, 3, 2, debug=debug),
+            tcb=bytes(16),
             pages=pages_of(FILES | {MANIFEST_PATH: manifest.encode()}) if pages is None else pages,
         )
         ends = tuple(end.detach() for end in (chip_end, host_end, parent_end))
@@ -257,7 +256,7 @@ class Rig:
             appraised_at=now,
             expires_at=now,
         )
-        return AttestedEnclave(evidence, binding, quote, COLLATERAL, answer.session)
+        return AttestedEnclave(evidence, binding, Proof(Tee.SGX, quote, COLLATERAL), answer.session)
 
     def call(self, session: AttestedEnclave, name: str, value: Any, caller: CallerKey | None = None) -> Result:
         """A call that an honest host relays; OCALLs are none of its business here."""
@@ -278,17 +277,17 @@ class Rig:
         try:
             while True:
                 frame = self.chip.receive().payload
-                question: object = parse_message(frame, EReport, EGetKey, AnchorRead, AnchorAdvance)
+                question: object = parse_message(frame, MakeReport, GetSealingKey, AnchorRead, AnchorAdvance)
                 self.chip.send(encode_message(self.chip_refuses or self._leaf_function(question)))
         except (PeerGoneError, WireError):
             return
 
     def _leaf_function(self, question: object) -> object:
         match question:
-            case EReport(_, report_data):
+            case MakeReport(_, report_data):
                 return ReportMade((bytes(320) + report_data).ljust(432, b"\x00"))
-            case EGetKey(request):
-                return KeyIs(hashlib.sha256(request).digest()[:16])
+            case GetSealingKey():
+                return KeyIs(hashlib.sha256(encode_message(question)).digest()[:16])
             case AnchorAdvance(_, epoch, head):
                 if epoch != self.anchor.epoch:
                     return fault(Code.STATE_CONFLICT, "another was faster")

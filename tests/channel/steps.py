@@ -49,7 +49,7 @@ class Steps:
         """One step; :class:`EnclaveRefusedError` where it is refused."""
         session, hpke_key = self.session, self.session.binding.hpke_key
         session._sequence += 1
-        binding = CallBinding(session.evidence.quote_hash, session.session, session._sequence, self.entry)
+        binding = CallBinding(session.evidence.evidence_hash, session.session, session._sequence, self.entry)
         step = StreamStep(kind, self.stream if stream is None else stream)
         content = CallContent(os.urandom(32), os.urandom(32), os.urandom(32), piece, step)
         proof = None

@@ -42,7 +42,7 @@ def test_an_honest_relay_carries_calls_and_receipts() -> None:
         assert result.value["arguments"] == {"secret": SECRET}
         receipt = result.receipt.receipt
         assert (receipt.session, receipt.sequence, receipt.counter) == (session.session, 1, 1)
-        assert receipt.mr_enclave == MR_ENCLAVE
+        assert receipt.measurement == MR_ENCLAVE
         assert receipt.caller is None
 
 

@@ -33,6 +33,7 @@ from casemate.chip.anchors import Anchors
 from casemate.chip.enclave_process import EnclaveProcess
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf import LeafFunctions
+from casemate.chip.sgx_attester import SgxAttester
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB
 from casemate.enclave.console import Console
@@ -58,12 +59,11 @@ from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.tee import Identity, Tee
 
 RULES = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
 NAMESPACES = frozenset(
-    state_namespace(
-        policy, mr_enclave=SECS.mr_enclave, mr_signer=SECS.mr_signer, isv_prod_id=SECS.isv_prod_id, debug=False
-    )
+    state_namespace(policy, Identity(Tee.SGX, SECS.mr_enclave, SECS.mr_signer, SECS.isv_prod_id, 0, debug=False))
     for policy in SealPolicy
 )
 GROWTH = 24 * 1024
@@ -96,12 +96,13 @@ def play_enclave(leaf_end: socket.socket, entry_end: socket.socket) -> None:
     """One commit an entry; the first entry reads. Ends when chip or host have gone."""
     store_module.MIN_GROWTH = GROWTH
     leaf = Leaf(Channel(leaf_end))
-    leaf.boot()
+    booted = leaf.boot()
     pump = Pump()
     host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
     pump.watch(host)
     around = Surroundings(pump, leaf, host, None, Console(host, debug=False))  # type: ignore[arg-type] # no guest
-    store = Store(leaf, HostQuestions(None, around), SealingKeys(leaf), RULES)  # type: ignore[arg-type] # no OCALLs
+    keys = SealingKeys(leaf, booted.identity, booted.tcb)
+    store = Store(leaf, HostQuestions(None, around), keys, RULES)  # type: ignore[arg-type] # no OCALLs
     leaf.tell(Booted())
     has_read = False
     while True:
@@ -135,17 +136,18 @@ def play_chip(control: socket.socket, folder: Path) -> None:
 
 async def _chip(control: socket.socket, folder: Path) -> None:
     fuses = seeded_fuses("crashes")
-    leaves = LeafFunctions(Silicon(folder, fuses, FIRST_TCB), Anchors(folder, fuses))
+    leaves = LeafFunctions(Anchors(folder, fuses))
+    attester = SgxAttester(Silicon(folder, fuses, FIRST_TCB), SECS)
     channel = AsyncChannel(control)
     runs: list[EnclaveProcess] = []
     while True:
         (descriptor,) = (await channel.receive()).descriptors
         process = EnclaveProcess(
-            len(runs), socket.socket(fileno=descriptor), partial(leaves.answer, SECS), lambda _: None
+            len(runs), socket.socket(fileno=descriptor), partial(leaves.answer, attester), lambda _: None
         )
         runs.append(process)
         with contextlib.suppress(FaultError):
-            await process.boot(Boot(SECS.mr_enclave, SECS.mr_signer, SECS.isv_prod_id, SECS.isv_svn, False, b""))  # noqa: FBT003 - the message's field
+            await process.boot(Boot(attester.identity, attester.tcb, b""))
 
 
 def play_host(control: socket.socket, told: int, folder: Path) -> None:

@@ -167,7 +167,7 @@ def test_changed_evidence_is_refused(machine: LocalMachine, workshop: Workshop, 
 
     def change_quote(message: bytes) -> bytes:
         answer = parse_message(message, EvidenceIs)
-        return encode_message(replace(answer, quote=flip_a_bit(answer.quote)))
+        return encode_message(replace(answer, evidence=flip_a_bit(answer.evidence)))
 
     def change_keys(message: bytes) -> bytes:
         return encode_message(replace(parse_message(message, EvidenceIs), hpke_key=os.urandom(32)))

@@ -12,6 +12,7 @@ from casemate.testing.independent import available
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.faults import Code
 from casemate.wire.lifecycle import State
+from casemate.wire.sgx.collateral import Collateral
 
 from .conftest import ANYTHING, ANYTHING_OUT, SEED, PolicyFor, Workshop
 
@@ -29,7 +30,7 @@ def test_a_call_gives_the_result_and_a_receipt_that_holds_offline(
     result = enclave.call("main", {"question": 7})
     assert result.value == {"input": {"question": 7}, "entry": "main", "caller": None}
     later = check_receipt(ReceiptBundle.parse(result.receipt.encode()), policy)
-    assert later.receipt.mr_enclave == image.mr_enclave
+    assert later.receipt.measurement == image.mr_enclave
     assert later.receipt.counter == 1
     assert json.loads(later.input or "") == {"question": 7}
     assert enclave.call("main", None).receipt.receipt.counter == 2
@@ -41,7 +42,8 @@ def test_the_live_quote_passes_independent_verifiers_and_fails_under_intels_root
 ) -> None:
     image = workshop.image(ECHO)
     enclave = client.attest(client.launch(image), policy_for(image))
-    quote, collateral = enclave.attested.quote, enclave.attested.collateral
+    quote, collateral = enclave.attested.proof.evidence, enclave.attested.proof.endorsements
+    assert isinstance(collateral, Collateral)
     judges = available()
     assert judges
     for judge in judges.values():

@@ -328,7 +328,7 @@ def test_an_enclave_comes_back_on_its_port_after_its_host_was_killed(own_machine
 @pytest.fixture
 def collateral(client: Client, workshop: Workshop) -> Iterator[Collateral]:
     enclave = client.launch(workshop.image("export function main() {}"))
-    yield Collateral.parse(client.evidence(enclave, bytes(32)).collateral)
+    yield Collateral.parse(client.evidence(enclave, bytes(32)).endorsements)
     client.destroy(enclave)
 
 

@@ -24,9 +24,9 @@ from casemate.chip.crypto import cmac, derive
 from casemate.chip.durable import sync, sync_content, write_whole
 from casemate.chip.errors import AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses
-from casemate.chip.secs import Secs
 from casemate.wire.message import U16, U32, U64, Bytes32, encode_fields, parse_fields
 from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.tee import Identity
 
 FILE_NAME = "anchors.log"
 MAX_PER_OWNER = 256
@@ -69,7 +69,7 @@ _RECORD_SIZE = _FIELDS_SIZE + _MAC_SIZE
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks for an anchor: the chip's own word, from a SECS."""
+    """Who asks for an anchor, in the chip's own words."""
 
     namespace: bytes
     owner: bytes
@@ -78,19 +78,12 @@ class Asker:
 
 
 @lru_cache(maxsize=256)
-def asker(secs: Secs, policy: SealPolicy) -> Asker:
-    """The enclave ``secs`` and the one state that it may have under that policy."""
-    debug = secs.attributes.debug
+def asker(who: Identity, policy: SealPolicy) -> Asker:
+    """``who``, and the one state that it may have under that policy."""
     return Asker(
-        namespace=state_namespace(
-            policy,
-            mr_enclave=secs.mr_enclave,
-            mr_signer=secs.mr_signer,
-            isv_prod_id=secs.isv_prod_id,
-            debug=debug,
-        ),
-        owner=hashlib.sha256(_OWNER_LABEL + secs.mr_signer + (b"debug" if debug else b"production")).digest(),
-        isv_svn=secs.isv_svn,
+        namespace=state_namespace(policy, who),
+        owner=hashlib.sha256(_OWNER_LABEL + who.mr_signer + (b"debug" if who.debug else b"production")).digest(),
+        isv_svn=who.isv_svn,
     )
 
 

@@ -3,11 +3,12 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from casemate.chip.attester import Attester
 from casemate.chip.epc import Loaded
-from casemate.chip.secs import Secs
 from casemate.wire.faults import Code, refuse
 from casemate.wire.lifecycle import Event, State, after
 from casemate.wire.messages.leaf import Boot
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.chip.enclave_process import EnclaveProcess
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 class Enclave:
     """What the chip keeps of an enclave. Whoever changes it holds :attr:`turn`."""
 
-    def __init__(self, number: int, loaded: Loaded) -> None:
+    def __init__(self, number: int, loaded: Loaded, tee: Tee) -> None:
         self.number = number
         self.loaded = loaded
-        self.secs: Secs | None = None
+        self.tee = tee
+        self.launched: Attester | None = None
+        """What it is from EINIT on."""
         self.state = State.LOADED
         self.reason = ""
         """Why it is in its state, for a person."""
@@ -27,11 +30,11 @@ class Enclave:
         self.turn = asyncio.Lock()
 
     @property
-    def identity(self) -> Secs:
-        """What EINIT fixed; refused before EINIT."""
-        if self.secs is None:
+    def attester(self) -> Attester:
+        """What serves and proves it; refused before EINIT."""
+        if self.launched is None:
             raise refuse(Code.WRONG_STATE, f"enclave {self.number} is {self.state}, want EINIT first")
-        return self.secs
+        return self.launched
 
     def step(self, event: Event, reason: str = "") -> None:
         """Moves on in the lifecycle; :class:`WrongStateError` where there is no such step."""
@@ -40,12 +43,4 @@ class Enclave:
 
     def boot_message(self) -> Boot:
         """What a new process of this enclave is handed."""
-        secs = self.identity
-        return Boot(
-            mr_enclave=secs.mr_enclave,
-            mr_signer=secs.mr_signer,
-            isv_prod_id=secs.isv_prod_id,
-            isv_svn=secs.isv_svn,
-            debug=secs.attributes.debug,
-            pages=self.loaded.pages,
-        )
+        return Boot(self.attester.identity, self.attester.tcb, self.loaded.pages)

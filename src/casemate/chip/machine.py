@@ -67,6 +67,7 @@ async def _run(options: ChipOptions) -> int:
             runtime=copy,
             configure=Configure(options.layers, str(copy.directory / ENGINE), options.pool),
             power_firmware=_firmware(options, lambda: snp()),  # noqa: PLW0108 - made below
+            snp=lambda: snp()[0],
         )
         link = SupervisorLink(
             supervisor, silicon, anchors, AuditLog(folder), new_host=server.take_host, snp=lambda: snp()[1]

@@ -24,6 +24,7 @@ from casemate.chip.errors import (
 from casemate.chip.leaf import LeafFunctions
 from casemate.chip.parent import Parent
 from casemate.chip.runtime import RuntimeCopy
+from casemate.chip.sgx_attester import SgxAttester
 from casemate.chip.silicon import Silicon
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Reply, numbered, serve_frames
@@ -50,10 +51,12 @@ from casemate.wire.messages.chip import (
     Stop,
 )
 from casemate.wire.messages.parent import Configure
-from casemate.wire.sgx.report import Report
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.chip.snp.commands import Firmware
+    from casemate.chip.snp.paravirtual import ParavirtualGuest
+    from casemate.chip.snp.platform import SnpPlatform
     from casemate.wire.messages.snp_firmware import VmProcessIs
 
 AT_ONCE = 16
@@ -97,6 +100,7 @@ class ChipServer:
         runtime: RuntimeCopy,
         configure: Configure,
         power_firmware: "Callable[[Callable[[VmProcessIs], None]], Firmware]",
+        snp: "Callable[[], SnpPlatform]",
     ) -> None:
         """Serves ``host`` first.
 
@@ -108,12 +112,14 @@ class ChipServer:
             runtime: what enclaves run on.
             configure: the first frame to the parent of enclaves.
             power_firmware: makes the SEV-SNP firmware, which tells what it is given of the deaths of VMs.
+            snp: this chip's SEV-SNP platform, which is made when it is first wanted.
         """
         self._host = host
         self._hosts: asyncio.Queue[AsyncChannel] = asyncio.Queue()
         self._hosts.put_nowait(host)
         self._silicon = silicon
-        self._leaf = LeafFunctions(silicon, anchors)
+        self._leaf = LeafFunctions(anchors)
+        self._snp = snp
         self._platform = platform
         self._runtime = runtime
         self._configure = configure
@@ -176,8 +182,8 @@ class ChipServer:
         request: object = parse_message(message, *_REQUESTS)
         try:
             match request:
-                case Load(sgxs):
-                    return Reply(await self._load(sgxs))
+                case Load(sgxs, tee):
+                    return Reply(await self._load(sgxs, tee))
                 case Initialise(number, sigstruct):
                     return Reply(await self._initialise(self._enclave(number), sigstruct))
                 case Start(number):
@@ -188,19 +194,19 @@ class ChipServer:
                     return Reply(await self._destroy(self._enclave(number)))
                 case QuoteTarget():
                     return Reply(QuoteTargetIs(self._silicon.quote_target.encode()))
-                case GetQuote(report):
-                    return Reply(Quoted(self._silicon.quoting.quote(Report.parse(report))))
+                case GetQuote(number, report):
+                    return Reply(Quoted(self._enclave(number).attester.evidence(report)))
         except tuple(_CODES) as error:
             raise refuse(_CODES[type(error)], str(error)) from None
         raise refuse(Code.MALFORMED, "no request of a host")
 
-    async def _load(self, sgxs: bytes) -> Loaded:
+    async def _load(self, sgxs: bytes, tee: Tee) -> Loaded:
         async with self._load_turn:  # one at a time, in a thread: leaf functions of others go on meanwhile
             loaded = await asyncio.to_thread(load, sgxs)
             trim_heap()  # parsing takes several times what is kept
         self._cache.take(loaded.epc_size)
         self._last_number += 1
-        self._enclaves[self._last_number] = Enclave(self._last_number, loaded)
+        self._enclaves[self._last_number] = Enclave(self._last_number, loaded, tee)
         return Loaded(self._last_number, loaded.mr_enclave)
 
     async def _initialise(self, enclave: Enclave, sigstruct: bytes) -> Initialised:
@@ -215,7 +221,9 @@ class ChipServer:
                 platform=self._platform,
                 runtime_digest=self._runtime.digest,
             )
-            enclave.secs = secs
+            enclave.launched = SgxAttester(self._silicon, secs)
+            if enclave.tee is Tee.SNP:
+                enclave.launched = await self._launch_guest(enclave)
             enclave.step(Event.INITIALISE)
         return Initialised(
             enclave=enclave.number,
@@ -224,7 +232,15 @@ class ChipServer:
             isv_prod_id=secs.isv_prod_id,
             isv_svn=secs.isv_svn,
             debug=secs.attributes.debug,
+            launch_digest=enclave.attester.identity.measurement if enclave.tee is Tee.SNP else None,
         )
+
+    async def _launch_guest(self, enclave: Enclave) -> "ParavirtualGuest":
+        """The same image as a guest of SEV-SNP: what EINIT has found of it is its identity block."""
+        from casemate.chip.snp.paravirtual import ParavirtualGuest
+
+        platform, who = self._snp(), enclave.attester.identity
+        return await asyncio.to_thread(ParavirtualGuest.launch, platform, enclave.loaded.pages, who)
 
     async def _start(self, enclave: Enclave) -> Reply:
         async with enclave.turn:
@@ -240,14 +256,14 @@ class ChipServer:
 
     async def _run_process(self, enclave: Enclave, parent: Parent) -> socket.socket:
         """A booted process of the enclave, and the host's end of its socket."""
-        secs = enclave.identity
+        attester = enclave.attester
         ours, leaf_end = socket.socketpair()
         host_end, entry_end = socket.socketpair()
         self._last_run += 1
         process = EnclaveProcess(
             self._last_run,
             ours,
-            answer=lambda question: self._leaf.answer(secs, question),
+            answer=lambda question: self._leaf.answer(attester, question),
             on_end=lambda reason: self._lost(enclave, process, reason),
         )
         enclave.process = process

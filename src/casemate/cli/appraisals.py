@@ -10,15 +10,56 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from casemate.cli.output import Screen
-    from casemate.verifier import Check, CheckTree, RefusedError, VerifiedSgxEvidence
+    from casemate.verifier import (
+        AnyVerifiedEvidence,
+        Check,
+        CheckTree,
+        RefusedError,
+        VerifiedSgxEvidence,
+        VerifiedSnpEvidence,
+    )
     from casemate.wire.sandbox import Layer, SandboxLayers
+
+SIMULATED = ("SIMULATED", "there is no silicon under this: see docs/simulated.md")
+PARAVIRTUAL = "its process runs on the host's processor; no VM's memory, encrypted or not, is under it"
 
 _STYLES = {"passed": ("ok", "green"), "refused": ("REFUSED", "bold red"), "not reached": ("not reached", "dim")}
 
 
-def evidence_document(evidence: "VerifiedSgxEvidence") -> dict[str, object]:
+def evidence_document(evidence: "AnyVerifiedEvidence") -> dict[str, object]:
     """Verified evidence, for ``--json``."""
+    from casemate.verifier import VerifiedSgxEvidence
+
+    return _sgx_document(evidence) if isinstance(evidence, VerifiedSgxEvidence) else snp_document(evidence)
+
+
+def evidence_facts(evidence: "AnyVerifiedEvidence") -> list[tuple[str, str]]:
+    """Verified evidence, for a person."""
+    from casemate.verifier import VerifiedSgxEvidence
+
+    rows = _sgx_facts(evidence) if isinstance(evidence, VerifiedSgxEvidence) else snp_facts(evidence)
+    return rows if evidence.binding is None else [*rows, *layers_facts(evidence.binding.layers)]
+
+
+def measurement_name(evidence: "AnyVerifiedEvidence") -> str:
+    """What the measurement of that kind of TEE is called."""
+    from casemate.verifier import VerifiedSgxEvidence
+
+    return "MRENCLAVE" if isinstance(evidence, VerifiedSgxEvidence) else "launch digest"
+
+
+def tcb_text(evidence: "AnyVerifiedEvidence") -> str:
+    """What the platform's security version is worth, in a few words."""
+    from casemate.verifier import VerifiedSgxEvidence
+
+    if isinstance(evidence, VerifiedSgxEvidence):
+        return f"TCB {evidence.tcb.status}"
+    return f"TCB {evidence.reported_tcb.encode().hex()} of {evidence.product}"
+
+
+def _sgx_document(evidence: "VerifiedSgxEvidence") -> dict[str, object]:
     return {
+        "tee": "sgx",
         "mr_enclave": evidence.mr_enclave.hex(),
         "mr_signer": evidence.mr_signer.hex(),
         "product_id": evidence.isv_prod_id,
@@ -44,8 +85,7 @@ def evidence_document(evidence: "VerifiedSgxEvidence") -> dict[str, object]:
     }
 
 
-def evidence_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
-    """Verified evidence, for a person."""
+def _sgx_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
     advisories = f" ({', '.join(evidence.tcb.advisory_ids)})" if evidence.tcb.advisory_ids else ""
     rows = [
         ("MRENCLAVE", evidence.mr_enclave.hex()),
@@ -57,13 +97,57 @@ def evidence_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
         ("good until", evidence.expires_at.isoformat()),
     ]
     if evidence.simulated:
-        rows.append(("SIMULATED", "there is no silicon under this: see docs/simulated.md"))
-    if evidence.binding is not None:
-        rows += layers_facts(evidence.binding.layers)
+        rows.append(SIMULATED)
     return rows
 
 
-def show_verdict(screen: "Screen", verified: "VerifiedSgxEvidence", tree: "CheckTree | None") -> None:
+def snp_document(verified: "VerifiedSnpEvidence") -> dict[str, object]:
+    """Verified SEV-SNP evidence, for ``--json``."""
+    return {
+        "tee": "snp",
+        "launch_digest": verified.measurement.hex(),
+        "paravirtual": verified.is_paravirtual,
+        "host_data": verified.host_data.hex(),
+        "report_data": verified.report_data.hex(),
+        "guest_svn": verified.guest_svn,
+        "policy": verified.policy,
+        "vmpl": verified.vmpl,
+        "id_key_digest": verified.id_key_digest.hex(),
+        "author_key_digest": verified.author_key_digest.hex(),
+        "product": str(verified.product),
+        "reported_tcb": verified.reported_tcb.encode().hex(),
+        "chip_id": verified.chip_id.hex(),
+        "report_sha256": verified.report_hash.hex(),
+        "root": verified.root,
+        "simulated": verified.simulated,
+        "seeded": verified.seeded,
+        "layers": None if verified.binding is None else layers_document(verified.binding.layers),
+        "appraised_at": verified.appraised_at.isoformat(),
+        "expires_at": verified.expires_at.isoformat(),
+    }
+
+
+def snp_facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
+    """Verified SEV-SNP evidence, for a person."""
+    tcb = verified.reported_tcb
+    rows = [
+        ("launch digest", verified.measurement.hex()),
+        ("report data", verified.report_data.hex()),
+        ("asked by", f"VMPL {verified.vmpl}"),
+        ("product", str(verified.product)),
+        ("TCB", f"boot loader {tcb.boot_loader}, TEE {tcb.tee}, SNP {tcb.snp}, microcode {tcb.microcode}"),
+        ("chip", verified.chip_id.hex() if any(verified.chip_id) else "hidden"),
+        ("root", verified.root),
+        ("good until", verified.expires_at.isoformat()),
+    ]
+    if verified.is_paravirtual:
+        rows.append(("PARAVIRTUAL", PARAVIRTUAL))
+    if verified.simulated:
+        rows.append(SIMULATED)
+    return rows
+
+
+def show_verdict(screen: "Screen", verified: "AnyVerifiedEvidence", tree: "CheckTree | None") -> None:
     """What the policy has accepted, after every check if they are wanted."""
     show_accepted(screen, evidence_document(verified), evidence_facts(verified), tree)
 

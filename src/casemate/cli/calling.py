@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from casemate.client.caller_keys import CallerKey
     from casemate.client.core import Result
     from casemate.client.sync import Client, Enclave
-    from casemate.verifier import SgxPolicy
+    from casemate.verifier import AnyPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,15 @@ def read_question(
 
 
 def attest_and_call(
-    client: "Client", number: int, demands: "SgxPolicy", question: Question, *, entry: str, progress: "Progress"
+    client: "Client", number: int, demands: "AnyPolicy", question: Question, *, entry: str, progress: "Progress"
 ) -> Answered:
     """Challenges, appraises, calls and keeps the receipt, a step each: nothing is sent to what was not appraised."""
+    from casemate.cli.appraisals import measurement_name, tcb_text
+
     with progress.step("challenging and appraising", "attest") as found:
         enclave = client.attest(number, demands)
-        found.append(f"TCB {enclave.evidence.tcb.status}, MRENCLAVE {enclave.evidence.mr_enclave.hex()}")
+        evidence = enclave.evidence
+        found.append(f"{tcb_text(evidence)}, {measurement_name(evidence)} {evidence.measurement.hex()}")
     if question.stream is not None:
         answered = _stream(enclave, entry, question, question.stream, progress)
     else:

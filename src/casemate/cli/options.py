@@ -7,6 +7,7 @@ import typer
 
 from casemate.cli.group import AS_JSON
 from casemate.wire.sandbox import LayerMode, LayerName
+from casemate.wire.tee import Tee
 
 T = TypeVar("T")
 
@@ -91,6 +92,9 @@ CaFile = Annotated[
     ),
 ]
 
+TeeOption = Annotated[
+    Tee, typer.Option("--tee", help="As what it runs: an SGX enclave, or a paravirtual SEV-SNP guest.")
+]
 Seed = Annotated[
     str | None,
     typer.Option(

@@ -8,7 +8,7 @@ def receipt_document(receipt: Receipt) -> dict[str, object]:
     """A receipt, for ``--json``."""
     state = receipt.state
     return {
-        "mr_enclave": receipt.mr_enclave.hex(),
+        "measurement": receipt.measurement.hex(),
         "entry": receipt.entry,
         "caller": None if receipt.caller is None else caller_key_text(receipt.caller),
         "session": receipt.session,
@@ -24,7 +24,7 @@ def receipt_document(receipt: Receipt) -> dict[str, object]:
 def receipt_facts(receipt: Receipt) -> list[tuple[str, str]]:
     """A receipt, for a person."""
     rows = [
-        ("code", receipt.mr_enclave.hex()),
+        ("code", receipt.measurement.hex()),
         ("entry", receipt.entry),
         ("caller", "nobody signed" if receipt.caller is None else caller_key_text(receipt.caller)),
         ("place", f"number {receipt.counter} of its launch; session {receipt.session}, call {receipt.sequence}"),

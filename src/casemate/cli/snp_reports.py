@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from casemate.cli.appraisals import show_accepted, show_refusal
+from casemate.cli.appraisals import show_refusal, show_verdict
 from casemate.cli.errors import ExitCode
 from casemate.cli.files import InputFileError, read_file
 from casemate.cli.output import Screen
@@ -14,10 +14,9 @@ from casemate.cli.policies import MAX_CERTIFICATE_FILE, time_of
 from casemate.wire.errors import WireError
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.report import REPORT_SIZE
-from casemate.wire.snp.tcb import PARTS
 
 if TYPE_CHECKING:
-    from casemate.verifier import SnpEndorsements, SnpPolicy, VerifiedSnpEvidence
+    from casemate.verifier import SnpEndorsements, SnpPolicy
 
 MAX_LIST = 1024 * 1024
 """Longest revocation list (bytes)."""
@@ -56,7 +55,7 @@ def verify_report(
             raise
         show_refusal(screen, error, tree)
         raise typer.Exit(ExitCode.REFUSED) from None
-    show_accepted(screen, _document(verified), _facts(verified), tree)
+    show_verdict(screen, verified, tree)
 
 
 def _policy(path: Path) -> "SnpPolicy":
@@ -88,43 +87,3 @@ def _endorsements(files: ReportFiles) -> "SnpEndorsements":
     listed = files.revocation_list
     crl = None if listed is None else read_file(listed, what="revocation list", limit=MAX_LIST)
     return SnpEndorsements(found[0], encode_chain(*found[1:]), crl)
-
-
-def _document(verified: "VerifiedSnpEvidence") -> dict[str, object]:
-    return {
-        "tee": "snp",
-        "launch_digest": verified.measurement.hex(),
-        "host_data": verified.host_data.hex(),
-        "report_data": verified.report_data.hex(),
-        "guest_svn": verified.guest_svn,
-        "policy": verified.policy,
-        "vmpl": verified.vmpl,
-        "id_key_digest": verified.id_key_digest.hex(),
-        "author_key_digest": verified.author_key_digest.hex(),
-        "product": str(verified.product),
-        "reported_tcb": verified.reported_tcb.encode().hex(),
-        "chip_id": verified.chip_id.hex(),
-        "report_sha256": verified.report_hash.hex(),
-        "root": verified.root,
-        "simulated": verified.simulated,
-        "seeded": verified.seeded,
-        "appraised_at": verified.appraised_at.isoformat(),
-        "expires_at": verified.expires_at.isoformat(),
-    }
-
-
-def _facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
-    tcb = verified.reported_tcb
-    rows = [
-        ("launch digest", verified.measurement.hex()),
-        ("report data", verified.report_data.hex()),
-        ("asked by", f"VMPL {verified.vmpl}"),
-        ("product", str(verified.product)),
-        ("TCB", ", ".join(f"{_PARTS[part]} {getattr(tcb, part)}" for part in PARTS[tcb.product])),
-        ("chip", verified.chip_id.hex() if any(verified.chip_id) else "hidden"),
-        ("root", verified.root),
-        ("good until", verified.expires_at.isoformat()),
-    ]
-    if verified.simulated:
-        rows.append(("SIMULATED", "there is no silicon under this: see docs/simulated.md"))
-    return rows

@@ -23,10 +23,11 @@ from casemate.client.streaming import CANCEL_TIMEOUT, Chunks, Piece, StreamCore,
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.images.image import Image
 from casemate.link.errors import TimedOutError
-from casemate.verifier import SgxPolicy
+from casemate.verifier import AnyPolicy
 from casemate.wire.call import MAX_CHUNK, StepTaken
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import Call, EnclaveIs, EvidenceIs
+from casemate.wire.tee import Tee
 
 T = TypeVar("T")
 
@@ -57,16 +58,24 @@ class Client:
         """Hangs up; calls under way fail. Enclaves live on."""
         await self._transport.close()
 
-    async def launch(self, image: Image, *, temporary: bool = False, timeout: float = LAUNCH_TIMEOUT) -> int:  # noqa: ASYNC109 - as in sync
+    async def launch(
+        self,
+        image: Image,
+        *,
+        temporary: bool = False,
+        tee: Tee = Tee.SGX,
+        timeout: float = LAUNCH_TIMEOUT,  # noqa: ASYNC109 - as in sync
+    ) -> int:
         """Has the host launch an image; its number for it, of which nothing is known until it is attested.
 
         Args:
             image: what to launch.
             temporary: for this program's errand: the machine does not launch it again when it starts anew. A gateway
                 makes no difference.
+            tee: as what it is to run: an SGX enclave, or a paravirtual SEV-SNP guest.
             timeout: seconds.
         """
-        return await self.go(asking.launch(image, timeout, temporary=temporary))
+        return await self.go(asking.launch(image, timeout, temporary=temporary, tee=tee))
 
     async def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, in the host's words."""
@@ -92,7 +101,7 @@ class Client:
         """The host's answer to a challenge, unverified; :meth:`attest` is what most want."""
         return await self._transport.ask(asking.evidence(enclave, nonce, timeout))
 
-    async def attest(self, enclave: int, policy: SgxPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":  # noqa: ASYNC109 - as in sync
+    async def attest(self, enclave: int, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":  # noqa: ASYNC109 - as in sync
         """Challenges an enclave, appraises it by ``policy``, and opens a session with it."""
         return Enclave(self, enclave, await self.go(asking.attest(enclave, policy, timeout)))
 

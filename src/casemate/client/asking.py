@@ -20,7 +20,7 @@ from casemate.client.core import (
 )
 from casemate.client.timeouts import ASK_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.images.image import Image
-from casemate.verifier import SgxPolicy
+from casemate.verifier import AnyPolicy
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -35,6 +35,7 @@ from casemate.wire.messages.host import (
     StartEnclave,
     StopEnclave,
 )
+from casemate.wire.tee import Tee
 
 T = TypeVar("T")
 
@@ -98,9 +99,9 @@ Journey = Generator[Ask[Any], Any, T]
 """A conversation: yields what to ask, is sent each answer, and returns what the caller wanted."""
 
 
-def launch(image: Image, timeout: float, *, temporary: bool) -> Journey[int]:
+def launch(image: Image, timeout: float, *, temporary: bool, tee: Tee) -> Journey[int]:
     """The host's number for a new enclave."""
-    launched: Launched = yield Ask(Launch(image.name, image.sgxs, image.sigstruct, temporary), Launched, timeout)
+    launched: Launched = yield Ask(Launch(image.name, image.sgxs, image.sigstruct, temporary, tee), Launched, timeout)
     return launched.enclave
 
 
@@ -135,7 +136,7 @@ def evidence(enclave: int, nonce: bytes, timeout: float) -> Ask[EvidenceIs]:
     return Ask(GetEvidence(enclave, nonce), EvidenceIs, timeout)
 
 
-def attest(enclave: int, policy: SgxPolicy, timeout: float) -> Journey[AttestedEnclave]:
+def attest(enclave: int, policy: AnyPolicy, timeout: float) -> Journey[AttestedEnclave]:
     """Challenges and appraises."""
     nonce = challenge()
     answer: EvidenceIs = yield evidence(enclave, nonce, timeout)

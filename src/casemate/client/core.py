@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.errors import EnclaveRefusedError, ResponseRefusedError
+from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle, binding_of, check_equal
 from casemate.client.sealing import check_receipt_signature, open_response, seal_request
-from casemate.verifier import BoundValues, SgxEvidence, SgxPolicy, VerifiedSgxEvidence, appraise
+from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import (
     MAX_ARGUMENTS,
@@ -36,7 +37,6 @@ from casemate.wire.json_text import encode_json, parse_json
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.host import EvidenceIs
 from casemate.wire.padding import pad, unpad
-from casemate.wire.sgx.collateral import Collateral
 
 _SECRET_SIZE = 32
 T = TypeVar("T")
@@ -81,11 +81,11 @@ class AttestedEnclave:
     Not for two threads at a time: sequence numbers rise.
     """
 
-    evidence: VerifiedSgxEvidence
+    evidence: AnyVerifiedEvidence
     binding: ReportDataBinding
     """The keys, nonce and sandbox layers that the evidence vouches for."""
-    quote: bytes
-    collateral: Collateral
+    proof: Proof
+    """What was appraised."""
     session: int
     _sequence: int = field(init=False, default=0)
 
@@ -114,7 +114,7 @@ class AttestedEnclave:
             parse_json("arguments", arguments, limit=MAX_ARGUMENTS)  # as the enclave will: better refused here
         self._sequence += 1
         hpke_key = self.binding.hpke_key
-        binding = CallBinding(self.evidence.quote_hash, self.session, self._sequence, entry)
+        binding = CallBinding(self.evidence.evidence_hash, self.session, self._sequence, entry)
         content = CallContent(secrets.response_key, secrets.input_blind, secrets.output_blind, arguments, step)
         request = CallRequest(content, None if caller is None else _proof(caller, binding, hpke_key, content))
         sealed = seal_request(hpke_key, binding.info(hpke_key), pad(encode_message(request)))
@@ -186,7 +186,7 @@ class PendingCall:
         receipt, content, proof = result.receipt, self.request.content, self.request.caller
         about = CallBinding(receipt.quote_hash, receipt.session, receipt.sequence, receipt.entry)  # 3
         check_equal("call that the receipt is about", about, self.envelope.binding)
-        check_equal("MRENCLAVE in the receipt", receipt.mr_enclave, self.enclave.evidence.mr_enclave)
+        check_equal("measurement in the receipt", receipt.measurement, self.enclave.evidence.measurement)
         check_equal("caller in the receipt", receipt.caller, None if proof is None else proof.public_key)
         wanted = commitment(content.input_blind, committed_input)  # 4
         check_equal("commitment to the input", receipt.input_commitment, wanted)
@@ -200,35 +200,35 @@ class PendingCall:
             receipt=result.receipt,
             signature=result.signature,
             binding=enclave.binding,
-            quote=enclave.quote,
-            collateral=enclave.collateral,
+            proof=enclave.proof,
             appraised_at=enclave.evidence.appraised_at,
             input=Opening(content.input_blind, committed_input.decode()),
             output=Opening(content.output_blind, committed_output.decode()),
         )
 
 
-def appraise_answer(answer: EvidenceIs, nonce: bytes, policy: SgxPolicy, now: datetime) -> AttestedEnclave:
+def appraise_answer(answer: EvidenceIs, nonce: bytes, policy: AnyPolicy, now: datetime) -> AttestedEnclave:
     """The enclave behind a host's answer to a challenge, if its evidence is genuine, fresh and acceptable.
 
-    REPORTDATA must bind the nonce, and with it the keys and sandbox layers in the answer. The collateral came from the
-    host, but its makers signed it. The session's number is the host's word: a wrong one makes calls fail, no worse.
+    REPORTDATA must bind the nonce, and with it the keys and sandbox layers in the answer. The endorsements came from
+    the host, but their makers signed them. The session's number is the host's word: a wrong one makes calls fail, no
+    worse.
 
     Args:
         answer: from the host.
         nonce: what :func:`challenge` gave, used once.
-        policy: whom the caller trusts; its ``report_data`` is ``FRESH_NONCE``. There is no default.
+        policy: whom the caller trusts, for that kind of TEE; its ``report_data`` is ``FRESH_NONCE``. No default.
         now: UTC.
 
     Raises:
         RefusedError: the evidence is not genuine, fresh and acceptable.
-        WireError: the collateral is malformed.
+        WireError: the endorsements are malformed.
     """
-    collateral = Collateral.parse(answer.collateral)
+    proof = Proof.parse(answer.tee, answer.evidence, answer.endorsements)
     bound = BoundValues(answer.hpke_key, answer.receipt_key, answer.layers)
     moment = now.astimezone(UTC).replace(microsecond=0)  # as precise as a receipt file can say
-    verified = appraise(SgxEvidence(answer.quote, bound), policy.with_nonce(nonce), collateral, moment)
-    return AttestedEnclave(verified, binding_of(verified), answer.quote, collateral, answer.session)
+    verified = appraise_any(proof.about(bound), policy.with_nonce(nonce), proof.endorsements, moment)
+    return AttestedEnclave(verified, binding_of(verified), proof, answer.session)
 
 
 def arguments_of(value: Any) -> bytes:

@@ -17,18 +17,20 @@ from datetime import datetime
 
 from casemate.client.binding_file import binding_document, binding_in
 from casemate.client.errors import ReceiptRefusedError
+from casemate.client.proof import Proof
 from casemate.client.sealing import check_receipt_signature
-from casemate.verifier import BoundValues, SgxEvidence, SgxPolicy, VerifiedSgxEvidence, appraise
+from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import MAX_ARGUMENTS, Receipt, StateMark, commitment
 from casemate.wire.caller_key import caller_key_text, parse_caller_key
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.json_text import MAX_INTEGER, encode_json, parse_json
-from casemate.wire.sgx.collateral import MAX_COLLATERAL, Collateral
+from casemate.wire.messages.host import MAX_COLLATERAL
+from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
 
 FORMAT = "casemate-receipt"
-VERSION = 1
+VERSION = 2
 
 MAX_BUNDLE = 128 * 1024 * 1024
 """Longest receipt file (bytes): the largest input and output, escaped, with collateral."""
@@ -62,8 +64,7 @@ class ReceiptBundle:
     receipt: Receipt
     signature: bytes
     binding: ReportDataBinding
-    quote: bytes
-    collateral: Collateral
+    proof: Proof
     appraised_at: datetime
     """UTC, to the second; the client's word."""
     input: Opening | None
@@ -82,8 +83,9 @@ class ReceiptBundle:
                 "receipt": _receipt_members(self.receipt),
                 "signature": self.signature.hex(),
                 "report_data": binding_document(self.binding),
-                "quote": base64.b64encode(self.quote).decode(),
-                "collateral": parse_json("collateral", self.collateral.encode(), limit=MAX_COLLATERAL),
+                "tee": str(self.proof.tee),
+                "evidence": base64.b64encode(self.proof.evidence).decode(),
+                "endorsements": parse_json("endorsements", self.proof.encoded_endorsements(), limit=MAX_COLLATERAL),
                 "appraised_at": date_text(self.appraised_at),
                 "openings": {"input": _opening_members(self.input), "output": _opening_members(self.output)},
             }
@@ -97,7 +99,7 @@ class ReceiptBundle:
         _expect("version", body.uint("version", MAX_INTEGER), VERSION)
         body.only(
             *("format", "version", "receipt", "signature", "report_data"),
-            *("quote", "collateral", "appraised_at", "openings"),
+            *("tee", "evidence", "endorsements", "appraised_at", "openings"),
         )
         openings = body.child("openings")
         openings.only("input", "output")
@@ -105,8 +107,9 @@ class ReceiptBundle:
             receipt=_parse_receipt(body.child("receipt")),
             signature=body.hexadecimal("signature", _SIGNATURE_SIZE),
             binding=binding_in(body.child("report_data")),
-            quote=_parse_base64(body, "quote"),
-            collateral=Collateral.parse(encode_json(body.value("collateral"))),
+            proof=Proof.parse(
+                _parse_tee(body), _parse_base64(body, "evidence"), encode_json(body.value("endorsements"))
+            ),
             appraised_at=body.date("appraised_at"),
             input=_parse_opening(openings, "input"),
             output=_parse_opening(openings, "output"),
@@ -118,7 +121,7 @@ class CheckedReceipt:
     """A receipt that holds; :func:`check_receipt` makes it."""
 
     receipt: Receipt
-    enclave: VerifiedSgxEvidence
+    enclave: AnyVerifiedEvidence
     """Whose word the receipt is."""
     at: datetime
     """The time for which the quote was appraised; see the module's note on what it is worth."""
@@ -128,12 +131,12 @@ class CheckedReceipt:
     """The JSON that it answered; None where the file does not open it."""
 
 
-def check_receipt(bundle: ReceiptBundle, policy: SgxPolicy, *, at: datetime | None = None) -> CheckedReceipt:
+def check_receipt(bundle: ReceiptBundle, policy: AnyPolicy, *, at: datetime | None = None) -> CheckedReceipt:
     """Checks a receipt by ``policy``, offline, from nothing but the bundle.
 
-    1. The quote is genuine and acceptable at the time ``at``, or else at the bundle's own; its REPORTDATA vouches for
-       the keys, nonce and sandbox layers in the bundle.
-    2. The receipt is about this quote and its MRENCLAVE.
+    1. The evidence is genuine and acceptable at the time ``at``, or else at the bundle's own; its REPORTDATA vouches
+       for the keys, nonce and sandbox layers in the bundle.
+    2. The receipt is about this evidence and its measurement.
     3. The attested receipt key signed it.
     4. The openings, where there are any, are what it commits to.
 
@@ -143,18 +146,17 @@ def check_receipt(bundle: ReceiptBundle, policy: SgxPolicy, *, at: datetime | No
         at: a time that the checker has a better witness for than the file.
 
     Raises:
-        RefusedError: the quote (rule 1).
+        RefusedError: the evidence (rule 1).
         ReceiptRefusedError: the rest.
         WireError: a value is longer than its format allows.
     """
     binding, receipt = bundle.binding, bundle.receipt
     bound = BoundValues(binding.hpke_key, binding.receipt_key, binding.layers)
     moment = bundle.appraised_at if at is None else at
-    enclave = appraise(
-        SgxEvidence(bundle.quote, bound), policy.with_nonce(binding.nonce), bundle.collateral, moment
-    )  # 1
-    check_equal("quote hash in the receipt", receipt.quote_hash, enclave.quote_hash)  # 2
-    check_equal("MRENCLAVE in the receipt", receipt.mr_enclave, enclave.mr_enclave)
+    proof = bundle.proof
+    enclave = appraise_any(proof.about(bound), policy.with_nonce(binding.nonce), proof.endorsements, moment)  # 1
+    check_equal("quote hash in the receipt", receipt.quote_hash, enclave.evidence_hash)  # 2
+    check_equal("measurement in the receipt", receipt.measurement, enclave.measurement)
     check_receipt_signature(binding_of(enclave).receipt_key, receipt, bundle.signature)  # 3
     if bundle.input is not None:  # 4
         check_equal("commitment to the input", receipt.input_commitment, bundle.input.commitment())
@@ -169,7 +171,7 @@ def check_receipt(bundle: ReceiptBundle, policy: SgxPolicy, *, at: datetime | No
     )
 
 
-def binding_of(evidence: VerifiedSgxEvidence) -> ReportDataBinding:
+def binding_of(evidence: AnyVerifiedEvidence) -> ReportDataBinding:
     """What verified REPORTDATA vouches for."""
     if evidence.binding is None:
         raise ReceiptRefusedError("REPORTDATA", got="no keys of an enclave of Casemate's", want="keys bound to a nonce")
@@ -190,7 +192,7 @@ def _receipt_members(receipt: Receipt) -> dict[str, object]:
     state = receipt.state
     return {
         "quote_hash": receipt.quote_hash.hex(),
-        "mr_enclave": receipt.mr_enclave.hex(),
+        "measurement": receipt.measurement.hex(),
         "session": receipt.session,
         "sequence": receipt.sequence,
         "entry": receipt.entry,
@@ -206,7 +208,7 @@ def _parse_receipt(body: JsonObject) -> Receipt:
     body.only(*Receipt.__slots__)
     return Receipt(
         quote_hash=body.hexadecimal("quote_hash", _HASH_SIZE),
-        mr_enclave=body.hexadecimal("mr_enclave", _HASH_SIZE),
+        measurement=_parse_measurement(body),
         session=body.uint("session", MAX_INTEGER),
         sequence=body.uint("sequence", MAX_INTEGER),
         entry=body.text("entry"),
@@ -216,6 +218,18 @@ def _parse_receipt(body: JsonObject) -> Receipt:
         counter=body.uint("counter", MAX_INTEGER),
         state=_parse_state(body.child("state")) if body.has("state") else None,
     )
+
+
+def _parse_measurement(body: JsonObject) -> bytes:
+    size = LAUNCH_DIGEST_SIZE if len(body.text("measurement")) == 2 * LAUNCH_DIGEST_SIZE else _HASH_SIZE
+    return body.hexadecimal("measurement", size)
+
+
+def _parse_tee(body: JsonObject) -> Tee:
+    try:
+        return Tee(body.text("tee"))
+    except ValueError:
+        raise WireError("receipt file.tee", got=ascii(body.text("tee"))[:80], want=" or ".join(Tee)) from None
 
 
 def _parse_state(body: JsonObject) -> StateMark:

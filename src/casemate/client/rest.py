@@ -28,6 +28,7 @@ from casemate.wire.lifecycle import State
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import host
 from casemate.wire.pem import parse_chain
+from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
 
 MAX_EVIDENCE = 2 * 1024 * 1024
 """Longest evidence (bytes): a quote, and collateral of up to 1 MiB."""
@@ -70,7 +71,7 @@ def _launch(question: host.Launch, remaining: Callable[[], float]) -> Exchange[h
         del body, put  # as long as the image itself
     else:
         good(asked, known)
-    wanted = encode_json({"image": image, "name": question.name})
+    wanted = encode_json({"image": image, "name": question.name, "tee": str(question.tee)})
     made = HttpRequest("POST", "/v1/enclaves", body=wanted, idempotency_key=secrets.token_hex(16), is_repeatable=True)
     shown = _enclave(object_of("enclave", (yield from asked_for(made, remaining))))
     return host.Launched(shown.enclave, shown.mr_enclave)
@@ -145,9 +146,10 @@ WRITTEN: dict[type, Callable[[Any, Callable[[], float]], Exchange[object]]] = {
 def _enclave(body: JsonObject) -> host.EnclaveIs:
     """One enclave; members that this version does not know are a later gateway's."""
     try:
-        state = State(body.text("state"))
+        state, tee = State(body.text("state")), Tee(body.text("tee"))
     except ValueError:
-        raise WireError("enclave.state", got="another word", want=" or ".join(State)) from None
+        want = f"{' or '.join(State)}; {' or '.join(Tee)}"
+        raise WireError("enclave.state, enclave.tee", got="another word", want=want) from None
     return host.EnclaveIs(
         enclave=body.uint("id", MAX_INTEGER),
         name=body.text("name"),
@@ -159,4 +161,7 @@ def _enclave(body: JsonObject) -> host.EnclaveIs:
         state=state,
         reason=body.text("reason"),
         image=body.hexadecimal("image", 32),
+        ra_tls_port=body.uint("ra_tls_port", 0xFFFF) if body.has("ra_tls_port") else None,
+        tee=tee,
+        launch_digest=body.hexadecimal("launch_digest", LAUNCH_DIGEST_SIZE) if body.has("launch_digest") else None,
     )

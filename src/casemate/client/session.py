@@ -1,7 +1,7 @@
 """What both clients' enclaves have in common."""
 
 from casemate.client.core import AttestedEnclave
-from casemate.verifier import VerifiedSgxEvidence
+from casemate.verifier import AnyVerifiedEvidence
 
 
 class Session:
@@ -13,7 +13,7 @@ class Session:
         """The host's number for it."""
 
     @property
-    def evidence(self) -> VerifiedSgxEvidence:
+    def evidence(self) -> AnyVerifiedEvidence:
         """What the appraisal found."""
         return self._attested.evidence
 

@@ -20,10 +20,11 @@ from casemate.client.streaming import CANCEL_TIMEOUT, Chunks, StreamCore, pieces
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.client.vms import Vms
 from casemate.images.image import Image
-from casemate.verifier import SgxPolicy
+from casemate.verifier import AnyPolicy
 from casemate.wire.call import StepTaken
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import Call, EnclaveIs, EvidenceIs
+from casemate.wire.tee import Tee
 
 T = TypeVar("T")
 
@@ -56,16 +57,19 @@ class Client:
         """Hangs up. Enclaves live on."""
         self._transport.close()
 
-    def launch(self, image: Image, *, temporary: bool = False, timeout: float = LAUNCH_TIMEOUT) -> int:
+    def launch(
+        self, image: Image, *, temporary: bool = False, tee: Tee = Tee.SGX, timeout: float = LAUNCH_TIMEOUT
+    ) -> int:
         """Has the host launch an image; its number for it, of which nothing is known until it is attested.
 
         Args:
             image: what to launch.
             temporary: for this program's errand: the machine does not launch it again when it starts anew. A gateway
                 makes no difference.
+            tee: as what it is to run: an SGX enclave, or a paravirtual SEV-SNP guest.
             timeout: seconds.
         """
-        return self.go(asking.launch(image, timeout, temporary=temporary))
+        return self.go(asking.launch(image, timeout, temporary=temporary, tee=tee))
 
     def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, in the host's words."""
@@ -91,7 +95,7 @@ class Client:
         """The host's answer to a challenge, unverified; :meth:`attest` is what most want."""
         return self._transport.ask(asking.evidence(enclave, nonce, timeout))
 
-    def attest(self, enclave: int, policy: SgxPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
+    def attest(self, enclave: int, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
         """Challenges an enclave, appraises it by ``policy``, and opens a session with it.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Answers to challenges: a REPORT over everything that a relying party must know before it seals anything."""
+"""Answers to challenges: a report over everything that a relying party must know before it seals anything."""
 
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.leaf import Leaf
@@ -11,11 +11,11 @@ from casemate.wire.sandbox import SandboxLayers
 def answer_challenge(
     challenge: Challenge, leaf: Leaf, keys: EnclaveKeys, layers: SandboxLayers, sessions: Sessions
 ) -> ChallengeAnswer:
-    """A REPORT that binds keys, layers and nonce, and a new session.
+    """A report that binds keys, layers and nonce, and a new session.
 
     Raises:
         FaultError: the chip refuses the target.
     """
     binding = ReportDataBinding(keys.hpke_key, keys.receipt_key, challenge.nonce, layers)
-    report = leaf.ereport(challenge.target_info, binding.report_data())
+    report = leaf.report(challenge.target_info, binding.report_data())
     return ChallengeAnswer(report, keys.hpke_key, keys.receipt_key, layers, sessions.issue())

@@ -7,16 +7,22 @@ from casemate.images.layout import ImageContents, read_pages
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.leaf import Boot
+from casemate.wire.tee import Identity
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """What this enclave is, in the chip's words, and what its pages make it do."""
 
-    mr_enclave: bytes
-    debug: bool
-    """The DEBUG attribute: the operator may look inside, so the guest's words may be shown."""
+    identity: Identity
+    tcb: bytes
+    """The platform's, for sealing keys."""
     image: ImageContents
+
+    @property
+    def debug(self) -> bool:
+        """The operator may look inside, so the guest's words may be shown."""
+        return self.identity.debug
 
 
 def read_program(boot: Boot) -> Program:
@@ -28,10 +34,11 @@ def read_program(boot: Boot) -> Program:
         image = read_pages(boot.pages)
     except (WireError, ManifestError) as error:
         raise refuse(Code.LAUNCH_REFUSED, f"the enclave's pages: {error}") from None
-    said, manifest = (boot.isv_prod_id, boot.isv_svn, boot.debug), image.manifest
+    who, manifest = boot.identity, image.manifest
+    said = (who.isv_prod_id, who.isv_svn, who.debug)
     wanted = (manifest.product_id, manifest.security_version, manifest.debug)
     if said != wanted:
         raise refuse(
             Code.LAUNCH_REFUSED, f"product id, security version and debug are {said}, the manifest says {wanted}"
         )
-    return Program(boot.mr_enclave, boot.debug, image)
+    return Program(who, boot.tcb, image)

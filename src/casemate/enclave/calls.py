@@ -7,13 +7,14 @@ carries what comes back. All that a manifest rules is decided here, once.
 import time
 
 from casemate.enclave.answers import Answer
+from casemate.enclave.boot import Program
 from casemate.enclave.callers import admit
 from casemate.enclave.ecall import check_arguments, check_result, declared_entry
 from casemate.enclave.services import CallServices, Services
 from casemate.enclave.stream_calls import LastStep, StreamCalls
 from casemate.enclave.streams import StreamOwner
 from casemate.enclave.surroundings import Surroundings
-from casemate.images.manifest import EntryPoint, Manifest
+from casemate.images.manifest import EntryPoint
 from casemate.wire.call import StepTaken, StreamStep
 from casemate.wire.faults import Code, refuse
 from casemate.wire.json_text import Json
@@ -22,10 +23,11 @@ from casemate.wire.json_text import Json
 class Calls:
     """Runs calls, one at a time."""
 
-    def __init__(self, manifest: Manifest, around: Surroundings) -> None:
+    def __init__(self, program: Program, around: Surroundings) -> None:
+        manifest = program.image.manifest
         self._manifest = manifest
         self._around = around
-        self._services = Services(manifest, around)
+        self._services = Services(program, around)
         self._streams = StreamCalls(manifest, around, self._services)
 
     def deadline(self) -> float:

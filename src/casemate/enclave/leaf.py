@@ -1,4 +1,4 @@
-"""ENCLU leaf functions: asked of the chip over the socket that is this enclave's identity."""
+"""What an enclave asks of the chip, over the socket that is its identity. It never learns what kind of TEE it is in."""
 
 from typing import TypeVar
 
@@ -11,18 +11,17 @@ from casemate.wire.messages.leaf import (
     AnchorIs,
     AnchorRead,
     Boot,
-    EGetKey,
-    EReport,
+    GetSealingKey,
     KeyIs,
+    MakeReport,
     ReportMade,
 )
 from casemate.wire.sealing import SealPolicy
-from casemate.wire.sgx.keyrequest import KeyRequest
 
 T = TypeVar("T")
 
 LEAF_TIMEOUT = 10.0
-"""Longest leaf function (seconds). A chip that is silent for longer is as good as dead."""
+"""Longest answer (seconds). A chip that is silent for longer is as good as dead."""
 
 BOOT_TIMEOUT = 30.0
 """Longest wait for the pages (seconds)."""
@@ -50,13 +49,13 @@ class Leaf:
         """Sends what has no reply."""
         self._channel.send(encode_message(message), timeout=LEAF_TIMEOUT)
 
-    def ereport(self, target_info: bytes, report_data: bytes) -> bytes:
-        """A REPORT for the target (SDM volume 3D, EREPORT); :class:`FaultError` where the chip refuses."""
-        return self._ask(EReport(target_info, report_data), ReportMade).report
+    def report(self, target_info: bytes, report_data: bytes) -> bytes:
+        """A report about this enclave, for the target; :class:`FaultError` where the chip refuses."""
+        return self._ask(MakeReport(target_info, report_data), ReportMade).report
 
-    def egetkey(self, request: KeyRequest) -> bytes:
-        """A 128-bit key (SDM volume 3D, EGETKEY); :class:`FaultError` where the chip refuses."""
-        return self._ask(EGetKey(request.encode()), KeyIs).key
+    def sealing_key(self, wanted: GetSealingKey) -> bytes:
+        """A 128-bit key of this enclave's; :class:`FaultError` where the chip refuses."""
+        return self._ask(wanted, KeyIs).key
 
     def anchor_read(self, policy: SealPolicy) -> AnchorIs:
         """Which history of this enclave's state is the newest; :class:`FaultError` where the chip refuses."""

@@ -11,11 +11,11 @@ from casemate.wire.call import CallResult, Receipt, commitment
 class ReceiptBook:
     """Issues receipts, numbered from 1 without a gap."""
 
-    __slots__ = ("_counter", "_keys", "_mr_enclave")
+    __slots__ = ("_counter", "_keys", "_measurement")
 
-    def __init__(self, keys: EnclaveKeys, mr_enclave: bytes) -> None:
+    def __init__(self, keys: EnclaveKeys, measurement: bytes) -> None:
         self._keys = keys
-        self._mr_enclave = mr_enclave
+        self._measurement = measurement
         self._counter = itertools.count(1)
 
     def issue(self, opened: OpenedRequest, answer: Answer) -> CallResult:
@@ -27,7 +27,7 @@ class ReceiptBook:
         binding, content = opened.binding, opened.request.content
         receipt = Receipt(
             quote_hash=binding.quote_hash,
-            mr_enclave=self._mr_enclave,
+            measurement=self._measurement,
             session=binding.session,
             sequence=binding.sequence,
             entry=binding.entry,

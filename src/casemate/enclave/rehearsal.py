@@ -57,7 +57,7 @@ _FILES = {
 _SPOKEN = (
     *(CallBinding, CallContent, CallRequest, CallResult, CallFailed, Fault, Receipt, ReportDataBinding),
     *(StepTaken, StreamEnded),
-    *(leaf.Boot, leaf.Booted, leaf.EReport, leaf.ReportMade),
+    *(leaf.Boot, leaf.Booted, leaf.MakeReport, leaf.ReportMade),
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared, tls.TlsWanted),

@@ -10,47 +10,35 @@ from casemate.enclave.keys import seal_counted, unseal
 from casemate.enclave.leaf import Leaf
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.messages.leaf import GetSealingKey
 from casemate.wire.padding import pad, unpad
 from casemate.wire.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord
 from casemate.wire.sealing import SealPolicy, state_namespace
-from casemate.wire.sgx.attributes import AttributeMask
-from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
-from casemate.wire.sgx.report import Report, ReportBody, TargetInfo
+from casemate.wire.sgx.keyrequest import KeyPolicy
+from casemate.wire.tee import Identity
 
 KEY_ID_SIZE = 32
 NONCE_SIZE = 12
 MAX_CACHED_KEYS = 256
 """Keys of other launches that are kept: a history has one for each launch that wrote in it."""
 
-ATTRIBUTE_MASK = AttributeMask(0xFF00_0000_0000_000B, 0)
-"""Which attributes enter a sealing key: those of the SGX SDK (TSEAL_DEFAULT_FLAGSMASK, sgx_tseal.h)."""
-MISC_MASK = 0xF000_0000
-"""TSEAL_DEFAULT_MISCMASK, the same."""
-
 _POLICIES = {SealPolicy.MRENCLAVE: KeyPolicy.MRENCLAVE, SealPolicy.MRSIGNER: KeyPolicy.MRSIGNER}
-_NO_TARGET = TargetInfo.parse(bytes(512)).encode()
 
 
 class SealingKeys:
-    """Seals for this enclave's identity. What it is, it asks the chip at first use, by a REPORT, as enclaves do."""
+    """Seals for this enclave's identity, with keys of the TCB at which it was started."""
 
-    def __init__(self, leaf: Leaf) -> None:
+    def __init__(self, leaf: Leaf, identity: Identity, tcb: bytes) -> None:
         self._leaf = leaf
+        self._identity = identity
+        self._tcb = tcb
         self._key_id = secrets.token_bytes(KEY_ID_SIZE)
         self._nonces = itertools.count()
-        self._own: ReportBody | None = None
         self._keys: dict[tuple[KeyPolicy, int, bytes, bytes], bytes] = {}
 
     def namespace(self, policy: SealPolicy) -> bytes:
         """The name of this enclave's state under that policy."""
-        own = self._identity()
-        return state_namespace(
-            policy,
-            mr_enclave=own.mr_enclave,
-            mr_signer=own.mr_signer,
-            isv_prod_id=own.isv_prod_id,
-            debug=own.attributes.debug,
-        )
+        return state_namespace(policy, self._identity)
 
     def seal(
         self,
@@ -64,14 +52,13 @@ class SealingKeys:
         parts: int = 1,
     ) -> bytes:
         """The encoded record; the arguments are its header's fields."""
-        own = self._identity()
         header = SealedHeader(
             kind=kind,
             policy=_POLICIES[policy],
-            isv_svn=own.isv_svn,
+            isv_svn=self._identity.isv_svn,
             part=part,
             parts=parts,
-            cpu_svn=own.cpu_svn,
+            tcb=self._tcb,
             key_id=self._key_id,
             nonce=next(self._nonces).to_bytes(NONCE_SIZE, "little"),
             namespace=self.namespace(policy),
@@ -87,7 +74,7 @@ class SealingKeys:
         Raises:
             FaultError: ``state-refused``: for another identity, by a higher version, or changed since.
         """
-        header, own = record.header, self._identity()
+        header, own = record.header, self._identity
         if header.namespace != self.namespace(policy_of(header)):
             raise refuse(Code.STATE_REFUSED, "sealed for the identity of another enclave")
         if header.isv_svn > own.isv_svn:
@@ -101,13 +88,8 @@ class SealingKeys:
         except WireError as error:
             raise refuse(Code.STATE_REFUSED, f"sealed with another padding: {error}") from None
 
-    def _identity(self) -> ReportBody:
-        if self._own is None:
-            self._own = Report.parse(self._leaf.ereport(_NO_TARGET, bytes(64))).body
-        return self._own
-
     def _key(self, header: SealedHeader) -> bytes:
-        named = (header.policy, header.isv_svn, header.cpu_svn, header.key_id)
+        named = (header.policy, header.isv_svn, header.tcb, header.key_id)
         if named not in self._keys:
             if len(self._keys) >= MAX_CACHED_KEYS:
                 self._keys.clear()
@@ -116,19 +98,8 @@ class SealingKeys:
 
     def _derive(self, header: SealedHeader) -> bytes:
         try:
-            return self._leaf.egetkey(
-                KeyRequest(
-                    key_name=KeyName.SEAL_KEY,
-                    key_policy=header.policy,
-                    isv_svn=header.isv_svn,
-                    cet_attributes_mask=0,
-                    cpu_svn=header.cpu_svn,
-                    attribute_mask=ATTRIBUTE_MASK,
-                    key_id=header.key_id,
-                    misc_mask=MISC_MASK,
-                    config_svn=0,
-                )
-            )
+            wanted = GetSealingKey(policy_of(header), header.isv_svn, header.tcb, header.key_id)
+            return self._leaf.sealing_key(wanted)
         except FaultError as error:
             raise refuse(Code.STATE_REFUSED, f"no key for this seal: {error.fault.reason}") from None
 

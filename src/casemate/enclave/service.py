@@ -51,8 +51,8 @@ class Service:
         self._around = around
         self._keys = EnclaveKeys()
         self._sessions = Sessions()
-        self._receipts = ReceiptBook(self._keys, program.mr_enclave)
-        self._calls = Calls(program.image.manifest, around)
+        self._receipts = ReceiptBook(self._keys, program.identity.measurement)
+        self._calls = Calls(program, around)
         self._tls = tls_answers(program, layers, around.leaf, self._calls)
 
     def run(self) -> None:

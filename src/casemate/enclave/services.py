@@ -2,6 +2,7 @@
 
 import time
 
+from casemate.enclave.boot import Program
 from casemate.enclave.host_questions import HostQuestions
 from casemate.enclave.sealer import MAX_SEALED_VALUE, Sealer
 from casemate.enclave.sealing import SealingKeys
@@ -19,7 +20,6 @@ from casemate.engines.questions import (
     StateQuestion,
     Unseal,
 )
-from casemate.images.manifest import Manifest
 from casemate.wire.call import StateMark
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, Fault, FaultError, refuse
@@ -38,9 +38,10 @@ nothing, so its call fails."""
 class Services:
     """Of one enclave: what lasts beyond a call."""
 
-    def __init__(self, manifest: Manifest, around: Surroundings) -> None:
+    def __init__(self, program: Program, around: Surroundings) -> None:
+        manifest = program.image.manifest
         self.host = HostQuestions(manifest, around)
-        keys = SealingKeys(around.leaf)
+        keys = SealingKeys(around.leaf, program.identity, program.tcb)
         self.sealer = Sealer(keys)
         self.store = None if manifest.state is None else Store(around.leaf, self.host, keys, manifest.state)
 

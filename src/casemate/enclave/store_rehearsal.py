@@ -1,7 +1,6 @@
 """The store's part of the rehearsal: sealing, histories and messages, with a chip and a host made up of one key."""
 
 import contextlib
-import secrets
 
 from casemate.enclave.keys import seal_counted, unseal
 from casemate.enclave.store.values import canonical_json
@@ -11,13 +10,12 @@ from casemate.wire.messages import leaf, state
 from casemate.wire.padding import pad, unpad
 from casemate.wire.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord, record_digest
 from casemate.wire.sealing import SealPolicy, state_namespace
-from casemate.wire.sgx.attributes import AttributeMask
-from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
-from casemate.wire.sgx.report import Report, TargetInfo
+from casemate.wire.sgx.keyrequest import KeyPolicy
 from casemate.wire.state_changes import Change, Changes
+from casemate.wire.tee import Identity, Tee
 
 _SPOKEN = (
-    *(leaf.EGetKey, leaf.KeyIs, leaf.AnchorRead, leaf.AnchorAdvance, leaf.AnchorIs),
+    *(leaf.GetSealingKey, leaf.KeyIs, leaf.AnchorRead, leaf.AnchorAdvance, leaf.AnchorIs),
     *(state.StateRead, state.StateRecords, state.StateAppend, state.StateStored, state.StateRefused),
     *(state.StateForget, Changes),
 )
@@ -26,17 +24,11 @@ _SPOKEN = (
 def rehearse_store() -> str | None:
     """Runs through what a store does; what is wrong with this machine's libraries, None where nothing is."""
     prepare(*_SPOKEN)
-    TargetInfo.parse(bytes(512)).encode()
-    Report.parse(bytes(432))
-    mask = AttributeMask(0, 0)
-    KeyRequest(KeyName.SEAL_KEY, KeyPolicy.MRSIGNER, 0, 0, bytes(16), mask, secrets.token_bytes(32), 0, 0).encode()
     changes = Changes((Change("key", canonical_json(b'{"b":1,"a":[2.5,"\xc3\xa9"]}')),))
     header = SealedHeader(
-        kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=0, part=0, parts=1, cpu_svn=bytes(16),
+        kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=0, part=0, parts=1, tcb=bytes(16),
         key_id=bytes(32), nonce=bytes(12), epoch=1, previous=NO_RECORD,
-        namespace=state_namespace(
-            SealPolicy.MRSIGNER, mr_enclave=bytes(32), mr_signer=bytes(32), isv_prod_id=0, debug=True
-        ),
+        namespace=state_namespace(SealPolicy.MRSIGNER, Identity(Tee.SGX, bytes(32), bytes(32), 0, 0, debug=True)),
     )  # fmt: skip
     associated, key = header.encode(), bytes(16)
     record = associated + seal_counted(key, header.nonce, pad(encode_fields(changes)), associated)

@@ -18,10 +18,11 @@ from casemate.gateway.learning import Learner, its_result
 from casemate.gateway.openapi import operation
 from casemate.gateway.routes import StrictRoute
 from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code
+from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.host import EnclaveIs, EvidenceIs, GetEvidence
 from casemate.wire.sandbox import Layer
 from casemate.wire.sgx.quote import Quote
+from casemate.wire.tee import Tee
 
 _VERIFY = [
     "save `binding` as binding.json, the decoded `quote` as quote.bin, GET /v1/collateral as collateral.json",
@@ -47,7 +48,12 @@ def attest_routes(house: House, learner: Learner) -> APIRouter:
 
 
 def _attested(enclave: EnclaveIs, nonce: bytes, found: EvidenceIs) -> AttestAnswer:
-    body = Quote.parse(found.quote).body
+    if found.tee is not Tee.SGX:
+        raise refuse(
+            Code.WRONG_STATE,
+            f"enclave {enclave.enclave} is no SGX enclave: its evidence is at /v1/enclaves/{enclave.enclave}/evidence",
+        )
+    body = Quote.parse(found.evidence).body
     return AttestAnswer(
         **about(enclave),
         session=found.session,
@@ -69,7 +75,7 @@ def _attested(enclave: EnclaveIs, nonce: bytes, found: EvidenceIs) -> AttestAnsw
             nonce=nonce.hex(),
             layers=LayersDocument(enclave=_layers(found.layers.enclave), guest=_layers(found.layers.guest)),
         ),
-        quote=base64.b64encode(found.quote).decode(),
+        quote=base64.b64encode(found.evidence).decode(),
         collateral="/v1/collateral",
         verify=_VERIFY,
     )

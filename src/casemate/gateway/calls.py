@@ -107,10 +107,11 @@ def _as_json(found: EvidenceIs) -> EvidenceDocument:
         return base64.b64encode(data).decode()
 
     return EvidenceDocument(
-        quote=text(found.quote),
+        tee=found.tee,
+        evidence=text(found.evidence),
         hpke_key=text(found.hpke_key),
         receipt_key=text(found.receipt_key),
         layers=text(encode_fields(found.layers)),
         session=found.session,
-        collateral=text(found.collateral),
+        endorsements=text(found.endorsements),
     )

@@ -5,8 +5,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from casemate.wire.lifecycle import State
+from casemate.wire.tee import Tee
 
 Hex32 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Hex48 = Annotated[str, Field(pattern="^[0-9a-f]{96}$")]
 Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
 EnclaveNumber = Annotated[int, Field(ge=0, le=2**53 - 1, description="The host's number of this enclave.")]
 
@@ -48,17 +50,24 @@ class EnclaveDocument(Document):
     state: State
     reason: Annotated[str, Field(description="Why it is in this state, where there is something to say.")]
     ra_tls_port: Annotated[int | None, Field(ge=1, le=65535, description="The TCP port of its own TLS server.")]
+    tee: Annotated[Tee, Field(description="As what it runs: an SGX enclave, or a paravirtual SEV-SNP guest.")]
+    launch_digest: Annotated[
+        Hex48 | None, Field(description="SEV-SNP: measures the same pages; null for enclaves, and before a launch.")
+    ]
 
 
 class EvidenceDocument(Document):
     """What a verifier needs to appraise an enclave; unverified."""
 
-    quote: Annotated[Base64, Field(description="An SGX quote, version 3.")]
+    tee: Tee
+    evidence: Annotated[Base64, Field(description="An SGX quote, version 3, or an SEV-SNP attestation report.")]
     hpke_key: Annotated[Base64, Field(description="X25519: requests are sealed to it.")]
     receipt_key: Annotated[Base64, Field(description="Ed25519: it signs receipts.")]
     layers: Annotated[Base64, Field(description="The sandbox layers as REPORTDATA binds them, encoded.")]
     session: Annotated[int, Field(ge=0, description="The number of the session that was opened for the challenger.")]
-    collateral: Annotated[Base64, Field(description="QuoteCollateralV3, JSON.")]
+    endorsements: Annotated[
+        Base64, Field(description="JSON: QuoteCollateralV3, or `certificates` (PEM) and `revocation_list` (base64).")
+    ]
 
 
 class EnclavesDocument(Document):
@@ -94,3 +103,4 @@ class NewEnclave(Document):
         str | None,
         Field(pattern="^[!-~](?:[ -~]{0,62}[!-~])?$", description="For people; default: the image's."),
     ] = None
+    tee: Annotated[Tee, Field(description="As what it is to run.")] = Tee.SGX

@@ -33,7 +33,7 @@ def enclave_routes(house: House, idempotency: Idempotency) -> APIRouter:
         """
 
         async def work() -> tuple[str, EnclaveDocument]:
-            made = await house.deploy(bytes.fromhex(wanted.image), wanted.name)
+            made = await house.deploy(bytes.fromhex(wanted.image), wanted.name, wanted.tee)
             return f"/v1/enclaves/{made.enclave}", shown(made)
 
         return await idempotency.once(request, idempotency_key, wanted.model_dump_json().encode(), work)
@@ -80,4 +80,6 @@ def shown(enclave: EnclaveIs) -> EnclaveDocument:
         state=enclave.state,
         reason=enclave.reason,
         ra_tls_port=enclave.ra_tls_port,
+        tee=enclave.tee,
+        launch_digest=None if enclave.launch_digest is None else enclave.launch_digest.hex(),
     )

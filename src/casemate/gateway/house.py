@@ -15,6 +15,7 @@ from casemate.wire.messages.host import (
     Launched,
     PutImage,
 )
+from casemate.wire.tee import Tee
 
 
 class House(Protocol):
@@ -28,7 +29,7 @@ class House(Protocol):
     async def remove_image(self, image: bytes) -> None: ...  # noqa: D102
     def enclaves(self) -> tuple[EnclaveIs, ...]: ...  # noqa: D102
     def enclave(self, number: int) -> EnclaveIs: ...  # noqa: D102
-    async def deploy(self, image: bytes, name: str | None = None) -> EnclaveIs: ...  # noqa: D102
+    async def deploy(self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX) -> EnclaveIs: ...  # noqa: D102
     async def launch(self, request: Launch) -> Launched: ...  # noqa: D102
     async def start(self, number: int) -> EnclaveIs: ...  # noqa: D102
     async def stop(self, number: int) -> EnclaveIs: ...  # noqa: D102

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
+from casemate.wire.tee import Tee
 
 VERSION = 1
 """Of the tables below (PRAGMA user_version)."""
@@ -35,7 +36,8 @@ CREATE TABLE deployment (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     image BLOB NOT NULL REFERENCES image,
-    wanted TEXT NOT NULL
+    wanted TEXT NOT NULL,
+    tee TEXT NOT NULL
 );
 CREATE TABLE given (number INTEGER NOT NULL);
 INSERT INTO given VALUES (0);
@@ -65,6 +67,7 @@ class Deployment:
     image: bytes
     """SHA-256 of its image."""
     wanted: Wanted
+    tee: Tee
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,12 @@ class Catalogue:
     def deployments(self) -> tuple[Deployment, ...]:
         """All, by number."""
         with self._typed():
-            rows = self._rows.execute("SELECT number, name, image, wanted FROM deployment ORDER BY number").fetchall()
-        return tuple(Deployment(number, name, image, Wanted(wanted)) for number, name, image, wanted in rows)
+            rows = self._rows.execute(
+                "SELECT number, name, image, wanted, tee FROM deployment ORDER BY number"
+            ).fetchall()
+        return tuple(
+            Deployment(number, name, image, Wanted(wanted), Tee(tee)) for number, name, image, wanted, tee in rows
+        )
 
     def draw_number(self) -> int:
         """A number for a deployment; it is never drawn again."""
@@ -152,8 +159,8 @@ class Catalogue:
         with self._transaction():
             self._put(about, files, kept=False)
             self._rows.execute(
-                "INSERT INTO deployment (number, name, image, wanted) VALUES (?, ?, ?, ?)",
-                (deployment.number, deployment.name, deployment.image, deployment.wanted),
+                "INSERT INTO deployment (number, name, image, wanted, tee) VALUES (?, ?, ?, ?, ?)",
+                (deployment.number, deployment.name, deployment.image, deployment.wanted, deployment.tee),
             )
 
     def want(self, number: int, wanted: Wanted) -> None:

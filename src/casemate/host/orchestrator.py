@@ -18,7 +18,7 @@ from functools import partial
 from typing import TypeVar
 
 from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
-from casemate.host.collateral import CollateralCache
+from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
 from casemate.host.events import Events
 from casemate.host.images import describe
@@ -45,6 +45,7 @@ from casemate.wire.messages.host import (
 )
 from casemate.wire.messages.state import StoredState
 from casemate.wire.messages.tls import TlsInstalled
+from casemate.wire.tee import Tee
 
 MAX_ENCLAVES = 1024
 """Most enclaves the host keeps account of, the destroyed ones left out."""
@@ -79,7 +80,7 @@ class Orchestrator:
         self,
         chip_link: Caller,
         *,
-        collateral: CollateralCache,
+        endorsements: Endorsements,
         keeper: StateKeeper,
         catalogue: Catalogue,
         ocalls: Mapping[str, Handler],
@@ -87,7 +88,7 @@ class Orchestrator:
     ) -> None:
         self.events = Events()
         self._chip = Silicon(chip_link)
-        self._collateral = collateral
+        self._endorsements = endorsements
         self._keeper = keeper
         self._catalogue = catalogue
         self._ocalls = ocalls
@@ -143,22 +144,23 @@ class Orchestrator:
         """One enclave."""
         return self._tenant(number).shown
 
-    async def deploy(self, image: bytes, name: str | None = None) -> EnclaveIs:
+    async def deploy(self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX) -> EnclaveIs:
         """Launches an image that is kept, by its digest; the new enclave is launched again after each restart.
 
         Args:
             image: the digest.
             name: for people; default: the image's.
+            tee: as what it is to run.
         """
         about = await self.image(image)
         files = await self._files(image)
-        launched = await self._launch_new(name or about.name, about, files, lasting=True)
+        launched = await self._launch_new(name or about.name, about, files, tee, lasting=True)
         return launched.shown
 
     async def launch(self, request: Launch) -> Launched:
         """Loads, initialises and starts an image that the client has brought; what fails on the way is removed."""
         about, files = await self._described(request)
-        tenant = await self._launch_new(request.name, about, files, lasting=not request.temporary)
+        tenant = await self._launch_new(request.name, about, files, request.tee, lasting=not request.temporary)
         return Launched(tenant.shown.enclave, tenant.shown.mr_enclave)
 
     async def start(self, number: int) -> EnclaveIs:
@@ -198,17 +200,18 @@ class Orchestrator:
     # What goes through to an enclave
 
     async def evidence(self, request: GetEvidence) -> EvidenceIs:
-        """A fresh quote over the challenger's nonce, with collateral."""
-        gate = await self._gate(request.enclave)
+        """Fresh evidence over the challenger's nonce, with its endorsements."""
+        gate, tenant = await self._gate(request.enclave), self._tenant(request.enclave)
         challenge = entry.Challenge(request.nonce, await self._chip.quote_target())
         said = await gate.enter(challenge, entry.ChallengeAnswer)
         return EvidenceIs(
-            quote=await self._chip.quote(said.report),
+            tee=tenant.shown.tee,
+            evidence=await self._chip.quote(tenant.place, said.report),
             hpke_key=said.hpke_key,
             receipt_key=said.receipt_key,
             layers=said.layers,
             session=said.session,
-            collateral=self._collateral.read(),
+            endorsements=await self._endorsements.of(tenant.shown.tee),
         )
 
     async def call(self, request: Call) -> Answer:
@@ -223,7 +226,7 @@ class Orchestrator:
 
     def collateral(self) -> bytes:
         """What the vendor publishes now, as QuoteCollateralV3 JSON."""
-        return self._collateral.read()
+        return self._endorsements.collateral.read()
 
     async def states(self) -> tuple[StoredState, ...]:
         """The sealed states that this host has records of."""
@@ -248,11 +251,11 @@ class Orchestrator:
                 tenant.coming.cancel()
             self._now(tenant, State.LOST, "the chip died")
 
-    async def _launch_new(self, name: str, about: ImageIs, files: ImageBytes, *, lasting: bool) -> Tenant:
+    async def _launch_new(self, name: str, about: ImageIs, files: ImageBytes, tee: Tee, *, lasting: bool) -> Tenant:
         if len(self._tenants) >= MAX_ENCLAVES:
             raise refuse(Code.BUSY, f"{len(self._tenants)} enclaves are there already, destroy one")
         number = await self._write(self._catalogue.draw_number)
-        deployment = Deployment(number, name, about.image, Wanted.RUNNING)
+        deployment = Deployment(number, name, about.image, Wanted.RUNNING, tee)
         tenant = Tenant(_shown(deployment, about), lasting=lasting)
         try:
             await self._load(tenant, files)
@@ -290,7 +293,7 @@ class Orchestrator:
         await self._start(tenant)
 
     async def _load(self, tenant: Tenant, files: ImageBytes) -> None:
-        made = await self._chip.load(files)
+        made = await self._chip.load(files, tenant.shown.tee)
         tenant.place = made.enclave
         self._places[made.enclave] = tenant
         tenant.shown = replace(
@@ -300,6 +303,7 @@ class Orchestrator:
             isv_prod_id=made.isv_prod_id,
             isv_svn=made.isv_svn,
             debug=made.debug,
+            launch_digest=made.launch_digest,
             state=State.INITIALISED,
             reason="",
         )
@@ -312,13 +316,15 @@ class Orchestrator:
         await self._serve_tls(tenant)
 
     async def _serve_tls(self, tenant: Tenant) -> None:
-        """Opens an enclave's own port, if its manifest asks for one."""
+        """Opens an enclave's own port, if its manifest asks for one; RA-TLS is for quotes of SGX."""
         gate = tenant.gate
-        if gate is None:
+        if gate is None or tenant.shown.tee is not Tee.SGX:
             return
 
         async def renew() -> TlsInstalled | None:
-            return await certify(gate, await self._chip.quote_target(), self._chip.quote)
+            return await certify(
+                gate, await self._chip.quote_target(), lambda report: self._chip.quote(tenant.place, report)
+            )
 
         certificate = await renew()
         if certificate is None or tenant.gate is not gate:
@@ -451,4 +457,5 @@ def _shown(deployment: Deployment, about: ImageIs) -> EnclaveIs:
         state=State.LOADED if running else State.STOPPED,
         reason=AGAIN if running else "",
         image=about.image,
+        tee=deployment.tee,
     )

@@ -20,7 +20,9 @@ from typing import Protocol
 
 from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
+from casemate.host.endorsements import Endorsements
 from casemate.host.events import MachineEvent
+from casemate.host.hypervisor.firmware import SevFirmware
 from casemate.host.hypervisor.vms import Vms
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
@@ -146,11 +148,13 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Besid
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
     chip_link = Caller(AsyncChannel(socket.socket(fileno=options.chip_fd)))
-    collateral = CollateralCache(options.directory / "collateral.json")
+    endorsements = Endorsements(
+        CollateralCache(options.directory / "collateral.json"), SevFirmware(chip_link), options.directory
+    )
     keeper = StateKeeper(options.directory / "records.db")
     orchestrator = Orchestrator(
         chip_link,
-        collateral=collateral,
+        endorsements=endorsements,
         keeper=keeper,
         catalogue=Catalogue(options.catalogue),
         ocalls=BUILT_IN,

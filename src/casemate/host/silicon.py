@@ -9,6 +9,7 @@ from casemate.link.calls import Caller
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages import chip
+from casemate.wire.tee import Tee
 
 CHIP_TIMEOUT = 60.0
 """Longest wait for the chip (seconds): measuring the largest image on a slow machine takes a few."""
@@ -22,9 +23,9 @@ class Silicon:
 
     link: Caller
 
-    async def load(self, files: ImageBytes) -> chip.Initialised:
+    async def load(self, files: ImageBytes, tee: Tee) -> chip.Initialised:
         """Loads and initialises an image; what fails on the way is removed again."""
-        loaded, _ = await self._ask(chip.Load(files.sgxs), chip.Loaded)
+        loaded, _ = await self._ask(chip.Load(files.sgxs, tee), chip.Loaded)
         try:
             made, _ = await self._ask(chip.Initialise(loaded.enclave, files.sigstruct), chip.Initialised)
         except BaseException:
@@ -54,9 +55,9 @@ class Silicon:
         """TARGETINFO of the quoting enclave."""
         return (await self._ask(chip.QuoteTarget(), chip.QuoteTargetIs))[0].target_info
 
-    async def quote(self, report: bytes) -> bytes:
-        """The quote over a REPORT."""
-        return (await self._ask(chip.GetQuote(report), chip.Quoted))[0].quote
+    async def quote(self, number: int, report: bytes) -> bytes:
+        """The evidence of what an enclave has reported."""
+        return (await self._ask(chip.GetQuote(number, report), chip.Quoted))[0].quote
 
     async def _ask(self, question: object, wanted: type[T]) -> tuple[T, tuple[int, ...]]:
         try:

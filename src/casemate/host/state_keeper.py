@@ -19,6 +19,7 @@ from casemate.wire.messages.state import (
 )
 from casemate.wire.sealed_record import SealedRecord
 from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.tee import Identity
 
 StateQuestion = StateRead | StateAppend | StateForget
 STATE_QUESTIONS = (StateRead, StateAppend, StateForget)
@@ -32,16 +33,15 @@ _log = logging.getLogger(__name__)
 
 def namespaces_of(enclave: EnclaveIs) -> frozenset[bytes]:
     """The states that this enclave may have: no other's records are shown, overwritten or forgotten for it."""
-    return frozenset(
-        state_namespace(
-            policy,
-            mr_enclave=enclave.mr_enclave,
-            mr_signer=enclave.mr_signer,
-            isv_prod_id=enclave.isv_prod_id,
-            debug=enclave.debug,
-        )
-        for policy in SealPolicy
+    who = Identity(
+        tee=enclave.tee,
+        measurement=enclave.launch_digest or enclave.mr_enclave,
+        mr_signer=enclave.mr_signer,
+        isv_prod_id=enclave.isv_prod_id,
+        isv_svn=enclave.isv_svn,
+        debug=enclave.debug,
     )
+    return frozenset(state_namespace(policy, who) for policy in SealPolicy)
 
 
 class StateKeeper:

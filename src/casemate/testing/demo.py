@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from casemate.cli.appraisals import tcb_text
 from casemate.cli.images import runtime
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import CallerKey, check_receipt, connect
@@ -34,6 +35,7 @@ from casemate.wire.faults import Code, FaultError
 from casemate.wire.json_text import encode_json
 from casemate.wire.messages.host import Call
 from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.sgx.collateral import Collateral
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "keyword-search"
 ENTRY = "search"
@@ -112,7 +114,7 @@ def _attested_call(stage: Stage, client: Client, image: Image, policy: SgxPolicy
         found.append(f"enclave {number}")
     with stage.step("challenge, quote, appraisal under the policy") as found:
         enclave = client.attest(number, policy)
-        found.append(f"MRENCLAVE {enclave.evidence.mr_enclave.hex()[:16]}…, TCB {enclave.evidence.tcb.status}")
+        found.append(f"MRENCLAVE {enclave.evidence.measurement.hex()[:16]}…, {tcb_text(enclave.evidence)}")
     _independent_word(stage, enclave.attested, root)
     with stage.step("the owner uploads, encrypted and signed") as found:
         added = enclave.call("add", {"documents": _documents()}, caller=stage.callers["owner"]).value
@@ -138,9 +140,12 @@ def _documents() -> list[dict[str, str]]:
 
 def _independent_word(stage: Stage, enclave: AttestedEnclave, root: bytes) -> None:
     """The same quote and collateral before verifiers that others wrote, under the simulated root and under Intel's."""
+    collateral = enclave.proof.endorsements
+    if not isinstance(collateral, Collateral):
+        raise TypeError("the demonstration launches SGX enclaves")
     for name, judge in available().items():
-        ours = judge(enclave.quote, enclave.collateral, root, datetime.now(UTC))
-        intels = judge(enclave.quote, enclave.collateral, INTEL_SGX_ROOT_CA, datetime.now(UTC))
+        ours = judge(enclave.proof.evidence, collateral, root, datetime.now(UTC))
+        intels = judge(enclave.proof.evidence, collateral, INTEL_SGX_ROOT_CA, datetime.now(UTC))
         if ours.status is None or intels.status is not None:
             raise NotRefusedError(f"{name} says {ours} under the simulated root, {intels} under Intel's")
         stage.console.print(f"  {name}: [bold]{ours.status}[/] under the simulated root, refused under Intel's")
@@ -188,7 +193,7 @@ def _outdated_platform(stage: Stage, machine: LocalMachine, client: Client, numb
     with stage.step("the operator updates the microcode") as found:
         found.append(machine.update_microcode())
     with stage.step("the same enclave is appraised again") as found:
-        found.append(f"TCB {client.attest(number, policy).evidence.tcb.status}")
+        found.append(tcb_text(client.attest(number, policy).evidence))
 
 
 def _image(stage: Stage, name: str, doing: str) -> Image:

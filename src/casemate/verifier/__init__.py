@@ -15,6 +15,7 @@ Example:
 """
 
 from casemate.verifier.checks import Check, CheckGroup, CheckTree, Outcome, RefusedError
+from casemate.verifier.either import AnyEndorsements, AnyEvidence, AnyPolicy, AnyVerifiedEvidence, appraise_any
 from casemate.verifier.evidence import BoundValues, SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
 from casemate.verifier.policy import (
     AcceptedStatus,
@@ -49,6 +50,10 @@ __all__ = [
     "RULES",
     "AbiVersion",
     "AcceptedStatus",
+    "AnyEndorsements",
+    "AnyEvidence",
+    "AnyPolicy",
+    "AnyVerifiedEvidence",
     "BoundValues",
     "Check",
     "CheckGroup",
@@ -73,6 +78,7 @@ __all__ = [
     "VerifiedSnpEvidence",
     "VerifiedTcb",
     "appraise",
+    "appraise_any",
     "appraise_certificate",
     "appraise_snp",
     "explain",

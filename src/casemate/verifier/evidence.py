@@ -80,6 +80,16 @@ class VerifiedSgxEvidence:
         """Whether a debugger may look into the enclave."""
         return self.attributes.debug
 
+    @property
+    def measurement(self) -> bytes:
+        """MRENCLAVE."""
+        return self.mr_enclave
+
+    @property
+    def evidence_hash(self) -> bytes:
+        """To which calls are bound."""
+        return self.quote_hash
+
 
 def vouch_for(
     *,

@@ -101,6 +101,9 @@ class ExpectedReportData:
         _check_sizes("report_data", frozenset({self.value}), _REPORT_DATA_SIZE)
 
 
+ReportDataDemand = ExpectedNonce | ExpectedReportData | Literal[Absence.FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA]
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptedStatus:
     """A TCB status that will do, and the advisories that may be open at it."""
@@ -124,6 +127,20 @@ class EndorsementDemand:
     root: VendorRoot | SimulatedRoot
     public_seed: PublicSeed
     minimum_evaluation_number: int | AnyEvaluationNumber
+
+
+def check_layers_are_bound(layers: object, demand: ReportDataDemand) -> None:
+    """Refuses a policy that requires layers which nothing vouches for."""
+    bound = isinstance(demand, ExpectedNonce) or demand is FRESH_NONCE
+    if isinstance(layers, RequiredLayers) and not bound:
+        raise PolicyError("layers are required, but only REPORTDATA that binds a nonce vouches for them")
+
+
+def filled_in(demand: ReportDataDemand, nonce: bytes) -> ExpectedNonce:
+    """The demand for one challenge; :class:`PolicyError` where it is not for a fresh nonce."""
+    if demand is not FRESH_NONCE:
+        raise PolicyError(f"report_data is {demand}, only FRESH_NONCE can be filled in")
+    return ExpectedNonce(nonce)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +167,7 @@ class SgxPolicy:
     cached_keys: Literal[Absence.MUST_BE_OFF, Absence.ANY_CACHED_KEYS]
     smt: Literal[Absence.MUST_BE_OFF, Absence.ANY_SMT]
     """The last three where the PCK certificate tells, which those of the Platform CA do."""
-    report_data: ExpectedNonce | ExpectedReportData | Literal[Absence.FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA]
+    report_data: ReportDataDemand
     layers: RequiredLayers | Literal[Absence.UNSAFE_ANY_SANDBOX]
 
     def __post_init__(self) -> None:
@@ -160,15 +177,11 @@ class SgxPolicy:
         self._check_tcb()
         if isinstance(self.minimum_tcb_date, datetime) and self.minimum_tcb_date.tzinfo is None:
             raise PolicyError("minimum_tcb_date has no time zone")
-        bound = isinstance(self.report_data, ExpectedNonce) or self.report_data is FRESH_NONCE
-        if isinstance(self.layers, RequiredLayers) and not bound:
-            raise PolicyError("layers are required, but only REPORTDATA that binds a nonce vouches for them")
+        check_layers_are_bound(self.layers, self.report_data)
 
     def with_nonce(self, nonce: bytes) -> Self:
-        """This policy for one challenge."""
-        if self.report_data is not FRESH_NONCE:
-            raise PolicyError(f"report_data is {self.report_data}, only FRESH_NONCE can be filled in")
-        return replace(self, report_data=ExpectedNonce(nonce))
+        """This policy for one challenge; :class:`PolicyError` where it does not demand a fresh nonce."""
+        return replace(self, report_data=filled_in(self.report_data, nonce))
 
     def endorsement_demand(self) -> EndorsementDemand:
         """The part of it that concerns the maker's endorsements."""

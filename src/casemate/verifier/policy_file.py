@@ -147,7 +147,8 @@ def _status(body: JsonObject) -> AcceptedStatus:
     return AcceptedStatus(status, frozenset(body.texts("advisories", limit=_MAX_VALUES)))
 
 
-def _report_data(body: JsonObject, name: str) -> ExpectedNonce | ExpectedReportData:
+def read_report_data(body: JsonObject, name: str) -> ExpectedNonce | ExpectedReportData:
+    """The member of that name: the value of a demand on REPORTDATA."""
     demand = body.child(name)
     if demand.has("nonce"):
         demand.only("nonce")
@@ -156,7 +157,8 @@ def _report_data(body: JsonObject, name: str) -> ExpectedNonce | ExpectedReportD
     return ExpectedReportData(demand.hexadecimal("equals", 64))
 
 
-def _layers(body: JsonObject, name: str) -> RequiredLayers:
+def read_layers(body: JsonObject, name: str) -> RequiredLayers:
+    """The member of that name: sandbox layers that are required."""
     layers = body.child(name)
     layers.only("enclave", "guest")
 
@@ -188,8 +190,8 @@ _MEMBERS: dict[str, _Reader] = {
     "dynamic_platform": _word,
     "cached_keys": _word,
     "smt": _word,
-    "report_data": _report_data,
-    "layers": _layers,
+    "report_data": read_report_data,
+    "layers": read_layers,
 }
 
 

@@ -22,9 +22,9 @@ certificate has authenticated is as much its word as REPORTDATA is; who has such
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from casemate.verifier.binding import SANDBOX_RULES, check_layers
 from casemate.verifier.checks import CheckTree, Trail, window
 from casemate.verifier.crypto import signed_by_certified_key
-from casemate.verifier.enclave import SANDBOX_RULES, check_layers
 from casemate.verifier.evidence import SgxEvidence, VerifiedSgxEvidence
 from casemate.verifier.policy import UNSAFE_ANY_SANDBOX, ExpectedNonce, ExpectedReportData, SgxPolicy
 from casemate.verifier.rules import Rule
@@ -88,7 +88,7 @@ def appraise_certificate(
     trail = Trail(thorough=False)
     found = _check_certificate(trail, certificate, policy, now)
     enclave = appraise(SgxEvidence(found.quote, None), _for_quote(policy, found.report_data), endorsements, now)
-    check_layers(trail, layers, policy)
+    check_layers(trail, layers, policy.layers)
     return _vouch(found.certificate, layers, enclave)
 
 
@@ -105,7 +105,7 @@ def explain_certificate(
         raise TypeError("now has no time zone")
     trail = Trail(thorough=True)
     step = trail.group("Certificate", _CERTIFICATE_RULES, lambda: _check_certificate(trail, certificate, policy, now))
-    trail.group("Sandbox", SANDBOX_RULES, lambda: check_layers(trail, layers, policy))
+    trail.group("Sandbox", SANDBOX_RULES, lambda: check_layers(trail, layers, policy.layers))
     first, sandbox = trail.tree(()).groups
     if step.is_reached:
         found = step.value()

@@ -70,6 +70,7 @@ class Rule(StrEnum):
     ENCLAVE_MR_SIGNER = "enclave.mr-signer"
     ENCLAVE_PRODUCT_ID = "enclave.product-id"
     ENCLAVE_SVN = "enclave.svn"
+    EVIDENCE_KIND = "evidence.kind"
     BINDING_NONCE = "binding.nonce"
     BINDING_VALUES = "binding.values"
     BINDING_REPORT_DATA = "binding.report-data"
@@ -220,6 +221,7 @@ RULES: dict[Rule, RuleText] = {
     Rule.ENCLAVE_MR_SIGNER: RuleText("The enclave's signer is one that the policy names.", f"{_REPORT}, MRSIGNER"),
     Rule.ENCLAVE_PRODUCT_ID: RuleText("The enclave is the product that the policy names.", f"{_REPORT}, ISVPRODID"),
     Rule.ENCLAVE_SVN: RuleText("The enclave is of the version that the policy wants, or later.", f"{_REPORT}, ISVSVN"),
+    Rule.EVIDENCE_KIND: RuleText("The evidence is of the kind of TEE that the policy is for.", "RFC 9334, section 8.5"),
     Rule.BINDING_NONCE: RuleText("The policy holds the challenger's nonce.", _BINDING),
     Rule.BINDING_VALUES: RuleText("The evidence tells the keys and layers that REPORTDATA is to vouch for.", _BINDING),
     Rule.BINDING_REPORT_DATA: RuleText("REPORTDATA is what the policy expects.", _BINDING),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from casemate.verifier import enclave, quoting, tcb
+from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
 from casemate.verifier.checks import CheckTree, Step, Trail
 from casemate.verifier.endorsements import (
     Endorsements,
@@ -32,7 +33,6 @@ from casemate.verifier.quotes import QUOTE_RULES, check_quote
 from casemate.verifier.rules import Rule
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.errors import WireError
-from casemate.wire.sandbox import SandboxLayers
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
 from casemate.wire.spans import Span
@@ -128,10 +128,12 @@ def _check(
     trail.group("Enclave", enclave.IDENTITY_RULES, lambda: enclave.check_identity(trail, quote.value().body, policy))
     binding = trail.group(
         "Report data",
-        enclave.BINDING_RULES,
-        lambda: enclave.check_report_data(trail, quote.value().body, evidence.bound, policy),
+        BINDING_RULES,
+        lambda: check_report_data(
+            trail, quote.value().body.report_data, evidence.bound, policy.report_data, at="body.report_data"
+        ),
     )
-    trail.group("Sandbox", enclave.SANDBOX_RULES, lambda: enclave.check_layers(trail, _layers(binding.value()), policy))
+    trail.group("Sandbox", SANDBOX_RULES, lambda: check_layers(trail, layers_of(binding.value()), policy.layers))
     return _Findings(quote, platform, endorsements, worth, binding)
 
 
@@ -157,10 +159,6 @@ def _verdict(findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now:
         appraised_at=now,
         expires_at=lifetime(findings.platform, findings.endorsements)[1],
     )
-
-
-def _layers(binding: ReportDataBinding | None) -> SandboxLayers | None:
-    return None if binding is None else binding.layers
 
 
 def _spans(quote: bytes) -> tuple[Span, ...]:

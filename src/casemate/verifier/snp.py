@@ -4,7 +4,8 @@
 2. The key's certificate leads to the root that the policy names, and nothing of it is revoked.
 3. The key is of the kind, product, chip and TCB that the report names; it signed the report.
 4. The platform's TCB, in its four readings, reaches the floors; its firmware is committed.
-5. The guest's own policy, privilege level, identity, launch digest and report data are what the policy demands.
+5. The guest's own policy, privilege level, identity, launch digest and report data are what the policy demands; and for
+   an attested function, the sandbox layers that its report data binds.
 """
 
 import hashlib
@@ -13,12 +14,14 @@ from datetime import datetime
 
 from casemate.verifier.amd_certificates import report_signed_by
 from casemate.verifier.amd_chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
+from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
 from casemate.verifier.chains import CHAIN_RULES
 from casemate.verifier.checks import CheckTree, Step, Trail
-from casemate.verifier.policy import FRESH_NONCE, MUST_BE_OFF, UNSAFE_ALLOW_DEBUG, ExpectedReportData
+from casemate.verifier.policy import MUST_BE_OFF, UNSAFE_ALLOW_DEBUG
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
 from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_SOCKETS, AbiVersion, PlatformDemand, SnpPolicy
+from casemate.wire.binding import ReportDataBinding
 from casemate.wire.errors import WireError
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import (
@@ -94,6 +97,7 @@ def appraise_snp(
         measurement=report.measurement,
         host_data=report.host_data,
         report_data=report.report_data,
+        binding=found.binding.value(),
         family_id=report.family_id,
         image_id=report.image_id,
         guest_svn=report.guest_svn,
@@ -129,6 +133,7 @@ class _Findings:
     report: Step[SnpReport]
     chain: Step[AmdChain]
     tcbs: Step[dict[str, TcbVersion]]
+    binding: Step[ReportDataBinding | None]
     expires_at: Step[datetime]
 
 
@@ -154,8 +159,15 @@ def _check(trail: Trail, evidence: SnpEvidence, policy: SnpPolicy, given: SnpEnd
         lambda: _check_tcb(trail, report.value(), tcbs.value(), policy),
     )
     trail.group("Guest", _GUEST_RULES, lambda: _check_guest(trail, report.value(), policy))
-    trail.group("Report data", (Rule.BINDING_REPORT_DATA,), lambda: _check_report_data(trail, report.value(), policy))
-    return _Findings(report, chain, tcbs, expires_at)
+    binding = trail.group(
+        "Report data",
+        BINDING_RULES,
+        lambda: check_report_data(
+            trail, report.value().report_data, evidence.bound, policy.report_data, at="report_data"
+        ),
+    )
+    trail.group("Sandbox", SANDBOX_RULES, lambda: check_layers(trail, layers_of(binding.value()), policy.layers))
+    return _Findings(report, chain, tcbs, binding, expires_at)
 
 
 def _parse(trail: Trail, data: bytes) -> SnpReport:
@@ -358,18 +370,6 @@ def _check_digests(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
             trail.expect(rule, present and got in wanted, got=got, want=wanted, at=(name,))
         else:
             trail.waive(rule, got=got, by=wanted.value, at=(name,))
-
-
-def _check_report_data(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
-    demand = policy.report_data
-    if isinstance(demand, ExpectedReportData):
-        equal = report.report_data == demand.value
-        trail.expect(Rule.BINDING_REPORT_DATA, equal, got=report.report_data, want=demand.value, at=("report_data",))
-    elif demand is FRESH_NONCE:
-        want = "the 64 bytes of a challenge: policy.with_report_data(...)"
-        trail.refuse(Rule.BINDING_REPORT_DATA, got="FRESH_NONCE", want=want)
-    else:
-        trail.waive(Rule.BINDING_REPORT_DATA, got=report.report_data, by=demand.value, at=("report_data",))
 
 
 def _kind(report: SnpReport) -> SigningKey | None:

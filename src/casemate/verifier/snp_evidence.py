@@ -3,14 +3,21 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from casemate.verifier.evidence import BoundValues
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.pem import encode_chain
+from casemate.wire.snp.endorsements import CertifiedKey
+from casemate.wire.snp.paravirtual import FAMILY_ID
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 
 @dataclass(frozen=True, slots=True)
 class SnpEvidence:
-    """An attestation report (1184 bytes); unverified."""
+    """An attestation report (1184 bytes), and what is said to be bound to it; unverified."""
 
     report: bytes
+    bound: BoundValues | None = None
+    """None for guests that are not Casemate's functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,16 @@ class SnpEndorsements:
     revocation_list: bytes | None
     """The root's CRL: DER; None where there is none at hand."""
 
+    @classmethod
+    def of(cls, given: CertifiedKey) -> "SnpEndorsements":
+        """What a machine handed out beside its evidence."""
+        return cls(given.certificates[0], encode_chain(*given.certificates[1:]), given.revocation_list)
+
+    def handed_on(self) -> CertifiedKey:
+        """The same for somebody else."""
+        pem = encode_chain(self.key_certificate) + self.chain
+        return CertifiedKey.of(pem, self.revocation_list)
+
 
 @dataclass(frozen=True, slots=True, init=False)
 class VerifiedSnpEvidence:
@@ -34,6 +51,8 @@ class VerifiedSnpEvidence:
     measurement: bytes
     host_data: bytes
     report_data: bytes
+    binding: ReportDataBinding | None
+    """What REPORTDATA vouches for; None where the policy did not demand that it binds a nonce."""
     family_id: bytes
     image_id: bytes
     guest_svn: int
@@ -55,6 +74,16 @@ class VerifiedSnpEvidence:
     def __init__(self) -> None:
         raise TypeError("VerifiedSnpEvidence is made by casemate.verifier.appraise_snp alone")
 
+    @property
+    def evidence_hash(self) -> bytes:
+        """To which calls are bound."""
+        return self.report_hash
+
+    @property
+    def is_paravirtual(self) -> bool:
+        """Whether it is an attested function's, whose process runs beside others' on the host's processor."""
+        return self.simulated and self.family_id == FAMILY_ID
+
 
 def vouch_for_snp(
     *,
@@ -62,6 +91,7 @@ def vouch_for_snp(
     measurement: bytes,
     host_data: bytes,
     report_data: bytes,
+    binding: ReportDataBinding | None,
     family_id: bytes,
     image_id: bytes,
     guest_svn: int,

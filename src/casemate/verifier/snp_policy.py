@@ -9,9 +9,14 @@ from casemate.verifier.policy import (
     REFUSE_DEBUG,
     UNSAFE_ALLOW_DEBUG,
     Absence,
+    ExpectedNonce,
     ExpectedReportData,
     PolicyError,
     PublicSeed,
+    ReportDataDemand,
+    RequiredLayers,
+    check_layers_are_bound,
+    filled_in,
 )
 from casemate.verifier.roots import SimulatedRoot, VendorRoot
 from casemate.wire.snp.report import PlatformInfo, SigningKey
@@ -48,6 +53,7 @@ class SnpAbsence(Enum):
     ANY_PROVISIONAL = "ANY_PROVISIONAL"
     REQUIRE_REVOCATION_LIST = "REQUIRE_REVOCATION_LIST"
     UNSAFE_NO_REVOCATION_LIST = "UNSAFE_NO_REVOCATION_LIST"
+    ANY_SANDBOX = "ANY_SANDBOX"
 
 
 UNSAFE_ANY_GUEST: Final = SnpAbsence.UNSAFE_ANY_GUEST
@@ -74,6 +80,9 @@ ANY_PROVISIONAL: Final = SnpAbsence.ANY_PROVISIONAL
 REQUIRE_REVOCATION_LIST: Final = SnpAbsence.REQUIRE_REVOCATION_LIST
 UNSAFE_NO_REVOCATION_LIST: Final = SnpAbsence.UNSAFE_NO_REVOCATION_LIST
 """A revoked signer would not be noticed; a list that is given is still checked."""
+
+ANY_SANDBOX: Final = SnpAbsence.ANY_SANDBOX
+"""A VM is confined by what its report says; only an attested function tells of layers around its processes."""
 
 Floor = TcbVersion | Literal[SnpAbsence.ANY_TCB]
 
@@ -141,8 +150,10 @@ class SnpPolicy:
     committed_tcb: Floor
     launch_tcb: Floor
     current_tcb: Floor
-    report_data: ExpectedReportData | Literal[Absence.FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA]
-    """``FRESH_NONCE``: the challenger's own 64 bytes, by :meth:`with_report_data`; refuses until then."""
+    report_data: ReportDataDemand
+    """``FRESH_NONCE``: of an attested function, by :meth:`with_nonce`; of another guest the challenger's own 64 bytes, by
+    :meth:`with_report_data`. Refuses until then."""
+    layers: RequiredLayers | Literal[SnpAbsence.ANY_SANDBOX]
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -157,9 +168,18 @@ class SnpPolicy:
             raise PolicyError("signing_keys wants VCEK, VLEK or both")
         if isinstance(self.mitigations, int) and not 0 < self.mitigations <= _U64:
             raise PolicyError(f"mitigations is {self.mitigations}, want 64 bits, some of them set")
+        check_layers_are_bound(self.layers, self.report_data)
+
+    def with_nonce(self, nonce: bytes) -> Self:
+        """This policy for one challenge of an attested function: 32 bytes, which its report data binds.
+
+        Raises:
+            PolicyError: it does not demand a fresh nonce.
+        """
+        return replace(self, report_data=filled_in(self.report_data, nonce))
 
     def with_report_data(self, data: bytes) -> Self:
-        """This policy for one challenge of 64 bytes."""
+        """This policy for one challenge of 64 bytes; :class:`PolicyError` where it does not demand a fresh one."""
         if self.report_data is not FRESH_NONCE:
             raise PolicyError(f"report_data is {self.report_data}, only FRESH_NONCE can be filled in")
         return replace(self, report_data=ExpectedReportData(data))
@@ -209,7 +229,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], tuple[object, ...]]] = {
     "committed_tcb": ((TcbVersion,), (ANY_TCB,)),
     "launch_tcb": ((TcbVersion,), (ANY_TCB,)),
     "current_tcb": ((TcbVersion,), (ANY_TCB,)),
-    "report_data": ((ExpectedReportData,), (FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA)),
+    "report_data": ((ExpectedNonce, ExpectedReportData), (Absence.FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA)),
+    "layers": ((RequiredLayers,), (ANY_SANDBOX,)),
 }
 """What each field may hold, checked also where no type checker has looked: None must never mean "do not check"."""
 

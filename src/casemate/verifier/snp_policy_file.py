@@ -10,7 +10,8 @@ minimum_abi = "1.55"                          # or "ANY_ABI"
 sockets = "ANY_SOCKETS"                       # or "1"
 reported_tcb = { product = "Milan", boot_loader = 4, tee = 0, snp = 24, microcode = 219 }     # or "ANY_TCB"
 platform_info = { required = ["ALIAS_CHECK_COMPLETE"], forbidden = ["SMT_EN"] }               # or "ANY_PLATFORM"
-report_data = "FRESH_NONCE"                   # or { equals = "..." }, or "UNSAFE_ANY_REPORT_DATA"
+report_data = "FRESH_NONCE"                   # or { nonce = "..." }, { equals = "..." }, "UNSAFE_ANY_REPORT_DATA"
+layers = "ANY_SANDBOX"                        # or { enclave = ["seccomp"], guest = ["seccomp"] }
 """
 
 import json
@@ -20,8 +21,8 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any
 
-from casemate.verifier.policy import Absence, ExpectedReportData, PolicyError
-from casemate.verifier.policy_file import PolicyFormat, policy_body, toml_value
+from casemate.verifier.policy import Absence, ExpectedNonce, ExpectedReportData, PolicyError, RequiredLayers
+from casemate.verifier.policy_file import PolicyFormat, policy_body, read_layers, read_report_data, toml_value
 from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, SimulatedRoot, VendorRoot
 from casemate.verifier.snp_policy import AbiVersion, PlatformDemand, SnpAbsence, SnpPolicy
 from casemate.wire.errors import WireError
@@ -157,12 +158,6 @@ def _tcb(body: JsonObject, name: str) -> TcbVersion:
     return TcbVersion(product, **{part: table.uint(part, _U8) for part in PARTS[product]})
 
 
-def _report_data(body: JsonObject, name: str) -> ExpectedReportData:
-    demand = body.child(name)
-    demand.only("equals")
-    return ExpectedReportData(demand.hexadecimal("equals", 64))
-
-
 _MEMBERS: dict[str, _Reader] = {
     "root": _root,
     "public_seed": _word,
@@ -190,11 +185,12 @@ _MEMBERS: dict[str, _Reader] = {
     "committed_tcb": _tcb,
     "launch_tcb": _tcb,
     "current_tcb": _tcb,
-    "report_data": _report_data,
+    "report_data": read_report_data,
+    "layers": read_layers,
 }
 
 
-def _plain(value: object) -> Any:  # noqa: PLR0911 - one line a kind of value
+def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of value
     """A policy's value as JSON and TOML have it."""
     match value:
         case SimulatedRoot(sha256):
@@ -203,6 +199,10 @@ def _plain(value: object) -> Any:  # noqa: PLR0911 - one line a kind of value
             return value.name
         case ExpectedReportData(data):
             return {"equals": data.hex()}
+        case ExpectedNonce(nonce):
+            return {"nonce": nonce.hex()}
+        case RequiredLayers(enclave, guest):
+            return {"enclave": sorted(enclave), "guest": sorted(guest)}
         case AbiVersion(major, minor):
             return f"{major}.{minor}"
         case PlatformDemand(required, forbidden):

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from casemate.wire.faults import Fault
 from casemate.wire.message import U32, U64, Bytes32, Bytes64, Limit, Name, encode_fields, encode_message, message
+from casemate.wire.tee import LAUNCH_DIGEST_SIZE
 
 HPKE_SUITE = "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM"
 """RFC 9180 names of the suite, single shot, base mode; the sealed form is the encapsulated key and the ciphertext."""
@@ -194,7 +195,8 @@ class Receipt:
     """What an enclave says it computed: code, caller, commitments to input and output, and its place in the order."""
 
     quote_hash: Bytes32
-    mr_enclave: Bytes32
+    measurement: Annotated[bytes, Limit(LAUNCH_DIGEST_SIZE)]
+    """Of the code: MRENCLAVE, or a launch digest."""
     session: U64
     sequence: U64
     entry: Name

@@ -1,8 +1,8 @@
 """Sealed bytes as they lie outside an enclave: a header in the clear, which the seal covers, and the ciphertext.
 
 One format for the records of a sealed state and for what a function seals and hands out itself. The cipher is
-AES-128-GCM under an EGETKEY SEAL_KEY of the header's policy, ISVSVN, CPUSVN and KEYID, with the encoded header as
-associated data. The plaintext is padded (``wire.padding``).
+AES-128-GCM under a sealing key of the header's policy, ISVSVN, TCB and KEYID, with the encoded header as associated
+data. The plaintext is padded (``wire.padding``).
 
 The records of a state are a chain: each names the digest of the one before it, so the digest of the newest one stands
 for the whole history. A commit takes one record, or several parts where it would be too long for one frame.
@@ -56,7 +56,7 @@ class SealedHeader:
             number(22, 2, "part"),
             number(24, 2, "parts"),
             zeros(26, 2),
-            raw(28, 16, "cpu_svn"),
+            raw(28, 16, "tcb"),
             raw(44, 32, "key_id"),
             raw(76, 12, "nonce"),
             raw(88, 32, "namespace"),
@@ -73,7 +73,8 @@ class SealedHeader:
     """Which part of its commit a record is, from 0."""
     parts: int
     """How many the commit has; the last one's digest is what the anchor holds."""
-    cpu_svn: bytes
+    tcb: bytes
+    """CPUSVN, or TCB_VERSION and zeros, of the platform that sealed."""
     key_id: bytes
     """KEYREQUEST.KEYID: random for each launch of an enclave, so that its nonces may count."""
     nonce: bytes

@@ -3,23 +3,28 @@
 import hashlib
 from enum import StrEnum
 
+from casemate.wire.tee import Identity, Tee
+
 _NAMESPACE_LABEL = b"casemate sealed state v1\x00"
 
 
 class SealPolicy(StrEnum):
-    """KEYREQUEST.KEYPOLICY (SDM volume 3D, 38.17.2) as manifests write it."""
+    """KEYREQUEST.KEYPOLICY (SDM volume 3D, 38.17.2) as manifests write it, whatever the TEE."""
 
     MRENCLAVE = "mrenclave"
-    """This very code alone."""
+    """This very code alone, by its measurement."""
     MRSIGNER = "mrsigner"
     """Every enclave of the same signer and product id whose security version is not lower."""
 
 
-def state_namespace(policy: SealPolicy, *, mr_enclave: bytes, mr_signer: bytes, isv_prod_id: int, debug: bool) -> bytes:
+def state_namespace(policy: SealPolicy, who: Identity) -> bytes:
     """The public name of an identity's sealed state (32 bytes): the host files records under it, the chip its anchor.
 
-    Debug enclaves, which their host can steer, have states of their own, as EGETKEY gives them keys of their own.
+    Debug enclaves, which their host can steer, have states of their own, as the chip gives them keys of their own; and
+    so has the same image in another kind of TEE.
     """
-    identity = mr_enclave if policy is SealPolicy.MRENCLAVE else mr_signer + isv_prod_id.to_bytes(2, "little")
-    kind = policy.encode() + (b" debug\x00" if debug else b" production\x00")
-    return hashlib.sha256(_NAMESPACE_LABEL + kind + identity).digest()
+    by_code = policy is SealPolicy.MRENCLAVE
+    identity = who.measurement if by_code else who.mr_signer + who.isv_prod_id.to_bytes(2, "little")
+    kind = policy.encode() + (b" debug" if who.debug else b" production")
+    tee = b"" if who.tee is Tee.SGX else b" " + who.tee.encode()
+    return hashlib.sha256(_NAMESPACE_LABEL + kind + tee + b"\x00" + identity).digest()

@@ -12,7 +12,7 @@ from casemate.chip.errors import AnchorConflictError, AnchorLimitError, AnchorRe
 from casemate.chip.fuses import Fuses, seeded_fuses
 from casemate.chip.secs import Secs
 from casemate.wire.sealing import SealPolicy
-from casemate.wire.sgx.attributes import AttributeFlag, Attributes
+from casemate.wire.tee import Identity, Tee
 
 ALICE = Asker(b"\xa1" * 32, b"\xa0" * 32, 3)
 BOB = Asker(b"\xb1" * 32, b"\xb0" * 32, 3)
@@ -261,14 +261,16 @@ def test_of_steps_in_many_threads_one_is_taken(anchors: Anchors) -> None:
 
 
 def test_whose_state_it_is_comes_from_the_identity(secs: Secs) -> None:
-    debug = replace(secs, attributes=Attributes(secs.attributes.flags | AttributeFlag.DEBUG, 3))
-    by_signer, by_code = (asker(secs, policy) for policy in (SealPolicy.MRSIGNER, SealPolicy.MRENCLAVE))
+    who = Identity(Tee.SGX, secs.mr_enclave, secs.mr_signer, secs.isv_prod_id, secs.isv_svn, debug=False)
+    debug = replace(who, debug=True)
+    by_signer, by_code = (asker(who, policy) for policy in (SealPolicy.MRSIGNER, SealPolicy.MRENCLAVE))
     assert by_signer.namespace != by_code.namespace
     assert by_signer.owner == by_code.owner
-    rebuilt = replace(secs, mr_enclave=bytes(32), isv_svn=secs.isv_svn + 1)
+    rebuilt = replace(who, measurement=bytes(32), isv_svn=who.isv_svn + 1)
     assert asker(rebuilt, SealPolicy.MRSIGNER).namespace == by_signer.namespace
     assert asker(rebuilt, SealPolicy.MRENCLAVE).namespace != by_code.namespace
-    for other in (debug, replace(secs, mr_signer=bytes(32)), replace(secs, isv_prod_id=secs.isv_prod_id + 1)):
+    others = {"mr_signer": bytes(32)}, {"isv_prod_id": who.isv_prod_id + 1}, {"tee": Tee.SNP}
+    for other in (debug, *(replace(who, **change) for change in others)):
         assert asker(other, SealPolicy.MRSIGNER).namespace != by_signer.namespace
     assert asker(debug, SealPolicy.MRENCLAVE).owner != by_code.owner
 

@@ -10,10 +10,19 @@ from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf import LeafFunctions
 from casemate.chip.secs import Secs
+from casemate.chip.sgx_attester import SgxAttester
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB
 from casemate.wire.faults import Code, Fault
-from casemate.wire.messages.leaf import AnchorAdvance, AnchorIs, AnchorRead, EGetKey, EReport, KeyIs, ReportMade
+from casemate.wire.messages.leaf import (
+    AnchorAdvance,
+    AnchorIs,
+    AnchorRead,
+    GetSealingKey,
+    KeyIs,
+    MakeReport,
+    ReportMade,
+)
 from casemate.wire.sealing import SealPolicy
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
@@ -28,28 +37,33 @@ PLAIN = Secs(
 def leaf(tmp_path_factory: pytest.TempPathFactory) -> LeafFunctions:
     fuses = seeded_fuses("a chip")
     folder = tmp_path_factory.mktemp("chip")
-    return LeafFunctions(Silicon(folder, fuses, FIRST_TCB), Anchors(folder, fuses))
+    return LeafFunctions(Anchors(folder, fuses))
+
+
+def attester(secs: Secs = PLAIN) -> SgxAttester:
+    """An enclave of that chip."""
+    return SgxAttester(Silicon(Path("/nonexistent"), seeded_fuses("a chip"), FIRST_TCB), secs)
 
 
 def ask(leaf: LeafFunctions, question: object) -> object:
-    return asyncio.run(leaf.answer(PLAIN, question))  # type: ignore[arg-type] # hostile
+    return asyncio.run(leaf.answer(attester(), question))  # type: ignore[arg-type] # hostile
 
 
-@given(raw=st.binary(min_size=512, max_size=512))
-def test_arbitrary_key_request_gets_key_or_fault(leaf: LeafFunctions, raw: bytes) -> None:
-    assert isinstance(ask(leaf, EGetKey(raw)), KeyIs | Fault)
-
-
-@given(head=st.binary(min_size=78, max_size=78), name=st.integers(0, 6))
-def test_key_request_with_arbitrary_fields_gets_key_or_fault(leaf: LeafFunctions, head: bytes, name: int) -> None:
-    policy = bytes((head[2] & 0x3F, 0))
-    request = bytes((name, 0)) + policy + head[4:7] + b"\x00" + head[8:]
-    assert isinstance(ask(leaf, EGetKey(request.ljust(512, b"\x00"))), KeyIs | Fault)
+@given(
+    policy=st.sampled_from(SealPolicy),
+    svn=st.integers(0, 0xFFFF),
+    tcb=st.binary(min_size=16, max_size=16),
+    key_id=st.binary(min_size=32, max_size=32),
+)
+def test_arbitrary_sealing_key_is_given_or_refused(
+    leaf: LeafFunctions, policy: SealPolicy, svn: int, tcb: bytes, key_id: bytes
+) -> None:
+    assert isinstance(ask(leaf, GetSealingKey(policy, svn, tcb, key_id)), KeyIs | Fault)
 
 
 @given(raw=st.binary(min_size=128, max_size=128), data=st.binary(min_size=64, max_size=64))
 def test_arbitrary_target_gets_report_or_fault(leaf: LeafFunctions, raw: bytes, data: bytes) -> None:
-    assert isinstance(ask(leaf, EReport(raw.ljust(512, b"\x00"), data)), ReportMade | Fault)
+    assert isinstance(ask(leaf, MakeReport(raw.ljust(512, b"\x00"), data)), ReportMade | Fault)
 
 
 @given(epoch=st.integers(1, 2**64 - 1), head=st.binary(min_size=32, max_size=32))
@@ -62,7 +76,7 @@ def test_arbitrary_step_is_a_conflict(leaf: LeafFunctions, epoch: int, head: byt
 def test_of_steps_at_the_same_time_one_is_taken(leaf: LeafFunctions) -> None:
     async def work() -> list[object]:
         steps = [AnchorAdvance(SealPolicy.MRSIGNER, 0, bytes([number]) * 32) for number in range(20)]
-        return await asyncio.gather(*(leaf.answer(PLAIN, step) for step in steps))
+        return await asyncio.gather(*(leaf.answer(attester(), step) for step in steps))
 
     answers = asyncio.run(work())
     taken = [answer for answer in answers if isinstance(answer, AnchorIs)]
@@ -72,8 +86,8 @@ def test_of_steps_at_the_same_time_one_is_taken(leaf: LeafFunctions) -> None:
 
 
 def test_lower_version_is_refused_for_reading_as_well(leaf: LeafFunctions) -> None:
-    older = replace(PLAIN, mr_signer=b"o" * 32, isv_svn=2)
-    newer = replace(older, isv_svn=3)
+    older = attester(replace(PLAIN, mr_signer=b"o" * 32, isv_svn=2))
+    newer = attester(replace(older.secs, isv_svn=3))
 
     async def work() -> list[object]:
         first = await leaf.answer(older, AnchorAdvance(SealPolicy.MRSIGNER, 0, b"1" * 32))
@@ -91,9 +105,9 @@ def test_lower_version_is_refused_for_reading_as_well(leaf: LeafFunctions) -> No
     assert [answer.code for answer in refused if isinstance(answer, Fault)] == [Code.STATE_REFUSED] * 2
 
 
-def test_full_disk_is_a_fault(leaf: LeafFunctions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_full_disk_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fuses = seeded_fuses("a chip")
-    fresh = LeafFunctions(leaf._silicon, Anchors(tmp_path, fuses))
+    fresh = LeafFunctions(Anchors(tmp_path, fuses))
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

@@ -38,8 +38,6 @@ from casemate.wire.messages import chip, leaf
 from casemate.wire.messages.parent import Configure
 from casemate.wire.runtime_lock import RuntimeLock
 from casemate.wire.sealing import SealPolicy
-from casemate.wire.sgx.attributes import ALL_ATTRIBUTES
-from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.report import Report, TargetInfo
 from casemate.wire.sgx.sigstruct import Sigstruct
 
@@ -98,6 +96,10 @@ def image(behaviour: str) -> bytes:
     return lay_out({LOCK_PATH: lock, MANIFEST_PATH: behaviour.encode()}, ()).encode()
 
 
+def no_platform() -> Any:
+    raise AssertionError("no SEV-SNP here")
+
+
 def no_firmware(_: object) -> Any:
     pytest.fail("no message for the SEV-SNP firmware was sent")
 
@@ -124,7 +126,7 @@ def machine(tmp_path: Path, runtime: RuntimeCopy, fuses: Fuses, sign: Sign) -> C
         anchors = Anchors(folder, fuses)
         serving = ChipServer(
             theirs, silicon, anchors, platform=PLATFORM, runtime=runtime,
-            configure=Configure((), behaviour, 0), power_firmware=no_firmware,
+            configure=Configure((), behaviour, 0), power_firmware=no_firmware, snp=no_platform,
         )  # fmt: skip
         host = Caller(ours)
         news: list[chip.StateIs] = []
@@ -163,12 +165,8 @@ async def say(enclave: Channel, question: object, *wanted: type[T]) -> T:
     return parse_message(frame.payload, *wanted)
 
 
-def seal_request(**changes: Any) -> bytes:
-    request = KeyRequest(
-        key_name=KeyName.SEAL_KEY, key_policy=KeyPolicy.MRSIGNER, isv_svn=5, cet_attributes_mask=0,
-        cpu_svn=FIRST_TCB.cpu_svn, attribute_mask=ALL_ATTRIBUTES, key_id=bytes(32), misc_mask=0, config_svn=0,
-    )  # fmt: skip
-    return replace(request, **changes).encode()
+def seal_request(**changes: Any) -> leaf.GetSealingKey:
+    return replace(leaf.GetSealingKey(SealPolicy.MRSIGNER, 5, FIRST_TCB.cpu_svn, bytes(32)), **changes)
 
 
 class TestLife:
@@ -182,13 +180,13 @@ class TestLife:
                 assert (made.mr_enclave, made.mr_signer) == (loaded.mr_enclave, developer.mr_signer())
                 assert (made.isv_prod_id, made.isv_svn, made.debug) == (7, 5, False)
                 enclave = await m.start(loaded.enclave)
-                assert isinstance(await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                assert isinstance(await say(enclave, seal_request(), leaf.KeyIs), leaf.KeyIs)
                 stopped = await m.ask(chip.Stop(loaded.enclave), chip.StateIs)
                 assert stopped.state is State.STOPPED
                 with pytest.raises(PeerGoneError):
                     await say(enclave, leaf.AnchorRead(SealPolicy.MRSIGNER), leaf.AnchorIs)
                 again = await m.start(loaded.enclave)
-                assert isinstance(await say(again, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                assert isinstance(await say(again, seal_request(), leaf.KeyIs), leaf.KeyIs)
                 destroyed = await m.ask(chip.Destroy(loaded.enclave), chip.StateIs)
                 assert destroyed.state is State.DESTROYED
                 fault = await m.refused(chip.Destroy(loaded.enclave))
@@ -275,7 +273,7 @@ class TestDeath:
                 assert (await m.refused(chip.Stop(number))).code is Code.WRONG_STATE
                 assert (await m.refused(chip.Start(number))).code is Code.WRONG_STATE
                 assert (await m.ask(chip.Destroy(number), chip.StateIs)).state is State.DESTROYED
-                assert isinstance(await say(survivor, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                assert isinstance(await say(survivor, seal_request(), leaf.KeyIs), leaf.KeyIs)
                 assert len(m.news) == 1
                 assert other != number
 
@@ -297,7 +295,7 @@ class TestDeath:
                     assert news.state is State.LOST
                     assert "parent" in news.reason
                 _, enclave = await m.launch()
-                assert isinstance(await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                assert isinstance(await say(enclave, seal_request(), leaf.KeyIs), leaf.KeyIs)
                 assert m.server._parent is not None
                 assert m.server._parent.pid != running.pid
 
@@ -438,16 +436,14 @@ class TestLeafFunctions:
                 target = m.silicon.quote_target.encode()
                 bodies = []
                 for _, enclave in (one, other):
-                    made = await say(enclave, leaf.EReport(target, bytes(64)), leaf.ReportMade)
+                    made = await say(enclave, leaf.MakeReport(target, bytes(64)), leaf.ReportMade)
                     bodies.append(Report.parse(made.report).body)
                 assert bodies[0].mr_enclave == hashlib.sha256(image("good")).digest()
                 assert bodies[1].mr_enclave == hashlib.sha256(image("good too")).digest()
-                by_enclave = seal_request(key_policy=KeyPolicy.MRENCLAVE)
-                keys = [await say(enclave, leaf.EGetKey(by_enclave), leaf.KeyIs) for _, enclave in (one, other)]
+                by_enclave = seal_request(policy=SealPolicy.MRENCLAVE)
+                keys = [await say(enclave, by_enclave, leaf.KeyIs) for _, enclave in (one, other)]
                 assert keys[0].key != keys[1].key
-                by_signer = [
-                    await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs) for _, enclave in (one, other)
-                ]
+                by_signer = [await say(enclave, seal_request(), leaf.KeyIs) for _, enclave in (one, other)]
                 assert by_signer[0].key == by_signer[1].key
 
         run(work())
@@ -456,20 +452,15 @@ class TestLeafFunctions:
         async def work() -> None:
             async with machine() as m:
                 _, enclave = await m.launch()
-                raw = seal_request()
                 for question, words in (
-                    (leaf.EGetKey(seal_request(isv_svn=6)), "SGX_INVALID_ISVSVN"),
-                    (leaf.EGetKey(seal_request(cpu_svn=b"\xff" * 16)), "SGX_INVALID_CPUSVN"),
-                    (leaf.EGetKey(seal_request(key_name=KeyName.PROVISION_KEY)), "SGX_INVALID_ATTRIBUTE"),
-                    (leaf.EGetKey(seal_request(key_policy=KeyPolicy.CONFIGID)), "#GP(0)"),
-                    (leaf.EGetKey(b"\x09" + raw[1:]), "SGX_INVALID_KEYNAME"),
-                    (leaf.EGetKey(raw[:-1] + b"\x01"), "#GP(0)"),
-                    (leaf.EReport(b"\xff" * 512, bytes(64)), "#GP(0)"),
+                    (seal_request(isv_svn=6), "SGX_INVALID_ISVSVN"),
+                    (seal_request(tcb=b"\xff" * 16), "SGX_INVALID_CPUSVN"),
+                    (leaf.MakeReport(b"\xff" * 512, bytes(64)), "#GP(0)"),
                     (leaf.AnchorAdvance(SealPolicy.MRSIGNER, 7, bytes(32)), "not at 7"),
                 ):
                     fault = await say(enclave, question, Fault)
                     assert words in fault.reason
-                assert isinstance(await say(enclave, leaf.EGetKey(raw), leaf.KeyIs), leaf.KeyIs)
+                assert isinstance(await say(enclave, seal_request(), leaf.KeyIs), leaf.KeyIs)
 
         run(work())
 
@@ -480,8 +471,8 @@ class TestLeafFunctions:
             b"\xff",
             encode_message(leaf.Booted()),
             encode_message(leaf.KeyIs(bytes(16))),
-            encode_message(leaf.EGetKey(bytes(512)))[:-1],
-            encode_message(leaf.EGetKey(bytes(512))) + b"\x00",
+            encode_message(seal_request())[:-1],
+            encode_message(seal_request()) + b"\x00",
             encode_message(chip.QuoteTarget()),
             bytes(8192),
         ],
@@ -493,7 +484,7 @@ class TestLeafFunctions:
                 _, other = await m.launch()
                 await asyncio.to_thread(hostile.send, frame, timeout=5)
                 assert (await m.news_of(number)).state is State.LOST
-                assert isinstance(await say(other, leaf.EGetKey(seal_request()), leaf.KeyIs), leaf.KeyIs)
+                assert isinstance(await say(other, seal_request(), leaf.KeyIs), leaf.KeyIs)
 
         run(work())
 
@@ -525,7 +516,7 @@ class TestLeafFunctions:
                 slowest = 0.0
                 while not loading.done():
                     start = time.perf_counter()
-                    await say(enclave, leaf.EGetKey(seal_request()), leaf.KeyIs)
+                    await say(enclave, seal_request(), leaf.KeyIs)
                     slowest = max(slowest, time.perf_counter() - start)
                     answered += 1
                 assert (await loading).mr_enclave == hashlib.sha256(large).digest()
@@ -539,11 +530,11 @@ class TestHostileHost:
     def test_quote_of_a_forged_report_is_refused(self, machine: Callable[..., Any]) -> None:
         async def work() -> None:
             async with machine() as m:
-                _, enclave = await m.launch()
+                number, enclave = await m.launch()
                 target = await m.ask(chip.QuoteTarget(), chip.QuoteTargetIs)
                 TargetInfo.parse(target.target_info)
-                made = await say(enclave, leaf.EReport(target.target_info, bytes(64)), leaf.ReportMade)
-                fault = await m.refused(chip.GetQuote(made.report))
+                made = await say(enclave, leaf.MakeReport(target.target_info, bytes(64)), leaf.ReportMade)
+                fault = await m.refused(chip.GetQuote(number, made.report))
                 assert fault.code is Code.UNAVAILABLE  # not certified in this test
                 assert "not certified" in fault.reason
 
@@ -568,7 +559,7 @@ class TestHostileHost:
             serving = ChipServer(
                 AsyncChannel(theirs), silicon, None, platform=PLATFORM,  # type: ignore[arg-type] # no enclave runs
                 runtime=RuntimeCopy(Path("/nonexistent"), RUNTIME, rebuilt=False), configure=Configure((), "", 0),
-                power_firmware=no_firmware,
+                power_firmware=no_firmware, snp=no_platform,
             )  # fmt: skip
             try:
                 reply = await serving.answer(message)

@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.unit.cli.conftest import Casemate
 
+from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle
 from casemate.testing.forge import honest
 from casemate.verifier import BoundValues, print_policy
@@ -14,6 +15,7 @@ from casemate.verifier.policy import FRESH_NONCE
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import Receipt, StateMark
 from casemate.wire.sgx.quote import Quote
+from casemate.wire.tee import Tee
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def receipt(tmp_path: Path, now: datetime) -> Path:
     given, answered = Opening(bytes(32), '{"q":"whale"}'), Opening(bytes(range(32)), '{"found":3}')
     said = Receipt(
         quote_hash=hashlib.sha256(quote).digest(),
-        mr_enclave=Quote.parse(quote).body.mr_enclave,
+        measurement=Quote.parse(quote).body.mr_enclave,
         session=1,
         sequence=1,
         entry="search",
@@ -39,7 +41,8 @@ def receipt(tmp_path: Path, now: datetime) -> Path:
         counter=7,
     )
     binding = ReportDataBinding(forgery.bound.hpke_key, forgery.bound.receipt_key, forgery.nonce, forgery.bound.layers)
-    bundle = ReceiptBundle(said, key.sign(said.signed_bytes()), binding, quote, forged.collateral, now, given, answered)
+    proof = Proof(Tee.SGX, quote, forged.collateral)
+    bundle = ReceiptBundle(said, key.sign(said.signed_bytes()), binding, proof, now, given, answered)
     path = tmp_path / "receipt.json"
     path.write_bytes(bundle.encode())
     (tmp_path / "policy.toml").write_text(print_policy(replace(forged.policy, report_data=FRESH_NONCE)))

@@ -28,6 +28,7 @@ from casemate.wire.messages import host
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Left
 from casemate.wire.sandbox import LayerName
 from casemate.wire.sgx.quote import Quote
+from casemate.wire.tee import Tee
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -64,12 +65,13 @@ class Desk:
         self.forgery.bound = BoundValues(said.hpke_key, said.receipt_key, said.layers)
         chain = Quote.parse(self.forged.evidence.quote).signature_data.certification_data.data
         return host.EvidenceIs(
-            quote=self.forgery._quote(chain).encode(),
+            tee=Tee.SGX,
+            evidence=self.forgery._quote(chain).encode(),
             hpke_key=said.hpke_key,
             receipt_key=said.receipt_key,
             layers=said.layers,
             session=said.session,
-            collateral=self.forged.collateral.encode(),
+            endorsements=self.forged.collateral.encode(),
         )
 
     def attest(self) -> AttestedEnclave:

@@ -38,7 +38,7 @@ def test_challenges_are_fresh() -> None:
 
 
 def test_an_honest_enclave_is_attested(desk: Desk, session: AttestedEnclave) -> None:
-    assert session.evidence.mr_enclave == MR_ENCLAVE
+    assert session.evidence.measurement == MR_ENCLAVE
     assert session.evidence.binding == session.binding
     assert session.evidence.appraised_at == NOW
     assert desk.policy.accepted is not None
@@ -85,7 +85,7 @@ def test_a_policy_that_does_not_ask_for_freshness_is_refused(desk: Desk) -> None
 def test_malformed_collateral_is_refused(desk: Desk) -> None:
     nonce = challenge()
     with pytest.raises(WireError):
-        appraise_answer(replace(desk.evidence(nonce), collateral=b"{}"), nonce, desk.policy, NOW)
+        appraise_answer(replace(desk.evidence(nonce), endorsements=b"{}"), nonce, desk.policy, NOW)
 
 
 def test_sequence_numbers_rise(session: AttestedEnclave) -> None:
@@ -93,7 +93,7 @@ def test_sequence_numbers_rise(session: AttestedEnclave) -> None:
 
 
 def test_requests_bind_the_quote(session: AttestedEnclave) -> None:
-    assert seal(session).envelope.binding.quote_hash == session.evidence.quote_hash
+    assert seal(session).envelope.binding.quote_hash == session.evidence.evidence_hash
 
 
 @pytest.mark.parametrize("arguments", [b"", b"{", b"\xff", b'{"a":1,"a":2}', b"9007199254740993"])

@@ -40,7 +40,7 @@ def test_a_receipt_holds_with_its_openings(desk: Desk, bundle: ReceiptBundle) ->
     assert checked.output is not None
     assert json.loads(checked.output)["entry"] == "echo"
     assert checked.receipt.caller == ALICE.public_key
-    assert checked.enclave.mr_enclave == checked.receipt.mr_enclave
+    assert checked.enclave.measurement == checked.receipt.measurement
     assert checked.at == NOW
 
 
@@ -150,9 +150,9 @@ def test_a_signature_by_a_key_that_the_quote_does_not_vouch_for_is_refused(desk:
 def test_another_enclaves_quote_is_refused(desk: Desk, bundle: ReceiptBundle) -> None:
     other = desk.attest()
     with pytest.raises(RefusedError, match="binding"):
-        check_receipt(replace(bundle, quote=other.quote), desk.policy)
+        check_receipt(replace(bundle, proof=other.proof), desk.policy)
     with pytest.raises(ReceiptRefusedError, match="quote hash"):
-        check_receipt(replace(bundle, quote=other.quote, binding=other.binding), desk.policy)
+        check_receipt(replace(bundle, proof=other.proof, binding=other.binding), desk.policy)
 
 
 @pytest.mark.parametrize("side", ["input", "output"])

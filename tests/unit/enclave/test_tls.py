@@ -41,6 +41,7 @@ from casemate.wire.messages.tls import (
 )
 from casemate.wire.ra_tls_certificate import RaTlsCertificate
 from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.tee import Identity, Tee
 
 ROOM = 1 << 26
 
@@ -370,13 +371,17 @@ def test_quotes_for_something_else_make_no_certificate(spoil: Callable[[tuple[by
 class Chip:
     """Makes REPORTs that name their data and nothing else."""
 
-    def ereport(self, _target_info: bytes, report_data: bytes) -> bytes:
+    def report(self, _target_info: bytes, report_data: bytes) -> bytes:
         return report_data.ljust(432, b"\x00")
 
 
 @pytest.fixture
 def desk() -> TlsDesk:
-    program = Program(bytes(32), debug=False, image=read_pages(lay_out(_FILES, ()).linear_contents()))
+    program = Program(
+        Identity(Tee.SGX, bytes(32), bytes(32), 0, 0, debug=False),
+        bytes(16),
+        read_pages(lay_out(_FILES, ()).linear_contents()),
+    )
     return TlsDesk(program, SandboxLayers((), ()), Chip(), None)  # type: ignore[arg-type] # plays a leaf; nobody calls
 
 

@@ -33,6 +33,7 @@ from casemate.wire.messages.host import (
     PutImage,
 )
 from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.tee import Tee
 
 TOKENS = {role: token_text(hashlib.sha256(role.encode()).digest()) for role in Role}
 """One token for each role, named for it."""
@@ -85,9 +86,10 @@ class FakeHouse:
         except KeyError:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number}") from None
 
-    async def deploy(self, image: bytes, name: str | None = None) -> EnclaveIs:
+    async def deploy(self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX) -> EnclaveIs:
         about = await self.image(image)
         await self._pass()
+        self.tee = tee
         return self._new(name or about.name, about)
 
     async def launch(self, request: Launch) -> Launched:
@@ -110,7 +112,7 @@ class FakeHouse:
         self.enclave(request.enclave)
         await self._pass()
         layers = SandboxLayers((LAYER,), (LAYER,))
-        return EvidenceIs(self.quote, bytes(32), request.nonce, layers, 7, COLLATERAL)
+        return EvidenceIs(self.tee, self.quote, bytes(32), request.nonce, layers, 7, COLLATERAL)
 
     async def call(self, request: Call) -> Answer:
         self.enclave(request.enclave)

@@ -185,12 +185,12 @@ def test_evidence_comes_as_bytes_or_as_json(gateway: Front) -> None:
             answer = await client.get(path)
             assert answer.headers["content-type"] == BINARY
             found = parse_message(answer.content, EvidenceIs)
-            assert (found.quote, found.receipt_key, found.session) == (b"quote", bytes.fromhex(NONCE), 7)
+            assert (found.evidence, found.receipt_key, found.session) == (b"quote", bytes.fromhex(NONCE), 7)
             assert (await client.get(path, headers={"Accept": f"{JSON};q=0.5, {BINARY}"})).content == answer.content
             shown = (await client.get(path, headers={"Accept": JSON})).json()
-            assert base64.b64decode(shown["quote"]) == b"quote"
+            assert base64.b64decode(shown["evidence"]) == b"quote"
             assert base64.b64decode(shown["receipt_key"]).hex() == NONCE
-            assert base64.b64decode(shown["collateral"]) == COLLATERAL
+            assert base64.b64decode(shown["endorsements"]) == COLLATERAL
             problem(await client.get(path, headers={"Accept": "text/html"}), "not-acceptable")
 
     run(work())

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from casemate.host.catalogue import Catalogue
 from casemate.host.collateral import CollateralCache
+from casemate.host.endorsements import Endorsements
+from casemate.host.hypervisor.firmware import SevFirmware
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper
@@ -79,7 +81,7 @@ class FakeChip:
                 if self.loaded[number].startswith(b"refused"):
                     raise refuse(Code.LAUNCH_REFUSED, "signature: got another, want the signer's")
                 mr_enclave = hashlib.sha256(self.loaded[number]).digest()
-                return Reply(chip.Initialised(number, mr_enclave, bytes(32), 7, 5, debug=False))
+                return Reply(chip.Initialised(number, mr_enclave, bytes(32), 7, 5, debug=False, launch_digest=None))
             case chip.Start(number):
                 await self.starts.wait()
                 ours, theirs = socket.socketpair()
@@ -124,7 +126,7 @@ async def host_of(folder: Path) -> AsyncIterator[tuple[Orchestrator, FakeChip]]:
     catalogue = Catalogue(folder / "catalogue.db")
     orchestrator = Orchestrator(
         link,
-        collateral=CollateralCache(folder / "collateral.json"),
+        endorsements=Endorsements(CollateralCache(folder / "collateral.json"), SevFirmware(link), folder),
         keeper=keeper,
         catalogue=catalogue,
         ocalls=BUILT_IN,

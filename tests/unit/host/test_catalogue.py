@@ -6,6 +6,7 @@ from tests.unit.host.fake_chip import sigstruct
 
 from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
 from casemate.host.images import describe
+from casemate.wire.tee import Tee
 
 FILES = ImageBytes(b"stream", sigstruct(b"stream"))
 ABOUT = describe("first", FILES)
@@ -19,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def deployment(catalogue: Catalogue) -> Deployment:
-    made = Deployment(catalogue.draw_number(), "one", ABOUT.image, Wanted.RUNNING)
+    made = Deployment(catalogue.draw_number(), "one", ABOUT.image, Wanted.RUNNING, Tee.SNP)
     catalogue.deploy(made, ABOUT, FILES)
     return made
 
@@ -33,7 +34,7 @@ def test_what_is_written_is_there_again(path: Path) -> None:
     again = Catalogue(path)
     assert again.images() == (OTHER, ABOUT)
     assert again.files(ABOUT.image) == FILES
-    assert again.deployments() == (Deployment(1, "one", ABOUT.image, Wanted.STOPPED),)
+    assert again.deployments() == (Deployment(1, "one", ABOUT.image, Wanted.STOPPED, Tee.SNP),)
 
 
 def test_numbers_are_never_given_again(path: Path) -> None:

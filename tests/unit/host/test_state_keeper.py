@@ -21,6 +21,7 @@ from casemate.wire.messages.state import (
 )
 from casemate.wire.sealed_record import SealedRecord, record_digest
 from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.tee import Identity, Tee
 
 T = TypeVar("T")
 MINE = frozenset({ALICE})
@@ -104,6 +105,5 @@ def test_an_enclave_has_a_state_for_each_policy() -> None:
         state=State.RUNNING, reason="",
     )  # fmt: skip
     assert namespaces_of(shown) == {
-        state_namespace(policy, mr_enclave=b"e" * 32, mr_signer=b"s" * 32, isv_prod_id=7, debug=False)
-        for policy in SealPolicy
+        state_namespace(policy, Identity(Tee.SGX, b"e" * 32, b"s" * 32, 7, 2, debug=False)) for policy in SealPolicy
     }

@@ -53,6 +53,7 @@ from casemate.verifier.snp_policy import (
     ANY_PLATFORM,
     ANY_PROVISIONAL,
     ANY_REPORT_ID,
+    ANY_SANDBOX,
     ANY_SOCKETS,
     ANY_TCB,
     REFUSE_PROVISIONAL,
@@ -100,6 +101,7 @@ def strict(root: VendorRoot | SimulatedRoot, product: Product = Product.MILAN, *
         "launch_tcb": tcb,
         "current_tcb": tcb,
         "report_data": ExpectedReportData(b"\x07" * 64),
+        "layers": ANY_SANDBOX,
     }
     return SnpPolicy(**(demands | other))
 
@@ -130,6 +132,7 @@ def lax(root: VendorRoot, **other: Any) -> SnpPolicy:
         "launch_tcb": ANY_TCB,
         "current_tcb": ANY_TCB,
         "report_data": UNSAFE_ANY_REPORT_DATA,
+        "layers": ANY_SANDBOX,
     }
     return strict(root, **(demands | other))
 

@@ -47,7 +47,7 @@ def headers(draw: st.DrawFn) -> SealedHeader:
         isv_svn=draw(U16),
         part=draw(st.integers(0, parts - 1)),
         parts=parts,
-        cpu_svn=draw(exactly(16)),
+        tcb=draw(exactly(16)),
         key_id=draw(exactly(32)),
         nonce=draw(exactly(12)),
         namespace=draw(exactly(32)),
@@ -57,7 +57,7 @@ def headers(draw: st.DrawFn) -> SealedHeader:
 
 
 GOOD = SealedHeader(
-    kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=0x0102, part=1, parts=3, cpu_svn=b"c" * 16,
+    kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=0x0102, part=1, parts=3, tcb=b"c" * 16,
     key_id=b"k" * 32, nonce=b"n" * 12, namespace=b"s" * 32, epoch=0x0304, previous=b"p" * 32,
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from casemate.wire.snp.cpuid_page import CpuidPage
 from casemate.wire.snp.id_block import IdAuth, IdBlock, IdSignature
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, VMSA_GPA, PageInfo, PageType
+from casemate.wire.snp.paravirtual import FAMILY_ID
 from casemate.wire.snp.secrets_page import SecretsPage
 
 MEASURED = (PageType.NORMAL, PageType.VMSA)
@@ -150,6 +151,8 @@ def _check_signature(reason: str, signed: IdSignature, message: bytes) -> None:
 
 
 def _check_block(context: GuestContext, block: IdBlock) -> None:
+    if block.family_id == FAMILY_ID:
+        raise FirmwareError(FirmwareStatus.INVALID_PARAM, "this FAMILY_ID marks paravirtual guests, and this is none")
     if block.ld != context.digest:
         raise FirmwareError(
             FirmwareStatus.BAD_MEASUREMENT,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import CaFile, Json, State, TokenFile, Url
+from casemate.cli.options import CaFile, Json, State, TeeOption, TokenFile, Url
 from casemate.cli.output import Screen, facts, printable, table
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +25,7 @@ def launch(
     image: ImagePath,
     *,
     name: Name = None,
+    tee: TeeOption = Tee.SGX,
     state: State = None,
     url: Url = None,
     token_file: TokenFile = None,
@@ -35,8 +37,12 @@ def launch(
     Prints the enclave's number. Nothing is known of it until it is attested:
     `casemate call` does that before it sends anything.
 
+    With --tee snp the same image runs as a paravirtual SEV-SNP guest: its
+    evidence is an attestation report. What it seals is another's.
+
     Example:
         casemate launch hello/hello.sgxs
+        casemate launch hello/hello.sgxs --tee snp
     """
     from casemate.cli.images import image_of
     from casemate.cli.places import Named, place_of
@@ -44,7 +50,7 @@ def launch(
     screen = Screen(as_json=as_json)
     loaded = image_of(image, screen)
     with place_of(Named(state, url, token_file, ca)).connect() as client:
-        number = client.launch(loaded if name is None else replace(loaded, name=name))
+        number = client.launch(loaded if name is None else replace(loaded, name=name), tee=tee)
         found = [each for each in client.enclaves() if each.enclave == number]
     if found:
         _show_one(screen, found[0])
@@ -129,7 +135,14 @@ def _document(found: "EnclaveIs") -> dict[str, object]:
         "security_version": found.isv_svn,
         "debug": found.debug,
         "ra_tls_port": found.ra_tls_port,
+        "tee": str(found.tee),
+        "paravirtual": found.tee is Tee.SNP,
+        "launch_digest": None if found.launch_digest is None else found.launch_digest.hex(),
     }
+
+
+def _tee(found: "EnclaveIs") -> str:
+    return "snp, paravirtual" if found.tee is Tee.SNP else str(found.tee)
 
 
 def _show_one(screen: Screen, found: "EnclaveIs") -> None:
@@ -141,7 +154,9 @@ def _show_one(screen: Screen, found: "EnclaveIs") -> None:
                 ("enclave", str(found.enclave)),
                 ("name", found.name),
                 ("state", f"{found.state} {found.reason}".strip()),
+                ("TEE", _tee(found)),
                 ("MRENCLAVE", found.mr_enclave.hex()),
+                *([] if found.launch_digest is None else [("launch digest", found.launch_digest.hex())]),
                 ("MRSIGNER", found.mr_signer.hex()),
                 *([] if found.ra_tls_port is None else [("RA-TLS", f"port {found.ra_tls_port}")]),
             ],
@@ -154,14 +169,15 @@ def _show_all(console: "Console", found: Sequence["EnclaveIs"]) -> None:
         console.print("no enclaves; `casemate launch IMAGE` launches one")
         return
     has_ports = any(each.ra_tls_port is not None for each in found)
-    columns = ("N", "name", "state", "MRENCLAVE", "product", "SVN", "debug", "reason")
+    columns = ("N", "name", "TEE", "state", "measurement", "product", "SVN", "debug", "reason")
     rows = table(*columns, *(("RA-TLS port",) if has_ports else ()))
     for each in found:
         rows.add_row(
             str(each.enclave),
             printable(each.name),
+            _tee(each),
             str(each.state),
-            each.mr_enclave.hex(),
+            (each.launch_digest or each.mr_enclave).hex(),
             str(each.isv_prod_id),
             str(each.isv_svn),
             "yes" if each.debug else "no",

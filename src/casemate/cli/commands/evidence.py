@@ -13,6 +13,7 @@ from casemate.cli.output import Screen, facts
 if TYPE_CHECKING:
     from casemate.verifier import SgxEvidence, SgxPolicy
     from casemate.wire.binding import ReportDataBinding
+    from casemate.wire.messages.host import EvidenceIs
     from casemate.wire.sgx.collateral import Collateral
 
 Target = Annotated[
@@ -138,11 +139,8 @@ def quote(
             number = stack.enter_context(launched(place, client, image))
         said = client.evidence(number, asked)
     bound = ReportDataBinding(said.hpke_key, said.receipt_key, asked, said.layers)
-    files = {
-        "quote": (output, said.quote),
-        "collateral": (collateral or _beside(output, ".collateral.json"), said.collateral),
-        "binding": (binding or _beside(output, ".binding.json"), encode_binding(bound)),
-    }
+    files = evidence_files(said, output, collateral)
+    files["binding"] = (binding or _beside(output, ".binding.json"), encode_binding(bound))
     for what, (path, content) in files.items():
         write_file(path, content, what=what)
     screen.show(
@@ -269,6 +267,23 @@ def policy(
     named = Named(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug, confined=True)
     text = f"{POLICY_HEADER}{print_policy(policy_of(named))}"
     screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
+
+
+def evidence_files(said: "EvidenceIs", output: Path, endorsements: Path | None) -> dict[str, tuple[Path, bytes]]:
+    """What evidence of its kind comes in, for verifiers of that kind: names of files, and what goes into them."""
+    from casemate.wire.pem import encode_chain
+    from casemate.wire.snp.endorsements import CertifiedKey
+    from casemate.wire.tee import Tee
+
+    if said.tee is Tee.SGX:
+        place = endorsements or _beside(output, ".collateral.json")
+        return {"quote": (output, said.evidence), "collateral": (place, said.endorsements)}
+    given = CertifiedKey.parse(said.endorsements)
+    chain = endorsements or _beside(output, ".pem")
+    files = {"report": (output, said.evidence), "certificates": (chain, encode_chain(*given.certificates))}
+    if given.revocation_list is not None:
+        files["revocation_list"] = (_beside(output, ".crl"), given.revocation_list)
+    return files
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -50,14 +50,14 @@ def inspect_receipt(data: bytes) -> Inspection:
     bundle = ReceiptBundle.parse(data)
     receipt = bundle.receipt
     facts = (
-        ("MRENCLAVE", receipt.mr_enclave.hex()),
+        ("code", receipt.measurement.hex()),
         ("entry point", receipt.entry),
         ("opens its input", "no" if bundle.input is None else "yes"),
         ("opens its output", "no" if bundle.output is None else "yes"),
     )
     members = {
         "receipt.quote_hash": receipt.quote_hash.hex(),
-        "receipt.mr_enclave": receipt.mr_enclave.hex(),
+        "receipt.measurement": receipt.measurement.hex(),
         "receipt.session": str(receipt.session),
         "receipt.sequence": str(receipt.sequence),
         "receipt.entry": receipt.entry,
@@ -68,7 +68,8 @@ def inspect_receipt(data: bytes) -> Inspection:
         "receipt.state": state_text(receipt.state),
         "signature": bundle.signature.hex(),
         **{f"report_data.{name}": meaning for name, meaning in _binding(bundle.binding).items()},
-        "quote": as_hex(bundle.quote),
+        "tee": str(bundle.proof.tee),
+        "evidence": as_hex(bundle.proof.evidence),
         "appraised_at": bundle.appraised_at.isoformat(),
     }
     fields = tuple(_member(name, meaning, _RECEIPT) for name, meaning in members.items())

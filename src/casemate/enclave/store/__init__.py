@@ -1,7 +1,7 @@
 """Sealed state: a few keys and values that outlive the enclave, that its host can neither read nor turn back.
 
 Example:
-    keys = SealingKeys(leaf)
+    keys = SealingKeys(leaf, program.identity, program.tcb)
     store = Store(leaf, host_line, keys, manifest.state)   # asks nothing yet
     transaction = store.begin(deadline)                    # at the first use in a call: reads the anchor
     if transaction.compare_and_set("count", None, b"1"):

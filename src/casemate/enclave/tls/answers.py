@@ -51,7 +51,7 @@ class Answers:
         self._about = encode_json(
             {
                 "name": manifest.name,
-                "mrenclave": program.mr_enclave.hex(),
+                "mrenclave": program.identity.measurement.hex(),
                 "debug": program.debug,
                 "layers": layers_document(layers),
                 "entries": [

@@ -60,7 +60,7 @@ class TlsDesk:
     def _prepare(self, entry: TlsPrepare) -> TlsPrepared:
         """REPORTs over a new key, which replaces one that was not certified."""
         key = KeyToCertify()
-        reports = tuple(self._leaf.ereport(entry.target_info, wanted) for wanted in key.report_datas())
+        reports = tuple(self._leaf.report(entry.target_info, wanted) for wanted in key.report_datas())
         self._waiting = key
         return TlsPrepared(reports)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from casemate.wire.lifecycle import State
 from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, message
+from casemate.wire.tee import LAUNCH_DIGEST_SIZE, MAX_REPORT, Tee
 
 MAX_SGXS = 100 * 1024 * 1024
 """Longest SGXS stream (bytes): 64 MiB of pages with their records take 84 MiB."""
@@ -16,6 +17,8 @@ class Load:
     """ECREATE, EADD and EEXTEND as the stream says. Reply: ``Loaded``."""
 
     sgxs: Annotated[bytes, Limit(MAX_SGXS)]
+    tee: Tee = Tee.SGX
+    """As what it is to run. For a guest of SEV-SNP the same pages are measured into a launch digest, too."""
 
 
 @message(0x21)
@@ -30,7 +33,7 @@ class Loaded:
 @message(0x22)
 @dataclass(frozen=True, slots=True)
 class Initialise:
-    """EINIT. Reply: ``Initialised``."""
+    """EINIT, or with the same checks SNP_LAUNCH_FINISH. Reply: ``Initialised``."""
 
     enclave: U64
     sigstruct: Annotated[bytes, Fixed(1808)]
@@ -47,6 +50,8 @@ class Initialised:
     isv_prod_id: U16
     isv_svn: U16
     debug: bool
+    launch_digest: Annotated[bytes, Fixed(LAUNCH_DIGEST_SIZE)] | None
+    """Of a guest of SEV-SNP."""
 
 
 @message(0x24)
@@ -108,14 +113,16 @@ class QuoteTargetIs:
 @message(0x2B)
 @dataclass(frozen=True, slots=True)
 class GetQuote:
-    """A REPORT made for the quoting enclave. Reply: ``Quoted``."""
+    """Evidence of what an enclave has reported. Reply: ``Quoted``."""
 
-    report: Annotated[bytes, Fixed(432)]
+    enclave: U64
+    report: Annotated[bytes, Limit(MAX_REPORT)]
+    """A REPORT that it made for the quoting enclave; or an attestation report, which is evidence already."""
 
 
 @message(0x2C)
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """An ECDSA quote, version 3."""
+    """An ECDSA quote, version 3; or the attestation report."""
 
     quote: Annotated[bytes, Limit(65536)]

@@ -16,6 +16,7 @@ from casemate.wire.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, Envelope
 from casemate.wire.faults import Fault
 from casemate.wire.message import U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.tee import MAX_REPORT
 
 MAX_OCALL = 1024 * 1024
 """Longest arguments or answer of one OCALL (bytes of JSON)."""
@@ -24,7 +25,7 @@ MAX_OCALL = 1024 * 1024
 @message(0x50)
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Prove yourself to this nonce, in a REPORT for this target. Reply: ``ChallengeAnswer``."""
+    """Prove yourself to this nonce, in a report for this target. Reply: ``ChallengeAnswer``."""
 
     nonce: Bytes32
     target_info: Annotated[bytes, Fixed(512)]
@@ -33,9 +34,9 @@ class Challenge:
 @message(0x51)
 @dataclass(frozen=True, slots=True)
 class ChallengeAnswer:
-    """A REPORT, the values its REPORTDATA binds, and a new session's number (which nothing vouches for: see ADR)."""
+    """A report, the values its REPORTDATA binds, and a new session's number (which nothing vouches for: see ADR)."""
 
-    report: Annotated[bytes, Fixed(432)]
+    report: Annotated[bytes, Limit(MAX_REPORT)]
     hpke_key: Bytes32
     receipt_key: Bytes32
     layers: SandboxLayers

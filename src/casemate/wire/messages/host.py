@@ -8,6 +8,7 @@ from casemate.wire.lifecycle import State
 from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
 
 MAX_COLLATERAL = 1024 * 1024
 """Longest collateral (bytes of JSON)."""
@@ -23,6 +24,8 @@ class Launch:
     sigstruct: Annotated[bytes, Fixed(1808)]
     temporary: bool = False
     """For the client's errand alone: it ends with the host's process, and is not launched again by the next one."""
+    tee: Tee = Tee.SGX
+    """As what it is to run."""
 
 
 @message(0x61)
@@ -47,15 +50,18 @@ class GetEvidence:
 @message(0x63)
 @dataclass(frozen=True, slots=True)
 class EvidenceIs:
-    """A quote, what its REPORTDATA should bind, and the collateral to appraise it with; all unverified."""
+    """Evidence, what its REPORTDATA should bind, and the endorsements to appraise it with; all unverified."""
 
-    quote: Annotated[bytes, Limit(65536)]
+    tee: Tee
+    evidence: Annotated[bytes, Limit(65536)]
+    """A quote of SGX, or an attestation report of SEV-SNP."""
     hpke_key: Bytes32
     receipt_key: Bytes32
     layers: SandboxLayers
     session: U64
-    collateral: Annotated[bytes, Limit(MAX_COLLATERAL)]
-    """JSON in the shape of Intel's sgx_ql_qve_collateral_t as dcap-qvl writes it (QuoteCollateralV3)."""
+    endorsements: Annotated[bytes, Limit(MAX_COLLATERAL)]
+    """JSON. For a quote in the shape of Intel's sgx_ql_qve_collateral_t as dcap-qvl writes it (QuoteCollateralV3);
+    for an attestation report as :mod:`casemate.wire.snp.endorsements` says."""
 
 
 @message(0x64)
@@ -116,6 +122,9 @@ class EnclaveIs:
     """SHA-256 of its SGXS stream and SIGSTRUCT."""
     ra_tls_port: U16 | None = None
     """TCP port of this machine on which it is a TLS server with evidence in its certificate."""
+    tee: Tee = Tee.SGX
+    launch_digest: Annotated[bytes, Fixed(LAUNCH_DIGEST_SIZE)] | None = None
+    """What the chip measured of it as a guest of SEV-SNP; None for enclaves, and before it was first launched."""
 
 
 @message(0x6A)

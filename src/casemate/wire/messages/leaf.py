@@ -1,10 +1,14 @@
-"""Enclave to chip, over the private socket pair that is the enclave's identity: boot pages and ENCLU leaf functions."""
+"""Enclave to chip, over the private socket pair that is the enclave's identity: its pages, reports, keys, anchors.
+
+The same for every kind of TEE: what differs between them, the chip translates.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.message import U16, U32, U64, Bytes16, Bytes32, Bytes64, Fixed, Limit, message
 from casemate.wire.sealing import SealPolicy
+from casemate.wire.tee import MAX_REPORT, Identity
 
 MAX_PAGES = 64 * 1024 * 1024
 """Largest enclave (bytes of pages)."""
@@ -15,37 +19,43 @@ MAX_PAGES = 64 * 1024 * 1024
 class Boot:
     """The first frame a new enclave process reads: its measured pages, in address order, and its identity."""
 
-    mr_enclave: Bytes32
-    mr_signer: Bytes32
-    isv_prod_id: U16
-    isv_svn: U16
-    debug: bool
+    identity: Identity
+    tcb: Bytes16
+    """The platform's TCB now, for sealing keys: CPUSVN, or a TCB_VERSION and zeros."""
     pages: Annotated[bytes, Limit(MAX_PAGES)]
 
 
 @message(0x31)
 @dataclass(frozen=True, slots=True)
-class EReport:
-    """EREPORT. Reply: ``ReportMade`` or ``Fault``."""
+class MakeReport:
+    """EREPORT, or MSG_REPORT_REQ. Reply: ``ReportMade`` or ``Fault``."""
 
     target_info: Annotated[bytes, Fixed(512)]
+    """Of whom a REPORT is for; of no account for an attestation report, which everybody can check."""
     report_data: Bytes64
 
 
 @message(0x32)
 @dataclass(frozen=True, slots=True)
 class ReportMade:
-    """A REPORT."""
+    """A REPORT (432 bytes), or an attestation report (1184)."""
 
-    report: Annotated[bytes, Fixed(432)]
+    report: Annotated[bytes, Limit(MAX_REPORT)]
 
 
 @message(0x33)
 @dataclass(frozen=True, slots=True)
-class EGetKey:
-    """EGETKEY. Reply: ``KeyIs`` or ``Fault``."""
+class GetSealingKey:
+    """EGETKEY of a SEAL_KEY, or a key derived as by MSG_KEY_REQ. Reply: ``KeyIs`` or ``Fault``.
 
-    key_request: Annotated[bytes, Fixed(512)]
+    Refused where ``isv_svn`` or ``tcb`` are above the asking enclave's and the platform's.
+    """
+
+    policy: SealPolicy
+    isv_svn: U16
+    tcb: Bytes16
+    """As ``Boot`` gives it, now or at the time when something was sealed."""
+    key_id: Bytes32
 
 
 @message(0x34)

@@ -25,7 +25,13 @@ from casemate.verifier import (
     appraise_snp,
 )
 from casemate.verifier.policy import MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED
-from casemate.verifier.snp_policy import ANY_CHIP, ANY_MITIGATIONS, REFUSE_PROVISIONAL, REQUIRE_REVOCATION_LIST
+from casemate.verifier.snp_policy import (
+    ANY_CHIP,
+    ANY_MITIGATIONS,
+    ANY_SANDBOX,
+    REFUSE_PROVISIONAL,
+    REQUIRE_REVOCATION_LIST,
+)
 from casemate.wire.messages.snp_certification import UpdateFirmware, VcekCertified, VlekGiven
 from casemate.wire.pem import parse_chain
 from casemate.wire.snp.guest_message import KeySelect
@@ -85,6 +91,7 @@ class Lab:
             "launch_tcb": tcb,
             "current_tcb": tcb,
             "report_data": ExpectedReportData(b"\x07" * 64),
+            "layers": ANY_SANDBOX,
         }
         return SnpPolicy(**(demands | other))
 

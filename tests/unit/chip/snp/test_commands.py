@@ -168,6 +168,7 @@ def machine(tmp_path: Path, fuses: Fuses, python: Path) -> Callable[..., Any]:
             power_firmware=lambda tell: Firmware(
                 platform, SnpCertification(platform, folder, no_vendor), python=interpreter, layers=(), tell=tell
             ),
+            snp=lambda: platform,
         )
         host = _host(ours)
         made = Machine(host, server, platform, [host], [ours, theirs])

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from casemate.chip.anchors import Anchors
+from casemate.chip.attester import Attester
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf import LeafFunctions
 from casemate.chip.secs import Secs
+from casemate.chip.sgx_attester import SgxAttester
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB, Tcb
 from casemate.enclave.leaf import Leaf
@@ -53,16 +55,20 @@ RULES = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
 class LabLeaf(Leaf):
     """The chip's leaf functions without the socket; messages are encoded and parsed all the same."""
 
-    def __init__(self, functions: LeafFunctions, secs: Secs, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, functions: LeafFunctions, who: Attester, loop: asyncio.AbstractEventLoop) -> None:
         self._functions = functions
-        self._secs = secs
+        self._who = who
         self._loop = loop
         self.on_question: Callable[[object], None] = lambda _: None
+
+    def sealing_keys(self) -> SealingKeys:
+        """Of the enclave, as it has them after its boot."""
+        return SealingKeys(self, self._who.identity, self._who.tcb)
 
     def _ask(self, question: object, wanted: type[T]) -> T:
         self.on_question(question)
         heard: Any = parse_message(encode_message(question), type(question))
-        answer = self._loop.run_until_complete(self._functions.answer(self._secs, heard))
+        answer = self._loop.run_until_complete(self._functions.answer(self._who, heard))
         reply: object = parse_message(encode_message(answer), wanted, Fault)
         if isinstance(reply, Fault):
             raise FaultError(reply)
@@ -124,6 +130,7 @@ class Lab:
     tcb: Tcb = FIRST_TCB
     seed: str = "a chip"
     leaves: LeafFunctions = field(init=False)
+    silicon: Silicon = field(init=False)
     anchors: Anchors = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,7 +140,8 @@ class Lab:
         """Begins, or restarts, the chip."""
         fuses = seeded_fuses(self.seed)
         self.anchors = Anchors(self.folder, fuses)
-        self.leaves = LeafFunctions(Silicon(self.folder, fuses, self.tcb), self.anchors)
+        self.silicon = Silicon(self.folder, fuses, self.tcb)
+        self.leaves = LeafFunctions(self.anchors)
 
     def reboot(self, tcb: Tcb | None = None) -> None:
         """Power off and on, with new microcode if wanted."""
@@ -152,8 +160,12 @@ class Lab:
 
     def launch(self, host: LabHost, secs: Secs = SECS, rules: StateRules = RULES) -> Store:
         """The store of an enclave that was just launched."""
-        leaf = LabLeaf(self.leaves, secs, self.loop)
-        return Store(leaf, host, SealingKeys(leaf), rules)
+        leaf = self.leaf(secs)
+        return Store(leaf, host, leaf.sealing_keys(), rules)
+
+    def leaf(self, secs: Secs = SECS) -> LabLeaf:
+        """The chip as such an enclave asks it."""
+        return LabLeaf(self.leaves, SgxAttester(self.silicon, secs), self.loop)
 
 
 @contextlib.contextmanager

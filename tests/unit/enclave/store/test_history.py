@@ -2,13 +2,13 @@
 
 from collections import deque
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.enclave.store.lab import RULES, SECS, Answer, Lab, LabHost, LabLeaf, contents, secs
+from tests.unit.enclave.store.lab import RULES, Answer, Lab, LabHost, contents, secs
 
 from casemate.chip.anchors import asker
-from casemate.enclave.sealing import SealingKeys
+from casemate.chip.sgx_attester import SgxAttester
 from casemate.images.manifest import Recovery
 from casemate.wire.faults import Code, FaultError
 from casemate.wire.message import encode_fields
@@ -16,6 +16,9 @@ from casemate.wire.messages.state import StateRead, StateRecords
 from casemate.wire.sealed_record import NO_RECORD, SealedKind, record_digest
 from casemate.wire.sealing import SealPolicy
 from casemate.wire.state_changes import Change, Changes
+
+if TYPE_CHECKING:
+    from casemate.enclave.sealing import SealingKeys
 
 CHANGES, CHECKPOINT = SealedKind.CHANGES, SealedKind.CHECKPOINT
 
@@ -32,7 +35,7 @@ class Forger:
     def seal(self, kind: SealedKind, epoch: int, *, svn: int = 2, text: bytes | None = None, **place: Any) -> None:
         """One more record; where its place is not given, it follows the one before."""
         if svn not in self.keys:
-            self.keys[svn] = SealingKeys(LabLeaf(self.machine.leaves, secs(isv_svn=svn), self.machine.loop))
+            self.keys[svn] = self.machine.leaf(secs(isv_svn=svn)).sealing_keys()
         text = encode_fields(Changes((Change("a", str(epoch).encode()),))) if text is None else text
         previous = record_digest(self.records[0]) if self.records else NO_RECORD
         given: dict[str, Any] = {"policy": SealPolicy.MRSIGNER, "previous": previous, "epoch": epoch} | place
@@ -40,7 +43,7 @@ class Forger:
 
     def opens(self, epoch: int) -> dict[str, bytes]:
         """What an enclave makes of them, if the anchor is at that epoch."""
-        who = asker(replace(SECS, isv_svn=0), SealPolicy.MRSIGNER)
+        who = asker(SgxAttester(self.machine.silicon, secs(isv_svn=0)).identity, SealPolicy.MRSIGNER)
         for now in range(epoch):
             self.machine.anchors.advance(who, epoch=now, head=record_digest(self.records[0]))
 

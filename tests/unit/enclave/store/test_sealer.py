@@ -1,11 +1,11 @@
 import base64
 
 import pytest
-from tests.unit.enclave.store.lab import RULES, SECS, Lab, LabHost, LabLeaf, put, secs
+from tests.unit.enclave.store.lab import RULES, SECS, Lab, LabHost, put, secs
 
+from casemate.chip.secs import Secs
 from casemate.chip.tcb import FIRST_TCB, Tcb
 from casemate.enclave.sealer import MAX_SEALED_TEXT, MAX_SEALED_VALUE, Sealer
-from casemate.enclave.sealing import SealingKeys
 from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.state import StateAppend
 from casemate.wire.sealing import SealPolicy
@@ -15,8 +15,8 @@ def refused(code: Code) -> pytest.RaisesExc[FaultError]:
     return pytest.RaisesExc(FaultError, check=lambda error: error.fault.code is code)
 
 
-def sealer(machine: Lab, identity: object = SECS) -> Sealer:
-    return Sealer(SealingKeys(LabLeaf(machine.leaves, identity, machine.loop)))  # type: ignore[arg-type]
+def sealer(machine: Lab, identity: Secs = SECS) -> Sealer:
+    return Sealer(machine.leaf(identity).sealing_keys())
 
 
 @pytest.mark.parametrize("policy", SealPolicy)

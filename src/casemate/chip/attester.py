@@ -1,0 +1,31 @@
+"""What the chip is to one attested function: its identity, its reports, its sealing keys, its evidence.
+
+One implementation for each kind of TEE; whoever runs functions knows this alone.
+"""
+
+from typing import Protocol
+
+from casemate.chip.secret import Secret
+from casemate.wire.messages.leaf import GetSealingKey, MakeReport
+from casemate.wire.tee import Identity
+
+
+class Attester(Protocol):
+    """One enclave, or one paravirtual guest, once its launch is over."""
+
+    @property
+    def identity(self) -> Identity:
+        """What its launch has fixed."""
+
+    @property
+    def tcb(self) -> bytes:
+        """The platform's TCB for sealing keys, now: 16 bytes."""
+
+    def report(self, question: MakeReport) -> bytes:
+        """A report about it; a :class:`CasemateError` where the question is refused."""
+
+    def sealing_key(self, question: GetSealingKey) -> Secret:
+        """A sealing key of its own, 16 bytes; a :class:`CasemateError` where the question is refused."""
+
+    def evidence(self, report: bytes) -> bytes:
+        """What convinces strangers of a report; a :class:`CasemateError` where there is none for it."""

@@ -1,0 +1,81 @@
+"""An SGX enclave as the chip serves it: EREPORT, EGETKEY, quotes."""
+
+from dataclasses import dataclass
+
+from casemate.chip.errors import LeafError, Status
+from casemate.chip.secret import Secret
+from casemate.chip.secs import Secs
+from casemate.chip.silicon import Silicon
+from casemate.wire.errors import WireError
+from casemate.wire.messages.leaf import GetSealingKey, MakeReport
+from casemate.wire.sealing import SealPolicy
+from casemate.wire.sgx.attributes import AttributeMask
+from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
+from casemate.wire.sgx.report import Report, TargetInfo
+from casemate.wire.tee import Identity, Tee
+
+ATTRIBUTE_MASK = AttributeMask(0xFF00_0000_0000_000B, 0)
+"""Which attributes enter a sealing key: those of the SGX SDK (TSEAL_DEFAULT_FLAGSMASK, sgx_tseal.h)."""
+MISC_MASK = 0xF000_0000
+"""TSEAL_DEFAULT_MISCMASK, the same."""
+
+_POLICIES = {SealPolicy.MRENCLAVE: KeyPolicy.MRENCLAVE, SealPolicy.MRSIGNER: KeyPolicy.MRSIGNER}
+
+
+@dataclass(frozen=True, slots=True)
+class SgxAttester:
+    """An :class:`casemate.chip.attester.Attester`, of an enclave that EINIT has let in."""
+
+    silicon: Silicon
+    secs: Secs
+
+    @property
+    def identity(self) -> Identity:
+        """As SECS has it."""
+        secs = self.secs
+        return Identity(
+            tee=Tee.SGX,
+            measurement=secs.mr_enclave,
+            mr_signer=secs.mr_signer,
+            isv_prod_id=secs.isv_prod_id,
+            isv_svn=secs.isv_svn,
+            debug=secs.attributes.debug,
+        )
+
+    @property
+    def tcb(self) -> bytes:
+        """CPUSVN."""
+        return self.silicon.tcb.cpu_svn
+
+    def report(self, question: MakeReport) -> bytes:
+        """EREPORT; :class:`LeafError` where the target is malformed."""
+        try:
+            target = TargetInfo.parse(question.target_info)
+        except WireError as error:
+            raise LeafError(Status.GENERAL_PROTECTION, str(error)) from None
+        return self.silicon.ereport(self.secs, target, question.report_data).encode()
+
+    def sealing_key(self, question: GetSealingKey) -> Secret:
+        """EGETKEY of a SEAL_KEY; :class:`LeafError` as the SDM says."""
+        request = KeyRequest(
+            key_name=KeyName.SEAL_KEY,
+            key_policy=_POLICIES[question.policy],
+            isv_svn=question.isv_svn,
+            cet_attributes_mask=0,
+            cpu_svn=question.tcb,
+            attribute_mask=ATTRIBUTE_MASK,
+            key_id=question.key_id,
+            misc_mask=MISC_MASK,
+            config_svn=0,
+        )
+        return self.silicon.keys.egetkey(self.secs, request)
+
+    def evidence(self, report: bytes) -> bytes:
+        """The quote over a REPORT.
+
+        Raises:
+            WireError: it is no REPORT.
+            ReportRefusedError: it was not made for the quoting enclave, on this chip, at this TCB.
+            CertificationError: the PCK is not certified for the present TCB.
+        """
+        return self.silicon.quoting.quote(Report.parse(report))

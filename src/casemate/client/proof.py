@@ -1,0 +1,35 @@
+"""Evidence and its endorsements as they travel and as receipts keep them, of any kind of TEE; unverified."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from casemate.verifier import AnyEndorsements, AnyEvidence, BoundValues, SgxEvidence, SnpEndorsements, SnpEvidence
+from casemate.wire.sgx.collateral import Collateral
+from casemate.wire.snp.endorsements import CertifiedKey
+from casemate.wire.tee import Tee
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What an enclave's keys are vouched for by."""
+
+    tee: Tee
+    evidence: bytes
+    """A quote, or an attestation report."""
+    endorsements: AnyEndorsements
+
+    @classmethod
+    def parse(cls, tee: Tee, evidence: bytes, endorsements: bytes) -> Self:
+        """From what came with a kind's name; :class:`WireError` where the endorsements (JSON) are not of that kind."""
+        if tee is Tee.SGX:
+            return cls(tee, evidence, Collateral.parse(endorsements))
+        return cls(tee, evidence, SnpEndorsements.of(CertifiedKey.parse(endorsements)))
+
+    def encoded_endorsements(self) -> bytes:
+        """As JSON."""
+        given = self.endorsements
+        return given.handed_on().encode() if isinstance(given, SnpEndorsements) else given.encode()
+
+    def about(self, bound: BoundValues) -> AnyEvidence:
+        """The evidence with what is said to be bound to it."""
+        return SgxEvidence(self.evidence, bound) if self.tee is Tee.SGX else SnpEvidence(self.evidence, bound)

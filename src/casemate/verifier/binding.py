@@ -1,0 +1,76 @@
+"""What REPORTDATA vouches for, and what confines the processes behind it: the same rules for every kind of TEE."""
+
+from enum import Enum
+
+from casemate.verifier.checks import Trail
+from casemate.verifier.evidence import BoundValues
+from casemate.verifier.policy import (
+    FRESH_NONCE,
+    ExpectedNonce,
+    ExpectedReportData,
+    ReportDataDemand,
+    RequiredLayers,
+)
+from casemate.verifier.rules import Rule
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.errors import WireError
+from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+
+BINDING_RULES = (Rule.BINDING_NONCE, Rule.BINDING_VALUES, Rule.BINDING_REPORT_DATA)
+SANDBOX_RULES = (Rule.SANDBOX_ENCLAVE, Rule.SANDBOX_GUEST)
+
+
+def check_report_data(
+    trail: Trail, got: bytes, bound: BoundValues | None, demand: ReportDataDemand, *, at: str
+) -> ReportDataBinding | None:
+    """What REPORTDATA vouches for, where the policy demands that it binds a nonce.
+
+    Args:
+        trail: where the check is noted.
+        got: REPORTDATA, 64 bytes.
+        bound: what is said to be bound to it.
+        demand: the policy's.
+        at: the field's name in the evidence.
+    """
+
+    def check_equal(want: bytes) -> None:
+        trail.expect(Rule.BINDING_REPORT_DATA, got == want, got=got, want=want, at=(at,))
+
+    if isinstance(demand, ExpectedNonce):
+        if bound is None:
+            trail.refuse(Rule.BINDING_VALUES, got="evidence alone", want="the keys and layers that the enclave binds")
+        binding = ReportDataBinding(bound.hpke_key, bound.receipt_key, demand.nonce, bound.layers)
+        check_equal(_hash(trail, binding))
+        return binding
+    if isinstance(demand, ExpectedReportData):
+        check_equal(demand.value)
+    elif demand is FRESH_NONCE:
+        trail.refuse(Rule.BINDING_NONCE, got="FRESH_NONCE", want="the nonce of a challenge: policy.with_nonce(...)")
+    else:
+        trail.waive(Rule.BINDING_REPORT_DATA, got=got, by=demand.value, at=(at,))
+    return None
+
+
+def check_layers(trail: Trail, told: SandboxLayers | None, required: RequiredLayers | Enum) -> None:
+    """The sandbox layers that the policy requires were applied, in the enclave's attested words, if it has said any."""
+    for rule, which in ((Rule.SANDBOX_ENCLAVE, "enclave"), (Rule.SANDBOX_GUEST, "guest")):
+        layers: tuple[Layer, ...] = getattr(told, which) if told is not None else ()
+        applied = frozenset(layer.name for layer in layers if layer.state is LayerState.APPLIED)
+        if isinstance(required, RequiredLayers):
+            wanted: frozenset[LayerName] = getattr(required, which)
+            trail.expect(rule, wanted <= applied, got=applied, want=wanted)
+        else:
+            trail.waive(rule, got=applied, by=required.value)
+
+
+def layers_of(binding: ReportDataBinding | None) -> SandboxLayers | None:
+    """The layers that REPORTDATA vouches for, if it does."""
+    return None if binding is None else binding.layers
+
+
+def _hash(trail: Trail, binding: ReportDataBinding) -> bytes:
+    """What REPORTDATA should be; values of the wrong size are refused."""
+    try:
+        return binding.report_data()
+    except WireError as error:
+        trail.refuse(Rule.BINDING_VALUES, got=f"{error.field}: {error.got}", want=error.want)

@@ -1,0 +1,53 @@
+"""Evidence of any kind of TEE, judged by the rules of its kind: for whoever talks to functions wherever they run."""
+
+from datetime import datetime
+from typing import assert_never
+
+from casemate.verifier.checks import RefusedError
+from casemate.verifier.evidence import SgxEvidence, VerifiedSgxEvidence
+from casemate.verifier.policy import SgxPolicy
+from casemate.verifier.rules import Rule
+from casemate.verifier.sgx import appraise
+from casemate.verifier.snp import appraise_snp
+from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
+from casemate.verifier.snp_policy import SnpPolicy
+from casemate.wire.sgx.collateral import Collateral
+
+AnyPolicy = SgxPolicy | SnpPolicy
+AnyEvidence = SgxEvidence | SnpEvidence
+AnyEndorsements = Collateral | SnpEndorsements
+AnyVerifiedEvidence = VerifiedSgxEvidence | VerifiedSnpEvidence
+
+
+def appraise_any(
+    evidence: AnyEvidence, policy: AnyPolicy, endorsements: AnyEndorsements, now: datetime
+) -> AnyVerifiedEvidence:
+    """The verified evidence, if every rule of its kind holds.
+
+    Args:
+        evidence: of any kind.
+        policy: for that kind.
+        endorsements: of that kind.
+        now: the time.
+
+    Raises:
+        RefusedError: the first rule that does not hold; ``evidence.kind`` where evidence and policy are of two kinds.
+        TypeError: ``now`` has no time zone.
+    """
+    match evidence, policy, endorsements:
+        case SgxEvidence(), SgxPolicy(), Collateral():
+            return appraise(evidence, policy, endorsements, now)
+        case SnpEvidence(), SnpPolicy(), SnpEndorsements():
+            return appraise_snp(evidence, policy, endorsements, now)
+    raise RefusedError(Rule.EVIDENCE_KIND, got=kind_of(evidence), want=f"{kind_of(policy)}, for which the policy is")
+
+
+def kind_of(value: AnyEvidence | AnyPolicy) -> str:
+    """The kind of TEE, for people."""
+    match value:
+        case SgxEvidence() | SgxPolicy():
+            return "evidence of SGX"
+        case SnpEvidence() | SnpPolicy():
+            return "evidence of SEV-SNP"
+        case _:
+            assert_never(value)

@@ -1,0 +1,56 @@
+"""What a machine hands out beside its attestation reports: certificates and revocation list, as one JSON object."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Self
+
+from casemate.wire.errors import WireError
+from casemate.wire.json_object import parse_object
+from casemate.wire.json_text import encode_json
+from casemate.wire.pem import encode_chain, parse_chain
+
+MAX_ENDORSEMENTS = 1024 * 1024
+"""Longest document (bytes): AMD's revocation lists have some hundred entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedKey:
+    """The key that signs a platform's reports, in its maker's words; unverified.
+
+    As JSON: ``certificates`` is PEM, the VCEK's or VLEK's first, then its issuer's (ASK, ASVK), then the root's (ARK);
+    ``revocation_list`` is the root's, DER in base64, or null.
+    """
+
+    certificates: tuple[bytes, ...]
+    """DER, in that order."""
+    revocation_list: bytes | None
+    """DER."""
+
+    @classmethod
+    def of(cls, pem: bytes, revocation_list: bytes | None) -> Self:
+        """From what a chip and its vendor gave; :class:`WireError` where those are no certificates."""
+        return cls(tuple(found.der for found in parse_chain("certificates", pem)), revocation_list)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From JSON, from whomever it comes."""
+        body = parse_object("endorsements", data, limit=MAX_ENDORSEMENTS)
+        body.only("certificates", "revocation_list")
+        listed = None
+        if body.has("revocation_list"):
+            try:
+                listed = base64.b64decode(body.text("revocation_list"), validate=True)
+            except (binascii.Error, ValueError):
+                raise WireError("endorsements.revocation_list", got="other text", want="base64") from None
+        return cls.of(body.text("certificates").encode(), listed)
+
+    def encode(self) -> bytes:
+        """To JSON."""
+        listed = self.revocation_list
+        return encode_json(
+            {
+                "certificates": encode_chain(*self.certificates).decode(),
+                "revocation_list": None if listed is None else base64.b64encode(listed).decode(),
+            }
+        )
