@@ -94,7 +94,7 @@ def test_a_good_receipt_holds(casemate: Casemate, receipt: Path) -> None:
     [
         (("openings", "output", "content"), '{"found":4}'),
         (("receipt", "counter"), 8),
-        (("receipt", "mr_enclave"), "00" * 32),
+        (("receipt", "measurement"), "00" * 32),
         (("signature",), "00" * 64),
         (("report_data", "nonce"), "00" * 32),
     ],

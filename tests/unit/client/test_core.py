@@ -154,7 +154,7 @@ def test_an_honest_result_is_believed(accomplice: Accomplice) -> None:
         ({"session": 99}, "call that the receipt is about"),
         ({"sequence": 99}, "call that the receipt is about"),
         ({"entry": "private"}, "call that the receipt is about"),
-        ({"mr_enclave": bytes(32)}, "MRENCLAVE"),
+        ({"measurement": bytes(32)}, "measurement"),
         ({"caller": None}, "caller"),
         ({"caller": bytes(32)}, "caller"),
         ({"input_commitment": bytes(32)}, "commitment to the input"),

@@ -11,14 +11,17 @@ from tests.channel.rig import ALICE, COLLATERAL
 from tests.unit.client.desk import NOW, Desk
 
 from casemate.client.errors import ReceiptRefusedError
+from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle, check_receipt
 from casemate.enclave.keys import EnclaveKeys
-from casemate.verifier import PolicyError, RefusedError
+from casemate.verifier import PolicyError, RefusedError, SnpEndorsements
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import Receipt, StateMark
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.json_text import MAX_INTEGER
+from casemate.wire.pem import encode_chain
 from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.tee import Tee
 
 YEARS = timedelta(days=3000)
 
@@ -81,7 +84,7 @@ def test_a_policy_that_asks_for_no_binding_is_refused(desk: Desk, bundle: Receip
     ("change", "rule"),
     [
         ({"quote_hash": bytes(32)}, "quote hash"),
-        ({"mr_enclave": bytes(32)}, "MRENCLAVE"),
+        ({"measurement": bytes(32)}, "measurement"),
         ({"session": 99}, "receipt signature"),
         ({"sequence": 99}, "receipt signature"),
         ({"entry": "private"}, "receipt signature"),
@@ -170,19 +173,41 @@ def test_openings_do_not_show(bundle: ReceiptBundle) -> None:
 # The file
 
 HASH = st.binary(min_size=32, max_size=32)
+MEASUREMENT = HASH | st.binary(min_size=48, max_size=48)
 NUMBER = st.integers(0, MAX_INTEGER)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 LAYERS = st.lists(st.builds(Layer, st.sampled_from(LayerName), st.sampled_from(LayerState), TEXT), max_size=3).map(
     tuple
 )
 OPENING = st.none() | st.builds(Opening, HASH, TEXT)
+PROOFS = st.builds(Proof, st.just(Tee.SGX), st.binary(max_size=200), st.just(COLLATERAL)) | st.builds(
+    Proof,
+    st.just(Tee.SNP),
+    st.binary(max_size=200),
+    st.builds(
+        SnpEndorsements,
+        st.binary(min_size=1, max_size=50),
+        st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=2).map(lambda ders: encode_chain(*ders)),
+        st.none() | st.binary(max_size=50),
+    ),
+)
 BUNDLES = st.builds(
     ReceiptBundle,
-    receipt=st.builds(Receipt, HASH, HASH, NUMBER, NUMBER, TEXT, st.none() | HASH, HASH, HASH, NUMBER),
+    receipt=st.builds(
+        Receipt,
+        HASH,
+        HASH | st.binary(min_size=48, max_size=48),
+        NUMBER,
+        NUMBER,
+        TEXT,
+        st.none() | HASH,
+        HASH,
+        HASH,
+        NUMBER,
+    ),
     signature=st.binary(min_size=64, max_size=64),
     binding=st.builds(ReportDataBinding, HASH, HASH, HASH, st.builds(SandboxLayers, LAYERS, LAYERS)),
-    quote=st.binary(max_size=200),
-    collateral=st.just(COLLATERAL),
+    proof=PROOFS,
     appraised_at=st.datetimes(datetime(2000, 1, 1), datetime(2999, 1, 1)).map(  # noqa: DTZ001 - given UTC below
         lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
     ),
@@ -222,7 +247,9 @@ def members(bundle: ReceiptBundle) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ["format", "version", "receipt", "signature", "report_data", "quote", "collateral"])
+@pytest.mark.parametrize(
+    "name", ["format", "version", "receipt", "signature", "report_data", "tee", "evidence", "endorsements"]
+)
 def test_each_member_is_needed_and_of_its_kind(bundle: ReceiptBundle, name: str) -> None:
     body = members(bundle)
     wrongs: list[Any] = [None, 7.5, [], {}]
@@ -247,7 +274,7 @@ def test_unknown_members_are_refused(bundle: ReceiptBundle, place: tuple[str, ..
 
 def test_other_versions_are_refused_by_name(bundle: ReceiptBundle) -> None:
     with pytest.raises(WireError, match="version"):
-        ReceiptBundle.parse(json.dumps(members(bundle) | {"version": 2}).encode())
+        ReceiptBundle.parse(json.dumps(members(bundle) | {"version": 1}).encode())
 
 
 @pytest.mark.parametrize("layer", [{"name": "moat", "state": "applied", "detail": ""}, {"name": "uid"}, 7])

@@ -255,4 +255,6 @@ def shown(said: object) -> dict[str, object]:
         "state": str(said.state),
         "reason": said.reason,
         "ra_tls_port": None,
+        "tee": str(said.tee),
+        "launch_digest": None,
     }

@@ -58,6 +58,7 @@ class FakeHouse:
     slow: Callable[[], Awaitable[None]] | None = None
     plain: PlainAnswer = lambda name, arguments: {"entry": name, "arguments": arguments}
     quote: bytes = b"quote"
+    tee: Tee = Tee.SGX
 
     async def put_image(self, request: PutImage) -> ImageIs:
         await self._pass()

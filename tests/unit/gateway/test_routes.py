@@ -113,6 +113,8 @@ def test_an_enclaves_life(gateway: Front) -> None:
                 "state": "running",
                 "reason": "",
                 "ra_tls_port": None,
+                "tee": "sgx",
+                "launch_digest": None,
             }
             assert (await client.get("/v1/enclaves/1")).json() == shown
             assert (await client.get("/v1/enclaves")).json() == {"enclaves": [shown]}
