@@ -14,8 +14,9 @@ from pathlib import Path
 import omne_attest.snp as theirs
 import pytest
 
+from casemate.cli.snp_policies import Maker
 from casemate.cli.vms.launching import Launching, launch_message
-from casemate.cli.vms.policies import Maker, launch_digest, snp_policy_of
+from casemate.cli.vms.policies import launch_digest, vm_policy
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
@@ -143,7 +144,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalMac
 
 def accept(machine: LocalMachine, wanted: LaunchVm, said: VmEvidenceIs, kind: SigningKey) -> None:
     """By us, under the policy that the machine's owner is given."""
-    policy = snp_policy_of(wanted, Maker(machine.snp.root(), machine.status.seeded, kind)).with_report_data(CHALLENGE)
+    policy = vm_policy(wanted, Maker(machine.snp.root(), machine.status.seeded, kind)).with_report_data(CHALLENGE)
     leaf, *above = (block.der for block in parse_chain("chain", said.certificates))
     appraise_snp(
         SnpEvidence(said.report),

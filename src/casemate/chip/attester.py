@@ -3,7 +3,7 @@
 One implementation for each kind of TEE; whoever runs functions knows this alone.
 """
 
-from typing import Protocol
+from typing import Protocol, Self
 
 from casemate.chip.secret import Secret
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
@@ -20,6 +20,9 @@ class Attester(Protocol):
     @property
     def tcb(self) -> bytes:
         """The platform's TCB for sealing keys, now: 16 bytes."""
+
+    def started(self) -> Self:
+        """The same for a new process: to SEV-SNP that is another launch, at the TCB of now."""
 
     def report(self, question: MakeReport) -> bytes:
         """A report about it; a :class:`CasemateError` where the question is refused."""

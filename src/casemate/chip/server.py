@@ -256,7 +256,7 @@ class ChipServer:
 
     async def _run_process(self, enclave: Enclave, parent: Parent) -> socket.socket:
         """A booted process of the enclave, and the host's end of its socket."""
-        attester = enclave.attester
+        enclave.launched = attester = enclave.attester.started()
         ours, leaf_end = socket.socketpair()
         host_end, entry_end = socket.socketpair()
         self._last_run += 1

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.output import facts, printable
 from casemate.wire.sandbox_json import layers_document
+from casemate.wire.snp.tcb import PARTS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SIMULATED = ("SIMULATED", "there is no silicon under this: see docs/simulated.md")
 PARAVIRTUAL = "its process runs on the host's processor; no VM's memory, encrypted or not, is under it"
 
+_PARTS = {"fmc": "FMC", "boot_loader": "boot loader", "tee": "TEE", "snp": "SNP", "microcode": "microcode"}
 _STYLES = {"passed": ("ok", "green"), "refused": ("REFUSED", "bold red"), "not reached": ("not reached", "dim")}
 
 
@@ -135,7 +137,7 @@ def snp_facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
         ("report data", verified.report_data.hex()),
         ("asked by", f"VMPL {verified.vmpl}"),
         ("product", str(verified.product)),
-        ("TCB", f"boot loader {tcb.boot_loader}, TEE {tcb.tee}, SNP {tcb.snp}, microcode {tcb.microcode}"),
+        ("TCB", ", ".join(f"{_PARTS[part]} {getattr(tcb, part)}" for part in PARTS[tcb.product])),
         ("chip", verified.chip_id.hex() if any(verified.chip_id) else "hidden"),
         ("root", verified.root),
         ("good until", verified.expires_at.isoformat()),

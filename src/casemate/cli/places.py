@@ -11,6 +11,7 @@ import typer
 
 from casemate.cli.files import InputFileError, read_file
 from casemate.wire.errors import CasemateError
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
@@ -117,9 +118,9 @@ def place_of(given: Named) -> Place:
 
 
 @contextmanager
-def launched(place: Place, client: "Client", image: "Image") -> Iterator[int]:
+def launched(place: Place, client: "Client", image: "Image", tee: Tee = Tee.SGX) -> Iterator[int]:
     """The number of an enclave that lives as long as the block, however that ends."""
-    number = client.launch(image, temporary=True)
+    number = client.launch(image, temporary=True, tee=tee)
     try:
         yield number
     finally:

@@ -16,7 +16,7 @@ from casemate.wire.sandbox import LayerName
 if TYPE_CHECKING:
     from casemate.cli.places import Named as NamedPlace
     from casemate.client.local import LocalMachine
-    from casemate.verifier import SgxPolicy, SimulatedRoot, VendorRoot
+    from casemate.verifier import AnyPolicy, SgxPolicy, SimulatedRoot, SnpPolicy, VendorRoot
 
 MAX_CERTIFICATE_FILE = 64 * 1024
 """Longest file with a root certificate (bytes)."""
@@ -71,9 +71,9 @@ def policy_of(named: Named) -> "SgxPolicy":
     )
 
 
-def policy_in(path: Path) -> "SgxPolicy":
-    """The policy in a file."""
-    from casemate.verifier import PolicyError, parse_policy
+def policy_in(path: Path) -> "AnyPolicy":
+    """The policy in a file, for whatever kind of TEE."""
+    from casemate.verifier import PolicyError, parse_any_policy
     from casemate.verifier.policy_file import MAX_POLICY
 
     try:
@@ -81,11 +81,31 @@ def policy_in(path: Path) -> "SgxPolicy":
     except UnicodeDecodeError:
         raise InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None
     try:
-        return parse_policy(text)
+        return parse_any_policy(text)
     except PolicyError as error:
         raise PolicyError(f"policy {path}: {error}") from None
     except WireError as error:
         raise WireError(f"policy {path}: {error.field}", got=error.got, want=error.want) from None
+
+
+def sgx_policy_in(path: Path) -> "SgxPolicy":
+    """The policy in a file, for quotes; :class:`PolicyError` where it is one for reports of SEV-SNP."""
+    from casemate.verifier import PolicyError, SgxPolicy
+
+    policy = policy_in(path)
+    if not isinstance(policy, SgxPolicy):
+        raise PolicyError(f"policy {path} is for reports of SEV-SNP, which come with --certificates")
+    return policy
+
+
+def snp_policy_in(path: Path) -> "SnpPolicy":
+    """The policy in a file, for reports; :class:`PolicyError` where it is one for quotes of SGX."""
+    from casemate.verifier import PolicyError, SnpPolicy
+
+    policy = policy_in(path)
+    if not isinstance(policy, SnpPolicy):
+        raise PolicyError(f"policy {path} is for quotes of SGX, want one for reports: see docs/snp.md")
+    return policy
 
 
 def root_of(machine: "LocalMachine") -> "SimulatedRoot":
@@ -163,6 +183,6 @@ def time_of(text: str | None) -> datetime:
     return moment.astimezone(UTC).replace(microsecond=0)
 
 
-def weaknesses(policy: "SgxPolicy") -> str:
+def weaknesses(policy: "AnyPolicy") -> str:
     """The protections that a policy gives up, for a notice."""
     return ", ".join(policy.weaknesses()) or "none"

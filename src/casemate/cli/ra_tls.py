@@ -32,11 +32,11 @@ class Asked:
 def verify_certificate(source: str, asked: Asked) -> None:
     """Appraises and shows; ends the command where it is refused."""
     from casemate.cli.appraisals import show_refusal, show_verdict
-    from casemate.cli.policies import policy_in, time_of, weaknesses
+    from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
     from casemate.verifier import RefusedError, appraise_certificate, explain_certificate
 
     screen = Screen(as_json=asked.as_json)
-    policy, now = policy_in(asked.policy), time_of(asked.at)
+    policy, now = sgx_policy_in(asked.policy), time_of(asked.at)
     if asked.nonce is not None:
         policy = policy.with_nonce(asked.nonce)
     place = None if Path(source).exists() else _place(source)

@@ -10,19 +10,18 @@ from casemate.cli.appraisals import show_refusal, show_verdict
 from casemate.cli.errors import ExitCode
 from casemate.cli.files import InputFileError, read_file
 from casemate.cli.output import Screen
-from casemate.cli.policies import MAX_CERTIFICATE_FILE, time_of
+from casemate.cli.policies import MAX_CERTIFICATE_FILE, snp_policy_in, time_of
 from casemate.wire.errors import WireError
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.report import REPORT_SIZE
 
 if TYPE_CHECKING:
-    from casemate.verifier import SnpEndorsements, SnpPolicy
+    from casemate.verifier import BoundValues, SnpEndorsements, SnpPolicy
 
 MAX_LIST = 1024 * 1024
 """Longest revocation list (bytes)."""
 
 _CERTIFICATES = 3
-_PARTS = {"fmc": "FMC", "boot_loader": "boot loader", "tee": "TEE", "snp": "SNP", "microcode": "microcode"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +34,28 @@ class ReportFiles:
     policy: Path
 
 
-def verify_report(
-    files: ReportFiles, *, report_data: bytes | None, at: str | None, explain: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What the report must answer: 64 bytes; or of an attested function a nonce, and what is said to be bound to it."""
+
+    report_data: bytes | None
+    nonce: bytes | None
+    bound: "BoundValues | None"
+
+    def for_policy(self, policy: "SnpPolicy") -> "SnpPolicy":
+        """The policy for this challenge; PolicyError where it asks for none."""
+        if self.report_data is not None:
+            return policy.with_report_data(self.report_data)
+        return policy if self.nonce is None else policy.with_nonce(self.nonce)
+
+
+def verify_report(files: ReportFiles, challenge: Challenge, *, at: str | None, explain: bool, as_json: bool) -> None:
     """Appraises and shows; ends the command where it is refused."""
     from casemate.verifier import RefusedError, SnpEvidence, appraise_snp, explain_snp
 
     screen = Screen(as_json=as_json)
-    evidence = SnpEvidence(read_file(files.report, what="report", limit=2 * REPORT_SIZE))
-    policy, endorsements, now = _policy(files.policy), _endorsements(files), time_of(at)
-    policy = policy if report_data is None else policy.with_report_data(report_data)
+    evidence = SnpEvidence(read_file(files.report, what="report", limit=2 * REPORT_SIZE), challenge.bound)
+    policy, endorsements, now = challenge.for_policy(snp_policy_in(files.policy)), _endorsements(files), time_of(at)
     tree = explain_snp(evidence, policy, endorsements, now) if explain else None
     if policy.weaknesses():
         screen.say(f"the policy gives up: {', '.join(policy.weaknesses())}", style="yellow")
@@ -56,18 +67,6 @@ def verify_report(
         show_refusal(screen, error, tree)
         raise typer.Exit(ExitCode.REFUSED) from None
     show_verdict(screen, verified, tree)
-
-
-def _policy(path: Path) -> "SnpPolicy":
-    from casemate.verifier import PolicyError, parse_snp_policy
-    from casemate.verifier.policy_file import MAX_POLICY
-
-    try:
-        return parse_snp_policy(read_file(path, what="policy", limit=MAX_POLICY).decode())
-    except UnicodeDecodeError:
-        raise InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None
-    except PolicyError as error:
-        raise PolicyError(f"policy {path}: {error}") from None
 
 
 def _endorsements(files: ReportFiles) -> "SnpEndorsements":

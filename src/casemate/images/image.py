@@ -9,6 +9,8 @@ from casemate.images.layout import ImageContents, read_pages
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.sgx.sgxs import Sgxs, measure_sgxs
 from casemate.wire.sgx.sigstruct import SIGSTRUCT_SIZE, Sigstruct
+from casemate.wire.snp.launch import digest_of
+from casemate.wire.snp.paravirtual import guest_pages
 
 SGXS_SUFFIX = ".sgxs"
 SIGSTRUCT_SUFFIX = ".sigstruct"
@@ -27,6 +29,11 @@ class Image:
     def mr_enclave(self) -> bytes:
         """MRENCLAVE: SHA-256 of the stream, whatever the SIGSTRUCT says."""
         return measure_sgxs(self.sgxs)
+
+    @cached_property
+    def launch_digest(self) -> bytes:
+        """What SEV-SNP measures of its pages (48 bytes); WireError where the stream is none."""
+        return digest_of(guest_pages(self.parse_sgxs().linear_contents()))
 
     @cached_property
     def mr_signer(self) -> bytes:

@@ -15,7 +15,14 @@ Example:
 """
 
 from casemate.verifier.checks import Check, CheckGroup, CheckTree, Outcome, RefusedError
-from casemate.verifier.either import AnyEndorsements, AnyEvidence, AnyPolicy, AnyVerifiedEvidence, appraise_any
+from casemate.verifier.either import (
+    AnyEndorsements,
+    AnyEvidence,
+    AnyPolicy,
+    AnyVerifiedEvidence,
+    appraise_any,
+    parse_any_policy,
+)
 from casemate.verifier.evidence import BoundValues, SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
 from casemate.verifier.policy import (
     AcceptedStatus,
@@ -84,6 +91,7 @@ __all__ = [
     "explain",
     "explain_certificate",
     "explain_snp",
+    "parse_any_policy",
     "parse_policy",
     "parse_snp_policy",
     "print_policy",

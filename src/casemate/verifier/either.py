@@ -5,12 +5,15 @@ from typing import assert_never
 
 from casemate.verifier.checks import RefusedError
 from casemate.verifier.evidence import SgxEvidence, VerifiedSgxEvidence
-from casemate.verifier.policy import SgxPolicy
+from casemate.verifier.policy import PolicyError, SgxPolicy
+from casemate.verifier.policy_file import parse_policy, policy_body
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx import appraise
 from casemate.verifier.snp import appraise_snp
 from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
 from casemate.verifier.snp_policy import SnpPolicy
+from casemate.verifier.snp_policy_file import parse_snp_policy
+from casemate.wire.errors import WireError
 from casemate.wire.sgx.collateral import Collateral
 
 AnyPolicy = SgxPolicy | SnpPolicy
@@ -40,6 +43,19 @@ def appraise_any(
         case SnpEvidence(), SnpPolicy(), SnpEndorsements():
             return appraise_snp(evidence, policy, endorsements, now)
     raise RefusedError(Rule.EVIDENCE_KIND, got=kind_of(evidence), want=f"{kind_of(policy)}, for which the policy is")
+
+
+def parse_any_policy(text: str) -> AnyPolicy:
+    """The policy in a text, of the kind whose measurement it names.
+
+    Raises:
+        PolicyError: as :func:`parse_policy` and :func:`parse_snp_policy`.
+    """
+    try:
+        is_snp = policy_body(text).has("measurement")
+    except WireError as error:
+        raise PolicyError(str(error)) from None
+    return parse_snp_policy(text) if is_snp else parse_policy(text)
 
 
 def kind_of(value: AnyEvidence | AnyPolicy) -> str:

@@ -151,8 +151,8 @@ class SnpPolicy:
     launch_tcb: Floor
     current_tcb: Floor
     report_data: ReportDataDemand
-    """``FRESH_NONCE``: of an attested function, by :meth:`with_nonce`; of another guest the challenger's own 64 bytes, by
-    :meth:`with_report_data`. Refuses until then."""
+    """``FRESH_NONCE``: of an attested function, by :meth:`with_nonce`; of another guest the challenger's own 64 bytes,
+    by :meth:`with_report_data`. Refuses until then."""
     layers: RequiredLayers | Literal[SnpAbsence.ANY_SANDBOX]
 
     def __post_init__(self) -> None:

@@ -56,6 +56,7 @@ def parse_snp_policy(text: str) -> SnpPolicy:
 def print_snp_policy(policy: SnpPolicy, form: PolicyFormat = PolicyFormat.TOML) -> str:
     """The text of a policy; :func:`parse_snp_policy` gives the same policy again."""
     members = {field.name: _plain(getattr(policy, field.name)) for field in fields(policy)}
+    members["sockets"] = str(members["sockets"])
     if form is PolicyFormat.JSON:
         return json.dumps(members, indent=2) + "\n"
     return "".join(f"{name} = {toml_value(value)}\n" for name, value in members.items())
@@ -213,8 +214,6 @@ def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of va
             return sorted(map(_item, value))
         case Enum():
             return value.value
-        case 1:
-            return "1"
         case _:
             return value
 

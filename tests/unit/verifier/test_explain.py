@@ -59,7 +59,7 @@ def test_what_stands_on_missing_things_is_not_reached(forged: Forged) -> None:
     tree = explain(SgxEvidence(b"", None), forged.policy, None, NOW)
     assert outcomes(tree, Outcome.REFUSED) == [Rule.QUOTE_FORMAT, Rule.COLLATERAL_PRESENT]
     assert outcomes(tree, Outcome.PASSED) == []
-    assert {check.rule for check in tree.checks()} == set(Rule) - SNP_RULES - RA_TLS_RULES
+    assert {check.rule for check in tree.checks()} == set(Rule) - SNP_RULES - RA_TLS_RULES - {Rule.EVIDENCE_KIND}
 
 
 def test_explanation_says_what_was_wanted(forged: Forged) -> None:

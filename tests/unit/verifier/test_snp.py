@@ -360,7 +360,7 @@ def test_malformed_endorsements_are_refused_by_name(
         (lambda data: data, {"reported_tcb": TcbVersion(Product.GENOA, 4, 0, 24, 219)}, Rule.SNP_TCB_REPORTED),
         (lambda data: data, {"chip_id": frozenset({bytes(64)})}, Rule.SNP_CHIP_ID),
         (lambda data: data, {"mitigations": 0b1}, Rule.SNP_MITIGATIONS),
-        (lambda data: data, {"report_data": FRESH_NONCE}, Rule.BINDING_REPORT_DATA),
+        (lambda data: data, {"report_data": FRESH_NONCE}, Rule.BINDING_NONCE),
     ],
 )
 def test_refuses_what_the_policy_or_the_format_does_not_allow(

@@ -70,6 +70,12 @@ class ParavirtualGuest:
             launch_tcb=platform.standing.current.tcb,
         )
 
+    def started(self) -> Self:
+        """With a REPORT_ID and a launch TCB of its own."""
+        return replace(
+            self, report_id=secrets.token_bytes(_REPORT_ID_SIZE), launch_tcb=self.platform.standing.current.tcb
+        )
+
     @property
     def tcb(self) -> bytes:
         """The committed TCB_VERSION: what the platform will always reach again."""

@@ -17,14 +17,16 @@ from casemate.cli.options import (
     State,
     StreamIn,
     StreamOut,
+    TeeOption,
     TokenFile,
     Url,
 )
 from casemate.cli.output import Screen
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.places import Place
-    from casemate.verifier import SgxPolicy
+    from casemate.verifier import AnyPolicy
 
 Target = Annotated[
     str,
@@ -52,6 +54,7 @@ def call(
     input_file: InputFile,
     policy: OptionalPolicyFile = None,
     mr_enclave: MrEnclave = None,
+    tee: TeeOption = Tee.SGX,
     caller: CallerFile = None,
     output: OutputFile = None,
     receipt: ReceiptFile = None,
@@ -96,7 +99,7 @@ def call(
         if number is None:
             image = image_of(Path(target), screen)
             with progress.step("launching", "launch") as found:
-                number = stack.enter_context(launched(place, client, image))
+                number = stack.enter_context(launched(place, client, image, tee))
                 found.append(f"enclave {number}")
         answered = attest_and_call(client, number, demands, question, entry=entry, progress=progress)
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
@@ -122,7 +125,7 @@ def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def _made(measurements: frozenset[bytes], place: "Place") -> tuple["SgxPolicy", str]:
+def _made(measurements: frozenset[bytes], place: "Place") -> tuple["AnyPolicy", str]:
     """The policy that ``--mr-enclave`` stands for."""
     from casemate.cli.policies import Named, policy_of, root_of
 

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from casemate.cli.errors import ExitCode
-from casemate.cli.options import FLAG, CaFile, Json, PolicyFile, State, Time, TokenFile, Url
+from casemate.cli.options import FLAG, CaFile, Json, PolicyFile, State, TeeOption, Time, TokenFile, Url
 from casemate.cli.output import Screen, facts
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
+    from casemate.cli.places import Named as NamedPlace
+    from casemate.cli.snp_reports import Challenge as SnpChallenge
+    from casemate.images.image import Image as LoadedImage
     from casemate.verifier import SgxEvidence, SgxPolicy
     from casemate.wire.binding import ReportDataBinding
     from casemate.wire.messages.host import EvidenceIs
@@ -101,6 +105,7 @@ def quote(
     target: Target,
     *,
     output: NewQuote,
+    tee: TeeOption = Tee.SGX,
     nonce: Nonce = None,
     collateral: NewCollateral = None,
     binding: NewBinding = None,
@@ -113,7 +118,8 @@ def quote(
     r"""Have an enclave prove itself, and write its evidence to files.
 
     Nothing is appraised here: give the files to `casemate verify`, or to any
-    verifier of SGX quotes.
+    verifier of SGX quotes. A guest of SEV-SNP gives a report, its key's
+    certificates and the revocation list.
 
     Example:
         casemate quote 1 -o quote.bin
@@ -136,7 +142,7 @@ def quote(
         number = enclave_number(target)
         if number is None:
             image = image_of(Path(target), screen)
-            number = stack.enter_context(launched(place, client, image))
+            number = stack.enter_context(launched(place, client, image, tee))
         said = client.evidence(number, asked)
     bound = ReportDataBinding(said.hpke_key, said.receipt_key, asked, said.layers)
     files = evidence_files(said, output, collateral)
@@ -187,13 +193,11 @@ def verify(
     """
     if certificates is not None:
         from casemate.cli.snp_reports import ReportFiles, verify_report
-        from casemate.cli.vms.attesting import report_data_of
 
-        if ra_tls or collateral is not None or binding is not None or nonce is not None:
-            raise typer.BadParameter("with --certificates there is no --ra-tls, --collateral, --binding or --nonce")
+        if ra_tls or collateral is not None:
+            raise typer.BadParameter("with --certificates there is no --ra-tls and no --collateral")
         files = ReportFiles(quote, certificates, revocation_list, policy)
-        expected = None if report_data is None else report_data_of(report_data)
-        verify_report(files, report_data=expected, at=at, explain=explain, as_json=as_json)
+        verify_report(files, _challenge(report_data, nonce, binding), at=at, explain=explain, as_json=as_json)
         return
     if report_data is not None or revocation_list is not None:
         raise typer.BadParameter("--report-data and --revocation-list are for SEV-SNP reports, with --certificates")
@@ -206,13 +210,13 @@ def verify(
         verify_certificate(str(quote), Asked(policy, _collateral(collateral), challenge, at, explain, as_json))
         return
     from casemate.cli.appraisals import show_refusal, show_verdict
-    from casemate.cli.policies import policy_in, time_of, weaknesses
+    from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
     from casemate.verifier import RefusedError, appraise
     from casemate.verifier import explain as explain_checks
 
     screen = Screen(as_json=as_json)
     bound = None if binding is None else _read_binding(binding)
-    demands = _with_nonce(policy_in(policy), nonce, bound)
+    demands = _with_nonce(sgx_policy_in(policy), nonce, bound)
     evidence, endorsements, now = _evidence(quote, bound), _collateral(collateral), time_of(at)
     tree = explain_checks(evidence, demands, endorsements, now) if explain else None
     if demands.weaknesses():
@@ -230,6 +234,7 @@ def verify(
 def policy(
     image: Image,
     *,
+    tee: TeeOption = Tee.SGX,
     root: RootFile = None,
     trust_on_first_use: TrustOnFirstUse = False,
     state: State = None,
@@ -242,7 +247,8 @@ def policy(
 
     It accepts exactly this code, under the root of the running machine or of
     --root, at a TCB that is up to date, confined by the sandbox layers that
-    every Linux has. Every member is there: read them.
+    every Linux has. Every member is there: read them. With --tee snp it is for
+    reports of the same image as a guest, on your own machine.
 
     A gateway's word for its root is the operator's word. With
     --trust-on-first-use it is taken all the same, this once: compare its
@@ -258,6 +264,13 @@ def policy(
 
     screen = Screen(as_json=as_json)
     loaded = image_of(image, screen)
+    if tee is Tee.SNP:
+        if root is not None or trust_on_first_use:
+            raise typer.BadParameter("with --tee snp the machine is your own: its supervisor names root and TCB")
+        text = _guest_policy(loaded, NamedPlace(state, url, token_file, ca))
+        digest = loaded.launch_digest.hex()
+        screen.show({"launch_digest": digest, "policy": text}, lambda console: console.out(text, end=""))
+        return
     if root is not None:
         anchor, seeded = root_in(root)
     else:
@@ -269,11 +282,21 @@ def policy(
     screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
 
 
+def _guest_policy(image: "LoadedImage", named: "NamedPlace") -> str:
+    from casemate.cli.places import place_of
+    from casemate.cli.snp_policies import POLICY_HEADER, function_policy, maker_of
+    from casemate.verifier import print_snp_policy
+
+    machine = place_of(named).own_machine()
+    if machine is None:
+        raise typer.BadParameter("with --tee snp the machine is your own: print the policy there, and hand it on")
+    return f"{POLICY_HEADER}{print_snp_policy(function_policy(image, maker_of(machine), confined=True))}"
+
+
 def evidence_files(said: "EvidenceIs", output: Path, endorsements: Path | None) -> dict[str, tuple[Path, bytes]]:
     """What evidence of its kind comes in, for verifiers of that kind: names of files, and what goes into them."""
     from casemate.wire.pem import encode_chain
     from casemate.wire.snp.endorsements import CertifiedKey
-    from casemate.wire.tee import Tee
 
     if said.tee is Tee.SGX:
         place = endorsements or _beside(output, ".collateral.json")
@@ -284,6 +307,24 @@ def evidence_files(said: "EvidenceIs", output: Path, endorsements: Path | None) 
     if given.revocation_list is not None:
         files["revocation_list"] = (_beside(output, ".crl"), given.revocation_list)
     return files
+
+
+def _challenge(report_data: str | None, nonce: str | None, binding: Path | None) -> "SnpChallenge":
+    """What a report must answer, by what the user gave."""
+    from casemate.cli.snp_reports import Challenge as SnpChallenge
+    from casemate.cli.vms.attesting import report_data_of
+    from casemate.verifier import BoundValues
+
+    if report_data is not None and (nonce is not None or binding is not None):
+        raise typer.BadParameter("--report-data is a VM's challenge, --nonce and --binding are a function's: give one")
+    if nonce is not None and binding is None:
+        raise typer.BadParameter("a function's report comes with --binding: what REPORT_DATA vouches for")
+    bound = None if binding is None else _read_binding(binding)
+    return SnpChallenge(
+        report_data=None if report_data is None else report_data_of(report_data),
+        nonce=_nonce(nonce) if nonce is not None else None if bound is None else bound.nonce,
+        bound=None if bound is None else BoundValues(bound.hpke_key, bound.receipt_key, bound.layers),
+    )
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -1,6 +1,5 @@
 """`casemate measure`, `casemate diff`: what MRENCLAVE is of, and why two differ."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from casemate.cli.errors import ExitCode
 from casemate.cli.options import FLAG, DeveloperKey, Json
 from casemate.cli.output import Screen, facts, printable, table
 from casemate.wire.snp.vmm import Vmm
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from casemate.images.diff import Difference
     from casemate.images.explain import PageRange
     from casemate.images.image import Image
-
-
-class TeeName(StrEnum):
-    """Which kind of trusted execution environment."""
-
-    SGX = "sgx"
-    SNP = "snp"
 
 
 OptionalTarget = Annotated[
@@ -34,7 +27,7 @@ Second = Annotated[Path, typer.Argument(metavar="B", help="Another one.")]
 Explain = Annotated[bool, typer.Option("--explain", metavar=FLAG, help="Which page came from which file.")]
 
 
-Tee = Annotated[TeeName, typer.Option("--tee", help="What will measure it: an SGX enclave, or an SEV-SNP guest.")]
+MeasuringTee = Annotated[Tee, typer.Option("--tee", help="What will measure it: an SGX enclave, or an SEV-SNP guest.")]
 Firmware = Annotated[Path | None, typer.Option("--ovmf", metavar="FILE", help="SNP: the guest's firmware.")]
 Kernel = Annotated[Path | None, typer.Option("--kernel", metavar="FILE", help="SNP: for direct boot.")]
 Initrd = Annotated[Path | None, typer.Option("--initrd", metavar="FILE", help="SNP: initial RAM disk.")]
@@ -48,7 +41,7 @@ Features = Annotated[str, typer.Option("--guest-features", metavar="BITS", help=
 def measure(
     target: OptionalTarget = None,
     *,
-    tee: Tee = TeeName.SGX,
+    tee: MeasuringTee = Tee.SGX,
     explain: Explain = False,
     key: DeveloperKey = None,
     ovmf: Firmware = None,
@@ -67,17 +60,20 @@ def measure(
         casemate measure hello/hello.sgxs --explain
     """
     screen = Screen(as_json=as_json)
-    if tee is TeeName.SNP:
+    if tee is Tee.SNP:
         from casemate.cli.commands.measure_snp import GuestFiles, measure_guest
 
+        if target is not None and ovmf is None:
+            _measure_image(target, screen, tee, explain=explain, key=key)
+            return
         if target is not None or ovmf is None:
-            raise typer.BadParameter("an SNP guest is measured from --ovmf FILE, and no IMAGE")
+            raise typer.BadParameter("an SNP guest is measured from --ovmf FILE, or as a function from an IMAGE")
         files = GuestFiles(ovmf, kernel, initrd, append)
         measure_guest(files, (vcpus, vcpu_type, vmm, _integer(guest_features)), screen, explain=explain)
     elif target is None:
         raise typer.BadParameter("IMAGE|DIR is missing; or name --tee snp and --ovmf FILE")
     else:
-        _measure_image(target, screen, explain=explain, key=key)
+        _measure_image(target, screen, tee, explain=explain, key=key)
 
 
 def _integer(text: str) -> int:
@@ -91,7 +87,8 @@ def _integer(text: str) -> int:
     return value
 
 
-def _measure_image(target: Path, screen: Screen, *, explain: bool, key: Path | None) -> None:
+def _measure_image(target: Path, screen: Screen, tee: Tee, *, explain: bool, key: Path | None) -> None:
+    """As an enclave; or as a paravirtual guest, whose GPAs are the same pages' offsets."""
     from casemate.cli.commands.build import image_document, image_facts
     from casemate.cli.images import image_of
     from casemate.images.explain import explain_pages
@@ -99,11 +96,15 @@ def _measure_image(target: Path, screen: Screen, *, explain: bool, key: Path | N
     image = image_of(target, screen, key=key)
     pages = explain_pages(image) if explain else ()
     said = dict(image_document(image))
+    rows = image_facts(image)
+    if tee is Tee.SNP:
+        said |= {"tee": "snp", "paravirtual": True, "launch_digest": image.launch_digest.hex()}
+        rows = [("launch digest", image.launch_digest.hex()), *rows]
     if explain:
         said["page_ranges"] = [_range_document(found) for found in pages]
 
     def human(console: "Console") -> None:
-        facts(console, image_facts(image))
+        facts(console, rows)
         if explain:
             _show_pages(console, pages)
 

@@ -20,14 +20,16 @@ from casemate.cli.options import (
     Relock,
     Seed,
     State,
+    TeeOption,
 )
 from casemate.cli.output import Screen
+from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.progress import Progress
     from casemate.client.local import LocalMachine
     from casemate.images.image import Image
-    from casemate.verifier import SgxPolicy
+    from casemate.verifier import AnyPolicy
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml, or an image's file.")]
 Entry = Annotated[
@@ -49,6 +51,7 @@ def run(
     layer: Layers = None,
     key: DeveloperKey = None,
     relock: Relock = False,
+    tee: TeeOption = Tee.SGX,
     as_json: Json = False,
 ) -> None:
     """Build, launch, attest and call a function, in one command.
@@ -78,9 +81,9 @@ def run(
     with ExitStack() as stack:
         machine = _machine(stack, progress, Wanted(state, seed, tuple(layer or ())), screen)
         client = stack.enter_context(Here(machine).connect())
-        demands, said = (given, str(policy)) if given is not None else _made(image, machine)
+        demands, said = (given, str(policy)) if given is not None else _made(image, machine, tee)
         with progress.step("launching", "launch") as found:
-            number = stack.enter_context(launched(Here(machine), client, image))
+            number = stack.enter_context(launched(Here(machine), client, image, tee))
             found.append(f"enclave {number}")
         answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
@@ -136,10 +139,14 @@ def _entry(image: "Image", wanted: str | None) -> str:
     return wanted
 
 
-def _made(image: "Image", machine: "LocalMachine") -> tuple["SgxPolicy", str]:
+def _made(image: "Image", machine: "LocalMachine", tee: Tee) -> tuple["AnyPolicy", str]:
     """The policy that follows from what was just built."""
     from casemate.cli.policies import Named, policy_of, root_of
+    from casemate.cli.snp_policies import function_policy, maker_of
 
+    said = "made for this run: this very code, this very machine"
+    if tee is Tee.SNP:
+        return function_policy(image, maker_of(machine), confined=False), said
     debug = image.parse_sigstruct().attributes.debug
     named = Named(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
-    return policy_of(named), "made for this run: this very code, this very machine"
+    return policy_of(named), said

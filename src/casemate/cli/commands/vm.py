@@ -125,8 +125,9 @@ def policy(
         casemate vm policy report > snp.toml
     """
     from casemate.cli.machines import machine_on
+    from casemate.cli.snp_policies import POLICY_HEADER, Maker
     from casemate.cli.vms.launching import Launching, launch_message
-    from casemate.cli.vms.policies import POLICY_HEADER, Maker, snp_policy_of
+    from casemate.cli.vms.policies import vm_policy
     from casemate.verifier import print_snp_policy
     from casemate.wire.snp.report import SigningKey
 
@@ -152,7 +153,7 @@ def policy(
     )
     machine = machine_on(state)
     key = SigningKey.VLEK if vlek else SigningKey.VCEK
-    made = snp_policy_of(wanted, Maker(machine.snp.root(), machine.status.seeded, key))
+    made = vm_policy(wanted, Maker(machine.snp.root(), machine.status.seeded, key))
     text = f"{POLICY_HEADER}{print_snp_policy(made)}"
     (digest,) = made.measurement if isinstance(made.measurement, frozenset) else (b"",)
     Screen(as_json=as_json).show(

@@ -28,6 +28,7 @@ from casemate.verifier.snp_policy import (
     ANY_MITIGATIONS,
     ANY_PLATFORM,
     ANY_REPORT_ID,
+    ANY_SANDBOX,
     ANY_SOCKETS,
     ANY_TCB,
     REFUSE_PROVISIONAL,
@@ -83,6 +84,7 @@ def judge(
         launch_tcb=floor,
         current_tcb=floor,
         report_data=ExpectedReportData(report_data),
+        layers=ANY_SANDBOX,
     )
     try:
         appraise_snp(evidence, policy, endorsements, datetime.now(UTC))

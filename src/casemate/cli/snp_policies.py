@@ -1,0 +1,95 @@
+"""What to demand of an SEV-SNP guest's reports: of this very guest, under the root of the user's own machine."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from casemate.wire.snp.paravirtual import FAMILY_ID, id_key_digest, image_id
+from casemate.wire.snp.report import SigningKey
+from casemate.wire.snp.tcb import TcbVersion
+
+if TYPE_CHECKING:
+    from casemate.client.local import LocalMachine
+    from casemate.images.image import Image
+    from casemate.verifier import SnpPolicy
+    from casemate.wire.messages.control import SnpRootIs
+
+POLICY_HEADER = """\
+# A Casemate policy for an SEV-SNP guest: whom to trust, with what. Every member must be here: see docs/snp.md.
+# ANY_... means that a value does not matter, UNSAFE_... gives up a protection.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Whose word on the key that signs is taken."""
+
+    root: "SnpRootIs"
+    seeded: bool
+    signing_key: SigningKey = SigningKey.VCEK
+
+
+def maker_of(machine: "LocalMachine") -> Maker:
+    """The maker of the user's own machine, which the user's own supervisor names."""
+    return Maker(machine.snp.root(), machine.status.seeded)
+
+
+def snp_policy(maker: Maker, *, measurement: bytes, debug: bool, host_data: bytes) -> "SnpPolicy":
+    """Exactly this guest, under this root, at the newest TCB, for a challenge that is still to come."""
+    from casemate.verifier import SimulatedRoot, SnpPolicy
+    from casemate.verifier import policy as words
+    from casemate.verifier import snp_policy as snp
+
+    newest = TcbVersion.parse(maker.root.product, maker.root.newest_tcb)
+    return SnpPolicy(
+        root=SimulatedRoot.of(maker.root.root_certificate),
+        public_seed=words.UNSAFE_PUBLIC_SEED if maker.seeded else words.REFUSE_PUBLIC_SEED,
+        revocation=snp.REQUIRE_REVOCATION_LIST,
+        signing_keys=frozenset({maker.signing_key}),
+        measurement=frozenset({measurement}),
+        host_data=frozenset({host_data}),
+        id_key_digest=snp.ANY_ID_KEY,
+        author_key_digest=snp.ANY_AUTHOR_KEY,
+        family_id=snp.ANY_FAMILY_ID,
+        image_id=snp.ANY_IMAGE_ID,
+        report_id=snp.ANY_REPORT_ID,
+        chip_id=snp.ANY_CHIP,
+        platform_info=snp.ANY_PLATFORM,
+        mitigations=snp.ANY_MITIGATIONS,
+        vmpl=frozenset({0}),
+        minimum_guest_svn=snp.ANY_GUEST_SVN,
+        debug=words.UNSAFE_ALLOW_DEBUG if debug else words.REFUSE_DEBUG,
+        migration=words.MUST_BE_OFF,
+        smt=words.ANY_SMT,
+        sockets=snp.ANY_SOCKETS,
+        minimum_abi=snp.ANY_ABI,
+        provisional=snp.REFUSE_PROVISIONAL,
+        reported_tcb=newest,
+        committed_tcb=newest,
+        launch_tcb=newest,
+        current_tcb=newest,
+        report_data=words.FRESH_NONCE,
+        layers=snp.ANY_SANDBOX,
+    )
+
+
+def function_policy(image: "Image", maker: Maker, *, confined: bool) -> "SnpPolicy":
+    """A function's image as a paravirtual guest: this code, of this signer and version or later.
+
+    Args:
+        image: the function's.
+        maker: of the machine.
+        confined: whether to demand the sandbox layers that every Linux has.
+    """
+    from casemate.cli.policies import COMMON_LAYERS
+    from casemate.verifier import RequiredLayers
+
+    signed = image.parse_sigstruct()
+    made = snp_policy(maker, measurement=image.launch_digest, debug=signed.attributes.debug, host_data=bytes(32))
+    return replace(
+        made,
+        family_id=frozenset({FAMILY_ID}),
+        image_id=frozenset({image_id(signed.isv_prod_id)}),
+        id_key_digest=frozenset({id_key_digest(signed.mr_signer())}),
+        minimum_guest_svn=signed.isv_svn,
+        layers=RequiredLayers(COMMON_LAYERS, COMMON_LAYERS) if confined else made.layers,
+    )
