@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sevsnpmeasure import guest, vcpu_types
+from sevsnpmeasure.gctx import GCTX
 from sevsnpmeasure.sev_mode import SevMode
 from sevsnpmeasure.vmm_types import VMMType
 
@@ -14,6 +15,7 @@ from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, digest_of, plan
 from casemate.wire.snp.ovmf import parse_ovmf
+from casemate.wire.snp.paravirtual import guest_pages
 from casemate.wire.snp.vmm import Vmm
 
 THEIRS = {Vmm.QEMU: VMMType.QEMU, Vmm.EC2: VMMType.ec2, Vmm.GCE: VMMType.gce}
@@ -78,3 +80,10 @@ def test_built_in_guests_are_measured_as_they_measure_them(tmp_path: Path, name:
 
 def test_every_name_of_a_vcpu_means_the_same_processor() -> None:
     assert VCPU_TYPES == vcpu_types.CPU_SIGS
+
+
+def test_a_functions_pages_are_measured_as_theirs_measures_pages() -> None:
+    pages = bytes(range(256)) * 16 * 5
+    theirs = GCTX()
+    theirs.update_normal_pages(0, pages)
+    assert digest_of(guest_pages(pages)).hex() == theirs.ld().hex()
