@@ -25,6 +25,7 @@ from casemate.wire.snp.cpuid_page import CpuidPage
 from casemate.wire.snp.id_block import EcdsaPublicKey, EcdsaSignature, IdAuth, IdBlock, IdSignature
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import LaunchPage, PageType, extend
+from casemate.wire.snp.paravirtual import FAMILY_ID
 from casemate.wire.snp.secrets_page import SecretsPage
 
 MEMORY = Memory(pages=0x110, top=1 << 32)
@@ -153,6 +154,7 @@ def test_an_id_block_gives_its_identity(measured: GuestContext, author: bool) ->
         ({"ld": bytes(48)}, FirmwareStatus.BAD_MEASUREMENT),
         ({"policy": 0xB0000}, FirmwareStatus.POLICY_FAILURE),
         ({"version": 2}, FirmwareStatus.INVALID_PARAM),
+        ({"family_id": FAMILY_ID}, FirmwareStatus.INVALID_PARAM),
     ],
 )
 def test_refuses_a_signed_block_that_is_not_of_this_guest(
