@@ -92,10 +92,10 @@ def _details(error: Exception) -> dict[str, str]:
 
 def errors_table() -> dict[type[Exception], Meaning]:
     """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
-    from casemate.cli.commands.down import MachineStaysError
     from casemate.cli.files import InputFileError, OutputFileError
     from casemate.cli.images import RuntimeDigestError, StaleLockError
     from casemate.cli.inspection.recognise import UnknownFileError
+    from casemate.cli.machines import MachineStaysError
     from casemate.cli.policies import TimeTextError
     from casemate.client import errors as client
     from casemate.client.local import MachineRunsError, NoMachineError, WrongMachineError

@@ -3,8 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from casemate.wire.errors import CasemateError
+
 if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
+
+
+class MachineStaysError(CasemateError):
+    """The machine was told to end, and has not."""
 
 
 def state_directory(given: Path | None) -> Path:

@@ -112,17 +112,11 @@ class Client:
     @property
     def vms(self) -> Vms:
         """Confidential VMs on this host."""
-        return Vms(self, self._transport)
+        return Vms(self._transport)
 
     async def go(self, journey: Journey[T]) -> T:
         """Asks all that a journey asks; what it comes to."""
-        answer = None
-        try:
-            while True:
-                answer = await self._transport.ask(journey.send(answer))
-        except StopIteration as done:
-            value: T = done.value
-            return value
+        return await asking.go_on(self._transport, journey)
 
 
 class Enclave(Session):

@@ -1,23 +1,17 @@
 """Confidential VMs for asyncio: as :mod:`casemate.client.vms`, where everything is said; with ``await``."""
 
-from typing import TYPE_CHECKING
-
 from casemate.client import vm_questions
-from casemate.client.asking import AsyncTransport
+from casemate.client.asking import AsyncTransport, go_on
 from casemate.client.vm_questions import USUAL, Budget
 from casemate.wire.messages.hypervisor import RmpEntry
 from casemate.wire.messages.vms import ConsoleIs, Door, LaunchVm, View, VmEvidenceIs, VmIs, VmRan
 from casemate.wire.snp.vmsa import Vmsa
 
-if TYPE_CHECKING:
-    from casemate.client.aio import Client
-
 
 class Vms:
     """All VMs of one host; :attr:`casemate.client.aio.Client.vms` makes it."""
 
-    def __init__(self, client: "Client", transport: AsyncTransport) -> None:
-        self._client = client
+    def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
     async def launch(self, wanted: LaunchVm) -> VmIs:
@@ -26,7 +20,7 @@ class Vms:
 
     async def all(self) -> tuple[VmIs, ...]:
         """Those that there are."""
-        return await self._client.go(vm_questions.everything())
+        return await go_on(self._transport, vm_questions.everything())
 
     async def get(self, vm: int) -> VmIs:
         """One of them."""
@@ -54,19 +48,19 @@ class Vms:
 
     async def console(self, vm: int, start: int = 0) -> ConsoleIs:
         """What it has printed."""
-        return await self._client.go(vm_questions.console(vm, start))
+        return await go_on(self._transport, vm_questions.console(vm, start))
 
     async def memory(self, vm: int, address: int, size: int, view: View = View.HYPERVISOR) -> bytes:
         """Memory through one pair of eyes."""
-        return await self._client.go(vm_questions.memory(vm, address, size, view))
+        return await go_on(self._transport, vm_questions.memory(vm, address, size, view))
 
     async def rmp(self, vm: int, spa: int, count: int) -> tuple[RmpEntry, ...]:
         """Entries of the reverse map table."""
-        return await self._client.go(vm_questions.rmp(vm, spa, count))
+        return await go_on(self._transport, vm_questions.rmp(vm, spa, count))
 
     async def registers(self, vm: int, vcpu: int = 0) -> Vmsa:
         """A vCPU's registers."""
-        return await self._client.go(vm_questions.registers(vm, vcpu))
+        return await go_on(self._transport, vm_questions.registers(vm, vcpu))
 
     async def attest(self, vm: int, report_data: bytes) -> VmEvidenceIs:
         """A report, unverified."""

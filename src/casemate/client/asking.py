@@ -99,6 +99,28 @@ Journey = Generator[Ask[Any], Any, T]
 """A conversation: yields what to ask, is sent each answer, and returns what the caller wanted."""
 
 
+def go(transport: Transport, journey: Journey[T]) -> T:
+    """Asks all that a journey asks; what it comes to."""
+    answer = None
+    try:
+        while True:
+            answer = transport.ask(journey.send(answer))
+    except StopIteration as done:
+        value: T = done.value
+        return value
+
+
+async def go_on(transport: AsyncTransport, journey: Journey[T]) -> T:
+    """The same for asyncio."""
+    answer = None
+    try:
+        while True:
+            answer = await transport.ask(journey.send(answer))
+    except StopIteration as done:
+        value: T = done.value
+        return value
+
+
 def launch(image: Image, timeout: float, *, temporary: bool, tee: Tee) -> Journey[int]:
     """The host's number for a new enclave."""
     launched: Launched = yield Ask(Launch(image.name, image.sgxs, image.sigstruct, temporary, tee), Launched, timeout)

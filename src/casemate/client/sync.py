@@ -110,17 +110,11 @@ class Client:
     @property
     def vms(self) -> Vms:
         """Confidential VMs on this host."""
-        return Vms(self, self._transport)
+        return Vms(self._transport)
 
     def go(self, journey: Journey[T]) -> T:
         """Asks all that a journey asks; what it comes to."""
-        answer = None
-        try:
-            while True:
-                answer = self._transport.ask(journey.send(answer))
-        except StopIteration as done:
-            value: T = done.value
-            return value
+        return asking.go(self._transport, journey)
 
 
 class Enclave(Session):

@@ -1,16 +1,11 @@
 """Confidential VMs on a host: launched, run, looked at and attested. All but a report is the host's word."""
 
-from typing import TYPE_CHECKING
-
 from casemate.client import vm_questions
-from casemate.client.asking import Transport
+from casemate.client.asking import Transport, go
 from casemate.client.vm_questions import UNLIMITED, USUAL, Budget
 from casemate.wire.messages.hypervisor import RmpEntry
 from casemate.wire.messages.vms import ConsoleIs, Door, LaunchVm, View, VmEvidenceIs, VmIs, VmRan
 from casemate.wire.snp.vmsa import Vmsa
-
-if TYPE_CHECKING:
-    from casemate.client.sync import Client
 
 __all__ = ["UNLIMITED", "Budget", "Vms"]
 
@@ -18,8 +13,7 @@ __all__ = ["UNLIMITED", "Budget", "Vms"]
 class Vms:
     """All VMs of one host. Errors are those of :class:`~casemate.client.sync.Client`, which makes this."""
 
-    def __init__(self, client: "Client", transport: Transport) -> None:
-        self._client = client
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def launch(self, wanted: LaunchVm) -> VmIs:
@@ -28,7 +22,7 @@ class Vms:
 
     def all(self) -> tuple[VmIs, ...]:
         """Those that there are."""
-        return self._client.go(vm_questions.everything())
+        return go(self._transport, vm_questions.everything())
 
     def get(self, vm: int) -> VmIs:
         """One of them."""
@@ -56,7 +50,7 @@ class Vms:
 
     def console(self, vm: int, start: int = 0) -> ConsoleIs:
         """What it has printed, from byte ``start`` on, as much as one answer holds."""
-        return self._client.go(vm_questions.console(vm, start))
+        return go(self._transport, vm_questions.console(vm, start))
 
     def give(self, vm: int, content: bytes) -> None:
         """Bytes for the guest to read on its second serial port."""
@@ -64,15 +58,15 @@ class Vms:
 
     def memory(self, vm: int, address: int, size: int, view: View = View.HYPERVISOR) -> bytes:
         """Memory through one pair of eyes: the hypervisor's by SPA, the guest's by GPA."""
-        return self._client.go(vm_questions.memory(vm, address, size, view))
+        return go(self._transport, vm_questions.memory(vm, address, size, view))
 
     def rmp(self, vm: int, spa: int, count: int) -> tuple[RmpEntry, ...]:
         """Entries of the reverse map table."""
-        return self._client.go(vm_questions.rmp(vm, spa, count))
+        return go(self._transport, vm_questions.rmp(vm, spa, count))
 
     def registers(self, vm: int, vcpu: int = 0) -> Vmsa:
         """A vCPU's registers: while it is launching; then where its mode or its policy lets the host see them."""
-        return self._client.go(vm_questions.registers(vm, vcpu))
+        return go(self._transport, vm_questions.registers(vm, vcpu))
 
     def attest(self, vm: int, report_data: bytes) -> VmEvidenceIs:
         """A report over 64 bytes, unverified, and the certificates to appraise it with."""

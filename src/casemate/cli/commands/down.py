@@ -4,18 +4,14 @@ from typing import Annotated
 
 import typer
 
+from casemate.cli.machines import MachineStaysError
 from casemate.cli.options import FLAG, Json, State
 from casemate.cli.output import Screen, facts
-from casemate.wire.errors import CasemateError
 
 PATIENCE = 30.0
 """Longest end of a machine (seconds): calls under way have ten, and the chip some more."""
 
 Now = Annotated[bool, typer.Option("--now", metavar=FLAG, help="Do not wait for calls under way.")]
-
-
-class MachineStaysError(CasemateError):
-    """The machine was told to end, and has not."""
 
 
 def down(*, state: State = None, now: Now = False, as_json: Json = False) -> None:
