@@ -16,6 +16,7 @@ from bench.pages import pages
 from bench.quotes import quotes
 from bench.report import Conditions, as_json, print_table
 from bench.signing import signing
+from bench.snp import snp
 from bench.start import start
 from bench.state import state
 from bench.streams import streams
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
     "verify": verification,
     "sign": signing,
     "measure": pages,
+    "snp": snp,
     "vm": vms,
     "start": start,
 }

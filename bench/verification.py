@@ -58,7 +58,7 @@ def verification(lab: Lab) -> list[Row]:
         next(checks)()
 
     arms: list[Arm] = [
-        timed(lambda: ours(0), prepare=_forget),
+        timed(lambda: ours(0), prepare=forget),
         timed(lambda: ours(1)),
         timed(appraisal_alone),
         timed(signatures_alone),
@@ -142,7 +142,7 @@ def _dcap_qvl(root: bytes, now: datetime) -> "Callable[[EvidenceIs], object] | N
     return judge
 
 
-def _forget() -> None:
+def forget() -> None:
     """Empties every cache of the verifier and of what it stands on."""
     for name, module in tuple(sys.modules.items()):
         if name.startswith(("casemate.verifier", "casemate.wire")):

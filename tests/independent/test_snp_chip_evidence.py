@@ -7,22 +7,27 @@ stops for reasons of its own: it has no Turin layout, and wants a chip's id in t
 import asyncio
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import omne_attest.snp as theirs
 import pytest
+from sevsnpmeasure.guest import calc_launch_digest
+from sevsnpmeasure.sev_mode import SevMode
+from sevsnpmeasure.vmm_types import VMMType
 
 from casemate.cli.snp_policies import Maker
 from casemate.cli.vms.launching import Launching, launch_message
-from casemate.cli.vms.policies import launch_digest, vm_policy
+from casemate.cli.vms.policies import digest_of_launch, vm_policy
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine
+from casemate.images.vm.builtin import GUESTS, firmware
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import RefusedError, Rule, SnpEndorsements, SnpEvidence, appraise_snp
 from casemate.wire.messages.vms import LaunchVm, VmEvidenceIs
 from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
@@ -32,6 +37,7 @@ from casemate.wire.snp.vmm import Vmm
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CSP = "CN=cloud.example"
+THEIR_VMMS = {Vmm.QEMU: VMMType.QEMU, Vmm.EC2: VMMType.ec2, Vmm.GCE: VMMType.gce}
 CHALLENGE = bytes(range(64))
 KINDS = [(product, version) for product in Product for version in REPORT_VERSIONS[product]]
 
@@ -156,7 +162,7 @@ def accept(machine: LocalMachine, wanted: LaunchVm, said: VmEvidenceIs, kind: Si
 
 def attested(client: Client, wanted: LaunchVm) -> tuple[VmEvidenceIs, Judged]:
     vm = client.vms.launch(wanted)
-    assert vm.digest == launch_digest(wanted)
+    assert vm.digest == digest_of_launch(wanted)
     said = client.vms.attest(vm.vm, CHALLENGE)
     client.vms.destroy(vm.vm)
     return said, Judged(said.report, said.certificates, vm.digest, CHALLENGE)
@@ -200,3 +206,19 @@ def test_guests_of_a_running_machine_are_judged_from_birth_to_revocation(machine
         with pytest.raises(RefusedError) as refused:
             accept(machine, wanted, said, SigningKey.VLEK)
         assert refused.value.rule is Rule.REVOKED_SNP_SIGNER
+
+
+@pytest.mark.machine
+def test_a_running_chip_measures_built_in_guests_as_sev_snp_measure_does(tmp_path: Path) -> None:
+    with local_machine(tmp_path / "machine") as machine, connect(machine.host_socket) as client:
+        for name in GUESTS:
+            (tmp_path / name).write_bytes(firmware(name))
+            for vmm, vcpus in ((Vmm.QEMU, 1), (Vmm.EC2, 2), (Vmm.GCE, 4)):
+                wanted = replace(report_guest(vcpus), firmware=firmware(name), vmm=vmm)
+                vm = client.vms.launch(wanted)
+                client.vms.destroy(vm.vm)
+                ovmf, signature = str(tmp_path / name), VCPU_TYPES["EPYC-Milan"]
+                measured = calc_launch_digest(
+                    SevMode.SEV_SNP, vcpus, signature, ovmf, "", "", "", 0x1, vmm_type=THEIR_VMMS[vmm]
+                )
+                assert vm.digest == measured, (name, vmm)

@@ -2,6 +2,8 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from casemate.wire.errors import CasemateError
@@ -46,6 +48,44 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
         if status.st_size > limit:
             raise _too_long(f"{what} {path}", status.st_size, limit)
         return _up_to(descriptor, f"{what} {path}", limit)
+    finally:
+        os.close(descriptor)
+
+
+class FileContent:
+    """A file's bytes, read where they are asked for: not all of a long one has to be in memory."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        """Of an open file, which stays the caller's; ``name`` is for errors."""
+        self._descriptor = descriptor
+        self._name = name
+        self._size = os.fstat(descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, places: slice, /) -> bytes:
+        start, end, _ = places.indices(self._size)
+        content = os.pread(self._descriptor, max(0, end - start), start)
+        if len(content) < end - start:
+            raise InputFileError(f"{self._name}: it became shorter while it was read")
+        return content
+
+
+@contextmanager
+def opened_file(path: Path, *, what: str, limit: int) -> Iterator[FileContent | bytes]:
+    """What :func:`read_file` gives, read only when it is asked for where the file allows that."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        yield read_file(path, what=what, limit=limit)  # standard input; or the complaint
+        return
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
+            yield FileContent(descriptor, f"{what} {path}")
+        else:
+            yield read_file(path, what=what, limit=limit)
     finally:
         os.close(descriptor)
 

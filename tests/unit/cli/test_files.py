@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from casemate.cli.files import InputFileError, OutputFileError, check_place, read_file, write_file
+from casemate.cli.files import InputFileError, OutputFileError, check_place, opened_file, read_file, write_file
 
 GIB = 1 << 30
 NOBODY = 65534
@@ -102,3 +102,23 @@ def test_says_why_it_cannot_write(tmp_path: Path) -> None:
         write_file(tmp_path / "missing" / "file", b"", what="thing")
     with pytest.raises(OutputFileError, match="Is a directory"):
         write_file(tmp_path, b"", what="thing")
+
+
+def test_an_open_file_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    with opened_file(path, what="firmware", limit=10) as content:
+        assert (len(content), content[2:4], content[8:20], content[5:5]) == (10, b"23", b"89", b"")
+        path.write_bytes(b"0")
+        with pytest.raises(InputFileError, match="became shorter"):
+            content[2:4]
+
+
+def test_an_open_file_is_refused_as_one_that_is_read(tmp_path: Path) -> None:
+    (tmp_path / "long").write_bytes(bytes(11))
+    for name in ("long", "missing", "."):
+        with (
+            pytest.raises(InputFileError, match=r"^firmware .*: "),
+            opened_file(tmp_path / name, what="firmware", limit=10),
+        ):
+            pytest.fail("it was opened")

@@ -1,6 +1,5 @@
 """The launch of a guest: its digest, page by page, and what its owner has signed (AMD 56860, 8.16 to 8.18)."""
 
-import hashlib
 from dataclasses import dataclass
 
 from casemate.chip.crypto import check_p384
@@ -13,7 +12,7 @@ from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES, LaunchFinish, 
 from casemate.wire.snp.cpuid_page import CpuidPage
 from casemate.wire.snp.id_block import IdAuth, IdBlock, IdSignature
 from casemate.wire.snp.mode import VmMode
-from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, VMSA_GPA, PageInfo, PageType
+from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, PageType, extend_run
 from casemate.wire.snp.paravirtual import FAMILY_ID
 from casemate.wire.snp.secrets_page import SecretsPage
 
@@ -89,24 +88,10 @@ def extended(digest: bytes, update: LaunchUpdate, digests: bytes) -> bytes:
         update: where they are, and who may do what with them.
         digests: SHA-384 of each, one after another, where their type is measured by content; else nothing.
     """
-    is_vmsa = update.page_type is PageType.VMSA
-    contents = bytes(DIGEST_SIZE)
-    for number in range(update.count):
-        if update.page_type in MEASURED:
-            contents = digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
-        info = PageInfo(
-            digest_cur=digest,
-            contents=contents,
-            length=PageInfo.LAYOUT.size,
-            page_type=update.page_type,
-            imi_page=0,
-            vmpl3_perms=update.vmpl3_perms,
-            vmpl2_perms=update.vmpl2_perms,
-            vmpl1_perms=update.vmpl1_perms,
-            gpa=VMSA_GPA if is_vmsa else update.gpa + number * PAGE_SIZE,
-        )
-        digest = hashlib.sha384(info.encode()).digest()
-    return digest
+    empty = bytes(DIGEST_SIZE)
+    contents = [digests[at : at + DIGEST_SIZE] for at in range(0, len(digests), DIGEST_SIZE)] or [empty] * update.count
+    perms = (update.vmpl3_perms, update.vmpl2_perms, update.vmpl1_perms)
+    return extend_run(digest, contents, update.page_type, update.gpa, perms)
 
 
 def identified(context: GuestContext, finish: LaunchFinish) -> Identity:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from casemate.cli.files import read_file
+from casemate.cli.files import opened_file, read_file
 from casemate.cli.output import Screen, facts, table
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.kernel_hashes import KernelHashes
-from casemate.wire.snp.launch import GuestShape, PlannedPage, digest_of, plan
+from casemate.wire.snp.launch import GuestShape, PlannedPage, launch_digest, page_count, plan
 from casemate.wire.snp.ovmf import MAX_OVMF, parse_ovmf
 from casemate.wire.snp.page_info import PageType
 from casemate.wire.snp.vmm import Vmm
@@ -48,15 +48,18 @@ def measure_guest(files: GuestFiles, vcpu: tuple[int, str, Vmm, int], screen: Sc
     if files.kernel is None and (files.initrd is not None or files.append):
         raise typer.BadParameter("--initrd and --append need --kernel: they are measured for a direct boot alone")
     shape = GuestShape(vcpus, VCPU_TYPES[vcpu_type], vmm, features, _kernel(files))
-    pages = tuple(plan(parse_ovmf(read_file(files.ovmf, what="firmware", limit=MAX_OVMF)), shape))
-    digest = digest_of(planned.page for planned in pages)
+    with opened_file(files.ovmf, what="firmware", limit=MAX_OVMF) as content:
+        ovmf = parse_ovmf(content)
+        digest = launch_digest(ovmf, shape)
+        pages = tuple(plan(ovmf, shape)) if explain else ()
+        count = page_count(ovmf, shape)
     said: dict[str, object] = {
         "tee": "snp",
         "launch_digest": digest.hex(),
         "vcpus": vcpus,
         "vcpu_type": vcpu_type,
         "vmm": str(vmm),
-        "pages": len(pages),
+        "pages": count,
     }
     if explain:
         said["page_list"] = [_document(planned) for planned in pages]

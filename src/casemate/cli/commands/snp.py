@@ -135,7 +135,8 @@ def load_vlek(provider: Provider, *, state: State = None, as_json: Json = False)
     """
     if not provider:
         raise typer.BadParameter("a provider has a name", param_hint="PROVIDER")
-    _show(Screen(as_json=as_json), _levers(state).load_vlek(_provider(provider)))
+    name = _provider(provider)
+    _show(Screen(as_json=as_json), _levers(state).load_vlek(name))
 
 
 @app.command()
@@ -145,7 +146,8 @@ def revoke(*, provider: OfProvider = "", issuer: Issuer = False, state: State = 
     Example:
         casemate snp revoke
     """
-    _done(Screen(as_json=as_json), _levers(state).revoke(provider=_provider(provider), issuer=issuer))
+    name = _provider(provider)
+    _done(Screen(as_json=as_json), _levers(state).revoke(provider=name, issuer=issuer))
 
 
 def _levers(state: Path | None) -> "SnpLevers":

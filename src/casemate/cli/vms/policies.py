@@ -6,14 +6,14 @@ from casemate.cli.snp_policies import Maker, snp_policy
 from casemate.cli.vms.launching import DEBUG
 from casemate.wire.messages.vms import LaunchVm
 from casemate.wire.snp.kernel_hashes import KernelHashes
-from casemate.wire.snp.launch import GuestShape, digest_of, plan
+from casemate.wire.snp.launch import GuestShape, launch_digest
 from casemate.wire.snp.ovmf import parse_ovmf
 
 if TYPE_CHECKING:
     from casemate.verifier import SnpPolicy
 
 
-def launch_digest(wanted: LaunchVm) -> bytes:
+def digest_of_launch(wanted: LaunchVm) -> bytes:
     """What the firmware will measure, computed here: nobody is asked.
 
     Raises:
@@ -23,10 +23,10 @@ def launch_digest(wanted: LaunchVm) -> bytes:
     if wanted.kernel is not None:
         kernel = KernelHashes.of(wanted.kernel, wanted.initrd or b"", (wanted.append or b"").decode())
     shape = GuestShape(wanted.vcpus, wanted.vcpu_signature, wanted.vmm, wanted.guest_features, kernel)
-    return digest_of(planned.page for planned in plan(parse_ovmf(wanted.firmware), shape))
+    return launch_digest(parse_ovmf(wanted.firmware), shape)
 
 
 def vm_policy(wanted: LaunchVm, maker: Maker) -> "SnpPolicy":
     """Exactly this guest, as it will be launched."""
     debug = bool(wanted.policy & DEBUG)
-    return snp_policy(maker, measurement=launch_digest(wanted), debug=debug, host_data=wanted.host_data)
+    return snp_policy(maker, measurement=digest_of_launch(wanted), debug=debug, host_data=wanted.host_data)

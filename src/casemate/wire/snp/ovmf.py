@@ -6,6 +6,7 @@ Source: edk2, OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm (the table) and X64/O
 import uuid
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from casemate.wire.errors import WireError
 from casemate.wire.fields import Reader
@@ -19,12 +20,23 @@ TABLE_END = 32
 """The table ends this many bytes before the image does."""
 _HEADER = 2 + 16
 _MAX_SECTIONS = 64
+_LONGEST_METADATA = 16 + 12 * _MAX_SECTIONS
 
 FOOTER = uuid.UUID("96b582de-1fb2-45f7-baea-a366c55a082d")
 SEV_HASHES = uuid.UUID("7255371f-3a3b-4b04-927b-1da6efa8d454")
 RESET_BLOCK = uuid.UUID("00f771de-1a7e-4fcb-890e-68c77e2fb44e")
 METADATA = uuid.UUID("dc886566-984a-4798-a75e-5585a7bf67cc")
 METADATA_SIGNATURE = b"ASEV"
+
+
+class Content(Protocol):
+    """An image's bytes: bytes, or what reads them where they are asked for."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, places: slice, /) -> bytes:
+        """Some of them."""
 
 
 class SectionType(IntEnum):
@@ -52,7 +64,7 @@ class Section:
 class Ovmf:
     """A firmware image; :func:`parse_ovmf` makes it."""
 
-    content: bytes
+    content: Content
     sections: tuple[Section, ...]
     reset_eip: int | None
     """Where application processors start (SEV-ES reset block); None where the image does not say."""
@@ -65,13 +77,13 @@ class Ovmf:
         return FOUR_GIB - len(self.content)
 
 
-def parse_ovmf(content: bytes) -> Ovmf:
+def parse_ovmf(content: Content) -> Ovmf:
     """The image in ``content``.
 
     Raises:
         WireError: it is no whole number of pages, or its table or metadata are damaged.
     """
-    if not content or len(content) % PAGE_SIZE or len(content) > MAX_OVMF:
+    if not len(content) or len(content) % PAGE_SIZE or len(content) > MAX_OVMF:
         raise WireError("OVMF", got=f"{len(content)} bytes", want=f"a whole number of pages, at most {MAX_OVMF} bytes")
     table = _table(content)
     reset, hashes, metadata = (table.get(guid) for guid in (RESET_BLOCK, SEV_HASHES, METADATA))
@@ -83,7 +95,7 @@ def parse_ovmf(content: bytes) -> Ovmf:
     )
 
 
-def _table(content: bytes) -> dict[uuid.UUID, bytes]:
+def _table(content: Content) -> dict[uuid.UUID, bytes]:
     """GUID to data. Each entry's data lie before its length and GUID, and the entries before the footer."""
     end = len(content) - TABLE_END
     size, guid = _header(content, end)
@@ -105,7 +117,7 @@ def _table(content: bytes) -> dict[uuid.UUID, bytes]:
     return found
 
 
-def _header(content: bytes, end: int) -> tuple[int, uuid.UUID]:
+def _header(content: Content, end: int) -> tuple[int, uuid.UUID]:
     """The length and GUID that end at ``end``."""
     at = end - _HEADER
     return int.from_bytes(content[at : at + 2], "little"), uuid.UUID(bytes_le=content[at + 2 : end])
@@ -115,10 +127,11 @@ def _number(field: str, data: bytes) -> int:
     return Reader(field, data).uint("u32", 4)
 
 
-def _sections(content: bytes, from_end: int) -> tuple[Section, ...]:
+def _sections(content: Content, from_end: int) -> tuple[Section, ...]:
     if not 0 < from_end <= len(content):
         raise WireError("OVMF.SEV_METADATA.offset", got=from_end, want=f"1 to {len(content)}, from the image's end")
-    reader = Reader("OVMF.SEV_METADATA", content[len(content) - from_end :])
+    start = len(content) - from_end
+    reader = Reader("OVMF.SEV_METADATA", content[start : start + _LONGEST_METADATA])
     reader.expect("signature", METADATA_SIGNATURE)
     size = reader.uint("length", 4)
     reader.expect("version", (1).to_bytes(4, "little"))

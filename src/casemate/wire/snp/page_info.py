@@ -1,6 +1,7 @@
 """The launch digest of SEV-SNP: a chain of SHA-384 over one PAGE_INFO for each page that LAUNCH_UPDATE adds."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
@@ -86,6 +87,37 @@ class LaunchPage:
 def extend(digest: bytes, page: LaunchPage) -> bytes:
     """The launch digest after ``page``, VMPL 1 to 3 without permissions, no initial migration image."""
     hashed = hashlib.sha384(page.content).digest() if page.page_type in _HASHED else bytes(DIGEST_SIZE)
-    gpa = VMSA_GPA if page.page_type is PageType.VMSA else page.gpa
-    info = PageInfo(digest, hashed, PageInfo.LAYOUT.size, page.page_type, 0, 0, 0, 0, gpa)
-    return hashlib.sha384(info.encode()).digest()
+    return extend_run(digest, (hashed,), page.page_type, page.gpa)
+
+
+def extend_run(
+    digest: bytes, contents: Iterable[bytes], page_type: PageType, gpa: int, perms: tuple[int, int, int] = (0, 0, 0)
+) -> bytes:
+    """The launch digest after pages that follow each other: SHA-384 over one PAGE_INFO for each, written out here.
+
+    Args:
+        digest: the one before.
+        contents: what PAGE_INFO has of each page's content.
+        page_type: of all of them.
+        gpa: of the first; of a VMSA it is not asked.
+        perms: of VMPL 3, 2 and 1.
+    """
+    middle = bytes((PageInfo.LAYOUT.size, 0, page_type, 0, *perms, 0))
+    is_vmsa = page_type is PageType.VMSA
+    at = VMSA_GPA if is_vmsa else gpa
+    for hashed in contents:
+        digest = hashlib.sha384(b"".join((digest, hashed, middle, at.to_bytes(8, "little")))).digest()
+        at = at if is_vmsa else at + PAGE_SIZE
+    return digest
+
+
+def hash_pages(content: bytes) -> list[bytes]:
+    """SHA-384 of each page. One that is as the page before it is not hashed again: firmware has much filling."""
+    hashes: list[bytes] = []
+    before, hashed = b"", b""
+    for at in range(0, len(content), PAGE_SIZE):
+        page = content[at : at + PAGE_SIZE]
+        if page != before:
+            before, hashed = page, hashlib.sha384(page).digest()
+        hashes.append(hashed)
+    return hashes
