@@ -153,7 +153,7 @@ def _bench(folder: Path, reports: int) -> _Bench:
         launch_tcb=tcb,
         current_tcb=tcb,
         report_data=words.FRESH_NONCE,
-        layers=ANY_SANDBOX,
+        layers=snp_words.ANY_SANDBOX,
     )
     chain = asyncio.run(certification.certificates())
     return _Bench(platform, guest, maker.endorsements(chain), policy, made)
