@@ -9,7 +9,7 @@ from tests.unit.cli.conftest import Casemate
     [
         ("milan_v2", {"signed by": "VCEK", "policy": "SMT, DEBUG; ABI 0.0 or later", "asked by": "VMPL 0"}),
         ("milan_v3", {"signed by": "VCEK", "policy": "SMT; ABI 0.31 or later"}),
-        ("milan_v3_vlek", {"signed by": "VLEK", "asked by": "VMPL 1"}),
+        ("milan_v3_vlek", {"signed by": "VLEK, the chip's id masked", "asked by": "VMPL 1"}),
     ],
 )
 def test_real_reports_are_explained_to_their_last_byte(
