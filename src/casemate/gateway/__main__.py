@@ -2,7 +2,11 @@
 
 import sys
 
-from casemate.gateway.process import main
+from casemate.gateway.no_command_line import leave_out_command_line
+
+leave_out_command_line()
+
+from casemate.gateway.process import main  # noqa: E402 - it imports uvicorn
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,6 +4,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from casemate.gateway.attesting import attest_routes
 from casemate.gateway.calls import call_routes, relay_of
@@ -36,6 +37,9 @@ says of enclaves and VMs is its operator's word until you have appraised their e
 `/vm` in the clear, the operator can read.
 """
 
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own would tell whom the environment names of paths and queries; the journal tells what may be told."""
+
 
 class Gateway:
     """Everything behind the socket: :attr:`edge` is the ASGI application."""
@@ -65,6 +69,7 @@ class Gateway:
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
+            telemetry=NO_TELEMETRY,
         )
         routers = (  # those of calls first: they are looked at in order
             call_routes(house),
