@@ -99,18 +99,28 @@ class PageCache:
             line.dirty = True
         return place
 
+    def evict(self, spa: int) -> bool:
+        """Writes back the page at ``spa`` and forgets it; whether it was here, so that translations may lead to it."""
+        place = self._by_spa.get(spa)
+        if place is None:
+            return False
+        self._write_back(place, self._lines[place])
+        del self._by_spa[spa], self._lines[place]
+        return True
+
     def flush(self) -> None:
         """Writes back what the guest has changed, encrypted, and forgets everything."""
         for place, line in self._lines.items():
-            if line.dirty:
-                content = self.memory[place : place + PAGE_SIZE]
-                self._dram.write(
-                    line.spa, self._cipher.encrypt(line.spa, line.gpa, content) if line.private else content
-                )
+            self._write_back(place, line)
         if len(self._lines) > CACHE_PAGES // 2:
             self.memory.madvise(mmap.MADV_DONTNEED)
         self._lines.clear()
         self._by_spa.clear()
+
+    def _write_back(self, place: int, line: _Line) -> None:
+        if line.dirty:
+            content = self.memory[place : place + PAGE_SIZE]
+            self._dram.write(line.spa, self._cipher.encrypt(line.spa, line.gpa, content) if line.private else content)
 
     def _fill(self, place: int, spa: int, gpa: int, *, private: bool) -> _Line:
         if spa in self._by_spa or len(self._lines) >= CACHE_PAGES:

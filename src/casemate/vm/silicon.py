@@ -53,7 +53,7 @@ class VmSilicon:
         self._cache = PageCache(self._dram, self._nested, self._rmp, self._cipher, power.top)
         self._vmsas = VmsaPages(power.mode, self._dram, self._rmp, self._cipher)
         self._emulator = Emulator(self._cache)
-        snp = None if self._rmp is None else SnpInstructions(self._nested, self._rmp, self._cipher.forget)
+        snp = None if self._rmp is None else SnpInstructions(self._nested, self._rmp, self._evict, self._cipher.forget)
         self._vcpus = Vcpus(power.mode, self._emulator, self._cache, self._vmsas, snp)
         self._finished = False
 
@@ -190,6 +190,11 @@ class VmSilicon:
         budget = Budget(wanted.instructions, time.monotonic() + wanted.time_ms / 1000)
         with alarm.armed(budget.deadline):
             return self._vcpus.run(wanted.vmsa, budget, wanted.ghcb, alarm, serve)
+
+    def _evict(self, spa: int) -> None:
+        """A page's state is about to change: it is in DRAM alone."""
+        if self._cache.evict(spa):
+            self._emulator.forget_translations()
 
     def _plaintext(self, gpa: int) -> bytes:
         spa = self._nested.spa(gpa)

@@ -21,7 +21,10 @@ async def serve_open_registers(guest: Guest, ended: VcpuExit, vmsa_spa: int) -> 
     Returns:
         Why the guest cannot go on, or None.
     """
-    registers = Vmsa.parse(await guest.link.load(vmsa_spa, PAGE_SIZE))
+    try:
+        registers = Vmsa.parse(await guest.link.load(vmsa_spa, PAGE_SIZE))
+    except WireError as error:
+        return f"its registers were changed while they lay open: {error}"
     try:
         changes = _done(ended, registers, guest.devices, guest.cpuid)
     except WireError as error:

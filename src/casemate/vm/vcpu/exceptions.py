@@ -33,8 +33,11 @@ class ShutdownError(Exception):
 
 
 def is_allowed_software_interrupt(vector: int, context: Context, memory: GuestMemory, paging: Paging) -> bool:
-    """Whether the gate of INT ``vector`` may be used at this privilege level."""
-    gate = _gate(vector, context, memory, paging)
+    """Whether there is a gate for INT ``vector``, and it may be used at this privilege level."""
+    try:
+        gate = _gate(vector, context, memory, paging)
+    except ShutdownError:
+        return False
     return gate[5] >> 5 & 3 >= context.cpl
 
 

@@ -21,10 +21,24 @@ _IS_LARGE = 1
 class SnpInstructions:
     """On the reverse map table of one VM."""
 
-    def __init__(self, nested: NestedPageTable, rmp: ReverseMapTable, forget: Callable[[int], None]) -> None:
-        """``forget`` is told the GPA of a page that has become valid: what was there before is of no account."""
+    def __init__(
+        self,
+        nested: NestedPageTable,
+        rmp: ReverseMapTable,
+        evict: Callable[[int], None],
+        forget: Callable[[int], None],
+    ) -> None:
+        """Over the tables of one VM.
+
+        Args:
+            nested: where pages are.
+            rmp: whose they are.
+            evict: told the SPA of a page before its state changes: what the guest has written there is to be in DRAM.
+            forget: told the GPA of a page that has become valid: what was there before is of no account.
+        """
         self._nested = nested
         self._rmp = rmp
+        self._evict = evict
         self._forget = forget
 
     def pvalidate(self, context: Context, memory: GuestMemory) -> None:
@@ -44,6 +58,7 @@ class SnpInstructions:
         else:
             gpa, spa = self._own_page(linear, memory, context.paging)
             wanted = bool(context.general("rdx") & 1)
+            self._evict(spa)
             changed = self._rmp.set_validated(spa, validated=wanted)
             context.rflags = context.rflags & ~_CARRY | (0 if changed else _CARRY)
             context.set_general("rax", 0)
@@ -70,6 +85,7 @@ class SnpInstructions:
             if vmpl <= memory.vmpl or (vmsa and memory.vmpl) or perms & ~own:
                 context.set_general("rax", _FAIL_PERMISSION)
             else:
+                self._evict(spa)
                 self._rmp.adjust(spa, vmpl, perms, vmsa=vmsa)
                 context.set_general("rax", 0)
 

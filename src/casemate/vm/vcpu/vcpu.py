@@ -233,10 +233,8 @@ class Vcpus:
     def _snp_instruction(self, instruction: Instruction) -> None:
         if self._snp is None or not self._context.efer & EFER_LMA:
             raise GuestFault(UNDEFINED)
-        self._cache.flush()  # what the guest has written is in DRAM before a page changes its state
         execute = self._snp.pvalidate if instruction.kind is Kind.PVALIDATE else self._snp.rmpadjust
         execute(self._context, self._emulator.memory)
-        self._empty()
 
     def _interrupt(self, instruction: Instruction, after: int) -> None:
         context, memory = self._context, self._emulator.memory

@@ -1,0 +1,288 @@
+"""A whole machine whose operator writes at random into running guests, and whose guests use up what they can."""
+
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from casemate.client import Client, connect
+from casemate.client.local import LocalMachine, running_machine
+from casemate.client.vms import Budget
+from casemate.images.vm.builtin import firmware
+from casemate.testing.hostile.guests import HOSTILE_VM_GUESTS, HostileVmGuest, image_of
+from casemate.testing.hostile.machine import MEMORY_MIB, launch_message
+from casemate.testing.hostile.victim import IMAGE, PAGE_A, PAGE_B
+from casemate.testing.served import served_machine
+from casemate.wire.faults import Code, FaultError
+from casemate.wire.messages.hypervisor import ExitReason
+from casemate.wire.messages.vms import Door, VmRan, VmState
+from casemate.wire.snp.mode import VmMode
+from casemate.wire.snp.page_info import PAGE_SIZE
+
+from .conftest import descendants
+
+pytestmark = pytest.mark.machine
+
+WRITES = 2_500
+"""In each of four modes."""
+RUN = 0.3
+CONSOLE = 256
+SLACK = 3.0
+"""Seconds that a run may take beyond its budget, on a computer that has much else to do."""
+PROCESSES = ("supervisor", "chip", "gateway")
+DRAM = (MEMORY_MIB << 20) + len(IMAGE) + 65 * PAGE_SIZE
+IN_USE = (
+    *range(0x1_0000, 0x2_E000, PAGE_SIZE),  # page tables, stacks, GHCBs, messages
+    *(PAGE_A, PAGE_B),
+    *range(MEMORY_MIB << 20, DRAM - 64 * PAGE_SIZE, PAGE_SIZE),  # firmware, registers
+)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMachine]:
+    """With a gateway, whose process is the host's, too."""
+    with served_machine(tmp_path_factory.mktemp("hostile") / "machine", ("--seed", "tests")) as served:
+        yield served.machine
+
+
+@pytest.fixture
+def client(machine: LocalMachine) -> Iterator[Client]:
+    with connect(machine.host_socket) as connected:
+        yield connected
+
+
+class Runner:
+    """Lets a guest run in a thread of its own until it cannot go on."""
+
+    def __init__(self, machine: LocalMachine, vm: int) -> None:
+        self.ended: VmRan | None = None
+        self.refused: FaultError | None = None
+        self._enough = threading.Event()
+        self._machine, self._vm = machine, vm
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def end(self) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with connect(self._machine.host_socket) as client:
+            while self.ended is None and not self._enough.is_set():
+                try:
+                    ran = client.vms.run(self._vm, budget=Budget(time=RUN))
+                except FaultError as error:
+                    self.refused = error
+                    return
+                if ran.vm.state is not VmState.LAUNCHED:
+                    self.ended = ran
+
+
+@contextmanager
+def processes_live_on(machine: LocalMachine) -> Iterator[None]:
+    before = [machine.status.pid(name) for name in PROCESSES]
+    yield
+    now = running_machine(machine.state).status
+    assert [now.pid(name) for name in PROCESSES] == before
+    assert all(before)
+    assert httpx.get(f"{now.url}/health", timeout=10).is_success
+
+
+def says_hello(client: Client) -> None:
+    vm = client.vms.launch(launch_message("hello", firmware("hello"), VmMode.AUTHENTICATED)).vm
+    try:
+        client.vms.run(vm)
+        assert b"Hello" in client.vms.console(vm).content
+    finally:
+        client.vms.destroy(vm)
+
+
+def test_ten_thousand_random_writes_crash_no_vm_no_chip_and_no_gateway(
+    machine: LocalMachine, client: Client, record_property: Callable[[str, object], None]
+) -> None:
+    began = time.monotonic()
+    with processes_live_on(machine):
+        for mode in VmMode:
+            record_property(str(mode), str(dict(_written_into(machine, client, mode))))
+        says_hello(client)
+    record_property("seconds", round(time.monotonic() - began, 1))
+
+
+def _written_into(machine: LocalMachine, client: Client, mode: VmMode) -> Counter[str]:
+    """Writes through both doors while a guest runs; a new guest whenever one cannot go on."""
+    chance, seen = random.Random(f"writes into {mode}"), Counter[str]()
+    vm, runner = 0, None
+    for _ in range(WRITES):
+        if runner is None or runner.is_over:
+            if runner is not None:
+                _check_end(runner, mode, seen)
+                client.vms.destroy(vm)
+            vm = client.vms.launch(launch_message("victim", IMAGE, mode)).vm
+            runner = Runner(machine, vm)
+        spa = chance.choice(IN_USE) + chance.randrange(PAGE_SIZE) if chance.random() < 0.1 else chance.randrange(DRAM)
+        content = chance.randbytes(min(chance.choice((1, 8, 16, 64, PAGE_SIZE)), DRAM - spa))
+        door = chance.choice(list(Door))
+        seen[_written(client, vm, door, spa, content)] += 1
+    assert runner is not None
+    runner.end()
+    _check_end(runner, mode, seen)
+    client.vms.destroy(vm)
+    assert set(seen) <= {"by hypervisor", "by dram", "rmp-fault by hypervisor"} | {
+        what for what in seen if what.startswith("ended: ")
+    }
+    assert ("rmp-fault by hypervisor" in seen) is mode.has_rmp
+    return seen
+
+
+def _written(client: Client, vm: int, door: Door, spa: int, content: bytes) -> str:
+    try:
+        client.vms.write(vm, door, spa, content)
+    except FaultError as error:
+        return f"{error.fault.code} by {door}"
+    return f"by {door}"
+
+
+def _check_end(runner: Runner, mode: VmMode, seen: Counter[str]) -> None:
+    """A guest that cannot go on was stopped by itself or by its processor: its process never died."""
+    runner.end()
+    assert runner.refused is None, runner.refused
+    if runner.ended is not None:
+        seen[f"ended: {runner.ended.reason}"] += 1
+        assert runner.ended.vm.state in (VmState.STOPPED, VmState.HALTED), runner.ended
+        assert (runner.ended.reason is ExitReason.INTEGRITY) <= (mode is VmMode.AUTHENTICATED)
+
+
+PRIVATE = (PAGE_A, PAGE_B, 0x1_0000, 0x1_2000, 0x1_4000)
+"""Private pages that the victim reads all the time: its own two, and page tables."""
+
+
+def test_authenticated_detects_every_write_into_a_page_that_the_guest_reads(
+    machine: LocalMachine, client: Client
+) -> None:
+    chance = random.Random("detected")
+    with processes_live_on(machine):
+        for page in PRIVATE * 3:
+            vm = client.vms.launch(launch_message("victim", IMAGE, VmMode.AUTHENTICATED)).vm
+            client.vms.run(vm, budget=Budget(console=100))
+            runner = Runner(machine, vm)
+            spa = page + chance.randrange(PAGE_SIZE)
+            (byte,) = client.vms.memory(vm, spa, 1)
+            client.vms.write(vm, Door.DRAM, spa, bytes([byte ^ 1 << chance.randrange(8)]))
+            deadline = time.monotonic() + 10
+            while not runner.is_over and time.monotonic() < deadline:
+                time.sleep(0.01)
+            runner.end()
+            assert runner.ended is not None, f"{page:#x} was changed, and the guest runs on"
+            assert runner.ended.reason is ExitReason.INTEGRITY
+            assert f"at GPA {page:#x}" in runner.ended.detail
+            client.vms.destroy(vm)
+
+
+@pytest.mark.parametrize("guest", HOSTILE_VM_GUESTS, ids=lambda guest: guest.name)
+def test_a_hostile_guest_ends_by_its_budgets_and_blocks_no_other(
+    machine: LocalMachine, client: Client, guest: HostileVmGuest
+) -> None:
+    for mode in guest.modes:
+        vm = client.vms.launch(launch_message("hostile", guest.image, mode)).vm
+        began = time.monotonic()
+        ran = client.vms.run(vm, budget=Budget(time=RUN, console=CONSOLE))
+        took = time.monotonic() - began
+        assert ran.reason in guest.ends, (mode, ran.detail)
+        assert took < RUN + SLACK, mode
+        assert len(client.vms.console(vm).content) <= CONSOLE
+        runner = Runner(machine, vm) if ran.vm.state is VmState.LAUNCHED else None
+        says_hello(client)
+        if runner is not None:
+            assert not runner.is_over or guest.ends != (ExitReason.TIME,)
+            runner.end()
+        client.vms.destroy(vm)
+
+
+def test_vcpus_that_halt_for_ever_leave_each_other_their_turn(client: Client) -> None:
+    halting = next(guest for guest in HOSTILE_VM_GUESTS if guest.name == "halts").image
+    vm = client.vms.launch(launch_message("halts", halting, VmMode.SEV_SNP, vcpus=4)).vm
+    began = time.monotonic()
+    for vcpu in (0, 1, 2, 3) * 10:
+        assert client.vms.run(vm, vcpu).reason is ExitReason.HALT
+    assert time.monotonic() - began < 10 * SLACK
+    with pytest.raises(FaultError) as refused:
+        client.vms.run(vm, 4)
+    assert refused.value.fault.code is Code.MALFORMED
+    client.vms.destroy(vm)
+    says_hello(client)
+
+
+SWEEP = """
+.equ END, 0x3FE00000
+main:
+    mov r8d, 0x400000
+sweep:
+    test dword ptr [STATE_STATUS], SEV_SNP
+    jz own
+    mov rax, r8
+    xor ecx, ecx
+    mov edx, 1
+    pvalidate
+own:
+    mov qword ptr [r8], r8
+    add r8, STEP
+    cmp r8, END
+    jb sweep
+    mov r8d, 0x400000
+check:
+    cmp qword ptr [r8], r8
+    jne wrong
+    add r8, STEP
+    cmp r8, END
+    jb check
+    call say
+    .asciz "all there\\n"
+    ret
+wrong:
+    call say
+    .asciz "wrong\\n"
+    ret
+"""
+GIB_LAUNCH, GIB_RUN = 10.0, 120.0
+"""Seconds; a computer with nothing else to do takes half a second, and a tenth of the other."""
+GIB_MEMORY = 256
+"""MiB, of the VM's process: the cache of 64, interpreter and emulator, tables and tags."""
+
+
+@pytest.mark.parametrize("mode", VmMode, ids=str)
+def test_a_guest_of_one_gib_starts_at_once_and_uses_what_it_has(
+    machine: LocalMachine, client: Client, mode: VmMode, record_property: Callable[[str, object], None]
+) -> None:
+    began = time.monotonic()
+    vm = client.vms.launch(launch_message("sweep", image_of(f".equ STEP, 0x8000\n{SWEEP}"), mode, memory_mib=1024)).vm
+    launched = time.monotonic()
+    ran = client.vms.run(vm, budget=Budget(time=GIB_RUN))
+    swept = time.monotonic()
+    peak = _most_memory(machine)
+    said = client.vms.console(vm).content
+    client.vms.destroy(vm)
+    record_property("launch (s)", round(launched - began, 2))
+    record_property("32768 pages written and read (s)", round(swept - launched, 2))
+    record_property("most memory of its process (MiB)", peak)
+    assert (ran.reason, said) == (ExitReason.HALT, b"all there\n"), ran
+    assert launched - began < GIB_LAUNCH
+    assert peak < GIB_MEMORY
+
+
+def _most_memory(machine: LocalMachine) -> int:
+    """MiB that the one VM's process has had in use at a time, what it shares with others included."""
+    (vm,) = (pid for pid, line in descendants(machine.status.chip_pid).items() if "casemate.vm" in line)
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{vm}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) >> 10
