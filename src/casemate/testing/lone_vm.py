@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from casemate.link.calls import answer_of, numbered, split
+from casemate.link.calls import NUMBER_SIZE, answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.wire.message import encode_message
 from casemate.wire.messages.hypervisor import (
@@ -162,6 +162,13 @@ class LoneVm:
         number = next(self._numbers)
         self._hypervisor.send(numbered(number, question), timeout=_WAIT)
         return number
+
+    def send_raw(self, message: bytes, *, to_chip: bool) -> None:
+        """Whatever it is, to the end of the chip's link or as the hypervisor's next question."""
+        if to_chip:
+            self._chip.send(message, timeout=_WAIT)
+        else:
+            self._hypervisor.send(next(self._numbers).to_bytes(NUMBER_SIZE, "little") + message, timeout=_WAIT)
 
     def receive(self) -> tuple[int, bytes]:
         """The next answer to the hypervisor: its question's number, and the message."""

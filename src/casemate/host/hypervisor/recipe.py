@@ -1,7 +1,7 @@
 """What a client wants launched, read and checked: pages in their order, sizes, and how the launch ends."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from casemate.host.hypervisor.memory import MAX_MEMORY_MIB, MIB, MemoryPlan
 from casemate.wire.faults import Code, refuse
@@ -9,7 +9,8 @@ from casemate.wire.messages.snp_firmware import LaunchFinish
 from casemate.wire.messages.vms import LaunchVm
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, Part, PlannedPage, plan
-from casemate.wire.snp.ovmf import parse_ovmf
+from casemate.wire.snp.ovmf import Ovmf, parse_ovmf
+from casemate.wire.snp.page_info import PAGE_SIZE
 
 MAX_VCPUS = 8
 
@@ -19,16 +20,18 @@ class Recipe:
     """:func:`read_recipe` makes it."""
 
     wanted: LaunchVm
-    pages: tuple[PlannedPage, ...]
+    ovmf: Ovmf
+    shape: GuestShape
     memory: MemoryPlan
 
     def before_registers(self) -> Iterator[PlannedPage]:
-        """Firmware, and what its metadata ask for."""
-        return (page for page in self.pages if page.part is not Part.VMSA)
+        """Firmware, and what its metadata ask for: up to all of its RAM, so page by page."""
+        return (page for page in plan(self.ovmf, self.shape) if page.part is not Part.VMSA)
 
     def registers(self) -> Iterator[PlannedPage]:
         """One page for each vCPU."""
-        return (page for page in self.pages if page.part is Part.VMSA)
+        bare = plan(replace(self.ovmf, sections=()), replace(self.shape, kernel=None))
+        return (page for page in bare if page.part is Part.VMSA)
 
     def registers_of(self, vcpu: int) -> bytes:
         """The page of one vCPU; FaultError where there is no such."""
@@ -66,11 +69,20 @@ def read_recipe(wanted: LaunchVm) -> Recipe:
         kernel = KernelHashes.of(wanted.kernel, wanted.initrd or b"", _command_line(wanted.append or b""))
     shape = GuestShape(wanted.vcpus, wanted.vcpu_signature, wanted.vmm, wanted.guest_features, kernel)
     memory = MemoryPlan(wanted.memory_mib * MIB, len(ovmf.content), wanted.vcpus)
-    pages = tuple(plan(ovmf, shape))
-    for page in pages:
-        if page.part is not Part.VMSA:
-            memory.spa(page.page.gpa)
-    return Recipe(wanted, pages, memory)
+    next(plan(ovmf, shape))  # the firmware has a place for all that is wanted
+    _check_places(ovmf, memory)
+    return Recipe(wanted, ovmf, shape, memory)
+
+
+def _check_places(ovmf: Ovmf, memory: MemoryPlan) -> None:
+    """That the sections of the firmware's metadata are memory of the guest's, and no more than there is."""
+    for section in ovmf.sections:
+        last = section.size - PAGE_SIZE
+        if memory.spa(section.gpa + last) - memory.spa(section.gpa) != last:
+            raise refuse(Code.MALFORMED, f"{section.size:#x} bytes at GPA {section.gpa:#x} are not all memory")
+    wanted = sum(section.size for section in ovmf.sections)
+    if wanted > memory.ram + memory.firmware:
+        raise refuse(Code.MALFORMED, f"the firmware's sections are {wanted:#x} bytes together, more than there are")
 
 
 def _command_line(append: bytes) -> str:

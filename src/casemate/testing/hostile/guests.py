@@ -115,7 +115,9 @@ main:
         ends=(ExitReason.SHUTDOWN, ExitReason.NESTED_FAULT, ExitReason.VMGEXIT, ExitReason.HALT, ExitReason.TIME),
     ),
     HostileVmGuest(
-        "has no gate for its interrupt", "main: int 0x80\njmp main", ends=(ExitReason.HALT, ExitReason.VMGEXIT)
+        "has no gate for its interrupt",
+        "main: int 0x80\njmp main",
+        ends=(ExitReason.HALT, ExitReason.VMGEXIT, ExitReason.TIME),
     ),
     HostileVmGuest("halts", "main: hlt\njmp main", ends=(ExitReason.HALT,)),
 )

@@ -12,6 +12,7 @@ from casemate.verifier import (
     AbiVersion,
     ExpectedReportData,
     RefusedError,
+    SimulatedRoot,
     SnpEndorsements,
     SnpEvidence,
     SnpPolicy,
@@ -56,9 +57,23 @@ def judge(
     floor: Floor = ANY_TCB,
 ) -> Result:
     """Whether the owner accepts it, for this guest, challenge and TCB."""
-    policy = SnpPolicy(
-        root=prover.root,
-        public_seed=UNSAFE_PUBLIC_SEED if prover.seeded else REFUSE_PUBLIC_SEED,
+    policy = policy_for(
+        prover.root, measurement=measurement, report_data=report_data, floor=floor, seeded=prover.seeded
+    )
+    try:
+        appraise_snp(evidence, policy, endorsements, datetime.now(UTC))
+    except RefusedError as error:
+        return Result(Outcome.REFUSAL, str(error.rule), str(error))
+    return Result(Outcome.SUCCESS, "", "the guest's owner accepts the evidence")
+
+
+def policy_for(
+    root: SimulatedRoot, *, measurement: bytes, report_data: bytes, floor: Floor = ANY_TCB, seeded: bool = False
+) -> SnpPolicy:
+    """What an owner demands who knows his guest, and asks nothing else of the machine than to be up to date."""
+    return SnpPolicy(
+        root=root,
+        public_seed=UNSAFE_PUBLIC_SEED if seeded else REFUSE_PUBLIC_SEED,
         revocation=REQUIRE_REVOCATION_LIST,
         signing_keys=frozenset({SigningKey.VCEK}),
         measurement=frozenset({measurement}),
@@ -86,11 +101,6 @@ def judge(
         report_data=ExpectedReportData(report_data),
         layers=ANY_SANDBOX,
     )
-    try:
-        appraise_snp(evidence, policy, endorsements, datetime.now(UTC))
-    except RefusedError as error:
-        return Result(Outcome.REFUSAL, str(error.rule), str(error))
-    return Result(Outcome.SUCCESS, "", "the guest's owner accepts the evidence")
 
 
 def _signed(key: EllipticCurvePrivateKey, message: bytes) -> IdSignature:
