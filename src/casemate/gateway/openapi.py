@@ -84,7 +84,8 @@ def document(app: FastAPI) -> dict[str, Any]:
     found = app.openapi()
     parts = found.setdefault("components", {})
     parts.setdefault("schemas", {})["Problem"] = _PROBLEM
-    parts["schemas"]["EvidenceDocument"] = EvidenceDocument.model_json_schema()
+    evidence = EvidenceDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts["schemas"] |= evidence.pop("$defs", {}) | {"EvidenceDocument": evidence}
     parts["securitySchemes"] = {SCHEME: _TOKEN}
     for name in ("HTTPValidationError", "ValidationError"):
         parts["schemas"].pop(name, None)

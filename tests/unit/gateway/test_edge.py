@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -411,6 +412,19 @@ def test_a_client_that_leaves_is_no_defect(gateway: Front) -> None:
     run(gateway.gateway.edge(scope, receive, send))
     (line,) = gateway.log()
     assert (line["status"], line["event"]) == (edge.CLIENT_LEFT, "request")
+
+
+def test_every_reference_of_the_openapi_document_leads_somewhere(gateway: Front) -> None:
+    async def work() -> None:
+        async with gateway.client(None) as client:
+            text = (await client.get("/openapi.json")).text
+        schemas = json.loads(text)["components"]["schemas"]
+        named = set(re.findall(r'"\$ref":"([^"]+)"', text))
+        assert named == {f"#/components/schemas/{name.rpartition('/')[2]}" for name in named}
+        assert {name.rpartition("/")[2] for name in named} <= set(schemas)
+        assert "$defs" not in text
+
+    run(work())
 
 
 def test_the_openapi_document_is_json_and_the_page_loads_nothing(gateway: Front) -> None:
