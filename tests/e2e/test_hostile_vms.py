@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +18,10 @@ from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, running_machine
 from casemate.client.vms import Budget
 from casemate.images.vm.builtin import firmware
+from casemate.testing.firmware import make_ovmf
 from casemate.testing.hostile.guests import HOSTILE_VM_GUESTS, HostileVmGuest, image_of
 from casemate.testing.hostile.machine import MEMORY_MIB, launch_message
+from casemate.testing.hostile.owner import identity
 from casemate.testing.hostile.victim import IMAGE, PAGE_A, PAGE_B
 from casemate.testing.served import served_machine
 from casemate.wire.faults import Code, FaultError
@@ -25,6 +29,7 @@ from casemate.wire.messages.hypervisor import ExitReason
 from casemate.wire.messages.vms import Door, LaunchVm, VmRan, VmState
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
+from casemate.wire.snp.vmm import Vmm
 
 from .conftest import descendants
 
@@ -36,6 +41,7 @@ RUN = 0.3
 CONSOLE = 256
 SLACK = 3.0
 """Seconds that a run may take beyond its budget, on a computer that has much else to do."""
+HELLO = firmware("hello")
 PROCESSES = ("supervisor", "chip", "gateway")
 DRAM = (MEMORY_MIB << 20) + len(IMAGE) + 65 * PAGE_SIZE
 IN_USE = (
@@ -109,7 +115,7 @@ def launched(client: Client, wanted: LaunchVm) -> Iterator[int]:
 
 
 def says_hello(client: Client) -> None:
-    with launched(client, launch_message("hello", firmware("hello"), VmMode.AUTHENTICATED)) as vm:
+    with launched(client, launch_message("hello", HELLO, VmMode.AUTHENTICATED)) as vm:
         client.vms.run(vm)
         assert b"Hello" in client.vms.console(vm).content
 
@@ -298,3 +304,67 @@ def _most_memory(pid: int) -> int:
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) >> 10
+
+
+def _signed(measurement: bytes) -> dict[str, Any]:
+    own = identity(measurement)
+    return {"id_block": own.block, "id_auth": own.auth}
+
+
+DAMAGED = bytearray(HELLO)
+DAMAGED[-0x40:-0x20] = bytes(0x20)
+MALFORMED: dict[str, dict[str, Any]] = {
+    "firmware: none": {"firmware": b""},
+    "firmware: no pages": {"firmware": HELLO[1:]},
+    "firmware: no table": {"firmware": bytes(DAMAGED)},
+    "firmware: noise": {"firmware": random.Random(1).randbytes(4 * PAGE_SIZE)},
+    "firmware: larger than 4 GiB allow": {"firmware": bytes(17 << 20)},
+    "memory: none": {"memory_mib": 0},
+    "memory: more than hosts serve": {"memory_mib": 1 << 31},
+    "memory: less than its sections": {"firmware": make_ovmf(2), "memory_mib": 4},
+    "vcpus: none": {"vcpus": 0},
+    "vcpus: too many": {"vcpus": 65535},
+    "policy: a reserved bit": {"policy": 0x3_0000 | 1 << 63},
+    "policy: no bit 17": {"policy": 0x1_0000},
+    "policy: a newer interface": {"policy": 0x3_FFFF},
+    "kernel: no place for it": {"kernel": b"kernel"},
+    "append: no UTF-8": {"kernel": b"kernel", "append": b"\xff"},
+    "id block: alone": {"id_block": bytes(96)},
+    "id auth: alone": {"id_auth": bytes(4096)},
+    "id block: noise": {"id_block": b"\xa5" * 96, "id_auth": b"\xa5" * 4096},
+    "id block: another guest's": _signed(b"\x01" * 48),
+    "author key: without an id block": {"author_key": True},
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_launch_is_refused_and_leaves_nothing_behind(
+    machine: LocalMachine, client: Client, name: str
+) -> None:
+    others = _vm_processes(machine)
+    for mode in VmMode:
+        with pytest.raises(FaultError) as refused:
+            client.vms.launch(replace(launch_message("malformed", HELLO, mode), **MALFORMED[name]))
+        assert refused.value.fault.code in (Code.MALFORMED, Code.FIRMWARE_REFUSED), refused.value
+    assert client.vms.all() == ()
+    assert _vm_processes(machine) == others
+    assert not list((machine.state / "host" / "vms").glob("*.dram"))
+
+
+def test_any_registers_and_features_launch_and_run_or_are_refused(machine: LocalMachine, client: Client) -> None:
+    chance, refused = random.Random("launches"), set[Code]()
+    with processes_live_on(machine):
+        for _ in range(40):
+            wanted = replace(
+                launch_message("any", HELLO, chance.choice(list(VmMode)), vcpus=chance.randint(1, 8)),
+                vcpu_signature=chance.getrandbits(32),
+                vmm=chance.choice(list(Vmm)),
+                guest_features=chance.choice((0, 1, chance.getrandbits(64))),
+                host_data=chance.randbytes(32),
+            )
+            try:
+                with launched(client, wanted) as vm:
+                    client.vms.run(vm, chance.randrange(wanted.vcpus), Budget(time=0.2))
+            except FaultError as error:
+                refused.add(error.fault.code)
+    assert refused <= {Code.MALFORMED}
