@@ -1,27 +1,19 @@
 """Guests of a whole machine of one's own, which prove themselves by way of its host."""
 
-import socket
-from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
 
 from casemate.client import Client
 from casemate.client.local import LocalMachine
-from casemate.link.calls import answer_of, numbered, split
-from casemate.link.channel import Channel
-from casemate.link.places import control_socket
 from casemate.testing.hostile.machine import launch_message
 from casemate.testing.hostile.prover import Identity
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
 from casemate.wire.faults import Code, FaultError
-from casemate.wire.messages.control import AskSnpRoot, Done, RecoverSnpTcb, SnpRootIs, UpdateSnpFirmware
+from casemate.wire.messages.control import SnpRootIs
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.mode import VmMode
 
 ADVISORY = "SIM-SB-00007"
-_WAIT = 60.0
-T = TypeVar("T")
 
 
 class MachineProver:
@@ -64,17 +56,9 @@ class MachineProver:
 
     def recover(self) -> None:
         """As the protocol says."""
-        self._ask(RecoverSnpTcb(ADVISORY), Done)
-        self._ask(UpdateSnpFirmware(commit=True), Done)
+        self._machine.snp.recover_tcb(ADVISORY)
+        self._machine.snp.update_firmware(commit=True)
 
     @cached_property
     def _maker(self) -> SnpRootIs:
-        return self._ask(AskSnpRoot(), SnpRootIs)
-
-    def _ask(self, question: object, wanted: type[T]) -> T:
-        """The machine's supervisor."""
-        link = socket.socket(socket.AF_UNIX)
-        link.connect(str(control_socket(self._machine.state)))
-        with closing(Channel(link)) as channel:
-            channel.send(numbered(1, question), timeout=_WAIT)
-            return answer_of(split(channel.receive(timeout=_WAIT).payload)[1], wanted)
+        return self._machine.snp.root()
