@@ -26,7 +26,7 @@ up: $(READY) ## a machine of your own in memory, until Ctrl-C
 	$(BIN)/casemate up --dev
 
 test: $(READY) ## all tests: most in parallel, then those that want the computer for themselves
-	$(BIN)/python -m pytest -n auto -m "not alone"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 check: $(READY) ## types, lint, import contracts
@@ -46,7 +46,7 @@ bench: $(READY) ## figures against named baselines, in one run
 	$(BIN)/python -m bench
 
 nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser, ten minutes of chaos
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto -m "not alone"
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
 	CASEMATE_CHAOS_SECONDS=600 $(BIN)/python -m pytest -m alone --timeout 1200
 
 lock: ## requirements/*.txt anew, with hashes (needs `uv`)
