@@ -17,6 +17,11 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait, for processes to start and for time-outs."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shows what tests have measured (``record_property``), whether they passed or not."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
