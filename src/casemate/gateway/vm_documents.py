@@ -148,6 +148,9 @@ class VmEvidenceDocument(Document):
 
     report: Annotated[Base64, Field(description="The attestation report (AMD 56860), 1184 bytes.")]
     certificates: Annotated[str, Field(description="PEM: of the key that signed it, of its CA, of the root.")]
+    revocation_list: Annotated[
+        Base64 | None, Field(description="The root's revocation list (DER); null: the host has none.")
+    ]
 
 
 def shown(vm: VmIs) -> VmDocument:
@@ -179,9 +182,12 @@ def ran(found: VmRan, *, printed: int) -> RanDocument:
 
 
 def evidence(found: VmEvidenceIs) -> VmEvidenceDocument:
-    """A report and its certificates as JSON."""
+    """A report, its certificates and their revocation list as JSON."""
+    listed = found.revocation_list
     return VmEvidenceDocument(
-        report=base64.b64encode(found.report).decode(), certificates=found.certificates.decode("ascii", "replace")
+        report=base64.b64encode(found.report).decode(),
+        certificates=found.certificates.decode("ascii", "replace"),
+        revocation_list=None if listed is None else base64.b64encode(listed).decode(),
     )
 
 

@@ -90,7 +90,9 @@ def vm_inside_routes(vms: VmHouse) -> APIRouter:
     attest_says = operation(
         "attest_vm", Role.CALL, *LAUNCHED, *json_body(), Trouble.ROLE_REFUSED, Trouble.NOT_ACCEPTABLE
     )
-    attest_says["responses"] |= _either("VmEvidenceDocument", "Report and certificates; or an encoded `VmEvidenceIs`.")
+    attest_says["responses"] |= _either(
+        "VmEvidenceDocument", "Report, certificates, revocation list; or an encoded `VmEvidenceIs`."
+    )
 
     @routes.post("/attest", response_model=VmEvidenceDocument, **attest_says)
     async def attest(id: VmId, wanted: AttestVmRequest, request: Request) -> Response:  # noqa: A002 - the path's own word

@@ -66,6 +66,7 @@ class FakeVms:
     launches: int = 0
     trouble: Exception | None = None
     report: bytes = REPORT
+    revocation_list: bytes | None = None
     running: Callable[[], Coroutine[None, None, object]] = lambda: asyncio.sleep(0)
     """What a run takes; a pause ends it."""
     paused: asyncio.Event = field(default_factory=asyncio.Event)
@@ -106,7 +107,7 @@ class FakeVms:
                 return await self._run(vm)
             case AttestVm():
                 self._finished(vm) if vm.state is VmState.LAUNCHING else None
-                return VmEvidenceIs(self.report, CHAIN)
+                return VmEvidenceIs(self.report, CHAIN, self.revocation_list)
             case VmMemory(_, View.GUEST) if not vm.policy & GuestPolicy.DEBUG:
                 raise refuse(Code.WRONG_STATE, "the guest's policy does not allow debugging")
             case VmMemory(_, _, _, size):

@@ -238,8 +238,12 @@ def test_a_report_is_json_or_the_message_itself(gateway: Front) -> None:
             found = (await client.post("/v1/vms/1/attest", json=asked)).json()
             assert base64.b64decode(found["report"]) == REPORT
             assert found["certificates"].encode() == CHAIN
+            assert found["revocation_list"] is None
+            gateway.vms.revocation_list = b"\x30\x80"
+            found = (await client.post("/v1/vms/1/attest", json=asked)).json()
+            assert base64.b64decode(found["revocation_list"]) == b"\x30\x80"
             binary = await client.post("/v1/vms/1/attest", json=asked, headers={"Accept": BINARY})
-            assert parse_message(binary.content, VmEvidenceIs) == VmEvidenceIs(REPORT, CHAIN)
+            assert parse_message(binary.content, VmEvidenceIs) == VmEvidenceIs(REPORT, CHAIN, b"\x30\x80")
             for wrong in ("", "ab" * 63, "ab" * 65, "zz" * 64, 1, None):
                 answer = await client.post("/v1/vms/1/attest", json={"report_data": wrong})
                 problem(answer, "request-refused")
