@@ -21,7 +21,7 @@ from casemate.wire.snp.ghcb_msr import (
 )
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.page_state import PageOperation
-from casemate.wire.snp.port_access import PortAccess
+from casemate.wire.snp.port_access import PortAccess, PortString
 from casemate.wire.snp.vmsa import Vmsa
 
 COM1, COM2, LINE_STATUS = 0x3F8, 0x2F8, 5
@@ -121,6 +121,11 @@ class LoneHypervisor:
         self.seen.add(ghcb.exit_code)
         info_1, info_2 = ghcb.get(GhcbField.SW_EXITINFO1), ghcb.get(GhcbField.SW_EXITINFO2)
         match ghcb.exit_code:
+            case ExitCode.IOIO if PortString.is_meant(info_1):
+                string = PortString.parse(info_1, info_2)
+                for byte in ghcb.shared_buffer[: string.size]:  # which is where all guests here put theirs
+                    self._out(string.access.port, byte)
+                return ghcb.answer()
             case ExitCode.IOIO:
                 access = PortAccess.parse(info_1)
                 if access.is_in:

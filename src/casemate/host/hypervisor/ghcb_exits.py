@@ -8,10 +8,19 @@ from casemate.host.hypervisor.page_states import change_page, change_pages
 from casemate.wire.errors import WireError
 from casemate.wire.faults import FaultError
 from casemate.wire.snp import ghcb_msr as msr
-from casemate.wire.snp.ghcb import ExitCode, Ghcb, GhcbField, GuestRequestError, Malformed, guest_request_result
+from casemate.wire.snp.ghcb import (
+    SHARED_BUFFER,
+    SHARED_BUFFER_SIZE,
+    ExitCode,
+    Ghcb,
+    GhcbField,
+    GuestRequestError,
+    Malformed,
+    guest_request_result,
+)
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.page_state import PageOperation, PageStateChange
-from casemate.wire.snp.port_access import PortAccess
+from casemate.wire.snp.port_access import PortAccess, PortString
 
 C_BIT = 51
 _VERSIONS = (2, 1)
@@ -101,7 +110,7 @@ class GhcbExits:
             if code is ExitCode.TERMINATE:
                 return Served(stopped="it ended itself")
             try:
-                answer = await self._event(code, ghcb)
+                answer = await self._event(code, ghcb, gpa)
             except WireError:
                 answer = ghcb.refuse(Malformed.INVALID_INPUT)
         if answer is None:
@@ -109,8 +118,10 @@ class GhcbExits:
         await self._link.store(spa, answer.encode())
         return Served()
 
-    async def _event(self, code: ExitCode, ghcb: Ghcb) -> Ghcb | None:  # noqa: PLR0911 - one line an event
+    async def _event(self, code: ExitCode, ghcb: Ghcb, gpa: int) -> Ghcb | None:  # noqa: PLR0911 - one line an event
         match code:
+            case ExitCode.IOIO if PortString.is_meant(ghcb.get(GhcbField.SW_EXITINFO1)):
+                return self._port_string(ghcb, gpa)
             case ExitCode.IOIO:
                 access = PortAccess.parse(ghcb.get(GhcbField.SW_EXITINFO1))
                 value = self._devices.access(access, 0 if access.is_in else ghcb.get(GhcbField.RAX))
@@ -134,6 +145,20 @@ class GhcbExits:
                 return ghcb.answer(info_2=self._features)
             case _:
                 return None
+
+    def _port_string(self, ghcb: Ghcb, gpa: int) -> Ghcb:
+        """The values lie in the GHCB's own buffer: what lies elsewhere is not looked for."""
+        string = PortString.parse(ghcb.get(GhcbField.SW_EXITINFO1), ghcb.get(GhcbField.SW_EXITINFO2))
+        start, access = ghcb.get(GhcbField.SW_SCRATCH) - gpa - SHARED_BUFFER, string.access
+        end = start + string.size
+        if not 0 <= start < end <= SHARED_BUFFER_SIZE:
+            return ghcb.refuse(Malformed.INVALID_SCRATCH_AREA)
+        buffer = bytearray(ghcb.shared_buffer)
+        for at in range(start, end, access.size):
+            value = self._devices.access(access, int.from_bytes(buffer[at : at + access.size], "little"))
+            if access.is_in:
+                buffer[at : at + access.size] = value.to_bytes(access.size, "little")
+        return ghcb.answer(shared_buffer=bytes(buffer))
 
     async def _guest_request(self, ghcb: Ghcb, values: dict[GhcbField, int]) -> Ghcb:
         request, response = ghcb.get(GhcbField.SW_EXITINFO1), ghcb.get(GhcbField.SW_EXITINFO2)

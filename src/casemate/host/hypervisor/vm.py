@@ -130,7 +130,7 @@ class Vm:
             devices.data.give(report_data)
             wanted = RunVm(self.shown.vm, 0, UNCOUNTED, ATTEST_TIME_MS, 1 << 16)
             ran = await self._run(wanted, lambda: len(devices.handed) >= REPORT_SIZE)
-            for _ in range(MOST_ATTEST_TIMES - 1):  # a byte is an exit: on a busy computer they take long
+            for _ in range(MOST_ATTEST_TIMES - 1):  # on a busy computer exits take long
                 before = len(devices.handed)
                 if ran.reason is not ExitReason.TIME or before >= REPORT_SIZE:
                     break

@@ -35,7 +35,7 @@ class PortAccess:
         """From EXITINFO1.
 
         Raises:
-            WireError: it is none that a processor makes, or one of memory (INS, OUTS), which is not served.
+            WireError: it is none that a processor makes, or one of memory (:class:`PortString`).
         """
         sizes, addresses = info_1 >> _SIZE_SHIFT & 7, info_1 >> _ADDRESS_SHIFT & 7
         if info_1 & _RESERVED or sizes not in _SIZES or addresses not in (0, *_ADDRESS_SIZES):
@@ -54,3 +54,36 @@ class PortAccess:
         mask = (1 << 8 * self.size) - 1
         kept = 0 if self.size == 4 else rax & ~mask  # noqa: PLR2004 - bytes
         return kept | value & mask
+
+
+@dataclass(frozen=True, slots=True)
+class PortString:
+    """INS or OUTS: the same access again and again, with values that lie in memory one behind the other."""
+
+    access: PortAccess
+    count: int
+
+    @staticmethod
+    def is_meant(info_1: int) -> bool:
+        """Whether EXITINFO1 is one of these, rather than a :class:`PortAccess`."""
+        return bool(info_1 & _STRING)
+
+    @classmethod
+    def parse(cls, info_1: int, info_2: int) -> Self:
+        """From SW_EXITINFO1 and SW_EXITINFO2 of a GHCB, the second being the number of repetitions (56421, 4.1.2).
+
+        Raises:
+            WireError: no processor makes such a one, or it is not of memory.
+        """
+        if not cls.is_meant(info_1):
+            raise WireError("EXITINFO1", got=f"{info_1:#x}", want="INS or OUTS")
+        return cls(PortAccess.parse(info_1 & ~(_STRING | _REPEAT)), info_2 if info_1 & _REPEAT else 1)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, all in all."""
+        return self.count * self.access.size
+
+    def encode(self) -> int:
+        """SW_EXITINFO1 in 64-bit code, with REP."""
+        return self.access.encode() | _STRING | _REPEAT

@@ -11,12 +11,14 @@ from tests.unit.host.hypervisor.fake_guest import RAM, fake_guest
 from casemate.host.hypervisor.ghcb_exits import GhcbExits, Served
 from casemate.wire.faults import Code, refuse
 from casemate.wire.snp import ghcb_msr as msr
-from casemate.wire.snp.ghcb import ExitCode, Ghcb, GhcbField
+from casemate.wire.snp.ghcb import SHARED_BUFFER, SHARED_BUFFER_SIZE, ExitCode, Ghcb, GhcbField
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.page_state import PageOperation, PageStateChange, PageStateEntry
-from casemate.wire.snp.port_access import PortAccess
+from casemate.wire.snp.port_access import PortAccess, PortString
 
 GHCB, REQUEST, RESPONSE = 0x8000, 0x9000, 0xA000
+BUFFER = GHCB + SHARED_BUFFER
+PRINT = PortString(PortAccess(0x3F8, 1, is_in=False), 1)
 TABLE = b"certificates".ljust(5000, b".")
 EMPTY = bytearray(PAGE_SIZE)
 EMPTY[0xFFA] = 2
@@ -45,7 +47,8 @@ class Asked:
         """The GHCB as it comes back."""
         fields = {GhcbField.SW_EXITCODE: code, **(values or {})}
         info = (fields.pop(GhcbField.SW_EXITINFO1, 0), fields.pop(GhcbField.SW_EXITINFO2, 0))
-        asked = Ghcb(bytes(EMPTY)).answer(fields, info_1=info[0], info_2=info[1], shared_buffer=buffer)
+        padded = None if buffer is None else buffer.ljust(SHARED_BUFFER_SIZE, b"\0")
+        asked = Ghcb(bytes(EMPTY)).answer(fields, info_1=info[0], info_2=info[1], shared_buffer=padded)
         self.link.memory[GHCB : GHCB + PAGE_SIZE] = asked.encode()
         assert self.msr(GHCB) == Served()
         return Ghcb.parse(bytes(self.link.memory[GHCB : GHCB + PAGE_SIZE]))
@@ -74,6 +77,39 @@ def test_ports_print(asked: Asked) -> None:
     status = asked.page(ExitCode.IOIO, {GhcbField.SW_EXITINFO1: PortAccess(0x3FD, 1, is_in=True).encode()})
     assert status.get(GhcbField.RAX) == 0x60
     assert asked.guest.devices.console.read(0, 100) == (0, b"hi")
+
+
+def test_a_string_is_printed_by_one_exit(asked: Asked) -> None:
+    out = {GhcbField.SW_EXITINFO1: PRINT.encode(), GhcbField.SW_EXITINFO2: 2, GhcbField.SW_SCRATCH: BUFFER + 1}
+    assert asked.page(ExitCode.IOIO, out, buffer=b"-hi-").get(GhcbField.SW_EXITINFO1) == 0
+    assert asked.guest.devices.console.read(0, 100) == (0, b"hi")
+
+
+def test_a_string_is_read_into_the_guests_buffer(asked: Asked) -> None:
+    asked.guest.devices.data.give(b"abc")
+    read = PortString(PortAccess(0x2F8, 1, is_in=True), 3).encode()
+    values = {GhcbField.SW_EXITINFO1: read, GhcbField.SW_EXITINFO2: 3, GhcbField.SW_SCRATCH: BUFFER + 0x7ED}
+    answer = asked.page(ExitCode.IOIO, values, buffer=b"kept")
+    assert (answer.shared_buffer[:4], answer.shared_buffer[-4:]) == (b"kept", b"\0abc")
+
+
+@pytest.mark.parametrize(
+    ("count", "scratch"),
+    [
+        (1, BUFFER - 1),
+        (1, BUFFER + 0x7F0),
+        (0x7F1, BUFFER),
+        (0, BUFFER),
+        (1 << 63, BUFFER),
+        (2, BUFFER + 0x7EF),
+        (1, 0),
+    ],
+)
+def test_a_string_elsewhere_than_in_the_buffer_is_malformed(asked: Asked, count: int, scratch: int) -> None:
+    values = {GhcbField.SW_EXITINFO1: PRINT.encode(), GhcbField.SW_EXITINFO2: count, GhcbField.SW_SCRATCH: scratch}
+    answer = asked.page(ExitCode.IOIO, values, buffer=b"secret")
+    assert (answer.get(GhcbField.SW_EXITINFO1), answer.get(GhcbField.SW_EXITINFO2)) == (2, 3)
+    assert asked.guest.devices.console.read(0, 100) == (0, b"")
 
 
 def test_cpuid_answers_in_registers(asked: Asked) -> None:

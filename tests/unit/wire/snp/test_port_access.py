@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.wire.errors import WireError
-from casemate.wire.snp.port_access import PortAccess
+from casemate.wire.snp.port_access import PortAccess, PortString
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,26 @@ def test_code_of_16_and_32_bits_accesses_ports_too(bits: int) -> None:
 def test_refuses_what_is_none_or_is_of_memory(info_1: int) -> None:
     with pytest.raises(WireError, match="EXITINFO1"):
         PortAccess.parse(info_1)
+
+
+@pytest.mark.parametrize(
+    ("info_1", "info_2", "string"),
+    [
+        (0x03F8_021C, 16, PortString(PortAccess(0x3F8, 1, is_in=False), 16)),
+        (0x02F8_022D, 3, PortString(PortAccess(0x2F8, 2, is_in=True), 3)),
+        (0x02F8_0214, 9, PortString(PortAccess(0x2F8, 1, is_in=False), 1)),
+    ],
+)
+def test_strings_are_counted_where_they_repeat(info_1: int, info_2: int, string: PortString) -> None:
+    assert PortString.parse(info_1, info_2) == string
+    assert string.encode() == info_1 | 0xC
+    assert string.size == string.count * string.access.size
+
+
+@pytest.mark.parametrize("info_1", [0x03F8_0210, 0x03F8_0218, 0x03F8_0234, 0x03F8_021E, 0x1_0000_021C, 0x4])
+def test_refuses_what_is_no_string(info_1: int) -> None:
+    with pytest.raises(WireError, match="EXITINFO1"):
+        PortString.parse(info_1, 1)
 
 
 @pytest.mark.parametrize(("size", "rax"), [(1, 0x1122_3344_5566_77DD), (2, 0x1122_3344_5566_CCDD), (4, 0xAABB_CCDD)])

@@ -42,24 +42,32 @@ send:
     push rbx
     push rcx
     push rsi
-    xor ebx, ebx
 send_next:
     test rcx, rcx
     jz send_end
-    test ebx, FIFO-1
-    jnz send_byte
     add edx, LINE_STATUS
 send_wait:
     in al, dx
     test al, CAN_SEND
     jz send_wait
     sub edx, LINE_STATUS
+    mov ebx, FIFO
+    cmp rcx, rbx
+    jae send_fill
+    mov ebx, ecx
+send_fill:
+    sub rcx, rbx
+    test dword ptr [STATE_STATUS], SEV_ES
+    jnz send_string
 send_byte:
     mov al, byte ptr [rsi]
     out dx, al
     inc rsi
-    inc ebx
-    dec rcx
+    dec ebx
+    jnz send_byte
+    jmp send_next
+send_string:
+    call port_write
     jmp send_next
 send_end:
     pop rsi

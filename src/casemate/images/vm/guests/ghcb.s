@@ -15,7 +15,7 @@
 .equ EXIT_GUEST_REQUEST, 0x80000011
 
 # Fields of the page. RAX's valid bit is 31 of the second word at VALID; RCX, RDX, RBX are 1, 2 and 3 of the fourth,
-# the exit's code and informations are 18, 19 and 20, XCR0 is 29.
+# the exit's code and informations are 18, 19 and 20, SCRATCH is 21, XCR0 is 29.
 .equ GHCB_RAX, 0x1F8
 .equ GHCB_RCX, 0x308
 .equ GHCB_RDX, 0x310
@@ -23,8 +23,10 @@
 .equ GHCB_CODE, 0x390
 .equ GHCB_INFO_1, 0x398
 .equ GHCB_INFO_2, 0x3A0
+.equ GHCB_SCRATCH, 0x3A8
 .equ GHCB_XCR0, 0x3E8
 .equ GHCB_VALID, 0x3F0
+.equ GHCB_BUFFER, 0x800
 .equ GHCB_VERSION, 0xFFA
 .equ GHCB_USAGE, 0xFFC
 .equ VALID_RAX, 0x80000000
@@ -32,7 +34,9 @@
 .equ VALID_RDX, 0x4
 .equ VALID_RBX, 0x8
 .equ VALID_EXIT, 0x1C0000
+.equ VALID_SCRATCH, 0x200000
 .equ VALID_XCR0, 0x20000000
+.equ OUT_STRING, 0x21C          # of SW_EXITINFO1: REP OUTS, of bytes, with 64-bit addresses
 
 .macro vmgexit
     .byte 0xF3, 0x0F, 0x01, 0xD9
@@ -185,6 +189,34 @@ ghcb_ask:
     vmgexit
     cmp dword ptr [r12+GHCB_INFO_1], 0
     jne terminate
+    ret
+
+# rbx bytes at rsi to the port edx by one exit, as REP OUTSB would; rsi is behind them afterwards.
+port_write:
+    push rax
+    push rcx
+    push rdx
+    push rdi
+    push r12
+    call ghcb_begin
+    lea rdi, [r12+GHCB_BUFFER]
+    mov qword ptr [r12+GHCB_SCRATCH], rdi
+    or dword ptr [r12+GHCB_VALID+12], VALID_SCRATCH
+    mov rcx, rbx
+    rep movsb
+    push rsi
+    mov esi, edx
+    shl esi, 16
+    or esi, OUT_STRING
+    mov rdx, rbx
+    mov edi, EXIT_PORT
+    call ghcb_ask
+    pop rsi
+    pop r12
+    pop rdi
+    pop rdx
+    pop rcx
+    pop rax
     ret
 
 # #VC: rbp is the frame. Registers are the caller's to keep.
