@@ -58,9 +58,9 @@ class RunRequest(Document):
     time_ms: Annotated[
         int, Field(strict=True, ge=0, le=MAX_RUN_MS, description="Milliseconds; the next run goes on from there.")
     ] = MAX_RUN_MS
-    console: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1, description="Most bytes that it may print.")] = (
-        1 << 20
-    )
+    console: Annotated[
+        int, Field(strict=True, ge=0, le=2**32 - 1, description="It ends with the exit that has printed so many bytes.")
+    ] = 1 << 20
 
 
 class RanDocument(Document):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from casemate.host.hypervisor.guest import Guest
 from casemate.host.hypervisor.page_states import change_page, change_pages
 from casemate.wire.errors import WireError
-from casemate.wire.faults import FaultError
+from casemate.wire.faults import Code, FaultError
 from casemate.wire.snp import ghcb_msr as msr
 from casemate.wire.snp.ghcb import (
     SHARED_BUFFER,
@@ -62,13 +62,19 @@ class GhcbExits:
         self._certificates = certificates
 
     async def serve(self, value: int) -> Served:
-        """What the guest asks that left ``value`` in the GHCB MSR; no request of a guest's raises."""
+        """What the guest asks that left ``value`` in the GHCB MSR; no request of a guest's raises.
+
+        Raises:
+            FaultError: of code ``lost``: its process is gone.
+        """
         try:
             asked = msr.parse_request(value)
             if isinstance(asked, msr.GhcbAddress):
                 return await self._serve_page(asked.gpa)
             return await self._serve_msr(asked)
         except (WireError, FaultError) as error:
+            if isinstance(error, FaultError) and error.fault.code is Code.LOST:
+                raise
             return Served(stopped=f"it asked for what no hypervisor can do: {error}")
 
     async def _serve_msr(self, asked: msr.MsrRequest) -> Served:

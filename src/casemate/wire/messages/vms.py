@@ -135,7 +135,7 @@ class RunVm:
     """Most instructions; 1 is a single step."""
     time_ms: U32
     console: U32
-    """Most bytes that it may print."""
+    """The exit with which it has printed so many bytes is the last: the string of one exit is not cut."""
 
 
 @message(0xE8)

@@ -7,6 +7,7 @@ from casemate.host.hypervisor.cpuid import Cpuid
 from casemate.host.hypervisor.devices import Devices
 from casemate.host.hypervisor.guest import Guest
 from casemate.host.hypervisor.memory import Dram, MemoryPlan
+from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.hypervisor import RmpUpdate
 from casemate.wire.snp.mode import VmMode
 
@@ -22,8 +23,11 @@ class FakeLink:
     def __init__(self) -> None:
         self.memory = bytearray(RAM)
         self.updates: list[RmpUpdate] = []
+        self.lost = False
 
     async def load(self, spa: int, size: int) -> bytes:
+        if self.lost:
+            raise refuse(Code.LOST, "the VM's process is gone")
         return bytes(self.memory[spa : spa + size])
 
     async def store(self, spa: int, content: bytes) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.host.hypervisor.fake_guest import RAM, fake_guest
 
 from casemate.host.hypervisor.ghcb_exits import GhcbExits, Served
-from casemate.wire.faults import Code, refuse
+from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.snp import ghcb_msr as msr
 from casemate.wire.snp.ghcb import SHARED_BUFFER, SHARED_BUFFER_SIZE, ExitCode, Ghcb, GhcbField
 from casemate.wire.snp.page_info import PAGE_SIZE
@@ -145,6 +145,12 @@ def test_an_extended_request_has_the_certificates_or_says_how_much_room_they_nee
 def test_what_no_hypervisor_serves_is_malformed_to_the_guest(asked: Asked) -> None:
     assert asked.page(0x1234).get(GhcbField.SW_EXITINFO1) == 2
     assert asked.page(ExitCode.IOIO, {GhcbField.SW_EXITINFO1: 0xFFFF_FFFF}).get(GhcbField.SW_EXITINFO1) == 2
+
+
+def test_a_process_that_is_gone_is_no_fault_of_the_guests(asked: Asked) -> None:
+    asked.link.lost = True
+    with pytest.raises(FaultError, match="gone"):
+        asked.msr(GHCB)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
