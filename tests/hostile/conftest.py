@@ -1,0 +1,10 @@
+from collections.abc import Iterator
+
+import pytest
+from tests.hostile.costs import Meter
+
+
+@pytest.fixture(scope="session")
+def meter() -> Iterator[Meter]:
+    with Meter() as running:
+        yield running
