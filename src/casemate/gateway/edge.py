@@ -16,6 +16,7 @@ from casemate.gateway.problems import ProblemError
 from casemate.gateway.refusals import refusal
 from casemate.gateway.settings import Settings
 from casemate.gateway.tokens import TokenDesk
+from casemate.host.entry_queue import CALLER
 from casemate.wire.access_tokens import AccessToken
 from casemate.wire.faults import Code
 
@@ -93,6 +94,7 @@ class Edge:
                     await self._app(scope, receive, answer)
             else:
                 token = scope["state"]["token"] = self._admit(scope, now)
+                CALLER.set(f"token {token.name}")  # in the task that serves this request alone
                 with self._at_once.room_for(token.name):
                     await self._app(scope, receive, answer)
         except ClientDisconnect:

@@ -1,13 +1,14 @@
 """One enclave's entry socket: one entry at a time, OCALLs answered in between, and nobody waits for ever."""
 
 import asyncio
+import contextvars
 import logging
 import socket
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from casemate.host.entry_queue import CALLER, EntryQueue
 from casemate.host.ocalls import Handler, answer
 from casemate.host.state_keeper import STATE_QUESTIONS, StateAnswer, StateQuestion
 from casemate.link.async_channel import AsyncChannel
@@ -21,9 +22,6 @@ from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 ENTRY_TIMEOUT = 130.0
 """Longest entry (seconds): above the longest time limit that a manifest may name, and the time in which a large state
 is loaded and written, so it only ends what hangs."""
-
-MAX_WAITING = 256
-"""Most entries that wait for their turn; one more is refused as busy rather than queued without end."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,7 +52,7 @@ class EntryGate:
         self._ocalls = ocalls
         self._keep = keep
         self._on_death = on_death
-        self._waiting: deque[_Entry[Any]] = deque()
+        self._queue: EntryQueue[_Entry[Any]] = EntryQueue()
         self._entering: asyncio.Task[None] | None = None
 
     def close(self) -> None:
@@ -62,24 +60,31 @@ class EntryGate:
         self._channel.close()
 
     async def enter(self, message: object, wanted: type[T]) -> T:
-        """The enclave's reply to one entry.
+        """The enclave's reply to one entry, made in the turn of the current task's :data:`CALLER`.
+
+        A task that is cancelled while it waits leaves the queue: its entry is never made.
 
         Raises:
             FaultError: the enclave refused, is busy beyond reason, died, or was silent too long.
         """
-        if len(self._waiting) >= MAX_WAITING:
-            raise refuse(Code.BUSY, f"{len(self._waiting)} calls wait for this enclave already")
         left: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(message, wanted, left))
+        entry, caller = _Entry(message, wanted, left), CALLER.get()
+        self._queue.add(entry, caller)
         if self._entering is None:
-            self._entering = asyncio.create_task(self._enter_all())
-        return await left
+            # Not in this caller's context: what the task logs and asks is about every caller's entries.
+            self._entering = asyncio.create_task(self._enter_all(), context=contextvars.Context())
+        try:
+            return await left
+        finally:
+            self._queue.withdraw(entry, caller)
 
     async def _enter_all(self) -> None:
-        """In turns. An entry whose caller has left is made all the same, or its reply would pass for the next one's."""
+        """Enters for one caller after another.
+
+        An entry that has begun is finished though its caller has left, or its reply would pass for the next one's.
+        """
         try:
-            while self._waiting:
-                entry = self._waiting[0]
+            while (entry := self._queue.next()) is not None:
                 try:
                     reply = await self._alone(entry.message, entry.wanted)
                     if not entry.left.done():
@@ -87,8 +92,6 @@ class EntryGate:
                 except Exception as error:  # refused; or a defect, which is for whoever asked and not for the next one
                     if not entry.left.done():
                         entry.left.set_exception(error)
-                finally:
-                    self._waiting.popleft()
         finally:
             self._entering = None
 

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from casemate.host.entry import EntryGate
 from casemate.wire.faults import FaultError
@@ -14,6 +15,12 @@ from casemate.wire.messages.tls import MAX_INWARD, TlsBytes, TlsInstall, TlsInst
 
 MAX_CONNECTIONS = 200
 """Most connections of one enclave at a time: fewer than it takes. For one more, the one that rests longest goes."""
+
+STUCK_TIME = 5.0
+"""Seconds after which a client that takes nothing of its answer counts as resting since then."""
+
+SEND_PIECE = 16 * 1024
+"""Bytes of an answer that a client must take within :data:`STUCK_TIME` to count as taking it."""
 
 AT_ONCE = 64
 """Most entries of connections that wait for their turn: the rest of a gate's places is for sealed calls."""
@@ -52,15 +59,28 @@ async def certify(gate: EntryGate, target_info: bytes, quote: Quote) -> TlsInsta
     return await gate.enter(TlsInstall(quotes), TlsInstalled)
 
 
+class _Stage(Enum):
+    """What a connection waits for."""
+
+    SILENT = "its client to say something"
+    ENTERED = "the enclave"
+    ANSWERED = "its client to take what the enclave has said"
+
+
 @dataclass(slots=True, eq=False)
 class _Client:
     sock: socket.socket
     number: int = 0
     """The enclave's name for the connection; 0 until there is something to say."""
     rests_since: float = field(default_factory=time.monotonic)
-    is_resting: bool = True
-    """Nothing of it is in the enclave."""
+    """When it last said something, or took something that was said to it."""
+    stage: _Stage = _Stage.SILENT
     task: asyncio.Task[None] | None = None
+
+    def is_resting(self, now: float) -> bool:
+        """Whether it may go for another: nothing of it is in the enclave, and it takes nothing."""
+        stuck = self.stage is _Stage.ANSWERED and now - self.rests_since >= STUCK_TIME
+        return self.stage is _Stage.SILENT or stuck
 
 
 class TlsRelay:
@@ -108,16 +128,16 @@ class TlsRelay:
                 _log.warning("cannot accept an RA-TLS client: %s", error.strerror)
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
-            if len(self._clients) >= MAX_CONNECTIONS and not self._make_room():
-                sock.close()
-                continue
+            while len(self._clients) >= MAX_CONNECTIONS and not self._make_room():  # noqa: ASYNC110 - time makes room
+                await asyncio.sleep(ACCEPT_PAUSE)  # meanwhile, others wait in the backlog
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client = _Client(sock)
             self._clients.add(client)
             client.task = asyncio.create_task(self._serve(client))
 
     def _make_room(self) -> bool:
-        resting = [client for client in self._clients if client.is_resting and client.task is not None]
+        now = time.monotonic()
+        resting = [client for client in self._clients if client.is_resting(now) and client.task is not None]
         if not resting:
             return False
         longest = min(resting, key=lambda client: client.rests_since)
@@ -147,17 +167,24 @@ class TlsRelay:
                 data = await loop.sock_recv(client.sock, MAX_INWARD)
             if not data:
                 return False
-            client.is_resting = False
             has_more = True
             while has_more:
+                client.stage = _Stage.ENTERED
                 reply = await self._enter(client, data)
                 data = b""
-                async with asyncio.timeout(SEND_TIME):
-                    await loop.sock_sendall(client.sock, reply.data)
+                await self._send(client, reply.data)
                 if reply.is_over:
                     return True
                 has_more = reply.has_more
-            client.is_resting, client.rests_since = True, time.monotonic()
+            client.stage = _Stage.SILENT
+
+    async def _send(self, client: _Client, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        client.stage, client.rests_since = _Stage.ANSWERED, time.monotonic()
+        async with asyncio.timeout(SEND_TIME):
+            for begin in range(0, len(data), SEND_PIECE):
+                await loop.sock_sendall(client.sock, data[begin : begin + SEND_PIECE])
+                client.rests_since = time.monotonic()
 
     async def _enter(self, client: _Client, data: bytes, *, has_ended: bool = False) -> TlsReply:
         async with self._places:

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from casemate.link.async_channel import AsyncChannel
@@ -125,14 +126,23 @@ class Caller:
                     waiting.set_exception(PeerGoneError(reason))
 
 
-async def serve(channel: AsyncChannel, answer: Callable[[bytes], Awaitable[Reply]], *, at_once: int) -> None:
+async def serve(
+    channel: AsyncChannel,
+    answer: Callable[[bytes], Awaitable[Reply]],
+    *,
+    at_once: int,
+    abandons: Callable[[bytes], bool] = lambda _: False,
+) -> None:
     """Answers a peer's questions, up to ``at_once`` at a time, until it is gone.
 
     ``answer`` gets the message's bytes. What it raises as a :class:`FaultError` or :class:`WireError` becomes a
     ``Fault`` for the peer; a frame that is not even numbered ends the link. An answer that has begun is finished though
-    the peer be gone: half of a launch helps nobody.
+    the peer be gone: half of a launch helps nobody. The exception are questions that ``abandons`` says so of: their
+    answers are cancelled.
     """
-    await serve_frames(channel, lambda frame: answer(frame.payload), at_once=at_once, takes=lambda _: False)
+    await serve_frames(
+        channel, lambda frame: answer(frame.payload), at_once=at_once, takes=lambda _: False, abandons=abandons
+    )
 
 
 async def serve_frames(
@@ -141,6 +151,7 @@ async def serve_frames(
     *,
     at_once: int,
     takes: Callable[[bytes], bool],
+    abandons: Callable[[bytes], bool] = lambda _: False,
 ) -> None:
     """As :func:`serve`, where some questions come with descriptors.
 
@@ -149,9 +160,11 @@ async def serve_frames(
     """
     room = asyncio.Semaphore(at_once)
     answering: set[asyncio.Task[None]] = set()
+    droppable: set[asyncio.Task[None]] = set()
 
     def done(task: asyncio.Task[None]) -> None:
         answering.discard(task)
+        droppable.discard(task)
         room.release()
 
     try:
@@ -167,20 +180,27 @@ async def serve_frames(
             except BaseException:
                 _close(descriptors)
                 raise
-            task = asyncio.create_task(_answer(channel, number, answer(Frame(message, descriptors)), descriptors))
-            answering.add(task)
+            begin = partial(answer, Frame(message, descriptors))
+            task = asyncio.create_task(_answer(channel, number, begin, descriptors))
+            (droppable if abandons(message) else answering).add(task)
             task.add_done_callback(done)
-            del frame, message  # an image is 100 MB: not to be kept until the next question comes
+            del frame, message, begin  # an image is 100 MB: not to be kept until the next question comes
     except (PeerGoneError, WireError):
         channel.close()
+        for task in droppable:
+            task.cancel()
     finally:
         await asyncio.gather(*answering)
+        if droppable:
+            await asyncio.wait(droppable)
 
 
 async def _answer(
-    channel: AsyncChannel, number: int, answering: Awaitable[Reply], descriptors: tuple[int, ...]
+    channel: AsyncChannel, number: int, begin: Callable[[], Awaitable[Reply]], descriptors: tuple[int, ...]
 ) -> None:
     try:
+        answering = begin()
+        del begin  # and with it the question's bytes
         reply = await answering
     except FaultError as error:
         reply = Reply(error.fault)

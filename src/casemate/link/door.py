@@ -16,11 +16,12 @@ ACCEPT_PAUSE = 0.1
 
 
 class Door:
-    """Lets clients in at ``listener`` and answers each one's numbered calls with ``answer``.
+    """Lets clients in at ``listener`` and answers each one's numbered calls.
 
     Args:
         listener: a listening socket; owned.
-        answer: as for :func:`casemate.link.calls.serve`.
+        greet: called for each client; gives what answers it, as for :func:`casemate.link.calls.serve`.
+        abandons: as for :func:`casemate.link.calls.serve`.
         most: clients at a time; the next one waits in the socket's backlog.
         at_once: calls under way for one client.
         limit: longest frame (bytes).
@@ -29,17 +30,19 @@ class Door:
     def __init__(
         self,
         listener: socket.socket,
-        answer: Callable[[bytes], Awaitable[Reply]],
+        greet: Callable[[], Callable[[bytes], Awaitable[Reply]]],
         *,
         most: int,
         at_once: int,
         limit: int = MAX_FRAME,
+        abandons: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         listener.settimeout(0)
         self._listener = listener
-        self._answer = answer
+        self._greet = greet
         self._at_once = at_once
         self._limit = limit
+        self._abandons = abandons
         self._room = asyncio.Semaphore(most)
         self._clients: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
@@ -92,6 +95,6 @@ class Door:
     async def _client(self, sock: socket.socket) -> None:
         channel = AsyncChannel(sock, limit=self._limit)
         try:
-            await serve(channel, self._answer, at_once=self._at_once)
+            await serve(channel, self._greet(), at_once=self._at_once, abandons=self._abandons)
         finally:
             channel.close()

@@ -72,7 +72,7 @@ class Control:
 
     def door(self, listener: socket.socket) -> Door:
         """The door at ``listener``."""
-        return Door(listener, self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
+        return Door(listener, lambda: self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
 
     async def _answer(self, message: bytes) -> Reply:
         request: object = parse_message(message, *_LEVERS, ListAnchors, MachineStatus, AskSnpRoot)

@@ -84,6 +84,11 @@ def encode_message(value: object) -> bytes:
     return bytes(out)
 
 
+def tag_of(cls: type) -> bytes:
+    """The first byte of every encoded message of that registered class."""
+    return bytes((_TAGS[cls],))
+
+
 def parse_message(data: bytes, *wanted: type[T]) -> T:
     """The one message of the ``wanted`` types that ``data`` holds, whole; else :class:`WireError`."""
     reader = Reader("message", data)

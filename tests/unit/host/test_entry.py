@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from casemate.host import entry
+from casemate.host import entry, entry_queue
 from casemate.host.entry import EntryGate
+from casemate.host.entry_queue import CALLER
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.state_keeper import StateQuestion
 from casemate.link.async_channel import AsyncChannel
@@ -134,8 +135,55 @@ def test_more_entries_than_may_wait_are_refused_as_busy(monkeypatch: pytest.Monk
         assert len(busy) == 4
         assert all(outcome.fault.code is Code.BUSY for outcome in busy)
 
-    monkeypatch.setattr(entry, "MAX_WAITING", 4)
+    monkeypatch.setattr(entry_queue, "MAX_WAITING", 4)
     with_enclave(echo, body)
+
+
+def test_entries_whose_callers_have_left_are_never_made() -> None:
+    made: list[bytes] = []
+
+    async def play(enclave: AsyncChannel) -> None:
+        while True:
+            entered = parse_message((await enclave.receive()).payload, Enter)
+            made.append(entered.envelope.sealed)
+            await asyncio.sleep(0.01)
+            await enclave.send(encode_message(Left(entered.envelope.sealed)))
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        first = asyncio.create_task(gate.enter(numbered(b"first"), Left))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        leaving = [asyncio.create_task(gate.enter(numbered(b"gone"), Left)) for _ in range(30)]
+        last = asyncio.create_task(gate.enter(numbered(b"last"), Left))
+        await asyncio.sleep(0)
+        for task in leaving:
+            task.cancel()
+        assert (await last).sealed == b"last"
+        assert (await first).sealed == b"first"
+        assert made == [b"first", b"last"]
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+def test_a_caller_with_many_calls_delays_another_by_one() -> None:
+    order: list[bytes] = []
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        async def call(caller: str, text: bytes) -> None:
+            CALLER.set(caller)
+            order.append((await gate.enter(numbered(text), Left)).sealed)
+
+        greedy = [asyncio.create_task(call("token greedy", b"greedy")) for _ in range(10)]
+        await asyncio.sleep(0)
+        await asyncio.gather(asyncio.create_task(call("token modest", b"modest")), *greedy)
+        assert order.index(b"modest") <= 2
+
+    with_enclave(echo, body)
+
+
+def numbered(text: bytes) -> Enter:
+    return Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), text))
 
 
 @pytest.mark.parametrize(

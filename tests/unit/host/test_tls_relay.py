@@ -23,6 +23,8 @@ class Gate:
         self.entered: list[TlsBytes] = []
         self.refuses = False
         self.pieces = 1
+        self.answer = b""
+        """What is said instead of the piece, where anything is."""
 
     async def enter(self, entry: object, _wanted: type[Any]) -> Any:
         assert isinstance(entry, TlsBytes)
@@ -34,7 +36,7 @@ class Gate:
             self.pieces = 5
         has_more = self.pieces > 1
         self.pieces = max(1, self.pieces - 1)
-        data = entry.data.upper() or b"more"
+        data = self.answer or entry.data.upper() or b"more"
         return TlsReply(data, has_more=has_more, is_over=entry.has_ended or entry.data == b"bye")
 
 
@@ -178,6 +180,44 @@ def test_for_one_more_connection_the_one_that_rests_longest_goes(monkeypatch: py
         assert await clients[1].is_hung_up_on()
         assert await clients[0].ask(b"b") == b"B"
         assert await clients[2].ask(b"c") == b"C"
+
+    relayed(body)
+
+
+def test_who_takes_nothing_of_its_answers_gives_way_as_who_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_relay, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(tls_relay, "STUCK_TIME", 0.3)
+
+    async def body(relay: TlsRelay, gate: Gate) -> None:
+        gate.answer = bytes(32 * 1024 * 1024)  # far more than sockets hold
+        stuck = [await Talker.at(relay) for _ in range(3)]
+        for talker in stuck:
+            await talker.say(b"a")
+        await eventually(lambda: len(gate.entered) == 3)
+        gate.answer = b""
+        newcomer = await Talker.at(relay)
+        assert await asyncio.wait_for(newcomer.ask(b"n"), 5) == b"N"  # waits for somebody to be stuck: it is not reset
+        assert await newcomer.ask(b"o") == b"O"
+        await eventually(lambda: sum(entry.has_ended for entry in gate.entered) == 1)  # one went, and no more
+
+    relayed(body)
+
+
+def test_who_takes_its_answer_slowly_is_not_stuck() -> None:
+    async def body(relay: TlsRelay, gate: Gate) -> None:
+        size = 32 * 1024 * 1024
+        gate.answer = bytes(size)
+        slow = await Talker.at(relay)
+        await slow.say(b"a")
+        await eventually(lambda: len(gate.entered) == 1)
+        await asyncio.sleep(0.05)  # the sockets' buffers are full
+        (client,) = relay._clients
+        for _ in range(4):
+            before = client.rests_since
+            assert len(await slow.hear(size // 8)) == size // 8
+            await eventually(lambda before=before: client.rests_since > before)  # type: ignore[misc] # bound now
+            assert not client.is_resting(client.rests_since + tls_relay.STUCK_TIME - 0.1)
+            assert client.is_resting(client.rests_since + tls_relay.STUCK_TIME)
 
     relayed(body)
 

@@ -12,7 +12,7 @@ from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.message import encode_message, parse_message, tag_of
 from casemate.wire.messages.control import Done, MachineStatus, RecoverTcb
 from casemate.wire.messages.host import Launch
 
@@ -229,5 +229,34 @@ def test_an_answer_that_has_begun_is_finished_and_undone_when_the_peer_has_gone(
         ours.close()
         await asyncio.wait_for(serving, 5)
         assert undone.is_set()
+
+    asyncio.run(body())
+
+
+def test_an_answer_that_may_be_abandoned_is_cancelled_when_the_peer_has_gone() -> None:
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        began, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def answer(_: bytes) -> Reply:
+            began.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+            return Reply(Done("never"))
+
+        abandoned = tag_of(MachineStatus)
+        serving = asyncio.create_task(
+            serve(AsyncChannel(theirs), answer, at_once=4, abandons=lambda message: message[:1] == abandoned)
+        )
+        channel = AsyncChannel(ours)
+        await channel.send(numbered(1, MachineStatus()))
+        await began.wait()
+        await channel.send(numbered(2, MachineStatus()))  # this one may be cancelled before it has begun
+        ours.close()
+        await asyncio.wait_for(serving, 5)
+        assert cancelled.is_set()
 
     asyncio.run(body())
