@@ -203,7 +203,8 @@ class Catalogue:
             try:
                 yield
             except BaseException:
-                self._rows.execute("ROLLBACK")
+                if self._rows.in_transaction:  # on some faults, a full disk among them, SQLite has rolled back itself
+                    self._rows.execute("ROLLBACK")
                 raise
             self._rows.execute("COMMIT")
 

@@ -31,6 +31,7 @@ from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
+from casemate.link.log_lines import OneLineFormatter
 from casemate.link.thrift import give_back_memory
 from casemate.sandbox.host import confine_host
 from casemate.sandbox.lifeline import die_with_parent
@@ -113,11 +114,9 @@ def prepare(options: HostOptions) -> Prepared:
     descriptors that it inherited. No thread may have been started yet.
     """
     die_with_parent(os.getppid())
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-        handlers=[RotatingFileHandler(options.directory / "host.log", maxBytes=LOG_SIZE, backupCount=1)],
-    )
+    handler = RotatingFileHandler(options.directory / "host.log", maxBytes=LOG_SIZE, backupCount=1)
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MAX_DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -96,3 +96,17 @@ def test_a_full_disk_changes_nothing(path: Path) -> None:
         catalogue.put(OTHER, ImageBytes(bytes(1 << 20), OTHER_FILES.sigstruct))
     assert catalogue.images() == (ABOUT,)
     assert catalogue.deployments() == (made,)
+
+
+def test_a_full_disk_is_called_that_and_leaves_the_catalogue_as_it_was(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    (pages,) = catalogue._rows.execute("PRAGMA page_count").fetchone()
+    catalogue._rows.execute(f"PRAGMA max_page_count = {pages}")
+    large = ImageBytes(bytes(1 << 20), sigstruct(bytes(1 << 20)))
+    for _ in range(2):
+        with pytest.raises(CatalogueError, match="database or disk is full"):
+            catalogue.put(describe("large", large), large)
+    catalogue._rows.execute("PRAGMA max_page_count = 1000000")
+    catalogue.put(describe("large", large), large)
+    assert catalogue.deployments() == (made,)
