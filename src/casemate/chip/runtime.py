@@ -1,17 +1,28 @@
 """A verified copy of the runtime, as the chip uses it: where its parts lie, and how its interpreter is started."""
 
+import contextlib
 import fcntl
 import os
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.errors import RuntimeCopyError
+from casemate.link.ownership import PlaceError, make_own_folder, open_own_file
+from casemate.wire.errors import os_error_text
 
 PYTHON = "bin/python3"
 ENGINE = "bin/deno"
 LIBRARY_FOLDER = "lib"
 """Where the copy has libpython; the loader is pointed there."""
+
+HOLDS = "holds"
+HOLD_TIME = 10.0
+"""Longest wait for a copy that somebody looks at to tidy it away (seconds)."""
+
+_LOOK_PERIOD = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +43,56 @@ def loader_environment(directory: Path) -> dict[str, str]:
 
 
 def hold(copy: RuntimeCopy) -> int:
-    """A descriptor that keeps the copy from being tidied away while it is open."""
+    """A descriptor that keeps the copy from being tidied away while it is open.
+
+    Raises:
+        RuntimeCopyError: the copy is gone, or it is being tidied away.
+    """
+    descriptor = open_hold(copy.directory)
+    deadline = time.monotonic() + HOLD_TIME
     try:
-        descriptor = os.open(copy.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-    except OSError as error:
-        raise RuntimeCopyError(f"{copy.directory}: {error.strerror}: start again") from None
+        while not _locked(descriptor, fcntl.LOCK_SH):
+            if time.monotonic() > deadline:
+                raise RuntimeCopyError(f"{copy.directory} is being tidied away: start again")
+            time.sleep(_LOOK_PERIOD)
+        if not copy.directory.is_dir() or os.fstat(descriptor).st_nlink == 0:
+            raise RuntimeCopyError(f"{copy.directory} was tidied away: start again")
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+@contextlib.contextmanager
+def unused(directory: Path) -> Iterator[bool]:
+    """Whether no chip runs on the copy in ``directory``; while the block runs, none starts to."""
+    descriptor = open_hold(directory)
+    try:
+        yield _locked(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def open_hold(directory: Path) -> int:
+    """The file, for this user alone, that chips lock while they run on the copy in ``directory``.
+
+    It lies beside the copy: the copy itself can be read by all, and who can open a file can lock it.
+    """
+    folder = directory.parent / HOLDS
+    try:
+        make_own_folder(folder, private=True)
+        return open_own_file(folder / directory.name, os.O_RDWR | os.O_CREAT, private=True)
+    except PlaceError as error:
+        raise RuntimeCopyError(str(error)) from None
+    except OSError as error:
+        raise RuntimeCopyError(f"{folder / directory.name}: {os_error_text(error)}: start again") from None
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise RuntimeCopyError(f"a copy of the runtime cannot be held: {os_error_text(error)}") from None
+    return True

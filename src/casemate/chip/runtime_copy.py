@@ -6,7 +6,6 @@ after it was hashed; where Casemate runs as root, nobody else is that user.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pwd
@@ -22,8 +21,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.runtime import PYTHON, RuntimeCopy, loader_environment
+from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, loader_environment, unused
 from casemate.chip.runtime_sources import SourceFile
+from casemate.link.ownership import PlaceError, check_own_folder, check_way
+from casemate.wire.errors import os_error_text
 
 SYSTEM_ROOT = Path("/var/cache/casemate/runtime")
 KEPT_COPIES = 3
@@ -124,14 +125,18 @@ def cache_root() -> Path:
     refusals = []
     for root in _candidates():
         try:
+            check_way(root)  # before anything is made there
             root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            status = root.stat()
-        except OSError as error:
-            refusals.append(f"{root}: {error.strerror}")
+            check_own_folder(root)
+        except PlaceError as error:
+            refusals.append(str(error))
             continue
-        if status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE and os.access(root, os.W_OK):
+        except OSError as error:
+            refusals.append(f"{root}: {os_error_text(error)}")
+            continue
+        if os.access(root, os.W_OK):
             return root
-        refusals.append(f"{root}: of user {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}")
+        refusals.append(f"{root} cannot be written to")
     raise RuntimeCopyError(f"no folder for the runtime's copy that this user alone can write to: {'; '.join(refusals)}")
 
 
@@ -284,10 +289,12 @@ def _forget_old(root: Path, *, keep: Path) -> None:
     """Removes the copies used longest ago that no chip runs on, and what interrupted work has left."""
     copies = sorted((path for path in root.iterdir() if _is_digest(path.name) and path != keep), key=_last_used)
     for path in copies[: -(KEPT_COPIES - 1)]:
-        if _is_unused(path):
-            path.rename(aside := root / f"{_OLD}{path.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(root / COMPILED / path.name, ignore_errors=True)
+        with unused(path) as is_unused:
+            if is_unused:
+                path.rename(aside := root / f"{_OLD}{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                shutil.rmtree(root / COMPILED / path.name, ignore_errors=True)
+                (root / HOLDS / path.name).unlink(missing_ok=True)
     for path in root.iterdir():
         if path.name.startswith((_NEW, _OLD)) and time.time() - _last_used(path) > LEFTOVER_AGE:
             shutil.rmtree(path, ignore_errors=True)
@@ -301,17 +308,3 @@ def _last_used(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _is_unused(copy: Path) -> bool:
-    try:
-        descriptor = os.open(copy, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True

@@ -19,3 +19,15 @@ class WireError(CasemateError):
         self.field = field
         self.got = got
         self.want = want
+
+
+def os_error_text(error: OSError) -> str:
+    """What is the matter, in the system's words; not every OSError has them where ``strerror`` should be.
+
+    ``connect`` with a path that is too long has its words as its one argument, a time-out of asyncio has none.
+    """
+    if error.strerror is not None:
+        return error.strerror
+    if isinstance(error, TimeoutError):
+        return str(error) or "timed out"
+    return str(error) or type(error).__name__

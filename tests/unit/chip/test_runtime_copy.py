@@ -1,3 +1,4 @@
+import fcntl
 import hashlib
 import os
 import shutil
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from casemate.chip import runtime
 from casemate.chip import runtime_copy as module
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.runtime import PYTHON, RuntimeCopy, hold, loader_environment
+from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, hold, loader_environment, unused
 from casemate.chip.runtime_copy import cache_root, check_confined, compiled_folder, prepare_runtime, verify_copy
 from casemate.chip.runtime_sources import SourceFile, runtime_sources
 
@@ -198,6 +200,37 @@ def test_old_unused_copies_are_tidied_away(prepare: Prepare, sources: tuple[Sour
     os.close(holding)
     assert left == [True, False, False, True, True, True]
     assert len(list((copies[0].directory.parent / "hints").iterdir())) == 4
+
+
+def test_who_can_read_a_copy_cannot_keep_others_from_holding_it(prepare: Prepare) -> None:
+    copy = prepare()
+    reader = os.open(copy.directory, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(reader, fcntl.LOCK_EX | fcntl.LOCK_NB)  # any user can: the copy is there for all to read
+    os.close(hold(copy))
+    os.close(reader)
+    file = copy.directory.parent / HOLDS / copy.directory.name
+    assert (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode)) == (0o600, 0o700)
+
+
+def test_holding_a_copy_does_not_wait_for_ever(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "HOLD_TIME", 0.1)
+    copy = prepare()
+    with unused(copy.directory) as is_unused:
+        assert is_unused
+        with pytest.raises(RuntimeCopyError, match="is being tidied away: start again"):
+            hold(copy)
+    holding = hold(copy)
+    with unused(copy.directory) as is_unused:
+        assert not is_unused
+    os.close(holding)
+
+
+def test_a_hold_that_others_could_take_is_refused(prepare: Prepare) -> None:
+    copy = prepare()
+    os.close(hold(copy))
+    (copy.directory.parent / HOLDS).chmod(0o755)
+    with pytest.raises(RuntimeCopyError, match="mode 0755, others can look into it"):
+        hold(copy)
 
 
 def test_compiled_modules_lie_beside_the_copy_for_this_user_alone(prepare: Prepare) -> None:
