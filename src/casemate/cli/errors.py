@@ -96,6 +96,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.cli.images import RuntimeDigestError, StaleLockError
     from casemate.cli.inspection.recognise import UnknownFileError
     from casemate.cli.machines import MachineStaysError
+    from casemate.cli.places import TokenElsewhereError
     from casemate.cli.policies import TimeTextError
     from casemate.client import errors as client
     from casemate.client.local import MachineRunsError, NoMachineError, WrongMachineError
@@ -146,7 +147,10 @@ def errors_table() -> dict[type[Exception], Meaning]:
         client.GatewayBusyError: Meaning(ExitCode.CALL_FAILED, "try again in a moment"),
         client.GatewayRefusedError: Meaning(failed, "the gateway's log tells more under that request's number"),
         client.AddressError: Meaning(
-            wrong, "such as --url https://machine.example:8443, with the token in CASEMATE_TOKEN"
+            wrong, "such as --url https://machine.example:8443, with its token in a file: --token-file FILE"
+        ),
+        TokenElsewhereError: Meaning(
+            wrong, "give that gateway's own token with --token-file FILE; or export CASEMATE_URL with CASEMATE_TOKEN"
         ),
         client.TlsRefusedError: Meaning(
             failed, "name the CA that signed it with --ca FILE; there is no way to skip that"

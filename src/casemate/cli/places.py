@@ -24,6 +24,10 @@ MAX_TOKEN_FILE = 4096
 """Longest token file (bytes)."""
 
 
+class TokenElsewhereError(CasemateError):
+    """The environment's token is for another gateway than the one that the command line names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """What the command line says of the place."""
@@ -99,16 +103,23 @@ def place_of(given: Named) -> Place:
 
     What stands nearer wins: options, then ``CASEMATE_URL``, then ``CASEMATE_STATE``.
 
+    The environment's token and CA belong to ``CASEMATE_URL``: another gateway could use the token there.
+
     Raises:
         NoMachineError: it is a state directory on which no machine runs.
         InputFileError: the token's file cannot be read.
+        TokenElsewhereError: the environment has a token, for another gateway than the one that is named.
+        AddressError: a URL is none.
     """
     if given.url is not None and given.state is not None:
         raise typer.BadParameter("give --url for a gateway, or --state for a machine on this computer, not both")
-    url = given.url or (None if given.state is not None else os.environ.get(URL_VARIABLE))
+    exported = os.environ.get(URL_VARIABLE) or None
+    url = given.url or (None if given.state is not None else exported)
     if url:
-        ca = given.ca or (Path(os.environ[CA_VARIABLE]) if os.environ.get(CA_VARIABLE) else None)
-        return Elsewhere(url, _token(given.token_file), ca if url.startswith("https:") else given.ca)
+        is_exported = exported is not None and _is_same_gateway(url, exported)
+        ca = Path(os.environ[CA_VARIABLE]) if is_exported and os.environ.get(CA_VARIABLE) else None
+        token = _file_token(given.token_file) if given.token_file is not None else _exported_token(url, exported)
+        return Elsewhere(url, token, given.ca or (ca if url.startswith("https:") else None))
     for option, value in (("--token-file", given.token_file), ("--ca", given.ca)):
         if value is not None:
             raise typer.BadParameter(f"{option} is a gateway's, and no --url names one", param_hint=option)
@@ -129,10 +140,23 @@ def launched(place: Place, client: "Client", image: "Image", tee: Tee = Tee.SGX)
             another.destroy(number)
 
 
-def _token(file: Path | None) -> str | None:
-    """The token in a file, or in the environment; never from the command line, which others can see."""
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
+def _is_same_gateway(url: str, other: str) -> bool:
+    """Whether both name one scheme, host, port and path."""
+    from casemate.client.address import base_url
+
+    return url == other or base_url(url) == base_url(other)
+
+
+def _exported_token(url: str, exported: str | None) -> str | None:
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    if token is None or (exported is not None and _is_same_gateway(url, exported)):
+        return token
+    whose = f"is for {exported} ({URL_VARIABLE})" if exported else f"is for no gateway: {URL_VARIABLE} is not set"
+    raise TokenElsewhereError(f"the token in {TOKEN_VARIABLE} {whose}, and is not sent to {url}")
+
+
+def _file_token(file: Path) -> str:
+    """The token in a file; never from the command line, which others can see."""
     try:
         return read_file(file, what="token", limit=MAX_TOKEN_FILE).decode("ascii").strip()
     except UnicodeDecodeError:

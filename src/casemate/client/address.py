@@ -35,17 +35,16 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """A gateway's address; :func:`gateway_address` makes it."""
+class BaseUrl:
+    """A gateway's URL in its parts: two are equal where they name the same gateway. :func:`base_url` makes it."""
 
     scheme: str
+    """``http`` or ``https``."""
     host: str
+    """In lower case."""
     port: int
     prefix: str
     """The path before ``/v1``, without a slash at its end."""
-    token: Token | None
-    tls: ssl.SSLContext | None
-    """None for plain HTTP."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.prefix}"
@@ -57,25 +56,29 @@ class Address:
         return host if self.port == _SCHEMES[self.scheme] else f"{host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A gateway's address; :func:`gateway_address` makes it."""
+
+    base: BaseUrl
+    token: Token | None
+    tls: ssl.SSLContext | None
+    """None for plain HTTP."""
+
+    def __str__(self) -> str:
+        return str(self.base)
+
+
 def is_url(where: Path | str) -> bool:
     """Whether ``where`` names a gateway; anything else is a path."""
     return isinstance(where, str) and "://" in where
 
 
-def gateway_address(
-    url: str, *, token: str | None, verify: Path | str | ssl.SSLContext | None, unsafe_token_over_http: bool
-) -> Address:
-    """The address in a URL.
-
-    Args:
-        url: ``http://`` or ``https://``, a host, a port, and a path where a proxy has put the gateway below one.
-        token: the gateway's bearer token.
-        verify: a file or folder of CA certificates in PEM, or a context of the caller's own; None for this computer's
-            CAs. There is no way to have no certificate checked.
-        unsafe_token_over_http: lets the token cross a network that others can read.
+def base_url(url: str) -> BaseUrl:
+    """A gateway's URL: ``http://`` or ``https://``, a host, a port, and a path where a proxy has put it below one.
 
     Raises:
-        AddressError: one of them cannot be used.
+        AddressError: it is none.
     """
     try:
         parts = urlsplit(url)
@@ -88,19 +91,32 @@ def gateway_address(
         raise AddressError("URL holds a user or password: want a token instead, which is kept out of URLs")
     if not _HOST.fullmatch(host) or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment or port == 0:
         raise AddressError(f"URL {url[:200]!r} is not of the form https://HOST:PORT")
+    port = _SCHEMES[parts.scheme] if port is None else port
+    return BaseUrl(scheme=parts.scheme, host=host, port=port, prefix=parts.path.rstrip("/"))
+
+
+def gateway_address(
+    url: str, *, token: str | None, verify: Path | str | ssl.SSLContext | None, unsafe_token_over_http: bool
+) -> Address:
+    """The address in a URL.
+
+    Args:
+        url: as for :func:`base_url`.
+        token: the gateway's bearer token.
+        verify: a file or folder of CA certificates in PEM, or a context of the caller's own; None for this computer's
+            CAs. There is no way to have no certificate checked.
+        unsafe_token_over_http: lets the token cross a network that others can read.
+
+    Raises:
+        AddressError: one of them cannot be used.
+    """
+    base = base_url(url)
     known = None if token is None else Token(token)
-    if known is not None and parts.scheme == "http" and not (unsafe_token_over_http or is_loopback(host)):
-        raise AddressError(f"the token would cross the network in the clear to {host}: use https")
-    if verify is not None and parts.scheme == "http":
+    if known is not None and base.scheme == "http" and not (unsafe_token_over_http or is_loopback(base.host)):
+        raise AddressError(f"the token would cross the network in the clear to {base.host}: use https")
+    if verify is not None and base.scheme == "http":
         raise AddressError("CA certificates are given for an http URL, which has no TLS: use https")
-    return Address(
-        scheme=parts.scheme,
-        host=host,
-        port=_SCHEMES[parts.scheme] if port is None else port,
-        prefix=parts.path.rstrip("/"),
-        token=known,
-        tls=_tls(verify) if parts.scheme == "https" else None,
-    )
+    return Address(base=base, token=known, tls=_tls(verify) if base.scheme == "https" else None)
 
 
 def is_loopback(host: str) -> bool:

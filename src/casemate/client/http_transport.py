@@ -220,7 +220,7 @@ class _Gateway:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._common = [(b"Host", address.authority.encode()), (b"User-Agent", _AGENT)]
+        self._common = [(b"Host", address.base.authority.encode()), (b"User-Agent", _AGENT)]
         self._token = None if address.token is None else address.token.reveal().encode()
         if self._token is not None:
             self._common.append((b"Authorization", b"Bearer " + self._token))
@@ -228,10 +228,10 @@ class _Gateway:
     def url(self, request: HttpRequest) -> httpcore.URL:
         address = self._address
         return httpcore.URL(
-            scheme=address.scheme.encode(),
-            host=address.host.encode(),
-            port=address.port,
-            target=f"{address.prefix}{request.path}".encode(),
+            scheme=address.base.scheme.encode(),
+            host=address.base.host.encode(),
+            port=address.base.port,
+            target=f"{address.base.prefix}{request.path}".encode(),
         )
 
     def headers(self, request: HttpRequest) -> list[tuple[bytes, bytes]]:

@@ -30,10 +30,10 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def web(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    for name in ("CASEMATE_URL", "CASEMATE_CA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CASEMATE_TOKEN", TOKEN)
+    monkeypatch.delenv("CASEMATE_CA", raising=False)
     with Web(Gateway(desk)) as found:
+        monkeypatch.setenv("CASEMATE_URL", found.url)
+        monkeypatch.setenv("CASEMATE_TOKEN", TOKEN)
         yield found
 
 
@@ -51,25 +51,50 @@ def given(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_url_may_stand_before_and_behind_the_command_and_in_the_environment(
-    casemate: Casemate, web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_url_may_stand_before_and_behind_the_command_and_in_the_environment(casemate: Casemate, web: Web) -> None:
     behind = casemate("ps", "--url", web.url, "--json").json
     assert behind["enclaves"][0]["mr_enclave"] == MR_ENCLAVE.hex()
     assert casemate("--url", web.url, "ps", "--json").json == behind
-    monkeypatch.setenv("CASEMATE_URL", web.url)
     assert casemate("ps", "--json").json == behind
 
 
 def test_what_stands_nearer_wins(casemate: Casemate, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CASEMATE_URL", "http://127.0.0.1:1")
-    assert casemate("ps", "--url", web.url).code == 0
+    (tmp_path / "token").write_text(TOKEN)
     assert casemate("--url", "http://127.0.0.1:1", "ps", "--url", web.url).code == 0
+    monkeypatch.setenv("CASEMATE_URL", "http://127.0.0.1:1")
+    assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "token").code == 0
     here = casemate("ps", "--state", tmp_path / "none", "--json")
     assert here.error["kind"] == "NoMachineError"
     both = casemate("--url", web.url, "ps", "--state", tmp_path)
     assert both.code == 2
     assert "not both" in both.err
+
+
+@pytest.mark.parametrize("exported", [None, "", "http://127.0.0.1:1", "https://{0}", "http://{0}/other", "{0}"])
+def test_the_environments_token_goes_to_the_environments_gateway_alone(
+    casemate: Casemate, web: Web, exported: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if exported is None:
+        monkeypatch.delenv("CASEMATE_URL")
+    else:
+        monkeypatch.setenv("CASEMATE_URL", exported.format(web.url.removeprefix("http://")))
+    before = len(web.requests)
+    for arguments in (("--url", web.url, "ps"), ("stop", "1", "--url", web.url), ("ps", "--url", web.url)):
+        refused = casemate(*arguments, "--json")
+        assert refused.code == 5
+        wanted = "AddressError" if exported == "{0}" else "TokenElsewhereError"
+        assert refused.error["kind"] == wanted
+        assert TOKEN not in refused.out + refused.err
+    assert len(web.requests) == before
+    if exported != "{0}":  # the advice, followed
+        assert "--token-file FILE" in casemate("ps", "--url", web.url, "--json").error["next"]
+        (tmp_path / "token").write_text(TOKEN)
+        assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "token").code == 0
+
+
+def test_one_gateway_may_be_written_in_two_ways(casemate: Casemate, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASEMATE_URL", web.url.replace("http", "HTTP") + "/")
+    assert casemate("ps", "--url", web.url).code == 0
 
 
 def test_the_token_may_be_in_a_file(
@@ -82,6 +107,7 @@ def test_the_token_may_be_in_a_file(
     (tmp_path / "token").write_bytes(b"\xff")
     assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "token").code == 5
     assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "none").code == 5
+    monkeypatch.delenv("CASEMATE_URL")
     without_url = casemate("ps", "--token-file", tmp_path / "token")
     assert without_url.code == 2
 
@@ -101,20 +127,22 @@ def test_a_token_that_is_missing_or_refused_is_said_and_what_to_do(
     assert token is None or token not in said.out + said.err
 
 
-def test_other_troubles_say_what_to_do(casemate: Casemate, web: Web) -> None:
-    nobody = casemate("ps", "--url", "http://127.0.0.1:1", "--json")
+def test_other_troubles_say_what_to_do(casemate: Casemate, web: Web, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    given = ("--token-file", tmp_path / "token", "--json")
+    nobody = casemate("ps", "--url", "http://127.0.0.1:1", *given)
     assert (nobody.code, nobody.error["kind"]) == (1, "NoHostError")
     assert "casemate up" in nobody.error["next"]
-    clear = casemate("ps", "--url", "http://machine.example", "--json")
+    clear = casemate("ps", "--url", "http://machine.example", *given)
     assert (clear.code, clear.error["kind"]) == (5, "AddressError")
-    no_tls = casemate("ps", "--url", web.url.replace("http:", "https:"), "--json")
+    no_tls = casemate("ps", "--url", web.url.replace("http:", "https:"), *given)
     assert no_tls.error["kind"] in {"TlsRefusedError", "NoHostError"}
 
     def forbid(request: Request) -> None:
         request.problem(403, "role-refused", "the token's role is call, want deploy")
 
     with Web(forbid) as forbidding:
-        role = casemate("stop", 1, "--url", forbidding.url, "--json")
+        role = casemate("stop", 1, "--url", forbidding.url, *given)
     assert role.error["kind"] == "RoleRefusedError"
     assert "role" in role.error["next"]
 
