@@ -46,7 +46,7 @@ from casemate.verifier.rules import RULES, Rule
 from casemate.verifier.sgx import appraise, explain
 from casemate.verifier.snp import appraise_snp, explain_snp
 from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
-from casemate.verifier.snp_policy import AbiVersion, PlatformDemand, SnpPolicy
+from casemate.verifier.snp_policy import AbiVersion, GuestPolicyDemand, PlatformDemand, SnpPolicy
 from casemate.verifier.snp_policy_file import parse_snp_policy, print_snp_policy
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "CheckTree",
     "ExpectedNonce",
     "ExpectedReportData",
+    "GuestPolicyDemand",
     "Outcome",
     "PlatformDemand",
     "PolicyError",

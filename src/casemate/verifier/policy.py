@@ -252,7 +252,19 @@ def _check_kind(name: str, value: object) -> None:
     if type(value) in kinds or (isinstance(value, Absence) and value in allowed):
         return
     wanted = [*(kind.__name__ for kind in kinds), *(word.value for word in allowed)]
-    raise PolicyError(f"{name} is {value!r}, want {' or '.join(wanted)}")
+    raise PolicyError(f"{name} is {shown_member(value)}, want {' or '.join(wanted)}")
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words that a member takes in place of a value."""
+    return tuple(word.value for word in _KINDS[name][1])
+
+
+def shown_member(value: object) -> str:
+    """A value that a member cannot take, for an error: a word or number as it is written, else what kind it is of."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    return ascii(value)[:80] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
 def _check_sizes(name: str, values: frozenset[bytes], size: int) -> None:

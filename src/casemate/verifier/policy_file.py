@@ -15,10 +15,10 @@ advisories = []                               # or "ANY_ADVISORY"
 
 import json
 import tomllib
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, TypeVar
 
 from casemate.verifier.policy import (
@@ -30,6 +30,7 @@ from casemate.verifier.policy import (
     PolicyError,
     RequiredLayers,
     SgxPolicy,
+    words_of,
 )
 from casemate.verifier.roots import INTEL_SGX_ROOT, SimulatedRoot, VendorRoot
 from casemate.wire.errors import WireError
@@ -48,6 +49,16 @@ _U16 = 0xFFFF
 _U32 = 0xFFFF_FFFF
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """How one member of a policy's text is read."""
+
+    read: _Reader
+    """For values that are not words."""
+    takes: str = ""
+    """Those values, for errors; empty for a member that takes words alone."""
+
+
 class PolicyFormat(StrEnum):
     """How a policy is written down."""
 
@@ -64,7 +75,12 @@ def parse_policy(text: str) -> SgxPolicy:
     try:
         body = policy_body(text)
         body.only(*_MEMBERS)
-        return SgxPolicy(**{name: _member(body, name, read) for name, read in _MEMBERS.items()})
+        return SgxPolicy(
+            **{
+                name: read_member(body, name, member, {word: Absence[word] for word in words_of(name)})
+                for name, member in _MEMBERS.items()
+            }
+        )
     except WireError as error:
         raise PolicyError(str(error)) from None
 
@@ -95,12 +111,26 @@ def policy_body(text: str) -> JsonObject:
         raise PolicyError("policy is no TOML that makes sense") from None
 
 
-def _member(body: JsonObject, name: str, read: _Reader) -> Any:
-    """A word for an absence, or the member's value; whether the word fits the member is the policy's to say."""
-    value = body.value(name)
-    if isinstance(value, str) and value in Absence.__members__:
-        return Absence[value]
-    return read(body, name)
+def read_member(body: JsonObject, name: str, member: Member, words: Mapping[str, Enum]) -> Any:
+    """One of the member's words, or its value.
+
+    Raises:
+        WireError: it is neither, or not there; the error lists the words, and says what else the member takes.
+    """
+    where = f"policy.{name}"
+    try:
+        value = body.value(name)
+        return words[value] if isinstance(value, str) and value in words else member.read(body, name)
+    except WireError as error:
+        if error.field != where:  # something within the member's value, of which the error says enough
+            raise
+        raise WireError(where, got=error.got, want=wanted(member.takes, tuple(words))) from None
+
+
+def wanted(takes: str, words: tuple[str, ...]) -> str:
+    """What a member takes, for errors."""
+    choice = "" if not words else words[0] if len(words) == 1 else f"one of {', '.join(words)}"
+    return f"{takes}, or {choice}" if takes and choice else takes or choice
 
 
 def _root(body: JsonObject, name: str) -> VendorRoot | SimulatedRoot:
@@ -114,7 +144,8 @@ def _root(body: JsonObject, name: str) -> VendorRoot | SimulatedRoot:
     return VendorRoot(root.text("name"), root.hexadecimal("sha256", 32))
 
 
-def _word(body: JsonObject, name: str) -> object:
+def read_no_value(body: JsonObject, name: str) -> object:
+    """For members that take words alone: whatever else stands there is refused."""
     raise WireError(f"policy.{name}", got=ascii(body.value(name))[:80], want="one of its words")
 
 
@@ -176,22 +207,31 @@ def _one_of(cls: type[AnyEnum], field: str, text: str) -> AnyEnum:
         raise WireError(field, got=ascii(text)[:80], want=" or ".join(cls)) from None
 
 
-_MEMBERS: dict[str, _Reader] = {
-    "root": _root,
-    "public_seed": _word,
-    "mr_enclave": _digests,
-    "mr_signer": _digests,
-    "product_id": _u16,
-    "minimum_svn": _u16,
-    "debug": _word,
-    "tcb": _statuses,
-    "minimum_evaluation_number": _u32,
-    "minimum_tcb_date": _date,
-    "dynamic_platform": _word,
-    "cached_keys": _word,
-    "smt": _word,
-    "report_data": read_report_data,
-    "layers": read_layers,
+REPORT_DATA = '{ nonce = "(32 bytes, hex)" } or { equals = "(64 bytes, hex)" }'
+"""What a demand on REPORTDATA takes besides words."""
+LAYERS = f"{{ enclave = [...], guest = [...] }} of {', '.join(LayerName)}"
+_DIGESTS = "a list of SHA-256 digests (32 bytes, hex)"
+_STATUSES = (
+    f"a list of {{ status, advisories }}: a status is one of {', '.join(TcbStatus)}; advisories are a list of ids, or "
+    f"{ANY_ADVISORY.value}"
+)
+
+_MEMBERS: dict[str, Member] = {
+    "root": Member(_root, f'{INTEL_SGX_ROOT.name} or {{ simulated_sha256 = "..." }}'),
+    "public_seed": Member(read_no_value),
+    "mr_enclave": Member(_digests, _DIGESTS),
+    "mr_signer": Member(_digests, _DIGESTS),
+    "product_id": Member(_u16, f"a number up to {_U16}"),
+    "minimum_svn": Member(_u16, f"a number up to {_U16}"),
+    "debug": Member(read_no_value),
+    "tcb": Member(_statuses, _STATUSES),
+    "minimum_evaluation_number": Member(_u32, f"a number up to {_U32}"),
+    "minimum_tcb_date": Member(_date, 'a time in quotes such as "2025-06-19T10:56:11Z"'),
+    "dynamic_platform": Member(read_no_value),
+    "cached_keys": Member(read_no_value),
+    "smt": Member(read_no_value),
+    "report_data": Member(read_report_data, REPORT_DATA),
+    "layers": Member(read_layers, LAYERS),
 }
 
 

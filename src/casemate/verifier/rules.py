@@ -96,6 +96,8 @@ class Rule(StrEnum):
     SNP_TCB_COMMITTED = "snp.tcb-committed"
     SNP_TCB_LAUNCH = "snp.tcb-launch"
     SNP_TCB_CURRENT = "snp.tcb-current"
+    SNP_TCB_ORDER = "snp.tcb-order"
+    SNP_FIRMWARE_ORDER = "snp.firmware-order"
     SNP_PROVISIONAL = "snp.provisional-firmware"
     SNP_DEBUG = "snp.debug"
     SNP_MIGRATION = "snp.migration"
@@ -135,6 +137,7 @@ _REPORT = "Intel SDM vol. 3D, 38.15 REPORT"
 _POLICY = "the policy"
 _BINDING = "Casemate, wire.binding"
 _SNP = "AMD 56860, ATTESTATION_REPORT"
+_SNP_TCB = "AMD 56860, chapter 3 and SNP_CONFIG"
 _KDS = "AMD 57230, table 8"
 _REVOKED = "RFC 5280, section 6.3.3 (i)"
 _SANDBOX = "Casemate, wire.sandbox"
@@ -262,6 +265,8 @@ RULES: dict[Rule, RuleText] = {
     ),
     Rule.SNP_TCB_LAUNCH: RuleText("The TCB at launch reaches the policy's floor.", _SNP),
     Rule.SNP_TCB_CURRENT: RuleText("The current TCB reaches the policy's floor.", _SNP),
+    Rule.SNP_TCB_ORDER: RuleText("Neither the committed nor the reported TCB is above the current one.", _SNP_TCB),
+    Rule.SNP_FIRMWARE_ORDER: RuleText("The committed firmware is no newer than the current one.", _SNP_TCB),
     Rule.SNP_PROVISIONAL: RuleText(
         "The firmware is committed: it cannot be rolled back, unless the policy allows that.", _SNP
     ),
@@ -272,7 +277,7 @@ RULES: dict[Rule, RuleText] = {
     Rule.SNP_SMT: RuleText("The guest's policy forbids SMT, unless the policy allows it.", _SNP),
     Rule.SNP_SOCKET: RuleText("The guest's policy keeps it on one socket, unless the policy does not care.", _SNP),
     Rule.SNP_ABI: RuleText("The guest's policy wants an ABI version that reaches the policy's floor.", _SNP),
-    Rule.SNP_GUEST_POLICY: RuleText("The guest's policy has no bit that is not known here.", _SNP),
+    Rule.SNP_GUEST_POLICY: RuleText("The guest's policy has no unknown bit that the policy does not name.", _SNP),
     Rule.SNP_PLATFORM_INFO: RuleText("The machine is set up as the policy demands.", _SNP),
     Rule.SNP_MITIGATIONS: RuleText("The mitigations that the policy names were there at launch, and are now.", _SNP),
     Rule.SNP_VMPL: RuleText("The report was asked for at a privilege level that the policy names.", _SNP),

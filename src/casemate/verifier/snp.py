@@ -3,7 +3,8 @@
 1. The report parses, and says that it is signed with the one algorithm.
 2. The key's certificate leads to the root that the policy names, and nothing of it is revoked.
 3. The key is of the kind, product, chip and TCB that the report names; it signed the report.
-4. The platform's TCB, in its four readings, reaches the floors; its firmware is committed.
+4. The platform's TCB, in its four readings, reaches the floors; none of them contradicts another; its firmware is
+   committed.
 5. The guest's own policy, privilege level, identity, launch digest and report data are what the policy demands; and for
    an attested function, the sandbox layers that its report data binds.
 """
@@ -20,7 +21,15 @@ from casemate.verifier.checks import CheckTree, Step, Trail
 from casemate.verifier.policy import MUST_BE_OFF, UNSAFE_ALLOW_DEBUG
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
-from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_SOCKETS, AbiVersion, PlatformDemand, SnpPolicy
+from casemate.verifier.snp_policy import (
+    ANY_PROVISIONAL,
+    ANY_SOCKETS,
+    UNSAFE_ANY_UNKNOWN_BITS,
+    AbiVersion,
+    PlatformDemand,
+    SnpPolicy,
+    UnknownBits,
+)
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.errors import WireError
 from casemate.wire.snp.key_certificate import KeyCertificate
@@ -155,7 +164,7 @@ def _check(trail: Trail, evidence: SnpEvidence, policy: SnpPolicy, given: SnpEnd
     )
     trail.group(
         "TCB",
-        (*_TCB_RULES, Rule.SNP_PROVISIONAL),
+        (*_TCB_RULES, Rule.SNP_TCB_ORDER, Rule.SNP_FIRMWARE_ORDER, Rule.SNP_PROVISIONAL),
         lambda: _check_tcb(trail, report.value(), tcbs.value(), policy),
     )
     trail.group("Guest", _GUEST_RULES, lambda: _check_guest(trail, report.value(), policy))
@@ -265,6 +274,7 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
             trail.waive(rule, got=tcb.encode(), by=floor.value, at=(name,))
     current = (report.current_major, report.current_minor, report.current_build)
     committed = (report.committed_major, report.committed_minor, report.committed_build)
+    _check_order(trail, tcbs, current, committed)
     provisional = current != committed or tcbs["current_tcb"] != tcbs["committed_tcb"]
     trail.expect(
         Rule.SNP_PROVISIONAL,
@@ -272,6 +282,35 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
         got=f"firmware {_dotted(current)}, committed {_dotted(committed)}",
         want=policy.provisional.value,
         at=("current_tcb", "committed_tcb"),
+    )
+
+
+def _check_order(
+    trail: Trail, tcbs: dict[str, TcbVersion], current: tuple[int, ...], committed: tuple[int, ...]
+) -> None:
+    """No firmware writes a report in which the platform has committed to, or reports, more than it runs.
+
+    AMD 56860, chapter 3: CommittedTcb is what the platform cannot go back below, so what runs is never older;
+    SNP_CONFIG refuses a ReportedTcb beyond CurrentTcb. Each part counts alone. Two relations are not checked, since
+    genuine reports lack them: that the reported TCB reaches the committed one (hosts report an older one while
+    certificates spread through a fleet, as the VLEK report of the tests does), and where the launch TCB stands (a guest
+    may come from another machine, and firmware that is not committed may be taken back while the guest runs).
+    """
+    now = tcbs["current_tcb"]
+    for name in ("committed_tcb", "reported_tcb"):
+        trail.expect(
+            Rule.SNP_TCB_ORDER,
+            now.reaches(tcbs[name]),
+            got=f"{name.removesuffix('_tcb')} {tcbs[name].encode().hex()}",
+            want=f"no part above the current {now.encode().hex()}",
+            at=(name, "current_tcb"),
+        )
+    trail.expect(
+        Rule.SNP_FIRMWARE_ORDER,
+        committed <= current,
+        got=f"committed firmware {_dotted(committed)}",
+        want=f"at most the current {_dotted(current)}",
+        at=("committed_major", "committed_minor", "committed_build", "current_major", "current_minor", "current_build"),
     )
 
 
@@ -297,12 +336,13 @@ def _check_guest(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
         want=f"{floor.major}.{floor.minor} or above" if isinstance(floor, AbiVersion) else floor.value,
         at=("policy",),
     )
-    known = sum(GuestPolicy) | 0xFFFF
+    unknown = policy.guest_policy.unknown_bits
+    stray = _stray(bits, sum(GuestPolicy) | 0xFFFF, unknown)
     trail.expect(
         Rule.SNP_GUEST_POLICY,
-        not bits & ~known and bool(bits & GuestPolicy.RESERVED_ONE),
-        got=f"{bits:#x}",
-        want=f"bit 17, and none beyond {known:#x}",
+        not stray and bool(bits & GuestPolicy.RESERVED_ONE),
+        got=_with_stray(bits, stray),
+        want=f"bit 17, and {_bits_allowed(unknown)}",
         at=("policy",),
     )
     _check_migration_agent(trail, report, policy)
@@ -335,11 +375,12 @@ def _check_platform(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
     info, demand = report.platform_info, policy.platform_info
     if isinstance(demand, PlatformDemand):
         required, forbidden = sum(demand.required), sum(demand.forbidden)
+        stray = _stray(info, sum(PlatformInfo), demand.unknown_bits)
         trail.expect(
             Rule.SNP_PLATFORM_INFO,
-            info & required == required and not info & (forbidden | ~sum(PlatformInfo)),
-            got=f"{info:#x}",
-            want=f"all of {required:#x}, none of {forbidden:#x}, and no bit that is not known here",
+            info & required == required and not info & forbidden and not stray,
+            got=_with_stray(info, stray),
+            want=f"all of {required:#x}, none of {forbidden:#x}, and {_bits_allowed(demand.unknown_bits)}",
             at=("platform_info",),
         )
     else:
@@ -352,6 +393,22 @@ def _check_platform(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
         trail.expect(Rule.SNP_MITIGATIONS, good, got=got, want=f"all of {wanted:#x}, at launch and now", at=at)
     else:
         trail.waive(Rule.SNP_MITIGATIONS, got=got, by=wanted.value, at=at)
+
+
+def _stray(bits: int, known: int, allowed: UnknownBits) -> int:
+    """The bits that have no name here, and that the policy does not name either."""
+    return 0 if allowed is UNSAFE_ANY_UNKNOWN_BITS else bits & ~(known | allowed)
+
+
+def _with_stray(bits: int, stray: int) -> str:
+    return f"{bits:#x}" if not stray else f"{bits:#x}, of which {stray:#x} has no name here"
+
+
+def _bits_allowed(allowed: UnknownBits) -> str:
+    """What a policy says of bits without a name, for an error."""
+    if allowed is UNSAFE_ANY_UNKNOWN_BITS:
+        return "any bits without a name"
+    return f"of the bits without a name {f'none but {allowed:#x}' if allowed else 'none'} (unknown_bits)"
 
 
 def _check_digests(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:

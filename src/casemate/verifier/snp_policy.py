@@ -17,6 +17,7 @@ from casemate.verifier.policy import (
     RequiredLayers,
     check_layers_are_bound,
     filled_in,
+    shown_member,
 )
 from casemate.verifier.roots import SimulatedRoot, VendorRoot
 from casemate.wire.snp.report import PlatformInfo, SigningKey
@@ -53,6 +54,7 @@ class SnpAbsence(Enum):
     ANY_PROVISIONAL = "ANY_PROVISIONAL"
     REQUIRE_REVOCATION_LIST = "REQUIRE_REVOCATION_LIST"
     UNSAFE_NO_REVOCATION_LIST = "UNSAFE_NO_REVOCATION_LIST"
+    UNSAFE_ANY_UNKNOWN_BITS = "UNSAFE_ANY_UNKNOWN_BITS"
     ANY_SANDBOX = "ANY_SANDBOX"
 
 
@@ -81,10 +83,22 @@ REQUIRE_REVOCATION_LIST: Final = SnpAbsence.REQUIRE_REVOCATION_LIST
 UNSAFE_NO_REVOCATION_LIST: Final = SnpAbsence.UNSAFE_NO_REVOCATION_LIST
 """A revoked signer would not be noticed; a list that is given is still checked."""
 
+UNSAFE_ANY_UNKNOWN_BITS: Final = SnpAbsence.UNSAFE_ANY_UNKNOWN_BITS
+"""Bits without a name here may be set, whatever they allow or say."""
+
 ANY_SANDBOX: Final = SnpAbsence.ANY_SANDBOX
 """A VM is confined by what its report says; only an attested function tells of layers around its processes."""
 
 Floor = TcbVersion | Literal[SnpAbsence.ANY_TCB]
+UnknownBits = int | Literal[SnpAbsence.UNSAFE_ANY_UNKNOWN_BITS]
+"""A mask of the bits that may be set besides those with a name here: AMD extends both fields without a new version."""
+
+
+def _check_unknown_bits(name: str, value: object) -> None:
+    if value is UNSAFE_ANY_UNKNOWN_BITS or (type(value) is int and 0 <= value <= _U64):
+        return
+    want = "a mask of 64 bits or UNSAFE_ANY_UNKNOWN_BITS"
+    raise PolicyError(f"{name}.unknown_bits is {shown_member(value)}, want {want}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +111,32 @@ class AbiVersion:
 
 @dataclass(frozen=True, slots=True)
 class PlatformDemand:
-    """How the machine must be set up. Bits of PLATFORM_INFO that nobody knows here are refused with any demand."""
+    """How the machine must be set up. Bits of PLATFORM_INFO without a name here are refused unless named by mask."""
 
     required: frozenset[PlatformInfo]
     forbidden: frozenset[PlatformInfo]
+    unknown_bits: UnknownBits = 0
 
     def __post_init__(self) -> None:
+        _check_unknown_bits("platform_info", self.unknown_bits)
         both = self.required & self.forbidden
         if both:
             names = ", ".join(sorted(flag.name or "" for flag in both))
             raise PolicyError(f"platform_info both requires and forbids {names}")
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPolicyDemand:
+    """What the guest's own policy (GUEST_POLICY) may hold besides the bits that ``debug``, ``smt`` etc. are about."""
+
+    unknown_bits: UnknownBits
+
+    def __post_init__(self) -> None:
+        _check_unknown_bits("guest_policy", self.unknown_bits)
+
+
+NO_UNKNOWN_BITS: Final = GuestPolicyDemand(unknown_bits=0)
+"""Every bit of GUEST_POLICY must have a name here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +184,8 @@ class SnpPolicy:
     """``FRESH_NONCE``: of an attested function, by :meth:`with_nonce`; of another guest the challenger's own 64 bytes,
     by :meth:`with_report_data`. Refuses until then."""
     layers: RequiredLayers | Literal[SnpAbsence.ANY_SANDBOX]
+    guest_policy: GuestPolicyDemand = NO_UNKNOWN_BITS
+    """May be left out: then no bit without a name is accepted."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -187,7 +219,9 @@ class SnpPolicy:
     def weaknesses(self) -> tuple[str, ...]:
         """The protections given up, by name; empty for a sound policy."""
         values = [getattr(self, field.name) for field in fields(self)]
+        values += [getattr(value, "unknown_bits", None) for value in (self.platform_info, self.guest_policy)]
         found = [value.value for value in values if isinstance(value, Enum) and str(value.value).startswith("UNSAFE_")]
+        found = list(dict.fromkeys(found))
         return (*found, "SIMULATED_ROOT") if isinstance(self.root, SimulatedRoot) else tuple(found)
 
 
@@ -231,6 +265,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], tuple[object, ...]]] = {
     "current_tcb": ((TcbVersion,), (ANY_TCB,)),
     "report_data": ((ExpectedNonce, ExpectedReportData), (Absence.FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA)),
     "layers": ((RequiredLayers,), (ANY_SANDBOX,)),
+    "guest_policy": ((GuestPolicyDemand,), ()),
 }
 """What each field may hold, checked also where no type checker has looked: None must never mean "do not check"."""
 
@@ -240,4 +275,9 @@ def _check_kind(name: str, value: object) -> None:
     if type(value) in kinds or any(value is word or (value == word and type(value) is int) for word in words):
         return
     wanted = [*(kind.__name__ for kind in kinds), *(str(getattr(word, "value", word)) for word in words)]
-    raise PolicyError(f"{name} is {value!r}, want {' or '.join(wanted)}")
+    raise PolicyError(f"{name} is {shown_member(value)}, want {' or '.join(wanted)}")
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words that a member takes in place of a value."""
+    return tuple(str(getattr(word, "value", word)) for word in _KINDS[name][1])

@@ -1,4 +1,4 @@
-"""SEV-SNP policies as text: TOML, or JSON with the same members. Every member is required.
+"""SEV-SNP policies as text: TOML, or JSON with the same members. Every member but one is required.
 
 root = "AMD_MILAN_ROOT"                       # or { simulated_sha256 = "..." }
 public_seed = "REFUSE_PUBLIC_SEED"
@@ -9,9 +9,12 @@ measurement = ["5fee..."]                     # or "UNSAFE_ANY_GUEST"
 minimum_abi = "1.55"                          # or "ANY_ABI"
 sockets = "ANY_SOCKETS"                       # or "1"
 reported_tcb = { product = "Milan", boot_loader = 4, tee = 0, snp = 24, microcode = 219 }     # or "ANY_TCB"
-platform_info = { required = ["ALIAS_CHECK_COMPLETE"], forbidden = ["SMT_EN"] }               # or "ANY_PLATFORM"
+platform_info = { required = ["ECC_EN"], forbidden = ["SMT_EN"], unknown_bits = "0x0" }       # or "ANY_PLATFORM"
 report_data = "FRESH_NONCE"                   # or { nonce = "..." }, { equals = "..." }, "UNSAFE_ANY_REPORT_DATA"
 layers = "ANY_SANDBOX"                        # or { enclave = ["seccomp"], guest = ["seccomp"] }
+guest_policy = { unknown_bits = "0x0" }       # or "UNSAFE_ANY_UNKNOWN_BITS" in place of the mask
+
+The last, and ``unknown_bits`` of ``platform_info``, may be left out: then no bit without a name is accepted.
 """
 
 import json
@@ -22,9 +25,29 @@ from enum import Enum
 from typing import Any
 
 from casemate.verifier.policy import Absence, ExpectedNonce, ExpectedReportData, PolicyError, RequiredLayers
-from casemate.verifier.policy_file import PolicyFormat, policy_body, read_layers, read_report_data, toml_value
+from casemate.verifier.policy_file import (
+    LAYERS,
+    REPORT_DATA,
+    Member,
+    PolicyFormat,
+    policy_body,
+    read_layers,
+    read_member,
+    read_no_value,
+    read_report_data,
+    toml_value,
+)
 from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, SimulatedRoot, VendorRoot
-from casemate.verifier.snp_policy import AbiVersion, PlatformDemand, SnpAbsence, SnpPolicy
+from casemate.verifier.snp_policy import (
+    UNSAFE_ANY_UNKNOWN_BITS,
+    AbiVersion,
+    GuestPolicyDemand,
+    PlatformDemand,
+    SnpAbsence,
+    SnpPolicy,
+    UnknownBits,
+    words_of,
+)
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject
 from casemate.wire.snp.report import PlatformInfo, SigningKey
@@ -32,6 +55,10 @@ from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 
 _Reader = Callable[[JsonObject, str], Any]
 _ROOTS = {root.name: root for root in (AMD_MILAN_ROOT, AMD_GENOA_ROOT, AMD_TURIN_ROOT)}
+_WORDS: dict[str, Enum] = {word.value: word for words in (Absence, SnpAbsence) for word in words}
+_OPTIONAL = ("guest_policy",)
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}", re.ASCII)
+_MASK = 'a mask such as "0x40"'
 _ABI = re.compile(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
 _MAX_VALUES = 4096
 _U8 = 0xFF
@@ -48,7 +75,13 @@ def parse_snp_policy(text: str) -> SnpPolicy:
     try:
         body = policy_body(text)
         body.only(*_MEMBERS)
-        return SnpPolicy(**{name: _member(body, name, read) for name, read in _MEMBERS.items()})
+        given = {name: member for name, member in _MEMBERS.items() if name not in _OPTIONAL or name in body.names()}
+        return SnpPolicy(
+            **{
+                name: read_member(body, name, member, {word: _WORDS[word] for word in words_of(name) if word in _WORDS})
+                for name, member in given.items()
+            }
+        )
     except WireError as error:
         raise PolicyError(str(error)) from None
 
@@ -60,20 +93,6 @@ def print_snp_policy(policy: SnpPolicy, form: PolicyFormat = PolicyFormat.TOML) 
     if form is PolicyFormat.JSON:
         return json.dumps(members, indent=2) + "\n"
     return "".join(f"{name} = {toml_value(value)}\n" for name, value in members.items())
-
-
-def _member(body: JsonObject, name: str, read: _Reader) -> Any:
-    """A word for an absence, or the member's value; whether the word fits the member is the policy's to say."""
-    value = body.value(name)
-    if isinstance(value, str):
-        for words in (SnpAbsence, Absence):
-            if value in words.__members__:
-                return words[value]
-    return read(body, name)
-
-
-def _word(body: JsonObject, name: str) -> object:
-    raise WireError(f"policy.{name}", got=ascii(body.value(name))[:80], want="one of its words")
 
 
 def _root(body: JsonObject, name: str) -> VendorRoot | SimulatedRoot:
@@ -105,8 +124,24 @@ def _keys(body: JsonObject, name: str) -> frozenset[SigningKey]:
 
 def _platform(body: JsonObject, name: str) -> PlatformDemand:
     demand = body.child(name)
-    demand.only("required", "forbidden")
-    return PlatformDemand(_flags(demand, "required"), _flags(demand, "forbidden"))
+    demand.only("required", "forbidden", "unknown_bits")
+    unknown = _unknown_bits(demand) if "unknown_bits" in demand.names() else 0
+    return PlatformDemand(_flags(demand, "required"), _flags(demand, "forbidden"), unknown)
+
+
+def _guest_policy(body: JsonObject, name: str) -> GuestPolicyDemand:
+    demand = body.child(name)
+    demand.only("unknown_bits")
+    return GuestPolicyDemand(_unknown_bits(demand))
+
+
+def _unknown_bits(body: JsonObject) -> UnknownBits:
+    if body.value("unknown_bits") == UNSAFE_ANY_UNKNOWN_BITS.value:
+        return UNSAFE_ANY_UNKNOWN_BITS
+    try:
+        return _bits(body, "unknown_bits")
+    except WireError as error:
+        raise WireError(error.field, got=error.got, want=f"{_MASK}, or {UNSAFE_ANY_UNKNOWN_BITS.value}") from None
 
 
 def _flags(body: JsonObject, name: str) -> frozenset[PlatformInfo]:
@@ -119,6 +154,10 @@ def _flags(body: JsonObject, name: str) -> frozenset[PlatformInfo]:
 
 
 def _bits(body: JsonObject, name: str) -> int:
+    """A mask: a number, or the same in hexadecimal as text, since JSON has no such numbers."""
+    value = body.value(name)
+    if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
+        return int(value, 16)
     return body.uint(name, _U64)
 
 
@@ -159,35 +198,47 @@ def _tcb(body: JsonObject, name: str) -> TcbVersion:
     return TcbVersion(product, **{part: table.uint(part, _U8) for part in PARTS[product]})
 
 
-_MEMBERS: dict[str, _Reader] = {
-    "root": _root,
-    "public_seed": _word,
-    "revocation": _word,
-    "signing_keys": _keys,
-    "measurement": _digests(48),
-    "host_data": _digests(32),
-    "id_key_digest": _digests(48),
-    "author_key_digest": _digests(48),
-    "family_id": _digests(16),
-    "image_id": _digests(16),
-    "report_id": _digests(32),
-    "chip_id": _digests(64),
-    "platform_info": _platform,
-    "mitigations": _bits,
-    "vmpl": _levels,
-    "minimum_guest_svn": _svn,
-    "debug": _word,
-    "migration": _word,
-    "smt": _word,
-    "sockets": _sockets,
-    "minimum_abi": _abi,
-    "provisional": _word,
-    "reported_tcb": _tcb,
-    "committed_tcb": _tcb,
-    "launch_tcb": _tcb,
-    "current_tcb": _tcb,
-    "report_data": read_report_data,
-    "layers": read_layers,
+_PLATFORM = (
+    f"{{ required = [...], forbidden = [...], unknown_bits = ... }}: lists of {', '.join(PlatformInfo.__members__)}; "
+    f"{_MASK} or {UNSAFE_ANY_UNKNOWN_BITS.value}"
+)
+_TCB = "{ product, " + "; ".join(f"of {product}: {', '.join(PARTS[product])}" for product in Product) + " }"
+
+
+def _listed(size: int, what: str = "values") -> Member:
+    return Member(_digests(size), f"a list of {what} ({size} bytes, hex)")
+
+
+_MEMBERS: dict[str, Member] = {
+    "root": Member(_root, f'{", ".join(_ROOTS)} or {{ simulated_sha256 = "..." }}'),
+    "public_seed": Member(read_no_value),
+    "revocation": Member(read_no_value),
+    "signing_keys": Member(_keys, 'a list of "VCEK" and "VLEK"'),
+    "measurement": _listed(48, "launch digests"),
+    "host_data": _listed(32),
+    "id_key_digest": _listed(48, "SHA-384 digests"),
+    "author_key_digest": _listed(48, "SHA-384 digests"),
+    "family_id": _listed(16),
+    "image_id": _listed(16),
+    "report_id": _listed(32),
+    "chip_id": _listed(64),
+    "platform_info": Member(_platform, _PLATFORM),
+    "mitigations": Member(_bits, _MASK),
+    "vmpl": Member(_levels, 'a list of "0", "1", "2", "3", "host"'),
+    "minimum_guest_svn": Member(_svn, f"a number up to {_U32}"),
+    "debug": Member(read_no_value),
+    "migration": Member(read_no_value),
+    "smt": Member(read_no_value),
+    "sockets": Member(_sockets, '"1"'),
+    "minimum_abi": Member(_abi, 'MAJOR.MINOR in quotes such as "1.55"'),
+    "provisional": Member(read_no_value),
+    "reported_tcb": Member(_tcb, _TCB),
+    "committed_tcb": Member(_tcb, _TCB),
+    "launch_tcb": Member(_tcb, _TCB),
+    "current_tcb": Member(_tcb, _TCB),
+    "report_data": Member(read_report_data, REPORT_DATA),
+    "layers": Member(read_layers, LAYERS),
+    "guest_policy": Member(_guest_policy, f"{{ unknown_bits = ... }}: {_MASK}, or {UNSAFE_ANY_UNKNOWN_BITS.value}"),
 }
 
 
@@ -206,8 +257,14 @@ def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of va
             return {"enclave": sorted(enclave), "guest": sorted(guest)}
         case AbiVersion(major, minor):
             return f"{major}.{minor}"
-        case PlatformDemand(required, forbidden):
-            return {"required": sorted(map(_item, required)), "forbidden": sorted(map(_item, forbidden))}
+        case PlatformDemand(required, forbidden, unknown_bits):
+            return {
+                "required": sorted(map(_item, required)),
+                "forbidden": sorted(map(_item, forbidden)),
+                "unknown_bits": _mask(unknown_bits),
+            }
+        case GuestPolicyDemand(unknown_bits):
+            return {"unknown_bits": _mask(unknown_bits)}
         case TcbVersion():
             return {"product": str(value.product)} | {part: getattr(value, part) for part in PARTS[value.product]}
         case frozenset():
@@ -216,6 +273,10 @@ def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of va
             return value.value
         case _:
             return value
+
+
+def _mask(bits: UnknownBits) -> str:
+    return f"{bits:#x}" if isinstance(bits, int) else bits.value
 
 
 def _item(item: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +16,7 @@ from casemate.verifier import (
     AMD_MILAN_ROOT,
     AbiVersion,
     ExpectedReportData,
+    GuestPolicyDemand,
     Outcome,
     PlatformDemand,
     PolicyError,
@@ -59,6 +60,7 @@ from casemate.verifier.snp_policy import (
     REFUSE_PROVISIONAL,
     REQUIRE_REVOCATION_LIST,
     UNSAFE_ANY_GUEST,
+    UNSAFE_ANY_UNKNOWN_BITS,
     UNSAFE_NO_REVOCATION_LIST,
 )
 from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension
@@ -250,6 +252,72 @@ def extension(oid: str, value: bytes) -> Callable[[ForgedSnp], ForgedSnp]:
     return lambda forged: replace(forged, key_extensions={oid: value})
 
 
+def above_current(forged: ForgedSnp) -> ForgedSnp:
+    above = replace(forged.key_tcb, microcode=forged.key_tcb.microcode + 1)
+    return replace(forged.change(lambda report: replace(report, reported_tcb=above.encode())), key_tcb=above)
+
+
+UNKNOWN_BITS: list[tuple[str, str, Callable[[Any], Any]]] = [
+    ("platform_info", "snp.platform-info", lambda bits: PlatformDemand(frozenset(), frozenset(), bits)),
+    ("policy", "snp.guest-policy", GuestPolicyDemand),
+]
+
+
+@pytest.mark.parametrize(("field", "rule", "demand"), UNKNOWN_BITS)
+@pytest.mark.parametrize(
+    ("bits", "allowed", "accepted"),
+    [
+        (1 << 40, 0, False),
+        (1 << 40, 1 << 40, True),
+        (1 << 40, UNSAFE_ANY_UNKNOWN_BITS, True),
+        (1 << 40 | 1 << 41, 1 << 40, False),
+        (1 << 40 | 1 << 63, 1 << 40 | 1 << 63, True),
+        (0, 1 << 40, True),
+    ],
+)
+def test_a_policy_names_the_unknown_bits_that_it_takes(
+    field: str, rule: str, demand: Callable[[Any], Any], bits: int, allowed: Any, *, accepted: bool
+) -> None:
+    member = "guest_policy" if field == "policy" else field
+    forged = honest_snp(NOW).change(lambda report: replace(report, **{field: getattr(report, field) | bits}))
+    evidence, endorsements, root = forged.sign()
+    policy = strict(root, **{member: demand(allowed)})
+    if accepted:
+        assert appraise_snp(evidence, policy, endorsements, NOW).simulated
+        assert ("UNSAFE_ANY_UNKNOWN_BITS" in policy.weaknesses()) is (allowed is UNSAFE_ANY_UNKNOWN_BITS)
+        return
+    with pytest.raises(RefusedError, match="unknown_bits") as refused:
+        appraise_snp(evidence, policy, endorsements, NOW)
+    assert refused.value.rule == rule
+    assert f"{bits & ~allowed:#x} has no name here" in refused.value.got
+
+
+def test_unknown_bits_waive_no_bit_that_is_known() -> None:
+    """A mask of all bits is no permission to debug, nor to leave out bit 17, nor for what the policy forbids."""
+    everything = (1 << 64) - 1
+    for change, rule in (
+        (changed(policy=0x2_0000 | 1 << 20 | 1 << 19 | 55), Rule.SNP_DEBUG),
+        (changed(policy=1 << 20 | 55), Rule.SNP_GUEST_POLICY),
+        (changed(platform_info=0x27), Rule.SNP_PLATFORM_INFO),
+        (changed(platform_info=0x05), Rule.SNP_PLATFORM_INFO),
+    ):
+        evidence, endorsements, root = change(honest_snp(NOW)).sign()
+        demand = replace(cast("PlatformDemand", strict(root).platform_info), unknown_bits=everything)
+        policy = strict(root, platform_info=demand, guest_policy=GuestPolicyDemand(everything))
+        with pytest.raises(RefusedError) as refused:
+            appraise_snp(evidence, policy, endorsements, NOW)
+        assert refused.value.rule is rule
+
+
+def test_what_genuine_turin_says_of_its_platform_is_known() -> None:
+    """0x65: ECC_EN, ALIAS_CHECK_COMPLETE and IOMMU_WRITE_SAFE, with SMT; the demand is that of the documents."""
+    evidence, endorsements, root = changed(platform_info=0x65)(honest_snp(NOW, Product.TURIN)).sign()
+    wanted = frozenset({PlatformInfo.ECC_EN, PlatformInfo.ALIAS_CHECK_COMPLETE})
+    for required in (wanted, wanted | {PlatformInfo.IOMMU_WRITE_SAFE}):
+        policy = strict(root, Product.TURIN, platform_info=PlatformDemand(required, frozenset()))
+        assert appraise_snp(evidence, policy, endorsements, NOW).product is Product.TURIN
+
+
 CHANGES: list[tuple[str, Rule, Callable[[ForgedSnp], ForgedSnp]]] = [
     ("another algorithm", Rule.SNP_SIGNATURE_ALGORITHM, changed(signature_algo=2)),
     ("says VLEK", Rule.SNP_SIGNING_KEY, changed(key_info=1 << 2 | 1)),
@@ -286,7 +354,9 @@ CHANGES: list[tuple[str, Rule, Callable[[ForgedSnp], ForgedSnp]]] = [
     ("another launch", Rule.SNP_REPORT_ID, changed(report_id=b"\x09" * 32)),
     ("aliases not looked for", Rule.SNP_PLATFORM_INFO, changed(platform_info=0x05)),
     ("memory of the host encrypted", Rule.SNP_PLATFORM_INFO, changed(platform_info=0x27)),
-    ("a platform bit of no meaning", Rule.SNP_PLATFORM_INFO, changed(platform_info=0x65)),
+    ("a platform bit of no meaning", Rule.SNP_PLATFORM_INFO, changed(platform_info=0x125)),
+    ("committed to more than it runs", Rule.SNP_FIRMWARE_ORDER, changed(committed_build=30)),
+    ("reports a TCB above what it runs", Rule.SNP_TCB_ORDER, above_current),
     ("other report data", Rule.BINDING_REPORT_DATA, changed(report_data=b"\x09" * 64)),
     (
         "a key of an older TCB",

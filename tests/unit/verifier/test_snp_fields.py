@@ -23,7 +23,7 @@ from casemate.verifier import (
     explain_snp,
 )
 from casemate.verifier.policy import UNSAFE_ALLOW_DEBUG
-from casemate.verifier.snp_policy import ANY_PROVISIONAL
+from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_TCB
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import VERSIONS, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
@@ -97,14 +97,16 @@ FIELDS: dict[str, tuple[Change, ...]] = {
     ),
     "signature_algo": (Change("another", Rule.SNP_SIGNATURE_ALGORITHM, value=2),),
     "current_tcb": (
-        Change("older", Rule.SNP_TCB_CURRENT, part=OLDER, demands=PROVISIONAL),
+        Change(
+            "older than committed", Rule.SNP_TCB_ORDER, part=OLDER, demands=(*PROVISIONAL, ("current_tcb", ANY_TCB))
+        ),
         Change("newer than committed", Rule.SNP_PROVISIONAL, part=NEWER),
         Change("of another layout", Rule.SNP_TCB_FORMAT, value=OTHER_LAYOUT),
     ),
     "platform_info": (
         Change("aliases not looked for", Rule.SNP_PLATFORM_INFO, flip=1 << 5),
         Change("memory of the host encrypted", Rule.SNP_PLATFORM_INFO, flip=1 << 1),
-        *(Change(f"bit {bit} of no meaning", Rule.SNP_PLATFORM_INFO, flip=1 << bit) for bit in (6, 8, 63)),
+        *(Change(f"bit {bit} of no meaning", Rule.SNP_PLATFORM_INFO, flip=1 << bit) for bit in (8, 40, 63)),
     ),
     "key_info": (
         Change("says VLEK", Rule.SNP_SIGNING_KEY, flip=1 << 2),
@@ -122,7 +124,7 @@ FIELDS: dict[str, tuple[Change, ...]] = {
     "report_id": (Change("another launch", Rule.SNP_REPORT_ID),),
     "report_id_ma": (Change("a migration agent", Rule.SNP_MIGRATION),),
     "reported_tcb": (
-        Change("newer than the key's", Rule.SNP_KEY_TCB, part=NEWER),
+        Change("older than the key's", Rule.SNP_KEY_TCB, part=OLDER, demands=(("reported_tcb", ANY_TCB),)),
         Change("of another layout", Rule.SNP_TCB_FORMAT, value=OTHER_LAYOUT),
     ),
     "cpuid_family": (Change("another", Rule.SNP_PRODUCT, value=0x17),),
@@ -130,12 +132,18 @@ FIELDS: dict[str, tuple[Change, ...]] = {
     "chip_id": (Change("another", Rule.SNP_CHIP_ID),),
     "committed_tcb": (
         Change("older", Rule.SNP_TCB_COMMITTED, part=OLDER, demands=PROVISIONAL),
-        Change("newer than current", Rule.SNP_PROVISIONAL, part=NEWER),
+        Change("newer than current", Rule.SNP_TCB_ORDER, part=NEWER, demands=PROVISIONAL),
         Change("of another layout", Rule.SNP_TCB_FORMAT, value=OTHER_LAYOUT),
     ),
     **{
-        f"{which}_{part}": (Change("another than the other", Rule.SNP_PROVISIONAL),)
-        for which in ("current", "committed")
+        f"current_{part}": (Change("newer than committed", Rule.SNP_PROVISIONAL),)
+        for part in ("build", "minor", "major")
+    },
+    **{
+        f"committed_{part}": (
+            Change("older than current", Rule.SNP_PROVISIONAL, value=0),
+            Change("newer than current", Rule.SNP_FIRMWARE_ORDER, demands=PROVISIONAL),
+        )
         for part in ("build", "minor", "major")
     },
     "launch_tcb": (
@@ -209,6 +217,53 @@ def test_an_older_tcb_with_a_key_of_its_own_is_below_the_floor_alone(version: in
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("part", ["boot_loader", "tee", "snp", "microcode"])
+def test_each_part_of_the_tcb_keeps_the_order_by_itself(version: int, part: str) -> None:
+    """A part that is too high is not made up for by another that is lower."""
+    forged = honest(version)
+    tcb = replace(forged.key_tcb, tee=1)
+    other = "snp" if part != "snp" else "microcode"
+    above = replace(tcb, **{part: getattr(tcb, part) + 1, other: getattr(tcb, other) - 1})
+    forged = forged.change(
+        lambda report: replace(
+            report,
+            current_tcb=tcb.encode(),
+            committed_tcb=tcb.encode(),
+            launch_tcb=tcb.encode(),
+            reported_tcb=above.encode(),
+        )
+    )
+    evidence, endorsements, root = replace(forged, key_tcb=above).sign()
+    policy = strict(root, forged.product, reported_tcb=ANY_TCB)
+    assert refusals(evidence, policy, endorsements) == {Rule.SNP_TCB_ORDER}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_current_tcb_below_the_floor_breaks_that_rule_alone(version: int) -> None:
+    evidence, endorsements, root = honest(version).sign()
+    floor = replace(honest(version).key_tcb, snp=honest(version).key_tcb.snp + 1)
+    policy = strict(root, HONEST[version][0], current_tcb=floor)
+    assert refusals(evidence, policy, endorsements) == {Rule.SNP_TCB_CURRENT}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_hosts_may_report_less_than_they_have_committed_to(version: int) -> None:
+    """As AWS does in the VLEK report of the vectors: reported d9, committed db, current dc."""
+    forged = honest(version)
+    older = replace(forged.key_tcb, snp=forged.key_tcb.snp - 1)
+    forged = replace(forged.change(lambda report: replace(report, reported_tcb=older.encode())), key_tcb=older)
+    evidence, endorsements, root = forged.sign()
+    assert refusals(evidence, strict(root, forged.product, reported_tcb=older), endorsements) == set()
+
+
+@pytest.mark.parametrize("part", [OLDER, NEWER])
+def test_a_guest_may_have_been_launched_under_any_tcb(part: tuple[str, int]) -> None:
+    """It may come from another machine, and firmware that is not committed may be taken back."""
+    evidence, endorsements, root = Change("", Rule.SNP_TCB_LAUNCH, part=part).made(honest(3), "launch_tcb").sign()
+    assert refusals(evidence, strict(root, Product.GENOA, launch_tcb=ANY_TCB), endorsements) == set()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_reserved_bytes_and_unknown_versions_are_of_no_known_format(version: int) -> None:
     places = {at for span in spans(version) if span.name == "reserved" for at in (span.offset, span.end - 1)}
     patches = [(at, b"\x01") for at in sorted(places)] + [(0, bytes([other])) for other in (0, 1, 6, 255)]
@@ -259,4 +314,5 @@ def is_readable(report: bytes) -> bool:
 def appraised_last(found: set[Rule]) -> bool:
     """Whether nothing else objects but what stands before the signature: whose key this is."""
     key = {Rule.SNP_SIGNING_KEY, Rule.SNP_PRODUCT, Rule.SNP_CHIP_ID, Rule.SNP_TCB_FORMAT, Rule.SNP_KEY_TCB}
-    return found - {Rule.SNP_SIGNATURE} <= key | {Rule.SNP_GUEST_POLICY, Rule.SNP_VMPL}
+    after = {Rule.SNP_GUEST_POLICY, Rule.SNP_VMPL, Rule.SNP_TCB_ORDER, Rule.SNP_FIRMWARE_ORDER}
+    return found - {Rule.SNP_SIGNATURE} <= key | after

@@ -53,6 +53,8 @@ class PlatformInfo(IntFlag, boundary=STRICT):
     """The host's CPU reads no ciphertext of guests."""
     ALIAS_CHECK_COMPLETE = 1 << 5
     """No two addresses lead to the same DRAM, as far as the firmware has looked (AMD-SB-3015, "BadRAM")."""
+    IOMMU_WRITE_SAFE = 1 << 6
+    """Set in version 5 reports of Turin. The name is that of other verifiers (tinfoil-go's policies require it)."""
     TIO_EN = 1 << 7
 
 
