@@ -7,6 +7,7 @@ from pathlib import Path
 
 from casemate.chip.durable import sync
 from casemate.chip.errors import StateError
+from casemate.wire.errors import os_error_text
 
 FILE_NAME = "audit.log"
 
@@ -29,4 +30,4 @@ class AuditLog:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise StateError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise StateError(f"{self._path} cannot be written: {os_error_text(error)}") from None

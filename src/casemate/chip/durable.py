@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from casemate.chip.errors import StateError
+from casemate.wire.errors import os_error_text
 
 _PRIVATE = 0o600
 
@@ -20,7 +21,7 @@ def write_once(path: Path, content: bytes) -> None:
             temporary.unlink()
         _sync_directory(path.parent)
     except OSError as error:
-        raise StateError(f"{path} cannot be made: {error.strerror}") from None
+        raise StateError(f"{path} cannot be made: {os_error_text(error)}") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -34,7 +35,7 @@ def write_whole(path: Path, content: bytes) -> None:
             raise
         _sync_directory(path.parent)
     except OSError as error:
-        raise StateError(f"{path} cannot be written: {error.strerror}") from None
+        raise StateError(f"{path} cannot be written: {os_error_text(error)}") from None
 
 
 def sync(descriptor: int) -> None:

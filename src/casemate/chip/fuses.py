@@ -15,7 +15,7 @@ from casemate.chip.crypto import derive
 from casemate.chip.durable import write_once
 from casemate.chip.errors import StateError
 from casemate.chip.secret import Secret
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.message import Bytes16, Bytes32, encode_fields, parse_fields
 
 FILE_NAME = "fuses.bin"
@@ -132,7 +132,9 @@ def _read_private(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StateError(f"{path} cannot be opened ({error.strerror}): it must be a plain file of this user") from None
+        raise StateError(
+            f"{path} cannot be opened ({os_error_text(error)}): it must be a plain file of this user"
+        ) from None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -12,7 +12,7 @@ from casemate.chip.errors import ParentError
 from casemate.chip.runtime import PYTHON, loader_environment
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import Fault, FaultError
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
@@ -79,7 +79,7 @@ class Parent:
                 pid = _launch(runtime, theirs.fileno())
             except OSError as error:
                 ours.close()
-                raise ParentError(f"{runtime / PYTHON} cannot be started: {error.strerror}") from None
+                raise ParentError(f"{runtime / PYTHON} cannot be started: {os_error_text(error)}") from None
         parent = cls(pid, AsyncChannel(ours, limit=FRAME_LIMIT), on_exited, on_gone)
         try:
             async with asyncio.timeout(START_TIME):

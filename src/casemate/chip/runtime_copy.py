@@ -99,7 +99,7 @@ def verify_copy(directory: Path) -> bytes:
     try:
         digest = _digest(_hash_copy(directory))
     except OSError as error:
-        raise RuntimeCopyError(f"{directory} cannot be read: {error.strerror}") from None
+        raise RuntimeCopyError(f"{directory} cannot be read: {os_error_text(error)}") from None
     if digest.hex() != directory.name:
         raise RuntimeCopyError(f"{directory} holds other files than its name says: digest {digest.hex()}")
     return digest
@@ -112,7 +112,7 @@ def compiled_folder(directory: Path) -> Path:
         for path in (folder.parent, folder):
             path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise RuntimeCopyError(f"{folder} cannot be made: {error.strerror}") from None
+        raise RuntimeCopyError(f"{folder} cannot be made: {os_error_text(error)}") from None
     return folder
 
 

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from casemate.chip.errors import ChipBusyError, StateError
+from casemate.wire.errors import os_error_text
 
 FOLDER = "chip"
 LOCK_NAME = "lock"
@@ -25,7 +26,9 @@ def open_state_directory(state: Path) -> tuple[Path, int]:
         folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         status = folder.lstat()
     except OSError as error:
-        raise StateError(f"{folder} cannot be made ({error.strerror}): name a state directory you can write") from None
+        raise StateError(
+            f"{folder} cannot be made ({os_error_text(error)}): name a state directory you can write"
+        ) from None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise StateError(f"{folder} must be a folder of user {os.geteuid()}: remove it, or chown it")
     if status.st_mode & _OTHERS:
@@ -37,7 +40,7 @@ def _lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StateError(f"{path} cannot be opened: {error.strerror}") from None
+        raise StateError(f"{path} cannot be opened: {os_error_text(error)}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.errors import CasemateError, WireError, os_error_text
 from casemate.wire.faults import Code, FaultError
 from casemate.wire.lifecycle import WrongStateError
 
@@ -77,8 +77,8 @@ def _of_class(error: Exception) -> Meaning:
 
 def _message(error: CasemateError | OSError) -> str:
     """An OSError in a person's words: the file, and what is the matter with it."""
-    if isinstance(error, OSError) and error.strerror is not None:
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    if isinstance(error, OSError):
+        return f"{error.filename}: {os_error_text(error)}" if error.filename is not None else os_error_text(error)
     return str(error) or type(error).__name__
 
 
@@ -104,7 +104,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.images.vm.assemble import AssemblyError
     from casemate.images.vm.builtin import UnknownGuestError
     from casemate.link.errors import PeerGoneError, TimedOutError
-    from casemate.link.places import PlaceError
+    from casemate.link.ownership import PlaceError
     from casemate.verifier import PolicyError, RefusedError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
 

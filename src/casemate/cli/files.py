@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, os_error_text
 
 STANDARD_INPUT = Path("-")
 STANDARD_INPUT_DESCRIPTOR = 0
@@ -38,7 +38,7 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise InputFileError(f"{what} {path}: {error.strerror}") from None
+        raise InputFileError(f"{what} {path}: {os_error_text(error)}") from None
     except ValueError:
         raise InputFileError(f"{what} {str(path)!r}: no file can have this name") from None
     try:
@@ -130,7 +130,7 @@ def write_file(path: Path, content: bytes, *, what: str, private: bool = False) 
             draft.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise OutputFileError(f"{what} {path}: cannot be written: {error.strerror}") from None
+        raise OutputFileError(f"{what} {path}: cannot be written: {os_error_text(error)}") from None
 
 
 def _up_to(descriptor: int, what: str, limit: int) -> bytes:
@@ -144,7 +144,7 @@ def _up_to(descriptor: int, what: str, limit: int) -> bytes:
             if size > limit:
                 raise _too_long(what, f"more than {limit}", limit)
     except OSError as error:
-        raise InputFileError(f"{what}: {error.strerror}") from None
+        raise InputFileError(f"{what}: {os_error_text(error)}") from None
     return b"".join(parts)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import typer
 
 from casemate.cli.files import STANDARD_INPUT, InputFileError, OutputFileError, check_place
+from casemate.wire.errors import os_error_text
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -121,7 +122,7 @@ def _source(path: Path | None) -> Iterator[BinaryIO | None]:
         try:
             file = path.open("rb")
         except OSError as error:
-            raise InputFileError(f"stream {path}: {error.strerror}") from None
+            raise InputFileError(f"stream {path}: {os_error_text(error)}") from None
         with file:
             yield file
 
@@ -162,7 +163,7 @@ def _complaining(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputFileError(f"stream {path}: cannot be written: {error.strerror}") from None
+        raise OutputFileError(f"stream {path}: cannot be written: {os_error_text(error)}") from None
 
 
 def _write_through(piece: bytes) -> None:

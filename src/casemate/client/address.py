@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from casemate.client.errors import AddressError
+from casemate.wire.errors import os_error_text
 
 _SCHEMES = {"http": 80, "https": 443}
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*", re.ASCII)
@@ -142,7 +143,10 @@ def _tls(verify: Path | str | ssl.SSLContext | None) -> ssl.SSLContext:
             return ssl.create_default_context(capath=str(verify))
         return ssl.create_default_context(cafile=str(verify))
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        reason = "no certificate in PEM" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", str(error))
+        if isinstance(error, ssl.SSLError):
+            reason = "no certificate in PEM"
+        else:
+            reason = os_error_text(error) if isinstance(error, OSError) else str(error)
         raise AddressError(f"CA certificates {verify}: {reason}") from None
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from casemate.client.errors import CallerKeyError
 from casemate.wire.caller_key import caller_key_text
+from casemate.wire.errors import os_error_text
 
 
 class CallerKey:
@@ -63,7 +64,7 @@ def read_caller_key(path: Path) -> CallerKey:
     try:
         return CallerKey.from_pem(path.read_bytes())
     except OSError as error:
-        raise CallerKeyError(f"caller key {path}: {error.strerror}") from None
+        raise CallerKeyError(f"caller key {path}: {os_error_text(error)}") from None
 
 
 def write_caller_key(path: Path, key: CallerKey) -> None:
@@ -73,6 +74,6 @@ def write_caller_key(path: Path, key: CallerKey) -> None:
     except FileExistsError:
         raise CallerKeyError(f"caller key {path}: is there already, and keys are never overwritten") from None
     except OSError as error:
-        raise CallerKeyError(f"caller key {path}: {error.strerror}") from None
+        raise CallerKeyError(f"caller key {path}: {os_error_text(error)}") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(key.to_pem())

@@ -11,7 +11,7 @@ from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import control_socket
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, os_error_text
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def ask_at(path: Path, state: Path, who: str, question: object, wanted: type[T])
         sock.close()
         why = f"no machine runs on {state}"
         if error.errno not in {errno.ENOENT, errno.ECONNREFUSED}:
-            why = f"no answer from {who} of {state}: {error.strerror}"
+            why = f"no answer from {who} of {state}: {os_error_text(error)}"
         raise NoMachineError(f"{why}; `casemate up` starts a machine") from None
     channel = Channel(sock)
     deadline = time.monotonic() + CONTROL_TIMEOUT

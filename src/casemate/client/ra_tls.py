@@ -39,7 +39,7 @@ from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RequiredLayers, SgxPolicy, VerifiedCertificate, appraise_certificate
 from casemate.verifier.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.call import MAX_OUTPUT
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import Code, fault
 from casemate.wire.json_object import parse_object
 from casemate.wire.json_text import Json, parse_json
@@ -120,7 +120,7 @@ class RaTlsConnection(http.client.HTTPSConnection):
         except (ssl.SSLError, ConnectionResetError, ssl.CertificateError) as error:
             raise TlsRefusedError(f"{self.host}:{self.port}: no TLS handshake: {error}") from None
         except OSError as error:
-            raise NoHostError(f"{self.host}:{self.port}: {error.strerror or error}") from None
+            raise NoHostError(f"{self.host}:{self.port}: {os_error_text(error)}") from None
         sock: Any = self.sock
         certificate = sock.getpeercert(binary_form=True) or b""
         policy = self._demand.policy
@@ -187,7 +187,7 @@ def certificate_of(host: str, port: int, *, timeout: float = ASK_TIMEOUT) -> byt
     except ssl.SSLError as error:
         raise TlsRefusedError(f"{host}:{port}: no TLS handshake: {error}") from None
     except OSError as error:
-        raise NoHostError(f"{host}:{port}: {error.strerror or error}") from None
+        raise NoHostError(f"{host}:{port}: {os_error_text(error)}") from None
 
 
 def _refusal(answer: Json) -> EnclaveRefusedError:

@@ -13,7 +13,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Caller, answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import FaultError
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class UnixTransport:
             sock.connect(os.fspath(path))
         except OSError as error:
             sock.close()
-            raise NoHostError(f"no host at {path}: {error.strerror}") from None
+            raise NoHostError(f"no host at {path}: {os_error_text(error)}") from None
         return cls(Channel(sock))
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class AsyncUnixTransport:
             await asyncio.get_running_loop().sock_connect(sock, os.fspath(path))
         except OSError as error:
             sock.close()
-            raise NoHostError(f"no host at {path}: {error.strerror}") from None
+            raise NoHostError(f"no host at {path}: {os_error_text(error)}") from None
         return cls(AsyncChannel(sock))
 
     async def close(self) -> None:

@@ -29,7 +29,7 @@ from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.probe import find_group
-from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.errors import CasemateError, WireError, os_error_text
 from casemate.wire.faults import Code, fault
 from casemate.wire.message import parse_message
 from casemate.wire.messages.parent import (
@@ -196,7 +196,7 @@ class Parent:
         except OSError as error:
             ours.close()
             self._remove_group(group)
-            self._control.send(fault(Code.UNAVAILABLE, f"cannot fork: {error.strerror}"))
+            self._control.send(fault(Code.UNAVAILABLE, f"cannot fork: {os_error_text(error)}"))
             return
         finally:
             theirs.close()
@@ -324,7 +324,7 @@ class Parent:
         try:
             guest = self._kitchen.start(memory_mib, self._started)
         except OSError as error:
-            self._fail_waiting(memory_mib, f"cannot fork: {error.strerror}")
+            self._fail_waiting(memory_mib, f"cannot fork: {os_error_text(error)}")
             return
         self._pool.guests.append(guest)
         self._selector.register(guest.from_guest, selectors.EVENT_READ, lambda: self._hear_starting(guest))

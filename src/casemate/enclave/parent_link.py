@@ -9,7 +9,7 @@ from casemate.enclave.frames import FrameAssembler
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import header
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.message import encode_message
 
 FRAME_LIMIT = 64 * 1024
@@ -56,7 +56,7 @@ class ParentLink:
         except BlockingIOError:
             return
         except OSError as error:
-            raise PeerGoneError(f"cannot receive: {error.strerror}") from None
+            raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
         self.descriptors += descriptors_of(ancillary)
         if not piece:
             raise PeerGoneError("the peer closed the link")
@@ -72,6 +72,6 @@ class ParentLink:
         try:
             sent = self._sock.sendmsg([frame], rights(descriptors), _DONT_WAIT)
         except OSError as error:
-            raise PeerGoneError(f"cannot send: {error.strerror}") from None
+            raise PeerGoneError(f"cannot send: {os_error_text(error)}") from None
         if sent != len(frame):
             raise PeerGoneError("the peer does not read")

@@ -12,6 +12,7 @@ from casemate.enclave.frames import FrameAssembler
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import HEADER_SIZE
+from casemate.wire.errors import os_error_text
 
 PIECE_SIZE = 256 * 1024
 """Most bytes taken from a peer at a time, so that one that never stops cannot keep the others waiting."""
@@ -95,7 +96,7 @@ class SocketPeer:
         except BlockingIOError:
             return
         except OSError as error:
-            raise PeerGoneError(f"cannot send to the {self._name}: {error.strerror}") from None
+            raise PeerGoneError(f"cannot send to the {self._name}: {os_error_text(error)}") from None
 
     def _receive(self) -> None:
         try:
@@ -103,7 +104,7 @@ class SocketPeer:
         except BlockingIOError:
             return
         except OSError as error:
-            raise PeerGoneError(f"cannot hear the {self._name}: {error.strerror}") from None
+            raise PeerGoneError(f"cannot hear the {self._name}: {os_error_text(error)}") from None
         self.descriptors += descriptors_of(ancillary)
         if not piece:
             raise PeerGoneError(f"the {self._name} closed the link")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from casemate.gateway.house import House
 from casemate.wire.call import MAX_OUTPUT
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.json_object import JsonObject, parse_object
 from casemate.wire.json_text import encode_json, parse_json
@@ -115,6 +115,6 @@ def _read(folder: Path) -> Launch:
             sgxs, sigstruct = stream.read(MAX_SGXS + 1), signature.read(_SIGSTRUCT_SIZE + 1)
     except OSError as error:
         raise refuse(
-            Code.UNAVAILABLE, f"the learner's image is not there ({error.strerror}): `casemate up` puts it there"
+            Code.UNAVAILABLE, f"the learner's image is not there ({os_error_text(error)}): `casemate up` puts it there"
         ) from None
     return Launch(NAME, sgxs, sigstruct, temporary=True)

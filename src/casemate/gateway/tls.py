@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, os_error_text
 
 
 class CertificateFileError(CasemateError):
@@ -31,6 +31,6 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, no_passphrase)
     except OSError as error:  # ssl.SSLError is one, too
-        reason = getattr(error, "reason", None) or error.strerror or str(error)
+        reason = getattr(error, "reason", None) or os_error_text(error)
         raise CertificateFileError(f"{certificate} with {key}: {reason}") from None
     return context

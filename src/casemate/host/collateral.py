@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from casemate.wire.errors import os_error_text
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.host import MAX_COLLATERAL
 
@@ -23,7 +24,7 @@ class CollateralCache:
                 self._content = self._path.read_bytes()[: MAX_COLLATERAL + 1]
                 self._stamp = stamp
         except OSError as error:
-            raise refuse(Code.UNAVAILABLE, f"no collateral at {self._path}: {error.strerror}") from None
+            raise refuse(Code.UNAVAILABLE, f"no collateral at {self._path}: {os_error_text(error)}") from None
         if len(self._content) > MAX_COLLATERAL:
             raise refuse(Code.UNAVAILABLE, f"collateral is over {MAX_COLLATERAL} bytes")
         return self._content

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from casemate.host.entry import EntryGate
+from casemate.wire.errors import os_error_text
 from casemate.wire.faults import FaultError
 from casemate.wire.messages.tls import MAX_INWARD, TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 
@@ -125,7 +126,7 @@ class TlsRelay:
             try:
                 sock, _ = await loop.sock_accept(self.listener)
             except OSError as error:
-                _log.warning("cannot accept an RA-TLS client: %s", error.strerror)
+                _log.warning("cannot accept an RA-TLS client: %s", os_error_text(error))
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
             while len(self._clients) >= MAX_CONNECTIONS and not self._make_room():  # noqa: ASYNC110 - time makes room

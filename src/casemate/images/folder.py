@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from casemate.images.errors import FolderError
+from casemate.wire.errors import os_error_text
 from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 
 MEASURED_FOLDERS = ("guest", "schemas")
@@ -68,7 +69,7 @@ def _below(folder: Path, path: str, depth: int) -> Iterator[str]:
     try:
         entries = list(os.scandir(folder / path))
     except OSError as error:
-        raise FolderError(f"{path} cannot be listed: {error.strerror}") from None
+        raise FolderError(f"{path} cannot be listed: {os_error_text(error)}") from None
     for entry in entries:
         if _LEFTOVER.fullmatch(entry.name):
             continue
@@ -88,7 +89,7 @@ def _read(folder: Path, path: str) -> bytes:
         with open(folder / path, "rb", opener=_without_links) as file:
             content = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise FolderError(f"{path} cannot be read: {error.strerror}") from None
+        raise FolderError(f"{path} cannot be read: {os_error_text(error)}") from None
     if len(content) > MAX_FILE:
         raise FolderError(f"{path} is larger than {MAX_FILE} bytes")
     return content
@@ -104,7 +105,7 @@ def _check_kind(folder: Path, path: str, is_kind: Callable[[int], bool], want: s
     try:
         mode = os.lstat(folder / path).st_mode
     except OSError as error:
-        raise FolderError(f"{path} cannot be read: {error.strerror}") from None
+        raise FolderError(f"{path} cannot be read: {os_error_text(error)}") from None
     if not is_kind(mode):
         kind = "a symbolic link" if stat.S_ISLNK(mode) else "of another kind"
         raise FolderError(f"{path} is {kind}, only {want} is measured")

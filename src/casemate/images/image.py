@@ -6,6 +6,7 @@ from pathlib import Path
 
 from casemate.images.errors import ImageFileError
 from casemate.images.layout import ImageContents, read_pages
+from casemate.wire.errors import os_error_text
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.sgx.sgxs import Sgxs, measure_sgxs
 from casemate.wire.sgx.sigstruct import SIGSTRUCT_SIZE, Sigstruct
@@ -61,7 +62,7 @@ def write_image(image: Image, folder: Path) -> tuple[Path, Path]:
         paths[0].write_bytes(image.sgxs)
         paths[1].write_bytes(image.sigstruct)
     except OSError as error:
-        raise ImageFileError(f"the image cannot be written to {folder}: {error.strerror}") from None
+        raise ImageFileError(f"the image cannot be written to {folder}: {os_error_text(error)}") from None
     return paths
 
 
@@ -85,7 +86,7 @@ def _read(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
-        raise ImageFileError(f"{path} cannot be read: {error.strerror}") from None
+        raise ImageFileError(f"{path} cannot be read: {os_error_text(error)}") from None
     if len(content) > limit:
         raise ImageFileError(f"{path} is larger than {limit} bytes")
     return content

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from casemate.images.errors import KeyFileError
+from casemate.wire.errors import os_error_text
 from casemate.wire.sgx.sigstruct import EXPONENT, KEY_SIZE
 
 KEY_BITS = 8 * KEY_SIZE
@@ -89,7 +90,7 @@ def load_key(path: Path) -> DeveloperKey:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             pem = file.read(MAX_KEY_FILE)
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+        raise KeyFileError(f"{path} cannot be read: {os_error_text(error)}") from None
     if mode & 0o077:
         raise KeyFileError(f"{path} has mode {mode:04o}, others could read the key: chmod 600 {path}")
     try:
@@ -109,7 +110,7 @@ def load_or_create_key(path: Path) -> DeveloperKey:
     except FileExistsError:
         return load_key(path)  # another process was faster; its key is as good
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
+        raise KeyFileError(f"{path} cannot be written: {os_error_text(error)}") from None
     return key
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from casemate.images.errors import FolderError
+from casemate.wire.errors import os_error_text
 from casemate.wire.image_index import LOCK_PATH
 from casemate.wire.runtime_lock import MAX_LOCK, RuntimeLock, platform_tag
 
@@ -27,7 +28,7 @@ def read_lock(folder: Path) -> RuntimeLock:
     except FileNotFoundError:
         return RuntimeLock(())
     except OSError as error:
-        raise FolderError(f"{LOCK_PATH} cannot be read: {error.strerror}") from None
+        raise FolderError(f"{LOCK_PATH} cannot be read: {os_error_text(error)}") from None
 
 
 def write_lock(folder: Path, lock: RuntimeLock) -> None:
@@ -37,6 +38,6 @@ def write_lock(folder: Path, lock: RuntimeLock) -> None:
         temporary.write_bytes(lock.encode())
         temporary.replace(folder / LOCK_PATH)
     except OSError as error:
-        raise FolderError(f"{LOCK_PATH} cannot be written: {error.strerror}") from None
+        raise FolderError(f"{LOCK_PATH} cannot be written: {os_error_text(error)}") from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from casemate.images.errors import FolderError
+from casemate.wire.errors import os_error_text
 
 _PLACEHOLDER = b"@NAME@"
 _UNSAFE = re.compile(r"[^a-z0-9]+", re.ASCII)
@@ -41,7 +42,7 @@ def write_starter(folder: Path, *, name: str | None = None) -> tuple[Path, ...]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.replace(_PLACEHOLDER, name.encode()))
     except OSError as error:
-        raise FolderError(f"{folder} cannot be written to: {error.strerror}") from None
+        raise FolderError(f"{folder} cannot be written to: {os_error_text(error)}") from None
     return tuple(contents)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from casemate.link.channel import ANCILLARY_SIZE, CHUNK_SIZE, CLOSED_ON_EXEC, Frame, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import HEADER_SIZE, MAX_FRAME, header, length
+from casemate.wire.errors import os_error_text
 
 READ_AHEAD = 16 * 1024
 """So many bytes are taken at a time where nothing but bytes can come."""
@@ -90,7 +91,7 @@ class AsyncChannel:
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise PeerGoneError(f"cannot send: {error.strerror}") from None
+            raise PeerGoneError(f"cannot send: {os_error_text(error)}") from None
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
         self._sending.discard(sending)
@@ -125,7 +126,7 @@ class AsyncChannel:
                 await self._readable()
                 continue
             except OSError as error:
-                raise PeerGoneError(f"cannot receive: {error.strerror}") from None
+                raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
             descriptors += descriptors_of(ancillary)
             if not part:
                 raise PeerGoneError("the peer closed the link")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.link.frames import HEADER_SIZE, MAX_DESCRIPTORS, MAX_FRAME, header, length
+from casemate.wire.errors import os_error_text
 
 CHUNK_SIZE = 1 << 20
 ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
@@ -81,7 +82,7 @@ class Channel:
                 self._wait(self._writing, deadline)
                 continue
             except OSError as error:
-                raise PeerGoneError(f"cannot send: {error.strerror}") from None
+                raise PeerGoneError(f"cannot send: {os_error_text(error)}") from None
             ancillary = []
             view = view[sent:]
 
@@ -113,7 +114,7 @@ class Channel:
                 self._wait(self._reading, deadline)
                 continue
             except OSError as error:
-                raise PeerGoneError(f"cannot receive: {error.strerror}") from None
+                raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
             descriptors += descriptors_of(ancillary)
             if not part:
                 raise PeerGoneError("the peer closed the link")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Reply, serve
 from casemate.link.frames import MAX_FRAME
+from casemate.wire.errors import os_error_text
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Door:
             try:
                 sock, _ = await loop.sock_accept(self._listener)
             except OSError as error:  # out of descriptors, most likely
-                _log.warning("cannot accept a client: %s", error.strerror)
+                _log.warning("cannot accept a client: %s", os_error_text(error))
                 self._room.release()
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue

@@ -6,14 +6,10 @@ import socket
 import tempfile
 from pathlib import Path
 
-from casemate.wire.errors import CasemateError
+from casemate.link.ownership import make_own_folder
 
 MAX_SOCKET_PATH = 100
 """Longest path of a Unix socket (bytes): sun_path holds 104 on macOS and 108 on Linux, with its end."""
-
-
-class PlaceError(CasemateError):
-    """A folder for sockets is not this user's alone."""
 
 
 def default_state_directory() -> Path:
@@ -59,12 +55,7 @@ def listen(path: Path, *, backlog: int = 256) -> socket.socket:
     Raises:
         PlaceError: the folder is somebody else's, or others may write to it.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = path.parent.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PlaceError(
-            f"{path.parent} is of user {status.st_uid}, mode {status.st_mode & 0o777:o}; want this user's alone"
-        )
+    make_own_folder(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(os.fsencode(path))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from casemate.sandbox import linux
 from casemate.sandbox.errors import UnavailableError
+from casemate.wire.errors import os_error_text
 
 _CONTROLLERS = ("memory", "pids")
 
@@ -36,7 +37,7 @@ class Group:
             for folder in self._folders():
                 folder.mkdir()
         except OSError as error:
-            raise UnavailableError(f"making a control group: {error.strerror}") from None
+            raise UnavailableError(f"making a control group: {os_error_text(error)}") from None
 
     def limit(self, *, memory: int | None = None, threads: int | None = None) -> None:
         """Sets ceilings, in bytes and in threads."""
@@ -47,7 +48,7 @@ class Group:
             if threads is not None:
                 (self.places.pids / self.name / "pids.max").write_text(str(threads))
         except OSError as error:
-            raise UnavailableError(f"limits of a control group: {error.strerror}") from None
+            raise UnavailableError(f"limits of a control group: {os_error_text(error)}") from None
 
     def enter(self) -> str:
         """Moves the calling process in."""
@@ -55,7 +56,7 @@ class Group:
             for folder in self._folders():
                 (folder / "cgroup.procs").write_text(str(os.getpid()))
         except OSError as error:
-            raise UnavailableError(f"entering a control group: {error.strerror}") from None
+            raise UnavailableError(f"entering a control group: {os_error_text(error)}") from None
         return f"version {self.places.version}: {', '.join(_CONTROLLERS)}"
 
     def was_out_of_memory(self) -> bool:
@@ -86,7 +87,7 @@ def find_places() -> Places:
         own = Path("/proc/self/cgroup").read_text()
         mounts = Path("/proc/self/mountinfo").read_text()
     except OSError as error:
-        raise UnavailableError(f"/proc: {error.strerror}") from None
+        raise UnavailableError(f"/proc: {os_error_text(error)}") from None
     groups = {names: path for _, names, path in (line.split(":", 2) for line in own.splitlines())}
     if "memory" in groups and "pids" in groups:
         memory, pids = (_mounted(mounts, "cgroup", name, groups[name]) for name in _CONTROLLERS)
@@ -129,7 +130,7 @@ def _delegate(folder: Path) -> None:
         if not set(_CONTROLLERS) <= set((folder / "cgroup.subtree_control").read_text().split()):
             (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in _CONTROLLERS))
     except OSError as error:
-        raise UnavailableError(f"passing controllers on: {error.strerror}") from None
+        raise UnavailableError(f"passing controllers on: {os_error_text(error)}") from None
 
 
 def _writable(places: Places) -> Places:

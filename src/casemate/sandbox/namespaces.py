@@ -5,6 +5,7 @@ from pathlib import Path
 
 from casemate.sandbox import linux
 from casemate.sandbox.errors import UnavailableError
+from casemate.wire.errors import os_error_text
 
 _NEWNS = 0x0002_0000  # linux/sched.h, this and the following
 _NEWCGROUP = 0x0200_0000
@@ -45,6 +46,6 @@ def _enter_as_user(refused: UnavailableError) -> str:
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     except OSError as error:
-        raise UnavailableError(f"id map of the user namespace: {error.strerror}") from None
+        raise UnavailableError(f"id map of the user namespace: {os_error_text(error)}") from None
     linux.drop_capabilities()
     return f"user, {_NAMES}"

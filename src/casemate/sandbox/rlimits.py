@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.sandbox.errors import UnavailableError
+from casemate.wire.errors import os_error_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ def limit_data(pid: int, ceiling: int) -> None:
                 os.setresuid(uid, -1, -1)
                 os.setresgid(gid, -1, -1)
         except OSError as error:
-            raise UnavailableError(f"RLIMIT_DATA of {pid}: {error.strerror}") from None
+            raise UnavailableError(f"RLIMIT_DATA of {pid}: {os_error_text(error)}") from None
     except OSError as error:
-        raise UnavailableError(f"RLIMIT_DATA of {pid}: {error.strerror}") from None
+        raise UnavailableError(f"RLIMIT_DATA of {pid}: {os_error_text(error)}") from None
 
 
 def _real_id(pid: int, field: str) -> int:

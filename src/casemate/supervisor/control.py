@@ -9,6 +9,7 @@ from casemate.link.door import Door
 from casemate.link.places import host_socket
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.machine import Machine
+from casemate.wire.errors import os_error_text
 from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.message import parse_message
 from casemate.wire.messages.control import (
@@ -93,7 +94,7 @@ class Control:
             self._audit.note(type(request).__name__, f"{request}: {done}")
         except OSError as error:
             raise refuse(
-                Code.UNAVAILABLE, f"done ({done}), but the audit log cannot be written: {error.strerror}"
+                Code.UNAVAILABLE, f"done ({done}), but the audit log cannot be written: {os_error_text(error)}"
             ) from None
         return Reply(done)
 

@@ -7,6 +7,7 @@ import socket
 from casemate.link.places import host_socket, listen
 from casemate.supervisor.errors import PortError
 from casemate.supervisor.options import DEFAULT_PORT, PORTS_TRIED, HttpOptions, MachineOptions
+from casemate.wire.errors import os_error_text
 
 BACKLOG = 1024
 """Clients that may wait to be let in; the kernel has a limit of its own."""
@@ -77,7 +78,7 @@ def _why(address: str, port: int, error: OSError) -> str:
         errno.EACCES: "ports below 1024 are root's: name another with --port",
         errno.EADDRNOTAVAIL: "it is none of this computer's addresses: name one with --bind",
     }
-    return f"cannot listen at {address} port {port}: {advice.get(error.errno or 0, error.strerror)}"
+    return f"cannot listen at {address} port {port}: {advice.get(error.errno or 0) or os_error_text(error)}"
 
 
 def _url(options: HttpOptions, port: int) -> str:

@@ -22,7 +22,7 @@ from casemate.supervisor.machine import Machine
 from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import DEFAULT_ADDRESS, HttpOptions, MachineOptions
 from casemate.supervisor.orders import Orders
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, os_error_text
 
 LEFT = "the last machine on this state ended without a word: its supervisor was killed, or the power failed"
 
@@ -150,7 +150,7 @@ async def _first(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def _why(error: OSError, state: Path) -> str:
-    where = f"{error.filename or state}: {error.strerror}"
+    where = f"{error.filename or state}: {os_error_text(error)}"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return f"{where}; name a state directory with --state that you may write to"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

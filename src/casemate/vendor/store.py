@@ -12,7 +12,7 @@ from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole, encode_private_key, parse_private_key
 from casemate.vendor.ledger import Ledger
 from casemate.vendor.office import Office
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.pem import encode_chain, parse_chain
 
 _LEDGER = "ledger.json"
@@ -76,7 +76,7 @@ def load(state: Path) -> Office:
         }
         return Office(keys, certificates, Ledger.parse((folder / _LEDGER).read_bytes()))
     except OSError as error:
-        raise VendorError(f"there is no vendor in {folder}: {error.strerror}: run init first") from None
+        raise VendorError(f"there is no vendor in {folder}: {os_error_text(error)}: run init first") from None
     except WireError as error:
         raise VendorError(f"the vendor in {folder} is damaged: {error}") from None
 
@@ -96,7 +96,7 @@ def load_seed(state: Path) -> str | None:
     try:
         return Ledger.parse(path.read_bytes()).seed
     except OSError as error:
-        raise VendorError(f"there is no vendor in {path.parent}: {error.strerror}: run init first") from None
+        raise VendorError(f"there is no vendor in {path.parent}: {os_error_text(error)}: run init first") from None
 
 
 def replace_file(path: Path, content: bytes) -> None:

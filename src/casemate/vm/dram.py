@@ -7,6 +7,7 @@ would be a signal there.
 import os
 
 from casemate.vm.errors import DramError
+from casemate.wire.errors import os_error_text
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 
@@ -27,7 +28,7 @@ class Dram:
         try:
             content = os.pread(self._descriptor, size, spa)
         except OSError as error:
-            raise DramError(f"DRAM at SPA {spa:#x} cannot be read: {error.strerror}") from None
+            raise DramError(f"DRAM at SPA {spa:#x} cannot be read: {os_error_text(error)}") from None
         if len(content) != size:
             raise DramError(f"DRAM ends within {size} bytes at SPA {spa:#x}: its file was cut short")
         return content
@@ -37,6 +38,6 @@ class Dram:
         try:
             written = os.pwrite(self._descriptor, content, spa)
         except OSError as error:
-            raise DramError(f"DRAM at SPA {spa:#x} cannot be written: {error.strerror}") from None
+            raise DramError(f"DRAM at SPA {spa:#x} cannot be written: {os_error_text(error)}") from None
         if written != len(content):
             raise DramError(f"DRAM at SPA {spa:#x} took {written} of {len(content)} bytes")

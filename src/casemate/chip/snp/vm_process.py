@@ -12,7 +12,7 @@ from typing import TypeVar
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
 from casemate.link.errors import PeerGoneError
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import Code, refuse
 from casemate.wire.message import encode_message
 from casemate.wire.messages.vm_silicon import PowerOn, Ready
@@ -70,7 +70,7 @@ class VmProcess:
             except OSError as error:
                 ours.close()
                 host_end.close()
-                raise refuse(Code.UNAVAILABLE, f"{python} cannot be started: {error.strerror}") from None
+                raise refuse(Code.UNAVAILABLE, f"{python} cannot be started: {os_error_text(error)}") from None
         process = cls(pid, AsyncChannel(ours, limit=FRAME_LIMIT), on_end)
         try:
             await process.ask(power_on, Ready, START_TIME)

@@ -15,6 +15,7 @@ import typer
 from casemate.cli.errors import ExitCode
 from casemate.cli.options import Json, State
 from casemate.cli.output import Screen, printable, table
+from casemate.wire.errors import os_error_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -215,7 +216,7 @@ def _state(given: Path | None) -> Examined:
     except FileNotFoundError:
         return Examined("state", Finding.GOOD, f"{place}: not there yet, will be made with mode 0700")
     except OSError as error:
-        return Examined("state", Finding.MISSING, f"{place}: {error.strerror}")
+        return Examined("state", Finding.MISSING, f"{place}: {os_error_text(error)}")
     mode = stat.S_IMODE(status.st_mode)
     detail = f"{place}: mode {mode:04o}, of uid {status.st_uid}"
     if not stat.S_ISDIR(status.st_mode):

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from casemate.wire.errors import os_error_text
 from casemate.wire.faults import Code, refuse
 from casemate.wire.snp.ovmf import FOUR_GIB
 from casemate.wire.snp.page_info import PAGE_SIZE
@@ -72,7 +73,7 @@ class Dram:
         try:
             os.pwrite(self.descriptor, content, spa)
         except OSError as error:
-            raise refuse(Code.UNAVAILABLE, f"DRAM cannot be written: {error.strerror}") from None
+            raise refuse(Code.UNAVAILABLE, f"DRAM cannot be written: {os_error_text(error)}") from None
 
     def read(self, spa: int, size: int) -> bytes:
         """A load of the same kind."""

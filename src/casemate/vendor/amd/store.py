@@ -12,7 +12,7 @@ from casemate.vendor.amd.ledger import AmdLedger
 from casemate.vendor.amd.office import AmdOffice, Ca, issue_ca_certificate
 from casemate.vendor.errors import VendorError
 from casemate.vendor.store import load_seed, replace_file, vendor_directory
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.tcb import Product
 
@@ -45,7 +45,7 @@ def load_ledger(state: Path, product: Product) -> AmdLedger:
         replace_file(path, ledger.encode())
         return ledger
     except OSError as error:
-        raise VendorError(f"the vendor's ledger {path} cannot be read: {error.strerror}") from None
+        raise VendorError(f"the vendor's ledger {path} cannot be read: {os_error_text(error)}") from None
 
 
 def save_ledger(state: Path, ledger: AmdLedger) -> None:
@@ -76,7 +76,7 @@ def _ca(
         certificate = issue_ca_certificate(product, role, key, ark=ark, seed=seed, now=now)
         replace_file(certificate_path, encode_chain(certificate))
     except OSError as error:
-        raise VendorError(f"the vendor's folder {folder} cannot be used: {error.strerror}") from None
+        raise VendorError(f"the vendor's folder {folder} cannot be used: {os_error_text(error)}") from None
     except WireError as error:
         raise VendorError(f"the vendor in {folder} is damaged: {error}") from None
     return Ca(key, certificate)

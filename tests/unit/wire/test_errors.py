@@ -1,0 +1,45 @@
+import errno
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+import casemate
+from casemate.wire.errors import os_error_text
+
+
+def test_an_os_error_has_the_systems_words() -> None:
+    assert os_error_text(FileNotFoundError(errno.ENOENT, "No such file or directory", "name")) == (
+        "No such file or directory"
+    )
+
+
+def test_an_os_error_without_a_number_still_says_what_is_the_matter(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock, pytest.raises(OSError, match="too long") as caught:
+        sock.connect(str(tmp_path / ("x" * 200)))
+    assert caught.value.strerror is None
+    assert os_error_text(caught.value) == "AF_UNIX path too long"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError(), "timed out"),
+        (TimeoutError("in 5 s"), "in 5 s"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ],
+)
+def test_an_os_error_without_words_is_named(error: OSError, words: str) -> None:
+    assert os_error_text(error) == words
+
+
+def test_nobody_else_takes_the_words_out_of_an_os_error() -> None:
+    """Its ``strerror`` is None at times."""
+    source = Path(casemate.__path__[0])
+    users = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if re.search(r"(?<!\bos)\.strerror\b", path.read_text("utf-8"))
+    }
+    assert users == {"wire/errors.py"}
