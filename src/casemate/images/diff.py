@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from casemate.wire.image_index import MAGIC
 from casemate.wire.json_text import parse_json
 from casemate.wire.sgx.sgxs import PAGE_SIZE, Segment, Sgxs
 from casemate.wire.sgx.sigstruct import Sigstruct
+from casemate.wire.toml_text import parse_toml
 
 _MAX_FILE = 64 * 1024 * 1024
 _LONGEST_VALUE = 120
@@ -103,10 +103,10 @@ def _tree(path: str, content: bytes) -> Any:
     """The values in a TOML or JSON file, None for other files."""
     try:
         if path.endswith((".toml", ".lock")):
-            return tomllib.loads(content.decode())
+            return parse_toml(path, content)
         if path.endswith(".json"):
             return parse_json(path, content, limit=_MAX_FILE)
-    except (ValueError, WireError, RecursionError):
+    except WireError:
         return None
     return None
 

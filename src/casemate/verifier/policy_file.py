@@ -14,7 +14,6 @@ advisories = []                               # or "ANY_ADVISORY"
 """
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -37,6 +36,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.sandbox import LayerName
 from casemate.wire.sgx.tcb_info import TcbStatus
+from casemate.wire.toml_text import parse_toml
 
 AnyEnum = TypeVar("AnyEnum", bound=StrEnum)
 _Reader = Callable[[JsonObject, str], Any]
@@ -98,17 +98,10 @@ def print_policy(policy: SgxPolicy, form: PolicyFormat = PolicyFormat.TOML) -> s
 
 
 def policy_body(text: str) -> JsonObject:
-    """The members of a policy's text; :class:`PolicyError` or :class:`WireError` where it has none."""
+    """The members of a policy's text; :class:`WireError` where it has none."""
     if text.lstrip().startswith("{"):
         return parse_object("policy", text.encode("utf-8", "replace"), limit=MAX_POLICY)
-    if len(text) > MAX_POLICY:
-        raise PolicyError(f"policy is {len(text)} characters long, want at most {MAX_POLICY}")
-    try:
-        return JsonObject("policy", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"policy is no TOML: {error}") from None
-    except (RecursionError, ValueError):  # nesting without end, or a number of thousands of digits
-        raise PolicyError("policy is no TOML that makes sense") from None
+    return JsonObject("policy", parse_toml("policy", text.encode("utf-8", "replace"), limit=MAX_POLICY))
 
 
 def read_member(body: JsonObject, name: str, member: Member, words: Mapping[str, Enum]) -> Any:
