@@ -33,12 +33,18 @@ def test_openssl_verifies_our_chain_and_shows_its_mark(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr.decode()
-    shown = subprocess.run(
-        ["openssl", "x509", "-in", "leaf.pem", "-noout", "-text"],  # noqa: S607 - on the path, as in the Makefile
-        cwd=tmp_path,
-        capture_output=True,
-        check=True,
-        timeout=30,
-    ).stdout.decode()
-    assert SIMULATED_OID in shown
-    assert "SIMULATED by Casemate" in shown
+    shown = {
+        name: subprocess.run(
+            ["openssl", "x509", "-in", f"{name}.pem", "-noout", "-text"],  # noqa: S607 - on the path, as in the Makefile
+            cwd=tmp_path,
+            capture_output=True,
+            check=True,
+            timeout=30,
+        ).stdout.decode()
+        for name in names
+    }
+    for name in ("ca", "root"):
+        assert SIMULATED_OID in shown[name]
+        assert "SIMULATED by Casemate" in shown[name]
+    assert SIMULATED_OID not in shown["leaf"]
+    assert b"SIMULATED".hex(":") in shown["leaf"]

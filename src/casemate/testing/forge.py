@@ -82,6 +82,7 @@ from casemate.wire.sgx.simulated_platform import (
     QE_MR_SIGNER,
 )
 from casemate.wire.sgx.tcb_info import TcbStatus
+from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
 
 PRODUCT_ID = 7
 SVN = 3
@@ -106,6 +107,12 @@ class CertificateDraft:
     def drop_extension(self, dotted: str) -> None:
         """Leaves out the extension with this OID."""
         self.extensions = [(old, was) for old, was in self.extensions if old.oid.dotted_string != dotted]
+
+    def mark(self, *, seeded: bool = False) -> None:
+        """Marks it SIMULATED: on a PCK certificate, as those were that were made before the mark went above them."""
+        self.drop_extension(SIMULATED_OID)
+        value = SimulatedMark.of(seeded=seeded).encode()
+        self.extensions.append((x509.UnrecognizedExtension(x509.ObjectIdentifier(SIMULATED_OID), value), False))
 
     def sign(self) -> bytes:
         """The certificate in DER."""

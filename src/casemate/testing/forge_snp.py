@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Self
 
 from cryptography import x509
@@ -13,20 +14,33 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from casemate.vendor.amd.certificates import distribution_point
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SERIAL_TAIL_SIZE, SIMULATED_OID, SimulatedMark, SimulatedSerial
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 CHIP_ID = bytes(range(64))
 _LIFETIME = timedelta(days=365)
+_ROOT_SERIAL, _ISSUER_SERIAL = 1, 2
+KEY_SERIAL = SimulatedSerial.MADE_BY_SOFTWARE.number(bytes(SERIAL_TAIL_SIZE))
+"""The serial numbers of root, issuer and key, for lists of what is revoked."""
+
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 _CPUID = {Product.MILAN: (0x19, 0x01), Product.GENOA: (0x19, 0x11), Product.TURIN: (0x1A, 0x02)}
 
 
+class _Role(StrEnum):
+    """Whose certificate."""
+
+    KEY = "key"
+    ASK = "ASK"
+    ARK = "ARK"
+
+
 @functools.cache
-def _ca_key(_role: str) -> rsa.RSAPrivateKey:
+def _ca_key(_role: _Role) -> rsa.RSAPrivateKey:
     """One key a role and process: they take a second each."""
     return rsa.generate_private_key(public_exponent=65537, key_size=4096)
 
@@ -34,6 +48,53 @@ def _ca_key(_role: str) -> rsa.RSAPrivateKey:
 @functools.cache
 def _report_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP384R1())
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A certificate that is still to be signed."""
+
+    role: _Role
+    name: str
+    issuer: str
+    serial: int
+    product: Product
+    start: datetime
+    end: datetime
+    extensions: tuple[tuple[str, bytes], ...]
+    """Besides those of a CA, by OID."""
+
+
+@functools.lru_cache(maxsize=64)
+def _issue(draft: _Draft) -> x509.Certificate:
+    """Signed once for all reports that go with it: an RSA signature takes longer than all the rest."""
+    key = _report_key().public_key() if draft.role is _Role.KEY else _ca_key(draft.role).public_key()
+    builder = x509.CertificateBuilder().subject_name(_name(draft.name)).issuer_name(_name(draft.issuer))
+    builder = builder.public_key(key).serial_number(draft.serial)
+    builder = builder.not_valid_before(draft.start).not_valid_after(draft.end)
+    if draft.role is not _Role.KEY:
+        is_root = draft.name == draft.issuer
+        length = None if is_root else 0
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+        usage = x509.KeyUsage(
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=is_root,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        builder = builder.add_extension(usage, critical=True)
+        service = "vlek" if draft.name.startswith("SEV-VLEK") else "vcek"
+        builder = builder.add_extension(distribution_point(draft.product, service), critical=False)
+    for oid, value in draft.extensions:
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+        builder = builder.add_extension(extension, critical=False)
+    signer = _ca_key(_Role.ASK if draft.role is _Role.KEY else _Role.ARK)
+    return builder.sign(signer, hashes.SHA384(), rsa_padding=_PSS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +111,13 @@ class ForgedSnp:
     names: tuple[str, str, str] | None = None
     """Common names of key, issuer, root."""
     revoked: tuple[int, ...] = ()
-    simulated: bool = True
+    key_serial: int = KEY_SERIAL
+    marked: tuple[bool, bool, bool] = (False, True, True)
+    """Whether the certificates of key, issuer and root are marked SIMULATED. Earlier versions marked the key's, too."""
+    seeded: bool = False
+    """What the marks say."""
+    root_life: timedelta = _LIFETIME
+    """Of the root's certificate; another one makes another certificate of the same name and key."""
     patches: tuple[tuple[int, bytes], ...] = ()
     """Bytes of the report, by offset, that are what no field can be; before it is signed."""
 
@@ -63,15 +130,15 @@ class ForgedSnp:
         vlek = self.kind is SigningKey.VLEK
         middle = f"SEV-VLEK-{self.product}" if vlek else f"SEV-{self.product}"
         names = self.names or (f"SEV-{self.kind.name}", middle, f"ARK-{self.product}")
-        root = self._certificate(names[2], names[2], _ca_key("ARK").public_key(), _ca_key("ARK"), 1)
-        issuer = self._certificate(names[1], names[2], _ca_key("ASK").public_key(), _ca_key("ARK"), 2)
-        key = self._certificate(names[0], names[1], _report_key().public_key(), _ca_key("ASK"), 3)
+        key = self._certificate(_Role.KEY, names[0], names[1], self.key_serial)
+        issuer = self._certificate(_Role.ASK, names[1], names[2], _ISSUER_SERIAL)
+        root = self._certificate(_Role.ARK, names[2], names[2], _ROOT_SERIAL)
         crl = x509.CertificateRevocationListBuilder().issuer_name(root.subject)
         crl = crl.last_update(self.now).next_update(self.now + timedelta(days=30))
         for serial in self.revoked:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now).build()
             crl = crl.add_revoked_certificate(entry)
-        listed = crl.sign(_ca_key("ARK"), hashes.SHA384(), rsa_padding=_PSS).public_bytes(Encoding.DER)
+        listed = crl.sign(_ca_key(_Role.ARK), hashes.SHA384(), rsa_padding=_PSS).public_bytes(Encoding.DER)
         endorsements = SnpEndorsements(
             key.public_bytes(Encoding.DER),
             issuer.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM),
@@ -92,43 +159,13 @@ class ForgedSnp:
             patched[at : at + len(content)] = content
         return bytes(patched)
 
-    def _certificate(
-        self,
-        name: str,
-        issuer: str,
-        key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey,
-        by: rsa.RSAPrivateKey,
-        serial: int,
-    ) -> x509.Certificate:
-        builder = x509.CertificateBuilder().subject_name(_name(name)).issuer_name(_name(issuer)).public_key(key)
-        builder = builder.serial_number(serial).not_valid_before(self.now).not_valid_after(self.now + _LIFETIME)
-        if isinstance(key, rsa.RSAPublicKey):
-            length = None if name == issuer else 0
-            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
-            usage = x509.KeyUsage(
-                digital_signature=False,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=True,
-                crl_sign=name == issuer,
-                encipher_only=False,
-                decipher_only=False,
-            )
-            builder = builder.add_extension(usage, critical=True)
-        else:
-            for oid, value in self._key_extensions().items():
-                if value:
-                    builder = builder.add_extension(
-                        x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), critical=False
-                    )
-        if self.simulated:
-            mark = x509.UnrecognizedExtension(
-                x509.ObjectIdentifier(SIMULATED_OID), SimulatedMark.of(seeded=False).encode()
-            )
-            builder = builder.add_extension(mark, critical=False)
-        return builder.sign(by, hashes.SHA384(), rsa_padding=_PSS)
+    def _certificate(self, role: _Role, name: str, issuer: str, serial: int) -> x509.Certificate:
+        extensions = self._key_extensions() if role is _Role.KEY else {}
+        if self.marked[tuple(_Role).index(role)]:
+            extensions = extensions | {SIMULATED_OID: SimulatedMark.of(seeded=self.seeded).encode()}
+        own = tuple((oid, value) for oid, value in extensions.items() if value)
+        end = self.now + (self.root_life if role is _Role.ARK else _LIFETIME)
+        return _issue(_Draft(role, name, issuer, serial, self.product, self.now, end, own))
 
     def _key_extensions(self) -> dict[str, bytes]:
         vlek, turin = self.kind is SigningKey.VLEK, self.product is Product.TURIN

@@ -1,7 +1,7 @@
 """The vendor's certificates and revocation lists, shaped as Intel's are.
 
 Source: Intel SGX PCK Certificate and Certificate Revocation List Profile Specification 1.5. Names are Intel's, since
-Intel's own verifier insists on them; every certificate carries :mod:`casemate.wire.simulated`'s mark instead.
+Intel's own verifier insists on them; :mod:`casemate.wire.simulated` says how the certificates differ from Intel's.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,8 @@ class Subject:
     not_after: datetime
     path_length: int | None
     """How many CAs may stand below this one; None for a certificate that is no CA's."""
-    mark: SimulatedMark
+    mark: SimulatedMark | None
+    """None for a chip's: it has Intel's six extensions and no other."""
     pck: PckExtension | None = None
 
 
@@ -70,7 +71,8 @@ def issue_certificate(subject: Subject, issuer: Issuer) -> bytes:
     ]
     if subject.pck is not None:
         extensions.append((_unrecognised(SGX_EXTENSION_OID, subject.pck.encode()), False))
-    extensions.append((_unrecognised(SIMULATED_OID, subject.mark.encode()), False))
+    if subject.mark is not None:
+        extensions.append((_unrecognised(SIMULATED_OID, subject.mark.encode()), False))
     builder = x509.CertificateBuilder(
         issuer_name=_name(issuer.common_name),
         subject_name=_name(subject.common_name),

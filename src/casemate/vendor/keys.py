@@ -1,5 +1,6 @@
 """The vendor's signing keys: ECDSA on P-256, at random or from a seed."""
 
+import secrets
 from enum import StrEnum
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -8,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from casemate.vendor.errors import VendorError
+from casemate.wire.simulated import SERIAL_TAIL_SIZE, SimulatedSerial
 
 _P256_ORDER = 0xFFFFFFFF_00000000_FFFFFFFF_FFFFFFFF_BCE6FAAD_A7179E84_F3B9CAC2_FC632551
 _SEEDED_KEY_SIZE = 48
@@ -35,8 +37,22 @@ def make_key(role: KeyRole, seed: str | None) -> ec.EllipticCurvePrivateKey:
 
 
 def seeded_serial(seed: str, what: bytes) -> int:
-    """The serial number that a seeded vendor gives to the certificate for ``what``: 127 bits."""
+    """The serial number that a seeded vendor gives to the certificate of one of its own keys: 127 bits."""
     return int.from_bytes(from_seed(seed, f"serial {what.hex()}", _SERIAL_SIZE), "big") >> 1 | 1
+
+
+def leaf_serial(seed: str | None, what: bytes, *, seeded: bool) -> int:
+    """The serial number of the certificate of a chip's key for ``what``: at random, or as a seeded vendor gives it.
+
+    Args:
+        seed: the vendor's.
+        what: chip, TCB and key.
+        seeded: whether the chip's fuses came from a public seed.
+    """
+    start = SimulatedSerial.of(seeded=seeded or seed is not None)
+    if seed is None:
+        return start.number(secrets.token_bytes(SERIAL_TAIL_SIZE))
+    return start.number(from_seed(seed, f"serial {what.hex()}", SERIAL_TAIL_SIZE))
 
 
 def sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:

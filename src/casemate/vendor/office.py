@@ -21,7 +21,7 @@ from casemate.vendor.certificates import (
     random_serial,
 )
 from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import KeyRole, make_key, parse_public_key, seeded_serial, sign
+from casemate.vendor.keys import KeyRole, leaf_serial, make_key, parse_public_key, seeded_serial, sign
 from casemate.vendor.ledger import Ca, Issued, Ledger, Revoked
 from casemate.vendor.levels import FIRST_EVALUATION_NUMBER, first_qe_levels, first_tcb_levels
 from casemate.vendor.validity import COLLATERAL_LIFE, validity
@@ -118,7 +118,7 @@ def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Offic
     _check_key_on_record(office.ledger, request)
     seed = office.ledger.seed
     what = request.ppid + request.cpu_svn + request.pce_svn.to_bytes(2, "big") + request.public_key
-    serial = random_serial() if seed is None else seeded_serial(seed, request.ca.encode() + what)
+    serial = leaf_serial(seed, request.ca.encode() + what, seeded=request.seeded)
     not_before, not_after = validity(seed, now, _SIGNING_LIFE)
     role = PCK_CA_ROLES[request.ca]
     leaf = issue_certificate(
@@ -129,7 +129,7 @@ def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Offic
             not_before=not_before,
             not_after=not_after,
             path_length=None,
-            mark=SimulatedMark.of(seeded=seed is not None or request.seeded),
+            mark=None,
             pck=_extension(request),
         ),
         Issuer(_NAMES[role], office.keys[role]),

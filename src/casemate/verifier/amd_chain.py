@@ -53,7 +53,7 @@ def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now
     """The path from the key's certificate to the root that the policy names."""
     path = _path(trail, given)
     demand = EndorsementDemand(policy.root, policy.public_seed, 0)
-    simulated, seeded = check_marks(trail, path, demand, ())
+    simulated, seeded = check_marks(trail, path, demand, (), of_chip=True)
     kind, product = _check_roles(trail, path)
     _check_signatures(trail, path)
     _check_extensions(trail, path)

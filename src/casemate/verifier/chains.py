@@ -24,7 +24,7 @@ from casemate.verifier.roots import SimulatedRoot
 from casemate.verifier.rules import Rule
 from casemate.wire.errors import WireError
 from casemate.wire.pem import parse_chain
-from casemate.wire.simulated import SimulatedMark
+from casemate.wire.simulated import SimulatedMark, SimulatedSerial
 
 ROOT_NAMES = frozenset({"Intel SGX Root CA"})
 PCK_CA_NAMES = frozenset({"Intel SGX PCK Processor CA", "Intel SGX PCK Platform CA"})
@@ -57,6 +57,10 @@ class Linked(Protocol):
     @property
     def issuer(self) -> bytes:
         """The issuer's name in DER."""
+
+    @property
+    def serial(self) -> int:
+        """The serial number."""
 
     @property
     def sha256(self) -> bytes:
@@ -114,7 +118,7 @@ def check_chain(
         at: the quote's spans that hold the chain.
     """
     path = _path(trail, pem, at)
-    simulated, seeded = check_marks(trail, path, terms.demand, at)
+    simulated, seeded = check_marks(trail, path, terms.demand, at, of_chip=roles[0] == PCK_NAMES)
     names = tuple(certificate.common_name for certificate in path)
     fits = len(path) == len(roles) and all(name in role for name, role in zip(names, roles, strict=True))
     wanted = " < ".join(" or ".join(sorted(role)) for role in roles)
@@ -162,16 +166,30 @@ def order(certificates: tuple[Link, ...]) -> tuple[Link, ...] | None:
 
 
 def check_marks(
-    trail: Trail, path: tuple[Linked, ...], demand: EndorsementDemand, at: tuple[str, ...]
+    trail: Trail, path: tuple[Linked, ...], demand: EndorsementDemand, at: tuple[str, ...], *, of_chip: bool
 ) -> tuple[bool, bool]:
-    """Whether the maker is simulated, and whether it is made from a public seed."""
+    """Whether the maker is simulated, and whether it is made from a public seed.
+
+    Below a simulated root all certificates carry the mark, but that of a chip's key need not: what vouches for it does.
+    Below another root none may, a chip's neither.
+
+    Args:
+        trail: where the checks are made.
+        path: leaf first, root last.
+        demand: the root, and whether seeds will do.
+        at: the quote's spans that hold the chain.
+        of_chip: whether the leaf is of a chip's key (PCK, VCEK, VLEK), which the caller checks by its name.
+    """
     marked = [certificate for certificate in path if certificate.simulated_extension is not None]
     named = isinstance(demand.root, SimulatedRoot)
+    above = path[1:] if of_chip and len(path) > 1 else path
+    complete = all(certificate.simulated_extension is not None for certificate in above)
+    wanted = "all above the chip's key" if of_chip else "all"
     trail.expect(
         Rule.CHAIN_SIMULATED,
-        len(marked) == (len(path) if named else 0),
+        complete if named else not marked,
         got=f"{len(marked)} of {len(path)} certificates marked SIMULATED, root {path[-1].sha256.hex()}",
-        want=f"all, below the {demand.root.name}" if named else f"none, below {demand.root.name}",
+        want=f"{wanted}, below the {demand.root.name}" if named else f"none, below {demand.root.name}",
         at=at,
     )
     trail.expect(
@@ -181,7 +199,8 @@ def check_marks(
         want=f"{demand.root.sha256.hex()} ({demand.root.name})",
         at=at,
     )
-    seeded = any(_says_seeded(certificate.simulated_extension) for certificate in marked)
+    of_seed = of_chip and SimulatedSerial.find(path[0].serial) is SimulatedSerial.FROM_PUBLIC_SEED
+    seeded = (named and of_seed) or any(_says_seeded(certificate.simulated_extension) for certificate in marked)
     trail.expect(
         Rule.CHAIN_SEEDED,
         not seeded or demand.public_seed is UNSAFE_PUBLIC_SEED,

@@ -153,12 +153,14 @@ RULES: dict[Rule, RuleText] = {
     Rule.CHAIN_FORMAT: RuleText("The chain is made of X.509 certificates, in PEM.", "RFC 7468; RFC 5280, section 4.1"),
     Rule.CHAIN_PATH: RuleText("Each certificate's issuer is there, up to a root; none is left over.", _X509),
     Rule.CHAIN_SIMULATED: RuleText(
-        "Certificates marked SIMULATED are below a root that the policy names as simulated, and no others are.",
+        "Below a root that the policy names as simulated, every certificate is marked SIMULATED, a chip's optionally; "
+        "below any other root none is.",
         "Casemate, wire.simulated",
     ),
     Rule.CHAIN_ROOT: RuleText("The chain ends in the root that the policy names, byte for byte.", _POLICY),
     Rule.CHAIN_SEEDED: RuleText(
-        "No certificate was made from a public seed, unless the policy says UNSAFE_PUBLIC_SEED.",
+        "No certificate says (by its mark, a chip's by its serial number) that it was made from a public seed, unless "
+        "the policy says UNSAFE_PUBLIC_SEED.",
         "Casemate, wire.simulated",
     ),
     Rule.CHAIN_ROLE: RuleText("Each certificate has the name of its role.", _PROFILE),

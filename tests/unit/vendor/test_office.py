@@ -17,7 +17,7 @@ from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.sgx.qe_identity import QeIdentity
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC, PCE_ID
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -48,17 +48,33 @@ def office() -> Office:
 @pytest.mark.parametrize("seed", [None, "a seed"])
 def test_every_certificate_says_simulated_and_whether_it_is_seeded(seed: str | None) -> None:
     office = open_office(seed, NOW)
-    _, chain, _ = issue_pck(office, request(), NOW)
-    ders = [*office.certificates.values(), *(block.der for block in parse_chain("chain", chain))]
-    assert len(ders) == 7
+    _, chain, serial = issue_pck(office, request(), NOW)
+    _, *above = (block.der for block in parse_chain("chain", chain))
+    ders = [*office.certificates.values(), *above]
+    assert len(ders) == 6
     assert {mark_of(der).seeded for der in ders} == {seed is not None}
+    assert SimulatedSerial.find(serial) is SimulatedSerial.of(seeded=seed is not None)
+
+
+def test_a_pck_certificate_has_the_extensions_of_intels_and_no_other(office: Office) -> None:
+    _, chain, _ = issue_pck(office, request(), NOW)
+    leaf = x509.load_der_x509_certificate(parse_chain("chain", chain)[0].der)
+    assert [extension.oid.dotted_string for extension in leaf.extensions] == [
+        "2.5.29.35", "2.5.29.31", "2.5.29.14", "2.5.29.15", "2.5.29.19", SGX_EXTENSION_OID,
+    ]  # fmt: skip
 
 
 def test_chip_of_public_fuses_gets_a_certificate_that_says_so(office: Office) -> None:
-    _, chain, _ = issue_pck(office, replace(request(), seeded=True), NOW)
-    leaf, ca, _ = (block.der for block in parse_chain("chain", chain))
-    assert mark_of(leaf).seeded
+    _, chain, serial = issue_pck(office, replace(request(), seeded=True), NOW)
+    _, ca, _ = (block.der for block in parse_chain("chain", chain))
+    assert SimulatedSerial.find(serial) is SimulatedSerial.FROM_PUBLIC_SEED
     assert not mark_of(ca).seeded
+
+
+def test_serial_numbers_of_chips_differ(office: Office) -> None:
+    serials = {issue_pck(office, request(), NOW)[2] for _ in range(16)}
+    assert len(serials) == 16
+    assert {serial.bit_length() for serial in serials} == {159}
 
 
 def test_seed_gives_the_same_maker_every_time() -> None:

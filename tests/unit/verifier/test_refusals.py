@@ -39,7 +39,7 @@ from casemate.wire.sgx.attributes import AttributeFlag, AttributeMask, Attribute
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckConfiguration, PckExtension, PckPlatform
 from casemate.wire.sgx.quote import AttestationKeyType, CertificationDataType
 from casemate.wire.sgx.tcb_info import TcbStatus
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = timedelta(days=31)
@@ -47,6 +47,7 @@ NO_CA = x509.BasicConstraints(ca=False, path_length=None)
 CA_WITHOUT_ROOM = x509.BasicConstraints(ca=True, path_length=0)
 OTHER_ISSUER = x509.CertificateIssuer([x509.DNSName("example.com")])
 PCK_LEAF = CertificationDataType.PCK_LEAF
+SEEDED_SERIAL = SimulatedSerial.FROM_PUBLIC_SEED.number(bytes(10))
 PAST = {"issueDate": "2026-01-01T00:00:00Z", "nextUpdate": "2026-03-01T11:59:59Z"}
 Change = Callable[[Forgery], object]
 Tamper = Callable[[Forged], Forged]
@@ -157,6 +158,14 @@ def seeded_mark(part: str) -> Change:
     return extension(part, unknown(SIMULATED_OID, SimulatedMark.of(seeded=True).encode()), critical=False)
 
 
+def unmarked(part: str) -> Change:
+    return lambda forgery: getattr(forgery, part).drop_extension(SIMULATED_OID)
+
+
+def marked(part: str) -> Change:
+    return lambda forgery: getattr(forgery, part).mark()
+
+
 def both(*changes: Change) -> Change:
     def change(forgery: Forgery) -> None:
         for one in changes:
@@ -197,9 +206,13 @@ RESIGNED: list[tuple[str, Rule, Change]] = [
     ("no root in the chain", Rule.CHAIN_PATH, put("order", lambda chain: chain[:2])),
     ("a certificate twice", Rule.CHAIN_PATH, put("order", lambda chain: (*chain, chain[1]))),
     ("CA issued by somebody else", Rule.CHAIN_PATH, set_on("pck_ca", issuer_name="Another Root CA")),
-    ("unmarked leaf", Rule.CHAIN_SIMULATED, lambda forgery: forgery.pck.drop_extension(SIMULATED_OID)),
-    ("unmarked root", Rule.CHAIN_SIMULATED, lambda forgery: forgery.root.drop_extension(SIMULATED_OID)),
+    ("unmarked CA", Rule.CHAIN_SIMULATED, unmarked("pck_ca")),
+    ("unmarked CA above a marked leaf", Rule.CHAIN_SIMULATED, both(unmarked("pck_ca"), marked("pck"))),
+    ("unmarked root", Rule.CHAIN_SIMULATED, unmarked("root")),
+    ("unmarked TCB signing", Rule.CHAIN_SIMULATED, unmarked("tcb_signing")),
+    ("unmarked all but the leaf", Rule.CHAIN_SIMULATED, both(unmarked("root"), unmarked("pck_ca"), marked("pck"))),
     ("seeded leaf", Rule.CHAIN_SEEDED, seeded_mark("pck")),
+    ("leaf numbered as seeded", Rule.CHAIN_SEEDED, set_on("pck", serial=SEEDED_SERIAL)),
     ("seeded root", Rule.CHAIN_SEEDED, seeded_mark("root")),
     ("unreadable mark", Rule.CHAIN_SEEDED, extension("pck", unknown(SIMULATED_OID, b"?"), critical=False)),
     ("a TCB signing certificate as PCK", Rule.CHAIN_ROLE, set_on("pck", common_name="Intel SGX TCB Signing")),
@@ -438,6 +451,38 @@ def test_accepts_the_honest_platform(ca: Ca) -> None:
         Rule.BINDING_NONCE,
         Rule.BINDING_VALUES,
     }
+
+
+@pytest.mark.parametrize("seed", [None, "a public seed"])
+def test_accepts_a_leaf_with_the_mark_as_it_was_made_before(seed: str | None, ca: Ca) -> None:
+    forgery = honest(NOW, ca=ca, seed=seed)
+    assert not any(value.oid.dotted_string == SIMULATED_OID for value, _ in forgery.pck.extensions)
+    forgery.pck.mark(seeded=seed is not None)
+    forged = forgery.sign()
+    verified = appraise(forged.evidence, forged.policy, forged.collateral, NOW)
+    assert (verified.simulated, verified.seeded) == (True, seed is not None)
+
+
+def test_a_leafs_mark_alone_is_refused_below_a_root_that_is_not_simulated() -> None:
+    forgery = honest(NOW)
+    for part in ("root", "pck_ca", "tcb_signing"):
+        unmarked(part)(forgery)
+    forged = forgery.sign()
+    real = with_policy(root=VendorRoot("mine", SimulatedRoot.of(forged.root).sha256))
+    assert not appraise(forged.evidence, real(forged).policy, forged.collateral, NOW).simulated
+    forgery.pck.mark()
+    assert refusal(real(forgery.sign())).rule is Rule.CHAIN_SIMULATED
+
+
+def test_a_serial_number_says_nothing_below_a_root_that_is_not_simulated() -> None:
+    forgery = honest(NOW)
+    for part in ("root", "pck_ca", "tcb_signing"):
+        unmarked(part)(forgery)
+    forgery.pck.serial = SEEDED_SERIAL
+    forged = forgery.sign()
+    real = with_policy(root=VendorRoot("mine", SimulatedRoot.of(forged.root).sha256))(forged)
+    verified = appraise(forged.evidence, real.policy, forged.collateral, NOW)
+    assert (verified.simulated, verified.seeded) == (False, False)
 
 
 @pytest.mark.parametrize(("rule", "change"), [case[1:] for case in RESIGNED], ids=[case[0] for case in RESIGNED])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from casemate.testing.forge_snp import CHIP_ID, ForgedSnp, honest_snp
+from casemate.testing.forge_snp import CHIP_ID, KEY_SERIAL, ForgedSnp, honest_snp
 from casemate.verifier import (
     AMD_GENOA_ROOT,
     AMD_MILAN_ROOT,
@@ -63,6 +63,7 @@ from casemate.verifier.snp_policy import (
     UNSAFE_ANY_UNKNOWN_BITS,
     UNSAFE_NO_REVOCATION_LIST,
 )
+from casemate.wire.simulated import SimulatedSerial
 from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension
 from casemate.wire.snp.report import PlatformInfo, SigningKey, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
@@ -252,6 +253,10 @@ def extension(oid: str, value: bytes) -> Callable[[ForgedSnp], ForgedSnp]:
     return lambda forged: replace(forged, key_extensions={oid: value})
 
 
+def marked(*, key: bool, issuer: bool, root: bool) -> Callable[[ForgedSnp], ForgedSnp]:
+    return lambda forged: replace(forged, marked=(key, issuer, root))
+
+
 def above_current(forged: ForgedSnp) -> ForgedSnp:
     above = replace(forged.key_tcb, microcode=forged.key_tcb.microcode + 1)
     return replace(forged.change(lambda report: replace(report, reported_tcb=above.encode())), key_tcb=above)
@@ -375,9 +380,19 @@ CHANGES: list[tuple[str, Rule, Callable[[ForgedSnp], ForgedSnp]]] = [
         Rule.CHAIN_ROLE,
         lambda forged: replace(forged, names=("SEV-VCEK", "SEV-Genoa", "ARK-Milan")),
     ),
-    ("an unmarked maker", Rule.CHAIN_SIMULATED, lambda forged: replace(forged, simulated=False)),
+    ("an unmarked maker", Rule.CHAIN_SIMULATED, marked(key=False, issuer=False, root=False)),
+    ("an unmarked issuer", Rule.CHAIN_SIMULATED, marked(key=False, issuer=False, root=True)),
+    ("an unmarked issuer of a marked key", Rule.CHAIN_SIMULATED, marked(key=True, issuer=False, root=True)),
+    ("an unmarked root", Rule.CHAIN_SIMULATED, marked(key=False, issuer=True, root=False)),
+    ("a marked key alone", Rule.CHAIN_SIMULATED, marked(key=True, issuer=False, root=False)),
+    ("seeded marks", Rule.CHAIN_SEEDED, lambda forged: replace(forged, seeded=True)),
+    (
+        "a key numbered as seeded",
+        Rule.CHAIN_SEEDED,
+        lambda forged: replace(forged, key_serial=SimulatedSerial.FROM_PUBLIC_SEED.number(bytes(10))),
+    ),
     ("the issuer revoked", Rule.REVOKED_SNP_SIGNER, lambda forged: replace(forged, revoked=(2,))),
-    ("the key revoked", Rule.REVOKED_SNP_SIGNER, lambda forged: replace(forged, revoked=(3,))),
+    ("the key revoked", Rule.REVOKED_SNP_SIGNER, lambda forged: replace(forged, revoked=(KEY_SERIAL,))),
 ]
 
 
@@ -391,6 +406,26 @@ def test_refuses_what_was_changed_and_signed_again(rule: Rule, change: Callable[
     shown = explain_snp(evidence, policy, endorsements, NOW).refusal
     assert shown is not None
     assert shown.rule is rule
+
+
+@pytest.mark.parametrize("kind", [SigningKey.VCEK, SigningKey.VLEK])
+def test_a_key_with_the_mark_is_accepted_as_it_was_made_before(kind: SigningKey) -> None:
+    forged = marked(key=True, issuer=True, root=True)(honest_snp(NOW, kind=kind))
+    evidence, endorsements, root = forged.sign()
+    policy = strict(root, signing_keys=frozenset({kind}))
+    if kind is SigningKey.VLEK:
+        policy = replace(policy, chip_id=ANY_CHIP)
+    assert appraise_snp(evidence, policy, endorsements, NOW).simulated
+
+
+def test_a_keys_mark_alone_is_refused_below_a_root_that_is_not_simulated() -> None:
+    evidence, endorsements, root = marked(key=False, issuer=False, root=False)(honest_snp(NOW)).sign()
+    policy = strict(VendorRoot("mine", root.sha256))
+    assert not appraise_snp(evidence, policy, endorsements, NOW).simulated
+    evidence, endorsements, root = marked(key=True, issuer=False, root=False)(honest_snp(NOW)).sign()
+    with pytest.raises(RefusedError) as refused:
+        appraise_snp(evidence, strict(VendorRoot("mine", root.sha256)), endorsements, NOW)
+    assert refused.value.rule is Rule.CHAIN_SIMULATED
 
 
 def test_a_wrapped_chip_id_is_read() -> None:

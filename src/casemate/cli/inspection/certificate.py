@@ -11,7 +11,7 @@ from casemate.cli.inspection.der_tree import BOOLEAN, ENUMERATED, INTEGER, SEQUE
 from casemate.cli.inspection.field import Field, Inspection
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
 from casemate.wire.spans import as_hex
 
 _PROFILE = "Intel SGX PCK Certificate and CRL Profile 1.5, 1.3.5"
@@ -83,12 +83,24 @@ def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
                 ("subject", certificate.subject.rfc4514_string()),
                 ("issuer", certificate.issuer.rfc4514_string()),
                 ("serial number", f"{certificate.serial_number:x}"),
+                *_said_by(certificate.serial_number),
                 ("valid from", certificate.not_valid_before_utc.isoformat()),
                 ("valid until", certificate.not_valid_after_utc.isoformat()),
                 ("public key", _key(certificate)),
             )
         except (ValueError, TypeError, OverflowError, x509.InvalidVersion) as error:
             raise WireError("certificate", got=f"no X.509: {str(error)[:120]}", want="one certificate in DER") from None
+
+
+def _said_by(serial: int) -> tuple[tuple[str, str], ...]:
+    """What the serial number of a simulated chip's certificate says of it; anybody can write such a number."""
+    match SimulatedSerial.find(serial):
+        case SimulatedSerial.MADE_BY_SOFTWARE:
+            return (("simulated", "SIMULATED, by its serial number"),)
+        case SimulatedSerial.FROM_PUBLIC_SEED:
+            return (("simulated", "SIMULATED from a public seed, by its serial number"),)
+        case None:
+            return ()
 
 
 def _key(certificate: x509.Certificate) -> str:

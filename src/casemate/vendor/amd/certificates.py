@@ -1,8 +1,8 @@
 """AMD's certificates and revocation lists, as AMD's own are but for the mark and the serial numbers.
 
 Source: AMD 57230, "Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification", chapter 3, and
-the certificates that AMD publishes. Names are AMD's, since verifiers insist on them; every certificate carries
-:mod:`casemate.wire.simulated`'s mark instead.
+the certificates that AMD publishes. Names are AMD's, since verifiers insist on them; the certificates of ARK, ASK and
+ASVK carry :mod:`casemate.wire.simulated`'s mark, those of VCEKs and VLEKs say it in their serial numbers.
 
 SIMULATED: AMD numbers every VCEK and VLEK 0; ours have serial numbers of their own, so they can be revoked.
 """
@@ -25,7 +25,8 @@ from casemate.wire.snp.tcb import Product
 _SALT_SIZE = 48
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=_SALT_SIZE)
 _DISTRIBUTION = "https://casemate.invalid/simulated/{}/v1/{}/crl"
-"""As AMD's KDS has it; nothing can be fetched from a domain in .invalid (RFC 2606)."""
+"""AMD's own path, below a host where nothing answers (RFC 2606): no verifier shall ask AMD, or anybody, for our list.
+docs/simulated.md says how to serve it."""
 
 Resign = Callable[[bytes], bytes]
 """Another signature over the same bytes: one that is the same every time."""
@@ -39,7 +40,8 @@ class Subject:
     serial: int
     not_before: datetime
     not_after: datetime
-    mark: SimulatedMark
+    mark: SimulatedMark | None
+    """None for a VCEK or VLEK: it has AMD's extensions and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,21 @@ def issue_ca(subject: Subject, key: rsa.RSAPublicKey, issuer: Issuer, product: P
         service: the same; ``vcek`` or ``vlek``.
     """
     is_root = subject.common_name == issuer.common_name
-    where = x509.UniformResourceIdentifier(_DISTRIBUTION.format(service, product))
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.SubjectKeyIdentifier.from_public_key(key), False),
         (x509.BasicConstraints(ca=True, path_length=None if is_root else 0), True),
         (_ca_usage(is_root=is_root), True),
-        (x509.CRLDistributionPoints([x509.DistributionPoint([where], None, None, None)]), False),
+        (distribution_point(product, service), False),
     ]
     if not is_root:
         extensions.append((x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), False))
     return _issue(subject, key, issuer, extensions)
+
+
+def distribution_point(product: Product, service: str) -> x509.CRLDistributionPoints:
+    """Where the root's revocation list would be, with AMD's own path: ``vcek`` for ARK and ASK, ``vlek`` for ASVK."""
+    where = x509.UniformResourceIdentifier(_DISTRIBUTION.format(service, product))
+    return x509.CRLDistributionPoints([x509.DistributionPoint([where], None, None, None)])
 
 
 def issue_key_certificate(
@@ -116,7 +123,9 @@ def _issue(
         not_valid_before=subject.not_before,
         not_valid_after=subject.not_after,
     )
-    for extension, critical in (*extensions, (_unrecognised(SIMULATED_OID, subject.mark.encode()), False)):
+    if subject.mark is not None:
+        extensions = [*extensions, (_unrecognised(SIMULATED_OID, subject.mark.encode()), False)]
+    for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
     made = builder.sign(issuer.key, hashes.SHA384(), rsa_padding=_PSS)
     return _resigned(made.public_bytes(Encoding.DER), made.tbs_certificate_bytes, made.signature, issuer)

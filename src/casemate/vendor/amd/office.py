@@ -19,7 +19,7 @@ from casemate.vendor.amd.keys import (
 from casemate.vendor.amd.ledger import AmdLedger, Issued, Revoked
 from casemate.vendor.certificates import random_serial
 from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import seeded_serial
+from casemate.vendor.keys import leaf_serial, seeded_serial
 from casemate.vendor.validity import COLLATERAL_LIFE, validity
 from casemate.wire.errors import WireError
 from casemate.wire.pem import encode_chain
@@ -170,11 +170,10 @@ def _issue(
     role = AmdRole.ASVK if vlek else AmdRole.ASK
     point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     what = f"{office.product} {kind.name} {owner} ".encode() + says.tcb.encode() + point
-    serial = random_serial() if office.seed is None else seeded_serial(office.seed, what)
+    serial = leaf_serial(office.seed, what, seeded=seeded)
     not_before, not_after = validity(office.seed, now, _VLEK_LIFE if vlek else _VCEK_LIFE)
-    mark = SimulatedMark.of(seeded=office.seed is not None or seeded)
     certificate = issue_key_certificate(
-        Subject(VLEK_NAME if vlek else VCEK_NAME, serial, not_before, not_after, mark),
+        Subject(VLEK_NAME if vlek else VCEK_NAME, serial, not_before, not_after, mark=None),
         key,
         _issuer(office.product, role, office.cas[role].key, office.seed),
         says,

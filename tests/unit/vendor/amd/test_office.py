@@ -30,7 +30,7 @@ from casemate.vendor.amd.office import (
 from casemate.vendor.errors import VendorError
 from casemate.verifier.amd_certificates import parse_amd_certificate
 from casemate.wire.pem import parse_chain
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.simulated_platform import HW_ID_SIZES
 from casemate.wire.snp.tcb import Product, TcbVersion
@@ -70,7 +70,9 @@ def test_a_vceks_certificate_says_what_the_chip_said(office: AmdOffice) -> None:
     assert asked.public_key in leaf.public_key
     assert leaf.serial == serial
     assert made.ledger.issued[-1].serial == serial
-    assert not any(mark.seeded for mark in marks(*blocks))
+    assert not any(mark.seeded for mark in marks(*blocks[1:]))
+    assert SimulatedSerial.find(serial) is SimulatedSerial.MADE_BY_SOFTWARE
+    assert set(leaf.extensions) == set(KeyCertificate(office.product, asked.tcb, asked.hw_id, None).encode())
 
 
 def test_a_vlek_is_the_providers_and_only_the_chip_that_asked_can_open_it(office: AmdOffice) -> None:
@@ -96,12 +98,10 @@ def test_a_vlek_is_the_providers_and_only_the_chip_that_asked_can_open_it(office
 
 
 def test_a_chip_of_public_fuses_gets_a_certificate_that_says_so(office: AmdOffice) -> None:
-    _, chain, _ = issue_vcek(office, replace(vcek_request(office), seeded=True), NOW)
-    assert [mark.seeded for mark in marks(*(block.der for block in parse_chain("chain", chain)))] == [
-        True,
-        False,
-        False,
-    ]
+    _, chain, serial = issue_vcek(office, replace(vcek_request(office), seeded=True), NOW)
+    _, *above = (block.der for block in parse_chain("chain", chain))
+    assert SimulatedSerial.find(serial) is SimulatedSerial.FROM_PUBLIC_SEED
+    assert [mark.seeded for mark in marks(*above)] == [False, False]
 
 
 def test_a_chip_has_one_key_at_a_tcb_and_another_at_the_next(office: AmdOffice) -> None:
