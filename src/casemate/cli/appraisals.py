@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from casemate.wire.sandbox import Layer, SandboxLayers
 
-SIMULATED = ("SIMULATED", "there is no silicon under this: see docs/simulated.md")
+SIMULATED = ("SIMULATED", "there is no silicon under this: see `casemate docs simulated`")
 PARAVIRTUAL = "its process runs on the host's processor; no VM's memory, encrypted or not, is under it"
 
 _PARTS = {"fmc": "FMC", "boot_loader": "boot loader", "tee": "TEE", "snp": "SNP", "microcode": "microcode"}

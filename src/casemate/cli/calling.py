@@ -167,7 +167,7 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
         rows.append(("result", str(question.output)))
     if answered.streamed is not None:
         rows += answered.streamed.facts()
-    facts(screen.stderr, rows)
+    facts(progress.console, rows)
     if question.stream is not None and question.stream.takes_stdout:
         if question.output is None:
             facts(screen.stderr, [("result", answered.text)])

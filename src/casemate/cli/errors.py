@@ -92,6 +92,7 @@ def _details(error: Exception) -> dict[str, str]:
 
 def errors_table() -> dict[type[Exception], Meaning]:
     """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
+    from casemate.cli.commands.docs import NoDocumentsError
     from casemate.cli.files import InputFileError, OutputFileError
     from casemate.cli.images import RuntimeDigestError, StaleLockError
     from casemate.cli.inspection.recognise import UnknownFileError
@@ -111,7 +112,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     failed, refused, wrong = ExitCode.FAILED, ExitCode.REFUSED, ExitCode.INPUT
     return {
         RefusedError: Meaning(
-            refused, "`casemate verify ... --explain` shows every check; docs/cli.md explains policies"
+            refused, "`casemate verify ... --explain` shows every check; `casemate docs cli` explains policies"
         ),
         client.ReceiptRefusedError: Meaning(refused, "do not believe it: it was changed, or is about something else"),
         client.ResponseRefusedError: Meaning(
@@ -132,6 +133,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         UnknownFileError: Meaning(wrong, "say what it is with --as, where its bytes do not tell"),
         InputFileError: Meaning(wrong, ""),
         TimeTextError: Meaning(wrong, ""),
+        NoDocumentsError: Meaning(wrong, "`casemate docs` lists the pages"),
         SigstructSignatureError: Meaning(wrong, "sign it again: `casemate build DIR`"),
         WireError: Meaning(wrong, "where that is a file of evidence, `casemate inspect FILE` explains it byte by byte"),
         WrongStateError: Meaning(ExitCode.CALL_FAILED, "`casemate ps` shows each enclave's state"),

@@ -1,5 +1,7 @@
 """The command `casemate` as Typer runs it: errors end as a message and an exit code, never as a traceback."""
 
+from typing import Any
+
 import typer
 from typer.core import TyperGroup
 
@@ -13,6 +15,18 @@ AS_JSON = "casemate.json"
 class CasemateGroup(TyperGroup):
     """All commands."""
 
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # Typer's own Context
+        """The command of that name, whose help says what to type and not which Python type it becomes."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            _show_no_types(found, ctx)
+        return found
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override] # Typer's own Context
+        """The same for the list of commands."""
+        _show_no_types(self, ctx)
+        super().format_help(ctx, formatter)
+
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] # Typer's own Context
         """Runs the command that was typed."""
         try:
@@ -25,6 +39,17 @@ class CasemateGroup(TyperGroup):
             raise typer.Exit(outcome.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _show_no_types(command: Any, ctx: typer.Context) -> None:
+    """Typer names the type of each argument, and of each option without a metavar; for some it has no switch."""
+    for parameter in command.get_params(ctx):
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None  # noqa: ARG005 - called by name
+        elif parameter.metavar is None and parameter.is_flag:
+            parameter.metavar = " "
+    for below in getattr(command, "commands", {}).values():
+        _show_no_types(below, ctx)
 
 
 def report(outcome: Outcome, *, as_json: bool) -> None:

@@ -4,6 +4,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from casemate.images.image import Image
 
 FOLDER = "learner"
 """In the host's folder: the gateway's name for it."""
@@ -42,6 +46,19 @@ def put_learner_image(state: Path, *, platform: str, runtime_digest: bytes) -> N
     with _replacing(place, state / f"{FOLDER}.new") as draft:
         write_image(image, draft)
         (draft / _BUILT_FOR).write_text(wanted)
+
+
+def installed_learner_image() -> "Image":
+    """The learner's image as the installed package makes it for this computer's runtime.
+
+    Its measurement is what counts: the key that signs it is made for the occasion.
+    """
+    from casemate.cli.images import runtime
+    from casemate.images.keys import DeveloperKey
+    from casemate.images.learner import learner_image
+
+    here = runtime()
+    return learner_image(here.platform, here.digest, DeveloperKey.generate())
 
 
 def _put_guests(state: Path, place: Path) -> None:

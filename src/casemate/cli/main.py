@@ -3,10 +3,12 @@
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from casemate.cli.commands import machine, receipt, snp, state, token, vm
 from casemate.cli.commands.build import build, init
 from casemate.cli.commands.call import call
+from casemate.cli.commands.docs import docs
 from casemate.cli.commands.doctor import doctor
 from casemate.cli.commands.down import down
 from casemate.cli.commands.enclaves import destroy, launch, ps, start, stop
@@ -40,7 +42,7 @@ for panel, commands in {
     CALLS: (run, call, keygen),
     EVIDENCE: (quote, verify, policy, inspect),
     MACHINE: (up, status, down, launch, ps, start, stop, destroy),
-    COMPUTER: (doctor, version),
+    COMPUTER: (doctor, docs, version),
 }.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
@@ -68,7 +70,7 @@ app.add_typer(
 )
 
 Version = Annotated[
-    bool, typer.Option("--version", metavar=FLAG, help="Print the version.", callback=show_version, is_eager=True)
+    bool, typer.Option("--version", "-V", metavar=FLAG, help="Print the version.", callback=show_version, is_eager=True)
 ]
 
 
@@ -88,6 +90,21 @@ def casemate(
         casemate init hello
         casemate run hello --input hello/input.json
     """
+
+
+@app.command(name="help", rich_help_panel=COMPUTER)
+def show_help(
+    context: typer.Context,
+    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Such as `vm run`.")] = None,
+) -> None:
+    """Show a command's help, as its --help does."""
+    shown = context.find_root()
+    for word in command or ():
+        found = shown.command.get_command(shown, word) if isinstance(shown.command, TyperGroup) else None
+        if found is None:
+            raise typer.BadParameter(f"{shown.command_path} has no command {word!r}", param_hint="COMMAND")
+        shown = typer.Context(found, info_name=word, parent=shown)
+    typer.echo(shown.get_help(), nl=False)
 
 
 def main() -> None:

@@ -115,6 +115,13 @@ Layers = Annotated[
     ),
 ]
 
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", metavar=FLAG, help="No progress on standard error: the result, warnings and errors alone."
+    ),
+]
+
 PolicyFile = Annotated[
     Path,
     typer.Option("--policy", metavar="FILE", help="Whom to trust: `casemate policy IMAGE` prints one to edit."),

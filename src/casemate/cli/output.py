@@ -21,8 +21,10 @@ Document = Mapping[str, object]
 class Screen:
     """Standard output and standard error of one command."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
         self.as_json = as_json
+        self.quiet = quiet
+        """Whether progress and facts beside the result are left out."""
 
     @cached_property
     def stderr(self) -> "Console":
@@ -42,11 +44,11 @@ class Screen:
         self.stderr.print(printable(text), style=style or None, soft_wrap=True)
 
 
-def console(*, stderr: bool = False) -> "Console":
-    """A Rich console that takes no markup: much of what is printed comes from strangers."""
+def console(*, stderr: bool = False, quiet: bool = False) -> "Console":
+    """A Rich console that takes no markup: much of what is printed comes from strangers. A quiet one prints nothing."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    made = Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
     if not made.is_terminal and not os.environ.get("COLUMNS"):
         made.width = PIPED_WIDTH
     return made

@@ -25,7 +25,7 @@ COMMON_LAYERS = frozenset((LayerName.RLIMITS, LayerName.NO_NEW_PRIVS, LayerName.
 """Sandbox layers that Linux has for every user: what a policy for others demands until it is edited."""
 
 POLICY_HEADER = """\
-# A Casemate policy: whom to trust, with what. Every member must be here; docs/cli.md explains each.
+# A Casemate policy: whom to trust, with what. Every member must be here; `casemate docs cli` explains each.
 # ANY_... means that a value does not matter, UNSAFE_... gives up a protection.
 """
 
@@ -104,7 +104,7 @@ def snp_policy_in(path: Path) -> "SnpPolicy":
 
     policy = policy_in(path)
     if not isinstance(policy, SnpPolicy):
-        raise PolicyError(f"policy {path} is for quotes of SGX, want one for reports: see docs/snp.md")
+        raise PolicyError(f"policy {path} is for quotes of SGX, want one for reports: see `casemate docs snp`")
     return policy
 
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+_VM = b"casemate.vm"
+"""The module that each VM's process runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process that the chip or its parent of enclaves has started."""
+    """A process that the chip, or the parent of enclaves, has started."""
 
     pid: int
     parent: int
@@ -26,14 +28,27 @@ def pss(pid: int) -> int | None:
 
 
 def below(chip: int) -> Iterator[Child]:
-    """The parent of enclaves, then enclaves and guests."""
+    """The parent of enclaves, its enclaves and guests, and VMs."""
     everybody = list(_everybody())
-    parents = [child for child in everybody if child.parent == chip]
-    for parent in parents:
-        yield Child(parent.pid, parent.parent, "parent")
-        for child in everybody:
-            if child.parent == parent.pid:
-                yield Child(child.pid, child.parent, "guest" if child.name == "deno" else "enclave")
+    for child in everybody:
+        if child.parent != chip:
+            continue
+        if _VM in _command_line(child.pid):
+            yield Child(child.pid, child.parent, "vm")
+            continue
+        yield Child(child.pid, child.parent, "parent")
+        for grandchild in everybody:
+            if grandchild.parent == child.pid:
+                name = "guest" if grandchild.name == "deno" else "enclave"
+                yield Child(grandchild.pid, grandchild.parent, name)
+
+
+def _command_line(pid: int) -> list[bytes]:
+    """The words that a process was started with; none where it has ended."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _everybody() -> Iterator[Child]:

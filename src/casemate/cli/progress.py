@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from casemate.cli.output import Screen, printable
+from casemate.cli.output import Screen, console, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Progress:
     """Says what is going on: a spinner where somebody watches, one line a step otherwise."""
 
     def __init__(self, screen: Screen) -> None:
-        self.console = screen.stderr
+        self.console = console(stderr=True, quiet=True) if screen.quiet else screen.stderr
         self.timings: list[Timing] = []
 
     @contextlib.contextmanager

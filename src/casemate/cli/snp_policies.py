@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from casemate.wire.messages.control import SnpRootIs
 
 POLICY_HEADER = """\
-# A Casemate policy for an SEV-SNP guest: whom to trust, with what. Every member must be here: see docs/snp.md.
+# A Casemate policy for an SEV-SNP guest: whom to trust, with what. Every member must be here.
+# `casemate docs snp` explains each.
 # ANY_... means that a value does not matter, UNSAFE_... gives up a protection.
 """
 

@@ -94,7 +94,7 @@ def main() -> int:
                 _show(stage, machine, client, image)
         finally:
             starting.__exit__(None, None, None)
-    console.print("\nAll held. `casemate --help` and docs/tour.md go on from here.")
+    console.print("\nAll held. `casemate --help` and `casemate docs tour` go on from here.")
     return 0
 
 

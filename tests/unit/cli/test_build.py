@@ -1,4 +1,5 @@
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,20 @@ def test_an_output_folder_that_cannot_be_is_refused(casemate: Casemate, hello: P
 def test_a_folder_that_cannot_be_written_to_is_refused(casemate: Casemate, hello: Path) -> None:
     os.chmod(hello, 0o500)  # noqa: PTH101 - the test's own folder
     assert casemate("build", hello).code == 5
+
+
+@pytest.mark.parametrize("name", ["My App", "my fünc", "it's", "-o", "a;b", "plain"])
+def test_what_init_says_to_type_next_works_when_it_is_pasted(
+    casemate: Casemate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = casemate("init", "--name", "app", "--", name)
+    assert said.code == 0, said.err
+    (line,) = (line for line in said.out.splitlines() if line.startswith("next"))
+    _, command, *words = shlex.split(line.removeprefix("next"))
+    assert command == "run"
+    folder, option, given = words
+    assert option == "--input"
+    assert not folder.startswith("-")
+    assert Path(folder).samefile(tmp_path / name)
+    assert Path(given).is_file()

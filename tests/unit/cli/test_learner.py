@@ -1,9 +1,14 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
-from casemate.cli.learner import put_learner_image
+from tests.unit.cli.conftest import FAKE_DIGEST, Casemate
+
+from casemate.cli.learner import installed_learner_image, put_learner_image
 from casemate.images.image import read_image
 from casemate.images.keys import load_key
+from casemate.images.lock import this_platform
 from casemate.images.vm.builtin import GUESTS, firmware
+from casemate.testing.forge import honest as honest_platform
 
 PLATFORM = "linux-x86_64-cp311"
 
@@ -50,3 +55,19 @@ def test_another_runtime_gets_another_image_of_the_same_signer(tmp_path: Path) -
 def test_a_draft_that_was_left_is_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / "host" / "learner.new" / "learner.sgxs").mkdir(parents=True)
     assert read_image(put(tmp_path, bytes(32))).name == "learner"
+
+
+def test_a_policy_for_it_does_not_look_at_what_the_host_has(casemate: Casemate, tmp_path: Path) -> None:
+    """The host's folder is the host's: who takes a reference value from there verifies the host by its own word."""
+    state = tmp_path / "state" / "casemate"
+    state.mkdir(parents=True, mode=0o700)
+    put_learner_image(state, platform=this_platform(), runtime_digest=FAKE_DIGEST)
+    honest = read_image(state / "host" / "learner").mr_enclave
+    put_learner_image(state, platform=this_platform(), runtime_digest=bytes(32))  # another image, in its place
+    assert installed_learner_image().mr_enclave == honest
+    (tmp_path / "root.der").write_bytes(honest_platform(datetime.now(UTC)).sign().root)
+    made = casemate("policy", "--learner", "--root", tmp_path / "root.der", "--json").json
+    assert made["mr_enclave"] == honest.hex()
+    assert honest.hex() in made["policy"]
+    for words in ((), ("--learner", state / "host" / "learner" / "learner.sgxs")):
+        assert casemate("policy", *words, "--root", tmp_path / "root.der").code == 2

@@ -28,7 +28,7 @@ def test_no_command_is_a_question_for_help(casemate: Casemate) -> None:
     assert casemate().code == 2
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("version",)])
+@pytest.mark.parametrize("arguments", [("--version",), ("-V",), ("version",)])
 def test_tells_its_version(casemate: Casemate, arguments: tuple[str, ...]) -> None:
     said = casemate(*arguments)
     assert said.code == 0
@@ -84,3 +84,20 @@ def test_defects_are_not_hidden(monkeypatch: pytest.MonkeyPatch, casemate: Casem
 
 def test_the_app_has_no_pretty_tracebacks_that_would_show_secrets() -> None:
     assert app.pretty_exceptions_enable is False
+
+
+def test_help_is_a_command_too(casemate: Casemate) -> None:
+    for words in ((), ("run",), ("vm", "run"), ("receipt",)):
+        assert casemate("help", *words).out.strip() == casemate(*words, "--help").out.strip()
+    assert casemate("help", "vm", "nonsense").code == 2
+    assert casemate("help", "run", "nonsense").code == 2
+
+
+def test_the_documents_are_at_hand(casemate: Casemate) -> None:
+    pages = casemate("docs", "--json").json["pages"]
+    assert pages["simulated"] == "What is simulated"
+    assert casemate("docs", "simulated").out.startswith("# What is simulated\n")
+    assert casemate("docs", "docs/simulated.md", "--json").json["markdown"].startswith("# What is simulated\n")
+    unknown = casemate("docs", "../README", "--json")
+    assert (unknown.code, unknown.error["kind"]) == (5, "NoDocumentsError")
+    assert "simulated" in unknown.error["message"]

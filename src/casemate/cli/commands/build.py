@@ -1,12 +1,13 @@
 """`casemate init`, `casemate build`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from casemate.cli.options import DeveloperKey, Json, Relock
-from casemate.cli.output import Document, Screen, facts
+from casemate.cli.output import Document, Screen, facts, printable
 
 if TYPE_CHECKING:
     from casemate.images.image import Image
@@ -35,10 +36,15 @@ def init(folder: NewFolder, *, name: Name = None, as_json: Json = False) -> None
             console,
             [
                 *(("wrote", str(path)) for path in written),
-                ("next", f"casemate run {folder} --input {folder / 'input.json'}"),
+                ("next", f"casemate run {_typed(folder)} --input {_typed(folder / 'input.json')}"),
             ],
         ),
     )
+
+
+def _typed(path: Path) -> str:
+    """A path as one types it into a shell."""
+    return shlex.quote(printable(f"./{path}" if str(path).startswith("-") else str(path)))
 
 
 def build(

@@ -13,6 +13,7 @@ from casemate.cli.options import (
     Json,
     OptionalPolicyFile,
     OutputFile,
+    Quiet,
     ReceiptFile,
     State,
     StreamIn,
@@ -64,6 +65,7 @@ def call(
     url: Url = None,
     token_file: TokenFile = None,
     ca: CaFile = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Challenge an enclave, appraise it, and call it, end to end encrypted.
@@ -85,7 +87,7 @@ def call(
     from casemate.cli.progress import Progress
     from casemate.cli.streams import stream_files
 
-    screen = Screen(as_json=as_json)
+    screen = Screen(as_json=as_json, quiet=quiet)
     progress = Progress(screen)
     measurements = _measurements(policy, mr_enclave or [])
     given = None if policy is None else policy_in(policy)

@@ -168,20 +168,17 @@ def _show_all(console: "Console", found: Sequence["EnclaveIs"]) -> None:
     if not found:
         console.print("no enclaves; `casemate launch IMAGE` launches one")
         return
-    has_ports = any(each.ra_tls_port is not None for each in found)
-    columns = ("N", "name", "TEE", "state", "measurement", "product", "SVN", "debug", "reason")
-    rows = table(*columns, *(("RA-TLS port",) if has_ports else ()))
+    rows = table("N", "name", "TEE", "state", "measurement", "product", "SVN", "debug", "reason")
     for each in found:
         rows.add_row(
             str(each.enclave),
             printable(each.name),
             _tee(each),
-            str(each.state),
+            str(each.state) if each.ra_tls_port is None else f"{each.state}, RA-TLS on port {each.ra_tls_port}",
             (each.launch_digest or each.mr_enclave).hex(),
             str(each.isv_prod_id),
             str(each.isv_svn),
             "yes" if each.debug else "no",
             printable(each.reason),
-            *((str(each.ra_tls_port or "none"),) if has_ports else ()),
         )
     console.print(rows)

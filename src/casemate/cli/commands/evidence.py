@@ -27,7 +27,13 @@ Target = Annotated[
 QuoteFile = Annotated[
     Path, typer.Argument(metavar="QUOTE", help="The quote's bytes; zero padding after it is allowed.")
 ]
-Image = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder with casemate.toml.")]
+Image = Annotated[
+    Path | None, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder with casemate.toml.")
+]
+OfLearner = Annotated[
+    bool,
+    typer.Option("--learner", metavar=FLAG, help="Instead of IMAGE: the functions that come with the gateway."),
+]
 Nonce = Annotated[
     str | None,
     typer.Option("--nonce", metavar="HEX", help="The challenge, 32 bytes in hexadecimal. Default: a fresh one."),
@@ -232,8 +238,9 @@ def verify(
 
 
 def policy(
-    image: Image,
+    image: Image = None,
     *,
+    learner: OfLearner = False,
     tee: TeeOption = Tee.SGX,
     root: RootFile = None,
     trust_on_first_use: TrustOnFirstUse = False,
@@ -254,16 +261,22 @@ def policy(
     --trust-on-first-use it is taken all the same, this once: compare its
     fingerprint with one that came to you by another way.
 
+    With --learner it is for what the gateway's form runs, as the Casemate that
+    is installed here makes it: nothing is read from the machine's folders.
+
     Example:
         casemate policy hello/hello.sgxs > policy.toml
     """
     from casemate.cli.images import image_of
+    from casemate.cli.learner import installed_learner_image
     from casemate.cli.places import Named as NamedPlace
     from casemate.cli.policies import POLICY_HEADER, Named, policy_of, root_at, root_in
     from casemate.verifier import print_policy
 
     screen = Screen(as_json=as_json)
-    loaded = image_of(image, screen)
+    if learner == (image is not None):
+        raise typer.BadParameter("name an image, or say --learner for the one that comes with Casemate")
+    loaded = installed_learner_image() if image is None else image_of(image, screen)
     if tee is Tee.SNP:
         if root is not None or trust_on_first_use:
             raise typer.BadParameter("with --tee snp the machine is your own: its supervisor names root and TCB")

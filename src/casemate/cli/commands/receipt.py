@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import Json, PolicyFile, Time
+from casemate.cli.options import Json, PolicyFile
 from casemate.cli.output import Screen, facts
 from casemate.cli.receipt_text import receipt_document, receipt_facts, state_warning
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A receipt file, as `run` and `call` write it.")]
 
+ReceiptTime = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="TIME",
+        help="Appraise for this time, such as 2026-01-31T12:00:00Z. Default: the time that the file names.",
+    ),
+]
+
 _BRIEF = 200
 """Characters of input and output that a person is shown."""
 
@@ -24,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": [
 
 
 @app.command()
-def verify(file: File, *, policy: PolicyFile, at: Time = None, as_json: Json = False) -> None:
+def verify(file: File, *, policy: PolicyFile, at: ReceiptTime = None, as_json: Json = False) -> None:
     """Check a receipt offline, years later too, from nothing but the file.
 
     The quote is appraised for --at, or else for the time that the file names,

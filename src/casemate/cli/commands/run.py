@@ -16,6 +16,7 @@ from casemate.cli.options import (
     Layers,
     OptionalPolicyFile,
     OutputFile,
+    Quiet,
     ReceiptFile,
     Relock,
     Seed,
@@ -52,6 +53,7 @@ def run(
     key: DeveloperKey = None,
     relock: Relock = False,
     tee: TeeOption = Tee.SGX,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Build, launch, attest and call a function, in one command.
@@ -72,7 +74,7 @@ def run(
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
 
-    screen = Screen(as_json=as_json)
+    screen = Screen(as_json=as_json, quiet=quiet)
     progress = Progress(screen)
     given = None if policy is None else policy_in(policy)
     question = read_question(input_file, caller, output, receipt)

@@ -17,7 +17,7 @@ Firmware = Annotated[
     typer.Argument(metavar="GUEST|FILE", help="A built-in guest (`casemate vm guests`), or a firmware image's file."),
 ]
 Mode = Annotated[VmMode, typer.Option("--mode", help="How its memory is protected.")]
-Memory = Annotated[int, typer.Option("--memory", metavar="MIB", min=1, max=2048, help="RAM.")]
+Memory = Annotated[int, typer.Option("--memory", metavar="MIB", min=4, max=2048, help="RAM.")]
 Vcpus = Annotated[int, typer.Option("--vcpus", metavar="N", min=1, max=8, help="How many vCPUs.")]
 VcpuType = Annotated[str, typer.Option("--vcpu-type", metavar="NAME", help="QEMU's name of the processor.")]
 VmmOption = Annotated[Vmm, typer.Option("--vmm", help="Whose hypervisor's first registers are measured.")]
@@ -43,7 +43,7 @@ Instructions = Annotated[
 ]
 Step = Annotated[bool, typer.Option("--step", metavar=FLAG, help="One instruction, and where it has led.")]
 ConsoleLimit = Annotated[int, typer.Option("--console", metavar="BYTES", min=1, help="Most that it may print.")]
-Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="In hexadecimal with 0x, or decimal.")]
+Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="In hexadecimal, with 0x.")]
 Size = Annotated[int, typer.Option("--size", metavar="BYTES", min=1, max=1 << 24, help="How many bytes.")]
 ViewOption = Annotated[View, typer.Option("--view", help="Through whose eyes; a guest's take a debug policy.")]
 Count = Annotated[int | None, typer.Option("--count", metavar="PAGES", min=1, help="How many. Default: all.")]
@@ -135,7 +135,7 @@ def policy(
         Launching(
             guest=guest,
             mode=VmMode.AUTHENTICATED,
-            memory_mib=1,
+            memory_mib=64,
             vcpus=vcpus,
             vcpu_type=vcpu_type,
             vmm=vmm,
@@ -359,7 +359,9 @@ def mem(
 @app.command()
 def rmp(
     number: Number,
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="System physical, of the first page.")] = "0",
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="System physical, of the first page, in hexadecimal with 0x.")
+    ] = "0x0",
     *,
     count: Count = None,
     state: State = None,

@@ -34,20 +34,23 @@ class Limits:
 def run_vm(vms: "Vms", number: int, vcpu: int, limits: Limits, screen: Screen, *, step: bool) -> bool:
     """Runs a vCPU in pieces, and shows its console meanwhile; whether the guest has stopped for good."""
     start = _end_of_console(vms, number)
-    shown, executed, exits = start, 0, 0
+    console = _Console(vms, number, start, screen)
+    executed, exits = 0, 0
     deadline = time.monotonic() + limits.time
     while True:
         instructions = UNLIMITED if limits.instructions is None else limits.instructions - executed
         piece = max(0.001, min(_PIECE, deadline - time.monotonic()))
-        ran = vms.run(number, vcpu, Budget(piece, instructions, max(1, limits.console - (shown - start))))
+        ran = vms.run(number, vcpu, Budget(piece, instructions, max(1, limits.console - (console.shown - start))))
         executed, exits = executed + ran.executed, exits + ran.exits
-        shown = _print_new(vms, number, shown, screen)
+        console.print_new()
         is_over = ran.reason is not ExitReason.TIME or time.monotonic() >= deadline
         if is_over:
             break
+    console.end_line()
     if step:
         _show_step(vms, number, vcpu, screen)
-    _show_end(ran, executed, exits, screen, vms.console(number, start).content if screen.as_json else b"")
+    printed = vms.console(number, start).content if screen.as_json else b""
+    _show_end(screen, ran, ended=_end(ran, limits), executed=executed, exits=exits, content=printed)
     return ran.vm.state is VmState.STOPPED
 
 
@@ -58,10 +61,11 @@ def show_console(vms: "Vms", number: int, screen: Screen, *, follow: bool) -> No
         text = found.content.decode(errors="replace")
         screen.show({"vm": number, "start": found.start, "console": text, "ended": found.ended}, lambda _: None)
         return
-    shown = 0
+    console = _Console(vms, number, 0, screen)
     while True:
-        shown = _print_new(vms, number, shown, screen)
-        if not follow or vms.console(number, shown).ended:
+        console.print_new()
+        if not follow or vms.console(number, console.shown).ended:
+            console.end_line()
             return
         time.sleep(_LOOK)
 
@@ -75,16 +79,30 @@ def _end_of_console(vms: "Vms", number: int) -> int:
         at = found.start + len(found.content)
 
 
-def _print_new(vms: "Vms", number: int, shown: int, screen: Screen) -> int:
-    """Prints from byte ``shown`` on; the next one's number."""
-    while True:
-        found = vms.console(number, shown)
-        if not found.content:
-            return shown
-        if not screen.as_json:
-            sys.stdout.write(printable(found.content.decode(errors="replace")))
-            sys.stdout.flush()
-        shown = found.start + len(found.content)
+class _Console:
+    """A guest's console on standard output, from byte ``shown`` on."""
+
+    def __init__(self, vms: "Vms", number: int, shown: int, screen: Screen) -> None:
+        self._vms = vms
+        self._number = number
+        self._screen = screen
+        self._is_mid_line = False
+        self.shown = shown
+
+    def print_new(self) -> None:
+        """Prints what has come."""
+        while (found := self._vms.console(self._number, self.shown)).content:
+            if not self._screen.as_json:
+                sys.stdout.write(printable(found.content.decode(errors="replace")))
+                sys.stdout.flush()
+                self._is_mid_line = not found.content.endswith(b"\n")
+            self.shown = found.start + len(found.content)
+
+    def end_line(self) -> None:
+        """Sees to it that what follows on a terminal begins a line of its own; standard output stays the guest's."""
+        if self._is_mid_line:
+            self._screen.stderr.print()
+            self._is_mid_line = False
 
 
 def _show_step(vms: "Vms", number: int, vcpu: int, screen: Screen) -> None:
@@ -99,7 +117,18 @@ def _show_step(vms: "Vms", number: int, vcpu: int, screen: Screen) -> None:
         screen.say(f"RIP {registers.rip:#x}, RAX {registers.rax:#x}, RSP {registers.rsp:#x}")
 
 
-def _show_end(ran: VmRan, executed: int, exits: int, screen: Screen, content: bytes) -> None:
+def _end(ran: VmRan, limits: Limits) -> str:
+    """Why the run has ended; a budget by the option that sets it."""
+    match ran.reason:
+        case ExitReason.TIME:
+            return f"time: the {limits.time:g} s of --time are over; another `vm run` goes on from here"
+        case ExitReason.INSTRUCTIONS:
+            return "instructions: as many as --instructions or --step allows; another `vm run` goes on from here"
+        case _:
+            return printable(f"{ran.reason} {ran.detail}".rstrip())
+
+
+def _show_end(screen: Screen, ran: VmRan, *, ended: str, executed: int, exits: int, content: bytes) -> None:
     screen.show(
         {
             "vm": document(ran.vm),
@@ -112,7 +141,7 @@ def _show_end(ran: VmRan, executed: int, exits: int, screen: Screen, content: by
         lambda _: facts(
             screen.stderr,
             [
-                ("ended", printable(f"{ran.reason} {ran.detail}".rstrip())),
+                ("ended", ended),
                 ("state", printable(f"{ran.vm.state}: {ran.vm.reason}".rstrip(": "))),
                 ("exits", f"{exits} to the hypervisor"),
                 *([("instructions", str(executed))] if executed else []),

@@ -1,5 +1,6 @@
 """VMs, their memory, and the reverse map table, for people and as JSON."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from casemate.client.vms import Vms
 
 _LINE = 16
+_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{1,16}", re.ASCII)
 _REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{number}" for number in range(8, 16)))
 _CONTROL = ("rip", "rflags", "cr0", "cr2", "cr3", "cr4", "efer")
 _PERMISSIONS = "rwxX"
@@ -91,14 +93,10 @@ def show_guests(screen: Screen) -> None:
 
 
 def address_of(text: str) -> int:
-    """An address as it was typed."""
-    try:
-        found = int(text, 0)
-    except ValueError:
-        found = -1
-    if not 0 <= found < 1 << 64:
-        raise typer.BadParameter(f"{text[:80]!r} is no address, want something like 0x10000")
-    return found
+    """An address as it was typed: hexadecimal, and the prefix says so, since 10000 would mean two things."""
+    if not _ADDRESS.fullmatch(text):
+        raise typer.BadParameter(f"{text[:80]!r} is no address, want it in hexadecimal with 0x, such as 0x10000")
+    return int(text, 16)
 
 
 def show_memory(screen: Screen, address: int, content: bytes, output: Path | None) -> None:

@@ -9,6 +9,9 @@ from casemate.wire.faults import Code, refuse
 from casemate.wire.snp.ovmf import FOUR_GIB
 from casemate.wire.snp.page_info import PAGE_SIZE
 
+MIN_MEMORY_MIB = 4
+"""What the built-in guests are laid out for."""
+
 MAX_MEMORY_MIB = 2048
 SPARE_PAGES = 64
 """Pages of DRAM that no guest is given: for lessons in which a page is copied, moved or remapped."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from casemate.host.hypervisor.memory import MAX_MEMORY_MIB, MIB, MemoryPlan
+from casemate.host.hypervisor.memory import MAX_MEMORY_MIB, MIB, MIN_MEMORY_MIB, MemoryPlan
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.snp_firmware import LaunchFinish
 from casemate.wire.messages.vms import LaunchVm
@@ -61,8 +61,8 @@ def read_recipe(wanted: LaunchVm) -> Recipe:
     """
     if not 1 <= wanted.vcpus <= MAX_VCPUS:
         raise refuse(Code.MALFORMED, f"{wanted.vcpus} vCPUs: 1 to {MAX_VCPUS}")
-    if not 1 <= wanted.memory_mib <= MAX_MEMORY_MIB:
-        raise refuse(Code.MALFORMED, f"{wanted.memory_mib} MiB of memory: 1 to {MAX_MEMORY_MIB}")
+    if not MIN_MEMORY_MIB <= wanted.memory_mib <= MAX_MEMORY_MIB:
+        raise refuse(Code.MALFORMED, f"{wanted.memory_mib} MiB of memory: {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}")
     ovmf = parse_ovmf(wanted.firmware)
     kernel = None
     if wanted.kernel is not None:

@@ -12,6 +12,7 @@ from casemate.testing.hostile.victim import (
     WRITE_A,
     Read,
     last_read,
+    readable,
     record,
     stopped,
 )
@@ -52,7 +53,9 @@ def swap(target: Target, door: Door) -> Result:
         return stopped_or_silent(target, stopped(heard))
     if (read_a.record, read_b.record) == (record(NAME_B, 1), record(NAME_A, 1)):
         return Result(Outcome.SUCCESS, "", "each page reads as the other")
-    return Result(Outcome.GARBAGE, "", f"A reads {read_a.record.hex()}, B reads {read_b.record.hex()}: nobody's")
+    return Result(
+        Outcome.GARBAGE, "", f"A reads {readable(read_a.record)}, B reads {readable(read_b.record)}: nobody's"
+    )
 
 
 def flip(target: Target, door: Door) -> Result:
@@ -89,8 +92,10 @@ def judged(read: Read, wanted: bytes, what: str) -> Result:
     if read.changed_at is None:
         return Result(Outcome.NOTHING, "", "the guest reads what it has written")
     if read.found == wanted:
-        return Result(Outcome.SUCCESS, "", f"the guest reads {what}: {read.found.hex()}")
-    return Result(Outcome.GARBAGE, "", f"from byte {read.changed_at} on the guest reads {read.found.hex()}, nobody's")
+        return Result(Outcome.SUCCESS, "", f"the guest reads {what}: {readable(read.found)}")
+    return Result(
+        Outcome.GARBAGE, "", f"from byte {read.changed_at} on the guest reads {readable(read.found)}, nobody's"
+    )
 
 
 def stopped_or_silent(target: Target, result: Result | None) -> Result:

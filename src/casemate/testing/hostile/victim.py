@@ -71,3 +71,11 @@ def stopped(heard: Heard) -> Result | None:
         return Result(Outcome.FAULT, by, f"the guest ends itself: {told.string[told.start() :].splitlines()[0]}")
     outcome = Outcome.REFUSAL if heard.ended in _REFUSALS else Outcome.FAULT
     return Result(outcome, str(heard.ended), f"the vCPU does not go on: {heard.detail}")
+
+
+def readable(content: bytes) -> str:
+    """What a guest has read, for a person: as text where it is text, else in hexadecimal."""
+    text = content.rstrip(b"\0")
+    if text and all(0x20 <= byte < 0x7F for byte in text):  # noqa: PLR2004 - printable ASCII
+        return f'"{text.decode("ascii")}"'
+    return content.hex()
