@@ -7,7 +7,9 @@ from pathlib import Path
 
 from casemate.chip.durable import sync
 from casemate.chip.errors import StateError
+from casemate.link.ownership import open_own_file
 from casemate.wire.errors import os_error_text
+from casemate.wire.ownership import PlaceError
 
 FILE_NAME = "audit.log"
 
@@ -21,13 +23,14 @@ class AuditLog:
     def write(self, event: str, now: datetime, **facts: str | int) -> None:
         """One line, on the disk when it returns; :class:`StateError` where it cannot be written."""
         line = json.dumps({"time": now.isoformat(), "event": event, **facts}, ensure_ascii=True).encode() + b"\n"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._path, flags, 0o600)
+            descriptor = open_own_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 os.write(descriptor, line)
                 sync(descriptor)
             finally:
                 os.close(descriptor)
+        except PlaceError as error:
+            raise StateError(str(error)) from None
         except OSError as error:
             raise StateError(f"{self._path} cannot be written: {os_error_text(error)}") from None

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.link.ownership import PlaceError, make_own_folder, open_own_file
+from casemate.link.ownership import make_own_folder, open_own_file
 from casemate.wire.errors import os_error_text
+from casemate.wire.ownership import PlaceError
 
 PYTHON = "bin/python3"
 ENGINE = "bin/deno"

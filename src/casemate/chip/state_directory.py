@@ -2,16 +2,15 @@
 
 import fcntl
 import os
-import stat
 from pathlib import Path
 
 from casemate.chip.errors import ChipBusyError, StateError
+from casemate.link.ownership import make_own_folder, open_own_file
 from casemate.wire.errors import os_error_text
+from casemate.wire.ownership import PlaceError
 
 FOLDER = "chip"
 LOCK_NAME = "lock"
-_PRIVATE_FOLDER = 0o700
-_OTHERS = 0o077
 
 
 def open_state_directory(state: Path) -> tuple[Path, int]:
@@ -23,22 +22,22 @@ def open_state_directory(state: Path) -> tuple[Path, int]:
     """
     folder = state / FOLDER
     try:
-        folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-        status = folder.lstat()
+        make_own_folder(state)
+        make_own_folder(folder, private=True)
+    except PlaceError as error:
+        raise StateError(str(error)) from None
     except OSError as error:
         raise StateError(
             f"{folder} cannot be made ({os_error_text(error)}): name a state directory you can write"
         ) from None
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise StateError(f"{folder} must be a folder of user {os.geteuid()}: remove it, or chown it")
-    if status.st_mode & _OTHERS:
-        raise StateError(f"{folder} has mode {stat.S_IMODE(status.st_mode):04o}, others can look in: `chmod 700` it")
     return folder, _lock(folder / LOCK_NAME)
 
 
 def _lock(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_own_file(path, os.O_RDWR | os.O_CREAT, private=True)
+    except PlaceError as error:
+        raise StateError(str(error)) from None
     except OSError as error:
         raise StateError(f"{path} cannot be opened: {os_error_text(error)}") from None
     try:

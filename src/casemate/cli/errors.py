@@ -100,13 +100,13 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.cli.places import TokenElsewhereError
     from casemate.cli.policies import TimeTextError
     from casemate.client import errors as client
-    from casemate.client.local import MachineRunsError, NoMachineError, WrongMachineError
+    from casemate.client.local import MachineRunsError, NoMachineError, NotStartedError, WrongMachineError
     from casemate.images import errors as images
     from casemate.images.vm.assemble import AssemblyError
     from casemate.images.vm.builtin import UnknownGuestError
     from casemate.link.errors import PeerGoneError, TimedOutError
-    from casemate.link.ownership import PlaceError
     from casemate.verifier import PolicyError, RefusedError
+    from casemate.wire.ownership import PlaceError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
 
     failed, refused, wrong = ExitCode.FAILED, ExitCode.REFUSED, ExitCode.INPUT
@@ -141,9 +141,10 @@ def errors_table() -> dict[type[Exception], Meaning]:
         RuntimeDigestError: Meaning(failed, "`casemate doctor` says what this computer lacks"),
         MachineStaysError: Meaning(failed, "`casemate down --now` does not wait for calls under way"),
         MachineRunsError: Meaning(failed, "use it, or name another state directory with --state"),
-        NoMachineError: Meaning(failed, "machine.log in the state directory tells more, where one was started"),
+        NotStartedError: Meaning(failed, ""),
+        NoMachineError: Meaning(failed, ""),
         WrongMachineError: Meaning(failed, ""),
-        PlaceError: Meaning(failed, "name another state directory with --state"),
+        PlaceError: Meaning(failed, "or name another state directory with --state, below folders of yours or root's"),
         client.TokenRefusedError: Meaning(failed, "give the token by CASEMATE_TOKEN or --token-file; `up` prints one"),
         client.RoleRefusedError: Meaning(failed, "ask the operator for a token with that role"),
         client.GatewayBusyError: Meaning(ExitCode.CALL_FAILED, "try again in a moment"),

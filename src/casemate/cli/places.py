@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from casemate.cli.files import InputFileError, read_file
-from casemate.wire.errors import CasemateError
+from casemate.cli.files import STANDARD_INPUT, InputFileError, read_file
+from casemate.link.ownership import read_own_secret
+from casemate.wire.errors import CasemateError, os_error_text
+from casemate.wire.ownership import PlaceError
 from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
@@ -158,6 +160,12 @@ def _exported_token(url: str, exported: str | None) -> str | None:
 def _file_token(file: Path) -> str:
     """The token in a file; never from the command line, which others can see."""
     try:
+        if file != STANDARD_INPUT:
+            return read_own_secret(file, MAX_TOKEN_FILE).decode("ascii").strip()
         return read_file(file, what="token", limit=MAX_TOKEN_FILE).decode("ascii").strip()
+    except PlaceError as error:
+        raise InputFileError(f"token {error}") from None
+    except OSError as error:
+        raise InputFileError(f"token {file}: {os_error_text(error)}") from None
     except UnicodeDecodeError:
         raise InputFileError(f"token {file}: got other bytes, want one line of letters and digits") from None

@@ -8,26 +8,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.cli.files import InputFileError
+from casemate.link.ownership import check_own_folder, make_own_folder, open_own_file
 from casemate.link.places import host_directory
 from casemate.wire.access_tokens import MAX_FILE, AccessTokens
 from casemate.wire.audit import NAME, AuditEntry
 from casemate.wire.errors import WireError
+from casemate.wire.ownership import PlaceError
 
 FILE = "tokens.json"
+LOCK = "tokens.lock"
+"""In the state directory, for this user alone: a folder that others can read, others can lock."""
 
 
 def read_tokens(state: Path) -> AccessTokens:
     """The tokens of the machine in ``state``, whether it runs or not.
 
     Raises:
-        InputFileError: the file is damaged.
+        InputFileError: the file is damaged, or the host has put something else in its place.
     """
     path = host_directory(state) / FILE
+    if os.path.lexists(state):
+        check_own_folder(state)
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_own_file(path, os.O_RDONLY), "rb") as file:
             return AccessTokens.parse(file.read(MAX_FILE + 1))
     except FileNotFoundError:
         return AccessTokens()
+    except PlaceError as error:
+        raise InputFileError(f"{error}: `casemate token` puts a file there once that is removed") from None
     except WireError as error:
         raise InputFileError(f"{path} is damaged ({error}): restore it, or remove it and make new tokens") from None
 
@@ -39,7 +47,8 @@ def change_tokens(state: Path, change: Callable[[AccessTokens], AccessTokens], *
     way, which a renaming replaces and never follows, and could hold the lock itself.
     """
     folder = host_directory(state)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_own_folder(state)
+    make_own_folder(folder)
     with _alone(state):
         tokens = change(read_tokens(state))
         draft = state / f"{FILE}.new"
@@ -51,7 +60,7 @@ def change_tokens(state: Path, change: Callable[[AccessTokens], AccessTokens], *
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = open_own_file(folder / LOCK, os.O_RDWR | os.O_CREAT, private=True)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -60,7 +69,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes, how: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
+    descriptor = open_own_file(path, os.O_WRONLY | os.O_CREAT | how)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -13,8 +13,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from casemate.client.errors import CallerKeyError
+from casemate.link.ownership import read_own_secret
 from casemate.wire.caller_key import caller_key_text
 from casemate.wire.errors import os_error_text
+from casemate.wire.ownership import PlaceError
+
+MAX_KEY_FILE = 64 * 1024
+"""Longest key file that is read (bytes)."""
 
 
 class CallerKey:
@@ -60,9 +65,11 @@ class CallerKey:
 
 
 def read_caller_key(path: Path) -> CallerKey:
-    """The key in a PEM file."""
+    """The key in a PEM file that its owner alone can read."""
     try:
-        return CallerKey.from_pem(path.read_bytes())
+        return CallerKey.from_pem(read_own_secret(path, MAX_KEY_FILE))
+    except PlaceError as error:
+        raise CallerKeyError(f"caller key {error}") from None
     except OSError as error:
         raise CallerKeyError(f"caller key {path}: {os_error_text(error)}") from None
 
@@ -70,7 +77,7 @@ def read_caller_key(path: Path) -> CallerKey:
 def write_caller_key(path: Path, key: CallerKey) -> None:
     """Makes a new file that its owner alone can read; never overwrites one."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise CallerKeyError(f"caller key {path}: is there already, and keys are never overwritten") from None
     except OSError as error:

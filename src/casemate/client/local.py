@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_supervisor
 from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
-from casemate.client.owner_link import ask_at, ask_supervisor
 from casemate.client.snp_levers import SnpLevers
+from casemate.link.ownership import open_own_file
 from casemate.link.places import machine_lock
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.control import (
@@ -29,6 +30,7 @@ from casemate.wire.messages.control import (
 )
 from casemate.wire.messages.state import ListStates, StatesAre, StoredState
 from casemate.wire.messages.supervisor import AcceptRollback, AnchorsAre, AnchorShown, ListAnchors, RollbackAccepted
+from casemate.wire.ownership import PlaceError
 from casemate.wire.snp.tcb import Product
 
 END_TIMEOUT = 20.0
@@ -43,6 +45,10 @@ START_TIMEOUT = 60.0
 
 class MachineRunsError(CasemateError):
     """A machine runs on this state directory already."""
+
+
+class NotStartedError(NoMachineError):
+    """What was asked for cannot be had here: nothing was started, and nothing made."""
 
 
 class WrongMachineError(CasemateError):
@@ -97,7 +103,7 @@ class LocalMachine:
 
 def running_machine(state: Path) -> LocalMachine:
     """The machine that runs on ``state``; :class:`NoMachineError` if none does."""
-    return LocalMachine(state, ask_supervisor(state, MachineStatus(), MachineIs))
+    return LocalMachine(state, ask_supervisor(state, MachineStatus(), MachineIs, timeout=STATUS_TIMEOUT))
 
 
 def wait_for_end(state: Path, patience: float) -> bool:
@@ -112,8 +118,8 @@ def wait_for_end(state: Path, patience: float) -> bool:
 
 def _is_locked(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        descriptor = open_own_file(path, os.O_RDONLY)
+    except (OSError, PlaceError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -236,11 +242,23 @@ def _wait_until_ready(supervisor: subprocess.Popen[bytes]) -> None:
     try:
         said = json.loads(line)
     except ValueError:
-        said = {"error": "the supervisor ended without a word; its log is in the state directory"}
+        said = {"error": f"the supervisor ended without a word, {_how_it_ended(supervisor)}"}
+    if said.get("ready") is True:
+        return
+    why = str(said.get("error"))
     if said.get("kind") == "StateInUseError":
-        raise MachineRunsError(str(said.get("error")))
-    if said.get("ready") is not True:
-        raise NoMachineError(str(said.get("error")))
+        raise MachineRunsError(why)
+    if said.get("log") is None:
+        raise NotStartedError(why)
+    raise NoMachineError(f"{why}; {said['log']} tells more")
+
+
+def _how_it_ended(supervisor: subprocess.Popen[bytes]) -> str:
+    try:
+        code = supervisor.wait(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        return "and goes on"
+    return f"with exit status {code}" if code >= 0 else f"by signal {-code}"
 
 
 def _end(supervisor: subprocess.Popen[bytes]) -> None:

@@ -2,14 +2,14 @@
 
 import errno
 import os
-import socket
 import time
 from pathlib import Path
 from typing import TypeVar
 
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
-from casemate.link.errors import PeerGoneError
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.ownership import check_own_folder, connected
 from casemate.link.places import control_socket
 from casemate.wire.errors import CasemateError, os_error_text
 
@@ -18,14 +18,34 @@ T = TypeVar("T")
 CONTROL_TIMEOUT = 30.0
 """Longest answer of a supervisor (seconds)."""
 
+STATUS_TIMEOUT = 5.0
+"""Longest answer to a question for which a supervisor, or a host, has to do nothing (seconds)."""
+
+
+SILENT = "it is stopped (SIGSTOP), or this computer is very busy"
+
 
 class NoMachineError(CasemateError):
     """No machine runs on this state directory, or none could be started."""
 
 
-def ask_supervisor(state: Path, question: object, wanted: type[T]) -> T:
+def ask_supervisor(state: Path, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT) -> T:
     """What the supervisor of the machine on ``state`` answers."""
-    return ask_at(control_socket(state), state, "the supervisor", question, wanted)
+    answer, descriptors = ask_for_descriptors(state, question, wanted, timeout=timeout)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return answer
+
+
+def ask_for_descriptors(
+    state: Path, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT
+) -> tuple[T, tuple[int, ...]]:
+    """The same, with the descriptors that come with the answer, which are the caller's then."""
+    try:
+        check_own_folder(state)
+    except FileNotFoundError:
+        raise NoMachineError(f"no machine runs on {state}; `casemate up` starts a machine") from None
+    return _ask(control_socket(state), state, "the supervisor", question, wanted, timeout=timeout)
 
 
 def ask_at(path: Path, state: Path, who: str, question: object, wanted: type[T]) -> T:
@@ -33,23 +53,41 @@ def ask_at(path: Path, state: Path, who: str, question: object, wanted: type[T])
 
     Raises:
         NoMachineError: nobody does.
+        PlaceError: it is another user's machine, or could be.
+        TimedOutError: nobody answers in time.
     """
-    sock = socket.socket(socket.AF_UNIX)
+    answer, descriptors = _ask(path, state, who, question, wanted, timeout=CONTROL_TIMEOUT)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return answer
+
+
+def _ask(
+    path: Path, state: Path, who: str, question: object, wanted: type[T], *, timeout: float
+) -> tuple[T, tuple[int, ...]]:
     try:
-        sock.connect(os.fsencode(path))
+        sock = connected(path, timeout)
+    except TimeoutError:
+        raise TimedOutError(f"{who} of {state} takes no connection: {SILENT}") from None
     except OSError as error:
-        sock.close()
         why = f"no machine runs on {state}"
         if error.errno not in {errno.ENOENT, errno.ECONNREFUSED}:
             why = f"no answer from {who} of {state}: {os_error_text(error)}"
         raise NoMachineError(f"{why}; `casemate up` starts a machine") from None
     channel = Channel(sock)
-    deadline = time.monotonic() + CONTROL_TIMEOUT
+    deadline = time.monotonic() + timeout
     try:
-        channel.send(numbered(1, question), timeout=CONTROL_TIMEOUT)
-        _, message = split(channel.receive(timeout=deadline - time.monotonic()).payload)
+        channel.send(numbered(1, question), timeout=timeout)
+        frame = channel.receive(timeout=max(0.0, deadline - time.monotonic()))
     except PeerGoneError as error:
         raise NoMachineError(f"{who} of {state} hung up: {error}") from None
+    except TimedOutError:
+        raise TimedOutError(f"{who} of {state} did not answer within {timeout:g} s: {SILENT}") from None
     finally:
         channel.close()
-    return answer_of(message, wanted)
+    try:
+        return answer_of(split(frame.payload)[1], wanted), frame.descriptors
+    except BaseException:
+        for descriptor in frame.descriptors:
+            os.close(descriptor)
+        raise

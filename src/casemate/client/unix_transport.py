@@ -13,8 +13,10 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Caller, answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.ownership import check_own_socket, check_peer, connected
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import FaultError
+from casemate.wire.ownership import PlaceError
 
 T = TypeVar("T")
 
@@ -29,12 +31,15 @@ class UnixTransport:
 
     @classmethod
     def connect(cls, path: Path | str) -> "UnixTransport":
-        """The connection to the host that listens at ``path``; :class:`NoHostError` where nobody does."""
-        sock = socket.socket(socket.AF_UNIX)
+        """The connection to the host that listens at ``path``.
+
+        Raises:
+            NoHostError: nobody does.
+            PlaceError: the socket is another user's, or could be exchanged by one.
+        """
         try:
-            sock.connect(os.fspath(path))
+            sock = connected(Path(path))
         except OSError as error:
-            sock.close()
             raise NoHostError(f"no host at {path}: {os_error_text(error)}") from None
         return cls(Channel(sock))
 
@@ -81,11 +86,22 @@ class AsyncUnixTransport:
 
     @classmethod
     async def connect(cls, path: Path | str) -> "AsyncUnixTransport":
-        """The connection to the host that listens at ``path``; :class:`NoHostError` where nobody does."""
+        """The connection to the host that listens at ``path``.
+
+        Raises:
+            NoHostError: nobody does.
+            PlaceError: the socket is another user's, or could be exchanged by one.
+        """
+        place = Path(path)
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(0)
         try:
+            check_own_socket(place)
             await asyncio.get_running_loop().sock_connect(sock, os.fspath(path))
+            check_peer(sock, place)
+        except PlaceError:
+            sock.close()
+            raise
         except OSError as error:
             sock.close()
             raise NoHostError(f"no host at {path}: {os_error_text(error)}") from None

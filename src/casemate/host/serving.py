@@ -69,6 +69,8 @@ class HostOptions:
     """The Unix socket that clients connect to: made by the supervisor, so that it outlives a host."""
     ra_tls_fds: tuple[int, ...]
     """TCP ports for enclaves that are TLS servers: bound by the supervisor, so that they outlive a host, too."""
+    ready_fd: int | None
+    """A pipe: a byte is written to it once clients are answered."""
     event: str
     """Why this host was started, for its first event: empty at the machine's start."""
 
@@ -97,13 +99,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chip-fd", type=int, required=True)
     parser.add_argument("--listener-fd", type=int, required=True)
     parser.add_argument("--ra-tls-fds", type=int, nargs="*", default=(), metavar="FD")
+    parser.add_argument("--ready-fd", type=int, metavar="FD", help="is written to once clients are answered")
     parser.add_argument("--event", default="", metavar="TEXT", help="why this host was started")
 
 
 def host_options(given: argparse.Namespace) -> HostOptions:
     """Those arguments, read."""
     return HostOptions(
-        given.directory, given.catalogue, given.chip_fd, given.listener_fd, tuple(given.ra_tls_fds), given.event
+        given.directory,
+        given.catalogue,
+        given.chip_fd,
+        given.listener_fd,
+        tuple(given.ra_tls_fds),
+        given.ready_fd,
+        given.event,
     )
 
 
@@ -176,6 +185,10 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Besid
     other = None if beside is None else beside(orchestrator, vms)
     ways = [asyncio.create_task(door.run())] + ([] if other is None else [asyncio.create_task(other.run())])
     stopped = asyncio.create_task(stopping.wait())
+    if options.ready_fd is not None:
+        await asyncio.sleep(0)  # the ways in have had their first turn
+        os.write(options.ready_fd, b"\n")
+        os.close(options.ready_fd)
     asyncio.get_running_loop().call_later(SETTLED, give_back_memory)
     await asyncio.wait({listening, stopped, *ways}, return_when=asyncio.FIRST_COMPLETED)
     failed = [way for way in ways if way.done()]

@@ -6,7 +6,6 @@ with mode 0600 and a file that others could read is refused.
 
 import hashlib
 import os
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from casemate.images.errors import KeyFileError
 from casemate.wire.errors import os_error_text
+from casemate.wire.ownership import PlaceError, check_secret
 from casemate.wire.sgx.sigstruct import EXPONENT, KEY_SIZE
 
 KEY_BITS = 8 * KEY_SIZE
@@ -84,15 +84,16 @@ def default_key_path(environ: Mapping[str, str]) -> Path:
 
 
 def load_key(path: Path) -> DeveloperKey:
-    """The key in a file that only its owner can read."""
+    """The key in a file that is this user's, or root's, and that nobody else can read."""
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
+            check_secret(str(path), uid=status.st_uid, mode=status.st_mode, user=os.geteuid())
             pem = file.read(MAX_KEY_FILE)
+    except PlaceError as error:
+        raise KeyFileError(str(error)) from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {os_error_text(error)}") from None
-    if mode & 0o077:
-        raise KeyFileError(f"{path} has mode {mode:04o}, others could read the key: chmod 600 {path}")
     try:
         return DeveloperKey.from_pem(pem)
     except KeyFileError as error:

@@ -23,21 +23,23 @@ import stat
 from pathlib import Path
 
 from casemate.link.credentials import peer_uid
-from casemate.wire.errors import CasemateError
+from casemate.wire.ownership import (
+    ANYBODY_WRITES,
+    OTHERS_WRITE,
+    ROOT,
+    STICKY,
+    PlaceError,
+    check_own,
+    check_owner,
+    check_secret,
+)
 
 MAX_LINKS = 40
 """Links that are followed for one path, as the kernel does (path_resolution(7))."""
 
-_OTHERS = 0o077
-_OTHERS_WRITE = 0o022
-_ANYBODY_WRITES = 0o002
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 _LOOK_FIRST = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """How a file is opened before it is known what it is: no link is followed, no pipe is waited for."""
-
-
-class PlaceError(CasemateError):
-    """A folder, file or socket is not this user's alone."""
 
 
 def check_way(path: Path) -> None:
@@ -101,7 +103,7 @@ def check_own_folder(path: Path, *, private: bool = False) -> None:
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise PlaceError(f"{path} is no folder, want one of this user's")
-    _check_own(path, status, private=private, advice=f"chmod {'700' if private else 'go-w'} {path}")
+    _check_own(path, status, private=private, mend=f"chmod {'700' if private else 'go-w'}")
 
 
 def make_own_folder(path: Path, *, private: bool = False) -> None:
@@ -156,7 +158,7 @@ def check_own_descriptor(descriptor: int, path: Path, *, private: bool = False) 
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise PlaceError(f"{path} is no plain file, want one")
-    _check_own(path, status, private=private, advice=f"chmod {'600' if private else 'go-w'} {path}")
+    _check_own(path, status, private=private, mend=f"chmod {'600' if private else 'go-w'}")
 
 
 def read_own_secret(path: Path, limit: int) -> bytes:
@@ -174,13 +176,29 @@ def read_own_secret(path: Path, limit: int) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
             raise PlaceError(f"{path} is no file")
-        if status.st_uid not in _trusted():
-            raise PlaceError(f"{path} is of user {status.st_uid}, want this user's ({os.geteuid()})")
-        if status.st_mode & _OTHERS:
-            mode = stat.S_IMODE(status.st_mode)
-            raise PlaceError(f"{path} has mode {mode:04o}, others could read it: chmod 600 {path}")
+        check_secret(str(path), uid=status.st_uid, mode=status.st_mode, user=os.geteuid())
         os.set_blocking(descriptor, True)
         return file.read(limit)
+
+
+def connected(path: Path, timeout: float | None = None) -> socket.socket:
+    """A Unix socket that is connected to this user's own process; it blocks, and waits so many seconds at most.
+
+    Raises:
+        PlaceError: the socket, or who answers, is another user's.
+        OSError: nobody listens there.
+    """
+    check_own_socket(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(os.fsencode(path))
+        check_peer(sock, path)
+        sock.settimeout(None)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def check_own_socket(path: Path) -> None:
@@ -194,12 +212,12 @@ def check_own_socket(path: Path) -> None:
     status = path.lstat()
     if not stat.S_ISSOCK(status.st_mode):
         raise PlaceError(f"{path} is no socket, want one")
-    _check_uid(str(path), status.st_uid)
+    check_owner(str(path), status.st_uid, os.geteuid())
 
 
 def check_peer(sock: socket.socket, path: Path) -> None:
     """Refuses a peer that is another user's: after connecting to the socket at ``path``, and before a word is sent."""
-    _check_uid(f"who listens at {path}", peer_uid(sock))
+    check_owner(f"who listens at {path}", peer_uid(sock), os.geteuid())
 
 
 def _absolute(path: Path) -> Path:
@@ -221,7 +239,7 @@ def _looked_at(folder: Path) -> os.stat_result:
 
 def _trusted() -> set[int]:
     """Who may own what is on the way: this user, root, and whoever can replace the whole file system."""
-    return {0, os.geteuid(), Path("/").lstat().st_uid}
+    return {ROOT, os.geteuid(), Path("/").lstat().st_uid}
 
 
 def _check_parent(path: Path, folder: Path, status: os.stat_result) -> bool:
@@ -231,11 +249,11 @@ def _check_parent(path: Path, folder: Path, status: os.stat_result) -> bool:
             f"{path}: {folder} is of user {status.st_uid}, who can put anything there; "
             f"want folders of this user ({os.geteuid()}) or root"
         )
-    if not status.st_mode & _OTHERS_WRITE:
+    if not status.st_mode & OTHERS_WRITE:
         return False
-    if status.st_mode & stat.S_ISVTX:
+    if status.st_mode & STICKY:
         return True
-    if status.st_mode & _ANYBODY_WRITES or not _is_private_group(status):
+    if status.st_mode & ANYBODY_WRITES or not _is_private_group(status):
         mode = stat.S_IMODE(status.st_mode)
         raise PlaceError(f"{path}: {folder} has mode {mode:04o}, others can put anything there: chmod go-w {folder}")
     return False
@@ -253,16 +271,5 @@ def _is_private_group(status: os.stat_result) -> bool:
     return owner.pw_gid == group.gr_gid and group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}
 
 
-def _check_own(path: Path, status: os.stat_result, *, private: bool, advice: str) -> None:
-    _check_uid(str(path), status.st_uid)
-    if status.st_mode & (_OTHERS if private else _OTHERS_WRITE):
-        mode = stat.S_IMODE(status.st_mode)
-        can = "look into it" if private and not status.st_mode & _OTHERS_WRITE else "write to it"
-        if status.st_mode & stat.S_ISVTX:
-            advice = "it is everybody's; want a folder of its own, such as one in it"
-        raise PlaceError(f"{path} has mode {mode:04o}, others can {can}: {advice}")
-
-
-def _check_uid(what: str, uid: int) -> None:
-    if uid != os.geteuid():
-        raise PlaceError(f"{what} is of user {uid}, want this user's ({os.geteuid()})")
+def _check_own(path: Path, status: os.stat_result, *, private: bool, mend: str) -> None:
+    check_own(str(path), uid=status.st_uid, mode=status.st_mode, user=os.geteuid(), private=private, mend=mend)

@@ -1,15 +1,27 @@
-"""Where a machine's sockets lie, for those who listen and those who connect."""
+"""Where a machine's sockets lie, for those who listen and those who connect.
 
+They lie in the state directory. Where its path is too long for a Unix socket, they lie in a short folder of this user's
+instead, and in the state directory is a link to each: who connects follows that, whatever their environment says.
+"""
+
+import contextlib
 import hashlib
 import os
+import secrets
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.link.ownership import make_own_folder
+from casemate.link.ownership import check_own_folder, make_own_folder
+from casemate.wire.errors import os_error_text
+from casemate.wire.ownership import PlaceError
 
 MAX_SOCKET_PATH = 100
 """Longest path of a Unix socket (bytes): sun_path holds 104 on macOS and 108 on Linux, with its end."""
+
+_HOST, _CONTROL = "host.sock", "control.sock"
+_LAST_RESORT = Path("/tmp")  # noqa: S108 - a folder of this user's is made in it, and checked
 
 
 def default_state_directory() -> Path:
@@ -26,13 +38,13 @@ def host_directory(state: Path) -> Path:
 
 
 def host_socket(state: Path) -> Path:
-    """Where clients reach a machine's host."""
-    return _short(host_directory(state) / "host.sock")
+    """Where clients reach a machine's host; the same when it listens and afterwards."""
+    return _place(host_directory(state) / _HOST)
 
 
 def control_socket(state: Path) -> Path:
-    """Where a machine's owner reaches its supervisor."""
-    return _short(state / "control.sock")
+    """Where a machine's owner reaches its supervisor; the same when it listens and afterwards."""
+    return _place(state / _CONTROL)
 
 
 def machine_lock(state: Path) -> Path:
@@ -40,25 +52,90 @@ def machine_lock(state: Path) -> Path:
     return state / "machine.lock"
 
 
-def _short(wanted: Path) -> Path:
-    """``wanted``, or where that is too long for a Unix socket, a path derived from it in a folder of this user's."""
-    absolute = wanted.absolute()
-    if len(os.fsencode(absolute)) <= MAX_SOCKET_PATH:
-        return absolute
-    folder = Path(tempfile.gettempdir()) / f"casemate-{os.getuid()}"
-    return folder / f"{hashlib.sha256(os.fsencode(absolute)).hexdigest()[:24]}.sock"
+def listen_for_clients(state: Path, *, backlog: int) -> socket.socket:
+    """The listening socket of a machine's host."""
+    return listen(host_directory(state) / _HOST, backlog=backlog)
 
 
-def listen(path: Path, *, backlog: int = 256) -> socket.socket:
-    """A listening Unix socket at ``path``, which its owner alone may connect to.
+def listen_for_owner(state: Path) -> socket.socket:
+    """The listening socket of a machine's supervisor."""
+    return listen(state / _CONTROL)
+
+
+def listen(wanted: Path, *, backlog: int = 256) -> socket.socket:
+    """A listening Unix socket at ``wanted``, or linked there, which its owner alone may connect to.
 
     Raises:
         PlaceError: the folder is somebody else's, or others may write to it.
     """
-    make_own_folder(path.parent)
-    path.unlink(missing_ok=True)
+    make_own_folder(wanted.parent)
+    absolute = wanted.absolute()
+    place = absolute if _fits(absolute) else _short(absolute)
+    place.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(os.fsencode(path))
-    path.chmod(0o600)
-    listener.listen(backlog)
+    try:
+        listener.bind(os.fsencode(place))
+        place.chmod(0o600)
+        listener.listen(backlog)
+        if place != absolute:
+            _link(absolute, place)
+    except BaseException:
+        listener.close()
+        raise
     return listener
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= MAX_SOCKET_PATH
+
+
+def _place(wanted: Path) -> Path:
+    """``wanted``, or what it is a link to."""
+    absolute = wanted.absolute()
+    with contextlib.suppress(OSError):
+        return absolute.readlink()
+    return absolute
+
+
+def _short(wanted: Path) -> Path:
+    """A short path for the socket ``wanted``, in a folder of this user's: the one that it had before, if it had one.
+
+    No other user can take all of these folders away, since the last one has a name that nobody can guess.
+    """
+    name = f"{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:24]}.sock"
+    refusals = []
+    for folder in _short_folders(_place(wanted)):
+        if not _fits(folder / name):
+            refusals.append(f"{folder} is too long, too")
+            continue
+        try:
+            make_own_folder(folder)
+        except PlaceError as error:
+            refusals.append(str(error))
+            continue
+        except OSError as error:
+            refusals.append(f"{folder}: {os_error_text(error)}")
+            continue
+        return folder / name
+    raise PlaceError(
+        f"{wanted} is longer than {MAX_SOCKET_PATH} bytes, and there is no other place: {'; '.join(refusals)}"
+    )
+
+
+def _short_folders(before: Path) -> Iterator[Path]:
+    with contextlib.suppress(OSError, PlaceError):
+        check_own_folder(before.parent)
+        yield before.parent
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/"):
+        yield Path(runtime) / "casemate"
+    places = dict.fromkeys((Path(tempfile.gettempdir()), _LAST_RESORT))
+    yield from (place / f"casemate-{os.geteuid()}" for place in places)
+    yield from (place / f"casemate-{os.geteuid()}-{secrets.token_hex(8)}" for place in places)
+
+
+def _link(wanted: Path, place: Path) -> None:
+    """Makes ``wanted`` a link to ``place``, in one step."""
+    draft = wanted.with_name(f".{wanted.name}.{secrets.token_hex(8)}")
+    draft.symlink_to(place)
+    draft.replace(wanted)

@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from casemate.link.ownership import open_own_file
 from casemate.wire.audit import NAME, AuditEntry
 
 
@@ -14,9 +15,9 @@ class AuditLog:
         self._path = state / NAME
 
     def note(self, what: str, details: str) -> None:
-        """One line; an :class:`OSError` if it cannot be written."""
+        """One line; an :class:`OSError` or :class:`PlaceError` if it cannot be written."""
         entry = AuditEntry(datetime.now(UTC).replace(microsecond=0), os.getuid(), what, details)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = open_own_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             os.write(descriptor, entry.encode())
             os.fsync(descriptor)

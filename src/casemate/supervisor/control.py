@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from casemate.link.calls import Reply
 from casemate.link.door import Door
-from casemate.link.places import host_socket
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.machine import Machine
 from casemate.wire.errors import os_error_text
@@ -179,7 +178,7 @@ class Control:
         ready = self._ready()
         return MachineIs(
             processes=machine.processes,
-            host_socket=str(host_socket(machine.options.state)),
+            host_socket=machine.host_socket,
             url=machine.url,
             started_at=machine.started_at,
             lasting=machine.options.lasting,

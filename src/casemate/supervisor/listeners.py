@@ -3,10 +3,11 @@
 import errno
 import ipaddress
 import socket
+from pathlib import Path
 
-from casemate.link.places import host_socket, listen
+from casemate.link.places import listen_for_clients
 from casemate.supervisor.errors import PortError
-from casemate.supervisor.options import DEFAULT_PORT, PORTS_TRIED, HttpOptions, MachineOptions
+from casemate.supervisor.options import DEFAULT_PORT, PORTS_TRIED, HttpOptions
 from casemate.wire.errors import os_error_text
 
 BACKLOG = 1024
@@ -19,23 +20,36 @@ RA_TLS_PORTS = 8
 class Listeners:
     """All sockets that clients connect to, open as long as the machine runs."""
 
-    def __init__(self, options: MachineOptions) -> None:
+    def __init__(self, options: HttpOptions | None) -> None:
+        """Opens the gateway's, if there is to be one: before anything is made in the state directory.
+
+        Raises:
+            PortError: it cannot be had.
+        """
         self.http: socket.socket | None = None
+        self.host: socket.socket | None = None
+        self.ra_tls: tuple[socket.socket, ...] = ()
+        """Bound, and listening once an enclave has one."""
         self.url = ""
         """Where the gateway is; empty if there is none."""
-        if options.http is not None:
-            self.http = listen_http(options.http.address, options.http.port)
-            self.url = _url(options.http, self.http.getsockname()[1])
-        self.host = listen(host_socket(options.state), backlog=BACKLOG)
+        if options is not None:
+            self.http = listen_http(options.address, options.port)
+            self.url = _url(options, self.http.getsockname()[1])
+
+    def open(self, state: Path) -> None:
+        """Opens the others, which are in the state directory or have no place of their own.
+
+        Raises:
+            PlaceError: the socket's folder is not this user's alone.
+        """
+        self.host = listen_for_clients(state, backlog=BACKLOG)
         self.ra_tls = tuple(_bound_to_loopback() for _ in range(RA_TLS_PORTS))
-        """Bound, and listening once an enclave has one."""
 
     def close(self) -> None:
         """Closes all; who still waits is hung up on."""
-        for listener in (self.host, *self.ra_tls):
-            listener.close()
-        if self.http is not None:
-            self.http.close()
+        for listener in (self.http, self.host, *self.ra_tls):
+            if listener is not None:
+                listener.close()
 
 
 def _bound_to_loopback() -> socket.socket:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from casemate.link.ownership import open_own_file
 from casemate.link.places import machine_lock
 from casemate.supervisor.errors import StateInUseError
 
@@ -30,7 +31,7 @@ class StateLock:
 
 def lock_state(state: Path) -> StateLock:
     """Locks it; :class:`StateInUseError` if somebody else has."""
-    descriptor = os.open(machine_lock(state), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_own_file(machine_lock(state), os.O_RDWR | os.O_CREAT)
     for _ in range(_TRIES):
         if _locked(descriptor):
             was_left = os.fstat(descriptor).st_size > 0

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 CHIP_START_TIMEOUT = 50.0
 """Longest start of the chip (seconds): a first start copies and hashes the runtime."""
 
+HOST_START_TIMEOUT = 50.0
+"""Longest start of a host (seconds), counted from when the chip is ready."""
+
 REFRESH_PERIOD = 24 * 60 * 60.0
 """How often collateral is fetched from the vendor (seconds)."""
 
@@ -57,22 +60,29 @@ PASSING_CATALOGUE = "passing.db"
 class Machine:
     """The running processes. :meth:`start` once, then :meth:`keep_running`, and :meth:`end` at last."""
 
-    def __init__(self, options: MachineOptions, log: MachineLog, last_death: str = "") -> None:
-        """``last_death``: how the supervisor before this one died, if it did."""
+    def __init__(self, options: MachineOptions, listeners: Listeners, log: MachineLog, last_death: str = "") -> None:
+        """``listeners`` are owned; ``last_death``: how the supervisor before this one died, if it did."""
         self.options = options
         self.vendor = VendorDesk(options.state, options.seed)
         self.root_certificate = b""
         self.ready: ChipReady | None = None
         """What the chip said of itself when it last started."""
-        self.url = ""
+        self.url = listeners.url
         self.started_at = int(time.time())
         self._log = log
         self._last_death = last_death
         self._chip = Process("chip", log)
         self._host = Process("host" if options.http is None else "gateway", log)
         self._link: ChipLink | None = None
-        self._listeners: Listeners | None = None
+        self._listeners = listeners
+        self._host_serves: asyncio.Future[bytes] | None = None
+        """Has a byte once the host answers clients, and none if it died before that."""
         self._deaths = Deaths()
+
+    @property
+    def host_socket(self) -> str:
+        """The path of the socket that clients connect to."""
+        return "" if self._listeners.host is None else str(self._listeners.host.getsockname())
 
     @property
     def processes(self) -> tuple[ProcessIs, ...]:
@@ -89,9 +99,9 @@ class Machine:
         directory = host_directory(self.options.state)
         for left in directory.glob(f"{PASSING_CATALOGUE}*"):
             left.unlink()
-        self._listeners = Listeners(self.options)
-        self.url = self._listeners.url
+        self._listeners.open(self.options.state)
         await self._power_on("")
+        await self._until_served()
 
     async def keep_running(self) -> str:
         """Starts anew what dies, until too much does; says why it gave up."""
@@ -147,8 +157,7 @@ class Machine:
         Args:
             at_once: without waiting for calls under way.
         """
-        if self._listeners is not None:
-            self._listeners.close()
+        self._listeners.close()
         await self._host.end(0 if at_once else DRAIN_TIMEOUT)
         await self._chip.end(END_TIMEOUT)
         if self._link is not None:
@@ -168,6 +177,18 @@ class Machine:
         finally:
             for end in ends:
                 end.cancel()
+
+    async def _until_served(self) -> None:
+        """Until the host answers its clients, for the first time."""
+        if self._host_serves is None:
+            raise MachineError("no host was started")
+        try:
+            serves = await asyncio.wait_for(self._host_serves, HOST_START_TIMEOUT)
+        except TimeoutError:
+            raise MachineError(f"the {self._host.name} did not serve within {HOST_START_TIMEOUT:g} s") from None
+        if not serves:
+            await self._host.end(END_TIMEOUT)
+            raise MachineError(f"{self._host.note_death()}")
 
     async def _power_on(self, event: str) -> None:
         """Chip and host, from nothing; what is left of the last ones ends first."""
@@ -236,7 +257,7 @@ class Machine:
 
     async def _start_host(self, for_chip: socket.socket, event: str) -> None:
         listeners, http = self._listeners, self.options.http
-        if listeners is None:
+        if listeners.host is None:
             raise MachineError("the machine has no sockets yet")
         directory = host_directory(self.options.state)
         catalogue = directory / (LASTING_CATALOGUE if self.options.lasting else PASSING_CATALOGUE)
@@ -249,7 +270,33 @@ class Machine:
             inherited.append(listeners.http.fileno())
             arguments += ["--http-fd", str(listeners.http.fileno()), "--url", listeners.url]
             arguments += ["--token-digest", http.token_digest.hex(), *http.arguments]
-        await self._host.start(f"casemate.{self._host.name}", arguments, inherited)
+        serves, theirs = os.pipe()
+        self._host_serves = _first_byte(serves)
+        try:
+            arguments += ["--ready-fd", str(theirs)]
+            await self._host.start(f"casemate.{self._host.name}", arguments, [*inherited, theirs])
+        finally:
+            os.close(theirs)
+
+
+def _first_byte(descriptor: int) -> asyncio.Future[bytes]:
+    """What comes through a pipe, which is closed then; nothing if nobody is left who could write to it."""
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[bytes] = loop.create_future()
+    os.set_blocking(descriptor, False)
+
+    def read() -> None:
+        try:
+            content = os.read(descriptor, 1)
+        except BlockingIOError:
+            return
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        if not came.done():
+            came.set_result(content)
+
+    loop.add_reader(descriptor, read)
+    return came
 
 
 def _hand_over(state: Path, name: str, content: bytes) -> None:

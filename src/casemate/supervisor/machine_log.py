@@ -7,6 +7,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from casemate.link.ownership import open_own_file
+from casemate.wire.ownership import PlaceError
+
 LOG_SIZE = 4 * 1024 * 1024
 """Longest machine.log (bytes); one older file is kept beside it, as machine.log.1."""
 
@@ -33,16 +36,17 @@ class MachineLog:
 
     def write(self, content: bytes) -> None:
         """Appends; turns to a new file first where this one has become too long."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, PlaceError):
             if self._size + len(content) > LOG_SIZE:
                 self._path.replace(self._path.with_name(self._path.name + ".1"))
+                descriptor = self._open()
                 os.close(self._descriptor)
-                self._descriptor = self._open()
+                self._descriptor = descriptor
                 self._size = 0
             self._size += os.write(self._descriptor, content)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return open_own_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
 class Words:

@@ -1,28 +1,33 @@
 """Runs one machine, until SIGTERM, SIGINT, its owner's word or the lifeline's end.
 
 On its standard output it prints one line: ``{"ready": true}`` or ``{"error": "..."}``, with the error's class as
-``"kind"``. SIGTERM and SIGINT drain it: nobody new is let in, and calls under way may finish. A second one, and the
-lifeline's end, end it at once.
+``"kind"`` and, where processes were started, the path of the ``"log"`` that tells more. SIGTERM and SIGINT drain it:
+nobody new is let in, and calls under way may finish. A second one, and the lifeline's end, end it at once.
 """
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from casemate.link.places import control_socket, host_directory, listen
+from casemate.link.ownership import check_own_folder, make_own_folder
+from casemate.link.places import host_directory, listen_for_owner
 from casemate.link.thrift import give_back_memory
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.control import Control
-from casemate.supervisor.lock import lock_state
+from casemate.supervisor.listeners import Listeners
+from casemate.supervisor.lock import StateLock, lock_state
 from casemate.supervisor.machine import Machine
 from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import DEFAULT_ADDRESS, HttpOptions, MachineOptions
 from casemate.supervisor.orders import Orders
 from casemate.wire.errors import CasemateError, os_error_text
+from casemate.wire.ownership import PlaceError
 
 LEFT = "the last machine on this state ended without a word: its supervisor was killed, or the power failed"
 
@@ -33,12 +38,8 @@ def main() -> int:
     options = _options(given)
     try:
         return asyncio.run(_run(options, given.lifeline_fd))
-    except CasemateError as error:
-        _say({"error": str(error), "kind": type(error).__name__})
-        return 1
-    except OSError as error:
-        _say({"error": _why(error, options.state), "kind": type(error).__name__})
-        return 1
+    except (CasemateError, OSError) as error:
+        return _fail(error, options.state, log=False)
     finally:
         if given.remove_state:
             import shutil
@@ -82,33 +83,53 @@ def _options(given: argparse.Namespace) -> MachineOptions:
 
 
 async def _run(options: MachineOptions, lifeline: int | None) -> int:
-    for folder in (options.state, host_directory(options.state)):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = lock_state(options.state)
+    """The order: whose the place is, and whether the port can be had, is known before anything is made."""
     orders = Orders(lifeline)
-    audit = AuditLog(options.state)
-    log = MachineLog(options.state / "machine.log")
-    if lock.was_left:
-        log.say(LEFT)
-    machine = Machine(options, log, LEFT if lock.was_left else "")
+    with contextlib.ExitStack() as stack:
+        lock = _locked(options.state)
+        listeners = Listeners(options.http)
+        stack.callback(listeners.close)
+        if lock is None:
+            make_own_folder(options.state)
+            lock = lock_state(options.state)
+        stack.callback(lock.give_back)
+        make_own_folder(host_directory(options.state))
+        audit = AuditLog(options.state)
+        log = MachineLog(options.state / "machine.log")
+        if lock.was_left:
+            log.say(LEFT)
+        machine = Machine(options, listeners, log, LEFT if lock.was_left else "")
+        try:
+            return await _start_and_run(machine, audit, log, orders)
+        except (CasemateError, OSError) as error:
+            return _fail(error, options.state, log=True)
+        finally:
+            await _end(machine, orders)
+
+
+async def _start_and_run(machine: Machine, audit: AuditLog, log: MachineLog, orders: Orders) -> int:
     ending = asyncio.create_task(orders.end.wait())
-    try:
-        starting = asyncio.create_task(machine.start())
-        await _first({starting, ending})
-        if not starting.done():
-            starting.cancel()
-            return 0
-        await starting
-        return await _until_told(machine, audit, log, orders, ending)
-    finally:
-        await _end(machine, orders)
-        lock.give_back()
+    starting = asyncio.create_task(machine.start())
+    await _first({starting, ending})
+    if not starting.done():
+        starting.cancel()
+        return 0
+    await starting
+    return await _until_told(machine, audit, log, orders, ending)
+
+
+def _locked(state: Path) -> StateLock | None:
+    """The lock of a state directory that is there; nothing is made where it is not this user's alone."""
+    if not os.path.lexists(state):
+        return None
+    check_own_folder(state)
+    return lock_state(state)
 
 
 async def _until_told(
     machine: Machine, audit: AuditLog, log: MachineLog, orders: Orders, ending: "asyncio.Task[Any]"
 ) -> int:
-    with listen(control_socket(machine.options.state)) as listener:
+    with listen_for_owner(machine.options.state) as listener:
         control = asyncio.create_task(
             Control(machine, audit, lambda at_once: orders.give(at_once=at_once)).door(listener).run()
         )
@@ -149,8 +170,19 @@ async def _first(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
+def _fail(error: CasemateError | OSError, state: Path, *, log: bool) -> int:
+    """Says why there is no machine, and whether its log can tell more; the exit status."""
+    why = _why(error, state) if isinstance(error, OSError) else str(error)
+    if isinstance(error, PlaceError):
+        why += "; or name another state directory with --state"
+    _say({"error": why, "kind": type(error).__name__, "log": str(state / "machine.log") if log else None})
+    return 1
+
+
 def _why(error: OSError, state: Path) -> str:
     where = f"{error.filename or state}: {os_error_text(error)}"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{where}; name a shorter state directory with --state"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return f"{where}; name a state directory with --state that you may write to"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

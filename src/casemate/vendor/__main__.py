@@ -8,6 +8,7 @@ from pathlib import Path
 from casemate.vendor import commands
 from casemate.vendor.amd import commands as amd
 from casemate.vendor.hardening import keep_secrets_in
+from casemate.vendor.store import check_ownership
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.snp.tcb import Product
 
@@ -19,6 +20,7 @@ def main() -> int:
     now = arguments.now or datetime.now(UTC).replace(microsecond=0)
     run: commands.Command = arguments.run
     try:
+        check_ownership(arguments.state)
         answer = run(arguments.state, arguments, now, sys.stdin.buffer)
     except (CasemateError, OSError) as error:
         sys.stderr.write(f"{error}\n")

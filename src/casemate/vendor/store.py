@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
 from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole, encode_private_key, parse_private_key
 from casemate.vendor.ledger import Ledger
@@ -29,9 +30,32 @@ def exists(state: Path) -> bool:
     return (vendor_directory(state) / _LEDGER).exists()
 
 
+def check_ownership(state: Path) -> None:
+    """Refuses a state directory, or a vendor in it, that is not this user's alone; what is missing is no fault.
+
+    Raises:
+        PlaceError: another user could have put the keys there that others are told to trust.
+    """
+    check_way(state)
+    for folder, private in ((state, False), (vendor_directory(state), True)):
+        if os.path.lexists(folder):
+            check_own_folder(folder, private=private)
+
+
+def read(path: Path) -> bytes:
+    """A file of the vendor's, which is this user's alone.
+
+    Raises:
+        PlaceError: it is not.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_own_file(path, os.O_RDONLY, private=True), "rb") as file:
+        return file.read()
+
+
 def create(state: Path, office: Office) -> bool:
     """Writes a new vendor's folder, whole or not at all; False if another process was faster."""
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_own_folder(state)
     draft = Path(tempfile.mkdtemp(prefix=".vendor-", dir=state))
     try:
         for role in KeyRole:
@@ -70,11 +94,11 @@ def load(state: Path) -> Office:
     """
     folder = vendor_directory(state)
     try:
-        keys = {role: parse_private_key((folder / f"{role}.key.pem").read_bytes()) for role in KeyRole}
+        keys = {role: parse_private_key(read(folder / f"{role}.key.pem")) for role in KeyRole}
         certificates = {
-            role: parse_chain(f"{role}.crt.pem", (folder / f"{role}.crt.pem").read_bytes())[0].der for role in KeyRole
+            role: parse_chain(f"{role}.crt.pem", read(folder / f"{role}.crt.pem"))[0].der for role in KeyRole
         }
-        return Office(keys, certificates, Ledger.parse((folder / _LEDGER).read_bytes()))
+        return Office(keys, certificates, Ledger.parse(read(folder / _LEDGER)))
     except OSError as error:
         raise VendorError(f"there is no vendor in {folder}: {os_error_text(error)}: run init first") from None
     except WireError as error:
@@ -94,7 +118,7 @@ def load_seed(state: Path) -> str | None:
     """
     path = vendor_directory(state) / _LEDGER
     try:
-        return Ledger.parse(path.read_bytes()).seed
+        return Ledger.parse(read(path)).seed
     except OSError as error:
         raise VendorError(f"there is no vendor in {path.parent}: {os_error_text(error)}: run init first") from None
 

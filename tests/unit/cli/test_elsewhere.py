@@ -60,6 +60,7 @@ def test_the_url_may_stand_before_and_behind_the_command_and_in_the_environment(
 
 def test_what_stands_nearer_wins(casemate: Casemate, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(0o600)
     assert casemate("--url", "http://127.0.0.1:1", "ps", "--url", web.url).code == 0
     monkeypatch.setenv("CASEMATE_URL", "http://127.0.0.1:1")
     assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "token").code == 0
@@ -89,6 +90,7 @@ def test_the_environments_token_goes_to_the_environments_gateway_alone(
     if exported != "{0}":  # the advice, followed
         assert "--token-file FILE" in casemate("ps", "--url", web.url, "--json").error["next"]
         (tmp_path / "token").write_text(TOKEN)
+        (tmp_path / "token").chmod(0o600)
         assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "token").code == 0
 
 
@@ -102,9 +104,11 @@ def test_the_token_may_be_in_a_file(
 ) -> None:
     monkeypatch.delenv("CASEMATE_TOKEN")
     (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").chmod(0o600)
     assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "token").code == 0
     assert casemate("--url", web.url, "--token-file", tmp_path / "token", "ps").code == 0
     (tmp_path / "token").write_bytes(b"\xff")
+    (tmp_path / "token").chmod(0o600)
     assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "token").code == 5
     assert casemate("ps", "--url", web.url, "--token-file", tmp_path / "none").code == 5
     monkeypatch.delenv("CASEMATE_URL")
@@ -129,6 +133,7 @@ def test_a_token_that_is_missing_or_refused_is_said_and_what_to_do(
 
 def test_other_troubles_say_what_to_do(casemate: Casemate, web: Web, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(0o600)
     given = ("--token-file", tmp_path / "token", "--json")
     nobody = casemate("ps", "--url", "http://127.0.0.1:1", *given)
     assert (nobody.code, nobody.error["kind"]) == (1, "NoHostError")

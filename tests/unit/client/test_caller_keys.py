@@ -39,6 +39,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_caller_key(tmp_path / "nobody.pem")
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    write_caller_key(tmp_path / "alice.pem", CallerKey.generate())
+    (tmp_path / "alice.pem").chmod(mode)
+    with pytest.raises(CallerKeyError, match=f"caller key .*alice.pem has mode {mode:04o}, .*: chmod 600 "):
+        read_caller_key(tmp_path / "alice.pem")
+
+
 def test_signatures_verify() -> None:
     key = CallerKey.generate()
     Ed25519PublicKey.from_public_bytes(key.public_key).verify(key.sign(b"transcript"), b"transcript")

@@ -8,7 +8,6 @@ from tests.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
 from casemate.link.ownership import (
     MAX_LINKS,
-    PlaceError,
     check_own_folder,
     check_own_socket,
     check_peer,
@@ -17,6 +16,7 @@ from casemate.link.ownership import (
     open_own_file,
     read_own_secret,
 )
+from casemate.wire.ownership import PlaceError
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from casemate.cli.files import InputFileError
 from casemate.cli.tokens import FILE, change_tokens, read_tokens
 from casemate.link.places import host_directory
 from casemate.supervisor.machine import _hand_over
@@ -28,11 +29,19 @@ def test_a_link_in_the_way_is_not_followed(state: Path, planted: str) -> None:
     assert put.read_bytes() == b"{}"
 
 
-@pytest.mark.parametrize("planted", [FILE, f"{FILE}.new"])
-def test_tokens_are_not_written_elsewhere(state: Path, planted: str) -> None:
+def test_tokens_are_not_read_elsewhere(state: Path) -> None:
     fuses = state / "fuses"
     fuses.write_bytes(AccessTokens().encode())
-    (host_directory(state) / planted).symlink_to(fuses)
+    (host_directory(state) / FILE).symlink_to(fuses)
+    with pytest.raises(InputFileError, match=r"tokens.json is a link"):
+        change_tokens(state, lambda tokens: tokens, what="nothing")
+    assert fuses.read_bytes() == AccessTokens().encode()
+
+
+def test_tokens_are_not_written_elsewhere(state: Path) -> None:
+    fuses = state / "fuses"
+    fuses.write_bytes(AccessTokens().encode())
+    (host_directory(state) / f"{FILE}.new").symlink_to(fuses)
     change_tokens(state, lambda tokens: tokens, what="nothing")
     assert fuses.read_bytes() == AccessTokens().encode()
     assert not (host_directory(state) / FILE).is_symlink()

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ PROBE_TIMEOUT = 60.0
 """Longest trial of the sandbox (seconds)."""
 
 _OLDEST_PYTHON = (3, 11)
-_OTHERS = 0o077
 
 _PROBE = """
 import json
@@ -209,23 +207,20 @@ def _user() -> Examined:
 def _state(given: Path | None) -> Examined:
     """The state directory, which holds a whole machine's secrets."""
     from casemate.cli.machines import state_directory
+    from casemate.link.ownership import check_own_folder, check_way
+    from casemate.wire.ownership import PlaceError
 
     place = state_directory(given)
     try:
-        status = place.stat()
-    except FileNotFoundError:
-        return Examined("state", Finding.GOOD, f"{place}: not there yet, will be made with mode 0700")
+        check_way(place)
+        if not os.path.lexists(place):
+            return Examined("state", Finding.GOOD, f"{place}: not there yet, will be made with mode 0700")
+        check_own_folder(place, private=True)
+    except PlaceError as error:
+        return Examined("state", Finding.MISSING, str(error))
     except OSError as error:
         return Examined("state", Finding.MISSING, f"{place}: {os_error_text(error)}")
-    mode = stat.S_IMODE(status.st_mode)
-    detail = f"{place}: mode {mode:04o}, of uid {status.st_uid}"
-    if not stat.S_ISDIR(status.st_mode):
-        return Examined("state", Finding.MISSING, f"{place}: no directory")
-    if status.st_uid != os.geteuid():
-        return Examined("state", Finding.MISSING, f"{detail}; want it to be yours")
-    if mode & _OTHERS:
-        return Examined("state", Finding.MISSING, f"{detail}; others can look in: chmod 700 {place}")
-    return Examined("state", Finding.GOOD, detail)
+    return Examined("state", Finding.GOOD, f"{place}: of uid {os.geteuid()} alone, and so is the way to it")
 
 
 def _show(console: "Console", found: tuple[Examined, ...], *, healthy: bool) -> None:

@@ -11,7 +11,7 @@ from casemate.vendor.amd.keys import AmdRole, encode_rsa_key, make_rsa_key, make
 from casemate.vendor.amd.ledger import AmdLedger
 from casemate.vendor.amd.office import AmdOffice, Ca, issue_ca_certificate
 from casemate.vendor.errors import VendorError
-from casemate.vendor.store import load_seed, replace_file, vendor_directory
+from casemate.vendor.store import load_seed, read, replace_file, vendor_directory
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.tcb import Product
@@ -39,7 +39,7 @@ def load_ledger(state: Path, product: Product) -> AmdLedger:
     seed = load_seed(state)
     path = _folder(state, product) / _LEDGER
     try:
-        return AmdLedger.parse(product, path.read_bytes())
+        return AmdLedger.parse(product, read(path))
     except FileNotFoundError:
         ledger = AmdLedger.first(product, make_vlek_secret(product, seed))
         replace_file(path, ledger.encode())
@@ -66,12 +66,12 @@ def _ca(
     key_path, certificate_path = folder / f"{role}.key.pem", folder / f"{role}.crt.pem"
     try:
         if key_path.exists():
-            key = parse_rsa_key(key_path.read_bytes())
+            key = parse_rsa_key(read(key_path))
         else:
             key = make_rsa_key(product, role, seed)
             replace_file(key_path, encode_rsa_key(key))
         if certificate_path.exists():
-            return Ca(key, parse_chain(certificate_path.name, certificate_path.read_bytes())[0].der)
+            return Ca(key, parse_chain(certificate_path.name, read(certificate_path))[0].der)
         ark = key if role is AmdRole.ARK else above[AmdRole.ARK].key
         certificate = issue_ca_certificate(product, role, key, ark=ark, seed=seed, now=now)
         replace_file(certificate_path, encode_chain(certificate))
