@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casemate.chip.runtime import ENGINE
-from casemate.chip.runtime_copy import cache_root
+from casemate.chip.runtime_copy import cache_root, copy_name
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.build import build
@@ -95,7 +95,7 @@ class Lab:
     @property
     def engine(self) -> Path:
         """Deno's binary, the one that guests run."""
-        return cache_root() / self.machine.status.runtime_digest.hex() / ENGINE
+        return cache_root() / copy_name(self.machine.status.runtime) / ENGINE
 
 
 @contextmanager
@@ -121,5 +121,5 @@ def say(text: str) -> None:
 def image_of(source: Path, folder: Path, machine: LocalMachine) -> Image:
     """The image of a function's folder, for the runtime of ``machine``, built from a copy in ``folder``."""
     shutil.copytree(source, folder)
-    write_lock(folder, RuntimeLock(((machine.status.platform, machine.status.runtime_digest),)))
+    write_lock(folder, RuntimeLock().with_runtime(machine.status.platform, machine.status.runtime))
     return build(folder, DeveloperKey.generate(), epoch=EPOCH)

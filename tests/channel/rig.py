@@ -41,6 +41,7 @@ from casemate.wire.messages.leaf import (
 )
 from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
+from casemate.wire.runtime_lock import RuntimeLock
 from casemate.wire.sandbox import Layer, LayerName, LayerState
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes
 from casemate.wire.sgx.collateral import Collateral
@@ -108,7 +109,7 @@ HURRIED = MANIFEST.replace("20000", "500")
 
 FILES = {
     MANIFEST_PATH: MANIFEST.encode(),
-    LOCK_PATH: b'[runtime]\nlinux-x86_64-cp311 = "' + b"ab" * 32 + b'"\n',
+    LOCK_PATH: RuntimeLock().encode(),
     "guest/main.js": b"export function echo() {}",
 }
 
@@ -119,7 +120,7 @@ GUEST_LAYERS = (Layer(LayerName.LANDLOCK, LayerState.APPLIED, ""),)
 
 def pages_of(files: Mapping[str, bytes], links: tuple[Link, ...] = ()) -> bytes:
     """The pages of an image of these files."""
-    return lay_out(dict(files), links).linear_contents()
+    return lay_out(dict(files), links, engine="javascript").linear_contents()
 
 
 class Rig:

@@ -112,7 +112,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     folder = tmp_path_factory.mktemp("workshop")
     here = runtime()
     return Workshop(
-        folder, load_or_create_key(folder / "developer.pem"), RuntimeLock(()).with_digest(here.platform, here.digest)
+        folder, load_or_create_key(folder / "developer.pem"), RuntimeLock().with_runtime(here.platform, here.parts)
     )
 
 

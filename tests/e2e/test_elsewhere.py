@@ -136,7 +136,7 @@ def test_the_gateway_describes_its_machine(elsewhere: Elsewhere) -> None:
     status = elsewhere.machine.status
     assert (said.platform, said.seeded) == (status.platform, True)
     assert said.root_certificate == status.root_certificate
-    assert said.runtime_digest == status.runtime_digest
+    assert said.runtime == status.runtime
 
 
 def test_both_ways_in_show_the_same_enclaves(elsewhere: Elsewhere, number: int, policy: SgxPolicy) -> None:

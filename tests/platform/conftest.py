@@ -32,7 +32,7 @@ def ledger_image(folder: Path) -> Image:
     """The image of the function, built in ``folder``."""
     shutil.copytree(FUNCTION, folder)
     here = runtime()
-    write_lock(folder, RuntimeLock(()).with_digest(here.platform, here.digest))
+    write_lock(folder, RuntimeLock().with_runtime(here.platform, here.parts))
     return build(folder, DeveloperKey.generate(), epoch=EPOCH)
 
 

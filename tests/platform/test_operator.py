@@ -24,7 +24,7 @@ READ = {"owner": "alice", "name": NAME}
 @pytest.fixture
 def vault(tmp_path: Path) -> Built:
     here = runtime()
-    return built("secret-manager", RuntimeLock(()).with_digest(here.platform, here.digest), tmp_path)
+    return built("secret-manager", RuntimeLock().with_runtime(here.platform, here.parts), tmp_path)
 
 
 def test_the_admin_token_alone_reads_no_secret(platform: Platform, vault: Built) -> None:

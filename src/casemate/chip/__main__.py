@@ -20,8 +20,8 @@ the supervisor as a ``Fault``, and to standard error), 2 for a wrong command lin
 
 ``python -I -m casemate.chip runtime-digest``
 
-Finds or makes this interpreter's runtime copy and prints ``{"platform": TAG, "digest": HEX}``, which is what `casemate
-build` writes into an image's runtime lock.
+Finds or makes this interpreter's runtime copy and prints ``{"platform": TAG, "runtime": {PART: HEX}, "copy": DIR}``:
+what `casemate build` writes into an image's runtime lock, and where the copy lies.
 """
 
 import sys

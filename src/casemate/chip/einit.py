@@ -12,8 +12,8 @@ from casemate.chip.epc import Loaded
 from casemate.chip.errors import LaunchError, Status
 from casemate.chip.secs import Secs
 from casemate.wire.errors import WireError
-from casemate.wire.image_index import LOCK_PATH, file_of, parse_index
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.image_index import Head
+from casemate.wire.runtime_lock import CORE, MAX_LOCK, Runtime, RuntimeLock, used
 from casemate.wire.sgx.attributes import XFRM_LEGACY, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.sigstruct import Sigstruct
 from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError, verify_sigstruct
@@ -41,6 +41,10 @@ permissions of /dev/sgx_provision."""
 
 SUPPORTED_XFRM = 0x6_02E7
 """x87, SSE, AVX, AVX-512, PKRU, AMX: what a current server's XCR0 offers."""
+
+
+_SHOWN = 3
+"""Accepted digests that a refusal lists."""
 
 
 def secs_of(attributes: Attributes, misc_select: MiscSelect, cet_attributes: CetAttributes) -> Secs:
@@ -92,7 +96,7 @@ def parse_sigstruct(data: bytes) -> Sigstruct:
         raise LaunchError(Rule.SIGSTRUCT_FORMAT, got=f"{error.field} {error.got}", want=error.want) from None
 
 
-def einit(loaded: Loaded, secs: Secs, sigstruct: Sigstruct, *, platform: str, runtime_digest: bytes) -> Secs:
+def einit(loaded: Loaded, secs: Secs, sigstruct: Sigstruct, *, platform: str, runtime: Runtime) -> Secs:
     """The enclave's identity, if all checks pass.
 
     Args:
@@ -100,7 +104,7 @@ def einit(loaded: Loaded, secs: Secs, sigstruct: Sigstruct, *, platform: str, ru
         secs: what ECREATE was given.
         sigstruct: the developer's word; hostile.
         platform: this machine's tag in runtime locks.
-        runtime_digest: of the files that enclaves really run on here.
+        runtime: what enclaves and guests really run on here.
 
     Raises:
         LaunchError: names the first rule that refuses.
@@ -115,7 +119,7 @@ def einit(loaded: Loaded, secs: Secs, sigstruct: Sigstruct, *, platform: str, ru
         )
     mr_signer = sigstruct.mr_signer()
     _check_attributes(secs, sigstruct, mr_signer)
-    check_runtime_lock(loaded.pages, platform=platform, digest=runtime_digest)
+    check_runtime_lock(loaded.pages, platform=platform, runtime=runtime)
     return replace(
         secs,
         attributes=Attributes(secs.attributes.flags | AttributeFlag.INIT, secs.attributes.xfrm),
@@ -128,19 +132,34 @@ def einit(loaded: Loaded, secs: Secs, sigstruct: Sigstruct, *, platform: str, ru
     )
 
 
-def check_runtime_lock(pages: bytes, *, platform: str, digest: bytes) -> None:
-    """Refuses an image whose measured lock does not name, for this platform, the runtime that would run it."""
+def check_runtime_lock(pages: bytes, *, platform: str, runtime: Runtime) -> None:
+    """Refuses an image whose measured lock does not accept, for this platform, the runtime that would run it.
+
+    What is compared are the core and the image's own engine; no other engine's guests can come to run its code. The
+    index is not read: the enclave reads it when it boots, and refuses an image whose head says something else.
+    """
     try:
-        index = parse_index(pages)
-        wanted = RuntimeLock.parse(file_of(pages, index.entry(LOCK_PATH))).digest(platform)
+        head = Head.parse(pages)
+        lock = RuntimeLock.parse(head.lock(pages, limit=MAX_LOCK))
     except WireError as error:
         raise LaunchError(Rule.RUNTIME_LOCK, got=f"{error.field} {error.got}", want=error.want) from None
-    if wanted != digest:
-        raise LaunchError(
-            Rule.RUNTIME_LOCK,
-            got=f"runtime {digest.hex()} on this {platform} machine",
-            want=f"{wanted.hex()}, as the image names",
-        )
+    engines = [part.component for part in runtime if part.component != CORE]
+    if head.engine not in engines:
+        raise LaunchError(Rule.RUNTIME_LOCK, got=f"engine {head.engine!r}", want=" or ".join(engines))
+    for part in used(runtime, head.engine):
+        accepted = lock.digests(part.component, platform)
+        if not accepted:
+            raise LaunchError(
+                Rule.RUNTIME_LOCK,
+                got=f"a lock of {', '.join(lock.platforms()) or 'no platform'}",
+                want=f"a digest of {part.component} for {platform}",
+            )
+        if part.digest not in accepted:
+            raise LaunchError(
+                Rule.RUNTIME_LOCK,
+                got=f"{part.component} {part.digest.hex()} on this {platform} machine",
+                want=f"{' or '.join(digest.hex() for digest in accepted[:_SHOWN])}, as the image names",
+            )
 
 
 def _check_signature(sigstruct: Sigstruct) -> None:

@@ -144,7 +144,7 @@ def _ready(copy: RuntimeCopy, silicon: Silicon) -> ChipReady:
         pid=os.getpid(),
         ppid=silicon.ppid,
         platform=this_platform(),
-        runtime_digest=copy.digest,
+        runtime=copy.parts,
         runtime_rebuilt=copy.rebuilt,
         cpu_svn=silicon.tcb.cpu_svn,
         pce_svn=silicon.tcb.pce_svn,

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from casemate.chip.runtime import RuntimeCopy
-from casemate.wire.message import U8, U32, Bytes32, Limit, encode_fields, parse_fields
+from casemate.wire.message import U8, U32, Limit, encode_fields, parse_fields
+from casemate.wire.runtime_lock import Runtime
 from casemate.wire.sandbox import LayerRequest
 from casemate.wire.snp.tcb import Product
 
@@ -25,7 +26,7 @@ class ChipOptions:
     layers: tuple[LayerRequest, ...]
     pool: U32
     runtime: Place
-    runtime_digest: Bytes32
+    runtime_parts: Runtime
     runtime_rebuilt: bool
     runtime_lock: U32
     """A descriptor that keeps the copy from being tidied away."""
@@ -39,7 +40,7 @@ class ChipOptions:
     @property
     def copy(self) -> RuntimeCopy:
         """The verified copy."""
-        return RuntimeCopy(Path(os.fsdecode(self.runtime)), self.runtime_digest, self.runtime_rebuilt)
+        return RuntimeCopy(Path(os.fsdecode(self.runtime)), self.runtime_parts, self.runtime_rebuilt)
 
     def to_word(self) -> str:
         """For the command line."""

@@ -56,7 +56,7 @@ def _become_second_stage(options: argparse.Namespace, copy: RuntimeCopy, lock: i
         layers=tuple(options.layer),
         pool=options.pool,
         runtime=os.fsencode(copy.directory),
-        runtime_digest=copy.digest,
+        runtime_parts=copy.parts,
         runtime_rebuilt=copy.rebuilt,
         runtime_lock=lock,
         python=os.fsencode(sys.executable),

@@ -13,6 +13,7 @@ from casemate.chip.errors import RuntimeCopyError
 from casemate.link.ownership import make_own_folder, open_own_file
 from casemate.wire.errors import os_error_text
 from casemate.wire.ownership import PlaceError
+from casemate.wire.runtime_lock import CORE, Runtime
 
 PYTHON = "bin/python3"
 ENGINE = "bin/deno"
@@ -26,15 +27,30 @@ HOLD_TIME = 10.0
 _LOOK_PERIOD = 0.05
 
 
+ENGINE_FILES = {
+    "javascript": (ENGINE, "casemate/engines/bootstrap.js", "casemate/engines/node_modules.txt"),
+}
+"""By engine, the ends of the paths of what its guests run on and no enclave executes: the engine's own part of the
+runtime, which an image with another engine does not name. All else is the core."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeCopy:
     """A verified copy."""
 
     directory: Path
-    digest: bytes
-    """SHA-256 over its files: what runtime locks name."""
+    parts: Runtime
+    """Each with SHA-256 over its files: what runtime locks name."""
     rebuilt: bool
     """It was missing or had been touched, and was made anew."""
+
+
+def component_of(path: str) -> str:
+    """Which part of the runtime a file is of, by its path in the copy."""
+    for engine, ends in ENGINE_FILES.items():
+        if any(path == end or path.endswith(f"/{end}") for end in ends):
+            return engine
+    return CORE
 
 
 def loader_environment(directory: Path) -> dict[str, str]:

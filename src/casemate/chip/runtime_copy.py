@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, loader_environment, unused
+from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, component_of, loader_environment, unused
 from casemate.chip.runtime_sources import SourceFile
 from casemate.link.ownership import check_own_folder, check_way
 from casemate.wire.errors import os_error_text
 from casemate.wire.ownership import PlaceError
+from casemate.wire.runtime_lock import Runtime, RuntimePart
 
 SYSTEM_ROOT = Path("/var/cache/casemate/runtime")
 KEPT_COPIES = 3
@@ -39,7 +40,7 @@ COMPILED = "compiled"
 PROBE_TIME = 20.0
 """Seconds that a new copy's interpreter may take to say where it found itself."""
 
-_LABEL = b"casemate runtime v1\x00"
+_LABEL = b"casemate runtime v2\x00"
 _CHUNK = 1 << 20
 _THREADS = 4
 _FOLDER_MODE, _FILE_MODE, _PROGRAM_MODE = 0o755, 0o444, 0o555
@@ -84,26 +85,34 @@ def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
                 check_confined(copy.directory)
                 return copy
         copy = _make(sources, root)
-        _write_hint(hint, copy.digest.hex())
+        _write_hint(hint, copy.directory.name)
         _forget_old(root, keep=copy.directory)
     except OSError as error:
         raise RuntimeCopyError(f"the runtime cannot be copied to {root}: {error}") from None
     return copy
 
 
-def verify_copy(directory: Path) -> bytes:
-    """The digest of what lies in ``directory`` now, which must be the one that names it.
+def verify_copy(directory: Path) -> Runtime:
+    """The digests of what lies in ``directory`` now, which must be the ones that name it.
 
     Raises:
         RuntimeCopyError: it is another, or the folder holds what no copy has.
     """
     try:
-        digest = _digest(_hash_copy(directory))
+        parts = _parts(_hash_copy(directory))
     except OSError as error:
         raise RuntimeCopyError(f"{directory} cannot be read: {os_error_text(error)}") from None
-    if digest.hex() != directory.name:
-        raise RuntimeCopyError(f"{directory} holds other files than its name says: digest {digest.hex()}")
-    return digest
+    if (name := copy_name(parts)) != directory.name:
+        raise RuntimeCopyError(f"{directory} holds other files than its name says: digest {name}")
+    return parts
+
+
+def copy_name(parts: Runtime) -> str:
+    """The name of the folder that holds a copy of these parts: the digest of their digests."""
+    digest = hashlib.sha256(_LABEL)
+    for part in parts:
+        digest.update(part.component.encode() + b"\x00" + part.digest)
+    return digest.hexdigest()
 
 
 def compiled_folder(directory: Path) -> Path:
@@ -152,8 +161,8 @@ def _candidates() -> Iterator[Path]:
 def _make(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
     fresh = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
     try:
-        digest = _digest(_copy_all(sources, fresh))
-        target = root / digest.hex()
+        parts = _parts(_copy_all(sources, fresh))
+        target = root / copy_name(parts)
         if target.exists():
             try:
                 verify_copy(target)
@@ -168,7 +177,7 @@ def _make(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
         shutil.rmtree(fresh, ignore_errors=True)
     verify_copy(target)
     check_confined(target)
-    return RuntimeCopy(target, digest, rebuilt=True)
+    return RuntimeCopy(target, parts, rebuilt=True)
 
 
 def check_confined(directory: Path) -> None:
@@ -246,9 +255,16 @@ def _hash_copy(directory: Path) -> list[_Hashed]:
     return _in_parallel(hashed, list(_files_of(directory)))
 
 
-def _digest(files: list[_Hashed]) -> bytes:
-    digest = hashlib.sha256(_LABEL)
+def _parts(files: list[_Hashed]) -> Runtime:
+    members: dict[str, list[_Hashed]] = {}
     for file in sorted(files, key=lambda file: file.path.encode()):
+        members.setdefault(component_of(file.path), []).append(file)
+    return tuple(RuntimePart(component, _digest(component, of)) for component, of in sorted(members.items()))
+
+
+def _digest(component: str, files: list[_Hashed]) -> bytes:
+    digest = hashlib.sha256(_LABEL + component.encode() + b"\x00")
+    for file in files:
         path = file.path.encode()
         digest.update(len(path).to_bytes(4, "little") + path + bytes((file.executable,)) + file.sha256)
     return digest.digest()

@@ -1,4 +1,4 @@
-"""The digest of the runtime that this interpreter's enclaves run on, for `casemate build`."""
+"""The digests of the runtime that this interpreter's enclaves run on, for `casemate build`."""
 
 import json
 import sys
@@ -10,11 +10,12 @@ from casemate.chip.runtime_sources import runtime_sources
 
 
 def print_runtime_digest() -> int:
-    """Prints platform and digest as one JSON object; 1 and a reason on standard error where there is none."""
+    """Prints platform, digests and place as one JSON object; 1 and a reason on standard error where there are none."""
     try:
         copy = prepare_runtime(runtime_sources(), cache_root())
     except RuntimeCopyError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(json.dumps({"platform": this_platform(), "digest": copy.digest.hex()}) + "\n")
+    digests = {part.component: part.digest.hex() for part in copy.parts}
+    sys.stdout.write(json.dumps({"platform": this_platform(), "runtime": digests, "copy": str(copy.directory)}) + "\n")
     return 0

@@ -219,7 +219,7 @@ class ChipServer:
                 signed_secs(signed),
                 signed,
                 platform=self._platform,
-                runtime_digest=self._runtime.digest,
+                runtime=self._runtime.parts,
             )
             enclave.launched = SgxAttester(self._silicon, secs)
             if enclave.tee is Tee.SNP:

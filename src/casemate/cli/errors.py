@@ -107,6 +107,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.link.errors import PeerGoneError, TimedOutError
     from casemate.verifier import PolicyError, RefusedError
     from casemate.wire.ownership import PlaceError
+    from casemate.wire.runtime_lock import RuntimeLockError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
 
     failed, refused, wrong = ExitCode.FAILED, ExitCode.REFUSED, ExitCode.INPUT
@@ -127,6 +128,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         AssemblyError: Meaning(wrong, "correct that line"),
         UnknownGuestError: Meaning(wrong, "`casemate vm guests` lists them; or name a firmware image's file"),
         images.BuildTimeError: Meaning(wrong, "set SOURCE_DATE_EPOCH to seconds since 1970, or unset it"),
+        RuntimeLockError: Meaning(wrong, "`casemate build --relock DIR` writes it anew; MRENCLAVE changes with it"),
         StaleLockError: Meaning(wrong, "`casemate build --relock DIR` names this runtime; MRENCLAVE changes with it"),
         client.CallerKeyError: Meaning(wrong, "`casemate keygen NEW_FILE` makes a caller's key"),
         PolicyError: Meaning(wrong, "`casemate policy IMAGE` prints a whole policy to edit"),

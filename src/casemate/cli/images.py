@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.output import Screen
 from casemate.wire.errors import CasemateError
+from casemate.wire.runtime_lock import Runtime, RuntimeLock, RuntimeLockError, RuntimePart, used
 
 if TYPE_CHECKING:
     from casemate.images.image import Image
@@ -36,11 +37,13 @@ class RuntimeDigestError(CasemateError):
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class PlatformRuntime:
     """The runtime that this computer would run enclaves with."""
 
     platform: str
-    digest: bytes
+    parts: Runtime
+    copy: str
+    """The folder that holds it."""
 
 
 def is_source(path: Path) -> bool:
@@ -98,7 +101,7 @@ def build_time() -> tuple[int, str]:
     return int(given[:20]), EPOCH_VARIABLE
 
 
-def runtime() -> Runtime:
+def runtime() -> PlatformRuntime:
     """What the chip's program, asked in a process of its own, would run enclaves with."""
     command = [sys.executable, "-I", "-m", "casemate.chip", "runtime-digest"]
     try:
@@ -106,34 +109,61 @@ def runtime() -> Runtime:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DIGEST_TIMEOUT, check=True
         )
         said = json.loads(asked.stdout)
-        return Runtime(str(said["platform"]), bytes.fromhex(said["digest"]))
+        parts = tuple(RuntimePart(name, bytes.fromhex(digest)) for name, digest in said["runtime"].items())
+        return PlatformRuntime(str(said["platform"]), parts, str(said["copy"]))
     except subprocess.TimeoutExpired:
-        raise RuntimeDigestError(f"the runtime's digest did not come within {DIGEST_TIMEOUT:g} s") from None
+        raise RuntimeDigestError(f"the runtime's digests did not come within {DIGEST_TIMEOUT:g} s") from None
     except subprocess.CalledProcessError as error:
         complaint = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise RuntimeDigestError(f"the runtime's digest cannot be told: {' '.join(complaint)[:1000]}") from None
-    except (ValueError, KeyError, TypeError):
-        raise RuntimeDigestError("the runtime's digest: got other words, want JSON {platform, digest}") from None
+        raise RuntimeDigestError(f"the runtime's digests cannot be told: {' '.join(complaint)[:1000]}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RuntimeDigestError(
+            "the runtime's digests: got other words, want JSON {platform, runtime, copy}"
+        ) from None
 
 
 def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
-    """Sees to it that casemate.lock names this computer's runtime.
+    """Sees to it that casemate.lock accepts this computer's runtime: the core, and the engine of the folder's manifest.
 
-    A missing lock is written. One that names another runtime, or not this platform, stays as it is unless ``relock``
-    says so, since MRENCLAVE changes with it.
+    A missing lock is written. One that accepts another runtime, or not this platform, stays as it is unless ``relock``
+    says so, since MRENCLAVE changes with it. Then this platform's records are replaced: an older runtime is not
+    accepted any longer. A lock that cannot be read, such as one of an earlier version, is replaced whole.
 
     Raises:
         StaleLockError: it would have to change.
+        RuntimeLockError: it cannot be read, and ``relock`` is not given.
     """
+    from casemate.images.folder import measured_files
     from casemate.images.lock import read_lock, write_lock
+    from casemate.images.manifest import parse_manifest
 
+    files = measured_files(folder)
+    engine = parse_manifest(files[MANIFEST], files.get).engine
+    try:
+        known = read_lock(folder)
+    except RuntimeLockError as error:
+        if not relock:
+            raise
+        known = RuntimeLock()
+        screen.say(f"casemate.lock was {error.got}: it is written anew, for this platform alone", style="yellow")
     here = runtime()
-    known = read_lock(folder)
-    locked = dict(known.digests).get(here.platform)
-    if locked == here.digest:
+    wanted = used(here.parts, engine)
+    stale = [part for part in wanted if part.digest not in known.digests(part.component, here.platform)]
+    if not stale:
         return
-    if known.digests and not relock:
-        got = f"names {locked.hex()}" if locked is not None else "names no runtime"
-        raise StaleLockError(f"casemate.lock {got} for {here.platform}, this computer runs {here.digest.hex()}")
-    write_lock(folder, known.with_digest(here.platform, here.digest))
-    screen.say(f"casemate.lock now names the runtime {here.digest.hex()[:16]}... for {here.platform}")
+    if known.records and not relock:
+        raise StaleLockError(
+            f"casemate.lock accepts {_accepted(known, stale[0].component, here.platform)} as {stale[0].component} for "
+            f"{here.platform}, this computer runs {stale[0].digest.hex()}"
+        )
+    write_lock(folder, known.with_runtime(here.platform, wanted))
+    named = ", ".join(f"{part.component} {part.digest.hex()[:16]}..." for part in wanted)
+    screen.say(f"casemate.lock now names this runtime for {here.platform}: {named}")
+
+
+def _accepted(lock: RuntimeLock, component: str, platform: str) -> str:
+    """What a lock accepts, on one short line."""
+    digests = lock.digests(component, platform)
+    if not digests:
+        return "nothing"
+    return digests[0].hex() + (f" and {len(digests) - 1} more" if digests[1:] else "")

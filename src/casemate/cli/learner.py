@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from casemate.images.image import Image
 
+from casemate.wire.runtime_lock import Runtime
+
 FOLDER = "learner"
 """In the host's folder: the gateway's name for it."""
 
@@ -23,26 +25,26 @@ _BUILT_FOR = "runtime"
 """A file beside the image: for which runtime it was built."""
 
 
-def put_learner_image(state: Path, *, platform: str, runtime_digest: bytes) -> None:
+def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
     """Builds and signs the learner's image for a machine's runtime, unless that is there already; and the VMs' guests.
 
     Args:
         state: the machine's state directory.
         platform: the platform's tag, as in casemate.lock.
-        runtime_digest: SHA-256 of the runtime's files.
+        runtime: what the machine's enclaves run on.
     """
     from casemate.link.places import host_directory
 
     _put_guests(state, host_directory(state) / GUESTS)  # first: these take a tenth of a second
     place = host_directory(state) / FOLDER
-    wanted = f"{platform} {runtime_digest.hex()}\n"
+    wanted = f"{platform} {' '.join(f'{part.component}={part.digest.hex()}' for part in runtime)}\n"
     if _built_for(place) == wanted:
         return
     from casemate.images.image import write_image
     from casemate.images.keys import load_or_create_key
     from casemate.images.learner import learner_image
 
-    image = learner_image(platform, runtime_digest, load_or_create_key(state / KEY))
+    image = learner_image(platform, runtime, load_or_create_key(state / KEY))
     with _replacing(place, state / f"{FOLDER}.new") as draft:
         write_image(image, draft)
         (draft / _BUILT_FOR).write_text(wanted)

@@ -35,6 +35,7 @@ from casemate.wire.messages.host import (
     StartEnclave,
     StopEnclave,
 )
+from casemate.wire.runtime_lock import Runtime
 from casemate.wire.tee import Tee
 
 T = TypeVar("T")
@@ -50,7 +51,8 @@ class MachineDescription:
     """A machine in its gateway's words; nothing vouches for them."""
 
     platform: str
-    runtime_digest: bytes
+    runtime: Runtime
+    """What its enclaves run on, as runtime locks name it."""
     seeded: bool
     root_certificate: bytes
     """The simulated vendor's root (DER)."""

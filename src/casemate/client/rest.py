@@ -28,6 +28,7 @@ from casemate.wire.lifecycle import State
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import host
 from casemate.wire.pem import parse_chain
+from casemate.wire.runtime_lock import RuntimePart
 from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
 
 MAX_EVIDENCE = 2 * 1024 * 1024
@@ -120,9 +121,10 @@ def _machine(_question: GetMachine, remaining: Callable[[], float]) -> Exchange[
     chain = parse_chain("machine.root_certificate", body.text("root_certificate").encode())
     if len(chain) != 1:
         raise WireError("machine.root_certificate", got=f"{len(chain)} certificates", want="the root's alone")
+    parts = body.child("runtime")
     return MachineDescription(
         platform=body.text("platform"),
-        runtime_digest=body.hexadecimal("runtime_digest", 32),
+        runtime=tuple(RuntimePart(name, parts.hexadecimal(name, 32)) for name in parts.names()),
         seeded=body.flag("seeded"),
         root_certificate=chain[0].der,
         version=body.text("version"),

@@ -30,6 +30,7 @@ from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.json_text import encode_json, parse_json
 from casemate.wire.message import prepare
 from casemate.wire.messages import entry, leaf, parent, tls
+from casemate.wire.runtime_lock import RuntimeLock
 
 _INFO = b"rehearsal"
 _VALUE = {"text": "é", "more": [1, 2.5, None]}
@@ -51,7 +52,7 @@ _FILES = {
         output = { type = "null" }
         callers = "anyone"
     """,
-    LOCK_PATH: b'[runtime]\nany-any-any = "' + b"00" * 32 + b'"\n',
+    LOCK_PATH: RuntimeLock().encode(),
     "guest/main.js": b"export function main() {}",
 }
 _SPOKEN = (
@@ -75,7 +76,7 @@ class RehearsalError(CasemateError):
 def rehearse() -> None:
     """Runs through it with keys that are thrown away, good input and bad, or raises :class:`RehearsalError`."""
     prepare(*_SPOKEN)
-    read_pages(lay_out(_FILES, ()).linear_contents())
+    read_pages(lay_out(_FILES, (), engine="javascript").linear_contents())
     _rehearse_ciphers()
     _rehearse_schemas()
     wrong = rehearse_store()

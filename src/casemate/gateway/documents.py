@@ -30,7 +30,10 @@ class MachineDocument(Document):
     """A machine, in its operator's words. A relying party trusts none of this, but pins the root by other ways."""
 
     platform: Annotated[str, Field(description="The platform's tag in runtime locks, such as `linux-x86_64-cp311`.")]
-    runtime_digest: Annotated[Hex32, Field(description="SHA-256 of the runtime that enclaves run with.")]
+    runtime: Annotated[
+        dict[str, Hex32],
+        Field(description="SHA-256 of each part of the runtime, `core` and engines, as in runtime locks."),
+    ]
     seeded: Annotated[bool, Field(description="The fuses came from a public seed: everybody can have the keys.")]
     root_certificate: Annotated[str, Field(description="The simulated vendor's root certificate (PEM).")]
     version: Annotated[str, Field(description="Casemate's version.")]

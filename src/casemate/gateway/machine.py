@@ -30,9 +30,10 @@ class MachineFile:
         try:
             with self.path.open("rb") as file:
                 found = parse_object("machine.json", file.read(MAX_MACHINE_FILE + 1), limit=MAX_MACHINE_FILE)
+            parts = found.child("runtime")
             return MachineDocument(
                 platform=found.text("platform"),
-                runtime_digest=found.hexadecimal("runtime_digest", 32).hex(),
+                runtime={name: parts.hexadecimal(name, 32).hex() for name in parts.names()},
                 seeded=found.flag("seeded"),
                 root_certificate=found.text("root_certificate"),
                 version=version,

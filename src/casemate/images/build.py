@@ -14,7 +14,7 @@ from casemate.images.links import Linked, link_modules
 from casemate.images.manifest import Manifest, parse_manifest
 from casemate.images.sign import sign_enclave
 from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.runtime_lock import CORE, RELOCK, RuntimeLock, RuntimeLockError
 from casemate.wire.sgx.sgxs import Sgxs
 
 
@@ -31,17 +31,18 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
         FolderError: a file is missing or cannot be measured, or all of them are too large.
         ManifestError: casemate.toml or a schema is not as it has to be.
         SourceError: a module of the guest's code cannot be linked.
-        WireError: casemate.lock is none.
+        RuntimeLockError: casemate.lock is malformed, or names no runtime that has the manifest's engine.
         BuildTimeError: the epoch is in no year from 1 to 9999.
     """
     files = measured_files(folder)
     if LOCK_PATH not in files:
-        raise FolderError(f"{folder} has no {LOCK_PATH}, which names the runtime: `casemate build --relock` writes it")
-    RuntimeLock.parse(files[LOCK_PATH])
+        raise FolderError(f"{folder} has no {LOCK_PATH}, which names the runtime: `casemate build DIR` writes it")
+    lock = RuntimeLock.parse(files[LOCK_PATH])
     manifest = parse_manifest(files[MANIFEST_PATH], files.get)
+    _check_lock(lock, manifest)
     linked = link_modules(files)
     _check_exports(manifest, linked)
-    stream, mr_enclave = measured_stream(lay_out(files, linked.links))
+    stream, mr_enclave = measured_stream(lay_out(files, linked.links, engine=manifest.engine))
     sigstruct = sign_enclave(mr_enclave, manifest, key, day=day_of(epoch))
     return Image(manifest.name, stream, sigstruct.encode())
 
@@ -61,6 +62,14 @@ def day_of(epoch: int) -> date:
         return datetime.fromtimestamp(epoch, UTC).date()
     except (OverflowError, OSError, ValueError):
         raise BuildTimeError(f"SOURCE_DATE_EPOCH is {epoch}, which is in no year from 1 to 9999") from None
+
+
+def _check_lock(lock: RuntimeLock, manifest: Manifest) -> None:
+    """The lock names a core and the manifest's engine for one platform at least."""
+    if not any(lock.digests(CORE, tag) and lock.digests(manifest.engine, tag) for tag in lock.platforms()):
+        raise RuntimeLockError(
+            LOCK_PATH, got="without a platform that has both", want=f"{CORE} and {manifest.engine}: {RELOCK}"
+        )
 
 
 def _check_exports(manifest: Manifest, linked: Linked) -> None:

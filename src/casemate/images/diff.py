@@ -10,8 +10,9 @@ from typing import Any
 from casemate.images.image import Image
 from casemate.images.layout import ImageContents, read_pages
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.image_index import MAGIC
+from casemate.wire.image_index import LOCK_PATH, MAGIC
 from casemate.wire.json_text import parse_json
+from casemate.wire.runtime_lock import RuntimeLock
 from casemate.wire.sgx.sgxs import PAGE_SIZE, Segment, Sgxs
 from casemate.wire.sgx.sigstruct import Sigstruct
 from casemate.wire.toml_text import parse_toml
@@ -102,13 +103,23 @@ def _changed(path: str, old: bytes, new: bytes) -> Iterator[Difference]:
 def _tree(path: str, content: bytes) -> Any:
     """The values in a TOML or JSON file, None for other files."""
     try:
-        if path.endswith((".toml", ".lock")):
+        if path == LOCK_PATH:
+            return _lock_tree(content)
+        if path.endswith(".toml"):
             return parse_toml(path, content)
         if path.endswith(".json"):
             return parse_json(path, content, limit=_MAX_FILE)
     except WireError:
         return None
     return None
+
+
+def _lock_tree(content: bytes) -> dict[str, dict[str, list[str]]]:
+    """A runtime lock's digests by part and platform."""
+    tree: dict[str, dict[str, list[str]]] = {}
+    for record in RuntimeLock.parse(content).records:
+        tree.setdefault(record.component, {}).setdefault(record.platform, []).append(record.digest.hex())
+    return tree
 
 
 def _keys(key: str, old: Any, new: Any) -> Iterator[tuple[str, str | None, str | None]]:

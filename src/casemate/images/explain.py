@@ -49,13 +49,18 @@ def explain_pages(image: Image) -> tuple[PageRange, ...]:
         for entry in entries
         for flags in [page_flags_of(entry.path)]
     ]
-    for found in ranges:
-        _check_flags(found, sgxs.segments)
+    _check_flags(ranges, sorted(sgxs.segments, key=lambda segment: segment.offset))
     return tuple(ranges)
 
 
-def _check_flags(found: PageRange, segments: tuple[Segment, ...]) -> None:
-    """The stream adds the pages with the flags that their file gives them."""
-    for segment in segments:
-        if segment.offset < found.end and found.offset < segment.end and segment.flags != found.flags:
-            raise WireError(f"EADD.flags of {found.path!r}", got=segment.flags.name, want=found.flags.name)
+def _check_flags(ranges: list[PageRange], segments: list[Segment]) -> None:
+    """The stream adds all pages with the flags that their file gives them; both lists are in address order."""
+    first = 0
+    for found in ranges:
+        while first < len(segments) and segments[first].end <= found.offset:
+            first += 1
+        at = first
+        while at < len(segments) and segments[at].offset < found.end:
+            if segments[at].flags != found.flags:
+                raise WireError(f"EADD.flags of {found.path!r}", got=segments[at].flags.name, want=found.flags.name)
+            at += 1

@@ -16,12 +16,10 @@ from pathlib import Path
 
 from casemate.images.errors import FolderError
 from casemate.wire.errors import os_error_text
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH, MAX_ENTRIES
 
 MEASURED_FOLDERS = ("guest", "schemas")
 
-MAX_FILES = 4096
-"""Most measured files: beyond it somebody has measured a folder of dependencies."""
 MAX_FILE = 32 * 1024 * 1024
 """Largest measured file (bytes): half of what an enclave holds."""
 MAX_DEPTH = 16
@@ -42,8 +40,8 @@ def measured_files(folder: Path) -> dict[str, bytes]:
     """
     found: dict[str, bytes] = {}
     for path in _paths(folder):
-        if len(found) == MAX_FILES:
-            raise FolderError(f"{folder} has more than {MAX_FILES} files to measure")
+        if len(found) == MAX_ENTRIES:
+            raise FolderError(f"{folder} has more than {MAX_ENTRIES} files to measure")
         found[path] = _read(folder, path)
     if MANIFEST_PATH not in found:
         raise FolderError(f"{folder} has no {MANIFEST_PATH}: `casemate init` makes a folder that has")

@@ -61,7 +61,10 @@ class ImageContents:
     def modules(self) -> tuple[Module, ...]:
         """The main module and all it imports, each after those that it imports."""
         order = load_order(self.index.links, [self.manifest.main])
-        return tuple(Module(path, self.files[path], _links_of(self.index, path)) for path in order)
+        links: dict[str, list[Link]] = {}
+        for link in self.index.links:  # in the order in which they stand in their importer
+            links.setdefault(link.importer, []).append(link)
+        return tuple(Module(path, self.files[path], tuple(links.get(path, ()))) for path in order)
 
 
 def is_code(path: str) -> bool:
@@ -69,26 +72,31 @@ def is_code(path: str) -> bool:
     return path.startswith(GUEST) and path.endswith(CODE_SUFFIXES)
 
 
-def lay_out(files: Mapping[str, bytes], links: tuple[Link, ...]) -> Sgxs:
+def lay_out(files: Mapping[str, bytes], links: tuple[Link, ...], *, engine: str) -> Sgxs:
     """The enclave of these files: the index, then each file from a page's start, in the order of their paths.
+
+    Args:
+        files: by their paths.
+        links: all imports.
+        engine: runs the guest's code; as the manifest among the files says.
 
     Raises:
         FolderError: the pages are more than an enclave may have.
-        WireError: a path is none, or a link names no file.
+        WireError: a path is none, a link names no file, or there are more files or imports than an index may have.
     """
     paths = sorted(files, key=str.encode)
     entries = tuple(
         Entry(path, offset=0, size=len(files[path]), sha256=hashlib.sha256(files[path]).digest()) for path in paths
     )
     # Offsets have a fixed width in the index, so it is as long with the right ones as with zeros.
-    offset = len(ImageIndex(entries, links).encode())
+    offset = len(ImageIndex(entries, links, engine).encode())
     placed = []
     for entry in entries:
         placed.append(replace(entry, offset=offset))
         offset += len(padded(files[entry.path]))
     if offset > MAX_PAGES:
         raise FolderError(f"the image takes {offset} bytes of pages, at most {MAX_PAGES} are allowed")
-    index = ImageIndex(tuple(placed), links).encode()
+    index = ImageIndex(tuple(placed), links, engine).encode()
     return Sgxs(
         ecreate=Ecreate(SSA_FRAME_SIZE, max(MIN_ENCLAVE, 1 << (offset - 1).bit_length())),
         segments=_segments(len(index), placed),
@@ -133,9 +141,12 @@ def read_pages(pages: bytes) -> ImageContents:
         index.entry(path)
     for link in index.links:
         _check_link(link, files[link.importer])
+    manifest = parse_manifest(files[MANIFEST_PATH], files.get)
+    if index.engine != manifest.engine:  # the chip has checked the runtime lock for the index's
+        raise WireError("ImageIndex.engine", got=repr(index.engine), want=f"{manifest.engine}, as in the manifest")
     return ImageContents(
         index=index,
-        manifest=parse_manifest(files[MANIFEST_PATH], files.get),
+        manifest=manifest,
         lock=RuntimeLock.parse(files[LOCK_PATH]),
         files=MappingProxyType(files),
     )
@@ -201,8 +212,3 @@ def _circle(waiting: dict[str, set[str]]) -> tuple[str, ...]:
         path = min(target for target in waiting[path] if target in waiting)
     names = list(walked)
     return (*names[names.index(path) :], path)
-
-
-def _links_of(index: ImageIndex, path: str) -> tuple[Link, ...]:
-    """The links of one module, in the order in which they stand in it."""
-    return tuple(link for link in index.links if link.importer == path)

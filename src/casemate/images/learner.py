@@ -7,20 +7,21 @@ from pathlib import Path
 from casemate.images.build import build
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
+from casemate.images.manifest import Engine
 from casemate.images.starter import template_files
 from casemate.wire.image_index import LOCK_PATH
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.runtime_lock import Runtime, RuntimeLock, used
 
 
-def learner_image(platform: str, runtime_digest: bytes, key: DeveloperKey) -> Image:
+def learner_image(platform: str, runtime: Runtime, key: DeveloperKey) -> Image:
     """The image for one platform's runtime, signed with ``key``: the same bytes each time.
 
     Args:
         platform: the platform's tag, as in casemate.lock.
-        runtime_digest: SHA-256 of the runtime's files.
+        runtime: that platform's; parts that the form does not use are left out.
         key: anybody's: what it signs is for trying things out.
     """
-    lock = RuntimeLock(()).with_digest(platform, runtime_digest)
+    lock = RuntimeLock().with_runtime(platform, used(runtime, Engine.JAVASCRIPT))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path, content in template_files(resources.files("casemate.images") / "learner_files"):

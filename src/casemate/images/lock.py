@@ -19,14 +19,14 @@ def read_lock(folder: Path) -> RuntimeLock:
     """The folder's lock; an empty one where there is none yet.
 
     Raises:
-        WireError: the file is not a lock.
+        RuntimeLockError: the file is not a lock of this version.
         FolderError: the file cannot be read.
     """
     try:
         with (folder / LOCK_PATH).open("rb") as file:
             return RuntimeLock.parse(file.read(MAX_LOCK + 1))
     except FileNotFoundError:
-        return RuntimeLock(())
+        return RuntimeLock()
     except OSError as error:
         raise FolderError(f"{LOCK_PATH} cannot be read: {os_error_text(error)}") from None
 

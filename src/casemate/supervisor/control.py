@@ -183,7 +183,7 @@ class Control:
             started_at=machine.started_at,
             lasting=machine.options.lasting,
             platform=ready.platform,
-            runtime_digest=ready.runtime_digest,
+            runtime=ready.runtime,
             seed_digest=seed_digest(machine.options.seed),
             root_certificate=machine.root_certificate,
         )

@@ -220,7 +220,7 @@ class Machine:
             return
         said = {
             "platform": self.ready.platform,
-            "runtime_digest": self.ready.runtime_digest.hex(),
+            "runtime": {part.component: part.digest.hex() for part in self.ready.runtime},
             "seeded": self.options.seed is not None,
             "root_certificate": encode_chain(self.root_certificate).decode(),
         }

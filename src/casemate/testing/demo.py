@@ -207,7 +207,7 @@ def _image(stage: Stage, name: str, doing: str) -> Image:
             main.write("// harmless, says the operator\n")
     with stage.step(doing) as found:
         here = runtime()
-        write_lock(folder, RuntimeLock(()).with_digest(here.platform, here.digest))
+        write_lock(folder, RuntimeLock().with_runtime(here.platform, here.parts))
         key = load_or_create_key(stage.folder / f"{name}.pem")
         image = build(folder, key, epoch=int(time.time()))
         found.append(f"MRENCLAVE {image.mr_enclave.hex()[:16]}…, {len(image.sgxs):,} bytes of SGXS")

@@ -44,7 +44,7 @@ def served_machine(state: Path, arguments: Sequence[str] = ()) -> Iterator[Serve
     try:
         machine = running_machine(state)
         status = machine.status
-        put_learner_image(state, platform=status.platform, runtime_digest=status.runtime_digest)
+        put_learner_image(state, platform=status.platform, runtime=status.runtime)
         yield Served(machine, token)
     finally:
         supervisor.end()

@@ -37,7 +37,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A byte string or text (as UTF-8) of at most ``size`` bytes."""
+    """A byte string or text (as UTF-8) of at most ``size`` bytes, or a tuple of at most ``size`` members."""
 
     size: int
 
@@ -135,7 +135,7 @@ def _build(hint: Any) -> _Codec:  # noqa: PLR0911 - one line a kind of field
         base, rule = get_args(hint)[:2]
         return _annotated(base, rule)
     if origin is tuple:
-        return _tuple(_codec(get_args(hint)[0]))
+        return _tuple(_codec(get_args(hint)[0]), MAX_ITEMS)
     if origin in (typing.Union, types.UnionType):
         return _optional(_codec(next(arm for arm in get_args(hint) if arm is not types.NoneType)))
     if hint is bool:
@@ -163,6 +163,8 @@ def _annotated(base: Any, rule: object) -> _Codec:
             return _bytes(size)
         case Limit(size) if base is str:
             return _text(size)
+        case Limit(size) if get_origin(base) is tuple:
+            return _tuple(_codec(get_args(base)[0]), size)
     raise TypeError(f"{base!r} with {rule!r} has no encoding")
 
 
@@ -259,20 +261,20 @@ def _int_enum(cls: type[IntEnum]) -> _Codec:
     return encode_int, parse
 
 
-def _tuple(item: _Codec) -> _Codec:
+def _tuple(item: _Codec, limit: int) -> _Codec:
     encode_item, parse_item = item
 
     def encode(field: str, value: tuple[Any, ...], out: bytearray) -> None:
-        if len(value) > MAX_ITEMS:
-            raise WireError(field, got=f"{len(value)} items", want=f"at most {MAX_ITEMS}")
+        if len(value) > limit:
+            raise WireError(field, got=f"{len(value)} items", want=f"at most {limit}")
         out += len(value).to_bytes(4, "little")
         for member in value:
             encode_item(field, member, out)
 
     def parse(field: str, reader: Reader) -> tuple[Any, ...]:
         count = reader.uint(field, 4)
-        if count > MAX_ITEMS:
-            raise WireError(field, got=f"{count} items", want=f"at most {MAX_ITEMS}")
+        if count > limit:
+            raise WireError(field, got=f"{count} items", want=f"at most {limit}")
         return tuple(parse_item(field, reader) for _ in range(count))
 
     return encode, parse

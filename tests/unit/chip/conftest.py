@@ -13,14 +13,14 @@ from casemate.chip.secs import Secs
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
 from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.sigstruct import KEY_SIZE, Sigstruct, compute_q1_q2
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS
 
 PLATFORM = "linux-x86_64-cp311"
-RUNTIME = bytes.fromhex("ab" * 32)
+RUNTIME = (RuntimePart("core", b"\xab" * 32), RuntimePart("javascript", b"\xcd" * 32))
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def developer() -> DeveloperKey:
 @pytest.fixture
 def stream() -> bytes:
     """An SGXS stream whose runtime lock names RUNTIME for PLATFORM."""
-    lock = RuntimeLock(((PLATFORM, RUNTIME),)).encode()
-    return lay_out({LOCK_PATH: lock, MANIFEST_PATH: b"[enclave]\n"}, ()).encode()
+    lock = RuntimeLock().with_runtime(PLATFORM, RUNTIME).encode()
+    return lay_out({LOCK_PATH: lock, MANIFEST_PATH: b"[enclave]\n"}, (), engine="javascript").encode()
 
 
 @pytest.fixture

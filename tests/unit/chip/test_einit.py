@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.chip.einit import Rule, einit, parse_sigstruct, secs_of, signed_secs
+from casemate.chip.einit import Rule, check_runtime_lock, einit, parse_sigstruct, secs_of, signed_secs
 from casemate.chip.epc import Loaded, load
 from casemate.chip.errors import LaunchError
 from casemate.chip.secs import Secs
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH, Head
+from casemate.wire.runtime_lock import HEAD, MAX_LOCK, RECORD_SIZE, Runtime, RuntimeLock, RuntimePart
 from casemate.wire.sgx.attributes import (
     ALL_ATTRIBUTES,
     AttributeFlag,
@@ -24,7 +25,9 @@ from casemate.wire.sgx.attributes import (
 from casemate.wire.sgx.sigstruct import Sigstruct
 
 PLATFORM = "linux-x86_64-cp311"
-RUNTIME = bytes.fromhex("ab" * 32)
+CORE, JAVASCRIPT = b"\xab" * 32, b"\xcd" * 32
+RUNTIME = (RuntimePart("core", CORE), RuntimePart("javascript", JAVASCRIPT))
+OTHER = b"\x0f" * 32
 PLAIN = Attributes(AttributeFlag.MODE64BIT, 3)
 DEBUG = Attributes(AttributeFlag.MODE64BIT | AttributeFlag.DEBUG, 3)
 Sign = Callable[..., Sigstruct]
@@ -34,7 +37,7 @@ Launch = Callable[..., Secs]
 @pytest.fixture
 def launch(loaded: Loaded) -> Launch:
     def run(sigstruct: Sigstruct, *, secs: Secs | None = None, of: Loaded = loaded, **runtime: Any) -> Secs:
-        where = {"platform": PLATFORM, "runtime_digest": RUNTIME} | runtime
+        where = {"platform": PLATFORM, "runtime": RUNTIME} | runtime
         return einit(of, signed_secs(sigstruct) if secs is None else secs, sigstruct, **where)
 
     return run
@@ -158,34 +161,87 @@ class TestAttributes:
             secs_with(attributes)
 
 
+def parts(**digests: bytes) -> Runtime:
+    return tuple(RuntimePart(name, digest) for name, digest in sorted(digests.items()))
+
+
+def image(files: dict[str, bytes], engine: str = "javascript") -> Loaded:
+    return load(lay_out(files, (), engine=engine).encode())
+
+
+def locked(lock: RuntimeLock, engine: str = "javascript") -> Loaded:
+    return image({LOCK_PATH: lock.encode(), MANIFEST_PATH: b"[enclave]"}, engine)
+
+
 class TestRuntimeLock:
-    def test_refuses_another_runtime(self, launch: Launch, sign: Sign) -> None:
+    @pytest.mark.parametrize("part", ["core", "javascript"])
+    def test_refuses_another_core_or_engine(self, launch: Launch, sign: Sign, part: str) -> None:
+        here = {"core": CORE, "javascript": JAVASCRIPT}
         with refused(Rule.RUNTIME_LOCK) as refusal:
-            launch(sign(), runtime_digest=bytes(32))
-        assert RUNTIME.hex() in str(refusal.value)
-        assert bytes(32).hex() in str(refusal.value)
+            launch(sign(), runtime=parts(**here | {part: OTHER}))
+        assert f"{part} {OTHER.hex()}" in str(refusal.value)
+        assert here[part].hex() in str(refusal.value)
+
+    def test_an_engine_that_the_image_does_not_use_is_not_compared(self, launch: Launch, sign: Sign) -> None:
+        launch(sign(), runtime=parts(core=CORE, javascript=JAVASCRIPT, python=OTHER))
+
+    def test_each_digest_of_the_list_is_accepted(self, launch: Launch, sign: Sign) -> None:
+        accepted = [bytes([number]) * 32 for number in range(1, 6)]
+        several = [RuntimePart(name, digest) for name in ("core", "javascript") for digest in accepted]
+        of = locked(RuntimeLock().with_runtime(PLATFORM, several))
+        signed = sign(enclave_hash=of.mr_enclave)
+        for core in accepted:
+            launch(signed, of=of, runtime=parts(core=core, javascript=accepted[0]))
+        with refused(Rule.RUNTIME_LOCK):
+            launch(signed, of=of, runtime=parts(core=OTHER, javascript=accepted[0]))
 
     def test_refuses_platform_that_the_lock_does_not_name(self, launch: Launch, sign: Sign) -> None:
         with refused(Rule.RUNTIME_LOCK) as refusal:
             launch(sign(), platform="linux-aarch64-cp313")
         assert "linux-aarch64-cp313" in str(refusal.value)
 
+    def test_refuses_an_engine_that_the_lock_does_not_name(self, launch: Launch, sign: Sign) -> None:
+        of = locked(RuntimeLock().with_runtime(PLATFORM, RUNTIME[:1]))
+        with refused(Rule.RUNTIME_LOCK) as refusal:
+            launch(sign(enclave_hash=of.mr_enclave), of=of)
+        assert f"a digest of javascript for {PLATFORM}" in str(refusal.value)
+
+    def test_refuses_an_engine_that_this_runtime_lacks(self, launch: Launch, sign: Sign) -> None:
+        of = locked(RuntimeLock().with_runtime(PLATFORM, parts(core=CORE, python=OTHER)), "python")
+        with refused(Rule.RUNTIME_LOCK) as refusal:
+            launch(sign(enclave_hash=of.mr_enclave), of=of)
+        assert "engine 'python'" in str(refusal.value)
+
+    def test_the_core_alone_is_no_engine(self, launch: Launch, sign: Sign) -> None:
+        """An image without an engine's digest would run guests that nobody has named."""
+        of = locked(RuntimeLock().with_runtime(PLATFORM, RUNTIME[:1]), "core")
+        with refused(Rule.RUNTIME_LOCK):
+            launch(sign(enclave_hash=of.mr_enclave), of=of)
+
     @pytest.mark.parametrize(
         "files",
         [
-            {MANIFEST_PATH: b""},
-            {LOCK_PATH: b""},
-            {LOCK_PATH: b"[runtime"},
+            {MANIFEST_PATH: b"x"},
+            {LOCK_PATH: b"", MANIFEST_PATH: b"x"},
+            {LOCK_PATH: b'[runtime]\nlinux-x86_64-cp311 = "' + b"ab" * 32 + b'"\n'},
             {LOCK_PATH: b"\xff\xfe"},
-            {LOCK_PATH: b"[runtime]\nlinux-x86_64-cp311 = 1\n"},
-            {LOCK_PATH: b"[runtime]\n" + b"a" * 70_000 + b" = 1\n"},
-            {LOCK_PATH: b"x = " + b"[" * 20_000},
+            {LOCK_PATH: HEAD + b"x" * RECORD_SIZE},
+            {LOCK_PATH: HEAD * 2},
+            {LOCK_PATH: RuntimeLock().with_runtime(PLATFORM, RUNTIME).encode()[:-1]},
+            {LOCK_PATH: ("a." * 16_000 + "a=1").encode()},
+            {LOCK_PATH: HEAD + bytes(MAX_LOCK)},
         ],
     )
     def test_refuses_missing_and_malformed_lock(self, launch: Launch, sign: Sign, files: dict[str, bytes]) -> None:
-        other = load(lay_out(files, ()).encode())
+        of = image(files)
         with refused(Rule.RUNTIME_LOCK):
-            launch(sign(enclave_hash=other.mr_enclave), of=other)
+            launch(sign(enclave_hash=of.mr_enclave), of=of)
+
+    @pytest.mark.parametrize(("offset", "size"), [(1 << 40, 128), (4096, 1 << 40), (1 << 63, 1), (8191, 4098)])
+    def test_refuses_a_lock_outside_the_pages(self, loaded: Loaded, offset: int, size: int) -> None:
+        head = replace(Head.parse(loaded.pages), lock_offset=offset, lock_size=size).encode()
+        with refused(Rule.RUNTIME_LOCK):
+            check_runtime_lock(head + loaded.pages[len(head) :], platform=PLATFORM, runtime=RUNTIME)
 
     def test_refuses_pages_that_are_no_image(self, launch: Launch, sign: Sign, loaded: Loaded) -> None:
         blank = replace(loaded, pages=bytes(len(loaded.pages)))

@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.chip.options import ChipOptions
+from casemate.wire.runtime_lock import RuntimePart
 from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
 from casemate.wire.snp.tcb import Product
 
@@ -16,7 +17,7 @@ def test_second_stage_hears_what_the_first_says(state: bytes, seed: str | None) 
         layers=(LayerRequest(LayerName.SECCOMP, LayerMode.REQUIRE),),
         pool=1,
         runtime=b"/r",
-        runtime_digest=bytes(32),
+        runtime_parts=(RuntimePart("core", bytes(32)),),
         runtime_rebuilt=True,
         runtime_lock=5,
         python=b"/p",

@@ -18,6 +18,7 @@ import pytest
 
 from casemate.chip.anchors import Anchors, Asker
 from casemate.chip.fuses import load_fuses
+from casemate.chip.runtime_copy import copy_name
 from casemate.chip.tcb import FIRST_TCB
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
@@ -114,7 +115,7 @@ def test_says_what_it_is_when_it_is_ready(tmp_path: Path) -> None:
 def test_runs_on_the_verified_copy_itself(tmp_path: Path) -> None:
     with started(tmp_path) as chip_process:
         chip_process.certify()
-        digest = chip_process.ready().runtime_digest.hex()
+        digest = copy_name(chip_process.ready().runtime)
         if os.geteuid() == 0:  # it is not dumpable, so root alone may look
             assert f"/{digest}/bin/python3" in str(Path(f"/proc/{chip_process.process.pid}/exe").readlink())
         command = Path(f"/proc/{chip_process.process.pid}/cmdline").read_bytes().decode()
@@ -319,11 +320,15 @@ def test_runtime_digest_is_told_without_a_machine(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-m", "casemate.chip", "runtime-digest"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     said = json.loads(done.stdout)
-    assert set(said) == {"platform", "digest"}
+    assert set(said) == {"platform", "runtime", "copy"}
     with started(tmp_path) as chip_process:
         chip_process.certify()
         ready = chip_process.ready()
-        assert said == {"platform": ready.platform, "digest": ready.runtime_digest.hex()}
+        digests = {part.component: part.digest.hex() for part in ready.runtime}
+        assert said["platform"] == ready.platform
+        assert said["runtime"] == digests
+        assert Path(said["copy"]).name == copy_name(ready.runtime)
+        assert set(digests) == {"core", "javascript"}
     assert list(tmp_path.iterdir()) == [tmp_path / "chip"]
 
 

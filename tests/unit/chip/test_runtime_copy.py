@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,20 @@ import pytest
 from casemate.chip import runtime
 from casemate.chip import runtime_copy as module
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, hold, loader_environment, unused
+from casemate.chip.runtime import (
+    ENGINE,
+    ENGINE_FILES,
+    HOLDS,
+    PYTHON,
+    RuntimeCopy,
+    component_of,
+    hold,
+    loader_environment,
+    unused,
+)
 from casemate.chip.runtime_copy import cache_root, check_confined, compiled_folder, prepare_runtime, verify_copy
 from casemate.chip.runtime_sources import SourceFile, runtime_sources
+from casemate.wire.runtime_lock import RuntimePart
 
 Prepare = Callable[..., RuntimeCopy]
 
@@ -47,7 +59,7 @@ def prepare(tmp_path: Path, sources: tuple[SourceFile, ...], monkeypatch: pytest
 
 
 def test_digest_is_over_sorted_paths_executable_bits_and_hashes(prepare: Prepare) -> None:
-    digest = hashlib.sha256(b"casemate runtime v1\x00")
+    digest = hashlib.sha256(b"casemate runtime v2\x00core\x00")
     for path, executable, content in (
         ("bin/python3", 1, b"#!interpreter"),
         ("lib/python3.11/lib-dynload/x.so", 0, b"\x7fELF"),
@@ -56,8 +68,42 @@ def test_digest_is_over_sorted_paths_executable_bits_and_hashes(prepare: Prepare
         head = len(path).to_bytes(4, "little") + path.encode() + bytes((executable,))
         digest.update(head + hashlib.sha256(content).digest())
     copy = prepare()
-    assert copy.digest == digest.digest()
-    assert copy.directory.name == copy.digest.hex()
+    assert copy.parts == (RuntimePart("core", digest.digest()),)
+    assert copy.directory.name == hashlib.sha256(b"casemate runtime v2\x00core\x00" + digest.digest()).hexdigest()
+
+
+def test_an_engines_files_change_its_own_digest_alone(prepare: Prepare, tmp_path: Path) -> None:
+    def parts(engine: bytes, bootstrap: bytes, core: bytes) -> dict[str, bytes]:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        sources = []
+        for path, content in (
+            (PYTHON, core),
+            (ENGINE, engine),
+            ("lib/python3.11/casemate/engines/bootstrap.js", bootstrap),
+            ("lib/python3.11/casemate/engines/javascript.py", core),
+        ):
+            file = folder / path.replace("/", "-")
+            file.write_bytes(content)
+            sources.append(SourceFile(path, file))
+        return {part.component: part.digest for part in prepare(tuple(sources)).parts}
+
+    before = parts(b"1", b"1", b"1")
+    assert set(before) == {"core", "javascript"}
+    for changed in (parts(b"2", b"1", b"1"), parts(b"1", b"2", b"1")):
+        assert changed["core"] == before["core"]
+        assert changed["javascript"] != before["javascript"]
+    changed = parts(b"1", b"1", b"2")
+    assert changed["core"] != before["core"]
+    assert changed["javascript"] == before["javascript"]
+
+
+def test_no_code_that_an_enclave_runs_is_an_engines() -> None:
+    """What an image's lock does not name must not come to run in its enclave."""
+    parts: dict[str, set[str]] = {}
+    for file in runtime_sources():
+        parts.setdefault(component_of(file.path), set()).add(file.source.name)
+    assert parts.keys() == {"core", *ENGINE_FILES}
+    assert parts["javascript"] == {"deno", "bootstrap.js", "node_modules.txt"}
 
 
 def test_digest_does_not_depend_on_place_time_or_order(
@@ -71,7 +117,7 @@ def test_digest_does_not_depend_on_place_time_or_order(
         shutil.copy(file.source, target)
         os.utime(target, (0, 0))
         moved.append(SourceFile(file.path, target, file.executable))
-    assert prepare(tuple(moved)).digest == first.digest
+    assert prepare(tuple(moved)).parts == first.parts
 
 
 def test_second_start_reuses_the_copy(prepare: Prepare) -> None:
@@ -168,7 +214,7 @@ def test_changed_source_gives_another_copy(prepare: Prepare, sources: tuple[Sour
     sources[1].source.write_bytes(b"import sys  # newer")
     second = prepare()
     assert second.rebuilt
-    assert second.digest != first.digest
+    assert second.parts != first.parts
     assert first.directory.exists()
 
 
@@ -177,7 +223,7 @@ def test_lying_note_about_the_sources_cannot_name_another_digest(prepare: Prepar
     hint = next((copy.directory.parent / "hints").iterdir())
     for lie in (b"00" * 32, b"../../../../etc", b"\xff", b""):
         hint.write_bytes(lie)
-        assert prepare().digest == copy.digest
+        assert prepare().parts == copy.parts
 
 
 def test_missing_source_is_a_typed_error(prepare: Prepare, sources: tuple[SourceFile, ...]) -> None:
@@ -323,7 +369,7 @@ class TestRealRuntime:
 
     def test_leaves_no_trace_of_having_run(self, copy: RuntimeCopy) -> None:
         self.run(copy, "import json, casemate.wire.message")
-        assert verify_copy(copy.directory) == copy.digest
+        assert verify_copy(copy.directory) == copy.parts
 
     def test_has_no_rooms_but_the_enclaves(self, copy: RuntimeCopy) -> None:
         rooms = self.run(copy, "import casemate, os; print(*sorted(os.listdir(casemate.__path__[0])))").split()

@@ -36,13 +36,13 @@ from casemate.wire.lifecycle import State
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip, leaf
 from casemate.wire.messages.parent import Configure
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sealing import SealPolicy
 from casemate.wire.sgx.report import Report, TargetInfo
 from casemate.wire.sgx.sigstruct import Sigstruct
 
 PLATFORM = "linux-x86_64-cp311"
-RUNTIME = bytes.fromhex("ab" * 32)
+RUNTIME = (RuntimePart("core", b"\xab" * 32), RuntimePart("javascript", b"\xcd" * 32))
 T = TypeVar("T")
 Sign = Callable[..., Sigstruct]
 
@@ -92,8 +92,8 @@ class Machine:
 
 
 def image(behaviour: str) -> bytes:
-    lock = RuntimeLock(((PLATFORM, RUNTIME),)).encode()
-    return lay_out({LOCK_PATH: lock, MANIFEST_PATH: behaviour.encode()}, ()).encode()
+    lock = RuntimeLock().with_runtime(PLATFORM, RUNTIME).encode()
+    return lay_out({LOCK_PATH: lock, MANIFEST_PATH: behaviour.encode()}, (), engine="javascript").encode()
 
 
 def no_platform() -> Any:

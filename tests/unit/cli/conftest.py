@@ -10,14 +10,20 @@ import pytest
 from typer.testing import CliRunner
 
 from casemate.cli import images
-from casemate.cli.images import Runtime
+from casemate.cli.images import PlatformRuntime
 from casemate.cli.main import app
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
 from casemate.images.starter import write_starter
+from casemate.wire.runtime_lock import RuntimePart
 
 FAKE_DIGEST = bytes(range(32))
-"""A runtime digest for tests that start no chip: real ones hash some hundred MiB."""
+FAKE_RUNTIME = (
+    RuntimePart("core", FAKE_DIGEST),
+    RuntimePart("javascript", FAKE_DIGEST),
+    RuntimePart("python", FAKE_DIGEST),
+)
+"""A runtime for tests that start no chip (real ones hash some hundred MiB); it has an engine more than is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ def casemate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, developer_pem: byt
     monkeypatch.delenv("CASEMATE_STATE", raising=False)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(images, "runtime", lambda: Runtime(this_platform(), FAKE_DIGEST))
+    monkeypatch.setattr(images, "runtime", lambda: PlatformRuntime(this_platform(), FAKE_RUNTIME, "/nowhere"))
 
     def run(*arguments: object, given: bytes | None = None) -> Said:
         done = CliRunner().invoke(app, [str(argument) for argument in arguments], input=given)

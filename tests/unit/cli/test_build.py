@@ -3,10 +3,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import FAKE_DIGEST, Casemate
+from tests.unit.cli.conftest import FAKE_DIGEST, FAKE_RUNTIME, Casemate
 
 from casemate.images.image import read_image
 from casemate.images.lock import read_lock, this_platform, write_lock
+from casemate.wire.runtime_lock import RuntimePart
 
 
 def test_init_writes_a_starter_that_builds(casemate: Casemate, tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_build_writes_both_files_and_a_lock(casemate: Casemate, hello: Path) -> 
     image = read_image(hello)
     assert said.json["mr_enclave"] == image.mr_enclave.hex()
     assert said.json["mr_signer"] == image.mr_signer.hex()
-    assert read_lock(hello).digest(this_platform()) == FAKE_DIGEST
+    assert read_lock(hello).digests("core", this_platform()) == (FAKE_DIGEST,)
 
 
 def test_build_says_what_it_does_for_the_first_time(casemate: Casemate, hello: Path, tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_build_refuses_a_time_that_is_none(
 
 
 def test_a_stale_lock_says_relock_and_stays(casemate: Casemate, hello: Path) -> None:
-    stale = read_lock(hello).with_digest(this_platform(), bytes(32))
+    stale = read_lock(hello).with_runtime(this_platform(), [RuntimePart("core", bytes(32))])
     write_lock(hello, stale)
     said = casemate("build", hello, "--json")
     assert said.code == 5
@@ -77,14 +78,59 @@ def test_a_stale_lock_says_relock_and_stays(casemate: Casemate, hello: Path) -> 
     assert "casemate build --relock" in said.error["next"]
     assert read_lock(hello) == stale
     assert casemate("build", hello, "--relock").code == 0
-    assert read_lock(hello).digest(this_platform()) == FAKE_DIGEST
+    assert read_lock(hello).digests("core", this_platform()) == (FAKE_DIGEST,)
 
 
 def test_a_lock_of_other_platforms_is_not_added_to_unasked(casemate: Casemate, hello: Path) -> None:
-    write_lock(hello, read_lock(hello).with_digest("plan9-mips-cp399", bytes(32)))
+    write_lock(hello, read_lock(hello).with_runtime("plan9-mips-cp399", [RuntimePart("core", bytes(32))]))
     assert casemate("build", hello).code == 5
     assert casemate("build", hello, "--relock").code == 0
-    assert read_lock(hello).digest("plan9-mips-cp399") == bytes(32)
+    assert read_lock(hello).digests("core", "plan9-mips-cp399") == (bytes(32),)
+
+
+def test_the_lock_names_the_core_and_the_images_own_engine_alone(casemate: Casemate, hello: Path) -> None:
+    assert casemate("build", hello).code == 0
+    assert {record.component for record in read_lock(hello).records} == {"core", "javascript"}
+
+
+def test_relock_replaces_what_this_platform_accepts(casemate: Casemate, hello: Path) -> None:
+    several = [RuntimePart("core", bytes([number]) * 32) for number in range(3)]
+    write_lock(hello, read_lock(hello).with_runtime(this_platform(), several))
+    assert casemate("build", hello, "--relock").code == 0
+    assert read_lock(hello).digests("core", this_platform()) == (FAKE_DIGEST,)
+
+
+def test_a_lock_of_several_digests_is_good_where_this_runtime_is_among_them(casemate: Casemate, hello: Path) -> None:
+    several = [RuntimePart("core", bytes(32)), *FAKE_RUNTIME[:2]]
+    write_lock(hello, read_lock(hello).with_runtime(this_platform(), several))
+    before = (hello / "casemate.lock").read_bytes()
+    assert casemate("build", hello).code == 0
+    assert (hello / "casemate.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (f'[runtime]\nlinux-x86_64-cp311 = "{"ab" * 32}"\n', "the TOML that earlier versions of Casemate wrote"),
+        ("<<<<<<< HEAD\n", "not a runtime lock"),
+        ("", "not a runtime lock"),
+    ],
+)
+def test_a_lock_of_another_format_says_relock_and_relock_works(
+    casemate: Casemate, hello: Path, text: str, what: str
+) -> None:
+    (hello / "casemate.lock").write_text(text)
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "RuntimeLockError"
+    assert said.error["got"] == what
+    assert "`casemate build --relock DIR`" in said.error["message"]
+    assert "`casemate build --relock DIR`" in said.error["next"]
+    assert (hello / "casemate.lock").read_text() == text
+    again = casemate("build", hello, "--relock")
+    assert again.code == 0
+    assert what in again.err
+    assert casemate("build", hello).code == 0
 
 
 def test_a_broken_manifest_names_its_key(casemate: Casemate, hello: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.channel.rig import ALICE, MR_ENCLAVE
-from tests.unit.cli.conftest import Casemate
+from tests.unit.cli.conftest import FAKE_RUNTIME, Casemate
 from tests.unit.client.desk import Desk
 from tests.unit.client.doubling import DOUBLES, doubles
 from tests.unit.client.web import TOKEN, Gateway, Request, Web
@@ -162,7 +162,7 @@ def test_an_enclaves_life(casemate: Casemate, web: Web) -> None:
 
 @pytest.fixture
 def image(hello: Path, developer_pem: bytes, tmp_path: Path) -> Path:
-    write_lock(hello, RuntimeLock((("linux-x86_64-cp311", bytes(32)),)))
+    write_lock(hello, RuntimeLock().with_runtime("linux-x86_64-cp311", FAKE_RUNTIME))
     made = build(hello, DeveloperKey.from_pem(developer_pem), epoch=0)
     return write_image(made, tmp_path / "image")[0]
 
@@ -202,7 +202,7 @@ def test_evidence_from_there_is_written_to_files(casemate: Casemate, web: Web, p
 
 def test_a_gateways_root_is_taken_only_where_the_user_says_so(casemate: Casemate, desk: Desk, image: Path) -> None:
     root = parse_chain("chain", desk.forged.collateral.tcb_info_issuer_chain)[-1].der
-    machine = {"platform": "linux", "runtime_digest": "ab" * 32, "seeded": False, "version": "0.1.0"}
+    machine = {"platform": "linux", "runtime": {"core": "ab" * 32}, "seeded": False, "version": "0.1.0"}
     machine["root_certificate"] = encode_chain(root).decode()
     with Web(lambda request: request.says_json(200, machine)) as web:
         refused = casemate("policy", image, "--url", web.url)
@@ -218,7 +218,7 @@ def test_a_gateways_root_is_taken_only_where_the_user_says_so(casemate: Casemate
 
 @pytest.mark.parametrize("root", [b"\x30\x03\x02\x01\x05", b"nonsense"])
 def test_a_root_that_is_none_is_refused(casemate: Casemate, image: Path, root: bytes) -> None:
-    machine = {"platform": "x", "runtime_digest": "ab" * 32, "seeded": False, "version": "0"}
+    machine = {"platform": "x", "runtime": {"core": "ab" * 32}, "seeded": False, "version": "0"}
     machine["root_certificate"] = encode_chain(root).decode()
     with Web(lambda request: request.says_json(200, machine)) as web:
         assert casemate("policy", image, "--url", web.url, "--trust-on-first-use").code == 5

@@ -9,12 +9,15 @@ from casemate.images.keys import load_key
 from casemate.images.lock import this_platform
 from casemate.images.vm.builtin import GUESTS, firmware
 from casemate.testing.forge import honest as honest_platform
+from casemate.wire.runtime_lock import RuntimePart
 
 PLATFORM = "linux-x86_64-cp311"
 
 
 def put(state: Path, digest: bytes) -> Path:
-    put_learner_image(state, platform=PLATFORM, runtime_digest=digest)
+    put_learner_image(
+        state, platform=PLATFORM, runtime=(RuntimePart("core", digest), RuntimePart("javascript", digest))
+    )
     return state / "host" / "learner"
 
 

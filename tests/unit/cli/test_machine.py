@@ -260,9 +260,8 @@ def test_run_starts_and_ends_a_machine_of_its_own(newcomer: Owner) -> None:
 def test_an_image_for_another_runtime_is_refused_by_the_chip(owner: Owner) -> None:
     folder = owner.folder / "stale"
     write_starter(folder)
-    (folder / "casemate.lock").write_text((owner.hello / "casemate.lock").read_text())
-    lock = folder / "casemate.lock"
-    lock.write_text(re.sub('"[0-9a-f]{64}"', f'"{"0" * 64}"', lock.read_text()))
+    lock = (owner.hello / "casemate.lock").read_text()
+    (folder / "casemate.lock").write_text(re.sub("[0-9a-f]{64}", "0" * 64, lock))
     said = owner("launch", folder, "--json")
     assert said.code == 5
     assert said.error["code"] == "launch-refused"

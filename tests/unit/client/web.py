@@ -179,7 +179,7 @@ class Gateway:
     def _route(self, request: Request) -> None:  # noqa: C901 - one case a route
         match [request.method, *request.path.strip("/").split("/")]:
             case ["GET", "v1", "machine"]:
-                machine = {"platform": "linux", "runtime_digest": "ab" * 32, "seeded": True, "version": "0.1.0"}
+                machine = {"platform": "linux", "runtime": {"core": "ab" * 32}, "seeded": True, "version": "0.1.0"}
                 request.says_json(200, {**machine, "root_certificate": encode_chain(ROOT).decode()})
             case ["GET", "v1", "images", image] if image in self._images:
                 request.says_json(200, {"image": image, "name": self._images[image], "mr_enclave": MR_ENCLAVE.hex()})

@@ -380,7 +380,7 @@ def desk() -> TlsDesk:
     program = Program(
         Identity(Tee.SGX, bytes(32), bytes(32), 0, 0, debug=False),
         bytes(16),
-        read_pages(lay_out(_FILES, ()).linear_contents()),
+        read_pages(lay_out(_FILES, (), engine="javascript").linear_contents()),
     )
     return TlsDesk(program, SandboxLayers((), ()), Chip(), None)  # type: ignore[arg-type] # plays a leaf; nobody calls
 

@@ -16,7 +16,7 @@ from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
 from casemate.engines.engine import engine_named
 from casemate.engines.frames import NO_CALL, Asked, Failed, Kind, Loaded, Printed, Returned, Said, frame
-from casemate.engines.node_modules import NODE_MODULES
+from casemate.engines.javascript import node_modules
 from casemate.testing.hostile_guests import TRAPS
 from casemate.testing.lone_parent import shared_engine
 from casemate.wire.faults import Code
@@ -123,7 +123,7 @@ def test_the_list_of_node_s_modules_is_the_engine_s() -> None:
         [shared_engine(), "eval", script], capture_output=True, check=True, env={"DENO_DIR": "/dev/null/x"}
     )
     known = {name.removeprefix("node:") for name in json.loads(ran.stdout)}
-    assert known - set(NODE_MODULES) == set()
+    assert known - set(node_modules()) == set()
 
 
 def test_a_function_gets_arguments_and_context() -> None:

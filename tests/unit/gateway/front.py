@@ -201,7 +201,7 @@ def front(folder: Path, settings: Settings | None = None) -> Front:
     created = datetime(2026, 11, 22, tzinfo=UTC)
     known = AccessTokens(tuple(AccessToken(role, role, created, token_digest(TOKENS[role])) for role in Role))
     (folder / "tokens.json").write_bytes(known.encode())
-    about = {"platform": "linux-x86_64-cp311", "runtime_digest": "ab" * 32, "seeded": True, "root_certificate": ROOT}
+    about = {"platform": "linux-x86_64-cp311", "runtime": {"core": "ab" * 32}, "seeded": True, "root_certificate": ROOT}
     (folder / "machine.json").write_text(json.dumps(about))
     (folder / "learner").mkdir()
     (folder / "learner" / "learner.sgxs").write_bytes(b"pages")

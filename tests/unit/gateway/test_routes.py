@@ -44,7 +44,7 @@ def test_the_machine_is_what_the_supervisor_wrote(gateway: Front) -> None:
         async with gateway.client(Role.CALL) as client:
             assert (await client.get("/v1/machine")).json() == {
                 "platform": "linux-x86_64-cp311",
-                "runtime_digest": "ab" * 32,
+                "runtime": {"core": "ab" * 32},
                 "seeded": True,
                 "root_certificate": ROOT,
                 "version": "0.1.0",

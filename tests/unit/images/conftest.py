@@ -5,7 +5,9 @@ import pytest
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform, write_lock
 from casemate.images.starter import write_starter
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
+
+RUNTIME = (RuntimePart("core", bytes(32)), RuntimePart("javascript", b"\x01" * 32))
 
 
 @pytest.fixture(scope="session")
@@ -18,5 +20,5 @@ def folder(tmp_path: Path) -> Path:
     """The starter, with a lock: all that `build` wants."""
     folder = tmp_path / "starter"
     write_starter(folder)
-    write_lock(folder, RuntimeLock(()).with_digest(this_platform(), bytes(32)))
+    write_lock(folder, RuntimeLock().with_runtime(this_platform(), RUNTIME))
     return folder

@@ -9,6 +9,7 @@ from casemate.images.diff import Difference, diff_images
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import read_lock, write_lock
+from casemate.wire.runtime_lock import RuntimePart
 from casemate.wire.sgx.sgxs import DATA_PAGE, Ecreate, Segment, Sgxs
 
 
@@ -70,12 +71,12 @@ def test_files_that_come_and_go_are_named(folder: Path, developer_key: Developer
 
 
 def test_another_runtime_is_named_by_its_platform(folder: Path, developer_key: DeveloperKey, before: Image) -> None:
-    lock = read_lock(folder).with_digest("linux-aarch64-cp312", b"\x01" * 32)
+    lock = read_lock(folder).with_runtime("linux-aarch64-cp312", [RuntimePart("core", b"\x01" * 32)])
     write_lock(folder, lock)
     where, was, became = _lines(before, build(folder, developer_key, epoch=0))[0]
-    assert where == "casemate.lock: runtime.linux-aarch64-cp312"
+    assert where == "casemate.lock: core.linux-aarch64-cp312"
     assert was is None
-    assert became == f'"{"01" * 32}"'
+    assert became == f'["{"01" * 32}"]'
 
 
 def test_what_is_signed_alone_is_told_apart(folder: Path, developer_key: DeveloperKey, before: Image) -> None:

@@ -93,7 +93,7 @@ def test_refuses_too_much(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_FILE", 14)
     with pytest.raises(FolderError, match=r"schemas/in\.json is larger than 14 bytes"):
         measured_files(tree)
-    monkeypatch.setattr(module, "MAX_FILES", 3)
+    monkeypatch.setattr(module, "MAX_ENTRIES", 3)
     with pytest.raises(FolderError, match="more than 3 files"):
         measured_files(tree)
 

@@ -16,8 +16,10 @@ from casemate.images.lock import this_platform, write_lock
 from casemate.images.starter import write_starter
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.image_index import ImageIndex, Link, parse_index
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, PAGE_SIZE, Sgxs
+
+RUNTIME = (RuntimePart("core", bytes(32)), RuntimePart("javascript", b"\x01" * 32))
 
 
 def _link(importer: str, target: str) -> Link:
@@ -28,19 +30,20 @@ def _link(importer: str, target: str) -> Link:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
     folder = tmp_path_factory.mktemp("starter")
     write_starter(folder)
-    write_lock(folder, RuntimeLock(()).with_digest(this_platform(), bytes(32)))
+    write_lock(folder, RuntimeLock().with_runtime(this_platform(), RUNTIME))
     return measured_files(folder)
 
 
 @pytest.fixture(scope="module")
 def sgxs(files: Mapping[str, bytes]) -> Sgxs:
-    return lay_out(files, link_modules(files).links)
+    return lay_out(files, link_modules(files).links, engine="javascript")
 
 
 def test_files_come_back_out_of_the_pages(files: Mapping[str, bytes], sgxs: Sgxs) -> None:
     contents = read_pages(sgxs.linear_contents())
     assert contents.files == files
-    assert contents.lock.digest(this_platform()) == bytes(32)
+    assert contents.lock.digests("core", this_platform()) == (bytes(32),)
+    assert contents.index.engine == "javascript"
     assert contents.manifest.main == "guest/main.js"
     assert contents.index.links == link_modules(files).links
 
@@ -67,19 +70,19 @@ def test_code_may_be_executed_and_nothing_written() -> None:
 def test_the_enclaves_range_is_the_least_power_of_two() -> None:
     def size(pages: int) -> int:
         files = {"casemate.toml": bytes((pages - 1) * PAGE_SIZE)}
-        return lay_out(files, ()).ecreate.size // PAGE_SIZE
+        return lay_out(files, (), engine="javascript").ecreate.size // PAGE_SIZE
 
     assert [size(pages) for pages in (1, 2, 3, 4, 5, 8, 9)] == [2, 2, 4, 4, 8, 8, 16]
 
 
 def test_an_empty_file_takes_no_page() -> None:
-    index = parse_index(lay_out({"guest/a.js": b"", "guest/b.js": b"x"}, ()).contents)
+    index = parse_index(lay_out({"guest/a.js": b"", "guest/b.js": b"x"}, (), engine="javascript").contents)
     assert [(entry.offset, entry.size) for entry in index.entries] == [(4096, 0), (4096, 1)]
 
 
 def test_refuses_more_pages_than_an_enclave_has() -> None:
     with pytest.raises(FolderError, match="bytes of pages"):
-        lay_out({f"guest/{number}.json": bytes(16 << 20) for number in range(4)}, ())
+        lay_out({f"guest/{number}.json": bytes(16 << 20) for number in range(4)}, (), engine="javascript")
 
 
 def test_load_order_reaches_what_is_imported_alone() -> None:
@@ -127,13 +130,13 @@ def test_refuses_a_link_to_where_no_specifier_stands(sgxs: Sgxs) -> None:
 def test_refuses_pages_without_manifest_or_lock(files: Mapping[str, bytes], missing: str) -> None:
     rest = {path: content for path, content in files.items() if path != missing}
     with pytest.raises(WireError, match=missing):
-        read_pages(lay_out(rest, ()).contents)
+        read_pages(lay_out(rest, (), engine="javascript").contents)
 
 
 def test_refuses_a_manifest_that_names_what_is_not_measured(files: Mapping[str, bytes]) -> None:
     rest = {path: content for path, content in files.items() if path != "schemas/rate.input.json"}
     with pytest.raises(ManifestError, match=r"entry\.rate\.input"):
-        read_pages(lay_out(rest, ()).contents)
+        read_pages(lay_out(rest, (), engine="javascript").contents)
 
 
 @given(data=st.data())
@@ -154,7 +157,7 @@ def test_changed_pages_are_refused_with_a_typed_error(sgxs: Sgxs, data: st.DataO
 
 @given(st.binary(max_size=300))
 def test_random_pages_are_refused_with_a_typed_error(data: bytes) -> None:
-    for pages in (data, b"casemate\x01\x00" + data):
+    for pages in (data, b"casemate\x02\x00" + data):
         with pytest.raises(CasemateError):
             read_pages(pages)
 
@@ -165,8 +168,8 @@ def test_random_pages_are_refused_with_a_typed_error(data: bytes) -> None:
     )
 )
 def test_any_files_have_one_layout(files: dict[str, bytes]) -> None:
-    sgxs = lay_out(files, ())
-    again = lay_out(dict(reversed(files.items())), ())
+    sgxs = lay_out(files, (), engine="javascript")
+    again = lay_out(dict(reversed(files.items())), (), engine="javascript")
     assert again == sgxs
     assert Sgxs.parse(sgxs.encode()) == sgxs
     index = parse_index(sgxs.linear_contents())

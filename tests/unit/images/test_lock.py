@@ -4,12 +4,12 @@ import pytest
 
 from casemate.images.errors import FolderError
 from casemate.images.lock import read_lock, this_platform, write_lock
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
 
 
 def test_a_lock_is_written_and_read(tmp_path: Path) -> None:
-    assert read_lock(tmp_path) == RuntimeLock(())
-    lock = RuntimeLock(()).with_digest(this_platform(), bytes(range(32)))
+    assert read_lock(tmp_path) == RuntimeLock()
+    lock = RuntimeLock().with_runtime(this_platform(), [RuntimePart("core", bytes(range(32)))])
     write_lock(tmp_path, lock)
     assert read_lock(tmp_path) == lock
     assert [entry.name for entry in tmp_path.iterdir()] == ["casemate.lock"]
@@ -17,7 +17,7 @@ def test_a_lock_is_written_and_read(tmp_path: Path) -> None:
 
 def test_refuses_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="cannot be written"):
-        write_lock(tmp_path / "none", RuntimeLock(()))
+        write_lock(tmp_path / "none", RuntimeLock())
 
 
 def test_refuses_a_lock_that_cannot_be_read(tmp_path: Path) -> None:

@@ -25,9 +25,6 @@ LINUX_LAYERS = ("rlimits", "no-new-privs", "landlock", "seccomp", "watchdog")
 OTHER_LAYERS = ("rlimits", "watchdog")
 """Layers that every platform has."""
 
-SYSTEM_COPIES = Path("/var/cache/casemate/runtime")
-"""Where root's machines keep copies of the runtime, by their digest; others keep theirs in the user's cache."""
-
 PROBE_TIMEOUT = 60.0
 """Longest trial of the sandbox (seconds)."""
 
@@ -129,10 +126,8 @@ def _runtime() -> str:
     from casemate.cli.images import runtime
 
     here = runtime()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    kept = [root / here.digest.hex() for root in (SYSTEM_COPIES, Path(cache) / "casemate" / "runtime")]
-    place = next((str(path) for path in kept if path.is_dir()), "a place that this user cannot see")
-    return f"{here.platform} {here.digest.hex()}, kept in {place}"
+    parts = ", ".join(f"{part.component} {part.digest.hex()}" for part in here.parts)
+    return f"{here.platform}: {parts}; kept in {here.copy}"
 
 
 def _engine() -> str:

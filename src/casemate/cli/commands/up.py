@@ -147,7 +147,7 @@ def up(
         put_learner_image(
             place,
             platform=started.machine.status.platform,
-            runtime_digest=started.machine.status.runtime_digest,
+            runtime=started.machine.status.runtime,
         )
     if detach:
         screen.say(f"running; `casemate down --state {shlex.quote(str(place))}` ends it")
@@ -166,7 +166,7 @@ def machine_document(machine: "LocalMachine") -> dict[str, object]:
         "url": status.url or None,
         "host_socket": status.host_socket,
         "platform": status.platform,
-        "runtime_digest": status.runtime_digest.hex(),
+        "runtime": {part.component: part.digest.hex() for part in status.runtime},
         "root_sha256": fingerprint(machine),
         "seeded": status.seeded,
         "pids": {"supervisor": status.supervisor_pid, "chip": status.chip_pid, "host": status.host_pid},
@@ -183,7 +183,7 @@ def machine_facts(machine: "LocalMachine") -> list[tuple[str, str]]:
         ("state", str(machine.state)),
         ("socket", status.host_socket),
         ("platform", status.platform),
-        ("runtime", status.runtime_digest.hex()),
+        *(("runtime", f"{part.component} {part.digest.hex()}") for part in status.runtime),
         ("root", f"simulated, SHA-256 {fingerprint(machine)}"),
         ("seeded", "yes: everybody can have its keys" if status.seeded else "no"),
     ]

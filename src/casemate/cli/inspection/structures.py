@@ -1,5 +1,6 @@
 """The fixed binary structures of SGX, each explained by its own layout table in `wire`."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,9 +106,9 @@ def _holds(offset: int, index: ImageIndex | None) -> str:
     """Which file a page of a Casemate image is of."""
     if index is None:
         return "contents not known"
-    for entry in index.entries:
-        if entry.offset <= offset < entry.offset + entry.size:
-            return f"{entry.path}, from byte {offset - entry.offset}"
+    at = bisect_right(index.entries, offset, key=lambda entry: entry.offset) - 1  # the last one: empty files go before
+    if at >= 0:
+        return f"{index.entries[at].path}, from byte {offset - index.entries[at].offset}"
     return "index of files"
 
 

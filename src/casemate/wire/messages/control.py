@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.message import U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
+from casemate.wire.runtime_lock import Runtime
 from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vlek import MAX_CSP_ID
 
@@ -82,7 +83,8 @@ class MachineIs:
     lasting: bool
     """Its deployments are kept in the state directory, and are there again after a restart."""
     platform: Name
-    runtime_digest: Bytes32
+    runtime: Runtime
+    """What its enclaves run on."""
     seed_digest: Bytes32 | None
     """SHA-256 of the public seed that it was started with (:func:`seed_digest`); None where it was started without."""
     root_certificate: Annotated[bytes, Limit(65536)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.message import U16, U32, U64, Bytes16, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.runtime_lock import Runtime
 
 PUBLIC_KEY_SIZE = 65
 """Bytes of an uncompressed P-256 point, SEC 1 section 2.3.3: 04, X, Y."""
@@ -56,7 +57,8 @@ class ChipReady:
     pid: U32
     platform: Name
     """The platform's tag in runtime locks, such as ``linux-x86_64-cp311``."""
-    runtime_digest: Annotated[bytes, Fixed(32)]
+    runtime: Runtime
+    """What enclaves run on."""
     ppid: Bytes16
     """Names the chip, at every TCB."""
     runtime_rebuilt: bool

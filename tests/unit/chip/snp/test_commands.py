@@ -163,7 +163,7 @@ def machine(tmp_path: Path, fuses: Fuses, python: Path) -> Callable[..., Any]:
             Silicon(folder, fuses, FIRST_TCB),
             anchors,
             platform="linux-x86_64-cp311",
-            runtime=RuntimeCopy(tmp_path / "no runtime", bytes(32), rebuilt=False),
+            runtime=RuntimeCopy(tmp_path / "no runtime", (), rebuilt=False),
             configure=Configure((), "", 0),
             power_firmware=lambda tell: Firmware(
                 platform, SnpCertification(platform, folder, no_vendor), python=interpreter, layers=(), tell=tell
