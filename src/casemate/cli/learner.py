@@ -60,7 +60,7 @@ def installed_learner_image() -> "Image":
     from casemate.images.learner import learner_image
 
     here = runtime()
-    return learner_image(here.platform, here.digest, DeveloperKey.generate())
+    return learner_image(here.platform, here.parts, DeveloperKey.generate())
 
 
 def _put_guests(state: Path, place: Path) -> None:

@@ -172,9 +172,7 @@ DeveloperKey = Annotated[
 
 Relock = Annotated[
     bool,
-    typer.Option(
-        "--relock", metavar=FLAG, help="Write this platform's runtime into casemate.lock anew. MRENCLAVE changes."
-    ),
+    typer.Option("--relock", metavar=FLAG, help="Replace this platform's runtime in casemate.lock. MRENCLAVE changes."),
 ]
 
 Time = Annotated[

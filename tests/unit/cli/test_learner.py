@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.unit.cli.conftest import FAKE_DIGEST, Casemate
+from tests.unit.cli.conftest import FAKE_RUNTIME, Casemate
 
 from casemate.cli.learner import installed_learner_image, put_learner_image
 from casemate.images.image import read_image
@@ -64,9 +64,9 @@ def test_a_policy_for_it_does_not_look_at_what_the_host_has(casemate: Casemate, 
     """The host's folder is the host's: who takes a reference value from there verifies the host by its own word."""
     state = tmp_path / "state" / "casemate"
     state.mkdir(parents=True, mode=0o700)
-    put_learner_image(state, platform=this_platform(), runtime_digest=FAKE_DIGEST)
+    put_learner_image(state, platform=this_platform(), runtime=FAKE_RUNTIME)
     honest = read_image(state / "host" / "learner").mr_enclave
-    put_learner_image(state, platform=this_platform(), runtime_digest=bytes(32))  # another image, in its place
+    put_learner_image(state, platform=this_platform(), runtime=(RuntimePart("core", bytes(32)), ENGINE))  # another image, in its place
     assert installed_learner_image().mr_enclave == honest
     (tmp_path / "root.der").write_bytes(honest_platform(datetime.now(UTC)).sign().root)
     made = casemate("policy", "--learner", "--root", tmp_path / "root.der", "--json").json

@@ -61,8 +61,8 @@ def build(
     SHA-256 is MRENCLAVE, and NAME.sigstruct, signed with the developer's key.
     The same folder, key and SOURCE_DATE_EPOCH give the same bytes everywhere.
 
-    A missing casemate.lock is written. One that names another runtime is an
-    error, and --relock renews it.
+    A missing casemate.lock is written. One that does not accept this
+    computer's runtime is an error; --relock replaces this platform's records.
 
     Example:
         casemate build hello
