@@ -66,7 +66,8 @@ def test_a_policy_for_it_does_not_look_at_what_the_host_has(casemate: Casemate, 
     state.mkdir(parents=True, mode=0o700)
     put_learner_image(state, platform=this_platform(), runtime=FAKE_RUNTIME)
     honest = read_image(state / "host" / "learner").mr_enclave
-    put_learner_image(state, platform=this_platform(), runtime=(RuntimePart("core", bytes(32)), ENGINE))  # another image, in its place
+    other = (RuntimePart("core", bytes(32)), *FAKE_RUNTIME[1:])
+    put_learner_image(state, platform=this_platform(), runtime=other)  # another image, in its place
     assert installed_learner_image().mr_enclave == honest
     (tmp_path / "root.der").write_bytes(honest_platform(datetime.now(UTC)).sign().root)
     made = casemate("policy", "--learner", "--root", tmp_path / "root.der", "--json").json
