@@ -10,11 +10,12 @@ READY := $(VENV)/.ready
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(READY): pyproject.toml requirements/dev.txt scripts/system-packages
-	@PYTHON="$(PYTHON)" scripts/system-packages
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+$(READY): pyproject.toml requirements/dev.txt scripts/system-packages scripts/install-packages
+	@PYTHON="$(PYTHON)" GOALS="$(MAKECMDGOALS)" scripts/system-packages
+	@echo "making a virtual environment in $(VENV), with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@scripts/install-packages $(BIN)/python requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 setup: $(READY) ## virtual environment with locked, hashed dependencies
@@ -52,6 +53,7 @@ nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser, ten minutes of
 lock: ## requirements/*.txt anew, with hashes (needs `uv`)
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml -o requirements/run.txt
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## what setup and tests have made
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

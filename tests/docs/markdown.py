@@ -10,6 +10,7 @@ PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 
 _FENCE = re.compile(r"^( *)(`{3,})([a-z]*)[^\n]*\n(.*?)^\1\2`*$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"<!-- ([a-z ]+)(?:: ([^\n]*?))? -->\n+\Z")
+_PINNED = re.compile(r"<!-- the same on every computer: ([0-9a-f ]+) -->")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 
@@ -35,6 +36,11 @@ def blocks(text: str) -> Iterator[Block]:
         indent = found[1]
         content = "".join(line.removeprefix(indent) for line in found[4].splitlines(keepends=True))
         yield Block(found[3], content, text.count("\n", 0, found.start()) + 1, word, argument)
+
+
+def pinned(text: str) -> frozenset[str]:
+    """The digests that a page says are the same on every computer: its readers compare them."""
+    return frozenset(word for found in _PINNED.findall(text) for word in found.split())
 
 
 def prose(text: str) -> str:

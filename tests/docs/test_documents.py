@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.docs.markdown import PAGES, ROOT, anchors, blocks, links, table, words_in_code
+from tests.docs.markdown import PAGES, ROOT, anchors, blocks, links, pinned, table, words_in_code
 from tests.docs.story import RUNNABLE, Story, matches
 
 import casemate
@@ -25,8 +25,9 @@ ROOMS = sorted(room.parent.name for room in PACKAGE.glob("*/__init__.py"))
 @pytest.mark.machine
 @pytest.mark.parametrize("page", STORIES, ids=lambda page: page.name)
 def test_what_a_page_has_its_reader_type_does_what_the_page_shows(page: Path, tmp_path: Path) -> None:
-    with Story(tmp_path) as story:
-        for block in blocks(page.read_text()):
+    text = page.read_text()
+    with Story(tmp_path, pinned(text)) as story:
+        for block in blocks(text):
             story.play(block)
 
 
@@ -39,6 +40,23 @@ def test_what_is_shown_has_to_be_what_is_printed() -> None:
     assert not matches("...\nok\nmore\n", printed)
     assert not matches("✓ call 3 ms done\n", printed)
     assert not matches("", printed)
+
+
+def test_a_digest_that_is_the_same_everywhere_has_to_be_the_one_that_is_printed() -> None:
+    digest, other = "0123456789abcdef", "fedcba9876543210"
+    assert matches(f"digest {digest}\nroot {other}\n", f"digest {digest}\nroot 00112233\n", frozenset({digest}))
+    assert not matches(f"digest {digest}\n", f"digest {other}\n", frozenset({digest}))
+    assert not matches(f"digest {other}\n", f"digest {digest}\n", frozenset({digest}))
+
+
+@PAGE
+def test_each_launch_digest_is_pinned_or_left_out(page: Path) -> None:
+    """They follow from a guest's bytes alone, so a page whose digest is out of date shows its reader a false one."""
+    text = page.read_text()
+    printed = "".join(block.text for block in blocks(text) if block.language == "console")
+    shown = set(re.findall(r"\b[0-9a-f]{96}\b", printed)) - {"0" * 96}
+    assert shown <= pinned(text)
+    assert all(text.count(word) > 1 for word in pinned(text)), "a pinned digest is shown nowhere"
 
 
 @PAGE

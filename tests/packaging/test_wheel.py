@@ -41,8 +41,9 @@ def contents(wheel: Path) -> dict[str, bytes]:
 
 def test_it_holds_the_package_whole_and_as_it_is(contents: dict[str, bytes]) -> None:
     sources = {
-        f"casemate/{file.relative_to(SOURCES).as_posix()}": file.read_bytes()
-        for file in SOURCES.rglob("*")
+        f"{place}/{file.relative_to(folder).as_posix()}": file.read_bytes()
+        for place, folder in (("casemate", SOURCES), ("casemate/docs", ROOT / "docs"))
+        for file in folder.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert {name: data for name, data in contents.items() if name.startswith("casemate/")} == sources

@@ -31,6 +31,9 @@ class CasemateGroup(TyperGroup):
         """Runs the command that was typed."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # Pydantic's, which says nothing to a user
+            raise
         except BrokenPipeError:
             raise  # Typer ends quietly: the reader has seen enough
         except (CasemateError, OSError) as error:

@@ -101,3 +101,19 @@ def test_the_documents_are_at_hand(casemate: Casemate) -> None:
     unknown = casemate("docs", "../README", "--json")
     assert (unknown.code, unknown.error["kind"]) == (5, "NoDocumentsError")
     assert "simulated" in unknown.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("vm", "launch", "hello", "--mode", "snp"), "'snp' is not one of 'sev', 'sev-es', 'sev-snp', 'authenticated'"),
+        (("call", "1", "x", "-i", "-", "--tee", "sev"), "'sev' is not one of 'sgx', 'snp'"),
+    ],
+)
+def test_a_word_that_is_none_is_answered_with_those_there_are(
+    casemate: Casemate, arguments: tuple[str, ...], words: str
+) -> None:
+    said = casemate(*arguments)
+    assert said.code == 2
+    assert words in said.err
+    assert "Value error" not in said.err
