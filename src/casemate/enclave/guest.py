@@ -285,7 +285,8 @@ class Guest:
             answer = ask(asked)
         except FaultError as error:
             line.say(line.talk.refuse(error.fault.code, error.fault.reason))
-            return error.fault
+            # What the function says wrongly is its own mistake, told as any other of its exceptions.
+            return None if error.fault.code is Code.GUEST_ERROR else error.fault
         line.say(line.talk.answer(answer))
         return None
 

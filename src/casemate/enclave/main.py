@@ -122,6 +122,7 @@ def _guest(program: Program, pump: Pump, parent: SocketPeer, console: Console) -
             output_limit=manifest.limits.output_kib * 1024,
             ocall_limit=MAX_OCALL,
             streams=tuple(entry.name for entry in manifest.entries if entry.stream),
+            debug=program.debug,
         ),
         on_print=console.print,
         tell_errors=program.debug,

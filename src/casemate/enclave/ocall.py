@@ -23,8 +23,11 @@ def declared_ocall(manifest: Manifest, name: str) -> Ocall:
 def question(ocall: Ocall, number: int, arguments: bytes) -> bytes:
     """The frame that goes to the host: the members that the manifest lets out, and nothing else."""
     try:
-        value = ocall.input.filter(parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True))
-        return encode_message(entry.Ocall(number, ocall.name, encode_json(value)))
+        value = parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True)
+    except WireError as error:  # JavaScript's own JSON.stringify has made it
+        raise refuse(Code.GUEST_ERROR, f"the OCALL's argument is not JSON: {error.got}, want {error.want}") from None
+    try:
+        return encode_message(entry.Ocall(number, ocall.name, encode_json(ocall.input.filter(value))))
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.OCALL_REFUSED, f"OCALL {ocall.name!r}: {error}") from None
 

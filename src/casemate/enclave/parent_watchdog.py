@@ -32,6 +32,10 @@ SLACK_MIB = 16
 _OUT_OF_MEMORY = (b"out of memory", b"memory allocation of", b"allocation failed", b"Failed to reserve", b"OOM")
 """What V8 and Rust write before they give up. A guest can write it too: it then gets the wrong name for its own end."""
 
+_NEVER_LOADED = b"Top-level await promise never resolved"
+"""What the engine writes when nothing is left to run that could settle what a module's top level awaits. It ends
+itself then, before it would ask the bootstrap."""
+
 _GAVE_UP = (signal.SIGTRAP, signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGBUS)
 """How V8 and Rust end when they get no memory: on purpose, or by way of a null pointer."""
 
@@ -118,5 +122,11 @@ def cause_of_death(guest: Guest, status: int, last_words: bytes, peak: int) -> G
     if -code in _GAVE_UP and peak > (guest.memory_mib + OVERHEAD_MIB) * MIB:
         return Gone(
             Code.MEMORY_LIMIT, f"the engine gave up with {peak // MIB} MiB in use, of {guest.memory_mib} allowed"
+        )
+    if code == 1 and _NEVER_LOADED in last_words:
+        return Gone(
+            Code.GUEST_ERROR,
+            "the code cannot be loaded: a promise that a module awaits at its top level can never be settled: "
+            "nothing is left to run",
         )
     return Gone(Code.GUEST_CRASHED, f"the guest {end_of(status)}")

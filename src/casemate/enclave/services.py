@@ -30,7 +30,7 @@ COMMIT_TIME = 5.0
 work that is done should not be lost for that."""
 
 _UNDEFINED = b""
-_HARMLESS = (Code.STATE_LIMIT, Code.MALFORMED)
+_HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
 """What a function can do something about. After any other refusal of its state, whatever it goes on to say is based on
 nothing, so its call fails."""
 
@@ -133,4 +133,4 @@ def _one_meaning(value: bytes) -> bytes:
     try:
         return encode_json(parse_json("value to seal", value, limit=MAX_SEALED_VALUE, round_integers=True))
     except WireError as error:
-        raise refuse(Code.MALFORMED, str(error)) from None
+        raise refuse(Code.GUEST_ERROR, f"the value is not JSON: {error.got}, want {error.want}") from None

@@ -24,10 +24,19 @@ const KEPT = [
   "queueMicrotask", "reportError", "setInterval", "setTimeout", "structuredClone",
 ];
 
+const MAX_DELAY = 2 ** 31 - 1; // milliseconds; the engine's timers count no further
+const MAX_FRAMES = 3; // of a stack trace, in the words about an exception
+const MAX_FRAME = 256; // UTF-16 units of each
+const MAX_BACKTRACE = 16 * 1024; // UTF-16 units of a stack trace that are looked at
+
 const { stdin, stdout, exit, inspect } = Deno;
+const { createTimer, cancelTimer } = Deno[Deno.internal].core; // loads nothing, where setTimeout loads Node's timers
 const { apply, ownKeys, deleteProperty, getOwnPropertyDescriptor, defineProperty } = Reflect;
 const { freeze, create, getPrototypeOf } = Object;
 const { parse, stringify } = JSON;
+const { min } = Math;
+const { waitAsync: startWaiting, notify: notifyThreads } = Atomics;
+const clone = structuredClone;
 const uncurry = (method) => (self, ...rest) => apply(method, self, rest);
 const readInto = stdin.readSync.bind(stdin);
 const writeFrom = stdout.writeSync.bind(stdout);
@@ -41,6 +50,11 @@ const wellFormed = uncurry(String.prototype.toWellFormed), isWellFormed = uncurr
 const slice = uncurry(String.prototype.slice);
 const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
+const startsWith = uncurry(String.prototype.startsWith), includes = uncurry(String.prototype.includes);
+const describe = uncurry(Error.prototype.toString);
+const getterOfGlobal = (name) => getOwnPropertyDescriptor(globalThis, name).get;
+const lazy = { __proto__: null, setTimeout: getterOfGlobal("setTimeout"), setInterval: getterOfGlobal("setInterval"),
+  process: getterOfGlobal("process") }; // to call them now would load a part of Node into every guest
 const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encode = encoder.encode.bind(encoder), encodeInto = encoder.encodeInto.bind(encoder);
 const WHOLE = freeze({ __proto__: null, stream: false }); // or Object.prototype would be asked
@@ -52,7 +66,7 @@ const nextOf = uncurry(asyncGeneratorFunction.prototype.next);
 const asyncIterator = getPrototypeOf(asyncGeneratorFunction.prototype);
 const ASYNC_ITERATOR = Symbol.asyncIterator;
 const now = performance.now.bind(performance);
-const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misused = TypeError;
+const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misused = TypeError, Refused = DOMException;
 
 // --- frames ---------------------------------------------------------------------------------------------------------
 
@@ -167,14 +181,50 @@ function told(thrown) { // name and message of whatever was thrown, which may be
   if (typeof thrown !== "object" && typeof thrown !== "function" || thrown === null) {
     return { name: "Thrown", message: words(Text(thrown), "") };
   }
-  let name = "Error", message = "";
+  const name = read(thrown, "name"), message = read(thrown, "message");
+  if (message === "" && (name === "" || typeof thrown === "function")) { // a class's name is not an error's
+    return { name: "Thrown", message: typeof thrown === "function" ? "a function" : "an object without a message" };
+  }
+  return { name: name || "Error", message: message + placeOf(thrown) };
+}
+
+function read(object, member) { // a text of a value of the program's, or none
   try {
-    name = words(thrown.name, name);
-  } catch { /* as good as none */ }
+    return words(object[member], "");
+  } catch {
+    return "";
+  }
+}
+
+const FRAME = "    at ";
+
+function placeOf(thrown) { // the uppermost frames of the measured code, where they may be told
+  if (!tellsPlaces) return "";
+  const frames = [];
   try {
-    message = words(thrown.message, message);
+    const { stack } = thrown;
+    const text = typeof stack === "string" ? split(slice(stack, 0, MAX_BACKTRACE), "\n") : [];
+    for (let number = 0; number < text.length && frames.length < MAX_FRAMES; number++) {
+      if (startsWith(text[number], FRAME) && includes(text[number], "guest/")) {
+        frames[frames.length] = slice(text[number], 4, 4 + MAX_FRAME);
+      }
+    }
   } catch { /* as good as none */ }
-  return { name, message };
+  return frames.length === 0 ? "" : ` (${words(join(frames, ", "), "")})`;
+}
+
+// What `error.stack` is: frames of the measured code by their paths, as the engine names each module by a number of
+// its own; and none of this file, whose URL is its whole text. The program may set another, as anywhere.
+function prepareStackTrace(error, sites) {
+  let text = "Error";
+  try {
+    text = describe(error);
+  } catch { /* its name or message is a getter that throws */ }
+  for (let number = 0; number < sites.length; number++) {
+    const frame = Text(sites[number]);
+    if (!includes(frame, "data:") && !includes(frame, "ext:")) text += "\n" + FRAME + named(frame);
+  }
+  return text;
 }
 
 function sendFailure(call, code, { name, message }) {
@@ -221,6 +271,9 @@ let lines = 0; // printed during this call
 let functions = create(null);
 let outputLimit = 0, ocallLimit = 0, valueLimit = 0, keyLimit = 0, sealedLimit = 0, listLimit = 0;
 let giveUp = null; // rejects what is awaited
+let debug = false; // whether the enclave has no secrets, so that the program's words may be told to its developer
+let tellsPlaces = false; // of exceptions: in a debug enclave, and while only measured code has run
+const pathOf = create(null); // by the names that the modules have in here
 
 function settled(value) { // its promise's outcome; or a rejection once nothing is left that could settle it
   return new Pledge((resolve, reject) => {
@@ -234,7 +287,7 @@ async function outcome(value) {
 }
 
 async function load({ call, body }) {
-  const urls = [], paths = [];
+  const urls = [];
   listening = true;
   try {
     const { head, rest } = opened(body);
@@ -244,6 +297,10 @@ async function load({ call, body }) {
     keyLimit = head.keyLimit;
     sealedLimit = head.sealedLimit;
     listLimit = head.listLimit;
+    debug = head.debug;
+    tellsPlaces = true;
+    const known = create(null);
+    if (head.guarded) guardImports(known);
     let at = 0;
     for (let number = 0; number < head.modules.length; number++) {
       const { path, size, links } = head.modules[number];
@@ -258,14 +315,15 @@ async function load({ call, body }) {
       at += size;
       const type = path.endsWith(".json") ? "application/json" : "text/javascript";
       urls.push(URL.createObjectURL(new Blob(parts, { type })));
-      paths.push(path);
+      pathOf[urls[number]] = path;
+      known[urls[number]] = true;
     }
     const importing = import(urls[urls.length - 1]);
     const exported = await settled(importing);
     for (let number = 0; number < head.entries.length; number++) {
       const name = head.entries[number];
       if (typeof exported[name] !== "function") {
-        throw new Misused(`${paths[paths.length - 1]} exports no function ${name}`);
+        throw new Misused(`${pathOf[urls[urls.length - 1]]} exports no function ${name}`);
       }
       functions[name] = exported[name];
     }
@@ -275,22 +333,57 @@ async function load({ call, body }) {
         throw new Misused(`${name} is a stream, so it must be an async function*`);
       }
     }
-    for (let number = 0; number < urls.length; number++) revoke(urls[number]);
+    for (let number = 0; number < urls.length; number++) {
+      revoke(urls[number]);
+      known[urls[number]] = false;
+    }
+    await turned();
   } catch (thrown) {
     const { name, message } = told(thrown);
     listening = false;
-    sendFailure(call, "guest-error", { name, message: words(named(message, urls, paths), "") });
+    sendFailure(call, "guest-error", { name, message: words(named(message), "") });
     return;
   }
+  tellsPlaces = debug;
   listening = false;
   send(LOADED, call, null, "");
 }
 
 const revoke = URL.revokeObjectURL;
 
-function named(message, urls, paths) { // the message with paths for the names that the modules have in here
-  for (let number = 0; number < urls.length; number++) message = join(split(message, urls[number]), paths[number]);
-  return message;
+const BLOB = "blob:null/", BLOB_SIZE = BLOB.length + 36; // of a UUID
+
+function named(text) { // with paths for the names that the modules have in here
+  const parts = split(text, BLOB);
+  let made = parts[0];
+  for (let number = 1; number < parts.length; number++) {
+    const url = slice(BLOB + parts[number], 0, BLOB_SIZE);
+    const path = pathOf[url];
+    made += path === undefined ? BLOB + parts[number] : path + slice(parts[number], BLOB_SIZE - BLOB.length);
+  }
+  return made;
+}
+
+// An image that Casemate has built imports nothing but its own modules, and whoever loads it has seen that in its text.
+// Another one may import what it likes, as far as the engine knows: that is code which nobody has measured. So the
+// engine asks here, from its own loader, which no program can change. It takes 15 ms to load that part of the engine.
+function guardImports(known) {
+  globalThis.Deno = deno; // which that part looks for
+  const { registerHooks } = lazy.process().getBuiltinModule("module");
+  registerHooks({
+    __proto__: null,
+    resolve(specifier, context, next) {
+      if (known[specifier] === true) return next(specifier, context);
+      throw new Misused(`${stringify(slice(specifier, 0, 64))} is not a measured module that the image's index links`);
+    },
+  });
+  takeGlobals();
+}
+
+// In a debug enclave, lets the engine find promises that were rejected and that nobody waits for, as long as the call
+// lasts to which they belong. It looks between two turns of its event loop.
+function turned() {
+  return debug ? new Pledge((resolve) => createTimer(resolve, 1, undefined, false, true, true)) : undefined;
 }
 
 async function serveCall({ call, body }) {
@@ -303,7 +396,9 @@ async function serveCall({ call, body }) {
     const input = parse(decode(rest));
     const returned = apply(functions[head.entry], undefined, [input, contextOf(call, head)]);
     text = textOf(await settled(returned), outputLimit, "the result");
+    if (debug) await turned();
   } catch (thrown) {
+    if (debug) await turned();
     over();
     sendFailure(call, untellable(thrown) ?? "guest-error", told(thrown));
     return;
@@ -328,7 +423,7 @@ function ask(call, kind, head, text) { // what the enclave answers: a JSON value
   if (answer.kind === ANSWER) return sizeOf(answer.body) === 0 ? undefined : parse(decode(answer.body));
   if (answer.kind !== REFUSAL) exit(BROKEN_FRAME);
   const { name, message } = opened(answer.body).head;
-  throw coded(name, message);
+  throw name === "guest-error" ? new Misused(message) : coded(name, message); // a value of the program's that is not JSON
 }
 
 function coded(name, message) { // an error with the name of a code
@@ -458,6 +553,7 @@ async function serveStep({ kind, call, body }) {
     else if (kind === CHUNK) feed(stream, body);
     else if (kind === END) leave(stream);
     const pausing = await advanced(stream);
+    if (debug) await turned();
     if (pausing) {
       over();
       sendPiece(PAUSED, stream.call, stream.rest === null && stream.waiting !== null ? 1 : 0);
@@ -552,6 +648,9 @@ function took(stream, result) { // a generator's, unless the program has put its
 
 function pieceOf(value) { // bytes that the program has no hand on any more
   if (typeof value === "string") {
+    if (!isWellFormed(value)) {
+      throw new Untellable("result-refused", "a stream yields text with a lone surrogate, which UTF-8 does not have");
+    }
     const bytes = value.length <= MAX_YIELD ? encode(value) : null;
     if (bytes !== null && sizeOf(bytes) <= MAX_YIELD) return bytes;
   } else {
@@ -654,6 +753,80 @@ function print(...values) {
   send(PRINTED, current, null, slice(line, 0, MAX_TEXT));
 }
 
+function printLoss(what, thrown) { // of an exception that no call throws; nobody but a debug enclave's operator sees it
+  if (!debug) return;
+  const { name, message } = told(thrown);
+  print(`${what}: ${name}: ${message}`);
+}
+
+// The engine's own timers warn of a delay that they clamp, by a part of Node that needs the globals which are gone.
+function clamped(delay) {
+  delay = +delay; // which throws for a symbol and a BigInt, as theirs does
+  return delay >= 1 && delay <= MAX_DELAY ? delay : 1;
+}
+
+function timerOf(name) {
+  let start = null;
+  return {
+    [name](callback, delay, ...args) {
+      start ??= lazy[name]();
+      return start(callback, clamped(delay), ...args);
+    },
+  }[name];
+}
+
+// The engine's own waiters are woken by tasks of V8's, which run without its helper threads never. There is one thread,
+// so whoever waits and whoever notifies is here.
+let waiters = null; // in the order in which they came; each has a buffer, a place in it, and what settles it
+
+function waitAsync(cell, index, value, timeout) {
+  const place = +index, limit = timeout === undefined ? NaN : +timeout;
+  const tried = apply(startWaiting, Atomics, [cell, place, value, 0]); // checks all, and waits for nothing
+  if (tried.value !== "timed-out" || limit <= 0) return tried;
+  const waiter = { __proto__: null, buffer: bufferOf(cell), at: byteAt(cell, place), settle: null, timer: null, next: null };
+  const promise = new Pledge((resolve) => waiter.settle = resolve);
+  if (waiters === null) waiters = waiter;
+  else {
+    let last = waiters;
+    while (last.next !== null) last = last.next;
+    last.next = waiter;
+  }
+  if (limit < Infinity) {
+    const expire = () => {
+      forgetWaiter(waiter);
+      waiter.settle("timed-out");
+    };
+    waiter.timer = createTimer(expire, min(limit, MAX_DELAY), undefined, false, true, false);
+  }
+  return { async: true, value: promise };
+}
+
+function notify(cell, index, count) {
+  const place = +index, most = count === undefined ? Infinity : +count;
+  let woken = apply(notifyThreads, Atomics, [cell, place, most]); // none; it checks all
+  const buffer = bufferOf(cell), at = byteAt(cell, place);
+  for (let waiter = waiters; waiter !== null && woken + 1 <= most; waiter = waiter.next) {
+    if (waiter.buffer !== buffer || waiter.at !== at) continue;
+    forgetWaiter(waiter);
+    if (waiter.timer !== null) cancelTimer(waiter.timer);
+    waiter.settle("ok");
+    woken++;
+  }
+  return woken;
+}
+
+const byteAt = (cell, place) => offsetOf(cell) + (place - place % 1 || 0) * (kindOf(cell) === "BigInt64Array" ? 8 : 4);
+
+function forgetWaiter(waiter) {
+  if (waiters === waiter) {
+    waiters = waiter.next;
+    return;
+  }
+  for (let before = waiters; before !== null; before = before.next) {
+    if (before.next === waiter) before.next = waiter.next;
+  }
+}
+
 function fix(object, names) { // what the engine's own code and `await` look up on the way
   for (const name of names) {
     let from = object;
@@ -665,10 +838,9 @@ function fix(object, names) { // what the engine's own code and `await` look up 
   }
 }
 
-function lockDown() {
-  fix(Uint8Array.prototype, ["length", "buffer", "byteLength", "byteOffset"]);
-  fix(Promise.prototype, ["constructor", "then"]);
-  fix(Promise, [Symbol.species]);
+const deno = Deno;
+
+function takeGlobals() { // all but the language's and those that are kept
   const kept = create(null);
   for (const name of KEPT) kept[name] = true;
   // ECMAScript's own names are those of a realm without Deno's additions; the engine defines them before anything else.
@@ -679,6 +851,13 @@ function lockDown() {
       if (configurable || writable) defineProperty(globalThis, name, { value: undefined });
     }
   }
+}
+
+function lockDown() {
+  fix(Uint8Array.prototype, ["length", "buffer", "byteLength", "byteOffset"]);
+  fix(Promise.prototype, ["constructor", "then"]);
+  fix(Promise, [Symbol.species]);
+  takeGlobals();
   const quiet = create(null);
   for (const name of ["assert", "clear", "count", "countReset", "group", "groupCollapsed", "groupEnd", "profile",
     "profileEnd", "table", "time", "timeEnd", "timeLog", "timeStamp"]) quiet[name] = () => undefined;
@@ -686,6 +865,28 @@ function lockDown() {
     quiet[name] = (...values) => print(...values);
   }
   globalThis.console = { ...quiet };
+  for (const name of ["setTimeout", "setInterval"]) redefine(globalThis, name, timerOf(name));
+  redefine(globalThis, "structuredClone", { structuredClone(...given) {
+    try {
+      return apply(clone, undefined, given);
+    } catch (thrown) { // a stream is moved by way of a global that is gone
+      if (told(thrown).message !== "MessageChannel is not defined") throw thrown;
+      throw new Refused("a stream cannot be transferred in an enclave", "DataCloneError");
+    }
+  } }.structuredClone);
+  redefine(Atomics, "waitAsync", waitAsync);
+  redefine(Atomics, "notify", notify);
+  defineProperty(Error, "prepareStackTrace", {
+    __proto__: null,
+    value: prepareStackTrace,
+    writable: true,
+    configurable: true,
+  });
+}
+
+function redefine(object, name, value) { // as enumerable as what stood there
+  const { enumerable } = getOwnPropertyDescriptor(object, name);
+  defineProperty(object, name, { __proto__: null, value, enumerable, writable: true, configurable: true });
 }
 
 const LANGUAGE = new Set(`
@@ -697,8 +898,14 @@ const LANGUAGE = new Set(`
   encodeURIComponent escape eval globalThis isFinite isNaN parseFloat parseInt undefined unescape`.trim().split(/\s+/));
 
 // A promise that nobody waits for, or a timer that throws, is the program's loss and not the process's end.
-addEventListener("unhandledrejection", (event) => event.preventDefault());
-addEventListener("error", (event) => event.preventDefault());
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  printLoss("a promise was rejected, and nobody waited for it", event.reason);
+});
+addEventListener("error", (event) => {
+  event.preventDefault();
+  printLoss("an exception outside of a call", event.error);
+});
 addEventListener("beforeunload", (event) => { // nothing is left to run: what is awaited will never come
   event.preventDefault();
   const reject = giveUp;

@@ -37,6 +37,9 @@ class GuestProgram:
     """Longest arguments of an OCALL (bytes of JSON)."""
     streams: tuple[str, ...] = ()
     """Entries that are asynchronous generators, to be stepped through."""
+    debug: bool = False
+    """The enclave has no secrets: the guest tells where its exceptions were thrown, and prints those that nobody
+    catches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,19 @@
 The bootstrap comes as a ``data:`` URL, so the engine needs no file but itself. Code is not made from strings
 (``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk.
 
-What runs is what was measured, if this package built the image: it refuses dynamic imports. The engine loads ``data:``
-URLs, which cannot be mapped away, so an image that other tools built may import code that it makes from what it is
-given, with the rights that its own code has. Its developer chose that, and the measurement covers the choice.
+JavaScript that runs is JavaScript that was measured, whoever built the image. By itself the engine would also import
+``data:`` and ``blob:`` URLs, which a program can make from what it is given. So sources are searched for all that could
+be an import which the image's index does not list; where there is any, the bootstrap has the engine's loader ask it
+about each import. WebAssembly is not covered: a program may compile what it is given.
 """
 
 import base64
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from casemate.engines.command import Command, GuestProgram
+from casemate.engines.command import Command, GuestProgram, SourceModule
 from casemate.engines.frames import head_and_text
 from casemate.engines.questions import MAX_LISTED, MAX_SEALED_TEXT
 from casemate.wire.json_text import encode_json
@@ -76,6 +78,8 @@ class JavaScript:
             "modules": modules,
             "entries": list(program.entries),
             "streams": list(program.streams),
+            "debug": program.debug,
+            "guarded": any(map(may_import_more, program.modules)),
             "outputLimit": program.output_limit,
             "ocallLimit": program.ocall_limit,
             "valueLimit": MAX_VALUE,
@@ -94,9 +98,39 @@ def node_modules() -> tuple[str, ...]:
     return tuple(Path(__file__).with_name("node_modules.txt").read_text("ascii").split())
 
 
+_SPACE = rb"[\x09-\x0d\x20\x80-\xff]*"
+_IMPORT = re.compile(rb"import(?!\.meta)" + _SPACE + rb"""[("'/.]|from""" + _SPACE + rb"""["'/]""")
+"""All that an import can begin with (ECMA-262, 13.3.10, 16.2.2 and 16.2.3; ``import.defer``, ``import.source``): a
+keyword has no escapes, and nothing but white space, of which bytes from 80 on may be part, and comments may follow."""
+
+
+def may_import_more(module: SourceModule) -> bool:
+    """Whether a source may hold an import that is not among its links.
+
+    It looks at the text alone, so it also finds what stands in comments and strings; but what it does not find is not
+    there, whatever the engine takes for a comment or the end of a line.
+    """
+    if module.path.endswith(".json"):  # which the engine takes for nothing else
+        return False
+    linked = {link.start for link in module.links}
+    if any(found.end() - 1 not in linked for found in _IMPORT.finditer(module.source)):
+        return True
+    try:
+        module.source.decode()
+    except UnicodeDecodeError:  # the engine reads it in another encoding, perhaps
+        return True
+    return False
+
+
+_UNREAD = re.compile(rb"^ +|(?:^|(?<= ))//.*$", re.MULTILINE)
+"""Indents and comments of the bootstrap, which has no `` //`` in a string."""
+
+
 @cache
 def _bootstrap() -> str:
-    return _data_url("text/javascript", Path(__file__).with_name("bootstrap.js").read_bytes())
+    """The bootstrap's URL, without what the engine would not read: each byte of it costs a guest 70 bytes of memory."""
+    text = Path(__file__).with_name("bootstrap.js").read_bytes()
+    return _data_url("text/javascript", _UNREAD.sub(b"", text))
 
 
 @cache

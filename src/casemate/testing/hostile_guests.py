@@ -201,6 +201,12 @@ THROWS = (
     ),
     HostileGuest("rejection", _async_main("throw new Error('no');"), _THREW),
     HostileGuest(
+        "promise at the top level that is never settled",
+        "await new Promise(() => {}); export function main() {}",
+        _THREW,
+        fails_to_load=True,
+    ),
+    HostileGuest(
         "rejection that nobody waits for", _main("Promise.reject(new Error('no')); return 1;"), (OK,), then=(OK,)
     ),
     HostileGuest(
@@ -343,6 +349,10 @@ ESCAPES = (
         text="await import('file:///etc/passwd', {with: {type: 'text'}});",
         path="await import('/etc/passwd');",
         internal="await import('ext:core/mod.js');",
+        data="await import('data:text/javascript,1');",
+        json="await import('data:application/json,1', {with: {type: 'json'}});",
+        defer="await import.defer('data:text/javascript,1');",
+        made="await import(URL.createObjectURL(new Blob(['1'], {type: 'text/javascript'})));",
     ),
     _refused(
         "code from strings",
@@ -540,7 +550,23 @@ HOSTILE_STATES = (
     HostileGuest(
         "a value too deep for anybody",
         _main("let v = 1; for (let i = 0; i < 1000; i++) v = [v]; context.state.put('k', v);"),
-        (Code.MALFORMED,),
+        _THREW,
+    ),
+    HostileGuest("a lone surrogate in a value", _main("context.state.put('k', ['\\ud800']);"), _THREW),
+    HostileGuest("a lone surrogate in a seal", _main("context.seal({ '\\udfff': 1 }, 'mrenclave');"), _THREW),
+    HostileGuest("a lone surrogate to compare", _main("context.state.compareAndSet('k', '\\ud800', 1);"), _THREW),
+    HostileGuest(
+        "what is not JSON, caught",
+        _main(
+            "let deep = 1; for (let i = 0; i < 65; i++) deep = [deep]; const { state, seal } = context;"
+            " return ['\\ud800', deep, 5n].flatMap((value) => [() => state.put('k', value),"
+            "   () => seal(value, 'mrenclave'), () => state.compareAndSet('k', value, 1),"
+            "   () => state.compareAndSet('k', undefined, value)].map((use) => {"
+            "   try { use(); } catch (e) { return e instanceof TypeError && /is not JSON: /.test(e.message); }"
+            " })).every(Boolean);"
+        ),
+        (OK,),
+        result=True,
     ),
     HostileGuest("a value of too many members", _main("context.state.put('k', new Array(600000).fill(1));"), _THREW),
     HostileGuest(

@@ -29,6 +29,9 @@ _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 _SIGNS_OF_LARGE_NUMBERS = (b"0" * 16, b"0e")
 """An integer beyond :data:`MAX_INTEGER` or a number beyond a double has one of these, when its digits look alike."""
 
+_MINUS_ZERO = b"-0"
+"""A text without it is read without a function that looks at each integer."""
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What a JSON text means."""
 
@@ -50,7 +53,7 @@ def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = Fa
         raise WireError(field, got=f"{len(text)} bytes", want=f"at most {limit}")
     _check_items(field, text)
     try:
-        value = (_ROUNDING if round_integers else _EXACT).decode(text.decode())
+        value = _decoder(text, round_integers=round_integers).decode(text.decode())
         if b"\\u" in text:
             encode_json(value)
     except _AmbiguousError as error:
@@ -91,9 +94,20 @@ def _constant(name: str) -> float:
     raise _AmbiguousError(name)
 
 
+def _decoder(text: bytes, *, round_integers: bool) -> json.JSONDecoder:
+    if round_integers:
+        return _ROUNDING
+    return _SIGNED if _MINUS_ZERO in text else _EXACT
+
+
+def _signed(digits: str) -> int | float:
+    """An integer; -0 as the double that JavaScript reads, for Python has no such integer."""
+    return float(digits) if digits == "-0" else int(digits)
+
+
 def _rounded(digits: str) -> int | float:
     number = int(digits)
-    return number if -MAX_INTEGER <= number <= MAX_INTEGER else float(digits)
+    return _signed(digits) if -MAX_INTEGER <= number <= MAX_INTEGER else float(digits)
 
 
 def _check_items(field: str, text: bytes) -> None:
@@ -141,5 +155,6 @@ def _inside(level: list[Any]) -> list[Any]:
 
 # Made once: `json.loads` and `json.dumps` would make them anew for each text, which takes as long as a short text does.
 _EXACT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_SIGNED = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_signed)
 _ROUNDING = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_rounded)
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

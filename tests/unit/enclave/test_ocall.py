@@ -51,12 +51,21 @@ def test_undeclared_members_do_not_reach_the_host() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [b"", b"1", b'{"zone":1}', b'{"zone":"a","zone":"b"}', b"[" * 9999, b" " * (1 << 21)]
+    ("arguments", "code"),
+    [
+        (b"1", Code.OCALL_REFUSED),
+        (b'{"zone":1}', Code.OCALL_REFUSED),
+        (b"", Code.GUEST_ERROR),
+        (b'{"zone":"a","zone":"b"}', Code.GUEST_ERROR),
+        (b"[" * 9999, Code.GUEST_ERROR),
+        (b'"\\ud800"', Code.GUEST_ERROR),
+        (b" " * (1 << 21), Code.GUEST_ERROR),
+    ],
 )
-def test_refuses_questions_that_break_their_schema(arguments: bytes) -> None:
+def test_refuses_questions_that_break_their_schema_or_are_no_json(arguments: bytes, code: Code) -> None:
     with pytest.raises(FaultError) as caught:
         question(now(), 7, arguments)
-    assert caught.value.fault.code is Code.OCALL_REFUSED
+    assert caught.value.fault.code is code
 
 
 def test_a_good_answer_reaches_the_guest() -> None:

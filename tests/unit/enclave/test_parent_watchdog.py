@@ -148,6 +148,7 @@ def test_without_measures_the_deadline_is_kept_still(monkeypatch: pytest.MonkeyP
         (signal.SIGSYS, b"", 1 << 40, Code.GUEST_CRASHED),
         (signal.SIGKILL, b"", 1 << 40, Code.GUEST_CRASHED),
         (1 << 8, b"", 0, Code.GUEST_CRASHED),
+        (1 << 8, b"error: Top-level await promise never resolved", 0, Code.GUEST_ERROR),
     ],
 )
 def test_how_it_died_says_why(status: int, words: bytes, peak: int, code: Code) -> None:

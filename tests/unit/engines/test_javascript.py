@@ -114,7 +114,9 @@ def test_the_bootstrap_is_in_the_command_itself() -> None:
     command = engine_named("javascript").command("/bin/deno", memory_mib=32)
     kind, _, text = command.arguments[-1].partition(",")
     assert kind == "data:text/javascript;base64"
-    assert base64.b64decode(text).startswith(b"// The first code of every guest")
+    code = base64.b64decode(text)
+    assert b"lockDown();" in code
+    assert b"// " not in code
 
 
 def test_the_list_of_node_s_modules_is_the_engine_s() -> None:

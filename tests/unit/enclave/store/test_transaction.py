@@ -170,8 +170,8 @@ def test_values_have_one_text(text: bytes, wanted: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"nope", b'{"a":1,"a":2}', b"NaN", b'"\\ud800"', b"\xff"])
-def test_what_is_no_value_is_malformed(text: bytes) -> None:
-    with refused(Code.MALFORMED):
+def test_what_is_no_value_is_the_function_s_mistake(text: bytes) -> None:
+    with refused(Code.GUEST_ERROR):
         canonical_json(text)
 
 
