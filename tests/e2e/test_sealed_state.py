@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from casemate.cli.main import app
 from casemate.client import Client, EnclaveRefusedError, connect
-from casemate.client.local import LocalMachine, local_machine
+from casemate.client.local import LocalMachine, NoMachineError, local_machine, start_supervisor
 from casemate.client.sync import Enclave
 from casemate.images.image import Image
 from casemate.wire.call import StateMark
@@ -149,6 +149,46 @@ def test_an_older_disk_is_refused_and_its_owners_way_out_is_logged_and_shows(
         ("rollback accepted", "the disk died", 2)
     ] * 2
     assert {line["namespace"] for line in log} == {state["namespace"] for state in states}
+
+
+def test_given_up_state_never_comes_back_from_an_old_disk(workshop: Workshop, tmp_path: Path) -> None:
+    image = workshop.image(NOTES, state=BY_SIGNER)
+    folder = tmp_path / "machine"
+    with local_machine(folder, seed=SEED) as machine:
+        with launched(machine, image) as (_, enclave):
+            call(enclave, put={"a": "old"})
+        (state,) = casemate(machine, "show")["states"]
+        asked = CliRunner().invoke(
+            app,
+            ["state", "give-up", state["namespace"], "--reason", "x", "--state", str(machine.state)],
+            input="n\n",
+        )
+        assert asked.exit_code == 1
+        assert "lost for good" in asked.stderr
+        given = casemate(machine, "give-up", state["namespace"], "--reason", "not used", "--yes")
+        assert given == {"namespace": state["namespace"], "epoch": 2}
+        assert casemate(machine, "show")["states"][0]["remark"] == "no anchor: never committed, or given up"
+        with launched(machine, image) as (_, enclave):
+            assert call(enclave, get="a", put={"b": 1}) == ({"got": None}, StateMark(3, 1))
+    log = [json.loads(line) for line in (folder / "chip" / "audit.log").read_text().splitlines()]
+    assert [(line["event"], line["reason"]) for line in log] == [("anchor given up", "not used")]
+
+
+def test_lost_chip_is_not_taken_for_a_new_one(workshop: Workshop, tmp_path: Path) -> None:
+    image = workshop.image(NOTES, state=BY_SIGNER)
+    folder = tmp_path / "machine"
+    with local_machine(folder) as machine, launched(machine, image) as (_, enclave):
+        call(enclave, put={"a": "old"})
+    shutil.rmtree(folder / "chip")
+    with pytest.raises(NoMachineError, match=r"has lost .*chip/fuses.bin.*--accept-loss REASON"), local_machine(folder):
+        pass
+    supervisor = start_supervisor(["--state", str(folder), "--accept-loss", "the disk died"])
+    supervisor.end()
+    with local_machine(folder) as machine, launched(machine, image) as (_, enclave):
+        assert call(enclave, get="a") == ({"got": None}, StateMark(0, 0))
+        assert casemate(machine, "show") == {"states": []}
+    log = [json.loads(line) for line in (folder / "chip" / "audit.log").read_text().splitlines()]
+    assert [(line["event"], line["reason"]) for line in log] == [("begun anew with another chip", "the disk died")]
 
 
 def test_a_state_that_is_not_there_cannot_be_forgiven(own_machine: LocalMachine) -> None:

@@ -1,7 +1,7 @@
 """The chip's process, and the one question that others may ask of this room's code.
 
 ``python -I -m casemate.chip --state DIR --host-fd N --supervisor-fd M [--seed TEXT] [--layer NAME=MODE]... [--pool N]
-[--snp-product NAME] [--snp-report N]``
+[--snp-product NAME] [--snp-report N] [--accept-loss REASON]``
 
 Started by the supervisor, which hands it two descriptors, each an end of a stream socket pair:
 
@@ -14,7 +14,8 @@ Started by the supervisor, which hands it two descriptors, each an end of a stre
 ``--state`` is the machine's state directory; the chip owns ``DIR/chip`` (mode 0700). ``--seed`` makes the fuses of a
 new chip from a public text. ``--layer`` asks for or turns off a layer of the enclaves' sandbox (``seccomp=require``);
 ``--pool`` is the number of warm guests to keep. ``--snp-product`` and ``--snp-report`` say which SEV-SNP processor a
-new chip is, and which version of reports it writes; one that there is has to be so. SIGTERM ends the chip and all its
+new chip is, and which version of reports it writes; one that there is has to be so. ``--accept-loss`` has a chip begin
+anew with what is missing or damaged in its folder, and log the reason. SIGTERM ends the chip and all its
 enclaves. Exit status: 0 after SIGTERM or when the supervisor's link closed, 1 if it could not start (the reason goes to
 the supervisor as a ``Fault``, and to standard error), 2 for a wrong command line.
 

@@ -6,9 +6,15 @@ and the digest of the newest record, so that no other record, however well seale
 An append-only log, one record for each step, synchronised to disk before the answer. Each record's MAC, under a key
 from the fuses, covers the MAC before it: a record changed, dropped or moved inside the log is found. Room for records
 is made ahead, as zeros: writing into it changes the file's content alone, which is the fastest thing to synchronise.
-SIMULATED: a log cut at its end, or put back whole from a backup, is not found; hardware keeps such things in flash of
-its own. SQLite would have done too; a log of short records is less code to trust, costs one fsync for each step, and
-loads no library into the chip.
+The file's length is a header and whole units of room, so a log that was cut short is found as well.
+SIMULATED: a log whose newest records were overwritten with zeros, or that was put back whole from a backup, is not
+found; hardware keeps such things in flash of its own. SQLite would have done too; a log of short records is less code
+to trust, costs one fsync for each step, and loads no library into the chip.
+
+Epochs of a state never repeat. An anchor that its owner gives up leaves its last epoch behind, and a state that begins
+anew under the same name goes on counting from there (its *floor*); enclaves refuse records of epochs up to the floor,
+so an old copy of the disk fits no later anchor. A log that was lost and begun anew cannot know those epochs: it counts
+a *generation* up, and every state's floor is that generation times 2**40.
 """
 
 import errno
@@ -22,27 +28,39 @@ from pathlib import Path
 
 from casemate.chip.crypto import cmac, derive
 from casemate.chip.durable import sync, sync_content, write_whole
-from casemate.chip.errors import AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
+from casemate.chip.errors import ANEW, LEVER, AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses
 from casemate.wire.message import U16, U32, U64, Bytes32, encode_fields, parse_fields
 from casemate.wire.sealing import SealPolicy, state_namespace
 from casemate.wire.tee import Identity
 
 FILE_NAME = "anchors.log"
-MAX_PER_OWNER = 256
-"""Anchors of one signer: as many as SGX's platform services gave it monotonic counters."""
 MAX_ANCHORS = 4096
-"""Anchors of one chip."""
+"""Anchors of one chip, those given up not counted."""
+MAX_PER_LAUNCHER = 512
+"""Anchors of states that one launcher's enclaves have made. The host says who launched an enclave: this protects the
+other users of a machine from a launcher that makes too many, and nobody from the host."""
+RESERVED = 1024
+"""Anchors that the machine's owner alone may make, however many launchers there are."""
+MAX_GIVEN_UP = 16_384
+"""Given up anchors that a chip remembers (2 MB of the log): each is an act of the owner's."""
 COMPACT_AFTER = 32_768
 """Records (4 MB) after which the log is written anew, with one record for each anchor."""
 ROOM = 64 * 1024
 """So many bytes are made room for at a time."""
 
-_MAGIC = b"casemate anchors v1\x00"
+GENERATION_SHIFT = 40
+"""Epochs of one generation: 2**40 commits."""
+MAX_GENERATION = 2**22
+"""Keeps epochs below 2**63, the largest that hosts can file."""
+
+_MAGIC_1 = b"casemate anchors v1\x00"
+_MAGIC = b"casemate anchors v2\x00"
 _KEY_LABEL = b"casemate anchor log v1"
-_OWNER_LABEL = b"casemate anchor owner v1\x00"
-_FIRST_MAC = bytes(16)
-_MAC_SIZE = len(_FIRST_MAC)
+_OWNER_LABEL = b"casemate anchor launcher v1\x00"
+_FIRST_MAC_1 = bytes(16)
+_MAC_SIZE = 16
+_HEADER_SIZE = len(_MAGIC) + 4 + _MAC_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +69,53 @@ class Anchor:
 
     namespace: Bytes32
     owner: Bytes32
+    """Whose share it counts towards: :func:`launcher_id`."""
     epoch: U64
     """Commits so far."""
     head: Bytes32
-    """SHA-256 of the newest record."""
+    """SHA-256 of the newest record; zeros where there was no commit since ``floor``."""
     isv_svn: U16
     """Of the last writer; no lower one may read or write."""
     recoveries: U32
     """How often an older history has taken the place of the newest."""
     is_forgiven: bool
     """An older history may be accepted once: the next step counts it."""
+    floor: U64 = 0
+    """The epoch at which this state began, or began anew: no record of an epoch up to it counts."""
+
+    @property
+    def given_up(self) -> bool:
+        """Nothing was committed since the owner gave it up: what is left is the floor of a state that begins anew."""
+        return self.epoch == self.floor
 
 
-_FIELDS_SIZE = 32 + 32 + 8 + 32 + 2 + 4 + 1
+@dataclass(frozen=True, slots=True)
+class _Anchor1:
+    """An anchor in a log of version 1."""
+
+    namespace: Bytes32
+    owner: Bytes32
+    epoch: U64
+    head: Bytes32
+    isv_svn: U16
+    recoveries: U32
+    is_forgiven: bool
+
+
+_FIELDS_SIZE_1 = 32 + 32 + 8 + 32 + 2 + 4 + 1
+_FIELDS_SIZE = _FIELDS_SIZE_1 + 8
 _RECORD_SIZE = _FIELDS_SIZE + _MAC_SIZE
+
+
+def launcher_id(launcher: str) -> bytes:
+    """Whose share an anchor counts towards: the launcher's that the host names; the empty name is the machine's owner.
+
+    32 bytes.
+    """
+    return hashlib.sha256(_OWNER_LABEL + launcher.encode()).digest()
+
+
+OWNER = launcher_id("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +124,44 @@ class Asker:
 
     namespace: bytes
     owner: bytes
-    """Whose number of anchors is limited: the signer."""
+    """Whose share a new anchor counts towards: :func:`launcher_id`."""
     isv_svn: int
 
 
+def is_of_version_1(path: Path) -> bool:
+    """Whether a log was written before there were inventories: see :mod:`casemate.chip.inventory`."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC_1)) == _MAGIC_1
+
+
 @lru_cache(maxsize=256)
-def asker(who: Identity, policy: SealPolicy) -> Asker:
+def asker(who: Identity, policy: SealPolicy, launcher: str = "") -> Asker:
     """``who``, and the one state that it may have under that policy."""
-    return Asker(
-        namespace=state_namespace(policy, who),
-        owner=hashlib.sha256(_OWNER_LABEL + who.mr_signer + (b"debug" if who.debug else b"production")).digest(),
-        isv_svn=who.isv_svn,
-    )
+    return Asker(namespace=state_namespace(policy, who), owner=launcher_id(launcher), isv_svn=who.isv_svn)
 
 
 class Anchors:
     """All anchors of a chip. Threads may write at the same time: they take turns. Reading waits for nobody."""
 
-    def __init__(self, directory: Path, fuses: Fuses) -> None:
+    def __init__(self, directory: Path, fuses: Fuses, *, generation: int = 0) -> None:
         """Reads the log, and cuts off a last record that a power cut tore; it was never acknowledged.
 
+        Args:
+            directory: the chip's; a log that is missing there is made. Whether it may be missing is not asked here:
+                see :mod:`casemate.chip.losses`.
+            fuses: have the key of the log's MACs.
+            generation: of a log that is made: how often the chip has begun anew with its anchors.
+
         Raises:
-            StateError: the log is damaged, or not this chip's.
+            StateError: the log is damaged, cut short, or not this chip's.
         """
+        self.generation = generation
+        """How often this chip's anchors were lost, and begun anew by its owner's word."""
         self._path = directory / FILE_NAME
         self._key = derive(fuses.root_seal_key.reveal(), _KEY_LABEL, 16)
         self._latest: dict[bytes, Anchor] = {}
         self._records = 0
-        self._last_mac = _FIRST_MAC
+        self._last_mac = bytes(_MAC_SIZE)
         self._broken = False
         self._file = -1
         self._end = self._room = 0
@@ -112,14 +173,16 @@ class Anchors:
         os.close(self._file)
 
     def all(self) -> tuple[Anchor, ...]:
-        """Every anchor there is."""
-        return tuple(self._latest.values())
+        """Every anchor there is, those given up left out."""
+        return tuple(anchor for anchor in tuple(self._latest.values()) if not anchor.given_up)
 
     def find(self, namespace: bytes) -> Anchor:
         """An anchor by its name; :class:`AnchorRefusedError` where there is none."""
         anchor = self._latest.get(namespace)
-        if anchor is None:
-            raise AnchorRefusedError(f"this chip has no anchor of a state {namespace.hex()}")
+        if anchor is None or anchor.given_up:
+            raise AnchorRefusedError(
+                f"this chip has no anchor of a state {namespace.hex()}: `casemate state show` lists those there are"
+            )
         return anchor
 
     def read(self, who: Asker) -> Anchor:
@@ -130,7 +193,14 @@ class Anchors:
         """
         anchor = self._latest.get(who.namespace)
         if anchor is None:
-            return Anchor(who.namespace, who.owner, 0, bytes(32), who.isv_svn, 0, is_forgiven=False)
+            floor = self.generation << GENERATION_SHIFT
+            return Anchor(
+                *(who.namespace, who.owner, floor, bytes(32), who.isv_svn, self.generation),
+                is_forgiven=False,
+                floor=floor,
+            )
+        if anchor.given_up:
+            return replace(anchor, owner=who.owner, isv_svn=who.isv_svn)
         if who.isv_svn < anchor.isv_svn:
             raise AnchorRefusedError(
                 f"security version {anchor.isv_svn} has written this state, the enclave is of version {who.isv_svn}"
@@ -143,13 +213,13 @@ class Anchors:
         Raises:
             AnchorConflictError: it is not at ``epoch``.
             AnchorRefusedError: a higher security version has written it.
-            AnchorLimitError: the signer, or the chip, has as many as it may have.
+            AnchorLimitError: the launcher, or the chip, has as many as it may have.
         """
         with self._turn:
             anchor = self.read(who)
             if anchor.epoch != epoch:
                 raise AnchorConflictError(f"the state is at epoch {anchor.epoch}, not at {epoch}")
-            if who.namespace not in self._latest:
+            if anchor.given_up:
                 self._check_room(who.owner)
             stepped = replace(
                 anchor,
@@ -173,16 +243,55 @@ class Anchors:
             self._append(forgiven)
         return forgiven
 
+    def give_up(self, namespace: bytes) -> Anchor:
+        """Frees an anchor: its state begins anew, empty, and no record of it counts any more; durable when it returns.
+
+        Returns:
+            What is left: the epoch from which a state of that name counts on, and one recovery more.
+
+        Raises:
+            AnchorRefusedError: there is no such anchor.
+            AnchorLimitError: the chip remembers as many that were given up as it can.
+        """
+        with self._turn:
+            anchor = self.find(namespace)
+            if len(self._latest) - len(self.all()) >= MAX_GIVEN_UP:
+                raise AnchorLimitError(
+                    f"{MAX_GIVEN_UP} anchors were given up already, no more can be: make a new machine"
+                )
+            # One more than the newest commit: the host may hold records of one that was sealed and never anchored.
+            floor = anchor.epoch + 1
+            left = replace(
+                anchor,
+                epoch=floor,
+                head=bytes(32),
+                isv_svn=0,
+                recoveries=anchor.recoveries + 1,
+                is_forgiven=False,
+                floor=floor,
+            )
+            self._append(left)
+        return left
+
     def _check_room(self, owner: bytes) -> None:
-        mine = sum(anchor.owner == owner for anchor in self._latest.values())
-        if mine >= MAX_PER_OWNER or len(self._latest) >= MAX_ANCHORS:
-            raise AnchorLimitError(f"{mine} states of this signer, {len(self._latest)} in all: no more can be made")
+        living = self.all()
+        mine = sum(anchor.owner == owner for anchor in living)
+        if owner == OWNER:
+            full = len(living) >= MAX_ANCHORS
+        else:
+            full = mine >= MAX_PER_LAUNCHER or len(living) >= MAX_ANCHORS - RESERVED
+        if full:
+            raise AnchorLimitError(
+                f"no further state can be made: {mine} of this launcher's (at most {MAX_PER_LAUNCHER}, the machine's "
+                f"owner's are not limited), {len(living)} in all (at most {MAX_ANCHORS}, {RESERVED} of them for the "
+                f"owner); {LEVER}"
+            )
 
     def _append(self, anchor: Anchor) -> None:
         if self._broken:
             raise StateError(f"{self._path} could not be written: see to the disk, then start the chip again")
         try:
-            if self._records >= COMPACT_AFTER:
+            if self._records >= COMPACT_AFTER + len(self._latest):
                 self._compact()
             fields = encode_fields(anchor)
             mac = cmac(self._key, self._last_mac + fields)
@@ -209,46 +318,90 @@ class Anchors:
             raise OSError(errno.ENOSPC, "the disk is full")
 
     def _compact(self) -> None:
-        content, mac = bytearray(_MAGIC), _FIRST_MAC
+        self._write_anew()
+        os.close(self._file)
+        self._open()
+
+    def _write_anew(self) -> None:
+        """The log with one record for each anchor, and room behind the last."""
+        content = bytearray(_MAGIC + self.generation.to_bytes(4, "little"))
+        mac = cmac(self._key, bytes(content))
+        content += mac
         for anchor in self._latest.values():
             fields = encode_fields(anchor)
             mac = cmac(self._key, mac + fields)
             content += fields + mac
-        write_whole(self._path, bytes(content))
-        os.close(self._file)
-        self._open()
+        units = max(1, -(-(len(content) - _HEADER_SIZE) // ROOM))
+        write_whole(self._path, bytes(content).ljust(_HEADER_SIZE + units * ROOM, b"\x00"))
 
     def _open(self) -> None:
         if not self._path.exists():
-            write_whole(self._path, _MAGIC)
+            self._write_anew()
         content = self._path.read_bytes()
-        self._end = self._room = self._replay(content)
+        if content.startswith(_MAGIC_1):
+            self._replay_version_1(content)
+            self._write_anew()
+            content = self._path.read_bytes()
+        self._room = self._whole_room(content)
+        self._end = self._replay(content[: self._room])
         self._file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if self._end < len(content):
-            os.ftruncate(self._file, self._end)
+        if any(content[self._end : self._room]):  # a torn record
+            self._write(bytes(self._room - self._end), self._end)
             sync(self._file)
+
+    def _whole_room(self, content: bytes) -> int:
+        """Where the last whole unit of room ends.
+
+        Behind it may be a part of one that a power cut kept from being made, which no record can be in.
+        """
+        if not content.startswith(_MAGIC):
+            raise self._damaged("its start")
+        room = len(content) - (len(content) - _HEADER_SIZE) % ROOM
+        if len(content) < _HEADER_SIZE + ROOM or any(content[room:]):
+            raise self._damaged(f"its end: it has been cut to {len(content)} bytes")
+        return room
 
     def _replay(self, content: bytes) -> int:
         """Takes in the log's records; gives the offset at which the last whole one ends."""
-        if not content.startswith(_MAGIC):
-            raise self._damaged("its start")
-        self._records, self._last_mac = 0, _FIRST_MAC
-        at = len(_MAGIC)
+        header, mac = content[: _HEADER_SIZE - _MAC_SIZE], content[_HEADER_SIZE - _MAC_SIZE : _HEADER_SIZE]
+        if not hmac.compare_digest(cmac(self._key, header), mac):
+            raise self._damaged("its header")
+        self.generation = int.from_bytes(header[len(_MAGIC) :], "little")
+        self._records, self._last_mac, self._latest = 0, mac, {}
+        at = _HEADER_SIZE
         while at + _RECORD_SIZE <= len(content):
             fields, mac = content[at : at + _FIELDS_SIZE], content[at + _FIELDS_SIZE : at + _RECORD_SIZE]
             if not hmac.compare_digest(cmac(self._key, self._last_mac + fields), mac):
                 if not any(content[at + _RECORD_SIZE :]):  # the room for more, or the one record that was torn
-                    break
+                    return at
                 raise self._damaged(f"record {self._records}")
             anchor = parse_fields(Anchor, fields)
             self._latest[anchor.namespace] = anchor
             self._last_mac = mac
             self._records += 1
             at += _RECORD_SIZE
+        if any(content[at:]):  # no record is begun that its room does not hold
+            raise self._damaged(f"its end: record {self._records} has been cut off")
         return at
+
+    def _replay_version_1(self, content: bytes) -> None:
+        """A log of version 1, which had no fixed length: what was cut off it is not found."""
+        at, last, size = len(_MAGIC_1), _FIRST_MAC_1, _FIELDS_SIZE_1 + _MAC_SIZE
+        while at + size <= len(content):
+            fields, mac = content[at : at + _FIELDS_SIZE_1], content[at + _FIELDS_SIZE_1 : at + size]
+            if not hmac.compare_digest(cmac(self._key, last + fields), mac):
+                if not any(content[at + size :]):
+                    return
+                raise self._damaged("a record of version 1")
+            old = parse_fields(_Anchor1, fields)
+            self._latest[old.namespace] = Anchor(
+                *(old.namespace, old.owner, old.epoch, old.head, old.isv_svn, old.recoveries, old.is_forgiven)
+            )
+            last = mac
+            at += size
 
     def _damaged(self, where: str) -> StateError:
         return StateError(
-            f"{self._path} is damaged at {where}, or of another chip: restore the whole state directory, or remove the "
-            "file, which lets every sealed state begin anew, empty"
+            f"{self._path} is damaged at {where}, or of another chip: {ANEW}; then every sealed state begins anew, "
+            "empty"
         )

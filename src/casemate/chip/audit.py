@@ -5,8 +5,9 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from casemate.chip.durable import sync
+from casemate.chip.durable import sync, sync_directory
 from casemate.chip.errors import StateError
+from casemate.chip.inventory import expect
 from casemate.link.ownership import open_own_file
 from casemate.wire.errors import os_error_text
 from casemate.wire.ownership import PlaceError
@@ -23,6 +24,7 @@ class AuditLog:
     def write(self, event: str, now: datetime, **facts: str | int) -> None:
         """One line, on the disk when it returns; :class:`StateError` where it cannot be written."""
         line = json.dumps({"time": now.isoformat(), "event": event, **facts}, ensure_ascii=True).encode() + b"\n"
+        is_new = not self._path.exists()
         try:
             descriptor = open_own_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
@@ -34,3 +36,6 @@ class AuditLog:
             raise StateError(str(error)) from None
         except OSError as error:
             raise StateError(f"{self._path} cannot be written: {os_error_text(error)}") from None
+        if is_new:
+            sync_directory(self._path.parent)
+            expect(self._path.parent, FILE_NAME)

@@ -19,7 +19,7 @@ def write_once(path: Path, content: bytes) -> None:
             os.link(temporary, path)
         finally:
             temporary.unlink()
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise StateError(f"{path} cannot be made: {os_error_text(error)}") from None
 
@@ -33,7 +33,7 @@ def write_whole(path: Path, content: bytes) -> None:
         except OSError:
             temporary.unlink()
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise StateError(f"{path} cannot be written: {os_error_text(error)}") from None
 
@@ -68,7 +68,8 @@ def _written(path: Path, content: bytes) -> Path:
     return temporary
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Returns when the names in a folder are on the disk itself."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync(descriptor)

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 class Enclave:
     """What the chip keeps of an enclave. Whoever changes it holds :attr:`turn`."""
 
-    def __init__(self, number: int, loaded: Loaded, tee: Tee) -> None:
+    def __init__(self, number: int, loaded: Loaded, tee: Tee, launcher: str) -> None:
         self.number = number
         self.loaded = loaded
         self.tee = tee
+        self.launcher = launcher
+        """The host's word: whose share new anchors count towards."""
         self.launched: Attester | None = None
         """What it is from EINIT on."""
         self.state = State.LOADED

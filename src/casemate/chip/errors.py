@@ -4,6 +4,12 @@ from enum import StrEnum
 
 from casemate.wire.errors import CasemateError
 
+ANEW = "restore the whole state directory from a backup, or accept the loss with `casemate up --accept-loss REASON`"
+"""What to do about a file of the chip's that is lost."""
+
+LEVER = "the machine's owner can free one for good with `casemate state give-up NAMESPACE --reason TEXT`"
+"""What to do about too many anchors."""
+
 
 class Status(StrEnum):
     """The processor's own words for a refusal (SDM vol. 3D, table 40-4 and the exceptions of each leaf function)."""
@@ -62,7 +68,7 @@ class AnchorRefusedError(CasemateError):
 
 
 class AnchorLimitError(CasemateError):
-    """A signer, or the chip, has as many anchors as it may have."""
+    """A launcher, or the chip, has as many anchors as it may have."""
 
 
 class RuntimeCopyError(CasemateError):

@@ -56,9 +56,8 @@ def load_fuses(directory: Path, seed: str | None) -> Fuses:
         StateError: the file is damaged, others can read it, or it was not made from this seed.
     """
     path = directory / FILE_NAME
-    try:
-        fuses = parse_fuses(_read_private(path), path)
-    except FileNotFoundError:
+    fuses = read_fuses(directory)
+    if fuses is None:
         fuses = random_fuses() if seed is None else seeded_fuses(seed)
         write_once(path, encode_fuses(fuses))
         return fuses
@@ -68,6 +67,15 @@ def load_fuses(directory: Path, seed: str | None) -> Fuses:
             "or name another state directory"
         )
     return fuses
+
+
+def read_fuses(directory: Path) -> Fuses | None:
+    """The fuses that have been burnt; None where none have been. :class:`StateError` as in :func:`load_fuses`."""
+    path = directory / FILE_NAME
+    try:
+        return parse_fuses(_read_private(path), path)
+    except FileNotFoundError:
+        return None
 
 
 def random_fuses() -> Fuses:

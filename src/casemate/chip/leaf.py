@@ -44,8 +44,11 @@ class LeafFunctions:
         self._anchors = anchors
         self._steps = BriefWork("anchors")
 
-    async def answer(self, who: Attester, question: LeafQuestion) -> object:
-        """The reply to one question of ``who``; a refusal is a ``Fault``, never an exception."""
+    async def answer(self, who: Attester, question: LeafQuestion, launcher: str = "") -> object:
+        """The reply to one question of ``who``; a refusal is a ``Fault``, never an exception.
+
+        ``launcher`` is whose share of the anchors a new one counts towards; empty for the machine's owner.
+        """
         try:
             match question:
                 case MakeReport():
@@ -53,16 +56,16 @@ class LeafFunctions:
                 case GetSealingKey():
                     return KeyIs(who.sealing_key(question).reveal())
                 case _:
-                    return await self._anchor(who, question)
+                    return await self._anchor(who, question, launcher)
         except tuple(_CODES) as error:
             return fault(_CODES[type(error)], str(error))
 
-    async def _anchor(self, who: Attester, question: AnchorRead | AnchorAdvance) -> AnchorIs:
+    async def _anchor(self, who: Attester, question: AnchorRead | AnchorAdvance, launcher: str) -> AnchorIs:
         """Other enclaves' questions do not wait for a slow disk."""
-        asking = asker(who.identity, question.policy)
+        asking = asker(who.identity, question.policy, launcher)
         if isinstance(question, AnchorRead):
             now = self._anchors.read(asking)
         else:
             step = partial(self._anchors.advance, asking, epoch=question.epoch, head=question.head)
             now = await self._steps.run(step)
-        return AnchorIs(now.epoch, now.head, now.isv_svn, now.recoveries, now.is_forgiven)
+        return AnchorIs(now.epoch, now.head, now.isv_svn, now.recoveries, now.is_forgiven, now.floor)

@@ -5,13 +5,18 @@ import os
 import signal
 import socket
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from casemate.chip.anchors import FILE_NAME as ANCHORS
 from casemate.chip.anchors import Anchors
 from casemate.chip.audit import AuditLog
+from casemate.chip.fuses import FILE_NAME as FUSES
 from casemate.chip.fuses import Fuses, load_fuses
+from casemate.chip.inventory import expect
+from casemate.chip.losses import accept_another_chip, accept_losses, check_complete
 from casemate.chip.options import ChipOptions
 from casemate.chip.platform import this_platform
 from casemate.chip.runtime import ENGINE, RuntimeCopy
@@ -56,9 +61,15 @@ async def _run(options: ChipOptions) -> int:
     copy = options.copy
     try:
         folder, _lock = open_state_directory(Path(os.fsdecode(options.state)))
+        loss = options.accept_loss
+        is_new = loss is not None and not accept_losses(folder, loss, datetime.now(UTC))
+        check_complete(folder)
         fuses = load_fuses(folder, options.seed)
+        if loss is not None and is_new:
+            accept_another_chip(folder, loss, datetime.now(UTC))
         silicon = Silicon(folder, fuses, load_tcb(folder))
         anchors = Anchors(folder, fuses)
+        expect(folder, FUSES, ANCHORS)
         server = ChipServer(
             host,
             silicon,

@@ -36,6 +36,8 @@ class ChipOptions:
     """What SEV-SNP processor a new chip is, and one that there is has to be; None leaves it open."""
     snp_report: U8 | None
     """The version of ATTESTATION_REPORT that it writes, likewise."""
+    accept_loss: Annotated[str, Limit(1024)] | None
+    """Why the owner accepts that files of the chip are lost, and has it begin anew without them; None if not."""
 
     @property
     def copy(self) -> RuntimeCopy:

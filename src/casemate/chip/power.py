@@ -62,6 +62,7 @@ def _become_second_stage(options: argparse.Namespace, copy: RuntimeCopy, lock: i
         python=os.fsencode(sys.executable),
         snp_product=options.snp_product,
         snp_report=options.snp_report,
+        accept_loss=options.accept_loss,
     )
     for descriptor in (options.host_fd, options.supervisor_fd, lock):
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the one way to call it
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--layer", type=_layer, action="append", default=[], help="NAME=require, prefer or off")
     parser.add_argument("--snp-product", type=_product, help="what SEV-SNP processor a new chip is")
     parser.add_argument("--snp-report", type=int, choices=VERSIONS, help="the version of its ATTESTATION_REPORT")
+    parser.add_argument("--accept-loss", metavar="REASON", help="begin anew with what this chip has lost, and log why")
     parser.add_argument("--pool", type=_pool, default=DEFAULT_POOL, help="warm guests to keep")
     return parser
 

@@ -182,8 +182,8 @@ class ChipServer:
         request: object = parse_message(message, *_REQUESTS)
         try:
             match request:
-                case Load(sgxs, tee):
-                    return Reply(await self._load(sgxs, tee))
+                case Load():
+                    return Reply(await self._load(request))
                 case Initialise(number, sigstruct):
                     return Reply(await self._initialise(self._enclave(number), sigstruct))
                 case Start(number):
@@ -200,13 +200,13 @@ class ChipServer:
             raise refuse(_CODES[type(error)], str(error)) from None
         raise refuse(Code.MALFORMED, "no request of a host")
 
-    async def _load(self, sgxs: bytes, tee: Tee) -> Loaded:
+    async def _load(self, asked: Load) -> Loaded:
         async with self._load_turn:  # one at a time, in a thread: leaf functions of others go on meanwhile
-            loaded = await asyncio.to_thread(load, sgxs)
+            loaded = await asyncio.to_thread(load, asked.sgxs)
             trim_heap()  # parsing takes several times what is kept
         self._cache.take(loaded.epc_size)
         self._last_number += 1
-        self._enclaves[self._last_number] = Enclave(self._last_number, loaded, tee)
+        self._enclaves[self._last_number] = Enclave(self._last_number, loaded, asked.tee, asked.launcher)
         return Loaded(self._last_number, loaded.mr_enclave)
 
     async def _initialise(self, enclave: Enclave, sigstruct: bytes) -> Initialised:
@@ -263,7 +263,7 @@ class ChipServer:
         process = EnclaveProcess(
             self._last_run,
             ours,
-            answer=lambda question: self._leaf.answer(attester, question),
+            answer=lambda question: self._leaf.answer(attester, question, enclave.launcher),
             on_end=lambda reason: self._lost(enclave, process, reason),
         )
         enclave.process = process

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from casemate.chip.anchors import Anchors
 from casemate.chip.audit import AuditLog
-from casemate.chip.errors import AnchorRefusedError, CertificationError, LeafError, StateError
+from casemate.chip.errors import AnchorLimitError, AnchorRefusedError, CertificationError, LeafError, StateError
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import Tcb
 from casemate.link.async_channel import AsyncChannel
@@ -21,9 +21,11 @@ from casemate.wire.faults import Code, Fault, FaultError, fault
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
+    AnchorGivenUp,
     AnchorsAre,
     AnchorShown,
     Certified,
+    GiveUpAnchor,
     ListAnchors,
     MicrocodeIs,
     MicrocodeUpdate,
@@ -149,6 +151,8 @@ class SupervisorLink:
                 return await self._update(asked)
             case AcceptRollback(namespace, reason):
                 return await self._accept_rollback(namespace, reason)
+            case GiveUpAnchor(namespace, reason):
+                return await self._give_up(namespace, reason)
             case ListAnchors():
                 return AnchorsAre(
                     tuple(
@@ -172,6 +176,23 @@ class SupervisorLink:
         except StateError as error:
             return fault(Code.UNAVAILABLE, str(error))
         return RollbackAccepted(namespace, forgiven.epoch)
+
+    async def _give_up(self, namespace: bytes, reason: str) -> AnchorGivenUp | Fault:
+        """Written down first, as :meth:`_accept_rollback` does."""
+        try:
+            epoch = self._anchors.find(namespace).epoch
+            now = datetime.now(UTC)
+            await asyncio.to_thread(
+                self._audit.write, "anchor given up", now, namespace=namespace.hex(), epoch=epoch, reason=reason
+            )
+            left = await asyncio.to_thread(self._anchors.give_up, namespace)
+        except AnchorRefusedError as error:
+            return fault(Code.STATE_REFUSED, str(error))
+        except AnchorLimitError as error:
+            return fault(Code.STATE_LIMIT, str(error))
+        except StateError as error:
+            return fault(Code.UNAVAILABLE, str(error))
+        return AnchorGivenUp(namespace, left.epoch)
 
     def _update_firmware(self, order: object) -> object:
         from casemate.chip.snp.errors import FirmwareError
@@ -203,5 +224,5 @@ def _parse_order(payload: bytes) -> object:
         from casemate.wire.messages.snp_certification import UpdateFirmware
 
         return parse_message(payload, UpdateFirmware)
-    order: object = parse_message(payload, MicrocodeUpdate, AcceptRollback, ListAnchors, NewHost)
+    order: object = parse_message(payload, MicrocodeUpdate, AcceptRollback, GiveUpAnchor, ListAnchors, NewHost)
     return order

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.durable import write_whole
-from casemate.chip.errors import LeafError, StateError, Status
+from casemate.chip.errors import ANEW, LeafError, StateError, Status
+from casemate.chip.inventory import expect
 from casemate.chip.microcode import covers
 from casemate.wire.errors import WireError
 from casemate.wire.message import U16, Bytes16, encode_fields, parse_fields
@@ -55,10 +56,13 @@ def load_tcb(directory: Path) -> Tcb:
             raise WireError("tcb", got="another checksum or version", want="what this version wrote")
         return parse_fields(Tcb, body[len(_MAGIC) :])
     except WireError:
-        raise StateError(f"{path} is damaged: remove it, and give this chip its last microcode update again") from None
+        raise StateError(
+            f"{path} is damaged: {ANEW}, and then give this chip its last microcode update again"
+        ) from None
 
 
 def store_tcb(directory: Path, tcb: Tcb) -> None:
     """Durable when it returns."""
     body = _MAGIC + encode_fields(tcb)
     write_whole(directory / FILE_NAME, body + hashlib.sha256(body).digest())
+    expect(directory, FILE_NAME)

@@ -29,7 +29,15 @@ from casemate.wire.messages.control import (
     seed_digest,
 )
 from casemate.wire.messages.state import ListStates, StatesAre, StoredState
-from casemate.wire.messages.supervisor import AcceptRollback, AnchorsAre, AnchorShown, ListAnchors, RollbackAccepted
+from casemate.wire.messages.supervisor import (
+    AcceptRollback,
+    AnchorGivenUp,
+    AnchorsAre,
+    AnchorShown,
+    GiveUpAnchor,
+    ListAnchors,
+    RollbackAccepted,
+)
 from casemate.wire.ownership import PlaceError
 from casemate.wire.snp.tcb import Product
 
@@ -82,6 +90,10 @@ class LocalMachine:
     def accept_rollback(self, namespace: bytes, reason: str) -> int:
         """Has the chip accept, once, that a sealed state is older than its anchor; the anchor's epoch. It is logged."""
         return ask_supervisor(self.state, AcceptRollback(namespace, reason), RollbackAccepted).epoch
+
+    def give_up_anchor(self, namespace: bytes, reason: str) -> int:
+        """Has the chip free the anchor of a sealed state for good; the epoch up to which no record counts. Logged."""
+        return ask_supervisor(self.state, GiveUpAnchor(namespace, reason), AnchorGivenUp).epoch
 
     def anchors(self) -> tuple[AnchorShown, ...]:
         """What the chip says of each sealed state."""

@@ -11,12 +11,17 @@ from casemate.gateway.openapi import created, json_body, operation
 from casemate.gateway.parameters import EnclaveId
 from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
-from casemate.wire.access_tokens import Role
+from casemate.wire.access_tokens import AccessToken, Role
 from casemate.wire.faults import Code
 from casemate.wire.messages.host import EnclaveIs
 
 _ONE = (Code.UNKNOWN_ENCLAVE, Trouble.REQUEST_REFUSED)
 _CHANGE = (*_ONE, Code.WRONG_STATE, Code.LAUNCH_REFUSED, Code.BUSY, Code.LOST, Code.TIMED_OUT, Code.UNAVAILABLE)
+
+
+def launcher_of(token: AccessToken) -> str:
+    """For whom a request launches: by the token's name, empty for the machine's owner."""
+    return "" if token.role is Role.ADMIN else token.name
 
 
 def enclave_routes(house: House, idempotency: Idempotency) -> APIRouter:
@@ -33,7 +38,9 @@ def enclave_routes(house: House, idempotency: Idempotency) -> APIRouter:
         """
 
         async def work() -> tuple[str, EnclaveDocument]:
-            made = await house.deploy(bytes.fromhex(wanted.image), wanted.name, wanted.tee)
+            made = await house.deploy(
+                bytes.fromhex(wanted.image), wanted.name, wanted.tee, launcher=launcher_of(request.state.token)
+            )
             return f"/v1/enclaves/{made.enclave}", shown(made)
 
         return await idempotency.once(request, idempotency_key, wanted.model_dump_json().encode(), work)

@@ -29,7 +29,9 @@ class House(Protocol):
     async def remove_image(self, image: bytes) -> None: ...  # noqa: D102
     def enclaves(self) -> tuple[EnclaveIs, ...]: ...  # noqa: D102
     def enclave(self, number: int) -> EnclaveIs: ...  # noqa: D102
-    async def deploy(self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX) -> EnclaveIs: ...  # noqa: D102
+    async def deploy(  # noqa: D102
+        self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX, *, launcher: str = ""
+    ) -> EnclaveIs: ...
     async def launch(self, request: Launch) -> Launched: ...  # noqa: D102
     async def start(self, number: int) -> EnclaveIs: ...  # noqa: D102
     async def stop(self, number: int) -> EnclaveIs: ...  # noqa: D102

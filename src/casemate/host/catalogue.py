@@ -15,7 +15,7 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
 from casemate.wire.tee import Tee
 
-VERSION = 1
+VERSION = 2
 """Of the tables below (PRAGMA user_version)."""
 
 _TABLES = """
@@ -37,12 +37,14 @@ CREATE TABLE deployment (
     name TEXT NOT NULL,
     image BLOB NOT NULL REFERENCES image,
     wanted TEXT NOT NULL,
-    tee TEXT NOT NULL
+    tee TEXT NOT NULL,
+    launcher TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE given (number INTEGER NOT NULL);
 INSERT INTO given VALUES (0);
 CREATE INDEX deployment_image ON deployment (image);
 """
+_FROM_1 = "ALTER TABLE deployment ADD COLUMN launcher TEXT NOT NULL DEFAULT '';"
 _ABOUT = "image, name, size, mr_enclave, mr_signer, isv_prod_id, isv_svn, debug"
 
 
@@ -68,6 +70,8 @@ class Deployment:
     """SHA-256 of its image."""
     wanted: Wanted
     tee: Tee
+    launcher: str = ""
+    """The name of the access token that it was launched with, where that is not an administrator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class Catalogue:
             (version,) = self._rows.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self._rows.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            elif version == 1:
+                self._rows.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
         if version > VERSION:
             raise CatalogueError(
                 f"{path} has version {version}, this Casemate knows {VERSION}: run the newer one, or restore a backup"
@@ -141,10 +147,11 @@ class Catalogue:
         """All, by number."""
         with self._typed():
             rows = self._rows.execute(
-                "SELECT number, name, image, wanted, tee FROM deployment ORDER BY number"
+                "SELECT number, name, image, wanted, tee, launcher FROM deployment ORDER BY number"
             ).fetchall()
         return tuple(
-            Deployment(number, name, image, Wanted(wanted), Tee(tee)) for number, name, image, wanted, tee in rows
+            Deployment(number, name, image, Wanted(wanted), Tee(tee), launcher)
+            for number, name, image, wanted, tee, launcher in rows
         )
 
     def draw_number(self) -> int:
@@ -159,8 +166,11 @@ class Catalogue:
         with self._transaction():
             self._put(about, files, kept=False)
             self._rows.execute(
-                "INSERT INTO deployment (number, name, image, wanted, tee) VALUES (?, ?, ?, ?, ?)",
-                (deployment.number, deployment.name, deployment.image, deployment.wanted, deployment.tee),
+                "INSERT INTO deployment (number, name, image, wanted, tee, launcher) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(deployment.number, deployment.name, deployment.image),
+                    *(deployment.wanted, deployment.tee, deployment.launcher),
+                ),
             )
 
     def want(self, number: int, wanted: Wanted) -> None:

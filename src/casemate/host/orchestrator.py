@@ -104,7 +104,7 @@ class Orchestrator:
             about = await self._write(self._catalogue.image, deployment.image)
             if about is None:  # a foreign key forbids it
                 continue
-            tenant = Tenant(_shown(deployment, about), lasting=True)
+            tenant = Tenant(_shown(deployment, about), lasting=True, launcher=deployment.launcher)
             self._tenants[deployment.number] = tenant
             if deployment.wanted is Wanted.RUNNING:
                 tenant.coming = asyncio.create_task(self._launch_again(deployment.number, tenant))
@@ -144,17 +144,20 @@ class Orchestrator:
         """One enclave."""
         return self._tenant(number).shown
 
-    async def deploy(self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX) -> EnclaveIs:
+    async def deploy(
+        self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX, *, launcher: str = ""
+    ) -> EnclaveIs:
         """Launches an image that is kept, by its digest; the new enclave is launched again after each restart.
 
         Args:
             image: the digest.
             name: for people; default: the image's.
             tee: as what it is to run.
+            launcher: the name of the token that asks for it; empty for the machine's owner.
         """
         about = await self.image(image)
         files = await self._files(image)
-        launched = await self._launch_new(name or about.name, about, files, tee, lasting=True)
+        launched = await self._launch_new(name or about.name, about, files, tee, lasting=True, launcher=launcher)
         return launched.shown
 
     async def launch(self, request: Launch) -> Launched:
@@ -251,12 +254,14 @@ class Orchestrator:
                 tenant.coming.cancel()
             self._now(tenant, State.LOST, "the chip died")
 
-    async def _launch_new(self, name: str, about: ImageIs, files: ImageBytes, tee: Tee, *, lasting: bool) -> Tenant:
+    async def _launch_new(
+        self, name: str, about: ImageIs, files: ImageBytes, tee: Tee, *, lasting: bool, launcher: str = ""
+    ) -> Tenant:
         if len(self._tenants) >= MAX_ENCLAVES:
             raise refuse(Code.BUSY, f"{len(self._tenants)} enclaves are there already, destroy one")
         number = await self._write(self._catalogue.draw_number)
-        deployment = Deployment(number, name, about.image, Wanted.RUNNING, tee)
-        tenant = Tenant(_shown(deployment, about), lasting=lasting)
+        deployment = Deployment(number, name, about.image, Wanted.RUNNING, tee, launcher)
+        tenant = Tenant(_shown(deployment, about), lasting=lasting, launcher=launcher)
         try:
             await self._load(tenant, files)
             await self._start(tenant)
@@ -293,7 +298,7 @@ class Orchestrator:
         await self._start(tenant)
 
     async def _load(self, tenant: Tenant, files: ImageBytes) -> None:
-        made = await self._chip.load(files, tenant.shown.tee)
+        made = await self._chip.load(files, tenant.shown.tee, tenant.launcher)
         tenant.place = made.enclave
         self._places[made.enclave] = tenant
         tenant.shown = replace(

@@ -23,9 +23,9 @@ class Silicon:
 
     link: Caller
 
-    async def load(self, files: ImageBytes, tee: Tee) -> chip.Initialised:
+    async def load(self, files: ImageBytes, tee: Tee, launcher: str) -> chip.Initialised:
         """Loads and initialises an image; what fails on the way is removed again."""
-        loaded, _ = await self._ask(chip.Load(files.sgxs, tee), chip.Loaded)
+        loaded, _ = await self._ask(chip.Load(files.sgxs, tee, launcher), chip.Loaded)
         try:
             made, _ = await self._ask(chip.Initialise(loaded.enclave, files.sigstruct), chip.Initialised)
         except BaseException:

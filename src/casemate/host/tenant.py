@@ -18,6 +18,8 @@ class Tenant:
     shown: EnclaveIs
     lasting: bool
     """It is in the catalogue: the next host launches it again."""
+    launcher: str = ""
+    """For whom it was launched; empty for the machine's owner: the chip counts anchors of sealed states by this."""
     place: int = NOWHERE
     """The chip's number for it."""
     gate: EntryGate | None = None

@@ -29,8 +29,10 @@ from casemate.wire.messages.control import (
 from casemate.wire.messages.snp_certification import FirmwareIs, UpdateFirmware
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
+    AnchorGivenUp,
     AnchorsAre,
     ChipReady,
+    GiveUpAnchor,
     ListAnchors,
     MicrocodeIs,
     MicrocodeUpdate,
@@ -43,6 +45,7 @@ _LEVERS = (
     UpdateMicrocode,
     RevokeChip,
     AcceptRollback,
+    GiveUpAnchor,
     RecoverSnpTcb,
     UpdateSnpFirmware,
     RevokeSnpKey,
@@ -97,7 +100,9 @@ class Control:
             ) from None
         return Reply(done)
 
-    async def _pull(self, lever: object) -> Done | RollbackAccepted:
+    async def _pull(  # noqa: PLR0911 - one line a lever
+        self, lever: object
+    ) -> Done | RollbackAccepted | AnchorGivenUp:
         match lever:
             case RecoverTcb(advisory):
                 return await self._recover(advisory)
@@ -107,6 +112,8 @@ class Control:
                 return await self._revoke()
             case AcceptRollback():
                 return await self._machine.chip.ask(lever, RollbackAccepted)
+            case GiveUpAnchor():
+                return await self._machine.chip.ask(lever, AnchorGivenUp)
             case EndMachine(at_once):
                 self._end(at_once)
                 return Done("the machine ends")

@@ -19,6 +19,7 @@ from casemate.link.places import host_directory
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
 from casemate.supervisor.deaths import MOST, WINDOW, Deaths
 from casemate.supervisor.errors import MachineError
+from casemate.supervisor.inventory import take_inventory
 from casemate.supervisor.listeners import Listeners
 from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import MachineOptions
@@ -162,6 +163,9 @@ class Machine:
         await self._chip.end(END_TIMEOUT)
         if self._link is not None:
             self._link.close()
+        if self.ready is not None:
+            with contextlib.suppress(MachineError, OSError):  # the next start says so
+                take_inventory(self.options.state, self.ready.ppid)
 
     async def _ask_vendor(self, question: ChipQuestion) -> object:
         """What the vendor says to the chip; verifiers will want the revocation list with an SEV-SNP certificate."""
@@ -202,6 +206,8 @@ class Machine:
             # The host imports while the chip hashes the runtime; what it asks the chip first waits in their link.
             await self._start_host(host_end, event)
             self.root_certificate, _ = await asyncio.gather(self.vendor.initialise(), self._start_chip(chip_end))
+            if self.ready is not None:
+                take_inventory(self.options.state, self.ready.ppid)
             self._describe()
             await self._first_collateral()
 
@@ -245,6 +251,8 @@ class Machine:
             arguments += ["--seed", options.seed] if options.seed is not None else []
             arguments += [part for layer in options.layers for part in ("--layer", layer)]
             arguments += options.snp
+            if options.accept_loss is not None and self.ready is None:  # once: what is lost later is another loss
+                arguments += ["--accept-loss", options.accept_loss]
             await self._chip.start("casemate.chip", arguments, (for_host.fileno(), theirs.fileno()))
         link = ChipLink(AsyncChannel(ours), self._ask_vendor)
         try:

@@ -43,3 +43,5 @@ class MachineOptions:
     """What the chip is told of the SEV-SNP processor that it is; the supervisor does not look at it."""
     http: HttpOptions | None
     """None for a machine with a Unix socket alone."""
+    accept_loss: str | None = None
+    """Why the owner accepts that parts of the machine are lost, and has it begin anew without them; None if not."""

@@ -20,6 +20,7 @@ from casemate.link.places import host_directory, listen_for_owner
 from casemate.link.thrift import give_back_memory
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.control import Control
+from casemate.supervisor.inventory import accept_losses, check_complete
 from casemate.supervisor.listeners import Listeners
 from casemate.supervisor.lock import StateLock, lock_state
 from casemate.supervisor.machine import Machine
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gateway", action="append", default=[], metavar="ARGUMENT", help="passed to the gateway as it is"
     )
+    parser.add_argument("--accept-loss", metavar="REASON", help="begin anew with what this machine has lost")
     parser.add_argument("--lifeline-fd", type=int, help="a pipe: the machine ends when its other end closes")
     parser.add_argument("--remove-state", action="store_true", help="remove the state directory at the end")
     return parser
@@ -76,6 +78,7 @@ def _options(given: argparse.Namespace) -> MachineOptions:
         pool=given.pool,
         lasting=given.lasting,
         snp=tuple(given.snp),
+        accept_loss=given.accept_loss,
         http=None
         if digest is None
         else HttpOptions(given.bind, given.port, bytes.fromhex(digest), given.scheme, tuple(given.gateway)),
@@ -100,6 +103,9 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
             log.say(LEFT)
         machine = Machine(options, listeners, log, LEFT if lock.was_left else "")
         try:
+            if options.accept_loss is not None:
+                accept_losses(options.state, options.accept_loss, audit)
+            check_complete(options.state)
             return await _start_and_run(machine, audit, log, orders)
         except (CasemateError, OSError) as error:
             return _fail(error, options.state, log=True)

@@ -37,7 +37,9 @@ class Code(StrEnum):
     STATE_ROLLED_BACK = "state-rolled-back"  # the host's records end before the anchor, or belong to another history
     STATE_REFUSED = "state-refused"  # sealed for another identity, or by a higher security version
     STATE_CONFLICT = "state-conflict"  # another instance committed first: nothing of this call was kept, call again
-    STATE_LIMIT = "state-limit"  # a key, a value or the whole state is larger than allowed
+    STATE_LIMIT = (
+        "state-limit"  # a key, a value or the whole state is larger than allowed, or there are too many states
+    )
     STREAM_UNKNOWN = "stream-unknown"  # no such stream, or one that was given up
     UNKNOWN_VM = "unknown-vm"
     FIRMWARE_REFUSED = "firmware-refused"  # a command of SEV-SNP firmware: the message begins with the status

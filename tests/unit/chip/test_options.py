@@ -23,6 +23,7 @@ def test_second_stage_hears_what_the_first_says(state: bytes, seed: str | None) 
         python=b"/p",
         snp_product=Product.TURIN,
         snp_report=5,
+        accept_loss=None if seed is None else "lost",
     )
     assert ChipOptions.from_word(told.to_word()) == told
     assert told.copy.rebuilt

@@ -27,11 +27,13 @@ from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
+    AnchorGivenUp,
     AnchorsAre,
     AnchorShown,
     Certified,
     Certify,
     ChipReady,
+    GiveUpAnchor,
     ListAnchors,
     MicrocodeIs,
     MicrocodeUpdate,
@@ -129,7 +131,7 @@ def test_what_it_writes_is_its_owners_alone(tmp_path: Path) -> None:
         folder = tmp_path / "machine" / "chip"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-        assert {"fuses.bin", "anchors.log", "pck.pem", "lock"} == set(modes)
+        assert {"fuses.bin", "anchors.log", "inventory", "pck.pem", "lock"} == set(modes)
         assert set(modes.values()) == {0o600}
 
 
@@ -401,6 +403,42 @@ def test_owners_acceptance_of_a_rollback_is_logged_first(tmp_path: Path) -> None
         assert line == {
             "event": "rollback accepted", "namespace": name.hex(), "epoch": 1, "reason": "a \u201cdisk\u201d died\n",
         }  # fmt: skip
+
+
+def test_owner_gives_up_an_anchor_which_is_logged_first(tmp_path: Path) -> None:
+    name, other = bytes([7]) * 32, bytes([8]) * 32
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+        assert chip_process.ask(GiveUpAnchor(name, "no such state"), Fault).code is Code.STATE_REFUSED
+    anchors = Anchors(tmp_path / "chip", load_fuses(tmp_path / "chip", None))
+    for namespace in (name, other):
+        anchors.advance(Asker(namespace, bytes(32), 2), epoch=0, head=b"h" * 32)
+    anchors.close()
+    with started(tmp_path) as chip_process:
+        chip_process.ready()
+        assert chip_process.ask(GiveUpAnchor(name, "not used"), AnchorGivenUp).epoch == 2
+        assert chip_process.ask(GiveUpAnchor(name, "again"), Fault).code is Code.STATE_REFUSED
+        assert [each.namespace for each in chip_process.ask(ListAnchors(), AnchorsAre).anchors] == [other]
+        (line,) = map(json.loads, (tmp_path / "chip" / "audit.log").read_text().splitlines())
+        line.pop("time")
+        assert line == {"event": "anchor given up", "namespace": name.hex(), "epoch": 1, "reason": "not used"}
+
+
+def test_chip_that_has_lost_its_anchors_does_not_start_until_that_is_accepted(tmp_path: Path) -> None:
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        chip_process.ready()
+    (tmp_path / "chip" / "anchors.log").unlink()
+    with started(tmp_path) as chip_process:
+        said = parse_message(chip_process.supervisor.receive(timeout=PATIENCE).payload, Fault)
+        assert "anchors.log" in said.reason
+        assert "casemate up --accept-loss REASON" in said.reason
+    with started(tmp_path, "--accept-loss", "the disk died") as chip_process:
+        chip_process.ready()
+        (line,) = map(json.loads, (tmp_path / "chip" / "audit.log").read_text().splitlines())
+        assert (line["event"], line["generation"]) == ("anchors begun anew", 1)
+        assert "the disk died" in line["reason"]
 
 
 def test_what_cannot_be_logged_is_not_accepted(tmp_path: Path) -> None:

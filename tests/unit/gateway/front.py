@@ -59,6 +59,7 @@ class FakeHouse:
     plain: PlainAnswer = lambda name, arguments: {"entry": name, "arguments": arguments}
     quote: bytes = b"quote"
     tee: Tee = Tee.SGX
+    launcher: str | None = None
 
     async def put_image(self, request: PutImage) -> ImageIs:
         await self._pass()
@@ -87,10 +88,13 @@ class FakeHouse:
         except KeyError:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number}") from None
 
-    async def deploy(self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX) -> EnclaveIs:
+    async def deploy(
+        self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX, *, launcher: str = ""
+    ) -> EnclaveIs:
         about = await self.image(image)
         await self._pass()
         self.tee = tee
+        self.launcher = launcher
         return self._new(name or about.name, about)
 
     async def launch(self, request: Launch) -> Launched:

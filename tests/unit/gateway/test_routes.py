@@ -30,6 +30,18 @@ async def deployed(client: Any, name: str | None = None) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize(("role", "launcher"), [(Role.ADMIN, ""), (Role.DEPLOY, "deploy")])
+def test_enclave_is_launched_for_the_token_that_asks_and_for_nobody_if_that_is_the_owners(
+    gateway: Front, role: Role, launcher: str
+) -> None:
+    async def work() -> None:
+        async with gateway.client(role) as client:
+            await deployed(client)
+        assert gateway.house.launcher == launcher
+
+    run(work())
+
+
 def test_health_says_that_it_serves(gateway: Front) -> None:
     async def work() -> None:
         async with gateway.client(None) as client:

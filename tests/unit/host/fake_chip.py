@@ -56,6 +56,8 @@ class FakeChip:
     def __init__(self, link: AsyncChannel) -> None:
         self.link = link
         self.loaded: dict[int, bytes] = {}
+        self.launchers: list[str] = []
+        """For whom, in the order of loading."""
         self.running: dict[int, AsyncChannel] = {}
         self.starts = asyncio.Event()
         self.starts.set()
@@ -73,7 +75,8 @@ class FakeChip:
         match request:
             case chip.QuoteTarget():
                 return Reply(chip.QuoteTargetIs(bytes(512)))
-            case chip.Load(sgxs):
+            case chip.Load(sgxs, launcher=launcher):
+                self.launchers.append(launcher)
                 self._last += 1
                 self.loaded[self._last] = sgxs
                 return Reply(chip.Loaded(self._last, hashlib.sha256(sgxs).digest()))

@@ -19,8 +19,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "catalogue.db"
 
 
-def deployment(catalogue: Catalogue) -> Deployment:
-    made = Deployment(catalogue.draw_number(), "one", ABOUT.image, Wanted.RUNNING, Tee.SNP)
+def deployment(catalogue: Catalogue, launcher: str = "") -> Deployment:
+    made = Deployment(catalogue.draw_number(), "one", ABOUT.image, Wanted.RUNNING, Tee.SNP, launcher)
     catalogue.deploy(made, ABOUT, FILES)
     return made
 
@@ -28,13 +28,25 @@ def deployment(catalogue: Catalogue) -> Deployment:
 def test_what_is_written_is_there_again(path: Path) -> None:
     catalogue = Catalogue(path)
     catalogue.put(OTHER, OTHER_FILES)
-    made = deployment(catalogue)
+    made = deployment(catalogue, "ci")
     catalogue.want(made.number, Wanted.STOPPED)
     catalogue.close()
     again = Catalogue(path)
     assert again.images() == (OTHER, ABOUT)
     assert again.files(ABOUT.image) == FILES
-    assert again.deployments() == (Deployment(1, "one", ABOUT.image, Wanted.STOPPED, Tee.SNP),)
+    assert again.deployments() == (Deployment(1, "one", ABOUT.image, Wanted.STOPPED, Tee.SNP, "ci"),)
+
+
+def test_catalogue_of_version_1_is_taken_over(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    catalogue.close()
+    with sqlite3.connect(path) as rows:
+        rows.executescript("ALTER TABLE deployment DROP COLUMN launcher; PRAGMA user_version = 1;")
+    for _ in range(2):
+        catalogue = Catalogue(path)
+        assert catalogue.deployments() == (made,)
+        catalogue.close()
 
 
 def test_numbers_are_never_given_again(path: Path) -> None:
@@ -83,7 +95,7 @@ def test_a_damaged_file_and_one_of_a_newer_version_are_refused(path: Path) -> No
     path.unlink()
     with sqlite3.connect(path) as rows:
         rows.execute("PRAGMA user_version = 9")
-    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 1"):
+    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 2"):
         Catalogue(path)
 
 

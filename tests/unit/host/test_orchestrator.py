@@ -187,6 +187,20 @@ def test_images_are_kept_and_deployed_by_their_digest(tmp_path: Path) -> None:
     host(tmp_path, body)
 
 
+def test_chip_hears_for_whom_an_enclave_is_launched_after_a_restart_too(tmp_path: Path) -> None:
+    async def first(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        kept = await orchestrator.put_image(PutImage("function", *FILES))
+        await orchestrator.deploy(kept.image, launcher="ci")
+        assert chip.launchers == ["ci"]
+
+    async def second(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        assert await orchestrator.plain_call(1, "main", b"1") == b"1"
+        assert chip.launchers == ["ci"]
+
+    host(tmp_path, first)
+    host(tmp_path, second)
+
+
 def test_the_number_of_images_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
         await orchestrator.put_image(PutImage("function", *FILES))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 from casemate.chip.durable import write_whole
-from casemate.chip.errors import StateError
+from casemate.chip.errors import ANEW, StateError
+from casemate.chip.inventory import expect
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.wire.errors import WireError
 from casemate.wire.message import U8, Fixed, encode_fields, parse_fields
@@ -161,6 +162,7 @@ def store_standing(directory: Path, standing: Standing) -> None:
     )
     body = _MAGIC + encode_fields(fields)
     write_whole(directory / FILE_NAME, body + hashlib.sha256(body).digest())
+    expect(directory, FILE_NAME)
 
 
 def _parse(content: bytes, path: Path) -> Standing:
@@ -178,7 +180,7 @@ def _parse(content: bytes, path: Path) -> Standing:
             fields.mask_chip_id,
         )
     except WireError:
-        raise StateError(f"{path} is damaged: remove it, and give this chip its last firmware update again") from None
+        raise StateError(f"{path} is damaged: {ANEW}, and then give this chip its last firmware update again") from None
 
 
 def _fields(firmware: Firmware) -> _FirmwareFields:

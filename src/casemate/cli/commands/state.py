@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import Json, State
+from casemate.cli.options import FLAG, Json, State
 from casemate.cli.output import Screen, facts, table
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Namespace = Annotated[
     typer.Argument(metavar="NAMESPACE", help="The state's name, 64 hexadecimal digits: `casemate state show`."),
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the chip's log.")]
+Yes = Annotated[bool, typer.Option("--yes", metavar=FLAG, help="Do not ask whether that is meant.")]
 
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -37,7 +38,7 @@ class _Row:
     def remark(self) -> str:
         """What its owner should know."""
         if self.anchor is None:
-            return "never committed"
+            return "no anchor: never committed, or given up"
         if self.anchor.is_forgiven:
             return "rollback accepted"
         if self.stored is None or self.stored.newest_epoch < self.anchor.epoch:
@@ -99,6 +100,44 @@ def accept_rollback(namespace: Namespace, reason: Reason, *, state: State = None
             [
                 ("accepted", f"state {name.hex()} may go on from records older than epoch {epoch}, once"),
                 ("next", "call the enclave: it opens the newest whole history that the host has"),
+            ],
+        ),
+    )
+
+
+@app.command(name="give-up")
+def give_up(
+    namespace: Namespace, reason: Reason, *, yes: Yes = False, state: State = None, as_json: Json = False
+) -> None:
+    """Give up a sealed state for good: its anchor is free for another state.
+
+    What was committed in it can never be opened again, from no copy of the disk.
+    An enclave of that identity that comes back begins with an empty state, and
+    its receipts count a recovery; where its manifest has recovery = "never" it
+    is refused. The chip logs it first, in chip/audit.log.
+
+    Example:
+        casemate state give-up NAMESPACE --reason "the build of March is not used any more"
+    """
+    from casemate.cli.machines import machine_on
+
+    name = _parsed(namespace)
+    machine = machine_on(state)
+    anchor = next((each for each in machine.anchors() if each.namespace == name), None)
+    if anchor is not None and not yes:
+        typer.confirm(
+            f"Give up state {name.hex()}? What its {anchor.epoch} commits hold is lost for good",
+            abort=True,
+            err=True,
+        )
+    epoch = machine.give_up_anchor(name, reason)
+    Screen(as_json=as_json).show(
+        {"namespace": name.hex(), "epoch": epoch},
+        lambda console: facts(
+            console,
+            [
+                ("given up", f"state {name.hex()}: no record of it up to epoch {epoch} will be taken again"),
+                ("next", "an enclave of that identity begins anew, empty"),
             ],
         ),
     )

@@ -66,7 +66,14 @@ SnpReport = Annotated[
 NoGateway = Annotated[
     bool, typer.Option("--no-gateway", metavar=FLAG, help="No HTTP: the Unix socket in the state directory alone.")
 ]
-
+AcceptLoss = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-loss",
+        metavar="REASON",
+        help="Begin anew with what this machine has lost, such as the anchors of sealed states. Logged.",
+    ),
+]
 
 IDLE = 19
 """Niceness of what nobody waits for."""
@@ -106,6 +113,7 @@ def up(
     pool: Pool = 1,
     snp_product: SnpProduct = None,
     snp_report: SnpReport = None,
+    accept_loss: AcceptLoss = None,
     as_json: Json = False,
 ) -> None:
     """Run a machine: a simulated chip, its maker, an untrusted host, and a gateway for HTTP.
@@ -134,6 +142,7 @@ def up(
     arguments += ["--seed", seed] if seed is not None else []
     arguments += [part for each in layer or () for part in ("--layer", each)]
     arguments += snp_arguments(snp_product, snp_report)
+    arguments += [] if accept_loss is None else ["--accept-loss", accept_loss]
     arguments += ["--remove-state"] if dev else []
     if token is not None:
         arguments += ["--token-digest", _digest(token), *gateway]

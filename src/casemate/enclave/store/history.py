@@ -20,7 +20,7 @@ class History:
 
     head: bytes
     epoch: int
-    """Of the head; 0 where there is no record at all."""
+    """Of the head; the floor where there is no record at all."""
     changes: tuple[tuple[Change, ...], ...]
     """Of each record, in the order in which they are to be applied."""
     is_whole: bool
@@ -37,30 +37,31 @@ class Archive:
         self._keys = keys
         self._policy = policy
 
-    def read(self, head: bytes, *, known: bytes, deadline: float) -> History | None:
+    def read(self, head: bytes, *, known: bytes, floor: int, deadline: float) -> History | None:
         """The history that ends at ``head``; None where the host does not show it.
 
         Args:
             head: digest of the last record.
             known: digest of a record at which reading may stop, as all before it is known.
+            floor: the epoch at which the state begins; records up to it are of a state that was given up.
             deadline: on the monotonic clock.
 
         Raises:
             FaultError: ``unavailable``: the host refused or was late; ``state-refused``: a record is not for this
                 enclave, or not where it belongs.
         """
-        return self._read(head, deque(), known, deadline)
+        return self._read(head, deque(), known, floor, deadline)
 
-    def newest(self, deadline: float) -> History | None:
+    def newest(self, floor: int, deadline: float) -> History | None:
         """The newest whole history that the host shows, which may be any; None where what it shows is none.
 
         Where the host says that it has no record at all, that is a history of nothing. Raises as :meth:`read` does.
         """
         shown = deque(self._ask(None, deadline))
         head = record_digest(shown[0]) if shown else NO_RECORD
-        return self._read(head, shown, NO_RECORD, deadline)
+        return self._read(head, shown, NO_RECORD, floor, deadline)
 
-    def _read(self, head: bytes, shown: deque[bytes], known: bytes, deadline: float) -> History | None:
+    def _read(self, head: bytes, shown: deque[bytes], known: bytes, floor: int, deadline: float) -> History | None:
         changes: deque[tuple[Change, ...]] = deque()
         newer: SealedHeader | None = None
         epoch = size = 0
@@ -73,7 +74,7 @@ class Archive:
                 shown.extend(self._ask(wanted, deadline))
             if not shown or record_digest(encoded := shown.popleft()) != wanted:
                 return None
-            header, opened = self._open(encoded, newer)
+            header, opened = self._open(encoded, newer, floor)
             changes.appendleft(opened)
             epoch = epoch or header.epoch
             if header.kind is SealedKind.CHECKPOINT:
@@ -82,24 +83,30 @@ class Archive:
             else:
                 size += len(encoded)
             newer, wanted = header, header.previous
-        return History(head, epoch, tuple(changes), is_whole=is_whole, size=size)
+        return History(head, epoch or floor, tuple(changes), is_whole=is_whole, size=size)
 
     def _ask(self, head: bytes | None, deadline: float) -> tuple[bytes, ...]:
         namespace = self._keys.namespace(self._policy)
         return self._host.ask(lambda number: StateRead(number, namespace, head), StateRecords, deadline).records
 
-    def _open(self, encoded: bytes, newer: SealedHeader | None) -> tuple[SealedHeader, tuple[Change, ...]]:
+    def _open(self, encoded: bytes, newer: SealedHeader | None, floor: int) -> tuple[SealedHeader, tuple[Change, ...]]:
         try:
             record = SealedRecord.parse(encoded)
-            self._check_place(record.header, newer)
+            self._check_place(record.header, newer, floor)
             return record.header, parse_fields(Changes, self._keys.open(record)).changes
         except WireError as error:
             raise refuse(Code.STATE_REFUSED, f"a record of the state: {error}") from None
 
-    def _check_place(self, header: SealedHeader, newer: SealedHeader | None) -> None:
+    def _check_place(self, header: SealedHeader, newer: SealedHeader | None, floor: int) -> None:
         """What the digests do not say: which policy, and that commits, parts and versions come in order."""
         if header.kind is SealedKind.BLOB or policy_of(header) is not self._policy:
             raise refuse(Code.STATE_REFUSED, "a record of the state is of another policy, or no record of a state")
+        if header.epoch <= floor:
+            raise refuse(
+                Code.STATE_REFUSED,
+                f"a record of the state, of epoch {header.epoch}, is from before it began anew at epoch {floor}: its "
+                "owner has given it up, or the chip has lost its anchors",
+            )
         if newer is None:
             follows = header.is_last
         elif newer.part == 0:
@@ -108,7 +115,7 @@ class Archive:
             same = (newer.kind, newer.epoch, newer.part - 1, newer.parts)
             follows = (header.kind, header.epoch, header.part, header.parts) == same
         begins = header.previous == NO_RECORD and header.kind is SealedKind.CHANGES and header.part == 0
-        if not follows or (begins and header.epoch != 1) or (header.previous == NO_RECORD and header.part > 0):
+        if not follows or (begins and header.epoch != floor + 1) or (header.previous == NO_RECORD and header.part > 0):
             raise refuse(Code.STATE_REFUSED, f"a record of the state, of epoch {header.epoch}, is out of its order")
         if newer is not None and header.isv_svn > newer.isv_svn:
             raise refuse(

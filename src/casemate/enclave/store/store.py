@@ -62,6 +62,13 @@ class Store:
                 ``state-refused``: a higher security version has written it; ``unavailable``: host or chip fail.
         """
         anchor = self._leaf.anchor_read(self._rules.policy)
+        if anchor.floor and self._rules.recovery is Recovery.NEVER:
+            raise refuse(
+                Code.STATE_ROLLED_BACK,
+                f"state {self._keys.namespace(self._rules.policy).hex()} began anew at epoch {anchor.floor}: its owner "
+                "has given it up, or the chip has lost its anchors, and the manifest allows no such loss (recovery = "
+                '"never"): launch it on another machine',
+            )
         if anchor.head != self._head:
             self._catch_up(anchor, _at_least(deadline))
         else:
@@ -88,7 +95,7 @@ class Store:
     def _catch_up(self, anchor: AnchorIs, deadline: float) -> None:
         """Loads what the anchor names. If another instance commits meanwhile, the host may have forgotten that."""
         for _ in range(MAX_RETRIES):
-            history = self._archive.read(anchor.head, known=self._head, deadline=deadline)
+            history = self._archive.read(anchor.head, known=self._head, floor=anchor.floor, deadline=deadline)
             if history is not None and history.epoch == anchor.epoch:
                 self._take(history)
                 self.mark = _mark(anchor)
@@ -116,7 +123,7 @@ class Store:
             raise refuse(Code.STATE_ROLLED_BACK, f"{lost}, and the manifest allows no other")
         if not anchor.is_forgiven:
             raise refuse(Code.STATE_ROLLED_BACK, f"{lost}; its operator may have an older one accepted")
-        history = self._archive.newest(deadline)
+        history = self._archive.newest(anchor.floor, deadline)
         if history is None:
             raise refuse(Code.STATE_ROLLED_BACK, f"{lost}, and what it shows is no history")
         self._take(history)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.lifecycle import State
-from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, message
+from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.tee import LAUNCH_DIGEST_SIZE, MAX_REPORT, Tee
 
 MAX_SGXS = 100 * 1024 * 1024
@@ -19,6 +19,8 @@ class Load:
     sgxs: Annotated[bytes, Limit(MAX_SGXS)]
     tee: Tee = Tee.SGX
     """As what it is to run. For a guest of SEV-SNP the same pages are measured into a launch digest, too."""
+    launcher: Name = ""
+    """For whom the host launches it; empty for the machine's owner. New anchors count towards that one's share."""
 
 
 @message(0x21)

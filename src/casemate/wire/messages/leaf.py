@@ -99,15 +99,18 @@ class AnchorIs:
     """Which history of a sealed state is the newest one."""
 
     epoch: U64
-    """Commits so far; 0 where there was none."""
+    """Commits so far; the floor where there was none since."""
     head: Bytes32
-    """Zeros at epoch 0."""
+    """Zeros at the floor."""
     isv_svn: U16
     """Of the last writer."""
     recoveries: U32
     """How often an older history has taken the place of the newest."""
     is_forgiven: bool
     """The operator lets an older history be taken, until the next advance, which counts it."""
+    floor: U64 = 0
+    """Where this state begins: 0, or where it began anew after its owner gave it up, or the chip lost its anchors. No
+    record of an epoch up to it counts."""
 
 
 @message(0x39)

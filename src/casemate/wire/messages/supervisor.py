@@ -4,8 +4,8 @@ The chip sends ``ChipReady`` (or a ``Fault``, and exits) once. Before that, and 
 it may send ``Certify``, which the supervisor answers with ``Certified`` or a ``Fault`` after it has run the vendor. The
 supervisor may send ``MicrocodeUpdate`` at any time after ``ChipReady``, one at a time; the chip answers ``MicrocodeIs``
 or a ``Fault``. In the same turns it passes on what the machine's owner asks about anchors (``AcceptRollback``,
-``ListAnchors``). It may send ``NewHost`` at any time after ``ChipReady``, but not while it waits for an answer. The
-chip ends when the supervisor closes its end.
+``GiveUpAnchor``, ``ListAnchors``). It may send ``NewHost`` at any time after ``ChipReady``, but not while it waits for
+an answer. The chip ends when the supervisor closes its end.
 ``messages.snp_certification`` has what is said besides for SEV-SNP.
 Nothing on this link is secret: the chip sends public keys and identifiers alone.
 """
@@ -106,6 +106,28 @@ class RollbackAccepted:
     namespace: Bytes32
     epoch: U64
     """Where the anchor is."""
+
+
+@message(0x9D)
+@dataclass(frozen=True, slots=True)
+class GiveUpAnchor:
+    """The owner frees the anchor of a sealed state for good: the state begins anew, empty, and counts on from there.
+
+    Logged durably by the chip before it has any effect. Reply: ``AnchorGivenUp`` or ``Fault``.
+    """
+
+    namespace: Bytes32
+    reason: Annotated[str, Limit(1024)]
+    """The owner's, for the log."""
+
+
+@message(0x9C)
+@dataclass(frozen=True, slots=True)
+class AnchorGivenUp:
+    """No record of the state up to this epoch counts any more."""
+
+    namespace: Bytes32
+    epoch: U64
 
 
 @message(0x87)

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.enclave.store.lab import RULES, Answer, Lab, LabHost, contents, lab, put, secs, soon
 
+from casemate.chip.anchors import Anchors
+from casemate.chip.fuses import seeded_fuses
 from casemate.enclave.store import Store
 from casemate.images.manifest import Recovery
 from casemate.wire.call import StateMark
@@ -281,6 +283,85 @@ class TestRollback:
             contents(machine.launch(empty, rules=rules))
         self.forgive(machine)
         assert contents(machine.launch(empty, rules=rules)) == {}
+
+
+class TestGivenUp:
+    """An anchor that its owner has given up: no copy of the disk brings the state back."""
+
+    @pytest.fixture
+    def before(self, machine: Lab, host: LabHost) -> LabHost:
+        """The host, with a disk as it was when the anchor was given up, and one record more that was never anchored."""
+        written(machine, host, commits=3)
+        machine.anchors.advance = cut_off  # type: ignore[method-assign, assignment] # the power goes between two steps
+        with pytest.raises(InterruptedError):
+            put(machine.launch(host), a=b"never acknowledged")
+        host.records.close()
+        copy = machine.folder / "before.db"
+        shutil.copy(machine.disk, copy)
+        machine.reboot()
+        machine.anchors.give_up(machine.anchors.all()[0].namespace)
+        return LabHost(copy)
+
+    def test_begins_anew_empty_and_its_receipts_count_it(self, machine: Lab, before: LabHost, host: LabHost) -> None:
+        for disk in (before, host):
+            store = machine.launch(disk)
+            assert contents(store) == {}
+            assert store.mark == StateMark(4, 1)
+        assert put(machine.launch(before), b=b"new") == StateMark(5, 1)
+        machine.reboot()
+        assert contents(machine.launch(before)) == {"b": b"new"}
+
+    def test_running_enclave_forgets_it_with_its_next_call(self, machine: Lab, host: LabHost) -> None:
+        store = machine.launch(host)
+        put(store, a=b"1")
+        transaction = store.begin(soon())
+        machine.anchors.give_up(machine.anchors.all()[0].namespace)
+        transaction.put("a", b"2")
+        with refused(Code.STATE_CONFLICT):
+            transaction.commit(soon())
+        assert contents(store) == {}
+        assert put(store, b=b"new") == StateMark(3, 1)
+
+    def test_old_disk_is_refused_by_the_anchor_that_is_made_again(
+        self, machine: Lab, host: LabHost, before: LabHost
+    ) -> None:
+        put(machine.launch(host), b=b"new")
+        with refused(Code.STATE_ROLLED_BACK):
+            contents(machine.launch(before))
+
+    @pytest.mark.parametrize("commits", [1, 3])
+    def test_not_even_an_accepted_rollback_takes_an_old_record(
+        self, machine: Lab, host: LabHost, before: LabHost, commits: int
+    ) -> None:
+        written(machine, host, commits)
+        TestRollback().forgive(machine)
+        with refused(Code.STATE_REFUSED) as error:
+            contents(machine.launch(before))
+        assert "before it began anew at epoch 4" in error.value.fault.reason
+        assert contents(machine.launch(LabHost(machine.folder / "empty.db"))) == {}
+
+    def test_log_that_was_lost_and_begun_anew_takes_no_old_record_either(self, machine: Lab, host: LabHost) -> None:
+        written(machine, host, commits=3)
+        (machine.folder / "anchors.log").unlink()
+        Anchors(machine.folder, seeded_fuses(machine.seed), generation=1).close()
+        machine.reboot()
+        other = LabHost(machine.folder / "other.db")
+        store = machine.launch(other)
+        assert contents(store) == {}
+        assert put(store, b=b"new") == StateMark((1 << 40) + 1, 1)
+        TestRollback().forgive(machine)
+        with refused(Code.STATE_REFUSED):
+            contents(machine.launch(host))
+
+    def test_manifest_that_says_never_is_never_served_an_empty_one(self, machine: Lab, before: LabHost) -> None:
+        store = machine.launch(before, rules=replace(RULES, recovery=Recovery.NEVER))
+        with refused(Code.STATE_ROLLED_BACK) as error:
+            contents(store)
+        assert "began anew at epoch 4" in error.value.fault.reason
+
+
+def cut_off(*_: object, **__: object) -> None:
+    raise InterruptedError
 
 
 @settings(max_examples=60)

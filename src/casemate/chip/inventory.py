@@ -1,0 +1,64 @@
+"""Which files of the chip's folder have to be there: without it, one that is lost looks like one that never was.
+
+``inventory`` names each file from the moment it is first written, a line each. It is there before the fuses are.
+"""
+
+from pathlib import Path
+
+from casemate.chip.durable import write_whole
+from casemate.chip.errors import ANEW, StateError
+from casemate.wire.errors import os_error_text
+
+FILE_NAME = "inventory"
+MAX_FILE = 4096
+"""A longer file is none of ours (bytes)."""
+
+_FIRST_LINE = "casemate chip inventory v1"
+
+
+def begin_inventory(directory: Path) -> None:
+    """The inventory of a new chip: nothing has to be there yet; one that is there stays."""
+    if read_inventory(directory) is None:
+        _write(directory, frozenset())
+
+
+def read_inventory(directory: Path) -> frozenset[str] | None:
+    """The files that have to be there; None where there is no inventory.
+
+    Raises:
+        StateError: it is damaged.
+    """
+    path = directory / FILE_NAME
+    try:
+        with path.open("rb") as file:
+            lines = file.read(MAX_FILE).decode("ascii", "replace").splitlines()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {os_error_text(error)}") from None
+    if lines[:1] != [_FIRST_LINE]:
+        raise StateError(f"{path} is damaged, which lists what has to be here: {ANEW}")
+    return frozenset(lines[1:])
+
+
+def expect(directory: Path, *names: str) -> None:
+    """These files have to be there from now on; durable when it returns. Without an inventory it does nothing."""
+    expected = read_inventory(directory)
+    if expected is not None and not expected.issuperset(names):
+        _write(directory, expected.union(names))
+
+
+def no_longer_expect(directory: Path, *names: str) -> None:
+    """These files may be missing: their loss was accepted."""
+    expected = read_inventory(directory)
+    if expected is not None:
+        _write(directory, expected.difference(names))
+
+
+def adopt_inventory(directory: Path, *names: str) -> None:
+    """An inventory of these alone: of a chip that was made before there were any, or has lost it."""
+    _write(directory, frozenset(names))
+
+
+def _write(directory: Path, names: frozenset[str]) -> None:
+    write_whole(directory / FILE_NAME, "".join(f"{line}\n" for line in (_FIRST_LINE, *sorted(names))).encode())

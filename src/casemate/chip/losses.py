@@ -1,0 +1,186 @@
+"""What a chip has lost: files that it once wrote and that are missing or damaged. It does not start without them.
+
+To begin anew without one is an act of the machine's owner, with a reason, in ``audit.log``. The fuses are the
+exception: without them it is another chip, and what is left of the old one is in its way.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from casemate.chip import anchors, audit, fuses, inventory, tcb
+from casemate.chip.anchors import MAX_GENERATION, Anchors
+from casemate.chip.audit import AuditLog
+from casemate.chip.durable import sync_directory
+from casemate.chip.errors import ANEW, StateError
+from casemate.chip.fuses import Fuses
+
+SNP_FILE = "snp.bin"
+"""Of :mod:`casemate.chip.snp.standing`, which a machine without VMs does not import."""
+
+_FILES = {
+    fuses.FILE_NAME: "every key of this chip",
+    anchors.FILE_NAME: "which history of each sealed state is the newest",
+    audit.FILE_NAME: "what its owner has made the chip do against its rules",
+    tcb.FILE_NAME: "this chip's microcode and its security versions",
+    SNP_FILE: "the SEV-SNP processor that it is, and its firmware's security versions",
+}
+"""Whose absence is a loss once they were written, and of what."""
+
+_ANCHORS_ANEW = "anchors begun anew"
+_AUDIT_ANEW = "audit log begun anew"
+
+
+def check_complete(directory: Path) -> None:
+    """Refuses a folder in which a file is missing that was written once; a new chip begins its inventory.
+
+    Raises:
+        StateError: names the files, and says what to do.
+    """
+    expected = inventory.read_inventory(directory)
+    if expected is None:
+        expected = _first_inventory(directory)
+    there = _there(directory)
+    missing = expected - there
+    if fuses.FILE_NAME in missing or (fuses.FILE_NAME not in there and there):
+        raise StateError(
+            f"{directory / fuses.FILE_NAME} is missing, and with it {_FILES[fuses.FILE_NAME]}: restore the whole state "
+            f"directory from a backup, or remove {directory} and begin anew with another chip"
+        )
+    if missing:
+        whats = {name: _FILES.get(name, "of a newer version") for name in sorted(missing)}
+        shown = " and ".join(f"{directory / name} ({what})" for name, what in whats.items())
+        raise StateError(f"this chip has lost {shown}: {ANEW}")
+    inventory.expect(directory, *there)
+
+
+def accept_another_chip(directory: Path, reason: str, now: datetime) -> None:
+    """Writes down that this new chip stands where another one was lost."""
+    AuditLog(directory).write("begun anew with another chip", now, reason=reason)
+
+
+def accept_losses(directory: Path, reason: str, now: datetime) -> bool:
+    """Begins anew with what is missing or damaged; what is whole stays. Each is written down first.
+
+    Returns:
+        Whether there is a chip at all; else a new one is to be made.
+
+    Raises:
+        StateError: the fuses are damaged, or with the anchors all that tells how often they were lost before is lost.
+    """
+    made = fuses.read_fuses(directory)
+    if made is None:
+        return False  # a new chip, or one that only another one can follow: check_complete says which
+    log, there = AuditLog(directory), _there(directory)
+    expected = _inventory_or_rest(directory, log, reason, now)
+    lost = (expected - there) & _FILES.keys()
+    generation, why = _generation_of_anchors(directory, made, is_missing=anchors.FILE_NAME in lost)
+    if audit.FILE_NAME in lost:
+        if generation is None:
+            raise StateError(
+                f"{directory} has lost its anchors and its audit log: nothing is left that keeps old records of sealed "
+                f"states apart from new ones. Restore the whole state directory from a backup, or remove {directory} "
+                "and begin anew with another chip"
+            )
+        log.write(_AUDIT_ANEW, now, reason=reason, generation=generation)
+    if generation is None:
+        _begin_anchors_anew(directory, made, log, f"{why}; accepted: {reason}", now)
+    for name in sorted(lost & {tcb.FILE_NAME, SNP_FILE}):
+        log.write("loss accepted", now, file=name, reason=reason)
+    for name in (*_damaged(directory),):
+        log.write("loss accepted", now, file=name, found="damaged", reason=reason)
+        _set_aside(directory / name, now)
+        lost |= {name}
+    inventory.no_longer_expect(directory, *lost & {tcb.FILE_NAME, SNP_FILE})
+    return True
+
+
+def _inventory_or_rest(directory: Path, log: AuditLog, reason: str, now: datetime) -> frozenset[str]:
+    """What has to be there; where the inventory itself is lost, what is there, and the anchors."""
+    try:
+        expected = inventory.read_inventory(directory)
+    except StateError:
+        expected = None
+    if expected is None:
+        expected = _there(directory) | {anchors.FILE_NAME, fuses.FILE_NAME}
+        inventory.adopt_inventory(directory, *expected)
+        log.write("loss accepted", now, file=inventory.FILE_NAME, reason=reason)
+    return expected
+
+
+def _first_inventory(directory: Path) -> frozenset[str]:
+    """Of a folder without one: a new chip's is empty; a chip that is older than inventories had a log of anchors."""
+    there = _there(directory)
+    if not there:
+        inventory.begin_inventory(directory)
+        return frozenset()
+    path = directory / anchors.FILE_NAME
+    if anchors.FILE_NAME in there and not anchors.is_of_version_1(path):
+        raise StateError(f"{directory / inventory.FILE_NAME} is missing, which lists what has to be here: {ANEW}")
+    expected = there | {anchors.FILE_NAME, fuses.FILE_NAME}
+    if expected == there:
+        inventory.adopt_inventory(directory, *expected)
+    return expected
+
+
+def _there(directory: Path) -> frozenset[str]:
+    return frozenset(name for name in _FILES if (directory / name).exists())
+
+
+def _generation_of_anchors(directory: Path, made: Fuses, *, is_missing: bool) -> tuple[int | None, str]:
+    """Of the log of anchors; None, and why, where it is lost."""
+    if is_missing:
+        return None, "the log was missing"
+    try:
+        log = Anchors(directory, made)
+    except StateError as error:
+        return None, str(error).partition(": ")[0]
+    log.close()
+    return log.generation, ""
+
+
+def _begin_anchors_anew(directory: Path, made: Fuses, log: AuditLog, reason: str, now: datetime) -> None:
+    """An empty log, of the next generation: no record that was sealed before fits an anchor of it."""
+    generation = 1 + max(_generations(directory / audit.FILE_NAME), default=0)
+    if generation >= MAX_GENERATION:
+        raise StateError(f"the anchors of {directory} were begun anew {MAX_GENERATION - 1} times: make a new machine")
+    log.write(_ANCHORS_ANEW, now, generation=generation, reason=reason)
+    path = directory / anchors.FILE_NAME
+    if path.exists():
+        _set_aside(path, now)
+    Anchors(directory, made, generation=generation).close()
+    inventory.expect(directory, anchors.FILE_NAME)
+
+
+def _generations(path: Path) -> list[int]:
+    """The generations that an audit log tells of."""
+    found = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line that a power cut tore: what it was to log has not happened
+        if isinstance(entry, dict) and isinstance(generation := entry.get("generation"), int):
+            found.append(generation)
+    return found
+
+
+def _damaged(directory: Path) -> list[str]:
+    found = []
+    try:
+        tcb.load_tcb(directory)
+    except StateError:
+        found.append(tcb.FILE_NAME)
+    if (directory / SNP_FILE).exists():
+        from casemate.chip.snp.standing import ChipKind, load_standing
+
+        try:
+            load_standing(directory, ChipKind())
+        except StateError:
+            found.append(SNP_FILE)
+    return found
+
+
+def _set_aside(path: Path, now: datetime) -> None:
+    path.rename(path.with_name(f"{path.name}.lost-{now:%Y%m%dT%H%M%SZ}"))
+    sync_directory(path.parent)
