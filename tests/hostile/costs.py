@@ -17,6 +17,7 @@ call are not counted.
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import mmap
 import os
@@ -39,12 +40,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 MIB = 2**20
 GROWTH = 1.3
-"""A run on an input of k times the size may cost at most this times k."""
+"""A run on an input of four times the size may cost at most this times four."""
 
 FLOOR_SECONDS = 0.0005
 FLOOR_MIB = 1.0
 """Costs below these count as these: less is noise of the clock, of page faults and of the kernel's counting of pages.
-So what takes less than 10 ms and 20 MiB at 16n is cheap enough, however it grows."""
+So what takes less than 2.6 ms and 5 MiB at 16n is cheap enough, however it grows."""
 
 SIZES = (1, 4, 16)
 RUNS = 5
@@ -128,16 +129,14 @@ def _disproportions(unit: str, took: dict[int, list[float]], *, floor: float, li
     sizes = sorted(took)
     best = min(took[sizes[-1]])
     faults = [f"size {sizes[-1]} takes {best:.4f} {unit}, at most {limit} is allowed"] if best > limit else []
-    for index, small in enumerate(sizes):
-        usual = max(statistics.median(took[small]), floor)
-        for large in sizes[index + 1 :]:
-            best = min(took[large])
-            growth = best / (usual * large / small)
-            if growth > GROWTH:
-                faults.append(
-                    f"from size {small} to {large} the cost grows {growth:.2f} times linearly: "
-                    f"{usual:.4f} to {best:.4f} {unit}"
-                )
+    for small, large in itertools.pairwise(sizes):
+        usual, best = max(statistics.median(took[small]), floor), min(took[large])
+        growth = best / (usual * large / small)
+        if growth > GROWTH:
+            faults.append(
+                f"from size {small} to {large} the cost grows {growth:.2f} times linearly: "
+                f"{usual:.4f} to {best:.4f} {unit}"
+            )
     return faults
 
 

@@ -4,6 +4,7 @@
 """
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -59,8 +60,18 @@ def _header_and_lines(parts: int) -> bytes:
     return b"[x" + DEEP + b"]\n" + b"".join(b"a%d" % at + DEEP + b"=[]\n" for at in range(lines))
 
 
-def _json_objects(count: int) -> bytes:
-    return b"[" + b",".join([b'{"a":1}'] * count) + b"]"
+def _items(item: bytes, weight: int, before: bytes = b"[", after: bytes = b"]") -> Callable[[int], bytes]:
+    """As many items as have so many members together."""
+    return lambda size: before + b",".join([item] * (size // weight)) + after
+
+
+def _members(value: bytes) -> Callable[[int], bytes]:
+    return lambda size: b"{" + b",".join(b'"%06d":%b' % (at, value) for at in range(size // 2)) + b"}"
+
+
+def _text(before: str, character: str, after: str) -> Callable[[int], bytes]:
+    start, end = before.encode(), after.encode()
+    return _repeated(character.encode(), start, end)
 
 
 ELSEWHERE = Where.ELSEWHERE
@@ -71,7 +82,11 @@ COSTS = (
     Cost("TOML: many tables", ELSEWHERE, _toml, _tables, MAX_KEYS),
     Cost("TOML: many keys", ELSEWHERE, _toml, _numbered(b"a%06d=1\n"), 10 * MAX_KEYS),
     Cost("TOML: many items", ELSEWHERE, _toml, _repeated(b"1,", b"a=[", b"]"), MAX_TOML),
-    Cost("JSON: objects", ELSEWHERE, _json, _json_objects, MAX_ITEMS // 2 - 1),
+    Cost("JSON: small objects", ELSEWHERE, _json, _items(b'{"a":1}', 4), MAX_ITEMS - 4),
+    Cost("JSON: nested objects", ELSEWHERE, _json, _items(b'{"a":' * 60 + b"1" + b"}" * 60, 181), MAX_ITEMS - 181),
+    Cost("JSON: names", ELSEWHERE, _json, _members(b'"text"'), MAX_ITEMS - 4),
+    Cost("JSON: escapes and commas in a string", ELSEWHERE, _json, _text('"', "\\n\\\\,", '"'), 16 * MIB),
+    Cost("JSON: a wide character", ELSEWHERE, _json, _text('"\U0001f600', "a", '"'), 6 * MIB),
 )
 
 MORE = (
@@ -86,6 +101,20 @@ MORE = (
     Cost("TOML: brackets", ELSEWHERE, _toml, _repeated(b"[", b"a="), MAX_TOML, accepted=False),
     Cost("TOML: dots", ELSEWHERE, _toml, _repeated(b"."), MAX_TOML, accepted=False),
     Cost("TOML: open strings", ELSEWHERE, _toml, _repeated(b'"\n'), MAX_TOML, accepted=False),
+    Cost("JSON: strings", ELSEWHERE, _json, _items('"\u20acaaa"'.encode(), 1), MAX_ITEMS - 3),
+    Cost("JSON: lists", ELSEWHERE, _json, _items(b"[" * 60 + b"]" * 60, 121), MAX_ITEMS - 121),
+    Cost("JSON: numbers", ELSEWHERE, _json, _items(b"12345.6e7", 1), MAX_ITEMS - 3),
+    Cost("JSON: large integers", ELSEWHERE, _json, _items(b"1234567890123456", 1), MAX_ITEMS - 3),
+    Cost("JSON: surrogates", ELSEWHERE, _json, _text('"', "\\ud83d\\ude00", '"'), 8 * MIB),
+    Cost("JSON: one string", ELSEWHERE, _json, _text('"', "a", '"'), 16 * MIB),
+    Cost("JSON: one number", ELSEWHERE, _json, _text("1.", "1", ""), 16 * MIB),
+    Cost("JSON: white space", ELSEWHERE, _json, _text("", " ", "1"), 16 * MIB),
+    Cost("JSON: one integer", ELSEWHERE, _json, _text("1", "1", ""), 16 * MIB, accepted=False),
+    Cost("JSON: backslashes", ELSEWHERE, _json, _text('"\\', "\\\\", '"'), 16 * MIB, accepted=False),
+    Cost("JSON: quotation marks", ELSEWHERE, _json, _text('"', '"', '"'), 16 * MIB, accepted=False),
+    Cost("JSON: commas", ELSEWHERE, _json, _text("[", ",", "]"), 16 * MIB, accepted=False),
+    Cost("JSON: brackets", ELSEWHERE, _json, _text("[", "[", "]"), 16 * MIB, accepted=False),
+    Cost("JSON: a name many times", ELSEWHERE, _json, _items(b'"a":1', 2, b"{", b"}"), MAX_ITEMS - 4, accepted=False),
 )
 
 
@@ -95,6 +124,7 @@ def test_costs_stay_in_proportion_to_the_input(meter: Meter, cost: Cost) -> None
 
 
 @pytest.mark.nightly
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="`make nightly` measures more inputs")
 @pytest.mark.parametrize("cost", MORE, ids=lambda cost: cost.name)
 def test_costs_of_more_inputs_stay_in_proportion(meter: Meter, cost: Cost) -> None:
     assert faults_of(cost, meter.measure(__name__, cost)) == []

@@ -17,13 +17,28 @@ MAX_DEPTH = 64
 MAX_INTEGER = 2**53 - 1
 """Largest integer that JavaScript counts exactly (RFC 7493, section 2.2)."""
 
-MAX_ITEMS = 2**19
-"""Most members of all arrays and objects together: a text of 16 MiB could else become a gigabyte of small objects."""
+MAX_ITEMS = 350_000
+"""Most items of all arrays and objects together: a text of 16 MiB could else become a gigabyte of small objects. A
+member of an object counts twice, for its name; each array and object once more, for the collector's work with it."""
+
+MAX_MEMORY = 56 * 1024 * 1024
+"""Most memory (bytes) that a text and its value may take, as :func:`_check_memory` reckons it. 16 MiB of ASCII with
+:data:`MAX_ITEMS` items take less, and so do 4 MiB of text that has a character beyond U+FFFF somewhere."""
+
+_ITEM_MEMORY = 64
+"""Bytes for an item, beside its characters."""
+_WIDEST = 4
+"""Bytes that Python takes for each character of a string that has one beyond U+FFFF; two where one is beyond U+00FF."""
 
 _CONTAINERS = (dict, list)
-_STRING = re.compile(rb'"[^"\\]*(?:\\.?[^"\\]*)*"?', re.DOTALL)
-"""From a quotation mark to the next one that is not escaped, or to the end: every mark starts a match, so the search is
-linear in the text whatever it holds."""
+_PIECE = 64 * 1024
+"""Bytes of a text that are split at quotation marks at once."""
+_ESCAPES = (b"\\\\", b'\\"')
+"""Left out in this order, they leave no quotation mark that does not begin or end a string."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_BEYOND_BMP = bytes(range(0xF0))
+"""All bytes but those that begin a character beyond U+FFFF in UTF-8."""
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 """Makes all digits look alike, so that a text is searched for large numbers at the speed of ``in``."""
 _SIGNS_OF_LARGE_NUMBERS = (b"0" * 16, b"0e")
@@ -51,11 +66,10 @@ def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = Fa
     """
     if len(text) > limit:
         raise WireError(field, got=f"{len(text)} bytes", want=f"at most {limit}")
-    _check_items(field, text)
+    surrogates = _has_surrogates(text)
+    _check_memory(field, text, surrogates=surrogates)
     try:
         value = _decoder(text, round_integers=round_integers).decode(text.decode())
-        if b"\\u" in text:
-            encode_json(value)
     except _AmbiguousError as error:
         raise WireError(field, got=str(error), want="unambiguous JSON") from None
     except UnicodeError:
@@ -66,6 +80,8 @@ def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = Fa
         raise WireError(field, got=f"no JSON from character {error.pos}", want="JSON") from None
     except ValueError:  # an integer of more digits than Python converts
         raise WireError(field, got="an endless integer", want=f"at most {MAX_INTEGER}") from None
+    if surrogates:
+        _check_surrogates(field, value)
     alike = text.translate(_ALIKE)
     if any(sign in alike for sign in _SIGNS_OF_LARGE_NUMBERS):
         _check_numbers(field, value)
@@ -110,16 +126,61 @@ def _rounded(digits: str) -> int | float:
     return _signed(digits) if -MAX_INTEGER <= number <= MAX_INTEGER else float(digits)
 
 
-def _check_items(field: str, text: bytes) -> None:
-    """Counts members before any of them is made; each has a comma, a bracket or a brace of its own."""
-    if _items(text) <= MAX_ITEMS:
-        return
-    if text.count(b'"') > 2 * MAX_ITEMS or _items(_STRING.sub(b"", text)) > MAX_ITEMS:
+def _check_memory(field: str, text: bytes, *, surrogates: bool) -> None:
+    """Reckons what a value would take before any of it is made."""
+    if text.isascii():
+        characters, width = len(text), 1
+    else:
+        characters = len(text.translate(None, _CONTINUATIONS))
+        width = _WIDEST if text.translate(None, _BEYOND_BMP) else 2
+    escaped = _WIDEST if surrogates else 2 if b"\\" in text and b"\\u" in text else 1
+    memory = characters * (width + max(width, escaped))
+    items = _items(text)
+    if items > MAX_ITEMS or memory + _ITEM_MEMORY * items > MAX_MEMORY:
+        items = _counted(text)
+    if items > MAX_ITEMS:
         raise WireError(field, got="more members", want=f"at most {MAX_ITEMS} in all arrays and objects")
+    if memory + _ITEM_MEMORY * items > MAX_MEMORY:
+        raise WireError(
+            field,
+            got=f"{characters} characters of up to {max(width, escaped)} bytes in {items} items",
+            want=f"a value that takes at most {MAX_MEMORY} bytes of memory",
+        )
 
 
 def _items(text: bytes) -> int:
-    return text.count(b",") + text.count(b"[") + text.count(b"{")
+    """Each item has a comma, a bracket or a brace of its own, and a member's name a colon; strings may have more."""
+    return text.count(b",") + text.count(b":") + 2 * (text.count(b"[") + text.count(b"{"))
+
+
+def _counted(text: bytes) -> int:
+    """Items outside strings."""
+    for escape in _ESCAPES if b"\\" in text else ():
+        text = text.replace(escape, b"")
+    if text.count(b'"') > 2 * MAX_ITEMS + 2:  # each string is an item or a name
+        return MAX_ITEMS + 1
+    items, inside = 0, 0
+    for at in range(0, len(text), _PIECE):
+        pieces = text[at : at + _PIECE].split(b'"')
+        items += _items(b"".join(pieces[inside::2]))
+        inside = (inside + len(pieces) - 1) % 2
+    return items
+
+
+def _has_surrogates(text: bytes) -> bool:
+    """Whether an escape of half a character beyond U+FFFF may be in the text."""
+    return b"\\" in text and (b"\\ud" in text or b"\\uD" in text)
+
+
+def _check_surrogates(field: str, value: Any) -> None:
+    level = [value]
+    while level:
+        for item in level:
+            if isinstance(item, str) and _SURROGATES.search(item):
+                raise WireError(field, got="text that is no Unicode", want="JSON as UTF-8")
+            if isinstance(item, dict) and any(map(_SURROGATES.search, item)):
+                raise WireError(field, got="a name that is no Unicode", want="JSON as UTF-8")
+        level = _inside(level)
 
 
 def _check_numbers(field: str, value: Any) -> None:

@@ -74,9 +74,9 @@ def test_refuses_what_parsers_disagree_about(text: bytes, why: str) -> None:
     "text",
     [
         b"[" + b",".join([b"1"] * (MAX_ITEMS + 1)) + b"]",
-        b"[" + b",".join([b"[]"] * (MAX_ITEMS // 2 + 1)) + b"]",
-        b"[" + b",".join([b'{"":0}'] * (MAX_ITEMS // 2 + 1)) + b"]",
-        b"{" + b",".join(b'"%d":0' % number for number in range(MAX_ITEMS + 1)) + b"}",
+        b"[" + b",".join([b"[]"] * (MAX_ITEMS // 3 + 1)) + b"]",
+        b"[" + b",".join([b'{"":0}'] * (MAX_ITEMS // 4 + 1)) + b"]",
+        b"{" + b",".join(b'"%d":0' % number for number in range(MAX_ITEMS // 2 + 1)) + b"}",
         b'"' + b'\\"' * 5_000_000,
         b'"' + b"," * 5_000_000 + b"\\",
     ],
@@ -94,8 +94,45 @@ def test_commas_in_strings_do_not_count() -> None:
     assert len(parse_json("text", text, limit=1 << 24)["text"]) == 10 * MAX_ITEMS
 
 
+def test_accepts_as_many_strings_in_all_that_a_call_may_carry() -> None:
+    text = b"[" + b",".join([b'"%b"' % (b"a" * 44)] * (MAX_ITEMS - 2)) + b"]"
+    assert len(text) < 1 << 24
+    assert len(parse_json("text", text, limit=1 << 24)) == MAX_ITEMS - 2
+
+
 def test_accepts_as_many_members_as_it_says() -> None:
-    assert len(parse_json("text", b"[" + b",".join([b"1"] * MAX_ITEMS) + b"]", limit=1 << 24)) == MAX_ITEMS
+    assert len(parse_json("text", b"[" + b",".join([b"1"] * (MAX_ITEMS - 2)) + b"]", limit=1 << 24)) == MAX_ITEMS - 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('["\U0001f600", "' + "a" * 8_000_000 + '"]', "up to 4 bytes"),
+        ('["\\ud83d\\ude00' + "a" * 12_000_000 + '"]', "up to 4 bytes"),
+        ("[" + ",".join(['"\u20acaaaaaaaaaaaaaaaaaaaaaaaa"'] * (MAX_ITEMS - 3)) + "]", "up to 2 bytes"),
+    ],
+    ids=["a wide character", "an escaped wide character", "many strings with a wide character"],
+)
+def test_refuses_text_that_takes_more_memory_than_its_length_says(text: str, reason: str) -> None:
+    with pytest.raises(WireError, match=reason):
+        parse_json("text", text.encode(), limit=1 << 24)
+
+
+@pytest.mark.parametrize("character", ["a", "\\u20ac", "\u20ac", '\\"', "\\\\"])
+def test_accepts_one_string_of_all_that_a_call_may_carry(character: str) -> None:
+    count = ((1 << 24) - 2) // len(character.encode())
+    assert len(parse_json("text", f'"{character * count}"'.encode(), limit=1 << 24)) == count
+
+
+@pytest.mark.parametrize("text", ['"\\ud83d\\ude00"', '{"\\uD83D\\uDE00": ["\\\\ud83d"]}'])
+def test_accepts_pairs_of_surrogates(text: str) -> None:
+    assert encode_json(parse_json("text", text.encode(), limit=LIMIT))
+
+
+@pytest.mark.parametrize("text", ['"\\ud83d"', '[{"\\ude00": 1}]', '[["\\ud83d\\ud83d"]]', '{"a": "\\uDE00\\uD83D"}'])
+def test_refuses_lone_surrogates_in_values_and_names(text: str) -> None:
+    with pytest.raises(WireError, match="no Unicode"):
+        parse_json("text", text.encode(), limit=LIMIT)
 
 
 def test_refuses_long_text_before_parsing() -> None:
