@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from scripts.site.npm import installed
+from tests.independent.programs import GO, Ask, running
 
 from casemate.testing.independent import Judge, Judgement, dcap_qvl, intel_qvl, intel_runs_here
 from casemate.wire.sgx.collateral import Collateral
@@ -77,3 +78,10 @@ def judge(request: pytest.FixtureRequest) -> Judge:
     """Each of them."""
     found: Judge = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="session")
+def judges() -> Iterator[Ask]:
+    """go-sev-guest, and go-tdx-guest's parser of PCK certificates."""
+    with running(Path(__file__).parent / "go", GO) as ask:
+        yield ask
