@@ -182,7 +182,9 @@ def _check_kss_fields(secs: Secs, sigstruct: Sigstruct) -> None:
 def _check_attributes(secs: Secs, sigstruct: Sigstruct, mr_signer: bytes) -> None:
     controlled = secs.attributes.flags & CONTROLLED_ATTRIBUTES
     if controlled and mr_signer != QE_MR_SIGNER:
-        raise LaunchError(Rule.CONTROLLED_ATTRIBUTES, got=f"{controlled!r}", want="none, or the chip maker's signature")
+        raise LaunchError(
+            Rule.CONTROLLED_ATTRIBUTES, got=f"{controlled.name}", want="none, or the chip maker's signature"
+        )
     mask = sigstruct.attribute_mask
     got, want = mask.over(secs.attributes), mask.over(sigstruct.attributes)
     if got != want:

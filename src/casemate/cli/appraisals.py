@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         VerifiedSnpEvidence,
     )
     from casemate.wire.sandbox import Layer, SandboxLayers
+    from casemate.wire.snp.tcb import TcbVersion
 
 SIMULATED = ("SIMULATED", "there is no silicon under this: see `casemate docs simulated`")
 PARAVIRTUAL = "its process runs on the host's processor; no VM's memory, encrypted or not, is under it"
@@ -56,7 +57,7 @@ def tcb_text(evidence: "AnyVerifiedEvidence") -> str:
 
     if isinstance(evidence, VerifiedSgxEvidence):
         return f"TCB {evidence.tcb.status}"
-    return f"TCB {evidence.reported_tcb.encode().hex()} of {evidence.product}"
+    return f"TCB of {evidence.product}: {_parts(evidence.reported_tcb)}"
 
 
 def _sgx_document(evidence: "VerifiedSgxEvidence") -> dict[str, object]:
@@ -131,13 +132,12 @@ def snp_document(verified: "VerifiedSnpEvidence") -> dict[str, object]:
 
 def snp_facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
     """Verified SEV-SNP evidence, for a person."""
-    tcb = verified.reported_tcb
     rows = [
         ("launch digest", verified.measurement.hex()),
         ("report data", verified.report_data.hex()),
         ("asked by", f"VMPL {verified.vmpl}"),
         ("product", str(verified.product)),
-        ("TCB", ", ".join(f"{_PARTS[part]} {getattr(tcb, part)}" for part in PARTS[tcb.product])),
+        ("TCB", _parts(verified.reported_tcb)),
         ("chip", verified.chip_id.hex() if any(verified.chip_id) else "hidden"),
         ("root", verified.root),
         ("good until", verified.expires_at.isoformat()),
@@ -190,7 +190,10 @@ def layers_facts(layers: "SandboxLayers") -> list[tuple[str, str]]:
 
 def tree_document(tree: "CheckTree") -> list[dict[str, object]]:
     """Every check, for ``--json``."""
-    return [{"title": group.title, "checks": [_check(check) for check in group.checks]} for group in tree.groups]
+    return [
+        {"title": group.title, "checks": [_check(check) for check in group.checks if _counts(tree, check)]}
+        for group in tree.groups
+    ]
 
 
 def tree_of(tree: "CheckTree", title: str) -> "Tree":
@@ -204,6 +207,8 @@ def tree_of(tree: "CheckTree", title: str) -> "Tree":
             continue
         branch = root.add(Text(group.title, style="bold cyan"))
         for check in group.checks:
+            if not _counts(tree, check):
+                continue
             word, style = _STYLES[str(check.outcome)]
             line = Text.assemble((f"{word} ", style), (str(check.rule), "bold"), f"  {check.text.demand}")
             leaf = branch.add(line)
@@ -212,6 +217,16 @@ def tree_of(tree: "CheckTree", title: str) -> "Tree":
             places = [f"bytes {span.offset}..{span.end - 1} {span.name}" for span in check.spans]
             leaf.add(Text("; ".join([*places, check.text.source]), style="dim"))
     return root
+
+
+def _parts(tcb: "TcbVersion") -> str:
+    """A TCB version by the names of its parts."""
+    return ", ".join(f"{_PARTS[part]} {getattr(tcb, part)}" for part in PARTS[tcb.product])
+
+
+def _counts(tree: "CheckTree", check: "Check") -> bool:
+    """Whether to show it: where all is accepted, what was not reached is a rule for another kind of demand."""
+    return tree.refusal is not None or str(check.outcome) != "not reached"
 
 
 def _layers(layers: "tuple[Layer, ...]") -> str:

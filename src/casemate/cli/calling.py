@@ -66,10 +66,15 @@ def read_question(
     """
     from casemate.client.caller_keys import read_caller_key
     from casemate.wire.call import MAX_ARGUMENTS
+    from casemate.wire.errors import WireError
     from casemate.wire.json_text import parse_json
 
     text = read_file(arguments, what="input", limit=MAX_ARGUMENTS)
-    parse_json(f"input {arguments}", text, limit=MAX_ARGUMENTS)
+    try:
+        parse_json(f"input {arguments}", text, limit=MAX_ARGUMENTS)
+    except WireError as error:
+        error.advice = "the arguments are JSON, as the entry point's input schema says: correct that file"
+        raise
     for what, path in (("result", output), ("receipt", receipt)):
         if path is not None:
             check_place(path, what=what)

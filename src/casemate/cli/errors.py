@@ -59,11 +59,9 @@ class Outcome:
 def outcome_of(error: CasemateError | OSError) -> Outcome:
     """What the command line makes of an error."""
     details = _details(error)
-    if isinstance(error, FaultError):
-        meaning = FAULTS.get(error.fault.code, Meaning(ExitCode.CALL_FAILED, ""))
-    else:
-        meaning = _of_class(error)
-    advice = RULES.get(details.get("rule", ""), meaning.advice)
+    meaning = _of_fault(error) if isinstance(error, FaultError) else _of_class(error)
+    own = error.advice if isinstance(error, CasemateError) else ""
+    advice = own or RULES.get(details.get("rule", ""), meaning.advice)
     return Outcome(meaning.exit_code, type(error).__name__, _message(error), advice, details)
 
 
@@ -137,7 +135,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         TimeTextError: Meaning(wrong, ""),
         NoDocumentsError: Meaning(wrong, "`casemate docs` lists the pages"),
         SigstructSignatureError: Meaning(wrong, "sign it again: `casemate build DIR`"),
-        WireError: Meaning(wrong, "where that is a file of evidence, `casemate inspect FILE` explains it byte by byte"),
+        WireError: Meaning(wrong, ""),
         WrongStateError: Meaning(ExitCode.CALL_FAILED, "`casemate ps` shows each enclave's state"),
         OutputFileError: Meaning(failed, "name a folder that exists and that you may write to"),
         RuntimeDigestError: Meaning(failed, "`casemate doctor` says what this computer lacks"),
@@ -174,22 +172,61 @@ RULES: dict[str, str] = {
     "chain.root": "the evidence is of another maker than the policy names",
     "chain.simulated": "the evidence is simulated; a policy must name the simulated maker's root",
     "chain.seeded": "the machine was made with --seed; a policy must say UNSAFE_PUBLIC_SEED",
-    "binding.nonce": "the policy wants freshness: give your challenge with --nonce, or the file with --binding",
+    "binding.nonce": "give --binding FILE, which `casemate quote` writes beside the quote; of an enclave that is not "
+    "Casemate's, the policy names the value: report_data = { equals = ... }",
     "binding.values": "give what REPORTDATA vouches for, which `casemate quote` writes, with --binding",
-    "revoked.pck": "the maker revoked this machine; another state directory (--state) makes another machine",
+    "revoked.pck": "the maker revoked this machine; of simulated ones, `casemate up --state DIR` makes another",
     "collateral.present": "give the maker's word with --collateral",
     "sandbox.enclave": "`casemate doctor` says which layers a computer has; the policy says which it must have",
     "sandbox.guest": "`casemate doctor` says which layers a computer has; the policy says which it must have",
 }
 """What to do about the refusals that honest people meet most; a test holds the names against the verifier's."""
 
+REPORT_RULES: dict[str, str] = {
+    "binding.nonce": "give the challenge with --report-data HEX; of an attested function, with --binding FILE what "
+    "`casemate quote` has written",
+    "binding.values": "give the file that `casemate quote` writes beside a function's report with --binding FILE",
+    "crl.format": "give the root's revocation list with --revocation-list FILE; or have the policy say "
+    'revocation = "UNSAFE_NO_REVOCATION_LIST"',
+    "chain.path": "--certificates wants those of the report's own key, of its issuer and of the root, in any order",
+    "snp.measurement": "another guest than the policy names; `casemate measure --tee snp` measures one",
+    "snp.platform-info": "`casemate docs snp` names the bits; unknown_bits in the policy's platform_info takes others",
+    "snp.guest-policy": "unknown_bits in the policy's guest_policy takes bits without a name: see `casemate docs snp`",
+    "snp.debug": "the host of a guest that may be debugged reads along; a guest without that bit is launched anew",
+}
+"""The same where `casemate verify` judges an SEV-SNP report."""
+
 
 def _call(advice: str) -> Meaning:
     return Meaning(ExitCode.CALL_FAILED, advice)
 
 
+REASONS: tuple[tuple[Code, str, str], ...] = (
+    (
+        Code.LAUNCH_REFUSED,
+        "runtime-lock",
+        "rebuild the image: `casemate build --relock DIR`; MRENCLAVE changes with it",
+    ),
+    (Code.LAUNCH_REFUSED, "controlled-attributes", "those keys are for the chip maker's own enclaves: sign it without"),
+    (Code.LAUNCH_REFUSED, "secs-attributes", "this chip has no such attributes: sign the image with others"),
+    (Code.BUSY, "VMs are there already", "`casemate vm ps` lists them, `casemate vm destroy N` makes room"),
+    (Code.BUSY, "enclaves are there already", "`casemate ps` lists them, `casemate destroy N` makes room"),
+)
+"""What to do where a code alone does not say: by code, and words of the reason; a test holds the words against the code
+that says them."""
+
+
+def _of_fault(error: FaultError) -> Meaning:
+    """By the reason's own words, else by the code."""
+    meaning = FAULTS.get(error.fault.code, Meaning(ExitCode.CALL_FAILED, ""))
+    said = (advice for code, words, advice in REASONS if error.fault.code is code and words in error.fault.reason)
+    return meaning._replace(advice=next(said, meaning.advice))
+
+
 FAULTS: dict[Code, Meaning] = {
-    Code.LAUNCH_REFUSED: Meaning(ExitCode.INPUT, "rebuild the image: `casemate build --relock DIR`"),
+    Code.LAUNCH_REFUSED: Meaning(
+        ExitCode.INPUT, "the chip takes no such image: `casemate inspect` shows what its .sgxs and .sigstruct hold"
+    ),
     Code.UNAVAILABLE: Meaning(ExitCode.FAILED, "`casemate doctor` says what this computer lacks"),
     Code.INTERNAL: Meaning(ExitCode.FAILED, "a defect of ours: machine.log in the state directory has the trace"),
     Code.MALFORMED: _call("one of the two ends is of another version, or somebody altered the bytes on their way"),

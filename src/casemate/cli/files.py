@@ -12,10 +12,21 @@ STANDARD_INPUT = Path("-")
 STANDARD_INPUT_DESCRIPTOR = 0
 
 _CHUNK = 1 << 20
+_START = 1 << 16
+"""Bytes of a file that is too long which its error keeps."""
 
 
 class InputFileError(CasemateError):
     """A file that the user named cannot be read, or is not what it has to be."""
+
+
+class TooLongFileError(InputFileError):
+    """A file is longer than what it has to be can be."""
+
+    def __init__(self, message: str, start: bytes) -> None:
+        super().__init__(message)
+        self.start = start
+        """Its first bytes, which may tell what it is."""
 
 
 class OutputFileError(CasemateError):
@@ -46,7 +57,8 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise InputFileError(f"{what} {path}: got a directory, want a file")
         if status.st_size > limit:
-            raise _too_long(f"{what} {path}", status.st_size, limit)
+            start = os.read(descriptor, _START) if stat.S_ISREG(status.st_mode) else b""
+            raise _too_long(f"{what} {path}", status.st_size, limit, start)
         return _up_to(descriptor, f"{what} {path}", limit)
     finally:
         os.close(descriptor)
@@ -142,11 +154,11 @@ def _up_to(descriptor: int, what: str, limit: int) -> bytes:
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise _too_long(what, f"more than {limit}", limit)
+                raise _too_long(what, f"more than {limit}", limit, parts[0][:_START])
     except OSError as error:
         raise InputFileError(f"{what}: {os_error_text(error)}") from None
     return b"".join(parts)
 
 
-def _too_long(what: str, size: object, limit: int) -> InputFileError:
-    return InputFileError(f"{what}: got {size} bytes, want at most {limit}")
+def _too_long(what: str, size: object, limit: int, start: bytes) -> TooLongFileError:
+    return TooLongFileError(f"{what}: got {size} bytes, want at most {limit}", start)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.cli.output import Screen
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.runtime_lock import Runtime, RuntimeLock, RuntimeLockError, RuntimePart, used
 
 if TYPE_CHECKING:
@@ -66,12 +66,31 @@ def image_of(target: Path, screen: Screen, *, key: Path | None = None) -> "Image
         from casemate.images.build import build
 
         return build(target, developer_key(key, screen), epoch=build_time()[0])
+    from casemate.images.errors import ImageFileError
     from casemate.images.image import read_image
 
-    image = read_image(target)
-    image.parse_sigstruct()
-    image.parse_sgxs()
+    try:
+        image = read_image(target)
+        image.parse_sigstruct()
+        image.parse_sgxs()
+    except (ImageFileError, WireError) as error:
+        raise _another_kind(target) or error from None
     return image
+
+
+def _another_kind(target: Path) -> CasemateError | None:
+    """The error for a file that is recognisably not an image; None where the file does not tell."""
+    from casemate.cli.files import InputFileError, TooLongFileError, read_file
+    from casemate.cli.kinds import FileKind, wrong_kind
+    from casemate.wire.messages.chip import MAX_SGXS
+
+    try:
+        data = read_file(target, what="image", limit=MAX_SGXS)
+    except TooLongFileError as error:
+        data = error.start
+    except InputFileError:
+        return None
+    return wrong_kind(data, target, what="image", wanted=frozenset({FileKind.SGXS, FileKind.SIGSTRUCT}))
 
 
 def developer_key(path: Path | None, screen: Screen) -> "DeveloperKey":

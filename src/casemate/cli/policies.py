@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from casemate.cli.files import InputFileError, read_file
+from casemate.cli.files import InputFileError, TooLongFileError, read_file
+from casemate.cli.kinds import POLICIES, FileKind, WrongKindError, recognise, wrong_kind
 from casemate.cli.output import Screen
-from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.errors import CasemateError
 from casemate.wire.sandbox import LayerName
 
 if TYPE_CHECKING:
     from casemate.cli.places import Named as NamedPlace
     from casemate.client.local import LocalMachine
     from casemate.verifier import AnyPolicy, SgxPolicy, SimulatedRoot, SnpPolicy, VendorRoot
-
-MAX_CERTIFICATE_FILE = 64 * 1024
-"""Longest file with a root certificate (bytes)."""
 
 COMMON_LAYERS = frozenset((LayerName.RLIMITS, LayerName.NO_NEW_PRIVS, LayerName.LANDLOCK, LayerName.SECCOMP))
 """Sandbox layers that Linux has for every user: what a policy for others demands until it is edited."""
@@ -28,6 +26,12 @@ POLICY_HEADER = """\
 # A Casemate policy: whom to trust, with what. Every member must be here; `casemate docs cli` explains each.
 # ANY_... means that a value does not matter, UNSAFE_... gives up a protection.
 """
+
+
+SNP_POLICY_ADVICE = (
+    "`casemate docs snp` has a whole policy to edit; `casemate vm policy` and `casemate policy IMAGE --tee snp` print "
+    "one for your own machine"
+)
 
 
 class TimeTextError(CasemateError):
@@ -77,34 +81,45 @@ def policy_in(path: Path) -> "AnyPolicy":
     from casemate.verifier.policy_file import MAX_POLICY
 
     try:
-        text = read_file(path, what="policy", limit=MAX_POLICY).decode()
-    except UnicodeDecodeError:
-        raise InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None
+        data = read_file(path, what="policy", limit=MAX_POLICY)
+    except TooLongFileError as error:
+        raise wrong_kind(error.start, path, what="policy", wanted=POLICIES) or error from None
     try:
-        return parse_any_policy(text)
+        return parse_any_policy(data.decode())
+    except UnicodeDecodeError:
+        other = wrong_kind(data, path, what="policy", wanted=POLICIES)
+        raise other or InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None
     except PolicyError as error:
-        raise PolicyError(f"policy {path}: {error}") from None
-    except WireError as error:
-        raise WireError(f"policy {path}: {error.field}", got=error.got, want=error.want) from None
+        found = recognise(data)
+        if found is not None and found.kind not in POLICIES:
+            raise wrong_kind(data, path, what="policy", wanted=POLICIES) or error from None
+        named = PolicyError(f"policy {path}: {error}")
+        named.advice = SNP_POLICY_ADVICE if found is not None and found.kind is FileKind.SNP_POLICY else ""
+        raise named from None
 
 
 def sgx_policy_in(path: Path) -> "SgxPolicy":
-    """The policy in a file, for quotes; :class:`PolicyError` where it is one for reports of SEV-SNP."""
-    from casemate.verifier import PolicyError, SgxPolicy
+    """The policy in a file, for quotes; WrongKindError where it is one for reports of SEV-SNP."""
+    from casemate.verifier import SgxPolicy
 
     policy = policy_in(path)
     if not isinstance(policy, SgxPolicy):
-        raise PolicyError(f"policy {path} is for reports of SEV-SNP, which come with --certificates")
+        raise WrongKindError(
+            f"policy {path}: got {FileKind.SNP_POLICY.value}, want one for the quote",
+            "`casemate policy IMAGE` prints a policy for quotes; a report is given with --certificates FILE",
+        )
     return policy
 
 
 def snp_policy_in(path: Path) -> "SnpPolicy":
-    """The policy in a file, for reports; :class:`PolicyError` where it is one for quotes of SGX."""
-    from casemate.verifier import PolicyError, SnpPolicy
+    """The policy in a file, for reports; WrongKindError where it is one for quotes of SGX."""
+    from casemate.verifier import SnpPolicy
 
     policy = policy_in(path)
     if not isinstance(policy, SnpPolicy):
-        raise PolicyError(f"policy {path} is for quotes of SGX, want one for reports: see `casemate docs snp`")
+        raise WrongKindError(
+            f"policy {path}: got {FileKind.SGX_POLICY.value}, want one for the report", SNP_POLICY_ADVICE
+        )
     return policy
 
 
@@ -149,11 +164,9 @@ def root_in(path: Path) -> "tuple[VendorRoot | SimulatedRoot, bool]":
     Raises:
         InputFileError: it is not Intel's, and not marked SIMULATED: a policy cannot name it.
     """
-    from casemate.wire.pem import parse_chain
+    from casemate.cli.evidence_files import read_certificate_file
 
-    data = read_file(path, what="root certificate", limit=MAX_CERTIFICATE_FILE)
-    der = data if data.startswith(b"\x30") else parse_chain("root certificate", data)[-1].der
-    return _root(der, f"root certificate {path}")
+    return _root(read_certificate_file(path, what="root certificate")[-1], f"root certificate {path}")
 
 
 def _root(der: bytes, what: str) -> "tuple[VendorRoot | SimulatedRoot, bool]":

@@ -86,9 +86,6 @@ def _place(source: str) -> tuple[str, int] | None:
 
 def _certificate_in(path: Path) -> bytes:
     """The first certificate of a file, PEM or DER."""
-    from casemate.cli.files import read_file
-    from casemate.wire.pem import parse_chain
-    from casemate.wire.ra_tls_certificate import MAX_CERTIFICATE
+    from casemate.cli.evidence_files import read_certificate_file
 
-    data = read_file(path, what="certificate", limit=2 * MAX_CERTIFICATE)
-    return data if data.startswith(b"\x30") else parse_chain("certificate", data)[0].der
+    return read_certificate_file(path, what="certificate")[0]

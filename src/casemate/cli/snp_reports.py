@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 import typer
 
 from casemate.cli.appraisals import show_refusal, show_verdict
-from casemate.cli.errors import ExitCode
-from casemate.cli.files import InputFileError, read_file
+from casemate.cli.errors import REPORT_RULES, ExitCode
+from casemate.cli.evidence_files import advising, read_certificate_file, read_evidence, read_revocation_list_file
+from casemate.cli.files import InputFileError
+from casemate.cli.kinds import FileKind
 from casemate.cli.output import Screen
-from casemate.cli.policies import MAX_CERTIFICATE_FILE, snp_policy_in, time_of
-from casemate.wire.errors import WireError
-from casemate.wire.pem import encode_chain, parse_chain
-from casemate.wire.snp.report import REPORT_SIZE
+from casemate.cli.policies import snp_policy_in, time_of
 
 if TYPE_CHECKING:
     from casemate.verifier import BoundValues, SnpEndorsements, SnpPolicy
 
-MAX_LIST = 1024 * 1024
-"""Longest revocation list (bytes)."""
+MAX_REPORT = 64 * 1024
+"""Longest buffer with a report (bytes): kernels hand out pages, of which the report is the start."""
 
 _CERTIFICATES = 3
 
@@ -54,13 +53,15 @@ def verify_report(files: ReportFiles, challenge: Challenge, *, at: str | None, e
     from casemate.verifier import RefusedError, SnpEvidence, appraise_snp, explain_snp
 
     screen = Screen(as_json=as_json)
-    evidence = SnpEvidence(read_file(files.report, what="report", limit=2 * REPORT_SIZE), challenge.bound)
+    report = read_evidence(files.report, screen, what="report", kind=FileKind.SNP_REPORT, limit=MAX_REPORT)
+    evidence = SnpEvidence(report, challenge.bound)
     policy, endorsements, now = challenge.for_policy(snp_policy_in(files.policy)), _endorsements(files), time_of(at)
     tree = explain_snp(evidence, policy, endorsements, now) if explain else None
     if policy.weaknesses():
         screen.say(f"the policy gives up: {', '.join(policy.weaknesses())}", style="yellow")
     try:
-        verified = appraise_snp(evidence, policy, endorsements, now)
+        with advising(REPORT_RULES):
+            verified = appraise_snp(evidence, policy, endorsements, now)
     except RefusedError as error:
         if tree is None:
             raise
@@ -70,19 +71,14 @@ def verify_report(files: ReportFiles, challenge: Challenge, *, at: str | None, e
 
 
 def _endorsements(files: ReportFiles) -> "SnpEndorsements":
-    """The key's certificate is the first in the file, as AMD's key server and the usual tools write them."""
+    """Certificates in any order, as tools write them; one that is there twice counts once."""
     from casemate.verifier import SnpEndorsements
 
-    raw = read_file(files.certificates, what="certificates", limit=MAX_CERTIFICATE_FILE)
-    try:
-        found = [block.der for block in parse_chain("certificates", raw)]
-    except WireError as error:
-        raise InputFileError(f"certificates {files.certificates}: {error}") from None
+    found = tuple(dict.fromkeys(read_certificate_file(files.certificates, what="certificates")))
     if len(found) != _CERTIFICATES:
         raise InputFileError(
             f"certificates {files.certificates}: got {len(found)}, want three in PEM: the key's (VCEK or VLEK), its "
             "issuer's (ASK or ASVK), the root's (ARK)"
         )
     listed = files.revocation_list
-    crl = None if listed is None else read_file(listed, what="revocation list", limit=MAX_LIST)
-    return SnpEndorsements(found[0], encode_chain(*found[1:]), crl)
+    return SnpEndorsements.of_certificates(found, None if listed is None else read_revocation_list_file(listed))

@@ -1,6 +1,7 @@
 """What a quote's REPORTDATA is said to vouch for, as JSON: a file of its own, or a part of a receipt file."""
 
 from casemate.wire.binding import ReportDataBinding
+from casemate.wire.evidence_padding import without_trailing_zeros
 from casemate.wire.json_object import JsonObject, parse_object
 from casemate.wire.json_text import encode_json
 from casemate.wire.sandbox_json import layers_document, parse_layers
@@ -28,7 +29,7 @@ def encode_binding(binding: ReportDataBinding) -> bytes:
 
 def parse_binding(text: bytes) -> ReportDataBinding:
     """The values in a file, from whomever it comes, or :class:`WireError`."""
-    return binding_in(parse_object("binding", text, limit=MAX_BINDING))
+    return binding_in(parse_object("binding", without_trailing_zeros(text), limit=MAX_BINDING))
 
 
 def binding_in(body: JsonObject) -> ReportDataBinding:

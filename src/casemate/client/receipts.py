@@ -24,6 +24,7 @@ from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import MAX_ARGUMENTS, Receipt, StateMark, commitment
 from casemate.wire.caller_key import caller_key_text, parse_caller_key
 from casemate.wire.errors import WireError
+from casemate.wire.evidence_padding import without_trailing_zeros
 from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.json_text import MAX_INTEGER, encode_json, parse_json
 from casemate.wire.messages.host import MAX_COLLATERAL
@@ -94,7 +95,7 @@ class ReceiptBundle:
     @classmethod
     def parse(cls, data: bytes) -> "ReceiptBundle":
         """The bundle in a receipt file, from whomever it comes, or :class:`WireError`."""
-        body = parse_object("receipt file", data, limit=MAX_BUNDLE)
+        body = parse_object("receipt file", without_trailing_zeros(data), limit=MAX_BUNDLE)
         _expect("format", body.text("format"), FORMAT)
         _expect("version", body.uint("version", MAX_INTEGER), VERSION)
         body.only(

@@ -15,7 +15,7 @@ from casemate.verifier.policy import EndorsementDemand
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp_evidence import SnpEndorsements
 from casemate.verifier.snp_policy import UNSAFE_NO_REVOCATION_LIST, SnpPolicy
-from casemate.wire.pem import parse_chain
+from casemate.wire.pem import read_certificates
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.tcb import Product
 
@@ -122,7 +122,8 @@ def _path(trail: Trail, given: SnpEndorsements) -> tuple[AmdCertificate, ...]:
 
 
 def _parse(pem: bytes) -> tuple[AmdCertificate, ...]:
-    return tuple(parse_amd_certificate(block.der) for block in parse_chain("chain", pem))
+    """Each once: the files that AMD and others hand out overlap."""
+    return tuple(map(parse_amd_certificate, dict.fromkeys(read_certificates("chain", pem))))
 
 
 def _check_roles(trail: Trail, path: tuple[AmdCertificate, ...]) -> tuple[SigningKey, Product]:

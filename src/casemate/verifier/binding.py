@@ -45,7 +45,11 @@ def check_report_data(
     if isinstance(demand, ExpectedReportData):
         check_equal(demand.value)
     elif demand is FRESH_NONCE:
-        trail.refuse(Rule.BINDING_NONCE, got="FRESH_NONCE", want="the nonce of a challenge: policy.with_nonce(...)")
+        trail.refuse(
+            Rule.BINDING_NONCE,
+            got="no challenge",
+            want="the challenge that was sent, since the policy's report_data is FRESH_NONCE",
+        )
     else:
         trail.waive(Rule.BINDING_REPORT_DATA, got=got, by=demand.value, at=(at,))
     return None

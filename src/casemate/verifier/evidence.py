@@ -1,12 +1,15 @@
 """Evidence before and after its appraisal: two classes, and only ``appraise`` makes the second."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from casemate.wire.binding import ReportDataBinding
+from casemate.wire.errors import WireError
 from casemate.wire.message import Bytes32
 from casemate.wire.sandbox import SandboxLayers
 from casemate.wire.sgx.attributes import Attributes
+from casemate.wire.sgx.quote import cut_padding
 from casemate.wire.sgx.tcb_info import TcbStatus
 
 
@@ -24,8 +27,13 @@ class SgxEvidence:
     """A quote, and what is said to be bound to it; unverified."""
 
     quote: bytes
+    """Without the zero bytes of the buffer that it came in, which are cut off here for every way in."""
     bound: BoundValues | None
     """None for enclaves that are not Casemate's."""
+
+    def __post_init__(self) -> None:
+        with suppress(WireError):  # the rules say what is wrong with it
+            object.__setattr__(self, "quote", cut_padding(self.quote))
 
 
 @dataclass(frozen=True, slots=True)

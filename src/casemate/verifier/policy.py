@@ -139,7 +139,7 @@ def check_layers_are_bound(layers: object, demand: ReportDataDemand) -> None:
 def filled_in(demand: ReportDataDemand, nonce: bytes) -> ExpectedNonce:
     """The demand for one challenge; :class:`PolicyError` where it is not for a fresh nonce."""
     if demand is not FRESH_NONCE:
-        raise PolicyError(f"report_data is {demand}, only FRESH_NONCE can be filled in")
+        raise PolicyError(f"report_data is {shown_member(demand)}, only FRESH_NONCE can be filled in")
     return ExpectedNonce(nonce)
 
 
@@ -264,7 +264,11 @@ def shown_member(value: object) -> str:
     """A value that a member cannot take, for an error: a word or number as it is written, else what kind it is of."""
     if isinstance(value, Enum):
         return str(value.value)
-    return ascii(value)[:80] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+    return (
+        ascii(value)[:80]
+        if value is None or isinstance(value, str | int | float)
+        else f"a value of type {type(value).__name__}"
+    )
 
 
 def _check_sizes(name: str, values: frozenset[bytes], size: int) -> None:

@@ -1,13 +1,18 @@
 """SEV-SNP evidence before and after its appraisal: two classes, and only ``appraise_snp`` makes the second."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from casemate.verifier.amd_certificates import parse_amd_certificate
 from casemate.verifier.evidence import BoundValues
 from casemate.wire.binding import ReportDataBinding
+from casemate.wire.errors import WireError
 from casemate.wire.pem import encode_chain
 from casemate.wire.snp.endorsements import CertifiedKey
 from casemate.wire.snp.paravirtual import FAMILY_ID
+from casemate.wire.snp.report import cut_padding
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 
@@ -16,8 +21,13 @@ class SnpEvidence:
     """An attestation report (1184 bytes), and what is said to be bound to it; unverified."""
 
     report: bytes
+    """Without the zero bytes of the buffer that it came in, which are cut off here for every way in."""
     bound: BoundValues | None = None
     """None for guests that are not Casemate's functions."""
+
+    def __post_init__(self) -> None:
+        with suppress(WireError):  # the rules say what is wrong with it
+            object.__setattr__(self, "report", cut_padding(self.report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +46,29 @@ class SnpEndorsements:
         """What a machine handed out beside its evidence."""
         return cls(given.certificates[0], encode_chain(*given.certificates[1:]), given.revocation_list)
 
+    @classmethod
+    def of_certificates(cls, certificates: Sequence[bytes], revocation_list: bytes | None) -> "SnpEndorsements":
+        """From certificates (DER) in any order: the key's is the one that issued none of the others.
+
+        Where that cannot be told, the first is taken for the key's, and the rules say what is wrong with the path.
+        """
+        key = _key_among(certificates)
+        return cls(key, encode_chain(*(each for each in certificates if each != key)), revocation_list)
+
     def handed_on(self) -> CertifiedKey:
         """The same for somebody else."""
         pem = encode_chain(self.key_certificate) + self.chain
         return CertifiedKey.of(pem, self.revocation_list)
+
+
+def _key_among(certificates: Sequence[bytes]) -> bytes:
+    try:
+        parsed = {der: parse_amd_certificate(der) for der in certificates}
+    except WireError:
+        return certificates[0]
+    issuers = {each.issuer for each in parsed.values()}
+    keys = [der for der, each in parsed.items() if each.subject not in issuers]
+    return keys[0] if len(keys) == 1 else certificates[0]
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -213,7 +213,7 @@ class SnpPolicy:
     def with_report_data(self, data: bytes) -> Self:
         """This policy for one challenge of 64 bytes; :class:`PolicyError` where it does not demand a fresh one."""
         if self.report_data is not FRESH_NONCE:
-            raise PolicyError(f"report_data is {self.report_data}, only FRESH_NONCE can be filled in")
+            raise PolicyError(f"report_data is {shown_member(self.report_data)}, only FRESH_NONCE can be filled in")
         return replace(self, report_data=ExpectedReportData(data))
 
     def weaknesses(self) -> tuple[str, ...]:

@@ -4,6 +4,9 @@
 class CasemateError(Exception):
     """Something Casemate refuses; every error it raises on purpose derives from this one."""
 
+    advice: str = ""
+    """What to do next, where whoever raises it knows that better than what its class says."""
+
 
 class WireError(CasemateError):
     """These bytes are not what the format says: a peer sent something malformed.

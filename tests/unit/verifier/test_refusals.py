@@ -361,7 +361,7 @@ TAMPERED: list[tuple[str, Rule, Tamper]] = [
     ("empty quote", Rule.QUOTE_FORMAT, with_evidence(quote=b"")),
     ("endless quote", Rule.QUOTE_FORMAT, with_evidence(quote=bytes(70_000))),
     ("cut quote", Rule.QUOTE_FORMAT, lambda forged: with_evidence(quote=forged.evidence.quote[:-1])(forged)),
-    ("padded quote", Rule.QUOTE_FORMAT, lambda forged: with_evidence(quote=forged.evidence.quote + b"\x00")(forged)),
+    ("tail of a quote", Rule.QUOTE_FORMAT, lambda forged: with_evidence(quote=forged.evidence.quote + b"\x01")(forged)),
     ("reserved bit", Rule.QUOTE_FORMAT, flip_quote(48 + 100)),
     ("changed report", Rule.QUOTE_SIGNATURE, flip_quote(48 + 64)),
     ("changed header", Rule.QUOTE_SIGNATURE, flip_quote(30)),

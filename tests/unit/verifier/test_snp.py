@@ -457,7 +457,7 @@ def test_malformed_endorsements_are_refused_by_name(
     ("report", "demand", "rule"),
     [
         (lambda data: data[:-1], {}, Rule.SNP_REPORT_FORMAT),
-        (lambda data: data + b"\x00", {}, Rule.SNP_REPORT_FORMAT),
+        (lambda data: data + b"\x00\x01", {}, Rule.SNP_REPORT_FORMAT),
         (lambda data: b"\x06" + data[1:], {}, Rule.SNP_REPORT_FORMAT),
         (lambda data: data[:0x2A0] + bytes(144) + data[0x330:], {}, Rule.SNP_SIGNATURE),
         (lambda data: data[:0x2D0] + b"\x01" + data[0x2D1:], {}, Rule.SNP_SIGNATURE),

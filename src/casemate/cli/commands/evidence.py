@@ -1,6 +1,6 @@
 """`casemate quote`, `casemate verify`, `casemate policy`: evidence, and what to demand of it."""
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from casemate.cli.places import Named as NamedPlace
     from casemate.cli.snp_reports import Challenge as SnpChallenge
     from casemate.images.image import Image as LoadedImage
-    from casemate.verifier import SgxEvidence, SgxPolicy
+    from casemate.verifier import BoundValues, SgxPolicy
     from casemate.wire.binding import ReportDataBinding
     from casemate.wire.messages.host import EvidenceIs
     from casemate.wire.sgx.collateral import Collateral
@@ -216,14 +216,19 @@ def verify(
         verify_certificate(str(quote), Asked(policy, _collateral(collateral), challenge, at, explain, as_json))
         return
     from casemate.cli.appraisals import show_refusal, show_verdict
+    from casemate.cli.evidence_files import read_binding, read_evidence
+    from casemate.cli.kinds import FileKind
     from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
-    from casemate.verifier import RefusedError, appraise
+    from casemate.verifier import RefusedError, SgxEvidence, appraise
     from casemate.verifier import explain as explain_checks
+    from casemate.wire.sgx.quote import MAX_QUOTE
 
     screen = Screen(as_json=as_json)
-    bound = None if binding is None else _read_binding(binding)
+    data = read_evidence(quote, screen, what="quote", kind=FileKind.QUOTE, limit=MAX_QUOTE)
+    bound = None if binding is None else read_binding(binding)
     demands = _with_nonce(sgx_policy_in(policy), nonce, bound)
-    evidence, endorsements, now = _evidence(quote, bound), _collateral(collateral), time_of(at)
+    evidence = SgxEvidence(data, None if bound is None else _values(bound))
+    endorsements, now = _collateral(collateral), time_of(at)
     tree = explain_checks(evidence, demands, endorsements, now) if explain else None
     if demands.weaknesses():
         screen.say(f"the policy gives up: {weaknesses(demands)}", style="yellow")
@@ -324,19 +329,19 @@ def evidence_files(said: "EvidenceIs", output: Path, endorsements: Path | None) 
 
 def _challenge(report_data: str | None, nonce: str | None, binding: Path | None) -> "SnpChallenge":
     """What a report must answer, by what the user gave."""
+    from casemate.cli.evidence_files import read_binding
     from casemate.cli.snp_reports import Challenge as SnpChallenge
     from casemate.cli.vms.attesting import report_data_of
-    from casemate.verifier import BoundValues
 
     if report_data is not None and (nonce is not None or binding is not None):
         raise typer.BadParameter("--report-data is a VM's challenge, --nonce and --binding are a function's: give one")
     if nonce is not None and binding is None:
         raise typer.BadParameter("a function's report comes with --binding: what REPORT_DATA vouches for")
-    bound = None if binding is None else _read_binding(binding)
+    bound = None if binding is None else read_binding(binding)
     return SnpChallenge(
         report_data=None if report_data is None else report_data_of(report_data),
         nonce=_nonce(nonce) if nonce is not None else None if bound is None else bound.nonce,
-        bound=None if bound is None else BoundValues(bound.hpke_key, bound.receipt_key, bound.layers),
+        bound=None if bound is None else _values(bound),
     )
 
 
@@ -365,29 +370,13 @@ def _with_nonce(demands: "SgxPolicy", nonce: str | None, bound: "ReportDataBindi
     return demands
 
 
-def _read_binding(path: Path) -> "ReportDataBinding":
-    from casemate.cli.files import read_file
-    from casemate.client.binding_file import MAX_BINDING, parse_binding
+def _values(bound: "ReportDataBinding") -> "BoundValues":
+    from casemate.verifier import BoundValues
 
-    return parse_binding(read_file(path, what="binding", limit=MAX_BINDING))
-
-
-def _evidence(path: Path, bound: "ReportDataBinding | None") -> "SgxEvidence":
-    """The quote without the padding of the buffer it came in."""
-    from casemate.cli.files import read_file
-    from casemate.verifier import BoundValues, SgxEvidence
-    from casemate.wire.errors import WireError
-    from casemate.wire.sgx.quote import MAX_QUOTE, cut_padding
-
-    data = read_file(path, what="quote", limit=MAX_QUOTE)
-    with suppress(WireError):  # the verifier says what is wrong with it
-        data = cut_padding(data)
-    values = None if bound is None else BoundValues(bound.hpke_key, bound.receipt_key, bound.layers)
-    return SgxEvidence(data, values)
+    return BoundValues(bound.hpke_key, bound.receipt_key, bound.layers)
 
 
 def _collateral(path: Path | None) -> "Collateral | None":
-    from casemate.cli.files import read_file
-    from casemate.wire.sgx.collateral import MAX_COLLATERAL, Collateral
+    from casemate.cli.evidence_files import read_collateral
 
-    return None if path is None else Collateral.parse(read_file(path, what="collateral", limit=MAX_COLLATERAL))
+    return None if path is None else read_collateral(path)

@@ -52,14 +52,17 @@ def inspect(
         casemate inspect hello.sgxs --all --json
     """
     from casemate.cli.files import read_file
-    from casemate.cli.inspection.recognise import MAX_FILE, Kind
+    from casemate.cli.inspection.recognise import MAX_FILE, Kind, decoded
     from casemate.cli.inspection.recognise import inspect as inspect_bytes
 
     if kind is not None and kind not in Kind.__members__.values():
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(Kind)}", param_hint="--as")
     data = read_file(file, what="file", limit=MAX_FILE)
-    found = inspect_bytes(data, None if kind is None else Kind(kind), every_record=every_record)
     screen = Screen(as_json=as_json)
+    data, encoding = decoded(data)
+    if encoding:
+        screen.say(f"{file} is {encoding} text: decoded", style="yellow")
+    found = inspect_bytes(data, None if kind is None else Kind(kind), every_record=every_record)
     if as_json:
         documents = [_document(inspection) for inspection in found]
         screen.show(documents[0] if len(documents) == 1 else {"files": documents}, lambda _: None)

@@ -96,10 +96,9 @@ def _warn(screen: Screen, receipt: "Receipt") -> None:
 
 
 def _read(file: Path) -> "ReceiptBundle":
-    from casemate.cli.files import read_file
-    from casemate.client.receipts import MAX_BUNDLE, ReceiptBundle
+    from casemate.cli.evidence_files import read_receipt
 
-    return ReceiptBundle.parse(read_file(file, what="receipt", limit=MAX_BUNDLE))
+    return read_receipt(file)
 
 
 def _openings(given: str | None, answered: str | None) -> list[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 
+from casemate.cli import kinds
 from casemate.cli.inspection.certificate import inspect_certificate
 from casemate.cli.inspection.documents import inspect_binding, inspect_collateral, inspect_receipt
 from casemate.cli.inspection.field import Inspection
@@ -16,23 +18,16 @@ from casemate.cli.inspection.structures import (
     inspect_sigstruct,
     inspect_target_info,
 )
-from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.errors import CasemateError
+from casemate.wire.json_text import parse_json
 from casemate.wire.messages.chip import MAX_SGXS
-from casemate.wire.pem import parse_chain
-from casemate.wire.sgx.quote import HEADER_SIZE, SIGNED_SIZE, VERSION_3, QuoteHeader
-from casemate.wire.sgx.report import Report, ReportBody, TargetInfo
+from casemate.wire.pem import read_certificates
+from casemate.wire.sgx.quote import VERSION_3
 from casemate.wire.sgx.sigstruct import SIGSTRUCT_SIZE
 from casemate.wire.snp.report import REPORT_SIZE
 
 MAX_FILE = MAX_SGXS
 """Longest file that is read (bytes): the longest SGXS stream; receipts that open 16 MiB of input are as long."""
-
-_OTHER_VERSIONS = (4, 5)
-"""Versions of quotes that exist and are of other kinds of machine or formats."""
-
-_SGXS_START = b"ECREATE\x00"
-_PEM_START = b"-----BEGIN CERTIFICATE-----"
-_DER_START = b"\x30\x82"
 
 
 class Kind(StrEnum):
@@ -77,45 +72,36 @@ def inspect(data: bytes, kind: Kind | None, *, every_record: bool = False) -> tu
 
 
 def recognise(data: bytes) -> Kind:
-    """What ``data`` seems to be. A TARGETINFO and a KEYREQUEST are of one size: the first is taken to be meant."""
-    start = data.lstrip()[: len(_PEM_START)]
-    if start.startswith(b"{"):
-        return _document(data[:4096])
-    if start == _PEM_START or data.startswith(_DER_START):
-        return Kind.CERTIFICATE
-    if data.startswith(_SGXS_START):
-        return Kind.SGXS
-    if (by_size := _SIZES.get(len(data))) is not None:
-        return by_size
-    if _is_quote(data):
-        return Kind.QUOTE
-    raise UnknownFileError(f"file: got {_seen(data)}, want one of: {', '.join(Kind)}")
+    """What ``data`` seems to be. A TARGETINFO and a KEYREQUEST are of one size: the first is taken to be meant.
+
+    Raises:
+        UnknownFileError: nothing that can be explained, with the name of what it is and what to do where that is known.
+    """
+    found = kinds.recognise(data)
+    if found is None and (by_size := _SIZES.get(len(data))) is not None:
+        return by_size  # damaged at its start: its reader says how
+    if found is None:
+        raise UnknownFileError(f"file: got {_seen(data)}, want one of: {', '.join(Kind)}")
+    if found.kind is kinds.FileKind.QUOTE and found.content[:2] != VERSION_3.to_bytes(2, "little"):
+        version = int.from_bytes(found.content[:2], "little")
+        raise UnknownFileError(f"quote: got version {version}, want version 3 of an SGX enclave")
+    if found.kind is kinds.FileKind.JSON:
+        parse_json("file", found.content, limit=MAX_FILE)  # which may say more: that it is no JSON at all
+    if found.kind not in _KINDS:
+        error = UnknownFileError(f"file: got {found.kind.value}, want one of: {', '.join(Kind)}")
+        error.advice = found.advice(Path("FILE"))
+        raise error
+    return _KINDS[found.kind]
 
 
-def _document(start: bytes) -> Kind:
-    """Which JSON document begins so."""
-    if b'"casemate-receipt"' in start:
-        return Kind.RECEIPT
-    return Kind.BINDING if b'"hpke_key"' in start else Kind.COLLATERAL
-
-
-def _is_quote(data: bytes) -> bool:
-    """Whether the first 48 bytes can be a quote's header."""
-    if len(data) < SIGNED_SIZE:
-        return False
-    try:
-        header = QuoteHeader.parse(data[:HEADER_SIZE])
-    except WireError:
-        return False
-    if header.version in _OTHER_VERSIONS:
-        raise UnknownFileError(f"quote: got version {header.version}, want version {VERSION_3} of an SGX enclave")
-    return header.version == VERSION_3
+def decoded(data: bytes) -> tuple[bytes, str]:
+    """The bytes that hexadecimal or base64 text stands for, and which of them it is; other bytes as they are."""
+    found = kinds.recognise(data)
+    return (data, "") if found is None else (found.content, found.encoding)
 
 
 def _certificates(data: bytes) -> tuple[Inspection, ...]:
-    if data.startswith(_DER_START):
-        return (inspect_certificate(data),)
-    return tuple(inspect_certificate(certificate.der) for certificate in parse_chain("certificate", data))
+    return tuple(map(inspect_certificate, read_certificates("certificate", data)))
 
 
 def _seen(data: bytes) -> str:
@@ -135,10 +121,18 @@ _READERS: dict[Kind, Callable[[bytes], Inspection]] = {
     Kind.BINDING: inspect_binding,
 }
 
-_SIZES = {
-    SIGSTRUCT_SIZE: Kind.SIGSTRUCT,
-    Report.LAYOUT.size: Kind.REPORT,
-    ReportBody.LAYOUT.size: Kind.REPORT_BODY,
-    REPORT_SIZE: Kind.SNP_REPORT,
-    TargetInfo.LAYOUT.size: Kind.TARGETINFO,
+_SIZES = {REPORT_SIZE: Kind.SNP_REPORT, SIGSTRUCT_SIZE: Kind.SIGSTRUCT}
+
+_KINDS = {
+    kinds.FileKind.QUOTE: Kind.QUOTE,
+    kinds.FileKind.SNP_REPORT: Kind.SNP_REPORT,
+    kinds.FileKind.REPORT: Kind.REPORT,
+    kinds.FileKind.REPORT_BODY: Kind.REPORT_BODY,
+    kinds.FileKind.TARGETINFO: Kind.TARGETINFO,
+    kinds.FileKind.SGXS: Kind.SGXS,
+    kinds.FileKind.SIGSTRUCT: Kind.SIGSTRUCT,
+    kinds.FileKind.CERTIFICATE: Kind.CERTIFICATE,
+    kinds.FileKind.RECEIPT: Kind.RECEIPT,
+    kinds.FileKind.COLLATERAL: Kind.COLLATERAL,
+    kinds.FileKind.BINDING: Kind.BINDING,
 }

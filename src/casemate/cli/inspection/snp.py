@@ -1,24 +1,27 @@
 """SEV-SNP's attestation report, explained."""
 
 from casemate.cli.inspection.field import Inspection, fields_of
-from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SnpReport
+from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SnpReport, cut_padding
 
 _HOST = 0xFFFF_FFFF
 
 
 def inspect_snp_report(data: bytes) -> Inspection:
-    """An ATTESTATION_REPORT, 1184 bytes."""
-    report = SnpReport.parse(data)
-    facts = (
+    """An ATTESTATION_REPORT, 1184 bytes; zero bytes may be behind it."""
+    raw = cut_padding(data)
+    report = SnpReport.parse(raw)
+    facts = [
         ("launch digest", report.measurement.hex()),
         ("signed by", report.signing_key.name + ("" if any(report.chip_id) else ", the chip's id masked")),
         ("asked by", "the host" if report.vmpl == _HOST else f"VMPL {report.vmpl}"),
         ("policy", _policy(report.policy)),
         ("platform", _platform(report.platform_info)),
         ("author key", "yes" if report.has_author_key else "no"),
-    )
+    ]
+    if len(raw) < len(data):
+        facts.append(("padding", f"{len(data) - len(raw)} zero bytes after the report"))
     title = f"SEV-SNP attestation report, version {report.version}"
-    return Inspection("snp-report", title, len(data), facts, fields_of(report.spans(), data))
+    return Inspection("snp-report", title, len(data), tuple(facts), fields_of(report.spans(), raw))
 
 
 def _policy(policy: int) -> str:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import typer
 
+from casemate.cli.evidence_files import read_as
 from casemate.cli.files import read_file
+from casemate.cli.kinds import FileKind
 from casemate.wire.messages.vms import MAX_FIRMWARE, MAX_KERNEL, LaunchVm
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.mode import VmMode
+from casemate.wire.snp.ovmf import parse_ovmf
 from casemate.wire.snp.vmm import Vmm
 
 POLICY = 0x3_0000
@@ -77,7 +80,13 @@ def firmware_of(guest: str) -> bytes:
     path = Path(guest)
     if guest in GUESTS or not (path.suffix or len(path.parts) > 1):
         return firmware(guest)
-    return read_file(path, what="firmware", limit=MAX_FIRMWARE)
+    return read_as(path, _firmware, what="firmware", kind=FileKind.FIRMWARE, limit=MAX_FIRMWARE)
+
+
+def _firmware(content: bytes) -> bytes:
+    """The image itself: better refused here than by a host, which does not know what the user has named."""
+    parse_ovmf(content)
+    return content
 
 
 def _file(path: Path | None, what: str, limit: int) -> bytes | None:

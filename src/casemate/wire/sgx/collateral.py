@@ -7,6 +7,7 @@ CRLs and signatures in hexadecimal, TCB info and QE identity as strings that hol
 from dataclasses import dataclass
 from typing import Self
 
+from casemate.wire.evidence_padding import without_trailing_zeros
 from casemate.wire.json_object import parse_object
 from casemate.wire.json_text import encode_json
 
@@ -43,7 +44,7 @@ class Collateral:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """From JSON. Other members are passed over: nobody signs this object, and all that counts has a member here."""
-        body = parse_object("collateral", data, limit=MAX_COLLATERAL)
+        body = parse_object("collateral", without_trailing_zeros(data), limit=MAX_COLLATERAL)
         return cls(
             pck_crl_issuer_chain=body.text("pck_crl_issuer_chain").encode(),
             root_ca_crl=body.hexadecimal("root_ca_crl"),

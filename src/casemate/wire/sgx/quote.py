@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import ClassVar, Self
 
 from casemate.wire.errors import WireError
+from casemate.wire.evidence_padding import without_zeros
 from casemate.wire.fields import Reader
 from casemate.wire.sgx.report import ReportBody
 from casemate.wire.spans import Layout, Span, as_hex, as_number, as_text, number, raw
@@ -249,6 +250,4 @@ def cut_padding(data: bytes) -> bytes:
     reader.take("header", HEADER_SIZE)
     reader.take("body", BODY_SIZE)
     reader.take("signature_data", reader.uint("signature_data_length", SIGNATURE_LENGTH_SIZE))
-    quote = data[: reader.offset]
-    reader.zero("padding", reader.remaining)
-    return quote
+    return without_zeros("QUOTE", data, reader.offset)

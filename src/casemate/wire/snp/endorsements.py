@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from casemate.wire.errors import WireError
+from casemate.wire.evidence_padding import without_trailing_zeros
 from casemate.wire.json_object import parse_object
 from casemate.wire.json_text import encode_json
 from casemate.wire.pem import encode_chain, parse_chain
@@ -35,7 +36,7 @@ class CertifiedKey:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """From JSON, from whomever it comes."""
-        body = parse_object("endorsements", data, limit=MAX_ENDORSEMENTS)
+        body = parse_object("endorsements", without_trailing_zeros(data), limit=MAX_ENDORSEMENTS)
         body.only("certificates", "revocation_list")
         listed = None
         if body.has("revocation_list"):

@@ -5,6 +5,7 @@ from enum import STRICT, IntEnum, IntFlag
 from typing import Self
 
 from casemate.wire.errors import WireError
+from casemate.wire.evidence_padding import without_zeros
 from casemate.wire.spans import Layout, Row, Span, number, raw, zeros
 
 REPORT_SIZE = 0x4A0
@@ -164,7 +165,7 @@ class SnpReport:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From exactly 1184 bytes: what a transport appends is the caller's to cut off."""
+        """From exactly 1184 bytes: zero bytes that a buffer has behind them are the business of :func:`cut_padding`."""
         if len(data) != REPORT_SIZE:
             raise WireError("ATTESTATION_REPORT", got=f"{len(data)} bytes", want=f"{REPORT_SIZE} bytes")
         report = cls(**_layout(int.from_bytes(data[:4], "little")).parse(data))
@@ -208,6 +209,11 @@ class SnpReport:
             WireError: one does not fit P-384.
         """
         return _component("signature_r", self.signature_r), _component("signature_s", self.signature_s)
+
+
+def cut_padding(data: bytes) -> bytes:
+    """The report at the front of a buffer; what follows must be zero bytes."""
+    return without_zeros("ATTESTATION_REPORT", data, REPORT_SIZE)
 
 
 def _layout(version: int) -> Layout:
