@@ -2,10 +2,12 @@
 
 Inside the enclave nobody resolves anything: the engine puts each target's own name where the link says its specifier
 stands. So only static imports are allowed, by relative specifiers, of files that are measured. Parsing is that of
-tree-sitter; the engine has the last word on syntax when it loads the code.
+tree-sitter; the engine has the last word on syntax when it loads the code. Where the two are known to part a source
+into other tokens (hash-bangs, which end at other characters; ends of lines; HTML's comments), the source is refused.
 """
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +15,9 @@ import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 from casemate.images.errors import SourceError
+from casemate.images.json_modules import check_json
 from casemate.images.layout import GUEST, CircularImportsError, is_code, load_order
+from casemate.images.places import place_of
 from casemate.wire.image_index import Link
 
 MAX_SOURCE = 4 * 1024 * 1024
@@ -29,6 +33,11 @@ _SPECIFIERS = Query(
     (export_statement source: (string) @specifier) @statement
     """,
 )
+_HASH_BANGS = Query(_JAVASCRIPT, "(hash_bang_line) @line")
+_ODD_LINE_END = re.compile(rb"\r(?!\n)|\xe2\x80[\xa8\xa9]")
+"""ECMA-262 (12.3) ends a line there, and with it a comment; most editors, and some parsers, do not."""
+_STRINGS = Query(_JAVASCRIPT, "(string) @string")
+_HTML_COMMENTS = Query(_JAVASCRIPT, "(html_comment) @comment")
 _DYNAMIC = Query(_JAVASCRIPT, "(call_expression function: (import)) @dynamic")
 _EXPORTS = Query(
     _JAVASCRIPT,
@@ -40,7 +49,7 @@ _EXPORTS = Query(
     (export_statement declaration: (variable_declaration (variable_declarator name: (identifier) @name)))
     (export_specifier name: (_) @name !alias)
     (export_specifier alias: (_) @name)
-    (namespace_export (identifier) @name)
+    (namespace_export (_) @name)
     """,
 )
 _UNDECIDED = Query(
@@ -77,6 +86,8 @@ def link_modules(files: Mapping[str, bytes]) -> Linked:
         module = _Module(path, files[path])
         links += module.links(files)
         exports[path] = module.exports()
+    for path in sorted({link.target for link in links if link.target.endswith(".json")}):
+        check_json(path, files[path])
     _check_circles(links, files)
     return Linked(tuple(links), exports)
 
@@ -92,10 +103,30 @@ class _Module:
         try:
             source.decode()
         except UnicodeDecodeError as error:
-            raise SourceError(path, *_place(source, error.start), "this is no UTF-8") from None
+            raise SourceError(path, *place_of(source, error.start), "this is no UTF-8") from None
         self._root = Parser(_JAVASCRIPT).parse(source).root_node
         if self._root.has_error:
             raise self._error(_first_error(self._root), "this is no JavaScript module")
+        for node in _captured(_HASH_BANGS, self._root, "line"):
+            raise self._error(node, "a module of an enclave has no #! line: nobody starts it as a program")
+        self._check_line_ends()
+        for node in _captured(_HTML_COMMENTS, self._root, "comment"):
+            raise self._error(node, "modules have no comments of HTML's: write // instead")
+
+    def _check_line_ends(self) -> None:
+        """Refuses ends of lines that not everybody sees.
+
+        In string literals U+2028 and U+2029 are characters like others (ECMA-262, 12.9.4).
+        """
+        odd = [found.start() for found in _ODD_LINE_END.finditer(self.source)]
+        if not odd:
+            return
+        strings = [(node.start_byte, node.end_byte) for node in _captured(_STRINGS, self._root, "string")]
+        for offset in odd:
+            kind = _LINE_ENDS[self.source[offset : offset + 3]] if self.source[offset] != _CR else "a lone CR"
+            if kind == "a lone CR" or not any(start < offset < end for start, end in strings):
+                reason = f"{kind} ends a line here, which few editors show: lines end with LF or CRLF"
+                raise SourceError(self.path, *place_of(self.source, offset), reason)
 
     def links(self, files: Mapping[str, bytes]) -> list[Link]:
         """Its static imports, in the order in which they stand."""
@@ -138,14 +169,19 @@ class _Module:
         if QueryCursor(_UNDECIDED).captures(self._root):
             return None
         names = [node for node in _captured(_EXPORTS, self._root, "name") if not _is_default(node)]
-        return frozenset(self._text(node) for node in names)
+        if any("\\" in self._text(node) for node in names):
+            return None
+        return frozenset(self._text(node).strip("\"'") for node in names)
 
     def _text(self, node: Node) -> str:
         return self.source[node.start_byte : node.end_byte].decode()
 
     def _error(self, node: Node, reason: str) -> SourceError:
-        return SourceError(self.path, *_place(self.source, node.start_byte), reason)
+        return SourceError(self.path, *place_of(self.source, node.start_byte), reason)
 
+
+_CR = 0x0D
+_LINE_ENDS = {"\u2028".encode(): "U+2028", "\u2029".encode(): "U+2029"}
 
 _PLAIN = str.maketrans("", "", " \t\r\n{},'\"")
 """What may stand in ``with { type: "json" }`` without changing its meaning."""
@@ -159,13 +195,6 @@ def _is_default(name: Node) -> bool:
     """Whether a declaration's name is its own affair, since it is exported as ``default``."""
     statement = name.parent.parent if name.parent is not None else None
     return statement is not None and any(child.type == "default" for child in statement.children)
-
-
-def _place(source: bytes, offset: int) -> tuple[int, int]:
-    """Line and column of a byte, both from 1, the column in characters."""
-    before = source[:offset].decode("utf-8", "replace")
-    line_start = before.rfind("\n") + 1
-    return before.count("\n") + 1, len(before) - line_start + 1
 
 
 def _first_error(root: Node) -> Node:
@@ -191,5 +220,5 @@ def _check_circles(links: list[Link], files: Mapping[str, bytes]) -> None:
         load_order(tuple(links), [link.importer for link in links])
     except CircularImportsError as error:
         link = next(link for link in links if (link.importer, link.target) == error.circle[:2])
-        place = _place(files[link.importer], link.start)
+        place = place_of(files[link.importer], link.start)
         raise SourceError(link.importer, *place, f"modules import each other: {' -> '.join(error.circle)}") from None

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,7 @@ def _link(main: str | bytes) -> list[tuple[str, str]]:
         ('import "./a.js"; import {a} from "./a.js"', [('"./a.js"', "guest/a.js")] * 2),
         ('// import "./none.js"\nconst s = \'import "./none.js"\'; `${"./a.js"}`;', []),
         ("export const url = import.meta.url;", []),
+        ('let a = "\u2028\u2029";\r\nimport "./a.js"', [('"./a.js"', "guest/a.js")]),
         ("", []),
     ],
 )
@@ -78,11 +81,70 @@ def test_links_stand_where_their_specifiers_stand(source: str, links: list[tuple
         ("[(" * 50_000, "1:1", "no JavaScript module"),
         (b"let a;\n\xff", "2:1", "no UTF-8"),
         (b" " * (MAX_SOURCE + 1), "1:1", f"at most {MAX_SOURCE}"),
+        ("#!/usr/bin/env deno\nlet a;", "1:1", "no #! line"),
+        ('\ufeff#!x\rimport("data:,")', "1:2", "no #! line"),
+        ("#!x\u2028", "1:1", "no #! line"),
+        (" #!x", "1:2", "no #! line"),
+        ('let a;\r// b\rimport("x")', "1:7", "a lone CR ends a line"),
+        ("let a; // b\u2028let c;", "1:12", r"U\+2028 ends a line"),
+        ("let a;\n/* b\u2029 */", "2:5", r"U\+2029 ends a line"),
+        ("let a = `\u2028`;", "1:10", r"U\+2028 ends a line"),
+        ("let a = '\u2028'; //\u2028", "1:16", r"U\+2028 ends a line"),
+        ("let a;\n--> b", "2:1", "no comments of HTML's"),
+        ("import source x from './a.js'", "1:15", "no JavaScript module"),
+        ("import defer * as x from './a.js'", "1:8", "no JavaScript module"),
+        ("import.defer('./a.js')", "1:7", "no JavaScript module"),
     ],
 )
 def test_refuses_with_file_line_and_column(source: str | bytes, place: str, reason: str) -> None:
     with pytest.raises(SourceError, match=rf"^guest/main\.js:{place}: .*{reason}"):
         _link(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        ('{"wei": 12345678901234567890}', "1:9", "an integer beyond"),
+        ('{"é": 1,\n "id": 9007199254740992}', "2:8", "an integer beyond"),
+        ("[" + "9" * 5000 + "]", "1:2", "an endless integer"),
+        ('{"huge": 1e400}', "1:10", "a number beyond a double"),
+        ('{"twice": 1, "other": {"twice": 2}, "twice": 3}', "1:37", "the same name twice"),
+        ('[{"a": 1,\n  "\\u0061": 2}]', "2:3", "the same name twice"),
+        ("[0, NaN]", "1:5", "NaN"),
+        ("[-Infinity]", "1:2", "-Infinity"),
+        (r'["a", "\ud800"]', "1:7", "no Unicode"),
+        ("[" * 65 + "]" * 65, "1:65", "deeper nesting, want at most 64 levels"),
+        ("[" * 100_000, "1:65", "deeper nesting"),
+        ("not json", "1:1", "not valid JSON"),
+        ("[1,\n]", "2:1", "not valid JSON"),
+        ("", "1:1", "not valid JSON"),
+        ("\ufeff{}", "1:1", "not valid JSON"),
+        (b"[1,\n\xff]", "2:1", "no Unicode"),
+        ("[" + "0," * 2**19 + "0]", "1:1", "more members"),
+    ],
+)
+def test_json_that_is_imported_has_one_meaning(text: str | bytes, place: str, reason: str) -> None:
+    source = text if isinstance(text, bytes) else text.encode()
+    importing = {"guest/main.js": b'import d from "./data.json" with { type: "json" };'}
+    with pytest.raises(SourceError, match=rf"^guest/data\.json:{place}: this is .*{reason}"):
+        link_modules(FILES | importing | {"guest/data.json": source})
+    link_modules(FILES | {"guest/data.json": source})  # nobody imports it
+    link_modules(FILES | importing | {"guest/data.json": b'{"a": [-0, 0.1, 9007199254740991, "\xf0\x9f\x98\x80"]}'})
+
+
+JSON_PIECES = st.sampled_from(
+    ['"a"', '"b"', ":", ",", "{", "}", "[", "]", "1", "1e999", "9" * 17, "NaN", r'"\ud800"', "é"]
+)
+
+
+@given(st.lists(JSON_PIECES, max_size=12).map("".join).map(str.encode) | st.binary(max_size=20))
+def test_any_text_is_json_of_one_meaning_or_refused(text: bytes) -> None:
+    importing = {"guest/main.js": b'import d from "./data.json" with { type: "json" };', "guest/data.json": text}
+    try:
+        link_modules(importing)
+    except SourceError:
+        return
+    json.loads(text)
 
 
 def test_refuses_modules_that_import_each_other_and_shows_the_circle() -> None:
@@ -114,6 +176,9 @@ def test_a_module_may_be_imported_from_two_sides() -> None:
         ("const a = 1, b = 2; export { a, b as c };", {"a", "c"}),
         ('export { a as b } from "./a.js"; export * as ns from "./a.js";', {"b", "ns"}),
         ("export default function f() {}", set()),
+        ("const g = 1; export { g as \"f\", g as 'h' };", {"f", "h"}),
+        ('export { a as "f" } from "./a.js"; export * as "ns" from "./a.js";', {"f", "ns"}),
+        (r'const g = 1; export { g as "\x66" };', None),
         ("function f() {}", set()),
         ('export * from "./a.js"; export const b = 1;', None),
         ("export const { a, b } = {};", None),
