@@ -50,6 +50,9 @@ from casemate.wire.sgx.collateral import Collateral
 MAX_ABOUT = 256 * 1024
 """Longest answer to ``GET /`` (bytes)."""
 
+_NO_CHECK_TIME = ssl.VerifyFlags(0x20_0000)
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python does not name."""
+
 _CERTIFICATE_VALIDITY = timedelta(days=1)
 
 
@@ -75,8 +78,9 @@ class RaTlsConnection(http.client.HTTPSConnection):
         port: the enclave's own.
         policy: what its evidence must satisfy.
         collateral: the maker's word on its platforms.
-        caller: shows itself in the handshake by a certificate made for this connection alone. An impostor would learn
-            the public key so, though nothing that it could use.
+        caller: shows itself by a certificate made for this connection alone, in a second handshake: the first one
+            shows nothing and is appraised, the second one shows it to the very certificate that was. An impostor
+            learns nothing of who calls.
         timeout: of the handshake, and of each wait after it (seconds).
         now: the clock.
     """
@@ -92,7 +96,8 @@ class RaTlsConnection(http.client.HTTPSConnection):
         timeout: float = CALL_TIMEOUT,
         now: Callable[[], datetime] = _now,
     ) -> None:
-        super().__init__(host, port, timeout=timeout, context=_context(caller))
+        super().__init__(host, port, timeout=timeout, context=_context())
+        self._caller = caller
         self._demand = _Demand(policy, collateral, now)
         self._verified: VerifiedCertificate | None = None
 
@@ -113,20 +118,31 @@ class RaTlsConnection(http.client.HTTPSConnection):
             raise
 
     def _connect(self) -> None:
-        try:
-            super().connect()
-        except TimeoutError:
-            raise TimedOutError(f"{self.host}:{self.port} did not shake hands within {self.timeout} s") from None
-        except (ssl.SSLError, ConnectionResetError, ssl.CertificateError) as error:
-            raise TlsRefusedError(f"{self.host}:{self.port}: no TLS handshake: {error}") from None
-        except OSError as error:
-            raise NoHostError(f"{self.host}:{self.port}: {os_error_text(error)}") from None
-        sock: Any = self.sock
-        certificate = sock.getpeercert(binary_form=True) or b""
+        certificate = self._shake_hands(_context())
         policy = self._demand.policy
         self._verified = self._appraise(certificate, replace(policy, layers=UNSAFE_ANY_SANDBOX), None)
         if isinstance(policy.layers, RequiredLayers):
             self._verified = self._appraise(certificate, policy, self._layers())
+        if self._caller is not None:
+            self.sock.close()  # not close(): the request that has us connect is under way
+            self._shake_hands(_context(self._caller, certificate))
+
+    def _shake_hands(self, context: ssl.SSLContext) -> bytes:
+        """Connects; the certificate in DER of whoever answers."""
+        try:
+            http.client.HTTPConnection.connect(self)
+            sock = context.wrap_socket(self.sock, server_hostname=self.host)
+        except TimeoutError:
+            raise TimedOutError(f"{self.host}:{self.port} did not shake hands within {self.timeout} s") from None
+        except ssl.SSLCertVerificationError:
+            said = "another certificate than the one that was appraised; the caller was not shown to it. Try again"
+            raise TlsRefusedError(f"{self.host}:{self.port} now answers with {said}") from None
+        except (ssl.SSLError, ConnectionResetError, ssl.CertificateError) as error:
+            raise TlsRefusedError(f"{self.host}:{self.port}: no TLS handshake: {error}") from None
+        except OSError as error:
+            raise NoHostError(f"{self.host}:{self.port}: {os_error_text(error)}") from None
+        self.sock = sock
+        return sock.getpeercert(binary_form=True) or b""
 
     def _appraise(self, certificate: bytes, policy: SgxPolicy, layers: SandboxLayers | None) -> VerifiedCertificate:
         demand = self._demand
@@ -179,7 +195,7 @@ def certificate_of(host: str, port: int, *, timeout: float = ASK_TIMEOUT) -> byt
     try:
         with (
             socket.create_connection((host, port), timeout=timeout) as plain,
-            _context(None).wrap_socket(plain, server_hostname=host) as sock,
+            _context().wrap_socket(plain, server_hostname=host) as sock,
         ):
             return sock.getpeercert(binary_form=True) or b""
     except TimeoutError:
@@ -199,13 +215,20 @@ def _refusal(answer: Json) -> EnclaveRefusedError:
     return EnclaveRefusedError(fault(code, str(members.get("detail", ""))))
 
 
-def _context(caller: CallerKey | None) -> ssl.SSLContext:
-    """TLS without authorities: it is not handed out, since without the appraisal it trusts everybody."""
+def _context(caller: CallerKey | None = None, appraised: bytes = b"") -> ssl.SSLContext:
+    """TLS without authorities: it is not handed out, since without the appraisal it trusts everybody.
+
+    With a ``caller`` it trusts the one certificate that was ``appraised``, which OpenSSL checks before it sends the
+    caller's. Whether that is valid now was appraised, too, by the policy's clock.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if caller is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+        context.load_verify_locations(cadata=appraised)
         _show(context, caller)
     return context
 

@@ -1,0 +1,560 @@
+"""What an adversary tries, one attempt a function: who tries it, what it is, and what must come of it.
+
+To add one, write a function that carries it out and gives what came of it, and put :func:`attempt` above it. What comes
+of an attempt is the word that refused it (a rule of the verifier, a fault's code, an error's class), or ``SUCCEEDS``
+where nothing stops it. Then ``limit`` says what still bounds the harm, and ``demand`` what a policy can say against it.
+"""
+
+import contextlib
+import itertools
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.channel.rig import ALICE, Rig, seal
+from tests.channel.test_state import STATEFUL, Host, counts, gives_up, stores
+from tests.unit.client.desk import Desk
+from tests.unit.verifier.test_snp import strict
+
+from casemate.client.caller_keys import CallerKey
+from casemate.client.core import AttestedEnclave
+from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError, TlsRefusedError
+from casemate.client.ra_tls import RaTlsConnection
+from casemate.client.ra_tls import call as ra_tls_call
+from casemate.client.receipts import check_receipt
+from casemate.client.sealing import seal_request
+from casemate.enclave.keys import EnclaveKeys
+from casemate.enclave.tls.credentials import KeyToCertify
+from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
+from casemate.testing.forge_snp import ForgedSnp, honest_snp
+from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp
+from casemate.verifier.policy import FRESH_NONCE, UNSAFE_ANY_SANDBOX, ExpectedNonce
+from casemate.verifier.roots import INTEL_SGX_ROOT
+from casemate.wire.binding import ReportDataBinding
+from casemate.wire.call import CallRequest, Envelope
+from casemate.wire.faults import FaultError
+from casemate.wire.message import parse_message
+from casemate.wire.messages.entry import Left
+from casemate.wire.messages.state import StateAppend, StateRead, StateRecords
+from casemate.wire.padding import pad, unpad
+
+SUCCEEDS = "succeeds"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+Try = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One row of the table."""
+
+    name: str
+    who: str
+    """Host operator, thief of a key, ..."""
+    way: str
+    """Through what: evidence, the HPKE channel, RA-TLS, receipts."""
+    outcome: str
+    """The word that refuses it, or ``SUCCEEDS``."""
+    limit: str
+    """What bounds the harm where it succeeds; else empty."""
+    demand: str
+    """What a policy can say against it; empty where it is refused whatever the policy says."""
+    carry_out: Try
+
+
+TABLE: list[Attempt] = []
+
+
+def attempt(who: str, way: str, name: str, outcome: str, *, limit: str = "", demand: str = "") -> Callable[[Try], Try]:
+    """Puts a function into the table."""
+
+    def put(carry_out: Try) -> Try:
+        TABLE.append(Attempt(name, who, way, outcome, limit, demand, carry_out))
+        return carry_out
+
+    return put
+
+
+def came_of(carry_out: Callable[[], object]) -> str:
+    """The word of whoever refuses, or ``SUCCEEDS``."""
+    try:
+        carry_out()
+    except RefusedError as error:
+        return str(error.rule)
+    except (FaultError, EnclaveRefusedError) as error:
+        return str(error.fault.code)
+    except (ResponseRefusedError, ReceiptRefusedError, TlsRefusedError) as error:
+        return type(error).__name__
+    return SUCCEEDS
+
+
+# Evidence: two machines of one maker. `seed` makes the same maker twice, and each call another chip of its make.
+
+MAKER = "the maker of both machines"
+
+
+@dataclass
+class _Root(CertificateDraft):
+    """The maker's root, signed once: each signature would make it another certificate."""
+
+    signed: bytes = b""
+
+    def sign(self) -> bytes:
+        return self.signed
+
+
+@cache
+def _root() -> bytes:
+    return honest(NOW, seed=MAKER).root.sign()
+
+
+def machine() -> Forgery:
+    """An honest enclave on another chip of the same maker each time."""
+    forgery = honest(NOW, seed=MAKER)
+    draft = forgery.root
+    forgery.root = _Root(
+        draft.common_name,
+        draft.issuer_name,
+        draft.key,
+        draft.signer,
+        draft.serial,
+        draft.not_before,
+        draft.not_after,
+        draft.extensions,
+        signed=_root(),
+    )
+    return forgery
+
+
+def judged(evidence: Forged, policy: SgxPolicy) -> str:
+    return came_of(lambda: appraise(evidence.evidence, policy, evidence.collateral, NOW))
+
+
+@attempt(
+    "host operator",
+    "evidence",
+    "diversion: another genuine machine with the same software answers",
+    SUCCEEDS,
+    limit="the code is the one that was asked for; what it knows about its machine's owner is not in the evidence",
+    demand="SGX: nothing yet names a machine, but a simulated root names one maker; callers are named in the manifest",
+)
+def _() -> str:
+    wanted, other = machine().sign(), machine().sign()
+    assert wanted.evidence.quote != other.evidence.quote
+    return judged(other, replace(wanted.policy, report_data=other.policy.report_data))
+
+
+@attempt(
+    "host operator",
+    "evidence",
+    "diversion of an SEV-SNP guest to another genuine machine",
+    "snp.chip-id",
+    demand="`chip_id` with the machines that may answer",
+)
+def _() -> str:
+    other = honest_snp(NOW).change(lambda report: replace(report, chip_id=b"\x55" * 64))
+    return _snp(other, chip_id=frozenset({b"\x01" * 64}))
+
+
+@attempt("host operator", "evidence", "evidence that answered an earlier challenge", "binding.report-data")
+def _() -> str:
+    old = machine().sign()
+    return judged(old, replace(old.policy, report_data=ExpectedNonce(b"n" * 32)))
+
+
+@attempt("host operator", "evidence", "one enclave's quote with another one's keys", "binding.report-data")
+def _() -> str:
+    forged = machine().sign()
+    bound = forged.evidence.bound
+    assert bound is not None
+    moved = replace(forged.evidence, bound=replace(bound, hpke_key=EnclaveKeys().hpke_key))
+    return came_of(lambda: appraise(moved, forged.policy, forged.collateral, NOW))
+
+
+@attempt("host operator", "evidence", "the simulated maker's evidence for Intel's", "chain.simulated")
+def _() -> str:
+    forged = machine().sign()
+    return judged(forged, replace(forged.policy, root=INTEL_SGX_ROOT))
+
+
+@attempt("host operator", "evidence", "a chain of the operator's own with the maker's names", "chain.root")
+def _() -> str:
+    return judged(honest(NOW).sign(), machine().sign().policy)
+
+
+@attempt(
+    "thief of an attestation key",
+    "evidence",
+    "a quote for code that never ran, before anybody knows of the theft",
+    SUCCEEDS,
+    limit="until the maker revokes the chip or raises the TCB",
+    demand="`minimum_evaluation_number`, `minimum_tcb_date` and fresh collateral, once it is known; SNP: `chip_id`",
+)
+def _() -> str:
+    stolen = machine()
+    return judged(stolen.sign(), stolen.sign().policy)
+
+
+@attempt("thief of an attestation key", "evidence", "the same after the chip was revoked", "revoked.pck")
+def _() -> str:
+    stolen = machine()
+    stolen.pck_crl.serials.append(stolen.pck.serial)
+    forged = stolen.sign()
+    return judged(forged, forged.policy)
+
+
+# The HPKE channel: enclaves in threads, and a host that is the adversary's.
+
+
+@attempt("host operator", "HPKE channel", "evidence of one machine, the calls to another", "cannot-open")
+def _() -> str:
+    with Rig() as proved, Rig() as other:
+        session = proved.attest()
+        other.attest()  # it knows a session of that number
+        reply = other.enter(seal(session, "echo", None).envelope)
+        return str(reply.code)
+
+
+@attempt("host operator", "HPKE channel", "a request a second time", "sequence-used")
+def _() -> str:
+    with Rig() as rig:
+        pending = seal(rig.attest(), "echo", None)
+        rig.enter(pending.envelope)
+        return str(rig.enter(pending.envelope).code)
+
+
+@attempt("host operator", "HPKE channel", "the answer to one request for that to another", "ResponseRefusedError")
+def _() -> str:
+    with Rig() as rig:
+        session = rig.attest()
+        first, second = seal(session, "echo", {"n": 1}), seal(session, "echo", {"n": 1})
+        rig.enter(first.envelope)
+        answered = rig.enter(second.envelope)
+        assert isinstance(answered, Left)
+        return came_of(lambda: first.open(answered.sealed))
+
+
+@attempt("host operator", "HPKE channel", "another enclave's answer to the same request", "ResponseRefusedError")
+def _() -> str:
+    with Rig() as rig, Rig() as other:
+        pending = seal(rig.attest(), "echo", None)
+        answered = other.enter(seal(other.attest(), "echo", None).envelope)
+        assert isinstance(answered, Left)
+        return came_of(lambda: pending.open(answered.sealed))
+
+
+@attempt(
+    "thief of an enclave's HPKE key",
+    "HPKE channel",
+    "reads what is sealed to that launch",
+    SUCCEEDS,
+    limit="to calls of that one launch: keys are made anew at each start and are never stored; no forward secrecy",
+    demand="an up-to-date TCB; `chip_id` or a root of one's own, so that only machines one trusts can lose keys",
+)
+def _() -> str:
+    stolen = EnclaveKeys()
+    envelope = seal(_session_with(stolen), "echo", {"secret": "x"}).envelope
+    padded = stolen.open(envelope.sealed, envelope.binding.info(stolen.hpke_key))
+    request = parse_message(unpad(padded), CallRequest)
+    return SUCCEEDS if b"secret" in request.content.arguments else "nothing was read"
+
+
+@attempt(
+    "thief of an enclave's HPKE key",
+    "HPKE channel",
+    "answers a new challenge with the evidence it has",
+    "binding.report-data",
+)
+def _() -> str:
+    stolen = machine().sign()
+    fresh = replace(stolen.policy, report_data=ExpectedNonce(b"another challenge, 32 bytes long"))
+    return judged(stolen, fresh)
+
+
+@attempt(
+    "thief of an enclave's HPKE key",
+    "HPKE channel",
+    "passes a caller's signed request on to another enclave",
+    "caller-refused",
+)
+def _() -> str:
+    stolen = EnclaveKeys()
+    signed = seal(_session_with(stolen), "private", None, ALICE)
+    binding = signed.envelope.binding
+    request = unpad(stolen.open(signed.envelope.sealed, binding.info(stolen.hpke_key)))
+    with Rig() as rig:
+        target = rig.attest()
+        sealed = seal_request(target.binding.hpke_key, binding.info(target.binding.hpke_key), pad(request))
+        again = replace(signed, enclave=target, envelope=Envelope(binding, sealed))
+        answered = rig.enter(again.envelope)
+        assert isinstance(answered, Left), answered
+        return came_of(lambda: again.open(answered.sealed))
+
+
+# RA-TLS: certificates with evidence, and whoever serves them.
+
+
+@attempt("host operator", "RA-TLS", "an enclave's evidence in a certificate for a key of its own", "ra-tls.public-key")
+def _() -> str:
+    genuine, key = RaTlsMachine(), ec.generate_private_key(ec.SECP384R1())
+    builder = x509.CertificateBuilder(
+        genuine.certificate.issuer,
+        genuine.certificate.subject,
+        key.public_key(),
+        genuine.certificate.serial_number,
+        genuine.certificate.not_valid_before_utc,
+        genuine.certificate.not_valid_after_utc,
+    )
+    for extension in genuine.certificate.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return genuine.called_at(Server((builder.sign(key, hashes.SHA384()), key)))
+
+
+@attempt("host operator", "RA-TLS", "other code with genuine evidence of its own", "enclave.mr-enclave")
+def _() -> str:
+    genuine, other = RaTlsMachine(), RaTlsMachine(mr_enclave=b"x" * 32)
+    return genuine.called_at(other.server())
+
+
+@attempt(
+    "host operator",
+    "RA-TLS",
+    "diversion: another genuine machine with the same software answers",
+    SUCCEEDS,
+    limit="as over the HPKE channel",
+    demand="as for quotes: nothing yet names an SGX machine, a simulated root names one maker",
+)
+def _() -> str:
+    genuine, other = RaTlsMachine(), RaTlsMachine()
+    return genuine.called_at(other.server())
+
+
+@attempt(
+    "thief of a TLS key",
+    "RA-TLS",
+    "serves the enclave's certificate from a machine of its own: the certificate binds a key and no session",
+    SUCCEEDS,
+    limit="until the certificate ends, 24 hours at most",
+    demand="`report_data` with a nonce refuses certificates made ahead, Casemate's own too; the HPKE channel",
+)
+def _() -> str:
+    genuine = RaTlsMachine()
+    return genuine.called_at(genuine.server())  # the same key and certificate, in another process's hands
+
+
+@attempt("thief of a TLS key", "RA-TLS", "the same to a policy that demands an answer to a challenge", "ra-tls.nonce")
+def _() -> str:
+    genuine = RaTlsMachine()
+    return genuine.called_at(genuine.server(), report_data=ExpectedNonce(b"n" * 32))
+
+
+@attempt("thief of a TLS key", "RA-TLS", "the same after the certificate has ended", "ra-tls.validity")
+def _() -> str:
+    genuine = RaTlsMachine(made_at=NOW - timedelta(days=2))
+    return genuine.called_at(genuine.server())
+
+
+@attempt(
+    "host operator",
+    "RA-TLS",
+    "lets a caller show its client certificate to an impostor, to learn who calls",
+    "enclave.mr-enclave",
+)
+def _() -> str:
+    genuine, other = RaTlsMachine(), RaTlsMachine(mr_enclave=b"x" * 32)
+    impostor = other.server()
+    came = genuine.called_at(impostor, caller=CallerKey.generate())
+    return came if not impostor.shown else "a certificate was shown"
+
+
+@attempt(
+    "host operator",
+    "RA-TLS",
+    "relays the handshake that is appraised, and takes the one with the client certificate itself",
+    "TlsRefusedError",
+)
+def _() -> str:
+    genuine, other = RaTlsMachine(), RaTlsMachine(mr_enclave=b"x" * 32)
+    impostor = genuine.server(then=other)
+    came = genuine.called_at(impostor, caller=CallerKey.generate())
+    return came if not impostor.shown else "a certificate was shown"
+
+
+# Receipts
+
+
+@attempt("whoever keeps a receipt", "receipts", "another result in it", "ReceiptRefusedError")
+def _() -> str:
+    with Desk() as desk:
+        kept = desk.rig.call(desk.attest(), "echo", {"n": 1}).receipt
+        assert kept.output is not None
+        changed = replace(kept, output=replace(kept.output, content=kept.output.content.replace("echo", "x")))
+        return came_of(lambda: check_receipt(changed, desk.policy))
+
+
+@attempt(
+    "whoever keeps a receipt", "receipts", "one call's receipt with another launch's signature", "ReceiptRefusedError"
+)
+def _() -> str:
+    with Desk() as desk, Desk() as other:
+        kept = desk.rig.call(desk.attest(), "echo", None).receipt
+        theirs = other.rig.call(other.attest(), "echo", None).receipt
+        return came_of(lambda: check_receipt(replace(kept, signature=theirs.signature), desk.policy))
+
+
+@attempt(
+    "whoever keeps a receipt", "receipts", "an enclave's receipt with another machine's evidence", "binding.report-data"
+)
+def _() -> str:
+    with Desk() as desk, Desk() as other:
+        kept = desk.rig.call(desk.attest(), "echo", None).receipt
+        theirs = other.rig.call(other.attest(), "echo", None).receipt
+        return came_of(lambda: check_receipt(replace(kept, proof=theirs.proof), other.policy))
+
+
+# Sealed state
+
+
+@attempt("host operator", "sealed state", "yesterday's copy of the disk", "state-rolled-back")
+def _() -> str:
+    with Rig(manifest=STATEFUL, script=counts) as rig:
+        host, session = Host(rig), rig.attest()
+        for _ in range(2):
+            host.call(session)
+        records = [asked.record for asked in host.asked if isinstance(asked, StateAppend)]
+        anchor = rig.anchor
+
+    def yesterdays(question: object) -> object:
+        return StateRecords(question.number, (records[0],)) if isinstance(question, StateRead) else stores(question)
+
+    with Rig(manifest=STATEFUL, script=gives_up) as rig:
+        rig.anchor = anchor
+        return str(Host(rig, yesterdays).refused(rig.attest()).code)
+
+
+@attempt("host operator", "sealed state", "no records at all, as if the state were new", "state-rolled-back")
+def _() -> str:
+    with Rig(manifest=STATEFUL, script=counts) as rig:
+        Host(rig).call(rig.attest())
+        anchor = rig.anchor
+    with Rig(manifest=STATEFUL, script=gives_up) as rig:
+        rig.anchor = anchor
+        return str(Host(rig).refused(rig.attest()).code)
+
+
+def _session_with(keys: EnclaveKeys) -> AttestedEnclave:
+    """A client's session with an enclave whose keys somebody else has, too."""
+    with Rig() as rig:
+        found = rig.attest()  # of which the keys are exchanged, and the numbers stay
+    binding = ReportDataBinding(keys.hpke_key, keys.receipt_key, found.binding.nonce, found.binding.layers)
+    return AttestedEnclave(found.evidence, binding, found.proof, 1)
+
+
+def _snp(forged: ForgedSnp, **demands: Any) -> str:
+    evidence, endorsements, root = forged.sign()
+    policy = strict(root, **demands)
+    return came_of(lambda: appraise_snp(evidence, policy, endorsements, NOW))
+
+
+class RaTlsMachine:
+    """A machine of the maker, and an enclave on it with a TLS key and a certificate."""
+
+    def __init__(self, *, mr_enclave: bytes | None = None, made_at: datetime = NOW) -> None:
+        made = KeyToCertify()
+        forged = [self._quoted(report_data, mr_enclave) for report_data in made.report_datas()]
+        self.forged = forged[0]
+        credentials = made.certify(tuple(each.evidence.quote for each in forged), name="enclave", now=made_at)
+        self.certificate, self.key = credentials.certificate, credentials.key
+
+    def server(self, then: "RaTlsMachine | None" = None) -> "Server":
+        """Serves its certificate, the first time at least; ``then`` has its turn from the second connection on."""
+        return Server((self.certificate, self.key), *([] if then is None else [(then.certificate, then.key)]))
+
+    def called_at(self, server: "Server", caller: CallerKey | None = None, **demands: Any) -> str:
+        """What comes of a call that is meant for this machine's software."""
+        policy = replace(self.forged.policy, report_data=FRESH_NONCE, layers=UNSAFE_ANY_SANDBOX)
+        with server as port:
+            connection = RaTlsConnection(
+                "127.0.0.1",
+                port,
+                policy=replace(policy, **demands),
+                collateral=self.forged.collateral,
+                caller=caller,
+                timeout=10,
+                now=lambda: NOW,
+            )
+            with contextlib.closing(connection):
+                return came_of(lambda: ra_tls_call(connection, "main", {}))
+
+    def _quoted(self, report_data: bytes, mr_enclave: bytes | None) -> Forged:
+        forgery = machine()
+        forgery.body = replace(forgery.body, report_data=report_data)
+        if mr_enclave is not None:
+            forgery.body = replace(forgery.body, mr_enclave=mr_enclave)
+        return forgery.sign()
+
+
+Served = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+
+
+class Server:
+    """A TLS server that asks for client certificates, answers every request, and remembers whether one was shown."""
+
+    def __init__(self, *served: Served) -> None:
+        self._served = served
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(10)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.shown = False
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+        self._listener.close()
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        for number in itertools.count():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            sock.settimeout(10)
+            with sock, contextlib.suppress(OSError):
+                self._answer(sock, self._served[min(number, len(self._served) - 1)])
+
+    def _answer(self, sock: socket.socket, served: Served) -> None:
+        try:
+            with _context(served).wrap_socket(sock, server_side=True) as secure:
+                self.shown |= bool(secure.getpeercert(binary_form=True))
+                if secure.recv(65536):
+                    secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+        except ssl.SSLCertVerificationError:  # nobody signed the caller's: but it was shown
+            self.shown = True
+
+
+def _context(served: Served) -> ssl.SSLContext:
+    certificate, key = served
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    pem = certificate.public_bytes(Encoding.PEM)
+    context.load_verify_locations(cadata=pem.decode())
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
