@@ -69,7 +69,7 @@ def phala_rust() -> Judge:
 def intel() -> Judge:
     """Intel's own Quote Verification Library, C++."""
     if not intel_runs_here():
-        pytest.skip("Intel's library is built for Linux on x86-64 alone")
+        pytest.skip("Intel's library is built for Linux on x86-64 and Python up to 3.11 alone")
     return intel_qvl
 
 

@@ -87,8 +87,8 @@ def intel_qvl(quote: bytes, collateral: Collateral, root: bytes, now: datetime) 
 
 
 def intel_runs_here() -> bool:
-    """Intel's library is built for Linux on x86-64 alone."""
-    return (sys.platform, platform.machine()) == ("linux", "x86_64")
+    """Whether there is a wheel of Intel's library: it is built for Linux on x86-64 and Python up to 3.11."""
+    return (sys.platform, platform.machine()) == ("linux", "x86_64") and sys.version_info < (3, 12)
 
 
 def available() -> dict[str, Judge]:
