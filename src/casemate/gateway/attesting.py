@@ -3,6 +3,7 @@
 import base64
 
 from fastapi import APIRouter
+from starlette.requests import Request
 
 from casemate.gateway.house import House
 from casemate.gateway.learner import USED, about
@@ -17,6 +18,7 @@ from casemate.gateway.learner_documents import (
 from casemate.gateway.learning import Learner, its_result
 from casemate.gateway.openapi import operation
 from casemate.gateway.routes import StrictRoute
+from casemate.gateway.visits import Visit
 from casemate.wire.access_tokens import Role
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.host import EnclaveIs, EvidenceIs, GetEvidence
@@ -37,12 +39,14 @@ def attest_routes(house: House, learner: Learner) -> APIRouter:
     routes = APIRouter(route_class=StrictRoute, prefix="/enclave", tags=["learner"])
 
     @routes.post("/attest", **operation("attest", Role.CALL, *_REFUSALS))
-    async def attest(asked: AttestRequest) -> AttestAnswer:
+    async def attest(asked: AttestRequest, request: Request) -> AttestAnswer:
         """Has an enclave prove what it is, and shows the proof's parts. Needs a token of any role."""
         enclave = await learner.named(asked.enclave)
         nonce = bytes.fromhex(asked.nonce)
+        with Visit.of(request.scope).that_may_end():
+            found = await house.evidence(GetEvidence(enclave.enclave, nonce))
         with its_result():
-            return _attested(enclave, nonce, await house.evidence(GetEvidence(enclave.enclave, nonce)))
+            return _attested(enclave, nonce, found)
 
     return routes
 

@@ -5,6 +5,7 @@ import asyncio
 from starlette.requests import Request
 
 from casemate.gateway.problems import ProblemError, Trouble
+from casemate.gateway.visits import Visit
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -85,15 +86,16 @@ async def read_body(request: Request, *, media_type: str, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout_at(start + PATIENCE) as patience:
-            async for piece in request.stream():
-                size += len(piece)
-                if size > limit:
-                    raise _too_large(limit)
-                share.take(len(piece))
-                pieces.append(piece)
-                if size >= SLOWEST:  # a small one needs no more
-                    patience.reschedule(start + PATIENCE + size / SLOWEST)
+        with Visit.of(request.scope).that_may_end():
+            async with asyncio.timeout_at(start + PATIENCE) as patience:
+                async for piece in request.stream():
+                    size += len(piece)
+                    if size > limit:
+                        raise _too_large(limit)
+                    share.take(len(piece))
+                    pieces.append(piece)
+                    if size >= SLOWEST:  # a small one needs no more
+                        patience.reschedule(start + PATIENCE + size / SLOWEST)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     except TimeoutError:
         detail = f"{size} bytes in {loop.time() - start:.0f} s; want at least {SLOWEST} a second after {PATIENCE:g} s"

@@ -15,6 +15,7 @@ from casemate.gateway.parameters import EnclaveId, Nonce
 from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.shortcuts import CALLS, CallHandler
+from casemate.gateway.visits import Visit
 from casemate.wire.access_tokens import Role
 from casemate.wire.call import MAX_SEALED, Envelope
 from casemate.wire.faults import Code
@@ -54,7 +55,8 @@ def call_routes(house: House) -> APIRouter:
         Needs a token of any role.
         """
         wanted = negotiated(request, BINARY, JSON)
-        found = await house.evidence(GetEvidence(id, bytes.fromhex(nonce)))
+        with Visit.of(request.scope).that_may_end():
+            found = await house.evidence(GetEvidence(id, bytes.fromhex(nonce)))
         if wanted == JSON:
             return Response(_as_json(found).model_dump_json(), media_type=JSON)
         return Bytes(encode_message(found))
@@ -96,7 +98,8 @@ def relay_of(house: House) -> CallHandler:
 
     async def relay(number: int, request: Request) -> Response:
         body = await read_body(request, media_type=BINARY, limit=MAX_ENVELOPE)
-        answer = await house.call(Call(number, parse_message(body, Envelope)))
+        with Visit.of(request.scope).that_may_end():
+            answer = await house.call(Call(number, parse_message(body, Envelope)))
         return Bytes(answer.sealed)
 
     return relay

@@ -5,15 +5,17 @@ request, a limit on connections that makes room for newcomers, a problem documen
 """
 
 import asyncio
-import json
-from collections import OrderedDict
+import socket
+from collections.abc import Callable
 from typing import Any
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from casemate.gateway.problems import MEDIA_TYPE, TYPE_PREFIX
-from casemate.wire.faults import Code
+from casemate.gateway.framing import StrictConnection
+from casemate.gateway.problems import MEDIA_TYPE, STATUS, problem_text
+from casemate.gateway.visits import Ending, Visit
+from casemate.gateway.waiting import Place, Waiting
 
 HEAD_TIMEOUT = 10.0
 """How long the head of a request may take from its first byte, and the first byte of a new connection (seconds)."""
@@ -27,42 +29,20 @@ LINGER = 10.0
 WRITE_TIMEOUT = 30.0
 """How long a client may take no bytes at all while some wait for it (seconds)."""
 
+STALLED = 5.0
+"""A client that has taken none for so long counts as one that waits, whatever it has asked for (seconds)."""
+
+FAREWELL = 2.0
+"""How long what comes is thrown away after the refusal of what is no HTTP (seconds), so that the refusal is read."""
+
 MOST_HELD = 64 * 1024
 """More than this is sent without waiting for what else is written (bytes)."""
 
 MAX_HEAD = 32 * 1024
 """Longest head of a request (bytes)."""
 
-
-class Waiting:
-    """The connections without a request under way, the one that has waited longest first."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._all = 0
-        self._idle: OrderedDict[PatientProtocol, None] = OrderedDict()
-
-    def arrived(self, connection: "PatientProtocol") -> None:
-        """One more. At the limit, whoever has waited longest is hung up on; if all are busy, the newcomer."""
-        self._all += 1
-        self._idle[connection] = None
-        if self._all > self._most:
-            longest, _ = self._idle.popitem(last=False)
-            longest.transport.abort()
-
-    def left(self, connection: "PatientProtocol") -> None:
-        """One less."""
-        self._all -= 1
-        self._idle.pop(connection, None)
-
-    def busy(self, connection: "PatientProtocol") -> None:
-        """A request of its has begun."""
-        self._idle.pop(connection, None)
-
-    def idle(self, connection: "PatientProtocol") -> None:
-        """It waits for its next request."""
-        self._idle[connection] = None
-        self._idle.move_to_end(connection)
+_ESTABLISHED = 1
+"""TCP_ESTABLISHED, as tcpi_state of TCP_INFO has it (Linux, net/tcp_states.h): neither side has closed."""
 
 
 class Corked:
@@ -97,6 +77,11 @@ class Corked:
         self._send()
         self._transport.close()
 
+    def write_eof(self) -> None:
+        """Sends what is held, and that nothing comes after it."""
+        self._send()
+        self._transport.write_eof()
+
     def abort(self) -> None:
         """Closes at once."""
         self._held.clear()
@@ -111,32 +96,43 @@ class Corked:
 
 
 class PatientProtocol(H11Protocol):
-    """One connection. Made with ``waiting`` bound: uvicorn knows how to make the rest."""
+    """One connection. Made with its place, and who counts: uvicorn knows how to make the rest."""
 
-    def __init__(self, *arguments: Any, waiting: Waiting, **named: Any) -> None:
+    def __init__(
+        self, *arguments: Any, waiting: Waiting, place: Place, malformed: Callable[[], None], **named: Any
+    ) -> None:
         super().__init__(*arguments, **named)
+        self.conn: StrictConnection = StrictConnection(h11.SERVER, MAX_HEAD)
         self._waiting = waiting
+        self._place = place
+        self._malformed = malformed
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._silent = 0.0
         self._gone = False
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The client has connected, and has not said anything yet."""
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
+        self._place.connected = True
+        self._place.hang_up = transport.abort
         self._expect_head()
-        self._waiting.arrived(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
         self._gone = True
-        self._waiting.left(self)
+        self._waiting.left(self._place)
         self._stop_timers()
+        if (visit := self._visit()) is not None:
+            visit.end(Ending.CLIENT_LEFT)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of a request."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         if self.conn.their_state is h11.IDLE:
             self._expect_head()
@@ -150,8 +146,8 @@ class PatientProtocol(H11Protocol):
             self._linger_timer = None
         if self.conn.their_state is not h11.IDLE and not self._gone:
             self._stop_waiting_for_head()
-            if not self.cycle.response_complete:
-                self._waiting.busy(self)
+            if self._is_answering and not self._silent:
+                self._waiting.busy(self._place)
 
     def on_response_complete(self) -> None:
         """An answer has been given to the server's side of the socket."""
@@ -164,35 +160,51 @@ class PatientProtocol(H11Protocol):
         elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._expect_head()  # half of the next one came along
         if self.cycle.response_complete:
-            self._waiting.idle(self)
+            self._waiting.idle(self._place)
 
-    def send_400_response(self, msg: str) -> None:
-        """The refusal of what is no HTTP."""
-        if self.conn.our_state is not h11.IDLE:  # an answer is under way: there is no place for another
-            self.transport.abort()
+    def send_400_response(self, _msg: str) -> None:
+        """The refusal of what is no HTTP: of a head, or of a body whose request has no answer yet."""
+        self._malformed()
+        self._stop_waiting_for_head()
+        cycle = self.cycle if self._is_answering else None
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE) or (cycle is not None and cycle.response_started):
+            self.transport.close()  # there is an answer, or half of one: no place for another
             return
-        body = json.dumps(
-            {
-                "type": f"{TYPE_PREFIX}{Code.MALFORMED}",
-                "title": "Bad Request",
-                "status": 400,
-                "detail": msg,
-                "code": str(Code.MALFORMED),
-                "instance": "",
-                "request_id": "",
-            }
-        ).encode()
+        code, request_id = self.conn.code, ""
+        if cycle is not None:
+            request_id = self._give_up(cycle.scope["state"], STATUS[code])
+            cycle.disconnected = True
+            cycle.message_event.set()
+        path = b"" if cycle is None else cycle.scope["raw_path"]
+        body = problem_text(code, self.conn.refusal, path=path, request_id=request_id)
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
         headers += [*self.server_state.default_headers, (b"connection", b"close")]
-        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self.transport.write(self.conn.send(h11.Response(status_code=STATUS[code], headers=headers)))
+        if cycle is None or cycle.scope["method"] != "HEAD":
+            self.transport.write(self.conn.send(h11.Data(data=body)))
+        self._say_farewell()
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        if self._refused:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def look_for_its_end(self) -> None:
+        """Hangs up where the client has, and nothing is read that would tell: more requests of its own are waiting."""
+        if self._is_answering and self.flow.read_paused:
+            connection = self.transport.get_extra_info("socket")
+            state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            if state != _ESTABLISHED:
+                self.transport.abort()
 
     def pause_writing(self) -> None:
         """The client takes bytes more slowly than they are made."""
         super().pause_writing()
         if self._write_timer is None:
-            self._write_timer = self.loop.call_later(WRITE_TIMEOUT, self.transport.abort)
+            self._unsent = self.transport.get_write_buffer_size()
+            self._watch_writing()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -200,6 +212,60 @@ class PatientProtocol(H11Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+        self._takes_bytes()
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request, whatever uvicorn declares
+        return cycle is not None and not cycle.response_complete
+
+    def _visit(self) -> Visit | None:
+        """The request that is under way, once the edge has seen it."""
+        if not self._is_answering:
+            return None
+        visit: Visit | None = self.cycle.scope["state"].get("visit")
+        return visit
+
+    def _give_up(self, state: dict[str, Any], status: int) -> str:
+        """Has nobody answer a request any more; its number, if it has one already."""
+        state["refused"] = status
+        visit = self._visit()
+        if visit is None:
+            return ""
+        visit.end(Ending.BROKEN)
+        return str(state["request_id"])
+
+    def _say_farewell(self) -> None:
+        self._refused = True
+        self._waiting.idle(self._place)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._linger_timer = self.loop.call_later(FAREWELL, self.transport.abort)
+            self.flow.resume_reading()
+        else:
+            self.transport.close()
+
+    def _watch_writing(self) -> None:
+        self._write_timer = self.loop.call_later(min(STALLED, WRITE_TIMEOUT), self._look_at_writing)
+
+    def _look_at_writing(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left < self._unsent:
+            self._takes_bytes()
+        else:
+            self._silent += min(STALLED, WRITE_TIMEOUT)
+            self._waiting.idle(self._place, first=True)
+        self._unsent = left
+        if self._silent >= WRITE_TIMEOUT:
+            self.transport.abort()
+        else:
+            self._watch_writing()
+
+    def _takes_bytes(self) -> None:
+        if self._silent and not self._gone:
+            self._silent = 0.0
+            if self._is_answering:
+                self._waiting.busy(self._place)
 
     def _expect_head(self) -> None:
         if self._head_timer is None:

@@ -10,7 +10,7 @@ from casemate.wire.tee import Tee
 Hex32 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Hex48 = Annotated[str, Field(pattern="^[0-9a-f]{96}$")]
 Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
-EnclaveNumber = Annotated[int, Field(ge=0, le=2**53 - 1, description="The host's number of this enclave.")]
+EnclaveNumber = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1, description="The host's number of this enclave.")]
 
 
 class Document(BaseModel):

@@ -1,27 +1,36 @@
 """The outermost layer: every request passes here, in one order, before any route sees it."""
 
+import asyncio
 import re
 import secrets
 import time
+from contextlib import nullcontext
 from typing import Protocol
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from casemate.gateway.bodies import Memory, Share
 from casemate.gateway.cors import Cors
 from casemate.gateway.hosts import check_host
 from casemate.gateway.limits import AtOnce, RateLimit
-from casemate.gateway.problems import ProblemError
+from casemate.gateway.problems import ProblemError, Trouble
 from casemate.gateway.refusals import refusal
 from casemate.gateway.settings import Settings
-from casemate.gateway.tokens import TokenDesk
+from casemate.gateway.tokens import TokenDesk, ended
+from casemate.gateway.visits import Ending, Visit
+from casemate.gateway.waiting import network_of
 from casemate.host.entry_queue import CALLER
 from casemate.wire.access_tokens import AccessToken
-from casemate.wire.faults import Code
 
-OPEN_PATHS = frozenset({"/health", "/openapi.json", "/docs"})
+OPEN_PATHS = frozenset({"/", "/health", "/openapi.json", "/docs"})
 """What anybody may see: it tells nothing of this machine but that it is there, and its version."""
+
+_LONG_PATHS = frozenset({"/openapi.json", "/docs"})
+"""Those of them whose answers are too long to be sent at once to whoever does not read."""
+
+_STRANGER = "a peer without a good token"
 
 CLIENT_LEFT = 499
 """The status in the log where the client did not wait for one; nobody else ever sees it."""
@@ -39,8 +48,11 @@ class Journal(Protocol):
     ) -> None:
         """One request was answered."""
 
+    def limited(self, scope: Scope) -> None:
+        """A request was refused since whoever made it asks too much."""
+
     def failed(self, request_id: str, error: BaseException) -> None:
-        """A defect of the gateway's own."""
+        """A defect of the gateway's own, or of what lies behind it."""
 
 
 class Edge:
@@ -51,8 +63,12 @@ class Edge:
     3. preflights of browsers are answered;
     4. nobody who bears no good token asks too often, then: the token is known, and does not ask too often either;
     5. not too many requests are under way;
-    6. the app answers; what it raises becomes a problem, and a defect of ours one that tells nothing;
-    7. the request is written down.
+    6. the app answers; what it raises becomes a problem, and a defect of ours one that tells nothing but has a trace in
+       the log;
+    7. the request is written down; one that was refused by rule 4 or 5 is counted and no more, or whoever asks too much
+       could push all else out of the log.
+
+    A token is looked at again before each piece of an answer that comes in pieces, and by :meth:`look_again`.
     """
 
     def __init__(self, app: ASGIApp, tokens: TokenDesk, settings: Settings, journal: Journal) -> None:
@@ -63,8 +79,17 @@ class Edge:
         self._cors = Cors(settings.origins)
         self._token_rate = RateLimit(settings.token_rate)
         self._stranger_rate = RateLimit(settings.stranger_rate)
+        self._open_rate = RateLimit(settings.open_rate)
         self._memory = Memory()
         self._at_once = AtOnce(each=settings.token_requests_at_once, together=settings.requests_at_once)
+        self._long_at_once = AtOnce(each=settings.long_at_once, together=4 * settings.long_at_once)
+        self._visits: set[Visit] = set()
+
+    def look_again(self) -> None:
+        """Ends what waits on behalf of tokens that were taken away, or whose role is less than it was."""
+        for visit in [visit for visit in self._visits if visit.may_end and visit.token is not None]:
+            if visit.token is not None and not self._tokens.holds(visit.token):
+                visit.end(Ending.TOKEN_ENDED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -73,58 +98,127 @@ class Edge:
         start = time.monotonic()
         request_id = _request_id(scope)
         share = Share(self._memory)
-        scope["state"] = {"request_id": request_id, "token": None, "code": None, "share": share}
-        answer = _Answer(self._cors.sender(scope, send), request_id)
+        visit = Visit(is_head=scope["method"] == "HEAD")
+        refused = scope.get("state", {}).get("refused", 0)
+        state = scope["state"] = {
+            "request_id": request_id,
+            "token": None,
+            "code": None,
+            "share": share,
+            "visit": visit,
+            "refused": refused,
+        }
+        answer = _Answer(self._cors.sender(scope, send), request_id, visit, self._tokens)
+        self._visits.add(visit)
         try:
-            await self._pass(scope, receive, answer, start)
+            if not refused:
+                await self._pass(scope, receive, answer, start)
         finally:
+            self._visits.discard(visit)
+            visit.over()
             share.give_back()
-            state = scope["state"]
             seconds = time.monotonic() - start
-            status = answer.status or CLIENT_LEFT
-            self._journal.answered(scope, status=status, seconds=seconds, token=state["token"], code=state["code"])
+            status = answer.status or state["refused"] or CLIENT_LEFT
+            if (error := state.get("error")) is not None:
+                self._journal.failed(request_id, error)
+            if state["code"] == Trouble.RATE_LIMITED:
+                self._journal.limited(scope)
+            else:
+                self._journal.answered(scope, status=status, seconds=seconds, token=visit.token, code=state["code"])
 
     async def _pass(self, scope: Scope, receive: Receive, answer: "_Answer", now: float) -> None:
+        visit = scope["state"]["visit"]
+        peer = network_of(scope["client"][0]) if scope.get("client") else "local"
         try:
-            check_host(scope["headers"], self._settings.hosts)
-            if (preflight := self._cors.preflight(scope)) is not None:
+            if (preflight := self._meant_for_us(scope, peer, now)) is not None:
                 await preflight(scope, receive, answer)
             elif scope["path"] in OPEN_PATHS:
-                with self._at_once.room_for(""):
-                    await self._app(scope, receive, answer)
+                self._let_in(scope, peer, now)
+                with self._long_at_once.room_for(peer, _STRANGER) if scope["path"] in _LONG_PATHS else nullcontext():
+                    await self._ask(scope, receive, answer)
             else:
-                token = scope["state"]["token"] = self._admit(scope, now)
-                CALLER.set(f"token {token.name}")  # in the task that serves this request alone
-                with self._at_once.room_for(token.name):
-                    await self._app(scope, receive, answer)
+                token = visit.token = scope["state"]["token"] = self._admit(scope, peer, now)
+                CALLER.set(token.digest.hex())  # in the task that serves this request alone
+                with self._at_once.room_for(token.digest, f"token {token.name}"):
+                    await self._ask(scope, receive, answer)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:
+            if visit.ending is None:
+                raise  # the server's end
+            visit.forgive()
+            await self._end(visit, scope, receive, answer)
         except Exception as error:
-            said = refusal(scope, error)
-            if scope["state"]["code"] == Code.INTERNAL:
-                self._journal.failed(scope["state"]["request_id"], error)
-            if not answer.started:
-                await said(scope, receive, answer)
-            elif not answer.complete:
-                raise  # half an answer cannot be mended: the server closes the connection
+            await self._refuse(error, scope, receive, answer)
 
-    def _admit(self, scope: Scope, now: float) -> AccessToken:
-        peer = scope["client"][0] if scope.get("client") else "local"
+    def _meant_for_us(self, scope: Scope, peer: str, now: float) -> Response | None:
+        """The answer to a browser's preflight; None for all other requests that name this machine."""
+        try:
+            check_host(scope["headers"], self._settings.hosts)
+            preflight = self._cors.preflight(scope)
+        except ProblemError:
+            self._stranger_rate.check(peer, now, whose=_STRANGER)
+            raise
+        if preflight is not None:
+            self._stranger_rate.check(peer, now, whose=_STRANGER)
+        return preflight
+
+    async def _ask(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Asks the app; it is asked for a HEAD as for a GET, whose body goes no further (RFC 9110, section 9.3.2)."""
+        if not answer.is_head:
+            return await self._app(scope, receive, answer)
+        asked = {**scope, "method": "GET"}
+        try:
+            await self._app(asked, receive, answer)
+        finally:
+            scope["route"] = asked.get("route")
+
+    async def _end(self, visit: Visit, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """What is still to be said to the client of a request that was ended."""
+        if visit.ending is not Ending.TOKEN_ENDED:
+            return
+        if answer.started:
+            await answer.finish()
+        else:
+            await self._refuse(ended(), scope, receive, answer)
+
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        said = refusal(scope, error)
+        if not answer.started:
+            await said(scope, receive, answer)
+        elif not answer.complete:
+            raise error  # half an answer cannot be mended: the server closes the connection
+
+    def _let_in(self, scope: Scope, peer: str, now: float) -> None:
+        """Counts a request that needs no token: as its token's, if it bears a good one, else as its peer's."""
+        try:
+            token = self._tokens.admit(scope["headers"])
+            self._token_rate.check(token.digest, now, whose=f"token {token.name}")
+        except ProblemError:
+            self._open_rate.check(peer, now, whose=_STRANGER)
+
+    def _admit(self, scope: Scope, peer: str, now: float) -> AccessToken:
         try:
             token = self._tokens.admit(scope["headers"])
         except ProblemError:
-            self._stranger_rate.check(peer, now, whose="a peer without a good token")
+            self._stranger_rate.check(peer, now, whose=_STRANGER)
             raise
-        self._token_rate.check(token.name, now, whose=f"token {token.name}")
+        self._token_rate.check(token.digest, now, whose=f"token {token.name}")
         return token
 
 
 class _Answer:
-    """``send``, watched: whether it has begun, and with which status; each answer carries its request's number."""
+    """``send``, watched: whether it has begun, and with which status; each answer carries its request's number.
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    Of the answer to a HEAD it sends no body. Before each piece but the last it looks whether the token is still good.
+    """
+
+    def __init__(self, send: Send, request_id: str, visit: Visit, tokens: TokenDesk) -> None:
         self._send = send
         self._header = (b"x-request-id", request_id.encode())
+        self._visit = visit
+        self._tokens = tokens
+        self.is_head = visit.is_head
         self.status = 0
         self.started = False
         self.complete = False
@@ -134,9 +228,27 @@ class _Answer:
             self.started = True
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), self._header]
-        elif not message.get("more_body", False):
+        elif message.get("more_body", False):
+            if not self._goes_on():
+                return
+        else:
             self.complete = True
+        if self.is_head and message.get("body"):
+            message["body"] = b""
         await self._send(message)
+
+    async def finish(self) -> None:
+        """Ends an answer that comes in pieces after the last one that was sent."""
+        if not self.complete:
+            self.complete = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _goes_on(self) -> bool:
+        visit = self._visit
+        visit.streams()
+        if visit.token is not None and not self._tokens.holds(visit.token):
+            visit.end(Ending.TOKEN_ENDED)
+        return visit.ending is None
 
 
 def _request_id(scope: Scope) -> str:

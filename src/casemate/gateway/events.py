@@ -4,17 +4,20 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from casemate.gateway.enclaves import shown
 from casemate.gateway.house import House
+from casemate.gateway.limits import AtOnce
 from casemate.gateway.openapi import operation
-from casemate.gateway.problems import ProblemError, Trouble
+from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
+from casemate.gateway.visits import Visit
 from casemate.host.events import Event, MachineEvent
 from casemate.wire.access_tokens import Role
 
@@ -22,7 +25,7 @@ KEEP_ALIVE = 15.0
 """After so long without an event (seconds) a comment is sent: so proxies wait, and readers that left are noticed."""
 
 EVENT_STREAM = "text/event-stream"
-_ID = re.compile(r"([0-9a-f]{16})-(\d{1,15})", re.ASCII)
+_ID = re.compile(r"([0-9a-f]{16})-(0|[1-9]\d{0,14})", re.ASCII)
 
 _ABOUT = """\
 Server-sent events. `enclaves` comes first, with all enclaves as they are now, unless `Last-Event-ID` names an event
@@ -37,8 +40,7 @@ class EventStreams:
 
     def __init__(self, house: House, *, most: int) -> None:
         self._house = house
-        self._most = most
-        self._readers = 0
+        self._places = AtOnce(each=share_of(most), together=most, what="readers of {} follow the events")
         self._process = secrets.token_hex(8)
         self._closing = asyncio.Event()
 
@@ -46,33 +48,28 @@ class EventStreams:
         """Ends every stream, so that none holds up the end of the process."""
         self._closing.set()
 
-    def open(self, last_id: str | None) -> AsyncIterator[bytes]:
-        """One reader's stream."""
-        if self._readers >= self._most:
-            raise ProblemError(Trouble.RATE_LIMITED, f"{self._readers} readers follow the events already")
+    def open(self, visit: Visit, last_id: str | None) -> AsyncIterator[bytes]:
+        """One reader's stream; it has a place until its request is over."""
+        take_place(self._places, visit)
         return self._follow(last_id)
 
     async def _follow(self, last_id: str | None) -> AsyncIterator[bytes]:
         found = None if last_id is None else _ID.fullmatch(last_id)
         last = self._house.events.last
-        self._readers += 1  # here and not in `open`: what is never begun has no end, either
-        try:
-            if found is not None and found[1] == self._process:
-                last = min(last, int(found[2]))
-            else:
-                enclaves = [shown(enclave).model_dump(mode="json") for enclave in self._house.enclaves()]
-                yield encoded("enclaves", {"enclaves": enclaves}, f"{self._process}-{last}")
-            async for event in self._until_closing(last):
-                if event is None:
-                    yield b": still here\n\n"
-                    continue
-                if event.number != last + 1:
-                    yield encoded("gap", {"missed": event.number - last - 1}, None)
-                last = event.number
-                yield self._of(event)
-            yield encoded("end", {}, None)
-        finally:
-            self._readers -= 1
+        if found is not None and found[1] == self._process:
+            last = min(last, int(found[2]))
+        else:
+            enclaves = [shown(enclave).model_dump(mode="json") for enclave in self._house.enclaves()]
+            yield encoded("enclaves", {"enclaves": enclaves}, f"{self._process}-{last}")
+        async for event in self._until_closing(last):
+            if event is None:
+                yield b": still here\n\n"
+                continue
+            if event.number != last + 1:
+                yield encoded("gap", {"missed": event.number - last - 1}, None)
+            last = event.number
+            yield self._of(event)
+        yield encoded("end", {}, None)
 
     async def _until_closing(self, last: int) -> AsyncIterator[Event | None]:
         """Events, and None for each while without one."""
@@ -109,15 +106,36 @@ def event_routes(streams: EventStreams) -> APIRouter:
 
     @routes.get("/v1/events", response_class=StreamingResponse, description=_ABOUT, **says)
     async def follow(
+        request: Request,
         last_event_id: Annotated[str | None, Header(description="The id of the last event that was read.")] = None,
     ) -> StreamingResponse:
-        return served(streams.open(last_event_id))
+        return served(request, lambda visit: streams.open(visit, last_event_id))
 
     return routes
 
 
-def served(events: AsyncIterator[bytes]) -> StreamingResponse:
-    """The response that carries events as they come."""
+def share_of(most: int) -> int:
+    """How many of so many places one token may have: a quarter, and one at least where there are any."""
+    return min(most, max(1, most // 4))
+
+
+def take_place(places: AtOnce, visit: Visit) -> None:
+    """A place that is given back when the request is over."""
+    key, name = (b"", "nobody") if visit.token is None else (visit.token.digest, f"token {visit.token.name}")
+    places.take(key, name)
+    visit.at_end(lambda: places.give_back(key))
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    pieces: tuple[bytes, ...] = ()
+    for piece in pieces:
+        yield piece
+
+
+def served(request: Request, opened: Callable[[Visit], AsyncIterator[bytes]]) -> StreamingResponse:
+    """The response that carries events as they come; for a HEAD none are waited for."""
+    visit = Visit.of(request.scope)
+    events = _nothing() if visit.is_head else opened(visit)
     headers = {"X-Accel-Buffering": "no"}  # nginx would else collect events
     return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers)
 

@@ -56,7 +56,7 @@ class Idempotency:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[bytes, str, str], _Kept] = OrderedDict()
 
     async def once(self, request: Request, key: str | None, body: bytes, work: Work) -> Response:
         """The answer to a request that makes something: 201, with its Location.
@@ -69,7 +69,7 @@ class Idempotency:
         if key is None:
             return await _created(work)
         digest = await _digest(body)
-        name = (request.scope["state"]["token"].name, request.url.path, key)
+        name = (request.scope["state"]["token"].digest, request.url.path, key)
         self._forget()
         while (kept := self._kept.get(name)) is not None:
             if kept.body != digest:

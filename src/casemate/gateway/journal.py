@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import Scope
 
+from casemate.gateway.problems import STATUS, Trouble
 from casemate.wire.access_tokens import AccessToken
 
 LOG_SIZE = 8 * 1024 * 1024
@@ -40,17 +42,21 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self.malformed = Counter("casemate_gateway_malformed", "Requests that were no HTTP", registry=self.registry)
+        self.dropped = Counter("casemate_gateway_log_dropped", "Log lines without room", registry=self.registry)
         self._enclaves = Gauge("casemate_enclaves", "Enclaves by state", ("state",), registry=self.registry)
         self._children: dict[tuple[str, str, int], Any] = {}
         self._timers: dict[str, Any] = {}
 
-    def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One request."""
+    def count(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """One request; without its time where that says nothing."""
         key = (method, route, status)
         counter = self._children.get(key)
         if counter is None:
             counter = self._children[key] = self._requests.labels(method, route, str(status))
         counter.inc()
+        if seconds is None:
+            return
         timer = self._timers.get(route)
         if timer is None:
             timer = self._timers[route] = self._seconds.labels(route)
@@ -66,7 +72,8 @@ class Metrics:
 class RotatingFile:
     """Lines for a file that does not grow without end: a full one is kept beside it, and the one before that is gone.
 
-    Written at once, in one call each. ``logging``'s own takes five times as long, which a request would wait for.
+    Written at once, in one call each. ``logging``'s own takes five times as long, which a request would wait for. A
+    line that cannot be written, on a full disk or for whatever reason, is dropped: no request fails for its log's sake.
     """
 
     def __init__(self, path: Path, most: int) -> None:
@@ -74,19 +81,36 @@ class RotatingFile:
         self._most = most
         self._file = path.open("ab", buffering=0)
         self._size = self._file.tell()
+        self._torn = False
+        """The last line was written in part."""
 
-    def write(self, line: bytes) -> None:
-        """Writes one line."""
-        if self._size > self._most:
-            self._file.close()
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            self._file = self._path.open("ab", buffering=0)
-            self._size = 0
-        self._size += self._file.write(line + b"\n") or 0
+    def write(self, line: bytes) -> bool:
+        """Writes one line; whether it is written."""
+        text = b"\n%b\n" % line if self._torn else line + b"\n"
+        try:
+            if self._size > self._most:
+                self._begin_anew()
+            written = self._file.write(text) or 0
+        except OSError:
+            written = 0
+        self._size += written
+        if written == len(text):
+            self._torn = False
+            return True
+        self._torn = self._torn or written > 0
+        return False
 
     def close(self) -> None:
         """Lets go of the file."""
         self._file.close()
+
+    def _begin_anew(self) -> None:
+        """The full file is let go of once the new one is there."""
+        with suppress(FileNotFoundError):  # it was renamed, and the new one could not be opened
+            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        full, self._file = self._file, self._path.open("ab", buffering=0)
+        full.close()
+        self._size = 0
 
 
 class RequestLog:
@@ -95,6 +119,8 @@ class RequestLog:
     def __init__(self, path: Path) -> None:
         self._file = RotatingFile(path, LOG_SIZE)
         self.metrics = Metrics()
+        self._untold: dict[str, int] = {}
+        """What has no line of its own since the last line: requests that were limited, and lines that were dropped."""
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -121,10 +147,23 @@ class RequestLog:
             peer=scope["client"][0] if scope.get("client") else None,
         )
 
+    def limited(self, scope: Scope) -> None:
+        """Counts a request that was refused since whoever made it asks too much; with the next line, the log says so.
+
+        A line for each would let a flood push all else out of the log.
+        """
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self.metrics.count(method, _NO_ROUTE, STATUS[Trouble.RATE_LIMITED], None)
+        self._untold["limited"] = self._untold.get("limited", 0) + 1
+
     def failed(self, request_id: str, error: BaseException) -> None:
         """Writes down a defect, with its trace."""
         self._write("error", "defect", request_id=request_id, exception="".join(traceback.format_exception(error)))
 
     def _write(self, level: str, event: str, **members: object) -> None:
-        line = {**members, "event": event, "timestamp": datetime.now(UTC).isoformat(), "level": level}
-        self._file.write(_COMPACT.encode(line).encode())
+        line = {**members, **self._untold, "event": event, "timestamp": datetime.now(UTC).isoformat(), "level": level}
+        if self._file.write(_COMPACT.encode(line).encode("utf-8", "replace")):
+            self._untold.clear()
+        else:
+            self.metrics.dropped.inc()
+            self._untold["dropped"] = self._untold.get("dropped", 0) + 1

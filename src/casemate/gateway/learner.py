@@ -29,6 +29,7 @@ from casemate.gateway.openapi import json_body, operation
 from casemate.gateway.problems import ProblemError, Trouble
 from casemate.gateway.routes import StrictRequest, StrictRoute
 from casemate.gateway.shortcuts import Handler
+from casemate.gateway.visits import Visit
 from casemate.wire.access_tokens import Role
 from casemate.wire.call import MAX_OUTPUT
 from casemate.wire.faults import Code
@@ -58,28 +59,30 @@ def learner_routes(learner: Learner) -> APIRouter:
     ecall_says = operation("ecall", Role.CALL, *_CALLED, Code.UNKNOWN_ENCLAVE, Code.ENTRY_UNKNOWN)
 
     @routes.post("/compute", response_model=ComputeAnswer, **operation("compute", Role.CALL, *_CALLED))
-    async def compute(asked: ComputeRequest) -> Response:
+    async def compute(asked: ComputeRequest, request: Request) -> Response:
         """Computes something in the learner's enclave, which is launched at its first use.
 
         The enclave checks the input by its measured schema. Needs a token of any role.
         """
-        return await computed(learner, asked)
+        return await computed(learner, Visit.of(request.scope), asked)
 
     @routes.post(
         "/ecall",
         response_model=EcallAnswer,
         **ecall_says,
     )
-    async def ecall(asked: EcallRequest) -> Response:
+    async def ecall(asked: EcallRequest, request: Request) -> Response:
         """Enters an enclave at an entry point whose manifest says `plain`. Needs a token of any role."""
-        return await called(learner, asked)
+        return await called(learner, Visit.of(request.scope), asked)
 
     @routes.post("/ocall", **operation("ocall", Role.CALL, *_CALLED))
-    async def ocall(asked: OcallRequest) -> OcallAnswer:
+    async def ocall(asked: OcallRequest, request: Request) -> OcallAnswer:
         """Has the learner's enclave ask its untrusted host, and shows both sides. Needs a token of any role."""
         enclave = await learner.enclave()
         with its_result():
-            said = await learner.members(enclave, "ask_host", {"question": asked.question, "message": asked.message})
+            said = await learner.members(
+                Visit.of(request.scope), enclave, "ask_host", {"question": asked.question, "message": asked.message}
+            )
             return OcallAnswer(
                 **about(enclave),
                 enclave_asked=Asked(ocall=asked.question, arguments=said.value("asked")),
@@ -88,22 +91,24 @@ def learner_routes(learner: Learner) -> APIRouter:
             )
 
     @routes.post("/seal", **operation("seal", Role.CALL, *_CALLED))
-    async def seal(asked: SealRequest) -> SealAnswer:
+    async def seal(asked: SealRequest, request: Request) -> SealAnswer:
         """Seals data with a key that only the learner's enclave (or its developer's) can derive, on this chip alone.
 
         Needs a token of any role.
         """
         enclave = await learner.enclave()
         with its_result():
-            said = await learner.members(enclave, "seal", {"data": asked.data, "policy": asked.policy})
+            said = await learner.members(
+                Visit.of(request.scope), enclave, "seal", {"data": asked.data, "policy": asked.policy}
+            )
             return SealAnswer(**about(enclave), sealed=said.text("sealed"), policy=asked.policy)
 
     @routes.post("/unseal", **operation("unseal", Role.CALL, *_CALLED, Trouble.UNSEAL_REFUSED))
-    async def unseal(asked: UnsealRequest) -> UnsealAnswer:
+    async def unseal(asked: UnsealRequest, request: Request) -> UnsealAnswer:
         """Opens what `/enclave/seal` gave; nothing tells whether it is the newest. Needs a token of any role."""
-        enclave = await learner.enclave()
+        enclave, visit = await learner.enclave(), Visit.of(request.scope)
         with its_result():
-            said = await learner.members(enclave, "unseal", {"sealed": asked.sealed})
+            said = await learner.members(visit, enclave, "unseal", {"sealed": asked.sealed})
             if said.has("refused"):
                 raise ProblemError(
                     Trouble.UNSEAL_REFUSED,
@@ -116,17 +121,17 @@ def learner_routes(learner: Learner) -> APIRouter:
     return routes
 
 
-async def computed(learner: Learner, asked: ComputeRequest) -> Response:
+async def computed(learner: Learner, visit: Visit, asked: ComputeRequest) -> Response:
     """The answer to ``/enclave/compute``."""
     enclave = await learner.enclave()
-    output = await learner.output(enclave, asked.function, asked.input)
+    output = await learner.output(visit, enclave, asked.function, asked.input)
     return _with_result(about(enclave) | {"function": asked.function}, output)
 
 
-async def called(learner: Learner, asked: EcallRequest) -> Response:
+async def called(learner: Learner, visit: Visit, asked: EcallRequest) -> Response:
     """The answer to ``/enclave/ecall``."""
     enclave = await learner.named(asked.enclave)
-    output = await learner.output(enclave, asked.entry, asked.arguments)
+    output = await learner.output(visit, enclave, asked.entry, asked.arguments)
     return _with_result(about(enclave) | {"entry": asked.entry}, output)
 
 
@@ -134,10 +139,10 @@ def shortcuts_of(learner: Learner) -> dict[str, Handler]:
     """Both, for requests that come past the framework."""
 
     async def compute(request: Request) -> Response:
-        return await computed(learner, await _body_of(request, ComputeRequest))
+        return await computed(learner, Visit.of(request.scope), await _body_of(request, ComputeRequest))
 
     async def ecall(request: Request) -> Response:
-        return await called(learner, await _body_of(request, EcallRequest))
+        return await called(learner, Visit.of(request.scope), await _body_of(request, EcallRequest))
 
     return {"/enclave/compute": compute, "/enclave/ecall": ecall}
 

@@ -139,9 +139,9 @@ def learner_vm_routes(vms: VmHouse, learners: LearnersVms) -> APIRouter:
     return routes
 
 
-def _token(request: Request) -> str:
-    name: str = request.scope["state"]["token"].name
-    return name
+def _token(request: Request) -> bytes:
+    digest: bytes = request.scope["state"]["token"].digest
+    return digest
 
 
 def _launch_message(asked: LaunchVmRequest, firmware: bytes) -> LaunchVm:

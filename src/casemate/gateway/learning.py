@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from casemate.gateway.house import House
+from casemate.gateway.visits import Visit
 from casemate.wire.call import MAX_OUTPUT
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import Code, FaultError, refuse
@@ -59,18 +60,22 @@ class Learner:
         """The enclave of that number, or where none is given, the learner's."""
         return await self.enclave() if number is None else self._house.enclave(number)
 
-    async def output(self, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
+    async def output(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
         """What an entry point returns, called in the clear: JSON for sure."""
-        output = await self._house.plain_call(enclave.enclave, entry, encode_json(arguments))
+        output = await self._call(visit, enclave, entry, arguments)
         with its_result():
             parse_json("result", output, limit=MAX_OUTPUT)
         return output
 
-    async def members(self, enclave: EnclaveIs, entry: str, arguments: Any) -> JsonObject:
+    async def members(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> JsonObject:
         """What an entry point returns, where that is an object."""
-        output = await self._house.plain_call(enclave.enclave, entry, encode_json(arguments))
+        output = await self._call(visit, enclave, entry, arguments)
         with its_result():
             return parse_object(f"result of {entry}", output, limit=MAX_OUTPUT)
+
+    async def _call(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
+        with visit.that_may_end():
+            return await self._house.plain_call(enclave.enclave, entry, encode_json(arguments))
 
     def _running(self) -> EnclaveIs | None:
         known = self._known()

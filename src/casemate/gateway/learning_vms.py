@@ -17,19 +17,19 @@ class LearnersVms:
     def __init__(self, vms: VmHouse, folder: Path) -> None:
         self._vms = vms
         self._folder = folder
-        self._last: dict[str, int] = {}
-        """By the names of tokens."""
+        self._last: dict[bytes, int] = {}
+        """By the digests of tokens: a new token of an old name is somebody else's."""
 
     async def firmware(self, guest: BuiltIn) -> bytes:
         """The image of a built-in guest; FaultError of code ``unavailable``."""
         path = self._folder / f"{guest}.fd"
         return await waited_for(lambda: _read(path))
 
-    def launched(self, token: str, number: int) -> None:
+    def launched(self, token: bytes, number: int) -> None:
         """This one is a token's last from now."""
         self._last[token] = number
 
-    async def vm(self, token: str, number: int | None) -> VmIs:
+    async def vm(self, token: bytes, number: int | None) -> VmIs:
         """The VM of that number, or where none is given, the last that this token launched.
 
         Raises:

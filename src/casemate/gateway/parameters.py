@@ -3,13 +3,35 @@
 from typing import Annotated
 
 from fastapi import Path, Query
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
-EnclaveId = Annotated[int, Path(ge=0, le=2**53 - 1, description="The host's number of the enclave.")]
+from casemate.wire.decimal_text import decimal
+from casemate.wire.errors import WireError
+
+MAX_SAFE = 2**53 - 1
+"""The largest number that every reader of JSON has exactly (RFC 7493, section 2.2)."""
+
+
+def _digits(value: object) -> object:
+    """A number of a path or query has one form; pydantic takes signs, spaces, ``1_0``, ``1.0`` and others' digits."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return decimal("number", value, most=MAX_SAFE)
+    except WireError:
+        raise PydanticCustomError("digits", f"want a decimal number from 0 to {MAX_SAFE}, its digits alone") from None
+
+
+DIGITS = BeforeValidator(_digits)
+"""For every number in a path or query."""
+
+EnclaveId = Annotated[int, Path(ge=0, le=MAX_SAFE, description="The host's number of the enclave."), DIGITS]
 Nonce = Annotated[
     str,
     Query(pattern="^[0-9a-fA-F]{64}$", description="32 bytes in hexadecimal, the challenger's, never used twice."),
 ]
-VmId = Annotated[int, Path(ge=0, le=2**53 - 1, description="The host's number of the VM.")]
+VmId = Annotated[int, Path(ge=0, le=MAX_SAFE, description="The host's number of the VM."), DIGITS]
 Address = Annotated[
     str, Query(pattern="^0x[0-9a-fA-F]{1,16}$", description="Hexadecimal: an SPA, or in the guest's view a GPA.")
 ]

@@ -35,6 +35,7 @@ class Trouble(StrEnum):
     ROLE_REFUSED = "role-refused"  # the token is good, but not for this
     TOKEN_UNKNOWN = "token-unknown"  # noqa: S105 - a code
     TOKEN_WANTED = "token-wanted"  # noqa: S105 - a code
+    VERSION_REFUSED = "version-refused"  # the request is of another version of HTTP than 1.0 or 1.1
     UNSEAL_REFUSED = "unseal-refused"  # no sealed text, a changed one, or one of another enclave
 
 
@@ -85,6 +86,7 @@ STATUS: Mapping[Code | Trouble, int] = {
     Trouble.ROLE_REFUSED: 403,
     Trouble.TOKEN_UNKNOWN: 401,
     Trouble.TOKEN_WANTED: 401,
+    Trouble.VERSION_REFUSED: 505,
     Trouble.UNSEAL_REFUSED: 422,
 }
 """The table in docs/gateway.md."""
@@ -108,21 +110,28 @@ def problem_response(
 ) -> Response:
     """The refusal of one request. Nothing of the request is repeated but its path and its number."""
     status = STATUS[code]
+    text = problem_text(code, detail, path=scope.get("raw_path", b"/"), request_id=scope["state"]["request_id"])
+    said = {} if headers is None else dict(headers)
+    if status in _RETRY:
+        said.setdefault("Retry-After", RETRY_AFTER)
+    return Response(
+        text,
+        status,
+        headers=said,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def problem_text(code: Code | Trouble, detail: str, *, path: bytes, request_id: str) -> bytes:
+    """The document itself."""
+    status = STATUS[code]
     document = {
         "type": f"{TYPE_PREFIX}{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail[:MAX_DETAIL],
         "code": str(code),
-        "instance": scope.get("raw_path", b"/").decode("ascii", "replace")[:MAX_DETAIL],
-        "request_id": scope["state"]["request_id"],
+        "instance": path.decode("ascii", "replace")[:MAX_DETAIL],
+        "request_id": request_id,
     }
-    said = {} if headers is None else dict(headers)
-    if status in _RETRY:
-        said.setdefault("Retry-After", RETRY_AFTER)
-    return Response(
-        json.dumps(document, separators=(",", ":")).encode("utf-8", "replace"),
-        status,
-        headers=said,
-        media_type=MEDIA_TYPE,
-    )
+    return json.dumps(document, separators=(",", ":")).encode("utf-8", "replace")

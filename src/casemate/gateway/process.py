@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import importlib
+import logging
 import socket
 import ssl
 import sys
@@ -59,6 +60,7 @@ def main() -> int:
         return 2
     for module in _LATE_IMPORTS:
         importlib.import_module(module)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is below, anybody who sends no HTTP has it say
     log = RequestLog(options.directory / "gateway.log")
     facing = Facing(
         sockets=[socket.socket(fileno=number) for number in given.http_fd],
@@ -103,7 +105,13 @@ class HttpWay:
             log=facing.log,
             settings=facing.settings,
         )
-        self._server = HttpServer(self._gateway.edge, connections=facing.settings.connections, tls=facing.tls)
+        self._server = HttpServer(
+            self._gateway.edge,
+            connections=facing.settings.connections,
+            tls=facing.tls,
+            malformed=facing.log.metrics.malformed.inc,
+            each_second=self._gateway.edge.look_again,
+        )
         self._sockets = facing.sockets
         self._done = asyncio.Event()
 

@@ -42,6 +42,9 @@ def _told(  # noqa: PLR0911 - one line a kind of error
             return _FRAMEWORK_WORDS[error.status_code], error.detail, error.headers
         case HTTPException():
             return Trouble.REQUEST_REFUSED, error.detail, error.headers
+        case FaultError():
+            said = f"what lies behind the gateway failed: {error.fault.reason}"
+            return Code.INTERNAL, f"{said}; the gateway's log has a line under this request's number", None
         case _:
             return Code.INTERNAL, "a defect of the gateway's; its log tells more under this request's number", None
 
@@ -53,9 +56,11 @@ def _what_is_wrong(error: RequestValidationError) -> str:
 
 
 def refusal(scope: Scope, error: Exception) -> Response:
-    """The answer to a request that ended in ``error``; the journal learns the code."""
+    """The answer to a request that ended in ``error``; the journal learns the code, and of a defect all."""
     code, detail, headers = _told(error)
     scope["state"]["code"] = str(code)
+    if code is Code.INTERNAL:
+        scope["state"]["error"] = error
     return problem_response(scope, code, detail, headers=headers)
 
 
@@ -76,7 +81,8 @@ def refuse_alike(app: FastAPI, routers: Iterable[APIRouter]) -> None:
         answer = refusal(request.scope, error)
         if answer.status_code == _METHOD_NOT_ALLOWED:
             path = str(getattr(request.scope.get("route"), "path", ""))
-            answer.headers["Allow"] = ", ".join(sorted(methods.get(path, {"GET"})))
+            allowed = methods.get(path, {"GET"})
+            answer.headers["Allow"] = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
         return answer
 
     async def fall_silent(_request: Request, _error: Exception) -> Response:

@@ -42,6 +42,15 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             if needed is not None:
                 check_role(request.scope["state"]["token"], needed)
+            _check_query(request)
             return await answer(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def _check_query(request: Request) -> None:
+    """Refuses a parameter that is given twice: one reader takes the first, another the last."""
+    if b"&" in request.scope["query_string"]:
+        names = [name for name, _ in request.query_params.multi_items()]
+        if len(set(names)) != len(names):
+            raise ProblemError(Trouble.REQUEST_REFUSED, "a parameter of the query is given twice")

@@ -6,18 +6,20 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from functools import partial
 
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
-from casemate.gateway.connections import IDLE_TIMEOUT, MAX_HEAD, PatientProtocol, Waiting
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Longest TLS handshake (seconds)."""
+from casemate.gateway.connections import IDLE_TIMEOUT, MAX_HEAD, PatientProtocol
+from casemate.gateway.waiting import Acceptor, Place, Waiting
 
 BACKLOG = 1024
 """Connections that the kernel keeps while none is taken."""
+
+
+def _nothing() -> None:
+    return
+
 
 SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
@@ -30,9 +32,25 @@ SECURITY_HEADERS = (
 
 
 class HttpServer(Server):
-    """Serves an app on sockets that listen already, until :meth:`drain`."""
+    """Serves an app on sockets that listen already, until :meth:`drain`.
 
-    def __init__(self, app: ASGIApp, *, connections: int, tls: ssl.SSLContext | None) -> None:
+    Args:
+        app: the ASGI application.
+        connections: the most at a time.
+        tls: for HTTPS.
+        malformed: is told of each request that is no HTTP.
+        each_second: is called about once a second.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        connections: int,
+        tls: ssl.SSLContext | None,
+        malformed: Callable[[], None] = _nothing,
+        each_second: Callable[[], None] = _nothing,
+    ) -> None:
         super().__init__(
             Config(
                 app,
@@ -51,6 +69,8 @@ class HttpServer(Server):
         )
         self._tls = tls
         self._waiting = Waiting(connections)
+        self._malformed = malformed
+        self._each_second = each_second
         self._told = asyncio.Event()
 
     def drain(self, patience: float) -> None:
@@ -64,19 +84,14 @@ class HttpServer(Server):
         await self._serve([*sockets])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes connections; uvicorn's own has no limit for TLS handshakes."""
-        self.servers = []
+        """Takes connections; uvicorn's own counts none of them before its TLS handshake is over."""
         await self.lifespan.startup()
         await self.on_tick(0)
+        acceptors = []
         for listener in sockets or []:
-            server = await asyncio.get_running_loop().create_server(
-                self._connection(),
-                sock=listener,
-                ssl=self._tls,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_TIMEOUT,
-            )
-            self.servers.append(server)
+            listener.listen(BACKLOG)
+            acceptors.append(Acceptor(listener, self._protocol, self._waiting, self._tls))
+        self.servers = acceptors  # type: ignore[assignment] # it closes them, and no more
         self.started = True
 
     async def main_loop(self) -> None:
@@ -84,17 +99,25 @@ class HttpServer(Server):
         while not self.should_exit:
             date = (b"date", formatdate(time.time(), usegmt=True).encode())
             self.server_state.default_headers = [date, *self.config.encoded_headers]
+            self._look_around()
             try:
                 async with asyncio.timeout(1):
                     await self._told.wait()
             except TimeoutError:
                 continue
 
-    def _connection(self) -> Callable[[], asyncio.Protocol]:
-        return partial(
-            PatientProtocol,
+    def _look_around(self) -> None:
+        self._each_second()
+        for connection in [*self.server_state.connections]:
+            if isinstance(connection, PatientProtocol):
+                connection.look_for_its_end()
+
+    def _protocol(self, place: Place) -> PatientProtocol:
+        return PatientProtocol(
             config=self.config,
             server_state=self.server_state,
             app_state={},
             waiting=self._waiting,
+            place=place,
+            malformed=self._malformed,
         )

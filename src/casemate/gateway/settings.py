@@ -23,12 +23,16 @@ class Settings:
     token_rate: Rate = _TOKEN_RATE
     """Of one token: above what the machine can serve, so it stops what has run wild and hinders nobody else."""
     stranger_rate: Rate = _STRANGER_RATE
-    """Of one peer's requests that bear no good token."""
+    """Of one peer's requests that bear no good token where one is wanted, or that are meant for another machine."""
+    open_rate: Rate = _STRANGER_RATE
+    """Of one peer's requests that need no token and bear none."""
+    long_at_once: int = 8
+    """Most of them under way for one peer, where the answer is long; four times as many for all."""
     requests_at_once: int = 512
     """Most requests under way together; each may hold a body of the largest size."""
     token_requests_at_once: int = 256
     """Most requests under way for one token."""
     subscribers: int = 64
-    """Most readers of /v1/events together."""
+    """Most readers of /v1/events together, and of consoles; a quarter of them for one token."""
     connections: int = 1024
     """Most connections: the one that has waited longest without a request makes room for the next."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 CALLS = "/v1/enclaves/{id}/calls"
-_CALLS = re.compile(r"/v1/enclaves/([0-9]{1,15})/calls", re.ASCII)
+_CALLS = re.compile(r"/v1/enclaves/(0|[1-9][0-9]{0,14})/calls", re.ASCII)
 
 Handler = Callable[[Request], Awaitable[Response]]
 CallHandler = Callable[[int, Request], Awaitable[Response]]

@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.gateway.problems import ProblemError, Trouble
-from casemate.wire.access_tokens import MAX_FILE, AccessToken, AccessTokens, Role, token_digest
+from casemate.wire.access_tokens import MAX_FILE, RESERVED_NAMES, RUN, AccessToken, AccessTokens, Role, token_digest
 from casemate.wire.errors import WireError
 
-RUN_TOKEN = "run"  # noqa: S105 - its name
+RUN_TOKEN = RUN
 """What logs call the token that a machine makes at its start."""
 
 _BEARER = {"WWW-Authenticate": 'Bearer realm="casemate"'}
 _BAD_BEARER = {"WWW-Authenticate": 'Bearer realm="casemate", error="invalid_token"'}
 _log = logging.getLogger(__name__)
+
+_Stamp = tuple[int, int, int, int]
+"""What a file is known by: its times, its number, its size."""
 
 
 class TokenDesk:
@@ -27,7 +30,8 @@ class TokenDesk:
     def __init__(self, path: Path, run_digest: bytes | None) -> None:
         self._path = path
         self._name = str(path)
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: _Stamp | None = None
+        self._trouble = ""
         self._tokens = AccessTokens()
         self._run = None
         if run_digest is not None:
@@ -53,26 +57,62 @@ class TokenDesk:
             raise ProblemError(Trouble.TOKEN_UNKNOWN, detail, headers=_BAD_BEARER)
         return known
 
+    def holds(self, token: AccessToken) -> bool:
+        """Whether a token that was admitted is good still: nobody took it away, nor any of its rights."""
+        now = self._by(token.digest)
+        return now is not None and now.role.allows(token.role)
+
     def _find(self, text: str) -> AccessToken | None:
         try:
-            digest = token_digest(text)
+            return self._by(token_digest(text))
         except WireError:
             return None
+
+    def _by(self, digest: bytes) -> AccessToken | None:
         run = self._run if self._run is not None and hmac.compare_digest(self._run.digest, digest) else None
         return self._read().find(digest) or run
 
     def _read(self) -> AccessTokens:
+        """The file's tokens. What it is known by is noted last: until it has been read, it is read again and again."""
         try:
-            status = os.stat(self._name)  # noqa: PTH116 - for each request: a Path takes as long as the kernel
-            stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._tokens = AccessTokens()
+            if _stamp(os.stat(self._name)) != self._stamp:  # noqa: PTH116 - for each request: a Path takes as long as the kernel
+                self._stamp, self._tokens = None, AccessTokens()
                 with self._path.open("rb") as file:
-                    self._tokens = AccessTokens.parse(file.read(MAX_FILE + 1))
+                    stamp = _stamp(os.fstat(file.fileno()))
+                    text = file.read(MAX_FILE + 1)
+                self._tokens = self._heeded(text)
+                self._stamp, self._trouble = stamp, ""
         except FileNotFoundError:
             self._stamp, self._tokens = None, AccessTokens()
-        except (OSError, WireError) as error:
-            self._tokens = AccessTokens()
-            _log.error("tokens of %s are not heeded: %s", self._path, error)
+        except OSError as error:
+            self._stamp, self._tokens = None, AccessTokens()
+            self._say(f"tokens of {self._path} are not heeded: {error}")
         return self._tokens
+
+    def _heeded(self, text: bytes) -> AccessTokens:
+        """Those that may be used: none of a damaged file, nor any whose name means another in logs."""
+        try:
+            found = AccessTokens.parse(text)
+        except WireError as error:
+            self._say(f"tokens of {self._path} are not heeded: {error}")
+            return AccessTokens()
+        reserved = [token.name for token in found.tokens if token.name in RESERVED_NAMES]
+        if reserved:
+            self._say(f"tokens of {self._path} with names that are reserved are not heeded: {', '.join(reserved)}")
+        return AccessTokens(tuple(token for token in found.tokens if token.name not in RESERVED_NAMES))
+
+    def _say(self, trouble: str) -> None:
+        """Logs it once, not for each request."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.error("%s", trouble)
+
+
+def ended() -> ProblemError:
+    """The refusal of a request whose token was good when it came."""
+    detail = "the token was taken away, or has another role now"
+    return ProblemError(Trouble.TOKEN_UNKNOWN, detail, headers=_BAD_BEARER)
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size

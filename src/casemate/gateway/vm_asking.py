@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from casemate.gateway.house import VmHouse
 from casemate.gateway.roles import check_role
+from casemate.gateway.visits import Visit
 from casemate.wire.access_tokens import Role
 from casemate.wire.faults import FaultError
 from casemate.wire.messages.vms import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
@@ -27,7 +28,7 @@ async def ask(vms: VmHouse, question: object, wanted: type[T]) -> T:
 
 
 async def ask_for(request: Request, vms: VmHouse, number: int, question: object, wanted: type[T]) -> T:
-    """The same for what lets a vCPU run: it is paused as soon as its client hangs up.
+    """The same for what lets a vCPU run: it is paused as soon as its client hangs up, or its token is taken away.
 
     Args:
         request: whose body is read.
@@ -39,7 +40,8 @@ async def ask_for(request: Request, vms: VmHouse, number: int, question: object,
     asking = asyncio.create_task(ask(vms, question, wanted))
     left = asyncio.create_task(_left(request))
     try:
-        await asyncio.wait({asking, left}, return_when=asyncio.FIRST_COMPLETED)
+        with Visit.of(request.scope).that_may_end():
+            await asyncio.wait({asking, left}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         left.cancel()
         while not asking.done():  # hung up, or this task was cancelled

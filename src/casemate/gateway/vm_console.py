@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from casemate.gateway.events import EVENT_STREAM, KEEP_ALIVE, encoded, served
+from casemate.gateway.events import EVENT_STREAM, KEEP_ALIVE, encoded, served, share_of, take_place
 from casemate.gateway.house import VmHouse
+from casemate.gateway.limits import AtOnce
 from casemate.gateway.openapi import operation
-from casemate.gateway.parameters import VmId
-from casemate.gateway.problems import ProblemError, Trouble
+from casemate.gateway.parameters import DIGITS, VmId
 from casemate.gateway.routes import StrictRoute
+from casemate.gateway.visits import Visit
 from casemate.gateway.vm_asking import ask
 from casemate.gateway.vm_documents import MAX_SAFE, ConsoleDocument, printed
 from casemate.gateway.vms import ONE
@@ -28,7 +30,7 @@ GATHER = 0.05
 PIECE = 16 * 1024
 """Most bytes of one event."""
 
-_OFFSET = re.compile(r"\d{1,15}", re.ASCII)
+_OFFSET = re.compile(r"0|[1-9]\d{0,14}", re.ASCII)
 _ABOUT = """\
 Server-sent events: a `console` for each piece that the guest prints, `{"start": ..., "text": ..., "content": ...}`,
 whose id is the number of the next byte; `Last-Event-ID` goes on from there. The last 256 KiB are kept: `gap` says how
@@ -36,7 +38,7 @@ many bytes were forgotten before this reader came to them. `end` is the last: th
 to end. Needs a token of any role.
 """
 
-Start = Annotated[int, Query(ge=0, le=MAX_SAFE, description="The number of the first byte that is wanted.")]
+Start = Annotated[int, Query(ge=0, le=MAX_SAFE, description="The number of the first byte that is wanted."), DIGITS]
 
 
 class ConsoleStreams:
@@ -44,39 +46,36 @@ class ConsoleStreams:
 
     def __init__(self, vms: VmHouse, *, most: int) -> None:
         self._vms = vms
-        self._most = most
-        self._readers = 0
+        self._places = AtOnce(each=share_of(most), together=most, what="readers of {} follow consoles")
         self._closing = asyncio.Event()
 
     def close(self) -> None:
         """Ends every stream, so that none holds up the end of the process."""
         self._closing.set()
 
-    def open(self, number: int, start: int) -> AsyncIterator[bytes]:
-        """One reader's stream, from byte ``start`` on; FaultError where there is no such VM."""
-        console = self._vms.console(number)
-        if self._readers >= self._most:
-            raise ProblemError(Trouble.RATE_LIMITED, f"{self._readers} readers follow consoles already")
+    def console(self, number: int) -> Console:
+        """What one VM prints; FaultError where there is none."""
+        return self._vms.console(number)
+
+    def open(self, visit: Visit, console: Console, start: int) -> AsyncIterator[bytes]:
+        """One reader's stream, from byte ``start`` on; it has a place until its request is over."""
+        take_place(self._places, visit)
         return self._follow(console, start)
 
     async def _follow(self, console: Console, start: int) -> AsyncIterator[bytes]:
-        self._readers += 1  # here and not in `open`: what is never begun has no end, either
         at = min(start, console.end)
-        try:
-            while not self._closing.is_set():
-                first, content = console.read(at, PIECE)
-                if first != at:
-                    yield encoded("gap", {"missed": first - at}, None)
-                at = first + len(content)
-                if content:
-                    yield encoded("console", _piece(first, content), str(at))
-                elif console.ended:
-                    break
-                elif not await self._news(console, at):
-                    yield b": still here\n\n"
-            yield encoded("end", {"gone": console.ended}, None)
-        finally:
-            self._readers -= 1
+        while not self._closing.is_set():
+            first, content = console.read(at, PIECE)
+            if first != at:
+                yield encoded("gap", {"missed": first - at}, None)
+            at = first + len(content)
+            if content:
+                yield encoded("console", _piece(first, content), str(at))
+            elif console.ended:
+                break
+            elif not await self._news(console, at):
+                yield b": still here\n\n"
+        yield encoded("end", {"gone": console.ended}, None)
 
     async def _news(self, console: Console, at: int) -> bool:
         """Waits for more, or the end; false where nothing has come for a while."""
@@ -108,11 +107,14 @@ def console_routes(vms: VmHouse, streams: ConsoleStreams) -> APIRouter:
     @routes.get("/events", response_class=StreamingResponse, description=_ABOUT, **says)
     async def follow(
         id: VmId,  # noqa: A002 - the path's own word
+        request: Request,
         start: Start = 0,
         last_event_id: Annotated[str | None, Header(description="The id of the last event that was read.")] = None,
     ) -> StreamingResponse:
         found = None if last_event_id is None else _OFFSET.fullmatch(last_event_id)
-        return served(streams.open(id, start if found is None else int(found[0])))
+        at = start if found is None else int(found[0])
+        console = streams.console(id)
+        return served(request, lambda visit: streams.open(visit, console, at))
 
     return routes
 

@@ -10,7 +10,7 @@ from casemate.gateway.bodies import BINARY, JSON
 from casemate.gateway.house import VmHouse
 from casemate.gateway.negotiation import negotiated
 from casemate.gateway.openapi import Bytes, binary, json_body, operation
-from casemate.gateway.parameters import Address, Spa, VmId
+from casemate.gateway.parameters import DIGITS, Address, Spa, VmId
 from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.vm_asking import ask, attested
@@ -40,9 +40,9 @@ from casemate.wire.snp.vmsa import Vmsa
 MAX_ENTRIES = 4096
 """Most entries of the reverse map table in one answer: some 600 KiB of JSON."""
 
-Size = Annotated[int, Query(ge=1, le=MAX_COPY, description="How many bytes.")]
-Count = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="How many pages.")]
-Vcpu = Annotated[int, Query(ge=0, le=65535, description="Which vCPU.")]
+Size = Annotated[int, Query(ge=1, le=MAX_COPY, description="How many bytes."), DIGITS]
+Count = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="How many pages."), DIGITS]
+Vcpu = Annotated[int, Query(ge=0, le=65535, description="Which vCPU."), DIGITS]
 ViewOf = Annotated[View, Query(description="Through whose eyes: `hypervisor` by SPA, `guest` by GPA, decrypted.")]
 
 

@@ -30,6 +30,13 @@ MAX_TOKENS = 256
 MAX_FILE = 128 * 1024
 """Longest file of tokens (bytes): the largest has some 70 KiB."""
 
+RUN = "run"
+"""The name of the token that each run of a machine makes: no token of the file has it."""
+
+RESERVED_NAMES = frozenset({RUN, "all", "anonymous", "local", "none", "null", "operator", "owner", "system"})
+"""Names that logs and lists have for something else. A file may hold them, since earlier versions made such tokens:
+they are listed and can be revoked, and open nothing."""
+
 _VERSION = 1
 _TOKEN = re.compile(r"casemate_[A-Za-z0-9_-]{43}", re.ASCII)
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
@@ -135,7 +142,9 @@ class AccessTokens:
         return found
 
     def with_token(self, token: AccessToken) -> Self:
-        """These and one more."""
+        """These and one more; :class:`WireError` where its name is taken, or reserved."""
+        if token.name in RESERVED_NAMES:
+            raise WireError("token.name", got=token.name, want=f"none of {', '.join(sorted(RESERVED_NAMES))}")
         return type(self)((*self.tokens, token))
 
     def without(self, name: str) -> Self:

@@ -175,10 +175,9 @@ CLOSED = [
     "/v1/events",
     "/metrics",
     "/enclave/compute",
-    "/",
     "/nowhere",
     "/health/",
-    "//health",
+    "/%2Fhealth",
 ]
 
 
@@ -197,7 +196,9 @@ def test_without_a_token_nothing_is_told(gateway: Front, path: str) -> None:
 def test_what_is_open_needs_no_token(gateway: Front, path: str) -> None:
     async def work() -> None:
         async with gateway.client(None) as client:
-            assert (await client.get(path)).status_code == 200
+            answer = await client.get(path, follow_redirects=True)
+            assert answer.status_code == 200
+            assert answer.url.path == ("/docs" if path == "/" else path)
 
     run(work())
 
@@ -261,7 +262,7 @@ def test_paths_and_methods_that_do_not_exist_are_problems(gateway: Front) -> Non
             problem(await client.get("/nowhere"), "not-found")
             answer = await client.put("/v1/machine")
             problem(answer, "method-refused")
-            assert answer.headers["allow"] == "GET"
+            assert answer.headers["allow"] == "GET, HEAD"
             problem(await client.get("/v1/enclaves/"), "not-found")  # no redirect: it would take the token along
 
     run(work())

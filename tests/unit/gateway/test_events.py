@@ -2,6 +2,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from casemate.gateway import events
 from casemate.gateway.events import EventStreams
 from casemate.gateway.problems import ProblemError
 from casemate.gateway.settings import Settings
+from casemate.gateway.visits import Visit
 from casemate.host.events import KEPT, MachineEvent
+from casemate.wire.access_tokens import AccessToken, Role
 from casemate.wire.lifecycle import State
 
 
@@ -35,7 +38,14 @@ async def following(stream: AsyncIterator[bytes]) -> Shown:
     return Shown(fields.get("event", "comment"), fields.get("id", ""), json.loads(fields.get("data", "null")))
 
 
-def streams(gateway: Front, most: int = 4) -> EventStreams:
+def visit(token: AccessToken | None = None) -> Visit:
+    """A request under way."""
+    made = Visit(is_head=False)
+    made.token = token
+    return made
+
+
+def streams(gateway: Front, most: int = 16) -> EventStreams:
     return EventStreams(gateway.house, most=most)
 
 
@@ -43,7 +53,7 @@ def test_begins_with_all_enclaves_and_tells_each_change(gateway: Front) -> None:
     async def work() -> None:
         async with gateway.client() as client:
             enclave = await deployed(client)
-        stream = streams(gateway).open(None)
+        stream = streams(gateway).open(visit(), None)
         first = await following(stream)
         assert (first.kind, first.data) == ("enclaves", {"enclaves": [enclave]})
         gateway.house.become(1, State.LOST, "it crashed")
@@ -64,11 +74,11 @@ def test_goes_on_after_the_event_that_a_reader_names(gateway: Front) -> None:
         async with gateway.client() as client:
             await deployed(client)
         hub = streams(gateway)
-        stream = hub.open(None)
+        stream = hub.open(visit(), None)
         name = (await following(stream)).name
         gateway.house.become(1, State.STOPPED)
         gateway.house.become(1, State.RUNNING)
-        again = hub.open(name)
+        again = hub.open(visit(), name)
         assert [(await following(again)).data["enclave"]["state"] for _ in range(2)] == ["stopped", "running"]
         for each in (stream, again):
             await each.aclose()  # type: ignore[attr-defined]
@@ -79,7 +89,7 @@ def test_goes_on_after_the_event_that_a_reader_names(gateway: Front) -> None:
 @pytest.mark.parametrize("name", ["", "x", "0" * 16 + "-1", "-1", "0" * 16 + "-99999999999999999999"])
 def test_begins_anew_where_the_named_event_is_another_processs(gateway: Front, name: str) -> None:
     async def work() -> None:
-        stream = streams(gateway).open(name)
+        stream = streams(gateway).open(visit(), name)
         assert (await following(stream)).kind == "enclaves"
         await stream.aclose()  # type: ignore[attr-defined]
 
@@ -88,7 +98,7 @@ def test_begins_anew_where_the_named_event_is_another_processs(gateway: Front, n
 
 def test_a_reader_that_is_too_slow_hears_that_events_are_missing(gateway: Front) -> None:
     async def work() -> None:
-        stream = streams(gateway).open(None)
+        stream = streams(gateway).open(visit(), None)
         await following(stream)
         for number in range(KEPT + 10):
             gateway.house.events.publish(MachineEvent(str(number)))
@@ -104,7 +114,7 @@ def test_a_stream_without_events_sends_comments(gateway: Front, monkeypatch: pyt
     monkeypatch.setattr(events, "KEEP_ALIVE", 0.05)
 
     async def work() -> None:
-        stream = streams(gateway).open(None)
+        stream = streams(gateway).open(visit(), None)
         assert [(await following(stream)).kind for _ in range(3)] == ["enclaves", "comment", "comment"]
         gateway.house.events.publish(MachineEvent("x"))
         assert (await following(stream)).kind == "machine"
@@ -116,7 +126,7 @@ def test_a_stream_without_events_sends_comments(gateway: Front, monkeypatch: pyt
 def test_streams_end_when_the_gateway_does(gateway: Front) -> None:
     async def work() -> None:
         hub = streams(gateway)
-        stream = hub.open(None)
+        stream = hub.open(visit(), None)
         await following(stream)
         ending = asyncio.create_task(following(stream))
         await asyncio.sleep(0.01)
@@ -124,7 +134,7 @@ def test_streams_end_when_the_gateway_does(gateway: Front) -> None:
         assert (await ending).kind == "end"
         with pytest.raises(StopAsyncIteration):
             await anext(stream)
-        assert [(await following(each)).kind for each in [hub.open(None)]] == ["enclaves"]
+        assert [(await following(each)).kind for each in [hub.open(visit(), None)]] == ["enclaves"]
 
     run(work())
 
@@ -132,14 +142,28 @@ def test_streams_end_when_the_gateway_does(gateway: Front) -> None:
 def test_there_are_only_so_many_readers_and_places_come_back(gateway: Front) -> None:
     async def work() -> None:
         hub = streams(gateway, most=1)
-        stream = hub.open(None)
-        await following(stream)
+        mine = visit()
+        hub.open(mine, None)  # and never read
         with pytest.raises(ProblemError, match="1 readers"):
-            hub.open(None)
-        await stream.aclose()  # type: ignore[attr-defined]
-        other = hub.open(None)
+            hub.open(visit(), None)
+        mine.over()
+        other = hub.open(visit(), None)
         await following(other)
         await other.aclose()  # type: ignore[attr-defined]
+
+    run(work())
+
+
+def test_one_token_has_a_quarter_of_the_places(gateway: Front) -> None:
+    async def work() -> None:
+        hub = streams(gateway, most=8)
+        created = datetime(2026, 11, 22, tzinfo=UTC)
+        one, other = (AccessToken(name, Role.CALL, created, name.encode() * 32) for name in ("a", "b"))
+        for token in (one, other):
+            for _ in range(2):
+                hub.open(visit(token), None)
+            with pytest.raises(ProblemError, match=f"2 readers of token {token.name} follow the events already"):
+                hub.open(visit(token), None)
 
     run(work())
 

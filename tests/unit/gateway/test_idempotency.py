@@ -138,7 +138,7 @@ def test_answers_are_forgotten_after_a_while_and_when_there_are_too_many(monkeyp
     now = 0.0
     kept = idempotency.Idempotency(lambda: now)
     monkeypatch.setattr(idempotency, "MAX_ANSWERS", 3)
-    request: Any = type("R", (), {"scope": {"state": {"token": type("T", (), {"name": "a"})}}, "url": None})()
+    request: Any = type("R", (), {"scope": {"state": {"token": type("T", (), {"digest": b"a"})}}, "url": None})()
     request.url = type("U", (), {"path": "/v1/images"})()
     done: list[str] = []
 

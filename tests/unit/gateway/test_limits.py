@@ -48,12 +48,12 @@ def test_keeps_account_of_so_many_names_alone(monkeypatch: pytest.MonkeyPatch) -
 
 def test_counts_what_is_under_way_by_name_and_together() -> None:
     room = AtOnce(each=2, together=3)
-    with room.room_for("a"), room.room_for("a"):
-        with pytest.raises(ProblemError, match="2 requests of token a"), room.room_for("a"):
+    with room.room_for("a", "token a"), room.room_for("a", "token a"):
+        with pytest.raises(ProblemError, match="2 requests of token a are under way"), room.room_for("a", "token a"):
             pass
-        with room.room_for("b"), pytest.raises(ProblemError, match="3 requests are under way"), room.room_for("c"):
+        with room.room_for("b", "b"), pytest.raises(ProblemError, match="3 requests of all"), room.room_for("c", "c"):
             pass
-    with room.room_for("a"), room.room_for("a"):
+    with room.room_for("a", "a"), room.room_for("a", "a"):
         pass
     assert room._counts == {}
     assert room._all == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.gateway.front import Front, front, run
 from tests.unit.gateway.test_edge import problem
-from tests.unit.gateway.test_events import Shown, following
+from tests.unit.gateway.test_events import Shown, following, visit
 from tests.unit.gateway.test_vms import launched
 
 from casemate.gateway import vm_console
@@ -22,7 +22,7 @@ def prints(console: Console, text: bytes) -> None:
         console.put(byte)
 
 
-async def streams(gateway: Front, most: int = 4) -> tuple[ConsoleStreams, Console]:
+async def streams(gateway: Front, most: int = 16) -> tuple[ConsoleStreams, Console]:
     """With VM 1, and its console."""
     async with gateway.client() as client:
         await launched(client)
@@ -58,7 +58,7 @@ def test_tells_what_is_printed_and_goes_on_after_the_byte_that_a_reader_names(ga
     async def work() -> None:
         hub, console = await streams(gateway)
         prints(console, b"one")
-        stream = hub.open(1, 0)
+        stream = hub.open(visit(), hub.console(1), 0)
         assert text(await following(stream)) == b"one"
         coming = asyncio.create_task(following(stream))
         await asyncio.sleep(0.01)
@@ -67,7 +67,7 @@ def test_tells_what_is_printed_and_goes_on_after_the_byte_that_a_reader_names(ga
         prints(console, b"o")
         second = await coming
         assert text(second) == b"two"  # in one event, though it was printed in two goes
-        again = hub.open(1, 3)
+        again = hub.open(visit(), hub.console(1), 3)
         assert text(await following(again)) == b"two"
         assert second.name == "6"
         for each in (stream, again):
@@ -105,7 +105,7 @@ def test_a_reader_beyond_the_end_waits_at_the_end(gateway: Front) -> None:
     async def work() -> None:
         hub, console = await streams(gateway)
         prints(console, b"one")
-        stream = hub.open(1, 2**52)
+        stream = hub.open(visit(), hub.console(1), 2**52)
         coming = asyncio.create_task(following(stream))
         await asyncio.sleep(0.01)
         prints(console, b"two")
@@ -119,7 +119,7 @@ def test_a_reader_that_is_too_slow_hears_how_much_is_missing(gateway: Front) -> 
     async def work() -> None:
         hub, console = await streams(gateway)
         prints(console, b"first")
-        stream = hub.open(1, 0)
+        stream = hub.open(visit(), hub.console(1), 0)
         assert text(await following(stream)) == b"first"
         prints(console, b"x" * (2 * KEPT - 4))  # the one that makes it too long is the last
         gap = await following(stream)
@@ -138,7 +138,7 @@ def test_a_silent_guest_gets_comments_and_a_gone_one_an_end(gateway: Front, monk
 
     async def work() -> None:
         hub, console = await streams(gateway)
-        stream = hub.open(1, 0)
+        stream = hub.open(visit(), hub.console(1), 0)
         assert [(await following(stream)).kind for _ in range(2)] == ["comment", "comment"]
         prints(console, b"last words")
         async with gateway.client() as client:
@@ -149,7 +149,7 @@ def test_a_silent_guest_gets_comments_and_a_gone_one_an_end(gateway: Front, monk
         with pytest.raises(StopAsyncIteration):
             await anext(stream)
         with pytest.raises(FaultError, match="unknown-vm"):
-            hub.open(1, 0)
+            hub.console(1)
 
     run(work())
 
@@ -157,7 +157,7 @@ def test_a_silent_guest_gets_comments_and_a_gone_one_an_end(gateway: Front, monk
 def test_streams_end_with_the_gateway(gateway: Front) -> None:
     async def work() -> None:
         hub, _ = await streams(gateway)
-        stream = hub.open(1, 0)
+        stream = hub.open(visit(), hub.console(1), 0)
         ending = asyncio.create_task(following(stream))
         await asyncio.sleep(0.01)
         hub.close()
@@ -170,12 +170,14 @@ def test_there_are_only_so_many_readers_and_places_come_back(gateway: Front) -> 
     async def work() -> None:
         hub, console = await streams(gateway, most=1)
         prints(console, b"x")
-        stream = hub.open(1, 0)
+        mine = visit()
+        stream = hub.open(mine, hub.console(1), 0)
         await following(stream)
         with pytest.raises(ProblemError, match="1 readers"):
-            hub.open(1, 0)
+            hub.open(visit(), hub.console(1), 0)
         await closed(stream)
-        other = hub.open(1, 0)
+        mine.over()
+        other = hub.open(visit(), hub.console(1), 0)
         await following(other)
         await closed(other)
 

@@ -11,6 +11,7 @@ from tests.unit.gateway.front import Front, run
 from tests.unit.gateway.test_edge import problem
 
 from casemate.gateway.bodies import BINARY
+from casemate.gateway.visits import Visit
 from casemate.gateway.vm_asking import ask, ask_for
 from casemate.gateway.vms import MAX_LAUNCH, UNCOUNTED
 from casemate.host.hypervisor.vms import MAX_VMS
@@ -325,7 +326,7 @@ def of_a_client_that_leaves(leaving: asyncio.Event) -> Request:
         await leaving.wait()
         return {"type": "http.disconnect"}
 
-    return Request({"type": "http"}, receive)
+    return Request({"type": "http", "state": {"visit": Visit(is_head=False)}}, receive)
 
 
 def test_a_run_whose_client_hangs_up_is_paused(gateway: Front) -> None:
