@@ -140,7 +140,7 @@ def check_runtime_lock(pages: bytes, *, platform: str, runtime: Runtime) -> None
     """
     try:
         head = Head.parse(pages)
-        lock = RuntimeLock.parse(head.lock(pages, limit=MAX_LOCK))
+        lock = RuntimeLock.parse(head.lock(lambda offset, size: pages[offset : offset + size], limit=MAX_LOCK))
     except WireError as error:
         raise LaunchError(Rule.RUNTIME_LOCK, got=f"{error.field} {error.got}", want=error.want) from None
     engines = [part.component for part in runtime if part.component != CORE]

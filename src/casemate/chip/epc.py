@@ -7,7 +7,7 @@ from casemate.chip.crypto import sha256
 from casemate.chip.errors import LaunchError
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import MAX_PAGES
-from casemate.wire.sgx.sgxs import PAGE_SIZE, Ecreate, Sgxs, read_sgxs
+from casemate.wire.sgx.sgxs import PAGE_SIZE, Ecreate, Sgxs, page_count, read_sgxs
 
 EPC_SIZE = 512 * 1024 * 1024
 """Pages of all enclaves together (bytes); what a large client processor reserves, and the chip holds them in memory."""
@@ -37,18 +37,21 @@ def load(stream: bytes) -> Loaded:
         WireError: not a stream of well-formed records.
         LaunchError: well formed, but more than an enclave may be, or with gaps between its pages.
     """
-    if len(stream) > 2 * MAX_PAGES:  # before anything is parsed; the exact rule follows
-        raise LaunchError("enclave-size", got=f"a stream of {len(stream)} bytes", want=f"{MAX_PAGES} bytes of pages")
+    if (size := page_count(stream) * PAGE_SIZE) > MAX_PAGES:  # before anything is parsed
+        raise LaunchError("enclave-size", got=f"{size} bytes of pages", want=f"at most {MAX_PAGES}")
     contents = io.BytesIO()  # gives out what was written to it without another copy
     ecreate, segments = read_sgxs(stream, contents.write)
     sgxs = Sgxs(ecreate, segments, contents.getvalue())
-    if len(sgxs.contents) > MAX_PAGES:
-        raise LaunchError("enclave-size", got=f"{len(sgxs.contents)} bytes of pages", want=f"at most {MAX_PAGES}")
     try:
         pages = sgxs.linear_contents()
     except WireError as error:  # the processor takes gaps; the enclave's runtime reads its pages as one run
         raise LaunchError("pages-adjacent", got=error.got, want=error.want) from None
     return Loaded(sgxs.ecreate, pages, sha256(stream))  # MRENCLAVE is the hash of the stream, see wire.sgx.sgxs
+
+
+def epc_size_of(stream: bytes) -> int:
+    """What an enclave takes of the page cache (bytes) if its stream is good, told before anything is parsed."""
+    return (page_count(stream) + 1) * PAGE_SIZE
 
 
 class PageCache:

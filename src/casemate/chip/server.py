@@ -11,7 +11,7 @@ from casemate.chip.anchors import Anchors
 from casemate.chip.einit import einit, parse_sigstruct, signed_secs
 from casemate.chip.enclave import Enclave
 from casemate.chip.enclave_process import EnclaveProcess
-from casemate.chip.epc import PageCache, load
+from casemate.chip.epc import PageCache, epc_size_of, load
 from casemate.chip.errors import (
     CertificationError,
     LaunchError,
@@ -134,6 +134,7 @@ class ChipServer:
         self._parent_started = 0.0
         self._parent_turn = asyncio.Lock()
         self._load_turn = asyncio.Lock()
+        self._init_turn = asyncio.Lock()
         self._ended = False
         self._background: set[asyncio.Task[None]] = set()
 
@@ -201,10 +202,14 @@ class ChipServer:
         raise refuse(Code.MALFORMED, "no request of a host")
 
     async def _load(self, asked: Load) -> Loaded:
-        async with self._load_turn:  # one at a time, in a thread: leaf functions of others go on meanwhile
-            loaded = await asyncio.to_thread(load, asked.sgxs)
-            trim_heap()  # parsing takes several times what is kept
-        self._cache.take(loaded.epc_size)
+        self._cache.take(size := epc_size_of(asked.sgxs))  # before the work: what has no room is not measured
+        try:
+            async with self._load_turn:  # one at a time, in a thread: leaf functions of others go on meanwhile
+                loaded = await asyncio.to_thread(load, asked.sgxs)
+                trim_heap()  # parsing takes several times what is kept
+        except BaseException:
+            self._cache.give_back(size)
+            raise
         self._last_number += 1
         self._enclaves[self._last_number] = Enclave(self._last_number, loaded, asked.tee, asked.launcher)
         return Loaded(self._last_number, loaded.mr_enclave)
@@ -213,17 +218,18 @@ class ChipServer:
         async with enclave.turn:
             after(enclave.state, Event.INITIALISE)
             signed = parse_sigstruct(sigstruct)
-            secs = await asyncio.to_thread(
-                einit,
-                enclave.loaded,
-                signed_secs(signed),
-                signed,
-                platform=self._platform,
-                runtime=self._runtime.parts,
-            )
-            enclave.launched = SgxAttester(self._silicon, secs)
-            if enclave.tee is Tee.SNP:
-                enclave.launched = await self._launch_guest(enclave)
+            async with self._init_turn:  # one at a time: what one image costs is not multiplied by others
+                secs = await asyncio.to_thread(
+                    einit,
+                    enclave.loaded,
+                    signed_secs(signed),
+                    signed,
+                    platform=self._platform,
+                    runtime=self._runtime.parts,
+                )
+                enclave.launched = SgxAttester(self._silicon, secs)
+                if enclave.tee is Tee.SNP:
+                    enclave.launched = await self._launch_guest(enclave)
             enclave.step(Event.INITIALISE)
         return Initialised(
             enclave=enclave.number,

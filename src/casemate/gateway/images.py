@@ -35,6 +35,7 @@ def image_routes(house: House, idempotency: Idempotency) -> APIRouter:
         "put_image",
         Role.DEPLOY,
         *_STORE,
+        Code.LAUNCH_REFUSED,
         *KEY_RULE,
         body="An encoded `PutImage`: a name, an SGXS stream and its SIGSTRUCT.",
     )

@@ -21,7 +21,7 @@ from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, Image
 from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
 from casemate.host.events import Events
-from casemate.host.images import describe
+from casemate.host.images import check_lock, describe
 from casemate.host.ocalls import Handler
 from casemate.host.silicon import Silicon
 from casemate.host.state_keeper import StateKeeper, namespaces_of
@@ -417,7 +417,9 @@ class Orchestrator:
 
     async def _described(self, request: Launch | PutImage) -> tuple[ImageIs, ImageBytes]:
         files = ImageBytes(request.sgxs, request.sigstruct)
-        return await self._write(describe, request.name, files), files
+        about = await self._write(describe, request.name, files)
+        await self._write(check_lock, files.sgxs)
+        return about, files
 
     async def _files(self, image: bytes) -> ImageBytes:
         files = await self._write(self._catalogue.files, image)

@@ -1,7 +1,8 @@
 """The chip, as its host may use it: each request of ``wire.messages.chip`` as a method."""
 
+import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from casemate.host.catalogue import ImageBytes
@@ -22,16 +23,22 @@ class Silicon:
     """Asks over ``link``. Refusals of the chip, and its death, are :class:`FaultError`."""
 
     link: Caller
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of images on their way to the chip."""
 
     async def load(self, files: ImageBytes, tee: Tee, launcher: str) -> chip.Initialised:
-        """Loads and initialises an image; what fails on the way is removed again."""
-        loaded, _ = await self._ask(chip.Load(files.sgxs, tee, launcher), chip.Loaded)
-        try:
-            made, _ = await self._ask(chip.Initialise(loaded.enclave, files.sigstruct), chip.Initialised)
-        except BaseException:
-            await self.destroy(loaded.enclave)
-            raise
-        return made
+        """Loads and initialises an image; what fails on the way is removed again.
+
+        One image at a time is on its way: the chip measures them one after the other, and holds all that were sent.
+        """
+        async with self.turn:
+            loaded, _ = await self._ask(chip.Load(files.sgxs, tee, launcher), chip.Loaded)
+            try:
+                made, _ = await self._ask(chip.Initialise(loaded.enclave, files.sigstruct), chip.Initialised)
+            except BaseException:
+                await self.destroy(loaded.enclave)
+                raise
+            return made
 
     async def start(self, number: int) -> socket.socket:
         """Starts an enclave; the host's end of its socket."""

@@ -9,6 +9,7 @@ the last: an image has no place where something unnamed could hide, and one layo
 import hashlib
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -114,21 +115,27 @@ class Head:
             self.index_size.to_bytes(4, "little"),
         ))  # fmt: skip
 
-    def lock(self, pages: bytes, *, limit: int) -> bytes:
+    def lock(self, read: Callable[[int, int], bytes], *, limit: int) -> bytes:
         """The runtime lock's bytes.
 
+        Args:
+            read: gives what the image's pages hold from an offset on: so many bytes, or fewer where the pages end.
+            limit: the longest lock (bytes); no more are read.
+
         Raises:
-            WireError: there is none, it is longer than ``limit`` (bytes), or it lies outside the pages.
+            WireError: there is none, it is longer than ``limit``, or it does not lie inside the pages.
         """
         if self.lock_offset == 0:
             raise WireError("ImageIndex.lock", got="none", want=f"a {LOCK_PATH} among the measured files")
-        if self.lock_size > limit or self.lock_offset > len(pages) - self.lock_size:
-            raise WireError(
-                "ImageIndex.lock",
-                got=f"{self.lock_size} bytes at {self.lock_offset}",
-                want=f"at most {limit} bytes inside the {len(pages)} bytes of pages",
-            )
-        return pages[self.lock_offset : self.lock_offset + self.lock_size]
+        if self.lock_size <= limit:
+            lock = read(self.lock_offset, self.lock_size)
+            if len(lock) == self.lock_size:
+                return lock
+        raise WireError(
+            "ImageIndex.lock",
+            got=f"{self.lock_size} bytes at {self.lock_offset}",
+            want=f"at most {limit} bytes inside the pages",
+        )
 
 
 @dataclass(frozen=True, slots=True)

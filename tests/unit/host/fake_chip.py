@@ -15,15 +15,24 @@ from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
+from casemate.images.layout import lay_out
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Caller, Reply, numbered, serve
 from casemate.link.errors import PeerGoneError
 from casemate.wire.faults import Code, refuse
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.lifecycle import State
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip, entry, tls
+from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.sigstruct import KEY_SIZE, Sigstruct
+
+
+def stream(content: bytes) -> bytes:
+    """An SGXS stream with a lock and a manifest of that content, which this chip does not look at."""
+    lock = RuntimeLock().with_runtime("linux-x86_64-cp311", [RuntimePart("core", bytes(32))])
+    return lay_out({LOCK_PATH: lock.encode(), MANIFEST_PATH: content}, (), engine="javascript").encode()
 
 
 def sigstruct(sgxs: bytes) -> bytes:
@@ -62,6 +71,11 @@ class FakeChip:
         self.starts = asyncio.Event()
         self.starts.set()
         """Cleared, it keeps whoever starts an enclave waiting."""
+        self.asked = 0
+        """How many requests came."""
+        self.most_loads = 0
+        """How many images were under way at a time, at most: loaded, and not yet initialised."""
+        self._loads = 0
         self._last = 100
         self._playing: set[asyncio.Task[None]] = set()
 
@@ -72,16 +86,21 @@ class FakeChip:
         request: object = parse_message(
             message, chip.Load, chip.Initialise, chip.Start, chip.Stop, chip.Destroy, chip.QuoteTarget
         )
+        self.asked += 1
         match request:
             case chip.QuoteTarget():
                 return Reply(chip.QuoteTargetIs(bytes(512)))
             case chip.Load(sgxs, launcher=launcher):
                 self.launchers.append(launcher)
                 self._last += 1
-                self.loaded[self._last] = sgxs
-                return Reply(chip.Loaded(self._last, hashlib.sha256(sgxs).digest()))
+                number = self._last
+                self.loaded[number] = sgxs
+                self._loads += 1
+                self.most_loads = max(self.most_loads, self._loads)
+                return Reply(chip.Loaded(number, hashlib.sha256(sgxs).digest()))
             case chip.Initialise(number):
-                if self.loaded[number].startswith(b"refused"):
+                self._loads -= 1
+                if b"refused" in self.loaded[number]:
                     raise refuse(Code.LAUNCH_REFUSED, "signature: got another, want the signer's")
                 mr_enclave = hashlib.sha256(self.loaded[number]).digest()
                 return Reply(chip.Initialised(number, mr_enclave, bytes(32), 7, 5, debug=False, launch_digest=None))

@@ -3,18 +3,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.host.fake_chip import FakeChip, host_of, sigstruct
+from tests.unit.host.fake_chip import FakeChip, host_of, sigstruct, stream
 
 from casemate.host import orchestrator as module
 from casemate.host.catalogue import CatalogueError
 from casemate.host.orchestrator import AGAIN, Orchestrator
+from casemate.images.layout import lay_out
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, FaultError
+from casemate.wire.image_index import LOCK_PATH, MAGIC, MANIFEST_PATH
 from casemate.wire.lifecycle import State
 from casemate.wire.messages.host import EnclaveIs, Launch, PutImage
 
 Body = Callable[[Orchestrator, FakeChip], Awaitable[None]]
-FILES = (b"stream", sigstruct(b"stream"))
+STREAM = stream(b"a manifest")
+FILES = (STREAM, sigstruct(STREAM))
 LAUNCH = Launch("one", *FILES)
 
 
@@ -130,11 +133,42 @@ def test_a_temporary_one_stays_lost(tmp_path: Path) -> None:
     host(tmp_path, body)
 
 
+def test_a_lock_that_no_chip_would_read_is_refused_before_the_chip_is_asked(tmp_path: Path) -> None:
+    def with_lock(lock: bytes) -> bytes:
+        return lay_out({LOCK_PATH: lock, MANIFEST_PATH: b"x"}, (), engine="javascript").encode()
+
+    no_lock = lay_out({MANIFEST_PATH: b"x"}, (), engine="javascript").encode()
+    dotted = with_lock(b"a." * 16_000 + b"a=1")
+    old = with_lock(b'[runtime]\nlinux-x86_64-cp311 = "' + b"ab" * 32 + b'"\n')
+    other_page = STREAM.replace(MAGIC, bytes(len(MAGIC)))
+
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        for sgxs in (no_lock, dotted, old, other_page, b"", STREAM[:5000]):
+            files = (sgxs, sigstruct(sgxs))
+            for asking in (orchestrator.launch(Launch("x", *files)), orchestrator.put_image(PutImage("x", *files))):
+                assert (await refused(Code.LAUNCH_REFUSED, asking)).startswith("runtime-lock: ")
+        assert chip.asked == 0
+        assert not await orchestrator.images()
+
+    host(tmp_path, body)
+
+
+def test_one_image_at_a_time_is_on_its_way_to_the_chip(tmp_path: Path) -> None:
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        launches = [orchestrator.launch(Launch(f"n{number}", *FILES)) for number in range(6)]
+        assert len({launched.enclave for launched in await asyncio.gather(*launches)}) == 6
+        assert chip.most_loads == 1
+
+    host(tmp_path, body)
+
+
 def test_a_launch_that_fails_leaves_nothing(tmp_path: Path) -> None:
     async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
-        await refused(Code.LAUNCH_REFUSED, orchestrator.launch(Launch("bad", b"refused", sigstruct(b"refused"))))
+        await refused(
+            Code.LAUNCH_REFUSED, orchestrator.launch(Launch("bad", stream(b"refused"), sigstruct(b"refused")))
+        )
         with pytest.raises(WireError):
-            await orchestrator.launch(Launch("none", b"stream", bytes(1808)))
+            await orchestrator.launch(Launch("none", STREAM, bytes(1808)))
         assert not orchestrator.enclaves()
         assert not chip.loaded
         assert not await orchestrator.images()
@@ -205,7 +239,7 @@ def test_the_number_of_images_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
         await orchestrator.put_image(PutImage("function", *FILES))
         await orchestrator.put_image(PutImage("function", *FILES))  # it is there
-        await refused(Code.BUSY, orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more"))))
+        await refused(Code.BUSY, orchestrator.put_image(PutImage("more", stream(b"more"), sigstruct(b"more"))))
 
     monkeypatch.setattr(module, "MAX_IMAGES", 1)
     host(tmp_path, body)

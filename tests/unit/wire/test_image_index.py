@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -103,18 +104,22 @@ def test_refuses_pages_that_the_index_does_not_describe(pages: bytes, reason: st
         parse_index(pages)
 
 
+def _reader(pages: bytes) -> Callable[[int, int], bytes]:
+    return lambda offset, size: pages[offset : offset + size]
+
+
 def test_the_head_tells_a_chip_where_the_lock_is_and_what_runs_the_guest() -> None:
     head = Head.parse(PAGES[:HEAD_SIZE])
     assert head.engine == "javascript"
-    assert head.lock(PAGES, limit=4) == b"lock"
+    assert head.lock(_reader(PAGES), limit=4) == b"lock"
     assert head.encode() == PAGES[:HEAD_SIZE]
     with pytest.raises(WireError, match="at most 3 bytes"):
-        head.lock(PAGES, limit=3)
-    with pytest.raises(WireError, match="inside the 4099 bytes"):
-        head.lock(PAGES[:4099], limit=4)
+        head.lock(_reader(PAGES), limit=3)
+    with pytest.raises(WireError, match="4 bytes at 4096"):
+        head.lock(_reader(PAGES[:4099]), limit=4)
     without = ImageIndex(tuple(entry for entry in INDEX.entries if entry.path != "casemate.lock"), (), "javascript")
     with pytest.raises(WireError, match="lock is none"):
-        Head.parse(without.encode()).lock(PAGES, limit=4)
+        Head.parse(without.encode()).lock(_reader(PAGES), limit=4)
 
 
 @pytest.mark.parametrize("engine", ["", "Java", "a b", "x" * 17, "\u00e9", "a\n"])

@@ -18,6 +18,7 @@ from casemate.wire.sgx.sgxs import (
     Segment,
     Sgxs,
     measure_sgxs,
+    read_range,
     walk_sgxs,
 )
 
@@ -190,6 +191,38 @@ def test_spans_cover_every_byte_of_the_stream() -> None:
         "page[0x0].eadd.flags",
         "page[0x1000].eadd.flags",
     ]
+
+
+@given(_enclaves(), st.integers(0, 10 * PAGE), st.integers(1, 3 * PAGE))
+def test_a_range_is_what_lies_there_by_address(
+    enclave: tuple[int, int, list[tuple[int, int]], bytes], offset: int, size: int
+) -> None:
+    stream, contents = _filled(*enclave)
+    memory = {page: contents[at * PAGE : (at + 1) * PAGE] for at, (page, _) in enumerate(enclave[2])}
+    want = b""
+    for page in range(offset // PAGE * PAGE, offset + size, PAGE):
+        if page not in memory:
+            break
+        want += memory[page]
+    assert read_range(stream, offset, size) == want[offset % PAGE :][:size]
+    assert read_range(stream, 1 << 63, size) == b""
+
+
+@given(st.binary(max_size=12_000), st.integers(0, 1 << 64), st.integers(0, 9000))
+def test_a_range_of_random_bytes_is_bytes(data: bytes, offset: int, size: int) -> None:
+    assert len(read_range(data, offset, size)) <= size
+
+
+@pytest.mark.parametrize("number", [0, 1, 63, 64, 150, 199])
+@pytest.mark.parametrize(
+    ("at", "field"), [(0, "EADD"), (16, "flags"), (64, "EEXTEND|chunk"), (5183 - 256 - 63, "chunk")]
+)
+def test_a_bad_record_is_found_in_whatever_batch_it_lies(number: int, at: int, field: str) -> None:
+    good = Sgxs(Ecreate(1, 1 << 20), (Segment(0, 200 * PAGE, DATA_PAGE),), bytes(200 * PAGE)).encode()
+    bad = bytearray(good)
+    bad[64 + 5184 * number + at] ^= 0x40
+    with pytest.raises(WireError, match=field):
+        Sgxs.parse(bytes(bad))
 
 
 def test_records_have_their_own_encoding() -> None:

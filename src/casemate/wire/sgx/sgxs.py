@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import STRICT, IntFlag
 from itertools import chain
-from typing import ClassVar, Self
+from typing import ClassVar, NoReturn, Self
 
 from casemate.wire.errors import WireError
 from casemate.wire.spans import Layout, Span, constant, number, zeros
@@ -258,8 +258,13 @@ def walk_sgxs(stream: bytes) -> Iterator[tuple[int, Ecreate | Eadd | Eextend]]:
     """Every record with its offset in the stream, one by one; :class:`WireError` at the first that is wrong."""
     ecreate = Ecreate.parse(_record(stream, 0))
     yield 0, ecreate
-    added: set[int] = set()
-    at = RECORD_SIZE
+    yield from _walk_pages(stream, RECORD_SIZE, ecreate, set())
+
+
+def _walk_pages(
+    stream: bytes, at: int, ecreate: Ecreate, added: set[int]
+) -> Iterator[tuple[int, Ecreate | Eadd | Eextend]]:
+    """The records from ``at`` on, where the pages in ``added`` came before."""
     while at < len(stream):
         eadd = _walk_eadd(stream, at, ecreate, added)
         yield at, eadd
@@ -315,32 +320,70 @@ def read_sgxs(stream: bytes, take: Callable[[bytes], object]) -> tuple[Ecreate, 
     """
     # The fast path: whole batches of records are compared with what they have to be.
     ecreate = Ecreate.parse(_record(stream, 0))
-    view = memoryview(stream)[RECORD_SIZE:]
     offsets, flags = array("Q"), array("Q")
-    whole = len(view) % GROUP_SIZE == 0
-    for at in range(0, len(view) if whole else 0, _BATCH * GROUP_SIZE):
+    end = len(stream) - (len(stream) - RECORD_SIZE) % GROUP_SIZE
+    view = memoryview(stream)[:end]
+    for at in range(RECORD_SIZE, end, _BATCH * GROUP_SIZE):
         groups = view[at : at + _BATCH * GROUP_SIZE]
         headers = b"".join(chain.from_iterable(_HEADERS_OF_GROUP.iter_unpack(groups)))
         words = memoryview(headers).cast("Q")
         batch_offsets = array("Q", words[1::_HEADER_WORDS].tobytes())
         batch_flags = array("Q", words[2::_HEADER_WORDS].tobytes())
         if max(batch_offsets) >= MAX_ENCLAVE or _headers(batch_offsets, batch_flags) != headers:
-            whole = False
-            break
+            _refuse(stream, at, ecreate, offsets)
         offsets += batch_offsets
         flags += batch_flags
         take(b"".join(chain.from_iterable(_DATA_OF_GROUP.iter_unpack(groups))))
-    if not whole:
-        _refuse(stream)
+    if end != len(stream):
+        _refuse(stream, end, ecreate, offsets)
     _check_pages(ecreate, offsets, flags)
     return ecreate, _segments(offsets, flags)
 
 
-def _refuse(stream: bytes) -> None:
-    """Says what is wrong with a stream that the fast path did not take."""
-    for _ in walk_sgxs(stream):
+def _refuse(stream: bytes, at: int, ecreate: Ecreate, offsets: "array[int]") -> NoReturn:
+    """Says what is wrong with the batch of pages at ``at``, which the fast path did not take.
+
+    What came before is not walked through again: that takes a hundred times as long as the fast path did.
+    """
+    for _ in _walk_pages(stream[: at + _BATCH * GROUP_SIZE], at, ecreate, set(offsets)):
         pass
     raise WireError("SGXS", got="a stream with irregular records", want="the canonical form")
+
+
+def page_count(stream: bytes) -> int:
+    """How many pages a stream of that length has, before anything is parsed; what is over is malformed."""
+    return max(0, len(stream) - RECORD_SIZE) // GROUP_SIZE
+
+
+def read_range(stream: bytes, offset: int, size: int) -> bytes:
+    """Some bytes of an enclave by their place in it, without parsing the rest of its stream.
+
+    Args:
+        stream: in canonical form, unchecked; of the pages that are looked at the first one at an address counts.
+        offset: from the enclave's base.
+        size: bytes; fewer are given where pages are missing.
+    """
+    first, end = offset // PAGE_SIZE, -(-(offset + size) // PAGE_SIZE)
+    places: dict[int, int] = {}
+    groups = range(RECORD_SIZE, RECORD_SIZE + page_count(stream) * GROUP_SIZE, GROUP_SIZE)
+    for candidates in (groups[first:end], groups):  # pages lie in address order, mostly
+        for at in candidates:
+            if first <= (page := _page_at(stream, at)) < end:
+                places.setdefault(page, at)
+        if len(places) == end - first:
+            break
+    run = bytearray()
+    for page in range(first, end):
+        if page not in places:
+            break
+        run += b"".join(_DATA_OF_GROUP.unpack_from(stream, places[page]))
+    return bytes(run[offset - first * PAGE_SIZE :][:size])
+
+
+def _page_at(stream: bytes, at: int) -> int:
+    """Which page the group at ``at`` adds; -1 for an offset that is no page's."""
+    page, rest = divmod(int.from_bytes(stream[at + _WORD : at + 2 * _WORD], "little"), PAGE_SIZE)
+    return -1 if rest else page
 
 
 def _headers(offsets: "array[int]", flags: "array[int]") -> bytes:
