@@ -126,13 +126,13 @@ class Head:
             WireError: there is none, it is longer than ``limit``, or it does not lie inside the pages.
         """
         if self.lock_offset == 0:
-            raise WireError("ImageIndex.lock", got="none", want=f"a {LOCK_PATH} among the measured files")
+            raise WireError(LOCK_PATH, got="missing", want="a runtime lock among the measured files")
         if self.lock_size <= limit:
             lock = read(self.lock_offset, self.lock_size)
             if len(lock) == self.lock_size:
                 return lock
         raise WireError(
-            "ImageIndex.lock",
+            LOCK_PATH,
             got=f"{self.lock_size} bytes at {self.lock_offset}",
             want=f"at most {limit} bytes inside the pages",
         )
@@ -196,9 +196,7 @@ def parse_index(pages: bytes) -> ImageIndex:
     body = parse_fields(_Body, reader.take("body", head.index_size))
     index = ImageIndex(body.entries, body.links, head.engine)
     if index.head(head.index_size) != head:
-        raise WireError(
-            "ImageIndex.lock", got=f"{head.lock_size} bytes at {head.lock_offset}", want=f"where {LOCK_PATH} lies"
-        )
+        raise WireError(LOCK_PATH, got=f"{head.lock_size} bytes at {head.lock_offset}", want=f"where {LOCK_PATH} lies")
     padding = padding_of(HEAD_SIZE + head.index_size)
     reader.zero("padding", padding)
     _check_layout(index, HEAD_SIZE + head.index_size + padding, len(pages))

@@ -53,9 +53,16 @@ class LayerRequest:
     mode: LayerMode
 
 
+MAX_LAYERS = 32
+"""Most layers in a list: bounds what a process that was taken over can make its peer parse."""
+
+Layers = Annotated[tuple[Layer, ...], Limit(MAX_LAYERS)]
+LayerRequests = Annotated[tuple[LayerRequest, ...], Limit(MAX_LAYERS)]
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxLayers:
     """The layers around an enclave's process and around its guest's, as the enclave reports them of itself."""
 
-    enclave: tuple[Layer, ...]
-    guest: tuple[Layer, ...]
+    enclave: Layers
+    guest: Layers

@@ -1,6 +1,7 @@
 """The real process, with the real runtime copy and no enclaves."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,9 +21,12 @@ from casemate.chip.anchors import Anchors, Asker
 from casemate.chip.fuses import load_fuses
 from casemate.chip.runtime_copy import copy_name
 from casemate.chip.tcb import FIRST_TCB
+from casemate.images.layout import lay_out
+from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, Fault
+from casemate.wire.faults import Code, Fault, FaultError
+from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip
 from casemate.wire.messages.supervisor import (
@@ -40,6 +44,7 @@ from casemate.wire.messages.supervisor import (
     RollbackAccepted,
 )
 from casemate.wire.pem import encode_chain
+from casemate.wire.sgx.sigstruct import Sigstruct
 
 pytestmark = pytest.mark.machine
 PATIENCE = 30.0
@@ -75,6 +80,10 @@ class Process:
     def ask(self, question: object, wanted: type[T]) -> T:
         self.supervisor.send(encode_message(question))
         return parse_message(self.supervisor.receive(timeout=PATIENCE).payload, wanted)
+
+    def answer(self) -> bytes:
+        """The message of the next answer to the host."""
+        return split(self.host.receive(timeout=PATIENCE).payload)[1]
 
     def ended(self) -> int:
         return self.process.wait(PATIENCE)
@@ -332,6 +341,31 @@ def test_runtime_digest_is_told_without_a_machine(tmp_path: Path) -> None:
         assert Path(said["copy"]).name == copy_name(ready.runtime)
         assert set(digests) == {"core", "javascript"}
     assert list(tmp_path.iterdir()) == [tmp_path / "chip"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_hostile_host_makes_it_read_no_lock_that_costs(tmp_path: Path, sign: Callable[..., Sigstruct]) -> None:
+    """What a host's own check would have refused; the lock is a key that a parser of TOML needs a gigabyte for."""
+
+    def peak_mib(pid: int) -> float:
+        return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:", 1)[1].split(None, 1)[0]) / 1024
+
+    lock = b"a." * 16_000 + b"a=1"
+    stream = lay_out({LOCK_PATH: lock, MANIFEST_PATH: b"x"}, (), engine="javascript").encode()
+    sigstruct = sign(enclave_hash=hashlib.sha256(stream).digest()).encode()
+    with started(tmp_path) as chip_process:
+        chip_process.certify()
+        pid = chip_process.ready().pid
+        for number in range(1, 17):
+            chip_process.host.send(numbered(number, chip.Load(stream)))
+        loaded = [answer_of(chip_process.answer(), chip.Loaded).enclave for _ in range(16)]
+        before = peak_mib(pid)
+        for enclave in loaded:
+            chip_process.host.send(numbered(enclave, chip.Initialise(enclave, sigstruct)))
+        for _ in loaded:
+            with pytest.raises(FaultError, match=r"launch-refused: runtime-lock: .*not a runtime lock"):
+                answer_of(chip_process.answer(), chip.Initialised)
+        assert peak_mib(pid) - before < 16
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

@@ -90,8 +90,8 @@ def test_refuses_a_link_of_another_length_than_its_specifiers() -> None:
         (PAGES[:8] + b"\x01" + PAGES[9:], "version is 1.*build the image anew"),
         (PAGES[:10] + b"Java" + PAGES[14:], r"engine is 'Java"),
         (PAGES[:25] + b"x" + PAGES[26:], "engine"),
-        (PAGES[:26] + b"\x00\x20" + PAGES[28:], r"ImageIndex\.lock is 4 bytes at 8192"),
-        (PAGES[:34] + b"\x05" + PAGES[35:], r"ImageIndex\.lock is 5 bytes at 4096"),
+        (PAGES[:26] + b"\x00\x20" + PAGES[28:], r"casemate\.lock is 4 bytes at 8192"),
+        (PAGES[:34] + b"\x05" + PAGES[35:], r"casemate\.lock is 5 bytes at 4096"),
         (PAGES[:42] + b"\xff\xff\xff\xff" + PAGES[46:], f"length is .* at most {MAX_INDEX}"),
         (PAGES[:42] + MAX_INDEX.to_bytes(4, "little") + PAGES[46:], "body"),
         (PAGES[: PAGE_SIZE - 1] + b"\x01" + PAGES[PAGE_SIZE:], "padding"),
@@ -118,7 +118,7 @@ def test_the_head_tells_a_chip_where_the_lock_is_and_what_runs_the_guest() -> No
     with pytest.raises(WireError, match="4 bytes at 4096"):
         head.lock(_reader(PAGES[:4099]), limit=4)
     without = ImageIndex(tuple(entry for entry in INDEX.entries if entry.path != "casemate.lock"), (), "javascript")
-    with pytest.raises(WireError, match="lock is none"):
+    with pytest.raises(WireError, match="lock is missing"):
         Head.parse(without.encode()).lock(_reader(PAGES), limit=4)
 
 

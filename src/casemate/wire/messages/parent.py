@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.message import U32, U64, Limit, Name, message
-from casemate.wire.sandbox import Layer, LayerRequest
+from casemate.wire.sandbox import LayerRequests, Layers
 
 
 @message(0x40)
@@ -12,7 +12,7 @@ from casemate.wire.sandbox import Layer, LayerRequest
 class Configure:
     """The chip's first frame to the parent."""
 
-    layers: tuple[LayerRequest, ...]
+    layers: LayerRequests
     deno: Annotated[str, Limit(4096)]
     """Absolute path of the engine's binary in the runtime copy."""
     pool: U32
@@ -80,7 +80,7 @@ class GuestGiven:
     """Two descriptors come with it: a pipe to write to the guest and one to read from it."""
 
     pid: U32
-    layers: tuple[Layer, ...]
+    layers: Layers
 
 
 @message(0x4A)

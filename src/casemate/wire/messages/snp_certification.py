@@ -16,6 +16,9 @@ from casemate.wire.snp.vlek import MAX_CSP_ID
 TAGS = range(0x8A, 0x90)
 """Of the messages here."""
 
+MAX_PUBLISHED = 16
+"""Most products that firmware is published for."""
+
 VCEK_SIZE = 97
 """Bytes of an uncompressed P-384 point."""
 
@@ -86,7 +89,7 @@ class PublishedFirmware:
 class UpdateFirmware:
     """DOWNLOAD_FIRMWARE_EX: run what is published for your product. Reply: ``FirmwareIs`` or ``Fault``."""
 
-    published: tuple[PublishedFirmware, ...]
+    published: Annotated[tuple[PublishedFirmware, ...], Limit(MAX_PUBLISHED)]
     """The newest of each product; of none, where the chip is only asked what it is."""
     commit: bool
     """SNP_COMMIT after it: else the firmware is provisional, and not reported, until the host commits it."""

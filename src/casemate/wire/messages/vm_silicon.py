@@ -5,7 +5,7 @@ from typing import Annotated
 
 from casemate.wire.message import U8, U32, U64, Bytes32, Limit, message
 from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES
-from casemate.wire.sandbox import Layer, LayerRequest
+from casemate.wire.sandbox import LayerRequests, Layers
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, PageType
 
@@ -28,7 +28,7 @@ class PowerOn:
     top: U64
     """One more than the highest guest physical address."""
     policy: U64
-    layers: tuple[LayerRequest, ...]
+    layers: LayerRequests
     """What the process's own sandbox must have."""
 
 
@@ -37,7 +37,7 @@ class PowerOn:
 class Ready:
     """The controller works; nothing runs yet."""
 
-    layers: tuple[Layer, ...]
+    layers: Layers
 
 
 @message(0xC2)
