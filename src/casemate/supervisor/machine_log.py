@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from casemate.link.log_lines import one_line
 from casemate.link.ownership import open_own_file
 from casemate.wire.ownership import PlaceError
 
@@ -14,8 +15,10 @@ LOG_SIZE = 4 * 1024 * 1024
 """Longest machine.log (bytes); one older file is kept beside it, as machine.log.1."""
 
 _CHUNK = 65_536
+_LONGEST_LINE = 4096
+"""Bytes of a line that has no end yet, after which it is written as it is."""
 _LAST_WORDS = 512
-"""Bytes of a process's last line that are remembered."""
+"""Characters of a process's last line that are remembered."""
 
 
 class MachineLog:
@@ -28,6 +31,7 @@ class MachineLog:
 
     def say(self, text: str, *, aloud: bool = True) -> None:
         """A line of the supervisor's; ``aloud`` on its standard error, too."""
+        text = one_line(text)
         line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {text}\n"
         if aloud:
             with contextlib.suppress(OSError):
@@ -50,20 +54,26 @@ class MachineLog:
 
 
 class Words:
-    """One process's standard output and error: a pipe whose other end goes to the log."""
+    """One process's standard output and error: a pipe whose other end goes to the log.
 
-    def __init__(self, log: MachineLog) -> None:
+    Each of its lines stands in the log behind its name, with what is not printable escaped: whatever strangers have a
+    process say, no line of the log looks like another process's, or like the supervisor's.
+    """
+
+    def __init__(self, log: MachineLog, name: str) -> None:
         self._log = log
+        self._name = name
         self._reading, self.writing = os.pipe()
-        self._last = b""
+        self._begun = b""
+        self._last = ""
         os.set_blocking(self._reading, False)
         asyncio.get_running_loop().add_reader(self._reading, self._read)
 
     @property
     def last(self) -> str:
-        """The last line that came, to say why a process died; empty if none did."""
-        lines = [line for line in self._last.split(b"\n") if line.strip()]
-        return lines[-1].decode("utf-8", "replace").strip() if lines else ""
+        """The end of the last line that came, to say why a process died; empty if none did."""
+        begun = _shown(self._begun).strip()
+        return begun[-_LAST_WORDS:] if begun else self._last
 
     def given(self) -> None:
         """The process has its end now."""
@@ -82,9 +92,25 @@ class Words:
         except OSError:
             content = b""
         if content:
-            self._last = (self._last + content)[-_LAST_WORDS:]
-            self._log.write(content)
+            *whole, self._begun = (self._begun + content).split(b"\n")
+            if len(self._begun) > _LONGEST_LINE:
+                whole.append(self._begun)
+                self._begun = b""
+            self._write(whole)
             return
         asyncio.get_running_loop().remove_reader(self._reading)
         os.close(self._reading)
         self._reading = -1
+        if self._begun:
+            self._write([self._begun])
+            self._begun = b""
+
+    def _write(self, lines: list[bytes]) -> None:
+        shown = [text for line in lines if (text := _shown(line)).strip()]
+        if shown:
+            self._last = shown[-1].strip()[-_LAST_WORDS:]
+            self._log.write("".join(f"{self._name}| {text}\n" for text in shown).encode("utf-8", "replace"))
+
+
+def _shown(line: bytes) -> str:
+    return one_line(line.decode("utf-8", "replace"))

@@ -35,7 +35,7 @@ class Process:
 
     async def start(self, module: str, arguments: Sequence[str], inherited: Sequence[int]) -> None:
         """Starts a process in this role; ``inherited`` are the descriptors that it gets beside its standard ones."""
-        self._words = Words(self._log)
+        self._words = Words(self._log, self.name)
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         try:
             self._running = await asyncio.create_subprocess_exec(

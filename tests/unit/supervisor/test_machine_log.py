@@ -40,7 +40,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path, monkeypatch: p
 
 def test_a_processes_last_line_is_remembered(tmp_path: Path) -> None:
     async def main() -> None:
-        words = Words(MachineLog(tmp_path / "machine.log"))
+        words = Words(MachineLog(tmp_path / "machine.log"), "host")
         os.write(words.writing, b"first\n" + b"y" * 2000 + b"\nthe disk is full\n\n")
         words.given()
         words.take_rest()
@@ -49,4 +49,39 @@ def test_a_processes_last_line_is_remembered(tmp_path: Path) -> None:
         assert words.last == "the disk is full"
 
     asyncio.run(main())
-    assert (tmp_path / "machine.log").read_bytes().startswith(b"first\n")
+    assert (tmp_path / "machine.log").read_bytes().startswith(b"host| first\nhost| yyy")
+
+
+def test_no_process_can_forge_another_ones_line(tmp_path: Path) -> None:
+    forged = "2026-01-01T00:00:00Z supervisor: the chip died"
+
+    async def main() -> None:
+        log = MachineLog(tmp_path / "machine.log")
+        words = Words(log, "gateway")
+        os.write(words.writing, f"guest said\r{forged}\n\x1b[2J{forged}\nchip| {forged}\n\n{forged}".encode())
+        words.given()
+        words.take_rest()
+        words.take_rest()
+        log.say(f"the gateway ended; its last words: x\n{forged}", aloud=False)
+
+    asyncio.run(main())
+    first, second, third, fourth, said = (tmp_path / "machine.log").read_text().splitlines()
+    assert all(line.startswith("gateway| ") for line in (first, second, third, fourth))
+    assert r"guest said\r2026" in first
+    assert r"\x1b[2J2026" in second
+    assert "supervisor: the gateway ended; its last words: x\\n2026" in said
+
+
+def test_a_line_without_an_end_is_bounded(tmp_path: Path) -> None:
+    async def main() -> None:
+        words = Words(MachineLog(tmp_path / "machine.log"), "chip")
+        for _ in range(4):
+            os.write(words.writing, b"z" * 3000)
+            words.take_rest()
+        assert len(words._begun) <= machine_log._LONGEST_LINE
+        assert words.last == "z" * 512
+        words.given()
+        words.take_rest()
+
+    asyncio.run(main())
+    assert (tmp_path / "machine.log").read_text().count("z") == 12_000
