@@ -7,6 +7,7 @@ import pytest
 from tests.unit.cli.conftest import Casemate
 
 from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.snp.report import SnpReport
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "snp.md"
 AT = "2026-06-01T00:00:00Z"
@@ -44,6 +45,51 @@ def test_a_changed_report_is_refused_by_rule_and_exit_code(casemate: Casemate, f
         said = casemate(*asked, "--at", AT, "--json", *extra)
         assert said.code == 3
         assert "snp.signature" in said.out + said.err
+
+
+def test_an_accepted_report_has_no_check_that_was_not_reached(casemate: Casemate, folder: Path) -> None:
+    asked = ("verify", folder / "report.bin", "--certificates", folder / "amd.pem", "--policy", folder / "snp.toml")
+    said = casemate(*asked, "--at", AT, "--explain", "--json")
+    assert {check["outcome"] for group in said.json["checks"] for check in group["checks"]} == {"passed"}
+    assert "not reached" not in casemate(*asked, "--at", AT, "--explain").out
+
+
+@pytest.mark.parametrize("order", ["key first", "key last", "key between", "twice", "with text", "Windows"])
+def test_certificates_come_in_any_order_and_with_text_around_them(casemate: Casemate, folder: Path, order: str) -> None:
+    key, ask, ark = (encode_chain(found.der) for found in parse_chain("amd.pem", (folder / "amd.pem").read_bytes()))
+    (folder / "amd.pem").write_bytes(
+        {
+            "key first": key + ark + ask,
+            "key last": ask + ark + key,
+            "key between": ark + key + ask,
+            "twice": key + ask + ark + key + ark,
+            "with text": b"# SEV-VCEK\n" + key + b"# ASK\n" + ask + b"# ARK\n" + ark,
+            "Windows": (b"subject=/CN=ARK\n" + ark + ask + key).replace(b"\n", b"\r\n"),
+        }[order]
+    )
+    asked = ("verify", folder / "report.bin", "--certificates", folder / "amd.pem", "--policy", folder / "snp.toml")
+    assert casemate(*asked, "--at", AT).code == 0
+
+
+def test_a_report_names_what_its_policy_and_command_lack(casemate: Casemate, folder: Path) -> None:
+    """Each refusal says what to give; given, it goes on to the next."""
+    report, certificates, policy = folder / "report.bin", folder / "amd.pem", folder / "snp.toml"
+    without = casemate("verify", report, "--policy", policy, "--at", AT, "--json")
+    assert without.code == 5
+    assert "--certificates" in without.error["next"]
+    policy.write_text(policy.read_text().replace("UNSAFE_NO_REVOCATION_LIST", "REQUIRE_REVOCATION_LIST"))
+    asked = ("verify", report, "--certificates", certificates, "--policy", policy, "--at", AT, "--json")
+    unlisted = casemate(*asked)
+    assert unlisted.error["rule"] == "crl.format"
+    assert "--revocation-list" in unlisted.error["next"]
+    policy.write_text(policy.read_text().replace("REQUIRE_REVOCATION_LIST", "UNSAFE_NO_REVOCATION_LIST"))
+    data = SnpReport.parse(report.read_bytes()).report_data.hex()
+    policy.write_text(re.sub(r"report_data = .*", 'report_data = "FRESH_NONCE"', policy.read_text()))
+    stale = casemate(*asked)
+    assert stale.error["rule"] == "binding.nonce"
+    assert "--report-data" in stale.error["next"]
+    assert "policy." not in stale.error["got"] + stale.error["want"]
+    assert casemate(*asked, "--report-data", data).code == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from casemate.client.errors import ReceiptRefusedError
 from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle, check_receipt
 from casemate.enclave.keys import EnclaveKeys
-from casemate.verifier import PolicyError, RefusedError, SnpEndorsements
+from casemate.verifier import PolicyError, RefusedError, Rule, SnpEndorsements
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import Receipt, StateMark
 from casemate.wire.errors import CasemateError, WireError
@@ -52,6 +52,22 @@ def test_a_receipt_without_openings_holds_and_tells_nothing(desk: Desk, bundle: 
     assert "plaintext" not in closed.encode().decode()
     checked = check_receipt(ReceiptBundle.parse(closed.encode()), desk.policy)
     assert (checked.input, checked.output) == (None, None)
+
+
+@pytest.mark.parametrize(("tail", "accepted"), [(bytes(1), True), (bytes(3000), True), (b"\x00\x01", False)])
+def test_zero_bytes_behind_the_evidence_in_a_receipt_are_padding(
+    desk: Desk, bundle: ReceiptBundle, tail: bytes, *, accepted: bool
+) -> None:
+    padded = replace(bundle, proof=replace(bundle.proof, evidence=bundle.proof.evidence + tail))
+    parsed = ReceiptBundle.parse(padded.encode() + (tail if accepted else b""))
+    if accepted:
+        assert check_receipt(parsed, desk.policy).receipt == bundle.receipt
+        return
+    with pytest.raises(RefusedError) as refused:
+        check_receipt(parsed, desk.policy)
+    assert refused.value.rule is Rule.QUOTE_FORMAT
+    with pytest.raises(WireError):
+        ReceiptBundle.parse(padded.encode() + b"\x00\x01")
 
 
 def test_one_side_may_be_opened_alone(desk: Desk, bundle: ReceiptBundle) -> None:

@@ -25,7 +25,10 @@ Target = Annotated[
     typer.Argument(metavar="N|IMAGE", help="An enclave's number on the running machine, or an image to launch for it."),
 ]
 QuoteFile = Annotated[
-    Path, typer.Argument(metavar="QUOTE", help="The quote's bytes; zero padding after it is allowed.")
+    Path,
+    typer.Argument(
+        metavar="QUOTE", help="The quote, or hexadecimal or base64 text of it; zero bytes behind it are passed over."
+    ),
 ]
 Image = Annotated[
     Path | None, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder with casemate.toml.")
@@ -74,11 +77,11 @@ Certificates = Annotated[
     typer.Option(
         "--certificates",
         metavar="FILE",
-        help="QUOTE is an SEV-SNP report, and these are its key's, issuer's and root's certificates, in PEM.",
+        help="QUOTE is an SEV-SNP report, with these of the key's, issuer's and root's certificates, in any order.",
     ),
 ]
 RevocationList = Annotated[
-    Path | None, typer.Option("--revocation-list", metavar="FILE", help="SEV-SNP: the root's CRL, in DER.")
+    Path | None, typer.Option("--revocation-list", metavar="FILE", help="SEV-SNP: the root's CRL, in DER or PEM.")
 ]
 ExpectedData = Annotated[
     str | None,
