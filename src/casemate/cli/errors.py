@@ -169,7 +169,6 @@ RULES: dict[str, str] = {
     "enclave.mr-enclave": "other code than the policy names; `casemate diff A B` says why two measurements differ",
     "enclave.debug": "whoever runs a debug enclave reads along; build it with debug = false in casemate.toml",
     "tcb.status": "have the platform updated, or name that status and its advisories in the policy",
-    "chain.root": "the evidence is of another maker than the policy names",
     "chain.simulated": "the evidence is simulated; a policy must name the simulated maker's root",
     "chain.seeded": "the machine was made with --seed; a policy must say UNSAFE_PUBLIC_SEED",
     "binding.nonce": "give --binding FILE, which `casemate quote` writes beside the quote; of an enclave that is not "

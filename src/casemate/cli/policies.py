@@ -17,7 +17,7 @@ from casemate.wire.sandbox import LayerName
 if TYPE_CHECKING:
     from casemate.cli.places import Named as NamedPlace
     from casemate.client.local import LocalMachine
-    from casemate.verifier import AnyPolicy, SgxPolicy, SimulatedRoot, SnpPolicy, VendorRoot
+    from casemate.verifier import Anchor, AnyPolicy, SgxPolicy, SimulatedRoot, SnpPolicy
 
 COMMON_LAYERS = frozenset((LayerName.RLIMITS, LayerName.NO_NEW_PRIVS, LayerName.LANDLOCK, LayerName.SECCOMP))
 """Sandbox layers that Linux has for every user: what a policy for others demands until it is edited."""
@@ -43,7 +43,7 @@ class Named:
     """What a policy that the command line makes names; all else in it is the same each time."""
 
     mr_enclave: frozenset[bytes]
-    root: "VendorRoot | SimulatedRoot"
+    root: "Anchor"
     seeded: bool
     debug: bool
     confined: bool = False
@@ -130,9 +130,7 @@ def root_of(machine: "LocalMachine") -> "SimulatedRoot":
     return SimulatedRoot.of(machine.status.root_certificate)
 
 
-def root_at(
-    named: "NamedPlace", screen: Screen, *, trust_on_first_use: bool
-) -> "tuple[VendorRoot | SimulatedRoot, bool]":
+def root_at(named: "NamedPlace", screen: Screen, *, trust_on_first_use: bool) -> "tuple[Anchor, bool]":
     """The root of the machine at a place, and whether it was made from a public seed.
 
     The user's own supervisor is believed. A gateway is only where the user says so, and then the user is told what for.
@@ -158,7 +156,7 @@ def root_at(
     return _root(der, f"root certificate of {place}")
 
 
-def root_in(path: Path) -> "tuple[VendorRoot | SimulatedRoot, bool]":
+def root_in(path: Path) -> "tuple[Anchor, bool]":
     """The root in a certificate file (PEM or DER), and whether it was made from a public seed.
 
     Raises:
@@ -169,14 +167,18 @@ def root_in(path: Path) -> "tuple[VendorRoot | SimulatedRoot, bool]":
     return _root(read_certificate_file(path, what="root certificate")[-1], f"root certificate {path}")
 
 
-def _root(der: bytes, what: str) -> "tuple[VendorRoot | SimulatedRoot, bool]":
+def _root(der: bytes, what: str) -> "tuple[Anchor, bool]":
     """The root that a certificate is, if a policy can name it."""
     from casemate.cli.inspection.certificate import simulated_mark
-    from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot
-    from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+    from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, VendorKey
+    from casemate.verifier.crypto import parse_certificate
+    from casemate.verifier.roots import INTEL_SGX_ROOT_CA, INTEL_SGX_ROOT_KEY
 
     if der == INTEL_SGX_ROOT_CA:
         return INTEL_SGX_ROOT, False
+    certificate = parse_certificate(der)
+    if VendorKey(certificate.common_name, certificate.key_sha256) == INTEL_SGX_ROOT_KEY:
+        return INTEL_SGX_ROOT_KEY, False
     mark = simulated_mark(der)
     if mark is None:
         raise InputFileError(f"{what}: got one of neither, want Intel's or one marked SIMULATED")

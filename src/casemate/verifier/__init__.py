@@ -39,7 +39,9 @@ from casemate.verifier.roots import (
     AMD_MILAN_ROOT,
     AMD_TURIN_ROOT,
     INTEL_SGX_ROOT,
+    Anchor,
     SimulatedRoot,
+    VendorKey,
     VendorRoot,
 )
 from casemate.verifier.rules import RULES, Rule
@@ -57,6 +59,7 @@ __all__ = [
     "RULES",
     "AbiVersion",
     "AcceptedStatus",
+    "Anchor",
     "AnyEndorsements",
     "AnyEvidence",
     "AnyPolicy",
@@ -80,6 +83,7 @@ __all__ = [
     "SnpEndorsements",
     "SnpEvidence",
     "SnpPolicy",
+    "VendorKey",
     "VendorRoot",
     "VerifiedCertificate",
     "VerifiedSgxEvidence",

@@ -68,6 +68,11 @@ class AmdCertificate:
     """Those that X.509 itself does not define, by OID."""
 
     @property
+    def key_sha256(self) -> bytes:
+        """Of SubjectPublicKeyInfo."""
+        return hashlib.sha256(self.public_key).digest()
+
+    @property
     def simulated_extension(self) -> bytes | None:
         """The mark of a simulated maker."""
         return self.extensions.get(SIMULATED_OID)

@@ -5,7 +5,7 @@ one path through them, and it uses all of them. In the order of the rules:
 
 1. they parse, and each one's issuer is among them, up to one that issued itself (``chain.format``, ``chain.path``);
 2. marks of simulated and seeded makers are allowed by the policy (``chain.simulated``, ``chain.seeded``);
-3. the last is the named root, byte for byte (``chain.root``);
+3. the last is the named root: byte for byte, or by name and key where the policy says so (``chain.root``);
 4. each has the name of its role (``chain.role``): a TCB signing certificate is no PCK;
 5. keys and signatures are of the one algorithm, and each signature holds (``chain.algorithm``, ``chain.signature``);
 6. no unknown critical extension; CAs are CAs, and keys may do what they did (``chain.critical-extension``,
@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from casemate.verifier.checks import Trail, window
 from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
 from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, EndorsementDemand, Terms
-from casemate.verifier.roots import SimulatedRoot
+from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, advice_on_root, is_anchor
 from casemate.verifier.rules import Rule
 from casemate.wire.errors import WireError
 from casemate.wire.pem import parse_chain
@@ -63,8 +63,16 @@ class Linked(Protocol):
         """The serial number."""
 
     @property
+    def common_name(self) -> str:
+        """The subject's; empty unless it has exactly one."""
+
+    @property
     def sha256(self) -> bytes:
         """Of the whole certificate."""
+
+    @property
+    def key_sha256(self) -> bytes:
+        """Of SubjectPublicKeyInfo in DER; empty for a key of a kind that is not known here."""
 
     @property
     def simulated_extension(self) -> bytes | None:
@@ -192,13 +200,7 @@ def check_marks(
         want=f"{wanted}, below the {demand.root.name}" if named else f"none, below {demand.root.name}",
         at=at,
     )
-    trail.expect(
-        Rule.CHAIN_ROOT,
-        path[-1].sha256 == demand.root.sha256,
-        got=path[-1].sha256,
-        want=f"{demand.root.sha256.hex()} ({demand.root.name})",
-        at=at,
-    )
+    _check_root(trail, path[-1], demand.root, at)
     of_seed = of_chip and SimulatedSerial.find(path[0].serial) is SimulatedSerial.FROM_PUBLIC_SEED
     seeded = (named and of_seed) or any(_says_seeded(certificate.simulated_extension) for certificate in marked)
     trail.expect(
@@ -209,6 +211,21 @@ def check_marks(
         at=at,
     )
     return bool(marked), seeded
+
+
+def _check_root(trail: Trail, root: Linked, wanted: Anchor, at: tuple[str, ...]) -> None:
+    if isinstance(wanted, VendorKey):
+        got, want = f"key {root.key_sha256.hex()}", f"key {wanted.key_sha256.hex()}"
+    else:
+        got, want = root.sha256.hex(), wanted.sha256.hex()
+    trail.expect(
+        Rule.CHAIN_ROOT,
+        is_anchor(wanted, name=root.common_name, sha256=root.sha256, key_sha256=root.key_sha256),
+        got=f"{got} ({root.common_name})",
+        want=f"{want} ({wanted.name})",
+        at=at,
+        advice=lambda: advice_on_root(wanted, name=root.common_name, key_sha256=root.key_sha256),
+    )
 
 
 def _says_seeded(extension: bytes | None) -> bool:

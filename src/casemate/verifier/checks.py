@@ -17,8 +17,9 @@ T = TypeVar("T")
 class RefusedError(CasemateError):
     """The evidence was refused: which rule, what it got, and what it wanted."""
 
-    def __init__(self, rule: Rule, *, got: str, want: str) -> None:
+    def __init__(self, rule: Rule, *, got: str, want: str, advice: str = "") -> None:
         super().__init__(f"{rule}: got {got}, want {want}")
+        self.advice = advice
         self.rule = rule
         self.got = got
         self.want = want
@@ -138,12 +139,21 @@ class Trail:
             self.refuse(rule, got=got, want=want, at=at)
         self.found(rule, got=got, want=want, at=at)
 
-    def expect(self, rule: Rule, holds: bool, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:  # noqa: FBT001 - the checked condition itself
-        """The same, where a thorough trail can still look at what follows."""
+    def expect(
+        self,
+        rule: Rule,
+        holds: bool,  # noqa: FBT001 - the checked condition itself
+        *,
+        got: object,
+        want: object,
+        at: tuple[str, ...] = (),
+        advice: Callable[[], str] = str,
+    ) -> None:
+        """The same, where a thorough trail can still look at what follows; ``advice`` says what to do otherwise."""
         if self.thorough:
             self._records.append(_Record(rule, holds, got, want, at))
         elif not holds and rule not in self._without:
-            self.refuse(rule, got=got, want=want, at=at)
+            self.refuse(rule, got=got, want=want, at=at, advice=advice())
 
     def found(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:
         """Notes that a rule holds."""
@@ -154,10 +164,10 @@ class Trail:
         """Notes that the policy does not demand anything here, in the policy's words."""
         self.found(rule, got=got, want=by, at=at)
 
-    def refuse(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = ()) -> Never:
+    def refuse(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = (), advice: str = "") -> Never:
         """Refuses."""
         self._records.append(_Record(rule, False, got, want, at))  # noqa: FBT003 - the outcome
-        raise RefusedError(rule, got=shown(got), want=shown(want))
+        raise RefusedError(rule, got=shown(got), want=shown(want), advice=advice)
 
     def parse(self, rule: Rule, parse: Callable[[bytes], T], data: bytes, what: str) -> T:
         """What ``parse`` makes of ``data``; malformed bytes are a refusal by ``rule``."""

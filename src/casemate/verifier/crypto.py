@@ -61,6 +61,8 @@ class Certificate:
 
     der: bytes
     sha256: bytes
+    key_sha256: bytes
+    """Of SubjectPublicKeyInfo in DER; empty for a key of a kind that is not known here."""
     subject: bytes
     """The name in DER."""
     issuer: bytes
@@ -214,6 +216,7 @@ def _parse_certificate(data: bytes) -> Certificate:
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
         point=_point(parsed),
+        key_sha256=_key_sha256(parsed),
         ecdsa_sha256=ecdsa_sha256,
         signed=parsed.tbs_certificate_bytes,
         signature=parsed.signature,
@@ -233,6 +236,14 @@ def _check_nothing_else(what: str, data: bytes, signed: bytes, signature: bytes)
     whole = der.element(der.SEQUENCE, signed, _ECDSA_SHA256, der.element(der.BIT_STRING, b"\x00", signature))
     if whole != data:
         raise WireError(what, got="bytes beside what is signed", want="the signed part, its algorithm, the signature")
+
+
+def _key_sha256(parsed: x509.Certificate) -> bytes:
+    try:
+        key = parsed.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return b""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 def _point(parsed: x509.Certificate) -> bytes | None:

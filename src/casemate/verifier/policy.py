@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, Literal, Self
 
-from casemate.verifier.roots import SimulatedRoot, VendorRoot
+from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, VendorRoot
 from casemate.wire.errors import CasemateError
 from casemate.wire.sandbox import LayerName
 from casemate.wire.sgx.tcb_info import TcbStatus
@@ -124,9 +124,19 @@ class RequiredLayers:
 class EndorsementDemand:
     """What a policy demands of whoever vouches for a platform; the same for every challenge."""
 
-    root: VendorRoot | SimulatedRoot
+    root: Anchor
     public_seed: PublicSeed
     minimum_evaluation_number: int | AnyEvaluationNumber
+
+
+def check_anchor(root: Anchor) -> None:
+    """Refuses a root with a digest of another size, or a key without a name."""
+    if isinstance(root, VendorKey):
+        _check_sizes("root", frozenset({root.key_sha256}), _DIGEST_SIZE)
+        if not root.name:
+            raise PolicyError("root has an empty name, want the common name in its certificate")
+    else:
+        _check_sizes("root", frozenset({root.sha256}), _DIGEST_SIZE)
 
 
 def check_layers_are_bound(layers: object, demand: ReportDataDemand) -> None:
@@ -151,7 +161,7 @@ class SgxPolicy:
         PolicyError: a policy that names no enclave, accepts no status, or requires what it does not check.
     """
 
-    root: VendorRoot | SimulatedRoot
+    root: Anchor
     public_seed: PublicSeed
     mr_enclave: frozenset[bytes] | AnyMrEnclave
     mr_signer: frozenset[bytes] | AnyMrSigner
@@ -201,7 +211,7 @@ class SgxPolicy:
         return next((accepted for accepted in self.tcb if accepted.status is status), None)
 
     def _check_enclave(self) -> None:
-        _check_sizes("root", frozenset({self.root.sha256}), _DIGEST_SIZE)
+        check_anchor(self.root)
         if isinstance(self.mr_enclave, frozenset):
             _check_sizes("mr_enclave", self.mr_enclave, _DIGEST_SIZE)
         if isinstance(self.mr_signer, frozenset):
@@ -228,7 +238,7 @@ class Terms:
 
 
 _KINDS: dict[str, tuple[tuple[type, ...], tuple[Absence, ...]]] = {
-    "root": ((VendorRoot, SimulatedRoot), ()),
+    "root": ((VendorRoot, VendorKey, SimulatedRoot), ()),
     "public_seed": ((), (REFUSE_PUBLIC_SEED, UNSAFE_PUBLIC_SEED)),
     "mr_enclave": ((frozenset,), (ANY_MRENCLAVE, UNSAFE_ANY_ENCLAVE)),
     "mr_signer": ((frozenset,), (ANY_MRSIGNER,)),

@@ -1,6 +1,7 @@
 """Policies as text, for files and for people: TOML, or JSON with the same members. Every member is required.
 
-root = "INTEL_SGX_ROOT"                       # or { simulated_sha256 = "..." }
+root = "INTEL_SGX_ROOT"                       # or { simulated_sha256 = "..." }, { name = "...", sha256 = "..." },
+                                              # { name = "...", key_sha256 = "..." }
 public_seed = "REFUSE_PUBLIC_SEED"
 mr_enclave = ["4f0c..."]                      # or "ANY_MRENCLAVE"
 mr_signer = "ANY_MRSIGNER"
@@ -31,7 +32,7 @@ from casemate.verifier.policy import (
     SgxPolicy,
     words_of,
 )
-from casemate.verifier.roots import INTEL_SGX_ROOT, SimulatedRoot, VendorRoot
+from casemate.verifier.roots import INTEL_SGX_ROOT, Anchor, SimulatedRoot, VendorKey, VendorRoot
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.sandbox import LayerName
@@ -45,6 +46,7 @@ MAX_POLICY = 256 * 1024
 """Longest policy (bytes)."""
 
 _MAX_VALUES = 4096
+_DIGEST_SIZE = 32
 _U16 = 0xFFFF
 _U32 = 0xFFFF_FFFF
 
@@ -126,15 +128,42 @@ def wanted(takes: str, words: tuple[str, ...]) -> str:
     return f"{takes}, or {choice}" if takes and choice else takes or choice
 
 
-def _root(body: JsonObject, name: str) -> VendorRoot | SimulatedRoot:
-    if body.value(name) == INTEL_SGX_ROOT.name:
-        return INTEL_SGX_ROOT
-    root = body.child(name)
+def root_member(*known: VendorRoot) -> Member:
+    """A policy's root: one of those that are built in, or what is told of another."""
+
+    def read(body: JsonObject, name: str) -> Anchor:
+        value = body.value(name)
+        for root in known:
+            if value == root.name:
+                return root
+        return _read_root(body.child(name))
+
+    names = ", ".join(root.name for root in known)
+    return Member(
+        read, f'{names}, {{ simulated_sha256 = "..." }}, {{ name, key_sha256 }} or {{ name, sha256 }}, both "..."'
+    )
+
+
+def _read_root(root: JsonObject) -> Anchor:
     if root.has("simulated_sha256"):
         root.only("simulated_sha256")
-        return SimulatedRoot(root.hexadecimal("simulated_sha256", 32))
+        return SimulatedRoot(root.hexadecimal("simulated_sha256", _DIGEST_SIZE))
+    if root.has("key_sha256"):
+        root.only("name", "key_sha256")
+        return VendorKey(root.text("name"), root.hexadecimal("key_sha256", _DIGEST_SIZE))
     root.only("name", "sha256")
-    return VendorRoot(root.text("name"), root.hexadecimal("sha256", 32))
+    return VendorRoot(root.text("name"), root.hexadecimal("sha256", _DIGEST_SIZE))
+
+
+def plain_root(root: Anchor, *known: VendorRoot) -> Any:
+    """A policy's root as JSON and TOML have it."""
+    match root:
+        case SimulatedRoot(sha256):
+            return {"simulated_sha256": sha256.hex()}
+        case VendorKey(name, key_sha256):
+            return {"name": name, "key_sha256": key_sha256.hex()}
+        case VendorRoot(name, sha256):
+            return name if root in known else {"name": name, "sha256": sha256.hex()}
 
 
 def read_no_value(body: JsonObject, name: str) -> object:
@@ -210,7 +239,7 @@ _STATUSES = (
 )
 
 _MEMBERS: dict[str, Member] = {
-    "root": Member(_root, f'{INTEL_SGX_ROOT.name} or {{ simulated_sha256 = "..." }}'),
+    "root": root_member(INTEL_SGX_ROOT),
     "public_seed": Member(read_no_value),
     "mr_enclave": Member(_digests, _DIGESTS),
     "mr_signer": Member(_digests, _DIGESTS),
@@ -228,15 +257,13 @@ _MEMBERS: dict[str, Member] = {
 }
 
 
-def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of value
+def _plain(value: object) -> Any:  # noqa: PLR0911 - one line a kind of value
     """A policy's value as JSON and TOML have it."""
     match value:
         case Absence():
             return value.value
-        case VendorRoot():
-            return value.name if value == INTEL_SGX_ROOT else {"name": value.name, "sha256": value.sha256.hex()}
-        case SimulatedRoot(sha256):
-            return {"simulated_sha256": sha256.hex()}
+        case SimulatedRoot() | VendorKey() | VendorRoot():
+            return plain_root(value, INTEL_SGX_ROOT)
         case ExpectedNonce(nonce):
             return {"nonce": nonce.hex()}
         case ExpectedReportData(data):

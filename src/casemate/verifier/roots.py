@@ -38,7 +38,21 @@ class VendorRoot:
 
     name: str
     sha256: bytes
-    """Of the certificate in DER."""
+    """Of the certificate in DER, which must be this one byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class VendorKey:
+    """The root of a maker of real hardware by name and key, in whatever certificate (RFC 5280, 6.1.1 (d)).
+
+    The certificate in a chain that plays the root is still held to all other rules of chains: it is signed by its own
+    key, a CA with room for those below it, valid now, and not marked SIMULATED. RFC 5280 (6.2) leaves that open.
+    """
+
+    name: str
+    """The common name in the certificate."""
+    key_sha256: bytes
+    """Of SubjectPublicKeyInfo in DER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +87,57 @@ AMD_TURIN_ROOT: Final = VendorRoot(
     "AMD_TURIN_ROOT", bytes.fromhex("1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a")
 )
 """ARK-Turin."""
+
+Anchor = VendorRoot | VendorKey | SimulatedRoot
+"""What a policy's ``root`` is."""
+
+INTEL_SGX_ROOT_KEY: Final = VendorKey(
+    "Intel SGX Root CA", bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
+)
+"""Of today's certificate (until 2049) and of that in quotes of 2018 to 2021 (until 2033)."""
+AMD_MILAN_ROOT_KEY: Final = VendorKey(
+    "ARK-Milan", bytes.fromhex("9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9")
+)
+AMD_GENOA_ROOT_KEY: Final = VendorKey(
+    "ARK-Genoa", bytes.fromhex("429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831")
+)
+AMD_TURIN_ROOT_KEY: Final = VendorKey(
+    "ARK-Turin", bytes.fromhex("4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08")
+)
+
+_AMD = {
+    AMD_MILAN_ROOT: AMD_MILAN_ROOT_KEY,
+    AMD_GENOA_ROOT: AMD_GENOA_ROOT_KEY,
+    AMD_TURIN_ROOT: AMD_TURIN_ROOT_KEY,
+}
+_KEYS = {INTEL_SGX_ROOT: INTEL_SGX_ROOT_KEY} | _AMD
+"""The names and keys of the certificates that are built in."""
+
+
+def is_anchor(wanted: Anchor, *, name: str, sha256: bytes, key_sha256: bytes) -> bool:
+    """Whether the certificate with this common name, digest and key is the root that a policy names."""
+    if isinstance(wanted, VendorKey):
+        return (name, key_sha256) == (wanted.name, wanted.key_sha256)
+    return sha256 == wanted.sha256
+
+
+def advice_on_root(wanted: Anchor, *, name: str, key_sha256: bytes) -> str:
+    """What to do where the root of a chain, with this common name and key, is another than the policy wants."""
+    if isinstance(wanted, SimulatedRoot):
+        return "the evidence is of another simulated machine than the policy names, or of another of its processors"
+    key = wanted if isinstance(wanted, VendorKey) else _KEYS.get(wanted)
+    if key is None:
+        return (
+            "the evidence is of another maker or product than the policy names; if it is that maker's root in another "
+            "certificate, name it by its name and key, which `casemate inspect` shows: root = { name, key_sha256 }"
+        )
+    found = VendorKey(name, key_sha256)
+    if found == key:
+        return (
+            "that maker's root, in another certificate: a policy takes both by "
+            f'root = {{ name = "{name}", key_sha256 = "{key_sha256.hex()}" }}'
+        )
+    product = next((root for root, its in _AMD.items() if its == found), None)
+    if product is not None and key in _AMD.values():
+        return f'the evidence is of another product of that maker; a policy for it has root = "{product.name}"'
+    return "the evidence is of another maker than the policy names"

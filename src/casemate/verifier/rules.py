@@ -157,7 +157,10 @@ RULES: dict[Rule, RuleText] = {
         "below any other root none is.",
         "Casemate, wire.simulated",
     ),
-    Rule.CHAIN_ROOT: RuleText("The chain ends in the root that the policy names, byte for byte.", _POLICY),
+    Rule.CHAIN_ROOT: RuleText(
+        "The chain ends in the root that the policy names, byte for byte or by name and key.",
+        f"{_POLICY}; RFC 5280, section 6.1.1 (d)",
+    ),
     Rule.CHAIN_SEEDED: RuleText(
         "No certificate says (by its mark, a chip's by its serial number) that it was made from a public seed, unless "
         "the policy says UNSAFE_PUBLIC_SEED.",

@@ -15,11 +15,12 @@ from casemate.verifier.policy import (
     PublicSeed,
     ReportDataDemand,
     RequiredLayers,
+    check_anchor,
     check_layers_are_bound,
     filled_in,
     shown_member,
 )
-from casemate.verifier.roots import SimulatedRoot, VendorRoot
+from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, VendorRoot
 from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import TcbVersion
 
@@ -147,7 +148,7 @@ class SnpPolicy:
         PolicyError: a value of the wrong kind or size, or an empty set, which accepts nothing.
     """
 
-    root: VendorRoot | SimulatedRoot
+    root: Anchor
     """The ARK of one product."""
     public_seed: PublicSeed
     revocation: Literal[SnpAbsence.REQUIRE_REVOCATION_LIST, SnpAbsence.UNSAFE_NO_REVOCATION_LIST]
@@ -190,6 +191,7 @@ class SnpPolicy:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check_kind(field.name, getattr(self, field.name))
+        check_anchor(self.root)
         for name, size in _SIZES.items():
             value = getattr(self, name)
             if isinstance(value, frozenset) and (not value or any(len(member) != size for member in value)):
@@ -237,7 +239,7 @@ _SIZES = {
 }
 
 _KINDS: dict[str, tuple[tuple[type, ...], tuple[object, ...]]] = {
-    "root": ((VendorRoot, SimulatedRoot), ()),
+    "root": ((VendorRoot, VendorKey, SimulatedRoot), ()),
     "public_seed": ((), (Absence.REFUSE_PUBLIC_SEED, Absence.UNSAFE_PUBLIC_SEED)),
     "revocation": ((), (REQUIRE_REVOCATION_LIST, UNSAFE_NO_REVOCATION_LIST)),
     "signing_keys": ((frozenset,), ()),

@@ -1,6 +1,7 @@
 """SEV-SNP policies as text: TOML, or JSON with the same members. Every member but one is required.
 
-root = "AMD_MILAN_ROOT"                       # or { simulated_sha256 = "..." }
+root = "AMD_MILAN_ROOT"                       # or { simulated_sha256 = "..." }, { name = "...", sha256 = "..." },
+                                              # { name = "...", key_sha256 = "..." }
 public_seed = "REFUSE_PUBLIC_SEED"
 revocation = "REQUIRE_REVOCATION_LIST"
 signing_keys = ["VCEK"]
@@ -30,14 +31,16 @@ from casemate.verifier.policy_file import (
     REPORT_DATA,
     Member,
     PolicyFormat,
+    plain_root,
     policy_body,
     read_layers,
     read_member,
     read_no_value,
     read_report_data,
+    root_member,
     toml_value,
 )
-from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, SimulatedRoot, VendorRoot
+from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, SimulatedRoot, VendorKey, VendorRoot
 from casemate.verifier.snp_policy import (
     UNSAFE_ANY_UNKNOWN_BITS,
     AbiVersion,
@@ -54,7 +57,7 @@ from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 
 _Reader = Callable[[JsonObject, str], Any]
-_ROOTS = {root.name: root for root in (AMD_MILAN_ROOT, AMD_GENOA_ROOT, AMD_TURIN_ROOT)}
+_ROOTS = (AMD_MILAN_ROOT, AMD_GENOA_ROOT, AMD_TURIN_ROOT)
 _WORDS: dict[str, Enum] = {word.value: word for words in (Absence, SnpAbsence) for word in words}
 _OPTIONAL = ("guest_policy",)
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}", re.ASCII)
@@ -93,17 +96,6 @@ def print_snp_policy(policy: SnpPolicy, form: PolicyFormat = PolicyFormat.TOML) 
     if form is PolicyFormat.JSON:
         return json.dumps(members, indent=2) + "\n"
     return "".join(f"{name} = {toml_value(value)}\n" for name, value in members.items())
-
-
-def _root(body: JsonObject, name: str) -> VendorRoot | SimulatedRoot:
-    value = body.value(name)
-    if isinstance(value, str):
-        if value not in _ROOTS:
-            raise WireError(f"policy.{name}", got=ascii(value)[:80], want=" or ".join(_ROOTS))
-        return _ROOTS[value]
-    root = body.child(name)
-    root.only("simulated_sha256")
-    return SimulatedRoot(root.hexadecimal("simulated_sha256", 32))
 
 
 def _digests(size: int) -> _Reader:
@@ -210,7 +202,7 @@ def _listed(size: int, what: str = "values") -> Member:
 
 
 _MEMBERS: dict[str, Member] = {
-    "root": Member(_root, f'{", ".join(_ROOTS)} or {{ simulated_sha256 = "..." }}'),
+    "root": root_member(*_ROOTS),
     "public_seed": Member(read_no_value),
     "revocation": Member(read_no_value),
     "signing_keys": Member(_keys, 'a list of "VCEK" and "VLEK"'),
@@ -245,10 +237,8 @@ _MEMBERS: dict[str, Member] = {
 def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of value
     """A policy's value as JSON and TOML have it."""
     match value:
-        case SimulatedRoot(sha256):
-            return {"simulated_sha256": sha256.hex()}
-        case VendorRoot():
-            return value.name
+        case SimulatedRoot() | VendorKey() | VendorRoot():
+            return plain_root(value, *_ROOTS)
         case ExpectedReportData(data):
             return {"equals": data.hex()}
         case ExpectedNonce(nonce):

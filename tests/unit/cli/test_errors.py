@@ -45,8 +45,13 @@ def test_every_code_has_a_meaning() -> None:
 
 def test_advice_is_about_rules_that_there_are() -> None:
     assert set(RULES) <= set(Rule)
-    refused = outcome_of(RefusedError(Rule.CHAIN_ROOT, got="one", want="another"))
-    assert refused.advice == RULES["chain.root"]
+    refused = outcome_of(RefusedError(Rule.CHAIN_SIMULATED, got="one", want="another"))
+    assert refused.advice == RULES["chain.simulated"]
+
+
+def test_the_advice_of_whoever_refuses_goes_before_the_tables() -> None:
+    refused = outcome_of(RefusedError(Rule.CHAIN_SIMULATED, got="one", want="another", advice="do this"))
+    assert refused.advice == "do this"
 
 
 def test_special_errors_stand_before_general_ones() -> None:

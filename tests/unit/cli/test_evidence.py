@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import Casemate
+from tests.unit.verifier.test_root_keys import EARLIER_INTEL_ROOT
 
 from casemate.client.binding_file import encode_binding, parse_binding
 from casemate.images.image import read_image
 from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, parse_policy, print_policy
 from casemate.verifier.policy import FRESH_NONCE, UNSAFE_ANY_REPORT_DATA, UNSAFE_ANY_SANDBOX
-from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+from casemate.verifier.roots import INTEL_SGX_ROOT_CA, INTEL_SGX_ROOT_KEY
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.pem import encode_chain
 
@@ -238,6 +239,8 @@ def test_a_policy_may_name_intels_root(casemate: Casemate, built: Path, tmp_path
     root = tmp_path / "intel.der"
     root.write_bytes(INTEL_SGX_ROOT_CA)
     assert parse_policy(casemate("policy", built, "--root", root).out).root == INTEL_SGX_ROOT
+    root.write_bytes(EARLIER_INTEL_ROOT)
+    assert parse_policy(casemate("policy", built, "--root", root).out).root == INTEL_SGX_ROOT_KEY
 
 
 def test_a_policy_for_a_seeded_maker_says_so(casemate: Casemate, built: Path, tmp_path: Path, now: datetime) -> None:

@@ -15,6 +15,7 @@ from casemate.verifier import (
     RequiredLayers,
     SgxPolicy,
     SimulatedRoot,
+    VendorKey,
     VendorRoot,
     parse_policy,
     print_policy,
@@ -103,6 +104,8 @@ def test_none_and_foreign_words_never_mean_do_not_check(name: str) -> None:
         ({"report_data": UNSAFE_ANY_REPORT_DATA}, "layers are required"),
         ({"report_data": ExpectedReportData(bytes(64))}, "layers are required"),
         ({"root": SimulatedRoot(b"short")}, "5 bytes"),
+        ({"root": VendorKey("Intel SGX Root CA", b"short")}, "5 bytes"),
+        ({"root": VendorKey("", bytes(32))}, "empty name"),
     ],
 )
 def test_refuses_policies_that_say_nothing_or_contradict_themselves(changed: dict[str, Any], reason: str) -> None:
@@ -227,7 +230,8 @@ policies = st.fixed_dictionaries(
     {
         "root": st.just(INTEL_SGX_ROOT)
         | st.builds(SimulatedRoot, digest)
-        | st.builds(VendorRoot, st.text(max_size=9), digest),
+        | st.builds(VendorRoot, st.text(max_size=9), digest)
+        | st.builds(VendorKey, st.text(min_size=1, max_size=9), digest),
         "public_seed": st.sampled_from((REFUSE_PUBLIC_SEED, UNSAFE_PUBLIC_SEED)),
         "mr_enclave": word_or(digests, UNSAFE_ANY_ENCLAVE),
         "mr_signer": word_or(digests, ANY_MRSIGNER),

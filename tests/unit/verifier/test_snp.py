@@ -15,6 +15,7 @@ from casemate.verifier import (
     AMD_GENOA_ROOT,
     AMD_MILAN_ROOT,
     AbiVersion,
+    Anchor,
     ExpectedReportData,
     GuestPolicyDemand,
     Outcome,
@@ -71,7 +72,7 @@ from casemate.wire.snp.tcb import Product, TcbVersion
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def strict(root: VendorRoot | SimulatedRoot, product: Product = Product.MILAN, **other: Any) -> SnpPolicy:
+def strict(root: Anchor, product: Product = Product.MILAN, **other: Any) -> SnpPolicy:
     tcb = TcbVersion(product, 4, 0, 24, 219, fmc=1 if product is Product.TURIN else None)
     chip = CHIP_ID[:8].ljust(64, b"\x00") if product is Product.TURIN else CHIP_ID
     demands: dict[str, Any] = {
@@ -109,7 +110,7 @@ def strict(root: VendorRoot | SimulatedRoot, product: Product = Product.MILAN, *
     return SnpPolicy(**(demands | other))
 
 
-def lax(root: VendorRoot, **other: Any) -> SnpPolicy:
+def lax(root: Anchor, **other: Any) -> SnpPolicy:
     """For real reports, which were not made for this test."""
     demands: dict[str, Any] = {
         "revocation": UNSAFE_NO_REVOCATION_LIST,

@@ -12,6 +12,8 @@ from casemate.verifier import (
     PolicyError,
     SimulatedRoot,
     SnpPolicy,
+    VendorKey,
+    VendorRoot,
     parse_snp_policy,
     print_snp_policy,
 )
@@ -25,6 +27,8 @@ POLICIES = [
     strict(SimulatedRoot(b"\x05" * 32), vmpl=frozenset({0, 3, 0xFFFF_FFFF})),
     lax(AMD_GENOA_ROOT),
     strict(SimulatedRoot(b"\x05" * 32), report_data=FRESH_NONCE),
+    strict(VendorKey("ARK-Milan", b"\x05" * 32)),
+    strict(VendorRoot("AMD_MILAN_ROOT", b"\x05" * 32)),
 ]
 
 
@@ -39,6 +43,12 @@ def test_what_is_printed_is_read_again(policy: SnpPolicy, form: PolicyFormat) ->
     [
         ('root = "AMD_MILAN_ROOT"', 'root = "AMD_NAPLES_ROOT"'),
         ('root = "AMD_MILAN_ROOT"', "root = { sha256 = 'aa' }"),
+        ('root = "AMD_MILAN_ROOT"', f"root = {{ key_sha256 = '{'aa' * 32}' }}"),
+        ('root = "AMD_MILAN_ROOT"', f"root = {{ name = '', key_sha256 = '{'aa' * 32}' }}"),
+        ('root = "AMD_MILAN_ROOT"', "root = { name = 'ARK-Milan', key_sha256 = 'aa' }"),
+        ('root = "AMD_MILAN_ROOT"', f"root = {{ name = 'x', key_sha256 = '{'aa' * 32}', sha256 = '{'aa' * 32}' }}"),
+        ('root = "AMD_MILAN_ROOT"', f"root = {{ simulated_sha256 = '{'aa' * 32}', name = 'x' }}"),
+        ('root = "AMD_MILAN_ROOT"', f"root = {{ simulated_sha256 = '{'aa' * 32}', key_sha256 = '{'aa' * 32}' }}"),
         ('vmpl = ["0"]', 'vmpl = ["4"]'),
         ('vmpl = ["0"]', "vmpl = [0]"),
         ('signing_keys = ["VCEK"]', 'signing_keys = ["NONE"]'),

@@ -1,11 +1,13 @@
 """X.509 certificates of the SGX PKI, element by element (RFC 5280, section 4.1, and Intel's PCK profile)."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from casemate.cli.inspection.der_tree import BOOLEAN, ENUMERATED, INTEGER, SEQUENCE, Element, element_at
 from casemate.cli.inspection.field import Field, Inspection
@@ -87,9 +89,20 @@ def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
                 ("valid from", certificate.not_valid_before_utc.isoformat()),
                 ("valid until", certificate.not_valid_after_utc.isoformat()),
                 ("public key", _key(certificate)),
+                *_digests(der, certificate),
             )
         except (ValueError, TypeError, OverflowError, x509.InvalidVersion) as error:
             raise WireError("certificate", got=f"no X.509: {str(error)[:120]}", want="one certificate in DER") from None
+
+
+def _digests(der: bytes, certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
+    """What a policy names a root by: the certificate, or its name and key."""
+    yield "SHA-256", hashlib.sha256(der).hexdigest()
+    try:
+        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return
+    yield "key's SHA-256", hashlib.sha256(key).hexdigest()
 
 
 def _said_by(serial: int) -> tuple[tuple[str, str], ...]:
