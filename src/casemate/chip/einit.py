@@ -14,7 +14,9 @@ from casemate.chip.secs import Secs
 from casemate.wire.errors import WireError
 from casemate.wire.image_index import Head
 from casemate.wire.runtime_lock import CORE, MAX_LOCK, Runtime, RuntimeLock, used
-from casemate.wire.sgx.attributes import XFRM_LEGACY, AttributeFlag, Attributes, CetAttributes, MiscSelect
+from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
+from casemate.wire.sgx.ecreate_rules import check_secs
+from casemate.wire.sgx.sgxs import Ecreate
 from casemate.wire.sgx.sigstruct import Sigstruct
 from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError, verify_sigstruct
 from casemate.wire.sgx.simulated_platform import QE_MR_SIGNER
@@ -39,30 +41,28 @@ CONTROLLED_ATTRIBUTES = AttributeFlag.EINITTOKEN_KEY | AttributeFlag.PROVISIONKE
 """For the chip maker's own enclaves alone. On hardware EINIT guards the first; Linux guards the second by the
 permissions of /dev/sgx_provision."""
 
-SUPPORTED_XFRM = 0x6_02E7
-"""x87, SSE, AVX, AVX-512, PKRU, AMX: what a current server's XCR0 offers."""
-
-
 _SHOWN = 3
 """Accepted digests that a refusal lists."""
 
 
-def secs_of(attributes: Attributes, misc_select: MiscSelect, cet_attributes: CetAttributes) -> Secs:
+def secs_of(
+    attributes: Attributes, misc_select: MiscSelect, cet_attributes: CetAttributes, *, ssa_frame_size: int
+) -> Secs:
     """ECREATE's SECS: the loader's choice of attributes, before anybody has signed anything.
 
+    Args:
+        attributes: SECS.ATTRIBUTES.
+        misc_select: SECS.MISCSELECT.
+        cet_attributes: SECS.CET_ATTRIBUTES.
+        ssa_frame_size: SECS.SSAFRAMESIZE, pages.
+
     Raises:
-        LaunchError: the processor does not have these attributes.
+        LaunchError: the processor does not have these attributes, not together, or not in frames of that size.
     """
-    if AttributeFlag.INIT in attributes.flags:
-        raise LaunchError(Rule.SECS_ATTRIBUTES, got="ATTRIBUTES.INIT set", want="it clear: EINIT sets it")
-    if AttributeFlag.MODE64BIT not in attributes.flags:
-        raise LaunchError(Rule.SECS_ATTRIBUTES, got="ATTRIBUTES.MODE64BIT clear", want="a 64-bit enclave")
-    if attributes.xfrm & XFRM_LEGACY != XFRM_LEGACY or attributes.xfrm & ~SUPPORTED_XFRM:
-        raise LaunchError(
-            Rule.SECS_ATTRIBUTES,
-            got=f"XFRM {attributes.xfrm:#x}",
-            want=f"bits 0 and 1, and others of {SUPPORTED_XFRM:#x}",
-        )
+    try:
+        check_secs(attributes, misc_select, cet_attributes, ssa_frame_size=ssa_frame_size)
+    except WireError as error:
+        raise LaunchError(Rule.SECS_ATTRIBUTES, got=error.got, want=error.want) from None
     return Secs(
         attributes=attributes,
         misc_select=misc_select,
@@ -78,13 +78,14 @@ def secs_of(attributes: Attributes, misc_select: MiscSelect, cet_attributes: Cet
     )
 
 
-def signed_secs(sigstruct: Sigstruct) -> Secs:
-    """ECREATE's SECS as loaders choose it: the attributes that the SIGSTRUCT names."""
+def signed_secs(sigstruct: Sigstruct, ecreate: Ecreate) -> Secs:
+    """ECREATE's SECS as loaders choose it: the attributes that the SIGSTRUCT names, frames as the stream has them."""
     attributes = sigstruct.attributes
     return secs_of(
         Attributes(attributes.flags & ~AttributeFlag.INIT, attributes.xfrm),
         sigstruct.misc_select,
         sigstruct.cet_attributes,
+        ssa_frame_size=ecreate.ssa_frame_size,
     )
 
 

@@ -222,7 +222,7 @@ class ChipServer:
                 secs = await asyncio.to_thread(
                     einit,
                     enclave.loaded,
-                    signed_secs(signed),
+                    signed_secs(signed, enclave.loaded.ecreate),
                     signed,
                     platform=self._platform,
                     runtime=self._runtime.parts,

@@ -38,7 +38,7 @@ Launch = Callable[..., Secs]
 def launch(loaded: Loaded) -> Launch:
     def run(sigstruct: Sigstruct, *, secs: Secs | None = None, of: Loaded = loaded, **runtime: Any) -> Secs:
         where = {"platform": PLATFORM, "runtime": RUNTIME} | runtime
-        return einit(of, signed_secs(sigstruct) if secs is None else secs, sigstruct, **where)
+        return einit(of, signed_secs(sigstruct, of.ecreate) if secs is None else secs, sigstruct, **where)
 
     return run
 
@@ -46,8 +46,8 @@ def launch(loaded: Loaded) -> Launch:
 NO_MISC, NO_CET = MiscSelect(0), CetAttributes(0)
 
 
-def secs_with(attributes: Attributes, misc: MiscSelect = NO_MISC, cet: CetAttributes = NO_CET) -> Secs:
-    return secs_of(attributes, misc, cet)
+def secs_with(attributes: Attributes, misc: MiscSelect = NO_MISC, cet: CetAttributes = NO_CET, ssa: int = 1) -> Secs:
+    return secs_of(attributes, misc, cet, ssa_frame_size=ssa)
 
 
 def refused(rule: Rule) -> Any:
@@ -127,7 +127,7 @@ class TestAttributes:
         with refused(Rule.MISC_SELECT):
             launch(sign(), secs=exinfo)
         assert launch(sign(misc_mask=0), secs=exinfo).misc_select is MiscSelect.EXINFO
-        endbr = secs_with(PLAIN, cet=CetAttributes.ENDBR_EN)
+        endbr = replace(secs_with(PLAIN), cet_attributes=CetAttributes.ENDBR_EN)
         with refused(Rule.CET_ATTRIBUTES):
             launch(sign(), secs=endbr)
         assert launch(sign(cet_attributes_mask=0), secs=endbr).cet_attributes is CetAttributes.ENDBR_EN
@@ -154,11 +154,43 @@ class TestAttributes:
             Attributes(AttributeFlag.MODE64BIT, 0),
             Attributes(AttributeFlag.MODE64BIT, 1),
             Attributes(AttributeFlag.MODE64BIT, 3 | 1 << 63),
+            Attributes(AttributeFlag.MODE64BIT, 0x2_0003),
+            Attributes(AttributeFlag.MODE64BIT, 0x4_0003),
+            Attributes(AttributeFlag.MODE64BIT, 0x23),
+            Attributes(AttributeFlag.MODE64BIT, 0xE3),
+            Attributes(AttributeFlag.MODE64BIT, 0x27),
+            Attributes(AttributeFlag.MODE64BIT, 0x1B),
+            Attributes(AttributeFlag.MODE64BIT | AttributeFlag.AEXNOTIFY, 3),
+            Attributes(AttributeFlag.MODE64BIT | AttributeFlag.CET, 3),
         ],
     )
     def test_ecreate_refuses_what_the_processor_lacks(self, attributes: Attributes) -> None:
         with refused(Rule.SECS_ATTRIBUTES):
-            secs_with(attributes)
+            secs_with(attributes, ssa=16)
+
+    @pytest.mark.parametrize("cet", CetAttributes)
+    def test_cet_attributes_want_attributes_cet(self, cet: CetAttributes) -> None:
+        with refused(Rule.SECS_ATTRIBUTES):
+            secs_with(PLAIN, cet=cet)
+
+    def test_exception_information_is_the_one_member_of_misc_select_here(self) -> None:
+        assert secs_with(PLAIN, misc=MiscSelect.EXINFO).misc_select is MiscSelect.EXINFO
+        for misc in (MiscSelect.CPINFO, MiscSelect.CPINFO | MiscSelect.EXINFO):
+            with refused(Rule.SECS_ATTRIBUTES):
+                secs_with(PLAIN, misc=misc)
+
+    @pytest.mark.parametrize(("xfrm", "pages"), [(0x3, 1), (0x2E7, 1), (0x6_02E7, 3), (0x6_0003, 3)])
+    def test_frame_of_the_state_save_area_must_hold_the_enabled_state(self, xfrm: int, pages: int) -> None:
+        attributes = Attributes(AttributeFlag.MODE64BIT, xfrm)
+        assert secs_with(attributes, ssa=pages).attributes.xfrm == xfrm
+        with refused(Rule.SECS_ATTRIBUTES) as refusal:
+            secs_with(attributes, ssa=pages - 1)
+        assert f"at least {pages} pages" in str(refusal.value)
+
+    def test_signed_image_is_refused_by_the_frames_that_its_stream_has(self, launch: Launch, sign: Sign) -> None:
+        with refused(Rule.SECS_ATTRIBUTES) as refusal:
+            launch(sign(attributes=Attributes(AttributeFlag.MODE64BIT, 0x6_02E7)))
+        assert "SSAFRAMESIZE 1" in str(refusal.value)
 
 
 def parts(**digests: bytes) -> Runtime:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
@@ -18,6 +19,18 @@ def test_measures_a_folder_as_the_image_that_it_becomes(casemate: Casemate, buil
     folder = casemate("measure", built, "--json").json
     assert folder == image
     assert image["mr_enclave"] == read_image(built).mr_enclave.hex()
+
+
+def test_says_that_no_processor_would_launch_what_it_measures(casemate: Casemate, built: Path) -> None:
+    image = read_image(built)
+    assert "no processor" not in casemate("measure", built / "hello.sgxs").err
+    signed = image.parse_sigstruct()
+    amx = replace(signed, attributes=replace(signed.attributes, xfrm=0x6_02E7))
+    (built / "hello.sigstruct").write_bytes(amx.encode())
+    said = casemate("measure", built / "hello.sgxs")
+    assert said.code == 0
+    assert "no processor would launch it" in said.err
+    assert "SSAFRAMESIZE 1" in said.err
 
 
 def test_explains_which_page_came_from_which_file(casemate: Casemate, built: Path) -> None:

@@ -169,7 +169,7 @@ class Firmware:
         if len(descriptors) != 1:
             raise WireError("LaunchStart", got=f"{len(descriptors)} descriptors", want="1")
         current = self._platform.standing.current
-        check_policy(start.policy, api_major=current.major, api_minor=current.minor)
+        check_policy(start.policy, product=self._platform.product, api_major=current.major, api_minor=current.minor)
         _check_memory(start, descriptors[0])
         if len(self._guests) + self._starting >= MAX_GUESTS:
             raise FirmwareError(FirmwareStatus.RESOURCE_LIMIT, f"there are {MAX_GUESTS} guests, and no other ASID")

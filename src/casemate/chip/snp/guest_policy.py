@@ -2,18 +2,19 @@
 
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.wire.snp.report import GuestPolicy
+from casemate.wire.snp.tcb import Product
 
 _ABI_MASK = 0xFFFF
 _UNMET = {
     GuestPolicy.RAPL_DIS: "RAPL is not turned off here",
     GuestPolicy.CIPHERTEXT_HIDING_DRAM: "DRAM is a file of the host's: whoever likes reads ciphertext",
 }
-"""Demands that this platform never meets. The others it always does: one socket, no CXL, AES-256-XTS, no page is ever
-swapped, and no migration agent."""
+"""Demands that this platform never meets. The others it always does: one socket, no CXL, no page is ever swapped, no
+migration agent; AES-256-XTS from Genoa on."""
 
 
-def check_policy(policy: int, *, api_major: int, api_minor: int) -> None:
-    """Whether a guest with ``policy`` may be launched by a firmware of this version.
+def check_policy(policy: int, *, product: Product, api_major: int, api_minor: int) -> None:
+    """Whether a guest with ``policy`` may be launched on this processor by a firmware of this version.
 
     Raises:
         FirmwareError: INVALID_PARAM: reserved bits. POLICY_FAILURE: the platform is not what the policy demands.
@@ -35,6 +36,10 @@ def check_policy(policy: int, *, api_major: int, api_minor: int) -> None:
     if GuestPolicy.SMT not in flags:
         raise FirmwareError(
             FirmwareStatus.POLICY_FAILURE, f"policy {policy:#x} forbids SMT (bit 16 is zero), and SMT is on here"
+        )
+    if GuestPolicy.MEM_AES_256_XTS in flags and product is Product.MILAN:
+        raise FirmwareError(
+            FirmwareStatus.POLICY_FAILURE, "the policy demands MEM_AES_256_XTS: a Milan encrypts with AES-128-XTS"
         )
     for flag, reason in _UNMET.items():
         if flag in flags:

@@ -8,6 +8,7 @@ import typer
 from casemate.cli.errors import ExitCode
 from casemate.cli.options import FLAG, DeveloperKey, Json
 from casemate.cli.output import Screen, facts, printable, table
+from casemate.wire.errors import WireError
 from casemate.wire.snp.vmm import Vmm
 from casemate.wire.tee import Tee
 
@@ -109,6 +110,27 @@ def _measure_image(target: Path, screen: Screen, tee: Tee, *, explain: bool, key
             _show_pages(console, pages)
 
     screen.show(said, human)
+    if tee is Tee.SGX and (why := _not_launchable(image)):
+        screen.say(f"no processor would launch it as it is signed: {why}", style="yellow")
+
+
+def _not_launchable(image: "Image") -> str:
+    """Why ECREATE refuses what stream and SIGSTRUCT say together; empty if it does not."""
+    from casemate.wire.sgx.attributes import AttributeFlag, Attributes
+    from casemate.wire.sgx.ecreate_rules import check_secs
+    from casemate.wire.sgx.sgxs import RECORD_SIZE, Ecreate
+
+    signed = image.parse_sigstruct()
+    try:
+        check_secs(
+            Attributes(signed.attributes.flags & ~AttributeFlag.INIT, signed.attributes.xfrm),
+            signed.misc_select,
+            signed.cet_attributes,
+            ssa_frame_size=Ecreate.parse(image.sgxs[:RECORD_SIZE]).ssa_frame_size,
+        )
+    except WireError as error:
+        return f"got {error.got}, want {error.want}"
+    return ""
 
 
 def diff(first: First, second: Second, *, key: DeveloperKey = None, as_json: Json = False) -> None:

@@ -14,6 +14,7 @@ from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, PlannedPage, launch_digest, page_count, plan
 from casemate.wire.snp.ovmf import MAX_OVMF, parse_ovmf
 from casemate.wire.snp.page_info import PageType
+from casemate.wire.snp.sev_features import check_features
 from casemate.wire.snp.vmm import Vmm
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def measure_guest(files: GuestFiles, vcpu: tuple[int, str, Vmm, int], screen: Sc
         raise typer.BadParameter(f"no processor is called {vcpu_type!r}, want one of {', '.join(VCPU_TYPES)}")
     if files.kernel is None and (files.initrd is not None or files.append):
         raise typer.BadParameter("--initrd and --append need --kernel: they are measured for a direct boot alone")
+    check_features(features, snp=True)
     shape = GuestShape(vcpus, VCPU_TYPES[vcpu_type], vmm, features, _kernel(files))
     with opened_file(files.ovmf, what="firmware", limit=MAX_OVMF) as content:
         ovmf = parse_ovmf(content)

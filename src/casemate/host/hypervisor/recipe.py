@@ -11,6 +11,7 @@ from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, Part, PlannedPage, plan
 from casemate.wire.snp.ovmf import Ovmf, parse_ovmf
 from casemate.wire.snp.page_info import PAGE_SIZE
+from casemate.wire.snp.sev_features import SIMULATED_FEATURES, check_features
 
 MAX_VCPUS = 8
 
@@ -56,7 +57,7 @@ def read_recipe(wanted: LaunchVm) -> Recipe:
     """What is to be launched.
 
     Raises:
-        WireError: the firmware is no image, or has no place for what is wanted.
+        WireError: the firmware is no image, or has no place for what is wanted; no processor runs such SEV_FEATURES.
         FaultError: sizes that this host does not serve.
     """
     if not 1 <= wanted.vcpus <= MAX_VCPUS:
@@ -67,6 +68,7 @@ def read_recipe(wanted: LaunchVm) -> Recipe:
     kernel = None
     if wanted.kernel is not None:
         kernel = KernelHashes.of(wanted.kernel, wanted.initrd or b"", _command_line(wanted.append or b""))
+    check_features(wanted.guest_features, snp=wanted.mode.has_rmp, supported=SIMULATED_FEATURES)
     shape = GuestShape(wanted.vcpus, wanted.vcpu_signature, wanted.vmm, wanted.guest_features, kernel)
     memory = MemoryPlan(wanted.memory_mib * MIB, len(ovmf.content), wanted.vcpus)
     next(plan(ovmf, shape))  # the firmware has a place for all that is wanted

@@ -30,8 +30,10 @@ from casemate.vm.vcpu.model_specific import GHCB, SEV_STATUS, sev_status
 from casemate.vm.vcpu.paging import CR0_PE, EFER_LMA
 from casemate.vm.vcpu.snp_instructions import SnpInstructions
 from casemate.vm.vmsa_pages import VmsaPages
+from casemate.wire.errors import WireError
 from casemate.wire.messages.hypervisor import ExitReason, VcpuExit
 from casemate.wire.snp.mode import VmMode
+from casemate.wire.snp.sev_features import SIMULATED_FEATURES, check_features
 from casemate.wire.snp.vmsa import Vmsa
 
 NOT_VALIDATED = 0x404
@@ -101,6 +103,13 @@ class Vcpus:
         self._broken: IntegrityError | None = None
         """What ended this guest for good: a host that puts the page back gets it no further."""
 
+    def _check_features(self, features: int) -> None:
+        """VMRUN refuses what the processor does not have; SEV and SEV-ES have SEV_FEATURES without SNPActive."""
+        try:
+            check_features(features, snp=self._snp is not None, supported=SIMULATED_FEATURES)
+        except WireError as error:
+            raise VmsaInvalidError(str(error)) from None
+
     def run(self, vmsa_spa: int, budget: Budget, ghcb: int | None, alarm: Alarm, serve: Callable[[], bool]) -> VcpuExit:
         """VMRUN: from the VMSA at ``vmsa_spa``, to the next exit.
 
@@ -120,8 +129,7 @@ class Vcpus:
             if self._broken is not None:
                 raise self._broken
             vmsa = self._vmsas.read(vmsa_spa)
-            if self._snp is not None and not vmsa.sev_features & 1:
-                raise VmsaInvalidError("SEV_FEATURES does not have SNPActive")
+            self._check_features(vmsa.sev_features)
             self._context.load(vmsa)
         except VmsaInvalidError as error:
             return self._told(_Exit(ExitReason.INVALID, detail=str(error)))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from casemate.chip.snp.errors import FirmwareError
 from casemate.chip.snp.guest_policy import check_policy
+from casemate.wire.snp.tcb import Product
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from casemate.chip.snp.guest_policy import check_policy
     ],
 )
 def test_takes_what_the_platform_has(policy: int) -> None:
-    check_policy(policy, api_major=1, api_minor=55)
+    check_policy(policy, product=Product.GENOA, api_major=1, api_minor=55)
 
 
 @pytest.mark.parametrize(
@@ -41,13 +42,32 @@ def test_takes_what_the_platform_has(policy: int) -> None:
 )
 def test_refuses_what_the_platform_has_not(policy: int, words: str) -> None:
     with pytest.raises(FirmwareError, match=re.escape(words)):
-        check_policy(policy, api_major=1, api_minor=55)
+        check_policy(policy, product=Product.GENOA, api_major=1, api_minor=55)
+
+
+def test_milan_has_no_aes_256() -> None:
+    with pytest.raises(FirmwareError, match="POLICY_FAILURE: the policy demands MEM_AES_256_XTS"):
+        check_policy(0x430000, product=Product.MILAN, api_major=1, api_minor=55)
+
+
+@pytest.mark.parametrize("product", Product)
+def test_each_combination_of_bits_is_taken_where_the_platform_has_it(product: Product) -> None:
+    """Bits 16 to 26 of POLICY, against AMD 56860, table "Guest Policy", written down by position once more."""
+    for bits in range(1 << 11):
+        smt, one, _, _, _, _, xts, rapl, hiding, _, reserved = (bool(bits >> at & 1) for at in range(11))
+        wanted = one and not reserved and smt and not rapl and not hiding and not (xts and product is Product.MILAN)
+        try:
+            check_policy(bits << 16, product=product, api_major=1, api_minor=58)
+            taken = True
+        except FirmwareError:
+            taken = False
+        assert taken is wanted, f"{bits << 16:#x}"
 
 
 @given(st.integers(0, 2**64 - 1))
 def test_any_policy_is_taken_or_refused(policy: int) -> None:
     try:
-        check_policy(policy, api_major=1, api_minor=55)
+        check_policy(policy, product=Product.GENOA, api_major=1, api_minor=55)
     except FirmwareError:
         return
     assert policy >> 16 & 0b11 == 0b11
