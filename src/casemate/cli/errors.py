@@ -56,13 +56,20 @@ class Outcome:
         return {"error": said | self.details}
 
 
+_DISK_FULL = ("database or disk is full", "No space left on device")
+"""SQLite's words, and the operating system's."""
+
+
 def outcome_of(error: CasemateError | OSError) -> Outcome:
     """What the command line makes of an error."""
     details = _details(error)
     meaning = _of_fault(error) if isinstance(error, FaultError) else _of_class(error)
     own = error.advice if isinstance(error, CasemateError) else ""
+    message = _message(error)
+    if any(words in message for words in _DISK_FULL):  # whoever met it, and whatever it was doing
+        own = "free space where the state directory is (`df -h DIR` shows how much is left), and try again"
     advice = own or RULES.get(details.get("rule", ""), meaning.advice)
-    return Outcome(meaning.exit_code, type(error).__name__, _message(error), advice, details)
+    return Outcome(meaning.exit_code, type(error).__name__, message, advice, details)
 
 
 def _of_class(error: Exception) -> Meaning:

@@ -1,3 +1,4 @@
+import errno
 import importlib
 import pkgutil
 
@@ -9,7 +10,7 @@ from casemate.images.errors import ManifestError, SchemaMismatchError, SourceErr
 from casemate.images.schemas import SchemaError
 from casemate.verifier import RefusedError, Rule
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, Fault, FaultError
+from casemate.wire.faults import Code, Fault, FaultError, fault
 
 ROOMS = ("cli", "client", "images", "verifier", "wire", "link")
 ELSEWHERE = {
@@ -86,3 +87,15 @@ def test_programs_get_the_parts_of_the_message() -> None:
 
 def test_an_operating_system_error_names_the_file() -> None:
     assert outcome_of(PermissionError(13, "Permission denied", "/root/x")).message == "/root/x: Permission denied"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        FaultError(fault(Code.UNAVAILABLE, "the host's catalogue: /s/host/catalogue.db: database or disk is full")),
+        FaultError(fault(Code.UNAVAILABLE, "records.db: database or disk is full")),
+    ],
+)
+def test_a_full_disk_is_answered_with_advice_on_disks(error: CasemateError | OSError) -> None:
+    assert outcome_of(error).advice.startswith("free space where the state directory is")
