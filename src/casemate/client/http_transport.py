@@ -286,20 +286,18 @@ class _Reading:
         self._is_good = response.status < 400  # noqa: PLR2004 - client and server errors
         self._limit = request.limit if self._is_good else MAX_PROBLEM
         self._headers = {name.lower(): value for name, value in response.headers}
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._body = bytearray()
         encoding = self._headers.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
             raise WireError("HTTP Content-Encoding", got=ascii(encoding[:80]), want="none: none was offered")
 
     def add(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size > self._limit:
+        self._body += part
+        if len(self._body) > self._limit:
             raise WireError("HTTP answer", got=f"more than {self._limit} bytes", want=f"at most {self._limit}")
-        self._parts.append(part)
 
     def done(self) -> HttpAnswer:
-        body = b"".join(self._parts)
+        body = bytes(self._body)
         return HttpAnswer(
             status=self._status,
             media_type=self._text(b"content-type").partition(";")[0].strip().lower(),

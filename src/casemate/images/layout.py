@@ -159,6 +159,10 @@ def _check_link(link: Link, source: bytes) -> None:
         raise WireError(f"Link.start in {link.importer!r}", got=repr(literal)[:80], want=f"{link.specifier!r} quoted")
 
 
+_SHOWN = 8
+"""Modules of a circle that an error names."""
+
+
 class CircularImportsError(WireError):
     """Modules import each other, so none of them can be loaded first.
 
@@ -167,7 +171,8 @@ class CircularImportsError(WireError):
     """
 
     def __init__(self, circle: tuple[str, ...]) -> None:
-        super().__init__("ImageIndex.links", got=" -> ".join(circle), want="imports without circles")
+        shown = circle if len(circle) <= _SHOWN else (*circle[: _SHOWN - 1], "...", circle[-1])
+        super().__init__("ImageIndex.links", got=" -> ".join(shown), want="imports without circles")
         self.circle = circle
 
 

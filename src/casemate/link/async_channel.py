@@ -115,11 +115,12 @@ class AsyncChannel:
             raise
 
     async def _exactly(self, size: int, descriptors: list[int]) -> bytes:
-        parts = [self._ahead[:size]]
-        self._ahead = self._ahead[size:]
-        size -= len(parts[0])
-        while size:
-            most = max(min(size, CHUNK_SIZE), self._least)
+        part, self._ahead = self._ahead[:size], self._ahead[size:]
+        if len(part) == size:
+            return part
+        run = bytearray(part)  # and no list of parts: a peer that sends single bytes would make each of them an object
+        while (left := size - len(run)) > 0:
+            most = max(min(left, CHUNK_SIZE), self._least)
             try:
                 part, ancillary, _, _ = self._sock.recvmsg(most, self._ancillary_size, CLOSED_ON_EXEC)
             except BlockingIOError:
@@ -130,10 +131,11 @@ class AsyncChannel:
             descriptors += descriptors_of(ancillary)
             if not part:
                 raise PeerGoneError("the peer closed the link")
-            self._ahead = part[size:]
-            parts.append(part[:size])
-            size -= len(parts[-1])
-        return b"".join(parts)
+            self._ahead = part[left:]
+            if left == size and len(part) >= size:
+                return part[:size]
+            run += part[:left]
+        return bytes(run)
 
     async def _readable(self) -> None:
         """Until there is something to read. The kernel is asked once to tell, not anew each time."""

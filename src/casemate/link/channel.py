@@ -104,11 +104,11 @@ class Channel:
             raise
 
     def _exactly(self, size: int, deadline: float | None, descriptors: list[int]) -> bytes:
-        parts: list[bytes] = []
-        while size:
+        run = bytearray()  # and no list of parts: a peer that sends single bytes would make each of them an object
+        while len(run) < size:
             try:
                 part, ancillary, _, _ = self._sock.recvmsg(
-                    min(size, CHUNK_SIZE), ANCILLARY_SIZE, socket.MSG_DONTWAIT | CLOSED_ON_EXEC
+                    min(size - len(run), CHUNK_SIZE), ANCILLARY_SIZE, socket.MSG_DONTWAIT | CLOSED_ON_EXEC
                 )
             except BlockingIOError:
                 self._wait(self._reading, deadline)
@@ -118,9 +118,10 @@ class Channel:
             descriptors += descriptors_of(ancillary)
             if not part:
                 raise PeerGoneError("the peer closed the link")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+            if len(part) == size:
+                return part
+            run += part
+        return bytes(run)
 
     @staticmethod
     def _wait(poll: select.poll, deadline: float | None) -> None:

@@ -2,6 +2,9 @@
 
 from casemate.wire.errors import WireError
 
+_SHOWN = 16
+"""Bytes that an error shows of a range that should be zero."""
+
 
 class Reader:
     """Takes fields off the front of ``data``; every shortage or surplus is a :class:`WireError`."""
@@ -43,7 +46,9 @@ class Reader:
     def zero(self, field: str, size: int) -> None:
         """Takes a must-be-zero range of ``size`` bytes."""
         if any(got := self.take(field, size)):
-            raise WireError(f"{self._what}.{field}", got=got.hex(), want=f"{size} zero bytes")
+            first = size - len(got.lstrip(b"\x00"))
+            shown = f"{got[first : first + _SHOWN].hex()} at its byte {first}"
+            raise WireError(f"{self._what}.{field}", got=shown, want=f"{size} zero bytes")
 
     def end(self) -> None:
         """Refuses bytes after the last field."""

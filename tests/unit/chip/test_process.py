@@ -327,6 +327,16 @@ def test_imports_no_room_but_its_own(tmp_path: Path) -> None:
     assert done.stdout.split() == ["chip", "link", "wire"]
 
 
+def test_has_no_general_parser_at_hand(tmp_path: Path) -> None:
+    """What reads strangers' bytes here are fixed layouts; documents are read by processes that can be done without."""
+    code = (
+        "import sys; import casemate.chip.machine, casemate.chip.snp.commands, casemate.chip.snp.certification\n"
+        "print(*{'tomllib', 'jsonschema_rs', 'casemate.wire.toml_text', 'casemate.wire.cbor'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == []
+
+
 def test_runtime_digest_is_told_without_a_machine(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-m", "casemate.chip", "runtime-digest"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)

@@ -257,6 +257,34 @@ class TestLife:
 
         run(work())
 
+    def test_what_has_no_room_is_not_even_read(
+        self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "PageCache", lambda: PageCache(size=load(image("good")).epc_size - 1))
+        monkeypatch.setattr(server, "load", lambda _: pytest.fail("it was read"))
+
+        async def work() -> None:
+            async with machine() as m:
+                fault = await m.refused(chip.Load(image("good")))
+                assert fault.code is Code.LAUNCH_REFUSED
+                assert "epc" in fault.reason
+
+        run(work())
+
+    def test_a_stream_that_is_refused_gives_its_room_back(
+        self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "PageCache", lambda: PageCache(size=load(image("good")).epc_size, enclaves=1))
+
+        async def work() -> None:
+            async with machine() as m:
+                for _ in range(3):
+                    fault = await m.refused(chip.Load(image("good")[:-1]))
+                    assert fault.code is Code.MALFORMED
+                await m.ask(chip.Load(image("good")), chip.Loaded)
+
+        run(work())
+
 
 class TestDeath:
     def test_enclave_that_dies_is_lost_at_once_and_the_host_is_told(self, machine: Callable[..., Any]) -> None:

@@ -1,15 +1,18 @@
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 from tests.unit.gateway.front import Front, run
 from tests.unit.gateway.test_edge import problem
 
 from casemate.gateway import bodies
-from casemate.gateway.bodies import BINARY, JSON, MAX_JSON, Memory, Share
+from casemate.gateway.bodies import BINARY, JSON, MAX_JSON, Memory, Share, read_body
 from casemate.gateway.calls import MAX_ENVELOPE
 from casemate.gateway.problems import ProblemError
+from casemate.gateway.visits import Visit
 
 KIND = {"Content-Type": BINARY}
 
@@ -203,3 +206,33 @@ def test_the_memory_of_bodies_is_given_back_when_their_requests_end(gateway: Fro
         assert memory._held == 0
 
     run(work())
+
+
+def test_a_body_that_comes_byte_by_byte_takes_no_more_memory_than_its_own() -> None:
+    size = 20_000
+
+    async def work() -> None:
+        left = iter(range(size))
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0)  # the loop tidies timers away meanwhile
+            number = next(left, None)
+            body = b"" if number is None else number.to_bytes(4)[-2:]  # an object of its own
+            return {"type": "http.request", "body": body, "more_body": number is not None}
+
+        request = Request(
+            {
+                "type": "http",
+                "headers": [(b"content-type", BINARY.encode())],
+                "state": {"share": Share(Memory(1 << 20)), "visit": Visit(is_head=False)},
+            },
+            receive,
+        )
+        tracemalloc.start()
+        try:
+            assert len(await read_body(request, media_type=BINARY, limit=2 * size)) == 2 * size
+            assert tracemalloc.get_traced_memory()[1] < 8 * size
+        finally:
+            tracemalloc.stop()
+
+    asyncio.run(work())

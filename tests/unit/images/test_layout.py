@@ -95,6 +95,14 @@ def test_refuses_a_circle_and_names_it() -> None:
         load_order((_link("a", "b"), _link("b", "c"), _link("c", "b")), ["a"])
 
 
+def test_a_long_circle_is_named_in_short() -> None:
+    links = tuple(_link(f"{number:04}", f"{(number + 1) % 4000:04}") for number in range(4000))
+    with pytest.raises(CircularImportsError, match=r"0000 -> 0001 .* -> \.\.\. -> 0000") as refusal:
+        load_order(links, ["0000"])
+    assert len(str(refusal.value)) < 200
+    assert len(refusal.value.circle) == 4001
+
+
 def test_a_long_chain_of_imports_is_no_deep_recursion() -> None:
     links = tuple(_link(f"{number:04}", f"{number + 1:04}") for number in range(4000))
     assert load_order(links, ["0000"])[0] == "4000"
@@ -124,6 +132,12 @@ def test_refuses_a_link_to_where_no_specifier_stands(sgxs: Sgxs) -> None:
     first = replace(index.links[0], start=index.links[0].start + 1, end=index.links[0].end + 1)
     with pytest.raises(WireError, match=r"Link\.start"):
         read_pages(_pages_with(sgxs, replace(index, links=(first, *index.links[1:]))))
+
+
+def test_refuses_an_engine_that_is_not_the_manifests(files: Mapping[str, bytes]) -> None:
+    """The chip compares the lock with the head's engine: this one would run on an engine that nobody has compared."""
+    with pytest.raises(WireError, match=r"ImageIndex\.engine is 'python'.*javascript, as in the manifest"):
+        read_pages(lay_out(files, link_modules(files).links, engine="python").linear_contents())
 
 
 @pytest.mark.parametrize("missing", ["casemate.toml", "casemate.lock"])

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import socket
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,6 +28,33 @@ def with_peer(play: Callable[[AsyncChannel, socket.socket], Coroutine[Any, Any, 
             peer.close()
 
     asyncio.run(whole())
+
+
+class _Dribbling(socket.socket):
+    """Gives what comes byte by byte."""
+
+    def recvmsg(self, _size: int, *rest: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+        return super().recvmsg(1, *rest)
+
+
+def test_a_frame_that_comes_byte_by_byte_takes_no_more_memory_than_its_own() -> None:
+    size = 50_000
+
+    async def play() -> int:
+        left, right = socket.socketpair()
+        sender, receiver = AsyncChannel(left), AsyncChannel(_Dribbling(fileno=right.detach()))
+        sending = asyncio.create_task(sender.send(bytes(size)))
+        tracemalloc.start()
+        try:
+            assert (await asyncio.wait_for(receiver.receive(), 30)).payload == bytes(size)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            await sending
+            sender.close()
+            receiver.close()
+
+    assert asyncio.run(play()) < 4 * size
 
 
 @given(

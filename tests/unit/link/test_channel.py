@@ -3,6 +3,8 @@ import socket
 import sys
 import threading
 import time
+import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,31 @@ from casemate.wire.errors import WireError
 def pair(limit: int = 1 << 24) -> tuple[Channel, Channel]:
     left, right = socket.socketpair()
     return Channel(left, limit=limit), Channel(right, limit=limit)
+
+
+class _Dribbling(socket.socket):
+    """Gives what comes byte by byte."""
+
+    def recvmsg(self, _size: int, *rest: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+        return super().recvmsg(1, *rest)
+
+
+def test_a_frame_that_comes_byte_by_byte_takes_no_more_memory_than_its_own() -> None:
+    size = 50_000
+    left, right = socket.socketpair()
+    channel = Channel(_Dribbling(fileno=right.detach()))
+    sending = threading.Thread(target=Channel(left).send, args=(bytes(size),))
+    sending.start()
+    tracemalloc.start()
+    try:
+        assert channel.receive(timeout=30).payload == bytes(size)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        sending.join()
+        channel.close()
+        left.close()
+    assert peak < 4 * size
 
 
 @given(st.binary(max_size=5000))

@@ -36,7 +36,7 @@ def test_refuses_a_constant_that_is_another() -> None:
 
 
 def test_refuses_reserved_bytes_that_are_not_zero() -> None:
-    with pytest.raises(WireError, match=r"X\.reserved is 0001"):
+    with pytest.raises(WireError, match=r"X\.reserved is 01 at its byte 1"):
         Reader("X", b"\x00\x01").zero("reserved", 2)
 
 

@@ -12,7 +12,7 @@ from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.keyrequest import KeyRequest
 from casemate.wire.sgx.quote import CertificationDataType, Quote, cut_padding
 from casemate.wire.sgx.report import Report, ReportBody, TargetInfo
-from casemate.wire.sgx.sgxs import PAGE_SIZE, Eadd, Ecreate, Sgxs, measure_sgxs, walk_sgxs
+from casemate.wire.sgx.sgxs import GROUP_SIZE, PAGE_SIZE, Eadd, Ecreate, Sgxs, measure_sgxs
 from casemate.wire.sgx.sigstruct import Sigstruct
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct
 
@@ -87,19 +87,20 @@ def inspect_sgxs(data: bytes, *, every_record: bool = False) -> Inspection:
         ("enclave size", f"{sgxs.ecreate.size} bytes"),
         ("files", "no Casemate image" if index is None else f"{len(index.entries)} measured files"),
     )
-    fields = fields_of(sgxs.spans(), data) if every_record else _pages(data, index)
+    fields = fields_of(sgxs.spans(), data) if every_record else _pages(data, sgxs, index)
     return Inspection("sgxs", "SGXS stream", len(data), facts, fields)
 
 
-def _pages(data: bytes, index: ImageIndex | None) -> Iterator[Field]:
+def _pages(data: bytes, sgxs: Sgxs, index: ImageIndex | None) -> Iterator[Field]:
     """ECREATE's fields, then each page's EADD with what the page holds."""
-    for at, record in walk_sgxs(data):
-        if isinstance(record, Ecreate):
-            yield from fields_of(Ecreate.LAYOUT.spans, data)
-        elif isinstance(record, Eadd):
+    yield from fields_of(Ecreate.LAYOUT.spans, data)
+    at = Ecreate.LAYOUT.size
+    for segment in sgxs.segments:
+        for offset in range(segment.offset, segment.end, PAGE_SIZE):
             raw = data[at : at + Eadd.LAYOUT.size]
-            meaning = f"{record.flags.name}, {_holds(record.offset, index)}"
-            yield Field(f"page[{record.offset:#x}]", at, raw, meaning, Eadd.LAYOUT.source)
+            meaning = f"{segment.flags.name}, {_holds(offset, index)}"
+            yield Field(f"page[{offset:#x}]", at, raw, meaning, Eadd.LAYOUT.source)
+            at += GROUP_SIZE
 
 
 def _holds(offset: int, index: ImageIndex | None) -> str:
