@@ -1,7 +1,8 @@
 """JSON Schemas at an enclave's borders: what comes in is checked, what goes out is filtered and checked.
 
 Draft 2020-12. References stay inside the document: nothing is ever fetched. ``format`` is checked and must be known.
-Patterns run on an engine that takes linear time, so it has neither look-around nor back-references.
+Patterns are ECMA-262's (:mod:`casemate.images.patterns`), on an engine that takes linear time: without look-around and
+back-references.
 
 A value is looked at up to its first mistake: whoever sends it chooses how many mistakes there are, and each one that
 is collected costs far more than the byte that makes it.
@@ -14,6 +15,7 @@ from typing import Any
 import jsonschema_rs
 
 from casemate.images.errors import SchemaMismatchError
+from casemate.images.patterns import PatternError, translate_pattern
 from casemate.wire.errors import CasemateError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,6 +46,11 @@ _COLLECTING = frozenset(("anyOf", "oneOf"))
 """Keywords whose error holds every mistake that the library finds in every branch."""
 
 _REFERENCES = frozenset(("$ref", "$dynamicRef"))
+
+_DATA = frozenset(("enum", "const", "default", "examples"))
+"""Keywords that hold values, not schemas."""
+_NAMED_SCHEMAS = frozenset(("properties", "$defs", "definitions", "dependentSchemas"))
+"""Keywords that hold schemas by names."""
 
 _EXPLAINED = 500
 """Largest value (items, members, names and pieces of text) whose mistakes are collected to say what is wrong."""
@@ -79,6 +86,8 @@ class InboundSchema:
     _validator: jsonschema_rs.Validator = field(repr=False, compare=False)
     _collects: bool = field(repr=False, compare=False)
     """Whether the library's first error may hold many."""
+    _patterns: dict[str, str] = field(repr=False, compare=False)
+    """The schema's patterns, by what the library was given for them."""
 
     def check(self, value: Any) -> None:
         """Refuses a value that is not as the schema says, with :class:`SchemaMismatchError`."""
@@ -90,7 +99,14 @@ class InboundSchema:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
             place = "".join(f"/{part}" for part in error.instance_path) or "/"
-            raise SchemaMismatchError(f"{place[:200]}: {error.message[:400]}") from None
+            raise SchemaMismatchError(f"{place[:200]}: {self._words(error)[:400]}") from None
+
+    def _words(self, error: jsonschema_rs.ValidationError) -> str:
+        """The library's words, with the pattern as the schema has it."""
+        given = getattr(error.kind, "pattern", None)
+        if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Pattern) and given in self._patterns:
+            return error.message.replace(given, self._patterns[given])
+        return error.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +135,89 @@ class OutboundSchema:
 
 def inbound_schema(document: Any) -> InboundSchema:
     """Compiles a schema for what comes in; :class:`SchemaError` where it is none."""
-    return InboundSchema(document, _compile(document), _collects(document))
+    validator, patterns = _compile(document)
+    return InboundSchema(document, validator, _collects(document), patterns)
 
 
 def outbound_schema(document: Any) -> OutboundSchema:
     """Compiles a schema for what goes out; :class:`SchemaError` where it is none or cannot be filtered by."""
-    validator = _compile(document)
+    validator, _ = _compile(document)
     return OutboundSchema(document, _filter_of("", document), validator)
 
 
-def _compile(document: Any) -> jsonschema_rs.Validator:
-    """The library's validator, never one that would look anything up."""
+def _compile(document: Any) -> tuple[jsonschema_rs.Validator, dict[str, str]]:
+    """The library's validator, never one that would look anything up; and patterns by what it was given for them."""
     if not isinstance(document, dict):
         raise SchemaError("", got=type(document).__name__, want="an object")
     if document.get("$schema", DIALECT) != DIALECT:
         raise SchemaError("/$schema", got=repr(document["$schema"])[:80], want=DIALECT)
     try:
-        _validator(document, mask=None)  # whose refusal may show what stands in the schema
-        return _validator(document, mask=_HIDDEN)
+        patterns = _Patterns()
+        translated = patterns.translated(document)
+        _validator(translated, mask=None)  # whose refusal may show what stands in the schema
+        return _validator(translated, mask=_HIDDEN), patterns.written
     except jsonschema_rs.ValidationError as error:
         pointer = "".join(f"/{part}" for part in error.instance_path)
         raise SchemaError(pointer, got=f"no JSON Schema: {error.message[:300]}", want="draft 2020-12") from None
     except (ValueError, RecursionError) as error:
         raise SchemaError("", got=f"no usable JSON Schema: {str(error)[:300]}", want="draft 2020-12") from None
+
+
+class _Patterns:
+    """A schema's patterns, made into those of the library's engine."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, str] = {}
+        """As the schema has them, by what the engine is given."""
+        self._path: list[str] = []  # of the part that is looked at; joined for an error alone, names may be long
+
+    def translated(self, schema: Any) -> Any:
+        """The schema with other patterns; data in it, such as a ``const``, stays as it is."""
+        if isinstance(schema, list):
+            return [self._below(str(at), part) for at, part in enumerate(schema)]
+        if not isinstance(schema, dict):
+            return schema
+        return {keyword: self._value(keyword, value) for keyword, value in schema.items()}
+
+    def _value(self, keyword: str, value: Any) -> Any:
+        if keyword in _DATA:
+            return value
+        self._path.append(keyword)
+        if keyword == "pattern" and isinstance(value, str):
+            made: Any = self._pattern(value)
+        elif keyword in _NAMED_SCHEMAS and isinstance(value, dict):
+            made = {name: self._below(name, part) for name, part in value.items()}
+        elif keyword == "patternProperties" and isinstance(value, dict):
+            made = {self._name(name): self._below(name, part) for name, part in value.items()}
+            if len(made) != len(value):
+                raise SchemaError(self._pointer(), got="two patterns that mean the same", want="one")
+        else:
+            made = self.translated(value)
+        self._path.pop()
+        return made
+
+    def _below(self, name: str, schema: Any) -> Any:
+        self._path.append(name)
+        made = self.translated(schema)
+        self._path.pop()
+        return made
+
+    def _name(self, pattern: str) -> str:
+        self._path.append(pattern)
+        made = self._pattern(pattern)
+        self._path.pop()
+        return made
+
+    def _pattern(self, pattern: str) -> str:
+        try:
+            made = translate_pattern(pattern)
+        except PatternError as error:
+            raise SchemaError(self._pointer(), got=error.got, want=error.want) from None
+        self.written[made] = pattern
+        return made
+
+    def _pointer(self) -> str:
+        return "".join(f"/{part}" for part in self._path)
 
 
 def _validator(document: dict[str, Any], *, mask: str | None) -> jsonschema_rs.Validator:
