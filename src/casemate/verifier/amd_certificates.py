@@ -4,7 +4,6 @@ With ``crypto``, all the cryptographic code that the verifier uses.
 """
 
 import hashlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,17 +16,24 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
-from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from casemate.wire.errors import WireError
 from casemate.wire.simulated import SIMULATED_OID
+from casemate.wire.x509 import (
+    CRL_SIGN,
+    EC_PUBLIC_KEY,
+    KEY_CERT_SIGN,
+    RSA_PUBLIC_KEY,
+    UNDERSTOOD,
+    CertificateParts,
+    RevocationListParts,
+)
 
 _REMEMBERED = 64
 _RSA_BITS = 4096
 _SALT_SIZE = 48
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=_SALT_SIZE)
-_UNDERSTOOD = (x509.BasicConstraints, x509.KeyUsage)
 _PARSER_ERRORS = (
     ValueError,
     TypeError,
@@ -65,7 +71,7 @@ class AmdCertificate:
     signs_crls: bool
     unknown_critical: tuple[str, ...]
     extensions: Mapping[str, bytes]
-    """Those that X.509 itself does not define, by OID."""
+    """All, by OID."""
 
     @property
     def key_sha256(self) -> bytes:
@@ -95,10 +101,7 @@ class AmdRevocationList:
 def parse_amd_certificate(data: bytes) -> AmdCertificate:
     """A certificate in DER; :class:`WireError` where it is none."""
     try:
-        with warnings.catch_warnings():  # AMD numbers its VCEKs 0
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-            parsed = x509.load_der_x509_certificate(data)
-            return _certificate(data, parsed)
+        return _certificate(data)
     except _PARSER_ERRORS as error:
         raise WireError("certificate", got=_complaint(error), want="an X.509 certificate in DER") from None
 
@@ -107,20 +110,19 @@ def parse_amd_certificate(data: bytes) -> AmdCertificate:
 def parse_amd_revocation_list(data: bytes) -> AmdRevocationList:
     """A CRL in DER; :class:`WireError` where it is none, or says critical things that are not known here."""
     try:
+        parts = RevocationListParts.parse(data)
+        if parts.critical:
+            raise WireError("revocation list", got=f"critical {parts.critical[0]}", want="none")
         parsed = x509.load_der_x509_crl(data)
         if parsed.next_update_utc is None:
             raise WireError("revocation list.nextUpdate", got="nothing", want="a time")
-        entries = list(parsed)
-        extensions = [*parsed.extensions, *(extension for entry in entries for extension in entry.extensions)]
-        if any(extension.critical for extension in extensions):
-            raise WireError("revocation list", got="a critical extension", want="none")
         return AmdRevocationList(
-            issuer=parsed.issuer.public_bytes(),
+            issuer=parts.issuer,
             this_update=parsed.last_update_utc,
             next_update=parsed.next_update_utc,
-            serials=frozenset(entry.serial_number for entry in entries),
+            serials=parts.serials,
             pss_sha384=_is_pss(parsed),
-            signed=parsed.tbs_certlist_bytes,
+            signed=parts.signed,
             signature=parsed.signature,
         )
     except _PARSER_ERRORS as error:
@@ -152,42 +154,39 @@ def report_signed_by(public_key: bytes, r: int, s: int, signed: bytes) -> bool:
     return True
 
 
-def _certificate(data: bytes, parsed: x509.Certificate) -> AmdCertificate:
-    constraints = usage = None
-    others: dict[str, bytes] = {}
-    unknown: list[str] = []
-    for extension in parsed.extensions:
-        value = extension.value
-        if isinstance(value, x509.BasicConstraints):
-            constraints = value
-        elif isinstance(value, x509.KeyUsage):
-            usage = value
-        elif isinstance(value, x509.UnrecognizedExtension):
-            others[extension.oid.dotted_string] = value.value
-        if extension.critical and not isinstance(value, _UNDERSTOOD):
-            unknown.append(extension.oid.dotted_string)
+def _certificate(data: bytes) -> AmdCertificate:
+    parts = CertificateParts.parse(data)
+    if parts.serial < 0:
+        raise WireError("certificate.serialNumber", got=f"{parts.serial:#x}", want="0, as AMD's VCEKs have, or more")
+    if parts.public_key_algorithm not in (RSA_PUBLIC_KEY, EC_PUBLIC_KEY):
+        raise WireError(
+            "certificate.subjectPublicKeyInfo", got=f"OID {parts.public_key_algorithm}", want="RSA or ECDSA"
+        )
+    parsed = x509.load_der_x509_certificate(parts.readable)
     key = parsed.public_key()
-    names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    usage = parts.key_usage or 0
     return AmdCertificate(
         sha256=hashlib.sha256(data).digest(),
-        subject=parsed.subject.public_bytes(),
-        issuer=parsed.issuer.public_bytes(),
-        common_name=str(names[0].value) if len(names) == 1 else "",
-        serial=parsed.serial_number,
+        subject=parts.subject,
+        issuer=parts.issuer,
+        common_name=parts.common_name,
+        serial=parts.serial,
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
         public_key=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         is_rsa_4096=isinstance(key, rsa.RSAPublicKey) and key.key_size == _RSA_BITS,
         is_p384=isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1),
         pss_sha384=_is_pss(parsed),
-        signed=parsed.tbs_certificate_bytes,
+        signed=parts.signed,
         signature=parsed.signature,
-        is_ca=constraints is not None and constraints.ca,
-        path_length=None if constraints is None else constraints.path_length,
-        signs_certificates=usage is not None and usage.key_cert_sign,
-        signs_crls=usage is not None and usage.crl_sign,
-        unknown_critical=tuple(unknown),
-        extensions=MappingProxyType(others),
+        is_ca=parts.is_ca,
+        path_length=parts.path_length,
+        signs_certificates=bool(usage & KEY_CERT_SIGN),
+        signs_crls=bool(usage & CRL_SIGN),
+        unknown_critical=tuple(
+            oid for oid, extension in parts.extensions.items() if extension.critical and oid not in UNDERSTOOD
+        ),
+        extensions=MappingProxyType({oid: extension.value for oid, extension in parts.extensions.items()}),
     )
 
 

@@ -15,12 +15,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
-from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from casemate.wire import der
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID
 from casemate.wire.simulated import SIMULATED_OID
+from casemate.wire.x509 import (
+    CRL_SIGN,
+    DIGITAL_SIGNATURE,
+    EC_PUBLIC_KEY,
+    KEY_CERT_SIGN,
+    UNDERSTOOD,
+    CertificateParts,
+    RevocationListParts,
+)
 
 _REMEMBERED = 256
 """Certificates, keys and signatures that are remembered: a few dozen makers' worth of collateral."""
@@ -38,9 +47,6 @@ _ECDSA_HASHES: dict[str, hashes.HashAlgorithm] = {
     SignatureAlgorithmOID.ECDSA_WITH_SHA384.dotted_string: hashes.SHA384(),
     SignatureAlgorithmOID.ECDSA_WITH_SHA512.dotted_string: hashes.SHA512(),
 }
-
-_UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
-"""Extensions that the chain rules apply, so they may be critical."""
 
 _PARSER_ERRORS = (
     ValueError,
@@ -188,47 +194,44 @@ def _key(point: bytes) -> ec.EllipticCurvePublicKey | None:
 
 
 def _parse_certificate(data: bytes) -> Certificate:
-    parsed = x509.load_der_x509_certificate(data)
+    parts = CertificateParts.parse(data)
+    if parts.serial < 0:
+        raise WireError("certificate.serialNumber", got=f"{parts.serial:#x}", want="no negative number")
+    parsed = x509.load_der_x509_certificate(parts.readable)
     ecdsa_sha256 = parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256
     if ecdsa_sha256:
-        _check_nothing_else("certificate", data, parsed.tbs_certificate_bytes, parsed.signature)
-    constraints = key_usage = None
-    unrecognised: dict[str, bytes] = {}
-    unknown_critical: list[str] = []
-    for extension in parsed.extensions:
-        value = extension.value
-        if isinstance(value, x509.BasicConstraints):
-            constraints = value
-        elif isinstance(value, x509.KeyUsage):
-            key_usage = value
-        elif isinstance(value, x509.UnrecognizedExtension):
-            unrecognised[extension.oid.dotted_string] = value.value
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            unknown_critical.append(extension.oid.dotted_string)
-    names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        _check_nothing_else("certificate", data, parts.signed, parsed.signature)
+    usage = parts.key_usage or 0
     return Certificate(
         der=data,
         sha256=hashlib.sha256(data).digest(),
-        subject=parsed.subject.public_bytes(),
-        issuer=parsed.issuer.public_bytes(),
-        common_name=str(names[0].value) if len(names) == 1 else "",
-        serial=parsed.serial_number,
+        subject=parts.subject,
+        issuer=parts.issuer,
+        common_name=parts.common_name,
+        serial=parts.serial,
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
-        point=_point(parsed),
-        key_sha256=_key_sha256(parsed),
+        point=_point(parsed) if parts.public_key_algorithm == EC_PUBLIC_KEY else None,
+        key_sha256=hashlib.sha256(parts.public_key).digest(),
         ecdsa_sha256=ecdsa_sha256,
-        signed=parsed.tbs_certificate_bytes,
+        signed=parts.signed,
         signature=parsed.signature,
-        is_ca=constraints is not None and constraints.ca,
-        path_length=constraints.path_length if constraints is not None else None,
-        signs_data=key_usage is not None and key_usage.digital_signature,
-        signs_certificates=key_usage is not None and key_usage.key_cert_sign,
-        signs_crls=key_usage is not None and key_usage.crl_sign,
-        unknown_critical=tuple(unknown_critical),
-        pck_extension=unrecognised.get(SGX_EXTENSION_OID),
-        simulated_extension=unrecognised.get(SIMULATED_OID),
+        is_ca=parts.is_ca,
+        path_length=parts.path_length,
+        signs_data=bool(usage & DIGITAL_SIGNATURE),
+        signs_certificates=bool(usage & KEY_CERT_SIGN),
+        signs_crls=bool(usage & CRL_SIGN),
+        unknown_critical=tuple(
+            oid for oid, extension in parts.extensions.items() if extension.critical and oid not in UNDERSTOOD
+        ),
+        pck_extension=_value(parts, SGX_EXTENSION_OID),
+        simulated_extension=_value(parts, SIMULATED_OID),
     )
+
+
+def _value(parts: CertificateParts, oid: str) -> bytes | None:
+    extension = parts.extensions.get(oid)
+    return None if extension is None else extension.value
 
 
 def _check_nothing_else(what: str, data: bytes, signed: bytes, signature: bytes) -> None:
@@ -236,14 +239,6 @@ def _check_nothing_else(what: str, data: bytes, signed: bytes, signature: bytes)
     whole = der.element(der.SEQUENCE, signed, _ECDSA_SHA256, der.element(der.BIT_STRING, b"\x00", signature))
     if whole != data:
         raise WireError(what, got="bytes beside what is signed", want="the signed part, its algorithm, the signature")
-
-
-def _key_sha256(parsed: x509.Certificate) -> bytes:
-    try:
-        key = parsed.public_key()
-    except (UnsupportedAlgorithm, ValueError):
-        return b""
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 def _point(parsed: x509.Certificate) -> bytes | None:
@@ -257,28 +252,22 @@ def _point(parsed: x509.Certificate) -> bytes | None:
 
 
 def _parse_revocation_list(data: bytes) -> RevocationList:
+    parts = RevocationListParts.parse(data)
+    if parts.critical:
+        raise WireError("revocation list", got=f"critical {parts.critical[0]}", want="none")
     parsed = x509.load_der_x509_crl(data)
     ecdsa_sha256 = parsed.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256
     if ecdsa_sha256:
-        _check_nothing_else("revocation list", data, parsed.tbs_certlist_bytes, parsed.signature)
+        _check_nothing_else("revocation list", data, parts.signed, parsed.signature)
     if parsed.next_update_utc is None:
         raise WireError("revocation list.nextUpdate", got="nothing", want="a time")
-    for extension in parsed.extensions:
-        if extension.critical:
-            raise WireError("revocation list", got=f"critical {extension.oid.dotted_string}", want="none")
-    serials = set()
-    for entry in parsed:
-        for extension in entry.extensions:
-            if extension.critical:
-                raise WireError("revocation list entry", got=f"critical {extension.oid.dotted_string}", want="none")
-        serials.add(entry.serial_number)
     return RevocationList(
-        issuer=parsed.issuer.public_bytes(),
+        issuer=parts.issuer,
         this_update=parsed.last_update_utc,
         next_update=parsed.next_update_utc,
-        serials=frozenset(serials),
+        serials=parts.serials,
         ecdsa_sha256=ecdsa_sha256,
-        signed=parsed.tbs_certlist_bytes,
+        signed=parts.signed,
         signature=parsed.signature,
     )
 

@@ -12,13 +12,24 @@ NULL = 0x05
 OBJECT_IDENTIFIER = 0x06
 ENUMERATED = 0x0A
 UTF8_STRING = 0x0C
+PRINTABLE_STRING = 0x13
+IA5_STRING = 0x16
 UTC_TIME = 0x17
 GENERALIZED_TIME = 0x18
 SEQUENCE = 0x30
+SET = 0x31
 
 _LONG_FORM = 0x80
 _MAX_LENGTH_BYTES = 3
 """Contents of 16 MiB and more have no place in a certificate."""
+
+
+MAX_OID = 64
+"""Longest OBJECT IDENTIFIER that is written out in digits (bytes); those of attestation have up to twelve. The work
+grows with the square of an arc's length."""
+
+_MORE = 0x80
+"""Set in each byte of an arc but its last."""
 
 
 class DerReader:
@@ -146,6 +157,19 @@ def boolean(*, value: bool) -> bytes:
 def uint_contents(value: int) -> bytes:
     """The shortest two's complement of a non-negative number: 128 and above get a leading zero byte."""
     return value.to_bytes(value.bit_length() // 8 + 1, "big")
+
+
+def dotted(where: str, contents: bytes) -> str:
+    """The dotted form of an OBJECT IDENTIFIER's contents (X.690, 8.19); ``where`` it stands is for the error."""
+    if not 0 < len(contents) <= MAX_OID or contents[-1] & _MORE:
+        raise WireError(where, got=f"an OID of {len(contents)} bytes: {contents[:16].hex()}", want="an OID")
+    arcs = [0]
+    for byte in contents:
+        arcs[-1] = arcs[-1] << 7 | byte & ~_MORE
+        if not byte & _MORE:
+            arcs.append(0)
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:-1])))
 
 
 @lru_cache(maxsize=128)

@@ -1,13 +1,11 @@
 """X.509 certificates of the SGX PKI, element by element (RFC 5280, section 4.1, and Intel's PCK profile)."""
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from casemate.cli.inspection.der_tree import BOOLEAN, ENUMERATED, INTEGER, SEQUENCE, Element, element_at
 from casemate.cli.inspection.field import Field, Inspection
@@ -15,6 +13,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
 from casemate.wire.spans import as_hex
+from casemate.wire.x509 import EC_PUBLIC_KEY, RSA_PUBLIC_KEY, CertificateParts
 
 _PROFILE = "Intel SGX PCK Certificate and CRL Profile 1.5, 1.3.5"
 _VERSION_TAG = 0xA0
@@ -23,6 +22,9 @@ _TBS_PARTS = 6
 """Serial number, signature, issuer, validity, subject, key; version and extensions may be around them."""
 _DEEPEST = 6
 """Nesting of the SGX extension that is followed; Intel's is two deep."""
+
+_LONGEST_NUMBER = 32
+"""Bytes of an integer that is written out in digits; longer ones are shown in hexadecimal."""
 
 _EXTENSIONS = {
     "2.5.29.14": ("subjectKeyIdentifier", "RFC 5280, 4.2.1.2"),
@@ -33,6 +35,8 @@ _EXTENSIONS = {
     SGX_EXTENSION_OID: ("SGX extensions", _PROFILE),
     SIMULATED_OID: ("SIMULATED", "Casemate, docs/simulated.md"),
 }
+
+_ATTRIBUTES = {"2.5.4.3": "CN", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O", "2.5.4.11": "OU"}
 
 _SGX_MEMBERS = {
     "1": "PPID",
@@ -77,32 +81,22 @@ def simulated_mark(der: bytes) -> SimulatedMark | None:
 
 def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
     """What the library reads in it: the judge of whether it is X.509 at all."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a stranger's certificate may be odd: it is explained, not trusted
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-            return (
-                ("subject", certificate.subject.rfc4514_string()),
-                ("issuer", certificate.issuer.rfc4514_string()),
-                ("serial number", f"{certificate.serial_number:x}"),
-                *_said_by(certificate.serial_number),
-                ("valid from", certificate.not_valid_before_utc.isoformat()),
-                ("valid until", certificate.not_valid_after_utc.isoformat()),
-                ("public key", _key(certificate)),
-                *_digests(der, certificate),
-            )
-        except (ValueError, TypeError, OverflowError, x509.InvalidVersion) as error:
-            raise WireError("certificate", got=f"no X.509: {str(error)[:120]}", want="one certificate in DER") from None
-
-
-def _digests(der: bytes, certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
-    """What a policy names a root by: the certificate, or its name and key."""
-    yield "SHA-256", hashlib.sha256(der).hexdigest()
+    parts = CertificateParts.parse(der)
     try:
-        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
-        return
-    yield "key's SHA-256", hashlib.sha256(key).hexdigest()
+        certificate = x509.load_der_x509_certificate(parts.readable)
+        return (
+            ("subject", _distinguished_name(parts.subject)),
+            ("issuer", _distinguished_name(parts.issuer)),
+            ("serial number", f"{parts.serial:x}"),
+            *_said_by(parts.serial),
+            ("valid from", certificate.not_valid_before_utc.isoformat()),
+            ("valid until", certificate.not_valid_after_utc.isoformat()),
+            ("public key", _key(certificate, parts.public_key_algorithm)),
+            ("SHA-256", hashlib.sha256(der).hexdigest()),
+            ("key's SHA-256", hashlib.sha256(parts.public_key).hexdigest()),
+        )
+    except (ValueError, TypeError, OverflowError, x509.InvalidVersion) as error:
+        raise WireError("certificate", got=f"no X.509: {str(error)[:120]}", want="one certificate in DER") from None
 
 
 def _said_by(serial: int) -> tuple[tuple[str, str], ...]:
@@ -116,7 +110,9 @@ def _said_by(serial: int) -> tuple[tuple[str, str], ...]:
             return ()
 
 
-def _key(certificate: x509.Certificate) -> str:
+def _key(certificate: x509.Certificate, algorithm: str) -> str:
+    if algorithm not in (EC_PUBLIC_KEY, RSA_PUBLIC_KEY):
+        return f"of a kind that is not known here: {algorithm}"
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -219,7 +215,7 @@ def _sgx_members(members: Element, depth: int) -> Iterator[Field]:
 
 
 def _value(element: Element) -> str:
-    if element.tag in (INTEGER, ENUMERATED):
+    if element.tag in (INTEGER, ENUMERATED) and len(element.contents) <= _LONGEST_NUMBER:
         return str(int.from_bytes(element.contents, signed=True))
     if element.tag == BOOLEAN:
         return "true" if any(element.contents) else "false"
@@ -232,14 +228,23 @@ def _algorithm(element: Element) -> str:
 
 
 def _name(name: Element) -> str:
-    """RFC 4514's form, the attribute types by their last arc where they are not known."""
-    known = {"2.5.4.3": "CN", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O", "2.5.4.11": "OU"}
-    texts: list[str] = []
-    for relative in name.children():
-        for pair in relative.children():
-            kind, value = pair.exactly(2)
-            texts.append(f"{known.get(kind.oid(), kind.oid())}={value.contents.decode('utf-8', 'replace')}")
-    return ", ".join(texts)
+    """In the order of the file, the attribute types by their OIDs where they are not known."""
+    return ", ".join(text for relative in name.children() for text in _attributes(relative))
+
+
+def _distinguished_name(name: bytes) -> str:
+    """RFC 4514's form: the last part first."""
+    relatives = list(element_at(name, 0, len(name)).children())
+    return ",".join("+".join(_attributes(relative)) for relative in reversed(relatives))
+
+
+def _attributes(relative: Element) -> Iterator[str]:
+    for pair in relative.children():
+        kind, value = pair.exactly(2)
+        text = value.contents.decode("utf-8", "replace")
+        for special in '\\,+"<>;':
+            text = text.replace(special, f"\\{special}")
+        yield f"{_ATTRIBUTES.get(kind.oid(), kind.oid())}={text}"
 
 
 def _field(name: str, element: Element, meaning: str, source: str, depth: int) -> Field:

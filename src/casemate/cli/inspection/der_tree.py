@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from casemate.wire.der import dotted
 from casemate.wire.errors import WireError
 
 SEQUENCE = 0x30
@@ -15,7 +16,6 @@ OCTET_STRING = 0x04
 ENUMERATED = 0x0A
 
 _LONG_FORM = 0x80
-_MORE = 0x80
 _MAX_LENGTH_BYTES = 3
 
 
@@ -67,18 +67,9 @@ class Element:
 
     def oid(self) -> str:
         """The dotted form, for an OBJECT IDENTIFIER."""
-        arcs: list[int] = []
-        value = 0
-        for byte in self.contents:
-            value = value << 7 | byte & ~_MORE
-            if byte & _MORE:
-                continue
-            arcs.append(value)
-            value = 0
-        if self.tag != OBJECT_IDENTIFIER or not arcs:
+        if self.tag != OBJECT_IDENTIFIER:
             raise WireError("DER", got=f"tag {self.tag:#04x} at {self.start}", want="an OBJECT IDENTIFIER")
-        first = min(arcs[0] // 40, 2)
-        return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+        return dotted("DER", self.contents)
 
 
 def element_at(data: bytes, start: int, end: int) -> Element:
