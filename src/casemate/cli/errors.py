@@ -238,7 +238,9 @@ FAULTS: dict[Code, Meaning] = {
     Code.MALFORMED: _call("one of the two ends is of another version, or somebody altered the bytes on their way"),
     Code.UNKNOWN_VM: _call("`casemate vm ps` lists the VMs"),
     Code.FIRMWARE_REFUSED: _call("the words before the colon are the firmware's status (AMD 56860)"),
-    Code.RMP_FAULT: _call("the page is a guest's, so the host's CPU may not write it; the other door is --door dram"),
+    Code.RMP_FAULT: _call(
+        "the page is a guest's, so the host's CPU may not write it; `casemate docs vm-attacks` names the other ways"
+    ),
     Code.UNKNOWN_ENCLAVE: _call("`casemate ps` lists the enclaves"),
     Code.UNKNOWN_IMAGE: _call("the host keeps no such image: upload it again"),
     Code.WRONG_STATE: _call("`casemate ps` shows each enclave's state, `casemate vm ps` each VM's"),

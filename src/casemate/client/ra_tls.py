@@ -159,7 +159,7 @@ class RaTlsConnection(http.client.HTTPSConnection):
         except TimeoutError:
             raise TimedOutError(f"{self.host}:{self.port} did not say in time what it is") from None
         except (http.client.HTTPException, OSError) as error:
-            raise PeerGoneError(f"{self.host}:{self.port}, asked what it is: {error!r}") from None
+            raise PeerGoneError(f"{self.host}:{self.port}, asked what it is: {_failure(error)}") from None
         return parse_layers(parse_object("GET /", text, limit=MAX_ABOUT).child("layers"))
 
 
@@ -183,7 +183,7 @@ def call(connection: RaTlsConnection, entry: str, value: object) -> Json:
         raise TimedOutError(f"{connection.host}:{connection.port} did not answer in time") from None
     except (http.client.HTTPException, OSError) as error:
         connection.close()
-        raise PeerGoneError(f"{connection.host}:{connection.port}: {error!r}") from None
+        raise PeerGoneError(f"{connection.host}:{connection.port}: {_failure(error)}") from None
     answer: Json = parse_json("answer", text, limit=MAX_OUTPUT)
     if response.status != http.client.OK:
         raise _refusal(answer)
@@ -206,12 +206,17 @@ def certificate_of(host: str, port: int, *, timeout: float = ASK_TIMEOUT) -> byt
         raise NoHostError(f"{host}:{port}: {os_error_text(error)}") from None
 
 
+def _failure(error: Exception) -> str:
+    """What went wrong with an answer, in words."""
+    return os_error_text(error) if isinstance(error, OSError) else "an answer that is not HTTP"
+
+
 def _refusal(answer: Json) -> EnclaveRefusedError:
     members = answer if isinstance(answer, dict) else {}
     try:
         code = Code(str(members.get("code")))
     except ValueError:
-        raise WireError("problem.code", got=repr(members.get("code"))[:80], want="a known code") from None
+        raise WireError("problem.code", got=ascii(members.get("code", "nothing"))[:80], want="a known code") from None
     return EnclaveRefusedError(fault(code, str(members.get("detail", ""))))
 
 

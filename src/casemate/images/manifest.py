@@ -39,6 +39,7 @@ Example:
     output = { type = "string", format = "date-time" }
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -323,8 +324,8 @@ def _resembles(written: str, meant: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value for a message, short."""
-    text = repr(value)
+    """A value for a message, short, and as TOML has it."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= 80 else f"{text[:80]}..."  # noqa: PLR2004 - a line's worth
 
 

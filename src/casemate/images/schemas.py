@@ -8,6 +8,7 @@ A value is looked at up to its first mistake: whoever sends it chooses how many 
 is collected costs far more than the byte that makes it.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,7 +151,7 @@ def _compile(document: Any) -> tuple[jsonschema_rs.Validator, dict[str, str]]:
     if not isinstance(document, dict):
         raise SchemaError("", got=type(document).__name__, want="an object")
     if document.get("$schema", DIALECT) != DIALECT:
-        raise SchemaError("/$schema", got=repr(document["$schema"])[:80], want=DIALECT)
+        raise SchemaError("/$schema", got=_shown(document["$schema"]), want=DIALECT)
     try:
         patterns = _Patterns()
         translated = patterns.translated(document)
@@ -263,10 +264,15 @@ def _is_small(value: Any) -> bool:
     return True
 
 
+def _shown(value: object) -> str:
+    """A part of a schema for a message, short."""
+    return json.dumps(value, default=str)[:80]
+
+
 def _filter_of(pointer: str, schema: Any) -> _Filter | None:
     """What drops undeclared members from values of one schema; None where there is nothing to drop."""
     if not isinstance(schema, dict):
-        raise SchemaError(pointer, got=repr(schema)[:80], want="a schema that says what may go out")
+        raise SchemaError(pointer, got=_shown(schema), want="a schema that says what may go out")
     for keyword in schema:
         if keyword not in FILTERABLE_KEYWORDS:
             raise SchemaError(
