@@ -28,25 +28,29 @@ from tests.unit.verifier.test_snp import strict
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave
-from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError, TlsRefusedError
+from casemate.client.errors import EnclaveRefusedError
 from casemate.client.ra_tls import RaTlsConnection
 from casemate.client.ra_tls import call as ra_tls_call
 from casemate.client.receipts import check_receipt
 from casemate.client.sealing import seal_request
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.tls.credentials import KeyToCertify
+from casemate.images.links import link_modules
+from casemate.images.manifest import parse_manifest
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
-from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp
+from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp, parse_policy
 from casemate.verifier.policy import FRESH_NONCE, UNSAFE_ANY_SANDBOX, ExpectedNonce
 from casemate.verifier.roots import INTEL_SGX_ROOT
 from casemate.wire.binding import ReportDataBinding
 from casemate.wire.call import CallRequest, Envelope
+from casemate.wire.errors import CasemateError
 from casemate.wire.faults import FaultError
 from casemate.wire.message import parse_message
 from casemate.wire.messages.entry import Left
 from casemate.wire.messages.state import StateAppend, StateRead, StateRecords
 from casemate.wire.padding import pad, unpad
+from casemate.wire.runtime_lock import RuntimeLock
 
 SUCCEEDS = "succeeds"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -93,7 +97,7 @@ def came_of(carry_out: Callable[[], object]) -> str:
         return str(error.rule)
     except (FaultError, EnclaveRefusedError) as error:
         return str(error.fault.code)
-    except (ResponseRefusedError, ReceiptRefusedError, TlsRefusedError) as error:
+    except CasemateError as error:
         return type(error).__name__
     return SUCCEEDS
 
@@ -450,6 +454,47 @@ def _() -> str:
     with Rig(manifest=STATEFUL, script=gives_up) as rig:
         rig.anchor = anchor
         return str(Host(rig).refused(rig.attest()).code)
+
+
+# Images and policies by strangers: what must be refused before it costs anything, or means two things.
+
+_LONG_KEY = b"a" + b".a" * 16_000 + b" = 1\n"
+
+
+@attempt("author of an image", "images", "a lock with a key of 16,000 parts, to exhaust the chip", "RuntimeLockError")
+def _() -> str:
+    return came_of(lambda: RuntimeLock.parse(b"[runtime]\n" + _LONG_KEY))
+
+
+@attempt("author of an image", "images", "a manifest with such a key, to exhaust an enclave", "ManifestError")
+def _() -> str:
+    return came_of(lambda: parse_manifest(_LONG_KEY, lambda _: None))
+
+
+@attempt("author of an image", "images", "an import behind a hash-bang line that V8 ends earlier", "SourceError")
+def _() -> str:
+    hidden = "#!\u2028import('data:text/javascript,1')\nexport const x = 1;"
+    return came_of(lambda: link_modules({"guest/main.js": hidden.encode()}))
+
+
+@attempt("author of an image", "images", "an import behind a line end that V8 alone sees", "SourceError")
+def _() -> str:
+    hidden = "// \u2029import('data:text/javascript,1')\nexport const x = 1;"
+    return came_of(lambda: link_modules({"guest/main.js": hidden.encode()}))
+
+
+@attempt("author of an image", "images", "imported JSON with a number that V8 would round", "SourceError")
+def _() -> str:
+    files = {
+        "guest/main.js": b'import big from "./big.json" with { type: "json" };\nexport const x = big;\n',
+        "guest/big.json": b'{"wei": 12345678901234567890}',
+    }
+    return came_of(lambda: link_modules(files))
+
+
+@attempt("whoever hands out a policy", "policies", "a policy with a key of 16,000 parts", "PolicyError")
+def _() -> str:
+    return came_of(lambda: parse_policy(_LONG_KEY.decode()))
 
 
 def _session_with(keys: EnclaveKeys) -> AttestedEnclave:
