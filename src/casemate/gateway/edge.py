@@ -128,16 +128,16 @@ class Edge:
 
     async def _pass(self, scope: Scope, receive: Receive, answer: "_Answer", now: float) -> None:
         visit = scope["state"]["visit"]
-        peer = network_of(scope["client"][0]) if scope.get("client") else "local"
         try:
-            if (preflight := self._meant_for_us(scope, peer, now)) is not None:
+            if (preflight := self._meant_for_us(scope, now)) is not None:
                 await preflight(scope, receive, answer)
             elif scope["path"] in OPEN_PATHS:
-                self._let_in(scope, peer, now)
-                with self._long_at_once.room_for(peer, _STRANGER) if scope["path"] in _LONG_PATHS else nullcontext():
+                self._let_in(scope, now)
+                is_long = scope["path"] in _LONG_PATHS
+                with self._long_at_once.room_for(_peer(scope), _STRANGER) if is_long else nullcontext():
                     await self._ask(scope, receive, answer)
             else:
-                token = visit.token = scope["state"]["token"] = self._admit(scope, peer, now)
+                token = visit.token = scope["state"]["token"] = self._admit(scope, now)
                 CALLER.set(token.digest.hex())  # in the task that serves this request alone
                 with self._at_once.room_for(token.digest, f"token {token.name}"):
                     await self._ask(scope, receive, answer)
@@ -151,16 +151,16 @@ class Edge:
         except Exception as error:
             await self._refuse(error, scope, receive, answer)
 
-    def _meant_for_us(self, scope: Scope, peer: str, now: float) -> Response | None:
+    def _meant_for_us(self, scope: Scope, now: float) -> Response | None:
         """The answer to a browser's preflight; None for all other requests that name this machine."""
         try:
             check_host(scope["headers"], self._settings.hosts)
             preflight = self._cors.preflight(scope)
         except ProblemError:
-            self._stranger_rate.check(peer, now, whose=_STRANGER)
+            self._stranger_rate.check(_peer(scope), now, whose=_STRANGER)
             raise
         if preflight is not None:
-            self._stranger_rate.check(peer, now, whose=_STRANGER)
+            self._stranger_rate.check(_peer(scope), now, whose=_STRANGER)
         return preflight
 
     async def _ask(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
@@ -189,19 +189,19 @@ class Edge:
         elif not answer.complete:
             raise error  # half an answer cannot be mended: the server closes the connection
 
-    def _let_in(self, scope: Scope, peer: str, now: float) -> None:
+    def _let_in(self, scope: Scope, now: float) -> None:
         """Counts a request that needs no token: as its token's, if it bears a good one, else as its peer's."""
         try:
             token = self._tokens.admit(scope["headers"])
             self._token_rate.check(token.digest, now, whose=f"token {token.name}")
         except ProblemError:
-            self._open_rate.check(peer, now, whose=_STRANGER)
+            self._open_rate.check(_peer(scope), now, whose=_STRANGER)
 
-    def _admit(self, scope: Scope, peer: str, now: float) -> AccessToken:
+    def _admit(self, scope: Scope, now: float) -> AccessToken:
         try:
             token = self._tokens.admit(scope["headers"])
         except ProblemError:
-            self._stranger_rate.check(peer, now, whose=_STRANGER)
+            self._stranger_rate.check(_peer(scope), now, whose=_STRANGER)
             raise
         self._token_rate.check(token.digest, now, whose=f"token {token.name}")
         return token
@@ -245,10 +245,17 @@ class _Answer:
 
     def _goes_on(self) -> bool:
         visit = self._visit
-        visit.streams()
+        if visit.ending is not None:
+            return False
+        visit.waits(may_end=True)
         if visit.token is not None and not self._tokens.holds(visit.token):
             visit.end(Ending.TOKEN_ENDED)
         return visit.ending is None
+
+
+def _peer(scope: Scope) -> str:
+    """What a client without a token is counted by."""
+    return network_of(scope["client"][0]) if scope.get("client") else "local"
 
 
 def _request_id(scope: Scope) -> str:
