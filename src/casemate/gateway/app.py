@@ -29,6 +29,7 @@ from casemate.gateway.tokens import TokenDesk
 from casemate.gateway.vm_attacks import vm_attack_routes
 from casemate.gateway.vm_console import ConsoleStreams, console_routes
 from casemate.gateway.vm_insides import vm_inside_routes
+from casemate.gateway.vm_shares import VmShares
 from casemate.gateway.vms import vm_routes
 
 _ABOUT = """\
@@ -61,6 +62,7 @@ class Gateway:
         self._consoles = ConsoleStreams(vms, most=settings.subscribers)
         idempotency = Idempotency()
         enclave = Learner(house, learner)
+        self.vm_shares = shares = VmShares(vms)
         self.app = FastAPI(
             title="Casemate",
             version=version,
@@ -78,8 +80,8 @@ class Gateway:
             machine_routes(machine, version),
             image_routes(house, idempotency),
             enclave_routes(house, idempotency),
-            learner_vm_routes(vms, LearnersVms(vms, guests)),
-            vm_routes(vms, idempotency),
+            learner_vm_routes(vms, shares, LearnersVms(vms, guests)),
+            vm_routes(vms, shares, idempotency),
             vm_inside_routes(vms),
             vm_attack_routes(vms),
             console_routes(vms, self._consoles),

@@ -23,7 +23,7 @@ class House(Protocol):
 
     events: Events
 
-    async def put_image(self, request: PutImage) -> ImageIs: ...  # noqa: D102
+    async def put_image(self, request: PutImage, *, keeper: str = "") -> ImageIs: ...  # noqa: D102
     async def images(self) -> tuple[ImageIs, ...]: ...  # noqa: D102
     async def image(self, image: bytes) -> ImageIs: ...  # noqa: D102
     async def remove_image(self, image: bytes) -> None: ...  # noqa: D102

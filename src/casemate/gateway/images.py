@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from casemate.gateway.bodies import BINARY, read_body
 from casemate.gateway.documents import ImageDocument, ImagesDocument
+from casemate.gateway.enclaves import launcher_of
 from casemate.gateway.house import House
 from casemate.gateway.idempotency import KEY_RULE, Idempotency, IdempotencyKey
 from casemate.gateway.openapi import created, operation
@@ -49,7 +50,7 @@ def image_routes(house: House, idempotency: Idempotency) -> APIRouter:
         async def work() -> tuple[str, ImageDocument]:
             try:
                 wanted = parse_message(body, PutImage)
-                kept = await house.put_image(wanted)
+                kept = await house.put_image(wanted, keeper=launcher_of(request.state.token))
             except WireError as error:
                 raise refuse(Code.MALFORMED, str(error)) from None
             return f"/v1/images/{kept.image.hex()}", shown(kept)

@@ -28,6 +28,7 @@ from casemate.gateway.openapi import json_body, operation
 from casemate.gateway.problems import ProblemError, Trouble
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.vm_asking import ask, attested
+from casemate.gateway.vm_shares import VmShares
 from casemate.gateway.vms import LAUNCHED
 from casemate.wire.access_tokens import Role
 from casemate.wire.errors import WireError
@@ -67,7 +68,7 @@ _VERIFY = [
 _REFUSALS = (*LAUNCHED, *json_body(), Code.RESULT_REFUSED)
 
 
-def learner_vm_routes(vms: VmHouse, learners: LearnersVms) -> APIRouter:
+def learner_vm_routes(vms: VmHouse, shares: VmShares, learners: LearnersVms) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/vm", tags=["learner"])
 
@@ -78,7 +79,7 @@ def learner_vm_routes(vms: VmHouse, learners: LearnersVms) -> APIRouter:
         Needs a token of role `deploy` or above.
         """
         firmware = await learners.firmware(asked.guest)
-        made = await ask(vms, _launch_message(asked, firmware), VmIs)
+        made = await shares.launch(request.scope["state"]["token"], _launch_message(asked, firmware))
         learners.launched(_token(request), made.vm)
         pages = [(await ask(vms, VmRegisters(made.vm, vcpu), MemoryIs)).content for vcpu in range(made.vcpus)]
         return LaunchVmAnswer(

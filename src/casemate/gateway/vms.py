@@ -13,6 +13,7 @@ from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.vm_asking import ask, ask_for
 from casemate.gateway.vm_documents import RanDocument, RunRequest, VmDocument, VmsDocument, ran, shown
+from casemate.gateway.vm_shares import VmShares
 from casemate.wire.access_tokens import Role
 from casemate.wire.faults import Code
 from casemate.wire.message import parse_message
@@ -45,7 +46,7 @@ LAUNCHED = (*WORKED, Code.FIRMWARE_REFUSED)
 """How a launch, and what belongs to one, may be."""
 
 
-def vm_routes(vms: VmHouse, idempotency: Idempotency) -> APIRouter:
+def vm_routes(vms: VmHouse, shares: VmShares, idempotency: Idempotency) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms", tags=["vms"])
     launch = operation(
@@ -63,7 +64,7 @@ def vm_routes(vms: VmHouse, idempotency: Idempotency) -> APIRouter:
         body = await read_body(request, media_type=BINARY, limit=MAX_LAUNCH)
 
         async def work() -> tuple[str, VmDocument]:
-            made = await ask(vms, parse_message(body, LaunchVm), VmIs)
+            made = await shares.launch(request.scope["state"]["token"], parse_message(body, LaunchVm))
             return f"/v1/vms/{made.vm}", shown(made)
 
         return await idempotency.once(request, idempotency_key, body, work)

@@ -30,7 +30,8 @@ CREATE TABLE image (
     debug INTEGER NOT NULL,
     kept INTEGER NOT NULL,
     sgxs BLOB NOT NULL,
-    sigstruct BLOB NOT NULL
+    sigstruct BLOB NOT NULL,
+    keeper TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE deployment (
     number INTEGER PRIMARY KEY,
@@ -44,7 +45,10 @@ CREATE TABLE given (number INTEGER NOT NULL);
 INSERT INTO given VALUES (0);
 CREATE INDEX deployment_image ON deployment (image);
 """
-_FROM_1 = "ALTER TABLE deployment ADD COLUMN launcher TEXT NOT NULL DEFAULT '';"
+_FROM_1 = """
+ALTER TABLE deployment ADD COLUMN launcher TEXT NOT NULL DEFAULT '';
+ALTER TABLE image ADD COLUMN keeper TEXT NOT NULL DEFAULT '';
+"""
 _ABOUT = "image, name, size, mr_enclave, mr_signer, isv_prod_id, isv_svn, debug"
 
 
@@ -112,17 +116,20 @@ class Catalogue:
         """Lets go of the file."""
         self._rows.close()
 
-    def put(self, about: ImageIs, files: ImageBytes) -> ImageIs:
-        """Keeps an image until it is removed; one that is there already keeps its name."""
+    def put(self, about: ImageIs, files: ImageBytes, keeper: str = "") -> ImageIs:
+        """Keeps an image until it is removed; one that is there already keeps its name, and its first keeper."""
         with self._transaction():
-            self._put(about, files, kept=True)
+            self._put(about, files, keeper, kept=True)
             self._rows.execute("UPDATE image SET kept = 1 WHERE image = ?", (about.image,))
             return self._about(about.image) or about
 
-    def images(self) -> tuple[ImageIs, ...]:
-        """All that are kept, oldest first."""
+    def images(self, keeper: str | None = None) -> tuple[ImageIs, ...]:
+        """All that are here, oldest first; or those of one keeper."""
         with self._typed():
-            rows = self._rows.execute(f"SELECT {_ABOUT} FROM image ORDER BY rowid").fetchall()  # noqa: S608 - a constant
+            rows = self._rows.execute(
+                f"SELECT {_ABOUT} FROM image WHERE ?1 IS NULL OR keeper = ?1 ORDER BY rowid",  # noqa: S608 - a constant
+                (keeper,),
+            ).fetchall()
         return tuple(map(_image, rows))
 
     def image(self, image: bytes) -> ImageIs | None:
@@ -164,7 +171,7 @@ class Catalogue:
     def deploy(self, deployment: Deployment, about: ImageIs, files: ImageBytes) -> None:
         """A new deployment under a number that was drawn for it, and its image with it."""
         with self._transaction():
-            self._put(about, files, kept=False)
+            self._put(about, files, deployment.launcher, kept=False)
             self._rows.execute(
                 "INSERT INTO deployment (number, name, image, wanted, tee, launcher) VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -186,13 +193,15 @@ class Catalogue:
                 self._rows.execute("DELETE FROM deployment WHERE number = ?", (number,))
                 self._sweep(row[0])
 
-    def _put(self, about: ImageIs, files: ImageBytes, *, kept: bool) -> None:
+    def _put(self, about: ImageIs, files: ImageBytes, keeper: str, *, kept: bool) -> None:
+        columns = (
+            *(about.image, about.name, about.size, about.mr_enclave, about.mr_signer),
+            *(about.isv_prod_id, about.isv_svn, about.debug, kept, files.sgxs, files.sigstruct, keeper),
+        )
         self._rows.execute(
-            f"INSERT OR IGNORE INTO image ({_ABOUT}, kept, sgxs, sigstruct) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            (
-                *(about.image, about.name, about.size, about.mr_enclave, about.mr_signer),
-                *(about.isv_prod_id, about.isv_svn, about.debug, kept, files.sgxs, files.sigstruct),
-            ),
+            f"INSERT OR IGNORE INTO image ({_ABOUT}, kept, sgxs, sigstruct, keeper) "  # noqa: S608 - constants
+            f"VALUES ({', '.join('?' * len(columns))})",
+            columns,
         )
 
     def _about(self, image: bytes) -> ImageIs | None:

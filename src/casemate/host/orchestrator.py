@@ -11,6 +11,7 @@ none is a :class:`WireError`.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -52,6 +53,15 @@ MAX_ENCLAVES = 1024
 
 MAX_IMAGES = 1024
 """Most images that are kept."""
+
+MAX_IMAGE_BYTES = 16 * 1024**3
+"""Most bytes of all images together."""
+
+SHARE = 4
+"""A token that is not an administrator's may have a quarter of the images that are kept, and of the enclaves."""
+
+SHARE_OF_BYTES = 16
+"""And the sixteenth part of the bytes: 1 GiB."""
 
 AT_ONCE = 2
 """Enclaves launched again at a time after a start: the chip measures one after the other anyway."""
@@ -97,6 +107,8 @@ class Orchestrator:
         self._tenants: dict[int, Tenant] = {}
         self._places: dict[int, Tenant] = {}
         self._launches = asyncio.Semaphore(AT_ONCE)
+        self._launching: Counter[str] = Counter()
+        """Of tokens, launches that are no tenants yet."""
 
     async def restore(self) -> None:
         """Knows the catalogue's deployments from now, and launches in the background those that should run."""
@@ -111,12 +123,15 @@ class Orchestrator:
 
     # Images
 
-    async def put_image(self, request: PutImage) -> ImageIs:
-        """Keeps an image, durably. The same bytes again are the same image, under its first name."""
+    async def put_image(self, request: PutImage, *, keeper: str = "") -> ImageIs:
+        """Keeps an image, durably. The same bytes again are the same image, under its first name.
+
+        Args:
+            request: the image.
+            keeper: the name of the token that brings it, whose share it counts to; empty for the machine's owner.
+        """
         about, files = await self._described(request)
-        if self._catalogue_is_full(await self._write(self._catalogue.images), about.image):
-            raise refuse(Code.BUSY, f"{MAX_IMAGES} images are kept already, remove one")
-        return await self._write(self._catalogue.put, about, files)
+        return await self._write(self._keep, about, files, keeper)
 
     async def images(self) -> tuple[ImageIs, ...]:
         """All images that are kept, oldest first; also those that are here for a deployment's sake alone."""
@@ -259,9 +274,11 @@ class Orchestrator:
     ) -> Tenant:
         if len(self._tenants) >= MAX_ENCLAVES:
             raise refuse(Code.BUSY, f"{len(self._tenants)} enclaves are there already, destroy one")
+        self._check_share(launcher)
         number = await self._write(self._catalogue.draw_number)
         deployment = Deployment(number, name, about.image, Wanted.RUNNING, tee, launcher)
         tenant = Tenant(_shown(deployment, about), lasting=lasting, launcher=launcher)
+        self._launching[launcher] += 1
         try:
             await self._load(tenant, files)
             await self._start(tenant)
@@ -271,6 +288,8 @@ class Orchestrator:
             await self._vacate(tenant)
             self._tls_ports.forget(number)
             raise
+        finally:
+            self._launching[launcher] -= 1
         self._tenants[number] = tenant
         self.events.publish(tenant.shown)
         return tenant
@@ -439,8 +458,35 @@ class Orchestrator:
             _log.error("%s", error)
             raise refuse(Code.UNAVAILABLE, f"the host's catalogue: {error}") from None
 
-    def _catalogue_is_full(self, images: tuple[ImageIs, ...], image: bytes) -> bool:
-        return len(images) >= MAX_IMAGES and image not in {about.image for about in images}
+    def _keep(self, about: ImageIs, files: ImageBytes, keeper: str) -> ImageIs:
+        """In the thread of the catalogue: nothing comes between the look and the change."""
+        if self._catalogue.image(about.image) is None:
+            _check_room(self._catalogue.images(), about, MAX_IMAGES, MAX_IMAGE_BYTES, "")
+            if keeper:
+                most, most_bytes = max(1, MAX_IMAGES // SHARE), MAX_IMAGE_BYTES // SHARE_OF_BYTES
+                _check_room(self._catalogue.images(keeper), about, most, most_bytes, keeper)
+        return self._catalogue.put(about, files, keeper)
+
+    def _check_share(self, launcher: str) -> None:
+        """Refuses an enclave beyond a token's share."""
+        mine = [number for number, tenant in self._tenants.items() if tenant.launcher == launcher]
+        count = len(mine) + self._launching[launcher]
+        if launcher and count >= max(1, MAX_ENCLAVES // SHARE):
+            named = ", ".join(str(number) for number in mine[:8])
+            raise refuse(Code.BUSY, f"token {launcher} has {count} enclaves already, its share: destroy one of {named}")
+
+
+def _check_room(there: tuple[ImageIs, ...], more: ImageIs, most: int, most_bytes: int, keeper: str) -> None:
+    """Refuses an image beyond what may be kept, by all or by one token."""
+    held = sum(about.size for about in there)
+    if len(there) < most and held + more.size <= most_bytes:
+        return
+    whose, how_many = (f"token {keeper} keeps", "its share") if keeper else ("this machine keeps", "all that it may")
+    oldest = f": remove one, such as {there[0].image.hex()}" if there else ""
+    raise refuse(
+        Code.BUSY,
+        f"{whose} {len(there)} images of {held >> 20} MiB, and {how_many} is {most} of {most_bytes >> 20} MiB{oldest}",
+    )
 
 
 def _check_step(tenant: Tenant, event: Event) -> None:

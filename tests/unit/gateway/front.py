@@ -60,9 +60,11 @@ class FakeHouse:
     quote: bytes = b"quote"
     tee: Tee = Tee.SGX
     launcher: str | None = None
+    keepers: list[str] = field(default_factory=list)
 
-    async def put_image(self, request: PutImage) -> ImageIs:
+    async def put_image(self, request: PutImage, *, keeper: str = "") -> ImageIs:
         await self._pass()
+        self.keepers.append(keeper)
         about = image_of(request)
         return self.kept.setdefault(about.image, about)
 

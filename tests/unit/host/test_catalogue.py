@@ -42,7 +42,9 @@ def test_catalogue_of_version_1_is_taken_over(path: Path) -> None:
     made = deployment(catalogue)
     catalogue.close()
     with sqlite3.connect(path) as rows:
-        rows.executescript("ALTER TABLE deployment DROP COLUMN launcher; PRAGMA user_version = 1;")
+        rows.executescript(
+            "ALTER TABLE deployment DROP COLUMN launcher; ALTER TABLE image DROP COLUMN keeper;PRAGMA user_version = 1;"
+        )
     for _ in range(2):
         catalogue = Catalogue(path)
         assert catalogue.deployments() == (made,)

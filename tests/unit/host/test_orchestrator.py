@@ -245,6 +245,53 @@ def test_the_number_of_images_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     host(tmp_path, body)
 
 
+def test_a_token_has_a_share_of_the_images_and_is_told_what_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+        kept = await orchestrator.put_image(PutImage("function", *FILES), keeper="ci")
+        with pytest.raises(
+            FaultError, match=f"its share is 1 of .* MiB: remove one, such as {kept.image.hex()}"
+        ) as full:
+            await orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more")), keeper="ci")
+        assert full.value.fault.code is Code.BUSY
+        await orchestrator.put_image(PutImage("function", *FILES), keeper="ci")  # it is there
+        await orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more")), keeper="other")
+        await orchestrator.put_image(PutImage("owner", b"owner", sigstruct(b"owner")))
+        await orchestrator.remove_image(kept.image)
+        await orchestrator.put_image(PutImage("next", b"next", sigstruct(b"next")), keeper="ci")
+
+    monkeypatch.setattr(module, "MAX_IMAGES", 4)
+    host(tmp_path, body)
+
+
+@pytest.mark.parametrize("keeper", ["", "ci"])
+def test_the_bytes_of_images_are_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeper: str) -> None:
+    async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+        await orchestrator.put_image(PutImage("function", *FILES), keeper=keeper)
+        more = orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more")), keeper=keeper)
+        await refused(Code.BUSY, more)
+
+    monkeypatch.setattr(module, "MAX_IMAGE_BYTES", 3000 * (module.SHARE_OF_BYTES if keeper else 1))
+    host(tmp_path, body)
+
+
+def test_a_token_has_a_share_of_the_enclaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+        kept = await orchestrator.put_image(PutImage("function", *FILES))
+        made = await orchestrator.deploy(kept.image, launcher="ci")
+        with pytest.raises(FaultError, match=f"its share: destroy one of {made.enclave}") as full:
+            await orchestrator.deploy(kept.image, launcher="ci")
+        assert full.value.fault.code is Code.BUSY
+        await orchestrator.deploy(kept.image, launcher="other")
+        await orchestrator.deploy(kept.image)
+        await orchestrator.destroy(made.enclave)
+        await orchestrator.deploy(kept.image, launcher="ci")
+
+    monkeypatch.setattr(module, "MAX_ENCLAVES", 4)
+    host(tmp_path, body)
+
+
 def test_a_catalogue_that_fails_fails_the_launch_and_nothing_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
