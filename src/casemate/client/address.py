@@ -15,6 +15,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*", re.ASCII)
 """RFC 6750, section 2.1: b64token."""
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
+_API = re.compile(r"(/v1)*/?\Z", re.ASCII)
+"""The end of a URL that names the API and not its gateway, which is meant."""
 
 
 class Token:
@@ -93,7 +95,7 @@ def base_url(url: str) -> BaseUrl:
     if not _HOST.fullmatch(host) or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment or port == 0:
         raise AddressError(f"URL {url[:200]!r} is not of the form https://HOST:PORT")
     port = _SCHEMES[parts.scheme] if port is None else port
-    return BaseUrl(scheme=parts.scheme, host=host, port=port, prefix=parts.path.rstrip("/"))
+    return BaseUrl(scheme=parts.scheme, host=host, port=port, prefix=_API.sub("", parts.path))
 
 
 def gateway_address(

@@ -195,7 +195,7 @@ class Edge:
             token = self._tokens.admit(scope["headers"])
             self._token_rate.check(token.digest, now, whose=f"token {token.name}")
         except ProblemError:
-            self._open_rate.check(_peer(scope), now, whose=_STRANGER)
+            self._open_rate.check((_peer(scope), scope["path"]), now, whose=_STRANGER)
 
     def _admit(self, scope: Scope, now: float) -> AccessToken:
         try:

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,14 @@ def test_any_text_is_a_token_that_fits_in_a_header_or_refused(text: str) -> None
     assert text.isprintable()
     assert " " not in text
     assert repr(token) == f"{token}" == "Token(...)"
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+@pytest.mark.parametrize("prefix", ["", "/casemate", "/v1beta", "/casemate-v1"])
+def test_a_url_may_end_in_the_apis_own_path(prefix: str, end: str) -> None:
+    url = f"http://localhost:8800{prefix}{end}"
+    address = gateway_address(url, token=None, verify=None, unsafe_token_over_http=False)
+    assert str(address) == f"http://localhost:8800{prefix}"
 
 
 def test_what_is_a_url_and_what_a_path() -> None:
