@@ -217,6 +217,27 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
     (Code.LAUNCH_REFUSED, "secs-attributes", "this chip has no such attributes: sign the image with others"),
     (Code.BUSY, "VMs are there already", "`casemate vm ps` lists them, `casemate vm destroy N` makes room"),
     (Code.BUSY, "enclaves are there already", "`casemate ps` lists them, `casemate destroy N` makes room"),
+    (
+        Code.TIME_LIMIT,
+        "the code was not loaded in time",
+        "what runs at the modules' top level has 10 seconds, whatever the manifest says: move work into a function",
+    ),
+    (
+        Code.GUEST_ERROR,
+        "a debug enclave would tell which",
+        "test the function alone with `deno test`, or build a copy with debug = true to see its words",
+    ),
+    (Code.GUEST_ERROR, "the code cannot be loaded", "correct the modules' top level, and build the image anew"),
+    (
+        Code.OCALL_REFUSED,
+        "the host refuses OCALL",
+        "declare [ocall.time], [ocall.log] or [ocall.echo] instead, or run it on a host that answers that name",
+    ),
+    (
+        Code.STATE_REFUSED,
+        "this function keeps no state",
+        "build it anew with that table; MRENCLAVE changes with it (`casemate docs writing-functions` has the keys)",
+    ),
 )
 """What to do where a code alone does not say: by code, and words of the reason; a test holds the words against the code
 that says them."""
@@ -254,9 +275,7 @@ FAULTS: dict[Code, Meaning] = {
     Code.CALLER_REFUSED: _call("sign with --caller KEY.pem; the manifest must name that key for this entry point"),
     Code.ARGUMENTS_REFUSED: _call("the input must be as the entry point's input schema says"),
     Code.RESULT_REFUSED: _call("the function's result must be as the entry point's output schema says"),
-    Code.GUEST_ERROR: _call(
-        "test the function alone with `deno test`, or build a copy with debug = true to see its words"
-    ),
+    Code.GUEST_ERROR: _call("correct the function: behind `at` stand the file, line and column that threw"),
     Code.GUEST_CRASHED: _call("the function's process died; the enclave lives on"),
     Code.TIME_LIMIT: _call("raise time_ms in the manifest's [limits], or send less"),
     Code.MEMORY_LIMIT: _call("raise memory_mib in the manifest's [limits], or send less"),

@@ -141,6 +141,20 @@ def runtime() -> PlatformRuntime:
         ) from None
 
 
+def engine_binary() -> Path:
+    """The Deno binary of its package."""
+    from importlib import metadata
+
+    try:
+        package = metadata.distribution("deno")
+    except metadata.PackageNotFoundError:
+        raise RuntimeDigestError("the package `deno` is not installed: install Casemate's dependencies") from None
+    for file in package.files or ():
+        if file.name in {"deno", "deno.exe"} and file.parent.name == "bin":
+            return Path(str(package.locate_file(file))).resolve()
+    raise RuntimeDigestError("the package `deno` has no binary for this platform")
+
+
 def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
     """Sees to it that casemate.lock accepts this computer's runtime: the core, and the engine of the folder's manifest.
 

@@ -51,7 +51,9 @@ def answer_to(number: int, frame: bytes | None) -> Said | None:
 def check_answer(ocall: Ocall, said: Said) -> bytes:
     """The host's answer as the guest gets it, whatever the host sent."""
     if isinstance(said, entry.OcallRefused):
-        raise refuse(Code.OCALL_REFUSED, f"the host refuses OCALL {ocall.name!r}")
+        known = ocall.name in entry.ANSWERED_OCALLS
+        hint = "" if known else f"; Casemate's own hosts answer {', '.join(entry.ANSWERED_OCALLS)} alone"
+        raise refuse(Code.OCALL_REFUSED, f"the host refuses OCALL {ocall.name!r}{hint}")
     try:
         value = parse_json("OCALL answer", said.answer, limit=entry.MAX_OCALL)
         ocall.output.check(value)

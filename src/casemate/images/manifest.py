@@ -34,9 +34,9 @@ Example:
     [ra_tls]
     enabled = true
 
-    [ocall.now]
+    [ocall.time]
     input = { type = "null" }
-    output = { type = "string", format = "date-time" }
+    output = { type = "object", properties = { unix_ms = { type = "integer" } }, required = ["unix_ms"] }
 """
 
 import json

@@ -30,6 +30,24 @@ def test_init_refuses_a_name_that_no_manifest_takes(casemate: Casemate, tmp_path
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("source", ["export const rate = <b/>;", "let a;\nlet a;\nexport function rate() {}"])
+def test_build_refuses_code_that_the_engine_could_not_load(casemate: Casemate, hello: Path, source: str) -> None:
+    (hello / "guest/main.js").write_text(source)
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "SourceError"
+    assert said.error["path"] == "guest/main.js"
+    assert not list(hello.glob("*.sgxs"))
+
+
+def test_build_says_of_an_ocall_that_no_casemate_host_answers_it(casemate: Casemate, hello: Path) -> None:
+    manifest = hello / "casemate.toml"
+    manifest.write_text(manifest.read_text() + '\n[ocall.now]\ninput = { type = "null" }\noutput = {}\n')
+    said = casemate("build", hello)
+    assert said.code == 0
+    assert "OCALL now: Casemate's own hosts answer echo, log, time alone" in said.out + said.err
+
+
 def test_build_writes_both_files_and_a_lock(casemate: Casemate, hello: Path) -> None:
     said = casemate("build", hello, "--json")
     assert said.code == 0

@@ -1,12 +1,14 @@
 import errno
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 from casemate.cli.errors import FAULTS, RULES, ExitCode, errors_table, outcome_of
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError
 from casemate.images.errors import ManifestError, SchemaMismatchError, SourceError
+from casemate.images.patterns import PatternError
 from casemate.images.schemas import SchemaError
 from casemate.verifier import RefusedError, Rule
 from casemate.wire.errors import CasemateError
@@ -14,6 +16,7 @@ from casemate.wire.faults import Code, Fault, FaultError, fault
 
 ROOMS = ("cli", "client", "images", "verifier", "wire", "link")
 ELSEWHERE = {
+    PatternError,  # the schema's compiler makes a SchemaError of it
     SchemaMismatchError,  # raised inside enclaves, which answer with a fault
     SchemaError,  # the manifest's parser makes a ManifestError of it
 }
@@ -53,6 +56,30 @@ def test_advice_is_about_rules_that_there_are() -> None:
 def test_the_advice_of_whoever_refuses_goes_before_the_tables() -> None:
     refused = outcome_of(RefusedError(Rule.CHAIN_SIMULATED, got="one", want="another", advice="do this"))
     assert refused.advice == "do this"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "advice"),
+    [
+        (Code.TIME_LIMIT, "the code was not loaded in time", "10 seconds"),
+        (Code.TIME_LIMIT, "the function did not return within the manifest's time limit", "raise time_ms"),
+        (Code.STATE_REFUSED, "this function keeps no state: add [state] with", "build it anew"),
+        (Code.OCALL_REFUSED, "the host refuses OCALL 'now'", "[ocall.time]"),
+        (Code.OCALL_REFUSED, "the manifest declares no such OCALL", "[ocall.NAME]"),
+        (Code.GUEST_ERROR, "the function threw an exception; a debug enclave would tell which", "debug = true"),
+        (Code.GUEST_ERROR, "the code cannot be loaded: a promise", "top level"),
+    ],
+)
+def test_what_a_function_s_developer_meets_is_answered_with_what_helps(code: Code, words: str, advice: str) -> None:
+    room = Path(outcome_of.__code__.co_filename).parents[1] / "enclave"
+    assert any(words.partition("'")[0] in source.read_text() for source in room.glob("*.py")), "nobody says that"
+    assert advice in outcome_of(FaultError(fault(code, words))).advice
+
+
+def test_a_debug_enclave_s_words_are_not_answered_with_debug() -> None:
+    said = outcome_of(FaultError(fault(Code.GUEST_ERROR, "TypeError: no (at main (guest/main.js:1:2))")))
+    assert "debug" not in said.advice
+    assert "line" in said.advice
 
 
 def test_special_errors_stand_before_general_ones() -> None:

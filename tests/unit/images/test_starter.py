@@ -1,3 +1,5 @@
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -6,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from casemate.host.ocalls import BUILT_IN, answer
 from casemate.images.build import build
 from casemate.images.errors import FolderError
 from casemate.images.keys import DeveloperKey
 from casemate.images.starter import starter_name, write_starter
+from casemate.wire.messages.entry import ANSWERED_OCALLS
 
 
 def _deno() -> str:
@@ -44,6 +48,18 @@ def test_what_the_function_returns_is_what_its_schema_lets_out(folder: Path, dev
     entry.input.check({"password": "x"})
     result = {"verdict": "weak", "guesses_log10": 1.0, "advice": [], "rated_for": "anyone", "password": "x"}
     assert "password" not in entry.output.filter(result)
+
+
+def test_the_ocall_that_the_starter_shows_is_one_that_hosts_answer(folder: Path, developer_key: DeveloperKey) -> None:
+    manifest = folder / "casemate.toml"
+    manifest.write_text(re.sub(r"^# (?=\[ocall|input|output)", "", manifest.read_text(), flags=re.MULTILINE))
+    (ocall,) = build(folder, developer_key, epoch=0).contents().manifest.ocalls
+    assert ocall.name in BUILT_IN
+    ocall.output.check(json.loads(answer(BUILT_IN, ocall.name, json.dumps(ocall.input.filter(None)).encode())))
+
+
+def test_what_is_said_of_hosts_ocalls_is_so() -> None:
+    assert set(ANSWERED_OCALLS) == set(BUILT_IN)
 
 
 def test_files_that_are_there_are_left_alone(tmp_path: Path) -> None:

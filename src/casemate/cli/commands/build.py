@@ -61,6 +61,9 @@ def build(
     SHA-256 is MRENCLAVE, and NAME.sigstruct, signed with the developer's key.
     The same folder, key and SOURCE_DATE_EPOCH give the same bytes everywhere.
 
+    The engine then parses and links the modules, without running them: what
+    it cannot load is an error with file, line and column.
+
     A missing casemate.lock is written. One that does not accept this
     computer's runtime is an error; --relock replaces this platform's records.
 
@@ -68,10 +71,12 @@ def build(
         casemate build hello
         SOURCE_DATE_EPOCH=0 casemate build hello -o dist --key release.pem
     """
-    from casemate.cli.images import MANIFEST, build_time, developer_key, is_source, lock
+    from casemate.cli.images import MANIFEST, build_time, developer_key, engine_binary, is_source, lock
     from casemate.images.build import build as build_image
     from casemate.images.errors import FolderError
     from casemate.images.image import write_image
+    from casemate.images.load_check import check_loads
+    from casemate.wire.messages.entry import ANSWERED_OCALLS
 
     screen = Screen(as_json=as_json)
     if not is_source(folder):
@@ -79,6 +84,13 @@ def build(
     epoch, epoch_from = build_time()
     lock(folder, screen, relock=relock)
     image = build_image(folder, developer_key(key, screen), epoch=epoch)
+    contents = image.contents()
+    if not check_loads(engine_binary(), contents.modules()):
+        screen.say("the engine could not be asked whether it loads the code: a launch will show it", style="yellow")
+    for ocall in contents.manifest.ocalls:
+        if ocall.name not in ANSWERED_OCALLS:
+            answered = ", ".join(ANSWERED_OCALLS)
+            screen.say(f"OCALL {ocall.name}: Casemate's own hosts answer {answered} alone", style="yellow")
     paths = write_image(image, folder if output is None else output)
     said = {
         **image_document(image),

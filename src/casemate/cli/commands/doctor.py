@@ -134,16 +134,10 @@ def _engine() -> str:
     """The Deno binary of its package."""
     from importlib import metadata
 
-    from casemate.cli.images import RuntimeDigestError
+    from casemate.cli.images import engine_binary
 
-    try:
-        package = metadata.distribution("deno")
-    except metadata.PackageNotFoundError:
-        raise RuntimeDigestError("the package `deno` is not installed: install Casemate's dependencies") from None
-    for file in package.files or ():
-        if file.name in {"deno", "deno.exe"} and file.parent.name == "bin":
-            return f"deno {package.version}, {Path(str(package.locate_file(file))).resolve()}"
-    raise RuntimeDigestError("the package `deno` has no binary for this platform")
+    path = engine_binary()
+    return f"deno {metadata.version('deno')}, {path}"
 
 
 def _seccomp_library() -> Examined:

@@ -59,6 +59,10 @@ class Left:
     sealed: Annotated[bytes, Limit(MAX_SEALED)]
 
 
+ANSWERED_OCALLS = ("echo", "log", "time")
+"""OCALLs that every Casemate host answers. A manifest may declare others, for a host that has an answer to them."""
+
+
 @message(0x54)
 @dataclass(frozen=True, slots=True)
 class Ocall:
