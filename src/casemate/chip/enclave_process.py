@@ -10,7 +10,7 @@ from casemate.chip.leaf import LEAF_QUESTIONS, LeafQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, refuse
+from casemate.wire.faults import Code, Fault, FaultError, encode_reply, refuse
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.messages.tls import TlsWanted
@@ -99,4 +99,4 @@ class EnclaveProcess:
             elif isinstance(question, Fault):
                 booted.set_exception(FaultError(question))
             else:
-                await self._channel.send(encode_message(await self._answer(cast("LeafQuestion", question))))
+                await self._channel.send(encode_reply(await self._answer(cast("LeafQuestion", question))))

@@ -17,7 +17,7 @@ from casemate.link.calls import answer_of
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, fault
+from casemate.wire.faults import Code, Fault, FaultError, encode_reply, fault
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
@@ -111,7 +111,7 @@ class SupervisorLink:
         """Does what the supervisor asks until it is gone."""
         try:
             while (order := await self._orders.get()) is not None:
-                await self.say(await self._answer(order))
+                await self._channel.send(encode_reply(await self._answer(order)))
         except PeerGoneError:
             return
 

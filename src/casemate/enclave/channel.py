@@ -30,7 +30,7 @@ from casemate.wire.call import (
     response_aad,
 )
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
+from casemate.wire.faults import Code, fault, refuse
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.padding import pad, unpad
 
@@ -64,9 +64,11 @@ class OpenedRequest:
 
     def seal(self, response: CallResult | StepTaken | StreamEnded | CallFailed) -> bytes:
         """The one sealed response to this request."""
-        return seal_once(
-            self.request.content.response_key, pad(encode_message(response)), response_aad(self.request_hash)
-        )
+        try:
+            content = encode_message(response)
+        except WireError as error:  # the caller must not take silence for a lost call
+            content = encode_message(CallFailed(fault(Code.INTERNAL, f"the response cannot be encoded: {error}")))
+        return seal_once(self.request.content.response_key, pad(content), response_aad(self.request_hash))
 
 
 def open_request(envelope: Envelope, keys: EnclaveKeys, sessions: Sessions) -> OpenedRequest:

@@ -14,8 +14,8 @@ from casemate.enclave.tls_entries import TLS_ENTRIES, TlsAnswer, tls_answers
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.call import CallFailed, CallResult, Envelope, StepTaken, StreamEnded
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, fault
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.faults import Code, Fault, FaultError, encode_reply, fault
+from casemate.wire.message import parse_message
 from casemate.wire.messages.entry import (
     Challenge,
     ChallengeAnswer,
@@ -65,7 +65,7 @@ class Service:
             reply = self._reply(around.host.incoming.popleft()) if ready else None
             if reply is not None:
                 around.console.flush()
-                around.host.send(encode_message(reply))
+                around.host.send(encode_reply(reply))
                 if not isinstance(reply, ChallengeAnswer):
                     around.guest.fetch()  # the caller has its answer: now a guest that the call has cost is replaced
 

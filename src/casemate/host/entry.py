@@ -17,7 +17,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.entry import Log, Ocall, OcallAnswer, OcallRefused
-from casemate.wire.messages.state import StateAppend, StateForget, StateRead
+from casemate.wire.messages.state import StateAppend, StateForget, StateRead, StateRefused
 
 ENTRY_TIMEOUT = 130.0
 """Longest entry (seconds): above the longest time limit that a manifest may name, and the time in which a large state
@@ -96,9 +96,10 @@ class EntryGate:
             self._entering = None
 
     async def _alone(self, message: object, wanted: type[T]) -> T:
+        payload = encode_message(message)  # what cannot be said is the asker's fault, not the enclave's
         try:
             async with asyncio.timeout(ENTRY_TIMEOUT):
-                await self._channel.send(encode_message(message))
+                await self._channel.send(payload)
                 return await self._reply(wanted)
         except TimeoutError:
             reason = f"the enclave was silent for {ENTRY_TIMEOUT:g} s"
@@ -120,7 +121,7 @@ class EntryGate:
                 case StateRead() | StateAppend() | StateForget():
                     said = await self._keep(reply)
                     if said is not None:
-                        await self._channel.send(encode_message(said))
+                        await self._channel.send(_state_answer(said))
                 case Log(text):
                     _log.info("guest prints: %s", text)
                 case Fault():
@@ -144,3 +145,11 @@ class EntryGate:
     def _die(self, reason: str) -> None:
         self._channel.close()
         self._on_death(reason)
+
+
+def _state_answer(said: StateAnswer) -> bytes:
+    """The encoded answer to a question about state, or a refusal: the enclave waits for one."""
+    try:
+        return encode_message(said)
+    except WireError as error:
+        return encode_message(StateRefused(said.number, fault(Code.INTERNAL, f"the answer cannot be encoded: {error}")))

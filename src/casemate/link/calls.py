@@ -16,7 +16,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, fault
+from casemate.wire.faults import Code, Fault, FaultError, encode_reply, fault
 from casemate.wire.message import encode_message, parse_message
 
 NUMBER_SIZE = 4
@@ -38,6 +38,11 @@ class Reply:
 def numbered(number: int, message: object) -> bytes:
     """The payload of a numbered frame."""
     return number.to_bytes(NUMBER_SIZE, "little") + encode_message(message)
+
+
+def numbered_reply(number: int, message: object) -> bytes:
+    """The payload of an answer's frame; of a fault where the answer cannot be encoded."""
+    return number.to_bytes(NUMBER_SIZE, "little") + encode_reply(message)
 
 
 def split(payload: bytes) -> tuple[int, bytes]:
@@ -212,12 +217,20 @@ async def _answer(
     finally:
         _close(descriptors)
     try:
-        await channel.send(numbered(number, reply.message), reply.descriptors)
+        await _send_reply(channel, number, reply)
     except PeerGoneError:
         if reply.undelivered is not None:
             await reply.undelivered()
     finally:
         _close(reply.descriptors)
+
+
+async def _send_reply(channel: AsyncChannel, number: int, reply: Reply) -> None:
+    """The answer, or a fault where it fits into no message or frame of this link."""
+    try:
+        await channel.send(numbered_reply(number, reply.message), reply.descriptors)
+    except WireError as error:  # of which nothing was sent
+        await channel.send(numbered_reply(number, fault(Code.INTERNAL, f"the answer cannot be sent: {error}")))
 
 
 def _close(descriptors: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, refuse
+from casemate.wire.faults import Code, Fault, FaultError, encode_reply, refuse
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.snp_certification import CertifyVcek, GiveVlek
 from casemate.wire.messages.supervisor import Certify, ChipReady, NewHost
@@ -103,4 +103,4 @@ class ChipLink:
             answer = await self._vendor(question)
         except FaultError as error:
             answer = error.fault
-        await self._channel.send(encode_message(answer))
+        await self._channel.send(encode_reply(answer))

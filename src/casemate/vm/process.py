@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Sequence
 
-from casemate.link.calls import numbered, split
+from casemate.link.calls import numbered_reply, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.sandbox.errors import LayerRequiredError
@@ -22,8 +22,8 @@ from casemate.vm.errors import (
 )
 from casemate.vm.silicon import VmSilicon
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, fault
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.faults import Code, Fault, encode_reply, fault
+from casemate.wire.message import parse_message
 from casemate.wire.messages.hypervisor import (
     DebugLoad,
     DebugRegisters,
@@ -141,7 +141,7 @@ class VmProcess:
             answer = fault(Code.MALFORMED, str(error))
         except tuple(_REFUSED) as error:
             answer = _fault_of(error)
-        self._hypervisor.send(numbered(number, answer), timeout=ANSWER_TIME)
+        self._hypervisor.send(numbered_reply(number, answer), timeout=ANSWER_TIME)
 
     def _done(self, question: object, silicon: VmSilicon, alarm: Alarm) -> object:  # noqa: PLR0911 - one line each
         match question:
@@ -191,7 +191,7 @@ class VmProcess:
         return self._paused
 
     def _tell_chip(self, message: object) -> None:
-        self._chip.send(encode_message(message), timeout=ANSWER_TIME)
+        self._chip.send(encode_reply(message), timeout=ANSWER_TIME)
 
 
 def _fault_of(error: Exception) -> Fault:

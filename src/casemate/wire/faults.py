@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from casemate.wire.errors import CasemateError
-from casemate.wire.message import Limit, message
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.message import Limit, encode_message, message
 
 
 class Code(StrEnum):
@@ -59,6 +59,14 @@ class Fault:
 def fault(code: Code, reason: str) -> Fault:
     """A fault whose words are cut to what the format carries."""
     return Fault(code, reason.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"))
+
+
+def encode_reply(message: object) -> bytes:
+    """The bytes of an answer; where it has none, those of a fault: whoever asked must not wait for ever."""
+    try:
+        return encode_message(message)
+    except WireError as error:
+        return encode_message(fault(Code.INTERNAL, f"the answer cannot be encoded: {error}"))
 
 
 class FaultError(CasemateError):

@@ -260,3 +260,34 @@ def test_an_answer_that_may_be_abandoned_is_cancelled_when_the_peer_has_gone() -
         assert cancelled.is_set()
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("said", ["bad\udcff", "x" * 2000])
+def test_an_answer_that_cannot_be_encoded_becomes_a_fault_of_its_own(said: str) -> None:
+    async def answer(_: bytes) -> Reply:
+        return Reply(Done(said))
+
+    async def ask(caller: Caller, _: socket.socket) -> None:
+        for _again in range(2):  # the link is as good as before
+            with pytest.raises(FaultError, match=r"internal: the answer cannot be encoded: Done\.said"):
+                await caller.call(MachineStatus(), Done, timeout=10)
+
+    asyncio.run(with_server(answer, ask))
+
+
+def test_an_answer_that_is_longer_than_a_frame_becomes_a_fault_of_its_own() -> None:
+    async def answer(_: bytes) -> Reply:
+        return Reply(Done("x" * 1000))
+
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        server = asyncio.create_task(serve(AsyncChannel(theirs, limit=200), answer, at_once=1))
+        channel = AsyncChannel(ours)
+        caller = Caller(channel)
+        running = asyncio.create_task(caller.run())
+        with pytest.raises(FaultError, match=r"internal: the answer cannot be sent: frame is \d+ bytes"):
+            await caller.call(MachineStatus(), Done, timeout=10)
+        channel.close()
+        await asyncio.wait({running, server}, timeout=5)
+
+    asyncio.run(body())
