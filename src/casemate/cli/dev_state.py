@@ -1,5 +1,6 @@
 """State directories in memory, for `casemate up --dev`: made anew for each machine, and gone with it."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -12,23 +13,37 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory; what is made 
 _FRESH = 60.0
 """Seconds within which a machine that has no lock yet may still be starting."""
 
+_LOCKING = 1.0
+"""Seconds within which a lock that was just made is taken."""
+
+
+def was_dev_state(place: Path) -> bool:
+    """Whether such a directory has this name, be it there or not."""
+    return place.name.startswith(_prefix()) and place.absolute().parent in {MEMORY, Path(tempfile.gettempdir())}
+
+
+def _prefix() -> str:
+    return f"casemate-dev-{os.getuid()}-"
+
 
 def make_dev_state() -> Path:
     """A new one; those of machines that were killed are removed on the occasion."""
     parent = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    prefix = f"casemate-dev-{os.getuid()}-"
-    for left in parent.glob(f"{prefix}*"):
+    for left in parent.glob(f"{_prefix()}*"):
         _tidy(left)
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    return Path(tempfile.mkdtemp(prefix=_prefix(), dir=parent))
 
 
 def _tidy(left: Path) -> None:
     from casemate.client.local import wait_for_end
+    from casemate.link.places import machine_lock
 
     try:
         status = left.lstat()
+        made, settled = status.st_mtime, _FRESH
+        with contextlib.suppress(FileNotFoundError):
+            made, settled = machine_lock(left).lstat().st_mtime, _LOCKING
     except OSError:
         return
-    is_old = time.time() - status.st_mtime > _FRESH
-    if status.st_uid == os.getuid() and is_old and wait_for_end(left, 0):
+    if status.st_uid == os.getuid() and time.time() - made > settled and wait_for_end(left, 0):
         shutil.rmtree(left, ignore_errors=True)

@@ -99,9 +99,10 @@ def errors_table() -> dict[type[Exception], Meaning]:
     """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
     from casemate.cli.commands.docs import NoDocumentsError
     from casemate.cli.files import InputFileError, OutputFileError
+    from casemate.cli.health import UnhealthyError
     from casemate.cli.images import RuntimeDigestError, StaleLockError
     from casemate.cli.inspection.recognise import UnknownFileError
-    from casemate.cli.machines import MachineStaysError
+    from casemate.cli.machines import MachineGoneError, MachineStaysError
     from casemate.cli.places import TokenElsewhereError
     from casemate.cli.policies import TimeTextError
     from casemate.client import errors as client
@@ -110,6 +111,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.images.vm.assemble import AssemblyError
     from casemate.images.vm.builtin import UnknownGuestError
     from casemate.link.errors import PeerGoneError, TimedOutError
+    from casemate.link.server_tls import CertificateFileError
     from casemate.verifier import PolicyError, RefusedError
     from casemate.wire.ownership import PlaceError
     from casemate.wire.runtime_lock import RuntimeLockError
@@ -147,6 +149,9 @@ def errors_table() -> dict[type[Exception], Meaning]:
         OutputFileError: Meaning(failed, "name a folder that exists and that you may write to"),
         RuntimeDigestError: Meaning(failed, "`casemate doctor` says what this computer lacks"),
         MachineStaysError: Meaning(failed, "`casemate down --now` does not wait for calls under way"),
+        MachineGoneError: Meaning(failed, "or `casemate up --dev` makes another"),
+        UnhealthyError: Meaning(failed, ""),
+        CertificateFileError: Meaning(wrong, "`--tls-cert` and `--tls-key` want PEM files that belong together"),
         MachineRunsError: Meaning(failed, "use it, or name another state directory with --state"),
         NotStartedError: Meaning(failed, ""),
         NoMachineError: Meaning(failed, ""),

@@ -21,7 +21,8 @@ def main() -> int:
         os.kill(supervisor, signal.SIGTERM)  # not reaped yet, so the number is still its own
 
     for number in SIGNALS:
-        signal.signal(number, pass_on)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) leaves SIGHUP, and a shell's & SIGINT
+            signal.signal(number, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     code = os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])
     if code < 0 and len(sys.argv) > 2:  # noqa: PLR2004

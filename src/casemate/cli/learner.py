@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from casemate.cli.files import OutputFileError
+from casemate.wire.errors import os_error_text
+from casemate.wire.runtime_lock import Runtime
+
 if TYPE_CHECKING:
     from casemate.images.image import Image
-
-from casemate.wire.runtime_lock import Runtime
 
 FOLDER = "learner"
 """In the host's folder: the gateway's name for it."""
@@ -26,7 +28,7 @@ _BUILT_FOR = "runtime"
 
 
 def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
-    """Builds and signs the learner's image for a machine's runtime, unless that is there already; and the VMs' guests.
+    """Builds and signs the learner's image for a machine's runtime, unless that is there already.
 
     Args:
         state: the machine's state directory.
@@ -35,7 +37,6 @@ def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
     """
     from casemate.link.places import host_directory
 
-    _put_guests(state, host_directory(state) / GUESTS)  # first: these take a tenth of a second
     place = host_directory(state) / FOLDER
     wanted = f"{platform} {' '.join(f'{part.component}={part.digest.hex()}' for part in runtime)}\n"
     if _built_for(place) == wanted:
@@ -63,11 +64,17 @@ def installed_learner_image() -> "Image":
     return learner_image(here.platform, here.parts, DeveloperKey.generate())
 
 
-def _put_guests(state: Path, place: Path) -> None:
+def put_guests(state: Path) -> None:
+    """Puts the firmware of the built-in VMs' guests where the gateway looks for it: a tenth of a second.
+
+    Raises:
+        OutputFileError: it cannot be written.
+    """
     from casemate.images.vm.builtin import GUESTS as NAMES
     from casemate.images.vm.builtin import firmware
+    from casemate.link.places import host_directory
 
-    with _replacing(place, state / f"{GUESTS}.new") as draft:
+    with _replacing(host_directory(state) / GUESTS, state / f"{GUESTS}.new") as draft:
         draft.mkdir(mode=0o700)
         for name in NAMES:
             (draft / f"{name}.fd").write_bytes(firmware(name))
@@ -77,12 +84,15 @@ def _put_guests(state: Path, place: Path) -> None:
 def _replacing(place: Path, draft: Path) -> Iterator[Path]:
     """A folder that takes another's place, whole; ``draft`` is not where a hostile host could have put a link."""
     shutil.rmtree(draft, ignore_errors=True)
-    yield draft
-    place.parent.mkdir(mode=0o700, exist_ok=True)
-    if place.is_symlink():
-        place.unlink()
-    shutil.rmtree(place, ignore_errors=True)
-    draft.replace(place)
+    try:
+        yield draft
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        if place.is_symlink():
+            place.unlink()
+        shutil.rmtree(place, ignore_errors=True)
+        draft.replace(place)
+    except OSError as error:  # which names no file where the disk is full
+        raise OutputFileError(f"{error.filename or draft}: cannot be written: {os_error_text(error)}") from None
 
 
 def _built_for(place: Path) -> str:

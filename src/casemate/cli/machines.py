@@ -1,5 +1,6 @@
 """The machine that a command talks to, and enclaves on it as the command line names them."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,36 @@ if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
 
 
+EXPORTED = ("CASEMATE_STATE", "CASEMATE_URL", "CASEMATE_TOKEN")
+"""What `casemate up` prints for other shells to export."""
+
+
 class MachineStaysError(CasemateError):
     """The machine was told to end, and has not."""
 
 
+class MachineGoneError(CasemateError):
+    """The state directory was one in memory, and ended with its machine."""
+
+
 def state_directory(given: Path | None) -> Path:
-    """The state directory that the user named, or the default one."""
+    """The state directory that the user named, or the default one.
+
+    Raises:
+        MachineGoneError: it was that of a machine of `casemate up --dev`, which has ended.
+    """
+    from casemate.cli.dev_state import was_dev_state
     from casemate.link.places import default_state_directory
 
-    return default_state_directory() if given is None else given
+    place = default_state_directory() if given is None else given
+    if was_dev_state(place) and not os.path.lexists(place):
+        raise MachineGoneError(f"the machine on {place} has ended, and with it its state in memory; {unset_line()}")
+    return place
+
+
+def unset_line() -> str:
+    """What has a shell forget the machine that `casemate up` had it export."""
+    return f"unset {' '.join(EXPORTED)}"
 
 
 def machine_on(given: Path | None) -> "LocalMachine":

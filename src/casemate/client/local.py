@@ -7,25 +7,29 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_supervisor
+from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_for_descriptors, ask_supervisor
 from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
 from casemate.client.snp_levers import SnpLevers
 from casemate.link.ownership import open_own_file
 from casemate.link.places import machine_lock
 from casemate.wire.errors import CasemateError
+from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.control import (
     Done,
     EndMachine,
+    InUse,
     MachineIs,
     MachineStatus,
     RecoverTcb,
     RevokeChip,
     UpdateMicrocode,
+    UseMachine,
     seed_digest,
 )
 from casemate.wire.messages.state import ListStates, StatesAre, StoredState
@@ -69,6 +73,8 @@ class LocalMachine:
 
     state: Path
     status: MachineIs
+    joined: bool = False
+    """It ran already when it was wanted."""
 
     @property
     def host_socket(self) -> Path:
@@ -154,6 +160,7 @@ def local_machine(
 ) -> Iterator[LocalMachine]:
     """The machine that runs on ``state``, or else a new one that ends with the block, and its enclaves with it.
 
+    Where others use a new one by then (with this function, or `casemate run`), it ends with the last of them.
     A new one launches nothing by itself: the deployments that `casemate up` keeps in ``state`` stay as they are.
 
     Args:
@@ -167,25 +174,63 @@ def local_machine(
     Raises:
         NoMachineError: it did not start; the message says why.
     """
+    arguments = ["--state", str(state), "--pool", str(pool), "--while-used"]
+    arguments += ["--seed", seed] if seed is not None else []
+    arguments += [part for layer in layers for part in ("--layer", layer)]
+    arguments += snp_arguments(snp_product, snp_report)
+    user = _used_or_started(state, arguments)
     try:
-        found = running_machine(state)
-    except NoMachineError:
-        found = None
-    if found is not None:
+        if isinstance(user, Supervisor):
+            yield running_machine(state)
+            return
+        found = LocalMachine(state, running_machine(state).status, joined=True)
         if found.status.seed_digest != seed_digest(seed):
             kind = "an unseeded" if not found.status.seeded else "a seeded" if seed is None else "an otherwise seeded"
             raise WrongMachineError(f"{kind} machine runs on {state} already; stop it, or name another state directory")
         yield found
-        return
-    arguments = ["--state", str(state), "--pool", str(pool)]
-    arguments += ["--seed", seed] if seed is not None else []
-    arguments += [part for layer in layers for part in ("--layer", layer)]
-    arguments += snp_arguments(snp_product, snp_report)
-    supervisor = start_supervisor(arguments)
-    try:
-        yield running_machine(state)
     finally:
-        supervisor.end()
+        user.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A machine that runs already, kept from ending with whoever started it."""
+
+    descriptor: int
+
+    def end(self) -> None:
+        os.close(self.descriptor)
+
+
+def _used_or_started(state: Path, arguments: Sequence[str]) -> "_Use | Supervisor":
+    """The machine that runs on ``state``, kept; or a new one. While one starts or ends, this waits for it."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        with contextlib.suppress(NoMachineError):
+            return _use(state)
+        try:
+            return start_supervisor(arguments)
+        except MachineRunsError:  # somebody else was faster; or it is ending
+            if time.monotonic() > deadline:
+                raise
+        while not wait_for_end(state, 0) and time.monotonic() < deadline:
+            with contextlib.suppress(NoMachineError):
+                return _use(state)
+            time.sleep(LOOK_PERIOD)
+
+
+def _use(state: Path) -> _Use:
+    try:
+        _, descriptors = ask_for_descriptors(state, UseMachine(), InUse, timeout=STATUS_TIMEOUT)
+    except FaultError as error:
+        if error.fault.code is Code.WRONG_STATE:
+            raise NoMachineError(f"the machine on {state} is ending") from None
+        raise
+    if len(descriptors) != 1:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise NoMachineError(f"the supervisor of {state} keeps no machine for others")
+    return _Use(descriptors[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +242,24 @@ class Supervisor:
     """This end of the pipe with which the machine ends; None for one that outlives this process."""
 
     def end(self) -> None:
-        """Ends the machine at once, and waits until it has."""
+        """Ends the machine at once, and waits until it has; or leaves it to others who use it."""
         if self.lifeline is not None:
             os.close(self.lifeline)
+            if self._is_kept():
+                # It is nobody's child from now on; until this process ends, somebody has to take note of its end.
+                threading.Thread(target=self.process.wait, daemon=True).start()
+                return
         _end(self.process)
+
+    def _is_kept(self) -> bool:
+        """Whether the supervisor says so; where it ends, nothing comes."""
+        said = self.process.stdout
+        if said is None or said.closed or not select.select([said], [], [], END_TIMEOUT)[0]:
+            return False
+        is_kept = b"kept" in said.readline()
+        if is_kept:
+            said.close()
+        return is_kept
 
 
 def snp_arguments(product: Product | None, report: int | None) -> list[str]:

@@ -18,11 +18,11 @@ from casemate.gateway.journal import RequestLog
 from casemate.gateway.machine import MachineFile
 from casemate.gateway.server import HttpServer
 from casemate.gateway.settings import LOOPBACK_NAMES, Settings
-from casemate.gateway.tls import CertificateFileError, server_context
 from casemate.gateway.tokens import TokenDesk
 from casemate.host.hypervisor.vms import Vms
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.serving import add_arguments, host_options, prepare, serve
+from casemate.link.server_tls import CertificateFileError, server_context
 
 _LATE_IMPORTS = (
     "anyio._backends._asyncio",

@@ -2,12 +2,12 @@
 
 import contextlib
 import socket
-from collections.abc import Callable
 
 from casemate.link.calls import Reply
 from casemate.link.door import Door
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.machine import Machine
+from casemate.supervisor.orders import Orders
 from casemate.wire.errors import os_error_text
 from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.message import parse_message
@@ -15,6 +15,7 @@ from casemate.wire.messages.control import (
     AskSnpRoot,
     Done,
     EndMachine,
+    InUse,
     MachineIs,
     MachineStatus,
     RecoverSnpTcb,
@@ -24,6 +25,7 @@ from casemate.wire.messages.control import (
     SnpRootIs,
     UpdateMicrocode,
     UpdateSnpFirmware,
+    UseMachine,
     seed_digest,
 )
 from casemate.wire.messages.snp_certification import FirmwareIs, UpdateFirmware
@@ -65,23 +67,25 @@ class Control:
     Args:
         machine: whose levers these are.
         audit: where each lever that is pulled is written down.
-        end: ends the machine; told whether at once.
+        orders: what ends the machine, and who keeps it.
     """
 
-    def __init__(self, machine: Machine, audit: AuditLog, end: Callable[[bool], None]) -> None:
+    def __init__(self, machine: Machine, audit: AuditLog, orders: Orders) -> None:
         self._machine = machine
         self._audit = audit
-        self._end = end
+        self._orders = orders
 
     def door(self, listener: socket.socket) -> Door:
         """The door at ``listener``."""
         return Door(listener, lambda: self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
 
     async def _answer(self, message: bytes) -> Reply:
-        request: object = parse_message(message, *_LEVERS, ListAnchors, MachineStatus, AskSnpRoot)
+        request: object = parse_message(message, *_LEVERS, ListAnchors, MachineStatus, AskSnpRoot, UseMachine)
         match request:
             case MachineStatus():
                 return Reply(self._status())
+            case UseMachine():
+                return self._admit()
             case AskSnpRoot():
                 return Reply(await self._snp_root())
             case ListAnchors():
@@ -115,7 +119,7 @@ class Control:
             case GiveUpAnchor():
                 return await self._machine.chip.ask(lever, AnchorGivenUp)
             case EndMachine(at_once):
-                self._end(at_once)
+                self._orders.give(at_once=at_once)
                 return Done("the machine ends")
         return await self._pull_snp(lever)
 
@@ -179,6 +183,12 @@ class Control:
 
     async def _snp(self) -> FirmwareIs:
         return await self._machine.chip.ask(UpdateFirmware((), commit=False), FirmwareIs)
+
+    def _admit(self) -> Reply:
+        descriptor = self._orders.admit()
+        if descriptor is None:
+            raise refuse(Code.WRONG_STATE, "the machine is ending")
+        return Reply(InUse(), (descriptor,))
 
     def _status(self) -> MachineIs:
         machine = self._machine

@@ -39,6 +39,8 @@ class MachineOptions:
     """How many warm guests to keep."""
     lasting: bool
     """Deployments are those of the state directory, and stay there; otherwise they end with this machine."""
+    while_used: bool
+    """It goes on without its starter as long as somebody else uses it."""
     snp: tuple[str, ...]
     """What the chip is told of the SEV-SNP processor that it is; the supervisor does not look at it."""
     http: HttpOptions | None

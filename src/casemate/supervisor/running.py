@@ -1,8 +1,9 @@
 """Runs one machine, until SIGTERM, SIGINT, its owner's word or the lifeline's end.
 
 On its standard output it prints one line: ``{"ready": true}`` or ``{"error": "..."}``, with the error's class as
-``"kind"`` and, where processes were started, the path of the ``"log"`` that tells more. SIGTERM and SIGINT drain it:
-nobody new is let in, and calls under way may finish. A second one, and the lifeline's end, end it at once.
+``"kind"`` and, where processes were started, the path of the ``"log"`` that tells more. A second line,
+``{"kept": true}``, comes where the lifeline's end leaves the machine to others who use it. SIGTERM, SIGINT and SIGHUP
+drain it: nobody new is let in, and calls under way may finish. A second one, and the lifeline's end, end it at once.
 """
 
 import argparse
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--accept-loss", metavar="REASON", help="begin anew with what this machine has lost")
     parser.add_argument("--lifeline-fd", type=int, help="a pipe: the machine ends when its other end closes")
+    parser.add_argument(
+        "--while-used", action="store_true", help="after the lifeline's end, go on as long as somebody uses the machine"
+    )
     parser.add_argument("--remove-state", action="store_true", help="remove the state directory at the end")
     return parser
 
@@ -77,6 +81,7 @@ def _options(given: argparse.Namespace) -> MachineOptions:
         layers=tuple(given.layer),
         pool=given.pool,
         lasting=given.lasting,
+        while_used=given.while_used,
         snp=tuple(given.snp),
         accept_loss=given.accept_loss,
         http=None
@@ -87,7 +92,7 @@ def _options(given: argparse.Namespace) -> MachineOptions:
 
 async def _run(options: MachineOptions, lifeline: int | None) -> int:
     """The order: whose the place is, and whether the port can be had, is known before anything is made."""
-    orders = Orders(lifeline)
+    orders = Orders(lifeline, while_used=options.while_used, on_kept=lambda: _say({"kept": True}))
     with contextlib.ExitStack() as stack:
         lock = _locked(options.state)
         listeners = Listeners(options.http)
@@ -136,9 +141,7 @@ async def _until_told(
     machine: Machine, audit: AuditLog, log: MachineLog, orders: Orders, ending: "asyncio.Task[Any]"
 ) -> int:
     with listen_for_owner(machine.options.state) as listener:
-        control = asyncio.create_task(
-            Control(machine, audit, lambda at_once: orders.give(at_once=at_once)).door(listener).run()
-        )
+        control = asyncio.create_task(Control(machine, audit, orders).door(listener).run())
         audit.note("up", f"supervisor, {machine.url or 'no gateway'}")
         log.say(f"the machine runs{f' at {machine.url}' if machine.url else ''}", aloud=False)
         _say({"ready": True})

@@ -1,12 +1,17 @@
 """`casemate down`: ends a machine."""
 
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.machines import MachineStaysError
+from casemate.cli.machines import MachineGoneError, MachineStaysError
 from casemate.cli.options import FLAG, Json, State
 from casemate.cli.output import Screen, facts
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PATIENCE = 30.0
 """Longest end of a machine (seconds): calls under way have ten, and the chip some more."""
@@ -21,20 +26,40 @@ def down(*, state: State = None, now: Now = False, as_json: Json = False) -> Non
     launched again by the next `casemate up`. Where no machine runs there is
     nothing to do, which is no error.
     """
-    from casemate.cli.machines import state_directory
+    from casemate.cli.machines import state_directory, unset_line
     from casemate.client.local import NoMachineError, running_machine, wait_for_end
 
-    place = state_directory(state)
     screen = Screen(as_json=as_json)
+    try:
+        place = state_directory(state)
+    except MachineGoneError as error:
+        found = {"ended": False, "state": None, "unset": unset_line()}
+        why = str(error)
+        screen.show(found, lambda console: facts(console, [("nothing to end", why)]))
+        return
     try:
         machine = running_machine(place)
     except NoMachineError:
         if not wait_for_end(place, PATIENCE):  # it is ending already, or starting
             raise
         said = f"no machine runs on {place}"
-        screen.show({"ended": False, "state": str(place)}, lambda console: facts(console, [("nothing to end", said)]))
+        screen.show(
+            {"ended": False, "state": str(place), "unset": None},
+            lambda console: facts(console, [("nothing to end", said)]),
+        )
         return
     machine.end(at_once=now)
     if not wait_for_end(place, PATIENCE):
         raise MachineStaysError(f"process {machine.status.supervisor_pid} has not ended within {PATIENCE:g} s")
-    screen.show({"ended": True, "state": str(place)}, lambda console: facts(console, [("ended", str(place))]))
+    exported = machine.status.url != "" and os.environ.get("CASEMATE_URL") == machine.status.url
+    exported = exported or os.environ.get("CASEMATE_STATE") == str(place)
+    unset = unset_line() if exported else None
+    screen.show({"ended": True, "state": str(place), "unset": unset}, lambda console: _show(console, place, unset))
+
+
+def _show(console: "Console", place: Path, unset: str | None) -> None:
+    """For a person; the last line is for a shell, where that has what `casemate up` said in its environment."""
+    facts(console, [("ended", str(place))])
+    if unset is not None:
+        console.print()
+        console.print(unset)

@@ -59,7 +59,7 @@ def run(
     """Build, launch, attest and call a function, in one command.
 
     Uses the machine that runs on the state directory, or else one that ends
-    with the call. The result goes to standard output; what vouches for it,
+    with the last call that uses it. The result goes to standard output; what vouches for it,
     to standard error.
 
     Without --policy it trusts exactly what it has just built, on this very
@@ -113,19 +113,14 @@ def _build(folder: Path, screen: Screen, progress: "Progress", *, key: Path | No
 def _machine(stack: ExitStack, progress: "Progress", wanted: Wanted, screen: Screen) -> "LocalMachine":
     """The machine that runs on the state directory, or a new one that ends with ``stack``."""
     from casemate.cli.machines import state_directory
-    from casemate.client.local import NoMachineError, local_machine, running_machine
+    from casemate.client.local import local_machine
 
     place = state_directory(wanted.state)
     with progress.step("starting a machine", "machine") as found:
-        try:
-            running_machine(place)
-        except NoMachineError:
-            found.append("started for this call,")
-        else:
-            found.append("running already,")
-            if wanted.layers:
-                screen.say("--layer is not heeded: the machine runs already", style="yellow")
         machine = stack.enter_context(local_machine(place, seed=wanted.seed, layers=wanted.layers))
+        found.append("running already," if machine.joined else "started for this call,")
+        if machine.joined and wanted.layers:
+            screen.say("--layer is not heeded: the machine runs already", style="yellow")
         found.append(f"state in {place}")
     return machine
 

@@ -2,8 +2,11 @@
 
 import os
 import shlex
+import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -127,15 +130,19 @@ def up(
     """
     from casemate.cli.dev_state import make_dev_state
     from casemate.cli.foreground import SIGNALS
-    from casemate.cli.learner import put_learner_image
+    from casemate.cli.health import wait_for_health
+    from casemate.cli.learner import put_guests, put_learner_image
     from casemate.cli.machines import state_directory
     from casemate.client.local import running_machine, snp_arguments, start_supervisor
+    from casemate.link.server_tls import server_context
 
     screen = Screen(as_json=as_json)
     if dev and state is not None:
         raise typer.BadParameter("a directory of its own is what --dev makes: leave out --state", param_hint="--dev")
     gateway = ["--bind", bind, *(() if port is None else ("--port", str(port)))]
     gateway += _passed_on(tls_cert, tls_key, cors_origin or [], allow_host or [])
+    if tls_cert is not None and tls_key is not None and not no_gateway:
+        server_context(tls_cert, tls_key)  # the gateway loads them anew: this is to tell now, and not by its death
     token = None if no_gateway else _fresh_token()
     place = make_dev_state() if dev else state_directory(state).absolute()
     arguments = ["--state", str(place), "--lasting", "--pool", str(pool)]
@@ -147,22 +154,40 @@ def up(
     if token is not None:
         arguments += ["--token-digest", _digest(token), *gateway]
     supervisor = start_supervisor(arguments, attached=not detach)
-    started = Started(running_machine(place), token)
-    if not detach:  # from its first word on, a signal ends the machine and not this process
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    screen.show(_document(started), lambda console: _show(console, started))
-    if token is not None:  # after the word that all is ready, and behind all others: the first time it makes an RSA key
-        os.nice(IDLE)
-        put_learner_image(
-            place,
-            platform=started.machine.status.platform,
-            runtime=started.machine.status.runtime,
-        )
+    with _ended_on_error(supervisor, place if dev else None):
+        started = Started(running_machine(place), token)
+        if token is not None:
+            wait_for_health(started.machine)
+            put_guests(place)
+        if not detach:  # from its first word on, a signal ends the machine and not this process
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        screen.show(_document(started), lambda console: _show(console, started))
+        if token is not None:  # after the word that all is ready, behind all others: the first time it makes an RSA key
+            os.nice(IDLE)
+            put_learner_image(
+                place,
+                platform=started.machine.status.platform,
+                runtime=started.machine.status.runtime,
+            )
     if detach:
         screen.say(f"running; `casemate down --state {shlex.quote(str(place))}` ends it")
         return
     screen.say("running; Ctrl-C ends it")
     _wait(supervisor, place if dev else None)
+
+
+@contextmanager
+def _ended_on_error(supervisor: "Supervisor", temporary: Path | None) -> Iterator[None]:
+    """Ends what was started where the block does not come to its end: nobody else would know of it."""
+    try:
+        yield
+    except BaseException:
+        if supervisor.lifeline is None:
+            supervisor.process.terminate()
+        supervisor.end()
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def machine_document(machine: "LocalMachine") -> dict[str, object]:

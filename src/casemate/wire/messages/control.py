@@ -172,3 +172,18 @@ class SnpRootIs:
     """Of the firmware that it has published last."""
     chip_id: Bytes64
     """Of this machine's chip, as reports have it that do not hide it."""
+
+
+@message(0x9C)
+@dataclass(frozen=True, slots=True)
+class UseMachine:
+    """Somebody uses this machine from now on. Reply: ``InUse``, with a descriptor.
+
+    As long as that is open, a machine that was made for one command, such as `casemate run`, goes on.
+    """
+
+
+@message(0x9D)
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The machine is kept for whoever holds the descriptor that comes with this."""

@@ -5,6 +5,18 @@ from pathlib import Path
 
 from casemate.wire.errors import CasemateError, os_error_text
 
+_PEM = b"-----BEGIN "
+MAX_FILE = 1 << 20
+"""Longest certificate or key file (bytes): more is something else."""
+
+_REASONS = {
+    "KEY_VALUES_MISMATCH": "the key is another certificate's",
+    "EE_KEY_TOO_SMALL": "the certificate's key is too short for TLS: RSA needs 2048 bits",
+    "CA_MD_TOO_WEAK": "the certificate is signed over a digest that is too weak: SHA-256 is not",
+    "NO_START_LINE": "the certificate's file holds no certificate",
+}
+"""What OpenSSL's names for the usual mistakes mean."""
+
 
 class CertificateFileError(CasemateError):
     """The certificate or its key cannot be used."""
@@ -20,6 +32,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     Raises:
         CertificateFileError: a file is missing or malformed, or the two do not belong together.
     """
+    for file in (certificate, key):
+        _check_pem(file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -32,5 +46,16 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, no_passphrase)
     except OSError as error:  # ssl.SSLError is one, too
         reason = getattr(error, "reason", None) or os_error_text(error)
-        raise CertificateFileError(f"{certificate} with {key}: {reason}") from None
+        raise CertificateFileError(f"{certificate} with {key}: {_REASONS.get(reason, reason)}") from None
     return context
+
+
+def _check_pem(file: Path) -> None:
+    """OpenSSL's own words for these do not name the file."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_FILE)
+    except OSError as error:
+        raise CertificateFileError(f"{file}: {os_error_text(error)}") from None
+    if _PEM not in content:
+        raise CertificateFileError(f"{file} is not PEM, want text with a line that begins with {_PEM.decode()}")

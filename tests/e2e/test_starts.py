@@ -1,0 +1,82 @@
+"""Machines that several start at once, and starts that come to nothing."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from casemate.client.local import LocalMachine, local_machine, running_machine, wait_for_end
+
+from .test_restarts import PATIENCE, casemate, said
+
+pytestmark = pytest.mark.machine
+
+
+def test_who_comes_second_uses_the_first_ones_machine_and_keeps_it(tmp_path: Path) -> None:
+    both, starter_left = threading.Barrier(2, timeout=2 * PATIENCE), threading.Event()
+    machines: list[LocalMachine] = []
+
+    def use() -> None:
+        with local_machine(tmp_path / "machine") as machine:
+            machines.append(machine)
+            both.wait()
+            if machine.joined:
+                assert starter_left.wait(2 * PATIENCE)
+                assert running_machine(machine.state).status.supervisor_pid == machine.status.supervisor_pid
+        if not machine.joined:
+            starter_left.set()
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert starter_left.is_set()
+    assert sorted(machine.joined for machine in machines) == [False, True]
+    assert machines[0].status.supervisor_pid == machines[1].status.supervisor_pid
+    assert wait_for_end(tmp_path / "machine", PATIENCE)
+
+
+def test_a_gateway_that_cannot_start_is_no_machine(tmp_path: Path) -> None:
+    state = tmp_path / "machine"
+    (state / "host" / "gateway.log").mkdir(parents=True)
+    state.chmod(0o700)
+    code, answer = said("up", "--state", state, "--detach")
+    assert code == 1
+    assert "the gateway ended with 1; its last words: IsADirectoryError" in answer["error"]["message"]
+    assert f"{state}/machine.log tells more" in answer["error"]["message"]
+    assert wait_for_end(state, 0)
+
+
+def test_certificate_files_are_looked_at_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("no key")
+    state = tmp_path / "machine"
+    tls = ("--tls-cert", tmp_path / "none.pem", "--tls-key", tmp_path / "key.pem")
+    code, answer = said("up", "--state", state, "--detach", *tls)
+    assert (code, answer["error"]["kind"]) == (5, "CertificateFileError")
+    assert not state.exists()
+
+
+def test_what_cannot_be_written_after_the_start_ends_the_machine(tmp_path: Path) -> None:
+    state = tmp_path / "machine"
+    state.mkdir(mode=0o700)
+    (state / "guests.new").symlink_to(tmp_path / "nowhere" / "below")  # no folder can be made there
+    code, answer = said("up", "--state", state, "--detach")
+    assert (code, answer["error"]["kind"]) == (1, "OutputFileError")
+    assert str(state / "guests.new") in answer["error"]["message"]
+    assert wait_for_end(state, 0)
+
+
+def test_a_stopped_supervisor_is_told_of_soon(tmp_path: Path) -> None:
+    with local_machine(tmp_path / "machine") as machine:
+        os.kill(machine.status.supervisor_pid, signal.SIGSTOP)
+        try:
+            with casemate("status", "--state", machine.state, "--json") as process:
+                out, _ = process.communicate(timeout=15)
+        finally:
+            os.kill(machine.status.supervisor_pid, signal.SIGCONT)
+    assert process.returncode == 1
+    assert "it is stopped (SIGSTOP)" in json.loads(out)["error"]["message"]
