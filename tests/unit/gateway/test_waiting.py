@@ -13,8 +13,8 @@ from tests.unit.gateway.test_server import AUTHORISED, HEALTH, Serving, certific
 
 from casemate.gateway import connections, waiting
 from casemate.gateway.settings import Settings
-from casemate.gateway.tls import server_context
 from casemate.gateway.waiting import Place, Waiting, network_of
+from casemate.link.server_tls import server_context
 from casemate.wire.access_tokens import Role
 
 SOON = 10.0
