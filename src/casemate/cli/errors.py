@@ -197,6 +197,7 @@ REPORT_RULES: dict[str, str] = {
     "binding.nonce": "give the challenge with --report-data HEX; of an attested function, with --binding FILE what "
     "`casemate quote` has written",
     "binding.values": "give the file that `casemate quote` writes beside a function's report with --binding FILE",
+    "snp.report-format": "where the file is a longer buffer, `head -c 1184 FILE > REPORT` takes the report off it",
     "crl.format": "give the root's revocation list with --revocation-list FILE; or have the policy say "
     'revocation = "UNSAFE_NO_REVOCATION_LIST"',
     "chain.path": "--certificates wants those of the report's own key, of its issuer and of the root, in any order",

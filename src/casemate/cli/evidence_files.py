@@ -127,7 +127,9 @@ def read_as(path: Path, parse: Callable[[bytes], T], *, what: str, kind: FileKin
         if refusal is not None:
             raise refusal from None
         inside = error.field.removeprefix(what).removeprefix(".")
-        raise WireError(" ".join(filter(None, (what, f"{path}:", inside))), got=error.got, want=error.want) from None
+        named = WireError(" ".join(filter(None, (what, f"{path}:", inside))), got=error.got, want=error.want)
+        named.advice = error.advice
+        raise named from None
 
 
 @contextmanager

@@ -36,7 +36,9 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
     """
     files = measured_files(folder)
     if LOCK_PATH not in files:
-        raise FolderError(f"{folder} has no {LOCK_PATH}, which names the runtime: `casemate build DIR` writes it")
+        missing = FolderError(f"{folder} has no {LOCK_PATH}, which names the runtime: `casemate build DIR` writes it")
+        missing.advice = "build the folder first, on each platform once"
+        raise missing
     lock = RuntimeLock.parse(files[LOCK_PATH])
     manifest = parse_manifest(files[MANIFEST_PATH], files.get)
     _check_lock(lock, manifest)

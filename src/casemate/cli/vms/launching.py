@@ -8,6 +8,7 @@ import typer
 from casemate.cli.evidence_files import read_as
 from casemate.cli.files import read_file
 from casemate.cli.kinds import FileKind
+from casemate.wire.errors import WireError
 from casemate.wire.messages.vms import MAX_FIRMWARE, MAX_KERNEL, LaunchVm
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.mode import VmMode
@@ -85,7 +86,11 @@ def firmware_of(guest: str) -> bytes:
 
 def _firmware(content: bytes) -> bytes:
     """The image itself: better refused here than by a host, which does not know what the user has named."""
-    parse_ovmf(content)
+    try:
+        parse_ovmf(content)
+    except WireError as error:
+        error.advice = "`casemate vm guests` lists the built-in guests; other firmware is an OVMF image"
+        raise
     return content
 
 

@@ -167,7 +167,10 @@ class SnpReport:
     def parse(cls, data: bytes) -> Self:
         """From exactly 1184 bytes: zero bytes that a buffer has behind them are the business of :func:`cut_padding`."""
         if len(data) != REPORT_SIZE:
-            raise WireError("ATTESTATION_REPORT", got=f"{len(data)} bytes", want=f"{REPORT_SIZE} bytes")
+            got = f"{len(data)} bytes"
+            raise WireError(
+                "ATTESTATION_REPORT", got=got, want=f"{REPORT_SIZE} bytes, and zero bytes at most behind them"
+            )
         report = cls(**_layout(int.from_bytes(data[:4], "little")).parse(data))
         if report.key_info >> _KEY_INFO_BITS:
             raise WireError("ATTESTATION_REPORT.key_info", got=f"{report.key_info:#x}", want="bits 0 to 4 alone")
