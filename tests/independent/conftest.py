@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from scripts.site.npm import installed
-from tests.independent.programs import GO, Ask, running
+from tests.independent.programs import GO, RUST, Ask, running
 
 from casemate.testing.independent import Judge, Judgement, dcap_qvl, intel_qvl, intel_runs_here
 from casemate.wire.sgx.collateral import Collateral
@@ -84,4 +84,11 @@ def judge(request: pytest.FixtureRequest) -> Judge:
 def judges() -> Iterator[Ask]:
     """go-sev-guest, and go-tdx-guest's parser of PCK certificates."""
     with running(Path(__file__).parent / "go", GO) as ask:
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def sev_crate() -> Iterator[Ask]:
+    """virtee's `sev` crate."""
+    with running(Path(__file__).parent / "rust", RUST) as ask:
         yield ask

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-TIMEOUT = 500
+TIMEOUT = 580
 """Seconds for one build."""
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
@@ -51,6 +51,14 @@ GO = Toolchain(
     {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
 )
 """The modules are those of go.sum, by whatever proxy the user's Go asks."""
+
+RUST = Toolchain(
+    "cargo",
+    ("cargo", "--version"),
+    lambda folder: ["cargo", "build", "--locked", "--quiet", "--target-dir", str(folder / "target")],
+    "target/debug/casemate-judges",
+)
+"""The crates are those of Cargo.lock."""
 
 
 @contextmanager

@@ -82,7 +82,7 @@ from casemate.wire.sgx.simulated_platform import (
     QE_MR_SIGNER,
 )
 from casemate.wire.sgx.tcb_info import TcbStatus
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SIMULATED_OID, SIMULATED_OIDS, SimulatedMark
 
 PRODUCT_ID = 7
 SVN = 3
@@ -108,11 +108,12 @@ class CertificateDraft:
         """Leaves out the extension with this OID."""
         self.extensions = [(old, was) for old, was in self.extensions if old.oid.dotted_string != dotted]
 
-    def mark(self, *, seeded: bool = False) -> None:
-        """Marks it SIMULATED: on a PCK certificate, as those were that were made before the mark went above them."""
-        self.drop_extension(SIMULATED_OID)
+    def mark(self, *, seeded: bool = False, oid: str = SIMULATED_OID) -> None:
+        """Marks it SIMULATED. Earlier versions marked PCK certificates, too, and all by another OID."""
+        for old in SIMULATED_OIDS:
+            self.drop_extension(old)
         value = SimulatedMark.of(seeded=seeded).encode()
-        self.extensions.append((x509.UnrecognizedExtension(x509.ObjectIdentifier(SIMULATED_OID), value), False))
+        self.extensions.append((x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), False))
 
     def sign(self) -> bytes:
         """The certificate in DER."""

@@ -116,6 +116,8 @@ class ForgedSnp:
     """Whether the certificates of key, issuer and root are marked SIMULATED. Earlier versions marked the key's, too."""
     seeded: bool = False
     """What the marks say."""
+    mark_oid: str = SIMULATED_OID
+    """What marks them; earlier versions had another."""
     root_life: timedelta = _LIFETIME
     """Of the root's certificate; another one makes another certificate of the same name and key."""
     patches: tuple[tuple[int, bytes], ...] = ()
@@ -162,7 +164,7 @@ class ForgedSnp:
     def _certificate(self, role: _Role, name: str, issuer: str, serial: int) -> x509.Certificate:
         extensions = self._key_extensions() if role is _Role.KEY else {}
         if self.marked[tuple(_Role).index(role)]:
-            extensions = extensions | {SIMULATED_OID: SimulatedMark.of(seeded=self.seeded).encode()}
+            extensions = extensions | {self.mark_oid: SimulatedMark.of(seeded=self.seeded).encode()}
         own = tuple((oid, value) for oid, value in extensions.items() if value)
         end = self.now + (self.root_life if role is _Role.ARK else _LIFETIME)
         return _issue(_Draft(role, name, issuer, serial, self.product, self.now, end, own))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SimulatedMark
 
 ROOT_NAME = "Intel SGX Root CA"
 PROCESSOR_CA_NAME = "Intel SGX PCK Processor CA"
@@ -72,7 +72,7 @@ def issue_certificate(subject: Subject, issuer: Issuer) -> bytes:
     if subject.pck is not None:
         extensions.append((_unrecognised(SGX_EXTENSION_OID, subject.pck.encode()), False))
     if subject.mark is not None:
-        extensions.append((_unrecognised(SIMULATED_OID, subject.mark.encode()), False))
+        extensions.append((_unrecognised(subject.mark.oid, subject.mark.encode()), False))
     builder = x509.CertificateBuilder(
         issuer_name=_name(issuer.common_name),
         subject_name=_name(subject.common_name),

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from casemate.wire.errors import WireError
-from casemate.wire.simulated import SIMULATED_OID
+from casemate.wire.simulated import SIMULATED_OIDS
 from casemate.wire.x509 import (
     CRL_SIGN,
     EC_PUBLIC_KEY,
@@ -81,7 +81,7 @@ class AmdCertificate:
     @property
     def simulated_extension(self) -> bytes | None:
         """The mark of a simulated maker."""
-        return self.extensions.get(SIMULATED_OID)
+        return next((self.extensions[oid] for oid in SIMULATED_OIDS if oid in self.extensions), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from casemate.wire import der
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID
-from casemate.wire.simulated import SIMULATED_OID
+from casemate.wire.simulated import SIMULATED_OIDS
 from casemate.wire.x509 import (
     CRL_SIGN,
     DIGITAL_SIGNATURE,
@@ -225,13 +225,13 @@ def _parse_certificate(data: bytes) -> Certificate:
             oid for oid, extension in parts.extensions.items() if extension.critical and oid not in UNDERSTOOD
         ),
         pck_extension=_value(parts, SGX_EXTENSION_OID),
-        simulated_extension=_value(parts, SIMULATED_OID),
+        simulated_extension=_value(parts, *SIMULATED_OIDS),
     )
 
 
-def _value(parts: CertificateParts, oid: str) -> bytes | None:
-    extension = parts.extensions.get(oid)
-    return None if extension is None else extension.value
+def _value(parts: CertificateParts, *oids: str) -> bytes | None:
+    """The value of the first of these extensions that is there."""
+    return next((parts.extensions[oid].value for oid in oids if oid in parts.extensions), None)
 
 
 def _check_nothing_else(what: str, data: bytes, signed: bytes, signature: bytes) -> None:

@@ -14,10 +14,17 @@ from typing import Self
 from casemate.wire.der import SEQUENCE, UTF8_STRING, DerReader, boolean, element
 from casemate.wire.errors import WireError
 
-SIMULATED_OID = "1.3.6.1.4.1.32473.1129532756.1"
-"""Below the enterprise number that RFC 5612 sets aside for examples: no real maker's certificate has it. 1129532756 is
-ASCII "CSMT", the last arc the version of the contents. (An arc made of a UUID, 2.25, or ITU-T's example arc, 2.999,
-would do as well, but widespread X.509 code refuses their bytes: arcs beyond 32 bits, and a second arc beyond 39.)"""
+SIMULATED_OID = "1.3.6.1.4.1.32473.4412237.1"
+"""Below the enterprise number that RFC 5612 sets aside for examples: no real maker's certificate has it. 4412237 is
+ASCII "CSM", the last arc the version of the contents. (An arc made of a UUID, 2.25, or ITU-T's example arc, 2.999,
+would do as well, but widespread X.509 code refuses their bytes: arcs beyond 28 bits, and a second arc beyond 39.)"""
+
+EARLIER_SIMULATED_OID = "1.3.6.1.4.1.32473.1129532756.1"
+"""What earlier versions marked certificates with: RustCrypto's parsers refuse an arc that long. The contents are the
+same. Makers from a public seed keep it: policies name their roots by digests that are the same in every version."""
+
+SIMULATED_OIDS = (SIMULATED_OID, EARLIER_SIMULATED_OID)
+"""What marks a certificate."""
 
 SERIAL_TAIL_SIZE = 10
 """Bytes of a chip's key certificate's serial number that are its own: 80 bits."""
@@ -40,6 +47,11 @@ class SimulatedMark:
     def of(cls, *, seeded: bool) -> Self:
         """The mark as the simulated vendor writes it."""
         return cls(_SEEDED_TEXT if seeded else _TEXT, seeded)
+
+    @property
+    def oid(self) -> str:
+        """What the simulated vendor writes it under."""
+        return EARLIER_SIMULATED_OID if self.seeded else SIMULATED_OID
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

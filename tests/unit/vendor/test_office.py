@@ -17,7 +17,7 @@ from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.sgx.qe_identity import QeIdentity
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC, PCE_ID
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
+from casemate.wire.simulated import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -32,12 +32,13 @@ def request(ca: Ca = Ca.PLATFORM) -> PckRequest:
 
 
 def mark_of(der: bytes) -> SimulatedMark:
-    extension = x509.load_der_x509_certificate(der).extensions.get_extension_for_oid(
-        x509.ObjectIdentifier(SIMULATED_OID)
-    )
+    extensions = x509.load_der_x509_certificate(der).extensions
+    (extension,) = (each for each in extensions if each.oid.dotted_string in SIMULATED_OIDS)
     assert not extension.critical
     assert isinstance(extension.value, x509.UnrecognizedExtension)
-    return SimulatedMark.parse(extension.value.value)
+    mark = SimulatedMark.parse(extension.value.value)
+    assert extension.oid.dotted_string == mark.oid
+    return mark
 
 
 @pytest.fixture(scope="module")

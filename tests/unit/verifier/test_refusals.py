@@ -39,7 +39,7 @@ from casemate.wire.sgx.attributes import AttributeFlag, AttributeMask, Attribute
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckConfiguration, PckExtension, PckPlatform
 from casemate.wire.sgx.quote import AttestationKeyType, CertificationDataType
 from casemate.wire.sgx.tcb_info import TcbStatus
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
+from casemate.wire.simulated import EARLIER_SIMULATED_OID, SIMULATED_OID, SIMULATED_OIDS, SimulatedMark, SimulatedSerial
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = timedelta(days=31)
@@ -454,13 +454,26 @@ def test_accepts_the_honest_platform(ca: Ca) -> None:
 
 
 @pytest.mark.parametrize("seed", [None, "a public seed"])
-def test_accepts_a_leaf_with_the_mark_as_it_was_made_before(seed: str | None, ca: Ca) -> None:
+def test_accepts_certificates_marked_as_they_were_before(seed: str | None, ca: Ca) -> None:
     forgery = honest(NOW, ca=ca, seed=seed)
     assert not any(value.oid.dotted_string == SIMULATED_OID for value, _ in forgery.pck.extensions)
-    forgery.pck.mark(seeded=seed is not None)
+    for draft in (forgery.pck, forgery.pck_ca, forgery.root, forgery.tcb_signing):
+        draft.mark(seeded=seed is not None, oid=EARLIER_SIMULATED_OID)
     forged = forgery.sign()
     verified = appraise(forged.evidence, forged.policy, forged.collateral, NOW)
     assert (verified.simulated, verified.seeded) == (True, seed is not None)
+
+
+@pytest.mark.parametrize("oid", SIMULATED_OIDS)
+@pytest.mark.parametrize("part", ["pck", "pck_ca", "root", "tcb_signing"])
+def test_each_mark_is_refused_below_a_root_that_is_not_simulated(part: str, oid: str) -> None:
+    forgery = honest(NOW)
+    for each in ("root", "pck_ca", "tcb_signing"):
+        unmarked(each)(forgery)
+    getattr(forgery, part).mark(oid=oid)
+    forged = forgery.sign()
+    real = with_policy(root=VendorRoot("mine", SimulatedRoot.of(forged.root).sha256))
+    assert refusal(real(forged)).rule is Rule.CHAIN_SIMULATED
 
 
 def test_a_leafs_mark_alone_is_refused_below_a_root_that_is_not_simulated() -> None:

@@ -64,7 +64,7 @@ from casemate.verifier.snp_policy import (
     UNSAFE_ANY_UNKNOWN_BITS,
     UNSAFE_NO_REVOCATION_LIST,
 )
-from casemate.wire.simulated import SimulatedSerial
+from casemate.wire.simulated import EARLIER_SIMULATED_OID, SimulatedSerial
 from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension
 from casemate.wire.snp.report import PlatformInfo, SigningKey, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
@@ -412,6 +412,7 @@ def test_refuses_what_was_changed_and_signed_again(rule: Rule, change: Callable[
 @pytest.mark.parametrize("kind", [SigningKey.VCEK, SigningKey.VLEK])
 def test_a_key_with_the_mark_is_accepted_as_it_was_made_before(kind: SigningKey) -> None:
     forged = marked(key=True, issuer=True, root=True)(honest_snp(NOW, kind=kind))
+    forged = replace(forged, mark_oid=EARLIER_SIMULATED_OID)
     evidence, endorsements, root = forged.sign()
     policy = strict(root, signing_keys=frozenset({kind}))
     if kind is SigningKey.VLEK:

@@ -11,7 +11,7 @@ from casemate.cli.inspection.der_tree import BOOLEAN, ENUMERATED, INTEGER, SEQUE
 from casemate.cli.inspection.field import Field, Inspection
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
+from casemate.wire.simulated import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
 from casemate.wire.spans import as_hex
 from casemate.wire.x509 import EC_PUBLIC_KEY, RSA_PUBLIC_KEY, CertificateParts
 
@@ -33,7 +33,7 @@ _EXTENSIONS = {
     "2.5.29.31": ("cRLDistributionPoints", "RFC 5280, 4.2.1.13"),
     "2.5.29.35": ("authorityKeyIdentifier", "RFC 5280, 4.2.1.1"),
     SGX_EXTENSION_OID: ("SGX extensions", _PROFILE),
-    SIMULATED_OID: ("SIMULATED", "Casemate, docs/simulated.md"),
+    **dict.fromkeys(SIMULATED_OIDS, ("SIMULATED", "Casemate, docs/simulated.md")),
 }
 
 _ATTRIBUTES = {"2.5.4.3": "CN", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O", "2.5.4.11": "OU"}
@@ -74,7 +74,7 @@ def simulated_mark(der: bytes) -> SimulatedMark | None:
     inspect_certificate(der)
     for extension in _extensions(element_at(der, 0, len(der))):
         oid, value = _oid_and_value(extension)
-        if oid == SIMULATED_OID:
+        if oid in SIMULATED_OIDS:
             return SimulatedMark.parse(value.contents)
     return None
 
@@ -128,7 +128,7 @@ def _marks(root: Element) -> tuple[tuple[str, str], ...]:
     for extension in _extensions(root):
         oid, value = _oid_and_value(extension)
         try:
-            if oid == SIMULATED_OID:
+            if oid in SIMULATED_OIDS:
                 found.append(("simulated", SimulatedMark.parse(value.contents).text))
             elif oid == SGX_EXTENSION_OID:
                 found += _platform(PckExtension.parse(value.contents))

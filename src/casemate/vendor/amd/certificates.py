@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from casemate.vendor.amd.ledger import Revoked
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark
+from casemate.wire.simulated import SimulatedMark
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.tcb import Product
 
@@ -124,7 +124,7 @@ def _issue(
         not_valid_after=subject.not_after,
     )
     if subject.mark is not None:
-        extensions = [*extensions, (_unrecognised(SIMULATED_OID, subject.mark.encode()), False)]
+        extensions = [*extensions, (_unrecognised(subject.mark.oid, subject.mark.encode()), False)]
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
     made = builder.sign(issuer.key, hashes.SHA384(), rsa_padding=_PSS)

@@ -30,7 +30,7 @@ from casemate.vendor.amd.office import (
 from casemate.vendor.errors import VendorError
 from casemate.verifier.amd_certificates import parse_amd_certificate
 from casemate.wire.pem import parse_chain
-from casemate.wire.simulated import SIMULATED_OID, SimulatedMark, SimulatedSerial
+from casemate.wire.simulated import SimulatedMark, SimulatedSerial
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.simulated_platform import HW_ID_SIZES
 from casemate.wire.snp.tcb import Product, TcbVersion
@@ -53,7 +53,7 @@ def vcek_request(office: AmdOffice) -> VcekRequest:
 
 
 def marks(*certificates: bytes) -> list[SimulatedMark]:
-    return [SimulatedMark.parse(parse_amd_certificate(der).extensions[SIMULATED_OID]) for der in certificates]
+    return [SimulatedMark.parse(parse_amd_certificate(der).simulated_extension or b"") for der in certificates]
 
 
 def test_a_vceks_certificate_says_what_the_chip_said(office: AmdOffice) -> None:
