@@ -41,7 +41,7 @@ from casemate.wire.snp.report import (
     SigningKey,
     SnpReport,
 )
-from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
+from casemate.wire.snp.tcb import Product, TcbVersion
 from casemate.wire.spans import Span
 
 _ECDSA_P384_SHA384 = 1
@@ -220,8 +220,8 @@ def _check_key(trail: Trail, report: SnpReport, chain: AmdChain, policy: SnpPoli
     trail.expect(
         Rule.SNP_KEY_TCB,
         key.tcb == tcbs["reported_tcb"],
-        got=_parts(key.tcb),
-        want=f"{_parts(tcbs['reported_tcb'])}, the report's",
+        got=key.tcb.shown,
+        want=f"{tcbs['reported_tcb'].shown()}, the report's",
         at=("reported_tcb",),
     )
     return tcbs
@@ -267,9 +267,9 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
     for rule, name in zip(_TCB_RULES, _TCB_NAMES, strict=True):
         floor, tcb = getattr(policy, name), tcbs[name]
         if isinstance(floor, TcbVersion):
-            trail.expect(rule, tcb.reaches(floor), got=_parts(tcb), want=f"{_parts(floor)} or above", at=(name,))
+            trail.expect(rule, tcb.reaches(floor), got=tcb.shown, want=f"{floor.shown()} or above", at=(name,))
         else:
-            trail.waive(rule, got=_parts(tcb), by=floor.value, at=(name,))
+            trail.waive(rule, got=tcb.shown, by=floor.value, at=(name,))
     current = (report.current_major, report.current_minor, report.current_build)
     committed = (report.committed_major, report.committed_minor, report.committed_build)
     _check_order(trail, tcbs, current, committed)
@@ -299,8 +299,8 @@ def _check_order(
         trail.expect(
             Rule.SNP_TCB_ORDER,
             now.reaches(tcbs[name]),
-            got=f"{name.removesuffix('_tcb')} {_parts(tcbs[name])}",
-            want=f"no part above the current {_parts(now)}",
+            got=f"{name.removesuffix('_tcb')} {tcbs[name].shown()}",
+            want=f"no part above the current {now.shown()}",
             at=(name, "current_tcb"),
         )
     trail.expect(
@@ -450,12 +450,6 @@ def _processor(report: SnpReport) -> str:
 
 def _tcb(trail: Trail, name: str, product: Product, data: bytes) -> TcbVersion:
     return trail.parse(Rule.SNP_TCB_FORMAT, lambda raw: TcbVersion.parse(product, raw), data, f"{name} of {product}")
-
-
-def _parts(tcb: TcbVersion) -> str:
-    """As policies name the parts, and as the report has them."""
-    named = ", ".join(f"{part} = {getattr(tcb, part)}" for part in PARTS[tcb.product])
-    return f"{tcb.encode().hex()} ({named})"
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -200,12 +200,19 @@ def _show(screen: Screen, now: "PlatformIs") -> None:
             [
                 ("product", now.product),
                 ("firmware", f"{firmware}{provisional}"),
-                ("current TCB", now.current_tcb.hex()),
-                ("committed TCB", now.committed_tcb.hex()),
-                ("reported TCB", now.reported_tcb.hex()),
+                ("current TCB", _parts(now.product, now.current_tcb)),
+                ("committed TCB", _parts(now.product, now.committed_tcb)),
+                ("reported TCB", _parts(now.product, now.reported_tcb)),
                 ("reports", f"version {now.report_version}, chip id {'hidden' if now.mask_chip_id else 'shown'}"),
                 ("signed by", key),
                 ("guests", str(now.guests)),
             ],
         ),
     )
+
+
+def _parts(product: str, tcb: bytes) -> str:
+    """As reports have it, and part by part, as policies do."""
+    from casemate.wire.snp.tcb import Product, TcbVersion
+
+    return TcbVersion.parse(Product(product), tcb).shown()

@@ -62,6 +62,11 @@ class TcbVersion:
             out[at] = value
         return bytes(out)
 
+    def shown(self) -> str:
+        """As reports have it, and part by part by the names that policies use."""
+        named = ", ".join(f"{part} = {getattr(self, part)}" for part in PARTS[self.product])
+        return f"{self.encode().hex()} ({named})"
+
     def reaches(self, floor: "TcbVersion") -> bool:
         """Whether no part is older than in ``floor``, which is of the same product."""
         return self.product is floor.product and all(
