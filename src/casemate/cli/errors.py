@@ -281,7 +281,7 @@ FAULTS: dict[Code, Meaning] = {
     Code.CALLER_REFUSED: _call("sign with --caller KEY.pem; the manifest must name that key for this entry point"),
     Code.ARGUMENTS_REFUSED: _call("the input must be as the entry point's input schema says"),
     Code.RESULT_REFUSED: _call("the function's result must be as the entry point's output schema says"),
-    Code.GUEST_ERROR: _call("correct the function: behind `at` stand the file, line and column that threw"),
+    Code.GUEST_ERROR: _call("correct the function; where its words end with `(at ...)`, that is the line that threw"),
     Code.GUEST_CRASHED: _call("the function's process died; the enclave lives on"),
     Code.TIME_LIMIT: _call("raise time_ms in the manifest's [limits], or send less"),
     Code.MEMORY_LIMIT: _call("raise memory_mib in the manifest's [limits], or send less"),

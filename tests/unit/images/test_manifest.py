@@ -34,7 +34,7 @@ def test_the_documented_example_is_what_it_seems() -> None:
     assert manifest.limits == Limits(memory_mib=64, time_ms=2000, output_kib=256)
     assert [caller.name for caller in manifest.callers] == ["alice"]
     assert manifest.entry("search") is not None
-    assert manifest.ocall("now") is not None
+    assert manifest.ocall("time") is not None
     assert manifest.entry("now") is None
     assert manifest.ocall("search") is None
     assert manifest.caller(bytes(32)) is None
@@ -134,12 +134,12 @@ def test_anyone_is_written_out() -> None:
         ("schemas/search.input.json", "schemas/twice.json", "entry.search.input"),
         ("schemas/search.input.json", "schemas/other.json", "entry.search.input.* at /type"),
         ("schemas/search.output.json", "schemas/open.json", "entry.search.output.* at /properties"),
-        ('input = { type = "null" }', "input = { type = 2024-01-01 }", "ocall.now.input"),
-        ('input = { type = "null" }', "input = { const = nan }", "ocall.now.input"),
-        ('input = { type = "null" }', "input = { type = 'null', maximum = 9007199254740993 }", "ocall.now.input"),
-        ('input = { type = "null" }', "", "ocall.now.input"),
-        ('format = "date-time"', 'format = "date-tim"', "ocall.now.output"),
-        ("[ocall.now]", "[ocalls.now]", "'ocalls'"),
+        ('input = { type = "null" }', "input = { type = 2024-01-01 }", "ocall.time.input"),
+        ('input = { type = "null" }', "input = { const = nan }", "ocall.time.input"),
+        ('input = { type = "null" }', "input = { type = 'null', maximum = 9007199254740993 }", "ocall.time.input"),
+        ('input = { type = "null" }', "", "ocall.time.input"),
+        ('unix_ms = { type = "integer" }', 'unix_ms = { type = "int" }', "ocall.time.output"),
+        ("[ocall.time]", "[ocalls.now]", "'ocalls'"),
         ("[enclave]", "[enclave", "the file"),
         ("[enclave]", "#" * 300_000 + "\n[enclave]", "the file"),
         ("[enclave]", "x = " + "[" * 3000, "the file"),
@@ -155,7 +155,7 @@ def test_refuses_and_names_the_key(old: str, new: str, key: str) -> None:
 def test_refuses_more_functions_than_anybody_audits() -> None:
     many = "\n".join(f'[ocall.f{number}]\ninput = {{ type = "null" }}\noutput = {{}}' for number in range(65))
     with pytest.raises(ManifestError, match="65 of them"):
-        _parse(f"{TEXT.split('[ocall.now]', maxsplit=1)[0]}\n{many}")
+        _parse(f"{TEXT.split('[ocall.time]', maxsplit=1)[0]}\n{many}")
 
 
 def test_refuses_a_manifest_without_entry_points() -> None:
