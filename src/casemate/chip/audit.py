@@ -27,11 +27,10 @@ class AuditLog:
         is_new = not self._path.exists()
         try:
             descriptor = open_own_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            try:
-                os.write(descriptor, line)
+            with os.fdopen(descriptor, "wb") as file:  # all of it: a single call may write a part on a full disk
+                file.write(line)
+                file.flush()
                 sync(descriptor)
-            finally:
-                os.close(descriptor)
         except PlaceError as error:
             raise StateError(str(error)) from None
         except OSError as error:

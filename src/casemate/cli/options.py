@@ -6,10 +6,15 @@ from typing import Annotated, TypeVar
 import typer
 
 from casemate.cli.group import AS_JSON
+from casemate.wire.decimal_text import decimal
+from casemate.wire.errors import WireError
 from casemate.wire.sandbox import LayerMode, LayerName
 from casemate.wire.tee import Tee
 
 T = TypeVar("T")
+
+_MAX_NUMBER = 2**53 - 1
+"""The largest number that the host gives out, and that every reader of JSON has exactly."""
 
 FLAG = " "
 """Where the help names an option's type: a flag has none."""
@@ -29,6 +34,16 @@ def _inherit(context: typer.Context, parameter: typer.CallbackParam, value: T | 
         return inherited
     context.meta[key] = value
     return value
+
+
+def digits(value: str | int) -> int:
+    """A number that names something: its decimal digits and nothing else, as the gateway wants it in a path."""
+    if isinstance(value, int):
+        return value  # the default
+    try:
+        return decimal("number", value, most=_MAX_NUMBER)
+    except WireError:
+        raise typer.BadParameter(f"{value[:40]!r} is no number in decimal digits alone") from None
 
 
 def _layers(incomplete: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import traceback
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import Scope
 
 from casemate.gateway.problems import STATUS, Trouble
+from casemate.link.log_file import RotatingFile
 from casemate.wire.access_tokens import AccessToken
 
 LOG_SIZE = 8 * 1024 * 1024
@@ -67,50 +67,6 @@ class Metrics:
         for state, count in enclaves.items():
             self._enclaves.labels(state).set(count)
         return generate_latest(self.registry)
-
-
-class RotatingFile:
-    """Lines for a file that does not grow without end: a full one is kept beside it, and the one before that is gone.
-
-    Written at once, in one call each. ``logging``'s own takes five times as long, which a request would wait for. A
-    line that cannot be written, on a full disk or for whatever reason, is dropped: no request fails for its log's sake.
-    """
-
-    def __init__(self, path: Path, most: int) -> None:
-        self._path = path
-        self._most = most
-        self._file = path.open("ab", buffering=0)
-        self._size = self._file.tell()
-        self._torn = False
-        """The last line was written in part."""
-
-    def write(self, line: bytes) -> bool:
-        """Writes one line; whether it is written."""
-        text = b"\n%b\n" % line if self._torn else line + b"\n"
-        try:
-            if self._size > self._most:
-                self._begin_anew()
-            written = self._file.write(text) or 0
-        except OSError:
-            written = 0
-        self._size += written
-        if written == len(text):
-            self._torn = False
-            return True
-        self._torn = self._torn or written > 0
-        return False
-
-    def close(self) -> None:
-        """Lets go of the file."""
-        self._file.close()
-
-    def _begin_anew(self) -> None:
-        """The full file is let go of once the new one is there."""
-        with suppress(FileNotFoundError):  # it was renamed, and the new one could not be opened
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        full, self._file = self._file, self._path.open("ab", buffering=0)
-        full.close()
-        self._size = 0
 
 
 class RequestLog:

@@ -14,7 +14,6 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +30,7 @@ from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
+from casemate.link.log_file import LogFileHandler, RotatingFile
 from casemate.link.log_lines import OneLineFormatter
 from casemate.link.thrift import give_back_memory
 from casemate.sandbox.host import confine_host
@@ -123,7 +123,7 @@ def prepare(options: HostOptions) -> Prepared:
     descriptors that it inherited. No thread may have been started yet.
     """
     die_with_parent(os.getppid())
-    handler = RotatingFileHandler(options.directory / "host.log", maxBytes=LOG_SIZE, backupCount=1)
+    handler = LogFileHandler(RotatingFile(options.directory / "host.log", LOG_SIZE))
     handler.setFormatter(OneLineFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

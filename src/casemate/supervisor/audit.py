@@ -18,8 +18,7 @@ class AuditLog:
         """One line; an :class:`OSError` or :class:`PlaceError` if it cannot be written."""
         entry = AuditEntry(datetime.now(UTC).replace(microsecond=0), os.getuid(), what, details)
         descriptor = open_own_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            os.write(descriptor, entry.encode())
+        with os.fdopen(descriptor, "wb") as file:  # all of it: a single call may write a part on a disk that is full
+            file.write(entry.encode())
+            file.flush()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

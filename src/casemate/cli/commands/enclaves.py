@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import CaFile, Json, State, TeeOption, TokenFile, Url
+from casemate.cli.options import CaFile, Json, State, TeeOption, TokenFile, Url, digits
 from casemate.cli.output import Screen, facts, printable, table
 from casemate.wire.tee import Tee
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from casemate.wire.messages.host import EnclaveIs
 
 ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder to build.")]
-Number = Annotated[int, typer.Argument(metavar="N", min=0, help="The enclave's number: `casemate ps` lists them.")]
+Number = Annotated[
+    int, typer.Argument(metavar="N", parser=digits, help="The enclave's number: `casemate ps` lists them.")
+]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What `ps` shows. Default: the image's name.")]
 
 

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from casemate.cli.options import FLAG, CaFile, Json, State, TokenFile, Url
+from casemate.cli.options import FLAG, CaFile, Json, State, TokenFile, Url, digits
 from casemate.cli.output import Screen
 from casemate.wire.messages.vms import View
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.vmm import Vmm
 
-Number = Annotated[int, typer.Argument(metavar="N", min=0, help="The VM's number: `casemate vm ps` lists them.")]
+Number = Annotated[
+    int, typer.Argument(metavar="N", parser=digits, help="The VM's number: `casemate vm ps` lists them.")
+]
 Firmware = Annotated[
     str,
     typer.Argument(metavar="GUEST|FILE", help="A built-in guest (`casemate vm guests`), or a firmware image's file."),
@@ -35,7 +37,7 @@ IdAuth = Annotated[Path | None, typer.Option("--id-auth", metavar="FILE", help="
 AuthorKey = Annotated[bool, typer.Option("--author-key", metavar=FLAG, help="ID_AUTH has an author key.")]
 NoFinish = Annotated[bool, typer.Option("--no-finish", metavar=FLAG, help="Stop before its registers are measured.")]
 VmName = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What `vm ps` shows. Default: the guest's.")]
-Vcpu = Annotated[int, typer.Option("--vcpu", metavar="N", min=0, help="Which vCPU.")]
+Vcpu = Annotated[int, typer.Option("--vcpu", metavar="N", parser=digits, help="Which vCPU.")]
 Time = Annotated[float, typer.Option("--time", metavar="SECONDS", min=0.001, help="Longest run.")]
 Instructions = Annotated[
     int | None,
