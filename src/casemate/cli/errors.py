@@ -113,6 +113,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.link.errors import PeerGoneError, TimedOutError
     from casemate.link.server_tls import CertificateFileError
     from casemate.verifier import PolicyError, RefusedError
+    from casemate.wire.image_index import OtherImageVersionError
     from casemate.wire.ownership import PlaceError
     from casemate.wire.runtime_lock import RuntimeLockError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
@@ -135,6 +136,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         AssemblyError: Meaning(wrong, "correct that line"),
         UnknownGuestError: Meaning(wrong, "`casemate vm guests` lists them; or name a firmware image's file"),
         images.BuildTimeError: Meaning(wrong, "set SOURCE_DATE_EPOCH to seconds since 1970, or unset it"),
+        OtherImageVersionError: Meaning(wrong, "build it anew from its folder: `casemate build --relock DIR`"),
         RuntimeLockError: Meaning(wrong, "`casemate build --relock DIR` writes it anew; MRENCLAVE changes with it"),
         StaleLockError: Meaning(wrong, "`casemate build --relock DIR` names this runtime; MRENCLAVE changes with it"),
         client.CallerKeyError: Meaning(wrong, "`casemate keygen NEW_FILE` makes a caller's key"),

@@ -182,14 +182,15 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
     here = runtime()
     wanted = used(here.parts, engine)
     stale = [part for part in wanted if part.digest not in known.digests(part.component, here.platform)]
-    if not stale:
+    renewed = known.with_runtime(here.platform, wanted)
+    if renewed == known or not (stale or relock):
         return
     if known.records and not relock:
         raise StaleLockError(
             f"casemate.lock accepts {_accepted(known, stale[0].component, here.platform)} as {stale[0].component} for "
             f"{here.platform}, this computer runs {stale[0].digest.hex()}"
         )
-    write_lock(folder, known.with_runtime(here.platform, wanted))
+    write_lock(folder, renewed)
     named = ", ".join(f"{part.component} {part.digest.hex()[:16]}..." for part in wanted)
     screen.say(f"casemate.lock now names this runtime for {here.platform}: {named}")
 

@@ -77,6 +77,10 @@ class Link:
             raise WireError("Link.end", got=self.end, want="the specifier and two quotes after its start")
 
 
+class OtherImageVersionError(WireError):
+    """The image was built by another version of Casemate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The first bytes of an image's pages: all that a chip has to know of the image's layout."""
@@ -96,7 +100,7 @@ class Head:
         reader = Reader("ImageIndex", pages[:HEAD_SIZE])
         reader.expect("magic", MAGIC)
         if (version := reader.uint("version", 2)) != VERSION:
-            raise WireError("ImageIndex.version", got=version, want=f"{VERSION}: build the image anew")
+            raise OtherImageVersionError("ImageIndex.version", got=version, want=VERSION)
         engine = reader.take("engine", ENGINE_SIZE).rstrip(b"\x00").decode("ascii", "replace")
         check_engine(engine)
         head = cls(engine, reader.uint("lock_offset", 8), reader.uint("lock_size", 8), reader.uint("length", 4))

@@ -111,8 +111,11 @@ def test_the_lock_names_the_core_and_the_images_own_engine_alone(casemate: Casem
     assert {record.component for record in read_lock(hello).records} == {"core", "javascript"}
 
 
-def test_relock_replaces_what_this_platform_accepts(casemate: Casemate, hello: Path) -> None:
-    several = [RuntimePart("core", bytes([number]) * 32) for number in range(3)]
+@pytest.mark.parametrize("more", [(), FAKE_RUNTIME[:2]])
+def test_relock_replaces_what_this_platform_accepts(
+    casemate: Casemate, hello: Path, more: tuple[RuntimePart, ...]
+) -> None:
+    several = [*(RuntimePart("core", bytes([number]) * 32) for number in range(3)), *more]
     write_lock(hello, read_lock(hello).with_runtime(this_platform(), several))
     assert casemate("build", hello, "--relock").code == 0
     assert read_lock(hello).digests("core", this_platform()) == (FAKE_DIGEST,)

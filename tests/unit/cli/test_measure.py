@@ -5,7 +5,11 @@ from shutil import copytree
 import pytest
 from tests.unit.cli.conftest import Casemate
 
+from casemate.images.folder import measured_files
 from casemate.images.image import read_image
+from casemate.images.layout import lay_out
+from casemate.images.links import link_modules
+from casemate.wire.image_index import MAGIC
 
 
 @pytest.fixture
@@ -94,3 +98,22 @@ def test_what_is_no_image_is_refused(
     said = casemate(*arguments, tmp_path / name, "--json")
     assert said.code == 5
     assert said.error["exit_code"] == 5
+
+
+def test_an_image_of_an_earlier_version_says_how_it_is_renewed(casemate: Casemate, built: Path) -> None:
+    path = built / "hello.sgxs"
+    stream = path.read_bytes()
+    at = stream.index(MAGIC) + len(MAGIC)
+    path.write_bytes(stream[:at] + b"\x01" + stream[at + 1 :])
+    said = casemate("measure", path, "--explain", "--json")
+    assert (said.code, said.error["kind"]) == (5, "OtherImageVersionError")
+    assert "casemate build --relock DIR" in said.error["next"]
+
+
+def test_a_lock_that_is_one_dotted_key_is_refused(casemate: Casemate, built: Path, tmp_path: Path) -> None:
+    files = measured_files(built) | {"casemate.lock": b"a." * 16_000 + b"a=1"}
+    path = tmp_path / "hostile.sgxs"
+    path.write_bytes(lay_out(files, link_modules(files).links, engine="javascript").encode())
+    (tmp_path / "hostile.sigstruct").write_bytes((built / "hello.sigstruct").read_bytes())
+    said = casemate("measure", path, "--explain", "--json")
+    assert (said.code, said.error["kind"]) == (5, "RuntimeLockError")

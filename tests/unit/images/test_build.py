@@ -18,7 +18,7 @@ from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
 from casemate.wire.errors import WireError
 from casemate.wire.image_index import LOCK_PATH
-from casemate.wire.runtime_lock import Record
+from casemate.wire.runtime_lock import Record, RuntimeLock, RuntimeLockError, RuntimePart
 from casemate.wire.sgx.attributes import AttributeFlag
 from casemate.wire.sgx.sgxs import Segment
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct
@@ -181,6 +181,19 @@ def test_refuses_a_folder_without_a_lock(folder: Path, developer_key: DeveloperK
 def test_refuses_a_lock_that_is_none(folder: Path, developer_key: DeveloperKey, lock: str) -> None:
     (folder / "casemate.lock").write_text(lock)
     with pytest.raises(WireError, match=r"casemate\.lock"):
+        build(folder, developer_key, epoch=EPOCH)
+
+
+@pytest.mark.parametrize("parts", [(), ("core",), ("javascript",), ("core", "python")])
+def test_refuses_a_lock_without_core_and_engine(
+    folder: Path, developer_key: DeveloperKey, parts: tuple[str, ...]
+) -> None:
+    lock = RuntimeLock().with_runtime(this_platform(), [RuntimePart(part, bytes(32)) for part in parts])
+    lock = lock.with_runtime("plan9-mips-cp399", [RuntimePart("javascript", bytes(32))])
+    (folder / "casemate.lock").write_bytes(lock.encode())
+    with pytest.raises(
+        RuntimeLockError, match=r"casemate\.lock is without a platform that has both.*core and javascript"
+    ):
         build(folder, developer_key, epoch=EPOCH)
 
 
