@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from casemate.client.local import LocalMachine, local_machine, running_machine, wait_for_end
+from casemate.client.local import LOOK_PERIOD, LocalMachine, local_machine, running_machine, wait_for_end
+from casemate.link.stopped import STOPPED_TIME
 
 from .test_restarts import PATIENCE, casemate, said
 
@@ -80,3 +82,28 @@ def test_a_stopped_supervisor_is_told_of_soon(tmp_path: Path) -> None:
             os.kill(machine.status.supervisor_pid, signal.SIGCONT)
     assert process.returncode == 1
     assert "it is stopped (SIGSTOP)" in json.loads(out)["error"]["message"]
+
+
+def test_a_stopped_host_is_told_of_at_once(tmp_path: Path) -> None:
+    with local_machine(tmp_path / "machine") as machine:
+        os.kill(machine.status.host_pid, signal.SIGSTOP)
+        try:
+            code, found = said("status", "--state", machine.state)
+        finally:
+            os.kill(machine.status.host_pid, signal.SIGCONT)
+    assert (code, found["host"]) == (0, "stopped (SIGSTOP): does not answer")
+    assert [row["name"] for row in found["processes"] if row["stopped"]] == ["host"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("role", ["host", "chip"])
+def test_a_process_that_stays_stopped_is_started_anew(tmp_path: Path, role: str) -> None:
+    with local_machine(tmp_path / "machine") as machine:
+        before = machine.status.pid(role)
+        os.kill(before, signal.SIGSTOP)
+        deadline = time.monotonic() + STOPPED_TIME + 2 * PATIENCE
+        while (now := running_machine(machine.state).status).pid(role) in {before, 0}:
+            assert time.monotonic() < deadline
+            time.sleep(LOOK_PERIOD)
+        process = next(each for each in now.processes if each.name == role)
+        assert process.last_death == f"the {role} was stopped (SIGSTOP) for 10 s, and killed"

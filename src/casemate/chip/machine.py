@@ -26,7 +26,9 @@ from casemate.chip.state_directory import open_state_directory
 from casemate.chip.supervisor_link import SupervisorLink
 from casemate.chip.tcb import load_tcb
 from casemate.link.async_channel import AsyncChannel
+from casemate.link.child_watch import end_stopped_children
 from casemate.link.errors import PeerGoneError
+from casemate.link.stopped import STOPPED_TIME
 from casemate.link.thrift import give_back_memory
 from casemate.wire.errors import CasemateError
 from casemate.wire.faults import Code, fault
@@ -93,6 +95,7 @@ async def _run(options: ChipOptions) -> int:
     except CasemateError as error:
         return await _give_up(supervisor, error)
     serving = asyncio.create_task(server.run())
+    watching = asyncio.create_task(end_stopped_children(_say_killed))
     try:
         await link.say(_ready(copy, silicon))
         give_back_memory()
@@ -101,6 +104,7 @@ async def _run(options: ChipOptions) -> int:
         pass
     finally:
         serving.cancel()
+        watching.cancel()
         await server.end()
     return 0
 
@@ -139,6 +143,11 @@ async def _until_ended(
         task.cancel()
     if serving.done():
         serving.result()
+
+
+def _say_killed(pid: int) -> None:
+    """Of the parent of enclaves, or a VM's process: it is dead then, and treated so."""
+    sys.stderr.write(f"casemate.chip: process {pid} was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed\n")
 
 
 async def _give_up(supervisor: AsyncChannel, error: CasemateError) -> int:

@@ -27,6 +27,14 @@ def pss(pid: int) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether somebody has stopped a process (SIGSTOP), and not let it go on."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[:1] == ["T"]
+    except OSError:
+        return False
+
+
 def below(chip: int) -> Iterator[Child]:
     """The parent of enclaves, its enclaves and guests, and VMs."""
     everybody = list(_everybody())

@@ -32,6 +32,7 @@ from casemate.wire.messages.control import (
     UseMachine,
     seed_digest,
 )
+from casemate.wire.messages.host import EnclaveIs, EnclavesAre, ListEnclaves
 from casemate.wire.messages.state import ListStates, StatesAre, StoredState
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
@@ -104,6 +105,15 @@ class LocalMachine:
     def anchors(self) -> tuple[AnchorShown, ...]:
         """What the chip says of each sealed state."""
         return ask_supervisor(self.state, ListAnchors(), AnchorsAre).anchors
+
+    def enclaves(self) -> tuple[EnclaveIs, ...]:
+        """All enclaves, in the host's words.
+
+        Raises:
+            NoMachineError, TimedOutError: the host is gone, or does not answer soon.
+        """
+        wanted = (ListEnclaves(), EnclavesAre)
+        return ask_at(self.host_socket, self.state, "the host", *wanted, timeout=STATUS_TIMEOUT).enclaves
 
     def stored_states(self) -> tuple[StoredState, ...]:
         """What the host has of each sealed state, in its own words."""

@@ -48,7 +48,9 @@ def ask_for_descriptors(
     return _ask(control_socket(state), state, "the supervisor", question, wanted, timeout=timeout)
 
 
-def ask_at(path: Path, state: Path, who: str, question: object, wanted: type[T]) -> T:
+def ask_at(
+    path: Path, state: Path, who: str, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT
+) -> T:
     """What ``who`` of the machine on ``state`` answers, whose socket is at ``path``.
 
     Raises:
@@ -56,7 +58,7 @@ def ask_at(path: Path, state: Path, who: str, question: object, wanted: type[T])
         PlaceError: it is another user's machine, or could be.
         TimedOutError: nobody answers in time.
     """
-    answer, descriptors = _ask(path, state, who, question, wanted, timeout=CONTROL_TIMEOUT)
+    answer, descriptors = _ask(path, state, who, question, wanted, timeout=timeout)
     for descriptor in descriptors:
         os.close(descriptor)
     return answer

@@ -23,6 +23,7 @@ from casemate.enclave.parent_link import ParentLink
 from casemate.enclave.parent_watchdog import Gone, Watchdog, cause_of_death
 from casemate.engines.engine import engine_named
 from casemate.link.errors import PeerGoneError
+from casemate.link.stopped import STOPPED_TIME, StoppedChildren
 from casemate.link.thrift import give_back_memory
 from casemate.sandbox.cgroup import Group, find_places, remove_stale
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
@@ -126,6 +127,7 @@ class Parent:
         self._groups: list[Group] = []
         """Control groups whose process is gone and that could not be removed yet."""
         self._refill_at = time.monotonic()
+        self._stopped = StoppedChildren()
         self._started = 0
 
     def run(self) -> None:
@@ -372,6 +374,7 @@ class Parent:
         due = [enclave.watchdog.due for enclave in self._enclaves.values() if enclave.watchdog is not None]
         starting = self._starting()
         due += [guest.since + START_TIME for guest in starting]
+        due.append(self._stopped.due)
         if self._pool.missing() is not None and len(starting) < AT_ONCE:
             due.append(self._refill_at)
         return min(due, default=float("inf"))
@@ -385,9 +388,19 @@ class Parent:
                 self._drop_from_pool(guest)
                 self._fail_waiting(guest.memory_mib, f"the engine was not ready after {START_TIME:g} s")
         self._refill(now)
+        if now >= self._stopped.due:
+            self._end_stopped(now)
+
+    def _end_stopped(self, now: float) -> None:
+        """An enclave or guest that stays stopped is killed: its death is noticed as any other's."""
+        pid = self._stopped.look(now)
+        if pid:
+            how = f"was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed"
+            sys.stderr.write(f"casemate.parent: process {pid} {how}\n")
 
     def _reap(self, children: socket.socket) -> None:
         children.recv(4096)
+        self._end_stopped(time.monotonic())
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.link.async_channel import AsyncChannel
+from casemate.link.child_watch import end_stopped_children
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import host_directory
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
@@ -105,7 +106,18 @@ class Machine:
         await self._until_served()
 
     async def keep_running(self) -> str:
-        """Starts anew what dies, until too much does; says why it gave up."""
+        """Starts anew what dies, or stays stopped, until too much does; says why it gave up."""
+        watching = asyncio.create_task(end_stopped_children(self._note_stopped))
+        try:
+            return await self._keep_running()
+        finally:
+            watching.cancel()
+
+    def _note_stopped(self, pid: int) -> None:
+        for process in (self._chip, self._host):
+            process.note_stopped(pid)
+
+    async def _keep_running(self) -> str:
         while True:
             await self._until_death()
             chip_died = not self._chip.pid

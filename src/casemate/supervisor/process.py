@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from casemate.link.stopped import STOPPED_TIME
 from casemate.supervisor.machine_log import MachineLog, Words
 from casemate.wire.messages.control import ProcessIs
 
@@ -26,6 +27,7 @@ class Process:
         self._running: asyncio.subprocess.Process | None = None
         self._words: Words | None = None
         self._started_at = 0
+        self._was_stopped = False
 
     @property
     def pid(self) -> int:
@@ -49,6 +51,7 @@ class Process:
         finally:
             self._words.given()
         self.restarts += 1
+        self._was_stopped = False
         self._started_at = int(time.time())
 
     async def wait(self) -> None:
@@ -56,10 +59,16 @@ class Process:
         if self._running is not None:
             await self._running.wait()
 
+    def note_stopped(self, pid: int) -> None:
+        """The process ``pid`` was killed since it stayed stopped; to be remembered where that is this one's."""
+        if pid == self.pid:
+            self._was_stopped = True
+
     def note_death(self) -> str:
         """How it ended, in words, to be remembered; for one that nobody told to."""
         code = None if self._running is None else self._running.returncode
-        self.last_death = f"the {self.name} {_how(code)}"
+        how = f"was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed" if self._was_stopped else _how(code)
+        self.last_death = f"the {self.name} {how}"
         if self._words is not None and code != -signal.SIGKILL:  # who is killed has no last words
             self._words.take_rest()
             if self._words.last:

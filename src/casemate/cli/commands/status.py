@@ -27,6 +27,8 @@ class _Row:
     restarts: int | None
     last_death: str
     memory: int | None
+    stopped: bool = False
+    """Somebody has stopped it (SIGSTOP)."""
 
     def document(self) -> dict[str, object]:
         return {
@@ -36,6 +38,7 @@ class _Row:
             "restarts": self.restarts,
             "last_death": self.last_death or None,
             "pss_bytes": self.memory,
+            "stopped": self.stopped,
         }
 
 
@@ -47,12 +50,10 @@ def status(*, state: State = None, as_json: Json = False) -> None:
     """
     from casemate.cli.commands.up import machine_document, machine_facts
     from casemate.cli.machines import machine_on
-    from casemate.cli.places import Here
 
     machine = machine_on(state)
-    with Here(machine).connect() as client:
-        enclaves = client.enclaves()
     rows = _processes(machine)
+    enclaves, silent = _enclaves(machine)
     document = machine_document(machine) | {
         "uptime_s": max(0, int(time.time()) - machine.status.started_at),
         "lasting": machine.status.lasting,
@@ -61,12 +62,28 @@ def status(*, state: State = None, as_json: Json = False) -> None:
             {"enclave": each.enclave, "name": each.name, "state": str(each.state), "reason": each.reason}
             for each in enclaves
         ],
+        "host": silent or "answers",
     }
-    Screen(as_json=as_json).show(document, lambda console: _show(console, machine_facts(machine), rows, enclaves))
+    known = machine_facts(machine) + ([] if silent is None else [("host", silent)])
+    Screen(as_json=as_json).show(document, lambda console: _show(console, known, rows, enclaves))
+
+
+def _enclaves(machine: "LocalMachine") -> tuple[tuple["EnclaveIs", ...], str | None]:
+    """What the host says it has; and why it says nothing, where that is so."""
+    from casemate.cli.proc import is_stopped
+    from casemate.client.local import NoMachineError
+    from casemate.link.errors import TimedOutError
+
+    if is_stopped(machine.status.host_pid):
+        return (), "stopped (SIGSTOP): does not answer"
+    try:
+        return machine.enclaves(), None
+    except (NoMachineError, TimedOutError) as error:
+        return (), f"does not answer: {error}"
 
 
 def _processes(machine: "LocalMachine") -> list[_Row]:
-    from casemate.cli.proc import below, pss
+    from casemate.cli.proc import below, is_stopped, pss
 
     now = int(time.time())
     rows = [
@@ -77,11 +94,13 @@ def _processes(machine: "LocalMachine") -> list[_Row]:
             process.restarts,
             process.last_death,
             pss(process.pid),
+            is_stopped(process.pid),
         )
         for process in machine.status.processes
     ]
     return rows + [
-        _Row(child.name, child.pid, None, None, "", pss(child.pid)) for child in below(machine.status.chip_pid)
+        _Row(child.name, child.pid, None, None, "", pss(child.pid), is_stopped(child.pid))
+        for child in below(machine.status.chip_pid)
     ]
 
 
@@ -92,7 +111,7 @@ def _show(
     shown = table("process", "pid", "up", "restarts", "PSS", "last death", title="Processes")
     for row in rows:
         shown.add_row(
-            row.name,
+            f"{row.name} (stopped)" if row.stopped else row.name,
             str(row.pid or "-"),
             "" if row.seconds is None else _span(row.seconds),
             "" if row.restarts is None else str(row.restarts),
