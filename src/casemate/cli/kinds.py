@@ -179,10 +179,10 @@ def what_is_wanted(wanted: frozenset[FileKind]) -> str:
 
 
 def _recognise(data: bytes) -> FileKind | None:
-    stripped = data.removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
-    if not stripped:
+    text = data[:_LOOKED_AT].removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
+    if not text:
         return FileKind.EMPTY if not data.strip(b" \t\r\n") else None
-    return _recognise_bytes(data) or _recognise_text(stripped)
+    return _recognise_bytes(data) or _recognise_text(text)
 
 
 def _recognise_bytes(data: bytes) -> FileKind | None:
@@ -227,7 +227,7 @@ def _der_kind(data: bytes) -> FileKind:
 
 def _recognise_text(text: bytes) -> FileKind | None:
     if text.startswith(b"{"):
-        return _document_kind(text[:_LOOKED_AT])
+        return _document_kind(text)
     if is_pem(text):
         labels = pem_labels(text)
         if any("PRIVATE KEY" in label for label in labels):
@@ -235,7 +235,7 @@ def _recognise_text(text: bytes) -> FileKind | None:
         if any(label.endswith("CERTIFICATE") for label in labels):
             return FileKind.CERTIFICATE
         return FileKind.REVOCATION_LIST if "X509 CRL" in labels else FileKind.PEM
-    return _line_kind(text[:_LOOKED_AT])
+    return _line_kind(text)
 
 
 def _document_kind(text: bytes) -> FileKind:

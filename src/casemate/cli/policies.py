@@ -85,7 +85,7 @@ def policy_in(path: Path) -> "AnyPolicy":
     except TooLongFileError as error:
         raise wrong_kind(error.start, path, what="policy", wanted=POLICIES) or error from None
     try:
-        return parse_any_policy(data.decode())
+        return parse_any_policy(data.decode("utf-8-sig"))  # some editors put a byte order mark before it
     except UnicodeDecodeError:
         other = wrong_kind(data, path, what="policy", wanted=POLICIES)
         raise other or InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None

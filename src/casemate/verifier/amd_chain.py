@@ -109,7 +109,8 @@ def check_amd_revocation(
 
 def _path(trail: Trail, given: SnpEndorsements) -> tuple[AmdCertificate, ...]:
     leaf = trail.parse(Rule.CHAIN_FORMAT, parse_amd_certificate, given.key_certificate, "an X.509 certificate in DER")
-    above = trail.parse(Rule.CHAIN_FORMAT, _parse, given.chain, "X.509 certificates in PEM")
+    found = trail.parse(Rule.CHAIN_FORMAT, _parse, given.chain, "X.509 certificates in PEM")
+    above = tuple(each for each in found if each.sha256 != leaf.sha256)
     path = order((leaf, *above))
     complete = path is not None and len(path) == _LENGTH and path[0] == leaf
     trail.require(

@@ -191,6 +191,7 @@ DOORS: dict[str, tuple[Arguments, set[str]]] = {
     ),
     "policy IMAGE": (lambda files, given: ("policy", given, "--root", files["root.pem"]), set()),
     "measure": (lambda _, given: ("measure", given), set()),
+    "measure --ovmf": (lambda _, given: ("measure", "--tee", "snp", "--ovmf", given), {"guest.fd"}),
     "diff": (lambda _, given: ("diff", given, given), set()),
     "receipt verify": (lambda files, given: ("receipt", "verify", given, "--policy", files["policy.toml"]), set()),
     "receipt show": (lambda _, given: ("receipt", "show", given), set()),
@@ -301,6 +302,12 @@ def test_an_empty_policy_is_called_that(casemate: Casemate, made: Files) -> None
     assert said.code == 5
     assert "an empty file" in said.error["message"]
     assert "failed" in said.error["next"]
+
+
+def test_a_policy_may_have_a_byte_order_mark(casemate: Casemate, made: Files, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + made["policy.toml"].read_bytes())
+    assert casemate(*made.quote[:5], path).code == 0
 
 
 def test_the_forged_files_are_good(casemate: Casemate, made: Files) -> None:

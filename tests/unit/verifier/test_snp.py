@@ -1,5 +1,7 @@
 """SEV-SNP: real reports, and made-up ones with one thing changed and all signed again."""
 
+import itertools
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +32,7 @@ from casemate.verifier import (
     VendorRoot,
     appraise_snp,
     explain_snp,
+    parse_snp_policy,
 )
 from casemate.verifier.policy import (
     ANY_SMT,
@@ -64,6 +67,7 @@ from casemate.verifier.snp_policy import (
     UNSAFE_ANY_UNKNOWN_BITS,
     UNSAFE_NO_REVOCATION_LIST,
 )
+from casemate.wire.pem import encode_chain, read_certificates
 from casemate.wire.simulated import EARLIER_SIMULATED_OID, SimulatedSerial
 from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension
 from casemate.wire.snp.report import PlatformInfo, SigningKey, SnpReport
@@ -263,6 +267,8 @@ def above_current(forged: ForgedSnp) -> ForgedSnp:
     return replace(forged.change(lambda report: replace(report, reported_tcb=above.encode())), key_tcb=above)
 
 
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "snp.md"
+
 UNKNOWN_BITS: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("platform_info", "snp.platform-info", lambda bits: PlatformDemand(frozenset(), frozenset(), bits)),
     ("policy", "snp.guest-policy", GuestPolicyDemand),
@@ -316,11 +322,15 @@ def test_unknown_bits_waive_no_bit_that_is_known() -> None:
 
 
 def test_what_genuine_turin_says_of_its_platform_is_known() -> None:
-    """0x65: ECC_EN, ALIAS_CHECK_COMPLETE and IOMMU_WRITE_SAFE, with SMT; the demand is that of the documents."""
+    """0x65: ECC_EN, ALIAS_CHECK_COMPLETE and IOMMU_WRITE_SAFE, with SMT; the first demand is that of the documents."""
     evidence, endorsements, root = changed(platform_info=0x65)(honest_snp(NOW, Product.TURIN)).sign()
-    wanted = frozenset({PlatformInfo.ECC_EN, PlatformInfo.ALIAS_CHECK_COMPLETE})
-    for required in (wanted, wanted | {PlatformInfo.IOMMU_WRITE_SAFE}):
-        policy = strict(root, Product.TURIN, platform_info=PlatformDemand(required, frozenset()))
+    found = re.search(r"```toml\n(.+?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    documented = parse_snp_policy(found[1]).platform_info
+    assert isinstance(documented, PlatformDemand)
+    safe = documented.required | {PlatformInfo.IOMMU_WRITE_SAFE}
+    for demand in (documented, replace(documented, required=safe)):
+        policy = strict(root, Product.TURIN, platform_info=demand)
         assert appraise_snp(evidence, policy, endorsements, NOW).product is Product.TURIN
 
 
@@ -428,6 +438,26 @@ def test_a_keys_mark_alone_is_refused_below_a_root_that_is_not_simulated() -> No
     with pytest.raises(RefusedError) as refused:
         appraise_snp(evidence, strict(VendorRoot("mine", root.sha256)), endorsements, NOW)
     assert refused.value.rule is Rule.CHAIN_SIMULATED
+
+
+def test_certificates_are_taken_in_any_order() -> None:
+    evidence, endorsements, root = honest_snp(NOW).sign()
+    ders = (endorsements.key_certificate, *read_certificates("chain", endorsements.chain))
+    for order in itertools.permutations(ders):
+        given = SnpEndorsements.of_certificates(order, endorsements.revocation_list)
+        assert appraise_snp(evidence, strict(root), given, NOW).simulated
+    repeated = replace(endorsements, chain=endorsements.chain + encode_chain(ders[0]) + endorsements.chain)
+    assert appraise_snp(evidence, strict(root), repeated, NOW).simulated
+
+
+def test_where_no_key_can_be_told_among_the_certificates_the_rules_refuse() -> None:
+    evidence, endorsements, root = honest_snp(NOW).sign()
+    other = honest_snp(NOW, kind=SigningKey.VLEK).sign()[1]
+    for certificates in ((b"junk", b"more"), (endorsements.key_certificate, other.key_certificate)):
+        given = SnpEndorsements.of_certificates(certificates, endorsements.revocation_list)
+        with pytest.raises(RefusedError) as refused:
+            appraise_snp(evidence, strict(root), given, NOW)
+        assert refused.value.rule in (Rule.CHAIN_FORMAT, Rule.CHAIN_PATH)
 
 
 def test_a_wrapped_chip_id_is_read() -> None:

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 import typer
 
 from casemate.cli.files import opened_file, read_file
+from casemate.cli.kinds import FileKind, wrong_kind
 from casemate.cli.output import Screen, facts, table
+from casemate.wire.errors import WireError
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, PlannedPage, launch_digest, page_count, plan
-from casemate.wire.snp.ovmf import MAX_OVMF, parse_ovmf
+from casemate.wire.snp.ovmf import MAX_OVMF, Content, Ovmf, parse_ovmf
 from casemate.wire.snp.page_info import PageType
 from casemate.wire.snp.sev_features import check_features
 from casemate.wire.snp.vmm import Vmm
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_START = 1 << 16
+"""Bytes of a file that is no firmware which may tell what it is."""
 
 MAX_KERNEL = 1024 * 1024 * 1024
 """Longest kernel or initial RAM disk (bytes)."""
@@ -51,7 +56,7 @@ def measure_guest(files: GuestFiles, vcpu: tuple[int, str, Vmm, int], screen: Sc
     check_features(features, snp=True)
     shape = GuestShape(vcpus, VCPU_TYPES[vcpu_type], vmm, features, _kernel(files))
     with opened_file(files.ovmf, what="firmware", limit=MAX_OVMF) as content:
-        ovmf = parse_ovmf(content)
+        ovmf = _ovmf(content, files.ovmf)
         digest = launch_digest(ovmf, shape)
         pages = tuple(plan(ovmf, shape)) if explain else ()
         count = page_count(ovmf, shape)
@@ -104,3 +109,12 @@ def _show(console: "Console", pages: tuple[PlannedPage, ...]) -> None:
         where = "(any)" if is_vmsa else f"{planned.page.gpa:#010x}"
         rows.add_row(where, planned.page.page_type.name, str(planned.part), _content(planned) or "not measured")
     console.print(rows)
+
+
+def _ovmf(content: Content, path: Path) -> Ovmf:
+    """The image; WrongKindError where the file is recognisably something else."""
+    try:
+        return parse_ovmf(content)
+    except WireError as error:
+        start = content[: min(_START, len(content))]
+        raise wrong_kind(start, path, what="firmware", wanted=frozenset({FileKind.FIRMWARE})) or error from None
