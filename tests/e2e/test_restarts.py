@@ -1,7 +1,9 @@
 """A machine whose processes die is there again: the same socket, the same numbers, fresh keys; and it ends in order."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,11 +18,19 @@ from typing import Any
 import pytest
 
 from casemate.client import Client, HostRefusedError, connect
-from casemate.client.local import LocalMachine, local_machine, running_machine, wait_for_end
+from casemate.client.local import (
+    LocalMachine,
+    NoMachineError,
+    local_machine,
+    running_machine,
+    start_supervisor,
+    wait_for_end,
+)
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import control_socket
 from casemate.wire.errors import CasemateError
 from casemate.wire.lifecycle import State
+from casemate.wire.pem import parse_chain
 
 from .conftest import Workshop, descendants, exact_policy, is_alive
 
@@ -241,3 +251,34 @@ def test_a_damaged_catalogue_ends_the_machine_and_is_named(tmp_path: Path) -> No
         assert process.returncode == 1
     assert "the host ended with 1; its last words: " in complaint
     assert "catalogue.db: file is not a database" in complaint
+
+
+def test_machine_made_under_a_wrong_clock_says_so_and_is_renewed(tmp_path: Path) -> None:
+    """Its maker and its chip were certified in 2031; the clock is right now."""
+    folder = tmp_path / "machine"
+    words = [sys.executable, "-I", "-m", "casemate.vendor", "--state", str(folder), "init", "--now"]
+    subprocess.run([*words, "2031-01-01T00:00:00Z"], check=True, capture_output=True, timeout=60)
+    with local_machine(folder) as machine:
+        assert "before the maker's root certificate becomes valid (2030-12-31" in machine.status.clock
+        assert "`casemate machine renew`" in machine.status.clock
+        said = machine.renew()
+        assert said.startswith("all certificates are valid now; policies must name the root ")
+        now = running_machine(folder)
+        assert now.status.clock == ""
+        assert hashlib.sha256(now.status.root_certificate).hexdigest() in said
+        assert now.status.root_certificate != machine.status.root_certificate
+        assert machine.renew() == "all certificates are valid now"
+
+
+def test_chip_of_a_maker_that_was_lost_gets_the_next_ones_certificate(tmp_path: Path) -> None:
+    folder = tmp_path / "machine"
+    with local_machine(folder) as machine:
+        root = machine.status.root_certificate
+    shutil.rmtree(folder / "vendor")
+    with pytest.raises(NoMachineError, match=r"has lost .*vendor/ledger\.json"), local_machine(folder):
+        pass
+    start_supervisor(["--state", str(folder), "--accept-loss", "the maker's disk died"]).end()
+    with local_machine(folder) as machine:
+        assert machine.status.root_certificate != root
+        chain = parse_chain("chain", (folder / "chip" / "pck.pem").read_bytes())
+        assert chain[-1].der == machine.status.root_certificate

@@ -89,7 +89,7 @@ async def _run(options: ChipOptions) -> int:
         if options.snp_product is not None or options.snp_report is not None:
             snp()  # refuses a chip of another kind now, and not when the first VM is launched
         link.listen()
-        await link.certify()
+        await link.certify(datetime.now(UTC))
     except PeerGoneError:
         return 0
     except CasemateError as error:

@@ -31,6 +31,7 @@ from casemate.wire.sgx.attributes import (
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.report import Report
 from casemate.wire.sgx.simulated_platform import FMSPC, PCE_ID
+from casemate.wire.x509_dates import ANY_TIME, Validity, common_validity
 
 CHAIN_FILE = "pck.pem"
 PPID_SIZE = 16
@@ -104,6 +105,17 @@ def cached_chain(directory: Path, pce: ProvisioningEnclave) -> bytes | None:
     except (OSError, CertificationError):
         return None  # none yet, or from before a microcode update: the vendor is asked again
     return chain
+
+
+def chain_validity(chain: bytes) -> Validity:
+    """When all certificates of a PCK's chain are valid; any time where they do not say so readably.
+
+    Whether they are genuine, and what dates that nobody can read are worth, verifiers will say.
+    """
+    try:
+        return common_validity(each.der for each in parse_chain("PCK chain", chain))
+    except WireError:
+        return ANY_TIME
 
 
 def store_chain(directory: Path, chain: bytes) -> None:

@@ -1,28 +1,50 @@
 """Everything in the chip that holds secrets from the fuses, at the present TCB."""
 
+import hashlib
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.crypto import derive
 from casemate.chip.errors import CertificationError
 from casemate.chip.fuses import Fuses
 from casemate.chip.keys import KeyDerivation
-from casemate.chip.provisioning import ProvisioningEnclave, cached_chain, store_chain
+from casemate.chip.provisioning import ProvisioningEnclave, cached_chain, chain_validity, store_chain
 from casemate.chip.quoting import QE_SECS, QuotingEnclave
 from casemate.chip.report import ereport
 from casemate.chip.secs import Secs
 from casemate.chip.tcb import Tcb, store_tcb
 from casemate.wire.messages.supervisor import Certify
+from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.report import Report, TargetInfo
+from casemate.wire.x509_dates import Validity
 
 KEY_ID_SIZE = 32
+VCEK_CHAINS = "vcek-{}.pem"
+"""By TCB, in the chip's folder."""
 _KEY_ID_LABEL = b"casemate report key id v1"
+
+
+@dataclass(frozen=True, slots=True)
+class PckChain:
+    """What a chip can tell of its PCK's chain of certificates."""
+
+    root_digest: bytes
+    """SHA-256 of the root's certificate."""
+    validity: Validity
+    """When all certificates of it are valid."""
+
+    @classmethod
+    def of(cls, chain: bytes) -> "PckChain":
+        """From PEM."""
+        return cls(hashlib.sha256(parse_chain("PCK chain", chain)[-1].der).digest(), chain_validity(chain))
 
 
 class Silicon:
     """Keys, provisioning and quoting of one chip. A microcode update replaces all three."""
 
     _quoting: QuotingEnclave | None
+    _chain: PckChain | None
 
     def __init__(self, directory: Path, fuses: Fuses, tcb: Tcb) -> None:
         """Powers on at ``tcb``. Quoting waits for :meth:`certified`, unless the chain is in ``directory``."""
@@ -43,7 +65,19 @@ class Silicon:
     @property
     def certification_request(self) -> Certify | None:
         """What to ask the vendor; None where the PCK's chain is there."""
-        return None if self._quoting is not None else self._pce.request(seeded=self._fuses.seeded)
+        return None if self._quoting is not None else self.renewal_request
+
+    @property
+    def renewal_request(self) -> Certify:
+        """What to ask the vendor for another certificate of the present PCK."""
+        return self._pce.request(seeded=self._fuses.seeded)
+
+    @property
+    def certificate(self) -> PckChain:
+        """What is known of the PCK's chain; :class:`CertificationError` while there is none."""
+        if self._chain is None:
+            raise CertificationError("this chip's PCK is not certified for its present TCB")
+        return self._chain
 
     def certified(self, chain: bytes) -> None:
         """Takes the vendor's chain for the present PCK, and keeps it.
@@ -53,7 +87,12 @@ class Silicon:
         """
         self._pce.check_chain(chain)
         store_chain(self._directory, chain)
-        self._quoting = self._quoting_enclave(chain)
+        self._take(chain)
+
+    def forget_vcek_chains(self) -> None:
+        """Has the certificates of SEV-SNP's keys asked for anew when they are next wanted."""
+        for path in self._directory.glob(VCEK_CHAINS.format("*")):
+            path.unlink()
 
     def update(self, tcb: Tcb) -> None:
         """A microcode update: durable when it returns; quoting waits for :meth:`certified` again.
@@ -90,7 +129,13 @@ class Silicon:
         self.keys = KeyDerivation(self._fuses, tcb.cpu_svn)
         self._pce = ProvisioningEnclave(self.keys, tcb)
         chain = cached_chain(self._directory, self._pce)
-        self._quoting = None if chain is None else self._quoting_enclave(chain)
+        self._quoting = self._chain = None
+        if chain is not None:
+            self._take(chain)
+
+    def _take(self, chain: bytes) -> None:
+        self._chain = PckChain.of(chain)
+        self._quoting = self._quoting_enclave(chain)
 
     def _quoting_enclave(self, chain: bytes) -> QuotingEnclave:
         return QuotingEnclave(self.keys, self.tcb, self._pce, chain, key_id=self._key_id)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -30,6 +31,8 @@ from casemate.wire.messages.supervisor import (
     MicrocodeIs,
     MicrocodeUpdate,
     NewHost,
+    PckChainIs,
+    RenewCertificates,
     RollbackAccepted,
 )
 
@@ -91,17 +94,25 @@ class SupervisorLink:
             finally:
                 self._asked = None
 
-    async def certify(self) -> None:
-        """Sees to it that the PCK is certified; asks for nothing if it is already.
+    async def certify(self, now: datetime) -> None:
+        """Sees to it that the PCK is certified, by certificates that are valid now; asks for nothing if it is already.
 
         Raises:
-            CertificationError: the vendor refused, or certified another key.
+            CertificationError: the vendor refused, or certified another key, and there is no older certificate.
             PeerGoneError: the supervisor is gone.
         """
         request = self._silicon.certification_request
-        if request is None:
-            return
-        self._silicon.certified((await self.ask(request, Certified)).chain)
+        if request is None and not self._silicon.certificate.validity.holds(now):
+            await self._renew()
+        if request is not None:
+            self._silicon.certified((await self.ask(request, Certified)).chain)
+
+    async def _renew(self) -> None:
+        """Another certificate of the same PCK; where the vendor refuses, the old one stays."""
+        try:
+            self._silicon.certified((await self.ask(self._silicon.renewal_request, Certified)).chain)
+        except CertificationError as error:
+            sys.stderr.write(f"casemate.chip: the PCK's certificate was not renewed: {error}\n")
 
     async def say(self, message: object) -> None:
         """Sends one message."""
@@ -153,6 +164,8 @@ class SupervisorLink:
                 return await self._accept_rollback(namespace, reason)
             case GiveUpAnchor(namespace, reason):
                 return await self._give_up(namespace, reason)
+            case RenewCertificates():
+                return await self._renewed(asked, datetime.now(UTC))
             case ListAnchors():
                 return AnchorsAre(
                     tuple(
@@ -194,6 +207,18 @@ class SupervisorLink:
             return fault(Code.UNAVAILABLE, str(error))
         return AnchorGivenUp(namespace, left.epoch)
 
+    async def _renewed(self, order: RenewCertificates, now: datetime) -> PckChainIs:
+        """The PCK's chain as it is once it was renewed, if it had to be."""
+        held = self._silicon.certificate
+        is_strange = held.root_digest != order.root_digest
+        if is_strange or order.owner:
+            self._silicon.forget_vcek_chains()
+        if is_strange or not held.validity.holds(now):
+            await self._renew()
+        held = self._silicon.certificate
+        seconds = (int(at.timestamp()) for at in (held.validity.not_before, held.validity.not_after))
+        return PckChainIs(held.root_digest, *seconds)
+
     def _update_firmware(self, order: object) -> object:
         from casemate.chip.snp.errors import FirmwareError
         from casemate.wire.messages.snp_certification import UpdateFirmware
@@ -210,7 +235,7 @@ class SupervisorLink:
     async def _update(self, update: MicrocodeUpdate) -> object:
         try:
             self._silicon.update(Tcb(update.cpu_svn, update.pce_svn))
-            await self.certify()
+            await self.certify(datetime.now(UTC))
         except LeafError as error:
             return fault(Code.WRONG_STATE, str(error))
         except (CertificationError, StateError) as error:
@@ -224,5 +249,6 @@ def _parse_order(payload: bytes) -> object:
         from casemate.wire.messages.snp_certification import UpdateFirmware
 
         return parse_message(payload, UpdateFirmware)
-    order: object = parse_message(payload, MicrocodeUpdate, AcceptRollback, GiveUpAnchor, ListAnchors, NewHost)
+    of_anchors = (AcceptRollback, GiveUpAnchor, ListAnchors)
+    order: object = parse_message(payload, MicrocodeUpdate, *of_anchors, RenewCertificates, NewHost)
     return order

@@ -189,6 +189,7 @@ RULES: dict[str, str] = {
     "Casemate's, the policy names the value: report_data = { equals = ... }",
     "binding.values": "give what REPORTDATA vouches for, which `casemate quote` writes, with --binding",
     "revoked.pck": "the maker revoked this machine; of simulated ones, `casemate up --state DIR` makes another",
+    "chain.validity": "is this computer's clock right? If so, `casemate machine renew` renews a simulated machine's",
     "collateral.present": "give the maker's word with --collateral",
     "sandbox.enclave": "`casemate doctor` says which layers a computer has; the policy says which it must have",
     "sandbox.guest": "`casemate doctor` says which layers a computer has; the policy says which it must have",

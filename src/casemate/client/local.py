@@ -27,6 +27,7 @@ from casemate.wire.messages.control import (
     MachineIs,
     MachineStatus,
     RecoverTcb,
+    RenewMachine,
     RevokeChip,
     UpdateMicrocode,
     UseMachine,
@@ -93,6 +94,10 @@ class LocalMachine:
     def revoke(self) -> str:
         """Has the vendor revoke this platform's certificate."""
         return ask_supervisor(self.state, RevokeChip(), Done).said
+
+    def renew(self) -> str:
+        """Has the vendor renew the certificates of this machine that are not valid now, roots too."""
+        return ask_supervisor(self.state, RenewMachine(), Done).said
 
     def accept_rollback(self, namespace: bytes, reason: str) -> int:
         """Has the chip accept, once, that a sealed state is older than its anchor; the anchor's epoch. It is logged."""

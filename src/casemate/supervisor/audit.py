@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.link.ownership import open_own_file
-from casemate.wire.audit import NAME, AuditEntry
+from casemate.wire.audit import MAX_LINE, NAME, AuditEntry, last_entry_at
 
 
 class AuditLog:
@@ -22,3 +22,13 @@ class AuditLog:
             file.write(entry.encode())
             file.flush()
             os.fsync(descriptor)
+
+
+def last_entry(state: Path) -> datetime | None:
+    """When the log of the machine in ``state`` was last written to; None where it has no whole line."""
+    try:
+        with (state / NAME).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LINE))
+            return last_entry_at(file.read())
+    except OSError:
+        return None

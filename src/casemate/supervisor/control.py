@@ -2,6 +2,8 @@
 
 import contextlib
 import socket
+from datetime import UTC, datetime
+from hashlib import sha256
 
 from casemate.link.calls import Reply
 from casemate.link.door import Door
@@ -20,6 +22,7 @@ from casemate.wire.messages.control import (
     MachineStatus,
     RecoverSnpTcb,
     RecoverTcb,
+    RenewMachine,
     RevokeChip,
     RevokeSnpKey,
     SnpRootIs,
@@ -46,6 +49,7 @@ _LEVERS = (
     RecoverTcb,
     UpdateMicrocode,
     RevokeChip,
+    RenewMachine,
     AcceptRollback,
     GiveUpAnchor,
     RecoverSnpTcb,
@@ -114,6 +118,8 @@ class Control:
                 return await self._update()
             case RevokeChip():
                 return await self._revoke()
+            case RenewMachine():
+                return await self._renew()
             case AcceptRollback():
                 return await self._machine.chip.ask(lever, RollbackAccepted)
             case GiveUpAnchor():
@@ -148,6 +154,16 @@ class Control:
         await self._machine.vendor.revoke(self._ready().ppid)
         await self._machine.refresh_collateral()
         return Done("the vendor revoked this chip's certificate")
+
+    async def _renew(self) -> Done:
+        """What became of it: certificates of a seeded vendor have fixed dates, and revoked ones are not renewed."""
+        machine, old_root = self._machine, self._machine.root_certificate
+        await machine.renew(owner=True)
+        await machine.refresh_collateral()
+        doubt = machine.clock_doubt(datetime.now(UTC))
+        root = sha256(machine.root_certificate).hexdigest()
+        changed = "" if machine.root_certificate == old_root else f"; policies must name the root {root} from now"
+        return Done((f"not all could be renewed: {doubt}" if doubt else "all certificates are valid now") + changed)
 
     async def _recover_snp(self, advisory: str) -> Done:
         product = (await self._snp()).product
@@ -203,6 +219,7 @@ class Control:
             runtime=ready.runtime,
             seed_digest=seed_digest(machine.options.seed),
             root_certificate=machine.root_certificate,
+            clock=machine.clock_doubt(datetime.now(UTC)),
         )
 
     def _ready(self) -> ChipReady:

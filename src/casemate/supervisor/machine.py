@@ -6,10 +6,12 @@ and chip and host are started anew. The listening sockets are the supervisor's, 
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import socket
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.child_watch import end_stopped_children
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import host_directory
+from casemate.supervisor.audit import last_entry
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
 from casemate.supervisor.deaths import MOST, WINDOW, Deaths
 from casemate.supervisor.errors import MachineError
@@ -26,12 +29,14 @@ from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import MachineOptions
 from casemate.supervisor.process import Process
 from casemate.supervisor.vendor_desk import VendorDesk
+from casemate.wire.clock import clock_doubt
 from casemate.wire.errors import CasemateError
 from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.messages.control import ProcessIs
-from casemate.wire.messages.supervisor import Certify
+from casemate.wire.messages.supervisor import Certify, PckChainIs, RenewCertificates
 from casemate.wire.pem import encode_chain
 from casemate.wire.snp.tcb import Product
+from casemate.wire.x509_dates import Validity, validity_of
 
 if TYPE_CHECKING:
     from casemate.wire.messages.supervisor import ChipReady
@@ -69,6 +74,9 @@ class Machine:
         self.root_certificate = b""
         self.ready: ChipReady | None = None
         """What the chip said of itself when it last started."""
+        self.pck: PckChainIs | None = None
+        """The chip's certificate, as it is after each start and each renewal."""
+        self._last_seen = last_entry(options.state)
         self.url = listeners.url
         self.started_at = int(time.time())
         self._log = log
@@ -152,10 +160,33 @@ class Machine:
         while True:
             await asyncio.sleep(REFRESH_PERIOD)
             with contextlib.suppress(FaultError, OSError):  # tomorrow, then
+                await self.renew()
+            with contextlib.suppress(FaultError, OSError):
                 await self.refresh_collateral()
                 for product in Product:
                     if (host_directory(self.options.state) / REVOCATION_LIST.format(product)).exists():
                         await self.refresh_revocation_list(product)
+
+    async def renew(self, *, owner: bool = False) -> None:
+        """Has the chip's certificates renewed where they are not valid now, or not of the vendor's root.
+
+        Args:
+            owner: by the owner's order: the vendor's own certificates as well, and those of SEV-SNP's keys.
+        """
+        if owner:
+            await self.vendor.renew()
+            self.root_certificate = await self.vendor.initialise()
+            self._describe()
+        digest = hashlib.sha256(self.root_certificate).digest()
+        self.pck = await self.chip.ask(RenewCertificates(digest, owner=owner), PckChainIs)
+
+    def clock_doubt(self, now: datetime) -> str:
+        """Why this computer's clock, or a certificate of this machine, cannot be right; empty where both can."""
+        certificates = {"the maker's root certificate": validity_of(self.root_certificate)}
+        if self.pck is not None:
+            window = (datetime.fromtimestamp(at, UTC) for at in (self.pck.not_before, self.pck.not_after))
+            certificates["this chip's certificate"] = Validity(*window)
+        return clock_doubt(now, certificates, self._last_seen)
 
     @property
     def chip(self) -> ChipLink:
@@ -220,8 +251,18 @@ class Machine:
             self.root_certificate, _ = await asyncio.gather(self.vendor.initialise(), self._start_chip(chip_end))
             if self.ready is not None:
                 take_inventory(self.options.state, self.ready.ppid)
+            await self._renew_at_start()
             self._describe()
             await self._first_collateral()
+
+    async def _renew_at_start(self) -> None:
+        """A wrong clock, or a chip whose certificate cannot be renewed, is said and keeps no machine from starting."""
+        try:
+            await self.renew()
+        except FaultError as error:
+            self._log.say(f"the chip's certificate was not renewed: {error}")
+        if doubt := self.clock_doubt(datetime.now(UTC)):
+            self._log.say(doubt)
 
     async def _first_collateral(self) -> None:
         """Today's, or else yesterday's: a disk that is full keeps no machine from starting again."""

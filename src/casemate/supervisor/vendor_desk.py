@@ -114,6 +114,10 @@ class VendorDesk:
         """QuoteCollateralV3 JSON, as the host will serve it."""
         return await self._said("collateral")
 
+    async def renew(self) -> dict[str, Any]:
+        """Renews the vendor's own certificates that are not valid now: ``renewed`` (whose roots) and ``seeded``."""
+        return await self._run("renew")
+
     async def newest_tcb(self) -> dict[str, Any]:
         """What a microcode update brings a chip to: ``cpu_svn`` (hex) and ``pce_svn``."""
         return await self._run("newest-tcb")

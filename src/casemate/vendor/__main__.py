@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _word(words, "issue-pck", commands.certify)
     _word(words, "collateral", commands.collateral).add_argument("--ca", help="processor or platform")
     _word(words, "newest-tcb", commands.newest_tcb)
+    _word(words, "renew", commands.renew)
     for name, run in (("recover-tcb", commands.recover_tcb), ("recover-qe", commands.recover_qe)):
         _word(words, name, run).add_argument("--advisory", required=True, help="such as SIM-SA-00006")
     which = _word(words, "revoke", commands.revoke_certificates).add_mutually_exclusive_group(required=True)

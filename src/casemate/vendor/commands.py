@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from casemate.vendor import levels, store
 from casemate.vendor.advisories import advisory_of
+from casemate.vendor.amd import store as amd_store
 from casemate.vendor.certificates import serial_of
 from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole
@@ -20,6 +21,7 @@ from casemate.vendor.office import (
     issue_pck,
     open_office,
     publish_collateral,
+    renewed,
     revoke,
     root_digest,
 )
@@ -60,17 +62,36 @@ def certify(state: Path, _arguments: Namespace, now: datetime, given: BinaryIO) 
     """Certifies a chip's key."""
     request = _parse_request(given.read(MAX_REQUEST + 1))
     with store.locked(state):
-        office, chain, serial = issue_pck(store.load(state), request, now)
+        office, chain, serial = issue_pck(_load_renewed(state, now), request, now)
         store.save_ledger(state, office.ledger)
     return encode_json({"chain": chain.decode(), "serial": f"{serial:x}"})
 
 
 def collateral(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
     """What a verifier needs beside a quote."""
-    office = store.load(state)
+    with store.locked(state):
+        office = _load_renewed(state, now)
     issued = office.ledger.issued
     newest = issued[-1].ca if issued else Ca.PLATFORM
     return publish_collateral(office, newest if arguments.ca is None else _pck_ca(arguments.ca), now).encode()
+
+
+def renew(state: Path, _arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
+    """Renews the vendor's own certificates that are not valid now, the roots' too."""
+    with store.locked(state):
+        old = store.load(state)
+        roots = ["SGX"] if _load_renewed(state, now, root=True).certificates != old.certificates else []
+        roots += amd_store.renew_roots(state, now)
+    return encode_json({"renewed": roots, "seeded": old.ledger.seed is not None})
+
+
+def _load_renewed(state: Path, now: datetime, *, root: bool = False) -> Office:
+    """The vendor, its own certificates renewed where they are not valid now. Under its lock."""
+    office = store.load(state)
+    fresh = renewed(office, now, root=root)
+    if fresh is not office:
+        store.save_certificates(state, fresh)
+    return fresh
 
 
 def newest_tcb(state: Path, _arguments: Namespace, _now: datetime, _given: BinaryIO) -> bytes:

@@ -1,7 +1,7 @@
 """What the vendor does, with its keys and ledger in hand: pure but for drawing random numbers."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from casemate.vendor.certificates import (
     issue_certificate,
     issue_crl,
     random_serial,
+    serial_of,
 )
 from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole, leaf_serial, make_key, parse_public_key, seeded_serial, sign
@@ -42,6 +43,7 @@ from casemate.wire.sgx.simulated_platform import (
 )
 from casemate.wire.sgx.tcb_info import TcbLevel, write_tcb_info
 from casemate.wire.simulated import SimulatedMark
+from casemate.wire.x509_dates import validity_of
 
 _ROOT_LIFE = timedelta(days=365 * 20)
 _CA_LIFE = timedelta(days=365 * 15)
@@ -54,6 +56,13 @@ _NAMES = {
     KeyRole.PLATFORM_CA: PLATFORM_CA_NAME,
     KeyRole.TCB_SIGNING: TCB_SIGNING_NAME,
 }
+_LIVES = {
+    KeyRole.ROOT: (_ROOT_LIFE, 1),
+    KeyRole.PROCESSOR_CA: (_CA_LIFE, 0),
+    KeyRole.PLATFORM_CA: (_CA_LIFE, 0),
+    KeyRole.TCB_SIGNING: (_SIGNING_LIFE, None),
+}
+"""How long the vendor's own certificates are good for, and how many CAs may stand below each."""
 _CONFIGURATION = PckConfiguration(dynamic_platform=False, cached_keys=False, smt_enabled=False)
 """What the simulated machine says of itself under the Platform CA."""
 
@@ -86,22 +95,45 @@ class PckRequest:
 def open_office(seed: str | None, now: datetime) -> Office:
     """A new vendor: keys, certificates, and an empty ledger."""
     keys = {role: make_key(role, seed) for role in KeyRole}
+    return Office(keys, _ca_certificates(keys, KeyRole, seed, now), _first_ledger(seed))
+
+
+def renewed(office: Office, now: datetime, *, root: bool = False) -> Office:
+    """The office with those of its own certificates renewed that are not valid now, for the same keys.
+
+    Args:
+        office: of a seeded one nothing is renewed: its certificates have the same dates every time.
+        now: the time.
+        root: the root's own certificate as well. Policies that name it by its SHA-256 then name another.
+    """
+    if office.ledger.seed is not None:
+        return office
+    stale = [
+        role
+        for role in KeyRole
+        if (root or role is not KeyRole.ROOT)
+        and not validity_of(office.certificates[role]).holds(now)
+        and serial_of(office.certificates[role]) not in {entry.serial for entry in office.ledger.revoked_by(Ca.ROOT)}
+    ]
+    fresh = _ca_certificates(office.keys, stale, None, now)
+    return replace(office, certificates={**office.certificates, **fresh}) if fresh else office
+
+
+def _ca_certificates(
+    keys: Mapping[KeyRole, ec.EllipticCurvePrivateKey], roles: Iterable[KeyRole], seed: str | None, now: datetime
+) -> dict[KeyRole, bytes]:
+    """Certificates of the vendor's own keys, signed by the root's (DER)."""
     root = Issuer(ROOT_NAME, keys[KeyRole.ROOT])
     mark = SimulatedMark.of(seeded=seed is not None)
-    lives = {
-        KeyRole.ROOT: (_ROOT_LIFE, 1),
-        KeyRole.PROCESSOR_CA: (_CA_LIFE, 0),
-        KeyRole.PLATFORM_CA: (_CA_LIFE, 0),
-        KeyRole.TCB_SIGNING: (_SIGNING_LIFE, None),
-    }
     certificates: dict[KeyRole, bytes] = {}
-    for role, (life, path_length) in lives.items():
+    for role in roles:
+        life, path_length = _LIVES[role]
         not_before, not_after = validity(seed, now, life)
         serial = random_serial() if seed is None else seeded_serial(seed, role.encode())
         certificates[role] = issue_certificate(
             Subject(_NAMES[role], keys[role].public_key(), serial, not_before, not_after, path_length, mark), root
         )
-    return Office(keys, certificates, _first_ledger(seed))
+    return certificates
 
 
 def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Office, bytes, int]:
@@ -116,6 +148,7 @@ def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Offic
     _check_product(request)
     _check_published(office.ledger.tcb_levels[0], request)
     _check_key_on_record(office.ledger, request)
+    _check_not_revoked(office.ledger, request)
     seed = office.ledger.seed
     what = request.ppid + request.cpu_svn + request.pce_svn.to_bytes(2, "big") + request.public_key
     serial = leaf_serial(seed, request.ca.encode() + what, seeded=request.seeded)
@@ -233,6 +266,17 @@ def _check_key_on_record(ledger: Ledger, request: PckRequest) -> None:
             raise VendorError(
                 f"the chip with PPID {request.ppid.hex()} has another key on record at CPUSVN {request.cpu_svn.hex()}, "
                 f"PCESVN {request.pce_svn}: want {entry.public_key.hex()}"
+            )
+
+
+def _check_not_revoked(ledger: Ledger, request: PckRequest) -> None:
+    """A key whose certificate was revoked gets no other one."""
+    revoked = {(entry.serial, entry.ca) for entry in ledger.revoked}
+    for entry in ledger.issued:
+        if entry.public_key == request.public_key and (entry.serial, entry.ca) in revoked:
+            raise VendorError(
+                f"the certificate of the chip with PPID {request.ppid.hex()} was revoked: its key at this TCB is not "
+                "certified again"
             )
 
 

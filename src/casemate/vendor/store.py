@@ -69,6 +69,11 @@ def create(state: Path, office: Office) -> bool:
         except OSError:
             if exists(state):
                 return False
+            if vendor_directory(state).is_dir():
+                raise VendorError(
+                    f"{vendor_directory(state) / _LEDGER} is missing, with all that this vendor has certified and "
+                    "revoked: restore the whole state directory from a backup"
+                ) from None
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -103,6 +108,12 @@ def load(state: Path) -> Office:
         raise VendorError(f"there is no vendor in {folder}: {os_error_text(error)}: run init first") from None
     except WireError as error:
         raise VendorError(f"the vendor in {folder} is damaged: {error}") from None
+
+
+def save_certificates(state: Path, office: Office) -> None:
+    """Replaces the certificates of the vendor's own keys; a crash leaves each the old one or the new one."""
+    for role in KeyRole:
+        replace_file(vendor_directory(state) / f"{role}.crt.pem", encode_chain(office.certificates[role]))
 
 
 def save_ledger(state: Path, ledger: Ledger) -> None:

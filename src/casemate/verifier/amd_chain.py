@@ -10,7 +10,7 @@ from casemate.verifier.amd_certificates import (
     parse_amd_revocation_list,
 )
 from casemate.verifier.chains import check_marks, order
-from casemate.verifier.checks import Trail, window
+from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.policy import EndorsementDemand
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp_evidence import SnpEndorsements
@@ -62,7 +62,7 @@ def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now
     trail.expect(
         Rule.CHAIN_VALIDITY,
         youngest.not_before <= now <= soonest.not_after,
-        got=now,
+        got=moment(now, youngest.not_before, soonest.not_after),
         want=window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
     )
     return AmdChain(path, product, kind, simulated, seeded, soonest.not_after)
@@ -98,7 +98,7 @@ def check_amd_revocation(
     trail.expect(
         Rule.CRL_WINDOW,
         crl.this_update <= now <= crl.next_update,
-        got=now,
+        got=moment(now, crl.this_update, crl.next_update),
         want=window(crl.this_update, crl.next_update, root.common_name),
     )
     # AMD gives every VCEK the serial 0, so a list can name a key by its serial only where it has one.

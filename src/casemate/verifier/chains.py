@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from casemate.verifier.checks import Trail, window
+from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
 from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, EndorsementDemand, Terms
 from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, advice_on_root, is_anchor
@@ -305,7 +305,7 @@ def _check_validity(trail: Trail, chain: Chain, now: datetime, at: tuple[str, ..
     trail.expect(
         Rule.CHAIN_VALIDITY,
         youngest.not_before <= now <= soonest.not_after,
-        got=now,
+        got=moment(now, youngest.not_before, soonest.not_after),
         want=window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
         at=at,
     )

@@ -7,6 +7,7 @@ from enum import IntFlag, StrEnum
 from typing import Generic, Never, TypeVar
 
 from casemate.verifier.rules import RULES, Rule, RuleText
+from casemate.wire.clock import off_by
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.json_object import date_text
 from casemate.wire.spans import Span
@@ -187,6 +188,16 @@ class Trail:
 def window(start: datetime, end: datetime, of: str) -> Callable[[], str]:
     """From when until when something is valid, both included; written out only where somebody reads it."""
     return lambda: f"{shown(start)} to {shown(end)} ({of})"
+
+
+def moment(now: datetime, start: datetime, end: datetime) -> Callable[[], str]:
+    """A time, and how far it is outside of when something is valid; written out only where somebody reads it."""
+
+    def said() -> str:
+        distance = off_by(now, start, end)
+        return f"{shown(now)}, {distance}" if distance else shown(now)
+
+    return said
 
 
 def shown(value: object) -> str:

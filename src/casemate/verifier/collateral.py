@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from casemate.verifier.chains import Chain
-from casemate.verifier.checks import Trail, window
+from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.crypto import document_signed_by
 from casemate.verifier.policy import EndorsementDemand, Terms
 from casemate.verifier.rules import Rule
@@ -92,7 +92,7 @@ def _check_window(trail: Trail, rule: Rule, document: TcbInfo | QeIdentity, now:
     trail.expect(
         rule,
         document.issue_date <= now <= document.next_update,
-        got=now,
+        got=moment(now, document.issue_date, document.next_update),
         want=window(document.issue_date, document.next_update, document.id),
     )
 

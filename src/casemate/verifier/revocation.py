@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from casemate.verifier.chains import Chain
-from casemate.verifier.checks import Trail, window
+from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.crypto import Certificate, RevocationList, list_issued_by, parse_revocation_list
 from casemate.verifier.rules import Rule
 from casemate.wire.sgx.collateral import Collateral
@@ -72,7 +72,7 @@ def _check_list(trail: Trail, der: bytes, issuer: Certificate, now: datetime) ->
     trail.expect(
         Rule.CRL_WINDOW,
         crl.this_update <= now <= crl.next_update,
-        got=now,
+        got=moment(now, crl.this_update, crl.next_update),
         want=window(crl.this_update, crl.next_update, issuer.common_name),
     )
     return crl

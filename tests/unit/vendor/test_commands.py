@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
+from casemate.wire.x509_dates import validity_of
 
 NOW = "2026-03-01T12:00:00Z"
 PPID = "0f" * 16
@@ -131,3 +133,22 @@ def test_certificates_issued_at_once_are_all_in_the_ledger(tmp_path: Path) -> No
         issued = list(pool.map(lambda request: ask(tmp_path, "issue-pck", given=request)["serial"], requests))
     ledger = json.loads((tmp_path / "vendor" / "ledger.json").read_bytes())
     assert {entry["serial"] for entry in ledger["issued"]} == set(issued)
+
+
+def test_vendor_of_a_wrong_clock_is_renewed_roots_too(tmp_path: Path) -> None:
+    future = "2031-01-01T00:00:00Z"
+    words = [sys.executable, "-I", "-m", "casemate.vendor", "--state", str(tmp_path), "init", "--now", future]
+    made = json.loads(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
+    assert ask(tmp_path, "renew") == {"renewed": ["SGX"], "seeded": False}
+    now = ask(tmp_path, "init")
+    assert now["root_sha256"] != made["root_sha256"]
+    assert ask(tmp_path, "renew") == {"renewed": [], "seeded": False}
+    at = datetime.fromisoformat(NOW)
+    for certificate in parse_chain("chain", ask(tmp_path, "issue-pck", given=pck_request())["chain"].encode()):
+        assert validity_of(certificate.der).holds(at)
+
+
+def test_vendor_that_has_lost_its_ledger_is_not_made_anew(tmp_path: Path) -> None:
+    ask(tmp_path, "init")
+    (tmp_path / "vendor" / "ledger.json").unlink()
+    assert "ledger.json is missing" in refused(tmp_path, "init")

@@ -11,13 +11,14 @@ from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole
 from casemate.vendor.ledger import Ca, Ledger, Revoked
 from casemate.vendor.levels import recover_platform, recover_quoting_enclave
-from casemate.vendor.office import Office, PckRequest, issue_pck, open_office, publish_collateral, revoke
+from casemate.vendor.office import Office, PckRequest, issue_pck, open_office, publish_collateral, renewed, revoke
 from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.sgx.qe_identity import QeIdentity
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC, PCE_ID
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
 from casemate.wire.simulated import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
+from casemate.wire.x509_dates import validity_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -203,3 +204,42 @@ def test_ledger_round_trips(office: Office) -> None:
 def test_refuses_a_damaged_ledger(damage: bytes) -> None:
     with pytest.raises(VendorError, match="damaged"):
         Ledger.parse(damage)
+
+
+LATER = NOW + timedelta(days=365 * 16)
+"""Intermediate CAs and TCB signing have expired, the root has not."""
+
+
+def test_own_certificates_are_renewed_for_the_same_keys_once_they_are_not_valid(office: Office) -> None:
+    assert renewed(office, NOW) is office
+    for at in (LATER, NOW - timedelta(days=300)):
+        fresh = renewed(office, at)
+        for role in KeyRole:
+            old, new = (x509.load_der_x509_certificate(each.certificates[role]) for each in (office, fresh))
+            assert (new == old) is (role is KeyRole.ROOT)
+            assert (new.subject, new.public_key(), new.issuer) == (old.subject, old.public_key(), old.issuer)
+            assert validity_of(fresh.certificates[role]).holds(at) or role is KeyRole.ROOT
+
+
+def test_root_is_renewed_by_order_alone(office: Office) -> None:
+    at = NOW - timedelta(days=300)
+    fresh = renewed(office, at, root=True)
+    assert all(validity_of(der).holds(at) for der in fresh.certificates.values())
+    assert renewed(office, NOW, root=True) is office
+
+
+def test_seeded_and_revoked_certificates_are_not_renewed(office: Office) -> None:
+    seeded = open_office("a seed", NOW)
+    assert renewed(seeded, datetime(2060, 1, 1, tzinfo=UTC), root=True) is seeded
+    ca = office.certificates[KeyRole.PLATFORM_CA]
+    without = revoke(office, (Revoked(serial_of(ca), Ca.ROOT, NOW),))
+    assert renewed(without, LATER).certificates[KeyRole.PLATFORM_CA] == ca
+
+
+def test_key_of_a_revoked_certificate_is_not_certified_again(office: Office) -> None:
+    asked = request()
+    issued, _, serial = issue_pck(office, asked, NOW)
+    again, _, other = issue_pck(issued, asked, NOW)
+    assert other != serial
+    with pytest.raises(VendorError, match="was revoked"):
+        issue_pck(revoke(again, (Revoked(serial, Ca.PLATFORM, NOW),)), asked, NOW)

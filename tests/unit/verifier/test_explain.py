@@ -66,9 +66,11 @@ def test_explanation_says_what_was_wanted(forged: Forged) -> None:
     late = NOW + timedelta(days=31)
     refusal = tree_of(forged, forged.policy, late).refusal
     assert refusal is not None
-    assert refusal.got == "2026-04-01T12:00:00Z"
+    assert refusal.got == "2026-04-01T12:00:00Z, 24 hours too late"
     assert refusal.want == "2026-03-01T12:00:00Z to 2026-03-31T12:00:00Z (Intel SGX Root CA)"
-    with pytest.raises(RefusedError, match=r"crl\.window: got 2026-04-01T12:00:00Z, want 2026-03-01T12:00:00Z to"):
+    with pytest.raises(
+        RefusedError, match=r"crl\.window: got 2026-04-01T12:00:00Z, 24 hours too late, want 2026-03-01T12:00:00Z to"
+    ):
         appraise(forged.evidence, forged.policy, forged.collateral, late)
 
 
@@ -83,4 +85,4 @@ def test_times_are_shown_in_utc(forged: Forged) -> None:
     late = (NOW + timedelta(days=31)).astimezone(timezone(timedelta(hours=2)))
     refusal = tree_of(forged, forged.policy, late).refusal
     assert refusal is not None
-    assert refusal.got == "2026-04-01T12:00:00Z"
+    assert refusal.got == "2026-04-01T12:00:00Z, 24 hours too late"

@@ -7,13 +7,15 @@ SIMULATED: real firmware knows no certificates and asks nobody; hosts get them f
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from casemate.chip.crypto import ReportKey, WrappingKey
 from casemate.chip.durable import write_whole
 from casemate.chip.errors import CertificationError, ForgedError
+from casemate.chip.silicon import VCEK_CHAINS
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.wire.errors import WireError
 from casemate.wire.messages.snp_certification import (
@@ -31,6 +33,7 @@ from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.simulated_platform import Firmware
 from casemate.wire.snp.tcb import TcbVersion
 from casemate.wire.snp.vlek import vlek_binding
+from casemate.wire.x509_dates import common_validity
 
 _SPKI_P384 = bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200")
 """SubjectPublicKeyInfo of a P-384 key up to its point (RFC 5480)."""
@@ -45,14 +48,21 @@ class Ask(Protocol):
         """What the vendor answers; :class:`CertificationError` where it refuses."""
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class SnpCertification:
     """One platform's certificates."""
 
-    def __init__(self, platform: SnpPlatform, directory: Path, ask: Ask) -> None:
-        """Asks for nothing yet; chains are kept in ``directory``, the chip's."""
+    def __init__(
+        self, platform: SnpPlatform, directory: Path, ask: Ask, *, clock: Callable[[], datetime] = _utc_now
+    ) -> None:
+        """Asks for nothing yet; chains are kept in ``directory``, the chip's. What is not valid now is asked anew."""
         self._platform = platform
         self._directory = directory
         self._ask = ask
+        self._clock = clock
         self._turn = asyncio.Lock()
         self._vlek_chain = b""
         self.provider = ""
@@ -66,6 +76,8 @@ class SnpCertification:
             FirmwareError: INVALID_KEY: a VLEK is loaded for another TCB than the reported one.
         """
         if self._platform.choose(KeySelect.EITHER) is SigningKey.VLEK:
+            if not is_valid(self._vlek_chain, self._clock()):  # AMD's are good for a year
+                await self.load_vlek(self.provider)
             return self._vlek_chain
         async with self._turn:
             return await self._vcek_chain()
@@ -106,13 +118,19 @@ class SnpCertification:
     async def _vcek_chain(self) -> bytes:
         platform, tcb = self._platform, self._platform.standing.reported
         key = platform.vcek()
-        path = self._directory / f"vcek-{tcb.encode().hex()}.pem"
-        chain = _kept(path, key)
-        if chain is None:
-            request = CertifyVcek(platform.product, key.public_key, platform.hw_id, tcb.encode(), platform.seeded)
+        path = self._directory / VCEK_CHAINS.format(tcb.encode().hex())
+        kept = _kept(path, key)
+        if kept is not None and is_valid(kept, self._clock()):
+            return kept
+        request = CertifyVcek(platform.product, key.public_key, platform.hw_id, tcb.encode(), platform.seeded)
+        try:
             chain = (await self._ask(request, VcekCertified)).chain
             check_chain(chain, key)
-            write_whole(path, chain)
+        except CertificationError:
+            if kept is None:
+                raise
+            return kept  # what verifiers will say of it is better than nothing
+        write_whole(path, chain)
         return chain
 
 
@@ -124,6 +142,14 @@ def check_chain(chain: bytes, key: ReportKey) -> None:
         raise CertificationError(str(error)) from None
     if _SPKI_P384 + key.public_key not in leaf:
         raise CertificationError("the chain's first certificate is for another key than this chip's at its TCB")
+
+
+def is_valid(chain: bytes, now: datetime) -> bool:
+    """Whether each certificate of a chain is valid at this time, as far as its dates can be read."""
+    try:
+        return common_validity(each.der for each in parse_chain("chain", chain)).holds(now)
+    except WireError:
+        return True
 
 
 def _kept(path: Path, key: ReportKey) -> bytes | None:

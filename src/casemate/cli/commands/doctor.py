@@ -5,6 +5,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,6 +104,35 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
     yield from _layers(wanted)
     yield _user()
     yield _state(state)
+    yield _clock(state, datetime.now(UTC))
+
+
+def _clock(given: Path | None, now: datetime) -> Examined:
+    """Whether the clock can be right, by what the state directory's machine knows of the time."""
+    from casemate.cli.machines import state_directory
+    from casemate.link.places import host_directory
+    from casemate.wire.audit import MAX_LINE, NAME, last_entry_at
+    from casemate.wire.clock import clock_doubt
+    from casemate.wire.errors import WireError
+    from casemate.wire.json_object import parse_object
+    from casemate.wire.pem import parse_chain
+    from casemate.wire.x509_dates import Validity, validity_of
+
+    place = state_directory(given)
+    certificates: dict[str, Validity] = {}
+    last_seen: datetime | None = None
+    try:
+        with (place / NAME).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LINE))
+            last_seen = last_entry_at(file.read())
+        told = parse_object("machine.json", (host_directory(place) / "machine.json").read_bytes(), limit=1 << 20)
+        (root,) = parse_chain("root_certificate", told.text("root_certificate").encode())
+        certificates["the maker's root certificate"] = validity_of(root.der)
+    except (OSError, WireError, ValueError):
+        pass  # no machine there yet, or none that says so
+    doubt = clock_doubt(now, certificates, last_seen)
+    said = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    return Examined("clock", Finding.LACKING if doubt else Finding.GOOD, doubt or said)
 
 
 def _tried(name: str, look: Callable[[], str]) -> Examined:

@@ -42,6 +42,17 @@ def revoke(*, state: State = None, as_json: Json = False) -> None:
     _pull(state, lambda machine: machine.revoke(), as_json=as_json)
 
 
+@app.command()
+def renew(*, state: State = None, as_json: Json = False) -> None:
+    """Have the maker renew the machine's certificates that are not valid now: after their time, or a wrong clock.
+
+    A chip's own certificate is renewed at each start as well. Here the maker's
+    root certificate is, too: if that was not valid, its SHA-256 is another one
+    afterwards, and policies have to name that.
+    """
+    _pull(state, lambda machine: machine.renew(), as_json=as_json)
+
+
 def _pull(state: Path | None, lever: Callable[["LocalMachine"], str], *, as_json: bool) -> None:
     from casemate.cli.machines import machine_on
 

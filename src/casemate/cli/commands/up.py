@@ -203,6 +203,7 @@ def machine_document(machine: "LocalMachine") -> dict[str, object]:
         "runtime": {part.component: part.digest.hex() for part in status.runtime},
         "root_sha256": fingerprint(machine),
         "seeded": status.seeded,
+        "clock": status.clock or None,
         "pids": {"supervisor": status.supervisor_pid, "chip": status.chip_pid, "host": status.host_pid},
     }
 
@@ -220,6 +221,7 @@ def machine_facts(machine: "LocalMachine") -> list[tuple[str, str]]:
         *(("runtime", f"{part.component} {part.digest.hex()}") for part in status.runtime),
         ("root", f"simulated, SHA-256 {fingerprint(machine)}"),
         ("seeded", "yes: everybody can have its keys" if status.seeded else "no"),
+        *([("clock", status.clock)] if status.clock else []),
     ]
 
 

@@ -103,6 +103,7 @@ def issue_vcek(office: AmdOffice, request: VcekRequest, now: datetime) -> tuple[
     says = KeyCertificate(office.product, request.tcb, request.hw_id, None)
     _check_published(office, request.tcb)
     _check_key_on_record(office.ledger, request)
+    _check_not_revoked(office.ledger, request)
     return _issue(office, SigningKey.VCEK, key, says, owner=request.hw_id.hex(), now=now, seeded=request.seeded)
 
 
@@ -205,6 +206,16 @@ def _check_key_on_record(ledger: AmdLedger, request: VcekRequest) -> None:
                 f"the chip with id {owner} has another key on record at TCB {request.tcb.encode().hex()}: "
                 f"want {entry.public_key.hex()}"
             )
+
+
+def _check_not_revoked(ledger: AmdLedger, request: VcekRequest) -> None:
+    """A key whose certificate was revoked gets no other one."""
+    revoked = {entry.serial for entry in ledger.revoked}
+    if any(entry.public_key == request.public_key and entry.serial in revoked for entry in ledger.issued):
+        raise VendorError(
+            f"the certificate of the chip with id {request.hw_id.hex()} was revoked: its key at this TCB is not "
+            "certified again"
+        )
 
 
 def _issuer(product: Product, role: AmdRole, key: rsa.RSAPrivateKey, seed: str | None) -> Issuer:

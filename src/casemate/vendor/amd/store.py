@@ -10,11 +10,13 @@ from pathlib import Path
 from casemate.vendor.amd.keys import AmdRole, encode_rsa_key, make_rsa_key, make_vlek_secret, parse_rsa_key
 from casemate.vendor.amd.ledger import AmdLedger
 from casemate.vendor.amd.office import AmdOffice, Ca, issue_ca_certificate
+from casemate.vendor.certificates import serial_of
 from casemate.vendor.errors import VendorError
 from casemate.vendor.store import load_seed, read, replace_file, vendor_directory
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.tcb import Product
+from casemate.wire.x509_dates import validity_of
 
 _LEDGER = "ledger.json"
 
@@ -27,11 +29,12 @@ def load(state: Path, product: Product, roles: tuple[AmdRole, ...], now: datetim
     """
     seed = load_seed(state)
     folder = _folder(state, product)
+    ledger = load_ledger(state, product)  # before any key: a key without a ledger is a loss
     cas: dict[AmdRole, Ca] = {}
     for role in (AmdRole.ARK, *roles):  # the root first: it signs the others
         if role not in cas:
-            cas[role] = _ca(folder, product, role, above=cas, seed=seed, now=now)
-    return AmdOffice(product, seed, cas, load_ledger(state, product))
+            cas[role] = _ca(folder, ledger, role, above=cas, seed=seed, now=now)
+    return AmdOffice(product, seed, cas, ledger)
 
 
 def load_ledger(state: Path, product: Product) -> AmdLedger:
@@ -41,11 +44,33 @@ def load_ledger(state: Path, product: Product) -> AmdLedger:
     try:
         return AmdLedger.parse(product, read(path))
     except FileNotFoundError:
+        if any(path.parent.glob("*.key.pem")):
+            raise VendorError(
+                f"the vendor's ledger {path} is missing, with all that it has certified and revoked: restore the whole "
+                "state directory from a backup"
+            ) from None
         ledger = AmdLedger.first(product, make_vlek_secret(product, seed))
         replace_file(path, ledger.encode())
         return ledger
     except OSError as error:
         raise VendorError(f"the vendor's ledger {path} cannot be read: {os_error_text(error)}") from None
+
+
+def renew_roots(state: Path, now: datetime) -> list[str]:
+    """Renews roots' certificates that are not valid now, for the same keys; their products. Under the vendor's lock.
+
+    A seeded vendor's certificates have the same dates every time: none is renewed.
+    """
+    found: list[str] = []
+    if load_seed(state) is not None:
+        return found
+    for product in Product:
+        path = vendor_directory(state) / "amd" / product / f"{AmdRole.ARK}.crt.pem"
+        if path.exists() and not validity_of(parse_chain(path.name, read(path))[0].der).holds(now):
+            path.unlink()
+            load(state, product, (), now)
+            found.append(str(product))
+    return found
 
 
 def save_ledger(state: Path, ledger: AmdLedger) -> None:
@@ -60,18 +85,34 @@ def _folder(state: Path, product: Product) -> Path:
 
 
 def _ca(
-    folder: Path, product: Product, role: AmdRole, *, above: Mapping[AmdRole, Ca], seed: str | None, now: datetime
+    folder: Path,
+    ledger: AmdLedger,
+    role: AmdRole,
+    *,
+    above: Mapping[AmdRole, Ca],
+    seed: str | None,
+    now: datetime,
 ) -> Ca:
     """The key, then the certificate for it: a crash between the two leaves a key that is certified the next time."""
+    product = ledger.product
     key_path, certificate_path = folder / f"{role}.key.pem", folder / f"{role}.crt.pem"
     try:
         if key_path.exists():
             key = parse_rsa_key(read(key_path))
+        elif certificate_path.exists():
+            raise VendorError(
+                f"the vendor's key {key_path} is missing, and its certificate is there: restore the whole state "
+                "directory from a backup"
+            )
         else:
             key = make_rsa_key(product, role, seed)
             replace_file(key_path, encode_rsa_key(key))
         if certificate_path.exists():
-            return Ca(key, parse_chain(certificate_path.name, read(certificate_path))[0].der)
+            kept = parse_chain(certificate_path.name, read(certificate_path))[0].der
+            revoked = {entry.serial for entry in ledger.revoked}
+            is_kept = seed is not None or role is AmdRole.ARK or validity_of(kept).holds(now)
+            if is_kept or serial_of(kept) in revoked:
+                return Ca(key, kept)
         ark = key if role is AmdRole.ARK else above[AmdRole.ARK].key
         certificate = issue_ca_certificate(product, role, key, ark=ark, seed=seed, now=now)
         replace_file(certificate_path, encode_chain(certificate))

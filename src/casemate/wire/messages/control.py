@@ -39,6 +39,12 @@ class RevokeChip:
     """The vendor revokes this chip's PCK certificate. Reply: ``Done``."""
 
 
+@message(0x74)
+@dataclass(frozen=True, slots=True)
+class RenewMachine:
+    """The vendor renews what is not valid now: its own certificates, roots too, and this chip's. Reply: ``Done``."""
+
+
 @message(0x93)
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -89,6 +95,8 @@ class MachineIs:
     """SHA-256 of the public seed that it was started with (:func:`seed_digest`); None where it was started without."""
     root_certificate: Annotated[bytes, Limit(65536)]
     """The simulated vendor's root (DER), for policies that name it."""
+    clock: Annotated[str, Limit(1024)] = ""
+    """Why this computer's clock, or a certificate of this machine, cannot be right; empty if both can."""
 
     @property
     def seeded(self) -> bool:

@@ -4,8 +4,8 @@ The chip sends ``ChipReady`` (or a ``Fault``, and exits) once. Before that, and 
 it may send ``Certify``, which the supervisor answers with ``Certified`` or a ``Fault`` after it has run the vendor. The
 supervisor may send ``MicrocodeUpdate`` at any time after ``ChipReady``, one at a time; the chip answers ``MicrocodeIs``
 or a ``Fault``. In the same turns it passes on what the machine's owner asks about anchors (``AcceptRollback``,
-``GiveUpAnchor``, ``ListAnchors``). It may send ``NewHost`` at any time after ``ChipReady``, but not while it waits for
-an answer. The chip ends when the supervisor closes its end.
+``GiveUpAnchor``, ``ListAnchors``), and has certificates renewed (``RenewCertificates``). It may send ``NewHost`` at any
+time after ``ChipReady``, but not while it waits for an answer. The chip ends when the supervisor closes its end.
 ``messages.snp_certification`` has what is said besides for SEV-SNP.
 Nothing on this link is secret: the chip sends public keys and identifiers alone.
 """
@@ -108,7 +108,7 @@ class RollbackAccepted:
     """Where the anchor is."""
 
 
-@message(0x9D)
+@message(0x70)
 @dataclass(frozen=True, slots=True)
 class GiveUpAnchor:
     """The owner frees the anchor of a sealed state for good: the state begins anew, empty, and counts on from there.
@@ -121,13 +121,35 @@ class GiveUpAnchor:
     """The owner's, for the log."""
 
 
-@message(0x9C)
+@message(0x71)
 @dataclass(frozen=True, slots=True)
 class AnchorGivenUp:
     """No record of the state up to this epoch counts any more."""
 
     namespace: Bytes32
     epoch: U64
+
+
+@message(0x72)
+@dataclass(frozen=True, slots=True)
+class RenewCertificates:
+    """Have certificates renewed that are not valid now, or of another root than this. Reply: ``PckChainIs``."""
+
+    root_digest: Bytes32
+    """SHA-256 of the vendor's root certificate."""
+    owner: bool
+    """By the owner's order: kept certificates of VCEKs are asked for anew as well, when they are next wanted."""
+
+
+@message(0x73)
+@dataclass(frozen=True, slots=True)
+class PckChainIs:
+    """The PCK's chain, renewed if it had to be and could be."""
+
+    root_digest: Bytes32
+    not_before: U64
+    """Seconds since 1970: from when on all certificates of the chain are valid."""
+    not_after: U64
 
 
 @message(0x87)
