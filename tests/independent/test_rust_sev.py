@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.independent.programs import Ask
 
+from casemate.testing.forge import honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.wire.pem import parse_chain
 from casemate.wire.simulated import EARLIER_SIMULATED_OID
@@ -87,6 +88,15 @@ def test_no_field_can_be_changed(sev_crate: Ask, product: Product) -> None:
         changed = bytearray.fromhex(honest["report"])
         changed[span.offset] ^= 1
         assert sev_crate(honest | {"report": changed.hex()})["refused"], span.name
+
+
+def test_rustcrypto_reads_the_certificates_of_sgx(sev_crate: Ask) -> None:
+    """By the crate's parser, x509-cert, which others use for quotes."""
+    forgery = honest(NOW)
+    for draft in (forgery.pck, forgery.pck_ca, forgery.root, forgery.tcb_signing):
+        assert sev_crate({"certificate": draft.sign().hex()})["refused"] == ""
+    forgery.pck_ca.mark(oid=EARLIER_SIMULATED_OID)
+    assert "malformed OID" in sev_crate({"certificate": forgery.pck_ca.sign().hex()})["refused"]
 
 
 def test_a_chain_with_another_key_in_it_is_refused(sev_crate: Ask) -> None:

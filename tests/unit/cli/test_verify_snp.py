@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import Casemate
 
+from casemate.verifier.roots import AMD_MILAN_ROOT_KEY
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.report import SnpReport
 
@@ -126,3 +127,25 @@ def test_options_of_another_kind_of_evidence_are_refused(casemate: Casemate, fol
         "--ra-tls",
     )
     assert said.code == 2
+
+
+def test_a_policy_may_name_the_root_by_its_key(casemate: Casemate, folder: Path) -> None:
+    policy = (folder / "snp.toml").read_text()
+    key = f'{{ name = "{AMD_MILAN_ROOT_KEY.name}", key_sha256 = "{AMD_MILAN_ROOT_KEY.key_sha256.hex()}" }}'
+    (folder / "snp.toml").write_text(policy.replace('"AMD_MILAN_ROOT"', key))
+    asked = ("verify", folder / "report.bin", "--certificates", folder / "amd.pem", "--policy", folder / "snp.toml")
+    assert casemate(*asked, "--at", AT, "--json").json["evidence"]["root"] == "ARK-Milan"
+
+
+def test_the_advice_on_a_root_of_another_product_works(casemate: Casemate, folder: Path, vectors: Path) -> None:
+    real = vectors / "snp"
+    (folder / "report.bin").write_bytes((real / "genoa_v3.report.bin").read_bytes())
+    certificates = (real / "genoa_v3.leaf.pem").read_bytes() + b"\n" + (real / "chain_genoa_vcek.pem").read_bytes()
+    (folder / "amd.pem").write_bytes(certificates)
+    asked = ("verify", folder / "report.bin", "--certificates", folder / "amd.pem", "--policy", folder / "snp.toml")
+    said = casemate(*asked, "--at", AT, "--json")
+    assert (said.code, said.error["rule"]) == (3, "chain.root")
+    assert said.error["next"].endswith('root = "AMD_GENOA_ROOT"')
+    policy = (folder / "snp.toml").read_text()
+    (folder / "snp.toml").write_text(policy.replace('root = "AMD_MILAN_ROOT"', 'root = "AMD_GENOA_ROOT"'))
+    assert casemate(*asked, "--at", AT, "--json").error["rule"].startswith("snp.")
