@@ -62,6 +62,9 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """Requests of the host under way at a time; more wait in the socket."""
 
+LARGE = 1024 * 1024
+"""Longer requests (bytes), which are images, are taken one at a time: sixteen of them would be 1.6 GB."""
+
 REASON_TIME = 0.2
 """Seconds that the news of an enclave's death wait for the parent's word on why."""
 
@@ -144,7 +147,11 @@ class ChipServer:
         while True:
             self._host = await self._hosts.get()
             await serve_frames(
-                self._host, self._answer_frame, at_once=AT_ONCE, takes=lambda message: message[:1] == _LAUNCH_START
+                self._host,
+                self._answer_frame,
+                at_once=AT_ONCE,
+                takes=lambda message: message[:1] == _LAUNCH_START,
+                large=LARGE,
             )
             await self._end_enclaves()
             if self._firmware is not None:

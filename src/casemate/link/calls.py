@@ -15,6 +15,7 @@ from typing import TypeVar
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.frames import MAX_FRAME
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, Fault, FaultError, encode_reply, fault
 from casemate.wire.message import encode_message, parse_message
@@ -157,20 +158,26 @@ async def serve_frames(
     at_once: int,
     takes: Callable[[bytes], bool],
     abandons: Callable[[bytes], bool] = lambda _: False,
+    large: int = MAX_FRAME,
 ) -> None:
-    """As :func:`serve`, where some questions come with descriptors.
+    """As :func:`serve`, where some questions come with descriptors, and some are large.
 
-    ``answer`` gets them for messages that ``takes`` says so of; they are closed once it has answered. Those of all
-    other questions are closed before it is asked: hold none for a hostile peer.
+    ``answer`` gets descriptors for messages that ``takes`` says so of; they are closed once it has answered. Those of
+    all other questions are closed before it is asked: hold none for a hostile peer.
+
+    Of questions longer than ``large`` (bytes) one is answered at a time, and nothing is read behind the next one
+    meanwhile: a peer that sends several makes itself wait, and memory holds two of them at most.
     """
-    room = asyncio.Semaphore(at_once)
+    room, large_room = asyncio.Semaphore(at_once), asyncio.Semaphore(1)
     answering: set[asyncio.Task[None]] = set()
     droppable: set[asyncio.Task[None]] = set()
 
-    def done(task: asyncio.Task[None]) -> None:
+    def done(task: asyncio.Task[None], *, was_large: bool) -> None:
         answering.discard(task)
         droppable.discard(task)
         room.release()
+        if was_large:
+            large_room.release()
 
     try:
         while True:
@@ -181,6 +188,8 @@ async def serve_frames(
                 if not takes(message):
                     _close(descriptors)
                     descriptors = ()
+                if is_large := len(message) > large:
+                    await large_room.acquire()
                 await room.acquire()
             except BaseException:
                 _close(descriptors)
@@ -188,7 +197,7 @@ async def serve_frames(
             begin = partial(answer, Frame(message, descriptors))
             task = asyncio.create_task(_answer(channel, number, begin, descriptors))
             (droppable if abandons(message) else answering).add(task)
-            task.add_done_callback(done)
+            task.add_done_callback(partial(done, was_large=is_large))
             del frame, message, begin  # an image is 100 MB: not to be kept until the next question comes
     except (PeerGoneError, WireError):
         channel.close()

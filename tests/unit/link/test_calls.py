@@ -291,3 +291,34 @@ def test_an_answer_that_is_longer_than_a_frame_becomes_a_fault_of_its_own() -> N
         await asyncio.wait({running, server}, timeout=5)
 
     asyncio.run(body())
+
+
+def test_large_questions_are_answered_one_at_a_time() -> None:
+    under_way: list[int] = []
+    most = 0
+
+    async def answer(frame: Frame) -> Reply:
+        nonlocal most
+        size = len(frame.payload)
+        under_way.append(size)
+        most = max(most, sum(each > 1000 for each in under_way))
+        await asyncio.sleep(0.01 if size > 1000 else 0)
+        under_way.remove(size)
+        return Reply(Done(str(size)))
+
+    async def whole() -> None:
+        ours, theirs = socket.socketpair()
+        serving = asyncio.create_task(
+            serve_frames(AsyncChannel(theirs), answer, at_once=8, takes=lambda _: False, large=1000)
+        )
+        caller = Caller(channel := AsyncChannel(ours))
+        running = asyncio.create_task(caller.run())
+        large = [caller.call(Launch("x", bytes(3000), bytes(1808)), Done, timeout=10) for _ in range(6)]
+        small = [caller.call(RecoverTcb("x"), Done, timeout=10) for _ in range(6)]
+        answers = await asyncio.gather(*large, *small)
+        assert len({answered.said for answered, _ in answers}) == 2
+        channel.close()
+        await asyncio.wait({running, serving}, timeout=5)
+
+    asyncio.run(whole())
+    assert most == 1
