@@ -18,7 +18,7 @@ from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, confine, modes_of
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
-from casemate.sandbox.rlimits import limit_data
+from casemate.sandbox.rlimits import limit_data, low_limits
 from casemate.wire.errors import CasemateError
 from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
@@ -34,6 +34,9 @@ START_TIME = 10.0
 """Seconds from fork to warm; a loaded machine takes long, a broken engine for ever."""
 
 STDERR_SIZE = 64 * 1024
+MAX_WORDS = 300
+"""Most characters of an engine's complaint that are told."""
+
 """Most of a guest's last words that are read (bytes); what does not fit its pipe was never written."""
 
 _WARM = frame(Kind.WARM, NO_CALL)
@@ -81,7 +84,7 @@ class Guest:
         piece = os.read(self.from_guest, WARM_FRAME_SIZE - len(self.heard))
         self.heard += piece
         if not piece or not _WARM_FRAME.startswith(self.heard):
-            raise StartError(self._refusal())
+            raise StartError(self.refusal())
         if self.heard != _WARM_FRAME:
             return False
         self.layers = self._bounded(self._report().layers)
@@ -128,10 +131,7 @@ class Guest:
         if self.child is not None:
             os.close(self.child.report)
             self.child = None
-        try:
-            words = os.read(self.last_words, STDERR_SIZE)
-        except BlockingIOError:
-            words = b""
+        words = self._words()
         os.close(self.last_words)
         return words
 
@@ -139,8 +139,31 @@ class Guest:
         child, self.child = self.child, None
         return Confined((), "") if child is None else report_of(child)
 
-    def _refusal(self) -> str:
-        return self._report().refusal or "the engine did not start"
+    def refusal(self) -> str:
+        """Why it did not become warm: nothing of anybody's has reached it yet, so its own words can be told."""
+        refusal = self._report().refusal
+        if refusal:
+            return refusal
+        reasons = ["the engine did not start", first_words(self._words()), low_limits()]
+        return "; ".join(reason for reason in reasons if reason)
+
+    def _words(self) -> bytes:
+        try:
+            return os.read(self.last_words, STDERR_SIZE)
+        except OSError:  # nothing is there, or not yet
+            return b""
+
+
+def first_words(complaint: bytes) -> str:
+    """The line in which an engine says why it ends, of all that it writes then; shortened, and without what is no text.
+
+    V8 draws a frame of ``#`` around it, and lists its stack below.
+    """
+    for line in complaint.decode("utf-8", "replace").splitlines():
+        words = line.strip("# \t")
+        if words:
+            return "".join(letter if letter.isprintable() else "?" for letter in words[:MAX_WORDS])
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,6 +340,7 @@ class Parent:
                 self._serve_waiting(time.monotonic())
         except StartError as error:
             self._drop_from_pool(guest)
+            sys.stderr.write(f"casemate.parent: no guest: {error}\n")
             self._fail_waiting(guest.memory_mib, str(error))
 
     def _drop_from_pool(self, guest: Guest) -> None:
@@ -416,7 +417,9 @@ class Parent:
                 self._selector.unregister(guest.from_guest)
                 self._pool.guests.remove(guest)
                 self._given[pid] = (guest, None)
-                self._fail_waiting(guest.memory_mib, f"the engine {end_of(status)}")
+                starts = guest.state is GuestState.STARTING
+                reason = f"{guest.refusal()}; it {end_of(status)}" if starts else f"the engine {end_of(status)}"
+                self._fail_waiting(guest.memory_mib, reason)
                 break
         if pid in self._given:
             self._bury_guest(*self._given.pop(pid), status, peak)

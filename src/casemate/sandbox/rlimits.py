@@ -22,6 +22,26 @@ class Limits:
     """How far it may write into a file (bytes): not at all, unless it has one to write to."""
 
 
+_NEEDS = {
+    "RLIMIT_AS": (resource.RLIMIT_AS, 40 << 30, "ulimit -v"),
+    "RLIMIT_STACK": (resource.RLIMIT_STACK, 1 << 20, "ulimit -s"),
+    "RLIMIT_NPROC": (resource.RLIMIT_NPROC, 128, "ulimit -u"),
+    "RLIMIT_NOFILE": (resource.RLIMIT_NOFILE, 128, "ulimit -n"),
+}
+"""What a machine and its engines need at least of the limits that it is started with (bytes, processes, descriptors).
+V8 reserves tens of GiB of addresses, and uses few of them."""
+
+
+def low_limits() -> str:
+    """Which limits of this process are below what an engine needs, in words; empty if none is."""
+    found = []
+    for name, (number, need, word) in _NEEDS.items():
+        soft, _ = resource.getrlimit(number)
+        if soft != resource.RLIM_INFINITY and soft < need:
+            found.append(f"{name} is {soft}, want {need} or more (`{word}`)")
+    return ", ".join(found)
+
+
 def set_limits(limits: Limits, *, own_uid: bool) -> str:
     """Sets hard and soft limits alike."""
     wanted = {

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+from typing import IO
 
 from casemate.sandbox import linux
 from casemate.sandbox.errors import UnavailableError
+from casemate.wire.errors import os_error_text
 
 _KILL_PROCESS = 0x8000_0000  # seccomp.h of libseccomp, this and the following
 _ERRNO = 0x0005_0000
@@ -113,10 +115,24 @@ def compile_filter(policy: Policy) -> bytes:
         for rule in policy.rules:
             if not (policy.others_pass and rule.refuse is None):  # libseccomp refuses a rule that says the default
                 _add(library, context, rule)
-        with os.fdopen(os.memfd_create("seccomp filter"), "w+b") as file:
+        with _scratch() as file:
             _expect("seccomp_export_bpf", library.seccomp_export_bpf(context, file.fileno()))
             file.seek(0)
             return file.read()
+
+
+def _scratch() -> IO[bytes]:
+    """A file without a name: in memory, or where that is denied, as in some containers, among the temporary ones."""
+    try:
+        return os.fdopen(os.memfd_create("seccomp filter"), "w+b")
+    except OSError as denied:
+        import tempfile
+
+        try:
+            return tempfile.TemporaryFile()
+        except OSError as error:
+            reasons = f"memfd_create: {os_error_text(denied)}; a temporary file: {os_error_text(error)}"
+            raise UnavailableError(f"a filter needs a file to be written to: {reasons}") from None
 
 
 def install_filter(program: bytes) -> str:

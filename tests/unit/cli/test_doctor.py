@@ -23,7 +23,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Try:
     """Sets what the trial of the sandbox finds."""
 
     def find(layers: object) -> None:
-        def run(*_: Any, **__: Any) -> Any:
+        def run(command: list[str], **_: Any) -> Any:
+            if doctor._ENGINE_PROBE in command:
+                return SimpleNamespace(stdout=b'""')
             if isinstance(layers, Exception):
                 raise layers
             return SimpleNamespace(stdout=json.dumps(layers).encode() if not isinstance(layers, bytes) else layers)
@@ -116,6 +118,18 @@ def test_says_what_not_being_root_means(casemate: Casemate, tried: Try, monkeypa
     tried(ALL)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert "every other process of yours" in casemate("doctor").out
+
+
+def test_an_engine_that_does_not_start_is_a_finding_with_its_words_and_the_limit() -> None:
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)); "
+    limited += "from casemate.cli.commands.doctor import _start_engine; from casemate.cli.images import engine_binary; "
+    said = subprocess.run(
+        [sys.executable, "-I", "-c", f"{limited}_start_engine(engine_binary())"], capture_output=True, check=False
+    )
+    assert said.returncode == 1
+    last = said.stderr.splitlines()[-1]
+    assert b"deno does not start: Fatal process out of memory: " in last
+    assert b"RLIMIT_AS is 4294967296, want " in last
 
 
 def test_required_layers_are_layers() -> None:

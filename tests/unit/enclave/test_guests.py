@@ -1,10 +1,12 @@
 import os
+import resource
 
 import pytest
 
-from casemate.enclave.guests import Guest, GuestState, Pool, StartError
+from casemate.enclave.guests import MAX_WORDS, Guest, GuestState, Pool, StartError, first_words
 from casemate.engines.frames import NO_CALL, Kind, frame
 from casemate.sandbox.confinement import NoGroup
+from casemate.sandbox.rlimits import low_limits
 
 WARM = frame(Kind.WARM, NO_CALL)
 WARM_FRAME = len(WARM).to_bytes(4, "little") + WARM
@@ -94,3 +96,36 @@ def test_a_guest_that_says_something_else_does_not_start(text: bytes) -> None:
     with pytest.raises(StartError, match="the engine did not start"):
         one.hear_warm()
     one.close_pipes()
+
+
+@pytest.mark.parametrize(
+    ("complaint", "words"),
+    [
+        (b"", ""),
+        (
+            b"\n\n#\n# Fatal process out of memory: Oilpan.\n#\n==== C stack trace",
+            "Fatal process out of memory: Oilpan.",
+        ),
+        (b"\nthread 'main' has overflowed its stack\nfatal", "thread 'main' has overflowed its stack"),
+        (b"\x1b[31m\xff" + b"x" * 1000, "?[31m\ufffd" + "x" * (MAX_WORDS - 6)),
+    ],
+)
+def test_an_engines_complaint_is_told_in_one_short_line(complaint: bytes, words: str) -> None:
+    assert first_words(complaint) == words
+
+
+def test_a_guest_that_does_not_start_tells_why() -> None:
+    one = starting(b"")
+    one.last_words, writing = os.pipe()
+    os.write(writing, b"#\n# Fatal: no room\n")
+    with pytest.raises(StartError, match="the engine did not start; Fatal: no room"):
+        one.hear_warm()
+    one.close_pipes()
+    os.close(one.last_words)
+    os.close(writing)
+
+
+def test_limits_that_are_too_low_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    soft = {resource.RLIMIT_AS: 4096, resource.RLIMIT_STACK: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda number: (soft.get(number, 1 << 50), resource.RLIM_INFINITY))
+    assert low_limits() == "RLIMIT_AS is 4096, want 42949672960 or more (`ulimit -v`)"

@@ -383,3 +383,17 @@ def test_says_why_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnavailableError, match="Linux"):
         compile_filter(Policy((Rule("read"),)))
     seccomp._library.cache_clear()
+
+
+def test_a_filter_is_compiled_where_memory_files_are_denied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def denied(_name: str) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    expected = compile_filter(HOST)
+    monkeypatch.setattr(os, "memfd_create", denied)
+    compile_filter.cache_clear()
+    assert compile_filter(HOST) == expected
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: (tmp_path / "none" / "file").open("w+b"))
+    compile_filter.cache_clear()
+    with pytest.raises(UnavailableError, match="memfd_create: Operation not permitted; a temporary file: No such file"):
+        compile_filter(HOST)

@@ -38,6 +38,20 @@ print(json.dumps([[layer.name, layer.state, layer.detail] for layer in probe()])
 """
 """Tried in a process of its own: this room does not import the sandbox, and the trial forks."""
 
+_ENGINE_PROBE = """
+import json, subprocess, sys
+from casemate.engines.javascript import JavaScript
+from casemate.enclave.guests import first_words
+from casemate.sandbox.rlimits import low_limits
+command = JavaScript().command(sys.argv[1], memory_mib=64)
+tried = subprocess.run(
+    command.arguments, env=command.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=50
+)
+reasons = [] if tried.stdout else [first_words(tried.stderr) or f"exit status {tried.returncode}", low_limits()]
+print(json.dumps("; ".join(filter(None, reasons))))
+"""
+"""Started as guests are, by the code that starts them, in a process of its own."""
+
 Require = Annotated[
     list[str] | None,
     typer.Option(
@@ -167,7 +181,29 @@ def _engine() -> str:
     from casemate.cli.images import engine_binary
 
     path = engine_binary()
-    return f"deno {metadata.version('deno')}, {path}"
+    _start_engine(path)
+    return f"deno {metadata.version('deno')}, {path}; it starts"
+
+
+def _start_engine(binary: Path) -> None:
+    """Starts it as a guest of an enclave is started, but unconfined and without a program: so it ends at once."""
+    import json
+    import subprocess
+
+    from casemate.cli.images import RuntimeDigestError
+
+    command = [sys.executable, "-I", "-c", _ENGINE_PROBE, str(binary)]
+    try:
+        tried = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_TIMEOUT, check=True
+        )
+        complaint = str(json.loads(tried.stdout))
+    except subprocess.TimeoutExpired:
+        raise RuntimeDigestError(f"{binary} does not start within {PROBE_TIMEOUT:g} s") from None
+    except subprocess.CalledProcessError as error:
+        raise RuntimeDigestError(f"{binary} cannot be tried: {_last_line(error.stderr)}") from None
+    if complaint:
+        raise RuntimeDigestError(f"{binary} does not start: {complaint}")
 
 
 def _seccomp_library() -> Examined:
@@ -198,8 +234,7 @@ def _layers(wanted: frozenset[str]) -> Iterator[Examined]:
         yield Examined("sandbox", Finding.MISSING, f"the trial took more than {PROBE_TIMEOUT:g} s")
         return
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        yield Examined("sandbox", Finding.MISSING, f"the trial failed: {' '.join(said)[:1000]}")
+        yield Examined("sandbox", Finding.MISSING, f"the trial of the layers failed: {_last_line(error.stderr)}")
         return
     except (ValueError, TypeError):
         yield Examined("sandbox", Finding.MISSING, "the trial gave no answer")
@@ -207,6 +242,11 @@ def _layers(wanted: frozenset[str]) -> Iterator[Examined]:
     for name, state, detail in layers:
         lacking = Finding.MISSING if name in wanted else Finding.LACKING
         yield Examined(f"layer {name}", Finding.GOOD if state == "applied" else lacking, f"{state} {detail}".strip())
+
+
+def _last_line(complaint: bytes) -> str:
+    """The end of a trace, which says what went wrong."""
+    return " ".join(complaint.decode(errors="replace").strip().splitlines()[-1:])[:1000]
 
 
 def _user() -> Examined:
