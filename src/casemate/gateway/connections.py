@@ -7,6 +7,7 @@ request, a limit on connections that makes room for newcomers, a problem documen
 import asyncio
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -179,7 +180,8 @@ class PatientProtocol(H11Protocol):
         body = problem_text(code, self.conn.refusal, path=path, request_id=request_id)
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
         headers += [*self.server_state.default_headers, (b"connection", b"close")]
-        self.transport.write(self.conn.send(h11.Response(status_code=STATUS[code], headers=headers)))
+        phrase = HTTPStatus(STATUS[code]).phrase.encode()
+        self.transport.write(self.conn.send(h11.Response(status_code=STATUS[code], headers=headers, reason=phrase)))
         if cycle is None or cycle.scope["method"] != "HEAD":
             self.transport.write(self.conn.send(h11.Data(data=body)))
         self._say_farewell()

@@ -4,14 +4,15 @@ import re
 
 from casemate.gateway.problems import ProblemError, Trouble
 
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:@/\[\]]+)(?::\d{1,5})?")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:@/\[\]]+)(?::(0|[1-9][0-9]{0,4}))?")
+_MAX_PORT = 65535
 
 
 def check_host(headers: list[tuple[bytes, bytes]], allowed: frozenset[str]) -> None:
     """Refuses a request that was meant for another machine (RFC 9110, section 15.5.20)."""
     given = [value for name, value in headers if name == b"host"]
     found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
-    if found is None or found[1].decode("latin-1").lower() not in allowed:
+    if found is None or int(found[2] or b"0") > _MAX_PORT or found[1].decode("latin-1").lower() not in allowed:
         said = given[0][:80].decode("latin-1") if given else "missing"
         detail = f"Host is {said!r}, this gateway answers to {', '.join(sorted(allowed))}; --allow-host adds a name"
         raise ProblemError(Trouble.HOST_REFUSED, detail)

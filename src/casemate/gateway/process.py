@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import gc
 import importlib
-import logging
 import socket
 import ssl
 import sys
@@ -60,7 +59,6 @@ def main() -> int:
         return 2
     for module in _LATE_IMPORTS:
         importlib.import_module(module)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is below, anybody who sends no HTTP has it say
     log = RequestLog(options.directory / "gateway.log")
     facing = Facing(
         sockets=[socket.socket(fileno=number) for number in given.http_fd],

@@ -1,6 +1,7 @@
 """uvicorn, run as one task of the host's: sockets come by inheritance, signals and the event loop are the host's."""
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -67,6 +68,8 @@ class HttpServer(Server):
                 h11_max_incomplete_event_size=MAX_HEAD,
             )
         )
+        # Below this, whoever sends no HTTP has it write a line, or advise an operator to install something.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._tls = tls
         self._waiting = Waiting(connections)
         self._malformed = malformed
