@@ -337,7 +337,7 @@ async function load({ call, body }) {
       revoke(urls[number]);
       known[urls[number]] = false;
     }
-    await turned();
+    if (debug) await turned();
   } catch (thrown) {
     const { name, message } = told(thrown);
     listening = false;
@@ -381,9 +381,11 @@ function guardImports(known) {
 }
 
 // In a debug enclave, lets the engine find promises that were rejected and that nobody waits for, as long as the call
-// lasts to which they belong. It looks between two turns of its event loop.
-function turned() {
-  return debug ? new Pledge((resolve) => createTimer(resolve, 1, undefined, false, true, true)) : undefined;
+// lasts to which they belong. It looks between two turns of its event loop; a timer that is due already comes first.
+async function turned() {
+  for (let turn = 0; turn < 2; turn++) {
+    await new Pledge((resolve) => createTimer(resolve, 1, undefined, false, true, true));
+  }
 }
 
 async function serveCall({ call, body }) {

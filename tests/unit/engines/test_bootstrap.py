@@ -117,36 +117,43 @@ def load(talk: Talk, *modules: Module, debug: bool) -> object:
     return talk.say(talk.talk.load(GuestProgram(modules, ("main",), LIMIT, LIMIT, debug=debug)))
 
 
-@pytest.mark.parametrize(
-    ("thrown", "name", "message"),
-    [
-        ("() => {}", "Thrown", "a function"),
-        ("class A {}", "Thrown", "a function"),
-        ("{}", "Thrown", "an object without a message"),
-        ("Object.create(null)", "Thrown", "an object without a message"),
-        ("new Proxy({}, { get() { throw 1; } })", "Thrown", "an object without a message"),
-        ("new Proxy(function () {}, {})", "Thrown", "a function"),
-        ("{ get name() { throw 1; }, get message() { throw 2; }, get stack() { throw 3; } }", "Thrown",
-         "an object without a message"),
-        ("{ get message() { throw 1; }, name: 'N' }", "N", ""),
-        ("{ message: 'm' }", "Error", "m"),
-        ("{ message: 1, name: 2 }", "Thrown", "an object without a message"),
-        ("null", "Thrown", "null"),
-        ("undefined", "Thrown", "undefined"),
-        ("Symbol('s')", "Thrown", "Symbol(s)"),
-        ("5n", "Thrown", "5"),
-        ("'text'", "Thrown", "text"),
-        ("-0", "Thrown", "0"),
-        ("new Error()", "Error", ""),
-        ("new Error('\\ud800')", "Error", "\ufffd"),
-        ("new Error('x'.repeat(1e6))", "Error", "x" * 1024),
-        ("new DOMException('m', 'DataError')", "DataError", "m"),
-    ],
-)  # fmt: skip
-def test_whatever_is_thrown_has_a_name(thrown: str, name: str, message: str) -> None:
+THROWN = [
+    ("() => {}", "Thrown", "a function"),
+    ("class A {}", "Thrown", "a function"),
+    ("{}", "Thrown", "an object without a message"),
+    ("Object.create(null)", "Thrown", "an object without a message"),
+    ("new Proxy({}, { get() { throw 1; } })", "Thrown", "an object without a message"),
+    ("new Proxy(function () {}, {})", "Thrown", "a function"),
+    ("{ get name() { throw 1; }, get message() { throw 2; }, get stack() { throw 3; } }", "Thrown",
+     "an object without a message"),
+    ("{ get message() { throw 1; }, name: 'N' }", "N", ""),
+    ("{ message: 'm' }", "Error", "m"),
+    ("{ message: 1, name: 2 }", "Thrown", "an object without a message"),
+    ("null", "Thrown", "null"),
+    ("undefined", "Thrown", "undefined"),
+    ("Symbol('s')", "Thrown", "Symbol(s)"),
+    ("5n", "Thrown", "5"),
+    ("'text'", "Thrown", "text"),
+    ("-0", "Thrown", "0"),
+    ("new Error()", "Error", ""),
+    ("new Error('\\ud800')", "Error", "\ufffd"),
+    ("new Error('x'.repeat(1e6))", "Error", "x" * 1024),
+    ("new DOMException('m', 'DataError')", "DataError", "m"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def thrower() -> Iterator[Talk]:
     with engine() as talk:
-        load(talk, main(f"export function main() {{ throw {thrown}; }}"), debug=False)
-        assert talk.call() == Failed(Code.GUEST_ERROR, name, message)
+        all_of_them = ", ".join(f"() => {{ throw {thrown}; }}" for thrown, _, _ in THROWN)
+        load(talk, main(f"const all = [{all_of_them}]; export const main = (number) => all[number]();"), debug=False)
+        yield talk
+
+
+@pytest.mark.parametrize("number", range(len(THROWN)), ids=[thrown[:40] for thrown, _, _ in THROWN])
+def test_whatever_is_thrown_has_a_name(thrower: Talk, number: int) -> None:
+    _, name, message = THROWN[number]
+    assert thrower.call(arguments=number) == Failed(Code.GUEST_ERROR, name, message)
 
 
 INNER = Module("guest/lib/inner.js", b"export function inner(x) {\n  return x.a.b;\n}")
