@@ -10,6 +10,7 @@ from casemate.wire.snp.guest_message import KEY_SIZE, VMPCKS
 from casemate.wire.snp.id_block import IdBlock
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import DIGEST_SIZE
+from casemate.wire.snp.simulated_platform import MITIGATIONS
 from casemate.wire.snp.tcb import TcbVersion
 
 _REPORT_ID_SIZE = 32
@@ -82,6 +83,8 @@ class GuestContext:
     vmrk: Secret
     """The guest's root key: random, for there is no migration agent to bring one along."""
     report_id: bytes
+    launch_mitigations: int = MITIGATIONS
+    """LAUNCH_MIT_VECTOR: the platform's mitigations at SNP_LAUNCH_START."""
     state: GuestState = GuestState.INIT
     digest: bytes = bytes(DIGEST_SIZE)
     """The launch digest."""

@@ -21,6 +21,7 @@ from casemate.wire.snp.guest_message import (
     TAG_SIZE,
     GuestField,
     KeyRequest,
+    KeyRequest2,
     KeyResponse,
     MessageHeader,
     MessageStatus,
@@ -30,10 +31,12 @@ from casemate.wire.snp.guest_message import (
     RootKeySelect,
     payload_of,
 )
-from casemate.wire.snp.report import NO_MIGRATION_AGENT
+from casemate.wire.snp.report import NO_MIGRATION_AGENT, WITH_MITIGATIONS
 from casemate.wire.snp.tcb import TcbVersion
 
 MESSAGE_VERSION = 1
+KEY_REQUEST_2 = 2
+"""Version of MSG_KEY_REQ that ABI 1.58 adds: with LAUNCH_MIT_VECTOR."""
 LAST_NUMBER = 2**64 - 1
 """Of a message."""
 
@@ -61,19 +64,20 @@ def answer(context: GuestContext, platform: SnpPlatform, request: bytes) -> byte
     if not context.mode.has_rmp:
         raise FirmwareError(FirmwareStatus.UNSUPPORTED, f"there are no guest messages in mode {context.mode}")
     context.check(Command.GUEST_REQUEST)
-    header, payload = _opened(context, request)
+    header, payload = _opened(context, request, takes_key_2=platform.standing.report_version >= WITH_MITIGATIONS)
     context.message_counts[header.msg_vmpck] = header.msg_seqno + 1
     match header.msg_type:
         case MessageType.REPORT_REQ:
             response = _report(context, platform, header.msg_vmpck, payload).encode()
         case MessageType.KEY_REQ:
-            response = _key(context, platform, header.msg_vmpck, payload).encode()
+            kind = KeyRequest2 if header.msg_version == KEY_REQUEST_2 else KeyRequest
+            response = _key(context, platform, header.msg_vmpck, kind, payload).encode()
         case _:
             response = _cpuid(context, payload).encode()
     return _sealed(context, header, response)
 
 
-def _opened(context: GuestContext, request: bytes) -> tuple[MessageHeader, bytes]:
+def _opened(context: GuestContext, request: bytes, *, takes_key_2: bool) -> tuple[MessageHeader, bytes]:
     try:
         header = MessageHeader.parse(request[:HEADER_SIZE])
         sealed = payload_of(request, header)
@@ -87,7 +91,8 @@ def _opened(context: GuestContext, request: bytes) -> tuple[MessageHeader, bytes
             FirmwareStatus.INVALID_PARAM,
             f"message {header.msg_seqno} under VMPCK{header.msg_vmpck}, the next one is {count + 1}",
         )
-    if header.msg_type not in _ANSWERS or header.msg_version != MESSAGE_VERSION:
+    is_key_2 = (header.msg_type, header.msg_version) == (MessageType.KEY_REQ, KEY_REQUEST_2)
+    if header.msg_type not in _ANSWERS or not (header.msg_version == MESSAGE_VERSION or (is_key_2 and takes_key_2)):
         raise FirmwareError(
             FirmwareStatus.UNSUPPORTED, f"no answer to {header.msg_type.name} version {header.msg_version} here"
         )
@@ -104,7 +109,7 @@ def _sealed(context: GuestContext, request: MessageHeader, response: bytes) -> b
     header = MessageHeader(
         msg_seqno=request.msg_seqno + 1,
         msg_type=_ANSWERS[request.msg_type],
-        msg_version=MESSAGE_VERSION,
+        msg_version=request.msg_version,  # guests compare it with their request's
         msg_size=len(response),
         msg_vmpck=request.msg_vmpck,
     )
@@ -140,12 +145,15 @@ def _reported(context: GuestContext, request: ReportRequest) -> ReportedGuest:
         report_id=context.report_id,
         report_id_ma=NO_MIGRATION_AGENT,
         launch_tcb=context.launch_tcb,
+        launch_mitigations=context.launch_mitigations,
     )
 
 
-def _key(context: GuestContext, platform: SnpPlatform, vmpl: int, payload: bytes) -> KeyResponse:
+def _key(
+    context: GuestContext, platform: SnpPlatform, vmpl: int, kind: type[KeyRequest], payload: bytes
+) -> KeyResponse:
     try:
-        request = KeyRequest.parse(payload)
+        request = kind.parse(payload)
         _check_vmpl(request.vmpl, vmpl)
         key = _derived(context, platform, request)
     except (FirmwareError, WireError) as error:
@@ -161,6 +169,11 @@ def _derived(context: GuestContext, platform: SnpPlatform, request: KeyRequest) 
     who = context.identity
     if request.guest_svn > who.guest_svn:
         raise FirmwareError(FirmwareStatus.INVALID_PARAM, f"SVN {request.guest_svn}, the guest's is {who.guest_svn}")
+    if request.mitigations & ~context.launch_mitigations:
+        raise FirmwareError(
+            FirmwareStatus.INVALID_PARAM,
+            f"mitigations {request.mitigations:#x}, the guest was launched with {context.launch_mitigations:#x}",
+        )
     fields = {
         GuestField.GUEST_POLICY: context.policy.to_bytes(8, "little"),
         GuestField.IMAGE_ID: who.image_id,
@@ -170,6 +183,8 @@ def _derived(context: GuestContext, platform: SnpPlatform, request: KeyRequest) 
         GuestField.TCB_VERSION: request.tcb_version,
     }
     selected = request.guest_field_select
+    if selected & GuestField.LAUNCH_MIT_VECTOR:  # else the key is that of version 1
+        fields[GuestField.LAUNCH_MIT_VECTOR] = request.mitigations.to_bytes(8, "little")
     info = struct.pack("<IQI", request.root_key_select, selected, request.vmpl)
     label = (
         _LABEL + info + b"".join(value if selected & field else bytes(len(value)) for field, value in fields.items())

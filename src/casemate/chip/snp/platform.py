@@ -14,8 +14,8 @@ from casemate.chip.snp.ladder import links_of, secret_for
 from casemate.chip.snp.standing import USUAL, ChipKind, Standing, load_standing, store_standing
 from casemate.wire.messages.snp_firmware import PlatformIs
 from casemate.wire.snp.guest_message import KeySelect
-from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
-from casemate.wire.snp.simulated_platform import CHIP_ID_SIZE, CPUIDS, HW_ID_SIZES, Firmware
+from casemate.wire.snp.report import SIGNED_SIZE, WITH_MITIGATIONS, SigningKey, SnpReport
+from casemate.wire.snp.simulated_platform import CHIP_ID_SIZE, CPUIDS, HW_ID_SIZES, MITIGATIONS, Firmware
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 PLATFORM_INFO = 0x1
@@ -50,6 +50,8 @@ class ReportedGuest:
     report_id_ma: bytes
     launch_tcb: TcbVersion
     """The platform's current TCB when the guest was launched."""
+    launch_mitigations: int = MITIGATIONS
+    """The platform's mitigations when the guest was launched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class SnpPlatform:
             committed_minor=now.committed.minor,
             committed_major=now.committed.major,
             launch_tcb=guest.launch_tcb.encode(),
-            **_since(version, self.product),
+            **_since(version, self.product, guest.launch_mitigations),
             signature_r=_ZEROS,
             signature_s=_ZEROS,
         )
@@ -245,12 +247,12 @@ class SnpPlatform:
         return self._fuses.root_provisioning_key.reveal()
 
 
-def _since(version: int, product: Product) -> dict[str, int]:
+def _since(version: int, product: Product, launch_mitigations: int) -> dict[str, int]:
     """The fields that newer reports have."""
     cpuid = CPUIDS[product]
     fields: dict[str, int] = {}
     if version >= 3:  # noqa: PLR2004 - as the table in wire.snp.report
         fields |= {"cpuid_family": cpuid.family, "cpuid_model": cpuid.model, "cpuid_stepping": cpuid.stepping}
-    if version >= 5:  # noqa: PLR2004 - as above
-        fields |= {"launch_mitigations": 0, "current_mitigations": 0}
+    if version >= WITH_MITIGATIONS:
+        fields |= {"launch_mitigations": launch_mitigations, "current_mitigations": MITIGATIONS}
     return fields

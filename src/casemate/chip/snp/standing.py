@@ -14,7 +14,8 @@ from casemate.chip.inventory import expect
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.wire.errors import WireError
 from casemate.wire.message import U8, Fixed, encode_fields, parse_fields
-from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE, REPORT_VERSIONS, Firmware
+from casemate.wire.snp.report import WITH_MITIGATIONS
+from casemate.wire.snp.simulated_platform import ABI_WITH_VERSION_5, FIRST_FIRMWARE, REPORT_VERSIONS, Firmware, of_abi
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 FILE_NAME = "snp.bin"
@@ -64,7 +65,7 @@ class Standing:
         version = versions[0] if kind.report_version is None else kind.report_version
         if version not in versions:
             raise StateError(f"report version {version}: a {product} writes {', '.join(map(str, sorted(versions)))}")
-        firmware = FIRST_FIRMWARE[product]
+        firmware = of_abi(FIRST_FIRMWARE[product], version)
         return cls(product, version, firmware, firmware, firmware.tcb, mask_chip_id=False)
 
     def configured(self, reported: bytes, *, mask_chip_id: bool) -> "Standing":
@@ -92,6 +93,8 @@ class Standing:
             FirmwareError: BAD_SVN: a part of it is older than what is committed.
         """
         floor = self.committed
+        if self.report_version >= WITH_MITIGATIONS or floor.minor < ABI_WITH_VERSION_5:  # else: from before this rule
+            firmware = of_abi(firmware, self.report_version)
         newer = (firmware.major, firmware.minor, firmware.build) >= (floor.major, floor.minor, floor.build)
         if not (firmware.tcb.product is self.product and newer and firmware.tcb.reaches(self.reported)):
             raise FirmwareError(

@@ -86,9 +86,12 @@ class GuestField(IntEnum):
     MEASUREMENT = 1 << 3
     GUEST_SVN = 1 << 4
     TCB_VERSION = 1 << 5
+    LAUNCH_MIT_VECTOR = 1 << 6
+    """Of message version 2, from ABI 1.58 on."""
 
 
-ALL_GUEST_FIELDS = sum(GuestField)
+ALL_GUEST_FIELDS = sum(GuestField) & ~GuestField.LAUNCH_MIT_VECTOR
+"""What version 1 of MSG_KEY_REQ may select."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +219,16 @@ class ReportResponse:
         return _ReportHead.LAYOUT.encode(_ReportHead(self.status, len(self.report))) + self.report
 
 
+_KEY_REQUEST_ROWS = (
+    number(0x00, 4, "root_key_select", RootKeySelect),
+    zeros(0x04, 4),
+    number(0x08, 8, "guest_field_select"),
+    number(0x10, 4, "vmpl"),
+    number(0x14, 4, "guest_svn"),
+    raw(0x18, 8, "tcb_version"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
     """MSG_KEY_REQ, 32 bytes: a key that depends on chip and guest, please."""
@@ -223,15 +236,11 @@ class KeyRequest:
     LAYOUT: ClassVar[Layout] = Layout(
         "MSG_KEY_REQ",
         "AMD 56860, 7.2 Key Derivation, table MSG_KEY_REQ",
-        (
-            number(0x00, 4, "root_key_select", RootKeySelect),
-            zeros(0x04, 4),
-            number(0x08, 8, "guest_field_select"),
-            number(0x10, 4, "vmpl"),
-            number(0x14, 4, "guest_svn"),
-            raw(0x18, 8, "tcb_version"),
-        ),
+        _KEY_REQUEST_ROWS,
     )
+
+    FIELDS: ClassVar[int] = ALL_GUEST_FIELDS
+    """What may be selected."""
 
     root_key_select: RootKeySelect
     guest_field_select: int
@@ -245,17 +254,44 @@ class KeyRequest:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 32 bytes."""
+        """From 32 bytes; 40 in version 2."""
         request = cls(**cls.LAYOUT.parse(data))
-        if request.guest_field_select & ~ALL_GUEST_FIELDS:
+        if request.guest_field_select & ~cls.FIELDS:
             raise WireError(
-                "MSG_KEY_REQ.guest_field_select", got=f"{request.guest_field_select:#x}", want="bits 0 to 5 alone"
+                "MSG_KEY_REQ.guest_field_select",
+                got=f"{request.guest_field_select:#x}",
+                want=f"bits of {cls.FIELDS:#x} alone",
             )
         return request
 
     def encode(self) -> bytes:
-        """To 32 bytes."""
+        """To 32 bytes; 40 in version 2."""
         return self.LAYOUT.encode(self)
+
+    @property
+    def mitigations(self) -> int:
+        """LAUNCH_MIT_VECTOR, which version 1 does not have."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest2(KeyRequest):
+    """MSG_KEY_REQ of message version 2, 40 bytes: ABI 1.58, whose reports are of version 5."""
+
+    LAYOUT: ClassVar[Layout] = Layout(
+        "MSG_KEY_REQ v2",
+        "AMD 56860 revision 1.58, 7.2 Key Derivation, table MSG_KEY_REQ",
+        (*_KEY_REQUEST_ROWS, number(0x20, 8, "launch_mit_vector")),
+    )
+    FIELDS: ClassVar[int] = sum(GuestField)
+
+    launch_mit_vector: int = 0
+    """Mixed in where selected; no bit that the guest's own, as reports have it, has not."""
+
+    @property
+    def mitigations(self) -> int:
+        """LAUNCH_MIT_VECTOR."""
+        return self.launch_mit_vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ NO_MIGRATION_AGENT = b"\xff" * 32
 VERSIONS = (2, 3, 4, 5)
 _WITH_CPUID = 3
 _KEY_INFO_BITS = 5
-_WITH_MITIGATIONS = 5
+WITH_MITIGATIONS = 5
 
 
 class GuestPolicy(IntFlag, boundary=STRICT):
@@ -104,7 +104,7 @@ def _rows(version: int) -> tuple[Row, ...]:
         number(0x1EE, 1, "committed_major"),
         zeros(0x1EF, 1),
         raw(0x1F0, 8, "launch_tcb"),
-        *((*mitigations, zeros(0x208, 152)) if version >= _WITH_MITIGATIONS else (zeros(0x1F8, 168),)),
+        *((*mitigations, zeros(0x208, 152)) if version >= WITH_MITIGATIONS else (zeros(0x1F8, 168),)),
         raw(0x2A0, _COMPONENT_SIZE, "signature_r"),
         raw(0x2E8, _COMPONENT_SIZE, "signature_s"),
         zeros(0x330, 368),

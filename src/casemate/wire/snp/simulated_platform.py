@@ -1,6 +1,6 @@
 """What the simulated SEV-SNP processors are: firmware that they leave the factory with, and what CPUID says of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from casemate.wire.snp.tcb import Product, TcbVersion
 
@@ -44,6 +44,20 @@ CPUIDS = {
     Product.GENOA: Cpuid(0x19, 0x11, 1),
     Product.TURIN: Cpuid(0x1A, 0x02, 1),
 }
+
+MITIGATIONS = 0
+"""CURRENT_MIT_VECTOR of the simulated platforms: they claim none of the mitigations that AMD numbers."""
+
+ABI_WITH_VERSION_5 = 58
+"""ABI 1.58 writes reports of version 5 and takes MSG_KEY_REQ of version 2; 1.57 does neither."""
+
+
+def of_abi(firmware: Firmware, report_version: int) -> Firmware:
+    """Firmware as it is on a chip that writes reports of this version: one revision of the ABI throughout."""
+    with_5, minor = report_version >= 5, firmware.minor  # noqa: PLR2004 - as the table in wire.snp.report
+    minor = max(minor, ABI_WITH_VERSION_5) if with_5 else min(minor, ABI_WITH_VERSION_5 - 1)
+    return replace(firmware, minor=minor)
+
 
 REPORT_VERSIONS = {Product.MILAN: (3, 2, 5), Product.GENOA: (3, 2, 5), Product.TURIN: (5, 3)}
 """Which ATTESTATION_REPORT their firmware can write, the usual one first. Version 2 does not name the processor."""

@@ -1,5 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +12,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.chip.snp.guest import opened_with, seal_with
 
+from casemate.chip.fuses import Fuses
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.guest_context import Command, GuestContext, Identity
 from casemate.chip.snp.guest_requests import LAST_NUMBER, answer
 from casemate.chip.snp.platform import SnpPlatform
+from casemate.chip.snp.standing import ChipKind
+from casemate.vendor.amd.levels import first_levels, recover
 from casemate.wire.snp.cpuid_messages import CpuidRequest, CpuidResponse
 from casemate.wire.snp.cpuid_page import CpuidFunction
 from casemate.wire.snp.guest_message import (
+    ALL_GUEST_FIELDS,
     GuestField,
     KeyRequest,
+    KeyRequest2,
     KeyResponse,
     KeySelect,
     MessageHeader,
@@ -31,6 +38,7 @@ from casemate.wire.snp.guest_message import (
 from casemate.wire.snp.id_block import IdBlock
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
+from casemate.wire.snp.tcb import Product
 
 DATA = bytes(range(64))
 BLOCK = IdBlock(ld=b"L" * 48, policy=0x30000, guest_svn=7, family_id=b"F" * 16, image_id=b"I" * 16)
@@ -233,7 +241,7 @@ def test_the_same_request_gives_the_same_key(ask: Ask) -> None:
     [
         {"vmpl": 1},
         {"root_key_select": RootKeySelect.VMRK},
-        *({"guest_field_select": field} for field in GuestField),
+        *({"guest_field_select": field} for field in GuestField if field & ALL_GUEST_FIELDS),
         {"guest_field_select": GuestField.GUEST_SVN, "guest_svn": 7},
         {"guest_field_select": GuestField.TCB_VERSION, "tcb_version": bytes.fromhex("0100000000000100")},
     ],
@@ -293,6 +301,75 @@ def test_another_guest_has_the_same_key_from_the_chip_and_another_one_of_its_own
 )
 def test_refuses_keys_that_the_guest_may_not_have(ask: Ask, changes: dict[str, Any]) -> None:
     assert ask(**changes) == KeyResponse(MessageStatus.INVALID_PARAM)
+
+
+@pytest.fixture
+def ask_2(running: GuestContext, tmp_path: Path, fuses: Fuses) -> Ask:
+    """The same of a Turin, whose firmware is of ABI 1.58, in messages of version 2."""
+    folder = tmp_path / "turin"
+    folder.mkdir()
+    turin = SnpPlatform(folder, fuses, ChipKind(Product.TURIN, 5))
+    running.launch_mitigations = 0b101
+
+    def asked(version: int = 2, **changes: Any) -> KeyResponse:
+        request = replace(KeyRequest2(RootKeySelect.VCEK, 0, 0, 0, bytes(8)), **changes)
+        payload = request.encode() if version == 2 else request.encode()[:32]
+        number = running.message_counts[0] + 1
+        sealed = seal(running, payload, number=number, kind=MessageType.KEY_REQ, version=version)
+        response = answer(running, turin, sealed)
+        assert MessageHeader.parse(response[:0x60]).msg_version == version
+        return KeyResponse.parse(opened(running, response))
+
+    return asked
+
+
+def test_derived_key_depends_on_the_mitigations_that_are_selected(ask_2: Ask) -> None:
+    selected = {"guest_field_select": GuestField.LAUNCH_MIT_VECTOR}
+    answers = [ask_2(**selected, launch_mit_vector=vector) for vector in (0, 0b001, 0b100, 0b101)]
+    assert {each.status for each in answers} == {MessageStatus.SUCCESS}
+    keys = {each.derived_key for each in answers} | {ask_2(launch_mit_vector=0b101).derived_key}
+    assert len(keys) == 5
+
+
+def test_both_versions_give_the_same_key_where_no_mitigations_are_selected(ask_2: Ask) -> None:
+    for select in (0, GuestField.MEASUREMENT | GuestField.TCB_VERSION):
+        assert ask_2(guest_field_select=select) == ask_2(version=1, guest_field_select=select)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"launch_mit_vector": 0b010},
+        {"launch_mit_vector": 1 << 63},
+        {"launch_mit_vector": 0b111, "guest_field_select": GuestField.LAUNCH_MIT_VECTOR},
+        {"guest_field_select": 1 << 7},
+        {"guest_field_select": GuestField.LAUNCH_MIT_VECTOR, "version": 1},
+    ],
+)
+def test_refuses_mitigations_that_the_guest_was_not_launched_with(ask_2: Ask, changes: dict[str, Any]) -> None:
+    assert ask_2(**changes) == KeyResponse(MessageStatus.INVALID_PARAM)
+
+
+def test_firmware_of_an_older_interface_knows_no_version_2(running: GuestContext, platform: SnpPlatform) -> None:
+    assert (platform.standing.report_version, platform.standing.current.minor) == (3, 55)
+    request = KeyRequest2(RootKeySelect.VCEK, 0, 0, 0, bytes(8)).encode()
+    sealed = seal(running, request, number=1, kind=MessageType.KEY_REQ, version=2)
+    with pytest.raises(FirmwareError, match="UNSUPPORTED: no answer to KEY_REQ version 2"):
+        answer(running, platform, sealed)
+    assert running.message_counts[0] == 0
+
+
+@pytest.mark.parametrize("product", Product)
+@pytest.mark.parametrize("version", [3, 5])
+def test_interface_is_of_the_revision_that_its_reports_are_of(
+    tmp_path: Path, fuses: Fuses, product: Product, version: int
+) -> None:
+    platform = SnpPlatform(tmp_path, fuses, ChipKind(product, version))
+    assert (platform.standing.current.minor >= 58) is (version == 5)
+    recovered = recover(first_levels(product), "SIM-SB-00001", datetime(2026, 6, 1, tzinfo=UTC))[0].firmware
+    platform.update(recovered)
+    assert (platform.standing.current.minor >= 58) is (version == 5)
+    assert platform.standing.current.tcb == recovered.tcb
 
 
 def test_nobody_derives_keys_of_more_privileges_than_their_own(ask: Ask) -> None:
