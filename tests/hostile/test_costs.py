@@ -3,14 +3,19 @@
 ``make nightly`` measures the rows of ``MORE``, too.
 """
 
+import base64
 import itertools
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable
 
 import pytest
 from tests.hostile.costs import Cost, Meter, Where, faults_of
 
+from casemate.images.manifest import MAX_SCHEMA, parse_manifest
+from casemate.images.schema_costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
+from casemate.images.schemas import InboundSchema, inbound_schema
 from casemate.wire.json_text import MAX_ITEMS, parse_json
 from casemate.wire.toml_text import MAX_KEYS, MAX_PARTS, MAX_TOML, MAX_WORD, parse_toml
 
@@ -74,6 +79,65 @@ def _text(before: str, character: str, after: str) -> Callable[[int], bytes]:
     return _repeated(character.encode(), start, end)
 
 
+def _schema(text: bytes) -> object:
+    return inbound_schema(_json(text))
+
+
+def _properties(size: int) -> bytes:
+    names = (b'"p%d":{"type":"string"},' % at for at in itertools.count())
+    return _filled(names, size, b'{"properties":{', b'"last":true}}')
+
+
+def _enumeration(size: int) -> bytes:
+    return _filled((b'"%06d",' % at for at in itertools.count()), size, b'{"enum":[', b'"last"]}')
+
+
+def _choices(count: int) -> bytes:
+    return b'{"items":{"anyOf":[' + b",".join(b'{"const":%d}' % at for at in range(count)) + b"]}}"
+
+
+def _patterns(count: int) -> bytes:
+    return b'{"allOf":[' + b",".join(b'{"pattern":"\\\\w{20}%d"}' % at for at in range(count)) + b"]}"
+
+
+def _checking(schema: bytes) -> Callable[[bytes], object]:
+    """What is measured is a value's check; the schema is compiled before, and the value is read."""
+    compiled = inbound_schema(_json(schema))
+    return lambda value: (compiled, _json(value))
+
+
+def _check(ready: tuple[InboundSchema, object]) -> None:
+    schema, value = ready
+    schema.check(value)
+
+
+def _letters(size: int) -> bytes:
+    """Letters a and b in no order, which keep a pattern in many states."""
+    return b'"' + bytes(random.Random(1).choices(b"ab", k=size)) + b'"'
+
+
+def _manifest(text: bytes) -> object:
+    schema = b'{"type":"object","properties":{"a":{"type":"string"}}}'
+    return parse_manifest(text, {"guest/main.js": b"", "schemas/s.json": schema}.get)
+
+
+def _callers(count: int) -> bytes:
+    keys = [base64.b64encode(at.to_bytes(32, "big")).decode() for at in range(1, count + 1)]
+    names = ",".join(f'"c{at}"' for at in range(count))
+    entry = 'input = "schemas/s.json"\noutput = "schemas/s.json"\n'
+    return (
+        '[enclave]\nname = "x"\nproduct_id = 1\nsecurity_version = 1\nengine = "javascript"\nmain = "guest/main.js"\n'
+        "[limits]\nmemory_mib = 64\ntime_ms = 100\noutput_kib = 16\n[callers]\n"
+        + "".join(f'c{at} = "ed25519:{key}"\n' for at, key in enumerate(keys))
+        + "".join(f"[entry.f{at}]\n{entry}callers = [{names}]\n" for at in range(16))
+    ).encode()
+
+
+def _unknown_keys(count: int) -> bytes:
+    keys = "".join(f"security_versi_n{at:047}=1\n" for at in range(count))
+    return f'[enclave]\nname = "x"\nproduct_id = 1\n{keys}[limits]\n'.encode()
+
+
 ELSEWHERE = Where.ELSEWHERE
 
 COSTS = (
@@ -87,6 +151,28 @@ COSTS = (
     Cost("JSON: names", ELSEWHERE, _json, _members(b'"text"'), MAX_ITEMS - 4),
     Cost("JSON: escapes and commas in a string", ELSEWHERE, _json, _text('"', "\\n\\\\,", '"'), 16 * MIB),
     Cost("JSON: a wide character", ELSEWHERE, _json, _text('"\U0001f600', "a", '"'), 6 * MIB),
+    Cost("schema: properties", ELSEWHERE, _schema, _properties, MAX_SCHEMA),
+    Cost("schema: an enum", ELSEWHERE, _schema, _enumeration, MAX_SCHEMA),
+    Cost("schema: patterns", ELSEWHERE, _schema, _patterns, MAX_PATTERNS // 2),
+    Cost(
+        "schema: a check by many choices",
+        ELSEWHERE,
+        _check,
+        _items(b"98", 1),
+        MAX_CHECKS // 100 - 1,
+        ready=_checking(_choices(99)),
+    ),
+    Cost(
+        "schema: a check by a pattern of many states",
+        ELSEWHERE,
+        _check,
+        _letters,
+        MAX_PATTERN_STEPS // 205,
+        accepted=False,
+        ready=_checking(b'{"pattern":"^([ab]*a[ab]{200}b)*$"}'),
+    ),
+    Cost("manifest: callers of many entries", ELSEWHERE, _manifest, _callers, 800),
+    Cost("manifest: keys like the missing one", ELSEWHERE, _manifest, _unknown_keys, 3600, accepted=False),
 )
 
 MORE = (

@@ -44,6 +44,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from itertools import islice
 from typing import Any, TypeVar
 
 from casemate.images.errors import ManifestError
@@ -60,6 +61,8 @@ MAX_MANIFEST = 256 * 1024
 """Longest manifest (bytes)."""
 MAX_SCHEMA = 256 * 1024
 """Longest schema (bytes of JSON)."""
+MAX_SCHEMAS = 1024 * 1024
+"""All schemas together (bytes of JSON), each as often as it is named: the enclave compiles them before it serves."""
 MAX_ENTRIES = 64
 """Most entry points, and most OCALLs: nobody audits more."""
 MAX_CALLERS = 1024
@@ -74,11 +77,14 @@ MAX_STATE_KIB = 64 * 1024
 """A sealed state is held in the enclave's memory whole."""
 MAX_OUTPUT_KIB = MAX_OUTPUT // 1024
 
+_SCHEMAS = "schemas/"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _CALLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _FUNCTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _LONGEST_RESEMBLANCE = 64
 """Longest unknown key that is compared with the ones there are (characters)."""
+_MOST_COMPARED = 64
+"""Unknown keys that are compared with the one that is missing."""
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -217,6 +223,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     except WireError as error:
         raise ManifestError("the file", got=error.got, want=error.want) from None
     enclave, limits = top.table("enclave"), top.table("limits")
+    read_file = _Sparing(read_file).read
     callers = _callers(top.table("callers", optional=True))
     manifest = Manifest(
         name=enclave.name("name", _NAME, "lower-case letters, digits and inner hyphens, at most 64"),
@@ -243,6 +250,23 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     return manifest
 
 
+class _Sparing:
+    """Reads schemas until they are too many."""
+
+    def __init__(self, read_file: ReadFile) -> None:
+        self._read_file = read_file
+        self._left = MAX_SCHEMAS
+
+    def read(self, path: str) -> bytes | None:
+        """A measured file."""
+        content = self._read_file(path)
+        if content is not None and path.startswith(_SCHEMAS):
+            self._left -= len(content)
+            if self._left < 0:
+                raise ManifestError("the schemas", got=f"more than {MAX_SCHEMAS} bytes", want="less, all together")
+        return content
+
+
 class _Table:
     """A TOML table from which keys are taken one by one, so that what is left over is unknown."""
 
@@ -263,7 +287,7 @@ class _Table:
     def take(self, name: str, want: str) -> Any:
         """A member that must be there."""
         if name not in self._left:
-            for other in self._left:
+            for other in islice(self._left, _MOST_COMPARED):
                 if _resembles(other, name):
                     raise ManifestError(self.key(_shown(other)), got="an unknown key", want=f"{name!r}, spelled so")
             raise ManifestError(self.key(name), got="not there", want=want)
@@ -464,14 +488,14 @@ def _admitted(table: _Table, callers: tuple[Caller, ...]) -> tuple[Caller, ...] 
     if not isinstance(value, list) or not value:
         raise ManifestError(key, got=_shown(value), want=want)
     by_name = {caller.name: caller for caller in callers}
-    admitted: list[Caller] = []
+    admitted: dict[str, Caller] = {}
     for name in value:
         if not isinstance(name, str) or name not in by_name:
             raise ManifestError(key, got=_shown(name), want="a name from [callers]")
-        if by_name[name] in admitted:
+        if name in admitted:
             raise ManifestError(key, got=f"{name!r} twice", want="each name once")
-        admitted.append(by_name[name])
-    return tuple(admitted)
+        admitted[name] = by_name[name]
+    return tuple(admitted.values())
 
 
 def _schema(table: _Table, name: str, compile_schema: Callable[[Any], T], read_file: ReadFile) -> T:
@@ -479,7 +503,7 @@ def _schema(table: _Table, name: str, compile_schema: Callable[[Any], T], read_f
     key = table.key(name)
     value = table.take(name, "the path of a JSON Schema under schemas/, or an inline table")
     if isinstance(value, str):
-        if not value.startswith("schemas/"):
+        if not value.startswith(_SCHEMAS):
             raise ManifestError(key, got=_shown(value), want="a path under schemas/, where files are measured")
         text, key = _read(key, value, read_file), f"{key} ({value})"
     elif isinstance(value, dict):

@@ -9,23 +9,26 @@ is collected costs far more than the byte that makes it.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import jsonschema_rs
 
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.patterns import PatternError, translate_pattern
+from casemate.images.schema_costs import MAX_PATTERN, SchemaCostError, SchemaCosts, costs_of
 from casemate.wire.errors import CasemateError
+from casemate.wire.json_text import MAX_ITEMS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _HIDDEN = "the value"
 """Stands in messages where the library would write the value itself."""
 
-_PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
-"""Linear-time patterns, each of which may take 1 MiB when compiled."""
+_PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 18)
+"""Linear-time patterns, each of which may take 1 MiB when compiled, and a quarter of that while it matches."""
 
 _ANNOTATIONS = frozenset(
     ("$schema", "$comment", "title", "description", "examples", "default", "deprecated", "readOnly", "writeOnly")
@@ -89,9 +92,11 @@ class InboundSchema:
     """Whether the library's first error may hold many."""
     _patterns: dict[str, str] = field(repr=False, compare=False)
     """The schema's patterns, by what the library was given for them."""
+    _costs: SchemaCosts = field(repr=False, compare=False)
 
     def check(self, value: Any) -> None:
         """Refuses a value that is not as the schema says, with :class:`SchemaMismatchError`."""
+        _check_size(value, self._costs)
         if self._collects and not _is_small(value):
             if not self._validator.is_valid(value):
                 raise SchemaMismatchError("/: the value breaks the schema; it is too large to say where")
@@ -118,6 +123,7 @@ class OutboundSchema:
     """The schema, as JSON."""
     _filter: _Filter | None = field(repr=False, compare=False)
     _validator: jsonschema_rs.Validator = field(repr=False, compare=False)
+    _costs: SchemaCosts = field(repr=False, compare=False)
 
     def filter(self, value: Any) -> Any:
         """The value without the members that the schema does not declare; it is what the schema says.
@@ -126,6 +132,7 @@ class OutboundSchema:
         message names the schema's place alone, for the value's own names may be what must not go out.
         """
         kept = value if self._filter is None else self._filter(value)
+        _check_size(kept, self._costs)
         try:
             self._validator.validate(kept)
         except jsonschema_rs.ValidationError as error:
@@ -136,30 +143,33 @@ class OutboundSchema:
 
 def inbound_schema(document: Any) -> InboundSchema:
     """Compiles a schema for what comes in; :class:`SchemaError` where it is none."""
-    validator, patterns = _compile(document)
-    return InboundSchema(document, validator, _collects(document), patterns)
+    validator, patterns, costs = _compile(document)
+    return InboundSchema(document, validator, _collects(document), patterns, costs)
 
 
 def outbound_schema(document: Any) -> OutboundSchema:
     """Compiles a schema for what goes out; :class:`SchemaError` where it is none or cannot be filtered by."""
-    validator, _ = _compile(document)
-    return OutboundSchema(document, _filter_of("", document), validator)
+    validator, _, costs = _compile(document)
+    return OutboundSchema(document, _filter_of("", document), validator, costs)
 
 
-def _compile(document: Any) -> tuple[jsonschema_rs.Validator, dict[str, str]]:
-    """The library's validator, never one that would look anything up; and patterns by what it was given for them."""
+def _compile(document: Any) -> tuple[jsonschema_rs.Validator, dict[str, str], SchemaCosts]:
+    """The library's validator, never one that would look anything up; patterns by what it was given; what it costs."""
     if not isinstance(document, dict):
         raise SchemaError("", got=type(document).__name__, want="an object")
     if document.get("$schema", DIALECT) != DIALECT:
         raise SchemaError("/$schema", got=_shown(document["$schema"]), want=DIALECT)
     try:
+        costs = costs_of(document)
         patterns = _Patterns()
         translated = patterns.translated(document)
         _validator(translated, mask=None)  # whose refusal may show what stands in the schema
-        return _validator(translated, mask=_HIDDEN), patterns.written
+        return _validator(translated, mask=_HIDDEN), patterns.written, costs
     except jsonschema_rs.ValidationError as error:
         pointer = "".join(f"/{part}" for part in error.instance_path)
         raise SchemaError(pointer, got=f"no JSON Schema: {error.message[:300]}", want="draft 2020-12") from None
+    except SchemaCostError as error:
+        raise SchemaError("", got=error.got, want=error.want) from None
     except (ValueError, RecursionError) as error:
         raise SchemaError("", got=f"no usable JSON Schema: {str(error)[:300]}", want="draft 2020-12") from None
 
@@ -210,6 +220,10 @@ class _Patterns:
         return made
 
     def _pattern(self, pattern: str) -> str:
+        if len(pattern) > MAX_PATTERN:
+            raise SchemaError(
+                self._pointer(), got=f"a pattern of {len(pattern)} characters", want=f"at most {MAX_PATTERN}"
+            )
         try:
             made = translate_pattern(pattern)
         except PatternError as error:
@@ -267,6 +281,32 @@ def _is_small(value: Any) -> bool:
 def _shown(value: object) -> str:
     """A part of a schema for a message, short."""
     return json.dumps(value, default=str)[:80]
+
+
+def _check_size(value: Any, costs: SchemaCosts) -> None:
+    """Refuses a value that a schema of many choices, or of large patterns, would keep busy for long."""
+    if costs.most_items >= MAX_ITEMS and not costs.states:
+        return
+    items = text = 0
+    level: list[Any] = [value]
+    while level:
+        items += len(level)
+        names = chain.from_iterable(part for part in level if isinstance(part, dict))
+        text += sum(map(len, names)) + sum(len(part) for part in level if isinstance(part, str))
+        if items > costs.most_items:
+            raise SchemaMismatchError(
+                f"/: the value has more than {costs.most_items} items, too many for a schema of which"
+                f" {costs.applied} parts may apply to one"
+            )
+        if costs.states and text > costs.most_text:
+            raise SchemaMismatchError(
+                f"/: the value has more than {costs.most_text} characters of text, too many for the schema's patterns"
+            )
+        level = [inner for part in level if isinstance(part, dict | list) for inner in _inside(part)]
+
+
+def _inside(part: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return part.values() if isinstance(part, dict) else part
 
 
 def _filter_of(pointer: str, schema: Any) -> _Filter | None:

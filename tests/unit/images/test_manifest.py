@@ -199,3 +199,10 @@ def test_a_random_schema_is_a_schema_or_a_manifest_error(data: bytes) -> None:
         parse_manifest(TEXT.encode(), files.get)
     except ManifestError:
         return
+
+
+def test_refuses_more_schemas_than_an_enclave_should_compile() -> None:
+    files = {**FILES, "schemas/large.json": b'{"type": "null"}' + b" " * 200_000}
+    many = "".join(f'[ocall.f{at}]\ninput = "schemas/large.json"\noutput = {{}}\n' for at in range(6))
+    with pytest.raises(ManifestError, match="the schemas is more than 1048576 bytes"):
+        parse_manifest(f"{TEXT}\n{many}".encode(), files.get)
