@@ -51,7 +51,7 @@ const slice = uncurry(String.prototype.slice);
 const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
 const startsWith = uncurry(String.prototype.startsWith), includes = uncurry(String.prototype.includes);
-const describe = uncurry(Error.prototype.toString);
+const describe = uncurry(Error.prototype.toString), execute = uncurry(RegExp.prototype.exec);
 const getterOfGlobal = (name) => getOwnPropertyDescriptor(globalThis, name).get;
 const lazy = { __proto__: null, setTimeout: getterOfGlobal("setTimeout"), setInterval: getterOfGlobal("setInterval"),
   process: getterOfGlobal("process") }; // to call them now would load a part of Node into every guest
@@ -274,6 +274,7 @@ let giveUp = null; // rejects what is awaited
 let debug = false; // whether the enclave has no secrets, so that the program's words may be told to its developer
 let tellsPlaces = false; // of exceptions: in a debug enclave, and while only measured code has run
 const pathOf = create(null); // by the names that the modules have in here
+const linksOf = create(null); // by the same: where a name stands in place of an import specifier
 
 function settled(value) { // its promise's outcome; or a rejection once nothing is left that could settle it
   return new Pledge((resolve, reject) => {
@@ -307,7 +308,7 @@ async function load({ call, body }) {
       const parts = [];
       let done = at;
       for (let link = 0; link < links.length; link++) {
-        const [first, behind, target] = links[link];
+        const [first, behind, target] = links[link]; // and the line and column of its start
         parts.push(rest.slice(done, at + first), stringify(urls[target]));
         done = at + behind;
       }
@@ -316,6 +317,7 @@ async function load({ call, body }) {
       const type = path.endsWith(".json") ? "application/json" : "text/javascript";
       urls.push(URL.createObjectURL(new Blob(parts, { type })));
       pathOf[urls[number]] = path;
+      linksOf[urls[number]] = links;
       known[urls[number]] = true;
     }
     const importing = import(urls[urls.length - 1]);
@@ -359,9 +361,24 @@ function named(text) { // with paths for the names that the modules have in here
   for (let number = 1; number < parts.length; number++) {
     const url = slice(BLOB + parts[number], 0, BLOB_SIZE);
     const path = pathOf[url];
-    made += path === undefined ? BLOB + parts[number] : path + slice(parts[number], BLOB_SIZE - BLOB.length);
+    const rest = slice(parts[number], BLOB_SIZE - BLOB.length);
+    made += path === undefined ? BLOB + parts[number] : path + measured(linksOf[url], rest);
   }
   return made;
+}
+
+const PLACE = /^:(\d+):(\d+)/;
+
+function measured(links, text) { // a text that begins with a place, with the column that it has in the measured file
+  const place = execute(PLACE, text);
+  if (place === null) return text;
+  let column = +place[2];
+  for (let number = 0; number < links.length; number++) {
+    const link = links[number], at = link[4]; // not taken apart by an iterator, which the program may replace
+    const longer = BLOB_SIZE + 2 - (link[1] - link[0]); // quotation marks included; specifiers are ASCII, as paths are
+    if (link[3] === +place[1] && column > at) column = column < at + BLOB_SIZE + 2 ? at : column - longer;
+  }
+  return `:${place[1]}:${column}${slice(text, place[0].length)}`;
 }
 
 // An image that Casemate has built imports nothing but its own modules, and whoever loads it has seen that in its text.

@@ -70,7 +70,10 @@ class JavaScript:
             {
                 "path": module.path,
                 "size": len(module.source),
-                "links": [[link.start, link.end, places[link.target]] for link in module.links],
+                "links": [
+                    [link.start, link.end, places[link.target], *_place(module.source, link.start)]
+                    for link in module.links
+                ],
             }
             for module in program.modules
         ]
@@ -96,6 +99,13 @@ def node_modules() -> tuple[str, ...]:
     They stand in a file of their own, which is no code of an enclave's: a new engine changes its own digest alone.
     """
     return tuple(Path(__file__).with_name("node_modules.txt").read_text("ascii").split())
+
+
+def _place(source: bytes, offset: int) -> tuple[int, int]:
+    """Line and column of a byte as the engine counts them: from 1, the column in UTF-16 units."""
+    line_start = source.rfind(b"\n", 0, offset) + 1
+    before = source[line_start:offset].decode(errors="replace").encode("utf-16-le")
+    return source.count(b"\n", 0, offset) + 1, len(before) // 2 + 1
 
 
 _SPACE = rb"[\x09-\x0d\x20\x80-\xff]*"

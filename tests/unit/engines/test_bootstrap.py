@@ -13,7 +13,7 @@ from tree_sitter import Language, Parser
 
 from casemate.engines.command import GuestProgram
 from casemate.engines.engine import engine_named
-from casemate.engines.frames import Failed, Loaded, Paused, Returned
+from casemate.engines.frames import Failed, Loaded, Paused, Returned, Said
 from casemate.engines.javascript import may_import_more
 from casemate.testing.lone_parent import shared_engine
 from casemate.wire.faults import Code
@@ -113,7 +113,7 @@ def test_a_call_that_waits_for_nothing_is_told_so(body: str) -> None:
 # --- exceptions -------------------------------------------------------------------------------------------------------
 
 
-def load(talk: Talk, *modules: Module, debug: bool) -> object:
+def load(talk: Talk, *modules: Module, debug: bool) -> Said:
     return talk.say(talk.talk.load(GuestProgram(modules, ("main",), LIMIT, LIMIT, debug=debug)))
 
 
@@ -173,6 +173,25 @@ def test_a_debug_enclave_s_guest_says_where_it_threw() -> None:
         assert said.message.endswith("(at inner (guest/lib/inner.js:2:14), at main (guest/main.js:5:10))")
 
 
+def test_places_are_those_of_the_measured_file_though_specifiers_are_longer_in_here() -> None:
+    one_line = (
+        '"ä😀"; import { inner } from "./i.js"; import * as all from "./i.js"; export function main(x) { inner(x); }'
+    )
+    outer = main(one_line)
+    offsets = [found.start() for found in re.finditer(rb'"./i.js"', outer.source)]
+    links = tuple(Link(outer.path, "./i.js", INNER.path, offset, offset + 8) for offset in offsets)
+    with engine() as talk:
+        load(talk, INNER, Module(outer.path, outer.source, links), debug=True)
+        said = talk.call(arguments={})
+        assert isinstance(said, Failed)
+        column = len(one_line.encode("utf-16-le")[: one_line.index("inner(x)") * 2 + 2]) // 2 + 1
+        assert said.message.endswith(f"at main (guest/main.js:1:{column}))")
+    with engine() as talk:
+        said = load(talk, INNER, Module(outer.path, outer.source + b" let z; let z;", links), debug=False)
+        assert isinstance(said, Failed)
+        assert f"guest/main.js:1:{len(one_line) + 1 + len(' let z; let ') + 1}" in said.message
+
+
 def test_every_other_guest_says_no_places() -> None:
     with engine() as talk:
         load(talk, INNER, OUTER, debug=False)
@@ -197,6 +216,18 @@ def test_a_stack_trace_has_the_measured_files_and_no_url(debug: bool) -> None:  
             "Error: e\n    at main (guest/main.js:2:11)",
             "RangeError: f\n    at main (guest/main.js:2:33)",
         ]
+
+
+def test_a_module_that_breaks_the_language_and_throws_is_refused_with_its_words() -> None:
+    spoils = (
+        "Array.prototype[Symbol.iterator] = Array.prototype.join = String.prototype.split = RegExp.prototype.exec = 0;"
+        "\n"
+        "Error.prototype.toString = Object.getPrototypeOf([][Symbol.iterator] ?? {}).next = 0; null.x;"
+    )
+    with engine() as talk:
+        said = load(talk, main(spoils), debug=True)
+        assert isinstance(said, Failed)
+        assert said.message.startswith("Cannot read properties of null (reading 'x') (at guest/main.js:2:")
 
 
 def test_a_program_may_make_its_own_stack_traces() -> None:
