@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Reply, serve
 from casemate.link.frames import MAX_FRAME
+from casemate.link.ownership import check_client
 from casemate.wire.errors import os_error_text
+from casemate.wire.ownership import PlaceError
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +86,13 @@ class Door:
                 _log.warning("cannot accept a client: %s", os_error_text(error))
                 self._room.release()
                 await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            try:
+                check_client(sock)
+            except (PlaceError, OSError) as error:
+                _log.warning("a client is not let in: %s", error)
+                sock.close()
+                self._room.release()
                 continue
             task = asyncio.create_task(self._client(sock))
             self._clients.add(task)

@@ -220,6 +220,13 @@ def check_peer(sock: socket.socket, path: Path) -> None:
     check_owner(f"who listens at {path}", peer_uid(sock), os.geteuid())
 
 
+def check_client(sock: socket.socket) -> None:
+    """Refuses a client that is neither this user nor root: the mode of the socket's file keeps others out already."""
+    uid = peer_uid(sock)
+    if uid != ROOT:
+        check_owner("who connects", uid, os.geteuid())
+
+
 def _absolute(path: Path) -> Path:
     try:
         str(path).encode()
