@@ -196,10 +196,10 @@ def test_down_ends_a_machine_and_is_content_where_none_runs(tmp_path: Path) -> N
     code, started = said("up", "--state", state, "--no-gateway", "--detach")
     assert code == 0
     below = descendants(started["pids"]["supervisor"])
-    assert said("down", "--state", state) == (0, {"ended": True, "state": str(state)})
+    assert said("down", "--state", state) == (0, {"ended": True, "state": str(state), "unset": None})
     assert not [command for pid, command in below.items() if is_alive(pid)]
     assert not control_socket(state).exists() or wait_for_end(state, 0)
-    assert said("down", "--state", state) == (0, {"ended": False, "state": str(state)})
+    assert said("down", "--state", state) == (0, {"ended": False, "state": str(state), "unset": None})
     audit = [json.loads(line)["what"] for line in (state / "audit.jsonl").read_text().splitlines()]
     assert audit == ["up", "EndMachine", "down"]
 
