@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -24,7 +24,7 @@ LIFETIME = 24 * 60 * 60.0
 """How long an answer is kept (seconds)."""
 
 MAX_ANSWERS = 1024
-"""Most answers that are kept; the oldest goes first."""
+"""Most answers that are kept; the oldest of the token that has most goes first."""
 
 _LONG = 1024 * 1024
 """A body beyond this (bytes) is hashed in a thread of its own."""
@@ -103,12 +103,12 @@ class Idempotency:
             del self._kept[name]
 
     def _make_room(self) -> None:
-        """One less, where there are too many; what is under way stays."""
+        """One less, where there are too many: the oldest of whoever has most. What is under way stays."""
         if len(self._kept) >= MAX_ANSWERS:
-            for name, kept in self._kept.items():
-                if kept.answer.done():
-                    del self._kept[name]
-                    return
+            answered = [name for name, kept in self._kept.items() if kept.answer.done()]
+            if answered:
+                ((most, _),) = Counter(token for token, _, _ in answered).most_common(1)
+                del self._kept[next(name for name in answered if name[0] == most)]
 
 
 async def _created(work: Work) -> Response:

@@ -161,3 +161,28 @@ def test_answers_are_forgotten_after_a_while_and_when_there_are_too_many(monkeyp
         assert len(kept._kept) == 1
 
     run(work())
+
+
+def test_one_token_does_not_push_out_what_others_are_to_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "MAX_ANSWERS", 4)
+    kept = idempotency.Idempotency()
+    done: list[str] = []
+
+    async def ask(token: str, key: str) -> None:
+        async def work_once() -> Any:
+            done.append(token + key)
+            return "/", Health(status="serving", version="1")
+
+        request: Any = type("R", (), {"scope": {"state": {"token": type("T", (), {"digest": token.encode()})}}})()
+        request.url = type("U", (), {"path": "/v1/images"})()
+        await kept.once(request, key, b"", work_once)
+
+    async def work() -> None:
+        await ask("quiet", "1")
+        for number in range(50):
+            await ask("busy", str(number))
+        await ask("quiet", "1")
+        await ask("busy", "49")
+        assert done == ["quiet1", *(f"busy{number}" for number in range(50))]
+
+    run(work())
