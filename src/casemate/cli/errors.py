@@ -297,7 +297,9 @@ FAULTS: dict[Code, Meaning] = {
     ),
     Code.STATE_REFUSED: _call("the state is another identity's, or a newer version's: launch that version"),
     Code.STATE_CONFLICT: _call("another instance committed first and nothing of this call was kept: call again"),
-    Code.STATE_LIMIT: _call("raise max_kib in the manifest's [state], or keep less"),
+    Code.STATE_LIMIT: _call(
+        "keep less, or raise max_kib in the manifest's [state]; too many states: `casemate state give-up --help`"
+    ),
     Code.STREAM_UNKNOWN: _call("the enclave has given the stream up: open another"),
     Code.REPORT_REFUSED: _call("the chip refuses a report or key to this enclave; machine.log tells more"),
 }

@@ -11,8 +11,9 @@ from casemate.wire.der import GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME, Der
 from casemate.wire.errors import WireError
 
 _VERSION = 0xA0
-_FORMATS = {UTC_TIME: "%y%m%d%H%M%SZ", GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}
-_SIZES = {UTC_TIME: 13, GENERALIZED_TIME: 15}
+_SINCE = "50"
+"""Two digits of a year from here on are of the last century (RFC 5280, 4.1.2.5.1)."""
+_DIGITS = len("YYYYMMDDhhmmss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,17 @@ def common_validity(certificates: Iterable[bytes]) -> Validity:
 
 def _moment(dates: DerReader, field: str) -> datetime:
     tag = dates.next_tag()
-    if tag not in _FORMATS:
+    if tag not in (UTC_TIME, GENERALIZED_TIME):
         raise WireError(f"certificate.{field}", got=f"tag {tag}", want="UTCTime or GeneralizedTime")
     text = dates.contents(field, tag).decode("ascii", "replace")
+    century = "" if tag == GENERALIZED_TIME else "19" if text[:2] >= _SINCE else "20"
+    digits = century + text[:-1]
     try:
-        if len(text) != _SIZES[tag]:
+        if not (len(digits) == _DIGITS and digits.isascii() and digits.isdigit() and text.endswith("Z")):
             raise ValueError(text)
-        moment = datetime.strptime(text, _FORMATS[tag]).replace(tzinfo=UTC)
+        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(4, _DIGITS, 2))
+        # Not strptime, which would load the locale's tables.
+        moment = datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise WireError(f"certificate.{field}", got=ascii(text), want="a time in UTC to the second") from None
     return moment

@@ -47,6 +47,8 @@ class Store:
         self._head = NO_RECORD
         self._grown = 0
         self._patience = 1
+        self._begins_anew = False
+        """The next commit is the first one since the anchor was given up: a checkpoint, so that the host forgets."""
         self.state = State()
         self.mark = StateMark(0, 0)
 
@@ -69,6 +71,7 @@ class Store:
                 "has given it up, or the chip has lost its anchors, and the manifest allows no such loss (recovery = "
                 '"never"): launch it on another machine',
             )
+        self._begins_anew = anchor.floor > 0 and anchor.epoch == anchor.floor
         if anchor.head != self._head:
             self._catch_up(anchor, _at_least(deadline))
         else:
@@ -77,7 +80,7 @@ class Store:
 
     def commit(self, changes: tuple[Change, ...], deadline: float) -> StateMark:
         """Makes the changes durable; see :meth:`Transaction.commit`, which is how to call it."""
-        is_checkpoint = self._grown > self._patience * max(self.state.size, MIN_GROWTH)
+        is_checkpoint = self._begins_anew or self._grown > self._patience * max(self.state.size, MIN_GROWTH)
         if not is_checkpoint:
             self._write(SealedKind.CHANGES, changes, deadline)
         else:

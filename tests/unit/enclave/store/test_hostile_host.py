@@ -311,6 +311,15 @@ class TestGivenUp:
         machine.reboot()
         assert contents(machine.launch(before)) == {"b": b"new"}
 
+    def test_host_forgets_the_old_records_with_the_first_commit(self, machine: Lab, before: LabHost) -> None:
+        store = machine.launch(before)
+        assert before.records.states()[0].records == 4
+        put(store, b=b"new")
+        (now,) = before.records.states()
+        assert (now.records, now.newest_epoch) == (1, 5)
+        assert put(store, b=b"newer") == StateMark(6, 1)
+        assert contents(machine.launch(before)) == {"b": b"newer"}
+
     def test_running_enclave_forgets_it_with_its_next_call(self, machine: Lab, host: LabHost) -> None:
         store = machine.launch(host)
         put(store, a=b"1")
