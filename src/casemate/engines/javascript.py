@@ -104,8 +104,9 @@ def node_modules() -> tuple[str, ...]:
 def _place(source: bytes, offset: int) -> tuple[int, int]:
     """Line and column of a byte as the engine counts them: from 1, the column in UTF-16 units."""
     line_start = source.rfind(b"\n", 0, offset) + 1
-    before = source[line_start:offset].decode(errors="replace").encode("utf-16-le")
-    return source.count(b"\n", 0, offset) + 1, len(before) // 2 + 1
+    before = source[line_start:offset].decode(errors="replace")
+    wide = sum(char > "\uffff" for char in before)  # counted, for an enclave has no codec of UTF-16
+    return source.count(b"\n", 0, offset) + 1, len(before) + wide + 1
 
 
 _SPACE = rb"[\x09-\x0d\x20\x80-\xff]*"
