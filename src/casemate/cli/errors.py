@@ -158,7 +158,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         NotStartedError: Meaning(failed, ""),
         NoMachineError: Meaning(failed, ""),
         WrongMachineError: Meaning(failed, ""),
-        PlaceError: Meaning(failed, "or name another state directory with --state, below folders of yours or root's"),
+        PlaceError: Meaning(failed, "name another state directory with --state, in folders that are yours or root's"),
         client.TokenRefusedError: Meaning(failed, "give the token by CASEMATE_TOKEN or --token-file; `up` prints one"),
         client.RoleRefusedError: Meaning(failed, "ask the operator for a token with that role"),
         client.GatewayBusyError: Meaning(ExitCode.CALL_FAILED, "try again in a moment"),

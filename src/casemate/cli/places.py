@@ -81,12 +81,13 @@ class Elsewhere:
         It is, if a machine runs on this user's state directory whose supervisor says that this very URL is its
         gateway's: `casemate up` has its user export both.
         """
-        from casemate.cli.machines import machine_on
+        from casemate.cli.machines import MachineGoneError, machine_on
         from casemate.client.local import NoMachineError
+        from casemate.link.errors import TimedOutError
 
         try:
             machine = machine_on(None)
-        except NoMachineError:
+        except (NoMachineError, MachineGoneError, PlaceError, TimedOutError):  # none that is this user's own for sure
             return None
         return machine if machine.status.url == self.url.rstrip("/") else None
 

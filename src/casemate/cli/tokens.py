@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.cli.files import InputFileError
-from casemate.link.ownership import check_own_folder, make_own_folder, open_own_file
+from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
 from casemate.link.places import host_directory
 from casemate.wire.access_tokens import MAX_FILE, AccessTokens
 from casemate.wire.audit import NAME, AuditEntry
@@ -27,6 +27,7 @@ def read_tokens(state: Path) -> AccessTokens:
         InputFileError: the file is damaged, or the host has put something else in its place.
     """
     path = host_directory(state) / FILE
+    check_way(state)
     if os.path.lexists(state):
         check_own_folder(state)
     try:

@@ -36,7 +36,13 @@ def test_no_free_port_at_all_is_refused(taken: socket.socket, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("address", "complaint"), [("localhost", "is no address"), ("192.0.2.1", "none of this computer's addresses")]
+    ("address", "complaint"),
+    [
+        ("localhost", "is no address"),
+        ("192.0.2.1", "none of this computer's addresses"),
+        ("127.0.0.1:8804", "give them as --bind 127.0.0.1 --port 8804"),
+        ("[::1]:8804", "give them as --bind ::1 --port 8804"),
+    ],
 )
 def test_an_address_that_is_none_here_is_refused(address: str, complaint: str) -> None:
     with pytest.raises(PortError, match=complaint):
