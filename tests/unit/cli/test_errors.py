@@ -9,6 +9,7 @@ from casemate.cli.errors import FAULTS, RULES, ExitCode, errors_table, outcome_o
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError
 from casemate.images.errors import ManifestError, SchemaMismatchError, SourceError
 from casemate.images.patterns import PatternError
+from casemate.images.schema_costs import SchemaCostError
 from casemate.images.schemas import SchemaError
 from casemate.verifier import RefusedError, Rule
 from casemate.wire.errors import CasemateError
@@ -17,6 +18,7 @@ from casemate.wire.faults import Code, Fault, FaultError, fault
 ROOMS = ("cli", "client", "images", "verifier", "wire", "link")
 ELSEWHERE = {
     PatternError,  # the schema's compiler makes a SchemaError of it
+    SchemaCostError,  # the same
     SchemaMismatchError,  # raised inside enclaves, which answer with a fault
     SchemaError,  # the manifest's parser makes a ManifestError of it
 }
