@@ -253,13 +253,13 @@ def test_a_token_has_a_share_of_the_images_and_is_told_what_to_remove(
         with pytest.raises(
             FaultError, match=f"its share is 1 of .* MiB: remove one, such as {kept.image.hex()}"
         ) as full:
-            await orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more")), keeper="ci")
+            await orchestrator.put_image(PutImage("more", stream(b"more"), sigstruct(b"more")), keeper="ci")
         assert full.value.fault.code is Code.BUSY
         await orchestrator.put_image(PutImage("function", *FILES), keeper="ci")  # it is there
-        await orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more")), keeper="other")
-        await orchestrator.put_image(PutImage("owner", b"owner", sigstruct(b"owner")))
+        await orchestrator.put_image(PutImage("more", stream(b"more"), sigstruct(b"more")), keeper="other")
+        await orchestrator.put_image(PutImage("owner", stream(b"owner"), sigstruct(b"owner")))
         await orchestrator.remove_image(kept.image)
-        await orchestrator.put_image(PutImage("next", b"next", sigstruct(b"next")), keeper="ci")
+        await orchestrator.put_image(PutImage("next", stream(b"next"), sigstruct(b"next")), keeper="ci")
 
     monkeypatch.setattr(module, "MAX_IMAGES", 4)
     host(tmp_path, body)
@@ -269,10 +269,11 @@ def test_a_token_has_a_share_of_the_images_and_is_told_what_to_remove(
 def test_the_bytes_of_images_are_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeper: str) -> None:
     async def body(orchestrator: Orchestrator, _chip: FakeChip) -> None:
         await orchestrator.put_image(PutImage("function", *FILES), keeper=keeper)
-        more = orchestrator.put_image(PutImage("more", b"more", sigstruct(b"more")), keeper=keeper)
+        more = orchestrator.put_image(PutImage("more", stream(b"more"), sigstruct(b"more")), keeper=keeper)
         await refused(Code.BUSY, more)
 
-    monkeypatch.setattr(module, "MAX_IMAGE_BYTES", 3000 * (module.SHARE_OF_BYTES if keeper else 1))
+    room = len(FILES[0]) + len(FILES[1]) + 1
+    monkeypatch.setattr(module, "MAX_IMAGE_BYTES", room * (module.SHARE_OF_BYTES if keeper else 1))
     host(tmp_path, body)
 
 
