@@ -115,7 +115,7 @@ def snp_chip(folder: Path, maker: SnpMaker, report_version: int | None = None) -
     """A chip of the maker's product in an empty or used ``folder``."""
     folder.mkdir(mode=0o700, exist_ok=True)
     platform = SnpPlatform(folder, load_fuses(folder, None), ChipKind(maker.office.product, report_version))
-    return platform, SnpCertification(platform, folder, maker.ask)
+    return platform, SnpCertification(platform, folder, maker.ask, clock=lambda: maker.now)
 
 
 def snp_guest(platform: SnpPlatform) -> ReportedGuest:

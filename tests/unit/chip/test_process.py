@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from casemate.chip.anchors import Anchors, Asker
 from casemate.chip.fuses import load_fuses
@@ -25,7 +29,7 @@ from casemate.images.layout import lay_out
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, Fault, FaultError
+from casemate.wire.faults import Code, Fault, FaultError, fault
 from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip
@@ -41,9 +45,11 @@ from casemate.wire.messages.supervisor import (
     ListAnchors,
     MicrocodeIs,
     MicrocodeUpdate,
+    PckChainIs,
+    RenewCertificates,
     RollbackAccepted,
 )
-from casemate.wire.pem import encode_chain
+from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.sgx.sigstruct import Sigstruct
 
 pytestmark = pytest.mark.machine
@@ -159,6 +165,42 @@ def test_seed_makes_the_same_chip_everywhere(tmp_path: Path) -> None:
             requests.append(chip_process.certify())
     assert requests[0] == requests[1]
     assert requests[0].seeded
+
+
+def pck_chain(public_key: bytes, not_after: datetime) -> bytes:
+    """A certificate for a PCK, by nobody in particular."""
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "PCK")])
+    builder = x509.CertificateBuilder(name, name, key, 1, not_after - timedelta(days=90), not_after)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return encode_chain(signed.public_bytes(Encoding.DER))
+
+
+def test_expired_certificate_is_renewed_at_the_start_and_stays_where_the_vendor_refuses(tmp_path: Path) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    kept = tmp_path / "chip" / "pck.pem"
+    with started(tmp_path) as chip_process:
+        request = chip_process.heard()
+        assert isinstance(request, Certify)
+        old = pck_chain(request.public_key, now - timedelta(days=1))
+        chip_process.supervisor.send(encode_message(Certified(old)))
+        chip_process.ready()
+    with started(tmp_path) as chip_process:
+        assert chip_process.heard() == request
+        chip_process.supervisor.send(encode_message(fault(Code.UNAVAILABLE, "it was revoked")))
+        chip_process.ready()
+        assert kept.read_bytes() == old
+    with started(tmp_path) as chip_process:
+        assert chip_process.heard() == request
+        new = pck_chain(request.public_key, now + timedelta(days=30))
+        chip_process.supervisor.send(encode_message(Certified(new)))
+        chip_process.ready()
+        assert kept.read_bytes() == new
+        root = hashlib.sha256(parse_chain("chain", new)[-1].der).digest()
+        told = chip_process.ask(RenewCertificates(root, owner=True), PckChainIs)
+        assert told == PckChainIs(
+            root, int((now - timedelta(days=60)).timestamp()), int((now + timedelta(days=30)).timestamp())
+        )
 
 
 def test_second_chip_is_told_who_is_there_first(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from tests.unit.cli.conftest import Casemate
 
 from casemate.cli.commands import doctor
 from casemate.cli.images import RuntimeDigestError
+from casemate.wire.audit import AuditEntry
 from casemate.wire.sandbox import LayerName
 
 ALL = [[str(name), "applied", ""] for name in LayerName]
@@ -139,3 +141,14 @@ def test_required_layers_are_layers() -> None:
 def test_the_trial_itself_works_here() -> None:
     said = subprocess.run([sys.executable, "-I", "-c", doctor._PROBE], capture_output=True, check=True)
     assert {name for name, _, _ in json.loads(said.stdout)} == set(LayerName)
+
+
+def test_a_clock_that_cannot_be_right_is_a_finding(casemate: Casemate, tried: Try, tmp_path: Path) -> None:
+    tried(ALL)
+    state = tmp_path / "machine"
+    state.mkdir(mode=0o700)
+    assert _findings(casemate("doctor", "--state", state, "--json").json)["clock"] == "good"
+    (state / "audit.jsonl").write_bytes(AuditEntry(datetime(2099, 1, 1, tzinfo=UTC), 0, "up", "").encode())
+    said = casemate("doctor", "--state", state, "--json").json
+    assert _findings(said)["clock"] == "lacking"
+    assert "before the last entry of this machine's audit log (2099-01-01" in str(said["findings"])

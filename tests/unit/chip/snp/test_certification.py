@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -268,3 +268,33 @@ def test_what_the_vendor_refuses_leaves_everything_as_it_was(milan: Lab) -> None
     milan.maker.office = snp_office(Product.MILAN, NOW)
     with pytest.raises(CertificationError, match="has not been published"):
         milan.chain()
+
+
+def test_certificate_that_is_not_valid_any_more_is_asked_for_anew(milan: Lab) -> None:
+    first = milan.chain()
+    assert milan.chain() == first
+    milan.maker.now = NOW + timedelta(days=365 * 8)
+    second = milan.chain()
+    assert second != first
+    assert milan.chain() == second
+    assert len(milan.maker.asked) == 2
+    milan.restart()
+    assert milan.chain() == second
+    milan.maker.now = NOW  # the clock is put back: what was made in the future is not valid yet
+    assert milan.chain() not in (first, second)
+
+
+def test_old_certificate_stays_where_the_maker_refuses_another(milan: Lab) -> None:
+    first = milan.chain()
+    milan.maker.revoke(parse_chain("chain", first)[0].der)
+    milan.maker.now = NOW + timedelta(days=365 * 8)
+    assert milan.chain() == first
+
+
+def test_vlek_that_is_not_valid_any_more_is_given_anew(milan: Lab) -> None:
+    asyncio.run(milan.certification.load_vlek(CSP))
+    first = milan.chain()
+    assert milan.chain() == first
+    milan.maker.now = NOW + timedelta(days=400)
+    assert milan.chain() != first
+    assert milan.certification.provider == CSP
