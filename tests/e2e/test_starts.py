@@ -77,7 +77,7 @@ def test_a_stopped_supervisor_is_told_of_soon(tmp_path: Path) -> None:
         os.kill(machine.status.supervisor_pid, signal.SIGSTOP)
         try:
             with casemate("status", "--state", machine.state, "--json") as process:
-                out, _ = process.communicate(timeout=15)
+                out, _ = process.communicate(timeout=2 * PATIENCE)
         finally:
             os.kill(machine.status.supervisor_pid, signal.SIGCONT)
     assert process.returncode == 1
