@@ -107,7 +107,7 @@ PLACES = (
 """Where a path that a page mentions may begin."""
 MADE = (
     *("casemate.lock", "receipt.json", "hello.sgxs", "hello.sigstruct", "host/host.log", "machine.log"),
-    *("host/tokens.json", "host/collateral.json", "host/machine.json", "machine.lock", "inventory.json"),
+    *("host/tokens.json", "host/collateral.json", "host/machine.json", "machine.lock", "tokens.lock", "inventory.json"),
 )
 """Files that commands and machines make."""
 
