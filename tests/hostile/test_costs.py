@@ -16,8 +16,13 @@ from tests.hostile.costs import Cost, Meter, Where, faults_of
 from casemate.images.manifest import MAX_SCHEMA, parse_manifest
 from casemate.images.schema_costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
 from casemate.images.schemas import InboundSchema, inbound_schema
+from casemate.verifier.policy_file import MAX_POLICY, policy_body
+from casemate.wire import der
 from casemate.wire.json_text import MAX_ITEMS, parse_json
+from casemate.wire.messages.host import MAX_COLLATERAL
+from casemate.wire.pem import MAX_CERTIFICATE, encode_chain, parse_chain, read_certificates
 from casemate.wire.toml_text import MAX_KEYS, MAX_PARTS, MAX_TOML, MAX_WORD, parse_toml
+from casemate.wire.x509 import CertificateParts, RevocationListParts
 
 pytestmark = [
     pytest.mark.alone,
@@ -138,6 +143,40 @@ def _unknown_keys(count: int) -> bytes:
     return f'[enclave]\nname = "x"\nproduct_id = 1\n{keys}[limits]\n'.encode()
 
 
+def _crl(size: int) -> bytes:
+    """A list of short entries; its signature holds nothing."""
+    algorithm = der.element(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))
+    time = der.element(der.UTC_TIME, b"260101000000Z")
+    reason = der.element(der.SEQUENCE, der.oid("2.5.29.21"), der.element(der.OCTET_STRING, b"\x0a\x01\x01"))
+    tail = time + der.element(der.SEQUENCE, reason)
+    count = size // 48
+    entries = (der.element(der.SEQUENCE, der.uint(at + 2**63), tail) for at in range(count))
+    name = der.element(der.SEQUENCE)
+    listed = der.element(der.SEQUENCE, *entries)
+    tbs = der.element(der.SEQUENCE, der.uint(1), algorithm, name, time, time, listed)
+    return der.element(der.SEQUENCE, tbs, algorithm, der.element(der.BIT_STRING, bytes(9)))
+
+
+def _chain(size: int) -> bytes:
+    return encode_chain(*[bytes(min(size, MAX_CERTIFICATE))] * (size // MAX_CERTIFICATE or 1))
+
+
+def _parse_pem(text: bytes) -> object:
+    return parse_chain("it", text)
+
+
+def _read_pem(text: bytes) -> object:
+    return read_certificates("it", text)
+
+
+def _policy(text: bytes) -> object:
+    return policy_body(text.decode())
+
+
+def _oid(contents: bytes) -> object:
+    return der.dotted("it", contents)
+
+
 ELSEWHERE = Where.ELSEWHERE
 
 COSTS = (
@@ -171,6 +210,14 @@ COSTS = (
         accepted=False,
         ready=_checking(b'{"pattern":"^([ab]*a[ab]{200}b)*$"}'),
     ),
+    Cost("revocation list: entries", ELSEWHERE, RevocationListParts.parse, _crl, MAX_COLLATERAL),
+    Cost("certificate: zeros", ELSEWHERE, CertificateParts.parse, bytes, MAX_CERTIFICATE, accepted=False),
+    Cost("OID: a giant arc", ELSEWHERE, _oid, lambda size: b"\xff" * (size - 1) + b"\x01", MIB, accepted=False),
+    Cost("PEM: a chain", ELSEWHERE, _parse_pem, _chain, 8 * MAX_CERTIFICATE),
+    Cost("PEM: hyphens", ELSEWHERE, _parse_pem, _repeated(b"-----BEGIN CERTIFICATE-----"), MIB, accepted=False),
+    Cost("PEM: line feeds", ELSEWHERE, _read_pem, _repeated(b"\n \x00"), MIB, accepted=False),
+    Cost("policy: a key of many parts", ELSEWHERE, _policy, _repeated(b".a", b"a", b"=1"), MAX_POLICY, accepted=False),
+    Cost("policy: many digests", ELSEWHERE, _policy, _repeated(b"'" + b"a" * 64 + b"',", b"a=[", b"]"), MAX_POLICY),
     Cost("manifest: callers of many entries", ELSEWHERE, _manifest, _callers, 800),
     Cost("manifest: keys like the missing one", ELSEWHERE, _manifest, _unknown_keys, 3600, accepted=False),
 )

@@ -133,7 +133,18 @@ def _keep(answered: Answered, question: Question) -> None:
     if question.output is not None:
         write_file(question.output, answered.text.encode(), what="result")
     if question.receipt is not None:
-        write_file(question.receipt, answered.result.receipt.encode() + b"\n", what="receipt", private=True)
+        write_file(question.receipt, _receipt_file(answered) + b"\n", what="receipt", private=True)
+
+
+def _receipt_file(answered: Answered) -> bytes:
+    """Without the openings where they are larger than a receipt file may be: the user has input and result as files."""
+    from casemate.wire.errors import WireError
+
+    bundle = answered.result.receipt
+    try:
+        return bundle.encode()
+    except WireError:
+        return bundle.without_openings().encode()
 
 
 def show(screen: Screen, answered: Answered, question: Question, progress: "Progress", policy: str) -> None:

@@ -33,8 +33,9 @@ from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
 FORMAT = "casemate-receipt"
 VERSION = 2
 
-MAX_BUNDLE = 128 * 1024 * 1024
-"""Longest receipt file (bytes): the largest input and output, escaped, with collateral."""
+MAX_BUNDLE = 28 * 1024 * 1024
+"""Longest receipt file (bytes): a largest input of few quotation marks, with collateral. Reading it takes twice as much
+memory. Where openings are larger, the receipt is kept without them, and the JSON itself beside it."""
 
 _HASH_SIZE = 32
 _SIGNATURE_SIZE = 64
@@ -76,8 +77,8 @@ class ReceiptBundle:
         return replace(self, input=self.input if keep_input else None, output=self.output if keep_output else None)
 
     def encode(self) -> bytes:
-        """The receipt file."""
-        return encode_json(
+        """The receipt file; :class:`WireError` where its openings are larger than one may have."""
+        encoded = encode_json(
             {
                 "format": FORMAT,
                 "version": VERSION,
@@ -91,6 +92,10 @@ class ReceiptBundle:
                 "openings": {"input": _opening_members(self.input), "output": _opening_members(self.output)},
             }
         )
+        if len(encoded) > MAX_BUNDLE:
+            want = f"at most {MAX_BUNDLE}: keep it without_openings(), and the JSON beside it"
+            raise WireError("receipt file", got=f"{len(encoded)} bytes", want=want)
+        return encoded
 
     @classmethod
     def parse(cls, data: bytes) -> "ReceiptBundle":

@@ -17,7 +17,8 @@ from casemate.wire.sgx.sgxs import PAGE_SIZE, Segment, Sgxs
 from casemate.wire.sgx.sigstruct import Sigstruct
 from casemate.wire.toml_text import parse_toml
 
-_MAX_FILE = 64 * 1024 * 1024
+_MAX_FILE = 1024 * 1024
+"""Longest JSON that is compared by keys (bytes); of longer ones the first line that differs is shown."""
 _LONGEST_VALUE = 120
 """Characters of a value that are shown."""
 _MOST_PAGES = 16

@@ -12,7 +12,7 @@ from tests.unit.client.desk import NOW, Desk
 
 from casemate.client.errors import ReceiptRefusedError
 from casemate.client.proof import Proof
-from casemate.client.receipts import Opening, ReceiptBundle, check_receipt
+from casemate.client.receipts import MAX_BUNDLE, Opening, ReceiptBundle, check_receipt
 from casemate.enclave.keys import EnclaveKeys
 from casemate.verifier import PolicyError, RefusedError, Rule, SnpEndorsements
 from casemate.wire.binding import ReportDataBinding
@@ -68,6 +68,13 @@ def test_zero_bytes_behind_the_evidence_in_a_receipt_are_padding(
     assert refused.value.rule is Rule.QUOTE_FORMAT
     with pytest.raises(WireError):
         ReceiptBundle.parse(padded.encode() + b"\x00\x01")
+
+
+def test_openings_that_no_receipt_file_can_hold_are_left_out_by_hand(bundle: ReceiptBundle) -> None:
+    large = replace(bundle, input=Opening(bytes(32), '"' * (MAX_BUNDLE // 2)))
+    with pytest.raises(WireError, match="without_openings"):
+        large.encode()
+    assert ReceiptBundle.parse(large.without_openings().encode()).receipt == bundle.receipt
 
 
 def test_one_side_may_be_opened_alone(desk: Desk, bundle: ReceiptBundle) -> None:
