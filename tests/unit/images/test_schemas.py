@@ -172,10 +172,10 @@ def test_any_json_is_a_schema_or_a_schema_error(document: Any) -> None:
 
 def test_patterns_take_linear_time() -> None:
     schema = inbound_schema({"type": "string", "pattern": "^(a+)+$"})
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SchemaMismatchError):
         schema.check("a" * 100_000 + "b")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 ZEROS = [0] * 300_000
@@ -204,21 +204,21 @@ EIGHT = {"type": "object", "required": list("abcdefgh"), "properties": {key: {"t
 )
 def test_a_value_full_of_mistakes_costs_little_more_than_a_good_one(schema: Any, value: Any, said: str) -> None:
     anything, checked = inbound_schema({}), inbound_schema(schema)
-    start = time.perf_counter()
+    start = time.process_time()
     anything.check(value)
-    good = time.perf_counter() - start
-    start = time.perf_counter()
+    good = time.process_time() - start
+    start = time.process_time()
     with pytest.raises(SchemaMismatchError, match=said):
         checked.check(value)
-    assert time.perf_counter() - start < 0.15 + 3 * good
+    assert time.process_time() - start < 0.15 + 3 * good
 
 
 def test_a_result_full_of_mistakes_costs_little_more_than_a_good_one() -> None:
     schema = outbound_schema({"type": "array", "items": {"type": "string"}})
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SchemaMismatchError, match=r"/items/type$"):
         schema.filter(ZEROS)
-    assert time.perf_counter() - start < 0.25
+    assert time.process_time() - start < 0.25
 
 
 @pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
