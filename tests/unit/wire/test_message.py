@@ -64,6 +64,8 @@ def _annotated(base: type, rule: object) -> st.SearchStrategy[Any]:
             return st.integers(0, 256**size - 1)
         case Fixed(size):
             return st.binary(min_size=size, max_size=size)
+        case Limit(size) if get_origin(base) is tuple:
+            return st.lists(_values(get_args(base)[0]), max_size=min(size, 4)).map(tuple)
         case Limit(size) if base is bytes:
             return st.binary(max_size=min(size, _LONGEST))
         case Limit(size):
