@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, refuse
+from casemate.wire.json_text import parse_json
+from casemate.wire.messages.entry import MAX_OCALL
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> byte
     if handler is None:
         raise refuse(Code.OCALL_REFUSED, f"this host has no OCALL {name!r}, it has {', '.join(sorted(handlers))}")
     try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
+        value = parse_json("OCALL arguments", arguments, limit=MAX_OCALL, round_integers=True)
+    except WireError:
         raise refuse(Code.MALFORMED, f"arguments of OCALL {name!r} are no JSON") from None
     return json.dumps(handler(value), separators=(",", ":")).encode()
