@@ -234,8 +234,11 @@ class Machine:
         except TimeoutError:
             raise MachineError(f"the {self._host.name} did not serve within {HOST_START_TIMEOUT:g} s") from None
         if not serves:
-            await self._host.end(END_TIMEOUT)
-            raise MachineError(f"{self._host.note_death()}")
+            try:  # it is on its way: a signal now could take its exit status away from asyncio
+                await asyncio.wait_for(self._host.wait(), END_TIMEOUT)
+            except TimeoutError:
+                await self._host.end(END_TIMEOUT)
+            raise MachineError(self._host.note_death())
 
     async def _power_on(self, event: str) -> None:
         """Chip and host, from nothing; what is left of the last ones ends first."""
