@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from casemate.gateway.examples import EXAMPLES
+
 GROUPS = (
     ("learner", "To learn with: plain JSON, which the operator can read"),
     ("machine", "The machine"),
@@ -154,9 +156,9 @@ def _example(title: str, operation: Document) -> str:
     words = ["curl"]
     if operation.get("security"):
         words.append('-H @<(echo "Authorization: Bearer $CASEMATE_TOKEN")')
-    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        if "example" in content:
-            words.append(f"--json '{json.dumps(content['example'])}'")
+    for media_type in operation.get("requestBody", {}).get("content", {}):
+        if operation["operationId"] in EXAMPLES:
+            words.append(f"--json '{json.dumps(EXAMPLES[operation['operationId']])}'")
         else:
             words.append(f"-H 'Content-Type: {media_type}' --data-binary @FILE")
     if method != "GET" and not (method == "POST" and "requestBody" in operation):

@@ -1,4 +1,7 @@
-"""Bodies to begin with, one for each operation that takes JSON: in `/openapi.json`, and on `/docs`."""
+"""Bodies to begin with, one for each operation that takes JSON, for the page of `/docs`.
+
+Not in `/openapi.json`: programs that test an API by it take an example for a body that is good at once.
+"""
 
 from collections.abc import Mapping
 from typing import Any

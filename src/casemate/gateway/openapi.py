@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from casemate.gateway.bodies import BINARY, JSON
 from casemate.gateway.documents import EvidenceDocument
-from casemate.gateway.examples import EXAMPLES
 from casemate.gateway.problems import MEDIA_TYPE, STATUS, Trouble
 from casemate.gateway.roles import SCHEME, wants
 from casemate.wire.access_tokens import Role
@@ -90,10 +89,6 @@ def document(app: FastAPI) -> dict[str, Any]:
     parts["securitySchemes"] = {SCHEME: _TOKEN}
     for name in ("HTTPValidationError", "ValidationError"):
         parts["schemas"].pop(name, None)
-    for methods in found["paths"].values():
-        for said in methods.values():
-            if said["operationId"] in EXAMPLES:
-                said["requestBody"]["content"][JSON]["example"] = EXAMPLES[said["operationId"]]
     return found
 
 
