@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from casemate.wire.lifecycle import State
 from casemate.wire.tee import Tee
@@ -10,7 +11,18 @@ from casemate.wire.tee import Tee
 Hex32 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Hex48 = Annotated[str, Field(pattern="^[0-9a-f]{96}$")]
 Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
-EnclaveNumber = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1, description="The host's number of this enclave.")]
+
+
+def _json_number(value: object) -> object:
+    """A number of JSON, ``1.0`` too; pydantic takes texts and true for one as well."""
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("number", "want a number")
+    return value
+
+
+EnclaveNumber = Annotated[
+    int, Field(ge=0, le=2**53 - 1, description="The host's number of this enclave."), BeforeValidator(_json_number)
+]
 
 
 class Document(BaseModel):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.cli.learner import put_learner_image
+from casemate.cli.learner import put_guests, put_learner_image
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
 from casemate.wire.access_tokens import token_digest, token_text
 
@@ -32,7 +32,7 @@ class Served:
 
 @contextlib.contextmanager
 def served_machine(state: Path, arguments: Sequence[str] = ()) -> Iterator[Served]:
-    """A new machine on ``state`` with a gateway on a free port of the loopback, and the learner's image in it.
+    """A new machine on ``state`` with a gateway on a free port of the loopback, VMs' guests and the learner's image.
 
     Args:
         state: the state directory.
@@ -44,6 +44,7 @@ def served_machine(state: Path, arguments: Sequence[str] = ()) -> Iterator[Serve
     try:
         machine = running_machine(state)
         status = machine.status
+        put_guests(state)
         put_learner_image(state, platform=status.platform, runtime=status.runtime)
         yield Served(machine, token)
     finally:

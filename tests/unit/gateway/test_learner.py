@@ -235,3 +235,14 @@ def test_a_result_that_is_not_the_learners_is_no_defect_of_the_gateways(
             problem(await client.post(f"/enclave/{path}", json=asked), "result-refused")
 
     run(work())
+
+
+@pytest.mark.parametrize(("number", "status"), [("7", 404), ("7.0", 404), ('"7"', 422), ("true", 422), ("7.5", 422)])
+def test_a_number_of_an_enclave_is_a_number_of_json(gateway: Front, number: str, status: int) -> None:
+    async def work() -> None:
+        async with gateway.client() as client:
+            body = f'{{"entry": "x", "enclave": {number}}}'
+            answer = await client.post("/enclave/ecall", content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code == status, answer.text
+
+    run(work())
