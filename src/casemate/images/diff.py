@@ -21,6 +21,8 @@ _MAX_FILE = 1024 * 1024
 """Longest JSON that is compared by keys (bytes); of longer ones the first line that differs is shown."""
 _LONGEST_VALUE = 120
 """Characters of a value that are shown."""
+_MOST_KEYS = 1000
+"""Keys of a file that are listed; of a file with more that differ, the first line is shown."""
 _MOST_PAGES = 16
 """Pages that are listed one by one where nothing better is known about them."""
 _ABSENT = object()
@@ -93,10 +95,10 @@ def _changed(path: str, old: bytes, new: bytes) -> Iterator[Difference]:
     """What changed in one file: its keys where it has some, else its first line that differs."""
     trees = _tree(path, old), _tree(path, new)
     if None not in trees:
-        keys = list(_keys("", *trees))
-        for key, before, after in keys:
-            yield Difference(f"{path}: {key}", before, after, measured=True)
-        if keys:
+        keys = list(itertools.islice(_keys("", *trees), _MOST_KEYS + 1))
+        if 0 < len(keys) <= _MOST_KEYS:
+            for key, before, after in keys:
+                yield Difference(f"{path}: {key}", before, after, measured=True)
             return
     yield _first_line(path, old, new)
 

@@ -1,9 +1,11 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
 
+from casemate.images import diff
 from casemate.images.build import build
 from casemate.images.diff import Difference, diff_images
 from casemate.images.image import Image
@@ -125,3 +127,10 @@ def test_other_peoples_enclaves_differ_by_page(before: Image) -> None:
     assert [line[0] for line in _lines(first, second)] == ["page 0x1000"]
     assert _lines(first, third)[-1][0] == "24 more pages"
     assert [line[0] for line in _lines(before, first)] == ["page order and flags", "SECS size"]
+
+
+def test_a_file_of_too_many_differences_is_told_by_its_first_line() -> None:
+    few, many, other = (json.dumps([value] * count).encode() for value, count in ((1, 1000), (1, 1001), (2, 1001)))
+    assert len(list(diff._changed("data.json", few, few.replace(b"1", b"2")))) == 1000
+    (found,) = diff._changed("data.json", many, other)
+    assert found.where == "data.json:1"
