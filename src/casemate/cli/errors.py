@@ -97,8 +97,7 @@ def _details(error: Exception) -> dict[str, str]:
 
 def errors_table() -> dict[type[Exception], Meaning]:
     """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
-    from casemate.cli.commands.docs import NoDocumentsError
-    from casemate.cli.files import InputFileError, OutputFileError
+    from casemate.cli.files import InputFileError, NoDocumentsError, OutputFileError
     from casemate.cli.health import UnhealthyError
     from casemate.cli.images import RuntimeDigestError, StaleLockError
     from casemate.cli.inspection.recognise import UnknownFileError

@@ -20,6 +20,10 @@ class InputFileError(CasemateError):
     """A file that the user named cannot be read, or is not what it has to be."""
 
 
+class NoDocumentsError(CasemateError):
+    """There is no such page of the documents, or they are not installed."""
+
+
 class TooLongFileError(InputFileError):
     """A file is longer than what it has to be can be."""
 

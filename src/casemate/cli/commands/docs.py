@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from casemate.cli.files import NoDocumentsError
 from casemate.cli.options import Json
 from casemate.cli.output import Screen, table
-from casemate.wire.errors import CasemateError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 Page = Annotated[str | None, typer.Argument(metavar="PAGE", help="Its name. Default: a list of all pages.")]
 
 _TITLE = re.compile(r"# (.+)")
-
-
-class NoDocumentsError(CasemateError):
-    """There is no such page, or the documents are not installed."""
 
 
 def docs(page: Page = None, *, as_json: Json = False) -> None:
