@@ -23,6 +23,8 @@ def open_state_directory(state: Path) -> tuple[Path, int]:
     folder = state / FOLDER
     try:
         make_own_folder(state)
+        if folder.is_symlink():
+            raise StateError(f"{folder} is a link, want a folder: what the chip keeps would lie elsewhere")
         make_own_folder(folder, private=True)
     except PlaceError as error:
         raise StateError(str(error)) from None

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
+from casemate.wire.errors import os_error_text
+
 AT_A_TIME = 64
 """Most connections that are accepted before others have their turn."""
 
@@ -182,7 +184,7 @@ class Acceptor:
     def _wait_for_room(self, error: OSError) -> None:
         if (now := time.monotonic()) - self._told > SILENCE:
             self._told = now
-            _log.warning("no connection can be accepted: %s", error.strerror)
+            _log.warning("no connection can be accepted: %s", os_error_text(error))
         self._waiting.make_room()
         self._loop.remove_reader(self._listener)
         self._loop.call_later(PAUSE, self._look_again)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from casemate.link.ownership import open_own_file
 from casemate.link.places import host_directory
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.errors import MachineError
@@ -134,7 +135,7 @@ def _put_aside(state: Path, chip: str) -> None:
 def _write(state: Path, inventory: Inventory) -> None:
     said = {"version": _VERSION, "chip": inventory.chip, "files": sorted(inventory.files)}
     draft = state / f"{FILE_NAME}.new"
-    with draft.open("wb") as file:
+    with os.fdopen(open_own_file(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, private=True), "wb") as file:
         file.write(json.dumps(said, indent=1).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -32,11 +32,11 @@ def test_refuses_folder_that_others_can_look_into(tmp_path: Path) -> None:
 def test_refuses_link_in_the_folders_place(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "chip").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StateError, match="must be a folder"):
+    with pytest.raises(StateError, match="is a link, want a folder"):
         open_state_directory(tmp_path)
 
 
 def test_says_where_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StateError, match="cannot be made"):
+    with pytest.raises(StateError, match="is no folder, want one of this user's"):
         open_state_directory(tmp_path / "file")

@@ -37,6 +37,7 @@ class Desk:
     """An enclave whose evidence satisfies :attr:`policy`."""
 
     def __init__(self, *, script: Script = echo, manifest: str = MANIFEST) -> None:
+        self._turn = threading.Lock()
         self.rig = Rig(script=script, manifest=manifest)
         self.forgery: Forgery = honest(NOW)
         self.forgery.body = replace(self.forgery.body, mr_enclave=MR_ENCLAVE)
@@ -79,8 +80,12 @@ class Desk:
         nonce = challenge()
         return appraise_answer(self.evidence(nonce), nonce, self.policy, NOW)
 
-    def answer(self, question: object) -> object:  # noqa: PLR0911 - one line a question
-        """What an honest host answers."""
+    def answer(self, question: object) -> object:
+        """What an honest host answers; one question at a time, though clients of an earlier test may still ask."""
+        with self._turn:
+            return self._answer(question)
+
+    def _answer(self, question: object) -> object:  # noqa: PLR0911 - one line a question
         match question:
             case host.GetEvidence(1, nonce):
                 return self.evidence(nonce)
