@@ -195,7 +195,10 @@ def time_of(text: str | None) -> datetime:
         raise TimeTextError(f"time is {text[:80]!r}, want one such as 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         raise TimeTextError(f"time is {text!r}, want its time zone too: append Z for UTC")
-    return moment.astimezone(UTC).replace(microsecond=0)
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:  # its zone carries it over the ends of the calendar
+        raise TimeTextError(f"time is {text!r}, want one from the year 1 to the year 9999 in UTC") from None
 
 
 def weaknesses(policy: "AnyPolicy") -> str:

@@ -23,6 +23,7 @@ from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
 from casemate.host.events import Events
 from casemate.host.images import check_lock, describe
+from casemate.host.launch_turns import LaunchTurns
 from casemate.host.ocalls import Handler
 from casemate.host.silicon import Silicon
 from casemate.host.state_keeper import StateKeeper, namespaces_of
@@ -107,6 +108,7 @@ class Orchestrator:
         self._tenants: dict[int, Tenant] = {}
         self._places: dict[int, Tenant] = {}
         self._launches = asyncio.Semaphore(AT_ONCE)
+        self._turns = LaunchTurns()
         self._launching: Counter[str] = Counter()
         """Of tokens, launches that are no tenants yet."""
 
@@ -186,7 +188,8 @@ class Orchestrator:
         tenant = self._tenant(number)
         async with tenant.turn:
             self._check_there(number, tenant)
-            await self._bring_up(tenant)
+            async with self._turns.turn():
+                await self._bring_up(tenant)
             await self._want(tenant, Wanted.RUNNING)
             return tenant.shown
 
@@ -280,8 +283,9 @@ class Orchestrator:
         tenant = Tenant(_shown(deployment, about), lasting=lasting, launcher=launcher)
         self._launching[launcher] += 1
         try:
-            await self._load(tenant, files)
-            await self._start(tenant)
+            async with self._turns.turn():
+                await self._load(tenant, files)
+                await self._start(tenant)
             if lasting:  # only what runs is written down: a launch that fails, or a host that dies, leaves nothing
                 await self._write(self._catalogue.deploy, deployment, about, files)
         except BaseException:

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.cli.conftest import Casemate
 from tests.unit.verifier.test_root_keys import EARLIER_INTEL_ROOT
 
+from casemate.cli.policies import TimeTextError, time_of
 from casemate.client.binding_file import encode_binding, parse_binding
 from casemate.images.image import read_image
 from casemate.testing.forge import Forged, Forgery, honest
@@ -313,3 +314,9 @@ def test_run_needs_to_know_which_entry_point(casemate: Casemate, built: Path) ->
     said = casemate("run", built, "--input", built / "input.json", "--entry", "nonsense")
     assert said.code == 2
     assert "rate" in said.err
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_beyond_the_calendar_is_no_traceback(text: str) -> None:
+    with pytest.raises(TimeTextError, match="want one from the year 1 to the year 9999 in UTC"):
+        time_of(text)
