@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from casemate.gateway.enclaves import shown
 from casemate.gateway.house import House
@@ -126,6 +127,15 @@ def take_place(places: AtOnce, visit: Visit) -> None:
     visit.at_end(lambda: places.give_back(key))
 
 
+class _EventStream(StreamingResponse):
+    """One that may be given up from its head on, also while there is nothing to tell."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        with Visit.of(scope).that_may_end():
+            await super().__call__(scope, receive, send)
+
+
 async def _nothing() -> AsyncIterator[bytes]:
     pieces: tuple[bytes, ...] = ()
     for piece in pieces:
@@ -137,7 +147,7 @@ def served(request: Request, opened: Callable[[Visit], AsyncIterator[bytes]]) ->
     visit = Visit.of(request.scope)
     events = _nothing() if visit.is_head else opened(visit)
     headers = {"X-Accel-Buffering": "no"}  # nginx would else collect events
-    return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers)
+    return _EventStream(events, media_type=EVENT_STREAM, headers=headers)
 
 
 def encoded(kind: str, data: dict[str, object], name: str | None) -> bytes:

@@ -128,6 +128,47 @@ def test_a_silent_stream_ends_with_its_token(
     run(work())
 
 
+LONG_LIVED = [
+    ("GET /v1/events", b"", 200),
+    ("GET /v1/vms/1/console/events", b"", 200),
+    ("POST /v1/enclaves/1/calls", encode_message(ENVELOPE), 401),
+    ("POST /enclave/compute", BODY, 401),
+    ("POST /v1/images", None, 401),
+]
+
+
+@pytest.mark.parametrize(("what", "body", "status"), LONG_LIVED)
+def test_a_quiet_request_ends_with_its_token(
+    gateway: Front, token: str, what: str, body: bytes | None, status: int
+) -> None:
+    """At the next look, though nothing happens that it could tell of, and long before a stream's next comment."""
+
+    async def work() -> None:
+        give(gateway, ("guest", token, Role.DEPLOY))
+        async with Serving(gateway) as serving, asyncio.timeout(SOON):
+            async with gateway.client() as admin:
+                await deployed(admin)
+                await launched(admin)
+                assert (await admin.post("/enclave/compute", content=BODY, headers=JSON)).status_code == 200
+            gateway.house.slow = asyncio.Event().wait  # type: ignore[assignment]
+            kind = "application/json" if body == BODY else "application/octet-stream"
+            size = 1000 if body is None else len(body)
+            head = f"{what} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+            head += f"Content-Type: {kind}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+            reader, writer = await serving.connect()
+            writer.write(head.encode() + (body or b""))
+            await until(lambda: any(each.may_end for each in gateway.gateway.edge._visits))
+            give(gateway)
+            gateway.gateway.edge.look_again()
+            assert (await reader.readline()).startswith(f"HTTP/1.1 {status}".encode())
+            rest = await reader.read()
+            assert rest.endswith(b"0\r\n\r\n" if status == 200 else b"}")
+            assert not gateway.gateway.edge._visits
+            await gone(writer)
+
+    run(work())
+
+
 def test_a_call_that_waits_ends_with_its_token(gateway: Front, token: str) -> None:
     async def work() -> None:
         async with Serving(gateway) as serving:
