@@ -39,6 +39,20 @@ def test_an_interpreter_that_is_too_old_is_refused_before_anything_is_installed(
     assert not place.exists()
 
 
+def test_an_interpreter_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [shutil.which("make") or "make", "demo", "PYTHON=python3.99", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+    )
+    assert done.returncode == 2
+    assert "There is no python3.99 here. Casemate needs Python 3.11 or newer" in done.stderr
+
+
 def test_packages_that_cannot_be_installed_are_said_and_the_step_fails(tmp_path: Path) -> None:
     listed = tmp_path / "listed.txt"
     listed.write_text("casemate-that-is-nowhere==1.0 --hash=sha256:" + "0" * 64 + "\n")

@@ -46,12 +46,12 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
         limit: the longest content accepted (bytes); no more than that is ever read.
 
     Raises:
-        InputFileError: it is missing, a directory, not readable, or longer.
+        InputFileError: it is missing, a directory, not readable, longer, or a pipe into which nobody writes.
     """
     if path == STANDARD_INPUT:
         return _up_to(STANDARD_INPUT_DESCRIPTOR, f"{what} on standard input", limit)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise InputFileError(f"{what} {path}: {os_error_text(error)}") from None
     except ValueError:
@@ -60,10 +60,11 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise InputFileError(f"{what} {path}: got a directory, want a file")
+        begun = _begun_pipe(descriptor, f"{what} {path}", limit) if stat.S_ISFIFO(status.st_mode) else b""
         if status.st_size > limit:
             start = os.read(descriptor, _START) if stat.S_ISREG(status.st_mode) else b""
             raise _too_long(f"{what} {path}", status.st_size, limit, start)
-        return _up_to(descriptor, f"{what} {path}", limit)
+        return _up_to(descriptor, f"{what} {path}", limit, begun)
     finally:
         os.close(descriptor)
 
@@ -92,7 +93,7 @@ class FileContent:
 def opened_file(path: Path, *, what: str, limit: int) -> Iterator[FileContent | bytes]:
     """What :func:`read_file` gives, read only when it is asked for where the file allows that."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
         yield read_file(path, what=what, limit=limit)  # standard input; or the complaint
         return
@@ -149,10 +150,29 @@ def write_file(path: Path, content: bytes, *, what: str, private: bool = False) 
         raise OutputFileError(f"{what} {path}: cannot be written: {os_error_text(error)}") from None
 
 
-def _up_to(descriptor: int, what: str, limit: int) -> bytes:
-    """All that there is to read, if it is no more than ``limit`` bytes."""
-    parts: list[bytes] = []
-    size = 0
+def _begun_pipe(descriptor: int, what: str, limit: int) -> bytes:
+    """Sees that somebody writes to a pipe that was opened without waiting, which reading does from now on.
+
+    A shell's ``<(command)`` is a pipe as well, whose writer is there from the beginning.
+
+    Returns:
+        What was there to read at once.
+    """
+    try:
+        begun = os.read(descriptor, min(_CHUNK, limit))
+    except BlockingIOError:
+        begun = b""  # somebody has it open, and has not written yet
+    else:
+        if not begun:
+            raise InputFileError(f"{what}: a pipe into which nobody writes; want a file, or - for standard input")
+    os.set_blocking(descriptor, True)
+    return begun
+
+
+def _up_to(descriptor: int, what: str, limit: int, begun: bytes = b"") -> bytes:
+    """``begun`` and all that there is to read behind it, if it is no more than ``limit`` bytes."""
+    parts: list[bytes] = [begun]
+    size = len(begun)
     try:
         while part := os.read(descriptor, min(_CHUNK, limit + 1 - size)):
             parts.append(part)

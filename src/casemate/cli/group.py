@@ -1,5 +1,7 @@
 """The command `casemate` as Typer runs it: errors end as a message and an exit code, never as a traceback."""
 
+import itertools
+import os
 from typing import Any
 
 import typer
@@ -8,12 +10,21 @@ from typer.core import TyperGroup
 from casemate.cli.errors import ExitCode, Outcome, outcome_of
 from casemate.wire.errors import CasemateError
 
+_MAY_BE_EMPTY = frozenset({"--append", "--name"})
+"""Options to which an empty text is a value as good as any."""
+
 AS_JSON = "casemate.json"
 """Key in a context's ``meta``: whether the command was asked for JSON."""
 
 
 class CasemateGroup(TyperGroup):
     """All commands."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override] # as below
+        """Refuses what no command could make sense of, before any of them tries."""
+        if ctx.parent is None:
+            _check_words(args)
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # Typer's own Context
         """The command of that name, whose help says what to type and not which Python type it becomes."""
@@ -42,6 +53,19 @@ class CasemateGroup(TyperGroup):
             raise typer.Exit(outcome.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _check_words(args: list[str]) -> None:
+    for before, word in itertools.pairwise(["", *args]):
+        if not word and before not in _MAY_BE_EMPTY:
+            raise typer.BadParameter("an argument is empty: is a variable behind it not set?")
+        if not word.isascii() and not _is_text(word) and not os.path.lexists(word):
+            raise typer.BadParameter(f"{os.fsencode(word)!r} is neither UTF-8 nor the name of a file that is there")
+
+
+def _is_text(word: str) -> bool:
+    """Whether an argument was UTF-8: Python stands a lone surrogate for each byte that was not."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _show_no_types(command: Any, ctx: typer.Context) -> None:

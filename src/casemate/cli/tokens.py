@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from casemate.cli.files import InputFileError
+from casemate.cli.files import InputFileError, OutputFileError
 from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
 from casemate.link.places import host_directory
 from casemate.wire.access_tokens import MAX_FILE, AccessTokens
 from casemate.wire.audit import NAME, AuditEntry
-from casemate.wire.errors import WireError
+from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.ownership import PlaceError
 
 FILE = "tokens.json"
@@ -71,7 +71,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _write(path: Path, content: bytes, how: int) -> None:
     descriptor = open_own_file(path, os.O_WRONLY | os.O_CREAT | how)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputFileError(f"{path} cannot be written: {os_error_text(error)}") from None

@@ -1,5 +1,7 @@
 """An image: an SGXS stream and the SIGSTRUCT over it; on disk NAME.sgxs and NAME.sigstruct."""
 
+import os
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,9 +83,16 @@ def read_image(path: Path) -> Image:
     )
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens what may be a pipe into which nobody writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ImageFileError(f"{path} is no plain file")
             content = file.read(limit + 1)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read: {os_error_text(error)}") from None

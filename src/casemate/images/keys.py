@@ -6,6 +6,7 @@ with mode 0600 and a file that others could read is refused.
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,8 +87,10 @@ def default_key_path(environ: Mapping[str, str]) -> Path:
 def load_key(path: Path) -> DeveloperKey:
     """The key in a file that is this user's, or root's, and that nobody else can read."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"{path} is no plain file")
             check_secret(str(path), uid=status.st_uid, mode=status.st_mode, user=os.geteuid())
             pem = file.read(MAX_KEY_FILE)
     except PlaceError as error:
@@ -98,6 +101,11 @@ def load_key(path: Path) -> DeveloperKey:
         return DeveloperKey.from_pem(pem)
     except KeyFileError as error:
         raise KeyFileError(f"{path}: {error}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens what may be a pipe into which nobody writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def load_or_create_key(path: Path) -> DeveloperKey:

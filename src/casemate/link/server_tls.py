@@ -1,6 +1,8 @@
 """TLS for the gateway's own port, from certificate files. It keeps out others on the network, not the operator."""
 
+import os
 import ssl
+import stat
 from pathlib import Path
 
 from casemate.wire.errors import CasemateError, os_error_text
@@ -32,8 +34,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     Raises:
         CertificateFileError: a file is missing or malformed, or the two do not belong together.
     """
-    for file in (certificate, key):
-        _check_pem(file)
+    _check_pem(certificate, b"CERTIFICATE-----", "a certificate")
+    _check_pem(key, b"PRIVATE KEY-----", "a private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -50,12 +52,17 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def _check_pem(file: Path) -> None:
-    """OpenSSL's own words for these do not name the file."""
+def _check_pem(file: Path, label: bytes, what: str) -> None:
+    """OpenSSL's own words for these do not name the file, and it would wait for a pipe's writer."""
     try:
-        with file.open("rb") as opened:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CertificateFileError(f"{file} is no plain file, want one with {what} in PEM")
             content = opened.read(MAX_FILE)
     except OSError as error:
         raise CertificateFileError(f"{file}: {os_error_text(error)}") from None
     if _PEM not in content:
         raise CertificateFileError(f"{file} is not PEM, want text with a line that begins with {_PEM.decode()}")
+    if label not in content:
+        raise CertificateFileError(f"{file} is PEM without {what}: were certificate and key exchanged?")

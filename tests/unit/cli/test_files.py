@@ -1,9 +1,12 @@
 import os
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.cli.conftest import Casemate
 
 from casemate.cli.files import InputFileError, OutputFileError, check_place, opened_file, read_file, write_file
 
@@ -122,3 +125,41 @@ def test_an_open_file_is_refused_as_one_that_is_read(tmp_path: Path) -> None:
             opened_file(tmp_path / name, what="firmware", limit=10),
         ):
             pytest.fail("it was opened")
+
+
+def test_a_pipe_into_which_nobody_writes_is_refused_and_not_waited_for(casemate: Casemate, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputFileError, match="a pipe into which nobody writes"):
+        read_file(pipe, what="input", limit=100)
+    for words in (("inspect", pipe), ("measure", pipe), ("build", tmp_path, "--key", pipe), ("receipt", "show", pipe)):
+        assert casemate(*words, "--json").code == 5
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_pipe_that_somebody_writes_to_is_read_to_its_end(tmp_path: Path, *, late: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    holder = os.open(pipe, os.O_RDWR)  # so that the writer is there
+    text = b"x" * 3_000_000
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            os.close(holder)
+            if late:
+                time.sleep(0.05)
+            file.write(text)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert read_file(pipe, what="input", limit=len(text)) == text
+    writer.join(10)
+
+
+def test_a_pipe_with_too_much_in_it_is_too_long() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"x" * 50)
+    os.close(writing)
+    with pytest.raises(InputFileError, match="want at most 10"):
+        read_file(Path(f"/dev/fd/{reading}"), what="input", limit=10)
+    os.close(reading)

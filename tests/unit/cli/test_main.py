@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import Casemate
@@ -117,3 +118,31 @@ def test_a_word_that_is_none_is_answered_with_those_there_are(
     assert said.code == 2
     assert words in said.err
     assert "Value error" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("up", "--state", ""), "an argument is empty"),
+        (("init", ""), "an argument is empty"),
+        (("up", "--seed", "x\udcff"), "neither UTF-8 nor the name of a file"),
+        (("up", "--accept-loss", "x\udcff"), "neither UTF-8 nor the name of a file"),
+        (("init", "a\tb"), "cannot be shown or typed"),
+        (("init", "a\x1b[2J"), "cannot be shown or typed"),
+    ],
+)
+def test_words_that_no_command_can_make_sense_of_are_refused_at_once(
+    casemate: Casemate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    said = casemate(*arguments)
+    assert said.code == 2
+    assert words in said.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_whose_name_is_not_utf_8_can_be_named(casemate: Casemate, tmp_path: Path) -> None:
+    odd = tmp_path / "odd\udcff.json"
+    odd.write_text("{}")
+    assert "neither UTF-8" not in casemate("inspect", odd).err

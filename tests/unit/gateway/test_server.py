@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -404,6 +405,13 @@ def test_refuses_certificate_files_that_are_of_no_use(tmp_path: Path) -> None:
     empty.write_bytes(b"")
     for pair in ((tmp_path / "none.pem", key), (cert, tmp_path / "none.pem"), (empty, key), (cert, empty), (key, cert)):
         with pytest.raises(CertificateFileError, match=r"\.pem"):
+            server_context(*pair)
+    with pytest.raises(CertificateFileError, match="is PEM without a certificate: were certificate and key exchanged"):
+        server_context(key, cert)
+    pipe = tmp_path / "pipe.pem"
+    os.mkfifo(pipe)
+    for pair in ((pipe, key), (cert, pipe)):
+        with pytest.raises(CertificateFileError, match="is no plain file"):
             server_context(*pair)
     with pytest.raises(CertificateFileError, match="passphrase"):
         server_context(*certificate(tmp_path, passphrase=b"sesame"))

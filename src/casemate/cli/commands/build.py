@@ -29,6 +29,9 @@ def init(folder: NewFolder, *, name: Name = None, as_json: Json = False) -> None
     """
     from casemate.images.starter import write_starter
 
+    if not str(folder).isprintable():
+        raise typer.BadParameter("the folder's name has characters that cannot be shown or typed", param_hint="DIR")
+
     written = write_starter(folder, name=name)
     Screen(as_json=as_json).show(
         {"folder": str(folder), "files": [str(path) for path in written]},
