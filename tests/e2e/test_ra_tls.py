@@ -235,6 +235,27 @@ def test_openssl_shakes_hands_and_shows_both_extensions(port: int, tmp_path: Pat
     openssl("verify", "-CAfile", str(certificate), str(certificate))
 
 
+def test_a_request_that_two_readers_take_for_different_ones_is_the_last(port: int) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    head = b"POST /entry/main HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    for status, more in (
+        (b"200", b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n"),
+        (b"400", b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n1"),
+        (b"400", b"Content-Length:\r\n 1\r\n\r\n1"),
+        (b"400", b"Content-Length: 1\r\n\n1"),
+    ):
+        with (
+            socket.create_connection(("127.0.0.1", port), 60) as plain,
+            context.wrap_socket(plain) as tls,
+            tls.makefile("rb") as answers,
+        ):
+            tls.sendall(head + more + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = answers.read()
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert answer.count(b"\r\n\r\n") == 1
+
+
 def test_openssl_resumes_no_session(port: int) -> None:
     for version in ("-tls1_2", "-tls1_3"):
         said = openssl("s_client", "-connect", f"127.0.0.1:{port}", version, "-reconnect").decode()

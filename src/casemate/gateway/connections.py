@@ -13,10 +13,11 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from casemate.gateway.framing import StrictConnection
-from casemate.gateway.problems import MEDIA_TYPE, STATUS, problem_text
+from casemate.gateway.problems import MEDIA_TYPE, STATUS, Trouble, problem_text
 from casemate.gateway.visits import Ending, Visit
 from casemate.gateway.waiting import Place, Waiting
+from casemate.wire.faults import Code
+from casemate.wire.http_framing import VERSION_REFUSED, StrictConnection
 
 HEAD_TIMEOUT = 10.0
 """How long the head of a request may take from its first byte, and the first byte of a new connection (seconds)."""
@@ -171,7 +172,8 @@ class PatientProtocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE) or (cycle is not None and cycle.response_started):
             self.transport.close()  # there is an answer, or half of one: no place for another
             return
-        code, request_id = self.conn.code, ""
+        code = Trouble.VERSION_REFUSED if self.conn.status == VERSION_REFUSED else Code.MALFORMED
+        request_id = ""
         if cycle is not None:
             request_id = self._give_up(cycle.scope["state"], STATUS[code])
             cycle.disconnected = True

@@ -16,10 +16,10 @@ import pytest
 from tests.unit.gateway.front import TOKENS, close_all, front
 from tests.unit.gateway.test_server import Serving
 
-from casemate.gateway.framing import MAX_CHUNK_LINE, MAX_HEADERS
 from casemate.gateway.limits import Rate
 from casemate.gateway.settings import Settings
 from casemate.wire.access_tokens import Role
+from casemate.wire.http_framing import MAX_CHUNK_LINE, MAX_HEADERS
 
 TIMEOUT = 10.0
 HOST = b"Host: localhost\r\n"
@@ -116,7 +116,9 @@ CASES = [
     Case("2's preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version-refused"),
     Case("0.9", get(b"GET /health HTTP/0.9"), 505, "version-refused"),
     refused("1.10", get(b"GET /health HTTP/1.10")),
-    Case("1.2 is answered as 1.1", get(b"GET /health HTTP/1.2"), 200, stays=True),
+    Case("1.2", get(b"GET /health HTTP/1.2"), 505, "version-refused"),
+    Case("1.9", get(b"GET /health HTTP/1.9"), 505, "version-refused"),
+    Case("1.2 without Host", get(b"GET /health HTTP/1.2", b""), 505, "version-refused"),
     Case("1.0", get(b"GET /health HTTP/1.0"), 200),
     # Absolute form, and whom it names (section 3.2)
     Case("absolute form", get(b"GET http://127.0.0.1:8800/health HTTP/1.1"), 200, stays=True),
@@ -137,7 +139,6 @@ CASES = [
     refused("but no Host", get(b"GET http://localhost/health HTTP/1.1", b"")),
     # Headers (section 5)
     refused("no Host", get(b"GET /health HTTP/1.1", b"")),
-    refused("no Host in 1.2", get(b"GET /health HTTP/1.2", b"")),
     refused("two Hosts", health(b"Host: localhost")),
     Case("Host of somebody else", get(b"GET /health HTTP/1.1", b"Host: evil\r\n"), 421, "host-refused", stays=True),
     Case("no Host in 1.0", get(b"GET /health HTTP/1.0", b""), 421, "host-refused"),

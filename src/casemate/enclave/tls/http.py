@@ -1,8 +1,13 @@
-"""HTTP/1.1 inside a connection: requests out of bytes, responses to bytes, each bounded. h11 does the protocol."""
+"""HTTP/1.1 inside a connection: requests out of bytes, responses to bytes, each bounded.
+
+h11 does the protocol, as strictly as the gateway does: see :mod:`casemate.wire.http_framing`.
+"""
 
 from dataclasses import dataclass
 
 import h11
+
+from casemate.wire.http_framing import CLOSE, StrictConnection
 
 MAX_HEAD = 16 * 1024
 """Longest request line with headers (bytes)."""
@@ -47,7 +52,7 @@ class HttpConversation:
     """One connection's requests, one after the other: the next is read when the last has been answered."""
 
     def __init__(self) -> None:
-        self._machine = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._machine = StrictConnection(h11.SERVER, MAX_HEAD)
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._wants_data = False
@@ -91,7 +96,9 @@ class HttpConversation:
                         self._wants_data = True
                         return self._go_on() if self._machine.they_are_waiting_for_100_continue else None
         except h11.RemoteProtocolError as error:
-            raise RequestRefusedError(error.error_status_hint, f"no HTTP/1.1 request: {error}") from None
+            raise RequestRefusedError(
+                error.error_status_hint, f"no HTTP/1.1 request: {self._machine.refusal}"
+            ) from None
         return None
 
     def respond(self, response: Response) -> bytes:
@@ -106,9 +113,11 @@ class HttpConversation:
         if machine.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.must_end = True
             return b""
-        if machine.their_state is not h11.DONE:  # refused half-way: the rest of it is of no interest
+        request = self._request
+        # refused half-way: the rest of it is of no interest; or it is not sure where the next one begins
+        if machine.their_state is not h11.DONE or (request is not None and CLOSE in request.headers):
             headers.append(("connection", "close"))
-        is_head = self._request is not None and self._request.method == b"HEAD"
+        is_head = request is not None and request.method == b"HEAD"
         parts = [machine.send(h11.Response(status_code=response.status, headers=headers, reason=_reason(response)))]
         parts.append(machine.send(h11.Data(data=b"" if is_head else response.body)))
         parts.append(machine.send(h11.EndOfMessage()))
@@ -128,8 +137,6 @@ class HttpConversation:
 
     def _begin(self, request: h11.Request) -> None:
         self._request = request
-        if request.http_version not in _VERSIONS:
-            raise RequestRefusedError(505, "HTTP/1.1, please")
         for name, value in request.headers:
             if name == b"content-length" and int(value) > MAX_BODY:
                 raise RequestRefusedError(413, f"the body has {int(value)} bytes, at most {MAX_BODY} are taken here")
@@ -155,8 +162,6 @@ class HttpConversation:
 def _reason(response: Response) -> bytes:
     return _REASONS.get(response.status, b"")
 
-
-_VERSIONS = frozenset((b"1.0", b"1.1"))
 
 _REASONS = {
     200: b"OK", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed",

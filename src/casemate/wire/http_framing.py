@@ -2,7 +2,8 @@
 
 h11 is lenient where older clients were sloppy: a bare LF ends a line, a header may be folded, the same Content-Length
 may come twice. A proxy in front may read such a request in another way, and the rest of it is then the next request of
-somebody else. Nobody who means well sends them any more, so all of them are refused here.
+somebody else. Nobody who means well sends them any more, so all of them are refused here: by the gateway, and by the
+server inside an enclave.
 """
 
 import re
@@ -11,9 +12,6 @@ import h11
 from h11._receivebuffer import ReceiveBuffer, blank_line_regex  # what splits lines has no public name
 from h11._util import Sentinel
 
-from casemate.gateway.problems import Trouble
-from casemate.wire.faults import Code
-
 MAX_HEADERS = 128
 """Most lines of a head, or of trailers: each is checked by itself."""
 
@@ -21,20 +19,19 @@ MAX_CHUNK_LINE = 1024
 """Longest line before a chunk: its size and extensions, which nobody uses (bytes)."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_LENGTH = re.compile(rb"\ncontent-length:[ \t]*(?:0|[1-9][0-9]{0,17})[ \t]*\r")
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*(?:0|[1-9][0-9]{0,19})[ \t]*\r")
 _CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
 _ORIGIN = re.compile(rb"/[^#]*")
-_CLOSE = (b"connection", b"close")
 _OLD = b"1.0"
+_VERSIONS = (_OLD, b"1.1")
 
+CLOSE = (b"connection", b"close")
+"""The header of a request after whose answer the connection ends."""
 
-class RefusedError(h11.RemoteProtocolError):
-    """A request that cannot be answered by anything but its refusal."""
-
-    def __init__(self, detail: str, code: Code | Trouble = Code.MALFORMED) -> None:
-        super().__init__(detail)
-        self.code = code
+MALFORMED = 400
+TOO_LONG = 431
+VERSION_REFUSED = 505
 
 
 class StrictConnection(h11.Connection):
@@ -42,14 +39,14 @@ class StrictConnection(h11.Connection):
 
     Attributes:
         refusal: why the last event was none, in words that repeat nothing of what came.
-        code: the refusal's code.
+        status: of the answer to that.
     """
 
     def __init__(self, role: type[Sentinel], max_head: int) -> None:
         super().__init__(role, max_head)
         self._receive_buffer = _StrictBuffer(self, max_head)
         self.refusal = ""
-        self.code: Code | Trouble = Code.MALFORMED
+        self.status = MALFORMED
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """The next event; RemoteProtocolError."""
@@ -58,7 +55,7 @@ class StrictConnection(h11.Connection):
             return _one_meaning(event) if type(event) is h11.Request else event
         except h11.RemoteProtocolError as error:
             self.refusal = str(error).partition(":")[0][:200]
-            self.code = error.code if isinstance(error, RefusedError) else Code.MALFORMED
+            self.status = error.error_status_hint
             raise
 
 
@@ -86,7 +83,7 @@ class _StrictBuffer(ReceiveBuffer):
             self._multiple_lines_search = max(0, len(data) - 2)
             return None
         if end.end() > self._most:  # h11 looks at the length of what is not complete, alone
-            raise h11.LocalProtocolError(f"the head is longer than {self._most} bytes")
+            raise h11.LocalProtocolError(f"the head is longer than {self._most} bytes", TOO_LONG)
         self._skipped = False
         block = bytes(self._extract(end.end()))
         _check_lines(block)
@@ -115,7 +112,7 @@ def _check_lines(block: bytes) -> None:
     if b"\n " in block or b"\n\t" in block:
         raise h11.LocalProtocolError("a header is folded, or begins with a space")
     if lines > MAX_HEADERS + 2:  # the request line, and the empty one
-        raise h11.LocalProtocolError(f"more than {MAX_HEADERS} headers")
+        raise h11.LocalProtocolError(f"more than {MAX_HEADERS} headers", TOO_LONG)
     lower = block.lower()
     if (lengths := lower.count(b"\ncontent-length:")) and (lengths > 1 or not _LENGTH.search(lower)):
         raise h11.LocalProtocolError("Content-Length is not one decimal number, given once")
@@ -125,17 +122,15 @@ def _one_meaning(request: h11.Request) -> h11.Request:
     """The request, its target in origin form.
 
     Where the target names a host, that host counts (RFC 9112, section 3.2.2). Content-Length beside Transfer-Encoding
-    is passed over, and the connection closes after the answer (section 6.1).
+    is passed over, and the connection closes after the answer (section 6.1): the request has :data:`CLOSE`.
     """
     version, target = request.http_version, request.target
-    if not version.startswith(b"1."):
-        raise RefusedError("the version of HTTP is not 1.0 or 1.1", Trouble.VERSION_REFUSED)
+    if version not in _VERSIONS:
+        raise h11.RemoteProtocolError("the version of HTTP is not 1.0 or 1.1", VERSION_REFUSED)
     names = [name for name, _ in request.headers]
     chunked, measured = b"transfer-encoding" in names, b"content-length" in names
     if chunked and version == _OLD:
-        raise RefusedError("Transfer-Encoding in a request of HTTP/1.0")
-    if version != _OLD and b"host" not in names:
-        raise RefusedError("no Host header")
+        raise h11.RemoteProtocolError("Transfer-Encoding in a request of HTTP/1.0")
     plain = _ORIGIN.fullmatch(target) is not None or (target == b"*" and request.method == b"OPTIONS")
     if plain and not (chunked and measured):
         return request
@@ -143,10 +138,10 @@ def _one_meaning(request: h11.Request) -> h11.Request:
     if not plain:
         named = _ABSOLUTE.fullmatch(target)
         if named is None:
-            raise RefusedError("the target is neither a path nor a URL of http or https")
+            raise h11.RemoteProtocolError("the target is neither a path nor a URL of http or https")
         rest = named[2] or b"/"
         target = rest if rest.startswith(b"/") else b"/" + rest
         headers = [(b"host", named[1]), *((name, value) for name, value in headers if name != b"host")]
     if chunked and measured:
-        headers = [*((name, value) for name, value in headers if name != b"content-length"), _CLOSE]
+        headers = [*((name, value) for name, value in headers if name != b"content-length"), CLOSE]
     return h11.Request(method=request.method, headers=headers, target=target, http_version=version)
