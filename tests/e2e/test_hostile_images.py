@@ -116,3 +116,13 @@ def test_a_manifest_that_costs_is_refused_by_its_enclave_and_others_are_attested
     assert after.seconds - before.seconds < AT_ONCE * CHIP_SECONDS + attested * CHIP_SECONDS
     assert [shown.enclave for shown in client.enclaves() if shown.mr_enclave == hostile.mr_enclave] == []
     client.destroy(neighbour)
+
+
+@pytest.mark.parametrize("name", ["node:vm", "vm", "node:fs", "data:text/javascript,export default 1"])
+def test_a_module_that_imports_what_nobody_has_measured_is_refused_by_its_enclave(
+    name: str, workshop: Workshop, client: Client
+) -> None:
+    source = f"import all from '{name}'; export function main(input) {{ return Object.keys(all); }}"
+    with pytest.raises(HostRefusedError) as refused:
+        client.launch(altered(workshop, {"guest/main.js": source.encode()}))
+    assert refused.value.fault.code == Code.GUEST_ERROR

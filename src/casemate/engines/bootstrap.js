@@ -343,7 +343,8 @@ async function load({ call, body }) {
   } catch (thrown) {
     const { name, message } = told(thrown);
     listening = false;
-    sendFailure(call, "guest-error", { name, message: words(named(message), "") });
+    const plain = refused !== null && includes(message, refused) ? refused : named(message);
+    sendFailure(call, "guest-error", { name, message: words(plain, "") });
     return;
   }
   tellsPlaces = debug;
@@ -381,9 +382,13 @@ function measured(links, text) { // a text that begins with a place, with the co
   return `:${place[1]}:${column}${slice(text, place[0].length)}`;
 }
 
+let refused = null; // what was said of the first import that the index does not list
+
 // An image that Casemate has built imports nothing but its own modules, and whoever loads it has seen that in its text.
 // Another one may import what it likes, as far as the engine knows: that is code which nobody has measured. So the
 // engine asks here, from its own loader, which no program can change. It takes 15 ms to load that part of the engine.
+// The answer names a scheme that nothing can load. To throw here would not do: where a resolver fails, the engine loads
+// what it has under that name itself, for an import that stands in a text: Node's modules, and its own.
 function guardImports(known) {
   globalThis.Deno = deno; // which that part looks for
   const { registerHooks } = lazy.process().getBuiltinModule("module");
@@ -391,7 +396,9 @@ function guardImports(known) {
     __proto__: null,
     resolve(specifier, context, next) {
       if (known[specifier] === true) return next(specifier, context);
-      throw new Misused(`${stringify(slice(specifier, 0, 64))} is not a measured module that the image's index links`);
+      const words = `${stringify(slice(specifier, 0, 64))} is not a measured module that the image's index links`;
+      refused ??= words;
+      return { __proto__: null, url: "refused:" + words, shortCircuit: true };
     },
   });
   takeGlobals();

@@ -4,9 +4,10 @@ The bootstrap comes as a ``data:`` URL, so the engine needs no file but itself. 
 (``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk.
 
 JavaScript that runs is JavaScript that was measured, whoever built the image. By itself the engine would also import
-``data:`` and ``blob:`` URLs, which a program can make from what it is given. So sources are searched for all that could
-be an import which the image's index does not list; where there is any, the bootstrap has the engine's loader ask it
-about each import. WebAssembly is not covered: a program may compile what it is given.
+``data:`` and ``blob:`` URLs, which a program can make from what it is given, and some of its own modules, which can run
+such text. So sources are searched for all that could be an import which the image's index does not list; where there is
+any, the bootstrap has the engine's loader ask it about each import. WebAssembly is not covered: a program may compile
+what it is given.
 """
 
 import base64

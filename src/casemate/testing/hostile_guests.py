@@ -354,6 +354,15 @@ ESCAPES = (
         defer="await import.defer('data:text/javascript,1');",
         made="await import(URL.createObjectURL(new Blob(['1'], {type: 'text/javascript'})));",
     ),
+    *(
+        HostileGuest(
+            f"import of {name} in a module's text",
+            f"import * as all from '{name}'; {_main('return Object.keys(all);')}",
+            _THREW,
+            fails_to_load=True,
+        )
+        for name in ("node:vm", "node:fs", "node:process", "ext:deno_canvas/01_canvas.js", "data:text/javascript,1")
+    ),
     _refused(
         "code from strings",
         eval="eval('1');",

@@ -14,7 +14,7 @@ from tree_sitter import Language, Parser
 from casemate.engines.command import GuestProgram
 from casemate.engines.engine import engine_named
 from casemate.engines.frames import Failed, Loaded, Paused, Returned, Said
-from casemate.engines.javascript import may_import_more
+from casemate.engines.javascript import may_import_more, node_modules
 from casemate.testing.lone_parent import shared_engine
 from casemate.wire.faults import Code
 from casemate.wire.image_index import Link
@@ -277,8 +277,9 @@ REFUSAL = "is not a measured module that the image's index links"
 
 
 @pytest.mark.parametrize("specifier", [
-    DATA, "data:application/json,1", "./main.js", "guest/main.js", "node:fs", "fs", "file:///etc/passwd", "npm:x",
-    "https://example.com/x.js", "ext:core/mod.js", "blob:null/x", "", "\ud800", 5, None,
+    DATA, "data:application/json,1", "./main.js", "guest/main.js", "node:fs", "fs", "node:vm", "file:///etc/passwd",
+    "npm:x", "https://example.com/x.js", "ext:core/mod.js", "ext:deno_canvas/01_canvas.js", "blob:null/x",
+    "", "\ud800", 5, None,
 ])  # fmt: skip
 def test_an_import_that_the_index_does_not_list_is_refused_at_run_time(guarded: Talk, specifier: Any) -> None:
     assert REFUSAL in guarded.value({"specifier": specifier})
@@ -328,6 +329,15 @@ def guarded() -> Iterator[Talk]:
     f"import source x from '{DATA}'; export const main = () => x;",
     f"const x = await import.defer('{DATA}'); export const main = () => x;",
     f"const x = await import.source('{DATA}'); export const main = () => x;",
+    "import vm from 'vm'; export const main = (text) => new vm.Script(text).runInThisContext();",
+    r"import vm from 'node:\u0076m'; export const main = (text) => new vm.Script(text).runInThisContext();",
+    "import vm from 'node:vm' with { type: 'json' }; export const main = () => vm;",
+    "import defer * as vm from 'node:vm'; export const main = () => vm;",
+    "import source vm from 'node:vm'; export const main = () => vm;",
+    "export * from 'node:vm'; export function main() {}",
+    "import 'node:module'; export function main() {}",
+    "import 'ext:deno_canvas/01_canvas.js'; export function main() {}",
+    "import 'ext:deno_node/internal/streams/compose.js'; export function main() {}",
 ])  # fmt: skip
 def test_code_that_imports_what_the_index_does_not_list_cannot_be_loaded(source: str) -> None:
     with engine() as talk:
@@ -335,6 +345,45 @@ def test_code_that_imports_what_the_index_does_not_list_cannot_be_loaded(source:
         assert isinstance(said, Failed)
         kind = said.message.partition(":")[0]
         assert REFUSAL in said.message or "source phase" in said.message or "SyntaxError" in (said.name, kind)
+
+
+@pytest.mark.parametrize("wanted", [
+    "'npm:x'", "'jsr:@a/b'", "'http://127.0.0.1:9/x.js'", "'https://127.0.0.1:9/x.js'", "'blob:null/x'", "'./a.js'",
+    "'x'", "'/etc/hostname'", "'file:/etc/hostname'", "'file://localhost/etc/hostname'", "'file://x/etc/hostname'",
+    "'file:///etc/hostname' with { type: 'text' }", "'file:/etc/hostname' with { type: 'bytes' }",
+    "'data:,1' with { type: 'text' }", "'refused:import'",
+])  # fmt: skip
+def test_nor_can_code_that_imports_from_elsewhere(wanted: str) -> None:
+    with engine() as talk:
+        assert isinstance(talk.load(main(f"import x from {wanted}; export const main = () => x;")), Failed)
+
+
+def test_a_module_that_is_linked_cannot_bring_along_what_is_not() -> None:
+    inner = Module("guest/a.js", b"import vm from 'node:vm'; import fs from 'fs'; export default vm;")
+    outer = linked(main('import vm from "./a.js"; export const main = () => vm;'), **{"a.js": "a.js"})
+    with engine() as talk:
+        said = talk.load(inner, outer)
+        assert isinstance(said, Failed)
+        assert said.message == f'"node:vm" {REFUSAL}'
+
+
+def refusal_of_node_s(name: str) -> str:
+    with engine() as talk:
+        said = talk.load(main(f"import * as all from 'node:{name}'; export const main = () => Object.keys(all);"))
+        return said.message if isinstance(said, Failed) else repr(said)
+
+
+@pytest.mark.parametrize("name", [
+    "child_process", "fs", "module", "net", "os", "process", "repl", "sqlite", "v8", "vm", "wasi", "worker_threads",
+])  # fmt: skip
+def test_a_part_of_the_engine_s_own_is_not_imported_by_a_module_s_text(name: str) -> None:
+    assert refusal_of_node_s(name) == f'"node:{name}" {REFUSAL}'
+
+
+@pytest.mark.nightly
+def test_and_no_other_part() -> None:
+    loaded = [name for name in node_modules() if refusal_of_node_s(name) != f'"node:{name}" {REFUSAL}']
+    assert loaded == []
 
 
 def test_utf_16_cannot_be_loaded() -> None:
