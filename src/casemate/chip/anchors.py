@@ -27,9 +27,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from casemate.chip.crypto import cmac, derive
-from casemate.chip.durable import sync, sync_content, write_whole
+from casemate.chip.durable import read_whole, sync, sync_content, write_whole
 from casemate.chip.errors import ANEW, LEVER, AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses
+from casemate.link.plain_file import open_plain
 from casemate.wire.message import U16, U32, U64, Bytes32, encode_fields, parse_fields
 from casemate.wire.sealing import SealPolicy, state_namespace
 from casemate.wire.tee import Identity
@@ -130,8 +131,7 @@ class Asker:
 
 def is_of_version_1(path: Path) -> bool:
     """Whether a log was written before there were inventories: see :mod:`casemate.chip.inventory`."""
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC_1)) == _MAGIC_1
+    return read_whole(path).startswith(_MAGIC_1)
 
 
 @lru_cache(maxsize=256)
@@ -337,14 +337,14 @@ class Anchors:
     def _open(self) -> None:
         if not self._path.exists():
             self._write_anew()
-        content = self._path.read_bytes()
+        content = read_whole(self._path)
         if content.startswith(_MAGIC_1):
             self._replay_version_1(content)
             self._write_anew()
-            content = self._path.read_bytes()
+            content = read_whole(self._path)
         self._room = self._whole_room(content)
         self._end = self._replay(content[: self._room])
-        self._file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._file = open_plain(self._path, os.O_WRONLY)
         if any(content[self._end : self._room]):  # a torn record
             self._write(bytes(self._room - self._end), self._end)
             sync(self._file)

@@ -6,9 +6,25 @@ import secrets
 from pathlib import Path
 
 from casemate.chip.errors import StateError
+from casemate.link.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 
 _PRIVATE = 0o600
+
+
+def read_whole(path: Path) -> bytes:
+    """What is in a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StateError: it is no plain file, or cannot be read.
+    """
+    try:
+        return read_plain(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {os_error_text(error)}") from None
 
 
 def write_once(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from casemate.chip.durable import write_whole
 from casemate.chip.errors import ANEW, StateError
+from casemate.link.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 
 FILE_NAME = "inventory"
@@ -30,8 +31,7 @@ def read_inventory(directory: Path) -> frozenset[str] | None:
     """
     path = directory / FILE_NAME
     try:
-        with path.open("rb") as file:
-            lines = file.read(MAX_FILE).decode("ascii", "replace").splitlines()
+        lines = read_plain(path, MAX_FILE).decode("ascii", "replace").splitlines()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from casemate.chip import anchors, audit, fuses, inventory, tcb
 from casemate.chip.anchors import MAX_GENERATION, Anchors
 from casemate.chip.audit import AuditLog
-from casemate.chip.durable import sync_directory
+from casemate.chip.durable import read_whole, sync_directory
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.fuses import Fuses
 
@@ -155,7 +155,7 @@ def _begin_anchors_anew(directory: Path, made: Fuses, log: AuditLog, reason: str
 def _generations(path: Path) -> list[int]:
     """The generations that an audit log tells of."""
     found = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+    for line in read_whole(path).splitlines() if path.exists() else ():
         try:
             entry = json.loads(line)
         except ValueError:

@@ -17,6 +17,7 @@ from casemate.chip.keys import KeyDerivation
 from casemate.chip.report import check_report
 from casemate.chip.secs import Secs
 from casemate.chip.tcb import Tcb
+from casemate.link.plain_file import read_plain
 from casemate.wire.errors import WireError
 from casemate.wire.messages.supervisor import MAX_CHAIN, Certify
 from casemate.wire.pem import parse_chain
@@ -99,8 +100,7 @@ class ProvisioningEnclave:
 def cached_chain(directory: Path, pce: ProvisioningEnclave) -> bytes | None:
     """The chain that was stored for this very PCK, if there is one."""
     try:
-        with (directory / CHAIN_FILE).open("rb") as file:
-            chain = file.read(MAX_CHAIN + 1)
+        chain = read_plain(directory / CHAIN_FILE, MAX_CHAIN + 1)
         pce.check_chain(chain)
     except (OSError, CertificationError):
         return None  # none yet, or from before a microcode update: the vendor is asked again

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.chip.durable import write_whole
+from casemate.chip.durable import read_whole, write_whole
 from casemate.chip.errors import ANEW, LeafError, StateError, Status
 from casemate.chip.inventory import expect
 from casemate.chip.microcode import covers
@@ -47,7 +47,7 @@ def load_tcb(directory: Path) -> Tcb:
     """What this chip runs; a new chip, what chips are born with."""
     path = directory / FILE_NAME
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except FileNotFoundError:
         return FIRST_TCB
     body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casemate.cli.files import OutputFileError
+from casemate.cli.files import InputFileError, OutputFileError
+from casemate.link.plain_file import NoPlainFileError, check_plain, read_plain
 from casemate.wire.errors import os_error_text
 from casemate.wire.runtime_lock import Runtime
 
@@ -25,6 +26,9 @@ what the learner sealed for MRSIGNER opens after an update of the runtime."""
 
 _BUILT_FOR = "runtime"
 """A file beside the image: for which runtime it was built."""
+
+_MOST = 64 * 1024
+"""Bytes of that file."""
 
 
 def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
@@ -45,6 +49,10 @@ def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
     from casemate.images.keys import load_or_create_key
     from casemate.images.learner import learner_image
 
+    try:
+        check_plain(state / KEY)
+    except NoPlainFileError as error:
+        raise InputFileError(f"{state / KEY}: {os_error_text(error)}: remove it, and another key is made") from None
     image = learner_image(platform, runtime, load_or_create_key(state / KEY))
     with _replacing(place, state / f"{FOLDER}.new") as draft:
         write_image(image, draft)
@@ -97,6 +105,6 @@ def _replacing(place: Path, draft: Path) -> Iterator[Path]:
 
 def _built_for(place: Path) -> str:
     try:
-        return (place / _BUILT_FOR).read_text()
+        return read_plain(place / _BUILT_FOR, _MOST).decode()
     except (OSError, UnicodeDecodeError):
         return ""

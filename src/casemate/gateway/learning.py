@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from casemate.gateway.house import House
 from casemate.gateway.visits import Visit
+from casemate.link.plain_file import read_plain
 from casemate.wire.call import MAX_OUTPUT
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.faults import Code, FaultError, refuse
@@ -116,8 +117,8 @@ def its_result() -> Iterator[None]:
 
 def _read(folder: Path) -> Launch:
     try:
-        with (folder / f"{NAME}.sgxs").open("rb") as stream, (folder / f"{NAME}.sigstruct").open("rb") as signature:
-            sgxs, sigstruct = stream.read(MAX_SGXS + 1), signature.read(_SIGSTRUCT_SIZE + 1)
+        sgxs = read_plain(folder / f"{NAME}.sgxs", MAX_SGXS + 1)
+        sigstruct = read_plain(folder / f"{NAME}.sigstruct", _SIGSTRUCT_SIZE + 1)
     except OSError as error:
         raise refuse(
             Code.UNAVAILABLE, f"the learner's image is not there ({os_error_text(error)}): `casemate up` puts it there"

@@ -6,6 +6,7 @@ from casemate.gateway.house import VmHouse
 from casemate.gateway.learner_vm_documents import BuiltIn
 from casemate.gateway.learning import waited_for
 from casemate.gateway.vm_asking import ask
+from casemate.link.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.vms import MAX_FIRMWARE, GetVm, ListVms, VmIs, VmsAre
@@ -46,8 +47,7 @@ class LearnersVms:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_FIRMWARE + 1)
+        return read_plain(path, MAX_FIRMWARE + 1)
     except OSError as error:
         raise refuse(
             Code.UNAVAILABLE, f"the guest's firmware is not there ({os_error_text(error)}): `casemate up` puts it there"

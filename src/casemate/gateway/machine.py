@@ -10,6 +10,7 @@ from casemate.gateway.openapi import operation, refusals_of
 from casemate.gateway.problems import Trouble
 from casemate.gateway.roles import WANTS_NO_TOKEN
 from casemate.gateway.routes import StrictRoute
+from casemate.link.plain_file import read_plain
 from casemate.wire.access_tokens import Role
 from casemate.wire.errors import WireError
 from casemate.wire.faults import Code, refuse
@@ -28,8 +29,8 @@ class MachineFile:
     def read(self, version: str) -> MachineDocument:
         """The file's content, as it is now."""
         try:
-            with self.path.open("rb") as file:
-                found = parse_object("machine.json", file.read(MAX_MACHINE_FILE + 1), limit=MAX_MACHINE_FILE)
+            content = read_plain(self.path, MAX_MACHINE_FILE + 1)
+            found = parse_object("machine.json", content, limit=MAX_MACHINE_FILE)
             parts = found.child("runtime")
             return MachineDocument(
                 platform=found.text("platform"),

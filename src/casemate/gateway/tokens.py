@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.gateway.problems import ProblemError, Trouble
+from casemate.link.plain_file import open_plain
 from casemate.wire.access_tokens import MAX_FILE, RESERVED_NAMES, RUN, AccessToken, AccessTokens, Role, token_digest
 from casemate.wire.errors import WireError
 
@@ -77,7 +78,7 @@ class TokenDesk:
         try:
             if _stamp(os.stat(self._name)) != self._stamp:  # noqa: PTH116 - for each request: a Path takes as long as the kernel
                 self._stamp, self._tokens = None, AccessTokens()
-                with self._path.open("rb") as file:
+                with os.fdopen(open_plain(self._path), "rb") as file:
                     stamp = _stamp(os.fstat(file.fileno()))
                     text = file.read(MAX_FILE + 1)
                 self._tokens = self._heeded(text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from casemate.link.plain_file import NoPlainFileError, check_database
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
 from casemate.wire.tee import Tee
@@ -96,6 +97,7 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._typed():
+            check_database(path)
             # Written by one worker thread and opened by another: the owner sees to it that they take turns.
             self._rows = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._rows.execute("PRAGMA synchronous = FULL")
@@ -231,6 +233,8 @@ class Catalogue:
     def _typed(self) -> Iterator[None]:
         try:
             yield
+        except NoPlainFileError as error:
+            raise CatalogueError(str(error)) from None
         except sqlite3.Error as error:
             raise CatalogueError(f"{self._path}: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from casemate.link.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.host import MAX_COLLATERAL
@@ -21,7 +22,7 @@ class CollateralCache:
             status = self._path.stat()
             stamp = (status.st_mtime_ns, status.st_ino)
             if stamp != self._stamp:
-                self._content = self._path.read_bytes()[: MAX_COLLATERAL + 1]
+                self._content = read_plain(self._path, MAX_COLLATERAL + 1)
                 self._stamp = stamp
         except OSError as error:
             raise refuse(Code.UNAVAILABLE, f"no collateral at {self._path}: {os_error_text(error)}") from None

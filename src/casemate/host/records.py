@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from casemate.link.plain_file import check_database
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.state import MAX_READ, StoredState
 from casemate.wire.sealed_record import NO_RECORD, SealedKind, SealedRecord, record_digest
@@ -174,6 +175,7 @@ class Records:
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
+            check_database(self._path)
             self._path.touch(0o600)  # SQLite gives its other files the same mode
             database = sqlite3.connect(self._path, timeout=BUSY_TIME, check_same_thread=False)
             try:

@@ -1,8 +1,12 @@
 """Log files that do not grow without end, and fail nobody: what cannot be written is dropped and counted."""
 
 import logging
+import os
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
+
+from casemate.link.plain_file import open_plain
 
 
 class RotatingFile:
@@ -16,7 +20,7 @@ class RotatingFile:
     def __init__(self, path: Path, most: int) -> None:
         self._path = path
         self._most = most
-        self._file = path.open("ab", buffering=0)
+        self._file = _opened(path)
         self._size = self._file.tell()
         self._torn = False
         """The last line was written in part."""
@@ -45,9 +49,13 @@ class RotatingFile:
         """The full file is let go of once the new one is there."""
         with suppress(FileNotFoundError):  # it was renamed, and the new one could not be opened
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        full, self._file = self._file, self._path.open("ab", buffering=0)
+        full, self._file = self._file, _opened(self._path)
         full.close()
         self._size = 0
+
+
+def _opened(path: Path) -> FileIO:
+    return FileIO(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 class LogFileHandler(logging.Handler):

@@ -5,14 +5,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.link.ownership import open_own_file
+from casemate.link.plain_file import check_plain, open_plain
 from casemate.wire.audit import MAX_LINE, NAME, AuditEntry, last_entry_at
 
 
 class AuditLog:
-    """The log of the machine in ``state``. Each line is on the disk before the lever is said to be done."""
+    """The log of the machine in ``state``. Each line is on the disk before the lever is said to be done.
+
+    Raises:
+        NoPlainFileError: something else has its name.
+    """
 
     def __init__(self, state: Path) -> None:
         self._path = state / NAME
+        check_plain(self._path)
 
     def note(self, what: str, details: str) -> None:
         """One line; an :class:`OSError` or :class:`PlaceError` if it cannot be written."""
@@ -27,7 +33,7 @@ class AuditLog:
 def last_entry(state: Path) -> datetime | None:
     """When the log of the machine in ``state`` was last written to; None where it has no whole line."""
     try:
-        with (state / NAME).open("rb") as file:
+        with os.fdopen(open_plain(state / NAME), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LINE))
             return last_entry_at(file.read())
     except OSError:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from casemate.link.ownership import open_own_file
 from casemate.link.places import host_directory
+from casemate.link.plain_file import read_plain
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.errors import MachineError
 from casemate.wire.audit import NAME as AUDIT
@@ -58,8 +59,7 @@ def read_inventory(state: Path) -> Inventory:
     """
     path = state / FILE_NAME
     try:
-        with path.open("rb") as file:
-            body = parse_object("inventory", file.read(MAX_FILE + 1), limit=MAX_FILE)
+        body = parse_object("inventory", read_plain(path, MAX_FILE + 1), limit=MAX_FILE)
         body.only("version", "chip", "files")
         body.uint("version", _VERSION)
         return Inventory(body.text("chip"), frozenset(body.texts("files", limit=len(_FILES) * 2)))

@@ -19,6 +19,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.child_watch import end_stopped_children
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import host_directory
+from casemate.link.plain_file import check_plain, open_plain
 from casemate.supervisor.audit import last_entry
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
 from casemate.supervisor.deaths import MOST, WINDOW, Deaths
@@ -105,10 +106,12 @@ class Machine:
 
         Raises:
             CasemateError: what did not start, and why.
+            NoPlainFileError: something else has the name of a file that a process of this machine opens.
         """
         directory = host_directory(self.options.state)
         for left in directory.glob(f"{PASSING_CATALOGUE}*"):
             left.unlink()
+        check_plain(*(directory / name for name in ("host.log", "gateway.log", LASTING_CATALOGUE)))
         self._listeners.open(self.options.state)
         await self._power_on("")
         await self._until_served()
@@ -370,5 +373,6 @@ def _hand_over(state: Path, name: str, content: bytes) -> None:
     and never follows.
     """
     draft = state / f"{name}.new"
-    draft.write_bytes(content)
+    with os.fdopen(open_plain(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+        file.write(content)
     draft.replace(host_directory(state) / name)

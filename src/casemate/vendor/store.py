@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
+from casemate.link.plain_file import open_plain
 from casemate.vendor.errors import VendorError
 from casemate.vendor.keys import KeyRole, encode_private_key, parse_private_key
 from casemate.vendor.ledger import Ledger
@@ -86,7 +87,7 @@ def locked(state: Path) -> Iterator[None]:
     """Holds the vendor's lock: whoever changes the ledger reads it after this."""
     if not exists(state):
         raise VendorError(f"there is no vendor in {vendor_directory(state)}: run init first")
-    with (vendor_directory(state) / _LOCK).open("rb") as lock:
+    with os.fdopen(open_plain(vendor_directory(state) / _LOCK), "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -144,7 +145,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """A file of mode 0600, on the disk when it returns."""
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    number = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     with os.fdopen(number, "wb") as file:
         file.write(content)
         file.flush()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from casemate.gateway import tokens as module
 from casemate.gateway.problems import ProblemError
 from casemate.gateway.tokens import RUN_TOKEN, TokenDesk
 from casemate.wire.access_tokens import RESERVED_NAMES, AccessToken, AccessTokens, Role, token_digest, token_text
@@ -99,13 +100,13 @@ def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path: Path, monkey
     write(path, entry("a", FIRST))
     desk = TokenDesk(path, None)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", _no_descriptor_left)
+        patched.setattr(module, "open_plain", _no_descriptor_left)
         with pytest.raises(ProblemError, match="does not know that token"):
             desk.admit(bearing(FIRST))
     assert desk.admit(bearing(FIRST)).name == "a"
     write(path, entry("b", SECOND))
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", _no_descriptor_left)
+        patched.setattr(module, "open_plain", _no_descriptor_left)
         with pytest.raises(ProblemError, match="does not know that token"):
             desk.admit(bearing(SECOND))
     assert desk.admit(bearing(SECOND)).name == "b"
@@ -121,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_told_of_once(
     path = tmp_path / "tokens.json"
     write(path, entry("a", FIRST))
     desk = TokenDesk(path, None)
-    monkeypatch.setattr(Path, "open", _no_descriptor_left)
+    monkeypatch.setattr(module, "open_plain", _no_descriptor_left)
     for _ in range(5):
         with pytest.raises(ProblemError):
             desk.admit(bearing(FIRST))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from casemate.link import log_file
 from casemate.link.log_file import LogFileHandler, RotatingFile
 
 
@@ -53,7 +54,7 @@ def test_a_full_file_is_changed_for_a_new_one_once_there_can_be_one(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", no_room)
+        patched.setattr(log_file, "open_plain", no_room)
         assert not file.write(b"b")
         assert not file.write(b"b")
     assert file.write(b"c")

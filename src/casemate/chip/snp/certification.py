@@ -17,6 +17,7 @@ from casemate.chip.durable import write_whole
 from casemate.chip.errors import CertificationError, ForgedError
 from casemate.chip.silicon import VCEK_CHAINS
 from casemate.chip.snp.platform import SnpPlatform
+from casemate.link.plain_file import read_plain
 from casemate.wire.errors import WireError
 from casemate.wire.messages.snp_certification import (
     CertifyVcek,
@@ -154,8 +155,7 @@ def is_valid(chain: bytes, now: datetime) -> bool:
 
 def _kept(path: Path, key: ReportKey) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            chain = file.read(MAX_CHAIN + 1)
+        chain = read_plain(path, MAX_CHAIN + 1)
         check_chain(chain, key)
     except (OSError, CertificationError):
         return None  # none yet, or damaged: the vendor is asked again

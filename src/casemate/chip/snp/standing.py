@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from casemate.chip.durable import write_whole
+from casemate.chip.durable import read_whole, write_whole
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.inventory import expect
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
@@ -139,7 +139,7 @@ def load_standing(directory: Path, kind: ChipKind) -> Standing:
     """
     path = directory / FILE_NAME
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except FileNotFoundError:
         standing = Standing.first(kind)
         store_standing(directory, standing)

@@ -125,6 +125,7 @@ def _clock(given: Path | None, now: datetime) -> Examined:
     """Whether the clock can be right, by what the state directory's machine knows of the time."""
     from casemate.cli.machines import state_directory
     from casemate.link.places import host_directory
+    from casemate.link.plain_file import open_plain, read_plain
     from casemate.wire.audit import MAX_LINE, NAME, last_entry_at
     from casemate.wire.clock import clock_doubt
     from casemate.wire.errors import WireError
@@ -136,10 +137,10 @@ def _clock(given: Path | None, now: datetime) -> Examined:
     certificates: dict[str, Validity] = {}
     last_seen: datetime | None = None
     try:
-        with (place / NAME).open("rb") as file:
+        with os.fdopen(open_plain(place / NAME), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LINE))
             last_seen = last_entry_at(file.read())
-        told = parse_object("machine.json", (host_directory(place) / "machine.json").read_bytes(), limit=1 << 20)
+        told = parse_object("machine.json", read_plain(host_directory(place) / "machine.json", 1 << 20), limit=1 << 20)
         (root,) = parse_chain("root_certificate", told.text("root_certificate").encode())
         certificates["the maker's root certificate"] = validity_of(root.der)
     except (OSError, WireError, ValueError):

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from casemate.link.plain_file import read_plain
 from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
 
 
 def read_revocation_list(directory: Path, product: str) -> bytes | None:
     """The list of a product's root (DER); None where there is none, or none that is short enough to be one."""
     try:
-        with (directory / f"amd-{product}.crl").open("rb") as file:
-            content = file.read(MAX_CERTIFICATES + 1)
+        content = read_plain(directory / f"amd-{product}.crl", MAX_CERTIFICATES + 1)
     except OSError:
         return None
     return content if len(content) <= MAX_CERTIFICATES else None

@@ -1,0 +1,82 @@
+"""Opening what should be a plain file, without waiting for anybody.
+
+A pipe (FIFO) in a file's place would hold up whoever opens it until somebody else does, which may be never; and a link
+would lead to a file that is none of the machine's. Whose the file is, is not asked here: see
+:mod:`casemate.link.ownership`.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+_MODE = 0o600
+_LOOK_FIRST = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""How it is opened before it is known what it is: open(2)."""
+
+
+class NoPlainFileError(OSError):
+    """Something else has the file's name: a pipe, a link, a folder, a device."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EINVAL, "it is no plain file, want one", str(path))
+
+    def __str__(self) -> str:
+        """Without the number, which tells a user nothing."""
+        return f"{self.filename} is no plain file, want one"
+
+
+def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a plain file; made with mode 0600 where ``flags`` say so, and cut off only once it is one.
+
+    Raises:
+        NoPlainFileError: it is something else.
+        OSError: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, (flags & ~os.O_TRUNC) | _LOOK_FIRST, _MODE)
+    except OSError as error:
+        # a link (EMLINK on BSD), a pipe that nobody reads or a socket, a folder
+        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EOPNOTSUPP, errno.EISDIR}:
+            raise NoPlainFileError(path) from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NoPlainFileError(path)
+        if flags & os.O_TRUNC:
+            os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_plain(path: Path, limit: int = -1) -> bytes:
+    """Up to ``limit`` bytes of a plain file, or all of them.
+
+    Raises:
+        NoPlainFileError: it is something else.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_plain(path), "rb") as file:
+        return file.read(limit)
+
+
+def check_database(path: Path) -> None:
+    """Refuses an SQLite database of which one of the files is something else; what is missing is no fault.
+
+    Raises:
+        NoPlainFileError: one is.
+    """
+    check_plain(path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-journal", "-wal", "-shm")))
+
+
+def check_plain(*paths: Path) -> None:
+    """Refuses what is there and no plain file: for libraries that open files by themselves.
+
+    Raises:
+        NoPlainFileError: one is something else.
+    """
+    for path in paths:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise NoPlainFileError(path)
