@@ -48,7 +48,7 @@ def test_a_gateway_that_cannot_start_is_no_machine(tmp_path: Path) -> None:
     state.chmod(0o700)
     code, answer = said("up", "--state", state, "--detach")
     assert code == 1
-    assert "the gateway ended with 1; its last words: IsADirectoryError" in answer["error"]["message"]
+    assert f"{state}/host/gateway.log: it is no plain file, want one" in answer["error"]["message"]
     assert f"{state}/machine.log tells more" in answer["error"]["message"]
     assert wait_for_end(state, 0)
 

@@ -1,7 +1,7 @@
 """Puts what the learner's form runs where the gateway looks for it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,20 +72,30 @@ def installed_learner_image() -> "Image":
     return learner_image(here.platform, here.parts, DeveloperKey.generate())
 
 
-def put_guests(state: Path) -> None:
-    """Puts the firmware of the built-in VMs' guests where the gateway looks for it: a tenth of a second.
+def assembled_guests() -> dict[str, bytes]:
+    """The firmware of each built-in VM's guest, by name: some tenths of a second."""
+    from casemate.images.vm.builtin import GUESTS as NAMES
+    from casemate.images.vm.builtin import firmware
+
+    return {name: firmware(name) for name in NAMES}
+
+
+def put_guests(state: Path, guests: Mapping[str, bytes]) -> None:
+    """Puts the firmware of the built-in VMs' guests where the gateway looks for it.
+
+    Args:
+        state: the machine's state directory.
+        guests: from :func:`assembled_guests`.
 
     Raises:
         OutputFileError: it cannot be written.
     """
-    from casemate.images.vm.builtin import GUESTS as NAMES
-    from casemate.images.vm.builtin import firmware
     from casemate.link.places import host_directory
 
     with _replacing(host_directory(state) / GUESTS, state / f"{GUESTS}.new") as draft:
         draft.mkdir(mode=0o700)
-        for name in NAMES:
-            (draft / f"{name}.fd").write_bytes(firmware(name))
+        for name, content in guests.items():
+            (draft / f"{name}.fd").write_bytes(content)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.cli.learner import put_guests, put_learner_image
+from casemate.cli.learner import assembled_guests, put_guests, put_learner_image
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
 from casemate.wire.access_tokens import token_digest, token_text
 
@@ -44,7 +44,7 @@ def served_machine(state: Path, arguments: Sequence[str] = ()) -> Iterator[Serve
     try:
         machine = running_machine(state)
         status = machine.status
-        put_guests(state)
+        put_guests(state, assembled_guests())
         put_learner_image(state, platform=status.platform, runtime=status.runtime)
         yield Served(machine, token)
     finally:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from tests.unit.cli.conftest import FAKE_RUNTIME, Casemate
 
-from casemate.cli.learner import installed_learner_image, put_guests, put_learner_image
+from casemate.cli.learner import assembled_guests, installed_learner_image, put_guests, put_learner_image
 from casemate.images.image import read_image
 from casemate.images.keys import load_key
 from casemate.images.lock import this_platform
@@ -18,7 +18,7 @@ def put(state: Path, digest: bytes) -> Path:
     put_learner_image(
         state, platform=PLATFORM, runtime=(RuntimePart("core", digest), RuntimePart("javascript", digest))
     )
-    put_guests(state)
+    put_guests(state, assembled_guests())
     return state / "host" / "learner"
 
 

@@ -128,10 +128,12 @@ def up(
     Example:
         casemate up --dev
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from casemate.cli.dev_state import make_dev_state
     from casemate.cli.foreground import SIGNALS
     from casemate.cli.health import wait_for_health
-    from casemate.cli.learner import put_guests, put_learner_image
+    from casemate.cli.learner import assembled_guests, put_guests, put_learner_image
     from casemate.cli.machines import state_directory
     from casemate.client.local import running_machine, snp_arguments, start_supervisor
     from casemate.link.server_tls import server_context
@@ -153,12 +155,13 @@ def up(
     arguments += ["--remove-state"] if dev else []
     if token is not None:
         arguments += ["--token-digest", _digest(token), *gateway]
+    assembling = ThreadPoolExecutor(1).submit(assembled_guests)  # while the machine starts
     supervisor = start_supervisor(arguments, attached=not detach)
     with _ended_on_error(supervisor, place if dev else None):
         started = Started(running_machine(place), token)
         if token is not None:
             wait_for_health(started.machine)
-            put_guests(place)
+            put_guests(place, assembling.result())
         if not detach:  # from its first word on, a signal ends the machine and not this process
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         screen.show(_document(started), lambda console: _show(console, started))
