@@ -10,7 +10,7 @@ from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.link.ownership import check_own_folder, connected
-from casemate.link.places import control_socket
+from casemate.link.places import control_socket, leads_to_another_user
 from casemate.wire.errors import CasemateError, os_error_text
 
 T = TypeVar("T")
@@ -45,6 +45,8 @@ def ask_for_descriptors(
         check_own_folder(state)
     except FileNotFoundError:
         raise NoMachineError(f"no machine runs on {state}; `casemate up` starts a machine") from None
+    if leads_to_another_user(state):
+        raise NoMachineError(f"no machine runs on {state}; `casemate up` starts a machine")
     return _ask(control_socket(state), state, "the supervisor", question, wanted, timeout=timeout)
 
 

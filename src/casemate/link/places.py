@@ -47,6 +47,36 @@ def control_socket(state: Path) -> Path:
     return _place(state / _CONTROL)
 
 
+def leads_to_another_user(state: Path) -> bool:
+    """Whether where the supervisor's socket was is a folder of another user's now: no machine of ours listens there.
+
+    So it is where ``/tmp`` was emptied since, as at a restart, and another user was faster in making a folder there.
+    """
+    place = control_socket(state)
+    if place == (state / _CONTROL).absolute():
+        return False
+    try:
+        return place.parent.lstat().st_uid != os.geteuid()
+    except OSError:
+        return False
+
+
+def leave_places(state: Path) -> None:
+    """Removes the short folders with names that nobody can guess; others are used again, or by other machines.
+
+    For the end of the machine on ``state``, which held its lock until now.
+    """
+    for wanted in (host_directory(state) / _HOST, state / _CONTROL):
+        place = _place(wanted)
+        folder = place.parent
+        if place.name == _short_name(wanted.absolute()) and folder.name.startswith(f"casemate-{os.geteuid()}-"):
+            with contextlib.suppress(OSError, PlaceError):
+                check_own_folder(folder)
+                place.unlink(missing_ok=True)
+                wanted.unlink()
+                folder.rmdir()
+
+
 def machine_lock(state: Path) -> Path:
     """A file that is locked (flock) while a machine runs on ``state``, and says its supervisor's process id."""
     return state / "machine.lock"
@@ -102,7 +132,7 @@ def _short(wanted: Path) -> Path:
 
     No other user can take all of these folders away, since the last one has a name that nobody can guess.
     """
-    name = f"{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:24]}.sock"
+    name = _short_name(wanted)
     refusals = []
     for folder in _short_folders(_place(wanted)):
         if not _fits(folder / name):
@@ -120,6 +150,10 @@ def _short(wanted: Path) -> Path:
     raise PlaceError(
         f"{wanted} is longer than {MAX_SOCKET_PATH} bytes, and there is no other place: {'; '.join(refusals)}"
     )
+
+
+def _short_name(wanted: Path) -> str:
+    return f"{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:24]}.sock"
 
 
 def _short_folders(before: Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from casemate.link.ownership import check_own_folder, make_own_folder
-from casemate.link.places import host_directory, listen_for_owner
+from casemate.link.places import host_directory, leave_places, listen_for_owner
 from casemate.link.thrift import give_back_memory
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.control import Control
@@ -116,6 +116,7 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
             return _fail(error, options.state, log=True)
         finally:
             await _end(machine, orders)
+            leave_places(options.state)
 
 
 async def _start_and_run(machine: Machine, audit: AuditLog, log: MachineLog, orders: Orders) -> int:

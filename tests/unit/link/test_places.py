@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 from tests.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
+from casemate.client.local import NoMachineError, running_machine
 from casemate.link import places
 from casemate.link.ownership import connected
-from casemate.link.places import control_socket, host_socket, listen_for_clients, listen_for_owner
+from casemate.link.places import (
+    control_socket,
+    host_socket,
+    leads_to_another_user,
+    leave_places,
+    listen_for_clients,
+    listen_for_owner,
+)
 from casemate.wire.ownership import PlaceError
 
 LONG = "a-path-that-is-too-long-for-a-unix-socket" * 3
@@ -79,6 +87,33 @@ def test_the_folder_of_the_last_time_is_taken_again(tmp_path: Path, temporary: P
         assert control_socket(tmp_path / LONG) == first
 
 
+def test_folders_that_nobody_can_guess_go_with_the_machine(tmp_path: Path, temporary: Path) -> None:
+    usual = temporary / f"casemate-{os.geteuid()}"
+    usual.mkdir()
+    usual.chmod(0o777)  # as good as another user's
+    with listen_for_owner(tmp_path / LONG), listen_for_clients(tmp_path / LONG, backlog=1):
+        assert not leads_to_another_user(tmp_path / LONG)
+        assert len(list(temporary.iterdir())) == 3
+    leave_places(tmp_path / LONG)
+    assert list(temporary.iterdir()) == [usual]
+    assert not os.path.lexists(tmp_path / LONG / "control.sock")
+    leave_places(tmp_path / LONG)
+
+
+def test_folders_that_other_machines_use_too_and_their_files_stay(tmp_path: Path, temporary: Path) -> None:
+    with listen_for_owner(tmp_path / LONG):
+        place = control_socket(tmp_path / LONG)
+    leave_places(tmp_path / LONG)
+    assert control_socket(tmp_path / LONG) == place
+    other = temporary / f"casemate-{os.geteuid()}-0"
+    other.mkdir(mode=0o700)
+    (other / "precious").touch()
+    (tmp_path / LONG / "control.sock").unlink()
+    (tmp_path / LONG / "control.sock").symlink_to(other / "precious")
+    leave_places(tmp_path / LONG)
+    assert (other / "precious").exists()
+
+
 @two_users
 class TestTwoUsers:
     @pytest.fixture
@@ -112,3 +147,29 @@ class TestTwoUsers:
                 place.parent.chmod(0o755)
             with user(VICTIM), pytest.raises(PlaceError, match=f"user {ATTACKER}'s"):
                 connected(control_socket(shared / "state" / LONG))
+
+    def test_after_a_restart_a_folder_that_is_another_users_is_no_machine(self, shared: Path) -> None:
+        state = shared / "state" / LONG
+        with user(VICTIM), listen_for_owner(state):
+            place = control_socket(state)
+        place.unlink()
+        place.parent.rmdir()
+        with user(VICTIM), pytest.raises(NoMachineError, match="no machine runs on"):
+            running_machine(state)
+        with user(ATTACKER):
+            place.parent.mkdir(mode=0o755)
+        with socket.socket(socket.AF_UNIX) as listener:
+            with user(ATTACKER):
+                listener.bind(str(place))
+                listener.listen()
+                place.chmod(0o666)
+            listener.settimeout(0)
+            with user(VICTIM):
+                assert leads_to_another_user(state)
+                with pytest.raises(NoMachineError, match="no machine runs on"):
+                    running_machine(state)
+                with listen_for_owner(state):
+                    assert not leads_to_another_user(state)
+                    assert control_socket(state).parent != place.parent
+            with pytest.raises(BlockingIOError):  # nobody has connected
+                listener.accept()
