@@ -10,8 +10,8 @@ from typer.core import TyperGroup
 from casemate.cli.errors import ExitCode, Outcome, outcome_of
 from casemate.wire.errors import CasemateError
 
-_MAY_BE_EMPTY = frozenset({"--append", "--name"})
-"""Options to which an empty text is a value as good as any."""
+_FOLDERS = frozenset({"--state", "init"})
+"""Words behind which an empty path would mean the current folder, in which much would be made."""
 
 AS_JSON = "casemate.json"
 """Key in a context's ``meta``: whether the command was asked for JSON."""
@@ -57,8 +57,9 @@ class CasemateGroup(TyperGroup):
 
 def _check_words(args: list[str]) -> None:
     for before, word in itertools.pairwise(["", *args]):
-        if not word and before not in _MAY_BE_EMPTY:
-            raise typer.BadParameter("an argument is empty: is a variable behind it not set?")
+        if (not word and before in _FOLDERS) or word == "--state=":
+            option = "--state" if word else before
+            raise typer.BadParameter(f"the folder behind {option} is empty: is a variable not set?")
         if not word.isascii() and not _is_text(word) and not os.path.lexists(word):
             raise typer.BadParameter(f"{os.fsencode(word)!r} is neither UTF-8 nor the name of a file that is there")
 

@@ -123,8 +123,9 @@ def test_a_word_that_is_none_is_answered_with_those_there_are(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("up", "--state", ""), "an argument is empty"),
-        (("init", ""), "an argument is empty"),
+        (("up", "--state", ""), "the folder behind --state is empty"),
+        (("up", "--state="), "the folder behind --state is empty"),
+        (("init", ""), "the folder behind init is empty"),
         (("up", "--seed", "x\udcff"), "neither UTF-8 nor the name of a file"),
         (("up", "--accept-loss", "x\udcff"), "neither UTF-8 nor the name of a file"),
         (("init", "a\tb"), "cannot be shown or typed"),
