@@ -137,23 +137,22 @@ def test_a_pipe_into_which_nobody_writes_is_refused_and_not_waited_for(casemate:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_pipe_that_somebody_writes_to_is_read_to_its_end(tmp_path: Path, *, late: bool) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    holder = os.open(pipe, os.O_RDWR)  # so that the writer is there
+def test_a_pipe_that_somebody_writes_to_is_read_to_its_end(*, late: bool) -> None:
+    """As a shell's ``<(command)`` is one."""
+    reading, writing = os.pipe()
     text = b"x" * 3_000_000
 
     def write() -> None:
-        with pipe.open("wb", buffering=0) as file:
-            os.close(holder)
-            if late:
-                time.sleep(0.05)
+        if late:
+            time.sleep(0.05)
+        with os.fdopen(writing, "wb") as file:
             file.write(text)
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert read_file(pipe, what="input", limit=len(text)) == text
+    assert read_file(Path(f"/dev/fd/{reading}"), what="input", limit=len(text)) == text
     writer.join(10)
+    os.close(reading)
 
 
 def test_a_pipe_with_too_much_in_it_is_too_long() -> None:
