@@ -29,12 +29,12 @@ from casemate.host.collateral import CollateralCache
 from casemate.host.hypervisor.revocation_lists import read_revocation_list
 from casemate.host.records import Records, RecordsError
 from casemate.link.plain_file import NoPlainFileError
+from casemate.makers.intel import store
 from casemate.supervisor.audit import AuditLog, last_entry
 from casemate.supervisor.inventory import read_inventory
 from casemate.supervisor.lock import lock_state
 from casemate.supervisor.machine import _hand_over
 from casemate.supervisor.machine_log import MachineLog
-from casemate.vendor import store
 from casemate.wire.access_tokens import token_text
 from casemate.wire.faults import FaultError
 from casemate.wire.ownership import PlaceError

@@ -8,7 +8,7 @@ import pytest
 
 ALLOWED = {
     "casemate.chip.__main__": {"chip", "wire", "link"},
-    "casemate.vendor.__main__": {"vendor", "wire", "link"},
+    "casemate.makers.__main__": {"makers", "wire", "link"},
     "casemate.supervisor.__main__": {"supervisor", "wire", "link"},
     "casemate.host.__main__": {"host", "wire", "link", "sandbox"},
     "casemate.enclave.parent": {"enclave", "engines", "images", "sandbox", "wire", "link"},

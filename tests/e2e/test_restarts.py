@@ -256,7 +256,7 @@ def test_a_damaged_catalogue_ends_the_machine_and_is_named(tmp_path: Path) -> No
 def test_machine_made_under_a_wrong_clock_says_so_and_is_renewed(tmp_path: Path) -> None:
     """Its maker and its chip were certified in 2031; the clock is right now."""
     folder = tmp_path / "machine"
-    words = [sys.executable, "-I", "-m", "casemate.vendor", "--state", str(folder), "init", "--now"]
+    words = [sys.executable, "-I", "-m", "casemate.makers", "--state", str(folder), "init", "--now"]
     subprocess.run([*words, "2031-01-01T00:00:00Z"], check=True, capture_output=True, timeout=60)
     with local_machine(folder) as machine:
         assert "before the maker's root certificate becomes valid (2030-12-31" in machine.status.clock

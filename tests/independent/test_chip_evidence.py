@@ -12,11 +12,11 @@ from casemate.chip.fuses import random_fuses
 from casemate.chip.secs import Secs
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB, Tcb
+from casemate.makers.intel.keys import KeyRole
+from casemate.makers.intel.ledger import Ca, Revoked
+from casemate.makers.intel.levels import recover_platform
+from casemate.makers.intel.office import PckRequest, issue_pck, open_office, publish_collateral, revoke
 from casemate.testing.forge import honest, honest_body
-from casemate.vendor.keys import KeyRole
-from casemate.vendor.ledger import Ca, Revoked
-from casemate.vendor.levels import recover_platform
-from casemate.vendor.office import PckRequest, issue_pck, open_office, publish_collateral, revoke
 from casemate.verifier import AcceptedStatus, RefusedError, SgxEvidence, SgxPolicy, SimulatedRoot, appraise
 from casemate.verifier.policy import ANY_ADVISORY, UNSAFE_ANY_SANDBOX, ExpectedReportData
 from casemate.wire.sgx.tcb_info import TcbStatus

@@ -22,11 +22,11 @@ from cryptography.x509.oid import NameOID
 from tests.independent.programs import Ask
 from tests.unit.verifier.test_snp import strict
 
+from casemate.makers.amd.keys import AmdRole
+from casemate.makers.amd.office import publish_crl
 from casemate.testing import forge_snp
 from casemate.testing.forge_snp import CHIP_ID, KEY_SERIAL, ForgedSnp, honest_snp
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
-from casemate.vendor.amd.keys import AmdRole
-from casemate.vendor.amd.office import publish_crl
 from casemate.verifier import PlatformDemand, RefusedError, Rule, SnpPolicy, appraise_snp
 from casemate.verifier.snp_policy import ANY_CHIP, ANY_MITIGATIONS, UNSAFE_NO_REVOCATION_LIST, AbiVersion
 from casemate.wire.pem import parse_chain

@@ -8,8 +8,8 @@ import pytest
 from cryptography import x509
 from tests.independent.programs import Ask
 
+from casemate.makers.intel.ledger import Ca
 from casemate.testing.forge import Forgery, honest
-from casemate.vendor.ledger import Ca
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension, PckTcb
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from casemate.makers.intel.ledger import Ca
 from casemate.testing.forge import Forged, Forgery, honest
-from casemate.vendor.ledger import Ca
 from casemate.verifier import AcceptedStatus, RefusedError, SgxPolicy, appraise
 from casemate.verifier.policy import ANY_ADVISORY
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA

@@ -27,9 +27,9 @@ from casemate.supervisor.errors import MachineError
 from casemate.supervisor.inventory import take_inventory
 from casemate.supervisor.listeners import Listeners
 from casemate.supervisor.machine_log import MachineLog
+from casemate.supervisor.maker_runner import VendorDesk
 from casemate.supervisor.options import MachineOptions
 from casemate.supervisor.process import Process
-from casemate.supervisor.vendor_desk import VendorDesk
 from casemate.wire.clock import clock_doubt
 from casemate.wire.errors import CasemateError
 from casemate.wire.faults import Code, FaultError, refuse

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from casemate.vendor.keys import KeyRole, sign
-from casemate.vendor.ledger import Ca
-from casemate.vendor.office import (
+from casemate.makers.intel.keys import KeyRole, sign
+from casemate.makers.intel.ledger import Ca
+from casemate.makers.intel.office import (
     PCK_CA_ROLES,
     Office,
     PckRequest,
@@ -34,7 +34,7 @@ from casemate.vendor.office import (
     open_office,
     publish_collateral,
 )
-from casemate.vendor.validity import COLLATERAL_LIFE
+from casemate.makers.validity import COLLATERAL_LIFE
 from casemate.verifier.evidence import BoundValues, SgxEvidence
 from casemate.verifier.policy import (
     ANY_CACHED_KEYS,

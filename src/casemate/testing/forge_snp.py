@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from casemate.vendor.amd.certificates import distribution_point
+from casemate.makers.amd.certificates import distribution_point
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
 from casemate.wire.simulated import SERIAL_TAIL_SIZE, SIMULATED_OID, SimulatedMark, SimulatedSerial
 from casemate.wire.snp.key_certificate import KeyCertificate

@@ -11,10 +11,10 @@ from casemate.chip.fuses import load_fuses
 from casemate.chip.snp.certification import SnpCertification
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
 from casemate.chip.snp.standing import ChipKind
-from casemate.vendor.amd.keys import AmdRole, make_rsa_key, make_vlek_secret
-from casemate.vendor.amd.ledger import AmdLedger
-from casemate.vendor.amd.levels import recover
-from casemate.vendor.amd.office import (
+from casemate.makers.amd.keys import AmdRole, make_rsa_key, make_vlek_secret
+from casemate.makers.amd.ledger import AmdLedger
+from casemate.makers.amd.levels import recover
+from casemate.makers.amd.office import (
     AmdOffice,
     Ca,
     VcekRequest,
@@ -25,8 +25,8 @@ from casemate.vendor.amd.office import (
     publish_crl,
     revoke,
 )
-from casemate.vendor.certificates import serial_of
-from casemate.vendor.errors import VendorError
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.certificates import serial_of
 from casemate.verifier import SimulatedRoot, SnpEndorsements
 from casemate.wire.messages.snp_certification import (
     CertifyVcek,

@@ -22,9 +22,9 @@ from casemate.chip.quoting import AUTHENTICATION_DATA
 from casemate.chip.secs import Secs
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB, Tcb, load_tcb
-from casemate.vendor.keys import KeyRole
-from casemate.vendor.ledger import Ca
-from casemate.vendor.office import Office, PckRequest, issue_pck, open_office, publish_collateral
+from casemate.makers.intel.keys import KeyRole
+from casemate.makers.intel.ledger import Ca
+from casemate.makers.intel.office import Office, PckRequest, issue_pck, open_office, publish_collateral
 from casemate.wire.messages.supervisor import Certify
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.quote import Quote

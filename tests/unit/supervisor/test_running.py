@@ -85,7 +85,7 @@ class TestTwoUsers:
     def test_the_vendor_looks_for_itself(self, shared: Path) -> None:
         with user(ATTACKER):
             (shared / "state" / "vendor").mkdir(parents=True)
-        command = [sys.executable, "-I", "-m", "casemate.vendor", "--state", str(shared / "state"), "init"]
+        command = [sys.executable, "-I", "-m", "casemate.makers", "--state", str(shared / "state"), "init"]
         done = subprocess.run(command, capture_output=True, timeout=60, check=False)
         assert done.returncode == 1
         assert f"user {ATTACKER}'s".encode() in done.stderr

@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from casemate.makers.intel.ledger import Ca
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
-from casemate.vendor.ledger import Ca
 from casemate.verifier import (
     INTEL_SGX_ROOT,
     RULES,

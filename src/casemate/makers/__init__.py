@@ -2,7 +2,7 @@
 
 Runs on demand, as a process of its own:
 
-    python -I -m casemate.vendor --state DIR COMMAND [--now 2026-01-31T12:00:00Z]
+    python -I -m casemate.makers --state DIR COMMAND [--now 2026-01-31T12:00:00Z]
 
 Every command answers with one JSON object on standard output and exit status 0, or refuses with one line on standard
 error and exit status 1. What it keeps lies in ``DIR/vendor``: keys of mode 0600, certificates, and ``ledger.json``.

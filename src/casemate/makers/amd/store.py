@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from casemate.vendor.amd.keys import AmdRole, encode_rsa_key, make_rsa_key, make_vlek_secret, parse_rsa_key
-from casemate.vendor.amd.ledger import AmdLedger
-from casemate.vendor.amd.office import AmdOffice, Ca, issue_ca_certificate
-from casemate.vendor.certificates import serial_of
-from casemate.vendor.errors import VendorError
-from casemate.vendor.store import load_seed, read, replace_file, vendor_directory
+from casemate.makers.amd.keys import AmdRole, encode_rsa_key, make_rsa_key, make_vlek_secret, parse_rsa_key
+from casemate.makers.amd.ledger import AmdLedger
+from casemate.makers.amd.office import AmdOffice, Ca, issue_ca_certificate
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.certificates import serial_of
+from casemate.makers.intel.store import load_seed, read, replace_file, vendor_directory
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.tcb import Product

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from casemate.vendor.amd.keys import VLEK_SECRET_SIZE
-from casemate.vendor.amd.levels import Level, first_levels
-from casemate.vendor.errors import VendorError
-from casemate.vendor.ledger import parse_serial
+from casemate.makers.amd.keys import VLEK_SECRET_SIZE
+from casemate.makers.amd.levels import Level, first_levels
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.ledger import parse_serial
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.snp.report import SigningKey

@@ -149,7 +149,7 @@ class VendorDesk:
 
     async def _ran(self, command: str, *arguments: str, question: bytes) -> tuple[int, bytes, bytes]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-m", "casemate.vendor", "--state", str(self._state), command, *arguments),
+            *(sys.executable, "-I", "-m", "casemate.makers", "--state", str(self._state), command, *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

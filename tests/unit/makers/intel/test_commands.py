@@ -22,7 +22,7 @@ PPID = "0f" * 16
 
 
 def run(state: Path, command: str, *arguments: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-    words = [sys.executable, "-I", "-m", "casemate.vendor", "--state", str(state), command, "--now", NOW, *arguments]
+    words = [sys.executable, "-I", "-m", "casemate.makers", "--state", str(state), command, "--now", NOW, *arguments]
     return subprocess.run(words, input=given, capture_output=True, check=False, timeout=60)
 
 
@@ -137,7 +137,7 @@ def test_certificates_issued_at_once_are_all_in_the_ledger(tmp_path: Path) -> No
 
 def test_vendor_of_a_wrong_clock_is_renewed_roots_too(tmp_path: Path) -> None:
     future = "2031-01-01T00:00:00Z"
-    words = [sys.executable, "-I", "-m", "casemate.vendor", "--state", str(tmp_path), "init", "--now", future]
+    words = [sys.executable, "-I", "-m", "casemate.makers", "--state", str(tmp_path), "init", "--now", future]
     made = json.loads(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
     assert ask(tmp_path, "renew") == {"renewed": ["SGX"], "seeded": False}
     now = ask(tmp_path, "init")

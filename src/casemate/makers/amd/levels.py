@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from casemate.vendor.errors import VendorError
+from casemate.makers.errors import VendorError
 from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE, Firmware
 from casemate.wire.snp.tcb import Product
 

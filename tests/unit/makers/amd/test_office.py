@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.unit.vendor.amd.conftest import NOW
+from tests.unit.makers.amd.conftest import NOW
 
-from casemate.vendor.amd import store
-from casemate.vendor.amd.keys import AmdRole
-from casemate.vendor.amd.ledger import AmdLedger
-from casemate.vendor.amd.levels import recover
-from casemate.vendor.amd.office import (
+from casemate.makers.amd import store
+from casemate.makers.amd.keys import AmdRole
+from casemate.makers.amd.ledger import AmdLedger
+from casemate.makers.amd.levels import recover
+from casemate.makers.amd.office import (
     AmdOffice,
     VcekRequest,
     VlekRequest,
@@ -27,7 +27,7 @@ from casemate.vendor.amd.office import (
     publish_crl,
     revoke,
 )
-from casemate.vendor.errors import VendorError
+from casemate.makers.errors import VendorError
 from casemate.verifier.amd_certificates import parse_amd_certificate
 from casemate.wire.pem import parse_chain
 from casemate.wire.simulated import SimulatedMark, SimulatedSerial

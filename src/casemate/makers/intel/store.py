@@ -10,10 +10,10 @@ from pathlib import Path
 
 from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
 from casemate.link.plain_file import open_plain
-from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import KeyRole, encode_private_key, parse_private_key
-from casemate.vendor.ledger import Ledger
-from casemate.vendor.office import Office
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.keys import KeyRole, encode_private_key, parse_private_key
+from casemate.makers.intel.ledger import Ledger
+from casemate.makers.intel.office import Office
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.pem import encode_chain, parse_chain
 

@@ -6,12 +6,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from casemate.vendor.certificates import serial_of
-from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import KeyRole
-from casemate.vendor.ledger import Ca, Ledger, Revoked
-from casemate.vendor.levels import recover_platform, recover_quoting_enclave
-from casemate.vendor.office import Office, PckRequest, issue_pck, open_office, publish_collateral, renewed, revoke
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.certificates import serial_of
+from casemate.makers.intel.keys import KeyRole
+from casemate.makers.intel.ledger import Ca, Ledger, Revoked
+from casemate.makers.intel.levels import recover_platform, recover_quoting_enclave
+from casemate.makers.intel.office import Office, PckRequest, issue_pck, open_office, publish_collateral, renewed, revoke
 from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.sgx.qe_identity import QeIdentity

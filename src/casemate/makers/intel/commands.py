@@ -7,14 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from casemate.vendor import levels, store
-from casemate.vendor.advisories import advisory_of
-from casemate.vendor.amd import store as amd_store
-from casemate.vendor.certificates import serial_of
-from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import KeyRole
-from casemate.vendor.ledger import Ca, Ledger, Revoked, parse_ca, parse_serial
-from casemate.vendor.office import (
+from casemate.makers.advisories import advisory_of
+from casemate.makers.amd import store as amd_store
+from casemate.makers.errors import VendorError
+from casemate.makers.intel import levels, store
+from casemate.makers.intel.certificates import serial_of
+from casemate.makers.intel.keys import KeyRole
+from casemate.makers.intel.ledger import Ca, Ledger, Revoked, parse_ca, parse_serial
+from casemate.makers.intel.office import (
     PCK_CA_ROLES,
     Office,
     PckRequest,

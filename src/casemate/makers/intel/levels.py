@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from casemate.vendor.errors import VendorError
+from casemate.makers.errors import VendorError
 from casemate.wire.sgx.qe_identity import QeTcbLevel
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, QE_ISV_SVN
 from casemate.wire.sgx.tcb_info import TcbLevel, TcbStatus

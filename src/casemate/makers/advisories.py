@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from casemate.vendor.errors import VendorError
+from casemate.makers.errors import VendorError
 
 _MAX_NAME = 64
 

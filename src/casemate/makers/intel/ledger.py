@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from casemate.vendor.errors import VendorError
+from casemate.makers.errors import VendorError
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.sgx.qe_identity import QeTcbLevel

@@ -8,19 +8,19 @@ from datetime import datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from casemate.vendor.amd.certificates import Issuer, Subject, issue_ca, issue_crl, issue_key_certificate
-from casemate.vendor.amd.keys import (
+from casemate.makers.amd.certificates import Issuer, Subject, issue_ca, issue_crl, issue_key_certificate
+from casemate.makers.amd.keys import (
     AmdRole,
     derive_vlek,
     parse_report_key,
     seeded_signer,
     wrap_vlek,
 )
-from casemate.vendor.amd.ledger import AmdLedger, Issued, Revoked
-from casemate.vendor.certificates import random_serial
-from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import leaf_serial, seeded_serial
-from casemate.vendor.validity import COLLATERAL_LIFE, validity
+from casemate.makers.amd.ledger import AmdLedger, Issued, Revoked
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.certificates import random_serial
+from casemate.makers.intel.keys import leaf_serial, seeded_serial
+from casemate.makers.validity import COLLATERAL_LIFE, validity
 from casemate.wire.errors import WireError
 from casemate.wire.pem import encode_chain
 from casemate.wire.simulated import SimulatedMark

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from casemate.supervisor import vendor_desk
-from casemate.supervisor.vendor_desk import VendorDesk
+from casemate.supervisor import maker_runner as vendor_desk
+from casemate.supervisor.maker_runner import VendorDesk
 from casemate.wire.faults import Code, FaultError
 
 

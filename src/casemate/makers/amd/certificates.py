@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from casemate.vendor.amd.ledger import Revoked
+from casemate.makers.amd.ledger import Revoked
 from casemate.wire.simulated import SimulatedMark
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.tcb import Product

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from casemate.vendor import store as vendor_store
-from casemate.vendor.amd import store
-from casemate.vendor.amd.keys import AmdRole
-from casemate.vendor.amd.office import AmdOffice
-from casemate.vendor.office import open_office
+from casemate.makers.amd import store
+from casemate.makers.amd.keys import AmdRole
+from casemate.makers.amd.office import AmdOffice
+from casemate.makers.intel import store as vendor_store
+from casemate.makers.intel.office import open_office
 from casemate.wire.snp.tcb import Product
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

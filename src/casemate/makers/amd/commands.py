@@ -6,12 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from casemate.vendor import store as vendor_store
-from casemate.vendor.advisories import advisory_of
-from casemate.vendor.amd import levels, store
-from casemate.vendor.amd.keys import AmdRole
-from casemate.vendor.amd.ledger import AmdLedger, firmware_json
-from casemate.vendor.amd.office import (
+from casemate.makers.advisories import advisory_of
+from casemate.makers.amd import levels, store
+from casemate.makers.amd.keys import AmdRole
+from casemate.makers.amd.ledger import AmdLedger, firmware_json
+from casemate.makers.amd.office import (
     VcekRequest,
     VlekRequest,
     issue_vcek,
@@ -20,9 +19,10 @@ from casemate.vendor.amd.office import (
     revoke,
     root_digest,
 )
-from casemate.vendor.certificates import serial_of
-from casemate.vendor.errors import VendorError
-from casemate.vendor.ledger import parse_serial
+from casemate.makers.errors import VendorError
+from casemate.makers.intel import store as vendor_store
+from casemate.makers.intel.certificates import serial_of
+from casemate.makers.intel.ledger import parse_serial
 from casemate.wire.errors import WireError
 from casemate.wire.json_object import JsonObject, parse_object
 from casemate.wire.json_text import encode_json

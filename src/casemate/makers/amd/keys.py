@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import from_seed
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.keys import from_seed
 from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vlek import VLEK_SIZE
 

@@ -1,14 +1,14 @@
-"""``python -I -m casemate.vendor``: see the package's docstring."""
+"""``python -I -m casemate.makers``: see the package's docstring."""
 
 import argparse
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from casemate.vendor import commands
-from casemate.vendor.amd import commands as amd
-from casemate.vendor.hardening import keep_secrets_in
-from casemate.vendor.store import check_ownership
+from casemate.makers.amd import commands as amd
+from casemate.makers.hardening import keep_secrets_in
+from casemate.makers.intel import commands
+from casemate.makers.intel.store import check_ownership
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.snp.tcb import Product
 
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="casemate.vendor", description="The simulated maker.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="casemate.makers", description="The simulated maker.", allow_abbrev=False)
     parser.add_argument("--state", type=Path, required=True, help="the machine's state directory")
     words = parser.add_subparsers(required=True, metavar="COMMAND")
     _word(words, "init", commands.init).add_argument("--seed", help="a public seed: everything is the same every time")

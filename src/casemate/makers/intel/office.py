@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from casemate.vendor.certificates import (
+from casemate.makers.errors import VendorError
+from casemate.makers.intel.certificates import (
     PCK_NAME,
     PLATFORM_CA_NAME,
     PROCESSOR_CA_NAME,
@@ -21,11 +22,10 @@ from casemate.vendor.certificates import (
     random_serial,
     serial_of,
 )
-from casemate.vendor.errors import VendorError
-from casemate.vendor.keys import KeyRole, leaf_serial, make_key, parse_public_key, seeded_serial, sign
-from casemate.vendor.ledger import Ca, Issued, Ledger, Revoked
-from casemate.vendor.levels import FIRST_EVALUATION_NUMBER, first_qe_levels, first_tcb_levels
-from casemate.vendor.validity import COLLATERAL_LIFE, validity
+from casemate.makers.intel.keys import KeyRole, leaf_serial, make_key, parse_public_key, seeded_serial, sign
+from casemate.makers.intel.ledger import Ca, Issued, Ledger, Revoked
+from casemate.makers.intel.levels import FIRST_EVALUATION_NUMBER, first_qe_levels, first_tcb_levels
+from casemate.makers.validity import COLLATERAL_LIFE, validity
 from casemate.wire.pem import encode_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckConfiguration, PckExtension, PckPlatform, PckTcb

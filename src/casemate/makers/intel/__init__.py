@@ -1,0 +1,1 @@
+"""The simulated Intel: root, CAs, PCK certificates, TCB levels, collateral and revocation lists."""
