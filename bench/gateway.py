@@ -16,7 +16,7 @@ from bench.lab import ARGUMENTS, ENTRY, SIZE, Lab, policy_for
 from casemate.client import aio, connect
 from casemate.testing.served import Served, served_machine
 from casemate.verifier import SgxPolicy
-from casemate.wire.padding import padded_size
+from casemate.wire.protocol.padding import padded_size
 
 ECHO = "bare FastAPI on uvicorn (h11), echo of as many bytes"
 SAME = f"bare FastAPI on uvicorn (h11), the same JSON, {SESSIONS} at once"

@@ -18,8 +18,8 @@ from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.verifier import SgxPolicy
-from casemate.wire.json_text import encode_json
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 FUNCTION = Path(__file__).parent / "function"
 KEEPER = Path(__file__).parent / "keeper"

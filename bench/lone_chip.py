@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
-from casemate.wire.faults import Fault, FaultError
-from casemate.wire.message import parse_message
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages.supervisor import Certify, ChipReady
+from casemate.wire.protocol.faults import Fault, FaultError
 
 PATIENCE = 60.0
 T = TypeVar("T")

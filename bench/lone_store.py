@@ -42,12 +42,12 @@ from casemate.host.entry import EntryGate
 from casemate.host.state_keeper import StateKeeper
 from casemate.images.manifest import Recovery, StateRules
 from casemate.link.channel import Channel
-from casemate.wire.call import CallBinding, Envelope
 from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
-from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
-from casemate.wire.tee import Identity, Tee
 
 SIZE = 4096
 PATIENCE = 30.0

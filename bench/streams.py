@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from bench.figures import Row, Stats
 from bench.lab import STREAMER, Lab, image_of, policy_for
 from casemate.client import Enclave, connect
-from casemate.wire.call import MAX_CHUNK
+from casemate.wire.protocol.call import MAX_CHUNK
 
 BASELINE = "SHA-256 and AES-256-GCM of the same MiB, once"
 

@@ -17,7 +17,7 @@ from casemate.client import challenge, connect
 from casemate.client.core import appraise_answer
 from casemate.verifier import BoundValues, SgxEvidence, appraise
 from casemate.verifier.crypto import parse_certificate
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
 

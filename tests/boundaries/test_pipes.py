@@ -35,9 +35,9 @@ from casemate.supervisor.inventory import read_inventory
 from casemate.supervisor.lock import lock_state
 from casemate.supervisor.machine import _hand_over
 from casemate.supervisor.machine_log import MachineLog
-from casemate.wire.access_tokens import token_text
-from casemate.wire.faults import FaultError
 from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.access_tokens import token_text
+from casemate.wire.protocol.faults import FaultError
 
 FUSES = seeded_fuses("a test")
 NOW = datetime(2026, 11, 30, tzinfo=UTC)

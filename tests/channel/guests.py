@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from casemate.engines.frames import NO_CALL, Kind, frame, head_and_text
-from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.encodings.json_text import encode_json, parse_json
 
 
 class GuestEndedError(Exception):

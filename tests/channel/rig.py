@@ -20,13 +20,9 @@ from casemate.images.layout import lay_out
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.verifier.evidence import VerifiedTcb, vouch_for
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import Envelope
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, fault
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH, Link
-from casemate.wire.json_text import encode_json
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, PlainLeft
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
@@ -41,12 +37,16 @@ from casemate.wire.messages.leaf import (
 )
 from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
-from casemate.wire.runtime_lock import RuntimeLock
-from casemate.wire.sandbox import Layer, LayerName, LayerState
+from casemate.wire.protocol.call import Envelope
+from casemate.wire.protocol.faults import Code, Fault, fault
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, Link
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.runtime_lock import RuntimeLock
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState
+from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus
-from casemate.wire.tee import Identity, Tee
 
 TIMEOUT = 10.0
 """Longer than anything here may take (seconds)."""

@@ -9,7 +9,9 @@ from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
 from casemate.client.sealing import check_receipt_signature, open_response, seal_request
-from casemate.wire.call import (
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.protocol.call import (
     CallBinding,
     CallContent,
     CallerProof,
@@ -25,9 +27,7 @@ from casemate.wire.call import (
     response_aad,
     streamed_text,
 )
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.message import encode_message, parse_message
-from casemate.wire.padding import pad, unpad
+from casemate.wire.protocol.padding import pad, unpad
 
 Enter = Callable[[Envelope], bytes]
 """Carries a sealed step to the enclave; its sealed answer."""

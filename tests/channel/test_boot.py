@@ -7,9 +7,9 @@ from tests.channel.guests import GuestEndedError, Line
 from tests.channel.rig import FILES, MANIFEST, Rig, pages_of
 
 from casemate.engines.frames import NO_CALL, Kind, head_and_text
-from casemate.wire.faults import Code, Fault, fault
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.messages.leaf import Booted
+from casemate.wire.protocol.faults import Code, Fault, fault
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 
 
 def refusal(rig: Rig) -> Fault:

@@ -13,9 +13,9 @@ from tests.channel.rig import HURRIED, MANIFEST, Rig, seal
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
 from casemate.engines.frames import NO_CALL, Kind, head_and_text
-from casemate.wire.faults import Code, Fault, fault
 from casemate.wire.messages.entry import Left
-from casemate.wire.sandbox import Layer, LayerName, LayerState
+from casemate.wire.protocol.faults import Code, Fault, fault
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState
 
 LIMIT = 0.5
 SLACK = 0.5

@@ -16,11 +16,11 @@ from tests.channel.rig import HURRIED, Rig, seal
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.main import MAX_HOST_FRAME
-from casemate.wire.call import CallBinding, Envelope
-from casemate.wire.faults import Code, Fault, fault
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.chip import Load
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, OcallAnswer, OcallRefused
+from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.faults import Code, Fault, fault
 
 LIMIT = 0.5
 SLACK = 0.5

@@ -6,11 +6,11 @@ import pytest
 from tests.channel.guests import Called
 from tests.channel.rig import ALICE, MANIFEST, Rig
 
-from casemate.wire.call import MAX_ARGUMENTS
-from casemate.wire.faults import Code, Fault
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Ocall, OcallAnswer, PlainEnter, PlainLeft
+from casemate.wire.protocol.call import MAX_ARGUMENTS
+from casemate.wire.protocol.faults import Code, Fault
 
 PLAIN = (
     MANIFEST

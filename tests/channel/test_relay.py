@@ -13,11 +13,11 @@ from tests.channel.rig import ALICE, BOB, MR_ENCLAVE, Rig, seal
 from casemate.client.core import AttestedEnclave, PendingCall
 from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError
 from casemate.client.sealing import seal_request
-from casemate.wire.call import CallerProof, Envelope
-from casemate.wire.faults import Code, Fault
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Left
-from casemate.wire.padding import pad
+from casemate.wire.protocol.call import CallerProof, Envelope
+from casemate.wire.protocol.faults import Code, Fault
+from casemate.wire.protocol.padding import pad
 
 SECRET = "nobody between us reads this"
 

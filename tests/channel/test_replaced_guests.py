@@ -6,7 +6,7 @@ from tests.channel.rig import Rig
 
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.guest import MOST_REPLACED
-from casemate.wire.faults import Code, fault
+from casemate.wire.protocol.faults import Code, fault
 
 CALL = {"secret": "s"}
 

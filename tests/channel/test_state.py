@@ -11,12 +11,12 @@ from tests.channel.steps import Steps
 from casemate.client.core import AttestedEnclave, Result
 from casemate.client.errors import EnclaveRefusedError
 from casemate.engines.frames import Kind, head_and_text
-from casemate.wire.call import Envelope, StateMark
-from casemate.wire.faults import Code, Fault, fault
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Enter, Left, OcallAnswer, PlainEnter, PlainLeft
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead, StateRecords, StateRefused, StateStored
+from casemate.wire.protocol.call import Envelope, StateMark
+from casemate.wire.protocol.faults import Code, Fault, fault
 
 STATEFUL = f"""{MANIFEST}
 [entry.any]

@@ -16,10 +16,10 @@ from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave import streams as registry
 from casemate.enclave.stream_calls import MAX_STREAM_ARGUMENTS
 from casemate.engines.frames import Kind
-from casemate.wire.call import MAX_CHUNK, Envelope, StepKind, StepTaken, StreamEnded
-from casemate.wire.faults import Code
-from casemate.wire.json_text import encode_json
+from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.messages.entry import Left, OcallAnswer
+from casemate.wire.protocol.call import MAX_CHUNK, Envelope, StepKind, StepTaken, StreamEnded
+from casemate.wire.protocol.faults import Code
 
 STREAMING = f"""{MANIFEST}
 [entry.flow]

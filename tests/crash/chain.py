@@ -52,14 +52,14 @@ from casemate.images.manifest import Recovery, StateRules
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.call import CallBinding, Envelope
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
-from casemate.wire.sealing import SealPolicy, state_namespace
-from casemate.wire.tee import Identity, Tee
+from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.tee import Identity, Tee
 
 RULES = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
 NAMESPACES = frozenset(

@@ -10,7 +10,7 @@ from casemate.link import errors as link
 from casemate.verifier import RefusedError
 from casemate.verifier.policy import PolicyError
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 PAGE = (ROOT / "docs" / "client.md").read_text()
 

@@ -9,7 +9,7 @@ from tests.docs.markdown import PAGES, ROOT, anchors, blocks, links, pinned, tab
 from tests.docs.story import RUNNABLE, Story, matches
 
 import casemate
-from casemate.wire.lifecycle import TRANSITIONS
+from casemate.wire.protocol.lifecycle import TRANSITIONS
 
 PACKAGE = Path(casemate.__file__).parent
 DOCS = ROOT / "docs"

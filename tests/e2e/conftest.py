@@ -19,7 +19,7 @@ from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey, load_or_create_key
 from casemate.images.lock import write_lock
 from casemate.verifier import SgxPolicy
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 SEED = "tests"
 EPOCH = 1_760_000_000

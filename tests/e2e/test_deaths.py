@@ -15,9 +15,9 @@ from casemate.link.calls import numbered
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import control_socket
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.lifecycle import State
 from casemate.wire.messages.host import Launch
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.lifecycle import State
 
 from .conftest import Workshop, descendants, exact_policy, is_alive
 

@@ -38,11 +38,11 @@ from casemate.images.image import Image, write_image
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import host_directory
 from casemate.verifier import SgxPolicy, print_policy
-from casemate.wire.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code
-from casemate.wire.lifecycle import State
 from casemate.wire.messages.host import Call
+from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.lifecycle import State
 
 pytestmark = pytest.mark.machine
 

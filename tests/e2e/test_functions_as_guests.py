@@ -27,11 +27,11 @@ from casemate.images.image import Image
 from casemate.testing.served import served_machine
 from casemate.verifier import RefusedError, SgxPolicy, SnpEndorsements, SnpPolicy, VerifiedSnpEvidence, parse_any_policy
 from casemate.verifier.snp_policy_file import print_snp_policy
-from casemate.wire.faults import Code
-from casemate.wire.lifecycle import State
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.snp.report import SnpReport
-from casemate.wire.tee import Tee
 
 pytestmark = pytest.mark.machine
 

@@ -23,9 +23,9 @@ from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import connect
 from casemate.images.image import read_image
 from casemate.testing.served import Served, served_machine
-from casemate.wire.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.host import PutImage
+from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
 

@@ -10,8 +10,8 @@ from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedErr
 from casemate.client.local import LocalMachine
 from casemate.images.errors import ManifestError, SourceError
 from casemate.testing.hostile_guests import HOSTILE_GUESTS, OK, HostileGuest
-from casemate.wire.faults import Code
-from casemate.wire.lifecycle import State
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.lifecycle import State
 
 from .conftest import ANYTHING_OUT, PolicyFor, Workshop, is_alive
 

@@ -20,13 +20,13 @@ from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.testing.hostile_host import Tampering, ask, hostile_host
 from casemate.verifier import RefusedError
-from casemate.wire.call import Envelope
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.faults import Code, Fault
-from casemate.wire.json_text import encode_json
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.host import Answer, Call, EvidenceIs, GetEvidence, ListEnclaves
-from casemate.wire.padding import pad
+from casemate.wire.protocol.call import Envelope
+from casemate.wire.protocol.faults import Code, Fault
+from casemate.wire.protocol.padding import pad
 
 from .conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop, exact_policy, is_alive
 

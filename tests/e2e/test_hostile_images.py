@@ -14,8 +14,8 @@ from casemate.images.build import measured_stream
 from casemate.images.image import Image
 from casemate.images.layout import lay_out
 from casemate.images.sign import sign_enclave
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 
 from .conftest import Workshop, exact_policy
 

@@ -12,8 +12,8 @@ from tests.channel.steps import Steps
 from casemate.client import Client, Enclave, EnclaveRefusedError
 from casemate.client.local import LocalMachine
 from casemate.testing.hostile_guests import HOSTILE_STATES, HOSTILE_STREAMS, OK, HostileGuest
-from casemate.wire.call import MAX_CHUNK, Envelope, StepTaken, StreamEnded
 from casemate.wire.messages.host import Call
+from casemate.wire.protocol.call import MAX_CHUNK, Envelope, StepTaken, StreamEnded
 
 from .conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop, descendants, is_alive
 

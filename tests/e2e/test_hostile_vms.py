@@ -24,9 +24,9 @@ from casemate.testing.hostile.machine import MEMORY_MIB, launch_message
 from casemate.testing.hostile.owner import identity
 from casemate.testing.hostile.victim import IMAGE, PAGE_A, PAGE_B
 from casemate.testing.served import served_machine
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.hypervisor import ExitReason
 from casemate.wire.messages.vms import Door, LaunchVm, VmRan, VmState
+from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.vmm import Vmm

@@ -10,8 +10,8 @@ from casemate.client.aio import connect as connect_async
 from casemate.client.local import LocalMachine, WrongMachineError, local_machine
 from casemate.testing.independent import available
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
-from casemate.wire.faults import Code
-from casemate.wire.lifecycle import State
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.lifecycle import State
 from casemate.wire.sgx.collateral import Collateral
 
 from .conftest import ANYTHING, ANYTHING_OUT, SEED, PolicyFor, Workshop

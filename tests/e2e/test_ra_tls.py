@@ -35,8 +35,8 @@ from casemate.images.image import Image
 from casemate.testing.independent import dcap_qvl
 from casemate.verifier import RefusedError, Rule, SgxPolicy, print_policy
 from casemate.verifier.policy import UNSAFE_ANY_SANDBOX
-from casemate.wire.faults import Code
-from casemate.wire.pem import encode_chain
+from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.protocol.faults import Code
 from casemate.wire.sgx.collateral import Collateral
 
 SOURCE = """

@@ -28,9 +28,9 @@ from casemate.client.local import (
 )
 from casemate.link.errors import PeerGoneError
 from casemate.link.places import control_socket
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import CasemateError
-from casemate.wire.lifecycle import State
-from casemate.wire.pem import parse_chain
+from casemate.wire.protocol.lifecycle import State
 
 from .conftest import Workshop, descendants, exact_policy, is_alive
 

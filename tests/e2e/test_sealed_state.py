@@ -16,8 +16,8 @@ from casemate.client import Client, EnclaveRefusedError, connect
 from casemate.client.local import LocalMachine, NoMachineError, local_machine, start_supervisor
 from casemate.client.sync import Enclave
 from casemate.images.image import Image
-from casemate.wire.call import StateMark
-from casemate.wire.faults import Code
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code
 
 from .conftest import SEED, Workshop, exact_policy
 

@@ -9,8 +9,8 @@ import pytest
 from tests.e2e.conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
 
 from casemate.client import Client, EnclaveRefusedError, check_receipt
-from casemate.wire.call import MAX_CHUNK
-from casemate.wire.faults import Code
+from casemate.wire.protocol.call import MAX_CHUNK
+from casemate.wire.protocol.faults import Code
 
 pytestmark = pytest.mark.machine
 

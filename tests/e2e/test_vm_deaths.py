@@ -11,8 +11,8 @@ from casemate.client import Client, connect
 from casemate.client.local import LocalMachine
 from casemate.images.vm.builtin import firmware
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.vms import LaunchVm, VmIs, VmState
+from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.vmm import Vmm
 

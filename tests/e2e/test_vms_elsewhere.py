@@ -24,11 +24,11 @@ from casemate.client.vms import Budget
 from casemate.host.hypervisor.vms import MAX_VMS
 from casemate.images.vm.builtin import firmware
 from casemate.testing.served import Served, served_machine
-from casemate.wire.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.hypervisor import ExitReason
 from casemate.wire.messages.vms import Door, LaunchVm, View, VmIs, VmState
+from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
+from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.launch import GuestShape, Part, digest_of, plan
 from casemate.wire.snp.mode import VmMode

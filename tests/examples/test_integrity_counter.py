@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from casemate.cli.main import app
 from casemate.client import CallerKey, Client, EnclaveRefusedError, Result, connect
 from casemate.client.local import local_machine
-from casemate.wire.call import StateMark
-from casemate.wire.faults import Code
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
 from .folders import EXAMPLES, Built

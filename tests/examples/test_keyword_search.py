@@ -17,7 +17,7 @@ from tests.e2e.conftest import PolicyFor
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.client.local import LocalMachine
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
 from .folders import EXAMPLES, committed_manifest, files_of

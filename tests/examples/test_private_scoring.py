@@ -12,7 +12,7 @@ from tests.e2e.conftest import PolicyFor
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.images.errors import SchemaMismatchError
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
 from .folders import EXAMPLES, committed_manifest

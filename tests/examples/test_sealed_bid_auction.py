@@ -11,7 +11,7 @@ from tests.e2e.conftest import SEED, PolicyFor, exact_policy
 from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt, connect
 from casemate.client.local import LocalMachine, local_machine
 from casemate.client.sync import Enclave
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
 from .folders import EXAMPLES, Built, files_of

@@ -17,8 +17,8 @@ from casemate.client.sync import Enclave
 from casemate.images.build import build
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey, load_or_create_key
-from casemate.wire.access_tokens import token_digest, token_text
-from casemate.wire.faults import Code
+from casemate.wire.protocol.access_tokens import token_digest, token_text
+from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
 from .folders import EPOCH, EXAMPLES, Built, files_of

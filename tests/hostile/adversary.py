@@ -42,15 +42,15 @@ from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp, parse_policy
 from casemate.verifier.policy import FRESH_NONCE, UNSAFE_ANY_SANDBOX, ExpectedNonce
 from casemate.verifier.roots import INTEL_SGX_ROOT
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import CallRequest, Envelope
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import FaultError
-from casemate.wire.message import parse_message
 from casemate.wire.messages.entry import Left
 from casemate.wire.messages.state import StateAppend, StateRead, StateRecords
-from casemate.wire.padding import pad, unpad
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.call import CallRequest, Envelope
+from casemate.wire.protocol.faults import FaultError
+from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 SUCCEEDS = "succeeds"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

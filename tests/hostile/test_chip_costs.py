@@ -18,7 +18,13 @@ from casemate.host.images import check_lock
 from casemate.images.explain import explain_pages
 from casemate.images.image import Image
 from casemate.images.layout import lay_out, read_pages
-from casemate.wire.image_index import (
+from casemate.wire.encodings.message import parse_message
+from casemate.wire.encodings.pem import encode_chain, parse_chain
+from casemate.wire.messages.snp_certification import UpdateFirmware
+from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES, LaunchUpdate
+from casemate.wire.messages.supervisor import MAX_CHAIN
+from casemate.wire.messages.vm_silicon import Ready
+from casemate.wire.protocol.image_index import (
     HEAD_SIZE,
     LOCK_PATH,
     MANIFEST_PATH,
@@ -29,13 +35,7 @@ from casemate.wire.image_index import (
     Link,
     parse_index,
 )
-from casemate.wire.message import parse_message
-from casemate.wire.messages.snp_certification import UpdateFirmware
-from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES, LaunchUpdate
-from casemate.wire.messages.supervisor import MAX_CHAIN
-from casemate.wire.messages.vm_silicon import Ready
-from casemate.wire.pem import encode_chain, parse_chain
-from casemate.wire.runtime_lock import MAX_RECORDS, Record, RuntimeLock, RuntimePart
+from casemate.wire.protocol.runtime_lock import MAX_RECORDS, Record, RuntimeLock, RuntimePart
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, PAGE_SIZE, Ecreate, Segment, Sgxs
 from casemate.wire.sgx.sigstruct import KEY_SIZE, Sigstruct

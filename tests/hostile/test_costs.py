@@ -17,12 +17,12 @@ from casemate.images.manifest import MAX_SCHEMA, parse_manifest
 from casemate.images.schema_costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
 from casemate.images.schemas import InboundSchema, inbound_schema
 from casemate.verifier.policy_file import MAX_POLICY, policy_body
-from casemate.wire import der
-from casemate.wire.json_text import MAX_ITEMS, parse_json
+from casemate.wire.encodings import der
+from casemate.wire.encodings.json_text import MAX_ITEMS, parse_json
+from casemate.wire.encodings.pem import MAX_CERTIFICATE, encode_chain, parse_chain, read_certificates
+from casemate.wire.encodings.toml_text import MAX_KEYS, MAX_PARTS, MAX_TOML, MAX_WORD, parse_toml
+from casemate.wire.encodings.x509 import CertificateParts, RevocationListParts
 from casemate.wire.messages.host import MAX_COLLATERAL
-from casemate.wire.pem import MAX_CERTIFICATE, encode_chain, parse_chain, read_certificates
-from casemate.wire.toml_text import MAX_KEYS, MAX_PARTS, MAX_TOML, MAX_WORD, parse_toml
-from casemate.wire.x509 import CertificateParts, RevocationListParts
 
 pytestmark = [
     pytest.mark.alone,

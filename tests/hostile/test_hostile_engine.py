@@ -8,8 +8,8 @@ import pytest
 
 from casemate.engines.frames import NO_CALL, Kind, frame, head_and_text
 from casemate.testing.lone_parent import LoneEnclave, late, lone_parent
-from casemate.wire.faults import Code
-from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
 
 pytestmark = pytest.mark.machine
 

@@ -17,9 +17,8 @@ from casemate.testing.hostile.machine import launch_message
 from casemate.testing.hostile.owner import policy_for
 from casemate.testing.lone_vm import LoneVm
 from casemate.verifier import RefusedError, SnpEndorsements, SnpEvidence, appraise_snp, explain_snp
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Fault, FaultError
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.hypervisor import (
     Done,
     HostLoad,
@@ -32,6 +31,7 @@ from casemate.wire.messages.hypervisor import (
     VcpuExit,
     Vmrun,
 )
+from casemate.wire.protocol.faults import Fault, FaultError
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.ovmf import Section, SectionType
 

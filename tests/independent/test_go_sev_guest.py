@@ -29,7 +29,7 @@ from casemate.testing.forge_snp import CHIP_ID, KEY_SERIAL, ForgedSnp, honest_sn
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import PlatformDemand, RefusedError, Rule, SnpPolicy, appraise_snp
 from casemate.verifier.snp_policy import ANY_CHIP, ANY_MITIGATIONS, UNSAFE_NO_REVOCATION_LIST, AbiVersion
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.id_block import EcdsaPublicKey
 from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension

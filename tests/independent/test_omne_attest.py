@@ -8,7 +8,7 @@ import omne_attest.snp as theirs
 import pytest
 
 from casemate.testing.forge_snp import honest_snp
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.tcb import Product
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

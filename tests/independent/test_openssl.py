@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.testing.forge import honest
-from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.encodings.pem import encode_chain, parse_chain
+from casemate.wire.protocol.simulated_mark import SIMULATED_OID
 from casemate.wire.sgx.quote import Quote
-from casemate.wire.simulated import SIMULATED_OID
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

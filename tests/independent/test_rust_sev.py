@@ -13,8 +13,8 @@ from tests.independent.programs import Ask
 
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
-from casemate.wire.pem import parse_chain
-from casemate.wire.simulated import EARLIER_SIMULATED_OID
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.protocol.simulated_mark import EARLIER_SIMULATED_OID
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 

@@ -25,8 +25,8 @@ from casemate.client.local import LocalMachine, local_machine
 from casemate.images.vm.builtin import GUESTS, firmware
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import RefusedError, Rule, SnpEndorsements, SnpEvidence, appraise_snp
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages.vms import LaunchVm, VmEvidenceIs
-from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.mode import VmMode

@@ -19,7 +19,7 @@ from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.testing.served import Served, served_machine
 from casemate.verifier import SgxPolicy
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 Tell = Callable[[str, object], None]
 """pytest's ``record_property``: what is told stands in the summary of the run."""

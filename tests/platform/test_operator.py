@@ -12,7 +12,7 @@ from tests.platform.conftest import Platform, policy_for
 from casemate.cli.images import runtime
 from casemate.client import CallerKey, Enclave
 from casemate.wire.errors import CasemateError
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 pytestmark = pytest.mark.machine
 

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 from casemate.chip.secret import Secret
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.tee import Identity
+from casemate.wire.protocol.tee import Identity
 
 
 class Attester(Protocol):

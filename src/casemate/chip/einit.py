@@ -12,8 +12,8 @@ from casemate.chip.epc import Loaded
 from casemate.chip.errors import LaunchError, Status
 from casemate.chip.secs import Secs
 from casemate.wire.errors import WireError
-from casemate.wire.image_index import Head
-from casemate.wire.runtime_lock import CORE, MAX_LOCK, Runtime, RuntimeLock, used
+from casemate.wire.protocol.image_index import Head
+from casemate.wire.protocol.runtime_lock import CORE, MAX_LOCK, Runtime, RuntimeLock, used
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.ecreate_rules import check_secs
 from casemate.wire.sgx.sgxs import Ecreate

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from casemate.chip.attester import Attester
 from casemate.chip.epc import Loaded
-from casemate.wire.faults import Code, refuse
-from casemate.wire.lifecycle import Event, State, after
 from casemate.wire.messages.leaf import Boot
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.lifecycle import Event, State, after
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.chip.enclave_process import EnclaveProcess

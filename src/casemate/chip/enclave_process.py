@@ -9,11 +9,11 @@ from casemate.chip.errors import TlsWantedError
 from casemate.chip.leaf import LEAF_QUESTIONS, LeafQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, encode_reply, refuse
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.messages.tls import TlsWanted
+from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, refuse
 
 BOOT_TIME = 25.0
 """Seconds from the pages to ``Booted``: the guest is started and its code loaded on the way."""

@@ -15,8 +15,8 @@ from casemate.chip.crypto import derive
 from casemate.chip.durable import write_once
 from casemate.chip.errors import StateError
 from casemate.chip.secret import Secret
+from casemate.wire.encodings.message import Bytes16, Bytes32, encode_fields, parse_fields
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.message import Bytes16, Bytes32, encode_fields, parse_fields
 
 FILE_NAME = "fuses.bin"
 MAX_FILE = 4096

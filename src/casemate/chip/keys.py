@@ -13,7 +13,7 @@ from casemate.chip.fuses import Fuses
 from casemate.chip.microcode import Microcode
 from casemate.chip.secret import Secret
 from casemate.chip.secs import Secs
-from casemate.wire.message import U8, U16, U32, Bytes16, Bytes32, Bytes64, Fixed, encode_fields
+from casemate.wire.encodings.message import U8, U16, U32, Bytes16, Bytes32, Bytes64, Fixed, encode_fields
 from casemate.wire.sgx.attributes import AttributeFlag, AttributeMask
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.report import TargetInfo

@@ -14,7 +14,6 @@ from casemate.chip.errors import (
 from casemate.chip.snp.errors import FirmwareError
 from casemate.link.brief_work import BriefWork
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, fault
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
@@ -24,6 +23,7 @@ from casemate.wire.messages.leaf import (
     MakeReport,
     ReportMade,
 )
+from casemate.wire.protocol.faults import Code, fault
 
 LeafQuestion = MakeReport | GetSealingKey | AnchorRead | AnchorAdvance
 LEAF_QUESTIONS = (MakeReport, GetSealingKey, AnchorRead, AnchorAdvance)

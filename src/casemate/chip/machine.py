@@ -30,11 +30,11 @@ from casemate.link.child_watch import end_stopped_children
 from casemate.link.errors import PeerGoneError
 from casemate.link.stopped import STOPPED_TIME
 from casemate.link.thrift import give_back_memory
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, fault
-from casemate.wire.message import encode_message
 from casemate.wire.messages.parent import Configure
 from casemate.wire.messages.supervisor import ChipReady
+from casemate.wire.protocol.faults import Code, fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from casemate.chip.runtime import RuntimeCopy
-from casemate.wire.message import U8, U32, Limit, encode_fields, parse_fields
-from casemate.wire.runtime_lock import Runtime
-from casemate.wire.sandbox import LayerRequest
+from casemate.wire.encodings.message import U8, U32, Limit, encode_fields, parse_fields
+from casemate.wire.protocol.runtime_lock import Runtime
+from casemate.wire.protocol.sandbox_layers import LayerRequest
 from casemate.wire.snp.tcb import Product
 
 Place = Annotated[bytes, Limit(4096)]

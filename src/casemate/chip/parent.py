@@ -12,11 +12,11 @@ from casemate.chip.errors import ParentError
 from casemate.chip.runtime import PYTHON, loader_environment
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.faults import Fault, FaultError
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
 from casemate.wire.messages.tls import Equip
+from casemate.wire.protocol.faults import Fault, FaultError
 
 MODULE = "casemate.enclave.parent"
 CONTROL_DESCRIPTOR = 3

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from casemate.wire.runtime_lock import platform_tag
+from casemate.wire.protocol.runtime_lock import platform_tag
 
 
 def this_platform() -> str:

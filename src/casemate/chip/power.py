@@ -21,9 +21,9 @@ from casemate.chip.runtime_copy import cache_root, compiled_folder, prepare_runt
 from casemate.chip.runtime_sources import runtime_sources
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, fault
-from casemate.wire.message import encode_message
-from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+from casemate.wire.encodings.message import encode_message
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
 from casemate.wire.snp.report import VERSIONS
 from casemate.wire.snp.tcb import Product
 

@@ -18,9 +18,10 @@ from casemate.chip.report import check_report
 from casemate.chip.secs import Secs
 from casemate.chip.tcb import Tcb
 from casemate.link.plain_file import read_plain
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.encodings.x509_dates import ANY_TIME, Validity, common_validity
 from casemate.wire.errors import WireError
 from casemate.wire.messages.supervisor import MAX_CHAIN, Certify
-from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.attributes import (
     ALL_ATTRIBUTES,
     XFRM_LEGACY,
@@ -32,7 +33,6 @@ from casemate.wire.sgx.attributes import (
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.report import Report
 from casemate.wire.sgx.simulated_platform import FMSPC, PCE_ID
-from casemate.wire.x509_dates import ANY_TIME, Validity, common_validity
 
 CHAIN_FILE = "pck.pem"
 PPID_SIZE = 16

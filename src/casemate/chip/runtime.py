@@ -13,7 +13,7 @@ from casemate.chip.errors import RuntimeCopyError
 from casemate.link.ownership import make_own_folder, open_own_file
 from casemate.wire.errors import os_error_text
 from casemate.wire.ownership import PlaceError
-from casemate.wire.runtime_lock import CORE, Runtime
+from casemate.wire.protocol.runtime_lock import CORE, Runtime
 
 PYTHON = "bin/python3"
 ENGINE = "bin/deno"

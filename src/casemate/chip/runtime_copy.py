@@ -26,7 +26,7 @@ from casemate.chip.runtime_sources import SourceFile
 from casemate.link.ownership import check_own_folder, check_way
 from casemate.wire.errors import os_error_text
 from casemate.wire.ownership import PlaceError
-from casemate.wire.runtime_lock import Runtime, RuntimePart
+from casemate.wire.protocol.runtime_lock import Runtime, RuntimePart
 
 SYSTEM_ROOT = Path("/var/cache/casemate/runtime")
 KEPT_COPIES = 3

@@ -31,10 +31,8 @@ from casemate.link.calls import NEWS, Reply, numbered, serve_frames
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError
 from casemate.link.thrift import trim_heap
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.lifecycle import Event, State, WrongStateError, after
-from casemate.wire.message import parse_message
 from casemate.wire.messages.chip import (
     Destroy,
     GetQuote,
@@ -51,7 +49,9 @@ from casemate.wire.messages.chip import (
     Stop,
 )
 from casemate.wire.messages.parent import Configure
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.lifecycle import Event, State, WrongStateError, after
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.chip.snp.commands import Firmware

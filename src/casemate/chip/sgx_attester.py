@@ -9,11 +9,11 @@ from casemate.chip.secs import Secs
 from casemate.chip.silicon import Silicon
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeMask
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.report import Report, TargetInfo
-from casemate.wire.tee import Identity, Tee
 
 ATTRIBUTE_MASK = AttributeMask(0xFF00_0000_0000_000B, 0)
 """Which attributes enter a sealing key: those of the SGX SDK (TSEAL_DEFAULT_FLAGSMASK, sgx_tseal.h)."""

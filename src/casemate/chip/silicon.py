@@ -14,10 +14,10 @@ from casemate.chip.quoting import QE_SECS, QuotingEnclave
 from casemate.chip.report import ereport
 from casemate.chip.secs import Secs
 from casemate.chip.tcb import Tcb, store_tcb
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.encodings.x509_dates import Validity
 from casemate.wire.messages.supervisor import Certify
-from casemate.wire.pem import parse_chain
 from casemate.wire.sgx.report import Report, TargetInfo
-from casemate.wire.x509_dates import Validity
 
 KEY_ID_SIZE = 32
 VCEK_CHAINS = "vcek-{}.pem"

@@ -17,9 +17,8 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, encode_reply, fault
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
     AnchorGivenUp,
@@ -35,6 +34,7 @@ from casemate.wire.messages.supervisor import (
     RenewCertificates,
     RollbackAccepted,
 )
+from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault
 
 if TYPE_CHECKING:
     from casemate.chip.snp.certification import SnpCertification

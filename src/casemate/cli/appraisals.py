@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from casemate.cli.output import facts, printable
-from casemate.wire.sandbox_json import layers_document
+from casemate.wire.protocol.sandbox_layers_json import layers_document
 from casemate.wire.snp.tcb import PARTS
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         VerifiedSgxEvidence,
         VerifiedSnpEvidence,
     )
-    from casemate.wire.sandbox import Layer, SandboxLayers
+    from casemate.wire.protocol.sandbox_layers import Layer, SandboxLayers
     from casemate.wire.snp.tcb import TcbVersion
 
 SIMULATED = ("SIMULATED", "there is no silicon under this: see `casemate docs simulated`")

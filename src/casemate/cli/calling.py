@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.files import check_place, read_file, write_file
 from casemate.cli.output import Screen, facts, printable
-from casemate.wire.json_text import encode_json
+from casemate.wire.encodings.json_text import encode_json
 
 if TYPE_CHECKING:
     from casemate.cli.progress import Progress
@@ -65,9 +65,9 @@ def read_question(
         OutputFileError: result or receipt have no folder to go to.
     """
     from casemate.client.caller_keys import read_caller_key
-    from casemate.wire.call import MAX_ARGUMENTS
+    from casemate.wire.encodings.json_text import parse_json
     from casemate.wire.errors import WireError
-    from casemate.wire.json_text import parse_json
+    from casemate.wire.protocol.call import MAX_ARGUMENTS
 
     text = read_file(arguments, what="input", limit=MAX_ARGUMENTS)
     try:
@@ -151,7 +151,7 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
     """The result on standard output, all that vouches for it on standard error; with ``--json`` one document."""
     from casemate.cli.appraisals import evidence_document, evidence_facts
     from casemate.cli.receipt_text import state_warning
-    from casemate.wire.caller_key import caller_key_text
+    from casemate.wire.protocol.caller_key import caller_key_text
 
     receipt = answered.result.receipt.receipt
     warning = state_warning(receipt.state)

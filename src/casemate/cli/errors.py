@@ -5,8 +5,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from casemate.wire.errors import CasemateError, WireError, os_error_text
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.lifecycle import WrongStateError
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.lifecycle import WrongStateError
 
 
 class ExitCode(IntEnum):
@@ -112,9 +112,9 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.link.errors import PeerGoneError, TimedOutError
     from casemate.link.server_tls import CertificateFileError
     from casemate.verifier import PolicyError, RefusedError
-    from casemate.wire.image_index import OtherImageVersionError
     from casemate.wire.ownership import PlaceError
-    from casemate.wire.runtime_lock import RuntimeLockError
+    from casemate.wire.protocol.image_index import OtherImageVersionError
+    from casemate.wire.protocol.runtime_lock import RuntimeLockError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
 
     failed, refused, wrong = ExitCode.FAILED, ExitCode.REFUSED, ExitCode.INPUT

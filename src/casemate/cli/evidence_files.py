@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 from casemate.cli.files import InputFileError, TooLongFileError, read_file
 from casemate.cli.kinds import FileKind, recognise, wrong_kind
 from casemate.cli.output import Screen
+from casemate.wire.encodings.pem import read_certificates, read_revocation_list
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.pem import read_certificates, read_revocation_list
 
 if TYPE_CHECKING:
     from casemate.client.receipts import ReceiptBundle
-    from casemate.wire.binding import ReportDataBinding
+    from casemate.wire.protocol.report_data import ReportDataBinding
     from casemate.wire.sgx.collateral import Collateral
 
 T = TypeVar("T")

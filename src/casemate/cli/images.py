@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.output import Screen
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.runtime_lock import Runtime, RuntimeLock, RuntimeLockError, RuntimePart, used
+from casemate.wire.protocol.runtime_lock import Runtime, RuntimeLock, RuntimeLockError, RuntimePart, used
 
 if TYPE_CHECKING:
     from casemate.images.image import Image

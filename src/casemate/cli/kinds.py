@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from casemate.cli.files import InputFileError
-from casemate.wire.pem import is_pem, pem_labels
+from casemate.wire.encodings.pem import is_pem, pem_labels
 from casemate.wire.sgx.quote import MAX_QUOTE, SIGNED_SIZE, TEE_SGX
 from casemate.wire.sgx.report import Report, ReportBody, TargetInfo
 from casemate.wire.sgx.sigstruct import SIGSTRUCT_SIZE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from casemate.cli.files import InputFileError, OutputFileError
 from casemate.link.plain_file import NoPlainFileError, check_plain, read_plain
 from casemate.wire.errors import os_error_text
-from casemate.wire.runtime_lock import Runtime
+from casemate.wire.protocol.runtime_lock import Runtime
 
 if TYPE_CHECKING:
     from casemate.images.image import Image

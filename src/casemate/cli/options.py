@@ -6,10 +6,10 @@ from typing import Annotated, TypeVar
 import typer
 
 from casemate.cli.group import AS_JSON
-from casemate.wire.decimal_text import decimal
+from casemate.wire.encodings.decimal_text import decimal
 from casemate.wire.errors import WireError
-from casemate.wire.sandbox import LayerMode, LayerName
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName
+from casemate.wire.protocol.tee import Tee
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from casemate.cli.files import STANDARD_INPUT, InputFileError, read_file
 from casemate.link.ownership import read_own_secret
 from casemate.wire.errors import CasemateError, os_error_text
 from casemate.wire.ownership import PlaceError
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.client.local import LocalMachine

@@ -12,7 +12,7 @@ from casemate.cli.files import InputFileError, TooLongFileError, read_file
 from casemate.cli.kinds import POLICIES, FileKind, WrongKindError, recognise, wrong_kind
 from casemate.cli.output import Screen
 from casemate.wire.errors import CasemateError
-from casemate.wire.sandbox import LayerName
+from casemate.wire.protocol.sandbox_layers import LayerName
 
 if TYPE_CHECKING:
     from casemate.cli.places import Named as NamedPlace

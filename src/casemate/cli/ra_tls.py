@@ -11,7 +11,7 @@ from casemate.cli.output import Screen
 
 if TYPE_CHECKING:
     from casemate.verifier import SgxPolicy
-    from casemate.wire.sandbox import SandboxLayers
+    from casemate.wire.protocol.sandbox_layers import SandboxLayers
     from casemate.wire.sgx.collateral import Collateral
 
 _MAX_PORT = 0xFFFF

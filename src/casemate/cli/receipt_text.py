@@ -1,7 +1,7 @@
 """What a receipt says, for a person and for a program."""
 
-from casemate.wire.call import Receipt, StateMark
-from casemate.wire.caller_key import caller_key_text
+from casemate.wire.protocol.call import Receipt, StateMark
+from casemate.wire.protocol.caller_key import caller_key_text
 
 
 def receipt_document(receipt: Receipt) -> dict[str, object]:

@@ -98,7 +98,7 @@ def pass_through(
     A file that the output goes to appears once the stream has ended and its receipt holds. Standard output gets each
     piece as it comes: as the enclave put it out, but before anybody can say that it is whole. The exit code says that.
     """
-    from casemate.wire.json_text import parse_json
+    from casemate.wire.encodings.json_text import parse_json
 
     value = parse_json("input", arguments, limit=len(arguments))
     with ExitStack() as stack:

@@ -10,10 +10,10 @@ from pathlib import Path
 from casemate.cli.files import InputFileError, OutputFileError
 from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
 from casemate.link.places import host_directory
-from casemate.wire.access_tokens import MAX_FILE, AccessTokens
 from casemate.wire.audit import NAME, AuditEntry
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.access_tokens import MAX_FILE, AccessTokens
 
 FILE = "tokens.json"
 LOCK = "tokens.lock"

@@ -44,7 +44,7 @@ from casemate.client.errors import (
 from casemate.client.local import LocalMachine, local_machine, running_machine
 from casemate.client.receipts import CheckedReceipt, Opening, ReceiptBundle, check_receipt
 from casemate.client.sync import Client, Enclave, Stream, connect
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 __all__ = [
     "AddressError",

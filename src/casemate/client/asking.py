@@ -35,8 +35,8 @@ from casemate.wire.messages.host import (
     StartEnclave,
     StopEnclave,
 )
-from casemate.wire.runtime_lock import Runtime
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.runtime_lock import Runtime
+from casemate.wire.protocol.tee import Tee
 
 T = TypeVar("T")
 

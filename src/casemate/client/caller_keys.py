@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from casemate.client.errors import CallerKeyError
 from casemate.link.ownership import read_own_secret
-from casemate.wire.caller_key import caller_key_text
 from casemate.wire.errors import os_error_text
 from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.caller_key import caller_key_text
 
 MAX_KEY_FILE = 64 * 1024
 """Longest key file that is read (bytes)."""
@@ -60,7 +60,7 @@ class CallerKey:
         return caller_key_text(self.public_key)
 
     def sign(self, transcript: bytes) -> bytes:
-        """The signature over ``wire.call.caller_transcript``."""
+        """The signature over ``wire.protocol.call.caller_transcript``."""
         return self._private.sign(transcript)
 
 

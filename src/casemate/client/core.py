@@ -15,8 +15,11 @@ from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle, binding_of, check_equal
 from casemate.client.sealing import check_receipt_signature, open_response, seal_request
 from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import (
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.errors import WireError
+from casemate.wire.messages.host import EvidenceIs
+from casemate.wire.protocol.call import (
     MAX_ARGUMENTS,
     MAX_OUTPUT,
     CallBinding,
@@ -32,11 +35,8 @@ from casemate.wire.call import (
     commitment,
     response_aad,
 )
-from casemate.wire.errors import WireError
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.message import encode_message, parse_message
-from casemate.wire.messages.host import EvidenceIs
-from casemate.wire.padding import pad, unpad
+from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.report_data import ReportDataBinding
 
 _SECRET_SIZE = 32
 T = TypeVar("T")

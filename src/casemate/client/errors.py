@@ -2,7 +2,7 @@
 
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, Fault, FaultError
+from casemate.wire.protocol.faults import Code, Fault, FaultError
 
 
 class HostRefusedError(FaultError):

@@ -20,9 +20,9 @@ from casemate.client.errors import (
     TokenRefusedError,
 )
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError, fault
-from casemate.wire.json_object import JsonObject, parse_object
+from casemate.wire.protocol.faults import Code, FaultError, fault
 
 BINARY = "application/octet-stream"
 JSON = "application/json"

@@ -25,7 +25,7 @@ from casemate.client.http_exchange import MAX_PROBLEM, Effect, HttpAnswer, HttpR
 from casemate.client.rest import exchanges
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
-from casemate.wire.faults import FaultError
+from casemate.wire.protocol.faults import FaultError
 
 KEEP_ALIVE = 4.0
 """Seconds for which an idle connection is kept: less than servers keep theirs (uvicorn: 5)."""

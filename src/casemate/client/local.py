@@ -19,7 +19,6 @@ from casemate.client.snp_levers import SnpLevers
 from casemate.link.ownership import open_own_file
 from casemate.link.places import machine_lock
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.control import (
     Done,
     EndMachine,
@@ -45,6 +44,7 @@ from casemate.wire.messages.supervisor import (
     RollbackAccepted,
 )
 from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.tcb import Product
 
 END_TIMEOUT = 20.0

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from casemate.verifier import AnyEndorsements, AnyEvidence, BoundValues, SgxEvidence, SnpEndorsements, SnpEvidence
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.snp.endorsements import CertifiedKey
-from casemate.wire.tee import Tee
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,13 @@ from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RequiredLayers, SgxPolicy, VerifiedCertificate, appraise_certificate
 from casemate.verifier.policy import UNSAFE_ANY_SANDBOX
-from casemate.wire.call import MAX_OUTPUT
+from casemate.wire.encodings.json_object import parse_object
+from casemate.wire.encodings.json_text import Json, parse_json
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.faults import Code, fault
-from casemate.wire.json_object import parse_object
-from casemate.wire.json_text import Json, parse_json
-from casemate.wire.sandbox import SandboxLayers
-from casemate.wire.sandbox_json import parse_layers
+from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
+from casemate.wire.protocol.sandbox_layers_json import parse_layers
 from casemate.wire.sgx.collateral import Collateral
 
 MAX_ABOUT = 256 * 1024

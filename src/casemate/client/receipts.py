@@ -20,15 +20,15 @@ from casemate.client.errors import ReceiptRefusedError
 from casemate.client.proof import Proof
 from casemate.client.sealing import check_receipt_signature
 from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import MAX_ARGUMENTS, Receipt, StateMark, commitment
-from casemate.wire.caller_key import caller_key_text, parse_caller_key
+from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
+from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json, parse_json
+from casemate.wire.encodings.trailing_zeros import without_trailing_zeros
 from casemate.wire.errors import WireError
-from casemate.wire.evidence_padding import without_trailing_zeros
-from casemate.wire.json_object import JsonObject, date_text, parse_object
-from casemate.wire.json_text import MAX_INTEGER, encode_json, parse_json
 from casemate.wire.messages.host import MAX_COLLATERAL
-from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
+from casemate.wire.protocol.call import MAX_ARGUMENTS, Receipt, StateMark, commitment
+from casemate.wire.protocol.caller_key import caller_key_text, parse_caller_key
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
 
 FORMAT = "casemate-receipt"
 VERSION = 2
@@ -48,7 +48,7 @@ class Opening:
 
     blind: bytes
     content: str
-    """JSON, exactly as it was sent; of a stream, ``wire.call.streamed_text`` of it."""
+    """JSON, exactly as it was sent; of a stream, ``wire.protocol.call.streamed_text`` of it."""
 
     def __repr__(self) -> str:
         """Nothing of the content."""

@@ -20,16 +20,16 @@ from casemate.client.http_exchange import (
     sent,
 )
 from casemate.client.rest_vms import WRITTEN_VMS
-from casemate.wire.call import MAX_SEALED
+from casemate.wire.encodings.json_object import JsonObject
+from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject
-from casemate.wire.json_text import MAX_INTEGER, encode_json
-from casemate.wire.lifecycle import State
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import host
-from casemate.wire.pem import parse_chain
-from casemate.wire.runtime_lock import RuntimePart
-from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
+from casemate.wire.protocol.call import MAX_SEALED
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.runtime_lock import RuntimePart
+from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
 
 MAX_EVIDENCE = 2 * 1024 * 1024
 """Longest evidence (bytes): a quote, and collateral of up to 1 MiB."""

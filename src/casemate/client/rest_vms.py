@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from casemate.client.http_exchange import BINARY, Exchange, HttpRequest, asked_for, object_of
+from casemate.wire.encodings.json_object import JsonObject
+from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject
-from casemate.wire.json_text import MAX_INTEGER, encode_json
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import vms
 from casemate.wire.messages.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES

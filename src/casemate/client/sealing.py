@@ -7,10 +7,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from casemate.client.errors import ReceiptRefusedError, ResponseRefusedError
-from casemate.wire.call import RESPONSE_NONCE, Receipt
+from casemate.wire.protocol.call import RESPONSE_NONCE, Receipt
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-"""``wire.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
+"""``wire.protocol.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
 
 
 def seal_request(hpke_key: bytes, info: bytes, text: bytes) -> bytes:

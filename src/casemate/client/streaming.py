@@ -14,8 +14,8 @@ from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, Result
 from casemate.client.errors import ResponseRefusedError, StreamBrokenError
 from casemate.link.errors import PeerGoneError
-from casemate.wire.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded, StreamStep, streamed_text
-from casemate.wire.faults import FaultError
+from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded, StreamStep, streamed_text
+from casemate.wire.protocol.faults import FaultError
 
 CANCEL_TIMEOUT = 5.0
 """Longest wait while a stream is given up (seconds): the enclave gives up idle ones by itself."""

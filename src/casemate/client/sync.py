@@ -21,10 +21,10 @@ from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.client.vms import Vms
 from casemate.images.image import Image
 from casemate.verifier import AnyPolicy
-from casemate.wire.call import StepTaken
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import Call, EnclaveIs, EvidenceIs
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.call import StepTaken
+from casemate.wire.protocol.tee import Tee
 
 T = TypeVar("T")
 

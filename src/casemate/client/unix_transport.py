@@ -15,8 +15,8 @@ from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.link.ownership import check_own_socket, check_peer, connected
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.faults import FaultError
 from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.faults import FaultError
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from casemate.wire.call import StateMark
+from casemate.wire.protocol.call import StateMark
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.leaf import Leaf
 from casemate.enclave.sessions import Sessions
-from casemate.wire.binding import ReportDataBinding
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer
-from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 
 def answer_challenge(

@@ -3,10 +3,10 @@
 from casemate.enclave.channel import OpenedRequest
 from casemate.enclave.keys import check_signature, sha256
 from casemate.images.manifest import EntryPoint, Manifest
-from casemate.wire.call import caller_transcript
-from casemate.wire.caller_key import caller_key_text
-from casemate.wire.faults import Code, refuse
-from casemate.wire.json_text import Json
+from casemate.wire.encodings.json_text import Json
+from casemate.wire.protocol.call import caller_transcript
+from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.faults import Code, refuse
 
 
 def proved_key(opened: OpenedRequest, hpke_key: bytes) -> bytes | None:

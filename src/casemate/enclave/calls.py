@@ -15,9 +15,9 @@ from casemate.enclave.stream_calls import LastStep, StreamCalls
 from casemate.enclave.streams import StreamOwner
 from casemate.enclave.surroundings import Surroundings
 from casemate.images.manifest import EntryPoint
-from casemate.wire.call import StepTaken, StreamStep
-from casemate.wire.faults import Code, refuse
-from casemate.wire.json_text import Json
+from casemate.wire.encodings.json_text import Json
+from casemate.wire.protocol.call import StepTaken, StreamStep
+from casemate.wire.protocol.faults import Code, refuse
 
 
 class Calls:

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 from casemate.enclave.keys import EnclaveKeys, seal_once, sha256
 from casemate.enclave.sessions import Sessions
-from casemate.wire.call import (
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.errors import WireError
+from casemate.wire.protocol.call import (
     CallBinding,
     CallerProof,
     CallFailed,
@@ -29,10 +31,8 @@ from casemate.wire.call import (
     StreamStep,
     response_aad,
 )
-from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, fault, refuse
-from casemate.wire.message import encode_message, parse_message
-from casemate.wire.padding import pad, unpad
+from casemate.wire.protocol.faults import Code, fault, refuse
+from casemate.wire.protocol.padding import pad, unpad
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections import deque
 
 from casemate.enclave.peers import SocketPeer
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Log
 
 MAX_LINES = 256

@@ -4,10 +4,10 @@ from typing import Any
 
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.manifest import EntryPoint, Manifest
-from casemate.wire.call import MAX_ARGUMENTS
+from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.protocol.call import MAX_ARGUMENTS
+from casemate.wire.protocol.faults import Code, refuse
 
 
 def declared_entry(manifest: Manifest, name: str) -> EntryPoint:

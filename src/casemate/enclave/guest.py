@@ -35,11 +35,11 @@ from casemate.engines.frames import (
     Said,
     Wanted,
 )
-from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
-from casemate.wire.json_text import Json
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.json_text import Json
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
-from casemate.wire.sandbox import Layer
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.protocol.sandbox_layers import Layer
 
 LOAD_TIME = 10.0
 """Longest start of a guest with its code (seconds), the bodies of its modules included."""

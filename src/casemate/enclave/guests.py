@@ -20,7 +20,7 @@ from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
 from casemate.sandbox.rlimits import limit_data, low_limits
 from casemate.wire.errors import CasemateError
-from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest, LayerState
+from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
 MIB = 1024 * 1024
 

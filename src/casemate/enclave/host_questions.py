@@ -9,10 +9,10 @@ from typing import TypeVar
 from casemate.enclave.ocall import Said, answer_to, check_answer, declared_ocall, question
 from casemate.enclave.surroundings import Surroundings
 from casemate.images.manifest import Manifest
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.state import StateRefused
+from casemate.wire.protocol.faults import Code, refuse
 
 T = TypeVar("T")
 

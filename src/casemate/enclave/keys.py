@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from casemate.wire.call import RESPONSE_NONCE, Receipt
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.call import RESPONSE_NONCE, Receipt
+from casemate.wire.protocol.faults import Code, refuse
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-"""``wire.call.HPKESUITE`` (RFC 9180, sections 7.1 to 7.3)."""
+"""``wire.protocol.call.HPKESUITE`` (RFC 9180, sections 7.1 to 7.3)."""
 
 
 class EnclaveKeys:

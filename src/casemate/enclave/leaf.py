@@ -3,9 +3,8 @@
 from typing import TypeVar
 
 from casemate.link.channel import Channel
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Fault, FaultError
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
@@ -16,7 +15,8 @@ from casemate.wire.messages.leaf import (
     MakeReport,
     ReportMade,
 )
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.faults import Fault, FaultError
+from casemate.wire.protocol.seal_binding import SealPolicy
 
 T = TypeVar("T")
 

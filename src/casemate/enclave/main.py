@@ -17,13 +17,13 @@ from casemate.enclave.tls_entries import lacks_equipment
 from casemate.engines.command import GuestProgram
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.call import MAX_SEALED
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError, fault
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.messages.leaf import Booted
 from casemate.wire.messages.tls import TlsWanted
-from casemate.wire.sandbox import Layer, SandboxLayers
+from casemate.wire.protocol.call import MAX_SEALED
+from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.sandbox_layers import Layer, SandboxLayers
 
 MAX_HOST_FRAME = MAX_SEALED + 4096
 """Longest frame from the host (bytes): the longest envelope."""

@@ -2,11 +2,11 @@
 
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.manifest import Manifest, Ocall
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import entry
+from casemate.wire.protocol.faults import Code, refuse
 
 Said = entry.OcallAnswer | entry.OcallRefused
 """What a host may say about an OCALL."""

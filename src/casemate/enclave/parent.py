@@ -30,9 +30,8 @@ from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.probe import find_group
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError, WireError, os_error_text
-from casemate.wire.faults import Code, fault
-from casemate.wire.message import parse_message
 from casemate.wire.messages.parent import (
     Configure,
     Exited,
@@ -47,7 +46,8 @@ from casemate.wire.messages.parent import (
     Watch,
 )
 from casemate.wire.messages.tls import Equip
-from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest
 
 CONTROL = 3
 """Descriptor of the control socket."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from casemate.sandbox.errors import LayerRequiredError
+from casemate.wire.encodings.message import encode_fields, parse_fields
 from casemate.wire.errors import WireError
-from casemate.wire.message import encode_fields, parse_fields
-from casemate.wire.sandbox import Layer
+from casemate.wire.protocol.sandbox_layers import Layer
 
 _FAILED = 1
 

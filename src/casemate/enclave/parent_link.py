@@ -9,8 +9,8 @@ from casemate.enclave.frames import FrameAssembler
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import header
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.message import encode_message
 
 FRAME_LIMIT = 64 * 1024
 """Longest frame on the parent's links (bytes): its messages are short."""

@@ -8,7 +8,7 @@ from casemate.enclave.guests import MIB, OVERHEAD_MIB, Guest
 from casemate.enclave.parent_fork import end_of
 from casemate.enclave.parent_measure import cpu_time_of, memory_of
 from casemate.sandbox.cgroup import Group
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 GRACE = 0.25
 """How much later than its deadline a guest is killed (seconds): the enclave, which knows the deadline, comes first."""

@@ -5,7 +5,7 @@ import itertools
 from casemate.enclave.answers import Answer
 from casemate.enclave.channel import OpenedRequest
 from casemate.enclave.keys import EnclaveKeys, sha256
-from casemate.wire.call import CallResult, Receipt, commitment
+from casemate.wire.protocol.call import CallResult, Receipt, commitment
 
 
 class ReceiptBook:

@@ -13,8 +13,11 @@ from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, s
 from casemate.enclave.store_rehearsal import rehearse_store
 from casemate.images.layout import lay_out, read_pages
 from casemate.images.schemas import inbound_schema, outbound_schema
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import (
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.message import prepare
+from casemate.wire.errors import CasemateError
+from casemate.wire.messages import entry, leaf, parent, tls
+from casemate.wire.protocol.call import (
     CallBinding,
     CallContent,
     CallFailed,
@@ -24,13 +27,10 @@ from casemate.wire.call import (
     StepTaken,
     StreamEnded,
 )
-from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Fault, FaultError
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.message import prepare
-from casemate.wire.messages import entry, leaf, parent, tls
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.faults import Fault, FaultError
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 _INFO = b"rehearsal"
 _VALUE = {"text": "é", "more": [1, 2.5, None]}

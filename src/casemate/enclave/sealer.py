@@ -5,9 +5,9 @@ import binascii
 
 from casemate.enclave.sealing import SealingKeys
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.sealed_record import SealedKind, SealedRecord
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.sealed_record import SealedKind, SealedRecord
 
 MAX_SEALED_VALUE = 1024 * 1024
 """Longest value that a function may seal (bytes of JSON)."""

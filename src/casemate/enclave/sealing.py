@@ -9,13 +9,13 @@ import secrets
 from casemate.enclave.keys import seal_counted, unseal
 from casemate.enclave.leaf import Leaf
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.messages.leaf import GetSealingKey
-from casemate.wire.padding import pad, unpad
-from casemate.wire.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord
-from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord
+from casemate.wire.protocol.tee import Identity
 from casemate.wire.sgx.keyrequest import KeyPolicy
-from casemate.wire.tee import Identity
 
 KEY_ID_SIZE = 32
 NONCE_SIZE = 12

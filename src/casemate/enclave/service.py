@@ -12,10 +12,8 @@ from casemate.enclave.streams import StreamOwner
 from casemate.enclave.surroundings import Surroundings
 from casemate.enclave.tls_entries import TLS_ENTRIES, TlsAnswer, tls_answers
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.call import CallFailed, CallResult, Envelope, StepTaken, StreamEnded
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, encode_reply, fault
-from casemate.wire.message import parse_message
 from casemate.wire.messages.entry import (
     Challenge,
     ChallengeAnswer,
@@ -28,7 +26,9 @@ from casemate.wire.messages.entry import (
 )
 from casemate.wire.messages.state import STATE_ANSWERS, StateRecords, StateRefused, StateStored
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsPrepare
-from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.protocol.call import CallFailed, CallResult, Envelope, StepTaken, StreamEnded
+from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | Fault
 Response = CallResult | StepTaken | StreamEnded

@@ -20,10 +20,10 @@ from casemate.engines.questions import (
     StateQuestion,
     Unseal,
 )
-from casemate.wire.call import StateMark
+from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, refuse
-from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
 
 COMMIT_TIME = 5.0
 """The least time that the host has to store what a call changed (seconds), however little the function left of its own:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.faults import Code, refuse
 
 MAX_FRESH = 1024
 """Most sessions that no request has opened in yet; challenging without calling evicts only such."""

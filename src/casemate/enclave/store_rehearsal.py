@@ -4,15 +4,15 @@ import contextlib
 
 from casemate.enclave.keys import seal_counted, unseal
 from casemate.enclave.store.values import canonical_json
-from casemate.wire.faults import FaultError
-from casemate.wire.message import encode_fields, parse_fields, prepare
+from casemate.wire.encodings.message import encode_fields, parse_fields, prepare
 from casemate.wire.messages import leaf, state
-from casemate.wire.padding import pad, unpad
-from casemate.wire.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord, record_digest
-from casemate.wire.sealing import SealPolicy, state_namespace
+from casemate.wire.protocol.faults import FaultError
+from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord, record_digest
+from casemate.wire.protocol.state_changes import Change, Changes
+from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.keyrequest import KeyPolicy
-from casemate.wire.state_changes import Change, Changes
-from casemate.wire.tee import Identity, Tee
 
 _SPOKEN = (
     *(leaf.GetSealingKey, leaf.KeyIs, leaf.AnchorRead, leaf.AnchorAdvance, leaf.AnchorIs),

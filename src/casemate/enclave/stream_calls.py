@@ -11,8 +11,8 @@ from casemate.enclave.streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.surroundings import Surroundings
 from casemate.engines.frames import Ended, Kind, Paused
 from casemate.images.manifest import Manifest
-from casemate.wire.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
-from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 
 MAX_STREAM_ARGUMENTS = MAX_CHUNK
 """The longest arguments that a stream may be opened with (bytes of JSON): they are kept for its receipt."""

@@ -8,8 +8,8 @@ from casemate.enclave.guest import GuestStream
 from casemate.enclave.keys import Sha256
 from casemate.enclave.services import CallServices
 from casemate.images.manifest import EntryPoint
-from casemate.wire.call import streamed_text
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.call import streamed_text
+from casemate.wire.protocol.faults import Code, refuse
 
 MAX_STREAMS = 16
 """Most streams that are open at a time: each keeps a generator alive in the guest, and up to 1 MiB of arguments."""

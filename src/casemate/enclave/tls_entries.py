@@ -6,9 +6,9 @@ from casemate.enclave.boot import Program
 from casemate.enclave.calls import Calls
 from casemate.enclave.equipment import tls_desk
 from casemate.enclave.leaf import Leaf
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
-from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 TLS_ENTRIES = (TlsPrepare, TlsInstall, TlsBytes)
 """For ``parse_message``."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from casemate.wire.image_index import Link
+from casemate.wire.protocol.image_index import Link
 
 
 class SourceModule(Protocol):

@@ -33,9 +33,9 @@ from casemate.engines.frames import (
     parse_said,
 )
 from casemate.engines.questions import MAX_QUESTION
-from casemate.wire.call import MAX_CHUNK
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code
+from casemate.wire.protocol.call import MAX_CHUNK
+from casemate.wire.protocol.faults import Code
 
 MAX_PRINTED = 256
 """Most console frames of one call that are listened to; the bootstrap stops sooner, if it is still in charge."""

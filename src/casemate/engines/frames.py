@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from casemate.engines.questions import InsideQuestion, parse_question
-from casemate.wire.call import MAX_CHUNK
+from casemate.wire.encodings.fields import Reader
+from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code
-from casemate.wire.fields import Reader
-from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.protocol.call import MAX_CHUNK
+from casemate.wire.protocol.faults import Code
 
 PREFIX_SIZE = 4
 CALL_SIZE = 8

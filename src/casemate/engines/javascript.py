@@ -19,8 +19,8 @@ from typing import Final
 from casemate.engines.command import Command, GuestProgram, SourceModule
 from casemate.engines.frames import head_and_text
 from casemate.engines.questions import MAX_LISTED, MAX_SEALED_TEXT
-from casemate.wire.json_text import encode_json
-from casemate.wire.state_changes import MAX_KEY, MAX_VALUE
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 YOUNG_GENERATION_MIB = 8
 """V8's semi-space: three of them are in use besides the old generation."""

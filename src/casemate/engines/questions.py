@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from casemate.wire.errors import WireError
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.state_changes import MAX_KEY, MAX_VALUE
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 MAX_LISTED = 10_000
 """Most keys in one answer."""

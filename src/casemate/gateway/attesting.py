@@ -19,12 +19,12 @@ from casemate.gateway.learning import Learner, its_result
 from casemate.gateway.openapi import operation
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.visits import Visit
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.host import EnclaveIs, EvidenceIs, GetEvidence
-from casemate.wire.sandbox import Layer
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.sandbox_layers import Layer
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.quote import Quote
-from casemate.wire.tee import Tee
 
 _VERIFY = [
     "save `binding` as binding.json, the decoded `quote` as quote.bin, GET /v1/collateral as collateral.json",

@@ -16,11 +16,11 @@ from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.shortcuts import CALLS, CallHandler
 from casemate.gateway.visits import Visit
-from casemate.wire.access_tokens import Role
-from casemate.wire.call import MAX_SEALED, Envelope
-from casemate.wire.faults import Code
-from casemate.wire.message import encode_fields, encode_message, parse_message
+from casemate.wire.encodings.message import encode_fields, encode_message, parse_message
 from casemate.wire.messages.host import Call, EvidenceIs, GetEvidence
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.call import MAX_SEALED, Envelope
+from casemate.wire.protocol.faults import Code
 
 MAX_ENVELOPE = MAX_SEALED + 1024
 """Longest sealed call with what it is bound to (bytes)."""

@@ -16,8 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from casemate.gateway.problems import MEDIA_TYPE, STATUS, Trouble, problem_text
 from casemate.gateway.visits import Ending, Visit
 from casemate.gateway.waiting import Place, Waiting
-from casemate.wire.faults import Code
-from casemate.wire.http_framing import VERSION_REFUSED, StrictConnection
+from casemate.wire.encodings.http_framing import VERSION_REFUSED, StrictConnection
+from casemate.wire.protocol.faults import Code
 
 HEAD_TIMEOUT = 10.0
 """How long the head of a request may take from its first byte, and the first byte of a new connection (seconds)."""

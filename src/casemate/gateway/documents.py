@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from casemate.wire.lifecycle import State
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.tee import Tee
 
 Hex32 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Hex48 = Annotated[str, Field(pattern="^[0-9a-f]{96}$")]

@@ -22,7 +22,7 @@ from casemate.gateway.tokens import TokenDesk, ended
 from casemate.gateway.visits import Ending, Visit
 from casemate.gateway.waiting import network_of
 from casemate.host.entry_queue import CALLER
-from casemate.wire.access_tokens import AccessToken
+from casemate.wire.protocol.access_tokens import AccessToken
 
 OPEN_PATHS = frozenset({"/", "/health", "/openapi.json", "/docs"})
 """What anybody may see: it tells nothing of this machine but that it is there, and its version."""

@@ -11,9 +11,9 @@ from casemate.gateway.openapi import created, json_body, operation
 from casemate.gateway.parameters import EnclaveId
 from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
-from casemate.wire.access_tokens import AccessToken, Role
-from casemate.wire.faults import Code
 from casemate.wire.messages.host import EnclaveIs
+from casemate.wire.protocol.access_tokens import AccessToken, Role
+from casemate.wire.protocol.faults import Code
 
 _ONE = (Code.UNKNOWN_ENCLAVE, Trouble.REQUEST_REFUSED)
 _CHANGE = (*_ONE, Code.WRONG_STATE, Code.LAUNCH_REFUSED, Code.BUSY, Code.LOST, Code.TIMED_OUT, Code.UNAVAILABLE)

@@ -20,7 +20,7 @@ from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
 from casemate.gateway.visits import Visit
 from casemate.host.events import Event, MachineEvent
-from casemate.wire.access_tokens import Role
+from casemate.wire.protocol.access_tokens import Role
 
 KEEP_ALIVE = 15.0
 """After so long without an event (seconds) a comment is sent: so proxies wait, and readers that left are noticed."""

@@ -15,11 +15,11 @@ from casemate.wire.messages.host import (
     Launched,
     PutImage,
 )
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 
 class House(Protocol):
-    """Every refusal is a :class:`casemate.wire.faults.FaultError`; what each method does is told there."""
+    """Every refusal is a :class:`casemate.wire.protocol.faults.FaultError`; what each method does is told there."""
 
     events: Events
 

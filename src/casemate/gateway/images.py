@@ -14,12 +14,12 @@ from casemate.gateway.idempotency import KEY_RULE, Idempotency, IdempotencyKey
 from casemate.gateway.openapi import created, operation
 from casemate.gateway.problems import Trouble
 from casemate.gateway.routes import StrictRoute
-from casemate.wire.access_tokens import Role
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.message import parse_message
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.messages.host import ImageIs, PutImage
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
 
 MAX_UPLOAD = MAX_SGXS + 4096
 """Longest upload (bytes): the longest stream, a SIGSTRUCT and a name."""

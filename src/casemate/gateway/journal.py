@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from casemate.gateway.problems import STATUS, Trouble
 from casemate.link.log_file import RotatingFile
-from casemate.wire.access_tokens import AccessToken
+from casemate.wire.protocol.access_tokens import AccessToken
 
 LOG_SIZE = 8 * 1024 * 1024
 """Longest log file (bytes). One older file is kept."""

@@ -30,11 +30,11 @@ from casemate.gateway.problems import ProblemError, Trouble
 from casemate.gateway.routes import StrictRequest, StrictRoute
 from casemate.gateway.shortcuts import Handler
 from casemate.gateway.visits import Visit
-from casemate.wire.access_tokens import Role
-from casemate.wire.call import MAX_OUTPUT
-from casemate.wire.faults import Code
-from casemate.wire.json_text import encode_json, parse_json
+from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.messages.host import EnclaveIs
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.faults import Code
 
 USED = (Code.UNAVAILABLE, Code.LAUNCH_REFUSED, Code.WRONG_STATE, Code.LOST, Code.BUSY, Code.TIMED_OUT, *json_body())
 _CALLED = (

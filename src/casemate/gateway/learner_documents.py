@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from casemate.gateway.documents import Base64, Document, EnclaveNumber, Hex32
-from casemate.wire.sandbox import LayerName, LayerState
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.sandbox_layers import LayerName, LayerState
+from casemate.wire.protocol.seal_binding import SealPolicy
 
 VISIBILITY = (
     "The operator of this machine could read this request and this answer: they passed the gateway and the host in the "

@@ -30,9 +30,7 @@ from casemate.gateway.routes import StrictRoute
 from casemate.gateway.vm_asking import ask, attested
 from casemate.gateway.vm_shares import VmShares
 from casemate.gateway.vms import LAUNCHED
-from casemate.wire.access_tokens import Role
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.hypervisor import MAX_COPY, MemoryIs
 from casemate.wire.messages.vms import (
     EncryptVm,
@@ -43,6 +41,8 @@ from casemate.wire.messages.vms import (
     VmRegisters,
     VmState,
 )
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE
 from casemate.wire.snp.report import GuestPolicy, SnpReport

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from casemate.gateway.house import House
 from casemate.gateway.visits import Visit
 from casemate.link.plain_file import read_plain
-from casemate.wire.call import MAX_OUTPUT
+from casemate.wire.encodings.json_object import JsonObject, parse_object
+from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.json_object import JsonObject, parse_object
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.lifecycle import State
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.messages.host import EnclaveIs, Launch
+from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.lifecycle import State
 
 NAME = "learner"
 """The image's files in the learner's folder, and the enclave's name."""

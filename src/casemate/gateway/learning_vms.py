@@ -8,8 +8,8 @@ from casemate.gateway.learning import waited_for
 from casemate.gateway.vm_asking import ask
 from casemate.link.plain_file import read_plain
 from casemate.wire.errors import os_error_text
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.vms import MAX_FIRMWARE, GetVm, ListVms, VmIs, VmsAre
+from casemate.wire.protocol.faults import Code, refuse
 
 
 class LearnersVms:

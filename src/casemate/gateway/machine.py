@@ -11,10 +11,10 @@ from casemate.gateway.problems import Trouble
 from casemate.gateway.roles import WANTS_NO_TOKEN
 from casemate.gateway.routes import StrictRoute
 from casemate.link.plain_file import read_plain
-from casemate.wire.access_tokens import Role
+from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.json_object import parse_object
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
 
 MAX_MACHINE_FILE = 256 * 1024
 """Longest machine.json (bytes): a certificate in PEM and a few words."""

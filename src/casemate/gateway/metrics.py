@@ -9,8 +9,8 @@ from casemate.gateway.house import House
 from casemate.gateway.journal import Metrics
 from casemate.gateway.openapi import operation
 from casemate.gateway.routes import StrictRoute
-from casemate.wire.access_tokens import Role
-from casemate.wire.lifecycle import State
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.lifecycle import State
 
 
 def metrics_routes(house: House, metrics: Metrics) -> APIRouter:

@@ -10,8 +10,8 @@ from casemate.gateway.bodies import BINARY, JSON
 from casemate.gateway.documents import EvidenceDocument
 from casemate.gateway.problems import MEDIA_TYPE, STATUS, Trouble
 from casemate.gateway.roles import SCHEME, wants
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code
 
 _EVERYWHERE = (
     Trouble.TOKEN_WANTED,

@@ -6,7 +6,7 @@ from fastapi import Path, Query
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from casemate.wire.decimal_text import decimal
+from casemate.wire.encodings.decimal_text import decimal
 from casemate.wire.errors import WireError
 
 MAX_SAFE = 2**53 - 1

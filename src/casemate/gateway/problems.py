@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:casemate:problem:"
@@ -19,7 +19,7 @@ MAX_DETAIL = 2048
 
 
 class Trouble(StrEnum):
-    """What the gateway itself refuses; what lies behind it has :class:`casemate.wire.faults.Code`."""
+    """What the gateway itself refuses; what lies behind it has :class:`casemate.wire.protocol.faults.Code`."""
 
     BODY_TOO_LARGE = "body-too-large"
     BODY_TOO_SLOW = "body-too-slow"  # the request's body arrived at less than the slowest rate that is waited for

@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from casemate.gateway.problems import ProblemError, Trouble, problem_response
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.lifecycle import WrongStateError
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.lifecycle import WrongStateError
 
 _METHOD_NOT_ALLOWED = 405
 _FRAMEWORK_WORDS: Mapping[int, Trouble] = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from casemate.gateway.problems import ProblemError, Trouble
-from casemate.wire.access_tokens import AccessToken, Role
+from casemate.wire.protocol.access_tokens import AccessToken, Role
 
 SCHEME = "token"
 """The security scheme's name in the document."""

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from casemate.gateway.bodies import JSON, MAX_JSON, read_body
 from casemate.gateway.problems import ProblemError, Trouble
 from casemate.gateway.roles import check_role, needed_role
+from casemate.wire.encodings.json_text import parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.json_text import parse_json
 
 
 class StrictRequest(Request):

@@ -8,8 +8,16 @@ from pathlib import Path
 
 from casemate.gateway.problems import ProblemError, Trouble
 from casemate.link.plain_file import open_plain
-from casemate.wire.access_tokens import MAX_FILE, RESERVED_NAMES, RUN, AccessToken, AccessTokens, Role, token_digest
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.access_tokens import (
+    MAX_FILE,
+    RESERVED_NAMES,
+    RUN,
+    AccessToken,
+    AccessTokens,
+    Role,
+    token_digest,
+)
 
 RUN_TOKEN = RUN
 """What logs call the token that a machine makes at its start."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 if TYPE_CHECKING:
-    from casemate.wire.access_tokens import AccessToken
+    from casemate.wire.protocol.access_tokens import AccessToken
 
 
 class Ending(Enum):

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from casemate.gateway.house import VmHouse
 from casemate.gateway.roles import check_role
 from casemate.gateway.visits import Visit
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import FaultError
 from casemate.wire.messages.vms import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import FaultError
 
 PAUSE_AGAIN = 0.2
 """Seconds between two attempts to pause a VM for a client that is gone: its run may only be about to begin."""

@@ -13,10 +13,10 @@ from casemate.gateway.routes import StrictRoute
 from casemate.gateway.vm_asking import ask
 from casemate.gateway.vm_documents import AssignRequest, MapRequest, VmDocument, shown
 from casemate.gateway.vms import WORKED
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code
 from casemate.wire.messages.hypervisor import MAX_COPY, Done
 from casemate.wire.messages.vms import MAX_INPUT, AssignVm, Door, GetVm, GiveVm, MapVm, VmIs, WriteVm
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code
 
 DoorOf = Annotated[
     Door, Query(description="`hypervisor`: by the host's CPU, which heeds the RMP; `dram`: on the memory bus.")

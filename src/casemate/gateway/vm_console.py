@@ -21,8 +21,8 @@ from casemate.gateway.vm_asking import ask
 from casemate.gateway.vm_documents import MAX_SAFE, ConsoleDocument, printed
 from casemate.gateway.vms import ONE
 from casemate.host.hypervisor.console import Console
-from casemate.wire.access_tokens import Role
 from casemate.wire.messages.vms import ConsoleIs, ReadConsole
+from casemate.wire.protocol.access_tokens import Role
 
 GATHER = 0.05
 """Seconds for which bytes are gathered into one event: a guest prints them one by one."""

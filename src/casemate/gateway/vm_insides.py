@@ -24,8 +24,7 @@ from casemate.gateway.vm_documents import (
     registers,
 )
 from casemate.gateway.vms import LAUNCHED, WORKED
-from casemate.wire.access_tokens import Role
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.hypervisor import MAX_COPY, MemoryIs, RmpIs
 from casemate.wire.messages.vms import (
     GetVm,
@@ -35,6 +34,7 @@ from casemate.wire.messages.vms import (
     VmRegisters,
     VmRmp,
 )
+from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.snp.vmsa import Vmsa
 
 MAX_ENTRIES = 4096

@@ -3,9 +3,9 @@
 from casemate.gateway.enclaves import launcher_of
 from casemate.gateway.house import VmHouse
 from casemate.gateway.vm_asking import ask
-from casemate.wire.access_tokens import AccessToken
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.vms import LaunchVm, ListVms, VmIs, VmsAre
+from casemate.wire.protocol.access_tokens import AccessToken
+from casemate.wire.protocol.faults import Code, refuse
 
 MAX_OF_ONE = 4
 """Most VMs of one token that is not an administrator's: a quarter of what a machine has."""

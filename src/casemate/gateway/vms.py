@@ -14,9 +14,7 @@ from casemate.gateway.routes import StrictRoute
 from casemate.gateway.vm_asking import ask, ask_for
 from casemate.gateway.vm_documents import RanDocument, RunRequest, VmDocument, VmsDocument, ran, shown
 from casemate.gateway.vm_shares import VmShares
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code
-from casemate.wire.message import parse_message
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages.vms import (
     MAX_FIRMWARE,
     MAX_KERNEL,
@@ -32,6 +30,8 @@ from casemate.wire.messages.vms import (
     VmRan,
     VmsAre,
 )
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code
 
 MAX_LAUNCH = MAX_FIRMWARE + 2 * MAX_KERNEL + 16 * 1024
 """Longest encoded launch (bytes): firmware, kernel, initial RAM disk, and everything else."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from casemate.link.plain_file import NoPlainFileError, check_database
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 VERSION = 2
 """Of the tables below (PRAGMA user_version)."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from casemate.link.plain_file import read_plain
 from casemate.wire.errors import os_error_text
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.host import MAX_COLLATERAL
+from casemate.wire.protocol.faults import Code, refuse
 
 
 class CollateralCache:

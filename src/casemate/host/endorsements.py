@@ -7,8 +7,8 @@ from casemate.host.collateral import CollateralCache
 from casemate.host.hypervisor.firmware import SevFirmware
 from casemate.host.hypervisor.revocation_lists import read_revocation_list
 from casemate.wire.messages.snp_firmware import PlatformStatus
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.snp.endorsements import CertifiedKey
-from casemate.wire.tee import Tee
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from casemate.host.ocalls import Handler, answer
 from casemate.host.state_keeper import STATE_QUESTIONS, StateAnswer, StateQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.entry import Log, Ocall, OcallAnswer, OcallRefused
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead, StateRefused
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
 
 ENTRY_TIMEOUT = 130.0
 """Longest entry (seconds): above the longest time limit that a manifest may name, and the time in which a large state

@@ -4,7 +4,7 @@ from collections import OrderedDict, deque
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.faults import Code, refuse
 
 MAX_WAITING = 256
 """Most entries that wait for one enclave; one more is refused as busy rather than queued without end."""

@@ -5,10 +5,10 @@ from functools import partial
 
 from casemate.host.catalogue import ImageBytes
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.image_index import HEAD_SIZE, Head
 from casemate.wire.messages.host import ImageIs
-from casemate.wire.runtime_lock import MAX_LOCK, RuntimeLock
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.image_index import HEAD_SIZE, Head
+from casemate.wire.protocol.runtime_lock import MAX_LOCK, RuntimeLock
 from casemate.wire.sgx.sgxs import read_range
 from casemate.wire.sgx.sigstruct import Sigstruct
 

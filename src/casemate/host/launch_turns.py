@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from casemate.host.entry_queue import CALLER
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.faults import Code, refuse
 
 TOGETHER = 8
 """Launches under way at a time: half of the questions that the chip answers at once. A module that never ends loading

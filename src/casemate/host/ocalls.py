@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from casemate.wire.encodings.json_text import parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.json_text import parse_json
 from casemate.wire.messages.entry import MAX_OCALL
+from casemate.wire.protocol.faults import Code, refuse
 
 _logger = logging.getLogger(__name__)
 

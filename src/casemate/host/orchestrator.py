@@ -31,8 +31,6 @@ from casemate.host.tenant import NOWHERE, Tenant
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
 from casemate.link.calls import Caller
-from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.lifecycle import Event, State, WrongStateError, after
 from casemate.wire.messages import chip, entry
 from casemate.wire.messages.host import (
     Answer,
@@ -47,7 +45,9 @@ from casemate.wire.messages.host import (
 )
 from casemate.wire.messages.state import StoredState
 from casemate.wire.messages.tls import TlsInstalled
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.lifecycle import Event, State, WrongStateError, after
+from casemate.wire.protocol.tee import Tee
 
 MAX_ENCLAVES = 1024
 """Most enclaves the host keeps account of, the destroyed ones left out."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from casemate.link.plain_file import check_database
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.state import MAX_READ, StoredState
-from casemate.wire.sealed_record import NO_RECORD, SealedKind, SealedRecord, record_digest
+from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, SealedRecord, record_digest
 
 MAX_STATE_SIZE = 512 * 1024 * 1024
 """Most bytes of records of one state: some checkpoints of the largest one. Enclaves can make the host write."""

@@ -9,7 +9,7 @@ from casemate.host.hypervisor.vms import PLATFORM_COMMANDS, REQUESTS, Vms
 from casemate.host.orchestrator import Orchestrator
 from casemate.link.calls import Reply
 from casemate.link.door import Door
-from casemate.wire.message import parse_message, tag_of
+from casemate.wire.encodings.message import parse_message, tag_of
 from casemate.wire.messages import host, state
 
 MAX_CLIENTS = 512

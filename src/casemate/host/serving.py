@@ -35,7 +35,7 @@ from casemate.link.log_lines import OneLineFormatter
 from casemate.link.thrift import give_back_memory
 from casemate.sandbox.host import confine_host
 from casemate.sandbox.lifeline import die_with_parent
-from casemate.wire.message import parse_message
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages.chip import StateIs
 from casemate.wire.messages.snp_firmware import VmProcessIs
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 from casemate.host.catalogue import ImageBytes
 from casemate.link.calls import Caller
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages import chip
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.tee import Tee
 
 CHIP_TIMEOUT = 60.0
 """Longest wait for the chip (seconds): measuring the largest image on a slow machine takes a few."""

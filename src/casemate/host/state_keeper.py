@@ -6,7 +6,6 @@ from pathlib import Path
 from casemate.host.records import RecordRefusedError, Records, RecordsError
 from casemate.link.brief_work import BriefWork
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError, fault, refuse
 from casemate.wire.messages.host import EnclaveIs
 from casemate.wire.messages.state import (
     StateAppend,
@@ -17,9 +16,10 @@ from casemate.wire.messages.state import (
     StateStored,
     StoredState,
 )
-from casemate.wire.sealed_record import SealedRecord
-from casemate.wire.sealing import SealPolicy, state_namespace
-from casemate.wire.tee import Identity
+from casemate.wire.protocol.faults import Code, FaultError, fault, refuse
+from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.sealed_record import SealedRecord
+from casemate.wire.protocol.tee import Identity
 
 StateQuestion = StateRead | StateAppend | StateForget
 STATE_QUESTIONS = (StateRead, StateAppend, StateForget)

@@ -11,8 +11,8 @@ from enum import Enum
 
 from casemate.host.entry import EntryGate
 from casemate.wire.errors import os_error_text
-from casemate.wire.faults import FaultError
 from casemate.wire.messages.tls import MAX_INWARD, TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
+from casemate.wire.protocol.faults import FaultError
 
 MAX_CONNECTIONS = 200
 """Most connections of one enclave at a time: fewer than it takes. For one more, the one that rests longest goes."""

@@ -13,8 +13,8 @@ from casemate.images.layout import lay_out
 from casemate.images.links import Linked, link_modules
 from casemate.images.manifest import Manifest, parse_manifest
 from casemate.images.sign import sign_enclave
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.runtime_lock import CORE, RELOCK, RuntimeLock, RuntimeLockError
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.runtime_lock import CORE, RELOCK, RuntimeLock, RuntimeLockError
 from casemate.wire.sgx.sgxs import Sgxs
 
 

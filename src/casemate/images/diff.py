@@ -9,13 +9,13 @@ from typing import Any
 
 from casemate.images.image import Image
 from casemate.images.layout import ImageContents, read_pages
+from casemate.wire.encodings.json_text import parse_json
+from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.image_index import LOCK_PATH, MAGIC
-from casemate.wire.json_text import parse_json
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.image_index import LOCK_PATH, MAGIC
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 from casemate.wire.sgx.sgxs import PAGE_SIZE, Segment, Sgxs
 from casemate.wire.sgx.sigstruct import Sigstruct
-from casemate.wire.toml_text import parse_toml
 
 _MAX_FILE = 1024 * 1024
 """Longest JSON that is compared by keys (bytes); of longer ones the first line that differs is shown."""

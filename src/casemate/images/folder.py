@@ -16,7 +16,7 @@ from pathlib import Path
 
 from casemate.images.errors import FolderError
 from casemate.wire.errors import os_error_text
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH, MAX_ENTRIES
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, MAX_ENTRIES
 
 MEASURED_FOLDERS = ("guest", "schemas")
 

@@ -1,7 +1,7 @@
 """JSON that the guest's modules import: what Python and JavaScript do not read alike is refused, with its place.
 
-The rule is that of all other JSON (:func:`casemate.wire.json_text.parse_json`). JavaScript would round an integer
-beyond 2^53 - 1, make a large number infinite, and take the last of two members with one name, without a word.
+The rule is that of all other JSON (:func:`casemate.wire.encodings.json_text.parse_json`). JavaScript would round an
+integer beyond 2^53 - 1, make a large number infinite, and take the last of two members with one name, without a word.
 """
 
 import json
@@ -10,8 +10,8 @@ import re
 
 from casemate.images.errors import SourceError
 from casemate.images.places import place_of
+from casemate.wire.encodings.json_text import MAX_DEPTH, MAX_INTEGER, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.json_text import MAX_DEPTH, MAX_INTEGER, parse_json
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[-+.\w]+|\S')
 _NUMBER = re.compile(r"-?[0-9]+(?P<fraction>\.[0-9]+)?(?P<exponent>[eE][-+]?[0-9]+)?", re.ASCII)

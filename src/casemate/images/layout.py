@@ -1,8 +1,8 @@
 """Files to pages, and pages to what an enclave needs at boot.
 
-The index and its rules are in :mod:`casemate.wire.image_index`. Here files get their places and their page flags, and
-the pages of a running enclave become a manifest, a runtime lock and the guest's modules, everything checked: the
-chip vouches that the pages are the measured ones, not that they make sense.
+The index and its rules are in :mod:`casemate.wire.protocol.image_index`. Here files get their places and their page
+flags, and the pages of a running enclave become a manifest, a runtime lock and the guest's modules, everything checked:
+the chip vouches that the pages are the measured ones, not that they make sense.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ from types import MappingProxyType
 from casemate.images.errors import FolderError
 from casemate.images.manifest import Manifest, parse_manifest
 from casemate.wire.errors import WireError
-from casemate.wire.image_index import (
+from casemate.wire.messages.leaf import MAX_PAGES
+from casemate.wire.protocol.image_index import (
     LOCK_PATH,
     MANIFEST_PATH,
     PAGE_SIZE,
@@ -25,8 +26,7 @@ from casemate.wire.image_index import (
     padded,
     parse_index,
 )
-from casemate.wire.messages.leaf import MAX_PAGES
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, MIN_ENCLAVE, Ecreate, PageFlags, Segment, Sgxs
 
 GUEST = "guest/"

@@ -9,8 +9,8 @@ from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.manifest import Engine
 from casemate.images.starter import template_files
-from casemate.wire.image_index import LOCK_PATH
-from casemate.wire.runtime_lock import Runtime, RuntimeLock, used
+from casemate.wire.protocol.image_index import LOCK_PATH
+from casemate.wire.protocol.runtime_lock import Runtime, RuntimeLock, used
 
 
 def learner_image(platform: str, runtime: Runtime, key: DeveloperKey) -> Image:

@@ -18,7 +18,7 @@ from casemate.images.errors import SourceError
 from casemate.images.json_modules import check_json
 from casemate.images.layout import GUEST, CircularImportsError, is_code, load_order
 from casemate.images.places import place_of
-from casemate.wire.image_index import Link
+from casemate.wire.protocol.image_index import Link
 
 MAX_SOURCE = 4 * 1024 * 1024
 """Largest module (bytes): larger tables belong into a JSON file, which may be imported."""

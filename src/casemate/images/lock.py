@@ -6,8 +6,8 @@ from pathlib import Path
 
 from casemate.images.errors import FolderError
 from casemate.wire.errors import os_error_text
-from casemate.wire.image_index import LOCK_PATH
-from casemate.wire.runtime_lock import MAX_LOCK, RuntimeLock, platform_tag
+from casemate.wire.protocol.image_index import LOCK_PATH
+from casemate.wire.protocol.runtime_lock import MAX_LOCK, RuntimeLock, platform_tag
 
 
 def this_platform() -> str:

@@ -49,13 +49,13 @@ from typing import Any, TypeVar
 
 from casemate.images.errors import ManifestError
 from casemate.images.schemas import InboundSchema, OutboundSchema, SchemaError, inbound_schema, outbound_schema
-from casemate.wire.call import MAX_OUTPUT
-from casemate.wire.caller_key import PREFIX, parse_caller_key
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
-from casemate.wire.image_index import check_path
-from casemate.wire.json_text import encode_json, parse_json
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.toml_text import parse_toml
+from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.caller_key import PREFIX, parse_caller_key
+from casemate.wire.protocol.image_index import check_path
+from casemate.wire.protocol.seal_binding import SealPolicy
 
 MAX_MANIFEST = 256 * 1024
 """Longest manifest (bytes)."""

@@ -16,8 +16,8 @@ from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
+from casemate.wire.encodings.json_text import MAX_DEPTH
 from casemate.wire.errors import CasemateError
-from casemate.wire.json_text import MAX_DEPTH
 
 MAX_APPLIED = 1000
 """Most subschemas that apply to one value, weighed."""

@@ -19,8 +19,8 @@ import jsonschema_rs
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.patterns import PatternError, translate_pattern
 from casemate.images.schema_costs import MAX_PATTERN, SchemaCostError, SchemaCosts, costs_of
+from casemate.wire.encodings.json_text import MAX_ITEMS
 from casemate.wire.errors import CasemateError
-from casemate.wire.json_text import MAX_ITEMS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

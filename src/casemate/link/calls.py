@@ -16,9 +16,9 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.link.frames import MAX_FRAME
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, encode_reply, fault
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault
 
 NUMBER_SIZE = 4
 NEWS = 0

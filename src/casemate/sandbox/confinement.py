@@ -15,7 +15,7 @@ from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.rlimits import Limits, set_limits
 from casemate.sandbox.seccomp import Policy, compile_filter, install_filter
 from casemate.sandbox.uid import take_own_uid
-from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest, LayerState
+from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
 _DETAIL_SIZE = 256
 """Bytes that ``Layer.detail`` carries."""

@@ -1,7 +1,7 @@
 """What can go wrong when a process is confined."""
 
 from casemate.wire.errors import CasemateError
-from casemate.wire.sandbox import LayerName
+from casemate.wire.protocol.sandbox_layers import LayerName
 
 
 class UnavailableError(CasemateError):

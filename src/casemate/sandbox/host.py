@@ -12,7 +12,7 @@ from casemate.sandbox.landlock import CHANGE, LOAD, READ, PathRule, restrict_pat
 from casemate.sandbox.policies import HOST
 from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.seccomp import compile_filter, install_filter
-from casemate.wire.sandbox import Layer, LayerMode, LayerName
+from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName
 
 _SYSTEM = ("/bin", "/lib", "/lib64", "/usr")
 _SYSTEM_FILES = ("/dev/null", "/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/proc/self", "/proc/stat")

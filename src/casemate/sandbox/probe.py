@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from casemate.sandbox.cgroup import Group, find_places
 from casemate.sandbox.confinement import NoGroup, confine, prepare_enclave
 from casemate.sandbox.errors import UnavailableError
+from casemate.wire.encodings.message import encode_fields, parse_fields
 from casemate.wire.errors import WireError
-from casemate.wire.message import encode_fields, parse_fields
-from casemate.wire.sandbox import Layer
+from casemate.wire.protocol.sandbox_layers import Layer
 
 
 @dataclass(frozen=True, slots=True)

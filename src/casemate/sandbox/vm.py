@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, warm
 from casemate.sandbox.policies import VM
 from casemate.sandbox.rlimits import Limits
-from casemate.wire.sandbox import Layer, LayerRequest
+from casemate.wire.protocol.sandbox_layers import Layer, LayerRequest
 
 _THREADS = 2
 _DATA = 1024 * 1024 * 1024

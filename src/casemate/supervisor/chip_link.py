@@ -8,11 +8,11 @@ from typing import TypeVar
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, encode_reply, refuse
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.snp_certification import CertifyVcek, GiveVlek
 from casemate.wire.messages.supervisor import Certify, ChipReady, NewHost
+from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, refuse
 
 _QUESTIONS = (Certify, CertifyVcek, GiveVlek)
 

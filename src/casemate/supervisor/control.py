@@ -10,9 +10,8 @@ from casemate.link.door import Door
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.machine import Machine
 from casemate.supervisor.orders import Orders
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import os_error_text
-from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.message import parse_message
 from casemate.wire.messages.control import (
     AskSnpRoot,
     Done,
@@ -43,6 +42,7 @@ from casemate.wire.messages.supervisor import (
     MicrocodeUpdate,
     RollbackAccepted,
 )
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.snp.simulated_platform import CHIP_ID_SIZE
 
 _LEVERS = (

@@ -18,8 +18,8 @@ from casemate.link.plain_file import read_plain
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.errors import MachineError
 from casemate.wire.audit import NAME as AUDIT
+from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import parse_object
 
 FILE_NAME = "inventory.json"
 MAX_FILE = 64 * 1024

@@ -30,14 +30,14 @@ from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.maker_runner import VendorDesk
 from casemate.supervisor.options import MachineOptions
 from casemate.supervisor.process import Process
-from casemate.wire.clock import clock_doubt
+from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.encodings.x509_dates import Validity, validity_of
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.messages.control import ProcessIs
 from casemate.wire.messages.supervisor import Certify, PckChainIs, RenewCertificates
-from casemate.wire.pem import encode_chain
+from casemate.wire.protocol.clock import clock_doubt
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.snp.tcb import Product
-from casemate.wire.x509_dates import Validity, validity_of
 
 if TYPE_CHECKING:
     from casemate.wire.messages.supervisor import ChipReady

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from casemate.wire.faults import Code, refuse
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.messages.snp_certification import (
     CertifyVcek,
     GiveVlek,
@@ -15,7 +15,7 @@ from casemate.wire.messages.snp_certification import (
     VlekGiven,
 )
 from casemate.wire.messages.supervisor import Certified, Certify
-from casemate.wire.pem import parse_chain
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.tcb import Product
 
 VENDOR_TIMEOUT = 30.0

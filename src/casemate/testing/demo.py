@@ -31,10 +31,10 @@ from casemate.images.lock import write_lock
 from casemate.testing.independent import available
 from casemate.verifier import RefusedError, SgxPolicy
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.json_text import encode_json
+from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.messages.host import Call
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 from casemate.wire.sgx.collateral import Collateral
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "keyword-search"

@@ -51,10 +51,11 @@ from casemate.verifier.policy import (
     SgxPolicy,
 )
 from casemate.verifier.roots import SimulatedRoot
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.json_text import encode_json
-from casemate.wire.pem import encode_chain, parse_chain
-from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.encodings.pem import encode_chain, parse_chain
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.protocol.simulated_mark import SIMULATED_OID, SIMULATED_OIDS, SimulatedMark
 from casemate.wire.sgx.attributes import XFRM_LEGACY, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import (
@@ -82,7 +83,6 @@ from casemate.wire.sgx.simulated_platform import (
     QE_MR_SIGNER,
 )
 from casemate.wire.sgx.tcb_info import TcbStatus
-from casemate.wire.simulated import SIMULATED_OID, SIMULATED_OIDS, SimulatedMark
 
 PRODUCT_ID = 7
 SVN = 3

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from casemate.makers.amd.certificates import distribution_point
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
-from casemate.wire.simulated import SERIAL_TAIL_SIZE, SIMULATED_OID, SimulatedMark, SimulatedSerial
+from casemate.wire.protocol.simulated_mark import SERIAL_TAIL_SIZE, SIMULATED_OID, SimulatedMark, SimulatedSerial
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion

@@ -7,7 +7,7 @@ guest works. ``ok`` means that the guest may also succeed: what it tried got it 
 from dataclasses import dataclass
 from typing import Any
 
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 OK = "ok"
 

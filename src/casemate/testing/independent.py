@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
 

@@ -30,10 +30,8 @@ from casemate.engines.errors import GuestMisbehavedError
 from casemate.engines.frames import CALL_SIZE, OVERHEAD, Asked, Failed, Printed, Returned
 from casemate.link.channel import Channel, Frame
 from casemate.link.errors import TimedOutError
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault
-from casemate.wire.image_index import Link
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.parent import (
     Configure,
     Exited,
@@ -47,7 +45,9 @@ from casemate.wire.messages.parent import (
     Unwatch,
     Watch,
 )
-from casemate.wire.sandbox import Layer, LayerRequest
+from casemate.wire.protocol.faults import Code, Fault
+from casemate.wire.protocol.image_index import Link
+from casemate.wire.protocol.sandbox_layers import Layer, LayerRequest
 
 OUTPUT_LIMIT = 256 * 1024
 """Longest result of a guest here (bytes)."""
@@ -71,7 +71,7 @@ class Outcome:
     """What became of a call."""
 
     code: str
-    """A ``Code`` of ``wire.faults``, or ``ok``."""
+    """A ``Code`` of ``wire.protocol.faults``, or ``ok``."""
     text: str
     """The result, or words for a person."""
     seconds: float

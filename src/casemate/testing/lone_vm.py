@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 from casemate.link.calls import NUMBER_SIZE, answer_of, numbered, split
 from casemate.link.channel import Channel
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.hypervisor import (
     Done,
     HostLoad,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from casemate.cli.learner import assembled_guests, put_guests, put_learner_image
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
-from casemate.wire.access_tokens import token_digest, token_text
+from casemate.wire.protocol.access_tokens import token_digest, token_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from casemate.makers.amd.office import (
 from casemate.makers.errors import VendorError
 from casemate.makers.intel.certificates import serial_of
 from casemate.verifier import SimulatedRoot, SnpEndorsements
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages.snp_certification import (
     CertifyVcek,
     GiveVlek,
@@ -36,7 +37,6 @@ from casemate.wire.messages.snp_certification import (
     VcekCertified,
     VlekGiven,
 )
-from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 T = TypeVar("T")

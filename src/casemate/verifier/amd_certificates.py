@@ -18,9 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from casemate.wire.errors import WireError
-from casemate.wire.simulated import SIMULATED_OIDS
-from casemate.wire.x509 import (
+from casemate.wire.encodings.x509 import (
     CRL_SIGN,
     EC_PUBLIC_KEY,
     KEY_CERT_SIGN,
@@ -29,6 +27,8 @@ from casemate.wire.x509 import (
     CertificateParts,
     RevocationListParts,
 )
+from casemate.wire.errors import WireError
+from casemate.wire.protocol.simulated_mark import SIMULATED_OIDS
 
 _REMEMBERED = 64
 _RSA_BITS = 4096

@@ -15,7 +15,7 @@ from casemate.verifier.policy import EndorsementDemand
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp_evidence import SnpEndorsements
 from casemate.verifier.snp_policy import UNSAFE_NO_REVOCATION_LIST, SnpPolicy
-from casemate.wire.pem import read_certificates
+from casemate.wire.encodings.pem import read_certificates
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.tcb import Product
 

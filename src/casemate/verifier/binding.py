@@ -12,9 +12,9 @@ from casemate.verifier.policy import (
     RequiredLayers,
 )
 from casemate.verifier.rules import Rule
-from casemate.wire.binding import ReportDataBinding
 from casemate.wire.errors import WireError
-from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 
 BINDING_RULES = (Rule.BINDING_NONCE, Rule.BINDING_VALUES, Rule.BINDING_REPORT_DATA)
 SANDBOX_RULES = (Rule.SANDBOX_ENCLAVE, Rule.SANDBOX_GUEST)

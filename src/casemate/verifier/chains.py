@@ -22,9 +22,9 @@ from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_c
 from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, EndorsementDemand, Terms
 from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, advice_on_root, is_anchor
 from casemate.verifier.rules import Rule
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
-from casemate.wire.pem import parse_chain
-from casemate.wire.simulated import SimulatedMark, SimulatedSerial
+from casemate.wire.protocol.simulated_mark import SimulatedMark, SimulatedSerial
 
 ROOT_NAMES = frozenset({"Intel SGX Root CA"})
 PCK_CA_NAMES = frozenset({"Intel SGX PCK Processor CA", "Intel SGX PCK Platform CA"})

@@ -7,10 +7,10 @@ from enum import IntFlag, StrEnum
 from typing import Generic, Never, TypeVar
 
 from casemate.verifier.rules import RULES, Rule, RuleText
-from casemate.wire.clock import off_by
+from casemate.wire.encodings.json_object import date_text
+from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.json_object import date_text
-from casemate.wire.spans import Span
+from casemate.wire.protocol.clock import off_by
 
 T = TypeVar("T")
 

@@ -17,11 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from casemate.wire import der
-from casemate.wire.errors import WireError
-from casemate.wire.sgx.pck import SGX_EXTENSION_OID
-from casemate.wire.simulated import SIMULATED_OIDS
-from casemate.wire.x509 import (
+from casemate.wire.encodings import der
+from casemate.wire.encodings.x509 import (
     CRL_SIGN,
     DIGITAL_SIGNATURE,
     EC_PUBLIC_KEY,
@@ -30,6 +27,9 @@ from casemate.wire.x509 import (
     CertificateParts,
     RevocationListParts,
 )
+from casemate.wire.errors import WireError
+from casemate.wire.protocol.simulated_mark import SIMULATED_OIDS
+from casemate.wire.sgx.pck import SGX_EXTENSION_OID
 
 _REMEMBERED = 256
 """Certificates, keys and signatures that are remembered: a few dozen makers' worth of collateral."""

@@ -4,10 +4,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.wire.binding import ReportDataBinding
+from casemate.wire.encodings.message import Bytes32
 from casemate.wire.errors import WireError
-from casemate.wire.message import Bytes32
-from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.sgx.attributes import Attributes
 from casemate.wire.sgx.quote import cut_padding
 from casemate.wire.sgx.tcb_info import TcbStatus

@@ -11,7 +11,7 @@ from typing import Final, Literal, Self
 
 from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, VendorRoot
 from casemate.wire.errors import CasemateError
-from casemate.wire.sandbox import LayerName
+from casemate.wire.protocol.sandbox_layers import LayerName
 from casemate.wire.sgx.tcb_info import TcbStatus
 
 _DIGEST_SIZE = 32
@@ -83,7 +83,7 @@ AnyEvaluationNumber = Literal[Absence.ANY_EVALUATION_NUMBER]
 
 @dataclass(frozen=True, slots=True)
 class ExpectedNonce:
-    """REPORTDATA binds the enclave's keys and layers to this challenge, as ``wire.binding`` says."""
+    """REPORTDATA binds the enclave's keys and layers to this challenge, as ``wire.protocol.report_data`` says."""
 
     nonce: bytes
 

@@ -33,11 +33,11 @@ from casemate.verifier.policy import (
     words_of,
 )
 from casemate.verifier.roots import INTEL_SGX_ROOT, Anchor, SimulatedRoot, VendorKey, VendorRoot
+from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
+from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject, date_text, parse_object
-from casemate.wire.sandbox import LayerName
+from casemate.wire.protocol.sandbox_layers import LayerName
 from casemate.wire.sgx.tcb_info import TcbStatus
-from casemate.wire.toml_text import parse_toml
 
 AnyEnum = TypeVar("AnyEnum", bound=StrEnum)
 _Reader = Callable[[JsonObject, str], Any]

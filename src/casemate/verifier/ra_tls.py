@@ -29,9 +29,9 @@ from casemate.verifier.evidence import SgxEvidence, VerifiedSgxEvidence
 from casemate.verifier.policy import UNSAFE_ANY_SANDBOX, ExpectedNonce, ExpectedReportData, SgxPolicy
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx import appraise, explain
-from casemate.wire.ra_tls import Claims, TaggedEvidence, legacy_report_data, report_data_of_claims
-from casemate.wire.ra_tls_certificate import RaTlsCertificate
-from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.protocol.ra_tls import Claims, TaggedEvidence, legacy_report_data, report_data_of_claims
+from casemate.wire.protocol.ra_tls_certificate import RaTlsCertificate
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.sgx.collateral import Collateral
 
 _CERTIFICATE_RULES = (

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 
 INTEL_SGX_ROOT_CA = parse_chain(
     "Intel SGX Root CA",

@@ -135,12 +135,12 @@ _TCB_INFO = 'Intel PCS API v4, "Get SGX TCB Info"'
 _QE_IDENTITY = 'Intel PCS API v4, "Get SGX Quoting Enclave Identity"'
 _REPORT = "Intel SDM vol. 3D, 38.15 REPORT"
 _POLICY = "the policy"
-_BINDING = "Casemate, wire.binding"
+_BINDING = "Casemate, wire.protocol.report_data"
 _SNP = "AMD 56860, ATTESTATION_REPORT"
 _SNP_TCB = "AMD 56860, chapter 3 and SNP_CONFIG"
 _KDS = "AMD 57230, table 8"
 _REVOKED = "RFC 5280, section 6.3.3 (i)"
-_SANDBOX = "Casemate, wire.sandbox"
+_SANDBOX = "Casemate, wire.protocol.sandbox_layers"
 _RA_TLS = "CCC, Interoperable RA-TLS X.509 Cert and Evidence Formats"
 
 RULES: dict[Rule, RuleText] = {
@@ -155,7 +155,7 @@ RULES: dict[Rule, RuleText] = {
     Rule.CHAIN_SIMULATED: RuleText(
         "Below a root that the policy names as simulated, every certificate is marked SIMULATED, a chip's optionally; "
         "below any other root none is.",
-        "Casemate, wire.simulated",
+        "Casemate, wire.protocol.simulated_mark",
     ),
     Rule.CHAIN_ROOT: RuleText(
         "The chain ends in the root that the policy names, byte for byte or by name and key.",
@@ -164,7 +164,7 @@ RULES: dict[Rule, RuleText] = {
     Rule.CHAIN_SEEDED: RuleText(
         "No certificate says (by its mark, a chip's by its serial number) that it was made from a public seed, unless "
         "the policy says UNSAFE_PUBLIC_SEED.",
-        "Casemate, wire.simulated",
+        "Casemate, wire.protocol.simulated_mark",
     ),
     Rule.CHAIN_ROLE: RuleText("Each certificate has the name of its role.", _PROFILE),
     Rule.CHAIN_ALGORITHM: RuleText("Keys are on P-256, signatures are ECDSA with SHA-256.", _PROFILE),

@@ -31,11 +31,11 @@ from casemate.verifier.evidence import SgxEvidence, VerifiedSgxEvidence, Verifie
 from casemate.verifier.policy import SgxPolicy, Terms
 from casemate.verifier.quotes import QUOTE_RULES, check_quote
 from casemate.verifier.rules import Rule
-from casemate.wire.binding import ReportDataBinding
+from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
-from casemate.wire.spans import Span
 
 
 def appraise(

@@ -30,8 +30,9 @@ from casemate.verifier.snp_policy import (
     SnpPolicy,
     UnknownBits,
 )
-from casemate.wire.binding import ReportDataBinding
+from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import (
     NO_MIGRATION_AGENT,
@@ -42,7 +43,6 @@ from casemate.wire.snp.report import (
     SnpReport,
 )
 from casemate.wire.snp.tcb import Product, TcbVersion
-from casemate.wire.spans import Span
 
 _ECDSA_P384_SHA384 = 1
 _TCB_NAMES = ("reported_tcb", "committed_tcb", "launch_tcb", "current_tcb")

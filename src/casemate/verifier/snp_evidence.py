@@ -7,9 +7,9 @@ from datetime import datetime
 
 from casemate.verifier.amd_certificates import parse_amd_certificate
 from casemate.verifier.evidence import BoundValues
-from casemate.wire.binding import ReportDataBinding
+from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import WireError
-from casemate.wire.pem import encode_chain
+from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.snp.endorsements import CertifiedKey
 from casemate.wire.snp.paravirtual import FAMILY_ID
 from casemate.wire.snp.report import cut_padding

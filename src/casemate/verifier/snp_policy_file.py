@@ -51,8 +51,8 @@ from casemate.verifier.snp_policy import (
     UnknownBits,
     words_of,
 )
+from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject
 from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 

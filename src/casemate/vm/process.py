@@ -21,9 +21,8 @@ from casemate.vm.errors import (
     VmsaInvalidError,
 )
 from casemate.vm.silicon import VmSilicon
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, encode_reply, fault
-from casemate.wire.message import parse_message
 from casemate.wire.messages.hypervisor import (
     DebugLoad,
     DebugRegisters,
@@ -39,6 +38,7 @@ from casemate.wire.messages.hypervisor import (
     Vmrun,
 )
 from casemate.wire.messages.vm_silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage, Ready
+from casemate.wire.protocol.faults import Code, Fault, encode_reply, fault
 
 MAX_FRAME = 2 * 1024 * 1024
 """Longest frame that chip or hypervisor may send (bytes): a store of the largest size."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from casemate.wire.encodings.json_object import date_text, parse_object
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import date_text, parse_object
 
 NAME = "audit.jsonl"
 """The file's name."""

@@ -12,8 +12,8 @@ from casemate.chip.keys import KeyDerivation
 from casemate.chip.secs import Secs
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.sigstruct import KEY_SIZE, Sigstruct, compute_q1_q2

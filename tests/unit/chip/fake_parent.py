@@ -14,12 +14,12 @@ import time
 
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, fault
-from casemate.wire.image_index import MANIFEST_PATH, file_of, parse_index
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
 from casemate.wire.messages.tls import Equip, TlsWanted
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.image_index import MANIFEST_PATH, file_of, parse_index
 
 
 def main() -> None:

@@ -13,8 +13,7 @@ import time
 
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, fault
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.vm_silicon import (
     AddPages,
     Finish,
@@ -25,6 +24,7 @@ from casemate.wire.messages.vm_silicon import (
     ReadPage,
     Ready,
 )
+from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.snp.page_info import PAGE_SIZE, PageType
 
 MARK_SIZE = 16

@@ -22,8 +22,8 @@ from casemate.chip.crypto import cmac, derive
 from casemate.chip.errors import AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses, seeded_fuses
 from casemate.chip.secs import Secs
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.tee import Identity, Tee
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.tee import Identity, Tee
 
 ALICE = Asker(b"\xa1" * 32, b"\xa0" * 32, 3)
 BOB = Asker(b"\xb1" * 32, b"\xb0" * 32, 3)

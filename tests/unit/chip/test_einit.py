@@ -12,8 +12,8 @@ from casemate.chip.errors import LaunchError
 from casemate.chip.secs import Secs
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH, Head
-from casemate.wire.runtime_lock import HEAD, MAX_LOCK, RECORD_SIZE, Runtime, RuntimeLock, RuntimePart
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, Head
+from casemate.wire.protocol.runtime_lock import HEAD, MAX_LOCK, RECORD_SIZE, Runtime, RuntimeLock, RuntimePart
 from casemate.wire.sgx.attributes import (
     ALL_ATTRIBUTES,
     AttributeFlag,

@@ -13,7 +13,6 @@ from casemate.chip.secs import Secs
 from casemate.chip.sgx_attester import SgxAttester
 from casemate.chip.silicon import Silicon
 from casemate.chip.tcb import FIRST_TCB
-from casemate.wire.faults import Code, Fault
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
@@ -23,7 +22,8 @@ from casemate.wire.messages.leaf import (
     MakeReport,
     ReportMade,
 )
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.faults import Code, Fault
+from casemate.wire.protocol.seal_binding import SealPolicy
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
 PLAIN = Secs(

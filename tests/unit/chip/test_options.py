@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.chip.options import ChipOptions
-from casemate.wire.runtime_lock import RuntimePart
-from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+from casemate.wire.protocol.runtime_lock import RuntimePart
+from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
 from casemate.wire.snp.tcb import Product
 
 

@@ -29,9 +29,8 @@ from casemate.images.layout import lay_out
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, Fault, FaultError, fault
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages import chip
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
@@ -49,7 +48,8 @@ from casemate.wire.messages.supervisor import (
     RenewCertificates,
     RollbackAccepted,
 )
-from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.sgx.sigstruct import Sigstruct
 
 pytestmark = pytest.mark.machine
@@ -373,7 +373,8 @@ def test_has_no_general_parser_at_hand(tmp_path: Path) -> None:
     """What reads strangers' bytes here are fixed layouts; documents are read by processes that can be done without."""
     code = (
         "import sys; import casemate.chip.machine, casemate.chip.snp.commands, casemate.chip.snp.certification\n"
-        "print(*{'tomllib', 'jsonschema_rs', 'casemate.wire.toml_text', 'casemate.wire.cbor'} & set(sys.modules))\n"
+        "print(*{'tomllib', 'jsonschema_rs', 'casemate.wire.encodings.toml_text', 'casemate.wire.encodings.cbor'} "
+        "& set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.split() == []

@@ -27,7 +27,7 @@ from casemate.chip.runtime import (
 )
 from casemate.chip.runtime_copy import cache_root, check_confined, compiled_folder, prepare_runtime, verify_copy
 from casemate.chip.runtime_sources import SourceFile, runtime_sources
-from casemate.wire.runtime_lock import RuntimePart
+from casemate.wire.protocol.runtime_lock import RuntimePart
 
 Prepare = Callable[..., RuntimeCopy]
 
@@ -368,7 +368,7 @@ class TestRealRuntime:
         assert not [name for name in foreign if name.startswith(("libpython", "libcrypto", "libssl"))]
 
     def test_leaves_no_trace_of_having_run(self, copy: RuntimeCopy) -> None:
-        self.run(copy, "import json, casemate.wire.message")
+        self.run(copy, "import json, casemate.wire.encodings.message")
         assert verify_copy(copy.directory) == copy.parts
 
     def test_has_no_rooms_but_the_enclaves(self, copy: RuntimeCopy) -> None:

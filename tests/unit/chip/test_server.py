@@ -29,15 +29,15 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.lifecycle import State
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip, leaf
 from casemate.wire.messages.parent import Configure
-from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.faults import Code, Fault, FaultError
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
+from casemate.wire.protocol.seal_binding import SealPolicy
 from casemate.wire.sgx.report import Report, TargetInfo
 from casemate.wire.sgx.sigstruct import Sigstruct
 

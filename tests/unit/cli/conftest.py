@@ -15,7 +15,7 @@ from casemate.cli.main import app
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
 from casemate.images.starter import write_starter
-from casemate.wire.runtime_lock import RuntimePart
+from casemate.wire.protocol.runtime_lock import RuntimePart
 
 FAKE_DIGEST = bytes(range(32))
 FAKE_RUNTIME = (

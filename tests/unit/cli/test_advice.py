@@ -29,8 +29,8 @@ from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import print_policy, print_snp_policy
 from casemate.verifier.policy import FRESH_NONCE
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.pem import encode_chain
+from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.snp.report import SigningKey
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"

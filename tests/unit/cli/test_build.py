@@ -7,7 +7,7 @@ from tests.unit.cli.conftest import FAKE_DIGEST, FAKE_RUNTIME, Casemate
 
 from casemate.images.image import read_image
 from casemate.images.lock import read_lock, this_platform, write_lock
-from casemate.wire.runtime_lock import RuntimePart
+from casemate.wire.protocol.runtime_lock import RuntimePart
 
 
 def test_init_writes_a_starter_that_builds(casemate: Casemate, tmp_path: Path) -> None:

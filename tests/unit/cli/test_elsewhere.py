@@ -18,8 +18,8 @@ from casemate.images.image import write_image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.verifier import print_policy
-from casemate.wire.pem import encode_chain, parse_chain
-from casemate.wire.runtime_lock import RuntimeLock
+from casemate.wire.encodings.pem import encode_chain, parse_chain
+from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from casemate.images.schema_costs import SchemaCostError
 from casemate.images.schemas import SchemaError
 from casemate.verifier import RefusedError, Rule
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, Fault, FaultError, fault
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 
 ROOMS = ("cli", "client", "images", "verifier", "wire", "link")
 ELSEWHERE = {

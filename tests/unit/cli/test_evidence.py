@@ -14,8 +14,8 @@ from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, parse_policy, print_policy
 from casemate.verifier.policy import FRESH_NONCE, UNSAFE_ANY_REPORT_DATA, UNSAFE_ANY_SANDBOX
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA, INTEL_SGX_ROOT_KEY
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.pem import encode_chain
+from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.protocol.report_data import ReportDataBinding
 
 
 @dataclass(frozen=True, slots=True)

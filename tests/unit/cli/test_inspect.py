@@ -12,10 +12,10 @@ from casemate.client.binding_file import encode_binding
 from casemate.images.image import read_image
 from casemate.testing.forge import honest
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
-from casemate.wire.binding import ReportDataBinding
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.errors import CasemateError
-from casemate.wire.pem import encode_chain, parse_chain
-from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.quote import Quote

@@ -23,8 +23,8 @@ from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import ExpectedReportData, print_policy, print_snp_policy
 from casemate.verifier.policy import UNSAFE_ANY_SANDBOX
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.pem import encode_chain
+from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.quote import Quote
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -9,7 +9,7 @@ from casemate.images.keys import load_key
 from casemate.images.lock import this_platform
 from casemate.images.vm.builtin import GUESTS, firmware
 from casemate.testing.forge import honest as honest_platform
-from casemate.wire.runtime_lock import RuntimePart
+from casemate.wire.protocol.runtime_lock import RuntimePart
 
 PLATFORM = "linux-x86_64-cp311"
 

@@ -9,7 +9,7 @@ from casemate.images.folder import measured_files
 from casemate.images.image import read_image
 from casemate.images.layout import lay_out
 from casemate.images.links import link_modules
-from casemate.wire.image_index import MAGIC
+from casemate.wire.protocol.image_index import MAGIC
 
 
 @pytest.fixture

@@ -27,12 +27,12 @@ from casemate.verifier import (
     print_snp_policy,
 )
 from casemate.verifier.policy import FRESH_NONCE
-from casemate.wire.binding import ReportDataBinding
+from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import EvidenceIs
-from casemate.wire.pem import encode_chain
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.collateral import Collateral
-from casemate.wire.tee import Tee
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PADDINGS = {

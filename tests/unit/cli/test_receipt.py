@@ -12,10 +12,10 @@ from casemate.client.receipts import Opening, ReceiptBundle
 from casemate.testing.forge import honest
 from casemate.verifier import BoundValues, print_policy
 from casemate.verifier.policy import FRESH_NONCE
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import Receipt, StateMark
+from casemate.wire.protocol.call import Receipt, StateMark
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.quote import Quote
-from casemate.wire.tee import Tee
 
 
 @pytest.fixture

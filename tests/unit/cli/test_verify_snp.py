@@ -7,7 +7,7 @@ import pytest
 from tests.unit.cli.conftest import Casemate
 
 from casemate.verifier.roots import AMD_MILAN_ROOT_KEY
-from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.snp.report import SnpReport
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "snp.md"

@@ -20,15 +20,15 @@ from casemate.link.errors import PeerGoneError
 from casemate.testing.forge import Forgery, honest
 from casemate.verifier import BoundValues, RequiredLayers, SgxPolicy
 from casemate.verifier.policy import FRESH_NONCE
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, fault
-from casemate.wire.lifecycle import State
-from casemate.wire.message import parse_message
 from casemate.wire.messages import host
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Left
-from casemate.wire.sandbox import LayerName
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.sandbox_layers import LayerName
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.quote import Quote
-from casemate.wire.tee import Tee
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

@@ -4,7 +4,7 @@ from tests.channel.guests import Called, called_in, echo
 from tests.channel.rig import MANIFEST
 
 from casemate.engines.frames import Kind
-from casemate.wire.json_text import encode_json
+from casemate.wire.encodings.json_text import encode_json
 
 DOUBLES = f"""{MANIFEST}
 [entry.double]

@@ -21,11 +21,11 @@ from casemate.link.calls import numbered
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RefusedError
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.faults import Code
-from casemate.wire.lifecycle import State
-from casemate.wire.message import encode_message
 from casemate.wire.messages import host
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.lifecycle import State
 
 IMAGE = Image("rig", b"sgxs", bytes(1808))
 Steps = Generator[Any, Any, None]

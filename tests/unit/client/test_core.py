@@ -11,11 +11,11 @@ from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, Res
 from casemate.client.sealing import open_response, seal_request
 from casemate.enclave.keys import EnclaveKeys, seal_once
 from casemate.verifier import PolicyError, RefusedError
-from casemate.wire.call import CallFailed, CallResult, response_aad
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, fault
-from casemate.wire.message import encode_message, parse_message
-from casemate.wire.padding import pad, unpad
+from casemate.wire.protocol.call import CallFailed, CallResult, response_aad
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.padding import pad, unpad
 
 
 @pytest.fixture(scope="module")

@@ -40,11 +40,11 @@ from casemate.client.errors import (
 )
 from casemate.client.receipts import check_receipt
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.call import MAX_SEALED
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, fault
-from casemate.wire.lifecycle import State
-from casemate.wire.message import encode_message
+from casemate.wire.protocol.call import MAX_SEALED
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.lifecycle import State
 
 
 @pytest.fixture(params=[run_sync, run_aio], ids=["sync", "aio"])

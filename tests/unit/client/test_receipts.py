@@ -15,13 +15,13 @@ from casemate.client.proof import Proof
 from casemate.client.receipts import MAX_BUNDLE, Opening, ReceiptBundle, check_receipt
 from casemate.enclave.keys import EnclaveKeys
 from casemate.verifier import PolicyError, RefusedError, Rule, SnpEndorsements
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.call import Receipt, StateMark
+from casemate.wire.encodings.json_text import MAX_INTEGER
+from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.json_text import MAX_INTEGER
-from casemate.wire.pem import encode_chain
-from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.call import Receipt, StateMark
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.protocol.tee import Tee
 
 YEARS = timedelta(days=3000)
 

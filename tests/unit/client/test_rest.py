@@ -26,12 +26,12 @@ from casemate.client.rest import WRITTEN, exchanges
 from casemate.host.hypervisor.vms import REQUESTS
 from casemate.images.image import Image
 from casemate.link.errors import PeerGoneError
-from casemate.wire.call import CallBinding, Envelope
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.json_text import encode_json
-from casemate.wire.message import encode_message
 from casemate.wire.messages import host, vms
 from casemate.wire.messages.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
+from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.snp.mode import VmMode
 
 IMAGE = Image("rig", b"sgxs", bytes(1808))

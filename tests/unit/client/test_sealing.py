@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from casemate.client.errors import ReceiptRefusedError, ResponseRefusedError
 from casemate.client.sealing import check_receipt_signature, open_response, seal_request
 from casemate.enclave.keys import EnclaveKeys
-from casemate.wire.call import HPKE_SUITE, RESPONSE_NONCE, CallBinding, Receipt
-from casemate.wire.faults import FaultError
+from casemate.wire.protocol.call import HPKE_SUITE, RESPONSE_NONCE, CallBinding, Receipt
+from casemate.wire.protocol.faults import FaultError
 
 KEM_ID, KDF_ID, AEAD_ID = 0x0020, 0x0001, 0x0002
 """RFC 9180, tables 2, 3 and 5: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM."""

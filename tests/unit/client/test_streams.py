@@ -34,12 +34,12 @@ from casemate.enclave.keys import seal_once
 from casemate.link.calls import numbered
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded, response_aad
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, fault
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import host
-from casemate.wire.padding import pad, unpad
+from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded, response_aad
+from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.padding import pad, unpad
 
 
 @pytest.fixture(scope="module")

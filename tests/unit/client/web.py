@@ -14,12 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 from tests.channel.rig import MR_ENCLAVE
 from tests.unit.client.desk import Desk
 
-from casemate.wire.call import Envelope
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, fault
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import host
-from casemate.wire.pem import encode_chain
+from casemate.wire.protocol.call import Envelope
+from casemate.wire.protocol.faults import Code, Fault, fault
 
 BINARY, JSON, PROBLEM = "application/octet-stream", "application/json", "application/problem+json"
 TOKEN = "casemate_" + "t" * 43

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from casemate.enclave.callers import admit, proved_key
 from casemate.enclave.channel import OpenedRequest
 from casemate.images.manifest import Manifest, parse_manifest
-from casemate.wire.call import CallBinding, CallContent, CallerProof, CallRequest, caller_transcript
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.json_text import Json
+from casemate.wire.encodings.json_text import Json
+from casemate.wire.protocol.call import CallBinding, CallContent, CallerProof, CallRequest, caller_transcript
+from casemate.wire.protocol.faults import Code, FaultError
 
 ALICE, BOB, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for seed in (1, 2, 3))
 OWN_KEY = b"h" * 32

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from casemate.enclave.channel import open_request
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.sessions import Sessions
-from casemate.wire.call import (
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.protocol.call import (
     RESPONSE_NONCE,
     CallBinding,
     CallContent,
@@ -19,9 +20,8 @@ from casemate.wire.call import (
     Envelope,
     response_aad,
 )
-from casemate.wire.faults import Code, FaultError, fault
-from casemate.wire.message import encode_message, parse_message
-from casemate.wire.padding import pad, unpad
+from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.padding import pad, unpad
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 CONTENT = CallContent(b"k" * 32, b"i" * 32, b"o" * 32, b'{"secret":"plaintext"}')

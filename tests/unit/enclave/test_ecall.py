@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from casemate.enclave.ecall import check_arguments, check_result, declared_entry
 from casemate.images.manifest import EntryPoint, Manifest, parse_manifest
-from casemate.wire.faults import Code, FaultError
+from casemate.wire.protocol.faults import Code, FaultError
 
 TOML = b"""
 [enclave]

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from casemate.enclave.ocall import answer_to, check_answer, declared_ocall, question
 from casemate.images.manifest import Manifest, Ocall, parse_manifest
-from casemate.wire.faults import Code, FaultError, fault
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages import entry
+from casemate.wire.protocol.faults import Code, FaultError, fault
 
 TOML = b"""
 [enclave]

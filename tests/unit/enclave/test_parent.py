@@ -13,11 +13,11 @@ import pytest
 
 from casemate.link.errors import PeerGoneError
 from casemate.testing.lone_parent import LoneParent, late, lone_parent, shared_engine
-from casemate.wire.faults import Code
-from casemate.wire.image_index import Link
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.parent import Exited, Kill, Spawned
-from casemate.wire.sandbox import LayerMode, LayerName, LayerRequest
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.image_index import Link
+from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
 
 pytestmark = pytest.mark.machine
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and the Linux layers")
@@ -347,9 +347,9 @@ def test_all_layers_can_be_switched_off() -> None:
 
 
 def test_a_spawn_without_sockets_is_refused(parent: LoneParent) -> None:
-    from casemate.wire.faults import Fault
-    from casemate.wire.message import parse_message
+    from casemate.wire.encodings.message import parse_message
     from casemate.wire.messages.parent import Spawn
+    from casemate.wire.protocol.faults import Fault
 
     parent.control.send(encode_message(Spawn(7)))
     answer: object = parse_message(parent.control.receive(timeout=5).payload, Spawned, Fault)

@@ -7,8 +7,8 @@ import pytest
 from casemate.enclave.parent_link import FRAME_LIMIT, ParentLink
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
-from casemate.wire.message import encode_message
 from casemate.wire.messages.parent import GuestGone, Spawn, Unwatch
 
 

@@ -20,7 +20,7 @@ from casemate.enclave.parent_watchdog import (
     cause_of_death,
 )
 from casemate.sandbox.confinement import NoGroup
-from casemate.wire.faults import Code
+from casemate.wire.protocol.faults import Code
 
 BASE = 10 * MIB
 LIMIT = BASE + (64 + OVERHEAD_MIB + SLACK_MIB) * MIB

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.enclave.sessions import MAX_FRESH, MAX_USED, Sessions
-from casemate.wire.faults import Code, FaultError
+from casemate.wire.protocol.faults import Code, FaultError
 
 
 def code_of(sessions: Sessions, session: int, sequence: int) -> Code | None:

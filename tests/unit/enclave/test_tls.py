@@ -29,7 +29,6 @@ from casemate.enclave.tls.http import MAX_BODY, MAX_HEAD, HttpConversation, Requ
 from casemate.enclave.tls.session import TlsSession, server_context
 from casemate.images.layout import lay_out, read_pages
 from casemate.testing.forge import honest
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.tls import (
     MAX_OUTWARD,
     TlsBytes,
@@ -39,9 +38,10 @@ from casemate.wire.messages.tls import (
     TlsPrepared,
     TlsReply,
 )
-from casemate.wire.ra_tls_certificate import RaTlsCertificate
-from casemate.wire.sandbox import SandboxLayers
-from casemate.wire.tee import Identity, Tee
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.ra_tls_certificate import RaTlsCertificate
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
+from casemate.wire.protocol.tee import Identity, Tee
 
 ROOM = 1 << 26
 

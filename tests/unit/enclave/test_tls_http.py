@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from casemate.enclave.tls.http import MAX_HEAD, HttpConversation, RequestRefusedError, Response
-from casemate.wire.http_framing import MAX_CHUNK_LINE, MAX_HEADERS
+from casemate.wire.encodings.http_framing import MAX_CHUNK_LINE, MAX_HEADERS
 
 NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /entry/f HTTP/1.1\r\nHost: x\r\n"

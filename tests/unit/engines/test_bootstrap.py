@@ -16,8 +16,8 @@ from casemate.engines.engine import engine_named
 from casemate.engines.frames import Failed, Loaded, Paused, Returned, Said
 from casemate.engines.javascript import may_import_more, node_modules
 from casemate.testing.lone_parent import shared_engine
-from casemate.wire.faults import Code
-from casemate.wire.image_index import Link
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.image_index import Link
 
 from .test_javascript import LIMIT, Module, Talk, engine, linked, main
 from .test_streams import Stream, program

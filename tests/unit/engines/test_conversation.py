@@ -24,8 +24,8 @@ from casemate.engines.frames import (
     head_and_text,
 )
 from casemate.engines.questions import MAX_QUESTION, GetState
-from casemate.wire.call import MAX_CHUNK
-from casemate.wire.faults import Code
+from casemate.wire.protocol.call import MAX_CHUNK
+from casemate.wire.protocol.faults import Code
 
 PROGRAM = GuestProgram((), ("main",), output_limit=1000, ocall_limit=500)
 STREAMING = GuestProgram((), ("main",), output_limit=MAX_QUESTION, ocall_limit=500, streams=("main",))

@@ -20,10 +20,10 @@ from casemate.engines.frames import (
     head_and_text,
     parse_said,
 )
-from casemate.wire.call import MAX_CHUNK
+from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code
-from casemate.wire.json_text import encode_json
+from casemate.wire.protocol.call import MAX_CHUNK
+from casemate.wire.protocol.faults import Code
 
 CALL = b"12345678"
 

@@ -19,8 +19,8 @@ from casemate.engines.frames import NO_CALL, Asked, Failed, Kind, Loaded, Printe
 from casemate.engines.javascript import node_modules
 from casemate.testing.hostile_guests import TRAPS
 from casemate.testing.lone_parent import shared_engine
-from casemate.wire.faults import Code
-from casemate.wire.image_index import Link
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.image_index import Link
 
 LIMIT = 64 * 1024
 

@@ -16,8 +16,8 @@ from casemate.engines.questions import (
     parse_question,
 )
 from casemate.wire.errors import WireError
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.state_changes import MAX_KEY, MAX_VALUE
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 LONG = "x" * (MAX_KEY + 1)
 

@@ -19,9 +19,9 @@ from casemate.engines.questions import (
     Unseal,
 )
 from casemate.testing.hostile_guests import TRAPS
-from casemate.wire.faults import Code
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.state_changes import MAX_KEY, MAX_VALUE
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 from .test_javascript import Talk, engine, main
 

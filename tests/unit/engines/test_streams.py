@@ -15,8 +15,8 @@ from casemate.engines.command import GuestProgram
 from casemate.engines.frames import Asked, Ended, Failed, Kind, Loaded, Paused, Returned, Said, Wanted
 from casemate.engines.questions import GetState
 from casemate.testing.hostile_guests import TRAPS
-from casemate.wire.call import MAX_CHUNK
-from casemate.wire.faults import Code
+from casemate.wire.protocol.call import MAX_CHUNK
+from casemate.wire.protocol.faults import Code
 
 from .test_javascript import LIMIT, Talk, engine
 from .test_javascript import main as module

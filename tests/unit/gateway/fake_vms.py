@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from casemate.host.hypervisor.console import Console
 from casemate.host.hypervisor.vms import MAX_VMS
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.messages.vms import (
     AttestVm,
@@ -34,6 +33,7 @@ from casemate.wire.messages.vms import (
     VmState,
     WriteVm,
 )
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import GuestPolicy
 from casemate.wire.snp.vmm import Vmm

@@ -18,9 +18,6 @@ from casemate.gateway.machine import MachineFile
 from casemate.gateway.settings import Settings
 from casemate.gateway.tokens import TokenDesk
 from casemate.host.events import Events
-from casemate.wire.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
-from casemate.wire.faults import Code, refuse
-from casemate.wire.lifecycle import Event, State, after
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -32,8 +29,11 @@ from casemate.wire.messages.host import (
     Launched,
     PutImage,
 )
-from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.lifecycle import Event, State, after
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.protocol.tee import Tee
 
 TOKENS = {role: token_text(hashlib.sha256(role.encode()).digest()) for role in Role}
 """One token for each role, named for it."""

@@ -12,8 +12,8 @@ from casemate.gateway import edge
 from casemate.gateway.limits import Rate
 from casemate.gateway.problems import MEDIA_TYPE, STATUS, Trouble
 from casemate.gateway.settings import Settings
-from casemate.wire.access_tokens import Role, token_text
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.access_tokens import Role, token_text
+from casemate.wire.protocol.faults import Code, refuse
 
 ORIGIN = "https://dash.example:8443"
 SECRET = "sesame-opens-nothing"

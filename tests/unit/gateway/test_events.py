@@ -17,8 +17,8 @@ from casemate.gateway.problems import ProblemError
 from casemate.gateway.settings import Settings
 from casemate.gateway.visits import Visit
 from casemate.host.events import KEPT, MachineEvent
-from casemate.wire.access_tokens import AccessToken, Role
-from casemate.wire.lifecycle import State
+from casemate.wire.protocol.access_tokens import AccessToken, Role
+from casemate.wire.protocol.lifecycle import State
 
 
 @dataclass

@@ -18,8 +18,8 @@ from tests.unit.gateway.test_server import Serving
 
 from casemate.gateway.limits import Rate
 from casemate.gateway.settings import Settings
-from casemate.wire.access_tokens import Role
-from casemate.wire.http_framing import MAX_CHUNK_LINE, MAX_HEADERS
+from casemate.wire.encodings.http_framing import MAX_CHUNK_LINE, MAX_HEADERS
+from casemate.wire.protocol.access_tokens import Role
 
 TIMEOUT = 10.0
 HOST = b"Host: localhost\r\n"

@@ -8,9 +8,9 @@ from tests.unit.gateway.test_routes import DIGEST, IMAGE, KIND
 
 from casemate.gateway import idempotency
 from casemate.gateway.documents import Health
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code, refuse
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
 
 KEY = {"Idempotency-Key": "9a1d"}
 

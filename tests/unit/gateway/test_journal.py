@@ -6,7 +6,7 @@ from tests.unit.link.test_log_file import on
 
 from casemate.gateway import journal
 from casemate.gateway.journal import RequestLog
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.faults import Code, refuse
 
 
 def test_a_full_disk_costs_lines_and_no_request(gateway: Front) -> None:

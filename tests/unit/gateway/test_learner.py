@@ -10,8 +10,8 @@ from tests.unit.gateway.test_edge import problem
 from tests.unit.gateway.test_routes import deployed
 
 from casemate.gateway import learning
-from casemate.wire.faults import Code, refuse
-from casemate.wire.lifecycle import State
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.lifecycle import State
 
 PRIMES = {"function": "primes", "input": {"up_to": 10}}
 NONCE = "0a" * 32

@@ -10,8 +10,8 @@ from tests.unit.gateway.test_edge import problem
 from casemate.gateway import learning
 from casemate.gateway.learner_vm_documents import BuiltIn
 from casemate.images.vm.builtin import GUESTS
-from casemate.wire.access_tokens import Role
 from casemate.wire.messages.vms import EncryptVm, LaunchVm
+from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.snp.mode import VmMode
 
 NONCE = {"nonce": "ab" * 32}

@@ -6,12 +6,12 @@ from tests.unit.gateway.front import COLLATERAL, ROOT, Front, image_of, run
 from tests.unit.gateway.test_edge import problem
 
 from casemate.gateway.bodies import BINARY, JSON
-from casemate.wire.access_tokens import Role
-from casemate.wire.call import CallBinding, Envelope
-from casemate.wire.faults import Code, refuse
-from casemate.wire.lifecycle import State
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.host import EvidenceIs, PutImage
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.lifecycle import State
 
 KIND = {"Content-Type": BINARY}
 IMAGE = PutImage("counter", b"pages", bytes(1808))

@@ -22,8 +22,8 @@ from casemate.gateway.problems import MEDIA_TYPE
 from casemate.gateway.server import HttpServer
 from casemate.gateway.settings import Settings
 from casemate.link.server_tls import CertificateFileError, server_context
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 AUTHORISED = f"Host: localhost\r\nAuthorization: Bearer {TOKENS[Role.ADMIN]}\r\n".encode()

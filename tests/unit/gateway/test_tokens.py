@@ -9,8 +9,15 @@ import pytest
 from casemate.gateway import tokens as module
 from casemate.gateway.problems import ProblemError
 from casemate.gateway.tokens import RUN_TOKEN, TokenDesk
-from casemate.wire.access_tokens import RESERVED_NAMES, AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.access_tokens import (
+    RESERVED_NAMES,
+    AccessToken,
+    AccessTokens,
+    Role,
+    token_digest,
+    token_text,
+)
 
 FIRST, SECOND, RUN = (token_text(bytes([number]) * 32) for number in range(3))
 CREATED = datetime(2026, 11, 22, tzinfo=UTC)

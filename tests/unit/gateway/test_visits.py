@@ -19,9 +19,9 @@ from casemate.gateway import events, vm_console
 from casemate.gateway.settings import Settings
 from casemate.gateway.visits import Ending, Visit
 from casemate.host.events import MachineEvent
-from casemate.wire.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
-from casemate.wire.lifecycle import State
-from casemate.wire.message import encode_message
+from casemate.wire.encodings.message import encode_message
+from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
+from casemate.wire.protocol.lifecycle import State
 
 BODY = b'{"function": "primes", "input": 1}'
 SOON = 5.0

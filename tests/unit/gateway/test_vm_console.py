@@ -14,7 +14,7 @@ from casemate.gateway.problems import ProblemError
 from casemate.gateway.settings import Settings
 from casemate.gateway.vm_console import ConsoleStreams
 from casemate.host.hypervisor.console import KEPT, Console
-from casemate.wire.faults import FaultError
+from casemate.wire.protocol.faults import FaultError
 
 
 def prints(console: Console, text: bytes) -> None:

@@ -5,9 +5,9 @@ from tests.unit.gateway.front import Front, run
 from tests.unit.gateway.test_edge import problem
 
 from casemate.gateway.vm_shares import MAX_MIB_OF_ONE, MAX_OF_ONE
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.vms import LaunchVm
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
 
 
 def test_a_token_has_a_share_of_the_vms_and_is_told_what_to_destroy(gateway: Front) -> None:

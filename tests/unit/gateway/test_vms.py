@@ -15,9 +15,7 @@ from casemate.gateway.visits import Visit
 from casemate.gateway.vm_asking import ask, ask_for
 from casemate.gateway.vms import MAX_LAUNCH, UNCOUNTED
 from casemate.host.hypervisor.vms import MAX_VMS
-from casemate.wire.access_tokens import Role
-from casemate.wire.faults import Code, refuse
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.hypervisor import MAX_COPY, Done
 from casemate.wire.messages.vms import (
     Door,
@@ -34,6 +32,8 @@ from casemate.wire.messages.vms import (
     VmState,
     WriteVm,
 )
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.vmsa import Vmsa
 
 KIND = {"Content-Type": BINARY}

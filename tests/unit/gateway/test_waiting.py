@@ -15,7 +15,7 @@ from casemate.gateway import connections, waiting
 from casemate.gateway.settings import Settings
 from casemate.gateway.waiting import Place, Waiting, network_of
 from casemate.link.server_tls import server_context
-from casemate.wire.access_tokens import Role
+from casemate.wire.protocol.access_tokens import Role
 
 SOON = 10.0
 

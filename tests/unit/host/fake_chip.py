@@ -19,12 +19,12 @@ from casemate.images.layout import lay_out
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Caller, Reply, numbered, serve
 from casemate.link.errors import PeerGoneError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.lifecycle import State
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages import chip, entry, tls
-from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.sigstruct import KEY_SIZE, Sigstruct
 

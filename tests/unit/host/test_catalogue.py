@@ -6,7 +6,7 @@ from tests.unit.host.fake_chip import sigstruct
 
 from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
 from casemate.host.images import describe
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 FILES = ImageBytes(b"stream", sigstruct(b"stream"))
 ABOUT = describe("first", FILES)

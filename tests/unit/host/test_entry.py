@@ -11,11 +11,11 @@ from casemate.host.entry_queue import CALLER
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.state_keeper import StateQuestion
 from casemate.link.async_channel import AsyncChannel
-from casemate.wire.call import CallBinding, Envelope
-from casemate.wire.faults import Code, FaultError, fault
-from casemate.wire.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.entry import Challenge, Enter, Left, Ocall, OcallAnswer, OcallRefused
 from casemate.wire.messages.state import StateForget, StateRead, StateRefused
+from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.faults import Code, FaultError, fault
 
 ENTER = Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b"sealed"))
 

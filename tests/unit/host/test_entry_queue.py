@@ -1,7 +1,7 @@
 import pytest
 
 from casemate.host.entry_queue import MAX_SHARE, MAX_WAITING, EntryQueue
-from casemate.wire.faults import FaultError
+from casemate.wire.protocol.faults import FaultError
 
 
 def drained(queue: EntryQueue[str]) -> list[str]:

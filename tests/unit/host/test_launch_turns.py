@@ -5,7 +5,7 @@ import pytest
 
 from casemate.host.entry_queue import CALLER
 from casemate.host.launch_turns import EACH, MAX_WAITING, TOGETHER, LaunchTurns
-from casemate.wire.faults import FaultError
+from casemate.wire.protocol.faults import FaultError
 
 
 class Launches:

@@ -1,8 +1,8 @@
 import pytest
 
 from casemate.host.ocalls import BUILT_IN, answer
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.entry import MAX_OCALL
+from casemate.wire.protocol.faults import Code, FaultError
 
 
 @pytest.mark.parametrize(

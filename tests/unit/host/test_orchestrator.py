@@ -10,10 +10,10 @@ from casemate.host.catalogue import CatalogueError
 from casemate.host.orchestrator import AGAIN, Orchestrator
 from casemate.images.layout import lay_out
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.image_index import LOCK_PATH, MAGIC, MANIFEST_PATH
-from casemate.wire.lifecycle import State
 from casemate.wire.messages.host import EnclaveIs, Launch, PutImage
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.image_index import LOCK_PATH, MAGIC, MANIFEST_PATH
+from casemate.wire.protocol.lifecycle import State
 
 Body = Callable[[Orchestrator, FakeChip], Awaitable[None]]
 STREAM = stream(b"a manifest")

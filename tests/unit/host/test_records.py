@@ -8,7 +8,7 @@ import pytest
 from casemate.host import records as module
 from casemate.host.records import RecordRefusedError, Records, RecordsError
 from casemate.wire.messages.state import MAX_READ, StoredState
-from casemate.wire.sealed_record import (
+from casemate.wire.protocol.sealed_record import (
     MAX_RECORD,
     NO_RECORD,
     SealedHeader,

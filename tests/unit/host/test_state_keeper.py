@@ -8,8 +8,6 @@ from tests.unit.host.test_records import ALICE, BOB, HEADER
 
 from casemate.host.records import Records, RecordsError
 from casemate.host.state_keeper import StateKeeper, namespaces_of
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.lifecycle import State
 from casemate.wire.messages.host import EnclaveIs
 from casemate.wire.messages.state import (
     StateAppend,
@@ -19,9 +17,11 @@ from casemate.wire.messages.state import (
     StateRefused,
     StateStored,
 )
-from casemate.wire.sealed_record import SealedRecord, record_digest
-from casemate.wire.sealing import SealPolicy, state_namespace
-from casemate.wire.tee import Identity, Tee
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.sealed_record import SealedRecord, record_digest
+from casemate.wire.protocol.tee import Identity, Tee
 
 T = TypeVar("T")
 MINE = frozenset({ALICE})

@@ -10,8 +10,8 @@ import pytest
 from casemate.host import tls_relay
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
-from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 
 CERTIFICATE = TlsInstalled(b"certificate", 1 << 40)
 

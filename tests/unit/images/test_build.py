@@ -17,8 +17,8 @@ from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
 from casemate.wire.errors import WireError
-from casemate.wire.image_index import LOCK_PATH
-from casemate.wire.runtime_lock import Record, RuntimeLock, RuntimeLockError, RuntimePart
+from casemate.wire.protocol.image_index import LOCK_PATH
+from casemate.wire.protocol.runtime_lock import Record, RuntimeLock, RuntimeLockError, RuntimePart
 from casemate.wire.sgx.attributes import AttributeFlag
 from casemate.wire.sgx.sgxs import Segment
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct

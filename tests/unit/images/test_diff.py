@@ -11,7 +11,7 @@ from casemate.images.diff import Difference, diff_images
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import read_lock, write_lock
-from casemate.wire.runtime_lock import RuntimePart
+from casemate.wire.protocol.runtime_lock import RuntimePart
 from casemate.wire.sgx.sgxs import DATA_PAGE, Ecreate, Segment, Sgxs
 
 

@@ -15,8 +15,8 @@ from casemate.images.links import link_modules
 from casemate.images.lock import this_platform, write_lock
 from casemate.images.starter import write_starter
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.image_index import ImageIndex, Link, parse_index
-from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
+from casemate.wire.protocol.image_index import ImageIndex, Link, parse_index
+from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, PAGE_SIZE, Sgxs
 
 RUNTIME = (RuntimePart("core", bytes(32)), RuntimePart("javascript", b"\x01" * 32))

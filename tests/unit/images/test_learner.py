@@ -3,7 +3,7 @@
 from casemate.images.keys import DeveloperKey
 from casemate.images.learner import learner_image
 from casemate.images.manifest import ANYONE
-from casemate.wire.runtime_lock import Runtime, RuntimePart
+from casemate.wire.protocol.runtime_lock import Runtime, RuntimePart
 
 PLATFORM = "linux-x86_64-cp311"
 

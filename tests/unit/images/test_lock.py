@@ -4,7 +4,7 @@ import pytest
 
 from casemate.images.errors import FolderError
 from casemate.images.lock import read_lock, this_platform, write_lock
-from casemate.wire.runtime_lock import RuntimeLock, RuntimePart
+from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 
 
 def test_a_lock_is_written_and_read(tmp_path: Path) -> None:

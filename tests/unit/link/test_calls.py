@@ -10,11 +10,11 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller, Reply, numbered, serve, serve_frames
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.encodings.message import encode_message, parse_message, tag_of
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.message import encode_message, parse_message, tag_of
 from casemate.wire.messages.control import Done, MachineStatus, RecoverTcb
 from casemate.wire.messages.host import Launch
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 
 
 async def with_server(

@@ -13,7 +13,7 @@ from casemate.sandbox.errors import LayerRequiredError, UnavailableError
 from casemate.sandbox.host import confine_host
 from casemate.sandbox.libraries import libraries_of
 from casemate.sandbox.probe import probe
-from casemate.wire.sandbox import Layer, LayerMode, LayerName, LayerRequest, LayerState
+from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
 NAME = LayerName.LANDLOCK
 ALL_OFF = tuple(LayerRequest(name, LayerMode.OFF) for name in LayerName)

@@ -6,7 +6,7 @@ import pytest
 
 from casemate.supervisor import maker_runner as vendor_desk
 from casemate.supervisor.maker_runner import VendorDesk
-from casemate.wire.faults import Code, FaultError
+from casemate.wire.protocol.faults import Code, FaultError
 
 
 def desk(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> VendorDesk:

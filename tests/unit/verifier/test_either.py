@@ -28,8 +28,8 @@ from casemate.verifier import (
     print_snp_policy,
 )
 from casemate.verifier.policy import FRESH_NONCE
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.sandbox import Layer, LayerName, LayerState, SandboxLayers
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.snp.paravirtual import FAMILY_ID
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from casemate.testing.forge import Forged, honest
 from casemate.verifier import BoundValues, RefusedError, Rule, SgxEvidence, SgxPolicy, appraise, explain
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.errors import WireError
-from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
 

@@ -43,7 +43,7 @@ from casemate.verifier.policy import (
     Absence,
 )
 from casemate.verifier.policy_file import PolicyFormat
-from casemate.wire.sandbox import LayerName
+from casemate.wire.protocol.sandbox_layers import LayerName
 from casemate.wire.sgx.tcb_info import TcbStatus
 
 STRICT: dict[str, Any] = {

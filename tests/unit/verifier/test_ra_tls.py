@@ -30,7 +30,7 @@ from casemate.verifier.policy import (
     ExpectedReportData,
 )
 from casemate.verifier.rules import RA_TLS_RULES
-from casemate.wire.ra_tls import (
+from casemate.wire.protocol.ra_tls import (
     EVIDENCE_OID,
     GRAMINE_OID,
     LEGACY_OID,

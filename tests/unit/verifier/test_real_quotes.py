@@ -38,7 +38,7 @@ from casemate.verifier.policy import (
     ExpectedReportData,
 )
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus
 

@@ -21,7 +21,7 @@ from casemate.verifier.amd_chain import check_amd_chain
 from casemate.verifier.checks import Trail
 from casemate.verifier.policy import UNSAFE_ALLOW_DEBUG
 from casemate.verifier.snp_policy import ANY_PROVISIONAL
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import SigningKey, SnpReport
 from casemate.wire.snp.tcb import Product

@@ -34,12 +34,18 @@ from casemate.verifier.policy import (
 )
 from casemate.verifier.roots import VendorRoot
 from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
-from casemate.wire.sandbox import LayerName, LayerState
+from casemate.wire.protocol.sandbox_layers import LayerName, LayerState
+from casemate.wire.protocol.simulated_mark import (
+    EARLIER_SIMULATED_OID,
+    SIMULATED_OID,
+    SIMULATED_OIDS,
+    SimulatedMark,
+    SimulatedSerial,
+)
 from casemate.wire.sgx.attributes import AttributeFlag, AttributeMask, Attributes, MiscSelect
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckConfiguration, PckExtension, PckPlatform
 from casemate.wire.sgx.quote import AttestationKeyType, CertificationDataType
 from casemate.wire.sgx.tcb_info import TcbStatus
-from casemate.wire.simulated import EARLIER_SIMULATED_OID, SIMULATED_OID, SIMULATED_OIDS, SimulatedMark, SimulatedSerial
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = timedelta(days=31)

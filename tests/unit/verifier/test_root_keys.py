@@ -43,9 +43,9 @@ from casemate.verifier.roots import (
     INTEL_SGX_ROOT_CA,
     INTEL_SGX_ROOT_KEY,
 )
-from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.encodings.pem import encode_chain, parse_chain
+from casemate.wire.protocol.simulated_mark import SIMULATED_OID
 from casemate.wire.sgx.quote import Quote
-from casemate.wire.simulated import SIMULATED_OID
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EARLIER_INTEL_ROOT = parse_chain(

@@ -67,8 +67,8 @@ from casemate.verifier.snp_policy import (
     UNSAFE_ANY_UNKNOWN_BITS,
     UNSAFE_NO_REVOCATION_LIST,
 )
-from casemate.wire.pem import encode_chain, read_certificates
-from casemate.wire.simulated import EARLIER_SIMULATED_OID, SimulatedSerial
+from casemate.wire.encodings.pem import encode_chain, read_certificates
+from casemate.wire.protocol.simulated_mark import EARLIER_SIMULATED_OID, SimulatedSerial
 from casemate.wire.snp.key_certificate import CSP_ID_OID, HW_ID_OID, PRODUCT_NAME_OID, SPL_OIDS, name_extension
 from casemate.wire.snp.report import PlatformInfo, SigningKey, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
@@ -154,7 +154,7 @@ REAL = {
 
 
 def real(vectors: Path, name: str) -> tuple[SnpEvidence, SnpEndorsements, VendorRoot, datetime]:
-    from casemate.wire.pem import parse_chain
+    from casemate.wire.encodings.pem import parse_chain
 
     leaf, chain, root, at = REAL[name]
     folder = vectors / "snp"

@@ -24,10 +24,10 @@ from casemate.verifier import (
 )
 from casemate.verifier.policy import UNSAFE_ALLOW_DEBUG
 from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_TCB
+from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import VERSIONS, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
-from casemate.wire.spans import Span
 
 HONEST: dict[int, tuple[Product, dict[str, Any]]] = {
     2: (Product.MILAN, {"version": 2, "cpuid_family": None, "cpuid_model": None, "cpuid_stepping": None}),

@@ -3,8 +3,8 @@
 import pytest
 
 from casemate.testing.lone_vm import LoneVm
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.hypervisor import Done, ExitReason, HostStore, VcpuExit, Vmrun
+from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.launch import GuestShape
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.ovmf import Ovmf

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.wire.errors import WireError
-from casemate.wire.pem import (
+from casemate.wire.encodings.pem import (
     MAX_CERTIFICATE,
     MAX_CERTIFICATES,
     encode_chain,
@@ -15,6 +14,7 @@ from casemate.wire.pem import (
     read_certificates,
     read_revocation_list,
 )
+from casemate.wire.errors import WireError
 
 ONE, TWO = encode_chain(b"one"), encode_chain(b"two")
 CRL = ONE.replace(b"CERTIFICATE", b"X509 CRL")

@@ -18,6 +18,8 @@ from casemate.chip.errors import CertificationError, ForgedError
 from casemate.chip.silicon import VCEK_CHAINS
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.link.plain_file import read_plain
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.encodings.x509_dates import common_validity
 from casemate.wire.errors import WireError
 from casemate.wire.messages.snp_certification import (
     CertifyVcek,
@@ -28,13 +30,11 @@ from casemate.wire.messages.snp_certification import (
     VlekGiven,
 )
 from casemate.wire.messages.supervisor import MAX_CHAIN
-from casemate.wire.pem import parse_chain
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.simulated_platform import Firmware
 from casemate.wire.snp.tcb import TcbVersion
 from casemate.wire.snp.vlek import vlek_binding
-from casemate.wire.x509_dates import common_validity
 
 _SPKI_P384 = bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200")
 """SubjectPublicKeyInfo of a P-384 key up to its point (RFC 5480)."""

@@ -28,9 +28,8 @@ from casemate.chip.snp.platform import SnpPlatform
 from casemate.chip.snp.vm_process import VmProcess
 from casemate.link.calls import Reply
 from casemate.link.channel import Frame
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.message import parse_message
 from casemate.wire.messages.snp_firmware import (
     MAX_DRAM_PAGES,
     CertificatesAre,
@@ -51,7 +50,8 @@ from casemate.wire.messages.snp_firmware import (
     VmProcessIs,
 )
 from casemate.wire.messages.vm_silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage
-from casemate.wire.sandbox import LayerRequest
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.sandbox_layers import LayerRequest
 from casemate.wire.snp.cpu import signature
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, PageType
 from casemate.wire.snp.simulated_platform import CPUIDS

@@ -12,17 +12,17 @@ from casemate.chip.errors import ReportRefusedError
 from casemate.chip.secret import Secret
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
+from casemate.wire.encodings.message import U16, Bytes16, Bytes32, Limit, encode_fields
 from casemate.wire.errors import WireError
-from casemate.wire.message import U16, Bytes16, Bytes32, Limit, encode_fields
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.launch import digest_of
 from casemate.wire.snp.page_info import DIGEST_SIZE
 from casemate.wire.snp.paravirtual import FAMILY_ID, guest_pages, guest_policy, id_key_digest, image_id
 from casemate.wire.snp.report import NO_MIGRATION_AGENT, REPORT_SIZE
 from casemate.wire.snp.tcb import TcbVersion
-from casemate.wire.tee import Identity, Tee
 
 _LABEL = b"casemate paravirtual sealing key v1\x00"
 _KEY_SIZE = 16

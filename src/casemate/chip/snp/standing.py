@@ -12,8 +12,8 @@ from casemate.chip.durable import read_whole, write_whole
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.inventory import expect
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
+from casemate.wire.encodings.message import U8, Fixed, encode_fields, parse_fields
 from casemate.wire.errors import WireError
-from casemate.wire.message import U8, Fixed, encode_fields, parse_fields
 from casemate.wire.snp.report import WITH_MITIGATIONS
 from casemate.wire.snp.simulated_platform import ABI_WITH_VERSION_5, FIRST_FIRMWARE, REPORT_VERSIONS, Firmware, of_abi
 from casemate.wire.snp.tcb import Product, TcbVersion

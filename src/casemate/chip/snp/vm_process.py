@@ -12,10 +12,10 @@ from typing import TypeVar
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.faults import Code, refuse
-from casemate.wire.message import encode_message
 from casemate.wire.messages.vm_silicon import PowerOn, Ready
+from casemate.wire.protocol.faults import Code, refuse
 
 MODULE = "casemate.vm"
 

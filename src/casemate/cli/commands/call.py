@@ -23,7 +23,7 @@ from casemate.cli.options import (
     Url,
 )
 from casemate.cli.output import Screen
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.places import Place

@@ -88,7 +88,7 @@ def doctor(*, require: Require = None, state: State = None, as_json: Json = Fals
     Exit code 0 where everything required is there, 1 otherwise. Layers that
     are not required are used where they are available.
     """
-    from casemate.wire.sandbox import LayerName
+    from casemate.wire.protocol.sandbox_layers import LayerName
 
     for name in require or ():
         if name not in LayerName.__members__.values():
@@ -127,11 +127,11 @@ def _clock(given: Path | None, now: datetime) -> Examined:
     from casemate.link.places import host_directory
     from casemate.link.plain_file import open_plain, read_plain
     from casemate.wire.audit import MAX_LINE, NAME, last_entry_at
-    from casemate.wire.clock import clock_doubt
+    from casemate.wire.encodings.json_object import parse_object
+    from casemate.wire.encodings.pem import parse_chain
+    from casemate.wire.encodings.x509_dates import Validity, validity_of
     from casemate.wire.errors import WireError
-    from casemate.wire.json_object import parse_object
-    from casemate.wire.pem import parse_chain
-    from casemate.wire.x509_dates import Validity, validity_of
+    from casemate.wire.protocol.clock import clock_doubt
 
     place = state_directory(given)
     certificates: dict[str, Validity] = {}

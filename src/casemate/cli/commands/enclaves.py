@@ -9,7 +9,7 @@ import typer
 
 from casemate.cli.options import CaFile, Json, State, TeeOption, TokenFile, Url, digits
 from casemate.cli.output import Screen, facts, printable, table
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,15 +9,15 @@ import typer
 from casemate.cli.errors import ExitCode
 from casemate.cli.options import FLAG, CaFile, Json, PolicyFile, State, TeeOption, Time, TokenFile, Url
 from casemate.cli.output import Screen, facts
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.places import Named as NamedPlace
     from casemate.cli.snp_reports import Challenge as SnpChallenge
     from casemate.images.image import Image as LoadedImage
     from casemate.verifier import BoundValues, SgxPolicy
-    from casemate.wire.binding import ReportDataBinding
     from casemate.wire.messages.host import EvidenceIs
+    from casemate.wire.protocol.report_data import ReportDataBinding
     from casemate.wire.sgx.collateral import Collateral
 
 Target = Annotated[
@@ -141,7 +141,7 @@ def quote(
     from casemate.cli.places import Named, launched, place_of
     from casemate.client.binding_file import encode_binding
     from casemate.client.core import challenge
-    from casemate.wire.binding import ReportDataBinding
+    from casemate.wire.protocol.report_data import ReportDataBinding
 
     screen = Screen(as_json=as_json)
     asked = challenge() if nonce is None else _nonce(nonce)
@@ -316,7 +316,7 @@ def _guest_policy(image: "LoadedImage", named: "NamedPlace") -> str:
 
 def evidence_files(said: "EvidenceIs", output: Path, endorsements: Path | None) -> dict[str, tuple[Path, bytes]]:
     """What evidence of its kind comes in, for verifiers of that kind: names of files, and what goes into them."""
-    from casemate.wire.pem import encode_chain
+    from casemate.wire.encodings.pem import encode_chain
     from casemate.wire.snp.endorsements import CertifiedKey
 
     if said.tee is Tee.SGX:

@@ -9,8 +9,8 @@ from casemate.cli.errors import ExitCode
 from casemate.cli.options import FLAG, DeveloperKey, Json
 from casemate.cli.output import Screen, facts, printable, table
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.snp.vmm import Vmm
-from casemate.wire.tee import Tee
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from casemate.client.receipts import ReceiptBundle
-    from casemate.wire.call import Receipt
+    from casemate.wire.protocol.call import Receipt
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A receipt file, as `run` and `call` write it.")]
 

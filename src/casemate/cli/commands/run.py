@@ -24,7 +24,7 @@ from casemate.cli.options import (
     TeeOption,
 )
 from casemate.cli.output import Screen
-from casemate.wire.tee import Tee
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.progress import Progress

@@ -61,7 +61,7 @@ def root(*, output: RootFile, revocation_list: ListFile = None, state: State = N
     import hashlib
 
     from casemate.cli.files import write_file
-    from casemate.wire.pem import encode_chain
+    from casemate.wire.encodings.pem import encode_chain
 
     found = _levers(state).root()
     write_file(output, encode_chain(found.root_certificate), what="root certificate")

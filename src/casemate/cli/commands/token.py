@@ -8,12 +8,12 @@ import typer
 
 from casemate.cli.options import Json, State
 from casemate.cli.output import Screen, facts, table
-from casemate.wire.access_tokens import Role
+from casemate.wire.protocol.access_tokens import Role
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from casemate.wire.access_tokens import AccessTokens
+    from casemate.wire.protocol.access_tokens import AccessTokens
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Whose it is: lower-case letters, digits and inner '.', '_' and '-'.")
@@ -40,7 +40,7 @@ def create(name: Name, *, role: Rights = Role.CALL, state: State = None, as_json
     """
     from casemate.cli.machines import state_directory
     from casemate.cli.tokens import change_tokens
-    from casemate.wire.access_tokens import SECRET_SIZE, AccessToken, token_digest, token_text
+    from casemate.wire.protocol.access_tokens import SECRET_SIZE, AccessToken, token_digest, token_text
 
     text = token_text(os.urandom(SECRET_SIZE))
     made = AccessToken(name, role, datetime.now(UTC).replace(microsecond=0), token_digest(text))

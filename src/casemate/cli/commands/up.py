@@ -260,13 +260,13 @@ def _passed_on(certificate: Path | None, key: Path | None, origins: list[str], h
 
 
 def _fresh_token() -> str:
-    from casemate.wire.access_tokens import SECRET_SIZE, token_text
+    from casemate.wire.protocol.access_tokens import SECRET_SIZE, token_text
 
     return token_text(os.urandom(SECRET_SIZE))
 
 
 def _digest(token: str) -> str:
-    from casemate.wire.access_tokens import token_digest
+    from casemate.wire.protocol.access_tokens import token_digest
 
     return token_digest(token).hex()
 

@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from casemate.cli.inspection.der_tree import BOOLEAN, ENUMERATED, INTEGER, SEQUENCE, Element, element_at
 from casemate.cli.inspection.field import Field, Inspection
+from casemate.wire.encodings.spans import as_hex
+from casemate.wire.encodings.x509 import EC_PUBLIC_KEY, RSA_PUBLIC_KEY, CertificateParts
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.simulated_mark import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
-from casemate.wire.simulated import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
-from casemate.wire.spans import as_hex
-from casemate.wire.x509 import EC_PUBLIC_KEY, RSA_PUBLIC_KEY, CertificateParts
 
 _PROFILE = "Intel SGX PCK Certificate and CRL Profile 1.5, 1.3.5"
 _VERSION_TAG = 0xA0

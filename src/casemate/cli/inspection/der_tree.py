@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from casemate.wire.der import dotted
+from casemate.wire.encodings.der import dotted
 from casemate.wire.errors import WireError
 
 SEQUENCE = 0x30

@@ -6,13 +6,13 @@ from casemate.cli.inspection.field import Field, Inspection
 from casemate.cli.receipt_text import state_text
 from casemate.client.binding_file import parse_binding
 from casemate.client.receipts import ReceiptBundle
-from casemate.wire.binding import ReportDataBinding
-from casemate.wire.caller_key import caller_key_text
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.encodings.spans import as_hex
+from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.qe_identity import QeIdentity
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbLevel
-from casemate.wire.spans import as_hex
 
 _COLLATERAL = "Intel ECDSA Quote Library API, sgx_ql_qve_collateral_t"
 _TCB_INFO = "Intel PCS API v4, TCBInfoV3"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from casemate.wire.spans import Span
+from casemate.wire.encodings.spans import Span
 
 
 @dataclass(frozen=True, slots=True)

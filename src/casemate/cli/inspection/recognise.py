@@ -18,10 +18,10 @@ from casemate.cli.inspection.structures import (
     inspect_sigstruct,
     inspect_target_info,
 )
+from casemate.wire.encodings.json_text import parse_json
+from casemate.wire.encodings.pem import read_certificates
 from casemate.wire.errors import CasemateError
-from casemate.wire.json_text import parse_json
 from casemate.wire.messages.chip import MAX_SGXS
-from casemate.wire.pem import read_certificates
 from casemate.wire.sgx.quote import VERSION_3
 from casemate.wire.sgx.sigstruct import SIGSTRUCT_SIZE
 from casemate.wire.snp.report import REPORT_SIZE

@@ -6,9 +6,9 @@ from typing import Any
 
 from casemate.cli.inspection.certificate import inspect_certificate
 from casemate.cli.inspection.field import Field, Inspection, fields_of
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.image_index import ImageIndex, parse_index
-from casemate.wire.pem import parse_chain
+from casemate.wire.protocol.image_index import ImageIndex, parse_index
 from casemate.wire.sgx.keyrequest import KeyRequest
 from casemate.wire.sgx.quote import CertificationDataType, Quote, cut_padding
 from casemate.wire.sgx.report import Report, ReportBody, TargetInfo

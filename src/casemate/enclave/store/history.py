@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from casemate.enclave.sealing import SealingKeys, policy_of
 from casemate.enclave.store.host_line import HostLine
+from casemate.wire.encodings.message import parse_fields
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.message import parse_fields
 from casemate.wire.messages.state import StateRead, StateRecords
-from casemate.wire.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord, record_digest
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.state_changes import Change, Changes
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord, record_digest
+from casemate.wire.protocol.state_changes import Change, Changes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Cuts what one commit writes into parts that fit a frame each."""
 
 from casemate.enclave.store.state import cost
-from casemate.wire.state_changes import MAX_PART_CHANGES, MAX_PART_SIZE, Change
+from casemate.wire.protocol.state_changes import MAX_PART_CHANGES, MAX_PART_SIZE, Change
 
 
 def in_parts(changes: tuple[Change, ...]) -> list[tuple[Change, ...]]:

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 
-from casemate.wire.state_changes import Change
+from casemate.wire.protocol.state_changes import Change
 
 ENTRY_COST = 64
 """What each key counts beyond its own bytes and its value's: many small entries take memory too."""

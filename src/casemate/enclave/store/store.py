@@ -15,13 +15,13 @@ from casemate.enclave.store.parts import in_parts
 from casemate.enclave.store.state import State
 from casemate.enclave.store.transaction import Transaction
 from casemate.images.manifest import Recovery, StateRules
-from casemate.wire.call import StateMark
-from casemate.wire.faults import Code, FaultError, refuse
-from casemate.wire.message import encode_fields
+from casemate.wire.encodings.message import encode_fields
 from casemate.wire.messages.leaf import AnchorIs
 from casemate.wire.messages.state import StateAppend, StateForget, StateStored
-from casemate.wire.sealed_record import NO_RECORD, SealedKind, record_digest
-from casemate.wire.state_changes import Change, Changes
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, record_digest
+from casemate.wire.protocol.state_changes import Change, Changes
 
 LOAD_TIME = 30.0
 """How long the host may take over all of a state (seconds), though the call be shorter: to load it, once a launch, and

@@ -5,9 +5,9 @@ from heapq import merge
 from typing import Protocol
 
 from casemate.enclave.store.state import State, cost
-from casemate.wire.call import StateMark
-from casemate.wire.faults import Code, refuse
-from casemate.wire.state_changes import MAX_KEY, MAX_VALUE, Change
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE, Change
 
 MAX_LISTED = 10_000
 """Most keys that one :meth:`Transaction.list` gives."""

@@ -2,10 +2,10 @@
 
 import json
 
+from casemate.wire.encodings.json_text import parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.json_text import parse_json
-from casemate.wire.state_changes import MAX_VALUE
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.state_changes import MAX_VALUE
 
 
 def canonical_json(text: bytes) -> bytes:

@@ -8,10 +8,10 @@ from casemate.enclave.boot import Program
 from casemate.enclave.calls import Calls
 from casemate.enclave.tls.http import Request, Response
 from casemate.images.manifest import ANYONE
-from casemate.wire.faults import Code, Fault, FaultError, fault
-from casemate.wire.json_text import encode_json
-from casemate.wire.sandbox import SandboxLayers
-from casemate.wire.sandbox_json import layers_document
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
+from casemate.wire.protocol.sandbox_layers_json import layers_document
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"

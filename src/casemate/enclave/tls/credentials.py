@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, refuse
-from casemate.wire.ra_tls import (
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.ra_tls import (
     EVIDENCE_OID,
     LEGACY_OID,
     Claims,

@@ -10,9 +10,9 @@ from casemate.enclave.leaf import Leaf
 from casemate.enclave.tls.answers import Answers
 from casemate.enclave.tls.credentials import KeyToCertify, now
 from casemate.enclave.tls.session import TlsSession, server_context
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
-from casemate.wire.sandbox import SandboxLayers
+from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 if TYPE_CHECKING:
     from OpenSSL import SSL

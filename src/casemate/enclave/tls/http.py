@@ -1,13 +1,13 @@
 """HTTP/1.1 inside a connection: requests out of bytes, responses to bytes, each bounded.
 
-h11 does the protocol, as strictly as the gateway does: see :mod:`casemate.wire.http_framing`.
+h11 does the protocol, as strictly as the gateway does: see :mod:`casemate.wire.encodings.http_framing`.
 """
 
 from dataclasses import dataclass
 
 import h11
 
-from casemate.wire.http_framing import CLOSE, StrictConnection
+from casemate.wire.encodings.http_framing import CLOSE, StrictConnection
 
 MAX_HEAD = 16 * 1024
 """Longest request line with headers (bytes)."""

@@ -18,10 +18,10 @@ from casemate.enclave.tls.answers import PROBLEM, problem
 from casemate.enclave.tls.credentials import Credentials, KeyToCertify, now
 from casemate.enclave.tls.http import Request, Response
 from casemate.enclave.tls.session import TlsSession, server_context
+from casemate.wire.encodings.message import prepare
 from casemate.wire.errors import CasemateError
-from casemate.wire.faults import Code, Fault
-from casemate.wire.message import prepare
 from casemate.wire.messages import tls
+from casemate.wire.protocol.faults import Code, Fault
 
 _SPOKEN = (
     *(tls.TlsPrepare, tls.TlsPrepared, tls.TlsInstall, tls.TlsInstalled, tls.TlsBytes, tls.TlsReply, tls.TlsWanted),

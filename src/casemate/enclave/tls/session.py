@@ -15,8 +15,8 @@ from casemate.enclave.tls.answers import defect, problem
 from casemate.enclave.tls.credentials import Credentials
 from casemate.enclave.tls.http import HttpConversation, Request, RequestRefusedError, Response
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.faults import Code
 from casemate.wire.messages.tls import MAX_OUTWARD, TlsReply
+from casemate.wire.protocol.faults import Code
 
 
 class Answering(Protocol):

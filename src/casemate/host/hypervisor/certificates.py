@@ -1,7 +1,7 @@
 """The certificates that an extended guest request gets beside the firmware's answer, as guests receive them."""
 
 from casemate.host.hypervisor.firmware import SevFirmware
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.certificate_table import (
     ARK_GUID,
     ASK_GUID,

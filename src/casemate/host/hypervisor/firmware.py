@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from casemate.link.calls import Caller
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.snp_firmware import (
     CertificatesAre,
     Commit,
@@ -25,6 +24,7 @@ from casemate.wire.messages.snp_firmware import (
     SetConfig,
     VmProcessIs,
 )
+from casemate.wire.protocol.faults import Code, refuse
 
 TIMEOUT = 60.0
 """Longest wait for the chip (seconds)."""

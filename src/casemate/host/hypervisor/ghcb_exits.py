@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from casemate.host.hypervisor.guest import Guest
 from casemate.host.hypervisor.page_states import change_page, change_pages
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, FaultError
+from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp import ghcb_msr as msr
 from casemate.wire.snp.ghcb import (
     SHARED_BUFFER,

@@ -7,7 +7,6 @@ from typing import TypeVar
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.hypervisor import (
     MAX_COPY,
     DebugLoad,
@@ -24,6 +23,7 @@ from casemate.wire.messages.hypervisor import (
     VcpuExit,
     Vmrun,
 )
+from casemate.wire.protocol.faults import Code, refuse
 
 TIMEOUT = 30.0
 """Longest wait (seconds) for what is not a run."""

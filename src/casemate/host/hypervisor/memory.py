@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.wire.errors import os_error_text
-from casemate.wire.faults import Code, refuse
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.ovmf import FOUR_GIB
 from casemate.wire.snp.page_info import PAGE_SIZE
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from casemate.host.hypervisor.memory import MAX_MEMORY_MIB, MIB, MIN_MEMORY_MIB, MemoryPlan
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.snp_firmware import LaunchFinish
 from casemate.wire.messages.vms import LaunchVm
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, Part, PlannedPage, plan
 from casemate.wire.snp.ovmf import Ovmf, parse_ovmf

@@ -12,9 +12,9 @@ from casemate.host.hypervisor.ghcb_exits import GhcbExits
 from casemate.host.hypervisor.guest import Guest
 from casemate.host.hypervisor.launch import Launch
 from casemate.host.hypervisor.open_registers import serve_open_registers
-from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.messages.hypervisor import ExitReason, VcpuExit, Vmrun
 from casemate.wire.messages.vms import RunVm, VmIs, VmRan, VmState
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.snp.report import REPORT_SIZE
 
 UNCOUNTED = (1 << 64) - 1

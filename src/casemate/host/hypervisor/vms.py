@@ -15,7 +15,6 @@ from casemate.host.hypervisor.recipe import Recipe, read_recipe
 from casemate.host.hypervisor.revocation_lists import read_revocation_list
 from casemate.host.hypervisor.vm import Shown, Vm
 from casemate.link.calls import Caller
-from casemate.wire.faults import Code, FaultError, refuse
 from casemate.wire.messages.hypervisor import MAX_COPY, Done, MemoryIs, RmpUpdate
 from casemate.wire.messages.snp_firmware import (
     Commit,
@@ -52,6 +51,7 @@ from casemate.wire.messages.vms import (
     VmState,
     WriteVm,
 )
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.snp.launch import Part, PlannedPage
 from casemate.wire.snp.ovmf import FOUR_GIB
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, LaunchPage, PageType

@@ -2,7 +2,7 @@
 
 Source: AMD 57230, "Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification", chapter 3, and
 the certificates that AMD publishes. Names are AMD's, since verifiers insist on them; the certificates of ARK, ASK and
-ASVK carry :mod:`casemate.wire.simulated`'s mark, those of VCEKs and VLEKs say it in their serial numbers.
+ASVK carry :mod:`casemate.wire.protocol.simulated_mark`'s mark, those of VCEKs and VLEKs say it in their serial numbers.
 
 SIMULATED: AMD numbers every VCEK and VLEK 0; ours have serial numbers of their own, so they can be revoked.
 """
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from casemate.makers.amd.ledger import Revoked
-from casemate.wire.simulated import SimulatedMark
+from casemate.wire.protocol.simulated_mark import SimulatedMark
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.tcb import Product
 

@@ -23,10 +23,10 @@ from casemate.makers.errors import VendorError
 from casemate.makers.intel import store as vendor_store
 from casemate.makers.intel.certificates import serial_of
 from casemate.makers.intel.ledger import parse_serial
+from casemate.wire.encodings.json_object import JsonObject, parse_object
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject, parse_object
-from casemate.wire.json_text import encode_json
-from casemate.wire.pem import encode_chain
 from casemate.wire.snp.simulated_platform import HW_ID_SIZES
 from casemate.wire.snp.tcb import Product, TcbVersion
 

@@ -9,8 +9,8 @@ from casemate.makers.amd.keys import VLEK_SECRET_SIZE
 from casemate.makers.amd.levels import Level, first_levels
 from casemate.makers.errors import VendorError
 from casemate.makers.intel.ledger import parse_serial
+from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.simulated_platform import Firmware
 from casemate.wire.snp.tcb import Product, TcbVersion

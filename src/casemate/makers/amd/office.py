@@ -21,9 +21,9 @@ from casemate.makers.errors import VendorError
 from casemate.makers.intel.certificates import random_serial
 from casemate.makers.intel.keys import leaf_serial, seeded_serial
 from casemate.makers.validity import COLLATERAL_LIFE, validity
+from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import WireError
-from casemate.wire.pem import encode_chain
-from casemate.wire.simulated import SimulatedMark
+from casemate.wire.protocol.simulated_mark import SimulatedMark
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.simulated_platform import VCEK_NAME, VLEK_NAME

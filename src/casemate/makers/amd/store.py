@@ -13,10 +13,10 @@ from casemate.makers.amd.office import AmdOffice, Ca, issue_ca_certificate
 from casemate.makers.errors import VendorError
 from casemate.makers.intel.certificates import serial_of
 from casemate.makers.intel.store import load_seed, read, replace_file, vendor_directory
+from casemate.wire.encodings.pem import encode_chain, parse_chain
+from casemate.wire.encodings.x509_dates import validity_of
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.pem import encode_chain, parse_chain
 from casemate.wire.snp.tcb import Product
-from casemate.wire.x509_dates import validity_of
 
 _LEDGER = "ledger.json"
 

@@ -1,7 +1,8 @@
 """The vendor's certificates and revocation lists, shaped as Intel's are.
 
 Source: Intel SGX PCK Certificate and Certificate Revocation List Profile Specification 1.5. Names are Intel's, since
-Intel's own verifier insists on them; :mod:`casemate.wire.simulated` says how the certificates differ from Intel's.
+Intel's own verifier insists on them; :mod:`casemate.wire.protocol.simulated_mark` says how the certificates differ from
+Intel's.
 """
 
 from collections.abc import Iterable
@@ -14,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from casemate.wire.protocol.simulated_mark import SimulatedMark
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
-from casemate.wire.simulated import SimulatedMark
 
 ROOT_NAME = "Intel SGX Root CA"
 PROCESSOR_CA_NAME = "Intel SGX PCK Processor CA"

@@ -25,9 +25,9 @@ from casemate.makers.intel.office import (
     revoke,
     root_digest,
 )
-from casemate.wire.json_object import parse_object
-from casemate.wire.json_text import encode_json
-from casemate.wire.pem import encode_chain
+from casemate.wire.encodings.json_object import parse_object
+from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.sgx.simulated_platform import FMSPC, PCE_ID
 
 MAX_REQUEST = 64 * 1024

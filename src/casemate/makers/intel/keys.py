@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from casemate.makers.errors import VendorError
-from casemate.wire.simulated import SERIAL_TAIL_SIZE, SimulatedSerial
+from casemate.wire.protocol.simulated_mark import SERIAL_TAIL_SIZE, SimulatedSerial
 
 _P256_ORDER = 0xFFFFFFFF_00000000_FFFFFFFF_FFFFFFFF_BCE6FAAD_A7179E84_F3B9CAC2_FC632551
 _SEEDED_KEY_SIZE = 48

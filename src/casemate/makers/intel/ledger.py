@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Self
 
 from casemate.makers.errors import VendorError
+from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject, date_text, parse_object
 from casemate.wire.sgx.qe_identity import QeTcbLevel
 from casemate.wire.sgx.tcb_info import TcbLevel, parse_advisories, parse_status
 

@@ -26,7 +26,9 @@ from casemate.makers.intel.keys import KeyRole, leaf_serial, make_key, parse_pub
 from casemate.makers.intel.ledger import Ca, Issued, Ledger, Revoked
 from casemate.makers.intel.levels import FIRST_EVALUATION_NUMBER, first_qe_levels, first_tcb_levels
 from casemate.makers.validity import COLLATERAL_LIFE, validity
-from casemate.wire.pem import encode_chain
+from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.encodings.x509_dates import validity_of
+from casemate.wire.protocol.simulated_mark import SimulatedMark
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckConfiguration, PckExtension, PckPlatform, PckTcb
 from casemate.wire.sgx.qe_identity import write_qe_identity
@@ -42,8 +44,6 @@ from casemate.wire.sgx.simulated_platform import (
     SGX_TYPE,
 )
 from casemate.wire.sgx.tcb_info import TcbLevel, write_tcb_info
-from casemate.wire.simulated import SimulatedMark
-from casemate.wire.x509_dates import validity_of
 
 _ROOT_LIFE = timedelta(days=365 * 20)
 _CA_LIFE = timedelta(days=365 * 15)

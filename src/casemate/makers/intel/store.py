@@ -14,8 +14,8 @@ from casemate.makers.errors import VendorError
 from casemate.makers.intel.keys import KeyRole, encode_private_key, parse_private_key
 from casemate.makers.intel.ledger import Ledger
 from casemate.makers.intel.office import Office
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.pem import encode_chain, parse_chain
 
 _LEDGER = "ledger.json"
 _LOCK = "lock"

@@ -7,7 +7,7 @@ from casemate.testing.hostile.outcome import Outcome, Result
 from casemate.testing.hostile.owner import identity, judge
 from casemate.testing.hostile.prover import Prover, measured
 from casemate.verifier import SnpEvidence
-from casemate.wire.faults import FaultError
+from casemate.wire.protocol.faults import FaultError
 from casemate.wire.snp.report import SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
 

@@ -9,8 +9,8 @@ from casemate.testing.hostile.prover import POLICY, Identity
 from casemate.testing.lone_guest import NO_IDENTITY, LoneGuest
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_office
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.snp_firmware import LaunchFinish
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import REPORT_SIZE
 from casemate.wire.snp.tcb import Product

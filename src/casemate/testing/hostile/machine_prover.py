@@ -8,9 +8,9 @@ from casemate.client.local import LocalMachine
 from casemate.testing.hostile.machine import launch_message
 from casemate.testing.hostile.prover import Identity
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
-from casemate.wire.faults import Code, FaultError
+from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages.control import SnpRootIs
-from casemate.wire.pem import encode_chain, parse_chain
+from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
 
 ADVISORY = "SIM-SB-00007"

@@ -6,8 +6,8 @@ from casemate.testing.hostile.memory import told_of_a
 from casemate.testing.hostile.outcome import Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import NAME_B, PAGE_A, PAGE_B, record
-from casemate.wire.faults import FaultError
 from casemate.wire.messages.vms import Door
+from casemate.wire.protocol.faults import FaultError
 
 
 def remap(target: Target, door: Door) -> Result:  # noqa: ARG001 - as every attack

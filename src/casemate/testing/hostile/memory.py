@@ -16,8 +16,8 @@ from casemate.testing.hostile.victim import (
     record,
     stopped,
 )
-from casemate.wire.faults import FaultError
 from casemate.wire.messages.vms import Door
+from casemate.wire.protocol.faults import FaultError
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 _BIT = 1 << 3

@@ -23,7 +23,7 @@ class Identity:
 
 
 class Prover(Protocol):
-    """One machine in the hands of its operator. What it refuses is a :class:`~casemate.wire.faults.FaultError`."""
+    """One machine in the hands of its operator. It refuses with :class:`~casemate.wire.protocol.faults.FaultError`."""
 
     @property
     def mode(self) -> VmMode:

@@ -26,7 +26,7 @@ class Heard:
 class Target(Protocol):
     """One VM with the built-in guest ``victim``, whose RAM is at SPAs that equal its GPAs.
 
-    What the machine refuses is a :class:`~casemate.wire.faults.FaultError`.
+    What the machine refuses is a :class:`~casemate.wire.protocol.faults.FaultError`.
     """
 
     @property

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.lifecycle import State
-from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, Name, message
-from casemate.wire.tee import LAUNCH_DIGEST_SIZE, MAX_REPORT, Tee
+from casemate.wire.encodings.message import U16, U64, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, MAX_REPORT, Tee
 
 MAX_SGXS = 100 * 1024 * 1024
 """Longest SGXS stream (bytes): 64 MiB of pages with their records take 84 MiB."""

@@ -7,8 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
-from casemate.wire.runtime_lock import Runtime
+from casemate.wire.encodings.message import U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
+from casemate.wire.protocol.runtime_lock import Runtime
 from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vlek import MAX_CSP_ID
 

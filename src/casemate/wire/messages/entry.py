@@ -12,11 +12,11 @@ Replies carry no numbers: the n-th reply belongs to the n-th entry. Two rules ke
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, Envelope
-from casemate.wire.faults import Fault
-from casemate.wire.message import U64, Bytes32, Fixed, Limit, Name, message
-from casemate.wire.sandbox import SandboxLayers
-from casemate.wire.tee import MAX_REPORT
+from casemate.wire.encodings.message import U64, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, Envelope
+from casemate.wire.protocol.faults import Fault
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
+from casemate.wire.protocol.tee import MAX_REPORT
 
 MAX_OCALL = 1024 * 1024
 """Longest arguments or answer of one OCALL (bytes of JSON)."""

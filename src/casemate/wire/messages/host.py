@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.call import MAX_SEALED, Envelope
-from casemate.wire.lifecycle import State
-from casemate.wire.message import U16, U64, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.encodings.message import U16, U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.messages.chip import MAX_SGXS
-from casemate.wire.sandbox import SandboxLayers
-from casemate.wire.tee import LAUNCH_DIGEST_SIZE, Tee
+from casemate.wire.protocol.call import MAX_SEALED, Envelope
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
+from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
 
 MAX_COLLATERAL = 1024 * 1024
 """Longest collateral (bytes of JSON)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from casemate.wire.message import U8, U32, U64, Limit, message
+from casemate.wire.encodings.message import U8, U32, U64, Limit, message
 
 MAX_COPY = 1024 * 1024
 """Most bytes of one read or store."""

@@ -6,9 +6,9 @@ The same for every kind of TEE: what differs between them, the chip translates.
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U16, U32, U64, Bytes16, Bytes32, Bytes64, Fixed, Limit, message
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.tee import MAX_REPORT, Identity
+from casemate.wire.encodings.message import U16, U32, U64, Bytes16, Bytes32, Bytes64, Fixed, Limit, message
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.tee import MAX_REPORT, Identity
 
 MAX_PAGES = 64 * 1024 * 1024
 """Largest enclave (bytes of pages)."""

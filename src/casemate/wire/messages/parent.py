@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U32, U64, Limit, Name, message
-from casemate.wire.sandbox import LayerRequests, Layers
+from casemate.wire.encodings.message import U32, U64, Limit, Name, message
+from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
 
 
 @message(0x40)
@@ -100,7 +100,7 @@ class Unwatch:
 @message(0x4C)
 @dataclass(frozen=True, slots=True)
 class GuestGone:
-    """Parent to enclave, unasked: the guest was killed or died, and why (a ``Code`` of ``wire.faults``)."""
+    """Parent to enclave, unasked: the guest was killed or died, and why (a ``Code`` of ``wire.protocol.faults``)."""
 
     code: Name
     reason: Annotated[str, Limit(256)]

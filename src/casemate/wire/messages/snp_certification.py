@@ -8,7 +8,7 @@ Nothing of it is secret: a VLEK is sealed to the chip that asked.
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U8, Bytes32, Fixed, Limit, message
+from casemate.wire.encodings.message import U8, Bytes32, Fixed, Limit, message
 from casemate.wire.messages.supervisor import MAX_CHAIN
 from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vlek import MAX_CSP_ID

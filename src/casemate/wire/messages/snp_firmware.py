@@ -8,7 +8,7 @@ The chip reads the pages of a launch from the VM's DRAM, a file of the host's. A
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U8, U32, U64, Bytes32, Fixed, Limit, message
+from casemate.wire.encodings.message import U8, U32, U64, Bytes32, Fixed, Limit, message
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PageType
 from casemate.wire.snp.vlek import MAX_CSP_ID

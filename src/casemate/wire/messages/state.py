@@ -8,9 +8,9 @@ records, or show old ones: the enclave believes nothing but what leads to the di
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.faults import Fault
-from casemate.wire.message import U32, U64, Bytes32, Limit, message
-from casemate.wire.sealed_record import MAX_RECORD
+from casemate.wire.encodings.message import U32, U64, Bytes32, Limit, message
+from casemate.wire.protocol.faults import Fault
+from casemate.wire.protocol.sealed_record import MAX_RECORD
 
 Record = Annotated[bytes, Limit(MAX_RECORD)]
 

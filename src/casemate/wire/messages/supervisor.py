@@ -13,8 +13,8 @@ Nothing on this link is secret: the chip sends public keys and identifiers alone
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U16, U32, U64, Bytes16, Bytes32, Fixed, Limit, Name, message
-from casemate.wire.runtime_lock import Runtime
+from casemate.wire.encodings.message import U16, U32, U64, Bytes16, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.protocol.runtime_lock import Runtime
 
 PUBLIC_KEY_SIZE = 65
 """Bytes of an uncompressed P-256 point, SEC 1 section 2.3.3: 04, X, Y."""

@@ -8,7 +8,7 @@ for that.
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U64, Fixed, Limit, message
+from casemate.wire.encodings.message import U64, Fixed, Limit, message
 
 MAX_INWARD = 64 * 1024
 """Most bytes of a connection in one entry."""

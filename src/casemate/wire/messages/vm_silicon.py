@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.message import U8, U32, U64, Bytes32, Limit, message
+from casemate.wire.encodings.message import U8, U32, U64, Bytes32, Limit, message
 from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES
-from casemate.wire.sandbox import LayerRequests, Layers
+from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, PageType
 

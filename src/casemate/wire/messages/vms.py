@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from casemate.wire.message import U16, U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
+from casemate.wire.encodings.message import U16, U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
 from casemate.wire.messages.hypervisor import MAX_COPY, ExitReason
 from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
 from casemate.wire.snp.mode import VmMode

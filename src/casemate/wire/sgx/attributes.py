@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import STRICT, IntFlag
 from typing import ClassVar, Self
 
-from casemate.wire.spans import Layout, number
+from casemate.wire.encodings.spans import Layout, number
 
 _SOURCE = "Intel SDM vol. 3D, 38.7.1 ATTRIBUTES"
 

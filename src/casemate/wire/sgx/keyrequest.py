@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import STRICT, IntEnum, IntFlag
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.spans import Layout, nested, number, raw, zeros
 from casemate.wire.sgx.attributes import AttributeMask
-from casemate.wire.spans import Layout, nested, number, raw, zeros
 
 
 class KeyName(IntEnum):

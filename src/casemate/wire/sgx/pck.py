@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self, TypeVar
 
-from casemate.wire.der import ENUMERATED, INTEGER, OCTET_STRING, SEQUENCE, DerReader, boolean, element, oid, uint
+from casemate.wire.encodings.der import (
+    ENUMERATED,
+    INTEGER,
+    OCTET_STRING,
+    SEQUENCE,
+    DerReader,
+    boolean,
+    element,
+    oid,
+    uint,
+)
 from casemate.wire.errors import WireError
 
 SGX_EXTENSION_OID = "1.2.840.113741.1.13.1"

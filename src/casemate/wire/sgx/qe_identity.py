@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
+from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject, date_text, parse_object
-from casemate.wire.json_text import encode_json
 from casemate.wire.sgx.attributes import AttributeMask
 from casemate.wire.sgx.tcb_info import MAX_LEVELS, TcbStatus, parse_advisories, parse_status
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.fields import Reader
+from casemate.wire.encodings.spans import Layout, Span, as_hex, as_number, as_text, number, raw
+from casemate.wire.encodings.trailing_zeros import without_zeros
 from casemate.wire.errors import WireError
-from casemate.wire.evidence_padding import without_zeros
-from casemate.wire.fields import Reader
 from casemate.wire.sgx.report import ReportBody
-from casemate.wire.spans import Layout, Span, as_hex, as_number, as_text, number, raw
 
 _SOURCE = "Intel ECDSA Quote Library API, A.4"
 _HEADER_SOURCE = f"{_SOURCE}, table 3 (quote header)"

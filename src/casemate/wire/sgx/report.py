@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.spans import Layout, nested, number, raw, zeros
 from casemate.wire.sgx.attributes import Attributes, CetAttributes, MiscSelect
-from casemate.wire.spans import Layout, nested, number, raw, zeros
 
 _REPORT = "Intel SDM vol. 3D, 38.15 REPORT"
 _TARGETINFO = "Intel SDM vol. 3D, 38.16 TARGETINFO"

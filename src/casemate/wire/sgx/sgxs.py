@@ -20,8 +20,8 @@ from enum import STRICT, IntFlag
 from itertools import chain
 from typing import ClassVar, NoReturn, Self
 
+from casemate.wire.encodings.spans import Layout, Span, constant, number, zeros
 from casemate.wire.errors import WireError
-from casemate.wire.spans import Layout, Span, constant, number, zeros
 
 PAGE_SIZE = 4096
 CHUNK_SIZE = 256

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.spans import Layout, constant, nested, number, raw, zeros
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.attributes import AttributeMask, Attributes, CetAttributes, MiscSelect
-from casemate.wire.spans import Layout, constant, nested, number, raw, zeros
 
 SIGSTRUCT_SIZE = 1808
 KEY_SIZE = 384

@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
+from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.errors import WireError
-from casemate.wire.json_object import JsonObject, date_text, parse_object
-from casemate.wire.json_text import encode_json
 from casemate.wire.sgx.pck import COMPONENTS
 
 TCB_INFO_VERSION = 3

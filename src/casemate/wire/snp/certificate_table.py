@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 from uuid import UUID
 
+from casemate.wire.encodings.spans import Layout, number, raw
 from casemate.wire.errors import WireError
-from casemate.wire.spans import Layout, number, raw
 
 VCEK_GUID = UUID("63da758d-e664-4564-adc5-f4b93be8accd")
 VLEK_GUID = UUID("a8074bc2-a25a-483e-aae6-39c045a0b8a1")

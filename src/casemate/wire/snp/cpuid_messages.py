@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.spans import Layout, number, zeros
 from casemate.wire.errors import WireError
 from casemate.wire.snp.cpuid_page import MAX_FUNCTIONS, CpuidFunction
 from casemate.wire.snp.guest_message import MessageStatus
-from casemate.wire.spans import Layout, number, zeros
 
 _SOURCE = "AMD 56860, 7.1 CPUID Reporting"
 _HEAD_SIZE = 16

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.fields import exactly
+from casemate.wire.encodings.spans import Layout, number, zeros
 from casemate.wire.errors import WireError
-from casemate.wire.fields import exactly
 from casemate.wire.snp.page_info import PAGE_SIZE
-from casemate.wire.spans import Layout, number, zeros
 
 MAX_FUNCTIONS = 64
 """COUNT_MAX (56860, table CPUID Page Format)."""

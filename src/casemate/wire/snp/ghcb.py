@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Self
 
+from casemate.wire.encodings.fields import exactly
 from casemate.wire.errors import WireError
-from casemate.wire.fields import exactly
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 SHARED_BUFFER = 0x800

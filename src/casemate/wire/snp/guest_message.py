@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.fields import exactly
+from casemate.wire.encodings.spans import Layout, constant, number, raw, zeros
 from casemate.wire.errors import WireError
-from casemate.wire.fields import exactly
 from casemate.wire.snp.report import REPORT_SIZE
-from casemate.wire.spans import Layout, constant, number, raw, zeros
 
 HEADER_SIZE = 0x60
 MESSAGE_SIZE = 4096

@@ -7,8 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.spans import Layout, constant, nested, number, raw, zeros
 from casemate.wire.errors import WireError
-from casemate.wire.spans import Layout, constant, nested, number, raw, zeros
 
 ID_BLOCK_VERSION = 1
 ECDSA_P384_SHA384 = 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from casemate.wire.der import INTEGER, OCTET_STRING, DerReader, element, uint
+from casemate.wire.encodings.der import INTEGER, OCTET_STRING, DerReader, element, uint
 from casemate.wire.errors import WireError
 from casemate.wire.snp.tcb import Product, TcbVersion
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from casemate.wire.encodings.fields import Reader
 from casemate.wire.errors import WireError
-from casemate.wire.fields import Reader
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 MAX_OVMF = 64 * 1024 * 1024

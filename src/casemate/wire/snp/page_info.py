@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
-from casemate.wire.spans import Layout, number, raw, zeros
+from casemate.wire.encodings.spans import Layout, number, raw, zeros
 
 PAGE_SIZE = 4096
 DIGEST_SIZE = 48

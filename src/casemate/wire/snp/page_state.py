@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
+from casemate.wire.encodings.fields import exactly
 from casemate.wire.errors import WireError
-from casemate.wire.fields import exactly
 from casemate.wire.snp.ghcb import SHARED_BUFFER_SIZE
 from casemate.wire.snp.page_info import PAGE_SIZE
 

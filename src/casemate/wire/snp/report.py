@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import STRICT, IntEnum, IntFlag
 from typing import Self
 
+from casemate.wire.encodings.spans import Layout, Row, Span, number, raw, zeros
+from casemate.wire.encodings.trailing_zeros import without_zeros
 from casemate.wire.errors import WireError
-from casemate.wire.evidence_padding import without_zeros
-from casemate.wire.spans import Layout, Row, Span, number, raw, zeros
 
 REPORT_SIZE = 0x4A0
 SIGNED_SIZE = 0x2A0

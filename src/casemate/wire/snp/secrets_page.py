@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.spans import Layout, number, raw, zeros
 from casemate.wire.snp.page_info import PAGE_SIZE
-from casemate.wire.spans import Layout, number, raw, zeros
 
 VERSION = 3
 

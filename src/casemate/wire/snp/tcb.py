@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from casemate.wire.encodings.fields import exactly
 from casemate.wire.errors import WireError
-from casemate.wire.fields import exactly
 
 _SIZE = 8
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from casemate.wire.encodings.spans import Layout, nested, number, raw, zeros
 from casemate.wire.snp.vmm import Vmm
-from casemate.wire.spans import Layout, nested, number, raw, zeros
 
 _SOURCE = "AMD APM vol. 2, appendix B, table B-4 (VMSA layout)"
 

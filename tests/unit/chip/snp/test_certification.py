@@ -32,8 +32,8 @@ from casemate.verifier.snp_policy import (
     REFUSE_PROVISIONAL,
     REQUIRE_REVOCATION_LIST,
 )
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.messages.snp_certification import UpdateFirmware, VcekCertified, VlekGiven
-from casemate.wire.pem import parse_chain
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import Product, TcbVersion

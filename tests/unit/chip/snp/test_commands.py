@@ -29,9 +29,8 @@ from casemate.chip.tcb import FIRST_TCB
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.link.channel import Frame
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages import chip
 from casemate.wire.messages.parent import Configure
 from casemate.wire.messages.snp_firmware import (
@@ -51,6 +50,7 @@ from casemate.wire.messages.snp_firmware import (
     SetConfig,
     VmProcessIs,
 )
+from casemate.wire.protocol.faults import Code, Fault, FaultError
 from casemate.wire.snp.cpuid_page import CpuidFunction, CpuidPage
 from casemate.wire.snp.guest_message import ReportRequest, ReportResponse
 from casemate.wire.snp.launch import digest_of

@@ -11,12 +11,12 @@ from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.paravirtual import ParavirtualGuest
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.snp.launch import digest_of
 from casemate.wire.snp.paravirtual import FAMILY_ID, guest_pages, id_key_digest, image_id
 from casemate.wire.snp.report import GuestPolicy, SnpReport
 from casemate.wire.snp.simulated_platform import Firmware
-from casemate.wire.tee import Identity, Tee
 
 PAGES = bytes(8192)
 SIGNED = Identity(Tee.SGX, b"e" * 32, b"s" * 32, 7, 3, debug=False)

@@ -22,10 +22,8 @@ from casemate.enclave.sealing import SealingKeys
 from casemate.enclave.store import Store
 from casemate.host.records import Records
 from casemate.images.manifest import Recovery, StateRules
-from casemate.wire.call import StateMark
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.faults import Code, Fault, FaultError, fault, refuse
-from casemate.wire.message import encode_message, parse_message
 from casemate.wire.messages.state import (
     STATE_ANSWERS,
     StateAppend,
@@ -35,8 +33,10 @@ from casemate.wire.messages.state import (
     StateRefused,
     StateStored,
 )
-from casemate.wire.sealed_record import SealedRecord
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.sealed_record import SealedRecord
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
 T = TypeVar("T")

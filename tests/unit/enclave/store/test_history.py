@@ -10,12 +10,12 @@ from tests.unit.enclave.store.lab import RULES, Answer, Lab, LabHost, contents, 
 from casemate.chip.anchors import asker
 from casemate.chip.sgx_attester import SgxAttester
 from casemate.images.manifest import Recovery
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.message import encode_fields
+from casemate.wire.encodings.message import encode_fields
 from casemate.wire.messages.state import StateRead, StateRecords
-from casemate.wire.sealed_record import NO_RECORD, SealedKind, record_digest
-from casemate.wire.sealing import SealPolicy
-from casemate.wire.state_changes import Change, Changes
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, record_digest
+from casemate.wire.protocol.state_changes import Change, Changes
 
 if TYPE_CHECKING:
     from casemate.enclave.sealing import SealingKeys

@@ -14,11 +14,11 @@ from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
 from casemate.enclave.store import Store
 from casemate.images.manifest import Recovery
-from casemate.wire.call import StateMark
-from casemate.wire.faults import Code, FaultError, fault
 from casemate.wire.messages.state import StateAppend, StateRead, StateRecords, StateRefused, StateStored
-from casemate.wire.sealed_record import MAX_RECORD, SealedHeader
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.sealed_record import MAX_RECORD, SealedHeader
 
 HEADER_SIZE = SealedHeader.LAYOUT.size
 

@@ -6,9 +6,9 @@ from tests.unit.enclave.store.lab import RULES, SECS, Lab, LabHost, put, secs
 from casemate.chip.secs import Secs
 from casemate.chip.tcb import FIRST_TCB, Tcb
 from casemate.enclave.sealer import MAX_SEALED_TEXT, MAX_SEALED_VALUE, Sealer
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.state import StateAppend
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.seal_binding import SealPolicy
 
 
 def refused(code: Code) -> pytest.RaisesExc[FaultError]:

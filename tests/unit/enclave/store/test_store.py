@@ -11,12 +11,12 @@ from tests.unit.enclave.store.lab import RULES, SECS, Answer, Lab, LabHost, LabL
 from casemate.chip.tcb import FIRST_TCB, Tcb
 from casemate.enclave.store import store as module
 from casemate.images.manifest import StateRules
-from casemate.wire.call import StateMark
-from casemate.wire.faults import Code, FaultError
 from casemate.wire.messages.leaf import AnchorAdvance, AnchorRead
 from casemate.wire.messages.state import StateAppend, StateForget, StateRecords
-from casemate.wire.sealed_record import SealedKind, SealedRecord
-from casemate.wire.sealing import SealPolicy
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.sealed_record import SealedKind, SealedRecord
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes
 
 NEWER = Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn)

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from casemate.enclave.store.state import ENTRY_COST, State, cost
 from casemate.enclave.store.transaction import MAX_LISTED, Transaction
 from casemate.enclave.store.values import canonical_json
-from casemate.wire.call import StateMark
-from casemate.wire.faults import Code, FaultError
-from casemate.wire.state_changes import MAX_KEY, MAX_VALUE, Change
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE, Change
 
 LIMIT = 2000
 

@@ -7,8 +7,8 @@ from casemate.host.hypervisor.cpuid import Cpuid
 from casemate.host.hypervisor.devices import Devices
 from casemate.host.hypervisor.guest import Guest
 from casemate.host.hypervisor.memory import Dram, MemoryPlan
-from casemate.wire.faults import Code, refuse
 from casemate.wire.messages.hypervisor import RmpUpdate
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.mode import VmMode
 
 if TYPE_CHECKING:

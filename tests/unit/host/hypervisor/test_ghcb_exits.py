@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.host.hypervisor.fake_guest import RAM, fake_guest
 
 from casemate.host.hypervisor.ghcb_exits import GhcbExits, Served
-from casemate.wire.faults import Code, FaultError, refuse
+from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.snp import ghcb_msr as msr
 from casemate.wire.snp.ghcb import SHARED_BUFFER, SHARED_BUFFER_SIZE, ExitCode, Ghcb, GhcbField
 from casemate.wire.snp.page_info import PAGE_SIZE

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.unit.makers.intel.test_commands import ask, refused
 
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE
 from casemate.wire.snp.tcb import Product
 

@@ -29,8 +29,8 @@ from casemate.makers.amd.office import (
 )
 from casemate.makers.errors import VendorError
 from casemate.verifier.amd_certificates import parse_amd_certificate
-from casemate.wire.pem import parse_chain
-from casemate.wire.simulated import SimulatedMark, SimulatedSerial
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.protocol.simulated_mark import SimulatedMark, SimulatedSerial
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.simulated_platform import HW_ID_SIZES
 from casemate.wire.snp.tcb import Product, TcbVersion

@@ -11,11 +11,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.encodings.x509_dates import validity_of
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
-from casemate.wire.x509_dates import validity_of
 
 NOW = "2026-03-01T12:00:00Z"
 PPID = "0f" * 16

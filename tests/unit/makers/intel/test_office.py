@@ -12,13 +12,13 @@ from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca, Ledger, Revoked
 from casemate.makers.intel.levels import recover_platform, recover_quoting_enclave
 from casemate.makers.intel.office import Office, PckRequest, issue_pck, open_office, publish_collateral, renewed, revoke
-from casemate.wire.pem import parse_chain
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.encodings.x509_dates import validity_of
+from casemate.wire.protocol.simulated_mark import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.sgx.qe_identity import QeIdentity
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC, PCE_ID
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
-from casemate.wire.simulated import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
-from casemate.wire.x509_dates import validity_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -1,0 +1,82 @@
+"""Why a room said no to another, as one code each, and the message that carries it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from casemate.wire.encodings.message import Limit, encode_message, message
+from casemate.wire.errors import CasemateError, WireError
+
+
+class Code(StrEnum):
+    """What went wrong, for a program to react to; the words beside it are for a person."""
+
+    MALFORMED = "malformed"  # the peer's bytes are not in the format
+    LAUNCH_REFUSED = "launch-refused"  # the chip refused the image: the message names the rule
+    UNKNOWN_ENCLAVE = "unknown-enclave"
+    UNKNOWN_IMAGE = "unknown-image"
+    WRONG_STATE = "wrong-state"  # the lifecycle has no such step from here
+    LOST = "lost"  # the enclave or its chip died
+    BUSY = "busy"
+    TIMED_OUT = "timed-out"  # a peer did not answer in time
+    CANNOT_OPEN = "cannot-open"  # HPKE refused: not sealed for this enclave, quote, session, number or entry point
+    SESSION_UNKNOWN = "session-unknown"
+    SEQUENCE_USED = "sequence-used"  # replayed or reordered
+    ENTRY_UNKNOWN = "entry-unknown"
+    CALLER_REFUSED = "caller-refused"
+    ARGUMENTS_REFUSED = "arguments-refused"  # not as the entry point's input schema says
+    RESULT_REFUSED = "result-refused"  # not as the entry point's output schema says
+    GUEST_ERROR = "guest-error"  # the guest's code threw
+    GUEST_CRASHED = "guest-crashed"
+    TIME_LIMIT = "time-limit"
+    MEMORY_LIMIT = "memory-limit"
+    OUTPUT_LIMIT = "output-limit"
+    OCALL_REFUSED = "ocall-refused"  # not declared, or the host's answer broke its schema
+    REPORT_REFUSED = "report-refused"  # EREPORT, EGETKEY or the quoting enclave refused
+    INTERNAL = "internal"  # a defect of ours: the log of that room has the trace
+    STATE_ROLLED_BACK = "state-rolled-back"  # the host's records end before the anchor, or belong to another history
+    STATE_REFUSED = "state-refused"  # sealed for another identity, or by a higher security version
+    STATE_CONFLICT = "state-conflict"  # another instance committed first: nothing of this call was kept, call again
+    STATE_LIMIT = (
+        "state-limit"  # a key, a value or the whole state is larger than allowed, or there are too many states
+    )
+    STREAM_UNKNOWN = "stream-unknown"  # no such stream, or one that was given up
+    UNKNOWN_VM = "unknown-vm"
+    FIRMWARE_REFUSED = "firmware-refused"  # a command of SEV-SNP firmware: the message begins with the status
+    RMP_FAULT = "rmp-fault"  # a store of the host's CPU into a page that is a guest's
+    UNAVAILABLE = "unavailable"  # this machine lacks something that policy requires
+
+
+@message(0x01)
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A refusal on any link: the code, and words that hold no secret."""
+
+    code: Code
+    reason: Annotated[str, Limit(4096)]
+
+
+def fault(code: Code, reason: str) -> Fault:
+    """A fault whose words are cut to what the format carries."""
+    return Fault(code, reason.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"))
+
+
+def encode_reply(message: object) -> bytes:
+    """The bytes of an answer; where it has none, those of a fault: whoever asked must not wait for ever."""
+    try:
+        return encode_message(message)
+    except WireError as error:
+        return encode_message(fault(Code.INTERNAL, f"the answer cannot be encoded: {error}"))
+
+
+class FaultError(CasemateError):
+    """A peer refused, or this room refuses a peer: carries the fault itself."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"{fault.code}: {fault.reason}")
+        self.fault = fault
+
+
+def refuse(code: Code, reason: str) -> FaultError:
+    """The error to raise for a refusal."""
+    return FaultError(fault(code, reason))

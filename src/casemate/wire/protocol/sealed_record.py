@@ -1,0 +1,135 @@
+"""Sealed bytes as they lie outside an enclave: a header in the clear, which the seal covers, and the ciphertext.
+
+One format for the records of a sealed state and for what a function seals and hands out itself. The cipher is
+AES-128-GCM under a sealing key of the header's policy, ISVSVN, TCB and KEYID, with the encoded header as associated
+data. The plaintext is padded (``wire.protocol.padding``).
+
+The records of a state are a chain: each names the digest of the one before it, so the digest of the newest one stands
+for the whole history. A commit takes one record, or several parts where it would be too long for one frame.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+from casemate.wire.encodings.spans import Layout, constant, number, raw, zeros
+from casemate.wire.errors import WireError
+from casemate.wire.sgx.keyrequest import KeyPolicy
+
+MAX_RECORD = 6 * 1024 * 1024
+"""Longest record (bytes): the longest part of a commit, its padding, and the header."""
+
+NO_RECORD = bytes(32)
+"""What the first record of a state names as its predecessor, and what the anchor of a state without one holds."""
+
+TAG_SIZE = 16
+"""Bytes that AES-GCM adds."""
+
+_MAGIC = b"casemate seal 1\x00"
+_SOURCE = "casemate.wire.protocol.sealed_record"
+
+
+class SealedKind(IntEnum):
+    """What is sealed."""
+
+    CHANGES = 1
+    """What one commit changed."""
+    CHECKPOINT = 2
+    """The whole state: nothing before it is needed any more."""
+    BLOB = 3
+    """What a function sealed; no part of any history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedHeader:
+    """The associated data of a seal: 160 bytes."""
+
+    LAYOUT: ClassVar[Layout] = Layout(
+        "sealed header",
+        _SOURCE,
+        (
+            constant(0, "magic", _MAGIC),
+            number(16, 2, "kind", SealedKind),
+            number(18, 2, "policy", KeyPolicy),
+            number(20, 2, "isv_svn"),
+            number(22, 2, "part"),
+            number(24, 2, "parts"),
+            zeros(26, 2),
+            raw(28, 16, "tcb"),
+            raw(44, 32, "key_id"),
+            raw(76, 12, "nonce"),
+            raw(88, 32, "namespace"),
+            number(120, 8, "epoch"),
+            raw(128, 32, "previous"),
+        ),
+    )
+
+    kind: SealedKind
+    policy: KeyPolicy
+    """KEYREQUEST.KEYPOLICY: MRENCLAVE or MRSIGNER."""
+    isv_svn: int
+    part: int
+    """Which part of its commit a record is, from 0."""
+    parts: int
+    """How many the commit has; the last one's digest is what the anchor holds."""
+    tcb: bytes
+    """CPUSVN, or TCB_VERSION and zeros, of the platform that sealed."""
+    key_id: bytes
+    """KEYREQUEST.KEYID: random for each launch of an enclave, so that its nonces may count."""
+    nonce: bytes
+    namespace: bytes
+    """``wire.protocol.seal_binding.state_namespace`` of whoever may open it."""
+    epoch: int
+    """Which commit; 0 for a blob."""
+    previous: bytes
+    """SHA-256 of the record before this one; zeros for the first record, and for a blob."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the commit is whole with this part."""
+        return self.part + 1 == self.parts
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From 160 bytes."""
+        header = cls(**cls.LAYOUT.parse(data))
+        if header.policy not in (KeyPolicy.MRENCLAVE, KeyPolicy.MRSIGNER):
+            raise WireError("sealed header.policy", got=int(header.policy), want="MRENCLAVE or MRSIGNER")
+        if header.part >= header.parts:
+            raise WireError("sealed header.part", got=header.part, want=f"below {header.parts}")
+        if header.kind is SealedKind.BLOB and (header.epoch, header.previous, header.parts) != (0, NO_RECORD, 1):
+            raise WireError("sealed header", got="a blob with a place in a history", want="zeros there")
+        if header.kind is not SealedKind.BLOB and header.epoch == 0:
+            raise WireError("sealed header.epoch", got=0, want="1 or more")
+        return header
+
+    def encode(self) -> bytes:
+        """To 160 bytes."""
+        return self.LAYOUT.encode(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRecord:
+    """A header and what is sealed under it."""
+
+    header: SealedHeader
+    ciphertext: bytes
+    """With the cipher's tag at its end."""
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From the header's bytes and at least a tag's."""
+        size = SealedHeader.LAYOUT.size
+        if not size + TAG_SIZE <= len(data) <= MAX_RECORD:
+            raise WireError("sealed record", got=f"{len(data)} bytes", want=f"{size + TAG_SIZE} to {MAX_RECORD}")
+        return cls(SealedHeader.parse(data[:size]), data[size:])
+
+    def encode(self) -> bytes:
+        """The header and the ciphertext."""
+        return self.header.encode() + self.ciphertext
+
+
+def record_digest(record: bytes) -> bytes:
+    """SHA-256 of an encoded record: its name in the history."""
+    return hashlib.sha256(record).digest()

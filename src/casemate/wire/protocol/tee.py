@@ -1,0 +1,36 @@
+"""The kinds of trusted execution environment in which an attested function runs, and who it is there."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from casemate.wire.encodings.message import U16, Bytes32, Limit
+
+MAX_REPORT = 1184
+"""Bytes of the longest report: SEV-SNP's attestation report; SGX's REPORT has 432."""
+
+LAUNCH_DIGEST_SIZE = 48
+"""Bytes of the longest measurement: SEV-SNP's launch digest is of SHA-384, MRENCLAVE of SHA-256."""
+
+
+class Tee(StrEnum):
+    """What measures an image, isolates it and speaks for it."""
+
+    SGX = "sgx"
+    """An enclave: measured into MRENCLAVE, its evidence is a quote."""
+    SNP = "snp"
+    """A paravirtual SEV-SNP guest: measured into a launch digest, its evidence is an attestation report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an attested function is, in the chip's words; keys, sealed states and evidence depend on it."""
+
+    tee: Tee
+    measurement: Annotated[bytes, Limit(LAUNCH_DIGEST_SIZE)]
+    """MRENCLAVE (32 bytes), or the launch digest (48)."""
+    mr_signer: Bytes32
+    """Of the SIGSTRUCT, which every image has."""
+    isv_prod_id: U16
+    isv_svn: U16
+    debug: bool
