@@ -28,16 +28,16 @@ from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
 from casemate.host.hypervisor.revocation_lists import read_revocation_list
 from casemate.host.records import Records, RecordsError
-from casemate.link.plain_file import NoPlainFileError
 from casemate.makers.intel import store
+from casemate.process.plain_file import NoPlainFileError
 from casemate.supervisor.audit import AuditLog, last_entry
 from casemate.supervisor.inventory import read_inventory
 from casemate.supervisor.lock import lock_state
 from casemate.supervisor.machine import _hand_over
 from casemate.supervisor.machine_log import MachineLog
-from casemate.wire.ownership import PlaceError
 from casemate.wire.protocol.access_tokens import token_text
 from casemate.wire.protocol.faults import FaultError
+from casemate.wire.protocol.ownership import PlaceError
 
 FUSES = seeded_fuses("a test")
 NOW = datetime(2026, 11, 30, tzinfo=UTC)

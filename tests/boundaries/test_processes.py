@@ -7,12 +7,12 @@ import sys
 import pytest
 
 ALLOWED = {
-    "casemate.chip.__main__": {"chip", "wire", "link"},
-    "casemate.makers.__main__": {"makers", "wire", "link"},
-    "casemate.supervisor.__main__": {"supervisor", "wire", "link"},
-    "casemate.host.__main__": {"host", "wire", "link", "sandbox"},
-    "casemate.enclave.parent": {"enclave", "engines", "images", "sandbox", "wire", "link"},
-    "casemate.client": {"client", "verifier", "images", "wire", "link"},
+    "casemate.chip.__main__": {"chip", "wire", "process", "link"},
+    "casemate.makers.__main__": {"makers", "wire", "process", "link"},
+    "casemate.supervisor.__main__": {"supervisor", "wire", "process", "link"},
+    "casemate.host.__main__": {"host", "wire", "process", "link", "sandbox"},
+    "casemate.enclave.parent": {"enclave", "engines", "images", "sandbox", "wire", "process", "link"},
+    "casemate.client": {"client", "verifier", "images", "wire", "process", "link"},
     "casemate.verifier": {"verifier", "wire"},
 }
 FRAMEWORKS = {"typer", "rich", "click", "pydantic", "fastapi"}

@@ -13,7 +13,7 @@ from casemate.client import AttestAgainError, Client, Enclave, EnclaveRefusedErr
 from casemate.client.local import LocalMachine, local_machine, running_machine
 from casemate.link.calls import numbered
 from casemate.link.errors import PeerGoneError
-from casemate.link.places import control_socket
+from casemate.process.places import control_socket
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import Launch
 from casemate.wire.protocol.faults import Code, FaultError

@@ -36,7 +36,7 @@ from casemate.client.core import CallSecrets
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
 from casemate.images.image import Image, write_image
 from casemate.link.errors import PeerGoneError
-from casemate.link.places import host_directory
+from casemate.process.places import host_directory
 from casemate.verifier import SgxPolicy, print_policy
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import Call

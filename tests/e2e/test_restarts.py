@@ -27,7 +27,7 @@ from casemate.client.local import (
     wait_for_end,
 )
 from casemate.link.errors import PeerGoneError
-from casemate.link.places import control_socket
+from casemate.process.places import control_socket
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.lifecycle import State

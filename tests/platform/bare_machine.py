@@ -9,7 +9,7 @@ from pathlib import Path
 
 from casemate.client.local import LocalMachine, local_machine
 from casemate.link.channel import Channel
-from casemate.link.places import host_directory, host_socket, listen
+from casemate.process.places import host_directory, host_socket, listen
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages.supervisor import ChipReady
 

@@ -30,7 +30,7 @@ from casemate.chip.crypto import cmac, derive
 from casemate.chip.durable import read_whole, sync, sync_content, write_whole
 from casemate.chip.errors import ANEW, LEVER, AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses
-from casemate.link.plain_file import open_plain
+from casemate.process.plain_file import open_plain
 from casemate.wire.encodings.message import U16, U32, U64, Bytes32, encode_fields, parse_fields
 from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
 from casemate.wire.protocol.tee import Identity

@@ -8,9 +8,9 @@ from pathlib import Path
 from casemate.chip.durable import sync, sync_directory
 from casemate.chip.errors import StateError
 from casemate.chip.inventory import expect
-from casemate.link.ownership import open_own_file
+from casemate.process.ownership import open_own_file
 from casemate.wire.errors import os_error_text
-from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.ownership import PlaceError
 
 FILE_NAME = "audit.log"
 

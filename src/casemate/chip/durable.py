@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from casemate.chip.errors import StateError
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 
 _PRIVATE = 0o600

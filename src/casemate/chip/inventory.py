@@ -7,7 +7,7 @@ from pathlib import Path
 
 from casemate.chip.durable import write_whole
 from casemate.chip.errors import ANEW, StateError
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 
 FILE_NAME = "inventory"

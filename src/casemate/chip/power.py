@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.hardening import die_with_parent, keep_secrets_in
 from casemate.chip.options import ChipOptions
 from casemate.chip.runtime import PYTHON, RuntimeCopy, hold, loader_environment
 from casemate.chip.runtime_copy import cache_root, compiled_folder, prepare_runtime
 from casemate.chip.runtime_sources import runtime_sources
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.process.hardening import die_with_parent, keep_secrets_in
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest

@@ -17,7 +17,7 @@ from casemate.chip.keys import KeyDerivation
 from casemate.chip.report import check_report
 from casemate.chip.secs import Secs
 from casemate.chip.tcb import Tcb
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import ANY_TIME, Validity, common_validity
 from casemate.wire.errors import WireError

@@ -12,7 +12,7 @@ def main() -> int:
     casemate.__path__.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     # asyncio imports ssl if it can and works without: that is 3 MB of OpenSSL which nothing here speaks.
     sys.modules["ssl"] = None  # type: ignore[assignment] # the import system's own way to say "not there"
-    from casemate.chip.hardening import keep_secrets_in
+    from casemate.process.hardening import keep_secrets_in
 
     keep_secrets_in()
     from casemate.chip.machine import run_machine

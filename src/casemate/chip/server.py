@@ -30,7 +30,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Reply, numbered, serve_frames
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError
-from casemate.link.thrift import trim_heap
+from casemate.process.memory import trim_heap
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.chip import (

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from casemate.chip.errors import ChipBusyError, StateError
-from casemate.link.ownership import make_own_folder, open_own_file
+from casemate.process.ownership import make_own_folder, open_own_file
 from casemate.wire.errors import os_error_text
-from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.ownership import PlaceError
 
 FOLDER = "chip"
 LOCK_NAME = "lock"

@@ -36,7 +36,7 @@ def make_dev_state() -> Path:
 
 def _tidy(left: Path) -> None:
     from casemate.client.local import wait_for_end
-    from casemate.link.places import machine_lock
+    from casemate.process.places import machine_lock
 
     try:
         status = left.lstat()

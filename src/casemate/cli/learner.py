@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.cli.files import InputFileError, OutputFileError
-from casemate.link.plain_file import NoPlainFileError, check_plain, read_plain
+from casemate.process.plain_file import NoPlainFileError, check_plain, read_plain
 from casemate.wire.errors import os_error_text
 from casemate.wire.protocol.runtime_lock import Runtime
 
@@ -39,7 +39,7 @@ def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
         platform: the platform's tag, as in casemate.lock.
         runtime: what the machine's enclaves run on.
     """
-    from casemate.link.places import host_directory
+    from casemate.process.places import host_directory
 
     place = host_directory(state) / FOLDER
     wanted = f"{platform} {' '.join(f'{part.component}={part.digest.hex()}' for part in runtime)}\n"
@@ -90,7 +90,7 @@ def put_guests(state: Path, guests: Mapping[str, bytes]) -> None:
     Raises:
         OutputFileError: it cannot be written.
     """
-    from casemate.link.places import host_directory
+    from casemate.process.places import host_directory
 
     with _replacing(host_directory(state) / GUESTS, state / f"{GUESTS}.new") as draft:
         draft.mkdir(mode=0o700)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from casemate.cli.files import STANDARD_INPUT, InputFileError, read_file
-from casemate.link.ownership import read_own_secret
+from casemate.process.ownership import read_own_secret
 from casemate.wire.errors import CasemateError, os_error_text
-from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.ownership import PlaceError
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.cli.files import InputFileError, OutputFileError
-from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
-from casemate.link.places import host_directory
-from casemate.wire.audit import NAME, AuditEntry
+from casemate.process.audit_log import NAME, AuditEntry
+from casemate.process.ownership import check_own_folder, check_way, make_own_folder, open_own_file
+from casemate.process.places import host_directory
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.ownership import PlaceError
 from casemate.wire.protocol.access_tokens import MAX_FILE, AccessTokens
+from casemate.wire.protocol.ownership import PlaceError
 
 FILE = "tokens.json"
 LOCK = "tokens.lock"

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from casemate.client.errors import CallerKeyError
-from casemate.link.ownership import read_own_secret
+from casemate.process.ownership import read_own_secret
 from casemate.wire.errors import os_error_text
-from casemate.wire.ownership import PlaceError
 from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.ownership import PlaceError
 
 MAX_KEY_FILE = 64 * 1024
 """Longest key file that is read (bytes)."""

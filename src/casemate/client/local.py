@@ -16,8 +16,8 @@ from pathlib import Path
 from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_for_descriptors, ask_supervisor
 from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
 from casemate.client.snp_levers import SnpLevers
-from casemate.link.ownership import open_own_file
-from casemate.link.places import machine_lock
+from casemate.process.ownership import open_own_file
+from casemate.process.places import machine_lock
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.control import (
     Done,
@@ -43,8 +43,8 @@ from casemate.wire.messages.supervisor import (
     ListAnchors,
     RollbackAccepted,
 )
-from casemate.wire.ownership import PlaceError
 from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.ownership import PlaceError
 from casemate.wire.snp.tcb import Product
 
 END_TIMEOUT = 20.0

@@ -9,8 +9,8 @@ from typing import TypeVar
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.link.ownership import check_own_folder, connected
-from casemate.link.places import control_socket, leads_to_another_user
+from casemate.process.ownership import check_own_folder, connected
+from casemate.process.places import control_socket, leads_to_another_user
 from casemate.wire.errors import CasemateError, os_error_text
 
 T = TypeVar("T")

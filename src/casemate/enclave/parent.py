@@ -23,8 +23,8 @@ from casemate.enclave.parent_link import ParentLink
 from casemate.enclave.parent_watchdog import Gone, Watchdog, cause_of_death
 from casemate.engines.engine import engine_named
 from casemate.link.errors import PeerGoneError
-from casemate.link.stopped import STOPPED_TIME, StoppedChildren
-from casemate.link.thrift import give_back_memory
+from casemate.process.memory import give_back_memory
+from casemate.process.stopped import STOPPED_TIME, StoppedChildren
 from casemate.sandbox.cgroup import Group, find_places, remove_stale
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
 from casemate.sandbox.errors import UnavailableError

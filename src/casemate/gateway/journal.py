@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import Scope
 
 from casemate.gateway.problems import STATUS, Trouble
-from casemate.link.log_file import RotatingFile
+from casemate.process.log_file import RotatingFile
 from casemate.wire.protocol.access_tokens import AccessToken
 
 LOG_SIZE = 8 * 1024 * 1024

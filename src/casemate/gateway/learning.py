@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from casemate.gateway.house import House
 from casemate.gateway.visits import Visit
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError, os_error_text

@@ -6,7 +6,7 @@ from casemate.gateway.house import VmHouse
 from casemate.gateway.learner_vm_documents import BuiltIn
 from casemate.gateway.learning import waited_for
 from casemate.gateway.vm_asking import ask
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 from casemate.wire.messages.vms import MAX_FIRMWARE, GetVm, ListVms, VmIs, VmsAre
 from casemate.wire.protocol.faults import Code, refuse

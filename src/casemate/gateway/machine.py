@@ -10,7 +10,7 @@ from casemate.gateway.openapi import operation, refusals_of
 from casemate.gateway.problems import Trouble
 from casemate.gateway.roles import WANTS_NO_TOKEN
 from casemate.gateway.routes import StrictRoute
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.access_tokens import Role

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.gateway.problems import ProblemError, Trouble
-from casemate.link.plain_file import open_plain
+from casemate.process.plain_file import open_plain
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.access_tokens import (
     MAX_FILE,

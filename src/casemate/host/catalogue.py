@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from casemate.link.plain_file import NoPlainFileError, check_database
+from casemate.process.plain_file import NoPlainFileError, check_database
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
 from casemate.wire.protocol.tee import Tee

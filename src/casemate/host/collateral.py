@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.protocol.faults import Code, refuse

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.link.plain_file import check_database
+from casemate.process.plain_file import check_database
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.state import MAX_READ, StoredState
 from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, SealedRecord, record_digest

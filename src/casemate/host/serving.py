@@ -30,9 +30,9 @@ from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
-from casemate.link.log_file import LogFileHandler, RotatingFile
-from casemate.link.log_lines import OneLineFormatter
-from casemate.link.thrift import give_back_memory
+from casemate.process.log_file import LogFileHandler, RotatingFile
+from casemate.process.log_lines import OneLineFormatter
+from casemate.process.memory import give_back_memory
 from casemate.sandbox.host import confine_host
 from casemate.sandbox.lifeline import die_with_parent
 from casemate.wire.encodings.message import parse_message

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from casemate.images.errors import KeyFileError
 from casemate.wire.errors import os_error_text
-from casemate.wire.ownership import PlaceError, check_secret
+from casemate.wire.protocol.ownership import PlaceError, check_secret
 from casemate.wire.sgx.sigstruct import EXPONENT, KEY_SIZE
 
 KEY_BITS = 8 * KEY_SIZE

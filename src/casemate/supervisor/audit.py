@@ -1,12 +1,12 @@
-"""Writes the audit log; see :mod:`casemate.wire.audit`."""
+"""Writes the audit log; see :mod:`casemate.process.audit_log`."""
 
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from casemate.link.ownership import open_own_file
-from casemate.link.plain_file import check_plain, open_plain
-from casemate.wire.audit import MAX_LINE, NAME, AuditEntry, last_entry_at
+from casemate.process.audit_log import MAX_LINE, NAME, AuditEntry, last_entry_at
+from casemate.process.ownership import open_own_file
+from casemate.process.plain_file import check_plain, open_plain
 
 
 class AuditLog:

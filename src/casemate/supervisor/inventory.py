@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from casemate.link.ownership import open_own_file
-from casemate.link.places import host_directory
-from casemate.link.plain_file import read_plain
+from casemate.process.audit_log import NAME as AUDIT
+from casemate.process.ownership import open_own_file
+from casemate.process.places import host_directory
+from casemate.process.plain_file import read_plain
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.errors import MachineError
-from casemate.wire.audit import NAME as AUDIT
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.errors import WireError
 

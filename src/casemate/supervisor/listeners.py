@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from pathlib import Path
 
-from casemate.link.places import listen_for_clients
+from casemate.process.places import listen_for_clients
 from casemate.supervisor.errors import PortError
 from casemate.supervisor.options import DEFAULT_PORT, PORTS_TRIED, HttpOptions
 from casemate.wire.errors import os_error_text

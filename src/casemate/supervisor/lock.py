@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.link.ownership import open_own_file
-from casemate.link.places import machine_lock
+from casemate.process.ownership import open_own_file
+from casemate.process.places import machine_lock
 from casemate.supervisor.errors import StateInUseError
 
 _TRIES = 5

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.child_watch import end_stopped_children
 from casemate.link.errors import PeerGoneError
-from casemate.link.places import host_directory
-from casemate.link.plain_file import check_plain, open_plain
+from casemate.process.child_watch import end_stopped_children
+from casemate.process.places import host_directory
+from casemate.process.plain_file import check_plain, open_plain
 from casemate.supervisor.audit import last_entry
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
 from casemate.supervisor.deaths import MOST, WINDOW, Deaths

@@ -7,9 +7,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from casemate.link.log_lines import one_line
-from casemate.link.ownership import open_own_file
-from casemate.wire.ownership import PlaceError
+from casemate.process.log_lines import one_line
+from casemate.process.ownership import open_own_file
+from casemate.wire.protocol.ownership import PlaceError
 
 LOG_SIZE = 4 * 1024 * 1024
 """Longest machine.log (bytes); one older file is kept beside it, as machine.log.1."""

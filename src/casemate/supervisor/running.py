@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from casemate.link.ownership import check_own_folder, make_own_folder
-from casemate.link.places import host_directory, leave_places, listen_for_owner
-from casemate.link.thrift import give_back_memory
+from casemate.process.memory import give_back_memory
+from casemate.process.ownership import check_own_folder, make_own_folder
+from casemate.process.places import host_directory, leave_places, listen_for_owner
 from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.control import Control
 from casemate.supervisor.inventory import accept_losses, check_complete
@@ -29,7 +29,7 @@ from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import DEFAULT_ADDRESS, HttpOptions, MachineOptions
 from casemate.supervisor.orders import Orders
 from casemate.wire.errors import CasemateError, os_error_text
-from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.ownership import PlaceError
 
 LEFT = "the last machine on this state ended without a word: its supervisor was killed, or the power failed"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from casemate.link.calls import NUMBER_SIZE, split
 from casemate.link.channel import Channel
-from casemate.link.places import listen
+from casemate.process.places import listen
 from casemate.wire.errors import CasemateError
 
 Alter = Callable[[bytes], bytes]

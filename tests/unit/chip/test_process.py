@@ -425,7 +425,7 @@ def test_a_hostile_host_makes_it_read_no_lock_that_costs(tmp_path: Path, sign: C
 class TestHardening:
     CODE = """
 import ctypes, os, resource, sys, time
-from casemate.chip.hardening import keep_secrets_in
+from casemate.process.hardening import keep_secrets_in
 if os.geteuid() == 0:
     os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)

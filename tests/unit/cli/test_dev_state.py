@@ -10,7 +10,7 @@ from tests.unit.cli.conftest import Casemate
 
 from casemate.cli import dev_state
 from casemate.cli.dev_state import make_dev_state
-from casemate.link.places import machine_lock
+from casemate.process.places import machine_lock
 from casemate.supervisor.lock import lock_state
 
 

@@ -12,7 +12,7 @@ from tests.unit.cli.conftest import Casemate
 
 from casemate.cli.commands import doctor
 from casemate.cli.images import RuntimeDigestError
-from casemate.wire.audit import AuditEntry
+from casemate.process.audit_log import AuditEntry
 from casemate.wire.protocol.sandbox_layers import LayerName
 
 ALL = [[str(name), "applied", ""] for name in LayerName]

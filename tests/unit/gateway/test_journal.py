@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from tests.unit.gateway.front import Front, run
-from tests.unit.link.test_log_file import on
+from tests.unit.process.test_log_file import on
 
 from casemate.gateway import journal
 from casemate.gateway.journal import RequestLog

@@ -6,7 +6,7 @@ import pytest
 
 from casemate.cli.files import InputFileError
 from casemate.cli.tokens import FILE, change_tokens, read_tokens
-from casemate.link.places import host_directory
+from casemate.process.places import host_directory
 from casemate.supervisor.machine import _hand_over
 from casemate.wire.protocol.access_tokens import AccessTokens
 

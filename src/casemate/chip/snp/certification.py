@@ -17,7 +17,7 @@ from casemate.chip.durable import write_whole
 from casemate.chip.errors import CertificationError, ForgedError
 from casemate.chip.silicon import VCEK_CHAINS
 from casemate.chip.snp.platform import SnpPlatform
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import common_validity
 from casemate.wire.errors import WireError

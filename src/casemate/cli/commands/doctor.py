@@ -124,9 +124,9 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
 def _clock(given: Path | None, now: datetime) -> Examined:
     """Whether the clock can be right, by what the state directory's machine knows of the time."""
     from casemate.cli.machines import state_directory
-    from casemate.link.places import host_directory
-    from casemate.link.plain_file import open_plain, read_plain
-    from casemate.wire.audit import MAX_LINE, NAME, last_entry_at
+    from casemate.process.audit_log import MAX_LINE, NAME, last_entry_at
+    from casemate.process.places import host_directory
+    from casemate.process.plain_file import open_plain, read_plain
     from casemate.wire.encodings.json_object import parse_object
     from casemate.wire.encodings.pem import parse_chain
     from casemate.wire.encodings.x509_dates import Validity, validity_of
@@ -267,8 +267,8 @@ def _user() -> Examined:
 def _state(given: Path | None) -> Examined:
     """The state directory, which holds a whole machine's secrets."""
     from casemate.cli.machines import state_directory
-    from casemate.link.ownership import check_own_folder, check_way
-    from casemate.wire.ownership import PlaceError
+    from casemate.process.ownership import check_own_folder, check_way
+    from casemate.wire.protocol.ownership import PlaceError
 
     place = state_directory(given)
     try:

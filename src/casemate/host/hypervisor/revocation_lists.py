@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from casemate.link.plain_file import read_plain
+from casemate.process.plain_file import read_plain
 from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
 
 

@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.link.ownership import check_own_folder, check_way, make_own_folder, open_own_file
-from casemate.link.plain_file import open_plain
 from casemate.makers.errors import VendorError
 from casemate.makers.intel.keys import KeyRole, encode_private_key, parse_private_key
 from casemate.makers.intel.ledger import Ledger
 from casemate.makers.intel.office import Office
+from casemate.process.ownership import check_own_folder, check_way, make_own_folder, open_own_file
+from casemate.process.plain_file import open_plain
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.errors import WireError, os_error_text
 

@@ -6,7 +6,7 @@ import pytest
 PROGRAM = """
 import json, sqlite3, sys
 from pathlib import Path
-from casemate.link.thrift import give_back_memory
+from casemate.process.memory import give_back_memory
 
 def resident():
     fields = dict(line.split()[:2] for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])

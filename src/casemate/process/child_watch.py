@@ -1,4 +1,4 @@
-"""Ends the children of an asyncio process that stay stopped; see :mod:`casemate.link.stopped`."""
+"""Ends the children of an asyncio process that stay stopped; see :mod:`casemate.process.stopped`."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from casemate.link.stopped import NEVER, StoppedChildren
+from casemate.process.stopped import NEVER, StoppedChildren
 
 
 async def end_stopped_children(on_killed: Callable[[int], None]) -> None:

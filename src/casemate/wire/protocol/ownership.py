@@ -1,6 +1,6 @@
 """Whether the numbers that a file system gives of a thing say that it is one user's alone.
 
-:mod:`casemate.link.ownership` asks the system for them, and looks at the way to the thing as well.
+:mod:`casemate.process.ownership` asks the system for them, and looks at the way to the thing as well.
 """
 
 from casemate.wire.errors import CasemateError

@@ -22,8 +22,8 @@ import socket
 import stat
 from pathlib import Path
 
-from casemate.link.credentials import peer_uid
-from casemate.wire.ownership import (
+from casemate.process.credentials import peer_uid
+from casemate.wire.protocol.ownership import (
     ANYBODY_WRITES,
     OTHERS_WRITE,
     ROOT,

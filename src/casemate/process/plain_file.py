@@ -2,7 +2,7 @@
 
 A pipe (FIFO) in a file's place would hold up whoever opens it until somebody else does, which may be never; and a link
 would lead to a file that is none of the machine's. Whose the file is, is not asked here: see
-:mod:`casemate.link.ownership`.
+:mod:`casemate.process.ownership`.
 """
 
 import errno

@@ -1,6 +1,6 @@
 import pytest
 
-from casemate.wire.ownership import PlaceError, check_own, check_secret
+from casemate.wire.protocol.ownership import PlaceError, check_own, check_secret
 
 ME = 1000
 

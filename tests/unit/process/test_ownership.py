@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
-from casemate.link.ownership import (
+from casemate.process.ownership import (
     MAX_LINKS,
     check_own_folder,
     check_own_socket,
@@ -16,7 +16,7 @@ from casemate.link.ownership import (
     open_own_file,
     read_own_secret,
 )
-from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.ownership import PlaceError
 
 
 @pytest.fixture

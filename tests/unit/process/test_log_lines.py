@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from casemate.link.log_lines import OneLineFormatter, one_line
+from casemate.process.log_lines import OneLineFormatter, one_line
 
 FORGED = "x\n2026-01-01 00:00:00,000 casemate.host WARNING enclave 1 (bank) died: forged"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from casemate.link import log_file
-from casemate.link.log_file import LogFileHandler, RotatingFile
+from casemate.process import log_file
+from casemate.process.log_file import LogFileHandler, RotatingFile
 
 
 class Disk:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from casemate.link.plain_file import NoPlainFileError, check_database, check_plain, open_plain, read_plain
+from casemate.process.plain_file import NoPlainFileError, check_database, check_plain, open_plain, read_plain
 
 WAYS = (os.O_RDONLY, os.O_RDWR, os.O_WRONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, os.O_WRONLY | os.O_APPEND)
 

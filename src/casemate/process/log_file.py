@@ -6,7 +6,7 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
-from casemate.link.plain_file import open_plain
+from casemate.process.plain_file import open_plain
 
 
 class RotatingFile:

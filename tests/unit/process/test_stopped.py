@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from casemate.link import stopped
-from casemate.link.child_watch import end_stopped_children
-from casemate.link.stopped import NEVER, STOPPED_TIME, StoppedChildren
+from casemate.process import stopped
+from casemate.process.child_watch import end_stopped_children
+from casemate.process.stopped import NEVER, STOPPED_TIME, StoppedChildren
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "waitid"), reason="macOS does not tell who is stopped")
 

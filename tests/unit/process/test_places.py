@@ -9,9 +9,9 @@ import pytest
 from tests.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
 from casemate.client.local import NoMachineError, running_machine
-from casemate.link import places
-from casemate.link.ownership import connected
-from casemate.link.places import (
+from casemate.process import places
+from casemate.process.ownership import connected
+from casemate.process.places import (
     control_socket,
     host_socket,
     leads_to_another_user,
@@ -19,7 +19,7 @@ from casemate.link.places import (
     listen_for_clients,
     listen_for_owner,
 )
-from casemate.wire.ownership import PlaceError
+from casemate.wire.protocol.ownership import PlaceError
 
 LONG = "a-path-that-is-too-long-for-a-unix-socket" * 3
 

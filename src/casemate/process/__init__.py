@@ -1,0 +1,1 @@
+"""What every process does with the operating system: durable files, places, logs, memory, ownership, hardening."""
