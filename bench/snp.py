@@ -18,8 +18,8 @@ from casemate.cli.files import opened_file
 from casemate.testing.firmware import make_ovmf
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import ExpectedReportData, SnpEndorsements, SnpEvidence, SnpPolicy, appraise_snp
-from casemate.verifier import policy as words
-from casemate.verifier import snp_policy as snp_words
+from casemate.verifier.sgx import policy as words
+from casemate.verifier.snp import policy as snp_words
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.launch import GuestShape, launch_digest

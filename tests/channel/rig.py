@@ -19,7 +19,7 @@ from casemate.enclave.main import run
 from casemate.images.layout import lay_out
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.verifier.evidence import VerifiedTcb, vouch_for
+from casemate.verifier.sgx.evidence import VerifiedTcb, vouch_for
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError

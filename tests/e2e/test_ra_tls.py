@@ -34,7 +34,7 @@ from casemate.client.ra_tls import RaTlsConnection, call
 from casemate.images.image import Image
 from casemate.testing.independent import dcap_qvl
 from casemate.verifier import RefusedError, Rule, SgxPolicy, print_policy
-from casemate.verifier.policy import UNSAFE_ANY_SANDBOX
+from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.faults import Code
 from casemate.wire.sgx.collateral import Collateral

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.channel.rig import ALICE, Rig, seal
 from tests.channel.test_state import STATEFUL, Host, counts, gives_up, stores
 from tests.unit.client.desk import Desk
-from tests.unit.verifier.test_snp import strict
+from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave
@@ -40,8 +40,8 @@ from casemate.images.manifest import parse_manifest
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp, parse_policy
-from casemate.verifier.policy import FRESH_NONCE, UNSAFE_ANY_SANDBOX, ExpectedNonce
 from casemate.verifier.roots import INTEL_SGX_ROOT
+from casemate.verifier.sgx.policy import FRESH_NONCE, UNSAFE_ANY_SANDBOX, ExpectedNonce
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.entry import Left

@@ -18,7 +18,7 @@ from casemate.makers.intel.levels import recover_platform
 from casemate.makers.intel.office import PckRequest, issue_pck, open_office, publish_collateral, revoke
 from casemate.testing.forge import honest, honest_body
 from casemate.verifier import AcceptedStatus, RefusedError, SgxEvidence, SgxPolicy, SimulatedRoot, appraise
-from casemate.verifier.policy import ANY_ADVISORY, UNSAFE_ANY_SANDBOX, ExpectedReportData
+from casemate.verifier.sgx.policy import ANY_ADVISORY, UNSAFE_ANY_SANDBOX, ExpectedReportData
 from casemate.wire.sgx.tcb_info import TcbStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from tests.independent.programs import Ask
-from tests.unit.verifier.test_snp import strict
+from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.makers.amd.keys import AmdRole
 from casemate.makers.amd.office import publish_crl
@@ -28,7 +28,7 @@ from casemate.testing import forge_snp
 from casemate.testing.forge_snp import CHIP_ID, KEY_SERIAL, ForgedSnp, honest_snp
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import PlatformDemand, RefusedError, Rule, SnpPolicy, appraise_snp
-from casemate.verifier.snp_policy import ANY_CHIP, ANY_MITIGATIONS, UNSAFE_NO_REVOCATION_LIST, AbiVersion
+from casemate.verifier.snp.policy import ANY_CHIP, ANY_MITIGATIONS, UNSAFE_NO_REVOCATION_LIST, AbiVersion
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.id_block import EcdsaPublicKey

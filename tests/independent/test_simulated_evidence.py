@@ -11,8 +11,8 @@ from cryptography import x509
 from casemate.makers.intel.ledger import Ca
 from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import AcceptedStatus, RefusedError, SgxPolicy, appraise
-from casemate.verifier.policy import ANY_ADVISORY
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+from casemate.verifier.sgx.policy import ANY_ADVISORY
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.sgx.tcb_info import TcbStatus
 

@@ -53,7 +53,7 @@ class Named:
 def policy_of(named: Named) -> "SgxPolicy":
     """Exactly this code, under this root, at a TCB that is up to date."""
     from casemate.verifier import AcceptedStatus, RequiredLayers, SgxPolicy
-    from casemate.verifier import policy as words
+    from casemate.verifier.sgx import policy as words
     from casemate.wire.sgx.tcb_info import TcbStatus
 
     return SgxPolicy(
@@ -78,7 +78,7 @@ def policy_of(named: Named) -> "SgxPolicy":
 def policy_in(path: Path) -> "AnyPolicy":
     """The policy in a file, for whatever kind of TEE."""
     from casemate.verifier import PolicyError, parse_any_policy
-    from casemate.verifier.policy_file import MAX_POLICY
+    from casemate.verifier.sgx.policy_file import MAX_POLICY
 
     try:
         data = read_file(path, what="policy", limit=MAX_POLICY)

@@ -37,8 +37,8 @@ def maker_of(machine: "LocalMachine") -> Maker:
 def snp_policy(maker: Maker, *, measurement: bytes, debug: bool, host_data: bytes) -> "SnpPolicy":
     """Exactly this guest, under this root, at the newest TCB, for a challenge that is still to come."""
     from casemate.verifier import SimulatedRoot, SnpPolicy
-    from casemate.verifier import policy as words
-    from casemate.verifier import snp_policy as snp
+    from casemate.verifier.sgx import policy as words
+    from casemate.verifier.snp import policy as snp
 
     newest = TcbVersion.parse(maker.root.product, maker.root.newest_tcb)
     return SnpPolicy(

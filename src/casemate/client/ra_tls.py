@@ -37,7 +37,7 @@ from casemate.client.errors import CallerKeyError, EnclaveRefusedError, NoHostEr
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RequiredLayers, SgxPolicy, VerifiedCertificate, appraise_certificate
-from casemate.verifier.policy import UNSAFE_ANY_SANDBOX
+from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import Json, parse_json
 from casemate.wire.errors import WireError, os_error_text

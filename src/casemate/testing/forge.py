@@ -35,8 +35,9 @@ from casemate.makers.intel.office import (
     publish_collateral,
 )
 from casemate.makers.validity import COLLATERAL_LIFE
-from casemate.verifier.evidence import BoundValues, SgxEvidence
-from casemate.verifier.policy import (
+from casemate.verifier.roots import SimulatedRoot
+from casemate.verifier.sgx.evidence import BoundValues, SgxEvidence
+from casemate.verifier.sgx.policy import (
     ANY_CACHED_KEYS,
     ANY_DYNAMIC_PLATFORM,
     ANY_EVALUATION_NUMBER,
@@ -50,7 +51,6 @@ from casemate.verifier.policy import (
     RequiredLayers,
     SgxPolicy,
 )
-from casemate.verifier.roots import SimulatedRoot
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.protocol.report_data import ReportDataBinding

@@ -23,16 +23,6 @@ from casemate.verifier.either import (
     appraise_any,
     parse_any_policy,
 )
-from casemate.verifier.evidence import BoundValues, SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
-from casemate.verifier.policy import (
-    AcceptedStatus,
-    ExpectedNonce,
-    ExpectedReportData,
-    PolicyError,
-    RequiredLayers,
-    SgxPolicy,
-)
-from casemate.verifier.policy_file import parse_policy, print_policy
 from casemate.verifier.ra_tls import VerifiedCertificate, appraise_certificate, explain_certificate
 from casemate.verifier.roots import (
     AMD_GENOA_ROOT,
@@ -45,11 +35,21 @@ from casemate.verifier.roots import (
     VendorRoot,
 )
 from casemate.verifier.rules import RULES, Rule
-from casemate.verifier.sgx import appraise, explain
-from casemate.verifier.snp import appraise_snp, explain_snp
-from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
-from casemate.verifier.snp_policy import AbiVersion, GuestPolicyDemand, PlatformDemand, SnpPolicy
-from casemate.verifier.snp_policy_file import parse_snp_policy, print_snp_policy
+from casemate.verifier.sgx.appraisal import appraise, explain
+from casemate.verifier.sgx.evidence import BoundValues, SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
+from casemate.verifier.sgx.policy import (
+    AcceptedStatus,
+    ExpectedNonce,
+    ExpectedReportData,
+    PolicyError,
+    RequiredLayers,
+    SgxPolicy,
+)
+from casemate.verifier.sgx.policy_file import parse_policy, print_policy
+from casemate.verifier.snp.appraisal import appraise_snp, explain_snp
+from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
+from casemate.verifier.snp.policy import AbiVersion, GuestPolicyDemand, PlatformDemand, SnpPolicy
+from casemate.verifier.snp.policy_file import parse_snp_policy, print_snp_policy
 
 __all__ = [
     "AMD_GENOA_ROOT",

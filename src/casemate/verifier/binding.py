@@ -3,15 +3,15 @@
 from enum import Enum
 
 from casemate.verifier.checks import Trail
-from casemate.verifier.evidence import BoundValues
-from casemate.verifier.policy import (
+from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.evidence import BoundValues
+from casemate.verifier.sgx.policy import (
     FRESH_NONCE,
     ExpectedNonce,
     ExpectedReportData,
     ReportDataDemand,
     RequiredLayers,
 )
-from casemate.verifier.rules import Rule
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers

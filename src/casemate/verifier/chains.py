@@ -19,9 +19,9 @@ from typing import Protocol, TypeVar
 
 from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
-from casemate.verifier.policy import UNSAFE_PUBLIC_SEED, EndorsementDemand, Terms
 from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, advice_on_root, is_anchor
 from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.policy import UNSAFE_PUBLIC_SEED, EndorsementDemand, Terms
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.simulated_mark import SimulatedMark, SimulatedSerial

@@ -4,7 +4,8 @@
 2. It carries evidence: tagged evidence, or where there is none, a legacy quote.
 3. The evidence's claims hold the hash of the certificate's key. A legacy quote has no claims but that hash.
 4. The claims hold the nonce, if the policy demands one.
-5. The quote is good, by all the rules of :mod:`casemate.verifier.sgx`; its REPORTDATA is the hash of the claims, in a
+5. The quote is good, by all the rules of :mod:`casemate.verifier.sgx.appraisal`; its REPORTDATA is the hash of the
+claims, in a
    legacy quote that of the key (``binding.report-data``).
 6. The sandbox layers are those that the policy demands.
 
@@ -25,10 +26,10 @@ from datetime import datetime
 from casemate.verifier.binding import SANDBOX_RULES, check_layers
 from casemate.verifier.checks import CheckTree, Trail, window
 from casemate.verifier.crypto import signed_by_certified_key
-from casemate.verifier.evidence import SgxEvidence, VerifiedSgxEvidence
-from casemate.verifier.policy import UNSAFE_ANY_SANDBOX, ExpectedNonce, ExpectedReportData, SgxPolicy
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx import appraise, explain
+from casemate.verifier.sgx.appraisal import appraise, explain
+from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence
+from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX, ExpectedNonce, ExpectedReportData, SgxPolicy
 from casemate.wire.protocol.ra_tls import Claims, TaggedEvidence, legacy_report_data, report_data_of_claims
 from casemate.wire.protocol.ra_tls_certificate import RaTlsCertificate
 from casemate.wire.protocol.sandbox_layers import SandboxLayers

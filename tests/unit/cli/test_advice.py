@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import typer.main
 from tests.unit.cli.conftest import Casemate, Said
-from tests.unit.verifier.test_snp import strict
+from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.cli import kinds
 from casemate.cli.errors import FAULTS, REASONS, REPORT_RULES, RULES, errors_table
@@ -28,7 +28,7 @@ from casemate.client.binding_file import encode_binding
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import print_policy, print_snp_policy
-from casemate.verifier.policy import FRESH_NONCE
+from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.snp.report import SigningKey

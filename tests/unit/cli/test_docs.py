@@ -10,7 +10,7 @@ from typer.main import get_command
 from casemate.cli.errors import ExitCode
 from casemate.cli.main import app
 from casemate.verifier import SgxPolicy
-from casemate.verifier.policy import Absence
+from casemate.verifier.sgx.policy import Absence
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 TEXT = PAGE.read_text()

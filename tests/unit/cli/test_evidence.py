@@ -12,8 +12,8 @@ from casemate.client.binding_file import encode_binding, parse_binding
 from casemate.images.image import read_image
 from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, parse_policy, print_policy
-from casemate.verifier.policy import FRESH_NONCE, UNSAFE_ANY_REPORT_DATA, UNSAFE_ANY_SANDBOX
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA, INTEL_SGX_ROOT_KEY
+from casemate.verifier.sgx.policy import FRESH_NONCE, UNSAFE_ANY_REPORT_DATA, UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.cli.conftest import Casemate
-from tests.unit.verifier.test_snp import strict
+from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.cli.kinds import FileKind, recognise
 from casemate.client.binding_file import encode_binding
@@ -22,7 +22,7 @@ from casemate.images.vm.builtin import firmware, sources
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import ExpectedReportData, print_policy, print_snp_policy
-from casemate.verifier.policy import UNSAFE_ANY_SANDBOX
+from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.quote import Quote

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import Casemate
+from tests.unit.verifier.snp.test_appraisal import strict
 from tests.unit.verifier.test_ra_tls import NOW as THEN
 from tests.unit.verifier.test_ra_tls import draft, legacy, policy_of, tagged
-from tests.unit.verifier.test_snp import strict
 
 from casemate.client.binding_file import encode_binding, parse_binding
 from casemate.client.core import appraise_answer
@@ -26,7 +26,7 @@ from casemate.verifier import (
     print_policy,
     print_snp_policy,
 )
-from casemate.verifier.policy import FRESH_NONCE
+from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import EvidenceIs

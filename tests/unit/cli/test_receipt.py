@@ -11,7 +11,7 @@ from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle
 from casemate.testing.forge import honest
 from casemate.verifier import BoundValues, print_policy
-from casemate.verifier.policy import FRESH_NONCE
+from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.protocol.call import Receipt, StateMark
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.tee import Tee

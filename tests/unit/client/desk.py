@@ -19,7 +19,7 @@ from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.testing.forge import Forgery, honest
 from casemate.verifier import BoundValues, RequiredLayers, SgxPolicy
-from casemate.verifier.policy import FRESH_NONCE
+from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages import host

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.unit.verifier.test_snp import strict
+from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
@@ -27,7 +27,7 @@ from casemate.verifier import (
     print_policy,
     print_snp_policy,
 )
-from casemate.verifier.policy import FRESH_NONCE
+from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.snp.paravirtual import FAMILY_ID

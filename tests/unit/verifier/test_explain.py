@@ -6,8 +6,8 @@ import pytest
 from casemate.testing.forge import Forged, honest
 from casemate.verifier import INTEL_SGX_ROOT, CheckTree, Outcome, Rule, SgxEvidence, appraise, explain
 from casemate.verifier.checks import RefusedError
-from casemate.verifier.policy import UNSAFE_ANY_SANDBOX, SgxPolicy
 from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
+from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX, SgxPolicy
 from casemate.wire.sgx.quote import Quote
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.verifier.test_policy import policy
-from tests.unit.verifier.test_snp import strict
+from tests.unit.verifier.sgx.test_policy import policy
+from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.verifier import (
     AMD_MILAN_ROOT,
@@ -21,11 +21,11 @@ from casemate.verifier import (
     print_policy,
     print_snp_policy,
 )
-from casemate.verifier.policy import Absence
-from casemate.verifier.policy import words_of as sgx_words
-from casemate.verifier.policy_file import PolicyFormat
-from casemate.verifier.snp_policy import SnpAbsence
-from casemate.verifier.snp_policy import words_of as snp_words
+from casemate.verifier.sgx.policy import Absence
+from casemate.verifier.sgx.policy import words_of as sgx_words
+from casemate.verifier.sgx.policy_file import PolicyFormat
+from casemate.verifier.snp.policy import SnpAbsence
+from casemate.verifier.snp.policy import words_of as snp_words
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 NESTED = {"tcb": ("ANY_ADVISORY",), "platform_info": (), "guest_policy": ("UNSAFE_ANY_UNKNOWN_BITS",)}

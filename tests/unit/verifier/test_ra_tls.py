@@ -23,13 +23,13 @@ from casemate.verifier import (
     appraise_certificate,
     explain_certificate,
 )
-from casemate.verifier.policy import (
+from casemate.verifier.rules import RA_TLS_RULES
+from casemate.verifier.sgx.policy import (
     FRESH_NONCE,
     UNSAFE_ANY_REPORT_DATA,
     UNSAFE_ANY_SANDBOX,
     ExpectedReportData,
 )
-from casemate.verifier.rules import RA_TLS_RULES
 from casemate.wire.protocol.ra_tls import (
     EVIDENCE_OID,
     GRAMINE_OID,

@@ -18,7 +18,8 @@ from casemate.verifier import (
     explain,
 )
 from casemate.verifier.chains import CHAIN_RULES
-from casemate.verifier.policy import (
+from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+from casemate.verifier.sgx.policy import (
     ANY_ADVISORY,
     ANY_CACHED_KEYS,
     ANY_DYNAMIC_PLATFORM,
@@ -37,7 +38,6 @@ from casemate.verifier.policy import (
     AcceptedStatus,
     ExpectedReportData,
 )
-from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.unit.verifier.test_snp import REAL, lax, real
+from tests.unit.verifier.snp.test_appraisal import REAL, lax, real
 
 from casemate.verifier import (
     AMD_GENOA_ROOT,
@@ -16,11 +16,11 @@ from casemate.verifier import (
     appraise_snp,
     explain_snp,
 )
-from casemate.verifier.amd_certificates import issued_by, parse_amd_certificate
-from casemate.verifier.amd_chain import check_amd_chain
 from casemate.verifier.checks import Trail
-from casemate.verifier.policy import UNSAFE_ALLOW_DEBUG
-from casemate.verifier.snp_policy import ANY_PROVISIONAL
+from casemate.verifier.sgx.policy import UNSAFE_ALLOW_DEBUG
+from casemate.verifier.snp.certificates import issued_by, parse_amd_certificate
+from casemate.verifier.snp.chain import check_amd_chain
+from casemate.verifier.snp.policy import ANY_PROVISIONAL
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import SigningKey, SnpReport

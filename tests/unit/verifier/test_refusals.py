@@ -23,7 +23,9 @@ from casemate.verifier import (
     appraise,
     explain,
 )
-from casemate.verifier.policy import (
+from casemate.verifier.roots import VendorRoot
+from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
+from casemate.verifier.sgx.policy import (
     FRESH_NONCE,
     MUST_BE_OFF,
     UNSAFE_ANY_SANDBOX,
@@ -32,8 +34,6 @@ from casemate.verifier.policy import (
     ExpectedReportData,
     RequiredLayers,
 )
-from casemate.verifier.roots import VendorRoot
-from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
 from casemate.wire.protocol.sandbox_layers import LayerName, LayerState
 from casemate.wire.protocol.simulated_mark import (
     EARLIER_SIMULATED_OID,

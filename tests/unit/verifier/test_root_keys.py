@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.unit.verifier.snp.test_appraisal import lax, real, strict
 from tests.unit.verifier.test_real_quotes import GOOD_TIME, load
 from tests.unit.verifier.test_real_quotes import policy as any_enclave
-from tests.unit.verifier.test_snp import lax, real, strict
 
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
@@ -34,7 +34,6 @@ from casemate.verifier import (
     print_policy,
     print_snp_policy,
 )
-from casemate.verifier.amd_certificates import parse_amd_certificate
 from casemate.verifier.crypto import parse_certificate
 from casemate.verifier.roots import (
     AMD_GENOA_ROOT_KEY,
@@ -43,6 +42,7 @@ from casemate.verifier.roots import (
     INTEL_SGX_ROOT_CA,
     INTEL_SGX_ROOT_KEY,
 )
+from casemate.verifier.snp.certificates import parse_amd_certificate
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.protocol.simulated_mark import SIMULATED_OID
 from casemate.wire.sgx.quote import Quote

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from tests.unit.verifier.test_snp import NOW, lax, strict
+from tests.unit.verifier.snp.test_appraisal import NOW, lax, strict
 
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import (
@@ -22,8 +22,8 @@ from casemate.verifier import (
     appraise_snp,
     explain_snp,
 )
-from casemate.verifier.policy import UNSAFE_ALLOW_DEBUG
-from casemate.verifier.snp_policy import ANY_PROVISIONAL, ANY_TCB
+from casemate.verifier.sgx.policy import UNSAFE_ALLOW_DEBUG
+from casemate.verifier.snp.policy import ANY_PROVISIONAL, ANY_TCB
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import VERSIONS, SnpReport

@@ -364,7 +364,7 @@ def _nonce(text: str) -> bytes:
 
 def _with_nonce(demands: "SgxPolicy", nonce: str | None, bound: "ReportDataBinding | None") -> "SgxPolicy":
     """The policy for this challenge, where it asks for one."""
-    from casemate.verifier.policy import FRESH_NONCE
+    from casemate.verifier.sgx.policy import FRESH_NONCE
 
     if nonce is not None:
         return demands.with_nonce(_nonce(nonce))

@@ -18,8 +18,8 @@ from casemate.verifier import (
     SnpPolicy,
     appraise_snp,
 )
-from casemate.verifier.policy import ANY_SMT, MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED, UNSAFE_PUBLIC_SEED
-from casemate.verifier.snp_policy import (
+from casemate.verifier.sgx.policy import ANY_SMT, MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED, UNSAFE_PUBLIC_SEED
+from casemate.verifier.snp.policy import (
     ANY_AUTHOR_KEY,
     ANY_CHIP,
     ANY_FAMILY_ID,

@@ -24,8 +24,8 @@ from casemate.verifier import (
     VerifiedSnpEvidence,
     appraise_snp,
 )
-from casemate.verifier.policy import MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED
-from casemate.verifier.snp_policy import (
+from casemate.verifier.sgx.policy import MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED
+from casemate.verifier.snp.policy import (
     ANY_CHIP,
     ANY_MITIGATIONS,
     ANY_SANDBOX,

@@ -28,7 +28,7 @@ from casemate.makers.amd.office import (
     revoke,
 )
 from casemate.makers.errors import VendorError
-from casemate.verifier.amd_certificates import parse_amd_certificate
+from casemate.verifier.snp.certificates import parse_amd_certificate
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.protocol.simulated_mark import SimulatedMark, SimulatedSerial
 from casemate.wire.snp.key_certificate import KeyCertificate

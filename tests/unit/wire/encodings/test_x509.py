@@ -12,9 +12,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.verifier.amd_certificates import parse_amd_certificate, parse_amd_revocation_list
 from casemate.verifier.crypto import parse_certificate, parse_revocation_list
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
+from casemate.verifier.snp.certificates import parse_amd_certificate, parse_amd_revocation_list
 from casemate.wire.encodings import der
 from casemate.wire.encodings.der import DerReader
 from casemate.wire.encodings.x509 import (

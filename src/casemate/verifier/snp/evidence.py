@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.verifier.amd_certificates import parse_amd_certificate
-from casemate.verifier.evidence import BoundValues
+from casemate.verifier.sgx.evidence import BoundValues
+from casemate.verifier.snp.certificates import parse_amd_certificate
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding

@@ -25,8 +25,9 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any
 
-from casemate.verifier.policy import Absence, ExpectedNonce, ExpectedReportData, PolicyError, RequiredLayers
-from casemate.verifier.policy_file import (
+from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, SimulatedRoot, VendorKey, VendorRoot
+from casemate.verifier.sgx.policy import Absence, ExpectedNonce, ExpectedReportData, PolicyError, RequiredLayers
+from casemate.verifier.sgx.policy_file import (
     LAYERS,
     REPORT_DATA,
     Member,
@@ -40,8 +41,7 @@ from casemate.verifier.policy_file import (
     root_member,
     toml_value,
 )
-from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, SimulatedRoot, VendorKey, VendorRoot
-from casemate.verifier.snp_policy import (
+from casemate.verifier.snp.policy import (
     UNSAFE_ANY_UNKNOWN_BITS,
     AbiVersion,
     GuestPolicyDemand,

@@ -20,7 +20,7 @@ from casemate.verifier import (
     parse_policy,
     print_policy,
 )
-from casemate.verifier.policy import (
+from casemate.verifier.sgx.policy import (
     ANY_ADVISORY,
     ANY_CACHED_KEYS,
     ANY_DYNAMIC_PLATFORM,
@@ -42,7 +42,7 @@ from casemate.verifier.policy import (
     UNSAFE_PUBLIC_SEED,
     Absence,
 )
-from casemate.verifier.policy_file import PolicyFormat
+from casemate.verifier.sgx.policy_file import PolicyFormat
 from casemate.wire.protocol.sandbox_layers import LayerName
 from casemate.wire.sgx.tcb_info import TcbStatus
 

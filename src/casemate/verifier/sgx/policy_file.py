@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Any, TypeVar
 
-from casemate.verifier.policy import (
+from casemate.verifier.roots import INTEL_SGX_ROOT, Anchor, SimulatedRoot, VendorKey, VendorRoot
+from casemate.verifier.sgx.policy import (
     ANY_ADVISORY,
     Absence,
     AcceptedStatus,
@@ -32,7 +33,6 @@ from casemate.verifier.policy import (
     SgxPolicy,
     words_of,
 )
-from casemate.verifier.roots import INTEL_SGX_ROOT, Anchor, SimulatedRoot, VendorKey, VendorRoot
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError

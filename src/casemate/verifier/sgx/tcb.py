@@ -7,9 +7,9 @@ import operator
 from datetime import datetime
 
 from casemate.verifier.checks import Trail, shown
-from casemate.verifier.evidence import VerifiedTcb
-from casemate.verifier.policy import ANY_ADVISORY, SgxPolicy
 from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.evidence import VerifiedTcb
+from casemate.verifier.sgx.policy import ANY_ADVISORY, SgxPolicy
 from casemate.wire.sgx.pck import PckExtension, PckTcb
 from casemate.wire.sgx.qe_identity import QeTcbLevel
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbLevel, TcbStatus

@@ -1,8 +1,8 @@
 """What an enclave is, by its REPORT: the rules about its identity."""
 
 from casemate.verifier.checks import Trail
-from casemate.verifier.policy import UNSAFE_ALLOW_DEBUG, SgxPolicy
 from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.policy import UNSAFE_ALLOW_DEBUG, SgxPolicy
 from casemate.wire.sgx.report import ReportBody
 
 IDENTITY_RULES = (

@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.verifier.test_snp import lax, strict
+from tests.unit.verifier.snp.test_appraisal import lax, strict
 
 from casemate.verifier import (
     AMD_GENOA_ROOT,
@@ -17,8 +17,8 @@ from casemate.verifier import (
     parse_snp_policy,
     print_snp_policy,
 )
-from casemate.verifier.policy import FRESH_NONCE
-from casemate.verifier.policy_file import PolicyFormat
+from casemate.verifier.sgx.policy import FRESH_NONCE
+from casemate.verifier.sgx.policy_file import PolicyFormat
 from casemate.wire.snp.tcb import Product
 
 POLICIES = [

@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 
-from casemate.verifier.tcb import converged, reached_level
+from casemate.verifier.sgx.tcb import converged, reached_level
 from casemate.wire.sgx.pck import PckTcb
 from casemate.wire.sgx.tcb_info import TcbLevel, TcbStatus
 

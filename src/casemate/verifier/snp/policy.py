@@ -4,7 +4,8 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Final, Literal, Self
 
-from casemate.verifier.policy import (
+from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, VendorRoot
+from casemate.verifier.sgx.policy import (
     FRESH_NONCE,
     REFUSE_DEBUG,
     UNSAFE_ALLOW_DEBUG,
@@ -20,7 +21,6 @@ from casemate.verifier.policy import (
     filled_in,
     shown_member,
 )
-from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, VendorRoot
 from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import TcbVersion
 

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.verifier.amd_certificates import (
+from casemate.verifier.chains import check_marks, order
+from casemate.verifier.checks import Trail, moment, window
+from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.policy import EndorsementDemand
+from casemate.verifier.snp.certificates import (
     AmdCertificate,
     issued_by,
     parse_amd_certificate,
     parse_amd_revocation_list,
 )
-from casemate.verifier.chains import check_marks, order
-from casemate.verifier.checks import Trail, moment, window
-from casemate.verifier.policy import EndorsementDemand
-from casemate.verifier.rules import Rule
-from casemate.verifier.snp_evidence import SnpEndorsements
-from casemate.verifier.snp_policy import UNSAFE_NO_REVOCATION_LIST, SnpPolicy
+from casemate.verifier.snp.evidence import SnpEndorsements
+from casemate.verifier.snp.policy import UNSAFE_NO_REVOCATION_LIST, SnpPolicy
 from casemate.wire.encodings.pem import read_certificates
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.tcb import Product

@@ -13,15 +13,15 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.verifier.amd_certificates import report_signed_by
-from casemate.verifier.amd_chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
 from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
 from casemate.verifier.chains import CHAIN_RULES
 from casemate.verifier.checks import CheckTree, Step, Trail
-from casemate.verifier.policy import MUST_BE_OFF, UNSAFE_ALLOW_DEBUG
 from casemate.verifier.rules import Rule
-from casemate.verifier.snp_evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
-from casemate.verifier.snp_policy import (
+from casemate.verifier.sgx.policy import MUST_BE_OFF, UNSAFE_ALLOW_DEBUG
+from casemate.verifier.snp.certificates import report_signed_by
+from casemate.verifier.snp.chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
+from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
+from casemate.verifier.snp.policy import (
     ANY_PROVISIONAL,
     ANY_SOCKETS,
     UNSAFE_ANY_UNKNOWN_BITS,

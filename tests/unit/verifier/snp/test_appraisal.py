@@ -34,7 +34,8 @@ from casemate.verifier import (
     explain_snp,
     parse_snp_policy,
 )
-from casemate.verifier.policy import (
+from casemate.verifier.rules import SNP_RULES
+from casemate.verifier.sgx.policy import (
     ANY_SMT,
     FRESH_NONCE,
     MUST_BE_OFF,
@@ -43,8 +44,7 @@ from casemate.verifier.policy import (
     UNSAFE_ALLOW_DEBUG,
     UNSAFE_ANY_REPORT_DATA,
 )
-from casemate.verifier.rules import SNP_RULES
-from casemate.verifier.snp_policy import (
+from casemate.verifier.snp.policy import (
     ANY_ABI,
     ANY_AUTHOR_KEY,
     ANY_CHIP,

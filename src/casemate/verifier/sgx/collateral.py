@@ -6,8 +6,8 @@ from functools import lru_cache
 from casemate.verifier.chains import Chain
 from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.crypto import document_signed_by
-from casemate.verifier.policy import EndorsementDemand, Terms
 from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.policy import EndorsementDemand, Terms
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckExtension
 from casemate.wire.sgx.qe_identity import QE_IDENTITY_VERSION, QeIdentity

@@ -15,10 +15,13 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.verifier import enclave, quoting, tcb
 from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
 from casemate.verifier.checks import CheckTree, Step, Trail
-from casemate.verifier.endorsements import (
+from casemate.verifier.rules import Rule
+from casemate.verifier.sgx import enclave_identity as enclave
+from casemate.verifier.sgx import quoting_enclave as quoting
+from casemate.verifier.sgx import tcb
+from casemate.verifier.sgx.endorsements import (
     Endorsements,
     Platform,
     chains_of,
@@ -27,10 +30,9 @@ from casemate.verifier.endorsements import (
     lifetime,
     recall,
 )
-from casemate.verifier.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb, vouch_for
-from casemate.verifier.policy import SgxPolicy, Terms
-from casemate.verifier.quotes import QUOTE_RULES, check_quote
-from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb, vouch_for
+from casemate.verifier.sgx.policy import SgxPolicy, Terms
+from casemate.verifier.sgx.quotes import QUOTE_RULES, check_quote
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding

@@ -1,0 +1,1 @@
+"""Appraisal of SEV-SNP attestation reports: evidence, endorsements, policy, and the sequence of checks."""
