@@ -24,11 +24,11 @@ from bench.figures import interleave, timed
 from casemate.chip.anchors import Anchors
 from casemate.chip.enclave_process import EnclaveProcess
 from casemate.chip.fuses import seeded_fuses
-from casemate.chip.leaf import LeafFunctions
-from casemate.chip.secs import Secs
-from casemate.chip.sgx_attester import SgxAttester
+from casemate.chip.leaf_functions import LeafFunctions
+from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import FIRST_TCB
 from casemate.enclave.console import Console
 from casemate.enclave.host_questions import HostQuestions
 from casemate.enclave.leaf import Leaf

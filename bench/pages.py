@@ -6,7 +6,7 @@ import os
 from bench.figures import Kind, Row, Stats, Target, interleave, timed
 from bench.lab import Lab
 from bench.lone_chip import lone_chip
-from casemate.chip.epc import load
+from casemate.chip.sgx.epc import load
 from casemate.images.build import measured_stream
 from casemate.wire.messages.chip import Destroy, Load, Loaded, StateIs
 from casemate.wire.messages.leaf import MAX_PAGES

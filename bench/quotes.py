@@ -11,10 +11,10 @@ from bench.lab import Lab
 from bench.lone_chip import lone_chip
 from casemate.chip.crypto import SigningKey
 from casemate.chip.fuses import load_fuses
-from casemate.chip.quoting import QE_SECS
 from casemate.chip.secret import Secret
+from casemate.chip.sgx.quoting import QE_SECS
+from casemate.chip.sgx.tcb import load_tcb
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import load_tcb
 from casemate.client import challenge, connect
 from casemate.wire.messages.chip import GetQuote, Initialise, Initialised, Load, Loaded, Quoted
 from casemate.wire.sgx.quote import SIGNED_SIZE, Quote
@@ -24,7 +24,7 @@ BASELINE = "its one signature (ECDSA P-256, RFC 6979)"
 
 
 def quotes(lab: Lab) -> list[Row]:
-    """By ``chip/quoting.py`` in this process, by the chip over its socket, and the whole way from a client's nonce."""
+    """In ``chip/sgx/quoting.py`` in this process, by the chip over its socket, and end to end from a client's nonce."""
     state = _copy(lab)
     folder = state / "chip"
     silicon = Silicon(folder, load_fuses(folder, None), load_tcb(folder))

@@ -12,9 +12,9 @@ from casemate.chip.audit import AuditLog as ChipLog
 from casemate.chip.errors import StateError
 from casemate.chip.fuses import load_fuses, seeded_fuses
 from casemate.chip.inventory import read_inventory as read_chips
-from casemate.chip.snp.standing import USUAL, load_standing
+from casemate.chip.sgx.tcb import load_tcb
+from casemate.chip.snp.platform_state import USUAL, load_standing
 from casemate.chip.state_directory import open_state_directory
-from casemate.chip.tcb import load_tcb
 from casemate.cli.files import InputFileError
 from casemate.cli.learner import put_learner_image
 from casemate.cli.tokens import change_tokens, read_tokens

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 from tests.hostile.costs import Cost, Meter, Where, faults_of
 
-from casemate.chip.einit import check_runtime_lock, parse_sigstruct
-from casemate.chip.epc import load
+from casemate.chip.sgx.einit import check_runtime_lock, parse_sigstruct
+from casemate.chip.sgx.epc import load
 from casemate.chip.snp.launch import checked_cpuid_page, extended
 from casemate.host.images import check_lock
 from casemate.images.explain import explain_pages

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from casemate.chip.fuses import random_fuses
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import FIRST_TCB, Tcb
 from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca, Revoked
 from casemate.makers.intel.levels import recover_platform

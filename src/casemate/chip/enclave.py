@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from casemate.chip.attester import Attester
-from casemate.chip.epc import Loaded
+from casemate.chip.sgx.epc import Loaded
 from casemate.wire.messages.leaf import Boot
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.lifecycle import Event, State, after

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn, cast
 
 from casemate.chip.errors import TlsWantedError
-from casemate.chip.leaf import LEAF_QUESTIONS, LeafQuestion
+from casemate.chip.leaf_functions import LEAF_QUESTIONS, LeafQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message

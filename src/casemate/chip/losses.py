@@ -8,15 +8,16 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from casemate.chip import anchors, audit, fuses, inventory, tcb
+from casemate.chip import anchors, audit, fuses, inventory
 from casemate.chip.anchors import MAX_GENERATION, Anchors
 from casemate.chip.audit import AuditLog
 from casemate.chip.durable import read_whole, sync_directory
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.fuses import Fuses
+from casemate.chip.sgx import tcb
 
 SNP_FILE = "snp.bin"
-"""Of :mod:`casemate.chip.snp.standing`, which a machine without VMs does not import."""
+"""Of :mod:`casemate.chip.snp.platform_state`, which a machine without VMs does not import."""
 
 _FILES = {
     fuses.FILE_NAME: "every key of this chip",
@@ -172,7 +173,7 @@ def _damaged(directory: Path) -> list[str]:
     except StateError:
         found.append(tcb.FILE_NAME)
     if (directory / SNP_FILE).exists():
-        from casemate.chip.snp.standing import ChipKind, load_standing
+        from casemate.chip.snp.platform_state import ChipKind, load_standing
 
         try:
             load_standing(directory, ChipKind())

@@ -18,13 +18,13 @@ from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.inventory import expect
 from casemate.chip.losses import accept_another_chip, accept_losses, check_complete
 from casemate.chip.options import ChipOptions
-from casemate.chip.platform import this_platform
 from casemate.chip.runtime import ENGINE, RuntimeCopy
+from casemate.chip.runtime_platform import this_platform
 from casemate.chip.server import ChipServer
+from casemate.chip.sgx.tcb import load_tcb
 from casemate.chip.silicon import Silicon
 from casemate.chip.state_directory import open_state_directory
 from casemate.chip.supervisor_link import SupervisorLink
-from casemate.chip.tcb import load_tcb
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.process.child_watch import end_stopped_children
@@ -112,7 +112,7 @@ async def _run(options: ChipOptions) -> int:
 def _snp(folder: Path, fuses: Fuses, options: ChipOptions, ask: "Ask") -> "tuple[SnpPlatform, SnpCertification]":
     from casemate.chip.snp.certification import SnpCertification
     from casemate.chip.snp.platform import SnpPlatform
-    from casemate.chip.snp.standing import ChipKind
+    from casemate.chip.snp.platform_state import ChipKind
 
     platform = SnpPlatform(folder, fuses, ChipKind(options.snp_product, options.snp_report))
     return platform, SnpCertification(platform, folder, ask)

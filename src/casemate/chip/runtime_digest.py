@@ -4,8 +4,8 @@ import json
 import sys
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.platform import this_platform
 from casemate.chip.runtime_copy import cache_root, prepare_runtime
+from casemate.chip.runtime_platform import this_platform
 from casemate.chip.runtime_sources import runtime_sources
 
 

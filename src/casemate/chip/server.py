@@ -8,10 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from casemate.chip.anchors import Anchors
-from casemate.chip.einit import einit, parse_sigstruct, signed_secs
 from casemate.chip.enclave import Enclave
 from casemate.chip.enclave_process import EnclaveProcess
-from casemate.chip.epc import PageCache, epc_size_of, load
 from casemate.chip.errors import (
     CertificationError,
     LaunchError,
@@ -21,11 +19,13 @@ from casemate.chip.errors import (
     StateError,
     TlsWantedError,
 )
-from casemate.chip.leaf import LeafFunctions
-from casemate.chip.parent import Parent
+from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.runtime import RuntimeCopy
-from casemate.chip.sgx_attester import SgxAttester
+from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.einit import einit, parse_sigstruct, signed_secs
+from casemate.chip.sgx.epc import PageCache, epc_size_of, load
 from casemate.chip.silicon import Silicon
+from casemate.chip.spawner_link import Parent
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Reply, numbered, serve_frames
 from casemate.link.channel import Frame

@@ -8,12 +8,12 @@ from pathlib import Path
 from casemate.chip.crypto import derive
 from casemate.chip.errors import CertificationError
 from casemate.chip.fuses import Fuses
-from casemate.chip.keys import KeyDerivation
-from casemate.chip.provisioning import ProvisioningEnclave, cached_chain, chain_validity, store_chain
-from casemate.chip.quoting import QE_SECS, QuotingEnclave
-from casemate.chip.report import ereport
-from casemate.chip.secs import Secs
-from casemate.chip.tcb import Tcb, store_tcb
+from casemate.chip.sgx.egetkey import KeyDerivation
+from casemate.chip.sgx.ereport import ereport
+from casemate.chip.sgx.provisioning import ProvisioningEnclave, cached_chain, chain_validity, store_chain
+from casemate.chip.sgx.quoting import QE_SECS, QuotingEnclave
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import Tcb, store_tcb
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import Validity
 from casemate.wire.messages.supervisor import Certify

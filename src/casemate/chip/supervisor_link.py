@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from casemate.chip.anchors import Anchors
 from casemate.chip.audit import AuditLog
 from casemate.chip.errors import AnchorLimitError, AnchorRefusedError, CertificationError, LeafError, StateError
+from casemate.chip.sgx.tcb import Tcb
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import Tcb
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
 from casemate.link.channel import Frame

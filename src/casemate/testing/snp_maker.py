@@ -10,7 +10,7 @@ from casemate.chip.errors import CertificationError
 from casemate.chip.fuses import load_fuses
 from casemate.chip.snp.certification import SnpCertification
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
-from casemate.chip.snp.standing import ChipKind
+from casemate.chip.snp.platform_state import ChipKind
 from casemate.makers.amd.keys import AmdRole, make_rsa_key, make_vlek_secret
 from casemate.makers.amd.ledger import AmdLedger
 from casemate.makers.amd.levels import recover

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from casemate.chip.epc import Loaded, load
 from casemate.chip.fuses import Fuses, seeded_fuses
-from casemate.chip.keys import KeyDerivation
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.egetkey import KeyDerivation
+from casemate.chip.sgx.epc import Loaded, load
+from casemate.chip.sgx.secs import Secs
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH

@@ -21,7 +21,7 @@ from casemate.chip.anchors import (
 from casemate.chip.crypto import cmac, derive
 from casemate.chip.errors import AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses, seeded_fuses
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.secs import Secs
 from casemate.wire.protocol.seal_binding import SealPolicy
 from casemate.wire.protocol.tee import Identity, Tee
 

@@ -12,8 +12,8 @@ from casemate.chip.audit import AuditLog
 from casemate.chip.errors import StateError
 from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.losses import accept_losses, check_complete
-from casemate.chip.snp.standing import ChipKind, load_standing
-from casemate.chip.tcb import FIRST_TCB, load_tcb, store_tcb
+from casemate.chip.sgx.tcb import FIRST_TCB, load_tcb, store_tcb
+from casemate.chip.snp.platform_state import ChipKind, load_standing
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 ALICE = Asker(b"a" * 32, bytes(32), 0)

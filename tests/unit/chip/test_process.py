@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from casemate.chip.anchors import Anchors, Asker
 from casemate.chip.fuses import load_fuses
 from casemate.chip.runtime_copy import copy_name
-from casemate.chip.tcb import FIRST_TCB
+from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.images.layout import lay_out
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel

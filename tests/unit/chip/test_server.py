@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.chip import enclave_process, parent, server
+from casemate.chip import enclave_process, server
+from casemate.chip import spawner_link as parent
 from casemate.chip.anchors import Anchors
-from casemate.chip.epc import PageCache, load
 from casemate.chip.fuses import Fuses, seeded_fuses
 from casemate.chip.runtime import PYTHON, RuntimeCopy
 from casemate.chip.server import ChipServer
+from casemate.chip.sgx.epc import PageCache, load
+from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import FIRST_TCB
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
 from casemate.link.async_channel import AsyncChannel

@@ -10,8 +10,8 @@ from casemate.chip.crypto import ReportKey, derive
 from casemate.chip.fuses import Fuses
 from casemate.chip.secret import Secret
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
-from casemate.chip.snp.ladder import links_of, secret_for
-from casemate.chip.snp.standing import USUAL, ChipKind, Standing, load_standing, store_standing
+from casemate.chip.snp.platform_state import USUAL, ChipKind, Standing, load_standing, store_standing
+from casemate.chip.snp.tcb_secrets import links_of, secret_for
 from casemate.wire.messages.snp_firmware import PlatformIs
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.report import SIGNED_SIZE, WITH_MITIGATIONS, SigningKey, SnpReport

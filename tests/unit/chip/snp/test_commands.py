@@ -20,12 +20,12 @@ from casemate.chip.errors import CertificationError
 from casemate.chip.fuses import Fuses
 from casemate.chip.runtime import RuntimeCopy
 from casemate.chip.server import FIRMWARE_TAGS, ChipServer
+from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.chip.silicon import Silicon
 from casemate.chip.snp import commands, vm_process
 from casemate.chip.snp.certification import SnpCertification
 from casemate.chip.snp.commands import Firmware
 from casemate.chip.snp.platform import SnpPlatform
-from casemate.chip.tcb import FIRST_TCB
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.link.channel import Frame

@@ -17,7 +17,7 @@ from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.guest_context import Command, GuestContext, Identity
 from casemate.chip.snp.guest_requests import LAST_NUMBER, answer
 from casemate.chip.snp.platform import SnpPlatform
-from casemate.chip.snp.standing import ChipKind
+from casemate.chip.snp.platform_state import ChipKind
 from casemate.makers.amd.levels import first_levels, recover
 from casemate.wire.snp.cpuid_messages import CpuidRequest, CpuidResponse
 from casemate.wire.snp.cpuid_page import CpuidFunction

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from casemate.chip.anchors import Anchors
 from casemate.chip.attester import Attester
 from casemate.chip.fuses import seeded_fuses
-from casemate.chip.leaf import LeafFunctions
-from casemate.chip.secs import Secs
-from casemate.chip.sgx_attester import SgxAttester
+from casemate.chip.leaf_functions import LeafFunctions
+from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import FIRST_TCB, Tcb
 from casemate.enclave.leaf import Leaf
 from casemate.enclave.sealing import SealingKeys
 from casemate.enclave.store import Store

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.enclave.store.lab import RULES, Answer, Lab, LabHost, contents, secs
 
 from casemate.chip.anchors import asker
-from casemate.chip.sgx_attester import SgxAttester
+from casemate.chip.sgx.attester import SgxAttester
 from casemate.images.manifest import Recovery
 from casemate.wire.encodings.message import encode_fields
 from casemate.wire.messages.state import StateRead, StateRecords

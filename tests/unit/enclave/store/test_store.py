@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.enclave.store.lab import RULES, SECS, Answer, Lab, LabHost, LabLeaf, contents, put, secs, soon
 
-from casemate.chip.tcb import FIRST_TCB, Tcb
+from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.store import store as module
 from casemate.images.manifest import StateRules
 from casemate.wire.messages.leaf import AnchorAdvance, AnchorRead

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from casemate.chip.crypto import derive
 from casemate.chip.errors import LeafError, Status
-from casemate.chip.microcode import Microcode, covers
 from casemate.chip.secret import Secret
+from casemate.chip.sgx.microcode import Microcode, covers
 
 ROOT = Secret(bytes(range(32)))
 SVN = bytes((7, 7, 2, 2, 255, 1, 3, *bytes(9)))

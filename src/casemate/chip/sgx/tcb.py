@@ -7,7 +7,7 @@ from pathlib import Path
 from casemate.chip.durable import read_whole, write_whole
 from casemate.chip.errors import ANEW, LeafError, StateError, Status
 from casemate.chip.inventory import expect
-from casemate.chip.microcode import covers
+from casemate.chip.sgx.microcode import covers
 from casemate.wire.encodings.message import U16, Bytes16, encode_fields, parse_fields
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN

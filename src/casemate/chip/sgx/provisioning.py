@@ -13,10 +13,10 @@ from pathlib import Path
 from casemate.chip.crypto import SigningKey, derive
 from casemate.chip.durable import write_whole
 from casemate.chip.errors import CertificationError
-from casemate.chip.keys import KeyDerivation
-from casemate.chip.report import check_report
-from casemate.chip.secs import Secs
-from casemate.chip.tcb import Tcb
+from casemate.chip.sgx.egetkey import KeyDerivation
+from casemate.chip.sgx.ereport import check_report
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import Tcb
 from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import ANY_TIME, Validity, common_validity

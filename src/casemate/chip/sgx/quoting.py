@@ -7,11 +7,11 @@ with the TCB. SIMULATED: it is a function of the chip, not an enclave with pages
 import hashlib
 
 from casemate.chip.crypto import SigningKey, derive
-from casemate.chip.keys import KeyDerivation
-from casemate.chip.provisioning import ProvisioningEnclave
-from casemate.chip.report import check_report, ereport
-from casemate.chip.secs import Secs
-from casemate.chip.tcb import Tcb
+from casemate.chip.sgx.egetkey import KeyDerivation
+from casemate.chip.sgx.ereport import check_report, ereport
+from casemate.chip.sgx.provisioning import ProvisioningEnclave
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import Tcb
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, CetAttributes
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.quote import (

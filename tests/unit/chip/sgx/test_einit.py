@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.chip.einit import Rule, check_runtime_lock, einit, parse_sigstruct, secs_of, signed_secs
-from casemate.chip.epc import Loaded, load
 from casemate.chip.errors import LaunchError
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.einit import Rule, check_runtime_lock, einit, parse_sigstruct, secs_of, signed_secs
+from casemate.chip.sgx.epc import Loaded, load
+from casemate.chip.sgx.secs import Secs
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, Head

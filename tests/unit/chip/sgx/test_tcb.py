@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.chip.errors import LeafError, StateError, Status
-from casemate.chip.tcb import FILE_NAME, FIRST_TCB, Tcb, load_tcb, store_tcb
+from casemate.chip.sgx.tcb import FILE_NAME, FIRST_TCB, Tcb, load_tcb, store_tcb
 
 NEWER = Tcb(bytes((8, 8, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn)
 

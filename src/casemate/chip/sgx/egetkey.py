@@ -10,9 +10,9 @@ from typing import Annotated
 from casemate.chip.crypto import cmac
 from casemate.chip.errors import LeafError, Status
 from casemate.chip.fuses import Fuses
-from casemate.chip.microcode import Microcode
 from casemate.chip.secret import Secret
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.microcode import Microcode
+from casemate.chip.sgx.secs import Secs
 from casemate.wire.encodings.message import U8, U16, U32, Bytes16, Bytes32, Bytes64, Fixed, encode_fields
 from casemate.wire.sgx.attributes import AttributeFlag, AttributeMask
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from casemate.chip.errors import LeafError, Status
 from casemate.chip.fuses import Fuses, seeded_fuses
-from casemate.chip.keys import KeyDerivation
-from casemate.chip.microcode import Microcode
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.egetkey import KeyDerivation
+from casemate.chip.sgx.microcode import Microcode
+from casemate.chip.sgx.secs import Secs
 from casemate.wire.sgx.attributes import AttributeFlag, AttributeMask, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS

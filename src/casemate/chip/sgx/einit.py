@@ -8,9 +8,9 @@ and launch keys stay with the chip maker's own enclaves.
 from dataclasses import replace
 from enum import StrEnum
 
-from casemate.chip.epc import Loaded
 from casemate.chip.errors import LaunchError, Status
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.epc import Loaded
+from casemate.chip.sgx.secs import Secs
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.image_index import Head
 from casemate.wire.protocol.runtime_lock import CORE, MAX_LOCK, Runtime, RuntimeLock, used

@@ -6,9 +6,9 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from casemate.chip.errors import ReportRefusedError
 from casemate.chip.fuses import Fuses, seeded_fuses
-from casemate.chip.keys import KeyDerivation
-from casemate.chip.report import check_report, ereport
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.egetkey import KeyDerivation
+from casemate.chip.sgx.ereport import check_report, ereport
+from casemate.chip.sgx.secs import Secs
 from casemate.wire.sgx.attributes import CetAttributes, MiscSelect
 from casemate.wire.sgx.keyrequest import KeyName, KeyRequest
 from casemate.wire.sgx.report import Report

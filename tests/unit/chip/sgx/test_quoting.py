@@ -17,11 +17,11 @@ from cryptography.x509 import load_pem_x509_certificates
 from casemate.chip.crypto import SigningKey
 from casemate.chip.errors import CertificationError, LeafError, ReportRefusedError
 from casemate.chip.fuses import Fuses, seeded_fuses
-from casemate.chip.provisioning import CHAIN_FILE
-from casemate.chip.quoting import AUTHENTICATION_DATA
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.provisioning import CHAIN_FILE
+from casemate.chip.sgx.quoting import AUTHENTICATION_DATA
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import FIRST_TCB, Tcb, load_tcb
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import FIRST_TCB, Tcb, load_tcb
 from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca
 from casemate.makers.intel.office import Office, PckRequest, issue_pck, open_office, publish_collateral

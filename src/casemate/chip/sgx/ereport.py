@@ -4,8 +4,8 @@ import hmac
 
 from casemate.chip.crypto import cmac
 from casemate.chip.errors import ReportRefusedError
-from casemate.chip.keys import KeyDerivation
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.egetkey import KeyDerivation
+from casemate.chip.sgx.secs import Secs
 from casemate.wire.sgx.report import Report, ReportBody, TargetInfo
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from casemate.chip.errors import StateError
-from casemate.chip.snp.standing import USUAL, ChipKind, load_standing
+from casemate.chip.snp.platform_state import USUAL, ChipKind, load_standing
 from casemate.wire.snp.simulated_platform import REPORT_VERSIONS
 from casemate.wire.snp.tcb import Product
 

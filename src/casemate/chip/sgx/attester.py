@@ -5,7 +5,7 @@ from typing import Self
 
 from casemate.chip.errors import LeafError, Status
 from casemate.chip.secret import Secret
-from casemate.chip.secs import Secs
+from casemate.chip.sgx.secs import Secs
 from casemate.chip.silicon import Silicon
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.chip import epc as module
-from casemate.chip.epc import PageCache, load
 from casemate.chip.errors import LaunchError
+from casemate.chip.sgx import epc as module
+from casemate.chip.sgx.epc import PageCache, load
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import MAX_PAGES
 from casemate.wire.sgx.sgxs import DATA_PAGE, PAGE_SIZE, Ecreate, Segment, Sgxs

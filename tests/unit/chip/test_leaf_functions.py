@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
-from casemate.chip.leaf import LeafFunctions
-from casemate.chip.secs import Secs
-from casemate.chip.sgx_attester import SgxAttester
+from casemate.chip.leaf_functions import LeafFunctions
+from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.chip.silicon import Silicon
-from casemate.chip.tcb import FIRST_TCB
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
