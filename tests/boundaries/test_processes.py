@@ -11,7 +11,7 @@ ALLOWED = {
     "casemate.makers.__main__": {"makers", "wire", "process", "link"},
     "casemate.supervisor.__main__": {"supervisor", "wire", "process", "link"},
     "casemate.host.__main__": {"host", "wire", "process", "link", "sandbox"},
-    "casemate.enclave.parent": {"enclave", "engines", "images", "sandbox", "wire", "process", "link"},
+    "casemate.spawner.loop": {"enclave", "spawner", "engines", "images", "sandbox", "wire", "process", "link"},
     "casemate.client": {"client", "verifier", "images", "wire", "process", "link"},
     "casemate.verifier": {"verifier", "wire"},
 }
@@ -34,7 +34,7 @@ def test_a_process_loads_its_own_room_and_those_below(module: str) -> None:
 
 
 def test_the_enclave_runtime_is_lean() -> None:
-    assert not modules_after_importing("casemate.enclave.parent") & NOT_IN_ENCLAVE
+    assert not modules_after_importing("casemate.spawner.loop") & NOT_IN_ENCLAVE
 
 
 def test_the_host_cannot_compute_with_keys() -> None:

@@ -35,7 +35,7 @@ from casemate.wire.messages.leaf import (
     MakeReport,
     ReportMade,
 )
-from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.messages.spawner import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.protocol.call import Envelope
 from casemate.wire.protocol.faults import Code, Fault, fault

@@ -32,7 +32,7 @@ from casemate.process.memory import give_back_memory
 from casemate.process.stopped import STOPPED_TIME
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages.parent import Configure
+from casemate.wire.messages.spawner import Configure
 from casemate.wire.messages.supervisor import ChipReady
 from casemate.wire.protocol.faults import Code, fault
 

@@ -48,7 +48,7 @@ from casemate.wire.messages.chip import (
     StateIs,
     Stop,
 )
-from casemate.wire.messages.parent import Configure
+from casemate.wire.messages.spawner import Configure
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State, WrongStateError, after
 from casemate.wire.protocol.tee import Tee

@@ -14,11 +14,11 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
+from casemate.wire.messages.spawner import Configure, Exited, Kill, ParentReady, Spawn, Spawned
 from casemate.wire.messages.tls import Equip
 from casemate.wire.protocol.faults import Fault, FaultError
 
-MODULE = "casemate.enclave.parent"
+MODULE = "casemate.spawner"
 CONTROL_DESCRIPTOR = 3
 """Where the parent finds its end of the control socket."""
 

@@ -37,7 +37,7 @@ from casemate.engines.frames import (
 )
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.parent import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.messages.spawner import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.protocol.sandbox_layers import Layer
 

@@ -16,7 +16,8 @@ from casemate.images.schemas import inbound_schema, outbound_schema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import prepare
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages import entry, leaf, parent, tls
+from casemate.wire.messages import entry, leaf, tls
+from casemate.wire.messages import spawner as parent
 from casemate.wire.protocol.call import (
     CallBinding,
     CallContent,

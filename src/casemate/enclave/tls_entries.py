@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from casemate.enclave.boot import Program
 from casemate.enclave.calls import Calls
-from casemate.enclave.equipment import tls_desk
 from casemate.enclave.leaf import Leaf
+from casemate.enclave.tls.loading import tls_desk
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.sandbox_layers import SandboxLayers

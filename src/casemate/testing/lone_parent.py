@@ -32,7 +32,7 @@ from casemate.link.channel import Channel, Frame
 from casemate.link.errors import TimedOutError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.parent import (
+from casemate.wire.messages.spawner import (
     Configure,
     Exited,
     GuestGiven,
@@ -224,7 +224,7 @@ def lone_parent(
 
 def run_parent() -> None:
     """The parent process itself, with the stub as its enclaves' life."""
-    from casemate.enclave.parent import run_process
+    from casemate.spawner.loop import run_process
 
     run_process(lambda: stub_enclave)
 

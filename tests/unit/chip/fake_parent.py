@@ -16,7 +16,7 @@ from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.leaf import Boot, Booted
-from casemate.wire.messages.parent import Configure, Exited, Kill, ParentReady, Spawn, Spawned
+from casemate.wire.messages.spawner import Configure, Exited, Kill, ParentReady, Spawn, Spawned
 from casemate.wire.messages.tls import Equip, TlsWanted
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.image_index import MANIFEST_PATH, file_of, parse_index

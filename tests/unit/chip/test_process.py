@@ -366,7 +366,7 @@ def test_imports_no_room_but_its_own(tmp_path: Path) -> None:
         "print(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('casemate.')}))\n"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout.split() == ["chip", "link", "wire"]
+    assert done.stdout.split() == ["chip", "link", "process", "wire"]
 
 
 def test_has_no_general_parser_at_hand(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages import chip, leaf
-from casemate.wire.messages.parent import Configure
+from casemate.wire.messages.spawner import Configure
 from casemate.wire.protocol.faults import Code, Fault, FaultError
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.protocol.lifecycle import State

@@ -25,8 +25,8 @@ def add(processes: Path, pid: int, parent: int, name: str, *words: str, state: s
 
 def test_each_process_is_called_what_it_is(processes: Path) -> None:
     add(processes, CHIP, 1, "python3", "python3", "-m", "casemate.chip")
-    add(processes, 101, CHIP, "python3", "python3", "-m", "casemate.enclave.parent")
-    add(processes, 102, 101, "python3", "python3", "-m", "casemate.enclave.parent")
+    add(processes, 101, CHIP, "python3", "python3", "-m", "casemate.spawner")
+    add(processes, 102, 101, "python3", "python3", "-m", "casemate.spawner")
     add(processes, 103, 101, "deno", "deno", "run")
     add(processes, 104, CHIP, "python3", "python3", "-I", "-m", "casemate.vm", "--chip-fd", "3")
     add(processes, 105, CHIP, "python3", "python3", "-m", "casemate.vm", state="Z")

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from casemate.enclave.boot import Program
-from casemate.enclave.equipment import equip, tls_desk
 from casemate.enclave.rehearsal import _FILES, RehearsalError
 from casemate.enclave.tls import desk as desk_module
 from casemate.enclave.tls import rehearsal, session
 from casemate.enclave.tls.credentials import Credentials, KeyToCertify, now
 from casemate.enclave.tls.desk import TlsDesk
 from casemate.enclave.tls.http import MAX_BODY, MAX_HEAD, HttpConversation, Request, RequestRefusedError, Response
+from casemate.enclave.tls.loading import equip, tls_desk
 from casemate.enclave.tls.session import TlsSession, server_context
 from casemate.images.layout import lay_out, read_pages
 from casemate.testing.forge import honest
@@ -457,7 +457,7 @@ def test_a_library_that_keeps_what_it_should_end_is_noticed(monkeypatch: pytest.
 LIFE = """
 import sys
 from casemate.enclave.rehearsal import rehearse
-from casemate.enclave.equipment import equip
+from casemate.enclave.tls.loading import equip
 rehearse(); equip()
 from tests.unit.enclave import test_tls as t
 from OpenSSL import SSL

@@ -32,7 +32,6 @@ from casemate.link.channel import Frame
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages import chip
-from casemate.wire.messages.parent import Configure
 from casemate.wire.messages.snp_firmware import (
     Commit,
     DestroyVm,
@@ -50,6 +49,7 @@ from casemate.wire.messages.snp_firmware import (
     SetConfig,
     VmProcessIs,
 )
+from casemate.wire.messages.spawner import Configure
 from casemate.wire.protocol.faults import Code, Fault, FaultError
 from casemate.wire.snp.cpuid_page import CpuidFunction, CpuidPage
 from casemate.wire.snp.guest_message import ReportRequest, ReportResponse

@@ -1,4 +1,4 @@
-"""The pre-warmed parent of enclaves and guests: ``python -I -S -B -m casemate.enclave.parent``, control socket on 3.
+"""The pre-warmed parent of enclaves and guests: ``python -I -S -B -m casemate.spawner``, control socket on 3.
 
 It imports once what every enclave needs, forks enclaves at the chip's word, keeps warm guests for them, watches over
 the guests, and reaps all. It holds no key and never starts an engine in itself. One thread, one loop, nothing that
@@ -16,11 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from casemate.enclave.equipment import equip
-from casemate.enclave.guests import START_TIME, Guest, GuestState, Kitchen, Pool, StartError
-from casemate.enclave.parent_fork import Child, end_of, fork, report_of
-from casemate.enclave.parent_link import ParentLink
-from casemate.enclave.parent_watchdog import Gone, Watchdog, cause_of_death
+from casemate.enclave.tls.loading import equip
 from casemate.engines.engine import engine_named
 from casemate.link.errors import PeerGoneError
 from casemate.process.memory import give_back_memory
@@ -30,9 +26,13 @@ from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.probe import find_group
+from casemate.spawner.fork import Child, end_of, fork, report_of
+from casemate.spawner.guest_pool import START_TIME, Guest, GuestState, Kitchen, Pool, StartError
+from casemate.spawner.links import ParentLink
+from casemate.spawner.watchdog import Gone, Watchdog, cause_of_death
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError, WireError, os_error_text
-from casemate.wire.messages.parent import (
+from casemate.wire.messages.spawner import (
     Configure,
     Exited,
     GuestGiven,
@@ -512,7 +512,8 @@ def run_process(entry: Callable[[], Entry]) -> None:
     serve(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=CONTROL), entry)
 
 
-def _import_enclave() -> Entry:
+def import_enclave() -> Entry:
+    """Loads the enclave's code and rehearses it: what each fork will run."""
     from casemate.enclave.main import run
     from casemate.enclave.rehearsal import rehearse
 
@@ -551,7 +552,3 @@ def _clear_groups() -> None:
         remove_stale(find_places(), "casemate-")
     except UnavailableError:
         return
-
-
-if __name__ == "__main__":
-    run_process(_import_enclave)

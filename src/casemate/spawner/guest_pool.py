@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from casemate.enclave.parent_fork import Child, Confined, fork, report_of
-from casemate.enclave.parent_measure import memory_of
 from casemate.engines.engine import Engine
 from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, Kind, frame
 from casemate.link.frames import header
@@ -19,6 +17,8 @@ from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, co
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
 from casemate.sandbox.rlimits import limit_data, low_limits
+from casemate.spawner.fork import Child, Confined, fork, report_of
+from casemate.spawner.process_memory import memory_of
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 

@@ -4,10 +4,10 @@ import os
 import signal
 from dataclasses import dataclass
 
-from casemate.enclave.guests import MIB, OVERHEAD_MIB, Guest
-from casemate.enclave.parent_fork import end_of
-from casemate.enclave.parent_measure import cpu_time_of, memory_of
 from casemate.sandbox.cgroup import Group
+from casemate.spawner.fork import end_of
+from casemate.spawner.guest_pool import MIB, OVERHEAD_MIB, Guest
+from casemate.spawner.process_memory import cpu_time_of, memory_of
 from casemate.wire.protocol.faults import Code
 
 GRACE = 0.25

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from casemate.enclave.parent_link import FRAME_LIMIT, ParentLink
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.spawner.links import FRAME_LIMIT, ParentLink
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.parent import GuestGone, Spawn, Unwatch
+from casemate.wire.messages.spawner import GuestGone, Spawn, Unwatch
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from casemate.link.errors import PeerGoneError
 from casemate.testing.lone_parent import LoneParent, late, lone_parent, shared_engine
 from casemate.wire.encodings.message import encode_message
-from casemate.wire.messages.parent import Exited, Kill, Spawned
+from casemate.wire.messages.spawner import Exited, Kill, Spawned
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import Link
 from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
@@ -348,7 +348,7 @@ def test_all_layers_can_be_switched_off() -> None:
 
 def test_a_spawn_without_sockets_is_refused(parent: LoneParent) -> None:
     from casemate.wire.encodings.message import parse_message
-    from casemate.wire.messages.parent import Spawn
+    from casemate.wire.messages.spawner import Spawn
     from casemate.wire.protocol.faults import Fault
 
     parent.control.send(encode_message(Spawn(7)))

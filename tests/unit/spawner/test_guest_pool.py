@@ -3,10 +3,10 @@ import resource
 
 import pytest
 
-from casemate.enclave.guests import MAX_WORDS, Guest, GuestState, Pool, StartError, first_words
 from casemate.engines.frames import NO_CALL, Kind, frame
 from casemate.sandbox.confinement import NoGroup
 from casemate.sandbox.rlimits import low_limits
+from casemate.spawner.guest_pool import MAX_WORDS, Guest, GuestState, Pool, StartError, first_words
 
 WARM = frame(Kind.WARM, NO_CALL)
 WARM_FRAME = len(WARM).to_bytes(4, "little") + WARM

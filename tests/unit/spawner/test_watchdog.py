@@ -4,11 +4,12 @@ import time
 
 import pytest
 
-from casemate.enclave import parent_watchdog as module
-from casemate.enclave.guests import MIB, OVERHEAD_MIB, Guest
-from casemate.enclave.parent_fork import end_of
-from casemate.enclave.parent_measure import Memory, cpu_time_of, memory_of
-from casemate.enclave.parent_watchdog import (
+from casemate.sandbox.confinement import NoGroup
+from casemate.spawner import watchdog as module
+from casemate.spawner.fork import end_of
+from casemate.spawner.guest_pool import MIB, OVERHEAD_MIB, Guest
+from casemate.spawner.process_memory import Memory, cpu_time_of, memory_of
+from casemate.spawner.watchdog import (
     GRACE,
     RESTING_CPU,
     SAMPLE_RESTING,
@@ -19,7 +20,6 @@ from casemate.enclave.parent_watchdog import (
     Watchdog,
     cause_of_death,
 )
-from casemate.sandbox.confinement import NoGroup
 from casemate.wire.protocol.faults import Code
 
 BASE = 10 * MIB
