@@ -29,15 +29,15 @@ from casemate.chip.sgx.attester import SgxAttester
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.chip.silicon import Silicon
-from casemate.enclave.console import Console
-from casemate.enclave.host_questions import HostQuestions
-from casemate.enclave.leaf import Leaf
+from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.guest.console import Console
+from casemate.enclave.io.host_questions import HostQuestions
+from casemate.enclave.io.peers import SocketPeer
+from casemate.enclave.io.pump import Pump
+from casemate.enclave.io.surroundings import Surroundings
 from casemate.enclave.main import MAX_HOST_FRAME
-from casemate.enclave.peers import SocketPeer
-from casemate.enclave.pump import Pump
-from casemate.enclave.sealing import SealingKeys
 from casemate.enclave.store import Store
-from casemate.enclave.surroundings import Surroundings
 from casemate.host.entry import EntryGate
 from casemate.host.state_keeper import StateKeeper
 from casemate.images.manifest import Recovery, StateRules

@@ -57,7 +57,7 @@ def test_code_that_cannot_be_loaded_does_not_boot() -> None:
 
 
 def test_code_that_loads_for_ever_does_not_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("casemate.enclave.guest.LOAD_TIME", 0.2)
+    monkeypatch.setattr("casemate.enclave.guest.guest.LOAD_TIME", 0.2)
     assert refusal(Rig(loader=lambda _: None)).code is Code.TIME_LIMIT
 
 

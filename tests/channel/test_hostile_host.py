@@ -402,19 +402,19 @@ def test_defects_are_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     with Rig() as rig:
         session = rig.attest()
         with monkeypatch.context() as patch:
-            patch.setattr("casemate.enclave.calls.check_arguments", broken)
+            patch.setattr("casemate.enclave.entry.calls.check_arguments", broken)
             pending = seal(session, "echo", None)
             with pytest.raises(EnclaveRefusedError) as caught:
                 pending.open(rig.enter(pending.envelope).sealed)
             assert caught.value.fault.code is Code.INTERNAL
             assert "secret" not in caught.value.fault.reason
         with monkeypatch.context() as patch:
-            patch.setattr("casemate.enclave.service.open_request", broken)
+            patch.setattr("casemate.enclave.entry.dispatch.open_request", broken)
             reply = rig.enter(seal(session, "echo", None).envelope)
             assert reply.code is Code.INTERNAL
             assert "secret" not in reply.reason
         with monkeypatch.context() as patch:
-            patch.setattr("casemate.enclave.host_questions.declared_ocall", broken)
+            patch.setattr("casemate.enclave.io.host_questions.declared_ocall", broken)
             rig.script = asks_the_time
             pending = seal(session, "number", {"n": 1})
             with pytest.raises(EnclaveRefusedError) as caught:

@@ -153,8 +153,8 @@ def test_sessions_that_were_never_opened_are_refused() -> None:
 
 
 def test_eviction_of_sessions_permits_no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("casemate.enclave.sessions.MAX_USED", 3)
-    monkeypatch.setattr("casemate.enclave.sessions.MAX_FRESH", 3)
+    monkeypatch.setattr("casemate.enclave.entry.sessions.MAX_USED", 3)
+    monkeypatch.setattr("casemate.enclave.entry.sessions.MAX_FRESH", 3)
     with Rig() as rig:
         session = rig.attest()
         pending = seal(session, "echo", None)

@@ -13,8 +13,8 @@ from tests.channel.steps import Steps
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
-from casemate.enclave import streams as registry
-from casemate.enclave.stream_calls import MAX_STREAM_ARGUMENTS
+from casemate.enclave.entry import open_streams as registry
+from casemate.enclave.entry.stream_calls import MAX_STREAM_ARGUMENTS
 from casemate.engines.frames import Kind
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.messages.entry import Left, OcallAnswer

@@ -6,14 +6,14 @@ import socket
 import time
 
 from casemate.enclave.boot import Program, read_program
-from casemate.enclave.console import Console
-from casemate.enclave.guest import LOAD_TIME, Guest
-from casemate.enclave.leaf import Leaf
-from casemate.enclave.peers import SocketPeer
-from casemate.enclave.pump import Pump
-from casemate.enclave.service import Service
-from casemate.enclave.surroundings import Surroundings
-from casemate.enclave.tls_entries import lacks_equipment
+from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.entry.dispatch import Service
+from casemate.enclave.entry.tls_entries import lacks_equipment
+from casemate.enclave.guest.console import Console
+from casemate.enclave.guest.guest import LOAD_TIME, Guest
+from casemate.enclave.io.peers import SocketPeer
+from casemate.enclave.io.pump import Pump
+from casemate.enclave.io.surroundings import Surroundings
 from casemate.engines.command import GuestProgram
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError

@@ -5,7 +5,7 @@ import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from casemate.enclave.frames import FrameAssembler
+from casemate.enclave.io.frame_assembler import FrameAssembler
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import header

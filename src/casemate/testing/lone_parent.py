@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casemate.enclave.frames import FrameAssembler
+from casemate.enclave.io.frame_assembler import FrameAssembler
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
 from casemate.engines.engine import engine_named

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from casemate.enclave.sealing import SealingKeys, policy_of
+from casemate.enclave.chip.sealing_keys import SealingKeys, policy_of
 from casemate.enclave.store.host_line import HostLine
 from casemate.wire.encodings.message import parse_fields
 from casemate.wire.errors import WireError

@@ -7,8 +7,8 @@ See docs/adr/0007-anchor.md.
 import time
 from collections.abc import Iterator
 
-from casemate.enclave.leaf import Leaf
-from casemate.enclave.sealing import SealingKeys
+from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.store.history import Archive, History
 from casemate.enclave.store.host_line import HostLine
 from casemate.enclave.store.parts import in_parts

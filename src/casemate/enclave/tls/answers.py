@@ -1,11 +1,11 @@
 """What a request gets: ``GET /`` says what this is, ``POST /entry/NAME`` calls an entry point.
 
 Errors are RFC 9457 problem details. A caller is whoever proved an Ed25519 key by its client certificate in the
-handshake; what it may call is decided where all calls are, in :mod:`casemate.enclave.calls`.
+handshake; what it may call is decided where all calls are, in :mod:`casemate.enclave.entry.calls`.
 """
 
 from casemate.enclave.boot import Program
-from casemate.enclave.calls import Calls
+from casemate.enclave.entry.calls import Calls
 from casemate.enclave.tls.http import Request, Response
 from casemate.images.manifest import ANYONE
 from casemate.wire.encodings.json_text import encode_json

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from casemate.enclave.boot import Program
-from casemate.enclave.calls import Calls
-from casemate.enclave.leaf import Leaf
+from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.entry.calls import Calls
 from casemate.enclave.tls.answers import Answers
 from casemate.enclave.tls.credentials import KeyToCertify, now
 from casemate.enclave.tls.session import TlsSession, server_context

@@ -17,8 +17,8 @@ from casemate.chip.sgx.attester import SgxAttester
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.chip.silicon import Silicon
-from casemate.enclave.leaf import Leaf
-from casemate.enclave.sealing import SealingKeys
+from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.store import Store
 from casemate.host.records import Records
 from casemate.images.manifest import Recovery, StateRules

@@ -18,7 +18,7 @@ from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, record_d
 from casemate.wire.protocol.state_changes import Change, Changes
 
 if TYPE_CHECKING:
-    from casemate.enclave.sealing import SealingKeys
+    from casemate.enclave.chip.sealing_keys import SealingKeys
 
 CHANGES, CHECKPOINT = SealedKind.CHANGES, SealedKind.CHECKPOINT
 

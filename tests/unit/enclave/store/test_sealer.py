@@ -5,7 +5,7 @@ from tests.unit.enclave.store.lab import RULES, SECS, Lab, LabHost, put, secs
 
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
-from casemate.enclave.sealer import MAX_SEALED_TEXT, MAX_SEALED_VALUE, Sealer
+from casemate.enclave.store.sealer import MAX_SEALED_TEXT, MAX_SEALED_VALUE, Sealer
 from casemate.wire.messages.state import StateAppend
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.seal_binding import SealPolicy

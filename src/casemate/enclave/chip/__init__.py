@@ -1,0 +1,1 @@
+"""What an enclave asks of its chip."""

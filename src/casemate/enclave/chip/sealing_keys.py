@@ -1,0 +1,109 @@
+"""The enclave's sealing keys, and the one way in and out of a seal.
+
+Every launch draws a KEYID of its own, so no two launches seal under one key, and nonces can simply count.
+"""
+
+import itertools
+import secrets
+
+from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.keys import seal_counted, unseal
+from casemate.wire.errors import WireError
+from casemate.wire.messages.leaf import GetSealingKey
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord
+from casemate.wire.protocol.tee import Identity
+from casemate.wire.sgx.keyrequest import KeyPolicy
+
+KEY_ID_SIZE = 32
+NONCE_SIZE = 12
+MAX_CACHED_KEYS = 256
+"""Keys of other launches that are kept: a history has one for each launch that wrote in it."""
+
+_POLICIES = {SealPolicy.MRENCLAVE: KeyPolicy.MRENCLAVE, SealPolicy.MRSIGNER: KeyPolicy.MRSIGNER}
+
+
+class SealingKeys:
+    """Seals for this enclave's identity, with keys of the TCB at which it was started."""
+
+    def __init__(self, leaf: Leaf, identity: Identity, tcb: bytes) -> None:
+        self._leaf = leaf
+        self._identity = identity
+        self._tcb = tcb
+        self._key_id = secrets.token_bytes(KEY_ID_SIZE)
+        self._nonces = itertools.count()
+        self._keys: dict[tuple[KeyPolicy, int, bytes, bytes], bytes] = {}
+
+    def namespace(self, policy: SealPolicy) -> bytes:
+        """The name of this enclave's state under that policy."""
+        return state_namespace(policy, self._identity)
+
+    def seal(
+        self,
+        kind: SealedKind,
+        policy: SealPolicy,
+        text: bytes,
+        *,
+        epoch: int = 0,
+        previous: bytes = NO_RECORD,
+        part: int = 0,
+        parts: int = 1,
+    ) -> bytes:
+        """The encoded record; the arguments are its header's fields."""
+        header = SealedHeader(
+            kind=kind,
+            policy=_POLICIES[policy],
+            isv_svn=self._identity.isv_svn,
+            part=part,
+            parts=parts,
+            tcb=self._tcb,
+            key_id=self._key_id,
+            nonce=next(self._nonces).to_bytes(NONCE_SIZE, "little"),
+            namespace=self.namespace(policy),
+            epoch=epoch,
+            previous=previous,
+        )
+        associated = header.encode()
+        return associated + seal_counted(self._key(header), header.nonce, pad(text), associated)
+
+    def open(self, record: SealedRecord) -> bytes:
+        """What was sealed, by this identity, now or at a lower security version.
+
+        Raises:
+            FaultError: ``state-refused``: for another identity, by a higher version, or changed since.
+        """
+        header, own = record.header, self._identity
+        if header.namespace != self.namespace(policy_of(header)):
+            raise refuse(Code.STATE_REFUSED, "sealed for the identity of another enclave")
+        if header.isv_svn > own.isv_svn:
+            raise refuse(
+                Code.STATE_REFUSED,
+                f"sealed by security version {header.isv_svn}, this enclave is of version {own.isv_svn}",
+            )
+        padded = unseal(self._key(header), header.nonce, record.ciphertext, header.encode())
+        try:
+            return unpad(padded)
+        except WireError as error:
+            raise refuse(Code.STATE_REFUSED, f"sealed with another padding: {error}") from None
+
+    def _key(self, header: SealedHeader) -> bytes:
+        named = (header.policy, header.isv_svn, header.tcb, header.key_id)
+        if named not in self._keys:
+            if len(self._keys) >= MAX_CACHED_KEYS:
+                self._keys.clear()
+            self._keys[named] = self._derive(header)
+        return self._keys[named]
+
+    def _derive(self, header: SealedHeader) -> bytes:
+        try:
+            wanted = GetSealingKey(policy_of(header), header.isv_svn, header.tcb, header.key_id)
+            return self._leaf.sealing_key(wanted)
+        except FaultError as error:
+            raise refuse(Code.STATE_REFUSED, f"no key for this seal: {error.fault.reason}") from None
+
+
+def policy_of(header: SealedHeader) -> SealPolicy:
+    """The policy as manifests write it."""
+    return SealPolicy.MRENCLAVE if header.policy is KeyPolicy.MRENCLAVE else SealPolicy.MRSIGNER

@@ -1,0 +1,1 @@
+"""Entries into the enclave: challenges, sealed calls, streams, and the receipts for them."""

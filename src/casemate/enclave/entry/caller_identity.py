@@ -1,0 +1,54 @@
+"""Who calls: decided inside, by a signature over this very call, whatever the operator says."""
+
+from casemate.enclave.entry.channel import OpenedRequest
+from casemate.enclave.keys import check_signature, sha256
+from casemate.images.manifest import EntryPoint, Manifest
+from casemate.wire.encodings.json_text import Json
+from casemate.wire.protocol.call import caller_transcript
+from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.faults import Code, refuse
+
+
+def proved_key(opened: OpenedRequest, hpke_key: bytes) -> bytes | None:
+    """The Ed25519 key that signed this request; None where nobody signed.
+
+    A proof that is given must hold even where the entry point admits anyone: no guest ever sees a key that its owner
+    did not use.
+
+    Args:
+        opened: the request.
+        hpke_key: this enclave's own, which the caller must have signed for: that a request could be opened here does
+            not say that its caller meant it for here.
+
+    Raises:
+        FaultError: the signature does not verify.
+    """
+    proof = opened.proof
+    if proof is None:
+        return None
+    transcript = caller_transcript(opened.binding, hpke_key, opened.request.content, sha256)
+    check_signature(proof.public_key, proof.signature, transcript)
+    return proof.public_key
+
+
+def admit(entry: EntryPoint, manifest: Manifest, public_key: bytes | None) -> Json:
+    """``context.caller`` for the guest: the key that calls, with its name if the manifest has one; or null.
+
+    Args:
+        entry: what is called.
+        manifest: who is who.
+        public_key: proved to be the caller's; None for nobody.
+
+    Raises:
+        FaultError: this key may not call this entry point.
+    """
+    if not entry.admits(public_key):
+        who = "unsigned calls" if public_key is None else f"the caller with key {caller_key_text(public_key)}"
+        raise refuse(Code.CALLER_REFUSED, f"entry point {entry.name!r} does not admit {who}")
+    if public_key is None:
+        return None
+    caller = manifest.caller(public_key)
+    return {
+        "name": None if caller is None else caller.name,
+        "key": caller_key_text(public_key),
+    }

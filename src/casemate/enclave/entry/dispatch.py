@@ -1,0 +1,123 @@
+"""What an enclave does all its life: answers one entry after another, for a host that it does not trust."""
+
+from casemate.enclave.boot import Program
+from casemate.enclave.entry.caller_identity import proved_key
+from casemate.enclave.entry.calls import Calls
+from casemate.enclave.entry.challenge import answer_challenge
+from casemate.enclave.entry.channel import OpenedRequest, open_request
+from casemate.enclave.entry.open_streams import StreamOwner
+from casemate.enclave.entry.receipts import ReceiptBook
+from casemate.enclave.entry.sessions import Sessions
+from casemate.enclave.entry.tls_entries import TLS_ENTRIES, TlsAnswer, tls_answers
+from casemate.enclave.io.surroundings import Surroundings
+from casemate.enclave.keys import EnclaveKeys
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.wire.encodings.message import parse_message
+from casemate.wire.errors import WireError
+from casemate.wire.messages.entry import (
+    Challenge,
+    ChallengeAnswer,
+    Enter,
+    Left,
+    OcallAnswer,
+    OcallRefused,
+    PlainEnter,
+    PlainLeft,
+)
+from casemate.wire.messages.state import STATE_ANSWERS, StateRecords, StateRefused, StateStored
+from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsPrepare
+from casemate.wire.protocol.call import CallFailed, CallResult, Envelope, StepTaken, StreamEnded
+from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
+
+Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | Fault
+Response = CallResult | StepTaken | StreamEnded
+
+_ENTRIES = (Enter, PlainEnter, Challenge, *TLS_ENTRIES)
+_ANSWERS = (OcallAnswer, OcallRefused, *STATE_ANSWERS)
+_DEFECT = fault(Code.INTERNAL, "a defect of the enclave's; nothing more is told")
+
+
+class Service:
+    """Entries in, replies out.
+
+    Who learns what: until a request is opened, the host is told why it is refused; from then on its caller alone, by a
+    sealed response that shows the host nothing but a padded size. A plain call hides nothing from the host, refusals
+    included. What goes wrong in here is told to nobody.
+    """
+
+    def __init__(self, program: Program, layers: SandboxLayers, around: Surroundings) -> None:
+        self._layers = layers
+        self._around = around
+        self._keys = EnclaveKeys()
+        self._sessions = Sessions()
+        self._receipts = ReceiptBook(self._keys, program.identity.measurement)
+        self._calls = Calls(program, around)
+        self._tls = tls_answers(program, layers, around.leaf, self._calls)
+
+    def run(self) -> None:
+        """Answers entries until a peer is gone, which :class:`PeerGoneError` says."""
+        around = self._around
+        while True:
+            ready = bool(around.host.incoming) and not around.host.backlog  # nothing on credit for who does not read
+            around.pump.turn(0.0 if ready else around.guest.deadline)
+            around.guest.attend()
+            reply = self._reply(around.host.incoming.popleft()) if ready else None
+            if reply is not None:
+                around.console.flush()
+                around.host.send(encode_reply(reply))
+                if not isinstance(reply, ChallengeAnswer):
+                    around.guest.fetch()  # the caller has its answer: now a guest that the call has cost is replaced
+
+    def _reply(self, frame: bytes | None) -> Reply | None:
+        """The reply to one frame, whatever it holds; None to what the host says about a question that is over."""
+        try:
+            if frame is None:
+                return fault(Code.MALFORMED, "the frame is longer than any entry")
+            return self._do(parse_message(frame, *_ENTRIES, *_ANSWERS))
+        except FaultError as error:
+            return error.fault
+        except WireError as error:
+            return fault(Code.MALFORMED, str(error))
+        except (PeerGoneError, TimedOutError):
+            raise
+        except Exception:  # the last resort: an enclave that dies loses everybody's sessions
+            return _DEFECT
+
+    def _do(self, entry: object) -> Reply | None:
+        match entry:
+            case Challenge():
+                return answer_challenge(entry, self._around.leaf, self._keys, self._layers, self._sessions)
+            case Enter(envelope):
+                return self._enter(envelope)
+            case PlainEnter(name, arguments):
+                return PlainLeft(self._calls.plain_call(name, arguments, self._calls.deadline()).output)
+            case TlsPrepare() | TlsInstall() | TlsBytes():
+                return self._tls(entry)
+            case OcallAnswer() | OcallRefused() | StateRecords() | StateStored() | StateRefused():
+                return None  # its call ended first: a reply would be taken for the next entry's
+        return _DEFECT
+
+    def _enter(self, envelope: Envelope) -> Left:
+        deadline = self._calls.deadline()
+        opened = open_request(envelope, self._keys, self._sessions)
+        try:
+            response: Response | CallFailed = self._call(opened, deadline)
+        except FaultError as error:
+            response = CallFailed(error.fault)
+        except (PeerGoneError, TimedOutError):
+            raise
+        except Exception:  # as above; the caller must not take silence for a lost call
+            response = CallFailed(_DEFECT)
+        return Left(opened.seal(response))
+
+    def _call(self, opened: OpenedRequest, deadline: float) -> Response:
+        public_key = proved_key(opened, self._keys.hpke_key)
+        binding, step = opened.binding, opened.step
+        if step is None:
+            return self._receipts.issue(opened, self._calls.call(binding.entry, opened.arguments, public_key, deadline))
+        owner = StreamOwner(binding.session, public_key, binding.entry)
+        done = self._calls.step(step, opened.arguments, owner, deadline)
+        if isinstance(done, StepTaken):
+            return done
+        return StreamEnded(done.data, self._receipts.issue(opened, done.answer))

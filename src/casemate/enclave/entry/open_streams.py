@@ -1,0 +1,120 @@
+"""The streams that are open: whose they are, what has passed, and when they were last used."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from casemate.enclave.guest.guest import GuestStream
+from casemate.enclave.guest.requests import CallServices
+from casemate.enclave.keys import Sha256
+from casemate.images.manifest import EntryPoint
+from casemate.wire.protocol.call import streamed_text
+from casemate.wire.protocol.faults import Code, refuse
+
+MAX_STREAMS = 16
+"""Most streams that are open at a time: each keeps a generator alive in the guest, and up to 1 MiB of arguments."""
+
+IDLE_TIME = 30.0
+"""How long a stream may rest (seconds) before another one may take its place."""
+
+
+class Flow:
+    """What went one way: its running SHA-256 and its size."""
+
+    __slots__ = ("_hash", "_size")
+
+    def __init__(self) -> None:
+        self._hash = Sha256()
+        self._size = 0
+
+    def pass_on(self, piece: bytes) -> None:
+        """Takes the next piece in."""
+        self._hash.update(piece)
+        self._size += len(piece)
+
+    def text(self, json_text: bytes) -> bytes:
+        """What a receipt commits to, with the arguments or the result that belong to this way."""
+        return streamed_text(json_text, self._hash.digest(), self._size)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOwner:
+    """Who alone may go on with a stream."""
+
+    session: int
+    public_key: bytes | None
+    entry: str
+
+
+@dataclass(slots=True)
+class OpenStream:
+    """A stream between two of its steps."""
+
+    owner: StreamOwner
+    entry: EntryPoint
+    arguments: bytes
+    """As the caller sent them."""
+    guest: GuestStream
+    services: CallServices
+    used: float
+    """When its last step was done, on the monotonic clock."""
+    is_hungry: bool = False
+    input: Flow = field(default_factory=Flow)
+    output: Flow = field(default_factory=Flow)
+
+
+class Streams:
+    """At most :data:`MAX_STREAMS`, each under a number that is never used again."""
+
+    __slots__ = ("_last", "_open")
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._open: OrderedDict[int, OpenStream] = OrderedDict()
+
+    def make_room(self, now: float) -> OpenStream | None:
+        """Sees to it that one more can be added; the stream that had to be given up for that, if one had to.
+
+        Raises:
+            FaultError: all are in use.
+        """
+        if len(self._open) < MAX_STREAMS:
+            return None
+        number, rested = next(iter(self._open.items()))
+        if now - rested.used < IDLE_TIME:
+            raise refuse(Code.BUSY, f"{MAX_STREAMS} streams are open here, and none has rested for {IDLE_TIME:g} s")
+        return self._open.pop(number)
+
+    def add(self, stream: OpenStream) -> int:
+        """The number of a new stream."""
+        self._last += 1
+        self._open[self._last] = stream
+        return self._last
+
+    def find(self, number: int, owner: StreamOwner) -> OpenStream:
+        """The owner's stream of that number.
+
+        Raises:
+            FaultError: it has no such stream, whoever else has.
+        """
+        stream = self._open.get(number)
+        if stream is None or stream.owner != owner:
+            raise refuse(
+                Code.STREAM_UNKNOWN,
+                f"this session has no open stream {number} of this caller and entry point, or has it no more",
+            )
+        return stream
+
+    def rest(self, number: int, now: float) -> None:
+        """Notes that a step is done."""
+        self._open[number].used = now
+        self._open.move_to_end(number)
+
+    def remove(self, number: int) -> None:
+        """Forgets a stream."""
+        self._open.pop(number, None)
+
+    def remove_lost(self, is_lost: Callable[[GuestStream], bool]) -> None:
+        """Forgets those whose guest is gone."""
+        for number in [number for number, stream in self._open.items() if is_lost(stream.guest)]:
+            del self._open[number]

@@ -1,0 +1,40 @@
+"""Receipts: what the enclave signs about each call that it answered."""
+
+import itertools
+
+from casemate.enclave.entry.answer import Answer
+from casemate.enclave.entry.channel import OpenedRequest
+from casemate.enclave.keys import EnclaveKeys, sha256
+from casemate.wire.protocol.call import CallResult, Receipt, commitment
+
+
+class ReceiptBook:
+    """Issues receipts, numbered from 1 without a gap."""
+
+    __slots__ = ("_counter", "_keys", "_measurement")
+
+    def __init__(self, keys: EnclaveKeys, measurement: bytes) -> None:
+        self._keys = keys
+        self._measurement = measurement
+        self._counter = itertools.count(1)
+
+    def issue(self, opened: OpenedRequest, answer: Answer) -> CallResult:
+        """The answer to a call, with the receipt that vouches for it.
+
+        The caller drew the blinds, so it alone decides who can ever see what the commitments hide. Session, sequence
+        number and blinds are those of the request that got the answer: of a stream, its last step's.
+        """
+        binding, content = opened.binding, opened.request.content
+        receipt = Receipt(
+            quote_hash=binding.quote_hash,
+            measurement=self._measurement,
+            session=binding.session,
+            sequence=binding.sequence,
+            entry=binding.entry,
+            caller=None if opened.proof is None else opened.proof.public_key,
+            input_commitment=commitment(content.input_blind, answer.committed_input, sha256),
+            output_commitment=commitment(content.output_blind, answer.committed_output, sha256),
+            counter=next(self._counter),
+            state=answer.state,
+        )
+        return CallResult(answer.output, receipt, self._keys.sign(receipt))

@@ -1,0 +1,140 @@
+"""Streams: calls in steps, each of which is a call of its own to everybody but the function."""
+
+import time
+from dataclasses import dataclass
+
+from casemate.enclave.entry.answer import Answer
+from casemate.enclave.entry.caller_identity import admit
+from casemate.enclave.entry.ecall import check_arguments, check_result, declared_entry
+from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
+from casemate.enclave.guest.requests import CallServices, Services
+from casemate.enclave.io.surroundings import Surroundings
+from casemate.engines.frames import Ended, Kind, Paused
+from casemate.images.manifest import Manifest
+from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+
+MAX_STREAM_ARGUMENTS = MAX_CHUNK
+"""The longest arguments that a stream may be opened with (bytes of JSON): they are kept for its receipt."""
+
+_GUEST_KINDS = {StepKind.CHUNK: Kind.CHUNK, StepKind.END: Kind.END, StepKind.PULL: Kind.PULL}
+
+
+@dataclass(frozen=True, slots=True)
+class LastStep:
+    """What the last step of a stream came to."""
+
+    data: bytes
+    answer: Answer
+
+
+class StreamCalls:
+    """Runs the steps of streams.
+
+    A step that fails by what the function does ends its stream. One that is refused for what the client asks changes
+    nothing.
+    """
+
+    def __init__(self, manifest: Manifest, around: Surroundings, services: Services) -> None:
+        self._manifest = manifest
+        self._around = around
+        self._services = services
+        self._streams = Streams()
+
+    def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner, deadline: float) -> StepTaken | LastStep:
+        """One step, in the order in which its rules are checked.
+
+        Args:
+            step: which.
+            arguments: JSON for OPEN, a piece of input for CHUNK, else nothing.
+            owner: whose session it is, the key that has proved itself, and the entry point that is named.
+            deadline: of this step, on the monotonic clock.
+
+        Raises:
+            FaultError: with every other outcome.
+        """
+        self._streams.remove_lost(lambda stream: not self._around.guest.has(stream))
+        if step.kind is StepKind.OPEN:
+            return self._open(step, arguments, owner, deadline)
+        stream = self._streams.find(step.stream, owner)
+        _check_step(step.kind, arguments, stream)
+        if step.kind is StepKind.CANCEL:
+            self._streams.remove(step.stream)
+            self._around.guest.drop(stream.guest)
+            return StepTaken(step.stream, is_hungry=False, data=b"")
+        stream.input.pass_on(arguments)
+        try:
+            said = self._around.guest.step(
+                stream.guest,
+                _GUEST_KINDS[step.kind],
+                arguments,
+                ask=lambda asked: stream.services.answer(asked, deadline),
+                deadline=deadline,
+            )
+            return self._said(step.stream, stream, said, deadline)
+        except BaseException:
+            self._streams.remove(step.stream)
+            raise
+
+    def _open(self, step: StreamStep, arguments: bytes, owner: StreamOwner, deadline: float) -> StepTaken | LastStep:
+        entry = declared_entry(self._manifest, owner.entry)
+        if not entry.stream:
+            raise refuse(Code.ARGUMENTS_REFUSED, f"entry point {entry.name!r} is no stream: call it in one piece")
+        if step.stream != 0:
+            raise refuse(Code.ARGUMENTS_REFUSED, f"a stream to open has no number yet, this one has {step.stream}")
+        caller = admit(entry, self._manifest, owner.public_key)
+        if len(arguments) > MAX_STREAM_ARGUMENTS:
+            raise refuse(
+                Code.ARGUMENTS_REFUSED,
+                f"the arguments have {len(arguments)} bytes, a stream is opened with at most {MAX_STREAM_ARGUMENTS}:"
+                " send the rest in pieces",
+            )
+        checked = check_arguments(entry, arguments)
+        given_up = self._streams.make_room(time.monotonic())
+        if given_up is not None:
+            self._around.guest.drop(given_up.guest)
+        services = CallServices(self._services)
+        begun, said = self._around.guest.open(
+            entry.name,
+            checked,
+            caller,
+            ask=lambda asked: services.answer(asked, deadline),
+            deadline=deadline,
+        )
+        stream = OpenStream(owner, entry, arguments, begun, services, time.monotonic())
+        number = self._streams.add(stream)
+        try:
+            return self._said(number, stream, said, deadline)
+        except FaultError:
+            self._streams.remove(number)
+            raise
+
+    def _said(self, number: int, stream: OpenStream, said: Paused | Ended, deadline: float) -> StepTaken | LastStep:
+        stream.output.pass_on(said.data)
+        if isinstance(said, Paused):
+            stream.is_hungry = said.is_hungry
+            self._streams.rest(number, time.monotonic())
+            return StepTaken(number, said.is_hungry, said.data)
+        self._streams.remove(number)
+        output = check_result(stream.entry, said.text, output_kib=self._manifest.limits.output_kib)
+        answer = Answer(
+            output,
+            committed_input=stream.input.text(stream.arguments),
+            committed_output=stream.output.text(output),
+            state=stream.services.commit(deadline),
+        )
+        return LastStep(said.data, answer)
+
+
+def _check_step(kind: StepKind, piece: bytes, stream: OpenStream) -> None:
+    """Refuses what the stream does not wait for; it goes on waiting."""
+    if kind is StepKind.CHUNK and not 1 <= len(piece) <= MAX_CHUNK:
+        raise refuse(Code.ARGUMENTS_REFUSED, f"a piece of {len(piece)} bytes, want 1 to {MAX_CHUNK}")
+    if kind is not StepKind.CHUNK and piece:
+        raise refuse(Code.ARGUMENTS_REFUSED, f"{len(piece)} bytes with a step that has none")
+    if kind is StepKind.CANCEL:
+        return
+    if kind is StepKind.PULL and stream.is_hungry:
+        raise refuse(Code.WRONG_STATE, "the function waits for input: send a piece of it, or its end")
+    if kind is not StepKind.PULL and not stream.is_hungry:
+        raise refuse(Code.WRONG_STATE, "the function has more to say before it takes input: pull")

@@ -1,0 +1,34 @@
+"""What the guest prints: dropped, or in a debug enclave, which keeps no secret from its operator, sent to the host."""
+
+from collections import deque
+
+from casemate.enclave.io.peers import SocketPeer
+from casemate.wire.encodings.message import encode_message
+from casemate.wire.messages.entry import Log
+
+MAX_LINES = 256
+"""Most lines that are kept until the host listens; older ones are dropped."""
+
+MAX_BACKLOG = 64 * 1024
+"""While the host has so many bytes yet to take, lines are dropped."""
+
+
+class Console:
+    """Lines wait here until an entry is under way, for only then does the host listen."""
+
+    def __init__(self, host: SocketPeer, *, debug: bool) -> None:
+        self._host = host
+        self._debug = debug
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
+
+    def print(self, text: str) -> None:
+        """Takes a line."""
+        if self._debug:
+            self._lines.append(text)
+
+    def flush(self) -> None:
+        """Sends what there is."""
+        while self._lines:
+            line = Log(self._lines.popleft())
+            if self._host.backlog < MAX_BACKLOG:
+                self._host.send(encode_message(line))

@@ -1,0 +1,418 @@
+"""The guest: strangers' code in a process of its own, which is replaced when it fails.
+
+Whatever the guest does, a call ends by its deadline with a result or a typed refusal:
+
+* it says what it may not say now, or too much: it is ended, ``guest-crashed``;
+* it works for too long, or stops reading or writing: it is ended, ``time-limit``;
+* it dies, or grows too large: its parent says which.
+
+A guest that failed is never called again, and the streams that it had begun are gone with it.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from casemate.enclave.guest.pipe_protocol import GuestLine
+from casemate.enclave.io.peers import SocketPeer
+from casemate.enclave.io.pump import Pump
+from casemate.engines.command import GuestProgram
+from casemate.engines.engine import engine_named
+from casemate.engines.errors import GuestMisbehavedError
+from casemate.engines.frames import (
+    CALL_SIZE,
+    Asked,
+    Ended,
+    Failed,
+    Kind,
+    Loaded,
+    Paused,
+    Printed,
+    Returned,
+    Said,
+    Wanted,
+)
+from casemate.wire.encodings.json_text import Json
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.messages.spawner import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.protocol.sandbox_layers import Layer
+
+LOAD_TIME = 10.0
+"""Longest start of a guest with its code (seconds), the bodies of its modules included."""
+
+CAUSE_TIME = 0.2
+"""How long the parent, which knows why a guest died, is waited for once the guest's pipes have closed (seconds)."""
+
+MOST_REPLACED = 3
+"""How many guests in a row may die before they have taken a call; that costs time, and only then the call."""
+
+Ask = Callable[[Asked | Wanted], bytes]
+"""Answers what the guest asks: JSON, or nothing for ``undefined``; or :class:`FaultError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestStream:
+    """A stream that a guest has begun."""
+
+    number: bytes
+    """Of the call that opened it."""
+    process: int
+    """Which of the guests, one after another, has it."""
+
+
+class GuestState(StrEnum):
+    """What there is of a guest."""
+
+    ABSENT = "absent"  # none, or a failed one
+    AWAITED = "awaited"  # asked of the parent
+    LOADING = "loading"
+    READY = "ready"
+    WORKING = "working"
+
+
+class Guest:
+    """The guest of an enclave: at any time one process at most.
+
+    Args:
+        pump: where it is waited for, and its parent.
+        parent: gives guests, and says when and why one is gone.
+        engine: its name.
+        memory_mib: the guest's limit.
+        program: loaded into each guest.
+        on_print: told each line of the guest's console.
+        tell_errors: whether the words of the guest's own exceptions may be told to callers. They can hold anything that
+            the guest has seen, past all schemas, so only a debug enclave does that.
+    """
+
+    def __init__(
+        self,
+        pump: Pump,
+        parent: SocketPeer,
+        *,
+        engine: str,
+        memory_mib: int,
+        program: GuestProgram,
+        on_print: Callable[[str], None],
+        tell_errors: bool,
+    ) -> None:
+        self._pump = pump
+        self._parent = parent
+        self._engine = engine_named(engine)
+        self._memory_mib = memory_mib
+        self._program = program
+        self._on_print = on_print
+        self._tell_errors = tell_errors
+        self._state = GuestState.ABSENT
+        self._failure = fault(Code.UNAVAILABLE, "there is no guest yet")
+        self._died = False
+        """Whether the failure is a death, or a guest that never came to be: of that one, not of its code."""
+        self._line: GuestLine | None = None
+        self._process = 0
+        self._deadline: float | None = None
+        self._cause_awaited = False
+        self._layers: tuple[Layer, ...] | None = None
+
+    @property
+    def state(self) -> GuestState:
+        """What there is of a guest now."""
+        return self._state
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers around the first guest, and so around every one."""
+        return self._layers or ()
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`attend` must be called at the latest, on the monotonic clock."""
+        return self._deadline
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._drop(_UNEXPLAINED)
+
+    def fetch(self) -> None:
+        """Asks the parent for a guest, if there is none; an earlier one ends."""
+        if self._state is GuestState.ABSENT:
+            self._parent.send(encode_message(NeedGuest(self._engine.name, self._memory_mib)))
+            self._state = GuestState.AWAITED
+
+    def await_ready(self, deadline: float) -> None:
+        """Waits until the guest that was asked for can be called; one that dies before that is replaced.
+
+        Raises:
+            FaultError: it failed, as did those after it, or was not ready by the deadline.
+        """
+        self._await_settled(deadline)
+        for _ in range(MOST_REPLACED):
+            if self._state is not GuestState.ABSENT or not self._died:
+                break
+            self.fetch()
+            self._await_settled(deadline)
+        if self._state is GuestState.ABSENT:
+            raise FaultError(self._failure)
+
+    def _await_settled(self, deadline: float) -> None:
+        """Waits until the guest can be called, or has failed."""
+        while not self._is_settled():
+            if time.monotonic() >= deadline:
+                raise refuse(Code.TIME_LIMIT, f"the guest was still {self._state} when time was up")
+            self._pump.turn(deadline if self._deadline is None else min(deadline, self._deadline))
+
+    def attend(self) -> None:
+        """Takes what parent and guest said while no call is under way."""
+        self._attend_to_parent()
+        line = self._line
+        if line is None or self._state is GuestState.WORKING:
+            return
+        while line.spoke and self._state is not GuestState.ABSENT:
+            self._hear_of_loading(line)
+        if line.ended and self._state is GuestState.READY:
+            self._lose(_UNEXPLAINED, died=True)
+        elif line.ended and self._state is GuestState.LOADING and not self._cause_awaited:
+            self._cause_awaited, self._deadline = True, time.monotonic() + CAUSE_TIME
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            late = fault(Code.TIME_LIMIT, "the code was not loaded in time")
+            self._lose(_UNEXPLAINED if line.ended else late, died=line.ended)
+
+    def call(self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float) -> bytes:
+        """What a function of the guest returns, as JSON that nobody has checked yet.
+
+        Args:
+            entry: the function's name.
+            arguments: JSON, checked.
+            caller: for ``context.caller``.
+            ask: answers the guest's questions.
+            deadline: on the monotonic clock; the guest gets no more time than that, its questions and a fresh start
+                included.
+
+        Raises:
+            FaultError: with every other outcome.
+        """
+        line = self._work(deadline)
+        said = self._hear_out(line, line.talk.call(entry, arguments, caller, number=_number()), ask, deadline)
+        if isinstance(said, Returned):
+            return said.text
+        raise _OutOfTurnError
+
+    def open(
+        self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float
+    ) -> tuple[GuestStream, Paused | Ended]:
+        """Calls a stream, up to its first pause. Arguments and errors are those of :meth:`call`."""
+        line = self._work(deadline)
+        stream = GuestStream(_number(), self._process)
+        said = self._hear_out(line, line.talk.open(entry, arguments, caller, number=stream.number), ask, deadline)
+        return stream, _step_of(said)
+
+    def step(self, stream: GuestStream, kind: Kind, piece: bytes, *, ask: Ask, deadline: float) -> Paused | Ended:
+        """Has the guest go on with a stream up to its next pause.
+
+        Args:
+            stream: one that :meth:`has`.
+            kind: CHUNK with a piece of input; END or PULL with none.
+            piece: bytes.
+            ask: as for :meth:`call`.
+            deadline: of this step alone.
+
+        Raises:
+            FaultError: with every other outcome; the stream is over then.
+        """
+        if not self.has(stream):
+            raise refuse(Code.STREAM_UNKNOWN, "the guest that had this stream is gone")
+        self.attend()
+        if not self.has(stream):  # it died just now: another one knows nothing of the stream
+            raise FaultError(self._failure)
+        line = self._work(deadline)
+        return _step_of(self._hear_out(line, line.talk.step(kind, piece, number=stream.number), ask, deadline))
+
+    def has(self, stream: GuestStream) -> bool:
+        """Whether the guest that began this stream is still there."""
+        return stream.process == self._process
+
+    def drop(self, stream: GuestStream) -> None:
+        """Has the guest forget a stream, if it is still there."""
+        if self.has(stream) and self._line is not None and self._state is GuestState.READY:
+            self._line.say(self._line.talk.drop(number=stream.number))
+
+    def _work(self, deadline: float) -> GuestLine:
+        """The line to a guest that now works on a call."""
+        self.fetch()
+        self.await_ready(deadline)
+        line = self._line
+        if line is None:
+            raise FaultError(self._failure)
+        self._state = GuestState.WORKING
+        self._watch(deadline)
+        return line
+
+    def _hear_out(self, line: GuestLine, payload: bytes, ask: Ask, deadline: float) -> Returned | Paused | Ended:
+        try:
+            line.say(payload)
+            return self._converse(line, ask, deadline)
+        except BaseException:
+            if self._state is GuestState.WORKING:  # a defect in here: who knows what the guest waits for
+                self._lose(_UNEXPLAINED)
+            raise
+
+    def is_gone(self) -> bool:
+        """Whether the guest that works on a call has failed meanwhile."""
+        self._attend_to_parent()
+        return self._state is not GuestState.WORKING or (self._line is not None and self._line.ended)
+
+    def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> Returned | Paused | Ended:
+        """Hears a working guest out."""
+        refused: Fault | None = None
+        while True:
+            match self._next(line, deadline):
+                case Printed(text):
+                    self._on_print(text)
+                case Asked() | Wanted() as asked:
+                    refused = self._answer(line, ask, asked) or refused
+                case Returned() | Paused() | Ended() as said:
+                    self._rest()
+                    return said
+                case Failed() as failed:
+                    self._rest()
+                    raise FaultError(refused or self._failed(failed))
+
+    def _answer(self, line: GuestLine, ask: Ask, asked: Asked | Wanted) -> Fault | None:
+        """Answers a question, or refuses it; why, so that a call which fails over it can say so."""
+        try:
+            answer = ask(asked)
+        except FaultError as error:
+            line.say(line.talk.refuse(error.fault.code, error.fault.reason))
+            # What the function says wrongly is its own mistake, told as any other of its exceptions.
+            return None if error.fault.code is Code.GUEST_ERROR else error.fault
+        line.say(line.talk.answer(answer))
+        return None
+
+    def _next(self, line: GuestLine, deadline: float) -> Said:
+        """What the working guest says next, before its time is up."""
+
+        def spoke_or_gone() -> bool:
+            return line.spoke or self.is_gone()
+
+        if time.monotonic() >= deadline or not self._pump.until(spoke_or_gone, deadline):
+            self._lose(fault(Code.TIME_LIMIT, "the function did not return within the manifest's time limit"))
+        elif line.spoke:
+            return self._hear(line)
+        elif self._state is GuestState.WORKING:  # its pipes are closed: the parent will say why
+            cause = min(deadline, time.monotonic() + CAUSE_TIME)
+            if not self._pump.until(lambda: self.is_gone() and self._state is not GuestState.WORKING, cause):
+                self._lose(_UNEXPLAINED)
+        raise FaultError(self._failure)
+
+    def _hear_of_loading(self, line: GuestLine) -> None:
+        with contextlib.suppress(FaultError):  # it is remembered, for the next call
+            match self._hear(line):
+                case Loaded():
+                    self._rest()
+                case Printed(text):
+                    self._on_print(text)
+                case Failed() as failed:
+                    self._lose(fault(Code.GUEST_ERROR, f"the code cannot be loaded: {failed.name}: {failed.message}"))
+
+    def _hear(self, line: GuestLine) -> Said:
+        try:
+            return line.hear()
+        except GuestMisbehavedError as error:
+            words = f": {error}" if self._tell_errors else ""  # they quote the guest
+            self._lose(fault(Code.GUEST_CRASHED, f"the guest broke its protocol and was ended{words}"))
+            raise FaultError(self._failure) from None
+
+    def _attend_to_parent(self) -> None:
+        while self._parent.incoming:
+            frame = self._parent.incoming.popleft()
+            said: object = parse_message(frame or b"", GuestGiven, GuestGone, Fault)
+            match said:
+                case GuestGiven():
+                    self._begin(said)
+                case GuestGone() if self._line is not None:  # else it speaks of one that was given up before
+                    code = _code(said.code)
+                    self._drop(fault(code, said.reason), died=code is Code.GUEST_CRASHED)
+                case Fault() if self._state is GuestState.AWAITED:
+                    self._drop(said, died=True)
+
+    def _begin(self, given: GuestGiven) -> None:
+        writing, reading = self._parent.descriptors.popleft(), self._parent.descriptors.popleft()
+        if self._layers is None:
+            self._layers = given.layers
+        elif _outline(given.layers) != _outline(self._layers):  # REPORTDATA names the first guest's
+            os.close(writing)
+            os.close(reading)
+            self._lose(fault(Code.UNAVAILABLE, "the new guest is not confined as the first one was"))
+            return
+        self._state, self._cause_awaited = GuestState.LOADING, False
+        self._watch(time.monotonic() + LOAD_TIME)
+        self._line = GuestLine(self._pump, (writing, reading), self._engine, self._program)
+
+    def _watch(self, deadline: float) -> None:
+        """Sets the deadline here, and in the parent, which ends the guest a little later should nobody else do so."""
+        self._deadline = deadline
+        left_ms = int((deadline - time.monotonic()) * 1000)
+        self._parent.send(encode_message(Watch(max(1, left_ms))))
+
+    def _rest(self) -> None:
+        self._state, self._deadline = GuestState.READY, None
+        self._parent.send(encode_message(Unwatch()))
+
+    def _lose(self, failure: Fault, *, died: bool = False) -> None:
+        """Gives up a guest that may be alive: its parent ends it now."""
+        self._parent.send(encode_message(Watch(0)))
+        self._drop(failure, died=died)
+
+    def _drop(self, failure: Fault, *, died: bool = False) -> None:
+        """Forgets a guest."""
+        if self._line is not None:
+            self._line.close()
+        self._state, self._line, self._failure, self._deadline = GuestState.ABSENT, None, failure, None
+        self._died = died
+        self._process += 1
+
+    def _is_settled(self) -> bool:
+        self.attend()
+        return self._state in (GuestState.READY, GuestState.ABSENT)
+
+    def _failed(self, failed: Failed) -> Fault:
+        words = f"{failed.name}: {failed.message}" if self._tell_errors else _FAILURES.get(failed.code, "it failed")
+        return fault(failed.code, words)
+
+
+_FAILURES = {
+    Code.GUEST_ERROR: "the function threw an exception; a debug enclave would tell which",
+    Code.OUTPUT_LIMIT: "the result is longer than the manifest allows",
+    Code.RESULT_REFUSED: "the result is not JSON",
+}
+"""In place of the guest's own words."""
+
+_UNEXPLAINED = fault(Code.GUEST_CRASHED, "the guest's process ended")
+
+
+class _OutOfTurnError(Exception):
+    """A defect: the conversation let through what does not belong to this kind of call."""
+
+
+def _step_of(said: Returned | Paused | Ended) -> Paused | Ended:
+    if isinstance(said, Returned):
+        raise _OutOfTurnError
+    return said
+
+
+def _number() -> bytes:
+    return os.urandom(CALL_SIZE)
+
+
+def _code(name: str) -> Code:
+    try:
+        return Code(name)
+    except ValueError:
+        return Code.GUEST_CRASHED
+
+
+def _outline(layers: tuple[Layer, ...]) -> list[tuple[str, str]]:
+    """Which layers there are, without the particulars of one process."""
+    return [(layer.name, layer.state) for layer in layers]

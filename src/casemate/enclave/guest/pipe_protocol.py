@@ -1,0 +1,72 @@
+"""One guest process, as far as two pipes reach."""
+
+import os
+
+from casemate.enclave.guest.pipes import FromGuest, ToGuest
+from casemate.enclave.io.pump import Pump
+from casemate.engines.command import GuestProgram
+from casemate.engines.conversation import Conversation
+from casemate.engines.engine import Engine
+from casemate.engines.frames import Said
+
+_MOST_FRAMES = 1
+"""Frames that wait to be heard before no more are read; each may be as long as the longest result."""
+
+
+class GuestLine:
+    """Says and hears what is the guest's or the enclave's turn to say, without waiting.
+
+    Args:
+        pump: serves the pipes from now on.
+        descriptors: the pipe to write to and the one to read from; owned.
+        engine: the guest's.
+        program: loaded at once.
+    """
+
+    def __init__(self, pump: Pump, descriptors: tuple[int, int], engine: Engine, program: GuestProgram) -> None:
+        self._pump = pump
+        self._descriptors = descriptors
+        self._talk = Conversation(engine)
+        load = self._talk.load(program)
+        self._to = ToGuest(descriptors[0], on_end=self._deaf)
+        self._from = FromGuest(descriptors[1], limit=self._talk.frame_limit, most=_MOST_FRAMES, on_end=self._end)
+        self.ended = False
+        """Whether the guest will say nothing more; what it said before can still be heard."""
+        self._is_deaf = False
+        pump.watch(self._to)
+        pump.watch(self._from)
+        self._to.send(load)
+
+    @property
+    def talk(self) -> Conversation:
+        """What makes frames to :meth:`say`."""
+        return self._talk
+
+    @property
+    def spoke(self) -> bool:
+        """Whether there is something to hear."""
+        return bool(self._from.incoming)
+
+    def say(self, payload: bytes) -> None:
+        """Sends a frame as the guest reads; one that reads no more shows by what it does not answer."""
+        if not self._is_deaf:
+            self._to.send(payload)
+
+    def hear(self) -> Said:
+        """The next thing that the guest said; :class:`GuestMisbehavedError` where it may not be said now."""
+        return self._talk.heard(self._from.incoming.popleft())
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._deaf()
+        self._end()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+    def _deaf(self) -> None:
+        self._is_deaf = True
+        self._pump.forget(self._to.fileno())
+
+    def _end(self) -> None:
+        self.ended = True
+        self._pump.forget(self._from.fileno())

@@ -1,0 +1,92 @@
+"""The two pipes to a guest, which may stop reading, stop writing, or write anything at all."""
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+
+from casemate.enclave.io.frame_assembler import FrameAssembler
+from casemate.enclave.io.peers import PIECE_SIZE
+from casemate.link.frames import HEADER_SIZE
+
+
+class FromGuest:
+    """Frames out of the pipe that the guest writes to.
+
+    Args:
+        descriptor: owned by whoever made this.
+        limit: longest frame; a longer one is given out as None.
+        most: while so many frames wait to be taken no more are read, and the guest has to wait.
+        on_end: told when the guest's end is closed and everything before that is read.
+    """
+
+    def __init__(self, descriptor: int, *, limit: int, most: int, on_end: Callable[[], None]) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._assembler = FrameAssembler(limit)
+        self._most = most
+        self._on_end = on_end
+        self.incoming: deque[bytes | None] = deque()
+        """Frames in order; None for one that was too long."""
+
+    def fileno(self) -> int:
+        """The pipe's descriptor."""
+        return self._descriptor
+
+    def wants(self) -> int:
+        """To read while there is room; what a dead guest left in the pipe is always read."""
+        return select.POLLIN if len(self.incoming) < self._most else 0
+
+    def ready(self, _events: int) -> None:
+        """Takes what has come."""
+        try:
+            piece = os.read(self._descriptor, PIECE_SIZE)
+        except BlockingIOError:
+            return
+        self.incoming += self._assembler.feed(piece)
+        if not piece:
+            self._on_end()
+
+
+class ToGuest:
+    """Frames into the pipe that the guest reads from.
+
+    Args:
+        descriptor: owned by whoever made this.
+        on_end: told when the guest reads no more.
+    """
+
+    def __init__(self, descriptor: int, *, on_end: Callable[[], None]) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._on_end = on_end
+        self._outgoing = bytearray()
+
+    def fileno(self) -> int:
+        """The pipe's descriptor."""
+        return self._descriptor
+
+    def send(self, payload: bytes) -> None:
+        """Sends a frame as far as it goes now; the rest follows as the guest reads."""
+        self._outgoing += len(payload).to_bytes(HEADER_SIZE, "little")
+        self._outgoing += payload
+        self.ready(select.POLLOUT)
+
+    def wants(self) -> int:
+        """To write while something waits to go."""
+        return select.POLLOUT if self._outgoing else 0
+
+    def ready(self, events: int) -> None:
+        """Sends what can go; an end that the guest has closed is noticed here."""
+        try:
+            while self._outgoing:
+                with memoryview(self._outgoing) as view, view[:PIECE_SIZE] as piece:
+                    sent = os.write(self._descriptor, piece)
+                del self._outgoing[:sent]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._on_end()
+            return
+        if events & select.POLLERR:
+            self._on_end()

@@ -1,0 +1,136 @@
+"""What the enclave does for its guest in the middle of a call: OCALLs, the sealed state, seals."""
+
+import time
+
+from casemate.enclave.boot import Program
+from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.io.host_questions import HostQuestions
+from casemate.enclave.io.surroundings import Surroundings
+from casemate.enclave.store import Store, Transaction, canonical_json
+from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
+from casemate.engines.frames import Asked, Wanted
+from casemate.engines.questions import (
+    CompareAndSetState,
+    DeleteState,
+    GetState,
+    InsideQuestion,
+    ListState,
+    PutState,
+    Seal,
+    StateQuestion,
+    Unseal,
+)
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.errors import WireError
+from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
+
+COMMIT_TIME = 5.0
+"""The least time that the host has to store what a call changed (seconds), however little the function left of its own:
+work that is done should not be lost for that."""
+
+_UNDEFINED = b""
+_HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
+"""What a function can do something about. After any other refusal of its state, whatever it goes on to say is based on
+nothing, so its call fails."""
+
+
+class Services:
+    """Of one enclave: what lasts beyond a call."""
+
+    def __init__(self, program: Program, around: Surroundings) -> None:
+        manifest = program.image.manifest
+        self.host = HostQuestions(manifest, around)
+        keys = SealingKeys(around.leaf, program.identity, program.tcb)
+        self.sealer = Sealer(keys)
+        self.store = None if manifest.state is None else Store(around.leaf, self.host, keys, manifest.state)
+
+
+class CallServices:
+    """For one call, or for all steps of one stream: one transaction, which begins when the state is first touched."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._transaction: Transaction | None = None
+        self._doom: Fault | None = None
+
+    def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
+        """JSON for the guest, or nothing, which it sees as ``undefined``.
+
+        Args:
+            asked: the question.
+            deadline: of the call or the step, on the monotonic clock.
+
+        Raises:
+            FaultError: for the guest to see as an exception.
+        """
+        if isinstance(asked, Asked):
+            return self._services.host.ocall(asked.name, asked.arguments, deadline)
+        return self._inside(asked.question, deadline)
+
+    def commit(self, deadline: float) -> StateMark | None:
+        """Makes what the call changed durable; None where it did not touch the state. To be called once, at its end.
+
+        Raises:
+            FaultError: nothing was kept.
+        """
+        if self._doom is not None:
+            raise FaultError(self._doom)
+        if self._transaction is None:
+            return None
+        return self._transaction.commit(max(deadline, time.monotonic() + COMMIT_TIME))
+
+    def _inside(self, question: InsideQuestion, deadline: float) -> bytes:
+        match question:
+            case Seal(policy, value):
+                return encode_json(self._services.sealer.seal(_one_meaning(value), policy))
+            case Unseal(text):
+                return self._services.sealer.unseal(text)
+            case _:
+                return self._of_state(question, deadline)
+
+    def _of_state(self, question: StateQuestion, deadline: float) -> bytes:
+        store = self._services.store
+        if store is None:
+            raise refuse(
+                Code.STATE_REFUSED,
+                "this function keeps no state: add [state] with policy, recovery and max_kib to casemate.toml",
+            )
+        try:
+            if self._doom is not None:
+                raise FaultError(self._doom)
+            if self._transaction is None:
+                self._transaction = store.begin(deadline)
+            return _done(self._transaction, question)
+        except FaultError as error:
+            if error.fault.code not in _HARMLESS:
+                self._doom = error.fault
+            raise
+
+
+def _done(transaction: Transaction, question: StateQuestion) -> bytes:
+    match question:
+        case GetState(key):
+            value = transaction.get(key)
+            return _UNDEFINED if value is None else value
+        case PutState(key, value):
+            transaction.put(key, canonical_json(value))
+            return encode_json(None)
+        case DeleteState(key):
+            return encode_json(transaction.delete(key))
+        case ListState(prefix, after, limit):
+            return encode_json(transaction.list(prefix, after=after, limit=limit))
+        case CompareAndSetState(key, expected, value):
+            return encode_json(transaction.compare_and_set(key, _canonical(expected), _canonical(value)))
+
+
+def _canonical(value: bytes | None) -> bytes | None:
+    return None if value is None else canonical_json(value)
+
+
+def _one_meaning(value: bytes) -> bytes:
+    """A value as it is sealed: JSON that means the same to whoever opens it."""
+    try:
+        return encode_json(parse_json("value to seal", value, limit=MAX_SEALED_VALUE, round_integers=True))
+    except WireError as error:
+        raise refuse(Code.GUEST_ERROR, f"the value is not JSON: {error.got}, want {error.want}") from None

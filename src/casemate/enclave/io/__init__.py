@@ -1,0 +1,1 @@
+"""Peers over sockets: frames in, frames out, one place to wait."""

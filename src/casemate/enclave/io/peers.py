@@ -1,0 +1,111 @@
+"""The enclave's peers over sockets: frames that have come, bytes that have yet to go, and no call that waits.
+
+A hostile peer can therefore stop in the middle of a frame, or stop reading, and delay nothing but its own traffic.
+"""
+
+import select
+import socket
+from collections import deque
+from typing import Protocol
+
+from casemate.enclave.io.frame_assembler import FrameAssembler
+from casemate.link.channel import ANCILLARY_SIZE, descriptors_of
+from casemate.link.errors import PeerGoneError
+from casemate.link.frames import HEADER_SIZE
+from casemate.wire.errors import os_error_text
+
+PIECE_SIZE = 256 * 1024
+"""Most bytes taken from a peer at a time, so that one that never stops cannot keep the others waiting."""
+
+_DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+_ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class Watched(Protocol):
+    """What :class:`Pump` polls."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+    def wants(self) -> int:
+        """The events of ``select.poll`` to wait for now. Its end is always waited for."""
+
+    def ready(self, events: int) -> None:
+        """Takes what has come and sends what can go, without waiting."""
+
+
+class SocketPeer:
+    """Frames over a stream socket that something else may be reading from, writing to, or abusing.
+
+    Args:
+        name: who is there, for errors.
+        sock: owned.
+        limit: longest frame from this peer; see :class:`FrameAssembler`.
+        most: while so many frames wait to be taken no more are read.
+        descriptors: whether to accept descriptors; only from whom is trusted.
+    """
+
+    def __init__(self, name: str, sock: socket.socket, *, limit: int, most: int, descriptors: bool = False) -> None:
+        self._name = name
+        self._sock = sock
+        self._assembler = FrameAssembler(limit)
+        self._most = most
+        self._ancillary_size = ANCILLARY_SIZE if descriptors else 0
+        self._outgoing = bytearray()
+        self.incoming: deque[bytes | None] = deque()
+        """Frames in order; None for one that was too long."""
+        self.descriptors: deque[int] = deque()
+        """Descriptors in the order in which they came."""
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the peer has yet to take."""
+        return len(self._outgoing)
+
+    def send(self, payload: bytes) -> None:
+        """Sends a frame as far as it goes now; the rest follows as the peer reads."""
+        self._outgoing += len(payload).to_bytes(HEADER_SIZE, "little")
+        self._outgoing += payload
+        self._flush()
+
+    def wants(self) -> int:
+        """To read while there is room for what comes and nothing waits to go; to write while something does."""
+        if self._outgoing:
+            return select.POLLOUT
+        return select.POLLIN if len(self.incoming) < self._most else 0
+
+    def ready(self, events: int) -> None:
+        """Raises :class:`PeerGoneError` when the peer has gone and all it said is taken."""
+        if events & select.POLLOUT:
+            self._flush()
+        if events & select.POLLIN:
+            self._receive()
+        elif events & _ENDED:
+            raise PeerGoneError(f"the {self._name} closed the link")
+
+    def _flush(self) -> None:
+        try:
+            while self._outgoing:
+                with memoryview(self._outgoing) as view, view[:PIECE_SIZE] as piece:
+                    sent = self._sock.sendmsg([piece], [], _DONT_WAIT)
+                del self._outgoing[:sent]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise PeerGoneError(f"cannot send to the {self._name}: {os_error_text(error)}") from None
+
+    def _receive(self) -> None:
+        try:
+            piece, ancillary, _, _ = self._sock.recvmsg(PIECE_SIZE, self._ancillary_size, _DONT_WAIT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise PeerGoneError(f"cannot hear the {self._name}: {os_error_text(error)}") from None
+        self.descriptors += descriptors_of(ancillary)
+        if not piece:
+            raise PeerGoneError(f"the {self._name} closed the link")
+        self.incoming += self._assembler.feed(piece)
