@@ -5,16 +5,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from casemate.gateway.app import Gateway
-from casemate.gateway.journal import RequestLog
-from casemate.gateway.machine import MachineFile
-from casemate.gateway.openapi import document
+from casemate.gateway.http.app import Gateway
+from casemate.gateway.http.openapi import document
+from casemate.gateway.http.request_log import RequestLog
+from casemate.gateway.http.tokens import TokenDesk
 from casemate.gateway.settings import Settings
-from casemate.gateway.tokens import TokenDesk
+from casemate.gateway.v1.machine import MachineFile
 from casemate.host.events import Events
 
 if TYPE_CHECKING:
-    from casemate.gateway.house import House, VmHouse
+    from casemate.gateway.host_api import House, VmHouse
 
 PATH = "reference/rest.md"
 TITLE = "REST: the gateway"

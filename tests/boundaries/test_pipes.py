@@ -18,12 +18,12 @@ from casemate.chip.state_directory import open_state_directory
 from casemate.cli.files import InputFileError
 from casemate.cli.learner import put_learner_image
 from casemate.cli.tokens import change_tokens, read_tokens
-from casemate.gateway.journal import RequestLog
-from casemate.gateway.learning import _read as read_learner
-from casemate.gateway.learning_vms import _read as read_firmware
-from casemate.gateway.machine import MachineFile
-from casemate.gateway.problems import ProblemError
-from casemate.gateway.tokens import TokenDesk
+from casemate.gateway.http.problems import ProblemError
+from casemate.gateway.http.request_log import RequestLog
+from casemate.gateway.http.tokens import TokenDesk
+from casemate.gateway.learner.shared_enclave import _read as read_learner
+from casemate.gateway.learner.shared_vms import _read as read_firmware
+from casemate.gateway.v1.machine import MachineFile
 from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
 from casemate.host.hypervisor.revocation_lists import read_revocation_list

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.docs.markdown import ROOT, table
 from tests.unit.gateway.front import close_all, front
 
-from casemate.gateway.problems import STATUS
+from casemate.gateway.http.problems import STATUS
 
 PAGE = (ROOT / "docs" / "gateway.md").read_text()
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from casemate.gateway.no_command_line import leave_out_command_line
+from casemate.gateway.http.no_command_line import leave_out_command_line
 
 leave_out_command_line()
 

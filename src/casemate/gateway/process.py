@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.gateway.app import Gateway
-from casemate.gateway.hosts import host_name
-from casemate.gateway.journal import RequestLog
-from casemate.gateway.machine import MachineFile
-from casemate.gateway.server import HttpServer
+from casemate.gateway.http.app import Gateway
+from casemate.gateway.http.host_header import host_name
+from casemate.gateway.http.request_log import RequestLog
+from casemate.gateway.http.server import HttpServer
+from casemate.gateway.http.tokens import TokenDesk
 from casemate.gateway.settings import LOOPBACK_NAMES, Settings
-from casemate.gateway.tokens import TokenDesk
+from casemate.gateway.v1.machine import MachineFile
 from casemate.host.hypervisor.vms import Vms
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.serving import add_arguments, host_options, prepare, serve

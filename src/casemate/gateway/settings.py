@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from casemate.gateway.limits import Rate
+from casemate.gateway.http.rate_limits import Rate
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Host headers that are this computer's own, whatever DNS says."""

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 from tests.unit.gateway.fake_vms import FIRMWARE, FakeVms
 
-from casemate.gateway.app import Gateway
-from casemate.gateway.journal import RequestLog
-from casemate.gateway.machine import MachineFile
+from casemate.gateway.http.app import Gateway
+from casemate.gateway.http.request_log import RequestLog
+from casemate.gateway.http.tokens import TokenDesk
 from casemate.gateway.settings import Settings
-from casemate.gateway.tokens import TokenDesk
+from casemate.gateway.v1.machine import MachineFile
 from casemate.host.events import Events
 from casemate.wire.messages.host import (
     Answer,

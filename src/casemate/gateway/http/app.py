@@ -1,0 +1,100 @@
+"""The gateway's ASGI application: its routes, and the edge around them."""
+
+from importlib import metadata
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+
+from casemate.gateway.host_api import House, VmHouse
+from casemate.gateway.http.docs_page import add_document
+from casemate.gateway.http.edge import Edge
+from casemate.gateway.http.fast_path import Shortcuts
+from casemate.gateway.http.idempotency import Idempotency
+from casemate.gateway.http.metrics import metrics_routes
+from casemate.gateway.http.refusals import refuse_alike
+from casemate.gateway.http.request_log import RequestLog
+from casemate.gateway.http.tokens import TokenDesk
+from casemate.gateway.learner.attest import attest_routes
+from casemate.gateway.learner.enclave import learner_routes, shortcuts_of
+from casemate.gateway.learner.shared_enclave import Learner
+from casemate.gateway.learner.shared_vms import LearnersVms
+from casemate.gateway.learner.vm import learner_vm_routes
+from casemate.gateway.settings import Settings
+from casemate.gateway.v1.calls import call_routes, relay_of
+from casemate.gateway.v1.enclaves import enclave_routes
+from casemate.gateway.v1.events import EventStreams, event_routes
+from casemate.gateway.v1.images import image_routes
+from casemate.gateway.v1.machine import MachineFile, machine_routes
+from casemate.gateway.v1.vm.attacks import vm_attack_routes
+from casemate.gateway.v1.vm.console import ConsoleStreams, console_routes
+from casemate.gateway.v1.vm.insides import vm_inside_routes
+from casemate.gateway.v1.vm.lifecycle import vm_routes
+from casemate.gateway.v1.vm.shares import VmShares
+
+_ABOUT = """\
+A simulated confidential-computing machine. The gateway is untrusted: it relays sealed bytes under `/v1`, and what it
+says of enclaves and VMs is its operator's word until you have appraised their evidence. What passes `/enclave` and
+`/vm` in the clear, the operator can read.
+"""
+
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own would tell whom the environment names of paths and queries; the journal tells what may be told."""
+
+
+class Gateway:
+    """Everything behind the socket: :attr:`edge` is the ASGI application."""
+
+    def __init__(
+        self,
+        house: House,
+        vms: VmHouse,
+        *,
+        tokens: TokenDesk,
+        machine: MachineFile,
+        learner: Path,
+        guests: Path,
+        log: RequestLog,
+        settings: Settings,
+    ) -> None:
+        version = metadata.version("casemate")
+        self._streams = EventStreams(house, most=settings.subscribers)
+        self._consoles = ConsoleStreams(vms, most=settings.subscribers)
+        idempotency = Idempotency()
+        enclave = Learner(house, learner)
+        self.vm_shares = shares = VmShares(vms)
+        self.app = FastAPI(
+            title="Casemate",
+            version=version,
+            description=_ABOUT,
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            telemetry=NO_TELEMETRY,
+        )
+        routers = (  # those of calls first: they are looked at in order
+            call_routes(house),
+            learner_routes(enclave),
+            attest_routes(house, enclave),
+            machine_routes(machine, version),
+            image_routes(house, idempotency),
+            enclave_routes(house, idempotency),
+            learner_vm_routes(vms, shares, LearnersVms(vms, guests)),
+            vm_routes(vms, shares, idempotency),
+            vm_inside_routes(vms),
+            vm_attack_routes(vms),
+            console_routes(vms, self._consoles),
+            event_routes(self._streams),
+            metrics_routes(house, log.metrics),
+        )
+        for router in routers:  # not `include_router`, which looks into each router anew for each request
+            self.app.router.routes += router.routes
+        refuse_alike(self.app, routers)
+        add_document(self.app)
+        self.edge = Edge(Shortcuts(self.app, shortcuts_of(enclave), relay_of(house)), tokens, settings, log)
+
+    def close(self) -> None:
+        """Ends what would else never end."""
+        self._streams.close()
+        self._consoles.close()

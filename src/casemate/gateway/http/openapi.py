@@ -1,0 +1,124 @@
+"""What the OpenAPI document says beside what FastAPI finds out itself: refusals, tokens, bodies that are no JSON."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from casemate.gateway.http.bodies import BINARY, JSON
+from casemate.gateway.http.problems import MEDIA_TYPE, STATUS, Trouble
+from casemate.gateway.http.roles import SCHEME, wants
+from casemate.gateway.v1.documents import EvidenceDocument
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code
+
+_EVERYWHERE = (
+    Trouble.TOKEN_WANTED,
+    Trouble.TOKEN_UNKNOWN,
+    Trouble.HOST_REFUSED,
+    Trouble.RATE_LIMITED,
+)
+
+
+def operation(name: str, role: Role, *codes: Code | Trouble, body: str | None = None) -> dict[str, Any]:
+    """The keywords with which a route is declared.
+
+    Args:
+        name: the operation's id.
+        role: the least role that may.
+        codes: how it may refuse, beside what any request may meet.
+        body: what the binary body is, if the route reads one by itself.
+    """
+    refusals = {*codes, *_EVERYWHERE, *(() if role is Role.CALL else (Trouble.ROLE_REFUSED,))}
+    if body is not None:
+        refusals |= {Trouble.MEDIA_TYPE_REFUSED, Trouble.BODY_TOO_LARGE, Trouble.BODY_TOO_SLOW, Code.MALFORMED}
+    extra = wants(role)
+    if body is not None:
+        extra["requestBody"] = {"required": True, "description": body, "content": {BINARY: _BYTES}}
+    return {
+        "operation_id": name,
+        "responses": refusals_of(refusals),
+        "openapi_extra": extra,
+        "response_description": "Done.",
+    }
+
+
+def refusals_of(codes: set[Code | Trouble]) -> dict[int | str, dict[str, Any]]:
+    """The refusing responses of an operation, by status."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({STATUS[code] for code in codes}):
+        names = ", ".join(sorted(f"`{code}`" for code in codes if STATUS[code] == status))
+        found[status] = {
+            "description": f"Refused: {names}.",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    return found
+
+
+def json_body() -> tuple[Code | Trouble, ...]:
+    """What a JSON body may be refused for."""
+    return (Trouble.MEDIA_TYPE_REFUSED, Trouble.BODY_TOO_LARGE, Trouble.BODY_TOO_SLOW, Trouble.REQUEST_REFUSED)
+
+
+def created(document: type[BaseModel], description: str) -> dict[int | str, dict[str, Any]]:
+    """201, with its Location; the document's schema is one that another route answers with, too."""
+    reference = {"$ref": f"#/components/schemas/{document.__name__}"}
+    location = {"description": "Its path.", "schema": {"type": "string"}}
+    return {
+        201: {
+            "description": description,
+            "headers": {"Location": location},
+            "content": {JSON: {"schema": reference}},
+        }
+    }
+
+
+def binary(status: int, description: str) -> dict[int | str, dict[str, Any]]:
+    """A response of bytes."""
+    return {status: {"description": description, "content": {BINARY: _BYTES}}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of an app."""
+    found = app.openapi()
+    parts = found.setdefault("components", {})
+    parts.setdefault("schemas", {})["Problem"] = _PROBLEM
+    evidence = EvidenceDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts["schemas"] |= evidence.pop("$defs", {}) | {"EvidenceDocument": evidence}
+    parts["securitySchemes"] = {SCHEME: _TOKEN}
+    for name in ("HTTPValidationError", "ValidationError"):
+        parts["schemas"].pop(name, None)
+    return found
+
+
+class Bytes(Response):
+    """A response of bytes: in the document it has no JSON schema."""
+
+    media_type = BINARY
+
+
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "casemate_ and 32 bytes in base64url",
+    "description": "`casemate up` prints the token of its run; `casemate token` makes others. Roles: "
+    "`admin` may do all that `deploy` may, and `deploy` all that `call` may. "
+    "A token opens the gateway, never an enclave.",
+}
+_PROBLEM = {
+    "title": "Problem",
+    "description": "A refusal (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "instance", "request_id"],
+    "properties": {
+        "type": {"type": "string", "description": "`urn:casemate:problem:` and the code."},
+        "title": {"type": "string", "description": "The status in words."},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "For a person: what was got, what was wanted."},
+        "code": {"type": "string", "enum": sorted(str(code) for code in STATUS), "description": "For a program."},
+        "instance": {"type": "string", "description": "The path that was asked for."},
+        "request_id": {"type": "string", "description": "Also in `X-Request-Id` and in the gateway's log."},
+    },
+}

@@ -1,0 +1,100 @@
+"""What an error looks like from outside: decided here, once for each kind."""
+
+from collections.abc import Iterable, Mapping
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from casemate.gateway.http.problems import ProblemError, Trouble, problem_response
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.lifecycle import WrongStateError
+
+_METHOD_NOT_ALLOWED = 405
+_FRAMEWORK_WORDS: Mapping[int, Trouble] = {
+    404: Trouble.NOT_FOUND,
+    405: Trouble.METHOD_REFUSED,
+    413: Trouble.BODY_TOO_LARGE,
+    415: Trouble.MEDIA_TYPE_REFUSED,
+}
+
+
+def _told(  # noqa: PLR0911 - one line a kind of error
+    error: Exception,
+) -> tuple[Code | Trouble, str, Mapping[str, str] | None]:
+    match error:
+        case ProblemError():
+            return error.code, error.detail, error.headers
+        case FaultError() if error.fault.code is not Code.INTERNAL:
+            return error.fault.code, error.fault.reason, None
+        case WireError():
+            return Code.MALFORMED, str(error), None
+        case WrongStateError():
+            return Code.WRONG_STATE, str(error), None
+        case RequestValidationError():
+            return Trouble.REQUEST_REFUSED, _what_is_wrong(error), None
+        case HTTPException() if error.status_code in _FRAMEWORK_WORDS:
+            return _FRAMEWORK_WORDS[error.status_code], error.detail, error.headers
+        case HTTPException():
+            return Trouble.REQUEST_REFUSED, error.detail, error.headers
+        case FaultError():
+            said = f"what lies behind the gateway failed: {error.fault.reason}"
+            return Code.INTERNAL, f"{said}; the gateway's log has a line under this request's number", None
+        case _:
+            return Code.INTERNAL, "a defect of the gateway's; its log tells more under this request's number", None
+
+
+def _what_is_wrong(error: RequestValidationError) -> str:
+    """Where and why, without what was given: that may be a secret."""
+    found = [f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors()]
+    return "; ".join(found[:8])
+
+
+def refusal(scope: Scope, error: Exception) -> Response:
+    """The answer to a request that ended in ``error``; the journal learns the code, and of a defect all."""
+    code, detail, headers = _told(error)
+    scope["state"]["code"] = str(code)
+    if code is Code.INTERNAL:
+        scope["state"]["error"] = error
+    return problem_response(scope, code, detail, headers=headers)
+
+
+def refuse_alike(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Gives an app's own refusals, and its framework's, the same form.
+
+    Args:
+        app: whose errors these are.
+        routers: all of its routes: Allow names the methods of every route of a path, not those of its first alone.
+    """
+    methods: dict[str, set[str]] = {}
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, Route):
+                methods.setdefault(route.path, set()).update(route.methods or ())
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        answer = refusal(request.scope, error)
+        if answer.status_code == _METHOD_NOT_ALLOWED:
+            path = str(getattr(request.scope.get("route"), "path", ""))
+            allowed = methods.get(path, {"GET"})
+            answer.headers["Allow"] = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+        return answer
+
+    async def fall_silent(_request: Request, _error: Exception) -> Response:
+        return _Nothing()
+
+    app.add_exception_handler(ClientDisconnect, fall_silent)
+    for kind in (HTTPException, RequestValidationError, CasemateError, Exception):
+        app.add_exception_handler(kind, refuse)
+
+
+class _Nothing(Response):
+    """The answer to a client that is gone."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, _send: Send) -> None:
+        return

@@ -1,0 +1,1 @@
+"""The learner's pages: plain JSON in and out, which the operator sees."""

@@ -1,0 +1,126 @@
+"""The learner's enclave: launched when it is first used, once, whoever comes first."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from casemate.gateway.host_api import House
+from casemate.gateway.http.visits import Visit
+from casemate.process.plain_file import read_plain
+from casemate.wire.encodings.json_object import JsonObject, parse_object
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.errors import WireError, os_error_text
+from casemate.wire.messages.chip import MAX_SGXS
+from casemate.wire.messages.host import EnclaveIs, Launch
+from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.lifecycle import State
+
+NAME = "learner"
+"""The image's files in the learner's folder, and the enclave's name."""
+
+PATIENCE = 5.0
+"""How long the first use waits for its file (seconds): `casemate up` builds them once the machine is ready."""
+
+_PAUSE = 0.1
+_SIGSTRUCT_SIZE = 1808
+T = TypeVar("T")
+
+
+class Learner:
+    """The image that `casemate up` puts into ``folder``, and the enclave that runs it."""
+
+    def __init__(self, house: House, folder: Path) -> None:
+        self._house = house
+        self._folder = folder
+        self._turn = asyncio.Lock()
+        self._number: int | None = None
+
+    async def enclave(self) -> EnclaveIs:
+        """The running enclave. One that died is launched anew; one that somebody stopped stays so.
+
+        Raises:
+            FaultError: there is no image, or it cannot be launched.
+        """
+        if (found := self._running()) is not None:
+            return found
+        async with self._turn:
+            if (found := self._running()) is not None:
+                return found
+            if (known := self._known()) is not None:
+                if known.state is not State.LOST:
+                    raise refuse(Code.WRONG_STATE, f"the learner's enclave {known.enclave} is {known.state}; start it")
+                await self._house.destroy(known.enclave)
+            launched = await self._house.launch(await waited_for(lambda: _read(self._folder)))
+            self._number = launched.enclave
+            return self._house.enclave(launched.enclave)
+
+    async def named(self, number: int | None) -> EnclaveIs:
+        """The enclave of that number, or where none is given, the learner's."""
+        return await self.enclave() if number is None else self._house.enclave(number)
+
+    async def output(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
+        """What an entry point returns, called in the clear: JSON for sure."""
+        output = await self._call(visit, enclave, entry, arguments)
+        with its_result():
+            parse_json("result", output, limit=MAX_OUTPUT)
+        return output
+
+    async def members(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> JsonObject:
+        """What an entry point returns, where that is an object."""
+        output = await self._call(visit, enclave, entry, arguments)
+        with its_result():
+            return parse_object(f"result of {entry}", output, limit=MAX_OUTPUT)
+
+    async def _call(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
+        with visit.that_may_end():
+            return await self._house.plain_call(enclave.enclave, entry, encode_json(arguments))
+
+    def _running(self) -> EnclaveIs | None:
+        known = self._known()
+        return known if known is not None and known.state is State.RUNNING else None
+
+    def _known(self) -> EnclaveIs | None:
+        """The enclave that was launched here, unless somebody has destroyed it."""
+        try:
+            return None if self._number is None else self._house.enclave(self._number)
+        except FaultError:
+            return None
+
+
+async def waited_for(read: Callable[[], T]) -> T:
+    """What ``read`` gives, in a thread; tried again for a while, since files come moments after the machine is ready.
+
+    Raises:
+        FaultError: it has raised one to the last.
+    """
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            return await asyncio.to_thread(read)
+        except FaultError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
+
+
+@contextmanager
+def its_result() -> Iterator[None]:
+    """What is not as it should be here, the enclave or its host has made: not whoever asked."""
+    try:
+        yield
+    except WireError as error:
+        raise refuse(Code.RESULT_REFUSED, str(error)) from None
+
+
+def _read(folder: Path) -> Launch:
+    try:
+        sgxs = read_plain(folder / f"{NAME}.sgxs", MAX_SGXS + 1)
+        sigstruct = read_plain(folder / f"{NAME}.sigstruct", _SIGSTRUCT_SIZE + 1)
+    except OSError as error:
+        raise refuse(
+            Code.UNAVAILABLE, f"the learner's image is not there ({os_error_text(error)}): `casemate up` puts it there"
+        ) from None
+    return Launch(NAME, sgxs, sigstruct, temporary=True)

@@ -1,0 +1,54 @@
+"""The learners' VMs: the guests that they launch, and which is whose."""
+
+from pathlib import Path
+
+from casemate.gateway.host_api import VmHouse
+from casemate.gateway.learner.shared_enclave import waited_for
+from casemate.gateway.learner.vm_documents import BuiltIn
+from casemate.gateway.v1.vm.asking import ask
+from casemate.process.plain_file import read_plain
+from casemate.wire.errors import os_error_text
+from casemate.wire.messages.vms import MAX_FIRMWARE, GetVm, ListVms, VmIs, VmsAre
+from casemate.wire.protocol.faults import Code, refuse
+
+
+class LearnersVms:
+    """The firmware that `casemate up` puts into ``folder``, and what each token launched last."""
+
+    def __init__(self, vms: VmHouse, folder: Path) -> None:
+        self._vms = vms
+        self._folder = folder
+        self._last: dict[bytes, int] = {}
+        """By the digests of tokens: a new token of an old name is somebody else's."""
+
+    async def firmware(self, guest: BuiltIn) -> bytes:
+        """The image of a built-in guest; FaultError of code ``unavailable``."""
+        path = self._folder / f"{guest}.fd"
+        return await waited_for(lambda: _read(path))
+
+    def launched(self, token: bytes, number: int) -> None:
+        """This one is a token's last from now."""
+        self._last[token] = number
+
+    async def vm(self, token: bytes, number: int | None) -> VmIs:
+        """The VM of that number, or where none is given, the last that this token launched.
+
+        Raises:
+            FaultError: there is none.
+        """
+        if number is not None:
+            return await ask(self._vms, GetVm(number), VmIs)
+        there = {vm.vm: vm for vm in (await ask(self._vms, ListVms(), VmsAre)).vms}
+        self._last = {name: last for name, last in self._last.items() if last in there}
+        if token not in self._last:
+            raise refuse(Code.UNKNOWN_VM, "there is no VM of yours here: POST /vm/launch makes one, `vm` names another")
+        return there[self._last[token]]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_plain(path, MAX_FIRMWARE + 1)
+    except OSError as error:
+        raise refuse(
+            Code.UNAVAILABLE, f"the guest's firmware is not there ({os_error_text(error)}): `casemate up` puts it there"
+        ) from None

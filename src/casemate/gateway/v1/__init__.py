@@ -1,0 +1,1 @@
+"""The REST API below /v1: enclaves, images, calls, events, the machine."""

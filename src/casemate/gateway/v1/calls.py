@@ -1,0 +1,120 @@
+"""Evidence and sealed calls: the gateway carries bytes that it cannot read."""
+
+import base64
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from casemate.gateway.host_api import House
+from casemate.gateway.http.bodies import BINARY, JSON, read_body
+from casemate.gateway.http.fast_path import CALLS, CallHandler
+from casemate.gateway.http.negotiation import negotiated
+from casemate.gateway.http.openapi import Bytes, binary, operation
+from casemate.gateway.http.parameters import EnclaveId, Nonce
+from casemate.gateway.http.problems import Trouble
+from casemate.gateway.http.routes import StrictRoute
+from casemate.gateway.http.visits import Visit
+from casemate.gateway.v1.documents import EvidenceDocument
+from casemate.wire.encodings.message import encode_fields, encode_message, parse_message
+from casemate.wire.messages.host import Call, EvidenceIs, GetEvidence
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.call import MAX_SEALED, Envelope
+from casemate.wire.protocol.faults import Code
+
+MAX_ENVELOPE = MAX_SEALED + 1024
+"""Longest sealed call with what it is bound to (bytes)."""
+
+_IN_ENCLAVE = (Code.UNKNOWN_ENCLAVE, Code.WRONG_STATE, Code.LOST, Code.BUSY, Code.TIMED_OUT, Trouble.REQUEST_REFUSED)
+
+
+def call_routes(house: House) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(route_class=StrictRoute, tags=["calls"])
+    evidence_says = operation(
+        "evidence", Role.CALL, *_IN_ENCLAVE, Code.REPORT_REFUSED, Code.UNAVAILABLE, Trouble.NOT_ACCEPTABLE
+    )
+    evidence_says["responses"] |= {
+        200: {
+            "description": "The evidence: an encoded `EvidenceIs`, or JSON.",
+            "content": {
+                BINARY: {"schema": {"type": "string", "format": "binary"}},
+                JSON: {"schema": {"$ref": "#/components/schemas/EvidenceDocument"}},
+            },
+        }
+    }
+
+    @routes.get("/v1/enclaves/{id}/evidence", response_class=Bytes, **evidence_says)
+    async def evidence(
+        id: EnclaveId,  # noqa: A002 - the path's own word
+        nonce: Nonce,
+        request: Request,
+    ) -> Response:
+        """A fresh quote over the challenger's nonce, and what it takes to appraise it; JSON where Accept says so.
+
+        Needs a token of any role.
+        """
+        wanted = negotiated(request, BINARY, JSON)
+        with Visit.of(request.scope).that_may_end():
+            found = await house.evidence(GetEvidence(id, bytes.fromhex(nonce)))
+        if wanted == JSON:
+            return Response(_as_json(found).model_dump_json(), media_type=JSON)
+        return Bytes(encode_message(found))
+
+    calls_says = operation(
+        "call",
+        Role.CALL,
+        *_IN_ENCLAVE,
+        Code.CANNOT_OPEN,
+        Code.SESSION_UNKNOWN,
+        Code.SEQUENCE_USED,
+        body="An encoded `Envelope`: a request sealed to the enclave's attested key, and what it is bound to.",
+    )
+    calls_says["responses"] |= binary(200, "The sealed response, which whoever made the request can open.")
+
+    relay = relay_of(house)
+
+    @routes.post(CALLS, response_class=Bytes, **calls_says)
+    async def call(id: EnclaveId, request: Request) -> Response:  # noqa: A002 - the path's own word
+        """Relays a sealed call. Needs a token of any role."""
+        return await relay(id, request)
+
+    collateral_says = operation("collateral", Role.CALL, Code.UNAVAILABLE)
+    collateral_says["responses"][200] = {
+        "description": "QuoteCollateralV3, as the vendor signed it.",
+        "content": {JSON: {"schema": {"type": "object"}}},
+    }
+
+    @routes.get("/v1/collateral", response_model=None, **collateral_says)
+    async def collateral() -> Response:
+        """What the simulated vendor publishes: TCB info, identities, revocations, signed. Needs a token of any role."""
+        return Response(house.collateral(), media_type=JSON)
+
+    return routes
+
+
+def relay_of(house: House) -> CallHandler:
+    """What answers a sealed call."""
+
+    async def relay(number: int, request: Request) -> Response:
+        body = await read_body(request, media_type=BINARY, limit=MAX_ENVELOPE)
+        with Visit.of(request.scope).that_may_end():
+            answer = await house.call(Call(number, parse_message(body, Envelope)))
+        return Bytes(answer.sealed)
+
+    return relay
+
+
+def _as_json(found: EvidenceIs) -> EvidenceDocument:
+    def text(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    return EvidenceDocument(
+        tee=found.tee,
+        evidence=text(found.evidence),
+        hpke_key=text(found.hpke_key),
+        receipt_key=text(found.receipt_key),
+        layers=text(encode_fields(found.layers)),
+        session=found.session,
+        endorsements=text(found.endorsements),
+    )

@@ -1,0 +1,66 @@
+"""`/health` and `/v1/machine`: that the gateway answers, and what its operator says of the machine behind it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter
+
+from casemate.gateway.http.openapi import operation, refusals_of
+from casemate.gateway.http.problems import Trouble
+from casemate.gateway.http.roles import WANTS_NO_TOKEN
+from casemate.gateway.http.routes import StrictRoute
+from casemate.gateway.v1.documents import Health, MachineDocument
+from casemate.process.plain_file import read_plain
+from casemate.wire.encodings.json_object import parse_object
+from casemate.wire.errors import WireError
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code, refuse
+
+MAX_MACHINE_FILE = 256 * 1024
+"""Longest machine.json (bytes): a certificate in PEM and a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFile:
+    """What the supervisor has written of the machine, for those who ask over HTTP."""
+
+    path: Path
+
+    def read(self, version: str) -> MachineDocument:
+        """The file's content, as it is now."""
+        try:
+            content = read_plain(self.path, MAX_MACHINE_FILE + 1)
+            found = parse_object("machine.json", content, limit=MAX_MACHINE_FILE)
+            parts = found.child("runtime")
+            return MachineDocument(
+                platform=found.text("platform"),
+                runtime={name: parts.hexadecimal(name, 32).hex() for name in parts.names()},
+                seeded=found.flag("seeded"),
+                root_certificate=found.text("root_certificate"),
+                version=version,
+            )
+        except (OSError, WireError) as error:
+            raise refuse(Code.UNAVAILABLE, f"nothing is known of the machine: {error}") from None
+
+
+def machine_routes(machine: MachineFile, version: str) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(route_class=StrictRoute, tags=["machine"])
+
+    @routes.get(
+        "/health",
+        operation_id="health",
+        responses=refusals_of({Trouble.HOST_REFUSED, Trouble.RATE_LIMITED}),
+        openapi_extra=WANTS_NO_TOKEN,
+        response_description="The gateway answers.",
+    )
+    async def health() -> Health:
+        """Whether the gateway answers. Needs no token."""
+        return Health(status="serving", version=version)
+
+    @routes.get("/v1/machine", **operation("machine", Role.CALL, Code.UNAVAILABLE))
+    async def read() -> MachineDocument:
+        """What the operator says of the machine. Needs a token of any role."""
+        return machine.read(version)
+
+    return routes

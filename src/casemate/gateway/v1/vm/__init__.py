@@ -1,0 +1,1 @@
+"""The REST API for confidential VMs, below /v1/vms."""

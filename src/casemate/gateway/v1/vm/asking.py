@@ -1,0 +1,68 @@
+"""What the gateway asks of the hypervisor, and what becomes of it when whoever wanted the answer has left."""
+
+import asyncio
+import contextlib
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from casemate.gateway.host_api import VmHouse
+from casemate.gateway.http.roles import check_role
+from casemate.gateway.http.visits import Visit
+from casemate.wire.messages.vms import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import FaultError
+
+PAUSE_AGAIN = 0.2
+"""Seconds between two attempts to pause a VM for a client that is gone: its run may only be about to begin."""
+
+T = TypeVar("T")
+
+
+async def ask(vms: VmHouse, question: object, wanted: type[T]) -> T:
+    """The hypervisor's answer, ``wanted`` being what it answers this question with; FaultError."""
+    answer = await vms.answer(question)
+    if not isinstance(answer, wanted):
+        raise TypeError(f"{type(question).__name__} is answered by {type(answer).__name__}, want {wanted.__name__}")
+    return answer
+
+
+async def ask_for(request: Request, vms: VmHouse, number: int, question: object, wanted: type[T]) -> T:
+    """The same for what lets a vCPU run: it is paused as soon as its client hangs up, or its token is taken away.
+
+    Args:
+        request: whose body is read.
+        vms: the hypervisor.
+        number: the VM's.
+        question: which makes it run.
+        wanted: the type of the answer.
+    """
+    asking = asyncio.create_task(ask(vms, question, wanted))
+    left = asyncio.create_task(_left(request))
+    try:
+        with Visit.of(request.scope).that_may_end():
+            await asyncio.wait({asking, left}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left.cancel()
+        while not asking.done():  # hung up, or this task was cancelled
+            with contextlib.suppress(FaultError):
+                await vms.answer(PauseVm(number))
+            await asyncio.wait({asking}, timeout=PAUSE_AGAIN)
+    return asking.result()
+
+
+async def attested(request: Request, vms: VmHouse, vm: VmIs, report_data: bytes) -> VmEvidenceIs:
+    """The guest's report over 64 bytes.
+
+    Raises:
+        FaultError: it hands out none.
+        ProblemError: that would end its launch, which is not for this token.
+    """
+    if vm.state is VmState.LAUNCHING:
+        check_role(request.scope["state"]["token"], Role.DEPLOY)
+    return await ask_for(request, vms, vm.vm, AttestVm(vm.vm, report_data), VmEvidenceIs)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

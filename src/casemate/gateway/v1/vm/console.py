@@ -1,0 +1,124 @@
+"""`/v1/vms/{id}/console`: what a guest prints, in one piece or as server-sent events."""
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from casemate.gateway.host_api import VmHouse
+from casemate.gateway.http.openapi import operation
+from casemate.gateway.http.parameters import DIGITS, VmId
+from casemate.gateway.http.rate_limits import AtOnce
+from casemate.gateway.http.routes import StrictRoute
+from casemate.gateway.http.visits import Visit
+from casemate.gateway.v1.events import EVENT_STREAM, KEEP_ALIVE, encoded, served, share_of, take_place
+from casemate.gateway.v1.vm.asking import ask
+from casemate.gateway.v1.vm.documents import MAX_SAFE, ConsoleDocument, printed
+from casemate.gateway.v1.vm.lifecycle import ONE
+from casemate.host.hypervisor.console import Console
+from casemate.wire.messages.vms import ConsoleIs, ReadConsole
+from casemate.wire.protocol.access_tokens import Role
+
+GATHER = 0.05
+"""Seconds for which bytes are gathered into one event: a guest prints them one by one."""
+
+PIECE = 16 * 1024
+"""Most bytes of one event."""
+
+_OFFSET = re.compile(r"0|[1-9]\d{0,14}", re.ASCII)
+_ABOUT = """\
+Server-sent events: a `console` for each piece that the guest prints, `{"start": ..., "text": ..., "content": ...}`,
+whose id is the number of the next byte; `Last-Event-ID` goes on from there. The last 256 KiB are kept: `gap` says how
+many bytes were forgotten before this reader came to them. `end` is the last: the VM is gone, or the gateway is about
+to end. Needs a token of any role.
+"""
+
+Start = Annotated[int, Query(ge=0, le=MAX_SAFE, description="The number of the first byte that is wanted."), DIGITS]
+
+
+class ConsoleStreams:
+    """All who follow consoles."""
+
+    def __init__(self, vms: VmHouse, *, most: int) -> None:
+        self._vms = vms
+        self._places = AtOnce(each=share_of(most), together=most, what="readers of {} follow consoles")
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends every stream, so that none holds up the end of the process."""
+        self._closing.set()
+
+    def console(self, number: int) -> Console:
+        """What one VM prints; FaultError where there is none."""
+        return self._vms.console(number)
+
+    def open(self, visit: Visit, console: Console, start: int) -> AsyncIterator[bytes]:
+        """One reader's stream, from byte ``start`` on; it has a place until its request is over."""
+        take_place(self._places, visit)
+        return self._follow(console, start)
+
+    async def _follow(self, console: Console, start: int) -> AsyncIterator[bytes]:
+        at = min(start, console.end)
+        while not self._closing.is_set():
+            first, content = console.read(at, PIECE)
+            if first != at:
+                yield encoded("gap", {"missed": first - at}, None)
+            at = first + len(content)
+            if content:
+                yield encoded("console", _piece(first, content), str(at))
+            elif console.ended:
+                break
+            elif not await self._news(console, at):
+                yield b": still here\n\n"
+        yield encoded("end", {"gone": console.ended}, None)
+
+    async def _news(self, console: Console, at: int) -> bool:
+        """Waits for more, or the end; false where nothing has come for a while."""
+        coming: asyncio.Future[Any] = asyncio.ensure_future(console.wait(at))
+        closing: asyncio.Future[Any] = asyncio.ensure_future(self._closing.wait())
+        try:
+            done, _ = await asyncio.wait({coming, closing}, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+            if done == {coming}:
+                await asyncio.wait({closing}, timeout=GATHER)
+            return bool(done)
+        finally:
+            coming.cancel()
+            closing.cancel()
+            await asyncio.wait({coming, closing})
+
+
+def console_routes(vms: VmHouse, streams: ConsoleStreams) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms/{id}/console", tags=["vms"])
+
+    @routes.get("", **operation("read_vm_console", Role.CALL, *ONE))
+    async def read(id: VmId, start: Start = 0) -> ConsoleDocument:  # noqa: A002 - the path's own word
+        """What a guest has printed, from a byte on: at most 64 KiB of it. Needs a token of any role."""
+        return printed(await ask(vms, ReadConsole(id, start), ConsoleIs))
+
+    says = operation("follow_vm_console", Role.CALL, *ONE)
+    says["responses"][200] = {"description": "Events, until either side ends.", "content": {EVENT_STREAM: {}}}
+
+    @routes.get("/events", response_class=StreamingResponse, description=_ABOUT, **says)
+    async def follow(
+        id: VmId,  # noqa: A002 - the path's own word
+        request: Request,
+        start: Start = 0,
+        last_event_id: Annotated[str | None, Header(description="The id of the last event that was read.")] = None,
+    ) -> StreamingResponse:
+        found = None if last_event_id is None else _OFFSET.fullmatch(last_event_id)
+        at = start if found is None else int(found[0])
+        console = streams.console(id)
+        return served(request, lambda visit: streams.open(visit, console, at))
+
+    return routes
+
+
+def _piece(first: int, content: bytes) -> dict[str, object]:
+    text = content.decode(errors="replace")
+    return {"start": first, "text": text, "content": base64.b64encode(content).decode()}

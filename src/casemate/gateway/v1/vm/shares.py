@@ -1,0 +1,52 @@
+"""Whose VMs there are: no token may have them all, or all of the memory."""
+
+from casemate.gateway.host_api import VmHouse
+from casemate.gateway.v1.enclaves import launcher_of
+from casemate.gateway.v1.vm.asking import ask
+from casemate.wire.messages.vms import LaunchVm, ListVms, VmIs, VmsAre
+from casemate.wire.protocol.access_tokens import AccessToken
+from casemate.wire.protocol.faults import Code, refuse
+
+MAX_OF_ONE = 4
+"""Most VMs of one token that is not an administrator's: a quarter of what a machine has."""
+
+MAX_MIB_OF_ONE = 4096
+"""Most memory of them together (MiB)."""
+
+
+class VmShares:
+    """By the digests of tokens. VMs end with the host's process, and so does this."""
+
+    def __init__(self, vms: VmHouse) -> None:
+        self._vms = vms
+        self._launched: dict[bytes, dict[int, int]] = {}
+        """Numbers, and memory (MiB)."""
+        self._starting: dict[bytes, list[int]] = {}
+        """Memory of those that have no number yet."""
+
+    async def launch(self, token: AccessToken, wanted: LaunchVm) -> VmIs:
+        """Launches a VM for a token.
+
+        Raises:
+            FaultError: ``busy``: the token has its share already; or as :class:`VmHouse` refuses.
+        """
+        if not launcher_of(token):
+            return await ask(self._vms, wanted, VmIs)
+        there = {vm.vm for vm in (await ask(self._vms, ListVms(), VmsAre)).vms}
+        mine = {number: size for number, size in self._launched.get(token.digest, {}).items() if number in there}
+        starting = self._starting.setdefault(token.digest, [])
+        self._launched[token.digest] = mine
+        memory = sum(mine.values()) + sum(starting)
+        if len(mine) + len(starting) >= MAX_OF_ONE or memory + wanted.memory_mib > MAX_MIB_OF_ONE:
+            named = f": destroy one of {', '.join(map(str, mine))}" if mine else ""
+            said = f"token {token.name} has {len(mine) + len(starting)} VMs of {memory} MiB"
+            raise refuse(Code.BUSY, f"{said}, and its share is {MAX_OF_ONE} of {MAX_MIB_OF_ONE} MiB{named}")
+        starting.append(wanted.memory_mib)
+        try:
+            made = await ask(self._vms, wanted, VmIs)
+            self._launched[token.digest][made.vm] = wanted.memory_mib
+            return made
+        finally:
+            starting.remove(wanted.memory_mib)
+            if not starting:
+                self._starting.pop(token.digest, None)
