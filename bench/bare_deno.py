@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from casemate.engines.javascript import JavaScript
+from casemate.engines.javascript.engine import JavaScript
 
 HERE = Path(__file__).parent
 _SIZE = 4

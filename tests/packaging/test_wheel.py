@@ -53,7 +53,7 @@ def test_it_holds_the_package_whole_and_as_it_is(contents: dict[str, bytes]) -> 
     "name",
     [
         "py.typed",
-        "engines/bootstrap.js",
+        "engines/javascript/bootstrap.js",
         "images/starter_files/casemate.toml",
         "images/starter_files/gitignore",
         "images/starter_files/guest/main.js",

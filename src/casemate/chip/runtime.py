@@ -28,7 +28,7 @@ _LOOK_PERIOD = 0.05
 
 
 ENGINE_FILES = {
-    "javascript": (ENGINE, "casemate/engines/bootstrap.js", "casemate/engines/node_modules.txt"),
+    "javascript": (ENGINE, "casemate/engines/javascript/bootstrap.js", "casemate/engines/javascript/node_modules.txt"),
 }
 """By engine, the ends of the paths of what its guests run on and no enclave executes: the engine's own part of the
 runtime, which an image with another engine does not name. All else is the core."""

@@ -12,7 +12,6 @@ All steps have the number of the call that opened the stream.
 from enum import StrEnum
 
 from casemate.engines.command import GuestProgram
-from casemate.engines.engine import Engine
 from casemate.engines.errors import GuestMisbehavedError, NotNowError
 from casemate.engines.frames import (
     CALL_SIZE,
@@ -33,6 +32,7 @@ from casemate.engines.frames import (
     parse_said,
 )
 from casemate.engines.questions import MAX_QUESTION
+from casemate.engines.registry import Engine
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code

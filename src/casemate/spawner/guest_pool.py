@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from casemate.engines.engine import Engine
 from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, Kind, frame
+from casemate.engines.registry import Engine
 from casemate.link.frames import header
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, confine, modes_of

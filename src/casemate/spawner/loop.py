@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from casemate.enclave.tls.loading import equip
-from casemate.engines.engine import engine_named
+from casemate.engines.registry import engine_named
 from casemate.link.errors import PeerGoneError
 from casemate.process.memory import give_back_memory
 from casemate.process.stopped import STOPPED_TIME, StoppedChildren

@@ -25,9 +25,9 @@ from typing import Any
 from casemate.enclave.io.frame_assembler import FrameAssembler
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
-from casemate.engines.engine import engine_named
 from casemate.engines.errors import GuestMisbehavedError
 from casemate.engines.frames import CALL_SIZE, OVERHEAD, Asked, Failed, Printed, Returned
+from casemate.engines.registry import engine_named
 from casemate.link.channel import Channel, Frame
 from casemate.link.errors import TimedOutError
 from casemate.wire.encodings.message import encode_message, parse_message

@@ -79,8 +79,8 @@ def test_an_engines_files_change_its_own_digest_alone(prepare: Prepare, tmp_path
         for path, content in (
             (PYTHON, core),
             (ENGINE, engine),
-            ("lib/python3.11/casemate/engines/bootstrap.js", bootstrap),
-            ("lib/python3.11/casemate/engines/javascript.py", core),
+            ("lib/python3.11/casemate/engines/javascript/bootstrap.js", bootstrap),
+            ("lib/python3.11/casemate/engines/javascript/engine.py", core),
         ):
             file = folder / path.replace("/", "-")
             file.write_bytes(content)

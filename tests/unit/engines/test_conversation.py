@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import MAX_PRINTED, Conversation, Turn
-from casemate.engines.engine import engine_named
 from casemate.engines.errors import EngineUnknownError, GuestMisbehavedError, NotNowError
 from casemate.engines.frames import (
     NO_CALL,
@@ -24,6 +23,7 @@ from casemate.engines.frames import (
     head_and_text,
 )
 from casemate.engines.questions import MAX_QUESTION, GetState
+from casemate.engines.registry import engine_named
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code
 

@@ -40,7 +40,7 @@ print(json.dumps([[layer.name, layer.state, layer.detail] for layer in probe()])
 
 _ENGINE_PROBE = """
 import json, subprocess, sys
-from casemate.engines.javascript import JavaScript
+from casemate.engines.javascript.engine import JavaScript
 from casemate.spawner.guest_pool import first_words
 from casemate.sandbox.rlimits import low_limits
 command = JavaScript().command(sys.argv[1], memory_mib=64)

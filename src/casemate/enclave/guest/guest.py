@@ -20,7 +20,6 @@ from casemate.enclave.guest.pipe_protocol import GuestLine
 from casemate.enclave.io.peers import SocketPeer
 from casemate.enclave.io.pump import Pump
 from casemate.engines.command import GuestProgram
-from casemate.engines.engine import engine_named
 from casemate.engines.errors import GuestMisbehavedError
 from casemate.engines.frames import (
     CALL_SIZE,
@@ -35,6 +34,7 @@ from casemate.engines.frames import (
     Said,
     Wanted,
 )
+from casemate.engines.registry import engine_named
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.spawner import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch

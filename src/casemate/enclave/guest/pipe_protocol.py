@@ -6,8 +6,8 @@ from casemate.enclave.guest.pipes import FromGuest, ToGuest
 from casemate.enclave.io.pump import Pump
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
-from casemate.engines.engine import Engine
 from casemate.engines.frames import Said
+from casemate.engines.registry import Engine
 
 _MOST_FRAMES = 1
 """Frames that wait to be heard before no more are read; each may be as long as the longest result."""

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from casemate.engines.command import Command, GuestProgram
 from casemate.engines.errors import EngineUnknownError
-from casemate.engines.javascript import JavaScript
+from casemate.engines.javascript.engine import JavaScript
 
 
 class Engine(Protocol):

@@ -18,8 +18,8 @@ from casemate.testing.hostile_guests import TRAPS
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code
 
-from .test_javascript import LIMIT, Talk, engine
-from .test_javascript import main as module
+from .test_engine import LIMIT, Talk, engine
+from .test_engine import main as module
 
 HUNGRY = Paused(is_hungry=True, data=b"")
 MIB = 1024 * 1024

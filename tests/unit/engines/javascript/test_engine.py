@@ -14,9 +14,9 @@ import pytest
 
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
-from casemate.engines.engine import engine_named
 from casemate.engines.frames import NO_CALL, Asked, Failed, Kind, Loaded, Printed, Returned, Said, frame
-from casemate.engines.javascript import node_modules
+from casemate.engines.javascript.engine import node_modules
+from casemate.engines.registry import engine_named
 from casemate.testing.hostile_guests import TRAPS
 from casemate.testing.lone_parent import shared_engine
 from casemate.wire.protocol.faults import Code

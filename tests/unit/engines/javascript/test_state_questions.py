@@ -23,7 +23,7 @@ from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.seal_binding import SealPolicy
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
-from .test_javascript import Talk, engine, main
+from .test_engine import Talk, engine, main
 
 
 @contextmanager

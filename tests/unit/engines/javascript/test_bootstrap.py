@@ -12,17 +12,16 @@ import tree_sitter_javascript
 from tree_sitter import Language, Parser
 
 from casemate.engines.command import GuestProgram
-from casemate.engines.engine import engine_named
 from casemate.engines.frames import Failed, Loaded, Paused, Returned, Said
-from casemate.engines.javascript import may_import_more, node_modules
+from casemate.engines.javascript.engine import JavaScript, may_import_more, node_modules
 from casemate.testing.lone_parent import shared_engine
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import Link
 
-from .test_javascript import LIMIT, Module, Talk, engine, linked, main
+from .test_engine import LIMIT, Module, Talk, engine, linked, main
 from .test_streams import Stream, program
 
-BOOTSTRAP = Path(engine_named.__code__.co_filename).with_name("bootstrap.js")
+BOOTSTRAP = Path(may_import_more.__code__.co_filename).with_name("bootstrap.js")
 
 
 def test_the_engine_gets_the_bootstrap_without_comments_and_with_its_lines() -> None:
@@ -39,7 +38,7 @@ def test_the_engine_gets_the_bootstrap_without_comments_and_with_its_lines() -> 
         return found
 
     whole = BOOTSTRAP.read_bytes()
-    given = base64.b64decode(engine_named("javascript").command("deno", memory_mib=64).arguments[-1].partition(",")[2])
+    given = base64.b64decode(JavaScript().command("deno", memory_mib=64).arguments[-1].partition(",")[2])
     assert tokens(given) == tokens(whole)
     assert given.count(b"\n") == whole.count(b"\n")
 
@@ -414,7 +413,7 @@ def test_all_that_could_be_an_import_is_looked_for_in_the_text(source: str, is_g
 
 
 def test_a_promise_at_the_top_level_that_is_never_settled_ends_the_engine_with_these_words() -> None:
-    command = engine_named("javascript").command(str(shared_engine()), memory_mib=64)
+    command = JavaScript().command(str(shared_engine()), memory_mib=64)
     script = (
         *command.arguments[:-1],
         "data:text/javascript,await import('data:text/javascript,await new Promise(()=>{})')",

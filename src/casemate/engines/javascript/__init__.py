@@ -1,0 +1,1 @@
+"""JavaScript on V8, in Deno's own binary."""
