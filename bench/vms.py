@@ -24,7 +24,7 @@ from casemate.vm.dram import Dram
 from casemate.vm.nested import NestedPageTable
 from casemate.vm.page_cache import Access, PageCache, Privilege
 from casemate.vm.page_cipher import AuthenticatedPages, PageCipher, TweakedPages
-from casemate.wire.messages.hypervisor import ExitReason
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.launch import GuestShape
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.ovmf import parse_ovmf

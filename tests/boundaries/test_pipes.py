@@ -26,8 +26,8 @@ from casemate.gateway.learner.shared_vms import _read as read_firmware
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
-from casemate.host.hypervisor.revocation_lists import read_revocation_list
 from casemate.host.records import Records, RecordsError
+from casemate.host.vm.revocation_lists import read_revocation_list
 from casemate.makers.intel import store
 from casemate.process.plain_file import NoPlainFileError
 from casemate.supervisor.audit import AuditLog, last_entry

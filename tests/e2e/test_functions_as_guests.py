@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import Workshop, exact_policy
 
-from casemate.cli.snp_policies import function_policy, maker_of
+from casemate.cli.snp.policies import function_policy, maker_of
 from casemate.client import (
     CallerKey,
     Client,

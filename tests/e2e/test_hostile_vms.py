@@ -16,7 +16,7 @@ import pytest
 
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, running_machine
-from casemate.client.vms import Budget
+from casemate.client.vm.sync import Budget
 from casemate.images.vm.builtin import firmware
 from casemate.testing.firmware import make_ovmf
 from casemate.testing.hostile.guests import HOSTILE_VM_GUESTS, HostileVmGuest, image_of
@@ -24,8 +24,8 @@ from casemate.testing.hostile.machine import MEMORY_MIB, launch_message
 from casemate.testing.hostile.owner import identity
 from casemate.testing.hostile.victim import IMAGE, PAGE_A, PAGE_B
 from casemate.testing.served import served_machine
-from casemate.wire.messages.hypervisor import ExitReason
-from casemate.wire.messages.vms import Door, LaunchVm, VmRan, VmState
+from casemate.wire.messages.vm.host import Door, LaunchVm, VmRan, VmState
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE

@@ -11,7 +11,7 @@ from casemate.client import Client, connect
 from casemate.client.local import LocalMachine
 from casemate.images.vm.builtin import firmware
 from casemate.link.errors import PeerGoneError
-from casemate.wire.messages.vms import LaunchVm, VmIs, VmState
+from casemate.wire.messages.vm.host import LaunchVm, VmIs, VmState
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.vmm import Vmm

@@ -20,13 +20,13 @@ import httpx
 import pytest
 
 from casemate.client import Client, HostRefusedError, RoleRefusedError, aio, connect
-from casemate.client.vms import Budget
-from casemate.host.hypervisor.vms import MAX_VMS
+from casemate.client.vm.sync import Budget
+from casemate.host.vm.vms import MAX_VMS
 from casemate.images.vm.builtin import firmware
 from casemate.testing.served import Served, served_machine
 from casemate.wire.encodings.message import encode_message
-from casemate.wire.messages.hypervisor import ExitReason
-from casemate.wire.messages.vms import Door, LaunchVm, View, VmIs, VmState
+from casemate.wire.messages.vm.host import Door, LaunchVm, View, VmIs, VmState
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.cpu import VCPU_TYPES

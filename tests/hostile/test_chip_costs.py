@@ -23,7 +23,7 @@ from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages.snp_certification import UpdateFirmware
 from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES, LaunchUpdate
 from casemate.wire.messages.supervisor import MAX_CHAIN
-from casemate.wire.messages.vm_silicon import Ready
+from casemate.wire.messages.vm.silicon import Ready
 from casemate.wire.protocol.image_index import (
     HEAD_SIZE,
     LOCK_PATH,

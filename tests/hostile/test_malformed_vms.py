@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.host.hypervisor.recipe import read_recipe
+from casemate.host.vm.recipe import read_recipe
 from casemate.images.vm.builtin import firmware
 from casemate.testing.firmware import make_ovmf
 from casemate.testing.forge_snp import honest_snp
@@ -19,7 +19,7 @@ from casemate.testing.lone_vm import LoneVm
 from casemate.verifier import RefusedError, SnpEndorsements, SnpEvidence, appraise_snp, explain_snp
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.hypervisor import (
+from casemate.wire.messages.vm.hypervisor import (
     Done,
     HostLoad,
     HostStore,

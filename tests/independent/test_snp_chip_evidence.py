@@ -17,16 +17,16 @@ from sevsnpmeasure.guest import calc_launch_digest
 from sevsnpmeasure.sev_mode import SevMode
 from sevsnpmeasure.vmm_types import VMMType
 
-from casemate.cli.snp_policies import Maker
-from casemate.cli.vms.launching import Launching, launch_message
-from casemate.cli.vms.policies import digest_of_launch, vm_policy
+from casemate.cli.snp.policies import Maker
+from casemate.cli.vm.launching import Launching, launch_message
+from casemate.cli.vm.policies import digest_of_launch, vm_policy
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.vm.builtin import GUESTS, firmware
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import RefusedError, Rule, SnpEndorsements, SnpEvidence, appraise_snp
 from casemate.wire.encodings.pem import encode_chain, parse_chain
-from casemate.wire.messages.vms import LaunchVm, VmEvidenceIs
+from casemate.wire.messages.vm.host import LaunchVm, VmEvidenceIs
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.mode import VmMode

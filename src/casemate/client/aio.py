@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from casemate.client import asking
-from casemate.client.aio_vms import Vms
 from casemate.client.asking import AsyncTransport, Journey, MachineDescription
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, PendingCall, Result, arguments_of
 from casemate.client.session import Session
 from casemate.client.streaming import CANCEL_TIMEOUT, Chunks, Piece, StreamCore, cut, pieces
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
+from casemate.client.vm.aio import Vms
 from casemate.images.image import Image
 from casemate.link.errors import TimedOutError
 from casemate.verifier import AnyPolicy

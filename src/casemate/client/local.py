@@ -15,7 +15,7 @@ from pathlib import Path
 
 from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_for_descriptors, ask_supervisor
 from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
-from casemate.client.snp_levers import SnpLevers
+from casemate.client.snp.processor import SnpLevers
 from casemate.process.ownership import open_own_file
 from casemate.process.places import machine_lock
 from casemate.wire.errors import CasemateError

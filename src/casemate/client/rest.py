@@ -19,7 +19,7 @@ from casemate.client.http_exchange import (
     object_of,
     sent,
 )
-from casemate.client.rest_vms import WRITTEN_VMS
+from casemate.client.vm.rest import WRITTEN_VMS
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message

@@ -18,7 +18,7 @@ from casemate.client.core import AttestedEnclave, PendingCall, Result, arguments
 from casemate.client.session import Session
 from casemate.client.streaming import CANCEL_TIMEOUT, Chunks, StreamCore, pieces
 from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
-from casemate.client.vms import Vms
+from casemate.client.vm.sync import Vms
 from casemate.images.image import Image
 from casemate.verifier import AnyPolicy
 from casemate.wire.errors import CasemateError

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from casemate.host.events import Events
-from casemate.host.hypervisor.console import Console
+from casemate.host.vm.console import Console
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -43,7 +43,7 @@ class House(Protocol):
 
 
 class VmHouse(Protocol):
-    """What it asks of the hypervisor: :class:`casemate.host.hypervisor.vms.Vms` answers this, and refuses alike."""
+    """What it asks of the hypervisor: :class:`casemate.host.vm.vms.Vms` answers this, and refuses alike."""
 
     async def answer(self, request: object) -> object: ...  # noqa: D102
     def console(self, number: int) -> Console: ...  # noqa: D102

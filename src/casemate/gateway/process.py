@@ -18,9 +18,9 @@ from casemate.gateway.http.server import HttpServer
 from casemate.gateway.http.tokens import TokenDesk
 from casemate.gateway.settings import LOOPBACK_NAMES, Settings
 from casemate.gateway.v1.machine import MachineFile
-from casemate.host.hypervisor.vms import Vms
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.serving import add_arguments, host_options, prepare, serve
+from casemate.host.vm.vms import Vms
 from casemate.link.server_tls import CertificateFileError, server_context
 
 _LATE_IMPORTS = (

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.host.collateral import CollateralCache
-from casemate.host.hypervisor.firmware import SevFirmware
-from casemate.host.hypervisor.revocation_lists import read_revocation_list
+from casemate.host.vm.firmware import SevFirmware
+from casemate.host.vm.revocation_lists import read_revocation_list
 from casemate.wire.messages.snp_firmware import PlatformStatus
 from casemate.wire.protocol.tee import Tee
 from casemate.wire.snp.endorsements import CertifiedKey

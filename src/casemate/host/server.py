@@ -5,8 +5,8 @@ import socket
 from functools import partial
 
 from casemate.host.entry_queue import CALLER
-from casemate.host.hypervisor.vms import PLATFORM_COMMANDS, REQUESTS, Vms
 from casemate.host.orchestrator import Orchestrator
+from casemate.host.vm.vms import PLATFORM_COMMANDS, REQUESTS, Vms
 from casemate.link.calls import Reply
 from casemate.link.door import Door
 from casemate.wire.encodings.message import parse_message, tag_of

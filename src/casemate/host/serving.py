@@ -21,13 +21,13 @@ from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
 from casemate.host.endorsements import Endorsements
 from casemate.host.events import MachineEvent
-from casemate.host.hypervisor.firmware import SevFirmware
-from casemate.host.hypervisor.vms import Vms
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.server import Reception
 from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
+from casemate.host.vm.firmware import SevFirmware
+from casemate.host.vm.vms import Vms
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.process.log_file import LogFileHandler, RotatingFile

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from casemate.testing.lone_vm import LoneVm
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages.hypervisor import Done, ExitReason, RmpUpdate, VcpuExit
+from casemate.wire.messages.vm.hypervisor import Done, ExitReason, RmpUpdate, VcpuExit
 from casemate.wire.snp.ghcb import ExitCode, Ghcb, GhcbField
 from casemate.wire.snp.ghcb_msr import (
     NO_GFN,

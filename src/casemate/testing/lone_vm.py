@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 from casemate.link.calls import NUMBER_SIZE, answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.wire.encodings.message import encode_message
-from casemate.wire.messages.hypervisor import (
+from casemate.wire.messages.vm.hypervisor import (
     Done,
     HostLoad,
     HostStore,
@@ -24,7 +24,7 @@ from casemate.wire.messages.hypervisor import (
     VcpuExit,
     Vmrun,
 )
-from casemate.wire.messages.vm_silicon import AddPages, Finish, Finished, PagesAdded, PowerOn, Ready
+from casemate.wire.messages.vm.silicon import AddPages, Finish, Finished, PagesAdded, PowerOn, Ready
 from casemate.wire.snp.launch import GuestShape, Part, PlannedPage, plan
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.ovmf import Ovmf

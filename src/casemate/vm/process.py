@@ -23,7 +23,7 @@ from casemate.vm.errors import (
 from casemate.vm.silicon import VmSilicon
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.hypervisor import (
+from casemate.wire.messages.vm.hypervisor import (
     DebugLoad,
     DebugRegisters,
     Done,
@@ -37,7 +37,7 @@ from casemate.wire.messages.hypervisor import (
     RmpUpdate,
     Vmrun,
 )
-from casemate.wire.messages.vm_silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage, Ready
+from casemate.wire.messages.vm.silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage, Ready
 from casemate.wire.protocol.faults import Code, Fault, encode_reply, fault
 
 MAX_FRAME = 2 * 1024 * 1024

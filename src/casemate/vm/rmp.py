@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import IntFlag
 
 from casemate.vm.errors import NestedFaultError, NotValidatedError, RequestError, RmpViolationError
-from casemate.wire.messages.hypervisor import RmpEntry
+from casemate.wire.messages.vm.hypervisor import RmpEntry
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 _ASSIGNED, _VALIDATED, _IMMUTABLE, _VMSA = (1 << bit for bit in range(4))

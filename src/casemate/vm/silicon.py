@@ -15,9 +15,9 @@ from casemate.vm.vcpu.emulator import Emulator
 from casemate.vm.vcpu.snp_instructions import SnpInstructions
 from casemate.vm.vcpu.vcpu import Budget, Vcpus
 from casemate.vm.vmsa_pages import VmsaPages
-from casemate.wire.messages.hypervisor import MAX_COPY, MAX_RMP_ENTRIES, RmpEntry, RmpUpdate, VcpuExit, Vmrun
 from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES
-from casemate.wire.messages.vm_silicon import AddPages, PowerOn
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, MAX_RMP_ENTRIES, RmpEntry, RmpUpdate, VcpuExit, Vmrun
+from casemate.wire.messages.vm.silicon import AddPages, PowerOn
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE, PageType
 

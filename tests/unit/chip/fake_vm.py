@@ -14,7 +14,7 @@ import time
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.vm_silicon import (
+from casemate.wire.messages.vm.silicon import (
     AddPages,
     Finish,
     Finished,

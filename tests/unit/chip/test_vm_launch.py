@@ -15,7 +15,6 @@ from tests.unit.chip.test_process import Process, started
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.messages.hypervisor import Done, HostLoad, MemoryIs, RmpUpdate
 from casemate.wire.messages.snp_firmware import (
     DestroyVm,
     LaunchDigest,
@@ -27,6 +26,7 @@ from casemate.wire.messages.snp_firmware import (
     PlatformStatus,
     VmProcessIs,
 )
+from casemate.wire.messages.vm.hypervisor import Done, HostLoad, MemoryIs, RmpUpdate
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.cpuid_page import CpuidFunction, CpuidPage
 from casemate.wire.snp.launch import digest_of

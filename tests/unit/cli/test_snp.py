@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import Casemate
 
-from casemate.cli.snp_policies import Maker
-from casemate.cli.vms.launching import Launching, launch_message
-from casemate.cli.vms.policies import vm_policy
+from casemate.cli.snp.policies import Maker
+from casemate.cli.vm.launching import Launching, launch_message
+from casemate.cli.vm.policies import vm_policy
 from casemate.images.vm.builtin import firmware
 from casemate.verifier import SimulatedRoot, parse_snp_policy, print_snp_policy
 from casemate.wire.messages.control import SnpRootIs

@@ -4,11 +4,11 @@ import pytest
 import typer
 
 from casemate.cli.output import Screen
-from casemate.cli.vms.running import Limits, run_vm, show_console
-from casemate.cli.vms.showing import address_of
-from casemate.client.vms import Budget
-from casemate.wire.messages.hypervisor import ExitReason
-from casemate.wire.messages.vms import ConsoleIs, VmIs, VmRan, VmState
+from casemate.cli.vm.running import Limits, run_vm, show_console
+from casemate.cli.vm.showing import address_of
+from casemate.client.vm.sync import Budget
+from casemate.wire.messages.vm.host import ConsoleIs, VmIs, VmRan, VmState
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.mode import VmMode
 
 VM = VmIs(1, "played", VmMode.SEV_SNP, VmState.HALTED, "", 0x30000, 64, 1, bytes(48))

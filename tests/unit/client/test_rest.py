@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.client.desk import QUESTIONS
 from tests.unit.gateway.fake_vms import LAUNCH
 
-from casemate.client import asking, vm_questions
+from casemate.client import asking
 from casemate.client.asking import Ask, GetMachine
 from casemate.client.errors import NoHostError
 from casemate.client.http_exchange import (
@@ -23,14 +23,16 @@ from casemate.client.http_exchange import (
     Pause,
 )
 from casemate.client.rest import WRITTEN, exchanges
-from casemate.host.hypervisor.vms import REQUESTS
+from casemate.client.vm import questions as vm_questions
+from casemate.host.vm.vms import REQUESTS
 from casemate.images.image import Image
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.messages import host, vms
-from casemate.wire.messages.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
+from casemate.wire.messages import host
+from casemate.wire.messages.vm import host as vms
+from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.snp.mode import VmMode
 

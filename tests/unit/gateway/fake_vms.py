@@ -5,10 +5,9 @@ import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 
-from casemate.host.hypervisor.console import Console
-from casemate.host.hypervisor.vms import MAX_VMS
-from casemate.wire.messages.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
-from casemate.wire.messages.vms import (
+from casemate.host.vm.console import Console
+from casemate.host.vm.vms import MAX_VMS
+from casemate.wire.messages.vm.host import (
     AttestVm,
     ConsoleIs,
     DestroyVm,
@@ -33,6 +32,7 @@ from casemate.wire.messages.vms import (
     VmState,
     WriteVm,
 )
+from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import GuestPolicy

@@ -10,11 +10,11 @@ from pathlib import Path
 from casemate.host.catalogue import Catalogue
 from casemate.host.collateral import CollateralCache
 from casemate.host.endorsements import Endorsements
-from casemate.host.hypervisor.firmware import SevFirmware
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
+from casemate.host.vm.firmware import SevFirmware
 from casemate.images.layout import lay_out
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Caller, Reply, numbered, serve

@@ -6,7 +6,7 @@ import pytest
 
 from casemate.images.vm.builtin import firmware
 from casemate.testing.lone_guest import LoneGuest
-from casemate.wire.messages.hypervisor import ExitReason
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
 

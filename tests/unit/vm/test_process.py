@@ -3,7 +3,7 @@
 import pytest
 
 from casemate.testing.lone_vm import LoneVm
-from casemate.wire.messages.hypervisor import Done, ExitReason, HostStore, VcpuExit, Vmrun
+from casemate.wire.messages.vm.hypervisor import Done, ExitReason, HostStore, VcpuExit, Vmrun
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.launch import GuestShape
 from casemate.wire.snp.mode import VmMode

@@ -49,7 +49,7 @@ from casemate.wire.messages.snp_firmware import (
     SetConfig,
     VmProcessIs,
 )
-from casemate.wire.messages.vm_silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage
+from casemate.wire.messages.vm.silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.sandbox_layers import LayerRequest
 from casemate.wire.snp.cpu import signature

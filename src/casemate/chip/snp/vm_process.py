@@ -14,7 +14,7 @@ from casemate.link.calls import answer_of
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.messages.vm_silicon import PowerOn, Ready
+from casemate.wire.messages.vm.silicon import PowerOn, Ready
 from casemate.wire.protocol.faults import Code, refuse
 
 MODULE = "casemate.vm"

@@ -13,7 +13,7 @@ from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.places import Named as NamedPlace
-    from casemate.cli.snp_reports import Challenge as SnpChallenge
+    from casemate.cli.snp.reports import Challenge as SnpChallenge
     from casemate.images.image import Image as LoadedImage
     from casemate.verifier import BoundValues, SgxPolicy
     from casemate.wire.messages.host import EvidenceIs
@@ -201,7 +201,7 @@ def verify(
         casemate verify report.bin --certificates amd.pem --policy snp.toml
     """
     if certificates is not None:
-        from casemate.cli.snp_reports import ReportFiles, verify_report
+        from casemate.cli.snp.reports import ReportFiles, verify_report
 
         if ra_tls or collateral is not None:
             raise typer.BadParameter("with --certificates there is no --ra-tls and no --collateral")
@@ -305,7 +305,7 @@ def policy(
 
 def _guest_policy(image: "LoadedImage", named: "NamedPlace") -> str:
     from casemate.cli.places import place_of
-    from casemate.cli.snp_policies import POLICY_HEADER, function_policy, maker_of
+    from casemate.cli.snp.policies import POLICY_HEADER, function_policy, maker_of
     from casemate.verifier import print_snp_policy
 
     machine = place_of(named).own_machine()
@@ -333,8 +333,8 @@ def evidence_files(said: "EvidenceIs", output: Path, endorsements: Path | None) 
 def _challenge(report_data: str | None, nonce: str | None, binding: Path | None) -> "SnpChallenge":
     """What a report must answer, by what the user gave."""
     from casemate.cli.evidence_files import read_binding
-    from casemate.cli.snp_reports import Challenge as SnpChallenge
-    from casemate.cli.vms.attesting import report_data_of
+    from casemate.cli.snp.reports import Challenge as SnpChallenge
+    from casemate.cli.vm.attesting import report_data_of
 
     if report_data is not None and (nonce is not None or binding is not None):
         raise typer.BadParameter("--report-data is a VM's challenge, --nonce and --binding are a function's: give one")

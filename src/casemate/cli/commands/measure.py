@@ -62,7 +62,7 @@ def measure(
     """
     screen = Screen(as_json=as_json)
     if tee is Tee.SNP:
-        from casemate.cli.commands.measure_snp import GuestFiles, measure_guest
+        from casemate.cli.snp.measure import GuestFiles, measure_guest
 
         if target is not None and ovmf is None:
             _measure_image(target, screen, tee, explain=explain, key=key)

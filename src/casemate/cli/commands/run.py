@@ -139,7 +139,7 @@ def _entry(image: "Image", wanted: str | None) -> str:
 def _made(image: "Image", machine: "LocalMachine", tee: Tee) -> tuple["AnyPolicy", str]:
     """The policy that follows from what was just built."""
     from casemate.cli.policies import Named, policy_of, root_of
-    from casemate.cli.snp_policies import function_policy, maker_of
+    from casemate.cli.snp.policies import function_policy, maker_of
 
     said = "made for this run: this very code, this very machine"
     if tee is Tee.SNP:

@@ -10,7 +10,7 @@ from casemate.cli.output import Screen, facts
 from casemate.wire.snp.vlek import MAX_CSP_ID
 
 if TYPE_CHECKING:
-    from casemate.client.snp_levers import SnpLevers
+    from casemate.client.snp.processor import SnpLevers
     from casemate.wire.messages.snp_firmware import PlatformIs
 
 Advisory = Annotated[

@@ -8,7 +8,7 @@ from casemate.gateway.learner.vm_documents import BuiltIn
 from casemate.gateway.v1.vm.asking import ask
 from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
-from casemate.wire.messages.vms import MAX_FIRMWARE, GetVm, ListVms, VmIs, VmsAre
+from casemate.wire.messages.vm.host import MAX_FIRMWARE, GetVm, ListVms, VmIs, VmsAre
 from casemate.wire.protocol.faults import Code, refuse
 
 

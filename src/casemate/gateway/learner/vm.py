@@ -31,8 +31,7 @@ from casemate.gateway.v1.vm.asking import ask, attested
 from casemate.gateway.v1.vm.lifecycle import LAUNCHED
 from casemate.gateway.v1.vm.shares import VmShares
 from casemate.wire.errors import WireError
-from casemate.wire.messages.hypervisor import MAX_COPY, MemoryIs
-from casemate.wire.messages.vms import (
+from casemate.wire.messages.vm.host import (
     EncryptVm,
     LaunchVm,
     View,
@@ -41,6 +40,7 @@ from casemate.wire.messages.vms import (
     VmRegisters,
     VmState,
 )
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, MemoryIs
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.cpu import VCPU_TYPES

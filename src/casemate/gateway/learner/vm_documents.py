@@ -7,7 +7,7 @@ from pydantic import Field
 
 from casemate.gateway.v1.documents import Base64, Document
 from casemate.gateway.v1.vm.documents import Digest, HexNumber, VmNumber
-from casemate.wire.messages.vms import VmState
+from casemate.wire.messages.vm.host import VmState
 from casemate.wire.snp.mode import VmMode
 
 VISIBILITY = (

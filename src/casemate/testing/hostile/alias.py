@@ -6,7 +6,7 @@ from casemate.testing.hostile.memory import told_of_a
 from casemate.testing.hostile.outcome import Outcome, Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import NAME_A, PAGE_A, WRITE_A, record
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
 from casemate.wire.protocol.faults import FaultError
 from casemate.wire.snp.page_info import PAGE_SIZE
 

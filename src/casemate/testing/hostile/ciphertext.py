@@ -3,7 +3,7 @@
 from casemate.testing.hostile.outcome import Outcome, Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import PAGE_A, WRITE_A, WRITE_OLD_A, last_written
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
 
 _BLOCK = 16
 """Bytes of an AES block, and of a record."""

@@ -7,7 +7,7 @@ from casemate.images.vm.assemble import Source
 from casemate.images.vm.builtin import sources
 from casemate.images.vm.firmware import build_firmware
 from casemate.images.vm.layout import SYMBOLS
-from casemate.wire.messages.hypervisor import ExitReason
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.mode import VmMode
 
 PAGE_A, PAGE_STATE = SYMBOLS["PAGE_A"], 0x014

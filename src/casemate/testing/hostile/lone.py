@@ -9,8 +9,8 @@ from casemate.testing.hostile.victim import IMAGE, PROMPT
 from casemate.testing.lone_guest import LoneGuest
 from casemate.testing.lone_hypervisor import UnservedError
 from casemate.wire.errors import WireError
-from casemate.wire.messages.hypervisor import Done, ExitReason, MapNested, RmpUpdate
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MapNested, RmpUpdate
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
 

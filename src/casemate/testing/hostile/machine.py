@@ -6,12 +6,12 @@ from types import TracebackType
 from typing import Self
 
 from casemate.client import Client
-from casemate.client.vms import Budget
+from casemate.client.vm.sync import Budget
 from casemate.testing.hostile.target import Heard
 from casemate.testing.hostile.victim import IMAGE, PROMPT
 from casemate.testing.lone_guest import SIGNATURE
-from casemate.wire.messages.hypervisor import ExitReason
-from casemate.wire.messages.vms import Door, LaunchVm, VmIs, VmState
+from casemate.wire.messages.vm.host import Door, LaunchVm, VmIs, VmState
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.vmm import Vmm

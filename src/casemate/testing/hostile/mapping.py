@@ -6,7 +6,7 @@ from casemate.testing.hostile.memory import told_of_a
 from casemate.testing.hostile.outcome import Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import NAME_B, PAGE_A, PAGE_B, record
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
 from casemate.wire.protocol.faults import FaultError
 
 

@@ -16,7 +16,7 @@ from casemate.testing.hostile.victim import (
     record,
     stopped,
 )
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
 from casemate.wire.protocol.faults import FaultError
 from casemate.wire.snp.page_info import PAGE_SIZE
 

@@ -4,7 +4,7 @@ from casemate.testing.hostile.memory import put
 from casemate.testing.hostile.outcome import Outcome, Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import WRITE_A, last_written, stopped
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 _R9 = 0x348

@@ -12,7 +12,7 @@ from casemate.testing.hostile.outcome import Result
 from casemate.testing.hostile.prover import Prover
 from casemate.testing.hostile.registers import inject, roll_back
 from casemate.testing.hostile.target import Target
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
 from casemate.wire.snp.mode import VmMode
 
 

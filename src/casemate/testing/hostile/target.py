@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from casemate.wire.messages.hypervisor import ExitReason
-from casemate.wire.messages.vms import Door
+from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.mode import VmMode
 
 

@@ -7,7 +7,7 @@ from casemate.images.vm.builtin import firmware
 from casemate.images.vm.layout import SYMBOLS
 from casemate.testing.hostile.outcome import Outcome, Result
 from casemate.testing.hostile.target import Heard
-from casemate.wire.messages.hypervisor import ExitReason
+from casemate.wire.messages.vm.hypervisor import ExitReason
 
 IMAGE = firmware("victim")
 PROMPT = "r, b, w, o, e or h?\n"

@@ -31,7 +31,7 @@ from casemate.vm.vcpu.paging import CR0_PE, EFER_LMA
 from casemate.vm.vcpu.snp_instructions import SnpInstructions
 from casemate.vm.vmsa_pages import VmsaPages
 from casemate.wire.errors import WireError
-from casemate.wire.messages.hypervisor import ExitReason, VcpuExit
+from casemate.wire.messages.vm.hypervisor import ExitReason, VcpuExit
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.sev_features import SIMULATED_FEATURES, check_features
 from casemate.wire.snp.vmsa import Vmsa

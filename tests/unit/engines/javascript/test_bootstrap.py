@@ -58,7 +58,7 @@ def test_what_the_page_names_works_in_odd_ways_too() -> None:
 
 
 def test_what_is_promised_on_the_page_is_what_is_there() -> None:
-    page = (Path(__file__).parents[3] / "docs/writing-functions.md").read_text()
+    page = (Path(__file__).parents[4] / "docs/writing-functions.md").read_text()
     names = re.findall(r"`(\w+)`", page.partition("these names exist:")[2].partition("\n\n")[2].partition("\n\n")[0])
     assert len(names) > 30
     with engine() as talk:

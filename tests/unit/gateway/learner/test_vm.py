@@ -10,7 +10,7 @@ from tests.unit.gateway.http.test_edge import problem
 from casemate.gateway.learner import shared_enclave as learning
 from casemate.gateway.learner.vm_documents import BuiltIn
 from casemate.images.vm.builtin import GUESTS
-from casemate.wire.messages.vms import EncryptVm, LaunchVm
+from casemate.wire.messages.vm.host import EncryptVm, LaunchVm
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.snp.mode import VmMode
 

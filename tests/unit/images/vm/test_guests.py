@@ -12,7 +12,7 @@ from casemate.chip.snp.platform import SnpPlatform
 from casemate.images.vm.builtin import firmware
 from casemate.testing.lone_guest import LoneGuest
 from casemate.testing.lone_hypervisor import Relay
-from casemate.wire.messages.hypervisor import DebugLoad, Done, ExitReason, MemoryIs, RmpUpdate
+from casemate.wire.messages.vm.hypervisor import DebugLoad, Done, ExitReason, MemoryIs, RmpUpdate
 from casemate.wire.snp.cpuid_page import CpuidFunction, CpuidPage
 from casemate.wire.snp.ghcb import ExitCode
 from casemate.wire.snp.ghcb_msr import GhcbAddress, PageStateRequest, RegisterGpaRequest

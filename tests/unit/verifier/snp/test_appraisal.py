@@ -267,7 +267,7 @@ def above_current(forged: ForgedSnp) -> ForgedSnp:
     return replace(forged.change(lambda report: replace(report, reported_tcb=above.encode())), key_tcb=above)
 
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "snp.md"
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "snp.md"
 
 UNKNOWN_BITS: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("platform_info", "snp.platform-info", lambda bits: PlatformDemand(frozenset(), frozenset(), bits)),

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from casemate.gateway.host_api import VmHouse
 from casemate.gateway.http.roles import check_role
 from casemate.gateway.http.visits import Visit
-from casemate.wire.messages.vms import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
+from casemate.wire.messages.vm.host import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import FaultError
 

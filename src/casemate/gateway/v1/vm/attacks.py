@@ -13,8 +13,8 @@ from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.vm.asking import ask
 from casemate.gateway.v1.vm.documents import AssignRequest, MapRequest, VmDocument, shown
 from casemate.gateway.v1.vm.lifecycle import WORKED
-from casemate.wire.messages.hypervisor import MAX_COPY, Done
-from casemate.wire.messages.vms import MAX_INPUT, AssignVm, Door, GetVm, GiveVm, MapVm, VmIs, WriteVm
+from casemate.wire.messages.vm.host import MAX_INPUT, AssignVm, Door, GetVm, GiveVm, MapVm, VmIs, WriteVm
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, Done
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
 

@@ -20,8 +20,8 @@ from casemate.gateway.v1.events import EVENT_STREAM, KEEP_ALIVE, encoded, served
 from casemate.gateway.v1.vm.asking import ask
 from casemate.gateway.v1.vm.documents import MAX_SAFE, ConsoleDocument, printed
 from casemate.gateway.v1.vm.lifecycle import ONE
-from casemate.host.hypervisor.console import Console
-from casemate.wire.messages.vms import ConsoleIs, ReadConsole
+from casemate.host.vm.console import Console
+from casemate.wire.messages.vm.host import ConsoleIs, ReadConsole
 from casemate.wire.protocol.access_tokens import Role
 
 GATHER = 0.05

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from casemate.gateway.v1.documents import Base64, Document
-from casemate.wire.messages.hypervisor import ExitReason, RmpEntry
-from casemate.wire.messages.vms import ConsoleIs, VmEvidenceIs, VmIs, VmRan, VmState
+from casemate.wire.messages.vm.host import ConsoleIs, VmEvidenceIs, VmIs, VmRan, VmState
+from casemate.wire.messages.vm.hypervisor import ExitReason, RmpEntry
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import GuestPolicy
 from casemate.wire.snp.vmsa import Segment, Vmsa

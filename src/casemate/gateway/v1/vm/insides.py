@@ -25,8 +25,7 @@ from casemate.gateway.v1.vm.documents import (
 )
 from casemate.gateway.v1.vm.lifecycle import LAUNCHED, WORKED
 from casemate.wire.encodings.message import encode_message
-from casemate.wire.messages.hypervisor import MAX_COPY, MemoryIs, RmpIs
-from casemate.wire.messages.vms import (
+from casemate.wire.messages.vm.host import (
     GetVm,
     View,
     VmIs,
@@ -34,6 +33,7 @@ from casemate.wire.messages.vms import (
     VmRegisters,
     VmRmp,
 )
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, MemoryIs, RmpIs
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.snp.vmsa import Vmsa
 

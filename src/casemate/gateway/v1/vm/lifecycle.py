@@ -15,7 +15,7 @@ from casemate.gateway.v1.vm.asking import ask, ask_for
 from casemate.gateway.v1.vm.documents import RanDocument, RunRequest, VmDocument, VmsDocument, ran, shown
 from casemate.gateway.v1.vm.shares import VmShares
 from casemate.wire.encodings.message import parse_message
-from casemate.wire.messages.vms import (
+from casemate.wire.messages.vm.host import (
     MAX_FIRMWARE,
     MAX_KERNEL,
     DestroyVm,

@@ -3,7 +3,7 @@
 from casemate.gateway.host_api import VmHouse
 from casemate.gateway.v1.enclaves import launcher_of
 from casemate.gateway.v1.vm.asking import ask
-from casemate.wire.messages.vms import LaunchVm, ListVms, VmIs, VmsAre
+from casemate.wire.messages.vm.host import LaunchVm, ListVms, VmIs, VmsAre
 from casemate.wire.protocol.access_tokens import AccessToken
 from casemate.wire.protocol.faults import Code, refuse
 

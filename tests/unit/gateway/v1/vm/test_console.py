@@ -13,7 +13,7 @@ from casemate.gateway.http.problems import ProblemError
 from casemate.gateway.settings import Settings
 from casemate.gateway.v1.vm import console as vm_console
 from casemate.gateway.v1.vm.console import ConsoleStreams
-from casemate.host.hypervisor.console import KEPT, Console
+from casemate.host.vm.console import KEPT, Console
 from casemate.wire.protocol.faults import FaultError
 
 

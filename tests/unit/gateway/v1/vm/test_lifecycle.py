@@ -14,10 +14,9 @@ from casemate.gateway.http.bodies import BINARY
 from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.vm.asking import ask, ask_for
 from casemate.gateway.v1.vm.lifecycle import MAX_LAUNCH, UNCOUNTED
-from casemate.host.hypervisor.vms import MAX_VMS
+from casemate.host.vm.vms import MAX_VMS
 from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.hypervisor import MAX_COPY, Done
-from casemate.wire.messages.vms import (
+from casemate.wire.messages.vm.host import (
     Door,
     EncryptVm,
     GetVm,
@@ -32,6 +31,7 @@ from casemate.wire.messages.vms import (
     VmState,
     WriteVm,
 )
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, Done
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.vmsa import Vmsa

@@ -5,7 +5,7 @@ from tests.unit.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.v1.vm.shares import MAX_MIB_OF_ONE, MAX_OF_ONE
-from casemate.wire.messages.vms import LaunchVm
+from casemate.wire.messages.vm.host import LaunchVm
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
 

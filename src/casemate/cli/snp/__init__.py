@@ -1,0 +1,1 @@
+"""SEV-SNP evidence on the command line: policies, reports, launch digests."""

@@ -1,0 +1,1 @@
+"""The levers of a machine's SEV-SNP processor."""

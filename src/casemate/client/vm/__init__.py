@@ -1,0 +1,1 @@
+"""Confidential VMs from the relying party's side: questions, REST, and both Python clients."""

@@ -1,0 +1,21 @@
+"""What the hypervisor has of one guest."""
+
+from dataclasses import dataclass
+
+from casemate.host.vm.cpuid import Cpuid
+from casemate.host.vm.devices import Devices
+from casemate.host.vm.guest_link import GuestLink
+from casemate.host.vm.memory import Dram, MemoryPlan
+from casemate.wire.snp.mode import VmMode
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """All but its state."""
+
+    mode: VmMode
+    plan: MemoryPlan
+    dram: Dram
+    link: GuestLink
+    devices: Devices
+    cpuid: Cpuid

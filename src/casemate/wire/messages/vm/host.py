@@ -1,0 +1,300 @@
+"""Client to host, and host to client: confidential VMs. Every request is answered by its reply or a ``Fault``."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from casemate.wire.encodings.message import U16, U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
+from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, ExitReason
+from casemate.wire.snp.mode import VmMode
+from casemate.wire.snp.report import REPORT_SIZE
+from casemate.wire.snp.vmm import Vmm
+
+MAX_FIRMWARE = 64 * 1024 * 1024
+"""Longest firmware image (bytes)."""
+
+MAX_KERNEL = 32 * 1024 * 1024
+"""Longest kernel, or initial RAM disk (bytes)."""
+
+MAX_INPUT = 4096
+"""Most bytes for a guest's second serial port at a time."""
+
+MAX_CONSOLE = 64 * 1024
+"""Most bytes of console in one answer."""
+
+
+class VmState(StrEnum):
+    """Where a VM stands."""
+
+    LAUNCHING = "launching"  # between LAUNCH_START and LAUNCH_FINISH
+    LAUNCHED = "launched"  # it can run, and is not running now
+    RUNNING = "running"
+    HALTED = "halted"  # a vCPU executed HLT with nothing left to wake it
+    STOPPED = "stopped"  # by a fault of its own, or one that an attack has caused: it cannot go on
+    LOST = "lost"  # its process died
+
+
+@message(0xE0)
+@dataclass(frozen=True, slots=True)
+class LaunchVm:
+    """Start a VM from a firmware image in OVMF's shape. Reply: ``VmIs``, in state ``launching`` unless ``finish``."""
+
+    name: Name
+    mode: VmMode
+    firmware: Annotated[bytes, Limit(MAX_FIRMWARE)]
+    memory_mib: U32
+    vcpus: U16
+    vcpu_signature: U32
+    """CPUID Fn0000_0001_EAX."""
+    vmm: Vmm
+    guest_features: U64
+    policy: U64
+    host_data: Bytes32
+    kernel: Annotated[bytes, Limit(MAX_KERNEL)] | None = None
+    initrd: Annotated[bytes, Limit(MAX_KERNEL)] | None = None
+    append: Annotated[bytes, Limit(4096)] | None = None
+    id_block: Annotated[bytes, Fixed(96)] | None = None
+    id_auth: Annotated[bytes, Fixed(4096)] | None = None
+    author_key: bool = False
+    finish: bool = True
+    """Do VMSAs and LAUNCH_FINISH at once; else ``EncryptVm`` may add pages, and ``FinishVm`` ends the launch."""
+    firmware_later: bool = False
+    """LAUNCH_START alone: the firmware's pages go in before the first others, or the end. Not with ``finish``."""
+
+
+@message(0xE1)
+@dataclass(frozen=True, slots=True)
+class VmIs:
+    """One VM as the host sees it."""
+
+    vm: U64
+    name: Name
+    mode: VmMode
+    state: VmState
+    reason: Annotated[str, Limit(1024)]
+    """Why it is in this state, for a person."""
+    policy: U64
+    memory_mib: U32
+    vcpus: U16
+    digest: Annotated[bytes, Fixed(48)]
+    """The launch digest; while it is launching, so far."""
+
+
+@message(0xE2)
+@dataclass(frozen=True, slots=True)
+class ListVms:
+    """Reply: ``VmsAre``."""
+
+
+@message(0xE3)
+@dataclass(frozen=True, slots=True)
+class VmsAre:
+    """All that there are."""
+
+    vms: tuple[VmIs, ...]
+
+
+@message(0xE4)
+@dataclass(frozen=True, slots=True)
+class GetVm:
+    """Reply: ``VmIs``."""
+
+    vm: U64
+
+
+@message(0xE5)
+@dataclass(frozen=True, slots=True)
+class EncryptVm:
+    """LAUNCH_UPDATE with normal pages, from ``gpa`` on; the last is filled with zeros. Reply: ``VmIs``.
+
+    The firmware's pages go first where they are not in yet; then there may be no others.
+    """
+
+    vm: U64
+    gpa: U64
+    content: Annotated[bytes, Limit(MAX_FIRMWARE)]
+
+
+@message(0xE6)
+@dataclass(frozen=True, slots=True)
+class FinishVm:
+    """VMSAs and LAUNCH_FINISH. Reply: ``VmIs``."""
+
+    vm: U64
+
+
+@message(0xE7)
+@dataclass(frozen=True, slots=True)
+class RunVm:
+    """Let a vCPU run, and serve its exits, until it halts, stops, or a budget ends. Reply: ``VmRan``."""
+
+    vm: U64
+    vcpu: U16
+    instructions: U64
+    """Most instructions; 1 is a single step."""
+    time_ms: U32
+    console: U32
+    """The exit with which it has printed so many bytes is the last: the string of one exit is not cut."""
+
+
+@message(0xE8)
+@dataclass(frozen=True, slots=True)
+class VmRan:
+    """How the run ended."""
+
+    vm: VmIs
+    reason: ExitReason
+    executed: U64
+    exits: U64
+    """How often the hypervisor was needed."""
+    detail: Annotated[str, Limit(256)]
+
+
+@message(0xE9)
+@dataclass(frozen=True, slots=True)
+class PauseVm:
+    """Ends a run that is under way. Reply: ``VmIs``."""
+
+    vm: U64
+
+
+@message(0xEA)
+@dataclass(frozen=True, slots=True)
+class DestroyVm:
+    """Its keys are gone when this is answered. Reply: ``VmIs``, its last."""
+
+    vm: U64
+
+
+@message(0xEB)
+@dataclass(frozen=True, slots=True)
+class ReadConsole:
+    """What the guest has printed on its serial port, from byte ``start`` on. Reply: ``ConsoleIs``."""
+
+    vm: U64
+    start: U64
+
+
+@message(0xEC)
+@dataclass(frozen=True, slots=True)
+class ConsoleIs:
+    """A piece of the console. Old output is forgotten beyond a limit, so ``start`` may be later than asked."""
+
+    start: U64
+    content: Annotated[bytes, Limit(MAX_CONSOLE)]
+    ended: bool
+    """Nothing more will come: the VM is gone."""
+
+
+class View(StrEnum):
+    """Through whose eyes memory is seen."""
+
+    HYPERVISOR = "hypervisor"  # by system physical address: ciphertext where it is the guest's
+    GUEST = "guest"  # by guest physical address, decrypted: only where the guest's policy allows debug
+
+
+@message(0xED)
+@dataclass(frozen=True, slots=True)
+class VmMemory:
+    """Reply: ``MemoryIs`` (:mod:`casemate.wire.messages.vm.hypervisor`)."""
+
+    vm: U64
+    view: View
+    address: U64
+    size: U32
+
+
+@message(0xEE)
+@dataclass(frozen=True, slots=True)
+class VmRmp:
+    """Reply: ``RmpIs`` (:mod:`casemate.wire.messages.vm.hypervisor`)."""
+
+    vm: U64
+    spa: U64
+    count: U32
+
+
+@message(0xEF)
+@dataclass(frozen=True, slots=True)
+class AttestVm:
+    """Hands 64 bytes to the guest over its second serial port, and lets it run until it hands back a report.
+
+    The guest must be one that does so (the built-in guest ``report`` does): nobody but the guest can ask the firmware
+    for its report. Reply: ``VmEvidenceIs``.
+    """
+
+    vm: U64
+    report_data: Bytes64
+
+
+@message(0xF0)
+@dataclass(frozen=True, slots=True)
+class VmEvidenceIs:
+    """Unverified."""
+
+    report: Annotated[bytes, Fixed(REPORT_SIZE)]
+    certificates: Annotated[bytes, Limit(MAX_CERTIFICATES)]
+    """PEM: the key that signed, its CA, the root."""
+    revocation_list: Annotated[bytes, Limit(MAX_CERTIFICATES)] | None = None
+    """The root's, in DER; None where the host has none."""
+
+
+class Door(StrEnum):
+    """How a store reaches DRAM."""
+
+    HYPERVISOR = "hypervisor"  # by the host's CPU: the RMP is heeded
+    DRAM = "dram"  # by an interposer on the bus: no CPU sees it
+
+
+@message(0xF1)
+@dataclass(frozen=True, slots=True)
+class WriteVm:
+    """A lesson's hand on the memory of one's own VM. Reply: ``Done``, or a ``Fault`` of code ``rmp-fault``."""
+
+    vm: U64
+    door: Door
+    spa: U64
+    content: Annotated[bytes, Limit(MAX_COPY)]
+
+
+@message(0xF2)
+@dataclass(frozen=True, slots=True)
+class MapVm:
+    """Points a guest's page at another page of DRAM, in the nested page table. Reply: ``Done``."""
+
+    vm: U64
+    gpa: U64
+    spa: U64
+
+
+@message(0xF3)
+@dataclass(frozen=True, slots=True)
+class VmRegisters:
+    """A vCPU's VMSA in the clear. Reply: ``MemoryIs``; only under SEV, or where policy allows debug.
+
+    While it is launching they are the host's own, which everybody may see: those that will be measured.
+    """
+
+    vm: U64
+    vcpu: U16
+
+
+@message(0xF4)
+@dataclass(frozen=True, slots=True)
+class GiveVm:
+    """Bytes for the guest, on its second serial port: it reads them when it runs next. Reply: ``Done``."""
+
+    vm: U64
+    content: Annotated[bytes, Limit(MAX_INPUT)]
+
+
+@message(0xF5)
+@dataclass(frozen=True, slots=True)
+class AssignVm:
+    """RMPUPDATE of one page, as a lesson's hostile hypervisor does it. Reply: ``Done``; refused without an RMP."""
+
+    vm: U64
+    spa: U64
+    gpa: U64 | None
+    """Where the guest has the page from now, not validated; None: it is the hypervisor's."""
