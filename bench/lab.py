@@ -13,7 +13,7 @@ from casemate.chip.runtime import ENGINE
 from casemate.chip.runtime_copy import cache_root, copy_name
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client.local import LocalMachine, local_machine
-from casemate.images.build import build
+from casemate.images.functions.build import build
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock

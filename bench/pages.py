@@ -7,7 +7,7 @@ from bench.figures import Kind, Row, Stats, Target, interleave, timed
 from bench.lab import Lab
 from bench.lone_chip import lone_chip
 from casemate.chip.sgx.epc import load
-from casemate.images.build import measured_stream
+from casemate.images.functions.build import measured_stream
 from casemate.wire.messages.chip import Destroy, Load, Loaded, StateIs
 from casemate.wire.messages.leaf import MAX_PAGES
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, Ecreate, Segment, Sgxs, measure_sgxs

@@ -9,7 +9,7 @@ from casemate.client import CallerKey
 from casemate.enclave.keys import check_signature
 from casemate.images.keys import DeveloperKey
 from casemate.images.manifest import parse_manifest
-from casemate.images.sign import sign_enclave
+from casemate.images.sigstruct import sign_enclave
 from casemate.wire.sgx.sigstruct import Sigstruct
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct
 

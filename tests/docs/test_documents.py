@@ -99,7 +99,7 @@ PLACES = (
     ROOT,
     DOCS,
     PACKAGE,
-    PACKAGE / "images" / "starter_files",
+    PACKAGE / "images" / "functions" / "starter_files",
     *sorted((ROOT / "examples").iterdir()),
     *sorted((ROOT / "examples").glob("*/guest")),
     *sorted((ROOT / "examples").glob("*/schemas")),

@@ -13,7 +13,7 @@ from tests.docs.markdown import ROOT, table
 import casemate
 from casemate.images.errors import ManifestError
 from casemate.images.manifest import EntryPoint, Limits, Manifest, Ocall, StateRules, parse_manifest
-from casemate.images.schemas import FILTERABLE_KEYWORDS
+from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS
 
 FUNCTIONS = (ROOT / "docs" / "writing-functions.md").read_text()
 KEYS = {row[0].strip("`"): row[1] for row in table(FUNCTIONS, "key")}

@@ -14,7 +14,7 @@ from casemate.cli.images import runtime
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine
-from casemate.images.build import build
+from casemate.images.functions.build import build
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey, load_or_create_key
 from casemate.images.lock import write_lock

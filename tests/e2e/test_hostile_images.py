@@ -10,10 +10,10 @@ import pytest
 
 from casemate.client import Client, HostRefusedError, connect
 from casemate.client.local import LocalMachine
-from casemate.images.build import measured_stream
+from casemate.images.functions.build import measured_stream
 from casemate.images.image import Image
 from casemate.images.layout import lay_out
-from casemate.images.sign import sign_enclave
+from casemate.images.sigstruct import sign_enclave
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.client import CallerKey
-from casemate.images.build import build
+from casemate.images.functions.build import build
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey, load_or_create_key
 from casemate.images.lock import write_lock

@@ -35,7 +35,7 @@ from casemate.client.receipts import check_receipt
 from casemate.client.sealing import seal_request
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.tls.credentials import KeyToCertify
-from casemate.images.links import link_modules
+from casemate.images.functions.links import link_modules
 from casemate.images.manifest import parse_manifest
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp

@@ -15,7 +15,7 @@ from casemate.chip.sgx.einit import check_runtime_lock, parse_sigstruct
 from casemate.chip.sgx.epc import load
 from casemate.chip.snp.launch import checked_cpuid_page, extended
 from casemate.host.images import check_lock
-from casemate.images.explain import explain_pages
+from casemate.images.functions.explain import explain_pages
 from casemate.images.image import Image
 from casemate.images.layout import lay_out, read_pages
 from casemate.wire.encodings.message import parse_message

@@ -14,8 +14,8 @@ import pytest
 from tests.hostile.costs import Cost, Meter, Where, faults_of
 
 from casemate.images.manifest import MAX_SCHEMA, parse_manifest
-from casemate.images.schema_costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
-from casemate.images.schemas import InboundSchema, inbound_schema
+from casemate.images.schemas.costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
+from casemate.images.schemas.schemas import InboundSchema, inbound_schema
 from casemate.verifier.sgx.policy_file import MAX_POLICY, policy_body
 from casemate.wire.encodings import der
 from casemate.wire.encodings.json_text import MAX_ITEMS, parse_json

@@ -54,10 +54,10 @@ def test_it_holds_the_package_whole_and_as_it_is(contents: dict[str, bytes]) -> 
     [
         "py.typed",
         "engines/javascript/bootstrap.js",
-        "images/starter_files/casemate.toml",
-        "images/starter_files/gitignore",
-        "images/starter_files/guest/main.js",
-        "images/starter_files/tests/main.test.js",
+        "images/functions/starter_files/casemate.toml",
+        "images/functions/starter_files/gitignore",
+        "images/functions/starter_files/guest/main.js",
+        "images/functions/starter_files/tests/main.test.js",
     ],
 )
 def test_it_holds_what_is_no_python(contents: dict[str, bytes], name: str) -> None:

@@ -13,7 +13,7 @@ from casemate.cli.images import runtime
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine
-from casemate.images.build import build
+from casemate.images.functions.build import build
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock

@@ -63,7 +63,7 @@ def image_of(target: Path, screen: Screen, *, key: Path | None = None) -> "Image
         WireError: a file is malformed; better said here than by a chip.
     """
     if is_source(target):
-        from casemate.images.build import build
+        from casemate.images.functions.build import build
 
         return build(target, developer_key(key, screen), epoch=build_time()[0])
     from casemate.images.errors import ImageFileError
@@ -166,7 +166,7 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
         StaleLockError: it would have to change.
         RuntimeLockError: it cannot be read, and ``relock`` is not given.
     """
-    from casemate.images.folder import measured_files
+    from casemate.images.functions.folder import measured_files
     from casemate.images.lock import read_lock, write_lock
     from casemate.images.manifest import parse_manifest
 

@@ -45,9 +45,9 @@ def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
     wanted = f"{platform} {' '.join(f'{part.component}={part.digest.hex()}' for part in runtime)}\n"
     if _built_for(place) == wanted:
         return
+    from casemate.images.functions.learner import learner_image
     from casemate.images.image import write_image
     from casemate.images.keys import load_or_create_key
-    from casemate.images.learner import learner_image
 
     try:
         check_plain(state / KEY)
@@ -65,8 +65,8 @@ def installed_learner_image() -> "Image":
     Its measurement is what counts: the key that signs it is made for the occasion.
     """
     from casemate.cli.images import runtime
+    from casemate.images.functions.learner import learner_image
     from casemate.images.keys import DeveloperKey
-    from casemate.images.learner import learner_image
 
     here = runtime()
     return learner_image(here.platform, here.parts, DeveloperKey.generate())

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, seal_once, sha256
 from casemate.enclave.store.rehearsal import rehearse_store
 from casemate.images.layout import lay_out, read_pages
-from casemate.images.schemas import inbound_schema, outbound_schema
+from casemate.images.schemas.schemas import inbound_schema, outbound_schema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import prepare
 from casemate.wire.errors import CasemateError

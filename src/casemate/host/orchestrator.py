@@ -19,15 +19,15 @@ from functools import partial
 from typing import TypeVar
 
 from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
+from casemate.host.chip_client import Silicon
+from casemate.host.enclave_record import NOWHERE, Tenant
 from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
 from casemate.host.events import Events
 from casemate.host.images import check_lock, describe
 from casemate.host.launch_turns import LaunchTurns
 from casemate.host.ocalls import Handler
-from casemate.host.silicon import Silicon
 from casemate.host.state_keeper import StateKeeper, namespaces_of
-from casemate.host.tenant import NOWHERE, Tenant
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
 from casemate.link.calls import Caller

@@ -21,9 +21,9 @@ from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
 from casemate.host.endorsements import Endorsements
 from casemate.host.events import MachineEvent
+from casemate.host.host_server import Reception
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
-from casemate.host.server import Reception
 from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.vm.firmware import SevFirmware

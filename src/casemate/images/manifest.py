@@ -48,7 +48,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from casemate.images.errors import ManifestError
-from casemate.images.schemas import InboundSchema, OutboundSchema, SchemaError, inbound_schema, outbound_schema
+from casemate.images.schemas.schemas import InboundSchema, OutboundSchema, SchemaError, inbound_schema, outbound_schema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError

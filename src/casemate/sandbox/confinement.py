@@ -10,10 +10,10 @@ from casemate.sandbox.landlock import Access, PathRule, restrict_paths
 from casemate.sandbox.libraries import libraries_of
 from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.namespaces import enter_namespaces
-from casemate.sandbox.policies import ENCLAVE, GUEST
 from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.rlimits import Limits, set_limits
 from casemate.sandbox.seccomp import Policy, compile_filter, install_filter
+from casemate.sandbox.syscalls import ENCLAVE, GUEST
 from casemate.sandbox.uid import take_own_uid
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 

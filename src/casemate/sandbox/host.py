@@ -9,9 +9,9 @@ from pathlib import Path
 from casemate.sandbox.confinement import apply_layer
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.landlock import CHANGE, LOAD, READ, PathRule, restrict_paths
-from casemate.sandbox.policies import HOST
 from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.seccomp import compile_filter, install_filter
+from casemate.sandbox.syscalls import HOST
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName
 
 _SYSTEM = ("/bin", "/lib", "/lib64", "/usr")

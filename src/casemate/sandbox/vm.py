@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, warm
-from casemate.sandbox.policies import VM
 from casemate.sandbox.rlimits import Limits
+from casemate.sandbox.syscalls import VM
 from casemate.wire.protocol.sandbox_layers import Layer, LayerRequest
 
 _THREADS = 2

@@ -24,7 +24,7 @@ from casemate.client import CallerKey, check_receipt, connect
 from casemate.client.core import AttestedEnclave, CallSecrets
 from casemate.client.local import LocalMachine, local_machine
 from casemate.client.sync import Client
-from casemate.images.build import build
+from casemate.images.functions.build import build
 from casemate.images.image import Image
 from casemate.images.keys import load_or_create_key
 from casemate.images.lock import write_lock

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from casemate.cli import images
 from casemate.cli.images import PlatformRuntime
 from casemate.cli.main import app
+from casemate.images.functions.starter import write_starter
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
-from casemate.images.starter import write_starter
 from casemate.wire.protocol.runtime_lock import RuntimePart
 
 FAKE_DIGEST = bytes(range(32))

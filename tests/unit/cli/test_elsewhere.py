@@ -13,7 +13,7 @@ from tests.unit.client.doubling import DOUBLES, doubles
 from tests.unit.client.web import TOKEN, Gateway, Request, Web
 
 from casemate.client.caller_keys import write_caller_key
-from casemate.images.build import build
+from casemate.images.functions.build import build
 from casemate.images.image import write_image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock

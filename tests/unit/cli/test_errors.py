@@ -8,9 +8,9 @@ import pytest
 from casemate.cli.errors import FAULTS, RULES, ExitCode, errors_table, outcome_of
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError
 from casemate.images.errors import ManifestError, SchemaMismatchError, SourceError
-from casemate.images.patterns import PatternError
-from casemate.images.schema_costs import SchemaCostError
-from casemate.images.schemas import SchemaError
+from casemate.images.schemas.costs import SchemaCostError
+from casemate.images.schemas.patterns import PatternError
+from casemate.images.schemas.schemas import SchemaError
 from casemate.verifier import RefusedError, Rule
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
@@ -73,8 +73,9 @@ def test_the_advice_of_whoever_refuses_goes_before_the_tables() -> None:
     ],
 )
 def test_what_a_function_s_developer_meets_is_answered_with_what_helps(code: Code, words: str, advice: str) -> None:
-    room = Path(outcome_of.__code__.co_filename).parents[1] / "enclave"
-    assert any(words.partition("'")[0] in source.read_text() for source in room.glob("*.py")), "nobody says that"
+    package = Path(outcome_of.__code__.co_filename).parents[1]
+    sources = [source.read_text() for room in ("enclave", "spawner") for source in (package / room).rglob("*.py")]
+    assert any(words.partition("'")[0] in source for source in sources), "nobody says that"
     assert advice in outcome_of(FaultError(fault(code, words))).advice
 
 

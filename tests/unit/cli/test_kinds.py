@@ -17,7 +17,7 @@ from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.cli.kinds import FileKind, recognise
 from casemate.client.binding_file import encode_binding
-from casemate.images.starter import write_starter
+from casemate.images.functions.starter import write_starter
 from casemate.images.vm.builtin import firmware, sources
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from casemate.cli.main import app
 from casemate.client.local import LocalMachine, NoMachineError, local_machine, running_machine, wait_for_end
-from casemate.images.starter import write_starter
+from casemate.images.functions.starter import write_starter
 from casemate.verifier import parse_policy
 
 pytestmark = pytest.mark.machine

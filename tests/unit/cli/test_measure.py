@@ -5,10 +5,10 @@ from shutil import copytree
 import pytest
 from tests.unit.cli.conftest import Casemate
 
-from casemate.images.folder import measured_files
+from casemate.images.functions.folder import measured_files
+from casemate.images.functions.links import link_modules
 from casemate.images.image import read_image
 from casemate.images.layout import lay_out
-from casemate.images.links import link_modules
 from casemate.wire.protocol.image_index import MAGIC
 
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from casemate.images.functions.starter import write_starter
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform, write_lock
-from casemate.images.starter import write_starter
 from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 
 RUNTIME = (RuntimePart("core", bytes(32)), RuntimePart("javascript", b"\x01" * 32))

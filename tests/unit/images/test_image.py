@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from casemate.images.build import build
 from casemate.images.errors import ImageFileError
-from casemate.images.explain import INDEX_NAME, explain_pages
+from casemate.images.functions.build import build
+from casemate.images.functions.explain import INDEX_NAME, explain_pages
 from casemate.images.image import Image, read_image, write_image
 from casemate.images.keys import DeveloperKey
 from casemate.wire.errors import WireError

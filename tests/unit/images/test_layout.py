@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.images.errors import FolderError, ManifestError
-from casemate.images.folder import measured_files
+from casemate.images.functions.folder import measured_files
+from casemate.images.functions.links import link_modules
+from casemate.images.functions.starter import write_starter
 from casemate.images.layout import CircularImportsError, lay_out, load_order, page_flags_of, read_pages
-from casemate.images.links import link_modules
 from casemate.images.lock import this_platform, write_lock
-from casemate.images.starter import write_starter
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.image_index import ImageIndex, Link, parse_index
 from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart

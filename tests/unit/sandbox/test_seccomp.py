@@ -17,9 +17,9 @@ import pytest
 from tests.unit.sandbox.children import Run
 
 from casemate.sandbox.errors import UnavailableError
-from casemate.sandbox.policies import ENCLAVE, GUEST, HOST
 from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.seccomp import Compare, Policy, Rule, When, compile_filter, install_filter
+from casemate.sandbox.syscalls import ENCLAVE, GUEST, HOST
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
 

@@ -27,7 +27,7 @@ def init(folder: NewFolder, *, name: Name = None, as_json: Json = False) -> None
         casemate init hello
         casemate run hello --input hello/input.json
     """
-    from casemate.images.starter import write_starter
+    from casemate.images.functions.starter import write_starter
 
     if not str(folder).isprintable():
         raise typer.BadParameter("the folder's name has characters that cannot be shown or typed", param_hint="DIR")
@@ -75,10 +75,10 @@ def build(
         SOURCE_DATE_EPOCH=0 casemate build hello -o dist --key release.pem
     """
     from casemate.cli.images import MANIFEST, build_time, developer_key, engine_binary, is_source, lock
-    from casemate.images.build import build as build_image
     from casemate.images.errors import FolderError
+    from casemate.images.functions.build import build as build_image
+    from casemate.images.functions.load_check import check_loads
     from casemate.images.image import write_image
-    from casemate.images.load_check import check_loads
     from casemate.wire.messages.entry import ANSWERED_OCALLS
 
     screen = Screen(as_json=as_json)

@@ -15,8 +15,8 @@ from casemate.wire.snp.vmm import Vmm
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from casemate.images.diff import Difference
-    from casemate.images.explain import PageRange
+    from casemate.images.functions.diff import Difference
+    from casemate.images.functions.explain import PageRange
     from casemate.images.image import Image
 
 
@@ -92,7 +92,7 @@ def _measure_image(target: Path, screen: Screen, tee: Tee, *, explain: bool, key
     """As an enclave; or as a paravirtual guest, whose GPAs are the same pages' offsets."""
     from casemate.cli.commands.build import image_document, image_facts
     from casemate.cli.images import image_of
-    from casemate.images.explain import explain_pages
+    from casemate.images.functions.explain import explain_pages
 
     image = image_of(target, screen, key=key)
     pages = explain_pages(image) if explain else ()
@@ -142,7 +142,7 @@ def diff(first: First, second: Second, *, key: DeveloperKey = None, as_json: Jso
         casemate diff v1/search.sgxs v2/search.sgxs
     """
     from casemate.cli.images import image_of
-    from casemate.images.diff import diff_images
+    from casemate.images.functions.diff import diff_images
 
     screen = Screen(as_json=as_json)
     images = image_of(first, screen, key=key), image_of(second, screen, key=key)

@@ -21,4 +21,4 @@ def test_verified_evidence_has_one_maker_and_it_is_called_once() -> None:
         for line in path.read_text().splitlines()
         if re.search(r"\bvouch_for\(|__new__\(VerifiedSgxEvidence", line)
     ]
-    assert calls == ["verifier/sgx/evidence.py", "verifier/sgx/evidence.py", "verifier/sgx/appraisal.py"]
+    assert calls == ["verifier/sgx/appraisal.py", "verifier/sgx/evidence.py", "verifier/sgx/evidence.py"]

@@ -95,7 +95,8 @@ def test_names_of_odd_lengths_are_bytes_to_compare(country: bytes) -> None:
 PROGRAM = """
 import sys, threading, warnings
 from casemate.cli.inspection.certificate import inspect_certificate
-from casemate.verifier import amd_certificates, crypto
+from casemate.verifier import crypto
+from casemate.verifier.snp import certificates as amd_certificates
 from casemate.wire.errors import WireError
 
 filters = list(warnings.filters)

@@ -4,11 +4,11 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from casemate.images.build import build
+from casemate.images.functions.build import build
+from casemate.images.functions.starter import template_files
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.manifest import Engine
-from casemate.images.starter import template_files
 from casemate.wire.protocol.image_index import LOCK_PATH
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimeLock, used
 
@@ -24,7 +24,7 @@ def learner_image(platform: str, runtime: Runtime, key: DeveloperKey) -> Image:
     lock = RuntimeLock().with_runtime(platform, used(runtime, Engine.JAVASCRIPT))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for path, content in template_files(resources.files("casemate.images") / "learner_files"):
+        for path, content in template_files(resources.files("casemate.images.functions") / "learner_files"):
             target = folder / path
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(content)

@@ -9,7 +9,7 @@ import math
 import re
 
 from casemate.images.errors import SourceError
-from casemate.images.places import place_of
+from casemate.images.functions.source_places import place_of
 from casemate.wire.encodings.json_text import MAX_DEPTH, MAX_INTEGER, parse_json
 from casemate.wire.errors import WireError
 

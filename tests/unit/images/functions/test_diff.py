@@ -5,9 +5,9 @@ from unittest.mock import ANY
 
 import pytest
 
-from casemate.images import diff
-from casemate.images.build import build
-from casemate.images.diff import Difference, diff_images
+from casemate.images.functions import diff
+from casemate.images.functions.build import build
+from casemate.images.functions.diff import Difference, diff_images
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import read_lock, write_lock

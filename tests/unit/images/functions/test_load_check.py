@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from casemate.images.errors import SourceError
+from casemate.images.functions.links import link_modules
+from casemate.images.functions.load_check import check_loads
 from casemate.images.layout import Module, load_order
-from casemate.images.links import link_modules
-from casemate.images.load_check import check_loads
 from casemate.testing.lone_parent import shared_engine
 
 LIBRARY = {"guest/a.js": b"export const a = 1;\nthrow new Error('a module was run');", "guest/d.json": b'{"x": 1}'}

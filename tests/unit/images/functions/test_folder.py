@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from casemate.images import folder as module
 from casemate.images.errors import FolderError
-from casemate.images.folder import measured_files
+from casemate.images.functions import folder as module
+from casemate.images.functions.folder import measured_files
 
 
 def _put(folder: Path, *paths: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.images.errors import SchemaMismatchError
-from casemate.images.schemas import FILTERABLE_KEYWORDS, SchemaError, inbound_schema, outbound_schema
+from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS, SchemaError, inbound_schema, outbound_schema
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from casemate.images.errors import SchemaMismatchError
-from casemate.images.schema_costs import MAX_PATTERN, MAX_PATTERNS
-from casemate.images.schemas import SchemaError, inbound_schema
+from casemate.images.schemas.costs import MAX_PATTERN, MAX_PATTERNS
+from casemate.images.schemas.schemas import SchemaError, inbound_schema
 
 TEXT = {"type": "string"}
 REF = {"$ref": "#/$defs/a"}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from casemate.host.ocalls import BUILT_IN, answer
-from casemate.images.build import build
 from casemate.images.errors import FolderError
+from casemate.images.functions.build import build
+from casemate.images.functions.starter import starter_name, write_starter
 from casemate.images.keys import DeveloperKey
-from casemate.images.starter import starter_name, write_starter
 from casemate.wire.messages.entry import ANSWERED_OCALLS
 
 

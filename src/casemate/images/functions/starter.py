@@ -32,7 +32,7 @@ def write_starter(folder: Path, *, name: str | None = None) -> tuple[Path, ...]:
         raise FolderError(
             f"name is {name[:80]!r}, want lower-case letters, digits and inner hyphens, at most {_MAX_NAME}"
         )
-    template = template_files(resources.files("casemate.images") / "starter_files")
+    template = template_files(resources.files("casemate.images.functions") / "starter_files")
     contents = {folder / path: content for path, content in template}
     for path in contents:
         if path.exists():

@@ -1,8 +1,8 @@
 """Whether the engine can load the guest's modules: it parses and links them at build time, and runs none of them.
 
-The parser of :mod:`casemate.images.links` takes syntax that is not JavaScript's (JSX, decorators), and knows none of
-the rules beside the grammar: octal literals, names declared twice, imports of names that nobody exports. The engine has
-the last word on that, and says it here instead of at launch.
+The parser of :mod:`casemate.images.functions.links` takes syntax that is not JavaScript's (JSX, decorators), and knows
+none of the rules beside the grammar: octal literals, names declared twice, imports of names that nobody exports. The
+engine has the last word on that, and says it here instead of at launch.
 """
 
 import base64
@@ -36,7 +36,7 @@ def check_loads(engine: Path, modules: Sequence[Module]) -> bool:
     Raises:
         SourceError: the engine cannot load them: names file, line and column, in the engine's words.
     """
-    script = (resources.files("casemate.images") / "load_check.js").read_bytes()
+    script = (resources.files("casemate.images.functions") / "load_check.js").read_bytes()
     flags = ("--quiet", "--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--no-code-cache")
     command = (
         *(str(engine), "run", *flags, f"--v8-flags=--max-old-space-size={_MEMORY_MIB}"),

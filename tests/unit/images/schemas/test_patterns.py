@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.images.errors import SchemaMismatchError
-from casemate.images.patterns import CATEGORIES, MAX_NESTING, PROPERTIES, SCRIPTS, PatternError, translate_pattern
-from casemate.images.schemas import SchemaError, inbound_schema
+from casemate.images.schemas.patterns import (
+    CATEGORIES,
+    MAX_NESTING,
+    PROPERTIES,
+    SCRIPTS,
+    PatternError,
+    translate_pattern,
+)
+from casemate.images.schemas.schemas import SchemaError, inbound_schema
 from casemate.testing.lone_parent import shared_engine
 
 _SCRIPT = """

@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from casemate.images.errors import BuildTimeError, FolderError, ManifestError
-from casemate.images.folder import measured_files
+from casemate.images.functions.folder import measured_files
+from casemate.images.functions.links import Linked, link_modules
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
-from casemate.images.links import Linked, link_modules
 from casemate.images.manifest import Manifest, parse_manifest
-from casemate.images.sign import sign_enclave
+from casemate.images.sigstruct import sign_enclave
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.protocol.runtime_lock import CORE, RELOCK, RuntimeLock, RuntimeLockError
 from casemate.wire.sgx.sgxs import Sgxs

@@ -1,8 +1,8 @@
 """JSON Schemas at an enclave's borders: what comes in is checked, what goes out is filtered and checked.
 
 Draft 2020-12. References stay inside the document: nothing is ever fetched. ``format`` is checked and must be known.
-Patterns are ECMA-262's (:mod:`casemate.images.patterns`), on an engine that takes linear time: without look-around and
-back-references.
+Patterns are ECMA-262's (:mod:`casemate.images.schemas.patterns`), on an engine that takes linear time: without
+look-around and back-references.
 
 A value is looked at up to its first mistake: whoever sends it chooses how many mistakes there are, and each one that
 is collected costs far more than the byte that makes it.
@@ -17,8 +17,8 @@ from typing import Any
 import jsonschema_rs
 
 from casemate.images.errors import SchemaMismatchError
-from casemate.images.patterns import PatternError, translate_pattern
-from casemate.images.schema_costs import MAX_PATTERN, SchemaCostError, SchemaCosts, costs_of
+from casemate.images.schemas.costs import MAX_PATTERN, SchemaCostError, SchemaCosts, costs_of
+from casemate.images.schemas.patterns import PatternError, translate_pattern
 from casemate.wire.encodings.json_text import MAX_ITEMS
 from casemate.wire.errors import CasemateError
 

@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from casemate.images.build import build, day_of
 from casemate.images.errors import BuildTimeError, FolderError, ManifestError, SourceError
-from casemate.images.folder import measured_files
+from casemate.images.functions.build import build, day_of
+from casemate.images.functions.folder import measured_files
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform

@@ -1,7 +1,7 @@
 """The learner's image: it builds, and the same each time. What it computes, the whole machine's tests say."""
 
+from casemate.images.functions.learner import learner_image
 from casemate.images.keys import DeveloperKey
-from casemate.images.learner import learner_image
 from casemate.images.manifest import ANYONE
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimePart
 

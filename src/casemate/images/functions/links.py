@@ -15,9 +15,9 @@ import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 from casemate.images.errors import SourceError
-from casemate.images.json_modules import check_json
+from casemate.images.functions.json_modules import check_json
+from casemate.images.functions.source_places import place_of
 from casemate.images.layout import GUEST, CircularImportsError, is_code, load_order
-from casemate.images.places import place_of
 from casemate.wire.protocol.image_index import Link
 
 MAX_SOURCE = 4 * 1024 * 1024

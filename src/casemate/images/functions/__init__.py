@@ -1,0 +1,1 @@
+"""Function images: a folder's files into pages and back, and what is checked of its guest's modules."""

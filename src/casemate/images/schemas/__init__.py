@@ -1,0 +1,1 @@
+"""JSON Schemas at an enclave's borders, what they may cost, and their patterns."""
