@@ -23,7 +23,7 @@ def test_percentiles_are_nearest_ranks() -> None:
         (None, None),
     ],
 )
-def test_medians_are_held_against_the_target(target: Target | None, met: bool | None) -> None:  # noqa: FBT001 - an outcome
+def test_medians_are_held_against_the_target(target: Target | None, met: bool | None) -> None:
     assert Row("a", "row", "ms", stats(10), "something", stats(2), target).met is met
 
 

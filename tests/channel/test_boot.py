@@ -88,7 +88,7 @@ def test_defects_while_booting_are_told_to_nobody(monkeypatch: pytest.MonkeyPatc
 
 
 @given(st.binary(max_size=9000), st.booleans())
-def test_no_pages_crash_it(pages: bytes, after_magic: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+def test_no_pages_crash_it(pages: bytes, after_magic: bool) -> None:
     pages = pages_of(FILES)[:14] + pages if after_magic else pages
     assert refusal(Rig(pages=pages)).code is Code.LAUNCH_REFUSED
 

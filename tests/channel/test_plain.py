@@ -34,7 +34,7 @@ def plain(rig: Rig, arguments: Any = None, name: str = "open") -> Any:
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_a_plain_call_has_a_result_and_no_caller(debug: bool) -> None:  # noqa: FBT001
+def test_a_plain_call_has_a_result_and_no_caller(debug: bool) -> None:
     def tells(called: Called) -> None:
         called.returns(encode_json({"caller": called.caller, "n": 5, "undeclared": 1}))
 

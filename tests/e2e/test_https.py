@@ -99,7 +99,7 @@ def test_pages_of_the_one_origin_are_let_in_and_no_others(door: Door) -> None:
     [((), False, {60}), (("--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0"), True, {35})],
     ids=["an unknown issuer", "TLS 1.1"],
 )
-def test_curl_refuses_what_it_should(door: Door, options: tuple[str, ...], trusting: bool, status: set[int]) -> None:  # noqa: FBT001 - parameters
+def test_curl_refuses_what_it_should(door: Door, options: tuple[str, ...], trusting: bool, status: set[int]) -> None:
     assert door.curl("/health", *options, trusting=trusting)[0] in status
 
 

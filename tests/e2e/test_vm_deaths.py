@@ -62,7 +62,7 @@ def vms_of_next_host(machine: LocalMachine) -> tuple[VmIs, ...] | None:
 
 @pytest.mark.parametrize("victim", ["host_pid", "chip_pid"])
 @pytest.mark.parametrize("finish", [True, False])
-def test_vms_end_with_host_and_chip(own_machine: LocalMachine, victim: str, finish: bool) -> None:  # noqa: FBT001 - a parameter
+def test_vms_end_with_host_and_chip(own_machine: LocalMachine, victim: str, finish: bool) -> None:
     with connect(own_machine.host_socket) as client:
         launched(client, finish=finish)
         launched(client, VmMode.SEV, finish=finish)

@@ -97,7 +97,7 @@ def test_every_kind_of_report_is_judged_as_far_as_they_can(
     product: Product,
     version: int,
     kind: SigningKey,
-    masked: bool,  # noqa: FBT001 - a parameter
+    masked: bool,
 ) -> None:
     maker = SnpMaker(snp_office(product, NOW), NOW)
     platform, certification = snp_chip(tmp_path / "chip", maker, version)

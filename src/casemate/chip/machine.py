@@ -51,7 +51,7 @@ SUPERVISOR_FRAME_LIMIT = 256 * 1024
 def run_machine(options: ChipOptions) -> int:
     """Serves until SIGTERM or until the supervisor is gone; the exit status."""
     for descriptor in (options.host_fd, options.supervisor_fd, options.runtime_lock):
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the one way to call it
+        os.set_inheritable(descriptor, False)
     return asyncio.run(_run(options))
 
 

@@ -65,7 +65,7 @@ def _become_second_stage(options: argparse.Namespace, copy: RuntimeCopy, lock: i
         accept_loss=options.accept_loss,
     )
     for descriptor in (options.host_fd, options.supervisor_fd, lock):
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the one way to call it
+        os.set_inheritable(descriptor, True)
     python = copy.directory / PYTHON
     # Compiled modules lie outside the copy, which has none: they are the chip's convenience, not the enclaves' runtime.
     compiled = f"pycache_prefix={compiled_folder(copy.directory)}"

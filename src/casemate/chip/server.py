@@ -185,7 +185,7 @@ class ChipServer:
         except StateError as error:
             raise refuse(Code.UNAVAILABLE, str(error)) from None
 
-    async def answer(self, message: bytes) -> Reply:  # noqa: PLR0911 - one line a request
+    async def answer(self, message: bytes) -> Reply:
         """The reply to one request; :class:`FaultError` or :class:`WireError` where it is refused."""
         request: object = parse_message(message, *_REQUESTS)
         try:

@@ -25,7 +25,7 @@ def main() -> int:
             signal.signal(number, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     code = os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])
-    if code < 0 and len(sys.argv) > 2:  # noqa: PLR2004
+    if code < 0 and len(sys.argv) > 2:
         import shutil
 
         shutil.rmtree(sys.argv[2], ignore_errors=True)

@@ -51,7 +51,7 @@ def machine_on(given: Path | None) -> "LocalMachine":
 
 def enclave_number(target: str) -> int | None:
     """The number that ``target`` is; None where it is a path."""
-    return int(target) if target.isascii() and target.isdigit() and len(target) < 20 else None  # noqa: PLR2004 - u64
+    return int(target) if target.isascii() and target.isdigit() and len(target) < 20 else None
 
 
 def fingerprint(machine: "LocalMachine") -> str:

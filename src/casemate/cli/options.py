@@ -20,7 +20,7 @@ FLAG = " "
 """Where the help names an option's type: a flag has none."""
 
 
-def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - Typer calls it so
+def _remember(context: typer.Context, value: bool) -> bool:
     """Errors are JSON, too, where the result would have been."""
     context.meta[AS_JSON] = value
     return value

@@ -64,7 +64,7 @@ class Client:
         *,
         temporary: bool = False,
         tee: Tee = Tee.SGX,
-        timeout: float = LAUNCH_TIMEOUT,  # noqa: ASYNC109 - as in sync
+        timeout: float = LAUNCH_TIMEOUT,
     ) -> int:
         """Has the host launch an image; its number for it, of which nothing is known until it is attested.
 
@@ -97,15 +97,15 @@ class Client:
         """Which machine this is, in its gateway's words."""
         return await self._transport.ask(asking.machine())
 
-    async def evidence(self, enclave: int, nonce: bytes, *, timeout: float = ASK_TIMEOUT) -> EvidenceIs:  # noqa: ASYNC109 - as in sync
+    async def evidence(self, enclave: int, nonce: bytes, *, timeout: float = ASK_TIMEOUT) -> EvidenceIs:
         """The host's answer to a challenge, unverified; :meth:`attest` is what most want."""
         return await self._transport.ask(asking.evidence(enclave, nonce, timeout))
 
-    async def attest(self, enclave: int, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":  # noqa: ASYNC109 - as in sync
+    async def attest(self, enclave: int, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
         """Challenges an enclave, appraises it by ``policy``, and opens a session with it."""
         return Enclave(self, enclave, await self.go(asking.attest(enclave, policy, timeout)))
 
-    async def relay(self, call: Call, timeout: float) -> bytes:  # noqa: ASYNC109 - as in sync
+    async def relay(self, call: Call, timeout: float) -> bytes:
         """Has the host carry a sealed call; the sealed response, unopened."""
         return (await self._transport.ask(asking.relay(call, timeout))).sealed
 
@@ -133,7 +133,7 @@ class Enclave(Session):
         value: Any,
         *,
         caller: CallerKey | None = None,
-        timeout: float = CALL_TIMEOUT,  # noqa: ASYNC109 - as in sync
+        timeout: float = CALL_TIMEOUT,
     ) -> Result:
         """Calls an entry point: only the enclave sees ``value``, and only this client the result."""
         async with self.in_turn(timeout) as left:

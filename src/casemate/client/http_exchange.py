@@ -114,17 +114,17 @@ def sent(request: HttpRequest, remaining: Callable[[], float]) -> Exchange[HttpA
 
 def _patience(retry_after: str | None) -> float:
     """Seconds to wait; without a number of them, which a gateway gives where trying again has a point: for ever."""
-    if retry_after is None or not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:  # noqa: PLR2004 - a week is enough
+    if retry_after is None or not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:
         return float("inf")
     return max(float(retry_after), FIRST_PAUSE)
 
 
 def good(request: HttpRequest, answer: HttpAnswer) -> HttpAnswer:
     """The answer, if it is a good one of the right type."""
-    if answer.status >= 400:  # noqa: PLR2004 - client and server errors
+    if answer.status >= 400:
         raise refusal(answer)
     if answer.status not in (200, 201):
-        got = f"{answer.status}, a redirect" if 300 <= answer.status < 400 else answer.status  # noqa: PLR2004
+        got = f"{answer.status}, a redirect" if 300 <= answer.status < 400 else answer.status
         raise WireError("HTTP status", got=got, want="200 or 201: redirects are not followed")
     if answer.media_type != request.accept:
         raise WireError("HTTP Content-Type", got=repr(answer.media_type[:80]), want=request.accept)

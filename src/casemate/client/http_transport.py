@@ -283,7 +283,7 @@ class _Reading:
     def __init__(self, gateway: _Gateway, request: HttpRequest, response: httpcore.Response) -> None:
         self._gateway = gateway
         self._status = response.status
-        self._is_good = response.status < 400  # noqa: PLR2004 - client and server errors
+        self._is_good = response.status < 400
         self._limit = request.limit if self._is_good else MAX_PROBLEM
         self._headers = {name.lower(): value for name, value in response.headers}
         self._body = bytearray()

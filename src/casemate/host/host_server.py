@@ -48,7 +48,7 @@ class Reception:
             return Reply(said, undelivered=partial(self._orchestrator.destroy, said.enclave))
         return Reply(said)
 
-    async def _dispatch(self, message: bytes) -> object:  # noqa: PLR0911 - one line a request
+    async def _dispatch(self, message: bytes) -> object:
         request: object = parse_message(
             message,
             host.Call,

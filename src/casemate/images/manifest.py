@@ -350,7 +350,7 @@ def _resembles(written: str, meant: str) -> bool:
 def _shown(value: object) -> str:
     """A value for a message, short, and as TOML has it."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 80 else f"{text[:80]}..."  # noqa: PLR2004 - a line's worth
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _main(table: _Table, read_file: ReadFile) -> str:

@@ -77,7 +77,7 @@ class Caller:
         question: object,
         wanted: type[T],
         *,
-        timeout: float,  # noqa: ASYNC109 - part of the protocol
+        timeout: float,
         descriptors: Sequence[int] = (),
     ) -> tuple[T, tuple[int, ...]]:
         """The peer's answer to ``question``, and the descriptors that came with it.

@@ -46,6 +46,6 @@ def _clean_files() -> Iterator[tuple[int, int]]:
         word, *rest = line.split(maxsplit=5)
         if not word.endswith(":"):
             start, end = (int(part, 16) for part in word.split("-"))
-            is_file = rest[0] in {"r--p", "r-xp"} and len(rest) == 5 and rest[4].startswith("/")  # noqa: PLR2004
+            is_file = rest[0] in {"r--p", "r-xp"} and len(rest) == 5 and rest[4].startswith("/")
         elif word == "Anonymous:" and is_file and rest[0] == "0":
             yield start, end

@@ -96,7 +96,7 @@ def restrict_paths(rules: Sequence[PathRule], *, network: bool) -> str:
         linux.syscall("landlock_restrict_self", _RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
-    kinds = ["files"] + (["TCP"] if abi >= 4 and net else []) + (["signals, abstract sockets"] if abi >= 6 else [])  # noqa: PLR2004 - the ABI that brought it
+    kinds = ["files"] + (["TCP"] if abi >= 4 and net else []) + (["signals, abstract sockets"] if abi >= 6 else [])
     return f"ABI {abi}: {', '.join(kinds)}"
 
 

@@ -174,7 +174,7 @@ class Parent:
 
     def _spawn(self, number: int) -> None:
         sockets = [self._control.descriptors.popleft() for _ in range(min(2, len(self._control.descriptors)))]
-        if len(sockets) < 2 or number in self._enclaves:  # noqa: PLR2004 - the chip's and the host's
+        if len(sockets) < 2 or number in self._enclaves:
             for descriptor in sockets:
                 os.close(descriptor)
             self._control.send(fault(Code.WRONG_STATE, f"enclave {number} cannot be started: no sockets, or running"))
@@ -503,7 +503,7 @@ def serve(control: socket.socket, entry: Callable[[], Entry]) -> None:
 
 def run_process(entry: Callable[[], Entry]) -> None:
     """The process: bound to its chip's life, its standard descriptors in place, the control socket on 3."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
     die_with_parent(os.getppid())

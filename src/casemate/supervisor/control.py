@@ -108,9 +108,7 @@ class Control:
             ) from None
         return Reply(done)
 
-    async def _pull(  # noqa: PLR0911 - one line a lever
-        self, lever: object
-    ) -> Done | RollbackAccepted | AnchorGivenUp:
+    async def _pull(self, lever: object) -> Done | RollbackAccepted | AnchorGivenUp:
         match lever:
             case RecoverTcb(advisory):
                 return await self._recover(advisory)

@@ -67,7 +67,7 @@ def listen_http(address: str, port: int | None) -> socket.socket:
         PortError: the address is none of this computer's, or the port is taken.
     """
     try:
-        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET  # noqa: PLR2004
+        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
     except ValueError:
         raise PortError(_no_address(address)) from None
     ports = [port] if port is not None else [*range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED)]
@@ -107,6 +107,6 @@ def _why(address: str, port: int, error: OSError) -> str:
 def _url(options: HttpOptions, port: int) -> str:
     address = ipaddress.ip_address(options.address)
     if address.is_unspecified:  # every address of this computer: the URL is for this computer's own clients
-        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004
-    host = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    host = f"[{address}]" if address.version == 6 else str(address)
     return f"{options.scheme}://{host}:{port}"

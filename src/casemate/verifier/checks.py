@@ -159,7 +159,7 @@ class Trail:
     def found(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:
         """Notes that a rule holds."""
         if self.thorough:
-            self._records.append(_Record(rule, True, got, want, at))  # noqa: FBT003 - the outcome
+            self._records.append(_Record(rule, True, got, want, at))
 
     def waive(self, rule: Rule, *, got: object, by: str, at: tuple[str, ...] = ()) -> None:
         """Notes that the policy does not demand anything here, in the policy's words."""
@@ -167,7 +167,7 @@ class Trail:
 
     def refuse(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = (), advice: str = "") -> Never:
         """Refuses."""
-        self._records.append(_Record(rule, False, got, want, at))  # noqa: FBT003 - the outcome
+        self._records.append(_Record(rule, False, got, want, at))
         raise RefusedError(rule, got=shown(got), want=shown(want), advice=advice)
 
     def parse(self, rule: Rule, parse: Callable[[bytes], T], data: bytes, what: str) -> T:

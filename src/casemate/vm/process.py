@@ -143,7 +143,7 @@ class VmProcess:
             answer = _fault_of(error)
         self._hypervisor.send(numbered_reply(number, answer), timeout=ANSWER_TIME)
 
-    def _done(self, question: object, silicon: VmSilicon, alarm: Alarm) -> object:  # noqa: PLR0911 - one line each
+    def _done(self, question: object, silicon: VmSilicon, alarm: Alarm) -> object:
         match question:
             case RmpUpdate():
                 silicon.update_rmp(question)

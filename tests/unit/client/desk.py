@@ -85,7 +85,7 @@ class Desk:
         with self._turn:
             return self._answer(question)
 
-    def _answer(self, question: object) -> object:  # noqa: PLR0911 - one line a question
+    def _answer(self, question: object) -> object:
         match question:
             case host.GetEvidence(1, nonce):
                 return self.evidence(nonce)

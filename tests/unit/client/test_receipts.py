@@ -231,7 +231,7 @@ BUNDLES = st.builds(
     signature=st.binary(min_size=64, max_size=64),
     binding=st.builds(ReportDataBinding, HASH, HASH, HASH, st.builds(SandboxLayers, LAYERS, LAYERS)),
     proof=PROOFS,
-    appraised_at=st.datetimes(datetime(2000, 1, 1), datetime(2999, 1, 1)).map(  # noqa: DTZ001 - given UTC below
+    appraised_at=st.datetimes(datetime(2000, 1, 1), datetime(2999, 1, 1)).map(
         lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
     ),
     input=OPENING,

@@ -234,7 +234,7 @@ SAID: list[tuple[str, object, object, tuple[str, str]]] = [
     (
         "rmp",
         {"entries": [ENTRY, ENTRY]},
-        RmpIs((RmpEntry(0x1000, True, 0x2000, True, False, False, (15, 0, 0, 0)),) * 2),  # noqa: FBT003 - a table's row
+        RmpIs((RmpEntry(0x1000, True, 0x2000, True, False, False, (15, 0, 0, 0)),) * 2),
         ("GET", "/v1/vms/1/rmp?spa=0x0&count=2"),
     ),
     ("registers", bytes(4096), MemoryIs(bytes(4096)), ("GET", "/v1/vms/1/registers?vcpu=0")),

@@ -123,7 +123,7 @@ def test_a_guest_cannot_speak_as_the_enclave(kind: int) -> None:
 
 
 @given(st.booleans(), st.binary(max_size=100))
-def test_a_pause_comes_through(hungry: bool, data: bytes) -> None:  # noqa: FBT001
+def test_a_pause_comes_through(hungry: bool, data: bytes) -> None:
     assert parse_said(frame(Kind.PAUSED, CALL, bytes((hungry,)) + data)) == (CALL, Paused(hungry, data))
 
 

@@ -78,7 +78,7 @@ class FakeVms:
     def state(self, number: int) -> VmState:
         return self._vm(number).state
 
-    async def answer(self, request: object) -> object:  # noqa: C901, PLR0911, PLR0912 - one line a request
+    async def answer(self, request: object) -> object:  # noqa: C901, PLR0912 - one line a request
         self.asked.append(request)
         match request:
             case ListVms():
@@ -113,7 +113,7 @@ class FakeVms:
             case VmMemory(_, _, _, size):
                 return MemoryIs(b"\xa5" * size)
             case VmRmp(_, spa, count):
-                entry = RmpEntry(0, True, 0, True, False, False, (15, 0, 0, 0))  # noqa: FBT003 - a table's row
+                entry = RmpEntry(0, True, 0, True, False, False, (15, 0, 0, 0))
                 return RmpIs(tuple(replace(entry, spa=spa + at * 4096) for at in range(count)))
             case VmRegisters():
                 return MemoryIs(reset_state(BSP_EIP, Vmm.QEMU, 0xA00F11, 1).encode())

@@ -65,7 +65,7 @@ def test_a_frame_that_comes_byte_by_byte_takes_no_more_memory_than_its_own() -> 
 def test_frames_come_as_they_were_sent_however_they_are_cut(
     payloads: list[bytes],
     cut: int,
-    descriptors: bool,  # noqa: FBT001 - drawn
+    descriptors: bool,
 ) -> None:
     whole = b"".join(header(payload, LIMIT) + payload for payload in payloads)
 
@@ -97,7 +97,7 @@ def test_a_frame_that_is_too_long_is_refused_behind_others_that_came_along() -> 
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_descriptors_come_only_where_they_may(taken: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_descriptors_come_only_where_they_may(taken: bool) -> None:
     def open_here() -> set[str]:
         return set(os.listdir("/dev/fd"))  # noqa: PTH208 - names alone
 

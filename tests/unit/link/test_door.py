@@ -25,7 +25,7 @@ async def _answer(_: bytes) -> Reply:
 
 @two_users
 @pytest.mark.parametrize(("uid", "lets_in"), [(VICTIM, True), (0, True), (ATTACKER, False)])
-def test_only_the_owner_and_root_are_let_in(shared: Path, uid: int, lets_in: bool) -> None:  # noqa: FBT001
+def test_only_the_owner_and_root_are_let_in(shared: Path, uid: int, lets_in: bool) -> None:
     """Though the socket's mode would let others connect."""
     path = shared / "host.sock"
     listener = socket.socket(socket.AF_UNIX)

@@ -77,7 +77,7 @@ def test_a_group_is_made_limited_and_entered(tmp_path: Path, version: int, memor
 
 
 @pytest.mark.parametrize(("events", "wanted"), [("oom_kill 0", False), ("oom 1\noom_kill 2", True), ("", False)])
-def test_running_out_of_memory_is_seen(tmp_path: Path, events: str, wanted: bool) -> None:  # noqa: FBT001
+def test_running_out_of_memory_is_seen(tmp_path: Path, events: str, wanted: bool) -> None:
     group = Group(Places(2, tmp_path, tmp_path), "one")
     group.make()
     (tmp_path / "one" / "memory.events").write_text(events)

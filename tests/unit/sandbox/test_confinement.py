@@ -128,7 +128,7 @@ def test_elsewhere_each_layer_is_missing_and_says_so(monkeypatch: pytest.MonkeyP
 @linux_only
 def test_a_host_reaches_what_it_was_given_and_nothing_else(child: Run, tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):  # noqa: S108
+        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):
             folder.chmod(0o755)
     for name in ("mine", "fuses"):
         (tmp_path / name).mkdir()
@@ -164,7 +164,7 @@ def test_a_host_reaches_what_it_was_given_and_nothing_else(child: Run, tmp_path:
 def test_a_host_can_keep_records(child: Run, tmp_path: Path) -> None:
     """SQLite's locks, its shared memory and its synchronous writes; a database that is there, and a new one."""
     for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):  # noqa: S108
+        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):
             folder.chmod(0o755)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine").chmod(0o777)

@@ -30,7 +30,7 @@ def attempt(*rules: PathRule, network: bool = False) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for place in (tmp_path, *tmp_path.parents[:3]):
-        if place.stat().st_uid == os.getuid() and place != Path("/tmp"):  # noqa: S108
+        if place.stat().st_uid == os.getuid() and place != Path("/tmp"):
             place.chmod(0o755)
     (tmp_path / "open").mkdir(mode=0o777)
     (tmp_path / "open").chmod(0o777)

@@ -96,12 +96,12 @@ def test_an_enclave_is_killed_for_it(child: Run, what: str) -> None:
 
 REFUSED_IN_ENCLAVE: Attempts = {
     "read a file": lambda: open("/etc/passwd", "rb"),  # noqa: SIM115, PTH123 - it fails
-    "write a file": lambda: open("/tmp/casemate-x", "wb"),  # noqa: SIM115, PTH123, S108 - it fails
+    "write a file": lambda: open("/tmp/casemate-x", "wb"),  # noqa: SIM115, PTH123 - it fails
     "list a folder": lambda: os.listdir("/"),  # noqa: PTH208
     "stat": lambda: os.stat("/etc/passwd"),  # noqa: PTH116
-    "unlink": lambda: os.unlink("/tmp/casemate-x"),  # noqa: PTH108, S108
-    "mkdir": lambda: os.mkdir("/tmp/casemate-y"),  # noqa: PTH102, S108
-    "rename": lambda: os.rename("/tmp/casemate-x", "/tmp/casemate-z"),  # noqa: PTH104, S108
+    "unlink": lambda: os.unlink("/tmp/casemate-x"),  # noqa: PTH108
+    "mkdir": lambda: os.mkdir("/tmp/casemate-y"),  # noqa: PTH102
+    "rename": lambda: os.rename("/tmp/casemate-x", "/tmp/casemate-z"),  # noqa: PTH104
 }
 
 
@@ -199,11 +199,11 @@ def test_a_guest_is_killed_for_it(child: Run, what: str) -> None:
 REFUSED_IN_GUEST: Attempts = {
     "socket": socket.socket,
     "kill": lambda: os.kill(os.getppid(), 0),
-    "write a file": lambda: open("/tmp/casemate-x", "wb"),  # noqa: SIM115, PTH123, S108
-    "create a file": lambda: os.open("/tmp/casemate-x", os.O_RDONLY | os.O_CREAT),  # noqa: S108
+    "write a file": lambda: open("/tmp/casemate-x", "wb"),  # noqa: SIM115, PTH123
+    "create a file": lambda: os.open("/tmp/casemate-x", os.O_RDONLY | os.O_CREAT),
     "open to write": lambda: os.open("/dev/null", os.O_RDWR),
     "append": lambda: os.open("/dev/null", os.O_WRONLY | os.O_APPEND),
-    "unlink": lambda: os.unlink("/tmp/casemate-x"),  # noqa: PTH108, S108
+    "unlink": lambda: os.unlink("/tmp/casemate-x"),  # noqa: PTH108
     "raise a limit": lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)),
 }
 

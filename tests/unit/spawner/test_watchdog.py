@@ -88,7 +88,7 @@ def test_no_time_at_all_means_now(measures: Measures) -> None:  # noqa: ARG001
 
 
 @pytest.mark.parametrize("working", [True, False])
-def test_too_much_memory_ends_a_guest_whatever_it_does(measures: Measures, working: bool) -> None:  # noqa: FBT001
+def test_too_much_memory_ends_a_guest_whatever_it_does(measures: Measures, working: bool) -> None:
     dog = watchdog()
     if working:
         dog.watch(10_000, 100.0)

@@ -251,7 +251,7 @@ def _since(version: int, product: Product, launch_mitigations: int) -> dict[str,
     """The fields that newer reports have."""
     cpuid = CPUIDS[product]
     fields: dict[str, int] = {}
-    if version >= 3:  # noqa: PLR2004 - as the table in wire.snp.report
+    if version >= 3:
         fields |= {"cpuid_family": cpuid.family, "cpuid_model": cpuid.model, "cpuid_stepping": cpuid.stepping}
     if version >= WITH_MITIGATIONS:
         fields |= {"launch_mitigations": launch_mitigations, "current_mitigations": MITIGATIONS}

@@ -85,7 +85,7 @@ class VmProcess:
         """Its process id."""
         return self._pid
 
-    async def ask(self, question: object, wanted: type[T], timeout: float) -> T:  # noqa: ASYNC109 - part of the protocol
+    async def ask(self, question: object, wanted: type[T], timeout: float) -> T:
         """Its answer to ``question``, when it has answered the ones before.
 
         Raises:

@@ -167,7 +167,7 @@ def _tcb(text: str) -> bytes:
         found = bytes.fromhex(text)
     except ValueError:
         found = b""
-    if len(found) != 8:  # noqa: PLR2004 - TCB_VERSION
+    if len(found) != 8:
         raise typer.BadParameter(
             f"{text[:80]!r} is no TCB version, want 16 hexadecimal digits", param_hint="--reported-tcb"
         )

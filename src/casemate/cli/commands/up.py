@@ -278,7 +278,7 @@ def _wait(supervisor: "Supervisor", temporary: Path | None) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     if supervisor.lifeline is not None:
-        os.set_inheritable(supervisor.lifeline, True)  # noqa: FBT003 - the one way to call it
+        os.set_inheritable(supervisor.lifeline, True)
     command = [sys.executable, "-I", "-S", foreground.__file__, str(supervisor.process.pid)]
     command += [] if temporary is None else [str(temporary)]
     os.execv(sys.executable, command)  # noqa: S606 - no shell is what we want

@@ -21,7 +21,7 @@ def version(*, as_json: Json = False) -> None:
     Screen(as_json=as_json).show(found, lambda console: facts(console, list(found.items())))
 
 
-def show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+def show_version(wanted: bool) -> None:
     """`--version`: one line, and nothing else happens."""
     if wanted:
         typer.echo(f"casemate {_installed('casemate')}")

@@ -154,7 +154,7 @@ def _extensions(root: Element) -> Iterator[Element]:
 
 def _oid_and_value(extension: Element) -> tuple[str, Element]:
     parts = tuple(extension.children())
-    if len(parts) < 2:  # noqa: PLR2004 - an OBJECT IDENTIFIER and a value
+    if len(parts) < 2:
         raise WireError("DER", got=f"{len(parts)} elements at {extension.start}", want="an OID and a value")
     return parts[0].oid(), parts[-1]
 

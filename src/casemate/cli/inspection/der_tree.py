@@ -74,7 +74,7 @@ class Element:
 
 def element_at(data: bytes, start: int, end: int) -> Element:
     """The element that begins at ``start``, which must end at ``end`` or before; else :class:`WireError`."""
-    if end - start < 2:  # noqa: PLR2004 - a tag and a length
+    if end - start < 2:
         raise WireError("DER", got=f"{end - start} bytes at {start}", want="an element")
     tag, length, body = data[start], data[start + 1], start + 2
     if length >= _LONG_FORM:

@@ -126,7 +126,7 @@ def _dump(address: int, content: bytes) -> Iterator[str]:
             skipped = True
             continue
         before, skipped = line, False
-        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)  # noqa: PLR2004 - printable ASCII
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)
         yield f"{address + at:012x}  {line[:8].hex(' '):<23}  {line[8:].hex(' '):<23}  |{text}|"
 
 

@@ -212,7 +212,7 @@ def _vm(body: JsonObject) -> vms.VmIs:
 
 def _entry(body: JsonObject) -> RmpEntry:
     perms = body.value("permissions")
-    if not isinstance(perms, list) or not all(type(each) is int and 0 <= each <= 0xFF for each in perms):  # noqa: PLR2004 - a byte
+    if not isinstance(perms, list) or not all(type(each) is int and 0 <= each <= 0xFF for each in perms):
         raise WireError("rmp.permissions", got="something else", want="a byte for each VMPL")
     return RmpEntry(
         spa=_number(body, "spa"),

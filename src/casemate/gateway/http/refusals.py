@@ -24,7 +24,7 @@ _FRAMEWORK_WORDS: Mapping[int, Trouble] = {
 }
 
 
-def _told(  # noqa: PLR0911 - one line a kind of error
+def _told(
     error: Exception,
 ) -> tuple[Code | Trouble, str, Mapping[str, str] | None]:
     match error:

@@ -46,7 +46,7 @@ def call_routes(house: House) -> APIRouter:
 
     @routes.get("/v1/enclaves/{id}/evidence", response_class=Bytes, **evidence_says)
     async def evidence(
-        id: EnclaveId,  # noqa: A002 - the path's own word
+        id: EnclaveId,
         nonce: Nonce,
         request: Request,
     ) -> Response:
@@ -75,7 +75,7 @@ def call_routes(house: House) -> APIRouter:
     relay = relay_of(house)
 
     @routes.post(CALLS, response_class=Bytes, **calls_says)
-    async def call(id: EnclaveId, request: Request) -> Response:  # noqa: A002 - the path's own word
+    async def call(id: EnclaveId, request: Request) -> Response:
         """Relays a sealed call. Needs a token of any role."""
         return await relay(id, request)
 

@@ -51,22 +51,22 @@ def enclave_routes(house: House, idempotency: Idempotency) -> APIRouter:
         return EnclavesDocument(enclaves=[shown(enclave) for enclave in house.enclaves()])
 
     @routes.get("/{id}", **operation("show_enclave", Role.CALL, *_ONE))
-    async def show(id: EnclaveId) -> EnclaveDocument:  # noqa: A002 - the path's own word
+    async def show(id: EnclaveId) -> EnclaveDocument:
         """One enclave. Needs a token of any role."""
         return shown(house.enclave(id))
 
     @routes.post("/{id}/start", **operation("start_enclave", Role.DEPLOY, *_CHANGE))
-    async def start(id: EnclaveId) -> EnclaveDocument:  # noqa: A002 - the path's own word
+    async def start(id: EnclaveId) -> EnclaveDocument:
         """Starts a stopped or lost enclave, with fresh keys. Needs a token of role `deploy` or above."""
         return shown(await house.start(id))
 
     @routes.post("/{id}/stop", **operation("stop_enclave", Role.DEPLOY, *_CHANGE))
-    async def stop(id: EnclaveId) -> EnclaveDocument:  # noqa: A002 - the path's own word
+    async def stop(id: EnclaveId) -> EnclaveDocument:
         """Ends an enclave's process; it may start again. Needs a token of role `deploy` or above."""
         return shown(await house.stop(id))
 
     @routes.delete("/{id}", **operation("destroy_enclave", Role.DEPLOY, *_CHANGE))
-    async def destroy(id: EnclaveId) -> EnclaveDocument:  # noqa: A002 - the path's own word
+    async def destroy(id: EnclaveId) -> EnclaveDocument:
         """Ends an enclave and forgets it. Needs a token of role `deploy` or above."""
         return shown(await house.destroy(id))
 

@@ -24,7 +24,7 @@ class Cpuid:
     signature: int
     """Fn0000_0001_EAX."""
 
-    def answer(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:  # noqa: PLR0911 - one line a leaf
+    def answer(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """EAX, EBX, ECX and EDX; zeros for what there is not."""
         match leaf:
             case 0x0:

@@ -124,7 +124,7 @@ class GhcbExits:
         await self._link.store(spa, answer.encode())
         return Served()
 
-    async def _event(self, code: ExitCode, ghcb: Ghcb, gpa: int) -> Ghcb | None:  # noqa: PLR0911 - one line an event
+    async def _event(self, code: ExitCode, ghcb: Ghcb, gpa: int) -> Ghcb | None:
         match code:
             case ExitCode.IOIO if PortString.is_meant(ghcb.get(GhcbField.SW_EXITINFO1)):
                 return self._port_string(ghcb, gpa)

@@ -98,7 +98,7 @@ class Vms:
         """Launches that have no VM yet."""
         self._numbers = itertools.count(1)
 
-    async def answer(self, request: object) -> object:  # noqa: C901, PLR0911, PLR0912 - one line a request
+    async def answer(self, request: object) -> object:  # noqa: C901, PLR0912 - one line a request
         """The reply to one of :data:`REQUESTS` or :data:`PLATFORM_COMMANDS`; FaultError where it is refused."""
         match request:
             case LaunchVm():

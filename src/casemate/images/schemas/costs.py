@@ -248,7 +248,7 @@ class _Walk:
         for step in fragment.split("/")[1:]:
             self._step()
             name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(part, list) and name.isdecimal() and len(name) < 8 and int(name) < len(part):  # noqa: PLR2004
+            if isinstance(part, list) and name.isdecimal() and len(name) < 8 and int(name) < len(part):
                 part = part[int(name)]
             else:
                 part = part.get(name) if isinstance(part, dict) else None

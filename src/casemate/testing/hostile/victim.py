@@ -76,6 +76,6 @@ def stopped(heard: Heard) -> Result | None:
 def readable(content: bytes) -> str:
     """What a guest has read, for a person: as text where it is text, else in hexadecimal."""
     text = content.rstrip(b"\0")
-    if text and all(0x20 <= byte < 0x7F for byte in text):  # noqa: PLR2004 - printable ASCII
+    if text and all(0x20 <= byte < 0x7F for byte in text):
         return f'"{text.decode("ascii")}"'
     return content.hex()

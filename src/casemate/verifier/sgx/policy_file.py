@@ -257,7 +257,7 @@ _MEMBERS: dict[str, Member] = {
 }
 
 
-def _plain(value: object) -> Any:  # noqa: PLR0911 - one line a kind of value
+def _plain(value: object) -> Any:
     """A policy's value as JSON and TOML have it."""
     match value:
         case Absence():

@@ -234,7 +234,7 @@ _MEMBERS: dict[str, Member] = {
 }
 
 
-def _plain(value: object) -> Any:  # noqa: C901, PLR0911 - one line a kind of value
+def _plain(value: object) -> Any:  # noqa: C901 - one line a kind of value
     """A policy's value as JSON and TOML have it."""
     match value:
         case SimulatedRoot() | VendorKey() | VendorRoot():

@@ -346,7 +346,7 @@ class Context:
         for register, name, at in pairs:
             before = saved.reg_read(register)
             getattr(state, name)[at] = 0x0123_4567_89AB
-            if saved.reg_read(register) != 0x0123_4567_89AB:  # noqa: PLR2004 - as above
+            if saved.reg_read(register) != 0x0123_4567_89AB:
                 raise RuntimeError("this Unicorn keeps its registers otherwise than version 2.1 does")
             getattr(state, name)[at] = before
         if state.efer != EFER_LME | EFER_LMA:  # as it starts in 64-bit mode
@@ -367,9 +367,9 @@ def _check(vmsa: Vmsa) -> None:
         else "CR0's upper half is not zero"
         if vmsa.cr0 >> 32
         else "CPL is none"
-        if vmsa.cpl > 3  # noqa: PLR2004 - 0 to 3
+        if vmsa.cpl > 3
         else "VMPL is none"
-        if vmsa.vmpl > 3  # noqa: PLR2004 - 0 to 3
+        if vmsa.vmpl > 3
         else None
     )
     if wrong is not None:
@@ -410,4 +410,4 @@ def _wide_tags(narrow: int) -> int:
 
 
 def _narrow_tags(wide: int) -> int:
-    return sum(1 << at for at in range(8) if wide >> 2 * at & 3 != 3)  # noqa: PLR2004 - empty
+    return sum(1 << at for at in range(8) if wide >> 2 * at & 3 != 3)

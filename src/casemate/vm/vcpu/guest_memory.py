@@ -63,7 +63,7 @@ class GuestMemory:
             NestedFaultError, NotValidatedError, IntegrityError, CacheChangedError, DramError: as the cache says.
         """
         found = self.translate(linear, access, paging)
-        user = paging.cpl == 3  # noqa: PLR2004 - CPL 3
+        user = paging.cpl == 3
         private = found.private or access is Access.FETCH
         page = self._cache.place(found.gpa, access, Privilege(self.vmpl, user), private=private)
         return page + found.gpa % PAGE_SIZE
@@ -138,7 +138,7 @@ class GuestMemory:
 
 
 def _check(linear: int, access: Access, paging: Paging, allowed: int, *, no_execute: bool) -> None:
-    is_user = paging.cpl == 3  # noqa: PLR2004 - CPL 3
+    is_user = paging.cpl == 3
     denied = (
         (is_user and not allowed & _USER)
         or (access is Access.WRITE and not allowed & _WRITABLE and (is_user or bool(paging.cr0 & CR0_WP)))
@@ -153,6 +153,6 @@ def _error_code(access: Access, paging: Paging) -> int:
     tells_fetches = paging.efer & EFER_NXE or paging.cr4 & CR4_SMEP
     return (
         (_PF_WRITE if access is Access.WRITE else 0)
-        | (_PF_USER if paging.cpl == 3 else 0)  # noqa: PLR2004 - CPL 3
+        | (_PF_USER if paging.cpl == 3 else 0)
         | (_PF_FETCH if access is Access.FETCH and tells_fetches else 0)
     )

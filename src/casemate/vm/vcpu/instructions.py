@@ -78,7 +78,7 @@ def decode(code: bytes, *, long_mode: bool) -> Instruction | None:
         long_mode: 64-bit code; else operands are 16 bits wide in real mode, which is all that ports are used in.
     """
     at, prefixes = 0, set[int]()
-    while at < len(code) and code[at] in _PREFIXES and (long_mode or not 0x40 <= code[at] < 0x50):  # noqa: PLR2004 - REX
+    while at < len(code) and code[at] in _PREFIXES and (long_mode or not 0x40 <= code[at] < 0x50):
         prefixes.add(code[at])
         at += 1
     if at >= len(code):
@@ -88,7 +88,7 @@ def decode(code: bytes, *, long_mode: bool) -> Instruction | None:
         return _port(opcode, rest, at, prefixes)
     if opcode == _TWO_BYTES and rest:
         return _two_bytes(rest, at, prefixes)
-    if opcode in _ONE_BYTE and (opcode != 0xCD or rest):  # noqa: PLR2004 - INT n
+    if opcode in _ONE_BYTE and (opcode != 0xCD or rest):
         kind = _ONE_BYTE[opcode]
         return Instruction(kind, at + 2, rest[0]) if kind is Kind.INT else Instruction(kind, at + 1)
     return None

@@ -73,7 +73,7 @@ class SnpInstructions:
         """
         linear, size, wanted = context.general("rax"), context.general("rcx"), context.general("rdx")
         vmpl, perms, vmsa = wanted & 0xFF, wanted >> 8 & 0xFF, bool(wanted >> 16 & 1)
-        if size > _IS_LARGE or linear % PAGE_SIZE or vmpl >= VMPLS or perms > 0xF:  # noqa: PLR2004 - four bits
+        if size > _IS_LARGE or linear % PAGE_SIZE or vmpl >= VMPLS or perms > 0xF:
             context.set_general("rax", _FAIL_INPUT)
         elif size == _IS_LARGE:
             context.set_general("rax", _FAIL_SIZE_MISMATCH)

@@ -129,7 +129,7 @@ def _codec(hint: Any) -> _Codec:
     return _CODECS[hint]
 
 
-def _build(hint: Any) -> _Codec:  # noqa: PLR0911 - one line a kind of field
+def _build(hint: Any) -> _Codec:
     origin = get_origin(hint)
     if origin is Annotated:
         base, rule = get_args(hint)[:2]

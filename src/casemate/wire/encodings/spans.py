@@ -31,7 +31,7 @@ def as_hex(run: bytes) -> str:
 def as_number(run: bytes) -> str:
     """A little-endian unsigned integer, decimal and hexadecimal."""
     value = int.from_bytes(run, "little")
-    return str(value) if value < 10 else f"{value} ({value:#x})"  # noqa: PLR2004 - the digits are the same up to 9
+    return str(value) if value < 10 else f"{value} ({value:#x})"
 
 
 def as_zeros(run: bytes) -> str:

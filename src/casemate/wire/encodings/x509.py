@@ -278,6 +278,6 @@ def _key_usage(extension: Extension | None) -> int | None:
     outer = DerReader("certificate.keyUsage", extension.value)
     bits = outer.contents("KeyUsage", der.BIT_STRING)
     outer.end()
-    if not 1 < len(bits) <= 3 or bits[0] > 7:  # noqa: PLR2004 - the count of unused bits, then one or two bytes
+    if not 1 < len(bits) <= 3 or bits[0] > 7:
         raise WireError("certificate.keyUsage", got=bits[:8].hex(), want="one to nine bits")
     return bits[1]

@@ -22,6 +22,6 @@ def parse_caller_key(field: str, text: str) -> bytes:
         raw = b""
     if len(raw) != KEY_SIZE or text != caller_key_text(raw):
         shown = repr(text)
-        got = shown if len(shown) <= 80 else f"{shown[:80]}..."  # noqa: PLR2004 - a line's worth
+        got = shown if len(shown) <= 80 else f"{shown[:80]}..."
         raise WireError(field, got=got, want=f"{PREFIX} and base64 of an Ed25519 public key, {KEY_SIZE} bytes")
     return raw

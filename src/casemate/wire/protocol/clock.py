@@ -58,6 +58,6 @@ def _distance(span: timedelta) -> str:
     if span >= timedelta(days=2):
         return f"{span.days} days"
     hours = int(span.total_seconds()) // 3600
-    if hours >= 2:  # noqa: PLR2004 - a plural
+    if hours >= 2:
         return f"{hours} hours"
     return f"{int(span.total_seconds()) // 60} minutes"

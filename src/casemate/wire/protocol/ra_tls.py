@@ -83,7 +83,7 @@ class PubkeyHash:
         """From the bytes of the claim."""
         reader = Reader("pubkey-hash", data)
         items = cbor.take_head(reader, "pubkey-hash", cbor.ARRAY)
-        if items != 2:  # noqa: PLR2004 - hash-entry
+        if items != 2:
             raise WireError("pubkey-hash", got=f"{items} items", want="algorithm and hash")
         number = cbor.take_head(reader, "pubkey-hash.hash-alg-id", cbor.UNSIGNED)
         try:
@@ -170,7 +170,7 @@ class TaggedEvidence:
         if tag != QUOTE_TAG:
             raise WireError("evidence.tag", got=tag, want=f"{QUOTE_TAG}, a quote")
         items = cbor.take_head(reader, "evidence", cbor.ARRAY)
-        if items != 2:  # noqa: PLR2004 - quote and claims
+        if items != 2:
             raise WireError("evidence", got=f"{items} items", want="quote and claims")
         value = cls(cbor.take_bytes(reader, "evidence.quote"), cbor.take_bytes(reader, "evidence.claims"))
         reader.end()

@@ -11,7 +11,7 @@ def signature(family: int, model: int, stepping: int) -> int:
 
     Source: AMD 25481, "CPUID Fn0000_0001_EAX Family, Model, Stepping Identifiers".
     """
-    base, extended = (0xF, family - 0xF) if family > 0xF else (family, 0)  # noqa: PLR2004 - a nibble
+    base, extended = (0xF, family - 0xF) if family > 0xF else (family, 0)
     return extended << 20 | (model >> 4) << 16 | base << 8 | (model & 0xF) << 4 | stepping
 
 

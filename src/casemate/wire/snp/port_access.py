@@ -52,7 +52,7 @@ class PortAccess:
     def merge(self, rax: int, value: int) -> int:
         """RAX after an IN that has read ``value``: 32 bits clear the upper half, fewer leave the rest."""
         mask = (1 << 8 * self.size) - 1
-        kept = 0 if self.size == 4 else rax & ~mask  # noqa: PLR2004 - bytes
+        kept = 0 if self.size == 4 else rax & ~mask
         return kept | value & mask
 
 

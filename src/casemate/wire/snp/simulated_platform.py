@@ -54,7 +54,7 @@ ABI_WITH_VERSION_5 = 58
 
 def of_abi(firmware: Firmware, report_version: int) -> Firmware:
     """Firmware as it is on a chip that writes reports of this version: one revision of the ABI throughout."""
-    with_5, minor = report_version >= 5, firmware.minor  # noqa: PLR2004 - as the table in wire.snp.report
+    with_5, minor = report_version >= 5, firmware.minor
     minor = max(minor, ABI_WITH_VERSION_5) if with_5 else min(minor, ABI_WITH_VERSION_5 - 1)
     return replace(firmware, minor=minor)
 

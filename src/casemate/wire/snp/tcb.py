@@ -57,7 +57,7 @@ class TcbVersion:
         out = bytearray(_SIZE)
         for part, at in _PLACES[self.product].items():
             value = getattr(self, part)
-            if value is None or not 0 <= value <= 0xFF:  # noqa: PLR2004 - a byte
+            if value is None or not 0 <= value <= 0xFF:
                 raise WireError(f"TCB_VERSION.{part}", got=value, want="0 to 255")
             out[at] = value
         return bytes(out)

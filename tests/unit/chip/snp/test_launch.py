@@ -140,7 +140,7 @@ def test_no_id_block_is_an_identity_of_zeros(measured: GuestContext) -> None:
 
 
 @pytest.mark.parametrize("author", [False, True])
-def test_an_id_block_gives_its_identity(measured: GuestContext, author: bool) -> None:  # noqa: FBT001 - a parameter
+def test_an_id_block_gives_its_identity(measured: GuestContext, author: bool) -> None:
     who = identified(measured, finish(block(), author_key=author))
     assert (who.host_data, who.guest_svn, who.family_id, who.image_id) == (b"H" * 32, 7, b"F" * 16, b"I" * 16)
     assert who.id_key_digest == sign(ID_KEY, b"").key.digest

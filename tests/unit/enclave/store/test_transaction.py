@@ -76,7 +76,7 @@ class AgainstADictionary(RuleBasedStateMachine):
     @rule(
         key=KEYS, expected=st.none() | VALUES, same=st.booleans(), value=st.none() | st.binary(min_size=1, max_size=9)
     )
-    def compare_and_set(self, key: str, expected: bytes | None, same: bool, value: bytes | None) -> None:  # noqa: FBT001 - drawn
+    def compare_and_set(self, key: str, expected: bytes | None, same: bool, value: bytes | None) -> None:
         now = self.model.get(key)
         expected = now if same else expected
         if value is not None and self._cost({**self.model, key: value}) > LIMIT:

@@ -207,7 +207,7 @@ def test_an_exception_at_a_module_s_top_level_has_its_place() -> None:
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_stack_trace_has_the_measured_files_and_no_url(debug: bool) -> None:  # noqa: FBT001
+def test_a_stack_trace_has_the_measured_files_and_no_url(debug: bool) -> None:
     source = "export function main() {\n  return [new Error('e').stack, new RangeError('f', {\n cause: 1 }).stack];\n}"
     with engine() as talk:
         load(talk, main(source), debug=debug)
@@ -402,7 +402,7 @@ def test_utf_16_cannot_be_loaded() -> None:
     ("import.defer('x')", True),
     ("import .meta; import. meta", True),
 ])  # fmt: skip
-def test_all_that_could_be_an_import_is_looked_for_in_the_text(source: str, is_guarded: bool) -> None:  # noqa: FBT001
+def test_all_that_could_be_an_import_is_looked_for_in_the_text(source: str, is_guarded: bool) -> None:
     encoded = source.encode()
     links = tuple(
         Link("guest/main.js", "./a.js", "guest/a.js", found.start(), found.end())

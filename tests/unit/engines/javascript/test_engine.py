@@ -245,7 +245,7 @@ def test_a_result_beyond_the_limit_is_refused_by_the_bootstrap() -> None:
 
 
 @pytest.mark.parametrize(("count", "fits"), [(LIMIT // 3 - 2, True), (LIMIT // 3 + 1, False), (LIMIT - 2, False)])
-def test_the_limit_counts_bytes_and_not_characters(count: int, fits: bool) -> None:  # noqa: FBT001
+def test_the_limit_counts_bytes_and_not_characters(count: int, fits: bool) -> None:
     with engine() as talk:
         talk.load(main("export function main(n) { return '€'.repeat(n); }"))
         said = talk.call(arguments=count)

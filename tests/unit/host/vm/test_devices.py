@@ -41,7 +41,7 @@ def test_the_divisor_is_no_output() -> None:
 
 
 @given(port=st.integers(0, 0xFFFF), size=st.sampled_from((1, 2, 4)), is_in=st.booleans(), value=st.integers(0, 1 << 32))
-def test_every_port_answers(port: int, size: int, is_in: bool, value: int) -> None:  # noqa: FBT001 - drawn
+def test_every_port_answers(port: int, size: int, is_in: bool, value: int) -> None:
     assert 0 <= Devices().access(PortAccess(port, size, is_in), value) < 1 << 8 * size
 
 

@@ -100,7 +100,7 @@ def test_none_and_foreign_words_never_mean_do_not_check(name: str) -> None:
         ({"minimum_svn": -1}, "-1"),
         ({"tcb": ()}, "accepts 0 statuses"),
         ({"tcb": (AcceptedStatus(TcbStatus.UP_TO_DATE, frozenset()),) * 2}, "each once"),
-        ({"minimum_tcb_date": datetime(2025, 1, 1)}, "time zone"),  # noqa: DTZ001 - that is the point
+        ({"minimum_tcb_date": datetime(2025, 1, 1)}, "time zone"),
         ({"report_data": UNSAFE_ANY_REPORT_DATA}, "layers are required"),
         ({"report_data": ExpectedReportData(bytes(64))}, "layers are required"),
         ({"root": SimulatedRoot(b"short")}, "5 bytes"),
@@ -221,7 +221,7 @@ def word_or(inner: st.SearchStrategy[Any], *words: Absence) -> st.SearchStrategy
 
 digest = st.binary(min_size=32, max_size=32)
 digests = st.frozensets(digest, min_size=1, max_size=3)
-moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1))  # noqa: DTZ001 - made aware below
+moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1))
 layer_sets = st.frozensets(st.sampled_from(LayerName))
 accepted = st.builds(
     AcceptedStatus, st.sampled_from(TcbStatus), word_or(st.frozensets(st.text(max_size=12), max_size=3), ANY_ADVISORY)

@@ -106,7 +106,7 @@ def test_refuses_more_than_the_limit_and_bytes_that_are_no_utf8() -> None:
         parse_object("x", b'{"a": "\xff"}', limit=LIMIT)
 
 
-@given(st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 1, 1)))  # noqa: DTZ001 - made aware below
+@given(st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 1, 1)))
 def test_dates_round_trip(moment: datetime) -> None:
     moment = moment.replace(microsecond=0, tzinfo=UTC)
     assert JsonObject("x", {"d": date_text(moment)}).date("d") == moment

@@ -151,7 +151,7 @@ def test_rounds_integers_as_javascript_did_where_asked(number: str) -> None:
 
 @pytest.mark.parametrize("text", ["-0", "-0.0", "-0e5", "-0E-1"])
 @pytest.mark.parametrize("round_integers", [True, False])
-def test_minus_zero_is_one_number_however_it_is_written(text: str, round_integers: bool) -> None:  # noqa: FBT001
+def test_minus_zero_is_one_number_however_it_is_written(text: str, round_integers: bool) -> None:
     value = parse_json("text", f'{{"-0": [{text}, 0, -1]}}'.encode(), limit=LIMIT, round_integers=round_integers)
     assert encode_json(value) == b'{"-0":[-0.0,0,-1]}'
 

@@ -30,7 +30,7 @@ LAYERS = SandboxLayers((Layer(LayerName.SECCOMP, LayerState.APPLIED, ""),), ())
 REPORT_DATA = ReportDataBinding(bytes(32), bytes(32), bytes(32), LAYERS)
 
 
-def _others(value: object) -> object:  # noqa: PLR0911 - one line a kind of value
+def _others(value: object) -> object:
     """Another value of the same kind."""
     match value:
         case bytes() if value:

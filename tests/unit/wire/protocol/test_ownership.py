@@ -16,13 +16,13 @@ ME = 1000
         (ME, 0o1777, False, "x has mode 1777, others can write to it: it is everybody's"),
     ],
 )
-def test_refuses_what_is_not_ones_own_alone(uid: int, mode: int, private: bool, words: str) -> None:  # noqa: FBT001
+def test_refuses_what_is_not_ones_own_alone(uid: int, mode: int, private: bool, words: str) -> None:
     with pytest.raises(PlaceError, match=words):
         check_own("x", uid=uid, mode=0o40000 | mode, user=ME, private=private, mend="chmod 700")
 
 
 @pytest.mark.parametrize(("mode", "private"), [(0o755, False), (0o700, True), (0o600, True)])
-def test_takes_what_is_ones_own(mode: int, private: bool) -> None:  # noqa: FBT001
+def test_takes_what_is_ones_own(mode: int, private: bool) -> None:
     check_own("x", uid=ME, mode=mode, user=ME, private=private, mend="chmod 700")
 
 

@@ -40,7 +40,7 @@ def test_random_bytes_give_a_mark_or_a_wire_error(data: bytes) -> None:
 
 
 @given(st.booleans(), st.binary(min_size=SERIAL_TAIL_SIZE, max_size=SERIAL_TAIL_SIZE))
-def test_a_serial_number_says_what_it_is(seeded: bool, tail: bytes) -> None:  # noqa: FBT001 - drawn
+def test_a_serial_number_says_what_it_is(seeded: bool, tail: bytes) -> None:
     start = SimulatedSerial.of(seeded=seeded)
     number = start.number(tail)
     assert number.to_bytes(20, "big").startswith(b"SIMULATED")  # positive, and as long as RFC 5280 allows

@@ -29,27 +29,27 @@ def vm_attack_routes(vms: VmHouse) -> APIRouter:
     write_says = operation("write_vm_memory", Role.DEPLOY, *WORKED, Code.RMP_FAULT, body="What to write.")
 
     @routes.post("/write", **write_says)
-    async def write(id: VmId, spa: Spa, door: DoorOf, request: Request) -> VmDocument:  # noqa: A002 - the path's own word
+    async def write(id: VmId, spa: Spa, door: DoorOf, request: Request) -> VmDocument:
         """A hostile host's hand on a VM's memory, for lessons. Needs a token of role `deploy` or above."""
         content = await read_body(request, media_type=BINARY, limit=MAX_COPY)
         await ask(vms, WriteVm(id, door, int(spa, 16), content), Done)
         return shown(await ask(vms, GetVm(id), VmIs))
 
     @routes.post("/map", **operation("map_vm_page", Role.DEPLOY, *WORKED, *json_body()))
-    async def map_page(id: VmId, wanted: MapRequest) -> VmDocument:  # noqa: A002 - the path's own word
+    async def map_page(id: VmId, wanted: MapRequest) -> VmDocument:
         """A hostile host's hand on the nested page table, for lessons. Needs a token of role `deploy` or above."""
         await ask(vms, MapVm(id, int(wanted.gpa, 16), int(wanted.spa, 16)), Done)
         return shown(await ask(vms, GetVm(id), VmIs))
 
     @routes.post("/assign", **operation("assign_vm_page", Role.DEPLOY, *WORKED, *json_body()))
-    async def assign(id: VmId, wanted: AssignRequest) -> VmDocument:  # noqa: A002 - the path's own word
+    async def assign(id: VmId, wanted: AssignRequest) -> VmDocument:
         """A hostile host's hand on the reverse map table, for lessons. Needs a token of role `deploy` or above."""
         gpa = None if wanted.gpa is None else int(wanted.gpa, 16)
         await ask(vms, AssignVm(id, int(wanted.spa, 16), gpa), Done)
         return shown(await ask(vms, GetVm(id), VmIs))
 
     @routes.post("/input", **operation("give_vm_input", Role.DEPLOY, *WORKED, body="What the guest is to read."))
-    async def give(id: VmId, request: Request) -> VmDocument:  # noqa: A002 - the path's own word
+    async def give(id: VmId, request: Request) -> VmDocument:
         """Bytes for the guest, on its second serial port. Needs a token of role `deploy` or above."""
         content = await read_body(request, media_type=BINARY, limit=MAX_INPUT)
         await ask(vms, GiveVm(id, content), Done)

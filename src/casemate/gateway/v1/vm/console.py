@@ -97,7 +97,7 @@ def console_routes(vms: VmHouse, streams: ConsoleStreams) -> APIRouter:
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms/{id}/console", tags=["vms"])
 
     @routes.get("", **operation("read_vm_console", Role.CALL, *ONE))
-    async def read(id: VmId, start: Start = 0) -> ConsoleDocument:  # noqa: A002 - the path's own word
+    async def read(id: VmId, start: Start = 0) -> ConsoleDocument:
         """What a guest has printed, from a byte on: at most 64 KiB of it. Needs a token of any role."""
         return printed(await ask(vms, ReadConsole(id, start), ConsoleIs))
 
@@ -106,7 +106,7 @@ def console_routes(vms: VmHouse, streams: ConsoleStreams) -> APIRouter:
 
     @routes.get("/events", response_class=StreamingResponse, description=_ABOUT, **says)
     async def follow(
-        id: VmId,  # noqa: A002 - the path's own word
+        id: VmId,
         request: Request,
         start: Start = 0,
         last_event_id: Annotated[str | None, Header(description="The id of the last event that was read.")] = None,

@@ -54,7 +54,7 @@ def vm_inside_routes(vms: VmHouse) -> APIRouter:
 
     @routes.get("/memory", response_class=Bytes, **memory_says)
     async def memory(
-        id: VmId,  # noqa: A002 - the path's own word
+        id: VmId,
         address: Address,
         size: Size = 4096,
         view: ViewOf = View.HYPERVISOR,
@@ -67,7 +67,7 @@ def vm_inside_routes(vms: VmHouse) -> APIRouter:
         return Bytes((await ask(vms, VmMemory(id, view, int(address, 16), size), MemoryIs)).content)
 
     @routes.get("/rmp", response_model=RmpDocument, **operation("read_vm_rmp", Role.CALL, *WORKED))
-    async def rmp(id: VmId, spa: Spa = "0x0", count: Count = 256) -> Response:  # noqa: A002 - the path's own word
+    async def rmp(id: VmId, spa: Spa = "0x0", count: Count = 256) -> Response:
         """The reverse map table: whose each page of DRAM is. Needs a token of any role."""
         found = await ask(vms, VmRmp(id, int(spa, 16), count), RmpIs)
         return Response(RmpDocument(entries=[entry(each) for each in found.entries]).model_dump_json(), media_type=JSON)
@@ -76,7 +76,7 @@ def vm_inside_routes(vms: VmHouse) -> APIRouter:
     registers_says["responses"] |= _either("RegistersDocument", "The registers; or the VMSA's page.")
 
     @routes.get("/registers", response_model=RegistersDocument, **registers_says)
-    async def read_registers(id: VmId, request: Request, vcpu: Vcpu = 0) -> Response:  # noqa: A002 - the path's own word
+    async def read_registers(id: VmId, request: Request, vcpu: Vcpu = 0) -> Response:
         """A vCPU's registers: while it is launching; of plain SEV; else where the guest's policy allows debugging.
 
         Needs a token of any role.
@@ -95,7 +95,7 @@ def vm_inside_routes(vms: VmHouse) -> APIRouter:
     )
 
     @routes.post("/attest", response_model=VmEvidenceDocument, **attest_says)
-    async def attest(id: VmId, wanted: AttestVmRequest, request: Request) -> Response:  # noqa: A002 - the path's own word
+    async def attest(id: VmId, wanted: AttestVmRequest, request: Request) -> Response:
         """Has the guest ask for its report, as the built-in guest `report` does.
 
         Needs a token of any role; of role `deploy` or above where that ends the launch.

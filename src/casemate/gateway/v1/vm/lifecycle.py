@@ -75,25 +75,25 @@ def vm_routes(vms: VmHouse, shares: VmShares, idempotency: Idempotency) -> APIRo
         return VmsDocument(vms=[shown(vm) for vm in (await ask(vms, ListVms(), VmsAre)).vms])
 
     @routes.get("/{id}", **operation("show_vm", Role.CALL, *ONE))
-    async def show(id: VmId) -> VmDocument:  # noqa: A002 - the path's own word
+    async def show(id: VmId) -> VmDocument:
         """One VM. Needs a token of any role."""
         return shown(await ask(vms, GetVm(id), VmIs))
 
     encrypts = operation("encrypt_vm", Role.DEPLOY, *LAUNCHED, body="Pages; the last is filled with zeros.")
 
     @routes.post("/{id}/encrypt", **encrypts)
-    async def encrypt(id: VmId, gpa: Gpa, request: Request) -> VmDocument:  # noqa: A002 - the path's own word
+    async def encrypt(id: VmId, gpa: Gpa, request: Request) -> VmDocument:
         """Adds pages to a launch that is not finished: LAUNCH_UPDATE. Needs a token of role `deploy` or above."""
         content = await read_body(request, media_type=BINARY, limit=MAX_FIRMWARE)
         return shown(await ask(vms, EncryptVm(id, int(gpa, 16), content), VmIs))
 
     @routes.post("/{id}/finish", **operation("finish_vm", Role.DEPLOY, *LAUNCHED))
-    async def finish(id: VmId) -> VmDocument:  # noqa: A002 - the path's own word
+    async def finish(id: VmId) -> VmDocument:
         """Ends a launch: registers are measured, then LAUNCH_FINISH. Needs a token of role `deploy` or above."""
         return shown(await ask(vms, FinishVm(id), VmIs))
 
     @routes.post("/{id}/run", **operation("run_vm", Role.DEPLOY, *WORKED, *json_body()))
-    async def run(id: VmId, wanted: RunRequest, request: Request) -> RanDocument:  # noqa: A002 - the path's own word
+    async def run(id: VmId, wanted: RunRequest, request: Request) -> RanDocument:
         """Lets a vCPU run until it halts, cannot go on, or a budget ends; or until this client hangs up.
 
         Needs a token of role `deploy` or above.
@@ -106,12 +106,12 @@ def vm_routes(vms: VmHouse, shares: VmShares, idempotency: Idempotency) -> APIRo
         return ran(found, printed=console.end - before)
 
     @routes.post("/{id}/pause", **operation("pause_vm", Role.DEPLOY, *WORKED))
-    async def pause(id: VmId) -> VmDocument:  # noqa: A002 - the path's own word
+    async def pause(id: VmId) -> VmDocument:
         """Ends a run that is under way; the next one goes on from there. Needs a token of role `deploy` or above."""
         return shown(await ask(vms, PauseVm(id), VmIs))
 
     @routes.delete("/{id}", **operation("destroy_vm", Role.DEPLOY, *WORKED))
-    async def destroy(id: VmId) -> VmDocument:  # noqa: A002 - the path's own word
+    async def destroy(id: VmId) -> VmDocument:
         """Ends a VM for good: its keys are gone. Needs a token of role `deploy` or above."""
         return shown(await ask(vms, DestroyVm(id), VmIs))
 
