@@ -14,7 +14,7 @@ from casemate.gateway.v1.machine import MachineFile
 from casemate.host.events import Events
 
 if TYPE_CHECKING:
-    from casemate.gateway.host_api import House, VmHouse
+    from casemate.gateway.host_api import HostApi, VmHostApi
 
 PATH = "reference/rest.md"
 TITLE = "REST: the gateway"
@@ -39,8 +39,8 @@ def openapi() -> dict[str, Any]:
         log = RequestLog(folder / "gateway.log")
         try:
             gateway = Gateway(
-                cast("House", _NoHouse()),
-                cast("VmHouse", _NoHouse()),
+                cast("HostApi", _NoHouse()),
+                cast("VmHostApi", _NoHouse()),
                 tokens=TokenDesk(folder / "tokens.json", None),
                 machine=MachineFile(folder / "machine.json"),
                 learner=folder,

@@ -18,7 +18,7 @@ from casemate.wire.messages.host import (
 from casemate.wire.protocol.tee import Tee
 
 
-class House(Protocol):
+class HostApi(Protocol):
     """Every refusal is a :class:`casemate.wire.protocol.faults.FaultError`; what each method does is told there."""
 
     events: Events
@@ -42,7 +42,7 @@ class House(Protocol):
     def collateral(self) -> bytes: ...
 
 
-class VmHouse(Protocol):
+class VmHostApi(Protocol):
     """What it asks of the hypervisor: :class:`casemate.host.vm.vms.Vms` answers this, and refuses alike."""
 
     async def answer(self, request: object) -> object: ...

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Silicon:
+class ChipClient:
     """Asks over ``link``. Refusals of the chip, and its death, are :class:`FaultError`."""
 
     link: Caller

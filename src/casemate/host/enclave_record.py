@@ -12,7 +12,7 @@ NOWHERE = 0
 
 
 @dataclass(slots=True, eq=False)
-class Tenant:
+class EnclaveRecord:
     """What is known of an enclave. Whoever starts, stops or destroys it holds :attr:`turn`."""
 
     shown: EnclaveIs

@@ -23,7 +23,7 @@ _ENTRIES = tuple(map(tag_of, (host.Call, host.GetEvidence)))
 """Questions that an enclave answers, and that change nothing but what it has already answered."""
 
 
-class Reception:
+class HostServer:
     """Answers clients from ``orchestrator`` and, about confidential VMs, from ``vms``."""
 
     def __init__(self, orchestrator: Orchestrator, vms: Vms) -> None:

@@ -19,8 +19,8 @@ from functools import partial
 from typing import TypeVar
 
 from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
-from casemate.host.chip_client import Silicon
-from casemate.host.enclave_record import NOWHERE, Tenant
+from casemate.host.chip_client import ChipClient
+from casemate.host.enclave_record import NOWHERE, EnclaveRecord
 from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
 from casemate.host.events import Events
@@ -98,19 +98,19 @@ class Orchestrator:
         tls_ports: TlsPorts,
     ) -> None:
         self.events = Events()
-        self._chip = Silicon(chip_link)
+        self._chip = ChipClient(chip_link)
         self._endorsements = endorsements
         self._keeper = keeper
         self._catalogue = catalogue
         self._ocalls = ocalls
         self._tls_ports = tls_ports
         self._clerk = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
-        self._tenants: dict[int, Tenant] = {}
-        self._places: dict[int, Tenant] = {}
+        self._records: dict[int, EnclaveRecord] = {}
+        self._places: dict[int, EnclaveRecord] = {}
         self._launches = asyncio.Semaphore(AT_ONCE)
         self._turns = LaunchTurns()
         self._launching: Counter[str] = Counter()
-        """Of tokens, launches that are no tenants yet."""
+        """Of tokens, launches that are no records yet."""
 
     async def restore(self) -> None:
         """Knows the catalogue's deployments from now, and launches in the background those that should run."""
@@ -118,10 +118,10 @@ class Orchestrator:
             about = await self._write(self._catalogue.image, deployment.image)
             if about is None:  # a foreign key forbids it
                 continue
-            tenant = Tenant(_shown(deployment, about), lasting=True, launcher=deployment.launcher)
-            self._tenants[deployment.number] = tenant
+            record = EnclaveRecord(_shown(deployment, about), lasting=True, launcher=deployment.launcher)
+            self._records[deployment.number] = record
             if deployment.wanted is Wanted.RUNNING:
-                tenant.coming = asyncio.create_task(self._launch_again(deployment.number, tenant))
+                record.coming = asyncio.create_task(self._launch_again(deployment.number, record))
 
     # Images
 
@@ -155,11 +155,11 @@ class Orchestrator:
 
     def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, the destroyed ones left out."""
-        return tuple(tenant.shown for tenant in self._tenants.values())
+        return tuple(record.shown for record in self._records.values())
 
     def enclave(self, number: int) -> EnclaveIs:
         """One enclave."""
-        return self._tenant(number).shown
+        return self._record(number).shown
 
     async def deploy(
         self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX, *, launcher: str = ""
@@ -180,59 +180,59 @@ class Orchestrator:
     async def launch(self, request: Launch) -> Launched:
         """Loads, initialises and starts an image that the client has brought; what fails on the way is removed."""
         about, files = await self._described(request)
-        tenant = await self._launch_new(request.name, about, files, request.tee, lasting=not request.temporary)
-        return Launched(tenant.shown.enclave, tenant.shown.mr_enclave)
+        record = await self._launch_new(request.name, about, files, request.tee, lasting=not request.temporary)
+        return Launched(record.shown.enclave, record.shown.mr_enclave)
 
     async def start(self, number: int) -> EnclaveIs:
         """Starts a stopped or lost enclave, with fresh keys; from now it should run, after restarts too."""
-        tenant = self._tenant(number)
-        async with tenant.turn:
-            self._check_there(number, tenant)
+        record = self._record(number)
+        async with record.turn:
+            self._check_there(number, record)
             async with self._turns.turn():
-                await self._bring_up(tenant)
-            await self._want(tenant, Wanted.RUNNING)
-            return tenant.shown
+                await self._bring_up(record)
+            await self._want(record, Wanted.RUNNING)
+            return record.shown
 
     async def stop(self, number: int) -> EnclaveIs:
         """Ends an enclave's process; from now it should not run, after restarts neither."""
-        tenant = self._tenant(number)
-        async with tenant.turn:
-            self._check_there(number, tenant)
-            _check_step(tenant, Event.STOP)
-            await self._want(tenant, Wanted.STOPPED)
-            state = await self._chip.stop(tenant.place)
-            return self._now(tenant, state.state, state.reason)
+        record = self._record(number)
+        async with record.turn:
+            self._check_there(number, record)
+            _check_step(record, Event.STOP)
+            await self._want(record, Wanted.STOPPED)
+            state = await self._chip.stop(record.place)
+            return self._now(record, state.state, state.reason)
 
     async def destroy(self, number: int) -> EnclaveIs:
         """Ends an enclave and forgets it, for good."""
-        tenant = self._tenant(number)
-        async with tenant.turn:
-            self._check_there(number, tenant)
-            if tenant.lasting:
+        record = self._record(number)
+        async with record.turn:
+            self._check_there(number, record)
+            if record.lasting:
                 await self._write(self._catalogue.forget, number)
             try:
-                await self._vacate(tenant)
+                await self._vacate(record)
             finally:
-                del self._tenants[number]
+                del self._records[number]
                 self._tls_ports.forget(number)
-                self._now(tenant, State.DESTROYED)
-            return tenant.shown
+                self._now(record, State.DESTROYED)
+            return record.shown
 
     # What goes through to an enclave
 
     async def evidence(self, request: GetEvidence) -> EvidenceIs:
         """Fresh evidence over the challenger's nonce, with its endorsements."""
-        gate, tenant = await self._gate(request.enclave), self._tenant(request.enclave)
+        gate, record = await self._gate(request.enclave), self._record(request.enclave)
         challenge = entry.Challenge(request.nonce, await self._chip.quote_target())
         said = await gate.enter(challenge, entry.ChallengeAnswer)
         return EvidenceIs(
-            tee=tenant.shown.tee,
-            evidence=await self._chip.quote(tenant.place, said.report),
+            tee=record.shown.tee,
+            evidence=await self._chip.quote(record.place, said.report),
             hpke_key=said.hpke_key,
             receipt_key=said.receipt_key,
             layers=said.layers,
             session=said.session,
-            endorsements=await self._endorsements.of(tenant.shown.tee),
+            endorsements=await self._endorsements.of(record.shown.tee),
         )
 
     async def call(self, request: Call) -> Answer:
@@ -257,75 +257,75 @@ class Orchestrator:
 
     def on_news(self, news: chip.StateIs) -> None:
         """What the chip says unasked: an enclave's state changed."""
-        tenant = self._places.get(news.enclave)
-        if tenant is None:
+        record = self._places.get(news.enclave)
+        if record is None:
             return
         if news.state is State.LOST:
-            self._lose(tenant, news.reason)
+            self._lose(record, news.reason)
         else:
-            self._now(tenant, news.state, news.reason)
+            self._now(record, news.state, news.reason)
 
     def chip_died(self) -> None:
         """Every enclave is lost with its chip, as with power."""
-        for tenant in self._tenants.values():
-            if tenant.coming is not None:
-                tenant.coming.cancel()
-            self._now(tenant, State.LOST, "the chip died")
+        for record in self._records.values():
+            if record.coming is not None:
+                record.coming.cancel()
+            self._now(record, State.LOST, "the chip died")
 
     async def _launch_new(
         self, name: str, about: ImageIs, files: ImageBytes, tee: Tee, *, lasting: bool, launcher: str = ""
-    ) -> Tenant:
-        if len(self._tenants) >= MAX_ENCLAVES:
-            raise refuse(Code.BUSY, f"{len(self._tenants)} enclaves are there already, destroy one")
+    ) -> EnclaveRecord:
+        if len(self._records) >= MAX_ENCLAVES:
+            raise refuse(Code.BUSY, f"{len(self._records)} enclaves are there already, destroy one")
         self._check_share(launcher)
         number = await self._write(self._catalogue.draw_number)
         deployment = Deployment(number, name, about.image, Wanted.RUNNING, tee, launcher)
-        tenant = Tenant(_shown(deployment, about), lasting=lasting, launcher=launcher)
+        record = EnclaveRecord(_shown(deployment, about), lasting=lasting, launcher=launcher)
         self._launching[launcher] += 1
         try:
             async with self._turns.turn():
-                await self._load(tenant, files)
-                await self._start(tenant)
+                await self._load(record, files)
+                await self._start(record)
             if lasting:  # only what runs is written down: a launch that fails, or a host that dies, leaves nothing
                 await self._write(self._catalogue.deploy, deployment, about, files)
         except BaseException:
-            await self._vacate(tenant)
+            await self._vacate(record)
             self._tls_ports.forget(number)
             raise
         finally:
             self._launching[launcher] -= 1
-        self._tenants[number] = tenant
-        self.events.publish(tenant.shown)
-        return tenant
+        self._records[number] = record
+        self.events.publish(record.shown)
+        return record
 
-    async def _launch_again(self, number: int, tenant: Tenant) -> None:
+    async def _launch_again(self, number: int, record: EnclaveRecord) -> None:
         """What should be running, in the background; a failure is the enclave's reason."""
         try:
-            async with self._launches, tenant.turn:
-                if self._tenants.get(number) is tenant and tenant.shown.state in (State.LOADED, State.LOST):
-                    await self._bring_up(tenant)
+            async with self._launches, record.turn:
+                if self._records.get(number) is record and record.shown.state in (State.LOADED, State.LOST):
+                    await self._bring_up(record)
         except FaultError as error:
             _log.warning("enclave %d could not be launched again: %s", number, error)
-            self._now(tenant, State.LOST, f"could not be launched again: {error}")
+            self._now(record, State.LOST, f"could not be launched again: {error}")
         finally:
-            tenant.coming = None
+            record.coming = None
 
-    async def _bring_up(self, tenant: Tenant) -> None:
+    async def _bring_up(self, record: EnclaveRecord) -> None:
         """From any state but running to running; loads it anew where its pages are not on the chip."""
-        anew = tenant.lasting and (tenant.shown.state is State.LOST or tenant.place == NOWHERE)
+        anew = record.lasting and (record.shown.state is State.LOST or record.place == NOWHERE)
         if anew:
-            files = await self._files(tenant.shown.image)
-            await self._vacate(tenant)
-            await self._load(tenant, files)
-        _check_step(tenant, Event.START)
-        await self._start(tenant)
+            files = await self._files(record.shown.image)
+            await self._vacate(record)
+            await self._load(record, files)
+        _check_step(record, Event.START)
+        await self._start(record)
 
-    async def _load(self, tenant: Tenant, files: ImageBytes) -> None:
-        made = await self._chip.load(files, tenant.shown.tee, tenant.launcher)
-        tenant.place = made.enclave
-        self._places[made.enclave] = tenant
-        tenant.shown = replace(
-            tenant.shown,
+    async def _load(self, record: EnclaveRecord, files: ImageBytes) -> None:
+        made = await self._chip.load(files, record.shown.tee, record.launcher)
+        record.place = made.enclave
+        self._places[made.enclave] = record
+        record.shown = replace(
+            record.shown,
             mr_enclave=made.mr_enclave,
             mr_signer=made.mr_signer,
             isv_prod_id=made.isv_prod_id,
@@ -336,105 +336,105 @@ class Orchestrator:
             reason="",
         )
 
-    async def _start(self, tenant: Tenant) -> None:
-        keep = partial(self._keeper.answer, namespaces=namespaces_of(tenant.shown))
-        entry_socket = await self._chip.start(tenant.place)
-        tenant.gate = EntryGate(entry_socket, self._ocalls, keep, self._death(tenant))
-        self._now(tenant, State.RUNNING)
-        await self._serve_tls(tenant)
+    async def _start(self, record: EnclaveRecord) -> None:
+        keep = partial(self._keeper.answer, namespaces=namespaces_of(record.shown))
+        entry_socket = await self._chip.start(record.place)
+        record.gate = EntryGate(entry_socket, self._ocalls, keep, self._death(record))
+        self._now(record, State.RUNNING)
+        await self._serve_tls(record)
 
-    async def _serve_tls(self, tenant: Tenant) -> None:
+    async def _serve_tls(self, record: EnclaveRecord) -> None:
         """Opens an enclave's own port, if its manifest asks for one; RA-TLS is for quotes of SGX."""
-        gate = tenant.gate
-        if gate is None or tenant.shown.tee is not Tee.SGX:
+        gate = record.gate
+        if gate is None or record.shown.tee is not Tee.SGX:
             return
 
         async def renew() -> TlsInstalled | None:
             return await certify(
-                gate, await self._chip.quote_target(), lambda report: self._chip.quote(tenant.place, report)
+                gate, await self._chip.quote_target(), lambda report: self._chip.quote(record.place, report)
             )
 
         certificate = await renew()
-        if certificate is None or tenant.gate is not gate:
+        if certificate is None or record.gate is not gate:
             return
-        listener = self._tls_ports.lend(tenant.shown.enclave)
+        listener = self._tls_ports.lend(record.shown.enclave)
         if listener is None:
-            self._now(tenant, tenant.shown.state, "no port is left for RA-TLS: destroy an enclave that has one")
+            self._now(record, record.shown.state, "no port is left for RA-TLS: destroy an enclave that has one")
             return
-        tenant.relay = TlsRelay(listener, gate, renew)
-        tenant.relay.start(certificate)
-        tenant.shown = replace(tenant.shown, ra_tls_port=tenant.relay.port)
+        record.relay = TlsRelay(listener, gate, renew)
+        record.relay.start(certificate)
+        record.shown = replace(record.shown, ra_tls_port=record.relay.port)
 
-    async def _vacate(self, tenant: Tenant) -> None:
+    async def _vacate(self, record: EnclaveRecord) -> None:
         """Takes an enclave's pages off the chip."""
-        place, tenant.place = tenant.place, NOWHERE
+        place, record.place = record.place, NOWHERE
         if place == NOWHERE:
             return
         self._places.pop(place, None)
-        self._close(tenant)
+        self._close(record)
         await self._chip.destroy(place)
 
     async def _gate(self, number: int) -> EntryGate:
         """Where an enclave is entered; waits for one that is being launched again."""
-        tenant = self._tenant(number)
-        if tenant.coming is not None:
-            await asyncio.wait({tenant.coming}, timeout=PATIENCE)
-        if tenant.gate is None:
-            shown = tenant.shown
+        record = self._record(number)
+        if record.coming is not None:
+            await asyncio.wait({record.coming}, timeout=PATIENCE)
+        if record.gate is None:
+            shown = record.shown
             code = Code.LOST if shown.state is State.LOST else Code.WRONG_STATE
             raise refuse(code, f"enclave {number} is {shown.state}, want running. {shown.reason}".strip())
-        return tenant.gate
+        return record.gate
 
-    def _tenant(self, number: int) -> Tenant:
+    def _record(self, number: int) -> EnclaveRecord:
         try:
-            return self._tenants[number]
+            return self._records[number]
         except KeyError:
-            known = ", ".join(str(known) for known in self._tenants) or "none"
+            known = ", ".join(str(known) for known in self._records) or "none"
             raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number} here, there are: {known}") from None
 
-    def _check_there(self, number: int, tenant: Tenant) -> None:
+    def _check_there(self, number: int, record: EnclaveRecord) -> None:
         """Somebody else may have destroyed it while this request waited for its turn."""
-        if self._tenants.get(number) is not tenant:
+        if self._records.get(number) is not record:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"enclave {number} has been destroyed")
 
-    def _now(self, tenant: Tenant, state: State, reason: str = "") -> EnclaveIs:
+    def _now(self, record: EnclaveRecord, state: State, reason: str = "") -> EnclaveIs:
         if state is not State.RUNNING:
-            self._close(tenant)
+            self._close(record)
         cut = reason.encode("utf-8", "replace")[:1024].decode("utf-8", "ignore")
-        tenant.shown = replace(tenant.shown, state=state, reason=cut)
-        if self._tenants.get(tenant.shown.enclave) is tenant or state is State.DESTROYED:
-            self.events.publish(tenant.shown)
-        return tenant.shown
+        record.shown = replace(record.shown, state=state, reason=cut)
+        if self._records.get(record.shown.enclave) is record or state is State.DESTROYED:
+            self.events.publish(record.shown)
+        return record.shown
 
-    def _close(self, tenant: Tenant) -> None:
+    def _close(self, record: EnclaveRecord) -> None:
         """Nobody enters it any more."""
-        gate, tenant.gate = tenant.gate, None
+        gate, record.gate = record.gate, None
         if gate is not None:
             gate.close()
-        relay, tenant.relay = tenant.relay, None
+        relay, record.relay = record.relay, None
         if relay is not None:
             relay.close()
             self._tls_ports.give_back(relay.listener)
-            tenant.shown = replace(tenant.shown, ra_tls_port=None)
+            record.shown = replace(record.shown, ra_tls_port=None)
 
-    def _lose(self, tenant: Tenant, reason: str) -> None:
+    def _lose(self, record: EnclaveRecord, reason: str) -> None:
         """An enclave has died by itself. A lasting one that ran is launched again, unless it dies all the time."""
-        ran = tenant.shown.state is State.RUNNING
-        _log.warning("enclave %d (%s) died: %s", tenant.shown.enclave, tenant.shown.name, reason)
-        self._now(tenant, State.LOST, reason)
-        if not (ran and tenant.lasting):
+        ran = record.shown.state is State.RUNNING
+        _log.warning("enclave %d (%s) died: %s", record.shown.enclave, record.shown.name, reason)
+        self._now(record, State.LOST, reason)
+        if not (ran and record.lasting):
             return
         now = time.monotonic()
-        tenant.deaths = [*(death for death in tenant.deaths if now - death < WITHIN), now]
-        if len(tenant.deaths) >= MOST_DEATHS:
-            self._now(tenant, State.LOST, f"{reason}; it died {MOST_DEATHS} times in {WITHIN:g} s: start it yourself")
+        record.deaths = [*(death for death in record.deaths if now - death < WITHIN), now]
+        if len(record.deaths) >= MOST_DEATHS:
+            self._now(record, State.LOST, f"{reason}; it died {MOST_DEATHS} times in {WITHIN:g} s: start it yourself")
             return
-        tenant.coming = asyncio.create_task(self._launch_again(tenant.shown.enclave, tenant))
+        record.coming = asyncio.create_task(self._launch_again(record.shown.enclave, record))
 
-    def _death(self, tenant: Tenant) -> Callable[[str], None]:
+    def _death(self, record: EnclaveRecord) -> Callable[[str], None]:
         def lost(reason: str) -> None:
-            if tenant.shown.state is State.RUNNING:
-                self._lose(tenant, reason)
+            if record.shown.state is State.RUNNING:
+                self._lose(record, reason)
 
         return lost
 
@@ -450,9 +450,9 @@ class Orchestrator:
             raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
         return files
 
-    async def _want(self, tenant: Tenant, wanted: Wanted) -> None:
-        if tenant.lasting:
-            await self._write(self._catalogue.want, tenant.shown.enclave, wanted)
+    async def _want(self, record: EnclaveRecord, wanted: Wanted) -> None:
+        if record.lasting:
+            await self._write(self._catalogue.want, record.shown.enclave, wanted)
 
     async def _write(self, work: Callable[..., T], *arguments: object) -> T:
         """Work with disk or with many bytes, in the one thread that there is for it."""
@@ -473,7 +473,7 @@ class Orchestrator:
 
     def _check_share(self, launcher: str) -> None:
         """Refuses an enclave beyond a token's share."""
-        mine = [number for number, tenant in self._tenants.items() if tenant.launcher == launcher]
+        mine = [number for number, record in self._records.items() if record.launcher == launcher]
         count = len(mine) + self._launching[launcher]
         if launcher and count >= max(1, MAX_ENCLAVES // SHARE):
             named = ", ".join(str(number) for number in mine[:8])
@@ -493,9 +493,9 @@ def _check_room(there: tuple[ImageIs, ...], more: ImageIs, most: int, most_bytes
     )
 
 
-def _check_step(tenant: Tenant, event: Event) -> None:
+def _check_step(record: EnclaveRecord, event: Event) -> None:
     try:
-        after(tenant.shown.state, event)
+        after(record.shown.state, event)
     except WrongStateError as error:
         raise refuse(Code.WRONG_STATE, str(error)) from None
 

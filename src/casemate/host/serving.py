@@ -21,7 +21,7 @@ from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
 from casemate.host.endorsements import Endorsements
 from casemate.host.events import MachineEvent
-from casemate.host.host_server import Reception
+from casemate.host.host_server import HostServer
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper
@@ -181,7 +181,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Besid
     await orchestrator.restore()
     if options.event:
         orchestrator.events.publish(MachineEvent(options.event))
-    door = Reception(orchestrator, vms).door(socket.socket(fileno=options.listener_fd))
+    door = HostServer(orchestrator, vms).door(socket.socket(fileno=options.listener_fd))
     other = None if beside is None else beside(orchestrator, vms)
     ways = [asyncio.create_task(door.run())] + ([] if other is None else [asyncio.create_task(other.run())])
     stopped = asyncio.create_task(stopping.wait())

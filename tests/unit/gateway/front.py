@@ -1,4 +1,4 @@
-"""A gateway in front of a house that remembers what it was asked, without sockets or enclaves."""
+"""A gateway in front of a host that remembers what it was asked, without sockets or enclaves."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ _LOGS: list[RequestLog] = []
 
 
 @dataclass
-class FakeHouse:
+class FakeHost:
     """Holds images and enclaves in memory; ``trouble`` is raised by whatever would go to an enclave."""
 
     events: Events = field(default_factory=Events)
@@ -185,7 +185,7 @@ class Front:
     """A gateway and the way to it."""
 
     gateway: Gateway
-    house: FakeHouse
+    host: FakeHost
     vms: FakeVms
     folder: Path
 
@@ -203,7 +203,7 @@ class Front:
 
 def front(folder: Path, settings: Settings | None = None) -> Front:
     """A gateway with a token for each role, a machine's description and a learner's image."""
-    house, vms = FakeHouse(), FakeVms()
+    host, vms = FakeHost(), FakeVms()
     created = datetime(2026, 11, 22, tzinfo=UTC)
     known = AccessTokens(tuple(AccessToken(role, role, created, token_digest(TOKENS[role])) for role in Role))
     (folder / "tokens.json").write_bytes(known.encode())
@@ -217,7 +217,7 @@ def front(folder: Path, settings: Settings | None = None) -> Front:
     log = RequestLog(folder / "gateway.log")
     _LOGS.append(log)
     gateway = Gateway(
-        house,
+        host,
         vms,
         tokens=TokenDesk(folder / "tokens.json", None),
         machine=MachineFile(folder / "machine.json"),
@@ -226,7 +226,7 @@ def front(folder: Path, settings: Settings | None = None) -> Front:
         log=log,
         settings=settings or Settings(),
     )
-    return Front(gateway, house, vms, folder)
+    return Front(gateway, host, vms, folder)
 
 
 def close_all() -> None:

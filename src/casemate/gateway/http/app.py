@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from casemate.gateway.host_api import House, VmHouse
+from casemate.gateway.host_api import HostApi, VmHostApi
 from casemate.gateway.http.docs_page import add_document
 from casemate.gateway.http.edge import Edge
 from casemate.gateway.http.fast_path import Shortcuts
@@ -47,8 +47,8 @@ class Gateway:
 
     def __init__(
         self,
-        house: House,
-        vms: VmHouse,
+        host: HostApi,
+        vms: VmHostApi,
         *,
         tokens: TokenDesk,
         machine: MachineFile,
@@ -58,10 +58,10 @@ class Gateway:
         settings: Settings,
     ) -> None:
         version = metadata.version("casemate")
-        self._streams = EventStreams(house, most=settings.subscribers)
+        self._streams = EventStreams(host, most=settings.subscribers)
         self._consoles = ConsoleStreams(vms, most=settings.subscribers)
         idempotency = Idempotency()
-        enclave = Learner(house, learner)
+        enclave = Learner(host, learner)
         self.vm_shares = shares = VmShares(vms)
         self.app = FastAPI(
             title="Casemate",
@@ -74,25 +74,25 @@ class Gateway:
             telemetry=NO_TELEMETRY,
         )
         routers = (  # those of calls first: they are looked at in order
-            call_routes(house),
+            call_routes(host),
             learner_routes(enclave),
-            attest_routes(house, enclave),
+            attest_routes(host, enclave),
             machine_routes(machine, version),
-            image_routes(house, idempotency),
-            enclave_routes(house, idempotency),
+            image_routes(host, idempotency),
+            enclave_routes(host, idempotency),
             learner_vm_routes(vms, shares, LearnersVms(vms, guests)),
             vm_routes(vms, shares, idempotency),
             vm_inside_routes(vms),
             vm_attack_routes(vms),
             console_routes(vms, self._consoles),
             event_routes(self._streams),
-            metrics_routes(house, log.metrics),
+            metrics_routes(host, log.metrics),
         )
         for router in routers:  # not `include_router`, which looks into each router anew for each request
             self.app.router.routes += router.routes
         refuse_alike(self.app, routers)
         add_document(self.app)
-        self.edge = Edge(Shortcuts(self.app, shortcuts_of(enclave), relay_of(house)), tokens, settings, log)
+        self.edge = Edge(Shortcuts(self.app, shortcuts_of(enclave), relay_of(host)), tokens, settings, log)
 
     def close(self) -> None:
         """Ends what would else never end."""

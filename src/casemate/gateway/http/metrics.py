@@ -5,7 +5,7 @@ from collections import Counter
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from casemate.gateway.host_api import House
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.openapi import operation
 from casemate.gateway.http.request_log import Metrics
 from casemate.gateway.http.routes import StrictRoute
@@ -13,7 +13,7 @@ from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.lifecycle import State
 
 
-def metrics_routes(house: House, metrics: Metrics) -> APIRouter:
+def metrics_routes(host: HostApi, metrics: Metrics) -> APIRouter:
     """The route."""
     routes = APIRouter(route_class=StrictRoute, tags=["machine"])
     says = operation("metrics", Role.ADMIN)
@@ -28,7 +28,7 @@ def metrics_routes(house: House, metrics: Metrics) -> APIRouter:
 
         Not open to whoever is on this computer: behind a proxy, everybody is.
         """
-        states = Counter(str(enclave.state) for enclave in house.enclaves())
+        states = Counter(str(enclave.state) for enclave in host.enclaves())
         return Response(
             metrics.text({str(state): states[str(state)] for state in State}), media_type=metrics.content_type
         )

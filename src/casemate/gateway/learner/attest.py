@@ -5,7 +5,7 @@ import base64
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from casemate.gateway.host_api import House
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.openapi import operation
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.http.visits import Visit
@@ -34,7 +34,7 @@ _VERIFY = [
 _REFUSALS = (*USED, Code.UNKNOWN_ENCLAVE, Code.REPORT_REFUSED, Code.RESULT_REFUSED)
 
 
-def attest_routes(house: House, learner: Learner) -> APIRouter:
+def attest_routes(host: HostApi, learner: Learner) -> APIRouter:
     """The route."""
     routes = APIRouter(route_class=StrictRoute, prefix="/enclave", tags=["learner"])
 
@@ -44,7 +44,7 @@ def attest_routes(house: House, learner: Learner) -> APIRouter:
         enclave = await learner.named(asked.enclave)
         nonce = bytes.fromhex(asked.nonce)
         with Visit.of(request.scope).that_may_end():
-            found = await house.evidence(GetEvidence(enclave.enclave, nonce))
+            found = await host.evidence(GetEvidence(enclave.enclave, nonce))
         with its_result():
             return _attested(enclave, nonce, found)
 

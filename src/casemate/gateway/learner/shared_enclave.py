@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from casemate.gateway.host_api import House
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.visits import Visit
 from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.json_object import JsonObject, parse_object
@@ -32,8 +32,8 @@ T = TypeVar("T")
 class Learner:
     """The image that `casemate up` puts into ``folder``, and the enclave that runs it."""
 
-    def __init__(self, house: House, folder: Path) -> None:
-        self._house = house
+    def __init__(self, host: HostApi, folder: Path) -> None:
+        self._host = host
         self._folder = folder
         self._turn = asyncio.Lock()
         self._number: int | None = None
@@ -52,14 +52,14 @@ class Learner:
             if (known := self._known()) is not None:
                 if known.state is not State.LOST:
                     raise refuse(Code.WRONG_STATE, f"the learner's enclave {known.enclave} is {known.state}; start it")
-                await self._house.destroy(known.enclave)
-            launched = await self._house.launch(await waited_for(lambda: _read(self._folder)))
+                await self._host.destroy(known.enclave)
+            launched = await self._host.launch(await waited_for(lambda: _read(self._folder)))
             self._number = launched.enclave
-            return self._house.enclave(launched.enclave)
+            return self._host.enclave(launched.enclave)
 
     async def named(self, number: int | None) -> EnclaveIs:
         """The enclave of that number, or where none is given, the learner's."""
-        return await self.enclave() if number is None else self._house.enclave(number)
+        return await self.enclave() if number is None else self._host.enclave(number)
 
     async def output(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
         """What an entry point returns, called in the clear: JSON for sure."""
@@ -76,7 +76,7 @@ class Learner:
 
     async def _call(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
         with visit.that_may_end():
-            return await self._house.plain_call(enclave.enclave, entry, encode_json(arguments))
+            return await self._host.plain_call(enclave.enclave, entry, encode_json(arguments))
 
     def _running(self) -> EnclaveIs | None:
         known = self._known()
@@ -85,7 +85,7 @@ class Learner:
     def _known(self) -> EnclaveIs | None:
         """The enclave that was launched here, unless somebody has destroyed it."""
         try:
-            return None if self._number is None else self._house.enclave(self._number)
+            return None if self._number is None else self._host.enclave(self._number)
         except FaultError:
             return None
 

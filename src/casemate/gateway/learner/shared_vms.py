@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.learner.shared_enclave import waited_for
 from casemate.gateway.learner.vm_documents import BuiltIn
 from casemate.gateway.v1.vm.asking import ask
@@ -15,7 +15,7 @@ from casemate.wire.protocol.faults import Code, refuse
 class LearnersVms:
     """The firmware that `casemate up` puts into ``folder``, and what each token launched last."""
 
-    def __init__(self, vms: VmHouse, folder: Path) -> None:
+    def __init__(self, vms: VmHostApi, folder: Path) -> None:
         self._vms = vms
         self._folder = folder
         self._last: dict[bytes, int] = {}

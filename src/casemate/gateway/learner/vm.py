@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.openapi import json_body, operation
 from casemate.gateway.http.problems import ProblemError, Trouble
 from casemate.gateway.http.routes import StrictRoute
@@ -68,7 +68,7 @@ _VERIFY = [
 _REFUSALS = (*LAUNCHED, *json_body(), Code.RESULT_REFUSED)
 
 
-def learner_vm_routes(vms: VmHouse, shares: VmShares, learners: LearnersVms) -> APIRouter:
+def learner_vm_routes(vms: VmHostApi, shares: VmShares, learners: LearnersVms) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/vm", tags=["learner"])
 

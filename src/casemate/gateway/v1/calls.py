@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.gateway.host_api import House
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.bodies import BINARY, JSON, read_body
 from casemate.gateway.http.fast_path import CALLS, CallHandler
 from casemate.gateway.http.negotiation import negotiated
@@ -28,7 +28,7 @@ MAX_ENVELOPE = MAX_SEALED + 1024
 _IN_ENCLAVE = (Code.UNKNOWN_ENCLAVE, Code.WRONG_STATE, Code.LOST, Code.BUSY, Code.TIMED_OUT, Trouble.REQUEST_REFUSED)
 
 
-def call_routes(house: House) -> APIRouter:
+def call_routes(host: HostApi) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, tags=["calls"])
     evidence_says = operation(
@@ -56,7 +56,7 @@ def call_routes(house: House) -> APIRouter:
         """
         wanted = negotiated(request, BINARY, JSON)
         with Visit.of(request.scope).that_may_end():
-            found = await house.evidence(GetEvidence(id, bytes.fromhex(nonce)))
+            found = await host.evidence(GetEvidence(id, bytes.fromhex(nonce)))
         if wanted == JSON:
             return Response(_as_json(found).model_dump_json(), media_type=JSON)
         return Bytes(encode_message(found))
@@ -72,7 +72,7 @@ def call_routes(house: House) -> APIRouter:
     )
     calls_says["responses"] |= binary(200, "The sealed response, which whoever made the request can open.")
 
-    relay = relay_of(house)
+    relay = relay_of(host)
 
     @routes.post(CALLS, response_class=Bytes, **calls_says)
     async def call(id: EnclaveId, request: Request) -> Response:
@@ -88,18 +88,18 @@ def call_routes(house: House) -> APIRouter:
     @routes.get("/v1/collateral", response_model=None, **collateral_says)
     async def collateral() -> Response:
         """What the simulated vendor publishes: TCB info, identities, revocations, signed. Needs a token of any role."""
-        return Response(house.collateral(), media_type=JSON)
+        return Response(host.collateral(), media_type=JSON)
 
     return routes
 
 
-def relay_of(house: House) -> CallHandler:
+def relay_of(host: HostApi) -> CallHandler:
     """What answers a sealed call."""
 
     async def relay(number: int, request: Request) -> Response:
         body = await read_body(request, media_type=BINARY, limit=MAX_ENVELOPE)
         with Visit.of(request.scope).that_may_end():
-            answer = await house.call(Call(number, parse_message(body, Envelope)))
+            answer = await host.call(Call(number, parse_message(body, Envelope)))
         return Bytes(answer.sealed)
 
     return relay

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.gateway.host_api import House
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.idempotency import KEY_RULE, Idempotency, IdempotencyKey
 from casemate.gateway.http.openapi import created, json_body, operation
 from casemate.gateway.http.parameters import EnclaveId
@@ -24,7 +24,7 @@ def launcher_of(token: AccessToken) -> str:
     return "" if token.role is Role.ADMIN else token.name
 
 
-def enclave_routes(house: House, idempotency: Idempotency) -> APIRouter:
+def enclave_routes(host: HostApi, idempotency: Idempotency) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/enclaves", tags=["enclaves"])
     launch = operation("launch_enclave", Role.DEPLOY, *_CHANGE, *KEY_RULE, *json_body(), Code.UNKNOWN_IMAGE)
@@ -38,7 +38,7 @@ def enclave_routes(house: House, idempotency: Idempotency) -> APIRouter:
         """
 
         async def work() -> tuple[str, EnclaveDocument]:
-            made = await house.deploy(
+            made = await host.deploy(
                 bytes.fromhex(wanted.image), wanted.name, wanted.tee, launcher=launcher_of(request.state.token)
             )
             return f"/v1/enclaves/{made.enclave}", shown(made)
@@ -48,27 +48,27 @@ def enclave_routes(house: House, idempotency: Idempotency) -> APIRouter:
     @routes.get("", **operation("list_enclaves", Role.CALL))
     async def list_all() -> EnclavesDocument:
         """All enclaves of this machine. Needs a token of any role."""
-        return EnclavesDocument(enclaves=[shown(enclave) for enclave in house.enclaves()])
+        return EnclavesDocument(enclaves=[shown(enclave) for enclave in host.enclaves()])
 
     @routes.get("/{id}", **operation("show_enclave", Role.CALL, *_ONE))
     async def show(id: EnclaveId) -> EnclaveDocument:
         """One enclave. Needs a token of any role."""
-        return shown(house.enclave(id))
+        return shown(host.enclave(id))
 
     @routes.post("/{id}/start", **operation("start_enclave", Role.DEPLOY, *_CHANGE))
     async def start(id: EnclaveId) -> EnclaveDocument:
         """Starts a stopped or lost enclave, with fresh keys. Needs a token of role `deploy` or above."""
-        return shown(await house.start(id))
+        return shown(await host.start(id))
 
     @routes.post("/{id}/stop", **operation("stop_enclave", Role.DEPLOY, *_CHANGE))
     async def stop(id: EnclaveId) -> EnclaveDocument:
         """Ends an enclave's process; it may start again. Needs a token of role `deploy` or above."""
-        return shown(await house.stop(id))
+        return shown(await host.stop(id))
 
     @routes.delete("/{id}", **operation("destroy_enclave", Role.DEPLOY, *_CHANGE))
     async def destroy(id: EnclaveId) -> EnclaveDocument:
         """Ends an enclave and forgets it. Needs a token of role `deploy` or above."""
-        return shown(await house.destroy(id))
+        return shown(await host.destroy(id))
 
     return routes
 

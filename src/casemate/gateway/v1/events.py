@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from casemate.gateway.host_api import House
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.openapi import operation
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.rate_limits import AtOnce
@@ -39,8 +39,8 @@ machine, as `{"text": ...}`. Where this reader was too slow, `gap` says that eve
 class EventStreams:
     """All readers of events. Numbers of events begin anew with each process, so ids carry the process's own name."""
 
-    def __init__(self, house: House, *, most: int) -> None:
-        self._house = house
+    def __init__(self, host: HostApi, *, most: int) -> None:
+        self._host = host
         self._places = AtOnce(each=share_of(most), together=most, what="readers of {} follow the events")
         self._process = secrets.token_hex(8)
         self._closing = asyncio.Event()
@@ -56,11 +56,11 @@ class EventStreams:
 
     async def _follow(self, last_id: str | None) -> AsyncIterator[bytes]:
         found = None if last_id is None else _ID.fullmatch(last_id)
-        last = self._house.events.last
+        last = self._host.events.last
         if found is not None and found[1] == self._process:
             last = min(last, int(found[2]))
         else:
-            enclaves = [shown(enclave).model_dump(mode="json") for enclave in self._house.enclaves()]
+            enclaves = [shown(enclave).model_dump(mode="json") for enclave in self._host.enclaves()]
             yield encoded("enclaves", {"enclaves": enclaves}, f"{self._process}-{last}")
         async for event in self._until_closing(last):
             if event is None:
@@ -74,7 +74,7 @@ class EventStreams:
 
     async def _until_closing(self, last: int) -> AsyncIterator[Event | None]:
         """Events, and None for each while without one."""
-        news = self._house.events.since(last)
+        news = self._host.events.since(last)
         closing: asyncio.Future[Any] = asyncio.ensure_future(self._closing.wait())
         coming: asyncio.Future[Any] = asyncio.ensure_future(anext(news))
         try:

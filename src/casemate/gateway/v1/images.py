@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.gateway.host_api import House
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.bodies import BINARY, read_body
 from casemate.gateway.http.idempotency import KEY_RULE, Idempotency, IdempotencyKey
 from casemate.gateway.http.openapi import created, operation
@@ -29,7 +29,7 @@ ImageDigest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256
 _STORE = (Code.BUSY, Code.UNAVAILABLE)
 
 
-def image_routes(house: House, idempotency: Idempotency) -> APIRouter:
+def image_routes(host: HostApi, idempotency: Idempotency) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/images", tags=["images"])
     upload = operation(
@@ -50,7 +50,7 @@ def image_routes(house: House, idempotency: Idempotency) -> APIRouter:
         async def work() -> tuple[str, ImageDocument]:
             try:
                 wanted = parse_message(body, PutImage)
-                kept = await house.put_image(wanted, keeper=launcher_of(request.state.token))
+                kept = await host.put_image(wanted, keeper=launcher_of(request.state.token))
             except WireError as error:
                 raise refuse(Code.MALFORMED, str(error)) from None
             return f"/v1/images/{kept.image.hex()}", shown(kept)
@@ -60,14 +60,14 @@ def image_routes(house: House, idempotency: Idempotency) -> APIRouter:
     @routes.get("", **operation("list_images", Role.CALL, *_STORE))
     async def list_all() -> ImagesDocument:
         """All images that are kept. Needs a token of any role."""
-        return ImagesDocument(images=[shown(image) for image in await house.images()])
+        return ImagesDocument(images=[shown(image) for image in await host.images()])
 
     one = (Code.UNKNOWN_IMAGE, Trouble.REQUEST_REFUSED, *_STORE)
 
     @routes.get("/{image}", **operation("show_image", Role.CALL, *one))
     async def show(image: ImageDigest) -> ImageDocument:
         """One image. Needs a token of any role."""
-        return shown(await house.image(bytes.fromhex(image)))
+        return shown(await host.image(bytes.fromhex(image)))
 
     @routes.delete("/{image}", status_code=204, **operation("remove_image", Role.DEPLOY, *one))
     async def remove(image: ImageDigest) -> None:
@@ -75,7 +75,7 @@ def image_routes(house: House, idempotency: Idempotency) -> APIRouter:
 
         Needs a token of role `deploy` or above.
         """
-        await house.remove_image(bytes.fromhex(image))
+        await host.remove_image(bytes.fromhex(image))
 
     return routes
 

@@ -113,7 +113,7 @@ def test_a_head_is_answered_as_a_get_wherever_there_is_one(gateway: Front) -> No
         async with gateway.client() as client:
             await deployed(client)
             await launched(client)
-            image = next(iter(gateway.house.kept)).hex()
+            image = next(iter(gateway.host.kept)).hex()
             for path in sorted(paths):
                 url = path.replace("{id}", "1").replace("{image}", image)
                 url += {"evidence": f"?nonce={'0a' * 32}", "memory": "?address=0x0"}.get(url.rpartition("/")[2], "")

@@ -269,7 +269,7 @@ def test_paths_and_methods_that_do_not_exist_are_problems(gateway: Front) -> Non
 
 
 def test_a_defect_tells_nothing_outside_and_all_in_the_log(gateway: Front) -> None:
-    gateway.house.trouble = ZeroDivisionError(SECRET)
+    gateway.host.trouble = ZeroDivisionError(SECRET)
 
     async def work() -> None:
         async with gateway.client() as client:
@@ -288,7 +288,7 @@ def test_a_defect_tells_nothing_outside_and_all_in_the_log(gateway: Front) -> No
 
 @pytest.mark.parametrize("code", list(Code))
 def test_every_refusal_of_the_hosts_has_its_status(gateway: Front, code: Code) -> None:
-    gateway.house.trouble = refuse(code, "because")
+    gateway.host.trouble = refuse(code, "because")
 
     async def work() -> None:
         async with gateway.client() as client:
@@ -336,7 +336,7 @@ def test_only_so_many_requests_of_a_token_are_under_way(tmp_path: Path) -> None:
 
     async def work() -> None:
         gate = asyncio.Event()
-        gateway.house.slow = gate.wait  # type: ignore[assignment]
+        gateway.host.slow = gate.wait  # type: ignore[assignment]
         async with gateway.client(Role.CALL) as client, gateway.client(Role.ADMIN) as other:
             body = {"function": "primes", "input": {}}
             waiting = [asyncio.create_task(client.post("/enclave/compute", json=body)) for _ in range(2)]
@@ -355,7 +355,7 @@ def test_only_so_many_requests_are_under_way_together(tmp_path: Path) -> None:
 
     async def work() -> None:
         gate = asyncio.Event()
-        gateway.house.slow = gate.wait  # type: ignore[assignment]
+        gateway.host.slow = gate.wait  # type: ignore[assignment]
         async with gateway.client(Role.CALL) as client, gateway.client(Role.ADMIN) as other:
             body = {"function": "primes", "input": {}}
             waiting = asyncio.create_task(client.post("/enclave/compute", json=body))

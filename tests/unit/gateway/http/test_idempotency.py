@@ -33,7 +33,7 @@ def test_the_same_request_again_is_the_same_answer_and_done_once(gateway: Front)
             assert first.json() == second.json()
             assert first.headers["location"] == second.headers["location"] == "/v1/enclaves/1"
             assert first.headers["x-request-id"] != second.headers["x-request-id"]
-            assert gateway.house.launches == 1
+            assert gateway.host.launches == 1
 
     run(work())
 
@@ -43,7 +43,7 @@ def test_without_a_key_it_is_done_each_time(gateway: Front) -> None:
         async with gateway.client() as client:
             await put(client)
             assert (await launch(client, key=None)).json() != (await launch(client, key=None)).json()
-            assert gateway.house.launches == 2
+            assert gateway.host.launches == 2
 
     run(work())
 
@@ -54,7 +54,7 @@ def test_a_key_with_another_body_is_refused(gateway: Front) -> None:
             await put(client)
             await launch(client)
             problem(await launch(client, name="b"), "idempotency-conflict")
-            assert gateway.house.launches == 1
+            assert gateway.host.launches == 1
 
     run(work())
 
@@ -74,14 +74,14 @@ def test_a_request_that_meets_its_twin_under_way_waits_for_it(gateway: Front) ->
         async with gateway.client() as client:
             await put(client)
             gate = asyncio.Event()
-            gateway.house.slow = gate.wait  # type: ignore[assignment]
+            gateway.host.slow = gate.wait  # type: ignore[assignment]
             both = [asyncio.create_task(launch(client)) for _ in range(2)]
             await asyncio.sleep(0.05)
             problem(await launch(client, name="b"), "idempotency-conflict")
             gate.set()
             first, second = await asyncio.gather(*both)
             assert first.json() == second.json()
-            assert gateway.house.launches == 1
+            assert gateway.host.launches == 1
 
     run(work())
 
@@ -90,9 +90,9 @@ def test_what_failed_may_be_tried_again(gateway: Front) -> None:
     async def work() -> None:
         async with gateway.client() as client:
             await put(client)
-            gateway.house.trouble = refuse(Code.BUSY, "later")
+            gateway.host.trouble = refuse(Code.BUSY, "later")
             problem(await launch(client), "busy")
-            gateway.house.trouble = None
+            gateway.host.trouble = None
             assert (await launch(client)).json()["id"] == 1
 
     run(work())
@@ -112,7 +112,7 @@ def test_when_the_first_one_fails_its_twin_tries(gateway: Front) -> None:
                     await gate.wait()
                     raise refuse(Code.BUSY, "later")
 
-            gateway.house.slow = fail_once
+            gateway.host.slow = fail_once
             both = [asyncio.create_task(launch(client)) for _ in range(2)]
             await asyncio.sleep(0.05)
             gate.set()

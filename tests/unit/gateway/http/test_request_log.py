@@ -44,7 +44,7 @@ def test_what_is_limited_has_no_line_but_is_counted(gateway: Front) -> None:
 
 
 def test_a_fault_of_the_enclaves_has_a_line_under_its_requests_number(gateway: Front) -> None:
-    gateway.house.trouble = refuse(Code.INTERNAL, "a defect of the enclave's; nothing more is told")
+    gateway.host.trouble = refuse(Code.INTERNAL, "a defect of the enclave's; nothing more is told")
 
     async def work() -> None:
         async with gateway.client() as client:

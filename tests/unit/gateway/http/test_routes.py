@@ -37,7 +37,7 @@ def test_enclave_is_launched_for_the_token_that_asks_and_for_nobody_if_that_is_t
     async def work() -> None:
         async with gateway.client(role) as client:
             await deployed(client)
-        assert gateway.house.launcher == launcher
+        assert gateway.host.launcher == launcher
 
     run(work())
 
@@ -228,7 +228,7 @@ def test_a_sealed_call_goes_through_as_it_is(gateway: Front) -> None:
             answer = await client.post("/v1/enclaves/1/calls", content=encode_message(ENVELOPE), headers=KIND)
             assert (answer.status_code, answer.headers["content-type"]) == (200, BINARY)
             assert answer.content == b"sealed request"
-            (call,) = gateway.house.calls
+            (call,) = gateway.host.calls
             assert (call.enclave, call.envelope) == (1, ENVELOPE)
 
     run(work())
@@ -241,7 +241,7 @@ def test_refuses_a_call_that_is_no_envelope(gateway: Front, body: bytes) -> None
     async def work() -> None:
         async with gateway.client() as client:
             problem(await client.post("/v1/enclaves/1/calls", content=body, headers=KIND), "malformed")
-        assert gateway.house.calls == []
+        assert gateway.host.calls == []
 
     run(work())
 
@@ -254,7 +254,7 @@ def test_what_an_enclave_refuses_has_its_status(gateway: Front, code: Code, stat
     async def work() -> None:
         async with gateway.client() as client:
             await deployed(client)
-            gateway.house.trouble = refuse(code, "because")
+            gateway.host.trouble = refuse(code, "because")
             answer = await client.post("/v1/enclaves/1/calls", content=encode_message(ENVELOPE), headers=KIND)
             assert problem(answer, code)["status"] == status
 
@@ -274,7 +274,7 @@ def test_figures_are_for_admins_and_count_requests_and_enclaves(gateway: Front) 
     async def work() -> None:
         async with gateway.client() as client:
             await deployed(client)
-            gateway.house.become(1, State.LOST)
+            gateway.host.become(1, State.LOST)
             await client.get("/nowhere")
             answer = await client.get("/metrics")
             assert answer.headers["content-type"].startswith("text/plain")

@@ -236,7 +236,7 @@ def test_a_connection_whose_refused_body_has_come_may_be_used_again(gateway: Fro
 
 @pytest.mark.usefixtures("hasty")
 def test_a_client_that_does_not_read_is_hung_up_on(gateway: Front) -> None:
-    gateway.house.collateral = lambda: b"x" * (1 << 25)  # type: ignore[method-assign]
+    gateway.host.collateral = lambda: b"x" * (1 << 25)  # type: ignore[method-assign]
 
     async def work() -> None:
         async with Serving(gateway) as serving:
@@ -273,7 +273,7 @@ def test_at_the_limit_whoever_waits_longest_makes_room(gateway: Front) -> None:
 def test_at_the_limit_a_request_under_way_is_not_hung_up_on(gateway: Front) -> None:
     async def work() -> None:
         gate = asyncio.Event()
-        gateway.house.slow = gate.wait  # type: ignore[assignment]
+        gateway.host.slow = gate.wait  # type: ignore[assignment]
         async with Serving(gateway, connections=4) as serving:
             body = b'{"function": "primes", "input": 1}'
             head = b"POST /enclave/compute HTTP/1.1\r\nContent-Type: application/json\r\n" + AUTHORISED
@@ -311,7 +311,7 @@ def test_a_thousand_slow_and_malformed_connections_stop_nobody(gateway: Front) -
 def test_draining_finishes_what_is_under_way_and_ends_streams(gateway: Front) -> None:
     async def work() -> None:
         gate = asyncio.Event()
-        gateway.house.slow = gate.wait  # type: ignore[assignment]
+        gateway.host.slow = gate.wait  # type: ignore[assignment]
         serving = Serving(gateway)
         url = f"http://127.0.0.1:{serving.port}"
         headers = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
@@ -338,7 +338,7 @@ def test_draining_finishes_what_is_under_way_and_ends_streams(gateway: Front) ->
 
 def test_what_hangs_does_not_hold_up_the_end(gateway: Front) -> None:
     async def work() -> None:
-        gateway.house.slow = asyncio.Event().wait  # type: ignore[assignment]
+        gateway.host.slow = asyncio.Event().wait  # type: ignore[assignment]
         serving = Serving(gateway)
         headers = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
         running = asyncio.create_task(serving.server.run_on([serving.listener]))
@@ -420,7 +420,7 @@ def test_refuses_certificate_files_that_are_of_no_use(tmp_path: Path) -> None:
 
 
 def test_a_refusal_of_the_hosts_goes_over_the_wire_as_a_problem(gateway: Front) -> None:
-    gateway.house.trouble = refuse(Code.BUSY, "later")
+    gateway.host.trouble = refuse(Code.BUSY, "later")
 
     async def work() -> None:
         async with Serving(gateway) as serving, httpx.AsyncClient() as client:

@@ -91,7 +91,7 @@ def test_a_stream_ends_with_its_token(gateway: Front, token: str, path: str, cha
                 if notice == "looked at":
                     gateway.gateway.edge.look_again()
                 else:
-                    gateway.house.events.publish(MachineEvent("a secret"))
+                    gateway.host.events.publish(MachineEvent("a secret"))
                     for byte in b"a secret":
                         gateway.vms.console(1).put(byte)
                 rest = [line async for line in lines]
@@ -151,7 +151,7 @@ def test_a_quiet_request_ends_with_its_token(
                 await deployed(admin)
                 await launched(admin)
                 assert (await admin.post("/enclave/compute", content=BODY, headers=JSON)).status_code == 200
-            gateway.house.slow = asyncio.Event().wait  # type: ignore[assignment]
+            gateway.host.slow = asyncio.Event().wait  # type: ignore[assignment]
             kind = "application/json" if body == BODY else "application/octet-stream"
             size = 1000 if body is None else len(body)
             head = f"{what} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
@@ -175,7 +175,7 @@ def test_a_call_that_waits_ends_with_its_token(gateway: Front, token: str) -> No
         async with Serving(gateway) as serving:
             async with gateway.client() as admin:
                 await deployed(admin)
-            gateway.house.slow = asyncio.Event().wait  # type: ignore[assignment]
+            gateway.host.slow = asyncio.Event().wait  # type: ignore[assignment]
             give(gateway, ("guest", token, Role.CALL))
             envelope = encode_message(ENVELOPE)
             reader, writer = await serving.connect()
@@ -212,7 +212,7 @@ def test_calls_whose_clients_have_left_are_given_up(gateway: Front) -> None:
                 given_up += 1
                 raise
 
-        gateway.house.slow = slow
+        gateway.host.slow = slow
         async with Serving(gateway) as serving:
             writers = []
             for _ in range(30):
@@ -242,7 +242,7 @@ def test_also_one_that_has_sent_more_requests_behind_it(gateway: Front) -> None:
             begun += 1
             await asyncio.Event().wait()
 
-        gateway.house.slow = slow
+        gateway.host.slow = slow
         async with Serving(gateway) as serving:
             _, writer = await serving.connect()
             writer.write(calling(TOKENS[Role.CALL]) * 20)
@@ -259,8 +259,8 @@ def test_a_change_that_is_under_way_is_finished(gateway: Front) -> None:
         let_go = asyncio.Event()
         async with gateway.client() as client:
             await deployed(client)
-        gateway.house.slow = let_go.wait  # type: ignore[assignment]
-        image = next(iter(gateway.house.kept)).hex()
+        gateway.host.slow = let_go.wait  # type: ignore[assignment]
+        image = next(iter(gateway.host.kept)).hex()
         body = json.dumps({"image": image}).encode()
         async with Serving(gateway) as serving:
             _, writer = await serving.connect()
@@ -274,8 +274,8 @@ def test_a_change_that_is_under_way_is_finished(gateway: Front) -> None:
             await asyncio.sleep(0.05)
             await gone(writer)
             let_go.set()
-            await until(lambda: len(gateway.house.tenants) == 2)
-            assert gateway.house.tenants[2].state is State.RUNNING
+            await until(lambda: len(gateway.host.tenants) == 2)
+            assert gateway.host.tenants[2].state is State.RUNNING
 
     run(work())
 
@@ -310,7 +310,7 @@ def test_one_whose_body_is_no_http_at_once_is_not_begun(gateway: Front) -> None:
             head = b"POST /v1/enclaves/1/stop HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + AUTHORISED
             answer = await serving.asked(head + b"\r\nzz\r\n")
             assert answer.startswith(b"HTTP/1.1 400")
-        assert gateway.house.tenants[1].state is State.RUNNING
+        assert gateway.host.tenants[1].state is State.RUNNING
 
     run(work())
 

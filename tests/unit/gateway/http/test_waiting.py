@@ -189,7 +189,7 @@ def test_health_is_answered_while_somebody_reads_nothing_of_the_documents(tmp_pa
 def test_a_client_that_has_not_read_for_a_while_makes_room(gateway: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "STALLED", 0.1)
     sent = b"x" * (1 << 24)
-    gateway.house.collateral = lambda: sent  # type: ignore[method-assign]
+    gateway.host.collateral = lambda: sent  # type: ignore[method-assign]
 
     async def work() -> None:
         async with Serving(gateway, connections=4) as serving, asyncio.timeout(SOON):
@@ -212,7 +212,7 @@ def test_a_client_that_reads_slowly_is_not_hung_up_on(gateway: Front, monkeypatc
     monkeypatch.setattr(connections, "STALLED", 0.15)
     monkeypatch.setattr(connections, "WRITE_TIMEOUT", 0.45)
     size = 1 << 25
-    gateway.house.collateral = lambda: b"x" * size  # type: ignore[method-assign]
+    gateway.host.collateral = lambda: b"x" * size  # type: ignore[method-assign]
 
     async def work() -> None:
         async with Serving(gateway) as serving:

@@ -27,8 +27,8 @@ def test_the_first_use_launches_the_learners_enclave_and_the_next_finds_it(gatew
             assert (found["enclave"], found["mrenclave"], found["seen_by"]) == (1, "01" * 32, "operator")
             assert "operator of this machine could read" in found["visibility"]
             assert (await client.post("/enclave/compute", json=PRIMES)).json() == found
-            assert gateway.house.launches == 1
-            assert gateway.house.enclave(1).name == "learner"
+            assert gateway.host.launches == 1
+            assert gateway.host.enclave(1).name == "learner"
 
     run(work())
 
@@ -38,11 +38,11 @@ def test_those_who_come_first_together_launch_it_once(gateway: Front) -> None:
         async def linger() -> None:
             await asyncio.sleep(0.05)
 
-        gateway.house.slow = linger
+        gateway.host.slow = linger
         async with gateway.client() as client:
             answers = await asyncio.gather(*(client.post("/enclave/compute", json=PRIMES) for _ in range(8)))
         assert [answer.status_code for answer in answers] == [200] * 8
-        assert gateway.house.launches == 1
+        assert gateway.host.launches == 1
 
     run(work())
 
@@ -51,9 +51,9 @@ def test_one_that_died_is_launched_anew(gateway: Front) -> None:
     async def work() -> None:
         async with gateway.client() as client:
             await client.post("/enclave/compute", json=PRIMES)
-            gateway.house.become(1, State.LOST, "it crashed")
+            gateway.host.become(1, State.LOST, "it crashed")
             assert (await client.post("/enclave/compute", json=PRIMES)).json()["enclave"] == 2
-            assert [enclave.enclave for enclave in gateway.house.enclaves()] == [2]
+            assert [enclave.enclave for enclave in gateway.host.enclaves()] == [2]
             await client.delete("/v1/enclaves/2")
             assert (await client.post("/enclave/compute", json=PRIMES)).json()["enclave"] == 3
 
@@ -113,7 +113,7 @@ def test_an_image_that_comes_a_moment_later_is_waited_for(gateway: Front) -> Non
     ],
 )
 def test_what_the_enclave_refuses_is_a_problem(gateway: Front, code: Code, status: int) -> None:
-    gateway.house.trouble = refuse(code, "because")
+    gateway.host.trouble = refuse(code, "because")
 
     async def work() -> None:
         async with gateway.client() as client:
@@ -144,7 +144,7 @@ def test_an_ocall_shows_both_sides_and_who_is_trusted(gateway: Front) -> None:
         assert (entry, arguments) == ("ask_host", {"question": "time", "message": "hello"})
         return {"asked": None, "answered": {"unix_ms": 5}, "concluded": "it is 1970, says the host"}
 
-    gateway.house.plain = ask_host
+    gateway.host.plain = ask_host
 
     async def work() -> None:
         async with gateway.client() as client:
@@ -168,7 +168,7 @@ def test_sealing_goes_there_and_back(gateway: Front) -> None:
             return {"sealed": base64.b64encode(json.dumps(arguments["data"]).encode()).decode()}
         return {"json": base64.b64decode(arguments["sealed"]).decode()}
 
-    gateway.house.plain = vault
+    gateway.host.plain = vault
 
     async def work() -> None:
         async with gateway.client() as client:
@@ -185,7 +185,7 @@ def test_sealing_goes_there_and_back(gateway: Front) -> None:
 
 
 def test_what_the_enclave_does_not_open_is_a_clear_problem(gateway: Front) -> None:
-    gateway.house.plain = lambda _entry, _arguments: {"refused": "state-refused"}
+    gateway.host.plain = lambda _entry, _arguments: {"refused": "state-refused"}
 
     async def work() -> None:
         async with gateway.client() as client:
@@ -196,7 +196,7 @@ def test_what_the_enclave_does_not_open_is_a_clear_problem(gateway: Front) -> No
 
 
 def test_evidence_is_shown_in_its_parts(gateway: Front, vectors: Path) -> None:
-    gateway.house.quote = (vectors / "sgx" / "sgx_v3_processor_ca.bin").read_bytes()
+    gateway.host.quote = (vectors / "sgx" / "sgx_v3_processor_ca.bin").read_bytes()
 
     async def work() -> None:
         async with gateway.client() as client:
@@ -205,7 +205,7 @@ def test_evidence_is_shown_in_its_parts(gateway: Front, vectors: Path) -> None:
             assert answer.status_code == 200, answer.text
             found = answer.json()
             assert (found["nonce"], found["session"]) == (NONCE, 7)
-            assert base64.b64decode(found["quote"]) == gateway.house.quote
+            assert base64.b64decode(found["quote"]) == gateway.host.quote
             assert len(bytes.fromhex(found["report"]["report_data"])) == 64
             assert found["binding"]["nonce"] == NONCE
             assert found["binding"]["layers"]["enclave"] == [{"name": "seccomp", "state": "applied", "detail": ""}]
@@ -228,7 +228,7 @@ def test_evidence_is_shown_in_its_parts(gateway: Front, vectors: Path) -> None:
 def test_a_result_that_is_not_the_learners_is_no_defect_of_the_gateways(
     gateway: Front, path: str, asked: dict[str, Any], result: Any
 ) -> None:
-    gateway.house.plain = lambda _entry, _arguments: result
+    gateway.host.plain = lambda _entry, _arguments: result
 
     async def work() -> None:
         async with gateway.client() as client:

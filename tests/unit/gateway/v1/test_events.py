@@ -46,7 +46,7 @@ def visit(token: AccessToken | None = None) -> Visit:
 
 
 def streams(gateway: Front, most: int = 16) -> EventStreams:
-    return EventStreams(gateway.house, most=most)
+    return EventStreams(gateway.host, most=most)
 
 
 def test_begins_with_all_enclaves_and_tells_each_change(gateway: Front) -> None:
@@ -56,11 +56,11 @@ def test_begins_with_all_enclaves_and_tells_each_change(gateway: Front) -> None:
         stream = streams(gateway).open(visit(), None)
         first = await following(stream)
         assert (first.kind, first.data) == ("enclaves", {"enclaves": [enclave]})
-        gateway.house.become(1, State.LOST, "it crashed")
+        gateway.host.become(1, State.LOST, "it crashed")
         second = await following(stream)
         assert second.kind == "enclave"
         assert second.data["enclave"] == enclave | {"state": "lost", "reason": "it crashed"}
-        gateway.house.events.publish(MachineEvent("the chip ended with -9"))
+        gateway.host.events.publish(MachineEvent("the chip ended with -9"))
         third = await following(stream)
         assert (third.kind, third.data["text"]) == ("machine", "the chip ended with -9")
         assert first.name.rpartition("-")[0] == third.name.rpartition("-")[0]
@@ -76,8 +76,8 @@ def test_goes_on_after_the_event_that_a_reader_names(gateway: Front) -> None:
         hub = streams(gateway)
         stream = hub.open(visit(), None)
         name = (await following(stream)).name
-        gateway.house.become(1, State.STOPPED)
-        gateway.house.become(1, State.RUNNING)
+        gateway.host.become(1, State.STOPPED)
+        gateway.host.become(1, State.RUNNING)
         again = hub.open(visit(), name)
         assert [(await following(again)).data["enclave"]["state"] for _ in range(2)] == ["stopped", "running"]
         for each in (stream, again):
@@ -101,7 +101,7 @@ def test_a_reader_that_is_too_slow_hears_that_events_are_missing(gateway: Front)
         stream = streams(gateway).open(visit(), None)
         await following(stream)
         for number in range(KEPT + 10):
-            gateway.house.events.publish(MachineEvent(str(number)))
+            gateway.host.events.publish(MachineEvent(str(number)))
         gap = await following(stream)
         assert (gap.kind, gap.data) == ("gap", {"missed": 10})
         assert (await following(stream)).data["text"] == "10"
@@ -116,7 +116,7 @@ def test_a_stream_without_events_sends_comments(gateway: Front, monkeypatch: pyt
     async def work() -> None:
         stream = streams(gateway).open(visit(), None)
         assert [(await following(stream)).kind for _ in range(3)] == ["enclaves", "comment", "comment"]
-        gateway.house.events.publish(MachineEvent("x"))
+        gateway.host.events.publish(MachineEvent("x"))
         assert (await following(stream)).kind == "machine"
         await stream.aclose()  # type: ignore[attr-defined]
 
@@ -183,7 +183,7 @@ def test_a_stream_is_served_until_the_end(gateway: Front) -> None:
         async with gateway.client() as client:
             asking = asyncio.create_task(client.get("/v1/events"))
             await asyncio.sleep(0.1)
-            gateway.house.events.publish(MachineEvent("hello"))
+            gateway.host.events.publish(MachineEvent("hello"))
             await asyncio.sleep(0.1)
             gateway.gateway.close()
             answer = await asking

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.roles import check_role
 from casemate.gateway.http.visits import Visit
 from casemate.wire.messages.vm.host import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
@@ -19,7 +19,7 @@ PAUSE_AGAIN = 0.2
 T = TypeVar("T")
 
 
-async def ask(vms: VmHouse, question: object, wanted: type[T]) -> T:
+async def ask(vms: VmHostApi, question: object, wanted: type[T]) -> T:
     """The hypervisor's answer, ``wanted`` being what it answers this question with; FaultError."""
     answer = await vms.answer(question)
     if not isinstance(answer, wanted):
@@ -27,7 +27,7 @@ async def ask(vms: VmHouse, question: object, wanted: type[T]) -> T:
     return answer
 
 
-async def ask_for(request: Request, vms: VmHouse, number: int, question: object, wanted: type[T]) -> T:
+async def ask_for(request: Request, vms: VmHostApi, number: int, question: object, wanted: type[T]) -> T:
     """The same for what lets a vCPU run: it is paused as soon as its client hangs up, or its token is taken away.
 
     Args:
@@ -51,7 +51,7 @@ async def ask_for(request: Request, vms: VmHouse, number: int, question: object,
     return asking.result()
 
 
-async def attested(request: Request, vms: VmHouse, vm: VmIs, report_data: bytes) -> VmEvidenceIs:
+async def attested(request: Request, vms: VmHostApi, vm: VmIs, report_data: bytes) -> VmEvidenceIs:
     """The guest's report over 64 bytes.
 
     Raises:

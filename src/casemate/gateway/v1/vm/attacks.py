@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.bodies import BINARY, read_body
 from casemate.gateway.http.openapi import json_body, operation
 from casemate.gateway.http.parameters import Spa, VmId
@@ -23,7 +23,7 @@ DoorOf = Annotated[
 ]
 
 
-def vm_attack_routes(vms: VmHouse) -> APIRouter:
+def vm_attack_routes(vms: VmHostApi) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms/{id}", tags=["vms"])
     write_says = operation("write_vm_memory", Role.DEPLOY, *WORKED, Code.RMP_FAULT, body="What to write.")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.openapi import operation
 from casemate.gateway.http.parameters import DIGITS, VmId
 from casemate.gateway.http.rate_limits import AtOnce
@@ -44,7 +44,7 @@ Start = Annotated[int, Query(ge=0, le=MAX_SAFE, description="The number of the f
 class ConsoleStreams:
     """All who follow consoles."""
 
-    def __init__(self, vms: VmHouse, *, most: int) -> None:
+    def __init__(self, vms: VmHostApi, *, most: int) -> None:
         self._vms = vms
         self._places = AtOnce(each=share_of(most), together=most, what="readers of {} follow consoles")
         self._closing = asyncio.Event()
@@ -92,7 +92,7 @@ class ConsoleStreams:
             await asyncio.wait({coming, closing})
 
 
-def console_routes(vms: VmHouse, streams: ConsoleStreams) -> APIRouter:
+def console_routes(vms: VmHostApi, streams: ConsoleStreams) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms/{id}/console", tags=["vms"])
 

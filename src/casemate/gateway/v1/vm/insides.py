@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.bodies import BINARY, JSON
 from casemate.gateway.http.negotiation import negotiated
 from casemate.gateway.http.openapi import Bytes, binary, json_body, operation
@@ -46,7 +46,7 @@ Vcpu = Annotated[int, Query(ge=0, le=65535, description="Which vCPU."), DIGITS]
 ViewOf = Annotated[View, Query(description="Through whose eyes: `hypervisor` by SPA, `guest` by GPA, decrypted.")]
 
 
-def vm_inside_routes(vms: VmHouse) -> APIRouter:
+def vm_inside_routes(vms: VmHostApi) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms/{id}", tags=["vms"])
     memory_says = operation("read_vm_memory", Role.CALL, *WORKED)

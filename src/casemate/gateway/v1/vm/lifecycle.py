@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.bodies import BINARY, read_body
 from casemate.gateway.http.idempotency import KEY_RULE, Idempotency, IdempotencyKey
 from casemate.gateway.http.openapi import created, json_body, operation
@@ -46,7 +46,7 @@ LAUNCHED = (*WORKED, Code.FIRMWARE_REFUSED)
 """How a launch, and what belongs to one, may be."""
 
 
-def vm_routes(vms: VmHouse, shares: VmShares, idempotency: Idempotency) -> APIRouter:
+def vm_routes(vms: VmHostApi, shares: VmShares, idempotency: Idempotency) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms", tags=["vms"])
     launch = operation(

@@ -1,6 +1,6 @@
 """Whose VMs there are: no token may have them all, or all of the memory."""
 
-from casemate.gateway.host_api import VmHouse
+from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.v1.enclaves import launcher_of
 from casemate.gateway.v1.vm.asking import ask
 from casemate.wire.messages.vm.host import LaunchVm, ListVms, VmIs, VmsAre
@@ -17,7 +17,7 @@ MAX_MIB_OF_ONE = 4096
 class VmShares:
     """By the digests of tokens. VMs end with the host's process, and so does this."""
 
-    def __init__(self, vms: VmHouse) -> None:
+    def __init__(self, vms: VmHostApi) -> None:
         self._vms = vms
         self._launched: dict[bytes, dict[int, int]] = {}
         """Numbers, and memory (MiB)."""
@@ -28,7 +28,7 @@ class VmShares:
         """Launches a VM for a token.
 
         Raises:
-            FaultError: ``busy``: the token has its share already; or as :class:`VmHouse` refuses.
+            FaultError: ``busy``: the token has its share already; or as :class:`VmHostApi` refuses.
         """
         if not launcher_of(token):
             return await ask(self._vms, wanted, VmIs)
