@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.channel.guests import GuestEndedError, Line
-from tests.channel.rig import FILES, MANIFEST, Rig, pages_of
+from tests.rigs.channel.guests import GuestEndedError, Line
+from tests.rigs.channel.rig import FILES, MANIFEST, Rig, pages_of
 
 from casemate.engines.frames import NO_CALL, Kind, head_and_text
 from casemate.wire.messages.leaf import Booted

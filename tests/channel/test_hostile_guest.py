@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.channel.guests import Called, GuestEndedError, Line, Script, echo, loads
-from tests.channel.rig import HURRIED, MANIFEST, Rig, seal
+from tests.rigs.channel.guests import Called, GuestEndedError, Line, Script, echo, loads
+from tests.rigs.channel.rig import HURRIED, MANIFEST, Rig, seal
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.channel.guests import Called, echo
-from tests.channel.rig import HURRIED, Rig, seal
+from tests.rigs.channel.guests import Called, echo
+from tests.rigs.channel.rig import HURRIED, Rig, seal
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError

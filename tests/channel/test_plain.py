@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.channel.guests import Called
-from tests.channel.rig import ALICE, MANIFEST, Rig
+from tests.rigs.channel.guests import Called
+from tests.rigs.channel.rig import ALICE, MANIFEST, Rig
 
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import encode_message

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.channel.guests import Called, echo
-from tests.channel.rig import ALICE, BOB, MR_ENCLAVE, Rig, seal
+from tests.rigs.channel.guests import Called, echo
+from tests.rigs.channel.rig import ALICE, BOB, MR_ENCLAVE, Rig, seal
 
 from casemate.client.core import AttestedEnclave, PendingCall
 from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError

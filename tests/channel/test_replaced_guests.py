@@ -1,8 +1,8 @@
 """A guest that dies before it has taken a call costs the time to replace it, and no call."""
 
 import pytest
-from tests.channel.guests import Called, GuestEndedError, Line, echo, loads
-from tests.channel.rig import Rig
+from tests.rigs.channel.guests import Called, GuestEndedError, Line, echo, loads
+from tests.rigs.channel.rig import Rig
 
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.guest.guest import MOST_REPLACED

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.channel.guests import Called
-from tests.channel.rig import MANIFEST, Rig, seal
-from tests.channel.steps import Steps
+from tests.rigs.channel.guests import Called
+from tests.rigs.channel.rig import MANIFEST, Rig, seal
+from tests.rigs.channel.steps import Steps
 
 from casemate.client.core import AttestedEnclave, Result
 from casemate.client.errors import EnclaveRefusedError

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.channel.guests import Called
-from tests.channel.rig import ALICE, BOB, MANIFEST, Rig, seal
-from tests.channel.steps import Steps
+from tests.rigs.channel.guests import Called
+from tests.rigs.channel.rig import ALICE, BOB, MANIFEST, Rig, seal
+from tests.rigs.channel.steps import Steps
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError

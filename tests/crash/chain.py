@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.unit.enclave.store.lab import SECS
+from tests.rigs.store_lab import SECS
 
 from casemate.chip.anchors import Anchors
 from casemate.chip.enclave_process import EnclaveProcess

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.docs.markdown import ROOT, table
+from tests.rigs.docs.markdown import ROOT, table
 
 import casemate.client
 from casemate.client import local

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.docs.markdown import PAGES, ROOT, anchors, blocks, links, pinned, table, words_in_code
-from tests.docs.story import RUNNABLE, Story, matches
+from tests.rigs.docs.markdown import PAGES, ROOT, anchors, blocks, links, pinned, table, words_in_code
+from tests.rigs.docs.story import RUNNABLE, Story, matches
 
 import casemate
 from casemate.wire.protocol.lifecycle import TRANSITIONS

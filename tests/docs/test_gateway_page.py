@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.docs.markdown import ROOT, table
-from tests.unit.gateway.front import close_all, front
+from tests.rigs.docs.markdown import ROOT, table
+from tests.rigs.gateway.front import close_all, front
 
 from casemate.gateway.http.problems import STATUS
 

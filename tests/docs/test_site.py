@@ -13,7 +13,7 @@ import pytest
 from scripts.site.npm import installed
 from scripts.site.python_reference import PACKAGES, path_of
 from scripts.site.rest_reference import PATH, openapi
-from tests.docs.markdown import PAGES, ROOT, blocks
+from tests.rigs.docs.markdown import PAGES, ROOT, blocks
 
 TIMEOUT = 120.0
 DOCS = ROOT / "docs"

@@ -1,6 +1,6 @@
 import re
 
-from tests.docs.markdown import ROOT, anchors, table
+from tests.rigs.docs.markdown import ROOT, anchors, table
 
 from casemate.testing.hostile.outcome import Outcome
 from casemate.testing.hostile.table import TABLE

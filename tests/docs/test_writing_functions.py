@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.docs.markdown import ROOT, table
+from tests.rigs.docs.markdown import ROOT, table
 
 import casemate
 from casemate.images.errors import ManifestError

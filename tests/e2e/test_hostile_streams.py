@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.channel.steps import Steps
+from tests.rigs.channel.steps import Steps
 
 from casemate.client import Client, Enclave, EnclaveRefusedError
 from casemate.client.local import LocalMachine

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Workshop, client, machine, own_machine, policy_for, workshop
-
-from .folders import Built, built
+from tests.rigs.examples import Built, built
 
 __all__ = ["client", "machine", "own_machine", "policy_for", "workshop"]
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from deno import find_deno_bin
 from tests.e2e.conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
+from tests.rigs.examples import EXAMPLES
 
 from casemate.client import Client, EnclaveRefusedError
-
-from .folders import EXAMPLES
 
 pytestmark = pytest.mark.machine
 

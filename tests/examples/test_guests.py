@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from deno import find_deno_bin
+from tests.rigs.examples import EXAMPLES, WORKLOADS, committed_manifest, named_callers
 
 from casemate.images.manifest import ANYONE
-
-from .folders import EXAMPLES, WORKLOADS, committed_manifest, named_callers
 
 EXAMPLE = pytest.mark.parametrize("folder", WORKLOADS, ids=lambda folder: folder.name)
 DOCS = EXAMPLES.parent / "docs" / "examples"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import SEED, PolicyFor, exact_policy
+from tests.rigs.examples import EXAMPLES, Built
 from typer.testing import CliRunner
 
 from casemate.cli.main import app
@@ -16,7 +17,6 @@ from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
-from .folders import EXAMPLES, Built
 
 pytestmark = pytest.mark.machine
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from deno import find_deno_bin
 from tests.e2e.conftest import PolicyFor
+from tests.rigs.examples import EXAMPLES, committed_manifest, files_of
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.client.local import LocalMachine
 from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
-from .folders import EXAMPLES, committed_manifest, files_of
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = EXAMPLES / "keyword-search"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import PolicyFor
+from tests.rigs.examples import EXAMPLES, committed_manifest
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.images.errors import SchemaMismatchError
 from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
-from .folders import EXAMPLES, committed_manifest
 
 EXAMPLE = EXAMPLES / "private-scoring"
 (SCORE,) = committed_manifest(EXAMPLE).entries

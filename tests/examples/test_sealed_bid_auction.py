@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import SEED, PolicyFor, exact_policy
+from tests.rigs.examples import EXAMPLES, Built, files_of
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt, connect
 from casemate.client.local import LocalMachine, local_machine
@@ -14,7 +15,6 @@ from casemate.client.sync import Enclave
 from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
-from .folders import EXAMPLES, Built, files_of
 
 pytestmark = pytest.mark.machine
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.e2e.conftest import SEED, PolicyFor, exact_policy
+from tests.rigs.examples import EPOCH, EXAMPLES, Built, files_of
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError, TokenRefusedError, connect
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
@@ -21,7 +22,6 @@ from casemate.wire.protocol.access_tokens import token_digest, token_text
 from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
-from .folders import EPOCH, EXAMPLES, Built, files_of
 
 pytestmark = pytest.mark.machine
 

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.hostile.costs import Meter
+from tests.rigs.costs import Meter
 
 
 @pytest.fixture(scope="session")

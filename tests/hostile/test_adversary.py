@@ -1,8 +1,8 @@
 """Every attempt of the adversary's table, carried out; and what docs/threat-model.md says of those that relay."""
 
 import pytest
-from tests.docs.markdown import ROOT, table
-from tests.hostile.adversary import SUCCEEDS, TABLE, Attempt
+from tests.rigs.adversary import SUCCEEDS, TABLE, Attempt
+from tests.rigs.docs.markdown import ROOT, table
 
 PAGE = (ROOT / "docs" / "threat-model.md").read_text()
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from tests.hostile.costs import Cost, Meter, Where, faults_of
+from tests.rigs.costs import Cost, Meter, Where, faults_of
 
 from casemate.chip.sgx.einit import check_runtime_lock, parse_sigstruct
 from casemate.chip.sgx.epc import load

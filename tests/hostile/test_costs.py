@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 import pytest
-from tests.hostile.costs import Cost, Meter, Where, faults_of
+from tests.rigs.costs import Cost, Meter, Where, faults_of
 
 from casemate.images.manifest import MAX_SCHEMA, parse_manifest
 from casemate.images.schemas.costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from tests.hostile.costs import Cost, Meter, Where, faults_of
+from tests.rigs.costs import Cost, Meter, Where, faults_of
 
 from casemate.wire.errors import WireError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from scripts.site.npm import installed
-from tests.independent.programs import GO, RUST, Ask, running
+from tests.rigs.independent_verifiers import GO, RUST, Ask, running
 
 from casemate.testing.independent import Judge, Judgement, dcap_qvl, intel_qvl, intel_runs_here
 from casemate.wire.sgx.collateral import Collateral

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from tests.independent.programs import Ask
+from tests.rigs.independent_verifiers import Ask
 from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.makers.amd.keys import AmdRole

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
-from tests.independent.programs import Ask
+from tests.rigs.independent_verifiers import Ask
 
 from casemate.makers.intel.ledger import Ca
 from casemate.testing.forge import Forgery, honest

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.independent.programs import GO, BuildError, Toolchain, built, running
+from tests.rigs.independent_verifiers import GO, BuildError, Toolchain, built, running
 
 MISSING = Toolchain("no-such-compiler", ("no-such-compiler",), lambda folder: [str(folder)], "program")
 

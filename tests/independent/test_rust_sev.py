@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.independent.programs import Ask
+from tests.rigs.independent_verifiers import Ask
 
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp

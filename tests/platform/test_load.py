@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.platform.conftest import Platform, Tell, policy_for
-from tests.platform.flood import sealed_calls, told, wrk
-from tests.platform.slow import slow_clients
-from tests.platform.watch import MemoryWatch
+from tests.rigs.platform.flood import sealed_calls, told, wrk
+from tests.rigs.platform.slow import slow_clients
+from tests.rigs.platform.watch import MemoryWatch
 
 from casemate.client import connect
 from casemate.images.image import Image

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.examples.folders import Built, built
-from tests.platform.canaries import Canary, found
 from tests.platform.conftest import Platform, policy_for
+from tests.rigs.examples import Built, built
+from tests.rigs.platform.canaries import Canary, found
 
 from casemate.cli.images import runtime
 from casemate.client import CallerKey, Enclave

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.platform.bare_machine import recorded_machine
-from tests.platform.canaries import Canary, found
 from tests.platform.conftest import Platform, policy_for
-from tests.platform.processes import family, memory
-from tests.platform.tap import tapped
+from tests.rigs.platform.bare_machine import recorded_machine
+from tests.rigs.platform.canaries import Canary, found
+from tests.rigs.platform.processes import family, memory
+from tests.rigs.platform.tap import tapped
 
 from casemate.client import Enclave, connect
 from casemate.images.image import Image

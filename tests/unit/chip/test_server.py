@@ -110,7 +110,7 @@ def runtime(tmp_path: Path) -> RuntimeCopy:
     """A runtime whose interpreter runs the fake parent, whatever it is asked to run."""
     folder = tmp_path / "runtime"
     (folder / "bin").mkdir(parents=True)
-    fake = Path(__file__).parent / "fake_parent.py"
+    fake = Path(__file__).parents[2] / "rigs" / "chip" / "fake_parent.py"
     (folder / PYTHON).write_text(f'#!/bin/sh\nunset LD_LIBRARY_PATH\nexec "{sys.executable}" -I "{fake}"\n')
     (folder / PYTHON).chmod(0o755)
     return RuntimeCopy(folder, RUNTIME, rebuilt=False)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.channel.rig import ALICE, MR_ENCLAVE
+from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
+from tests.rigs.client.desk import Desk
+from tests.rigs.client.doubling import DOUBLES, doubles
+from tests.rigs.client.web import TOKEN, Gateway, Request, Web
 from tests.unit.cli.conftest import FAKE_RUNTIME, Casemate
-from tests.unit.client.desk import Desk
-from tests.unit.client.doubling import DOUBLES, doubles
-from tests.unit.client.web import TOKEN, Gateway, Request, Web
 
 from casemate.client.caller_keys import write_caller_key
 from casemate.images.functions.build import build

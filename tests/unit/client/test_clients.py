@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.channel.guests import Called, echo
-from tests.channel.rig import ALICE, MR_ENCLAVE
-from tests.unit.client.desk import SHOWN, Desk, Door, Respond
+from tests.rigs.channel.guests import Called, echo
+from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
+from tests.rigs.client.desk import SHOWN, Desk, Door, Respond
 
 from casemate.client import aio, sync
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError, ResponseRefusedError

@@ -3,8 +3,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.channel.rig import ALICE, MR_ENCLAVE
-from tests.unit.client.desk import NOW, Desk
+from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
+from tests.rigs.client.desk import NOW, Desk
 
 from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, appraise_answer, challenge
 from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from tests.channel.guests import Called, echo
-from tests.channel.rig import ALICE, MR_ENCLAVE
-from tests.unit.client.desk import SHOWN, Desk, Door
+from tests.rigs.channel.guests import Called, echo
+from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
+from tests.rigs.client.desk import SHOWN, Desk, Door
+from tests.rigs.client.web import BINARY, JSON, PROBLEM, ROOT, TOKEN, Gateway, Request, Web, shown
 from tests.unit.client.test_clients import IMAGE, Run, Steps, run_aio, run_sync
-from tests.unit.client.web import BINARY, JSON, PROBLEM, ROOT, TOKEN, Gateway, Request, Web, shown
 
 from casemate.client import aio, http_exchange, sync
 from casemate.client.errors import (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.channel.rig import ALICE, COLLATERAL
-from tests.unit.client.desk import NOW, Desk
+from tests.rigs.channel.rig import ALICE, COLLATERAL
+from tests.rigs.client.desk import NOW, Desk
 
 from casemate.client.errors import ReceiptRefusedError
 from casemate.client.proof import Proof

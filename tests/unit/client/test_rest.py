@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.client.desk import QUESTIONS
-from tests.unit.gateway.fake_vms import LAUNCH
+from tests.rigs.client.desk import QUESTIONS
+from tests.rigs.gateway.fake_vms import LAUNCH
 
 from casemate.client import asking
 from casemate.client.asking import Ask, GetMachine

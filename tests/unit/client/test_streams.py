@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.channel.rig import ALICE, BOB
-from tests.unit.client.desk import Desk, Door
-from tests.unit.client.doubling import DOUBLES, doubles
+from tests.rigs.channel.rig import ALICE, BOB
+from tests.rigs.client.desk import Desk, Door
+from tests.rigs.client.doubling import DOUBLES, doubles
+from tests.rigs.client.web import TOKEN, Gateway, Web
 from tests.unit.client.test_clients import Run, Steps, run_aio, run_sync
-from tests.unit.client.web import TOKEN, Gateway, Web
 
 from casemate.client import aio, sync
 from casemate.client.core import AttestedEnclave

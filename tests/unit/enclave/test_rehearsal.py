@@ -13,8 +13,8 @@ from casemate.enclave.rehearsal import rehearse
 from casemate.client.errors import EnclaveRefusedError
 from casemate.engines.frames import Kind
 from casemate.wire.messages.entry import PlainEnter
-from tests.channel import rig as rigs
-from tests.channel.steps import Steps
+from tests.rigs.channel import rig as rigs
+from tests.rigs.channel.steps import Steps
 from tests.channel.test_state import STATEFUL, Host, get, put
 
 met = []

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.gateway.front import Front, close_all, front
+from tests.rigs.gateway.front import Front, close_all, front
 
 
 @pytest.fixture(autouse=True)

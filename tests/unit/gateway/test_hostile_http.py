@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from tests.unit.gateway.front import TOKENS, close_all, front
+from tests.rigs.gateway.front import TOKENS, close_all, front
 from tests.unit.gateway.http.test_server import Serving
 
 from casemate.gateway.http.rate_limits import Rate

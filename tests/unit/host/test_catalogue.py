@@ -2,7 +2,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.unit.host.fake_chip import sigstruct
+from tests.rigs.host.fake_chip import sigstruct
 
 from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
 from casemate.host.images import describe

@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.host.fake_chip import FakeChip, host_of, sigstruct, stream
+from tests.rigs.host.fake_chip import FakeChip, host_of, sigstruct, stream
 
 from casemate.host import orchestrator as module
 from casemate.host.catalogue import CatalogueError

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
+from tests.rigs.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller, Reply

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
+from tests.rigs.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
 from casemate.process.ownership import (
     MAX_LINKS,

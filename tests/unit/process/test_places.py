@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
+from tests.rigs.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
 from casemate.client.local import NoMachineError, running_machine
 from casemate.process import places

@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from tests.unit.sandbox.children import NOBODY, Run, run_child
+from tests.rigs.sandbox_children import NOBODY, Run, run_child
 
 
 @pytest.fixture(params=["as started", "as nobody"])

@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.children import run_child
+from tests.rigs.sandbox_children import run_child
 
 from casemate.sandbox import cgroup
 from casemate.sandbox.cgroup import Group, Places, find_places, remove_stale

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.children import Run, run_child
+from tests.rigs.sandbox_children import Run, run_child
 
 from casemate.sandbox import confinement as module
 from casemate.sandbox.confinement import NoGroup, apply_layer, confine, modes_of, prepare_enclave, prepare_guest

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.children import Run, run_child
+from tests.rigs.sandbox_children import Run, run_child
 
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.landlock import CHANGE, READ, Access, PathRule, landlock_abi, restrict_paths

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.children import NOBODY, Run, run_child
+from tests.rigs.sandbox_children import NOBODY, Run, run_child
 
 from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.namespaces import enter_namespaces

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.children import Run
+from tests.rigs.sandbox_children import Run
 
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.privileges import refuse_new_privileges

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.two_users import ATTACKER, shared_folder, two_users, user
+from tests.rigs.two_users import ATTACKER, shared_folder, two_users, user
 
 
 def refused(state: Path | str, *arguments: str) -> dict[str, str | None]:

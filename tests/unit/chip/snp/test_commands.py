@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.chip.snp.guest import opened_with, seal_with
+from tests.rigs.chip.snp_guest import opened_with, seal_with
 
 from casemate.chip.anchors import Anchors
 from casemate.chip.errors import CertificationError
@@ -138,7 +138,7 @@ def _host(end: socket.socket) -> Host:
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
     """An interpreter that runs the fake VM, whatever it is asked to run."""
-    fake = Path(__file__).parent.parent / "fake_vm.py"
+    fake = Path(__file__).parents[3] / "rigs" / "chip" / "fake_vm.py"
     script = tmp_path / "python"
     script.write_text(f'#!/bin/sh\nshift 3\nexec "{sys.executable}" -I "{fake}" "$@"\n')
     script.chmod(0o755)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.chip.snp.guest import opened_with, seal_with
+from tests.rigs.chip.snp_guest import opened_with, seal_with
 
 from casemate.chip.fuses import Fuses
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus

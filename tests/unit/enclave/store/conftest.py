@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.enclave.store.lab import Lab, LabHost, lab
+from tests.rigs.store_lab import Lab, LabHost, lab
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.enclave.store.lab import RULES, Answer, Lab, LabHost, contents, secs
+from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, secs
 
 from casemate.chip.anchors import asker
 from casemate.chip.sgx.attester import SgxAttester

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.enclave.store.lab import RULES, Answer, Lab, LabHost, contents, lab, put, secs, soon
+from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, lab, put, secs, soon
 
 from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses

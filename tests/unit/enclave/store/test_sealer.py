@@ -1,7 +1,7 @@
 import base64
 
 import pytest
-from tests.unit.enclave.store.lab import RULES, SECS, Lab, LabHost, put, secs
+from tests.rigs.store_lab import RULES, SECS, Lab, LabHost, put, secs
 
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.enclave.store.lab import RULES, SECS, Answer, Lab, LabHost, LabLeaf, contents, put, secs, soon
+from tests.rigs.store_lab import RULES, SECS, Answer, Lab, LabHost, LabLeaf, contents, put, secs, soon
 
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.store import store as module

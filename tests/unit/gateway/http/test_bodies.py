@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
-from tests.unit.gateway.front import Front, run
+from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.http import bodies

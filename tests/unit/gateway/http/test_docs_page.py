@@ -2,7 +2,7 @@ from html.parser import HTMLParser
 
 import pytest
 from starlette.routing import Route
-from tests.unit.gateway.front import Front, front, run
+from tests.rigs.gateway.front import Front, front, run
 from tests.unit.gateway.http.test_routes import deployed
 from tests.unit.gateway.v1.vm.test_lifecycle import launched
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.unit.gateway.front import TOKENS, Front, front, run
+from tests.rigs.gateway.front import TOKENS, Front, front, run
 
 from casemate.gateway.http import edge
 from casemate.gateway.http.problems import MEDIA_TYPE, STATUS, Trouble

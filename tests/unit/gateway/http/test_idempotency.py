@@ -2,7 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.gateway.front import Front, run
+from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 from tests.unit.gateway.http.test_routes import DIGEST, IMAGE, KIND
 

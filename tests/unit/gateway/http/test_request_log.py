@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from tests.unit.gateway.front import Front, run
+from tests.rigs.gateway.front import Front, run
 from tests.unit.process.test_log_file import on
 
 from casemate.gateway.http import request_log as journal

@@ -2,7 +2,7 @@ import base64
 from typing import Any
 
 import pytest
-from tests.unit.gateway.front import COLLATERAL, ROOT, Front, image_of, run
+from tests.rigs.gateway.front import COLLATERAL, ROOT, Front, image_of, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.http.bodies import BINARY, JSON

@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.unit.gateway.front import TOKENS, Front, front, run
+from tests.rigs.gateway.front import TOKENS, Front, front, run
 
 from casemate.gateway.http import connections
 from casemate.gateway.http.problems import MEDIA_TYPE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.gateway.front import TOKENS, Front, front, run
+from tests.rigs.gateway.front import TOKENS, Front, front, run
 from tests.unit.gateway.http.test_routes import ENVELOPE, deployed
 from tests.unit.gateway.http.test_server import AUTHORISED, Serving, gone
 from tests.unit.gateway.v1.test_events import visit

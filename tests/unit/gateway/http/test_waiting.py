@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.gateway.front import TOKENS, Front, front, run
+from tests.rigs.gateway.front import TOKENS, Front, front, run
 from tests.unit.gateway.http.test_server import AUTHORISED, HEALTH, Serving, certificate, gone
 
 from casemate.gateway.http import connections, waiting

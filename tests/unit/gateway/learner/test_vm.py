@@ -3,8 +3,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from tests.unit.gateway.fake_vms import FIRMWARE, REPORT
-from tests.unit.gateway.front import Front, run
+from tests.rigs.gateway.fake_vms import FIRMWARE, REPORT
+from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.learner import shared_enclave as learning

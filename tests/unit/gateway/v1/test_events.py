@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.gateway.front import Front, front, run
+from tests.rigs.gateway.front import Front, front, run
 from tests.unit.gateway.http.test_edge import problem
 from tests.unit.gateway.http.test_routes import deployed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.host.vm.fake_guest import RAM, fake_guest
+from tests.rigs.host.fake_guest import RAM, fake_guest
 
 from casemate.host.vm.ghcb_exits import GhcbExits, Served
 from casemate.wire.protocol.faults import Code, FaultError, refuse

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from tests.unit.host.vm.fake_guest import fake_guest
+from tests.rigs.host.fake_guest import fake_guest
 
 from casemate.host.vm.open_registers import serve_open_registers
 from casemate.wire.messages.vm.hypervisor import ExitReason, VcpuExit

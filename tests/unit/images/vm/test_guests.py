@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.images.vm.own_guest import own_guest, platform
+from tests.rigs.images.own_guest import own_guest, platform
 
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.images.vm.builtin import firmware

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from tests.unit.images.vm.bare import Bare
+from tests.rigs.images.bare import Bare
 
 from casemate.images.vm.builtin import firmware
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.unit.gateway.front import Front, front, run
+from tests.rigs.gateway.front import Front, front, run
 from tests.unit.gateway.http.test_edge import problem
 from tests.unit.gateway.v1.test_events import Shown, following, visit
 from tests.unit.gateway.v1.vm.test_lifecycle import launched

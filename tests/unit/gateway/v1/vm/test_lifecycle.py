@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 from starlette.requests import Request
-from tests.unit.gateway.fake_vms import CHAIN, LAUNCH, REPORT
-from tests.unit.gateway.front import Front, run
+from tests.rigs.gateway.fake_vms import CHAIN, LAUNCH, REPORT
+from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.http.bodies import BINARY

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from tests.unit.gateway.front import Front, run
+from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.v1.vm.shares import MAX_MIB_OF_ONE, MAX_OF_ONE

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import parse_qs, urlsplit
 
-from tests.channel.rig import MR_ENCLAVE
-from tests.unit.client.desk import Desk
+from tests.rigs.channel.rig import MR_ENCLAVE
+from tests.rigs.client.desk import Desk
 
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.encodings.pem import encode_chain

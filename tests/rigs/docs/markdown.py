@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 
 _FENCE = re.compile(r"^( *)(`{3,})([a-z]*)[^\n]*\n(.*?)^\1\2`*$", re.MULTILINE | re.DOTALL)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.docs.markdown import ROOT, Block
+from tests.rigs.docs.markdown import ROOT, Block
 
 RUNNABLE = ("console", "bash", "python")
 TIMEOUT = 60.0

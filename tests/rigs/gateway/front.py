@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.unit.gateway.fake_vms import FIRMWARE, FakeVms
+from tests.rigs.gateway.fake_vms import FIRMWARE, FakeVms
 
 from casemate.gateway.http.app import Gateway
 from casemate.gateway.http.request_log import RequestLog

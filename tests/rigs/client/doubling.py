@@ -1,7 +1,7 @@
 """A function that streams, as a guest of threads: it says every piece of its input twice."""
 
-from tests.channel.guests import Called, called_in, echo
-from tests.channel.rig import MANIFEST
+from tests.rigs.channel.guests import Called, called_in, echo
+from tests.rigs.channel.rig import MANIFEST
 
 from casemate.engines.frames import Kind
 from casemate.wire.encodings.json_text import encode_json

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.channel.guests import Script, echo
-from tests.channel.rig import MANIFEST, MR_ENCLAVE, Rig
+from tests.rigs.channel.guests import Script, echo
+from tests.rigs.channel.rig import MANIFEST, MR_ENCLAVE, Rig
 
 from casemate.client.core import AttestedEnclave, appraise_answer, challenge
 from casemate.link.calls import numbered, split

@@ -145,7 +145,7 @@ class Meter:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.hostile.costs"],
+            [sys.executable, "-W", "error", "-m", "tests.rigs.costs"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -8,7 +8,7 @@ from itertools import combinations
 from types import TracebackType
 from typing import Self
 
-from tests.platform.processes import Process, family, pss
+from tests.rigs.platform.processes import Process, family, pss
 
 PERIOD = 1.0
 """Between two looks (seconds)."""

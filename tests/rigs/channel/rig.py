@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from tests.channel.guests import Called, Line, Loader, Script, echo, loads, start_guest
+from tests.rigs.channel.guests import Called, Line, Loader, Script, echo, loads, start_guest
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, Result

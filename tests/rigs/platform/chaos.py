@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from tests.platform.processes import Process, family
+from tests.rigs.platform.processes import Process, family
 
 ROLES = ("gateway", "chip", "parent", "guest", "enclave", "vendor")
 PAUSES = (0.8, 3.0)
