@@ -45,7 +45,7 @@ from casemate.link.channel import Channel
 from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.protocol.call import CallBinding, Envelope
-from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
@@ -56,7 +56,7 @@ SECS = Secs(
     cet_attributes=CetAttributes(0), mr_enclave=b"e" * 32, mr_signer=b"s" * 32, isv_prod_id=1, isv_svn=1,
     isv_ext_prod_id=bytes(16), isv_family_id=bytes(16), config_id=bytes(64), config_svn=0,
 )  # fmt: skip
-NAMESPACE = state_namespace(SealPolicy.MRSIGNER, Identity(Tee.SGX, SECS.mr_enclave, SECS.mr_signer, 1, 1, debug=False))
+NAMESPACE = state_namespace(SealBinding.MRSIGNER, Identity(Tee.SGX, SECS.mr_enclave, SECS.mr_signer, 1, 1, debug=False))
 
 
 def commits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
@@ -109,7 +109,7 @@ def main() -> None:
         pump.watch(host)
         around = Surroundings(pump, leaf, host, None, Console(host, debug=False))  # type: ignore[arg-type] # no guest
         questions = HostQuestions(None, around)  # type: ignore[arg-type] # no OCALLs
-        rules = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
+        rules = StateRules(SealBinding.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
         store = Store(leaf, questions, SealingKeys(leaf, booted.identity, booted.tcb), rules)
         leaf.tell(Booted())
         text = b'"' + secrets.token_hex(SIZE // 2 - 1).encode() + b'"'

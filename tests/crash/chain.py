@@ -58,13 +58,13 @@ from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, FaultError
-from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.tee import Identity, Tee
 
-RULES = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
+RULES = StateRules(SealBinding.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
 NAMESPACES = frozenset(
     state_namespace(policy, Identity(Tee.SGX, SECS.mr_enclave, SECS.mr_signer, SECS.isv_prod_id, 0, debug=False))
-    for policy in SealPolicy
+    for policy in SealBinding
 )
 GROWTH = 24 * 1024
 """Bytes between checkpoints: small, so that processes die in the middle of those, too."""

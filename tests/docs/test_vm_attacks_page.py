@@ -2,7 +2,7 @@ import re
 
 from tests.rigs.docs.markdown import ROOT, anchors, table
 
-from casemate.testing.hostile.outcome import Outcome
+from casemate.testing.hostile.outcome import AttackOutcome
 from casemate.testing.hostile.table import TABLE
 from casemate.wire.snp.mode import VmMode
 
@@ -12,12 +12,12 @@ RESULTS, WORDS = PAGE.split("## The attacks", 1)
 
 def test_the_table_is_the_one_that_tests_hold_true() -> None:
     assert table(RESULTS, "attack") == [[attack.name, attack.way, *row] for attack, row in TABLE.items()]
-    assert f"| attack | door | {' | '.join(VmMode)} |" in RESULTS
+    assert f"| attack | path | {' | '.join(VmMode)} |" in RESULTS
 
 
 def test_each_attack_is_explained_and_each_outcome_too() -> None:
     assert [row[0] for row in table(WORDS, "attack")] == list(dict.fromkeys(attack.name for attack in TABLE))
-    assert all(f"**{outcome}**" in RESULTS for outcome in Outcome)
+    assert all(f"**{outcome}**" in RESULTS for outcome in AttackOutcome)
 
 
 def test_each_mode_has_its_section() -> None:

@@ -24,7 +24,7 @@ from casemate.testing.hostile.machine import MEMORY_MIB, launch_message
 from casemate.testing.hostile.owner import identity
 from casemate.testing.hostile.victim import IMAGE, PAGE_A, PAGE_B
 from casemate.testing.served import served_machine
-from casemate.wire.messages.vm.host import Door, LaunchVm, VmRan, VmState
+from casemate.wire.messages.vm.host import AttackPath, LaunchVm, VmRan, VmState
 from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
@@ -146,7 +146,7 @@ def _written_into(machine: LocalMachine, client: Client, mode: VmMode) -> Counte
             runner = Runner(machine, vm)
         spa = chance.choice(IN_USE) + chance.randrange(PAGE_SIZE) if chance.random() < 0.1 else chance.randrange(DRAM)
         content = chance.randbytes(min(chance.choice((1, 8, 16, 64, PAGE_SIZE)), DRAM - spa))
-        door = chance.choice(list(Door))
+        door = chance.choice(list(AttackPath))
         seen[_written(client, vm, door, spa, content)] += 1
     assert runner is not None
     runner.end()
@@ -159,7 +159,7 @@ def _written_into(machine: LocalMachine, client: Client, mode: VmMode) -> Counte
     return seen
 
 
-def _written(client: Client, vm: int, door: Door, spa: int, content: bytes) -> str:
+def _written(client: Client, vm: int, door: AttackPath, spa: int, content: bytes) -> str:
     try:
         client.vms.write(vm, door, spa, content)
     except FaultError as error:
@@ -192,7 +192,7 @@ def test_authenticated_detects_every_write_into_a_page_that_the_guest_reads(
             runner = Runner(machine, vm)
             spa = page + chance.randrange(PAGE_SIZE)
             (byte,) = client.vms.memory(vm, spa, 1)
-            client.vms.write(vm, Door.DRAM, spa, bytes([byte ^ 1 << chance.randrange(8)]))
+            client.vms.write(vm, AttackPath.DRAM, spa, bytes([byte ^ 1 << chance.randrange(8)]))
             deadline = time.monotonic() + 10
             while not runner.is_over and time.monotonic() < deadline:
                 time.sleep(0.01)

@@ -25,7 +25,7 @@ from casemate.host.vm.vms import MAX_VMS
 from casemate.images.vm.builtin import firmware
 from casemate.testing.served import Served, served_machine
 from casemate.wire.encodings.message import encode_message
-from casemate.wire.messages.vm.host import Door, LaunchVm, View, VmIs, VmState
+from casemate.wire.messages.vm.host import AttackPath, LaunchVm, View, VmIs, VmState
 from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.protocol.faults import Code, FaultError
@@ -179,9 +179,9 @@ def test_a_launch_in_steps_and_both_doors(client: Client) -> None:
     with pytest.raises(HostRefusedError, match="debugging"):
         client.vms.registers(made.vm)
     with pytest.raises(HostRefusedError) as fault:
-        client.vms.write(made.vm, Door.HYPERVISOR, 0x300000, b"theirs")
+        client.vms.write(made.vm, AttackPath.HYPERVISOR, 0x300000, b"theirs")
     assert fault.value.fault.code is Code.RMP_FAULT
-    client.vms.write(made.vm, Door.DRAM, 0x300000, b"theirs")
+    client.vms.write(made.vm, AttackPath.DRAM, 0x300000, b"theirs")
     assert client.vms.memory(made.vm, 0x300000, 6) == b"theirs"
     client.vms.map(made.vm, 0x300000, 0x301000)
 
@@ -254,7 +254,7 @@ def test_a_call_token_looks_and_does_nothing(served: Served, client: Client) -> 
             for forbidden in (
                 lambda: looker.vms.launch(HELLO),
                 lambda: looker.vms.run(made.vm),
-                lambda: looker.vms.write(made.vm, Door.DRAM, 0, b"x"),
+                lambda: looker.vms.write(made.vm, AttackPath.DRAM, 0, b"x"),
                 lambda: looker.vms.destroy(made.vm),
             ):
                 with pytest.raises(RoleRefusedError):
@@ -376,9 +376,9 @@ def test_addresses_that_there_are_not(web: httpx.Client, client: Client) -> None
         lambda: client.vms.rmp(made.vm, 1, 1),
         lambda: client.vms.rmp(made.vm, high, 1),
         lambda: client.vms.registers(made.vm, 1),
-        lambda: client.vms.write(made.vm, Door.DRAM, high, b"x"),
-        lambda: client.vms.write(made.vm, Door.DRAM, 0, b""),
-        lambda: client.vms.write(made.vm, Door.HYPERVISOR, high, b"x"),
+        lambda: client.vms.write(made.vm, AttackPath.DRAM, high, b"x"),
+        lambda: client.vms.write(made.vm, AttackPath.DRAM, 0, b""),
+        lambda: client.vms.write(made.vm, AttackPath.HYPERVISOR, high, b"x"),
         lambda: client.vms.map(made.vm, 1, 0),
         lambda: client.vms.map(made.vm, high, high),
     ]

@@ -35,7 +35,7 @@ from casemate.wire.messages.state import (
 )
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import SealedRecord
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
@@ -49,7 +49,7 @@ SECS = Secs(
 )  # fmt: skip
 """Security version 2."""
 
-RULES = StateRules(SealPolicy.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
+RULES = StateRules(SealBinding.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
 
 
 class LabLeaf(Leaf):

@@ -32,7 +32,7 @@ from casemate.chip.errors import ANEW, LEVER, AnchorConflictError, AnchorLimitEr
 from casemate.chip.fuses import Fuses
 from casemate.process.plain_file import open_plain
 from casemate.wire.encodings.message import U16, U32, U64, Bytes32, encode_fields, parse_fields
-from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.tee import Identity
 
 FILE_NAME = "anchors.log"
@@ -135,7 +135,7 @@ def is_of_version_1(path: Path) -> bool:
 
 
 @lru_cache(maxsize=256)
-def asker(who: Identity, policy: SealPolicy, launcher: str = "") -> Asker:
+def asker(who: Identity, policy: SealBinding, launcher: str = "") -> Asker:
     """``who``, and the one state that it may have under that policy."""
     return Asker(namespace=state_namespace(policy, who), owner=launcher_id(launcher), isv_svn=who.isv_svn)
 

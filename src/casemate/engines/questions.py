@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from casemate.wire.errors import WireError
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 MAX_LISTED = 10_000
@@ -66,7 +66,7 @@ class CompareAndSetState:
 class Seal:
     """Seal a value. Answered with a text."""
 
-    policy: SealPolicy
+    policy: SealBinding
     value: bytes
 
 
@@ -124,10 +124,10 @@ def _compare_and_set(head: Head, text: bytes) -> CompareAndSetState:
 
 def _seal(head: Head, text: bytes) -> Seal:
     policy = head.get("policy")
-    for known in SealPolicy:
+    for known in SealBinding:
         if policy == known:
             return Seal(known, _value(text))
-    raise WireError("guest's question.policy", got=repr(policy)[:64], want=" or ".join(SealPolicy))
+    raise WireError("guest's question.policy", got=repr(policy)[:64], want=" or ".join(SealBinding))
 
 
 def _unseal(_head: Head, text: bytes) -> Unseal:

@@ -17,7 +17,7 @@ from casemate.wire.messages.state import (
     StoredState,
 )
 from casemate.wire.protocol.faults import Code, FaultError, fault, refuse
-from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.sealed_record import SealedRecord
 from casemate.wire.protocol.tee import Identity
 
@@ -41,7 +41,7 @@ def namespaces_of(enclave: EnclaveIs) -> frozenset[bytes]:
         isv_svn=enclave.isv_svn,
         debug=enclave.debug,
     )
-    return frozenset(state_namespace(policy, who) for policy in SealPolicy)
+    return frozenset(state_namespace(policy, who) for policy in SealBinding)
 
 
 class StateKeeper:

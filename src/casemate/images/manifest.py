@@ -55,7 +55,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT
 from casemate.wire.protocol.caller_key import PREFIX, parse_caller_key
 from casemate.wire.protocol.image_index import check_path
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 
 MAX_MANIFEST = 256 * 1024
 """Longest manifest (bytes)."""
@@ -129,7 +129,7 @@ class Recovery(StrEnum):
 class StateRules:
     """The sealed state that the guest may keep."""
 
-    policy: SealPolicy
+    policy: SealBinding
     recovery: Recovery
     max_kib: int
     """All keys and values together."""
@@ -440,7 +440,7 @@ def _state(top: _Table) -> StateRules | None:
         return None
     table = top.table("state")
     rules = StateRules(
-        policy=_choice(table, "policy", SealPolicy),
+        policy=_choice(table, "policy", SealBinding),
         recovery=_choice(table, "recovery", Recovery),
         max_kib=table.integer("max_kib", 1, MAX_STATE_KIB),
     )

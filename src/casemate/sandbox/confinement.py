@@ -12,7 +12,7 @@ from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.namespaces import enter_namespaces
 from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.rlimits import Limits, set_limits
-from casemate.sandbox.seccomp import Policy, compile_filter, install_filter
+from casemate.sandbox.seccomp import SyscallFilter, compile_filter, install_filter
 from casemate.sandbox.syscalls import ENCLAVE, GUEST
 from casemate.sandbox.uid import take_own_uid
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
@@ -33,7 +33,7 @@ class Confinement:
 
     paths: tuple[PathRule, ...]
     limits: Limits
-    policy: Policy
+    syscalls: SyscallFilter
     watched: bool
     """Whether the parent's watchdog guards this kind of process."""
 
@@ -89,7 +89,7 @@ def confine(
     forbid_dumps()
     apply(LayerName.NO_NEW_PRIVS, refuse_new_privileges)
     apply(LayerName.LANDLOCK, lambda: restrict_paths(confinement.paths, network=False))
-    apply(LayerName.SECCOMP, lambda: install_filter(compile_filter(confinement.policy)))
+    apply(LayerName.SECCOMP, lambda: install_filter(compile_filter(confinement.syscalls)))
     apply(LayerName.WATCHDOG, lambda: _watch(confinement))
     return tuple(layers)
 
@@ -122,10 +122,10 @@ def _watch(confinement: Confinement) -> str:
     return "time and resident memory" if confinement.watched else "ends with its parent; its guest is watched"
 
 
-def warm(policy: Policy) -> None:
+def warm(syscalls: SyscallFilter) -> None:
     """Compiles the filter, before any fork or confinement; a process that cannot have it says why itself."""
     with contextlib.suppress(UnavailableError):
-        compile_filter(policy)
+        compile_filter(syscalls)
 
 
 def _cut(text: str) -> str:

@@ -1,6 +1,7 @@
 """Filters of system calls: compiled once by libseccomp, installed as plain bytes in each child.
 
-libseccomp knows every architecture's numbers, so a policy is written in names. What no rule names kills the process.
+libseccomp knows every architecture's numbers, so a filter is written in names. A call that no rule names kills the
+process.
 """
 
 import ctypes
@@ -61,8 +62,8 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """What a process may ask of the kernel."""
+class SyscallFilter:
+    """The system calls that a process may make, and what becomes of each other one."""
 
     rules: tuple[Rule, ...]
     others_pass: bool = False
@@ -106,14 +107,14 @@ def _library() -> ctypes.CDLL:
 
 
 @cache
-def compile_filter(policy: Policy) -> bytes:
-    """The policy as a BPF program for this machine's architecture; calls it does not have are passed over."""
+def compile_filter(syscalls: SyscallFilter) -> bytes:
+    """The filter as a BPF program for this machine's architecture; calls that it does not have are left out."""
     library = _library()
-    with _context(library, _ALLOW if policy.others_pass else _KILL_PROCESS) as context:
+    with _context(library, _ALLOW if syscalls.others_pass else _KILL_PROCESS) as context:
         _expect("seccomp_attr_set", library.seccomp_attr_set(context, _ATTR_ACT_BADARCH, _KILL_PROCESS))
         library.seccomp_attr_set(context, _ATTR_CTL_OPTIMIZE, _BINARY_TREE)  # before libseccomp 2.5: a list, slower
-        for rule in policy.rules:
-            if not (policy.others_pass and rule.refuse is None):  # libseccomp refuses a rule that says the default
+        for rule in syscalls.rules:
+            if not (syscalls.others_pass and rule.refuse is None):  # libseccomp refuses a rule that says the default
                 _add(library, context, rule)
         with _scratch() as file:
             _expect("seccomp_export_bpf", library.seccomp_export_bpf(context, file.fileno()))
@@ -139,8 +140,8 @@ def install_filter(program: bytes) -> str:
     """Puts this process's thread, and what it starts, behind the filter for good; needs no_new_privs."""
     size = len(program) // _INSTRUCTION_SIZE
     buffer = ctypes.create_string_buffer(program, len(program))
-    wanted = _Program(size, ctypes.addressof(buffer))
-    linux.prctl(linux.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(wanted))
+    program_struct = _Program(size, ctypes.addressof(buffer))
+    linux.prctl(linux.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program_struct))
     return f"{size} instructions"
 
 

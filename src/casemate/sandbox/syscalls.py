@@ -6,7 +6,7 @@ compression, timers and every hostile guest of the tests.
 
 import errno
 
-from casemate.sandbox.seccomp import Compare, Policy, Rule, When
+from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When
 
 _PROT_EXEC = 4
 _O_ACCMODE, _O_CREAT = 3, 0o100
@@ -151,13 +151,15 @@ _COMPUTES = (
     *_refuse(errno.ENOSYS, "clone3"),
 )
 
-ENCLAVE = Policy((*_COMPUTES, _masked("mmap", 2, _PROT_EXEC, 0), _masked("mprotect", 2, _PROT_EXEC, 0)))
+ENCLAVE = SyscallFilter((*_COMPUTES, _masked("mmap", 2, _PROT_EXEC, 0), _masked("mprotect", 2, _PROT_EXEC, 0)))
 """An enclave: it computes, and reads and writes the descriptors it has. No file, socket, process or new code."""
 
-VM = Policy((*_COMPUTES, *_allow("mmap", "mprotect", "pwrite64"), _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD)))
+VM = SyscallFilter(
+    (*_COMPUTES, *_allow("mmap", "mprotect", "pwrite64"), _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD))
+)
 """A confidential VM's process: as an enclave, but the emulator writes code, one thread stops it, and DRAM is a file."""
 
-GUEST = Policy(
+GUEST = SyscallFilter(
     (
         *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS, *_LOOKS_FOR_FILES, *_ASKS_ABOUT_SYSTEM),
         *_allow("mmap", "mprotect", "pkey_alloc", "pkey_free", "pkey_mprotect"),
@@ -187,7 +189,7 @@ GUEST = Policy(
 )
 """Deno: threads, executable memory and reading files as far as Landlock lets it; no process, socket or other file."""
 
-HOST = Policy(
+HOST = SyscallFilter(
     (
         # Landlock does not hold sockets that have a path. What the host needs it has inherited, and its event loop's
         # pair is of streams, which go to each other alone.

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from casemate.host.vm.console import Console
 from casemate.host.vm.vms import MAX_VMS
 from casemate.wire.messages.vm.host import (
+    AttackPath,
     AttestVm,
     ConsoleIs,
     DestroyVm,
-    Door,
     EncryptVm,
     FinishVm,
     GetVm,
@@ -117,7 +117,7 @@ class FakeVms:
                 return RmpIs(tuple(replace(entry, spa=spa + at * 4096) for at in range(count)))
             case VmRegisters():
                 return MemoryIs(reset_state(BSP_EIP, Vmm.QEMU, 0xA00F11, 1).encode())
-            case WriteVm(_, Door.HYPERVISOR):
+            case WriteVm(_, AttackPath.HYPERVISOR):
                 raise refuse(Code.RMP_FAULT, "that page is the guest's")
             case WriteVm() | MapVm():
                 return Done()

@@ -22,7 +22,7 @@ from casemate.chip.crypto import cmac, derive
 from casemate.chip.errors import AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses, seeded_fuses
 from casemate.chip.sgx.secs import Secs
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import Identity, Tee
 
 ALICE = Asker(b"\xa1" * 32, b"\xa0" * 32, 3)
@@ -158,10 +158,10 @@ def test_a_launcher_has_a_share_and_the_owner_has_what_is_kept_for_it(
 
 def test_one_launcher_may_have_any_number_of_signers_and_builds() -> None:
     builds = [Identity(Tee.SGX, bytes([n]) * 32, bytes(32), 0, 0, debug=False) for n in (1, 2)]
-    askers = [asker(who, SealPolicy.MRENCLAVE, "ci") for who in builds]
+    askers = [asker(who, SealBinding.MRENCLAVE, "ci") for who in builds]
     assert askers[0].namespace != askers[1].namespace
-    assert {who.owner for who in askers} == {launcher_id("ci")} != {asker(builds[0], SealPolicy.MRENCLAVE).owner}
-    assert asker(builds[0], SealPolicy.MRENCLAVE).owner == OWNER
+    assert {who.owner for who in askers} == {launcher_id("ci")} != {asker(builds[0], SealBinding.MRENCLAVE).owner}
+    assert asker(builds[0], SealBinding.MRENCLAVE).owner == OWNER
 
 
 # What its owner gives up
@@ -411,14 +411,14 @@ def test_of_steps_in_many_threads_one_is_taken(anchors: Anchors) -> None:
 def test_whose_state_it_is_comes_from_the_identity(secs: Secs) -> None:
     who = Identity(Tee.SGX, secs.mr_enclave, secs.mr_signer, secs.isv_prod_id, secs.isv_svn, debug=False)
     debug = replace(who, debug=True)
-    by_signer, by_code = (asker(who, policy) for policy in (SealPolicy.MRSIGNER, SealPolicy.MRENCLAVE))
+    by_signer, by_code = (asker(who, policy) for policy in (SealBinding.MRSIGNER, SealBinding.MRENCLAVE))
     assert by_signer.namespace != by_code.namespace
     rebuilt = replace(who, measurement=bytes(32), isv_svn=who.isv_svn + 1)
-    assert asker(rebuilt, SealPolicy.MRSIGNER).namespace == by_signer.namespace
-    assert asker(rebuilt, SealPolicy.MRENCLAVE).namespace != by_code.namespace
+    assert asker(rebuilt, SealBinding.MRSIGNER).namespace == by_signer.namespace
+    assert asker(rebuilt, SealBinding.MRENCLAVE).namespace != by_code.namespace
     others = {"mr_signer": bytes(32)}, {"isv_prod_id": who.isv_prod_id + 1}, {"tee": Tee.SNP}
     for other in (debug, *(replace(who, **change) for change in others)):
-        assert asker(other, SealPolicy.MRSIGNER).namespace != by_signer.namespace
+        assert asker(other, SealBinding.MRSIGNER).namespace != by_signer.namespace
 
 
 def test_log_is_for_its_owner_alone(anchors: Anchors, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from casemate.wire.messages.leaf import (
     ReportMade,
 )
 from casemate.wire.protocol.faults import Code, Fault
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
 PLAIN = Secs(
@@ -50,13 +50,13 @@ def ask(leaf: LeafFunctions, question: object) -> object:
 
 
 @given(
-    policy=st.sampled_from(SealPolicy),
+    policy=st.sampled_from(SealBinding),
     svn=st.integers(0, 0xFFFF),
     tcb=st.binary(min_size=16, max_size=16),
     key_id=st.binary(min_size=32, max_size=32),
 )
 def test_arbitrary_sealing_key_is_given_or_refused(
-    leaf: LeafFunctions, policy: SealPolicy, svn: int, tcb: bytes, key_id: bytes
+    leaf: LeafFunctions, policy: SealBinding, svn: int, tcb: bytes, key_id: bytes
 ) -> None:
     assert isinstance(ask(leaf, GetSealingKey(policy, svn, tcb, key_id)), KeyIs | Fault)
 
@@ -68,21 +68,21 @@ def test_arbitrary_target_gets_report_or_fault(leaf: LeafFunctions, raw: bytes, 
 
 @given(epoch=st.integers(1, 2**64 - 1), head=st.binary(min_size=32, max_size=32))
 def test_arbitrary_step_is_a_conflict(leaf: LeafFunctions, epoch: int, head: bytes) -> None:
-    answer = ask(leaf, AnchorAdvance(SealPolicy.MRENCLAVE, epoch, head))
+    answer = ask(leaf, AnchorAdvance(SealBinding.MRENCLAVE, epoch, head))
     assert isinstance(answer, Fault)
     assert answer.code is Code.STATE_CONFLICT
 
 
 def test_of_steps_at_the_same_time_one_is_taken(leaf: LeafFunctions) -> None:
     async def work() -> list[object]:
-        steps = [AnchorAdvance(SealPolicy.MRSIGNER, 0, bytes([number]) * 32) for number in range(20)]
+        steps = [AnchorAdvance(SealBinding.MRSIGNER, 0, bytes([number]) * 32) for number in range(20)]
         return await asyncio.gather(*(leaf.answer(attester(), step) for step in steps))
 
     answers = asyncio.run(work())
     taken = [answer for answer in answers if isinstance(answer, AnchorIs)]
     assert [anchor.epoch for anchor in taken] == [1]
     assert {answer.code for answer in answers if isinstance(answer, Fault)} == {Code.STATE_CONFLICT}
-    assert ask(leaf, AnchorRead(SealPolicy.MRSIGNER)) == taken[0]
+    assert ask(leaf, AnchorRead(SealBinding.MRSIGNER)) == taken[0]
 
 
 def test_lower_version_is_refused_for_reading_as_well(leaf: LeafFunctions) -> None:
@@ -90,11 +90,11 @@ def test_lower_version_is_refused_for_reading_as_well(leaf: LeafFunctions) -> No
     newer = attester(replace(older.secs, isv_svn=3))
 
     async def work() -> list[object]:
-        first = await leaf.answer(older, AnchorAdvance(SealPolicy.MRSIGNER, 0, b"1" * 32))
-        second = await leaf.answer(newer, AnchorAdvance(SealPolicy.MRSIGNER, 1, b"2" * 32))
+        first = await leaf.answer(older, AnchorAdvance(SealBinding.MRSIGNER, 0, b"1" * 32))
+        second = await leaf.answer(newer, AnchorAdvance(SealBinding.MRSIGNER, 1, b"2" * 32))
         refused = [
-            await leaf.answer(older, AnchorRead(SealPolicy.MRSIGNER)),
-            await leaf.answer(older, AnchorAdvance(SealPolicy.MRSIGNER, 2, b"3" * 32)),
+            await leaf.answer(older, AnchorRead(SealBinding.MRSIGNER)),
+            await leaf.answer(older, AnchorAdvance(SealBinding.MRSIGNER, 2, b"3" * 32)),
         ]
         return [first, second, *refused]
 
@@ -113,6 +113,6 @@ def test_full_disk_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("casemate.chip.anchors.sync_content", full)
-    answer = ask(fresh, AnchorAdvance(SealPolicy.MRENCLAVE, 0, bytes(32)))
+    answer = ask(fresh, AnchorAdvance(SealBinding.MRENCLAVE, 0, bytes(32)))
     assert isinstance(answer, Fault)
     assert answer.code is Code.UNAVAILABLE

@@ -38,7 +38,7 @@ from casemate.wire.protocol.faults import Code, Fault, FaultError
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.sgx.report import Report, TargetInfo
 from casemate.wire.sgx.sigstruct import Sigstruct
 
@@ -167,7 +167,7 @@ async def say(enclave: Channel, question: object, *wanted: type[T]) -> T:
 
 
 def seal_request(**changes: Any) -> leaf.GetSealingKey:
-    return replace(leaf.GetSealingKey(SealPolicy.MRSIGNER, 5, FIRST_TCB.cpu_svn, bytes(32)), **changes)
+    return replace(leaf.GetSealingKey(SealBinding.MRSIGNER, 5, FIRST_TCB.cpu_svn, bytes(32)), **changes)
 
 
 class TestLife:
@@ -185,7 +185,7 @@ class TestLife:
                 stopped = await m.ask(chip.Stop(loaded.enclave), chip.StateIs)
                 assert stopped.state is State.STOPPED
                 with pytest.raises(PeerGoneError):
-                    await say(enclave, leaf.AnchorRead(SealPolicy.MRSIGNER), leaf.AnchorIs)
+                    await say(enclave, leaf.AnchorRead(SealBinding.MRSIGNER), leaf.AnchorIs)
                 again = await m.start(loaded.enclave)
                 assert isinstance(await say(again, seal_request(), leaf.KeyIs), leaf.KeyIs)
                 destroyed = await m.ask(chip.Destroy(loaded.enclave), chip.StateIs)
@@ -469,7 +469,7 @@ class TestLeafFunctions:
                     bodies.append(Report.parse(made.report).body)
                 assert bodies[0].mr_enclave == hashlib.sha256(image("good")).digest()
                 assert bodies[1].mr_enclave == hashlib.sha256(image("good too")).digest()
-                by_enclave = seal_request(policy=SealPolicy.MRENCLAVE)
+                by_enclave = seal_request(policy=SealBinding.MRENCLAVE)
                 keys = [await say(enclave, by_enclave, leaf.KeyIs) for _, enclave in (one, other)]
                 assert keys[0].key != keys[1].key
                 by_signer = [await say(enclave, seal_request(), leaf.KeyIs) for _, enclave in (one, other)]
@@ -485,7 +485,7 @@ class TestLeafFunctions:
                     (seal_request(isv_svn=6), "SGX_INVALID_ISVSVN"),
                     (seal_request(tcb=b"\xff" * 16), "SGX_INVALID_CPUSVN"),
                     (leaf.MakeReport(b"\xff" * 512, bytes(64)), "#GP(0)"),
-                    (leaf.AnchorAdvance(SealPolicy.MRSIGNER, 7, bytes(32)), "not at 7"),
+                    (leaf.AnchorAdvance(SealBinding.MRSIGNER, 7, bytes(32)), "not at 7"),
                 ):
                     fault = await say(enclave, question, Fault)
                     assert words in fault.reason
@@ -522,10 +522,10 @@ class TestLeafFunctions:
             async with machine() as m:
                 _, one = await m.launch("good")
                 _, other = await m.launch("good too")
-                for policy in SealPolicy:
+                for policy in SealBinding:
                     assert (await say(one, leaf.AnchorRead(policy), leaf.AnchorIs)).epoch == 0
                     await say(one, leaf.AnchorAdvance(policy, 0, b"1" * 32), leaf.AnchorIs)
-                seen = [await say(other, leaf.AnchorRead(policy), leaf.AnchorIs) for policy in SealPolicy]
+                seen = [await say(other, leaf.AnchorRead(policy), leaf.AnchorIs) for policy in SealBinding]
                 assert [(anchor.epoch, anchor.head) for anchor in seen] == [(0, bytes(32)), (1, b"1" * 32)]
 
         run(work())

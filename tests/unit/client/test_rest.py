@@ -60,7 +60,7 @@ ASKS: dict[str, Ask[Any]] = {
     "rmp": Ask(vms.VmRmp(1, 0, 2), RmpIs, 1.0),
     "registers": Ask(vms.VmRegisters(1, 0), MemoryIs, 1.0),
     "attest-vm": vm_questions.attest(1, bytes(64)),
-    "write": vm_questions.write(1, vms.Door.DRAM, 0, b"x"),
+    "write": vm_questions.write(1, vms.AttackPath.DRAM, 0, b"x"),
     "map": vm_questions.map_page(1, 0, 0x1000),
     "assign": vm_questions.assign(1, 0x1000, None),
     "give": vm_questions.give(1, b"x"),

@@ -16,7 +16,7 @@ from casemate.engines.questions import (
     parse_question,
 )
 from casemate.wire.errors import WireError
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 LONG = "x" * (MAX_KEY + 1)
@@ -38,7 +38,7 @@ LONG = "x" * (MAX_KEY + 1)
         ),
         ({"do": "compareAndSet", "key": "k", "expected": 1, "value": 2}, b"122", CompareAndSetState("k", b"1", b"22")),
         ({"do": "compareAndSet", "key": "k", "expected": 0, "value": 1}, b"2", CompareAndSetState("k", b"", b"2")),
-        ({"do": "seal", "policy": "mrsigner"}, b"1", Seal(SealPolicy.MRSIGNER, b"1")),
+        ({"do": "seal", "policy": "mrsigner"}, b"1", Seal(SealBinding.MRSIGNER, b"1")),
         ({"do": "unseal"}, b"abc=", Unseal("abc=")),
     ],
 )

@@ -19,7 +19,7 @@ from casemate.wire.messages.state import (
 )
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.lifecycle import State
-from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.sealed_record import SealedRecord, record_digest
 from casemate.wire.protocol.tee import Identity, Tee
 
@@ -105,5 +105,5 @@ def test_an_enclave_has_a_state_for_each_policy() -> None:
         state=State.RUNNING, reason="",
     )  # fmt: skip
     assert namespaces_of(shown) == {
-        state_namespace(policy, Identity(Tee.SGX, b"e" * 32, b"s" * 32, 7, 2, debug=False)) for policy in SealPolicy
+        state_namespace(policy, Identity(Tee.SGX, b"e" * 32, b"s" * 32, 7, 2, debug=False)) for policy in SealBinding
     }

@@ -18,7 +18,7 @@ from tests.rigs.sandbox_children import Run
 
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.privileges import refuse_new_privileges
-from casemate.sandbox.seccomp import Compare, Policy, Rule, When, compile_filter, install_filter
+from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When, compile_filter, install_filter
 from casemate.sandbox.syscalls import ENCLAVE, GUEST, HOST
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
@@ -27,8 +27,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _BPF, _CLONE, _FANOTIFY_INIT = (321, 56, 300) if os.uname().machine == "x86_64" else (280, 220, 262)
 
 
-def behind(policy: Policy, body: Callable[[], object]) -> Callable[[], object]:
-    program = compile_filter(policy)
+def behind(syscalls: SyscallFilter, body: Callable[[], object]) -> Callable[[], object]:
+    program = compile_filter(syscalls)
 
     def confined() -> object:
         refuse_new_privileges()
@@ -313,7 +313,7 @@ def test_a_host_cannot_trace_and_lives(child: Run) -> None:
 
 
 def test_a_filter_outlives_an_attempt_to_replace_it(child: Run) -> None:
-    allow_all = Policy((), others_pass=True)
+    allow_all = SyscallFilter((), others_pass=True)
 
     def attempt() -> str:
         install_filter(compile_filter(allow_all))
@@ -338,7 +338,7 @@ def test_needs_no_new_privileges_without_rights(child: Run) -> None:
 
 
 def test_conditions_that_exclude_each_other_each_hold(child: Run) -> None:
-    policy = Policy(
+    syscalls = SyscallFilter(
         (
             Rule("getpriority", None, When(0, Compare.EQUALS, 0)),
             Rule("getpriority", errno.EDOM, When(0, Compare.DIFFERS, 0)),
@@ -351,12 +351,12 @@ def test_conditions_that_exclude_each_other_each_hold(child: Run) -> None:
         os.getpriority(os.PRIO_USER, 0)
         return "both"
 
-    assert "[Errno 33]" in child(behind(policy, attempt)).said
+    assert "[Errno 33]" in child(behind(syscalls, attempt)).said
 
 
 def test_two_conditions_of_one_rule_must_both_hold(child: Run) -> None:
     both = When(0, Compare.EQUALS, os.PRIO_PROCESS), When(1, Compare.MASKED_EQUALS, 0, 0xF)
-    policy = Policy((Rule("getpriority", errno.EDOM, *both),), others_pass=True)
+    syscalls = SyscallFilter((Rule("getpriority", errno.EDOM, *both),), others_pass=True)
 
     def attempt() -> str:
         os.getpriority(os.PRIO_PROCESS, 1)
@@ -364,11 +364,11 @@ def test_two_conditions_of_one_rule_must_both_hold(child: Run) -> None:
         os.getpriority(os.PRIO_PROCESS, 0)
         return "all"
 
-    assert "[Errno 33]" in child(behind(policy, attempt)).said
+    assert "[Errno 33]" in child(behind(syscalls, attempt)).said
 
 
 def test_passes_over_calls_that_this_architecture_lacks() -> None:
-    assert compile_filter(Policy((Rule("there_is_no_such_call"),), others_pass=True))
+    assert compile_filter(SyscallFilter((Rule("there_is_no_such_call"),), others_pass=True))
 
 
 def test_is_compiled_once() -> None:
@@ -381,7 +381,7 @@ def test_says_why_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linux, "IS_LINUX", False)
     seccomp._library.cache_clear()
     with pytest.raises(UnavailableError, match="Linux"):
-        compile_filter(Policy((Rule("read"),)))
+        compile_filter(SyscallFilter((Rule("read"),)))
     seccomp._library.cache_clear()
 
 

@@ -9,7 +9,7 @@ from casemate.chip.sgx.secs import Secs
 from casemate.chip.silicon import Silicon
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeMask
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
@@ -20,7 +20,7 @@ ATTRIBUTE_MASK = AttributeMask(0xFF00_0000_0000_000B, 0)
 MISC_MASK = 0xF000_0000
 """TSEAL_DEFAULT_MISCMASK, the same."""
 
-_POLICIES = {SealPolicy.MRENCLAVE: KeyPolicy.MRENCLAVE, SealPolicy.MRSIGNER: KeyPolicy.MRSIGNER}
+_POLICIES = {SealBinding.MRENCLAVE: KeyPolicy.MRENCLAVE, SealBinding.MRSIGNER: KeyPolicy.MRSIGNER}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
 from casemate.wire.encodings.message import U16, Bytes16, Bytes32, Limit, encode_fields
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.launch import digest_of
@@ -112,7 +112,7 @@ class ParavirtualGuest:
         if question.isv_svn > who.isv_svn:
             raise FirmwareError(FirmwareStatus.INVALID_PARAM, f"SVN {question.isv_svn}, the guest's is {who.isv_svn}")
         tcb = self._reached(question.tcb)
-        by_code = question.policy is SealPolicy.MRENCLAVE
+        by_code = question.policy is SealBinding.MRENCLAVE
         label = _LABEL + encode_fields(
             _Dependencies(
                 policy=str(question.policy),

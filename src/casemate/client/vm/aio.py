@@ -3,7 +3,7 @@
 from casemate.client.asking import AsyncTransport, go_on
 from casemate.client.vm import questions as vm_questions
 from casemate.client.vm.questions import USUAL, Budget
-from casemate.wire.messages.vm.host import ConsoleIs, Door, LaunchVm, View, VmEvidenceIs, VmIs, VmRan
+from casemate.wire.messages.vm.host import AttackPath, ConsoleIs, LaunchVm, View, VmEvidenceIs, VmIs, VmRan
 from casemate.wire.messages.vm.hypervisor import RmpEntry
 from casemate.wire.snp.vmsa import Vmsa
 
@@ -66,9 +66,9 @@ class Vms:
         """A report, unverified."""
         return await self._transport.ask(vm_questions.attest(vm, report_data))
 
-    async def write(self, vm: int, door: Door, spa: int, content: bytes) -> None:
+    async def write(self, vm: int, path: AttackPath, spa: int, content: bytes) -> None:
         """A hostile host's hand on a VM's memory."""
-        await self._transport.ask(vm_questions.write(vm, door, spa, content))
+        await self._transport.ask(vm_questions.write(vm, path, spa, content))
 
     async def map(self, vm: int, gpa: int, spa: int) -> None:
         """A hostile host's hand on the nested page table."""

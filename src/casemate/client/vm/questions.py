@@ -7,10 +7,10 @@ from casemate.client.timeouts import ASK_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.host import (
     AssignVm,
+    AttackPath,
     AttestVm,
     ConsoleIs,
     DestroyVm,
-    Door,
     EncryptVm,
     FinishVm,
     GetVm,
@@ -134,9 +134,9 @@ def attest(vm: int, report_data: bytes) -> Ask[VmEvidenceIs]:
     return Ask(AttestVm(vm, report_data), VmEvidenceIs, LAUNCH_TIMEOUT)
 
 
-def write(vm: int, door: Door, spa: int, content: bytes) -> Ask[Done]:
+def write(vm: int, path: AttackPath, spa: int, content: bytes) -> Ask[Done]:
     """A hostile host's hand on a VM's memory."""
-    return Ask(WriteVm(vm, door, spa, content), Done, ASK_TIMEOUT)
+    return Ask(WriteVm(vm, path, spa, content), Done, ASK_TIMEOUT)
 
 
 def map_page(vm: int, gpa: int, spa: int) -> Ask[Done]:

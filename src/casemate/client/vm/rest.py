@@ -146,7 +146,7 @@ def _attest(question: vms.AttestVm, remaining: Remaining) -> Exchange[vms.VmEvid
 
 
 def _write(question: vms.WriteVm, remaining: Remaining) -> Exchange[Done]:
-    path = f"/v1/vms/{question.vm}/write?door={question.door}&spa={question.spa:#x}"
+    path = f"/v1/vms/{question.vm}/write?door={question.path}&spa={question.spa:#x}"
     yield from _vm_of(HttpRequest("POST", path, body=question.content, body_type=BINARY), remaining)
     return Done()
 

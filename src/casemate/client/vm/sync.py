@@ -3,7 +3,7 @@
 from casemate.client.asking import Transport, go
 from casemate.client.vm import questions as vm_questions
 from casemate.client.vm.questions import UNLIMITED, USUAL, Budget
-from casemate.wire.messages.vm.host import ConsoleIs, Door, LaunchVm, View, VmEvidenceIs, VmIs, VmRan
+from casemate.wire.messages.vm.host import AttackPath, ConsoleIs, LaunchVm, View, VmEvidenceIs, VmIs, VmRan
 from casemate.wire.messages.vm.hypervisor import RmpEntry
 from casemate.wire.snp.vmsa import Vmsa
 
@@ -72,9 +72,9 @@ class Vms:
         """A report over 64 bytes, unverified, and the certificates to appraise it with."""
         return self._transport.ask(vm_questions.attest(vm, report_data))
 
-    def write(self, vm: int, door: Door, spa: int, content: bytes) -> None:
+    def write(self, vm: int, path: AttackPath, spa: int, content: bytes) -> None:
         """A hostile host's hand on a VM's memory."""
-        self._transport.ask(vm_questions.write(vm, door, spa, content))
+        self._transport.ask(vm_questions.write(vm, path, spa, content))
 
     def map(self, vm: int, gpa: int, spa: int) -> None:
         """A hostile host's hand on the nested page table."""

@@ -16,7 +16,7 @@ from casemate.wire.messages.leaf import (
     ReportMade,
 )
 from casemate.wire.protocol.faults import Fault, FaultError
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 
 T = TypeVar("T")
 
@@ -57,11 +57,11 @@ class Leaf:
         """A 128-bit key of this enclave's; :class:`FaultError` where the chip refuses."""
         return self._ask(wanted, KeyIs).key
 
-    def anchor_read(self, policy: SealPolicy) -> AnchorIs:
+    def anchor_read(self, policy: SealBinding) -> AnchorIs:
         """Which history of this enclave's state is the newest; :class:`FaultError` where the chip refuses."""
         return self._ask(AnchorRead(policy), AnchorIs)
 
-    def anchor_advance(self, policy: SealPolicy, *, epoch: int, head: bytes) -> AnchorIs:
+    def anchor_advance(self, policy: SealBinding, *, epoch: int, head: bytes) -> AnchorIs:
         """Makes ``head`` the newest history, if the anchor is at ``epoch``; :class:`FaultError` if it is not."""
         return self._ask(AnchorAdvance(policy, epoch, head), AnchorIs)
 

@@ -12,7 +12,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetSealingKey
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.padding import pad, unpad
-from casemate.wire.protocol.seal_binding import SealPolicy, state_namespace
+from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord
 from casemate.wire.protocol.tee import Identity
 from casemate.wire.sgx.keyrequest import KeyPolicy
@@ -22,7 +22,7 @@ NONCE_SIZE = 12
 MAX_CACHED_KEYS = 256
 """Keys of other launches that are kept: a history has one for each launch that wrote in it."""
 
-_POLICIES = {SealPolicy.MRENCLAVE: KeyPolicy.MRENCLAVE, SealPolicy.MRSIGNER: KeyPolicy.MRSIGNER}
+_POLICIES = {SealBinding.MRENCLAVE: KeyPolicy.MRENCLAVE, SealBinding.MRSIGNER: KeyPolicy.MRSIGNER}
 
 
 class SealingKeys:
@@ -36,14 +36,14 @@ class SealingKeys:
         self._nonces = itertools.count()
         self._keys: dict[tuple[KeyPolicy, int, bytes, bytes], bytes] = {}
 
-    def namespace(self, policy: SealPolicy) -> bytes:
+    def namespace(self, policy: SealBinding) -> bytes:
         """The name of this enclave's state under that policy."""
         return state_namespace(policy, self._identity)
 
     def seal(
         self,
         kind: SealedKind,
-        policy: SealPolicy,
+        policy: SealBinding,
         text: bytes,
         *,
         epoch: int = 0,
@@ -104,6 +104,6 @@ class SealingKeys:
             raise refuse(Code.STATE_REFUSED, f"no key for this seal: {error.fault.reason}") from None
 
 
-def policy_of(header: SealedHeader) -> SealPolicy:
+def policy_of(header: SealedHeader) -> SealBinding:
     """The policy as manifests write it."""
-    return SealPolicy.MRENCLAVE if header.policy is KeyPolicy.MRENCLAVE else SealPolicy.MRSIGNER
+    return SealBinding.MRENCLAVE if header.policy is KeyPolicy.MRENCLAVE else SealBinding.MRSIGNER

@@ -6,7 +6,7 @@ from casemate.enclave.boot import Program
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.io.host_questions import HostQuestions
 from casemate.enclave.io.surroundings import Surroundings
-from casemate.enclave.store import Store, Transaction, canonical_json
+from casemate.enclave.store import Store, Transaction, sorted_json
 from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
 from casemate.engines.frames import Asked, Wanted
 from casemate.engines.questions import (
@@ -114,7 +114,7 @@ def _done(transaction: Transaction, question: StateQuestion) -> bytes:
             value = transaction.get(key)
             return _UNDEFINED if value is None else value
         case PutState(key, value):
-            transaction.put(key, canonical_json(value))
+            transaction.put(key, sorted_json(value))
             return encode_json(None)
         case DeleteState(key):
             return encode_json(transaction.delete(key))
@@ -125,7 +125,7 @@ def _done(transaction: Transaction, question: StateQuestion) -> bytes:
 
 
 def _canonical(value: bytes | None) -> bytes | None:
-    return None if value is None else canonical_json(value)
+    return None if value is None else sorted_json(value)
 
 
 def _one_meaning(value: bytes) -> bytes:

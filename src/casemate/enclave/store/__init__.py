@@ -11,6 +11,6 @@ Example:
 from casemate.enclave.store.host_line import HostLine
 from casemate.enclave.store.store import Store
 from casemate.enclave.store.transaction import Transaction
-from casemate.enclave.store.values import canonical_json
+from casemate.enclave.store.values import sorted_json
 
-__all__ = ["HostLine", "Store", "Transaction", "canonical_json"]
+__all__ = ["HostLine", "Store", "Transaction", "sorted_json"]

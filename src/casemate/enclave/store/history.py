@@ -9,7 +9,7 @@ from casemate.wire.encodings.message import parse_fields
 from casemate.wire.errors import WireError
 from casemate.wire.messages.state import StateRead, StateRecords
 from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord, record_digest
 from casemate.wire.protocol.state_changes import Change, Changes
 
@@ -32,7 +32,7 @@ class History:
 class Archive:
     """Reads histories of one namespace."""
 
-    def __init__(self, host: HostLine, keys: SealingKeys, policy: SealPolicy) -> None:
+    def __init__(self, host: HostLine, keys: SealingKeys, policy: SealBinding) -> None:
         self._host = host
         self._keys = keys
         self._policy = policy

@@ -6,7 +6,7 @@ import binascii
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import SealedKind, SealedRecord
 
 MAX_SEALED_VALUE = 1024 * 1024
@@ -22,7 +22,7 @@ class Sealer:
     def __init__(self, keys: SealingKeys) -> None:
         self._keys = keys
 
-    def seal(self, value: bytes, policy: SealPolicy) -> str:
+    def seal(self, value: bytes, policy: SealBinding) -> str:
         """The sealed text (base64) of a value (JSON bytes); refused as ``state-limit`` where it is too long."""
         if len(value) > MAX_SEALED_VALUE:
             raise refuse(Code.STATE_LIMIT, f"a value of {len(value)} bytes of JSON, at most {MAX_SEALED_VALUE} go")

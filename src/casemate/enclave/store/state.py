@@ -1,4 +1,4 @@
-"""A whole sealed state in memory: keys in order, values as canonical JSON."""
+"""A whole sealed state in memory: keys in order, values as sorted JSON."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator

@@ -39,12 +39,12 @@ class Transaction:
         self._size = base.state.size
 
     def get(self, key: str) -> bytes | None:
-        """The value (canonical JSON), None where there is none."""
+        """The value (sorted JSON), None where there is none."""
         self._check(key)
         return self._changed[key] if key in self._changed else self._base.state.get(key)
 
     def put(self, key: str, value: bytes) -> None:
-        """Sets a value (canonical JSON: :func:`canonical_json`)."""
+        """Sets a value (sorted JSON: :func:`~casemate.enclave.store.values.sorted_json`)."""
         if len(value) > MAX_VALUE:
             raise refuse(Code.STATE_LIMIT, f"a value of {len(value)} bytes of JSON, at most {MAX_VALUE} can be kept")
         old = self.get(key)
@@ -66,7 +66,7 @@ class Transaction:
     def compare_and_set(self, key: str, expected: bytes | None, value: bytes | None) -> bool:
         """Sets a value (None removes it) if it is what was expected (None: absent); whether it was.
 
-        Both are canonical JSON.
+        Both are sorted JSON.
         """
         if self.get(key) != expected:
             return False

@@ -1,4 +1,10 @@
-"""Values as they are kept and compared: one text for each JSON value."""
+"""Values as they are kept and compared: the text that the guest wrote, with members sorted.
+
+This is not the JSON Canonicalization Scheme (RFC 8785): names are sorted by code point (the scheme: by UTF-16 code
+unit) and numbers have Python's spelling (``1.0`` and ``1e+16``, the scheme: ``1`` and ``10000000000000000``). Sealed
+states hold these texts already, and a transaction compares texts, so another spelling would make every stored value
+look changed. Nothing signs these texts: receipts commit to arguments and results as they were sent.
+"""
 
 import json
 
@@ -8,8 +14,8 @@ from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.state_changes import MAX_VALUE
 
 
-def canonical_json(text: bytes) -> bytes:
-    """The canonical text of a JSON value that the guest wrote: compact, members in the order of their names.
+def sorted_json(text: bytes) -> bytes:
+    """The text of a JSON value that the guest wrote: compact, members in the order of their names' code points.
 
     Refused as ``state-limit`` where it is longer than ``MAX_VALUE``, as ``guest-error`` where it is no JSON.
     """

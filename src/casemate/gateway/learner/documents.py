@@ -7,7 +7,7 @@ from pydantic import Field
 
 from casemate.gateway.v1.documents import Base64, Document, EnclaveNumber, Hex32
 from casemate.wire.protocol.sandbox_layers import LayerName, LayerState
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 
 VISIBILITY = (
     "The operator of this machine could read this request and this answer: they passed the gateway and the host in the "
@@ -107,8 +107,8 @@ class SealRequest(Document):
     """What to seal, and for whom."""
 
     data: Annotated[Anything, Field(description="Any JSON, at most 1 MiB.")]
-    policy: Annotated[SealPolicy, Field(description="`mrenclave`: this very code; `mrsigner`: its developer's.")] = (
-        SealPolicy.MRENCLAVE
+    policy: Annotated[SealBinding, Field(description="`mrenclave`: this very code; `mrsigner`: its developer's.")] = (
+        SealBinding.MRENCLAVE
     )
 
 
@@ -116,7 +116,7 @@ class SealAnswer(Answer):
     """Sealed: keep it wherever you like."""
 
     sealed: Base64
-    policy: SealPolicy
+    policy: SealBinding
 
 
 class UnsealRequest(Document):

@@ -26,10 +26,10 @@ from casemate.wire.messages.snp_firmware import (
 from casemate.wire.messages.vm.host import (
     MAX_CONSOLE,
     AssignVm,
+    AttackPath,
     AttestVm,
     ConsoleIs,
     DestroyVm,
-    Door,
     EncryptVm,
     FinishVm,
     GetVm,
@@ -126,8 +126,8 @@ class Vms:
                 return await self.vm(number).guest.link.rmp(spa, count)
             case AttestVm(number, report_data):
                 return await self._attest(self.vm(number), report_data)
-            case WriteVm(number, door, spa, content):
-                return await write_memory(self.vm(number), door, spa, content)
+            case WriteVm(number, path, spa, content):
+                return await write_memory(self.vm(number), path, spa, content)
             case MapVm(number, gpa, spa):
                 await self.vm(number).guest.link.map(gpa, spa, 1)
                 return Done()
@@ -306,9 +306,9 @@ async def read_memory(vm: Vm, view: View, address: int, size: int) -> bytes:
     return await vm.guest.link.load(address, size)
 
 
-async def write_memory(vm: Vm, door: Door, spa: int, content: bytes) -> Done:
+async def write_memory(vm: Vm, path: AttackPath, spa: int, content: bytes) -> Done:
     """By the host's CPU, or by an interposer; FaultError, of code ``rmp-fault`` where the CPU's store faults."""
-    if door is Door.DRAM:
+    if path is AttackPath.DRAM:
         vm.guest.dram.write(spa, content)
     else:
         await vm.guest.link.store(spa, content)

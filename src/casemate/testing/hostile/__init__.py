@@ -5,10 +5,10 @@
 Example:
     >>> from casemate.testing.hostile.lone import LoneTarget
     >>> from casemate.testing.hostile.memory import replay
-    >>> from casemate.wire.messages.vm.host import Door
+    >>> from casemate.wire.messages.vm.host import AttackPath
     >>> from casemate.wire.snp.mode import VmMode
     >>> with LoneTarget(VmMode.SEV_SNP) as target:
-    ...     replay(target, Door.HYPERVISOR).cell
+    ...     replay(target, AttackPath.HYPERVISOR).cell
     ...
     'refusal (rmp-fault)'
 """

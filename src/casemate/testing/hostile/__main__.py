@@ -16,17 +16,17 @@ from rich.table import Table
 
 from casemate.client import connect
 from casemate.client.local import local_machine
-from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.scenes import LoneScene, MachineScene, Scene
 from casemate.testing.hostile.table import TABLE, Attack, expected
 from casemate.wire.snp.mode import VmMode
 
 _STYLES = {
-    Outcome.SUCCESS: "bold red",
-    Outcome.GARBAGE: "yellow",
-    Outcome.FAULT: "green",
-    Outcome.REFUSAL: "green",
-    Outcome.NOTHING: "cyan",
+    AttackOutcome.SUCCESS: "bold red",
+    AttackOutcome.GARBAGE: "yellow",
+    AttackOutcome.FAULT: "green",
+    AttackOutcome.REFUSAL: "green",
+    AttackOutcome.NOTHING: "cyan",
 }
 
 
@@ -82,7 +82,7 @@ def _document(found: dict[Attack, dict[VmMode, Result]]) -> list[dict[str, objec
     return [
         {
             "attack": attack.name,
-            "door": attack.way,
+            "path": attack.way,
             "mode": str(mode),
             "outcome": str(result.outcome),
             "by": result.by,
@@ -96,7 +96,7 @@ def _document(found: dict[Attack, dict[VmMode, Result]]) -> list[dict[str, objec
 
 def _show(found: dict[Attack, dict[VmMode, Result]], modes: Sequence[VmMode], *, words: bool) -> None:
     console = Console()
-    table = Table("attack", "door")
+    table = Table("attack", "path")
     for mode in modes:
         table.add_column(str(mode), overflow="fold")
     for attack, row in found.items():

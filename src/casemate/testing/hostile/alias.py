@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from casemate.testing.hostile.memory import told_of_a
-from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import NAME_A, PAGE_A, WRITE_A, record
-from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.host import AttackPath
 from casemate.wire.protocol.faults import FaultError
 from casemate.wire.snp.page_info import PAGE_SIZE
 
@@ -27,16 +27,16 @@ class LyingModule:
 
     def load(self) -> bytes:
         """What the host's CPU reads at the alias."""
-        self.target.store(Door.DRAM, self.alias, self.target.load(Door.DRAM, self.cell, PAGE_SIZE))
-        return self.target.load(Door.HYPERVISOR, self.alias, PAGE_SIZE)
+        self.target.store(AttackPath.DRAM, self.alias, self.target.load(AttackPath.DRAM, self.cell, PAGE_SIZE))
+        return self.target.load(AttackPath.HYPERVISOR, self.alias, PAGE_SIZE)
 
     def store(self, content: bytes) -> None:
         """What the host's CPU writes at the alias; FaultError where it may not."""
-        self.target.store(Door.HYPERVISOR, self.alias, content)
-        self.target.store(Door.DRAM, self.cell, self.target.load(Door.DRAM, self.alias, PAGE_SIZE))
+        self.target.store(AttackPath.HYPERVISOR, self.alias, content)
+        self.target.store(AttackPath.DRAM, self.cell, self.target.load(AttackPath.DRAM, self.alias, PAGE_SIZE))
 
 
-def alias(target: Target, door: Door) -> Result:  # noqa: ARG001 - as every attack
+def alias(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
     """Replays page A by stores of the host's CPU to its alias, which the reverse map table does not know."""
     target.listen()
     module = LyingModule(target, cell=PAGE_A, alias=target.spare)
@@ -45,5 +45,5 @@ def alias(target: Target, door: Door) -> Result:  # noqa: ARG001 - as every atta
     try:
         module.store(old)
     except FaultError as error:
-        return Result(Outcome.REFUSAL, str(error.fault.code), error.fault.reason)
+        return Result(AttackOutcome.REFUSAL, str(error.fault.code), error.fault.reason)
     return told_of_a(target, wanted=record(NAME_A, 1), what="its old record")

@@ -3,7 +3,7 @@
 import secrets
 
 from casemate.images.vm.builtin import firmware
-from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.owner import identity, judge
 from casemate.testing.hostile.prover import Prover, measured
 from casemate.verifier import SnpEvidence
@@ -24,7 +24,7 @@ def other_measurement(prover: Prover) -> Result:
     """Launches a guest that differs from its owner's in a few bytes."""
     honest, other = (_proved(prover, image) for image in (IMAGE, changed_image()))
     if honest is None and other is None:
-        return Result(Outcome.SUCCESS, "", "the other guest runs, and nothing that its owner gets tells them apart")
+        return Result(AttackOutcome.SUCCESS, "", "the other guest runs, and its owner cannot tell them apart")
     _insist(prover, honest)
     return _judged(prover, other)
 
@@ -36,8 +36,8 @@ def other_than_identified(prover: Prover) -> Result:
     try:
         prover.prove(changed_image(), secrets.token_bytes(REPORT_DATA_SIZE), own)
     except FaultError as error:
-        return Result(Outcome.REFUSAL, error.fault.reason.partition(":")[0], error.fault.reason)
-    return Result(Outcome.SUCCESS, "", "the other guest runs under the owner's identity")
+        return Result(AttackOutcome.REFUSAL, error.fault.reason.partition(":")[0], error.fault.reason)
+    return Result(AttackOutcome.SUCCESS, "", "the other guest runs under the owner's identity")
 
 
 def old_tcb(prover: Prover) -> Result:
@@ -85,7 +85,7 @@ def _proved(prover: Prover, image: bytes) -> Proved | None:
 
 def _judged(prover: Prover, proved: Proved | None) -> Result:
     if proved is None:
-        return Result(Outcome.REFUSAL, "no evidence", "it hands out no report")
+        return Result(AttackOutcome.REFUSAL, "no evidence", "it hands out no report")
     evidence, report_data = proved
     measurement = measured(IMAGE, prover.mode)
     return judge(prover, evidence, prover.endorsements(), measurement=measurement, report_data=report_data)
@@ -94,12 +94,12 @@ def _judged(prover: Prover, proved: Proved | None) -> Result:
 def _insist(prover: Prover, honest: Proved | None) -> None:
     """On that the same owner accepts the honest guest, by the same policy."""
     result = _judged(prover, honest)
-    if result.outcome is not Outcome.SUCCESS:
+    if result.outcome is not AttackOutcome.SUCCESS:
         raise HonestRefusedError(result.words)
 
 
 def _no_reports() -> Result:
-    return Result(Outcome.NOTHING, "no evidence", "there are no reports in this mode")
+    return Result(AttackOutcome.NOTHING, "no evidence", "there are no reports in this mode")
 
 
 def _reported_tcb(evidence: SnpEvidence) -> TcbVersion:

@@ -9,7 +9,7 @@ from casemate.testing.hostile.victim import IMAGE, PROMPT
 from casemate.testing.lone_guest import LoneGuest
 from casemate.testing.lone_hypervisor import UnservedError
 from casemate.wire.errors import WireError
-from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.host import AttackPath
 from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MapNested, RmpUpdate
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
@@ -42,13 +42,13 @@ class LoneTarget:
         """As the protocol says."""
         self._vm.run(instructions=instructions)
 
-    def load(self, door: Door, spa: int, size: int) -> bytes:
+    def load(self, path: AttackPath, spa: int, size: int) -> bytes:
         """As the protocol says."""
-        return os.pread(self._vm.dram.fileno(), size, spa) if door is Door.DRAM else self._vm.load(spa, size)
+        return os.pread(self._vm.dram.fileno(), size, spa) if path is AttackPath.DRAM else self._vm.load(spa, size)
 
-    def store(self, door: Door, spa: int, content: bytes) -> None:
+    def store(self, path: AttackPath, spa: int, content: bytes) -> None:
         """As the protocol says."""
-        if door is Door.DRAM:
+        if path is AttackPath.DRAM:
             os.pwrite(self._vm.dram.fileno(), content, spa)
         else:
             self._vm.store(spa, content)

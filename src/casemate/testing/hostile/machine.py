@@ -10,7 +10,7 @@ from casemate.client.vm.sync import Budget
 from casemate.testing.hostile.target import Heard
 from casemate.testing.hostile.victim import IMAGE, PROMPT
 from casemate.testing.lone_guest import SIGNATURE
-from casemate.wire.messages.vm.host import Door, LaunchVm, VmIs, VmState
+from casemate.wire.messages.vm.host import AttackPath, LaunchVm, VmIs, VmState
 from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
@@ -72,9 +72,9 @@ class MachineTarget:
         """As the protocol says."""
         self._vms.run(self.vm.vm, budget=Budget(instructions=instructions))
 
-    def load(self, door: Door, spa: int, size: int) -> bytes:
+    def load(self, path: AttackPath, spa: int, size: int) -> bytes:
         """As the protocol says."""
-        if door is Door.HYPERVISOR:
+        if path is AttackPath.HYPERVISOR:
             return self._vms.memory(self.vm.vm, spa, size)
         descriptor = os.open(self._dram, os.O_RDONLY)
         try:
@@ -82,9 +82,9 @@ class MachineTarget:
         finally:
             os.close(descriptor)
 
-    def store(self, door: Door, spa: int, content: bytes) -> None:
+    def store(self, path: AttackPath, spa: int, content: bytes) -> None:
         """As the protocol says."""
-        self._vms.write(self.vm.vm, door, spa, content)
+        self._vms.write(self.vm.vm, path, spa, content)
 
     def map(self, gpa: int, spa: int) -> None:
         """As the protocol says."""

@@ -1,6 +1,6 @@
 """Attacks on a page's content in DRAM: an old one, another's, or a changed one is put where the guest reads it."""
 
-from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import (
     NAME_A,
@@ -16,7 +16,7 @@ from casemate.testing.hostile.victim import (
     record,
     stopped,
 )
-from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.host import AttackPath
 from casemate.wire.protocol.faults import FaultError
 from casemate.wire.snp.page_info import PAGE_SIZE
 
@@ -25,26 +25,26 @@ _FLIPPED = 0x120
 """Offset of the byte that :func:`flip` changes."""
 
 
-def replay(target: Target, door: Door) -> Result:
+def replay(target: Target, path: AttackPath) -> Result:
     """Puts back what was in page A before the guest wrote it anew."""
     target.listen()
-    old = target.load(door, PAGE_A, PAGE_SIZE)
+    old = target.load(path, PAGE_A, PAGE_SIZE)
     target.listen(WRITE_A)
-    return put(target, door, PAGE_A, old) or told_of_a(target, wanted=record(NAME_A, 1), what="its old record")
+    return put(target, path, PAGE_A, old) or told_of_a(target, wanted=record(NAME_A, 1), what="its old record")
 
 
-def move(target: Target, door: Door) -> Result:
+def move(target: Target, path: AttackPath) -> Result:
     """Copies the ciphertext of page B over page A."""
     target.listen()
-    other = target.load(door, PAGE_B, PAGE_SIZE)
-    return put(target, door, PAGE_A, other) or told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
+    other = target.load(path, PAGE_B, PAGE_SIZE)
+    return put(target, path, PAGE_A, other) or told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
 
 
-def swap(target: Target, door: Door) -> Result:
+def swap(target: Target, path: AttackPath) -> Result:
     """Exchanges the ciphertexts of both pages."""
     target.listen()
-    page_a, page_b = (target.load(door, page, PAGE_SIZE) for page in (PAGE_A, PAGE_B))
-    refused = put(target, door, PAGE_A, page_b) or put(target, door, PAGE_B, page_a)
+    page_a, page_b = (target.load(path, page, PAGE_SIZE) for page in (PAGE_A, PAGE_B))
+    refused = put(target, path, PAGE_A, page_b) or put(target, path, PAGE_B, page_a)
     if refused is not None:
         return refused
     heard = target.listen(READ_A + READ_B)
@@ -52,29 +52,29 @@ def swap(target: Target, door: Door) -> Result:
     if read_a is None or read_b is None:
         return stopped_or_silent(target, stopped(heard))
     if (read_a.record, read_b.record) == (record(NAME_B, 1), record(NAME_A, 1)):
-        return Result(Outcome.SUCCESS, "", "each page reads as the other")
+        return Result(AttackOutcome.SUCCESS, "", "each page reads as the other")
     return Result(
-        Outcome.GARBAGE, "", f"A reads {readable(read_a.record)}, B reads {readable(read_b.record)}: nobody's"
+        AttackOutcome.GARBAGE, "", f"A reads {readable(read_a.record)}, B reads {readable(read_b.record)}: nobody's"
     )
 
 
-def flip(target: Target, door: Door) -> Result:
+def flip(target: Target, path: AttackPath) -> Result:
     """Changes one bit of page A's ciphertext."""
     target.listen()
-    (byte,) = target.load(door, PAGE_A + _FLIPPED, 1)
-    refused = put(target, door, PAGE_A + _FLIPPED, bytes([byte ^ _BIT]))
+    (byte,) = target.load(path, PAGE_A + _FLIPPED, 1)
+    refused = put(target, path, PAGE_A + _FLIPPED, bytes([byte ^ _BIT]))
     if refused is not None:
         return refused
     honest = record(NAME_A, 1)
     return told_of_a(target, wanted=bytes([honest[0] ^ _BIT]) + honest[1:], what="one bit changed")
 
 
-def put(target: Target, door: Door, spa: int, content: bytes) -> Result | None:
+def put(target: Target, path: AttackPath, spa: int, content: bytes) -> Result | None:
     """Stores it; the refusal, if that is what comes of it."""
     try:
-        target.store(door, spa, content)
+        target.store(path, spa, content)
     except FaultError as error:
-        return Result(Outcome.REFUSAL, str(error.fault.code), error.fault.reason)
+        return Result(AttackOutcome.REFUSAL, str(error.fault.code), error.fault.reason)
     return None
 
 
@@ -90,11 +90,11 @@ def told_of_a(target: Target, *, wanted: bytes, what: str) -> Result:
 def judged(read: Read, wanted: bytes, what: str) -> Result:
     """What the guest has read, and what the attacker would have liked it to read."""
     if read.changed_at is None:
-        return Result(Outcome.NOTHING, "", "the guest reads what it has written")
+        return Result(AttackOutcome.NOTHING, "", "the guest reads what it has written")
     if read.found == wanted:
-        return Result(Outcome.SUCCESS, "", f"the guest reads {what}: {readable(read.found)}")
+        return Result(AttackOutcome.SUCCESS, "", f"the guest reads {what}: {readable(read.found)}")
     return Result(
-        Outcome.GARBAGE, "", f"from byte {read.changed_at} on the guest reads {readable(read.found)}, nobody's"
+        AttackOutcome.GARBAGE, "", f"from byte {read.changed_at} on the guest reads {readable(read.found)}, nobody's"
     )
 
 

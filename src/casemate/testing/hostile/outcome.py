@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class AttackOutcome(StrEnum):
     """From the attacker's best to his worst."""
 
     SUCCESS = "success"
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 class Result:
     """Of one attack on one VM."""
 
-    outcome: Outcome
+    outcome: AttackOutcome
     by: str
     """What noticed or refused it, in the machine's own word: an exit, a fault's code, a status, a rule; or empty."""
     words: str

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP384R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.prover import POLICY, Identity, Prover
 from casemate.verifier import (
     AbiVersion,
@@ -63,8 +63,8 @@ def judge(
     try:
         appraise_snp(evidence, policy, endorsements, datetime.now(UTC))
     except RefusedError as error:
-        return Result(Outcome.REFUSAL, str(error.rule), str(error))
-    return Result(Outcome.SUCCESS, "", "the guest's owner accepts the evidence")
+        return Result(AttackOutcome.REFUSAL, str(error.rule), str(error))
+    return Result(AttackOutcome.SUCCESS, "", "the guest's owner accepts the evidence")
 
 
 def policy_for(

@@ -1,10 +1,10 @@
 """Attacks on a vCPU at rest: its registers changed, or put back as they once were."""
 
 from casemate.testing.hostile.memory import put
-from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import WRITE_A, last_written, stopped
-from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.host import AttackPath
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 _R9 = 0x348
@@ -14,19 +14,19 @@ _INTO_WATCHING = 1_000
 """Instructions from the guest's prompt to where it looks at page A, with everything that it knows in registers."""
 
 
-def inject(target: Target, door: Door) -> Result:
+def inject(target: Target, path: AttackPath) -> Result:
     """Writes a number into R9, as if registers lay open: the guest is to go on from there."""
     _let_it_watch(target)
     number = _INJECTED.to_bytes(8, "little")
-    return put(target, door, target.registers + _R9, number) or _number_of_next(target, wanted=_INJECTED + 1, honest=2)
+    return put(target, path, target.registers + _R9, number) or _number_of_next(target, wanted=_INJECTED + 1, honest=2)
 
 
-def roll_back(target: Target, door: Door) -> Result:
+def roll_back(target: Target, path: AttackPath) -> Result:
     """Puts the VMSA back as it was before the guest's last command: the guest is to forget that it has had it."""
     _let_it_watch(target)
-    old = target.load(door, target.registers, PAGE_SIZE)
+    old = target.load(path, target.registers, PAGE_SIZE)
     _let_it_watch(target, WRITE_A)
-    return put(target, door, target.registers, old) or _number_of_next(target, wanted=2, honest=3)
+    return put(target, path, target.registers, old) or _number_of_next(target, wanted=2, honest=3)
 
 
 def _let_it_watch(target: Target, commands: bytes = b"") -> None:
@@ -45,7 +45,7 @@ def _number_of_next(target: Target, *, wanted: int, honest: int) -> Result:
             raise RuntimeError(f"the guest has written nothing, and runs on: {heard.text!r}")
         return result
     if written == wanted:
-        return Result(Outcome.SUCCESS, "", f"the guest writes {written} into its page, as the attacker wanted")
+        return Result(AttackOutcome.SUCCESS, "", f"the guest writes {written} into its page, as the attacker wanted")
     if written == honest:
-        return Result(Outcome.NOTHING, "", f"the guest writes {written}, as it should")
-    return Result(Outcome.GARBAGE, "", f"the guest writes {written} into its page, which nobody wanted")
+        return Result(AttackOutcome.NOTHING, "", f"the guest writes {written}, as it should")
+    return Result(AttackOutcome.GARBAGE, "", f"the guest writes {written} into its page, which nobody wanted")

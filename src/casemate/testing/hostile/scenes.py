@@ -32,7 +32,7 @@ class LoneScene:
         """As the protocol says."""
         if isinstance(attack, MemoryAttack):
             with LoneTarget(mode) as target:
-                return attack.run(target, attack.door)
+                return attack.run(target, attack.path)
         with _folder() as folder:
             return attack.run(LoneProver(folder / "chip", mode))
 
@@ -48,7 +48,7 @@ class MachineScene:
         """As the protocol says."""
         if isinstance(attack, MemoryAttack):
             with MachineTarget(self._client, self._machine.state, mode) as target:
-                return attack.run(target, attack.door)
+                return attack.run(target, attack.path)
         return attack.run(MachineProver(self._machine, self._client, mode))
 
 

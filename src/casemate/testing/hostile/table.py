@@ -1,4 +1,4 @@
-"""Which attacks there are, by which door, and what becomes of each in each mode: what tests and docs hold true."""
+"""Which attacks there are, by which path, and what becomes of each in each mode: what tests and docs hold true."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from casemate.testing.hostile.outcome import Result
 from casemate.testing.hostile.prover import Prover
 from casemate.testing.hostile.registers import inject, roll_back
 from casemate.testing.hostile.target import Target
-from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.host import AttackPath
 from casemate.wire.snp.mode import VmMode
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryAttack:
-    """On a running guest, by one door."""
+    """On a running guest, by one path."""
 
     name: str
-    door: Door
-    run: Callable[[Target, Door], Result]
+    path: AttackPath
+    run: Callable[[Target, AttackPath], Result]
 
     @property
     def way(self) -> str:
         """How it reaches the machine."""
-        return str(self.door)
+        return str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceAttack:
-    """On what a guest's owner believes; it needs no door."""
+    """On what a guest's owner believes; it needs no path."""
 
     name: str
     run: Callable[[Prover], Result]
@@ -50,23 +50,23 @@ _SEALED = ("refusal (invalid)",)
 _UNHEARD = ("nothing (no evidence)",) * 2
 
 TABLE: dict[Attack, Expected] = {
-    MemoryAttack("replay", Door.HYPERVISOR, replay): ("success", "success", *_BY_CPU),
-    MemoryAttack("replay", Door.DRAM, replay): ("success", "success", "success", _TAGGED),
-    MemoryAttack("move", Door.HYPERVISOR, move): (_GARBAGE, _GARBAGE, *_BY_CPU),
-    MemoryAttack("move", Door.DRAM, move): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
-    MemoryAttack("swap", Door.HYPERVISOR, swap): (_GARBAGE, _GARBAGE, *_BY_CPU),
-    MemoryAttack("swap", Door.DRAM, swap): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
-    MemoryAttack("flip a bit", Door.HYPERVISOR, flip): (_GARBAGE, _GARBAGE, *_BY_CPU),
-    MemoryAttack("flip a bit", Door.DRAM, flip): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
-    MemoryAttack("alias", Door.HYPERVISOR, alias): ("success", "success", "success", _TAGGED),
-    MemoryAttack("remap", Door.HYPERVISOR, remap): ("success", "success", *("fault (nested-fault)",) * 2),
-    MemoryAttack("reassign", Door.HYPERVISOR, reassign): ("success", "success", *("fault (#VC 0x404)",) * 2),
-    MemoryAttack("read patterns", Door.HYPERVISOR, dictionary): ("success", "success", "success", "nothing"),
-    MemoryAttack("read patterns", Door.DRAM, dictionary): ("success", "success", "success", "nothing"),
-    MemoryAttack("inject registers", Door.HYPERVISOR, inject): ("success", *_SEALED, *_BY_CPU),
-    MemoryAttack("inject registers", Door.DRAM, inject): ("success", *_SEALED, _GARBAGE, _TAGGED),
-    MemoryAttack("roll back registers", Door.HYPERVISOR, roll_back): ("success", *_SEALED, *_BY_CPU),
-    MemoryAttack("roll back registers", Door.DRAM, roll_back): ("success", *_SEALED, "success", _TAGGED),
+    MemoryAttack("replay", AttackPath.HYPERVISOR, replay): ("success", "success", *_BY_CPU),
+    MemoryAttack("replay", AttackPath.DRAM, replay): ("success", "success", "success", _TAGGED),
+    MemoryAttack("move", AttackPath.HYPERVISOR, move): (_GARBAGE, _GARBAGE, *_BY_CPU),
+    MemoryAttack("move", AttackPath.DRAM, move): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
+    MemoryAttack("swap", AttackPath.HYPERVISOR, swap): (_GARBAGE, _GARBAGE, *_BY_CPU),
+    MemoryAttack("swap", AttackPath.DRAM, swap): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
+    MemoryAttack("flip a bit", AttackPath.HYPERVISOR, flip): (_GARBAGE, _GARBAGE, *_BY_CPU),
+    MemoryAttack("flip a bit", AttackPath.DRAM, flip): (_GARBAGE, _GARBAGE, _GARBAGE, _TAGGED),
+    MemoryAttack("alias", AttackPath.HYPERVISOR, alias): ("success", "success", "success", _TAGGED),
+    MemoryAttack("remap", AttackPath.HYPERVISOR, remap): ("success", "success", *("fault (nested-fault)",) * 2),
+    MemoryAttack("reassign", AttackPath.HYPERVISOR, reassign): ("success", "success", *("fault (#VC 0x404)",) * 2),
+    MemoryAttack("read patterns", AttackPath.HYPERVISOR, dictionary): ("success", "success", "success", "nothing"),
+    MemoryAttack("read patterns", AttackPath.DRAM, dictionary): ("success", "success", "success", "nothing"),
+    MemoryAttack("inject registers", AttackPath.HYPERVISOR, inject): ("success", *_SEALED, *_BY_CPU),
+    MemoryAttack("inject registers", AttackPath.DRAM, inject): ("success", *_SEALED, _GARBAGE, _TAGGED),
+    MemoryAttack("roll back registers", AttackPath.HYPERVISOR, roll_back): ("success", *_SEALED, *_BY_CPU),
+    MemoryAttack("roll back registers", AttackPath.DRAM, roll_back): ("success", *_SEALED, "success", _TAGGED),
     EvidenceAttack("launch another guest", other_measurement): (
         "success",
         "success",
@@ -76,7 +76,7 @@ TABLE: dict[Attack, Expected] = {
     EvidenceAttack("roll back the TCB", old_tcb): (*_UNHEARD, *("refusal (snp.tcb-reported)",) * 2),
     EvidenceAttack("replay a report", replayed_report): (*_UNHEARD, *("refusal (binding.report-data)",) * 2),
 }
-"""Attacks on running guests first; each attack with each door that leads to it."""
+"""Attacks on running guests first; each attack with each path that leads to it."""
 
 
 def expected(attack: Attack, mode: VmMode) -> str:

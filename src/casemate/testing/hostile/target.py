@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from casemate.wire.messages.vm.host import Door
+from casemate.wire.messages.vm.host import AttackPath
 from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.snp.mode import VmMode
 
@@ -50,10 +50,10 @@ class Target(Protocol):
     def step(self, instructions: int) -> None:
         """Lets it run so many instructions, as a timer's interrupt would end it."""
 
-    def load(self, door: Door, spa: int, size: int) -> bytes:
+    def load(self, path: AttackPath, spa: int, size: int) -> bytes:
         """Reads DRAM: by the host's CPU, or on the bus."""
 
-    def store(self, door: Door, spa: int, content: bytes) -> None:
+    def store(self, path: AttackPath, spa: int, content: bytes) -> None:
         """Writes DRAM: by the host's CPU, or on the bus."""
 
     def map(self, gpa: int, spa: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from casemate.images.vm.builtin import firmware
 from casemate.images.vm.layout import SYMBOLS
-from casemate.testing.hostile.outcome import Outcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.target import Heard
 from casemate.wire.messages.vm.hypervisor import ExitReason
 
@@ -68,8 +68,8 @@ def stopped(heard: Heard) -> Result | None:
     if told is not None:
         is_unvalidated = told.groups() == (_VMM_COMMUNICATION, _NOT_VALIDATED)
         by = "#VC 0x404" if is_unvalidated else f"exception {told[1]}"
-        return Result(Outcome.FAULT, by, f"the guest ends itself: {told.string[told.start() :].splitlines()[0]}")
-    outcome = Outcome.REFUSAL if heard.ended in _REFUSALS else Outcome.FAULT
+        return Result(AttackOutcome.FAULT, by, f"the guest ends itself: {told.string[told.start() :].splitlines()[0]}")
+    outcome = AttackOutcome.REFUSAL if heard.ended in _REFUSALS else AttackOutcome.FAULT
     return Result(outcome, str(heard.ended), f"the vCPU does not go on: {heard.detail}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U16, U32, U64, Bytes16, Bytes32, Bytes64, Fixed, Limit, message
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import MAX_REPORT, Identity
 
 MAX_PAGES = 64 * 1024 * 1024
@@ -51,7 +51,7 @@ class GetSealingKey:
     Refused where ``isv_svn`` or ``tcb`` are above the asking enclave's and the platform's.
     """
 
-    policy: SealPolicy
+    policy: SealBinding
     isv_svn: U16
     tcb: Bytes16
     """As ``Boot`` gives it, now or at the time when something was sealed."""
@@ -75,7 +75,7 @@ class AnchorRead:
     ISVSVN than the enclave's has written.
     """
 
-    policy: SealPolicy
+    policy: SealBinding
 
 
 @message(0x36)
@@ -86,7 +86,7 @@ class AnchorAdvance:
     Refused as ``state-conflict`` where the anchor is not at the expected epoch, as ``state-refused`` as above.
     """
 
-    policy: SealPolicy
+    policy: SealBinding
     epoch: U64
     """Where the anchor is expected to be now."""
     head: Bytes32

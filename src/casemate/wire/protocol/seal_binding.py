@@ -1,4 +1,4 @@
-"""To whom sealed data belong: the policy of a sealing key, and the name of a sealed state."""
+"""Which enclaves can unseal sealed data, and the public name of a sealed state."""
 
 import hashlib
 from enum import StrEnum
@@ -8,23 +8,26 @@ from casemate.wire.protocol.tee import Identity, Tee
 _NAMESPACE_LABEL = b"casemate sealed state v1\x00"
 
 
-class SealPolicy(StrEnum):
-    """KEYREQUEST.KEYPOLICY (SDM volume 3D, 38.17.2) as manifests write it, whatever the TEE."""
+class SealBinding(StrEnum):
+    """Which identity a sealing key is bound to, as manifests write it (``[state] policy``), for every TEE.
+
+    SGX: KEYREQUEST.KEYPOLICY (SDM volume 3D, 38.17.2).
+    """
 
     MRENCLAVE = "mrenclave"
-    """This very code alone, by its measurement."""
+    """The measurement: only the same image can unseal."""
     MRSIGNER = "mrsigner"
-    """Every enclave of the same signer and product id whose security version is not lower."""
+    """The signer and the product id: every image of both can unseal, if its security version is not lower."""
 
 
-def state_namespace(policy: SealPolicy, who: Identity) -> bytes:
+def state_namespace(binding: SealBinding, who: Identity) -> bytes:
     """The public name of an identity's sealed state (32 bytes): the host files records under it, the chip its anchor.
 
     Debug enclaves, which their host can steer, have states of their own, as the chip gives them keys of their own; and
     so has the same image in another kind of TEE.
     """
-    by_code = policy is SealPolicy.MRENCLAVE
+    by_code = binding is SealBinding.MRENCLAVE
     identity = who.measurement if by_code else who.mr_signer + who.isv_prod_id.to_bytes(2, "little")
-    kind = policy.encode() + (b" debug" if who.debug else b" production")
+    kind = binding.encode() + (b" debug" if who.debug else b" production")
     tee = b"" if who.tee is Tee.SGX else b" " + who.tee.encode()
     return hashlib.sha256(_NAMESPACE_LABEL + kind + tee + b"\x00" + identity).digest()

@@ -27,7 +27,7 @@ class Change:
 
     key: Key
     value: Value | None
-    """Canonical JSON; None where the key was deleted."""
+    """JSON, compact and with its members sorted; None where the key was deleted."""
 
 
 @dataclass(frozen=True, slots=True)

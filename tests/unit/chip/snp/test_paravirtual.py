@@ -11,7 +11,7 @@ from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.paravirtual import ParavirtualGuest
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.snp.launch import digest_of
 from casemate.wire.snp.paravirtual import FAMILY_ID, guest_pages, id_key_digest, image_id
@@ -32,7 +32,7 @@ def guest(platform: SnpPlatform, pages: bytes = PAGES, **changes: object) -> Par
     return ParavirtualGuest.launch(platform, pages, replace(SIGNED, **changes))  # type: ignore[arg-type]
 
 
-def key(of: ParavirtualGuest, policy: SealPolicy = SealPolicy.MRSIGNER, **changes: object) -> bytes:
+def key(of: ParavirtualGuest, policy: SealBinding = SealBinding.MRSIGNER, **changes: object) -> bytes:
     asked = GetSealingKey(policy, 3, of.tcb, bytes(32))
     return of.sealing_key(replace(asked, **changes)).reveal()  # type: ignore[arg-type]
 
@@ -61,11 +61,11 @@ def test_each_start_is_a_launch(platform: SnpPlatform) -> None:
 def test_keys_are_the_codes_or_the_signers(platform: SnpPlatform) -> None:
     made, newer = guest(platform), guest(platform, bytes(4096), isv_svn=4)
     assert key(made) == key(guest(platform)) == key(newer)
-    assert key(made, SealPolicy.MRENCLAVE) == key(guest(platform), SealPolicy.MRENCLAVE)
+    assert key(made, SealBinding.MRENCLAVE) == key(guest(platform), SealBinding.MRENCLAVE)
     different = {
         key(made),
-        key(made, SealPolicy.MRENCLAVE),
-        key(newer, SealPolicy.MRENCLAVE),
+        key(made, SealBinding.MRENCLAVE),
+        key(newer, SealBinding.MRENCLAVE),
         key(newer, isv_svn=4),
         key(made, isv_svn=2),
         key(made, key_id=b"k" * 32),

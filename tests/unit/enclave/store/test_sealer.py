@@ -8,7 +8,7 @@ from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.store.sealer import MAX_SEALED_TEXT, MAX_SEALED_VALUE, Sealer
 from casemate.wire.messages.state import StateAppend
 from casemate.wire.protocol.faults import Code, FaultError
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 
 
 def refused(code: Code) -> pytest.RaisesExc[FaultError]:
@@ -19,8 +19,8 @@ def sealer(machine: Lab, identity: Secs = SECS) -> Sealer:
     return Sealer(machine.leaf(identity).sealing_keys())
 
 
-@pytest.mark.parametrize("policy", SealPolicy)
-def test_opens_in_another_launch_and_after_a_reboot(machine: Lab, policy: SealPolicy) -> None:
+@pytest.mark.parametrize("policy", SealBinding)
+def test_opens_in_another_launch_and_after_a_reboot(machine: Lab, policy: SealBinding) -> None:
     text = sealer(machine).seal(b'{"x":1}', policy)
     assert sealer(machine).unseal(text) == b'{"x":1}'
     machine.reboot(Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn))
@@ -29,7 +29,7 @@ def test_opens_in_another_launch_and_after_a_reboot(machine: Lab, policy: SealPo
 
 def test_opens_for_whom_the_policy_names(machine: Lab) -> None:
     upgraded = secs(mr_enclave=b"n" * 32, isv_svn=3)
-    mine, ours = (sealer(machine).seal(b"1", policy) for policy in (SealPolicy.MRENCLAVE, SealPolicy.MRSIGNER))
+    mine, ours = (sealer(machine).seal(b"1", policy) for policy in (SealBinding.MRENCLAVE, SealBinding.MRSIGNER))
     assert sealer(machine, upgraded).unseal(ours) == b"1"
     for identity, text in (
         (upgraded, mine),
@@ -42,7 +42,7 @@ def test_opens_for_whom_the_policy_names(machine: Lab) -> None:
 
 
 def test_does_not_open_on_another_machine(machine: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
-    text = sealer(machine).seal(b"1", SealPolicy.MRSIGNER)
+    text = sealer(machine).seal(b"1", SealBinding.MRSIGNER)
     other = Lab(tmp_path_factory.mktemp("other"), machine.loop, seed="another chip")
     with refused(Code.STATE_REFUSED):
         sealer(other).unseal(text)
@@ -50,7 +50,7 @@ def test_does_not_open_on_another_machine(machine: Lab, tmp_path_factory: pytest
 
 def test_does_not_open_with_older_microcode_than_it_was_sealed_by(machine: Lab) -> None:
     machine.reboot(Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn))
-    text = sealer(machine).seal(b"1", SealPolicy.MRSIGNER)
+    text = sealer(machine).seal(b"1", SealBinding.MRSIGNER)
     machine.reboot(FIRST_TCB)
     with refused(Code.STATE_REFUSED):
         sealer(machine).unseal(text)
@@ -58,7 +58,7 @@ def test_does_not_open_with_older_microcode_than_it_was_sealed_by(machine: Lab) 
 
 def test_every_changed_byte_is_refused(machine: Lab) -> None:
     mine = sealer(machine)
-    sealed = base64.b64decode(mine.seal(b"1", SealPolicy.MRSIGNER))
+    sealed = base64.b64decode(mine.seal(b"1", SealBinding.MRSIGNER))
     for at in (*range(176), *range(176, len(sealed), 53), len(sealed) - 1):
         forged = sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :]
         with refused(Code.STATE_REFUSED):
@@ -80,13 +80,13 @@ def test_a_record_of_the_state_is_not_opened_for_a_function(machine: Lab, host: 
 
 def test_limits(machine: Lab) -> None:
     mine = sealer(machine)
-    assert mine.unseal(mine.seal(bytes(MAX_SEALED_VALUE), SealPolicy.MRSIGNER)) == bytes(MAX_SEALED_VALUE)
+    assert mine.unseal(mine.seal(bytes(MAX_SEALED_VALUE), SealBinding.MRSIGNER)) == bytes(MAX_SEALED_VALUE)
     with refused(Code.STATE_LIMIT):
-        mine.seal(bytes(MAX_SEALED_VALUE + 1), SealPolicy.MRSIGNER)
+        mine.seal(bytes(MAX_SEALED_VALUE + 1), SealBinding.MRSIGNER)
     with refused(Code.STATE_LIMIT):
         mine.unseal("A" * (MAX_SEALED_TEXT + 1))
 
 
 def test_small_values_are_of_one_size(machine: Lab) -> None:
     mine = sealer(machine)
-    assert len({len(mine.seal(bytes(size), SealPolicy.MRSIGNER)) for size in (0, 1, 500, 1000)}) == 1
+    assert len({len(mine.seal(bytes(size), SealBinding.MRSIGNER)) for size in (0, 1, 500, 1000)}) == 1

@@ -15,7 +15,7 @@ from casemate.wire.messages.leaf import AnchorAdvance, AnchorRead
 from casemate.wire.messages.state import StateAppend, StateForget, StateRecords
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import SealedKind, SealedRecord
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes
 
@@ -193,7 +193,7 @@ class TestIdentity:
                 contents(store)
 
     def test_state_of_this_code_alone_is_empty_for_another_build(self, machine: Lab, host: LabHost) -> None:
-        rules = replace(RULES, policy=SealPolicy.MRENCLAVE)
+        rules = replace(RULES, policy=SealBinding.MRENCLAVE)
         put(machine.launch(host, rules=rules), a=b"1")
         other = secs(mr_enclave=b"n" * 32, isv_svn=9)
         assert contents(machine.launch(host, other, rules)) == {}

@@ -20,7 +20,7 @@ from casemate.engines.questions import (
 )
 from casemate.testing.hostile_guests import TRAPS
 from casemate.wire.protocol.faults import Code
-from casemate.wire.protocol.seal_binding import SealPolicy
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 from .test_engine import Talk, engine, main
@@ -70,7 +70,7 @@ def thrown(body: str) -> str:
         ("state.compareAndSet('k', [1], 'ä')", CompareAndSetState("k", b"[1]", '"ä"'.encode())),
         ("state.compareAndSet('k', null, undefined)", CompareAndSetState("k", b"null", None)),
         ("state.compareAndSet('k')", CompareAndSetState("k", None, None)),
-        ("context.seal({a: 1}, 'mrenclave')", Seal(SealPolicy.MRENCLAVE, b'{"a":1}')),
+        ("context.seal({a: 1}, 'mrenclave')", Seal(SealBinding.MRENCLAVE, b'{"a":1}')),
         ("context.unseal('abc=')", Unseal("abc=")),
     ],
 )

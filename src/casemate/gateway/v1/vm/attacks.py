@@ -13,13 +13,13 @@ from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.vm.asking import ask
 from casemate.gateway.v1.vm.documents import AssignRequest, MapRequest, VmDocument, shown
 from casemate.gateway.v1.vm.lifecycle import WORKED
-from casemate.wire.messages.vm.host import MAX_INPUT, AssignVm, Door, GetVm, GiveVm, MapVm, VmIs, WriteVm
+from casemate.wire.messages.vm.host import MAX_INPUT, AssignVm, AttackPath, GetVm, GiveVm, MapVm, VmIs, WriteVm
 from casemate.wire.messages.vm.hypervisor import MAX_COPY, Done
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
 
-DoorOf = Annotated[
-    Door, Query(description="`hypervisor`: by the host's CPU, which heeds the RMP; `dram`: on the memory bus.")
+PathOf = Annotated[
+    AttackPath, Query(description="`hypervisor`: by the host's CPU, which heeds the RMP; `dram`: on the memory bus.")
 ]
 
 
@@ -29,7 +29,7 @@ def vm_attack_routes(vms: VmHostApi) -> APIRouter:
     write_says = operation("write_vm_memory", Role.DEPLOY, *WORKED, Code.RMP_FAULT, body="What to write.")
 
     @routes.post("/write", **write_says)
-    async def write(id: VmId, spa: Spa, door: DoorOf, request: Request) -> VmDocument:
+    async def write(id: VmId, spa: Spa, door: PathOf, request: Request) -> VmDocument:
         """A hostile host's hand on a VM's memory, for lessons. Needs a token of role `deploy` or above."""
         content = await read_body(request, media_type=BINARY, limit=MAX_COPY)
         await ask(vms, WriteVm(id, door, int(spa, 16), content), Done)

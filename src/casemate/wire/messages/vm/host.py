@@ -240,7 +240,7 @@ class VmEvidenceIs:
     """The root's, in DER; None where the host has none."""
 
 
-class Door(StrEnum):
+class AttackPath(StrEnum):
     """How a store reaches DRAM."""
 
     HYPERVISOR = "hypervisor"  # by the host's CPU: the RMP is heeded
@@ -253,7 +253,7 @@ class WriteVm:
     """A lesson's hand on the memory of one's own VM. Reply: ``Done``, or a ``Fault`` of code ``rmp-fault``."""
 
     vm: U64
-    door: Door
+    path: AttackPath
     spa: U64
     content: Annotated[bytes, Limit(MAX_COPY)]
 

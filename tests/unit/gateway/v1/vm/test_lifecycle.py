@@ -17,7 +17,7 @@ from casemate.gateway.v1.vm.lifecycle import MAX_LAUNCH, UNCOUNTED
 from casemate.host.vm.vms import MAX_VMS
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.vm.host import (
-    Door,
+    AttackPath,
     EncryptVm,
     GetVm,
     LaunchVm,
@@ -271,7 +271,7 @@ def test_both_doors_and_the_nested_page_table(gateway: Front) -> None:
             shown = await launched(client)
             answer = await client.post("/v1/vms/1/write?spa=0x10&door=dram", content=b"!", headers=KIND)
             assert answer.json() == shown
-            assert WriteVm(1, Door.DRAM, 0x10, b"!") in gateway.vms.asked
+            assert WriteVm(1, AttackPath.DRAM, 0x10, b"!") in gateway.vms.asked
             answer = await client.post("/v1/vms/1/write?spa=0x10&door=hypervisor", content=b"!", headers=KIND)
             assert problem(answer, "rmp-fault")["status"] == 409
             answer = await client.post("/v1/vms/1/write?spa=0x10", content=b"!", headers=KIND)
