@@ -53,7 +53,7 @@ def test_it_holds_the_package_whole_and_as_it_is(contents: dict[str, bytes]) -> 
     "name",
     [
         "py.typed",
-        "engines/javascript/bootstrap.js",
+        "engines/javascript/bootstrap/serve.js",
         "images/functions/starter_files/casemate.toml",
         "images/functions/starter_files/gitignore",
         "images/functions/starter_files/guest/main.js",

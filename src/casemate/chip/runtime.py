@@ -28,10 +28,10 @@ _LOOK_PERIOD = 0.05
 
 
 ENGINE_FILES = {
-    "javascript": (ENGINE, "casemate/engines/javascript/bootstrap.js", "casemate/engines/javascript/node_modules.txt"),
+    "javascript": (ENGINE, "casemate/engines/javascript/bootstrap/", "casemate/engines/javascript/node_modules.txt"),
 }
-"""By engine, the ends of the paths of what its guests run on and no enclave executes: the engine's own part of the
-runtime, which an image with another engine does not name. All else is the core."""
+"""By engine, the ends of the paths of what its guests run on and no enclave executes (a folder's ends in a slash): the
+engine's own part of the runtime, which an image with another engine does not name. All else is the core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,10 @@ class RuntimeCopy:
 
 def component_of(path: str) -> str:
     """Which part of the runtime a file is of, by its path in the copy."""
+    file, folder = f"/{path}", f"/{path.rpartition('/')[0]}/"
     for engine, ends in ENGINE_FILES.items():
-        if any(path == end or path.endswith(f"/{end}") for end in ends):
+        wanted = tuple(f"/{end}" for end in ends)
+        if file.endswith(wanted) or folder.endswith(wanted):
             return engine
     return CORE
 

@@ -1,5 +1,7 @@
-"""The seam between the enclave and what runs the guest's code."""
+"""The engines of this build, by the names that manifests use, and what each of them provides."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from casemate.engines.command import Command, GuestProgram
@@ -8,11 +10,11 @@ from casemate.engines.javascript.engine import JavaScript
 
 
 class Engine(Protocol):
-    """One kind of guest."""
+    """What runs a guest's code. An engine is a folder in this room and a line in :data:`ENGINES`."""
 
     @property
     def name(self) -> str:
-        """As manifests spell it."""
+        """The name that manifests use."""
 
     def command(self, binary: str, *, memory_mib: int) -> Command:
         """How to start it with a heap of that size; it then says ``Warm`` and waits for its program."""
@@ -21,8 +23,13 @@ class Engine(Protocol):
         """The body of the frame that gives it its program."""
 
 
+ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (JavaScript(),)})
+"""All engines of this build."""
+
+
 def engine_named(name: str) -> Engine:
     """The engine of that name, or :class:`EngineUnknownError`."""
-    if name == JavaScript.name:
-        return JavaScript()
-    raise EngineUnknownError(f"engine is {name!r}, this build has {JavaScript.name!r}")
+    engine = ENGINES.get(name)
+    if engine is None:
+        raise EngineUnknownError(f"engine is {name!r}, this build has {', '.join(map(repr, ENGINES))}")
+    return engine

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from casemate.enclave.tls.loading import equip
-from casemate.engines.registry import engine_named
+from casemate.engines.registry import ENGINES, engine_named
 from casemate.link.errors import PeerGoneError
 from casemate.process.memory import give_back_memory
 from casemate.process.stopped import STOPPED_TIME, StoppedChildren
@@ -51,8 +51,6 @@ from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, L
 
 CONTROL = 3
 """Descriptor of the control socket."""
-
-ENGINE = "javascript"
 
 USUAL_MEMORY_MIB = 64
 """The guests of the pool are of this size until others are asked for."""
@@ -118,7 +116,8 @@ class Parent:
         self._entry = entry
         self._modes = modes_of(configure.layers)
         self._enclave_confinement: Confinement = prepare_enclave()
-        self._kitchen = Kitchen(engine_named(ENGINE), configure.deno, prepare_guest(configure.deno), configure.layers)
+        (engine,) = ENGINES.values()  # the chip names one binary, and the pool has guests of one engine
+        self._kitchen = Kitchen(engine, configure.deno, prepare_guest(configure.deno), configure.layers)
         self._pool = Pool(USUAL_MEMORY_MIB, configure.pool)
         self._selector = selectors.DefaultSelector()
         self._enclaves: dict[int, Enclave] = {}

@@ -26,7 +26,8 @@ from casemate.chip.runtime import (
     unused,
 )
 from casemate.chip.runtime_copy import cache_root, check_confined, compiled_folder, prepare_runtime, verify_copy
-from casemate.chip.runtime_sources import SourceFile, runtime_sources
+from casemate.chip.runtime_sources import ROOMS, SourceFile, runtime_sources
+from casemate.engines.javascript.engine import BOOTSTRAP
 from casemate.wire.protocol.runtime_lock import RuntimePart
 
 Prepare = Callable[..., RuntimeCopy]
@@ -79,7 +80,7 @@ def test_an_engines_files_change_its_own_digest_alone(prepare: Prepare, tmp_path
         for path, content in (
             (PYTHON, core),
             (ENGINE, engine),
-            ("lib/python3.11/casemate/engines/javascript/bootstrap.js", bootstrap),
+            ("lib/python3.11/casemate/engines/javascript/bootstrap/calls.js", bootstrap),
             ("lib/python3.11/casemate/engines/javascript/engine.py", core),
         ):
             file = folder / path.replace("/", "-")
@@ -103,7 +104,7 @@ def test_no_code_that_an_enclave_runs_is_an_engines() -> None:
     for file in runtime_sources():
         parts.setdefault(component_of(file.path), set()).add(file.source.name)
     assert parts.keys() == {"core", *ENGINE_FILES}
-    assert parts["javascript"] == {"deno", "bootstrap.js", "node_modules.txt"}
+    assert parts["javascript"] == {"deno", "node_modules.txt", *(f"{part}.js" for part in BOOTSTRAP)}
 
 
 def test_digest_does_not_depend_on_place_time_or_order(
@@ -373,7 +374,7 @@ class TestRealRuntime:
 
     def test_has_no_rooms_but_the_enclaves(self, copy: RuntimeCopy) -> None:
         rooms = self.run(copy, "import casemate, os; print(*sorted(os.listdir(casemate.__path__[0])))").split()
-        assert rooms == ["__init__.py", "enclave", "engines", "images", "link", "sandbox", "wire"]
+        assert rooms == ["__init__.py", *ROOMS]
 
     def test_has_no_compiled_files_tests_or_build_settings(self, copy: RuntimeCopy) -> None:
         names = [path.relative_to(copy.directory).as_posix() for path in copy.directory.rglob("*")]

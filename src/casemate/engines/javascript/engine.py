@@ -1,7 +1,9 @@
 """JavaScript on V8, in Deno's own binary: no permissions, one bootstrap script, nothing read from disk.
 
-The bootstrap comes as a ``data:`` URL, so the engine needs no file but itself. Code is not made from strings
-(``eval``, ``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk.
+The bootstrap is the first code of every guest. It takes the two pipes, takes away all that a program must not reach,
+then loads the program and serves its calls. Its source lies in the folder ``bootstrap``, a subject a file, and is given
+to the engine as one ``data:`` URL, so the engine needs no file but itself. Code is not made from strings (``eval``,
+``Function``), Node's built-in modules are mapped to nothing, and no import goes to network or disk.
 
 JavaScript that runs is JavaScript that was measured, whoever built the image. By itself the engine would also import
 ``data:`` and ``blob:`` URLs, which a program can make from what it is given, and some of its own modules, which can run
@@ -21,6 +23,13 @@ from casemate.engines.frames import head_and_text
 from casemate.engines.questions import MAX_LISTED, MAX_SEALED_TEXT
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
+
+BOOTSTRAP = (
+    *("limits", "captured", "frames", "errors", "modules", "calls", "loading", "state", "streams", "console"),
+    *("waiting", "lockdown", "serve"),
+)
+"""The parts of the bootstrap, in the order in which they are joined to one module. The order matters thus:
+``captured`` precedes all that calls something, a class its use, and ``serve``, which never returns, is last."""
 
 YOUNG_GENERATION_MIB = 8
 """V8's semi-space: three of them are in use besides the old generation."""
@@ -135,13 +144,15 @@ def may_import_more(module: SourceModule) -> bool:
 
 
 _UNREAD = re.compile(rb"^ +|(?:^|(?<= ))//.*$", re.MULTILINE)
-"""Indents and comments of the bootstrap, which has no `` //`` in a string."""
+"""Indents and comments of the bootstrap, which has no `` //`` in a string. Ends of lines stay, so that a place which
+the engine names in the bootstrap is the place in the joined parts."""
 
 
 @cache
 def _bootstrap() -> str:
     """The bootstrap's URL, without what the engine would not read: each byte of it costs a guest 70 bytes of memory."""
-    text = Path(__file__).with_name("bootstrap.js").read_bytes()
+    folder = Path(__file__).with_name("bootstrap")
+    text = b"".join((folder / f"{part}.js").read_bytes() for part in BOOTSTRAP)
     return _data_url("text/javascript", _UNREAD.sub(b"", text))
 
 

@@ -13,7 +13,7 @@ from tree_sitter import Language, Parser
 
 from casemate.engines.command import GuestProgram
 from casemate.engines.frames import Failed, Loaded, Paused, Returned, Said
-from casemate.engines.javascript.engine import JavaScript, may_import_more, node_modules
+from casemate.engines.javascript.engine import BOOTSTRAP, JavaScript, may_import_more, node_modules
 from casemate.testing.lone_parent import shared_engine
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import Link
@@ -21,7 +21,7 @@ from casemate.wire.protocol.image_index import Link
 from .test_engine import LIMIT, Module, Talk, engine, linked, main
 from .test_streams import Stream, program
 
-BOOTSTRAP = Path(may_import_more.__code__.co_filename).with_name("bootstrap.js")
+FOLDER = Path(may_import_more.__code__.co_filename).with_name("bootstrap")
 
 
 def test_the_engine_gets_the_bootstrap_without_comments_and_with_its_lines() -> None:
@@ -37,10 +37,30 @@ def test_the_engine_gets_the_bootstrap_without_comments_and_with_its_lines() -> 
             waiting += [] if node.type == "comment" else reversed(node.children)
         return found
 
-    whole = BOOTSTRAP.read_bytes()
+    whole = b"".join((FOLDER / f"{part}.js").read_bytes() for part in BOOTSTRAP)
     given = base64.b64decode(JavaScript().command("deno", memory_mib=64).arguments[-1].partition(",")[2])
     assert tokens(given) == tokens(whole)
     assert given.count(b"\n") == whole.count(b"\n")
+
+
+def test_every_part_of_the_bootstrap_is_in_it_once_and_says_what_it_is_for() -> None:
+    parts = [f"{part}.js" for part in BOOTSTRAP]
+    assert sorted(parts) == sorted(file.name for file in FOLDER.iterdir())
+    for part in parts:
+        header = (FOLDER / part).read_text().partition("\n\n")[0].splitlines()
+        assert len(header) > 2
+        assert all(line.startswith("//") for line in header)
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    ("() => 1", "the result is not JSON: it is a function"),
+    ("Symbol()", "the result is not JSON: it is a symbol"),
+    ("{ toJSON() {} }", "the result is not JSON: it is an object"),
+])  # fmt: skip
+def test_a_result_without_json_is_named_by_its_kind(value: str, words: str) -> None:
+    with engine() as talk:
+        talk.load(main(f"export function main() {{ return {value}; }}"))
+        assert talk.call() == Failed(Code.RESULT_REFUSED, "Error", words)
 
 
 # --- every documented name, by the ways that make an engine warn, refuse or load more of itself ----------------------
