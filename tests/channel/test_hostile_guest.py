@@ -250,6 +250,26 @@ def test_the_parent_says_why_a_guest_is_gone(said: str, code: Code) -> None:
         works_again(rig, session)
 
 
+class BusyRig(HurriedRig):
+    """Its parent is so busy that it says why a guest is gone only when the call's time is up."""
+
+    def end_guest(self) -> None:
+        time.sleep(LIMIT)
+        self.tell_gone("memory-limit", "too large")
+
+
+def test_the_cause_is_waited_for_though_the_parent_is_busy() -> None:
+    with BusyRig(script=die) as rig:
+        refusal = outcome(rig, rig.attest())
+        assert (refusal.code, refusal.reason) == (Code.MEMORY_LIMIT, "too large")
+
+
+def test_a_guest_that_closes_its_pipe_and_lives_on_is_ended_at_once() -> None:
+    with HurriedRig(script=die) as rig:
+        assert outcome(rig, rig.attest()).code is Code.GUEST_CRASHED
+        assert rig.watches[-1] == 0
+
+
 def test_a_guest_that_dies_between_calls_is_replaced_by_the_next() -> None:
     def last_call(called: Called) -> None:
         echo(called)

@@ -247,8 +247,10 @@ class Parent:
                 match message:
                     case NeedGuest():
                         self._need_guest(enclave, message)
+                    case Watch(0):  # the enclave has no use for it any more: what its own end says is told
+                        self._end_guest(enclave, None)
                     case Watch(deadline_ms) if enclave.watchdog is not None:
-                        self._end_guest(enclave, enclave.watchdog.watch(deadline_ms, now))
+                        enclave.watchdog.watch(deadline_ms, now)
                     case Unwatch() if enclave.watchdog is not None:
                         enclave.watchdog.unwatch(now)
         except (PeerGoneError, WireError):
@@ -299,9 +301,15 @@ class Parent:
         guest.close_pipes()
 
     def _end_guest(self, enclave: Enclave, gone: Gone | None) -> None:
-        """Kills an enclave's guest, if there is a reason; the enclave is told when it has been reaped."""
+        """Kills an enclave's guest; the enclave is told when it has been reaped.
+
+        Args:
+            enclave: it.
+            gone: why; None for what the wait status says. A guest that died before it was killed keeps the status of
+                that death, so its cause is not lost.
+        """
         guest = enclave.guest
-        if gone is not None and guest is not None and guest.state is GuestState.GIVEN:
+        if guest is not None and guest.state is GuestState.GIVEN:
             enclave.gone, enclave.watchdog = gone, None
             guest.kill()
 
@@ -381,8 +389,9 @@ class Parent:
 
     def _tend(self, now: float) -> None:
         for enclave in self._enclaves.values():
-            if enclave.watchdog is not None:
-                self._end_guest(enclave, enclave.watchdog.look(now))
+            gone = None if enclave.watchdog is None else enclave.watchdog.look(now)
+            if gone is not None:
+                self._end_guest(enclave, gone)
         for guest in list(self._pool.guests):
             if guest.state is GuestState.STARTING and now >= guest.since + START_TIME:
                 self._drop_from_pool(guest)

@@ -324,6 +324,11 @@ class _Stub:
         self._watch_parent(time.monotonic(), seconds)
         return {"code": "ok", "text": "", "seconds": seconds, "printed": []}
 
+    def do_end(self) -> dict[str, Any]:
+        """Has the guest killed; why the parent says that it is gone."""
+        self._parent.send(encode_message(Watch(0)))
+        return self.do_rest(PATIENCE)
+
     def _until(self, payload: bytes, time_ms: int) -> dict[str, Any]:
         start = time.monotonic()
         printed: list[str] = []

@@ -199,6 +199,10 @@ class Rig:
         assert self.raised is None, self.raised
         return not self._enclave.is_alive()
 
+    def end_guest(self) -> None:
+        """The parent ends a guest as it was told to, and says that it is gone, as it does in any case."""
+        self.tell_gone(Code.GUEST_CRASHED, "the guest killed by SIGKILL")
+
     def tell_gone(self, code: str, reason: str = "") -> None:
         """The parent says that the guest is gone."""
         self.parent.send(encode_message(GuestGone(code, reason)), timeout=TIMEOUT)
@@ -303,6 +307,8 @@ class Rig:
                 match asked:
                     case Watch(milliseconds):
                         self.watches.append(milliseconds)
+                        if milliseconds == 0:
+                            self.end_guest()
                     case Unwatch():
                         self.watches.append(None)
                     case _:

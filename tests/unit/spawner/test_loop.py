@@ -228,6 +228,19 @@ def test_a_guest_that_dies_between_calls_is_reported_at_once(parent: LoneParent)
     assert outcome["seconds"] < 1
 
 
+@pytest.mark.parametrize("died_of", [signal.SIGKILL, signal.SIGABRT])
+def test_a_guest_that_its_enclave_has_ended_keeps_the_cause_of_an_earlier_death(
+    parent: LoneParent, died_of: signal.Signals
+) -> None:
+    enclave = parent.spawn()
+    guest = enclave.need_guest()["pid"]
+    enclave.load(ECHO)
+    if died_of is not signal.SIGKILL:
+        os.kill(guest, died_of)
+    outcome = enclave.order(do="end")
+    assert (outcome["code"], outcome["text"]) == (Code.GUEST_CRASHED, f"the guest killed by {died_of.name}")
+
+
 def test_a_time_limit_is_held_within_half_a_second(parent: LoneParent) -> None:
     enclave = parent.spawn()
     enclave.need_guest()

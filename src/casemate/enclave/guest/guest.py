@@ -12,7 +12,7 @@ A guest that failed is never called again, and the streams that it had begun are
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,8 +44,10 @@ from casemate.wire.protocol.sandbox_layers import Layer
 LOAD_TIME = 10.0
 """Longest start of a guest with its code (seconds), the bodies of its modules included."""
 
-CAUSE_TIME = 0.2
-"""How long the parent, which knows why a guest died, is waited for once the guest's pipes have closed (seconds)."""
+CAUSE_TIME = 2.0
+"""Longest wait (seconds) for the parent to say why a guest died, once the guest's pipe has closed. The parent kills the
+guest when it is asked, so it answers as soon as it gets to run, which on a busy machine takes some tenths of a second.
+A guest cannot make the wait longer."""
 
 MOST_REPLACED = 3
 """How many guests in a row may die before they have taken a call; that costs time, and only then the call."""
@@ -70,8 +72,44 @@ class GuestState(StrEnum):
     ABSENT = "absent"  # none, or a failed one
     AWAITED = "awaited"  # asked of the parent
     LOADING = "loading"
-    READY = "ready"
-    WORKING = "working"
+    READY = "ready"  # it waits for a call
+    WORKING = "working"  # on a call
+    ENDED = "ended"  # its pipe has closed; the parent has been asked to end it, and will say why it died
+
+
+class _Event(StrEnum):
+    """What happens to a guest."""
+
+    FETCHED = "fetched"  # the enclave has asked the parent for one
+    GIVEN = "given"  # the parent has sent its pipes
+    LOADED = "loaded"  # it has loaded the program
+    CALLED = "called"  # a call, or a step of a stream, has been sent
+    ANSWERED = "answered"
+    CLOSED = "closed"  # it has closed the pipe that it writes to
+    FAILED = "failed"  # by its own fault, by the parent's word, or by what the enclave decides
+
+
+_NEXT: Mapping[GuestState, Mapping[_Event, GuestState]] = {
+    GuestState.ABSENT: {_Event.FETCHED: GuestState.AWAITED, _Event.FAILED: GuestState.ABSENT},
+    GuestState.AWAITED: {_Event.GIVEN: GuestState.LOADING, _Event.FAILED: GuestState.ABSENT},
+    GuestState.LOADING: {
+        _Event.LOADED: GuestState.READY,
+        _Event.CLOSED: GuestState.ENDED,
+        _Event.FAILED: GuestState.ABSENT,
+    },
+    GuestState.READY: {
+        _Event.CALLED: GuestState.WORKING,
+        _Event.CLOSED: GuestState.ENDED,
+        _Event.FAILED: GuestState.ABSENT,
+    },
+    GuestState.WORKING: {
+        _Event.ANSWERED: GuestState.READY,
+        _Event.CLOSED: GuestState.ENDED,
+        _Event.FAILED: GuestState.ABSENT,
+    },
+    GuestState.ENDED: {_Event.FAILED: GuestState.ABSENT},
+}
+"""All changes of state. What is not in here does not happen: a ``KeyError`` is a defect of this module."""
 
 
 class Guest:
@@ -109,11 +147,12 @@ class Guest:
         self._state = GuestState.ABSENT
         self._failure = fault(Code.UNAVAILABLE, "there is no guest yet")
         self._died = False
-        """Whether the failure is a death, or a guest that never came to be: of that one, not of its code."""
+        """Whether the failure is one process's own (it died, or never came to be), so that another may do better."""
+        self._was_at_rest = False
+        """Whether a guest that has ended did so between two calls."""
         self._line: GuestLine | None = None
         self._process = 0
         self._deadline: float | None = None
-        self._cause_awaited = False
         self._layers: tuple[Layer, ...] | None = None
 
     @property
@@ -139,7 +178,7 @@ class Guest:
         """Asks the parent for a guest, if there is none; an earlier one ends."""
         if self._state is GuestState.ABSENT:
             self._parent.send(encode_message(NeedGuest(self._engine.name, self._memory_mib)))
-            self._state = GuestState.AWAITED
+            self._change(_Event.FETCHED)
 
     def await_ready(self, deadline: float) -> None:
         """Waits until the guest that was asked for can be called; one that dies before that is replaced.
@@ -171,10 +210,8 @@ class Guest:
             return
         while line.spoke and self._state is not GuestState.ABSENT:
             self._hear_of_loading(line)
-        if line.ended and self._state is GuestState.READY:
-            self._lose(_UNEXPLAINED, died=True)
-        elif line.ended and self._state is GuestState.LOADING and not self._cause_awaited:
-            self._cause_awaited, self._deadline = True, time.monotonic() + CAUSE_TIME
+        if line.ended and self._state in (GuestState.LOADING, GuestState.READY):
+            self._ask_why()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             late = fault(Code.TIME_LIMIT, "the code was not loaded in time")
             self._lose(_UNEXPLAINED if line.ended else late, died=line.ended)
@@ -224,6 +261,8 @@ class Guest:
         if not self.has(stream):
             raise refuse(Code.STREAM_UNKNOWN, "the guest that had this stream is gone")
         self.attend()
+        if self._state is GuestState.ENDED:
+            self._await_settled(deadline)
         if not self.has(stream):  # it died just now: another one knows nothing of the stream
             raise FaultError(self._failure)
         line = self._work(deadline)
@@ -245,7 +284,7 @@ class Guest:
         line = self._line
         if line is None:
             raise FaultError(self._failure)
-        self._state = GuestState.WORKING
+        self._change(_Event.CALLED)
         self._watch(deadline)
         return line
 
@@ -273,10 +312,10 @@ class Guest:
                 case Asked() | Wanted() as asked:
                     refused = self._answer(line, ask, asked) or refused
                 case Returned() | Paused() | Ended() as said:
-                    self._rest()
+                    self._rest(_Event.ANSWERED)
                     return said
                 case Failed() as failed:
-                    self._rest()
+                    self._rest(_Event.ANSWERED)
                     raise FaultError(refused or self._failed(failed))
 
     def _answer(self, line: GuestLine, ask: Ask, asked: Asked | Wanted) -> Fault | None:
@@ -300,17 +339,18 @@ class Guest:
             self._lose(fault(Code.TIME_LIMIT, "the function did not return within the manifest's time limit"))
         elif line.spoke:
             return self._hear(line)
-        elif self._state is GuestState.WORKING:  # its pipes are closed: the parent will say why
-            cause = min(deadline, time.monotonic() + CAUSE_TIME)
-            if not self._pump.until(lambda: self.is_gone() and self._state is not GuestState.WORKING, cause):
-                self._lose(_UNEXPLAINED)
+        elif self._state is GuestState.WORKING:  # its pipe is closed
+            # Not for the rest of the call's time alone: a guest that dies just before its deadline would then have no
+            # cause but that, though the parent can tell one.
+            self._ask_why()
+            self._await_settled(time.monotonic() + CAUSE_TIME)
         raise FaultError(self._failure)
 
     def _hear_of_loading(self, line: GuestLine) -> None:
         with contextlib.suppress(FaultError):  # it is remembered, for the next call
             match self._hear(line):
                 case Loaded():
-                    self._rest()
+                    self._rest(_Event.LOADED)
                 case Printed(text):
                     self._on_print(text)
                 case Failed() as failed:
@@ -333,7 +373,8 @@ class Guest:
                     self._begin(said)
                 case GuestGone() if self._line is not None:  # else it speaks of one that was given up before
                     code = _code(said.code)
-                    self._drop(fault(code, said.reason), died=code is Code.GUEST_CRASHED)
+                    at_rest = self._state is GuestState.ENDED and self._was_at_rest
+                    self._drop(fault(code, said.reason), died=at_rest or code is Code.GUEST_CRASHED)
                 case Fault() if self._state is GuestState.AWAITED:
                     self._drop(said, died=True)
 
@@ -346,7 +387,7 @@ class Guest:
             os.close(reading)
             self._lose(fault(Code.UNAVAILABLE, "the new guest is not confined as the first one was"))
             return
-        self._state, self._cause_awaited = GuestState.LOADING, False
+        self._change(_Event.GIVEN)
         self._watch(time.monotonic() + LOAD_TIME)
         self._line = GuestLine(self._pump, (writing, reading), self._engine, self._program)
 
@@ -356,20 +397,36 @@ class Guest:
         left_ms = int((deadline - time.monotonic()) * 1000)
         self._parent.send(encode_message(Watch(max(1, left_ms))))
 
-    def _rest(self) -> None:
-        self._state, self._deadline = GuestState.READY, None
+    def _rest(self, event: _Event) -> None:
+        self._change(event)
+        self._deadline = None
         self._parent.send(encode_message(Unwatch()))
 
+    def _ask_why(self) -> None:
+        """Has the parent end a guest whose pipe has closed, and say why it died.
+
+        Most have died by then, for a reason that the parent alone can know, such as too much memory. One that lives on,
+        having closed the pipe itself, is ended all the same. So the parent's word comes soon in either case.
+        """
+        self._was_at_rest = self._state is GuestState.READY
+        self._change(_Event.CLOSED)
+        self._deadline = time.monotonic() + CAUSE_TIME
+        self._parent.send(encode_message(Watch(0)))
+
     def _lose(self, failure: Fault, *, died: bool = False) -> None:
-        """Gives up a guest that may be alive: its parent ends it now."""
+        """Gives up a guest that may be alive: the parent ends it now."""
         self._parent.send(encode_message(Watch(0)))
         self._drop(failure, died=died)
+
+    def _change(self, event: _Event) -> None:
+        self._state = _NEXT[self._state][event]
 
     def _drop(self, failure: Fault, *, died: bool = False) -> None:
         """Forgets a guest."""
         if self._line is not None:
             self._line.close()
-        self._state, self._line, self._failure, self._deadline = GuestState.ABSENT, None, failure, None
+        self._change(_Event.FAILED)
+        self._line, self._failure, self._deadline = None, failure, None
         self._died = died
         self._process += 1
 

@@ -86,7 +86,10 @@ class GuestGiven:
 @message(0x4A)
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Enclave to parent: the guest works from now; kill it when this many milliseconds have passed."""
+    """Enclave to parent: the guest works from now; kill it when this many milliseconds have passed.
+
+    With 0 it is killed at once, and ``GuestGone`` says why it died: by that, or by what had ended it before.
+    """
 
     deadline_ms: U32
 
