@@ -1,16 +1,19 @@
-"""The host's door: what clients may ask, and who answers."""
+"""The host's Unix socket: the requests of its clients, each answered by the orchestrator or the hypervisor."""
 
 import itertools
 import socket
 from functools import partial
 
 from casemate.host.entry_queue import CALLER
+from casemate.host.handlers import Handlers
 from casemate.host.orchestrator import Orchestrator
-from casemate.host.vm.vms import PLATFORM_COMMANDS, REQUESTS, Vms
+from casemate.host.vm.vms import Vms
 from casemate.link.calls import Reply
 from casemate.link.door import Door
 from casemate.wire.encodings.message import parse_message, tag_of
-from casemate.wire.messages import host, state
+from casemate.wire.messages import host
+from casemate.wire.messages.verbs import ENCLAVE_VERBS
+from casemate.wire.messages.vm.verbs import PLATFORM_VERBS, VM_VERBS
 
 MAX_CLIENTS = 512
 """Most clients at a time."""
@@ -19,14 +22,18 @@ CALLS_AT_ONCE = 32
 """Most calls under way for one client."""
 
 
+_REQUESTS = tuple(verb.request for verb in (*ENCLAVE_VERBS, *VM_VERBS, *PLATFORM_VERBS))
+_ABOUT_ENCLAVES = frozenset(verb.request for verb in ENCLAVE_VERBS)
+_ABOUT_VMS = frozenset(verb.request for verb in (*VM_VERBS, *PLATFORM_VERBS))
 _ENTRIES = tuple(map(tag_of, (host.Call, host.GetEvidence)))
-"""Questions that an enclave answers, and that change nothing but what it has already answered."""
+"""Requests that an enclave answers, and that change nothing but what it has already answered."""
 
 
 class HostServer:
-    """Answers clients from ``orchestrator`` and, about confidential VMs, from ``vms``."""
+    """Answers requests from ``orchestrator`` and, about confidential VMs, from ``vms``."""
 
     def __init__(self, orchestrator: Orchestrator, vms: Vms) -> None:
+        check_complete(orchestrator.handlers, vms.handlers)
         self._orchestrator = orchestrator
         self._vms = vms
         self._clients = itertools.count(1)
@@ -49,36 +56,14 @@ class HostServer:
         return Reply(said)
 
     async def _dispatch(self, message: bytes) -> object:
-        request: object = parse_message(
-            message,
-            host.Call,
-            host.GetEvidence,
-            host.Launch,
-            host.StartEnclave,
-            host.StopEnclave,
-            host.DestroyEnclave,
-            host.ListEnclaves,
-            state.ListStates,
-            *REQUESTS,
-            *PLATFORM_COMMANDS,
-        )
-        orchestrator = self._orchestrator
-        match request:
-            case host.Call():
-                return await orchestrator.call(request)
-            case host.GetEvidence():
-                return await orchestrator.evidence(request)
-            case host.Launch():
-                return await orchestrator.launch(request)
-            case host.StartEnclave(number):
-                return await orchestrator.start(number)
-            case host.StopEnclave(number):
-                return await orchestrator.stop(number)
-            case host.DestroyEnclave(number):
-                return await orchestrator.destroy(number)
-            case state.ListStates():
-                return state.StatesAre(await orchestrator.states())
-            case host.ListEnclaves():
-                return host.EnclavesAre(orchestrator.enclaves())
-            case _:
-                return await self._vms.answer(request)
+        request = parse_message(message, *_REQUESTS)
+        owner = self._vms if type(request) in _ABOUT_VMS else self._orchestrator
+        return await owner.answer(request)
+
+
+def check_complete(enclaves: Handlers, vms: Handlers) -> None:
+    """Refuses to serve with a verb that nothing answers, or with a handler of a verb that is in no table."""
+    for table, handlers in ((_ABOUT_ENCLAVES, enclaves), (_ABOUT_VMS, vms)):
+        if table != handlers.requests:
+            differing = ", ".join(sorted(request.__name__ for request in table ^ handlers.requests))
+            raise TypeError(f"table of verbs and handlers differ: {differing}")

@@ -24,6 +24,7 @@ from casemate.host.enclave_record import NOWHERE, EnclaveRecord
 from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
 from casemate.host.events import Events
+from casemate.host.handlers import Handlers
 from casemate.host.images import check_lock, describe
 from casemate.host.launch_turns import LaunchTurns
 from casemate.host.ocalls import Handler
@@ -35,15 +36,21 @@ from casemate.wire.messages import chip, entry
 from casemate.wire.messages.host import (
     Answer,
     Call,
+    DestroyEnclave,
     EnclaveIs,
+    EnclavesAre,
     EvidenceIs,
     GetEvidence,
     ImageIs,
     Launch,
     Launched,
+    ListEnclaves,
     PutImage,
+    StartEnclave,
+    StopEnclave,
 )
-from casemate.wire.messages.state import StoredState
+from casemate.wire.messages.request import Request
+from casemate.wire.messages.state import ListStates, StatesAre
 from casemate.wire.messages.tls import TlsInstalled
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State, WrongStateError, after
@@ -78,6 +85,7 @@ AGAIN = "being launched again"
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 class Orchestrator:
@@ -85,6 +93,7 @@ class Orchestrator:
 
     Attributes:
         events: every change of an enclave's state, and what happens to the machine.
+        handlers: what answers each request about enclaves.
     """
 
     def __init__(
@@ -111,6 +120,24 @@ class Orchestrator:
         self._turns = LaunchTurns()
         self._launching: Counter[str] = Counter()
         """Of tokens, launches that are no records yet."""
+
+        self.handlers = self._all_handlers()
+
+    async def answer(self, request: Request[A]) -> A:
+        """What the host answers to a request about enclaves; FaultError where it refuses."""
+        return await self.handlers.answer(request)
+
+    def _all_handlers(self) -> Handlers:
+        handlers = Handlers()
+        handlers.add(Call, self.call)
+        handlers.add(GetEvidence, self.evidence)
+        handlers.add(Launch, self.launch)
+        handlers.add(ListEnclaves, self._list)
+        handlers.add(StartEnclave, lambda asked: self.start(asked.enclave))
+        handlers.add(StopEnclave, lambda asked: self.stop(asked.enclave))
+        handlers.add(DestroyEnclave, lambda asked: self.destroy(asked.enclave))
+        handlers.add(ListStates, self._list_states)
+        return handlers
 
     async def restore(self) -> None:
         """Knows the catalogue's deployments from now, and launches in the background those that should run."""
@@ -249,9 +276,11 @@ class Orchestrator:
         """What the vendor publishes now, as QuoteCollateralV3 JSON."""
         return self._endorsements.collateral.read()
 
-    async def states(self) -> tuple[StoredState, ...]:
-        """The sealed states that this host has records of."""
-        return await self._keeper.states()
+    async def _list(self, _asked: ListEnclaves) -> EnclavesAre:
+        return EnclavesAre(self.enclaves())
+
+    async def _list_states(self, _asked: ListStates) -> StatesAre:
+        return StatesAre(await self._keeper.states())
 
     # The chip's word
 

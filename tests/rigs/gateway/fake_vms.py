@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
 from casemate.host.vm.console import Console
 from casemate.host.vm.vms import MAX_VMS
+from casemate.wire.messages.request import Request
 from casemate.wire.messages.vm.host import (
     AttackPath,
     AttestVm,
@@ -38,6 +40,8 @@ from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import GuestPolicy
 from casemate.wire.snp.vmm import Vmm
 from casemate.wire.snp.vmsa import BSP_EIP, reset_state
+
+A = TypeVar("A")
 
 FIRMWARE = b"firmware" * 512
 REPORT = bytes([2]) + bytes(1183)
@@ -78,7 +82,10 @@ class FakeVms:
     def state(self, number: int) -> VmState:
         return self._vm(number).state
 
-    async def answer(self, request: object) -> object:  # noqa: C901, PLR0912 - one line a request
+    async def answer(self, request: Request[A]) -> A:
+        return cast("A", await self._said(request))
+
+    async def _said(self, request: object) -> object:  # noqa: C901, PLR0912 - one line a request
         self.asked.append(request)
         match request:
             case ListVms():

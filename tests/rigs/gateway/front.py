@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import httpx
 from tests.rigs.gateway.fake_vms import FIRMWARE, FakeVms
@@ -21,14 +21,20 @@ from casemate.host.events import Events
 from casemate.wire.messages.host import (
     Answer,
     Call,
+    DestroyEnclave,
     EnclaveIs,
+    EnclavesAre,
     EvidenceIs,
     GetEvidence,
     ImageIs,
     Launch,
     Launched,
+    ListEnclaves,
     PutImage,
+    StartEnclave,
+    StopEnclave,
 )
+from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.lifecycle import Event, State, after
@@ -42,6 +48,7 @@ ROOT = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 LAYER = Layer(LayerName.SECCOMP, LayerState.APPLIED, "")
 
 PlainAnswer = Callable[[str, Any], Any]
+A = TypeVar("A")
 _LOGS: list[RequestLog] = []
 
 
@@ -51,7 +58,7 @@ class FakeHost:
 
     events: Events = field(default_factory=Events)
     kept: dict[bytes, ImageIs] = field(default_factory=dict)
-    tenants: dict[int, EnclaveIs] = field(default_factory=dict)
+    there: dict[int, EnclaveIs] = field(default_factory=dict)
     launches: int = 0
     calls: list[Call] = field(default_factory=list)
     trouble: Exception | None = None
@@ -81,12 +88,28 @@ class FakeHost:
         await self.image(image)
         del self.kept[image]
 
+    async def answer(self, request: Request[A]) -> A:
+        asked: object = request
+        said: object
+        match asked:
+            case ListEnclaves():
+                said = EnclavesAre(self.enclaves())
+            case StartEnclave(number):
+                said = self._step(number, Event.START)
+            case StopEnclave(number):
+                said = self._step(number, Event.STOP)
+            case DestroyEnclave(number):
+                said = await self.destroy(number)
+            case _:
+                raise AssertionError(request)
+        return cast("A", said)
+
     def enclaves(self) -> tuple[EnclaveIs, ...]:
-        return tuple(self.tenants.values())
+        return tuple(self.there.values())
 
     def enclave(self, number: int) -> EnclaveIs:
         try:
-            return self.tenants[number]
+            return self.there[number]
         except KeyError:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number}") from None
 
@@ -104,15 +127,9 @@ class FakeHost:
         made = self._new(request.name, image_of(PutImage(request.name, request.sgxs, request.sigstruct)))
         return Launched(made.enclave, made.mr_enclave)
 
-    async def start(self, number: int) -> EnclaveIs:
-        return self._step(number, Event.START)
-
-    async def stop(self, number: int) -> EnclaveIs:
-        return self._step(number, Event.STOP)
-
     async def destroy(self, number: int) -> EnclaveIs:
         gone = self._step(number, Event.DESTROY)
-        del self.tenants[number]
+        del self.there[number]
         return gone
 
     async def evidence(self, request: GetEvidence) -> EvidenceIs:
@@ -139,8 +156,8 @@ class FakeHost:
 
     def become(self, number: int, state: State, reason: str = "") -> None:
         """An enclave's state changes by itself."""
-        self.tenants[number] = replace(self.tenants[number], state=state, reason=reason)
-        self.events.publish(self.tenants[number])
+        self.there[number] = replace(self.there[number], state=state, reason=reason)
+        self.events.publish(self.there[number])
 
     async def _pass(self) -> None:
         if self.slow is not None:
@@ -162,7 +179,7 @@ class FakeHost:
             reason="",
             image=about.image,
         )
-        self.tenants[made.enclave] = made
+        self.there[made.enclave] = made
         self.events.publish(made)
         return made
 
@@ -172,7 +189,7 @@ class FakeHost:
             self.become(number, State.RUNNING)
         else:
             self.become(number, after(known.state, event))
-        return self.tenants[number]
+        return self.there[number]
 
 
 def image_of(request: PutImage) -> ImageIs:

@@ -24,7 +24,6 @@ from casemate.client.http_exchange import (
 )
 from casemate.client.rest import WRITTEN, exchanges
 from casemate.client.vm import questions as vm_questions
-from casemate.host.vm.vms import REQUESTS
 from casemate.images.image import Image
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_text import encode_json
@@ -33,6 +32,7 @@ from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.messages import host
 from casemate.wire.messages.vm import host as vms
 from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
+from casemate.wire.messages.vm.verbs import VM_VERBS
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.snp.mode import VmMode
 
@@ -143,7 +143,7 @@ def driven(ask: Ask[Any], outcomes: Callable[[HttpRequest], HttpAnswer | Excepti
 
 
 def test_every_question_is_written() -> None:
-    assert set(WRITTEN) == {*QUESTIONS, GetMachine, *REQUESTS}
+    assert set(WRITTEN) == {*QUESTIONS, GetMachine, *(verb.request for verb in VM_VERBS)}
 
 
 @given(st.sampled_from(sorted(ASKS)), st.lists(ANSWERS, min_size=1, max_size=12))

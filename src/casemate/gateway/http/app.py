@@ -26,10 +26,8 @@ from casemate.gateway.v1.enclaves import enclave_routes
 from casemate.gateway.v1.events import EventStreams, event_routes
 from casemate.gateway.v1.images import image_routes
 from casemate.gateway.v1.machine import MachineFile, machine_routes
-from casemate.gateway.v1.vm.attacks import vm_attack_routes
 from casemate.gateway.v1.vm.console import ConsoleStreams, console_routes
-from casemate.gateway.v1.vm.insides import vm_inside_routes
-from casemate.gateway.v1.vm.lifecycle import vm_routes
+from casemate.gateway.v1.vm.routes import vm_routes
 from casemate.gateway.v1.vm.shares import VmShares
 
 _ABOUT = """\
@@ -82,9 +80,7 @@ class Gateway:
             enclave_routes(host, idempotency),
             learner_vm_routes(vms, shares, LearnersVms(vms, guests)),
             vm_routes(vms, shares, idempotency),
-            vm_inside_routes(vms),
-            vm_attack_routes(vms),
-            console_routes(vms, self._consoles),
+            console_routes(self._consoles),
             event_routes(self._streams),
             metrics_routes(host, log.metrics),
         )

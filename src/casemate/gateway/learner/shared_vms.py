@@ -5,10 +5,9 @@ from pathlib import Path
 from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.learner.shared_enclave import waited_for
 from casemate.gateway.learner.vm_documents import BuiltIn
-from casemate.gateway.v1.vm.asking import ask
 from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
-from casemate.wire.messages.vm.host import MAX_FIRMWARE, GetVm, ListVms, VmIs, VmsAre
+from casemate.wire.messages.vm.host import MAX_FIRMWARE, GetVm, ListVms, VmIs
 from casemate.wire.protocol.faults import Code, refuse
 
 
@@ -37,8 +36,8 @@ class LearnersVms:
             FaultError: there is none.
         """
         if number is not None:
-            return await ask(self._vms, GetVm(number), VmIs)
-        there = {vm.vm: vm for vm in (await ask(self._vms, ListVms(), VmsAre)).vms}
+            return await self._vms.answer(GetVm(number))
+        there = {vm.vm: vm for vm in (await self._vms.answer(ListVms())).vms}
         self._last = {name: last for name, last in self._last.items() if last in there}
         if token not in self._last:
             raise refuse(Code.UNKNOWN_VM, "there is no VM of yours here: POST /vm/launch makes one, `vm` names another")

@@ -27,8 +27,7 @@ from casemate.gateway.learner.vm_documents import (
     SnpReportFields,
     VcpuDocument,
 )
-from casemate.gateway.v1.vm.asking import ask, attested
-from casemate.gateway.v1.vm.lifecycle import LAUNCHED
+from casemate.gateway.v1.vm.asking import attested
 from casemate.gateway.v1.vm.shares import VmShares
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.host import (
@@ -40,7 +39,8 @@ from casemate.wire.messages.vm.host import (
     VmRegisters,
     VmState,
 )
-from casemate.wire.messages.vm.hypervisor import MAX_COPY, MemoryIs
+from casemate.wire.messages.vm.hypervisor import MAX_COPY
+from casemate.wire.messages.vm.verbs import LAUNCH_REFUSALS
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.cpu import VCPU_TYPES
@@ -65,7 +65,7 @@ _VERIFY = [
         "--policy snp.toml --explain"
     ),
 ]
-_REFUSALS = (*LAUNCHED, *json_body(), Code.RESULT_REFUSED)
+_REFUSALS = (*LAUNCH_REFUSALS, *json_body(), Code.RESULT_REFUSED)
 
 
 def learner_vm_routes(vms: VmHostApi, shares: VmShares, learners: LearnersVms) -> APIRouter:
@@ -81,7 +81,7 @@ def learner_vm_routes(vms: VmHostApi, shares: VmShares, learners: LearnersVms) -
         firmware = await learners.firmware(asked.guest)
         made = await shares.launch(request.scope["state"]["token"], _launch_message(asked, firmware))
         learners.launched(_token(request), made.vm)
-        pages = [(await ask(vms, VmRegisters(made.vm, vcpu), MemoryIs)).content for vcpu in range(made.vcpus)]
+        pages = [(await vms.answer(VmRegisters(made.vm, vcpu))).content for vcpu in range(made.vcpus)]
         return LaunchVmAnswer(
             **_about(made),
             guest=asked.guest,
@@ -105,10 +105,10 @@ def learner_vm_routes(vms: VmHostApi, shares: VmShares, learners: LearnersVms) -
             raise refuse(
                 Code.MALFORMED, f"{size} bytes at GPA {gpa:#x}: this VM's RAM ends at {known.memory_mib << 20:#x}"
             )
-        made = await ask(vms, EncryptVm(known.vm, gpa, content), VmIs)
+        made = await vms.answer(EncryptVm(known.vm, gpa, content))
         dram = b""
         if content:  # RAM is at the same address in DRAM
-            dram = (await ask(vms, VmMemory(known.vm, View.HYPERVISOR, gpa, min(size, MAX_COPY)), MemoryIs)).content
+            dram = (await vms.answer(VmMemory(known.vm, View.HYPERVISOR, gpa, min(size, MAX_COPY)))).content
         return EncryptVmAnswer(
             **_about(made),
             firmware_added=known.state is VmState.LAUNCHING and known.digest == bytes(DIGEST_SIZE),

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.bodies import BINARY, JSON, read_body
-from casemate.gateway.http.fast_path import CALLS, CallHandler
+from casemate.gateway.http.fast_path import CallHandler
 from casemate.gateway.http.negotiation import negotiated
 from casemate.gateway.http.openapi import Bytes, binary, operation
 from casemate.gateway.http.parameters import EnclaveId, Nonce
@@ -16,8 +16,10 @@ from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.documents import EvidenceDocument
+from casemate.gateway.v1.verb_routes import ByHand, Documents, add_verbs
 from casemate.wire.encodings.message import encode_fields, encode_message, parse_message
 from casemate.wire.messages.host import Call, EvidenceIs, GetEvidence
+from casemate.wire.messages.verbs import CALL_VERBS
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.call import MAX_SEALED, Envelope
 from casemate.wire.protocol.faults import Code
@@ -25,60 +27,12 @@ from casemate.wire.protocol.faults import Code
 MAX_ENVELOPE = MAX_SEALED + 1024
 """Longest sealed call with what it is bound to (bytes)."""
 
-_IN_ENCLAVE = (Code.UNKNOWN_ENCLAVE, Code.WRONG_STATE, Code.LOST, Code.BUSY, Code.TIMED_OUT, Trouble.REQUEST_REFUSED)
-
 
 def call_routes(host: HostApi) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, tags=["calls"])
-    evidence_says = operation(
-        "evidence", Role.CALL, *_IN_ENCLAVE, Code.REPORT_REFUSED, Code.UNAVAILABLE, Trouble.NOT_ACCEPTABLE
-    )
-    evidence_says["responses"] |= {
-        200: {
-            "description": "The evidence: an encoded `EvidenceIs`, or JSON.",
-            "content": {
-                BINARY: {"schema": {"type": "string", "format": "binary"}},
-                JSON: {"schema": {"$ref": "#/components/schemas/EvidenceDocument"}},
-            },
-        }
-    }
-
-    @routes.get("/v1/enclaves/{id}/evidence", response_class=Bytes, **evidence_says)
-    async def evidence(
-        id: EnclaveId,
-        nonce: Nonce,
-        request: Request,
-    ) -> Response:
-        """A fresh quote over the challenger's nonce, and what it takes to appraise it; JSON where Accept says so.
-
-        Needs a token of any role.
-        """
-        wanted = negotiated(request, BINARY, JSON)
-        with Visit.of(request.scope).that_may_end():
-            found = await host.evidence(GetEvidence(id, bytes.fromhex(nonce)))
-        if wanted == JSON:
-            return Response(_as_json(found).model_dump_json(), media_type=JSON)
-        return Bytes(encode_message(found))
-
-    calls_says = operation(
-        "call",
-        Role.CALL,
-        *_IN_ENCLAVE,
-        Code.CANNOT_OPEN,
-        Code.SESSION_UNKNOWN,
-        Code.SEQUENCE_USED,
-        body="An encoded `Envelope`: a request sealed to the enclave's attested key, and what it is bound to.",
-    )
-    calls_says["responses"] |= binary(200, "The sealed response, which whoever made the request can open.")
-
-    relay = relay_of(host)
-
-    @routes.post(CALLS, response_class=Bytes, **calls_says)
-    async def call(id: EnclaveId, request: Request) -> Response:
-        """Relays a sealed call. Needs a token of any role."""
-        return await relay(id, request)
-
+    by_hand: dict[type, ByHand] = {GetEvidence: _evidence(host), Call: _call(relay_of(host))}
+    add_verbs(routes, CALL_VERBS, host, Documents({}), by_hand)
     collateral_says = operation("collateral", Role.CALL, Code.UNAVAILABLE)
     collateral_says["responses"][200] = {
         "description": "QuoteCollateralV3, as the vendor signed it.",
@@ -91,6 +45,42 @@ def call_routes(host: HostApi) -> APIRouter:
         return Response(host.collateral(), media_type=JSON)
 
     return routes
+
+
+def _evidence(host: HostApi) -> ByHand:
+    async def evidence(id: EnclaveId, nonce: Nonce, request: Request) -> Response:
+        """A fresh quote over the challenger's nonce, and what it takes to appraise it; JSON where Accept says so.
+
+        Needs a token of any role.
+        """
+        wanted = negotiated(request, BINARY, JSON)
+        with Visit.of(request.scope).that_may_end():
+            found = await host.evidence(GetEvidence(id, bytes.fromhex(nonce)))
+        if wanted == JSON:
+            return Response(_as_json(found).model_dump_json(), media_type=JSON)
+        return Bytes(encode_message(found))
+
+    description = {
+        "description": "The evidence: an encoded `EvidenceIs`, or JSON.",
+        "content": {
+            BINARY: {"schema": {"type": "string", "format": "binary"}},
+            JSON: {"schema": {"$ref": "#/components/schemas/EvidenceDocument"}},
+        },
+    }
+    return ByHand(evidence, {"response_class": Bytes}, refusals=(Trouble.NOT_ACCEPTABLE,), responses={200: description})
+
+
+def _call(relay: CallHandler) -> ByHand:
+    async def call(id: EnclaveId, request: Request) -> Response:
+        """Relays a sealed call. Needs a token of any role."""
+        return await relay(id, request)
+
+    return ByHand(
+        call,
+        {"response_class": Bytes},
+        body="An encoded `Envelope`: a request sealed to the enclave's attested key, and what it is bound to.",
+        responses=binary(200, "The sealed response, which whoever made the request can open."),
+    )
 
 
 def relay_of(host: HostApi) -> CallHandler:

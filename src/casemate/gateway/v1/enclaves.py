@@ -11,12 +11,11 @@ from casemate.gateway.http.parameters import EnclaveId
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.documents import EnclaveDocument, EnclavesDocument, NewEnclave
-from casemate.wire.messages.host import EnclaveIs
+from casemate.gateway.v1.verb_routes import ByHand, Documents, Written, add_verbs
+from casemate.wire.messages.host import EnclaveIs, EnclavesAre, Launch
+from casemate.wire.messages.verbs import LIFECYCLE_VERBS
 from casemate.wire.protocol.access_tokens import AccessToken, Role
 from casemate.wire.protocol.faults import Code
-
-_ONE = (Code.UNKNOWN_ENCLAVE, Trouble.REQUEST_REFUSED)
-_CHANGE = (*_ONE, Code.WRONG_STATE, Code.LAUNCH_REFUSED, Code.BUSY, Code.LOST, Code.TIMED_OUT, Code.UNAVAILABLE)
 
 
 def launcher_of(token: AccessToken) -> str:
@@ -26,11 +25,20 @@ def launcher_of(token: AccessToken) -> str:
 
 def enclave_routes(host: HostApi, idempotency: Idempotency) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=StrictRoute, prefix="/v1/enclaves", tags=["enclaves"])
-    launch = operation("launch_enclave", Role.DEPLOY, *_CHANGE, *KEY_RULE, *json_body(), Code.UNKNOWN_IMAGE)
-    launch["responses"] |= created(EnclaveDocument, "It runs.")
+    routes = APIRouter(route_class=StrictRoute, tags=["enclaves"])
+    add_verbs(routes, LIFECYCLE_VERBS, host, _DOCUMENTS, {Launch: _launch(host, idempotency)})
 
-    @routes.post("", status_code=201, response_model=None, **launch)
+    @routes.get(
+        "/v1/enclaves/{id}", **operation("show_enclave", Role.CALL, Code.UNKNOWN_ENCLAVE, Trouble.REQUEST_REFUSED)
+    )
+    async def show(id: EnclaveId) -> EnclaveDocument:
+        """One enclave. Needs a token of any role."""
+        return shown(host.enclave(id))
+
+    return routes
+
+
+def _launch(host: HostApi, idempotency: Idempotency) -> ByHand:
     async def create(request: Request, wanted: NewEnclave, idempotency_key: IdempotencyKey = None) -> Response:
         """Launches an image that is kept; the enclave comes back under its number when the machine restarts.
 
@@ -45,32 +53,12 @@ def enclave_routes(host: HostApi, idempotency: Idempotency) -> APIRouter:
 
         return await idempotency.once(request, idempotency_key, wanted.model_dump_json().encode(), work)
 
-    @routes.get("", **operation("list_enclaves", Role.CALL))
-    async def list_all() -> EnclavesDocument:
-        """All enclaves of this machine. Needs a token of any role."""
-        return EnclavesDocument(enclaves=[shown(enclave) for enclave in host.enclaves()])
-
-    @routes.get("/{id}", **operation("show_enclave", Role.CALL, *_ONE))
-    async def show(id: EnclaveId) -> EnclaveDocument:
-        """One enclave. Needs a token of any role."""
-        return shown(host.enclave(id))
-
-    @routes.post("/{id}/start", **operation("start_enclave", Role.DEPLOY, *_CHANGE))
-    async def start(id: EnclaveId) -> EnclaveDocument:
-        """Starts a stopped or lost enclave, with fresh keys. Needs a token of role `deploy` or above."""
-        return shown(await host.start(id))
-
-    @routes.post("/{id}/stop", **operation("stop_enclave", Role.DEPLOY, *_CHANGE))
-    async def stop(id: EnclaveId) -> EnclaveDocument:
-        """Ends an enclave's process; it may start again. Needs a token of role `deploy` or above."""
-        return shown(await host.stop(id))
-
-    @routes.delete("/{id}", **operation("destroy_enclave", Role.DEPLOY, *_CHANGE))
-    async def destroy(id: EnclaveId) -> EnclaveDocument:
-        """Ends an enclave and forgets it. Needs a token of role `deploy` or above."""
-        return shown(await host.destroy(id))
-
-    return routes
+    return ByHand(
+        create,
+        {"status_code": 201, "response_model": None},
+        refusals=(*KEY_RULE, *json_body()),
+        responses=created(EnclaveDocument, "It runs."),
+    )
 
 
 def shown(enclave: EnclaveIs) -> EnclaveDocument:
@@ -90,3 +78,10 @@ def shown(enclave: EnclaveIs) -> EnclaveDocument:
         tee=enclave.tee,
         launch_digest=None if enclave.launch_digest is None else enclave.launch_digest.hex(),
     )
+
+
+def _shown_all(found: EnclavesAre) -> EnclavesDocument:
+    return EnclavesDocument(enclaves=[shown(enclave) for enclave in found.enclaves])
+
+
+_DOCUMENTS = Documents({EnclaveIs: Written(EnclaveDocument, shown), EnclavesAre: Written(EnclavesDocument, _shown_all)})

@@ -3,7 +3,9 @@
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
+from casemate.host.handlers import Handlers
 from casemate.host.vm.console import Console
 from casemate.host.vm.cpuid import Cpuid
 from casemate.host.vm.devices import Devices
@@ -15,6 +17,7 @@ from casemate.host.vm.recipe import Recipe, read_recipe
 from casemate.host.vm.revocation_lists import read_revocation_list
 from casemate.host.vm.vm import Shown, Vm
 from casemate.link.calls import Caller
+from casemate.wire.messages.request import Request
 from casemate.wire.messages.snp_firmware import (
     Commit,
     LaunchStart,
@@ -57,33 +60,12 @@ from casemate.wire.snp.ovmf import FOUR_GIB
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, LaunchPage, PageType
 
 MAX_VMS = 16
-REQUESTS = (
-    LaunchVm,
-    ListVms,
-    GetVm,
-    EncryptVm,
-    FinishVm,
-    RunVm,
-    PauseVm,
-    DestroyVm,
-    ReadConsole,
-    VmMemory,
-    VmRmp,
-    AttestVm,
-    WriteVm,
-    MapVm,
-    VmRegisters,
-    GiveVm,
-    AssignVm,
-)
-"""What clients ask about VMs."""
 
-PLATFORM_COMMANDS = (PlatformStatus, SetConfig, Commit, LoadVlek)
-"""What the machine's owner asks of its SEV-SNP processor, on this computer alone."""
+A = TypeVar("A")
 
 
 class Vms:
-    """By the host's own numbers, which rise and are never given again."""
+    """All VMs of this host, keyed by host-assigned numbers that are never reused."""
 
     def __init__(self, chip_link: Caller, directory: Path) -> None:
         """DRAM files are made in ``directory``; those of an earlier host are removed with their first successor."""
@@ -97,54 +79,36 @@ class Vms:
         self._starting = 0
         """Launches that have no VM yet."""
         self._numbers = itertools.count(1)
+        self.handlers = self._all_handlers()
 
-    async def answer(self, request: object) -> object:  # noqa: C901, PLR0912 - one line a request
-        """The reply to one of :data:`REQUESTS` or :data:`PLATFORM_COMMANDS`; FaultError where it is refused."""
-        match request:
-            case LaunchVm():
-                return await self._launch(request)
-            case ListVms():
-                return VmsAre(tuple(vm.is_ for vm in self._vms.values()))
-            case GetVm(number):
-                return self.vm(number).is_
-            case EncryptVm(number, gpa, content):
-                return await self._encrypt(self.vm(number), gpa, content)
-            case FinishVm(number):
-                return await self._finish(self.vm(number))
-            case RunVm(number):
-                return await self.vm(number).run(request)
-            case PauseVm(number):
-                return await self._pause(self.vm(number))
-            case DestroyVm(number):
-                return await self._destroy(self.vm(number))
-            case ReadConsole(number, start):
-                console = self.console(number)
-                return ConsoleIs(*console.read(start, MAX_CONSOLE), console.ended)
-            case VmMemory(number, view, address, size):
-                return MemoryIs(await read_memory(self.vm(number), view, address, size))
-            case VmRmp(number, spa, count):
-                return await self.vm(number).guest.link.rmp(spa, count)
-            case AttestVm(number, report_data):
-                return await self._attest(self.vm(number), report_data)
-            case WriteVm(number, path, spa, content):
-                return await write_memory(self.vm(number), path, spa, content)
-            case MapVm(number, gpa, spa):
-                await self.vm(number).guest.link.map(gpa, spa, 1)
-                return Done()
-            case GiveVm(number, content):
-                self.vm(number).guest.devices.data.give(content)
-                return Done()
-            case AssignVm(number, spa, gpa):
-                await self.vm(number).guest.link.update_rmp(
-                    RmpUpdate(spa=spa, count=1, assigned=gpa is not None, gpa=gpa or 0, immutable=False)
-                )
-                return Done()
-            case VmRegisters(number, vcpu):
-                vm, recipe = self.vm(number), self._recipes.get(number)
-                return MemoryIs(await read_registers(vm, vcpu) if recipe is None else recipe.registers_of(vcpu))
-            case PlatformStatus() | SetConfig() | Commit() | LoadVlek():
-                return await self._firmware.platform(request)
-        raise refuse(Code.MALFORMED, "no request about a VM")
+    async def answer(self, request: Request[A]) -> A:
+        """What the host answers to a request about VMs or their processor; FaultError where it refuses."""
+        return await self.handlers.answer(request)
+
+    def _all_handlers(self) -> Handlers:
+        handlers = Handlers()
+        handlers.add(LaunchVm, self._launch)
+        handlers.add(ListVms, self._list)
+        handlers.add(GetVm, self._get)
+        handlers.add(EncryptVm, lambda asked: self._encrypt(self.vm(asked.vm), asked.gpa, asked.content))
+        handlers.add(FinishVm, lambda asked: self._finish(self.vm(asked.vm)))
+        handlers.add(RunVm, lambda asked: self.vm(asked.vm).run(asked))
+        handlers.add(PauseVm, lambda asked: self._pause(self.vm(asked.vm)))
+        handlers.add(DestroyVm, lambda asked: self._destroy(self.vm(asked.vm)))
+        handlers.add(ReadConsole, self._read_console)
+        handlers.add(VmMemory, lambda asked: read_memory(self.vm(asked.vm), asked))
+        handlers.add(VmRmp, lambda asked: self.vm(asked.vm).guest.link.rmp(asked.spa, asked.count))
+        handlers.add(VmRegisters, self._read_registers)
+        handlers.add(AttestVm, lambda asked: self._attest(self.vm(asked.vm), asked.report_data))
+        handlers.add(WriteVm, lambda asked: write_memory(self.vm(asked.vm), asked))
+        handlers.add(MapVm, self._map)
+        handlers.add(AssignVm, self._assign)
+        handlers.add(GiveVm, self._give)
+        handlers.add(PlatformStatus, self._firmware.platform)
+        handlers.add(SetConfig, self._firmware.platform)
+        handlers.add(Commit, self._firmware.platform)
+        handlers.add(LoadVlek, self._firmware.platform)
+        return handlers
 
     def vm(self, number: int) -> Vm:
         """One of them; FaultError of code ``unknown-vm``."""
@@ -167,6 +131,34 @@ class Vms:
         """Every VM is lost with its chip, as with power."""
         for vm in self._vms.values():
             vm.lose("the chip died")
+
+    async def _list(self, _asked: ListVms) -> VmsAre:
+        return VmsAre(tuple(vm.is_ for vm in self._vms.values()))
+
+    async def _get(self, asked: GetVm) -> VmIs:
+        return self.vm(asked.vm).is_
+
+    async def _read_console(self, asked: ReadConsole) -> ConsoleIs:
+        console = self.console(asked.vm)
+        return ConsoleIs(*console.read(asked.start, MAX_CONSOLE), console.ended)
+
+    async def _read_registers(self, asked: VmRegisters) -> MemoryIs:
+        vm, recipe = self.vm(asked.vm), self._recipes.get(asked.vm)
+        return MemoryIs(await read_registers(vm, asked.vcpu) if recipe is None else recipe.registers_of(asked.vcpu))
+
+    async def _map(self, asked: MapVm) -> Done:
+        await self.vm(asked.vm).guest.link.map(asked.gpa, asked.spa, 1)
+        return Done()
+
+    async def _assign(self, asked: AssignVm) -> Done:
+        assigned = asked.gpa is not None
+        update = RmpUpdate(spa=asked.spa, count=1, assigned=assigned, gpa=asked.gpa or 0, immutable=False)
+        await self.vm(asked.vm).guest.link.update_rmp(update)
+        return Done()
+
+    async def _give(self, asked: GiveVm) -> Done:
+        self.vm(asked.vm).guest.devices.data.give(asked.content)
+        return Done()
 
     async def _launch(self, wanted: LaunchVm) -> VmIs:
         if wanted.finish and wanted.firmware_later:
@@ -297,21 +289,21 @@ def _check_open(vm: Vm) -> None:
         )
 
 
-async def read_memory(vm: Vm, view: View, address: int, size: int) -> bytes:
-    """As the hypervisor sees it, or where policy allows it as the guest does; FaultError."""
-    if not 1 <= size <= MAX_COPY:
-        raise refuse(Code.MALFORMED, f"{size} bytes: 1 to {MAX_COPY} at a time")
-    if view is View.GUEST:
-        return await vm.guest.link.debug_load(address, size)
-    return await vm.guest.link.load(address, size)
+async def read_memory(vm: Vm, asked: VmMemory) -> MemoryIs:
+    """A VM's memory as the hypervisor sees it, or as the guest does where its policy allows debugging; FaultError."""
+    if not 1 <= asked.size <= MAX_COPY:
+        raise refuse(Code.MALFORMED, f"{asked.size} bytes: 1 to {MAX_COPY} at a time")
+    link = vm.guest.link
+    load = link.debug_load if asked.view is View.GUEST else link.load
+    return MemoryIs(await load(asked.address, asked.size))
 
 
-async def write_memory(vm: Vm, path: AttackPath, spa: int, content: bytes) -> Done:
-    """By the host's CPU, or by an interposer; FaultError, of code ``rmp-fault`` where the CPU's store faults."""
-    if path is AttackPath.DRAM:
-        vm.guest.dram.write(spa, content)
+async def write_memory(vm: Vm, asked: WriteVm) -> Done:
+    """Writes by the host's CPU or on the memory bus; FaultError ``rmp-fault`` where the CPU's store faults."""
+    if asked.path is AttackPath.DRAM:
+        vm.guest.dram.write(asked.spa, asked.content)
     else:
-        await vm.guest.link.store(spa, content)
+        await vm.guest.link.store(asked.spa, asked.content)
     return Done()
 
 

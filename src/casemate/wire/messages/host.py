@@ -1,10 +1,11 @@
-"""Client to host, and host to client. Every request is answered by its reply or a ``Fault``."""
+"""Client to host, and host to client: enclaves and images."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U16, U64, Bytes32, Fixed, Limit, Name, message
 from casemate.wire.messages.chip import MAX_SGXS
+from casemate.wire.messages.request import Request
 from casemate.wire.protocol.call import MAX_SEALED, Envelope
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
@@ -12,20 +13,6 @@ from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
 
 MAX_COLLATERAL = 1024 * 1024
 """Longest collateral (bytes of JSON)."""
-
-
-@message(0x60)
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Load, initialise and start an image. Reply: ``Launched``."""
-
-    name: Name
-    sgxs: Annotated[bytes, Limit(MAX_SGXS)]
-    sigstruct: Annotated[bytes, Fixed(1808)]
-    temporary: bool = False
-    """For the client's errand alone: it ends with the host's process, and is not launched again by the next one."""
-    tee: Tee = Tee.SGX
-    """As what it is to run."""
 
 
 @message(0x61)
@@ -38,13 +25,18 @@ class Launched:
     mr_enclave: Bytes32
 
 
-@message(0x62)
+@message(0x60)
 @dataclass(frozen=True, slots=True)
-class GetEvidence:
-    """Reply: ``EvidenceIs``."""
+class Launch(Request[Launched]):
+    """Load, initialise and start an image."""
 
-    enclave: U64
-    nonce: Bytes32
+    name: Name
+    sgxs: Annotated[bytes, Limit(MAX_SGXS)]
+    sigstruct: Annotated[bytes, Fixed(1808)]
+    temporary: bool = False
+    """For the client's errand alone: it ends with the host's process, and is not launched again by the next one."""
+    tee: Tee = Tee.SGX
+    """As what it is to run."""
 
 
 @message(0x63)
@@ -64,13 +56,13 @@ class EvidenceIs:
     for an attestation report as :mod:`casemate.wire.snp.endorsements` says."""
 
 
-@message(0x64)
+@message(0x62)
 @dataclass(frozen=True, slots=True)
-class Call:
-    """Relay a sealed call. Reply: ``Answer``."""
+class GetEvidence(Request[EvidenceIs]):
+    """A fresh quote or report over the challenger's nonce."""
 
     enclave: U64
-    envelope: Envelope
+    nonce: Bytes32
 
 
 @message(0x65)
@@ -81,26 +73,13 @@ class Answer:
     sealed: Annotated[bytes, Limit(MAX_SEALED)]
 
 
-@message(0x66)
+@message(0x64)
 @dataclass(frozen=True, slots=True)
-class StopEnclave:
-    """Reply: ``EnclaveIs``."""
+class Call(Request[Answer]):
+    """Relay a sealed call."""
 
     enclave: U64
-
-
-@message(0x67)
-@dataclass(frozen=True, slots=True)
-class DestroyEnclave:
-    """Reply: ``EnclaveIs``."""
-
-    enclave: U64
-
-
-@message(0x68)
-@dataclass(frozen=True, slots=True)
-class ListEnclaves:
-    """Reply: ``EnclavesAre``."""
+    envelope: Envelope
 
 
 @message(0x69)
@@ -127,6 +106,22 @@ class EnclaveIs:
     """What the chip measured of it as a guest of SEV-SNP; None for enclaves, and before it was first launched."""
 
 
+@message(0x66)
+@dataclass(frozen=True, slots=True)
+class StopEnclave(Request[EnclaveIs]):
+    """End an enclave's process; its pages stay."""
+
+    enclave: U64
+
+
+@message(0x67)
+@dataclass(frozen=True, slots=True)
+class DestroyEnclave(Request[EnclaveIs]):
+    """End an enclave and forget it."""
+
+    enclave: U64
+
+
 @message(0x6A)
 @dataclass(frozen=True, slots=True)
 class EnclavesAre:
@@ -135,10 +130,16 @@ class EnclavesAre:
     enclaves: tuple[EnclaveIs, ...]
 
 
+@message(0x68)
+@dataclass(frozen=True, slots=True)
+class ListEnclaves(Request[EnclavesAre]):
+    """All enclaves of this host."""
+
+
 @message(0x6B)
 @dataclass(frozen=True, slots=True)
-class StartEnclave:
-    """Start a stopped or lost enclave again, with fresh keys. Reply: ``EnclaveIs``."""
+class StartEnclave(Request[EnclaveIs]):
+    """Start a stopped or lost enclave again, with fresh keys."""
 
     enclave: U64
 

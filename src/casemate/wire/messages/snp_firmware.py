@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U8, U32, U64, Bytes32, Fixed, Limit, message
+from casemate.wire.messages.request import Request
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PageType
 from casemate.wire.snp.vlek import MAX_CSP_ID
@@ -131,12 +132,6 @@ class VmProcessIs:
     reason: Annotated[str, Limit(1024)]
 
 
-@message(0xB9)
-@dataclass(frozen=True, slots=True)
-class PlatformStatus:
-    """SNP_PLATFORM_STATUS. Reply: ``PlatformIs``."""
-
-
 @message(0xBA)
 @dataclass(frozen=True, slots=True)
 class PlatformIs:
@@ -157,10 +152,16 @@ class PlatformIs:
     guests: U32
 
 
+@message(0xB9)
+@dataclass(frozen=True, slots=True)
+class PlatformStatus(Request[PlatformIs]):
+    """SNP_PLATFORM_STATUS."""
+
+
 @message(0xBB)
 @dataclass(frozen=True, slots=True)
-class SetConfig:
-    """SNP_SET_CONFIG: what reports say of this platform; as the host likes, within limits. Reply: ``PlatformIs``."""
+class SetConfig(Request[PlatformIs]):
+    """SNP_SET_CONFIG: what reports say of this platform; as the host likes, within limits."""
 
     reported_tcb: Tcb
     """No part above the current TCB, none below the committed one; zeros for the current TCB."""
@@ -169,8 +170,8 @@ class SetConfig:
 
 @message(0xBC)
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """SNP_COMMIT: the current TCB is the least from now. Reply: ``PlatformIs``."""
+class Commit(Request[PlatformIs]):
+    """SNP_COMMIT: the current TCB is the least from now."""
 
 
 @message(0xBD)
@@ -190,8 +191,8 @@ class CertificatesAre:
 
 @message(0xBF)
 @dataclass(frozen=True, slots=True)
-class LoadVlek:
-    """SNP_VLEK_LOAD: reports are signed by a cloud provider's key until the chip's next start. Reply: ``PlatformIs``.
+class LoadVlek(Request[PlatformIs]):
+    """SNP_VLEK_LOAD: reports are signed by a cloud provider's key until the chip's next start.
 
     It is for the reported TCB, and of no use after that has changed.
 

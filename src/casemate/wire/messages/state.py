@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U32, U64, Bytes32, Limit, message
+from casemate.wire.messages.request import Request
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sealed_record import MAX_RECORD
 
@@ -78,12 +79,6 @@ STATE_ANSWERS = (StateRecords, StateStored, StateRefused)
 """What a host may say about a question of an enclave's store."""
 
 
-@message(0xAE)
-@dataclass(frozen=True, slots=True)
-class ListStates:
-    """Client to host. Reply: ``StatesAre``."""
-
-
 @dataclass(frozen=True, slots=True)
 class StoredState:
     """What a host has of one sealed state; its own word."""
@@ -101,3 +96,9 @@ class StatesAre:
     """All states that a host has records of."""
 
     states: tuple[StoredState, ...]
+
+
+@message(0xAE)
+@dataclass(frozen=True, slots=True)
+class ListStates(Request[StatesAre]):
+    """Client to host: the sealed states that the host has records of."""

@@ -4,7 +4,7 @@ import pytest
 from starlette.routing import Route
 from tests.rigs.gateway.front import Front, front, run
 from tests.unit.gateway.http.test_routes import deployed
-from tests.unit.gateway.v1.vm.test_lifecycle import launched
+from tests.unit.gateway.v1.vm.test_routes import launched
 
 from casemate.gateway.http.docs_text import GROUPS, page
 from casemate.gateway.http.openapi import document

@@ -13,7 +13,7 @@ from tests.rigs.gateway.front import TOKENS, Front, front, run
 from tests.unit.gateway.http.test_routes import ENVELOPE, deployed
 from tests.unit.gateway.http.test_server import AUTHORISED, Serving, gone
 from tests.unit.gateway.v1.test_events import visit
-from tests.unit.gateway.v1.vm.test_lifecycle import launched
+from tests.unit.gateway.v1.vm.test_routes import launched
 
 from casemate.gateway.http.visits import Ending, Visit
 from casemate.gateway.settings import Settings
@@ -274,8 +274,8 @@ def test_a_change_that_is_under_way_is_finished(gateway: Front) -> None:
             await asyncio.sleep(0.05)
             await gone(writer)
             let_go.set()
-            await until(lambda: len(gateway.host.tenants) == 2)
-            assert gateway.host.tenants[2].state is State.RUNNING
+            await until(lambda: len(gateway.host.there) == 2)
+            assert gateway.host.there[2].state is State.RUNNING
 
     run(work())
 
@@ -310,7 +310,7 @@ def test_one_whose_body_is_no_http_at_once_is_not_begun(gateway: Front) -> None:
             head = b"POST /v1/enclaves/1/stop HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + AUTHORISED
             answer = await serving.asked(head + b"\r\nzz\r\n")
             assert answer.startswith(b"HTTP/1.1 400")
-        assert gateway.host.tenants[1].state is State.RUNNING
+        assert gateway.host.there[1].state is State.RUNNING
 
     run(work())
 

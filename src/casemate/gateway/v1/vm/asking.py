@@ -1,14 +1,15 @@
-"""What the gateway asks of the hypervisor, and what becomes of it when whoever wanted the answer has left."""
+"""Requests that let a vCPU run, for a client that may hang up meanwhile."""
 
 import asyncio
 import contextlib
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 
 from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.roles import check_role
 from casemate.gateway.http.visits import Visit
+from casemate.wire.messages.request import Request
 from casemate.wire.messages.vm.host import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import FaultError
@@ -16,28 +17,19 @@ from casemate.wire.protocol.faults import FaultError
 PAUSE_AGAIN = 0.2
 """Seconds between two attempts to pause a VM for a client that is gone: its run may only be about to begin."""
 
-T = TypeVar("T")
+A = TypeVar("A")
 
 
-async def ask(vms: VmHostApi, question: object, wanted: type[T]) -> T:
-    """The hypervisor's answer, ``wanted`` being what it answers this question with; FaultError."""
-    answer = await vms.answer(question)
-    if not isinstance(answer, wanted):
-        raise TypeError(f"{type(question).__name__} is answered by {type(answer).__name__}, want {wanted.__name__}")
-    return answer
-
-
-async def ask_for(request: Request, vms: VmHostApi, number: int, question: object, wanted: type[T]) -> T:
-    """The same for what lets a vCPU run: it is paused as soon as its client hangs up, or its token is taken away.
+async def answered_while_connected(request: HttpRequest, vms: VmHostApi, number: int, asked: Request[A]) -> A:
+    """The answer to what lets a vCPU run: it is paused as soon as its client hangs up, or its token is taken away.
 
     Args:
         request: whose body is read.
         vms: the hypervisor.
         number: the VM's.
-        question: which makes it run.
-        wanted: the type of the answer.
+        asked: lets it run.
     """
-    asking = asyncio.create_task(ask(vms, question, wanted))
+    asking = asyncio.create_task(vms.answer(asked))
     left = asyncio.create_task(_left(request))
     try:
         with Visit.of(request.scope).that_may_end():
@@ -51,7 +43,7 @@ async def ask_for(request: Request, vms: VmHostApi, number: int, question: objec
     return asking.result()
 
 
-async def attested(request: Request, vms: VmHostApi, vm: VmIs, report_data: bytes) -> VmEvidenceIs:
+async def attested(request: HttpRequest, vms: VmHostApi, vm: VmIs, report_data: bytes) -> VmEvidenceIs:
     """The guest's report over 64 bytes.
 
     Raises:
@@ -60,9 +52,9 @@ async def attested(request: Request, vms: VmHostApi, vm: VmIs, report_data: byte
     """
     if vm.state is VmState.LAUNCHING:
         check_role(request.scope["state"]["token"], Role.DEPLOY)
-    return await ask_for(request, vms, vm.vm, AttestVm(vm.vm, report_data), VmEvidenceIs)
+    return await answered_while_connected(request, vms, vm.vm, AttestVm(vm.vm, report_data))
 
 
-async def _left(request: Request) -> None:
+async def _left(request: HttpRequest) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

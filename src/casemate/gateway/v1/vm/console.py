@@ -1,4 +1,4 @@
-"""`/v1/vms/{id}/console`: what a guest prints, in one piece or as server-sent events."""
+"""`/v1/vms/{id}/console/events`: what a guest prints, as server-sent events."""
 
 import asyncio
 import base64
@@ -6,23 +6,22 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.openapi import operation
-from casemate.gateway.http.parameters import DIGITS, VmId
+from casemate.gateway.http.parameters import VmId
+from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.rate_limits import AtOnce
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.events import EVENT_STREAM, KEEP_ALIVE, encoded, served, share_of, take_place
-from casemate.gateway.v1.vm.asking import ask
-from casemate.gateway.v1.vm.documents import MAX_SAFE, ConsoleDocument, printed
-from casemate.gateway.v1.vm.lifecycle import ONE
+from casemate.gateway.v1.vm.routes import Start
 from casemate.host.vm.console import Console
-from casemate.wire.messages.vm.host import ConsoleIs, ReadConsole
 from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code
 
 GATHER = 0.05
 """Seconds for which bytes are gathered into one event: a guest prints them one by one."""
@@ -37,8 +36,6 @@ whose id is the number of the next byte; `Last-Event-ID` goes on from there. The
 many bytes were forgotten before this reader came to them. `end` is the last: the VM is gone, or the gateway is about
 to end. Needs a token of any role.
 """
-
-Start = Annotated[int, Query(ge=0, le=MAX_SAFE, description="The number of the first byte that is wanted."), DIGITS]
 
 
 class ConsoleStreams:
@@ -92,16 +89,11 @@ class ConsoleStreams:
             await asyncio.wait({coming, closing})
 
 
-def console_routes(vms: VmHostApi, streams: ConsoleStreams) -> APIRouter:
-    """The routes."""
+def console_routes(streams: ConsoleStreams) -> APIRouter:
+    """The route."""
     routes = APIRouter(route_class=StrictRoute, prefix="/v1/vms/{id}/console", tags=["vms"])
 
-    @routes.get("", **operation("read_vm_console", Role.CALL, *ONE))
-    async def read(id: VmId, start: Start = 0) -> ConsoleDocument:
-        """What a guest has printed, from a byte on: at most 64 KiB of it. Needs a token of any role."""
-        return printed(await ask(vms, ReadConsole(id, start), ConsoleIs))
-
-    says = operation("follow_vm_console", Role.CALL, *ONE)
+    says = operation("follow_vm_console", Role.CALL, Code.UNKNOWN_VM, Trouble.REQUEST_REFUSED)
     says["responses"][200] = {"description": "Events, until either side ends.", "content": {EVENT_STREAM: {}}}
 
     @routes.get("/events", response_class=StreamingResponse, description=_ABOUT, **says)

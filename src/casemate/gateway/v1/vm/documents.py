@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from casemate.gateway.v1.documents import Base64, Document
-from casemate.wire.messages.vm.host import ConsoleIs, VmEvidenceIs, VmIs, VmRan, VmState
-from casemate.wire.messages.vm.hypervisor import ExitReason, RmpEntry
+from casemate.wire.messages.vm.host import ConsoleIs, VmEvidenceIs, VmIs, VmRan, VmsAre, VmState
+from casemate.wire.messages.vm.hypervisor import ExitReason, RmpEntry, RmpIs
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import GuestPolicy
 from casemate.wire.snp.vmsa import Segment, Vmsa
@@ -169,6 +169,11 @@ def shown(vm: VmIs) -> VmDocument:
     )
 
 
+def shown_all(found: VmsAre) -> VmsDocument:
+    """All VMs as JSON."""
+    return VmsDocument(vms=[shown(vm) for vm in found.vms])
+
+
 def ran(found: VmRan, *, printed: int) -> RanDocument:
     """The end of a run as JSON; ``printed``: bytes on the console meanwhile."""
     return RanDocument(
@@ -200,6 +205,11 @@ def printed(found: ConsoleIs) -> ConsoleDocument:
         content=base64.b64encode(found.content).decode(),
         ended=found.ended,
     )
+
+
+def rmp(found: RmpIs) -> RmpDocument:
+    """Entries of the reverse map table as JSON."""
+    return RmpDocument(entries=[entry(each) for each in found.entries])
 
 
 def entry(found: RmpEntry) -> RmpEntryDocument:

@@ -2,8 +2,7 @@
 
 from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.v1.enclaves import launcher_of
-from casemate.gateway.v1.vm.asking import ask
-from casemate.wire.messages.vm.host import LaunchVm, ListVms, VmIs, VmsAre
+from casemate.wire.messages.vm.host import LaunchVm, ListVms, VmIs
 from casemate.wire.protocol.access_tokens import AccessToken
 from casemate.wire.protocol.faults import Code, refuse
 
@@ -31,8 +30,8 @@ class VmShares:
             FaultError: ``busy``: the token has its share already; or as :class:`VmHostApi` refuses.
         """
         if not launcher_of(token):
-            return await ask(self._vms, wanted, VmIs)
-        there = {vm.vm for vm in (await ask(self._vms, ListVms(), VmsAre)).vms}
+            return await self._vms.answer(wanted)
+        there = {vm.vm for vm in (await self._vms.answer(ListVms())).vms}
         mine = {number: size for number, size in self._launched.get(token.digest, {}).items() if number in there}
         starting = self._starting.setdefault(token.digest, [])
         self._launched[token.digest] = mine
@@ -43,7 +42,7 @@ class VmShares:
             raise refuse(Code.BUSY, f"{said}, and its share is {MAX_OF_ONE} of {MAX_MIB_OF_ONE} MiB{named}")
         starting.append(wanted.memory_mib)
         try:
-            made = await ask(self._vms, wanted, VmIs)
+            made = await self._vms.answer(wanted)
             self._launched[token.digest][made.vm] = wanted.memory_mib
             return made
         finally:

@@ -1,12 +1,13 @@
-"""Client to host, and host to client: confidential VMs. Every request is answered by its reply or a ``Fault``."""
+"""Client to host, and host to client: confidential VMs."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
 from casemate.wire.encodings.message import U16, U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
+from casemate.wire.messages.request import Request
 from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
-from casemate.wire.messages.vm.hypervisor import MAX_COPY, ExitReason
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, Done, ExitReason, MemoryIs, RmpIs
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import REPORT_SIZE
 from casemate.wire.snp.vmm import Vmm
@@ -35,10 +36,28 @@ class VmState(StrEnum):
     LOST = "lost"  # its process died
 
 
+@message(0xE1)
+@dataclass(frozen=True, slots=True)
+class VmIs:
+    """One VM as the host sees it."""
+
+    vm: U64
+    name: Name
+    mode: VmMode
+    state: VmState
+    reason: Annotated[str, Limit(1024)]
+    """Why it is in this state, for a person."""
+    policy: U64
+    memory_mib: U32
+    vcpus: U16
+    digest: Annotated[bytes, Fixed(48)]
+    """The launch digest; while it is launching, so far."""
+
+
 @message(0xE0)
 @dataclass(frozen=True, slots=True)
-class LaunchVm:
-    """Start a VM from a firmware image in OVMF's shape. Reply: ``VmIs``, in state ``launching`` unless ``finish``."""
+class LaunchVm(Request[VmIs]):
+    """Start a VM from a firmware image in OVMF's shape; its state is ``launching`` unless ``finish`` is set."""
 
     name: Name
     mode: VmMode
@@ -63,30 +82,6 @@ class LaunchVm:
     """LAUNCH_START alone: the firmware's pages go in before the first others, or the end. Not with ``finish``."""
 
 
-@message(0xE1)
-@dataclass(frozen=True, slots=True)
-class VmIs:
-    """One VM as the host sees it."""
-
-    vm: U64
-    name: Name
-    mode: VmMode
-    state: VmState
-    reason: Annotated[str, Limit(1024)]
-    """Why it is in this state, for a person."""
-    policy: U64
-    memory_mib: U32
-    vcpus: U16
-    digest: Annotated[bytes, Fixed(48)]
-    """The launch digest; while it is launching, so far."""
-
-
-@message(0xE2)
-@dataclass(frozen=True, slots=True)
-class ListVms:
-    """Reply: ``VmsAre``."""
-
-
 @message(0xE3)
 @dataclass(frozen=True, slots=True)
 class VmsAre:
@@ -95,18 +90,24 @@ class VmsAre:
     vms: tuple[VmIs, ...]
 
 
+@message(0xE2)
+@dataclass(frozen=True, slots=True)
+class ListVms(Request[VmsAre]):
+    """All VMs of this host."""
+
+
 @message(0xE4)
 @dataclass(frozen=True, slots=True)
-class GetVm:
-    """Reply: ``VmIs``."""
+class GetVm(Request[VmIs]):
+    """One VM."""
 
     vm: U64
 
 
 @message(0xE5)
 @dataclass(frozen=True, slots=True)
-class EncryptVm:
-    """LAUNCH_UPDATE with normal pages, from ``gpa`` on; the last is filled with zeros. Reply: ``VmIs``.
+class EncryptVm(Request[VmIs]):
+    """LAUNCH_UPDATE with normal pages, from ``gpa`` on; the last is filled with zeros.
 
     The firmware's pages go first where they are not in yet; then there may be no others.
     """
@@ -118,24 +119,10 @@ class EncryptVm:
 
 @message(0xE6)
 @dataclass(frozen=True, slots=True)
-class FinishVm:
-    """VMSAs and LAUNCH_FINISH. Reply: ``VmIs``."""
+class FinishVm(Request[VmIs]):
+    """VMSAs and LAUNCH_FINISH."""
 
     vm: U64
-
-
-@message(0xE7)
-@dataclass(frozen=True, slots=True)
-class RunVm:
-    """Let a vCPU run, and serve its exits, until it halts, stops, or a budget ends. Reply: ``VmRan``."""
-
-    vm: U64
-    vcpu: U16
-    instructions: U64
-    """Most instructions; 1 is a single step."""
-    time_ms: U32
-    console: U32
-    """The exit with which it has printed so many bytes is the last: the string of one exit is not cut."""
 
 
 @message(0xE8)
@@ -151,29 +138,34 @@ class VmRan:
     detail: Annotated[str, Limit(256)]
 
 
+@message(0xE7)
+@dataclass(frozen=True, slots=True)
+class RunVm(Request[VmRan]):
+    """Let a vCPU run, and serve its exits, until it halts, stops, or a budget ends."""
+
+    vm: U64
+    vcpu: U16
+    instructions: U64
+    """Most instructions; 1 is a single step."""
+    time_ms: U32
+    console: U32
+    """The exit with which it has printed so many bytes is the last: the string of one exit is not cut."""
+
+
 @message(0xE9)
 @dataclass(frozen=True, slots=True)
-class PauseVm:
-    """Ends a run that is under way. Reply: ``VmIs``."""
+class PauseVm(Request[VmIs]):
+    """Ends a run that is under way."""
 
     vm: U64
 
 
 @message(0xEA)
 @dataclass(frozen=True, slots=True)
-class DestroyVm:
-    """Its keys are gone when this is answered. Reply: ``VmIs``, its last."""
+class DestroyVm(Request[VmIs]):
+    """End a VM. Its keys are gone when this is answered, with its last state."""
 
     vm: U64
-
-
-@message(0xEB)
-@dataclass(frozen=True, slots=True)
-class ReadConsole:
-    """What the guest has printed on its serial port, from byte ``start`` on. Reply: ``ConsoleIs``."""
-
-    vm: U64
-    start: U64
 
 
 @message(0xEC)
@@ -187,6 +179,15 @@ class ConsoleIs:
     """Nothing more will come: the VM is gone."""
 
 
+@message(0xEB)
+@dataclass(frozen=True, slots=True)
+class ReadConsole(Request[ConsoleIs]):
+    """What the guest has printed on its serial port, from byte ``start`` on."""
+
+    vm: U64
+    start: U64
+
+
 class View(StrEnum):
     """Through whose eyes memory is seen."""
 
@@ -196,8 +197,8 @@ class View(StrEnum):
 
 @message(0xED)
 @dataclass(frozen=True, slots=True)
-class VmMemory:
-    """Reply: ``MemoryIs`` (:mod:`casemate.wire.messages.vm.hypervisor`)."""
+class VmMemory(Request[MemoryIs]):
+    """A piece of a VM's memory."""
 
     vm: U64
     view: View
@@ -207,25 +208,12 @@ class VmMemory:
 
 @message(0xEE)
 @dataclass(frozen=True, slots=True)
-class VmRmp:
-    """Reply: ``RmpIs`` (:mod:`casemate.wire.messages.vm.hypervisor`)."""
+class VmRmp(Request[RmpIs]):
+    """Entries of the reverse map table, of ``count`` pages from ``spa`` on."""
 
     vm: U64
     spa: U64
     count: U32
-
-
-@message(0xEF)
-@dataclass(frozen=True, slots=True)
-class AttestVm:
-    """Hands 64 bytes to the guest over its second serial port, and lets it run until it hands back a report.
-
-    The guest must be one that does so (the built-in guest ``report`` does): nobody but the guest can ask the firmware
-    for its report. Reply: ``VmEvidenceIs``.
-    """
-
-    vm: U64
-    report_data: Bytes64
 
 
 @message(0xF0)
@@ -240,6 +228,19 @@ class VmEvidenceIs:
     """The root's, in DER; None where the host has none."""
 
 
+@message(0xEF)
+@dataclass(frozen=True, slots=True)
+class AttestVm(Request[VmEvidenceIs]):
+    """Hands 64 bytes to the guest over its second serial port, and lets it run until it hands back a report.
+
+    The guest must be one that does so (the built-in guest ``report`` does): nobody but the guest can ask the firmware
+    for its report.
+    """
+
+    vm: U64
+    report_data: Bytes64
+
+
 class AttackPath(StrEnum):
     """How a store reaches DRAM."""
 
@@ -249,8 +250,8 @@ class AttackPath(StrEnum):
 
 @message(0xF1)
 @dataclass(frozen=True, slots=True)
-class WriteVm:
-    """A lesson's hand on the memory of one's own VM. Reply: ``Done``, or a ``Fault`` of code ``rmp-fault``."""
+class WriteVm(Request[Done]):
+    """Write to a VM's DRAM, as a hostile host does in a lesson. Code ``rmp-fault`` where the RMP stops it."""
 
     vm: U64
     path: AttackPath
@@ -260,8 +261,8 @@ class WriteVm:
 
 @message(0xF2)
 @dataclass(frozen=True, slots=True)
-class MapVm:
-    """Points a guest's page at another page of DRAM, in the nested page table. Reply: ``Done``."""
+class MapVm(Request[Done]):
+    """Points a guest's page at another page of DRAM, in the nested page table."""
 
     vm: U64
     gpa: U64
@@ -270,8 +271,8 @@ class MapVm:
 
 @message(0xF3)
 @dataclass(frozen=True, slots=True)
-class VmRegisters:
-    """A vCPU's VMSA in the clear. Reply: ``MemoryIs``; only under SEV, or where policy allows debug.
+class VmRegisters(Request[MemoryIs]):
+    """A vCPU's VMSA in the clear: only under plain SEV, or where the guest's policy allows debugging.
 
     While it is launching they are the host's own, which everybody may see: those that will be measured.
     """
@@ -282,8 +283,8 @@ class VmRegisters:
 
 @message(0xF4)
 @dataclass(frozen=True, slots=True)
-class GiveVm:
-    """Bytes for the guest, on its second serial port: it reads them when it runs next. Reply: ``Done``."""
+class GiveVm(Request[Done]):
+    """Bytes for the guest, on its second serial port: it reads them when it runs next."""
 
     vm: U64
     content: Annotated[bytes, Limit(MAX_INPUT)]
@@ -291,8 +292,8 @@ class GiveVm:
 
 @message(0xF5)
 @dataclass(frozen=True, slots=True)
-class AssignVm:
-    """RMPUPDATE of one page, as a lesson's hostile hypervisor does it. Reply: ``Done``; refused without an RMP."""
+class AssignVm(Request[Done]):
+    """RMPUPDATE of one page, as a hostile hypervisor does it in a lesson. Refused where there is no RMP."""
 
     vm: U64
     spa: U64

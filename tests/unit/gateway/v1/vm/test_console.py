@@ -7,7 +7,7 @@ import pytest
 from tests.rigs.gateway.front import Front, front, run
 from tests.unit.gateway.http.test_edge import problem
 from tests.unit.gateway.v1.test_events import Shown, following, visit
-from tests.unit.gateway.v1.vm.test_lifecycle import launched
+from tests.unit.gateway.v1.vm.test_routes import launched
 
 from casemate.gateway.http.problems import ProblemError
 from casemate.gateway.settings import Settings

@@ -5,6 +5,7 @@ from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.v1.vm.shares import MAX_MIB_OF_ONE, MAX_OF_ONE
+from casemate.wire.messages.request import Request
 from casemate.wire.messages.vm.host import LaunchVm
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
@@ -42,7 +43,7 @@ def test_a_token_has_a_share_of_their_memory(gateway: Front) -> None:
 def test_a_launch_that_fails_takes_no_share(gateway: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = gateway.vms.answer
 
-    async def refuses_launches(request: object) -> object:
+    async def refuses_launches(request: Request[object]) -> object:
         if isinstance(request, LaunchVm):
             raise refuse(Code.FIRMWARE_REFUSED, "no")
         return await answer(request)

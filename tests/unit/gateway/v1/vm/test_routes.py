@@ -1,7 +1,7 @@
 import asyncio
 import base64
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -12,10 +12,11 @@ from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.http.bodies import BINARY
 from casemate.gateway.http.visits import Visit
-from casemate.gateway.v1.vm.asking import ask, ask_for
-from casemate.gateway.v1.vm.lifecycle import MAX_LAUNCH, UNCOUNTED
+from casemate.gateway.v1.vm.asking import answered_while_connected
+from casemate.gateway.v1.vm.routes import MAX_LAUNCH, UNCOUNTED
 from casemate.host.vm.vms import MAX_VMS
 from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.messages.request import Request as Asked
 from casemate.wire.messages.vm.host import (
     AttackPath,
     EncryptVm,
@@ -25,16 +26,16 @@ from casemate.wire.messages.vm.host import (
     RunVm,
     View,
     VmEvidenceIs,
-    VmIs,
     VmMemory,
-    VmRan,
     VmState,
     WriteVm,
 )
-from casemate.wire.messages.vm.hypervisor import MAX_COPY, Done
+from casemate.wire.messages.vm.hypervisor import MAX_COPY
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.vmsa import Vmsa
+
+A = TypeVar("A")
 
 KIND = {"Content-Type": BINARY}
 OPEN = replace(LAUNCH, finish=False)
@@ -311,16 +312,6 @@ def test_what_the_hypervisor_refuses_is_a_problem(gateway: Front, code: Code, st
     run(work())
 
 
-def test_an_answer_of_another_kind_is_a_defect(gateway: Front) -> None:
-    async def work() -> None:
-        async with gateway.client() as client:
-            await launched(client)
-        with pytest.raises(TypeError, match="GetVm is answered by VmIs, want Done"):
-            await ask(gateway.vms, GetVm(1), Done)
-
-    run(work())
-
-
 def of_a_client_that_leaves(leaving: asyncio.Event) -> Request:
     async def receive() -> dict[str, Any]:
         await leaving.wait()
@@ -336,7 +327,9 @@ def test_a_run_whose_client_hangs_up_is_paused(gateway: Front) -> None:
         gateway.vms.running = lambda: asyncio.sleep(60)
         leaving = asyncio.Event()
         question = RunVm(1, 0, UNCOUNTED, 60_000, 0)
-        running = asyncio.create_task(ask_for(of_a_client_that_leaves(leaving), gateway.vms, 1, question, VmRan))
+        running = asyncio.create_task(
+            answered_while_connected(of_a_client_that_leaves(leaving), gateway.vms, 1, question)
+        )
         await asyncio.sleep(0.02)
         assert gateway.vms.state(1) is VmState.RUNNING
         leaving.set()
@@ -358,7 +351,7 @@ def test_so_is_one_whose_request_is_cancelled_before_it_has_begun(gateway: Front
 
             console = gateway.vms.console
 
-            async def answer(self, request: object) -> object:
+            async def answer(self, request: Asked[A]) -> A:
                 if isinstance(request, RunVm):
                     begun.set()
                     await asyncio.sleep(0.1)
@@ -367,11 +360,11 @@ def test_so_is_one_whose_request_is_cancelled_before_it_has_begun(gateway: Front
         gateway.vms.running = lambda: asyncio.sleep(60)
         question = RunVm(1, 0, UNCOUNTED, 60_000, 0)
         request = of_a_client_that_leaves(asyncio.Event())
-        running = asyncio.create_task(ask_for(request, Slow(), 1, question, VmRan))
+        running = asyncio.create_task(answered_while_connected(request, Slow(), 1, question))
         await begun.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert (await ask(gateway.vms, GetVm(1), VmIs)).state is VmState.LAUNCHED
+        assert (await gateway.vms.answer(GetVm(1))).state is VmState.LAUNCHED
 
     run(work())

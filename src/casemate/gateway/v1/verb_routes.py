@@ -1,0 +1,179 @@
+"""Routes out of the table of verbs: a plain one has its endpoint from its entry, the others are written by hand.
+
+Role, path, refusals and the operation's id come from the entry in both cases, so a route cannot differ from what the
+client sends or from what the table says.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from casemate.gateway.http.bodies import BINARY, JSON, read_body
+from casemate.gateway.http.openapi import Bytes, binary, json_body, operation
+from casemate.gateway.http.parameters import EnclaveId, VmId
+from casemate.gateway.http.problems import Trouble
+from casemate.gateway.v1.documents import Document
+from casemate.wire.messages.request import Request, answer_type
+from casemate.wire.messages.verbs import REQUIRED, Route, Verb, field_value, id_field
+from casemate.wire.messages.vm.hypervisor import Done
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code
+
+A = TypeVar("A")
+
+_ROLES = {
+    Role.CALL: "Needs a token of any role.",
+    Role.DEPLOY: "Needs a token of role `deploy` or above.",
+    Role.ADMIN: "Needs a token of role `admin`.",
+}
+_IDS = {"enclave": EnclaveId, "vm": VmId}
+"""``{id}`` in a path, by the request's field."""
+
+
+class Answers(Protocol):
+    """What answers requests: the host's enclaves, or its VMs."""
+
+    async def answer(self, request: Request[A]) -> A: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A route's endpoint that says more than the table, and what its document has beside the entry."""
+
+    endpoint: Callable[..., Awaitable[Any]]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """For FastAPI."""
+    refusals: tuple[Any, ...] = ()
+    body: str | None = None
+    """What the binary body is, if the endpoint reads one by itself."""
+    responses: Mapping[int | str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer as a JSON document."""
+
+    document: type[Document]
+    write: Callable[[Any], Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The JSON documents of one kind of resource."""
+
+    answers: Mapping[type, Written]
+    """By the answer's class. One that is missing holds bytes, its ``content``, which are sent as they are."""
+    bodies: Mapping[type, type[Document]] = field(default_factory=dict)
+    """Those of requests with a JSON body, by the request's class."""
+    query: Mapping[str, Any] = field(default_factory=dict)
+    """Types of the parameters in queries, for FastAPI, by their names."""
+    after: Callable[[Any], Request[Any]] | None = None
+    """Makes the request to ask after one whose answer is ``Done``: the client is shown what it has changed."""
+
+    def written(self, request: type[Request[Any]]) -> Written | None:
+        """How the answer to such requests is written; None for bytes."""
+        return self.answers.get(answer_type(request))
+
+    async def response(self, host: Answers, request: Request[Any]) -> Response:
+        """The response with the host's answer."""
+        written = self.written(type(request))
+        answer = await host.answer(request)
+        if written is None:
+            return Bytes(answer.content)
+        if self.after is not None and isinstance(answer, Done):
+            answer = await host.answer(self.after(request))
+        return Response(written.write(answer).model_dump_json(), media_type=JSON)
+
+
+def add_verbs(
+    routes: APIRouter,
+    verbs: Iterable[Verb],
+    host: Answers,
+    documents: Documents,
+    by_hand: Mapping[type[Request[Any]], ByHand],
+) -> None:
+    """Adds a route for each verb that has one, in the table's order.
+
+    Raises:
+        TypeError: a verb is in ``by_hand`` without a reason in the table, or the other way round.
+    """
+    for verb in verbs:
+        route = verb.route
+        if route is None:
+            continue
+        if bool(route.by_hand) != (verb.request in by_hand):
+            raise TypeError(f"{verb.request.__name__} is to be written by hand, or not: table and routes differ")
+        if route.by_hand:
+            _add_by_hand(routes, route, by_hand[verb.request])
+        else:
+            _add_plain(routes, verb, route, host, documents)
+
+
+def _add_by_hand(routes: APIRouter, route: Route, found: ByHand) -> None:
+    says = operation(route.operation, route.role, *_refusals(route), *found.refusals, body=found.body)
+    says["responses"] |= found.responses
+    routes.add_api_route(
+        route.path, found.endpoint, methods=[route.method], name=route.title, **(says | dict(found.keywords))
+    )
+
+
+def _add_plain(routes: APIRouter, verb: Verb, route: Route, host: Answers, documents: Documents) -> None:
+    written = documents.written(verb.request)
+    raw_about = None if route.raw is None else route.raw.about
+    says = operation(
+        route.operation, route.role, *_refusals(route), *(json_body() if route.json else ()), body=raw_about
+    )
+    if written is None:
+        says["responses"] |= binary(200, "The bytes.")
+    says |= {"response_class": Bytes} if written is None else {"response_model": written.document}
+    separator = "\n" if "\n" in route.about else " "
+    routes.add_api_route(
+        route.path,
+        _endpoint(verb, route, host, documents),
+        methods=[route.method],
+        name=route.title,
+        description=f"{route.about}{separator}{_ROLES[route.role]}",
+        **says,
+    )
+
+
+def _refusals(route: Route) -> tuple[Code | Trouble, ...]:
+    has_parameters = "{id}" in route.path or route.query
+    return (*route.refusals, Trouble.REQUEST_REFUSED) if has_parameters else route.refusals
+
+
+def _endpoint(verb: Verb, route: Route, host: Answers, documents: Documents) -> Callable[..., Awaitable[Response]]:
+    """What FastAPI calls with the parameters that :func:`_signature` declares."""
+
+    async def answer(**given: Any) -> Response:
+        values = {each.field: field_value(each.field, given[each.name]) for each in route.query}
+        values |= {name: field_value(name, getattr(given["wanted"], name)) for name in route.json}
+        if "id" in given:
+            values[id_field(verb.request)] = given["id"]
+        if route.raw is not None:
+            values[route.raw.field] = await read_body(given["request"], media_type=BINARY, limit=route.raw.limit)
+        return await documents.response(host, verb.request(**values))
+
+    answer.__signature__ = _signature(verb, route, documents)  # type: ignore[attr-defined] # what FastAPI reads
+    return answer
+
+
+def _signature(verb: Verb, route: Route, documents: Documents) -> inspect.Signature:
+    def parameter(name: str, annotation: Any, default: Any = REQUIRED) -> inspect.Parameter:
+        found = inspect.Parameter.empty if default is REQUIRED else default
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=found)
+
+    parameters = []
+    if "{id}" in route.path:
+        parameters.append(parameter("id", _IDS[id_field(verb.request)]))
+    parameters += [parameter(each.name, documents.query[each.name], each.default) for each in route.query]
+    if route.json:
+        parameters.append(parameter("wanted", documents.bodies[verb.request]))
+    if route.raw is not None:
+        parameters.append(parameter("request", HttpRequest))
+    return inspect.Signature(parameters)

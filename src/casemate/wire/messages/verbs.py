@@ -1,0 +1,222 @@
+"""The verbs of a host: one table entry for each thing that clients may ask of it, and how HTTP writes its request.
+
+The host's socket, the gateway's routes and documents, and the client's HTTP requests and time-outs all follow from
+these entries (``docs/adr/0013-verbs.md``). Those of confidential VMs are in :mod:`casemate.wire.messages.vm.verbs`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from casemate.wire.messages import host, state
+from casemate.wire.messages.request import Request
+from casemate.wire.protocol.access_tokens import Role
+from casemate.wire.protocol.faults import Code
+
+ASK_TIMEOUT = 30.0
+"""For what needs no launch (seconds): a quote takes milliseconds."""
+
+LAUNCH_TIMEOUT = 120.0
+"""For a launch (seconds): the largest image is measured page by page."""
+
+CALL_TIMEOUT = 90.0
+"""For a call (seconds): more than the longest time limit that a manifest may name, and some waiting for others."""
+
+HEXADECIMAL = frozenset({"address", "gpa", "spa"})
+"""Fields that HTTP writes as ``0x...``: addresses have 64 bits, and a number in JSON is exact up to 53."""
+
+REQUIRED = object()
+"""The default of a parameter that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A field of the request that HTTP writes as a parameter in the path's query."""
+
+    field: str
+    default: Any = REQUIRED
+    parameter: str = ""
+    """Its name over HTTP, where that is not the field's."""
+
+    @property
+    def name(self) -> str:
+        """The parameter's name."""
+        return self.parameter or self.field
+
+
+@dataclass(frozen=True, slots=True)
+class RawBody:
+    """A field of the request that is the whole body of the HTTP request, as it is."""
+
+    field: str
+    limit: int
+    """Longest body (bytes)."""
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A verb over HTTP."""
+
+    method: str
+    path: str
+    """``{id}`` in it is the request's first field."""
+    role: Role
+    """The least role of a token that may."""
+    operation: str
+    """The OpenAPI document's operationId."""
+    title: str
+    about: str = ""
+    """For the OpenAPI document; the sentence about the role is added. By-hand routes have it at their function."""
+    refusals: tuple[Code, ...] = ()
+    """Beside those that every request may meet, and those of its parameters and body."""
+    query: tuple[Query, ...] = ()
+    json: tuple[str, ...] = ()
+    """Fields of the request that are the members of a JSON body."""
+    raw: RawBody | None = None
+    by_hand: str = ""
+    """Why the gateway's code for this route is written by hand; empty where the table says all that there is to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing that clients may ask of a host."""
+
+    request: type[Request[Any]]
+    """Its answer's type is stated at that class."""
+    timeout: float
+    """How long a client waits for it, where its user does not say (seconds)."""
+    route: Route | None
+    """None: the Unix socket alone."""
+
+
+_ONE = (Code.UNKNOWN_ENCLAVE,)
+_CHANGE = (*_ONE, Code.WRONG_STATE, Code.LAUNCH_REFUSED, Code.BUSY, Code.LOST, Code.TIMED_OUT, Code.UNAVAILABLE)
+_IN_ENCLAVE = (*_ONE, Code.WRONG_STATE, Code.LOST, Code.BUSY, Code.TIMED_OUT)
+
+CALL = Verb(  # the first: calls are most of what comes, and a message's class is looked for in order
+    host.Call,
+    CALL_TIMEOUT,
+    Route(
+        "POST",
+        "/v1/enclaves/{id}/calls",
+        Role.CALL,
+        "call",
+        "Call",
+        refusals=(*_IN_ENCLAVE, Code.CANNOT_OPEN, Code.SESSION_UNKNOWN, Code.SEQUENCE_USED),
+        by_hand="an encoded envelope becomes one field of the request, and the framework is passed by for speed",
+    ),
+)
+EVIDENCE = Verb(
+    host.GetEvidence,
+    ASK_TIMEOUT,
+    Route(
+        "GET",
+        "/v1/enclaves/{id}/evidence",
+        Role.CALL,
+        "evidence",
+        "Evidence",
+        refusals=(*_IN_ENCLAVE, Code.REPORT_REFUSED, Code.UNAVAILABLE),
+        query=(Query("nonce"),),
+        by_hand="it answers in two forms, by the Accept header",
+    ),
+)
+LAUNCH = Verb(
+    host.Launch,
+    LAUNCH_TIMEOUT,
+    Route(
+        "POST",
+        "/v1/enclaves",
+        Role.DEPLOY,
+        "launch_enclave",
+        "Create",
+        refusals=(*_CHANGE, Code.UNKNOWN_IMAGE),
+        by_hand="the image is uploaded before; idempotency keys; it counts to a token's share; 201 with a Location",
+    ),
+)
+LIST = Verb(
+    host.ListEnclaves,
+    ASK_TIMEOUT,
+    Route("GET", "/v1/enclaves", Role.CALL, "list_enclaves", "List All", "All enclaves of this machine."),
+)
+START = Verb(
+    host.StartEnclave,
+    LAUNCH_TIMEOUT,
+    Route(
+        "POST",
+        "/v1/enclaves/{id}/start",
+        Role.DEPLOY,
+        "start_enclave",
+        "Start",
+        "Starts a stopped or lost enclave, with fresh keys.",
+        refusals=_CHANGE,
+    ),
+)
+STOP = Verb(
+    host.StopEnclave,
+    ASK_TIMEOUT,
+    Route(
+        "POST",
+        "/v1/enclaves/{id}/stop",
+        Role.DEPLOY,
+        "stop_enclave",
+        "Stop",
+        "Ends an enclave's process; it may start again.",
+        refusals=_CHANGE,
+    ),
+)
+DESTROY = Verb(
+    host.DestroyEnclave,
+    ASK_TIMEOUT,
+    Route(
+        "DELETE",
+        "/v1/enclaves/{id}",
+        Role.DEPLOY,
+        "destroy_enclave",
+        "Destroy",
+        "Ends an enclave and forgets it.",
+        refusals=_CHANGE,
+    ),
+)
+LIST_STATES = Verb(state.ListStates, ASK_TIMEOUT, None)
+
+CALL_VERBS = (CALL, EVIDENCE)
+"""What enclaves answer themselves."""
+
+LIFECYCLE_VERBS = (LAUNCH, LIST, START, STOP, DESTROY)
+
+ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, LIST_STATES)
+
+
+def by_request(*verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Verb]:
+    """Verbs by the class of their request."""
+    return {verb.request: verb for table in verbs for verb in table}
+
+
+def id_field(request: type[Request[Any]]) -> str:
+    """The field that is ``{id}`` in the verb's path."""
+    return fields(cast("Any", request))[0].name
+
+
+def http_value(field: str, value: Any) -> Any:
+    """A field's value as a query or a JSON body has it."""
+    return hex(value) if field in HEXADECIMAL and value is not None else value
+
+
+def field_value(field: str, value: Any) -> Any:
+    """The way back from :func:`http_value`; the value's form has been checked."""
+    return int(value, 16) if field in HEXADECIMAL and value is not None else value
+
+
+def target(route: Route, request: Request[Any]) -> str:
+    """Path and query of the HTTP request."""
+    path = route.path
+    if "{id}" in path:
+        path = path.replace("{id}", str(getattr(request, id_field(type(request)))))
+    query = "&".join(f"{each.name}={http_value(each.field, getattr(request, each.field))}" for each in route.query)
+    return f"{path}?{query}" if query else path
+
+
+def json_members(route: Route, request: Request[Any]) -> dict[str, Any]:
+    """The members of the HTTP request's JSON body."""
+    return {name: http_value(name, getattr(request, name)) for name in route.json}
