@@ -40,11 +40,11 @@ from casemate.enclave.main import MAX_HOST_FRAME
 from casemate.enclave.store import Store
 from casemate.host.entry import EntryGate
 from casemate.host.state_keeper import StateKeeper
-from casemate.images.manifest import Recovery, StateRules
 from casemate.link.channel import Channel
 from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.manifest import Recovery, StateRules
 from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect

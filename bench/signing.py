@@ -8,8 +8,8 @@ from bench.lab import EPOCH, FUNCTION, Lab
 from casemate.client import CallerKey
 from casemate.enclave.keys import check_signature
 from casemate.images.keys import DeveloperKey
-from casemate.images.manifest import parse_manifest
 from casemate.images.sigstruct import sign_enclave
+from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.sgx.sigstruct import Sigstruct
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct
 

@@ -48,7 +48,6 @@ from casemate.enclave.store import Store
 from casemate.enclave.store import store as store_module
 from casemate.host.entry import EntryGate
 from casemate.host.state_keeper import StateKeeper
-from casemate.images.manifest import Recovery, StateRules
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
@@ -58,6 +57,7 @@ from casemate.wire.messages.entry import Enter, Left
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.manifest import Recovery, StateRules
 from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.tee import Identity, Tee
 

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pytest
 from tests.rigs.docs.markdown import ROOT, table
 
 import casemate
-from casemate.images.errors import ManifestError
-from casemate.images.manifest import EntryPoint, Limits, Manifest, Ocall, StateRules, parse_manifest
 from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS
+from casemate.wire.protocol.manifest import Manifest, ManifestError
+from casemate.wire.protocol.manifest_text import KEYS as TABLES
+from casemate.wire.protocol.manifest_text import parse_manifest
 
 FUNCTIONS = (ROOT / "docs" / "writing-functions.md").read_text()
 KEYS = {row[0].strip("`"): row[1] for row in table(FUNCTIONS, "key")}
@@ -66,13 +66,8 @@ def _changed(key: str, value: object) -> dict[str, Any]:
 
 
 def test_the_reference_has_every_key_and_no_other() -> None:
-    plain = {f"enclave.{field.name}" for field in fields(Manifest)} - {
-        f"enclave.{name}" for name in ("limits", "callers", "state", "ra_tls", "entries", "ocalls")
-    }
-    keys = plain | {"ra_tls.enabled"} | {f"limits.{field.name}" for field in fields(Limits)} | {"callers.NAME"}
-    keys |= {f"entry.NAME.{field.name}" for field in fields(EntryPoint) if field.name != "name"}
-    keys |= {f"state.{field.name}" for field in fields(StateRules)}
-    keys |= {f"ocall.NAME.{field.name}" for field in fields(Ocall) if field.name != "name"}
+    tables = {name: keys for name, keys in TABLES.items() if name}
+    keys = {f"{name}.{key}" for name, keys in tables.items() for key in keys} | {"callers.NAME"}
     assert set(KEYS) == keys
     assert set(_leaves(_manifest())) == keys
 

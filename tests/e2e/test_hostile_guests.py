@@ -8,10 +8,11 @@ import pytest
 
 from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.local import LocalMachine
-from casemate.images.errors import ManifestError, SourceError
+from casemate.images.errors import SourceError
 from casemate.testing.hostile_guests import HOSTILE_GUESTS, OK, HostileGuest
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.manifest import ManifestError
 
 from .conftest import ANYTHING_OUT, PolicyFor, Workshop, is_alive
 

@@ -8,7 +8,7 @@ import pytest
 from deno import find_deno_bin
 from tests.rigs.examples import EXAMPLES, WORKLOADS, committed_manifest, named_callers
 
-from casemate.images.manifest import ANYONE
+from casemate.wire.protocol.manifest import ANYONE
 
 EXAMPLE = pytest.mark.parametrize("folder", WORKLOADS, ids=lambda folder: folder.name)
 DOCS = EXAMPLES.parent / "docs" / "examples"

@@ -18,6 +18,7 @@ from tests.rigs.examples import EXAMPLES, committed_manifest, files_of
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.client.local import LocalMachine
+from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
@@ -25,8 +26,8 @@ from .conftest import BuiltExample
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = EXAMPLES / "keyword-search"
 MANIFEST = committed_manifest(EXAMPLE)
-ENTRIES = {entry.name: entry for entry in MANIFEST.entries}
-SEARCH = ENTRIES["search"]
+SCHEMAS = compile_schemas(MANIFEST).entries
+SEARCH = SCHEMAS["search"]
 QUERY: dict[str, Any] = json.loads((EXAMPLE / "input.json").read_bytes())
 PLAIN_DENO = ["--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock"]
 
@@ -76,7 +77,7 @@ def test_result_is_the_same_without_just_in_time_compiler_and_with_the_manifests
 
 def test_committed_files_fit_their_schemas() -> None:
     SEARCH.input.check(QUERY)
-    ENTRIES["add"].input.check(make_input())
+    SCHEMAS["add"].input.check(make_input())
     expected = json.loads((EXAMPLE / "expected.json").read_bytes())
     assert SEARCH.output.filter(expected) == expected
 
@@ -146,7 +147,7 @@ def test_result_fits_schema_and_limit_whatever_the_query(query: str) -> None:
     call = {"query": query, "limit": 50}
     SEARCH.input.check(call)
     named = [{"name": name, "text": text} for name, text in texts]
-    ENTRIES["add"].input.check({"documents": named})
+    SCHEMAS["add"].input.check({"documents": named})
     result = search(json.dumps({**call, "documents": named}).encode())
     assert SEARCH.output.filter(result) == result
     assert len(json.dumps(result).encode()) <= MANIFEST.limits.output_kib * 1024

@@ -13,12 +13,13 @@ from tests.rigs.examples import EXAMPLES, committed_manifest
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.images.errors import SchemaMismatchError
+from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code
 
 from .conftest import BuiltExample
 
 EXAMPLE = EXAMPLES / "private-scoring"
-(SCORE,) = committed_manifest(EXAMPLE).entries
+(SCORE,) = compile_schemas(committed_manifest(EXAMPLE)).entries.values()
 INPUT: dict[str, Any] = json.loads((EXAMPLE / "input.json").read_bytes())
 EXPECTED: dict[str, Any] = json.loads((EXAMPLE / "expected.json").read_bytes())
 MODEL: dict[str, Any] = json.loads((EXAMPLE / "guest" / "model.json").read_bytes())

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 import pytest
 from tests.rigs.costs import Cost, Meter, Where, faults_of
 
-from casemate.images.manifest import MAX_SCHEMA, parse_manifest
 from casemate.images.schemas.costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
 from casemate.images.schemas.schemas import InboundSchema, inbound_schema
 from casemate.verifier.sgx.policy_file import MAX_POLICY, policy_body
@@ -23,6 +22,7 @@ from casemate.wire.encodings.pem import MAX_CERTIFICATE, encode_chain, parse_cha
 from casemate.wire.encodings.toml_text import MAX_KEYS, MAX_PARTS, MAX_TOML, MAX_WORD, parse_toml
 from casemate.wire.encodings.x509 import CertificateParts, RevocationListParts
 from casemate.wire.messages.host import MAX_COLLATERAL
+from casemate.wire.protocol.manifest_text import MAX_MANIFEST, MAX_SCHEMA, parse_manifest
 
 pytestmark = [
     pytest.mark.alone,
@@ -131,11 +131,29 @@ def _callers(count: int) -> bytes:
     names = ",".join(f'"c{at}"' for at in range(count))
     entry = 'input = "schemas/s.json"\noutput = "schemas/s.json"\n'
     return (
-        '[enclave]\nname = "x"\nproduct_id = 1\nsecurity_version = 1\nengine = "javascript"\nmain = "guest/main.js"\n'
-        "[limits]\nmemory_mib = 64\ntime_ms = 100\noutput_kib = 16\n[callers]\n"
+        _HEAD
+        + "[callers]\n"
         + "".join(f'c{at} = "ed25519:{key}"\n' for at, key in enumerate(keys))
         + "".join(f"[entry.f{at}]\n{entry}callers = [{names}]\n" for at in range(16))
     ).encode()
+
+
+_HEAD = (
+    '[enclave]\nname = "x"\nproduct_id = 1\nsecurity_version = 1\nengine = "javascript"\nmain = "guest/main.js"\n'
+    "[limits]\nmemory_mib = 64\ntime_ms = 100\noutput_kib = 16\n"
+)
+
+
+def _inline_schemas(size: int) -> bytes:
+    """Entry points with one long schema each, up to so many bytes."""
+    long = "{ enum = [" + "1," * (size // 64 // 2 - 60) + "1] }"
+    return (
+        _HEAD + "".join(f'[entry.f{at}]\ninput = {long}\noutput = {{}}\ncallers = "anyone"\n' for at in range(64))
+    ).encode()
+
+
+def _long_names(size: int) -> bytes:
+    return f'{_HEAD}[callers]\n"{"a" * (size - len(_HEAD) - 64)}" = "ed25519:"\n'.encode()
 
 
 def _unknown_keys(count: int) -> bytes:
@@ -219,7 +237,9 @@ COSTS = (
     Cost("policy: a key of many parts", ELSEWHERE, _policy, _repeated(b".a", b"a", b"=1"), MAX_POLICY, accepted=False),
     Cost("policy: many digests", ELSEWHERE, _policy, _repeated(b"'" + b"a" * 64 + b"',", b"a=[", b"]"), MAX_POLICY),
     Cost("manifest: callers of many entries", ELSEWHERE, _manifest, _callers, 800),
-    Cost("manifest: keys like the missing one", ELSEWHERE, _manifest, _unknown_keys, 3600, accepted=False),
+    Cost("manifest: inline schemas", ELSEWHERE, _manifest, _inline_schemas, MAX_MANIFEST),
+    Cost("manifest: a long name", ELSEWHERE, _manifest, _long_names, MAX_MANIFEST, accepted=False),
+    Cost("manifest: unknown keys", ELSEWHERE, _manifest, _unknown_keys, 3600, accepted=False),
 )
 
 MORE = (

@@ -36,7 +36,6 @@ from casemate.client.sealing import seal_request
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.tls.credentials import KeyToCertify
 from casemate.images.functions.links import link_modules
-from casemate.images.manifest import parse_manifest
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp, parse_policy
@@ -48,6 +47,7 @@ from casemate.wire.messages.entry import Left
 from casemate.wire.messages.state import StateAppend, StateRead, StateRecords
 from casemate.wire.protocol.call import CallRequest, Envelope
 from casemate.wire.protocol.faults import FaultError
+from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.protocol.padding import pad, unpad
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.runtime_lock import RuntimeLock

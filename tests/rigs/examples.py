@@ -10,7 +10,8 @@ from casemate.images.functions.build import build
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey, load_or_create_key
 from casemate.images.lock import write_lock
-from casemate.images.manifest import Manifest, parse_manifest
+from casemate.wire.protocol.manifest import Manifest
+from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

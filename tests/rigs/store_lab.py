@@ -21,7 +21,6 @@ from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.store import Store
 from casemate.host.records import Records
-from casemate.images.manifest import Recovery, StateRules
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.state import (
@@ -35,6 +34,7 @@ from casemate.wire.messages.state import (
 )
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.protocol.manifest import Recovery, StateRules
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import SealedRecord
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect

@@ -64,12 +64,24 @@ def outcome_of(error: CasemateError | OSError) -> Outcome:
     """What the command line makes of an error."""
     details = _details(error)
     meaning = _of_fault(error) if isinstance(error, FaultError) else _of_class(error)
-    own = error.advice if isinstance(error, CasemateError) else ""
+    own = (error.advice if isinstance(error, CasemateError) else "") or _spelling(error)
     message = _message(error)
     if any(words in message for words in _DISK_FULL):  # whoever met it, and whatever it was doing
         own = "free space where the state directory is (`df -h DIR` shows how much is left), and try again"
     advice = own or RULES.get(details.get("rule", ""), meaning.advice)
     return Outcome(meaning.exit_code, type(error).__name__, message, advice, details)
+
+
+def _spelling(error: Exception) -> str:
+    """Names the key that the author of a manifest may have meant; empty where no known key resembles it."""
+    from casemate.wire.protocol.manifest import UnknownKeyError
+
+    if not isinstance(error, UnknownKeyError):
+        return ""
+    from difflib import get_close_matches
+
+    close = get_close_matches(error.name.lower().replace("-", "_"), error.known, n=1)
+    return f"did you mean {close[0]!r}? Correct that key in casemate.toml" if close else ""
 
 
 def _of_class(error: Exception) -> Meaning:
@@ -113,6 +125,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.link.server_tls import CertificateFileError
     from casemate.verifier import PolicyError, RefusedError
     from casemate.wire.protocol.image_index import OtherImageVersionError
+    from casemate.wire.protocol.manifest import ManifestError
     from casemate.wire.protocol.ownership import PlaceError
     from casemate.wire.protocol.runtime_lock import RuntimeLockError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
@@ -127,7 +140,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
             refused, "do not use the answer: whoever relayed it altered or exchanged it"
         ),
         client.StreamBrokenError: Meaning(ExitCode.CALL_FAILED, "open another stream; this one's output is not whole"),
-        images.ManifestError: Meaning(wrong, "correct that key in casemate.toml"),
+        ManifestError: Meaning(wrong, "correct that key in casemate.toml"),
         images.SourceError: Meaning(wrong, "correct that line"),
         images.FolderError: Meaning(wrong, "correct the folder; `casemate init DIR` writes one that works"),
         images.KeyFileError: Meaning(wrong, "name another key with --key, or none to use your own"),

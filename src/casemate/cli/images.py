@@ -168,7 +168,7 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
     """
     from casemate.images.functions.folder import measured_files
     from casemate.images.lock import read_lock, write_lock
-    from casemate.images.manifest import parse_manifest
+    from casemate.wire.protocol.manifest_text import parse_manifest
 
     files = measured_files(folder)
     engine = parse_manifest(files[MANIFEST], files.get).engine

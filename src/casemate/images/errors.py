@@ -1,22 +1,6 @@
-"""What can be wrong with a folder, a manifest or a value, one class for each reaction."""
+"""What can be wrong with a folder or a value, one class for each reaction."""
 
 from casemate.wire.errors import CasemateError
-
-
-class ManifestError(CasemateError):
-    """casemate.toml, or a schema it names, is not as it has to be: correct the key.
-
-    Args:
-        key: the dotted key in the manifest.
-        got: what stood there.
-        want: what would have been accepted.
-    """
-
-    def __init__(self, key: str, *, got: object, want: object) -> None:
-        super().__init__(f"casemate.toml: {key} is {got}, want {want}")
-        self.key = key
-        self.got = got
-        self.want = want
 
 
 class SchemaMismatchError(CasemateError):

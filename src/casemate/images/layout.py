@@ -6,13 +6,13 @@ the chip vouches that the pages are the measured ones, not that they make sense.
 """
 
 import hashlib
-import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 
 from casemate.images.errors import FolderError
-from casemate.images.manifest import Manifest, parse_manifest
+from casemate.images.schemas.compiled import CompiledSchemas, compile_schemas
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import MAX_PAGES
 from casemate.wire.protocol.image_index import (
@@ -26,6 +26,8 @@ from casemate.wire.protocol.image_index import (
     padded,
     parse_index,
 )
+from casemate.wire.protocol.manifest import Manifest
+from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, MIN_ENCLAVE, Ecreate, PageFlags, Segment, Sgxs
 
@@ -54,6 +56,8 @@ class ImageContents:
 
     index: ImageIndex
     manifest: Manifest
+    schemas: CompiledSchemas
+    """Of the manifest."""
     lock: RuntimeLock
     files: Mapping[str, bytes]
     """Every measured file by its path."""
@@ -147,6 +151,7 @@ def read_pages(pages: bytes) -> ImageContents:
     return ImageContents(
         index=index,
         manifest=manifest,
+        schemas=compile_schemas(manifest),
         lock=RuntimeLock.parse(files[LOCK_PATH]),
         files=MappingProxyType(files),
     )
@@ -177,43 +182,32 @@ class CircularImportsError(WireError):
 
 
 def load_order(links: tuple[Link, ...], mains: list[str]) -> tuple[str, ...]:
-    """These modules and all they import, each after those that it imports."""
+    """These modules and all they import, each after those that it imports; the same order for the same links."""
     targets: dict[str, set[str]] = {}
     for link in links:
         targets.setdefault(link.importer, set()).add(link.target)
-    waiting: dict[str, int] = {}  # for how many others each module waits
-    importers: dict[str, list[str]] = {}
+    reached: dict[str, list[str]] = {}
     found = list(mains)
     while found:
         path = found.pop()
-        if path in waiting:
-            continue
-        imported = targets.get(path, set())
-        waiting[path] = len(imported)
-        for target in imported:
-            importers.setdefault(target, []).append(path)
-            found.append(target)
-    ready = sorted(path for path, count in waiting.items() if count == 0)
+        if path not in reached:
+            reached[path] = sorted(targets.get(path, ()))  # sets have no order of their own
+            found += reached[path]
+    sorter = TopologicalSorter(reached)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise CircularImportsError(_from_first(error.args[1])) from None
     order: list[str] = []
-    while ready:
-        path = heapq.heappop(ready)
-        order.append(path)
-        del waiting[path]
-        for importer in importers.get(path, ()):
-            waiting[importer] -= 1
-            if waiting[importer] == 0:
-                heapq.heappush(ready, importer)
-    if waiting:
-        raise CircularImportsError(_circle({path: targets[path] for path in waiting}))
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        order += ready
+        sorter.done(*ready)
     return tuple(order)
 
 
-def _circle(waiting: dict[str, set[str]]) -> tuple[str, ...]:
-    """One circle among modules of which each imports another one."""
-    walked: dict[str, None] = {}
-    path = min(waiting)
-    while path not in walked:
-        walked[path] = None
-        path = min(target for target in waiting[path] if target in waiting)
-    names = list(walked)
-    return (*names[names.index(path) :], path)
+def _from_first(cycle: list[str]) -> tuple[str, ...]:
+    """A cycle of :mod:`graphlib`, where each module is imported by the next one, turned round: importers come first."""
+    names = cycle[:0:-1]
+    first = names.index(min(names))
+    return (*names[first:], *names[: first + 1])

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date
 
 from casemate.images.keys import DeveloperKey
-from casemate.images.manifest import Manifest
+from casemate.wire.protocol.manifest import Manifest
 from casemate.wire.sgx.attributes import (
     ALL_ATTRIBUTES,
     XFRM_LEGACY,

@@ -159,9 +159,27 @@ def test_a_broken_manifest_names_its_key(casemate: Casemate, hello: Path) -> Non
     manifest.write_text(manifest.read_text().replace("time_ms", "time_s"))
     said = casemate("build", hello, "--json")
     assert said.code == 5
-    assert said.error["kind"] == "ManifestError"
+    assert said.error["kind"] == "UnknownKeyError"
     assert said.error["key"] == "limits.'time_s'"
-    assert said.error["want"] == "'time_ms', spelled so"
+    assert said.error["want"] == "one of memory_mib, time_ms, output_kib"
+    assert said.error["next"] == "did you mean 'time_ms'? Correct that key in casemate.toml"
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        ("Time-MS", "did you mean 'time_ms'? Correct that key in casemate.toml"),
+        ("duration", "correct that key in casemate.toml"),
+    ],
+)
+def test_a_key_is_suggested_where_it_resembles_the_written_one(
+    casemate: Casemate, hello: Path, written: str, advice: str
+) -> None:
+    manifest = hello / "casemate.toml"
+    manifest.write_text(manifest.read_text().replace("time_ms", written))
+    said = casemate("build", hello, "--json")
+    assert said.error["key"] == f"limits.'{written}'"
+    assert said.error["next"] == advice
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff" * 100, b"[enclave", b"a = " + b"[" * 5000])

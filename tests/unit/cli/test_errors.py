@@ -7,13 +7,14 @@ import pytest
 
 from casemate.cli.errors import FAULTS, RULES, ExitCode, errors_table, outcome_of
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError
-from casemate.images.errors import ManifestError, SchemaMismatchError, SourceError
+from casemate.images.errors import SchemaMismatchError, SourceError
 from casemate.images.schemas.costs import SchemaCostError
 from casemate.images.schemas.patterns import PatternError
 from casemate.images.schemas.schemas import SchemaError
 from casemate.verifier import RefusedError, Rule
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
+from casemate.wire.protocol.manifest import ManifestError
 
 ROOMS = ("cli", "client", "images", "verifier", "wire", "link")
 ELSEWHERE = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.images.errors import FolderError, ManifestError
+from casemate.images.errors import FolderError
 from casemate.images.functions.folder import measured_files
 from casemate.images.functions.links import link_modules
 from casemate.images.functions.starter import write_starter
@@ -16,6 +16,7 @@ from casemate.images.layout import CircularImportsError, lay_out, load_order, pa
 from casemate.images.lock import this_platform, write_lock
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.image_index import ImageIndex, Link, parse_index
+from casemate.wire.protocol.manifest import ManifestError
 from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, PAGE_SIZE, Sgxs
 

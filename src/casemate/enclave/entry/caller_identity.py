@@ -2,11 +2,11 @@
 
 from casemate.enclave.entry.channel import OpenedRequest
 from casemate.enclave.keys import check_signature, sha256
-from casemate.images.manifest import EntryPoint, Manifest
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import caller_transcript
 from casemate.wire.protocol.caller_key import caller_key_text
 from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.manifest import EntryPoint, Manifest
 
 
 def proved_key(opened: OpenedRequest, hpke_key: bytes) -> bytes | None:

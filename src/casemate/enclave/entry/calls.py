@@ -14,10 +14,10 @@ from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.stream_calls import LastStep, StreamCalls
 from casemate.enclave.guest.requests import CallServices, Services
 from casemate.enclave.io.surroundings import Surroundings
-from casemate.images.manifest import EntryPoint
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.manifest import EntryPoint
 
 
 class Calls:
@@ -26,9 +26,10 @@ class Calls:
     def __init__(self, program: Program, around: Surroundings) -> None:
         manifest = program.image.manifest
         self._manifest = manifest
+        self._schemas = program.image.schemas
         self._around = around
         self._services = Services(program, around)
-        self._streams = StreamCalls(manifest, around, self._services)
+        self._streams = StreamCalls(program.image, around, self._services)
 
     def deadline(self) -> float:
         """When a call that begins now must have ended, on the monotonic clock."""
@@ -72,11 +73,12 @@ class Calls:
         return declared_entry(self._manifest, name)
 
     def _run(self, entry: EntryPoint, arguments: bytes, caller: Json, deadline: float) -> Answer:
-        checked = check_arguments(entry, arguments)
+        schemas = self._schemas.entries[entry.name]
+        checked = check_arguments(schemas.input, arguments)
         services = CallServices(self._services)
         returned = self._around.guest.call(
             entry.name, checked, caller, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
         )
-        output = check_result(entry, returned, output_kib=self._manifest.limits.output_kib)
+        output = check_result(schemas.output, returned, output_kib=self._manifest.limits.output_kib)
         mark = services.commit(deadline)  # nothing that can still be refused comes after this
         return Answer(output, committed_input=arguments, committed_output=output, state=mark)

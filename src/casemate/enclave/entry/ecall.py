@@ -3,11 +3,12 @@
 from typing import Any
 
 from casemate.images.errors import SchemaMismatchError
-from casemate.images.manifest import EntryPoint, Manifest
+from casemate.images.schemas.schemas import InboundSchema, OutboundSchema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_ARGUMENTS
 from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.manifest import EntryPoint, Manifest
 
 
 def declared_entry(manifest: Manifest, name: str) -> EntryPoint:
@@ -19,23 +20,23 @@ def declared_entry(manifest: Manifest, name: str) -> EntryPoint:
     return entry
 
 
-def check_arguments(entry: EntryPoint, text: bytes) -> bytes:
+def check_arguments(schema: InboundSchema, text: bytes) -> bytes:
     """The arguments as the guest gets them: written anew from the value that was checked, so both mean the same."""
     try:
         value = parse_json("arguments", text, limit=MAX_ARGUMENTS)
-        entry.input.check(value)
+        schema.check(value)
         return _written("arguments", value, MAX_ARGUMENTS)
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.ARGUMENTS_REFUSED, str(error)) from None
 
 
-def check_result(entry: EntryPoint, text: bytes, *, output_kib: int) -> bytes:
+def check_result(schema: OutboundSchema, text: bytes, *, output_kib: int) -> bytes:
     """The output as the caller gets it: only members that the schema declares, as compact JSON."""
     limit = output_kib * 1024
     if len(text) > limit:
         raise refuse(Code.OUTPUT_LIMIT, f"the result has {len(text)} bytes, the manifest allows {limit}")
     try:
-        value = entry.output.filter(parse_json("result", text, limit=limit, round_integers=True))
+        value = schema.filter(parse_json("result", text, limit=limit, round_integers=True))
         return _written("result", value, limit)
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.RESULT_REFUSED, str(error)) from None

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from casemate.enclave.guest.guest import GuestStream
 from casemate.enclave.guest.requests import CallServices
 from casemate.enclave.keys import Sha256
-from casemate.images.manifest import EntryPoint
 from casemate.wire.protocol.call import streamed_text
 from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.manifest import EntryPoint
 
 MAX_STREAMS = 16
 """Most streams that are open at a time: each keeps a generator alive in the guest, and up to 1 MiB of arguments."""

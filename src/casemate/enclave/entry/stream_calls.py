@@ -10,7 +10,7 @@ from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.guest.requests import CallServices, Services
 from casemate.enclave.io.surroundings import Surroundings
 from casemate.engines.frames import Ended, Kind, Paused
-from casemate.images.manifest import Manifest
+from casemate.images.layout import ImageContents
 from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 
@@ -35,8 +35,9 @@ class StreamCalls:
     nothing.
     """
 
-    def __init__(self, manifest: Manifest, around: Surroundings, services: Services) -> None:
-        self._manifest = manifest
+    def __init__(self, image: ImageContents, around: Surroundings, services: Services) -> None:
+        self._manifest = image.manifest
+        self._schemas = image.schemas.entries
         self._around = around
         self._services = services
         self._streams = Streams()
@@ -89,7 +90,7 @@ class StreamCalls:
                 f"the arguments have {len(arguments)} bytes, a stream is opened with at most {MAX_STREAM_ARGUMENTS}:"
                 " send the rest in pieces",
             )
-        checked = check_arguments(entry, arguments)
+        checked = check_arguments(self._schemas[entry.name].input, arguments)
         given_up = self._streams.make_room(time.monotonic())
         if given_up is not None:
             self._around.guest.drop(given_up.guest)
@@ -116,7 +117,9 @@ class StreamCalls:
             self._streams.rest(number, time.monotonic())
             return StepTaken(number, said.is_hungry, said.data)
         self._streams.remove(number)
-        output = check_result(stream.entry, said.text, output_kib=self._manifest.limits.output_kib)
+        output = check_result(
+            self._schemas[stream.entry.name].output, said.text, output_kib=self._manifest.limits.output_kib
+        )
         answer = Answer(
             output,
             committed_input=stream.input.text(stream.arguments),

@@ -1,7 +1,8 @@
 """The border that the guest's questions to the host cross: declared ones alone, and each answer may be a lie."""
 
 from casemate.images.errors import SchemaMismatchError
-from casemate.images.manifest import Manifest, Ocall
+from casemate.images.schemas.compiled import CompiledSchemas, OcallSchemas
+from casemate.images.schemas.schemas import InboundSchema, OutboundSchema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
@@ -12,24 +13,24 @@ Said = entry.OcallAnswer | entry.OcallRefused
 """What a host may say about an OCALL."""
 
 
-def declared_ocall(manifest: Manifest, name: str) -> Ocall:
-    """The OCALL of that name; the host hears of no other."""
-    ocall = manifest.ocall(name)
+def declared_ocall(schemas: CompiledSchemas, name: str) -> OcallSchemas:
+    """The schemas of the OCALL of that name; the host gets no question under another name."""
+    ocall = schemas.ocalls.get(name)
     if ocall is None:
         raise refuse(Code.OCALL_REFUSED, "the manifest declares no such OCALL")
     return ocall
 
 
-def question(ocall: Ocall, number: int, arguments: bytes) -> bytes:
+def question(name: str, schema: OutboundSchema, number: int, arguments: bytes) -> bytes:
     """The frame that goes to the host: the members that the manifest lets out, and nothing else."""
     try:
         value = parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True)
     except WireError as error:  # JavaScript's own JSON.stringify has made it
         raise refuse(Code.GUEST_ERROR, f"the OCALL's argument is not JSON: {error.got}, want {error.want}") from None
     try:
-        return encode_message(entry.Ocall(number, ocall.name, encode_json(ocall.input.filter(value))))
+        return encode_message(entry.Ocall(number, name, encode_json(schema.filter(value))))
     except (WireError, SchemaMismatchError) as error:
-        raise refuse(Code.OCALL_REFUSED, f"OCALL {ocall.name!r}: {error}") from None
+        raise refuse(Code.OCALL_REFUSED, f"OCALL {name!r}: {error}") from None
 
 
 def answer_to(number: int, frame: bytes | None) -> Said | None:
@@ -48,15 +49,15 @@ def answer_to(number: int, frame: bytes | None) -> Said | None:
     return said if isinstance(said, Said) and said.number == number else None
 
 
-def check_answer(ocall: Ocall, said: Said) -> bytes:
+def check_answer(name: str, schema: InboundSchema, said: Said) -> bytes:
     """The host's answer as the guest gets it, whatever the host sent."""
     if isinstance(said, entry.OcallRefused):
-        known = ocall.name in entry.ANSWERED_OCALLS
+        known = name in entry.ANSWERED_OCALLS
         hint = "" if known else f"; Casemate's own hosts answer {', '.join(entry.ANSWERED_OCALLS)} alone"
-        raise refuse(Code.OCALL_REFUSED, f"the host refuses OCALL {ocall.name!r}{hint}")
+        raise refuse(Code.OCALL_REFUSED, f"the host refuses OCALL {name!r}{hint}")
     try:
         value = parse_json("OCALL answer", said.answer, limit=entry.MAX_OCALL)
-        ocall.output.check(value)
+        schema.check(value)
     except (WireError, SchemaMismatchError) as error:
-        raise refuse(Code.OCALL_REFUSED, f"the host's answer to OCALL {ocall.name!r}: {error}") from None
+        raise refuse(Code.OCALL_REFUSED, f"the host's answer to OCALL {name!r}: {error}") from None
     return encode_json(value)

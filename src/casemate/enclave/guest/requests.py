@@ -40,7 +40,7 @@ class Services:
 
     def __init__(self, program: Program, around: Surroundings) -> None:
         manifest = program.image.manifest
-        self.host = HostQuestions(manifest, around)
+        self.host = HostQuestions(program.image, around)
         keys = SealingKeys(around.leaf, program.identity, program.tcb)
         self.sealer = Sealer(keys)
         self.store = None if manifest.state is None else Store(around.leaf, self.host, keys, manifest.state)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from casemate.enclave.guest.ocall import Said, answer_to, check_answer, declared_ocall, question
 from casemate.enclave.io.surroundings import Surroundings
-from casemate.images.manifest import Manifest
+from casemate.images.layout import ImageContents
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.state import StateRefused
@@ -23,8 +23,8 @@ class HostQuestions:
     For the store this is its ``HostLine``.
     """
 
-    def __init__(self, manifest: Manifest, around: Surroundings) -> None:
-        self._manifest = manifest
+    def __init__(self, image: ImageContents, around: Surroundings) -> None:
+        self._image = image
         self._around = around
         self._numbers = itertools.count(1)
 
@@ -35,13 +35,13 @@ class HostQuestions:
             FaultError: the manifest does not allow it, or the host did not answer properly by the deadline.
         """
         guest = self._around.guest
-        ocall = declared_ocall(self._manifest, name)
+        schemas = declared_ocall(self._image.schemas, name)
         number = next(self._numbers)
-        self._send(question(ocall, number, arguments))
+        self._send(question(name, schemas.input, number, arguments))
         said = self._await(partial(answer_to, number), deadline, is_vain=guest.is_gone)
         if not isinstance(said, Said):
             raise refuse(Code.OCALL_REFUSED, f"the host did not answer OCALL {name!r} while the call lasted")
-        return check_answer(ocall, said)
+        return check_answer(name, schemas.output, said)
 
     def ask(self, question: Callable[[int], object], wanted: type[T], deadline: float) -> T:
         """As ``enclave.store.HostLine``: what becomes of the guest meanwhile does not matter."""

@@ -14,12 +14,12 @@ from casemate.enclave.store.host_line import HostLine
 from casemate.enclave.store.parts import in_parts
 from casemate.enclave.store.state import State
 from casemate.enclave.store.transaction import Transaction
-from casemate.images.manifest import Recovery, StateRules
 from casemate.wire.encodings.message import encode_fields
 from casemate.wire.messages.leaf import AnchorIs
 from casemate.wire.messages.state import StateAppend, StateForget, StateStored
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.manifest import Recovery, StateRules
 from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, record_digest
 from casemate.wire.protocol.state_changes import Change, Changes
 
@@ -43,7 +43,7 @@ class Store:
         self._host = host
         self._keys = keys
         self._rules = rules
-        self._archive = Archive(host, keys, rules.policy)
+        self._archive = Archive(host, keys, rules.binding)
         self._head = NO_RECORD
         self._grown = 0
         self._patience = 1
@@ -63,13 +63,13 @@ class Store:
             FaultError: ``state-rolled-back``: the host does not show the history that the anchor names;
                 ``state-refused``: a higher security version has written it; ``unavailable``: host or chip fail.
         """
-        anchor = self._leaf.anchor_read(self._rules.policy)
+        anchor = self._leaf.anchor_read(self._rules.binding)
         if anchor.floor and self._rules.recovery is Recovery.NEVER:
             raise refuse(
                 Code.STATE_ROLLED_BACK,
-                f"state {self._keys.namespace(self._rules.policy).hex()} began anew at epoch {anchor.floor}: its owner "
-                "has given it up, or the chip has lost its anchors, and the manifest allows no such loss (recovery = "
-                '"never"): launch it on another machine',
+                f"state {self._keys.namespace(self._rules.binding).hex()} began anew at epoch {anchor.floor}: its "
+                "owner has given it up, or the chip has lost its anchors, and the manifest allows no such loss "
+                '(recovery = "never"): launch it on another machine',
             )
         self._begins_anew = anchor.floor > 0 and anchor.epoch == anchor.floor
         if anchor.head != self._head:
@@ -92,7 +92,7 @@ class Store:
             self._patience = 1
         self.state.apply(changes)
         if is_checkpoint:
-            self._host.tell(StateForget(self._keys.namespace(self._rules.policy), self._head))
+            self._host.tell(StateForget(self._keys.namespace(self._rules.binding), self._head))
         return self.mark
 
     def _catch_up(self, anchor: AnchorIs, deadline: float) -> None:
@@ -103,7 +103,7 @@ class Store:
                 self._take(history)
                 self.mark = _mark(anchor)
                 return
-            newest = self._leaf.anchor_read(self._rules.policy)
+            newest = self._leaf.anchor_read(self._rules.binding)
             if newest == anchor:
                 self._recover(anchor, deadline)
                 return
@@ -120,7 +120,7 @@ class Store:
 
     def _recover(self, anchor: AnchorIs, deadline: float) -> None:
         """Takes what the host has, where the operator has said so, and makes that the newest state at once."""
-        namespace = self._keys.namespace(self._rules.policy).hex()
+        namespace = self._keys.namespace(self._rules.binding).hex()
         lost = f"the host does not show the history that ends at epoch {anchor.epoch} of state {namespace}"
         if self._rules.recovery is Recovery.NEVER:
             raise refuse(Code.STATE_ROLLED_BACK, f"{lost}, and the manifest allows no other")
@@ -139,13 +139,13 @@ class Store:
 
     def _write(self, kind: SealedKind, changes: tuple[Change, ...], deadline: float) -> None:
         """One commit: sealed, stored, and then named in the anchor. Until that has happened nothing here changes."""
-        policy, epoch, head = self._rules.policy, self.mark.epoch, self._head
+        binding, epoch, head = self._rules.binding, self.mark.epoch, self._head
         parts = in_parts(changes)
         written = 0
         for number, part in enumerate(parts):
             record = self._keys.seal(
                 kind,
-                policy,
+                binding,
                 encode_fields(Changes(part)),
                 epoch=epoch + 1,
                 previous=head,
@@ -155,7 +155,7 @@ class Store:
             self._store(record, deadline)
             head = record_digest(record)
             written += len(record)
-        anchor = self._leaf.anchor_advance(policy, epoch=epoch, head=head)
+        anchor = self._leaf.anchor_advance(binding, epoch=epoch, head=head)
         self._head, self.mark = head, _mark(anchor)
         self._grown = 0 if kind is SealedKind.CHECKPOINT else self._grown + written
 

@@ -7,9 +7,9 @@ handshake; what it may call is decided where all calls are, in :mod:`casemate.en
 from casemate.enclave.boot import Program
 from casemate.enclave.entry.calls import Calls
 from casemate.enclave.tls.http import Request, Response
-from casemate.images.manifest import ANYONE
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
+from casemate.wire.protocol.manifest import ANYONE
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.protocol.sandbox_layers_json import layers_document
 

@@ -5,15 +5,17 @@ import io
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from casemate.images.errors import BuildTimeError, FolderError, ManifestError
+from casemate.images.errors import BuildTimeError, FolderError
 from casemate.images.functions.folder import measured_files
 from casemate.images.functions.links import Linked, link_modules
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
-from casemate.images.manifest import Manifest, parse_manifest
+from casemate.images.schemas.compiled import compile_schemas
 from casemate.images.sigstruct import sign_enclave
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.manifest import Manifest, ManifestError
+from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.protocol.runtime_lock import CORE, RELOCK, RuntimeLock, RuntimeLockError
 from casemate.wire.sgx.sgxs import Sgxs
 
@@ -41,6 +43,7 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
         raise missing
     lock = RuntimeLock.parse(files[LOCK_PATH])
     manifest = parse_manifest(files[MANIFEST_PATH], files.get)
+    compile_schemas(manifest)  # refused here, not when an enclave boots
     _check_lock(lock, manifest)
     linked = link_modules(files)
     _check_exports(manifest, linked)

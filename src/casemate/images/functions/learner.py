@@ -8,8 +8,8 @@ from casemate.images.functions.build import build
 from casemate.images.functions.starter import template_files
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
-from casemate.images.manifest import Engine
 from casemate.wire.protocol.image_index import LOCK_PATH
+from casemate.wire.protocol.manifest import Engine
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimeLock, used
 
 

@@ -6,10 +6,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from casemate.enclave.entry.caller_identity import admit, proved_key
 from casemate.enclave.entry.channel import OpenedRequest
-from casemate.images.manifest import Manifest, parse_manifest
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import CallBinding, CallContent, CallerProof, CallRequest, caller_transcript
 from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.manifest import Manifest
+from casemate.wire.protocol.manifest_text import parse_manifest
 
 ALICE, BOB, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for seed in (1, 2, 3))
 OWN_KEY = b"h" * 32

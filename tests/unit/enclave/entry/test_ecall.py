@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.enclave.entry.ecall import check_arguments, check_result, declared_entry
-from casemate.images.manifest import EntryPoint, Manifest, parse_manifest
+from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.manifest_text import parse_manifest
 
 TOML = b"""
 [enclave]
@@ -47,14 +48,8 @@ JSON = st.recursive(
 )
 
 
-def manifest() -> Manifest:
-    return parse_manifest(TOML, {"guest/main.js": b""}.get)
-
-
-def entry(name: str) -> EntryPoint:
-    found = manifest().entry(name)
-    assert found is not None
-    return found
+MANIFEST = parse_manifest(TOML, {"guest/main.js": b""}.get)
+SCHEMAS = compile_schemas(MANIFEST).entries
 
 
 def refusal(function: Any, *arguments: Any, **named: Any) -> Code:
@@ -65,15 +60,15 @@ def refusal(function: Any, *arguments: Any, **named: Any) -> Code:
 
 @pytest.mark.parametrize("name", ["", "Search", "constructor", "__proto__", "default", "search\x00", "x" * 256])
 def test_refuses_entry_points_that_are_not_declared(name: str) -> None:
-    assert refusal(declared_entry, manifest(), name) is Code.ENTRY_UNKNOWN
+    assert refusal(declared_entry, MANIFEST, name) is Code.ENTRY_UNKNOWN
 
 
 def test_finds_a_declared_entry_point() -> None:
-    assert declared_entry(manifest(), "search").name == "search"
+    assert declared_entry(MANIFEST, "search").name == "search"
 
 
 def test_the_guest_gets_arguments_in_one_spelling() -> None:
-    assert check_arguments(entry("search"), b' { "word" : "\\u0061\\u00e4" }\n') == '{"word":"aä"}'.encode()
+    assert check_arguments(SCHEMAS["search"].input, b' { "word" : "\\u0061\\u00e4" }\n') == '{"word":"aä"}'.encode()
 
 
 @pytest.mark.parametrize(
@@ -93,48 +88,51 @@ def test_the_guest_gets_arguments_in_one_spelling() -> None:
     ],
 )
 def test_refuses_arguments_that_break_schema_or_strictness(text: bytes) -> None:
-    assert refusal(check_arguments, entry("search"), text) is Code.ARGUMENTS_REFUSED
+    assert refusal(check_arguments, SCHEMAS["search"].input, text) is Code.ARGUMENTS_REFUSED
 
 
 def test_refuses_integers_that_the_guest_would_read_as_others() -> None:
-    assert refusal(check_arguments, entry("anything"), b"9007199254740993") is Code.ARGUMENTS_REFUSED
+    assert refusal(check_arguments, SCHEMAS["anything"].input, b"9007199254740993") is Code.ARGUMENTS_REFUSED
 
 
 def test_results_lose_what_their_schema_does_not_declare() -> None:
     text = b'{"hits":[1,2.5],"debug":{"secret":"documents"}}'
-    assert check_result(entry("search"), text, output_kib=1) == b'{"hits":[1,2.5]}'
+    assert check_result(SCHEMAS["search"].output, text, output_kib=1) == b'{"hits":[1,2.5]}'
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"null", b"{}", b'{"hits":["x"]}', b'{"hits":[NaN]}', b"undefined", b'{"hits":[1']
 )
 def test_refuses_results_that_break_schema_or_strictness(text: bytes) -> None:
-    assert refusal(check_result, entry("search"), text, output_kib=1) is Code.RESULT_REFUSED
+    assert refusal(check_result, SCHEMAS["search"].output, text, output_kib=1) is Code.RESULT_REFUSED
 
 
 def test_refuses_results_over_the_limit_before_parsing_them() -> None:
-    assert refusal(check_result, entry("anything"), b"[" * 1025, output_kib=1) is Code.OUTPUT_LIMIT
-    assert check_result(entry("anything"), json.dumps("x" * 1022).encode(), output_kib=1) == b'"' + b"x" * 1022 + b'"'
+    assert refusal(check_result, SCHEMAS["anything"].output, b"[" * 1025, output_kib=1) is Code.OUTPUT_LIMIT
+    assert (
+        check_result(SCHEMAS["anything"].output, json.dumps("x" * 1022).encode(), output_kib=1)
+        == b'"' + b"x" * 1022 + b'"'
+    )
 
 
 def test_refuses_what_outgrows_its_limit_when_written_out() -> None:
     text = b"[" + b",".join([b"1e15"] * 200) + b"]"
-    assert refusal(check_result, entry("list"), text, output_kib=1) is Code.RESULT_REFUSED
+    assert refusal(check_result, SCHEMAS["list"].output, text, output_kib=1) is Code.RESULT_REFUSED
 
 
 def test_results_may_hold_large_numbers_as_javascript_writes_them() -> None:
-    assert json.loads(check_result(entry("anything"), b"1152921504606847000", output_kib=1)) == 2**60
+    assert json.loads(check_result(SCHEMAS["anything"].output, b"1152921504606847000", output_kib=1)) == 2**60
 
 
 def test_refusals_do_not_quote_the_result() -> None:
     with pytest.raises(FaultError) as caught:
-        check_result(entry("search"), b'{"hits":["secret"]}', output_kib=1)
+        check_result(SCHEMAS["search"].output, b'{"hits":["secret"]}', output_kib=1)
     assert "secret" not in caught.value.fault.reason
 
 
 @given(st.sampled_from(["search", "anything"]), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_give_checked_json_or_a_refusal(name: str, text: bytes) -> None:
     with contextlib.suppress(FaultError):
-        json.loads(check_arguments(entry(name), text))
+        json.loads(check_arguments(SCHEMAS[name].input, text))
     with contextlib.suppress(FaultError):
-        json.loads(check_result(entry(name), text, output_kib=1))
+        json.loads(check_result(SCHEMAS[name].output, text, output_kib=1))

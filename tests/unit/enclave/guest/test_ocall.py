@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.enclave.guest.ocall import answer_to, check_answer, declared_ocall, question
-from casemate.images.manifest import Manifest, Ocall, parse_manifest
+from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages import entry
 from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.manifest_text import parse_manifest
 
 TOML = b"""
 [enclave]
@@ -31,22 +32,18 @@ output = { type = "integer", minimum = 0 }
 """
 
 
-def manifest() -> Manifest:
-    return parse_manifest(TOML, {"guest/main.js": b""}.get)
-
-
-def now() -> Ocall:
-    return declared_ocall(manifest(), "now")
+SCHEMAS = compile_schemas(parse_manifest(TOML, {"guest/main.js": b""}.get))
+NOW = declared_ocall(SCHEMAS, "now")
 
 
 def test_refuses_ocalls_that_are_not_declared() -> None:
     for name in ("", "Now", "log", "__proto__"):
         with pytest.raises(FaultError, match="declares no such OCALL"):
-            declared_ocall(manifest(), name)
+            declared_ocall(SCHEMAS, name)
 
 
 def test_undeclared_members_do_not_reach_the_host() -> None:
-    asked = question(now(), 7, b'{"zone":"UTC","key":"secret"}')
+    asked = question("now", NOW.input, 7, b'{"zone":"UTC","key":"secret"}')
     assert parse_message(asked, entry.Ocall) == entry.Ocall(7, "now", b'{"zone":"UTC"}')
 
 
@@ -64,25 +61,25 @@ def test_undeclared_members_do_not_reach_the_host() -> None:
 )
 def test_refuses_questions_that_break_their_schema_or_are_no_json(arguments: bytes, code: Code) -> None:
     with pytest.raises(FaultError) as caught:
-        question(now(), 7, arguments)
+        question("now", NOW.input, 7, arguments)
     assert caught.value.fault.code is code
 
 
 def test_a_good_answer_reaches_the_guest() -> None:
-    assert check_answer(now(), entry.OcallAnswer(7, b" 12 ")) == b"12"
+    assert check_answer("now", NOW.output, entry.OcallAnswer(7, b" 12 ")) == b"12"
 
 
 @pytest.mark.parametrize("answer", [b"", b"-1", b'"12"', b"1e999", b"9007199254740993", b"[" * 100_000])
 def test_refuses_every_lie_of_the_host(answer: bytes) -> None:
     with pytest.raises(FaultError) as caught:
-        check_answer(now(), entry.OcallAnswer(7, answer))
+        check_answer("now", NOW.output, entry.OcallAnswer(7, answer))
     assert caught.value.fault.code is Code.OCALL_REFUSED
 
 
 @given(st.binary())
 def test_any_answer_is_checked_or_refused(answer: bytes) -> None:
     try:
-        checked = check_answer(now(), entry.OcallAnswer(7, answer))
+        checked = check_answer("now", NOW.output, entry.OcallAnswer(7, answer))
     except FaultError:
         return
     number = json.loads(checked)
@@ -92,7 +89,7 @@ def test_any_answer_is_checked_or_refused(answer: bytes) -> None:
 
 def test_the_hosts_words_do_not_reach_the_guest() -> None:
     with pytest.raises(FaultError) as caught:
-        check_answer(now(), entry.OcallRefused(7, fault(Code.UNAVAILABLE, "ignore your instructions")))
+        check_answer("now", NOW.output, entry.OcallRefused(7, fault(Code.UNAVAILABLE, "ignore your instructions")))
     assert caught.value.fault.code is Code.OCALL_REFUSED
     assert "instructions" not in str(caught.value)
 

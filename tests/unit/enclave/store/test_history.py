@@ -9,10 +9,10 @@ from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, secs
 
 from casemate.chip.anchors import asker
 from casemate.chip.sgx.attester import SgxAttester
-from casemate.images.manifest import Recovery
 from casemate.wire.encodings.message import encode_fields
 from casemate.wire.messages.state import StateRead, StateRecords
 from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.manifest import Recovery
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, record_digest
 from casemate.wire.protocol.state_changes import Change, Changes

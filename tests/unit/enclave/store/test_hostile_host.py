@@ -13,10 +13,10 @@ from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, lab, put
 from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
 from casemate.enclave.store import Store
-from casemate.images.manifest import Recovery
 from casemate.wire.messages.state import StateAppend, StateRead, StateRecords, StateRefused, StateStored
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.manifest import Recovery
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import MAX_RECORD, SealedHeader
 
@@ -276,7 +276,7 @@ class TestRollback:
         assert store.mark == StateMark(4, 1)
 
     def test_state_of_this_code_alone_goes_the_same_way(self, machine: Lab, host: LabHost) -> None:
-        rules = replace(RULES, policy=SealBinding.MRENCLAVE)
+        rules = replace(RULES, binding=SealBinding.MRENCLAVE)
         put(machine.launch(host, rules=rules), a=b"1")
         empty = LabHost(machine.folder / "empty.db")
         with refused(Code.STATE_ROLLED_BACK):

@@ -10,11 +10,11 @@ from tests.rigs.store_lab import RULES, SECS, Answer, Lab, LabHost, LabLeaf, con
 
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.store import store as module
-from casemate.images.manifest import StateRules
 from casemate.wire.messages.leaf import AnchorAdvance, AnchorRead
 from casemate.wire.messages.state import StateAppend, StateForget, StateRecords
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.manifest import StateRules
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.sealed_record import SealedKind, SealedRecord
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes
@@ -193,7 +193,7 @@ class TestIdentity:
                 contents(store)
 
     def test_state_of_this_code_alone_is_empty_for_another_build(self, machine: Lab, host: LabHost) -> None:
-        rules = replace(RULES, policy=SealBinding.MRENCLAVE)
+        rules = replace(RULES, binding=SealBinding.MRENCLAVE)
         put(machine.launch(host, rules=rules), a=b"1")
         other = secs(mr_enclave=b"n" * 32, isv_svn=9)
         assert contents(machine.launch(host, other, rules)) == {}
@@ -321,12 +321,12 @@ class TestGrowth:
 
 
 def test_limit_of_the_state_is_the_manifests(machine: Lab, host: LabHost) -> None:
-    store = machine.launch(host, rules=StateRules(RULES.policy, RULES.recovery, max_kib=1))
+    store = machine.launch(host, rules=StateRules(RULES.binding, RULES.recovery, max_kib=1))
     with refused(Code.STATE_LIMIT):
         put(store, a=b'"' + b"x" * 1024 + b'"')
     put(store, a=b'"' + b"x" * 800 + b'"')
     with refused(Code.STATE_LIMIT):
         put(store, b=b'"' + b"x" * 200 + b'"')
     put(store, a=b"1", b=b'"' + b"x" * 200 + b'"')
-    smaller = machine.launch(host, rules=StateRules(RULES.policy, RULES.recovery, max_kib=1))
+    smaller = machine.launch(host, rules=StateRules(RULES.binding, RULES.recovery, max_kib=1))
     assert set(contents(smaller)) == {"a", "b"}

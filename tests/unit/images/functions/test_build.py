@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from casemate.images.errors import BuildTimeError, FolderError, ManifestError, SourceError
+from casemate.images.errors import BuildTimeError, FolderError, SourceError
 from casemate.images.functions.build import build, day_of
 from casemate.images.functions.folder import measured_files
 from casemate.images.image import Image
@@ -18,6 +18,7 @@ from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.image_index import LOCK_PATH
+from casemate.wire.protocol.manifest import ManifestError
 from casemate.wire.protocol.runtime_lock import Record, RuntimeLock, RuntimeLockError, RuntimePart
 from casemate.wire.sgx.attributes import AttributeFlag
 from casemate.wire.sgx.sgxs import Segment

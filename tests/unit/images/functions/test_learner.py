@@ -2,7 +2,7 @@
 
 from casemate.images.functions.learner import learner_image
 from casemate.images.keys import DeveloperKey
-from casemate.images.manifest import ANYONE
+from casemate.wire.protocol.manifest import ANYONE
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimePart
 
 PLATFORM = "linux-x86_64-cp311"

@@ -44,7 +44,7 @@ def test_a_starters_own_test_passes(folder: Path) -> None:
 
 
 def test_what_the_function_returns_is_what_its_schema_lets_out(folder: Path, developer_key: DeveloperKey) -> None:
-    entry = build(folder, developer_key, epoch=0).contents().manifest.entries[0]
+    (entry,) = build(folder, developer_key, epoch=0).contents().schemas.entries.values()
     entry.input.check({"password": "x"})
     result = {"verdict": "weak", "guesses_log10": 1.0, "advice": [], "rated_for": "anyone", "password": "x"}
     assert "password" not in entry.output.filter(result)
@@ -53,9 +53,9 @@ def test_what_the_function_returns_is_what_its_schema_lets_out(folder: Path, dev
 def test_the_ocall_that_the_starter_shows_is_one_that_hosts_answer(folder: Path, developer_key: DeveloperKey) -> None:
     manifest = folder / "casemate.toml"
     manifest.write_text(re.sub(r"^# (?=\[ocall|input|output)", "", manifest.read_text(), flags=re.MULTILINE))
-    (ocall,) = build(folder, developer_key, epoch=0).contents().manifest.ocalls
-    assert ocall.name in BUILT_IN
-    ocall.output.check(json.loads(answer(BUILT_IN, ocall.name, json.dumps(ocall.input.filter(None)).encode())))
+    ((name, ocall),) = build(folder, developer_key, epoch=0).contents().schemas.ocalls.items()
+    assert name in BUILT_IN
+    ocall.output.check(json.loads(answer(BUILT_IN, name, json.dumps(ocall.input.filter(None)).encode())))
 
 
 def test_what_is_said_of_hosts_ocalls_is_so() -> None:

@@ -1,0 +1,59 @@
+"""The schemas of a manifest, compiled once: what comes in is checked by them, what goes out is filtered."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from casemate.images.schemas.schemas import InboundSchema, OutboundSchema, SchemaError, inbound_schema, outbound_schema
+from casemate.wire.protocol.manifest import Manifest, ManifestError, Schema
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySchemas:
+    """Of an entry point."""
+
+    input: InboundSchema
+    output: OutboundSchema
+
+
+@dataclass(frozen=True, slots=True)
+class OcallSchemas:
+    """Of an OCALL, whose arguments leave the enclave."""
+
+    input: OutboundSchema
+    output: InboundSchema
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSchemas:
+    """All schemas of a manifest, by the names of its entry points and OCALLs."""
+
+    entries: Mapping[str, EntrySchemas]
+    ocalls: Mapping[str, OcallSchemas]
+
+
+def compile_schemas(manifest: Manifest) -> CompiledSchemas:
+    """Compiles every schema of a manifest.
+
+    Raises:
+        ManifestError: a document is not a schema, or not one for its place; names the key and the place in the schema.
+    """
+    return CompiledSchemas(
+        entries={
+            entry.name: EntrySchemas(_compiled(inbound_schema, entry.input), _compiled(outbound_schema, entry.output))
+            for entry in manifest.entries
+        },
+        ocalls={
+            ocall.name: OcallSchemas(_compiled(outbound_schema, ocall.input), _compiled(inbound_schema, ocall.output))
+            for ocall in manifest.ocalls
+        },
+    )
+
+
+def _compiled(compile_schema: Callable[[Any], T], schema: Schema) -> T:
+    try:
+        return compile_schema(schema.document)
+    except SchemaError as error:
+        raise ManifestError(f"{schema.key} at {error.pointer or '/'}", got=error.got, want=error.want) from None

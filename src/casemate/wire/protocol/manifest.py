@@ -1,0 +1,172 @@
+"""What a manifest (casemate.toml) means: an enclave's identity, its limits, its callers and its entry points.
+
+:func:`casemate.wire.protocol.manifest_text.parse_manifest` makes these values of the file's text. The schemas are JSON
+documents here; :mod:`casemate.images.schemas.compiled` compiles them.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Any
+
+from casemate.wire.errors import CasemateError
+from casemate.wire.protocol.seal_binding import SealBinding
+
+
+class ManifestError(CasemateError):
+    """casemate.toml, or a schema it names, breaks a rule: correct the key.
+
+    Args:
+        key: the dotted key in the manifest.
+        got: what stood there.
+        want: what would have been accepted.
+    """
+
+    def __init__(self, key: str, *, got: object, want: object) -> None:
+        super().__init__(f"casemate.toml: {key} is {got}, want {want}")
+        self.key = key
+        self.got = got
+        self.want = want
+
+
+class UnknownKeyError(ManifestError):
+    """A table of casemate.toml has a key that means nothing: remove it, or correct its spelling.
+
+    Args:
+        key: the dotted key in the manifest.
+        name: its last part, at most 80 characters of it.
+        known: the keys that the table may have.
+    """
+
+    def __init__(self, key: str, *, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(key, got="an unknown key", want=f"one of {', '.join(known)}")
+        self.name = name
+        self.known = known
+
+
+class Engine(StrEnum):
+    """What runs the guest's code."""
+
+    JAVASCRIPT = "javascript"
+
+
+class Anyone(Enum):
+    """The value of ``callers = "anyone"``: a call needs no signature."""
+
+    ANYONE = "anyone"
+
+
+ANYONE = Anyone.ANYONE
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A party that signs its calls."""
+
+    name: str
+    public_key: bytes
+    """Ed25519, 32 bytes."""
+
+
+class Recovery(StrEnum):
+    """What an operator may do when the newest state that is left is older than the one that the chip's anchor names."""
+
+    OPERATOR = "operator"
+    """The operator may accept the older state, each time by a command; it is logged and counted in later receipts."""
+    NEVER = "never"
+    """The older state is never used: what the enclave stored is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateRules:
+    """The table ``[state]``: the sealed state that the guest may keep."""
+
+    binding: SealBinding
+    """The key ``policy``."""
+    recovery: Recovery
+    max_kib: int
+    """All keys and values together (KiB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A JSON Schema that the manifest names or holds; well-formed JSON, not yet checked to be a schema."""
+
+    key: str
+    """The dotted key in the manifest, with the file's path where the schema is a file."""
+    document: Any
+    """The JSON value."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """A table ``[entry.NAME]``: a function of the guest that may be called."""
+
+    name: str
+    input: Schema
+    """Of the arguments."""
+    output: Schema
+    """Of the result."""
+    callers: tuple[Caller, ...] | Anyone
+    plain: bool
+    """It may also be called without encryption and without a signature, so that the operator can read the call."""
+    stream: bool
+    """It is an asynchronous generator that takes and gives bytes in pieces."""
+
+    def admits(self, public_key: bytes | None) -> bool:
+        """Whether a call may enter that this key signed; None for a call without a signature."""
+        return self.callers is ANYONE or any(caller.public_key == public_key for caller in self.callers)
+
+
+@dataclass(frozen=True, slots=True)
+class Ocall:
+    """A table ``[ocall.NAME]``: a question that the guest may ask the untrusted host."""
+
+    name: str
+    input: Schema
+    """Of the arguments, which leave the enclave."""
+    output: Schema
+    """Of the host's answer, which may be a lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The table ``[limits]``: what one call may use."""
+
+    memory_mib: int
+    time_ms: int
+    output_kib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A whole manifest, with the names in ``callers`` lists replaced by the callers."""
+
+    name: str
+    product_id: int
+    """ISVPRODID."""
+    security_version: int
+    """ISVSVN."""
+    debug: bool
+    engine: Engine
+    main: str
+    """Path of the module that exports the entry points."""
+    limits: Limits
+    callers: tuple[Caller, ...]
+    state: StateRules | None
+    """None where the guest keeps no state."""
+    ra_tls: bool
+    """The enclave is a TLS server, with its evidence in its certificate."""
+    entries: tuple[EntryPoint, ...]
+    ocalls: tuple[Ocall, ...]
+
+    def entry(self, name: str) -> EntryPoint | None:
+        """The entry point of that name."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def ocall(self, name: str) -> Ocall | None:
+        """The OCALL of that name."""
+        return next((ocall for ocall in self.ocalls if ocall.name == name), None)
+
+    def caller(self, public_key: bytes) -> Caller | None:
+        """The named caller with that key."""
+        return next((caller for caller in self.callers if caller.public_key == public_key), None)

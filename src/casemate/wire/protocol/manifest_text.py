@@ -1,0 +1,400 @@
+"""The text of casemate.toml, read key by key.
+
+The manifest is measured: its bytes are in the image, and an enclave reads it again at boot with this same function. So
+it must mean no more than it says. An unknown key is refused, and what widens access (``callers = "anyone"``) is written
+out. A reader in another language has to refuse what this one refuses: see the bounds below, the bounds on TOML in
+:mod:`casemate.wire.encodings.toml_text`, and those on schemas in :mod:`casemate.wire.encodings.json_text`.
+
+Example:
+    [enclave]
+    name = "keyword-search"
+    product_id = 1
+    security_version = 1
+    engine = "javascript"
+    main = "guest/main.js"
+
+    [limits]
+    memory_mib = 64
+    time_ms = 2000
+    output_kib = 256
+
+    [callers]
+    alice = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+    [entry.search]
+    input = "schemas/search.input.json"
+    output = "schemas/search.output.json"
+    callers = ["alice"]
+    plain = false
+    stream = false
+
+    [state]
+    policy = "mrsigner"
+    recovery = "operator"
+    max_kib = 4096
+
+    [ra_tls]
+    enabled = true
+
+    [ocall.time]
+    input = { type = "null" }
+    output = { type = "object", properties = { unix_ms = { type = "integer" } }, required = ["unix_ms"] }
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.wire.encodings.toml_text import parse_toml
+from casemate.wire.errors import WireError
+from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.caller_key import PREFIX, parse_caller_key
+from casemate.wire.protocol.image_index import check_path
+from casemate.wire.protocol.manifest import (
+    ANYONE,
+    Anyone,
+    Caller,
+    Engine,
+    EntryPoint,
+    Limits,
+    Manifest,
+    ManifestError,
+    Ocall,
+    Recovery,
+    Schema,
+    StateRules,
+    UnknownKeyError,
+)
+from casemate.wire.protocol.seal_binding import SealBinding
+
+MAX_MANIFEST = 256 * 1024
+"""Longest manifest (bytes)."""
+MAX_SCHEMA = 256 * 1024
+"""Longest schema (bytes of JSON)."""
+MAX_SCHEMAS = 1024 * 1024
+"""All schemas together (bytes of JSON), each counted as often as it is named: an enclave compiles them at boot."""
+MAX_ENTRIES = 64
+"""Most entry points, and most OCALLs: nobody audits more."""
+MAX_CALLERS = 1024
+"""Most named callers."""
+MAX_U16 = 0xFFFF
+"""ISVPRODID and ISVSVN have 16 bits."""
+MIN_MEMORY_MIB, MAX_MEMORY_MIB = 16, 1024
+"""A guest's memory: the engine does not start with less; more needs a machine of its own."""
+MIN_TIME_MS, MAX_TIME_MS = 1, 60_000
+"""Time of one call: an enclave takes one call at a time, so a long one keeps all others waiting."""
+MAX_STATE_KIB = 64 * 1024
+"""Largest sealed state (KiB): the enclave holds all of it in memory."""
+MAX_OUTPUT_KIB = MAX_OUTPUT // 1024
+
+KEYS: Final = {
+    "": ("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls"),
+    "enclave": ("name", "product_id", "security_version", "debug", "engine", "main"),
+    "limits": ("memory_mib", "time_ms", "output_kib"),
+    "entry.NAME": ("input", "output", "callers", "plain", "stream"),
+    "ocall.NAME": ("input", "output"),
+    "state": ("policy", "recovery", "max_kib"),
+    "ra_tls": ("enabled",),
+}
+"""The keys that each table may have; those of ``callers``, ``entry`` and ``ocall`` are names that the author chose."""
+
+_SCHEMAS = "schemas/"
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
+_CALLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+_FUNCTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_LONGEST_SHOWN = 80
+"""Characters of a value that an error shows."""
+
+T = TypeVar("T")
+Choice = TypeVar("Choice", bound=StrEnum)
+ReadFile = Callable[[str], bytes | None]
+"""The bytes of a measured file by its path, None where there is no such file."""
+
+
+def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
+    """The manifest in ``text``, with the schemas it names.
+
+    Args:
+        text: casemate.toml.
+        read_file: gives the schemas and the main module; only measured files.
+
+    Raises:
+        ManifestError: names the key, what stood there, and what would be accepted.
+    """
+    try:
+        top = _Table("", parse_toml("casemate.toml", text, limit=MAX_MANIFEST), KEYS[""])
+    except WireError as error:
+        raise ManifestError("the file", got=error.got, want=error.want) from None
+    enclave, limits = top.table("enclave", KEYS["enclave"]), top.table("limits", KEYS["limits"])
+    files = _Files(read_file)
+    callers = _callers(top.table("callers", optional=True))
+    by_name = {caller.name: caller for caller in callers}
+    manifest = Manifest(
+        name=enclave.name("name", _NAME, "lower-case letters, digits and inner hyphens, at most 64"),
+        product_id=enclave.integer("product_id", 0, MAX_U16),
+        security_version=enclave.integer("security_version", 0, MAX_U16),
+        debug=enclave.flag("debug", absent=False),
+        engine=_choice(enclave, "engine", Engine),
+        main=_main(enclave, files),
+        limits=Limits(
+            memory_mib=limits.integer("memory_mib", MIN_MEMORY_MIB, MAX_MEMORY_MIB),
+            time_ms=limits.integer("time_ms", MIN_TIME_MS, MAX_TIME_MS),
+            output_kib=limits.integer("output_kib", 1, MAX_OUTPUT_KIB),
+        ),
+        callers=callers,
+        state=_state(top),
+        ra_tls=_ra_tls(top),
+        entries=_functions(
+            top.table("entry"), KEYS["entry.NAME"], lambda name, table: _entry(name, table, by_name, files)
+        ),
+        ocalls=_functions(
+            top.table("ocall", optional=True), KEYS["ocall.NAME"], lambda name, table: _ocall(name, table, files)
+        ),
+    )
+    if not manifest.entries:
+        raise ManifestError("entry", got="empty", want="at least one [entry.NAME]")
+    return manifest
+
+
+class _Files:
+    """The measured files that a manifest names, up to :data:`MAX_SCHEMAS` bytes of schemas."""
+
+    def __init__(self, read_file: ReadFile) -> None:
+        self._read_file = read_file
+        self._left = MAX_SCHEMAS
+
+    def read(self, key: str, path: str) -> bytes:
+        """The file that the manifest names at ``key``."""
+        try:
+            check_path(path)
+        except WireError as error:
+            raise ManifestError(key, got=error.got, want=error.want) from None
+        content = self._read_file(path)
+        if content is None:
+            raise ManifestError(key, got=_shown(path), want="a file that is there and measured")
+        return content
+
+    def schema(self, key: str, path: str) -> bytes:
+        """A schema's file, which counts towards the bound."""
+        content = self.read(key, path)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ManifestError("the schemas", got=f"more than {MAX_SCHEMAS} bytes", want="less, all together")
+        return content
+
+
+class _Table:
+    """A TOML table whose keys are known; or whose keys are names that the author chose, where ``known`` is None."""
+
+    __slots__ = ("_path", "_values")
+
+    def __init__(self, path: str, values: dict[str, Any], known: tuple[str, ...] | None) -> None:
+        self._path = path
+        self._values = values
+        if known is not None:
+            unknown = next((name for name in values if name not in known), None)
+            if unknown is not None:
+                raise UnknownKeyError(self.key(_shown(unknown)), name=unknown[:_LONGEST_SHOWN], known=known)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def key(self, name: str) -> str:
+        """The dotted key of a member, for errors."""
+        return f"{self._path}.{name}" if self._path else name
+
+    def names(self) -> list[str]:
+        """The members' names, in the file's order."""
+        return list(self._values)
+
+    def value(self, name: str, want: str) -> Any:
+        """A member that must be there."""
+        if name not in self._values:
+            raise ManifestError(self.key(name), got="not there", want=want)
+        return self._values[name]
+
+    def table(self, name: str, known: tuple[str, ...] | None = None, *, optional: bool = False) -> "_Table":
+        """A table inside; an empty one where it may be absent and is."""
+        value = {} if optional and name not in self else self.value(name, f"a table [{self.key(name)}]")
+        if not isinstance(value, dict):
+            raise ManifestError(self.key(name), got=_shown(value), want="a table")
+        return _Table(self.key(name), value, known)
+
+    def integer(self, name: str, least: int, most: int) -> int:
+        """An integer within bounds."""
+        value = self.value(name, f"an integer from {least} to {most}")
+        if type(value) is not int or not least <= value <= most:  # a bool is an int to isinstance
+            raise ManifestError(self.key(name), got=_shown(value), want=f"an integer from {least} to {most}")
+        return value
+
+    def flag(self, name: str, *, absent: bool | None = None) -> bool:
+        """True or false; ``absent`` is its value where it is not written, None where it must be."""
+        value = self.value(name, "true or false") if absent is None else self._values.get(name, absent)
+        if not isinstance(value, bool):
+            raise ManifestError(self.key(name), got=_shown(value), want="true or false")
+        return value
+
+    def text(self, name: str, want: str) -> str:
+        """A string."""
+        value = self.value(name, want)
+        if not isinstance(value, str):
+            raise ManifestError(self.key(name), got=_shown(value), want=want)
+        return value
+
+    def name(self, name: str, pattern: re.Pattern[str], want: str) -> str:
+        """A string that matches a pattern."""
+        value = self.text(name, want)
+        if not pattern.fullmatch(value):
+            raise ManifestError(self.key(name), got=_shown(value), want=want)
+        return value
+
+
+def _shown(value: object) -> str:
+    """A value for a message, cut short, as TOML would write it."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _main(table: _Table, files: _Files) -> str:
+    """The path of the main module: a measured JavaScript file of the guest."""
+    want = "a JavaScript file under guest/, such as guest/main.js"
+    path = table.text("main", want)
+    if not path.startswith("guest/") or not path.endswith((".js", ".mjs")):
+        raise ManifestError(table.key("main"), got=_shown(path), want=want)
+    files.read(table.key("main"), path)
+    return path
+
+
+def _functions(table: _Table, known: tuple[str, ...], parse: Callable[[str, _Table], T]) -> tuple[T, ...]:
+    """A table of tables, one for each function's name."""
+    names = table.names()
+    if len(names) > MAX_ENTRIES:
+        raise ManifestError(table.key("*"), got=f"{len(names)} of them", want=f"at most {MAX_ENTRIES}")
+    found = []
+    for name in names:
+        if not _FUNCTION.fullmatch(name):
+            raise ManifestError(
+                table.key(_shown(name)), got="no name of a function", want="letters, digits, _; at most 64"
+            )
+        found.append(parse(name, table.table(name, known)))
+    return tuple(found)
+
+
+def _callers(table: _Table) -> tuple[Caller, ...]:
+    """The named callers; no key under two names."""
+    names = table.names()
+    if len(names) > MAX_CALLERS:
+        raise ManifestError("callers", got=f"{len(names)} of them", want=f"at most {MAX_CALLERS}")
+    by_key: dict[bytes, str] = {}
+    for name in names:
+        if not _CALLER.fullmatch(name) or name == ANYONE.value:
+            raise ManifestError(table.key(_shown(name)), got="no name for a caller", want="letters, digits, . _ @ -")
+        public_key = _public_key(table.key(name), table.text(name, f"{PREFIX}BASE64"))
+        if public_key in by_key:
+            raise ManifestError(table.key(name), got=f"the key of {by_key[public_key]}", want="one name for each key")
+        by_key[public_key] = name
+    return tuple(Caller(name, public_key) for public_key, name in by_key.items())
+
+
+def _public_key(key: str, text: str) -> bytes:
+    try:
+        return parse_caller_key(key, text)
+    except WireError as error:
+        raise ManifestError(key, got=error.got, want=error.want) from None
+
+
+def _entry(name: str, table: _Table, callers: Mapping[str, Caller], files: _Files) -> EntryPoint:
+    entry = EntryPoint(
+        name=name,
+        input=_schema(table, "input", files),
+        output=_schema(table, "output", files),
+        callers=_admitted(table, callers),
+        plain=table.flag("plain", absent=False),
+        stream=table.flag("stream", absent=False),
+    )
+    if entry.plain and entry.callers is not ANYONE:
+        raise ManifestError(
+            table.key("plain"), got="true", want='false, or callers = "anyone": nobody signs in the clear'
+        )
+    if entry.plain and entry.stream:
+        raise ManifestError(table.key("plain"), got="true", want="false for a stream, whose pieces are sealed")
+    return entry
+
+
+def _ocall(name: str, table: _Table, files: _Files) -> Ocall:
+    return Ocall(name=name, input=_schema(table, "input", files), output=_schema(table, "output", files))
+
+
+def _state(top: _Table) -> StateRules | None:
+    """The table [state]; it has no defaults."""
+    if "state" not in top:
+        return None
+    table = top.table("state", KEYS["state"])
+    return StateRules(
+        binding=_choice(table, "policy", SealBinding),
+        recovery=_choice(table, "recovery", Recovery),
+        max_kib=table.integer("max_kib", 1, MAX_STATE_KIB),
+    )
+
+
+def _ra_tls(top: _Table) -> bool:
+    """The table [ra_tls]: off where it is absent."""
+    return "ra_tls" in top and top.table("ra_tls", KEYS["ra_tls"]).flag("enabled")
+
+
+def _choice(table: _Table, name: str, choices: type[Choice]) -> Choice:
+    """One of a few words."""
+    known = " or ".join(repr(choice.value) for choice in choices)
+    text = table.text(name, known)
+    try:
+        return choices(text)
+    except ValueError:
+        raise ManifestError(table.key(name), got=_shown(text), want=known) from None
+
+
+def _admitted(table: _Table, callers: Mapping[str, Caller]) -> tuple[Caller, ...] | Anyone:
+    """Who may call: a list of names, or ``"anyone"``; there is no default."""
+    want = 'a list of names from [callers], or "anyone"'
+    value = table.value("callers", want)
+    key = table.key("callers")
+    if value == ANYONE.value:
+        return ANYONE
+    if not isinstance(value, list) or not value:
+        raise ManifestError(key, got=_shown(value), want=want)
+    admitted: dict[str, Caller] = {}
+    for name in value:
+        if not isinstance(name, str) or name not in callers:
+            raise ManifestError(key, got=_shown(name), want="a name from [callers]")
+        if name in admitted:
+            raise ManifestError(key, got=f"{name!r} twice", want="each name once")
+        admitted[name] = callers[name]
+    return tuple(admitted.values())
+
+
+def _schema(table: _Table, name: str, files: _Files) -> Schema:
+    """A schema: the path of a file under schemas/, or a table inside the manifest."""
+    key = table.key(name)
+    value = table.value(name, "the path of a JSON Schema under schemas/, or an inline table")
+    if isinstance(value, str):
+        if not value.startswith(_SCHEMAS):
+            raise ManifestError(key, got=_shown(value), want="a path under schemas/, where files are measured")
+        text, key = files.schema(key, value), f"{key} ({value})"
+    elif isinstance(value, dict):
+        text = _inline(key, value)
+    else:
+        raise ManifestError(key, got=_shown(value), want="a path or an inline table")
+    try:
+        return Schema(key, parse_json("schema", text, limit=MAX_SCHEMA))
+    except WireError as error:
+        raise ManifestError(key, got=error.got, want=error.want) from None
+
+
+def _inline(key: str, value: dict[str, Any]) -> bytes:
+    """A schema written in TOML, as JSON, so that both kinds pass the same checks; JSON has no dates and infinities."""
+    try:
+        return encode_json(value)
+    except (TypeError, ValueError, RecursionError):
+        raise ManifestError(key, got="a value that JSON does not have", want="values that JSON has") from None
