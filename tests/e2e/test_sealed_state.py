@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from casemate.cli.main import app
+from casemate.cli.app import app
 from casemate.client import Client, EnclaveRefusedError, connect
 from casemate.client.local import LocalMachine, NoMachineError, local_machine, start_supervisor
 from casemate.client.sync import Enclave

@@ -10,7 +10,7 @@ from tests.e2e.conftest import SEED, PolicyFor, exact_policy
 from tests.rigs.examples import EXAMPLES, Built
 from typer.testing import CliRunner
 
-from casemate.cli.main import app
+from casemate.cli.app import app
 from casemate.client import CallerKey, Client, EnclaveRefusedError, Result, connect
 from casemate.client.local import local_machine
 from casemate.wire.protocol.call import StateMark

@@ -2,6 +2,10 @@
 
 import itertools
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -24,19 +28,20 @@ class CasemateGroup(TyperGroup):
         """Refuses what no command could make sense of, before any of them tries."""
         if ctx.parent is None:
             _check_words(args)
+            _prepare(self, ctx)
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # Typer's own Context
+        """The names alone: Typer's would load each command."""
+        del ctx
+        return list(self.commands)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # Typer's own Context
         """The command of that name, whose help says what to type and not which Python type it becomes."""
         found = super().get_command(ctx, cmd_name)
         if found is not None:
-            _show_no_types(found, ctx)
+            _prepare(found, ctx)
         return found
-
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override] # Typer's own Context
-        """The same for the list of commands."""
-        _show_no_types(self, ctx)
-        super().format_help(ctx, formatter)
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] # Typer's own Context
         """Runs the command that was typed."""
@@ -69,15 +74,38 @@ def _is_text(word: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
-def _show_no_types(command: Any, ctx: typer.Context) -> None:
-    """Typer names the type of each argument, and of each option without a metavar; for some it has no switch."""
+def _prepare(command: Any, ctx: typer.Context) -> None:
+    """Adapts a command's parameters in what Typer has no switch for."""
     for parameter in command.get_params(ctx):
+        if hasattr(parameter, "get_runtime_param"):
+            parameter.get_runtime_param = partial(_Coercion, parameter.get_runtime_param)
+        # Typer names the type of each argument, and of each option without a metavar.
         if parameter.param_type_name == "argument":
             parameter.display_type_rich = lambda ctx: None  # noqa: ARG005 - called by name
         elif parameter.metavar is None and parameter.is_flag:
             parameter.metavar = " "
-    for below in getattr(command, "commands", {}).values():
-        _show_no_types(below, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coercion:
+    """Takes a value that needs no conversion as it is: Typer would load Pydantic even for an option not given."""
+
+    typers: Callable[[], Any]
+
+    def coerce(self, value: Any, *, param: Any, ctx: Any) -> Any:
+        """The value as the command's function gets it."""
+        wanted = param.type_descriptor.annotation
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if param.type_descriptor.parameter_info.parser is None and isinstance(wanted, type):
+            if isinstance(value, wanted):
+                return value
+            # Typer refuses a file that is there and cannot be read; no command asks for its other checks.
+            if wanted is Path and isinstance(value, str):
+                path = Path(value)
+                if not path.exists() or os.access(path, os.R_OK):
+                    return path
+        return self.typers().coerce(value, param=param, ctx=ctx)
 
 
 def report(outcome: Outcome, *, as_json: bool) -> None:

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from casemate.cli import images
+from casemate.cli.app import app
 from casemate.cli.images import PlatformRuntime
-from casemate.cli.main import app
 from casemate.images.functions.starter import write_starter
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform

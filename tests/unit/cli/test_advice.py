@@ -21,8 +21,8 @@ from tests.unit.cli.conftest import Casemate, Said
 from tests.unit.verifier.snp.test_appraisal import strict
 
 from casemate.cli import kinds
+from casemate.cli.app import app
 from casemate.cli.errors import FAULTS, REASONS, REPORT_RULES, RULES, errors_table
-from casemate.cli.main import app
 from casemate.cli.policies import SNP_POLICY_ADVICE
 from casemate.client.binding_file import encode_binding
 from casemate.testing.forge import honest

@@ -7,8 +7,8 @@ import pytest
 from tests.unit.cli.conftest import Casemate
 from typer.main import get_command
 
+from casemate.cli.app import app
 from casemate.cli.errors import ExitCode
-from casemate.cli.main import app
 from casemate.verifier import SgxPolicy
 from casemate.verifier.sgx.policy import Absence
 

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.cli.conftest import Said
 from typer.testing import CliRunner
 
-from casemate.cli.main import app
+from casemate.cli.app import app
 from casemate.client.local import LocalMachine, NoMachineError, local_machine, running_machine, wait_for_end
 from casemate.images.functions.starter import write_starter
 from casemate.verifier import parse_policy

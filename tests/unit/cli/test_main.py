@@ -5,17 +5,49 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import Casemate
 
-from casemate.cli.main import app
+from casemate.cli.app import app
 from casemate.wire.errors import CasemateError
 
-HEAVY = ("cryptography", "tree_sitter", "jsonschema_rs", "asyncio", "rich.table", "deno")
-"""What no command needs to print its help."""
+_TELL = """
+import sys
+from casemate.cli.main import main
+sys.argv = ["casemate", *{arguments!r}]
+try:
+    main()
+except SystemExit:
+    pass
+sys.stdout.flush()
+print(*sorted(sys.modules), sep="\\n", file=sys.stderr)
+"""
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = f"import sys, casemate.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that a command of that line has imported when it is done."""
+    code = _TELL.format(arguments=arguments)
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split())
+
+
+def test_the_version_is_told_without_loading_a_command_line() -> None:
+    loaded = loaded_by("--version")
+    assert not loaded & {"typer", "rich", "pydantic", "casemate.cli.app", "dataclasses"}
+
+
+@pytest.mark.parametrize("arguments", [("verify", "--help"), ("vm", "run", "--help"), ("version", "--json")])
+def test_a_command_loads_no_more_than_it_uses(arguments: tuple[str, ...]) -> None:
+    loaded = loaded_by(*arguments)
+    heavy = {"pydantic", "cryptography", "asyncio", "tree_sitter", "jsonschema_rs", "deno", "unicorn", "httpcore"}
+    assert not loaded & heavy
+    if "--json" in arguments:
+        assert "rich" not in loaded
+    commands = {name.rpartition(".")[2] for name in loaded if name.startswith("casemate.cli.commands.")}
+    assert commands == {"verify": {"evidence"}, "vm": {"vm"}, "version": {"version"}}[arguments[0]]
+
+
+def test_the_list_of_commands_builds_none_of_them() -> None:
+    loaded = loaded_by("--help")
+    assert "casemate.cli.commands.build" in loaded  # whose docstring says what it does
+    assert "casemate.cli.commands.vm" not in loaded
+    assert not loaded & {"pydantic", "cryptography", "asyncio"}
 
 
 def test_help_names_every_family(casemate: Casemate) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from casemate.cli.main import app
+from casemate.cli.app import app
 from casemate.testing.firmware import SECTIONS, make_ovmf
 
 RUN = CliRunner()

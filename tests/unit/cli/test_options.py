@@ -1,7 +1,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from casemate.cli.main import app
+from casemate.cli.app import app
 
 
 @pytest.mark.parametrize("command", [["stop"], ["vm", "pause"]])

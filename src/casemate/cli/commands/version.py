@@ -1,6 +1,4 @@
-"""`casemate version`, `casemate --version`."""
-
-import typer
+"""`casemate version`."""
 
 from casemate.cli.options import Json
 from casemate.cli.output import Screen, facts
@@ -19,13 +17,6 @@ def version(*, as_json: Json = False) -> None:
         "platform": sys.platform,
     }
     Screen(as_json=as_json).show(found, lambda console: facts(console, list(found.items())))
-
-
-def show_version(wanted: bool) -> None:
-    """`--version`: one line, and nothing else happens."""
-    if wanted:
-        typer.echo(f"casemate {_installed('casemate')}")
-        raise typer.Exit
 
 
 def _installed(package: str) -> str:
