@@ -1,12 +1,20 @@
 """Verified evidence, and the tree of checks, as the command line shows them."""
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from casemate.cli.output import facts, printable
+import typer
+
+from casemate.cli.errors import ExitCode, outcome_of
+from casemate.cli.findings import found_tree
+from casemate.cli.group import report
+from casemate.cli.output import console, facts, printable
 from casemate.wire.protocol.sandbox_layers_json import layers_document
 from casemate.wire.snp.tcb import PARTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from rich.console import Console
     from rich.tree import Tree
 
@@ -149,38 +157,57 @@ def snp_facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
     return rows
 
 
-def show_verdict(screen: "Screen", verified: "AnyVerifiedEvidence", tree: "CheckTree | None") -> None:
-    """What the policy has accepted, after every check if they are wanted."""
-    show_accepted(screen, evidence_document(verified), evidence_facts(verified), tree)
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """One piece of evidence before one policy: ways to judge it, and to look at it."""
+
+    appraise: "Callable[[], AnyVerifiedEvidence]"
+    """Raises RefusedError."""
+    explain: "Callable[[], CheckTree]"
+    found: "Callable[[bool], dict[str, object]]"
+    """Everything in the evidence and its endorsements, as a document that says whether a policy accepted them."""
+    advice: "Mapping[str, str]" = field(default_factory=dict)
+    """By the refusing rule, for commands to which the general advice does not apply."""
 
 
-def show_accepted(
-    screen: "Screen", evidence: dict[str, object], rows: list[tuple[str, str]], tree: "CheckTree | None"
-) -> None:
-    """Accepted evidence of any kind, as a document and as rows."""
-    document: dict[str, object] = {"accepted": True, "evidence": evidence}
+def show_verdict(screen: "Screen", appraisal: Appraisal, *, explain: bool) -> None:
+    """Appraises and shows the verdict, after every check where they are wanted; exits where evidence is refused."""
+    from casemate.verifier import RefusedError
+
+    tree = appraisal.explain() if explain else None
+    try:
+        verified = appraisal.appraise()
+    except RefusedError as error:
+        error.advice = appraisal.advice.get(error.rule, error.advice)
+        _show_refusal(screen, error, tree, appraisal)
+        raise typer.Exit(ExitCode.REFUSED) from None
+    found = appraisal.found(True) if screen.as_json or explain else {}
+    document: dict[str, object] = {"accepted": True, "evidence": evidence_document(verified), "found": found}
     if tree is not None:
         document["checks"] = tree_document(tree)
 
     def human(console: "Console") -> None:
         if tree is not None:
             console.print(tree_of(tree, "checks"))
+            console.print(found_tree(found))
         console.print("accepted: checked by you, on this computer", style="bold green")
-        facts(console, rows)
+        facts(console, evidence_facts(verified))
 
     screen.show(document, human)
 
 
-def show_refusal(screen: "Screen", error: "RefusedError", tree: "CheckTree") -> None:
-    """The tree, and the refusal that every other command would end with."""
-    from casemate.cli.errors import outcome_of
-    from casemate.cli.group import report
-
+def _show_refusal(screen: "Screen", error: "RefusedError", tree: "CheckTree | None", appraisal: Appraisal) -> None:
+    """What was found, unverified, and the refusal that every other command would end with."""
     outcome = outcome_of(error)
-    document = {"accepted": False, **outcome.document(), "checks": tree_document(tree)}
-    screen.show(document, lambda console: console.print(tree_of(tree, "checks")))
     if not screen.as_json:
+        if tree is not None:
+            stdout = console()
+            stdout.print(tree_of(tree, "checks"))
+            stdout.print(found_tree(appraisal.found(False)))
         report(outcome, as_json=False)
+        return
+    document = {"accepted": False, **outcome.document(), "found": appraisal.found(False)}
+    screen.show(document if tree is None else document | {"checks": tree_document(tree)}, lambda _: None)
 
 
 def layers_facts(layers: "SandboxLayers") -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from casemate.cli.files import InputFileError, TooLongFileError, read_file
 from casemate.cli.kinds import FileKind, recognise, wrong_kind
 from casemate.cli.output import Screen
 from casemate.wire.encodings.pem import read_certificates, read_revocation_list
-from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.errors import WireError
 
 if TYPE_CHECKING:
     from casemate.client.receipts import ReceiptBundle
@@ -139,13 +139,3 @@ def _naming_long_files(path: Path, what: str, kind: FileKind) -> Iterator[None]:
         yield
     except TooLongFileError as error:
         raise wrong_kind(error.start, path, what=what, wanted=frozenset({kind})) or error from None
-
-
-@contextmanager
-def advising(advice: dict[str, str]) -> Iterator[None]:
-    """Errors by the rules that it names come with this advice instead of that for the rule in general."""
-    try:
-        yield
-    except CasemateError as error:
-        error.advice = advice.get(str(getattr(error, "rule", "")), error.advice)
-        raise

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from casemate.cli.errors import ExitCode
 from casemate.cli.output import Screen
 
 if TYPE_CHECKING:
@@ -31,29 +30,28 @@ class Asked:
 
 def verify_certificate(source: str, asked: Asked) -> None:
     """Appraises and shows; ends the command where it is refused."""
-    from casemate.cli.appraisals import show_refusal, show_verdict
+    from casemate.cli.appraisals import Appraisal, show_verdict
+    from casemate.cli.findings import sgx_document
     from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
-    from casemate.verifier import RefusedError, appraise_certificate, explain_certificate
+    from casemate.verifier import appraise_certificate, explain_certificate
+    from casemate.verifier.ra_tls import unverified_quote
+    from casemate.verifier.sgx.findings import find_sgx
 
     screen = Screen(as_json=asked.as_json)
     policy, now = sgx_policy_in(asked.policy), time_of(asked.at)
     if asked.nonce is not None:
         policy = policy.with_nonce(asked.nonce)
     place = None if Path(source).exists() else _place(source)
-    tree = None
     if policy.weaknesses():
         screen.say(f"the policy gives up: {weaknesses(policy)}", style="yellow")
-    try:
-        certificate, layers = _heard(place, policy, asked) if place else (_certificate_in(Path(source)), None)
-        if asked.explain:
-            tree = explain_certificate(certificate, policy, asked.collateral, now, layers=layers)
-        verified = appraise_certificate(certificate, policy, asked.collateral, now, layers=layers)
-    except RefusedError as error:
-        if tree is None:
-            raise
-        show_refusal(screen, error, tree)
-        raise typer.Exit(ExitCode.REFUSED) from None
-    show_verdict(screen, verified.enclave, tree)
+    certificate, layers = _heard(place, policy, asked) if place else (_certificate_in(Path(source)), None)
+    quote = unverified_quote(certificate)
+    appraisal = Appraisal(
+        lambda: appraise_certificate(certificate, policy, asked.collateral, now, layers=layers).enclave,
+        lambda: explain_certificate(certificate, policy, asked.collateral, now, layers=layers),
+        lambda verified: sgx_document(find_sgx(quote, asked.collateral), verified=verified),
+    )
+    show_verdict(screen, appraisal, explain=asked.explain)
 
 
 def _heard(place: tuple[str, int], policy: "SgxPolicy", asked: Asked) -> "tuple[bytes, SandboxLayers | None]":
@@ -69,9 +67,9 @@ def _heard(place: tuple[str, int], policy: "SgxPolicy", asked: Asked) -> "tuple[
     try:
         connection.connect()
     except RefusedError:
-        if not asked.explain:
+        if not asked.explain and not asked.as_json:
             raise
-        return certificate_of(*place), None  # whose checks are shown, and refuse it again
+        return certificate_of(*place), None  # it is shown, and its checks refuse it again
     connection.close()
     return connection.certificate.der, connection.certificate.layers
 

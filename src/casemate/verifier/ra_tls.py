@@ -20,6 +20,7 @@ The two forms of evidence vouch for no sandbox layers. What the enclave says of 
 certificate has authenticated is as much its word as REPORTDATA is; who has such a connection hands the layers over.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -30,6 +31,7 @@ from casemate.verifier.rules import Rule
 from casemate.verifier.sgx.appraisal import appraise, explain
 from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence
 from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX, ExpectedNonce, ExpectedReportData, SgxPolicy
+from casemate.wire.errors import WireError
 from casemate.wire.protocol.ra_tls import Claims, TaggedEvidence, legacy_report_data, report_data_of_claims
 from casemate.wire.protocol.ra_tls_certificate import RaTlsCertificate
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
@@ -113,6 +115,16 @@ def explain_certificate(
         inner = explain(SgxEvidence(found.quote, None), _for_quote(policy, found.report_data), endorsements, now)
         return CheckTree((first, *(group for group in inner.groups if group.title != sandbox.title), sandbox))
     return CheckTree((first, sandbox))
+
+
+def unverified_quote(certificate: bytes) -> bytes:
+    """The quote in a certificate (DER), to be looked at; empty where there is none."""
+    with suppress(WireError):
+        parsed = RaTlsCertificate.parse(certificate)
+        if parsed.evidence is not None:
+            return TaggedEvidence.parse(parsed.evidence).quote
+        return parsed.legacy_quote or b""
+    return b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.errors import ExitCode
 from casemate.cli.options import FLAG, CaFile, Json, PolicyFile, State, TeeOption, Time, TokenFile, Url
 from casemate.cli.output import Screen, facts
 from casemate.wire.protocol.tee import Tee
@@ -218,12 +217,14 @@ def verify(
         challenge = None if nonce is None else _nonce(nonce)
         verify_certificate(str(quote), Asked(policy, _collateral(collateral), challenge, at, explain, as_json))
         return
-    from casemate.cli.appraisals import show_refusal, show_verdict
+    from casemate.cli.appraisals import Appraisal, show_verdict
     from casemate.cli.evidence_files import read_binding, read_evidence
+    from casemate.cli.findings import sgx_document
     from casemate.cli.kinds import FileKind
     from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
-    from casemate.verifier import RefusedError, SgxEvidence, appraise
+    from casemate.verifier import SgxEvidence, appraise
     from casemate.verifier import explain as explain_checks
+    from casemate.verifier.sgx.findings import find_sgx
     from casemate.wire.sgx.quote import MAX_QUOTE
 
     screen = Screen(as_json=as_json)
@@ -232,17 +233,14 @@ def verify(
     demands = _with_nonce(sgx_policy_in(policy), nonce, bound)
     evidence = SgxEvidence(data, None if bound is None else _values(bound))
     endorsements, now = _collateral(collateral), time_of(at)
-    tree = explain_checks(evidence, demands, endorsements, now) if explain else None
     if demands.weaknesses():
         screen.say(f"the policy gives up: {weaknesses(demands)}", style="yellow")
-    try:
-        verified = appraise(evidence, demands, endorsements, now)
-    except RefusedError as error:
-        if tree is None:
-            raise
-        show_refusal(screen, error, tree)
-        raise typer.Exit(ExitCode.REFUSED) from None
-    show_verdict(screen, verified, tree)
+    appraisal = Appraisal(
+        lambda: appraise(evidence, demands, endorsements, now),
+        lambda: explain_checks(evidence, demands, endorsements, now),
+        lambda verified: sgx_document(find_sgx(evidence.quote, endorsements), verified=verified),
+    )
+    show_verdict(screen, appraisal, explain=explain)
 
 
 def policy(

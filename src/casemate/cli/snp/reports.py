@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from casemate.cli.appraisals import show_refusal, show_verdict
-from casemate.cli.errors import REPORT_RULES, ExitCode
-from casemate.cli.evidence_files import advising, read_certificate_file, read_evidence, read_revocation_list_file
+from casemate.cli.appraisals import Appraisal, show_verdict
+from casemate.cli.errors import REPORT_RULES
+from casemate.cli.evidence_files import read_certificate_file, read_evidence, read_revocation_list_file
 from casemate.cli.files import InputFileError
+from casemate.cli.findings import snp_document
 from casemate.cli.kinds import FileKind
 from casemate.cli.output import Screen
 from casemate.cli.policies import snp_policy_in, time_of
@@ -50,24 +49,22 @@ class Challenge:
 
 def verify_report(files: ReportFiles, challenge: Challenge, *, at: str | None, explain: bool, as_json: bool) -> None:
     """Appraises and shows; ends the command where it is refused."""
-    from casemate.verifier import RefusedError, SnpEvidence, appraise_snp, explain_snp
+    from casemate.verifier import SnpEvidence, appraise_snp, explain_snp
+    from casemate.verifier.snp.findings import find_snp
 
     screen = Screen(as_json=as_json)
     report = read_evidence(files.report, screen, what="report", kind=FileKind.SNP_REPORT, limit=MAX_REPORT)
     evidence = SnpEvidence(report, challenge.bound)
     policy, endorsements, now = challenge.for_policy(snp_policy_in(files.policy)), _endorsements(files), time_of(at)
-    tree = explain_snp(evidence, policy, endorsements, now) if explain else None
     if policy.weaknesses():
         screen.say(f"the policy gives up: {', '.join(policy.weaknesses())}", style="yellow")
-    try:
-        with advising(REPORT_RULES):
-            verified = appraise_snp(evidence, policy, endorsements, now)
-    except RefusedError as error:
-        if tree is None:
-            raise
-        show_refusal(screen, error, tree)
-        raise typer.Exit(ExitCode.REFUSED) from None
-    show_verdict(screen, verified, tree)
+    appraisal = Appraisal(
+        lambda: appraise_snp(evidence, policy, endorsements, now),
+        lambda: explain_snp(evidence, policy, endorsements, now),
+        lambda verified: snp_document(find_snp(evidence.report, endorsements), policy, verified=verified),
+        REPORT_RULES,
+    )
+    show_verdict(screen, appraisal, explain=explain)
 
 
 def _endorsements(files: ReportFiles) -> "SnpEndorsements":

@@ -114,7 +114,7 @@ def check_qe_match(trail: Trail, quote: Quote, identity: QeIdentity) -> QeTcbLev
         want=identity.attributes,
         at=(f"{_IN_REPORT}attributes.flags", f"{_IN_REPORT}attributes.xfrm"),
     )
-    level = _level(identity, report.isv_svn)
+    level = reached_qe_level(identity, report.isv_svn)
     if level is None:
         lowest = min(candidate.isv_svn for candidate in identity.tcb_levels)
         trail.refuse(Rule.QE_LEVEL, got=report.isv_svn, want=f"{lowest} or above", at=(f"{_IN_REPORT}isv_svn",))
@@ -127,7 +127,7 @@ def check_qe_match(trail: Trail, quote: Quote, identity: QeIdentity) -> QeTcbLev
     return level
 
 
-def _level(identity: QeIdentity, isv_svn: int) -> QeTcbLevel | None:
-    """The highest level not above ``isv_svn``."""
+def reached_qe_level(identity: QeIdentity, isv_svn: int) -> QeTcbLevel | None:
+    """The highest level not above ``isv_svn``, if there is one."""
     reached = [level for level in identity.tcb_levels if level.isv_svn <= isv_svn]
     return max(reached, key=lambda level: level.isv_svn, default=None)

@@ -4,6 +4,8 @@ Source: Intel PCS API v4, "Get SGX TCB Info", and Intel's SGX-TDX-DCAP-QuoteVeri
 """
 
 import operator
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from casemate.verifier.checks import Trail, shown
@@ -26,6 +28,37 @@ _WITH_OUTDATED_QE = {
 """What an out-of-date quoting enclave makes of a platform's status; the others are no better already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A security version of the platform that is below what a TCB level wants."""
+
+    component: int | None
+    """1 to 16, as ``sgxtcbcomp01svn`` counts; None for PCESVN."""
+    got: int
+    want: int
+
+    def shown(self, info: TcbInfo) -> str:
+        """For people, with the maker's name for the component where the TCB info has one."""
+        if self.component is None:
+            return f"PCESVN is {self.got}, below {self.want}"
+        name = info.component_names()[self.component - 1]
+        words = ", ".join(filter(None, (name.category, name.type)))
+        return f"component {self.component}{f' ({words})' if words else ''} is {self.got}, below {self.want}"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedLevel:
+    """A TCB level, and what of the platform falls short of it; nothing where the level is reached."""
+
+    level: TcbLevel
+    shortfalls: tuple[Shortfall, ...]
+
+    def shown(self, info: TcbInfo) -> str:
+        """For people: what falls short of which level."""
+        short = "; ".join(shortfall.shown(info) for shortfall in self.shortfalls)
+        return f"short of {self.level.status} of {shown(self.level.tcb_date)}: {short}"
+
+
 def check_tcb(trail: Trail, info: TcbInfo, qe_level: QeTcbLevel, pck: PckExtension, policy: SgxPolicy) -> VerifiedTcb:
     """What platform and quoting enclave together are worth, and that the policy accepts it."""
     level = reached_level(info.tcb_levels, pck.tcb)
@@ -33,12 +66,20 @@ def check_tcb(trail: Trail, info: TcbInfo, qe_level: QeTcbLevel, pck: PckExtensi
     def have() -> str:
         return f"components {pck.tcb.components.hex()}, PCESVN {pck.tcb.pce_svn}"
 
+    def short() -> str:
+        return "; ".join(each.shown(info) for each in compare_levels(info.tcb_levels, pck.tcb) if each.shortfalls)
+
     if level is None:
-        trail.refuse(Rule.TCB_LEVEL, got=have, want="SVNs that reach one of the published levels")
+        lowest = compare_levels(info.tcb_levels, pck.tcb)[-1]
+        trail.refuse(
+            Rule.TCB_LEVEL,
+            got=lambda: f"{have()}, {lowest.shown(info)}",
+            want="SVNs that reach one of the published levels",
+        )
     trail.found(Rule.TCB_LEVEL, got=have, want=lambda: f"{level.components.hex()}, {level.pce_svn}: {level.status}")
     status = converged(level.status, qe_level.status)
     advisories = tuple(dict.fromkeys((*level.advisory_ids, *qe_level.advisory_ids)))
-    _check_status(trail, status, advisories, policy)
+    _check_status(trail, status, advisories, short, policy)
     minimum = policy.minimum_tcb_date
     if isinstance(minimum, datetime):
         trail.expect(Rule.TCB_DATE, level.tcb_date >= minimum, got=level.tcb_date, want=minimum)
@@ -52,6 +93,21 @@ def check_tcb(trail: Trail, info: TcbInfo, qe_level: QeTcbLevel, pck: PckExtensi
         tcb_date=level.tcb_date,
         evaluation_number=info.tcb_evaluation_data_number,
     )
+
+
+def compare_levels(levels: tuple[TcbLevel, ...], tcb: PckTcb) -> tuple[ComparedLevel, ...]:
+    """The levels that the platform does not reach, in order, then the first that it reaches, if it does."""
+    reached = reached_level(levels, tcb)
+    compared = levels if reached is None else levels[: levels.index(reached) + 1]
+    return tuple(ComparedLevel(level, _shortfalls(level, tcb)) for level in compared)
+
+
+def _shortfalls(level: TcbLevel, tcb: PckTcb) -> tuple[Shortfall, ...]:
+    pairs = enumerate(zip(tcb.components, level.components, strict=True), 1)
+    short = [Shortfall(number, got, want) for number, (got, want) in pairs if got < want]
+    if tcb.pce_svn < level.pce_svn:
+        short.append(Shortfall(None, tcb.pce_svn, level.pce_svn))
+    return tuple(short)
 
 
 def reached_level(levels: tuple[TcbLevel, ...], tcb: PckTcb) -> TcbLevel | None:
@@ -87,12 +143,14 @@ def check_platform(trail: Trail, pck: PckExtension, policy: SgxPolicy) -> None:
         )
 
 
-def _check_status(trail: Trail, status: TcbStatus, advisories: tuple[str, ...], policy: SgxPolicy) -> None:
+def _check_status(
+    trail: Trail, status: TcbStatus, advisories: tuple[str, ...], short: Callable[[], str], policy: SgxPolicy
+) -> None:
     accepted = policy.accepted(status)
     trail.expect(
         Rule.TCB_STATUS,
         accepted is not None,
-        got=lambda: f"{status}, advisories: {shown(advisories)}",
+        got=lambda: "; ".join(filter(None, (f"{status}, advisories: {shown(advisories)}", short()))),
         want=lambda: " or ".join(sorted(entry.status for entry in policy.tcb)),
     )
     if accepted is None:

@@ -10,6 +10,7 @@
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -267,7 +268,8 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
     for rule, name in zip(_TCB_RULES, _TCB_NAMES, strict=True):
         floor, tcb = getattr(policy, name), tcbs[name]
         if isinstance(floor, TcbVersion):
-            trail.expect(rule, tcb.reaches(floor), got=tcb.shown, want=f"{floor.shown()} or above", at=(name,))
+            got = _below(tcb, floor)
+            trail.expect(rule, tcb.reaches(floor), got=got, want=f"{floor.shown()} or above", at=(name,))
         else:
             trail.waive(rule, got=tcb.shown, by=floor.value, at=(name,))
     current = (report.current_major, report.current_minor, report.current_build)
@@ -281,6 +283,17 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
         want=policy.provisional.value,
         at=("current_tcb", "committed_tcb"),
     )
+
+
+def _below(tcb: TcbVersion, floor: TcbVersion) -> Callable[[], str]:
+    """A TCB version for people, with the parts that are older than the floor's."""
+
+    def said() -> str:
+        parts = tcb.parts_below(floor) if tcb.product is floor.product else ()
+        below = ", ".join(f"{part} is below {getattr(floor, part)}" for part in parts)
+        return f"{tcb.shown()}{f': {below}' if below else ''}"
+
+    return said
 
 
 def _check_order(

@@ -53,6 +53,14 @@ class TcbLevel:
 
 
 @dataclass(frozen=True, slots=True)
+class ComponentName:
+    """What the maker calls one of the 16 components, such as ``BIOS`` and ``Early Microcode Update``."""
+
+    category: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class TcbInfo:
     """TCB info as it was signed, and its members."""
 
@@ -93,6 +101,23 @@ class TcbInfo:
     def encode(self) -> bytes:
         """The exact bytes again."""
         return self.signed
+
+    def component_names(self) -> tuple[ComponentName, ...]:
+        """The names of the components, 16 of them; empty strings where the document has none.
+
+        They are for people alone, so they are read when somebody asks, and nothing is refused for their sake.
+        """
+        body = parse_object("TCB info", self.signed, limit=MAX_TCB_INFO)
+        first = body.children("tcbLevels", limit=MAX_LEVELS)[0].child("tcb")
+        return tuple(
+            ComponentName(_name(component, "category"), _name(component, "type"))
+            for component in first.children("sgxtcbcomponents", limit=COMPONENTS)
+        )
+
+
+def _name(component: JsonObject, member: str) -> str:
+    value = component.value(member) if component.has(member) else ""
+    return value if isinstance(value, str) else ""
 
 
 def write_tcb_info(

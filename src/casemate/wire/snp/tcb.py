@@ -69,6 +69,8 @@ class TcbVersion:
 
     def reaches(self, floor: "TcbVersion") -> bool:
         """Whether no part is older than in ``floor``, which is of the same product."""
-        return self.product is floor.product and all(
-            getattr(self, part) >= getattr(floor, part) for part in _PLACES[self.product]
-        )
+        return self.product is floor.product and not self.parts_below(floor)
+
+    def parts_below(self, floor: "TcbVersion") -> tuple[str, ...]:
+        """The parts that are older than in ``floor``, which is of the same product."""
+        return tuple(part for part in PARTS[self.product] if getattr(self, part) < getattr(floor, part))

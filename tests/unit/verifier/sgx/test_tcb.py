@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 
-from casemate.verifier.sgx.tcb import converged, reached_level
+from casemate.verifier.sgx.tcb import Shortfall, compare_levels, converged, reached_level
 from casemate.wire.sgx.pck import PckTcb
 from casemate.wire.sgx.tcb_info import TcbLevel, TcbStatus
 
@@ -33,6 +33,18 @@ def test_finds_the_best_level_of_which_everything_is_reached(components: bytes, 
     levels = (level(b"\x02\x02", 5), level(b"\x02\x02", 4), level(b"\x01\x01", 5), level(b"\x01\x00", 0))
     expected = None if best is None else levels[best]
     assert reached_level(levels, tcb(components, pce_svn)) == expected
+
+
+def test_names_every_component_that_falls_short_of_each_level_before_the_reached_one() -> None:
+    levels = (level(b"\x02\x02", 5), level(b"\x02\x01", 4), level(b"\x01\x01", 3), level(b"\x01\x00", 0))
+    compared = compare_levels(levels, tcb(b"\x01\x01", 4))
+    assert [each.level for each in compared] == list(levels[:3])
+    assert compared[0].shortfalls == (Shortfall(1, 1, 2), Shortfall(2, 1, 2), Shortfall(None, 4, 5))
+    assert compared[1].shortfalls == (Shortfall(1, 1, 2),)
+    assert compared[2].shortfalls == ()
+    unreached = compare_levels(levels, tcb(b"\x00\x09", 9))
+    assert [each.level for each in unreached] == list(levels)
+    assert unreached[-1].shortfalls == (Shortfall(1, 0, 1),)
 
 
 def test_converges_as_intels_verifier_does() -> None:
