@@ -1,0 +1,61 @@
+import hashlib
+import importlib
+import re
+
+import pytest
+from tests.rigs.docs.markdown import ROOT, blocks, table
+
+import casemate.wire
+from casemate.wire.encodings.message import tag_of
+from casemate.wire.protocol.call import (
+    CallBinding,
+    CallFailed,
+    CallRequest,
+    CallResult,
+    Envelope,
+    Receipt,
+    StepTaken,
+    StreamEnded,
+    commitment,
+)
+from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
+
+PAGE = (ROOT / "docs" / "protocol.md").read_text()
+SHOWN = dict(
+    line.split() for block in blocks(PAGE) if block.language == "console" for line in block.text.splitlines()[1:]
+)
+HPKE_KEY, RECEIPT_KEY, NONCE, QUOTE_HASH = (bytes([byte]) * 32 for byte in (0x11, 0x22, 0x33, 0x44))
+BINDING = CallBinding(QUOTE_HASH, session=7, sequence=2, entry="search")
+
+
+def test_the_example_shows_what_the_code_computes() -> None:
+    layers = SandboxLayers((Layer(LayerName.SECCOMP, LayerState.APPLIED, "412 instructions"),), ())
+    committed = commitment(bytes(32), b'{"word":"x"}')
+    receipt = Receipt(QUOTE_HASH, bytes(32), 7, 2, "search", None, committed, committed, counter=1)
+    computed = {
+        "REPORTDATA": ReportDataBinding(HPKE_KEY, RECEIPT_KEY, NONCE, layers).report_data(),
+        "info": hashlib.sha256(BINDING.info(HPKE_KEY)).digest(),
+        "envelope": Envelope(BINDING, bytes.fromhex("deadbeef")).request_hash(),
+        "receipt": hashlib.sha256(receipt.signed_bytes()).digest(),
+    }
+    assert {name: digest.hex()[:32] for name, digest in computed.items()} == SHOWN
+
+
+@pytest.mark.parametrize("cls", [Envelope, CallRequest, CallResult, CallFailed, StepTaken, StreamEnded])
+def test_the_tag_on_the_page_is_the_one_on_the_wire(cls: type) -> None:
+    assert re.findall(rf"^{cls.__name__} +([0-9a-f]{{2}}) ", PAGE, re.MULTILINE) == [tag_of(cls).hex()]
+
+
+def test_each_module_on_the_page_is_there() -> None:
+    for row in table(PAGE, "module"):
+        for name in re.findall(r"`([\w.]+)`", row[0]):
+            assert importlib.import_module(f"{casemate.wire.__name__}.{name}").__doc__
+
+
+@pytest.mark.parametrize("cls", [ReportDataBinding, CallBinding, Receipt])
+def test_each_field_is_on_the_page_in_its_place(cls: type) -> None:
+    start = PAGE.index(f"\n{cls.__name__} ")
+    named = re.findall(r"[a-z_]+", PAGE[start : PAGE.index("```", start)])
+    places = [named.index(field) for field in cls.__dataclass_fields__]  # type: ignore[attr-defined]
+    assert places == sorted(places)
