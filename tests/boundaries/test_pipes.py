@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from casemate.chip.anchors import Anchors
-from casemate.chip.audit import AuditLog as ChipLog
+from casemate.chip.audit import log_act as log_chips_act
 from casemate.chip.errors import StateError
 from casemate.chip.fuses import load_fuses, seeded_fuses
 from casemate.chip.inventory import read_inventory as read_chips
@@ -29,15 +29,14 @@ from casemate.host.collateral import CollateralCache
 from casemate.host.records import Records, RecordsError
 from casemate.host.vm.revocation_lists import read_revocation_list
 from casemate.makers.intel import store
+from casemate.process.audit_log import last_entry_at, log_act
+from casemate.process.ownership import PlaceError
 from casemate.process.plain_file import NoPlainFileError
-from casemate.supervisor.audit import AuditLog, last_entry
 from casemate.supervisor.inventory import read_inventory
 from casemate.supervisor.lock import lock_state
-from casemate.supervisor.machine import _hand_over
 from casemate.supervisor.machine_log import MachineLog
 from casemate.wire.protocol.access_tokens import token_text
 from casemate.wire.protocol.faults import FaultError
-from casemate.wire.protocol.ownership import PlaceError
 
 FUSES = seeded_fuses("a test")
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -51,12 +50,10 @@ def locked_vendor(state: Path) -> None:
 
 
 REFUSED: list[tuple[str, Callable[[Path], object], type[Exception]]] = [
-    ("audit.jsonl", AuditLog, NoPlainFileError),
+    ("audit.jsonl", lambda state: log_act(state, "", ""), PlaceError),
     ("inventory.json", read_inventory, NoPlainFileError),
     ("machine.lock", lock_state, PlaceError),
     ("machine.log", lambda state: MachineLog(state / "machine.log"), PlaceError),
-    ("collateral.json.new", lambda state: _hand_over(state, "collateral.json", b"{}"), NoPlainFileError),
-    ("tokens.json.new", lambda state: change_tokens(state, lambda tokens: tokens, what=""), PlaceError),
     ("tokens.lock", lambda state: change_tokens(state, lambda tokens: tokens, what=""), PlaceError),
     ("learner.pem", lambda state: put_learner_image(state, platform="", runtime=()), InputFileError),
     ("host/tokens.json", read_tokens, InputFileError),
@@ -76,10 +73,9 @@ REFUSED: list[tuple[str, Callable[[Path], object], type[Exception]]] = [
     ("chip/tcb.bin", lambda state: load_tcb(state / "chip"), StateError),
     ("chip/anchors.log", lambda state: Anchors(state / "chip", FUSES), StateError),
     ("chip/snp.bin", lambda state: load_standing(state / "chip", USUAL), StateError),
-    ("chip/audit.log", lambda state: ChipLog(state / "chip").write("", NOW), StateError),
+    ("chip/audit.log", lambda state: log_chips_act(state / "chip", "", "", NOW), StateError),
     ("vendor/lock", locked_vendor, NoPlainFileError),
     ("vendor/ledger.json", store.load_seed, PlaceError),
-    ("vendor/ledger.json.new", lambda state: store.replace_file(state / "vendor/ledger.json", b""), NoPlainFileError),
 ]
 
 
@@ -105,5 +101,5 @@ def test_is_as_good_as_nothing(state: Path) -> None:
     """Where what is missing is no fault either."""
     for name in ("audit.jsonl", "host/amd-milan.crl"):
         os.mkfifo(state / name, 0o600)
-    assert last_entry(state) is None
+    assert last_entry_at(state / "audit.jsonl") is None
     assert read_revocation_list(state / "host", "milan") is None

@@ -136,5 +136,5 @@ def test_an_older_disk_gives_no_use_back_unless_its_owner_says_so_in_the_open(
     assert mark.recoveries == 1
     assert mark.epoch > 2
     log = [json.loads(line) for line in (machine / "chip" / "audit.log").read_text().splitlines()]
-    assert [(entry["event"], entry["reason"]) for entry in log] == [("rollback accepted", "the disk died")]
+    assert [(entry["what"], entry["details"]) for entry in log] == [("rollback accepted", "the disk died")]
     assert counted(machine, counter, "read", None).receipt.receipt.state == mark

@@ -27,9 +27,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from casemate.chip.crypto import cmac, derive
-from casemate.chip.durable import read_whole, sync, sync_content, write_whole
 from casemate.chip.errors import ANEW, LEVER, AnchorConflictError, AnchorLimitError, AnchorRefusedError, StateError
 from casemate.chip.fuses import Fuses
+from casemate.chip.state_directory import read_state, write_state
+from casemate.process.durable_files import sync, sync_content
 from casemate.process.plain_file import open_plain
 from casemate.wire.encodings.message import U16, U32, U64, Bytes32, encode_fields, parse_fields
 from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
@@ -131,7 +132,7 @@ class Asker:
 
 def is_of_version_1(path: Path) -> bool:
     """Whether a log was written before there were inventories: see :mod:`casemate.chip.inventory`."""
-    return read_whole(path).startswith(_MAGIC_1)
+    return read_state(path).startswith(_MAGIC_1)
 
 
 @lru_cache(maxsize=256)
@@ -332,16 +333,16 @@ class Anchors:
             mac = cmac(self._key, mac + fields)
             content += fields + mac
         units = max(1, -(-(len(content) - _HEADER_SIZE) // ROOM))
-        write_whole(self._path, bytes(content).ljust(_HEADER_SIZE + units * ROOM, b"\x00"))
+        write_state(self._path, bytes(content).ljust(_HEADER_SIZE + units * ROOM, b"\x00"))
 
     def _open(self) -> None:
         if not self._path.exists():
             self._write_anew()
-        content = read_whole(self._path)
+        content = read_state(self._path)
         if content.startswith(_MAGIC_1):
             self._replay_version_1(content)
             self._write_anew()
-            content = read_whole(self._path)
+            content = read_state(self._path)
         self._room = self._whole_room(content)
         self._end = self._replay(content[: self._room])
         self._file = open_plain(self._path, os.O_WRONLY)

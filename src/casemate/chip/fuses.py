@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.crypto import derive
-from casemate.chip.durable import write_once
 from casemate.chip.errors import StateError
 from casemate.chip.secret import Secret
+from casemate.chip.state_directory import make_state
 from casemate.wire.encodings.message import Bytes16, Bytes32, encode_fields, parse_fields
 from casemate.wire.errors import WireError, os_error_text
 
@@ -59,7 +59,7 @@ def load_fuses(directory: Path, seed: str | None) -> Fuses:
     fuses = read_fuses(directory)
     if fuses is None:
         fuses = random_fuses() if seed is None else seeded_fuses(seed)
-        write_once(path, encode_fuses(fuses))
+        make_state(path, encode_fuses(fuses))
         return fuses
     if seed is not None and encode_fuses(fuses) != encode_fuses(seeded_fuses(seed)):
         raise StateError(

@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
-from casemate.chip.durable import write_whole
 from casemate.chip.errors import ANEW, StateError
+from casemate.chip.state_directory import write_state
 from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
 
@@ -61,4 +61,4 @@ def adopt_inventory(directory: Path, *names: str) -> None:
 
 
 def _write(directory: Path, names: frozenset[str]) -> None:
-    write_whole(directory / FILE_NAME, "".join(f"{line}\n" for line in (_FIRST_LINE, *sorted(names))).encode())
+    write_state(directory / FILE_NAME, "".join(f"{line}\n" for line in (_FIRST_LINE, *sorted(names))).encode())

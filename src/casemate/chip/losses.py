@@ -4,17 +4,18 @@ To begin anew without one is an act of the machine's owner, with a reason, in ``
 exception: without them it is another chip, and what is left of the old one is in its way.
 """
 
-import json
 from datetime import datetime
 from pathlib import Path
 
 from casemate.chip import anchors, audit, fuses, inventory
 from casemate.chip.anchors import MAX_GENERATION, Anchors
-from casemate.chip.audit import AuditLog
-from casemate.chip.durable import read_whole, sync_directory
+from casemate.chip.audit import log_act
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.fuses import Fuses
 from casemate.chip.sgx import tcb
+from casemate.process.audit_log import read_entries
+from casemate.process.durable_files import sync_directory
+from casemate.wire.errors import os_error_text
 
 SNP_FILE = "snp.bin"
 """Of :mod:`casemate.chip.snp.platform_state`, which a machine without VMs does not import."""
@@ -27,9 +28,6 @@ _FILES = {
     SNP_FILE: "the SEV-SNP processor that it is, and its firmware's security versions",
 }
 """Whose absence is a loss once they were written, and of what."""
-
-_ANCHORS_ANEW = "anchors begun anew"
-_AUDIT_ANEW = "audit log begun anew"
 
 
 def check_complete(directory: Path) -> None:
@@ -57,7 +55,7 @@ def check_complete(directory: Path) -> None:
 
 def accept_another_chip(directory: Path, reason: str, now: datetime) -> None:
     """Writes down that this new chip stands where another one was lost."""
-    AuditLog(directory).write("begun anew with another chip", now, reason=reason)
+    log_act(directory, "begun anew with another chip", reason, now)
 
 
 def accept_losses(directory: Path, reason: str, now: datetime) -> bool:
@@ -72,8 +70,8 @@ def accept_losses(directory: Path, reason: str, now: datetime) -> bool:
     made = fuses.read_fuses(directory)
     if made is None:
         return False  # a new chip, or one that only another one can follow: check_complete says which
-    log, there = AuditLog(directory), _there(directory)
-    expected = _inventory_or_rest(directory, log, reason, now)
+    there = _there(directory)
+    expected = _inventory_or_rest(directory, reason, now)
     lost = (expected - there) & _FILES.keys()
     generation, why = _generation_of_anchors(directory, made, is_missing=anchors.FILE_NAME in lost)
     if audit.FILE_NAME in lost:
@@ -83,20 +81,20 @@ def accept_losses(directory: Path, reason: str, now: datetime) -> bool:
                 f"states apart from new ones. Restore the whole state directory from a backup, or remove {directory} "
                 "and begin anew with another chip"
             )
-        log.write(_AUDIT_ANEW, now, reason=reason, generation=generation)
+        log_act(directory, "audit log begun anew", reason, now, generation=generation)
     if generation is None:
-        _begin_anchors_anew(directory, made, log, f"{why}; accepted: {reason}", now)
+        _begin_anchors_anew(directory, made, f"{why}; accepted: {reason}", now)
     for name in sorted(lost & {tcb.FILE_NAME, SNP_FILE}):
-        log.write("loss accepted", now, file=name, reason=reason)
+        log_act(directory, "loss accepted", reason, now, file=name)
     for name in (*_damaged(directory),):
-        log.write("loss accepted", now, file=name, found="damaged", reason=reason)
+        log_act(directory, "loss accepted", reason, now, file=name, found="damaged")
         _set_aside(directory / name, now)
         lost |= {name}
     inventory.no_longer_expect(directory, *lost & {tcb.FILE_NAME, SNP_FILE})
     return True
 
 
-def _inventory_or_rest(directory: Path, log: AuditLog, reason: str, now: datetime) -> frozenset[str]:
+def _inventory_or_rest(directory: Path, reason: str, now: datetime) -> frozenset[str]:
     """What has to be there; where the inventory itself is lost, what is there, and the anchors."""
     try:
         expected = inventory.read_inventory(directory)
@@ -105,7 +103,7 @@ def _inventory_or_rest(directory: Path, log: AuditLog, reason: str, now: datetim
     if expected is None:
         expected = _there(directory) | {anchors.FILE_NAME, fuses.FILE_NAME}
         inventory.adopt_inventory(directory, *expected)
-        log.write("loss accepted", now, file=inventory.FILE_NAME, reason=reason)
+        log_act(directory, "loss accepted", reason, now, file=inventory.FILE_NAME)
     return expected
 
 
@@ -140,12 +138,12 @@ def _generation_of_anchors(directory: Path, made: Fuses, *, is_missing: bool) ->
     return log.generation, ""
 
 
-def _begin_anchors_anew(directory: Path, made: Fuses, log: AuditLog, reason: str, now: datetime) -> None:
+def _begin_anchors_anew(directory: Path, made: Fuses, reason: str, now: datetime) -> None:
     """An empty log, of the next generation: no record that was sealed before fits an anchor of it."""
     generation = 1 + max(_generations(directory / audit.FILE_NAME), default=0)
     if generation >= MAX_GENERATION:
         raise StateError(f"the anchors of {directory} were begun anew {MAX_GENERATION - 1} times: make a new machine")
-    log.write(_ANCHORS_ANEW, now, generation=generation, reason=reason)
+    log_act(directory, "anchors begun anew", reason, now, generation=generation)
     path = directory / anchors.FILE_NAME
     if path.exists():
         _set_aside(path, now)
@@ -155,15 +153,14 @@ def _begin_anchors_anew(directory: Path, made: Fuses, log: AuditLog, reason: str
 
 def _generations(path: Path) -> list[int]:
     """The generations that an audit log tells of."""
-    found = []
-    for line in read_whole(path).splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # a line that a power cut tore: what it was to log has not happened
-        if isinstance(entry, dict) and isinstance(generation := entry.get("generation"), int):
-            found.append(generation)
-    return found
+    try:
+        entries = read_entries(path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {os_error_text(error)}") from None
+    generations = (entry.facts.get("generation") for entry in entries)
+    return [each for each in generations if isinstance(each, int)]
 
 
 def _damaged(directory: Path) -> list[str]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from casemate.chip.anchors import FILE_NAME as ANCHORS
 from casemate.chip.anchors import Anchors
-from casemate.chip.audit import AuditLog
 from casemate.chip.fuses import FILE_NAME as FUSES
 from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.inventory import expect
@@ -83,7 +82,7 @@ async def _run(options: ChipOptions) -> int:
             snp=lambda: snp()[0],
         )
         link = SupervisorLink(
-            supervisor, silicon, anchors, AuditLog(folder), new_host=server.take_host, snp=lambda: snp()[1]
+            supervisor, silicon, anchors, directory=folder, new_host=server.take_host, snp=lambda: snp()[1]
         )
         snp = cache(lambda: _snp(folder, fuses, options, link.ask))
         if options.snp_product is not None or options.snp_report is not None:

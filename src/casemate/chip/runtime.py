@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.process.ownership import make_own_folder, open_own_file
+from casemate.process.ownership import PlaceError, make_own_folder, open_own_file
 from casemate.wire.errors import os_error_text
-from casemate.wire.protocol.ownership import PlaceError
 from casemate.wire.protocol.runtime_lock import CORE, Runtime
 
 PYTHON = "bin/python3"

@@ -23,9 +23,8 @@ from typing import TypeVar
 from casemate.chip.errors import RuntimeCopyError
 from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, component_of, loader_environment, unused
 from casemate.chip.runtime_sources import SourceFile
-from casemate.process.ownership import check_own_folder, check_way
+from casemate.process.ownership import PlaceError, check_own_folder, check_way
 from casemate.wire.errors import os_error_text
-from casemate.wire.protocol.ownership import PlaceError
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimePart
 
 SYSTEM_ROOT = Path("/var/cache/casemate/runtime")

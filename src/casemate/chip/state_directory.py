@@ -1,13 +1,17 @@
-"""The chip's folder of the state directory: private, and used by one chip at a time."""
+"""The chip's folder of the state directory: private, used by one chip at a time, and its files read and written whole.
+
+What goes wrong with a file is a :class:`StateError` here, as everything that keeps the chip from going on.
+"""
 
 import fcntl
 import os
 from pathlib import Path
 
 from casemate.chip.errors import ChipBusyError, StateError
-from casemate.process.ownership import make_own_folder, open_own_file
+from casemate.process.durable_files import write_once, write_whole
+from casemate.process.ownership import PlaceError, make_own_folder, open_own_file
+from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
-from casemate.wire.protocol.ownership import PlaceError
 
 FOLDER = "chip"
 LOCK_NAME = "lock"
@@ -33,6 +37,37 @@ def open_state_directory(state: Path) -> tuple[Path, int]:
             f"{folder} cannot be made ({os_error_text(error)}): name a state directory you can write"
         ) from None
     return folder, _lock(folder / LOCK_NAME)
+
+
+def read_state(path: Path) -> bytes:
+    """What is in a file of the chip's.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StateError: it is not a plain file, or cannot be read.
+    """
+    try:
+        return read_plain(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {os_error_text(error)}") from None
+
+
+def write_state(path: Path, content: bytes) -> None:
+    """Replaces a file of the chip's; durable when it returns. :class:`StateError` where that fails."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {os_error_text(error)}") from None
+
+
+def make_state(path: Path, content: bytes) -> None:
+    """Makes a file that is never replaced; :class:`StateError` where there is one, or none can be made."""
+    try:
+        write_once(path, content)
+    except OSError as error:
+        raise StateError(f"{path} cannot be made: {os_error_text(error)}") from None
 
 
 def _lock(path: Path) -> int:

@@ -6,10 +6,12 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from casemate.chip.anchors import Anchors
-from casemate.chip.audit import AuditLog
+from casemate.chip.anchors import Anchor, Anchors
+from casemate.chip.audit import log_act
 from casemate.chip.errors import AnchorLimitError, AnchorRefusedError, CertificationError, LeafError, StateError
 from casemate.chip.sgx.tcb import Tcb
 from casemate.chip.silicon import Silicon
@@ -55,15 +57,15 @@ class SupervisorLink:
         channel: AsyncChannel,
         silicon: Silicon,
         anchors: Anchors,
-        audit: AuditLog,
         *,
+        directory: Path,
         new_host: Callable[[AsyncChannel], None],
         snp: "Callable[[], SnpCertification]",
     ) -> None:
         self._channel = channel
         self._silicon = silicon
         self._anchors = anchors
-        self._audit = audit
+        self._directory = directory
         self._new_host = new_host
         self._snp = snp
         self._turn = asyncio.Lock()
@@ -160,10 +162,10 @@ class SupervisorLink:
         match asked:
             case MicrocodeUpdate():
                 return await self._update(asked)
-            case AcceptRollback(namespace, reason):
-                return await self._accept_rollback(namespace, reason)
-            case GiveUpAnchor(namespace, reason):
-                return await self._give_up(namespace, reason)
+            case AcceptRollback():
+                return await self._change_anchor(asked, "rollback accepted", self._anchors.forgive, RollbackAccepted)
+            case GiveUpAnchor():
+                return await self._change_anchor(asked, "anchor given up", self._anchors.give_up, AnchorGivenUp)
             case RenewCertificates():
                 return await self._renewed(asked, datetime.now(UTC))
             case ListAnchors():
@@ -175,37 +177,27 @@ class SupervisorLink:
                 )
         return self._update_firmware(asked)
 
-    async def _accept_rollback(self, namespace: bytes, reason: str) -> RollbackAccepted | Fault:
-        """Written down first: what is not in the log has not been accepted."""
+    async def _change_anchor(
+        self,
+        order: AcceptRollback | GiveUpAnchor,
+        what: str,
+        change: Callable[[bytes], Anchor],
+        done: type[RollbackAccepted] | type[AnchorGivenUp],
+    ) -> RollbackAccepted | AnchorGivenUp | Fault:
+        """Writes the owner's act down before it is done: what is not in the log has not happened."""
+        namespace = order.namespace
         try:
-            epoch = self._anchors.find(namespace).epoch
-            now = datetime.now(UTC)
-            await asyncio.to_thread(
-                self._audit.write, "rollback accepted", now, namespace=namespace.hex(), epoch=epoch, reason=reason
-            )
-            forgiven = await asyncio.to_thread(self._anchors.forgive, namespace)
-        except AnchorRefusedError as error:
-            return fault(Code.STATE_REFUSED, str(error))
-        except StateError as error:
-            return fault(Code.UNAVAILABLE, str(error))
-        return RollbackAccepted(namespace, forgiven.epoch)
-
-    async def _give_up(self, namespace: bytes, reason: str) -> AnchorGivenUp | Fault:
-        """Written down first, as :meth:`_accept_rollback` does."""
-        try:
-            epoch = self._anchors.find(namespace).epoch
-            now = datetime.now(UTC)
-            await asyncio.to_thread(
-                self._audit.write, "anchor given up", now, namespace=namespace.hex(), epoch=epoch, reason=reason
-            )
-            left = await asyncio.to_thread(self._anchors.give_up, namespace)
+            epoch, now = self._anchors.find(namespace).epoch, datetime.now(UTC)
+            entry = partial(log_act, self._directory, what, order.reason, now, namespace=namespace.hex(), epoch=epoch)
+            await asyncio.to_thread(entry)
+            changed = await asyncio.to_thread(change, namespace)
         except AnchorRefusedError as error:
             return fault(Code.STATE_REFUSED, str(error))
         except AnchorLimitError as error:
             return fault(Code.STATE_LIMIT, str(error))
         except StateError as error:
             return fault(Code.UNAVAILABLE, str(error))
-        return AnchorGivenUp(namespace, left.epoch)
+        return done(namespace, changed.epoch)
 
     async def _renewed(self, order: RenewCertificates, now: datetime) -> PckChainIs:
         """The PCK's chain as it is once it was renewed, if it had to be."""

@@ -123,10 +123,10 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.images.vm.builtin import UnknownGuestError
     from casemate.link.errors import PeerGoneError, TimedOutError
     from casemate.link.server_tls import CertificateFileError
+    from casemate.process.ownership import PlaceError
     from casemate.verifier import PolicyError, RefusedError
     from casemate.wire.protocol.image_index import OtherImageVersionError
     from casemate.wire.protocol.manifest import ManifestError
-    from casemate.wire.protocol.ownership import PlaceError
     from casemate.wire.protocol.runtime_lock import RuntimeLockError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from casemate.process.durable_files import write_whole
 from casemate.wire.errors import CasemateError, os_error_text
 
 STANDARD_INPUT = Path("-")
@@ -137,15 +138,7 @@ def write_file(path: Path, content: bytes, *, what: str, private: bool = False) 
             with path.open("wb") as device:
                 device.write(content)
             return
-        draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o666)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+        write_whole(path, content, mode=0o600 if private else 0o666)
     except OSError as error:
         raise OutputFileError(f"{what} {path}: cannot be written: {os_error_text(error)}") from None
 

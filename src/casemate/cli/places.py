@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from casemate.cli.files import STANDARD_INPUT, InputFileError, read_file
-from casemate.process.ownership import read_own_secret
+from casemate.process.ownership import PlaceError, read_own_secret
 from casemate.wire.errors import CasemateError, os_error_text
-from casemate.wire.protocol.ownership import PlaceError
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:

@@ -4,16 +4,16 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.cli.files import InputFileError, OutputFileError
-from casemate.process.audit_log import NAME, AuditEntry
-from casemate.process.ownership import check_own_folder, check_way, make_own_folder, open_own_file
+from casemate.process.audit_log import NAME as AUDIT_LOG
+from casemate.process.audit_log import log_act
+from casemate.process.durable_files import write_whole
+from casemate.process.ownership import PlaceError, check_own_folder, check_way, make_own_folder, open_own_file
 from casemate.process.places import host_directory
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.protocol.access_tokens import MAX_FILE, AccessTokens
-from casemate.wire.protocol.ownership import PlaceError
 
 FILE = "tokens.json"
 LOCK = "tokens.lock"
@@ -44,19 +44,20 @@ def read_tokens(state: Path) -> AccessTokens:
 def change_tokens(state: Path, change: Callable[[AccessTokens], AccessTokens], *, what: str) -> None:
     """Replaces the file by what ``change`` makes of it; nobody else changes it meanwhile, and the audit log says so.
 
-    It is written, and the lock held, outside the host's folder: in there a hostile host could have put a link in its
-    way, which a renaming replaces and never follows, and could hold the lock itself.
+    Its draft is written, and the lock held, outside the host's folder: in there a hostile host could exchange the
+    draft, and could hold the lock itself.
     """
     folder = host_directory(state)
     make_own_folder(state)
     make_own_folder(folder)
     with _alone(state):
         tokens = change(read_tokens(state))
-        draft = state / f"{FILE}.new"
-        _write(draft, tokens.encode(), os.O_TRUNC)
-        entry = AuditEntry(datetime.now(UTC).replace(microsecond=0), os.getuid(), "tokens", what)
-        _write(state / NAME, entry.encode(), os.O_APPEND)
-        draft.replace(folder / FILE)
+        try:
+            log_act(state, "tokens", what)
+            write_whole(folder / FILE, tokens.encode(), drafts=state)
+        except OSError as error:
+            where = error.filename or state / AUDIT_LOG
+            raise OutputFileError(f"{where} cannot be written: {os_error_text(error)}") from None
 
 
 @contextlib.contextmanager
@@ -67,14 +68,3 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, content: bytes, how: int) -> None:
-    descriptor = open_own_file(path, os.O_WRONLY | os.O_CREAT | how)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputFileError(f"{path} cannot be written: {os_error_text(error)}") from None

@@ -1,6 +1,5 @@
 """A caller's own Ed25519 key: what an enclave's manifest names, kept in a PEM file."""
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -13,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from casemate.client.errors import CallerKeyError
-from casemate.process.ownership import read_own_secret
+from casemate.process.durable_files import write_once
+from casemate.process.ownership import PlaceError, read_own_secret
 from casemate.wire.errors import os_error_text
 from casemate.wire.protocol.caller_key import caller_key_text
-from casemate.wire.protocol.ownership import PlaceError
 
 MAX_KEY_FILE = 64 * 1024
 """Longest key file that is read (bytes)."""
@@ -77,10 +76,8 @@ def read_caller_key(path: Path) -> CallerKey:
 def write_caller_key(path: Path, key: CallerKey) -> None:
     """Makes a new file that its owner alone can read; never overwrites one."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        write_once(path, key.to_pem())
     except FileExistsError:
         raise CallerKeyError(f"caller key {path}: is there already, and keys are never overwritten") from None
     except OSError as error:
         raise CallerKeyError(f"caller key {path}: {os_error_text(error)}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.to_pem())

@@ -16,7 +16,7 @@ from pathlib import Path
 from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_for_descriptors, ask_supervisor
 from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
 from casemate.client.snp.processor import SnpLevers
-from casemate.process.ownership import open_own_file
+from casemate.process.ownership import PlaceError, open_own_file
 from casemate.process.places import machine_lock
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.control import (
@@ -44,7 +44,6 @@ from casemate.wire.messages.supervisor import (
     RollbackAccepted,
 )
 from casemate.wire.protocol.faults import Code, FaultError
-from casemate.wire.protocol.ownership import PlaceError
 from casemate.wire.snp.tcb import Product
 
 END_TIMEOUT = 20.0

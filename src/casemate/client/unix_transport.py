@@ -13,10 +13,9 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Caller, answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.process.ownership import check_own_socket, check_peer, connected
+from casemate.process.ownership import PlaceError, check_own_socket, check_peer, connected
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.protocol.faults import FaultError
-from casemate.wire.protocol.ownership import PlaceError
 
 T = TypeVar("T")
 

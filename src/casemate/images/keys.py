@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from casemate.images.errors import KeyFileError
+from casemate.process.ownership import PlaceError, check_secret
 from casemate.wire.errors import os_error_text
-from casemate.wire.protocol.ownership import PlaceError, check_secret
 from casemate.wire.sgx.sigstruct import EXPONENT, KEY_SIZE
 
 KEY_BITS = 8 * KEY_SIZE

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Reply, serve
 from casemate.link.frames import MAX_FRAME
-from casemate.process.ownership import check_client
+from casemate.process.ownership import PlaceError, check_client
 from casemate.wire.errors import os_error_text
-from casemate.wire.protocol.ownership import PlaceError
 
 _log = logging.getLogger(__name__)
 

@@ -16,30 +16,38 @@ no look of their own on Linux: what they allow anybody beside the owner shows in
 not show them there, and they are not looked at.
 """
 
-import errno
 import os
 import socket
 import stat
+import struct
 from pathlib import Path
 
-from casemate.process.credentials import peer_uid
-from casemate.wire.protocol.ownership import (
-    ANYBODY_WRITES,
-    OTHERS_WRITE,
-    ROOT,
-    STICKY,
-    PlaceError,
-    check_own,
-    check_owner,
-    check_secret,
-)
+from casemate.process.plain_file import NoPlainFileError, open_plain
+from casemate.wire.errors import CasemateError
+
+OTHERS = 0o077
+OTHERS_WRITE = 0o022
+ANYBODY_WRITES = 0o002
+STICKY = 0o1000
+"""Of a folder: who may write to it may remove their own things in it alone."""
+
+ROOT = 0
+_BITS = 0o7777
 
 MAX_LINKS = 40
 """Links that are followed for one path, as the kernel does (path_resolution(7))."""
 
-_FOLDER_MODE, _FILE_MODE = 0o700, 0o600
-_LOOK_FIRST = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""How a file is opened before it is known what it is: no link is followed, no pipe is waited for."""
+_FOLDER_MODE = 0o700
+
+_UCRED = struct.Struct("3i")
+"""SO_PEERCRED's struct ucred on Linux: process id, user id, group id."""
+_LOCAL_PEERCRED = 0x001
+"""sys/un.h on macOS; Python does not name it."""
+_XUCRED_SIZE, _XUCRED_UID = 76, slice(4, 8)
+
+
+class PlaceError(CasemateError):
+    """A folder, file or socket is not this user's alone."""
 
 
 def check_way(path: Path) -> None:
@@ -136,29 +144,18 @@ def open_own_file(path: Path, flags: int, *, private: bool = False) -> int:
     """
     check_own_folder(path.parent)
     try:
-        descriptor = os.open(path, (flags & ~os.O_TRUNC) | _LOOK_FIRST, _FILE_MODE)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EMLINK}:  # the latter on BSD
-            raise PlaceError(f"{path} is a link, want a file") from None
-        if error.errno in {errno.ENXIO, errno.EISDIR}:
-            raise PlaceError(f"{path} is no plain file, want one") from None
-        raise
+        descriptor = open_plain(path, flags & ~os.O_TRUNC)
+    except NoPlainFileError as error:
+        raise PlaceError(str(error)) from None
     try:
-        check_own_descriptor(descriptor, path, private=private)
+        status = os.fstat(descriptor)
+        _check_own(path, status, private=private, mend=f"chmod {'600' if private else 'go-w'}")
         if flags & os.O_TRUNC:
             os.ftruncate(descriptor, 0)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def check_own_descriptor(descriptor: int, path: Path, *, private: bool = False) -> None:
-    """Refuses an open file that is no plain file, or not this user's alone; ``path`` is what it is called."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise PlaceError(f"{path} is no plain file, want one")
-    _check_own(path, status, private=private, mend=f"chmod {'600' if private else 'go-w'}")
 
 
 def read_own_secret(path: Path, limit: int) -> bytes:
@@ -225,6 +222,47 @@ def check_client(sock: socket.socket) -> None:
     uid = peer_uid(sock)
     if uid != ROOT:
         check_owner("who connects", uid, os.geteuid())
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The user id of the process at the other end of a Unix socket, as the kernel recorded it when they connected."""
+    if hasattr(socket, "SO_PEERCRED"):
+        uid: int = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+        return uid
+    return int.from_bytes(sock.getsockopt(0, _LOCAL_PEERCRED, _XUCRED_SIZE)[_XUCRED_UID], "little")
+
+
+def check_owner(what: str, uid: int, user: int) -> None:
+    """Refuses what is not this user's."""
+    if uid != user:
+        raise PlaceError(f"{what} is of user {uid}, want this user's ({user})")
+
+
+def check_own(what: str, *, uid: int, mode: int, user: int, private: bool, mend: str) -> None:
+    """Refuses what is not this user's, or what others could write to.
+
+    Args:
+        what: its path.
+        uid: whose it is.
+        mode: its permissions (st_mode).
+        user: this user.
+        private: others must not be able to read it either.
+        mend: the permissions that it should have, for chmod(1).
+    """
+    check_owner(what, uid, user)
+    if not mode & (OTHERS if private else OTHERS_WRITE):
+        return
+    can = "write to it" if mode & OTHERS_WRITE else "look into it"
+    advice = "it is everybody's; want a folder of its own, such as one in it" if mode & STICKY else f"{mend} {what}"
+    raise PlaceError(f"{what} has mode {mode & _BITS:04o}, others can {can}: {advice}")
+
+
+def check_secret(what: str, *, uid: int, mode: int, user: int) -> None:
+    """Refuses a file that anybody but this user and root could have written, or can read."""
+    if uid != ROOT:
+        check_owner(what, uid, user)
+    if mode & OTHERS:
+        raise PlaceError(f"{what} has mode {mode & _BITS:04o}, others could read it: chmod 600 {what}")
 
 
 def _absolute(path: Path) -> Path:

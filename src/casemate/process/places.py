@@ -13,9 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.process.ownership import check_own_folder, make_own_folder
+from casemate.process.ownership import PlaceError, check_own_folder, make_own_folder
 from casemate.wire.errors import os_error_text
-from casemate.wire.protocol.ownership import PlaceError
 
 MAX_SOCKET_PATH = 100
 """Longest path of a Unix socket (bytes): sun_path holds 104 on macOS and 108 on Linux, with its end."""

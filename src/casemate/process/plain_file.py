@@ -18,12 +18,13 @@ _LOOK_FIRST = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 class NoPlainFileError(OSError):
     """Something else has the file's name: a pipe, a link, a folder, a device."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.EINVAL, "it is no plain file, want one", str(path))
+    def __init__(self, path: Path, what: str = "no plain file, want one") -> None:
+        super().__init__(errno.EINVAL, f"it is {what}", str(path))
+        self._what = what
 
     def __str__(self) -> str:
         """Without the number, which tells a user nothing."""
-        return f"{self.filename} is no plain file, want one"
+        return f"{self.filename} is {self._what}"
 
 
 def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
@@ -36,8 +37,9 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
     try:
         descriptor = os.open(path, (flags & ~os.O_TRUNC) | _LOOK_FIRST, _MODE)
     except OSError as error:
-        # a link (EMLINK on BSD), a pipe that nobody reads or a socket, a folder
-        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EOPNOTSUPP, errno.EISDIR}:
+        if error.errno in {errno.ELOOP, errno.EMLINK}:  # the latter on BSD
+            raise NoPlainFileError(path, "a link, want a plain file") from None
+        if error.errno in {errno.ENXIO, errno.EOPNOTSUPP, errno.EISDIR}:  # a pipe nobody reads, a socket, a folder
             raise NoPlainFileError(path) from None
         raise
     try:

@@ -7,7 +7,8 @@ from hashlib import sha256
 
 from casemate.link.calls import Reply
 from casemate.link.door import Door
-from casemate.supervisor.audit import AuditLog
+from casemate.process.audit_log import log_act
+from casemate.process.ownership import PlaceError
 from casemate.supervisor.machine import Machine
 from casemate.supervisor.orders import Orders
 from casemate.wire.encodings.message import parse_message
@@ -70,13 +71,11 @@ class Control:
 
     Args:
         machine: whose levers these are.
-        audit: where each lever that is pulled is written down.
         orders: what ends the machine, and who keeps it.
     """
 
-    def __init__(self, machine: Machine, audit: AuditLog, orders: Orders) -> None:
+    def __init__(self, machine: Machine, orders: Orders) -> None:
         self._machine = machine
-        self._audit = audit
         self._orders = orders
 
     def door(self, listener: socket.socket) -> Door:
@@ -97,16 +96,18 @@ class Control:
         try:
             done = await self._pull(request)
         except FaultError as error:
-            with contextlib.suppress(OSError):
-                self._audit.note(type(request).__name__, f"{request}: refused: {error}")
+            with contextlib.suppress(OSError, PlaceError):
+                self._log(type(request).__name__, f"{request}: refused: {error}")
             raise
         try:
-            self._audit.note(type(request).__name__, f"{request}: {done}")
-        except OSError as error:
-            raise refuse(
-                Code.UNAVAILABLE, f"done ({done}), but the audit log cannot be written: {os_error_text(error)}"
-            ) from None
+            self._log(type(request).__name__, f"{request}: {done}")
+        except (OSError, PlaceError) as error:
+            why = os_error_text(error) if isinstance(error, OSError) else error
+            raise refuse(Code.UNAVAILABLE, f"done ({done}), but the audit log cannot be written: {why}") from None
         return Reply(done)
+
+    def _log(self, what: str, details: str) -> None:
+        log_act(self._machine.options.state, what, details)
 
     async def _pull(self, lever: object) -> Done | RollbackAccepted | AnchorGivenUp:
         match lever:

@@ -7,16 +7,15 @@ directory: it tells a loss from a beginning.
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.process.audit_log import NAME as AUDIT
-from casemate.process.ownership import open_own_file
+from casemate.process.audit_log import log_act
+from casemate.process.durable_files import write_whole
 from casemate.process.places import host_directory
 from casemate.process.plain_file import read_plain
-from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.errors import MachineError
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.errors import WireError
@@ -80,7 +79,7 @@ def check_complete(state: Path) -> None:
         raise MachineError(f"this machine has lost {shown}: {_LEVER}")
 
 
-def accept_losses(state: Path, reason: str, audit: AuditLog) -> None:
+def accept_losses(state: Path, reason: str) -> None:
     """Goes on without what is missing, and notes it. Records of sealed states of another chip are put aside.
 
     Raises:
@@ -88,7 +87,7 @@ def accept_losses(state: Path, reason: str, audit: AuditLog) -> None:
     """
     missing = _missing(state)
     for name in sorted(missing):
-        audit.note("AcceptLoss", f"{name} ({_FILES[name]}): {reason}")
+        log_act(state, "AcceptLoss", f"{name} ({_FILES[name]}): {reason}")
     before = read_inventory(state)
     if _FUSES in missing:
         _put_aside(state, before.chip)
@@ -134,9 +133,4 @@ def _put_aside(state: Path, chip: str) -> None:
 
 def _write(state: Path, inventory: Inventory) -> None:
     said = {"version": _VERSION, "chip": inventory.chip, "files": sorted(inventory.files)}
-    draft = state / f"{FILE_NAME}.new"
-    with os.fdopen(open_own_file(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, private=True), "wb") as file:
-        file.write(json.dumps(said, indent=1).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(state / FILE_NAME)
+    write_whole(state / FILE_NAME, json.dumps(said, indent=1).encode() + b"\n")

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
+from casemate.process.audit_log import NAME as AUDIT_LOG
+from casemate.process.audit_log import last_entry_at
 from casemate.process.child_watch import end_stopped_children
+from casemate.process.durable_files import write_whole
 from casemate.process.places import host_directory
-from casemate.process.plain_file import check_plain, open_plain
-from casemate.supervisor.audit import last_entry
+from casemate.process.plain_file import check_plain
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
 from casemate.supervisor.deaths import MOST, WINDOW, Deaths
 from casemate.supervisor.errors import MachineError
@@ -77,7 +79,7 @@ class Machine:
         """What the chip said of itself when it last started."""
         self.pck: PckChainIs | None = None
         """The chip's certificate, as it is after each start and each renewal."""
-        self._last_seen = last_entry(options.state)
+        self._last_seen = last_entry_at(options.state / AUDIT_LOG)
         self.url = listeners.url
         self.started_at = int(time.time())
         self._log = log
@@ -367,12 +369,5 @@ def _first_byte(descriptor: int) -> asyncio.Future[bytes]:
 
 
 def _hand_over(state: Path, name: str, content: bytes) -> None:
-    """Puts a file into the host's folder. A crash leaves the old one or the new one.
-
-    It is written outside: in that folder a hostile host could have put a link in its way, which a renaming replaces
-    and never follows.
-    """
-    draft = state / f"{name}.new"
-    with os.fdopen(open_plain(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-        file.write(content)
-    draft.replace(host_directory(state) / name)
+    """Puts a file into the host's folder; its draft is written outside, where a hostile host cannot exchange it."""
+    write_whole(host_directory(state) / name, content, drafts=state)

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.process.log_lines import one_line
-from casemate.process.ownership import open_own_file
-from casemate.wire.protocol.ownership import PlaceError
+from casemate.process.ownership import PlaceError, open_own_file
 
 LOG_SIZE = 4 * 1024 * 1024
 """Longest machine.log (bytes); one older file is kept beside it, as machine.log.1."""

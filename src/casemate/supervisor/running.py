@@ -16,10 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from casemate.process.audit_log import NAME as AUDIT_LOG
+from casemate.process.audit_log import log_act
 from casemate.process.memory import give_back_memory
-from casemate.process.ownership import check_own_folder, make_own_folder
+from casemate.process.ownership import PlaceError, check_own_folder, make_own_folder
 from casemate.process.places import host_directory, leave_places, listen_for_owner
-from casemate.supervisor.audit import AuditLog
+from casemate.process.plain_file import check_plain
 from casemate.supervisor.control import Control
 from casemate.supervisor.inventory import accept_losses, check_complete
 from casemate.supervisor.listeners import Listeners
@@ -29,7 +31,6 @@ from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import DEFAULT_ADDRESS, HttpOptions, MachineOptions
 from casemate.supervisor.orders import Orders
 from casemate.wire.errors import CasemateError, os_error_text
-from casemate.wire.protocol.ownership import PlaceError
 
 LEFT = "the last machine on this state ended without a word: its supervisor was killed, or the power failed"
 
@@ -102,16 +103,16 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
             lock = lock_state(options.state)
         stack.callback(lock.give_back)
         make_own_folder(host_directory(options.state))
-        audit = AuditLog(options.state)
+        check_plain(options.state / AUDIT_LOG)
         log = MachineLog(options.state / "machine.log")
         if lock.was_left:
             log.say(LEFT)
         machine = Machine(options, listeners, log, LEFT if lock.was_left else "")
         try:
             if options.accept_loss is not None:
-                accept_losses(options.state, options.accept_loss, audit)
+                accept_losses(options.state, options.accept_loss)
             check_complete(options.state)
-            return await _start_and_run(machine, audit, log, orders)
+            return await _start_and_run(machine, log, orders)
         except (CasemateError, OSError) as error:
             return _fail(error, options.state, log=True)
         finally:
@@ -119,7 +120,7 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
             leave_places(options.state)
 
 
-async def _start_and_run(machine: Machine, audit: AuditLog, log: MachineLog, orders: Orders) -> int:
+async def _start_and_run(machine: Machine, log: MachineLog, orders: Orders) -> int:
     ending = asyncio.create_task(orders.end.wait())
     starting = asyncio.create_task(machine.start())
     await _first({starting, ending})
@@ -127,7 +128,7 @@ async def _start_and_run(machine: Machine, audit: AuditLog, log: MachineLog, ord
         starting.cancel()
         return 0
     await starting
-    return await _until_told(machine, audit, log, orders, ending)
+    return await _until_told(machine, log, orders, ending)
 
 
 def _locked(state: Path) -> StateLock | None:
@@ -138,12 +139,10 @@ def _locked(state: Path) -> StateLock | None:
     return lock_state(state)
 
 
-async def _until_told(
-    machine: Machine, audit: AuditLog, log: MachineLog, orders: Orders, ending: "asyncio.Task[Any]"
-) -> int:
+async def _until_told(machine: Machine, log: MachineLog, orders: Orders, ending: "asyncio.Task[Any]") -> int:
     with listen_for_owner(machine.options.state) as listener:
-        control = asyncio.create_task(Control(machine, audit, orders).door(listener).run())
-        audit.note("up", f"supervisor, {machine.url or 'no gateway'}")
+        control = asyncio.create_task(Control(machine, orders).door(listener).run())
+        log_act(machine.options.state, "up", f"supervisor, {machine.url or 'no gateway'}")
         log.say(f"the machine runs{f' at {machine.url}' if machine.url else ''}", aloud=False)
         _say({"ready": True})
         give_back_memory()
@@ -157,7 +156,7 @@ async def _until_told(
             orders.give(at_once=True)
             return 1
         keeping.cancel()
-        audit.note("down", "told to end")
+        log_act(machine.options.state, "down", "told to end")
         log.say("the machine was told to end", aloud=False)
         return 0
 

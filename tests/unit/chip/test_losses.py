@@ -1,6 +1,7 @@
 """A chip notices what it has lost, and begins anew without it by its owner's word alone."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from casemate.chip import inventory
 from casemate.chip.anchors import GENERATION_SHIFT, Anchors, Asker
-from casemate.chip.audit import AuditLog
+from casemate.chip.audit import log_act
 from casemate.chip.errors import StateError
 from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.losses import accept_losses, check_complete
@@ -35,7 +36,7 @@ def chip(tmp_path: Path) -> Path:
     _, anchors = power_on(tmp_path)
     anchors.advance(ALICE, epoch=0, head=b"h" * 32)
     anchors.close()
-    AuditLog(tmp_path).write("something", NOW)
+    log_act(tmp_path, "something", "", NOW)
     store_tcb(tmp_path, FIRST_TCB)
     load_standing(tmp_path, ChipKind())
     return tmp_path
@@ -114,8 +115,8 @@ def test_accepted_loss_of_the_anchors_is_logged_and_starts_a_new_generation(chip
         (chip / "anchors.log").unlink()
         accept_losses(chip, "the disk died", NOW)
         assert events(chip)[-1] == {
-            "time": "2026-12-01T12:00:00+00:00", "event": "anchors begun anew", "generation": generation,
-            "reason": "the log was missing; accepted: the disk died",
+            "at": "2026-12-01T12:00:00Z", "uid": os.getuid(), "what": "anchors begun anew",
+            "details": "the log was missing; accepted: the disk died", "generation": generation,
         }  # fmt: skip
         _, anchors = power_on(chip)
         assert anchors.read(ALICE).epoch == generation << GENERATION_SHIFT
@@ -127,7 +128,7 @@ def test_damaged_anchors_are_put_aside(chip: Path, content: bytes) -> None:
     (chip / "anchors.log").write_bytes(content)
     accept_losses(chip, "the disk died", NOW)
     assert (chip / "anchors.log.lost-20261201T120000Z").read_bytes() == content
-    assert events(chip)[-1]["event"] == "anchors begun anew"
+    assert events(chip)[-1]["what"] == "anchors begun anew"
     assert power_on(chip)[1].generation == 1
 
 
@@ -136,7 +137,7 @@ def test_lost_audit_log_is_begun_anew_with_what_the_anchors_know(chip: Path) -> 
     accept_losses(chip, "one", NOW)
     (chip / "audit.log").unlink()
     accept_losses(chip, "two", NOW)
-    assert [(each["event"], each["generation"]) for each in events(chip)] == [("audit log begun anew", 1)]
+    assert [(each["what"], each["generation"]) for each in events(chip)] == [("audit log begun anew", 1)]
     (chip / "anchors.log").unlink()
     accept_losses(chip, "three", NOW)
     assert power_on(chip)[1].generation == 2
@@ -156,7 +157,7 @@ def test_lost_or_damaged_versions_are_begun_anew_and_logged(chip: Path, name: st
     if content is not None:
         (chip / name).write_bytes(content)
     accept_losses(chip, "the disk died", NOW)
-    assert {"event": "loss accepted", "file": name}.items() <= events(chip)[-1].items()
+    assert {"what": "loss accepted", "file": name}.items() <= events(chip)[-1].items()
     power_on(chip)[1].close()
     assert load_tcb(chip) == FIRST_TCB
     load_standing(chip, ChipKind())

@@ -8,15 +8,19 @@ from tests.rigs.two_users import ATTACKER, VICTIM, shared_folder, two_users, use
 
 from casemate.process.ownership import (
     MAX_LINKS,
+    PlaceError,
+    check_own,
     check_own_folder,
     check_own_socket,
     check_peer,
+    check_secret,
     check_way,
     make_own_folder,
     open_own_file,
     read_own_secret,
 )
-from casemate.wire.protocol.ownership import PlaceError
+
+USER_ID = 1000
 
 
 @pytest.fixture
@@ -227,3 +231,35 @@ class TestTwoUsers:
             server, _ = listener.accept()
             with server, user(ATTACKER), pytest.raises(PlaceError, match=f"is of user {VICTIM}"):
                 check_peer(server, path)
+
+
+@pytest.mark.parametrize(
+    ("uid", "mode", "private", "words"),
+    [
+        (1001, 0o700, False, r"x is of user 1001, want this user's \(1000\)"),
+        (0, 0o700, False, "x is of user 0"),
+        (USER_ID, 0o720, False, "x has mode 0720, others can write to it: chmod 700 x"),
+        (USER_ID, 0o702, True, "x has mode 0702, others can write to it: chmod 700 x"),
+        (USER_ID, 0o710, True, "x has mode 0710, others can look into it: chmod 700 x"),
+        (USER_ID, 0o1777, False, "x has mode 1777, others can write to it: it is everybody's"),
+    ],
+)
+def test_refuses_what_is_not_ones_own_alone(uid: int, mode: int, private: bool, words: str) -> None:
+    with pytest.raises(PlaceError, match=words):
+        check_own("x", uid=uid, mode=0o40000 | mode, user=USER_ID, private=private, mend="chmod 700")
+
+
+@pytest.mark.parametrize(("mode", "private"), [(0o755, False), (0o700, True), (0o600, True)])
+def test_takes_what_is_ones_own(mode: int, private: bool) -> None:
+    check_own("x", uid=USER_ID, mode=mode, user=USER_ID, private=private, mend="chmod 700")
+
+
+@pytest.mark.parametrize(("uid", "mode", "words"), [(USER_ID, 0o640, "chmod 600 x"), (1001, 0o600, "of user 1001")])
+def test_refuses_a_secret_of_others(uid: int, mode: int, words: str) -> None:
+    with pytest.raises(PlaceError, match=words):
+        check_secret("x", uid=uid, mode=mode, user=USER_ID)
+
+
+@pytest.mark.parametrize("uid", [USER_ID, 0])
+def test_takes_a_secret_of_ones_own_or_of_roots(uid: int) -> None:
+    check_secret("x", uid=uid, mode=0o400, user=USER_ID)

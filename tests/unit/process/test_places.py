@@ -10,7 +10,7 @@ from tests.rigs.two_users import ATTACKER, VICTIM, shared_folder, two_users, use
 
 from casemate.client.local import NoMachineError, running_machine
 from casemate.process import places
-from casemate.process.ownership import connected
+from casemate.process.ownership import PlaceError, connected
 from casemate.process.places import (
     control_socket,
     host_socket,
@@ -19,7 +19,6 @@ from casemate.process.places import (
     listen_for_clients,
     listen_for_owner,
 )
-from casemate.wire.protocol.ownership import PlaceError
 
 LONG = "a-path-that-is-too-long-for-a-unix-socket" * 3
 

@@ -26,7 +26,7 @@ def others(folder: Path) -> list[Path]:
 def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: int) -> None:
     monkeypatch.chdir(tmp_path)
     for path in others(tmp_path):
-        with pytest.raises(NoPlainFileError, match=f"{path} is no plain file, want one"):
+        with pytest.raises(NoPlainFileError, match=rf"{path} is .*want .*one|{path} is a link, want a plain file"):
             open_plain(path, flags)
         with pytest.raises(NoPlainFileError):
             check_plain(path)

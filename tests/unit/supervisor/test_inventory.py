@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from casemate.supervisor.audit import AuditLog
 from casemate.supervisor.errors import MachineError
 from casemate.supervisor.inventory import Inventory, accept_losses, check_complete, read_inventory, take_inventory
 
@@ -33,7 +32,7 @@ def test_what_is_missing_is_named_until_its_loss_is_accepted_and_noted(state: Pa
     (state / name).unlink()
     with pytest.raises(MachineError, match=rf"has lost .*{name}.*casemate up --accept-loss REASON"):
         check_complete(state)
-    accept_losses(state, "the disk died", AuditLog(state))
+    accept_losses(state, "the disk died")
     check_complete(state)
     last = (state / "audit.jsonl").read_text().splitlines()[-1]
     assert name in last
@@ -42,7 +41,7 @@ def test_what_is_missing_is_named_until_its_loss_is_accepted_and_noted(state: Pa
 
 def test_records_of_a_lost_chip_are_put_aside(state: Path) -> None:
     (state / "chip" / "fuses.bin").unlink()
-    accept_losses(state, "the disk died", AuditLog(state))
+    accept_losses(state, "the disk died")
     assert not (state / "host" / "records.db").exists()
     (aside,) = (state / "host").glob(f"records-of-{CHIP.hex()}-*.db")
     assert aside.read_bytes() == b"content"

@@ -11,12 +11,12 @@ import hashlib
 from pathlib import Path
 
 from casemate.chip.crypto import SigningKey, derive
-from casemate.chip.durable import write_whole
 from casemate.chip.errors import CertificationError
 from casemate.chip.sgx.egetkey import KeyDerivation
 from casemate.chip.sgx.ereport import check_report
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import Tcb
+from casemate.chip.state_directory import write_state
 from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import ANY_TIME, Validity, common_validity
@@ -120,7 +120,7 @@ def chain_validity(chain: bytes) -> Validity:
 
 def store_chain(directory: Path, chain: bytes) -> None:
     """Keeps the chain for the next start."""
-    write_whole(directory / CHAIN_FILE, chain)
+    write_state(directory / CHAIN_FILE, chain)
 
 
 def _provision_key(cpu_svn: bytes, isv_svn: int) -> KeyRequest:

@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.chip.durable import read_whole, write_whole
 from casemate.chip.errors import ANEW, LeafError, StateError, Status
 from casemate.chip.inventory import expect
 from casemate.chip.sgx.microcode import covers
+from casemate.chip.state_directory import read_state, write_state
 from casemate.wire.encodings.message import U16, Bytes16, encode_fields, parse_fields
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN
@@ -47,7 +47,7 @@ def load_tcb(directory: Path) -> Tcb:
     """What this chip runs; a new chip, what chips are born with."""
     path = directory / FILE_NAME
     try:
-        content = read_whole(path)
+        content = read_state(path)
     except FileNotFoundError:
         return FIRST_TCB
     body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
@@ -64,5 +64,5 @@ def load_tcb(directory: Path) -> Tcb:
 def store_tcb(directory: Path, tcb: Tcb) -> None:
     """Durable when it returns."""
     body = _MAGIC + encode_fields(tcb)
-    write_whole(directory / FILE_NAME, body + hashlib.sha256(body).digest())
+    write_state(directory / FILE_NAME, body + hashlib.sha256(body).digest())
     expect(directory, FILE_NAME)

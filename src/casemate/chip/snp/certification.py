@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from casemate.chip.crypto import ReportKey, WrappingKey
-from casemate.chip.durable import write_whole
 from casemate.chip.errors import CertificationError, ForgedError
 from casemate.chip.silicon import VCEK_CHAINS
 from casemate.chip.snp.platform import SnpPlatform
+from casemate.chip.state_directory import write_state
 from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import common_validity
@@ -131,7 +131,7 @@ class SnpCertification:
             if kept is None:
                 raise
             return kept  # what verifiers will say of it is better than nothing
-        write_whole(path, chain)
+        write_state(path, chain)
         return chain
 
 

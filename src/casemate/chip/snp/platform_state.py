@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from casemate.chip.durable import read_whole, write_whole
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.inventory import expect
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
+from casemate.chip.state_directory import read_state, write_state
 from casemate.wire.encodings.message import U8, Fixed, encode_fields, parse_fields
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import WITH_MITIGATIONS
@@ -139,7 +139,7 @@ def load_standing(directory: Path, kind: ChipKind) -> Standing:
     """
     path = directory / FILE_NAME
     try:
-        content = read_whole(path)
+        content = read_state(path)
     except FileNotFoundError:
         standing = Standing.first(kind)
         store_standing(directory, standing)
@@ -164,7 +164,7 @@ def store_standing(directory: Path, standing: Standing) -> None:
         standing.mask_chip_id,
     )
     body = _MAGIC + encode_fields(fields)
-    write_whole(directory / FILE_NAME, body + hashlib.sha256(body).digest())
+    write_state(directory / FILE_NAME, body + hashlib.sha256(body).digest())
     expect(directory, FILE_NAME)
 
 

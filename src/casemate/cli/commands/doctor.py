@@ -124,9 +124,9 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
 def _clock(given: Path | None, now: datetime) -> Examined:
     """Whether the clock can be right, by what the state directory's machine knows of the time."""
     from casemate.cli.machines import state_directory
-    from casemate.process.audit_log import MAX_LINE, NAME, last_entry_at
+    from casemate.process.audit_log import NAME, last_entry_at
     from casemate.process.places import host_directory
-    from casemate.process.plain_file import open_plain, read_plain
+    from casemate.process.plain_file import read_plain
     from casemate.wire.encodings.json_object import parse_object
     from casemate.wire.encodings.pem import parse_chain
     from casemate.wire.encodings.x509_dates import Validity, validity_of
@@ -135,11 +135,8 @@ def _clock(given: Path | None, now: datetime) -> Examined:
 
     place = state_directory(given)
     certificates: dict[str, Validity] = {}
-    last_seen: datetime | None = None
+    last_seen = last_entry_at(place / NAME)
     try:
-        with os.fdopen(open_plain(place / NAME), "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LINE))
-            last_seen = last_entry_at(file.read())
         told = parse_object("machine.json", read_plain(host_directory(place) / "machine.json", 1 << 20), limit=1 << 20)
         (root,) = parse_chain("root_certificate", told.text("root_certificate").encode())
         certificates["the maker's root certificate"] = validity_of(root.der)
@@ -267,8 +264,7 @@ def _user() -> Examined:
 def _state(given: Path | None) -> Examined:
     """The state directory, which holds a whole machine's secrets."""
     from casemate.cli.machines import state_directory
-    from casemate.process.ownership import check_own_folder, check_way
-    from casemate.wire.protocol.ownership import PlaceError
+    from casemate.process.ownership import PlaceError, check_own_folder, check_way
 
     place = state_directory(given)
     try:

@@ -12,7 +12,8 @@ from casemate.makers.amd.ledger import AmdLedger
 from casemate.makers.amd.office import AmdOffice, Ca, issue_ca_certificate
 from casemate.makers.errors import VendorError
 from casemate.makers.intel.certificates import serial_of
-from casemate.makers.intel.store import load_seed, read, replace_file, vendor_directory
+from casemate.makers.intel.store import load_seed, read, vendor_directory
+from casemate.process.durable_files import write_whole
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.encodings.x509_dates import validity_of
 from casemate.wire.errors import WireError, os_error_text
@@ -50,7 +51,7 @@ def load_ledger(state: Path, product: Product) -> AmdLedger:
                 "state directory from a backup"
             ) from None
         ledger = AmdLedger.first(product, make_vlek_secret(product, seed))
-        replace_file(path, ledger.encode())
+        write_whole(path, ledger.encode())
         return ledger
     except OSError as error:
         raise VendorError(f"the vendor's ledger {path} cannot be read: {os_error_text(error)}") from None
@@ -75,7 +76,7 @@ def renew_roots(state: Path, now: datetime) -> list[str]:
 
 def save_ledger(state: Path, ledger: AmdLedger) -> None:
     """Replaces the ledger; a crash leaves the old one or the new one."""
-    replace_file(_folder(state, ledger.product) / _LEDGER, ledger.encode())
+    write_whole(_folder(state, ledger.product) / _LEDGER, ledger.encode())
 
 
 def _folder(state: Path, product: Product) -> Path:
@@ -106,7 +107,7 @@ def _ca(
             )
         else:
             key = make_rsa_key(product, role, seed)
-            replace_file(key_path, encode_rsa_key(key))
+            write_whole(key_path, encode_rsa_key(key))
         if certificate_path.exists():
             kept = parse_chain(certificate_path.name, read(certificate_path))[0].der
             revoked = {entry.serial for entry in ledger.revoked}
@@ -115,7 +116,7 @@ def _ca(
                 return Ca(key, kept)
         ark = key if role is AmdRole.ARK else above[AmdRole.ARK].key
         certificate = issue_ca_certificate(product, role, key, ark=ark, seed=seed, now=now)
-        replace_file(certificate_path, encode_chain(certificate))
+        write_whole(certificate_path, encode_chain(certificate))
     except OSError as error:
         raise VendorError(f"the vendor's folder {folder} cannot be used: {os_error_text(error)}") from None
     except WireError as error:

@@ -12,6 +12,7 @@ from casemate.makers.errors import VendorError
 from casemate.makers.intel.keys import KeyRole, encode_private_key, parse_private_key
 from casemate.makers.intel.ledger import Ledger
 from casemate.makers.intel.office import Office
+from casemate.process.durable_files import sync_directory, write_whole
 from casemate.process.ownership import check_own_folder, check_way, make_own_folder, open_own_file
 from casemate.process.plain_file import open_plain
 from casemate.wire.encodings.pem import encode_chain, parse_chain
@@ -60,11 +61,10 @@ def create(state: Path, office: Office) -> bool:
     draft = Path(tempfile.mkdtemp(prefix=".vendor-", dir=state))
     try:
         for role in KeyRole:
-            write(draft / f"{role}.key.pem", encode_private_key(office.keys[role]))
-            write(draft / f"{role}.crt.pem", encode_chain(office.certificates[role]))
-        write(draft / _LOCK, b"")
-        write(draft / _LEDGER, office.ledger.encode())
-        sync_directory(draft)
+            write_whole(draft / f"{role}.key.pem", encode_private_key(office.keys[role]))
+            write_whole(draft / f"{role}.crt.pem", encode_chain(office.certificates[role]))
+        write_whole(draft / _LOCK, b"")
+        write_whole(draft / _LEDGER, office.ledger.encode())
         try:
             draft.rename(vendor_directory(state))
         except OSError:
@@ -114,12 +114,12 @@ def load(state: Path) -> Office:
 def save_certificates(state: Path, office: Office) -> None:
     """Replaces the certificates of the vendor's own keys; a crash leaves each the old one or the new one."""
     for role in KeyRole:
-        replace_file(vendor_directory(state) / f"{role}.crt.pem", encode_chain(office.certificates[role]))
+        write_whole(vendor_directory(state) / f"{role}.crt.pem", encode_chain(office.certificates[role]))
 
 
 def save_ledger(state: Path, ledger: Ledger) -> None:
     """Replaces the ledger; a crash leaves the old one or the new one."""
-    replace_file(vendor_directory(state) / _LEDGER, ledger.encode())
+    write_whole(vendor_directory(state) / _LEDGER, ledger.encode())
 
 
 def load_seed(state: Path) -> str | None:
@@ -133,29 +133,3 @@ def load_seed(state: Path) -> str | None:
         return Ledger.parse(read(path)).seed
     except OSError as error:
         raise VendorError(f"there is no vendor in {path.parent}: {os_error_text(error)}: run init first") from None
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file whole, of mode 0600; a crash leaves the old one or the new one."""
-    draft = path.with_name(f"{path.name}.new")
-    write(draft, content)
-    draft.replace(path)
-    sync_directory(path.parent)
-
-
-def write(path: Path, content: bytes) -> None:
-    """A file of mode 0600, on the disk when it returns."""
-    number = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    with os.fdopen(number, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_directory(path: Path) -> None:
-    """Makes names in a folder durable."""
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
