@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from casemate.client.local import LOOK_PERIOD, LocalMachine, local_machine, running_machine, wait_for_end
-from casemate.process.stopped import STOPPED_TIME
+from casemate.process.stopped_children import STOPPED_TIME
 
 from .test_restarts import PATIENCE, casemate, said
 

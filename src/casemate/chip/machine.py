@@ -26,9 +26,8 @@ from casemate.chip.state_directory import open_state_directory
 from casemate.chip.supervisor_link import SupervisorLink
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
-from casemate.process.child_watch import end_stopped_children
 from casemate.process.memory import give_back_memory
-from casemate.process.stopped import STOPPED_TIME
+from casemate.process.stopped_children import STOPPED_TIME, end_stopped_children
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.spawner import Configure

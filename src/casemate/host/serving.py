@@ -30,11 +30,10 @@ from casemate.host.vm.firmware import SevFirmware
 from casemate.host.vm.vms import Vms
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
-from casemate.process.log_file import LogFileHandler, RotatingFile
-from casemate.process.log_lines import OneLineFormatter
+from casemate.process.hardening import die_with_parent
+from casemate.process.log_file import LogFileHandler, OneLineFormatter, RotatingFile
 from casemate.process.memory import give_back_memory
 from casemate.sandbox.host import confine_host
-from casemate.sandbox.lifeline import die_with_parent
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages.chip import StateIs
 from casemate.wire.messages.snp_firmware import VmProcessIs

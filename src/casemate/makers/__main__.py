@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.makers.amd import commands as amd
-from casemate.makers.hardening import keep_secrets_in
 from casemate.makers.intel import commands
 from casemate.makers.intel.store import check_ownership
+from casemate.process.hardening import keep_secrets_in
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.snp.tcb import Product
 

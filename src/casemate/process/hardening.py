@@ -1,4 +1,4 @@
-"""Keeps the chip's memory to itself, and ties its life to the supervisor's."""
+"""Keeps a process's memory to itself, and ties its life to its parent's."""
 
 import contextlib
 import ctypes
@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_DUMPABLE = 4
 _PT_DENY_ATTACH = 31  # sys/ptrace.h on macOS
 
@@ -16,19 +16,31 @@ def keep_secrets_in() -> None:
     """No core files, and no other process of this user may trace this one or read its memory."""
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    library = ctypes.CDLL(None)
+    forbid_dumps()
+
+
+def forbid_dumps() -> None:
+    """Takes other processes of this user the right to trace this one, read its memory, or get its core dump.
+
+    Becoming another program (execve) undoes this, so that program has to do it again.
+    """
     if sys.platform == "linux":
-        library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _prctl(_PR_SET_DUMPABLE, 0)
     elif sys.platform == "darwin":
-        library.ptrace(_PT_DENY_ATTACH, 0, 0, 0)
+        ctypes.CDLL(None).ptrace(_PT_DENY_ATTACH, 0, 0, 0)
 
 
 def die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when ``parent``, which started it, ends; ends now if that has happened.
+    """Has the kernel kill this process when the thread that started it ends; ends now if ``parent`` is gone already.
 
-    Elsewhere than on Linux the end of the supervisor's socket has to do.
+    Changing the user id undoes this, so it comes after. Elsewhere than on Linux the end of a socket or pipe has to do.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
+        _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # it ended before the line above, which then waits for the end of another process
             os._exit(1)
+
+
+def _prctl(option: int, argument: int) -> None:
+    zero = ctypes.c_ulong(0)  # prctl reads five unsigned longs, whatever ctypes would make of a Python integer
+    ctypes.CDLL(None).prctl(ctypes.c_int(option), ctypes.c_ulong(argument), zero, zero, zero)

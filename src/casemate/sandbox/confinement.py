@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from casemate.process.hardening import die_with_parent, forbid_dumps
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.errors import LayerRequiredError, UnavailableError
 from casemate.sandbox.landlock import Access, PathRule, restrict_paths
 from casemate.sandbox.libraries import libraries_of
-from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.namespaces import enter_namespaces
 from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.rlimits import Limits, set_limits

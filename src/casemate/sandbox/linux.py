@@ -10,8 +10,7 @@ from casemate.sandbox.errors import UnavailableError
 
 IS_LINUX = sys.platform == "linux"
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h, this and the following
-PR_SET_DUMPABLE = 4
+PR_SET_DUMPABLE = 4  # linux/prctl.h, this and the following
 PR_SET_SECCOMP = 22
 PR_SET_NO_NEW_PRIVS = 38
 

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from casemate.enclave.tls.loading import equip
 from casemate.engines.registry import ENGINES, engine_named
 from casemate.link.errors import PeerGoneError
+from casemate.process.hardening import die_with_parent, forbid_dumps
 from casemate.process.memory import give_back_memory
-from casemate.process.stopped import STOPPED_TIME, StoppedChildren
+from casemate.process.stopped_children import STOPPED_TIME, StoppedChildren
 from casemate.sandbox.cgroup import Group, find_places, remove_stale
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
 from casemate.sandbox.errors import UnavailableError
-from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
 from casemate.sandbox.probe import find_group
 from casemate.spawner.fork import Child, end_of, fork, report_of
 from casemate.spawner.guest_pool import START_TIME, Guest, GuestState, Kitchen, Pool, StartError

@@ -19,10 +19,10 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.process.audit_log import NAME as AUDIT_LOG
 from casemate.process.audit_log import last_entry_at
-from casemate.process.child_watch import end_stopped_children
 from casemate.process.durable_files import write_whole
 from casemate.process.places import host_directory
 from casemate.process.plain_file import check_plain
+from casemate.process.stopped_children import end_stopped_children
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
 from casemate.supervisor.deaths import MOST, WINDOW, Deaths
 from casemate.supervisor.errors import MachineError

@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from casemate.process.log_lines import one_line
-from casemate.process.ownership import PlaceError, open_own_file
+from casemate.process.log_file import RotatingFile, one_line
+from casemate.process.ownership import open_own_file
 
 LOG_SIZE = 4 * 1024 * 1024
 """Longest machine.log (bytes); one older file is kept beside it, as machine.log.1."""
@@ -21,35 +21,31 @@ _LAST_WORDS = 512
 
 
 class MachineLog:
-    """Appends to ``path``. A disk that is full costs lines of the log, and nothing else."""
+    """Appends to ``path``. A disk that is full costs lines of the log, and nothing else.
+
+    Raises:
+        PlaceError: something else has its name, or it is not this user's alone.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = self._open()
-        self._size = os.fstat(self._descriptor).st_size
+        self._file = RotatingFile(path, LOG_SIZE, open_own_file)
 
     def say(self, text: str, *, aloud: bool = True) -> None:
         """A line of the supervisor's; ``aloud`` on its standard error, too."""
         text = one_line(text)
-        line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {text}\n"
+        line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {text}"
         if aloud:
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"casemate: {text}\n")
         self.write(line.encode("utf-8", "replace"))
 
-    def write(self, content: bytes) -> None:
-        """Appends; turns to a new file first where this one has become too long."""
-        with contextlib.suppress(OSError, PlaceError):
-            if self._size + len(content) > LOG_SIZE:
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
-                descriptor = self._open()
-                os.close(self._descriptor)
-                self._descriptor = descriptor
-                self._size = 0
-            self._size += os.write(self._descriptor, content)
+    def write(self, lines: bytes) -> None:
+        """Appends whole lines, of which the last has no end yet."""
+        self._file.write(lines)
 
-    def _open(self) -> int:
-        return open_own_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 class Words:
@@ -108,7 +104,7 @@ class Words:
         shown = [text for line in lines if (text := _shown(line)).strip()]
         if shown:
             self._last = shown[-1].strip()[-_LAST_WORDS:]
-            self._log.write("".join(f"{self._name}| {text}\n" for text in shown).encode("utf-8", "replace"))
+            self._log.write("\n".join(f"{self._name}| {text}" for text in shown).encode("utf-8", "replace"))
 
 
 def _shown(line: bytes) -> str:

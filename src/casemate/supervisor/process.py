@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from casemate.process.stopped import STOPPED_TIME
+from casemate.process.stopped_children import STOPPED_TIME
 from casemate.supervisor.machine_log import MachineLog, Words
 from casemate.wire.messages.control import ProcessIs
 

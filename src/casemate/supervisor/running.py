@@ -105,6 +105,7 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
         make_own_folder(host_directory(options.state))
         check_plain(options.state / AUDIT_LOG)
         log = MachineLog(options.state / "machine.log")
+        stack.callback(log.close)
         if lock.was_left:
             log.say(LEFT)
         machine = Machine(options, listeners, log, LEFT if lock.was_left else "")

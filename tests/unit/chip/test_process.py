@@ -421,52 +421,6 @@ def test_a_hostile_host_makes_it_read_no_lock_that_costs(tmp_path: Path, sign: C
         assert peak_mib(pid) - before < 16
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-class TestHardening:
-    CODE = """
-import ctypes, os, resource, sys, time
-from casemate.process.hardening import keep_secrets_in
-if os.geteuid() == 0:
-    os.setuid(65534)
-ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
-if sys.argv[1] == "hardened":
-    keep_secrets_in()
-print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)
-time.sleep(60)
-"""
-
-    @contextlib.contextmanager
-    def victim(self, how: str) -> Iterator[tuple[int, list[str]]]:
-        made = subprocess.Popen([sys.executable, "-c", self.CODE, how], stdout=subprocess.PIPE, text=True)
-        assert made.stdout is not None
-        try:
-            yield made.pid, made.stdout.readline().split()
-        finally:
-            made.kill()
-            made.communicate()
-
-    def read_memory_as_the_same_user(self, pid: int) -> bool:
-        """Whether a process of the victim's user, without privileges, can open its memory."""
-        command = ["/bin/sh", "-c", f": < /proc/{pid}/mem"]
-        nobody = 65534 if os.geteuid() == 0 else None
-        groups = () if os.geteuid() == 0 else None
-        done = subprocess.run(command, stderr=subprocess.DEVNULL, check=False, user=nobody, extra_groups=groups)
-        return done.returncode == 0
-
-    def test_no_other_process_of_the_user_reads_the_memory(self) -> None:
-        with self.victim("plain") as (pid, said):
-            assert said[0] == "1"
-            assert self.read_memory_as_the_same_user(pid)
-        with self.victim("hardened") as (pid, said):
-            assert said[0] == "0"
-            assert not self.read_memory_as_the_same_user(pid)
-            assert Path(f"/proc/{pid}/mem").stat().st_uid == 0  # the kernel's own way to show it
-
-    def test_there_are_no_core_files(self) -> None:
-        with self.victim("hardened") as (_, said):
-            assert said[1:] == ["0", "0"]
-
-
 def test_owners_acceptance_of_a_rollback_is_logged_first(tmp_path: Path) -> None:
     name = bytes([7]) * 32
     with started(tmp_path) as chip_process:

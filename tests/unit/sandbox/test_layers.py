@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.rigs.sandbox_children import NOBODY, Run, run_child
 
-from casemate.sandbox.lifeline import die_with_parent, forbid_dumps
+from casemate.process.hardening import forbid_dumps
 from casemate.sandbox.namespaces import enter_namespaces
 from casemate.sandbox.privileges import refuse_new_privileges
 from casemate.sandbox.rlimits import Limits, limit_data, set_limits
@@ -128,46 +128,3 @@ def test_no_new_privileges_is_set(child: Run) -> None:
         return status_of("NoNewPrivs")
 
     assert child(body).said == "1"
-
-
-@linux_only
-def test_a_process_without_dumps_cannot_be_looked_into(child: Run) -> None:
-    def body() -> str:
-        forbid_dumps()
-        return str(Path("/proc/self/mem").stat().st_uid)
-
-    assert child(body).said == "0"
-
-
-@linux_only
-def test_a_child_dies_with_its_parent() -> None:
-    reading, writing = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        me = os.getpid()
-        if os.fork() == 0:
-            die_with_parent(me)
-            os.write(writing, b"bound")
-            time.sleep(30)
-        else:
-            time.sleep(30)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb", buffering=0) as said:
-        assert said.read(5) == b"bound"
-        os.kill(middle, signal.SIGKILL)
-        os.waitpid(middle, 0)
-        began = time.monotonic()
-        assert said.read(1) == b""
-        assert time.monotonic() - began < 5
-
-
-def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
-    if sys.platform != "linux":
-        pytest.skip("elsewhere the end of a pipe has to do")
-
-    def body() -> str:
-        die_with_parent(os.getppid() + 1)
-        return "lives"
-
-    assert run_child(body).said == ""

@@ -1,5 +1,7 @@
 import asyncio
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,39 +10,50 @@ from casemate.supervisor import machine_log
 from casemate.supervisor.machine_log import MachineLog, Words
 
 
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[MachineLog]:
+    log = MachineLog(tmp_path / "machine.log")
+    yield log
+    log.close()
+
+
 def test_the_log_is_bounded_and_one_older_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_log, "LOG_SIZE", 1000)
     log = MachineLog(tmp_path / "machine.log")
     for number in range(100):
-        log.write(f"{number:099}\n".encode())
+        log.write(f"{number:099}".encode())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["machine.log", "machine.log.1"]
     assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
     assert (tmp_path / "machine.log").read_text().endswith("99\n")
+    log.close()
 
 
 def test_it_goes_on_where_the_last_machine_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_log, "LOG_SIZE", 100)
     (tmp_path / "machine.log").write_bytes(b"x" * 99 + b"\n")
-    MachineLog(tmp_path / "machine.log").write(b"new\n")
+    log = MachineLog(tmp_path / "machine.log")
+    log.write(b"new")
+    log.close()
     assert (tmp_path / "machine.log").read_bytes() == b"new\n"
 
 
-def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = MachineLog(tmp_path / "machine.log")
-
-    def full(*_arguments: object) -> int:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_costs_lines_and_nothing_else(
+    tmp_path: Path, log: MachineLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullDisk:
+        def write(self, _: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full)
+        patched.setattr(log._file, "_file", FullDisk())
         log.say("lost", aloud=False)
     log.say("kept", aloud=False)
     assert (tmp_path / "machine.log").read_text().endswith("supervisor: kept\n")
 
 
-def test_a_processes_last_line_is_remembered(tmp_path: Path) -> None:
+def test_a_processes_last_line_is_remembered(tmp_path: Path, log: MachineLog) -> None:
     async def main() -> None:
-        words = Words(MachineLog(tmp_path / "machine.log"), "host")
+        words = Words(log, "host")
         os.write(words.writing, b"first\n" + b"y" * 2000 + b"\nthe disk is full\n\n")
         words.given()
         words.take_rest()
@@ -52,11 +65,10 @@ def test_a_processes_last_line_is_remembered(tmp_path: Path) -> None:
     assert (tmp_path / "machine.log").read_bytes().startswith(b"host| first\nhost| yyy")
 
 
-def test_no_process_can_forge_another_ones_line(tmp_path: Path) -> None:
+def test_no_process_can_forge_another_ones_line(tmp_path: Path, log: MachineLog) -> None:
     forged = "2026-01-01T00:00:00Z supervisor: the chip died"
 
     async def main() -> None:
-        log = MachineLog(tmp_path / "machine.log")
         words = Words(log, "gateway")
         os.write(words.writing, f"guest said\r{forged}\n\x1b[2J{forged}\nchip| {forged}\n\n{forged}".encode())
         words.given()
@@ -72,9 +84,9 @@ def test_no_process_can_forge_another_ones_line(tmp_path: Path) -> None:
     assert "supervisor: the gateway ended; its last words: x\\n2026" in said
 
 
-def test_a_line_without_an_end_is_bounded(tmp_path: Path) -> None:
+def test_a_line_without_an_end_is_bounded(tmp_path: Path, log: MachineLog) -> None:
     async def main() -> None:
-        words = Words(MachineLog(tmp_path / "machine.log"), "chip")
+        words = Words(log, "chip")
         for _ in range(4):
             os.write(words.writing, b"z" * 3000)
             words.take_rest()

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from casemate.process import stopped
-from casemate.process.child_watch import end_stopped_children
-from casemate.process.stopped import NEVER, STOPPED_TIME, StoppedChildren
+from casemate.process import stopped_children
+from casemate.process.stopped_children import NEVER, STOPPED_TIME, StoppedChildren, end_stopped_children
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "waitid"), reason="macOS does not tell who is stopped")
 
@@ -51,7 +50,7 @@ def test_a_child_that_goes_on_in_time_lives(child: int) -> None:
 
 
 def test_a_loop_is_woken_by_the_kernel_alone(child: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopped, "STOPPED_TIME", 0.05)
+    monkeypatch.setattr(stopped_children, "STOPPED_TIME", 0.05)
 
     async def body() -> None:
         killed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
