@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from casemate.cli.developer_key_file import load_or_create_key
 from casemate.cli.images import runtime
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.functions.build import build
 from casemate.images.image import Image
-from casemate.images.keys import DeveloperKey, load_or_create_key
+from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.verifier import SgxPolicy
 from casemate.wire.protocol.runtime_lock import RuntimeLock

@@ -12,12 +12,13 @@ import pytest
 from tests.e2e.conftest import SEED, PolicyFor, exact_policy
 from tests.rigs.examples import EPOCH, EXAMPLES, Built, files_of
 
+from casemate.cli.developer_key_file import load_or_create_key
 from casemate.client import CallerKey, Client, EnclaveRefusedError, TokenRefusedError, connect
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
 from casemate.client.sync import Enclave
 from casemate.images.functions.build import build
 from casemate.images.image import Image
-from casemate.images.keys import DeveloperKey, load_or_create_key
+from casemate.images.keys import DeveloperKey
 from casemate.wire.protocol.access_tokens import token_digest, token_text
 from casemate.wire.protocol.faults import Code
 

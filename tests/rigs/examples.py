@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from casemate.cli.developer_key_file import load_or_create_key
 from casemate.client import CallerKey
 from casemate.images.functions.build import build
 from casemate.images.image import Image
-from casemate.images.keys import DeveloperKey, load_or_create_key
+from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.wire.protocol.manifest import Manifest
 from casemate.wire.protocol.manifest_text import parse_manifest

@@ -95,7 +95,7 @@ def _another_kind(target: Path) -> CasemateError | None:
 
 def developer_key(path: Path | None, screen: Screen) -> "DeveloperKey":
     """The key in the file that the user named, or the user's own, which is made on first use."""
-    from casemate.images.keys import default_key_path, load_key, load_or_create_key
+    from casemate.cli.developer_key_file import default_key_path, load_key, load_or_create_key
 
     if path is not None:
         return load_key(path)

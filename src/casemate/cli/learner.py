@@ -45,9 +45,9 @@ def put_learner_image(state: Path, *, platform: str, runtime: Runtime) -> None:
     wanted = f"{platform} {' '.join(f'{part.component}={part.digest.hex()}' for part in runtime)}\n"
     if _built_for(place) == wanted:
         return
+    from casemate.cli.developer_key_file import load_or_create_key
     from casemate.images.functions.learner import learner_image
     from casemate.images.image import write_image
-    from casemate.images.keys import load_or_create_key
 
     try:
         check_plain(state / KEY)

@@ -4,7 +4,6 @@ Enclaves run ``schemas``, ``layout`` and ``errors`` at boot to read their own pa
 makes and explains images on a developer's machine.
 
 Example:
-    key = load_or_create_key(default_key_path(os.environ))
-    image = build(Path("examples/keyword-search"), key, epoch=0)
+    image = build(Path("examples/keyword-search"), DeveloperKey.generate(), epoch=0)
     write_image(image, Path("dist"))
 """

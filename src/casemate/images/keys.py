@@ -1,16 +1,11 @@
-"""The developer's key: RSA-3072 with exponent 3, which is what EINIT verifies, in a PEM file of the user's own.
+"""The developer's key: RSA-3072 with exponent 3, which is what EINIT verifies.
 
-Whoever has this key can sign a next version that unseals what this version sealed to MRSIGNER, so the file is created
-with mode 0600 and a file that others could read is refused.
+Whoever has it can sign a next version of an enclave, which unseals what this version sealed to MRSIGNER. Where it is
+kept is the caller's concern; :mod:`casemate.cli.developer_key_file` keeps the user's own.
 """
 
 import hashlib
-import os
-import stat
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,13 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from casemate.images.errors import KeyFileError
-from casemate.process.ownership import PlaceError, check_secret
-from casemate.wire.errors import os_error_text
 from casemate.wire.sgx.sigstruct import EXPONENT, KEY_SIZE
 
 KEY_BITS = 8 * KEY_SIZE
-MAX_KEY_FILE = 64 * 1024
-"""Longest key file that is read (bytes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,62 +67,3 @@ class DeveloperKey:
     def sign(self, message: bytes) -> int:
         """The RSASSA-PKCS1-v1_5 signature with SHA-256, as a number; the same message gives the same one."""
         return int.from_bytes(self._key.sign(message, PKCS1v15(), SHA256()), "big")
-
-
-def default_key_path(environ: Mapping[str, str]) -> Path:
-    """Where a user's key lies: $XDG_CONFIG_HOME/casemate/developer.pem, or below ~/.config."""
-    home = Path(environ["XDG_CONFIG_HOME"]) if environ.get("XDG_CONFIG_HOME") else Path("~/.config").expanduser()
-    return home / "casemate" / "developer.pem"
-
-
-def load_key(path: Path) -> DeveloperKey:
-    """The key in a file that is this user's, or root's, and that nobody else can read."""
-    try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path} is no plain file")
-            check_secret(str(path), uid=status.st_uid, mode=status.st_mode, user=os.geteuid())
-            pem = file.read(MAX_KEY_FILE)
-    except PlaceError as error:
-        raise KeyFileError(str(error)) from None
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {os_error_text(error)}") from None
-    try:
-        return DeveloperKey.from_pem(pem)
-    except KeyFileError as error:
-        raise KeyFileError(f"{path}: {error}") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens what may be a pipe into which nobody writes."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def load_or_create_key(path: Path) -> DeveloperKey:
-    """The key in a file, made on first use."""
-    if os.path.lexists(path):
-        return load_key(path)
-    key = DeveloperKey.generate()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(path, key.pem())
-    except FileExistsError:
-        return load_key(path)  # another process was faster; its key is as good
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {os_error_text(error)}") from None
-    return key
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """Writes a whole file or none, with mode 0600, unless there is one already."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # which has mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    finally:
-        temporary.unlink()

@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from casemate.cli.appraisals import tcb_text
+from casemate.cli.developer_key_file import load_or_create_key
 from casemate.cli.images import runtime
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import CallerKey, check_receipt, connect
@@ -26,7 +27,6 @@ from casemate.client.local import LocalMachine, local_machine
 from casemate.client.sync import Client
 from casemate.images.functions.build import build
 from casemate.images.image import Image
-from casemate.images.keys import load_or_create_key
 from casemate.images.lock import write_lock
 from casemate.testing.independent import available
 from casemate.verifier import RefusedError, SgxPolicy

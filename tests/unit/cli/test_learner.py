@@ -3,9 +3,9 @@ from pathlib import Path
 
 from tests.unit.cli.conftest import FAKE_RUNTIME, Casemate
 
+from casemate.cli.developer_key_file import load_key
 from casemate.cli.learner import assembled_guests, installed_learner_image, put_guests, put_learner_image
 from casemate.images.image import read_image
-from casemate.images.keys import load_key
 from casemate.images.lock import this_platform
 from casemate.images.vm.builtin import GUESTS, firmware
 from casemate.testing.forge import honest as honest_platform
