@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.children import NOBODY, run_child
+from tests.rigs.sandbox_children import NOBODY, run_child
 
 from casemate.process.hardening import die_with_parent, forbid_dumps
 
