@@ -71,7 +71,7 @@ def test_code_that_ends_its_process_while_loading_does_not_boot() -> None:
 def test_an_enclave_without_a_guest_does_not_boot() -> None:
     class Guestless(Rig):
         def _give_guest(self) -> None:
-            self.parent_refuses = fault(Code.UNAVAILABLE, "landlock is required and not there")
+            self.spawner_refuses = fault(Code.UNAVAILABLE, "landlock is required and not there")
             super()._give_guest()
 
     assert refusal(Guestless()).reason == "landlock is required and not there"

@@ -236,29 +236,29 @@ def test_a_dying_guest_is_noticed_at_once() -> None:
     ("said", "code"),
     [("memory-limit", Code.MEMORY_LIMIT), ("time-limit", Code.TIME_LIMIT), ("nonsense", Code.GUEST_CRASHED)],
 )
-def test_the_parent_says_why_a_guest_is_gone(said: str, code: Code) -> None:
+def test_the_spawner_says_why_a_guest_is_gone(said: str, code: Code) -> None:
     with HurriedRig() as rig:
         session = rig.attest()
 
         def killed(_: Called) -> None:
-            rig.tell_gone(said, "the parent's words")
+            rig.tell_gone(said, "the spawner's words")
             raise GuestEndedError
 
         rig.script = killed
         refusal = outcome(rig, session)
-        assert (refusal.code, refusal.reason) == (code, "the parent's words")
+        assert (refusal.code, refusal.reason) == (code, "the spawner's words")
         works_again(rig, session)
 
 
 class BusyRig(HurriedRig):
-    """Its parent is so busy that it says why a guest is gone only when the call's time is up."""
+    """Its spawner is so busy that it says why a guest is gone only when the call's time is up."""
 
     def end_guest(self) -> None:
         time.sleep(LIMIT)
         self.tell_gone("memory-limit", "too large")
 
 
-def test_the_cause_is_waited_for_though_the_parent_is_busy() -> None:
+def test_the_cause_is_waited_for_though_the_spawner_is_busy() -> None:
     with BusyRig(script=die) as rig:
         refusal = outcome(rig, rig.attest())
         assert (refusal.code, refusal.reason) == (Code.MEMORY_LIMIT, "too large")
@@ -267,7 +267,7 @@ def test_the_cause_is_waited_for_though_the_parent_is_busy() -> None:
 def test_a_guest_that_closes_its_pipe_and_lives_on_is_ended_at_once() -> None:
     with HurriedRig(script=die) as rig:
         assert outcome(rig, rig.attest()).code is Code.GUEST_CRASHED
-        assert rig.watches[-1] == 0
+        assert 0 in rig.watches
 
 
 def test_a_guest_that_dies_between_calls_is_replaced_by_the_next() -> None:
@@ -302,10 +302,10 @@ def test_the_caller_hears_of_a_failure_before_a_new_guest_is_there() -> None:
 def test_guests_that_cannot_be_had_are_refused_in_time_and_asked_for_again() -> None:
     with HurriedRig(script=die) as rig:
         session = rig.attest()
-        rig.parent_refuses = fault(Code.UNAVAILABLE, "no guest today")
+        rig.spawner_refuses = fault(Code.UNAVAILABLE, "no guest today")
         assert outcome(rig, session).code is Code.GUEST_CRASHED
         assert outcome(rig, session).code is Code.UNAVAILABLE
-        rig.parent_refuses = None
+        rig.spawner_refuses = None
         works_again(rig, session)
 
 
@@ -333,7 +333,7 @@ def test_a_program_that_fails_to_load_again_fails_calls_in_time() -> None:
         works_again(rig, session)
 
 
-def test_the_parent_is_told_when_a_guest_works_and_when_it_rests() -> None:
+def test_the_spawner_is_told_when_a_guest_works_and_when_it_rests() -> None:
     with HurriedRig() as rig:
         session = rig.attest()
         rig.call(session, "echo", None)
@@ -345,7 +345,7 @@ def test_the_parent_is_told_when_a_guest_works_and_when_it_rests() -> None:
         assert LIMIT * 900 < working <= LIMIT * 1000
 
 
-def test_a_guest_given_up_is_ended_by_the_parent_at_once() -> None:
+def test_a_guest_given_up_is_ended_by_the_spawner_at_once() -> None:
     with HurriedRig(script=stall) as rig:
         outcome(rig, rig.attest())
         with contextlib.suppress(AssertionError):

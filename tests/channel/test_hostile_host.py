@@ -126,15 +126,15 @@ def test_the_enclave_ends_when_the_host_hangs_up(part: str) -> None:
         assert rig.ended(2)
 
 
-@pytest.mark.parametrize("who", ["chip", "parent"])
+@pytest.mark.parametrize("who", ["chip", "spawner"])
 @pytest.mark.parametrize("when", ["idle", "during a call"])
-def test_the_enclave_ends_with_its_chip_and_with_its_parent(who: str, when: str) -> None:
+def test_the_enclave_ends_with_its_chip_and_with_its_spawner(who: str, when: str) -> None:
     with Rig(script=lambda _: time.sleep(0.3)) as rig:
         session = rig.attest()
         if when == "during a call":
             rig.send(encode_message(Enter(seal(session, "echo", None).envelope)))
             time.sleep(0.05)
-        (rig.chip_dies if who == "chip" else rig.parent_dies)()
+        (rig.chip_dies if who == "chip" else rig.spawner_dies)()
         assert rig.ended(2)
 
 

@@ -60,15 +60,15 @@ def test_when_all_of_them_die_the_call_says_so_and_the_next_one_tries_again() ->
         assert rig.guests == 4 + MOST_REPLACED
 
 
-def test_a_guest_that_the_parent_could_not_start_is_asked_for_again() -> None:
+def test_a_guest_that_the_spawner_could_not_start_is_asked_for_again() -> None:
     class Unlucky(Rig):
         unlucky = 0
 
         def _give_guest(self) -> None:
-            self.parent_refuses = None
+            self.spawner_refuses = None
             if self.guests and not self.unlucky:
                 self.unlucky += 1
-                self.parent_refuses = fault(Code.UNAVAILABLE, "no guest: the engine was killed")
+                self.spawner_refuses = fault(Code.UNAVAILABLE, "no guest: the engine was killed")
             super()._give_guest()
 
     with Unlucky() as rig:

@@ -38,11 +38,11 @@ from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.chip.silicon import Silicon
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.console import Console
 from casemate.enclave.io.host_questions import HostQuestions
-from casemate.enclave.io.peers import SocketPeer
 from casemate.enclave.io.pump import Pump
-from casemate.enclave.io.surroundings import Surroundings
+from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.enclave.main import MAX_HOST_FRAME
 from casemate.enclave.store import Store
 from casemate.enclave.store import store as store_module
@@ -100,7 +100,7 @@ def play_enclave(leaf_end: socket.socket, entry_end: socket.socket) -> None:
     pump = Pump()
     host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
     pump.watch(host)
-    around = Surroundings(pump, leaf, host, None, Console(host, debug=False))  # type: ignore[arg-type] # no guest
+    around = Peers(pump, leaf, host, None, Console(host, debug=False))  # type: ignore[arg-type] # no guest
     keys = SealingKeys(leaf, booted.identity, booted.tcb)
     store = Store(leaf, HostQuestions(None, around), keys, RULES)  # type: ignore[arg-type] # no OCALLs
     leaf.tell(Booted())

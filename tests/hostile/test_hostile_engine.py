@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from casemate.engines.frames import NO_CALL, Kind, frame, head_and_text
-from casemate.testing.lone_parent import LoneEnclave, late, lone_parent
+from casemate.testing.lone_spawner import LoneEnclave, late, lone_spawner
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
 
@@ -36,8 +36,8 @@ def guest_that(*commands: str, folder: Path) -> Iterator[LoneEnclave]:
     script = folder / "engine"
     script.write_text("\n".join(("#!/bin/sh", said(frame(Kind.WARM, NO_CALL)), *commands)) + "\n")
     script.chmod(0o755)
-    with lone_parent(script, layers=ALL_OFF, pool=0) as parent:
-        enclave = parent.spawn()
+    with lone_spawner(script, layers=ALL_OFF, pool=0) as spawner:
+        enclave = spawner.spawn()
         assert "pid" in enclave.need_guest()
         yield enclave
 

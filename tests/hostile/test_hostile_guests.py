@@ -1,4 +1,4 @@
-"""Every hostile guest, in the confined engine, under the parent's watchdog."""
+"""Every hostile guest, in the confined engine, under the spawner's watchdog."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from casemate.testing.hostile_guests import HOSTILE_GUESTS, OK, HostileGuest
-from casemate.testing.lone_parent import LoneEnclave, Outcome, late, lone_parent, shared_engine
+from casemate.testing.lone_spawner import LoneEnclave, Outcome, late, lone_spawner, shared_engine
 
 pytestmark = pytest.mark.machine
 
@@ -16,8 +16,8 @@ TIME_MS = 1000
 
 @pytest.fixture(scope="module")
 def enclave() -> Iterator[LoneEnclave]:
-    with lone_parent(shared_engine()) as parent:
-        enclave = parent.spawn()
+    with lone_spawner(shared_engine()) as spawner:
+        enclave = spawner.spawn()
         yield enclave
         enclave.close()
 

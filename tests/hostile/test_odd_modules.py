@@ -10,7 +10,7 @@ import pytest
 
 from casemate.images.errors import SourceError
 from casemate.images.functions.links import link_modules
-from casemate.testing.lone_parent import shared_engine
+from casemate.testing.lone_spawner import shared_engine
 
 SCRIPT = Path(__file__).with_name("module_requests.js")
 FILES = {f"guest/{name}.js": b"export const a = 1; export default 1;" for name in "pqr"} | {"guest/d.json": b"{}"}

@@ -14,7 +14,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.messages.spawner import Configure, Exited, Kill, ParentReady, Spawn, Spawned
+from casemate.wire.messages.spawner import Configure, Exited, Kill, Spawn, Spawned, SpawnerReady
 from casemate.wire.messages.tls import Equip
 from casemate.wire.protocol.faults import Fault, FaultError
 
@@ -47,7 +47,7 @@ class Parent:
         self._on_exited = on_exited
         self._on_gone = on_gone
         self._turn = asyncio.Lock()
-        self._asked: asyncio.Future[Spawned | ParentReady] | None = None
+        self._asked: asyncio.Future[Spawned | SpawnerReady] | None = None
         self._killing: dict[int, asyncio.Future[None]] = {}
         self._gone = False
         self._ended = False
@@ -85,7 +85,7 @@ class Parent:
             async with asyncio.timeout(START_TIME):
                 await parent._channel.send(encode_message(configure))
                 frame = await parent._channel.receive()
-                answer: object = parse_message(frame.payload, ParentReady, Fault)
+                answer: object = parse_message(frame.payload, SpawnerReady, Fault)
         except (PeerGoneError, WireError, TimeoutError) as error:
             await parent.end()
             reason = str(error) or f"no answer within {START_TIME:g} s"
@@ -125,7 +125,7 @@ class Parent:
         """
         await self._ask(Equip(), ())
 
-    async def _ask(self, message: object, descriptors: tuple[int, ...]) -> Spawned | ParentReady:
+    async def _ask(self, message: object, descriptors: tuple[int, ...]) -> Spawned | SpawnerReady:
         async with self._turn:
             if self._gone:
                 raise ParentError("the parent of enclaves is gone")
@@ -172,7 +172,7 @@ class Parent:
                 frame = await self._channel.receive()
                 for descriptor in frame.descriptors:
                     os.close(descriptor)
-                self._take(parse_message(frame.payload, Spawned, ParentReady, Fault, Exited))
+                self._take(parse_message(frame.payload, Spawned, SpawnerReady, Fault, Exited))
         except (PeerGoneError, WireError) as error:
             reason = str(error)
         self._gone = True
@@ -189,7 +189,7 @@ class Parent:
     def _take(self, message: object) -> None:
         waiting = self._asked if self._asked is not None and not self._asked.done() else None
         match message:
-            case Spawned() | ParentReady() if waiting is not None:
+            case Spawned() | SpawnerReady() if waiting is not None:
                 waiting.set_result(message)
             case Fault() if waiting is not None:
                 waiting.set_exception(FaultError(message))

@@ -1,4 +1,4 @@
-"""An enclave's process, from its first frame to its last. Its parent has forked and confined it already."""
+"""An enclave's process, from its first frame to its last. Its spawner has forked and confined it already."""
 
 import contextlib
 import select
@@ -8,12 +8,12 @@ import time
 from casemate.enclave.boot import Program, read_program
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.entry.dispatch import Service
+from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.tls_entries import lacks_equipment
 from casemate.enclave.guest.console import Console
 from casemate.enclave.guest.guest import LOAD_TIME, Guest
-from casemate.enclave.io.peers import SocketPeer
 from casemate.enclave.io.pump import Pump
-from casemate.enclave.io.surroundings import Surroundings
+from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.engines.command import GuestProgram
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
@@ -28,7 +28,7 @@ from casemate.wire.protocol.sandbox_layers import Layer, SandboxLayers
 MAX_HOST_FRAME = MAX_SEALED + 4096
 """Longest frame from the host (bytes): the longest envelope."""
 
-MAX_PARENT_FRAME = 64 * 1024
+MAX_SPAWNER_FRAME = 64 * 1024
 
 
 class _ChipEnd:
@@ -50,26 +50,26 @@ class _ChipEnd:
         raise PeerGoneError("the chip has gone")
 
 
-def run(chip_fd: int, host_fd: int, parent_fd: int, layers: tuple[Layer, ...]) -> None:
-    """Boots and serves; returns when chip, host or parent are gone, or when the enclave cannot boot.
+def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) -> None:
+    """Boots and serves; returns when chip, host or spawner are gone, or when the enclave cannot boot.
 
     Args:
         chip_fd: leaf functions; the first frame on it is ``Boot``.
         host_fd: entries.
-        parent_fd: guests.
+        spawner_fd: guests.
         layers: what this process is confined by.
     """
     with (
         contextlib.ExitStack() as ending,
         _adopt(chip_fd) as chip_socket,
         _adopt(host_fd) as host_socket,
-        _adopt(parent_fd) as parent_socket,
+        _adopt(spawner_fd) as spawner_socket,
     ):
         leaf = Leaf(Channel(chip_socket))
         host = SocketPeer("host", host_socket, limit=MAX_HOST_FRAME, most=1)
-        parent = SocketPeer("parent", parent_socket, limit=MAX_PARENT_FRAME, most=64, descriptors=True)
+        spawner = SocketPeer("spawner", spawner_socket, limit=MAX_SPAWNER_FRAME, most=64, descriptors=True)
         try:
-            service = _boot(leaf, host, parent, layers, ending)
+            service = _boot(leaf, host, spawner, layers, ending)
             if service is not None:
                 service.run()
         except (PeerGoneError, TimedOutError, WireError):
@@ -77,7 +77,7 @@ def run(chip_fd: int, host_fd: int, parent_fd: int, layers: tuple[Layer, ...]) -
 
 
 def _boot(
-    leaf: Leaf, host: SocketPeer, parent: SocketPeer, layers: tuple[Layer, ...], ending: contextlib.ExitStack
+    leaf: Leaf, host: SocketPeer, spawner: SocketPeer, layers: tuple[Layer, ...], ending: contextlib.ExitStack
 ) -> Service | None:
     """The enclave, once it can be entered; None if it cannot, which the chip has been told."""
     try:
@@ -87,15 +87,15 @@ def _boot(
             return None
         pump = Pump()
         console = Console(host, debug=program.debug)
-        guest = _guest(program, pump, parent, console)
+        guest = _guest(program, pump, spawner, console)
         ending.callback(guest.close)
         pump.watch(_ChipEnd(leaf))
-        pump.watch(parent)
+        pump.watch(spawner)
         guest.fetch()
         guest.await_ready(time.monotonic() + LOAD_TIME)
         pump.watch(host)
-        around = Surroundings(pump, leaf, host, guest, console)
-        service = Service(program, SandboxLayers(enclave=layers, guest=guest.layers), around)
+        peers = Peers(pump, leaf, host, guest, console)
+        service = Service(program, SandboxLayers(enclave=layers, guest=guest.layers), peers)
     except FaultError as error:
         leaf.tell(error.fault)
         return None
@@ -108,12 +108,12 @@ def _boot(
     return service
 
 
-def _guest(program: Program, pump: Pump, parent: SocketPeer, console: Console) -> Guest:
+def _guest(program: Program, pump: Pump, spawner: SocketPeer, console: Console) -> Guest:
     """The guest of this program, not yet asked for."""
     manifest = program.image.manifest
     return Guest(
         pump,
-        parent,
+        spawner,
         engine=manifest.engine,
         memory_mib=manifest.limits.memory_mib,
         program=GuestProgram(

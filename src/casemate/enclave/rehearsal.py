@@ -1,7 +1,7 @@
-"""Everything an enclave does with libraries, done once in the parent: a confined enclave can load nothing any more.
+"""Everything an enclave does with libraries, done once in the spawner: a confined enclave can load nothing any more.
 
-Libraries import parts of themselves at first use. What the parent has not loaded before it forks, an enclave that may
-open no file would miss in the middle of a call. A library that has stopped working stops the parent, not enclaves.
+Libraries import parts of themselves at first use. What the spawner has not loaded before it forks, an enclave that may
+open no file would miss in the middle of a call. A library that has stopped working stops the spawner, not enclaves.
 """
 
 import contextlib
@@ -16,8 +16,7 @@ from casemate.images.schemas.schemas import inbound_schema, outbound_schema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import prepare
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages import entry, leaf, tls
-from casemate.wire.messages import spawner as parent
+from casemate.wire.messages import entry, leaf, spawner, tls
 from casemate.wire.protocol.call import (
     CallBinding,
     CallContent,
@@ -63,7 +62,7 @@ _SPOKEN = (
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared, tls.TlsWanted),
-    *(parent.NeedGuest, parent.GuestGiven, parent.GuestGone, parent.Watch, parent.Unwatch),
+    *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.Watch, spawner.Unwatch),
 )
 """All that an enclave says and hears."""
 

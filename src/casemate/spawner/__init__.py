@@ -1,1 +1,1 @@
-"""The pre-warmed parent: forks enclaves, starts and confines guests, watches over both. It holds no keys."""
+"""The spawner: forks enclaves, starts and confines guests, watches over both. It holds no keys."""

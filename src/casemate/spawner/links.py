@@ -1,26 +1,26 @@
-"""The parent's sockets: whole messages and their descriptors, and never any waiting for a peer."""
+"""The spawner's sockets: whole messages and their descriptors, and never any waiting for a peer."""
 
 import os
 import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from casemate.enclave.io.frame_assembler import FrameAssembler
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
+from casemate.link.frame_assembler import FrameAssembler
 from casemate.link.frames import header
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError, os_error_text
 
 FRAME_LIMIT = 64 * 1024
-"""Longest frame on the parent's links (bytes): its messages are short."""
+"""Longest frame on the spawner's links (bytes): its messages are short."""
 
 _PIECE_SIZE = 16 * 1024
 _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
-class ParentLink:
-    """One peer of the parent's: the chip, or an enclave, which may try to make the parent wait.
+class SpawnerLink:
+    """One peer of the spawner's: the chip, or an enclave, which may try to make the spawner wait.
 
     Args:
         sock: owned.

@@ -1,4 +1,4 @@
-"""The pre-warmed parent of enclaves and guests: ``python -I -S -B -m casemate.spawner``, control socket on 3.
+"""The spawner of enclaves and guests: ``python -I -S -B -m casemate.spawner``, control socket on 3.
 
 It imports once what every enclave needs, forks enclaves at the chip's word, keeps warm guests for them, watches over
 the guests, and reaps all. It holds no key and never starts an engine in itself. One thread, one loop, nothing that
@@ -27,8 +27,9 @@ from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
 from casemate.spawner.fork import Child, end_of, fork, report_of
-from casemate.spawner.guest_pool import START_TIME, Guest, GuestState, Kitchen, Pool, StartError
-from casemate.spawner.links import ParentLink
+from casemate.spawner.guest_pool import GuestPool
+from casemate.spawner.guest_process import START_TIME, GuestFactory, GuestProcess, GuestProcessState, StartError
+from casemate.spawner.links import SpawnerLink
 from casemate.spawner.watchdog import Gone, Watchdog, cause_of_death
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError, WireError, os_error_text
@@ -39,9 +40,9 @@ from casemate.wire.messages.spawner import (
     GuestGone,
     Kill,
     NeedGuest,
-    ParentReady,
     Spawn,
     Spawned,
+    SpawnerReady,
     Unwatch,
     Watch,
 )
@@ -71,23 +72,23 @@ MOST_MEMORY_MIB = 4096
 """Largest guest: more than any manifest may ask for."""
 
 Entry = Callable[[int, int, int, tuple[Layer, ...]], None]
-"""An enclave's life: chip, host and parent descriptors, and the layers around it."""
+"""An enclave's life: chip, host and spawner descriptors, and the layers around it."""
 
 
 @dataclass(slots=True, eq=False)
 class Enclave:
-    """One enclave process, as its parent knows it."""
+    """One enclave process, as its spawner knows it."""
 
     number: int
     pid: int
-    link: ParentLink
+    link: SpawnerLink
     child: Child | None
     """Until it has reported that it is confined."""
     group: Group | NoGroup
     refusal: str = ""
     wants_mib: int | None = None
     """Waits for a guest of that size."""
-    guest: Guest | None = None
+    guest: GuestProcess | None = None
     watchdog: Watchdog | None = None
     gone: Gone | None = None
     """Why its guest was killed."""
@@ -101,7 +102,7 @@ class Enclave:
                 os.kill(self.pid, signal.SIGKILL)
 
 
-class Parent:
+class Spawner:
     """The loop.
 
     Args:
@@ -110,18 +111,18 @@ class Parent:
         entry: what a forked and confined enclave runs.
     """
 
-    def __init__(self, control: ParentLink, configure: Configure, entry: Entry) -> None:
+    def __init__(self, control: SpawnerLink, configure: Configure, entry: Entry) -> None:
         self._control = control
         self._requests = configure.layers
         self._entry = entry
         self._modes = modes_of(configure.layers)
         self._enclave_confinement: Confinement = prepare_enclave()
         (engine,) = ENGINES.values()  # the chip names one binary, and the pool has guests of one engine
-        self._kitchen = Kitchen(engine, configure.deno, prepare_guest(configure.deno), configure.layers)
-        self._pool = Pool(USUAL_MEMORY_MIB, configure.pool)
+        self._factory = GuestFactory(engine, configure.deno, prepare_guest(configure.deno), configure.layers)
+        self._pool = GuestPool(USUAL_MEMORY_MIB, configure.pool)
         self._selector = selectors.DefaultSelector()
         self._enclaves: dict[int, Enclave] = {}
-        self._given: dict[int, tuple[Guest, Enclave | None]] = {}
+        self._given: dict[int, tuple[GuestProcess, Enclave | None]] = {}
         """Guests that are not the pool's any more, by pid; the enclave, unless the guest was taken from it."""
         self._groups: list[Group] = []
         """Control groups whose process is gone and that could not be removed yet."""
@@ -135,7 +136,7 @@ class Parent:
         self._selector.register(self._control, selectors.EVENT_READ, self._hear_chip)
         self._selector.register(children, selectors.EVENT_READ, lambda: self._reap(children))
         try:
-            self._control.send(ParentReady())
+            self._control.send(SpawnerReady())
             while True:
                 now = time.monotonic()
                 wait = max(0.0, self._due() - now)
@@ -169,7 +170,7 @@ class Parent:
             self._control.send(fault(Code.UNAVAILABLE, f"RA-TLS cannot be loaded: {error}"))
             return
         _settle_memory()
-        self._control.send(ParentReady())
+        self._control.send(SpawnerReady())
 
     def _spawn(self, number: int) -> None:
         sockets = [self._control.descriptors.popleft() for _ in range(min(2, len(self._control.descriptors)))]
@@ -203,7 +204,7 @@ class Parent:
             theirs.close()
             os.close(chip)
             os.close(host)
-        enclave = Enclave(number, child.pid, ParentLink(ours, takes_descriptors=False), child, group)
+        enclave = Enclave(number, child.pid, SpawnerLink(ours, takes_descriptors=False), child, group)
         self._enclaves[number] = enclave
         self._pool.open()
         self._selector.register(child.report, selectors.EVENT_READ, lambda: self._confined(enclave))
@@ -265,7 +266,7 @@ class Parent:
             self._tell(enclave, fault(Code.UNAVAILABLE, str(error)))
             return
         if not 1 <= need.memory_mib <= MOST_MEMORY_MIB:
-            words = f"a guest of {need.memory_mib} MiB, this parent starts them up to {MOST_MEMORY_MIB}"
+            words = f"a guest of {need.memory_mib} MiB, this spawner starts them up to {MOST_MEMORY_MIB}"
             self._tell(enclave, fault(Code.UNAVAILABLE, words))
             return
         enclave.wants_mib = need.memory_mib
@@ -287,12 +288,12 @@ class Parent:
                 waiting[size] = waiting.get(size, 0) + 1
         for size, count in waiting.items():
             lacking = count - self._pool.starting(size)
-            for _ in range(min(lacking, MOST_STARTING - len(self._starting()))):
+            for _ in range(min(lacking, MOST_STARTING - len(self._pool.all_starting()))):
                 self._start_guest(size)
 
-    def _give(self, enclave: Enclave, guest: Guest, now: float) -> None:
+    def _give(self, enclave: Enclave, guest: GuestProcess, now: float) -> None:
         self._selector.unregister(guest.from_guest)
-        guest.state = GuestState.GIVEN
+        guest.become(GuestProcessState.GIVEN)
         enclave.wants_mib, enclave.guest, enclave.gone = None, guest, None
         sleeps = self._modes[LayerName.WATCHDOG] is LayerMode.OFF
         enclave.watchdog = Watchdog(guest, now, sleeps=sleeps)
@@ -309,7 +310,7 @@ class Parent:
                 that death, so its cause is not lost.
         """
         guest = enclave.guest
-        if guest is not None and guest.state is GuestState.GIVEN:
+        if guest is not None and guest.state is GuestProcessState.GIVEN:
             enclave.gone, enclave.watchdog = gone, None
             guest.kill()
 
@@ -331,15 +332,15 @@ class Parent:
     def _start_guest(self, memory_mib: int) -> None:
         self._started += 1
         try:
-            guest = self._kitchen.start(memory_mib, self._started)
+            guest = self._factory.start(memory_mib, self._started)
         except OSError as error:
             self._fail_waiting(memory_mib, f"cannot fork: {os_error_text(error)}")
             return
         self._pool.guests.append(guest)
         self._selector.register(guest.from_guest, selectors.EVENT_READ, lambda: self._hear_starting(guest))
 
-    def _hear_starting(self, guest: Guest) -> None:
-        if guest.state is GuestState.WARM:  # it waits for its program: what it says now, or its end, is its end
+    def _hear_starting(self, guest: GuestProcess) -> None:
+        if guest.state is GuestProcessState.WARM:  # it waits for its program: what it says now, or its end, is its end
             self._drop_from_pool(guest)
             return
         try:
@@ -347,10 +348,10 @@ class Parent:
                 self._serve_waiting(time.monotonic())
         except StartError as error:
             self._drop_from_pool(guest)
-            sys.stderr.write(f"casemate.parent: no guest: {error}\n")
+            sys.stderr.write(f"casemate.spawner: no guest: {error}\n")
             self._fail_waiting(guest.memory_mib, str(error))
 
-    def _drop_from_pool(self, guest: Guest) -> None:
+    def _drop_from_pool(self, guest: GuestProcess) -> None:
         self._selector.unregister(guest.from_guest)
         self._pool.guests.remove(guest)
         self._given[guest.pid] = (guest, None)
@@ -369,18 +370,15 @@ class Parent:
         for guest in self._pool.surplus():
             self._drop_from_pool(guest)
         size = self._pool.missing()
-        if size is not None and len(self._starting()) < AT_ONCE and now >= self._refill_at:
+        if size is not None and len(self._pool.all_starting()) < AT_ONCE and now >= self._refill_at:
             self._start_guest(size)
-
-    def _starting(self) -> list[Guest]:
-        return [guest for guest in self._pool.guests if guest.state is GuestState.STARTING]
 
     # --- time and death ---------------------------------------------------------------------------------------------
 
     def _due(self) -> float:
         """When something is to be done next, whatever comes."""
         due = [enclave.watchdog.due for enclave in self._enclaves.values() if enclave.watchdog is not None]
-        starting = self._starting()
+        starting = self._pool.all_starting()
         due += [guest.since + START_TIME for guest in starting]
         due.append(self._stopped.due)
         if self._pool.missing() is not None and len(starting) < AT_ONCE:
@@ -393,7 +391,7 @@ class Parent:
             if gone is not None:
                 self._end_guest(enclave, gone)
         for guest in list(self._pool.guests):
-            if guest.state is GuestState.STARTING and now >= guest.since + START_TIME:
+            if guest.state is GuestProcessState.STARTING and now >= guest.since + START_TIME:
                 self._drop_from_pool(guest)
                 self._fail_waiting(guest.memory_mib, f"the engine was not ready after {START_TIME:g} s")
         self._refill(now)
@@ -405,7 +403,7 @@ class Parent:
         pid = self._stopped.look(now)
         if pid:
             how = f"was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed"
-            sys.stderr.write(f"casemate.parent: process {pid} {how}\n")
+            sys.stderr.write(f"casemate.spawner: process {pid} {how}\n")
 
     def _reap(self, children: socket.socket) -> None:
         children.recv(4096)
@@ -425,7 +423,7 @@ class Parent:
                 self._selector.unregister(guest.from_guest)
                 self._pool.guests.remove(guest)
                 self._given[pid] = (guest, None)
-                starts = guest.state is GuestState.STARTING
+                starts = guest.state is GuestProcessState.STARTING
                 reason = f"{guest.refusal()}; it {end_of(status)}" if starts else f"the engine {end_of(status)}"
                 self._fail_waiting(guest.memory_mib, reason)
                 break
@@ -436,7 +434,7 @@ class Parent:
             if enclave.pid == pid:
                 self._bury_enclave(enclave, status)
 
-    def _bury_guest(self, guest: Guest, enclave: Enclave | None, status: int, peak: int) -> None:
+    def _bury_guest(self, guest: GuestProcess, enclave: Enclave | None, status: int, peak: int) -> None:
         last_words = guest.bury()
         if enclave is not None:
             gone = enclave.gone or cause_of_death(guest, status, last_words, peak)
@@ -492,17 +490,17 @@ def serve(control: socket.socket, entry: Callable[[], Entry]) -> None:
         control: the socket to the chip; owned.
         entry: imports what an enclave runs, and gives it.
     """
-    link = ParentLink(control, takes_descriptors=True)
+    link = SpawnerLink(control, takes_descriptors=True)
     try:
         configure = _configure(link, control)
         try:
-            parent = Parent(link, configure, entry())
+            spawner = Spawner(link, configure, entry())
         except (CasemateError, OSError) as error:
-            link.send(fault(Code.UNAVAILABLE, f"the parent cannot serve: {error}"))
+            link.send(fault(Code.UNAVAILABLE, f"the spawner cannot serve: {error}"))
             return
         _clear_groups()
         _settle_memory()
-        parent.run()
+        spawner.run()
     except (PeerGoneError, WireError):
         return  # without the chip, or with one that talks nonsense, there is nothing to do
     finally:
@@ -529,7 +527,7 @@ def import_enclave() -> Entry:
     return run
 
 
-def _configure(link: ParentLink, control: socket.socket) -> Configure:
+def _configure(link: SpawnerLink, control: socket.socket) -> Configure:
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         while True:
@@ -555,7 +553,7 @@ def _settle_memory() -> None:
 
 
 def _clear_groups() -> None:
-    """Removes control groups that a parent which was killed has left behind."""
+    """Removes control groups that a spawner which was killed has left behind."""
     try:
         remove_stale(find_places(), "casemate-")
     except UnavailableError:

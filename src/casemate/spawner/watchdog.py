@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from casemate.sandbox.cgroup import Group
 from casemate.spawner.fork import end_of
-from casemate.spawner.guest_pool import MIB, OVERHEAD_MIB, Guest
+from casemate.spawner.guest_process import MIB, OVERHEAD_MIB, GuestProcess
 from casemate.spawner.process_memory import cpu_time_of, memory_of
 from casemate.wire.protocol.faults import Code
 
@@ -51,7 +51,7 @@ class Gone:
 class Watchdog:
     """Over one guest that an enclave has."""
 
-    def __init__(self, guest: Guest, now: float, *, sleeps: bool) -> None:
+    def __init__(self, guest: GuestProcess, now: float, *, sleeps: bool) -> None:
         memory = memory_of(guest.pid)
         self._pid = guest.pid
         self._limit = (guest.memory_mib + OVERHEAD_MIB + SLACK_MIB) * MIB + (0 if memory is None else memory.resident)
@@ -103,7 +103,7 @@ class Watchdog:
         self._cpu = None
 
 
-def cause_of_death(guest: Guest, status: int, last_words: bytes, peak: int) -> Gone:
+def cause_of_death(guest: GuestProcess, status: int, last_words: bytes, peak: int) -> Gone:
     """Why a guest ended that nobody killed on purpose.
 
     Args:

@@ -1,4 +1,4 @@
-"""An enclave in a thread; chip, parent and host around it are the test's to play, as honestly as it likes."""
+"""An enclave in a thread; chip, spawner and host around it are the test's to play, as honestly as it likes."""
 
 import contextlib
 import hashlib
@@ -138,7 +138,7 @@ class Rig:
         self.script = script
         self.loader = loader
         self.guest_layers = GUEST_LAYERS
-        self.parent_refuses: Fault | None = None
+        self.spawner_refuses: Fault | None = None
         self.chip_refuses: Fault | None = None
         self.anchor = AnchorIs(0, bytes(32), 0, 0, is_forgiven=False)
         self.guests = 0
@@ -148,14 +148,14 @@ class Rig:
         """All that went through the host, in both directions."""
         self._chip, chip_end = socket.socketpair()
         self._host, host_end = socket.socketpair()
-        self._parent, parent_end = socket.socketpair()
-        self.chip, self.host, self.parent = Channel(self._chip), Channel(self._host), Channel(self._parent)
+        self._spawner, spawner_end = socket.socketpair()
+        self.chip, self.host, self.spawner = Channel(self._chip), Channel(self._host), Channel(self._spawner)
         boot = Boot(
             identity=Identity(Tee.SGX, MR_ENCLAVE, b"S" * 32, 3, 2, debug=debug),
             tcb=bytes(16),
             pages=pages_of(FILES | {MANIFEST_PATH: manifest.encode()}) if pages is None else pages,
         )
-        ends = tuple(end.detach() for end in (chip_end, host_end, parent_end))
+        ends = tuple(end.detach() for end in (chip_end, host_end, spawner_end))
         self.raised: BaseException | None = None
         self._enclave = threading.Thread(target=self._live, args=ends, daemon=True)
         self._enclave.start()
@@ -177,7 +177,7 @@ class Rig:
 
     def close(self) -> None:
         """Closes the sockets."""
-        for sock in (self._chip, self._host, self._parent):
+        for sock in (self._chip, self._host, self._spawner):
             _shut(sock)
             sock.close()
 
@@ -189,9 +189,9 @@ class Rig:
         """The chip goes away."""
         _shut(self._chip)
 
-    def parent_dies(self) -> None:
-        """The parent goes away."""
-        _shut(self._parent)
+    def spawner_dies(self) -> None:
+        """The spawner goes away."""
+        _shut(self._spawner)
 
     def ended(self, seconds: float = TIMEOUT) -> bool:
         """Whether the enclave's process has ended, and not by a crash."""
@@ -200,12 +200,12 @@ class Rig:
         return not self._enclave.is_alive()
 
     def end_guest(self) -> None:
-        """The parent ends a guest as it was told to, and says that it is gone, as it does in any case."""
+        """The spawner ends a guest as it was told to, and says that it is gone, as it does in any case."""
         self.tell_gone(Code.GUEST_CRASHED, "the guest killed by SIGKILL")
 
     def tell_gone(self, code: str, reason: str = "") -> None:
-        """The parent says that the guest is gone."""
-        self.parent.send(encode_message(GuestGone(code, reason)), timeout=TIMEOUT)
+        """The spawner says that the guest is gone."""
+        self.spawner.send(encode_message(GuestGone(code, reason)), timeout=TIMEOUT)
 
     # The host's part
 
@@ -270,11 +270,11 @@ class Rig:
         assert isinstance(reply, Left), reply
         return pending.open(reply.sealed)
 
-    # Chip and parent
+    # Chip and spawner
 
-    def _live(self, chip: int, host: int, parent: int) -> None:
+    def _live(self, chip: int, host: int, spawner: int) -> None:
         try:
-            run(chip, host, parent, LAYERS)
+            run(chip, host, spawner, LAYERS)
         except BaseException as error:  # whatever it is, the test must hear of it
             self.raised = error
 
@@ -302,7 +302,7 @@ class Rig:
     def _serve_guests(self) -> None:
         try:
             while True:
-                frame = self.parent.receive().payload
+                frame = self.spawner.receive().payload
                 asked: object = parse_message(frame, NeedGuest, Watch, Unwatch)
                 match asked:
                     case Watch(milliseconds):
@@ -317,13 +317,13 @@ class Rig:
             return
 
     def _give_guest(self) -> None:
-        if self.parent_refuses is not None:
-            self.parent.send(encode_message(self.parent_refuses))
+        if self.spawner_refuses is not None:
+            self.spawner.send(encode_message(self.spawner_refuses))
             return
         self.guests += 1
         (guest_reads, enclave_writes), (enclave_reads, guest_writes) = os.pipe(), os.pipe()
         start_guest(guest_reads, guest_writes, self._play, self._load)
-        self.parent.send(encode_message(GuestGiven(1, self.guest_layers)), (enclave_writes, enclave_reads))
+        self.spawner.send(encode_message(GuestGiven(1, self.guest_layers)), (enclave_writes, enclave_reads))
         os.close(enclave_writes)
         os.close(enclave_reads)
 

@@ -16,7 +16,7 @@ from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.leaf import Boot, Booted
-from casemate.wire.messages.spawner import Configure, Exited, Kill, ParentReady, Spawn, Spawned
+from casemate.wire.messages.spawner import Configure, Exited, Kill, Spawn, Spawned, SpawnerReady
 from casemate.wire.messages.tls import Equip, TlsWanted
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.image_index import MANIFEST_PATH, file_of, parse_index
@@ -33,7 +33,7 @@ def main() -> None:
     if behaviour == "babble":
         control.send(b"\xff\xff\xff")
         time.sleep(60)
-    control.send(encode_message(ParentReady()))
+    control.send(encode_message(SpawnerReady()))
     with contextlib.suppress(PeerGoneError):
         serve(control, behaviour)
 
@@ -54,7 +54,7 @@ def serve(control: Channel, behaviour: str) -> None:
                 control.send(encode_message(fault(Code.UNAVAILABLE, "RA-TLS cannot be loaded")))
             case Equip():
                 os.environ["EQUIPPED"] = "yes"
-                control.send(encode_message(ParentReady()))
+                control.send(encode_message(SpawnerReady()))
             case Kill(number) if behaviour != "cannot-kill":
                 kill(control, number, children)
 

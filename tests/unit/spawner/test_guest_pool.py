@@ -6,24 +6,25 @@ import pytest
 from casemate.engines.frames import NO_CALL, Kind, frame
 from casemate.sandbox.confinement import NoGroup
 from casemate.sandbox.rlimits import low_limits
-from casemate.spawner.guest_pool import MAX_WORDS, Guest, GuestState, Pool, StartError, first_words
+from casemate.spawner.guest_pool import GuestPool
+from casemate.spawner.guest_process import MAX_WORDS, GuestProcess, GuestProcessState, StartError, first_words
 
 WARM = frame(Kind.WARM, NO_CALL)
 WARM_FRAME = len(WARM).to_bytes(4, "little") + WARM
 
 
-def guest(memory_mib: int = 64, state: GuestState = GuestState.WARM) -> Guest:
-    return Guest(0, memory_mib, -1, -1, -1, NoGroup("none"), None, 0.0, state=state)
+def guest(memory_mib: int = 64, state: GuestProcessState = GuestProcessState.WARM) -> GuestProcess:
+    return GuestProcess(0, memory_mib, -1, -1, -1, NoGroup("none"), None, 0.0, state=state)
 
 
-def opened(usual_mib: int, count: int) -> Pool:
-    pool = Pool(usual_mib, count)
+def opened(usual_mib: int, count: int) -> GuestPool:
+    pool = GuestPool(usual_mib, count)
     pool.open()
     return pool
 
 
 def test_an_empty_pool_wants_the_usual_size_once_it_is_open() -> None:
-    pool = Pool(64, 1)
+    pool = GuestPool(64, 1)
     assert pool.missing() is None
     pool.open()
     assert pool.missing() == 64
@@ -31,7 +32,7 @@ def test_an_empty_pool_wants_the_usual_size_once_it_is_open() -> None:
 
 def test_a_full_pool_wants_nothing_starting_ones_included() -> None:
     pool = opened(64, 2)
-    pool.guests += [guest(), guest(state=GuestState.STARTING)]
+    pool.guests += [guest(), guest(state=GuestProcessState.STARTING)]
     assert pool.missing() is None
     assert pool.starting(64) == 1
 
@@ -44,7 +45,7 @@ def test_a_pool_of_none_wants_nothing_ever() -> None:
 
 def test_a_warm_guest_is_taken_once_and_a_starting_one_never() -> None:
     pool = opened(64, 2)
-    pool.guests += [guest(state=GuestState.STARTING), warm := guest()]
+    pool.guests += [guest(state=GuestProcessState.STARTING), warm := guest()]
     assert pool.take(128) is None
     assert pool.take(64) is warm
     assert pool.take(64) is None
@@ -68,20 +69,20 @@ def test_the_size_asked_for_longest_ago_gives_way() -> None:
     assert pool.surplus() == [old]
 
 
-def starting(text: bytes) -> Guest:
+def starting(text: bytes) -> GuestProcess:
     reading, writing = os.pipe()
     os.write(writing, text)
     os.close(writing)
-    return Guest(1 << 30, 64, -1, reading, -1, NoGroup("none"), None, 0.0)
+    return GuestProcess(1 << 30, 64, -1, reading, -1, NoGroup("none"), None, 0.0)
 
 
 def test_a_guest_is_warm_when_it_says_so_in_pieces_too() -> None:
     one = starting(WARM_FRAME)
     assert one.hear_warm()
-    assert one.state is GuestState.WARM
+    assert one.state is GuestProcessState.WARM
     one.close_pipes()
     reading, writing = os.pipe()
-    two = Guest(1 << 30, 64, -1, reading, -1, NoGroup("none"), None, 0.0)
+    two = GuestProcess(1 << 30, 64, -1, reading, -1, NoGroup("none"), None, 0.0)
     os.write(writing, WARM_FRAME[:5])
     assert not two.hear_warm()
     os.write(writing, WARM_FRAME[5:])

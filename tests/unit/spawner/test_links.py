@@ -6,16 +6,16 @@ import pytest
 
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.spawner.links import FRAME_LIMIT, ParentLink
+from casemate.spawner.links import FRAME_LIMIT, SpawnerLink
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.spawner import GuestGone, Spawn, Unwatch
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[ParentLink, socket.socket]]:
+def ends() -> Iterator[tuple[SpawnerLink, socket.socket]]:
     ours, theirs = socket.socketpair()
-    link = ParentLink(ours, takes_descriptors=True)
+    link = SpawnerLink(ours, takes_descriptors=True)
     yield link, theirs
     link.close()
     theirs.close()
@@ -25,11 +25,11 @@ def framed(payload: bytes) -> bytes:
     return len(payload).to_bytes(4, "little") + payload
 
 
-def test_nothing_is_received_where_nothing_came(ends: tuple[ParentLink, socket.socket]) -> None:
+def test_nothing_is_received_where_nothing_came(ends: tuple[SpawnerLink, socket.socket]) -> None:
     assert list(ends[0].receive()) == []
 
 
-def test_frames_are_given_out_when_they_are_whole(ends: tuple[ParentLink, socket.socket]) -> None:
+def test_frames_are_given_out_when_they_are_whole(ends: tuple[SpawnerLink, socket.socket]) -> None:
     link, peer = ends
     whole = framed(b"one") + framed(b"two")
     peer.sendall(whole[:9])
@@ -38,7 +38,7 @@ def test_frames_are_given_out_when_they_are_whole(ends: tuple[ParentLink, socket
     assert list(link.receive()) == [b"two"]
 
 
-def test_descriptors_queue_up_in_order(ends: tuple[ParentLink, socket.socket]) -> None:
+def test_descriptors_queue_up_in_order(ends: tuple[SpawnerLink, socket.socket]) -> None:
     link, peer = ends
     reading, writing = os.pipe()
     channel = Channel(peer)
@@ -54,7 +54,7 @@ def test_descriptors_queue_up_in_order(ends: tuple[ParentLink, socket.socket]) -
 
 def test_descriptors_of_a_peer_that_may_pass_none_are_dropped() -> None:
     ours, theirs = socket.socketpair()
-    link = ParentLink(ours, takes_descriptors=False)
+    link = SpawnerLink(ours, takes_descriptors=False)
     reading, writing = os.pipe()
     Channel(theirs).send(b"x", (writing,))
     os.close(writing)
@@ -66,7 +66,7 @@ def test_descriptors_of_a_peer_that_may_pass_none_are_dropped() -> None:
     theirs.close()
 
 
-def test_an_end_is_told(ends: tuple[ParentLink, socket.socket]) -> None:
+def test_an_end_is_told(ends: tuple[SpawnerLink, socket.socket]) -> None:
     link, peer = ends
     peer.close()
     with pytest.raises(PeerGoneError, match="closed"):
@@ -75,14 +75,14 @@ def test_an_end_is_told(ends: tuple[ParentLink, socket.socket]) -> None:
         link.send(Unwatch())
 
 
-def test_a_frame_that_is_too_long_is_refused(ends: tuple[ParentLink, socket.socket]) -> None:
+def test_a_frame_that_is_too_long_is_refused(ends: tuple[SpawnerLink, socket.socket]) -> None:
     link, peer = ends
     peer.sendall((FRAME_LIMIT + 1).to_bytes(4, "little"))
     with pytest.raises(WireError, match="frame is a longer one"):
         list(link.receive())
 
 
-def test_a_peer_that_does_not_read_is_as_good_as_gone(ends: tuple[ParentLink, socket.socket]) -> None:
+def test_a_peer_that_does_not_read_is_as_good_as_gone(ends: tuple[SpawnerLink, socket.socket]) -> None:
     link, _ = ends
 
     def flood() -> None:

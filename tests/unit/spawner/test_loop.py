@@ -1,4 +1,4 @@
-"""The parent process with stub enclaves and real guests."""
+"""The spawner process with stub enclaves and real guests."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from casemate.link.errors import PeerGoneError
-from casemate.testing.lone_parent import LoneParent, late, lone_parent, shared_engine
+from casemate.testing.lone_spawner import LoneSpawner, late, lone_spawner, shared_engine
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.spawner import Exited, Kill, Spawned
 from casemate.wire.protocol.faults import Code
@@ -49,23 +49,23 @@ def children_of(pid: int) -> set[int]:
 
 
 @pytest.fixture
-def parent() -> Iterator[LoneParent]:
-    with lone_parent(shared_engine()) as parent:
-        yield parent
+def spawner() -> Iterator[LoneSpawner]:
+    with lone_spawner(shared_engine()) as spawner:
+        yield spawner
 
 
-def test_an_enclave_gets_a_warm_guest_and_calls_it(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_an_enclave_gets_a_warm_guest_and_calls_it(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     given = enclave.need_guest()
     assert [name for name, _, _ in given["layers"]] == list(LayerName)
     assert enclave.load(ECHO).code == "ok"
     assert enclave.call(arguments={"a": [1]}).text == '{"a":[1]}'
     enclave.close()
-    assert "ended with status" in parent.exited().reason
+    assert "ended with status" in spawner.exited().reason
 
 
-def test_modules_are_linked_in_a_confined_guest(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_modules_are_linked_in_a_confined_guest(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     enclave.need_guest()
     main = 'import { twice } from "./lib.js"; export function main(x) { return twice(x); }'
     place = main.index('"./lib.js"')
@@ -78,8 +78,8 @@ def test_modules_are_linked_in_a_confined_guest(parent: LoneParent) -> None:
 
 
 @linux_only
-def test_the_layers_that_a_doctor_promises_are_applied(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_the_layers_that_a_doctor_promises_are_applied(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     of_enclave = {name: state for name, state, _ in enclave.order(do="layers")}
     given = enclave.need_guest()
     of_guest = {name: state for name, state, _ in given["layers"]}
@@ -94,9 +94,9 @@ def test_the_layers_that_a_doctor_promises_are_applied(parent: LoneParent) -> No
 
 @linux_only
 @root_only
-def test_enclave_and_guest_have_user_ids_of_their_own(parent: LoneParent) -> None:
-    enclave = parent.spawn()
-    pids = (enclave.pid, enclave.need_guest()["pid"], parent.process.pid)
+def test_enclave_and_guest_have_user_ids_of_their_own(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
+    pids = (enclave.pid, enclave.need_guest()["pid"], spawner.process.pid)
     ids = [
         next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "Uid:" in line) for pid in pids
     ]
@@ -115,8 +115,8 @@ ENCLAVE_TRIES = {
 
 @linux_only
 @pytest.mark.parametrize("what", ENCLAVE_TRIES)
-def test_an_enclave_lives_through(parent: LoneParent, what: str) -> None:
-    enclave = parent.spawn()
+def test_an_enclave_lives_through(spawner: LoneSpawner, what: str) -> None:
+    enclave = spawner.spawn()
     assert enclave.order(do="try", what=what) in ENCLAVE_TRIES[what]
 
 
@@ -124,60 +124,60 @@ def test_an_enclave_lives_through(parent: LoneParent, what: str) -> None:
 @pytest.mark.parametrize(
     "what", ["os.fork()", "socket.socket()", "os.execv('/bin/true', ['x'])", "os.kill(os.getppid(), 9)", "os.pipe()"]
 )
-def test_an_enclave_dies_of(parent: LoneParent, what: str) -> None:
-    enclave = parent.spawn()
+def test_an_enclave_dies_of(spawner: LoneSpawner, what: str) -> None:
+    enclave = spawner.spawn()
     guest = enclave.need_guest()["pid"]
     with pytest.raises(Exception, match="closed"):
         enclave.order(do="try", what=what)
-    assert parent.exited().reason == "its process killed by SIGSYS (a system call outside its filter)"
+    assert spawner.exited().reason == "its process killed by SIGSYS (a system call outside its filter)"
     assert not alive(guest)
-    assert alive(parent.process.pid)
+    assert alive(spawner.process.pid)
     enclave.close()
 
 
-def test_a_killed_enclave_takes_its_guest_along(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_a_killed_enclave_takes_its_guest_along(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     guest = enclave.need_guest()["pid"]
-    assert parent.kill(enclave) == Exited(enclave.number, "its process killed by SIGKILL")
+    assert spawner.kill(enclave) == Exited(enclave.number, "its process killed by SIGKILL")
     assert not alive(guest)
     enclave.close()
 
 
-def test_an_enclave_that_is_not_there_is_reported_so(parent: LoneParent) -> None:
-    parent.control.send(encode_message(Kill(99)))
-    assert parent.exited() == Exited(99, "there is no such process")
+def test_an_enclave_that_is_not_there_is_reported_so(spawner: LoneSpawner) -> None:
+    spawner.control.send(encode_message(Kill(99)))
+    assert spawner.exited() == Exited(99, "there is no such process")
 
 
-def test_several_enclaves_live_side_by_side(parent: LoneParent) -> None:
-    enclaves = [parent.spawn() for _ in range(3)]
+def test_several_enclaves_live_side_by_side(spawner: LoneSpawner) -> None:
+    enclaves = [spawner.spawn() for _ in range(3)]
     guests = {enclave.need_guest()["pid"] for enclave in enclaves}
     assert len(guests) == 3
     for number, enclave in enumerate(enclaves):
         enclave.load(ECHO)
         assert enclave.call(arguments=number).text == str(number)
-    parent.kill(enclaves[0])
+    spawner.kill(enclaves[0])
     assert enclaves[1].call(arguments=5).text == "5"
 
 
 @linux_only
 def test_everything_ends_with_the_chip() -> None:
-    with lone_parent(shared_engine(), pool=2) as parent:
-        enclave = parent.spawn()
+    with lone_spawner(shared_engine(), pool=2) as spawner:
+        enclave = spawner.spawn()
         enclave.need_guest()
-        assert soon(lambda: len(children_of(parent.process.pid)) == 4)
-        children = children_of(parent.process.pid)
-    assert parent.process.returncode == 0
+        assert soon(lambda: len(children_of(spawner.process.pid)) == 4)
+        children = children_of(spawner.process.pid)
+    assert spawner.process.returncode == 0
     assert not [pid for pid in children if alive(pid)]
 
 
 @linux_only
-def test_everything_ends_with_a_killed_parent() -> None:
-    with lone_parent(shared_engine(), pool=2) as parent:
-        enclave = parent.spawn()
+def test_everything_ends_with_a_killed_spawner() -> None:
+    with lone_spawner(shared_engine(), pool=2) as spawner:
+        enclave = spawner.spawn()
         enclave.need_guest()
-        assert soon(lambda: len(children_of(parent.process.pid)) == 4)
-        children = children_of(parent.process.pid)
-        parent.process.kill()
+        assert soon(lambda: len(children_of(spawner.process.pid)) == 4)
+        children = children_of(spawner.process.pid)
+        spawner.process.kill()
         assert soon(lambda: not [pid for pid in children if alive(pid)])
 
 
@@ -190,15 +190,15 @@ def test_nothing_is_left_in_the_control_groups() -> None:
         places = find_places()
     except UnavailableError as error:
         pytest.skip(str(error))
-    with lone_parent(shared_engine()) as parent:
-        parent.spawn().need_guest()
-        mine = f"casemate-{parent.process.pid}-*"
+    with lone_spawner(shared_engine()) as spawner:
+        spawner.spawn().need_guest()
+        mine = f"casemate-{spawner.process.pid}-*"
         assert list(places.memory.glob(mine))
     assert not list(places.memory.glob(mine))
 
 
-def test_a_new_guest_replaces_the_old_one(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_a_new_guest_replaces_the_old_one(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     first = enclave.need_guest()["pid"]
     second = enclave.need_guest()["pid"]
     assert first != second
@@ -207,8 +207,8 @@ def test_a_new_guest_replaces_the_old_one(parent: LoneParent) -> None:
     assert enclave.call(arguments=1).text == "1"
 
 
-def test_a_dead_guest_is_reported_and_replaced(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_a_dead_guest_is_reported_and_replaced(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     guest = enclave.need_guest()["pid"]
     enclave.load(ECHO)
     os.kill(guest, signal.SIGKILL)
@@ -218,8 +218,8 @@ def test_a_dead_guest_is_reported_and_replaced(parent: LoneParent) -> None:
     assert enclave.load(ECHO).code == "ok"
 
 
-def test_a_guest_that_dies_between_calls_is_reported_at_once(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_a_guest_that_dies_between_calls_is_reported_at_once(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     guest = enclave.need_guest()["pid"]
     enclave.load(ECHO)
     os.kill(guest, signal.SIGKILL)
@@ -230,9 +230,9 @@ def test_a_guest_that_dies_between_calls_is_reported_at_once(parent: LoneParent)
 
 @pytest.mark.parametrize("died_of", [signal.SIGKILL, signal.SIGABRT])
 def test_a_guest_that_its_enclave_has_ended_keeps_the_cause_of_an_earlier_death(
-    parent: LoneParent, died_of: signal.Signals
+    spawner: LoneSpawner, died_of: signal.Signals
 ) -> None:
-    enclave = parent.spawn()
+    enclave = spawner.spawn()
     guest = enclave.need_guest()["pid"]
     enclave.load(ECHO)
     if died_of is not signal.SIGKILL:
@@ -241,8 +241,8 @@ def test_a_guest_that_its_enclave_has_ended_keeps_the_cause_of_an_earlier_death(
     assert (outcome["code"], outcome["text"]) == (Code.GUEST_CRASHED, f"the guest killed by {died_of.name}")
 
 
-def test_a_time_limit_is_held_within_half_a_second(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_a_time_limit_is_held_within_half_a_second(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     enclave.need_guest()
     enclave.load("export function main() { for (;;); }")
     outcome = enclave.call(time_ms=300)
@@ -251,8 +251,8 @@ def test_a_time_limit_is_held_within_half_a_second(parent: LoneParent) -> None:
 
 
 @pytest.mark.parametrize("memory_mib", [16, 128, 512])
-def test_other_sizes_of_guests_are_started_when_asked_for(parent: LoneParent, memory_mib: int) -> None:
-    enclave = parent.spawn()
+def test_other_sizes_of_guests_are_started_when_asked_for(spawner: LoneSpawner, memory_mib: int) -> None:
+    enclave = spawner.spawn()
     enclave.need_guest(memory_mib)
     enclave.load(
         "export function main(mib) { const a = [];"
@@ -263,16 +263,16 @@ def test_other_sizes_of_guests_are_started_when_asked_for(parent: LoneParent, me
 
 
 @linux_only
-def test_another_size_is_kept_warm_after_its_first_use(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_another_size_is_kept_warm_after_its_first_use(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     enclave.need_guest(32)
-    assert soon(lambda: len(children_of(parent.process.pid)) == 4)  # an enclave, its guest, two warm ones
-    before = children_of(parent.process.pid)
+    assert soon(lambda: len(children_of(spawner.process.pid)) == 4)  # an enclave, its guest, two warm ones
+    before = children_of(spawner.process.pid)
     assert enclave.need_guest(32)["pid"] in before
 
 
-def test_a_heap_of_the_promised_size_is_there(parent: LoneParent) -> None:
-    enclave = parent.spawn()
+def test_a_heap_of_the_promised_size_is_there(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
     enclave.need_guest(64)
     enclave.load(
         "export function main() { const a = []; for (let i = 0; i < 7e6; i++) a.push(i + 0.5); return a.length; }"
@@ -281,27 +281,27 @@ def test_a_heap_of_the_promised_size_is_there(parent: LoneParent) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\x47", "\x48\x00", "nonsense" * 100])
-def test_an_enclave_that_talks_nonsense_is_ended(parent: LoneParent, text: str) -> None:
-    enclave = parent.spawn()
+def test_an_enclave_that_talks_nonsense_is_ended(spawner: LoneSpawner, text: str) -> None:
+    enclave = spawner.spawn()
     enclave.need_guest()
     with contextlib.suppress(PeerGoneError):  # it may be ended before it can say that it did
-        enclave.order(do="send_parent", text=text)
-    assert parent.exited().reason == "its process killed by SIGKILL"
+        enclave.order(do="send_to_spawner", text=text)
+    assert spawner.exited().reason == "its process killed by SIGKILL"
     enclave.close()
-    assert parent.spawn().need_guest()["pid"]
+    assert spawner.spawn().need_guest()["pid"]
 
 
 def test_an_engine_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     with (
-        pytest.raises(AssertionError, match=r"the parent did not start: Fault.*No such file"),
-        lone_parent(tmp_path / "none"),
+        pytest.raises(AssertionError, match=r"the spawner did not start: Fault.*No such file"),
+        lone_spawner(tmp_path / "none"),
     ):
         pass
 
 
 def test_a_program_that_is_no_engine_is_a_fault() -> None:
-    with lone_parent(Path(shutil.which("true") or "/bin/true"), pool=0) as parent:
-        enclave = parent.spawn()
+    with lone_spawner(Path(shutil.which("true") or "/bin/true"), pool=0) as spawner:
+        enclave = spawner.spawn()
         answer = enclave.need_guest()
         assert answer["refused"] == Code.UNAVAILABLE
         assert answer["reason"].startswith("no guest: the engine did not start")
@@ -315,11 +315,11 @@ def test_a_required_layer_that_is_missing_is_refused() -> None:
     else:
         request, user = LayerRequest(LayerName.UID, LayerMode.REQUIRE), NOBODY
     python = python_for_all()
-    with lone_parent(shared_engine(), layers=(request,), user=user, python=python) as parent:
+    with lone_spawner(shared_engine(), layers=(request,), user=user, python=python) as spawner:
         with pytest.raises(AssertionError, match="layer uid is required"):
-            parent.spawn()
+            spawner.spawn()
         with pytest.raises(AssertionError, match="layer uid is required"):
-            parent.spawn()
+            spawner.spawn()
 
 
 def python_for_all() -> str:
@@ -334,8 +334,8 @@ def python_for_all() -> str:
 @linux_only
 @root_only
 def test_it_all_works_without_root() -> None:
-    with lone_parent(shared_engine(), user=NOBODY, python=python_for_all()) as parent:
-        enclave = parent.spawn()
+    with lone_spawner(shared_engine(), user=NOBODY, python=python_for_all()) as spawner:
+        enclave = spawner.spawn()
         layers = {name: state for name, state, _ in enclave.order(do="layers")}
         assert layers["uid"] == "unavailable"
         assert layers["seccomp"] == layers["no-new-privs"] == layers["rlimits"] == "applied"
@@ -346,64 +346,64 @@ def test_it_all_works_without_root() -> None:
         enclave.need_guest()
         enclave.load("export function main() { const a = []; for (;;) a.push(new Uint8Array(1e7).fill(1)); }")
         assert enclave.call().code in (Code.GUEST_ERROR, Code.MEMORY_LIMIT)
-        assert parent.kill(enclave).enclave == enclave.number
+        assert spawner.kill(enclave).enclave == enclave.number
 
 
 def test_all_layers_can_be_switched_off() -> None:
     off = tuple(LayerRequest(name, LayerMode.OFF) for name in LayerName)
-    with lone_parent(shared_engine(), layers=off) as parent:
-        enclave = parent.spawn()
+    with lone_spawner(shared_engine(), layers=off) as spawner:
+        enclave = spawner.spawn()
         assert {state for _, state, _ in enclave.order(do="layers")} == {"off"}
         assert {state for _, state, _ in enclave.need_guest()["layers"]} == {"off"}
         enclave.load(ECHO)
         assert enclave.call(arguments=1).text == "1"
 
 
-def test_a_spawn_without_sockets_is_refused(parent: LoneParent) -> None:
+def test_a_spawn_without_sockets_is_refused(spawner: LoneSpawner) -> None:
     from casemate.wire.encodings.message import parse_message
     from casemate.wire.messages.spawner import Spawn
     from casemate.wire.protocol.faults import Fault
 
-    parent.control.send(encode_message(Spawn(7)))
-    answer: object = parse_message(parent.control.receive(timeout=5).payload, Spawned, Fault)
+    spawner.control.send(encode_message(Spawn(7)))
+    answer: object = parse_message(spawner.control.receive(timeout=5).payload, Spawned, Fault)
     assert isinstance(answer, Fault)
     assert answer.code is Code.WRONG_STATE
 
 
 @linux_only
-def test_the_parent_starts_no_thread_and_no_engine(parent: LoneParent) -> None:
-    parent.spawn().need_guest()
-    status = Path(f"/proc/{parent.process.pid}/status").read_text()
+def test_the_spawner_starts_no_thread_and_no_engine(spawner: LoneSpawner) -> None:
+    spawner.spawn().need_guest()
+    status = Path(f"/proc/{spawner.process.pid}/status").read_text()
     assert "Threads:\t1" in status
     with contextlib.suppress(PermissionError):  # nobody but root may look into it
-        assert "deno" not in Path(f"/proc/{parent.process.pid}/maps").read_text()
+        assert "deno" not in Path(f"/proc/{spawner.process.pid}/maps").read_text()
 
 
-def test_an_enclave_that_runs_cannot_be_spawned_again(parent: LoneParent) -> None:
-    first = parent.spawn()
-    parent._last -= 1
+def test_an_enclave_that_runs_cannot_be_spawned_again(spawner: LoneSpawner) -> None:
+    first = spawner.spawn()
+    spawner._last -= 1
     with pytest.raises(AssertionError, match="wrong-state"):
-        parent.spawn()
-    assert parent.spawn().need_guest()["pid"]
+        spawner.spawn()
+    assert spawner.spawn().need_guest()["pid"]
     assert first.need_guest()["pid"]
 
 
 @pytest.mark.parametrize("memory_mib", [0, 4097, 2**32 - 1])
-def test_a_guest_of_an_absurd_size_is_refused(parent: LoneParent, memory_mib: int) -> None:
-    enclave = parent.spawn()
+def test_a_guest_of_an_absurd_size_is_refused(spawner: LoneSpawner, memory_mib: int) -> None:
+    enclave = spawner.spawn()
     answer = enclave.need_guest(memory_mib)
     assert answer["refused"] == Code.UNAVAILABLE
     assert f"a guest of {memory_mib} MiB" in answer["reason"]
     assert enclave.need_guest()["pid"]
 
 
-def test_a_parent_that_cannot_fork_says_so(parent: LoneParent) -> None:
+def test_a_spawner_that_cannot_fork_says_so(spawner: LoneSpawner) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may always fork")
     import resource
 
-    enclave = parent.spawn()
-    resource.prlimit(parent.process.pid, resource.RLIMIT_NPROC, (1, 1))
+    enclave = spawner.spawn()
+    resource.prlimit(spawner.process.pid, resource.RLIMIT_NPROC, (1, 1))
     assert "cannot fork" in enclave.need_guest(128)["reason"]
     with pytest.raises(AssertionError, match="cannot fork"):
-        parent.spawn()
+        spawner.spawn()

@@ -7,7 +7,7 @@ import pytest
 from casemate.sandbox.confinement import NoGroup
 from casemate.spawner import watchdog as module
 from casemate.spawner.fork import end_of
-from casemate.spawner.guest_pool import MIB, OVERHEAD_MIB, Guest
+from casemate.spawner.guest_process import MIB, OVERHEAD_MIB, GuestProcess
 from casemate.spawner.process_memory import Memory, cpu_time_of, memory_of
 from casemate.spawner.watchdog import (
     GRACE,
@@ -41,8 +41,8 @@ def measures(monkeypatch: pytest.MonkeyPatch) -> Measures:
     return Measures(monkeypatch)
 
 
-def guest() -> Guest:
-    return Guest(1, 64, -1, -1, -1, NoGroup("none"), None, 0.0)
+def guest() -> GuestProcess:
+    return GuestProcess(1, 64, -1, -1, -1, NoGroup("none"), None, 0.0)
 
 
 def watchdog(*, sleeps: bool = False) -> Watchdog:

@@ -41,7 +41,7 @@ print(json.dumps([[layer.name, layer.state, layer.detail] for layer in probe()])
 _ENGINE_PROBE = """
 import json, subprocess, sys
 from casemate.engines.javascript.engine import JavaScript
-from casemate.spawner.guest_pool import first_words
+from casemate.spawner.guest_process import first_words
 from casemate.sandbox.rlimits import low_limits
 command = JavaScript().command(sys.argv[1], memory_mib=64)
 tried = subprocess.run(

@@ -11,9 +11,9 @@ from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.ecall import check_arguments, check_result, declared_entry
 from casemate.enclave.entry.open_streams import StreamOwner
+from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.stream_calls import LastStep, StreamCalls
 from casemate.enclave.guest.requests import CallServices, Services
-from casemate.enclave.io.surroundings import Surroundings
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, refuse
@@ -23,13 +23,13 @@ from casemate.wire.protocol.manifest import EntryPoint
 class Calls:
     """Runs calls, one at a time."""
 
-    def __init__(self, program: Program, around: Surroundings) -> None:
+    def __init__(self, program: Program, peers: Peers) -> None:
         manifest = program.image.manifest
         self._manifest = manifest
         self._schemas = program.image.schemas
-        self._around = around
-        self._services = Services(program, around)
-        self._streams = StreamCalls(program.image, around, self._services)
+        self._peers = peers
+        self._services = Services(program, peers)
+        self._streams = StreamCalls(program.image, peers, self._services)
 
     def deadline(self) -> float:
         """When a call that begins now must have ended, on the monotonic clock."""
@@ -76,7 +76,7 @@ class Calls:
         schemas = self._schemas.entries[entry.name]
         checked = check_arguments(schemas.input, arguments)
         services = CallServices(self._services)
-        returned = self._around.guest.call(
+        returned = self._peers.guest.call(
             entry.name, checked, caller, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
         )
         output = check_result(schemas.output, returned, output_kib=self._manifest.limits.output_kib)

@@ -6,10 +6,10 @@ from casemate.enclave.entry.calls import Calls
 from casemate.enclave.entry.challenge import answer_challenge
 from casemate.enclave.entry.channel import OpenedRequest, open_request
 from casemate.enclave.entry.open_streams import StreamOwner
+from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.receipts import ReceiptBook
 from casemate.enclave.entry.sessions import Sessions
 from casemate.enclave.entry.tls_entries import TLS_ENTRIES, TlsAnswer, tls_answers
-from casemate.enclave.io.surroundings import Surroundings
 from casemate.enclave.keys import EnclaveKeys
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.message import parse_message
@@ -46,28 +46,28 @@ class Service:
     included. What goes wrong in here is told to nobody.
     """
 
-    def __init__(self, program: Program, layers: SandboxLayers, around: Surroundings) -> None:
+    def __init__(self, program: Program, layers: SandboxLayers, peers: Peers) -> None:
         self._layers = layers
-        self._around = around
+        self._peers = peers
         self._keys = EnclaveKeys()
         self._sessions = Sessions()
         self._receipts = ReceiptBook(self._keys, program.identity.measurement)
-        self._calls = Calls(program, around)
-        self._tls = tls_answers(program, layers, around.leaf, self._calls)
+        self._calls = Calls(program, peers)
+        self._tls = tls_answers(program, layers, peers.leaf, self._calls)
 
     def run(self) -> None:
         """Answers entries until a peer is gone, which :class:`PeerGoneError` says."""
-        around = self._around
+        peers = self._peers
         while True:
-            ready = bool(around.host.incoming) and not around.host.backlog  # nothing on credit for who does not read
-            around.pump.turn(0.0 if ready else around.guest.deadline)
-            around.guest.attend()
-            reply = self._reply(around.host.incoming.popleft()) if ready else None
+            ready = bool(peers.host.incoming) and not peers.host.backlog  # nothing on credit for who does not read
+            peers.pump.turn(0.0 if ready else peers.guest.deadline)
+            peers.guest.attend()
+            reply = self._reply(peers.host.incoming.popleft()) if ready else None
             if reply is not None:
-                around.console.flush()
-                around.host.send(encode_reply(reply))
+                peers.console.flush()
+                peers.host.send(encode_reply(reply))
                 if not isinstance(reply, ChallengeAnswer):
-                    around.guest.fetch()  # the caller has its answer: now a guest that the call has cost is replaced
+                    peers.guest.fetch()  # the caller has its answer: now a guest that the call has cost is replaced
 
     def _reply(self, frame: bytes | None) -> Reply | None:
         """The reply to one frame, whatever it holds; None to what the host says about a question that is over."""
@@ -87,7 +87,7 @@ class Service:
     def _do(self, entry: object) -> Reply | None:
         match entry:
             case Challenge():
-                return answer_challenge(entry, self._around.leaf, self._keys, self._layers, self._sessions)
+                return answer_challenge(entry, self._peers.leaf, self._keys, self._layers, self._sessions)
             case Enter(envelope):
                 return self._enter(envelope)
             case PlainEnter(name, arguments):

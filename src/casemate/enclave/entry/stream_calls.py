@@ -7,8 +7,8 @@ from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.ecall import check_arguments, check_result, declared_entry
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
+from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.requests import CallServices, Services
-from casemate.enclave.io.surroundings import Surroundings
 from casemate.engines.frames import Ended, Kind, Paused
 from casemate.images.layout import ImageContents
 from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
@@ -35,10 +35,10 @@ class StreamCalls:
     nothing.
     """
 
-    def __init__(self, image: ImageContents, around: Surroundings, services: Services) -> None:
+    def __init__(self, image: ImageContents, peers: Peers, services: Services) -> None:
         self._manifest = image.manifest
         self._schemas = image.schemas.entries
-        self._around = around
+        self._peers = peers
         self._services = services
         self._streams = Streams()
 
@@ -54,18 +54,18 @@ class StreamCalls:
         Raises:
             FaultError: with every other outcome.
         """
-        self._streams.remove_lost(lambda stream: not self._around.guest.has(stream))
+        self._streams.remove_lost(lambda stream: not self._peers.guest.has(stream))
         if step.kind is StepKind.OPEN:
             return self._open(step, arguments, owner, deadline)
         stream = self._streams.find(step.stream, owner)
         _check_step(step.kind, arguments, stream)
         if step.kind is StepKind.CANCEL:
             self._streams.remove(step.stream)
-            self._around.guest.drop(stream.guest)
+            self._peers.guest.drop(stream.guest)
             return StepTaken(step.stream, is_hungry=False, data=b"")
         stream.input.pass_on(arguments)
         try:
-            said = self._around.guest.step(
+            said = self._peers.guest.step(
                 stream.guest,
                 _GUEST_KINDS[step.kind],
                 arguments,
@@ -93,9 +93,9 @@ class StreamCalls:
         checked = check_arguments(self._schemas[entry.name].input, arguments)
         given_up = self._streams.make_room(time.monotonic())
         if given_up is not None:
-            self._around.guest.drop(given_up.guest)
+            self._peers.guest.drop(given_up.guest)
         services = CallServices(self._services)
-        begun, said = self._around.guest.open(
+        begun, said = self._peers.guest.open(
             entry.name,
             checked,
             caller,

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from casemate.enclave.io.peers import SocketPeer
+from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Log
 

@@ -4,7 +4,7 @@ Whatever the guest does, a call ends by its deadline with a result or a typed re
 
 * it says what it may not say now, or too much: it is ended, ``guest-crashed``;
 * it works for too long, or stops reading or writing: it is ended, ``time-limit``;
-* it dies, or grows too large: its parent says which.
+* it dies, or grows too large: its spawner says which.
 
 A guest that failed is never called again, and the streams that it had begun are gone with it.
 """
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from casemate.enclave.guest.pipe_protocol import GuestLine
-from casemate.enclave.io.peers import SocketPeer
 from casemate.enclave.io.pump import Pump
+from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.engines.command import GuestProgram
 from casemate.engines.errors import GuestMisbehavedError
 from casemate.engines.frames import (
@@ -45,9 +45,9 @@ LOAD_TIME = 10.0
 """Longest start of a guest with its code (seconds), the bodies of its modules included."""
 
 CAUSE_TIME = 2.0
-"""Longest wait (seconds) for the parent to say why a guest died, once the guest's pipe has closed. The parent kills the
-guest when it is asked, so it answers as soon as it gets to run, which on a busy machine takes some tenths of a second.
-A guest cannot make the wait longer."""
+"""Longest wait (seconds) for the spawner to say why a guest died, once the guest's pipe has closed. The spawner kills
+the guest when it is asked, so it answers as soon as it gets to run: within some tenths of a second on a busy machine. A
+guest cannot make the wait longer."""
 
 MOST_REPLACED = 3
 """How many guests in a row may die before they have taken a call; that costs time, and only then the call."""
@@ -70,23 +70,23 @@ class GuestState(StrEnum):
     """What there is of a guest."""
 
     ABSENT = "absent"  # none, or a failed one
-    AWAITED = "awaited"  # asked of the parent
+    AWAITED = "awaited"  # asked of the spawner
     LOADING = "loading"
     READY = "ready"  # it waits for a call
     WORKING = "working"  # on a call
-    ENDED = "ended"  # its pipe has closed; the parent has been asked to end it, and will say why it died
+    ENDED = "ended"  # its pipe has closed; the spawner has been asked to end it, and will say why it died
 
 
 class _Event(StrEnum):
     """What happens to a guest."""
 
-    FETCHED = "fetched"  # the enclave has asked the parent for one
-    GIVEN = "given"  # the parent has sent its pipes
+    FETCHED = "fetched"  # the enclave has asked the spawner for one
+    GIVEN = "given"  # the spawner has sent its pipes
     LOADED = "loaded"  # it has loaded the program
     CALLED = "called"  # a call, or a step of a stream, has been sent
     ANSWERED = "answered"
     CLOSED = "closed"  # it has closed the pipe that it writes to
-    FAILED = "failed"  # by its own fault, by the parent's word, or by what the enclave decides
+    FAILED = "failed"  # by its own fault, by the spawner's word, or by what the enclave decides
 
 
 _NEXT: Mapping[GuestState, Mapping[_Event, GuestState]] = {
@@ -116,8 +116,8 @@ class Guest:
     """The guest of an enclave: at any time one process at most.
 
     Args:
-        pump: where it is waited for, and its parent.
-        parent: gives guests, and says when and why one is gone.
+        pump: where it is waited for, and its spawner.
+        spawner: gives guests, and says when and why one is gone.
         engine: its name.
         memory_mib: the guest's limit.
         program: loaded into each guest.
@@ -129,7 +129,7 @@ class Guest:
     def __init__(
         self,
         pump: Pump,
-        parent: SocketPeer,
+        spawner: SocketPeer,
         *,
         engine: str,
         memory_mib: int,
@@ -138,7 +138,7 @@ class Guest:
         tell_errors: bool,
     ) -> None:
         self._pump = pump
-        self._parent = parent
+        self._spawner = spawner
         self._engine = engine_named(engine)
         self._memory_mib = memory_mib
         self._program = program
@@ -175,9 +175,9 @@ class Guest:
         self._drop(_UNEXPLAINED)
 
     def fetch(self) -> None:
-        """Asks the parent for a guest, if there is none; an earlier one ends."""
+        """Asks the spawner for a guest, if there is none; an earlier one ends."""
         if self._state is GuestState.ABSENT:
-            self._parent.send(encode_message(NeedGuest(self._engine.name, self._memory_mib)))
+            self._spawner.send(encode_message(NeedGuest(self._engine.name, self._memory_mib)))
             self._change(_Event.FETCHED)
 
     def await_ready(self, deadline: float) -> None:
@@ -203,8 +203,8 @@ class Guest:
             self._pump.turn(deadline if self._deadline is None else min(deadline, self._deadline))
 
     def attend(self) -> None:
-        """Takes what parent and guest said while no call is under way."""
-        self._attend_to_parent()
+        """Takes what spawner and guest said while no call is under way."""
+        self._attend_to_spawner()
         line = self._line
         if line is None or self._state is GuestState.WORKING:
             return
@@ -299,7 +299,7 @@ class Guest:
 
     def is_gone(self) -> bool:
         """Whether the guest that works on a call has failed meanwhile."""
-        self._attend_to_parent()
+        self._attend_to_spawner()
         return self._state is not GuestState.WORKING or (self._line is not None and self._line.ended)
 
     def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> Returned | Paused | Ended:
@@ -341,7 +341,7 @@ class Guest:
             return self._hear(line)
         elif self._state is GuestState.WORKING:  # its pipe is closed
             # Not for the rest of the call's time alone: a guest that dies just before its deadline would then have no
-            # cause but that, though the parent can tell one.
+            # cause but that, though the spawner can tell one.
             self._ask_why()
             self._await_settled(time.monotonic() + CAUSE_TIME)
         raise FaultError(self._failure)
@@ -364,9 +364,9 @@ class Guest:
             self._lose(fault(Code.GUEST_CRASHED, f"the guest broke its protocol and was ended{words}"))
             raise FaultError(self._failure) from None
 
-    def _attend_to_parent(self) -> None:
-        while self._parent.incoming:
-            frame = self._parent.incoming.popleft()
+    def _attend_to_spawner(self) -> None:
+        while self._spawner.incoming:
+            frame = self._spawner.incoming.popleft()
             said: object = parse_message(frame or b"", GuestGiven, GuestGone, Fault)
             match said:
                 case GuestGiven():
@@ -379,7 +379,7 @@ class Guest:
                     self._drop(said, died=True)
 
     def _begin(self, given: GuestGiven) -> None:
-        writing, reading = self._parent.descriptors.popleft(), self._parent.descriptors.popleft()
+        writing, reading = self._spawner.descriptors.popleft(), self._spawner.descriptors.popleft()
         if self._layers is None:
             self._layers = given.layers
         elif _outline(given.layers) != _outline(self._layers):  # REPORTDATA names the first guest's
@@ -392,30 +392,30 @@ class Guest:
         self._line = GuestLine(self._pump, (writing, reading), self._engine, self._program)
 
     def _watch(self, deadline: float) -> None:
-        """Sets the deadline here, and in the parent, which ends the guest a little later should nobody else do so."""
+        """Sets the deadline here, and in the spawner, which ends the guest a little later should nobody else do so."""
         self._deadline = deadline
         left_ms = int((deadline - time.monotonic()) * 1000)
-        self._parent.send(encode_message(Watch(max(1, left_ms))))
+        self._spawner.send(encode_message(Watch(max(1, left_ms))))
 
     def _rest(self, event: _Event) -> None:
         self._change(event)
         self._deadline = None
-        self._parent.send(encode_message(Unwatch()))
+        self._spawner.send(encode_message(Unwatch()))
 
     def _ask_why(self) -> None:
-        """Has the parent end a guest whose pipe has closed, and say why it died.
+        """Has the spawner end a guest whose pipe has closed, and say why it died.
 
-        Most have died by then, for a reason that the parent alone can know, such as too much memory. One that lives on,
-        having closed the pipe itself, is ended all the same. So the parent's word comes soon in either case.
+        Most have died by then, for a reason that the spawner alone can know, such as too much memory. One that has
+        closed the pipe itself and lives on is ended all the same. So the spawner's word comes soon in either case.
         """
         self._was_at_rest = self._state is GuestState.READY
         self._change(_Event.CLOSED)
         self._deadline = time.monotonic() + CAUSE_TIME
-        self._parent.send(encode_message(Watch(0)))
+        self._spawner.send(encode_message(Watch(0)))
 
     def _lose(self, failure: Fault, *, died: bool = False) -> None:
-        """Gives up a guest that may be alive: the parent ends it now."""
-        self._parent.send(encode_message(Watch(0)))
+        """Gives up a guest that may be alive: the spawner ends it now."""
+        self._spawner.send(encode_message(Watch(0)))
         self._drop(failure, died=died)
 
     def _change(self, event: _Event) -> None:

@@ -5,8 +5,8 @@ import select
 from collections import deque
 from collections.abc import Callable
 
-from casemate.enclave.io.frame_assembler import FrameAssembler
-from casemate.enclave.io.peers import PIECE_SIZE
+from casemate.enclave.io.socket_peer import PIECE_SIZE
+from casemate.link.frame_assembler import FrameAssembler
 from casemate.link.frames import HEADER_SIZE
 
 

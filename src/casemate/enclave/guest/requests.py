@@ -4,8 +4,8 @@ import time
 
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.entry.peers import Peers
 from casemate.enclave.io.host_questions import HostQuestions
-from casemate.enclave.io.surroundings import Surroundings
 from casemate.enclave.store import Store, Transaction, sorted_json
 from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
 from casemate.engines.frames import Asked, Wanted
@@ -38,12 +38,12 @@ nothing, so its call fails."""
 class Services:
     """Of one enclave: what lasts beyond a call."""
 
-    def __init__(self, program: Program, around: Surroundings) -> None:
+    def __init__(self, program: Program, peers: Peers) -> None:
         manifest = program.image.manifest
-        self.host = HostQuestions(program.image, around)
-        keys = SealingKeys(around.leaf, program.identity, program.tcb)
+        self.host = HostQuestions(program.image, peers)
+        keys = SealingKeys(peers.leaf, program.identity, program.tcb)
         self.sealer = Sealer(keys)
-        self.store = None if manifest.state is None else Store(around.leaf, self.host, keys, manifest.state)
+        self.store = None if manifest.state is None else Store(peers.leaf, self.host, keys, manifest.state)
 
 
 class CallServices:

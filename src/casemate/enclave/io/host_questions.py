@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.ocall import Said, answer_to, check_answer, declared_ocall, question
-from casemate.enclave.io.surroundings import Surroundings
 from casemate.images.layout import ImageContents
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
@@ -23,9 +23,9 @@ class HostQuestions:
     For the store this is its ``HostLine``.
     """
 
-    def __init__(self, image: ImageContents, around: Surroundings) -> None:
+    def __init__(self, image: ImageContents, peers: Peers) -> None:
         self._image = image
-        self._around = around
+        self._peers = peers
         self._numbers = itertools.count(1)
 
     def ocall(self, name: str, arguments: bytes, deadline: float) -> bytes:
@@ -34,7 +34,7 @@ class HostQuestions:
         Raises:
             FaultError: the manifest does not allow it, or the host did not answer properly by the deadline.
         """
-        guest = self._around.guest
+        guest = self._peers.guest
         schemas = declared_ocall(self._image.schemas, name)
         number = next(self._numbers)
         self._send(question(name, schemas.input, number, arguments))
@@ -60,14 +60,14 @@ class HostQuestions:
         self._send(encode_message(message))
 
     def _send(self, frame: bytes) -> None:
-        self._around.console.flush()
-        self._around.host.send(frame)
+        self._peers.console.flush()
+        self._peers.host.send(frame)
 
     def _await(
         self, answer: Callable[[bytes | None], T | None], deadline: float, is_vain: Callable[[], bool]
     ) -> T | None:
         """The host's answer, if it comes by the deadline and before it is in vain. All else that it says is dropped."""
-        pump, incoming = self._around.pump, self._around.host.incoming
+        pump, incoming = self._peers.pump, self._peers.host.incoming
         while time.monotonic() < deadline and pump.until(lambda: bool(incoming) or is_vain(), deadline):
             if not incoming:
                 break

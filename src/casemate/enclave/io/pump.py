@@ -4,7 +4,7 @@ import select
 import time
 from collections.abc import Callable
 
-from casemate.enclave.io.peers import Watched
+from casemate.enclave.io.socket_peer import Watched
 
 
 class Pump:

@@ -1,7 +1,7 @@
 """What only enclaves with RA-TLS need, loaded when the first of them is started and kept from then on.
 
 OpenSSL's TLS and h11 take 6 MiB of memory and some tenths of a second. An enclave is confined before it has read its
-manifest, so it cannot load them itself: it tells the chip that it wants them, the chip has the parent load them, and
+manifest, so it cannot load them itself: it tells the chip that it wants them, the chip has the spawner load them, and
 the enclave is forked anew. Whoever lies about that delays a start.
 """
 
@@ -14,7 +14,7 @@ _loaded: "list[type[TlsDesk]]" = []
 
 
 def equip() -> None:
-    """Loads and rehearses it, once a process; to be called by the parent, which may open files."""
+    """Loads and rehearses it, once a process; to be called by the spawner, which may open files."""
     if not _loaded:
         from casemate.enclave.tls.desk import TlsDesk
         from casemate.enclave.tls.rehearsal import rehearse_tls

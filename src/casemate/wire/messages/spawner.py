@@ -1,4 +1,4 @@
-"""The pre-warmed parent's links: chip to parent, and enclave to parent (its watchdog and the giver of guests)."""
+"""The spawner's links: chip to spawner, and enclave to spawner (its watchdog and the giver of guests)."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,7 +10,7 @@ from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
 @message(0x40)
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """The chip's first frame to the parent."""
+    """The chip's first frame to the spawner."""
 
     layers: LayerRequests
     deno: Annotated[str, Limit(4096)]
@@ -21,8 +21,8 @@ class Configure:
 
 @message(0x41)
 @dataclass(frozen=True, slots=True)
-class ParentReady:
-    """The parent has imported all that an enclave needs, and its pool is being filled."""
+class SpawnerReady:
+    """The spawner has imported all that an enclave needs, and its pool is being filled."""
 
 
 @message(0x42)
@@ -65,7 +65,7 @@ class Exited:
 @message(0x48)
 @dataclass(frozen=True, slots=True)
 class NeedGuest:
-    """Enclave to parent: a confined engine process, please. An earlier one is killed first.
+    """Enclave to spawner: a confined engine process, please. An earlier one is killed first.
 
     Reply: ``GuestGiven`` or ``Fault``.
     """
@@ -86,7 +86,7 @@ class GuestGiven:
 @message(0x4A)
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Enclave to parent: the guest works from now; kill it when this many milliseconds have passed.
+    """Enclave to spawner: the guest works from now; kill it when this many milliseconds have passed.
 
     With 0 it is killed at once, and ``GuestGone`` says why it died: by that, or by what had ended it before.
     """
@@ -97,13 +97,13 @@ class Watch:
 @message(0x4B)
 @dataclass(frozen=True, slots=True)
 class Unwatch:
-    """Enclave to parent: the guest has answered."""
+    """Enclave to spawner: the guest has answered."""
 
 
 @message(0x4C)
 @dataclass(frozen=True, slots=True)
 class GuestGone:
-    """Parent to enclave, unasked: the guest was killed or died, and why (a ``Code`` of ``wire.protocol.faults``)."""
+    """Spawner to enclave, unasked: the guest was killed or died, and why (a ``Code`` of ``wire.protocol.faults``)."""
 
     code: Name
     reason: Annotated[str, Limit(256)]

@@ -89,7 +89,9 @@ class TlsWanted:
 @message(0xA7)
 @dataclass(frozen=True, slots=True)
 class Equip:
-    """Chip to parent: load what RA-TLS needs, for all enclaves forked from now on. Reply: ``ParentReady`` or ``Fault``.
+    """Chip to spawner: load what RA-TLS needs, for all enclaves forked from now on.
+
+    Reply: ``SpawnerReady`` or ``Fault``.
 
     Not loaded for every machine, since it takes 6 MiB, and most enclaves do without.
     """

@@ -14,7 +14,7 @@ from tree_sitter import Language, Parser
 from casemate.engines.command import GuestProgram
 from casemate.engines.frames import Failed, Loaded, Paused, Returned, Said
 from casemate.engines.javascript.engine import BOOTSTRAP, JavaScript, may_import_more, node_modules
-from casemate.testing.lone_parent import shared_engine
+from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import Link
 

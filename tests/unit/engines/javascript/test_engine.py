@@ -18,7 +18,7 @@ from casemate.engines.frames import NO_CALL, Asked, Failed, Kind, Loaded, Printe
 from casemate.engines.javascript.engine import node_modules
 from casemate.engines.registry import engine_named
 from casemate.testing.hostile_guests import TRAPS
-from casemate.testing.lone_parent import shared_engine
+from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import Link
 

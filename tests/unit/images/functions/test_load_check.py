@@ -6,7 +6,7 @@ from casemate.images.errors import SourceError
 from casemate.images.functions.links import link_modules
 from casemate.images.functions.load_check import check_loads
 from casemate.images.layout import Module, load_order
-from casemate.testing.lone_parent import shared_engine
+from casemate.testing.lone_spawner import shared_engine
 
 LIBRARY = {"guest/a.js": b"export const a = 1;\nthrow new Error('a module was run');", "guest/d.json": b'{"x": 1}'}
 

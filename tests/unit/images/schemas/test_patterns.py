@@ -20,7 +20,7 @@ from casemate.images.schemas.patterns import (
     translate_pattern,
 )
 from casemate.images.schemas.schemas import SchemaError, inbound_schema
-from casemate.testing.lone_parent import shared_engine
+from casemate.testing.lone_spawner import shared_engine
 
 _SCRIPT = """
 const { patterns, texts } = JSON.parse(new TextDecoder().decode(await new Response(Deno.stdin.readable).bytes()));

@@ -1,7 +1,7 @@
-"""The parent of enclaves and guests without a chip: for tests of guests, of the watchdog and of confinement.
+"""The spawner of enclaves and guests without a chip: for tests of guests, of the watchdog and of confinement.
 
 Its enclaves run a stub instead of the enclave runtime: it takes orders over what would be the host's socket, loads
-code into guests and calls it, and says what came of it. :class:`LoneParent` is the side of the tests; the rest runs in
+code into guests and calls it, and says what came of it. :class:`LoneSpawner` is the side of the tests; the rest runs in
 there.
 """
 
@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casemate.enclave.io.frame_assembler import FrameAssembler
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
 from casemate.engines.errors import GuestMisbehavedError
@@ -30,6 +29,7 @@ from casemate.engines.frames import CALL_SIZE, OVERHEAD, Asked, Failed, Printed,
 from casemate.engines.registry import engine_named
 from casemate.link.channel import Channel, Frame
 from casemate.link.errors import TimedOutError
+from casemate.link.frame_assembler import FrameAssembler
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.spawner import (
@@ -39,9 +39,9 @@ from casemate.wire.messages.spawner import (
     GuestGone,
     Kill,
     NeedGuest,
-    ParentReady,
     Spawn,
     Spawned,
+    SpawnerReady,
     Unwatch,
     Watch,
 )
@@ -61,8 +61,8 @@ PATIENCE = 15.0
 _START = """
 import sys
 sys.path.append({path!r})
-from casemate.testing.lone_parent import run_parent
-run_parent()
+from casemate.testing.lone_spawner import run_spawner
+run_spawner()
 """
 
 
@@ -125,8 +125,8 @@ class LoneEnclave:
         self._chip.close()
 
 
-class LoneParent:
-    """A parent process; see :func:`lone_parent`."""
+class LoneSpawner:
+    """A spawner process; see :func:`lone_spawner`."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: Channel) -> None:
         self.process = process
@@ -138,7 +138,7 @@ class LoneParent:
         """A new stub enclave.
 
         Raises:
-            FaultError, as an AssertionError's text: the parent refused.
+            FaultError, as an AssertionError's text: the spawner refused.
         """
         self._last += 1
         chip, chip_theirs = socket.socketpair()
@@ -149,11 +149,11 @@ class LoneParent:
             self.control.send(encode_message(Spawn(self._last)), descriptors, timeout=PATIENCE)
         answer: object = parse_message(self.control.receive(timeout=PATIENCE).payload, Spawned, Fault)
         if not isinstance(answer, Spawned):
-            raise AssertionError(f"the parent refused: {answer}")  # noqa: TRY004 - a test's failure
+            raise AssertionError(f"the spawner refused: {answer}")  # noqa: TRY004 - a test's failure
         return LoneEnclave(self._last, answer.pid, Channel(host), chip)
 
     def close(self) -> None:
-        """Hangs up on the parent and on every enclave."""
+        """Hangs up on the spawner and on every enclave."""
         self.control.close()
         for sock in self._sockets:
             sock.close()
@@ -169,15 +169,15 @@ class LoneParent:
 
 
 @contextmanager
-def lone_parent(
+def lone_spawner(
     engine: Path,
     *,
     layers: tuple[LayerRequest, ...] = (),
     pool: int = 1,
     user: int | None = None,
     python: str = sys.executable,
-) -> Iterator[LoneParent]:
-    """A parent process for as long as the context lasts; afterwards it and all its children are gone.
+) -> Iterator[LoneSpawner]:
+    """A spawner process for as long as the context lasts; afterwards it and all its children are gone.
 
     Args:
         engine: a binary that every user may run: see :func:`shared_engine`.
@@ -205,15 +205,15 @@ def lone_parent(
             env=environment,
         )
     control = Channel(ours)
-    parent = LoneParent(process, control)
+    spawner = LoneSpawner(process, control)
     try:
         control.send(encode_message(Configure(layers, str(engine), pool)), timeout=PATIENCE)
-        ready: object = parse_message(control.receive(timeout=PATIENCE).payload, ParentReady, Fault)
-        if not isinstance(ready, ParentReady):
-            raise AssertionError(f"the parent did not start: {ready}")  # noqa: TRY004 - a test's failure
-        yield parent
+        ready: object = parse_message(control.receive(timeout=PATIENCE).payload, SpawnerReady, Fault)
+        if not isinstance(ready, SpawnerReady):
+            raise AssertionError(f"the spawner did not start: {ready}")  # noqa: TRY004 - a test's failure
+        yield spawner
     finally:
-        parent.close()
+        spawner.close()
         try:
             process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -222,17 +222,17 @@ def lone_parent(
             raise
 
 
-def run_parent() -> None:
-    """The parent process itself, with the stub as its enclaves' life."""
+def run_spawner() -> None:
+    """The spawner process itself, with the stub as its enclaves' life."""
     from casemate.spawner.loop import run_process
 
     run_process(lambda: stub_enclave)
 
 
-def stub_enclave(_chip_fd: int, host_fd: int, parent_fd: int, layers: tuple[Layer, ...]) -> None:
+def stub_enclave(_chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) -> None:
     """A confined enclave that does as it is told; ends when nobody tells it any more."""
     orders = Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=host_fd))
-    stub = _Stub(Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=parent_fd)), layers)
+    stub = _Stub(Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=spawner_fd)), layers)
     while True:
         order = json.loads(orders.receive().payload)
         try:
@@ -258,8 +258,8 @@ class _Module:
 
 
 class _Stub:
-    def __init__(self, parent: Channel, layers: tuple[Layer, ...]) -> None:
-        self._parent = parent
+    def __init__(self, spawner: Channel, layers: tuple[Layer, ...]) -> None:
+        self._spawner = spawner
         self._layers = layers
         self._pipes: tuple[int, int] | None = None
         self._talk = Conversation(engine_named("javascript"))
@@ -277,9 +277,9 @@ class _Stub:
             return type(error).__name__
         return "done"
 
-    def do_send_parent(self, text: str) -> str:
-        """Says something to the parent that no enclave says."""
-        self._parent.send(text.encode())
+    def do_send_to_spawner(self, text: str) -> str:
+        """Says something to the spawner that no enclave says."""
+        self._spawner.send(text.encode())
         return "sent"
 
     def do_guest(self, memory_mib: int) -> dict[str, Any]:
@@ -288,9 +288,9 @@ class _Stub:
             for descriptor in self._pipes:
                 os.close(descriptor)
         self._pipes = None
-        self._parent.send(encode_message(NeedGuest("javascript", memory_mib)))
+        self._spawner.send(encode_message(NeedGuest("javascript", memory_mib)))
         while True:
-            frame: Frame = self._parent.receive()
+            frame: Frame = self._spawner.receive()
             answer: object = parse_message(frame.payload, GuestGiven, GuestGone, Fault)
             if isinstance(answer, Fault):
                 return {"refused": answer.code, "reason": answer.reason}
@@ -320,25 +320,25 @@ class _Stub:
         return self._until(self._talk.call(entry, arguments.encode(), None, number=number), time_ms)
 
     def do_rest(self, seconds: float) -> dict[str, Any]:
-        """Does nothing; what the parent says meanwhile."""
-        self._watch_parent(time.monotonic(), seconds)
+        """Does nothing; what the spawner says meanwhile."""
+        self._watch_spawner(time.monotonic(), seconds)
         return {"code": "ok", "text": "", "seconds": seconds, "printed": []}
 
     def do_end(self) -> dict[str, Any]:
-        """Has the guest killed; why the parent says that it is gone."""
-        self._parent.send(encode_message(Watch(0)))
+        """Has the guest killed; why the spawner says that it is gone."""
+        self._spawner.send(encode_message(Watch(0)))
         return self.do_rest(PATIENCE)
 
     def _until(self, payload: bytes, time_ms: int) -> dict[str, Any]:
         start = time.monotonic()
         printed: list[str] = []
-        self._parent.send(encode_message(Watch(time_ms)))
+        self._spawner.send(encode_message(Watch(time_ms)))
         self._say(payload, start)
         while True:
             try:
                 said = self._talk.heard(self._hear(start))
             except GuestMisbehavedError as error:
-                self._parent.send(encode_message(Watch(0)))
+                self._spawner.send(encode_message(Watch(0)))
                 raise _GoneError(Code.GUEST_CRASHED, str(error), start) from None
             match said:
                 case Printed(text):
@@ -353,7 +353,7 @@ class _Stub:
                     code, text = "ok", result.decode()
                 case _:
                     code, text = "ok", ""
-            self._parent.send(encode_message(Unwatch()))
+            self._spawner.send(encode_message(Unwatch()))
             return {"code": code, "text": text, "seconds": time.monotonic() - start, "printed": printed}
 
     def _say(self, payload: bytes, start: float) -> None:
@@ -364,7 +364,7 @@ class _Stub:
             except BlockingIOError:
                 self._wait(start, self._guest()[0], select.POLLOUT)
             except BrokenPipeError:
-                self._watch_parent(start, PATIENCE)
+                self._watch_spawner(start, PATIENCE)
 
     def _hear(self, start: float) -> bytes | None:
         while not self._heard:
@@ -374,7 +374,7 @@ class _Stub:
                 self._wait(start, self._guest()[1], select.POLLIN)
                 continue
             if not piece:
-                self._watch_parent(start, PATIENCE)
+                self._watch_spawner(start, PATIENCE)
             self._heard += self._frames.feed(piece)
         return self._heard.popleft()
 
@@ -386,17 +386,17 @@ class _Stub:
     def _wait(self, start: float, descriptor: int, events: int) -> None:
         poll = select.poll()
         poll.register(descriptor, events)
-        poll.register(self._parent.fileno(), select.POLLIN)
+        poll.register(self._spawner.fileno(), select.POLLIN)
         ready = dict(poll.poll(PATIENCE * 1000))
         if not ready:
-            raise _GoneError(Code.TIMED_OUT, "neither guest nor parent said anything", start)
+            raise _GoneError(Code.TIMED_OUT, "neither guest nor spawner said anything", start)
         if descriptor not in ready:
-            self._watch_parent(start, PATIENCE)
+            self._watch_spawner(start, PATIENCE)
 
-    def _watch_parent(self, start: float, seconds: float) -> None:
-        """Raises what the parent says about the guest's end, if it says so in time."""
+    def _watch_spawner(self, start: float, seconds: float) -> None:
+        """Raises what the spawner says about the guest's end, if it says so in time."""
         try:
-            gone = parse_message(self._parent.receive(timeout=seconds).payload, GuestGone)
+            gone = parse_message(self._spawner.receive(timeout=seconds).payload, GuestGone)
         except (TimedOutError, WireError):
             return
         raise _GoneError(gone.code, gone.reason, start)
@@ -405,7 +405,7 @@ class _Stub:
 def late() -> float:
     """How much later than its time limit an outcome may come (seconds): half of one, where a processor is to spare.
 
-    The parent kills a quarter of a second after the limit. Where more processes want to run than there are processors,
+    The spawner kills a quarter of a second after the limit. Where more processes want to run than there are processors,
     the rest is the scheduler's.
     """
     return 0.5 if os.getloadavg()[0] < (os.cpu_count() or 1) else 3.0

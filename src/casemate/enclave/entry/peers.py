@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.guest.console import Console
 from casemate.enclave.guest.guest import Guest
-from casemate.enclave.io.peers import SocketPeer
 from casemate.enclave.io.pump import Pump
+from casemate.enclave.io.socket_peer import SocketPeer
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Peers:
     """Chip, host, guest, what the guest prints, and the one place to wait for them."""
 
     pump: Pump

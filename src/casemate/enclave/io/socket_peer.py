@@ -8,9 +8,9 @@ import socket
 from collections import deque
 from typing import Protocol
 
-from casemate.enclave.io.frame_assembler import FrameAssembler
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of
 from casemate.link.errors import PeerGoneError
+from casemate.link.frame_assembler import FrameAssembler
 from casemate.link.frames import HEADER_SIZE
 from casemate.wire.errors import os_error_text
 

@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.enclave.io.frame_assembler import FrameAssembler
+from casemate.link.frame_assembler import FrameAssembler
 
 LIMIT = 50
 

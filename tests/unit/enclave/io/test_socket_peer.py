@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from casemate.enclave.io.peers import PIECE_SIZE, SocketPeer
 from casemate.enclave.io.pump import Pump
+from casemate.enclave.io.socket_peer import PIECE_SIZE, SocketPeer
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 

@@ -1,0 +1,240 @@
+"""Guest processes: forked, confined, and turned into an engine that waits for its program."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, Kind, frame
+from casemate.engines.registry import Engine
+from casemate.link.frames import header
+from casemate.sandbox.cgroup import Group
+from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, confine, modes_of
+from casemate.sandbox.errors import UnavailableError
+from casemate.sandbox.probe import find_group
+from casemate.sandbox.rlimits import limit_data, low_limits
+from casemate.spawner.fork import Child, Confined, fork, report_of
+from casemate.spawner.process_memory import memory_of
+from casemate.wire.errors import CasemateError
+from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
+
+MIB = 1024 * 1024
+
+OVERHEAD_MIB = 64
+"""What a guest may use beside its manifest's memory: V8's young generation, compiled code, frames, stacks."""
+
+BASE_MIB = 192
+"""What a control group is charged besides: the engine's own heap, and the file pages that it is the first to touch."""
+
+START_TIME = 10.0
+"""Seconds from fork to warm; a loaded machine takes long, a broken engine for ever."""
+
+STDERR_SIZE = 64 * 1024
+"""Most of what a guest wrote to its standard error that is read (bytes): as much as a pipe holds."""
+
+MAX_WORDS = 300
+"""Most characters of an engine's complaint that are told."""
+
+_WARM = frame(Kind.WARM, NO_CALL)
+_WARM_FRAME = header(_WARM, WARM_FRAME_SIZE - PREFIX_SIZE) + _WARM
+
+
+class StartError(CasemateError):
+    """A guest did not get as far as being warm; the message says why."""
+
+
+class GuestProcessState(StrEnum):
+    """What a guest process is doing, as far as the spawner can know."""
+
+    STARTING = "starting"  # forked; it has not said that it is warm
+    WARM = "warm"  # in the pool, waiting for its program
+    GIVEN = "given"  # an enclave has its pipes
+    DYING = "dying"  # killed, not reaped yet
+
+
+_NEXT: Mapping[GuestProcessState, frozenset[GuestProcessState]] = {
+    GuestProcessState.STARTING: frozenset({GuestProcessState.WARM, GuestProcessState.DYING}),
+    GuestProcessState.WARM: frozenset({GuestProcessState.GIVEN, GuestProcessState.DYING}),
+    GuestProcessState.GIVEN: frozenset({GuestProcessState.DYING}),
+    GuestProcessState.DYING: frozenset({GuestProcessState.DYING}),
+}
+"""The states that may follow each state. All end when the process is reaped, which forgets it."""
+
+
+@dataclass(slots=True)
+class GuestProcess:
+    """One guest process, as its spawner knows it."""
+
+    pid: int
+    memory_mib: int
+    to_guest: int
+    """Pipes: the spawner's ends, until an enclave has them."""
+    from_guest: int
+    last_words: int
+    """What the engine writes to its standard error: evidence of how it died, and never told on."""
+    group: Group | NoGroup
+    child: Child | None
+    """Until it has reported its layers."""
+    since: float
+    state: GuestProcessState = GuestProcessState.STARTING
+    layers: tuple[Layer, ...] = ()
+    heard: bytes = field(default=b"", repr=False)
+
+    def become(self, state: GuestProcessState) -> None:
+        """Changes the state; a change that is not in the table is a defect of the spawner's."""
+        if state not in _NEXT[self.state]:
+            raise RuntimeError(f"guest process {self.pid} is {self.state}, it cannot become {state}")
+        self.state = state
+
+    def hear_warm(self) -> bool:
+        """Takes what a starting guest has written; whether it is warm now.
+
+        Raises:
+            StartError: it ended, or said something else.
+        """
+        piece = os.read(self.from_guest, WARM_FRAME_SIZE - len(self.heard))
+        self.heard += piece
+        if not piece or not _WARM_FRAME.startswith(self.heard):
+            raise StartError(self.refusal())
+        if self.heard != _WARM_FRAME:
+            return False
+        self.layers = self._bounded(self._report().layers)
+        self.become(GuestProcessState.WARM)
+        return True
+
+    def _bounded(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Sets the ceiling for what is about to come, above what the engine has reserved so far; its layers then.
+
+        Elsewhere than on Linux nothing counts as RLIMIT_DATA what an engine reserves, so there is no such ceiling.
+        """
+        memory = memory_of(self.pid)
+        if memory is None:
+            return layers
+        ceiling = memory.data + (self.memory_mib + OVERHEAD_MIB) * MIB
+        try:
+            limit_data(self.pid, ceiling)
+        except UnavailableError as error:
+            raise StartError(f"its memory cannot be limited: {error}") from None
+        added = f", DATA {ceiling}"
+        return tuple(
+            replace(layer, detail=layer.detail + added)
+            if layer.name is LayerName.RLIMITS and layer.state is LayerState.APPLIED
+            else layer
+            for layer in layers
+        )
+
+    def close_pipes(self) -> None:
+        """Closes the spawner's ends; an enclave that was given them has its own."""
+        for name in ("to_guest", "from_guest"):
+            if getattr(self, name) >= 0:
+                os.close(getattr(self, name))
+                setattr(self, name, -1)
+
+    def kill(self) -> None:
+        """Ends it; it is reaped later."""
+        self.become(GuestProcessState.DYING)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def bury(self) -> bytes:
+        """Lets go of all that a reaped guest had; its last words."""
+        self.close_pipes()
+        if self.child is not None:
+            os.close(self.child.report)
+            self.child = None
+        words = self._words()
+        os.close(self.last_words)
+        return words
+
+    def _report(self) -> Confined:
+        child, self.child = self.child, None
+        return Confined((), "") if child is None else report_of(child)
+
+    def refusal(self) -> str:
+        """Why it did not become warm: nothing of anybody's has reached it yet, so its own words can be told."""
+        refusal = self._report().refusal
+        if refusal:
+            return refusal
+        reasons = ["the engine did not start", first_words(self._words()), low_limits()]
+        return "; ".join(reason for reason in reasons if reason)
+
+    def _words(self) -> bytes:
+        try:
+            return os.read(self.last_words, STDERR_SIZE)
+        except OSError:  # nothing is there, or not yet
+            return b""
+
+
+def first_words(complaint: bytes) -> str:
+    """The line in which an engine says why it ends, of all that it writes then; shortened, and without what is no text.
+
+    V8 draws a frame of ``#`` around it, and lists its stack below.
+    """
+    for line in complaint.decode("utf-8", "replace").splitlines():
+        words = line.strip("# \t")
+        if words:
+            return "".join(letter if letter.isprintable() else "?" for letter in words[:MAX_WORDS])
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFactory:
+    """All that it takes to start guests."""
+
+    engine: Engine
+    binary: str
+    confinement: Confinement
+    requests: tuple[LayerRequest, ...]
+
+    def start(self, memory_mib: int, number: int) -> GuestProcess:
+        """Forks a guest. It will say that it is warm.
+
+        Raises:
+            OSError: the system has no room for one more.
+        """
+        to_guest, from_guest, last_words = os.pipe(), os.pipe(), os.pipe()
+        os.set_blocking(last_words[0], False)
+        group = self._group(memory_mib, number)
+        command = self.engine.command(self.binary, memory_mib=memory_mib)
+        theirs = (to_guest[0], from_guest[1], last_words[1])
+
+        def become_engine(_: tuple[Layer, ...]) -> None:
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.execve(self.binary, command.arguments, command.environment)  # noqa: S606 - no shell, on purpose
+
+        def confine_guest(parent: int) -> tuple[Layer, ...]:
+            for standard, inherited in enumerate(theirs):
+                os.dup2(inherited, standard)
+                os.close(inherited)
+            return confine(self.confinement, self.requests, parent=parent, group=group)
+
+        try:
+            child = fork(theirs, confine_guest, become_engine)
+        except OSError:
+            for descriptor in (to_guest[1], from_guest[0], last_words[0]):
+                os.close(descriptor)
+            if isinstance(group, Group):
+                group.remove()
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        return GuestProcess(
+            pid=child.pid,
+            memory_mib=memory_mib,
+            to_guest=to_guest[1],
+            from_guest=from_guest[0],
+            last_words=last_words[0],
+            group=group,
+            child=child,
+            since=time.monotonic(),
+        )
+
+    def _group(self, memory_mib: int, number: int) -> Group | NoGroup:
+        if modes_of(self.requests)[LayerName.CGROUP] is LayerMode.OFF:
+            return NoGroup("off")
+        ceiling = (memory_mib + OVERHEAD_MIB + BASE_MIB) * MIB
+        return find_group(f"casemate-{os.getpid()}-{number}", memory=ceiling, threads=GUEST_THREADS)
