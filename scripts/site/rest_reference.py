@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from casemate.gateway.http.app import Gateway
-from casemate.gateway.http.openapi import document
+from casemate.gateway.app import Gateway
+from casemate.gateway.docs.routes import document
 from casemate.gateway.http.request_log import RequestLog
-from casemate.gateway.http.tokens import TokenDesk
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.settings import Settings
+from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.events import Events
 
@@ -41,7 +41,7 @@ def openapi() -> dict[str, Any]:
             gateway = Gateway(
                 cast("HostApi", _NoHouse()),
                 cast("VmHostApi", _NoHouse()),
-                tokens=TokenDesk(folder / "tokens.json", None),
+                tokens=TokenStore(folder / "tokens.json", None),
                 machine=MachineFile(folder / "machine.json"),
                 learner=folder,
                 guests=folder,

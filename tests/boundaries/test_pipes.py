@@ -20,7 +20,7 @@ from casemate.cli.learner import put_learner_image
 from casemate.cli.tokens import change_tokens, read_tokens
 from casemate.gateway.http.problems import ProblemError
 from casemate.gateway.http.request_log import RequestLog
-from casemate.gateway.http.tokens import TokenDesk
+from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.learner.shared_enclave import _read as read_learner
 from casemate.gateway.learner.shared_vms import _read as read_firmware
 from casemate.gateway.v1.machine import MachineFile
@@ -57,7 +57,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], type[Exception]]] = [
     ("tokens.lock", lambda state: change_tokens(state, lambda tokens: tokens, what=""), PlaceError),
     ("learner.pem", lambda state: put_learner_image(state, platform="", runtime=()), InputFileError),
     ("host/tokens.json", read_tokens, InputFileError),
-    ("host/tokens.json", lambda state: TokenDesk(state / "host/tokens.json", None).admit(BEARING), ProblemError),
+    ("host/tokens.json", lambda state: TokenStore(state / "host/tokens.json", None).admit(BEARING), ProblemError),
     ("host/collateral.json", lambda state: CollateralCache(state / "host/collateral.json").read(), FaultError),
     ("host/machine.json", lambda state: MachineFile(state / "host/machine.json").read("1"), FaultError),
     ("host/gateway.log", lambda state: RequestLog(state / "host/gateway.log"), NoPlainFileError),

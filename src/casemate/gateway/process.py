@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.gateway.http.app import Gateway
+from casemate.gateway.app import Gateway
 from casemate.gateway.http.host_header import host_name
 from casemate.gateway.http.request_log import RequestLog
 from casemate.gateway.http.server import HttpServer
-from casemate.gateway.http.tokens import TokenDesk
-from casemate.gateway.settings import LOOPBACK_NAMES, Settings
+from casemate.gateway.http.settings import LOOPBACK_NAMES, Settings
+from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.serving import add_arguments, host_options, prepare, serve
@@ -63,7 +63,7 @@ def main() -> int:
     facing = Facing(
         sockets=[socket.socket(fileno=number) for number in given.http_fd],
         tls=tls,
-        tokens=TokenDesk(options.directory / "tokens.json", given.token_digest),
+        tokens=TokenStore(options.directory / "tokens.json", given.token_digest),
         log=log,
         folder=options.directory,
         settings=Settings(
@@ -83,7 +83,7 @@ class Facing:
 
     sockets: Sequence[socket.socket]
     tls: ssl.SSLContext | None
-    tokens: TokenDesk
+    tokens: TokenStore
     log: RequestLog
     folder: Path
     settings: Settings

@@ -12,10 +12,10 @@ from typing import Any, TypeVar, cast
 import httpx
 from tests.rigs.gateway.fake_vms import FIRMWARE, FakeVms
 
-from casemate.gateway.http.app import Gateway
+from casemate.gateway.app import Gateway
 from casemate.gateway.http.request_log import RequestLog
-from casemate.gateway.http.tokens import TokenDesk
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.settings import Settings
+from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.events import Events
 from casemate.wire.messages.host import (
@@ -236,7 +236,7 @@ def front(folder: Path, settings: Settings | None = None) -> Front:
     gateway = Gateway(
         host,
         vms,
-        tokens=TokenDesk(folder / "tokens.json", None),
+        tokens=TokenStore(folder / "tokens.json", None),
         machine=MachineFile(folder / "machine.json"),
         learner=folder / "learner",
         guests=folder / "guests",

@@ -17,7 +17,7 @@ from tests.rigs.gateway.front import TOKENS, close_all, front
 from tests.unit.gateway.http.test_server import Serving
 
 from casemate.gateway.http.rate_limits import Rate
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.settings import Settings
 from casemate.wire.encodings.http_framing import MAX_CHUNK_LINE, MAX_HEADERS
 from casemate.wire.protocol.access_tokens import Role
 

@@ -4,8 +4,8 @@ import asyncio
 
 from starlette.requests import Request
 
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.problems import ProblemError, Trouble
-from casemate.gateway.http.visits import Visit
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -26,7 +26,7 @@ MAX_HELD = 384 * 1024 * 1024
 """Most bytes of bodies in memory together: a few of the largest images, and thousands of calls."""
 
 
-class Memory:
+class BodyMemory:
     """What all requests under way together may hold (bytes)."""
 
     def __init__(self, most: int = MAX_HELD) -> None:
@@ -45,10 +45,10 @@ class Memory:
         self._held -= size
 
 
-class Share:
+class MemoryShare:
     """One request's part of it, given back at its end."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: BodyMemory) -> None:
         self._memory = memory
         self._held = 0
 
@@ -82,10 +82,10 @@ async def read_body(request: Request, *, media_type: str, limit: int) -> bytes:
         raise _too_large(limit)
     loop = asyncio.get_running_loop()
     start = loop.time()
-    share: Share = request.scope["state"]["share"]
+    share: MemoryShare = request.scope["state"]["share"]
     body = bytearray()  # and no list of pieces: a client that sends single bytes would make each of them an object
     try:
-        with Visit.of(request.scope).that_may_end():
+        with ActiveRequest.of(request.scope).that_may_end():
             async with asyncio.timeout_at(start + PATIENCE) as patience:
                 async for piece in request.stream():
                     if len(body) + len(piece) > limit:

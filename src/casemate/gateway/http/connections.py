@@ -13,8 +13,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from casemate.gateway.http.active_requests import ActiveRequest, EndReason
 from casemate.gateway.http.problems import MEDIA_TYPE, STATUS, Trouble, problem_text
-from casemate.gateway.http.visits import Ending, Visit
 from casemate.gateway.http.waiting import Place, Waiting
 from casemate.wire.encodings.http_framing import VERSION_REFUSED, StrictConnection
 from casemate.wire.protocol.faults import Code
@@ -129,7 +129,7 @@ class PatientProtocol(H11Protocol):
         self._waiting.left(self._place)
         self._stop_timers()
         if (visit := self._visit()) is not None:
-            visit.end(Ending.CLIENT_LEFT)
+            visit.end(EndReason.CLIENT_LEFT)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -223,11 +223,11 @@ class PatientProtocol(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request, whatever uvicorn declares
         return cycle is not None and not cycle.response_complete
 
-    def _visit(self) -> Visit | None:
+    def _visit(self) -> ActiveRequest | None:
         """The request that is under way, once the edge has seen it."""
         if not self._is_answering:
             return None
-        visit: Visit | None = self.cycle.scope["state"].get("visit")
+        visit: ActiveRequest | None = self.cycle.scope["state"].get("visit")
         return visit
 
     def _give_up(self, state: dict[str, Any], status: int) -> str:
@@ -236,7 +236,7 @@ class PatientProtocol(H11Protocol):
         visit = self._visit()
         if visit is None:
             return ""
-        visit.end(Ending.BROKEN)
+        visit.end(EndReason.BROKEN)
         return str(state["request_id"])
 
     def _say_farewell(self) -> None:

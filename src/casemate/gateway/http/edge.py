@@ -11,16 +11,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from casemate.gateway.http.bodies import Memory, Share
+from casemate.gateway.http.active_requests import ActiveRequest, EndReason
+from casemate.gateway.http.bodies import BodyMemory, MemoryShare
 from casemate.gateway.http.cors import Cors
 from casemate.gateway.http.host_header import check_host
 from casemate.gateway.http.problems import ProblemError, Trouble
 from casemate.gateway.http.rate_limits import AtOnce, RateLimit
 from casemate.gateway.http.refusals import refusal
-from casemate.gateway.http.tokens import TokenDesk, ended
-from casemate.gateway.http.visits import Ending, Visit
+from casemate.gateway.http.settings import Settings
+from casemate.gateway.http.tokens import TokenStore, ended
 from casemate.gateway.http.waiting import network_of
-from casemate.gateway.settings import Settings
 from casemate.host.entry_queue import CALLER
 from casemate.wire.protocol.access_tokens import AccessToken
 
@@ -40,7 +40,7 @@ _REQUEST_ID_SIZE = 12
 """Random bytes of a request's number that the gateway makes."""
 
 
-class Journal(Protocol):
+class RequestRecorder(Protocol):
     """Where answered requests are written down and counted."""
 
     def answered(
@@ -71,7 +71,7 @@ class Edge:
     A token is looked at again before each piece of an answer that comes in pieces, and by :meth:`look_again`.
     """
 
-    def __init__(self, app: ASGIApp, tokens: TokenDesk, settings: Settings, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, tokens: TokenStore, settings: Settings, journal: RequestRecorder) -> None:
         self._app = app
         self._tokens = tokens
         self._settings = settings
@@ -80,16 +80,16 @@ class Edge:
         self._token_rate = RateLimit(settings.token_rate)
         self._stranger_rate = RateLimit(settings.stranger_rate)
         self._open_rate = RateLimit(settings.open_rate)
-        self._memory = Memory()
+        self._memory = BodyMemory()
         self._at_once = AtOnce(each=settings.token_requests_at_once, together=settings.requests_at_once)
         self._long_at_once = AtOnce(each=settings.long_at_once, together=4 * settings.long_at_once)
-        self._visits: set[Visit] = set()
+        self._visits: set[ActiveRequest] = set()
 
     def look_again(self) -> None:
         """Ends what waits on behalf of tokens that were taken away, or whose role is less than it was."""
         for visit in [visit for visit in self._visits if visit.may_end and visit.token is not None]:
             if visit.token is not None and not self._tokens.holds(visit.token):
-                visit.end(Ending.TOKEN_ENDED)
+                visit.end(EndReason.TOKEN_ENDED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -97,8 +97,8 @@ class Edge:
             return
         start = time.monotonic()
         request_id = _request_id(scope)
-        share = Share(self._memory)
-        visit = Visit(is_head=scope["method"] == "HEAD")
+        share = MemoryShare(self._memory)
+        visit = ActiveRequest(is_head=scope["method"] == "HEAD")
         refused = scope.get("state", {}).get("refused", 0)
         state = scope["state"] = {
             "request_id": request_id,
@@ -173,9 +173,9 @@ class Edge:
         finally:
             scope["route"] = asked.get("route")
 
-    async def _end(self, visit: Visit, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    async def _end(self, visit: ActiveRequest, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         """What is still to be said to the client of a request that was ended."""
-        if visit.ending is not Ending.TOKEN_ENDED:
+        if visit.ending is not EndReason.TOKEN_ENDED:
             return
         if answer.started:
             await answer.finish()
@@ -213,7 +213,7 @@ class _Answer:
     Of the answer to a HEAD it sends no body. Before each piece but the last it looks whether the token is still good.
     """
 
-    def __init__(self, send: Send, request_id: str, visit: Visit, tokens: TokenDesk) -> None:
+    def __init__(self, send: Send, request_id: str, visit: ActiveRequest, tokens: TokenStore) -> None:
         self._send = send
         self._header = (b"x-request-id", request_id.encode())
         self._visit = visit
@@ -249,7 +249,7 @@ class _Answer:
             return False
         visit.waits(may_end=True)
         if visit.token is not None and not self._tokens.holds(visit.token):
-            visit.end(Ending.TOKEN_ENDED)
+            visit.end(EndReason.TOKEN_ENDED)
         return visit.ending is None
 
 

@@ -25,7 +25,7 @@ class _Taken:
     path: str
 
 
-class Shortcuts:
+class FastPath:
     """Wraps ``app``: these POST requests are answered by handlers; any role may make them.
 
     Args:

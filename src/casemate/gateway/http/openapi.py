@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from casemate.gateway.http.bodies import BINARY, JSON
 from casemate.gateway.http.problems import MEDIA_TYPE, STATUS, Trouble
-from casemate.gateway.http.roles import SCHEME, wants
-from casemate.gateway.v1.documents import EvidenceDocument
+from casemate.gateway.http.roles import wants
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
 
@@ -79,19 +77,6 @@ def binary(status: int, description: str) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": description, "content": {BINARY: _BYTES}}}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of an app."""
-    found = app.openapi()
-    parts = found.setdefault("components", {})
-    parts.setdefault("schemas", {})["Problem"] = _PROBLEM
-    evidence = EvidenceDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-    parts["schemas"] |= evidence.pop("$defs", {}) | {"EvidenceDocument": evidence}
-    parts["securitySchemes"] = {SCHEME: _TOKEN}
-    for name in ("HTTPValidationError", "ValidationError"):
-        parts["schemas"].pop(name, None)
-    return found
-
-
 class Bytes(Response):
     """A response of bytes: in the document it has no JSON schema."""
 
@@ -99,26 +84,3 @@ class Bytes(Response):
 
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-_TOKEN = {
-    "type": "http",
-    "scheme": "bearer",
-    "bearerFormat": "casemate_ and 32 bytes in base64url",
-    "description": "`casemate up` prints the token of its run; `casemate token` makes others. Roles: "
-    "`admin` may do all that `deploy` may, and `deploy` all that `call` may. "
-    "A token opens the gateway, never an enclave.",
-}
-_PROBLEM = {
-    "title": "Problem",
-    "description": "A refusal (RFC 9457).",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "code", "instance", "request_id"],
-    "properties": {
-        "type": {"type": "string", "description": "`urn:casemate:problem:` and the code."},
-        "title": {"type": "string", "description": "The status in words."},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string", "description": "For a person: what was got, what was wanted."},
-        "code": {"type": "string", "enum": sorted(str(code) for code in STATUS), "description": "For a program."},
-        "instance": {"type": "string", "description": "The path that was asked for."},
-        "request_id": {"type": "string", "description": "Also in `X-Request-Id` and in the gateway's log."},
-    },
-}

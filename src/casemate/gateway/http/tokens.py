@@ -30,7 +30,7 @@ _Stamp = tuple[int, int, int, int]
 """What a file is known by: its times, its number, its size."""
 
 
-class TokenDesk:
+class TokenStore:
     """Knows tokens by their digests. The file is read anew when it changes, so a token that is taken away ends at once.
 
     A file that cannot be read or parsed lets nobody in: only the run's own token is left.

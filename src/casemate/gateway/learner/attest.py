@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from casemate.gateway.host_api import HostApi
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.openapi import operation
 from casemate.gateway.http.routes import StrictRoute
-from casemate.gateway.http.visits import Visit
 from casemate.gateway.learner.documents import (
     AttestAnswer,
     AttestRequest,
@@ -18,7 +18,7 @@ from casemate.gateway.learner.documents import (
     ReportFields,
 )
 from casemate.gateway.learner.enclave import USED, about
-from casemate.gateway.learner.shared_enclave import Learner, its_result
+from casemate.gateway.learner.shared_enclave import SharedEnclave, its_result
 from casemate.wire.messages.host import EnclaveIs, EvidenceIs, GetEvidence
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
@@ -34,7 +34,7 @@ _VERIFY = [
 _REFUSALS = (*USED, Code.UNKNOWN_ENCLAVE, Code.REPORT_REFUSED, Code.RESULT_REFUSED)
 
 
-def attest_routes(host: HostApi, learner: Learner) -> APIRouter:
+def attest_routes(host: HostApi, learner: SharedEnclave) -> APIRouter:
     """The route."""
     routes = APIRouter(route_class=StrictRoute, prefix="/enclave", tags=["learner"])
 
@@ -43,7 +43,7 @@ def attest_routes(host: HostApi, learner: Learner) -> APIRouter:
         """Has an enclave prove what it is, and shows the proof's parts. Needs a token of any role."""
         enclave = await learner.named(asked.enclave)
         nonce = bytes.fromhex(asked.nonce)
-        with Visit.of(request.scope).that_may_end():
+        with ActiveRequest.of(request.scope).that_may_end():
             found = await host.evidence(GetEvidence(enclave.enclave, nonce))
         with its_result():
             return _attested(enclave, nonce, found)

@@ -8,12 +8,12 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.bodies import JSON
 from casemate.gateway.http.fast_path import Handler
 from casemate.gateway.http.openapi import json_body, operation
 from casemate.gateway.http.problems import ProblemError, Trouble
 from casemate.gateway.http.routes import StrictRequest, StrictRoute
-from casemate.gateway.http.visits import Visit
 from casemate.gateway.learner.documents import (
     VISIBILITY,
     Asked,
@@ -28,7 +28,7 @@ from casemate.gateway.learner.documents import (
     UnsealAnswer,
     UnsealRequest,
 )
-from casemate.gateway.learner.shared_enclave import Learner, its_result
+from casemate.gateway.learner.shared_enclave import SharedEnclave, its_result
 from casemate.gateway.v1.documents import Document
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.messages.host import EnclaveIs
@@ -53,7 +53,7 @@ _CALLED = (
 D = TypeVar("D", bound=Document)
 
 
-def learner_routes(learner: Learner) -> APIRouter:
+def learner_routes(learner: SharedEnclave) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/enclave", tags=["learner"])
     ecall_says = operation("ecall", Role.CALL, *_CALLED, Code.UNKNOWN_ENCLAVE, Code.ENTRY_UNKNOWN)
@@ -64,7 +64,7 @@ def learner_routes(learner: Learner) -> APIRouter:
 
         The enclave checks the input by its measured schema. Needs a token of any role.
         """
-        return await computed(learner, Visit.of(request.scope), asked)
+        return await computed(learner, ActiveRequest.of(request.scope), asked)
 
     @routes.post(
         "/ecall",
@@ -73,16 +73,15 @@ def learner_routes(learner: Learner) -> APIRouter:
     )
     async def ecall(asked: EcallRequest, request: Request) -> Response:
         """Enters an enclave at an entry point whose manifest says `plain`. Needs a token of any role."""
-        return await called(learner, Visit.of(request.scope), asked)
+        return await called(learner, ActiveRequest.of(request.scope), asked)
 
     @routes.post("/ocall", **operation("ocall", Role.CALL, *_CALLED))
     async def ocall(asked: OcallRequest, request: Request) -> OcallAnswer:
         """Has the learner's enclave ask its untrusted host, and shows both sides. Needs a token of any role."""
         enclave = await learner.enclave()
         with its_result():
-            said = await learner.members(
-                Visit.of(request.scope), enclave, "ask_host", {"question": asked.question, "message": asked.message}
-            )
+            arguments = {"question": asked.question, "message": asked.message}
+            said = await learner.members(ActiveRequest.of(request.scope), enclave, "ask_host", arguments)
             return OcallAnswer(
                 **about(enclave),
                 enclave_asked=Asked(ocall=asked.question, arguments=said.value("asked")),
@@ -99,14 +98,14 @@ def learner_routes(learner: Learner) -> APIRouter:
         enclave = await learner.enclave()
         with its_result():
             said = await learner.members(
-                Visit.of(request.scope), enclave, "seal", {"data": asked.data, "policy": asked.policy}
+                ActiveRequest.of(request.scope), enclave, "seal", {"data": asked.data, "policy": asked.policy}
             )
             return SealAnswer(**about(enclave), sealed=said.text("sealed"), policy=asked.policy)
 
     @routes.post("/unseal", **operation("unseal", Role.CALL, *_CALLED, Trouble.UNSEAL_REFUSED))
     async def unseal(asked: UnsealRequest, request: Request) -> UnsealAnswer:
         """Opens what `/enclave/seal` gave; nothing tells whether it is the newest. Needs a token of any role."""
-        enclave, visit = await learner.enclave(), Visit.of(request.scope)
+        enclave, visit = await learner.enclave(), ActiveRequest.of(request.scope)
         with its_result():
             said = await learner.members(visit, enclave, "unseal", {"sealed": asked.sealed})
             if said.has("refused"):
@@ -121,28 +120,28 @@ def learner_routes(learner: Learner) -> APIRouter:
     return routes
 
 
-async def computed(learner: Learner, visit: Visit, asked: ComputeRequest) -> Response:
+async def computed(learner: SharedEnclave, visit: ActiveRequest, asked: ComputeRequest) -> Response:
     """The answer to ``/enclave/compute``."""
     enclave = await learner.enclave()
     output = await learner.output(visit, enclave, asked.function, asked.input)
     return _with_result(about(enclave) | {"function": asked.function}, output)
 
 
-async def called(learner: Learner, visit: Visit, asked: EcallRequest) -> Response:
+async def called(learner: SharedEnclave, visit: ActiveRequest, asked: EcallRequest) -> Response:
     """The answer to ``/enclave/ecall``."""
     enclave = await learner.named(asked.enclave)
     output = await learner.output(visit, enclave, asked.entry, asked.arguments)
     return _with_result(about(enclave) | {"entry": asked.entry}, output)
 
 
-def shortcuts_of(learner: Learner) -> dict[str, Handler]:
+def shortcuts_of(learner: SharedEnclave) -> dict[str, Handler]:
     """Both, for requests that come past the framework."""
 
     async def compute(request: Request) -> Response:
-        return await computed(learner, Visit.of(request.scope), await _body_of(request, ComputeRequest))
+        return await computed(learner, ActiveRequest.of(request.scope), await _body_of(request, ComputeRequest))
 
     async def ecall(request: Request) -> Response:
-        return await called(learner, Visit.of(request.scope), await _body_of(request, EcallRequest))
+        return await called(learner, ActiveRequest.of(request.scope), await _body_of(request, EcallRequest))
 
     return {"/enclave/compute": compute, "/enclave/ecall": ecall}
 

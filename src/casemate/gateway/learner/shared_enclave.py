@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from casemate.gateway.host_api import HostApi
-from casemate.gateway.http.visits import Visit
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.encodings.json_text import encode_json, parse_json
@@ -29,7 +29,7 @@ _SIGSTRUCT_SIZE = 1808
 T = TypeVar("T")
 
 
-class Learner:
+class SharedEnclave:
     """The image that `casemate up` puts into ``folder``, and the enclave that runs it."""
 
     def __init__(self, host: HostApi, folder: Path) -> None:
@@ -61,20 +61,20 @@ class Learner:
         """The enclave of that number, or where none is given, the learner's."""
         return await self.enclave() if number is None else self._host.enclave(number)
 
-    async def output(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
+    async def output(self, visit: ActiveRequest, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
         """What an entry point returns, called in the clear: JSON for sure."""
         output = await self._call(visit, enclave, entry, arguments)
         with its_result():
             parse_json("result", output, limit=MAX_OUTPUT)
         return output
 
-    async def members(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> JsonObject:
+    async def members(self, visit: ActiveRequest, enclave: EnclaveIs, entry: str, arguments: Any) -> JsonObject:
         """What an entry point returns, where that is an object."""
         output = await self._call(visit, enclave, entry, arguments)
         with its_result():
             return parse_object(f"result of {entry}", output, limit=MAX_OUTPUT)
 
-    async def _call(self, visit: Visit, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
+    async def _call(self, visit: ActiveRequest, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
         with visit.that_may_end():
             return await self._host.plain_call(enclave.enclave, entry, encode_json(arguments))
 

@@ -11,7 +11,7 @@ from casemate.wire.messages.vm.host import MAX_FIRMWARE, GetVm, ListVms, VmIs
 from casemate.wire.protocol.faults import Code, refuse
 
 
-class LearnersVms:
+class SharedVms:
     """The firmware that `casemate up` puts into ``folder``, and what each token launched last."""
 
     def __init__(self, vms: VmHostApi, folder: Path) -> None:

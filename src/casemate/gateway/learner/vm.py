@@ -12,7 +12,7 @@ from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.openapi import json_body, operation
 from casemate.gateway.http.problems import ProblemError, Trouble
 from casemate.gateway.http.routes import StrictRoute
-from casemate.gateway.learner.shared_vms import LearnersVms
+from casemate.gateway.learner.shared_vms import SharedVms
 from casemate.gateway.learner.vm_documents import (
     AttestLearnersVmRequest,
     AttestVmAnswer,
@@ -68,7 +68,7 @@ _VERIFY = [
 _REFUSALS = (*LAUNCH_REFUSALS, *json_body(), Code.RESULT_REFUSED)
 
 
-def learner_vm_routes(vms: VmHostApi, shares: VmShares, learners: LearnersVms) -> APIRouter:
+def learner_vm_routes(vms: VmHostApi, shares: VmShares, learners: SharedVms) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/vm", tags=["learner"])
 

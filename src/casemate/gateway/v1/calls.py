@@ -7,15 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from casemate.gateway.host_api import HostApi
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.bodies import BINARY, JSON, read_body
 from casemate.gateway.http.fast_path import CallHandler
-from casemate.gateway.http.negotiation import negotiated
 from casemate.gateway.http.openapi import Bytes, binary, operation
-from casemate.gateway.http.parameters import EnclaveId, Nonce
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.routes import StrictRoute
-from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.documents import EvidenceDocument
+from casemate.gateway.v1.parameters import EnclaveId, Nonce, negotiated
 from casemate.gateway.v1.verb_routes import ByHand, Documents, add_verbs
 from casemate.wire.encodings.message import encode_fields, encode_message, parse_message
 from casemate.wire.messages.host import Call, EvidenceIs, GetEvidence
@@ -54,7 +53,7 @@ def _evidence(host: HostApi) -> ByHand:
         Needs a token of any role.
         """
         wanted = negotiated(request, BINARY, JSON)
-        with Visit.of(request.scope).that_may_end():
+        with ActiveRequest.of(request.scope).that_may_end():
             found = await host.evidence(GetEvidence(id, bytes.fromhex(nonce)))
         if wanted == JSON:
             return Response(_as_json(found).model_dump_json(), media_type=JSON)
@@ -88,7 +87,7 @@ def relay_of(host: HostApi) -> CallHandler:
 
     async def relay(number: int, request: Request) -> Response:
         body = await read_body(request, media_type=BINARY, limit=MAX_ENVELOPE)
-        with Visit.of(request.scope).that_may_end():
+        with ActiveRequest.of(request.scope).that_may_end():
             answer = await host.call(Call(number, parse_message(body, Envelope)))
         return Bytes(answer.sealed)
 

@@ -7,10 +7,10 @@ from starlette.responses import Response
 from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.idempotency import KEY_RULE, Idempotency, IdempotencyKey
 from casemate.gateway.http.openapi import created, json_body, operation
-from casemate.gateway.http.parameters import EnclaveId
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.documents import EnclaveDocument, EnclavesDocument, NewEnclave
+from casemate.gateway.v1.parameters import EnclaveId
 from casemate.gateway.v1.verb_routes import ByHand, Documents, Written, add_verbs
 from casemate.wire.messages.host import EnclaveIs, EnclavesAre, Launch
 from casemate.wire.messages.verbs import LIFECYCLE_VERBS

@@ -13,11 +13,11 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from casemate.gateway.host_api import HostApi
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.openapi import operation
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.rate_limits import AtOnce
 from casemate.gateway.http.routes import StrictRoute
-from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.enclaves import shown
 from casemate.host.events import Event, MachineEvent
 from casemate.wire.protocol.access_tokens import Role
@@ -49,7 +49,7 @@ class EventStreams:
         """Ends every stream, so that none holds up the end of the process."""
         self._closing.set()
 
-    def open(self, visit: Visit, last_id: str | None) -> AsyncIterator[bytes]:
+    def open(self, visit: ActiveRequest, last_id: str | None) -> AsyncIterator[bytes]:
         """One reader's stream; it has a place until its request is over."""
         take_place(self._places, visit)
         return self._follow(last_id)
@@ -120,7 +120,7 @@ def share_of(most: int) -> int:
     return min(most, max(1, most // 4))
 
 
-def take_place(places: AtOnce, visit: Visit) -> None:
+def take_place(places: AtOnce, visit: ActiveRequest) -> None:
     """A place that is given back when the request is over."""
     key, name = (b"", "nobody") if visit.token is None else (visit.token.digest, f"token {visit.token.name}")
     places.take(key, name)
@@ -132,7 +132,7 @@ class _EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
-        with Visit.of(scope).that_may_end():
+        with ActiveRequest.of(scope).that_may_end():
             await super().__call__(scope, receive, send)
 
 
@@ -142,9 +142,9 @@ async def _nothing() -> AsyncIterator[bytes]:
         yield piece
 
 
-def served(request: Request, opened: Callable[[Visit], AsyncIterator[bytes]]) -> StreamingResponse:
+def served(request: Request, opened: Callable[[ActiveRequest], AsyncIterator[bytes]]) -> StreamingResponse:
     """The response that carries events as they come; for a HEAD none are waited for."""
-    visit = Visit.of(request.scope)
+    visit = ActiveRequest.of(request.scope)
     events = _nothing() if visit.is_head else opened(visit)
     headers = {"X-Accel-Buffering": "no"}  # nginx would else collect events
     return _EventStream(events, media_type=EVENT_STREAM, headers=headers)

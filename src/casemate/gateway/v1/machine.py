@@ -1,12 +1,16 @@
-"""`/health` and `/v1/machine`: that the gateway answers, and what its operator says of the machine behind it."""
+"""`/health`, `/v1/machine` and `/metrics`: it answers, what its operator says of the machine, figures."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
+from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.openapi import operation, refusals_of
 from casemate.gateway.http.problems import Trouble
+from casemate.gateway.http.request_log import Metrics
 from casemate.gateway.http.roles import WANTS_NO_TOKEN
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.documents import Health, MachineDocument
@@ -15,6 +19,7 @@ from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.lifecycle import State
 
 MAX_MACHINE_FILE = 256 * 1024
 """Longest machine.json (bytes): a certificate in PEM and a few words."""
@@ -62,5 +67,27 @@ def machine_routes(machine: MachineFile, version: str) -> APIRouter:
     async def read() -> MachineDocument:
         """What the operator says of the machine. Needs a token of any role."""
         return machine.read(version)
+
+    return routes
+
+
+def metrics_routes(host: HostApi, metrics: Metrics) -> APIRouter:
+    routes = APIRouter(route_class=StrictRoute, tags=["machine"])
+    says = operation("metrics", Role.ADMIN)
+    says["responses"][200] = {
+        "description": "Prometheus' text format.",
+        "content": {metrics.media_type: {"schema": {"type": "string"}}},
+    }
+
+    @routes.get("/metrics", response_model=None, **says)
+    async def read() -> Response:
+        """Requests by route and status, their times (seconds), enclaves by state. Needs a token of role `admin`.
+
+        Not open to whoever is on this computer: behind a proxy, everybody is.
+        """
+        states = Counter(str(enclave.state) for enclave in host.enclaves())
+        return Response(
+            metrics.text({str(state): states[str(state)] for state in State}), media_type=metrics.content_type
+        )
 
     return routes

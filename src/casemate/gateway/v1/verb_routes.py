@@ -15,9 +15,9 @@ from starlette.responses import Response
 
 from casemate.gateway.http.bodies import BINARY, JSON, read_body
 from casemate.gateway.http.openapi import Bytes, binary, json_body, operation
-from casemate.gateway.http.parameters import EnclaveId, VmId
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.v1.documents import Document
+from casemate.gateway.v1.parameters import EnclaveId, VmId
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.verbs import REQUIRED, Route, Verb, field_value, id_field
 from casemate.wire.messages.vm.hypervisor import Done

@@ -9,7 +9,7 @@ _NAMESPACE_LABEL = b"casemate sealed state v1\x00"
 
 
 class SealBinding(StrEnum):
-    """Which identity a sealing key is bound to, as manifests write it (``[state] policy``), for every TEE.
+    """Which identity a sealing key is bound to, as manifests write it, for every TEE.
 
     SGX: KEYREQUEST.KEYPOLICY (SDM volume 3D, 38.17.2).
     """

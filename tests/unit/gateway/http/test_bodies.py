@@ -9,9 +9,9 @@ from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.http import bodies
-from casemate.gateway.http.bodies import BINARY, JSON, MAX_JSON, Memory, Share, read_body
+from casemate.gateway.http.active_requests import ActiveRequest
+from casemate.gateway.http.bodies import BINARY, JSON, MAX_JSON, BodyMemory, MemoryShare, read_body
 from casemate.gateway.http.problems import ProblemError
-from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.calls import MAX_ENVELOPE
 
 KIND = {"Content-Type": BINARY}
@@ -181,8 +181,8 @@ def test_a_large_body_may_take_its_time(gateway: Front, monkeypatch: pytest.Monk
 
 
 def test_bodies_under_way_share_a_memory_and_give_it_back() -> None:
-    memory = Memory(100)
-    first, second = Share(memory), Share(memory)
+    memory = BodyMemory(100)
+    first, second = MemoryShare(memory), MemoryShare(memory)
     first.take(60)
     second.take(40)
     with pytest.raises(ProblemError, match="100 bytes of 100"):
@@ -191,7 +191,7 @@ def test_bodies_under_way_share_a_memory_and_give_it_back() -> None:
     second.take(60)
     second.give_back()
     second.give_back()
-    Share(memory).take(100)
+    MemoryShare(memory).take(100)
 
 
 def test_the_memory_of_bodies_is_given_back_when_their_requests_end(gateway: Front) -> None:
@@ -224,7 +224,7 @@ def test_a_body_that_comes_byte_by_byte_takes_no_more_memory_than_its_own() -> N
             {
                 "type": "http",
                 "headers": [(b"content-type", BINARY.encode())],
-                "state": {"share": Share(Memory(1 << 20)), "visit": Visit(is_head=False)},
+                "state": {"share": MemoryShare(BodyMemory(1 << 20)), "visit": ActiveRequest(is_head=False)},
             },
             receive,
         )

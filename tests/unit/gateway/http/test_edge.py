@@ -11,7 +11,7 @@ from tests.rigs.gateway.front import TOKENS, Front, front, run
 from casemate.gateway.http import edge
 from casemate.gateway.http.problems import MEDIA_TYPE, STATUS, Trouble
 from casemate.gateway.http.rate_limits import Rate
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.settings import Settings
 from casemate.wire.protocol.access_tokens import Role, token_text
 from casemate.wire.protocol.faults import Code, refuse
 

@@ -6,7 +6,7 @@ import sys
 import casemate.gateway.__main__
 import uvicorn, uvicorn.server
 assert uvicorn.Server is uvicorn.server.Server
-print("click" in sys.modules, "casemate.gateway.http.app" in sys.modules)
+print("click" in sys.modules, "casemate.gateway.app" in sys.modules)
 """
 
 

@@ -20,7 +20,7 @@ from tests.rigs.gateway.front import TOKENS, Front, front, run
 from casemate.gateway.http import connections
 from casemate.gateway.http.problems import MEDIA_TYPE
 from casemate.gateway.http.server import HttpServer
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.settings import Settings
 from casemate.link.server_tls import CertificateFileError, server_context
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse

@@ -8,7 +8,7 @@ import pytest
 
 from casemate.gateway.http import tokens as module
 from casemate.gateway.http.problems import ProblemError
-from casemate.gateway.http.tokens import RUN_TOKEN, TokenDesk
+from casemate.gateway.http.tokens import RUN_TOKEN, TokenStore
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.access_tokens import (
     RESERVED_NAMES,
@@ -41,7 +41,7 @@ def write(path: Path, *tokens: AccessToken) -> None:
 def test_admits_the_files_tokens_and_the_runs_own(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     write(path, entry("a", FIRST), entry("b", SECOND, Role.DEPLOY))
-    desk = TokenDesk(path, token_digest(RUN))
+    desk = TokenStore(path, token_digest(RUN))
     assert [(desk.admit(bearing(token)).name, desk.admit(bearing(token)).role) for token in (FIRST, SECOND, RUN)] == [
         ("a", Role.CALL),
         ("b", Role.DEPLOY),
@@ -50,7 +50,7 @@ def test_admits_the_files_tokens_and_the_runs_own(tmp_path: Path) -> None:
 
 
 def test_without_a_file_the_runs_own_token_is_left(tmp_path: Path) -> None:
-    desk = TokenDesk(tmp_path / "tokens.json", token_digest(RUN))
+    desk = TokenStore(tmp_path / "tokens.json", token_digest(RUN))
     assert desk.admit(bearing(RUN)).role is Role.ADMIN
     with pytest.raises(ProblemError, match="does not know that token"):
         desk.admit(bearing(FIRST))
@@ -58,13 +58,13 @@ def test_without_a_file_the_runs_own_token_is_left(tmp_path: Path) -> None:
 
 def test_without_any_token_nobody_is_admitted(tmp_path: Path) -> None:
     with pytest.raises(ProblemError, match="does not know that token"):
-        TokenDesk(tmp_path / "tokens.json", None).admit(bearing(RUN))
+        TokenStore(tmp_path / "tokens.json", None).admit(bearing(RUN))
 
 
 def test_a_token_that_is_taken_away_ends_at_once(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     write(path, entry("a", FIRST), entry("b", SECOND))
-    desk = TokenDesk(path, None)
+    desk = TokenStore(path, None)
     assert desk.admit(bearing(FIRST)).name == "a"
     write(path, entry("b", SECOND))
     with pytest.raises(ProblemError, match="does not know that token"):
@@ -83,7 +83,7 @@ def test_a_damaged_file_lets_nobody_in_and_says_so(
 ) -> None:
     path = tmp_path / "tokens.json"
     write(path, entry("a", FIRST))
-    desk = TokenDesk(path, token_digest(RUN))
+    desk = TokenStore(path, token_digest(RUN))
     assert desk.admit(bearing(FIRST)).name == "a"
     path.write_bytes(text)
     os.utime(path, (time.time() + 5, time.time() + 5))
@@ -98,14 +98,14 @@ def test_a_damaged_file_lets_nobody_in_and_says_so(
 def test_a_folder_in_the_files_place_lets_nobody_in(tmp_path: Path) -> None:
     (tmp_path / "tokens.json").mkdir()
     with pytest.raises(ProblemError, match="does not know that token"):
-        TokenDesk(tmp_path / "tokens.json", None).admit(bearing(FIRST))
+        TokenStore(tmp_path / "tokens.json", None).admit(bearing(FIRST))
 
 
 def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was noted as read before it had been: after one failure no token was heeded until it changed again."""
     path = tmp_path / "tokens.json"
     write(path, entry("a", FIRST))
-    desk = TokenDesk(path, None)
+    desk = TokenStore(path, None)
     with monkeypatch.context() as patched:
         patched.setattr(module, "open_plain", _no_descriptor_left)
         with pytest.raises(ProblemError, match="does not know that token"):
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_told_of_once(
 ) -> None:
     path = tmp_path / "tokens.json"
     write(path, entry("a", FIRST))
-    desk = TokenDesk(path, None)
+    desk = TokenStore(path, None)
     monkeypatch.setattr(module, "open_plain", _no_descriptor_left)
     for _ in range(5):
         with pytest.raises(ProblemError):
@@ -144,7 +144,7 @@ def test_tokens_with_reserved_names_are_neither_made_nor_heeded(
         AccessTokens().with_token(entry(name, FIRST))
     path = tmp_path / "tokens.json"
     write(path, entry(name, FIRST, Role.ADMIN), entry("b", SECOND))
-    desk = TokenDesk(path, token_digest(RUN))
+    desk = TokenStore(path, token_digest(RUN))
     with pytest.raises(ProblemError, match="does not know that token"):
         desk.admit(bearing(FIRST))
     assert desk.admit(bearing(SECOND)).name == "b"
@@ -164,7 +164,7 @@ def test_no_name_looks_like_a_reserved_one(name: str) -> None:
 def test_a_token_holds_until_it_is_taken_away_or_may_do_less(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     write(path, entry("a", FIRST, Role.DEPLOY))
-    desk = TokenDesk(path, token_digest(RUN))
+    desk = TokenStore(path, token_digest(RUN))
     first, run = desk.admit(bearing(FIRST)), desk.admit(bearing(RUN))
     assert desk.holds(first)
     write(path, entry("a", FIRST, Role.ADMIN))

@@ -12,8 +12,8 @@ from tests.rigs.gateway.front import TOKENS, Front, front, run
 from tests.unit.gateway.http.test_server import AUTHORISED, HEALTH, Serving, certificate, gone
 
 from casemate.gateway.http import connections, waiting
+from casemate.gateway.http.settings import Settings
 from casemate.gateway.http.waiting import Place, Waiting, network_of
-from casemate.gateway.settings import Settings
 from casemate.link.server_tls import server_context
 from casemate.wire.protocol.access_tokens import Role
 

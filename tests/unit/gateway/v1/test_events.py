@@ -11,9 +11,9 @@ from tests.rigs.gateway.front import Front, front, run
 from tests.unit.gateway.http.test_edge import problem
 from tests.unit.gateway.http.test_routes import deployed
 
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.problems import ProblemError
-from casemate.gateway.http.visits import Visit
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.settings import Settings
 from casemate.gateway.v1 import events
 from casemate.gateway.v1.events import EventStreams
 from casemate.host.events import KEPT, MachineEvent
@@ -38,9 +38,9 @@ async def following(stream: AsyncIterator[bytes]) -> Shown:
     return Shown(fields.get("event", "comment"), fields.get("id", ""), json.loads(fields.get("data", "null")))
 
 
-def visit(token: AccessToken | None = None) -> Visit:
+def visit(token: AccessToken | None = None) -> ActiveRequest:
     """A request under way."""
-    made = Visit(is_head=False)
+    made = ActiveRequest(is_head=False)
     made.token = token
     return made
 

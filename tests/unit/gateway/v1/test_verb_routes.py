@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter
 from tests.rigs.gateway.front import Front
 
-from casemate.gateway.http.openapi import document
+from casemate.gateway.docs.routes import document
 from casemate.gateway.v1.verb_routes import Documents, add_verbs
 from casemate.wire.messages.verbs import ENCLAVE_VERBS, Route
 from casemate.wire.messages.vm.verbs import VM_VERBS

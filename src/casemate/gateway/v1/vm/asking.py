@@ -7,8 +7,8 @@ from typing import TypeVar
 from starlette.requests import Request as HttpRequest
 
 from casemate.gateway.host_api import VmHostApi
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.roles import check_role
-from casemate.gateway.http.visits import Visit
 from casemate.wire.messages.request import Request
 from casemate.wire.messages.vm.host import AttestVm, PauseVm, VmEvidenceIs, VmIs, VmState
 from casemate.wire.protocol.access_tokens import Role
@@ -32,7 +32,7 @@ async def answered_while_connected(request: HttpRequest, vms: VmHostApi, number:
     asking = asyncio.create_task(vms.answer(asked))
     left = asyncio.create_task(_left(request))
     try:
-        with Visit.of(request.scope).that_may_end():
+        with ActiveRequest.of(request.scope).that_may_end():
             await asyncio.wait({asking, left}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         left.cancel()

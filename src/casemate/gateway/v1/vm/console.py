@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from casemate.gateway.host_api import VmHostApi
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.openapi import operation
-from casemate.gateway.http.parameters import VmId
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.rate_limits import AtOnce
 from casemate.gateway.http.routes import StrictRoute
-from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.events import EVENT_STREAM, KEEP_ALIVE, encoded, served, share_of, take_place
+from casemate.gateway.v1.parameters import VmId
 from casemate.gateway.v1.vm.routes import Start
 from casemate.host.vm.console import Console
 from casemate.wire.protocol.access_tokens import Role
@@ -54,7 +54,7 @@ class ConsoleStreams:
         """What one VM prints; FaultError where there is none."""
         return self._vms.console(number)
 
-    def open(self, visit: Visit, console: Console, start: int) -> AsyncIterator[bytes]:
+    def open(self, visit: ActiveRequest, console: Console, start: int) -> AsyncIterator[bytes]:
         """One reader's stream, from byte ``start`` on; it has a place until its request is over."""
         take_place(self._places, visit)
         return self._follow(console, start)

@@ -12,11 +12,10 @@ from starlette.responses import Response
 from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.http.bodies import BINARY, JSON, read_body
 from casemate.gateway.http.idempotency import KEY_RULE, Idempotency, IdempotencyKey
-from casemate.gateway.http.negotiation import negotiated
 from casemate.gateway.http.openapi import Bytes, created, json_body
-from casemate.gateway.http.parameters import DIGITS, MAX_SAFE, Address, Gpa, Spa, VmId
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.routes import StrictRoute
+from casemate.gateway.v1.parameters import DIGITS, MAX_SAFE, Address, Gpa, Spa, VmId, negotiated
 from casemate.gateway.v1.verb_routes import ByHand, Documents, Written, add_verbs
 from casemate.gateway.v1.vm.asking import answered_while_connected, attested
 from casemate.gateway.v1.vm.documents import (

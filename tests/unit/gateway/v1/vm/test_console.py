@@ -10,7 +10,7 @@ from tests.unit.gateway.v1.test_events import Shown, following, visit
 from tests.unit.gateway.v1.vm.test_routes import launched
 
 from casemate.gateway.http.problems import ProblemError
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.settings import Settings
 from casemate.gateway.v1.vm import console as vm_console
 from casemate.gateway.v1.vm.console import ConsoleStreams
 from casemate.host.vm.console import KEPT, Console

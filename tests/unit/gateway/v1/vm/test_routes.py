@@ -10,8 +10,8 @@ from tests.rigs.gateway.fake_vms import CHAIN, LAUNCH, REPORT
 from tests.rigs.gateway.front import Front, run
 from tests.unit.gateway.http.test_edge import problem
 
+from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.bodies import BINARY
-from casemate.gateway.http.visits import Visit
 from casemate.gateway.v1.vm.asking import answered_while_connected
 from casemate.gateway.v1.vm.routes import MAX_LAUNCH, UNCOUNTED
 from casemate.host.vm.vms import MAX_VMS
@@ -317,7 +317,7 @@ def of_a_client_that_leaves(leaving: asyncio.Event) -> Request:
         await leaving.wait()
         return {"type": "http.disconnect"}
 
-    return Request({"type": "http", "state": {"visit": Visit(is_head=False)}}, receive)
+    return Request({"type": "http", "state": {"visit": ActiveRequest(is_head=False)}}, receive)
 
 
 def test_a_run_whose_client_hangs_up_is_paused(gateway: Front) -> None:

@@ -1,11 +1,13 @@
-"""Parameters in paths and queries."""
+"""Parameters of requests: in paths, in queries, and Accept."""
 
 from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
+from starlette.requests import Request
 
+from casemate.gateway.http.problems import ProblemError, Trouble
 from casemate.wire.encodings.decimal_text import decimal
 from casemate.wire.errors import WireError
 
@@ -37,3 +39,17 @@ Address = Annotated[
 ]
 Spa = Annotated[str, Query(pattern="^0x[0-9a-fA-F]{1,16}$", description="System physical address, hexadecimal.")]
 Gpa = Annotated[str, Query(pattern="^0x[0-9a-fA-F]{1,16}$", description="Guest physical address, hexadecimal.")]
+
+
+def negotiated(request: Request, *offered: str) -> str:
+    """The first of the ``offered`` types that Accept names (RFC 9110, section 12.5.1). Weights are ignored.
+
+    Raises:
+        ProblemError: it names none of them.
+    """
+    accept = request.headers.get("accept", "*/*")
+    types = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    for offer in offered:
+        if types & {offer, "*/*", f"{offer.partition('/')[0]}/*"}:
+            return offer
+    raise ProblemError(Trouble.NOT_ACCEPTABLE, f"Accept is {accept[:80]!r}, this comes as {' or '.join(offered)}")

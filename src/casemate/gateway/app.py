@@ -6,26 +6,25 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from casemate.gateway.docs.routes import add_document
 from casemate.gateway.host_api import HostApi, VmHostApi
-from casemate.gateway.http.docs_page import add_document
 from casemate.gateway.http.edge import Edge
-from casemate.gateway.http.fast_path import Shortcuts
+from casemate.gateway.http.fast_path import FastPath
 from casemate.gateway.http.idempotency import Idempotency
-from casemate.gateway.http.metrics import metrics_routes
 from casemate.gateway.http.refusals import refuse_alike
 from casemate.gateway.http.request_log import RequestLog
-from casemate.gateway.http.tokens import TokenDesk
+from casemate.gateway.http.settings import Settings
+from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.learner.attest import attest_routes
 from casemate.gateway.learner.enclave import learner_routes, shortcuts_of
-from casemate.gateway.learner.shared_enclave import Learner
-from casemate.gateway.learner.shared_vms import LearnersVms
+from casemate.gateway.learner.shared_enclave import SharedEnclave
+from casemate.gateway.learner.shared_vms import SharedVms
 from casemate.gateway.learner.vm import learner_vm_routes
-from casemate.gateway.settings import Settings
 from casemate.gateway.v1.calls import call_routes, relay_of
 from casemate.gateway.v1.enclaves import enclave_routes
 from casemate.gateway.v1.events import EventStreams, event_routes
 from casemate.gateway.v1.images import image_routes
-from casemate.gateway.v1.machine import MachineFile, machine_routes
+from casemate.gateway.v1.machine import MachineFile, machine_routes, metrics_routes
 from casemate.gateway.v1.vm.console import ConsoleStreams, console_routes
 from casemate.gateway.v1.vm.routes import vm_routes
 from casemate.gateway.v1.vm.shares import VmShares
@@ -48,7 +47,7 @@ class Gateway:
         host: HostApi,
         vms: VmHostApi,
         *,
-        tokens: TokenDesk,
+        tokens: TokenStore,
         machine: MachineFile,
         learner: Path,
         guests: Path,
@@ -59,7 +58,7 @@ class Gateway:
         self._streams = EventStreams(host, most=settings.subscribers)
         self._consoles = ConsoleStreams(vms, most=settings.subscribers)
         idempotency = Idempotency()
-        enclave = Learner(host, learner)
+        enclave = SharedEnclave(host, learner)
         self.vm_shares = shares = VmShares(vms)
         self.app = FastAPI(
             title="Casemate",
@@ -78,7 +77,7 @@ class Gateway:
             machine_routes(machine, version),
             image_routes(host, idempotency),
             enclave_routes(host, idempotency),
-            learner_vm_routes(vms, shares, LearnersVms(vms, guests)),
+            learner_vm_routes(vms, shares, SharedVms(vms, guests)),
             vm_routes(vms, shares, idempotency),
             console_routes(self._consoles),
             event_routes(self._streams),
@@ -88,7 +87,7 @@ class Gateway:
             self.app.router.routes += router.routes
         refuse_alike(self.app, routers)
         add_document(self.app)
-        self.edge = Edge(Shortcuts(self.app, shortcuts_of(enclave), relay_of(host)), tokens, settings, log)
+        self.edge = Edge(FastPath(self.app, shortcuts_of(enclave), relay_of(host)), tokens, settings, log)
 
     def close(self) -> None:
         """Ends what would else never end."""

@@ -15,8 +15,8 @@ from tests.unit.gateway.http.test_server import AUTHORISED, Serving, gone
 from tests.unit.gateway.v1.test_events import visit
 from tests.unit.gateway.v1.vm.test_routes import launched
 
-from casemate.gateway.http.visits import Ending, Visit
-from casemate.gateway.settings import Settings
+from casemate.gateway.http.active_requests import ActiveRequest, EndReason
+from casemate.gateway.http.settings import Settings
 from casemate.gateway.v1 import events
 from casemate.gateway.v1.vm import console as vm_console
 from casemate.host.events import MachineEvent
@@ -343,14 +343,14 @@ def test_a_visit_ends_once_and_gives_back_what_it_held() -> None:
         given: list[int] = []
         mine = visit()
         mine.at_end(lambda: given.append(1))
-        mine.end(Ending.TOKEN_ENDED)
-        mine.end(Ending.CLIENT_LEFT)
-        assert mine.ending is Ending.TOKEN_ENDED
+        mine.end(EndReason.TOKEN_ENDED)
+        mine.end(EndReason.CLIENT_LEFT)
+        assert mine.ending is EndReason.TOKEN_ENDED
         with pytest.raises(asyncio.CancelledError), mine.that_may_end():
             raise AssertionError("not begun")
         mine.over()
         mine.over()
         assert given == [1]
-        assert Visit.of({"state": {"visit": mine}}) is mine
+        assert ActiveRequest.of({"state": {"visit": mine}}) is mine
 
     run(work())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from casemate.wire.protocol.access_tokens import AccessToken
 
 
-class Ending(Enum):
+class EndReason(Enum):
     """Why a request was ended."""
 
     CLIENT_LEFT = auto()
@@ -20,7 +20,7 @@ class Ending(Enum):
     """The rest of its body is no HTTP; the connection has answered already."""
 
 
-class Visit:
+class ActiveRequest:
     """One request under way.
 
     Attributes:
@@ -34,7 +34,7 @@ class Visit:
     def __init__(self, *, is_head: bool) -> None:
         self.token: AccessToken | None = None
         self.is_head = is_head
-        self.ending: Ending | None = None
+        self.ending: EndReason | None = None
         self._task = asyncio.current_task()
         self._may_end = False
         self._at_end: list[Callable[[], None]] = []
@@ -44,9 +44,9 @@ class Visit:
         """It waits for something that nobody needs once it has ended."""
         return self._may_end and self.ending is None
 
-    def that_may_end(self) -> "_MayEnd":
+    def that_may_end(self) -> "_Interruptible":
         """A context: whatever is awaited inside is given up as soon as :meth:`end` is called."""
-        return _MayEnd(self)
+        return _Interruptible(self)
 
     def waits(self, *, may_end: bool) -> None:
         """What it does from now may be given up, or not; :class:`asyncio.CancelledError` if it was ended before."""
@@ -55,16 +55,16 @@ class Visit:
         self._may_end = may_end
 
     @classmethod
-    def of(cls, scope: Scope) -> "Visit":
+    def of(cls, scope: Scope) -> "ActiveRequest":
         """The one that a request is."""
-        visit: Visit = scope["state"]["visit"]
+        visit: ActiveRequest = scope["state"]["visit"]
         return visit
 
     def at_end(self, give_back: Callable[[], None]) -> None:
         """Has this called when the request is over, however it ends."""
         self._at_end.append(give_back)
 
-    def end(self, why: Ending) -> None:
+    def end(self, why: EndReason) -> None:
         """Gives up what it waits for; a change that is under way is finished."""
         if self.ending is None:
             self.ending = why
@@ -84,12 +84,12 @@ class Visit:
         self._at_end.clear()
 
 
-class _MayEnd:
+class _Interruptible:
     """A class of its own and no generator, which would take a call three times as long."""
 
     __slots__ = ("_visit",)
 
-    def __init__(self, visit: Visit) -> None:
+    def __init__(self, visit: ActiveRequest) -> None:
         self._visit = visit
 
     def __enter__(self) -> None:

@@ -6,10 +6,9 @@ from tests.rigs.gateway.front import Front, front, run
 from tests.unit.gateway.http.test_routes import deployed
 from tests.unit.gateway.v1.vm.test_routes import launched
 
-from casemate.gateway.http.docs_text import GROUPS, page
-from casemate.gateway.http.openapi import document
+from casemate.gateway.docs.page import EXAMPLES, GROUPS, page
+from casemate.gateway.docs.routes import document
 from casemate.gateway.http.problems import MEDIA_TYPE
-from casemate.gateway.v1.examples import EXAMPLES
 
 VOID = {"meta", "link", "br"}
 
