@@ -33,10 +33,12 @@ test: $(READY) ## all tests: most in parallel, then those that want the computer
 check: $(READY) ## types, lint, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/blocking_client.py --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fix: $(READY) ## what the tools can mend by themselves
+fix: $(READY) ## what the tools can mend by themselves; the blocking client from the asyncio one
+	$(BIN)/python scripts/blocking_client.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -107,8 +107,8 @@ def attest_and_call(
 def _call(client: "Client", enclave: "Enclave", entry: str, question: Question) -> Answered:
     """The enclave's answer, checked."""
     from casemate.client.core import CallSecrets
-    from casemate.client.timeouts import CALL_TIMEOUT
     from casemate.wire.messages.host import Call
+    from casemate.wire.messages.verbs import CALL_TIMEOUT
 
     secrets = CallSecrets.fresh()
     pending = enclave.attested.seal_call(entry, question.arguments, caller=question.caller, secrets=secrets)

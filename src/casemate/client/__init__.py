@@ -21,7 +21,6 @@ Example:
 offline.
 """
 
-from casemate.client.asking import MachineDescription
 from casemate.client.caller_keys import CallerKey, read_caller_key, write_caller_key
 from casemate.client.core import AttestedEnclave, PendingCall, Result, appraise_answer, challenge
 from casemate.client.errors import (
@@ -44,6 +43,7 @@ from casemate.client.errors import (
 from casemate.client.local import LocalMachine, local_machine, running_machine
 from casemate.client.receipts import CheckedReceipt, Opening, ReceiptBundle, check_receipt
 from casemate.client.sync import Client, Enclave, Stream, connect
+from casemate.client.transport import MachineDescription
 from casemate.wire.protocol.tee import Tee
 
 __all__ = [

@@ -72,9 +72,19 @@ class Address:
         return str(self.base)
 
 
-def is_url(where: Path | str) -> bool:
-    """Whether ``where`` names a gateway; anything else is a path."""
-    return isinstance(where, str) and "://" in where
+def address_of(
+    where: Path | str, *, token: str | None, verify: Path | str | ssl.SSLContext | None, unsafe_token_over_http: bool
+) -> Address | None:
+    """The gateway that ``where`` names; None where it is the path of a Unix socket.
+
+    Raises:
+        AddressError: URL, token or certificates cannot be used, or there is no gateway to use them for.
+    """
+    if isinstance(where, str) and "://" in where:
+        return gateway_address(where, token=token, verify=verify, unsafe_token_over_http=unsafe_token_over_http)
+    if token is not None or verify is not None:
+        raise AddressError("a Unix socket takes no token and no CA certificates: a gateway's URL begins with https://")
+    return None
 
 
 def base_url(url: str) -> BaseUrl:
@@ -150,9 +160,3 @@ def _tls(verify: Path | str | ssl.SSLContext | None) -> ssl.SSLContext:
         else:
             reason = os_error_text(error) if isinstance(error, OSError) else str(error)
         raise AddressError(f"CA certificates {verify}: {reason}") from None
-
-
-def check_path(*, token: str | None, verify: object) -> None:
-    """Refuses what only a gateway has use for: its user thinks that they are speaking to one."""
-    if token is not None or verify is not None:
-        raise AddressError("a Unix socket takes no token and no CA certificates: a gateway's URL begins with https://")

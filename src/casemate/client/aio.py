@@ -1,42 +1,64 @@
 """The asyncio client: many calls under way over one connection to a host, or several to a gateway.
 
-It differs from :mod:`casemate.client.sync` in ``await`` alone; what is not said here is said there. Calls of one
-session enter the enclave in the order in which they were made, one at a time.
+Every request has a time-out, a dead host is noticed at once, and no call is ever made again by itself: it may have had
+its effect although its answer was lost. Calls of one session enter the enclave in the order in which they were made,
+one at a time. :mod:`casemate.client.sync`, the blocking client, is made from this file by ``make fix``.
 """
 
-import asyncio
 import contextlib
 import ssl
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from casemate.client import asking
-from casemate.client.asking import AsyncTransport, Journey, MachineDescription
+from casemate.client.address import address_of
+from casemate.client.asyncio_parts import Chunks, Turns, open_transport, read_pieces
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave, PendingCall, Result, arguments_of
-from casemate.client.session import Session
-from casemate.client.streaming import CANCEL_TIMEOUT, Chunks, Piece, StreamCore, cut, pieces
-from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
+from casemate.client.core import (
+    AttestedEnclave,
+    CallSecrets,
+    PendingCall,
+    Result,
+    appraise_answer,
+    arguments_of,
+    challenge,
+)
+from casemate.client.streaming import CANCEL_TIMEOUT, StreamCore
+from casemate.client.transport import AsyncTransport, GetMachine, MachineDescription
 from casemate.client.vm.aio import Vms
 from casemate.images.image import Image
-from casemate.link.errors import TimedOutError
-from casemate.verifier import AnyPolicy
+from casemate.verifier import AnyPolicy, AnyVerifiedEvidence
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages.host import Call, EnclaveIs, EvidenceIs
-from casemate.wire.protocol.call import MAX_CHUNK, StepTaken
+from casemate.wire.messages.host import (
+    Call,
+    DestroyEnclave,
+    EnclaveIs,
+    EvidenceIs,
+    GetEvidence,
+    Launch,
+    ListEnclaves,
+    StartEnclave,
+    StopEnclave,
+)
+from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
+from casemate.wire.protocol.call import StepTaken
 from casemate.wire.protocol.tee import Tee
-
-T = TypeVar("T")
-
-AsyncChunks = Chunks | AsyncIterable[Piece]
-"""The input of a stream."""
 
 
 class Client:
-    """A connection to a host; :func:`connect` makes it."""
+    """A connection to a host; :func:`connect` makes it. Not for two threads at a time.
+
+    What each method may raise, besides what it says itself:
+
+    * ``HostRefusedError``: the host refuses; ``AttestAgainError``, one of them: the enclave has new keys.
+    * ``GatewayRefusedError``: the gateway does: ``TokenRefusedError``, ``RoleRefusedError``, or another.
+    * ``PeerGoneError``, ``TimedOutError``: it died, or did not answer in time. ``NoHostError``, one of the
+      first: nobody was there, and nothing was sent.
+    * ``TlsRefusedError``: the gateway's certificate is not trusted.
+    * ``WireError``: it answered something malformed.
+    """
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -51,7 +73,7 @@ class Client:
 
     @property
     def keeps_order(self) -> bool:
-        """Whether questions that are asked at once arrive in the order in which they were asked."""
+        """Whether requests that are made at once arrive in the order in which they were made."""
         return self._transport.keeps_order
 
     async def close(self) -> None:
@@ -75,118 +97,139 @@ class Client:
             tee: as what it is to run: an SGX enclave, or a paravirtual SEV-SNP guest.
             timeout: seconds.
         """
-        return await self.go(asking.launch(image, timeout, temporary=temporary, tee=tee))
+        request = Launch(image.name, image.sgxs, image.sigstruct, temporary, tee)
+        return (await self._transport.answer(request, timeout)).enclave
 
     async def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, in the host's words."""
-        return await self.go(asking.enclaves())
+        return (await self._transport.answer(ListEnclaves())).enclaves
 
     async def start(self, enclave: int) -> EnclaveIs:
         """Starts a stopped enclave, with fresh keys: attest it again."""
-        return await self._transport.ask(asking.start(enclave))
+        return await self._transport.answer(StartEnclave(enclave))
 
     async def stop(self, enclave: int) -> EnclaveIs:
         """Ends an enclave's process; its pages stay."""
-        return await self._transport.ask(asking.stop(enclave))
+        return await self._transport.answer(StopEnclave(enclave))
 
     async def destroy(self, enclave: int) -> EnclaveIs:
         """Ends an enclave for good."""
-        return await self._transport.ask(asking.destroy(enclave))
+        return await self._transport.answer(DestroyEnclave(enclave))
 
     async def machine(self) -> MachineDescription:
-        """Which machine this is, in its gateway's words."""
-        return await self._transport.ask(asking.machine())
+        """Which machine this is, in its gateway's words; :class:`NotOfferedError` on a Unix socket."""
+        return await self._transport.answer(GetMachine())
 
     async def evidence(self, enclave: int, nonce: bytes, *, timeout: float = ASK_TIMEOUT) -> EvidenceIs:
         """The host's answer to a challenge, unverified; :meth:`attest` is what most want."""
-        return await self._transport.ask(asking.evidence(enclave, nonce, timeout))
+        return await self._transport.answer(GetEvidence(enclave, nonce), timeout)
 
     async def attest(self, enclave: int, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
-        """Challenges an enclave, appraises it by ``policy``, and opens a session with it."""
-        return Enclave(self, enclave, await self.go(asking.attest(enclave, policy, timeout)))
+        """Challenges an enclave, appraises it by ``policy``, and opens a session with it.
+
+        Raises:
+            RefusedError, ReceiptRefusedError: its evidence does not satisfy.
+        """
+        nonce = challenge()
+        answer = await self.evidence(enclave, nonce, timeout=timeout)
+        return Enclave(self, enclave, appraise_answer(answer, nonce, policy, datetime.now(UTC)))
 
     async def relay(self, call: Call, timeout: float) -> bytes:
         """Has the host carry a sealed call; the sealed response, unopened."""
-        return (await self._transport.ask(asking.relay(call, timeout))).sealed
+        return (await self._transport.answer(call, timeout)).sealed
 
     @property
     def vms(self) -> Vms:
         """Confidential VMs on this host."""
         return Vms(self._transport)
 
-    async def go(self, journey: Journey[T]) -> T:
-        """Asks all that a journey asks; what it comes to."""
-        return await asking.go_on(self._transport, journey)
 
-
-class Enclave(Session):
+class Enclave:
     """An attested enclave and a session with it; :meth:`Client.attest` makes it."""
 
     def __init__(self, client: Client, number: int, attested: AttestedEnclave) -> None:
-        super().__init__(number, attested)
         self._client = client
-        self._turn = asyncio.Lock()
+        self._attested = attested
+        self._turns = Turns(keeps_order=client.keeps_order)
+        self.number = number
+        """The host's number for it."""
+
+    @property
+    def evidence(self) -> AnyVerifiedEvidence:
+        """What the appraisal found."""
+        return self._attested.evidence
+
+    @property
+    def attested(self) -> AttestedEnclave:
+        """The enclave without the connection."""
+        return self._attested
 
     async def call(
-        self,
-        entry: str,
-        value: Any,
-        *,
-        caller: CallerKey | None = None,
-        timeout: float = CALL_TIMEOUT,
+        self, entry: str, value: Any, *, caller: CallerKey | None = None, timeout: float = CALL_TIMEOUT
     ) -> Result:
-        """Calls an entry point: only the enclave sees ``value``, and only this client the result."""
-        async with self.in_turn(timeout) as left:
-            return await self._client.go(
-                asking.call(self.number, self.attested, entry, value, caller=caller, timeout=left)
-            )
+        """Calls an entry point: only the enclave sees ``value``, and only this client the result.
+
+        Args:
+            entry: the entry point's name.
+            value: JSON.
+            caller: who signs the call; None to call as nobody, where the entry point admits anyone.
+            timeout: seconds, the wait for other clients' calls included.
+
+        Raises:
+            WireError: ``value`` is not JSON with one meaning everywhere; nothing was sent.
+            EnclaveRefusedError: the enclave itself refuses; the code says why.
+            AttestAgainError: the enclave was started anew.
+            HostRefusedError: the host refuses, or says that the enclave died. Attest again to know more.
+            ResponseRefusedError, ReceiptRefusedError: somebody tampered with the answer.
+            PeerGoneError, TimedOutError: no answer; whether the call had its effect is not known.
+        """
+        async with self._turns.turn(timeout) as left:
+            arguments = arguments_of(value)
+            pending = self._attested.seal_call(entry, arguments, caller=caller, secrets=CallSecrets.fresh())
+            return pending.open(await self._client.relay(Call(self.number, pending.envelope), left))
 
     def stream(
         self,
         entry: str,
         value: Any,
-        chunks: AsyncChunks = b"",
+        chunks: Chunks = b"",
         *,
         caller: CallerKey | None = None,
         timeout: float = CALL_TIMEOUT,
     ) -> "Stream":
         """Calls an entry point that takes and gives streams of bytes, however long, in bounded memory.
 
-        ``chunks`` may be an asynchronous iterable, too. A blocking file is read in a thread.
-        """
-        return Stream(
-            self._client, self, StreamCore(self.attested, entry, arguments_of(value), caller), chunks, timeout
-        )
+        Args:
+            entry: the entry point's name.
+            value: JSON.
+            chunks: the input: bytes, an iterable of pieces, or a binary file. Read as the function asks for more.
+            caller: who signs the steps.
+            timeout: seconds for each step.
 
-    @contextlib.asynccontextmanager
-    async def in_turn(self, seconds: float) -> AsyncIterator[float]:
-        """One call of the session at a time, where two could overtake each other and the enclave refuse the first.
+        Raises:
+            WireError: ``value`` is not JSON with one meaning everywhere.
 
-        Gives the seconds that are left of ``seconds``.
+        What :meth:`call` may raise, iterating may raise; what ``chunks`` raises, too, and the stream is given up.
         """
-        if self._client.keeps_order:
-            yield seconds
-            return
-        begin = time.monotonic()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise TimedOutError(f"this session's calls before it took longer than {seconds:g} s") from None
-        try:
-            yield seconds - (time.monotonic() - begin)
-        finally:
-            self._turn.release()
+        core = StreamCore(self._attested, entry, arguments_of(value), caller)
+        return Stream(self._client, self.number, self._turns, core, chunks, timeout=timeout)
 
 
 class Stream:
-    """A call whose input and output pass in pieces; :meth:`Enclave.stream` makes it."""
+    """A call whose input and output pass in pieces; :meth:`Enclave.stream` makes it.
 
-    def __init__(self, client: Client, enclave: Enclave, core: StreamCore, chunks: AsyncChunks, timeout: float) -> None:
+    Iterating gives the output as it comes, once. The stream begins with the first step; leaving the loop, or the
+    ``with`` block, before its end gives it up.
+    """
+
+    def __init__(
+        self, client: Client, number: int, turns: Turns, core: StreamCore, chunks: Chunks, *, timeout: float
+    ) -> None:
         self._client = client
-        self._enclave = enclave
+        self._number = number
+        self._turns = turns
         self._core = core
-        self._pieces = _pieces(chunks)
+        self._pieces = read_pieces(chunks)
         self._timeout = timeout
 
     async def __aenter__(self) -> Self:
@@ -220,7 +263,12 @@ class Stream:
 
     @property
     def result(self) -> Result:
-        """What the function returned, with a receipt over all that passed, once the output was read to its end."""
+        """What the function returned, with a receipt over all that passed, once the output was read to its end.
+
+        Raises:
+            StreamBrokenError: the stream ended without a result.
+            RuntimeError: it has not ended.
+        """
         return self._core.result
 
     async def close(self) -> None:
@@ -230,14 +278,17 @@ class Stream:
             self._core.cancel()
             return
         with contextlib.suppress(CasemateError):  # the enclave gives up idle streams by itself
-            async with self._enclave.in_turn(CANCEL_TIMEOUT) as left:
-                step = self._core.cancel()
-                if step is not None:
-                    step.heard(await self._carried(step, left), StepTaken)
+            await self._cancel()
+
+    async def _cancel(self) -> None:
+        async with self._turns.turn(CANCEL_TIMEOUT) as left:
+            step = self._core.cancel()
+            if step is not None:
+                step.heard(await self._carried(step, left), StepTaken)
 
     async def _step(self, piece: bytes | None) -> bytes:
         try:
-            async with self._enclave.in_turn(self._timeout) as left:
+            async with self._turns.turn(self._timeout) as left:
                 step = self._core.step(piece)
                 return self._core.take(await self._carried(step, left))
         except BaseException as error:
@@ -245,22 +296,7 @@ class Stream:
             raise
 
     async def _carried(self, step: PendingCall, seconds: float) -> bytes:
-        return await self._client.relay(Call(self._enclave.number, step.envelope), seconds)
-
-
-async def _pieces(chunks: AsyncChunks) -> AsyncGenerator[bytes, None]:
-    """The input in pieces; a blocking file is read in a thread."""
-    if isinstance(chunks, AsyncIterable):
-        async for piece in chunks:
-            for part in cut(piece):
-                yield part
-    elif hasattr(chunks, "read"):
-        while piece := await asyncio.to_thread(chunks.read, MAX_CHUNK):
-            for part in cut(piece):
-                yield part
-    else:
-        for part in pieces(chunks):
-            yield part
+        return await self._client.relay(Call(self._number, step.envelope), seconds)
 
 
 async def connect(
@@ -270,18 +306,19 @@ async def connect(
     verify: Path | str | ssl.SSLContext | None = None,
     unsafe_token_over_http: bool = False,
 ) -> Client:
-    """A client of the host that listens at a Unix socket, or of a gateway, as :func:`casemate.client.sync.connect`."""
-    from casemate.client.address import check_path, gateway_address, is_url
+    """A client of the host that listens at a Unix socket, or of a gateway.
 
-    if is_url(where):
-        from casemate.client.http_transport import AsyncHttpTransport
+    A gateway is not spoken to before the first request.
 
-        return Client(
-            AsyncHttpTransport(
-                gateway_address(str(where), token=token, verify=verify, unsafe_token_over_http=unsafe_token_over_http)
-            )
-        )
-    from casemate.client.unix_transport import AsyncUnixTransport
+    Args:
+        where: a path, or an ``http://`` or ``https://`` URL.
+        token: opens the gateway, never an enclave. Only sent over https or to this computer itself.
+        verify: a file or folder of CA certificates in PEM, or a TLS context; None for this computer's CAs.
+        unsafe_token_over_http: lets the token cross a network that others can read.
 
-    check_path(token=token, verify=verify)
-    return Client(await AsyncUnixTransport.connect(where))
+    Raises:
+        NoHostError: nobody listens at that path.
+        AddressError: URL, token or certificates cannot be used.
+    """
+    gateway = address_of(where, token=token, verify=verify, unsafe_token_over_http=unsafe_token_over_http)
+    return Client(await open_transport(where, gateway))

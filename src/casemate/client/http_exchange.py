@@ -22,6 +22,8 @@ from casemate.client.errors import (
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.errors import WireError
+from casemate.wire.messages.request import Request
+from casemate.wire.messages.verbs import Route, target
 from casemate.wire.protocol.faults import Code, FaultError, fault
 
 BINARY = "application/octet-stream"
@@ -88,6 +90,11 @@ class Pause:
 Effect = HttpRequest | Pause
 Exchange = Generator[Effect, Any, T]
 """Yields what to do: is sent an :class:`HttpAnswer` for a request and None for a pause, and thrown what went wrong."""
+
+
+def sent_to(route: Route, request: Request[Any], **more: Any) -> HttpRequest:
+    """The HTTP request that the table of verbs makes of a host's request; ``more`` are members that it does not say."""
+    return HttpRequest(route.method, target(route, request), is_repeatable=route.method == "GET", **more)
 
 
 def sent(request: HttpRequest, remaining: Callable[[], float]) -> Exchange[HttpAnswer]:

@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 import httpcore
 
 from casemate.client.address import Address
-from casemate.client.asking import Ask
 from casemate.client.errors import NoHostError, TlsRefusedError, host_refusal
 from casemate.client.http_exchange import MAX_PROBLEM, Effect, HttpAnswer, HttpRequest, Pause
 from casemate.client.rest import exchanges
+from casemate.client.transport import seconds_for
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
+from casemate.wire.messages.request import Request
 from casemate.wire.protocol.faults import FaultError
 
 KEEP_ALIVE = 4.0
@@ -43,30 +44,33 @@ if importlib.util.find_spec("sniffio") is None:
 
 _AGENT = b"casemate"
 _REDACTED = b"[token]"
-T = TypeVar("T")
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
 class _Deadline:
-    """When a question's time is over."""
+    """When the time for a request is over."""
 
-    question: str
+    request: str
     seconds: float
     at: float
 
     @classmethod
-    def of(cls, ask: Ask[Any]) -> "_Deadline":
-        return cls(type(ask.question).__name__, ask.timeout, time.monotonic() + ask.timeout)
+    def of(cls, request: Request[Any], timeout: float | None) -> "_Deadline":
+        seconds = seconds_for(request, timeout)
+        return cls(type(request).__name__, seconds, time.monotonic() + seconds)
 
     def remaining(self) -> float:
         return self.at - time.monotonic()
 
     def missed(self) -> TimedOutError:
-        return TimedOutError(f"no answer to {self.question} within {self.seconds:g} s")
+        return TimedOutError(f"no answer to {self.request} within {self.seconds:g} s")
 
 
 class HttpTransport:
-    """One question at a time over one connection, which is made when it is needed and kept for the next."""
+    """One request at a time over one connection, which is made when it is needed and kept for the next."""
+
+    keeps_order = True
 
     def __init__(self, address: Address) -> None:
         self._gateway = _Gateway(address)
@@ -84,12 +88,12 @@ class HttpTransport:
         self._is_closed = True
         self._pool.close()
 
-    def ask(self, ask: Ask[T]) -> T:
+    def answer(self, request: Request[A], timeout: float | None = None) -> A:
         """The host's answer."""
         if self._is_closed:
             raise PeerGoneError("this client is closed")
-        self._deadline = _Deadline.of(ask)
-        steps = exchanges(ask, self._deadline.remaining)
+        self._deadline = _Deadline.of(request, timeout)
+        steps = exchanges(request, self._deadline.remaining)
         try:
             effect = next(steps)
             while True:
@@ -100,7 +104,7 @@ class HttpTransport:
                 else:
                     effect = steps.send(answer)
         except StopIteration as done:
-            value: T = done.value
+            value: A = done.value
             return value
         except FaultError as error:
             raise host_refusal(error.fault) from None
@@ -133,7 +137,7 @@ class HttpTransport:
 
 
 class AsyncHttpTransport:
-    """Many questions under way, each on a connection of its own; so they may arrive in any order."""
+    """Many requests under way, each on a connection of its own; so they may arrive in any order."""
 
     keeps_order = False
 
@@ -149,7 +153,7 @@ class AsyncHttpTransport:
         self._closed = asyncio.Event()
 
     async def close(self) -> None:
-        """Hangs up; questions under way fail."""
+        """Hangs up; requests under way fail."""
         self._closed.set()
         asking = list(self._asking)
         for task in asking:
@@ -157,11 +161,11 @@ class AsyncHttpTransport:
         await asyncio.gather(*asking, return_exceptions=True)
         await self._pool.aclose()
 
-    async def ask(self, ask: Ask[T]) -> T:
+    async def answer(self, request: Request[A], timeout: float | None = None) -> A:
         """The host's answer."""
         if self._closed.is_set():
             raise PeerGoneError("this client is closed")
-        asking = asyncio.create_task(self._asked(ask))
+        asking = asyncio.create_task(self._asked(request, _Deadline.of(request, timeout)))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
         try:
@@ -172,11 +176,10 @@ class AsyncHttpTransport:
                 raise PeerGoneError("this client was closed while it waited") from None
             raise
 
-    async def _asked(self, ask: Ask[T]) -> T:
-        deadline = _Deadline.of(ask)
-        steps = exchanges(ask, deadline.remaining)
+    async def _asked(self, request: Request[A], deadline: _Deadline) -> A:
+        steps = exchanges(request, deadline.remaining)
         try:
-            async with asyncio.timeout(ask.timeout):
+            async with asyncio.timeout(deadline.seconds):
                 effect = next(steps)
                 while True:
                     try:
@@ -186,7 +189,7 @@ class AsyncHttpTransport:
                     else:
                         effect = steps.send(answer)
         except StopIteration as done:
-            value: T = done.value
+            value: A = done.value
             return value
         except FaultError as error:
             raise host_refusal(error.fault) from None

@@ -34,13 +34,13 @@ from cryptography.x509.oid import NameOID
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import arguments_of
 from casemate.client.errors import CallerKeyError, EnclaveRefusedError, NoHostError, TlsRefusedError
-from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RequiredLayers, SgxPolicy, VerifiedCertificate, appraise_certificate
 from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import Json, parse_json
 from casemate.wire.errors import WireError, os_error_text
+from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT
 from casemate.wire.protocol.call import MAX_OUTPUT
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.sandbox_layers import SandboxLayers

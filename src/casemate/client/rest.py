@@ -1,15 +1,15 @@
-"""The gateway's REST API: how each question becomes HTTP requests, and what their answers mean.
+"""The gateway's REST API: how each request to a host becomes HTTP requests, and what their answers mean.
 
-One table, :data:`WRITTEN`, holds all of it for both clients; what is the same for all is in
-:mod:`casemate.client.http_exchange`.
+Most of it is in the table of verbs (:mod:`casemate.wire.messages.verbs`), for both clients; what is the same for all
+requests is in :mod:`casemate.client.http_exchange`.
 """
 
 import hashlib
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from casemate.client.asking import Ask, GetMachine, MachineDescription
 from casemate.client.http_exchange import (
     BINARY,
     Exchange,
@@ -18,14 +18,18 @@ from casemate.client.http_exchange import (
     good,
     object_of,
     sent,
+    sent_to,
 )
-from casemate.client.vm.rest import WRITTEN_VMS
+from casemate.client.transport import GetMachine, MachineDescription
+from casemate.client.vm.rest import VM_ANSWERS, VM_ROUTES, VMS_BY_HAND
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
 from casemate.wire.messages import host
+from casemate.wire.messages.request import Request, answer_type
+from casemate.wire.messages.verbs import ENCLAVE_VERBS, json_members, routes_of
 from casemate.wire.protocol.call import MAX_SEALED
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.runtime_lock import RuntimePart
@@ -36,14 +40,16 @@ MAX_EVIDENCE = 2 * 1024 * 1024
 
 _MAX_ENCLAVES = 65_536
 _NOT_FOUND = 404
-T = TypeVar("T")
+A = TypeVar("A")
+
+ROUTES = {**routes_of(ENCLAVE_VERBS), **VM_ROUTES}
 
 
-def exchanges(ask: Ask[T], remaining: Callable[[], float]) -> Exchange[T]:
-    """All that one question takes.
+def exchanges(request: Request[A], remaining: Callable[[], float]) -> Exchange[A]:
+    """All HTTP that one request to a host takes.
 
     Args:
-        ask: the question.
+        request: what is asked.
         remaining: seconds that are left for it.
 
     Raises:
@@ -52,8 +58,22 @@ def exchanges(ask: Ask[T], remaining: Callable[[], float]) -> Exchange[T]:
         WireError: an answer is malformed, too long, of another type, or a redirect.
         CasemateError: what was thrown in, where there is nothing safe to do about it.
     """
-    answer = yield from WRITTEN[type(ask.question)](ask.question, remaining)
-    return cast("T", answer)
+    by_hand = BY_HAND.get(type(request))
+    answer = yield from _plain(request, remaining) if by_hand is None else by_hand(request, remaining)
+    return cast("A", answer)
+
+
+def _plain(request: Request[A], remaining: Callable[[], float]) -> Exchange[object]:
+    """What the table of verbs says."""
+    route = ROUTES[type(request)]
+    if route.raw is not None:
+        asked = sent_to(route, request, body=getattr(request, route.raw.field), body_type=BINARY)
+    elif route.json:
+        asked = sent_to(route, request, body=encode_json(json_members(route, request)))
+    else:
+        asked = sent_to(route, request)
+    body = object_of(route.operation, (yield from asked_for(asked, remaining)))
+    return ANSWERS[answer_type(type(request))](body)
 
 
 def _launch(question: host.Launch, remaining: Callable[[], float]) -> Exchange[host.Launched]:
@@ -73,46 +93,26 @@ def _launch(question: host.Launch, remaining: Callable[[], float]) -> Exchange[h
     else:
         good(asked, known)
     wanted = encode_json({"image": image, "name": question.name, "tee": str(question.tee)})
-    made = HttpRequest("POST", "/v1/enclaves", body=wanted, idempotency_key=secrets.token_hex(16), is_repeatable=True)
+    made = replace(
+        sent_to(ROUTES[host.Launch], question, body=wanted),
+        idempotency_key=secrets.token_hex(16),
+        is_repeatable=True,
+    )
     shown = _enclave(object_of("enclave", (yield from asked_for(made, remaining))))
     return host.Launched(shown.enclave, shown.mr_enclave)
 
 
 def _evidence(question: host.GetEvidence, remaining: Callable[[], float]) -> Exchange[host.EvidenceIs]:
-    path = f"/v1/enclaves/{question.enclave}/evidence?nonce={question.nonce.hex()}"
-    request = HttpRequest("GET", path, accept=BINARY, is_repeatable=True, limit=MAX_EVIDENCE)
+    request = sent_to(ROUTES[host.GetEvidence], question, accept=BINARY, limit=MAX_EVIDENCE)
     answer = yield from asked_for(request, remaining)
     return parse_message(answer.body, host.EvidenceIs)
 
 
 def _call(question: host.Call, remaining: Callable[[], float]) -> Exchange[host.Answer]:
-    path = f"/v1/enclaves/{question.enclave}/calls"
     body = encode_message(question.envelope)
-    request = HttpRequest("POST", path, accept=BINARY, body=body, body_type=BINARY, limit=MAX_SEALED)
+    request = sent_to(ROUTES[host.Call], question, accept=BINARY, body=body, body_type=BINARY, limit=MAX_SEALED)
     answer = yield from asked_for(request, remaining)
     return host.Answer(answer.body)
-
-
-def _list(_question: host.ListEnclaves, remaining: Callable[[], float]) -> Exchange[host.EnclavesAre]:
-    request = HttpRequest("GET", "/v1/enclaves", is_repeatable=True)
-    body = object_of("enclaves", (yield from asked_for(request, remaining)))
-    return host.EnclavesAre(tuple(_enclave(each) for each in body.children("enclaves", limit=_MAX_ENCLAVES)))
-
-
-def _start(question: host.StartEnclave, remaining: Callable[[], float]) -> Exchange[host.EnclaveIs]:
-    return (yield from _lever(HttpRequest("POST", f"/v1/enclaves/{question.enclave}/start"), remaining))
-
-
-def _stop(question: host.StopEnclave, remaining: Callable[[], float]) -> Exchange[host.EnclaveIs]:
-    return (yield from _lever(HttpRequest("POST", f"/v1/enclaves/{question.enclave}/stop"), remaining))
-
-
-def _destroy(question: host.DestroyEnclave, remaining: Callable[[], float]) -> Exchange[host.EnclaveIs]:
-    return (yield from _lever(HttpRequest("DELETE", f"/v1/enclaves/{question.enclave}"), remaining))
-
-
-def _lever(request: HttpRequest, remaining: Callable[[], float]) -> Exchange[host.EnclaveIs]:
-    return _enclave(object_of("enclave", (yield from asked_for(request, remaining))))
 
 
 def _machine(_question: GetMachine, remaining: Callable[[], float]) -> Exchange[MachineDescription]:
@@ -129,20 +129,6 @@ def _machine(_question: GetMachine, remaining: Callable[[], float]) -> Exchange[
         root_certificate=chain[0].der,
         version=body.text("version"),
     )
-
-
-WRITTEN: dict[type, Callable[[Any, Callable[[], float]], Exchange[object]]] = {
-    host.Launch: _launch,
-    host.GetEvidence: _evidence,
-    host.Call: _call,
-    host.ListEnclaves: _list,
-    host.StartEnclave: _start,
-    host.StopEnclave: _stop,
-    host.DestroyEnclave: _destroy,
-    GetMachine: _machine,
-    **WRITTEN_VMS,
-}
-"""Each question's HTTP."""
 
 
 def _enclave(body: JsonObject) -> host.EnclaveIs:
@@ -167,3 +153,24 @@ def _enclave(body: JsonObject) -> host.EnclaveIs:
         tee=tee,
         launch_digest=body.hexadecimal("launch_digest", LAUNCH_DIGEST_SIZE) if body.has("launch_digest") else None,
     )
+
+
+def _enclaves(body: JsonObject) -> host.EnclavesAre:
+    return host.EnclavesAre(tuple(_enclave(each) for each in body.children("enclaves", limit=_MAX_ENCLAVES)))
+
+
+BY_HAND: dict[type, Callable[[Any, Callable[[], float]], Exchange[object]]] = {
+    host.Launch: _launch,
+    host.GetEvidence: _evidence,
+    host.Call: _call,
+    GetMachine: _machine,
+    **VMS_BY_HAND,
+}
+"""Requests whose HTTP is more, or other, than the table of verbs says."""
+
+ANSWERS: dict[type, Callable[[JsonObject], object]] = {
+    host.EnclaveIs: _enclave,
+    host.EnclavesAre: _enclaves,
+    **VM_ANSWERS,
+}
+"""How the gateway's JSON is read, by the class of the host's answer."""

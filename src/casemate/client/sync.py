@@ -1,32 +1,49 @@
 """The blocking client: one call at a time over one connection, to a host's Unix socket or to a gateway.
 
-Every question has a time-out, a dead host is noticed at once, and no call is ever made again by itself: it may have had
-its effect although its answer was lost. :mod:`casemate.client.aio` is the same for asyncio.
+Every request has a time-out, a dead host is noticed at once, and no call is ever made again by itself: it may have had
+its effect although its answer was lost. Made from ``aio.py``, the same for asyncio, by ``make fix``: change that.
 """
 
 import contextlib
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from casemate.client import asking
-from casemate.client.asking import Journey, MachineDescription, Transport
+from casemate.client.address import address_of
+from casemate.client.blocking_parts import Chunks, Turns, open_transport, read_pieces
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave, PendingCall, Result, arguments_of
-from casemate.client.session import Session
-from casemate.client.streaming import CANCEL_TIMEOUT, Chunks, StreamCore, pieces
-from casemate.client.timeouts import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
+from casemate.client.core import (
+    AttestedEnclave,
+    CallSecrets,
+    PendingCall,
+    Result,
+    appraise_answer,
+    arguments_of,
+    challenge,
+)
+from casemate.client.streaming import CANCEL_TIMEOUT, StreamCore
+from casemate.client.transport import GetMachine, MachineDescription, Transport
 from casemate.client.vm.sync import Vms
 from casemate.images.image import Image
-from casemate.verifier import AnyPolicy
+from casemate.verifier import AnyPolicy, AnyVerifiedEvidence
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages.host import Call, EnclaveIs, EvidenceIs
+from casemate.wire.messages.host import (
+    Call,
+    DestroyEnclave,
+    EnclaveIs,
+    EvidenceIs,
+    GetEvidence,
+    Launch,
+    ListEnclaves,
+    StartEnclave,
+    StopEnclave,
+)
+from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.wire.protocol.call import StepTaken
 from casemate.wire.protocol.tee import Tee
-
-T = TypeVar("T")
 
 
 class Client:
@@ -53,12 +70,22 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether requests that are made at once arrive in the order in which they were made."""
+        return self._transport.keeps_order
+
     def close(self) -> None:
-        """Hangs up. Enclaves live on."""
+        """Hangs up; calls under way fail. Enclaves live on."""
         self._transport.close()
 
     def launch(
-        self, image: Image, *, temporary: bool = False, tee: Tee = Tee.SGX, timeout: float = LAUNCH_TIMEOUT
+        self,
+        image: Image,
+        *,
+        temporary: bool = False,
+        tee: Tee = Tee.SGX,
+        timeout: float = LAUNCH_TIMEOUT,
     ) -> int:
         """Has the host launch an image; its number for it, of which nothing is known until it is attested.
 
@@ -69,31 +96,32 @@ class Client:
             tee: as what it is to run: an SGX enclave, or a paravirtual SEV-SNP guest.
             timeout: seconds.
         """
-        return self.go(asking.launch(image, timeout, temporary=temporary, tee=tee))
+        request = Launch(image.name, image.sgxs, image.sigstruct, temporary, tee)
+        return (self._transport.answer(request, timeout)).enclave
 
     def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, in the host's words."""
-        return self.go(asking.enclaves())
+        return (self._transport.answer(ListEnclaves())).enclaves
 
     def start(self, enclave: int) -> EnclaveIs:
         """Starts a stopped enclave, with fresh keys: attest it again."""
-        return self._transport.ask(asking.start(enclave))
+        return self._transport.answer(StartEnclave(enclave))
 
     def stop(self, enclave: int) -> EnclaveIs:
         """Ends an enclave's process; its pages stay."""
-        return self._transport.ask(asking.stop(enclave))
+        return self._transport.answer(StopEnclave(enclave))
 
     def destroy(self, enclave: int) -> EnclaveIs:
         """Ends an enclave for good."""
-        return self._transport.ask(asking.destroy(enclave))
+        return self._transport.answer(DestroyEnclave(enclave))
 
     def machine(self) -> MachineDescription:
         """Which machine this is, in its gateway's words; :class:`NotOfferedError` on a Unix socket."""
-        return self._transport.ask(asking.machine())
+        return self._transport.answer(GetMachine())
 
     def evidence(self, enclave: int, nonce: bytes, *, timeout: float = ASK_TIMEOUT) -> EvidenceIs:
         """The host's answer to a challenge, unverified; :meth:`attest` is what most want."""
-        return self._transport.ask(asking.evidence(enclave, nonce, timeout))
+        return self._transport.answer(GetEvidence(enclave, nonce), timeout)
 
     def attest(self, enclave: int, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
         """Challenges an enclave, appraises it by ``policy``, and opens a session with it.
@@ -101,28 +129,39 @@ class Client:
         Raises:
             RefusedError, ReceiptRefusedError: its evidence does not satisfy.
         """
-        return Enclave(self, enclave, self.go(asking.attest(enclave, policy, timeout)))
+        nonce = challenge()
+        answer = self.evidence(enclave, nonce, timeout=timeout)
+        return Enclave(self, enclave, appraise_answer(answer, nonce, policy, datetime.now(UTC)))
 
     def relay(self, call: Call, timeout: float) -> bytes:
         """Has the host carry a sealed call; the sealed response, unopened."""
-        return self._transport.ask(asking.relay(call, timeout)).sealed
+        return (self._transport.answer(call, timeout)).sealed
 
     @property
     def vms(self) -> Vms:
         """Confidential VMs on this host."""
         return Vms(self._transport)
 
-    def go(self, journey: Journey[T]) -> T:
-        """Asks all that a journey asks; what it comes to."""
-        return asking.go(self._transport, journey)
 
-
-class Enclave(Session):
+class Enclave:
     """An attested enclave and a session with it; :meth:`Client.attest` makes it."""
 
     def __init__(self, client: Client, number: int, attested: AttestedEnclave) -> None:
-        super().__init__(number, attested)
         self._client = client
+        self._attested = attested
+        self._turns = Turns(keeps_order=client.keeps_order)
+        self.number = number
+        """The host's number for it."""
+
+    @property
+    def evidence(self) -> AnyVerifiedEvidence:
+        """What the appraisal found."""
+        return self._attested.evidence
+
+    @property
+    def attested(self) -> AttestedEnclave:
+        """The enclave without the connection."""
+        return self._attested
 
     def call(self, entry: str, value: Any, *, caller: CallerKey | None = None, timeout: float = CALL_TIMEOUT) -> Result:
         """Calls an entry point: only the enclave sees ``value``, and only this client the result.
@@ -141,7 +180,10 @@ class Enclave(Session):
             ResponseRefusedError, ReceiptRefusedError: somebody tampered with the answer.
             PeerGoneError, TimedOutError: no answer; whether the call had its effect is not known.
         """
-        return self._client.go(asking.call(self.number, self.attested, entry, value, caller=caller, timeout=timeout))
+        with self._turns.turn(timeout) as left:
+            arguments = arguments_of(value)
+            pending = self._attested.seal_call(entry, arguments, caller=caller, secrets=CallSecrets.fresh())
+            return pending.open(self._client.relay(Call(self.number, pending.envelope), left))
 
     def stream(
         self,
@@ -166,8 +208,8 @@ class Enclave(Session):
 
         What :meth:`call` may raise, iterating may raise; what ``chunks`` raises, too, and the stream is given up.
         """
-        core = StreamCore(self.attested, entry, arguments_of(value), caller)
-        return Stream(self._client, self.number, core, chunks, timeout)
+        core = StreamCore(self._attested, entry, arguments_of(value), caller)
+        return Stream(self._client, self.number, self._turns, core, chunks, timeout=timeout)
 
 
 class Stream:
@@ -177,11 +219,14 @@ class Stream:
     ``with`` block, before its end gives it up.
     """
 
-    def __init__(self, client: Client, number: int, core: StreamCore, chunks: Chunks, timeout: float) -> None:
+    def __init__(
+        self, client: Client, number: int, turns: Turns, core: StreamCore, chunks: Chunks, *, timeout: float
+    ) -> None:
         self._client = client
         self._number = number
+        self._turns = turns
         self._core = core
-        self._pieces = pieces(chunks)
+        self._pieces = read_pieces(chunks)
         self._timeout = timeout
 
     def __enter__(self) -> Self:
@@ -197,7 +242,7 @@ class Stream:
         try:
             while not core.is_over:
                 piece = next(self._pieces, b"") if core.wants_input else None
-                output = self._step(core.step(piece))
+                output = self._step(piece)
                 if output:
                     yield output
         finally:
@@ -225,17 +270,30 @@ class Stream:
 
     def close(self) -> None:
         """Gives the stream up, unless it is over."""
-        step = self._core.cancel()
-        if step is not None:
-            with contextlib.suppress(CasemateError):  # the enclave gives up idle streams by itself
-                step.heard(self._client.relay(Call(self._number, step.envelope), CANCEL_TIMEOUT), StepTaken)
+        self._pieces.close()
+        if not self._core.is_open:
+            self._core.cancel()
+            return
+        with contextlib.suppress(CasemateError):  # the enclave gives up idle streams by itself
+            self._cancel()
 
-    def _step(self, step: PendingCall) -> bytes:
+    def _cancel(self) -> None:
+        with self._turns.turn(CANCEL_TIMEOUT) as left:
+            step = self._core.cancel()
+            if step is not None:
+                step.heard(self._carried(step, left), StepTaken)
+
+    def _step(self, piece: bytes | None) -> bytes:
         try:
-            return self._core.take(self._client.relay(Call(self._number, step.envelope), self._timeout))
+            with self._turns.turn(self._timeout) as left:
+                step = self._core.step(piece)
+                return self._core.take(self._carried(step, left))
         except BaseException as error:
             self._core.breaks(error)
             raise
+
+    def _carried(self, step: PendingCall, seconds: float) -> bytes:
+        return self._client.relay(Call(self._number, step.envelope), seconds)
 
 
 def connect(
@@ -247,7 +305,7 @@ def connect(
 ) -> Client:
     """A client of the host that listens at a Unix socket, or of a gateway.
 
-    A gateway is not spoken to before the first question.
+    A gateway is not spoken to before the first request.
 
     Args:
         where: a path, or an ``http://`` or ``https://`` URL.
@@ -259,17 +317,5 @@ def connect(
         NoHostError: nobody listens at that path.
         AddressError: URL, token or certificates cannot be used.
     """
-    from casemate.client.address import check_path, gateway_address, is_url
-
-    if is_url(where):
-        from casemate.client.http_transport import HttpTransport
-
-        return Client(
-            HttpTransport(
-                gateway_address(str(where), token=token, verify=verify, unsafe_token_over_http=unsafe_token_over_http)
-            )
-        )
-    from casemate.client.unix_transport import UnixTransport
-
-    check_path(token=token, verify=verify)
-    return Client(UnixTransport.connect(where))
+    gateway = address_of(where, token=token, verify=verify, unsafe_token_over_http=unsafe_token_over_http)
+    return Client(open_transport(where, gateway))

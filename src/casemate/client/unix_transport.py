@@ -1,4 +1,4 @@
-"""Questions over a host's Unix socket, as numbered frames."""
+"""Requests over a host's Unix socket, as numbered frames."""
 
 import asyncio
 import contextlib
@@ -7,21 +7,24 @@ import socket
 from pathlib import Path
 from typing import TypeVar
 
-from casemate.client.asking import Ask, GetMachine
 from casemate.client.errors import NoHostError, NotOfferedError, host_refusal
+from casemate.client.transport import GetMachine, seconds_for
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import NEWS, Caller, answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.process.ownership import PlaceError, check_own_socket, check_peer, connected
 from casemate.wire.errors import WireError, os_error_text
+from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.protocol.faults import FaultError
 
-T = TypeVar("T")
+A = TypeVar("A")
 
 
 class UnixTransport:
-    """One question at a time. A time-out closes the connection: the late answer could pass for the next one's."""
+    """One request at a time. A time-out closes the connection: the late answer could pass for the next one's."""
+
+    keeps_order = True
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -47,18 +50,19 @@ class UnixTransport:
         self._gone = self._gone or "this client is closed"
         self._channel.close()
 
-    def ask(self, ask: Ask[T]) -> T:
+    def answer(self, request: Request[A], timeout: float | None = None) -> A:
         """The host's answer."""
         if self._gone is not None:
             raise PeerGoneError(self._gone)
-        _check_offered(ask)
+        _check_offered(request)
+        seconds = seconds_for(request, timeout)
         self._last += 1
         try:
-            self._channel.send(numbered(self._last, ask.question), timeout=ask.timeout)
-            number, message = split(self._receive(ask.timeout))
+            self._channel.send(numbered(self._last, request), timeout=seconds)
+            number, message = split(self._receive(seconds))
             if number != self._last:
                 raise WireError("number of an answer", got=number, want=self._last)
-            return answer_of(message, ask.wanted)
+            return answer_of(message, answer_type(type(request)))
         except FaultError as error:
             raise host_refusal(error.fault) from None
         except (PeerGoneError, TimedOutError, WireError) as error:
@@ -74,7 +78,7 @@ class UnixTransport:
 
 
 class AsyncUnixTransport:
-    """Many questions under way; they arrive in the order in which they were asked."""
+    """Many requests under way; they arrive in the order in which they were asked."""
 
     keeps_order = True
 
@@ -107,17 +111,18 @@ class AsyncUnixTransport:
         return cls(AsyncChannel(sock))
 
     async def close(self) -> None:
-        """Hangs up; questions under way fail."""
+        """Hangs up; requests under way fail."""
         self._channel.close()
         self._listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._listening
 
-    async def ask(self, ask: Ask[T]) -> T:
+    async def answer(self, request: Request[A], timeout: float | None = None) -> A:
         """The host's answer."""
-        _check_offered(ask)
+        _check_offered(request)
+        wanted, seconds = answer_type(type(request)), seconds_for(request, timeout)
         try:
-            answer, descriptors = await self._caller.call(ask.question, ask.wanted, timeout=ask.timeout)
+            answer, descriptors = await self._caller.call(request, wanted, timeout=seconds)
         except FaultError as error:
             raise host_refusal(error.fault) from None
         for descriptor in descriptors:
@@ -125,6 +130,6 @@ class AsyncUnixTransport:
         return answer
 
 
-def _check_offered(ask: Ask[T]) -> None:
-    if isinstance(ask.question, GetMachine):
+def _check_offered(request: Request[A]) -> None:
+    if isinstance(request, GetMachine):
         raise NotOfferedError("a host's socket does not describe its machine: casemate.client.local has the supervisor")

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.client.address import Token, gateway_address, is_loopback, is_url
+from casemate.client.address import Token, address_of, gateway_address, is_loopback
 from casemate.client.errors import AddressError
 
 HOSTS = st.from_regex(r"[a-z0-9.-]{1,20}", fullmatch=True)
@@ -41,11 +43,16 @@ def test_a_url_may_end_in_the_apis_own_path(prefix: str, end: str) -> None:
     assert str(address) == f"http://localhost:8800{prefix}"
 
 
+def named(where: Path | str) -> object:
+    return address_of(where, token=None, verify=None, unsafe_token_over_http=False)
+
+
 def test_what_is_a_url_and_what_a_path() -> None:
-    assert is_url("http://localhost")
-    assert is_url("ftp://localhost")  # to be refused as such, and not taken for a file
-    assert not is_url("/run/casemate/host.sock")
-    assert not is_url("host.sock")
+    assert str(named("http://localhost")) == "http://localhost"
+    with pytest.raises(AddressError, match="scheme"):
+        named("ftp://localhost")  # it is refused as such, and not taken for a file
+    for path in ("/run/casemate/host.sock", "host.sock", Path("http://localhost")):
+        assert named(path) is None
 
 
 def test_loopback_is_what_never_leaves_this_computer() -> None:

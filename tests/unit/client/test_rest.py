@@ -1,16 +1,13 @@
 """The mapping to HTTP alone, without a socket: whatever a gateway answers is a value or an error of ours."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.rigs.client.desk import QUESTIONS
 from tests.rigs.gateway.fake_vms import LAUNCH
 
-from casemate.client import asking
-from casemate.client.asking import Ask, GetMachine
 from casemate.client.errors import NoHostError
 from casemate.client.http_exchange import (
     BINARY,
@@ -22,51 +19,54 @@ from casemate.client.http_exchange import (
     HttpRequest,
     Pause,
 )
-from casemate.client.rest import WRITTEN, exchanges
-from casemate.client.vm import questions as vm_questions
+from casemate.client.rest import ANSWERS, BY_HAND, ROUTES, exchanges
+from casemate.client.transport import GetMachine
+from casemate.client.vm.sync import Vms
 from casemate.images.image import Image
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.messages import host
+from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.vm import host as vms
 from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
-from casemate.wire.messages.vm.verbs import VM_VERBS
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.snp.mode import VmMode
 
+A = TypeVar("A")
+
 IMAGE = Image("rig", b"sgxs", bytes(1808))
 ENVELOPE = Envelope(CallBinding(bytes(32), 1, 1, "echo"), b"sealed")
-ASKS: dict[str, Ask[Any]] = {
-    "launch": Ask(host.Launch(IMAGE.name, IMAGE.sgxs, IMAGE.sigstruct), host.Launched, 1.0),
-    "list": Ask(host.ListEnclaves(), host.EnclavesAre, 1.0),
-    "evidence": asking.evidence(1, bytes(32), 1.0),
-    "call": asking.relay(host.Call(1, ENVELOPE), 1.0),
-    "start": asking.start(1),
-    "stop": asking.stop(1),
-    "destroy": asking.destroy(1),
-    "machine": asking.machine(),
-    "launch-vm": vm_questions.launch(LAUNCH),
-    "list-vms": Ask(vms.ListVms(), vms.VmsAre, 1.0),
-    "get-vm": vm_questions.get(1),
-    "encrypt-vm": vm_questions.encrypt(1, 0x300000, b"page"),
-    "finish-vm": vm_questions.finish(1),
-    "run-vm": vm_questions.run(1, 0, vm_questions.Budget(1.0, 5, 10)),
-    "pause-vm": vm_questions.pause(1),
-    "destroy-vm": vm_questions.destroy(1),
-    "console": Ask(vms.ReadConsole(1, 0), vms.ConsoleIs, 1.0),
-    "memory": Ask(vms.VmMemory(1, vms.View.GUEST, 0x1000, 16), MemoryIs, 1.0),
-    "rmp": Ask(vms.VmRmp(1, 0, 2), RmpIs, 1.0),
-    "registers": Ask(vms.VmRegisters(1, 0), MemoryIs, 1.0),
-    "attest-vm": vm_questions.attest(1, bytes(64)),
-    "write": vm_questions.write(1, vms.AttackPath.DRAM, 0, b"x"),
-    "map": vm_questions.map_page(1, 0, 0x1000),
-    "assign": vm_questions.assign(1, 0x1000, None),
-    "give": vm_questions.give(1, b"x"),
+REQUESTS: dict[str, Request[Any]] = {
+    "launch": host.Launch(IMAGE.name, IMAGE.sgxs, IMAGE.sigstruct),
+    "list": host.ListEnclaves(),
+    "evidence": host.GetEvidence(1, bytes(32)),
+    "call": host.Call(1, ENVELOPE),
+    "start": host.StartEnclave(1),
+    "stop": host.StopEnclave(1),
+    "destroy": host.DestroyEnclave(1),
+    "machine": GetMachine(),
+    "launch-vm": LAUNCH,
+    "list-vms": vms.ListVms(),
+    "get-vm": vms.GetVm(1),
+    "encrypt-vm": vms.EncryptVm(1, 0x300000, b"page"),
+    "finish-vm": vms.FinishVm(1),
+    "run-vm": vms.RunVm(1, 0, 5, 1000, 10),
+    "pause-vm": vms.PauseVm(1),
+    "destroy-vm": vms.DestroyVm(1),
+    "console": vms.ReadConsole(1, 0),
+    "memory": vms.VmMemory(1, vms.View.GUEST, 0x1000, 16),
+    "rmp": vms.VmRmp(1, 0, 2),
+    "registers": vms.VmRegisters(1, 0),
+    "attest-vm": vms.AttestVm(1, bytes(64)),
+    "write": vms.WriteVm(1, vms.AttackPath.DRAM, 0, b"x"),
+    "map": vms.MapVm(1, 0, 0x1000),
+    "assign": vms.AssignVm(1, 0x1000, None),
+    "give": vms.GiveVm(1, b"x"),
 }
 REPEATED = {"launch", "list", "evidence", "machine"}
-"""Questions that are sent again when their answer is lost."""
+"""Requests that are sent again when their answer is lost."""
 REPEATED |= {"launch-vm", "list-vms", "get-vm", "console", "memory", "rmp", "registers"}
 VM = {
     "id": 1,
@@ -108,7 +108,7 @@ SOUND = [
     encode_json({"entries": [ENTRY]}),
     encode_message(vms.VmEvidenceIs(bytes(1184), b"")),
 ]
-ANSWERS = st.builds(
+GATEWAY_ANSWERS = st.builds(
     HttpAnswer,
     status=st.sampled_from([100, 200, 201, 204, 301, 400, 401, 403, 404, 409, 418, 429, 500, 503, 999]),
     media_type=st.sampled_from([JSON, BINARY, PROBLEM, "", "text/html"]) | st.text(max_size=20),
@@ -117,10 +117,12 @@ ANSWERS = st.builds(
 )
 
 
-def driven(ask: Ask[Any], outcomes: Callable[[HttpRequest], HttpAnswer | Exception]) -> tuple[Any, list[HttpRequest]]:
-    """What a question comes to, and all that was sent for it."""
+def driven(
+    request: Request[Any], outcomes: Callable[[HttpRequest], HttpAnswer | Exception]
+) -> tuple[Any, list[HttpRequest]]:
+    """What a request comes to, and all that was sent for it."""
     sent: list[HttpRequest] = []
-    steps = exchanges(ask, lambda: 60.0)
+    steps = exchanges(request, lambda: 60.0)
     answer: HttpAnswer | None = None
     error: Exception | None = None
     try:
@@ -142,31 +144,33 @@ def driven(ask: Ask[Any], outcomes: Callable[[HttpRequest], HttpAnswer | Excepti
         return refused, sent
 
 
-def test_every_question_is_written() -> None:
-    assert set(WRITTEN) == {*QUESTIONS, GetMachine, *(verb.request for verb in VM_VERBS)}
+def test_every_request_of_the_table_has_its_http() -> None:
+    assert {type(request) for request in REQUESTS.values()} == {*ROUTES, GetMachine}
+    for request in ROUTES:
+        assert request in BY_HAND or answer_type(request) in ANSWERS
 
 
-@given(st.sampled_from(sorted(ASKS)), st.lists(ANSWERS, min_size=1, max_size=12))
+@given(st.sampled_from(sorted(REQUESTS)), st.lists(GATEWAY_ANSWERS, min_size=1, max_size=12))
 def test_whatever_a_gateway_answers_is_a_value_or_an_error_of_ours(name: str, answers: list[HttpAnswer]) -> None:
-    ask = ASKS[name]
+    request = REQUESTS[name]
     left = list(answers)
-    value, sent = driven(ask, lambda _: left.pop(0) if len(left) > 1 else left[0])
-    assert isinstance(value, ask.wanted | CasemateError)
+    value, sent = driven(request, lambda _: left.pop(0) if len(left) > 1 else left[0])
+    assert isinstance(value, answer_type(type(request)) | CasemateError)
     assert len(sent) <= 3 * MAX_ATTEMPTS
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_for_a_sealed_response_are_passed_on_as_they_are(body: bytes) -> None:
-    value, _ = driven(ASKS["call"], lambda _: HttpAnswer(200, BINARY, None, body))
+    value, _ = driven(REQUESTS["call"], lambda _: HttpAnswer(200, BINARY, None, body))
     assert value == host.Answer(body)
 
 
-@pytest.mark.parametrize("name", ASKS)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_what_may_be_sent_twice_is_written_down(name: str) -> None:
     """An answer that is lost: who sends again, and what."""
-    _, sent = driven(ASKS[name], lambda _: PeerGoneError("lost"))
+    _, sent = driven(REQUESTS[name], lambda _: PeerGoneError("lost"))
     assert len(sent) == (MAX_ATTEMPTS if name in REPEATED else 1)
-    _, sent = driven(ASKS[name], lambda _: NoHostError("nobody there"))
+    _, sent = driven(REQUESTS[name], lambda _: NoHostError("nobody there"))
     assert len(sent) == MAX_ATTEMPTS  # nothing was sent, whatever it is
 
 
@@ -178,7 +182,7 @@ def test_a_launch_keeps_its_key_through_all_attempts_and_has_another_the_next_ti
 
     keys = []
     for _ in range(2):
-        _, sent = driven(ASKS["launch"], outcome)
+        _, sent = driven(REQUESTS["launch"], outcome)
         (key,) = {request.idempotency_key for request in sent if request.path == "/v1/enclaves"}
         keys.append(key)
     assert None not in keys
@@ -191,14 +195,14 @@ def test_a_gateway_that_keeps_another_image_than_it_was_given_is_refused() -> No
             return HttpAnswer(404, PROBLEM, None, encode_json({"code": "unknown-image", "detail": ""}))
         return HttpAnswer(201, JSON, None, encode_json({"image": "00" * 32}))
 
-    value, sent = driven(ASKS["launch"], outcome)
+    value, sent = driven(REQUESTS["launch"], outcome)
     assert "another image" in str(value)
     assert len(sent) == 2
 
 
 def test_pauses_grow_and_honour_the_gateway() -> None:
     pauses: list[float] = []
-    steps = exchanges(ASKS["list"], lambda: 60.0)
+    steps = exchanges(REQUESTS["list"], lambda: 60.0)
     outcomes: list[Any] = [PeerGoneError("lost"), HttpAnswer(503, PROBLEM, "3", b""), PeerGoneError("lost")]
     effect = next(steps)
     while outcomes:
@@ -230,7 +234,7 @@ SAID: list[tuple[str, object, object, tuple[str, str]]] = [
         vms.ConsoleIs(3, b"hi", ended=True),
         ("GET", "/v1/vms/1/console?start=0"),
     ),
-    ("memory", b"m" * 16, MemoryIs(b"m" * 16), ("GET", "/v1/vms/1/memory?view=guest&address=0x1000&size=16")),
+    ("memory", b"m" * 16, MemoryIs(b"m" * 16), ("GET", "/v1/vms/1/memory?address=0x1000&size=16&view=guest")),
     (
         "rmp",
         {"entries": [ENTRY, ENTRY]},
@@ -244,7 +248,7 @@ SAID: list[tuple[str, object, object, tuple[str, str]]] = [
         vms.VmEvidenceIs(bytes(1184), b"chain"),
         ("POST", "/v1/vms/1/attest"),
     ),
-    ("write", VM, Done(), ("POST", "/v1/vms/1/write?door=dram&spa=0x0")),
+    ("write", VM, Done(), ("POST", "/v1/vms/1/write?spa=0x0&door=dram")),
     ("map", VM, Done(), ("POST", "/v1/vms/1/map")),
     ("assign", VM, Done(), ("POST", "/v1/vms/1/assign")),
     ("give", VM, Done(), ("POST", "/v1/vms/1/input")),
@@ -260,26 +264,26 @@ def test_what_is_asked_of_vms_and_what_a_good_answer_means(
         if isinstance(body, bytes)
         else HttpAnswer(200, JSON, None, encode_json(body))
     )
-    found, (sent,) = driven(ASKS[name], lambda _: answer)
+    found, (sent,) = driven(REQUESTS[name], lambda _: answer)
     assert found == value
     assert (sent.method, sent.path) == where
 
 
 def test_a_budget_goes_as_json_and_an_endless_one_as_null() -> None:
-    for instructions, sent_as in ((5, 5), (vm_questions.UNLIMITED, None), (2**60, 2**53 - 1)):
-        ask = vm_questions.run(1, 2, vm_questions.Budget(1.5, instructions, 10))
-        _, (sent,) = driven(ask, lambda _: HttpAnswer(404, PROBLEM, None, b""))
+    for instructions, sent_as in ((5, 5), (vms.UNLIMITED, None), (2**60, 2**53 - 1)):
+        request = vms.RunVm(1, 2, instructions, 1500, 10)
+        _, (sent,) = driven(request, lambda _: HttpAnswer(404, PROBLEM, None, b""))
         assert sent.body == encode_json({"vcpu": 2, "instructions": sent_as, "time_ms": 1500, "console": 10})
 
 
 def test_a_long_run_is_asked_for_in_pieces_that_have_its_budget_together() -> None:
-    ask = vm_questions.run(1, 0, vm_questions.Budget(12, 100, 50))
+    request = vms.RunVm(1, 0, 100, 12_000, 50)
 
     def outcome(_: HttpRequest) -> HttpAnswer:
         ran = {"vm": VM, "reason": "time", "executed": 30, "exits": 2, "printed": 20, "detail": ""}
         return HttpAnswer(200, JSON, None, encode_json(ran))
 
-    found, sent = driven(ask, outcome)
+    found, sent = driven(request, outcome)
     assert found == vms.VmRan(VM_IS, ExitReason.TIME, 90, 6, "")
     assert [each.body for each in sent] == [
         encode_json({"vcpu": 0, "instructions": instructions, "time_ms": time, "console": console})
@@ -292,7 +296,7 @@ def test_a_long_reverse_map_table_comes_in_pieces() -> None:
         count = int(request.path.rpartition("=")[2])
         return HttpAnswer(200, JSON, None, encode_json({"entries": [ENTRY] * count}))
 
-    found, sent = driven(Ask(vms.VmRmp(1, 0x1000, 5000), RmpIs, 1.0), outcome)
+    found, sent = driven(vms.VmRmp(1, 0x1000, 5000), outcome)
     assert len(found.entries) == 5000
     assert [each.path for each in sent] == [
         "/v1/vms/1/rmp?spa=0x1000&count=4096",
@@ -301,13 +305,30 @@ def test_a_long_reverse_map_table_comes_in_pieces() -> None:
 
 
 def test_a_host_that_stops_short_is_not_asked_for_ever() -> None:
-    def answered(journey: asking.Journey[Any], answer: object) -> None:
-        next(journey)
-        journey.send(answer)
+    class Short:
+        """A transport whose host leaves out what it does not like to say."""
 
+        keeps_order = True
+
+        def answer(self, request: Request[A], timeout: float | None = None) -> A:
+            del timeout
+            asked: object = request
+            match asked:
+                case vms.VmMemory():
+                    said: object = MemoryIs(b"")
+                case vms.VmRmp():
+                    said = RmpIs(())
+                case _:
+                    said = vms.ConsoleIs(3, b"again", ended=False)
+            return cast("A", said)
+
+        def close(self) -> None:
+            pass
+
+    client = Vms(Short())
     with pytest.raises(WireError, match="0 bytes"):
-        answered(vm_questions.memory(1, 0, 16, vms.View.HYPERVISOR), MemoryIs(b""))
+        client.memory(1, 0, 16)
     with pytest.raises(WireError, match="0 entries"):
-        answered(vm_questions.rmp(1, 0, 2), RmpIs(()))
+        client.rmp(1, 0, 2)
     with pytest.raises(WireError, match="at least 7"):
-        answered(vm_questions.console(1, 7), vms.ConsoleIs(3, b"again", ended=False))
+        client.console(1, 7)

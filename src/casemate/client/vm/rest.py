@@ -5,17 +5,20 @@ import binascii
 import re
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from casemate.client.http_exchange import BINARY, Exchange, HttpRequest, asked_for, object_of
+from casemate.client.http_exchange import BINARY, Exchange, asked_for, object_of, sent_to
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
+from casemate.wire.messages.verbs import routes_of
 from casemate.wire.messages.vm import host as vms
 from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
+from casemate.wire.messages.vm.verbs import VM_VERBS
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.report import REPORT_SIZE
@@ -29,12 +32,10 @@ ENTRIES = 4096
 RUN_MS = 5_000
 """Milliseconds of a run that are asked for at a time: gateways let none be longer."""
 
-UNCOUNTED = (1 << 64) - 1
-"""A budget of instructions that is none."""
-
 _MAX_VMS = 4096
 _HEX_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}", re.ASCII)
 _UINT16, _UINT32 = 0xFFFF, 0xFFFF_FFFF
+VM_ROUTES = routes_of(VM_VERBS)
 Remaining = Callable[[], float]
 E = TypeVar("E", bound=StrEnum)
 
@@ -42,34 +43,9 @@ E = TypeVar("E", bound=StrEnum)
 def _launch(question: vms.LaunchVm, remaining: Remaining) -> Exchange[vms.VmIs]:
     """Once, however often it is sent."""
     body, key = encode_message(question), secrets.token_hex(16)
-    request = HttpRequest("POST", "/v1/vms", body=body, body_type=BINARY, idempotency_key=key, is_repeatable=True)
-    return (yield from _vm_of(request, remaining))
-
-
-def _list(_question: vms.ListVms, remaining: Remaining) -> Exchange[vms.VmsAre]:
-    body = object_of("vms", (yield from asked_for(HttpRequest("GET", "/v1/vms", is_repeatable=True), remaining)))
-    return vms.VmsAre(tuple(_vm(each) for each in body.children("vms", limit=_MAX_VMS)))
-
-
-def _get(question: vms.GetVm, remaining: Remaining) -> Exchange[vms.VmIs]:
-    return (yield from _vm_of(HttpRequest("GET", f"/v1/vms/{question.vm}", is_repeatable=True), remaining))
-
-
-def _encrypt(question: vms.EncryptVm, remaining: Remaining) -> Exchange[vms.VmIs]:
-    path = f"/v1/vms/{question.vm}/encrypt?gpa={question.gpa:#x}"
-    return (yield from _vm_of(HttpRequest("POST", path, body=question.content, body_type=BINARY), remaining))
-
-
-def _finish(question: vms.FinishVm, remaining: Remaining) -> Exchange[vms.VmIs]:
-    return (yield from _vm_of(HttpRequest("POST", f"/v1/vms/{question.vm}/finish"), remaining))
-
-
-def _pause(question: vms.PauseVm, remaining: Remaining) -> Exchange[vms.VmIs]:
-    return (yield from _vm_of(HttpRequest("POST", f"/v1/vms/{question.vm}/pause"), remaining))
-
-
-def _destroy(question: vms.DestroyVm, remaining: Remaining) -> Exchange[vms.VmIs]:
-    return (yield from _vm_of(HttpRequest("DELETE", f"/v1/vms/{question.vm}"), remaining))
+    request = sent_to(VM_ROUTES[vms.LaunchVm], question, body=body, body_type=BINARY)
+    once = replace(request, idempotency_key=key, is_repeatable=True)
+    return _vm(object_of("vm", (yield from asked_for(once, remaining))))
 
 
 def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
@@ -82,7 +58,7 @@ def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
             "time_ms": min(time_ms, RUN_MS),
             "console": max(0, question.console - printed),
         }
-        request = HttpRequest("POST", f"/v1/vms/{question.vm}/run", body=encode_json(wanted))
+        request = sent_to(VM_ROUTES[vms.RunVm], question, body=encode_json(wanted))
         body = object_of("run", (yield from asked_for(request, remaining)))
         reason = _word(body, "reason", ExitReason)
         executed += body.uint("executed", MAX_INTEGER)
@@ -95,12 +71,10 @@ def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
 
 def _left(instructions: int, executed: int) -> int | None:
     """Of a budget; None where there is none."""
-    return None if instructions == UNCOUNTED else min(max(0, instructions - executed), MAX_INTEGER)
+    return None if instructions == vms.UNLIMITED else min(max(0, instructions - executed), MAX_INTEGER)
 
 
-def _console(question: vms.ReadConsole, remaining: Remaining) -> Exchange[vms.ConsoleIs]:
-    path = f"/v1/vms/{question.vm}/console?start={question.start}"
-    body = object_of("console", (yield from asked_for(HttpRequest("GET", path, is_repeatable=True), remaining)))
+def _console(body: JsonObject) -> vms.ConsoleIs:
     try:
         content = base64.b64decode(body.text("content"), validate=True)
     except (binascii.Error, ValueError):
@@ -111,15 +85,12 @@ def _console(question: vms.ReadConsole, remaining: Remaining) -> Exchange[vms.Co
 
 
 def _memory(question: vms.VmMemory, remaining: Remaining) -> Exchange[MemoryIs]:
-    query = f"view={question.view}&address={question.address:#x}&size={question.size}"
-    path = f"/v1/vms/{question.vm}/memory?{query}"
-    request = HttpRequest("GET", path, accept=BINARY, is_repeatable=True, limit=question.size)
+    request = sent_to(VM_ROUTES[vms.VmMemory], question, accept=BINARY, limit=question.size)
     return MemoryIs((yield from asked_for(request, remaining)).body)
 
 
 def _registers(question: vms.VmRegisters, remaining: Remaining) -> Exchange[MemoryIs]:
-    path = f"/v1/vms/{question.vm}/registers?vcpu={question.vcpu}"
-    request = HttpRequest("GET", path, accept=BINARY, is_repeatable=True, limit=PAGE_SIZE)
+    request = sent_to(VM_ROUTES[vms.VmRegisters], question, accept=BINARY, limit=PAGE_SIZE)
     return MemoryIs((yield from asked_for(request, remaining)).body)
 
 
@@ -128,8 +99,8 @@ def _rmp(question: vms.VmRmp, remaining: Remaining) -> Exchange[RmpIs]:
     found: list[RmpEntry] = []
     while True:
         count = min(ENTRIES, question.count - len(found))
-        path = f"/v1/vms/{question.vm}/rmp?spa={question.spa + len(found) * PAGE_SIZE:#x}&count={count}"
-        body = object_of("rmp", (yield from asked_for(HttpRequest("GET", path, is_repeatable=True), remaining)))
+        piece = vms.VmRmp(question.vm, question.spa + len(found) * PAGE_SIZE, count)
+        body = object_of("rmp", (yield from asked_for(sent_to(VM_ROUTES[vms.VmRmp], piece), remaining)))
         entries = body.children("entries", limit=ENTRIES)
         if len(entries) != count:
             raise WireError("rmp.entries", got=len(entries), want=count)
@@ -140,59 +111,8 @@ def _rmp(question: vms.VmRmp, remaining: Remaining) -> Exchange[RmpIs]:
 
 def _attest(question: vms.AttestVm, remaining: Remaining) -> Exchange[vms.VmEvidenceIs]:
     body = encode_json({"report_data": question.report_data.hex()})
-    path = f"/v1/vms/{question.vm}/attest"
-    request = HttpRequest("POST", path, accept=BINARY, body=body, limit=MAX_VM_EVIDENCE)
+    request = sent_to(VM_ROUTES[vms.AttestVm], question, accept=BINARY, body=body, limit=MAX_VM_EVIDENCE)
     return parse_message((yield from asked_for(request, remaining)).body, vms.VmEvidenceIs)
-
-
-def _write(question: vms.WriteVm, remaining: Remaining) -> Exchange[Done]:
-    path = f"/v1/vms/{question.vm}/write?door={question.path}&spa={question.spa:#x}"
-    yield from _vm_of(HttpRequest("POST", path, body=question.content, body_type=BINARY), remaining)
-    return Done()
-
-
-def _map(question: vms.MapVm, remaining: Remaining) -> Exchange[Done]:
-    body = encode_json({"gpa": hex(question.gpa), "spa": hex(question.spa)})
-    yield from _vm_of(HttpRequest("POST", f"/v1/vms/{question.vm}/map", body=body), remaining)
-    return Done()
-
-
-def _give(question: vms.GiveVm, remaining: Remaining) -> Exchange[Done]:
-    path = f"/v1/vms/{question.vm}/input"
-    yield from _vm_of(HttpRequest("POST", path, body=question.content, body_type=BINARY), remaining)
-    return Done()
-
-
-def _assign(question: vms.AssignVm, remaining: Remaining) -> Exchange[Done]:
-    body = encode_json({"spa": hex(question.spa), "gpa": None if question.gpa is None else hex(question.gpa)})
-    yield from _vm_of(HttpRequest("POST", f"/v1/vms/{question.vm}/assign", body=body), remaining)
-    return Done()
-
-
-WRITTEN_VMS: dict[type, Callable[[Any, Remaining], Exchange[object]]] = {
-    vms.LaunchVm: _launch,
-    vms.ListVms: _list,
-    vms.GetVm: _get,
-    vms.EncryptVm: _encrypt,
-    vms.FinishVm: _finish,
-    vms.RunVm: _run,
-    vms.PauseVm: _pause,
-    vms.DestroyVm: _destroy,
-    vms.ReadConsole: _console,
-    vms.VmMemory: _memory,
-    vms.VmRmp: _rmp,
-    vms.VmRegisters: _registers,
-    vms.AttestVm: _attest,
-    vms.WriteVm: _write,
-    vms.MapVm: _map,
-    vms.GiveVm: _give,
-    vms.AssignVm: _assign,
-}
-"""Each question's HTTP."""
-
-
-def _vm_of(request: HttpRequest, remaining: Remaining) -> Exchange[vms.VmIs]:
-    return _vm(object_of("vm", (yield from asked_for(request, remaining))))
 
 
 def _vm(body: JsonObject) -> vms.VmIs:
@@ -237,3 +157,32 @@ def _word(body: JsonObject, name: str, words: type[E]) -> E:
         return words(body.text(name))
     except ValueError:
         raise WireError(name, got="another word", want=" or ".join(words)) from None
+
+
+def _all(body: JsonObject) -> vms.VmsAre:
+    return vms.VmsAre(tuple(_vm(each) for each in body.children("vms", limit=_MAX_VMS)))
+
+
+def _done(body: JsonObject) -> Done:
+    """The gateway shows the VM that was changed; the host's own answer says nothing."""
+    _vm(body)
+    return Done()
+
+
+VMS_BY_HAND: dict[type, Callable[[Any, Remaining], Exchange[object]]] = {
+    vms.LaunchVm: _launch,
+    vms.RunVm: _run,
+    vms.VmMemory: _memory,
+    vms.VmRmp: _rmp,
+    vms.VmRegisters: _registers,
+    vms.AttestVm: _attest,
+}
+"""Requests with another body than JSON in an answer, with more than one HTTP request, or with a key of their own."""
+
+VM_ANSWERS: dict[type, Callable[[JsonObject], object]] = {
+    vms.VmIs: _vm,
+    vms.VmsAre: _all,
+    vms.ConsoleIs: _console,
+    Done: _done,
+}
+"""How the gateway's JSON is read, by the class of the host's answer."""

@@ -188,9 +188,9 @@ LIFECYCLE_VERBS = (LAUNCH, LIST, START, STOP, DESTROY)
 ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, LIST_STATES)
 
 
-def by_request(*verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Verb]:
-    """Verbs by the class of their request."""
-    return {verb.request: verb for table in verbs for verb in table}
+def routes_of(verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Route]:
+    """The routes of those verbs that have one, by their request's class."""
+    return {verb.request: verb.route for verb in verbs if verb.route is not None}
 
 
 def id_field(request: type[Request[Any]]) -> str:
@@ -199,12 +199,14 @@ def id_field(request: type[Request[Any]]) -> str:
 
 
 def http_value(field: str, value: Any) -> Any:
-    """A field's value as a query or a JSON body has it."""
+    """A field's value as a query or a JSON body has it: bytes and addresses in hexadecimal."""
+    if isinstance(value, bytes):
+        return value.hex()
     return hex(value) if field in HEXADECIMAL and value is not None else value
 
 
 def field_value(field: str, value: Any) -> Any:
-    """The way back from :func:`http_value`; the value's form has been checked."""
+    """The way back from :func:`http_value`, but for bytes; the value's form has been checked."""
     return int(value, 16) if field in HEXADECIMAL and value is not None else value
 
 

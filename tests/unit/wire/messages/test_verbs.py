@@ -11,11 +11,11 @@ from casemate.wire.messages.verbs import (
     ENCLAVE_VERBS,
     HEXADECIMAL,
     Verb,
-    by_request,
     field_value,
     http_value,
     id_field,
     json_members,
+    routes_of,
     target,
 )
 from casemate.wire.messages.vm import host as vms
@@ -64,6 +64,7 @@ def test_a_plain_route_carries_every_field_of_its_request_once(verb: Verb) -> No
 def test_addresses_are_hexadecimal_over_http_and_nothing_else_is() -> None:
     assert [http_value(name, 4096) for name in sorted(HEXADECIMAL)] == ["0x1000"] * 3
     assert http_value("gpa", None) is None
+    assert http_value("nonce", b"\x01\xff") == "01ff"
     assert http_value("size", 4096) == 4096
     for field, value in (("gpa", 0), ("gpa", None), ("spa", 2**64 - 1), ("size", 7), ("view", vms.View.GUEST)):
         assert field_value(field, http_value(field, value)) == value
@@ -84,4 +85,4 @@ def test_a_request_becomes_a_path_a_query_and_a_body() -> None:
 def test_the_type_of_an_answer_is_stated_at_the_request() -> None:
     assert answer_type(vms.AssignVm) is Done
     assert answer_type(host.Call) is host.Answer
-    assert by_request(VM_VERBS)[vms.GetVm] is of_vms.GET
+    assert routes_of(VM_VERBS)[vms.GetVm] is of_vms.GET.route

@@ -43,6 +43,7 @@ from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.vm.host import (
     MAX_FIRMWARE,
     MAX_KERNEL,
+    UNLIMITED,
     AssignVm,
     AttackPath,
     AttestVm,
@@ -62,9 +63,6 @@ from casemate.wire.snp.vmsa import Vmsa
 
 MAX_LAUNCH = MAX_FIRMWARE + 2 * MAX_KERNEL + 16 * 1024
 """Longest encoded launch (bytes): firmware, kernel, initial RAM disk, and everything else."""
-
-UNCOUNTED = (1 << 64) - 1
-"""A budget of instructions without a limit."""
 
 MAX_ENTRIES = 4096
 """Most entries of the reverse map table in one answer: some 600 KiB of JSON."""
@@ -139,7 +137,7 @@ def _run(vms: VmHostApi) -> ByHand:
 
         Needs a token of role `deploy` or above.
         """
-        instructions = UNCOUNTED if wanted.instructions is None else wanted.instructions
+        instructions = UNLIMITED if wanted.instructions is None else wanted.instructions
         asked = RunVm(id, wanted.vcpu, instructions, wanted.time_ms, wanted.console)
         console = vms.console(id)
         before = console.end

@@ -13,11 +13,12 @@ from tests.unit.gateway.http.test_edge import problem
 from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.bodies import BINARY
 from casemate.gateway.v1.vm.asking import answered_while_connected
-from casemate.gateway.v1.vm.routes import MAX_LAUNCH, UNCOUNTED
+from casemate.gateway.v1.vm.routes import MAX_LAUNCH
 from casemate.host.vm.vms import MAX_VMS
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.request import Request as Asked
 from casemate.wire.messages.vm.host import (
+    UNLIMITED,
     AttackPath,
     EncryptVm,
     GetVm,
@@ -84,7 +85,7 @@ def test_a_vms_life(gateway: Front) -> None:
                 "printed": 0,
                 "detail": "",
             }
-            assert RunVm(1, 0, UNCOUNTED, 5_000, 1 << 20) in gateway.vms.asked
+            assert RunVm(1, 0, UNLIMITED, 5_000, 1 << 20) in gateway.vms.asked
             asked = {"vcpu": 1, "instructions": 1, "time_ms": 5, "console": 9}
             assert (await client.post("/v1/vms/1/run", json=asked)).status_code == 200
             assert RunVm(1, 1, 1, 5, 9) in gateway.vms.asked
@@ -326,7 +327,7 @@ def test_a_run_whose_client_hangs_up_is_paused(gateway: Front) -> None:
             await launched(client)
         gateway.vms.running = lambda: asyncio.sleep(60)
         leaving = asyncio.Event()
-        question = RunVm(1, 0, UNCOUNTED, 60_000, 0)
+        question = RunVm(1, 0, UNLIMITED, 60_000, 0)
         running = asyncio.create_task(
             answered_while_connected(of_a_client_that_leaves(leaving), gateway.vms, 1, question)
         )
@@ -358,7 +359,7 @@ def test_so_is_one_whose_request_is_cancelled_before_it_has_begun(gateway: Front
                 return await gateway.vms.answer(request)
 
         gateway.vms.running = lambda: asyncio.sleep(60)
-        question = RunVm(1, 0, UNCOUNTED, 60_000, 0)
+        question = RunVm(1, 0, UNLIMITED, 60_000, 0)
         request = of_a_client_that_leaves(asyncio.Event())
         running = asyncio.create_task(answered_while_connected(request, Slow(), 1, question))
         await begun.wait()
