@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.rigs.workshop import client, machine, own_machine, policy_for, workshop
+
+__all__ = ["client", "machine", "own_machine", "policy_for", "workshop"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=_SLOW)

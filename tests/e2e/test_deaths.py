@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+from tests.rigs.process_tree import descendants, is_alive
+from tests.rigs.workshop import Workshop, exact_policy
 
 from casemate.client import AttestAgainError, Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.local import LocalMachine, local_machine, running_machine
@@ -18,8 +20,6 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import Launch
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.lifecycle import State
-
-from .conftest import Workshop, descendants, exact_policy, is_alive
 
 pytestmark = pytest.mark.machine
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import SEED, Workshop, exact_policy
-from tests.e2e.test_streams import ENTRIES, SOURCE, chunks, digest
+from tests.rigs.stream_functions import ENTRIES, SOURCE, chunks, digest
+from tests.rigs.workshop import SEED, Workshop, exact_policy
 
 from casemate.client import (
     AttestAgainError,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Workshop, exact_policy
+from tests.rigs.workshop import Workshop, exact_policy
 
 from casemate.cli.snp.policies import function_policy, maker_of
 from casemate.client import (

@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 import pytest
+from tests.rigs.process_tree import is_alive
+from tests.rigs.workshop import ANYTHING_OUT, PolicyFor, Workshop
 
 from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.local import LocalMachine
@@ -13,8 +15,6 @@ from casemate.testing.hostile_guests import HOSTILE_GUESTS, OK, HostileGuest
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.manifest import ManifestError
-
-from .conftest import ANYTHING_OUT, PolicyFor, Workshop, is_alive
 
 pytestmark = pytest.mark.machine
 

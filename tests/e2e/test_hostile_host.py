@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.rigs.process_tree import is_alive
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop, exact_policy
 
 from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, ResponseRefusedError, connect
 from casemate.client.caller_keys import CallerKey
@@ -27,8 +29,6 @@ from casemate.wire.messages.host import Answer, Call, EvidenceIs, GetEvidence, L
 from casemate.wire.protocol.call import Envelope
 from casemate.wire.protocol.faults import Code, Fault
 from casemate.wire.protocol.padding import pad
-
-from .conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop, exact_policy, is_alive
 
 pytestmark = pytest.mark.machine
 

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.rigs.workshop import Workshop, exact_policy
 
 from casemate.client import Client, HostRefusedError, connect
 from casemate.client.local import LocalMachine
@@ -16,8 +17,6 @@ from casemate.images.layout import lay_out
 from casemate.images.sigstruct import sign_enclave
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
-
-from .conftest import Workshop, exact_policy
 
 pytestmark = pytest.mark.machine
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from tests.rigs.channel.steps import Steps
+from tests.rigs.process_tree import descendants, is_alive
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
 
 from casemate.client import Client, Enclave, EnclaveRefusedError
 from casemate.client.local import LocalMachine
 from casemate.testing.hostile_guests import HOSTILE_STATES, HOSTILE_STREAMS, OK, HostileGuest
 from casemate.wire.messages.host import Call
 from casemate.wire.protocol.call import MAX_CHUNK, Envelope, StepTaken, StreamEnded
-
-from .conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop, descendants, is_alive
 
 pytestmark = pytest.mark.machine
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.rigs.process_tree import descendants
 
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, running_machine
@@ -30,8 +31,6 @@ from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.vmm import Vmm
-
-from .conftest import descendants
 
 pytestmark = pytest.mark.machine
 

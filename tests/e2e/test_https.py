@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import Workshop, exact_policy
-from tests.e2e.test_restarts import PATIENCE, SLOW, casemate, said
+from tests.rigs.served_commands import PATIENCE, SLOW, casemate, said
+from tests.rigs.workshop import Workshop, exact_policy
 
 from casemate.client import TlsRefusedError, connect
 from casemate.client.local import LocalMachine, running_machine

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, SEED, PolicyFor, Workshop
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt
 from casemate.client.aio import connect as connect_async
@@ -13,8 +14,6 @@ from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.sgx.collateral import Collateral
-
-from .conftest import ANYTHING, ANYTHING_OUT, SEED, PolicyFor, Workshop
 
 pytestmark = pytest.mark.machine
 

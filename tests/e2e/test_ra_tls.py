@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from tests.e2e.conftest import ANYTHING, ANYTHING_OUT, Workshop
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop
 
 from casemate.cli.policies import Named, policy_of, root_of
 from casemate.client import Client, connect

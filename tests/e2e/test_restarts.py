@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.rigs.process_tree import descendants, is_alive
+from tests.rigs.served_commands import PATIENCE, SLOW, casemate, said
+from tests.rigs.workshop import Workshop, exact_policy
 
 from casemate.client import Client, HostRefusedError, connect
 from casemate.client.local import (
@@ -32,32 +35,7 @@ from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.lifecycle import State
 
-from .conftest import Workshop, descendants, exact_policy, is_alive
-
 pytestmark = pytest.mark.machine
-
-PATIENCE = 30.0
-SLOW = "export function main(input) { const end = Date.now() + input; while (Date.now() < end); return input; }"
-
-
-def casemate(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
-    """The command, as a process of its own."""
-    known = {name: value for name, value in os.environ.items() if not name.startswith("CASEMATE_")}
-    return subprocess.Popen(
-        [sys.executable, "-c", "from casemate.cli.main import main; main()", *map(str, arguments)],
-        env=known | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def said(*arguments: object) -> tuple[int, Any]:
-    """The exit status of a command that ends, and its JSON document."""
-    with casemate(*arguments, "--json") as process:
-        out, _ = process.communicate(timeout=PATIENCE)
-        return process.returncode, json.loads(out)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.rigs.workshop import SEED, Workshop, exact_policy
 from typer.testing import CliRunner
 
 from casemate.cli.app import app
@@ -18,8 +19,6 @@ from casemate.client.sync import Enclave
 from casemate.images.image import Image
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code
-
-from .conftest import SEED, Workshop, exact_policy
 
 pytestmark = pytest.mark.machine
 

@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.rigs.served_commands import PATIENCE, casemate, said
 
 from casemate.client.local import LOOK_PERIOD, LocalMachine, local_machine, running_machine, wait_for_end
 from casemate.process.stopped_children import STOPPED_TIME
-
-from .test_restarts import PATIENCE, casemate, said
 
 pytestmark = pytest.mark.machine
 

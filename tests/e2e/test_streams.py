@@ -3,52 +3,16 @@
 import hashlib
 import os
 import resource
-from collections.abc import Iterator
 
 import pytest
-from tests.e2e.conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
+from tests.rigs.stream_functions import ENTRIES, SOURCE, chunks, digest
+from tests.rigs.workshop import PolicyFor, Workshop
 
 from casemate.client import Client, EnclaveRefusedError, check_receipt
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code
 
 pytestmark = pytest.mark.machine
-
-SOURCE = """
-export async function* pass(input, context, chunks) {
-  let pieces = 0, size = 0;
-  for await (const chunk of chunks) {
-    pieces += 1;
-    size += chunk.length;
-    if (input.echo) yield chunk;
-  }
-  return { pieces, size, caller: context.caller?.name ?? null };
-}
-
-export async function* counts(input) {
-  for (let number = 0; number < input.to; number += 1) yield `${number}\\n`;
-  return {};
-}
-
-export function main(input) {
-  return input;
-}
-"""
-STREAM = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone", "stream": True}
-ENTRIES = {"pass": STREAM, "counts": STREAM, "main": {**STREAM, "stream": False}}
-
-
-def chunks(mebibytes: int) -> Iterator[bytes]:
-    """Pieces that differ, so that none can stand for another."""
-    for number in range(mebibytes):
-        yield number.to_bytes(8, "little") * (MAX_CHUNK // 8)
-
-
-def digest(mebibytes: int) -> str:
-    whole = hashlib.sha256()
-    for chunk in chunks(mebibytes):
-        whole.update(chunk)
-    return whole.hexdigest()
 
 
 def peak_memory() -> int:

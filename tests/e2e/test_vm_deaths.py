@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from tests.rigs.process_tree import descendants, is_alive
 
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine
@@ -15,8 +16,6 @@ from casemate.wire.messages.vm.host import LaunchVm, VmIs, VmState
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.vmm import Vmm
-
-from .conftest import descendants, is_alive
 
 pytestmark = pytest.mark.machine
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from deno import find_deno_bin
-from tests.e2e.conftest import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
 from tests.rigs.examples import EXAMPLES
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
 
 from casemate.client import Client, EnclaveRefusedError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import SEED, PolicyFor, exact_policy
-from tests.rigs.examples import EXAMPLES, Built
+from tests.rigs.examples import EXAMPLES, Built, BuiltExample
+from tests.rigs.workshop import SEED, PolicyFor, exact_policy
 from typer.testing import CliRunner
 
 from casemate.cli.app import app
@@ -15,8 +15,6 @@ from casemate.client import CallerKey, Client, EnclaveRefusedError, Result, conn
 from casemate.client.local import local_machine
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code
-
-from .conftest import BuiltExample
 
 pytestmark = pytest.mark.machine
 

@@ -13,15 +13,13 @@ from typing import Any
 
 import pytest
 from deno import find_deno_bin
-from tests.e2e.conftest import PolicyFor
-from tests.rigs.examples import EXAMPLES, committed_manifest, files_of
+from tests.rigs.examples import EXAMPLES, BuiltExample, committed_manifest, files_of
+from tests.rigs.workshop import PolicyFor
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.client.local import LocalMachine
 from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code
-
-from .conftest import BuiltExample
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = EXAMPLES / "keyword-search"

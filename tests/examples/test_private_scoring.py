@@ -8,15 +8,13 @@ import sys
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import PolicyFor
-from tests.rigs.examples import EXAMPLES, committed_manifest
+from tests.rigs.examples import EXAMPLES, BuiltExample, committed_manifest
+from tests.rigs.workshop import PolicyFor
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code
-
-from .conftest import BuiltExample
 
 EXAMPLE = EXAMPLES / "private-scoring"
 (SCORE,) = compile_schemas(committed_manifest(EXAMPLE)).entries.values()

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import SEED, PolicyFor, exact_policy
-from tests.rigs.examples import EXAMPLES, Built, files_of
+from tests.rigs.examples import EXAMPLES, Built, BuiltExample, files_of
+from tests.rigs.workshop import SEED, PolicyFor, exact_policy
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt, connect
 from casemate.client.local import LocalMachine, local_machine
 from casemate.client.sync import Enclave
 from casemate.wire.protocol.faults import Code
-
-from .conftest import BuiltExample
 
 pytestmark = pytest.mark.machine
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.e2e.conftest import SEED, PolicyFor, exact_policy
-from tests.rigs.examples import EPOCH, EXAMPLES, Built, files_of
+from tests.rigs.examples import EPOCH, EXAMPLES, Built, BuiltExample, files_of
+from tests.rigs.workshop import SEED, PolicyFor, exact_policy
 
 from casemate.cli.developer_key_file import load_or_create_key
 from casemate.client import CallerKey, Client, EnclaveRefusedError, TokenRefusedError, connect
@@ -21,8 +21,6 @@ from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.wire.protocol.access_tokens import token_digest, token_text
 from casemate.wire.protocol.faults import Code
-
-from .conftest import BuiltExample
 
 pytestmark = pytest.mark.machine
 

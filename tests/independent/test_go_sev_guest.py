@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from tests.rigs.independent_verifiers import Ask
-from tests.unit.verifier.snp.test_appraisal import strict
+from tests.rigs.verifier.snp import strict
 
 from casemate.makers.amd.keys import AmdRole
 from casemate.makers.amd.office import publish_crl

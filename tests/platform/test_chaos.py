@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.platform.conftest import Tell, platform_on, policy_for
 from tests.rigs.platform.accounts import CALL_TIMEOUT, Account, Writer, settle
 from tests.rigs.platform.chaos import Chaos
+from tests.rigs.platform.machine import Tell, platform_on, policy_for
 
 from casemate.client import Enclave, connect
 from casemate.client.local import running_machine

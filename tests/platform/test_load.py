@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.platform.conftest import Platform, Tell, policy_for
 from tests.rigs.platform.flood import sealed_calls, told, wrk
+from tests.rigs.platform.machine import Platform, Tell, policy_for
 from tests.rigs.platform.slow import slow_clients
 from tests.rigs.platform.watch import MemoryWatch
 

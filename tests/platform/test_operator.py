@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.platform.conftest import Platform, policy_for
 from tests.rigs.examples import Built, built
 from tests.rigs.platform.canaries import Canary, found
+from tests.rigs.platform.machine import Platform, policy_for
 
 from casemate.cli.images import runtime
 from casemate.client import CallerKey, Enclave

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.platform.conftest import Platform, policy_for
 from tests.rigs.platform.bare_machine import recorded_machine
 from tests.rigs.platform.canaries import Canary, found
+from tests.rigs.platform.machine import Platform, policy_for
 from tests.rigs.platform.processes import family, memory
 from tests.rigs.platform.tap import tapped
 

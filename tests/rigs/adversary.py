@@ -21,10 +21,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.channel.test_state import STATEFUL, Host, counts, gives_up, stores
 from tests.rigs.channel.rig import ALICE, Rig, seal
+from tests.rigs.channel.state import STATEFUL, Host, counts, gives_up, stores
 from tests.rigs.client.desk import Desk
-from tests.unit.verifier.snp.test_appraisal import strict
+from tests.rigs.verifier.snp import strict
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave

@@ -77,3 +77,6 @@ def built(name: str, lock: RuntimeLock, place: Path) -> Built:
 def files_of(folder: Path) -> dict[Path, bytes]:
     """All files below a folder: what an operator could look through."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+BuiltExample = Callable[[str], Built]

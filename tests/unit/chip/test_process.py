@@ -1,6 +1,5 @@
 """The real process, with the real runtime copy and no enclaves."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -9,24 +8,23 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.rigs.chip.process import PATIENCE, started
 
 from casemate.chip.anchors import Anchors, Asker
 from casemate.chip.fuses import load_fuses
 from casemate.chip.runtime_copy import copy_name
 from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.images.layout import lay_out
-from casemate.link.calls import answer_of, numbered, split
+from casemate.link.calls import answer_of, numbered
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
@@ -39,7 +37,6 @@ from casemate.wire.messages.supervisor import (
     AnchorShown,
     Certified,
     Certify,
-    ChipReady,
     GiveUpAnchor,
     ListAnchors,
     MicrocodeIs,
@@ -53,68 +50,7 @@ from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.sgx.sigstruct import Sigstruct
 
 pytestmark = pytest.mark.machine
-PATIENCE = 30.0
-T = TypeVar("T")
 NEWER = bytes((9, 9, *FIRST_TCB.cpu_svn[2:]))
-
-
-@dataclass
-class Process:
-    """A chip's process, and the ends that host and supervisor would hold."""
-
-    process: subprocess.Popen[str]
-    host: Channel
-    supervisor: Channel
-
-    def heard(self) -> Certify | ChipReady | MicrocodeIs | Fault:
-        payload = self.supervisor.receive(timeout=PATIENCE).payload
-        return parse_message(payload, Certify, ChipReady, MicrocodeIs, Fault)  # type: ignore[return-value] # one of them
-
-    def certify(self) -> Certify:
-        """Plays the vendor: a chain that holds the key; whether it is genuine is for verifiers."""
-        request = self.heard()
-        assert isinstance(request, Certify)
-        spki = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200") + request.public_key
-        self.supervisor.send(encode_message(Certified(encode_chain(spki))))
-        return request
-
-    def ready(self) -> ChipReady:
-        said = self.heard()
-        assert isinstance(said, ChipReady)
-        return said
-
-    def ask(self, question: object, wanted: type[T]) -> T:
-        self.supervisor.send(encode_message(question))
-        return parse_message(self.supervisor.receive(timeout=PATIENCE).payload, wanted)
-
-    def answer(self) -> bytes:
-        """The message of the next answer to the host."""
-        return split(self.host.receive(timeout=PATIENCE).payload)[1]
-
-    def ended(self) -> int:
-        return self.process.wait(PATIENCE)
-
-
-@contextlib.contextmanager
-def started(state: Path, *arguments: str) -> Iterator[Process]:
-    host, for_host = socket.socketpair()
-    supervisor, for_supervisor = socket.socketpair()
-    descriptors = (for_host.fileno(), for_supervisor.fileno())
-    command = [sys.executable, "-I", "-m", "casemate.chip", "--state", str(state), "--host-fd", str(descriptors[0])]
-    process = subprocess.Popen(
-        [*command, "--supervisor-fd", str(descriptors[1]), *arguments],
-        pass_fds=descriptors, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    for_host.close()
-    for_supervisor.close()
-    made = Process(process, Channel(host), Channel(supervisor))
-    try:
-        yield made
-    finally:
-        made.host.close()
-        made.supervisor.close()
-        process.terminate()
-        process.communicate(timeout=PATIENCE)
 
 
 def test_says_what_it_is_when_it_is_ready(tmp_path: Path) -> None:

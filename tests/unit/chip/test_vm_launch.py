@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.unit.chip.test_process import Process, started
+from tests.rigs.chip.process import Process, started
 
 from casemate.link.calls import answer_of, numbered, split
 from casemate.link.channel import Channel

@@ -1,12 +1,9 @@
-import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.rigs.command_line import FAKE_RUNTIME, Casemate, Said
 from typer.testing import CliRunner
 
 from casemate.cli import images
@@ -15,35 +12,6 @@ from casemate.cli.images import PlatformRuntime
 from casemate.images.functions.starter import write_starter
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
-from casemate.wire.protocol.runtime_lock import RuntimePart
-
-FAKE_DIGEST = bytes(range(32))
-FAKE_RUNTIME = (
-    RuntimePart("core", FAKE_DIGEST),
-    RuntimePart("javascript", FAKE_DIGEST),
-    RuntimePart("python", FAKE_DIGEST),
-)
-"""A runtime for tests that start no chip (real ones hash some hundred MiB); it has an engine more than is used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def error(self) -> Any:
-        return self.json["error"]
-
-
-Casemate = Callable[..., Said]
 
 
 @pytest.fixture(scope="session")

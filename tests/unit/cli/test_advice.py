@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import typer.main
-from tests.unit.cli.conftest import Casemate, Said
-from tests.unit.verifier.snp.test_appraisal import strict
+from tests.rigs.command_line import Casemate, Said
+from tests.rigs.verifier.snp import strict
 
 from casemate.cli import kinds
 from casemate.cli.app import app

@@ -3,7 +3,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import FAKE_DIGEST, FAKE_RUNTIME, Casemate
+from tests.rigs.command_line import FAKE_DIGEST, FAKE_RUNTIME, Casemate
 
 from casemate.images.image import read_image
 from casemate.images.lock import read_lock, this_platform, write_lock

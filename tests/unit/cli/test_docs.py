@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 from typer.main import get_command
 
 from casemate.cli.app import app

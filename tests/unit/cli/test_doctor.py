@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 
 from casemate.cli.commands import doctor
 from casemate.cli.images import RuntimeDigestError

@@ -10,7 +10,7 @@ from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
 from tests.rigs.client.desk import Desk
 from tests.rigs.client.doubling import DOUBLES, doubles
 from tests.rigs.client.web import TOKEN, Gateway, Request, Web
-from tests.unit.cli.conftest import FAKE_RUNTIME, Casemate
+from tests.rigs.command_line import FAKE_RUNTIME, Casemate
 
 from casemate.client.caller_keys import write_caller_key
 from casemate.images.functions.build import build

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import Casemate
-from tests.unit.verifier.test_root_keys import EARLIER_INTEL_ROOT
+from tests.rigs.command_line import Casemate
+from tests.rigs.verifier.earlier_roots import EARLIER_INTEL_ROOT
 
 from casemate.cli.policies import TimeTextError, time_of
 from casemate.client.binding_file import encode_binding, parse_binding

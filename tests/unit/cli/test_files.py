@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 
 from casemate.cli.files import InputFileError, OutputFileError, check_place, opened_file, read_file, write_file
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.cli.conftest import Casemate
-from tests.unit.verifier.snp.test_appraisal import strict
+from tests.rigs.command_line import Casemate
+from tests.rigs.verifier.snp import strict
 
 from casemate.client.binding_file import encode_binding
 from casemate.testing.forge import Forgery, honest

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 
 from casemate.client.caller_keys import read_caller_key
 

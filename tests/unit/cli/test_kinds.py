@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.cli.conftest import Casemate
-from tests.unit.verifier.snp.test_appraisal import strict
+from tests.rigs.command_line import Casemate
+from tests.rigs.verifier.snp import strict
 
 from casemate.cli.kinds import FileKind, recognise
 from casemate.client.binding_file import encode_binding

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.unit.cli.conftest import FAKE_RUNTIME, Casemate
+from tests.rigs.command_line import FAKE_RUNTIME, Casemate
 
 from casemate.cli.developer_key_file import load_key
 from casemate.cli.learner import assembled_guests, installed_learner_image, put_guests, put_learner_image

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.cli.conftest import Said
+from tests.rigs.command_line import Said
 from typer.testing import CliRunner
 
 from casemate.cli.app import app

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 
 from casemate.cli.app import app
 from casemate.wire.errors import CasemateError

@@ -3,7 +3,7 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 
 from casemate.images.functions.folder import measured_files
 from casemate.images.functions.links import link_modules

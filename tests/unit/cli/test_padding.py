@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import Casemate
-from tests.unit.verifier.snp.test_appraisal import strict
-from tests.unit.verifier.test_ra_tls import NOW as THEN
-from tests.unit.verifier.test_ra_tls import draft, legacy, policy_of, tagged
+from tests.rigs.command_line import Casemate
+from tests.rigs.verifier.ra_tls import NOW as THEN
+from tests.rigs.verifier.ra_tls import draft, legacy, policy_of, tagged
+from tests.rigs.verifier.snp import strict
 
 from casemate.client.binding_file import encode_binding, parse_binding
 from casemate.client.core import appraise_answer

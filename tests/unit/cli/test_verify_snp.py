@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.conftest import Casemate
+from tests.rigs.command_line import Casemate
 
 from casemate.verifier.roots import AMD_MILAN_ROOT_KEY
 from casemate.wire.encodings.pem import encode_chain, parse_chain

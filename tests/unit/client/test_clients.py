@@ -1,9 +1,8 @@
 """Both clients against one host, honest or not: the same names, results and errors."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,59 +11,20 @@ import pytest
 from tests.rigs.channel.guests import Called, echo
 from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
 from tests.rigs.client.desk import SHOWN, Desk, Door, Respond
+from tests.rigs.client.runs import IMAGE, Run, Steps
 
 from casemate.client import aio, sync
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError, ResponseRefusedError
 from casemate.client.receipts import check_receipt
-from casemate.images.image import Image
 from casemate.link.calls import numbered
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RefusedError
 from casemate.wire.encodings.message import encode_message
-from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.errors import WireError
 from casemate.wire.messages import host
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
-
-IMAGE = Image("rig", b"sgxs", bytes(1808))
-Steps = Generator[Any, Any, None]
-Journey = Callable[[Any], Steps]
-"""What is done with a client, of either kind: each call is yielded, and its result is sent back."""
-Run = Callable[..., None]
-"""Of a path or URL, a journey, and what else is wanted to connect."""
-
-
-def run_sync(where: Path | str, journey: Journey, **wanted: Any) -> None:
-    with sync.connect(where, **wanted) as client:
-        steps = journey(client)
-        with contextlib.suppress(StopIteration):
-            value = next(steps)
-            while True:
-                value = steps.send(value)
-
-
-def run_aio(where: Path | str, journey: Journey, **wanted: Any) -> None:
-    async def run() -> None:
-        async with await aio.connect(where, **wanted) as client:
-            steps = journey(client)
-            with contextlib.suppress(StopIteration):
-                awaitable = next(steps)
-                while True:
-                    try:
-                        value = await awaitable
-                    except CasemateError as error:
-                        awaitable = steps.throw(error)
-                    else:
-                        awaitable = steps.send(value)
-
-    asyncio.run(run())
-
-
-@pytest.fixture(params=[run_sync, run_aio], ids=["sync", "aio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    chosen: Run = request.param
-    return chosen
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 from tests.rigs.channel.guests import Called, echo
 from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
 from tests.rigs.client.desk import SHOWN, Desk, Door
+from tests.rigs.client.runs import IMAGE, Run, Steps
 from tests.rigs.client.web import BINARY, JSON, PROBLEM, ROOT, TOKEN, Gateway, Request, Web, shown
-from tests.unit.client.test_clients import IMAGE, Run, Steps, run_aio, run_sync
 
 from casemate.client import aio, http_exchange, sync
 from casemate.client.errors import (
@@ -45,12 +45,6 @@ from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_SEALED
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.lifecycle import State
-
-
-@pytest.fixture(params=[run_sync, run_aio], ids=["sync", "aio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    chosen: Run = request.param
-    return chosen
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ import pytest
 from tests.rigs.channel.rig import ALICE, BOB
 from tests.rigs.client.desk import Desk, Door
 from tests.rigs.client.doubling import DOUBLES, doubles
+from tests.rigs.client.runs import Run, Steps, run_aio, run_sync
 from tests.rigs.client.web import TOKEN, Gateway, Web
-from tests.unit.client.test_clients import Run, Steps, run_aio, run_sync
 
 from casemate.client import aio, sync
 from casemate.client.core import AttestedEnclave

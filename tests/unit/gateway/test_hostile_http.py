@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 from tests.rigs.gateway.front import TOKENS, close_all, front
-from tests.unit.gateway.http.test_server import Serving
+from tests.rigs.gateway.serving import Serving
 
 from casemate.gateway.http.rate_limits import Rate
 from casemate.gateway.http.settings import Settings

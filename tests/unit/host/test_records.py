@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.rigs.host.records import ALICE, BOB, HEADER
 
 from casemate.host import records as module
 from casemate.host.records import RecordRefusedError, Records, RecordsError
@@ -11,18 +12,10 @@ from casemate.wire.messages.state import MAX_READ, StoredState
 from casemate.wire.protocol.sealed_record import (
     MAX_RECORD,
     NO_RECORD,
-    SealedHeader,
     SealedKind,
     SealedRecord,
     record_digest,
 )
-from casemate.wire.sgx.keyrequest import KeyPolicy
-
-ALICE, BOB = b"a" * 32, b"b" * 32
-HEADER = SealedHeader(
-    kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=1, part=0, parts=1, tcb=bytes(16),
-    key_id=bytes(32), nonce=bytes(12), namespace=ALICE, epoch=1, previous=NO_RECORD,
-)  # fmt: skip
 
 
 class Shelf:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from tests.unit.host.test_records import ALICE, BOB, HEADER
+from tests.rigs.host.records import ALICE, BOB, HEADER
 
 from casemate.host.records import Records, RecordsError
 from casemate.host.state_keeper import StateKeeper, namespaces_of

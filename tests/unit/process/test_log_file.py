@@ -2,36 +2,13 @@ import errno
 import io
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.rigs.log_file import on
 
 from casemate.process.log_file import LogFileHandler, OneLineFormatter, RotatingFile, one_line
 
 FORGED = "x\n2026-01-01 00:00:00,000 casemate.host WARNING enclave 1 (bank) died: forged"
-
-
-class Disk:
-    """A raw file on a disk that has room for so many bytes more."""
-
-    def __init__(self, file: Any, room: int) -> None:
-        self._file = file
-        self.room = room
-
-    def write(self, data: bytes) -> int:
-        if not self.room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = self._file.write(data[: self.room])
-        self.room -= written
-        return int(written)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def on(disk_of: RotatingFile, room: int) -> Disk:
-    disk_of._file = disk = Disk(disk_of._file, room)  # type: ignore[assignment]
-    return disk
 
 
 def test_a_line_that_cannot_be_written_is_dropped_and_one_that_was_torn_ends(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.unit.verifier.snp.test_appraisal import strict
+from tests.rigs.verifier.snp import strict
 
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.verifier.sgx.test_policy import policy
-from tests.unit.verifier.snp.test_appraisal import strict
+from tests.rigs.verifier.sgx import policy
+from tests.rigs.verifier.snp import strict
 
 from casemate.verifier import (
     AMD_MILAN_ROOT,

@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.rigs.verifier.real_quotes import GOOD_TIME, load, policy
 
 from casemate.verifier import (
-    INTEL_SGX_ROOT,
     Outcome,
     RefusedError,
     Rule,
@@ -21,20 +20,7 @@ from casemate.verifier.chains import CHAIN_RULES
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.verifier.sgx.policy import (
     ANY_ADVISORY,
-    ANY_CACHED_KEYS,
-    ANY_DYNAMIC_PLATFORM,
-    ANY_EVALUATION_NUMBER,
-    ANY_MRSIGNER,
-    ANY_PRODUCT_ID,
-    ANY_SMT,
-    ANY_SVN,
-    ANY_TCB_DATE,
-    REFUSE_DEBUG,
-    REFUSE_PUBLIC_SEED,
     UNSAFE_ALLOW_DEBUG,
-    UNSAFE_ANY_ENCLAVE,
-    UNSAFE_ANY_REPORT_DATA,
-    UNSAFE_ANY_SANDBOX,
     AcceptedStatus,
     ExpectedReportData,
 )
@@ -42,36 +28,7 @@ from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus
 
-GOOD_TIME = datetime.fromtimestamp(1751624924, UTC)
 MR_ENCLAVE = bytes.fromhex("33d8736db756ed4997e04ba358d27833188f1932ff7b1d156904d3f560452fbb")
-
-
-def policy(**changed: Any) -> SgxPolicy:
-    """Takes any enclave on any platform that is not revoked, unless told otherwise."""
-    members: dict[str, Any] = {
-        "root": INTEL_SGX_ROOT,
-        "public_seed": REFUSE_PUBLIC_SEED,
-        "mr_enclave": UNSAFE_ANY_ENCLAVE,
-        "mr_signer": ANY_MRSIGNER,
-        "product_id": ANY_PRODUCT_ID,
-        "minimum_svn": ANY_SVN,
-        "debug": REFUSE_DEBUG,
-        "tcb": tuple(AcceptedStatus(status, ANY_ADVISORY) for status in TcbStatus if status is not TcbStatus.REVOKED),
-        "minimum_evaluation_number": ANY_EVALUATION_NUMBER,
-        "minimum_tcb_date": ANY_TCB_DATE,
-        "dynamic_platform": ANY_DYNAMIC_PLATFORM,
-        "cached_keys": ANY_CACHED_KEYS,
-        "smt": ANY_SMT,
-        "report_data": UNSAFE_ANY_REPORT_DATA,
-        "layers": UNSAFE_ANY_SANDBOX,
-    }
-    return SgxPolicy(**(members | changed))
-
-
-def load(vectors: Path, name: str) -> tuple[SgxEvidence, Collateral]:
-    quote = (vectors / "sgx" / f"{name}.bin").read_bytes()
-    collateral = (vectors / "sgx" / f"{name}.collateral.json").read_bytes()
-    return SgxEvidence(quote, None), Collateral.parse(collateral)
 
 
 def refusal(evidence: SgxEvidence, demands: SgxPolicy, collateral: Collateral | None, now: datetime) -> RefusedError:

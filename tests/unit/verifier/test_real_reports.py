@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.unit.verifier.snp.test_appraisal import REAL, lax, real
+from tests.rigs.verifier.snp import REAL, lax, real
 
 from casemate.verifier import (
     AMD_GENOA_ROOT,

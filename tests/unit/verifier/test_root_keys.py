@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.unit.verifier.snp.test_appraisal import lax, real, strict
-from tests.unit.verifier.test_real_quotes import GOOD_TIME, load
-from tests.unit.verifier.test_real_quotes import policy as any_enclave
+from tests.rigs.verifier.earlier_roots import EARLIER_INTEL_ROOT
+from tests.rigs.verifier.real_quotes import GOOD_TIME, load
+from tests.rigs.verifier.real_quotes import policy as any_enclave
+from tests.rigs.verifier.snp import lax, real, strict
 
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
@@ -48,26 +49,6 @@ from casemate.wire.protocol.simulated_mark import SIMULATED_OID
 from casemate.wire.sgx.quote import Quote
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-EARLIER_INTEL_ROOT = parse_chain(
-    "Intel SGX Root CA of 2018 to 2033, as it stands in quotes of 2018 to 2021",
-    b"""-----BEGIN CERTIFICATE-----
-MIICjjCCAjSgAwIBAgIUImUM1lqdNInzg7SVUr9QGzknBqwwCgYIKoZIzj0EAwIw
-aDEaMBgGA1UEAwwRSW50ZWwgU0dYIFJvb3QgQ0ExGjAYBgNVBAoMEUludGVsIENv
-cnBvcmF0aW9uMRQwEgYDVQQHDAtTYW50YSBDbGFyYTELMAkGA1UECAwCQ0ExCzAJ
-BgNVBAYTAlVTMB4XDTE4MDUyMTEwNDExMVoXDTMzMDUyMTEwNDExMFowaDEaMBgG
-A1UEAwwRSW50ZWwgU0dYIFJvb3QgQ0ExGjAYBgNVBAoMEUludGVsIENvcnBvcmF0
-aW9uMRQwEgYDVQQHDAtTYW50YSBDbGFyYTELMAkGA1UECAwCQ0ExCzAJBgNVBAYT
-AlVTMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEC6nEwMDIYZOj/iPWsCzaEKi7
-1OiOSLRFhWGjbnBVJfVnkY4u3IjkDYYL0MxO4mqsyYjlBalTVYxFP2sJBK5zlKOB
-uzCBuDAfBgNVHSMEGDAWgBQiZQzWWp00ifODtJVSv1AbOScGrDBSBgNVHR8ESzBJ
-MEegRaBDhkFodHRwczovL2NlcnRpZmljYXRlcy50cnVzdGVkc2VydmljZXMuaW50
-ZWwuY29tL0ludGVsU0dYUm9vdENBLmNybDAdBgNVHQ4EFgQUImUM1lqdNInzg7SV
-Ur9QGzknBqwwDgYDVR0PAQH/BAQDAgEGMBIGA1UdEwEB/wQIMAYBAf8CAQEwCgYI
-KoZIzj0EAwIDSAAwRQIgQQs/08rycdPauCFk8UPQXCMAlsloBe7NwaQGTcdpa0EC
-IQCUt8SGvxKmjpcM/z0WP9Dvo8h2k5du1iWDdBkAn+0iiA==
------END CERTIFICATE-----
-""",
-)[0].der
 
 
 def with_chain(quote: bytes, change: Callable[[list[bytes]], list[bytes]]) -> SgxEvidence:

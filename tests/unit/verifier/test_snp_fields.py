@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from tests.unit.verifier.snp.test_appraisal import NOW, lax, strict
+from tests.rigs.verifier.snp import NOW, lax, strict
 
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import (

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import tree_sitter_javascript
+from tests.rigs.engine import LIMIT, Module, Talk, engine, linked, main
+from tests.rigs.engine_streams import Stream, program
 from tree_sitter import Language, Parser
 
 from casemate.engines.command import GuestProgram
@@ -17,9 +19,6 @@ from casemate.engines.javascript.engine import BOOTSTRAP, JavaScript, may_import
 from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import Link
-
-from .test_engine import LIMIT, Module, Talk, engine, linked, main
-from .test_streams import Stream, program
 
 FOLDER = Path(may_import_more.__code__.co_filename).with_name("bootstrap")
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from tests.rigs.engine import Talk, engine, main
 
 from casemate.engines.frames import Failed, Loaded, Returned, Wanted
 from casemate.engines.questions import (
@@ -22,8 +23,6 @@ from casemate.testing.hostile_guests import TRAPS
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
-
-from .test_engine import Talk, engine, main
 
 
 @contextmanager

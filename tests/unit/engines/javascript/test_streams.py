@@ -1,62 +1,23 @@
 """Streams through the engine itself: when a step ends, what it puts out, and what a program cannot do to others."""
 
-import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.rigs.engine import LIMIT, engine
+from tests.rigs.engine import main as module
+from tests.rigs.engine_streams import Stream, program
 
 from casemate.engines.command import GuestProgram
-from casemate.engines.frames import Asked, Ended, Failed, Kind, Loaded, Paused, Returned, Said, Wanted
+from casemate.engines.frames import Asked, Ended, Failed, Paused, Returned, Said, Wanted
 from casemate.engines.questions import GetState
 from casemate.testing.hostile_guests import TRAPS
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code
 
-from .test_engine import LIMIT, Talk, engine
-from .test_engine import main as module
-
 HUNGRY = Paused(is_hungry=True, data=b"")
 MIB = 1024 * 1024
-
-
-@dataclass
-class Stream:
-    talk: Talk
-    number: bytes = field(default_factory=lambda: os.urandom(8))
-
-    def open(self, arguments: Any = None, entry: str = "main") -> Said:
-        text = json.dumps(arguments).encode()
-        return self.talk.say(self.talk.talk.open(entry, text, None, number=self.number))
-
-    def step(self, kind: Kind, piece: bytes = b"") -> Said:
-        return self.talk.say(self.talk.talk.step(kind, piece, number=self.number))
-
-    def chunk(self, piece: bytes) -> Said:
-        return self.step(Kind.CHUNK, piece)
-
-    def end(self) -> Said:
-        return self.step(Kind.END)
-
-    def pull(self) -> Said:
-        return self.step(Kind.PULL)
-
-
-@contextmanager
-def program(body: str, more: str = "") -> Iterator[Talk]:
-    """An engine with a stream ``main`` and a plain function ``other``."""
-    source = (
-        f"export async function* main(input, context, chunks) {{ {body} }} export function other(x, c) {{ {more} }}"
-    )
-    with engine() as talk:
-        program = GuestProgram([module(source)], ("main", "other"), LIMIT, LIMIT, ("main",))
-        assert talk.say(talk.talk.load(program)) == Loaded()
-        yield talk
 
 
 def refused(said: Said, code: Code) -> bool:

@@ -2,9 +2,8 @@ from html.parser import HTMLParser
 
 import pytest
 from starlette.routing import Route
+from tests.rigs.gateway.deployed import deployed, launched
 from tests.rigs.gateway.front import Front, front, run
-from tests.unit.gateway.http.test_routes import deployed
-from tests.unit.gateway.v1.vm.test_routes import launched
 
 from casemate.gateway.docs.page import EXAMPLES, GROUPS, page
 from casemate.gateway.docs.routes import document

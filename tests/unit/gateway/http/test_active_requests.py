@@ -9,11 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.rigs.gateway.deployed import ENVELOPE, deployed, launched
+from tests.rigs.gateway.events import visit
 from tests.rigs.gateway.front import TOKENS, Front, front, run
-from tests.unit.gateway.http.test_routes import ENVELOPE, deployed
-from tests.unit.gateway.http.test_server import AUTHORISED, Serving, gone
-from tests.unit.gateway.v1.test_events import visit
-from tests.unit.gateway.v1.vm.test_routes import launched
+from tests.rigs.gateway.serving import AUTHORISED, Serving, gone
 
 from casemate.gateway.http.active_requests import ActiveRequest, EndReason
 from casemate.gateway.http.settings import Settings

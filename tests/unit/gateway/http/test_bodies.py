@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
+from tests.rigs.gateway.answers import problem
 from tests.rigs.gateway.front import Front, run
-from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.http import bodies
 from casemate.gateway.http.active_requests import ActiveRequest

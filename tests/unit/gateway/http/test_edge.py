@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from tests.rigs.gateway.answers import problem
 from tests.rigs.gateway.front import TOKENS, Front, front, run
 
 from casemate.gateway.http import edge
-from casemate.gateway.http.problems import MEDIA_TYPE, STATUS, Trouble
+from casemate.gateway.http.problems import STATUS, Trouble
 from casemate.gateway.http.rate_limits import Rate
 from casemate.gateway.http.settings import Settings
 from casemate.wire.protocol.access_tokens import Role, token_text
@@ -17,18 +17,6 @@ from casemate.wire.protocol.faults import Code, refuse
 
 ORIGIN = "https://dash.example:8443"
 SECRET = "sesame-opens-nothing"
-
-
-def problem(answer: httpx.Response, code: str) -> dict[str, Any]:
-    """The problem that an answer is, which has to be of that code, and whole."""
-    assert answer.headers["content-type"] == MEDIA_TYPE
-    found: dict[str, Any] = answer.json()
-    assert sorted(found) == ["code", "detail", "instance", "request_id", "status", "title", "type"]
-    assert found["code"] == code, found
-    assert found["type"] == f"urn:casemate:problem:{code}"
-    assert found["status"] == answer.status_code
-    assert found["request_id"] == answer.headers["x-request-id"]
-    return found
 
 
 def test_every_code_has_a_status() -> None:

@@ -2,9 +2,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.rigs.gateway.answers import problem
+from tests.rigs.gateway.deployed import DIGEST, IMAGE, KIND
 from tests.rigs.gateway.front import Front, run
-from tests.unit.gateway.http.test_edge import problem
-from tests.unit.gateway.http.test_routes import DIGEST, IMAGE, KIND
 
 from casemate.gateway.http import idempotency
 from casemate.gateway.v1.documents import Health

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from tests.rigs.gateway.front import Front, front, run
-from tests.unit.process.test_log_file import on
+from tests.rigs.log_file import on
 
 from casemate.gateway.http import request_log as journal
 from casemate.gateway.http.rate_limits import Rate

@@ -1,33 +1,18 @@
 import base64
-from typing import Any
 
 import pytest
-from tests.rigs.gateway.front import COLLATERAL, ROOT, Front, image_of, run
-from tests.unit.gateway.http.test_edge import problem
+from tests.rigs.gateway.answers import problem
+from tests.rigs.gateway.deployed import DIGEST, ENVELOPE, IMAGE, KIND, deployed
+from tests.rigs.gateway.front import COLLATERAL, ROOT, Front, run
 
 from casemate.gateway.http.bodies import BINARY, JSON
 from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.host import EvidenceIs, PutImage
+from casemate.wire.messages.host import EvidenceIs
 from casemate.wire.protocol.access_tokens import Role
-from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.lifecycle import State
 
-KIND = {"Content-Type": BINARY}
-IMAGE = PutImage("counter", b"pages", bytes(1808))
-DIGEST = image_of(IMAGE).image.hex()
-ENVELOPE = Envelope(CallBinding(bytes(32), 7, 1, "search"), b"request")
 NONCE = "0a" * 32
-
-
-async def deployed(client: Any, name: str | None = None) -> dict[str, Any]:
-    """A running enclave."""
-    await client.post("/v1/images", content=encode_message(IMAGE), headers=KIND)
-    asked = {"image": DIGEST} | ({} if name is None else {"name": name})
-    answer = await client.post("/v1/enclaves", json=asked)
-    assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 @pytest.mark.parametrize(("role", "launcher"), [(Role.ADMIN, ""), (Role.DEPLOY, "deploy")])

@@ -2,81 +2,22 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 import json
 import os
-import socket
 import ssl
 from pathlib import Path
-from typing import Self
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from tests.rigs.gateway.front import TOKENS, Front, front, run
+from tests.rigs.gateway.serving import AUTHORISED, HEALTH, Serving, certificate, gone
 
 from casemate.gateway.http import connections
 from casemate.gateway.http.problems import MEDIA_TYPE
-from casemate.gateway.http.server import HttpServer
 from casemate.gateway.http.settings import Settings
 from casemate.link.server_tls import CertificateFileError, server_context
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
-
-HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-AUTHORISED = f"Host: localhost\r\nAuthorization: Bearer {TOKENS[Role.ADMIN]}\r\n".encode()
-
-
-class Serving:
-    """A gateway at a port of the loopback."""
-
-    def __init__(self, gateway: Front, *, connections: int = 100, tls: ssl.SSLContext | None = None) -> None:
-        self.front = gateway
-        self.server = HttpServer(gateway.gateway.edge, connections=connections, tls=tls)
-        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(256)
-        self.port: int = self.listener.getsockname()[1]
-
-    async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self.server.run_on([self.listener]))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.front.gateway.close()
-        self.server.drain(0)
-        await self._running
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def asked(self, text: bytes) -> bytes:
-        """All that comes back until the server hangs up."""
-        reader, writer = await self.connect()
-        writer.write(text)
-        answer = b""
-        with contextlib.suppress(ConnectionResetError):
-            while part := await reader.read(65536):
-                answer += part
-        await gone(writer)
-        return answer
-
-    async def is_well(self) -> bool:
-        """Whether somebody else is served, soon."""
-        async with asyncio.timeout(2):
-            reader, writer = await self.connect()
-            writer.write(HEALTH)
-            line = await reader.readline()
-            await gone(writer)
-            return line == b"HTTP/1.1 200 \r\n" or line.startswith(b"HTTP/1.1 200")
-
-
-async def gone(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
 
 
 @pytest.fixture
@@ -354,27 +295,6 @@ def test_what_hangs_does_not_hold_up_the_end(gateway: Front) -> None:
             calling.exception()
 
     run(work())
-
-
-def certificate(folder: Path, *, passphrase: bytes | None = None, other_key: bool = False) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and a key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    shown = ec.generate_private_key(ec.SECP256R1()) if other_key else key
-    locked = serialization.NoEncryption() if passphrase is None else serialization.BestAvailableEncryption(passphrase)
-    files = folder / "cert.pem", folder / "key.pem"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    files[1].write_bytes(shown.private_bytes(serialization.Encoding.PEM, form, locked))
-    return files
 
 
 def test_serves_tls_from_certificate_files(gateway: Front, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.rigs.gateway.front import TOKENS, Front, front, run
-from tests.unit.gateway.http.test_server import AUTHORISED, HEALTH, Serving, certificate, gone
+from tests.rigs.gateway.serving import AUTHORISED, HEALTH, Serving, certificate, gone
 
 from casemate.gateway.http import connections, waiting
 from casemate.gateway.http.settings import Settings

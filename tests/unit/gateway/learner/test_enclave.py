@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.rigs.gateway.answers import problem
+from tests.rigs.gateway.deployed import deployed
 from tests.rigs.gateway.front import Front, run
-from tests.unit.gateway.http.test_edge import problem
-from tests.unit.gateway.http.test_routes import deployed
 
 from casemate.gateway.learner import shared_enclave as learning
 from casemate.wire.protocol.faults import Code, refuse

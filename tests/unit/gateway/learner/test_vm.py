@@ -3,9 +3,9 @@ import hashlib
 from typing import Any
 
 import pytest
+from tests.rigs.gateway.answers import problem
 from tests.rigs.gateway.fake_vms import FIRMWARE, REPORT
 from tests.rigs.gateway.front import Front, run
-from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.learner import shared_enclave as learning
 from casemate.gateway.learner.vm_documents import BuiltIn

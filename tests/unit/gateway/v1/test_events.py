@@ -1,17 +1,13 @@
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.rigs.gateway.answers import problem
+from tests.rigs.gateway.deployed import deployed
+from tests.rigs.gateway.events import following, visit
 from tests.rigs.gateway.front import Front, front, run
-from tests.unit.gateway.http.test_edge import problem
-from tests.unit.gateway.http.test_routes import deployed
 
-from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.problems import ProblemError
 from casemate.gateway.http.settings import Settings
 from casemate.gateway.v1 import events
@@ -19,30 +15,6 @@ from casemate.gateway.v1.events import EventStreams
 from casemate.host.events import KEPT, MachineEvent
 from casemate.wire.protocol.access_tokens import AccessToken, Role
 from casemate.wire.protocol.lifecycle import State
-
-
-@dataclass
-class Shown:
-    """One event as a browser would see it."""
-
-    kind: str
-    name: str
-    data: Any
-
-
-async def following(stream: AsyncIterator[bytes]) -> Shown:
-    """The next event, by the standard's rules."""
-    text = (await anext(stream)).decode()
-    assert text.endswith("\n\n")
-    fields = dict(line.split(": ", 1) for line in text.splitlines() if line and not line.startswith(":"))
-    return Shown(fields.get("event", "comment"), fields.get("id", ""), json.loads(fields.get("data", "null")))
-
-
-def visit(token: AccessToken | None = None) -> ActiveRequest:
-    """A request under way."""
-    made = ActiveRequest(is_head=False)
-    made.token = token
-    return made
 
 
 def streams(gateway: Front, most: int = 16) -> EventStreams:

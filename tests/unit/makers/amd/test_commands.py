@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.unit.makers.intel.test_commands import ask, refused
+from tests.rigs.makers import ask, refused
 
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE

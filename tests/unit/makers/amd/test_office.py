@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.unit.makers.amd.conftest import NOW
+from tests.rigs.makers import JUNE
 
 from casemate.makers.amd import store
 from casemate.makers.amd.keys import AmdRole
@@ -58,7 +58,7 @@ def marks(*certificates: bytes) -> list[SimulatedMark]:
 
 def test_a_vceks_certificate_says_what_the_chip_said(office: AmdOffice) -> None:
     asked = vcek_request(office)
-    made, chain, serial = issue_vcek(office, asked, NOW)
+    made, chain, serial = issue_vcek(office, asked, JUNE)
     blocks = [block.der for block in parse_chain("chain", chain)]
     leaf, ask, ark = map(parse_amd_certificate, blocks)
     assert (leaf.common_name, ask.common_name, ark.common_name) == (
@@ -82,7 +82,7 @@ def test_a_vlek_is_the_providers_and_only_the_chip_that_asked_can_open_it(office
     opened = []
     for chip in chips:
         asked = VlekRequest(CSP, tcb, chip.public_key().public_bytes_raw())
-        _, chain, wrapped, _ = issue_vlek(office, asked, NOW)
+        _, chain, wrapped, _ = issue_vlek(office, asked, JUNE)
         leaf, asvk, ark = (parse_amd_certificate(block.der) for block in parse_chain("chain", chain))
         names = ("SEV-VLEK", f"SEV-VLEK-{office.product}", f"ARK-{office.product}")
         assert (leaf.common_name, asvk.common_name, ark.common_name) == names
@@ -98,7 +98,7 @@ def test_a_vlek_is_the_providers_and_only_the_chip_that_asked_can_open_it(office
 
 
 def test_a_chip_of_public_fuses_gets_a_certificate_that_says_so(office: AmdOffice) -> None:
-    _, chain, serial = issue_vcek(office, replace(vcek_request(office), seeded=True), NOW)
+    _, chain, serial = issue_vcek(office, replace(vcek_request(office), seeded=True), JUNE)
     _, *above = (block.der for block in parse_chain("chain", chain))
     assert SimulatedSerial.find(serial) is SimulatedSerial.FROM_PUBLIC_SEED
     assert [mark.seeded for mark in marks(*above)] == [False, False]
@@ -106,57 +106,57 @@ def test_a_chip_of_public_fuses_gets_a_certificate_that_says_so(office: AmdOffic
 
 def test_a_chip_has_one_key_at_a_tcb_and_another_at_the_next(office: AmdOffice) -> None:
     first = vcek_request(office)
-    office, _, _ = issue_vcek(office, first, NOW)
+    office, _, _ = issue_vcek(office, first, JUNE)
     other = replace(first, public_key=vcek_request(office).public_key)
     with pytest.raises(VendorError, match="another key on record"):
-        issue_vcek(office, other, NOW)
-    levels = recover(office.ledger.levels, "SIM-SB-1", NOW)
+        issue_vcek(office, other, JUNE)
+    levels = recover(office.ledger.levels, "SIM-SB-1", JUNE)
     recovered = replace(office, ledger=replace(office.ledger, levels=levels))
-    recovered, _, _ = issue_vcek(recovered, replace(other, tcb=newest(recovered)), NOW)
+    recovered, _, _ = issue_vcek(recovered, replace(other, tcb=newest(recovered)), JUNE)
     assert len(recovered.ledger.issued) == 2
 
 
 def test_what_is_not_published_is_not_certified(office: AmdOffice) -> None:
     beyond = replace(newest(office), snp=newest(office).snp + 1)
     with pytest.raises(VendorError, match="has not been published"):
-        issue_vcek(office, replace(vcek_request(office), tcb=beyond), NOW)
+        issue_vcek(office, replace(vcek_request(office), tcb=beyond), JUNE)
     with pytest.raises(VendorError, match="has not been published"):
-        issue_vlek(office, VlekRequest(CSP, beyond, bytes(32)), NOW)
+        issue_vlek(office, VlekRequest(CSP, beyond, bytes(32)), JUNE)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "Wölke", "a\nb"])
 def test_a_provider_has_a_printable_name(office: AmdOffice, name: str) -> None:
     key = X25519PrivateKey.generate().public_key().public_bytes_raw()
     with pytest.raises(VendorError, match="no name of a cloud provider"):
-        issue_vlek(office, VlekRequest(name, newest(office), key), NOW)
+        issue_vlek(office, VlekRequest(name, newest(office), key), JUNE)
 
 
 def test_refuses_what_is_no_point(office: AmdOffice) -> None:
     with pytest.raises(VendorError, match="an uncompressed point on P-384"):
-        issue_vcek(office, replace(vcek_request(office), public_key=b"\x04" + bytes(96)), NOW)
+        issue_vcek(office, replace(vcek_request(office), public_key=b"\x04" + bytes(96)), JUNE)
 
 
 def test_recovery_raises_firmware_and_microcode_until_the_byte_ends(office: AmdOffice) -> None:
     levels = office.ledger.levels
-    after = recover(levels, "SIM-SB-1", NOW)
+    after = recover(levels, "SIM-SB-1", JUNE)
     old, new = levels[0].firmware, after[0].firmware
     assert (new.tcb.snp, new.tcb.microcode, new.build) == (old.tcb.snp + 1, old.tcb.microcode + 1, old.build + 1)
     assert new.tcb.reaches(old.tcb)
     assert after[1:] == levels
     top = max(new.tcb.snp, new.tcb.microcode, new.build)
     for _ in range(255 - top):
-        after = recover(after, "SIM-SB-1", NOW)
+        after = recover(after, "SIM-SB-1", JUNE)
     with pytest.raises(VendorError, match="a byte holds no more"):
-        recover(after, "SIM-SB-1", NOW)
+        recover(after, "SIM-SB-1", JUNE)
 
 
 def test_the_root_lists_what_is_revoked(office: AmdOffice) -> None:
-    office, _, serial = issue_vcek(office, vcek_request(office), NOW)
-    ledger = revoke(office.ledger, (serial,), NOW)
-    assert revoke(ledger, (serial,), NOW) == ledger
-    crl = x509.load_der_x509_crl(publish_crl(replace(office, ledger=ledger), NOW))
+    office, _, serial = issue_vcek(office, vcek_request(office), JUNE)
+    ledger = revoke(office.ledger, (serial,), JUNE)
+    assert revoke(ledger, (serial,), JUNE) == ledger
+    crl = x509.load_der_x509_crl(publish_crl(replace(office, ledger=ledger), JUNE))
     assert [entry.serial_number for entry in crl] == [serial]
-    assert crl.next_update_utc == NOW + timedelta(days=30)
+    assert crl.next_update_utc == JUNE + timedelta(days=30)
     assert AmdLedger.parse(office.product, ledger.encode()) == ledger
 
 
@@ -167,7 +167,7 @@ def test_refuses_a_damaged_ledger(damage: bytes) -> None:
 
 
 def test_a_seed_gives_the_same_root_on_every_machine_and_in_every_version(seeded: Path) -> None:
-    office = store.load(seeded, Product.MILAN, (), NOW)
+    office = store.load(seeded, Product.MILAN, (), JUNE)
     assert hashlib.sha256(office.cas[AmdRole.ARK].certificate).hexdigest() == (
         "b341150c2be16d74fb2294935f4e8e3f054817a170a5e085b2dfc3ce5e0d8805"
     )
@@ -175,14 +175,14 @@ def test_a_seed_gives_the_same_root_on_every_machine_and_in_every_version(seeded
 
 
 def test_a_seed_gives_the_same_certificates_and_lists(seeded: Path) -> None:
-    office = store.load(seeded, Product.MILAN, (AmdRole.ASK,), NOW)
+    office = store.load(seeded, Product.MILAN, (AmdRole.ASK,), JUNE)
     asked = vcek_request(office)
-    assert issue_vcek(office, asked, NOW)[1] == issue_vcek(office, asked, NOW + timedelta(days=99))[1]
-    assert publish_crl(office, NOW) == publish_crl(office, NOW)
+    assert issue_vcek(office, asked, JUNE)[1] == issue_vcek(office, asked, JUNE + timedelta(days=99))[1]
+    assert publish_crl(office, JUNE) == publish_crl(office, JUNE)
     folder = seeded / "vendor" / "amd" / "Milan"
     before = (folder / "ask.crt.pem").read_bytes()
     (folder / "ask.crt.pem").unlink()
-    store.load(seeded, Product.MILAN, (AmdRole.ASK,), NOW + timedelta(days=99))
+    store.load(seeded, Product.MILAN, (AmdRole.ASK,), JUNE + timedelta(days=99))
     assert (folder / "ask.crt.pem").read_bytes() == before
 
 
@@ -202,6 +202,6 @@ def test_a_damaged_key_is_named(seeded: Path) -> None:
     path.write_bytes(b"")
     try:
         with pytest.raises(VendorError, match="key file is damaged"):
-            store.load(seeded, Product.MILAN, (), NOW)
+            store.load(seeded, Product.MILAN, (), JUNE)
     finally:
         path.write_bytes(whole)

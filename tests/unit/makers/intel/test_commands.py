@@ -6,10 +6,10 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.rigs.makers import NOW, ask, refused, run
 
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import validity_of
@@ -17,30 +17,7 @@ from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN, FMSPC
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbStatus
 
-NOW = "2026-03-01T12:00:00Z"
 PPID = "0f" * 16
-
-
-def run(state: Path, command: str, *arguments: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-    words = [sys.executable, "-I", "-m", "casemate.makers", "--state", str(state), command, "--now", NOW, *arguments]
-    return subprocess.run(words, input=given, capture_output=True, check=False, timeout=60)
-
-
-def ask(state: Path, command: str, *arguments: str, given: object = None) -> dict[str, Any]:
-    done = run(state, command, *arguments, given=b"" if given is None else json.dumps(given).encode())
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stderr == b""
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def refused(state: Path, command: str, *arguments: str, given: bytes = b"") -> str:
-    done = run(state, command, *arguments, given=given)
-    assert done.returncode == 1
-    assert done.stdout == b""
-    complaint = done.stderr.decode()
-    assert complaint.count("\n") == 1
-    return complaint
 
 
 def pck_request(ppid: str = PPID) -> dict[str, object]:

@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.verifier.snp.test_appraisal import lax, strict
+from tests.rigs.verifier.snp import lax, strict
 
 from casemate.verifier import (
     AMD_GENOA_ROOT,

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.rigs.gateway.answers import problem
+from tests.rigs.gateway.deployed import launched
+from tests.rigs.gateway.events import Shown, following, visit
 from tests.rigs.gateway.front import Front, front, run
-from tests.unit.gateway.http.test_edge import problem
-from tests.unit.gateway.v1.test_events import Shown, following, visit
-from tests.unit.gateway.v1.vm.test_routes import launched
 
 from casemate.gateway.http.problems import ProblemError
 from casemate.gateway.http.settings import Settings

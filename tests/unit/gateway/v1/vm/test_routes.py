@@ -3,12 +3,12 @@ import base64
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import httpx
 import pytest
 from starlette.requests import Request
+from tests.rigs.gateway.answers import problem
+from tests.rigs.gateway.deployed import KIND, launched
 from tests.rigs.gateway.fake_vms import CHAIN, LAUNCH, REPORT
 from tests.rigs.gateway.front import Front, run
-from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.bodies import BINARY
@@ -22,7 +22,6 @@ from casemate.wire.messages.vm.host import (
     AttackPath,
     EncryptVm,
     GetVm,
-    LaunchVm,
     MapVm,
     RunVm,
     View,
@@ -37,19 +36,8 @@ from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.vmsa import Vmsa
 
 A = TypeVar("A")
-
-KIND = {"Content-Type": BINARY}
 OPEN = replace(LAUNCH, finish=False)
 DEBUGGABLE = replace(LAUNCH, policy=0xB0000)
-
-
-async def launched(client: httpx.AsyncClient, wanted: LaunchVm = LAUNCH, key: str | None = None) -> dict[str, Any]:
-    headers = KIND if key is None else KIND | {"Idempotency-Key": key}
-    answer = await client.post("/v1/vms", content=encode_message(wanted), headers=headers)
-    assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
-    assert answer.headers["location"] == f"/v1/vms/{found['id']}"
-    return found
 
 
 def test_a_vms_life(gateway: Front) -> None:

@@ -1,8 +1,8 @@
 import asyncio
 
 import pytest
+from tests.rigs.gateway.answers import problem
 from tests.rigs.gateway.front import Front, run
-from tests.unit.gateway.http.test_edge import problem
 
 from casemate.gateway.v1.vm.shares import MAX_MIB_OF_ONE, MAX_OF_ONE
 from casemate.wire.messages.request import Request

@@ -1,7 +1,6 @@
-"""A whole machine a test process: supervisor, vendor, chip, host; and images made on the spot."""
+"""Images made on the spot, and machines shared by the tests of one process."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -148,31 +147,3 @@ def policy_for(machine: LocalMachine) -> PolicyFor:
 
 def exact_policy(machine: LocalMachine, image: Image, *, debug: bool = False) -> SgxPolicy:
     return policy_of(Named(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug))
-
-
-def pids_of(parent: int) -> list[int]:
-    """The children of a process."""
-    found: list[int] = []
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """All processes below one, with their command lines."""
-    found: dict[int, str] = {}
-    for child in pids_of(pid):
-        try:
-            found[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            found |= descendants(child)
-        except OSError:
-            continue
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,91 @@
+"""An engine in its own process, and a conversation with it frame by frame."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from casemate.engines.command import GuestProgram
+from casemate.engines.conversation import Conversation
+from casemate.engines.frames import NO_CALL, Kind, Printed, Returned, Said, frame
+from casemate.engines.registry import engine_named
+from casemate.testing.lone_spawner import shared_engine
+from casemate.wire.protocol.image_index import Link
+
+LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    path: str
+    source: bytes
+    links: tuple[Link, ...] = ()
+
+
+class Talk:
+    """A conversation with an engine that nothing confines."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.talk = Conversation(engine_named("javascript"))
+        self.printed: list[str] = []
+        assert self.receive() == frame(Kind.WARM, NO_CALL)
+
+    def receive(self) -> bytes:
+        assert self.process.stdout is not None
+        size = int.from_bytes(self.process.stdout.read(4), "little")
+        return self.process.stdout.read(size)
+
+    def say(self, payload: bytes) -> Said:
+        assert self.process.stdin is not None
+        self.process.stdin.write(len(payload).to_bytes(4, "little") + payload)
+        self.process.stdin.flush()
+        while isinstance(said := self.talk.heard(self.receive()), Printed):
+            self.printed.append(said.text)
+        return said
+
+    def load(self, *modules: Module, entries: tuple[str, ...] = ("main",)) -> Said:
+        return self.say(self.talk.load(GuestProgram(modules, entries, LIMIT, LIMIT)))
+
+    def call(self, entry: str = "main", arguments: Any = None, caller: Any = None) -> Said:
+        text = json.dumps(arguments).encode()
+        return self.say(self.talk.call(entry, text, caller, number=os.urandom(8)))
+
+    def value(self, *arguments: Any) -> Any:
+        said = self.call("main", *arguments)
+        assert isinstance(said, Returned), said
+        return json.loads(said.text)
+
+
+@contextmanager
+def engine() -> Iterator[Talk]:
+    command = engine_named("javascript").command(str(shared_engine()), memory_mib=64)
+    process = subprocess.Popen(
+        command.arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=command.environment,
+    )
+    with process:
+        try:
+            yield Talk(process)
+        finally:
+            process.kill()
+
+
+def main(source: str) -> Module:
+    return Module("guest/main.js", source.encode())
+
+
+def link(importer: Module, specifier: str, target: str) -> Link:
+    start = importer.source.index(b'"' + specifier.encode())
+    return Link(importer.path, specifier, target, start, start + len(specifier.encode()) + 2)
+
+
+def linked(module: Module, **targets: str) -> Module:
+    links = [link(module, f"./{name}", f"guest/{target}") for name, target in targets.items()]
+    return Module(module.path, module.source, tuple(sorted(links, key=lambda one: one.start)))

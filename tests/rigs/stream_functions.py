@@ -1,0 +1,46 @@
+"""A function with streams of every kind."""
+
+import hashlib
+from collections.abc import Iterator
+
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT
+
+from casemate.wire.protocol.call import MAX_CHUNK
+
+SOURCE = """
+export async function* pass(input, context, chunks) {
+  let pieces = 0, size = 0;
+  for await (const chunk of chunks) {
+    pieces += 1;
+    size += chunk.length;
+    if (input.echo) yield chunk;
+  }
+  return { pieces, size, caller: context.caller?.name ?? null };
+}
+
+export async function* counts(input) {
+  for (let number = 0; number < input.to; number += 1) yield `${number}\\n`;
+  return {};
+}
+
+export function main(input) {
+  return input;
+}
+"""
+
+
+STREAM = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone", "stream": True}
+ENTRIES = {"pass": STREAM, "counts": STREAM, "main": {**STREAM, "stream": False}}
+
+
+def chunks(mebibytes: int) -> Iterator[bytes]:
+    """Pieces that differ, so that none can stand for another."""
+    for number in range(mebibytes):
+        yield number.to_bytes(8, "little") * (MAX_CHUNK // 8)
+
+
+def digest(mebibytes: int) -> str:
+    whole = hashlib.sha256()
+    for chunk in chunks(mebibytes):
+        whole.update(chunk)
+    return whole.hexdigest()
