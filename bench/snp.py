@@ -18,8 +18,6 @@ from casemate.cli.files import opened_file
 from casemate.testing.firmware import make_ovmf
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import ExpectedReportData, SnpEndorsements, SnpEvidence, SnpPolicy, appraise_snp
-from casemate.verifier.sgx import policy as words
-from casemate.verifier.snp import policy as snp_words
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.launch import GuestShape, launch_digest
@@ -127,8 +125,8 @@ def _bench(folder: Path, reports: int) -> _Bench:
     tcb = platform.standing.current.tcb
     policy = SnpPolicy(
         root=maker.root,
-        public_seed=words.REFUSE_PUBLIC_SEED,
-        revocation=snp_words.REQUIRE_REVOCATION_LIST,
+        public_seed="REFUSE_PUBLIC_SEED",
+        revocation="REQUIRE_REVOCATION_LIST",
         signing_keys=frozenset({SigningKey.VCEK}),
         measurement=frozenset({guest.measurement}),
         host_data=frozenset({guest.host_data}),
@@ -136,24 +134,24 @@ def _bench(folder: Path, reports: int) -> _Bench:
         author_key_digest=frozenset({guest.author_key_digest}),
         family_id=frozenset({guest.family_id}),
         image_id=frozenset({guest.image_id}),
-        report_id=snp_words.ANY_REPORT_ID,
+        report_id="ANY_REPORT_ID",
         chip_id=frozenset({platform.chip_id}),
-        platform_info=snp_words.ANY_PLATFORM,
-        mitigations=snp_words.ANY_MITIGATIONS,
+        platform_info="ANY_PLATFORM",
+        mitigations="ANY_MITIGATIONS",
         vmpl=frozenset({0}),
         minimum_guest_svn=2,
-        debug=words.REFUSE_DEBUG,
-        migration=words.MUST_BE_OFF,
-        smt=words.MUST_BE_OFF,
+        debug="REFUSE_DEBUG",
+        migration="MUST_BE_OFF",
+        smt="MUST_BE_OFF",
         sockets=1,
-        minimum_abi=snp_words.ANY_ABI,
-        provisional=snp_words.REFUSE_PROVISIONAL,
+        minimum_abi="ANY_ABI",
+        provisional="REFUSE_PROVISIONAL",
         reported_tcb=tcb,
         committed_tcb=tcb,
         launch_tcb=tcb,
         current_tcb=tcb,
-        report_data=words.FRESH_NONCE,
-        layers=snp_words.ANY_SANDBOX,
+        report_data="FRESH_NONCE",
+        layers="ANY_SANDBOX",
     )
     chain = asyncio.run(certification.certificates())
     return _Bench(platform, guest, maker.endorsements(chain), policy, made)

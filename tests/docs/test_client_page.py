@@ -8,7 +8,7 @@ import casemate.client
 from casemate.client import local
 from casemate.link import errors as link
 from casemate.verifier import RefusedError
-from casemate.verifier.sgx.policy import PolicyError
+from casemate.verifier.demands import PolicyError
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.faults import Code
 

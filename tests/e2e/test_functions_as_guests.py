@@ -25,8 +25,15 @@ from casemate.client import (
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.image import Image
 from casemate.testing.served import served_machine
-from casemate.verifier import RefusedError, SgxPolicy, SnpEndorsements, SnpPolicy, VerifiedSnpEvidence, parse_any_policy
-from casemate.verifier.snp.policy_file import print_snp_policy
+from casemate.verifier import (
+    RefusedError,
+    SgxPolicy,
+    SnpEndorsements,
+    SnpPolicy,
+    VerifiedSnpEvidence,
+    parse_any_policy,
+    print_snp_policy,
+)
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State

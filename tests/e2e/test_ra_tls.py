@@ -34,7 +34,6 @@ from casemate.client.ra_tls import RaTlsConnection, call
 from casemate.images.image import Image
 from casemate.testing.independent import dcap_qvl
 from casemate.verifier import RefusedError, Rule, SgxPolicy, print_policy
-from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.faults import Code
 from casemate.wire.sgx.collateral import Collateral
@@ -524,7 +523,7 @@ def test_the_command_line_verifies_a_port_and_a_file(
     certificate.write_bytes(served_certificate(port))
     status, said = casemate("verify", "--ra-tls", str(certificate), *options)
     assert (status, said["error"]["rule"]) == (3, "sandbox.enclave")  # a file says nothing of its sandbox
-    (tmp_path / "policy").write_text(print_policy(replace(policy, layers=UNSAFE_ANY_SANDBOX)))
+    (tmp_path / "policy").write_text(print_policy(replace(policy, layers="UNSAFE_ANY_SANDBOX")))
     status, said = casemate("verify", "--ra-tls", str(certificate), *options)
     assert (status, said["accepted"]) == (0, True)
 

@@ -15,7 +15,7 @@ from tests.rigs.costs import Cost, Meter, Where, faults_of
 
 from casemate.images.schemas.costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
 from casemate.images.schemas.schemas import InboundSchema, inbound_schema
-from casemate.verifier.sgx.policy_file import MAX_POLICY, policy_body
+from casemate.verifier.policy_text import MAX_POLICY, policy_body
 from casemate.wire.encodings import der
 from casemate.wire.encodings.json_text import MAX_ITEMS, parse_json
 from casemate.wire.encodings.pem import MAX_CERTIFICATE, encode_chain, parse_chain, read_certificates

@@ -18,7 +18,7 @@ from casemate.makers.intel.levels import recover_platform
 from casemate.makers.intel.office import PckRequest, issue_pck, open_office, publish_collateral, revoke
 from casemate.testing.forge import honest, honest_body
 from casemate.verifier import AcceptedStatus, RefusedError, SgxEvidence, SgxPolicy, SimulatedRoot, appraise
-from casemate.verifier.sgx.policy import ANY_ADVISORY, UNSAFE_ANY_SANDBOX, ExpectedReportData
+from casemate.verifier.common_demands import ExpectedReportData
 from casemate.wire.sgx.tcb_info import TcbStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ class Machine:
     def policy(self) -> SgxPolicy:
         root = SimulatedRoot.of(self.root)
         demand = ExpectedReportData(REPORT_DATA)
-        return replace(honest(NOW).policy(root), report_data=demand, layers=UNSAFE_ANY_SANDBOX)
+        return replace(honest(NOW).policy(root), report_data=demand, layers="UNSAFE_ANY_SANDBOX")
 
     def judge(self, third_party: Callable[..., Any], quote: bytes) -> str | None:
         """The third party's status, after ours has been found to agree."""
@@ -85,7 +85,7 @@ class Machine:
             with pytest.raises(RefusedError):
                 appraise(evidence, policy, collateral, SOON)
         else:
-            accepting = replace(policy, tcb=(AcceptedStatus(TcbStatus(theirs), ANY_ADVISORY),))
+            accepting = replace(policy, tcb=(AcceptedStatus(TcbStatus(theirs), "ANY_ADVISORY"),))
             assert appraise(evidence, accepting, collateral, SOON).tcb.status == theirs
         return theirs
 

@@ -28,7 +28,7 @@ from casemate.testing import forge_snp
 from casemate.testing.forge_snp import CHIP_ID, KEY_SERIAL, ForgedSnp, honest_snp
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import PlatformDemand, RefusedError, Rule, SnpPolicy, appraise_snp
-from casemate.verifier.snp.policy import ANY_CHIP, ANY_MITIGATIONS, UNSAFE_NO_REVOCATION_LIST, AbiVersion
+from casemate.verifier.snp.policy import AbiVersion
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.id_block import EcdsaPublicKey
@@ -158,9 +158,9 @@ def our_policy(forged: ForgedSnp) -> SnpPolicy:
         signing_keys=frozenset({forged.kind}),
         minimum_abi=AbiVersion(1, 55),
         platform_info=PlatformDemand(flags, others),
-        mitigations=0b11 if forged.report.version >= 5 else ANY_MITIGATIONS,
+        mitigations=0b11 if forged.report.version >= 5 else "ANY_MITIGATIONS",
     )
-    return policy if forged.kind is SigningKey.VCEK else replace(policy, chip_id=ANY_CHIP)
+    return policy if forged.kind is SigningKey.VCEK else replace(policy, chip_id="ANY_CHIP")
 
 
 def our_refusal(forged: ForgedSnp, policy: SnpPolicy | None = None) -> Rule | None:
@@ -520,7 +520,7 @@ def test_the_revocation_list_comes_from_where_the_ask_says(judges: Ask, kind: Si
     damaged[-1] ^= 1
     assert "not signed by ARK" in judges(question(forged, lists={url: text(bytes(damaged))}))["refused"]
     assert judges(question(forged, lists=None))["refused"] == ""
-    assert our_refusal(forged, replace(our_policy(forged), revocation=UNSAFE_NO_REVOCATION_LIST)) is None
+    assert our_refusal(forged, replace(our_policy(forged), revocation="UNSAFE_NO_REVOCATION_LIST")) is None
 
 
 def test_a_revoked_key_is_refused_by_us_alone(judges: Ask) -> None:

@@ -12,7 +12,6 @@ from casemate.makers.intel.ledger import Ca
 from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import AcceptedStatus, RefusedError, SgxPolicy, appraise
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
-from casemate.verifier.sgx.policy import ANY_ADVISORY
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 from casemate.wire.sgx.tcb_info import TcbStatus
 
@@ -23,7 +22,7 @@ SOON = NOW + timedelta(hours=1)
 
 def lenient(forged: Forged) -> SgxPolicy:
     """The forgery's policy, for any status that others let their callers decide about."""
-    statuses = tuple(AcceptedStatus(status, ANY_ADVISORY) for status in TcbStatus if status is not TcbStatus.REVOKED)
+    statuses = tuple(AcceptedStatus(status, "ANY_ADVISORY") for status in TcbStatus if status is not TcbStatus.REVOKED)
     return replace(forged.policy, tcb=statuses)
 
 

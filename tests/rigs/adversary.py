@@ -39,8 +39,8 @@ from casemate.images.functions.links import link_modules
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp, parse_policy
+from casemate.verifier.common_demands import ExpectedNonce
 from casemate.verifier.roots import INTEL_SGX_ROOT
-from casemate.verifier.sgx.policy import FRESH_NONCE, UNSAFE_ANY_SANDBOX, ExpectedNonce
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.entry import Left
@@ -527,7 +527,7 @@ class RaTlsMachine:
 
     def called_at(self, server: "Server", caller: CallerKey | None = None, **demands: Any) -> str:
         """What comes of a call that is meant for this machine's software."""
-        policy = replace(self.forged.policy, report_data=FRESH_NONCE, layers=UNSAFE_ANY_SANDBOX)
+        policy = replace(self.forged.policy, report_data="FRESH_NONCE", layers="UNSAFE_ANY_SANDBOX")
         with server as port:
             connection = RaTlsConnection(
                 "127.0.0.1",

@@ -53,32 +53,31 @@ class Named:
 def policy_of(named: Named) -> "SgxPolicy":
     """Exactly this code, under this root, at a TCB that is up to date."""
     from casemate.verifier import AcceptedStatus, RequiredLayers, SgxPolicy
-    from casemate.verifier.sgx import policy as words
     from casemate.wire.sgx.tcb_info import TcbStatus
 
     return SgxPolicy(
         root=named.root,
-        public_seed=words.UNSAFE_PUBLIC_SEED if named.seeded else words.REFUSE_PUBLIC_SEED,
+        public_seed="UNSAFE_PUBLIC_SEED" if named.seeded else "REFUSE_PUBLIC_SEED",
         mr_enclave=named.mr_enclave,
-        mr_signer=words.ANY_MRSIGNER,
-        product_id=words.ANY_PRODUCT_ID,
-        minimum_svn=words.ANY_SVN,
-        debug=words.UNSAFE_ALLOW_DEBUG if named.debug else words.REFUSE_DEBUG,
+        mr_signer="ANY_MRSIGNER",
+        product_id="ANY_PRODUCT_ID",
+        minimum_svn="ANY_SVN",
+        debug="UNSAFE_ALLOW_DEBUG" if named.debug else "REFUSE_DEBUG",
         tcb=(AcceptedStatus(TcbStatus.UP_TO_DATE, frozenset()),),
-        minimum_evaluation_number=words.ANY_EVALUATION_NUMBER,
-        minimum_tcb_date=words.ANY_TCB_DATE,
-        dynamic_platform=words.ANY_DYNAMIC_PLATFORM,
-        cached_keys=words.ANY_CACHED_KEYS,
-        smt=words.ANY_SMT,
-        report_data=words.FRESH_NONCE,
-        layers=RequiredLayers(COMMON_LAYERS, COMMON_LAYERS) if named.confined else words.UNSAFE_ANY_SANDBOX,
+        minimum_evaluation_number="ANY_EVALUATION_NUMBER",
+        minimum_tcb_date="ANY_TCB_DATE",
+        dynamic_platform="ANY_DYNAMIC_PLATFORM",
+        cached_keys="ANY_CACHED_KEYS",
+        smt="ANY_SMT",
+        report_data="FRESH_NONCE",
+        layers=RequiredLayers(COMMON_LAYERS, COMMON_LAYERS) if named.confined else "UNSAFE_ANY_SANDBOX",
     )
 
 
 def policy_in(path: Path) -> "AnyPolicy":
     """The policy in a file, for whatever kind of TEE."""
     from casemate.verifier import PolicyError, parse_any_policy
-    from casemate.verifier.sgx.policy_file import MAX_POLICY
+    from casemate.verifier.policy_text import MAX_POLICY
 
     try:
         data = read_file(path, what="policy", limit=MAX_POLICY)

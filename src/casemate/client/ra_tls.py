@@ -36,7 +36,6 @@ from casemate.client.core import arguments_of
 from casemate.client.errors import CallerKeyError, EnclaveRefusedError, NoHostError, TlsRefusedError
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RequiredLayers, SgxPolicy, VerifiedCertificate, appraise_certificate
-from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import Json, parse_json
 from casemate.wire.errors import WireError, os_error_text
@@ -120,7 +119,7 @@ class RaTlsConnection(http.client.HTTPSConnection):
     def _connect(self) -> None:
         certificate = self._shake_hands(_context())
         policy = self._demand.policy
-        self._verified = self._appraise(certificate, replace(policy, layers=UNSAFE_ANY_SANDBOX), None)
+        self._verified = self._appraise(certificate, replace(policy, layers="UNSAFE_ANY_SANDBOX"), None)
         if isinstance(policy.layers, RequiredLayers):
             self._verified = self._appraise(certificate, policy, self._layers())
         if self._caller is not None:

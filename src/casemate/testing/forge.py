@@ -35,22 +35,11 @@ from casemate.makers.intel.office import (
     publish_collateral,
 )
 from casemate.makers.validity import COLLATERAL_LIFE
+from casemate.verifier.binding import BoundValues
+from casemate.verifier.common_demands import ExpectedNonce, RequiredLayers
 from casemate.verifier.roots import SimulatedRoot
-from casemate.verifier.sgx.evidence import BoundValues, SgxEvidence
-from casemate.verifier.sgx.policy import (
-    ANY_CACHED_KEYS,
-    ANY_DYNAMIC_PLATFORM,
-    ANY_EVALUATION_NUMBER,
-    ANY_SMT,
-    ANY_TCB_DATE,
-    REFUSE_DEBUG,
-    REFUSE_PUBLIC_SEED,
-    UNSAFE_PUBLIC_SEED,
-    AcceptedStatus,
-    ExpectedNonce,
-    RequiredLayers,
-    SgxPolicy,
-)
+from casemate.verifier.sgx.evidence import SgxEvidence
+from casemate.verifier.sgx.policy import AcceptedStatus, SgxPolicy
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -228,18 +217,18 @@ class Forgery:
         """The policy of a relying party who knows the honest enclave, and sent the nonce."""
         return SgxPolicy(
             root=root,
-            public_seed=UNSAFE_PUBLIC_SEED if self.public_seed else REFUSE_PUBLIC_SEED,
+            public_seed="UNSAFE_PUBLIC_SEED" if self.public_seed else "REFUSE_PUBLIC_SEED",
             mr_enclave=frozenset({honest_body().mr_enclave}),
             mr_signer=frozenset({honest_body().mr_signer}),
             product_id=PRODUCT_ID,
             minimum_svn=SVN,
-            debug=REFUSE_DEBUG,
+            debug="REFUSE_DEBUG",
             tcb=(AcceptedStatus(TcbStatus.UP_TO_DATE, frozenset()),),
-            minimum_evaluation_number=ANY_EVALUATION_NUMBER,
-            minimum_tcb_date=ANY_TCB_DATE,
-            dynamic_platform=ANY_DYNAMIC_PLATFORM,
-            cached_keys=ANY_CACHED_KEYS,
-            smt=ANY_SMT,
+            minimum_evaluation_number="ANY_EVALUATION_NUMBER",
+            minimum_tcb_date="ANY_TCB_DATE",
+            dynamic_platform="ANY_DYNAMIC_PLATFORM",
+            cached_keys="ANY_CACHED_KEYS",
+            smt="ANY_SMT",
             report_data=ExpectedNonce(self.nonce),
             layers=RequiredLayers(frozenset({LayerName.SECCOMP}), frozenset({LayerName.SECCOMP})),
         )

@@ -14,7 +14,10 @@ Example:
         print(enclave.mr_enclave.hex(), enclave.tcb.status, enclave.binding.hpke_key.hex())
 """
 
+from casemate.verifier.binding import BoundValues
 from casemate.verifier.checks import Check, CheckGroup, CheckTree, Outcome, RefusedError
+from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, RequiredLayers
+from casemate.verifier.demands import PolicyError
 from casemate.verifier.either import (
     AnyEndorsements,
     AnyEvidence,
@@ -36,20 +39,18 @@ from casemate.verifier.roots import (
 )
 from casemate.verifier.rules import RULES, Rule
 from casemate.verifier.sgx.appraisal import appraise, explain
-from casemate.verifier.sgx.evidence import BoundValues, SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
-from casemate.verifier.sgx.policy import (
-    AcceptedStatus,
-    ExpectedNonce,
-    ExpectedReportData,
-    PolicyError,
-    RequiredLayers,
-    SgxPolicy,
-)
-from casemate.verifier.sgx.policy_file import parse_policy, print_policy
+from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
+from casemate.verifier.sgx.policy import AcceptedStatus, SgxPolicy, parse_policy, print_policy
 from casemate.verifier.snp.appraisal import appraise_snp, explain_snp
 from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
-from casemate.verifier.snp.policy import AbiVersion, GuestPolicyDemand, PlatformDemand, SnpPolicy
-from casemate.verifier.snp.policy_file import parse_snp_policy, print_snp_policy
+from casemate.verifier.snp.policy import (
+    AbiVersion,
+    GuestPolicyDemand,
+    PlatformDemand,
+    SnpPolicy,
+    parse_snp_policy,
+    print_snp_policy,
+)
 
 __all__ = [
     "AMD_GENOA_ROOT",

@@ -1,23 +1,26 @@
 """What REPORTDATA vouches for, and what confines the processes behind it: the same rules for every kind of TEE."""
 
-from enum import Enum
+from dataclasses import dataclass
 
 from casemate.verifier.checks import Trail
+from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, ReportDataDemand, RequiredLayers
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx.evidence import BoundValues
-from casemate.verifier.sgx.policy import (
-    FRESH_NONCE,
-    ExpectedNonce,
-    ExpectedReportData,
-    ReportDataDemand,
-    RequiredLayers,
-)
+from casemate.wire.encodings.message import Bytes32
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 
 BINDING_RULES = (Rule.BINDING_NONCE, Rule.BINDING_VALUES, Rule.BINDING_REPORT_DATA)
 SANDBOX_RULES = (Rule.SANDBOX_ENCLAVE, Rule.SANDBOX_GUEST)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundValues:
+    """What the enclave says that its REPORTDATA vouches for; the nonce is the challenger's."""
+
+    hpke_key: Bytes32
+    receipt_key: Bytes32
+    layers: SandboxLayers
 
 
 def check_report_data(
@@ -44,18 +47,18 @@ def check_report_data(
         return binding
     if isinstance(demand, ExpectedReportData):
         check_equal(demand.value)
-    elif demand is FRESH_NONCE:
+    elif demand == "FRESH_NONCE":
         trail.refuse(
             Rule.BINDING_NONCE,
             got="no challenge",
             want="the challenge that was sent, since the policy's report_data is FRESH_NONCE",
         )
     else:
-        trail.waive(Rule.BINDING_REPORT_DATA, got=got, by=demand.value, at=(at,))
+        trail.waive(Rule.BINDING_REPORT_DATA, got=got, by=demand, at=(at,))
     return None
 
 
-def check_layers(trail: Trail, told: SandboxLayers | None, required: RequiredLayers | Enum) -> None:
+def check_layers(trail: Trail, told: SandboxLayers | None, required: RequiredLayers | str) -> None:
     """The sandbox layers that the policy requires were applied, in the enclave's attested words, if it has said any."""
     for rule, which in ((Rule.SANDBOX_ENCLAVE, "enclave"), (Rule.SANDBOX_GUEST, "guest")):
         layers: tuple[Layer, ...] = getattr(told, which) if told is not None else ()
@@ -64,7 +67,7 @@ def check_layers(trail: Trail, told: SandboxLayers | None, required: RequiredLay
             wanted: frozenset[LayerName] = getattr(required, which)
             trail.expect(rule, wanted <= applied, got=applied, want=wanted)
         else:
-            trail.waive(rule, got=applied, by=required.value)
+            trail.waive(rule, got=applied, by=required)
 
 
 def layers_of(binding: ReportDataBinding | None) -> SandboxLayers | None:

@@ -18,10 +18,10 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from casemate.verifier.checks import Trail, moment, window
+from casemate.verifier.common_demands import EndorsementDemand, Terms
 from casemate.verifier.crypto import Certificate, certificate_issued_by, parse_certificate
 from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, advice_on_root, is_anchor
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx.policy import UNSAFE_PUBLIC_SEED, EndorsementDemand, Terms
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.simulated_mark import SimulatedMark, SimulatedSerial
@@ -205,9 +205,9 @@ def check_marks(
     seeded = (named and of_seed) or any(_says_seeded(certificate.simulated_extension) for certificate in marked)
     trail.expect(
         Rule.CHAIN_SEEDED,
-        not seeded or demand.public_seed is UNSAFE_PUBLIC_SEED,
+        not seeded or demand.public_seed == "UNSAFE_PUBLIC_SEED",
         got="a public seed" if seeded else "none",
-        want=demand.public_seed.value,
+        want=demand.public_seed,
         at=at,
     )
     return bool(marked), seeded

@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import assert_never
 
 from casemate.verifier.checks import RefusedError
+from casemate.verifier.demands import PolicyError
+from casemate.verifier.policy_text import policy_body
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx.appraisal import appraise
 from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence
-from casemate.verifier.sgx.policy import PolicyError, SgxPolicy
-from casemate.verifier.sgx.policy_file import parse_policy, policy_body
+from casemate.verifier.sgx.policy import SgxPolicy, parse_policy
 from casemate.verifier.snp.appraisal import appraise_snp
 from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
-from casemate.verifier.snp.policy import SnpPolicy
-from casemate.verifier.snp.policy_file import parse_snp_policy
+from casemate.verifier.snp.policy import SnpPolicy, parse_snp_policy
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.collateral import Collateral
 

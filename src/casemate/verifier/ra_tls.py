@@ -26,11 +26,12 @@ from datetime import datetime
 
 from casemate.verifier.binding import SANDBOX_RULES, check_layers
 from casemate.verifier.checks import CheckTree, Trail, window
+from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData
 from casemate.verifier.crypto import signed_by_certified_key
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx.appraisal import appraise, explain
 from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence
-from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX, ExpectedNonce, ExpectedReportData, SgxPolicy
+from casemate.verifier.sgx.policy import SgxPolicy
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.ra_tls import Claims, TaggedEvidence, legacy_report_data, report_data_of_claims
 from casemate.wire.protocol.ra_tls_certificate import RaTlsCertificate
@@ -187,7 +188,7 @@ def _check_nonce(trail: Trail, nonce: bytes | None, policy: SgxPolicy) -> None:
 
 def _for_quote(policy: SgxPolicy, report_data: bytes) -> SgxPolicy:
     """The policy for the quote: it must bind the key; what is asked of the layers is asked elsewhere."""
-    return replace(policy, report_data=ExpectedReportData(report_data), layers=UNSAFE_ANY_SANDBOX)
+    return replace(policy, report_data=ExpectedReportData(report_data), layers="UNSAFE_ANY_SANDBOX")
 
 
 def _vouch(

@@ -19,7 +19,6 @@ from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.testing.forge import Forgery, honest
 from casemate.verifier import BoundValues, RequiredLayers, SgxPolicy
-from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages import host
@@ -45,7 +44,7 @@ class Desk:
         self.policy: SgxPolicy = replace(
             self.forged.policy,
             mr_enclave=frozenset({MR_ENCLAVE}),
-            report_data=FRESH_NONCE,
+            report_data="FRESH_NONCE",
             layers=RequiredLayers(frozenset({LayerName.SECCOMP}), frozenset({LayerName.LANDLOCK})),
         )
 

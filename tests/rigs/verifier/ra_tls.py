@@ -12,7 +12,6 @@ from cryptography.x509.oid import NameOID
 
 from casemate.testing.forge import Forged, honest
 from casemate.verifier import SgxPolicy
-from casemate.verifier.sgx.policy import FRESH_NONCE, UNSAFE_ANY_SANDBOX
 from casemate.wire.protocol.ra_tls import (
     EVIDENCE_OID,
     LEGACY_OID,
@@ -100,4 +99,4 @@ def draft(
 
 def policy_of(forged: Forged) -> SgxPolicy:
     """As a relying party has it before there is a connection; the layers are judged elsewhere."""
-    return replace(forged.policy, report_data=FRESH_NONCE, layers=UNSAFE_ANY_SANDBOX)
+    return replace(forged.policy, report_data="FRESH_NONCE", layers="UNSAFE_ANY_SANDBOX")

@@ -9,23 +9,7 @@ from casemate.verifier import (
     SgxEvidence,
     SgxPolicy,
 )
-from casemate.verifier.sgx.policy import (
-    ANY_ADVISORY,
-    ANY_CACHED_KEYS,
-    ANY_DYNAMIC_PLATFORM,
-    ANY_EVALUATION_NUMBER,
-    ANY_MRSIGNER,
-    ANY_PRODUCT_ID,
-    ANY_SMT,
-    ANY_SVN,
-    ANY_TCB_DATE,
-    REFUSE_DEBUG,
-    REFUSE_PUBLIC_SEED,
-    UNSAFE_ANY_ENCLAVE,
-    UNSAFE_ANY_REPORT_DATA,
-    UNSAFE_ANY_SANDBOX,
-    AcceptedStatus,
-)
+from casemate.verifier.sgx.policy import AcceptedStatus
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus
 
@@ -36,20 +20,20 @@ def policy(**changed: Any) -> SgxPolicy:
     """Takes any enclave on any platform that is not revoked, unless told otherwise."""
     members: dict[str, Any] = {
         "root": INTEL_SGX_ROOT,
-        "public_seed": REFUSE_PUBLIC_SEED,
-        "mr_enclave": UNSAFE_ANY_ENCLAVE,
-        "mr_signer": ANY_MRSIGNER,
-        "product_id": ANY_PRODUCT_ID,
-        "minimum_svn": ANY_SVN,
-        "debug": REFUSE_DEBUG,
-        "tcb": tuple(AcceptedStatus(status, ANY_ADVISORY) for status in TcbStatus if status is not TcbStatus.REVOKED),
-        "minimum_evaluation_number": ANY_EVALUATION_NUMBER,
-        "minimum_tcb_date": ANY_TCB_DATE,
-        "dynamic_platform": ANY_DYNAMIC_PLATFORM,
-        "cached_keys": ANY_CACHED_KEYS,
-        "smt": ANY_SMT,
-        "report_data": UNSAFE_ANY_REPORT_DATA,
-        "layers": UNSAFE_ANY_SANDBOX,
+        "public_seed": "REFUSE_PUBLIC_SEED",
+        "mr_enclave": "UNSAFE_ANY_ENCLAVE",
+        "mr_signer": "ANY_MRSIGNER",
+        "product_id": "ANY_PRODUCT_ID",
+        "minimum_svn": "ANY_SVN",
+        "debug": "REFUSE_DEBUG",
+        "tcb": tuple(AcceptedStatus(status, "ANY_ADVISORY") for status in TcbStatus if status is not TcbStatus.REVOKED),
+        "minimum_evaluation_number": "ANY_EVALUATION_NUMBER",
+        "minimum_tcb_date": "ANY_TCB_DATE",
+        "dynamic_platform": "ANY_DYNAMIC_PLATFORM",
+        "cached_keys": "ANY_CACHED_KEYS",
+        "smt": "ANY_SMT",
+        "report_data": "UNSAFE_ANY_REPORT_DATA",
+        "layers": "UNSAFE_ANY_SANDBOX",
     }
     return SgxPolicy(**(members | changed))
 

@@ -17,28 +17,6 @@ from casemate.verifier import (
     SnpPolicy,
     VendorRoot,
 )
-from casemate.verifier.sgx.policy import ANY_SMT, MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED, UNSAFE_ANY_REPORT_DATA
-from casemate.verifier.snp.policy import (
-    ANY_ABI,
-    ANY_AUTHOR_KEY,
-    ANY_CHIP,
-    ANY_FAMILY_ID,
-    ANY_GUEST_SVN,
-    ANY_HOST_DATA,
-    ANY_ID_KEY,
-    ANY_IMAGE_ID,
-    ANY_MIGRATION,
-    ANY_MITIGATIONS,
-    ANY_PLATFORM,
-    ANY_REPORT_ID,
-    ANY_SANDBOX,
-    ANY_SOCKETS,
-    ANY_TCB,
-    REFUSE_PROVISIONAL,
-    REQUIRE_REVOCATION_LIST,
-    UNSAFE_ANY_GUEST,
-    UNSAFE_NO_REVOCATION_LIST,
-)
 from casemate.wire.snp.report import PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import Product, TcbVersion
 
@@ -50,8 +28,8 @@ def strict(root: Anchor, product: Product = Product.MILAN, **other: Any) -> SnpP
     chip = CHIP_ID[:8].ljust(64, b"\x00") if product is Product.TURIN else CHIP_ID
     demands: dict[str, Any] = {
         "root": root,
-        "public_seed": REFUSE_PUBLIC_SEED,
-        "revocation": REQUIRE_REVOCATION_LIST,
+        "public_seed": "REFUSE_PUBLIC_SEED",
+        "revocation": "REQUIRE_REVOCATION_LIST",
         "signing_keys": frozenset({SigningKey.VCEK}),
         "measurement": frozenset({b"\x01" * 48}),
         "host_data": frozenset({b"\x02" * 32}),
@@ -64,21 +42,21 @@ def strict(root: Anchor, product: Product = Product.MILAN, **other: Any) -> SnpP
         "platform_info": PlatformDemand(
             frozenset({PlatformInfo.ECC_EN, PlatformInfo.ALIAS_CHECK_COMPLETE}), frozenset({PlatformInfo.TSME_EN})
         ),
-        "mitigations": 0b11 if product is Product.TURIN else ANY_MITIGATIONS,
+        "mitigations": 0b11 if product is Product.TURIN else "ANY_MITIGATIONS",
         "vmpl": frozenset({0}),
         "minimum_guest_svn": 2,
-        "debug": REFUSE_DEBUG,
-        "migration": MUST_BE_OFF,
-        "smt": MUST_BE_OFF,
+        "debug": "REFUSE_DEBUG",
+        "migration": "MUST_BE_OFF",
+        "smt": "MUST_BE_OFF",
         "sockets": 1,
         "minimum_abi": AbiVersion(0, 55),
-        "provisional": REFUSE_PROVISIONAL,
+        "provisional": "REFUSE_PROVISIONAL",
         "reported_tcb": tcb,
         "committed_tcb": tcb,
         "launch_tcb": tcb,
         "current_tcb": tcb,
         "report_data": ExpectedReportData(b"\x07" * 64),
-        "layers": ANY_SANDBOX,
+        "layers": "ANY_SANDBOX",
     }
     return SnpPolicy(**(demands | other))
 
@@ -86,30 +64,30 @@ def strict(root: Anchor, product: Product = Product.MILAN, **other: Any) -> SnpP
 def lax(root: Anchor, **other: Any) -> SnpPolicy:
     """For real reports, which were not made for this test."""
     demands: dict[str, Any] = {
-        "revocation": UNSAFE_NO_REVOCATION_LIST,
+        "revocation": "UNSAFE_NO_REVOCATION_LIST",
         "signing_keys": frozenset({SigningKey.VCEK, SigningKey.VLEK}),
-        "measurement": UNSAFE_ANY_GUEST,
-        "host_data": ANY_HOST_DATA,
-        "id_key_digest": ANY_ID_KEY,
-        "author_key_digest": ANY_AUTHOR_KEY,
-        "family_id": ANY_FAMILY_ID,
-        "image_id": ANY_IMAGE_ID,
-        "report_id": ANY_REPORT_ID,
-        "chip_id": ANY_CHIP,
-        "platform_info": ANY_PLATFORM,
-        "mitigations": ANY_MITIGATIONS,
+        "measurement": "UNSAFE_ANY_GUEST",
+        "host_data": "ANY_HOST_DATA",
+        "id_key_digest": "ANY_ID_KEY",
+        "author_key_digest": "ANY_AUTHOR_KEY",
+        "family_id": "ANY_FAMILY_ID",
+        "image_id": "ANY_IMAGE_ID",
+        "report_id": "ANY_REPORT_ID",
+        "chip_id": "ANY_CHIP",
+        "platform_info": "ANY_PLATFORM",
+        "mitigations": "ANY_MITIGATIONS",
         "vmpl": frozenset({0, 1}),
-        "minimum_guest_svn": ANY_GUEST_SVN,
-        "migration": ANY_MIGRATION,
-        "smt": ANY_SMT,
-        "sockets": ANY_SOCKETS,
-        "minimum_abi": ANY_ABI,
-        "reported_tcb": ANY_TCB,
-        "committed_tcb": ANY_TCB,
-        "launch_tcb": ANY_TCB,
-        "current_tcb": ANY_TCB,
-        "report_data": UNSAFE_ANY_REPORT_DATA,
-        "layers": ANY_SANDBOX,
+        "minimum_guest_svn": "ANY_GUEST_SVN",
+        "migration": "ANY_MIGRATION",
+        "smt": "ANY_SMT",
+        "sockets": "ANY_SOCKETS",
+        "minimum_abi": "ANY_ABI",
+        "reported_tcb": "ANY_TCB",
+        "committed_tcb": "ANY_TCB",
+        "launch_tcb": "ANY_TCB",
+        "current_tcb": "ANY_TCB",
+        "report_data": "UNSAFE_ANY_REPORT_DATA",
+        "layers": "ANY_SANDBOX",
     }
     return strict(root, **(demands | other))
 

@@ -28,7 +28,6 @@ from casemate.client.binding_file import encode_binding
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import print_policy, print_snp_policy
-from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.snp.report import SigningKey
@@ -115,13 +114,13 @@ def evidence() -> tuple[dict[str, bytes], str, tuple[bytes, bytes]]:
         "quote": forged.evidence.quote,
         "collateral": forged.collateral.encode(),
         "binding": encode_binding(binding),
-        "policy": print_policy(replace(forged.policy, report_data=FRESH_NONCE)).encode(),
+        "policy": print_policy(replace(forged.policy, report_data="FRESH_NONCE")).encode(),
         "root": encode_chain(forged.root),
         "report": report.report,
         "amd": b"".join(certificates),
         "crl": endorsements.revocation_list or b"",
         "snp": print_snp_policy(strict(root)).encode(),
-        "fresh-snp": print_snp_policy(strict(root, report_data=FRESH_NONCE)).encode(),
+        "fresh-snp": print_snp_policy(strict(root, report_data="FRESH_NONCE")).encode(),
     }
     return files, forgery.nonce.hex(), certificates
 

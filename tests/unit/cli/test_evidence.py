@@ -13,7 +13,6 @@ from casemate.images.image import read_image
 from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, parse_policy, print_policy
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA, INTEL_SGX_ROOT_KEY
-from casemate.verifier.sgx.policy import FRESH_NONCE, UNSAFE_ANY_REPORT_DATA, UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 
@@ -41,7 +40,7 @@ def _files(folder: Path, forgery: Forgery) -> Files:
     forged = forgery.sign()
     (folder / "quote.bin").write_bytes(forged.evidence.quote)
     (folder / "c.json").write_bytes(forged.collateral.encode())
-    (folder / "policy.toml").write_text(print_policy(replace(forged.policy, report_data=FRESH_NONCE)))
+    (folder / "policy.toml").write_text(print_policy(replace(forged.policy, report_data="FRESH_NONCE")))
     bound = forged.evidence.bound
     assert bound is not None
     binding = ReportDataBinding(bound.hpke_key, bound.receipt_key, forgery.nonce, bound.layers)
@@ -198,7 +197,7 @@ def test_a_policy_is_required(casemate: Casemate, files: Files) -> None:
 
 def test_a_real_quote_is_judged_by_the_same_rules(casemate: Casemate, files: Files, vectors: Path) -> None:
     policy = replace(
-        files.forged.policy, root=INTEL_SGX_ROOT, report_data=UNSAFE_ANY_REPORT_DATA, layers=UNSAFE_ANY_SANDBOX
+        files.forged.policy, root=INTEL_SGX_ROOT, report_data="UNSAFE_ANY_REPORT_DATA", layers="UNSAFE_ANY_SANDBOX"
     )
     path = files.folder / "intel.toml"
     path.write_text(print_policy(policy))
@@ -232,7 +231,7 @@ def test_a_policy_names_image_and_root(casemate: Casemate, built: Path, files: F
     policy = parse_policy(said.out)
     assert policy.mr_enclave == frozenset({read_image(built).mr_enclave})
     assert policy.root == SimulatedRoot.of(files.forged.root)
-    assert policy.report_data is FRESH_NONCE
+    assert policy.report_data == "FRESH_NONCE"
     assert casemate("policy", built, "--root", root, "--json").json["policy"] == said.out
 
 

@@ -15,7 +15,6 @@ from casemate.client.binding_file import encode_binding
 from casemate.testing.forge import Forgery, honest
 from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import SnpPolicy, print_policy, print_snp_policy
-from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.report import ReportBody
@@ -34,7 +33,7 @@ def quote_arguments(folder: Path, forgery: Forgery) -> tuple[object, ...]:
     (folder / "quote").write_bytes(forged.evidence.quote)
     (folder / "collateral").write_bytes(forged.collateral.encode())
     (folder / "binding").write_bytes(encode_binding(binding))
-    (folder / "policy").write_text(print_policy(replace(forged.policy, report_data=FRESH_NONCE)))
+    (folder / "policy").write_text(print_policy(replace(forged.policy, report_data="FRESH_NONCE")))
     named = ("collateral", "binding", "policy")
     return ("verify", folder / "quote", *(word for name in named for word in (f"--{name}", folder / name)))
 

@@ -22,7 +22,6 @@ from casemate.images.vm.builtin import firmware, sources
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import ExpectedReportData, print_policy, print_snp_policy
-from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.quote import Quote
@@ -61,7 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
     assert bound is not None
     evidence, endorsements, root = honest_snp(NOW).sign()
     data = Quote.parse(quote).body.report_data
-    sgx = replace(forged.policy, report_data=ExpectedReportData(data), layers=UNSAFE_ANY_SANDBOX)
+    sgx = replace(forged.policy, report_data=ExpectedReportData(data), layers="UNSAFE_ANY_SANDBOX")
     write_starter(folder / "starter")
     contents: dict[str, bytes] = {
         "quote.bin": quote,

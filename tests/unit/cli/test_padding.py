@@ -26,7 +26,6 @@ from casemate.verifier import (
     print_policy,
     print_snp_policy,
 )
-from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import EvidenceIs
@@ -95,7 +94,7 @@ def test_a_quote_from_a_host(forgery: Forgery, forged: Forged, padding: str) -> 
         layers=bound.layers,
         session=1,
     )
-    policy = replace(forged.policy, report_data=FRESH_NONCE)
+    policy = replace(forged.policy, report_data="FRESH_NONCE")
     assert outcome(lambda: appraise_answer(answer, forgery.nonce, policy, NOW)) is accepted
 
 
@@ -139,7 +138,7 @@ def test_files(casemate: Casemate, forgery: Forgery, forged: Forged, tmp_path: P
         "quote": forged.evidence.quote,
         "collateral": forged.collateral.encode(),
         "binding": encode_binding(binding),
-        "policy": print_policy(replace(forged.policy, report_data=FRESH_NONCE)).encode(),
+        "policy": print_policy(replace(forged.policy, report_data="FRESH_NONCE")).encode(),
         "report": evidence.report,
         "certificates": encode_chain(endorsements.key_certificate) + endorsements.chain,
         "list": endorsements.revocation_list or b"",

@@ -11,7 +11,6 @@ from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle
 from casemate.testing.forge import honest
 from casemate.verifier import BoundValues, print_policy
-from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.protocol.call import Receipt, StateMark
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.tee import Tee
@@ -45,7 +44,7 @@ def receipt(tmp_path: Path, now: datetime) -> Path:
     bundle = ReceiptBundle(said, key.sign(said.signed_bytes()), binding, proof, now, given, answered)
     path = tmp_path / "receipt.json"
     path.write_bytes(bundle.encode())
-    (tmp_path / "policy.toml").write_text(print_policy(replace(forged.policy, report_data=FRESH_NONCE)))
+    (tmp_path / "policy.toml").write_text(print_policy(replace(forged.policy, report_data="FRESH_NONCE")))
     return path
 
 

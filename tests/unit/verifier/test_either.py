@@ -27,7 +27,6 @@ from casemate.verifier import (
     print_policy,
     print_snp_policy,
 )
-from casemate.verifier.sgx.policy import FRESH_NONCE
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.snp.paravirtual import FAMILY_ID
@@ -46,7 +45,7 @@ def function() -> tuple[SnpEvidence, SnpPolicy, SnpEndorsements]:
         lambda report: replace(report, report_data=binding.report_data(), family_id=FAMILY_ID)
     )
     evidence, endorsements, root = forged.sign()
-    policy = strict(root, report_data=FRESH_NONCE, family_id=frozenset({FAMILY_ID}))
+    policy = strict(root, report_data="FRESH_NONCE", family_id=frozenset({FAMILY_ID}))
     return SnpEvidence(evidence.report, BOUND), policy, endorsements
 
 

@@ -7,7 +7,7 @@ from casemate.testing.forge import Forged, honest
 from casemate.verifier import INTEL_SGX_ROOT, CheckTree, Outcome, Rule, SgxEvidence, appraise, explain
 from casemate.verifier.checks import RefusedError
 from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
-from casemate.verifier.sgx.policy import UNSAFE_ANY_SANDBOX, SgxPolicy
+from casemate.verifier.sgx.policy import SgxPolicy
 from casemate.wire.sgx.quote import Quote
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ def test_a_wrong_root_is_the_one_thing_that_is_wrong(forged: Forged) -> None:
 
 def test_all_that_is_wrong_is_shown_not_only_the_first(forged: Forged) -> None:
     policy = replace(
-        forged.policy, mr_enclave=frozenset({bytes(32)}), minimum_svn=9, product_id=9, layers=UNSAFE_ANY_SANDBOX
+        forged.policy, mr_enclave=frozenset({bytes(32)}), minimum_svn=9, product_id=9, layers="UNSAFE_ANY_SANDBOX"
     )
     refused = outcomes(tree_of(forged, policy, NOW + timedelta(days=31)), Outcome.REFUSED)
     assert refused == [

@@ -17,13 +17,9 @@ from casemate.verifier import (
     explain,
 )
 from casemate.verifier.chains import CHAIN_RULES
+from casemate.verifier.common_demands import ExpectedReportData
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
-from casemate.verifier.sgx.policy import (
-    ANY_ADVISORY,
-    UNSAFE_ALLOW_DEBUG,
-    AcceptedStatus,
-    ExpectedReportData,
-)
+from casemate.verifier.sgx.policy import AcceptedStatus
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus
@@ -51,7 +47,7 @@ def test_real_quote_has_the_status_that_other_verifiers_find(vectors: Path) -> N
 
 def test_real_quote_is_refused_by_a_policy_that_wants_more(vectors: Path) -> None:
     evidence, collateral = load(vectors, "sgx_v3_processor_ca")
-    strict = policy(tcb=(AcceptedStatus(TcbStatus.UP_TO_DATE, ANY_ADVISORY),))
+    strict = policy(tcb=(AcceptedStatus(TcbStatus.UP_TO_DATE, "ANY_ADVISORY"),))
     assert refusal(evidence, strict, collateral, GOOD_TIME).rule is Rule.TCB_STATUS
 
 
@@ -79,7 +75,7 @@ def test_real_quote_is_accepted_to_the_last_second(vectors: Path) -> None:
 def test_wrong_and_stale_revocation_list_is_refused(vectors: Path) -> None:
     evidence, collateral = load(vectors, "sgx_v3_stale_crl")
     now = datetime.fromtimestamp(1670200000, UTC)
-    demands = policy(debug=UNSAFE_ALLOW_DEBUG)
+    demands = policy(debug="UNSAFE_ALLOW_DEBUG")
     assert refusal(evidence, demands, collateral, now).rule is Rule.CRL_ISSUER
     tree = explain(evidence, demands, collateral, now)
     refused = [check.rule for check in tree.checks() if check.outcome is Outcome.REFUSED]

@@ -17,10 +17,8 @@ from casemate.verifier import (
     explain_snp,
 )
 from casemate.verifier.checks import Trail
-from casemate.verifier.sgx.policy import UNSAFE_ALLOW_DEBUG
 from casemate.verifier.snp.certificates import issued_by, parse_amd_certificate
 from casemate.verifier.snp.chain import check_amd_chain
-from casemate.verifier.snp.policy import ANY_PROVISIONAL
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.report import SigningKey, SnpReport
@@ -40,7 +38,7 @@ def test_a_report_says_what_is_expected_of_it(vectors: Path, name: str) -> None:
     expected = said_of(vectors, f"{name}.report.bin")
     evidence, endorsements, root, at = real(vectors, name)
     report = SnpReport.parse(evidence.report)
-    policy = lax(root, debug=UNSAFE_ALLOW_DEBUG, provisional=ANY_PROVISIONAL)
+    policy = lax(root, debug="UNSAFE_ALLOW_DEBUG", provisional="ANY_PROVISIONAL")
     verified = appraise_snp(evidence, policy, endorsements, at)
     shown = {
         "version": str(report.version),

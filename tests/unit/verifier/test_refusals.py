@@ -23,17 +23,10 @@ from casemate.verifier import (
     appraise,
     explain,
 )
+from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, RequiredLayers
 from casemate.verifier.roots import VendorRoot
 from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
-from casemate.verifier.sgx.policy import (
-    FRESH_NONCE,
-    MUST_BE_OFF,
-    UNSAFE_ANY_SANDBOX,
-    AcceptedStatus,
-    ExpectedNonce,
-    ExpectedReportData,
-    RequiredLayers,
-)
+from casemate.verifier.sgx.policy import AcceptedStatus
 from casemate.wire.protocol.sandbox_layers import LayerName, LayerState
 from casemate.wire.protocol.simulated_mark import (
     EARLIER_SIMULATED_OID,
@@ -413,12 +406,12 @@ TAMPERED: list[tuple[str, Rule, Tamper]] = [
     ("another simulated root", Rule.CHAIN_ROOT, with_policy(root=SimulatedRoot(bytes(32)))),
     ("later evaluation demanded", Rule.TCB_INFO_EVALUATION, with_policy(minimum_evaluation_number=18)),
     ("newer TCB demanded", Rule.TCB_DATE, with_policy(minimum_tcb_date=NOW)),
-    ("nonce still to be filled in", Rule.BINDING_NONCE, with_policy(report_data=FRESH_NONCE)),
+    ("nonce still to be filled in", Rule.BINDING_NONCE, with_policy(report_data="FRESH_NONCE")),
     ("another challenge", Rule.BINDING_REPORT_DATA, with_policy(report_data=ExpectedNonce(bytes(32)))),
     (
         "other report data demanded",
         Rule.BINDING_REPORT_DATA,
-        with_policy(report_data=ExpectedReportData(bytes(64)), layers=UNSAFE_ANY_SANDBOX),
+        with_policy(report_data=ExpectedReportData(bytes(64)), layers="UNSAFE_ANY_SANDBOX"),
     ),
     ("nothing said to be bound", Rule.BINDING_VALUES, with_evidence(bound=None)),
     ("swapped HPKE key", Rule.BINDING_REPORT_DATA, swap_key),
@@ -529,11 +522,11 @@ def test_refuses_a_platform_set_up_otherwise(rule: Rule, flags: dict[str, bool],
     platform(**flags)(forgery)
     forged = forgery.sign()
     appraise(forged.evidence, forged.policy, forged.collateral, NOW)
-    assert refusal(with_policy(**{field: MUST_BE_OFF})(forged)).rule is rule
+    assert refusal(with_policy(**{field: "MUST_BE_OFF"})(forged)).rule is rule
 
 
 def test_platform_flags_do_not_matter_where_the_certificate_has_none() -> None:
-    forged = with_policy(dynamic_platform=MUST_BE_OFF, cached_keys=MUST_BE_OFF, smt=MUST_BE_OFF)(
+    forged = with_policy(dynamic_platform="MUST_BE_OFF", cached_keys="MUST_BE_OFF", smt="MUST_BE_OFF")(
         honest(NOW, ca=Ca.PROCESSOR).sign()
     )
     appraise(forged.evidence, forged.policy, forged.collateral, NOW)
@@ -626,7 +619,7 @@ def test_evidence_without_binding_has_none_when_accepted() -> None:
     forgery = honest(NOW)
     body(report_data=bytes(range(64)))(forgery)
     forged = forgery.sign()
-    loose = with_policy(report_data=ExpectedReportData(bytes(range(64))), layers=UNSAFE_ANY_SANDBOX)(forged)
+    loose = with_policy(report_data=ExpectedReportData(bytes(range(64))), layers="UNSAFE_ANY_SANDBOX")(forged)
     verified = appraise(SgxEvidence(loose.evidence.quote, None), loose.policy, loose.collateral, NOW)
     assert verified.binding is None
 

@@ -22,8 +22,6 @@ from casemate.verifier import (
     appraise_snp,
     explain_snp,
 )
-from casemate.verifier.sgx.policy import UNSAFE_ALLOW_DEBUG
-from casemate.verifier.snp.policy import ANY_PROVISIONAL, ANY_TCB
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import VERSIONS, SnpReport
@@ -73,7 +71,7 @@ class Change:
         return forged.change(lambda report: replace(report, **{field: new}))
 
 
-PROVISIONAL: tuple[tuple[str, object], ...] = (("provisional", ANY_PROVISIONAL),)
+PROVISIONAL: tuple[tuple[str, object], ...] = (("provisional", "ANY_PROVISIONAL"),)
 """A committed or current TCB that differs from the other one is provisional firmware, too."""
 
 OLDER, NEWER, OTHER_LAYOUT = ("snp", -1), ("snp", 1), b"\x01" * 8
@@ -98,7 +96,7 @@ FIELDS: dict[str, tuple[Change, ...]] = {
     "signature_algo": (Change("another", Rule.SNP_SIGNATURE_ALGORITHM, value=2),),
     "current_tcb": (
         Change(
-            "older than committed", Rule.SNP_TCB_ORDER, part=OLDER, demands=(*PROVISIONAL, ("current_tcb", ANY_TCB))
+            "older than committed", Rule.SNP_TCB_ORDER, part=OLDER, demands=(*PROVISIONAL, ("current_tcb", "ANY_TCB"))
         ),
         Change("newer than committed", Rule.SNP_PROVISIONAL, part=NEWER),
         Change("of another layout", Rule.SNP_TCB_FORMAT, value=OTHER_LAYOUT),
@@ -124,7 +122,7 @@ FIELDS: dict[str, tuple[Change, ...]] = {
     "report_id": (Change("another launch", Rule.SNP_REPORT_ID),),
     "report_id_ma": (Change("a migration agent", Rule.SNP_MIGRATION),),
     "reported_tcb": (
-        Change("older than the key's", Rule.SNP_KEY_TCB, part=OLDER, demands=(("reported_tcb", ANY_TCB),)),
+        Change("older than the key's", Rule.SNP_KEY_TCB, part=OLDER, demands=(("reported_tcb", "ANY_TCB"),)),
         Change("of another layout", Rule.SNP_TCB_FORMAT, value=OTHER_LAYOUT),
     ),
     "cpuid_family": (Change("another", Rule.SNP_PRODUCT, value=0x17),),
@@ -234,7 +232,7 @@ def test_each_part_of_the_tcb_keeps_the_order_by_itself(version: int, part: str)
         )
     )
     evidence, endorsements, root = replace(forged, key_tcb=above).sign()
-    policy = strict(root, forged.product, reported_tcb=ANY_TCB)
+    policy = strict(root, forged.product, reported_tcb="ANY_TCB")
     assert refusals(evidence, policy, endorsements) == {Rule.SNP_TCB_ORDER}
 
 
@@ -260,7 +258,7 @@ def test_hosts_may_report_less_than_they_have_committed_to(version: int) -> None
 def test_a_guest_may_have_been_launched_under_any_tcb(part: tuple[str, int]) -> None:
     """It may come from another machine, and firmware that is not committed may be taken back."""
     evidence, endorsements, root = Change("", Rule.SNP_TCB_LAUNCH, part=part).made(honest(3), "launch_tcb").sign()
-    assert refusals(evidence, strict(root, Product.GENOA, launch_tcb=ANY_TCB), endorsements) == set()
+    assert refusals(evidence, strict(root, Product.GENOA, launch_tcb="ANY_TCB"), endorsements) == set()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -289,7 +287,11 @@ def test_a_field_that_is_changed_and_not_signed_again_is_refused_by_the_signatur
     """Under a policy that demands nothing of it; what cannot be read at all is not asked for its signature."""
     evidence, endorsements, root = honest(version).sign()
     policy = replace(
-        lax(AMD_MILAN_ROOT), root=root, provisional=ANY_PROVISIONAL, debug=UNSAFE_ALLOW_DEBUG, vmpl=frozenset(range(4))
+        lax(AMD_MILAN_ROOT),
+        root=root,
+        provisional="ANY_PROVISIONAL",
+        debug="UNSAFE_ALLOW_DEBUG",
+        vmpl=frozenset(range(4)),
     )
     for span in spans(version):
         for at in (span.offset, span.end - 1):

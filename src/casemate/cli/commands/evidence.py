@@ -362,11 +362,9 @@ def _nonce(text: str) -> bytes:
 
 def _with_nonce(demands: "SgxPolicy", nonce: str | None, bound: "ReportDataBinding | None") -> "SgxPolicy":
     """The policy for this challenge, where it asks for one."""
-    from casemate.verifier.sgx.policy import FRESH_NONCE
-
     if nonce is not None:
         return demands.with_nonce(_nonce(nonce))
-    if demands.report_data is FRESH_NONCE and bound is not None:
+    if demands.report_data == "FRESH_NONCE" and bound is not None:
         return demands.with_nonce(bound.nonce)
     return demands
 

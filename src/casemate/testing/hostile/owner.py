@@ -18,24 +18,7 @@ from casemate.verifier import (
     SnpPolicy,
     appraise_snp,
 )
-from casemate.verifier.sgx.policy import ANY_SMT, MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED, UNSAFE_PUBLIC_SEED
-from casemate.verifier.snp.policy import (
-    ANY_AUTHOR_KEY,
-    ANY_CHIP,
-    ANY_FAMILY_ID,
-    ANY_HOST_DATA,
-    ANY_ID_KEY,
-    ANY_IMAGE_ID,
-    ANY_MITIGATIONS,
-    ANY_PLATFORM,
-    ANY_REPORT_ID,
-    ANY_SANDBOX,
-    ANY_SOCKETS,
-    ANY_TCB,
-    REFUSE_PROVISIONAL,
-    REQUIRE_REVOCATION_LIST,
-    Floor,
-)
+from casemate.verifier.snp.policy import Floor
 from casemate.wire.snp.id_block import EcdsaPublicKey, EcdsaSignature, IdAuth, IdBlock, IdSignature
 from casemate.wire.snp.report import SigningKey
 
@@ -54,7 +37,7 @@ def judge(
     *,
     measurement: bytes,
     report_data: bytes,
-    floor: Floor = ANY_TCB,
+    floor: Floor = "ANY_TCB",
 ) -> Result:
     """Whether the owner accepts it, for this guest, challenge and TCB."""
     policy = policy_for(
@@ -68,38 +51,38 @@ def judge(
 
 
 def policy_for(
-    root: SimulatedRoot, *, measurement: bytes, report_data: bytes, floor: Floor = ANY_TCB, seeded: bool = False
+    root: SimulatedRoot, *, measurement: bytes, report_data: bytes, floor: Floor = "ANY_TCB", seeded: bool = False
 ) -> SnpPolicy:
     """What an owner demands who knows his guest, and asks nothing else of the machine than to be up to date."""
     return SnpPolicy(
         root=root,
-        public_seed=UNSAFE_PUBLIC_SEED if seeded else REFUSE_PUBLIC_SEED,
-        revocation=REQUIRE_REVOCATION_LIST,
+        public_seed="UNSAFE_PUBLIC_SEED" if seeded else "REFUSE_PUBLIC_SEED",
+        revocation="REQUIRE_REVOCATION_LIST",
         signing_keys=frozenset({SigningKey.VCEK}),
         measurement=frozenset({measurement}),
-        host_data=ANY_HOST_DATA,
-        id_key_digest=ANY_ID_KEY,
-        author_key_digest=ANY_AUTHOR_KEY,
-        family_id=ANY_FAMILY_ID,
-        image_id=ANY_IMAGE_ID,
-        report_id=ANY_REPORT_ID,
-        platform_info=ANY_PLATFORM,
-        mitigations=ANY_MITIGATIONS,
-        chip_id=ANY_CHIP,
+        host_data="ANY_HOST_DATA",
+        id_key_digest="ANY_ID_KEY",
+        author_key_digest="ANY_AUTHOR_KEY",
+        family_id="ANY_FAMILY_ID",
+        image_id="ANY_IMAGE_ID",
+        report_id="ANY_REPORT_ID",
+        platform_info="ANY_PLATFORM",
+        mitigations="ANY_MITIGATIONS",
+        chip_id="ANY_CHIP",
         vmpl=frozenset({0}),
         minimum_guest_svn=0,
-        debug=REFUSE_DEBUG,
-        migration=MUST_BE_OFF,
-        smt=ANY_SMT,
-        sockets=ANY_SOCKETS,
+        debug="REFUSE_DEBUG",
+        migration="MUST_BE_OFF",
+        smt="ANY_SMT",
+        sockets="ANY_SOCKETS",
         minimum_abi=AbiVersion(0, 0),
-        provisional=REFUSE_PROVISIONAL,
+        provisional="REFUSE_PROVISIONAL",
         reported_tcb=floor,
         committed_tcb=floor,
         launch_tcb=floor,
         current_tcb=floor,
         report_data=ExpectedReportData(report_data),
-        layers=ANY_SANDBOX,
+        layers="ANY_SANDBOX",
     )
 
 

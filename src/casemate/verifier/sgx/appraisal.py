@@ -17,8 +17,9 @@ from datetime import datetime
 
 from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
 from casemate.verifier.checks import CheckTree, Step, Trail
+from casemate.verifier.common_demands import Terms
+from casemate.verifier.demands import compared, judge
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx import enclave_identity as enclave
 from casemate.verifier.sgx import quoting_enclave as quoting
 from casemate.verifier.sgx import tcb
 from casemate.verifier.sgx.endorsements import (
@@ -31,13 +32,14 @@ from casemate.verifier.sgx.endorsements import (
     recall,
 )
 from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb, vouch_for
-from casemate.verifier.sgx.policy import SgxPolicy, Terms
+from casemate.verifier.sgx.policy import SgxPolicy
 from casemate.verifier.sgx.quotes import QUOTE_RULES, check_quote
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.quote import Quote
+from casemate.wire.sgx.report import ReportBody
 
 
 def appraise(
@@ -124,10 +126,10 @@ def _check(
         tcb.TCB_RULES,
         lambda: tcb.check_tcb(trail, endorsements.info.value(), qe_level.value(), platform.pck.value(), policy),
     )
-    trail.group("Platform", tcb.PLATFORM_RULES, lambda: tcb.check_platform(trail, platform.pck.value(), policy))
+    trail.group("Platform", tuple(compared(SgxPolicy, "platform")), lambda: _check_platform(trail, platform, policy))
 
     # 7: the enclave
-    trail.group("Enclave", enclave.IDENTITY_RULES, lambda: enclave.check_identity(trail, quote.value().body, policy))
+    trail.group("Enclave", tuple(compared(SgxPolicy)), lambda: _check_enclave(trail, quote.value().body, policy))
     binding = trail.group(
         "Report data",
         BINDING_RULES,
@@ -137,6 +139,19 @@ def _check(
     )
     trail.group("Sandbox", SANDBOX_RULES, lambda: check_layers(trail, layers_of(binding.value()), policy.layers))
     return _Findings(quote, platform, endorsements, worth, binding)
+
+
+def _check_platform(trail: Trail, platform: Platform, policy: SgxPolicy) -> None:
+    """The machine is one that the policy accepts, by what its PCK certificate says."""
+    pck = platform.pck.value()
+    for member in compared(SgxPolicy, "platform").values():
+        judge(trail, member, policy, pck, within=None)
+
+
+def _check_enclave(trail: Trail, body: ReportBody, policy: SgxPolicy) -> None:
+    """The enclave is one that the policy accepts, by its report."""
+    for member in compared(SgxPolicy).values():
+        judge(trail, member, policy, body, within="body.")
 
 
 def _verdict(findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now: datetime) -> VerifiedSgxEvidence:

@@ -5,9 +5,9 @@ from functools import lru_cache
 
 from casemate.verifier.chains import Chain
 from casemate.verifier.checks import Trail, moment, window
+from casemate.verifier.common_demands import EndorsementDemand, Terms
 from casemate.verifier.crypto import document_signed_by
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx.policy import EndorsementDemand, Terms
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckExtension
 from casemate.wire.sgx.qe_identity import QE_IDENTITY_VERSION, QeIdentity
@@ -102,4 +102,4 @@ def _check_evaluation(trail: Trail, rule: Rule, number: int, demand: Endorsement
     if isinstance(minimum, int):
         trail.expect(rule, number >= minimum, got=number, want=f"{minimum} or above")
     else:
-        trail.waive(rule, got=number, by=minimum.value)
+        trail.waive(rule, got=number, by=minimum)

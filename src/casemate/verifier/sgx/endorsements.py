@@ -20,6 +20,7 @@ from casemate.verifier.chains import (
     check_chain,
 )
 from casemate.verifier.checks import RefusedError, Step, Trail
+from casemate.verifier.common_demands import EndorsementDemand, Terms
 from casemate.verifier.revocation import (
     REVOCATION_RULES,
     RevocationLists,
@@ -29,7 +30,6 @@ from casemate.verifier.revocation import (
 )
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx.collateral import QE_IDENTITY_RULES, TCB_INFO_RULES, check_qe_identity, check_tcb_info
-from casemate.verifier.sgx.policy import EndorsementDemand, Terms
 from casemate.verifier.sgx.quotes import PCK_RULES, pck_extension
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckExtension

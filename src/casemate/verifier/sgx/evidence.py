@@ -4,22 +4,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.wire.encodings.message import Bytes32
+from casemate.verifier.binding import BoundValues
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
-from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.sgx.attributes import Attributes
 from casemate.wire.sgx.quote import cut_padding
 from casemate.wire.sgx.tcb_info import TcbStatus
-
-
-@dataclass(frozen=True, slots=True)
-class BoundValues:
-    """What the enclave says that its REPORTDATA vouches for; the nonce is the challenger's."""
-
-    hpke_key: Bytes32
-    receipt_key: Bytes32
-    layers: SandboxLayers
 
 
 @dataclass(frozen=True, slots=True)

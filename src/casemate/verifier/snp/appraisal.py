@@ -17,20 +17,12 @@ from datetime import datetime
 from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
 from casemate.verifier.chains import CHAIN_RULES
 from casemate.verifier.checks import CheckTree, Step, Trail
+from casemate.verifier.demands import compared, judge
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx.policy import MUST_BE_OFF, UNSAFE_ALLOW_DEBUG
 from casemate.verifier.snp.certificates import report_signed_by
 from casemate.verifier.snp.chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
 from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
-from casemate.verifier.snp.policy import (
-    ANY_PROVISIONAL,
-    ANY_SOCKETS,
-    UNSAFE_ANY_UNKNOWN_BITS,
-    AbiVersion,
-    PlatformDemand,
-    SnpPolicy,
-    UnknownBits,
-)
+from casemate.verifier.snp.policy import AbiVersion, PlatformDemand, SnpPolicy, UnknownBits
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -55,25 +47,6 @@ _KEY_RULES = (
     Rule.SNP_CHIP_ID,
     Rule.SNP_TCB_FORMAT,
     Rule.SNP_KEY_TCB,
-)
-_GUEST_RULES = (
-    Rule.SNP_DEBUG,
-    Rule.SNP_MIGRATION,
-    Rule.SNP_SMT,
-    Rule.SNP_SOCKET,
-    Rule.SNP_ABI,
-    Rule.SNP_GUEST_POLICY,
-    Rule.SNP_PLATFORM_INFO,
-    Rule.SNP_MITIGATIONS,
-    Rule.SNP_VMPL,
-    Rule.SNP_GUEST_SVN,
-    Rule.SNP_MEASUREMENT,
-    Rule.SNP_HOST_DATA,
-    Rule.SNP_ID_KEY,
-    Rule.SNP_AUTHOR_KEY,
-    Rule.SNP_FAMILY_ID,
-    Rule.SNP_IMAGE_ID,
-    Rule.SNP_REPORT_ID,
 )
 _MODELS: dict[Product, tuple[int, tuple[range, ...]]] = {
     Product.MILAN: (0x19, (range(0x10),)),
@@ -246,7 +219,7 @@ def _check_chip(trail: Trail, report: SnpReport, key: KeyCertificate, kind: Sign
     if isinstance(policy.chip_id, frozenset):
         trail.expect(Rule.SNP_CHIP_ID, chip in policy.chip_id, got=chip, want=policy.chip_id, at=("chip_id",))
     else:
-        trail.waive(Rule.SNP_CHIP_ID, got=chip, by=policy.chip_id.value, at=("chip_id",))
+        trail.waive(Rule.SNP_CHIP_ID, got=chip, by=policy.chip_id, at=("chip_id",))
 
 
 def _check_signature(trail: Trail, data: bytes, report: SnpReport, chain: AmdChain) -> None:
@@ -271,16 +244,16 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
             got = _below(tcb, floor)
             trail.expect(rule, tcb.reaches(floor), got=got, want=f"{floor.shown()} or above", at=(name,))
         else:
-            trail.waive(rule, got=tcb.shown, by=floor.value, at=(name,))
+            trail.waive(rule, got=tcb.shown, by=floor, at=(name,))
     current = (report.current_major, report.current_minor, report.current_build)
     committed = (report.committed_major, report.committed_minor, report.committed_build)
     _check_order(trail, tcbs, current, committed)
     provisional = current != committed or tcbs["current_tcb"] != tcbs["committed_tcb"]
     trail.expect(
         Rule.SNP_PROVISIONAL,
-        not provisional or policy.provisional is ANY_PROVISIONAL,
+        not provisional or policy.provisional == "ANY_PROVISIONAL",
         got=f"firmware {_dotted(current)}, committed {_dotted(committed)}",
-        want=policy.provisional.value,
+        want=policy.provisional,
         at=("current_tcb", "committed_tcb"),
     )
 
@@ -326,63 +299,72 @@ def _check_order(
 
 
 def _check_guest(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
-    bits = report.policy
-    for rule, bit, allowed, want in (
-        (Rule.SNP_DEBUG, GuestPolicy.DEBUG, policy.debug is UNSAFE_ALLOW_DEBUG, policy.debug.value),
-        (Rule.SNP_MIGRATION, GuestPolicy.MIGRATE_MA, policy.migration is not MUST_BE_OFF, policy.migration.value),
-        (Rule.SNP_SMT, GuestPolicy.SMT, policy.smt is not MUST_BE_OFF, policy.smt.value),
-    ):
-        is_set = bool(bits & bit)
-        trail.expect(rule, allowed or not is_set, got="allowed" if is_set else "forbidden", want=want, at=("policy",))
-    single = bool(bits & GuestPolicy.SINGLE_SOCKET)
-    any_sockets = policy.sockets is ANY_SOCKETS
-    want = "ANY_SOCKETS" if any_sockets else "one socket"
-    got = "one socket" if single else "any number of sockets"
-    trail.expect(Rule.SNP_SOCKET, single or any_sockets, got=got, want=want, at=("policy",))
-    abi, floor = (bits >> 8 & 0xFF, bits & 0xFF), policy.minimum_abi
+    """Guest and machine are what the policy accepts, by the report; the rules are in their documented order."""
+    for rule in _GUEST_RULES:
+        if rule in _GUEST_FUNCTIONS:
+            _GUEST_FUNCTIONS[rule](trail, report, policy)
+        else:
+            judge(trail, compared(SnpPolicy)[rule], policy, report)
+
+
+def _check_sockets(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    single = bool(report.policy & GuestPolicy.SINGLE_SOCKET)
+    any_sockets = policy.sockets == "ANY_SOCKETS"
+    trail.expect(
+        Rule.SNP_SOCKET,
+        single or any_sockets,
+        got="one socket" if single else "any number of sockets",
+        want="ANY_SOCKETS" if any_sockets else "one socket",
+        at=("policy",),
+    )
+
+
+def _check_abi(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    abi, floor = (report.policy >> 8 & 0xFF, report.policy & 0xFF), policy.minimum_abi
     trail.expect(
         Rule.SNP_ABI,
         not isinstance(floor, AbiVersion) or abi >= (floor.major, floor.minor),
         got=_dotted(abi),
-        want=f"{floor.major}.{floor.minor} or above" if isinstance(floor, AbiVersion) else floor.value,
+        want=f"{floor.major}.{floor.minor} or above" if isinstance(floor, AbiVersion) else floor,
         at=("policy",),
     )
+
+
+def _check_guest_policy(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
     unknown = policy.guest_policy.unknown_bits
-    stray = _stray(bits, sum(GuestPolicy) | 0xFFFF, unknown)
+    stray = _stray(report.policy, sum(GuestPolicy) | 0xFFFF, unknown)
     trail.expect(
         Rule.SNP_GUEST_POLICY,
-        not stray and bool(bits & GuestPolicy.RESERVED_ONE),
-        got=_with_stray(bits, stray),
+        not stray and bool(report.policy & GuestPolicy.RESERVED_ONE),
+        got=_with_stray(report.policy, stray),
         want=f"bit 17, and {_bits_allowed(unknown)}",
         at=("policy",),
     )
-    _check_migration_agent(trail, report, policy)
-    _check_platform(trail, report, policy)
-    trail.expect(Rule.SNP_VMPL, report.vmpl in policy.vmpl, got=report.vmpl, want=policy.vmpl, at=("vmpl",))
-    svn = policy.minimum_guest_svn
+
+
+def _check_migration(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    """The guest's policy forbids a migration agent, and there is none."""
+    allowed = policy.migration != "MUST_BE_OFF"
+    is_set = bool(report.policy & GuestPolicy.MIGRATE_MA)
     trail.expect(
-        Rule.SNP_GUEST_SVN,
-        not isinstance(svn, int) or report.guest_svn >= svn,
-        got=report.guest_svn,
-        want=f"{svn} or above" if isinstance(svn, int) else svn.value,
-        at=("guest_svn",),
+        Rule.SNP_MIGRATION,
+        allowed or not is_set,
+        got="allowed" if is_set else "forbidden",
+        want=policy.migration,
+        at=("policy",),
     )
-    _check_digests(trail, report, policy)
-
-
-def _check_migration_agent(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
     alone = report.report_id_ma == NO_MIGRATION_AGENT
     trail.expect(
         Rule.SNP_MIGRATION,
-        alone or policy.migration is not MUST_BE_OFF,
+        allowed or alone,
         got="no migration agent" if alone else f"migration agent {report.report_id_ma.hex()}",
-        want=policy.migration.value,
+        want=policy.migration,
         at=("report_id_ma",),
     )
 
 
-def _check_platform(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
-    """How the machine is set up, and which mitigations its firmware has; versions before 5 do not tell the latter."""
+def _check_platform_info(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    """How the machine is set up."""
     info, demand = report.platform_info, policy.platform_info
     if isinstance(demand, PlatformDemand):
         required, forbidden = sum(demand.required), sum(demand.forbidden)
@@ -395,7 +377,11 @@ def _check_platform(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
             at=("platform_info",),
         )
     else:
-        trail.waive(Rule.SNP_PLATFORM_INFO, got=f"{info:#x}", by=demand.value, at=("platform_info",))
+        trail.waive(Rule.SNP_PLATFORM_INFO, got=f"{info:#x}", by=demand, at=("platform_info",))
+
+
+def _check_mitigations(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
+    """Which mitigations the firmware has; reports before version 5 do not tell."""
     vectors, at = (report.launch_mitigations, report.current_mitigations), ("launch_mitigations", "current_mitigations")
     got = " at launch, ".join("not told" if vector is None else f"{vector:#x}" for vector in vectors)
     wanted = policy.mitigations
@@ -403,12 +389,12 @@ def _check_platform(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
         good = all(vector is not None and vector & wanted == wanted for vector in vectors)
         trail.expect(Rule.SNP_MITIGATIONS, good, got=got, want=f"all of {wanted:#x}, at launch and now", at=at)
     else:
-        trail.waive(Rule.SNP_MITIGATIONS, got=got, by=wanted.value, at=at)
+        trail.waive(Rule.SNP_MITIGATIONS, got=got, by=wanted, at=at)
 
 
 def _stray(bits: int, known: int, allowed: UnknownBits) -> int:
     """The bits that have no name here, and that the policy does not name either."""
-    return 0 if allowed is UNSAFE_ANY_UNKNOWN_BITS else bits & ~(known | allowed)
+    return 0 if allowed == "UNSAFE_ANY_UNKNOWN_BITS" else bits & ~(known | allowed)
 
 
 def _with_stray(bits: int, stray: int) -> str:
@@ -417,27 +403,20 @@ def _with_stray(bits: int, stray: int) -> str:
 
 def _bits_allowed(allowed: UnknownBits) -> str:
     """What a policy says of bits without a name, for an error."""
-    if allowed is UNSAFE_ANY_UNKNOWN_BITS:
+    if allowed == "UNSAFE_ANY_UNKNOWN_BITS":
         return "any bits without a name"
     return f"of the bits without a name {f'none but {allowed:#x}' if allowed else 'none'} (unknown_bits)"
 
 
-def _check_digests(trail: Trail, report: SnpReport, policy: SnpPolicy) -> None:
-    for rule, name in (
-        (Rule.SNP_MEASUREMENT, "measurement"),
-        (Rule.SNP_HOST_DATA, "host_data"),
-        (Rule.SNP_ID_KEY, "id_key_digest"),
-        (Rule.SNP_AUTHOR_KEY, "author_key_digest"),
-        (Rule.SNP_FAMILY_ID, "family_id"),
-        (Rule.SNP_IMAGE_ID, "image_id"),
-        (Rule.SNP_REPORT_ID, "report_id"),
-    ):
-        got, wanted = getattr(report, name), getattr(policy, name)
-        if isinstance(wanted, frozenset):
-            present = rule is not Rule.SNP_AUTHOR_KEY or report.has_author_key
-            trail.expect(rule, present and got in wanted, got=got, want=wanted, at=(name,))
-        else:
-            trail.waive(rule, got=got, by=wanted.value, at=(name,))
+_GUEST_FUNCTIONS: dict[Rule, Callable[[Trail, SnpReport, SnpPolicy], None]] = {
+    Rule.SNP_MIGRATION: _check_migration,
+    Rule.SNP_SOCKET: _check_sockets,
+    Rule.SNP_ABI: _check_abi,
+    Rule.SNP_GUEST_POLICY: _check_guest_policy,
+    Rule.SNP_PLATFORM_INFO: _check_platform_info,
+    Rule.SNP_MITIGATIONS: _check_mitigations,
+}
+_GUEST_RULES = tuple(rule for rule in Rule if rule in _GUEST_FUNCTIONS or rule in compared(SnpPolicy))
 
 
 def _kind(report: SnpReport) -> SigningKey | None:

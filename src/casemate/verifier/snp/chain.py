@@ -5,8 +5,8 @@ from datetime import datetime
 
 from casemate.verifier.chains import check_marks, order
 from casemate.verifier.checks import Trail, moment, window
+from casemate.verifier.common_demands import EndorsementDemand
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx.policy import EndorsementDemand
 from casemate.verifier.snp.certificates import (
     AmdCertificate,
     issued_by,
@@ -14,7 +14,7 @@ from casemate.verifier.snp.certificates import (
     parse_amd_revocation_list,
 )
 from casemate.verifier.snp.evidence import SnpEndorsements
-from casemate.verifier.snp.policy import UNSAFE_NO_REVOCATION_LIST, SnpPolicy
+from casemate.verifier.snp.policy import SnpPolicy
 from casemate.wire.encodings.pem import read_certificates
 from casemate.wire.snp.report import SigningKey
 from casemate.wire.snp.tcb import Product
@@ -75,9 +75,9 @@ def check_amd_revocation(
     if given.revocation_list is None:
         trail.require(
             Rule.CRL_FORMAT,
-            policy.revocation is UNSAFE_NO_REVOCATION_LIST,
+            policy.revocation == "UNSAFE_NO_REVOCATION_LIST",
             got="no revocation list",
-            want=policy.revocation.value,
+            want=policy.revocation,
         )
         return chain.expires_at
     key, issuer, root = chain.path

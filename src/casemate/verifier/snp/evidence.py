@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.verifier.sgx.evidence import BoundValues
+from casemate.verifier.binding import BoundValues
 from casemate.verifier.snp.certificates import parse_amd_certificate
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import WireError

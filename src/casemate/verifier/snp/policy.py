@@ -1,102 +1,60 @@
-"""What a relying party demands of SEV-SNP evidence. As for SGX: every field is given, and absence is written out."""
+"""What a relying party demands of SEV-SNP evidence. As for SGX: every demand is a field, and absence is written out."""
 
-from dataclasses import dataclass, fields, replace
-from enum import Enum
-from typing import Final, Literal, Self
+import re
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal, Self
 
-from casemate.verifier.roots import Anchor, SimulatedRoot, VendorKey, VendorRoot
-from casemate.verifier.sgx.policy import (
-    FRESH_NONCE,
-    REFUSE_DEBUG,
-    UNSAFE_ALLOW_DEBUG,
-    Absence,
-    ExpectedNonce,
+from casemate.verifier.common_demands import (
+    Debug,
     ExpectedReportData,
-    PolicyError,
     PublicSeed,
     ReportDataDemand,
     RequiredLayers,
-    check_anchor,
     check_layers_are_bound,
+    check_open,
     filled_in,
-    shown_member,
+    layers_kind,
+    number,
+    octets,
+    report_data_kind,
+    root_kind,
 )
-from casemate.wire.snp.report import PlatformInfo, SigningKey
-from casemate.wire.snp.tcb import TcbVersion
+from casemate.verifier.demands import (
+    Demand,
+    Kind,
+    PolicyError,
+    at_least,
+    bit,
+    check_members,
+    one_of,
+    shown_member,
+    words_alone,
+    words_given,
+)
+from casemate.verifier.policy_text import PolicyFormat, parse_policy_text, print_policy_text
+from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, Anchor, SimulatedRoot
+from casemate.verifier.rules import Rule
+from casemate.wire.encodings.json_object import JsonObject
+from casemate.wire.errors import WireError
+from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SigningKey
+from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 
-_SHA384_SIZE = 48
-_HOST_DATA_SIZE = 32
-_CHIP_ID_SIZE = 64
-_NAME_SIZE = 16
-_REPORT_ID_SIZE = 32
+_U8 = 0xFF
+_U32 = 0xFFFF_FFFF
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 _HOST_VMPL = 0xFFFF_FFFF
+_LEVELS = {"0": 0, "1": 1, "2": 2, "3": 3, "host": _HOST_VMPL}
+_MAX_VALUES = 4096
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}", re.ASCII)
+_ABI = re.compile(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
+_MASK = 'a mask such as "0x40"'
 
-
-class SnpAbsence(Enum):
-    """The words for what a policy does not demand."""
-
-    UNSAFE_ANY_GUEST = "UNSAFE_ANY_GUEST"
-    ANY_HOST_DATA = "ANY_HOST_DATA"
-    ANY_ID_KEY = "ANY_ID_KEY"
-    ANY_AUTHOR_KEY = "ANY_AUTHOR_KEY"
-    ANY_FAMILY_ID = "ANY_FAMILY_ID"
-    ANY_IMAGE_ID = "ANY_IMAGE_ID"
-    ANY_REPORT_ID = "ANY_REPORT_ID"
-    ANY_CHIP = "ANY_CHIP"
-    ANY_PLATFORM = "ANY_PLATFORM"
-    ANY_MITIGATIONS = "ANY_MITIGATIONS"
-    ANY_TCB = "ANY_TCB"
-    ANY_ABI = "ANY_ABI"
-    ANY_GUEST_SVN = "ANY_GUEST_SVN"
-    ANY_MIGRATION = "ANY_MIGRATION"
-    ANY_SOCKETS = "ANY_SOCKETS"
-    REFUSE_PROVISIONAL = "REFUSE_PROVISIONAL"
-    ANY_PROVISIONAL = "ANY_PROVISIONAL"
-    REQUIRE_REVOCATION_LIST = "REQUIRE_REVOCATION_LIST"
-    UNSAFE_NO_REVOCATION_LIST = "UNSAFE_NO_REVOCATION_LIST"
-    UNSAFE_ANY_UNKNOWN_BITS = "UNSAFE_ANY_UNKNOWN_BITS"
-    ANY_SANDBOX = "ANY_SANDBOX"
-
-
-UNSAFE_ANY_GUEST: Final = SnpAbsence.UNSAFE_ANY_GUEST
-"""Any launch digest: any code at all."""
-ANY_HOST_DATA: Final = SnpAbsence.ANY_HOST_DATA
-ANY_ID_KEY: Final = SnpAbsence.ANY_ID_KEY
-ANY_AUTHOR_KEY: Final = SnpAbsence.ANY_AUTHOR_KEY
-ANY_FAMILY_ID: Final = SnpAbsence.ANY_FAMILY_ID
-ANY_IMAGE_ID: Final = SnpAbsence.ANY_IMAGE_ID
-ANY_REPORT_ID: Final = SnpAbsence.ANY_REPORT_ID
-"""Any launch of the guest: its report id is another one each time."""
-ANY_CHIP: Final = SnpAbsence.ANY_CHIP
-ANY_PLATFORM: Final = SnpAbsence.ANY_PLATFORM
-"""However the machine is set up: SMT, ECC, and whether its firmware has looked for aliases in DRAM."""
-ANY_MITIGATIONS: Final = SnpAbsence.ANY_MITIGATIONS
-ANY_TCB: Final = SnpAbsence.ANY_TCB
-ANY_ABI: Final = SnpAbsence.ANY_ABI
-ANY_GUEST_SVN: Final = SnpAbsence.ANY_GUEST_SVN
-ANY_MIGRATION: Final = SnpAbsence.ANY_MIGRATION
-ANY_SOCKETS: Final = SnpAbsence.ANY_SOCKETS
-REFUSE_PROVISIONAL: Final = SnpAbsence.REFUSE_PROVISIONAL
-ANY_PROVISIONAL: Final = SnpAbsence.ANY_PROVISIONAL
-"""Firmware that is not committed can be rolled back by the host."""
-REQUIRE_REVOCATION_LIST: Final = SnpAbsence.REQUIRE_REVOCATION_LIST
-UNSAFE_NO_REVOCATION_LIST: Final = SnpAbsence.UNSAFE_NO_REVOCATION_LIST
-"""A revoked signer would not be noticed; a list that is given is still checked."""
-
-UNSAFE_ANY_UNKNOWN_BITS: Final = SnpAbsence.UNSAFE_ANY_UNKNOWN_BITS
-"""Bits without a name here may be set, whatever they allow or say."""
-
-ANY_SANDBOX: Final = SnpAbsence.ANY_SANDBOX
-"""A VM is confined by what its report says; only an attested function tells of layers around its processes."""
-
-Floor = TcbVersion | Literal[SnpAbsence.ANY_TCB]
-UnknownBits = int | Literal[SnpAbsence.UNSAFE_ANY_UNKNOWN_BITS]
+UnknownBits = int | Literal["UNSAFE_ANY_UNKNOWN_BITS"]
 """A mask of the bits that may be set besides those with a name here: AMD extends both fields without a new version."""
 
 
 def _check_unknown_bits(name: str, value: object) -> None:
-    if value is UNSAFE_ANY_UNKNOWN_BITS or (type(value) is int and 0 <= value <= _U64):
+    if value == "UNSAFE_ANY_UNKNOWN_BITS" or (type(value) is int and 0 <= value <= _U64):
         return
     want = "a mask of 64 bits or UNSAFE_ANY_UNKNOWN_BITS"
     raise PolicyError(f"{name}.unknown_bits is {shown_member(value)}, want {want}")
@@ -140,6 +98,157 @@ NO_UNKNOWN_BITS: Final = GuestPolicyDemand(unknown_bits=0)
 """Every bit of GUEST_POLICY must have a name here."""
 
 
+def _signing_keys() -> Kind[frozenset[SigningKey]]:
+    def read(body: JsonObject, name: str) -> frozenset[SigningKey]:
+        texts = body.texts(name, limit=len(SigningKey))
+        for text in texts:
+            if text not in SigningKey.__members__:
+                raise WireError(f"policy.{name}", got=ascii(text)[:80], want="VCEK or VLEK")
+        return frozenset(SigningKey[text] for text in texts)
+
+    def check(name: str, keys: frozenset[SigningKey]) -> None:
+        if not keys or SigningKey.NONE in keys:
+            raise PolicyError(f"{name} wants VCEK, VLEK or both")
+
+    return Kind('a list of "VCEK" and "VLEK"', read, lambda keys: sorted(key.name for key in keys), check)
+
+
+def _vmpl() -> Kind[frozenset[int]]:
+    def read(body: JsonObject, name: str) -> frozenset[int]:
+        texts = body.texts(name, limit=_MAX_VALUES)
+        for text in texts:
+            if text not in _LEVELS:
+                raise WireError(f"policy.{name}", got=ascii(text)[:80], want=" or ".join(_LEVELS))
+        return frozenset(_LEVELS[text] for text in texts)
+
+    def plain(levels: frozenset[int]) -> list[str]:
+        return sorted(text for text, level in _LEVELS.items() if level in levels)
+
+    def check(name: str, levels: frozenset[int]) -> None:
+        if not levels or not levels <= set(_LEVELS.values()):
+            raise PolicyError(f"{name} is {sorted(levels)}, want levels of 0 to 3, or {_HOST_VMPL:#x}")
+
+    return Kind('a list of "0", "1", "2", "3", "host"', read, plain, check)
+
+
+def _platform_info() -> Kind[PlatformDemand]:
+    def read(body: JsonObject, name: str) -> PlatformDemand:
+        demand = body.child(name)
+        demand.only("required", "forbidden", "unknown_bits")
+        unknown = _read_unknown_bits(demand) if "unknown_bits" in demand.names() else 0
+        return PlatformDemand(_read_flags(demand, "required"), _read_flags(demand, "forbidden"), unknown)
+
+    def plain(demand: PlatformDemand) -> dict[str, Any]:
+        return {
+            "required": sorted(flag.name or "" for flag in demand.required),
+            "forbidden": sorted(flag.name or "" for flag in demand.forbidden),
+            "unknown_bits": _plain_bits(demand.unknown_bits),
+        }
+
+    takes = (
+        "{ required = [...], forbidden = [...], unknown_bits = ... }: lists of "
+        f"{', '.join(PlatformInfo.__members__)}; {_MASK} or UNSAFE_ANY_UNKNOWN_BITS"
+    )
+    return Kind(takes, read, plain)
+
+
+def _read_flags(body: JsonObject, name: str) -> frozenset[PlatformInfo]:
+    texts = body.texts(name, limit=len(PlatformInfo))
+    for text in texts:
+        if text not in PlatformInfo.__members__:
+            known = ", ".join(PlatformInfo.__members__)
+            raise WireError(f"policy.platform_info.{name}", got=ascii(text)[:80], want=known)
+    return frozenset(PlatformInfo[text] for text in texts)
+
+
+def _guest_policy() -> Kind[GuestPolicyDemand]:
+    def read(body: JsonObject, name: str) -> GuestPolicyDemand:
+        demand = body.child(name)
+        demand.only("unknown_bits")
+        return GuestPolicyDemand(_read_unknown_bits(demand))
+
+    def plain(demand: GuestPolicyDemand) -> dict[str, str]:
+        return {"unknown_bits": _plain_bits(demand.unknown_bits)}
+
+    return Kind(f"{{ unknown_bits = ... }}: {_MASK}, or UNSAFE_ANY_UNKNOWN_BITS", read, plain)
+
+
+def _read_unknown_bits(body: JsonObject) -> UnknownBits:
+    if body.value("unknown_bits") == "UNSAFE_ANY_UNKNOWN_BITS":
+        return "UNSAFE_ANY_UNKNOWN_BITS"
+    try:
+        return _read_bits(body, "unknown_bits")
+    except WireError as error:
+        raise WireError(error.field, got=error.got, want=f"{_MASK}, or UNSAFE_ANY_UNKNOWN_BITS") from None
+
+
+def _read_bits(body: JsonObject, name: str) -> int:
+    """A mask: a number, or the same in hexadecimal as text, since JSON has no such numbers."""
+    value = body.value(name)
+    if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
+        return int(value, 16)
+    return body.uint(name, _U64)
+
+
+def _plain_bits(bits: UnknownBits) -> str:
+    return bits if isinstance(bits, str) else f"{bits:#x}"
+
+
+def _mitigations() -> Kind[int]:
+    def check(name: str, bits: int) -> None:
+        if not 0 < bits <= _U64:
+            raise PolicyError(f"{name} is {bits}, want 64 bits, some of them set")
+
+    return Kind(_MASK, _read_bits, lambda bits: bits, check)
+
+
+def _sockets() -> Kind[int]:
+    def read(body: JsonObject, name: str) -> int:
+        text = body.text(name)
+        if text != "1":
+            raise WireError(f"policy.{name}", got=ascii(text)[:80], want="1 or ANY_SOCKETS")
+        return 1
+
+    return Kind('"1"', read, str)
+
+
+def _abi() -> Kind[AbiVersion]:
+    def read(body: JsonObject, name: str) -> AbiVersion:
+        found = _ABI.fullmatch(body.text(name))
+        if found is None or max(int(found[1]), int(found[2])) > _U8:
+            raise WireError(f"policy.{name}", got=ascii(body.text(name))[:80], want="MAJOR.MINOR or ANY_ABI")
+        return AbiVersion(int(found[1]), int(found[2]))
+
+    return Kind('MAJOR.MINOR in quotes such as "1.55"', read, lambda version: f"{version.major}.{version.minor}")
+
+
+def _tcb() -> Kind[TcbVersion]:
+    def read(body: JsonObject, name: str) -> TcbVersion:
+        table = body.child(name)
+        text = table.text("product")
+        if text not in list(Product):
+            raise WireError(f"policy.{name}.product", got=ascii(text)[:80], want=" or ".join(Product))
+        product = Product(text)
+        table.only("product", *PARTS[product])
+        return TcbVersion(product, **{part: table.uint(part, _U8) for part in PARTS[product]})
+
+    def plain(tcb: TcbVersion) -> dict[str, Any]:
+        return {"product": str(tcb.product)} | {part: getattr(tcb, part) for part in PARTS[tcb.product]}
+
+    return Kind(
+        "{ product, " + "; ".join(f"of {product}: {', '.join(PARTS[product])}" for product in Product) + " }",
+        read,
+        plain,
+    )
+
+
+Floor = TcbVersion | Literal["ANY_TCB"]
+
+
+def _guest_bit(at: GuestPolicy, *, strict: str, wanted: bool) -> Any:
+    return bit("policy", at, strict=strict, wanted=wanted, shown=("forbidden", "allowed"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnpPolicy:
     """The demands, all of them.
@@ -148,60 +257,164 @@ class SnpPolicy:
         PolicyError: a value of the wrong kind or size, or an empty set, which accepts nothing.
     """
 
-    root: Anchor
-    """The ARK of one product."""
-    public_seed: PublicSeed
-    revocation: Literal[SnpAbsence.REQUIRE_REVOCATION_LIST, SnpAbsence.UNSAFE_NO_REVOCATION_LIST]
-    signing_keys: frozenset[SigningKey]
-    measurement: frozenset[bytes] | Literal[SnpAbsence.UNSAFE_ANY_GUEST]
-    """Launch digests."""
-    host_data: frozenset[bytes] | Literal[SnpAbsence.ANY_HOST_DATA]
-    id_key_digest: frozenset[bytes] | Literal[SnpAbsence.ANY_ID_KEY]
-    author_key_digest: frozenset[bytes] | Literal[SnpAbsence.ANY_AUTHOR_KEY]
-    family_id: frozenset[bytes] | Literal[SnpAbsence.ANY_FAMILY_ID]
-    image_id: frozenset[bytes] | Literal[SnpAbsence.ANY_IMAGE_ID]
-    """Both as the id block has them; zeros without one."""
-    report_id: frozenset[bytes] | Literal[SnpAbsence.ANY_REPORT_ID]
-    """Of one launch of the guest, for as long as that lasts."""
-    chip_id: frozenset[bytes] | Literal[SnpAbsence.ANY_CHIP]
-    platform_info: PlatformDemand | Literal[SnpAbsence.ANY_PLATFORM]
-    mitigations: int | Literal[SnpAbsence.ANY_MITIGATIONS]
-    """Bits that both vectors must have, at launch and now; reports tell from version 5 on."""
-    vmpl: frozenset[int]
-    """Privilege levels 0 to 3; 0xFFFFFFFF is the host, which speaks for no guest."""
-    minimum_guest_svn: int | Literal[SnpAbsence.ANY_GUEST_SVN]
-    debug: Literal[Absence.REFUSE_DEBUG, Absence.UNSAFE_ALLOW_DEBUG]
-    migration: Literal[Absence.MUST_BE_OFF, SnpAbsence.ANY_MIGRATION]
-    """Off: the guest's policy forbids a migration agent, and it has none."""
-    smt: Literal[Absence.MUST_BE_OFF, Absence.ANY_SMT]
-    sockets: Literal[1, SnpAbsence.ANY_SOCKETS]
-    minimum_abi: AbiVersion | Literal[SnpAbsence.ANY_ABI]
-    provisional: Literal[SnpAbsence.REFUSE_PROVISIONAL, SnpAbsence.ANY_PROVISIONAL]
-    reported_tcb: Floor
-    committed_tcb: Floor
-    launch_tcb: Floor
-    current_tcb: Floor
-    report_data: ReportDataDemand
-    """``FRESH_NONCE``: of an attested function, by :meth:`with_nonce`; of another guest the challenger's own 64 bytes,
-    by :meth:`with_report_data`. Refuses until then."""
-    layers: RequiredLayers | Literal[SnpAbsence.ANY_SANDBOX]
-    guest_policy: GuestPolicyDemand = NO_UNKNOWN_BITS
-    """May be left out: then no bit without a name is accepted."""
+    root: Annotated[
+        Anchor,
+        Demand(
+            root_kind(AMD_MILAN_ROOT, AMD_GENOA_ROOT, AMD_TURIN_ROOT),
+            Rule.CHAIN_ROOT,
+            "As in [quotes' policies](cli.md#roots). One policy, one product",
+        ),
+    ]
+    public_seed: Annotated[
+        PublicSeed, Demand(words_alone(), Rule.CHAIN_SEEDED, "The latter for machines made with `--seed`")
+    ]
+    revocation: Annotated[
+        Literal["REQUIRE_REVOCATION_LIST", "UNSAFE_NO_REVOCATION_LIST"],
+        Demand(
+            words_alone(), Rule.CRL_FORMAT, "With the latter a list that is given is still checked, but none has to be"
+        ),
+    ]
+    signing_keys: Annotated[
+        frozenset[SigningKey],
+        Demand(_signing_keys(), Rule.SNP_SIGNING_KEY, "The key of the chip, or of a cloud provider"),
+    ]
+    measurement: Annotated[
+        frozenset[bytes] | Literal["UNSAFE_ANY_GUEST"],
+        Demand(octets(48, "launch digests"), Rule.SNP_MEASUREMENT, comparison=one_of("measurement")),
+    ]
+    host_data: Annotated[
+        frozenset[bytes] | Literal["ANY_HOST_DATA"],
+        Demand(octets(32), Rule.SNP_HOST_DATA, comparison=one_of("host_data")),
+    ]
+    id_key_digest: Annotated[
+        frozenset[bytes] | Literal["ANY_ID_KEY"],
+        Demand(octets(48, "SHA-384 digests"), Rule.SNP_ID_KEY, comparison=one_of("id_key_digest")),
+    ]
+    author_key_digest: Annotated[
+        frozenset[bytes] | Literal["ANY_AUTHOR_KEY"],
+        Demand(
+            octets(48, "SHA-384 digests"),
+            Rule.SNP_AUTHOR_KEY,
+            comparison=one_of("author_key_digest", requires="has_author_key"),
+        ),
+    ]
+    family_id: Annotated[
+        frozenset[bytes] | Literal["ANY_FAMILY_ID"],
+        Demand(
+            octets(16),
+            Rule.SNP_FAMILY_ID,
+            "As the guest's id block has it, zeros without one",
+            one_of("family_id"),
+        ),
+    ]
+    image_id: Annotated[
+        frozenset[bytes] | Literal["ANY_IMAGE_ID"],
+        Demand(octets(16), Rule.SNP_IMAGE_ID, "Likewise", one_of("image_id")),
+    ]
+    report_id: Annotated[
+        frozenset[bytes] | Literal["ANY_REPORT_ID"],
+        Demand(
+            octets(32),
+            Rule.SNP_REPORT_ID,
+            "Of one launch of the guest, for as long as it lasts: to recognise a guest that was appraised before",
+            one_of("report_id"),
+        ),
+    ]
+    chip_id: Annotated[
+        frozenset[bytes] | Literal["ANY_CHIP"],
+        Demand(octets(64), Rule.SNP_CHIP_ID, "The machines that may answer"),
+    ]
+    platform_info: Annotated[
+        PlatformDemand | Literal["ANY_PLATFORM"],
+        Demand(
+            _platform_info(),
+            Rule.SNP_PLATFORM_INFO,
+            "What must be so on the machine, and what not, by [the names below](#bits-by-name)",
+        ),
+    ]
+    mitigations: Annotated[
+        int | Literal["ANY_MITIGATIONS"],
+        Demand(
+            _mitigations(),
+            Rule.SNP_MITIGATIONS,
+            "Its bits must be in both vectors of mitigations, at launch and now; reports have them from version 5 on",
+        ),
+    ]
+    vmpl: Annotated[
+        frozenset[int],
+        Demand(_vmpl(), Rule.SNP_VMPL, 'Who asked for the report; `"host"` speaks for no guest', one_of("vmpl")),
+    ]
+    minimum_guest_svn: Annotated[
+        int | Literal["ANY_GUEST_SVN"],
+        Demand(number(_U32), Rule.SNP_GUEST_SVN, "The oldest acceptable version of the guest", at_least("guest_svn")),
+    ]
+    debug: Annotated[
+        Debug,
+        Demand(
+            words_alone(),
+            Rule.SNP_DEBUG,
+            "Whether the host may decrypt the guest's memory",
+            _guest_bit(GuestPolicy.DEBUG, strict="REFUSE_DEBUG", wanted=False),
+        ),
+    ]
+    migration: Annotated[
+        Literal["MUST_BE_OFF", "ANY_MIGRATION"],
+        Demand(
+            words_alone(),
+            Rule.SNP_MIGRATION,
+            "Off: the guest's policy forbids a migration agent, and it has none",
+        ),
+    ]
+    smt: Annotated[
+        Literal["MUST_BE_OFF", "ANY_SMT"],
+        Demand(
+            words_alone(),
+            Rule.SNP_SMT,
+            "Off: the guest does not run beside sibling threads",
+            _guest_bit(GuestPolicy.SMT, strict="MUST_BE_OFF", wanted=False),
+        ),
+    ]
+    sockets: Annotated[Literal[1, "ANY_SOCKETS"], Demand(_sockets(), Rule.SNP_SOCKET)]
+    minimum_abi: Annotated[
+        AbiVersion | Literal["ANY_ABI"],
+        Demand(_abi(), Rule.SNP_ABI, "The least firmware ABI that the guest's policy must demand"),
+    ]
+    provisional: Annotated[
+        Literal["REFUSE_PROVISIONAL", "ANY_PROVISIONAL"],
+        Demand(words_alone(), Rule.SNP_PROVISIONAL, "Firmware that is not committed can be rolled back by its host"),
+    ]
+    reported_tcb: Annotated[
+        Floor, Demand(_tcb(), Rule.SNP_TCB_REPORTED, "A floor, compared part by part; so are the next three")
+    ]
+    committed_tcb: Annotated[Floor, Demand(_tcb(), Rule.SNP_TCB_COMMITTED)]
+    launch_tcb: Annotated[Floor, Demand(_tcb(), Rule.SNP_TCB_LAUNCH)]
+    current_tcb: Annotated[Floor, Demand(_tcb(), Rule.SNP_TCB_CURRENT)]
+    report_data: Annotated[
+        ReportDataDemand,
+        Demand(
+            report_data_kind(),
+            Rule.BINDING_REPORT_DATA,
+            "`FRESH_NONCE`: for a challenge that `casemate verify --report-data` fills in (of an attested function "
+            "`--binding`, as for SGX), and refused without",
+        ),
+    ]
+    layers: Annotated[
+        RequiredLayers | Literal["ANY_SANDBOX"],
+        Demand(
+            layers_kind(), Rule.SANDBOX_ENCLAVE, "Sandbox layers, of which only attested functions tell; a VM has none"
+        ),
+    ]
+    guest_policy: Annotated[
+        GuestPolicyDemand,
+        Demand(
+            _guest_policy(),
+            Rule.SNP_GUEST_POLICY,
+            "Which bits the guest's own policy may have besides those with a name here",
+        ),
+    ] = NO_UNKNOWN_BITS
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_kind(field.name, getattr(self, field.name))
-        check_anchor(self.root)
-        for name, size in _SIZES.items():
-            value = getattr(self, name)
-            if isinstance(value, frozenset) and (not value or any(len(member) != size for member in value)):
-                raise PolicyError(f"{name} wants one or more values of {size} bytes")
-        if not self.vmpl or not all(level in (0, 1, 2, 3, _HOST_VMPL) for level in self.vmpl):
-            raise PolicyError(f"vmpl is {sorted(self.vmpl)}, want levels of 0 to 3, or {_HOST_VMPL:#x}")
-        if not self.signing_keys or SigningKey.NONE in self.signing_keys:
-            raise PolicyError("signing_keys wants VCEK, VLEK or both")
-        if isinstance(self.mitigations, int) and not 0 < self.mitigations <= _U64:
-            raise PolicyError(f"mitigations is {self.mitigations}, want 64 bits, some of them set")
+        check_members(self)
         check_layers_are_bound(self.layers, self.report_data)
 
     def with_nonce(self, nonce: bytes) -> Self:
@@ -214,72 +427,26 @@ class SnpPolicy:
 
     def with_report_data(self, data: bytes) -> Self:
         """This policy for one challenge of 64 bytes; :class:`PolicyError` where it does not demand a fresh one."""
-        if self.report_data is not FRESH_NONCE:
-            raise PolicyError(f"report_data is {shown_member(self.report_data)}, only FRESH_NONCE can be filled in")
+        check_open(self.report_data)
         return replace(self, report_data=ExpectedReportData(data))
 
     def weaknesses(self) -> tuple[str, ...]:
         """The protections given up, by name; empty for a sound policy."""
-        values = [getattr(self, field.name) for field in fields(self)]
-        values += [getattr(value, "unknown_bits", None) for value in (self.platform_info, self.guest_policy)]
-        found = [value.value for value in values if isinstance(value, Enum) and str(value.value).startswith("UNSAFE_")]
-        found = list(dict.fromkeys(found))
-        return (*found, "SIMULATED_ROOT") if isinstance(self.root, SimulatedRoot) else tuple(found)
+        nested = (getattr(value, "unknown_bits", 0) for value in (self.platform_info, self.guest_policy))
+        words = (*words_given(self), *(value for value in nested if isinstance(value, str)))
+        found = tuple(dict.fromkeys(word for word in words if word.startswith("UNSAFE_")))
+        return (*found, "SIMULATED_ROOT") if isinstance(self.root, SimulatedRoot) else found
 
 
-_SIZES = {
-    "measurement": _SHA384_SIZE,
-    "host_data": _HOST_DATA_SIZE,
-    "id_key_digest": _SHA384_SIZE,
-    "author_key_digest": _SHA384_SIZE,
-    "family_id": _NAME_SIZE,
-    "image_id": _NAME_SIZE,
-    "report_id": _REPORT_ID_SIZE,
-    "chip_id": _CHIP_ID_SIZE,
-}
+def parse_snp_policy(text: str) -> SnpPolicy:
+    """The policy in ``text``: JSON if it starts with a brace, else TOML.
 
-_KINDS: dict[str, tuple[tuple[type, ...], tuple[object, ...]]] = {
-    "root": ((VendorRoot, VendorKey, SimulatedRoot), ()),
-    "public_seed": ((), (Absence.REFUSE_PUBLIC_SEED, Absence.UNSAFE_PUBLIC_SEED)),
-    "revocation": ((), (REQUIRE_REVOCATION_LIST, UNSAFE_NO_REVOCATION_LIST)),
-    "signing_keys": ((frozenset,), ()),
-    "measurement": ((frozenset,), (UNSAFE_ANY_GUEST,)),
-    "host_data": ((frozenset,), (ANY_HOST_DATA,)),
-    "id_key_digest": ((frozenset,), (ANY_ID_KEY,)),
-    "author_key_digest": ((frozenset,), (ANY_AUTHOR_KEY,)),
-    "family_id": ((frozenset,), (ANY_FAMILY_ID,)),
-    "image_id": ((frozenset,), (ANY_IMAGE_ID,)),
-    "report_id": ((frozenset,), (ANY_REPORT_ID,)),
-    "chip_id": ((frozenset,), (ANY_CHIP,)),
-    "platform_info": ((PlatformDemand,), (ANY_PLATFORM,)),
-    "mitigations": ((int,), (ANY_MITIGATIONS,)),
-    "vmpl": ((frozenset,), ()),
-    "minimum_guest_svn": ((int,), (ANY_GUEST_SVN,)),
-    "debug": ((), (REFUSE_DEBUG, UNSAFE_ALLOW_DEBUG)),
-    "migration": ((), (Absence.MUST_BE_OFF, ANY_MIGRATION)),
-    "smt": ((), (Absence.MUST_BE_OFF, Absence.ANY_SMT)),
-    "sockets": ((), (1, ANY_SOCKETS)),
-    "minimum_abi": ((AbiVersion,), (ANY_ABI,)),
-    "provisional": ((), (REFUSE_PROVISIONAL, ANY_PROVISIONAL)),
-    "reported_tcb": ((TcbVersion,), (ANY_TCB,)),
-    "committed_tcb": ((TcbVersion,), (ANY_TCB,)),
-    "launch_tcb": ((TcbVersion,), (ANY_TCB,)),
-    "current_tcb": ((TcbVersion,), (ANY_TCB,)),
-    "report_data": ((ExpectedNonce, ExpectedReportData), (Absence.FRESH_NONCE, Absence.UNSAFE_ANY_REPORT_DATA)),
-    "layers": ((RequiredLayers,), (ANY_SANDBOX,)),
-    "guest_policy": ((GuestPolicyDemand,), ()),
-}
-"""What each field may hold, checked also where no type checker has looked: None must never mean "do not check"."""
+    Raises:
+        PolicyError: it is neither, a member is missing, unknown or of the wrong kind, or the policy makes no sense.
+    """
+    return parse_policy_text(SnpPolicy, text)
 
 
-def _check_kind(name: str, value: object) -> None:
-    kinds, words = _KINDS[name]
-    if type(value) in kinds or any(value is word or (value == word and type(value) is int) for word in words):
-        return
-    wanted = [*(kind.__name__ for kind in kinds), *(str(getattr(word, "value", word)) for word in words)]
-    raise PolicyError(f"{name} is {shown_member(value)}, want {' or '.join(wanted)}")
-
-
-def words_of(name: str) -> tuple[str, ...]:
-    """The words that a member takes in place of a value."""
-    return tuple(str(getattr(word, "value", word)) for word in _KINDS[name][1])
+def print_snp_policy(policy: SnpPolicy, form: PolicyFormat = PolicyFormat.TOML) -> str:
+    """The text of a policy; :func:`parse_snp_policy` gives the same policy again."""
+    return print_policy_text(policy, form)

@@ -24,14 +24,6 @@ from casemate.verifier import (
     VerifiedSnpEvidence,
     appraise_snp,
 )
-from casemate.verifier.sgx.policy import MUST_BE_OFF, REFUSE_DEBUG, REFUSE_PUBLIC_SEED
-from casemate.verifier.snp.policy import (
-    ANY_CHIP,
-    ANY_MITIGATIONS,
-    ANY_SANDBOX,
-    REFUSE_PROVISIONAL,
-    REQUIRE_REVOCATION_LIST,
-)
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.messages.snp_certification import UpdateFirmware, VcekCertified, VlekGiven
 from casemate.wire.snp.guest_message import KeySelect
@@ -65,8 +57,8 @@ class Lab:
         tcb = self.platform.standing.current.tcb
         demands: dict[str, Any] = {
             "root": self.maker.root,
-            "public_seed": REFUSE_PUBLIC_SEED,
-            "revocation": REQUIRE_REVOCATION_LIST,
+            "public_seed": "REFUSE_PUBLIC_SEED",
+            "revocation": "REQUIRE_REVOCATION_LIST",
             "signing_keys": frozenset({SigningKey.VCEK}),
             "measurement": frozenset({b"\x01" * 48}),
             "host_data": frozenset({b"\x02" * 32}),
@@ -75,23 +67,23 @@ class Lab:
             "family_id": frozenset({b"\x0f" * 16}),
             "image_id": frozenset({b"\x1f" * 16}),
             "report_id": frozenset({b"\x05" * 32}),
-            "chip_id": ANY_CHIP,
+            "chip_id": "ANY_CHIP",
             "platform_info": PlatformDemand(frozenset({PlatformInfo.SMT_EN}), frozenset()),
-            "mitigations": ANY_MITIGATIONS,
+            "mitigations": "ANY_MITIGATIONS",
             "vmpl": frozenset({0}),
             "minimum_guest_svn": 2,
-            "debug": REFUSE_DEBUG,
-            "migration": MUST_BE_OFF,
-            "smt": MUST_BE_OFF,
+            "debug": "REFUSE_DEBUG",
+            "migration": "MUST_BE_OFF",
+            "smt": "MUST_BE_OFF",
             "sockets": 1,
             "minimum_abi": AbiVersion(0, 55),
-            "provisional": REFUSE_PROVISIONAL,
+            "provisional": "REFUSE_PROVISIONAL",
             "reported_tcb": tcb,
             "committed_tcb": tcb,
             "launch_tcb": tcb,
             "current_tcb": tcb,
             "report_data": ExpectedReportData(b"\x07" * 64),
-            "layers": ANY_SANDBOX,
+            "layers": "ANY_SANDBOX",
         }
         return SnpPolicy(**(demands | other))
 

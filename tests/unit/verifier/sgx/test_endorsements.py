@@ -7,8 +7,8 @@ import pytest
 
 from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import RefusedError, Rule, SimulatedRoot, appraise
+from casemate.verifier.common_demands import Terms
 from casemate.verifier.sgx.endorsements import recall
-from casemate.verifier.sgx.policy import Terms
 from casemate.wire.sgx.quote import Quote
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
