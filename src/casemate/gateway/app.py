@@ -1,4 +1,4 @@
-"""The gateway's ASGI application: its routes, and the edge around them."""
+"""The gateway's ASGI application: the routes of all its parts, behind the edge."""
 
 from importlib import metadata
 from pathlib import Path
@@ -40,7 +40,7 @@ NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": Fal
 
 
 class Gateway:
-    """Everything behind the socket: :attr:`edge` is the ASGI application."""
+    """The application with everything it needs; :attr:`edge` is what the server runs."""
 
     def __init__(
         self,
@@ -90,6 +90,6 @@ class Gateway:
         self.edge = Edge(FastPath(self.app, shortcuts_of(enclave), relay_of(host)), tokens, settings, log)
 
     def close(self) -> None:
-        """Ends what would else never end."""
+        """Ends the streams of events and consoles, which would go on for ever."""
         self._streams.close()
         self._consoles.close()

@@ -1,4 +1,4 @@
-"""What the gateway asks of the host behind it: :class:`casemate.host.orchestrator.Orchestrator` answers this."""
+"""What the gateway asks of the host behind it; :class:`casemate.host.orchestrator.Orchestrator` implements it."""
 
 from typing import Protocol, TypeVar
 
@@ -22,7 +22,7 @@ A = TypeVar("A")
 
 
 class HostApi(Protocol):
-    """Every refusal is a :class:`casemate.wire.protocol.faults.FaultError`; what each method does is told there."""
+    """The host's methods that the gateway calls. They refuse with :class:`casemate.wire.protocol.faults.FaultError`."""
 
     events: Events
 
@@ -45,7 +45,7 @@ class HostApi(Protocol):
 
 
 class VmHostApi(Protocol):
-    """What the gateway asks of the hypervisor: :class:`casemate.host.vm.vms.Vms` answers this."""
+    """The hypervisor's methods that the gateway calls; :class:`casemate.host.vm.vms.Vms` implements them."""
 
     async def answer(self, request: Request[A]) -> A: ...
     def console(self, number: int) -> Console: ...

@@ -1,4 +1,4 @@
-"""The gateway's process: the host's, with HTTP beside the Unix socket."""
+"""The gateway's process: the host's, which serves HTTP beside its Unix socket."""
 
 import argparse
 import asyncio
@@ -38,7 +38,7 @@ _DIGEST_SIZE = 32
 
 
 def main() -> int:
-    """Serves until SIGTERM, or until the chip or the supervisor is gone; the exit status."""
+    """Serves until SIGTERM, or until chip or supervisor is gone; returns the exit status."""
     parser = argparse.ArgumentParser(prog="casemate.gateway")
     add_arguments(parser)
     parser.add_argument("--http-fd", type=int, action="append", required=True, help="a TCP socket that listens")
@@ -90,7 +90,7 @@ class Facing:
 
 
 class HttpWay:
-    """The second way in (:class:`casemate.host.serving.Beside`)."""
+    """Serves HTTP beside the Unix socket (:class:`casemate.host.serving.Beside`)."""
 
     def __init__(self, orchestrator: Orchestrator, vms: Vms, facing: Facing) -> None:
         self._gateway = Gateway(
@@ -121,7 +121,7 @@ class HttpWay:
             self._done.set()
 
     async def drain(self, patience: float) -> None:
-        """Takes no new connections, ends the streams of events and consoles, and waits for requests under way."""
+        """Refuses new connections, ends the streams of events and consoles, and waits for requests under way."""
         self._gateway.close()
         self._server.drain(patience)
         try:

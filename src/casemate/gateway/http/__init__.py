@@ -1,1 +1,1 @@
-"""HTTP: connections, limits, tokens, bodies, problem details; it knows no route but its documents."""
+"""HTTP: connections, limits, tokens, bodies and problem details, whatever the routes are."""

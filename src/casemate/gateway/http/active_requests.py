@@ -1,4 +1,4 @@
-"""Requests under way, each of which can be ended from outside: its client has left, or its token is taken away."""
+"""Requests under way, which can be ended early: because the client left, or because its token was taken away."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class EndReason(Enum):
-    """Why a request was ended."""
+    """Why a request was ended early."""
 
     CLIENT_LEFT = auto()
     TOKEN_ENDED = auto()
@@ -21,7 +21,7 @@ class EndReason(Enum):
 
 
 class ActiveRequest:
-    """One request under way.
+    """One request from its head to the end of its answer.
 
     Attributes:
         token: whose it is, once that is known.
@@ -41,43 +41,43 @@ class ActiveRequest:
 
     @property
     def may_end(self) -> bool:
-        """It waits for something that nobody needs once it has ended."""
+        """Whether it is waiting for something that is of no use once the request has ended."""
         return self._may_end and self.ending is None
 
     def that_may_end(self) -> "_Interruptible":
-        """A context: whatever is awaited inside is given up as soon as :meth:`end` is called."""
+        """A context manager: what is awaited inside is cancelled as soon as :meth:`end` is called."""
         return _Interruptible(self)
 
     def waits(self, *, may_end: bool) -> None:
-        """What it does from now may be given up, or not; :class:`asyncio.CancelledError` if it was ended before."""
+        """Sets whether what follows may be cancelled; raises :class:`asyncio.CancelledError` if it was ended before."""
         if may_end and self.ending is not None:
             raise asyncio.CancelledError
         self._may_end = may_end
 
     @classmethod
     def of(cls, scope: Scope) -> "ActiveRequest":
-        """The one that a request is."""
+        """The active request that belongs to an ASGI scope."""
         visit: ActiveRequest = scope["state"]["visit"]
         return visit
 
     def at_end(self, give_back: Callable[[], None]) -> None:
-        """Has this called when the request is over, however it ends."""
+        """Registers a function to call when the request is over, however it ends."""
         self._at_end.append(give_back)
 
     def end(self, why: EndReason) -> None:
-        """Gives up what it waits for; a change that is under way is finished."""
+        """Cancels what the request waits for. A change that is under way is still finished."""
         if self.ending is None:
             self.ending = why
             if self._may_end and self._task is not None:
                 self._task.cancel()
 
     def forgive(self) -> None:
-        """Takes its cancellation back, so that it can be answered."""
+        """Takes the cancellation back, so that a refusal can be sent."""
         if self._task is not None:
             self._task.uncancel()
 
     def over(self) -> None:
-        """The request has been answered, or nobody waits for that."""
+        """Calls what :meth:`at_end` has registered: the answer is complete, or nobody waits for it."""
         self._task = None
         for give_back in self._at_end:
             give_back()
@@ -85,7 +85,7 @@ class ActiveRequest:
 
 
 class _Interruptible:
-    """A class of its own and no generator, which would take a call three times as long."""
+    """The context manager of :meth:`ActiveRequest.that_may_end`. A generator would be three times as slow."""
 
     __slots__ = ("_visit",)
 

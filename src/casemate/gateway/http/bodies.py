@@ -1,4 +1,4 @@
-"""Bodies of requests: read piece by piece, never beyond their limit, never slower than is bearable."""
+"""Request bodies: read piece by piece, with a limit on their size and on the time that the client may take."""
 
 import asyncio
 
@@ -27,38 +27,37 @@ MAX_HELD = 384 * 1024 * 1024
 
 
 class BodyMemory:
-    """What all requests under way together may hold (bytes)."""
+    """The memory (bytes) that the bodies of all requests under way share."""
 
     def __init__(self, most: int = MAX_HELD) -> None:
         self._most = most
         self._held = 0
 
     def take(self, size: int) -> None:
-        """Holds so much more, or refuses."""
+        """Reserves that many bytes more, or refuses the request."""
         if self._held + size > self._most:
             said = f"the bodies of requests under way take {self._held} bytes of {self._most} already"
             raise ProblemError(Trouble.RATE_LIMITED, said, headers=_CLOSE)
         self._held += size
 
     def give_back(self, size: int) -> None:
-        """Holds so much less."""
         self._held -= size
 
 
 class MemoryShare:
-    """One request's part of it, given back at its end."""
+    """One request's part of :class:`BodyMemory`, given back when the request is over."""
 
     def __init__(self, memory: BodyMemory) -> None:
         self._memory = memory
         self._held = 0
 
     def take(self, size: int) -> None:
-        """Holds so much more, or refuses."""
+        """Reserves that many bytes more, or refuses the request."""
         self._memory.take(size)
         self._held += size
 
     def give_back(self) -> None:
-        """Holds nothing any more."""
+        """Gives back all that the request has reserved."""
         self._memory.give_back(self._held)
         self._held = 0
 
@@ -103,7 +102,7 @@ async def read_body(request: Request, *, media_type: str, limit: int) -> bytes:
 
 
 def check_media_type(request: Request, wanted: str) -> None:
-    """Refuses a body of another type, or one that is compressed."""
+    """Refuses a body of another media type, or with a content encoding."""
     given = request.headers.get("content-type", "none")
     if given.partition(";")[0].strip().lower() != wanted:
         raise ProblemError(Trouble.MEDIA_TYPE_REFUSED, f"Content-Type is {given[:80]!r}, want {wanted}")

@@ -1,4 +1,4 @@
-"""Cross-origin requests: pages on other servers, each let in by its exact origin, or not at all.
+"""Cross-origin requests: pages of other servers are let in by their exact origin.
 
 The Fetch standard, section 3.3 (CORS protocol). Credentials are never allowed: a token goes in a header that the page
 sets, so no cookie of anybody's can speak for a page.
@@ -18,13 +18,13 @@ _MAX_AGE = "600"
 
 
 class Cors:
-    """Lets pages of ``origins`` in. Without any, it answers no preflight and adds no header."""
+    """Lets pages of ``origins`` in. Without origins it answers no preflight and adds no header."""
 
     def __init__(self, origins: frozenset[str]) -> None:
         self._origins = origins
 
     def preflight(self, scope: Scope) -> Response | None:
-        """The answer to a browser that asks before it sends, or None where this is no preflight.
+        """The answer to a browser's preflight request; None for any other request.
 
         Which origin it is for, :meth:`sender` adds, as to every answer.
 
@@ -49,7 +49,7 @@ class Cors:
         return Response(status_code=204, headers=allowed)
 
     def sender(self, scope: Scope, send: Send) -> Send:
-        """``send``, with the headers that let the page read the answer."""
+        """Wraps ``send``: adds the headers that let the page read the answer."""
         if not self._origins:
             return send
         origin = Headers(scope=scope).get("origin")

@@ -1,4 +1,4 @@
-"""The outermost layer: every request passes here, in one order, before any route sees it."""
+"""The outermost middleware: each request passes its rules in one order before a route sees it."""
 
 import asyncio
 import re
@@ -41,22 +41,21 @@ _REQUEST_ID_SIZE = 12
 
 
 class RequestRecorder(Protocol):
-    """Where answered requests are written down and counted."""
+    """Where answered requests are logged and counted."""
 
     def answered(
         self, scope: Scope, *, status: int, seconds: float, token: AccessToken | None, code: str | None
-    ) -> None:
-        """One request was answered."""
+    ) -> None: ...
 
     def limited(self, scope: Scope) -> None:
-        """A request was refused since whoever made it asks too much."""
+        """Counts a request that a limit refused."""
 
     def failed(self, request_id: str, error: BaseException) -> None:
-        """A defect of the gateway's own, or of what lies behind it."""
+        """Logs a defect of the gateway or of what lies behind it."""
 
 
 class Edge:
-    """Wraps ``app``, with rules in this order.
+    """Wraps ``app`` with these rules, in this order.
 
     1. the request has a number (the client's ``X-Request-Id``, where that is sane);
     2. the Host header names this machine;
@@ -86,7 +85,7 @@ class Edge:
         self._visits: set[ActiveRequest] = set()
 
     def look_again(self) -> None:
-        """Ends what waits on behalf of tokens that were taken away, or whose role is less than it was."""
+        """Ends requests that wait on behalf of a token which was taken away or has lost rights."""
         for visit in [visit for visit in self._visits if visit.may_end and visit.token is not None]:
             if visit.token is not None and not self._tokens.holds(visit.token):
                 visit.end(EndReason.TOKEN_ENDED)
@@ -152,7 +151,7 @@ class Edge:
             await self._refuse(error, scope, receive, answer)
 
     def _meant_for_us(self, scope: Scope, now: float) -> Response | None:
-        """The answer to a browser's preflight; None for all other requests that name this machine."""
+        """The answer to a browser's preflight; None for other requests that name this machine."""
         try:
             check_host(scope["headers"], self._settings.hosts)
             preflight = self._cors.preflight(scope)
@@ -164,7 +163,7 @@ class Edge:
         return preflight
 
     async def _ask(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        """Asks the app; it is asked for a HEAD as for a GET, whose body goes no further (RFC 9110, section 9.3.2)."""
+        """Asks the app. A HEAD is asked as a GET, whose body is not sent (RFC 9110, section 9.3.2)."""
         if not answer.is_head:
             return await self._app(scope, receive, answer)
         asked = {**scope, "method": "GET"}
@@ -174,7 +173,7 @@ class Edge:
             scope["route"] = asked.get("route")
 
     async def _end(self, visit: ActiveRequest, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        """What is still to be said to the client of a request that was ended."""
+        """Completes the answer to a request that was ended early, if its client still listens."""
         if visit.ending is not EndReason.TOKEN_ENDED:
             return
         if answer.started:
@@ -190,7 +189,7 @@ class Edge:
             raise error  # half an answer cannot be mended: the server closes the connection
 
     def _let_in(self, scope: Scope, now: float) -> None:
-        """Counts a request that needs no token: as its token's, if it bears a good one, else as its peer's."""
+        """Counts a request that needs no token: for its token if it bears a good one, else for its peer."""
         try:
             token = self._tokens.admit(scope["headers"])
             self._token_rate.check(token.digest, now, whose=f"token {token.name}")
@@ -208,7 +207,7 @@ class Edge:
 
 
 class _Answer:
-    """``send``, watched: whether it has begun, and with which status; each answer carries its request's number.
+    """Wraps ``send``: notes status and progress, and adds the request's number to the answer.
 
     Of the answer to a HEAD it sends no body. Before each piece but the last it looks whether the token is still good.
     """
@@ -238,7 +237,7 @@ class _Answer:
         await self._send(message)
 
     async def finish(self) -> None:
-        """Ends an answer that comes in pieces after the last one that was sent."""
+        """Ends an answer that comes in pieces after the last piece that was sent."""
         if not self.complete:
             self.complete = True
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -254,7 +253,7 @@ class _Answer:
 
 
 def _peer(scope: Scope) -> str:
-    """What a client without a token is counted by."""
+    """The key under which a client without a token is counted."""
     return network_of(scope["client"][0]) if scope.get("client") else "local"
 
 

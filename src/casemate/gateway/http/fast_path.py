@@ -1,4 +1,4 @@
-"""What there are thousands of requests for goes past the framework, which documents it and answers the same.
+"""The fast path: the most frequent requests go past the framework, which documents them and would answer the same.
 
 FastAPI's routing, dependencies and serialisation take twice as long as all that a call needs of the gateway.
 """
@@ -20,13 +20,13 @@ CallHandler = Callable[[int, Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """What stands in the scope for a framework's route: the journal wants its path."""
+    """Stands in the scope in place of the framework's route: the request log reads its path."""
 
     path: str
 
 
 class FastPath:
-    """Wraps ``app``: these POST requests are answered by handlers; any role may make them.
+    """Wraps ``app``: these POST requests go to handlers directly; every role may make them.
 
     Args:
         app: answers everything else; its own routes for these paths answer alike.

@@ -1,4 +1,4 @@
-"""The Host header: a page whose DNS name was rebound to this computer still names itself there."""
+"""The Host header: refuses pages whose DNS name was rebound to this computer, since they send their own name."""
 
 import re
 
@@ -9,7 +9,7 @@ _MAX_PORT = 65535
 
 
 def check_host(headers: list[tuple[bytes, bytes]], allowed: frozenset[str]) -> None:
-    """Refuses a request that was meant for another machine (RFC 9110, section 15.5.20)."""
+    """Refuses a request whose Host header does not name this machine (RFC 9110, section 15.5.20)."""
     given = [value for name, value in headers if name == b"host"]
     found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
     if found is None or int(found[2] or b"0") > _MAX_PORT or found[1].decode("latin-1").lower() not in allowed:
@@ -19,6 +19,6 @@ def check_host(headers: list[tuple[bytes, bytes]], allowed: frozenset[str]) -> N
 
 
 def host_name(url: str) -> frozenset[str]:
-    """The name in a URL, as a Host header has it; none where it has none."""
+    """The host part of a URL as Host headers have it, in a set; the empty set if there is none."""
     found = _HOST.match(url.partition("://")[2].encode())
     return frozenset() if found is None else frozenset({found[1].decode().lower()})

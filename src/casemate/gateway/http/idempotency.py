@@ -1,4 +1,4 @@
-"""Idempotency-Key: a client that did not hear the answer asks again, and nothing is done twice.
+"""Idempotency-Key: a client that lost the answer may ask again, and nothing is done twice.
 
 After draft-ietf-httpapi-idempotency-key-header: the key belongs to one token, one path and one body. Answers are kept
 in memory, for a while; a machine that was started anew has forgotten them.
@@ -52,14 +52,14 @@ class _Kept:
 
 
 class Idempotency:
-    """Remembers answers. ``clock``: seconds, monotonic."""
+    """Remembers answers by key and token. ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kept: OrderedDict[tuple[bytes, str, str], _Kept] = OrderedDict()
 
     async def once(self, request: Request, key: str | None, body: bytes, work: Work) -> Response:
-        """The answer to a request that makes something: 201, with its Location.
+        """The answer to a request that makes something: 201 with a Location, from memory if the key was used before.
 
         A second request with the same key waits for the first. Only successes are kept: what failed may be tried again.
 
@@ -95,7 +95,7 @@ class Idempotency:
         return made
 
     def _forget(self) -> None:
-        """What is too old; the oldest comes first."""
+        """Drops the answers that are too old; the oldest come first."""
         now = self._clock()
         for name, kept in [*self._kept.items()]:
             if kept.until >= now or not kept.answer.done():
@@ -103,7 +103,7 @@ class Idempotency:
             del self._kept[name]
 
     def _make_room(self) -> None:
-        """One less, where there are too many: the oldest of whoever has most. What is under way stays."""
+        """Drops one answer if there are too many: the oldest of the token that has most. What is under way stays."""
         if len(self._kept) >= MAX_ANSWERS:
             answered = [name for name, kept in self._kept.items() if kept.answer.done()]
             if answered:

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beside what FastAPI finds out itself: refusals, tokens, bodies that are no JSON."""
+"""What the OpenAPI document says beside what FastAPI derives: refusals, tokens, binary bodies."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _EVERYWHERE = (
 
 
 def operation(name: str, role: Role, *codes: Code | Trouble, body: str | None = None) -> dict[str, Any]:
-    """The keywords with which a route is declared.
+    """The keyword arguments with which a route is declared.
 
     Args:
         name: the operation's id.
@@ -55,12 +55,12 @@ def refusals_of(codes: set[Code | Trouble]) -> dict[int | str, dict[str, Any]]:
 
 
 def json_body() -> tuple[Code | Trouble, ...]:
-    """What a JSON body may be refused for."""
+    """The refusals that a JSON body can meet."""
     return (Trouble.MEDIA_TYPE_REFUSED, Trouble.BODY_TOO_LARGE, Trouble.BODY_TOO_SLOW, Trouble.REQUEST_REFUSED)
 
 
 def created(document: type[BaseModel], description: str) -> dict[int | str, dict[str, Any]]:
-    """201, with its Location; the document's schema is one that another route answers with, too."""
+    """The document's part for a 201 answer with its Location; the schema must belong to another route's answer, too."""
     reference = {"$ref": f"#/components/schemas/{document.__name__}"}
     location = {"description": "Its path.", "schema": {"type": "string"}}
     return {
@@ -73,12 +73,12 @@ def created(document: type[BaseModel], description: str) -> dict[int | str, dict
 
 
 def binary(status: int, description: str) -> dict[int | str, dict[str, Any]]:
-    """A response of bytes."""
+    """The document's part for an answer of bytes."""
     return {status: {"description": description, "content": {BINARY: _BYTES}}}
 
 
 class Bytes(Response):
-    """A response of bytes: in the document it has no JSON schema."""
+    """An answer of bytes, which has no JSON schema in the document."""
 
     media_type = BINARY
 

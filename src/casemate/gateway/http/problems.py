@@ -1,4 +1,4 @@
-"""Refusals over HTTP: RFC 9457 problem details, one status and one code for each reaction a caller can have."""
+"""Refusals over HTTP as problem details (RFC 9457): one status and one code for each reaction a caller can have."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ MAX_DETAIL = 2048
 
 
 class Trouble(StrEnum):
-    """What the gateway itself refuses; what lies behind it has :class:`casemate.wire.protocol.faults.Code`."""
+    """The codes of the gateway's own refusals; those of the host are :class:`casemate.wire.protocol.faults.Code`."""
 
     BODY_TOO_LARGE = "body-too-large"
     BODY_TOO_SLOW = "body-too-slow"  # the request's body arrived at less than the slowest rate that is waited for
@@ -98,7 +98,7 @@ _RETRY = (429, 503)
 
 
 class ProblemError(HTTPException):
-    """A refusal with its code. An ``HTTPException``, since frameworks pass those through."""
+    """A refusal with its code. It is an ``HTTPException`` because the framework passes those through."""
 
     def __init__(self, code: Code | Trouble, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(STATUS[code], detail, headers)
@@ -108,7 +108,7 @@ class ProblemError(HTTPException):
 def problem_response(
     scope: Scope, code: Code | Trouble, detail: str, *, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The refusal of one request. Nothing of the request is repeated but its path and its number."""
+    """The answer that refuses a request. It repeats nothing of the request but its path and number."""
     status = STATUS[code]
     text = problem_text(code, detail, path=scope.get("raw_path", b"/"), request_id=scope["state"]["request_id"])
     said = {} if headers is None else dict(headers)
@@ -123,7 +123,7 @@ def problem_response(
 
 
 def problem_text(code: Code | Trouble, detail: str, *, path: bytes, request_id: str) -> bytes:
-    """The document itself."""
+    """The problem document as JSON."""
     status = STATUS[code]
     document = {
         "type": f"{TYPE_PREFIX}{code}",

@@ -1,4 +1,4 @@
-"""How much one token or peer may ask for: a bucket of requests that fills up again, a count of those under way."""
+"""Limits for each token or peer: requests per second (token buckets), and requests under way."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
@@ -13,7 +13,7 @@ MAX_BUCKETS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests a second, and so many at once after a pause."""
+    """Requests a second on average, and the most at once after a pause."""
 
     per_second: float
     burst: float
@@ -26,19 +26,18 @@ class _Bucket:
 
 
 class RateLimit:
-    """A token bucket for each key: a token's digest, a peer's network. Times are seconds of any monotonic clock."""
+    """A token bucket for each key, such as a token's digest or a peer's network. Times are monotonic seconds."""
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
         self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
 
     def wait(self, key: Hashable, now: float) -> float:
-        """Seconds until it may ask again; 0 if it may now."""
+        """Seconds until the key may ask again; 0 if it may now."""
         bucket = self._filled(key, now)
         return 0.0 if bucket.left >= 1 else (1 - bucket.left) / self._rate.per_second
 
     def take(self, key: Hashable, now: float) -> None:
-        """Counts one request."""
         self._filled(key, now).left -= 1
 
     def check(self, key: Hashable, now: float, *, whose: str) -> None:
@@ -67,7 +66,7 @@ class RateLimit:
 
 
 class AtOnce:
-    """How many of something each holder has, and all together: requests under way, readers of a stream."""
+    """Counts what each holder has at the same time, such as requests or streams, with a limit for each and for all."""
 
     def __init__(self, *, each: int, together: int, what: str = "requests of {} are under way") -> None:
         self._each = each
@@ -78,7 +77,7 @@ class AtOnce:
 
     @contextmanager
     def room_for(self, key: Hashable, name: str) -> Iterator[None]:
-        """Counts one for as long as it lasts, or refuses it. ``name`` is the holder's, for people."""
+        """A context manager that counts one while it lasts, or refuses. ``name`` is the holder's, for the message."""
         self.take(key, name)
         try:
             yield
@@ -100,7 +99,6 @@ class AtOnce:
         self._all += 1
 
     def give_back(self, key: Hashable) -> None:
-        """One less."""
         self._all -= 1
         if self._counts[key] == 1:
             del self._counts[key]

@@ -1,4 +1,4 @@
-"""What an error looks like from outside: decided here, once for each kind."""
+"""How errors are answered: one mapping from exceptions to problem details."""
 
 from collections.abc import Iterable, Mapping
 
@@ -50,13 +50,13 @@ def _told(
 
 
 def _what_is_wrong(error: RequestValidationError) -> str:
-    """Where and why, without what was given: that may be a secret."""
+    """Where and why a body was refused, without its values, which may be secrets."""
     found = [f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors()]
     return "; ".join(found[:8])
 
 
 def refusal(scope: Scope, error: Exception) -> Response:
-    """The answer to a request that ended in ``error``; the journal learns the code, and of a defect all."""
+    """The answer to a request that ended in ``error``; the request log gets the code, and the trace of a defect."""
     code, detail, headers = _told(error)
     scope["state"]["code"] = str(code)
     if code is Code.INTERNAL:
@@ -65,7 +65,7 @@ def refusal(scope: Scope, error: Exception) -> Response:
 
 
 def refuse_alike(app: FastAPI, routers: Iterable[APIRouter]) -> None:
-    """Gives an app's own refusals, and its framework's, the same form.
+    """Gives the app's and the framework's own refusals the same form.
 
     Args:
         app: whose errors these are.
@@ -94,7 +94,7 @@ def refuse_alike(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 
 
 class _Nothing(Response):
-    """The answer to a client that is gone."""
+    """The answer to a client that has gone: nothing is sent."""
 
     async def __call__(self, _scope: Scope, _receive: Receive, _send: Send) -> None:
         return

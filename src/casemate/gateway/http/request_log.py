@@ -1,4 +1,4 @@
-"""What the gateway writes down of each request, and counts: no token, no body, no query, no path but a route's."""
+"""The log and the counts of requests. No token, body, query or path is logged, only the route's template."""
 
 import json
 import traceback
@@ -25,7 +25,7 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"), default=repr)
 
 
 class Metrics:
-    """The gateway's own figures, in Prometheus' form."""
+    """The gateway's figures for Prometheus."""
 
     media_type = "text/plain"
     content_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,7 +49,7 @@ class Metrics:
         self._timers: dict[str, Any] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float | None) -> None:
-        """One request; without its time where that says nothing."""
+        """Counts one request; its time (seconds) is left out where it says nothing about the service."""
         key = (method, route, status)
         counter = self._children.get(key)
         if counter is None:
@@ -63,14 +63,14 @@ class Metrics:
         timer.observe(seconds)
 
     def text(self, enclaves: dict[str, int]) -> bytes:
-        """All figures now; ``enclaves`` counts them by state."""
+        """All figures in Prometheus' text format; ``enclaves`` has the number of enclaves in each state."""
         for state, count in enclaves.items():
             self._enclaves.labels(state).set(count)
         return generate_latest(self.registry)
 
 
 class RequestLog:
-    """One JSON line a request."""
+    """Writes one line of JSON for each request."""
 
     def __init__(self, path: Path) -> None:
         self._file = RotatingFile(path, LOG_SIZE)
@@ -79,13 +79,11 @@ class RequestLog:
         """What has no line of its own since the last line: requests that were limited, and lines that were dropped."""
 
     def close(self) -> None:
-        """Lets go of the file."""
         self._file.close()
 
     def answered(
         self, scope: Scope, *, status: int, seconds: float, token: AccessToken | None, code: str | None
     ) -> None:
-        """Writes down and counts one request."""
         route = scope.get("route")
         shown = getattr(route, "path", _NO_ROUTE)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
@@ -104,7 +102,7 @@ class RequestLog:
         )
 
     def limited(self, scope: Scope) -> None:
-        """Counts a request that was refused since whoever made it asks too much; with the next line, the log says so.
+        """Counts a request that a limit refused; the next line of the log says how many there were.
 
         A line for each would let a flood push all else out of the log.
         """
@@ -113,7 +111,7 @@ class RequestLog:
         self._untold["limited"] = self._untold.get("limited", 0) + 1
 
     def failed(self, request_id: str, error: BaseException) -> None:
-        """Writes down a defect, with its trace."""
+        """Logs a defect with its trace."""
         self._write("error", "defect", request_id=request_id, exception="".join(traceback.format_exception(error)))
 
     def _write(self, level: str, event: str, **members: object) -> None:

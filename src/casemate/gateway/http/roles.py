@@ -1,4 +1,4 @@
-"""Which role a route wants, written where the OpenAPI document shows it, and enforced from there."""
+"""The role that a route needs: declared in the OpenAPI document, enforced from there."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ SCHEME = "token"
 
 
 def wants(role: Role) -> dict[str, Any]:
-    """The declaration of a route for tokens of that role and above."""
+    """The declaration of a route that needs a token of that role or a higher one."""
     return {"security": [{SCHEME: [role.value]}]}
 
 
@@ -19,7 +19,7 @@ WANTS_NO_TOKEN: dict[str, Any] = {"security": []}
 
 
 def needed_role(declaration: dict[str, Any] | None) -> Role | None:
-    """The role that a declaration names, None if it is open; one that says nothing is a mistake of ours."""
+    """The role in a declaration, None if the route is open; TypeError if it declares nothing, which is a defect."""
     if declaration is None or "security" not in declaration:
         raise TypeError("a route without a declared role")
     wanted = declaration["security"]
@@ -27,7 +27,7 @@ def needed_role(declaration: dict[str, Any] | None) -> Role | None:
 
 
 def check_role(token: AccessToken, needed: Role) -> None:
-    """Refuses a token whose role does not reach so far."""
+    """Refuses a token whose role is lower than the route needs."""
     if not token.role.allows(needed):
         said = f'Bearer realm="casemate", error="insufficient_scope", scope="{needed}"'
         raise ProblemError(

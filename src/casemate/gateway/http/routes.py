@@ -1,4 +1,4 @@
-"""Routes: the role comes first; JSON bodies have one meaning, read within their limit, parsed as an enclave would."""
+"""Routes that check the role first, and read JSON bodies by the rules that the enclave applies, too."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -15,16 +15,15 @@ from casemate.wire.errors import WireError
 
 
 class StrictRequest(Request):
-    """A request whose JSON body is I-JSON (RFC 7493), or refused."""
+    """A request whose JSON body must be I-JSON (RFC 7493)."""
 
     async def body(self) -> bytes:
-        """At most :data:`MAX_JSON` bytes of ``application/json``."""
+        """The body, ``application/json`` of at most :data:`MAX_JSON` bytes."""
         if not hasattr(self, "_body"):
             self._body = await read_body(self, media_type=JSON, limit=MAX_JSON)
         return self._body
 
     async def json(self) -> Any:
-        """The value."""
         try:
             return parse_json("body", await self.body(), limit=MAX_JSON)
         except WireError as error:
@@ -32,10 +31,10 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that checks the token's role before it looks at anything else, and takes its JSON strictly."""
+    """A route that checks the token's role before anything else, and reads JSON bodies strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, behind the check, given a strict request."""
+        """Wraps FastAPI's handler: role, query and strict body come first."""
         answer = super().get_route_handler()
         needed = needed_role(self.openapi_extra)
 
@@ -49,7 +48,7 @@ class StrictRoute(APIRoute):
 
 
 def _check_query(request: Request) -> None:
-    """Refuses a parameter that is given twice: one reader takes the first, another the last."""
+    """Refuses a query that gives a parameter twice: readers differ on which one counts."""
     if b"&" in request.scope["query_string"]:
         names = [name for name, _ in request.query_params.multi_items()]
         if len(set(names)) != len(names):

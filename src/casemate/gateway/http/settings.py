@@ -1,4 +1,4 @@
-"""What a gateway is told at its start."""
+"""The gateway's settings: host names, origins and limits."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _STRANGER_RATE = Rate(20, 100)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One process's, read once."""
+    """Read once, when the process starts."""
 
     hosts: frozenset[str] = LOOPBACK_NAMES
     """Names that a Host header may have, lower-case, without port; IPv6 in brackets."""

@@ -1,4 +1,4 @@
-"""Who may pass the gateway: the bearer tokens of the machine's file and the one of this run."""
+"""Access tokens: those in the machine's file, and the one of this run."""
 
 import hmac
 import logging
@@ -31,7 +31,7 @@ _Stamp = tuple[int, int, int, int]
 
 
 class TokenStore:
-    """Knows tokens by their digests. The file is read anew when it changes, so a token that is taken away ends at once.
+    """Knows tokens by their digests. It reads the file again when it changes, so revoking a token takes effect at once.
 
     A file that cannot be read or parsed lets nobody in: only the run's own token is left.
     """
@@ -47,7 +47,7 @@ class TokenStore:
             self._run = AccessToken(RUN_TOKEN, Role.ADMIN, datetime.now(UTC).replace(microsecond=0), run_digest)
 
     def admit(self, headers: list[tuple[bytes, bytes]]) -> AccessToken:
-        """The token that a request bears in its Authorization header (RFC 6750, section 2.1).
+        """The token in a request's Authorization header (RFC 6750, section 2.1).
 
         Raises:
             ProblemError: there is none, there are several, or it is unknown.
@@ -67,7 +67,7 @@ class TokenStore:
         return known
 
     def holds(self, token: AccessToken) -> bool:
-        """Whether a token that was admitted is good still: nobody took it away, nor any of its rights."""
+        """Whether an admitted token is still good: it was not revoked and has lost no rights."""
         now = self._by(token.digest)
         return now is not None and now.role.allows(token.role)
 
@@ -82,7 +82,7 @@ class TokenStore:
         return self._read().find(digest) or run
 
     def _read(self) -> AccessTokens:
-        """The file's tokens. What it is known by is noted last: until it has been read, it is read again and again."""
+        """The file's tokens. The file's stamp is set last, so that a failed reading is repeated."""
         try:
             if _stamp(os.stat(self._name)) != self._stamp:  # noqa: PTH116 - for each request: a Path takes as long as the kernel
                 self._stamp, self._tokens = None, AccessTokens()
@@ -99,7 +99,7 @@ class TokenStore:
         return self._tokens
 
     def _heeded(self, text: bytes) -> AccessTokens:
-        """Those that may be used: none of a damaged file, nor any whose name means another in logs."""
+        """The usable tokens: none of a damaged file, and none whose name has another meaning in logs."""
         try:
             found = AccessTokens.parse(text)
         except WireError as error:
@@ -111,14 +111,14 @@ class TokenStore:
         return AccessTokens(tuple(token for token in found.tokens if token.name not in RESERVED_NAMES))
 
     def _say(self, trouble: str) -> None:
-        """Logs it once, not for each request."""
+        """Logs a warning once instead of with each request."""
         if trouble != self._trouble:
             self._trouble = trouble
             _log.error("%s", trouble)
 
 
 def ended() -> ProblemError:
-    """The refusal of a request whose token was good when it came."""
+    """The refusal for a token that was good when the request came and is not any more."""
     detail = "the token was taken away, or has another role now"
     return ProblemError(Trouble.TOKEN_UNKNOWN, detail, headers=_BAD_BEARER)
 

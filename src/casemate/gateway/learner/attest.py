@@ -1,4 +1,4 @@
-"""`/enclave/attest`: evidence taken apart, for whoever wants to see what is in it."""
+"""`/enclave/attest`: evidence with all its parts, for learners."""
 
 import base64
 
@@ -35,7 +35,6 @@ _REFUSALS = (*USED, Code.UNKNOWN_ENCLAVE, Code.REPORT_REFUSED, Code.RESULT_REFUS
 
 
 def attest_routes(host: HostApi, learner: SharedEnclave) -> APIRouter:
-    """The route."""
     routes = APIRouter(route_class=StrictRoute, prefix="/enclave", tags=["learner"])
 
     @routes.post("/attest", **operation("attest", Role.CALL, *_REFUSALS))

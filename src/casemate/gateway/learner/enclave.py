@@ -1,4 +1,4 @@
-"""`/enclave`: the learner's form. Plain JSON in and out, so the operator sees it all, and every answer says so."""
+"""`/enclave`: the learner's form. JSON in the clear, which the operator can read; every answer says so."""
 
 from typing import Any, TypeVar
 
@@ -54,7 +54,6 @@ D = TypeVar("D", bound=Document)
 
 
 def learner_routes(learner: SharedEnclave) -> APIRouter:
-    """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/enclave", tags=["learner"])
     ecall_says = operation("ecall", Role.CALL, *_CALLED, Code.UNKNOWN_ENCLAVE, Code.ENTRY_UNKNOWN)
 
@@ -121,14 +120,14 @@ def learner_routes(learner: SharedEnclave) -> APIRouter:
 
 
 async def computed(learner: SharedEnclave, visit: ActiveRequest, asked: ComputeRequest) -> Response:
-    """The answer to ``/enclave/compute``."""
+    """The answer to ``/enclave/compute``, with or without the framework."""
     enclave = await learner.enclave()
     output = await learner.output(visit, enclave, asked.function, asked.input)
     return _with_result(about(enclave) | {"function": asked.function}, output)
 
 
 async def called(learner: SharedEnclave, visit: ActiveRequest, asked: EcallRequest) -> Response:
-    """The answer to ``/enclave/ecall``."""
+    """The answer to ``/enclave/ecall``, with or without the framework."""
     enclave = await learner.named(asked.enclave)
     output = await learner.output(visit, enclave, asked.entry, asked.arguments)
     return _with_result(about(enclave) | {"entry": asked.entry}, output)
@@ -156,12 +155,12 @@ async def _body_of(request: Request, document: type[D]) -> D:
 
 
 def _with_result(members: dict[str, Any], output: bytes) -> Response:
-    """JSON with the function's result last, as it came out: parsed already, and not written anew."""
+    """JSON whose last member is the function's result as it came: it has been parsed, and is not encoded anew."""
     return Response(encode_json(members)[:-1] + b',"result":' + output + b"}", media_type=JSON)
 
 
 def about(enclave: EnclaveIs) -> dict[str, Any]:
-    """What every answer says of the enclave."""
+    """The members that every answer has: which enclave this is, and that the operator can read the call."""
     return {
         "enclave": enclave.enclave,
         "mrenclave": enclave.mr_enclave.hex(),

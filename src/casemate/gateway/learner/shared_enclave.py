@@ -1,4 +1,4 @@
-"""The learner's enclave: launched when it is first used, once, whoever comes first."""
+"""The learner's enclave: one for all, launched when it is first used."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class SharedEnclave:
-    """The image that `casemate up` puts into ``folder``, and the enclave that runs it."""
+    """The enclave that runs the image which `casemate up` puts into ``folder``."""
 
     def __init__(self, host: HostApi, folder: Path) -> None:
         self._host = host
@@ -39,7 +39,7 @@ class SharedEnclave:
         self._number: int | None = None
 
     async def enclave(self) -> EnclaveIs:
-        """The running enclave. One that died is launched anew; one that somebody stopped stays so.
+        """The running enclave. It is launched anew if it died, and left alone if somebody stopped it.
 
         Raises:
             FaultError: there is no image, or it cannot be launched.
@@ -58,18 +58,18 @@ class SharedEnclave:
             return self._host.enclave(launched.enclave)
 
     async def named(self, number: int | None) -> EnclaveIs:
-        """The enclave of that number, or where none is given, the learner's."""
+        """The enclave of that number; without a number, the learner's own."""
         return await self.enclave() if number is None else self._host.enclave(number)
 
     async def output(self, visit: ActiveRequest, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
-        """What an entry point returns, called in the clear: JSON for sure."""
+        """The JSON that an entry point returns to a call in the clear."""
         output = await self._call(visit, enclave, entry, arguments)
         with its_result():
             parse_json("result", output, limit=MAX_OUTPUT)
         return output
 
     async def members(self, visit: ActiveRequest, enclave: EnclaveIs, entry: str, arguments: Any) -> JsonObject:
-        """What an entry point returns, where that is an object."""
+        """The JSON object that an entry point returns to a call in the clear."""
         output = await self._call(visit, enclave, entry, arguments)
         with its_result():
             return parse_object(f"result of {entry}", output, limit=MAX_OUTPUT)
@@ -83,7 +83,7 @@ class SharedEnclave:
         return known if known is not None and known.state is State.RUNNING else None
 
     def _known(self) -> EnclaveIs | None:
-        """The enclave that was launched here, unless somebody has destroyed it."""
+        """The enclave that was launched here, or None if it has been destroyed."""
         try:
             return None if self._number is None else self._host.enclave(self._number)
         except FaultError:
@@ -91,7 +91,7 @@ class SharedEnclave:
 
 
 async def waited_for(read: Callable[[], T]) -> T:
-    """What ``read`` gives, in a thread; tried again for a while, since files come moments after the machine is ready.
+    """What ``read`` returns, in a thread; retried for a while, since the file appears shortly after the machine.
 
     Raises:
         FaultError: it has raised one to the last.
@@ -108,7 +108,7 @@ async def waited_for(read: Callable[[], T]) -> T:
 
 @contextmanager
 def its_result() -> Iterator[None]:
-    """What is not as it should be here, the enclave or its host has made: not whoever asked."""
+    """A context manager: what is malformed inside is the fault of the enclave or its host, not of the client."""
     try:
         yield
     except WireError as error:

@@ -1,4 +1,4 @@
-"""The learners' VMs: the guests that they launch, and which is whose."""
+"""The learners' VMs: their guests' firmware, and which VM each token launched last."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from casemate.wire.protocol.faults import Code, refuse
 
 
 class SharedVms:
-    """The firmware that `casemate up` puts into ``folder``, and what each token launched last."""
+    """Firmware from ``folder``, where `casemate up` puts it, and each token's newest VM."""
 
     def __init__(self, vms: VmHostApi, folder: Path) -> None:
         self._vms = vms
@@ -26,11 +26,11 @@ class SharedVms:
         return await waited_for(lambda: _read(path))
 
     def launched(self, token: bytes, number: int) -> None:
-        """This one is a token's last from now."""
+        """Notes that this VM is the token's newest."""
         self._last[token] = number
 
     async def vm(self, token: bytes, number: int | None) -> VmIs:
-        """The VM of that number, or where none is given, the last that this token launched.
+        """The VM of that number; without a number, the one that this token launched last.
 
         Raises:
             FaultError: there is none.

@@ -1,4 +1,4 @@
-"""`/vm`: a confidential VM's launch step by step, as plain JSON for curl. The operator sees it all."""
+"""`/vm`: the launch of a confidential VM step by step, as JSON in the clear, which the operator can read."""
 
 import base64
 import binascii
@@ -69,7 +69,6 @@ _REFUSALS = (*LAUNCH_REFUSALS, *json_body(), Code.RESULT_REFUSED)
 
 
 def learner_vm_routes(vms: VmHostApi, shares: VmShares, learners: SharedVms) -> APIRouter:
-    """The routes."""
     routes = APIRouter(route_class=StrictRoute, prefix="/vm", tags=["learner"])
 
     @routes.post("/launch", **operation("learn_launch_vm", Role.DEPLOY, *_REFUSALS))
@@ -173,7 +172,7 @@ def _content(asked: EncryptVmRequest) -> bytes:
 
 
 def _about(vm: VmIs) -> dict[str, Any]:
-    """What every answer says of the VM."""
+    """The members that every answer about a VM has."""
     return {"vm": vm.vm, "mode": vm.mode, "state": vm.state, "digest": vm.digest.hex()}
 
 
@@ -200,7 +199,7 @@ def _policy(value: int) -> PolicyDocument:
 
 
 def _fields(report: bytes) -> SnpReportFields:
-    """What is in a report; one that is none, the guest has made: not whoever asked."""
+    """The report's fields. A malformed report is the fault of the guest, not of the client."""
     try:
         found = SnpReport.parse(report)
         key = found.signing_key.name
