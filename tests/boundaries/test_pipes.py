@@ -28,7 +28,7 @@ from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.collateral import CollateralCache
 from casemate.host.records import Records, RecordsError
 from casemate.host.vm.revocation_lists import read_revocation_list
-from casemate.makers.intel import store
+from casemate.makers import store
 from casemate.process.audit_log import last_entry_at, log_act
 from casemate.process.ownership import PlaceError
 from casemate.process.plain_file import NoPlainFileError
@@ -43,7 +43,7 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 BEARING = [(b"authorization", f"Bearer {token_text(bytes(32))}".encode())]
 
 
-def locked_vendor(state: Path) -> None:
+def locked_maker(state: Path) -> None:
     (state / "vendor" / "ledger.json").write_bytes(b"")
     with store.locked(state):
         raise AssertionError("locked")
@@ -74,7 +74,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], type[Exception]]] = [
     ("chip/anchors.log", lambda state: Anchors(state / "chip", FUSES), StateError),
     ("chip/snp.bin", lambda state: load_standing(state / "chip", USUAL), StateError),
     ("chip/audit.log", lambda state: log_chips_act(state / "chip", "", "", NOW), StateError),
-    ("vendor/lock", locked_vendor, NoPlainFileError),
+    ("vendor/lock", locked_maker, NoPlainFileError),
     ("vendor/ledger.json", store.load_seed, PlaceError),
 ]
 

@@ -15,7 +15,7 @@ from casemate.chip.silicon import Silicon
 from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca, Revoked
 from casemate.makers.intel.levels import recover_platform
-from casemate.makers.intel.office import PckRequest, issue_pck, open_office, publish_collateral, revoke
+from casemate.makers.intel.maker import PckRequest, issue_pck, new_maker, publish_collateral, revoke
 from casemate.testing.forge import honest, honest_body
 from casemate.verifier import AcceptedStatus, RefusedError, SgxEvidence, SgxPolicy, SimulatedRoot, appraise
 from casemate.verifier.common_demands import ExpectedReportData
@@ -30,7 +30,7 @@ class Machine:
     """A chip and its maker, in one process."""
 
     def __init__(self, folder: Path) -> None:
-        self.office = open_office(None, NOW)
+        self.office = new_maker(None, NOW)
         self.silicon = Silicon(folder, random_fuses(), FIRST_TCB)
         self.certify()
 

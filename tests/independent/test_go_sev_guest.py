@@ -23,7 +23,7 @@ from tests.rigs.independent_verifiers import Ask
 from tests.rigs.verifier.snp import strict
 
 from casemate.makers.amd.keys import AmdRole
-from casemate.makers.amd.office import publish_crl
+from casemate.makers.amd.maker import publish_crl
 from casemate.testing import forge_snp
 from casemate.testing.forge_snp import CHIP_ID, KEY_SERIAL, ForgedSnp, honest_snp
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
@@ -590,12 +590,12 @@ def test_reports_of_our_own_chips_are_accepted(tmp_path: Path, judges: Ask, prod
             asked = {
                 "report": text(report.encode()),
                 "key": text(leaf.der),
-                "ask": text(maker.office.cas[AmdRole.ASK].certificate),
+                "ask": text(maker.maker.cas[AmdRole.ASK].certificate),
                 "asvk": text(issuer.der) if kind is SigningKey.VLEK else None,
                 "ark": text(ark.der),
                 "product": product,
                 "now": int(NOW.timestamp()),
-                "lists": {list_url(product): text(publish_crl(maker.office, NOW))},
+                "lists": {list_url(product): text(publish_crl(maker.maker, NOW))},
                 "demands": {"guest_policy": report.policy, "measurement": text(report.measurement)},
             }
             said = judges({"report": asked})

@@ -105,7 +105,7 @@ class SigningKey:
 
 
 class WrappingKey:
-    """A fresh X25519 pair that a vendor seals a key to (HPKE, RFC 9180)."""
+    """A fresh X25519 pair that a maker seals a key to (HPKE, RFC 9180)."""
 
     __slots__ = ("_key", "public_key")
 

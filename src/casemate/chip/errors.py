@@ -76,7 +76,7 @@ class RuntimeCopyError(CasemateError):
 
 
 class CertificationError(CasemateError):
-    """The vendor did not certify this chip's key."""
+    """The maker did not certify this chip's key."""
 
 
 class TlsWantedError(CasemateError):

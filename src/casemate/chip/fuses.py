@@ -34,7 +34,7 @@ class Fuses:
     seeded: bool
     """Whether a public seed made them: anybody can then make the same chip."""
     root_provisioning_key: Secret
-    """32 bytes; on hardware the vendor keeps a copy. All keys come from it, through the ladder of security versions."""
+    """32 bytes; on hardware the maker keeps a copy. All keys come from it, through the ladder of security versions."""
     root_seal_key: Secret
     """32 bytes; on hardware nobody else ever knew it. It enters each key but the provisioning key."""
     owner_epoch: bytes

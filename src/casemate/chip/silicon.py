@@ -59,17 +59,17 @@ class Silicon:
 
     @property
     def ppid(self) -> bytes:
-        """Names the chip to its vendor."""
+        """Names the chip to its maker."""
         return self._pce.ppid
 
     @property
     def certification_request(self) -> Certify | None:
-        """What to ask the vendor; None where the PCK's chain is there."""
+        """What to ask the maker; None where the PCK's chain is there."""
         return None if self._quoting is not None else self.renewal_request
 
     @property
     def renewal_request(self) -> Certify:
-        """What to ask the vendor for another certificate of the present PCK."""
+        """What to ask the maker for another certificate of the present PCK."""
         return self._pce.request(seeded=self._fuses.seeded)
 
     @property
@@ -80,7 +80,7 @@ class Silicon:
         return self._chain
 
     def certified(self, chain: bytes) -> None:
-        """Takes the vendor's chain for the present PCK, and keeps it.
+        """Takes the maker's chain for the present PCK, and keeps it.
 
         Raises:
             CertificationError: it is for another key.

@@ -78,7 +78,7 @@ class SupervisorLink:
         self._listening = asyncio.create_task(self._listen())
 
     async def ask(self, question: object, wanted: type[T]) -> T:
-        """What the vendor answers.
+        """What the maker answers.
 
         Raises:
             CertificationError: it refused.
@@ -90,9 +90,9 @@ class SupervisorLink:
                 await self.say(question)
                 return answer_of(await self._asked, wanted)
             except FaultError as refusal:
-                raise CertificationError(f"the vendor did not certify this chip: {refusal.fault.reason}") from None
+                raise CertificationError(f"the maker did not certify this chip: {refusal.fault.reason}") from None
             except WireError as error:
-                raise CertificationError(f"the vendor did not certify this chip: {error}") from None
+                raise CertificationError(f"the maker did not certify this chip: {error}") from None
             finally:
                 self._asked = None
 
@@ -100,7 +100,7 @@ class SupervisorLink:
         """Sees to it that the PCK is certified, by certificates that are valid now; asks for nothing if it is already.
 
         Raises:
-            CertificationError: the vendor refused, or certified another key, and there is no older certificate.
+            CertificationError: the maker refused, or certified another key, and there is no older certificate.
             PeerGoneError: the supervisor is gone.
         """
         request = self._silicon.certification_request
@@ -110,7 +110,7 @@ class SupervisorLink:
             self._silicon.certified((await self.ask(request, Certified)).chain)
 
     async def _renew(self) -> None:
-        """Another certificate of the same PCK; where the vendor refuses, the old one stays."""
+        """Another certificate of the same PCK; where the maker refuses, the old one stays."""
         try:
             self._silicon.certified((await self.ask(self._silicon.renewal_request, Certified)).chain)
         except CertificationError as error:

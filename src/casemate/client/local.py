@@ -83,7 +83,7 @@ class LocalMachine:
         return Path(self.status.host_socket)
 
     def recover_tcb(self, advisory: str) -> str:
-        """Has the vendor publish a new TCB level: this platform is out of date until its microcode is updated."""
+        """Has the maker publish a new TCB level: this platform is out of date until its microcode is updated."""
         return ask_supervisor(self.state, RecoverTcb(advisory), Done).said
 
     def update_microcode(self) -> str:
@@ -91,11 +91,11 @@ class LocalMachine:
         return ask_supervisor(self.state, UpdateMicrocode(), Done).said
 
     def revoke(self) -> str:
-        """Has the vendor revoke this platform's certificate."""
+        """Has the maker revoke this platform's certificate."""
         return ask_supervisor(self.state, RevokeChip(), Done).said
 
     def renew(self) -> str:
-        """Has the vendor renew the certificates of this machine that are not valid now, roots too."""
+        """Has the maker renew the certificates of this machine that are not valid now, roots too."""
         return ask_supervisor(self.state, RenewMachine(), Done).said
 
     def accept_rollback(self, namespace: bytes, reason: str) -> int:

@@ -1,4 +1,4 @@
-"""The collateral cache: what the vendor publishes, as the supervisor last put it there."""
+"""The collateral cache: what the maker publishes, as the supervisor last put it there."""
 
 from pathlib import Path
 

@@ -273,7 +273,7 @@ class Orchestrator:
         return left.output
 
     def collateral(self) -> bytes:
-        """What the vendor publishes now, as QuoteCollateralV3 JSON."""
+        """What the maker publishes now, as QuoteCollateralV3 JSON."""
         return self._endorsements.collateral.read()
 
     async def _list(self, _asked: ListEnclaves) -> EnclavesAre:

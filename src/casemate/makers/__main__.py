@@ -7,7 +7,8 @@ from pathlib import Path
 
 from casemate.makers.amd import commands as amd
 from casemate.makers.intel import commands
-from casemate.makers.intel.store import check_ownership
+from casemate.makers.requests import Command
+from casemate.makers.store import check_ownership
 from casemate.process.hardening import keep_secrets_in
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.snp.tcb import Product
@@ -18,7 +19,7 @@ def main() -> int:
     keep_secrets_in()
     arguments = _parser().parse_args()
     now = arguments.now or datetime.now(UTC).replace(microsecond=0)
-    run: commands.Command = arguments.run
+    run: Command = arguments.run
     try:
         check_ownership(arguments.state)
         answer = run(arguments.state, arguments, now, sys.stdin.buffer)
@@ -71,7 +72,7 @@ def _amd_words(words: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 
 def _word(
-    words: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: commands.Command
+    words: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Command
 ) -> argparse.ArgumentParser:
     parser = words.add_parser(name, help=(run.__doc__ or "").strip(), allow_abbrev=False)
     parser.add_argument("--now", type=_moment, help="the time, such as 2026-01-31T12:00:00Z")

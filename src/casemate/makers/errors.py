@@ -1,7 +1,7 @@
-"""What the vendor refuses."""
+"""What the maker refuses."""
 
 from casemate.wire.errors import CasemateError
 
 
-class VendorError(CasemateError):
-    """The vendor does not do this: the request is against its rules, or its ledger is damaged."""
+class MakerError(CasemateError):
+    """The maker does not do this: the request is against its rules, or its ledger is damaged."""

@@ -28,12 +28,12 @@ class ChipLink:
 
     Args:
         channel: owned.
-        vendor: what the vendor says to a chip's question.
+        maker: what the maker says to a chip's question.
     """
 
-    def __init__(self, channel: AsyncChannel, vendor: Callable[[ChipQuestion], Awaitable[object]]) -> None:
+    def __init__(self, channel: AsyncChannel, maker: Callable[[ChipQuestion], Awaitable[object]]) -> None:
         self._channel = channel
-        self._vendor = vendor
+        self._maker = maker
         self._turn = asyncio.Lock()
         self._asked: asyncio.Future[bytes] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -49,7 +49,7 @@ class ChipLink:
             said: object = parse_message((await self._channel.receive()).payload, *_QUESTIONS, ChipReady, Fault)
             match said:
                 case Certify() | CertifyVcek() | GiveVlek():
-                    await self._ask_vendor(said)
+                    await self._ask_maker(said)
                 case ChipReady():
                     self._listening = asyncio.create_task(self._listen())
                     return said
@@ -90,7 +90,7 @@ class ChipLink:
                 with contextlib.suppress(WireError):  # then it is the answer to what was asked
                     question: object = parse_message(payload, *_QUESTIONS)
                     if isinstance(question, ChipQuestion):
-                        await self._ask_vendor(question)
+                        await self._ask_maker(question)
                     continue
                 if self._asked is not None and not self._asked.done():
                     self._asked.set_result(payload)
@@ -98,9 +98,9 @@ class ChipLink:
             if self._asked is not None and not self._asked.done():
                 self._asked.set_exception(error)
 
-    async def _ask_vendor(self, question: ChipQuestion) -> None:
+    async def _ask_maker(self, question: ChipQuestion) -> None:
         try:
-            answer = await self._vendor(question)
+            answer = await self._maker(question)
         except FaultError as error:
             answer = error.fault
         await self._channel.send(encode_reply(answer))

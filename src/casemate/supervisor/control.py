@@ -139,23 +139,23 @@ class Control:
         raise refuse(Code.MALFORMED, "no request of an owner")
 
     async def _recover(self, advisory: str) -> Done:
-        published = await self._machine.vendor.recover_tcb(advisory)
+        published = await self._machine.maker.recover_tcb(advisory)
         await self._machine.refresh_collateral()
-        return Done(f"the vendor published CPUSVN {published['cpu_svn']}, PCESVN {published['pce_svn']} for {advisory}")
+        return Done(f"the maker published CPUSVN {published['cpu_svn']}, PCESVN {published['pce_svn']} for {advisory}")
 
     async def _update(self) -> Done:
-        newest = await self._machine.vendor.newest_tcb()
+        newest = await self._machine.maker.newest_tcb()
         update = MicrocodeUpdate(bytes.fromhex(newest["cpu_svn"]), newest["pce_svn"])
         now = await self._machine.chip.ask(update, MicrocodeIs)
         return Done(f"the chip is at CPUSVN {now.cpu_svn.hex()}, PCESVN {now.pce_svn}")
 
     async def _revoke(self) -> Done:
-        await self._machine.vendor.revoke(self._ready().ppid)
+        await self._machine.maker.revoke(self._ready().ppid)
         await self._machine.refresh_collateral()
-        return Done("the vendor revoked this chip's certificate")
+        return Done("the maker revoked this chip's certificate")
 
     async def _renew(self) -> Done:
-        """What became of it: certificates of a seeded vendor have fixed dates, and revoked ones are not renewed."""
+        """What became of it: certificates of a seeded maker have fixed dates, and revoked ones are not renewed."""
         machine, old_root = self._machine, self._machine.root_certificate
         await machine.renew(owner=True)
         await machine.refresh_collateral()
@@ -166,33 +166,33 @@ class Control:
 
     async def _recover_snp(self, advisory: str) -> Done:
         product = (await self._snp()).product
-        published = await self._machine.vendor.recover_firmware(product, advisory)
-        return Done(f"the vendor published TCB {published.tcb.hex()} of {product} for {advisory}")
+        published = await self._machine.maker.recover_firmware(product, advisory)
+        return Done(f"the maker published TCB {published.tcb.hex()} of {product} for {advisory}")
 
     async def _update_snp(self, *, commit: bool) -> Done:
-        update = UpdateFirmware(await self._machine.vendor.newest_firmware(), commit)
+        update = UpdateFirmware(await self._machine.maker.newest_firmware(), commit)
         now = await self._machine.chip.ask(update, FirmwareIs)
         return Done(f"the platform runs TCB {now.current_tcb.hex()} and reports {now.reported_tcb.hex()}")
 
     async def _revoke_snp(self, lever: RevokeSnpKey) -> Done:
-        snp, vendor = await self._snp(), self._machine.vendor
+        snp, maker = await self._snp(), self._machine.maker
         if lever.issuer:
             role = "asvk" if lever.provider else "ask"
-            await vendor.revoke_snp(snp.product, "--issuer", role)
+            await maker.revoke_snp(snp.product, "--issuer", role)
             what = f"{role.upper()} of {snp.product}"
         elif lever.provider:
-            await vendor.revoke_snp(snp.product, "--csp-id", lever.provider)
+            await maker.revoke_snp(snp.product, "--csp-id", lever.provider)
             what = f"VLEK of {lever.provider}"
         else:
-            await vendor.revoke_snp(snp.product, "--hw-id", snp.hw_id.hex())
+            await maker.revoke_snp(snp.product, "--hw-id", snp.hw_id.hex())
             what = "VCEK of this chip"
         await self._machine.refresh_revocation_list(snp.product)
-        return Done(f"the vendor revoked the {what}")
+        return Done(f"the maker revoked the {what}")
 
     async def _snp_root(self) -> SnpRootIs:
         now = await self._snp()
-        root = await self._machine.vendor.amd_root(now.product)
-        newest = {each.product: each.tcb for each in await self._machine.vendor.newest_firmware()}
+        root = await self._machine.maker.amd_root(now.product)
+        newest = {each.product: each.tcb for each in await self._machine.maker.newest_firmware()}
         crl = await self._machine.refresh_revocation_list(now.product)
         return SnpRootIs(now.product, root, crl, newest[now.product], now.hw_id.ljust(CHIP_ID_SIZE, b"\x00"))
 

@@ -1,4 +1,4 @@
-"""One machine's processes: vendor on demand, chip, host; started in that order, anew when they die, ended together.
+"""One machine's processes: maker on demand, chip, host; started in that order, anew when they die, ended together.
 
 A host that dies is replaced, with a new link to the same chip. A chip that dies is a power cut: its enclaves are gone,
 and chip and host are started anew. The listening sockets are the supervisor's, so clients wait in them meanwhile.
@@ -29,7 +29,7 @@ from casemate.supervisor.errors import MachineError
 from casemate.supervisor.inventory import take_inventory
 from casemate.supervisor.listeners import Listeners
 from casemate.supervisor.machine_log import MachineLog
-from casemate.supervisor.maker_runner import VendorDesk
+from casemate.supervisor.maker_runner import MakerRunner
 from casemate.supervisor.options import MachineOptions
 from casemate.supervisor.process import Process
 from casemate.wire.encodings.pem import encode_chain
@@ -51,7 +51,7 @@ HOST_START_TIMEOUT = 50.0
 """Longest start of a host (seconds), counted from when the chip is ready."""
 
 REFRESH_PERIOD = 24 * 60 * 60.0
-"""How often collateral is fetched from the vendor (seconds)."""
+"""How often collateral is fetched from the maker (seconds)."""
 
 DRAIN_TIMEOUT = 15.0
 """How long a host may take to end after SIGTERM (seconds) before it is killed: some more than it gives its calls."""
@@ -73,7 +73,7 @@ class Machine:
     def __init__(self, options: MachineOptions, listeners: Listeners, log: MachineLog, last_death: str = "") -> None:
         """``listeners`` are owned; ``last_death``: how the supervisor before this one died, if it did."""
         self.options = options
-        self.vendor = VendorDesk(options.state, options.seed)
+        self.maker = MakerRunner(options.state, options.seed)
         self.root_certificate = b""
         self.ready: ChipReady | None = None
         """What the chip said of itself when it last started."""
@@ -104,7 +104,7 @@ class Machine:
         return (own, self._chip.shown(), self._host.shown())
 
     async def start(self) -> None:
-        """Opens the sockets; starts vendor (to make what is missing), chip and host.
+        """Opens the sockets; starts maker (to make what is missing), chip and host.
 
         Raises:
             CasemateError: what did not start, and why.
@@ -150,18 +150,18 @@ class Machine:
                 self._log.say(f"the {'chip and the ' if chip_died else ''}{self._host.name} started anew")
 
     async def refresh_collateral(self) -> None:
-        """Puts what the vendor publishes now where the host finds it."""
-        collateral = await self.vendor.collateral()
+        """Puts what the maker publishes now where the host finds it."""
+        collateral = await self.maker.collateral()
         _hand_over(self.options.state, COLLATERAL, collateral)
 
     async def refresh_revocation_list(self, product: Product) -> bytes:
         """The same with the revocation list of an SEV-SNP processor's root, which is also given (DER)."""
-        crl = await self.vendor.amd_crl(product)
+        crl = await self.maker.amd_crl(product)
         _hand_over(self.options.state, REVOCATION_LIST.format(product), crl)
         return crl
 
     async def keep_collateral_fresh(self) -> None:
-        """Asks the vendor anew each day, until cancelled: what it publishes is good for thirty."""
+        """Asks the maker anew each day, until cancelled: what it publishes is good for thirty."""
         while True:
             await asyncio.sleep(REFRESH_PERIOD)
             with contextlib.suppress(FaultError, OSError):  # tomorrow, then
@@ -173,14 +173,14 @@ class Machine:
                         await self.refresh_revocation_list(product)
 
     async def renew(self, *, owner: bool = False) -> None:
-        """Has the chip's certificates renewed where they are not valid now, or not of the vendor's root.
+        """Has the chip's certificates renewed where they are not valid now, or not of the maker's root.
 
         Args:
-            owner: by the owner's order: the vendor's own certificates as well, and those of SEV-SNP's keys.
+            owner: by the owner's order: the maker's own certificates as well, and those of SEV-SNP's keys.
         """
         if owner:
-            await self.vendor.renew()
-            self.root_certificate = await self.vendor.initialise()
+            await self.maker.renew()
+            self.root_certificate = await self.maker.initialise()
             self._describe()
         digest = hashlib.sha256(self.root_certificate).digest()
         self.pck = await self.chip.ask(RenewCertificates(digest, owner=owner), PckChainIs)
@@ -215,9 +215,9 @@ class Machine:
             with contextlib.suppress(MachineError, OSError):  # the next start says so
                 take_inventory(self.options.state, self.ready.ppid)
 
-    async def _ask_vendor(self, question: ChipQuestion) -> object:
-        """What the vendor says to the chip; verifiers will want the revocation list with an SEV-SNP certificate."""
-        answer = await self.vendor.answer(question)
+    async def _ask_maker(self, question: ChipQuestion) -> object:
+        """What the maker says to the chip; verifiers will want the revocation list with an SEV-SNP certificate."""
+        answer = await self.maker.answer(question)
         if not isinstance(question, Certify):
             await self.refresh_revocation_list(question.product)
         return answer
@@ -256,7 +256,7 @@ class Machine:
         with chip_end, host_end:
             # The host imports while the chip hashes the runtime; what it asks the chip first waits in their link.
             await self._start_host(host_end, event)
-            self.root_certificate, _ = await asyncio.gather(self.vendor.initialise(), self._start_chip(chip_end))
+            self.root_certificate, _ = await asyncio.gather(self.maker.initialise(), self._start_chip(chip_end))
             if self.ready is not None:
                 take_inventory(self.options.state, self.ready.ppid)
             await self._renew_at_start()
@@ -315,7 +315,7 @@ class Machine:
             if options.accept_loss is not None and self.ready is None:  # once: what is lost later is another loss
                 arguments += ["--accept-loss", options.accept_loss]
             await self._chip.start("casemate.chip", arguments, (for_host.fileno(), theirs.fileno()))
-        link = ChipLink(AsyncChannel(ours), self._ask_vendor)
+        link = ChipLink(AsyncChannel(ours), self._ask_maker)
         try:
             self.ready = await asyncio.wait_for(link.until_ready(), CHIP_START_TIMEOUT)
         except TimeoutError:

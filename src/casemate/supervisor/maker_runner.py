@@ -1,4 +1,4 @@
-"""The vendor, run on demand: one process a request, JSON in and out, so its keys are in memory for moments only."""
+"""The maker, run on demand: one process a request, JSON in and out, so its keys are in memory for moments only."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ from casemate.wire.messages.supervisor import Certified, Certify
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.tcb import Product
 
-VENDOR_TIMEOUT = 30.0
-"""Longest run of the vendor (seconds)."""
+MAKER_TIMEOUT = 30.0
+"""Longest run of the maker (seconds)."""
 
 
-class VendorDesk:
-    """Runs vendor commands for the machine in ``state``, one at a time."""
+class MakerRunner:
+    """Runs maker commands for the machine in ``state``, one at a time."""
 
     def __init__(self, state: Path, seed: str | None) -> None:
         self._state = state
@@ -31,7 +31,7 @@ class VendorDesk:
         self._turn = asyncio.Lock()
 
     async def initialise(self) -> bytes:
-        """Makes the vendor's roots if the state directory has none; the root certificate (DER)."""
+        """Makes the maker's roots if the state directory has none; the root certificate (DER)."""
         said = await self._run("init", *(("--seed", self._seed) if self._seed is not None else ()))
         return parse_chain("root_certificate", str(said["root_certificate"]).encode())[0].der
 
@@ -52,7 +52,7 @@ class VendorDesk:
         return str(answer["chain"]).encode()
 
     async def answer(self, question: Certify | CertifyVcek | GiveVlek) -> Certified | VcekCertified | VlekGiven:
-        """What the vendor says to a chip's question."""
+        """What the maker says to a chip's question."""
         match question:
             case Certify():
                 return Certified(await self.certify(question))
@@ -115,7 +115,7 @@ class VendorDesk:
         return await self._said("collateral")
 
     async def renew(self) -> dict[str, Any]:
-        """Renews the vendor's own certificates that are not valid now: ``renewed`` (whose roots) and ``seeded``."""
+        """Renews the maker's own certificates that are not valid now: ``renewed`` (whose roots) and ``seeded``."""
         return await self._run("renew")
 
     async def newest_tcb(self) -> dict[str, Any]:
@@ -135,16 +135,16 @@ class VendorDesk:
         return answer
 
     async def _said(self, command: str, *arguments: str, given: object = None) -> bytes:
-        """What the vendor prints; a run that crashes is repeated once: each command leaves its files whole."""
+        """What the maker prints; a run that crashes is repeated once: each command leaves its files whole."""
         question = b"" if given is None else json.dumps(given).encode()
         async with self._turn:
             code, said, complaint = await self._ran(command, *arguments, question=question)
             if code < 0:
                 code, said, complaint = await self._ran(command, *arguments, question=question)
         if code < 0:
-            raise refuse(Code.UNAVAILABLE, f"vendor {command}: was killed by signal {-code}, twice")
+            raise refuse(Code.UNAVAILABLE, f"maker {command}: was killed by signal {-code}, twice")
         if code:
-            raise refuse(Code.UNAVAILABLE, f"vendor {command}: {complaint.decode(errors='replace').strip()[-2000:]}")
+            raise refuse(Code.UNAVAILABLE, f"maker {command}: {complaint.decode(errors='replace').strip()[-2000:]}")
         return said
 
     async def _ran(self, command: str, *arguments: str, question: bytes) -> tuple[int, bytes, bytes]:
@@ -155,11 +155,11 @@ class VendorDesk:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            said, complaint = await asyncio.wait_for(process.communicate(question), VENDOR_TIMEOUT)
+            said, complaint = await asyncio.wait_for(process.communicate(question), MAKER_TIMEOUT)
         except TimeoutError:
             process.kill()
             await process.wait()
-            raise refuse(Code.TIMED_OUT, f"vendor {command}: no answer in {VENDOR_TIMEOUT:g} s") from None
+            raise refuse(Code.TIMED_OUT, f"maker {command}: no answer in {MAKER_TIMEOUT:g} s") from None
         return process.returncode or 0, said, complaint
 
 

@@ -24,17 +24,17 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from casemate.makers.certificates import COLLATERAL_LIFE
 from casemate.makers.intel.keys import KeyRole, sign
 from casemate.makers.intel.ledger import Ca
-from casemate.makers.intel.office import (
+from casemate.makers.intel.maker import (
     PCK_CA_ROLES,
-    Office,
+    IntelMaker,
     PckRequest,
     issue_pck,
-    open_office,
+    new_maker,
     publish_collateral,
 )
-from casemate.makers.validity import COLLATERAL_LIFE
 from casemate.verifier.binding import BoundValues
 from casemate.verifier.common_demands import ExpectedNonce, RequiredLayers
 from casemate.verifier.roots import SimulatedRoot
@@ -260,7 +260,7 @@ class Forgery:
 
 def honest(now: datetime, *, ca: Ca = Ca.PLATFORM, seed: str | None = None) -> Forgery:
     """A new simulated maker, a chip of its make, and an enclave on it that answers a challenge; unsigned."""
-    office = open_office(seed, now)
+    maker = new_maker(seed, now)
     pck_key = ec.generate_private_key(ec.SECP256R1())
     request = PckRequest(
         public_key=_point(pck_key),
@@ -272,18 +272,18 @@ def honest(now: datetime, *, ca: Ca = Ca.PLATFORM, seed: str | None = None) -> F
         ca=ca,
         seeded=False,
     )
-    office, chain, _ = issue_pck(office, request, now)
-    published = publish_collateral(office, ca, now)
+    maker, chain, _ = issue_pck(maker, request, now)
+    published = publish_collateral(maker, ca, now)
     pck_ca = PCK_CA_ROLES[ca]
     nonce = secrets.token_bytes(32)
-    root_key, ca_key = office.keys[KeyRole.ROOT], office.keys[pck_ca]
+    root_key, ca_key = maker.keys[KeyRole.ROOT], maker.keys[pck_ca]
     return Forgery(
-        root=_draft(office.certificates[KeyRole.ROOT], root_key, root_key),
-        pck_ca=_draft(office.certificates[pck_ca], ca_key, root_key),
-        tcb_signing=_draft(office.certificates[KeyRole.TCB_SIGNING], office.keys[KeyRole.TCB_SIGNING], root_key),
+        root=_draft(maker.certificates[KeyRole.ROOT], root_key, root_key),
+        pck_ca=_draft(maker.certificates[pck_ca], ca_key, root_key),
+        tcb_signing=_draft(maker.certificates[KeyRole.TCB_SIGNING], maker.keys[KeyRole.TCB_SIGNING], root_key),
         pck=_draft(parse_chain("chain", chain)[0].der, pck_key, ca_key),
-        root_crl=_crl_draft(office, KeyRole.ROOT, now),
-        pck_crl=_crl_draft(office, pck_ca, now),
+        root_crl=_crl_draft(maker, KeyRole.ROOT, now),
+        pck_crl=_crl_draft(maker, pck_ca, now),
         tcb_info=json.loads(published.tcb_info),
         qe_identity=json.loads(published.qe_identity),
         header=QuoteHeader(
@@ -294,7 +294,7 @@ def honest(now: datetime, *, ca: Ca = Ca.PLATFORM, seed: str | None = None) -> F
         qe_authentication_data=bytes(range(32)),
         certification_kind=CertificationDataType.PCK_CHAIN,
         attestation_key=ec.generate_private_key(ec.SECP256R1()),
-        document_signer=office.keys[KeyRole.TCB_SIGNING],
+        document_signer=maker.keys[KeyRole.TCB_SIGNING],
         report_signer=pck_key,
         bound=_bound(),
         nonce=nonce,
@@ -339,7 +339,7 @@ def _bound() -> BoundValues:
 
 
 def _draft(der: bytes, key: ec.EllipticCurvePrivateKey, signer: CertificateIssuerPrivateKeyTypes) -> CertificateDraft:
-    """A certificate of the honest vendor, taken apart again."""
+    """A certificate of the honest maker, taken apart again."""
     parsed = x509.load_der_x509_certificate(der)
     return CertificateDraft(
         common_name=_common_name(parsed.subject),
@@ -353,9 +353,9 @@ def _draft(der: bytes, key: ec.EllipticCurvePrivateKey, signer: CertificateIssue
     )
 
 
-def _crl_draft(office: Office, role: KeyRole, now: datetime) -> CrlDraft:
-    key = office.keys[role]
-    parsed = x509.load_der_x509_certificate(office.certificates[role])
+def _crl_draft(maker: IntelMaker, role: KeyRole, now: datetime) -> CrlDraft:
+    key = maker.keys[role]
+    parsed = x509.load_der_x509_certificate(maker.certificates[role])
     return CrlDraft(
         issuer_name=_common_name(parsed.subject),
         signer=key,

@@ -14,8 +14,8 @@ from casemate.chip.snp.platform_state import ChipKind
 from casemate.makers.amd.keys import AmdRole, make_rsa_key, make_vlek_secret
 from casemate.makers.amd.ledger import AmdLedger
 from casemate.makers.amd.levels import recover
-from casemate.makers.amd.office import (
-    AmdOffice,
+from casemate.makers.amd.maker import (
+    AmdMaker,
     Ca,
     VcekRequest,
     VlekRequest,
@@ -25,8 +25,8 @@ from casemate.makers.amd.office import (
     publish_crl,
     revoke,
 )
-from casemate.makers.errors import VendorError
-from casemate.makers.intel.certificates import serial_of
+from casemate.makers.certificates import serial_of
+from casemate.makers.errors import MakerError
 from casemate.verifier import SimulatedRoot, SnpEndorsements
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages.snp_certification import (
@@ -43,31 +43,31 @@ T = TypeVar("T")
 
 
 @functools.cache
-def snp_office(product: Product, now: datetime) -> AmdOffice:
+def snp_office(product: Product, now: datetime) -> AmdMaker:
     """The maker of one product, with all its keys and nothing issued; the same one in a process."""
     cas: dict[AmdRole, Ca] = {}
     for role in AmdRole:
         key = make_rsa_key(product, role, None)
         ark = cas[AmdRole.ARK].key if cas else key
         cas[role] = Ca(key, issue_ca_certificate(product, role, key, ark=ark, seed=None, now=now))
-    return AmdOffice(product, None, cas, AmdLedger.first(product, make_vlek_secret(product, None)))
+    return AmdMaker(product, None, cas, AmdLedger.first(product, make_vlek_secret(product, None)))
 
 
 @dataclass
 class SnpMaker:
-    """The vendor as a chip sees it: :meth:`ask`. The rest is what its owner can have it do."""
+    """The maker as a chip sees it: :meth:`ask`. The rest is what its owner can have it do."""
 
-    office: AmdOffice
+    maker: AmdMaker
     now: datetime
     asked: list[object] = field(default_factory=list)
     """By the chip, in order."""
 
     async def ask(self, question: object, wanted: type[T]) -> T:
-        """What the vendor answers; :class:`CertificationError` where it refuses."""
+        """What the maker answers; :class:`CertificationError` where it refuses."""
         self.asked.append(question)
         try:
             answer = self._answer(question)
-        except VendorError as error:
+        except MakerError as error:
             raise CertificationError(str(error)) from None
         if not isinstance(answer, wanted):
             raise TypeError(f"{type(answer).__name__} is no {wanted.__name__}")
@@ -76,37 +76,37 @@ class SnpMaker:
     @property
     def root(self) -> SimulatedRoot:
         """For policies."""
-        return SimulatedRoot.of(self.office.cas[AmdRole.ARK].certificate)
+        return SimulatedRoot.of(self.maker.cas[AmdRole.ARK].certificate)
 
     def endorsements(self, chain: bytes) -> SnpEndorsements:
         """A chip's chain with the revocation list as it is now."""
         leaf, *above = (block.der for block in parse_chain("chain", chain))
-        return SnpEndorsements(leaf, encode_chain(*above), publish_crl(self.office, self.now))
+        return SnpEndorsements(leaf, encode_chain(*above), publish_crl(self.maker, self.now))
 
     def revoke(self, *certificates: bytes) -> None:
         """Puts certificates (DER) on the root's list."""
-        ledger = revoke(self.office.ledger, tuple(map(serial_of, certificates)), self.now)
-        self.office = replace(self.office, ledger=ledger)
+        ledger = revoke(self.maker.ledger, tuple(map(serial_of, certificates)), self.now)
+        self.maker = replace(self.maker, ledger=ledger)
 
     def recover(self) -> UpdateFirmware:
         """Publishes a new TCB; the order that brings a chip to it."""
-        ledger = self.office.ledger
+        ledger = self.maker.ledger
         levels = recover(ledger.levels, "SIM-SB-00001", self.now)
-        self.office = replace(self.office, ledger=replace(ledger, levels=levels))
+        self.maker = replace(self.maker, ledger=replace(ledger, levels=levels))
         new = levels[0].firmware
         return UpdateFirmware(
-            (PublishedFirmware(self.office.product, new.tcb.encode(), new.major, new.minor, new.build),), commit=True
+            (PublishedFirmware(self.maker.product, new.tcb.encode(), new.major, new.minor, new.build),), commit=True
         )
 
     def _answer(self, question: object) -> object:
         match question:
             case CertifyVcek(product, public_key, hw_id, tcb, seeded):
                 request = VcekRequest(public_key, hw_id, TcbVersion.parse(product, tcb), seeded)
-                self.office, chain, _ = issue_vcek(self.office, request, self.now)
+                self.maker, chain, _ = issue_vcek(self.maker, request, self.now)
                 return VcekCertified(chain)
             case GiveVlek(product, tcb, csp_id, wrapping_key):
                 wish = VlekRequest(csp_id, TcbVersion.parse(product, tcb), wrapping_key)
-                self.office, chain, wrapped, _ = issue_vlek(self.office, wish, self.now)
+                self.maker, chain, wrapped, _ = issue_vlek(self.maker, wish, self.now)
                 return VlekGiven(chain, wrapped)
         raise TypeError(f"no question of a chip's: {question}")
 
@@ -114,7 +114,7 @@ class SnpMaker:
 def snp_chip(folder: Path, maker: SnpMaker, report_version: int | None = None) -> tuple[SnpPlatform, SnpCertification]:
     """A chip of the maker's product in an empty or used ``folder``."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    platform = SnpPlatform(folder, load_fuses(folder, None), ChipKind(maker.office.product, report_version))
+    platform = SnpPlatform(folder, load_fuses(folder, None), ChipKind(maker.maker.product, report_version))
     return platform, SnpCertification(platform, folder, maker.ask, clock=lambda: maker.now)
 
 

@@ -38,7 +38,7 @@ class Process:
         return parse_message(payload, Certify, ChipReady, MicrocodeIs, Fault)  # type: ignore[return-value] # one of them
 
     def certify(self) -> Certify:
-        """Plays the vendor: a chain that holds the key; whether it is genuine is for verifiers."""
+        """Plays the maker: a chain that holds the key; whether it is genuine is for verifiers."""
         request = self.heard()
         assert isinstance(request, Certify)
         spki = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200") + request.public_key

@@ -112,7 +112,7 @@ def pck_chain(public_key: bytes, not_after: datetime) -> bytes:
     return encode_chain(signed.public_bytes(Encoding.DER))
 
 
-def test_expired_certificate_is_renewed_at_the_start_and_stays_where_the_vendor_refuses(tmp_path: Path) -> None:
+def test_expired_certificate_is_renewed_at_the_start_and_stays_where_the_maker_refuses(tmp_path: Path) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     kept = tmp_path / "chip" / "pck.pem"
     with started(tmp_path) as chip_process:
@@ -167,10 +167,10 @@ def test_damaged_fuses_are_a_fault_with_a_remedy(tmp_path: Path) -> None:
 def test_refusal_to_certify_is_the_end(tmp_path: Path) -> None:
     with started(tmp_path) as chip_process:
         chip_process.heard()
-        chip_process.supervisor.send(encode_message(Fault(Code.UNAVAILABLE, "no vendor today")))
+        chip_process.supervisor.send(encode_message(Fault(Code.UNAVAILABLE, "no maker today")))
         said = chip_process.heard()
         assert isinstance(said, Fault)
-        assert "no vendor today" in said.reason
+        assert "no maker today" in said.reason
         assert chip_process.ended() == 1
 
 
@@ -261,7 +261,7 @@ def test_update_that_is_not_certified_is_asked_for_again(tmp_path: Path) -> None
         chip_process.ready()
         chip_process.supervisor.send(encode_message(MicrocodeUpdate(NEWER, 13)))
         assert isinstance(chip_process.heard(), Certify)
-        chip_process.supervisor.send(encode_message(Fault(Code.TIMED_OUT, "the vendor slept")))
+        chip_process.supervisor.send(encode_message(Fault(Code.TIMED_OUT, "the maker slept")))
         refusal = chip_process.heard()
         assert isinstance(refusal, Fault)
         assert "slept" in refusal.reason

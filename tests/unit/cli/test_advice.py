@@ -397,7 +397,7 @@ def test_no_message_has_the_repr_of_a_flag_an_enumeration_or_none() -> None:
     """``f"{flag!r}"`` is ``<AttributeFlag.PROVISIONKEY: 16>``: a ``!r`` belongs to text alone."""
     named = re.compile(r"flag|attribute|policy|state|status|mode|controlled|error|exception", re.IGNORECASE)
     found = []
-    for room in ("chip", "cli", "client", "host", "images", "verifier", "vendor", "vm", "gateway", "supervisor"):
+    for room in ("chip", "cli", "client", "host", "images", "verifier", "makers", "vm", "gateway", "supervisor"):
         for path in (SOURCES / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.FormattedValue) and node.conversion == ord("r"):

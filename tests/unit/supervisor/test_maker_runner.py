@@ -4,29 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from casemate.supervisor import maker_runner as vendor_desk
-from casemate.supervisor.maker_runner import VendorDesk
+from casemate.supervisor import maker_runner
+from casemate.supervisor.maker_runner import MakerRunner
 from casemate.wire.protocol.faults import Code, FaultError
 
 
-def desk(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> VendorDesk:
-    """A vendor that is a shell script; ``runs`` counts how often it ran."""
+def runner(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> MakerRunner:
+    """A maker that is a shell script; ``runs`` counts how often it ran."""
     program = folder / "vendor"
     program.write_text(f'#!/bin/sh\ncd "{folder}"\necho >> runs\n{script}\n')
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
-    return VendorDesk(folder, None)
+    return MakerRunner(folder, None)
 
 
 def test_a_run_that_crashes_is_repeated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = desk(tmp_path, monkeypatch, 'test $(wc -l < runs) = 1 && kill -9 $$\necho "[]"')
+    asked = runner(tmp_path, monkeypatch, 'test $(wc -l < runs) = 1 && kill -9 $$\necho "[]"')
     assert asyncio.run(asked.collateral()) == b"[]\n"
     assert (tmp_path / "runs").read_text() == "\n\n"
 
 
 def test_one_that_crashes_twice_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FaultError) as refused:
-        asyncio.run(desk(tmp_path, monkeypatch, "kill -9 $$").collateral())
+        asyncio.run(runner(tmp_path, monkeypatch, "kill -9 $$").collateral())
     assert refused.value.fault.code is Code.UNAVAILABLE
     assert "was killed by signal 9" in refused.value.fault.reason
     assert (tmp_path / "runs").read_text() == "\n\n"
@@ -34,12 +34,12 @@ def test_one_that_crashes_twice_is_unavailable(tmp_path: Path, monkeypatch: pyte
 
 def test_a_refusal_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FaultError, match="no such chip"):
-        asyncio.run(desk(tmp_path, monkeypatch, "echo no such chip >&2\nexit 1").collateral())
+        asyncio.run(runner(tmp_path, monkeypatch, "echo no such chip >&2\nexit 1").collateral())
     assert (tmp_path / "runs").read_text() == "\n"
 
 
 def test_one_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vendor_desk, "VENDOR_TIMEOUT", 0.3)
+    monkeypatch.setattr(maker_runner, "MAKER_TIMEOUT", 0.3)
     with pytest.raises(FaultError) as refused:
-        asyncio.run(desk(tmp_path, monkeypatch, "exec sleep 30").collateral())
+        asyncio.run(runner(tmp_path, monkeypatch, "exec sleep 30").collateral())
     assert refused.value.fault.code is Code.TIMED_OUT

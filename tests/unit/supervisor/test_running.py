@@ -82,7 +82,7 @@ class TestTwoUsers:
             assert not list((shared / name / "vendor").iterdir())
         assert not (shared / "roots").exists()
 
-    def test_the_vendor_looks_for_itself(self, shared: Path) -> None:
+    def test_the_maker_looks_for_itself(self, shared: Path) -> None:
         with user(ATTACKER):
             (shared / "state" / "vendor").mkdir(parents=True)
         command = [sys.executable, "-I", "-m", "casemate.makers", "--state", str(shared / "state"), "init"]

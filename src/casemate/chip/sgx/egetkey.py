@@ -141,13 +141,13 @@ class KeyDerivation:
         )
 
     def _provision(self, secs: Secs, request: KeyRequest) -> _Dependencies:
-        """Without owner epoch, seal fuses and KEYID: the vendor, who knows the root, can derive it too."""
+        """Without owner epoch, seal fuses and KEYID: the maker, who knows the root, can derive it too."""
         _check_attribute(secs, AttributeFlag.PROVISIONKEY, request)
         self._check_versions(secs, request)
         return replace(_shared(secs, request, _NO_POLICY), mr_signer=secs.mr_signer)
 
     def _provision_seal(self, secs: Secs, request: KeyRequest) -> _Dependencies:
-        """With the seal fuses: the vendor cannot derive it. Without owner epoch: it survives a change of owner."""
+        """With the seal fuses: the maker cannot derive it. Without owner epoch: it survives a change of owner."""
         _check_attribute(secs, AttributeFlag.PROVISIONKEY, request)
         self._check_versions(secs, request)
         return replace(

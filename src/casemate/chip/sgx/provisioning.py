@@ -4,7 +4,7 @@ As on hardware, the PCK follows from the provisioning key at the present TCB, so
 from the provisioning key at TCB zero, so it names the chip at every TCB.
 
 SIMULATED: on hardware the PCE is a signed enclave, here a function of the chip. There Intel derives the PCK too and
-signs its public half unasked; here the chip asks the simulated vendor, through the supervisor, which believes it.
+signs its public half unasked; here the chip asks the simulated maker, through the supervisor, which believes it.
 """
 
 import hashlib
@@ -76,7 +76,7 @@ class ProvisioningEnclave:
         return self._pck.sign(report.body.encode())
 
     def request(self, *, seeded: bool) -> Certify:
-        """What the vendor has to know to certify the PCK."""
+        """What the maker has to know to certify the PCK."""
         return Certify(
             public_key=b"\x04" + self._pck.public_key,
             ppid=self.ppid,
@@ -103,7 +103,7 @@ def cached_chain(directory: Path, pce: ProvisioningEnclave) -> bytes | None:
         chain = read_plain(directory / CHAIN_FILE, MAX_CHAIN + 1)
         pce.check_chain(chain)
     except (OSError, CertificationError):
-        return None  # none yet, or from before a microcode update: the vendor is asked again
+        return None  # none yet, or from before a microcode update: the maker is asked again
     return chain
 
 

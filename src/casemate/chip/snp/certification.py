@@ -1,4 +1,4 @@
-"""Certificates of the keys that sign reports: asked of the vendor through the supervisor when they are first wanted.
+"""Certificates of the keys that sign reports: asked of the maker through the supervisor when they are first wanted.
 
 A VCEK's chain is kept for each TCB, in the chip's directory. A VLEK and its chain are gone with the chip's power, as on
 hardware.
@@ -43,10 +43,10 @@ T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """The way to the vendor."""
+    """The way to the maker."""
 
     def __call__(self, question: object, wanted: type[T], /) -> Awaitable[T]:
-        """What the vendor answers; :class:`CertificationError` where it refuses."""
+        """What the maker answers; :class:`CertificationError` where it refuses."""
 
 
 def _utc_now() -> datetime:
@@ -73,7 +73,7 @@ class SnpCertification:
         """The chain of the key that signs reports now (PEM: VCEK, ASK, ARK; or VLEK, ASVK, ARK).
 
         Raises:
-            CertificationError: the vendor refused, or certified another key.
+            CertificationError: the maker refused, or certified another key.
             FirmwareError: INVALID_KEY: a VLEK is loaded for another TCB than the reported one.
         """
         if self._platform.choose(KeySelect.EITHER) is SigningKey.VLEK:
@@ -87,7 +87,7 @@ class SnpCertification:
         """SNP_VLEK_LOAD: the key of this cloud provider for the reported TCB.
 
         Raises:
-            CertificationError: the vendor refused, or gave a key that is for another chip or is not what it certified.
+            CertificationError: the maker refused, or gave a key that is for another chip or is not what it certified.
         """
         async with self._turn:
             product, tcb, wrapping = self._platform.product, self._platform.standing.reported, WrappingKey()
@@ -96,7 +96,7 @@ class SnpCertification:
             try:
                 key = ReportKey.given(wrapping.open(given.wrapped_key, vlek_binding(product, csp_id, tcb)))
             except (ForgedError, ValueError):
-                raise CertificationError("the VLEK that the vendor gave is not for this chip") from None
+                raise CertificationError("the VLEK that the maker gave is not for this chip") from None
             check_chain(given.chain, key)
             self._platform.load_vlek(key, tcb)
             self._vlek_chain, self.provider = given.chain, csp_id
@@ -158,5 +158,5 @@ def _kept(path: Path, key: ReportKey) -> bytes | None:
         chain = read_plain(path, MAX_CHAIN + 1)
         check_chain(chain, key)
     except (OSError, CertificationError):
-        return None  # none yet, or damaged: the vendor is asked again
+        return None  # none yet, or damaged: the maker is asked again
     return chain

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SnpLevers:
-    """Of the machine on ``state``. What the firmware or the vendor refuses is a :class:`FaultError`."""
+    """Of the machine on ``state``. What the firmware or the maker refuses is a :class:`FaultError`."""
 
     state: Path
     host_socket: Path

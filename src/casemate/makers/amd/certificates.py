@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from casemate.makers.amd.ledger import Revoked
+from casemate.makers.certificates import extension
 from casemate.wire.protocol.simulated_mark import SimulatedMark
 from casemate.wire.snp.key_certificate import KeyCertificate
 from casemate.wire.snp.tcb import Product
@@ -86,7 +87,7 @@ def issue_key_certificate(
     subject: Subject, key: ec.EllipticCurvePublicKey, issuer: Issuer, says: KeyCertificate
 ) -> bytes:
     """A VCEK's or VLEK's certificate in DER: AMD's extensions, and none of X.509's own."""
-    return _issue(subject, key, issuer, [(_unrecognised(oid, value), False) for oid, value in says.encode().items()])
+    return _issue(subject, key, issuer, [(extension(oid, value), False) for oid, value in says.encode().items()])
 
 
 def issue_crl(
@@ -124,9 +125,9 @@ def _issue(
         not_valid_after=subject.not_after,
     )
     if subject.mark is not None:
-        extensions = [*extensions, (_unrecognised(subject.mark.oid, subject.mark.encode()), False)]
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
+        extensions = [*extensions, (extension(subject.mark.oid, subject.mark.encode()), False)]
+    for each, critical in extensions:
+        builder = builder.add_extension(each, critical=critical)
     made = builder.sign(issuer.key, hashes.SHA384(), rsa_padding=_PSS)
     return _resigned(made.public_bytes(Encoding.DER), made.tbs_certificate_bytes, made.signature, issuer)
 
@@ -161,7 +162,3 @@ def _ca_usage(*, is_root: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _unrecognised(dotted: str, value: bytes) -> x509.UnrecognizedExtension:
-    return x509.UnrecognizedExtension(x509.ObjectIdentifier(dotted), value)

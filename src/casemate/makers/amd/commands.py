@@ -6,11 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from casemate.makers.advisories import advisory_of
 from casemate.makers.amd import levels, store
 from casemate.makers.amd.keys import AmdRole
 from casemate.makers.amd.ledger import AmdLedger, firmware_json
-from casemate.makers.amd.office import (
+from casemate.makers.amd.maker import (
     VcekRequest,
     VlekRequest,
     issue_vcek,
@@ -19,10 +18,10 @@ from casemate.makers.amd.office import (
     revoke,
     root_digest,
 )
-from casemate.makers.errors import VendorError
-from casemate.makers.intel import store as vendor_store
-from casemate.makers.intel.certificates import serial_of
-from casemate.makers.intel.ledger import parse_serial
+from casemate.makers.certificates import parse_serial, serial_of
+from casemate.makers.errors import MakerError
+from casemate.makers.requests import MAX_REQUEST, advisory_of
+from casemate.makers.store import locked
 from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.pem import encode_chain
@@ -30,21 +29,18 @@ from casemate.wire.errors import WireError
 from casemate.wire.snp.simulated_platform import HW_ID_SIZES
 from casemate.wire.snp.tcb import Product, TcbVersion
 
-MAX_REQUEST = 64 * 1024
-"""Longest request on standard input (bytes of JSON)."""
-
 _TCB_SIZE = 8
 
 
 def amd_root(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
     """The root (ARK) of one product, made if there is none yet."""
-    with vendor_store.locked(state):
-        office = store.load(state, arguments.product, (), now)
+    with locked(state):
+        maker = store.load(state, arguments.product, (), now)
     return encode_json(
         {
-            "root_certificate": encode_chain(office.cas[AmdRole.ARK].certificate).decode(),
-            "root_sha256": root_digest(office).hex(),
-            "seeded": office.seed is not None,
+            "root_certificate": encode_chain(maker.cas[AmdRole.ARK].certificate).decode(),
+            "root_sha256": root_digest(maker).hex(),
+            "seeded": maker.seed is not None,
         }
     )
 
@@ -58,9 +54,9 @@ def certify_vcek(state: Path, _arguments: Namespace, now: datetime, given: Binar
         tcb=_tcb(product, body),
         seeded=body.flag("seeded") if body.has("seeded") else False,
     )
-    with vendor_store.locked(state):
-        office, chain, serial = issue_vcek(store.load(state, product, (AmdRole.ASK,), now), request, now)
-        store.save_ledger(state, office.ledger)
+    with locked(state):
+        maker, chain, serial = issue_vcek(store.load(state, product, (AmdRole.ASK,), now), request, now)
+        store.save_ledger(state, maker.ledger)
     return encode_json({"chain": chain.decode(), "serial": f"{serial:x}"})
 
 
@@ -68,28 +64,28 @@ def give_vlek(state: Path, _arguments: Namespace, now: datetime, given: BinaryIO
     """Gives a cloud provider's VLEK to one of its chips."""
     body, product = _parse_request(given, "csp_id", "tcb", "wrapping_key")
     request = VlekRequest(body.text("csp_id"), _tcb(product, body), body.hexadecimal("wrapping_key", 32))
-    with vendor_store.locked(state):
-        office, chain, wrapped, serial = issue_vlek(store.load(state, product, (AmdRole.ASVK,), now), request, now)
-        store.save_ledger(state, office.ledger)
+    with locked(state):
+        maker, chain, wrapped, serial = issue_vlek(store.load(state, product, (AmdRole.ASVK,), now), request, now)
+        store.save_ledger(state, maker.ledger)
     return encode_json({"chain": chain.decode(), "wrapped_key": wrapped.hex(), "serial": f"{serial:x}"})
 
 
 def amd_crl(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
     """The revocation list of one product's root."""
-    with vendor_store.locked(state):
+    with locked(state):
         crl = publish_crl(store.load(state, arguments.product, (), now), now)
     return encode_json({"crl": crl.hex()})
 
 
 def newest_firmware(state: Path, _arguments: Namespace, _now: datetime, _given: BinaryIO) -> bytes:
     """The newest firmware of every product."""
-    with vendor_store.locked(state):
+    with locked(state):
         return encode_json({product: _newest(store.load_ledger(state, product)) for product in Product})
 
 
 def recover_firmware(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
     """Publishes a new TCB of one product."""
-    with vendor_store.locked(state):
+    with locked(state):
         ledger = store.load_ledger(state, arguments.product)
         ledger = replace(ledger, levels=levels.recover(ledger.levels, advisory_of(arguments), now))
         store.save_ledger(state, ledger)
@@ -99,12 +95,12 @@ def recover_firmware(state: Path, arguments: Namespace, now: datetime, _given: B
 def revoke_amd(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
     """Puts certificates on the root's revocation list."""
     product: Product = arguments.product
-    with vendor_store.locked(state):
+    with locked(state):
         if arguments.issuer is not None:
             role = _issuer_role(arguments.issuer)
-            office = store.load(state, product, (role,), now)
-            ledger = office.ledger
-            serials: tuple[int, ...] = (serial_of(office.cas[role].certificate),)
+            maker = store.load(state, product, (role,), now)
+            ledger = maker.ledger
+            serials: tuple[int, ...] = (serial_of(maker.cas[role].certificate),)
         else:
             ledger = store.load_ledger(state, product)
             serials = _found(ledger, arguments)
@@ -142,11 +138,11 @@ def _found(ledger: AmdLedger, arguments: Namespace) -> tuple[int, ...]:
         owner = arguments.csp_id if arguments.csp_id is not None else arguments.hw_id.lower()
         found = tuple(entry.serial for entry in ledger.issued if entry.owner == owner)
     if not found:
-        raise VendorError("nothing to revoke: this vendor has issued no such certificate")
+        raise MakerError("nothing to revoke: this maker has issued no such certificate")
     return found
 
 
 def _issuer_role(text: str) -> AmdRole:
     if text not in (AmdRole.ASK, AmdRole.ASVK):
-        raise VendorError(f"issuer is {text!a}, want ask or asvk: a root's own list cannot name it")
+        raise MakerError(f"issuer is {text!a}, want ask or asvk: a root's own list cannot name it")
     return AmdRole(text)

@@ -11,10 +11,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from casemate.makers.errors import VendorError
-from casemate.makers.intel.keys import from_seed
+from casemate.makers.errors import MakerError
+from casemate.makers.keys import DRAWN_BEYOND_ORDER, encode_private_key, from_seed, parse_private_key
 from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vlek import VLEK_SIZE
 
@@ -24,8 +23,6 @@ _EXPONENT = 65537
 _STREAM_KEY_SIZE = 32
 _CHACHA_NONCE = bytes(16)
 _P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
-_SCALAR_DRAWN = 64
-"""128 bits more than the order: the remainder's bias is negligible (FIPS 186-5, A.2.1)."""
 
 
 class AmdRole(StrEnum):
@@ -57,7 +54,7 @@ def seeded_signer(key: rsa.RSAPrivateKey, seed: str) -> Callable[[bytes], bytes]
     from Crypto.PublicKey import RSA
     from Crypto.Signature import pss
 
-    ours = RSA.import_key(encode_rsa_key(key))
+    ours = RSA.import_key(encode_private_key(key))
 
     def sign(message: bytes) -> bytes:
         digest = SHA384.new(message)
@@ -77,7 +74,7 @@ def make_vlek_secret(product: Product, seed: str | None) -> bytes:
 def derive_vlek(secret: bytes, binding: bytes) -> ec.EllipticCurvePrivateKey:
     """The VLEK of a cloud provider at one TCB (:func:`vlek_binding`): the same on all its chips."""
     info = b"casemate simulated vlek v1: " + binding
-    number = int.from_bytes(HKDF(hashes.SHA384(), _SCALAR_DRAWN, None, info).derive(secret), "big")
+    number = int.from_bytes(HKDF(hashes.SHA384(), VLEK_SIZE + DRAWN_BEYOND_ORDER, None, info).derive(secret), "big")
     return ec.derive_private_key(number % (_P384_ORDER - 1) + 1, ec.SECP384R1())
 
 
@@ -93,22 +90,14 @@ def parse_report_key(point: bytes) -> ec.EllipticCurvePublicKey:
     try:
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), point)
     except ValueError:
-        raise VendorError(f"public_key is {point.hex()}, want an uncompressed point on P-384") from None
-
-
-def encode_rsa_key(key: rsa.RSAPrivateKey) -> bytes:
-    """PKCS #8 in PEM, for a file of mode 0600."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        raise MakerError(f"public_key is {point.hex()}, want an uncompressed point on P-384") from None
 
 
 def parse_rsa_key(pem: bytes) -> rsa.RSAPrivateKey:
-    """The way back from :func:`encode_rsa_key`."""
-    try:
-        key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError):
-        raise VendorError("a key file is damaged: want PKCS #8 in PEM, without a password") from None
+    """One of the maker's own keys from its file."""
+    key = parse_private_key(pem)
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size != KEY_BITS:
-        raise VendorError(f"a key file holds another key, want RSA-{KEY_BITS}")
+        raise MakerError(f"a key file holds another key, want RSA-{KEY_BITS}")
     return key
 
 

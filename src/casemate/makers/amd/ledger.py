@@ -7,8 +7,9 @@ from typing import Self
 
 from casemate.makers.amd.keys import VLEK_SECRET_SIZE
 from casemate.makers.amd.levels import Level, first_levels
-from casemate.makers.errors import VendorError
-from casemate.makers.intel.ledger import parse_serial
+from casemate.makers.certificates import parse_serial
+from casemate.makers.errors import MakerError
+from casemate.makers.store import MAX_LEDGER
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import SigningKey
@@ -16,9 +17,6 @@ from casemate.wire.snp.simulated_platform import Firmware
 from casemate.wire.snp.tcb import Product, TcbVersion
 
 VERSION = 1
-
-MAX_LEDGER = 16 * 1024 * 1024
-"""Longest ledger (bytes): room for thousands of TCB recoveries of thousands of chips."""
 
 _MAX_ITEMS = 65_536
 _TCB_SIZE = 8
@@ -70,7 +68,7 @@ class AmdLedger:
         """From its file.
 
         Raises:
-            VendorError: the file is damaged.
+            MakerError: the file is damaged.
         """
         try:
             body = parse_object("ledger", data, limit=MAX_LEDGER)
@@ -85,7 +83,7 @@ class AmdLedger:
                 vlek_secret=body.hexadecimal("vlek_secret", VLEK_SECRET_SIZE),
             )
         except WireError as error:
-            raise VendorError(f"the vendor's ledger for {product} is damaged: {error}") from None
+            raise MakerError(f"the maker's ledger for {product} is damaged: {error}") from None
 
     def encode(self) -> bytes:
         """To its file: JSON, for people to read."""

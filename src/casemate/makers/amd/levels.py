@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from casemate.makers.errors import VendorError
+from casemate.makers.errors import MakerError
 from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE, Firmware
 from casemate.wire.snp.tcb import Product
 
@@ -34,8 +34,8 @@ def recover(levels: tuple[Level, ...], advisory: str, now: datetime) -> tuple[Le
     newest = levels[0].firmware
     for part in _RAISED:
         if getattr(newest.tcb, part) == _LAST:
-            raise VendorError(f"security patch level of {part} is {_LAST}, a byte holds no more: make a new machine")
+            raise MakerError(f"security patch level of {part} is {_LAST}, a byte holds no more: make a new machine")
     if newest.build == _LAST:
-        raise VendorError(f"build is {_LAST}, a byte holds no more: make a new machine")
+        raise MakerError(f"build is {_LAST}, a byte holds no more: make a new machine")
     tcb = replace(newest.tcb, **{part: getattr(newest.tcb, part) + 1 for part in _RAISED})
     return (Level(replace(newest, tcb=tcb, build=newest.build + 1), now, advisory), *levels)

@@ -1,18 +1,19 @@
-"""The folder of the simulated AMD, in the vendor's: a folder for each product that was asked for.
+"""The folder of the simulated AMD, in the maker's: a folder for each product that was asked for.
 
-Keys of mode 0600, certificates, and ``ledger.json``. Each is made when it is first wanted, under the vendor's lock.
+Keys of mode 0600, certificates, and ``ledger.json``. Each is made when it is first wanted, under the maker's lock.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from casemate.makers.amd.keys import AmdRole, encode_rsa_key, make_rsa_key, make_vlek_secret, parse_rsa_key
+from casemate.makers.amd.keys import AmdRole, make_rsa_key, make_vlek_secret, parse_rsa_key
 from casemate.makers.amd.ledger import AmdLedger
-from casemate.makers.amd.office import AmdOffice, Ca, issue_ca_certificate
-from casemate.makers.errors import VendorError
-from casemate.makers.intel.certificates import serial_of
-from casemate.makers.intel.store import load_seed, read, vendor_directory
+from casemate.makers.amd.maker import AmdMaker, Ca, issue_ca_certificate
+from casemate.makers.certificates import serial_of
+from casemate.makers.errors import MakerError
+from casemate.makers.keys import encode_private_key
+from casemate.makers.store import load_seed, maker_directory, read
 from casemate.process.durable_files import write_whole
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.encodings.x509_dates import validity_of
@@ -22,11 +23,11 @@ from casemate.wire.snp.tcb import Product
 _LEDGER = "ledger.json"
 
 
-def load(state: Path, product: Product, roles: tuple[AmdRole, ...], now: datetime) -> AmdOffice:
-    """The maker of ``product`` with these keys, those made that are missing. Under the vendor's lock.
+def load(state: Path, product: Product, roles: tuple[AmdRole, ...], now: datetime) -> AmdMaker:
+    """The maker of ``product`` with these keys, those made that are missing. Under the maker's lock.
 
     Raises:
-        VendorError: there is no vendor, or a file of it is damaged.
+        MakerError: there is no maker, or a file of it is damaged.
     """
     seed = load_seed(state)
     folder = _folder(state, product)
@@ -35,7 +36,7 @@ def load(state: Path, product: Product, roles: tuple[AmdRole, ...], now: datetim
     for role in (AmdRole.ARK, *roles):  # the root first: it signs the others
         if role not in cas:
             cas[role] = _ca(folder, ledger, role, above=cas, seed=seed, now=now)
-    return AmdOffice(product, seed, cas, ledger)
+    return AmdMaker(product, seed, cas, ledger)
 
 
 def load_ledger(state: Path, product: Product) -> AmdLedger:
@@ -46,27 +47,27 @@ def load_ledger(state: Path, product: Product) -> AmdLedger:
         return AmdLedger.parse(product, read(path))
     except FileNotFoundError:
         if any(path.parent.glob("*.key.pem")):
-            raise VendorError(
-                f"the vendor's ledger {path} is missing, with all that it has certified and revoked: restore the whole "
+            raise MakerError(
+                f"the maker's ledger {path} is missing, with all that it has certified and revoked: restore the whole "
                 "state directory from a backup"
             ) from None
         ledger = AmdLedger.first(product, make_vlek_secret(product, seed))
         write_whole(path, ledger.encode())
         return ledger
     except OSError as error:
-        raise VendorError(f"the vendor's ledger {path} cannot be read: {os_error_text(error)}") from None
+        raise MakerError(f"the maker's ledger {path} cannot be read: {os_error_text(error)}") from None
 
 
 def renew_roots(state: Path, now: datetime) -> list[str]:
-    """Renews roots' certificates that are not valid now, for the same keys; their products. Under the vendor's lock.
+    """Renews roots' certificates that are not valid now, for the same keys; their products. Under the maker's lock.
 
-    A seeded vendor's certificates have the same dates every time: none is renewed.
+    A seeded maker's certificates have the same dates every time: none is renewed.
     """
     found: list[str] = []
     if load_seed(state) is not None:
         return found
     for product in Product:
-        path = vendor_directory(state) / "amd" / product / f"{AmdRole.ARK}.crt.pem"
+        path = maker_directory(state) / "amd" / product / f"{AmdRole.ARK}.crt.pem"
         if path.exists() and not validity_of(parse_chain(path.name, read(path))[0].der).holds(now):
             path.unlink()
             load(state, product, (), now)
@@ -80,7 +81,7 @@ def save_ledger(state: Path, ledger: AmdLedger) -> None:
 
 
 def _folder(state: Path, product: Product) -> Path:
-    folder = vendor_directory(state) / "amd" / product
+    folder = maker_directory(state) / "amd" / product
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
@@ -101,13 +102,13 @@ def _ca(
         if key_path.exists():
             key = parse_rsa_key(read(key_path))
         elif certificate_path.exists():
-            raise VendorError(
-                f"the vendor's key {key_path} is missing, and its certificate is there: restore the whole state "
+            raise MakerError(
+                f"the maker's key {key_path} is missing, and its certificate is there: restore the whole state "
                 "directory from a backup"
             )
         else:
             key = make_rsa_key(product, role, seed)
-            write_whole(key_path, encode_rsa_key(key))
+            write_whole(key_path, encode_private_key(key))
         if certificate_path.exists():
             kept = parse_chain(certificate_path.name, read(certificate_path))[0].der
             revoked = {entry.serial for entry in ledger.revoked}
@@ -118,7 +119,7 @@ def _ca(
         certificate = issue_ca_certificate(product, role, key, ark=ark, seed=seed, now=now)
         write_whole(certificate_path, encode_chain(certificate))
     except OSError as error:
-        raise VendorError(f"the vendor's folder {folder} cannot be used: {os_error_text(error)}") from None
+        raise MakerError(f"the maker's folder {folder} cannot be used: {os_error_text(error)}") from None
     except WireError as error:
-        raise VendorError(f"the vendor in {folder} is damaged: {error}") from None
+        raise MakerError(f"the maker in {folder} is damaged: {error}") from None
     return Ca(key, certificate)

@@ -1,4 +1,4 @@
-"""The vendor's certificates and revocation lists, shaped as Intel's are.
+"""The maker's certificates and revocation lists, shaped as Intel's are.
 
 Source: Intel SGX PCK Certificate and Certificate Revocation List Profile Specification 1.5. Names are Intel's, since
 Intel's own verifier insists on them; :mod:`casemate.wire.protocol.simulated_mark` says how the certificates differ from
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from casemate.makers.certificates import extension
 from casemate.wire.protocol.simulated_mark import SimulatedMark
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID, PckExtension
 
@@ -71,9 +72,9 @@ def issue_certificate(subject: Subject, issuer: Issuer) -> bytes:
         (x509.BasicConstraints(ca=is_ca, path_length=subject.path_length), True),
     ]
     if subject.pck is not None:
-        extensions.append((_unrecognised(SGX_EXTENSION_OID, subject.pck.encode()), False))
+        extensions.append((extension(SGX_EXTENSION_OID, subject.pck.encode()), False))
     if subject.mark is not None:
-        extensions.append((_unrecognised(subject.mark.oid, subject.mark.encode()), False))
+        extensions.append((extension(subject.mark.oid, subject.mark.encode()), False))
     builder = x509.CertificateBuilder(
         issuer_name=_name(issuer.common_name),
         subject_name=_name(subject.common_name),
@@ -82,8 +83,8 @@ def issue_certificate(subject: Subject, issuer: Issuer) -> bytes:
         not_valid_before=subject.not_before,
         not_valid_after=subject.not_after,
     )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
+    for each, critical in extensions:
+        builder = builder.add_extension(each, critical=critical)
     return builder.sign(issuer.key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.DER)
 
 
@@ -108,16 +109,6 @@ def issue_crl(
             .build()
         )
     return builder.sign(issuer.key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.DER)
-
-
-def random_serial() -> int:
-    """A serial number nobody can guess."""
-    return x509.random_serial_number()
-
-
-def serial_of(certificate: bytes) -> int:
-    """The serial number of one of our own certificates (DER)."""
-    return x509.load_der_x509_certificate(certificate).serial_number
 
 
 def _name(common_name: str) -> x509.Name:
@@ -149,7 +140,3 @@ def _key_usage(*, is_ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _unrecognised(dotted: str, value: bytes) -> x509.UnrecognizedExtension:
-    return x509.UnrecognizedExtension(x509.ObjectIdentifier(dotted), value)

@@ -1,4 +1,4 @@
-"""The vendor's commands: what the package's docstring lists, each from parsed arguments to one JSON answer."""
+"""The maker's commands: what the package's docstring lists, each from parsed arguments to one JSON answer."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -7,53 +7,49 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from casemate.makers.advisories import advisory_of
 from casemate.makers.amd import store as amd_store
-from casemate.makers.errors import VendorError
+from casemate.makers.certificates import parse_serial, serial_of
+from casemate.makers.errors import MakerError
 from casemate.makers.intel import levels, store
-from casemate.makers.intel.certificates import serial_of
 from casemate.makers.intel.keys import KeyRole
-from casemate.makers.intel.ledger import Ca, Ledger, Revoked, parse_ca, parse_serial
-from casemate.makers.intel.office import (
+from casemate.makers.intel.ledger import Ca, Ledger, Revoked, parse_ca
+from casemate.makers.intel.maker import (
     PCK_CA_ROLES,
-    Office,
+    IntelMaker,
     PckRequest,
     issue_pck,
-    open_office,
+    new_maker,
     publish_collateral,
     renewed,
     revoke,
     root_digest,
 )
+from casemate.makers.requests import MAX_REQUEST, advisory_of
+from casemate.makers.store import exists, locked, maker_directory
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.sgx.simulated_platform import FMSPC, PCE_ID
 
-MAX_REQUEST = 64 * 1024
-"""Longest request on standard input (bytes of JSON)."""
-
 _U16 = 0xFFFF
-
-Command = Callable[[Path, Namespace, datetime, BinaryIO], bytes]
 
 
 def init(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
-    """Makes a vendor where there is none."""
+    """Makes a maker where there is none."""
     seed: str | None = arguments.seed
-    if not store.exists(state):
-        store.create(state, open_office(seed, now))
-    office = store.load(state)
-    if seed is not None and office.ledger.seed != seed:
-        raise VendorError(
-            f"the vendor in {store.vendor_directory(state)} was not made from --seed {seed!r}: leave the seed out to "
-            "use this vendor, or name another state directory"
+    if not exists(state):
+        store.create(state, new_maker(seed, now))
+    maker = store.load(state)
+    if seed is not None and maker.ledger.seed != seed:
+        raise MakerError(
+            f"the maker in {maker_directory(state)} was not made from --seed {seed!r}: leave the seed out to "
+            "use this maker, or name another state directory"
         )
     return encode_json(
         {
-            "root_certificate": encode_chain(office.certificates[KeyRole.ROOT]).decode(),
-            "root_sha256": root_digest(office).hex(),
-            "seeded": office.ledger.seed is not None,
+            "root_certificate": encode_chain(maker.certificates[KeyRole.ROOT]).decode(),
+            "root_sha256": root_digest(maker).hex(),
+            "seeded": maker.ledger.seed is not None,
         }
     )
 
@@ -61,35 +57,35 @@ def init(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> 
 def certify(state: Path, _arguments: Namespace, now: datetime, given: BinaryIO) -> bytes:
     """Certifies a chip's key."""
     request = _parse_request(given.read(MAX_REQUEST + 1))
-    with store.locked(state):
-        office, chain, serial = issue_pck(_load_renewed(state, now), request, now)
-        store.save_ledger(state, office.ledger)
+    with locked(state):
+        maker, chain, serial = issue_pck(_load_renewed(state, now), request, now)
+        store.save_ledger(state, maker.ledger)
     return encode_json({"chain": chain.decode(), "serial": f"{serial:x}"})
 
 
 def collateral(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
     """What a verifier needs beside a quote."""
-    with store.locked(state):
-        office = _load_renewed(state, now)
-    issued = office.ledger.issued
+    with locked(state):
+        maker = _load_renewed(state, now)
+    issued = maker.ledger.issued
     newest = issued[-1].ca if issued else Ca.PLATFORM
-    return publish_collateral(office, newest if arguments.ca is None else _pck_ca(arguments.ca), now).encode()
+    return publish_collateral(maker, newest if arguments.ca is None else _pck_ca(arguments.ca), now).encode()
 
 
 def renew(state: Path, _arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
-    """Renews the vendor's own certificates that are not valid now, the roots' too."""
-    with store.locked(state):
+    """Renews the maker's own certificates that are not valid now, the roots' too."""
+    with locked(state):
         old = store.load(state)
         roots = ["SGX"] if _load_renewed(state, now, root=True).certificates != old.certificates else []
         roots += amd_store.renew_roots(state, now)
     return encode_json({"renewed": roots, "seeded": old.ledger.seed is not None})
 
 
-def _load_renewed(state: Path, now: datetime, *, root: bool = False) -> Office:
-    """The vendor, its own certificates renewed where they are not valid now. Under its lock."""
-    office = store.load(state)
-    fresh = renewed(office, now, root=root)
-    if fresh is not office:
+def _load_renewed(state: Path, now: datetime, *, root: bool = False) -> IntelMaker:
+    """The maker, its own certificates renewed where they are not valid now. Under its lock."""
+    maker = store.load(state)
+    fresh = renewed(maker, now, root=root)
+    if fresh is not maker:
         store.save_certificates(state, fresh)
     return fresh
 
@@ -126,14 +122,12 @@ def recover_qe(state: Path, arguments: Namespace, now: datetime, _given: BinaryI
 
 def revoke_certificates(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
     """Puts certificates on their issuer's revocation list."""
-    with store.locked(state):
-        office = store.load(state)
+    with locked(state):
+        maker = store.load(state)
         chosen = (
-            _ca_to_revoke(office, arguments, now)
-            if arguments.ca is not None
-            else _pcks_to_revoke(office, arguments, now)
+            _ca_to_revoke(maker, arguments, now) if arguments.ca is not None else _pcks_to_revoke(maker, arguments, now)
         )
-        store.save_ledger(state, revoke(office, chosen).ledger)
+        store.save_ledger(state, revoke(maker, chosen).ledger)
     return encode_json({"revoked": [f"{entry.serial:x}" for entry in chosen]})
 
 
@@ -152,26 +146,26 @@ def _parse_request(data: bytes) -> PckRequest:
     )
 
 
-def _ca_to_revoke(office: Office, arguments: Namespace, now: datetime) -> tuple[Revoked, ...]:
-    certificate = office.certificates[PCK_CA_ROLES[_pck_ca(arguments.ca)]]
+def _ca_to_revoke(maker: IntelMaker, arguments: Namespace, now: datetime) -> tuple[Revoked, ...]:
+    certificate = maker.certificates[PCK_CA_ROLES[_pck_ca(arguments.ca)]]
     return (Revoked(serial_of(certificate), Ca.ROOT, now),)
 
 
-def _pcks_to_revoke(office: Office, arguments: Namespace, now: datetime) -> tuple[Revoked, ...]:
+def _pcks_to_revoke(maker: IntelMaker, arguments: Namespace, now: datetime) -> tuple[Revoked, ...]:
     if arguments.ppid is not None:
-        found = [entry for entry in office.ledger.issued if entry.ppid.hex() == arguments.ppid.lower()]
+        found = [entry for entry in maker.ledger.issued if entry.ppid.hex() == arguments.ppid.lower()]
     else:
         serial = parse_serial("--serial", arguments.serial)
-        found = [entry for entry in office.ledger.issued if entry.serial == serial]
+        found = [entry for entry in maker.ledger.issued if entry.serial == serial]
     if not found:
-        raise VendorError("nothing to revoke: this vendor has issued no such certificate")
+        raise MakerError("nothing to revoke: this maker has issued no such certificate")
     return tuple(Revoked(entry.serial, entry.ca, now) for entry in found)
 
 
 def _pck_ca(text: str) -> Ca:
     ca = parse_ca(text)
     if ca == Ca.ROOT:
-        raise VendorError("the root issues no PCK certificates: want processor or platform")
+        raise MakerError("the root issues no PCK certificates: want processor or platform")
     return ca
 
 
@@ -180,7 +174,7 @@ def _newest(ledger: Ledger) -> dict[str, object]:
 
 
 def _recover(state: Path, step: Callable[[Ledger], Ledger]) -> Ledger:
-    with store.locked(state):
+    with locked(state):
         ledger = step(store.load(state).ledger)
         ledger = replace(ledger, tcb_evaluation_data_number=ledger.tcb_evaluation_data_number + 1)
         store.save_ledger(state, ledger)

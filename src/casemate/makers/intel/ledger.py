@@ -1,4 +1,4 @@
-"""What the vendor remembers: chips it has made, certificates it has issued and revoked, TCB levels it has published."""
+"""What the maker remembers: chips it has made, certificates it has issued and revoked, TCB levels it has published."""
 
 import json
 from dataclasses import dataclass
@@ -6,16 +6,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from casemate.makers.errors import VendorError
+from casemate.makers.certificates import parse_serial
+from casemate.makers.errors import MakerError
+from casemate.makers.store import MAX_LEDGER
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.qe_identity import QeTcbLevel
 from casemate.wire.sgx.tcb_info import TcbLevel, parse_advisories, parse_status
 
 VERSION = 1
-
-MAX_LEDGER = 16 * 1024 * 1024
-"""Longest ledger (bytes): room for thousands of TCB recoveries of thousands of chips."""
 
 _MAX_ITEMS = 65_536
 _U16 = 0xFFFF
@@ -72,7 +71,7 @@ class Ledger:
         """From its file.
 
         Raises:
-            VendorError: the file is damaged.
+            MakerError: the file is damaged.
         """
         try:
             body = parse_object("ledger", data, limit=MAX_LEDGER)
@@ -88,7 +87,7 @@ class Ledger:
                 crl_number=body.uint("crl_number", _U32),
             )
         except WireError as error:
-            raise VendorError(f"the vendor's ledger is damaged: {error}") from None
+            raise MakerError(f"the maker's ledger is damaged: {error}") from None
 
     def encode(self) -> bytes:
         """To its file: JSON, for people to read."""
@@ -125,14 +124,6 @@ class Ledger:
     def revoked_by(self, ca: Ca) -> tuple[Revoked, ...]:
         """What stands on one issuer's revocation list."""
         return tuple(entry for entry in self.revoked if entry.ca == ca)
-
-
-def parse_serial(what: str, text: str) -> int:
-    """A serial number in hexadecimal."""
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise WireError(what, got=ascii(text[:64]), want="a serial number in hexadecimal") from None
 
 
 def _worth(level: TcbLevel | QeTcbLevel) -> dict[str, object]:

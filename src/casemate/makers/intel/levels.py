@@ -1,9 +1,9 @@
-"""What each security version is worth: the levels a new vendor publishes, and what TCB recovery does to them."""
+"""What each security version is worth: the levels a new maker publishes, and what TCB recovery does to them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from casemate.makers.errors import VendorError
+from casemate.makers.errors import MakerError
 from casemate.wire.sgx.qe_identity import QeTcbLevel
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, QE_ISV_SVN
 from casemate.wire.sgx.tcb_info import TcbLevel, TcbStatus
@@ -64,7 +64,7 @@ def recover_platform(levels: tuple[TcbLevel, ...], advisory: str, now: datetime)
     components = bytearray(newest.components)
     for at in _MICROCODE:
         if components[at] == _LAST_SVN:
-            raise VendorError(f"SVN component {at + 1} is {_LAST_SVN}, a byte holds no more: make a new machine")
+            raise MakerError(f"SVN component {at + 1} is {_LAST_SVN}, a byte holds no more: make a new machine")
         components[at] += 1
     level = replace(newest, components=bytes(components), tcb_date=now, status=TcbStatus.UP_TO_DATE, advisory_ids=())
     return (level, *map(older, levels))
@@ -79,7 +79,7 @@ def recover_quoting_enclave(levels: tuple[QeTcbLevel, ...], advisory: str, now: 
 
     newest = levels[0]
     if newest.isv_svn == _LAST_ISV_SVN:
-        raise VendorError(f"the quoting enclave's ISVSVN is {_LAST_ISV_SVN}, two bytes hold no more")
+        raise MakerError(f"the quoting enclave's ISVSVN is {_LAST_ISV_SVN}, two bytes hold no more")
     level = QeTcbLevel(newest.isv_svn + 1, now, TcbStatus.UP_TO_DATE, ())
     return (level, *map(older, levels))
 

@@ -21,7 +21,7 @@ def seed_digest(seed: str | None) -> bytes | None:
 @message(0x90)
 @dataclass(frozen=True, slots=True)
 class RecoverTcb:
-    """The vendor publishes a new TCB level: platforms below it become out of date. Reply: ``Done``."""
+    """The maker publishes a new TCB level: platforms below it become out of date. Reply: ``Done``."""
 
     advisory: Name
     """Such as ``INTEL-SA-99001``."""
@@ -36,13 +36,13 @@ class UpdateMicrocode:
 @message(0x92)
 @dataclass(frozen=True, slots=True)
 class RevokeChip:
-    """The vendor revokes this chip's PCK certificate. Reply: ``Done``."""
+    """The maker revokes this chip's PCK certificate. Reply: ``Done``."""
 
 
 @message(0x74)
 @dataclass(frozen=True, slots=True)
 class RenewMachine:
-    """The vendor renews what is not valid now: its own certificates, roots too, and this chip's. Reply: ``Done``."""
+    """The maker renews what is not valid now: its own certificates, roots too, and this chip's. Reply: ``Done``."""
 
 
 @message(0x93)
@@ -94,7 +94,7 @@ class MachineIs:
     seed_digest: Bytes32 | None
     """SHA-256 of the public seed that it was started with (:func:`seed_digest`); None where it was started without."""
     root_certificate: Annotated[bytes, Limit(65536)]
-    """The simulated vendor's root (DER), for policies that name it."""
+    """The simulated maker's root (DER), for policies that name it."""
     clock: Annotated[str, Limit(1024)] = ""
     """Why this computer's clock, or a certificate of this machine, cannot be right; empty if both can."""
 
@@ -135,7 +135,7 @@ class EndMachine:
 @message(0x97)
 @dataclass(frozen=True, slots=True)
 class RecoverSnpTcb:
-    """The vendor publishes firmware of a higher TCB for this machine's SEV-SNP processor. Reply: ``Done``."""
+    """The maker publishes firmware of a higher TCB for this machine's SEV-SNP processor. Reply: ``Done``."""
 
     advisory: Name
 
@@ -152,7 +152,7 @@ class UpdateSnpFirmware:
 @message(0x99)
 @dataclass(frozen=True, slots=True)
 class RevokeSnpKey:
-    """The vendor revokes every certificate of a key that signs reports, or of its issuer. Reply: ``Done``."""
+    """The maker revokes every certificate of a key that signs reports, or of its issuer. Reply: ``Done``."""
 
     provider: Annotated[str, Limit(MAX_CSP_ID)]
     """Whose VLEK; empty for this chip's VCEK."""
@@ -163,7 +163,7 @@ class RevokeSnpKey:
 @message(0x9A)
 @dataclass(frozen=True, slots=True)
 class AskSnpRoot:
-    """Reply: ``SnpRootIs``. The first time it takes the vendor seconds to make that root."""
+    """Reply: ``SnpRootIs``. The first time it takes the maker seconds to make that root."""
 
 
 @message(0x9B)

@@ -1,7 +1,7 @@
 """Chip to supervisor, and back, for SEV-SNP: on the link of :mod:`casemate.wire.messages.supervisor`.
 
 The chip may ask ``CertifyVcek`` or ``GiveVlek`` at any time, one question at a time (``Certify`` is another); the
-supervisor answers when it has run the vendor. It asks ``UpdateFirmware`` in the turns of its other questions.
+supervisor answers when it has run the maker. It asks ``UpdateFirmware`` in the turns of its other questions.
 Nothing of it is secret: a VLEK is sealed to the chip that asked.
 """
 
@@ -75,7 +75,7 @@ class VlekGiven:
 
 @dataclass(frozen=True, slots=True)
 class PublishedFirmware:
-    """Firmware that the vendor has published for a product."""
+    """Firmware that the maker has published for a product."""
 
     product: Product
     tcb: Tcb

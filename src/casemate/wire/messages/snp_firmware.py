@@ -183,7 +183,7 @@ class GetCertificates:
 @message(0xBE)
 @dataclass(frozen=True, slots=True)
 class CertificatesAre:
-    """What the vendor's key service would answer."""
+    """What the maker's key service would answer."""
 
     chain: Annotated[bytes, Limit(MAX_CERTIFICATES)]
     """PEM: VCEK, ASK, ARK; or VLEK, ASVK, ARK."""
@@ -196,7 +196,7 @@ class LoadVlek(Request[PlatformIs]):
 
     It is for the reported TCB, and of no use after that has changed.
 
-    SIMULATED: the chip has it wrapped by its vendor itself. Real: the host brings what AMD has wrapped.
+    SIMULATED: the chip has it wrapped by its maker itself. Real: the host brings what AMD has wrapped.
     """
 
     csp_id: Annotated[str, Limit(MAX_CSP_ID)]

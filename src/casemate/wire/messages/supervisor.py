@@ -1,7 +1,7 @@
 """Chip to supervisor, and supervisor to chip: plain frames over a socket pair that the supervisor makes.
 
 The chip sends ``ChipReady`` (or a ``Fault``, and exits) once. Before that, and while it works on a ``MicrocodeUpdate``,
-it may send ``Certify``, which the supervisor answers with ``Certified`` or a ``Fault`` after it has run the vendor. The
+it may send ``Certify``, which the supervisor answers with ``Certified`` or a ``Fault`` after it has run the maker. The
 supervisor may send ``MicrocodeUpdate`` at any time after ``ChipReady``, one at a time; the chip answers ``MicrocodeIs``
 or a ``Fault``. In the same turns it passes on what the machine's owner asks about anchors (``AcceptRollback``,
 ``GiveUpAnchor``, ``ListAnchors``), and has certificates renewed (``RenewCertificates``). It may send ``NewHost`` at any
@@ -136,7 +136,7 @@ class RenewCertificates:
     """Have certificates renewed that are not valid now, or of another root than this. Reply: ``PckChainIs``."""
 
     root_digest: Bytes32
-    """SHA-256 of the vendor's root certificate."""
+    """SHA-256 of the maker's root certificate."""
     owner: bool
     """By the owner's order: kept certificates of VCEKs are asked for anew as well, when they are next wanted."""
 

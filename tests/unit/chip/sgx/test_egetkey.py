@@ -214,10 +214,10 @@ class TestKinds:
         assert refused(of=granted, key_name=name, isv_svn=6) is Status.INVALID_ISVSVN
         assert refused(of=granted, key_name=name, cpu_svn=b"\xff" * 16) is Status.INVALID_CPUSVN
 
-    def test_provisioning_key_leaves_out_what_the_vendor_does_not_know(
+    def test_provisioning_key_leaves_out_what_the_maker_does_not_know(
         self, fuses: Fuses, secs: Secs, seal_request: KeyRequest
     ) -> None:
-        """Owner epoch and seal fuses: the vendor derives the same key, so they cannot enter."""
+        """Owner epoch and seal fuses: the maker derives the same key, so they cannot enter."""
         other_owner = replace(fuses, owner_epoch=bytes(16))
         other_seal = replace(fuses, root_seal_key=seeded_fuses("x").root_seal_key)
         granted = with_flags(secs, secs.attributes.flags | AttributeFlag.PROVISIONKEY)

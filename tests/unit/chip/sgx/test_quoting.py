@@ -24,7 +24,7 @@ from casemate.chip.sgx.tcb import FIRST_TCB, Tcb, load_tcb
 from casemate.chip.silicon import Silicon
 from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca
-from casemate.makers.intel.office import Office, PckRequest, issue_pck, open_office, publish_collateral
+from casemate.makers.intel.maker import IntelMaker, PckRequest, issue_pck, new_maker, publish_collateral
 from casemate.wire.messages.supervisor import Certify
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.quote import Quote
@@ -35,12 +35,12 @@ NEWER = Tcb(bytes((8, 8, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn)
 DATA = bytes(range(64))
 
 
-def certify(silicon: Silicon, office: Office) -> Office:
-    """The vendor and the supervisor, in one."""
+def certify(silicon: Silicon, maker: IntelMaker) -> IntelMaker:
+    """The maker and the supervisor, in one."""
     request = silicon.certification_request
     assert isinstance(request, Certify)
-    office, chain, _ = issue_pck(
-        office,
+    maker, chain, _ = issue_pck(
+        maker,
         PckRequest(
             public_key=request.public_key, ppid=request.ppid, cpu_svn=request.cpu_svn, pce_svn=request.pce_svn,
             pce_id=request.pce_id.to_bytes(2), fmspc=request.fmspc, ca=Ca.PLATFORM, seeded=request.seeded,
@@ -48,18 +48,18 @@ def certify(silicon: Silicon, office: Office) -> Office:
         NOW,
     )  # fmt: skip
     silicon.certified(chain)
-    return office
+    return maker
 
 
 @pytest.fixture
-def office() -> Office:
-    return open_office("vendor", NOW)
+def maker() -> IntelMaker:
+    return new_maker("vendor", NOW)
 
 
 @pytest.fixture
-def silicon(tmp_path: Path, fuses: Fuses, office: Office) -> Silicon:
+def silicon(tmp_path: Path, fuses: Fuses, maker: IntelMaker) -> Silicon:
     made = Silicon(tmp_path, fuses, FIRST_TCB)
-    certify(made, office)
+    certify(made, maker)
     return made
 
 
@@ -104,13 +104,13 @@ def test_quote_holds_together_by_hand(silicon: Silicon, report: Report, enclave:
 
 
 def test_independent_verifier_takes_it_and_its_claims_are_the_enclaves(
-    silicon: Silicon, report: Report, enclave: Secs, office: Office
+    silicon: Silicon, report: Report, enclave: Secs, maker: IntelMaker
 ) -> None:
-    collateral = publish_collateral(office, Ca.PLATFORM, NOW)
+    collateral = publish_collateral(maker, Ca.PLATFORM, NOW)
     verified = dcap_qvl.verify_with_root_ca(
         silicon.quoting.quote(report),
         dcap_qvl.QuoteCollateralV3.from_json(collateral.encode().decode()),
-        office.certificates[KeyRole.ROOT],
+        maker.certificates[KeyRole.ROOT],
         int(NOW.timestamp()),
     )
     claims = json.loads(verified.to_json())
@@ -144,11 +144,11 @@ def test_refuses_to_quote_for_another_chip(silicon: Silicon, tmp_path: Path, enc
 
 
 def test_seeded_machine_makes_the_same_quote_each_time(
-    silicon: Silicon, tmp_path: Path, fuses: Fuses, office: Office, enclave: Secs
+    silicon: Silicon, tmp_path: Path, fuses: Fuses, maker: IntelMaker, enclave: Secs
 ) -> None:
     (tmp_path / "twin").mkdir()
     twin = Silicon(tmp_path / "twin", fuses, FIRST_TCB)
-    certify(twin, office)
+    certify(twin, maker)
     one, other = (of.quoting.quote(of.ereport(enclave, of.quote_target, DATA)) for of in (silicon, twin))
     assert one == other
 
@@ -199,13 +199,13 @@ class TestMicrocodeUpdate:
         with pytest.raises(CertificationError, match="another key"):
             silicon.certified(old.certification_data.data)
 
-    def test_certified_again_it_quotes_at_the_new_tcb(self, silicon: Silicon, office: Office, enclave: Secs) -> None:
+    def test_certified_again_it_quotes_at_the_new_tcb(self, silicon: Silicon, maker: IntelMaker, enclave: Secs) -> None:
         old_report = silicon.ereport(enclave, silicon.quote_target, DATA)
         old = Quote.parse(silicon.quoting.quote(old_report)).signature_data
         silicon.update(NEWER)
-        newer = replace(office.ledger.tcb_levels[0], components=NEWER.cpu_svn)
-        levels = (newer, *office.ledger.tcb_levels)
-        certify(silicon, replace(office, ledger=replace(office.ledger, tcb_levels=levels)))
+        newer = replace(maker.ledger.tcb_levels[0], components=NEWER.cpu_svn)
+        levels = (newer, *maker.ledger.tcb_levels)
+        certify(silicon, replace(maker, ledger=replace(maker.ledger, tcb_levels=levels)))
         with pytest.raises(ReportRefusedError, match="microcode update"):
             silicon.quoting.quote(old_report)
         quote = Quote.parse(silicon.quoting.quote(silicon.ereport(enclave, silicon.quote_target, DATA)))

@@ -115,7 +115,7 @@ def test_reports_verify_under_the_simulated_root_and_no_other(lab: Lab) -> None:
     assert lab.refused(root=other) is Rule.CHAIN_ROOT
 
 
-def test_the_vendor_is_asked_once_for_each_tcb_also_over_restarts(lab: Lab) -> None:
+def test_the_maker_is_asked_once_for_each_tcb_also_over_restarts(lab: Lab) -> None:
     first = lab.chain()
     assert lab.chain() == first
     lab.restart()
@@ -247,17 +247,17 @@ def test_a_vlek_for_another_chip_or_without_its_certificate_is_not_taken(milan: 
     tampered(milan, lambda answer: replace(answer, wrapped_key=bytes(96)) if isinstance(answer, VlekGiven) else answer)
     with pytest.raises(CertificationError, match="not for this chip"):
         asyncio.run(milan.certification.load_vlek(CSP))
-    vcek = milan.maker.office
+    vcek = milan.maker.maker
     assert vcek.ledger.issued[-1].kind is SigningKey.VLEK
     assert milan.platform.choose(KeySelect.EITHER) is SigningKey.VCEK
 
 
-def test_what_the_vendor_refuses_leaves_everything_as_it_was(milan: Lab) -> None:
+def test_what_the_maker_refuses_leaves_everything_as_it_was(milan: Lab) -> None:
     with pytest.raises(CertificationError, match="no name of a cloud provider"):
         asyncio.run(milan.certification.load_vlek(""))
     assert milan.platform.choose(KeySelect.EITHER) is SigningKey.VCEK
     milan.certification.update(milan.maker.recover())
-    milan.maker.office = snp_office(Product.MILAN, NOW)
+    milan.maker.maker = snp_office(Product.MILAN, NOW)
     with pytest.raises(CertificationError, match="has not been published"):
         milan.chain()
 

@@ -145,8 +145,8 @@ def python(tmp_path: Path) -> Path:
     return script
 
 
-async def no_vendor(question: object, wanted: type[T]) -> T:
-    raise CertificationError(f"no vendor gives {wanted.__name__} for {type(question).__name__}")
+async def no_maker(question: object, wanted: type[T]) -> T:
+    raise CertificationError(f"no maker gives {wanted.__name__} for {type(question).__name__}")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def machine(tmp_path: Path, fuses: Fuses, python: Path) -> Callable[..., Any]:
             runtime=RuntimeCopy(tmp_path / "no runtime", (), rebuilt=False),
             configure=Configure((), "", 0),
             power_firmware=lambda tell: Firmware(
-                platform, SnpCertification(platform, folder, no_vendor), python=interpreter, layers=(), tell=tell
+                platform, SnpCertification(platform, folder, no_maker), python=interpreter, layers=(), tell=tell
             ),
             snp=lambda: platform,
         )
@@ -461,12 +461,12 @@ class TestPlatform:
         run(work())
 
     @pytest.mark.parametrize("command", [GetCertificates(), LoadVlek("CN=cloud.example")])
-    def test_a_vendor_that_refuses_is_no_ones_fault_here(self, machine: Callable[..., Any], command: object) -> None:
+    def test_a_maker_that_refuses_is_no_ones_fault_here(self, machine: Callable[..., Any], command: object) -> None:
         async def work() -> None:
             async with machine() as m:
                 refusal = await m.host.refused(command)
                 assert refusal.code is Code.UNAVAILABLE
-                assert "no vendor gives" in refusal.reason
+                assert "no maker gives" in refusal.reason
 
         run(work())
 

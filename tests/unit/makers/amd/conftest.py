@@ -7,17 +7,17 @@ from tests.rigs.makers import JUNE
 
 from casemate.makers.amd import store
 from casemate.makers.amd.keys import AmdRole
-from casemate.makers.amd.office import AmdOffice
-from casemate.makers.intel import store as vendor_store
-from casemate.makers.intel.office import open_office
+from casemate.makers.amd.maker import AmdMaker
+from casemate.makers.intel import store as intel_store
+from casemate.makers.intel.maker import new_maker
 from casemate.wire.snp.tcb import Product
 
 
 @pytest.fixture(scope="session", params=list(Product))
-def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AmdOffice:
+def maker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AmdMaker:
     """Each product's, with nothing issued."""
     state = tmp_path_factory.mktemp("maker")
-    vendor_store.create(state, open_office(None, JUNE))
+    intel_store.create(state, new_maker(None, JUNE))
     product: Product = request.param
     return store.load(state, product, (AmdRole.ASK, AmdRole.ASVK), JUNE)
 
@@ -26,6 +26,6 @@ def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The state directory of a maker whose keys follow from ``a seed``: Milan's root and its VCEKs' issuer."""
     state = tmp_path_factory.mktemp("seeded")
-    vendor_store.create(state, open_office("a seed", JUNE))
+    intel_store.create(state, new_maker("a seed", JUNE))
     store.load(state, Product.MILAN, (AmdRole.ASK,), JUNE)
     return state

@@ -1,4 +1,4 @@
-"""The vendor as its callers meet it: a process, JSON in and out."""
+"""The maker as its callers meet it: a process, JSON in and out."""
 
 import concurrent.futures
 import json
@@ -66,7 +66,7 @@ def test_keys_are_for_the_owner_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["vendor"]
 
 
-def test_seed_makes_the_same_vendor_in_another_folder(tmp_path: Path) -> None:
+def test_seed_makes_the_same_maker_in_another_folder(tmp_path: Path) -> None:
     one, two = (ask(tmp_path / name, "init", "--seed", "s") for name in ("one", "two"))
     assert one == two
     assert one["seeded"] is True
@@ -80,7 +80,7 @@ def test_refusals_are_one_line_and_exit_1(tmp_path: Path) -> None:
     assert "public_key" in refused(tmp_path, "issue-pck", given=b"{}")
     assert "JSON" in refused(tmp_path, "issue-pck", given=b"nonsense")
     assert "at most" in refused(tmp_path, "issue-pck", given=b" " * 100_000)
-    assert "none of this vendor's" in refused(
+    assert "none of this maker's" in refused(
         tmp_path, "issue-pck", given=json.dumps(pck_request() | {"fmspc": "00" * 6}).encode()
     )
     assert "nothing to revoke" in refused(tmp_path, "revoke", "--ppid", PPID)
@@ -96,7 +96,7 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
     assert "key file is damaged" in refused(tmp_path, "collateral")
 
 
-def test_two_vendors_are_never_made_at_once(tmp_path: Path) -> None:
+def test_two_makers_are_never_made_at_once(tmp_path: Path) -> None:
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: ask(tmp_path, "init")["root_sha256"], range(4)))
     assert len(set(answers)) == 1
@@ -112,7 +112,7 @@ def test_certificates_issued_at_once_are_all_in_the_ledger(tmp_path: Path) -> No
     assert {entry["serial"] for entry in ledger["issued"]} == set(issued)
 
 
-def test_vendor_of_a_wrong_clock_is_renewed_roots_too(tmp_path: Path) -> None:
+def test_maker_of_a_wrong_clock_is_renewed_roots_too(tmp_path: Path) -> None:
     future = "2031-01-01T00:00:00Z"
     words = [sys.executable, "-I", "-m", "casemate.makers", "--state", str(tmp_path), "init", "--now", future]
     made = json.loads(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
@@ -125,7 +125,7 @@ def test_vendor_of_a_wrong_clock_is_renewed_roots_too(tmp_path: Path) -> None:
         assert validity_of(certificate.der).holds(at)
 
 
-def test_vendor_that_has_lost_its_ledger_is_not_made_anew(tmp_path: Path) -> None:
+def test_maker_that_has_lost_its_ledger_is_not_made_anew(tmp_path: Path) -> None:
     ask(tmp_path, "init")
     (tmp_path / "vendor" / "ledger.json").unlink()
     assert "ledger.json is missing" in refused(tmp_path, "init")

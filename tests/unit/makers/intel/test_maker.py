@@ -6,12 +6,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from casemate.makers.errors import VendorError
-from casemate.makers.intel.certificates import serial_of
+from casemate.makers.certificates import serial_of
+from casemate.makers.errors import MakerError
 from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca, Ledger, Revoked
 from casemate.makers.intel.levels import recover_platform, recover_quoting_enclave
-from casemate.makers.intel.office import Office, PckRequest, issue_pck, open_office, publish_collateral, renewed, revoke
+from casemate.makers.intel.maker import (
+    IntelMaker,
+    PckRequest,
+    issue_pck,
+    new_maker,
+    publish_collateral,
+    renewed,
+    revoke,
+)
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.x509_dates import validity_of
 from casemate.wire.protocol.simulated_mark import SIMULATED_OIDS, SimulatedMark, SimulatedSerial
@@ -43,44 +51,44 @@ def mark_of(der: bytes) -> SimulatedMark:
 
 
 @pytest.fixture(scope="module")
-def office() -> Office:
-    return open_office(None, NOW)
+def maker() -> IntelMaker:
+    return new_maker(None, NOW)
 
 
 @pytest.mark.parametrize("seed", [None, "a seed"])
 def test_every_certificate_says_simulated_and_whether_it_is_seeded(seed: str | None) -> None:
-    office = open_office(seed, NOW)
-    _, chain, serial = issue_pck(office, request(), NOW)
+    maker = new_maker(seed, NOW)
+    _, chain, serial = issue_pck(maker, request(), NOW)
     _, *above = (block.der for block in parse_chain("chain", chain))
-    ders = [*office.certificates.values(), *above]
+    ders = [*maker.certificates.values(), *above]
     assert len(ders) == 6
     assert {mark_of(der).seeded for der in ders} == {seed is not None}
     assert SimulatedSerial.find(serial) is SimulatedSerial.of(seeded=seed is not None)
 
 
-def test_a_pck_certificate_has_the_extensions_of_intels_and_no_other(office: Office) -> None:
-    _, chain, _ = issue_pck(office, request(), NOW)
+def test_a_pck_certificate_has_the_extensions_of_intels_and_no_other(maker: IntelMaker) -> None:
+    _, chain, _ = issue_pck(maker, request(), NOW)
     leaf = x509.load_der_x509_certificate(parse_chain("chain", chain)[0].der)
     assert [extension.oid.dotted_string for extension in leaf.extensions] == [
         "2.5.29.35", "2.5.29.31", "2.5.29.14", "2.5.29.15", "2.5.29.19", SGX_EXTENSION_OID,
     ]  # fmt: skip
 
 
-def test_chip_of_public_fuses_gets_a_certificate_that_says_so(office: Office) -> None:
-    _, chain, serial = issue_pck(office, replace(request(), seeded=True), NOW)
+def test_chip_of_public_fuses_gets_a_certificate_that_says_so(maker: IntelMaker) -> None:
+    _, chain, serial = issue_pck(maker, replace(request(), seeded=True), NOW)
     _, ca, _ = (block.der for block in parse_chain("chain", chain))
     assert SimulatedSerial.find(serial) is SimulatedSerial.FROM_PUBLIC_SEED
     assert not mark_of(ca).seeded
 
 
-def test_serial_numbers_of_chips_differ(office: Office) -> None:
-    serials = {issue_pck(office, request(), NOW)[2] for _ in range(16)}
+def test_serial_numbers_of_chips_differ(maker: IntelMaker) -> None:
+    serials = {issue_pck(maker, request(), NOW)[2] for _ in range(16)}
     assert len(serials) == 16
     assert {serial.bit_length() for serial in serials} == {159}
 
 
 def test_seed_gives_the_same_maker_every_time() -> None:
-    one, two, other = open_office("seed", NOW), open_office("seed", NOW + timedelta(days=99)), open_office("seeds", NOW)
+    one, two, other = new_maker("seed", NOW), new_maker("seed", NOW + timedelta(days=99)), new_maker("seeds", NOW)
     assert one.certificates == two.certificates
     assert not set(one.certificates.values()) & set(other.certificates.values())
     asked = request()
@@ -88,15 +96,15 @@ def test_seed_gives_the_same_maker_every_time() -> None:
     assert publish_collateral(one, Ca.PLATFORM, NOW) == publish_collateral(two, Ca.PLATFORM, NOW)
 
 
-def test_makers_without_seed_differ(office: Office) -> None:
-    other = open_office(None, NOW)
-    assert not set(office.certificates.values()) & set(other.certificates.values())
+def test_makers_without_seed_differ(maker: IntelMaker) -> None:
+    other = new_maker(None, NOW)
+    assert not set(maker.certificates.values()) & set(other.certificates.values())
 
 
 @pytest.mark.parametrize("ca", [Ca.PLATFORM, Ca.PROCESSOR])
-def test_pck_certificate_says_what_the_chip_said(office: Office, ca: Ca) -> None:
+def test_pck_certificate_says_what_the_chip_said(maker: IntelMaker, ca: Ca) -> None:
     asked = request(ca)
-    _, chain, serial = issue_pck(office, asked, NOW)
+    _, chain, serial = issue_pck(maker, asked, NOW)
     leaf = x509.load_der_x509_certificate(parse_chain("chain", chain)[0].der)
     extension = leaf.extensions.get_extension_for_oid(x509.ObjectIdentifier(SGX_EXTENSION_OID)).value
     assert isinstance(extension, x509.UnrecognizedExtension)
@@ -109,40 +117,40 @@ def test_pck_certificate_says_what_the_chip_said(office: Office, ca: Ca) -> None
     assert (pck.platform is not None) is (ca is Ca.PLATFORM)
 
 
-def test_refuses_a_second_key_for_a_chip_at_the_same_tcb(office: Office) -> None:
+def test_refuses_a_second_key_for_a_chip_at_the_same_tcb(maker: IntelMaker) -> None:
     asked = request()
-    office, _, _ = issue_pck(office, asked, NOW)
-    office, _, _ = issue_pck(office, asked, NOW)
-    with pytest.raises(VendorError, match="another key on record"):
-        issue_pck(office, replace(asked, public_key=point()), NOW)
+    maker, _, _ = issue_pck(maker, asked, NOW)
+    maker, _, _ = issue_pck(maker, asked, NOW)
+    with pytest.raises(MakerError, match="another key on record"):
+        issue_pck(maker, replace(asked, public_key=point()), NOW)
 
 
-def test_certifies_another_key_at_the_next_tcb(office: Office) -> None:
+def test_certifies_another_key_at_the_next_tcb(maker: IntelMaker) -> None:
     asked = request()
-    office, _, first = issue_pck(office, asked, NOW)
-    levels = recover_platform(office.ledger.tcb_levels, "SIM-SA-1", NOW)
-    office = replace(office, ledger=replace(office.ledger, tcb_levels=levels))
-    office, _, second = issue_pck(office, replace(asked, public_key=point(), cpu_svn=levels[0].components), NOW)
-    assert [entry.serial for entry in office.ledger.issued] == [first, second]
+    maker, _, first = issue_pck(maker, asked, NOW)
+    levels = recover_platform(maker.ledger.tcb_levels, "SIM-SA-1", NOW)
+    maker = replace(maker, ledger=replace(maker.ledger, tcb_levels=levels))
+    maker, _, second = issue_pck(maker, replace(asked, public_key=point(), cpu_svn=levels[0].components), NOW)
+    assert [entry.serial for entry in maker.ledger.issued] == [first, second]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"fmspc": bytes(6)}, "none of this vendor's products"),
-        ({"pce_id": b"\x00\x01"}, "none of this vendor's products"),
+        ({"fmspc": bytes(6)}, "none of this maker's products"),
+        ({"pce_id": b"\x00\x01"}, "none of this maker's products"),
         ({"cpu_svn": bytes((8, *FIRST_COMPONENTS[1:]))}, "has not been published"),
         ({"pce_svn": FIRST_PCE_SVN + 1}, "has not been published"),
         ({"public_key": b"\x04" + bytes(64)}, "an uncompressed point on P-256"),
     ],
 )
-def test_refuses_chips_it_cannot_have_made(office: Office, change: dict[str, bytes], reason: str) -> None:
-    with pytest.raises(VendorError, match=reason):
-        issue_pck(office, replace(request(), **change), NOW)  # type: ignore[arg-type] # fields by name
+def test_refuses_chips_it_cannot_have_made(maker: IntelMaker, change: dict[str, bytes], reason: str) -> None:
+    with pytest.raises(MakerError, match=reason):
+        issue_pck(maker, replace(request(), **change), NOW)  # type: ignore[arg-type] # fields by name
 
 
-def test_collateral_is_good_for_thirty_days(office: Office) -> None:
-    published = publish_collateral(office, Ca.PROCESSOR, NOW)
+def test_collateral_is_good_for_thirty_days(maker: IntelMaker) -> None:
+    published = publish_collateral(maker, Ca.PROCESSOR, NOW)
     info, identity = TcbInfo.parse(published.tcb_info), QeIdentity.parse(published.qe_identity)
     crls = [x509.load_der_x509_crl(der) for der in (published.root_ca_crl, published.pck_crl)]
     starts = [info.issue_date, identity.issue_date, *(crl.last_update_utc for crl in crls)]
@@ -152,8 +160,8 @@ def test_collateral_is_good_for_thirty_days(office: Office) -> None:
     assert {level.status for level in info.tcb_levels} == set(TcbStatus)
 
 
-def test_tcb_recovery_makes_all_older_levels_out_of_date(office: Office) -> None:
-    before = office.ledger.tcb_levels
+def test_tcb_recovery_makes_all_older_levels_out_of_date(maker: IntelMaker) -> None:
+    before = maker.ledger.tcb_levels
     after = recover_platform(before, "SIM-SA-1", NOW)
     assert after[0].status is TcbStatus.UP_TO_DATE
     assert after[0].components > before[0].components
@@ -165,36 +173,36 @@ def test_tcb_recovery_makes_all_older_levels_out_of_date(office: Office) -> None
         }  # fmt: skip
 
 
-def test_recovery_of_the_quoting_enclave_raises_its_svn(office: Office) -> None:
-    after = recover_quoting_enclave(office.ledger.qe_levels, "SIM-SA-1", NOW)
-    assert after[0].isv_svn == office.ledger.qe_levels[0].isv_svn + 1
+def test_recovery_of_the_quoting_enclave_raises_its_svn(maker: IntelMaker) -> None:
+    after = recover_quoting_enclave(maker.ledger.qe_levels, "SIM-SA-1", NOW)
+    assert after[0].isv_svn == maker.ledger.qe_levels[0].isv_svn + 1
     assert after[1].status is TcbStatus.OUT_OF_DATE
 
 
-def test_recovery_ends_with_the_byte(office: Office) -> None:
-    levels = office.ledger.tcb_levels
+def test_recovery_ends_with_the_byte(maker: IntelMaker) -> None:
+    levels = maker.ledger.tcb_levels
     for _ in range(255 - levels[0].components[0]):
         levels = recover_platform(levels, "SIM-SA-1", NOW)
-    with pytest.raises(VendorError, match="a byte holds no more"):
+    with pytest.raises(MakerError, match="a byte holds no more"):
         recover_platform(levels, "SIM-SA-1", NOW)
 
 
-def test_revocation_puts_serials_on_their_issuers_list(office: Office) -> None:
-    office, _, serial = issue_pck(office, request(), NOW)
-    ca_serial = serial_of(office.certificates[KeyRole.PLATFORM_CA])
-    office = revoke(office, (Revoked(serial, Ca.PLATFORM, NOW), Revoked(ca_serial, Ca.ROOT, NOW)))
-    again = revoke(office, (Revoked(serial, Ca.PLATFORM, NOW),))
-    assert again == office
-    published = publish_collateral(office, Ca.PLATFORM, NOW)
+def test_revocation_puts_serials_on_their_issuers_list(maker: IntelMaker) -> None:
+    maker, _, serial = issue_pck(maker, request(), NOW)
+    ca_serial = serial_of(maker.certificates[KeyRole.PLATFORM_CA])
+    maker = revoke(maker, (Revoked(serial, Ca.PLATFORM, NOW), Revoked(ca_serial, Ca.ROOT, NOW)))
+    again = revoke(maker, (Revoked(serial, Ca.PLATFORM, NOW),))
+    assert again == maker
+    published = publish_collateral(maker, Ca.PLATFORM, NOW)
     lists = [x509.load_der_x509_crl(der) for der in (published.pck_crl, published.root_ca_crl)]
     assert [[entry.serial_number for entry in crl] for crl in lists] == [[serial], [ca_serial]]
-    other = x509.load_der_x509_crl(publish_collateral(office, Ca.PROCESSOR, NOW).pck_crl)
+    other = x509.load_der_x509_crl(publish_collateral(maker, Ca.PROCESSOR, NOW).pck_crl)
     assert list(other) == []
 
 
-def test_ledger_round_trips(office: Office) -> None:
-    office, _, serial = issue_pck(office, request(), NOW)
-    ledger = revoke(office, (Revoked(serial, Ca.PLATFORM, NOW),)).ledger
+def test_ledger_round_trips(maker: IntelMaker) -> None:
+    maker, _, serial = issue_pck(maker, request(), NOW)
+    ledger = revoke(maker, (Revoked(serial, Ca.PLATFORM, NOW),)).ledger
     assert Ledger.parse(ledger.encode()) == ledger
     seeded = replace(ledger, seed="a seed")
     assert Ledger.parse(seeded.encode()) == seeded
@@ -202,7 +210,7 @@ def test_ledger_round_trips(office: Office) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"version": 2}'])
 def test_refuses_a_damaged_ledger(damage: bytes) -> None:
-    with pytest.raises(VendorError, match="damaged"):
+    with pytest.raises(MakerError, match="damaged"):
         Ledger.parse(damage)
 
 
@@ -210,36 +218,36 @@ LATER = NOW + timedelta(days=365 * 16)
 """Intermediate CAs and TCB signing have expired, the root has not."""
 
 
-def test_own_certificates_are_renewed_for_the_same_keys_once_they_are_not_valid(office: Office) -> None:
-    assert renewed(office, NOW) is office
+def test_own_certificates_are_renewed_for_the_same_keys_once_they_are_not_valid(maker: IntelMaker) -> None:
+    assert renewed(maker, NOW) is maker
     for at in (LATER, NOW - timedelta(days=300)):
-        fresh = renewed(office, at)
+        fresh = renewed(maker, at)
         for role in KeyRole:
-            old, new = (x509.load_der_x509_certificate(each.certificates[role]) for each in (office, fresh))
+            old, new = (x509.load_der_x509_certificate(each.certificates[role]) for each in (maker, fresh))
             assert (new == old) is (role is KeyRole.ROOT)
             assert (new.subject, new.public_key(), new.issuer) == (old.subject, old.public_key(), old.issuer)
             assert validity_of(fresh.certificates[role]).holds(at) or role is KeyRole.ROOT
 
 
-def test_root_is_renewed_by_order_alone(office: Office) -> None:
+def test_root_is_renewed_by_order_alone(maker: IntelMaker) -> None:
     at = NOW - timedelta(days=300)
-    fresh = renewed(office, at, root=True)
+    fresh = renewed(maker, at, root=True)
     assert all(validity_of(der).holds(at) for der in fresh.certificates.values())
-    assert renewed(office, NOW, root=True) is office
+    assert renewed(maker, NOW, root=True) is maker
 
 
-def test_seeded_and_revoked_certificates_are_not_renewed(office: Office) -> None:
-    seeded = open_office("a seed", NOW)
+def test_seeded_and_revoked_certificates_are_not_renewed(maker: IntelMaker) -> None:
+    seeded = new_maker("a seed", NOW)
     assert renewed(seeded, datetime(2060, 1, 1, tzinfo=UTC), root=True) is seeded
-    ca = office.certificates[KeyRole.PLATFORM_CA]
-    without = revoke(office, (Revoked(serial_of(ca), Ca.ROOT, NOW),))
+    ca = maker.certificates[KeyRole.PLATFORM_CA]
+    without = revoke(maker, (Revoked(serial_of(ca), Ca.ROOT, NOW),))
     assert renewed(without, LATER).certificates[KeyRole.PLATFORM_CA] == ca
 
 
-def test_key_of_a_revoked_certificate_is_not_certified_again(office: Office) -> None:
+def test_key_of_a_revoked_certificate_is_not_certified_again(maker: IntelMaker) -> None:
     asked = request()
-    issued, _, serial = issue_pck(office, asked, NOW)
+    issued, _, serial = issue_pck(maker, asked, NOW)
     again, _, other = issue_pck(issued, asked, NOW)
     assert other != serial
-    with pytest.raises(VendorError, match="was revoked"):
+    with pytest.raises(MakerError, match="was revoked"):
         issue_pck(revoke(again, (Revoked(serial, Ca.PLATFORM, NOW),)), asked, NOW)

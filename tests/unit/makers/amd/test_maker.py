@@ -18,8 +18,8 @@ from casemate.makers.amd import store
 from casemate.makers.amd.keys import AmdRole
 from casemate.makers.amd.ledger import AmdLedger
 from casemate.makers.amd.levels import recover
-from casemate.makers.amd.office import (
-    AmdOffice,
+from casemate.makers.amd.maker import (
+    AmdMaker,
     VcekRequest,
     VlekRequest,
     issue_vcek,
@@ -27,7 +27,7 @@ from casemate.makers.amd.office import (
     publish_crl,
     revoke,
 )
-from casemate.makers.errors import VendorError
+from casemate.makers.errors import MakerError
 from casemate.verifier.snp.certificates import parse_amd_certificate
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.protocol.simulated_mark import SimulatedMark, SimulatedSerial
@@ -43,101 +43,101 @@ def point(key: ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def newest(office: AmdOffice) -> TcbVersion:
-    return office.ledger.levels[0].firmware.tcb
+def newest(maker: AmdMaker) -> TcbVersion:
+    return maker.ledger.levels[0].firmware.tcb
 
 
-def vcek_request(office: AmdOffice) -> VcekRequest:
+def vcek_request(maker: AmdMaker) -> VcekRequest:
     key = point(ec.generate_private_key(ec.SECP384R1()).public_key())
-    return VcekRequest(key, bytes(range(HW_ID_SIZES[office.product])), newest(office), seeded=False)
+    return VcekRequest(key, bytes(range(HW_ID_SIZES[maker.product])), newest(maker), seeded=False)
 
 
 def marks(*certificates: bytes) -> list[SimulatedMark]:
     return [SimulatedMark.parse(parse_amd_certificate(der).simulated_extension or b"") for der in certificates]
 
 
-def test_a_vceks_certificate_says_what_the_chip_said(office: AmdOffice) -> None:
-    asked = vcek_request(office)
-    made, chain, serial = issue_vcek(office, asked, JUNE)
+def test_a_vceks_certificate_says_what_the_chip_said(maker: AmdMaker) -> None:
+    asked = vcek_request(maker)
+    made, chain, serial = issue_vcek(maker, asked, JUNE)
     blocks = [block.der for block in parse_chain("chain", chain)]
     leaf, ask, ark = map(parse_amd_certificate, blocks)
     assert (leaf.common_name, ask.common_name, ark.common_name) == (
         "SEV-VCEK",
-        f"SEV-{office.product}",
-        f"ARK-{office.product}",
+        f"SEV-{maker.product}",
+        f"ARK-{maker.product}",
     )
-    assert KeyCertificate.parse(leaf.extensions) == KeyCertificate(office.product, asked.tcb, asked.hw_id, None)
+    assert KeyCertificate.parse(leaf.extensions) == KeyCertificate(maker.product, asked.tcb, asked.hw_id, None)
     assert asked.public_key in leaf.public_key
     assert leaf.serial == serial
     assert made.ledger.issued[-1].serial == serial
     assert not any(mark.seeded for mark in marks(*blocks[1:]))
     assert SimulatedSerial.find(serial) is SimulatedSerial.MADE_BY_SOFTWARE
-    assert set(leaf.extensions) == set(KeyCertificate(office.product, asked.tcb, asked.hw_id, None).encode())
+    assert set(leaf.extensions) == set(KeyCertificate(maker.product, asked.tcb, asked.hw_id, None).encode())
 
 
-def test_a_vlek_is_the_providers_and_only_the_chip_that_asked_can_open_it(office: AmdOffice) -> None:
+def test_a_vlek_is_the_providers_and_only_the_chip_that_asked_can_open_it(maker: AmdMaker) -> None:
     chips = [X25519PrivateKey.generate() for _ in range(2)]
-    tcb = newest(office)
+    tcb = newest(maker)
     suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
     opened = []
     for chip in chips:
         asked = VlekRequest(CSP, tcb, chip.public_key().public_bytes_raw())
-        _, chain, wrapped, _ = issue_vlek(office, asked, JUNE)
+        _, chain, wrapped, _ = issue_vlek(maker, asked, JUNE)
         leaf, asvk, ark = (parse_amd_certificate(block.der) for block in parse_chain("chain", chain))
-        names = ("SEV-VLEK", f"SEV-VLEK-{office.product}", f"ARK-{office.product}")
+        names = ("SEV-VLEK", f"SEV-VLEK-{maker.product}", f"ARK-{maker.product}")
         assert (leaf.common_name, asvk.common_name, ark.common_name) == names
-        assert KeyCertificate.parse(leaf.extensions) == KeyCertificate(office.product, tcb, None, CSP)
-        scalar = suite.decrypt(wrapped, chip, info=vlek_binding(office.product, CSP, tcb))
+        assert KeyCertificate.parse(leaf.extensions) == KeyCertificate(maker.product, tcb, None, CSP)
+        scalar = suite.decrypt(wrapped, chip, info=vlek_binding(maker.product, CSP, tcb))
         key = ec.derive_private_key(int.from_bytes(scalar), ec.SECP384R1())
         assert point(key.public_key()) in leaf.public_key
         opened.append(scalar)
         other = chips[1 - chips.index(chip)]
         with pytest.raises(InvalidTag):
-            suite.decrypt(wrapped, other, info=vlek_binding(office.product, CSP, tcb))
+            suite.decrypt(wrapped, other, info=vlek_binding(maker.product, CSP, tcb))
     assert opened[0] == opened[1]
 
 
-def test_a_chip_of_public_fuses_gets_a_certificate_that_says_so(office: AmdOffice) -> None:
-    _, chain, serial = issue_vcek(office, replace(vcek_request(office), seeded=True), JUNE)
+def test_a_chip_of_public_fuses_gets_a_certificate_that_says_so(maker: AmdMaker) -> None:
+    _, chain, serial = issue_vcek(maker, replace(vcek_request(maker), seeded=True), JUNE)
     _, *above = (block.der for block in parse_chain("chain", chain))
     assert SimulatedSerial.find(serial) is SimulatedSerial.FROM_PUBLIC_SEED
     assert [mark.seeded for mark in marks(*above)] == [False, False]
 
 
-def test_a_chip_has_one_key_at_a_tcb_and_another_at_the_next(office: AmdOffice) -> None:
-    first = vcek_request(office)
-    office, _, _ = issue_vcek(office, first, JUNE)
-    other = replace(first, public_key=vcek_request(office).public_key)
-    with pytest.raises(VendorError, match="another key on record"):
-        issue_vcek(office, other, JUNE)
-    levels = recover(office.ledger.levels, "SIM-SB-1", JUNE)
-    recovered = replace(office, ledger=replace(office.ledger, levels=levels))
+def test_a_chip_has_one_key_at_a_tcb_and_another_at_the_next(maker: AmdMaker) -> None:
+    first = vcek_request(maker)
+    maker, _, _ = issue_vcek(maker, first, JUNE)
+    other = replace(first, public_key=vcek_request(maker).public_key)
+    with pytest.raises(MakerError, match="another key on record"):
+        issue_vcek(maker, other, JUNE)
+    levels = recover(maker.ledger.levels, "SIM-SB-1", JUNE)
+    recovered = replace(maker, ledger=replace(maker.ledger, levels=levels))
     recovered, _, _ = issue_vcek(recovered, replace(other, tcb=newest(recovered)), JUNE)
     assert len(recovered.ledger.issued) == 2
 
 
-def test_what_is_not_published_is_not_certified(office: AmdOffice) -> None:
-    beyond = replace(newest(office), snp=newest(office).snp + 1)
-    with pytest.raises(VendorError, match="has not been published"):
-        issue_vcek(office, replace(vcek_request(office), tcb=beyond), JUNE)
-    with pytest.raises(VendorError, match="has not been published"):
-        issue_vlek(office, VlekRequest(CSP, beyond, bytes(32)), JUNE)
+def test_what_is_not_published_is_not_certified(maker: AmdMaker) -> None:
+    beyond = replace(newest(maker), snp=newest(maker).snp + 1)
+    with pytest.raises(MakerError, match="has not been published"):
+        issue_vcek(maker, replace(vcek_request(maker), tcb=beyond), JUNE)
+    with pytest.raises(MakerError, match="has not been published"):
+        issue_vlek(maker, VlekRequest(CSP, beyond, bytes(32)), JUNE)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "Wölke", "a\nb"])
-def test_a_provider_has_a_printable_name(office: AmdOffice, name: str) -> None:
+def test_a_provider_has_a_printable_name(maker: AmdMaker, name: str) -> None:
     key = X25519PrivateKey.generate().public_key().public_bytes_raw()
-    with pytest.raises(VendorError, match="no name of a cloud provider"):
-        issue_vlek(office, VlekRequest(name, newest(office), key), JUNE)
+    with pytest.raises(MakerError, match="no name of a cloud provider"):
+        issue_vlek(maker, VlekRequest(name, newest(maker), key), JUNE)
 
 
-def test_refuses_what_is_no_point(office: AmdOffice) -> None:
-    with pytest.raises(VendorError, match="an uncompressed point on P-384"):
-        issue_vcek(office, replace(vcek_request(office), public_key=b"\x04" + bytes(96)), JUNE)
+def test_refuses_what_is_no_point(maker: AmdMaker) -> None:
+    with pytest.raises(MakerError, match="an uncompressed point on P-384"):
+        issue_vcek(maker, replace(vcek_request(maker), public_key=b"\x04" + bytes(96)), JUNE)
 
 
-def test_recovery_raises_firmware_and_microcode_until_the_byte_ends(office: AmdOffice) -> None:
-    levels = office.ledger.levels
+def test_recovery_raises_firmware_and_microcode_until_the_byte_ends(maker: AmdMaker) -> None:
+    levels = maker.ledger.levels
     after = recover(levels, "SIM-SB-1", JUNE)
     old, new = levels[0].firmware, after[0].firmware
     assert (new.tcb.snp, new.tcb.microcode, new.build) == (old.tcb.snp + 1, old.tcb.microcode + 1, old.build + 1)
@@ -146,39 +146,39 @@ def test_recovery_raises_firmware_and_microcode_until_the_byte_ends(office: AmdO
     top = max(new.tcb.snp, new.tcb.microcode, new.build)
     for _ in range(255 - top):
         after = recover(after, "SIM-SB-1", JUNE)
-    with pytest.raises(VendorError, match="a byte holds no more"):
+    with pytest.raises(MakerError, match="a byte holds no more"):
         recover(after, "SIM-SB-1", JUNE)
 
 
-def test_the_root_lists_what_is_revoked(office: AmdOffice) -> None:
-    office, _, serial = issue_vcek(office, vcek_request(office), JUNE)
-    ledger = revoke(office.ledger, (serial,), JUNE)
+def test_the_root_lists_what_is_revoked(maker: AmdMaker) -> None:
+    maker, _, serial = issue_vcek(maker, vcek_request(maker), JUNE)
+    ledger = revoke(maker.ledger, (serial,), JUNE)
     assert revoke(ledger, (serial,), JUNE) == ledger
-    crl = x509.load_der_x509_crl(publish_crl(replace(office, ledger=ledger), JUNE))
+    crl = x509.load_der_x509_crl(publish_crl(replace(maker, ledger=ledger), JUNE))
     assert [entry.serial_number for entry in crl] == [serial]
     assert crl.next_update_utc == JUNE + timedelta(days=30)
-    assert AmdLedger.parse(office.product, ledger.encode()) == ledger
+    assert AmdLedger.parse(maker.product, ledger.encode()) == ledger
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"version": 2}'])
 def test_refuses_a_damaged_ledger(damage: bytes) -> None:
-    with pytest.raises(VendorError, match="damaged"):
+    with pytest.raises(MakerError, match="damaged"):
         AmdLedger.parse(Product.MILAN, damage)
 
 
 def test_a_seed_gives_the_same_root_on_every_machine_and_in_every_version(seeded: Path) -> None:
-    office = store.load(seeded, Product.MILAN, (), JUNE)
-    assert hashlib.sha256(office.cas[AmdRole.ARK].certificate).hexdigest() == (
+    maker = store.load(seeded, Product.MILAN, (), JUNE)
+    assert hashlib.sha256(maker.cas[AmdRole.ARK].certificate).hexdigest() == (
         "b341150c2be16d74fb2294935f4e8e3f054817a170a5e085b2dfc3ce5e0d8805"
     )
-    assert all(mark.seeded for mark in marks(office.cas[AmdRole.ARK].certificate))
+    assert all(mark.seeded for mark in marks(maker.cas[AmdRole.ARK].certificate))
 
 
 def test_a_seed_gives_the_same_certificates_and_lists(seeded: Path) -> None:
-    office = store.load(seeded, Product.MILAN, (AmdRole.ASK,), JUNE)
-    asked = vcek_request(office)
-    assert issue_vcek(office, asked, JUNE)[1] == issue_vcek(office, asked, JUNE + timedelta(days=99))[1]
-    assert publish_crl(office, JUNE) == publish_crl(office, JUNE)
+    maker = store.load(seeded, Product.MILAN, (AmdRole.ASK,), JUNE)
+    asked = vcek_request(maker)
+    assert issue_vcek(maker, asked, JUNE)[1] == issue_vcek(maker, asked, JUNE + timedelta(days=99))[1]
+    assert publish_crl(maker, JUNE) == publish_crl(maker, JUNE)
     folder = seeded / "vendor" / "amd" / "Milan"
     before = (folder / "ask.crt.pem").read_bytes()
     (folder / "ask.crt.pem").unlink()
@@ -201,7 +201,7 @@ def test_a_damaged_key_is_named(seeded: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(b"")
     try:
-        with pytest.raises(VendorError, match="key file is damaged"):
+        with pytest.raises(MakerError, match="key file is damaged"):
             store.load(seeded, Product.MILAN, (), JUNE)
     finally:
         path.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""What the vendor does, with its keys and ledger in hand: pure but for drawing random numbers."""
+"""What the maker does, with its keys and ledger in hand: pure but for drawing random numbers."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from casemate.makers.errors import VendorError
+from casemate.makers.certificates import COLLATERAL_LIFE, leaf_serial, random_serial, seeded_serial, serial_of, validity
+from casemate.makers.errors import MakerError
 from casemate.makers.intel.certificates import (
     PCK_NAME,
     PLATFORM_CA_NAME,
@@ -19,13 +20,10 @@ from casemate.makers.intel.certificates import (
     Subject,
     issue_certificate,
     issue_crl,
-    random_serial,
-    serial_of,
 )
-from casemate.makers.intel.keys import KeyRole, leaf_serial, make_key, parse_public_key, seeded_serial, sign
+from casemate.makers.intel.keys import KeyRole, make_key, parse_public_key, sign
 from casemate.makers.intel.ledger import Ca, Issued, Ledger, Revoked
 from casemate.makers.intel.levels import FIRST_EVALUATION_NUMBER, first_qe_levels, first_tcb_levels
-from casemate.makers.validity import COLLATERAL_LIFE, validity
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.encodings.x509_dates import validity_of
 from casemate.wire.protocol.simulated_mark import SimulatedMark
@@ -62,14 +60,14 @@ _LIVES = {
     KeyRole.PLATFORM_CA: (_CA_LIFE, 0),
     KeyRole.TCB_SIGNING: (_SIGNING_LIFE, None),
 }
-"""How long the vendor's own certificates are good for, and how many CAs may stand below each."""
+"""How long the maker's own certificates are good for, and how many CAs may stand below each."""
 _CONFIGURATION = PckConfiguration(dynamic_platform=False, cached_keys=False, smt_enabled=False)
 """What the simulated machine says of itself under the Platform CA."""
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
-    """The vendor: its keys, the certificates for them (DER), and its ledger."""
+class IntelMaker:
+    """The maker: its keys, the certificates for them (DER), and its ledger."""
 
     keys: Mapping[KeyRole, ec.EllipticCurvePrivateKey]
     certificates: Mapping[KeyRole, bytes]
@@ -92,37 +90,37 @@ class PckRequest:
     """The chip's own fuses came from a public seed."""
 
 
-def open_office(seed: str | None, now: datetime) -> Office:
-    """A new vendor: keys, certificates, and an empty ledger."""
+def new_maker(seed: str | None, now: datetime) -> IntelMaker:
+    """A new maker: keys, certificates, and an empty ledger."""
     keys = {role: make_key(role, seed) for role in KeyRole}
-    return Office(keys, _ca_certificates(keys, KeyRole, seed, now), _first_ledger(seed))
+    return IntelMaker(keys, _ca_certificates(keys, KeyRole, seed, now), _first_ledger(seed))
 
 
-def renewed(office: Office, now: datetime, *, root: bool = False) -> Office:
-    """The office with those of its own certificates renewed that are not valid now, for the same keys.
+def renewed(maker: IntelMaker, now: datetime, *, root: bool = False) -> IntelMaker:
+    """The maker with those of its own certificates renewed that are not valid now, for the same keys.
 
     Args:
-        office: of a seeded one nothing is renewed: its certificates have the same dates every time.
+        maker: of a seeded one nothing is renewed: its certificates have the same dates every time.
         now: the time.
         root: the root's own certificate as well. Policies that name it by its SHA-256 then name another.
     """
-    if office.ledger.seed is not None:
-        return office
+    if maker.ledger.seed is not None:
+        return maker
     stale = [
         role
         for role in KeyRole
         if (root or role is not KeyRole.ROOT)
-        and not validity_of(office.certificates[role]).holds(now)
-        and serial_of(office.certificates[role]) not in {entry.serial for entry in office.ledger.revoked_by(Ca.ROOT)}
+        and not validity_of(maker.certificates[role]).holds(now)
+        and serial_of(maker.certificates[role]) not in {entry.serial for entry in maker.ledger.revoked_by(Ca.ROOT)}
     ]
-    fresh = _ca_certificates(office.keys, stale, None, now)
-    return replace(office, certificates={**office.certificates, **fresh}) if fresh else office
+    fresh = _ca_certificates(maker.keys, stale, None, now)
+    return replace(maker, certificates={**maker.certificates, **fresh}) if fresh else maker
 
 
 def _ca_certificates(
     keys: Mapping[KeyRole, ec.EllipticCurvePrivateKey], roles: Iterable[KeyRole], seed: str | None, now: datetime
 ) -> dict[KeyRole, bytes]:
-    """Certificates of the vendor's own keys, signed by the root's (DER)."""
+    """Certificates of the maker's own keys, signed by the root's (DER)."""
     root = Issuer(ROOT_NAME, keys[KeyRole.ROOT])
     mark = SimulatedMark.of(seeded=seed is not None)
     certificates: dict[KeyRole, bytes] = {}
@@ -136,20 +134,20 @@ def _ca_certificates(
     return certificates
 
 
-def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Office, bytes, int]:
+def issue_pck(maker: IntelMaker, request: PckRequest, now: datetime) -> tuple[IntelMaker, bytes, int]:
     """Certifies a chip's key at one TCB.
 
     Returns:
-        The office with the certificate in its ledger, the chain (PEM: leaf, CA, root), and the serial number.
+        The maker with the certificate in its ledger, the chain (PEM: leaf, CA, root), and the serial number.
 
     Raises:
-        VendorError: not a product of this vendor, a TCB it has not published, or another key than the one on record.
+        MakerError: not a product of this maker, a TCB it has not published, or another key than the one on record.
     """
     _check_product(request)
-    _check_published(office.ledger.tcb_levels[0], request)
-    _check_key_on_record(office.ledger, request)
-    _check_not_revoked(office.ledger, request)
-    seed = office.ledger.seed
+    _check_published(maker.ledger.tcb_levels[0], request)
+    _check_key_on_record(maker.ledger, request)
+    _check_not_revoked(maker.ledger, request)
+    seed = maker.ledger.seed
     what = request.ppid + request.cpu_svn + request.pce_svn.to_bytes(2, "big") + request.public_key
     serial = leaf_serial(seed, request.ca.encode() + what, seeded=request.seeded)
     not_before, not_after = validity(seed, now, _SIGNING_LIFE)
@@ -165,19 +163,19 @@ def issue_pck(office: Office, request: PckRequest, now: datetime) -> tuple[Offic
             mark=None,
             pck=_extension(request),
         ),
-        Issuer(_NAMES[role], office.keys[role]),
+        Issuer(_NAMES[role], maker.keys[role]),
     )
     entry = Issued(serial, request.ca, request.ppid, request.cpu_svn, request.pce_svn, request.public_key)
-    issued = tuple(old for old in office.ledger.issued if old.serial != serial)
-    chain = encode_chain(leaf, office.certificates[role], office.certificates[KeyRole.ROOT])
-    return replace(office, ledger=replace(office.ledger, issued=(*issued, entry))), chain, serial
+    issued = tuple(old for old in maker.ledger.issued if old.serial != serial)
+    chain = encode_chain(leaf, maker.certificates[role], maker.certificates[KeyRole.ROOT])
+    return replace(maker, ledger=replace(maker.ledger, issued=(*issued, entry))), chain, serial
 
 
-def publish_collateral(office: Office, ca: Ca, now: datetime) -> Collateral:
-    """What the vendor says about its platforms, for the next thirty days."""
-    ledger = office.ledger
-    signing = office.keys[KeyRole.TCB_SIGNING]
-    signing_chain = encode_chain(office.certificates[KeyRole.TCB_SIGNING], office.certificates[KeyRole.ROOT])
+def publish_collateral(maker: IntelMaker, ca: Ca, now: datetime) -> Collateral:
+    """What the maker says about its platforms, for the next thirty days."""
+    ledger = maker.ledger
+    signing = maker.keys[KeyRole.TCB_SIGNING]
+    signing_chain = encode_chain(maker.certificates[KeyRole.TCB_SIGNING], maker.certificates[KeyRole.ROOT])
     pck_ca = PCK_CA_ROLES[ca]
     tcb_info = write_tcb_info(
         issue_date=now,
@@ -200,9 +198,9 @@ def publish_collateral(office: Office, ca: Ca, now: datetime) -> Collateral:
         tcb_levels=ledger.qe_levels,
     )
     return Collateral(
-        pck_crl_issuer_chain=encode_chain(office.certificates[pck_ca], office.certificates[KeyRole.ROOT]),
-        root_ca_crl=_crl(office, KeyRole.ROOT, Ca.ROOT, now),
-        pck_crl=_crl(office, pck_ca, ca, now),
+        pck_crl_issuer_chain=encode_chain(maker.certificates[pck_ca], maker.certificates[KeyRole.ROOT]),
+        root_ca_crl=_crl(maker, KeyRole.ROOT, Ca.ROOT, now),
+        pck_crl=_crl(maker, pck_ca, ca, now),
         tcb_info_issuer_chain=signing_chain,
         tcb_info=tcb_info,
         tcb_info_signature=sign(signing, tcb_info),
@@ -213,19 +211,19 @@ def publish_collateral(office: Office, ca: Ca, now: datetime) -> Collateral:
     )
 
 
-def revoke(office: Office, revoked: tuple[Revoked, ...]) -> Office:
+def revoke(maker: IntelMaker, revoked: tuple[Revoked, ...]) -> IntelMaker:
     """Adds to the revocation lists what is not yet there."""
-    known = {(entry.serial, entry.ca) for entry in office.ledger.revoked}
+    known = {(entry.serial, entry.ca) for entry in maker.ledger.revoked}
     new = tuple(entry for entry in revoked if (entry.serial, entry.ca) not in known)
     ledger = replace(
-        office.ledger, revoked=office.ledger.revoked + new, crl_number=office.ledger.crl_number + (1 if new else 0)
+        maker.ledger, revoked=maker.ledger.revoked + new, crl_number=maker.ledger.crl_number + (1 if new else 0)
     )
-    return replace(office, ledger=ledger)
+    return replace(maker, ledger=ledger)
 
 
-def root_digest(office: Office) -> bytes:
+def root_digest(maker: IntelMaker) -> bytes:
     """SHA-256 of the root certificate: what a verifier's policy names."""
-    return hashlib.sha256(office.certificates[KeyRole.ROOT]).digest()
+    return hashlib.sha256(maker.certificates[KeyRole.ROOT]).digest()
 
 
 def _first_ledger(seed: str | None) -> Ledger:
@@ -242,8 +240,8 @@ def _first_ledger(seed: str | None) -> Ledger:
 
 def _check_product(request: PckRequest) -> None:
     if (request.fmspc, request.pce_id) != (FMSPC, PCE_ID):
-        raise VendorError(
-            f"FMSPC {request.fmspc.hex()}, PCEID {request.pce_id.hex()} is none of this vendor's products: "
+        raise MakerError(
+            f"FMSPC {request.fmspc.hex()}, PCEID {request.pce_id.hex()} is none of this maker's products: "
             f"want {FMSPC.hex()}, {PCE_ID.hex()}"
         )
 
@@ -252,7 +250,7 @@ def _check_published(newest: TcbLevel, request: PckRequest) -> None:
     """SIMULATED: the chip's word is taken for TCBs that exist. Real: PCE proves its TCB by a provisioning key."""
     ahead = any(svn > best for svn, best in zip(request.cpu_svn, newest.components, strict=True))
     if ahead or request.pce_svn > newest.pce_svn:
-        raise VendorError(
+        raise MakerError(
             f"CPUSVN {request.cpu_svn.hex()}, PCESVN {request.pce_svn} has not been published: "
             f"the newest is {newest.components.hex()}, {newest.pce_svn}"
         )
@@ -263,7 +261,7 @@ def _check_key_on_record(ledger: Ledger, request: PckRequest) -> None:
     for entry in ledger.issued:
         same_tcb = (entry.cpu_svn, entry.pce_svn) == (request.cpu_svn, request.pce_svn)
         if entry.ppid == request.ppid and same_tcb and entry.public_key != request.public_key:
-            raise VendorError(
+            raise MakerError(
                 f"the chip with PPID {request.ppid.hex()} has another key on record at CPUSVN {request.cpu_svn.hex()}, "
                 f"PCESVN {request.pce_svn}: want {entry.public_key.hex()}"
             )
@@ -274,7 +272,7 @@ def _check_not_revoked(ledger: Ledger, request: PckRequest) -> None:
     revoked = {(entry.serial, entry.ca) for entry in ledger.revoked}
     for entry in ledger.issued:
         if entry.public_key == request.public_key and (entry.serial, entry.ca) in revoked:
-            raise VendorError(
+            raise MakerError(
                 f"the certificate of the chip with PPID {request.ppid.hex()} was revoked: its key at this TCB is not "
                 "certified again"
             )
@@ -289,11 +287,11 @@ def _extension(request: PckRequest) -> PckExtension:
     return PckExtension(request.ppid, tcb, request.pce_id, request.fmspc, SGX_TYPE, platform)
 
 
-def _crl(office: Office, role: KeyRole, ca: Ca, now: datetime) -> bytes:
+def _crl(maker: IntelMaker, role: KeyRole, ca: Ca, now: datetime) -> bytes:
     return issue_crl(
-        Issuer(_NAMES[role], office.keys[role]),
-        (Revocation(entry.serial, entry.date) for entry in office.ledger.revoked_by(ca)),
-        number=office.ledger.crl_number,
+        Issuer(_NAMES[role], maker.keys[role]),
+        (Revocation(entry.serial, entry.date) for entry in maker.ledger.revoked_by(ca)),
+        number=maker.ledger.crl_number,
         this_update=now,
         next_update=now + COLLATERAL_LIFE,
     )

@@ -17,10 +17,8 @@ from casemate.makers.amd.keys import (
     wrap_vlek,
 )
 from casemate.makers.amd.ledger import AmdLedger, Issued, Revoked
-from casemate.makers.errors import VendorError
-from casemate.makers.intel.certificates import random_serial
-from casemate.makers.intel.keys import leaf_serial, seeded_serial
-from casemate.makers.validity import COLLATERAL_LIFE, validity
+from casemate.makers.certificates import COLLATERAL_LIFE, leaf_serial, random_serial, seeded_serial, validity
+from casemate.makers.errors import MakerError
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.simulated_mark import SimulatedMark
@@ -47,7 +45,7 @@ class Ca:
 
 
 @dataclass(frozen=True, slots=True)
-class AmdOffice:
+class AmdMaker:
     """The maker of one product: as many of its keys as the present question wants, and its ledger."""
 
     product: Product
@@ -90,56 +88,56 @@ def issue_ca_certificate(
     return issue_ca(subject, key.public_key(), _issuer(product, AmdRole.ARK, ark, seed), product, _SERVICES[role])
 
 
-def issue_vcek(office: AmdOffice, request: VcekRequest, now: datetime) -> tuple[AmdOffice, bytes, int]:
+def issue_vcek(maker: AmdMaker, request: VcekRequest, now: datetime) -> tuple[AmdMaker, bytes, int]:
     """Certifies a chip's key at one TCB.
 
     Returns:
-        The office with the certificate in its ledger, the chain (PEM: VCEK, ASK, ARK), and the serial number.
+        The maker with the certificate in its ledger, the chain (PEM: VCEK, ASK, ARK), and the serial number.
 
     Raises:
-        VendorError: a TCB that has not been published, or another key than the one on record.
+        MakerError: a TCB that has not been published, or another key than the one on record.
     """
     key = parse_report_key(request.public_key)
-    says = KeyCertificate(office.product, request.tcb, request.hw_id, None)
-    _check_published(office, request.tcb)
-    _check_key_on_record(office.ledger, request)
-    _check_not_revoked(office.ledger, request)
-    return _issue(office, SigningKey.VCEK, key, says, owner=request.hw_id.hex(), now=now, seeded=request.seeded)
+    says = KeyCertificate(maker.product, request.tcb, request.hw_id, None)
+    _check_published(maker, request.tcb)
+    _check_key_on_record(maker.ledger, request)
+    _check_not_revoked(maker.ledger, request)
+    return _issue(maker, SigningKey.VCEK, key, says, owner=request.hw_id.hex(), now=now, seeded=request.seeded)
 
 
-def issue_vlek(office: AmdOffice, request: VlekRequest, now: datetime) -> tuple[AmdOffice, bytes, bytes, int]:
+def issue_vlek(maker: AmdMaker, request: VlekRequest, now: datetime) -> tuple[AmdMaker, bytes, bytes, int]:
     """Derives a cloud provider's key at one TCB, certifies it, and wraps it for one chip.
 
     SIMULATED: who asks is believed to be that provider, and the wrapping key to be a chip's.
 
     Returns:
-        The office with the certificate in its ledger, the chain (PEM: VLEK, ASVK, ARK), the wrapped key, and the
+        The maker with the certificate in its ledger, the chain (PEM: VLEK, ASVK, ARK), the wrapped key, and the
         serial number.
 
     Raises:
-        VendorError: a TCB that has not been published, or no name of a provider.
+        MakerError: a TCB that has not been published, or no name of a provider.
     """
-    _check_published(office, request.tcb)
-    says = KeyCertificate(office.product, request.tcb, None, request.csp_id)
+    _check_published(maker, request.tcb)
+    says = KeyCertificate(maker.product, request.tcb, None, request.csp_id)
     try:
         KeyCertificate.parse(says.encode())
-        binding = vlek_binding(office.product, request.csp_id, request.tcb)
+        binding = vlek_binding(maker.product, request.csp_id, request.tcb)
     except (WireError, UnicodeEncodeError) as error:
-        raise VendorError(f"no name of a cloud provider: {error}") from None
-    key = derive_vlek(office.ledger.vlek_secret, binding)
+        raise MakerError(f"no name of a cloud provider: {error}") from None
+    key = derive_vlek(maker.ledger.vlek_secret, binding)
     wrapped = wrap_vlek(key, request.wrapping_key, binding)
     made, chain, serial = _issue(
-        office, SigningKey.VLEK, key.public_key(), says, owner=request.csp_id, now=now, seeded=False
+        maker, SigningKey.VLEK, key.public_key(), says, owner=request.csp_id, now=now, seeded=False
     )
     return made, chain, wrapped, serial
 
 
-def publish_crl(office: AmdOffice, now: datetime) -> bytes:
+def publish_crl(maker: AmdMaker, now: datetime) -> bytes:
     """The root's revocation list in DER, good for thirty days."""
     return issue_crl(
-        _issuer(office.product, AmdRole.ARK, office.cas[AmdRole.ARK].key, office.seed),
-        office.ledger.revoked,
-        number=office.ledger.crl_number,
+        _issuer(maker.product, AmdRole.ARK, maker.cas[AmdRole.ARK].key, maker.seed),
+        maker.ledger.revoked,
+        number=maker.ledger.crl_number,
         this_update=now,
         next_update=now + COLLATERAL_LIFE,
     )
@@ -152,13 +150,13 @@ def revoke(ledger: AmdLedger, serials: tuple[int, ...], now: datetime) -> AmdLed
     return replace(ledger, revoked=ledger.revoked + new, crl_number=ledger.crl_number + (1 if new else 0))
 
 
-def root_digest(office: AmdOffice) -> bytes:
+def root_digest(maker: AmdMaker) -> bytes:
     """SHA-256 of the root certificate: what a verifier's policy names."""
-    return hashlib.sha256(office.cas[AmdRole.ARK].certificate).digest()
+    return hashlib.sha256(maker.cas[AmdRole.ARK].certificate).digest()
 
 
 def _issue(
-    office: AmdOffice,
+    maker: AmdMaker,
     kind: SigningKey,
     key: ec.EllipticCurvePublicKey,
     says: KeyCertificate,
@@ -166,30 +164,30 @@ def _issue(
     owner: str,
     now: datetime,
     seeded: bool,
-) -> tuple[AmdOffice, bytes, int]:
+) -> tuple[AmdMaker, bytes, int]:
     vlek = kind is SigningKey.VLEK
     role = AmdRole.ASVK if vlek else AmdRole.ASK
     point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    what = f"{office.product} {kind.name} {owner} ".encode() + says.tcb.encode() + point
-    serial = leaf_serial(office.seed, what, seeded=seeded)
-    not_before, not_after = validity(office.seed, now, _VLEK_LIFE if vlek else _VCEK_LIFE)
+    what = f"{maker.product} {kind.name} {owner} ".encode() + says.tcb.encode() + point
+    serial = leaf_serial(maker.seed, what, seeded=seeded)
+    not_before, not_after = validity(maker.seed, now, _VLEK_LIFE if vlek else _VCEK_LIFE)
     certificate = issue_key_certificate(
         Subject(VLEK_NAME if vlek else VCEK_NAME, serial, not_before, not_after, mark=None),
         key,
-        _issuer(office.product, role, office.cas[role].key, office.seed),
+        _issuer(maker.product, role, maker.cas[role].key, maker.seed),
         says,
     )
     entry = Issued(serial, kind, owner, says.tcb, point)
-    issued = tuple(old for old in office.ledger.issued if old.serial != serial)
-    chain = encode_chain(certificate, office.cas[role].certificate, office.cas[AmdRole.ARK].certificate)
-    return replace(office, ledger=replace(office.ledger, issued=(*issued, entry))), chain, serial
+    issued = tuple(old for old in maker.ledger.issued if old.serial != serial)
+    chain = encode_chain(certificate, maker.cas[role].certificate, maker.cas[AmdRole.ARK].certificate)
+    return replace(maker, ledger=replace(maker.ledger, issued=(*issued, entry))), chain, serial
 
 
-def _check_published(office: AmdOffice, tcb: TcbVersion) -> None:
+def _check_published(maker: AmdMaker, tcb: TcbVersion) -> None:
     """SIMULATED: a chip's word is taken for TCBs that exist. Real: AMD derives the key from the chip's secret."""
-    newest = office.ledger.levels[0].firmware.tcb
+    newest = maker.ledger.levels[0].firmware.tcb
     if not newest.reaches(tcb):
-        raise VendorError(
+        raise MakerError(
             f"TCB {tcb.encode().hex()} of {tcb.product} has not been published: "
             f"the newest of {newest.product} is {newest.encode().hex()}"
         )
@@ -202,7 +200,7 @@ def _check_key_on_record(ledger: AmdLedger, request: VcekRequest) -> None:
         if (entry.kind, entry.owner, entry.tcb) != (SigningKey.VCEK, owner, request.tcb):
             continue
         if entry.public_key != request.public_key:
-            raise VendorError(
+            raise MakerError(
                 f"the chip with id {owner} has another key on record at TCB {request.tcb.encode().hex()}: "
                 f"want {entry.public_key.hex()}"
             )
@@ -212,7 +210,7 @@ def _check_not_revoked(ledger: AmdLedger, request: VcekRequest) -> None:
     """A key whose certificate was revoked gets no other one."""
     revoked = {entry.serial for entry in ledger.revoked}
     if any(entry.public_key == request.public_key and entry.serial in revoked for entry in ledger.issued):
-        raise VendorError(
+        raise MakerError(
             f"the certificate of the chip with id {request.hw_id.hex()} was revoked: its key at this TCB is not "
             "certified again"
         )
