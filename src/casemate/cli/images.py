@@ -101,7 +101,7 @@ def developer_key(path: Path | None, screen: Screen) -> "DeveloperKey":
         return load_key(path)
     path = default_key_path(os.environ)
     if not os.path.lexists(path):
-        screen.say(
+        screen.note(
             f"made a developer's key: {path}. Keep it: whoever has it can sign your next version.", style="yellow"
         )
     return load_or_create_key(path)
@@ -178,7 +178,7 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
         if not relock:
             raise
         known = RuntimeLock()
-        screen.say(f"casemate.lock was {error.got}: it is written anew, for this platform alone", style="yellow")
+        screen.note(f"casemate.lock was {error.got}: it is written anew, for this platform alone", style="yellow")
     here = runtime()
     wanted = used(here.parts, engine)
     stale = [part for part in wanted if part.digest not in known.digests(part.component, here.platform)]
@@ -192,7 +192,7 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
         )
     write_lock(folder, renewed)
     named = ", ".join(f"{part.component} {part.digest.hex()[:16]}..." for part in wanted)
-    screen.say(f"casemate.lock now names this runtime for {here.platform}: {named}")
+    screen.note(f"casemate.lock now names this runtime for {here.platform}: {named}")
 
 
 def _accepted(lock: RuntimeLock, component: str, platform: str) -> str:

@@ -23,6 +23,8 @@ SGXS_START = b"ECREATE\x00"
 DER_START = b"\x30\x82"
 _SIGSTRUCT_START = bytes.fromhex("06000000e10000000000010000000000")
 _HCL_START = b"HCLA"
+_GZIP_START = b"\x1f\x8b\x08"
+_UTF_16_STARTS = (b"\xff\xfe", b"\xfe\xff")
 _COSE_STARTS = (b"\x84\x44\xa1\x01\x38\x22", b"\xd2\x84\x44\xa1\x01\x38\x22")
 _OVMF_FOOTER = bytes.fromhex("de82b596b21ff745baeaa366c55a082d")
 """The GUID of the table that ends 32 bytes before an image does."""
@@ -69,6 +71,8 @@ class FileKind(Enum):
     QE_IDENTITY = "a QE identity as Intel's service gives it"
     MANIFEST = "a function's manifest"
     JSON = "JSON of another kind"
+    GZIP = "a file compressed with gzip"
+    UTF_16 = "text in UTF-16"
 
 
 EVIDENCE = frozenset({FileKind.QUOTE, FileKind.SNP_REPORT})
@@ -101,6 +105,8 @@ _ADVICE: dict[FileKind, str] = {
     FileKind.TCB_INFO: "a collateral file has it in its member tcb_info, and the signature in tcb_info_signature",
     FileKind.QE_IDENTITY: "a collateral file has it in qe_identity, and the signature in qe_identity_signature",
     FileKind.MANIFEST: "`casemate build` takes the folder that it is in",
+    FileKind.GZIP: "`gzip -dc < {file} > FILE` unpacks it",
+    FileKind.UTF_16: "`iconv -f UTF-16 -t UTF-8 {file} > FILE` makes UTF-8 of it; PowerShell's `>` writes UTF-16",
     FileKind.EMPTY: "the command that was to write it may have failed: run that again, and see what it says",
 }
 
@@ -189,6 +195,8 @@ def _recognise_bytes(data: bytes) -> FileKind | None:
     for start, kind in (
         (SGXS_START, FileKind.SGXS),
         (_HCL_START, FileKind.HCL_REPORT),
+        (_GZIP_START, FileKind.GZIP),
+        *((start, FileKind.UTF_16) for start in _UTF_16_STARTS),
         *((start, FileKind.NITRO) for start in _COSE_STARTS),
     ):
         if data.startswith(start):

@@ -39,6 +39,11 @@ class Screen:
         else:
             human(console())
 
+    def note(self, text: str, *, style: str = "") -> None:
+        """A notice that a user of ``--quiet`` does not want: neither a warning nor an error."""
+        if not self.quiet:
+            self.say(text, style=style)
+
     def say(self, text: str, *, style: str = "") -> None:
         """A notice for a person, on standard error."""
         self.stderr.print(printable(text), style=style or None, soft_wrap=True)

@@ -27,13 +27,16 @@ _NEEDS = {
     "RLIMIT_STACK": (resource.RLIMIT_STACK, 1 << 20, "ulimit -s"),
     "RLIMIT_NPROC": (resource.RLIMIT_NPROC, 128, "ulimit -u"),
     "RLIMIT_NOFILE": (resource.RLIMIT_NOFILE, 128, "ulimit -n"),
+    "RLIMIT_DATA": (resource.RLIMIT_DATA, 1 << 30, "ulimit -d"),
+    "RLIMIT_FSIZE": (resource.RLIMIT_FSIZE, 1 << 30, "ulimit -f"),
 }
 """What a machine and its engines need at least of the limits that it is started with (bytes, processes, descriptors).
-V8 reserves tens of GiB of addresses, and uses few of them."""
+V8 reserves tens of GiB of addresses, and uses few of them. An enclave gets a gigabyte of data, and no process can raise
+its own hard limit; a machine's records and its copy of the runtime are files of some hundred MiB."""
 
 
 def low_limits() -> str:
-    """Which limits of this process are below what an engine needs, in words; empty if none is."""
+    """Which limits of this process are below what a machine and its engines need; empty if none is."""
     found = []
     for name, (number, need, word) in _NEEDS.items():
         soft, _ = resource.getrlimit(number)

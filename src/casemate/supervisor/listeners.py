@@ -1,11 +1,11 @@
 """The machine's listening sockets: the supervisor's own, so that clients wait in them while a host is started anew."""
 
-import contextlib
 import errno
 import ipaddress
 import socket
 from pathlib import Path
 
+from casemate.link.listen_address import address_problem
 from casemate.process.places import listen_for_clients
 from casemate.supervisor.errors import PortError
 from casemate.supervisor.options import DEFAULT_PORT, PORTS_TRIED, HttpOptions
@@ -66,10 +66,10 @@ def listen_http(address: str, port: int | None) -> socket.socket:
     Raises:
         PortError: the address is none of this computer's, or the port is taken.
     """
-    try:
-        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
-    except ValueError:
-        raise PortError(_no_address(address)) from None
+    problem = address_problem(address)
+    if problem:
+        raise PortError(problem)
+    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
     ports = [port] if port is not None else [*range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED)]
     for tried in ports:
         # The protocol is named since asyncio sets TCP_NODELAY on such sockets alone; else each call waits 40 ms.
@@ -85,14 +85,6 @@ def listen_http(address: str, port: int | None) -> socket.socket:
             raise PortError(_why(address, tried, error)) from None
         return listener
     raise PortError(f"no port of {address} from {ports[0]} to {ports[-1]} is free: name one with --port")
-
-
-def _no_address(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(host.strip("[]"))
-        return f"{address!r} is an address and a port: give them as --bind {host.strip('[]')} --port {port}"
-    return f"{address!r} is no address, want one such as 127.0.0.1 or ::1 with --bind"
 
 
 def _why(address: str, port: int, error: OSError) -> str:

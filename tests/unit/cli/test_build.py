@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from tests.rigs.command_line import FAKE_DIGEST, FAKE_RUNTIME, Casemate
 
+from casemate.cli.images import developer_key, lock
+from casemate.cli.output import Screen
 from casemate.images.image import read_image
 from casemate.images.lock import read_lock, this_platform, write_lock
 from casemate.wire.protocol.runtime_lock import RuntimePart
@@ -246,3 +248,16 @@ def test_what_init_says_to_type_next_works_when_it_is_pasted(
     assert not folder.startswith("-")
     assert Path(folder).samefile(tmp_path / name)
     assert Path(given).is_file()
+
+
+@pytest.mark.usefixtures("casemate")
+def test_a_quiet_run_does_not_tell_of_the_lock_and_the_key_that_it_makes(hello: Path) -> None:
+    for quiet in (True, False):
+        screen = Screen(as_json=False, quiet=quiet)
+        key = Path(os.environ["XDG_CONFIG_HOME"]) / "casemate" / "developer.pem"
+        key.unlink(missing_ok=True)
+        (hello / "casemate.lock").unlink(missing_ok=True)
+        with screen.stderr.capture() as said:
+            lock(hello, screen, relock=False)
+            developer_key(None, screen)
+        assert (said.get() == "") is quiet

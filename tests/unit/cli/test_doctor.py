@@ -26,7 +26,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Try:
 
     def find(layers: object) -> None:
         def run(command: list[str], **_: Any) -> Any:
-            if doctor._ENGINE_PROBE in command:
+            if doctor._ENGINE_PROBE in command or doctor._LIMITS_PROBE in command:
                 return SimpleNamespace(stdout=b'""')
             if isinstance(layers, Exception):
                 raise layers
@@ -132,6 +132,19 @@ def test_an_engine_that_does_not_start_is_a_finding_with_its_words_and_the_limit
     last = said.stderr.splitlines()[-1]
     assert b"deno does not start: Fatal process out of memory: " in last
     assert b"RLIMIT_AS is 4294967296, want " in last
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "word"),
+    [("RLIMIT_DATA", 1 << 28, "ulimit -d"), ("RLIMIT_NOFILE", 64, "ulimit -n"), ("RLIMIT_FSIZE", 1 << 20, "ulimit -f")],
+)
+def test_limits_that_are_too_low_for_a_machine_are_named(limit: str, value: int, word: str) -> None:
+    limited = f"import resource, sys; resource.setrlimit(resource.{limit}, ({value}, {value})); "
+    limited += "from casemate.cli.commands.doctor import _limits; print(_limits())"
+    said = subprocess.run([sys.executable, "-I", "-c", limited], capture_output=True, check=False)
+    assert said.returncode == 1
+    assert f"{limit} is {value}, want ".encode() in said.stderr.splitlines()[-1]
+    assert word.encode() in said.stderr.splitlines()[-1]
 
 
 def test_required_layers_are_layers() -> None:

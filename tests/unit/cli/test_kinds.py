@@ -1,9 +1,11 @@
 """Files of every kind, given to every argument: the right one works, any other is met with a sentence that helps."""
 
 import base64
+import gzip
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -94,6 +96,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
         "guest.fd": firmware("hello"),
         "guest.s": sources("hello")[-1].text.encode(),
         "casemate.toml": (folder / "starter" / "casemate.toml").read_bytes(),
+        "quote.bin.gz": gzip.compress(quote),
+        "policy.utf16": print_policy(sgx).encode("utf-16"),
         "empty": b"",
     }
     for name, content in contents.items():
@@ -131,6 +135,8 @@ KINDS = {
     "guest.fd": FileKind.FIRMWARE,
     "guest.s": FileKind.ASSEMBLY,
     "casemate.toml": FileKind.MANIFEST,
+    "quote.bin.gz": FileKind.GZIP,
+    "policy.utf16": FileKind.UTF_16,
     "empty": FileKind.EMPTY,
 }
 
@@ -200,6 +206,7 @@ OF_IMAGES = ("policy IMAGE", "measure", "diff")
 UNEXPLAINED = (
     *("tdx.bin", "nitro.cbor", "hcl.bin", "policy.toml", "snp.toml", "amd.crl", "key.pem"),
     *("tcb_info.json", "identity.json", "guest.fd", "guest.s", "casemate.toml", "empty"),
+    *("quote.bin.gz", "policy.utf16"),
 )
 
 
@@ -284,6 +291,25 @@ def test_the_commands_in_the_advice_are_quoted_for_a_shell(casemate: Casemate, m
     said = casemate("verify", odd, *made.quote[2:], "--json")
     command = re.findall(r"`casemate (measure .+?)`", said.error["next"])[0]
     assert shlex.split(command) == ["measure", str(odd)]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "place"), [("quote.bin.gz", "quote.bin", 1), ("policy.utf16", "policy.toml", 5)]
+)
+def test_what_another_tool_wrapped_is_named_and_the_advice_unwraps_it(
+    casemate: Casemate, made: Files, tmp_path: Path, name: str, right: str, place: int
+) -> None:
+    asked = list(made.quote)
+    asked[place] = made[name]
+    said = casemate(*asked, "--json")
+    assert said.code == 5
+    assert KINDS[name].value in said.error["message"]
+    command = re.findall(r"`(\S.+?) > FILE`", said.error["next"])[0]
+    unwrapped = subprocess.run(command, shell=True, capture_output=True, check=True).stdout  # noqa: S602 - the advice
+    assert unwrapped == made[right].read_bytes()
+    (tmp_path / right).write_bytes(unwrapped)
+    asked[place] = tmp_path / right
+    assert casemate(*asked).code == 0
 
 
 def test_json_that_is_no_input_is_told_from_evidence(casemate: Casemate, tmp_path: Path) -> None:

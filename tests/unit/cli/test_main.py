@@ -179,3 +179,13 @@ def test_a_file_whose_name_is_not_utf_8_can_be_named(casemate: Casemate, tmp_pat
     odd = tmp_path / "odd\udcff.json"
     odd.write_text("{}")
     assert "neither UTF-8" not in casemate("inspect", odd).err
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("localhost", "is no address"), ("127.0.0.1:8804", "--bind 127.0.0.1 --port 8804"), ("", "is no address")],
+)
+def test_an_address_to_listen_at_that_is_none_is_wrong_usage(casemate: Casemate, address: str, words: str) -> None:
+    said = casemate("up", "--dev", "--bind", address)
+    assert said.code == 2
+    assert words in " ".join(said.err.replace("│", " ").split())

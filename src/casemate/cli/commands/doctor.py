@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -37,6 +37,14 @@ from casemate.sandbox.probe import probe
 print(json.dumps([[layer.name, layer.state, layer.detail] for layer in probe()]))
 """
 """Tried in a process of its own: this room does not import the sandbox, and the trial forks."""
+
+_LAYERS_TRIAL = "the trial of the layers"
+
+_LIMITS_PROBE = """
+import json
+from casemate.sandbox.rlimits import low_limits
+print(json.dumps(low_limits()))
+"""
 
 _ENGINE_PROBE = """
 import json, subprocess, sys
@@ -114,6 +122,7 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
     yield Examined("system", Finding.GOOD, f"{sys.platform} {platform.machine()}, release {platform.release()}")
     yield _tried("runtime copy", _runtime)
     yield _tried("engine", _engine)
+    yield _tried("limits", _limits)
     yield _seccomp_library()
     yield from _layers(wanted)
     yield _user()
@@ -185,23 +194,48 @@ def _engine() -> str:
 
 def _start_engine(binary: Path) -> None:
     """Starts it as a guest of an enclave is started, but unconfined and without a program: so it ends at once."""
+    from casemate.cli.images import RuntimeDigestError
+
+    complaint = str(_answer(f"the start of {binary}", _ENGINE_PROBE, str(binary)))
+    if complaint:
+        raise RuntimeDigestError(f"{binary} does not start: {complaint}")
+
+
+def _limits() -> str:
+    """The resource limits of this process, with which a machine that is started here would have to do."""
+    from casemate.cli.images import RuntimeDigestError
+
+    low = str(_answer("the look at the limits", _LIMITS_PROBE))
+    if low:
+        raise RuntimeDigestError(low)
+    return "enough descriptors, processes, memory and bytes in a file"
+
+
+def _answer(what: str, probe: str, *arguments: str) -> object:
+    """What a probe prints as JSON, run in a process of its own.
+
+    Raises:
+        RuntimeDigestError: it prints none.
+    """
     import json
     import subprocess
 
     from casemate.cli.images import RuntimeDigestError
 
-    command = [sys.executable, "-I", "-c", _ENGINE_PROBE, str(binary)]
+    command = [sys.executable, "-I", "-c", probe, *arguments]
     try:
         tried = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_TIMEOUT, check=True
         )
-        complaint = str(json.loads(tried.stdout))
+        said: object = json.loads(tried.stdout)
     except subprocess.TimeoutExpired:
-        raise RuntimeDigestError(f"{binary} does not start within {PROBE_TIMEOUT:g} s") from None
+        raise RuntimeDigestError(f"{what} took more than {PROBE_TIMEOUT:g} s") from None
     except subprocess.CalledProcessError as error:
-        raise RuntimeDigestError(f"{binary} cannot be tried: {_last_line(error.stderr)}") from None
-    if complaint:
-        raise RuntimeDigestError(f"{binary} does not start: {complaint}")
+        last_line = " ".join(error.stderr.decode(errors="replace").strip().splitlines()[-1:])
+        raise RuntimeDigestError(f"{what} failed: {last_line[:1000]}") from None
+    except ValueError:
+        raise RuntimeDigestError(f"{what} gave no answer") from None
+    return said
 
 
 def _seccomp_library() -> Examined:
@@ -219,32 +253,20 @@ def _seccomp_library() -> Examined:
 
 def _layers(wanted: frozenset[str]) -> Iterator[Examined]:
     """Each layer, tried on a child."""
-    import json
-    import subprocess
+    from casemate.cli.images import RuntimeDigestError
 
-    command = [sys.executable, "-I", "-c", _PROBE]
     try:
-        tried = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_TIMEOUT, check=True
-        )
-        layers = [(str(name), str(state), str(detail)) for name, state, detail in json.loads(tried.stdout)]
-    except subprocess.TimeoutExpired:
-        yield Examined("sandbox", Finding.MISSING, f"the trial took more than {PROBE_TIMEOUT:g} s")
-        return
-    except subprocess.CalledProcessError as error:
-        yield Examined("sandbox", Finding.MISSING, f"the trial of the layers failed: {_last_line(error.stderr)}")
+        layers = [tuple(map(str, layer)) for layer in cast("list[list[object]]", _answer(_LAYERS_TRIAL, _PROBE))]
+        found = [(name, state, detail) for name, state, detail in layers]
+    except RuntimeDigestError as error:
+        yield Examined("sandbox", Finding.MISSING, str(error))
         return
     except (ValueError, TypeError):
-        yield Examined("sandbox", Finding.MISSING, "the trial gave no answer")
+        yield Examined("sandbox", Finding.MISSING, f"{_LAYERS_TRIAL} gave no answer")
         return
-    for name, state, detail in layers:
+    for name, state, detail in found:
         lacking = Finding.MISSING if name in wanted else Finding.LACKING
         yield Examined(f"layer {name}", Finding.GOOD if state == "applied" else lacking, f"{state} {detail}".strip())
-
-
-def _last_line(complaint: bytes) -> str:
-    """The end of a trace, which says what went wrong."""
-    return " ".join(complaint.decode(errors="replace").strip().splitlines()[-1:])[:1000]
 
 
 def _user() -> Examined:

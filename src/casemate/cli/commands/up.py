@@ -136,11 +136,14 @@ def up(
     from casemate.cli.learner import assembled_guests, put_guests, put_learner_image
     from casemate.cli.machines import state_directory
     from casemate.client.local import running_machine, snp_arguments, start_supervisor
+    from casemate.link.listen_address import address_problem
     from casemate.link.server_tls import server_context
 
     screen = Screen(as_json=as_json)
     if dev and state is not None:
         raise typer.BadParameter("a directory of its own is what --dev makes: leave out --state", param_hint="--dev")
+    if problem := address_problem(bind):
+        raise typer.BadParameter(problem, param_hint="--bind")
     gateway = ["--bind", bind, *(() if port is None else ("--port", str(port)))]
     gateway += _passed_on(tls_cert, tls_key, cors_origin or [], allow_host or [])
     if tls_cert is not None and tls_key is not None and not no_gateway:
