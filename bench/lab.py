@@ -11,7 +11,7 @@ from typing import Any
 
 from casemate.chip.runtime import ENGINE
 from casemate.chip.runtime_copy import cache_root, copy_name
-from casemate.cli.policies import Named, policy_of, root_of
+from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.functions.build import build
 from casemate.images.image import Image
@@ -110,7 +110,7 @@ def lab(rounds: Rounds) -> Iterator[Lab]:
 
 def policy_for(image: Image, machine: LocalMachine) -> SgxPolicy:
     """This code, on this machine."""
-    return policy_of(Named(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
+    return policy_of(PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
 
 
 def say(text: str) -> None:

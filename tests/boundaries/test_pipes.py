@@ -16,8 +16,8 @@ from casemate.chip.sgx.tcb import load_tcb
 from casemate.chip.snp.platform_state import USUAL, load_standing
 from casemate.chip.state_directory import open_state_directory
 from casemate.cli.files import InputFileError
-from casemate.cli.learner import put_learner_image
-from casemate.cli.tokens import change_tokens, read_tokens
+from casemate.cli.learner_image import put_learner_image
+from casemate.cli.token_files import change_tokens, read_tokens
 from casemate.gateway.http.problems import ProblemError
 from casemate.gateway.http.request_log import RequestLog
 from casemate.gateway.http.tokens import TokenStore

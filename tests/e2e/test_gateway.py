@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from casemate.cli.policies import Named, policy_of, root_of
+from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import connect
 from casemate.images.image import read_image
 from casemate.testing.served import Served, served_machine
@@ -147,7 +147,7 @@ def test_an_image_goes_in_is_launched_attested_and_called_by_our_client(served: 
     made = client.post("/v1/enclaves", json={"image": put.json()["image"]}, headers={"Idempotency-Key": "one"})
     again = client.post("/v1/enclaves", json={"image": put.json()["image"]}, headers={"Idempotency-Key": "one"})
     assert made.json() == again.json()
-    policy = policy_of(Named(frozenset({image.mr_enclave}), root_of(served.machine), seeded=False, debug=False))
+    policy = policy_of(PinnedEnclave(frozenset({image.mr_enclave}), root_of(served.machine), seeded=False, debug=False))
     with connect(served.url, token=served.token) as ours:
         enclave = ours.attest(made.json()["id"], policy)
         assert enclave.call("primes", {"up_to": 10}).value == {"count": 4, "primes": [2, 3, 5, 7]}

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop
 
-from casemate.cli.policies import Named, policy_of, root_of
+from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import Client, connect
 from casemate.client.caller_keys import CallerKey
 from casemate.client.errors import EnclaveRefusedError, NoHostError, TlsRefusedError
@@ -355,7 +355,7 @@ def collateral(client: Client, workshop: Workshop) -> Iterator[Collateral]:
 @pytest.fixture
 def policy(machine: LocalMachine, image: Image) -> SgxPolicy:
     """As `casemate policy` prints it: sandbox layers are demanded, too."""
-    named = Named(frozenset({image.mr_enclave}), root_of(machine), seeded=True, debug=False, confined=True)
+    named = PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=True, debug=False, confined=True)
     return policy_of(named)
 
 

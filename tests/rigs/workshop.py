@@ -11,7 +11,7 @@ import pytest
 
 from casemate.cli.developer_key_file import load_or_create_key
 from casemate.cli.images import runtime
-from casemate.cli.policies import Named, policy_of, root_of
+from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.functions.build import build
@@ -146,4 +146,6 @@ def policy_for(machine: LocalMachine) -> PolicyFor:
 
 
 def exact_policy(machine: LocalMachine, image: Image, *, debug: bool = False) -> SgxPolicy:
-    return policy_of(Named(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug))
+    return policy_of(
+        PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from casemate.cli.errors import ExitCode, outcome_of
+from casemate.cli.errors import ExitCode, exit_report
 from casemate.cli.findings import found_tree
 from casemate.cli.group import report
 from casemate.cli.output import console, facts, printable
@@ -198,15 +198,15 @@ def show_verdict(screen: "Screen", appraisal: Appraisal, *, explain: bool) -> No
 
 def _show_refusal(screen: "Screen", error: "RefusedError", tree: "CheckTree | None", appraisal: Appraisal) -> None:
     """What was found, unverified, and the refusal that every other command would end with."""
-    outcome = outcome_of(error)
+    told = exit_report(error)
     if not screen.as_json:
         if tree is not None:
             stdout = console()
             stdout.print(tree_of(tree, "checks"))
             stdout.print(found_tree(appraisal.found(False)))
-        report(outcome, as_json=False)
+        report(told, as_json=False)
         return
-    document = {"accepted": False, **outcome.document(), "found": appraisal.found(False)}
+    document = {"accepted": False, **told.document(), "found": appraisal.found(False)}
     screen.show(document if tree is None else document | {"checks": tree_document(tree)}, lambda _: None)
 
 

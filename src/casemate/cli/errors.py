@@ -34,7 +34,7 @@ class Meaning(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExitReport:
     """An error as the command line reports it."""
 
     exit_code: ExitCode
@@ -60,7 +60,7 @@ _DISK_FULL = ("database or disk is full", "No space left on device")
 """SQLite's words, and the operating system's."""
 
 
-def outcome_of(error: CasemateError | OSError) -> Outcome:
+def exit_report(error: CasemateError | OSError) -> ExitReport:
     """What the command line makes of an error."""
     details = _details(error)
     meaning = _of_fault(error) if isinstance(error, FaultError) else _of_class(error)
@@ -69,7 +69,7 @@ def outcome_of(error: CasemateError | OSError) -> Outcome:
     if any(words in message for words in _DISK_FULL):  # whoever met it, and whatever it was doing
         own = "free space where the state directory is (`df -h DIR` shows how much is left), and try again"
     advice = own or RULES.get(details.get("rule", ""), meaning.advice)
-    return Outcome(meaning.exit_code, type(error).__name__, message, advice, details)
+    return ExitReport(meaning.exit_code, type(error).__name__, message, advice, details)
 
 
 def _spelling(error: Exception) -> str:
@@ -109,12 +109,12 @@ def _details(error: Exception) -> dict[str, str]:
 
 def errors_table() -> dict[type[Exception], Meaning]:
     """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
+    from casemate.cli.endpoints import TokenElsewhereError
     from casemate.cli.files import InputFileError, NoDocumentsError, OutputFileError
-    from casemate.cli.health import UnhealthyError
+    from casemate.cli.gateway_health import UnhealthyError
     from casemate.cli.images import RuntimeDigestError, StaleLockError
-    from casemate.cli.inspection.recognise import UnknownFileError
-    from casemate.cli.machines import MachineGoneError, MachineStaysError
-    from casemate.cli.places import TokenElsewhereError
+    from casemate.cli.inspection.dispatch import UnknownFileError
+    from casemate.cli.own_machine import MachineGoneError, MachineStaysError
     from casemate.cli.policies import TimeTextError
     from casemate.client import errors as client
     from casemate.client.local import MachineRunsError, NoMachineError, NotStartedError, WrongMachineError

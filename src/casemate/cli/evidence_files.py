@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from casemate.cli.file_kinds import FileKind, recognise, wrong_kind
 from casemate.cli.files import InputFileError, TooLongFileError, read_file
-from casemate.cli.kinds import FileKind, recognise, wrong_kind
 from casemate.cli.output import Screen
 from casemate.wire.encodings.pem import read_certificates, read_revocation_list
 from casemate.wire.errors import WireError

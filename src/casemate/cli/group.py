@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from casemate.cli.errors import ExitCode, Outcome, outcome_of
+from casemate.cli.errors import ExitCode, ExitReport, exit_report
 from casemate.wire.errors import CasemateError
 
 _FOLDERS = frozenset({"--state", "init"})
@@ -53,9 +53,9 @@ class CasemateGroup(TyperGroup):
         except BrokenPipeError:
             raise  # Typer ends quietly: the reader has seen enough
         except (CasemateError, OSError) as error:
-            outcome = outcome_of(error)
-            report(outcome, as_json=bool(ctx.meta.get(AS_JSON)))
-            raise typer.Exit(outcome.exit_code) from None
+            told = exit_report(error)
+            report(told, as_json=bool(ctx.meta.get(AS_JSON)))
+            raise typer.Exit(told.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
@@ -108,16 +108,16 @@ class _Coercion:
         return self.typers().coerce(value, param=param, ctx=ctx)
 
 
-def report(outcome: Outcome, *, as_json: bool) -> None:
+def report(told: ExitReport, *, as_json: bool) -> None:
     """Says it: on standard error for a person, as the one document on standard output for a program."""
     from casemate.cli.output import console, json_text, printable
 
     if as_json:
-        typer.echo(json_text(outcome.document()), nl=False)
+        typer.echo(json_text(told.document()), nl=False)
         return
     stderr = console(stderr=True)
     stderr.print("error:", style="bold red", end=" ")
-    stderr.print(printable(outcome.message), soft_wrap=True)
-    if outcome.advice:
+    stderr.print(printable(told.message), soft_wrap=True)
+    if told.advice:
         stderr.print("next: ", style="bold cyan", end=" ")
-        stderr.print(outcome.advice, soft_wrap=True)
+        stderr.print(told.advice, soft_wrap=True)

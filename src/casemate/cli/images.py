@@ -80,8 +80,8 @@ def image_of(target: Path, screen: Screen, *, key: Path | None = None) -> "Image
 
 def _another_kind(target: Path) -> CasemateError | None:
     """The error for a file that is recognisably not an image; None where the file does not tell."""
+    from casemate.cli.file_kinds import FileKind, wrong_kind
     from casemate.cli.files import InputFileError, TooLongFileError, read_file
-    from casemate.cli.kinds import FileKind, wrong_kind
     from casemate.wire.messages.chip import MAX_SGXS
 
     try:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from casemate.cli.file_kinds import POLICIES, FileKind, WrongKindError, recognise, wrong_kind
 from casemate.cli.files import InputFileError, TooLongFileError, read_file
-from casemate.cli.kinds import POLICIES, FileKind, WrongKindError, recognise, wrong_kind
 from casemate.cli.output import Screen
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.sandbox_layers import LayerName
 
 if TYPE_CHECKING:
-    from casemate.cli.places import Named as NamedPlace
+    from casemate.cli.endpoints import EndpointOptions
     from casemate.client.local import LocalMachine
     from casemate.verifier import Anchor, AnyPolicy, SgxPolicy, SimulatedRoot, SnpPolicy
 
@@ -39,7 +39,7 @@ class TimeTextError(CasemateError):
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class PinnedEnclave:
     """What a policy that the command line makes names; all else in it is the same each time."""
 
     mr_enclave: frozenset[bytes]
@@ -50,7 +50,7 @@ class Named:
     """Whether to demand :data:`COMMON_LAYERS` around the enclave's process and its guest's."""
 
 
-def policy_of(named: Named) -> "SgxPolicy":
+def policy_of(named: PinnedEnclave) -> "SgxPolicy":
     """Exactly this code, under this root, at a TCB that is up to date."""
     from casemate.verifier import AcceptedStatus, RequiredLayers, SgxPolicy
     from casemate.wire.sgx.tcb_info import TcbStatus
@@ -129,30 +129,30 @@ def root_of(machine: "LocalMachine") -> "SimulatedRoot":
     return SimulatedRoot.of(machine.status.root_certificate)
 
 
-def root_at(named: "NamedPlace", screen: Screen, *, trust_on_first_use: bool) -> "tuple[Anchor, bool]":
-    """The root of the machine at a place, and whether it was made from a public seed.
+def root_at(named: "EndpointOptions", screen: Screen, *, trust_on_first_use: bool) -> "tuple[Anchor, bool]":
+    """The root of the machine at an endpoint, and whether it was made from a public seed.
 
     The user's own supervisor is believed. A gateway is only where the user says so, and then the user is told what for.
     """
-    from casemate.cli.places import place_of
+    from casemate.cli.endpoints import endpoint_of
 
-    place = place_of(named)
-    machine = place.own_machine()
+    endpoint = endpoint_of(named)
+    machine = endpoint.own_machine()
     if machine is not None:
         return root_of(machine), machine.status.seeded
     if not trust_on_first_use:
         raise typer.BadParameter(
-            f"the root that {place} names is its operator's word: give --root FILE with one that came to you by "
+            f"the root that {endpoint} names is its operator's word: give --root FILE with one that came to you by "
             "another way, or take it with --trust-on-first-use and compare its fingerprint"
         )
-    with place.connect() as client:
+    with endpoint.connect() as client:
         der = client.machine().root_certificate
     screen.say(
-        f"trusted on first use: the root that {place} names has the SHA-256 {hashlib.sha256(der).hexdigest()}. "
+        f"trusted on first use: the root that {endpoint} names has the SHA-256 {hashlib.sha256(der).hexdigest()}. "
         "Only its operator says so: compare it with what the machine's owner sees (`casemate status`).",
         style="bold yellow",
     )
-    return _root(der, f"root certificate of {place}")
+    return _root(der, f"root certificate of {endpoint}")
 
 
 def root_in(path: Path) -> "tuple[Anchor, bool]":

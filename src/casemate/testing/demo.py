@@ -20,7 +20,7 @@ from rich.console import Console
 from casemate.cli.appraisals import tcb_text
 from casemate.cli.developer_key_file import load_or_create_key
 from casemate.cli.images import runtime
-from casemate.cli.policies import Named, policy_of, root_of
+from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import CallerKey, check_receipt, connect
 from casemate.client.core import AttestedEnclave, CallSecrets
 from casemate.client.local import LocalMachine, local_machine
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def _show(stage: Stage, machine: LocalMachine, client: Client, image: Image) -> None:
-    policy = policy_of(Named(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
+    policy = policy_of(PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
     number = _attested_call(stage, client, image, policy, machine.status.root_certificate)
     stage.title("The same call, attacked")
     _modified_enclave(stage, client, policy)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.cli.learner import assembled_guests, put_guests, put_learner_image
+from casemate.cli.learner_image import assembled_guests, put_guests, put_learner_image
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
 from casemate.wire.protocol.access_tokens import token_digest, token_text
 

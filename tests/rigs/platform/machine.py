@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from casemate.cli.images import runtime
-from casemate.cli.policies import Named, policy_of, root_of
+from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine
 from casemate.images.functions.build import build
@@ -35,7 +35,7 @@ def ledger_image(folder: Path) -> Image:
 
 def policy_for(machine: LocalMachine, image: Image) -> SgxPolicy:
     """This code, on this machine."""
-    return policy_of(Named(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
+    return policy_of(PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
 
 
 @dataclass(frozen=True)

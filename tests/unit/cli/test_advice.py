@@ -20,7 +20,7 @@ import typer.main
 from tests.rigs.command_line import Casemate, Said
 from tests.rigs.verifier.snp import strict
 
-from casemate.cli import kinds
+from casemate.cli import file_kinds as kinds
 from casemate.cli.app import app
 from casemate.cli.errors import FAULTS, REASONS, REPORT_RULES, RULES, errors_table
 from casemate.cli.policies import SNP_POLICY_ADVICE
@@ -329,7 +329,7 @@ SCENARIOS: dict[str, Callable[[World], str]] = {
 _MACHINE = "met by a running machine alone: tests/e2e and tests/docs run these commands"
 _GATEWAY = "met by a gateway alone: tests/unit/cli/test_elsewhere.py gives these options"
 _LOOK = "only shows more: the command is tested by itself"
-_KIND = "tests/unit/cli/test_kinds.py gives every kind of file to every argument, and the right ones work"
+_KIND = "tests/unit/cli/test_file_kinds.py gives every kind of file to every argument, and the right ones work"
 EXEMPT: dict[str, str] = {
     "RefusedError": _LOOK,
     "SigstructSignatureError": "a chip says it, of images that nobody signed: built again in tests/unit/images",

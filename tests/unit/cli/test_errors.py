@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from casemate.cli.errors import FAULTS, RULES, ExitCode, errors_table, outcome_of
+from casemate.cli.errors import FAULTS, RULES, ExitCode, errors_table, exit_report
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError
 from casemate.images.errors import SchemaMismatchError, SourceError
 from casemate.images.schemas.costs import SchemaCostError
@@ -52,12 +52,12 @@ def test_every_code_has_a_meaning() -> None:
 
 def test_advice_is_about_rules_that_there_are() -> None:
     assert set(RULES) <= set(Rule)
-    refused = outcome_of(RefusedError(Rule.CHAIN_SIMULATED, got="one", want="another"))
+    refused = exit_report(RefusedError(Rule.CHAIN_SIMULATED, got="one", want="another"))
     assert refused.advice == RULES["chain.simulated"]
 
 
 def test_the_advice_of_whoever_refuses_goes_before_the_tables() -> None:
-    refused = outcome_of(RefusedError(Rule.CHAIN_SIMULATED, got="one", want="another", advice="do this"))
+    refused = exit_report(RefusedError(Rule.CHAIN_SIMULATED, got="one", want="another", advice="do this"))
     assert refused.advice == "do this"
 
 
@@ -74,14 +74,14 @@ def test_the_advice_of_whoever_refuses_goes_before_the_tables() -> None:
     ],
 )
 def test_what_a_function_s_developer_meets_is_answered_with_what_helps(code: Code, words: str, advice: str) -> None:
-    package = Path(outcome_of.__code__.co_filename).parents[1]
+    package = Path(exit_report.__code__.co_filename).parents[1]
     sources = [source.read_text() for room in ("enclave", "spawner") for source in (package / room).rglob("*.py")]
     assert any(words.partition("'")[0] in source for source in sources), "nobody says that"
-    assert advice in outcome_of(FaultError(fault(code, words))).advice
+    assert advice in exit_report(FaultError(fault(code, words))).advice
 
 
 def test_a_debug_enclave_s_words_are_not_answered_with_debug() -> None:
-    said = outcome_of(FaultError(fault(Code.GUEST_ERROR, "TypeError: no (at main (guest/main.js:1:2))")))
+    said = exit_report(FaultError(fault(Code.GUEST_ERROR, "TypeError: no (at main (guest/main.js:1:2))")))
     assert "debug" not in said.advice
     assert "line" in said.advice
 
@@ -106,18 +106,18 @@ def test_special_errors_stand_before_general_ones() -> None:
     ],
 )
 def test_exit_codes_are_the_documented_ones(error: CasemateError | OSError, code: ExitCode) -> None:
-    assert outcome_of(error).exit_code is code
+    assert exit_report(error).exit_code is code
 
 
 def test_programs_get_the_parts_of_the_message() -> None:
-    refused = outcome_of(RefusedError(Rule.TCB_STATUS, got="OutOfDate", want="UpToDate"))
+    refused = exit_report(RefusedError(Rule.TCB_STATUS, got="OutOfDate", want="UpToDate"))
     assert refused.details == {"rule": "tcb.status", "got": "OutOfDate", "want": "UpToDate"}
-    assert outcome_of(EnclaveRefusedError(Fault(Code.TIME_LIMIT, "2000 ms"))).details == {"code": "time-limit"}
-    assert outcome_of(SourceError("guest/main.js", 3, 5, "dynamic import")).details["line"] == "3"
+    assert exit_report(EnclaveRefusedError(Fault(Code.TIME_LIMIT, "2000 ms"))).details == {"code": "time-limit"}
+    assert exit_report(SourceError("guest/main.js", 3, 5, "dynamic import")).details["line"] == "3"
 
 
 def test_an_operating_system_error_names_the_file() -> None:
-    assert outcome_of(PermissionError(13, "Permission denied", "/root/x")).message == "/root/x: Permission denied"
+    assert exit_report(PermissionError(13, "Permission denied", "/root/x")).message == "/root/x: Permission denied"
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ def test_an_operating_system_error_names_the_file() -> None:
     ],
 )
 def test_a_full_disk_is_answered_with_advice_on_disks(error: CasemateError | OSError) -> None:
-    assert outcome_of(error).advice.startswith("free space where the state directory is")
+    assert exit_report(error).advice.startswith("free space where the state directory is")

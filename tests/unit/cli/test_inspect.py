@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.rigs.command_line import Casemate
 
-from casemate.cli.inspection.recognise import Kind, inspect, recognise
+from casemate.cli.inspection.dispatch import Kind, inspect, recognise
 from casemate.client.binding_file import encode_binding
 from casemate.images.image import read_image
 from casemate.testing.forge import honest

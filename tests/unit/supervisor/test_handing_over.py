@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from casemate.cli.files import InputFileError
-from casemate.cli.tokens import FILE, change_tokens, read_tokens
+from casemate.cli.token_files import FILE, change_tokens, read_tokens
 from casemate.process.places import host_directory
 from casemate.supervisor.machine import _hand_over
 from casemate.wire.protocol.access_tokens import AccessTokens

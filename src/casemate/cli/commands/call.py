@@ -26,7 +26,7 @@ from casemate.cli.output import Screen
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
-    from casemate.cli.places import Place
+    from casemate.cli.endpoints import Endpoint
     from casemate.verifier import AnyPolicy
 
 Target = Annotated[
@@ -80,9 +80,9 @@ def call(
         casemate call 1 redact -i how.json --policy policy.toml --stream-in letters.txt --stream-out redacted.txt
     """
     from casemate.cli.calling import attest_and_call, read_question, show
+    from casemate.cli.endpoints import EndpointOptions, endpoint_of, launched
     from casemate.cli.images import image_of
-    from casemate.cli.machines import enclave_number
-    from casemate.cli.places import Named, launched, place_of
+    from casemate.cli.own_machine import enclave_number
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
     from casemate.cli.streams import stream_files
@@ -93,15 +93,15 @@ def call(
     given = None if policy is None else policy_in(policy)
     stream = stream_files(stream_in, stream_out, input_file=input_file, as_json=as_json)
     question = read_question(input_file, caller, output, receipt, stream=stream)
-    place = place_of(Named(state, url, token_file, ca))
-    demands, said = (given, str(policy)) if given is not None else _made(measurements, place)
+    endpoint = endpoint_of(EndpointOptions(state, url, token_file, ca))
+    demands, said = (given, str(policy)) if given is not None else _made(measurements, endpoint)
     with ExitStack() as stack:
-        client = stack.enter_context(place.connect())
+        client = stack.enter_context(endpoint.connect())
         number = enclave_number(target)
         if number is None:
             image = image_of(Path(target), screen)
             with progress.step("launching", "launch") as found:
-                number = stack.enter_context(launched(place, client, image, tee))
+                number = stack.enter_context(launched(endpoint, client, image, tee))
                 found.append(f"enclave {number}")
         answered = attest_and_call(client, number, demands, question, entry=entry, progress=progress)
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
@@ -127,16 +127,16 @@ def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def _made(measurements: frozenset[bytes], place: "Place") -> tuple["AnyPolicy", str]:
+def _made(measurements: frozenset[bytes], endpoint: "Endpoint") -> tuple["AnyPolicy", str]:
     """The policy that ``--mr-enclave`` stands for."""
-    from casemate.cli.policies import Named, policy_of, root_of
+    from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 
-    machine = place.own_machine()
+    machine = endpoint.own_machine()
     if machine is None:
         raise typer.BadParameter(
             "it trusts this very machine, whose root your own supervisor names; a gateway's is its operator's word: "
             "give --policy FILE (`casemate policy` makes one)",
             param_hint="--mr-enclave",
         )
-    made = policy_of(Named(measurements, root_of(machine), seeded=machine.status.seeded, debug=False))
+    made = policy_of(PinnedEnclave(measurements, root_of(machine), seeded=machine.status.seeded, debug=False))
     return made, "--mr-enclave, on this very machine"

@@ -132,7 +132,7 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
 
 def _clock(given: Path | None, now: datetime) -> Examined:
     """Whether the clock can be right, by what the state directory's machine knows of the time."""
-    from casemate.cli.machines import state_directory
+    from casemate.cli.own_machine import state_directory
     from casemate.process.audit_log import NAME, last_entry_at
     from casemate.process.places import host_directory
     from casemate.process.plain_file import read_plain
@@ -285,7 +285,7 @@ def _user() -> Examined:
 
 def _state(given: Path | None) -> Examined:
     """The state directory, which holds a whole machine's secrets."""
-    from casemate.cli.machines import state_directory
+    from casemate.cli.own_machine import state_directory
     from casemate.process.ownership import PlaceError, check_own_folder, check_way
 
     place = state_directory(given)

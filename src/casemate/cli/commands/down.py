@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.machines import MachineGoneError, MachineStaysError
 from casemate.cli.options import FLAG, Json, State
 from casemate.cli.output import Screen, facts
+from casemate.cli.own_machine import MachineGoneError, MachineStaysError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ def down(*, state: State = None, now: Now = False, as_json: Json = False) -> Non
     launched again by the next `casemate up`. Where no machine runs there is
     nothing to do, which is no error.
     """
-    from casemate.cli.machines import state_directory, unset_line
+    from casemate.cli.own_machine import state_directory, unset_line
     from casemate.client.local import NoMachineError, running_machine, wait_for_end
 
     screen = Screen(as_json=as_json)

@@ -11,7 +11,7 @@ from casemate.cli.output import Screen, facts
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
-    from casemate.cli.places import Named as NamedPlace
+    from casemate.cli.endpoints import EndpointOptions
     from casemate.cli.snp.reports import Challenge as SnpChallenge
     from casemate.images.image import Image as LoadedImage
     from casemate.verifier import BoundValues, SgxPolicy
@@ -134,23 +134,23 @@ def quote(
         casemate verify quote.bin --collateral quote.bin.collateral.json \
             --binding quote.bin.binding.json --policy policy.toml
     """
+    from casemate.cli.endpoints import EndpointOptions, endpoint_of, launched
     from casemate.cli.files import write_file
     from casemate.cli.images import image_of
-    from casemate.cli.machines import enclave_number
-    from casemate.cli.places import Named, launched, place_of
+    from casemate.cli.own_machine import enclave_number
     from casemate.client.binding_file import encode_binding
     from casemate.client.core import challenge
     from casemate.wire.protocol.report_data import ReportDataBinding
 
     screen = Screen(as_json=as_json)
     asked = challenge() if nonce is None else _nonce(nonce)
-    place = place_of(Named(state, url, token_file, ca))
+    endpoint = endpoint_of(EndpointOptions(state, url, token_file, ca))
     with ExitStack() as stack:
-        client = stack.enter_context(place.connect())
+        client = stack.enter_context(endpoint.connect())
         number = enclave_number(target)
         if number is None:
             image = image_of(Path(target), screen)
-            number = stack.enter_context(launched(place, client, image, tee))
+            number = stack.enter_context(launched(endpoint, client, image, tee))
         said = client.evidence(number, asked)
     bound = ReportDataBinding(said.hpke_key, said.receipt_key, asked, said.layers)
     files = evidence_files(said, output, collateral)
@@ -219,8 +219,8 @@ def verify(
         return
     from casemate.cli.appraisals import Appraisal, show_verdict
     from casemate.cli.evidence_files import read_binding, read_evidence
+    from casemate.cli.file_kinds import FileKind
     from casemate.cli.findings import sgx_document
-    from casemate.cli.kinds import FileKind
     from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
     from casemate.verifier import SgxEvidence, appraise
     from casemate.verifier import explain as explain_checks
@@ -273,10 +273,10 @@ def policy(
     Example:
         casemate policy hello/hello.sgxs > policy.toml
     """
+    from casemate.cli.endpoints import EndpointOptions
     from casemate.cli.images import image_of
-    from casemate.cli.learner import installed_learner_image
-    from casemate.cli.places import Named as NamedPlace
-    from casemate.cli.policies import POLICY_HEADER, Named, policy_of, root_at, root_in
+    from casemate.cli.learner_image import installed_learner_image
+    from casemate.cli.policies import POLICY_HEADER, PinnedEnclave, policy_of, root_at, root_in
     from casemate.verifier import print_policy
 
     screen = Screen(as_json=as_json)
@@ -286,27 +286,27 @@ def policy(
     if tee is Tee.SNP:
         if root is not None or trust_on_first_use:
             raise typer.BadParameter("with --tee snp the machine is your own: its supervisor names root and TCB")
-        text = _guest_policy(loaded, NamedPlace(state, url, token_file, ca))
+        text = _guest_policy(loaded, EndpointOptions(state, url, token_file, ca))
         digest = loaded.launch_digest.hex()
         screen.show({"launch_digest": digest, "policy": text}, lambda console: console.out(text, end=""))
         return
     if root is not None:
         anchor, seeded = root_in(root)
     else:
-        named_place = NamedPlace(state, url, token_file, ca)
-        anchor, seeded = root_at(named_place, screen, trust_on_first_use=trust_on_first_use)
+        named_endpoint = EndpointOptions(state, url, token_file, ca)
+        anchor, seeded = root_at(named_endpoint, screen, trust_on_first_use=trust_on_first_use)
     debug = loaded.parse_sigstruct().attributes.debug
-    named = Named(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug, confined=True)
+    named = PinnedEnclave(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug, confined=True)
     text = f"{POLICY_HEADER}{print_policy(policy_of(named))}"
     screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
 
 
-def _guest_policy(image: "LoadedImage", named: "NamedPlace") -> str:
-    from casemate.cli.places import place_of
+def _guest_policy(image: "LoadedImage", named: "EndpointOptions") -> str:
+    from casemate.cli.endpoints import endpoint_of
     from casemate.cli.snp.policies import POLICY_HEADER, function_policy, maker_of
     from casemate.verifier import print_snp_policy
 
-    machine = place_of(named).own_machine()
+    machine = endpoint_of(named).own_machine()
     if machine is None:
         raise typer.BadParameter("with --tee snp the machine is your own: print the policy there, and hand it on")
     return f"{POLICY_HEADER}{print_snp_policy(function_policy(image, maker_of(machine), confined=True))}"

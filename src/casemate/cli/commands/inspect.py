@@ -52,8 +52,8 @@ def inspect(
         casemate inspect hello.sgxs --all --json
     """
     from casemate.cli.files import read_file
-    from casemate.cli.inspection.recognise import MAX_FILE, Kind, decoded
-    from casemate.cli.inspection.recognise import inspect as inspect_bytes
+    from casemate.cli.inspection.dispatch import MAX_FILE, Kind, decoded
+    from casemate.cli.inspection.dispatch import inspect as inspect_bytes
 
     if kind is not None and kind not in Kind.__members__.values():
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(Kind)}", param_hint="--as")

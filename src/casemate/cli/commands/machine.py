@@ -54,7 +54,7 @@ def renew(*, state: State = None, as_json: Json = False) -> None:
 
 
 def _pull(state: Path | None, lever: Callable[["LocalMachine"], str], *, as_json: bool) -> None:
-    from casemate.cli.machines import machine_on
+    from casemate.cli.own_machine import machine_on
 
     said = lever(machine_on(state))
     Screen(as_json=as_json).show({"done": said}, lambda console: facts(console, [("done", said)]))

@@ -70,7 +70,7 @@ def run(
         casemate run hello --input hello/input.json --receipt receipt.json
     """
     from casemate.cli.calling import attest_and_call, read_question, show
-    from casemate.cli.places import Here, launched
+    from casemate.cli.endpoints import LocalEndpoint, launched
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
 
@@ -82,10 +82,10 @@ def run(
     called = _entry(image, entry)
     with ExitStack() as stack:
         machine = _machine(stack, progress, Wanted(state, seed, tuple(layer or ())), screen)
-        client = stack.enter_context(Here(machine).connect())
+        client = stack.enter_context(LocalEndpoint(machine).connect())
         demands, said = (given, str(policy)) if given is not None else _made(image, machine, tee)
         with progress.step("launching", "launch") as found:
-            number = stack.enter_context(launched(Here(machine), client, image, tee))
+            number = stack.enter_context(launched(LocalEndpoint(machine), client, image, tee))
             found.append(f"enclave {number}")
         answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
@@ -112,7 +112,7 @@ def _build(folder: Path, screen: Screen, progress: "Progress", *, key: Path | No
 
 def _machine(stack: ExitStack, progress: "Progress", wanted: Wanted, screen: Screen) -> "LocalMachine":
     """The machine that runs on the state directory, or a new one that ends with ``stack``."""
-    from casemate.cli.machines import state_directory
+    from casemate.cli.own_machine import state_directory
     from casemate.client.local import local_machine
 
     place = state_directory(wanted.state)
@@ -138,12 +138,12 @@ def _entry(image: "Image", wanted: str | None) -> str:
 
 def _made(image: "Image", machine: "LocalMachine", tee: Tee) -> tuple["AnyPolicy", str]:
     """The policy that follows from what was just built."""
-    from casemate.cli.policies import Named, policy_of, root_of
+    from casemate.cli.policies import PinnedEnclave, policy_of, root_of
     from casemate.cli.snp.policies import function_policy, maker_of
 
     said = "made for this run: this very code, this very machine"
     if tee is Tee.SNP:
         return function_policy(image, maker_of(machine), confined=False), said
     debug = image.parse_sigstruct().attributes.debug
-    named = Named(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
+    named = PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
     return policy_of(named), said

@@ -151,7 +151,7 @@ def revoke(*, provider: OfProvider = "", issuer: Issuer = False, state: State = 
 
 
 def _levers(state: Path | None) -> "SnpLevers":
-    from casemate.cli.machines import machine_on
+    from casemate.cli.own_machine import machine_on
 
     return machine_on(state).snp
 

@@ -68,7 +68,7 @@ def show(*, state: State = None, as_json: Json = False) -> None:
     A state's epoch counts its commits. Records that end before it have been
     lost or put back: no enclave opens them.
     """
-    from casemate.cli.machines import machine_on
+    from casemate.cli.own_machine import machine_on
 
     machine = machine_on(state)
     anchors = {anchor.namespace: anchor for anchor in machine.anchors()}
@@ -89,7 +89,7 @@ def accept_rollback(namespace: Namespace, reason: Reason, *, state: State = None
     Example:
         casemate state accept-rollback NAMESPACE --reason "disk died, restored Monday's backup"
     """
-    from casemate.cli.machines import machine_on
+    from casemate.cli.own_machine import machine_on
 
     name = _parsed(namespace)
     epoch = machine_on(state).accept_rollback(name, reason)
@@ -119,7 +119,7 @@ def give_up(
     Example:
         casemate state give-up NAMESPACE --reason "the build of March is not used any more"
     """
-    from casemate.cli.machines import machine_on
+    from casemate.cli.own_machine import machine_on
 
     name = _parsed(namespace)
     machine = machine_on(state)

@@ -49,7 +49,7 @@ def status(*, state: State = None, as_json: Json = False) -> None:
     look: the chip's is its own secret, and root's.
     """
     from casemate.cli.commands.up import machine_document, machine_facts
-    from casemate.cli.machines import machine_on
+    from casemate.cli.own_machine import machine_on
 
     machine = machine_on(state)
     rows = _processes(machine)
@@ -70,7 +70,7 @@ def status(*, state: State = None, as_json: Json = False) -> None:
 
 def _enclaves(machine: "LocalMachine") -> tuple[tuple["EnclaveIs", ...], str | None]:
     """What the host says it has; and why it says nothing, where that is so."""
-    from casemate.cli.proc import is_stopped
+    from casemate.cli.process_table import is_stopped
     from casemate.client.local import NoMachineError
     from casemate.link.errors import TimedOutError
 
@@ -83,7 +83,7 @@ def _enclaves(machine: "LocalMachine") -> tuple[tuple["EnclaveIs", ...], str | N
 
 
 def _processes(machine: "LocalMachine") -> list[_Row]:
-    from casemate.cli.proc import below, is_stopped, pss
+    from casemate.cli.process_table import below, is_stopped, pss
 
     now = int(time.time())
     rows = [

@@ -38,8 +38,8 @@ def create(name: Name, *, role: Rights = Role.CALL, state: State = None, as_json
     Example:
         casemate token create ci --role deploy
     """
-    from casemate.cli.machines import state_directory
-    from casemate.cli.tokens import change_tokens
+    from casemate.cli.own_machine import state_directory
+    from casemate.cli.token_files import change_tokens
     from casemate.wire.protocol.access_tokens import SECRET_SIZE, AccessToken, token_digest, token_text
 
     text = token_text(os.urandom(SECRET_SIZE))
@@ -56,8 +56,8 @@ def create(name: Name, *, role: Rights = Role.CALL, state: State = None, as_json
 @app.command(name="list")
 def list_tokens(*, state: State = None, as_json: Json = False) -> None:
     """List the tokens, without their texts, which nobody has any more but those who hold them."""
-    from casemate.cli.machines import state_directory
-    from casemate.cli.tokens import read_tokens
+    from casemate.cli.own_machine import state_directory
+    from casemate.cli.token_files import read_tokens
 
     tokens = read_tokens(state_directory(state))
     document = {
@@ -72,8 +72,8 @@ def list_tokens(*, state: State = None, as_json: Json = False) -> None:
 @app.command()
 def revoke(name: Name, *, state: State = None, as_json: Json = False) -> None:
     """Take a token away: from now it opens nothing."""
-    from casemate.cli.machines import state_directory
-    from casemate.cli.tokens import change_tokens
+    from casemate.cli.own_machine import state_directory
+    from casemate.cli.token_files import change_tokens
 
     change_tokens(state_directory(state), lambda tokens: tokens.without(name), what=f"revoked {name}")
     Screen(as_json=as_json).show({"revoked": name}, lambda console: facts(console, [("revoked", name)]))

@@ -132,9 +132,9 @@ def up(
 
     from casemate.cli.dev_state import make_dev_state
     from casemate.cli.foreground import SIGNALS
-    from casemate.cli.health import wait_for_health
-    from casemate.cli.learner import assembled_guests, put_guests, put_learner_image
-    from casemate.cli.machines import state_directory
+    from casemate.cli.gateway_health import wait_for_health
+    from casemate.cli.learner_image import assembled_guests, put_guests, put_learner_image
+    from casemate.cli.own_machine import state_directory
     from casemate.client.local import running_machine, snp_arguments, start_supervisor
     from casemate.link.listen_address import address_problem
     from casemate.link.server_tls import server_context
@@ -198,7 +198,7 @@ def _ended_on_error(supervisor: "Supervisor", temporary: Path | None) -> Iterato
 
 def machine_document(machine: "LocalMachine") -> dict[str, object]:
     """What a machine is, for ``--json``."""
-    from casemate.cli.machines import fingerprint
+    from casemate.cli.own_machine import fingerprint
 
     status = machine.status
     return {
@@ -216,7 +216,7 @@ def machine_document(machine: "LocalMachine") -> dict[str, object]:
 
 def machine_facts(machine: "LocalMachine") -> list[tuple[str, str]]:
     """What a machine is, for a person."""
-    from casemate.cli.machines import fingerprint
+    from casemate.cli.own_machine import fingerprint
 
     status = machine.status
     return [

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from casemate.cli.file_kinds import FileKind, wrong_kind
 from casemate.cli.files import opened_file, read_file
-from casemate.cli.kinds import FileKind, wrong_kind
 from casemate.cli.output import Screen, facts, table
 from casemate.wire.errors import WireError
 from casemate.wire.snp.cpu import VCPU_TYPES

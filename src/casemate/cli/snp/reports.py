@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from casemate.cli.appraisals import Appraisal, show_verdict
 from casemate.cli.errors import REPORT_RULES
 from casemate.cli.evidence_files import read_certificate_file, read_evidence, read_revocation_list_file
+from casemate.cli.file_kinds import FileKind
 from casemate.cli.files import InputFileError
 from casemate.cli.findings import snp_document
-from casemate.cli.kinds import FileKind
 from casemate.cli.output import Screen
 from casemate.cli.policies import snp_policy_in, time_of
 

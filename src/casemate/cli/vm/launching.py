@@ -6,8 +6,8 @@ from pathlib import Path
 import typer
 
 from casemate.cli.evidence_files import read_as
+from casemate.cli.file_kinds import FileKind
 from casemate.cli.files import read_file
-from casemate.cli.kinds import FileKind
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.host import MAX_FIRMWARE, MAX_KERNEL, LaunchVm
 from casemate.wire.snp.cpu import VCPU_TYPES

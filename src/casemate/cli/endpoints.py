@@ -30,8 +30,8 @@ class TokenElsewhereError(CasemateError):
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """What the command line says of the place."""
+class EndpointOptions:
+    """Which endpoint the command line names."""
 
     state: Path | None = None
     url: str | None = None
@@ -40,7 +40,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class LocalEndpoint:
     """A machine that runs on this computer."""
 
     machine: "LocalMachine"
@@ -60,7 +60,7 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class GatewayEndpoint:
     """A gateway; nobody there is believed anything."""
 
     url: str
@@ -69,7 +69,7 @@ class Elsewhere:
 
     def __repr__(self) -> str:
         """Not the token."""
-        return f"Elsewhere({self.url!r})"
+        return f"GatewayEndpoint({self.url!r})"
 
     def __str__(self) -> str:
         return self.url
@@ -80,7 +80,7 @@ class Elsewhere:
         It is, if a machine runs on this user's state directory whose supervisor says that this very URL is its
         gateway's: `casemate up` has its user export both.
         """
-        from casemate.cli.machines import MachineGoneError, machine_on
+        from casemate.cli.own_machine import MachineGoneError, machine_on
         from casemate.client.local import NoMachineError
         from casemate.link.errors import TimedOutError
 
@@ -97,11 +97,11 @@ class Elsewhere:
         return connect(self.url, token=self.token, verify=self.ca)
 
 
-Place = Here | Elsewhere
+Endpoint = LocalEndpoint | GatewayEndpoint
 
 
-def place_of(given: Named) -> Place:
-    """The place that the command line names, or else the environment.
+def endpoint_of(given: EndpointOptions) -> Endpoint:
+    """The endpoint that the command line names, or else the environment.
 
     What stands nearer wins: options, then ``CASEMATE_URL``, then ``CASEMATE_STATE``.
 
@@ -121,24 +121,24 @@ def place_of(given: Named) -> Place:
         is_exported = exported is not None and _is_same_gateway(url, exported)
         ca = Path(os.environ[CA_VARIABLE]) if is_exported and os.environ.get(CA_VARIABLE) else None
         token = _file_token(given.token_file) if given.token_file is not None else _exported_token(url, exported)
-        return Elsewhere(url, token, given.ca or (ca if url.startswith("https:") else None))
+        return GatewayEndpoint(url, token, given.ca or (ca if url.startswith("https:") else None))
     for option, value in (("--token-file", given.token_file), ("--ca", given.ca)):
         if value is not None:
             raise typer.BadParameter(f"{option} is a gateway's, and no --url names one", param_hint=option)
-    from casemate.cli.machines import machine_on
+    from casemate.cli.own_machine import machine_on
 
-    return Here(machine_on(given.state))
+    return LocalEndpoint(machine_on(given.state))
 
 
 @contextmanager
-def launched(place: Place, client: "Client", image: "Image", tee: Tee = Tee.SGX) -> Iterator[int]:
+def launched(endpoint: Endpoint, client: "Client", image: "Image", tee: Tee = Tee.SGX) -> Iterator[int]:
     """The number of an enclave that lives as long as the block, however that ends."""
     number = client.launch(image, temporary=True, tee=tee)
     try:
         yield number
     finally:
         # By a connection of its own: after Ctrl-C or an error, an answer to something else may wait on the other one.
-        with suppress(CasemateError), place.connect() as another:
+        with suppress(CasemateError), endpoint.connect() as another:
             another.destroy(number)
 
 

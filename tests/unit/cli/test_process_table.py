@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from casemate.cli import proc
-from casemate.cli.proc import Child, below
+from casemate.cli import process_table as proc
+from casemate.cli.process_table import Child, below
 
 CHIP = 100
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.rigs.command_line import Casemate
 from tests.rigs.verifier.snp import strict
 
-from casemate.cli.kinds import FileKind, recognise
+from casemate.cli.file_kinds import FileKind, recognise
 from casemate.client.binding_file import encode_binding
 from casemate.images.functions.starter import write_starter
 from casemate.images.vm.builtin import firmware, sources

@@ -4,7 +4,7 @@ from pathlib import Path
 from tests.rigs.command_line import FAKE_RUNTIME, Casemate
 
 from casemate.cli.developer_key_file import load_key
-from casemate.cli.learner import assembled_guests, installed_learner_image, put_guests, put_learner_image
+from casemate.cli.learner_image import assembled_guests, installed_learner_image, put_guests, put_learner_image
 from casemate.images.image import read_image
 from casemate.images.lock import this_platform
 from casemate.images.vm.builtin import GUESTS, firmware

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-from casemate.cli import kinds
+from casemate.cli import file_kinds as kinds
 from casemate.cli.inspection.certificate import inspect_certificate
 from casemate.cli.inspection.documents import inspect_binding, inspect_collateral, inspect_receipt
 from casemate.cli.inspection.field import Inspection

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from casemate.cli import health
-from casemate.cli.health import UnhealthyError, wait_for_health
+from casemate.cli import gateway_health as health
+from casemate.cli.gateway_health import UnhealthyError, wait_for_health
 from casemate.client import local
 from casemate.client.local import LocalMachine
 from casemate.wire.messages.control import MachineIs, ProcessIs
