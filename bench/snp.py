@@ -19,13 +19,12 @@ from casemate.testing.firmware import make_ovmf
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import ExpectedReportData, SnpEndorsements, SnpEvidence, SnpPolicy, appraise_snp
 from casemate.wire.encodings.pem import parse_chain
-from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.launch import GuestShape, launch_digest
 from casemate.wire.snp.ovmf import MAX_OVMF, parse_ovmf
 from casemate.wire.snp.page_info import PAGE_SIZE
 from casemate.wire.snp.report import SIGNED_SIZE, SigningKey
 from casemate.wire.snp.tcb import Product
-from casemate.wire.snp.vmm import Vmm
+from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 THRICE = Target(Kind.RATIO, 1 / 3, "at least 3x as fast")
 SIGNED = Target(Kind.OVER, 0.5, "≤ +0.5 ms")

@@ -29,13 +29,12 @@ from casemate.wire.messages.vm.host import AttackPath, LaunchVm, View, VmIs, VmS
 from casemate.wire.messages.vm.hypervisor import ExitReason
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.protocol.faults import Code, FaultError
-from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.launch import GuestShape, Part, digest_of, plan
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.ovmf import parse_ovmf
 from casemate.wire.snp.page_info import LaunchPage, PageType
 from casemate.wire.snp.report import SnpReport
-from casemate.wire.snp.vmm import Vmm
+from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 pytestmark = pytest.mark.machine
 

@@ -11,12 +11,11 @@ from sevsnpmeasure.vmm_types import VMMType
 
 from casemate.images.vm.builtin import GUESTS, firmware
 from casemate.testing.firmware import SECTIONS, make_ovmf
-from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, digest_of, plan
 from casemate.wire.snp.ovmf import parse_ovmf
 from casemate.wire.snp.paravirtual import guest_pages
-from casemate.wire.snp.vmm import Vmm
+from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 THEIRS = {Vmm.QEMU: VMMType.QEMU, Vmm.EC2: VMMType.ec2, Vmm.GCE: VMMType.gce}
 KERNEL, INITRD, APPEND = b"a kernel" * 1000, b"an initial RAM disk" * 1000, "console=ttyS0 root=/dev/vda"

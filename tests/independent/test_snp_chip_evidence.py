@@ -27,13 +27,12 @@ from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import RefusedError, Rule, SnpEndorsements, SnpEvidence, appraise_snp
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages.vm.host import LaunchVm, VmEvidenceIs
-from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.report import SIGNED_SIZE, SigningKey, SnpReport
 from casemate.wire.snp.simulated_platform import REPORT_VERSIONS
 from casemate.wire.snp.tcb import Product
-from casemate.wire.snp.vmm import Vmm
+from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CSP = "CN=cloud.example"

@@ -1,8 +1,8 @@
 """What a quote's REPORTDATA is said to vouch for, as JSON: a file of its own, or a part of a receipt file."""
 
+from casemate.wire.encodings.fields import without_trailing_zeros
 from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.encodings.json_text import encode_json
-from casemate.wire.encodings.trailing_zeros import without_trailing_zeros
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers_json import layers_document, parse_layers
 

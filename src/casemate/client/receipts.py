@@ -20,9 +20,9 @@ from casemate.client.errors import ReceiptRefusedError
 from casemate.client.proof import Proof
 from casemate.client.sealing import check_receipt_signature
 from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
+from casemate.wire.encodings.fields import without_trailing_zeros
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json, parse_json
-from casemate.wire.encodings.trailing_zeros import without_trailing_zeros
 from casemate.wire.errors import WireError
 from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.protocol.call import MAX_ARGUMENTS, Receipt, StateMark, commitment

@@ -1,5 +1,7 @@
 """What can be wrong with a folder or a value, one class for each reaction."""
 
+from typing import Self
+
 from casemate.wire.errors import CasemateError
 
 
@@ -26,6 +28,13 @@ class SourceError(CasemateError):
         self.path = path
         self.line = line
         self.column = column
+
+    @classmethod
+    def at(cls, path: str, source: bytes, offset: int, reason: str) -> Self:
+        """The error at a byte of the module's source."""
+        before = source[:offset].decode("utf-8", "replace")
+        line_start = before.rfind("\n") + 1
+        return cls(path, before.count("\n") + 1, len(before) - line_start + 1, reason)
 
 
 class KeyFileError(CasemateError):

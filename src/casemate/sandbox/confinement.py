@@ -1,20 +1,21 @@
-"""The layers put together: prepared once in the parent, applied in order in each child."""
+"""What each kind of process is confined to: prepared once in the parent, applied layer by layer in each child."""
 
 import contextlib
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from casemate.process.hardening import die_with_parent, forbid_dumps
+from casemate.sandbox import linux
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.errors import LayerRequiredError, UnavailableError
 from casemate.sandbox.landlock import Access, PathRule, restrict_paths
-from casemate.sandbox.libraries import libraries_of
 from casemate.sandbox.namespaces import enter_namespaces
-from casemate.sandbox.privileges import refuse_new_privileges
+from casemate.sandbox.privileges import refuse_new_privileges, take_own_uid
 from casemate.sandbox.rlimits import Limits, set_limits
 from casemate.sandbox.seccomp import SyscallFilter, compile_filter, install_filter
-from casemate.sandbox.syscalls import ENCLAVE, GUEST
-from casemate.sandbox.uid import take_own_uid
+from casemate.sandbox.syscalls import ENCLAVE, GUEST, VM
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
 _DETAIL_SIZE = 256
@@ -25,6 +26,14 @@ ENCLAVE_DATA = 1024 * 1024 * 1024
 
 GUEST_THREADS = 32
 """The engine starts three, and a few more for work that it does beside JavaScript."""
+
+_VM_THREADS = 2
+"""The emulator's, and one that stops it."""
+_VM_DATA = 1024 * 1024 * 1024
+"""Bytes beside the guest's memory: the emulator's translations, and the tables of the memory controller."""
+
+_RESOLVED = re.compile(r"(?:=>\s*|^\s*)(/\S+)\s+\(0x", re.MULTILINE)
+"""A library's path in what the loader lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +139,45 @@ def warm(syscalls: SyscallFilter) -> None:
 
 def _cut(text: str) -> str:
     return text.encode()[:_DETAIL_SIZE].decode(errors="ignore")
+
+
+def libraries_of(binary: str) -> tuple[str, ...]:
+    """The shared libraries that a binary loads, and the loader: absolute paths, with and without links followed.
+
+    They alone stay readable to a guest. The loader lists them when it is told to trace, and does not start the program
+    (ld.so(8)). Empty on other systems than Linux, where no layer needs them.
+    """
+    if not linux.IS_LINUX:
+        return ()
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as output:
+        try:
+            actions = [
+                (os.POSIX_SPAWN_DUP2, writing, 1),
+                *((os.POSIX_SPAWN_OPEN, standard, os.devnull, os.O_RDWR, 0) for standard in (0, 2)),
+            ]
+            environment = {"LD_TRACE_LOADED_OBJECTS": "1", "LC_ALL": "C"}
+            pid = os.posix_spawn(binary, [binary], environment, file_actions=actions)
+        finally:
+            os.close(writing)
+        listed = output.read().decode(errors="replace")
+    os.waitpid(pid, 0)
+    named = _RESOLVED.findall(listed)
+    return tuple(dict.fromkeys([*named, *(os.path.realpath(path) for path in named)]))
+
+
+def confine_vm(requests: Sequence[LayerRequest], *, memory: int, dram: int) -> tuple[Layer, ...]:
+    """Confines the calling process, which the chip has started, for good.
+
+    Args:
+        requests: what the machine's owner asks; a layer that is not named is preferred.
+        memory: what the process has mapped for its guest (bytes).
+        dram: size of the DRAM file (bytes).
+
+    Raises:
+        LayerRequiredError: a required layer is unavailable; the process must end.
+    """
+    warm(VM)  # loads libseccomp while files can still be opened: Landlock comes before seccomp
+    limits = Limits(open_files=64, threads=_VM_THREADS, data=memory + _VM_DATA, file_size=dram)
+    group = NoGroup("a VM has no control group: its memory is bounded by its DRAM")
+    return confine(Confinement((), limits, VM, watched=False), requests, parent=os.getppid(), group=group)

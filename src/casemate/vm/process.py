@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from casemate.link.calls import numbered_reply, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.sandbox.confinement import confine_vm
 from casemate.sandbox.errors import LayerRequiredError
-from casemate.sandbox.vm import confine_vm
 from casemate.vm.alarm import Alarm
 from casemate.vm.errors import (
     AccessError,

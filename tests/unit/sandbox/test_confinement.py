@@ -8,10 +8,17 @@ import pytest
 from tests.rigs.sandbox_children import Run, run_child
 
 from casemate.sandbox import confinement as module
-from casemate.sandbox.confinement import NoGroup, apply_layer, confine, modes_of, prepare_enclave, prepare_guest
+from casemate.sandbox.confinement import (
+    NoGroup,
+    apply_layer,
+    confine,
+    libraries_of,
+    modes_of,
+    prepare_enclave,
+    prepare_guest,
+)
 from casemate.sandbox.errors import LayerRequiredError, UnavailableError
 from casemate.sandbox.host import confine_host
-from casemate.sandbox.libraries import libraries_of
 from casemate.sandbox.probe import probe
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 

@@ -13,9 +13,8 @@ from tests.rigs.sandbox_children import NOBODY, Run, run_child
 
 from casemate.process.hardening import forbid_dumps
 from casemate.sandbox.namespaces import enter_namespaces
-from casemate.sandbox.privileges import refuse_new_privileges
+from casemate.sandbox.privileges import FIRST_UID, refuse_new_privileges, take_own_uid
 from casemate.sandbox.rlimits import Limits, limit_data, set_limits
-from casemate.sandbox.uid import FIRST_UID, take_own_uid
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="this layer is Linux's")
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

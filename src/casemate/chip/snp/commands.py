@@ -52,9 +52,9 @@ from casemate.wire.messages.snp_firmware import (
 from casemate.wire.messages.vm.silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.sandbox_layers import LayerRequest
-from casemate.wire.snp.cpu import signature
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, PageType
 from casemate.wire.snp.simulated_platform import CPUIDS
+from casemate.wire.snp.vmm import signature
 
 MAX_GUESTS = 64
 """Guests of this chip at a time: each is a process."""

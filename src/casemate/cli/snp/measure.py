@@ -11,13 +11,12 @@ from casemate.cli.file_kinds import FileKind, wrong_kind
 from casemate.cli.files import opened_file, read_file
 from casemate.cli.output import Screen, facts, table
 from casemate.wire.errors import WireError
-from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, PlannedPage, launch_digest, page_count, plan
 from casemate.wire.snp.ovmf import MAX_OVMF, Content, Ovmf, parse_ovmf
 from casemate.wire.snp.page_info import PageType
 from casemate.wire.snp.sev_features import check_features
-from casemate.wire.snp.vmm import Vmm
+from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,10 +10,9 @@ from casemate.cli.file_kinds import FileKind
 from casemate.cli.files import read_file
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.host import MAX_FIRMWARE, MAX_KERNEL, LaunchVm
-from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.ovmf import parse_ovmf
-from casemate.wire.snp.vmm import Vmm
+from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 POLICY = 0x3_0000
 """GUEST_POLICY (56860, 4.3): SMT allowed, and the bit that is always one."""

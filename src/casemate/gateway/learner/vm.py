@@ -43,10 +43,9 @@ from casemate.wire.messages.vm.hypervisor import MAX_COPY
 from casemate.wire.messages.vm.verbs import LAUNCH_REFUSALS
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.snp.cpu import VCPU_TYPES
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE
 from casemate.wire.snp.report import GuestPolicy, SnpReport
-from casemate.wire.snp.vmm import Vmm
+from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 from casemate.wire.snp.vmsa import Vmsa
 
 VCPU_TYPE = "EPYC-Milan"

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from casemate.host.vm.guest import Guest
-from casemate.host.vm.page_states import change_page, change_pages
 from casemate.wire.errors import WireError
+from casemate.wire.messages.vm.hypervisor import RmpUpdate
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp import ghcb_msr as msr
 from casemate.wire.snp.ghcb import (
@@ -188,3 +188,27 @@ class GhcbExits:
         for at in range(0, len(padded), PAGE_SIZE):
             await self._link.store(self._plan.spa(address + at), padded[at : at + PAGE_SIZE])
         return await self._guest_request(ghcb, {GhcbField.RBX: needed})
+
+
+async def change_page(guest: Guest, gpa: int, operation: PageOperation, pages: int) -> None:
+    """One request's pages.
+
+    Raises:
+        FaultError: there is no such page, or the RMP does not allow it.
+    """
+    first = guest.plan.spa(gpa)
+    guest.plan.spa(gpa + pages * PAGE_SIZE - 1)
+    if guest.mode.has_rmp and operation in (PageOperation.PRIVATE, PageOperation.SHARED):
+        is_private = operation is PageOperation.PRIVATE
+        await guest.link.update_rmp(
+            RmpUpdate(spa=first, count=pages, assigned=is_private, gpa=gpa if is_private else 0, immutable=False)
+        )
+
+
+async def change_pages(guest: Guest, change: PageStateChange) -> PageStateChange:
+    """All entries that are not done; as :func:`change_page`. Gives the structure as the guest gets it back."""
+    for entry in change.entries[change.cur_entry :]:
+        left = entry.pages - entry.cur_page
+        if left:
+            await change_page(guest, entry.gpa + entry.cur_page * PAGE_SIZE, entry.operation, left)
+    return PageStateChange(len(change.entries), change.entries)

@@ -4,21 +4,39 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from casemate.host.vm.certificates import certificate_table
+from casemate.host.vm.cpuid import Cpuid
+from casemate.host.vm.devices import Devices
 from casemate.host.vm.firmware import SevFirmware
 from casemate.host.vm.ghcb_exits import GhcbExits
 from casemate.host.vm.guest import Guest
 from casemate.host.vm.launch import Launch
-from casemate.host.vm.open_registers import serve_open_registers
+from casemate.wire.encodings.pem import parse_chain
+from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.host import RunVm, VmIs, VmRan, VmState
 from casemate.wire.messages.vm.hypervisor import ExitReason, VcpuExit, Vmrun
 from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.snp.certificate_table import (
+    ARK_GUID,
+    ASK_GUID,
+    VCEK_GUID,
+    VLEK_GUID,
+    Certificate,
+    CertificateTable,
+)
+from casemate.wire.snp.page_info import PAGE_SIZE
+from casemate.wire.snp.port_access import PortAccess
 from casemate.wire.snp.report import REPORT_SIZE
+from casemate.wire.snp.simulated_platform import VLEK_NAME
+from casemate.wire.snp.vmsa import Vmsa
 
 UNCOUNTED = (1 << 64) - 1
 """A budget of instructions that is none."""
+
+_LOW = 0xFFFF_FFFF
+"""CPUID takes and gives the low 32 bits of registers."""
 
 ATTEST_TIME_MS = 20_000
 """How long a guest may take to hand out some of its report (milliseconds)."""
@@ -213,3 +231,45 @@ class Vm:
 
     async def _ask_firmware(self, request: bytes) -> bytes:
         return await self._firmware.guest_request(self.number, request)
+
+
+async def certificate_table(firmware: SevFirmware) -> bytes:
+    """The certificates that an extended guest request returns beside the firmware's answer, as guests receive them.
+
+    They are of the key that signs reports now, its CA and the root; FaultError where the chip has none.
+    """
+    chain = [found.der for found in parse_chain("certificates of the report's key", await firmware.certificates())]
+    key = VLEK_GUID if chain and VLEK_NAME.encode() in chain[0] else VCEK_GUID
+    guids = (key, ASK_GUID, ARK_GUID)
+    return CertificateTable(tuple(Certificate(guid, der) for guid, der in zip(guids, chain, strict=False))).encode()
+
+
+async def serve_open_registers(guest: Guest, ended: VcpuExit, vmsa_spa: int) -> str | None:
+    """Serves an exit under plain SEV, where the hypervisor reads and writes the guest's registers in its VMSA.
+
+    It does what the guest's instruction was to do, and lets the guest go on at the next one.
+
+    Returns:
+        Why the guest cannot go on, or None.
+    """
+    try:
+        registers = Vmsa.parse(await guest.link.load(vmsa_spa, PAGE_SIZE))
+    except WireError as error:
+        return f"its registers were changed while they lay open: {error}"
+    try:
+        changes = _done(ended, registers, guest.devices, guest.cpuid)
+    except WireError as error:
+        return f"port I/O of a kind that this hypervisor does not serve: {error}"
+    await guest.link.store(vmsa_spa, replace(registers, rip=registers.guest_nrip, **changes).encode())
+    return None
+
+
+def _done(ended: VcpuExit, registers: Vmsa, devices: Devices, cpuid: Cpuid) -> dict[str, Any]:
+    if ended.reason is ExitReason.PORT:
+        access = PortAccess.parse(ended.info_1)
+        value = devices.access(access, registers.rax)
+        return {"rax": access.merge(registers.rax, value)} if access.is_in else {}
+    if ended.reason is ExitReason.CPUID:
+        eax, ebx, ecx, edx = cpuid.answer(registers.rax & _LOW, registers.rcx & _LOW)
+        return {"rax": eax, "rbx": ebx, "rcx": ecx, "rdx": edx}
+    return {} if ended.info_1 else {"rax": 0, "rdx": 0}  # registers that nobody has read as zero

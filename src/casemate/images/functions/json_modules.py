@@ -9,7 +9,6 @@ import math
 import re
 
 from casemate.images.errors import SourceError
-from casemate.images.functions.source_places import place_of
 from casemate.wire.encodings.json_text import MAX_DEPTH, MAX_INTEGER, parse_json
 from casemate.wire.errors import WireError
 
@@ -31,7 +30,7 @@ def check_json(path: str, source: bytes) -> None:
     except WireError as error:
         is_json = error.want != "JSON"
         reason = f"this is {error.got}, want {error.want}" if is_json else "this is not valid JSON"
-        raise SourceError(path, *place_of(source, _offset_of_mistake(source)), reason) from None
+        raise SourceError.at(path, source, _offset_of_mistake(source), reason) from None
 
 
 def _offset_of_mistake(source: bytes) -> int:

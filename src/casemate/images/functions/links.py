@@ -16,7 +16,6 @@ from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 from casemate.images.errors import SourceError
 from casemate.images.functions.json_modules import check_json
-from casemate.images.functions.source_places import place_of
 from casemate.images.layout import GUEST, CircularImportsError, is_code, load_order
 from casemate.wire.protocol.image_index import Link
 
@@ -103,10 +102,10 @@ class _Module:
         try:
             source.decode()
         except UnicodeDecodeError as error:
-            raise SourceError(path, *place_of(source, error.start), "this is no UTF-8") from None
+            raise SourceError.at(path, source, error.start, "this is not valid UTF-8") from None
         self._root = Parser(_JAVASCRIPT).parse(source).root_node
         if self._root.has_error:
-            raise self._error(_first_error(self._root), "this is no JavaScript module")
+            raise self._error(_first_error(self._root), "this is not a valid JavaScript module")
         for node in _captured(_HASH_BANGS, self._root, "line"):
             raise self._error(node, "a module of an enclave has no #! line: nobody starts it as a program")
         self._check_line_ends()
@@ -126,7 +125,7 @@ class _Module:
             kind = _LINE_ENDS[self.source[offset : offset + 3]] if self.source[offset] != _CR else "a lone CR"
             if kind == "a lone CR" or not any(start < offset < end for start, end in strings):
                 reason = f"{kind} ends a line here, which few editors show: lines end with LF or CRLF"
-                raise SourceError(self.path, *place_of(self.source, offset), reason)
+                raise SourceError.at(self.path, self.source, offset, reason)
 
     def links(self, files: Mapping[str, bytes]) -> list[Link]:
         """Its static imports, in the order in which they stand."""
@@ -177,7 +176,7 @@ class _Module:
         return self.source[node.start_byte : node.end_byte].decode()
 
     def _error(self, node: Node, reason: str) -> SourceError:
-        return SourceError(self.path, *place_of(self.source, node.start_byte), reason)
+        return SourceError.at(self.path, self.source, node.start_byte, reason)
 
 
 _CR = 0x0D
@@ -220,5 +219,5 @@ def _check_circles(links: list[Link], files: Mapping[str, bytes]) -> None:
         load_order(tuple(links), [link.importer for link in links])
     except CircularImportsError as error:
         link = next(link for link in links if (link.importer, link.target) == error.circle[:2])
-        place = place_of(files[link.importer], link.start)
-        raise SourceError(link.importer, *place, f"modules import each other: {' -> '.join(error.circle)}") from None
+        reason = f"modules import each other: {' -> '.join(error.circle)}"
+        raise SourceError.at(link.importer, files[link.importer], link.start, reason) from None

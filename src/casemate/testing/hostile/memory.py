@@ -1,4 +1,7 @@
-"""Attacks on a page's content in DRAM: an old one, another's, or a changed one is put where the guest reads it."""
+"""Attacks on a guest's memory: on a page's content, on where the page is, and on what its ciphertext gives away."""
+
+from contextlib import suppress
+from dataclasses import dataclass
 
 from casemate.testing.hostile.outcome import AttackOutcome, Result
 from casemate.testing.hostile.target import Target
@@ -10,8 +13,10 @@ from casemate.testing.hostile.victim import (
     READ_A,
     READ_B,
     WRITE_A,
+    WRITE_OLD_A,
     Read,
     last_read,
+    last_written,
     readable,
     record,
     stopped,
@@ -103,3 +108,82 @@ def stopped_or_silent(target: Target, result: Result | None) -> Result:
     if result is None:
         raise RuntimeError(f"the guest says nothing of its pages, and runs on: {target.listen().text!r}")
     return result
+
+
+_BLOCK = 16
+"""Bytes of an AES block, and of a record."""
+
+
+def dictionary(target: Target, path: AttackPath) -> Result:
+    """Notes the ciphertexts of known records of page A, and looks up which of them the guest writes unseen.
+
+    Equal plaintexts at one address have equal ciphertexts where encryption is deterministic, so no key is needed.
+    """
+    target.listen()
+    known = {target.load(path, PAGE_A, _BLOCK): 1}
+    target.listen(WRITE_A)
+    known[target.load(path, PAGE_A, _BLOCK)] = 2
+    secret = last_written(target.listen(WRITE_OLD_A))
+    guessed = known.get(target.load(path, PAGE_A, _BLOCK))
+    if guessed is None:
+        return Result(AttackOutcome.NOTHING, "", f"the page's ciphertext is none of the {len(known)} seen before")
+    if guessed == secret:
+        return Result(AttackOutcome.SUCCESS, "", f"the ciphertext is of number {guessed}, which the guest has written")
+    return Result(AttackOutcome.GARBAGE, "", f"the ciphertext is of number {guessed}; the guest has written {secret}")
+
+
+def remap(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
+    """Points page A at page B in the nested page table: the guest is to take B's content for A's."""
+    target.listen()
+    target.map(PAGE_A, PAGE_B)
+    return told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
+
+
+def reassign(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
+    """The same, and the reverse map table is told first that B's page of DRAM is the guest's A."""
+    target.listen()
+    with suppress(FaultError):  # where there is no such table, there is none to be in the way
+        target.assign(PAGE_A, None)
+        target.assign(PAGE_B, PAGE_A)
+    target.map(PAGE_A, PAGE_B)
+    return told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
+
+
+@dataclass(frozen=True, slots=True)
+class LyingModule:
+    """A memory module that lies about its size (BadRAM, CVE-2024-21944): one page of DRAM answers at two addresses.
+
+    The processor takes the second address for another page.
+
+    SIMULATED: a file has no two offsets for one byte, so what is stored at the alias is copied into the cell, and the
+    cell to the alias before it is read. A real module has an address line less than its SPD chip says.
+    """
+
+    target: Target
+    cell: int
+    """SPA of a page of the guest's."""
+    alias: int
+    """SPA of a page that the reverse map table has as the hypervisor's."""
+
+    def load(self) -> bytes:
+        """What the host's CPU reads at the alias."""
+        self.target.store(AttackPath.DRAM, self.alias, self.target.load(AttackPath.DRAM, self.cell, PAGE_SIZE))
+        return self.target.load(AttackPath.HYPERVISOR, self.alias, PAGE_SIZE)
+
+    def store(self, content: bytes) -> None:
+        """What the host's CPU writes at the alias; FaultError where it may not."""
+        self.target.store(AttackPath.HYPERVISOR, self.alias, content)
+        self.target.store(AttackPath.DRAM, self.cell, self.target.load(AttackPath.DRAM, self.alias, PAGE_SIZE))
+
+
+def alias(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
+    """Replays page A by stores of the host's CPU to its alias, which the reverse map table does not know."""
+    target.listen()
+    module = LyingModule(target, cell=PAGE_A, alias=target.spare)
+    old = module.load()
+    target.listen(WRITE_A)
+    try:
+        module.store(old)
+    except FaultError as error:
+        return Result(AttackOutcome.REFUSAL, str(error.fault.code), error.fault.reason)
+    return told_of_a(target, wanted=record(NAME_A, 1), what="its old record")

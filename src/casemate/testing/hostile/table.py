@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from casemate.testing.hostile.alias import alias
-from casemate.testing.hostile.ciphertext import dictionary
 from casemate.testing.hostile.evidence import old_tcb, other_measurement, other_than_identified, replayed_report
-from casemate.testing.hostile.mapping import reassign, remap
-from casemate.testing.hostile.memory import flip, move, replay, swap
+from casemate.testing.hostile.memory import alias, dictionary, flip, move, reassign, remap, replay, swap
 from casemate.testing.hostile.outcome import Result
 from casemate.testing.hostile.prover import Prover
 from casemate.testing.hostile.registers import inject, roll_back

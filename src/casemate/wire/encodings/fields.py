@@ -1,4 +1,4 @@
-"""A cursor over fixed layouts: little-endian integers, exact byte runs, must-be-zero ranges."""
+"""A cursor over fixed layouts: little-endian integers, byte strings, ranges that must be zero; and padded buffers."""
 
 from casemate.wire.errors import WireError
 
@@ -61,3 +61,32 @@ def exactly(what: str, data: bytes, size: int) -> bytes:
     if len(data) != size:
         raise WireError(what, got=f"{len(data)} bytes", want=f"{size} bytes")
     return data
+
+
+def without_zeros(what: str, data: bytes, size: int) -> bytes:
+    """The first ``size`` bytes of a padded buffer, which hold all that counts.
+
+    Evidence comes in buffers of fixed size: quotes of 8192 bytes, reports in messages of 4000, documents with the NUL
+    that ends a C string. Zero bytes behind it are passed over, whatever way it comes in; other bytes are refused. The
+    verifier's classes of evidence call this, so files, calls, certificates and receipts need not; the hash of a quote
+    to which calls are bound is that of the quote without its padding.
+
+    Args:
+        what: what they are, for the error.
+        data: a buffer that holds them at its front.
+        size: how many there must be.
+
+    Raises:
+        WireError: there are fewer, or something other than zero bytes follows.
+    """
+    if len(data) < size:
+        raise WireError(what, got=f"{len(data)} bytes", want=f"{size} bytes")
+    if any(data[size:]):
+        got = f"{len(data) - size} bytes that are not all zero"
+        raise WireError(f"{what}.padding", got=got, want=f"zero bytes, or none, behind the {size} that it has")
+    return data[:size]
+
+
+def without_trailing_zeros(text: bytes) -> bytes:
+    """A JSON text without the zero bytes behind it."""
+    return text.rstrip(b"\x00")

@@ -7,9 +7,9 @@ CRLs and signatures in hexadecimal, TCB info and QE identity as strings that hol
 from dataclasses import dataclass
 from typing import Self
 
+from casemate.wire.encodings.fields import without_trailing_zeros
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import encode_json
-from casemate.wire.encodings.trailing_zeros import without_trailing_zeros
 
 MAX_COLLATERAL = 1024 * 1024
 """Longest collateral (bytes of JSON); real ones take 14 to 20 KiB."""

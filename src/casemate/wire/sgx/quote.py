@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
-from casemate.wire.encodings.fields import Reader
+from casemate.wire.encodings.fields import Reader, without_zeros
 from casemate.wire.encodings.spans import Layout, Span, as_hex, as_number, as_text, number, raw
-from casemate.wire.encodings.trailing_zeros import without_zeros
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.report import ReportBody
 

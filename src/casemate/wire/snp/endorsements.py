@@ -5,10 +5,10 @@ import binascii
 from dataclasses import dataclass
 from typing import Self
 
+from casemate.wire.encodings.fields import without_trailing_zeros
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.pem import encode_chain, parse_chain
-from casemate.wire.encodings.trailing_zeros import without_trailing_zeros
 from casemate.wire.errors import WireError
 
 MAX_ENDORSEMENTS = 1024 * 1024

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import STRICT, IntEnum, IntFlag
 from typing import Self
 
+from casemate.wire.encodings.fields import without_zeros
 from casemate.wire.encodings.spans import Layout, Row, Span, number, raw, zeros
-from casemate.wire.encodings.trailing_zeros import without_zeros
 from casemate.wire.errors import WireError
 
 REPORT_SIZE = 0x4A0

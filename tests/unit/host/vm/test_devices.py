@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.host.vm.console import KEPT, Console
-from casemate.host.vm.devices import MAX_HANDED, Devices
-from casemate.host.vm.serial import MAX_INPUT
+from casemate.host.vm.devices import MAX_HANDED, MAX_INPUT, Devices
 from casemate.wire.snp.port_access import PortAccess
 
 IN_DATA, OUT_DATA = PortAccess(0x2F8, 1, is_in=True), PortAccess(0x2F8, 1, is_in=False)

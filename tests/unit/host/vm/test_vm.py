@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.rigs.host.fake_guest import fake_guest
 
-from casemate.host.vm.open_registers import serve_open_registers
+from casemate.host.vm.vm import serve_open_registers
 from casemate.wire.messages.vm.hypervisor import ExitReason, VcpuExit
 from casemate.wire.snp.mode import VmMode
 
