@@ -38,14 +38,13 @@ from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.chip.silicon import Silicon
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.console import Console
 from casemate.enclave.io.host_questions import HostQuestions
 from casemate.enclave.io.pump import Pump
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.enclave.main import MAX_HOST_FRAME
-from casemate.enclave.store import Store
 from casemate.enclave.store import store as store_module
+from casemate.enclave.store.store import Store
 from casemate.host.entry import EntryGate
 from casemate.host.state_keeper import StateKeeper
 from casemate.link.async_channel import AsyncChannel
@@ -100,9 +99,10 @@ def play_enclave(leaf_end: socket.socket, entry_end: socket.socket) -> None:
     pump = Pump()
     host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
     pump.watch(host)
-    around = Peers(pump, leaf, host, None, Console(host, debug=False))  # type: ignore[arg-type] # no guest
     keys = SealingKeys(leaf, booted.identity, booted.tcb)
-    store = Store(leaf, HostQuestions(None, around), keys, RULES)  # type: ignore[arg-type] # no OCALLs
+    image: Any = None  # it is for OCALLs, of which there are none here
+    questions = HostQuestions(image, pump, host, Console(host, debug=False), is_guest_gone=lambda: False)
+    store = Store(leaf, questions, keys, RULES)
     leaf.tell(Booted())
     has_read = False
     while True:

@@ -19,7 +19,7 @@ from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.chip.silicon import Silicon
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.store import Store
+from casemate.enclave.store.store import Store
 from casemate.host.records import Records
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError

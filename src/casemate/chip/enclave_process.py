@@ -5,14 +5,13 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, cast
 
-from casemate.chip.errors import TlsWantedError
+from casemate.chip.errors import PartWantedError
 from casemate.chip.leaf_functions import LEAF_QUESTIONS, LeafQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.leaf import Boot, Booted
-from casemate.wire.messages.tls import TlsWanted
+from casemate.wire.messages.leaf import Boot, Booted, PartWanted
 from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, refuse
 
 BOOT_TIME = 25.0
@@ -55,7 +54,7 @@ class EnclaveProcess:
 
         Raises:
             FaultError: the enclave refused to boot, died, or was too slow.
-            TlsWantedError: it must be forked anew, by a parent that is equipped for RA-TLS.
+            PartWantedError: it must be forked anew, once its parent has loaded that part.
         """
         booted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
@@ -90,12 +89,12 @@ class EnclaveProcess:
     async def _answer_all(self, booted: "asyncio.Future[None]") -> NoReturn:
         while True:
             frame = await self._channel.receive()
-            wanted = LEAF_QUESTIONS if booted.done() else (Booted, Fault, TlsWanted, *LEAF_QUESTIONS)
+            wanted = LEAF_QUESTIONS if booted.done() else (Booted, Fault, PartWanted, *LEAF_QUESTIONS)
             question: object = parse_message(frame.payload, *wanted)
             if isinstance(question, Booted):
                 booted.set_result(None)
-            elif isinstance(question, TlsWanted):
-                booted.set_exception(TlsWantedError("forked without RA-TLS"))
+            elif isinstance(question, PartWanted):
+                booted.set_exception(PartWantedError(question.part))
             elif isinstance(question, Fault):
                 booted.set_exception(FaultError(question))
             else:

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from casemate.wire.errors import CasemateError
+from casemate.wire.messages.leaf import OptionalPart
 
 ANEW = "restore the whole state directory from a backup, or accept the loss with `casemate up --accept-loss REASON`"
 """What to do about a file of the chip's that is lost."""
@@ -79,8 +80,12 @@ class CertificationError(CasemateError):
     """The maker did not certify this chip's key."""
 
 
-class TlsWantedError(CasemateError):
-    """The enclave asks for RA-TLS, which its process was forked without."""
+class PartWantedError(CasemateError):
+    """The enclave asks for code that its process was forked without."""
+
+    def __init__(self, part: OptionalPart) -> None:
+        super().__init__(f"forked without {part}")
+        self.part = part
 
 
 class ParentError(CasemateError):

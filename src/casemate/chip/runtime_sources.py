@@ -18,7 +18,7 @@ from pathlib import Path
 from casemate.chip.errors import RuntimeCopyError
 from casemate.chip.runtime import ENGINE, LIBRARY_FOLDER, PYTHON
 
-ROOMS = ("enclave", "engines", "images", "link", "process", "sandbox", "spawner", "wire")
+ROOMS = ("enclave", "engines", "images", "link", "process", "sandbox", "spawner", "verifier", "wire")
 PACKAGES = ("OpenSSL", "cryptography", "h11", "jsonschema_rs")
 MODULES = ("_cffi_backend", "typing_extensions")
 """Single modules: cryptography's bindings need the first one, pyOpenSSL the second."""

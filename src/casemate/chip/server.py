@@ -15,9 +15,9 @@ from casemate.chip.errors import (
     LaunchError,
     LeafError,
     ParentError,
+    PartWantedError,
     ReportRefusedError,
     StateError,
-    TlsWantedError,
 )
 from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.runtime import RuntimeCopy
@@ -86,7 +86,7 @@ _CODES: dict[type[CasemateError], Code] = {
     CertificationError: Code.UNAVAILABLE,
     ParentError: Code.UNAVAILABLE,
     StateError: Code.UNAVAILABLE,
-    TlsWantedError: Code.UNAVAILABLE,  # for the second time
+    PartWantedError: Code.UNAVAILABLE,  # for the second time
 }
 
 
@@ -261,8 +261,8 @@ class ChipServer:
             parent = await self._live_parent()
             try:
                 host_end = await self._run_process(enclave, parent)
-            except TlsWantedError:
-                await parent.equip()
+            except PartWantedError as wanted:
+                await parent.load(wanted.part)
                 host_end = await self._run_process(enclave, parent)
             enclave.step(Event.START)
             return Reply(Started(enclave.number), (host_end.detach(),))

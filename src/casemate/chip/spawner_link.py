@@ -14,8 +14,8 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError, os_error_text
-from casemate.wire.messages.spawner import Configure, Exited, Kill, Spawn, Spawned, SpawnerReady
-from casemate.wire.messages.tls import Equip
+from casemate.wire.messages.leaf import OptionalPart
+from casemate.wire.messages.spawner import Configure, Exited, Kill, LoadPart, Spawn, Spawned, SpawnerReady
 from casemate.wire.protocol.faults import Fault, FaultError
 
 MODULE = "casemate.spawner"
@@ -116,14 +116,14 @@ class Parent:
             raise ParentError("the parent of enclaves answered something else than was asked")
         return spawned.pid
 
-    async def equip(self) -> None:
-        """Has it load what RA-TLS needs, for all enclaves that it forks from now on.
+    async def load(self, part: OptionalPart) -> None:
+        """Has it load code that only some enclaves need, for all that it forks from now on.
 
         Raises:
             FaultError: it cannot.
             ParentError: it is gone, or silent.
         """
-        await self._ask(Equip(), ())
+        await self._ask(LoadPart(part), ())
 
     async def _ask(self, message: object, descriptors: tuple[int, ...]) -> Spawned | SpawnerReady:
         async with self._turn:

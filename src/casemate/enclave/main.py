@@ -9,18 +9,17 @@ from casemate.enclave.boot import Program, read_program
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.entry.dispatch import Service
 from casemate.enclave.entry.peers import Peers
-from casemate.enclave.entry.tls_entries import lacks_equipment
 from casemate.enclave.guest.console import Console
 from casemate.enclave.guest.guest import LOAD_TIME, Guest
 from casemate.enclave.io.pump import Pump
 from casemate.enclave.io.socket_peer import SocketPeer
+from casemate.enclave.parts import missing_part
 from casemate.engines.command import GuestProgram
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import MAX_OCALL
-from casemate.wire.messages.leaf import Booted
-from casemate.wire.messages.tls import TlsWanted
+from casemate.wire.messages.leaf import Booted, PartWanted
 from casemate.wire.protocol.call import MAX_SEALED
 from casemate.wire.protocol.faults import Code, FaultError, fault
 from casemate.wire.protocol.sandbox_layers import Layer, SandboxLayers
@@ -82,8 +81,9 @@ def _boot(
     """The enclave, once it can be entered; None if it cannot, which the chip has been told."""
     try:
         program = read_program(leaf.boot())
-        if lacks_equipment(program):
-            leaf.tell(TlsWanted())
+        missing = missing_part(program.image.manifest)
+        if missing is not None:
+            leaf.tell(PartWanted(missing))
             return None
         pump = Pump()
         console = Console(host, debug=program.debug)

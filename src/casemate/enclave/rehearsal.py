@@ -58,10 +58,10 @@ _FILES = {
 _SPOKEN = (
     *(CallBinding, CallContent, CallRequest, CallResult, CallFailed, Fault, Receipt, ReportDataBinding),
     *(StepTaken, StreamEnded),
-    *(leaf.Boot, leaf.Booted, leaf.MakeReport, leaf.ReportMade),
+    *(leaf.Boot, leaf.Booted, leaf.MakeReport, leaf.ReportMade, leaf.PartWanted),
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
-    *(tls.TlsPrepare, tls.TlsPrepared, tls.TlsWanted),
+    *(tls.TlsPrepare, tls.TlsPrepared),
     *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.Watch, spawner.Unwatch),
 )
 """All that an enclave says and hears."""

@@ -1,6 +1,7 @@
-"""``python -I -S -B -m casemate.spawner``: started by the chip, with the control socket as descriptor 3."""
+"""``python -I -S -B -m casemate.spawner``: see :mod:`casemate.spawner.start`."""
 
-from casemate.spawner.loop import import_enclave, run_process
+from casemate.spawner.enclave_code import import_enclave
+from casemate.spawner.start import run_process
 
 if __name__ == "__main__":
     run_process(import_enclave)

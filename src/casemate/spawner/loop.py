@@ -5,7 +5,6 @@ the guests, and reaps all. It holds no key and never starts an engine in itself.
 waits for a peer. When the chip closes the control socket, everything ends.
 """
 
-import contextlib
 import gc
 import os
 import selectors
@@ -13,32 +12,31 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from casemate.enclave.tls.loading import equip
 from casemate.engines.registry import ENGINES, engine_named
 from casemate.link.errors import PeerGoneError
-from casemate.process.hardening import die_with_parent, forbid_dumps
 from casemate.process.memory import give_back_memory
 from casemate.process.stopped_children import STOPPED_TIME, StoppedChildren
-from casemate.sandbox.cgroup import Group, find_places, remove_stale
+from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
-from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
-from casemate.spawner.fork import Child, end_of, fork, report_of
+from casemate.spawner.enclave_code import Entry, load_part
+from casemate.spawner.enclave_process import EnclaveProcess, EnclaveProcessState
+from casemate.spawner.fork import end_of, fork, report_of
 from casemate.spawner.guest_pool import GuestPool
 from casemate.spawner.guest_process import START_TIME, GuestFactory, GuestProcess, GuestProcessState, StartError
 from casemate.spawner.links import SpawnerLink
 from casemate.spawner.watchdog import Gone, Watchdog, cause_of_death
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError, WireError, os_error_text
+from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.messages.spawner import (
     Configure,
     Exited,
     GuestGiven,
     GuestGone,
     Kill,
+    LoadPart,
     NeedGuest,
     Spawn,
     Spawned,
@@ -46,12 +44,8 @@ from casemate.wire.messages.spawner import (
     Unwatch,
     Watch,
 )
-from casemate.wire.messages.tls import Equip
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest
-
-CONTROL = 3
-"""Descriptor of the control socket."""
 
 USUAL_MEMORY_MIB = 64
 """The guests of the pool are of this size until others are asked for."""
@@ -70,36 +64,6 @@ MOST_STARTING = 8
 
 MOST_MEMORY_MIB = 4096
 """Largest guest: more than any manifest may ask for."""
-
-Entry = Callable[[int, int, int, tuple[Layer, ...]], None]
-"""An enclave's life: chip, host and spawner descriptors, and the layers around it."""
-
-
-@dataclass(slots=True, eq=False)
-class Enclave:
-    """One enclave process, as its spawner knows it."""
-
-    number: int
-    pid: int
-    link: SpawnerLink
-    child: Child | None
-    """Until it has reported that it is confined."""
-    group: Group | NoGroup
-    refusal: str = ""
-    wants_mib: int | None = None
-    """Waits for a guest of that size."""
-    guest: GuestProcess | None = None
-    watchdog: Watchdog | None = None
-    gone: Gone | None = None
-    """Why its guest was killed."""
-    status: int | None = None
-    """Of wait4, once reaped."""
-
-    def end(self) -> None:
-        """Kills its process, unless that has been reaped and the pid may be another's."""
-        if self.status is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
 
 
 class Spawner:
@@ -121,8 +85,8 @@ class Spawner:
         self._factory = GuestFactory(engine, configure.deno, prepare_guest(configure.deno), configure.layers)
         self._pool = GuestPool(USUAL_MEMORY_MIB, configure.pool)
         self._selector = selectors.DefaultSelector()
-        self._enclaves: dict[int, Enclave] = {}
-        self._given: dict[int, tuple[GuestProcess, Enclave | None]] = {}
+        self._enclaves: dict[int, EnclaveProcess] = {}
+        self._given: dict[int, tuple[GuestProcess, EnclaveProcess | None]] = {}
         """Guests that are not the pool's any more, by pid; the enclave, unless the guest was taken from it."""
         self._groups: list[Group] = []
         """Control groups whose process is gone and that could not be removed yet."""
@@ -153,23 +117,23 @@ class Spawner:
 
     def _hear_chip(self) -> None:
         for frame in self._control.receive():
-            message: object = parse_message(frame, Spawn, Kill, Equip)
+            message: object = parse_message(frame, Spawn, Kill, LoadPart)
             match message:
                 case Spawn(number):
                     self._spawn(number)
                 case Kill(number):
                     self._kill(number)
-                case Equip():
-                    self._equip()
+                case LoadPart(part):
+                    self._load_part(part)
 
-    def _equip(self) -> None:
-        """Loads what RA-TLS needs. Guests and enclaves wait meanwhile, a tenth of a second, once."""
+    def _load_part(self, part: OptionalPart) -> None:
+        """Loads code for enclaves that are forked from now on. Guests and enclaves wait meanwhile: 0.1 s, once."""
         try:
-            equip()
+            load_part(part)
         except (CasemateError, ImportError) as error:
-            self._control.send(fault(Code.UNAVAILABLE, f"RA-TLS cannot be loaded: {error}"))
+            self._control.send(fault(Code.UNAVAILABLE, f"{part} cannot be loaded: {error}"))
             return
-        _settle_memory()
+        settle_memory()
         self._control.send(SpawnerReady())
 
     def _spawn(self, number: int) -> None:
@@ -204,7 +168,7 @@ class Spawner:
             theirs.close()
             os.close(chip)
             os.close(host)
-        enclave = Enclave(number, child.pid, SpawnerLink(ours, takes_descriptors=False), child, group)
+        enclave = EnclaveProcess(number, child.pid, SpawnerLink(ours, takes_descriptors=False), child, group)
         self._enclaves[number] = enclave
         self._pool.open()
         self._selector.register(child.report, selectors.EVENT_READ, lambda: self._confined(enclave))
@@ -220,15 +184,17 @@ class Spawner:
         os.close(nowhere)
         return confine(self._enclave_confinement, requests, parent=parent, group=group)
 
-    def _confined(self, enclave: Enclave) -> None:
+    def _confined(self, enclave: EnclaveProcess) -> None:
         child, enclave.child = enclave.child, None
         if child is None:
             return
         self._selector.unregister(child.report)
         enclave.refusal = report_of(child).refusal
         if enclave.refusal:
+            enclave.become(EnclaveProcessState.REFUSED)
             self._control.send(fault(Code.UNAVAILABLE, enclave.refusal))
         else:
+            enclave.become(EnclaveProcessState.RUNNING)
             self._control.send(Spawned(enclave.number, enclave.pid))
 
     def _kill(self, number: int) -> None:
@@ -236,11 +202,11 @@ class Spawner:
         if enclave is None:
             self._control.send(Exited(number, "there is no such process"))
         else:
-            enclave.end()
+            enclave.kill()
 
     # --- enclaves ---------------------------------------------------------------------------------------------------
 
-    def _hear_enclave(self, enclave: Enclave) -> None:
+    def _hear_enclave(self, enclave: EnclaveProcess) -> None:
         now = time.monotonic()
         try:
             for frame in enclave.link.receive():
@@ -256,9 +222,9 @@ class Spawner:
                         enclave.watchdog.unwatch(now)
         except (PeerGoneError, WireError):
             self._selector.unregister(enclave.link)
-            enclave.end()
+            enclave.kill()
 
-    def _need_guest(self, enclave: Enclave, need: NeedGuest) -> None:
+    def _need_guest(self, enclave: EnclaveProcess, need: NeedGuest) -> None:
         self._take_back(enclave)
         try:
             engine_named(need.engine)
@@ -291,7 +257,7 @@ class Spawner:
             for _ in range(min(lacking, MOST_STARTING - len(self._pool.all_starting()))):
                 self._start_guest(size)
 
-    def _give(self, enclave: Enclave, guest: GuestProcess, now: float) -> None:
+    def _give(self, enclave: EnclaveProcess, guest: GuestProcess, now: float) -> None:
         self._selector.unregister(guest.from_guest)
         guest.become(GuestProcessState.GIVEN)
         enclave.wants_mib, enclave.guest, enclave.gone = None, guest, None
@@ -301,7 +267,7 @@ class Spawner:
         self._tell(enclave, GuestGiven(guest.pid, guest.layers), (guest.to_guest, guest.from_guest))
         guest.close_pipes()
 
-    def _end_guest(self, enclave: Enclave, gone: Gone | None) -> None:
+    def _end_guest(self, enclave: EnclaveProcess, gone: Gone | None) -> None:
         """Kills an enclave's guest; the enclave is told when it has been reaped.
 
         Args:
@@ -314,18 +280,18 @@ class Spawner:
             enclave.gone, enclave.watchdog = gone, None
             guest.kill()
 
-    def _take_back(self, enclave: Enclave) -> None:
+    def _take_back(self, enclave: EnclaveProcess) -> None:
         """Kills an enclave's guest of which it wants to hear no more."""
         guest, enclave.guest, enclave.watchdog, enclave.gone = enclave.guest, None, None, None
         if guest is not None:
             self._given[guest.pid] = (guest, None)
             guest.kill()
 
-    def _tell(self, enclave: Enclave, message: object, descriptors: tuple[int, ...] = ()) -> None:
+    def _tell(self, enclave: EnclaveProcess, message: object, descriptors: tuple[int, ...] = ()) -> None:
         try:
             enclave.link.send(message, descriptors)
         except PeerGoneError:
-            enclave.end()
+            enclave.kill()
 
     # --- guests -----------------------------------------------------------------------------------------------------
 
@@ -434,21 +400,22 @@ class Spawner:
             if enclave.pid == pid:
                 self._bury_enclave(enclave, status)
 
-    def _bury_guest(self, guest: GuestProcess, enclave: Enclave | None, status: int, peak: int) -> None:
+    def _bury_guest(self, guest: GuestProcess, enclave: EnclaveProcess | None, status: int, peak: int) -> None:
         last_words = guest.bury()
         if enclave is not None:
             gone = enclave.gone or cause_of_death(guest, status, last_words, peak)
             enclave.guest = enclave.watchdog = enclave.gone = None
-            if enclave.status is None:
-                self._tell(enclave, GuestGone(gone.code, gone.reason))
-            else:
+            if enclave.state is EnclaveProcessState.REAPED:
                 self._exited(enclave)
+            else:
+                self._tell(enclave, GuestGone(gone.code, gone.reason))
         self._remove_group(guest.group)
 
-    def _bury_enclave(self, enclave: Enclave, status: int) -> None:
-        enclave.status, enclave.wants_mib = status, None
-        if enclave.child is not None:
+    def _bury_enclave(self, enclave: EnclaveProcess, status: int) -> None:
+        if enclave.child is not None:  # its report is in the pipe still, or will never come
             self._confined(enclave)
+        enclave.become(EnclaveProcessState.REAPED)
+        enclave.status, enclave.wants_mib = status, None
         if enclave.link.fileno() in self._selector.get_map():
             self._selector.unregister(enclave.link)
         enclave.link.close()
@@ -458,9 +425,9 @@ class Spawner:
         else:
             self._end_guest(enclave, Gone(Code.LOST, "its enclave ended"))
 
-    def _exited(self, enclave: Enclave) -> None:
+    def _exited(self, enclave: EnclaveProcess) -> None:
         del self._enclaves[enclave.number]
-        if not enclave.refusal and enclave.status is not None:
+        if not enclave.refusal:
             self._control.send(Exited(enclave.number, f"its process {end_of(enclave.status)}"))
 
     def _remove_group(self, group: Group | NoGroup) -> None:
@@ -471,7 +438,7 @@ class Spawner:
         """Kills and reaps every child."""
         guests = [*self._pool.guests, *(guest for guest, _ in self._given.values())]
         for enclave in self._enclaves.values():
-            enclave.end()
+            enclave.kill()
         for guest in guests:
             guest.kill()
         while True:
@@ -481,59 +448,6 @@ class Spawner:
                 break
         for group in (*(guest.group for guest in guests), *(enclave.group for enclave in self._enclaves.values())):
             self._remove_group(group)
-
-
-def serve(control: socket.socket, entry: Callable[[], Entry]) -> None:
-    """Takes the chip's first frame, gets ready, and serves until the chip is gone.
-
-    Args:
-        control: the socket to the chip; owned.
-        entry: imports what an enclave runs, and gives it.
-    """
-    link = SpawnerLink(control, takes_descriptors=True)
-    try:
-        configure = _configure(link, control)
-        try:
-            spawner = Spawner(link, configure, entry())
-        except (CasemateError, OSError) as error:
-            link.send(fault(Code.UNAVAILABLE, f"the spawner cannot serve: {error}"))
-            return
-        _clear_groups()
-        _settle_memory()
-        spawner.run()
-    except (PeerGoneError, WireError):
-        return  # without the chip, or with one that talks nonsense, there is nothing to do
-    finally:
-        link.close()
-
-
-def run_process(entry: Callable[[], Entry]) -> None:
-    """The process: bound to its chip's life, its standard descriptors in place, the control socket on 3."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
-    die_with_parent(os.getppid())
-    forbid_dumps()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the supervisor, which ends us in order
-    serve(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=CONTROL), entry)
-
-
-def import_enclave() -> Entry:
-    """Loads the enclave's code and rehearses it: what each fork will run."""
-    from casemate.enclave.main import run
-    from casemate.enclave.rehearsal import rehearse
-
-    rehearse()
-    return run
-
-
-def _configure(link: SpawnerLink, control: socket.socket) -> Configure:
-    with selectors.DefaultSelector() as selector:
-        selector.register(control, selectors.EVENT_READ)
-        while True:
-            selector.select()
-            for frame in link.receive():
-                return parse_message(frame, Configure)
 
 
 def _children_signal() -> socket.socket:
@@ -546,15 +460,7 @@ def _children_signal() -> socket.socket:
     return reading
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """What is loaded by now stays, and is shared with what is forked: no collector looks at it again."""
     give_back_memory()  # what compiling the modules has used: 2 MB here and in each enclave
     gc.freeze()
-
-
-def _clear_groups() -> None:
-    """Removes control groups that a spawner which was killed has left behind."""
-    try:
-        remove_stale(find_places(), "casemate-")
-    except UnavailableError:
-        return

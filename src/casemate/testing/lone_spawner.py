@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cryptography
+
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
 from casemate.engines.errors import GuestMisbehavedError
@@ -32,12 +34,14 @@ from casemate.link.errors import TimedOutError
 from casemate.link.frame_assembler import FrameAssembler
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
+from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.messages.spawner import (
     Configure,
     Exited,
     GuestGiven,
     GuestGone,
     Kill,
+    LoadPart,
     NeedGuest,
     Spawn,
     Spawned,
@@ -60,7 +64,7 @@ PATIENCE = 15.0
 
 _START = """
 import sys
-sys.path.append({path!r})
+sys.path += {paths!r}
 from casemate.testing.lone_spawner import run_spawner
 run_spawner()
 """
@@ -134,6 +138,12 @@ class LoneSpawner:
         self._last = 0
         self._sockets: list[socket.socket] = []
 
+    def load(self, part: OptionalPart) -> object:
+        """Has the spawner load a part of the enclave's code; its reply."""
+        self.control.send(encode_message(LoadPart(part)), timeout=PATIENCE)
+        reply: object = parse_message(self.control.receive(timeout=PATIENCE).payload, SpawnerReady, Fault)
+        return reply
+
     def spawn(self) -> LoneEnclave:
         """A new stub enclave.
 
@@ -188,7 +198,7 @@ def lone_spawner(
     """
     ours, theirs = socket.socketpair()
     environment = {"PATH": os.defpath}
-    path = str(Path(__file__).resolve().parents[2])
+    paths = [str(Path(__file__).resolve().parents[2]), str(Path(cryptography.__file__).parents[1])]
 
     def become() -> None:
         os.dup2(theirs.fileno(), 3, inheritable=True)
@@ -199,7 +209,7 @@ def lone_spawner(
 
     with theirs:
         process = subprocess.Popen(
-            [python, "-I", "-S", "-B", "-c", _START.format(path=path)],
+            [python, "-I", "-S", "-B", "-c", _START.format(paths=paths)],
             close_fds=False,
             preexec_fn=become,  # noqa: PLW1509 - tests start it from one thread
             env=environment,
@@ -224,7 +234,7 @@ def lone_spawner(
 
 def run_spawner() -> None:
     """The spawner process itself, with the stub as its enclaves' life."""
-    from casemate.spawner.loop import run_process
+    from casemate.spawner.start import run_process
 
     run_process(lambda: stub_enclave)
 

@@ -15,9 +15,8 @@ import time
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.leaf import Boot, Booted
-from casemate.wire.messages.spawner import Configure, Exited, Kill, Spawn, Spawned, SpawnerReady
-from casemate.wire.messages.tls import Equip, TlsWanted
+from casemate.wire.messages.leaf import Boot, Booted, OptionalPart, PartWanted
+from casemate.wire.messages.spawner import Configure, Exited, Kill, LoadPart, Spawn, Spawned, SpawnerReady
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.image_index import MANIFEST_PATH, file_of, parse_index
 
@@ -46,13 +45,13 @@ def serve(control: Channel, behaviour: str) -> None:
         if not readable:
             continue
         frame = control.receive()
-        message: object = parse_message(frame.payload, Spawn, Kill, Equip)
+        message: object = parse_message(frame.payload, Spawn, Kill, LoadPart)
         match message:
             case Spawn(number):
                 spawn(control, behaviour, number, frame.descriptors, children)
-            case Equip() if behaviour == "cannot-equip":
+            case LoadPart() if behaviour == "cannot-equip":
                 control.send(encode_message(fault(Code.UNAVAILABLE, "RA-TLS cannot be loaded")))
-            case Equip():
+            case LoadPart():
                 os.environ["EQUIPPED"] = "yes"
                 control.send(encode_message(SpawnerReady()))
             case Kill(number) if behaviour != "cannot-kill":
@@ -112,10 +111,10 @@ def enclave(leaf_end: int, entry_end: int) -> None:
             leaf.send(b"\x00garbage")
             time.sleep(60)
         case "tls-always-wanted":
-            leaf.send(encode_message(TlsWanted()))
+            leaf.send(encode_message(PartWanted(OptionalPart.TLS)))
             return
         case "tls-wanted" if "EQUIPPED" not in os.environ:
-            leaf.send(encode_message(TlsWanted()))
+            leaf.send(encode_message(PartWanted(OptionalPart.TLS)))
             return
         case "crash-when-booted":
             leaf.send(encode_message(Booted()))

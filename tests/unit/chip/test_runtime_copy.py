@@ -351,7 +351,8 @@ class TestRealRuntime:
         check_confined(copy.directory)
         modules = self.run(
             copy,
-            "import sys, hashlib, json, asyncio, tomllib, ctypes, casemate.enclave.main, casemate.spawner.loop\n"
+            "import sys, hashlib, json, asyncio, tomllib, ctypes\n"
+            "import casemate.enclave.main, casemate.enclave.appraisal, casemate.spawner.start\n"
             "print(*{m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)}, *sys.path, sep='\\n')",
         ).splitlines()
         assert len(modules) > 100
@@ -361,7 +362,7 @@ class TestRealRuntime:
     def test_loads_nothing_of_the_hosts_but_the_c_library_and_what_python_links(self, copy: RuntimeCopy) -> None:
         mapped = self.run(
             copy,
-            "import hashlib, hmac, casemate.enclave.main, casemate.spawner.loop\n"
+            "import hashlib, hmac, casemate.enclave.main, casemate.enclave.appraisal, casemate.spawner.start\n"
             "assert hashlib.sha256(b'').hexdigest().startswith('e3b0c442')\n"
             "print(*{line.split()[5] for line in open('/proc/self/maps') if len(line.split()) > 5}, sep='\\n')",
         ).splitlines()

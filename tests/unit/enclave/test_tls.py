@@ -18,17 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
+from casemate.enclave import parts
 from casemate.enclave.boot import Program
+from casemate.enclave.parts import load, missing_part
 from casemate.enclave.rehearsal import _FILES, RehearsalError
 from casemate.enclave.tls import desk as desk_module
 from casemate.enclave.tls import rehearsal, session
 from casemate.enclave.tls.credentials import Credentials, KeyToCertify, now
 from casemate.enclave.tls.desk import TlsDesk
 from casemate.enclave.tls.http import MAX_BODY, MAX_HEAD, HttpConversation, Request, RequestRefusedError, Response
-from casemate.enclave.tls.loading import equip, tls_desk
 from casemate.enclave.tls.session import TlsSession, server_context
 from casemate.images.layout import lay_out, read_pages
 from casemate.testing.forge import honest
+from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.messages.tls import (
     MAX_OUTWARD,
     TlsBytes,
@@ -442,10 +444,18 @@ def test_connections_are_told_apart_bounded_and_never_come_back(desk: TlsDesk, m
 # --- equipment -------------------------------------------------------------------------------------------------------
 
 
-def test_a_process_is_equipped_once() -> None:
-    equip()
-    equip()
-    assert tls_desk() is not None
+def test_a_part_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_loaded", set())
+    rehearsed: list[int] = []
+    monkeypatch.setattr(rehearsal, "rehearse_tls", lambda: rehearsed.append(1))
+    manifest = read_pages(lay_out(_FILES, (), engine="javascript").linear_contents()).manifest
+    wanted = replace(manifest, ra_tls=True)
+    assert missing_part(manifest) is None
+    assert missing_part(wanted) is OptionalPart.TLS
+    load(OptionalPart.TLS)
+    load(OptionalPart.TLS)
+    assert missing_part(wanted) is None
+    assert rehearsed == [1]
 
 
 def test_a_library_that_keeps_what_it_should_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,8 +467,9 @@ def test_a_library_that_keeps_what_it_should_end_is_noticed(monkeypatch: pytest.
 LIFE = """
 import sys
 from casemate.enclave.rehearsal import rehearse
-from casemate.enclave.tls.loading import equip
-rehearse(); equip()
+from casemate.enclave.parts import load
+from casemate.wire.messages.leaf import OptionalPart
+rehearse(); load(OptionalPart.TLS)
 from tests.unit.enclave import test_tls as t
 from OpenSSL import SSL
 quotes = None

@@ -237,6 +237,7 @@ def test_a_guest_that_its_enclave_has_ended_keeps_the_cause_of_an_earlier_death(
     enclave.load(ECHO)
     if died_of is not signal.SIGKILL:
         os.kill(guest, died_of)
+        assert soon(lambda: not alive(guest))
     outcome = enclave.order(do="end")
     assert (outcome["code"], outcome["text"]) == (Code.GUEST_CRASHED, f"the guest killed by {died_of.name}")
 

@@ -14,6 +14,7 @@ from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.stream_calls import LastStep, StreamCalls
 from casemate.enclave.guest.requests import CallServices, Services
+from casemate.enclave.io.host_questions import HostQuestions
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, refuse
@@ -28,7 +29,10 @@ class Calls:
         self._manifest = manifest
         self._schemas = program.image.schemas
         self._peers = peers
-        self._services = Services(program, peers)
+        questions = HostQuestions(
+            program.image, peers.pump, peers.host, peers.console, is_guest_gone=peers.guest.is_gone
+        )
+        self._services = Services(program, peers.leaf, questions)
         self._streams = StreamCalls(program.image, peers, self._services)
 
     def deadline(self) -> float:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.entry.calls import Calls
-from casemate.enclave.tls.loading import tls_desk
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
@@ -17,17 +16,13 @@ TlsEntry = TlsPrepare | TlsInstall | TlsBytes
 TlsAnswer = TlsPrepared | TlsInstalled | TlsReply
 
 
-def lacks_equipment(program: Program) -> bool:
-    """Whether this process was forked without what its manifest asks for."""
-    return program.image.manifest.ra_tls and tls_desk() is None
-
-
 def tls_answers(program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calls) -> Callable[[TlsEntry], TlsAnswer]:
     """The answers to all RA-TLS entries; they raise :class:`FaultError` where they refuse."""
-    desk = tls_desk()
-    if desk is None or not program.image.manifest.ra_tls:
+    if not program.image.manifest.ra_tls:
         return _nothing
-    return desk(program, layers, leaf, calls).answer
+    from casemate.enclave.tls.desk import TlsDesk  # loaded before this process was forked: no file is opened here
+
+    return TlsDesk(program, layers, leaf, calls).answer
 
 
 def _nothing(entry: TlsEntry) -> TlsAnswer:

@@ -3,11 +3,13 @@
 import time
 
 from casemate.enclave.boot import Program
+from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.entry.peers import Peers
 from casemate.enclave.io.host_questions import HostQuestions
-from casemate.enclave.store import Store, Transaction, sorted_json
 from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
+from casemate.enclave.store.store import Store
+from casemate.enclave.store.transaction import Transaction
+from casemate.enclave.store.values import sorted_json
 from casemate.engines.frames import Asked, Wanted
 from casemate.engines.questions import (
     CompareAndSetState,
@@ -38,12 +40,12 @@ nothing, so its call fails."""
 class Services:
     """Of one enclave: what lasts beyond a call."""
 
-    def __init__(self, program: Program, peers: Peers) -> None:
+    def __init__(self, program: Program, leaf: Leaf, host: HostQuestions) -> None:
         manifest = program.image.manifest
-        self.host = HostQuestions(program.image, peers)
-        keys = SealingKeys(peers.leaf, program.identity, program.tcb)
+        self.host = host
+        keys = SealingKeys(leaf, program.identity, program.tcb)
         self.sealer = Sealer(keys)
-        self.store = None if manifest.state is None else Store(peers.leaf, self.host, keys, manifest.state)
+        self.store = None if manifest.state is None else Store(leaf, host, keys, manifest.state)
 
 
 class CallServices:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from casemate.enclave.entry.peers import Peers
+from casemate.enclave.guest.console import Console
 from casemate.enclave.guest.ocall import Said, answer_to, check_answer, declared_ocall, question
+from casemate.enclave.io.pump import Pump
+from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.images.layout import ImageContents
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
@@ -23,9 +25,20 @@ class HostQuestions:
     For the store this is its ``HostLine``.
     """
 
-    def __init__(self, image: ImageContents, peers: Peers) -> None:
+    def __init__(
+        self,
+        image: ImageContents,
+        pump: Pump,
+        host: SocketPeer,
+        console: Console,
+        *,
+        is_guest_gone: Callable[[], bool],
+    ) -> None:
         self._image = image
-        self._peers = peers
+        self._pump = pump
+        self._host = host
+        self._console = console
+        self._is_guest_gone = is_guest_gone
         self._numbers = itertools.count(1)
 
     def ocall(self, name: str, arguments: bytes, deadline: float) -> bytes:
@@ -34,11 +47,10 @@ class HostQuestions:
         Raises:
             FaultError: the manifest does not allow it, or the host did not answer properly by the deadline.
         """
-        guest = self._peers.guest
         schemas = declared_ocall(self._image.schemas, name)
         number = next(self._numbers)
         self._send(question(name, schemas.input, number, arguments))
-        said = self._await(partial(answer_to, number), deadline, is_vain=guest.is_gone)
+        said = self._await(partial(answer_to, number), deadline, is_vain=self._is_guest_gone)
         if not isinstance(said, Said):
             raise refuse(Code.OCALL_REFUSED, f"the host did not answer OCALL {name!r} while the call lasted")
         return check_answer(name, schemas.output, said)
@@ -60,14 +72,14 @@ class HostQuestions:
         self._send(encode_message(message))
 
     def _send(self, frame: bytes) -> None:
-        self._peers.console.flush()
-        self._peers.host.send(frame)
+        self._console.flush()
+        self._host.send(frame)
 
     def _await(
         self, answer: Callable[[bytes | None], T | None], deadline: float, is_vain: Callable[[], bool]
     ) -> T | None:
         """The host's answer, if it comes by the deadline and before it is in vain. All else that it says is dropped."""
-        pump, incoming = self._peers.pump, self._peers.host.incoming
+        pump, incoming = self._pump, self._host.incoming
         while time.monotonic() < deadline and pump.until(lambda: bool(incoming) or is_vain(), deadline):
             if not incoming:
                 break

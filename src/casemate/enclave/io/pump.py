@@ -3,8 +3,20 @@
 import select
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from casemate.enclave.io.socket_peer import Watched
+
+class Watched(Protocol):
+    """What :class:`Pump` polls."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+    def wants(self) -> int:
+        """The events of ``select.poll`` to wait for now. Its end is always waited for."""
+
+    def ready(self, events: int) -> None:
+        """Takes what has come and sends what can go, without waiting."""
 
 
 class Pump:

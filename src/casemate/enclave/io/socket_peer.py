@@ -6,7 +6,6 @@ A hostile peer can therefore stop in the middle of a frame, or stop reading, and
 import select
 import socket
 from collections import deque
-from typing import Protocol
 
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of
 from casemate.link.errors import PeerGoneError
@@ -19,19 +18,6 @@ PIECE_SIZE = 256 * 1024
 
 _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
-
-
-class Watched(Protocol):
-    """What :class:`Pump` polls."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-
-    def wants(self) -> int:
-        """The events of ``select.poll`` to wait for now. Its end is always waited for."""
-
-    def ready(self, events: int) -> None:
-        """Takes what has come and sends what can go, without waiting."""
 
 
 class SocketPeer:

@@ -7,10 +7,3 @@ Example:
     if transaction.compare_and_set("count", None, b"1"):
         mark = transaction.commit(deadline)                # durable; goes into the receipt
 """
-
-from casemate.enclave.store.host_line import HostLine
-from casemate.enclave.store.store import Store
-from casemate.enclave.store.transaction import Transaction
-from casemate.enclave.store.values import sorted_json
-
-__all__ = ["HostLine", "Store", "Transaction", "sorted_json"]

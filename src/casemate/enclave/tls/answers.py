@@ -4,8 +4,10 @@ Errors are RFC 9457 problem details. A caller is whoever proved an Ed25519 key b
 handshake; what it may call is decided where all calls are, in :mod:`casemate.enclave.entry.calls`.
 """
 
+from typing import Protocol
+
 from casemate.enclave.boot import Program
-from casemate.enclave.entry.calls import Calls
+from casemate.enclave.entry.answer import Answer
 from casemate.enclave.tls.http import Request, Response
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
@@ -41,10 +43,20 @@ _TITLES = {
 }  # fmt: skip
 
 
+class Calling(Protocol):
+    """What runs calls: :class:`casemate.enclave.entry.calls.Calls`."""
+
+    def deadline(self) -> float:
+        """When a call that begins now must have ended, on the monotonic clock."""
+
+    def call(self, name: str, arguments: bytes, public_key: bytes | None, deadline: float) -> Answer:
+        """What one call of an entry point came to; :class:`FaultError` where it is refused."""
+
+
 class Answers:
     """Answers the requests of all connections."""
 
-    def __init__(self, program: Program, layers: SandboxLayers, calls: Calls) -> None:
+    def __init__(self, program: Program, layers: SandboxLayers, calls: Calling) -> None:
         manifest = program.image.manifest
         self._calls = calls
         self._entries = frozenset(entry.name for entry in manifest.entries)

@@ -6,8 +6,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
-from casemate.enclave.entry.calls import Calls
-from casemate.enclave.tls.answers import Answers
+from casemate.enclave.tls.answers import Answers, Calling
 from casemate.enclave.tls.credentials import KeyToCertify, now
 from casemate.enclave.tls.session import TlsSession, server_context
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
@@ -34,7 +33,7 @@ class TlsDesk:
         calls: runs what clients ask for.
     """
 
-    def __init__(self, program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calls) -> None:
+    def __init__(self, program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calling) -> None:
         self._name = program.image.manifest.name
         self._leaf = leaf
         self._answers = Answers(program, layers, calls)

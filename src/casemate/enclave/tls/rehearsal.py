@@ -24,7 +24,7 @@ from casemate.wire.messages import tls
 from casemate.wire.protocol.faults import Code, Fault
 
 _SPOKEN = (
-    *(tls.TlsPrepare, tls.TlsPrepared, tls.TlsInstall, tls.TlsInstalled, tls.TlsBytes, tls.TlsReply, tls.TlsWanted),
+    *(tls.TlsPrepare, tls.TlsPrepared, tls.TlsInstall, tls.TlsInstalled, tls.TlsBytes, tls.TlsReply),
     Fault,
 )
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rehearsal")])

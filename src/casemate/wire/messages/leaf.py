@@ -4,6 +4,7 @@ The same for every kind of TEE: what differs between them, the chip translates.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 from casemate.wire.encodings.message import U16, U32, U64, Bytes16, Bytes32, Bytes64, Fixed, Limit, message
@@ -117,3 +118,18 @@ class AnchorIs:
 @dataclass(frozen=True, slots=True)
 class Booted:
     """The enclave to the chip, once it can be entered."""
+
+
+class OptionalPart(StrEnum):
+    """Code that most enclaves do without. The spawner loads it when the first enclave that needs it is started."""
+
+    TLS = "RA-TLS"
+    VERIFIER = "verifier"
+
+
+@message(0x3A)
+@dataclass(frozen=True, slots=True)
+class PartWanted:
+    """Instead of ``Booted``: this image needs code that its process was forked without. It is to be forked anew."""
+
+    part: OptionalPart

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U32, U64, Limit, Name, message
+from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
 
 
@@ -60,6 +61,14 @@ class Exited:
 
     enclave: U64
     reason: Annotated[str, Limit(256)]
+
+
+@message(0x46)
+@dataclass(frozen=True, slots=True)
+class LoadPart:
+    """Chip to spawner: load this, for all enclaves forked from now on. Reply: ``SpawnerReady`` or ``Fault``."""
+
+    part: OptionalPart
 
 
 @message(0x48)

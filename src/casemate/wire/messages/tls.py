@@ -78,20 +78,3 @@ class TlsReply:
     """There is more to go out: ask again once the client has taken this. Until then the connection hears nothing."""
     is_over: bool
     """Hang up once the data is sent."""
-
-
-@message(0xA6)
-@dataclass(frozen=True, slots=True)
-class TlsWanted:
-    """Enclave to chip, instead of ``Booted``: this image asks for RA-TLS, and this process was forked without it."""
-
-
-@message(0xA7)
-@dataclass(frozen=True, slots=True)
-class Equip:
-    """Chip to spawner: load what RA-TLS needs, for all enclaves forked from now on.
-
-    Reply: ``SpawnerReady`` or ``Fault``.
-
-    Not loaded for every machine, since it takes 6 MiB, and most enclaves do without.
-    """

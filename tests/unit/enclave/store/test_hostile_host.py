@@ -12,7 +12,7 @@ from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, lab, put
 
 from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
-from casemate.enclave.store import Store
+from casemate.enclave.store.store import Store
 from casemate.wire.messages.state import StateAppend, StateRead, StateRecords, StateRefused, StateStored
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError, fault

@@ -1,0 +1,38 @@
+"""Code that only some enclaves need: loaded when the first of them is started, and kept from then on.
+
+OpenSSL's TLS and h11 take 6 MiB of memory and some tenths of a second. An enclave is confined before it has read its
+manifest, so it cannot load them itself: it tells the chip which part it wants (``PartWanted``), the chip has the
+spawner load it (``LoadPart``), and the enclave is forked anew. Each part is rehearsed as it is loaded, for the reason
+that :mod:`casemate.enclave.rehearsal` gives. A host cannot do worse with all this than to delay a start.
+
+No manifest can ask for the verifier yet: that comes with the capabilities that use it.
+"""
+
+from importlib import import_module
+
+from casemate.wire.messages.leaf import OptionalPart
+from casemate.wire.protocol.manifest import Manifest
+
+_loaded: set[OptionalPart] = set()
+
+
+def load(part: OptionalPart) -> None:
+    """Loads and rehearses a part, once a process. The spawner calls this: it may open files, an enclave may not."""
+    if part in _loaded:
+        return
+    match part:
+        case OptionalPart.TLS:
+            from casemate.enclave.tls.rehearsal import rehearse_tls
+
+            import_module("casemate.enclave.tls.desk")  # enclaves import it after the fork, when it must be there
+            rehearse_tls()
+        case OptionalPart.VERIFIER:
+            from casemate.enclave.appraisal import rehearse_appraisal
+
+            rehearse_appraisal()
+    _loaded.add(part)
+
+
+def missing_part(manifest: Manifest) -> OptionalPart | None:
+    """What an enclave with this manifest needs and this process was forked without."""
+    return OptionalPart.TLS if manifest.ra_tls and OptionalPart.TLS not in _loaded else None
