@@ -50,7 +50,7 @@ bench: $(READY) ## figures against named baselines, in one run
 
 nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser, ten minutes of chaos
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
-	CASEMATE_CHAOS_SECONDS=600 $(BIN)/python -m pytest -m alone --timeout 1200
+	HYPOTHESIS_PROFILE=nightly CASEMATE_CHAOS_SECONDS=600 $(BIN)/python -m pytest -m alone --timeout 1200
 
 lock: ## requirements/*.txt anew, with hashes (needs `uv`)
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml -o requirements/run.txt

@@ -4,14 +4,31 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.rigs.levels import EXAMPLES, PROFILE, level_of
+from tests.rigs.missing import missing
 from tests.rigs.workshop import client, machine, own_machine, policy_for, workshop
 
 __all__ = ["client", "machine", "own_machine", "policy_for", "workshop"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("nightly", max_examples=100_000, deadline=None, suppress_health_check=_SLOW)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+for _profile, _levels in EXAMPLES.items():
+    for _level, _most in _levels.items():
+        settings.register_profile(
+            f"{_profile} {_level}", max_examples=_most, deadline=None, suppress_health_check=_SLOW
+        )
+settings.load_profile(f"{PROFILE} unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what only the nightly run does; the mark says why."""
+    for item in items:
+        mark = item.get_closest_marker("nightly")
+        if mark is not None and PROFILE != "nightly":
+            item.add_marker(pytest.mark.skip(reason=f"`make nightly` runs it: {mark.args[0]}"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    settings.load_profile(f"{PROFILE} {level_of(item.path.relative_to(Path(__file__).parent))}")
 
 
 if (
@@ -43,8 +60,5 @@ def vectors() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared" / "vectors"
     folder = Path(os.environ.get("CASEMATE_VECTORS", beside))
     if not folder.is_dir():
-        reason = f"there are no vectors in {folder}; CASEMATE_VECTORS names their folder"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"there are no vectors in {folder}; CASEMATE_VECTORS names their folder")
     return folder

@@ -385,7 +385,7 @@ def test_the_enclave_has_survived_all_that(shared: tuple[Rig, AttestedEnclave]) 
     assert works(rig, session)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly("20,000 frames of noise")
 def test_an_endless_stream_of_noise_ends_nothing() -> None:
     with Rig() as rig:
         session = rig.attest()

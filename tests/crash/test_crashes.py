@@ -1,7 +1,6 @@
 """kill -9 at random points of a running chain: nothing acknowledged is lost, invented, or half kept."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,8 +38,7 @@ def test_nothing_acknowledged_is_lost_by_200_kills(
     assert counted["kept though unacknowledged"] > 0  # it was killed between the anchor's step and the answer, too
 
 
-@pytest.mark.nightly
-@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="`make nightly` kills more often")
+@pytest.mark.nightly("ten times 2,000 kills")
 @pytest.mark.parametrize("seed", range(10))
 def test_nothing_acknowledged_is_lost_by_2000_kills(tmp_path: Path, seed: int) -> None:
     counted = crash(tmp_path, seed, 2000)

@@ -24,9 +24,11 @@ ROOMS = sorted(room.parent.name for room in PACKAGE.glob("*/__init__.py"))
 
 @pytest.mark.machine
 @pytest.mark.parametrize("page", STORIES, ids=lambda page: page.name)
-def test_what_a_page_has_its_reader_type_does_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+def test_what_a_page_has_its_reader_type_does_what_the_page_shows(
+    page: Path, tmp_path: Path, warm_commands: Path
+) -> None:
     text = page.read_text()
-    with Story(tmp_path, pinned(text)) as story:
+    with Story(tmp_path, warm_commands, pinned(text)) as story:
         for block in blocks(text):
             story.play(block)
 

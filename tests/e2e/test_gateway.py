@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.rigs.levels import in_profile
 
 from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import connect
@@ -255,9 +256,9 @@ def test_schemathesis_finds_nothing(served: Served, tmp_path: Path) -> None:
         "--checks",
         "all",
         "--max-examples",
-        "12",
+        in_profile("4", "25"),
         "--max-time",
-        "60",
+        in_profile("20", "240"),
         "--request-timeout",  # a guest's report takes a while on a busy computer
         "60",
         "--max-response-time",
@@ -272,7 +273,7 @@ def test_schemathesis_finds_nothing(served: Served, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout.decode()[-20000:]
     (made,) = re.findall(rb"(\d+) generated", done.stdout)
-    assert int(made) > 100  # it has not stopped short of asking; a busy computer gets some 130 done in 40 s
+    assert int(made) > 30  # it has not stopped short of asking; a busy computer gets some 3 a second done
     assert b"Unresolvable" not in done.stdout
 
 

@@ -34,8 +34,6 @@ from casemate.wire.snp.vmm import Vmm
 
 pytestmark = pytest.mark.machine
 
-WRITES = 2_500
-"""In each of four modes."""
 RUN = 0.3
 CONSOLE = 256
 FIFO = 16
@@ -121,22 +119,25 @@ def says_hello(client: Client) -> None:
         assert b"Hello" in client.vms.console(vm).content
 
 
-def test_ten_thousand_random_writes_crash_no_vm_no_chip_and_no_gateway(
-    machine: LocalMachine, client: Client, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize(
+    "writes", [250, pytest.param(2_500, marks=pytest.mark.nightly("ten thousand writes take a minute"))]
+)
+def test_random_writes_in_every_mode_crash_no_vm_no_chip_and_no_gateway(
+    machine: LocalMachine, client: Client, writes: int, record_property: Callable[[str, object], None]
 ) -> None:
     began = time.monotonic()
     with processes_live_on(machine):
         for mode in VmMode:
-            record_property(str(mode), str(dict(_written_into(machine, client, mode))))
+            record_property(str(mode), str(dict(_written_into(machine, client, mode, writes))))
         says_hello(client)
     record_property("seconds", round(time.monotonic() - began, 1))
 
 
-def _written_into(machine: LocalMachine, client: Client, mode: VmMode) -> Counter[str]:
+def _written_into(machine: LocalMachine, client: Client, mode: VmMode, writes: int) -> Counter[str]:
     """Writes through both doors while a guest runs; a new guest whenever one cannot go on."""
     chance, seen = random.Random(f"writes into {mode}"), Counter[str]()
     vm, runner = 0, None
-    for _ in range(WRITES):
+    for _ in range(writes):
         if runner is None or runner.is_over:
             if runner is not None:
                 _check_end(runner, mode, seen)
@@ -185,7 +186,7 @@ def test_authenticated_detects_every_write_into_a_page_that_the_guest_reads(
 ) -> None:
     chance = random.Random("detected")
     with processes_live_on(machine):
-        for page in PRIVATE * 3:
+        for page in PRIVATE:
             vm = client.vms.launch(launch_message("victim", IMAGE, VmMode.AUTHENTICATED)).vm
             client.vms.run(vm, budget=Budget(console=100))
             runner = Runner(machine, vm)
@@ -275,7 +276,15 @@ GIB_MEMORY = 256
 """MiB, of the VM's process: the cache of 64, interpreter and emulator, tables and tags."""
 
 
-@pytest.mark.parametrize("mode", VmMode, ids=str)
+MODES_OF_LARGE_GUESTS = [
+    mode
+    if mode is VmMode.AUTHENTICATED
+    else pytest.param(mode, marks=pytest.mark.nightly("ten seconds a mode; the authenticated one has the most to keep"))
+    for mode in VmMode
+]
+
+
+@pytest.mark.parametrize("mode", MODES_OF_LARGE_GUESTS, ids=str)
 def test_a_guest_of_one_gib_starts_at_once_and_uses_what_it_has(
     machine: LocalMachine, client: Client, mode: VmMode, record_property: Callable[[str, object], None]
 ) -> None:
@@ -352,10 +361,13 @@ def test_a_malformed_launch_is_refused_and_leaves_nothing_behind(
     assert not list((machine.state / "host" / "vms").glob("*.dram"))
 
 
-def test_any_registers_and_features_launch_and_run_or_are_refused(machine: LocalMachine, client: Client) -> None:
+@pytest.mark.parametrize("launches", [10, pytest.param(40, marks=pytest.mark.nightly("40 launches take 20 seconds"))])
+def test_any_registers_and_features_launch_and_run_or_are_refused(
+    machine: LocalMachine, client: Client, launches: int
+) -> None:
     chance, refused = random.Random("launches"), set[Code]()
     with processes_live_on(machine):
-        for _ in range(40):
+        for _ in range(launches):
             wanted = replace(
                 launch_message("any", HELLO, chance.choice(list(VmMode)), vcpus=chance.randint(1, 8)),
                 vcpu_signature=chance.getrandbits(32),

@@ -94,7 +94,7 @@ def test_a_stopped_host_is_told_of_at_once(tmp_path: Path) -> None:
     assert [row["name"] for row in found["processes"] if row["stopped"]] == ["host"]
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly("a minute of waiting for the supervisor's patience")
 @pytest.mark.parametrize("role", ["host", "chip"])
 def test_a_process_that_stays_stopped_is_started_anew(tmp_path: Path, role: str) -> None:
     with local_machine(tmp_path / "machine") as machine:

@@ -1,7 +1,6 @@
 """Streams through whole machines: more than an enclave's memory, other callers in between, bounded memory here."""
 
 import hashlib
-import os
 import resource
 
 import pytest
@@ -42,8 +41,7 @@ def test_more_than_the_enclaves_memory_goes_through(client: Client, workshop: Wo
     through(client, workshop, policy_for, 96)
 
 
-@pytest.mark.nightly
-@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="a minute: `make nightly` sends a GiB")
+@pytest.mark.nightly("a GiB through a stream takes a minute; `make test` sends less")
 def test_a_gibibyte_goes_through(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
     through(client, workshop, policy_for, 1024)
 

@@ -281,13 +281,13 @@ def test_costs_stay_in_proportion_to_the_input(meter: Meter, cost: Cost) -> None
     assert faults_of(cost, meter.measure(__name__, cost)) == []
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly("large images and programs")
 @pytest.mark.parametrize("cost", LOADING, ids=lambda cost: cost.name)
 def test_loading_grows_with_the_pages_alone(meter: Meter, cost: Cost) -> None:
     assert [fault for fault in faults_of(cost, meter.measure(__name__, cost)) if "is allowed" not in fault] == []
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly("large images and programs")
 @pytest.mark.parametrize("cost", PROGRAMS, ids=lambda cost: cost.name)
 def test_costs_of_large_programs_stay_in_proportion(meter: Meter, cost: Cost) -> None:
     assert faults_of(cost, meter.measure(__name__, cost)) == []

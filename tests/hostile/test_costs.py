@@ -5,7 +5,6 @@
 
 import base64
 import itertools
-import os
 import random
 import sys
 from collections.abc import Callable, Iterable
@@ -276,8 +275,7 @@ def test_costs_stay_in_proportion_to_the_input(meter: Meter, cost: Cost) -> None
     assert faults_of(cost, meter.measure(__name__, cost)) == []
 
 
-@pytest.mark.nightly
-@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="`make nightly` measures more inputs")
+@pytest.mark.nightly("more inputs for each parser")
 @pytest.mark.parametrize("cost", MORE, ids=lambda cost: cost.name)
 def test_costs_of_more_inputs_stay_in_proportion(meter: Meter, cost: Cost) -> None:
     assert faults_of(cost, meter.measure(__name__, cost)) == []

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import omne_attest.snp as theirs
 import pytest
@@ -136,8 +137,17 @@ def report_guest(vcpus: int = 1) -> LaunchVm:
     )
 
 
+def product_of_a_machine(product: Product, version: int, *, nightly: bool = True) -> Any:
+    mark = pytest.mark.nightly("half a minute a product; the reports of all are judged above, without a machine")
+    return pytest.param((product, version), id=f"{product} {version}", marks=mark if nightly else ())
+
+
 @pytest.fixture(
-    params=[(Product.MILAN, 2), (Product.GENOA, 3), (Product.TURIN, 5)], ids=lambda kind: f"{kind[0]} {kind[1]}"
+    params=[
+        product_of_a_machine(Product.MILAN, 2),
+        product_of_a_machine(Product.GENOA, 3),
+        product_of_a_machine(Product.TURIN, 5, nightly=False),
+    ]
 )
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalMachine]:
     product, version = request.param

@@ -17,7 +17,7 @@ from casemate.images.image import Image
 
 pytestmark = [pytest.mark.machine, pytest.mark.alone]
 
-SECONDS = float(os.environ.get("CASEMATE_CHAOS_SECONDS", "120"))
+SECONDS = float(os.environ.get("CASEMATE_CHAOS_SECONDS", "45"))
 CLIENTS = 4
 """Half of them over HTTP, half over the Unix socket."""
 BACK = 30.0

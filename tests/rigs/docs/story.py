@@ -31,17 +31,18 @@ _VARYING = (
 
 
 class Story:
-    """One page's world."""
+    """One page's world. A folder of ``commands`` comes first in the path of all but what runs in the background."""
 
-    def __init__(self, folder: Path, pinned: frozenset[str] = frozenset()) -> None:
+    def __init__(self, folder: Path, commands: Path, pinned: frozenset[str] = frozenset()) -> None:
         self._folder = folder
+        self._commands = commands
         self._pinned = pinned
         (folder / "examples").symlink_to(ROOT / "examples")  # as in a checkout; pages copy what they change
         cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         kept = {name: value for name, value in os.environ.items() if name in ("LANG", "LC_ALL", "TMPDIR")}
         self._environment = kept | {
             "HOME": str(folder),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
             "XDG_CACHE_HOME": cache,  # the copy of the runtime, which is the same for all
             "NO_COLOR": "1",
             "COLUMNS": "200",
@@ -93,7 +94,7 @@ class Story:
         return subprocess.run(
             command,
             cwd=self._folder,
-            env=self._environment,
+            env=self._environment | {"PATH": os.pathsep.join((str(self._commands), self._environment["PATH"]))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

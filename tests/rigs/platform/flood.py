@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.rigs.missing import missing
 
 from casemate.client import GatewayBusyError, aio
 from casemate.verifier import SgxPolicy
@@ -33,10 +33,10 @@ class Told:
 
 
 def wrk(url: str, token: str, body: Path, *, connections: int, seconds: int) -> "subprocess.Popen[str]":
-    """wrk, under way; skips the test where there is none."""
+    """wrk, under way; the test is skipped where there is none, and fails where ``CI`` is set."""
     program = shutil.which("wrk")
     if program is None:
-        pytest.skip("wrk is missing: run scripts/system-packages as root, or install it")
+        missing("wrk is missing: run scripts/system-packages as root, or install it")
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
     return subprocess.Popen([*command, "--", str(body), token], stdout=subprocess.PIPE, text=True)
 

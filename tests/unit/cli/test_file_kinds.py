@@ -217,7 +217,7 @@ def test_other_kinds_are_called_by_their_names_with_exit_code_5(casemate: Casema
     check_door(casemate, made, door, [*list(KINDS)[at % 5 :: 5], *sorted(DOORS[door][1])[:1]])
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly("every kind of file given to every argument; `make test` gives one wrong kind to each")
 @pytest.mark.parametrize("door", DOORS)
 def test_every_other_kind_is_called_by_its_name_with_exit_code_5(casemate: Casemate, made: Files, door: str) -> None:
     check_door(casemate, made, door, list(KINDS))

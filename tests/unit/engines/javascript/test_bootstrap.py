@@ -398,7 +398,7 @@ def test_a_part_of_the_engine_s_own_is_not_imported_by_a_module_s_text(name: str
     assert refusal_of_node_s(name) == f'"node:{name}" {REFUSAL}'
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly("an engine started for each of Node's 60 modules")
 def test_and_no_other_part() -> None:
     loaded = [name for name in node_modules() if refusal_of_node_s(name) != f'"node:{name}" {REFUSAL}']
     assert loaded == []
