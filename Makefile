@@ -53,8 +53,8 @@ nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser, ten minutes of
 	HYPOTHESIS_PROFILE=nightly CASEMATE_CHAOS_SECONDS=600 $(BIN)/python -m pytest -m alone --timeout 1200
 
 lock: ## requirements/*.txt anew, with hashes (needs `uv`)
-	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml -o requirements/run.txt
-	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q pyproject.toml requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q --extra all pyproject.toml -o requirements/run.txt
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q --extra all pyproject.toml requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## what setup and tests have made

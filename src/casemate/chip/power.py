@@ -22,6 +22,7 @@ from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.process.hardening import die_with_parent, keep_secrets_in
 from casemate.wire.encodings.message import encode_message
+from casemate.wire.errors import MissingExtraError
 from casemate.wire.protocol.faults import Code, fault
 from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
 from casemate.wire.snp.report import VERSIONS
@@ -43,7 +44,7 @@ def run_chip(arguments: Sequence[str]) -> int:
         copy = prepare_runtime(runtime_sources(), cache_root())
         lock = hold(copy)
         _become_second_stage(options, copy, lock)
-    except RuntimeCopyError as error:
+    except (MissingExtraError, RuntimeCopyError) as error:
         return _give_up(options.supervisor_fd, str(error))
 
 

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from casemate.chip.errors import RuntimeCopyError
 from casemate.chip.runtime import ENGINE, LIBRARY_FOLDER, PYTHON
+from casemate.wire.errors import MissingExtraError
 
 ROOMS = ("enclave", "engines", "images", "link", "process", "sandbox", "spawner", "verifier", "wire")
-PACKAGES = ("OpenSSL", "cryptography", "h11", "jsonschema_rs")
-MODULES = ("_cffi_backend", "typing_extensions")
-"""Single modules: cryptography's bindings need the first one, pyOpenSSL the second."""
+PACKAGES = {"OpenSSL": "pyopenssl", "cryptography": "cryptography", "h11": "h11", "jsonschema_rs": "jsonschema-rs"}
+MODULES = {"_cffi_backend": "cffi", "typing_extensions": "typing-extensions"}
+"""Single modules: cryptography's bindings need the first one, pyOpenSSL the second. Each with the distribution that
+brings it: all are there wherever the extra "machine" is installed."""
 
 _SKIPPED_FOLDERS = frozenset({
     "__pycache__", "__phello__", "dist-packages", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data",
@@ -56,7 +58,8 @@ def runtime_sources() -> tuple[SourceFile, ...]:
     """The runtime of the interpreter that runs this, in the order of the paths.
 
     Raises:
-        RuntimeCopyError: something is missing, or this kind of interpreter cannot be copied.
+        MissingExtraError: a package is not installed.
+        RuntimeCopyError: a room is missing, or this kind of interpreter cannot be copied.
     """
     if sysconfig.get_config_var("PYTHONFRAMEWORK"):
         raise RuntimeCopyError(
@@ -72,10 +75,10 @@ def runtime_sources() -> tuple[SourceFile, ...]:
         *_standard_library(standard, folder),
         *_casemate(f"{folder}/casemate"),
     ]
-    for name in PACKAGES:
-        found += _package(name, folder)
-    for name in MODULES:
-        found += _module(name, folder)
+    for name, distribution in PACKAGES.items():
+        found += _package(name, distribution, folder)
+    for name, distribution in MODULES.items():
+        found += _module(name, distribution, folder)
     return tuple(sorted(found, key=lambda file: file.path.encode()))
 
 
@@ -110,7 +113,7 @@ def _engine() -> Path:
     try:
         files = importlib.metadata.distribution("deno").files or []
     except importlib.metadata.PackageNotFoundError:
-        raise RuntimeCopyError("the package `deno` is not installed: install Casemate's dependencies") from None
+        raise MissingExtraError("machine", "the runtime of enclaves", "deno is not installed") from None
     for file in files:
         if file.name == "deno" and file.parent.name == "bin":
             return Path(str(file.locate())).resolve()
@@ -146,24 +149,39 @@ def _casemate(folder: str) -> Iterator[SourceFile]:
             yield SourceFile(f"{folder}/{file.relative_to(package).as_posix()}", file)
 
 
-def _package(name: str, folder: str) -> Iterator[SourceFile]:
+def _package(name: str, distribution: str, folder: str) -> Iterator[SourceFile]:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeCopyError(f"the package `{name}` is not installed: install Casemate's dependencies")
+        raise MissingExtraError("machine", "the runtime of enclaves", f"{name} is not installed")
     root = Path(spec.submodule_search_locations[0])
-    for part in (root, root.with_name(f"{name}.libs")):  # shared libraries that a wheel brings along
-        for file in _files_below(part):
-            yield SourceFile(f"{folder}/{file.relative_to(root.parent).as_posix()}", file)
+    yield from installed_files(distribution, root, folder)
+    # Shared libraries that a wheel brings along lie beside its package.
+    yield from installed_files(distribution, root.with_name(f"{name}.libs"), folder)
 
 
-def _module(name: str, folder: str) -> Iterator[SourceFile]:
+def _module(name: str, distribution: str, folder: str) -> Iterator[SourceFile]:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise RuntimeCopyError(f"the module `{name}` is not installed: install Casemate's dependencies")
+        raise MissingExtraError("machine", "the runtime of enclaves", f"{name} is not installed")
     file = Path(spec.origin)
     yield SourceFile(f"{folder}/{file.name}", file)
-    for library in _files_below(file.with_name("cffi.libs")):
-        yield SourceFile(f"{folder}/cffi.libs/{library.name}", library)
+    yield from installed_files(distribution, file.with_name("cffi.libs"), folder)
+
+
+def installed_files(distribution: str, part: Path, folder: str) -> Iterator[SourceFile]:
+    """The files of a folder beside other packages that the distribution has put there.
+
+    What another package, or nobody, has put there would make another runtime of the same version. Where the
+    distribution kept no record of its files, as system packages do not, it is all that is there.
+    """
+    packages = part.parent
+    found = next(iter(importlib.metadata.Distribution.discover(name=distribution, path=[str(packages)])), None)
+    files = None if found is None else found.files
+    recorded = None if files is None else {file.as_posix() for file in files}
+    for file in _files_below(part):
+        path = file.relative_to(packages).as_posix()
+        if recorded is None or path in recorded:
+            yield SourceFile(f"{folder}/{path}", file)
 
 
 def _files_below(root: Path) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from casemate.wire.errors import CasemateError, WireError, os_error_text
+from casemate.wire.errors import CasemateError, MissingExtraError, WireError, os_error_text
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.lifecycle import WrongStateError
 
@@ -155,6 +155,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         PolicyError: Meaning(wrong, "`casemate policy IMAGE` prints a whole policy to edit"),
         UnknownFileError: Meaning(wrong, "say what it is with --as, where its bytes do not tell"),
         InputFileError: Meaning(wrong, ""),
+        MissingExtraError: Meaning(failed, ""),
         TimeTextError: Meaning(wrong, ""),
         NoDocumentsError: Meaning(wrong, "`casemate docs` lists the pages"),
         SigstructSignatureError: Meaning(wrong, "sign it again: `casemate build DIR`"),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.cli.output import Screen
-from casemate.wire.errors import CasemateError, WireError
+from casemate.process.extras import check_extra
+from casemate.wire.errors import CasemateError, MissingExtraError, WireError
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimeLock, RuntimeLockError, RuntimePart, used
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def build_time() -> tuple[int, str]:
 
 def runtime() -> PlatformRuntime:
     """What the chip's program, asked in a process of its own, would run enclaves with."""
+    check_extra("machine", "the runtime of enclaves")
     command = [sys.executable, "-I", "-m", "casemate.chip", "runtime-digest"]
     try:
         asked = subprocess.run(
@@ -148,7 +150,7 @@ def engine_binary() -> Path:
     try:
         package = metadata.distribution("deno")
     except metadata.PackageNotFoundError:
-        raise RuntimeDigestError("the package `deno` is not installed: install Casemate's dependencies") from None
+        raise MissingExtraError("machine", "the engine of JavaScript") from None
     for file in package.files or ():
         if file.name in {"deno", "deno.exe"} and file.parent.name == "bin":
             return Path(str(package.locate_file(file))).resolve()

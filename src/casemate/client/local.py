@@ -16,6 +16,7 @@ from pathlib import Path
 from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_for_descriptors, ask_supervisor
 from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
 from casemate.client.snp.processor import SnpLevers
+from casemate.process.extras import check_extra
 from casemate.process.ownership import PlaceError, open_own_file
 from casemate.process.places import machine_lock
 from casemate.wire.errors import CasemateError
@@ -291,7 +292,9 @@ def start_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supe
 
     Raises:
         NoMachineError: it did not start; the message says why.
+        MissingExtraError: what a machine consists of is not installed; nothing was made.
     """
+    check_extra("machine", "a machine on this computer")
     command = [sys.executable, "-I", "-m", "casemate.supervisor", *arguments]
     lifeline, ours = os.pipe() if attached else (None, None)
     try:

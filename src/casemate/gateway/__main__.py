@@ -3,10 +3,15 @@
 import sys
 
 from casemate.gateway.http.no_command_line import leave_out_command_line
+from casemate.wire.errors import MissingExtraError, importing
 
 leave_out_command_line()
 
-from casemate.gateway.process import main  # noqa: E402 - it imports uvicorn
+try:
+    with importing("machine", "the gateway"):
+        from casemate.gateway.process import main
+except MissingExtraError as error:
+    sys.exit(str(error))
 
 if __name__ == "__main__":
     sys.exit(main())

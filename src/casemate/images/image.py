@@ -5,15 +5,18 @@ import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from casemate.images.errors import ImageFileError
-from casemate.images.layout import ImageContents, read_pages
 from casemate.wire.errors import os_error_text
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.sgx.sgxs import Sgxs, measure_sgxs
 from casemate.wire.sgx.sigstruct import SIGSTRUCT_SIZE, Sigstruct
 from casemate.wire.snp.launch import digest_of
 from casemate.wire.snp.paravirtual import guest_pages
+
+if TYPE_CHECKING:
+    from casemate.images.layout import ImageContents
 
 SGXS_SUFFIX = ".sgxs"
 SIGSTRUCT_SUFFIX = ".sigstruct"
@@ -51,8 +54,10 @@ class Image:
         """The SIGSTRUCT, its signature unchecked; WireError where it is none."""
         return Sigstruct.parse(self.sigstruct)
 
-    def contents(self) -> ImageContents:
+    def contents(self) -> "ImageContents":
         """Manifest, lock and files out of the pages; WireError or ManifestError where they are not in order."""
+        from casemate.images.layout import read_pages  # compiles schemas: clients that launch need no engine for that
+
         return read_pages(self.parse_sgxs().linear_contents())
 
 

@@ -25,13 +25,14 @@ from casemate.client import CallerKey, check_receipt, connect
 from casemate.client.core import AttestedEnclave, CallSecrets
 from casemate.client.local import LocalMachine, local_machine
 from casemate.client.sync import Client
-from casemate.images.functions.build import build
 from casemate.images.image import Image
 from casemate.images.lock import write_lock
+from casemate.process.extras import check_extra
 from casemate.testing.independent import available
 from casemate.verifier import RefusedError, SgxPolicy
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.errors import MissingExtraError
 from casemate.wire.messages.host import Call
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.runtime_lock import RuntimeLock
@@ -79,6 +80,11 @@ def main() -> int:
     """Shows it all; 0 if everything held."""
     if not EXAMPLE.is_dir():
         sys.stderr.write(f"{EXAMPLE} is missing: the demonstration runs from a checkout\n")
+        return 1
+    try:
+        check_extra("machine", "the demonstration")
+    except MissingExtraError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="casemate-demo-") as folder:
@@ -198,6 +204,8 @@ def _outdated_platform(stage: Stage, machine: LocalMachine, client: Client, numb
 
 def _image(stage: Stage, name: str, doing: str) -> Image:
     """The example as an image; under any other name than its own, with one line more."""
+    from casemate.images.functions.build import build
+
     folder = stage.folder / name
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("casemate.lock", "documents", "tests"))
     with (folder / "casemate.toml").open("a") as manifest:

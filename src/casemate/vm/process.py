@@ -1,10 +1,7 @@
 """The process of one VM, from its first frame to its last: it serves the chip and the hypervisor until one is gone."""
 
-import argparse
 import os
 import select
-import socket
-from collections.abc import Sequence
 
 from casemate.link.calls import numbered_reply, split
 from casemate.link.channel import Channel
@@ -39,9 +36,6 @@ from casemate.wire.messages.vm.hypervisor import (
 )
 from casemate.wire.messages.vm.silicon import AddPages, Finish, Finished, PageIs, PagesAdded, PowerOn, ReadPage, Ready
 from casemate.wire.protocol.faults import Code, Fault, encode_reply, fault
-
-MAX_FRAME = 2 * 1024 * 1024
-"""Longest frame that chip or hypervisor may send (bytes): a store of the largest size."""
 
 ANSWER_TIME = 10.0
 """Seconds that a peer has to take an answer."""
@@ -197,18 +191,3 @@ class VmProcess:
 def _fault_of(error: Exception) -> Fault:
     code = next(code for kind, code in _REFUSED.items() if isinstance(error, kind))
     return fault(code, str(error))
-
-
-def main(arguments: Sequence[str]) -> int:
-    """The process; see :mod:`casemate.vm.__main__`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m casemate.vm", description="One confidential VM; started by the chip."
-    )
-    for name in ("--chip-fd", "--hypervisor-fd", "--dram-fd"):
-        parser.add_argument(name, type=int, required=True)
-    wanted = parser.parse_args(arguments)
-    chip, hypervisor = (
-        Channel(socket.socket(fileno=number), limit=MAX_FRAME) for number in (wanted.chip_fd, wanted.hypervisor_fd)
-    )
-    VmProcess(chip, hypervisor, wanted.dram_fd).run()
-    return 0

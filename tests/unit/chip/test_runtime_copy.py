@@ -26,8 +26,9 @@ from casemate.chip.runtime import (
     unused,
 )
 from casemate.chip.runtime_copy import cache_root, check_confined, compiled_folder, prepare_runtime, verify_copy
-from casemate.chip.runtime_sources import ROOMS, SourceFile, runtime_sources
+from casemate.chip.runtime_sources import ROOMS, SourceFile, installed_files, runtime_sources
 from casemate.engines.javascript.engine import BOOTSTRAP
+from casemate.wire.errors import MissingExtraError
 from casemate.wire.protocol.runtime_lock import RuntimePart
 
 Prepare = Callable[..., RuntimeCopy]
@@ -394,9 +395,22 @@ class TestRealRuntime:
 
 
 def test_interpreter_without_its_packages_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("casemate.chip.runtime_sources.PACKAGES", ("no_such_package",))
-    with pytest.raises(RuntimeCopyError, match=r"no_such_package.*not installed"):
+    monkeypatch.setattr("casemate.chip.runtime_sources.PACKAGES", {"no_such_package": "no-such-package"})
+    with pytest.raises(MissingExtraError, match=r"no_such_package is not installed: pip install 'casemate\[machine\]'"):
         runtime_sources()
+
+
+def test_a_file_that_another_package_left_in_a_folder_of_the_runtime_is_not_of_it(tmp_path: Path) -> None:
+    package, record = tmp_path / "own", tmp_path / "own_dist-1.0.dist-info"
+    package.mkdir()
+    record.mkdir()
+    for name in ("__init__.py", "stray.py"):
+        (package / name).write_text("")
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: own-dist\nVersion: 1.0\n")
+    (record / "RECORD").write_text("own/__init__.py,,\n")
+    assert [file.path for file in installed_files("own-dist", package, "lib")] == ["lib/own/__init__.py"]
+    (record / "RECORD").unlink()  # as system packages are
+    assert len(list(installed_files("own-dist", package, "lib"))) == 2
 
 
 def test_framework_build_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

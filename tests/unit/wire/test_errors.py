@@ -1,12 +1,13 @@
 import errno
 import re
 import socket
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import casemate
-from casemate.wire.errors import os_error_text
+from casemate.wire.errors import MissingExtraError, importing, os_error_text
 
 
 def test_an_os_error_has_the_systems_words() -> None:
@@ -43,3 +44,18 @@ def test_nobody_else_takes_the_words_out_of_an_os_error() -> None:
         if re.search(r"(?<!\bos)\.strerror\b", path.read_text("utf-8"))
     }
     assert users == {"wire/errors.py"}
+
+
+def test_a_package_that_is_missing_or_does_not_load_is_the_absence_of_its_extra() -> None:
+    said = "of which no_such_module is not installed: pip install"
+    with pytest.raises(MissingExtraError, match=said), importing("vm", "this test"):
+        import_module("no_such_module")
+    for broken in (OSError("libunicorn.so.2: cannot open"), ImportError("fail to load the dynamic library")):
+        said = f"of which a package does not load .{broken}.: pip install"
+        with pytest.raises(MissingExtraError, match=said), importing("vm", "this test"):
+            raise broken
+
+
+def test_other_errors_of_an_import_are_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError), importing("vm", "this test"):
+        raise ZeroDivisionError

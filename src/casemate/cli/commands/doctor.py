@@ -120,9 +120,13 @@ def doctor(*, require: Require = None, state: State = None, as_json: Json = Fals
 def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
     yield _python()
     yield Examined("system", Finding.GOOD, f"{sys.platform} {platform.machine()}, release {platform.release()}")
-    yield _tried("runtime copy", _runtime)
-    yield _tried("engine", _engine)
+    machine = _extra("machine", "building images and running a machine", absent=Finding.MISSING)
+    yield machine
+    if machine.finding is Finding.GOOD:
+        yield _tried("runtime copy", _runtime)
+        yield _tried("engine", _engine)
     yield _tried("limits", _limits)
+    yield _extra("vm", "running confidential VMs", absent=Finding.LACKING)
     yield _seccomp_library()
     yield from _layers(wanted)
     yield _user()
@@ -171,6 +175,18 @@ def _python() -> Examined:
     if sys.version_info < _OLDEST_PYTHON or platform.python_implementation() != "CPython":
         return Examined("python", Finding.MISSING, f"{version}; want CPython 3.11 or newer")
     return Examined("python", Finding.GOOD, version)
+
+
+def _extra(name: str, what: str, *, absent: Finding) -> Examined:
+    """Whether an optional part of Casemate is installed."""
+    from casemate.process.extras import MODULES, check_extra
+    from casemate.wire.errors import MissingExtraError
+
+    try:
+        check_extra(name, what)
+    except MissingExtraError as error:
+        return Examined(f"extra {name}", absent, str(error))
+    return Examined(f"extra {name}", Finding.GOOD, f"{what}: {', '.join(MODULES[name])}")
 
 
 def _runtime() -> str:

@@ -92,10 +92,13 @@ def _measure_image(target: Path, screen: Screen, tee: Tee, *, explain: bool, key
     """As an enclave; or as a paravirtual guest, whose GPAs are the same pages' offsets."""
     from casemate.cli.commands.build import image_document, image_facts
     from casemate.cli.images import image_of
-    from casemate.images.functions.explain import explain_pages
 
     image = image_of(target, screen, key=key)
-    pages = explain_pages(image) if explain else ()
+    pages: tuple[PageRange, ...] = ()
+    if explain:
+        from casemate.images.functions.explain import explain_pages  # with the extra "machine" alone
+
+        pages = explain_pages(image)
     said = dict(image_document(image))
     rows = image_facts(image)
     if tee is Tee.SNP:

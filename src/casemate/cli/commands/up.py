@@ -138,7 +138,9 @@ def up(
     from casemate.client.local import running_machine, snp_arguments, start_supervisor
     from casemate.link.listen_address import address_problem
     from casemate.link.server_tls import server_context
+    from casemate.process.extras import check_extra
 
+    check_extra("machine", "a machine on this computer")  # before anything is made
     screen = Screen(as_json=as_json)
     if dev and state is not None:
         raise typer.BadParameter("a directory of its own is what --dev makes: leave out --state", param_hint="--dev")

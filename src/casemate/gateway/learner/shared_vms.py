@@ -49,5 +49,7 @@ def _read(path: Path) -> bytes:
         return read_plain(path, MAX_FIRMWARE + 1)
     except OSError as error:
         raise refuse(
-            Code.UNAVAILABLE, f"the guest's firmware is not there ({os_error_text(error)}): `casemate up` puts it there"
+            Code.UNAVAILABLE,
+            f"the guest's firmware is not there ({os_error_text(error)}): `casemate up` puts it there "
+            "where the extra \"vm\" is installed: pip install 'casemate[vm]'",
         ) from None

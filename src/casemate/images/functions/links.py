@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import tree_sitter_javascript
-from tree_sitter import Language, Node, Parser, Query, QueryCursor
-
 from casemate.images.errors import SourceError
 from casemate.images.functions.json_modules import check_json
 from casemate.images.layout import GUEST, CircularImportsError, is_code, load_order
+from casemate.wire.errors import importing
 from casemate.wire.protocol.image_index import Link
+
+with importing("machine", "building an image"):
+    import tree_sitter_javascript
+    from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 MAX_SOURCE = 4 * 1024 * 1024
 """Largest module (bytes): larger tables belong into a JSON file, which may be imported."""

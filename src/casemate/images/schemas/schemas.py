@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-import jsonschema_rs
-
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.schemas.costs import MAX_PATTERN, SchemaCostError, SchemaCosts, costs_of
 from casemate.images.schemas.patterns import PatternError, translate_pattern
 from casemate.wire.encodings.json_text import MAX_ITEMS
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, importing
+
+with importing("machine", "reading an image's schemas"):
+    import jsonschema_rs
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

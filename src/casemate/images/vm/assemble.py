@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from casemate.images.vm.constants import check_text, definition, substitute, without_comment
-from casemate.wire.errors import CasemateError
+from casemate.wire.errors import CasemateError, importing
 
 _LABEL = re.compile(r"^\s*([A-Za-z_]\w*):", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_.]\w*", re.ASCII)
@@ -171,7 +171,8 @@ def _refused_alike(refusal: _RefusalError, lines: Sequence[_Line]) -> bool:
 
 def _encode(text: str, base: int) -> bytes:
     """Keystone's bytes."""
-    import keystone
+    with importing("vm", "assembling a guest"):
+        import keystone
 
     missing: list[str] = []
 

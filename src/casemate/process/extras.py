@@ -1,0 +1,39 @@
+"""Which optional parts of Casemate are installed."""
+
+from importlib.util import find_spec
+
+from casemate.wire.errors import MissingExtraError
+
+MODULES = {
+    "machine": (
+        "Crypto",
+        "OpenSSL",
+        "deno",
+        "fastapi",
+        "jsonschema_rs",
+        "prometheus_client",
+        "tree_sitter",
+        "tree_sitter_javascript",
+        "uvicorn",
+    ),
+    "vm": ("keystone", "unicorn"),
+}
+"""By extra, the modules that its packages bring; a test holds them against the package's own description."""
+
+
+def check_extra(extra: str, what: str) -> None:
+    """Looks whether all packages of an extra are there; nothing is imported.
+
+    Args:
+        extra: its name.
+        what: what is to be done with it, as the subject of a sentence.
+
+    Raises:
+        MissingExtraError: one is not.
+    """
+    names = MODULES[extra]
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        is_are = "is" if len(missing) == 1 else "are"
+        fault = "" if len(missing) == len(names) else f"{', '.join(missing)} {is_are} not installed"
+        raise MissingExtraError(extra, what, fault)
