@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo up test check fix docs bench nightly lock clean
+.PHONY: help setup demo up quick test check fix docs bench nightly lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,6 +25,9 @@ demo: $(READY) ## an attested function, and three attacks refused
 
 up: $(READY) ## a machine of your own in memory, until Ctrl-C
 	$(BIN)/casemate up --dev
+
+quick: $(READY) ## tests of what has changed, the nearest first, for 90 seconds
+	$(BIN)/python scripts/quick_tests.py
 
 test: $(READY) ## all tests: most in parallel, then those that want the computer for themselves
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
