@@ -24,10 +24,10 @@ SIGSTRUCT_SUFFIX = ".sigstruct"
 
 @dataclass(frozen=True)
 class Image:
-    """An enclave before its launch, as its two files. Nothing is parsed before it is asked for."""
+    """An image: the contents of its two files, parsed when asked for."""
 
     name: str
-    """The files' name without suffix; what measures is in the stream."""
+    """The files' name without suffix. It is not measured."""
     sgxs: bytes
     sigstruct: bytes
 
@@ -38,7 +38,7 @@ class Image:
 
     @cached_property
     def launch_digest(self) -> bytes:
-        """What SEV-SNP measures of its pages (48 bytes); WireError where the stream is none."""
+        """The launch digest of its pages as an SEV-SNP guest (48 bytes); WireError where the stream is malformed."""
         return digest_of(guest_pages(self.parse_sgxs().linear_contents()))
 
     @cached_property
@@ -47,22 +47,22 @@ class Image:
         return self.parse_sigstruct().mr_signer()
 
     def parse_sgxs(self) -> Sgxs:
-        """The stream's pages; :class:`casemate.wire.errors.WireError` where it is none."""
+        """The parsed stream; :class:`casemate.wire.errors.WireError` where it is malformed."""
         return Sgxs.parse(self.sgxs)
 
     def parse_sigstruct(self) -> Sigstruct:
-        """The SIGSTRUCT, its signature unchecked; WireError where it is none."""
+        """The SIGSTRUCT, with its signature unchecked; WireError where it is malformed."""
         return Sigstruct.parse(self.sigstruct)
 
     def contents(self) -> "ImageContents":
-        """Manifest, lock and files out of the pages; WireError or ManifestError where they are not in order."""
+        """Manifest, lock and files from the pages; WireError or ManifestError where they break a rule."""
         from casemate.images.layout import read_pages  # compiles schemas: clients that launch need no engine for that
 
         return read_pages(self.parse_sgxs().linear_contents())
 
 
 def write_image(image: Image, folder: Path) -> tuple[Path, Path]:
-    """Writes both files into a folder, which is made; gives their paths, the stream's first."""
+    """Writes both files into a folder, which it makes; returns their paths, the stream's first."""
     paths = folder / f"{image.name}{SGXS_SUFFIX}", folder / f"{image.name}{SIGSTRUCT_SUFFIX}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def write_image(image: Image, folder: Path) -> tuple[Path, Path]:
 
 
 def read_image(path: Path) -> Image:
-    """The image of which ``path`` names one file, or both without a suffix, or the one folder that holds one image."""
+    """Reads an image. ``path`` names one of its files, both without a suffix, or a folder that holds one image."""
     if path.is_dir():
         streams = sorted(path.glob(f"*{SGXS_SUFFIX}"))
         if len(streams) != 1:
@@ -89,7 +89,7 @@ def read_image(path: Path) -> Image:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Opens what may be a pipe into which nobody writes."""
+    """Opens a file without waiting for a writer, in case it is a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -1,7 +1,7 @@
-"""The developer's key: RSA-3072 with exponent 3, which is what EINIT verifies.
+"""The developer's key: RSA-3072 with exponent 3, as EINIT demands, in a PEM file of the user.
 
-Whoever has it can sign a next version of an enclave, which unseals what this version sealed to MRSIGNER. Where it is
-kept is the caller's concern; :mod:`casemate.cli.developer_key_file` keeps the user's own.
+With this key one can sign a next version, which unseals what this version sealed to MRSIGNER. So the file is created
+with mode 0600, and a file that other users could read is refused.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ class DeveloperKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """A fresh key; takes about a second."""
+        """A new key; takes about a second."""
         return cls(generate_private_key(public_exponent=EXPONENT, key_size=KEY_BITS))
 
     @classmethod
     def from_pem(cls, pem: bytes) -> Self:
-        """From an unencrypted PEM file's bytes; :class:`KeyFileError` where they hold no key that EINIT takes."""
+        """Reads an unencrypted PEM file; :class:`KeyFileError` where it holds no key that EINIT accepts."""
         try:
             key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -61,9 +61,9 @@ class DeveloperKey:
         return self._key.public_key().public_numbers().n
 
     def mr_signer(self) -> bytes:
-        """MRSIGNER of all that this key signs."""
+        """MRSIGNER of all enclaves that this key signs."""
         return hashlib.sha256(self.modulus().to_bytes(KEY_SIZE, "little")).digest()
 
     def sign(self, message: bytes) -> int:
-        """The RSASSA-PKCS1-v1_5 signature with SHA-256, as a number; the same message gives the same one."""
+        """The RSASSA-PKCS1-v1_5 signature with SHA-256, as a number; it is deterministic."""
         return int.from_bytes(self._key.sign(message, PKCS1v15(), SHA256()), "big")

@@ -1,8 +1,8 @@
 """Files to pages, and pages to what an enclave needs at boot.
 
-The index and its rules are in :mod:`casemate.wire.protocol.image_index`. Here files get their places and their page
-flags, and the pages of a running enclave become a manifest, a runtime lock and the guest's modules, everything checked:
-the chip vouches that the pages are the measured ones, not that they make sense.
+The index and its rules are in :mod:`casemate.wire.protocol.image_index`. This module gives files their places and page
+flags, and reads manifest, runtime lock and modules from the pages of a running enclave. It checks everything: the chip
+only guarantees that the pages are the measured ones, not that they make sense.
 """
 
 import hashlib
@@ -42,22 +42,22 @@ SSA_FRAME_SIZE = 1
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A file of the guest's code and where its import specifiers stand."""
+    """A file of the guest's code, and the places of its import specifiers."""
 
     path: str
     source: bytes
     links: tuple[Link, ...]
-    """In the order in which they stand in ``source``."""
+    """In the order of their places in ``source``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageContents:
-    """What an image's pages hold."""
+    """The contents of an image's pages."""
 
     index: ImageIndex
     manifest: Manifest
     schemas: CompiledSchemas
-    """Of the manifest."""
+    """The manifest's."""
     lock: RuntimeLock
     files: Mapping[str, bytes]
     """Every measured file by its path."""
@@ -72,12 +72,12 @@ class ImageContents:
 
 
 def is_code(path: str) -> bool:
-    """Whether a file is a module of the guest's, whose pages may be executed."""
+    """Whether a file is code of the guest, whose pages may be executed."""
     return path.startswith(GUEST) and path.endswith(CODE_SUFFIXES)
 
 
 def lay_out(files: Mapping[str, bytes], links: tuple[Link, ...], *, engine: str) -> Sgxs:
-    """The enclave of these files: the index, then each file from a page's start, in the order of their paths.
+    """Lays out the enclave of these files: the index, then each file from the start of a page, in path order.
 
     Args:
         files: by their paths.
@@ -86,13 +86,13 @@ def lay_out(files: Mapping[str, bytes], links: tuple[Link, ...], *, engine: str)
 
     Raises:
         FolderError: the pages are more than an enclave may have.
-        WireError: a path is none, a link names no file, or there are more files or imports than an index may have.
+        WireError: a path is not valid, a link names no file, or there are more files or imports than an index may have.
     """
     paths = sorted(files, key=str.encode)
     entries = tuple(
         Entry(path, offset=0, size=len(files[path]), sha256=hashlib.sha256(files[path]).digest()) for path in paths
     )
-    # Offsets have a fixed width in the index, so it is as long with the right ones as with zeros.
+    # Offsets have a fixed width in the index, so its length is known before they are.
     offset = len(ImageIndex(entries, links, engine).encode())
     placed = []
     for entry in entries:
@@ -109,7 +109,7 @@ def lay_out(files: Mapping[str, bytes], links: tuple[Link, ...], *, engine: str)
 
 
 def _segments(index_size: int, entries: list[Entry]) -> tuple[Segment, ...]:
-    """Runs of pages: neighbours with the same flags are one, as a parsed stream has them."""
+    """Runs of pages with the same flags; neighbours are merged, as they are in a parsed stream."""
     segments = [Segment(0, index_size, DATA_PAGE)]
     for entry in entries:
         flags = page_flags_of(entry.path)
@@ -125,19 +125,19 @@ def _segments(index_size: int, entries: list[Entry]) -> tuple[Segment, ...]:
 
 
 def page_flags_of(path: str) -> PageFlags:
-    """SECINFO flags of a file's pages: the guest's code may be executed, nothing may be written."""
+    """The SECINFO flags of a file's pages: code may be executed, nothing may be written."""
     return CODE_PAGE if is_code(path) else DATA_PAGE
 
 
 def read_pages(pages: bytes) -> ImageContents:
-    """What the pages of an enclave hold, all of it checked.
+    """Reads and checks the pages of an enclave.
 
     Args:
         pages: in address order, from the enclave's base.
 
     Raises:
-        WireError: the pages, the lock or a link are not as the format says.
-        ManifestError: the manifest or a schema is not as it has to be.
+        WireError: the pages, the lock or a link are malformed.
+        ManifestError: the manifest or a schema breaks a rule.
     """
     index = parse_index(pages)
     files = {entry.path: file_of(pages, entry) for entry in index.entries}
@@ -158,14 +158,14 @@ def read_pages(pages: bytes) -> ImageContents:
 
 
 def _check_link(link: Link, source: bytes) -> None:
-    """The link's specifier stands in the source where the link says."""
+    """Checks that the link's specifier is in the source where the link says."""
     literal = source[link.start : link.end]
     if literal not in (f'"{link.specifier}"'.encode(), f"'{link.specifier}'".encode()):
         raise WireError(f"Link.start in {link.importer!r}", got=repr(literal)[:80], want=f"{link.specifier!r} quoted")
 
 
 _SHOWN = 8
-"""Modules of a circle that an error names."""
+"""Most modules of a cycle that an error names."""
 
 
 class CircularImportsError(WireError):
@@ -207,7 +207,7 @@ def load_order(links: tuple[Link, ...], mains: list[str]) -> tuple[str, ...]:
 
 
 def _from_first(cycle: list[str]) -> tuple[str, ...]:
-    """A cycle of :mod:`graphlib`, where each module is imported by the next one, turned round: importers come first."""
+    """A cycle from :mod:`graphlib`, which puts each imported module before its importer, with importers first."""
     names = cycle[:0:-1]
     first = names.index(min(names))
     return (*names[first:], *names[: first + 1])

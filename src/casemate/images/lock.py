@@ -1,4 +1,4 @@
-"""casemate.lock in a folder: read it, write it, and the tag of the platform that runs this."""
+"""Reads and writes a folder's casemate.lock; and the tag of the platform that runs this."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from casemate.wire.protocol.runtime_lock import MAX_LOCK, RuntimeLock, platform_
 
 
 def this_platform() -> str:
-    """The tag of the interpreter that runs this."""
+    """The platform tag of the running interpreter."""
     return platform_tag(sys.platform, os.uname().machine, sys.version_info[:2])
 
 
@@ -32,7 +32,7 @@ def read_lock(folder: Path) -> RuntimeLock:
 
 
 def write_lock(folder: Path, lock: RuntimeLock) -> None:
-    """Puts the lock into the folder, whole or not at all."""
+    """Writes the lock into the folder, completely or not at all."""
     temporary = folder / f".{LOCK_PATH}.{os.getpid()}"
     try:
         temporary.write_bytes(lock.encode())

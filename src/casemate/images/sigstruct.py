@@ -1,4 +1,4 @@
-"""SIGSTRUCT: the developer's signature over a measurement and what the enclave may be."""
+"""Makes a SIGSTRUCT: the developer's signature over the measurement and the enclave's attributes."""
 
 from dataclasses import replace
 from datetime import date

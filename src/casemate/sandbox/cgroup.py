@@ -1,6 +1,7 @@
-"""A control group for one process: a hard ceiling on its memory and on its number of threads.
+"""A control group for one process, which limits its memory and its number of threads.
 
-Version 1 (one tree a controller) and version 2 (one tree), wherever this process may make groups below its own.
+Works with version 1 (one tree for each controller) and version 2 (one tree), wherever this process may make groups
+below its own.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ _CONTROLLERS = ("memory", "pids")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where groups are made: a folder for each controller; in version 2 both are the same."""
+    """The folder below which groups are made, one for each controller; in version 2 both are the same."""
 
     version: int
     memory: Path
@@ -32,7 +33,7 @@ class Group:
     name: str
 
     def make(self) -> None:
-        """Makes the folders; :class:`UnavailableError` where that is not allowed."""
+        """Makes the group's folders; :class:`UnavailableError` where this process may not."""
         try:
             for folder in self._folders():
                 folder.mkdir()
@@ -40,7 +41,7 @@ class Group:
             raise UnavailableError(f"making a control group: {os_error_text(error)}") from None
 
     def limit(self, *, memory: int | None = None, threads: int | None = None) -> None:
-        """Sets ceilings, in bytes and in threads."""
+        """Limits memory (bytes) and threads."""
         memory_file = "memory.limit_in_bytes" if self.places.version == 1 else "memory.max"
         try:
             if memory is not None:
@@ -51,7 +52,7 @@ class Group:
             raise UnavailableError(f"limits of a control group: {os_error_text(error)}") from None
 
     def enter(self) -> str:
-        """Moves the calling process in."""
+        """Moves the calling process into the group."""
         try:
             for folder in self._folders():
                 (folder / "cgroup.procs").write_text(str(os.getpid()))
@@ -69,7 +70,7 @@ class Group:
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
 
     def remove(self) -> bool:
-        """Removes the folders; False where its process is not quite gone yet, so that it has to be tried again."""
+        """Removes the folders; False where the process has not quite ended, so that the caller has to try again."""
         for folder in self._folders():
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -100,7 +101,7 @@ def find_places() -> Places:
 
 
 def remove_stale(places: Places, prefix: str) -> None:
-    """Removes groups named ``prefix``, a pid, ``-`` and more, whose process of that pid is no more."""
+    """Removes groups that an ended parent left: named ``prefix``, its pid, ``-`` and more."""
     for folder in {places.memory, places.pids}:
         for group in folder.glob(f"{prefix}*"):
             pid = group.name.removeprefix(prefix).split("-", 1)[0]
@@ -110,7 +111,7 @@ def remove_stale(places: Places, prefix: str) -> None:
 
 
 def _mounted(mounts: str, kind: str, controller: str | None, path: str) -> Path:
-    """The folder of group ``path`` in the tree of that kind; format of mountinfo: proc(5)."""
+    """The folder of group ``path``, in the tree whose line in mountinfo (proc(5)) is of that kind."""
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         root, place = before.split()[3:5]

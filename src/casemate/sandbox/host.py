@@ -37,8 +37,8 @@ def confine_host(*, read: Sequence[Path], write: Sequence[Path]) -> tuple[Layer,
         *(PathRule(os.fspath(path), CHANGE) for path in write),
     ]
     prefer = LayerMode.PREFER
-    with contextlib.suppress(UnavailableError):  # said below
-        compile_filter(HOST)  # kept; it takes a temporary file, which is out of reach once paths are restricted
+    with contextlib.suppress(UnavailableError):  # the layer below says so
+        compile_filter(HOST)  # its result is kept; it needs a temporary file, which Landlock will not allow
     return (
         apply_layer(LayerName.NO_NEW_PRIVS, prefer, refuse_new_privileges),
         apply_layer(LayerName.LANDLOCK, prefer, lambda: restrict_paths(rules, network=True)),

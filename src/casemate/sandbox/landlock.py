@@ -1,4 +1,4 @@
-"""Landlock: a process gives up the file system, TCP and signals to others, all but what a rule leaves it.
+"""Landlock: a process gives up access to files, to TCP, and to signalling others, except what a rule allows.
 
 Structures and constants: linux/landlock.h; what each ABI version brought: Documentation/userspace-api/landlock.rst.
 """
@@ -56,20 +56,20 @@ CHANGE = (
     | Access.MAKE_REG
     | Access.MAKE_SOCK
 )
-"""No symbolic links: others, who may do more, write into such folders too, and could be led elsewhere."""
+"""Without the right to make symbolic links: processes with more rights write into such folders too, and a link could
+lead them elsewhere."""
 _OF_FILES = Access.EXECUTE | Access.WRITE_FILE | Access.READ_FILE | Access.TRUNCATE | Access.IOCTL_DEV
 
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """What stays allowed at a path and, where it is a folder, below it."""
+    """Rights that stay allowed at a path and, where it is a folder, below it."""
 
     path: str
     access: Access
 
 
 def landlock_abi() -> int:
-    """The kernel's Landlock ABI version."""
     return linux.syscall("landlock_create_ruleset", _CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
 
 
@@ -101,7 +101,7 @@ def restrict_paths(rules: Sequence[PathRule], *, network: bool) -> str:
 
 
 def _handled_files(abi: int) -> Access:
-    """All rights that this kernel knows; one it does not know it would refuse."""
+    """All rights that this kernel knows; it refuses a ruleset with one that it does not know."""
     newest = {1: Access.MAKE_SYM, 2: Access.REFER, 3: Access.TRUNCATE, 4: Access.TRUNCATE}.get(abi, Access.IOCTL_DEV)
     return Access((newest << 1) - 1)
 

@@ -1,4 +1,7 @@
-"""The few system calls that Python has no name for, through libc; elsewhere each is unavailable, and says so."""
+"""System calls that Python has no function for, through libc.
+
+On other systems each raises :class:`UnavailableError`.
+"""
 
 import ctypes
 import errno
@@ -47,7 +50,7 @@ def syscall(what: str, number: int, *arguments: object) -> int:
 
 
 def drop_capabilities() -> None:
-    """Gives up every capability: those that a new user namespace grants are of no use to a confined process."""
+    """Gives up every capability: a confined process needs none of those that a new user namespace grants."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process (linux/capability.h)
     sets = (ctypes.c_uint32 * 6)()
     _check("capset", _libc().capset(header, sets))

@@ -1,4 +1,4 @@
-"""Namespaces of a process's own: an unconnected network, no one else's System V IPC, its own host name and mounts."""
+"""Namespaces for one process alone: a network without connections, its own System V IPC, host name and mounts."""
 
 import os
 from pathlib import Path

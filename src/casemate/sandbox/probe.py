@@ -1,4 +1,4 @@
-"""What this platform offers, found out by trying it on a child."""
+"""Which layers this platform offers: a child tries each of them."""
 
 import os
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from casemate.wire.protocol.sandbox_layers import Layer
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child reports of itself."""
+    """The result of the trial, as the child sends it."""
 
     layers: tuple[Layer, ...]
 
 
 def probe() -> tuple[Layer, ...]:
-    """The layers that an enclave would get here; nothing is applied to the caller, which must have one thread.
+    """The layers that an enclave would get on this platform; the caller, which must have one thread, stays unconfined.
 
     Raises:
-        UnavailableError: the child died of the trial.
+        UnavailableError: the child died during the trial.
     """
     confinement = prepare_enclave()
     group = find_group(f"casemate-{os.getpid()}-probe")
@@ -47,7 +47,7 @@ def probe() -> tuple[Layer, ...]:
 
 
 def find_group(name: str, *, memory: int | None = None, threads: int | None = None) -> Group | NoGroup:
-    """A fresh control group below this process's own, with ceilings in bytes and threads, or why there is none."""
+    """A new control group below this process's own, limited in bytes and threads; or why there is none."""
     try:
         group = Group(find_places(), name)
         group.make()

@@ -1,4 +1,4 @@
-"""Resource limits. The size of the address space is never one: V8 reserves far more than it uses."""
+"""Resource limits. The address space is not limited: V8 reserves far more of it than it uses."""
 
 import os
 import resource
@@ -11,15 +11,16 @@ from casemate.wire.errors import os_error_text
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Hard limits of a process, which leaves no core dump."""
+    """Hard limits of a process; none of them writes a core dump."""
 
     open_files: int
     threads: int
-    """RLIMIT_NPROC counts a user id's threads on the whole machine: set only where the id is the process's own."""
+    """RLIMIT_NPROC. It counts the threads of a user id on the whole machine, so it is set only where the id is the
+    process's own."""
     data: int | None
     """RLIMIT_DATA (bytes): all private writable memory, on Linux. None: set later, by the parent."""
     file_size: int = 0
-    """How far it may write into a file (bytes): not at all, unless it has one to write to."""
+    """RLIMIT_FSIZE (bytes): 0 for a process that has no file to write to."""
 
 
 _NEEDS = {
@@ -30,9 +31,8 @@ _NEEDS = {
     "RLIMIT_DATA": (resource.RLIMIT_DATA, 1 << 30, "ulimit -d"),
     "RLIMIT_FSIZE": (resource.RLIMIT_FSIZE, 1 << 30, "ulimit -f"),
 }
-"""What a machine and its engines need at least of the limits that it is started with (bytes, processes, descriptors).
-V8 reserves tens of GiB of addresses, and uses few of them. An enclave gets a gigabyte of data, and no process can raise
-its own hard limit; a machine's records and its copy of the runtime are files of some hundred MiB."""
+"""The least that a machine and its engines need of the limits that they are started with (bytes, processes,
+descriptors). V8 reserves tens of GiB of addresses and uses few of them."""
 
 
 def low_limits() -> str:
@@ -65,10 +65,11 @@ def set_limits(limits: Limits, *, own_uid: bool) -> str:
 
 
 def limit_data(pid: int, ceiling: int) -> None:
-    """Sets another process's RLIMIT_DATA (bytes), hard and soft; Linux alone can.
+    """Sets another process's RLIMIT_DATA (bytes), hard and soft; works on Linux only.
 
-    Without CAP_SYS_RESOURCE, which containers take from root, the kernel lets a process do that to one whose ids are
-    its own real ones (prlimit(2)): so root, which may change its real ids, borrows them for the one call.
+    Without CAP_SYS_RESOURCE, which containers take from root, the kernel lets a process do that only to a process whose
+    ids are its own real ones (prlimit(2)). So root, which may change its real ids, takes that process's ids for the one
+    call.
     """
     try:
         _prlimit(pid, ceiling)

@@ -28,7 +28,7 @@ _INSTRUCTION_SIZE = 8  # struct sock_filter
 
 
 class Compare(IntEnum):
-    """How an argument is compared; numbers of libseccomp's scmp_compare."""
+    """How an argument is compared; the numbers are those of libseccomp's scmp_compare."""
 
     DIFFERS = 1
     EQUALS = 4
@@ -48,10 +48,10 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of one system call: allowed, or refused with an errno.
+    """One system call, allowed or refused with an errno.
 
-    A call may have several rules if they say the same or their conditions exclude each other; one without a condition
-    stands alone.
+    A call may have several rules if they say the same or their conditions exclude each other; a rule without a
+    condition must be the only one of its call.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class SyscallFilter:
-    """The system calls that a process may make, and what becomes of each other one."""
+    """The system calls that a process may make."""
 
     rules: tuple[Rule, ...]
     others_pass: bool = False
-    """True for a deny-list. Otherwise a call that no rule covers ends the process."""
+    """True: calls without a rule are allowed (a deny-list). False: they end the process (an allow-list)."""
 
 
 class _Argument(ctypes.Structure):
@@ -123,7 +123,7 @@ def compile_filter(syscalls: SyscallFilter) -> bytes:
 
 
 def _scratch() -> IO[bytes]:
-    """A file without a name: in memory, or where that is denied, as in some containers, among the temporary ones."""
+    """A file without a name: in memory, or in the temporary folder where some containers deny that."""
     try:
         return os.fdopen(os.memfd_create("seccomp filter"), "w+b")
     except OSError as denied:

@@ -1,4 +1,4 @@
-"""What each kind of process may ask of the kernel.
+"""The system calls that each kind of process may make.
 
 Found by running them: Python with OpenSSL and Rust extensions after everything is imported; Deno with JIT, WebAssembly,
 compression, timers and every hostile guest of the tests.
@@ -130,7 +130,7 @@ def _fcntl(*commands: int) -> tuple[Rule, ...]:
 
 
 def _open_to_read(name: str, flags: int) -> tuple[Rule, ...]:
-    """Allowed to read; refused to write or create, which the engine tries with its caches."""
+    """Allowed to read; refused, not killed, when it writes or creates: the engine tries that with its caches."""
     return (
         _masked(name, flags, _O_ACCMODE | _O_CREAT, 0),
         _masked(name, flags, _O_ACCMODE | _O_CREAT, _O_CREAT, errno.EACCES),
@@ -145,30 +145,32 @@ _COMPUTES = (
     *_allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
     *_only("ioctl", 1, _FIONBIO, errno.EPERM),
     *_fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
-    # Python looks for source lines and modules when something goes wrong: it finds none, and the error is told.
+    # Python looks for source lines and modules when an error is raised. It must find none, not die: so EACCES.
     *_refuse(errno.EACCES, *_LOOKS_FOR_FILES, *_OPENS_FILES, *_CHANGES_FILES),
     *_refuse(errno.EPERM, *_ASKS_ABOUT_SYSTEM, "prctl", "prlimit64"),
     *_refuse(errno.ENOSYS, "clone3"),
 )
 
 ENCLAVE = SyscallFilter((*_COMPUTES, _masked("mmap", 2, _PROT_EXEC, 0), _masked("mprotect", 2, _PROT_EXEC, 0)))
-"""An enclave: it computes, and reads and writes the descriptors it has. No file, socket, process or new code."""
+"""An enclave: it computes, and reads and writes the descriptors that it has. It opens no file or socket, starts no
+process and maps no new code."""
 
 VM = SyscallFilter(
     (*_COMPUTES, *_allow("mmap", "mprotect", "pwrite64"), _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD))
 )
-"""A confidential VM's process: as an enclave, but the emulator writes code, one thread stops it, and DRAM is a file."""
+"""A confidential VM's process: as an enclave; also the emulator's new code, a thread that stops it, and writes to
+DRAM's file."""
 
 GUEST = SyscallFilter(
     (
         *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS, *_LOOKS_FOR_FILES, *_ASKS_ABOUT_SYSTEM),
         *_allow("mmap", "mprotect", "pkey_alloc", "pkey_free", "pkey_mprotect"),
-        # The engine itself, once: Landlock leaves nothing else to execute, and no_new_privs nothing to gain by it.
+        # To start the engine. Landlock allows no other file to be executed, and no_new_privs gives no rights by it.
         *_allow("execve", "arch_prctl", "set_tid_address"),
         *_open_to_read("open", 1),  # the loader's libraries, which Landlock allows by name
         *_open_to_read("openat", 2),
         *_allow("dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "pipe2"),
-        # tokio talks to itself, by streams: a datagram socket, even one of a pair, reaches any socket that has a name
+        # tokio wakes itself through a pair of stream sockets. A datagram socket could send to any socket with a name.
         Rule(
             "socketpair",
             None,
@@ -177,7 +179,7 @@ GUEST = SyscallFilter(
         ),
         *_allow("recvfrom", "recvmsg", "sched_setaffinity"),
         *_only("sendto", 4, 0, errno.EPERM),  # no address
-        *_only("prctl", 0, _PR_SET_NAME, errno.EPERM),  # threads have names; the signal at the parent's end stays
+        *_only("prctl", 0, _PR_SET_NAME, errno.EPERM),  # names of threads; it must not clear the signal of lifeline.py
         *_only("prlimit64", 2, 0, errno.EPERM),  # reads limits, sets none
         *_only("ioctl", 1, _FIONBIO, errno.EPERM),
         _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD),
@@ -198,7 +200,7 @@ HOST = SyscallFilter(
         Rule("sendto", errno.EPERM, When(4, Compare.DIFFERS, 0)),
         Rule("prlimit64", errno.EPERM, When(0, Compare.DIFFERS, 0)),  # of another process
         *(_masked("clone", 0, bit, bit, errno.EPERM) for bit in _CLONE_NEW),
-        *_refuse(errno.ENOSYS, "clone3"),  # its flags are in memory, where no filter looks; libc takes clone instead
+        *_refuse(errno.ENOSYS, "clone3"),  # filters cannot see its flags, which are in memory; libc falls back to clone
         *_refuse(
             errno.EPERM,
             "add_key",
@@ -243,4 +245,5 @@ HOST = SyscallFilter(
     ),
     others_pass=True,
 )
-"""The untrusted host: all but new sockets and the ways into other processes' memory and around Landlock."""
+"""The untrusted host: everything except new sockets, and the calls that reach other processes' memory or bypass
+Landlock."""

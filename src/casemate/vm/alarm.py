@@ -1,6 +1,6 @@
-"""What ends an emulation from outside: a message of the hypervisor or the chip, or time that is up.
+"""Ends an emulation from outside: when the hypervisor or the chip sends a message, or when time is up.
 
-The emulator holds the process's only thread for as long as the guest likes. A second thread waits meanwhile, and tells
+The emulator holds the process's only thread for as long as the guest runs. A second thread waits meanwhile, and tells
 the emulator to stop; it does nothing else.
 """
 
@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 _AGAIN = 0.0005
-"""Seconds between two calls of ``stop``: one that comes between two emulations is lost."""
+"""Seconds between two calls of ``stop``, which is repeated: a call has no effect while the emulator is just being
+started."""
 
 
 class Alarm:
     """Rings while armed, when one of the descriptors is readable or the deadline is reached."""
 
     def __init__(self, descriptors: Sequence[int], stop: Callable[[], None]) -> None:
-        """Nothing is watched before :meth:`start`.
+        """Watches nothing before :meth:`start`.
 
         Args:
             descriptors: what to wait for.
-            stop: ends the emulation; called again and again until the alarm is acknowledged.
+            stop: ends the emulation; called repeatedly until the alarm is acknowledged.
         """
         self._stop = stop
         self._reading, self._writing = os.pipe()
@@ -36,7 +37,6 @@ class Alarm:
         self._go = threading.Semaphore(0)
 
     def start(self) -> None:
-        """Starts the second thread."""
         threading.Thread(target=self._watch, daemon=True, name="alarm").start()
 
     @property
@@ -55,7 +55,7 @@ class Alarm:
             self._disarm()
 
     def acknowledge(self) -> None:
-        """It has been heard; it watches on."""
+        """Resets the alarm, which goes on watching."""
         self._disarm()
         self._arm()
 

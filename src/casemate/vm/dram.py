@@ -1,7 +1,7 @@
 """DRAM: a file of the host's, whose offsets are system physical addresses.
 
-It is read and written, never mapped: whoever has the file may cut it short at any time, which is an error here and
-would be a signal there.
+It is read and written, never mapped: the host may truncate the file at any time. Then pread fails with an error; an
+access to a mapping would raise SIGBUS.
 """
 
 import os
@@ -12,19 +12,19 @@ from casemate.wire.snp.page_info import PAGE_SIZE
 
 
 class Dram:
-    """The memory chips of one VM, and of its host as far as this VM can tell."""
+    """The DRAM of one VM, which to this VM is all of its host's."""
 
     def __init__(self, descriptor: int, pages: int) -> None:
         self._descriptor = descriptor
         self.size = pages * PAGE_SIZE
-        """Bytes: system physical addresses are below it."""
+        """In bytes; system physical addresses are below it."""
 
     def holds(self, spa: int, size: int = PAGE_SIZE) -> bool:
-        """Whether all of ``size`` bytes at ``spa`` are there."""
+        """Whether all of ``size`` bytes at ``spa`` are inside DRAM."""
         return spa >= 0 and spa + size <= self.size
 
     def read(self, spa: int, size: int = PAGE_SIZE) -> bytes:
-        """What is on the chips; :class:`DramError` where the file ends early."""
+        """The bytes at ``spa``; :class:`DramError` where the file ends early."""
         try:
             content = os.pread(self._descriptor, size, spa)
         except OSError as error:
@@ -34,7 +34,7 @@ class Dram:
         return content
 
     def write(self, spa: int, content: bytes) -> None:
-        """Puts ``content`` on the chips; :class:`DramError` where that fails."""
+        """Stores ``content`` at ``spa``; :class:`DramError` where that fails."""
         try:
             written = os.pwrite(self._descriptor, content, spa)
         except OSError as error:

@@ -4,26 +4,26 @@ from casemate.wire.errors import CasemateError
 
 
 class DramError(CasemateError):
-    """The file behind DRAM cannot be read or written there: the host has cut it short."""
+    """The file behind DRAM cannot be read or written: the host has truncated it."""
 
 
 class RequestError(CasemateError):
-    """The hypervisor asks for what this VM cannot do; the words say why."""
+    """The hypervisor asks for something that this VM cannot do; the message says why."""
 
 
 class RmpViolationError(CasemateError):
-    """A store by the host's CPU met a page that is not the hypervisor's: #PF with the RMP bit."""
+    """A store by the host's CPU to a page that is assigned to the guest: #PF with the RMP bit."""
 
 
 class CommandError(CasemateError):
-    """A command of the chip cannot be done; the words begin with the firmware's status."""
+    """A command of the chip fails; the message begins with the firmware's status."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(f"{status}: {reason}")
 
 
 class VmsaInvalidError(CasemateError):
-    """VMEXIT_INVALID: the page is no VMSA, has been changed, or holds registers that no vCPU can have."""
+    """VMEXIT_INVALID: the page is not a VMSA, was changed, or holds registers that no vCPU can have."""
 
 
 class AccessError(CasemateError):
@@ -49,7 +49,10 @@ class NotValidatedError(AccessError):
 
 
 class IntegrityError(AccessError):
-    """The controller's tag does not fit the page: it is not what the guest last wrote there. It is final."""
+    """The memory controller's tag does not match the page: it is not what the guest last wrote there.
+
+    The VM cannot go on.
+    """
 
     def __init__(self, gpa: int) -> None:
         super().__init__(f"the page is not what was last written, at GPA {gpa:#x}")
@@ -57,4 +60,4 @@ class IntegrityError(AccessError):
 
 
 class CacheChangedError(Exception):
-    """The cache has to be emptied before this access can be tried again; nobody outside the vCPU sees it."""
+    """The cache has to be flushed before this access is tried again; only the vCPU handles it."""

@@ -1,8 +1,7 @@
-"""The memory controller's cache: plaintext of pages in use, at the places where the emulator finds them.
+"""The memory controller's cache: the plaintext of pages in use, where the emulator addresses them.
 
-A private page is at its GPA, a shared page at its GPA plus the end of the address space, so that the C-bit is an
-address bit to the emulator. Everything is written back and forgotten whenever the hypervisor may look at
-or change DRAM.
+A private page is at its GPA, a shared page at its GPA plus the size of the address space: to the emulator, the C-bit is
+one more address bit. Before the hypervisor may read or change DRAM, everything is written back and forgotten.
 """
 
 import mmap
@@ -26,7 +25,7 @@ from casemate.vm.rmp import (
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 CACHE_PAGES = 16_384
-"""64 MiB; a working set that is larger is written back as a whole whenever the cache is full."""
+"""64 MiB. When the cache is full, all of it is written back and forgotten."""
 
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0x40)
 
@@ -41,7 +40,7 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Privilege:
-    """In whose name an access is made."""
+    """The privilege with which an access is made."""
 
     vmpl: int
     user: bool
@@ -57,7 +56,7 @@ class _Line:
 
 
 class PageCache:
-    """Between a guest's accesses and DRAM: nested page table, reverse map table and encryption, page by page."""
+    """Serves a guest's accesses from DRAM, page by page: nested page table, reverse map table, encryption."""
 
     def __init__(
         self, dram: Dram, nested: NestedPageTable, rmp: ReverseMapTable | None, cipher: PageCipher, top: int
@@ -71,15 +70,17 @@ class PageCache:
         self._by_spa: dict[int, int] = {}
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
         self.memory = mmap.mmap(-1, 2 * top, flags=flags)
-        """The plaintext; only where :meth:`place` has led is anything of use."""
+        """The plaintext; only pages that :meth:`place` has returned are valid."""
 
     def place(self, gpa: int, access: Access, privilege: Privilege, *, private: bool) -> int:
-        """Where in :attr:`memory` the page at ``gpa`` is now, whose access is allowed, and is a store if so said.
+        """The offset in :attr:`memory` of the page at ``gpa``, after checking that the guest may make this access.
+
+        A store marks the page as changed, so that it is written back.
 
         Raises:
-            NestedFaultError, NotValidatedError, IntegrityError: the access does not go through.
-            CacheChangedError: :meth:`flush`, and try again.
-            DramError: the host has cut DRAM short.
+            NestedFaultError, NotValidatedError, IntegrityError: the access is refused.
+            CacheChangedError: call :meth:`flush`, and try again.
+            DramError: the host has truncated DRAM.
         """
         gpa &= -PAGE_SIZE
         spa = self._nested.spa(gpa, _error_code(access, privilege, private=private))
@@ -100,7 +101,10 @@ class PageCache:
         return place
 
     def evict(self, spa: int) -> bool:
-        """Writes back the page at ``spa`` and forgets it; whether it was here, so that translations may lead to it."""
+        """Writes back the page at ``spa`` and forgets it.
+
+        True if it was cached, so that the emulator may have translated it.
+        """
         place = self._by_spa.get(spa)
         if place is None:
             return False
@@ -124,7 +128,7 @@ class PageCache:
 
     def _fill(self, place: int, spa: int, gpa: int, *, private: bool) -> _Line:
         if spa in self._by_spa or len(self._lines) >= CACHE_PAGES:
-            raise CacheChangedError  # by another address, or full
+            raise CacheChangedError  # cached under another address, or the cache is full
         content = self._dram.read(spa)
         self.memory[place : place + PAGE_SIZE] = self._cipher.decrypt(spa, gpa, content) if private else content
         line = self._lines[place] = _Line(spa, gpa, private)

@@ -1,7 +1,7 @@
-"""How a page of the guest's is encrypted on its way to DRAM, in two kinds.
+"""Encryption of a guest's private pages on their way to DRAM, in two kinds.
 
-What is simulated: AMD does not publish the tweak of its AES-XEX; here it is AES-256-XTS with the system physical
-address as tweak, which has the properties that attacks use: deterministic, bound to the place, without integrity.
+SIMULATED: AMD does not publish the tweak of its AES-XEX. Here it is AES-256-XTS with the system physical address as
+tweak, which has the properties that attacks use: deterministic, bound to the address, without integrity.
 """
 
 import hashlib
@@ -22,57 +22,57 @@ _NONCE_PAD = bytes(4)
 
 
 class PageCipher(Protocol):
-    """Between the controller's cache and DRAM."""
+    """Encrypts pages from the cache to DRAM, and decrypts them on the way back."""
 
     def encrypt(self, spa: int, gpa: int, plaintext: bytes) -> bytes:
-        """What goes to DRAM at ``spa`` for the guest's page ``gpa``."""
+        """The ciphertext to store at ``spa`` for the guest's page ``gpa``."""
 
     def decrypt(self, spa: int, gpa: int, ciphertext: bytes) -> bytes:
-        """What the guest reads; :class:`IntegrityError` where the cipher can tell that this was not written."""
+        """The plaintext; :class:`IntegrityError` where the cipher detects that the guest did not write this."""
 
     def forget(self, gpa: int) -> None:
-        """The page is a new one to the guest: what was written there before is of no account."""
+        """Called when a page becomes valid anew: earlier contents must not count any more."""
 
 
 class TweakedPages:
     """AES-256-XTS, tweak from the system physical address: SEV, SEV-ES and SEV-SNP."""
 
     def __init__(self, key: bytes, tweak_key: bytes) -> None:
-        """Two keys of 32 bytes, different from each other."""
+        """Takes two keys of 32 bytes, which must differ."""
         self._key = AES(key + tweak_key)
 
     def encrypt(self, spa: int, gpa: int, plaintext: bytes) -> bytes:  # noqa: ARG002 - as PageCipher
-        """4096 bytes."""
         return Cipher(self._key, XTS(spa.to_bytes(16, "little"))).encryptor().update(plaintext)
 
     def decrypt(self, spa: int, gpa: int, ciphertext: bytes) -> bytes:  # noqa: ARG002 - as PageCipher
-        """4096 bytes: garbage where the ciphertext was changed or moved, for nothing here can tell."""
+        """The plaintext, or garbage where the ciphertext was changed or moved: nothing can tell."""
         return Cipher(self._key, XTS(spa.to_bytes(16, "little"))).decryptor().update(ciphertext)
 
     def forget(self, gpa: int) -> None:
-        """Nothing is kept of a page."""
+        """Does nothing: this cipher keeps no state."""
 
 
 class AuthenticatedPages:
-    """AES-256-GCM, a key for each page from the VM's key and the GPA; tags and write counters stay in the controller.
+    """AES-256-GCM with a key for each page, from the VM's key and the GPA.
 
-    Associated data are VM, GPA and counter, the counter is the nonce: a page that was changed, moved, or was there once
-    does not open. A page that the guest has not written since it became the guest's reads as zeros.
+    Tags and write counters stay in the controller.
+
+    Associated data are VM, GPA and counter, and the counter is the nonce. So a page that was changed, moved or replayed
+    does not decrypt. A page that the guest has not written since it became valid reads as zeros.
 
     SIMULATED: no SEV does this. Tags and counters are kept on the chip, which no real chip has the memory for.
     """
 
     def __init__(self, key: bytes, asid: int) -> None:
-        """The VM's key, 32 bytes."""
+        """Takes the VM's key, 32 bytes."""
         self._key = key
         self._asid = asid.to_bytes(4, "little")
         self._written: dict[int, tuple[int, bytes]] = {}
-        """GPA to counter and tag."""
+        """Counter and tag by GPA."""
         self._counters: dict[int, int] = {}
-        """Of pages that are forgotten: a nonce is never used twice with a page's key."""
+        """Counters by GPA, kept when a page is forgotten: a nonce must never be used twice with a page's key."""
 
     def encrypt(self, spa: int, gpa: int, plaintext: bytes) -> bytes:  # noqa: ARG002 - as PageCipher
-        """4096 bytes; the tag stays here."""
         counter = (self._written[gpa][0] if gpa in self._written else self._counters.pop(gpa, 0)) + 1
         nonce = counter.to_bytes(8, "little") + _NONCE_PAD
         sealed = self._page_key(gpa).encrypt(nonce, plaintext, self._asid + gpa.to_bytes(8, "little") + nonce)
@@ -92,7 +92,7 @@ class AuthenticatedPages:
             raise IntegrityError(gpa) from None
 
     def forget(self, gpa: int) -> None:
-        """Reads as zeros from now, until it is written."""
+        """Has the page read as zeros until it is written again."""
         if gpa in self._written:
             self._counters[gpa] = self._written.pop(gpa)[0]
 

@@ -1,4 +1,4 @@
-"""The process of one VM, from its first frame to its last: it serves the chip and the hypervisor until one is gone."""
+"""The process of one VM: it serves the chip and the hypervisor until one of them is gone."""
 
 import os
 import select
@@ -38,7 +38,7 @@ from casemate.wire.messages.vm.silicon import AddPages, Finish, Finished, PageIs
 from casemate.wire.protocol.faults import Code, Fault, encode_reply, fault
 
 ANSWER_TIME = 10.0
-"""Seconds that a peer has to take an answer."""
+"""Seconds that a peer may take to read an answer."""
 
 _OF_CHIP = (AddPages, ReadPage, Finish)
 _OF_HYPERVISOR = (
@@ -63,7 +63,7 @@ _REFUSED: dict[type[Exception], Code] = {
 
 
 class VmProcess:
-    """One VM behind its two links."""
+    """One VM and its two links."""
 
     def __init__(self, chip: Channel, hypervisor: Channel, dram: int) -> None:
         self._chip = chip
@@ -173,7 +173,7 @@ class VmProcess:
             self._running = False
 
     def _serve_meanwhile(self, silicon: VmSilicon, alarm: Alarm) -> bool:
-        """Answers what came while a vCPU ran; whether it is to stop."""
+        """Answers what came while a vCPU ran; True if the run has to end."""
         poll = select.poll()
         poll.register(self._chip.fileno(), select.POLLIN)
         poll.register(self._hypervisor.fileno(), select.POLLIN)

@@ -1,7 +1,7 @@
-"""The reverse map table: for each page of DRAM, whose it is and where its owner has it (APM volume 2, 15.36).
+"""The reverse map table: each page of DRAM's owner, and the GPA at which the owner has it (APM volume 2, 15.36).
 
-The table of a real machine covers all guests; a VM's process has the part that is about its own DRAM, so a page is
-either this guest's or the hypervisor's.
+A real machine's table covers all guests. A VM's process has the part for its own DRAM, so a page is either this guest's
+or the hypervisor's.
 """
 
 from array import array
@@ -33,15 +33,19 @@ class Permissions(IntFlag):
 
 
 class ReverseMapTable:
-    """One entry a page: bits 0 to 3 its state, 16 to 31 four bits of permissions a VMPL, 32 to 63 the page number."""
+    """The table, an integer for each page.
+
+    Bits 0 to 3 are its state, 16 to 31 its permissions (four bits for each VMPL), 32 to 63 the page number of its GPA.
+    """
 
     def __init__(self, pages: int) -> None:
         self._entries = array("Q", bytes(8 * pages))
 
     def update(self, spa: int, count: int, gpa: int | None, *, immutable: bool) -> None:
-        """RMPUPDATE: ``count`` pages are the guest's at ``gpa``, or with None the hypervisor's; none is validated.
+        """RMPUPDATE: assigns ``count`` pages to the guest at ``gpa``, or to the hypervisor where ``gpa`` is None.
 
-        VMPL 0 may do everything with a page that has become the guest's, the others nothing.
+        The pages lose their VALIDATED bit: a guest must notice that a page under it was exchanged. VMPL 0 gets all
+        permissions for a page that becomes the guest's, the others get none.
 
         Raises:
             RequestError: a page is immutable: it waits for LAUNCH_UPDATE.
@@ -75,12 +79,12 @@ class ReverseMapTable:
         self._entries[at] = entry
 
     def gpa_of(self, spa: int) -> int | None:
-        """The GPA of a page of the guest's."""
+        """The GPA at which the guest has the page."""
         entry = self._entries[spa // PAGE_SIZE]
         return (entry >> _GPA_SHIFT) * PAGE_SIZE if entry & _ASSIGNED else None
 
     def is_vmsa(self, spa: int) -> bool:
-        """Whether the page holds a vCPU's registers, and is the guest's own."""
+        """Whether the page is the guest's, validated, and marked as a VMSA."""
         wanted = _ASSIGNED | _VALIDATED | _VMSA
         return self._entries[spa // PAGE_SIZE] & wanted == wanted
 
@@ -89,20 +93,20 @@ class ReverseMapTable:
         return bool(self._entries[spa // PAGE_SIZE] & _VALIDATED)
 
     def set_validated(self, spa: int, *, validated: bool) -> bool:
-        """PVALIDATE; whether that changed anything."""
+        """PVALIDATE; True if the bit changed."""
         at = spa // PAGE_SIZE
         before = self._entries[at]
         self._entries[at] = before | _VALIDATED if validated else before & ~(_VALIDATED | _VMSA)
         return self._entries[at] & _VALIDATED != before & _VALIDATED
 
     def adjust(self, spa: int, vmpl: int, perms: int, *, vmsa: bool) -> None:
-        """RMPADJUST: the permissions of ``vmpl``, and whether the page is a VMSA."""
+        """RMPADJUST: sets the permissions of ``vmpl``, and whether the page is a VMSA."""
         at = spa // PAGE_SIZE
         entry = self._entries[at] & ~_VMSA | (_VMSA if vmsa else 0)
         self._entries[at] = _with_perms(entry, vmpl, perms)
 
     def check_host_store(self, spa: int, size: int) -> None:
-        """A store by the host's CPU to any page of the guest's faults; :class:`RmpViolationError`."""
+        """Checks a store by the host's CPU; :class:`RmpViolationError` where the page is assigned to the guest."""
         for at in range(spa // PAGE_SIZE, -(-(spa + size) // PAGE_SIZE)):
             if self._entries[at] & _ASSIGNED:
                 raise RmpViolationError(
@@ -111,7 +115,10 @@ class ReverseMapTable:
                 )
 
     def check_private(self, spa: int, gpa: int, vmpl: int, wanted: Permissions) -> None:
-        """An access of the guest's with the C-bit set.
+        """Checks an access of the guest with the C-bit set.
+
+        The GPA is compared because the hypervisor controls the nested page table: it could map two of the guest's pages
+        to each other's place.
 
         Raises:
             NestedFaultError: the page is not the guest's, or has another GPA, or the VMPL may not do that.
@@ -132,7 +139,10 @@ class ReverseMapTable:
             raise NestedFaultError(gpa, code | NPF_VMPL, "a VMSA is written by VMPL 0 alone")
 
     def check_shared(self, spa: int, gpa: int, *, write: bool) -> None:
-        """An access of the guest's with the C-bit clear; :class:`NestedFaultError` where the page is a guest's."""
+        """Checks an access of the guest with the C-bit clear.
+
+        :class:`NestedFaultError` for a store to a page that is assigned.
+        """
         if write and self._entries[spa // PAGE_SIZE] & _ASSIGNED:
             raise NestedFaultError(gpa, NPF_RMP | NPF_PRESENT | NPF_WRITE, "a shared store to a private page")
 
@@ -141,7 +151,7 @@ class ReverseMapTable:
         return self._entries[spa // PAGE_SIZE] >> _PERMS_SHIFT + 4 * vmpl & _ALL
 
     def entries(self, spa: int, count: int) -> Iterator[RmpEntry]:
-        """RMPREAD, for ``count`` pages from ``spa``."""
+        """The entries of ``count`` pages from ``spa`` (RMPREAD)."""
         for at in range(spa // PAGE_SIZE, spa // PAGE_SIZE + count):
             entry = self._entries[at]
             yield RmpEntry(

@@ -1,4 +1,4 @@
-"""The silicon of one VM: what the chip and the hypervisor can ask of it, done on its parts."""
+"""The silicon of one VM: what the chip and the hypervisor can ask of it."""
 
 import hashlib
 import time
@@ -22,7 +22,7 @@ from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE, PageType
 
 MAX_TOP = 1 << 32
-"""Guest physical addresses are below it: the emulator's address space is laid out for that."""
+"""Guest physical addresses are below it: the emulator's address space has room for twice that."""
 
 MAX_RMP_GPA = 1 << 44
 """Guest physical addresses in the reverse map table are below it; a VMSA's may be above the guest's memory."""
@@ -36,7 +36,7 @@ class VmSilicon:
     """Memory controller, reverse map table and vCPUs of one guest."""
 
     def __init__(self, power: PowerOn, descriptor: int) -> None:
-        """Over the DRAM file at ``descriptor``; :class:`RequestError` where the sizes cannot be."""
+        """Uses the DRAM file at ``descriptor``; :class:`RequestError` where the sizes are impossible."""
         if not (0 < power.top <= MAX_TOP and power.top % PAGE_SIZE == 0 and power.pages):
             raise RequestError(f"{power.pages} pages of DRAM, addresses to {power.top:#x}: that is no VM")
         self._mode = power.mode
@@ -59,26 +59,29 @@ class VmSilicon:
 
     @property
     def memory(self) -> int:
-        """Bytes that are mapped for the guest's memory; most of them never used."""
+        """Bytes of address space mapped for the guest's memory; most of them are never used."""
         return len(self._cache.memory)
 
     @property
     def dram_size(self) -> int:
-        """Bytes."""
         return self._dram.size
 
     def stop(self) -> None:
-        """Ends an emulation that is under way; for another thread."""
+        """Ends an emulation that is under way; to be called from another thread."""
         self._emulator.stop()
 
-    # The chip's share
+    # Called by the chip
 
     def add_pages(self, wanted: AddPages) -> bytes:
-        """LAUNCH_UPDATE: what was read is hashed, encrypted and the guest's; gives the hashes, one after another.
+        """LAUNCH_UPDATE: hashes pages, encrypts them and assigns them to the guest.
+
+        Returns the hashes, one after another.
+
+        The bytes that are hashed are the ones that are encrypted, read once: the host can change DRAM in between.
 
         Raises:
-            CommandError: nothing was taken.
-            DramError: the file was cut short on the way.
+            CommandError: no page was taken.
+            DramError: the file was truncated meanwhile.
         """
         spas = self._launchable(wanted)
         contents = [
@@ -98,15 +101,15 @@ class VmSilicon:
         return b"".join(hashlib.sha384(content).digest() for content in contents)
 
     def read_page(self, spa: int) -> bytes:
-        """A page of DRAM as it is; :class:`CommandError` where there is none."""
+        """The bytes of a page of DRAM; :class:`CommandError` where there is none."""
         self._check_spas("INVALID_ADDRESS", spa, 1)
         return self._dram.read(spa)
 
     def finish(self) -> None:
-        """The launch is over."""
+        """LAUNCH_FINISH: no page can be added any more."""
         self._finished = True
 
-    # The hypervisor's
+    # Called by the hypervisor
 
     def update_rmp(self, wanted: RmpUpdate) -> None:
         """RMPUPDATE; :class:`RequestError` where it fails."""
@@ -119,7 +122,7 @@ class VmSilicon:
         self._rmp.update(wanted.spa, wanted.count, gpa, immutable=wanted.immutable)
 
     def map_nested(self, gpa: int, spa: int | None, count: int) -> None:
-        """Sets the nested page table; :class:`RequestError` where there are no such addresses."""
+        """Changes the nested page table; :class:`RequestError` where the addresses do not exist."""
         if gpa % PAGE_SIZE or gpa + count * PAGE_SIZE > self._top:
             raise RequestError(f"{count} pages at GPA {gpa:#x}: the guest's addresses end at {self._top:#x}")
         if spa is not None:
@@ -140,7 +143,10 @@ class VmSilicon:
         self._dram.write(spa, content)
 
     def host_load(self, spa: int, size: int) -> bytes:
-        """A load by the host's CPU; as :meth:`host_store`, but every page may be read."""
+        """A load by the host's CPU.
+
+        As :meth:`host_store`, but every page may be read: as ciphertext where it is private.
+        """
         self._check_request(spa, size)
         return self._dram.read(spa, size)
 
@@ -159,7 +165,10 @@ class VmSilicon:
         return b"".join(pages)[gpa - first :][:size]
 
     def debug_registers(self, vmsa_spa: int) -> bytes:
-        """A VMSA in the clear; as :meth:`debug_load`, except that under SEV anyone can read it anyway."""
+        """The registers in a VMSA; as :meth:`debug_load`.
+
+        Under plain SEV they are not encrypted, so every policy allows it.
+        """
         if self._mode.has_encrypted_registers:
             self._check_debug()
         return self._vmsas.read(vmsa_spa).encode()
@@ -192,7 +201,7 @@ class VmSilicon:
             return self._vcpus.run(wanted.vmsa, budget, wanted.ghcb, alarm, serve)
 
     def _evict(self, spa: int) -> None:
-        """A page's state is about to change: it is in DRAM alone."""
+        """Writes back and forgets a page whose state is about to change."""
         if self._cache.evict(spa):
             self._emulator.forget_translations()
 

@@ -1,4 +1,4 @@
-"""VMSA pages: where a vCPU's registers rest while it does not run, in each mode as that mode protects them."""
+"""VMSA pages, which hold a vCPU's registers while it does not run, protected as each mode protects them."""
 
 import hashlib
 
@@ -15,9 +15,10 @@ from casemate.wire.snp.vmsa import Vmsa
 class VmsaPages:
     """Reads and writes registers by the SPA of their page.
 
-    SEV: they lie in the clear, for the hypervisor to read and edit. SEV-ES: encrypted, and the controller keeps a
-    digest of each, so that VMRUN refuses one that was changed. SEV-SNP: encrypted, and no store of the host's CPU
-    reaches it; what comes over the bus is decrypted as it is. ``authenticated``: as every private page.
+    SEV: in the clear, so that the hypervisor can read and change them. SEV-ES: encrypted, with a digest of each in the
+    controller, so that VMRUN refuses a changed one. SEV-SNP: encrypted, and the reverse map table keeps the host's CPU
+    from storing to them; there is no digest, so a store on the memory bus is decrypted and used. ``authenticated``: as
+    every private page.
     """
 
     def __init__(self, mode: VmMode, dram: Dram, rmp: ReverseMapTable | None, cipher: PageCipher) -> None:
@@ -26,18 +27,19 @@ class VmsaPages:
         self._rmp = rmp
         self._cipher = cipher
         self._digests: dict[int, bytes] = {}
-        """SPA to digest of what the vCPU left there: SEV and SEV-ES, which have no other list of VMSAs."""
+        """Digests by SPA, under SEV and SEV-ES; also the list of VMSAs, which SEV-SNP has in its reverse map table."""
 
     def launch(self, spa: int, content: bytes) -> None:
-        """A page of registers as it was measured."""
+        """Stores a page of registers as it was measured."""
         self._write(spa, content)
 
     def read(self, spa: int) -> Vmsa:
         """The registers at ``spa``.
 
         Raises:
-            VmsaInvalidError: there is no VMSA, or it was changed where that can be told, or it makes no sense.
-            IntegrityError: the same, in ``authenticated``.
+            VmsaInvalidError: there is no VMSA, or it was changed and the mode can detect that, or its registers make no
+                sense.
+            IntegrityError: it was changed, in ``authenticated``.
         """
         if spa % PAGE_SIZE or not self._dram.holds(spa) or not self._is_vmsa(spa):
             raise VmsaInvalidError(f"the page at SPA {spa:#x} is no VMSA of this guest's")
@@ -52,7 +54,7 @@ class VmsaPages:
             raise VmsaInvalidError(f"the VMSA at SPA {spa:#x}: {error}") from None
 
     def write(self, spa: int, vmsa: Vmsa) -> None:
-        """The registers as the vCPU leaves them."""
+        """Stores the registers that a vCPU leaves."""
         self._write(spa, vmsa.encode())
 
     def _write(self, spa: int, content: bytes) -> None:

@@ -1,1 +1,1 @@
-"""The hypervisor: launches confidential VMs, serves their exits, and is trusted by none of them."""
+"""The hypervisor: launches confidential VMs and serves their exits. No VM trusts it."""

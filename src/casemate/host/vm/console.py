@@ -1,20 +1,19 @@
-"""What a guest has printed: the last of it, for readers at their own pace."""
+"""A guest's output, of which the newest part is kept for readers at their own pace."""
 
 import asyncio
 
 KEPT = 256 * 1024
-"""Bytes, at least; older output is forgotten."""
+"""At least this many bytes are kept; older output is forgotten."""
 
 
 class Console:
-    """Bytes numbered from 0, of which the last are kept."""
+    """Output whose bytes are numbered from 0."""
 
     def __init__(self) -> None:
         self._kept = bytearray()
         self._start = 0
         self._news = asyncio.Event()
         self.ended = False
-        """Nothing more will come."""
 
     @property
     def end(self) -> int:
@@ -22,7 +21,7 @@ class Console:
         return self._start + len(self._kept)
 
     def put(self, byte: int) -> None:
-        """One more."""
+        """Adds a byte."""
         self._kept.append(byte)
         if len(self._kept) > 2 * KEPT:
             self._start += len(self._kept) - KEPT
@@ -30,18 +29,18 @@ class Console:
         self._news.set()
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Marks the end of the output."""
         self.ended = True
         self._news.set()
 
     def read(self, start: int, most: int) -> tuple[int, bytes]:
-        """Up to ``most`` bytes from ``start`` on, or from the oldest that is kept; with the number of the first."""
+        """The number of the first byte, and up to ``most`` bytes from ``start`` on, or from the oldest that is kept."""
         first = max(start, self._start)
         at = first - self._start
         return first, bytes(self._kept[at : at + most])
 
     async def wait(self, start: int) -> None:
-        """Until there is a byte ``start``, or the end."""
+        """Waits until there is a byte ``start``, or the output has ended."""
         while self.end <= start and not self.ended:
             self._news.clear()
             await self._news.wait()

@@ -1,4 +1,4 @@
-"""What this hypervisor says CPUID is: to guests that ask it, and to the firmware, for the CPUID page."""
+"""The CPUID values of this hypervisor's vCPUs, for guests that ask and for the firmware's check of the CPUID page."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ _ADDRESS_BITS = 48 << 8 | 48
 
 @dataclass(frozen=True, slots=True)
 class Cpuid:
-    """One vCPU's."""
+    """The CPUID values of one vCPU."""
 
     mode: VmMode
     signature: int
     """Fn0000_0001_EAX."""
 
     def answer(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
-        """EAX, EBX, ECX and EDX; zeros for what there is not."""
+        """EAX, EBX, ECX and EDX; zeros for leaves that do not exist."""
         match leaf:
             case 0x0:
                 return (0xD, *_VENDOR)
@@ -52,7 +52,10 @@ class Cpuid:
                 return (0, 0, 0, 0)
 
     def page(self) -> CpuidPage:
-        """For the firmware to check."""
+        """The CPUID page.
+
+        The firmware refuses it where a value claims more than the processor has, or would weaken the guest.
+        """
         return CpuidPage(tuple(self._function(leaf) for leaf in _PAGE))
 
     def _function(self, leaf: int) -> CpuidFunction:
@@ -69,4 +72,4 @@ class Cpuid:
 
 _XSAVE = 0xD
 _PAGE = (0x0, 0x1, _XSAVE, *range(0x8000_0000, 0x8000_0005), 0x8000_0008, 0x8000_001F)
-"""Leaves of the CPUID page; all else the guest has to ask for, and not to trust."""
+"""Leaves of the CPUID page. For any other leaf the guest has to ask the hypervisor, and must not trust the answer."""

@@ -1,4 +1,4 @@
-"""What a guest finds at its ports: two serial ports, and nothing elsewhere."""
+"""The devices at a guest's I/O ports: two serial ports."""
 
 from collections import deque
 from collections.abc import Callable
@@ -27,11 +27,11 @@ class SerialPort:
         self._kept = [0] * PORTS
 
     def give(self, content: bytes) -> None:
-        """Bytes for the guest."""
+        """Queues bytes for the guest."""
         self._input.extend(content)
 
     def empty(self) -> None:
-        """Takes back what the guest has not read."""
+        """Drops the bytes that the guest has not read."""
         self._input.clear()
 
     def read(self, register: int) -> int:
@@ -51,7 +51,7 @@ class SerialPort:
 
 
 MAX_HANDED = 64 * 1024
-"""Bytes that wait for whoever listens on COM2."""
+"""Most bytes that are kept for a reader of COM2."""
 
 
 class Devices:
@@ -59,9 +59,9 @@ class Devices:
 
     def __init__(self) -> None:
         self.console = Console()
-        """What was printed."""
+        """The output of COM1."""
         self.handed = bytearray()
-        """What was handed out over COM2, up to a limit: more is a guest's that nobody listens to."""
+        """The output of COM2, up to a limit, in case that nothing reads it."""
         self.data = SerialPort(self._hand)
         self._bases = {COM1: SerialPort(self.console.put), COM2: self.data}
 
@@ -70,7 +70,10 @@ class Devices:
             self.handed.append(byte)
 
     def access(self, access: PortAccess, value: int) -> int:
-        """What IN reads; OUT writes ``value`` and gives 0. Wider accesses go on at the next port."""
+        """Serves an access: the value that IN reads; OUT writes ``value`` and returns 0.
+
+        Wider accesses continue at the next port.
+        """
         found = 0
         for at in range(access.size):
             found |= self._byte(access.port + at, access.is_in, value >> 8 * at & 0xFF) << 8 * at
@@ -79,7 +82,7 @@ class Devices:
     def _byte(self, port: int, is_in: bool, value: int) -> int:  # noqa: FBT001 - one of two ways
         device = self._bases.get(port - port % PORTS)
         if device is None:
-            return 0xFF if is_in else 0  # nobody drives the bus
+            return 0xFF if is_in else 0  # no device drives the bus
         if is_in:
             return device.read(port % PORTS)
         device.write(port % PORTS, value)

@@ -1,4 +1,4 @@
-"""SEV firmware, as the hypervisor may use it: each request of ``wire.messages.snp_firmware`` as a method."""
+"""SEV firmware's commands for hypervisors: each request of ``wire.messages.snp_firmware`` as a method."""
 
 import socket
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SevFirmware:
-    """Asks over ``link``. What the firmware refuses, and the chip's death, are :class:`FaultError`."""
+    """SEV firmware behind ``link``. Its refusals, and the end of the chip, raise :class:`FaultError`."""
 
     link: Caller
 
@@ -49,11 +49,11 @@ class SevFirmware:
         return started.vm, ends[0]
 
     async def launch_update(self, wanted: LaunchUpdate) -> bytes:
-        """The launch digest so far."""
+        """LAUNCH_UPDATE; returns the launch digest so far."""
         return (await self._ask(wanted, LaunchDigest))[0].digest
 
     async def launch_finish(self, wanted: LaunchFinish) -> bytes:
-        """The launch digest."""
+        """LAUNCH_FINISH; returns the launch digest."""
         return (await self._ask(wanted, LaunchDigest))[0].digest
 
     async def guest_request(self, vm: int, request: bytes) -> bytes:
@@ -61,15 +61,15 @@ class SevFirmware:
         return (await self._ask(GuestRequest(vm, request), GuestResponse))[0].response
 
     async def destroy(self, vm: int) -> None:
-        """Its keys are gone when this returns."""
+        """Destroys the guest's keys."""
         await self._ask(DestroyVm(vm), VmProcessIs)
 
     async def certificates(self) -> bytes:
-        """PEM: of the key that signs reports now, up to the root."""
+        """The certificates of the key that signs reports now, up to the root (PEM)."""
         return (await self._ask(GetCertificates(), CertificatesAre))[0].chain
 
     async def platform(self, command: PlatformStatus | SetConfig | Commit | LoadVlek) -> PlatformIs:
-        """How the platform stands after one of its commands."""
+        """The state of the platform after one of its commands."""
         return (await self._ask(command, PlatformIs))[0]
 
     async def _ask(

@@ -1,4 +1,7 @@
-"""VMGEXIT: what guests of SEV-ES and later ask by the GHCB MSR or by their GHCB (AMD 56421). A stranger's input."""
+"""VMGEXIT: serves what guests of SEV-ES and later ask through the GHCB MSR or the GHCB (AMD 56421).
+
+The input is the guest's, which may be hostile to its host: every value is checked, and no request raises.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,21 +29,21 @@ C_BIT = 51
 _VERSIONS = (2, 1)
 _LOW = 0xFFFF_FFFF
 _REFUSED_BY_FIRMWARE = 1
-"""A status that is not 0: the words say more, but a guest only gets a number."""
+"""A status other than 0 for the guest, which gets no text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """How the vCPU goes on."""
+    """The result of an exit."""
 
     ghcb: int | None = None
-    """What the GHCB MSR says from now; None: what it said."""
+    """The new value of the GHCB MSR; None leaves it unchanged."""
     stopped: str | None = None
     """Why the guest cannot go on."""
 
 
 class GhcbExits:
-    """Of one VM."""
+    """Serves the VMGEXITs of one VM."""
 
     def __init__(
         self,
@@ -48,12 +51,12 @@ class GhcbExits:
         ask_firmware: Callable[[bytes], Awaitable[bytes]],
         certificates: Callable[[], Awaitable[bytes]],
     ) -> None:
-        """Serves ``guest``.
+        """Serves one VM.
 
         Args:
-            guest: whose exits these are.
-            ask_firmware: a sealed guest request to its sealed answer; FaultError where that is refused.
-            certificates: the certificate table of extended requests.
+            guest: the VM's memory, link and devices.
+            ask_firmware: gives the firmware's sealed answer to a sealed guest request; FaultError where it refuses.
+            certificates: gives the certificate table for extended requests.
         """
         self._guest = guest
         self._mode, self._plan, self._link = guest.mode, guest.plan, guest.link
@@ -62,10 +65,10 @@ class GhcbExits:
         self._certificates = certificates
 
     async def serve(self, value: int) -> Served:
-        """What the guest asks that left ``value`` in the GHCB MSR; no request of a guest's raises.
+        """Serves the request of a guest that left ``value`` in the GHCB MSR. No request of a guest raises.
 
         Raises:
-            FaultError: of code ``lost``: its process is gone.
+            FaultError: of code ``lost``: the VM's process is gone.
         """
         try:
             asked = msr.parse_request(value)
@@ -153,7 +156,10 @@ class GhcbExits:
                 return None
 
     def _port_string(self, ghcb: Ghcb, gpa: int) -> Ghcb:
-        """The values lie in the GHCB's own buffer: what lies elsewhere is not looked for."""
+        """String I/O.
+
+        The values have to be in the GHCB's shared buffer: the hypervisor reads no other memory of the guest for it.
+        """
         string = PortString.parse(ghcb.get(GhcbField.SW_EXITINFO1), ghcb.get(GhcbField.SW_EXITINFO2))
         start, access = ghcb.get(GhcbField.SW_SCRATCH) - gpa - SHARED_BUFFER, string.access
         end = start + string.size
@@ -177,7 +183,11 @@ class GhcbExits:
         return ghcb.answer(values)
 
     async def _extended_request(self, ghcb: Ghcb) -> Ghcb:
-        """Beside the firmware's answer, the certificates: what of them does not fit is not asked for, either."""
+        """A guest request whose answer comes with the certificates.
+
+        Where these do not fit, the firmware is not asked: its sequence number would advance for an answer that the
+        guest does not get.
+        """
         address, pages = ghcb.get(GhcbField.RAX), ghcb.get(GhcbField.RBX)
         table = await self._certificates()
         needed = -(-len(table) // PAGE_SIZE)
@@ -191,10 +201,13 @@ class GhcbExits:
 
 
 async def change_page(guest: Guest, gpa: int, operation: PageOperation, pages: int) -> None:
-    """One request's pages.
+    """Makes pages private or shared: RMPUPDATE, where there is a reverse map table.
+
+    Both ends of the range are looked up before anything changes, so a guest cannot have pages changed that are not its
+    own.
 
     Raises:
-        FaultError: there is no such page, or the RMP does not allow it.
+        FaultError: there is no such page, or the reverse map table does not allow it.
     """
     first = guest.plan.spa(gpa)
     guest.plan.spa(gpa + pages * PAGE_SIZE - 1)
@@ -206,7 +219,10 @@ async def change_page(guest: Guest, gpa: int, operation: PageOperation, pages: i
 
 
 async def change_pages(guest: Guest, change: PageStateChange) -> PageStateChange:
-    """All entries that are not done; as :func:`change_page`. Gives the structure as the guest gets it back."""
+    """Serves all entries of a Page State Change that are not done; raises as :func:`change_page`.
+
+    Returns the structure as the guest gets it back, with the entry after the last as the current one.
+    """
     for entry in change.entries[change.cur_entry :]:
         left = entry.pages - entry.cur_page
         if left:

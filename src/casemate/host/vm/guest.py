@@ -1,4 +1,4 @@
-"""What the hypervisor has of one guest."""
+"""The parts of a VM that its hypervisor works with."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from casemate.wire.snp.mode import VmMode
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """All but its state."""
+    """One VM without its state."""
 
     mode: VmMode
     plan: MemoryPlan

@@ -1,4 +1,4 @@
-"""A VM's process, as its hypervisor may use it: each request of ``wire.messages.vm.hypervisor`` as a method."""
+"""The requests that a hypervisor may make of a VM's process: those of ``wire.messages.vm.hypervisor``, as methods."""
 
 import asyncio
 import socket
@@ -26,13 +26,16 @@ from casemate.wire.messages.vm.hypervisor import (
 from casemate.wire.protocol.faults import Code, refuse
 
 TIMEOUT = 30.0
-"""Longest wait (seconds) for what is not a run."""
+"""Longest wait (seconds) for an answer, except of a run."""
 
 T = TypeVar("T")
 
 
 class GuestLink:
-    """Over ``end``, which it owns. Refusals, and the process's death, are :class:`FaultError`."""
+    """A VM's process at the other end of ``end``, which it owns.
+
+    Refusals, and the end of the process, raise :class:`FaultError`.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         self._channel = AsyncChannel(end)
@@ -40,7 +43,7 @@ class GuestLink:
         self._listening = asyncio.create_task(self._caller.run())
 
     async def close(self) -> None:
-        """Ends the link, and with it the VM."""
+        """Ends the link, and with it the VM's process."""
         self._channel.close()
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
@@ -50,19 +53,19 @@ class GuestLink:
         await self._ask(update, Done)
 
     async def map(self, gpa: int, spa: int | None, count: int) -> None:
-        """Sets the nested page table."""
+        """Changes the nested page table."""
         await self._ask(MapNested(gpa, spa, count), Done)
 
     async def store(self, spa: int, content: bytes) -> None:
-        """By the host's CPU."""
+        """A store by the host's CPU."""
         await self._ask(HostStore(spa, content), Done)
 
     async def load(self, spa: int, size: int) -> bytes:
-        """By the host's CPU, which sees ciphertext where a page is the guest's."""
+        """A load by the host's CPU, which gets ciphertext where a page is private."""
         return (await self._ask(HostLoad(spa, size), MemoryIs)).content
 
     async def debug_load(self, gpa: int, size: int) -> bytes:
-        """Plaintext, where the guest's policy allows it."""
+        """The plaintext of private memory, where the guest's policy allows it."""
         return (await self._ask(DebugLoad(gpa, min(size, MAX_COPY)), MemoryIs)).content
 
     async def debug_registers(self, vmsa: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Launching a VM: each page is written to DRAM, made pre-guest, and given to the firmware."""
+"""The launch of a VM: each page is written to DRAM, assigned to the guest by RMPUPDATE, and given to the firmware."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from casemate.wire.snp.page_info import PAGE_SIZE, LaunchPage, PageType
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Pages of one type that follow each other, in both address spaces; it grows while it is collected."""
+    """Pages of one type that are contiguous in both address spaces, collected for one LAUNCH_UPDATE."""
 
     page_type: PageType
     gpa: int
@@ -21,7 +21,7 @@ class Run:
     contents: list[bytes]
 
     def goes_on_with(self, page: LaunchPage, spa: int) -> bool:
-        """Whether ``page``, at ``spa``, can be the next one."""
+        """Whether ``page`` at ``spa`` can be appended."""
         size = len(self.contents) * PAGE_SIZE
         return (
             page.page_type is self.page_type
@@ -35,10 +35,10 @@ _IN_RUNS = (PageType.NORMAL, PageType.ZERO, PageType.UNMEASURED)
 
 
 class Launch:
-    """Between LAUNCH_START and LAUNCH_FINISH."""
+    """A VM between LAUNCH_START and LAUNCH_FINISH."""
 
     def __init__(self, vm: int, guest: Guest, firmware: SevFirmware) -> None:
-        """The firmware's number of the VM, and what else is known of it."""
+        """Takes the firmware's number of the VM, and the VM's parts."""
         self._vm = vm
         self._guest = guest
         self._firmware = firmware
@@ -46,7 +46,7 @@ class Launch:
         self._vcpus = 0
 
     async def map(self) -> None:
-        """Every page of the guest's is where the plan has it."""
+        """Maps every page of the guest as the plan says."""
         plan, link = self._guest.plan, self._guest.link
         await link.map(0, 0, plan.ram // PAGE_SIZE)
         if plan.firmware:
@@ -54,7 +54,7 @@ class Launch:
             await link.map(start, plan.spa(start), plan.firmware // PAGE_SIZE)
 
     async def add(self, pages: Iterable[PlannedPage]) -> bytes | None:
-        """LAUNCH_UPDATE for all of them, in order; gives the digest so far, None where there were none."""
+        """LAUNCH_UPDATE for all of these pages, in order; the digest so far, or None where there were no pages."""
         digest = None
         for run in self._runs(pages):
             count = len(run.contents)
@@ -69,7 +69,7 @@ class Launch:
         return digest
 
     async def give_the_rest(self) -> None:
-        """RAM that was not launched is the guest's from now, for it to validate."""
+        """Assigns the RAM that was not launched to the guest, which has to validate it before it can use it."""
         if not self._guest.mode.has_rmp:
             return
         start = 0
@@ -95,7 +95,7 @@ class Launch:
             yield run
 
     def _placed(self, planned: PlannedPage) -> tuple[LaunchPage, int, int]:
-        """The page with what this hypervisor puts there, its SPA, and the GPA of its entry in the RMP."""
+        """The page with the content that this hypervisor provides, its SPA, and the GPA of its RMP entry."""
         page = planned.page
         if planned.part is Part.VMSA:
             vcpu, self._vcpus = self._vcpus, self._vcpus + 1

@@ -1,4 +1,4 @@
-"""Where a VM's pages are in its DRAM: RAM first, then firmware, then vCPUs' registers, then spare pages."""
+"""The layout of a VM's DRAM: RAM, then firmware, then vCPUs' registers, then spare pages."""
 
 import os
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from casemate.wire.snp.ovmf import FOUR_GIB
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 MIN_MEMORY_MIB = 4
-"""What the built-in guests are laid out for."""
+"""The least memory of a VM; the built-in guests need that much."""
 
 MAX_MEMORY_MIB = 2048
 SPARE_PAGES = 64
-"""Pages of DRAM that no guest is given: for lessons in which a page is copied, moved or remapped."""
+"""Pages of DRAM that no guest gets: for lessons in which a page is copied, moved or remapped."""
 
 MIB = 1024 * 1024
 
@@ -29,11 +29,14 @@ class MemoryPlan:
 
     @property
     def pages(self) -> int:
-        """Of DRAM."""
+        """All pages of DRAM."""
         return (self.ram + self.firmware) // PAGE_SIZE + self.vcpus + SPARE_PAGES
 
     def spa(self, gpa: int) -> int:
-        """Where the guest's page is at first; a FaultError of code ``malformed`` where it has none."""
+        """The SPA at which the page is launched.
+
+        A FaultError of code ``malformed`` where the guest has no such page.
+        """
         firmware = FOUR_GIB - self.firmware
         if 0 <= gpa < self.ram:
             return gpa
@@ -42,7 +45,7 @@ class MemoryPlan:
         raise refuse(Code.MALFORMED, f"the guest has no memory at GPA {gpa:#x}: its RAM ends at {self.ram:#x}")
 
     def check(self, gpa: int, size: int) -> None:
-        """Refuses pages of which not all are the guest's, as :meth:`spa` does."""
+        """Refuses a range that is not all the guest's, as :meth:`spa` does."""
         for page in range(gpa, gpa + size, PAGE_SIZE):
             self.spa(page)
 
@@ -51,15 +54,15 @@ class MemoryPlan:
         return self.ram + self.firmware + vcpu * PAGE_SIZE
 
     def vmsa_gpa(self, vcpu: int) -> int:
-        """The GPA that the reverse map table has for them: beyond what the guest can address."""
+        """The GPA of a vCPU's registers in the reverse map table: above all addresses that the guest can use."""
         return FOUR_GIB + vcpu * PAGE_SIZE
 
 
 class Dram:
-    """The file behind a VM's memory, which this host made and can do with as it likes."""
+    """The file that is a VM's DRAM. This host made it and can change it at will, as a host can its memory modules."""
 
     def __init__(self, path: Path, pages: int) -> None:
-        """Makes it, with nothing in it: it takes room on disk as it is written to."""
+        """Makes a sparse file: it takes room on disk as it is written."""
         self._path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         self.descriptor = os.open(path, flags, 0o600)
@@ -71,7 +74,7 @@ class Dram:
         self.size = pages * PAGE_SIZE
 
     def write(self, spa: int, content: bytes) -> None:
-        """A store that no CPU sees: an interposer's, or a device's."""
+        """A store on the memory bus, as an interposer's or a device's: no CPU checks it."""
         self._check(spa, len(content))
         try:
             os.pwrite(self.descriptor, content, spa)
@@ -79,7 +82,7 @@ class Dram:
             raise refuse(Code.UNAVAILABLE, f"DRAM cannot be written: {os_error_text(error)}") from None
 
     def read(self, spa: int, size: int) -> bytes:
-        """A load of the same kind."""
+        """A load on the memory bus."""
         self._check(spa, size)
         return os.pread(self.descriptor, size, spa)
 

@@ -1,4 +1,4 @@
-"""What a client wants launched, read and checked: pages in their order, sizes, and how the launch ends."""
+"""A client's launch request, read and checked: pages in their order, sizes, and how the launch ends."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ MAX_VCPUS = 8
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """:func:`read_recipe` makes it."""
+    """A launch that this host can carry out; :func:`read_recipe` makes it."""
 
     wanted: LaunchVm
     ovmf: Ovmf
@@ -26,7 +26,10 @@ class Recipe:
     memory: MemoryPlan
 
     def before_registers(self) -> Iterator[PlannedPage]:
-        """Firmware, and what its metadata ask for: up to all of its RAM, so page by page."""
+        """The pages before the vCPUs' registers: firmware and what its metadata ask for.
+
+        An iterator, since that may be all of RAM.
+        """
         return (page for page in plan(self.ovmf, self.shape) if page.part is not Part.VMSA)
 
     def registers(self) -> Iterator[PlannedPage]:
@@ -35,14 +38,14 @@ class Recipe:
         return (page for page in bare if page.part is Part.VMSA)
 
     def registers_of(self, vcpu: int) -> bytes:
-        """The page of one vCPU; FaultError where there is no such."""
+        """The registers of one vCPU; FaultError where there is no such vCPU."""
         pages = [planned.page.content for planned in self.registers()]
         if vcpu >= len(pages):
             raise refuse(Code.MALFORMED, f"this VM has {len(pages)} vCPUs, from 0 on")
         return pages[vcpu]
 
     def finish(self, vm: int) -> LaunchFinish:
-        """For the firmware's number of the VM."""
+        """LAUNCH_FINISH for the VM with that number."""
         wanted = self.wanted
         return LaunchFinish(
             vm=vm,
@@ -54,11 +57,12 @@ class Recipe:
 
 
 def read_recipe(wanted: LaunchVm) -> Recipe:
-    """What is to be launched.
+    """Reads and checks a launch request.
 
     Raises:
-        WireError: the firmware is no image, or has no place for what is wanted; no processor runs such SEV_FEATURES.
-        FaultError: sizes that this host does not serve.
+        WireError: the firmware is not an image, or has no place for what is wanted; no processor runs such
+            SEV_FEATURES.
+        FaultError: this host does not serve such sizes.
     """
     if not 1 <= wanted.vcpus <= MAX_VCPUS:
         raise refuse(Code.MALFORMED, f"{wanted.vcpus} vCPUs: 1 to {MAX_VCPUS}")
@@ -71,13 +75,13 @@ def read_recipe(wanted: LaunchVm) -> Recipe:
     check_features(wanted.guest_features, snp=wanted.mode.has_rmp, supported=SIMULATED_FEATURES)
     shape = GuestShape(wanted.vcpus, wanted.vcpu_signature, wanted.vmm, wanted.guest_features, kernel)
     memory = MemoryPlan(wanted.memory_mib * MIB, len(ovmf.content), wanted.vcpus)
-    next(plan(ovmf, shape))  # the firmware has a place for all that is wanted
+    next(plan(ovmf, shape))  # raises where the firmware lacks a place for something
     _check_places(ovmf, memory)
     return Recipe(wanted, ovmf, shape, memory)
 
 
 def _check_places(ovmf: Ovmf, memory: MemoryPlan) -> None:
-    """That the sections of the firmware's metadata are memory of the guest's, and no more than there is."""
+    """Checks that the sections in the firmware's metadata lie in the guest's memory, and fit into it together."""
     for section in ovmf.sections:
         last = section.size - PAGE_SIZE
         if memory.spa(section.gpa + last) - memory.spa(section.gpa) != last:

@@ -1,4 +1,4 @@
-"""The revocation lists of SEV-SNP roots, as the supervisor last put them into the host's folder."""
+"""The revocation lists of SEV-SNP roots, which the supervisor puts into the host's folder."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
 
 
 def read_revocation_list(directory: Path, product: str) -> bytes | None:
-    """The list of a product's root (DER); None where there is none, or none that is short enough to be one."""
+    """The list of a product's root (DER); None where there is none, or the file is too long to be one."""
     try:
         content = read_plain(directory / f"amd-{product}.crl", MAX_CERTIFICATES + 1)
     except OSError:

@@ -1,4 +1,4 @@
-"""One VM, as its host has it: state, console, and the runs of its vCPUs."""
+"""One VM of this host: its state, its console, and the runs of its vCPUs."""
 
 import asyncio
 import time
@@ -33,16 +33,16 @@ from casemate.wire.snp.simulated_platform import VLEK_NAME
 from casemate.wire.snp.vmsa import Vmsa
 
 UNCOUNTED = (1 << 64) - 1
-"""A budget of instructions that is none."""
+"""A budget of instructions without a limit."""
 
 _LOW = 0xFFFF_FFFF
 """CPUID takes and gives the low 32 bits of registers."""
 
 ATTEST_TIME_MS = 20_000
-"""How long a guest may take to hand out some of its report (milliseconds)."""
+"""How long a guest may take to hand out the next bytes of its report (milliseconds)."""
 
 MOST_ATTEST_TIMES = 5
-"""How often it gets that time, as long as it goes on handing out."""
+"""How often a guest gets that time, if it hands out something each time: exits take long on a busy computer."""
 
 _ENDS = {
     ExitReason.SHUTDOWN: "a triple fault",
@@ -55,7 +55,7 @@ _BUDGETS = (ExitReason.INSTRUCTIONS, ExitReason.TIME, ExitReason.PAUSED)
 
 @dataclass(slots=True)
 class Shown:
-    """What everybody may know of it."""
+    """What every client may see of a VM."""
 
     vm: int
     name: str
@@ -66,10 +66,10 @@ class Shown:
 
 
 class Vm:
-    """One at a time may run it, or change its launch."""
+    """One VM. Only one client at a time may run it or change its launch."""
 
     def __init__(self, shown: Shown, number: int, guest: Guest, firmware: SevFirmware) -> None:
-        """In state ``launching``.
+        """A VM in state ``launching``.
 
         Args:
             shown: under the host's own number.
@@ -88,7 +88,7 @@ class Vm:
 
     @property
     def is_(self) -> VmIs:
-        """For clients."""
+        """The VM as a message for clients."""
         shown = self.shown
         return VmIs(
             vm=shown.vm,
@@ -112,23 +112,23 @@ class Vm:
             yield
 
     def check(self, *states: VmState) -> None:
-        """FaultError of code ``wrong-state`` where it is in none of these."""
+        """Raises a FaultError of code ``wrong-state`` where the VM is in none of these states."""
         if self.shown.state not in states:
             raise refuse(Code.WRONG_STATE, f"VM {self.shown.vm} is {self.shown.state}: {self.shown.reason}")
 
     def become(self, state: VmState, reason: str) -> None:
-        """From now."""
+        """Changes the state."""
         self.shown.state, self.shown.reason = state, reason
 
     def pause(self) -> None:
-        """The run that is under way ends after its present exit."""
+        """Ends the run that is under way after its present exit."""
         self._pausing = True
 
     async def run(self, wanted: RunVm) -> VmRan:
-        """One vCPU, with all its exits served, until it halts, cannot go on, or a budget ends.
+        """Runs one vCPU and serves its exits, until it halts, cannot go on, or a budget ends.
 
         Raises:
-            FaultError: it is not launched, runs already, has no such vCPU, or its process is gone.
+            FaultError: the VM is not launched, runs already, has no such vCPU, or its process is gone.
         """
         if wanted.vcpu >= self.guest.plan.vcpus:
             raise refuse(Code.MALFORMED, f"VM {self.shown.vm} has {self.guest.plan.vcpus} vCPUs, from 0 on")
@@ -136,7 +136,7 @@ class Vm:
             return await self._run(wanted, lambda: False)
 
     async def attest(self, report_data: bytes) -> bytes:
-        """Hands the 64 bytes to the guest, and takes the report that it hands back.
+        """Gives the guest 64 bytes over COM2, and takes the report that it returns.
 
         Raises:
             FaultError: the guest does not do so in time, or as :meth:`run`.
@@ -148,7 +148,7 @@ class Vm:
             devices.data.give(report_data)
             wanted = RunVm(self.shown.vm, 0, UNCOUNTED, ATTEST_TIME_MS, 1 << 16)
             ran = await self._run(wanted, lambda: len(devices.handed) >= REPORT_SIZE)
-            for _ in range(MOST_ATTEST_TIMES - 1):  # on a busy computer exits take long
+            for _ in range(MOST_ATTEST_TIMES - 1):
                 before = len(devices.handed)
                 if ran.reason is not ExitReason.TIME or before >= REPORT_SIZE:
                     break
@@ -164,7 +164,7 @@ class Vm:
             return bytes(devices.handed[:REPORT_SIZE])
 
     async def close(self) -> None:
-        """Ends its process, from this side, and removes its memory."""
+        """Ends the VM's process and removes its memory."""
         self.guest.devices.console.close()
         await self.guest.link.close()
         self.guest.dram.close()
@@ -197,11 +197,14 @@ class Vm:
                 self.become(VmState.STOPPED, str(error))
             raise
         finally:
-            if self.shown.state is VmState.RUNNING:  # cancelled: the vCPU ends with its budget
+            if self.shown.state is VmState.RUNNING:  # the caller was cancelled; the vCPU stops when its budget ends
                 self.become(VmState.LAUNCHED, "")
 
     async def _serve(self, ended: VcpuExit, vmsa: int) -> tuple[str | None, int | None]:
-        """Why the guest cannot go on, or None; and the GHCB MSR, where the hypervisor changes it."""
+        """Serves an exit.
+
+        Returns why the guest cannot go on, or None; and the GHCB MSR, where the hypervisor changes it.
+        """
         if ended.reason is ExitReason.VMGEXIT:
             served = await self._exits.serve(ended.ghcb)
             return served.stopped, served.ghcb
@@ -225,7 +228,7 @@ class Vm:
         return VmRan(self.is_, reason, executed, exits, detail)
 
     def lose(self, reason: str) -> None:
-        """Its process is gone, and its keys with it."""
+        """Marks the VM as lost: its process is gone, and its keys with it."""
         self.become(VmState.LOST, reason)
         self.guest.devices.console.close()
 
@@ -272,4 +275,4 @@ def _done(ended: VcpuExit, registers: Vmsa, devices: Devices, cpuid: Cpuid) -> d
     if ended.reason is ExitReason.CPUID:
         eax, ebx, ecx, edx = cpuid.answer(registers.rax & _LOW, registers.rcx & _LOW)
         return {"rax": eax, "rbx": ebx, "rcx": ecx, "rdx": edx}
-    return {} if ended.info_1 else {"rax": 0, "rdx": 0}  # registers that nobody has read as zero
+    return {} if ended.info_1 else {"rax": 0, "rdx": 0}  # RDMSR of an unknown register reads zero

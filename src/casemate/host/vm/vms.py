@@ -1,4 +1,7 @@
-"""All confidential VMs of this host: what clients ask of them. They end with the host's process, as their keys do."""
+"""All confidential VMs of this host, and what clients ask of them.
+
+They end with the host's process, as their keys do.
+"""
 
 import itertools
 from collections.abc import Iterable
@@ -68,21 +71,21 @@ class Vms:
     """All VMs of this host, keyed by host-assigned numbers that are never reused."""
 
     def __init__(self, chip_link: Caller, directory: Path) -> None:
-        """DRAM files are made in ``directory``; those of an earlier host are removed with their first successor."""
+        """Makes DRAM files in ``directory``; the first launch removes those that an earlier host left."""
         self._firmware = SevFirmware(chip_link)
         self._directory = directory
         self._vms: dict[int, Vm] = {}
         self._recipes: dict[int, Recipe] = {}
-        """Of those that are being launched."""
+        """The recipes of VMs that are being launched."""
         self._bare: set[int] = set()
-        """Those of them without the pages of their firmware."""
+        """VMs that are being launched whose firmware pages are not added yet."""
         self._starting = 0
-        """Launches that have no VM yet."""
+        """Launches that are waiting for the chip and have no VM yet."""
         self._numbers = itertools.count(1)
         self.handlers = self._all_handlers()
 
     async def answer(self, request: Request[A]) -> A:
-        """What the host answers to a request about VMs or their processor; FaultError where it refuses."""
+        """The answer to a request about VMs or their processor; FaultError where it is refused."""
         return await self.handlers.answer(request)
 
     def _all_handlers(self) -> Handlers:
@@ -111,24 +114,24 @@ class Vms:
         return handlers
 
     def vm(self, number: int) -> Vm:
-        """One of them; FaultError of code ``unknown-vm``."""
+        """The VM with that number; FaultError of code ``unknown-vm``."""
         try:
             return self._vms[number]
         except KeyError:
             raise refuse(Code.UNKNOWN_VM, f"there is no VM {number} here") from None
 
     def console(self, number: int) -> Console:
-        """What a VM prints, to follow it; FaultError of code ``unknown-vm``."""
+        """The console of a VM; FaultError of code ``unknown-vm``."""
         return self.vm(number).guest.devices.console
 
     def on_news(self, news: VmProcessIs) -> None:
-        """The chip's word that a VM's process has ended unasked."""
+        """Handles the chip's message that a VM's process has ended by itself."""
         for vm in self._vms.values():
             if vm.number == news.vm and vm.shown.state is not VmState.LOST:
                 vm.lose(news.reason)
 
     def chip_died(self) -> None:
-        """Every VM is lost with its chip, as with power."""
+        """Marks every VM as lost, as in a power cut."""
         for vm in self._vms.values():
             vm.lose("the chip died")
 
@@ -187,7 +190,7 @@ class Vms:
         return vm.is_
 
     async def _start(self, number: int, wanted: LaunchVm, recipe: Recipe) -> Vm:
-        """LAUNCH_START; what fails on the way is removed."""
+        """LAUNCH_START; removes the VM again where a step fails."""
         self._make_room(number)
         dram = Dram(self._directory / f"{number}.dram", recipe.memory.pages)
         try:
@@ -280,7 +283,7 @@ class Vms:
 
 
 def _check_open(vm: Vm) -> None:
-    """Refuses a change of a launch that is over, whatever its vCPUs have done since."""
+    """Refuses a change of a launch that is over."""
     if vm.shown.state not in (VmState.LAUNCHING, VmState.LOST):
         raise refuse(
             Code.WRONG_STATE,
@@ -290,7 +293,10 @@ def _check_open(vm: Vm) -> None:
 
 
 async def read_memory(vm: Vm, asked: VmMemory) -> MemoryIs:
-    """A VM's memory as the hypervisor sees it, or as the guest does where its policy allows debugging; FaultError."""
+    """A VM's memory as the hypervisor sees it, or the plaintext where the guest's policy allows debugging.
+
+    Else FaultError.
+    """
     if not 1 <= asked.size <= MAX_COPY:
         raise refuse(Code.MALFORMED, f"{asked.size} bytes: 1 to {MAX_COPY} at a time")
     link = vm.guest.link
@@ -308,7 +314,7 @@ async def write_memory(vm: Vm, asked: WriteVm) -> Done:
 
 
 async def read_registers(vm: Vm, vcpu: int) -> bytes:
-    """A VMSA in the clear; FaultError where that is not for the host to see."""
+    """The registers in a VMSA; FaultError where the host may not see them."""
     if vcpu >= vm.guest.plan.vcpus:
         raise refuse(Code.MALFORMED, f"VM {vm.shown.vm} has {vm.guest.plan.vcpus} vCPUs, from 0 on")
     return await vm.guest.link.debug_registers(vm.guest.plan.vmsa(vcpu))

@@ -1,1 +1,1 @@
-"""Function images: a folder's files into pages and back, and what is checked of its guest's modules."""
+"""Images of functions: a folder's files to pages and back, and the checks of the guest's modules."""

@@ -1,4 +1,4 @@
-"""A folder becomes an image: the same folder, key and epoch give the same bytes, wherever and whenever it is built."""
+"""Builds an image from a folder: the same folder, key and epoch give the same bytes, wherever and whenever."""
 
 import hashlib
 import io
@@ -53,7 +53,7 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
 
 
 def measured_stream(sgxs: Sgxs) -> tuple[bytes, bytes]:
-    """The SGXS stream and MRENCLAVE, which is its SHA-256: each piece is hashed while it is at hand."""
+    """The SGXS stream, and MRENCLAVE, which is its SHA-256; hashes each piece while it is written."""
     stream, digest = io.BytesIO(), hashlib.sha256()
     for piece in sgxs.pieces():
         stream.write(piece)
@@ -70,7 +70,7 @@ def day_of(epoch: int) -> date:
 
 
 def _check_lock(lock: RuntimeLock, manifest: Manifest) -> None:
-    """The lock names a core and the manifest's engine for one platform at least."""
+    """Checks that the lock names a core and the manifest's engine for at least one platform."""
     if not any(lock.digests(CORE, tag) and lock.digests(manifest.engine, tag) for tag in lock.platforms()):
         raise RuntimeLockError(
             LOCK_PATH, got="without a platform that has both", want=f"{CORE} and {manifest.engine}: {RELOCK}"
@@ -78,7 +78,7 @@ def _check_lock(lock: RuntimeLock, manifest: Manifest) -> None:
 
 
 def _check_exports(manifest: Manifest, linked: Linked) -> None:
-    """Every entry point is exported by the main module, where its exports are plain to see."""
+    """Checks that the main module exports every entry point, where its exports can be listed."""
     exports = linked.exports[manifest.main]
     if exports is None:
         return
@@ -88,5 +88,5 @@ def _check_exports(manifest: Manifest, linked: Linked) -> None:
                 f"entry.{entry.name}", got=f"not exported by {manifest.main}", want=f"one of {sorted(exports)}"
             )
     if "then" in exports:
-        # import() takes a module that exports `then` for a promise, and its loading would not end.
+        # import() treats a module that exports `then` as a promise, so loading it would never end.
         raise ManifestError("enclave.main", got=f"{manifest.main}, which exports `then`", want="another name for it")

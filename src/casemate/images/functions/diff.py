@@ -1,4 +1,4 @@
-"""Why two images differ: down to a manifest's or schema's key, a source file's line, a SIGSTRUCT's field."""
+"""The differences between two images: by the key of a manifest or schema, a source file's line, a SIGSTRUCT's field."""
 
 import hashlib
 import itertools
@@ -18,17 +18,17 @@ from casemate.wire.sgx.sgxs import PAGE_SIZE, Segment, Sgxs
 from casemate.wire.sgx.sigstruct import Sigstruct
 
 _MAX_FILE = 1024 * 1024
-"""Longest JSON that is compared by keys (bytes); of longer ones the first line that differs is shown."""
+"""Longest JSON that is compared by keys (bytes); of longer ones only the first line that differs is shown."""
 _LONGEST_VALUE = 120
 """Characters of a value that are shown."""
 _MOST_KEYS = 1000
-"""Keys of a file that are listed; of a file with more that differ, the first line is shown."""
+"""Most keys of a file that are listed; where more differ, only the first line that differs is shown."""
 _MOST_PAGES = 16
-"""Pages that are listed one by one where nothing better is known about them."""
+"""Most pages that are listed one by one."""
 _ABSENT = object()
-"""Stands for a member that one side lacks."""
+"""Marks a member that one side lacks."""
 _DERIVED = ("modulus", "signature", "q1", "q2", "enclave_hash")
-"""SIGSTRUCT fields that follow from the key and from all else; MRSIGNER and MRENCLAVE speak for them."""
+"""SIGSTRUCT fields that follow from the key and the other fields; MRSIGNER and MRENCLAVE are shown instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Difference:
     where: str
     """File and key or line, or structure and field."""
     old: str | None
-    """In the first image; None where it has no such thing."""
+    """In the first image; None where it lacks this."""
     new: str | None
     measured: bool
     """Whether it changes MRENCLAVE."""
 
 
 def diff_images(old: Image, new: Image) -> tuple[Difference, ...]:
-    """Everything in which two images differ: what is measured first, then what is only signed.
+    """All differences between two images: what is measured first, then what is only signed.
 
     Raises:
         WireError: a stream or SIGSTRUCT is malformed.
@@ -55,7 +55,7 @@ def diff_images(old: Image, new: Image) -> tuple[Difference, ...]:
 
 
 def _measured(old: Image, new: Image) -> Iterator[Difference]:
-    """Why MRENCLAVE differs."""
+    """The differences in what is measured."""
     old_sgxs, new_sgxs = old.parse_sgxs(), new.parse_sgxs()
     old_contents, new_contents = _contents(old_sgxs), _contents(new_sgxs)
     if old_contents is None or new_contents is None:
@@ -71,7 +71,7 @@ def _measured(old: Image, new: Image) -> Iterator[Difference]:
 
 
 def _contents(sgxs: Sgxs) -> ImageContents | None:
-    """What the pages hold, None where they are not an image of ours."""
+    """The contents of the pages; None where they are not an image of Casemate."""
     if not sgxs.contents.startswith(MAGIC):
         return None
     try:
@@ -92,7 +92,7 @@ def _files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[Diffe
 
 
 def _changed(path: str, old: bytes, new: bytes) -> Iterator[Difference]:
-    """What changed in one file: its keys where it has some, else its first line that differs."""
+    """The differences in one file: by keys where it has keys, otherwise its first line that differs."""
     trees = _tree(path, old), _tree(path, new)
     if None not in trees:
         keys = list(itertools.islice(_keys("", *trees), _MOST_KEYS + 1))
@@ -126,7 +126,7 @@ def _lock_tree(content: bytes) -> dict[str, dict[str, list[str]]]:
 
 
 def _keys(key: str, old: Any, new: Any) -> Iterator[tuple[str, str | None, str | None]]:
-    """Keys whose values differ, as deep inside as they can be named."""
+    """The keys whose values differ, as deep as they can be named."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in (*old, *(name for name in new if name not in old)):
             inner = f"{key}.{name}" if key else str(name)
@@ -162,7 +162,7 @@ def _line(line: bytes | None) -> str | None:
 def _same_files(
     old: ImageContents, new: ImageContents, old_segments: tuple[Segment, ...], new_segments: tuple[Segment, ...]
 ) -> Iterator[Difference]:
-    """The rest that is measured: import links, and how the pages are added."""
+    """Other differences in what is measured: import links, and how the pages are added."""
     if old.index != new.index:
         yield Difference("index", f"{len(old.index.links)} links", f"{len(new.index.links)} links", measured=True)
     if old_segments != new_segments:
@@ -174,7 +174,7 @@ def _runs(segments: tuple[Segment, ...]) -> str:
 
 
 def _pages(old: Sgxs, new: Sgxs) -> Iterator[Difference]:
-    """Pages that differ, for streams that are not images of ours."""
+    """The pages that differ, for streams that are not images of Casemate."""
     if old.segments != new.segments:
         yield Difference("page order and flags", _runs(old.segments), _runs(new.segments), measured=True)
         return
@@ -197,7 +197,7 @@ def _digest(page: bytes) -> str:
 
 
 def _signed(old: Sigstruct, new: Sigstruct) -> Iterator[Difference]:
-    """SIGSTRUCT fields, which no MRENCLAVE depends on."""
+    """The differences in SIGSTRUCT fields, which are not measured."""
     if old.mr_signer() != new.mr_signer():
         yield Difference("MRSIGNER", old.mr_signer().hex(), new.mr_signer().hex(), measured=False)
     before, after = old.encode(), new.encode()

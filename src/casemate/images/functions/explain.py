@@ -1,4 +1,4 @@
-"""Which page of an image came from which file."""
+"""The file that each page of an image came from."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from casemate.wire.errors import WireError
 from casemate.wire.sgx.sgxs import DATA_PAGE, PAGE_SIZE, PageFlags, Segment
 
 INDEX_NAME = "(index)"
-"""Stands for the pages before the first file."""
+"""The name of the pages before the first file."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageRange:
-    """Neighbouring pages of one origin."""
+    """Neighbouring pages with the same origin."""
 
     offset: int
     """Of the first page, from the enclave's base."""
@@ -21,7 +21,7 @@ class PageRange:
     path: str
     """The measured file, or :data:`INDEX_NAME`."""
     size: int
-    """Bytes of the file; what the pages hold beyond are zeros."""
+    """Bytes of the file; the rest of its last page is zeros."""
     flags: PageFlags
     sha256: bytes | None
     """Of the file; None for the index."""
@@ -33,11 +33,11 @@ class PageRange:
 
 
 def explain_pages(image: Image) -> tuple[PageRange, ...]:
-    """Every page of the image, in address order.
+    """The origin of every page of the image, in address order.
 
     Raises:
-        WireError: the stream or its index is not in order, or a page has flags that its file does not give it.
-        ManifestError: the manifest in the pages is not in order.
+        WireError: the stream or its index is malformed, or a page has other flags than its file should have.
+        ManifestError: the manifest in the pages breaks a rule.
     """
     sgxs = image.parse_sgxs()
     contents = read_pages(sgxs.linear_contents())
@@ -54,7 +54,7 @@ def explain_pages(image: Image) -> tuple[PageRange, ...]:
 
 
 def _check_flags(ranges: list[PageRange], segments: list[Segment]) -> None:
-    """The stream adds all pages with the flags that their file gives them; both lists are in address order."""
+    """Checks that the stream adds all pages with the flags of their files; both lists are in address order."""
     first = 0
     for found in ranges:
         while first < len(segments) and segments[first].end <= found.offset:

@@ -1,11 +1,11 @@
-"""Which files of a folder are measured, and their bytes.
+"""The measured files of a folder, and their bytes.
 
-Measured: ``casemate.toml``, ``casemate.lock``, and all of ``guest/`` and ``schemas/``. All else (tests, a README, input
-files) stays out of the image and may change freely.
+Measured: ``casemate.toml``, ``casemate.lock``, and everything in ``guest/`` and ``schemas/``. Other files (tests, a
+README, input files) are not in the image and may change freely.
 
-Skipped inside: names that begin with ``.``, end with ``~`` or ``.pyc``, ``#...#`` and ``__pycache__``: what editors,
-file managers and interpreters leave behind. The guest cannot import a skipped file, so nothing is lost unseen. All
-else that is not a plain file or folder with a plain name is refused: a link would measure what lies elsewhere.
+Skipped in these folders: names that begin with ``.``, end with ``~`` or ``.pyc``, ``#...#`` and ``__pycache__``, which
+editors, file managers and interpreters leave behind. The guest cannot import a skipped file, so a mistake is noticed.
+Anything else that is not a plain file or folder with a plain name is refused: a link would measure a file elsewhere.
 """
 
 import os
@@ -21,7 +21,7 @@ from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, MAX_ENT
 MEASURED_FOLDERS = ("guest", "schemas")
 
 MAX_FILE = 32 * 1024 * 1024
-"""Largest measured file (bytes): half of what an enclave holds."""
+"""Largest measured file (bytes): half of the largest enclave."""
 MAX_DEPTH = 16
 """Deepest folder."""
 
@@ -30,10 +30,9 @@ _LEFTOVER = re.compile(r"\..*|.*~|#.*#|.*\.pyc|__pycache__", re.DOTALL)
 
 
 def measured_files(folder: Path) -> dict[str, bytes]:
-    """The measured files that there are, by their paths with ``/``, in the order of the paths.
+    """The measured files by their paths with ``/``, in the order of the paths.
 
-    The order and the bytes are all that counts: not times, modes or owners. The manifest must be there; the lock may
-    be missing.
+    Times, modes and owners do not count. The manifest must be there; the lock may be missing.
 
     Raises:
         FolderError: a file that cannot be measured, or too many of them.
@@ -94,7 +93,7 @@ def _read(folder: Path, path: str) -> bytes:
 
 
 def _without_links(path: str, flags: int) -> int:
-    """Opens a file, unless it has become a symbolic link or a device since it was looked at."""
+    """Opens a file; refuses one that was replaced by a symbolic link or a device after it was checked."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
@@ -110,7 +109,10 @@ def _check_kind(folder: Path, path: str, is_kind: Callable[[int], bool], want: s
 
 
 def _check_case(found: dict[str, bytes]) -> None:
-    """Refuses names that some file systems cannot tell apart: the image would depend on where it was built."""
+    """Refuses names that differ in case only.
+
+    Some file systems cannot tell them apart, and the image would depend on where it was built.
+    """
     seen: dict[str, str] = {}
     for path in found:
         if (other := seen.setdefault(path.lower(), path)) != path:

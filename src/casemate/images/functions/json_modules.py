@@ -1,7 +1,7 @@
-"""JSON that the guest's modules import: what Python and JavaScript do not read alike is refused, with its place.
+"""Checks JSON that the guest's modules import, and names the place that Python and JavaScript would read differently.
 
-The rule is that of all other JSON (:func:`casemate.wire.encodings.json_text.parse_json`). JavaScript would round an
-integer beyond 2^53 - 1, make a large number infinite, and take the last of two members with one name, without a word.
+The rule is that for all other JSON (:func:`casemate.wire.encodings.json_text.parse_json`). JavaScript would silently
+round an integer beyond 2^53 - 1, make a large number infinite, and take the last of two members with one name.
 """
 
 import json
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[-+.\w]+|\S')
 _NUMBER = re.compile(r"-?[0-9]+(?P<fraction>\.[0-9]+)?(?P<exponent>[eE][-+]?[0-9]+)?", re.ASCII)
 _LONE = re.compile(r"[\ud800-\udfff]")
 _LONGEST_INTEGER = 4000
-"""Digits that Python converts without asking how long that may take."""
+"""Longest integer (digits) that is converted; Python refuses somewhat longer ones."""
 
 
 def check_json(path: str, source: bytes) -> None:
@@ -34,7 +34,7 @@ def check_json(path: str, source: bytes) -> None:
 
 
 def _offset_of_mistake(source: bytes) -> int:
-    """Where a text that the strict reader refuses breaks its rules (bytes from the start)."""
+    """The offset (bytes) at which a text that the strict reader refuses breaks its rules."""
     try:
         text = source.decode()
     except UnicodeDecodeError as error:
@@ -49,7 +49,7 @@ def _offset_of_mistake(source: bytes) -> int:
 
 
 def _mistake_in(text: str) -> int:
-    """The same in well-formed JSON, in characters; the start where all is well but the number of members."""
+    """The offset (characters) of the mistake in well-formed JSON; 0 where it only has too many members."""
     open_names: list[set[str] | None] = []  # of each object that is open; None for an array
     before = ""
     for token in _TOKEN.finditer(text):
@@ -76,7 +76,7 @@ def _mistake_in(text: str) -> int:
 
 
 def _is_counted(word: str) -> bool:
-    """Whether a token that is no text is a number that a double counts, or none at all."""
+    """Whether a token outside strings is a number that a double counts exactly, or not a number at all."""
     number = _NUMBER.fullmatch(word)
     if number is None:
         return word not in ("NaN", "Infinity", "-Infinity")

@@ -1,4 +1,4 @@
-"""The image of the learner's form: its sources ship with Casemate; it is built for the machine's own runtime."""
+"""The image of the learner's form. Its sources ship with Casemate; it is built for the machine's own runtime."""
 
 import tempfile
 from importlib import resources
@@ -19,7 +19,7 @@ def learner_image(platform: str, runtime: Runtime, key: DeveloperKey) -> Image:
     Args:
         platform: the platform's tag, as in casemate.lock.
         runtime: that platform's; parts that the form does not use are left out.
-        key: anybody's: what it signs is for trying things out.
+        key: need not be protected: the image is for trying things out.
     """
     lock = RuntimeLock().with_runtime(platform, used(runtime, Engine.JAVASCRIPT))
     with tempfile.TemporaryDirectory() as name:

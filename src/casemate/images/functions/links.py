@@ -1,9 +1,9 @@
-"""The import links of the guest's modules, found at build time: which specifier stands where and means which file.
+"""Finds the imports of the guest's modules at build time: the place of each specifier, and the file that it means.
 
-Inside the enclave nobody resolves anything: the engine puts each target's own name where the link says its specifier
-stands. So only static imports are allowed, by relative specifiers, of files that are measured. Parsing is that of
-tree-sitter; the engine has the last word on syntax when it loads the code. Where the two are known to part a source
-into other tokens (hash-bangs, which end at other characters; ends of lines; HTML's comments), the source is refused.
+Nothing resolves imports inside the enclave: the engine puts each target's own name where the link says that its
+specifier is. So only static imports are allowed, with relative specifiers, of measured files. tree-sitter parses the
+modules; the engine decides on syntax when it loads the code. Where the two are known to split a source into different
+tokens (hash-bangs, which end at different characters; ends of lines; HTML comments), the source is refused.
 """
 
 import posixpath
@@ -22,7 +22,7 @@ with importing("machine", "building an image"):
     from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 MAX_SOURCE = 4 * 1024 * 1024
-"""Largest module (bytes): larger tables belong into a JSON file, which may be imported."""
+"""Largest module (bytes): a larger table should be in a JSON file, which can be imported."""
 MAX_SPECIFIER = 128
 """Longest import specifier (characters): no measured path needs more."""
 
@@ -36,7 +36,7 @@ _SPECIFIERS = Query(
 )
 _HASH_BANGS = Query(_JAVASCRIPT, "(hash_bang_line) @line")
 _ODD_LINE_END = re.compile(rb"\r(?!\n)|\xe2\x80[\xa8\xa9]")
-"""ECMA-262 (12.3) ends a line there, and with it a comment; most editors, and some parsers, do not."""
+"""Characters that end a line, and so a comment, in ECMA-262 (12.3) but not in most editors and some parsers."""
 _STRINGS = Query(_JAVASCRIPT, "(string) @string")
 _HTML_COMMENTS = Query(_JAVASCRIPT, "(html_comment) @comment")
 _DYNAMIC = Query(_JAVASCRIPT, "(call_expression function: (import)) @dynamic")
@@ -61,7 +61,7 @@ _UNDECIDED = Query(
     (export_statement declaration: (_ (variable_declarator name: (array_pattern) @pattern)))
     """,
 )
-"""Exports whose names stand elsewhere or are not worth finding."""
+"""Exports whose names are in another file, or that are not worth finding."""
 _JSON_ATTRIBUTE = "import_attribute"
 
 
@@ -72,7 +72,7 @@ class Linked:
     links: tuple[Link, ...]
     """In the order that the image's index wants: by importer, then by place."""
     exports: Mapping[str, frozenset[str] | None]
-    """The names that each module exports; None where they are not plain to see, as with ``export * from``."""
+    """The names that each module exports; None where they cannot be listed, as with ``export * from``."""
 
 
 def link_modules(files: Mapping[str, bytes]) -> Linked:
@@ -115,9 +115,9 @@ class _Module:
             raise self._error(node, "modules have no comments of HTML's: write // instead")
 
     def _check_line_ends(self) -> None:
-        """Refuses ends of lines that not everybody sees.
+        """Refuses line ends that most editors do not show.
 
-        In string literals U+2028 and U+2029 are characters like others (ECMA-262, 12.9.4).
+        In string literals U+2028 and U+2029 are ordinary characters (ECMA-262, 12.9.4).
         """
         odd = [found.start() for found in _ODD_LINE_END.finditer(self.source)]
         if not odd:
@@ -154,7 +154,7 @@ class _Module:
         return Link(self.path, specifier, target, literal.start_byte, literal.end_byte)
 
     def _check_type(self, literal: Node, statement: Node, target: str) -> None:
-        """JSON comes with ``type: "json"``, code without an attribute, and there is nothing else."""
+        """Checks the import attributes: ``type: "json"`` for JSON, none for code; other files cannot be imported."""
         attributes = [self._text(child) for child in statement.named_children if child.type == _JSON_ATTRIBUTE]
         is_json = [text.translate(_PLAIN) for text in attributes] == ["withtype:json"]
         if is_code(target) and not attributes:
@@ -166,7 +166,7 @@ class _Module:
         raise self._error(literal, f"{target} is neither a .js or .mjs module nor a .json file imported as one")
 
     def exports(self) -> frozenset[str] | None:
-        """The names it exports, None where they are not plain to see."""
+        """The names that it exports; None where they cannot be listed."""
         if QueryCursor(_UNDECIDED).captures(self._root):
             return None
         names = [node for node in _captured(_EXPORTS, self._root, "name") if not _is_default(node)]
@@ -185,7 +185,7 @@ _CR = 0x0D
 _LINE_ENDS = {"\u2028".encode(): "U+2028", "\u2029".encode(): "U+2029"}
 
 _PLAIN = str.maketrans("", "", " \t\r\n{},'\"")
-"""What may stand in ``with { type: "json" }`` without changing its meaning."""
+"""Characters in ``with { type: "json" }`` that do not change its meaning."""
 
 
 def _captured(query: Query, root: Node, name: str) -> list[Node]:
@@ -193,13 +193,13 @@ def _captured(query: Query, root: Node, name: str) -> list[Node]:
 
 
 def _is_default(name: Node) -> bool:
-    """Whether a declaration's name is its own affair, since it is exported as ``default``."""
+    """Whether a declaration is exported as ``default``, so that its own name is not."""
     statement = name.parent.parent if name.parent is not None else None
     return statement is not None and any(child.type == "default" for child in statement.children)
 
 
 def _first_error(root: Node) -> Node:
-    """The first place where the parser gave up or had to invent something."""
+    """The first node at which the parser failed or inserted something."""
     for node in _walk(root):
         if node.is_error or node.is_missing:
             return node
@@ -216,7 +216,10 @@ def _walk(root: Node) -> Iterator[Node]:
 
 
 def _check_circles(links: list[Link], files: Mapping[str, bytes]) -> None:
-    """Refuses modules that import each other: each is loaded after those it imports, so there must be a first."""
+    """Refuses modules that import each other.
+
+    A module is loaded after those that it imports, so none of them could be first.
+    """
     try:
         load_order(tuple(links), [link.importer for link in links])
     except CircularImportsError as error:

@@ -1,8 +1,8 @@
-"""Whether the engine can load the guest's modules: it parses and links them at build time, and runs none of them.
+"""Checks at build time that the engine can load the guest's modules: it parses and links them, and runs none.
 
-The parser of :mod:`casemate.images.functions.links` takes syntax that is not JavaScript's (JSX, decorators), and knows
-none of the rules beside the grammar: octal literals, names declared twice, imports of names that nobody exports. The
-engine has the last word on that, and says it here instead of at launch.
+The parser in :mod:`casemate.images.functions.links` accepts syntax that is not JavaScript (JSX, decorators), and knows
+no rules beyond the grammar: octal literals, names declared twice, imports of names that are not exported. The engine
+decides on these, at the build instead of at launch.
 """
 
 import base64
@@ -27,14 +27,14 @@ _PLACE = re.compile(r"(?: at)?\s*(?P<url>blob:null/[0-9a-f-]{36}):(?P<line>[0-9]
 
 
 def check_loads(engine: Path, modules: Sequence[Module]) -> bool:
-    """Asks the engine; whether it answered at all.
+    """Has the engine load the modules; returns False where it did not answer.
 
     Args:
         engine: Deno's binary. It gets no permission, no file and no network, and evaluates nothing of the modules.
         modules: each after those that it imports.
 
     Raises:
-        SourceError: the engine cannot load them: names file, line and column, in the engine's words.
+        SourceError: the engine cannot load them; with file, line and column, in the engine's words.
     """
     script = (resources.files("casemate.images.functions") / "load_check.js").read_bytes()
     flags = ("--quiet", "--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--no-code-cache")
@@ -73,7 +73,7 @@ def _pieces(module: Module, numbers: dict[str, int]) -> list[Any]:
 
 
 def _refusal(words: str, modules: dict[str, Module]) -> SourceError:
-    """The engine's first line, without the names and places that modules have in there."""
+    """The engine's first line, without the names and places that the modules have inside the engine."""
     first = words.partition("\n")[0].removeprefix("SyntaxError: ")
     place = _PLACE.search(words)
     module = modules.get(place["url"]) if place is not None else None
@@ -90,7 +90,7 @@ def _told(words: str, modules: dict[str, Module]) -> str:
 
 
 def _column(module: Module, line: int, column: int) -> int:
-    """The column in the source of one in the loaded text, which has other specifiers."""
+    """The column in the source for a column in the loaded text, whose specifiers have other lengths."""
     for link in module.links:
         before = module.source[: link.start].decode()
         if before.count("\n") + 1 == line:

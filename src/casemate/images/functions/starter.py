@@ -12,19 +12,20 @@ _PLACEHOLDER = b"@NAME@"
 _UNSAFE = re.compile(r"[^a-z0-9]+", re.ASCII)
 _MAX_NAME = 64
 _DOTTED = ("gitignore", "gitattributes")
-"""Files that get their leading dot when they are written: with it they would act on our own sources."""
+"""Files that get a leading dot when they are written: with it they would affect our own repository."""
 
 
 def write_starter(folder: Path, *, name: str | None = None) -> tuple[Path, ...]:
-    """Writes the starter into a folder, which is made. Gives the files' paths.
+    """Writes the starter into a folder, which it makes; returns the files' paths.
 
     Args:
-        folder: where to.
-        name: the enclave's; None to name it for the folder.
+        folder: where to write.
+        name: the enclave's; None to derive it from the folder's.
 
     Raises:
-        FolderError: a file is already there (then nothing is written), the folder cannot be written to, or the name is
-            none that a manifest takes.
+        FolderError: a file is already there (then nothing is written), the folder cannot be written to, or a manifest
+            does
+            not accept the name.
     """
     if name is None:
         name = starter_name(folder)
@@ -47,7 +48,7 @@ def write_starter(folder: Path, *, name: str | None = None) -> tuple[Path, ...]:
 
 
 def starter_name(folder: Path) -> str:
-    """An enclave's name made of a folder's: lower-case letters, digits and hyphens."""
+    """An enclave's name derived from a folder's: lower-case letters, digits and hyphens."""
     return _named(folder.resolve().name)
 
 

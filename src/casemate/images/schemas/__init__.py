@@ -1,1 +1,1 @@
-"""JSON Schemas at an enclave's borders, what they may cost, and their patterns."""
+"""JSON Schemas for what enters and leaves an enclave: their cost, their patterns, checks and filters."""

@@ -1,7 +1,7 @@
-"""x86-64 assembly to bytes. The syntax is Keystone's: Intel operands, directives of the GNU assembler.
+"""Assembles x86-64 code. The syntax is Keystone's: Intel operands, directives of the GNU assembler.
 
-Keystone and LLVM inside it are loaded at the first use, and only by who assembles. What they cannot encode (VMGEXIT,
-PVALIDATE, far jumps) sources write as ``.byte``. What they are known to encode wrongly is refused: see `_misused`.
+Keystone, and LLVM inside it, are loaded at the first use. Sources write as ``.byte`` what they cannot encode (VMGEXIT,
+PVALIDATE, far jumps). What they are known to encode wrongly is refused: see `_misused`.
 """
 
 import re
@@ -15,9 +15,10 @@ _LABEL = re.compile(r"^\s*([A-Za-z_]\w*):", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_.]\w*", re.ASCII)
 _JUMPS = re.compile(r"j\w+|call|loop\w*", re.ASCII)
 _LEAST_BASE = 3 << 30
-"""Below it, Keystone makes relative addresses of absolute ones in the first GiB, and wrong ones of some."""
+"""Lowest base. Below it, Keystone encodes absolute addresses in the first GiB as relative ones, and some of them
+wrongly."""
 _WORD_SIZE = 8
-"""Bytes of a label's value in the table that is assembled behind the program, and cut off again."""
+"""Bytes of a label's value in the table that is assembled after the program and cut off again."""
 
 
 class AssemblyError(CasemateError):
@@ -47,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What sources assemble to."""
+    """Assembled code."""
 
     content: bytes
     labels: Mapping[str, int]
@@ -65,26 +66,27 @@ class _Line:
 
 
 class _RefusalError(Exception):
-    """Keystone's refusal, which tells no line."""
+    """Keystone's refusal, which has no line number."""
 
     def __init__(self, number: int, reason: str, symbol: str | None) -> None:
         super().__init__(reason)
         self.number = number
         self.reason = reason
         self.symbol = symbol
-        """The symbol that is defined nowhere, if it is that."""
+        """The undefined symbol, if that is the reason."""
 
 
 def assemble(sources: Sequence[Source], *, symbols: Mapping[str, int], base: int) -> Program:
-    """The program that ``sources``, one after another, are at address ``base``.
+    """Assembles ``sources``, one after another, for address ``base``.
 
     Args:
-        sources: in the order in which their bytes follow.
+        sources: in the order of their bytes.
         symbols: constants that they may use.
         base: linear address of the first byte, in the last GiB below 4 GiB.
 
     Raises:
-        AssemblyError: a line is no assembly, uses a symbol that is not there, or a label where that cannot be.
+        AssemblyError: a line is not valid assembly, uses an undefined symbol, or a label where Keystone encodes it
+            wrongly.
     """
     if base < _LEAST_BASE:
         raise RuntimeError(f"the base is {base:#x}, want {_LEAST_BASE:#x} at least")
@@ -132,7 +134,7 @@ def _substituted(lines: list[_Line], symbols: Mapping[str, int]) -> list[_Line]:
 
 
 def _misused(text: str, labels: Sequence[str]) -> bool:
-    """Whether a line uses labels where Keystone encodes something else: sums of them, or as plain numbers."""
+    """Whether a line uses labels in a way that Keystone encodes wrongly: sums of them, or as plain numbers."""
     mnemonic, _, operands = text.partition(":")[2 if _LABEL.match(text) else 0].strip().partition(" ")
     used = [word for word in _WORD.findall(operands) if word in labels]
     if not used or mnemonic.startswith("."):

@@ -1,4 +1,4 @@
-"""The built-in guests by name."""
+"""The built-in guests, by name."""
 
 from functools import cache
 from importlib import resources
@@ -16,14 +16,14 @@ GUESTS: Final = {
     "walk": "prints its own page tables, with the C-bit",
     "victim": "keeps two private pages and tells what it reads there: for attacks",
 }
-"""Names, and what each guest does."""
+"""What each guest does, by its name."""
 
 _COMMON = ("reset", "exceptions", "console", "ghcb", "aes_gcm", "messages")
-"""Sources of every guest, before its own."""
+"""Sources that every guest has, before its own."""
 
 
 class UnknownGuestError(CasemateError):
-    """There is no built-in guest of that name; the message has those that there are."""
+    """There is no built-in guest of that name; the message lists the names."""
 
 
 @cache

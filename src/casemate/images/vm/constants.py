@@ -1,6 +1,6 @@
-"""Constants of an assembly source, put in as numbers before Keystone sees a line.
+"""Replaces the constants of an assembly source by numbers, before Keystone reads it.
 
-Keystone has ``.equ`` too, but drops the first of two symbols that are added in an address, without a word.
+Keystone has ``.equ`` too, but silently drops the first of two symbols that are added in an address.
 """
 
 import ast
@@ -16,7 +16,7 @@ _OPERATORS = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.BitOr: or_}
 
 
 def without_comment(line: str) -> str:
-    """A line up to its ``#``; text keeps everything."""
+    """A line up to its ``#``; a line of text is returned whole."""
     return line if _TEXT.match(line) else line.partition("#")[0]
 
 
@@ -39,10 +39,10 @@ def definition(line: str, known: Mapping[str, int]) -> tuple[str, int] | None:
 
 
 def check_text(line: str) -> None:
-    """Returns where a line is no text, or one text in double quotes; at other quotes Keystone never ends.
+    """Refuses text that is not one string in double quotes: other quotes make Keystone run for ever.
 
     Raises:
-        ValueError: it is other text.
+        ValueError: it is such a line.
     """
     if _TEXT.match(line) and not _QUOTED.fullmatch(line):
         raise ValueError("text is one string in double quotes, and nothing behind it")

@@ -1,4 +1,4 @@
-"""A firmware image in OVMF's shape around a guest's code.
+"""Builds a firmware image in the layout of OVMF around a guest's code.
 
 From its start at 4 GiB - size: the code; then, up against the end, the SEV metadata, the table of GUIDs, and in the
 last 16 bytes the reset vector. Source: edk2, OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm and X64/OvmfSevMetadata.asm.
@@ -13,7 +13,7 @@ from casemate.wire.snp.ovmf import FOOTER, FOUR_GIB, METADATA, METADATA_SIGNATUR
 
 BSP_LABEL = "bsp_reset"
 AP_LABEL = "ap_reset"
-"""Where the first vCPU, and the others, start in 16-bit code."""
+"""The labels at which the first vCPU, and the others, start in 16-bit code."""
 
 _RESET_VECTOR = FOUR_GIB - 16
 _JMP_REL16 = 0xE9
@@ -40,7 +40,7 @@ def build_firmware(sources: Sequence[Source]) -> bytes:
 
 
 def _label(sources: Sequence[Source], program: Program, name: str) -> int:
-    """The address of a place to start at."""
+    """The address of a label at which a vCPU starts."""
     address = program.labels.get(name)
     if address is None or address < SEGMENT:
         raise AssemblyError(sources[0].name, 1, f"the label {name!r} is missing, or not in the last 64 KiB")
@@ -62,7 +62,7 @@ def _tail(ap_reset: int, metadata_size: int) -> bytes:
 
 
 def _entry(guid: uuid.UUID, data: bytes) -> bytes:
-    """Data, the length of it all, GUID: the table is read from its end."""
+    """An entry of the table: data, the length of the entry, GUID. The table is read from its end."""
     return data + (len(data) + 2 + len(guid.bytes_le)).to_bytes(2, "little") + guid.bytes_le
 
 

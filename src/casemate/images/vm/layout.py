@@ -1,4 +1,4 @@
-"""Where a built-in guest has what: guest physical addresses, known to its firmware's metadata and to its assembly."""
+"""The built-in guests' layout: guest physical addresses, for their firmware's metadata and their assembly."""
 
 from casemate.wire.snp.ovmf import FOUR_GIB, Section, SectionType
 from casemate.wire.snp.page_info import PAGE_SIZE
@@ -7,14 +7,14 @@ IMAGE_SIZE = 8 * PAGE_SIZE
 """Bytes of every built-in image."""
 IMAGE = FOUR_GIB - IMAGE_SIZE
 SEGMENT = FOUR_GIB - 0x1_0000
-"""Base of CS at reset, which 16-bit code is relative to."""
+"""Base of CS at reset; 16-bit code is relative to it."""
 
 MAX_VCPUS = 8
-"""VCPUs that get a stack and a GHCB; more of them halt."""
+"""Most vCPUs that get a stack and a GHCB; further ones halt."""
 
 _LOW = 0x1_0000
 _STARTED = 0x1C
-"""Pages from _LOW on that are validated before the firmware starts."""
+"""Pages from _LOW on that are validated at launch."""
 
 SYMBOLS = {
     "IMAGE": IMAGE,
@@ -49,4 +49,4 @@ SECTIONS = (
     Section(SYMBOLS["SECRETS"], PAGE_SIZE, SectionType.SECRETS),
     Section(SYMBOLS["CPUID_PAGE"], PAGE_SIZE, SectionType.CPUID),
 )
-"""What a launch prepares."""
+"""The sections that a launch prepares."""

@@ -1,4 +1,4 @@
-"""Attacks on confidential VMs, for lessons and tests: each does what an attacker does, and tells what came of it.
+"""Attacks on confidential VMs, for lessons and tests: each does what an attacker does, and reports the result.
 
 `python -m casemate.testing.hostile` carries them all out and shows the table; docs/vm-attacks.md explains it.
 

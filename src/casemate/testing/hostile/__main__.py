@@ -1,6 +1,6 @@
-"""``python -m casemate.testing.hostile``: every attack on every mode, and what becomes of it.
+"""``python -m casemate.testing.hostile``: carries out every attack on every mode, and shows the results.
 
-Exit status 0 if all came out as the table of docs/vm-attacks.md has it, 1 if not, 2 for a wrong command line.
+Exit status 0 if all results are those in the table of docs/vm-attacks.md, 1 if not, 2 for a wrong command line.
 """
 
 import sys

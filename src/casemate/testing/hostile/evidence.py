@@ -1,4 +1,4 @@
-"""Attacks on what a guest's owner believes: another guest, an old platform, an old report."""
+"""Attacks on the evidence that a guest's owner gets: of another guest, of an old platform, an old report."""
 
 import secrets
 
@@ -17,7 +17,7 @@ REPORT_DATA_SIZE = 64
 
 
 class HonestRefusedError(Exception):
-    """The owner refuses the honest guest, too: that tells nothing about an attack."""
+    """The owner refuses the honest guest as well, so a refusal of the attack means nothing."""
 
 
 def other_measurement(prover: Prover) -> Result:
@@ -30,7 +30,7 @@ def other_measurement(prover: Prover) -> Result:
 
 
 def other_than_identified(prover: Prover) -> Result:
-    """Launches that guest under the id block that the owner has signed for his."""
+    """Launches that guest under the ID block that the owner has signed for another one."""
     own = identity(measured(IMAGE, prover.mode))
     prover.prove(IMAGE, secrets.token_bytes(REPORT_DATA_SIZE), own)
     try:
@@ -41,7 +41,7 @@ def other_than_identified(prover: Prover) -> Result:
 
 
 def old_tcb(prover: Prover) -> Result:
-    """Shows evidence of the platform as it was before its maker has mended it."""
+    """Presents evidence of the platform before its maker fixed a vulnerability."""
     old = _proved(prover, IMAGE)
     if old is None:
         return _no_reports()
@@ -59,7 +59,7 @@ def old_tcb(prover: Prover) -> Result:
 
 
 def replayed_report(prover: Prover) -> Result:
-    """Answers the owner's challenge with the report that answered his last one."""
+    """Answers the owner's challenge with the report of an earlier challenge."""
     proved = _proved(prover, IMAGE)
     if proved is None:
         return _no_reports()
@@ -68,7 +68,7 @@ def replayed_report(prover: Prover) -> Result:
 
 
 def changed_image() -> bytes:
-    """The owner's guest, which says other things."""
+    """The owner's guest with another greeting."""
     assert IMAGE.count(_SAYS) == 1  # noqa: S101 - of this very package
     return IMAGE.replace(_SAYS, _LIES)
 
@@ -92,7 +92,7 @@ def _judged(prover: Prover, proved: Proved | None) -> Result:
 
 
 def _insist(prover: Prover, honest: Proved | None) -> None:
-    """On that the same owner accepts the honest guest, by the same policy."""
+    """Checks that the same owner accepts the honest guest, by the same policy."""
     result = _judged(prover, honest)
     if result.outcome is not AttackOutcome.SUCCESS:
         raise HonestRefusedError(result.words)

@@ -1,4 +1,4 @@
-"""Guests of confidential VMs that do what no guest should: each runs until a budget ends, or ends itself."""
+"""Hostile guests of confidential VMs: each runs until a budget ends, or ends itself."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,7 @@ _TIME = (ExitReason.TIME,)
 
 @dataclass(frozen=True, slots=True)
 class HostileVmGuest:
-    """What takes the place of a built-in guest's own source, and how a run of it may end."""
+    """The source of a hostile guest, and how a run of it may end."""
 
     name: str
     source: str

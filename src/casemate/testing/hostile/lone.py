@@ -27,7 +27,6 @@ class LoneTarget:
         self._heard = 0
 
     def listen(self, commands: bytes = b"") -> Heard:
-        """As the protocol says."""
         self._host.waiting.extend(commands)
         prompts, start = max(1, len(commands)), self._heard
         try:
@@ -39,26 +38,21 @@ class LoneTarget:
         return Heard(self._news(), ended.reason, ended.detail)
 
     def step(self, instructions: int) -> None:
-        """As the protocol says."""
         self._vm.run(instructions=instructions)
 
     def load(self, path: AttackPath, spa: int, size: int) -> bytes:
-        """As the protocol says."""
         return os.pread(self._vm.dram.fileno(), size, spa) if path is AttackPath.DRAM else self._vm.load(spa, size)
 
     def store(self, path: AttackPath, spa: int, content: bytes) -> None:
-        """As the protocol says."""
         if path is AttackPath.DRAM:
             os.pwrite(self._vm.dram.fileno(), content, spa)
         else:
             self._vm.store(spa, content)
 
     def map(self, gpa: int, spa: int) -> None:
-        """As the protocol says."""
         self._vm.ask(MapNested(gpa, spa, 1), Done)
 
     def assign(self, spa: int, gpa: int | None) -> None:
-        """As the protocol says."""
         update = RmpUpdate(spa=spa, count=1, assigned=gpa is not None, gpa=gpa or 0, immutable=False)
         self._vm.ask(update, Done)
 

@@ -33,11 +33,9 @@ class LoneProver:
 
     @property
     def root(self) -> SimulatedRoot:
-        """As the protocol says."""
         return self._maker.root
 
     def prove(self, image: bytes, report_data: bytes, identity: Identity | None = None) -> SnpEvidence | None:
-        """As the protocol says."""
         finish = NO_IDENTITY
         if identity is not None:
             finish = LaunchFinish(vm=0, host_data=bytes(32), id_block=identity.block, id_auth=identity.auth)
@@ -50,9 +48,7 @@ class LoneProver:
             return SnpEvidence(bytes(host.sent)) if len(host.sent) == REPORT_SIZE else None
 
     def endorsements(self) -> SnpEndorsements:
-        """As the protocol says."""
         return self._maker.endorsements(asyncio.run(self._certification.certificates()))
 
     def recover(self) -> None:
-        """As the protocol says."""
         self._certification.update(self._maker.recover())

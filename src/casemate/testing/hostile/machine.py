@@ -18,14 +18,14 @@ from casemate.wire.snp.vmm import Vmm
 
 MEMORY_MIB = 4
 POLICY = 0x3_0000
-"""SMT allowed; no debugging."""
+"""GUEST_POLICY: SMT allowed, debugging not."""
 PATIENCE = 20.0
 """Seconds that a guest may take for its next character."""
 _GOES_ON = (ExitReason.PAUSED, ExitReason.TIME)
 
 
 def launch_message(name: str, image: bytes, mode: VmMode, *, memory_mib: int = MEMORY_MIB, vcpus: int = 1) -> LaunchVm:
-    """What a client asks for; host data are zeros."""
+    """The request that launches the victim; host data are zeros."""
     return LaunchVm(
         name=name,
         mode=mode,
@@ -57,7 +57,7 @@ class MachineTarget:
         self._heard = 0
 
     def listen(self, commands: bytes = b"") -> Heard:
-        """As the protocol says; the guest stops right behind its prompt."""
+        """Lets the guest run; it stops right after its prompt."""
         self._vms.give(self.vm.vm, commands)
         prompts, heard = max(1, len(commands)), ""
         while True:
@@ -69,11 +69,9 @@ class MachineTarget:
                 return Heard(heard, None, "")
 
     def step(self, instructions: int) -> None:
-        """As the protocol says."""
         self._vms.run(self.vm.vm, budget=Budget(instructions=instructions))
 
     def load(self, path: AttackPath, spa: int, size: int) -> bytes:
-        """As the protocol says."""
         if path is AttackPath.HYPERVISOR:
             return self._vms.memory(self.vm.vm, spa, size)
         descriptor = os.open(self._dram, os.O_RDONLY)
@@ -83,15 +81,12 @@ class MachineTarget:
             os.close(descriptor)
 
     def store(self, path: AttackPath, spa: int, content: bytes) -> None:
-        """As the protocol says."""
         self._vms.write(self.vm.vm, path, spa, content)
 
     def map(self, gpa: int, spa: int) -> None:
-        """As the protocol says."""
         self._vms.map(self.vm.vm, gpa, spa)
 
     def assign(self, spa: int, gpa: int | None) -> None:
-        """As the protocol says."""
         self._vms.assign(self.vm.vm, spa, gpa)
 
     def _news(self) -> str:

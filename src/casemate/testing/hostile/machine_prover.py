@@ -20,7 +20,7 @@ class MachineProver:
     """A :class:`~casemate.testing.hostile.prover.Prover`."""
 
     def __init__(self, machine: LocalMachine, client: Client, mode: VmMode) -> None:
-        """On a machine, to whose host ``client`` is connected; :meth:`recover` changes it for good."""
+        """Uses a machine, to whose host ``client`` is connected; :meth:`recover` changes it for good."""
         self.mode = mode
         self.seeded = machine.status.seeded
         self._machine = machine
@@ -29,11 +29,9 @@ class MachineProver:
 
     @property
     def root(self) -> SimulatedRoot:
-        """As the protocol says."""
         return SimulatedRoot.of(self._maker.root_certificate)
 
     def prove(self, image: bytes, report_data: bytes, identity: Identity | None = None) -> SnpEvidence | None:
-        """As the protocol says."""
         wanted = launch_message("report", image, self.mode)
         if identity is not None:
             wanted = replace(wanted, id_block=identity.block, id_auth=identity.auth)
@@ -50,12 +48,11 @@ class MachineProver:
         return SnpEvidence(evidence.report)
 
     def endorsements(self) -> SnpEndorsements:
-        """As the protocol says; as they came with the last report."""
+        """The endorsements that came with the last report."""
         leaf, *above = (block.der for block in parse_chain("certificates", self._certificates))
         return SnpEndorsements(leaf, encode_chain(*above), self._maker.revocation_list)
 
     def recover(self) -> None:
-        """As the protocol says."""
         self._machine.snp.recover_tcb(ADVISORY)
         self._machine.snp.update_firmware(commit=True)
 

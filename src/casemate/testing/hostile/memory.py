@@ -75,7 +75,7 @@ def flip(target: Target, path: AttackPath) -> Result:
 
 
 def put(target: Target, path: AttackPath, spa: int, content: bytes) -> Result | None:
-    """Stores it; the refusal, if that is what comes of it."""
+    """Stores ``content``; returns the refusal, or None."""
     try:
         target.store(path, spa, content)
     except FaultError as error:
@@ -84,7 +84,7 @@ def put(target: Target, path: AttackPath, spa: int, content: bytes) -> Result | 
 
 
 def told_of_a(target: Target, *, wanted: bytes, what: str) -> Result:
-    """What the guest says of page A, in which the attacker would like it to find ``wanted``."""
+    """Has the guest read page A, and compares what it finds with ``wanted``, which the attacker hopes for."""
     heard = target.listen(READ_A)
     read = last_read(heard, "A")
     if read is None:
@@ -93,7 +93,7 @@ def told_of_a(target: Target, *, wanted: bytes, what: str) -> Result:
 
 
 def judged(read: Read, wanted: bytes, what: str) -> Result:
-    """What the guest has read, and what the attacker would have liked it to read."""
+    """The result, from what the guest has read and what the attacker hoped for."""
     if read.changed_at is None:
         return Result(AttackOutcome.NOTHING, "", "the guest reads what it has written")
     if read.found == wanted:
@@ -104,7 +104,7 @@ def judged(read: Read, wanted: bytes, what: str) -> Result:
 
 
 def stopped_or_silent(target: Target, result: Result | None) -> Result:
-    """What has stopped the guest; a guest that runs on without a word is a defect of the lesson's."""
+    """The result of a guest that stopped. A guest that runs on silently is a defect of the lesson."""
     if result is None:
         raise RuntimeError(f"the guest says nothing of its pages, and runs on: {target.listen().text!r}")
     return result
@@ -140,9 +140,9 @@ def remap(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as ever
 
 
 def reassign(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
-    """The same, and the reverse map table is told first that B's page of DRAM is the guest's A."""
+    """As :func:`remap`; before it, tells the reverse map table that B's page of DRAM is the guest's page A."""
     target.listen()
-    with suppress(FaultError):  # where there is no such table, there is none to be in the way
+    with suppress(FaultError):  # SEV and SEV-ES have no reverse map table
         target.assign(PAGE_A, None)
         target.assign(PAGE_B, PAGE_A)
     target.map(PAGE_A, PAGE_B)

@@ -1,35 +1,35 @@
-"""What becomes of an attack: told by what the guest read and the machine answered, never by the mode's name."""
+"""Results of attacks, judged by what the guest read and the machine answered, never by the mode's name."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class AttackOutcome(StrEnum):
-    """From the attacker's best to his worst."""
+    """Outcomes, from the attacker's best to the worst."""
 
     SUCCESS = "success"
-    """He got what he wanted, and nothing has noticed."""
+    """The attacker got what they wanted, unnoticed."""
     GARBAGE = "undetected garbage"
-    """The guest computes with what nobody has written, and nothing has told it."""
+    """The guest computes with data that nobody wrote, unnoticed."""
     FAULT = "fault"
-    """The guest does not go on: whatever he did was noticed when the guest met it."""
+    """The guest stopped: the change was noticed when the guest accessed it."""
     REFUSAL = "refusal"
-    """He was told no, and nothing has changed."""
+    """The operation was refused, and nothing changed."""
     NOTHING = "nothing"
-    """It was done, and got him nowhere."""
+    """The operation was done, to no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Of one attack on one VM."""
+    """The result of one attack on one VM."""
 
     outcome: AttackOutcome
     by: str
-    """What noticed or refused it, in the machine's own word: an exit, a fault's code, a status, a rule; or empty."""
+    """What noticed or refused it: an exit, the code of a fault, a status, a rule; or empty."""
     words: str
     """What happened, for a person."""
 
     @property
     def cell(self) -> str:
-        """As tables show it."""
+        """The text for a table."""
         return f"{self.outcome} ({self.by})" if self.by else str(self.outcome)

@@ -39,7 +39,7 @@ def judge(
     report_data: bytes,
     floor: Floor = "ANY_TCB",
 ) -> Result:
-    """Whether the owner accepts it, for this guest, challenge and TCB."""
+    """Appraises evidence as the owner, for this guest, challenge and TCB."""
     policy = policy_for(
         prover.root, measurement=measurement, report_data=report_data, floor=floor, seeded=prover.seeded
     )
@@ -53,7 +53,7 @@ def judge(
 def policy_for(
     root: SimulatedRoot, *, measurement: bytes, report_data: bytes, floor: Floor = "ANY_TCB", seeded: bool = False
 ) -> SnpPolicy:
-    """What an owner demands who knows his guest, and asks nothing else of the machine than to be up to date."""
+    """The policy of an owner who knows the guest, and demands of the machine only that it is up to date."""
     return SnpPolicy(
         root=root,
         public_seed="UNSAFE_PUBLIC_SEED" if seeded else "REFUSE_PUBLIC_SEED",

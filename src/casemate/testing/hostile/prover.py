@@ -1,4 +1,4 @@
-"""A machine that has guests prove themselves to their owner: what attacks on launches and on evidence work with."""
+"""A machine whose guests prove themselves to their owner: the interface for attacks on launches and on evidence."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,12 +11,12 @@ from casemate.wire.snp.ovmf import parse_ovmf
 from casemate.wire.snp.vmm import Vmm
 
 POLICY = 0x3_0000
-"""The guests' own: SMT allowed, no debugging."""
+"""The guests' GUEST_POLICY: SMT allowed, debugging not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What an owner gives along, for the firmware to insist on."""
+    """The ID block that an owner provides, which the firmware enforces."""
 
     block: bytes
     auth: bytes
@@ -27,11 +27,11 @@ class Prover(Protocol):
 
     @property
     def mode(self) -> VmMode:
-        """Of the guests that it launches. For tables: no attack may ask."""
+        """The mode of its guests. For tables only: attacks must not depend on it."""
 
     @property
     def root(self) -> SimulatedRoot:
-        """The maker's."""
+        """The maker's root."""
 
     @property
     def seeded(self) -> bool:

@@ -1,1 +1,1 @@
-"""A vCPU: Unicorn executes, and everything that SEV adds to the processor is done here."""
+"""vCPUs: Unicorn executes instructions; this code does everything that SEV adds to the processor."""

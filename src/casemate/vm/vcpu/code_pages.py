@@ -1,4 +1,4 @@
-"""Pages that the emulator executes from: where in them it has to stop, and whether they are still what they were."""
+"""Pages of code: where in them the emulator has to stop, and whether they have changed since it translated them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from casemate.vm.vcpu.instructions import beginnings
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 MAX_PAGES = 512
-"""More are forgotten all at once, and learned again as they are met."""
+"""When there are more, all are forgotten; each is learned again when it is executed."""
 
 OnCode = Callable[[Uc, int, int, object], None]
 
@@ -24,7 +24,7 @@ class _Page:
 
 
 class CodePages:
-    """By linear address, since that is how the emulator knows its instructions."""
+    """By linear address, because the emulator keeps its translations by linear address."""
 
     def __init__(self, uc: Uc, cache: PageCache, on_intercepted: OnCode) -> None:
         self._uc = uc
@@ -34,12 +34,12 @@ class CodePages:
         self._counting: Any = None
 
     def knows(self, linear: int, place: int) -> bool:
-        """Whether the emulator may execute the page at ``place`` as ``linear``: it is what was last learned."""
+        """Whether the page at ``place``, executed as ``linear``, has the content that was last learned."""
         page = self._pages.get(linear)
         return page is not None and page.place == place and page.content == self._content(place)
 
     def learn(self, linear: int, place: int) -> None:
-        """Has the emulator stop wherever in the page an instruction of ours may begin."""
+        """Has the emulator stop wherever in the page an instruction may begin that it must not execute itself."""
         place &= -PAGE_SIZE
         if self.knows(linear, place):
             return
@@ -56,7 +56,7 @@ class CodePages:
         self._uc.ctl_flush_tb()
 
     def code(self, linear: int, size: int) -> bytes:
-        """Up to ``size`` bytes of what was learned, from ``linear`` on."""
+        """Up to ``size`` bytes of the learned code, from ``linear`` on."""
         found = b""
         while len(found) < size:
             page = self._pages.get((linear + len(found)) & -PAGE_SIZE)
@@ -67,7 +67,7 @@ class CodePages:
         return found
 
     def count_all(self, on_any: OnCode | None) -> None:
-        """Has the emulator call ``on_any`` before each instruction; None: no longer."""
+        """Has the emulator call ``on_any`` before each instruction; None ends that."""
         if self._counting is not None:
             self._uc.hook_del(self._counting)
         self._counting = None if on_any is None else self._uc.hook_add(UC_HOOK_CODE, on_any, begin=1, end=0)

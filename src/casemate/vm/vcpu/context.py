@@ -50,7 +50,7 @@ class _FloatingPoint(ctypes.Structure):
 
 
 class _State(ctypes.Structure):
-    """CPUX86State as far as it is used, where Unicorn's context has it."""
+    """The fields of CPUX86State that are used, at their offsets in Unicorn's context."""
 
     regs: ctypes.Array[ctypes.c_uint64]
     eip: int
@@ -129,7 +129,7 @@ _RESET_FCW, _RESET_MXCSR = 0x37F, 0x1F80
 
 
 class Context:
-    """The emulator's registers: :meth:`save` takes them over from it, :meth:`restore` gives them back."""
+    """A copy of the emulator's registers: :meth:`save` reads them from it, :meth:`restore` writes them back."""
 
     def __init__(self, uc: Uc) -> None:
         self._uc = uc
@@ -140,16 +140,14 @@ class Context:
         self._check_layout()
 
     def save(self) -> None:
-        """From the emulator."""
         self._uc.context_update(self._saved)
 
     def restore(self) -> None:
-        """To the emulator."""
         self._uc.context_restore(self._saved)
 
     @property
     def rip(self) -> int:
-        """The instruction pointer, without CS's base."""
+        """RIP, relative to CS's base."""
         return self._state.eip
 
     @rip.setter
@@ -161,19 +159,17 @@ class Context:
         return self._state.regs[_GENERAL.index(name)]
 
     def set_general(self, name: str, value: int) -> None:
-        """As :meth:`general`."""
         self._state.regs[_GENERAL.index(name)] = value
 
     @property
     def rflags(self) -> int:
-        """RFLAGS."""
         flags: int = self._saved.reg_read(x86.UC_X86_REG_RFLAGS)
         return flags
 
     @rflags.setter
     def rflags(self, value: int) -> None:
         state = self._state
-        state.eflags = value | RFLAGS_RESERVED  # where the emulator takes them from when it starts
+        state.eflags = value | RFLAGS_RESERVED  # the emulator reads them from here when it starts
         state.cc_op = _CC_OP_EFLAGS
         state.cc_src = value & _ARITHMETIC
         state.df = -1 if value & DIRECTION else 1
@@ -185,18 +181,16 @@ class Context:
 
     @property
     def cr0(self) -> int:
-        """CR0."""
         return self._state.cr[0]
 
     @property
     def paging(self) -> Paging:
-        """What decides how addresses are translated."""
+        """The registers that decide how addresses are translated."""
         state = self._state
         return Paging(state.cr[0], state.cr[3], state.cr[4], state.efer, self.cpl)
 
     @property
     def cr2(self) -> int:
-        """CR2."""
         return self._state.cr[2]
 
     @cr2.setter
@@ -205,12 +199,12 @@ class Context:
 
     @property
     def efer(self) -> int:
-        """EFER, without SVME, of which the emulator is not told."""
+        """EFER without SVME, which the emulator does not know."""
         return self._state.efer
 
     @property
     def is_long(self) -> bool:
-        """64-bit code in long mode."""
+        """Whether the vCPU executes 64-bit code in long mode."""
         return bool(self._state.hflags & _CS64)
 
     @property
@@ -230,7 +224,7 @@ class Context:
 
     @property
     def linear_rip(self) -> int:
-        """Where the next instruction is."""
+        """The linear address of the next instruction."""
         return self._state.eip + (0 if self.is_long else self._state.segs[_CS].base)
 
     def selector(self, name: str) -> int:
@@ -238,7 +232,9 @@ class Context:
         return self._state.segs[_SEGMENTS.index(name)].selector
 
     def enter(self, selector: int, flags: int, cpl: int) -> None:
-        """64-bit code in the segment ``selector`` at ``cpl``; where that is a new one, SS becomes the null segment.
+        """Enters 64-bit code in the segment ``selector`` at privilege ``cpl``.
+
+        Where that changes, SS becomes the null segment.
 
         Args:
             selector: without its privilege level.
@@ -252,7 +248,7 @@ class Context:
         state.hflags = state.hflags & ~(_CPL | _ADDSEG) | _CS64 | _CS32 | _SS32 | cpl
 
     def load(self, vmsa: Vmsa) -> None:
-        """The registers of a VMSA, ready to be restored.
+        """Takes the registers of a VMSA, for :meth:`restore`.
 
         Raises:
             VmsaInvalidError: no vCPU can be in such a state (APM volume 2, 15.5.1, "Canonicalization and Consistency").
@@ -281,7 +277,7 @@ class Context:
         self._load_floating_point(vmsa)
 
     def store(self, vmsa: Vmsa) -> Vmsa:
-        """``vmsa`` with the registers as they are now; what the emulator does not have stays as it was."""
+        """``vmsa`` with the current registers; fields that the emulator does not have stay unchanged."""
         state = self._state
         general: dict[str, Any] = {name: state.regs[at] for at, name in enumerate(_GENERAL)}
         segments: dict[str, Any] = {name: _from_emulator(state.segs[at]) for at, name in enumerate(_SEGMENTS)}
@@ -349,7 +345,7 @@ class Context:
             if saved.reg_read(register) != 0x0123_4567_89AB:
                 raise RuntimeError("this Unicorn keeps its registers otherwise than version 2.1 does")
             getattr(state, name)[at] = before
-        if state.efer != EFER_LME | EFER_LMA:  # as it starts in 64-bit mode
+        if state.efer != EFER_LME | EFER_LMA:  # the state of an emulator that was made for 64-bit code
             raise RuntimeError("this Unicorn keeps EFER otherwise than version 2.1 does")
 
 
@@ -377,7 +373,7 @@ def _check(vmsa: Vmsa) -> None:
 
 
 def _hflags(vmsa: Vmsa) -> int:
-    """What QEMU derives from other registers (its target/i386/cpu.h describes each)."""
+    """QEMU's hflags, which it derives from other registers (target/i386/cpu.h describes each bit)."""
     code, stack = _to_emulator(vmsa.cs).flags, _to_emulator(vmsa.ss).flags
     flags = vmsa.cpl
     flags |= _PE if vmsa.cr0 & CR0_PE else 0

@@ -1,4 +1,4 @@
-"""The emulator: Unicorn, told where each page is, and stopped before every instruction that is not its own."""
+"""The emulator: Unicorn asks here for each page, and stops before every instruction that it must not execute."""
 
 import ctypes
 from typing import Any
@@ -20,10 +20,12 @@ from casemate.vm.vcpu.paging import CR0_PE, EFER_LMA, Paging
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 UNCOUNTED = (1 << 64) - 1
-"""A budget of instructions that is none. Otherwise each is counted, which costs most of the speed."""
+"""A budget of instructions without a limit. Counting each instruction costs most of the speed, so it is left out then.
+"""
 
 Stopped = AccessError | CacheChangedError | DramError | GuestFault | ShutdownError | Instruction | None
-"""Why the emulation has ended: what cannot go on without help, or an instruction of ours; None from outside."""
+"""Why the emulation has ended: an access or fault that needs help, or an instruction that is executed outside the
+emulator; None where :meth:`Emulator.stop` has ended it."""
 
 _TRANSLATIONS = 32 * 1024 * 1024
 _ACCESSES = {
@@ -36,16 +38,19 @@ _PERMISSIONS = {
     Access.WRITE: unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE,
     Access.FETCH: unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC,
 }
-"""What an access grants: no more than it asked for, so that the first store to each page is seen."""
+"""What an access grants: no more than it asked for, so that the first store to each page is noticed."""
 
 
 class Emulator:
-    """One VM's. What it calls cannot raise through it, so it leaves behind what it has stopped for."""
+    """The emulator of one VM.
+
+    Exceptions cannot pass through Unicorn, so its callbacks keep them and stop the emulation.
+    """
 
     def __init__(self, cache: PageCache) -> None:
         self._cache = cache
         self.memory = GuestMemory(cache)
-        """The guest's, as the vCPU addresses it."""
+        """The guest's memory, by linear addresses."""
         self._uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(x86.UC_CPU_X86_EPYC)
         uc.ctl_set_tcg_buffer_size(_TRANSLATIONS)
@@ -54,7 +59,7 @@ class Emulator:
         self._mapped = (ctypes.c_char * len(cache.memory)).from_buffer(cache.memory)
         uc.mem_map_ptr(0, len(cache.memory), unicorn.UC_PROT_ALL, ctypes.addressof(self._mapped))
         self.context = Context(uc)
-        """The registers; they are the emulator's own only within :meth:`emulate`."""
+        """The registers; the emulator has copies of its own within :meth:`emulate`."""
         self._code = CodePages(uc, cache, self._on_intercepted)
         uc.hook_add(UC_HOOK_TLB_FILL, self._on_tlb_miss)
         uc.hook_add(UC_HOOK_INTR, self._on_exception)
@@ -62,16 +67,16 @@ class Emulator:
         self._stopped: Stopped | _CodeChangedError = None
         self._efer = 0
         self.counted = 0
-        """Instructions since :meth:`count`, where they are counted."""
+        """Instructions since :meth:`count`, if they are counted."""
         self._most = UNCOUNTED
         self._counting: Any = None
 
     def stop(self) -> None:
-        """Ends an emulation that is under way; for another thread."""
+        """Ends an emulation that is under way; to be called from another thread."""
         self._uc.emu_stop()
 
     def count(self, most: int) -> None:
-        """From now on at most so many instructions; :data:`UNCOUNTED` for no limit."""
+        """Limits the instructions from now on; :data:`UNCOUNTED` for no limit."""
         self.counted, self._most = 0, most
         if (self._counting is None) is not (most == UNCOUNTED):
             if self._counting is not None:
@@ -82,13 +87,14 @@ class Emulator:
             self._uc.ctl_flush_tb()
 
     def forget_translations(self) -> None:
-        """Every page is asked for anew."""
+        """Has the emulator ask for every page again."""
         self._uc.ctl(unicorn.UC_CTL_TLB_FLUSH, unicorn.UC_CTL_IO_WRITE)
 
     def emulate(self) -> Stopped:
-        """From the registers in :attr:`context`, and leaves them there. Everything but ``None`` needs to be dealt with.
+        """Executes from the registers in :attr:`context`, and leaves the new ones there.
 
-        An access or a fault is before its instruction, which is not counted; an :class:`Instruction` is the next one.
+        An access or a fault is reported before its instruction, which is not counted; an :class:`Instruction` is the
+        next one. The caller has to deal with every result except None.
         """
         while True:
             stopped = self._emulate()
@@ -114,14 +120,14 @@ class Emulator:
         return self._stopped
 
     def _learn(self, linear: int) -> None:
-        """Has it stop where it must in a page of code, and in the one after it, where an instruction may run on."""
+        """Sets the stops in a page of code, and in the next page, into which an instruction may run."""
         paging = self.context.paging
         self._code.learn(linear, self.memory.place(linear, Access.FETCH, paging))
         following = linear + PAGE_SIZE
         try:
             self._code.learn(following, self.memory.place(following, Access.FETCH, paging))
         except (AccessError, CacheChangedError):
-            return  # it has its turn when it is reached
+            return  # it is learned when it is executed
 
     def _on_tlb_miss(self, uc: Any, linear: int, access: int, entry: Any, _data: object) -> bool:
         wanted = _ACCESSES[access]
@@ -164,7 +170,7 @@ class Emulator:
         return True
 
     def _paging(self, uc: Any) -> Paging:
-        """While it runs."""
+        """The registers for translation, read from the emulator while it runs."""
         cr0, cr3, cr4, cs = uc.reg_read_batch(_PAGING_REGISTERS)
         return Paging(cr0, cr3, cr4, self._efer, cs & 3 if cr0 & CR0_PE else 0)
 
@@ -173,7 +179,7 @@ _PAGING_REGISTERS = (x86.UC_X86_REG_CR0, x86.UC_X86_REG_CR3, x86.UC_X86_REG_CR4,
 
 
 class _CodeChangedError(Exception):
-    """A page is to be executed whose content the emulator has not seen yet."""
+    """The emulator is about to execute a page that changed since it was learned."""
 
     def __init__(self, linear: int) -> None:
         self.linear = linear

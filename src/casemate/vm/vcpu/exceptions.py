@@ -20,7 +20,7 @@ _RSP0, _IST = 4, 0x24 - 8
 
 @dataclass(frozen=True, slots=True)
 class GuestFault(Exception):  # noqa: N818 - what is raised in the guest, as the processor has it
-    """An exception of the guest's own."""
+    """An exception that the guest's own handler gets."""
 
     vector: int
     error_code: int = 0
@@ -29,11 +29,11 @@ class GuestFault(Exception):  # noqa: N818 - what is raised in the guest, as the
 
 
 class ShutdownError(Exception):
-    """The guest cannot even be told of its exception: a triple fault."""
+    """The exception cannot be delivered to the guest: a triple fault."""
 
 
 def is_allowed_software_interrupt(vector: int, context: Context, memory: GuestMemory, paging: Paging) -> bool:
-    """Whether there is a gate for INT ``vector``, and it may be used at this privilege level."""
+    """Whether INT ``vector`` has a gate that may be used at the current privilege level."""
     try:
         gate = _gate(vector, context, memory, paging)
     except ShutdownError:
@@ -47,16 +47,16 @@ def deliver(
     """Sets registers and the guest's stack as the processor does before the handler's first instruction.
 
     Args:
-        fault: what happened.
+        fault: the exception.
         context: the registers.
-        memory: of the guest.
-        paging: the registers that decide how it is addressed.
-        resume: RIP of where the guest goes on afterwards.
+        memory: the guest's.
+        paging: the registers that decide how memory is addressed.
+        resume: RIP at which the guest goes on afterwards.
         software: by INT n, which pushes no error code.
 
     Raises:
-        ShutdownError: there is no handler that could be entered: not in long mode, or its tables are broken.
-        AccessError: the hypervisor is needed first.
+        ShutdownError: no handler can be entered: not in long mode, or the tables are broken.
+        AccessError: the hypervisor has to handle an access first.
     """
     if not context.efer & EFER_LMA:
         raise ShutdownError(f"exception {fault.vector} outside of long mode")
@@ -91,7 +91,7 @@ def deliver(
 
 
 def as_guest_fault(error: AccessError) -> GuestFault | None:
-    """What the guest gets for an access that its own tables deny; None where it is not the guest's affair."""
+    """The exception for an access that the guest's own page tables deny; None where the hypervisor has to handle it."""
     if isinstance(error, PageFaultError):
         return GuestFault(PAGE_FAULT, error.error_code, error.linear)
     if isinstance(error, NotCanonicalError):

@@ -12,7 +12,7 @@ from casemate.vm.vcpu.paging import CR0_PG, CR0_WP, CR4_PAE, CR4_SMEP, EFER_LME,
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 C_BIT = 1 << 51
-"""Which bit of an entry says that a page is private: CPUID Fn8000_001F_EBX."""
+"""The bit of a page table entry that makes the page private: CPUID Fn8000_001F_EBX."""
 
 _PRESENT, _WRITABLE, _USER, _ACCESSED, _DIRTY, _LARGE, _NO_EXECUTE = (1 << bit for bit in (0, 1, 2, 5, 6, 7, 63))
 _ADDRESS = (1 << 51) - PAGE_SIZE
@@ -37,30 +37,30 @@ class NotCanonicalError(AccessError):
 
 
 class UnsupportedPagingError(AccessError):
-    """32-bit paging without PAE, which no SEV guest has use for: it has no C-bit."""
+    """32-bit paging without PAE. Its entries have no C-bit, so no SEV guest uses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """Where a linear address leads."""
+    """The result of a page walk."""
 
     gpa: int
     private: bool
 
 
 class GuestMemory:
-    """Linear reads and writes, in the name of a vCPU of one VMPL."""
+    """Reads and writes at linear addresses, with the rights of a vCPU's VMPL."""
 
     def __init__(self, cache: PageCache) -> None:
         self._cache = cache
         self.vmpl = 0
 
     def place(self, linear: int, access: Access, paging: Paging) -> int:
-        """Where in the cache the byte at ``linear`` is.
+        """The offset in the cache of the byte at ``linear``.
 
         Raises:
-            PageFaultError, NotCanonicalError: for the guest.
-            NestedFaultError, NotValidatedError, IntegrityError, CacheChangedError, DramError: as the cache says.
+            PageFaultError, NotCanonicalError: the guest's exceptions.
+            NestedFaultError, NotValidatedError, IntegrityError, CacheChangedError, DramError: see :class:`PageCache`.
         """
         found = self.translate(linear, access, paging)
         user = paging.cpl == 3
@@ -69,7 +69,7 @@ class GuestMemory:
         return page + found.gpa % PAGE_SIZE
 
     def read(self, linear: int, size: int, paging: Paging) -> bytes:
-        """Bytes that may lie on several pages."""
+        """Reads bytes, which may lie on several pages."""
         found = bytearray()
         while len(found) < size:
             place = self.place(linear + len(found), Access.READ, paging)
@@ -77,7 +77,7 @@ class GuestMemory:
         return bytes(found)
 
     def write(self, linear: int, content: bytes, paging: Paging) -> None:
-        """Bytes that may lie on several pages: all of them are written, or none."""
+        """Writes bytes, which may lie on several pages: all of them or none."""
         places: list[tuple[int, int, int]] = []
         at = 0
         while at < len(content):
@@ -89,7 +89,7 @@ class GuestMemory:
             self._cache.memory[place : place + size] = content[at : at + size]
 
     def translate(self, linear: int, access: Access, paging: Paging) -> Translation:
-        """The guest physical address of ``linear``; sets the accessed and dirty bits on the way."""
+        """The guest physical address of ``linear``; sets accessed and dirty bits in the entries that it walks."""
         linear &= _LINEAR
         if not paging.cr0 & CR0_PG:
             return Translation(linear & 0xFFFF_FFFF, private=True)

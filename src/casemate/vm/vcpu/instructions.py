@@ -1,7 +1,8 @@
-"""Which instructions leave the emulator: those that a hypervisor may intercept, and those that SEV has added.
+"""Instructions that the emulator must not execute: those that a hypervisor may intercept, and those that SEV has added.
 
-The emulator stops exactly before an instruction whose address it was told. So each page of code is searched for every
-place where such an instruction could begin; a place where none does begin is never reached as one, and costs nothing.
+The emulator stops before an instruction whose address it was given. So each page of code is searched for every offset
+at which such an instruction could begin. Where none really begins, the emulator never arrives, and the stop costs
+nothing.
 
 Source: AMD APM volume 3 (opcodes); volume 2, 15.9 to 15.13 (intercepts).
 """
@@ -17,7 +18,7 @@ _TWO_BYTES = 0x0F
 
 
 class Kind(Enum):
-    """What is done outside the emulator."""
+    """The kinds of such instructions."""
 
     HLT = auto()
     CPUID = auto()
@@ -32,7 +33,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One of them, decoded."""
+    """One such instruction, decoded."""
 
     kind: Kind
     length: int
@@ -57,7 +58,7 @@ _OPCODES = frozenset((*_ONE_BYTE, *_PORTS, _TWO_BYTES))
 
 
 def beginnings(page: bytes) -> tuple[int, ...]:
-    """Offsets in ``page`` at which an instruction of ours may begin, prefixes included."""
+    """Offsets in ``page`` at which such an instruction may begin, prefixes included."""
     found: set[int] = set()
     for at, byte in enumerate(page):
         if byte not in _OPCODES or (byte == _TWO_BYTES and not _may_be_ours(page[at + 1 : at + 2])):
@@ -71,11 +72,12 @@ def beginnings(page: bytes) -> tuple[int, ...]:
 
 
 def decode(code: bytes, *, long_mode: bool) -> Instruction | None:
-    """The instruction that begins ``code``, if it is one of ours.
+    """The instruction at the start of ``code``; None for one that the emulator executes itself.
 
     Args:
         code: from the instruction pointer on, up to 15 bytes.
-        long_mode: 64-bit code; else operands are 16 bits wide in real mode, which is all that ports are used in.
+        long_mode: 64-bit code; otherwise operands have 16 bits, as in real mode, the only other mode in which guests
+            use ports.
     """
     at, prefixes = 0, set[int]()
     while at < len(code) and code[at] in _PREFIXES and (long_mode or not 0x40 <= code[at] < 0x50):

@@ -1,4 +1,4 @@
-"""Model-specific registers: those of SEV, and those that the emulator has itself (APM volume 2, appendix A)."""
+"""Model-specific registers: those of SEV, and those that the emulator handles itself (APM volume 2, appendix A)."""
 
 from casemate.wire.snp.mode import VmMode
 

@@ -19,7 +19,7 @@ _IS_LARGE = 1
 
 
 class SnpInstructions:
-    """On the reverse map table of one VM."""
+    """Executes both on the reverse map table of one VM."""
 
     def __init__(
         self,
@@ -28,13 +28,13 @@ class SnpInstructions:
         evict: Callable[[int], None],
         forget: Callable[[int], None],
     ) -> None:
-        """Over the tables of one VM.
+        """Works on the tables of one VM.
 
         Args:
-            nested: where pages are.
-            rmp: whose they are.
-            evict: told the SPA of a page before its state changes: what the guest has written there is to be in DRAM.
-            forget: told the GPA of a page that has become valid: what was there before is of no account.
+            nested: GPA to SPA.
+            rmp: the owners of pages.
+            evict: called with a page's SPA before its state changes, so that the guest's stores reach DRAM.
+            forget: called with a page's GPA when it has become valid: its earlier content must not count.
         """
         self._nested = nested
         self._rmp = rmp
@@ -42,7 +42,7 @@ class SnpInstructions:
         self._forget = forget
 
     def pvalidate(self, context: Context, memory: GuestMemory) -> None:
-        """RAX: linear address; ECX: page size; EDX: whether it is to be valid. EAX and CF tell what became of it.
+        """RAX: linear address; ECX: page size; EDX: 1 to validate, 0 to rescind. Sets EAX and CF to the result.
 
         Raises:
             GuestFault: #GP outside of VMPL 0.
@@ -54,7 +54,7 @@ class SnpInstructions:
         if size > _IS_LARGE or linear % PAGE_SIZE:
             context.set_general("rax", _FAIL_INPUT)
         elif size == _IS_LARGE:
-            context.set_general("rax", _FAIL_SIZE_MISMATCH)  # the reverse map table here has small pages alone
+            context.set_general("rax", _FAIL_SIZE_MISMATCH)  # SIMULATED: this reverse map table has 4 KiB pages only
         else:
             gpa, spa = self._own_page(linear, memory, context.paging)
             wanted = bool(context.general("rdx") & 1)
@@ -66,7 +66,7 @@ class SnpInstructions:
                 self._forget(gpa)
 
     def rmpadjust(self, context: Context, memory: GuestMemory) -> None:
-        """RAX: linear address; RCX: page size; RDX: VMPL, permissions and VMSA. EAX tells what became of it.
+        """RAX: linear address; RCX: page size; RDX: VMPL, permissions and VMSA. Sets EAX to the result.
 
         Raises:
             AccessError: the page is not mapped, or is not the guest's.

@@ -1,4 +1,4 @@
-"""vCPUs: from a VMSA to the next exit, with everything that SEV adds to the processor."""
+"""vCPUs: runs one from its VMSA to its next exit, with everything that SEV adds to the processor."""
 
 import time
 from collections.abc import Callable
@@ -56,16 +56,16 @@ _DELIVERY_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When a run ends at the latest."""
+    """Limits of a run."""
 
     instructions: int
     """:data:`~casemate.vm.vcpu.emulator.UNCOUNTED` for no limit."""
     deadline: float
-    """Of ``time.monotonic``."""
+    """On the clock ``time.monotonic``."""
 
 
 class _Exit(Exception):  # noqa: N818 - as the architecture names it
-    """The hypervisor is needed."""
+    """An exit to the hypervisor."""
 
     def __init__(self, reason: ExitReason, info_1: int = 0, info_2: int = 0, detail: str = "") -> None:
         super().__init__(detail)
@@ -73,22 +73,22 @@ class _Exit(Exception):  # noqa: N818 - as the architecture names it
         self.info_1 = info_1
         self.info_2 = info_2
         self.next_rip = 0
-        """Where the guest goes on once an intercepted instruction was done for it."""
+        """RIP at which the guest goes on after the hypervisor has done the intercepted instruction for it."""
 
 
 class Vcpus:
-    """All vCPUs of one VM, of which one runs at a time."""
+    """All vCPUs of one VM; one runs at a time."""
 
     def __init__(
         self, mode: VmMode, emulator: Emulator, cache: PageCache, vmsas: VmsaPages, snp: SnpInstructions | None
     ) -> None:
-        """Nothing runs yet.
+        """Makes the vCPUs; none runs yet.
 
         Args:
             mode: what SEV does for this guest.
             emulator: executes.
             cache: the guest's memory.
-            vmsas: where registers rest.
+            vmsas: the registers of vCPUs that do not run.
             snp: None where the mode has no reverse map table.
         """
         self._mode = mode
@@ -98,10 +98,11 @@ class Vcpus:
         self._vmsas = vmsas
         self._snp = snp
         self._ghcbs: dict[int, int] = {}
-        """SPA of the VMSA to the GHCB MSR, which is in the VMCB and not in the VMSA."""
+        """The GHCB MSR by the SPA of the VMSA: the architecture keeps it in the VMCB, not in the VMSA."""
         self._ghcb = 0
         self._broken: IntegrityError | None = None
-        """What ended this guest for good: a host that puts the page back gets it no further."""
+        """The integrity error that ended this guest for good: the guest stays ended even if the host puts the page
+        back."""
 
     def _check_features(self, features: int) -> None:
         """VMRUN refuses what the processor does not have; SEV and SEV-ES have SEV_FEATURES without SNPActive."""
@@ -111,17 +112,17 @@ class Vcpus:
             raise VmsaInvalidError(str(error)) from None
 
     def run(self, vmsa_spa: int, budget: Budget, ghcb: int | None, alarm: Alarm, serve: Callable[[], bool]) -> VcpuExit:
-        """VMRUN: from the VMSA at ``vmsa_spa``, to the next exit.
+        """VMRUN: runs the vCPU of the VMSA at ``vmsa_spa`` to its next exit.
 
         Args:
             vmsa_spa: system physical address.
             budget: instructions and time.
-            ghcb: the GHCB MSR as the hypervisor leaves it; None: as the guest left it.
-            alarm: armed; tells when somebody has to be heard.
-            serve: hears them; whether the run is to end.
+            ghcb: the GHCB MSR as the hypervisor sets it; None: as the guest left it.
+            alarm: armed; tells when ``serve`` has something to read.
+            serve: answers the chip and the hypervisor; returns True if the run has to end.
 
         Raises:
-            DramError: DRAM has been cut short.
+            DramError: DRAM has been truncated.
         """
         self._ghcb = self._ghcbs.get(vmsa_spa, 0) if ghcb is None else ghcb
         self._emulator.count(budget.instructions)
@@ -158,7 +159,7 @@ class Vcpus:
                 self._empty()
 
     def _listen(self, budget: Budget, alarm: Alarm, serve: Callable[[], bool]) -> None:
-        """What has come from outside since the emulation began."""
+        """Serves what has come from outside since the emulation began."""
         if self._emulator.counted >= budget.instructions:
             raise _Exit(ExitReason.INSTRUCTIONS)
         if alarm.rung:
@@ -184,7 +185,7 @@ class Vcpus:
         self._deliver(fault, self._context.rip)
 
     def _fault_of(self, error: AccessError) -> GuestFault:
-        """What the guest gets for an access that did not go through, unless it is the hypervisor's affair."""
+        """The exception that the guest gets for a refused access; None where the hypervisor has to handle it."""
         fault = as_guest_fault(error)
         if fault is not None:
             return fault
@@ -197,7 +198,7 @@ class Vcpus:
         raise ShutdownError(str(error))
 
     def _deliver(self, fault: GuestFault, resume: int, *, software: bool = False) -> None:
-        """To the guest, whose next instruction is its handler's first."""
+        """Delivers an exception: the guest's next instruction is its handler's first."""
         memory, paging = self._emulator.memory, self._context.paging
         for _ in range(_DELIVERY_TRIES):
             try:
@@ -211,7 +212,7 @@ class Vcpus:
         raise ShutdownError(f"exception {fault.vector} needs pages that are the same page of DRAM")
 
     def _execute(self, instruction: Instruction) -> None:
-        """An instruction that the emulator has stopped before."""
+        """Executes an instruction before which the emulator has stopped."""
         context = self._context
         after = context.rip + instruction.length
         match instruction.kind:
@@ -254,13 +255,17 @@ class Vcpus:
 
     def _port(self, instruction: Instruction, after: int) -> None:
         context = self._context
-        if context.cpl > context.rflags >> 12 & 3 and context.cr0 & CR0_PE:  # there is no permission map in these tasks
+        # Guests here have no I/O permission map in their TSS, so IOPL alone decides.
+        if context.cpl > context.rflags >> 12 & 3 and context.cr0 & CR0_PE:
             raise GuestFault(PROTECTION)
         number = context.general("rdx") & 0xFFFF if instruction.port is None else instruction.port
         self._intercept(ExitReason.PORT, _IOIO, after, instruction.info | number << 16)
 
     def _intercept(self, reason: ExitReason, exit_code: int, after: int, info_1: int = 0) -> None:
-        """To the hypervisor where it may see registers, and else to the guest's own handler."""
+        """An intercepted instruction: exits where the hypervisor may see registers.
+
+        Otherwise #VC, so that the guest decides what it shows the hypervisor in its GHCB.
+        """
         if self._mode.has_encrypted_registers:
             raise GuestFault(VMM_COMMUNICATION, exit_code)
         ended = _Exit(reason, info_1, after)
@@ -285,12 +290,12 @@ class Vcpus:
             context.set_general("rdx", value >> 32)
 
     def _empty(self) -> None:
-        """What the guest has written is in DRAM, and every page is looked up anew."""
+        """Writes the guest's stores to DRAM, and has every page looked up again."""
         self._cache.flush()
         self._emulator.forget_translations()
 
     def _rested(self, vmsa: Vmsa, ended: _Exit) -> Vmsa:
-        """The VMSA as the vCPU leaves it."""
+        """The VMSA with the registers that the vCPU has now."""
         return replace(
             self._context.store(vmsa),
             guest_exit_code=_EXIT_CODES.get(ended.reason, 0),

@@ -1,1 +1,1 @@
-"""Encodings: DER, PEM, CBOR, JSON, TOML text, HTTP/1.1 framing, tagged binary messages. They know no format of ours."""
+"""Encodings that know nothing of Casemate: DER, PEM, CBOR, JSON, TOML, HTTP/1.1 framing, binary messages."""

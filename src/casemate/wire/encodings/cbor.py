@@ -1,7 +1,7 @@
-"""The few CBOR items that attestation evidence is made of, in their one deterministic form (RFC 8949, section 4.2.1).
+"""The CBOR items that attestation evidence consists of, in their deterministic form (RFC 8949, section 4.2.1).
 
 Unsigned integers, byte strings, text strings, and the heads of arrays, maps and tags. Lengths are definite and heads
-are as short as they can be, so each value has one encoding; all else is refused.
+are as short as possible, so each value has one encoding; anything else is refused.
 """
 
 from casemate.wire.encodings.fields import Reader
@@ -11,7 +11,7 @@ UNSIGNED, BYTES, TEXT, ARRAY, MAP, TAG = 0, 2, 3, 4, 5, 6
 """Major types (RFC 8949, section 3.1)."""
 
 _SHORT = 24
-"""Arguments below this stand in the head's first byte."""
+"""Arguments below this are in the head's first byte."""
 
 _SIZES = {24: 1, 25: 2, 26: 4, 27: 8}
 """Bytes of argument by the head's low five bits (RFC 8949, section 3)."""
@@ -28,12 +28,10 @@ def head(major: int, argument: int) -> bytes:
 
 
 def byte_string(value: bytes) -> bytes:
-    """A byte string."""
     return head(BYTES, len(value)) + value
 
 
 def text_string(value: str) -> bytes:
-    """A text string."""
     encoded = value.encode()
     return head(TEXT, len(encoded)) + encoded
 
@@ -56,14 +54,12 @@ def take_head(reader: Reader, field: str, major: int) -> int:
 
 
 def take_bytes(reader: Reader, field: str) -> bytes:
-    """A byte string."""
     return reader.take(field, take_head(reader, field, BYTES))
 
 
 def take_text(reader: Reader, field: str) -> str:
-    """A text string."""
     raw = reader.take(field, take_head(reader, field, TEXT))
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise WireError(field, got="bytes that are no UTF-8", want="UTF-8") from None
+        raise WireError(field, got="bytes that are not UTF-8", want="UTF-8") from None

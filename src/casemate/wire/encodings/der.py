@@ -1,4 +1,4 @@
-"""Just enough DER (ITU-T X.690) for certificate extensions of our own and of the chip makers: strict, both ways."""
+"""The part of DER (ITU-T X.690) that certificates and their extensions need, strict in both directions."""
 
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ SET = 0x31
 
 _LONG_FORM = 0x80
 _MAX_LENGTH_BYTES = 3
-"""Contents of 16 MiB and more have no place in a certificate."""
+"""Longest length field: no certificate has contents of 16 MiB or more."""
 
 
 MAX_OID = 64
@@ -29,7 +29,7 @@ MAX_OID = 64
 grows with the square of an arc's length."""
 
 _MORE = 0x80
-"""Set in each byte of an arc but its last."""
+"""The bit that is set in every byte of an arc except the last."""
 
 
 class DerReader:
@@ -70,7 +70,7 @@ class DerReader:
         return DerReader(f"{self._what}.{field}", self.contents(field, SEQUENCE))
 
     def oid(self, field: str, dotted: str) -> None:
-        """Takes an OBJECT IDENTIFIER that can only be this one."""
+        """Takes an OBJECT IDENTIFIER, which must be this one."""
         got = self.contents(field, OBJECT_IDENTIFIER)
         if got != oid_contents(dotted):
             raise WireError(f"{self._what}.{field}", got=f"OID {got.hex()}", want=dotted)
@@ -91,19 +91,18 @@ class DerReader:
         return value
 
     def boolean(self, field: str) -> bool:
-        """A BOOLEAN: 00 or FF, as DER has it."""
+        """A BOOLEAN, which DER encodes as 00 or FF."""
         raw = self.contents(field, BOOLEAN)
         if raw not in (b"\x00", b"\xff"):
             raise WireError(f"{self._what}.{field}", got=raw[:32].hex(), want="00 or ff")
         return raw == b"\xff"
 
     def text(self, field: str) -> str:
-        """A UTF8String."""
         raw = self.contents(field, UTF8_STRING)
         try:
             return raw.decode()
         except UnicodeDecodeError:
-            raise WireError(f"{self._what}.{field}", got="bytes that are no UTF-8", want="UTF-8") from None
+            raise WireError(f"{self._what}.{field}", got="bytes that are not UTF-8", want="UTF-8") from None
 
     def end(self) -> None:
         """Refuses bytes after the last element."""

@@ -1,9 +1,9 @@
-"""HTTP/1.1 messages, read strictly: what two readers could take for different requests is refused (RFC 9112).
+"""HTTP/1.1 messages, read strictly: refuses what two readers could take for different requests (RFC 9112).
 
-h11 is lenient where older clients were sloppy: a bare LF ends a line, a header may be folded, the same Content-Length
-may come twice. A proxy in front may read such a request in another way, and the rest of it is then the next request of
-somebody else. Nobody who means well sends them any more, so all of them are refused here: by the gateway, and by the
-server inside an enclave.
+h11 accepts what some older clients sent: a bare LF as the end of a line, a folded header, the same Content-Length
+twice. A proxy in front may read such a request differently, and the rest of it then becomes the next request, of
+another client (request smuggling). Current clients send none of these, so the gateway and the server inside an enclave
+refuse them.
 """
 
 import re
@@ -16,7 +16,7 @@ MAX_HEADERS = 128
 """Most lines of a head, or of trailers: each is checked by itself."""
 
 MAX_CHUNK_LINE = 1024
-"""Longest line before a chunk: its size and extensions, which nobody uses (bytes)."""
+"""Longest line before a chunk (bytes): its size, and extensions, which nobody uses."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*(?:0|[1-9][0-9]{0,19})[ \t]*\r")
@@ -35,11 +35,11 @@ VERSION_REFUSED = 505
 
 
 class StrictConnection(h11.Connection):
-    """A server's side of a connection, whose :meth:`next_event` gives requests that have one meaning alone.
+    """A server's side of a connection; :meth:`next_event` returns only requests with one meaning.
 
     Attributes:
-        refusal: why the last event was none, in words that repeat nothing of what came.
-        status: of the answer to that.
+        refusal: why the last event was refused, in words that repeat nothing of the input.
+        status: of the answer to it.
     """
 
     def __init__(self, role: type[Sentinel], max_head: int) -> None:
@@ -49,7 +49,7 @@ class StrictConnection(h11.Connection):
         self.status = MALFORMED
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event; RemoteProtocolError."""
+        """The next event; raises RemoteProtocolError."""
         try:
             event = super().next_event()
             return _one_meaning(event) if type(event) is h11.Request else event
@@ -60,7 +60,7 @@ class StrictConnection(h11.Connection):
 
 
 class _StrictBuffer(ReceiveBuffer):
-    """Bytes that came, of which lines are taken; :class:`h11.LocalProtocolError` where a line is not as it must be."""
+    """Received bytes, from which h11 takes lines; :class:`h11.LocalProtocolError` where a line is not well-formed."""
 
     def __init__(self, connection: StrictConnection, most: int) -> None:
         super().__init__()

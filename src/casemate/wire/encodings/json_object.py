@@ -1,4 +1,7 @@
-"""A JSON object whose members are taken by name and type; what is missing or of another kind: :class:`WireError`."""
+"""A JSON object whose members are read by name and type.
+
+:class:`WireError` for one that is missing or of another type.
+"""
 
 import re
 from datetime import datetime
@@ -8,7 +11,7 @@ from casemate.wire.errors import WireError
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _LONGEST_SHOWN = 80
-"""Characters of a stranger's text in an error message."""
+"""Characters of the input that an error message shows."""
 
 
 class JsonObject:
@@ -31,18 +34,17 @@ class JsonObject:
         return self._members.get(name) is not None
 
     def names(self) -> tuple[str, ...]:
-        """The members' names, in the order in which they stand."""
+        """The members' names, in their order."""
         return tuple(self._members)
 
     def value(self, name: str) -> object:
-        """The member, whatever it is."""
+        """The member, of any type."""
         try:
             return self._members[name]
         except KeyError:
             raise WireError(f"{self._what}.{name}", got="nothing", want="a member of this name") from None
 
     def text(self, name: str) -> str:
-        """A string."""
         value = self.value(name)
         if not isinstance(value, str):
             raise self._wrong(name, value, "a string")
@@ -64,7 +66,6 @@ class JsonObject:
         return value
 
     def flag(self, name: str) -> bool:
-        """True or false."""
         value = self.value(name)
         if not isinstance(value, bool):
             raise self._wrong(name, value, "true or false")
@@ -92,7 +93,6 @@ class JsonObject:
         raise self._wrong(name, text, "a time such as 2025-06-19T10:56:11Z")
 
     def child(self, name: str) -> "JsonObject":
-        """An object."""
         return _object(f"{self._what}.{name}", self.value(name))
 
     def children(self, name: str, *, limit: int) -> tuple["JsonObject", ...]:
@@ -129,6 +129,6 @@ def _object(where: str, value: object) -> JsonObject:
 
 
 def _brief(value: object) -> str:
-    """A stranger's value, on one short line."""
+    """A value of the input, on one short line."""
     shown = ascii(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."

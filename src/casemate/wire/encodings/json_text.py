@@ -1,7 +1,8 @@
-"""Strict JSON between parties that do not trust each other: one text, one meaning, in Python and in JavaScript.
+"""Strict JSON between parties that do not trust each other: each text means the same in Python and in JavaScript.
 
-What parsers disagree about is refused: duplicate names, NaN and Infinity, numbers beyond a double, integers that a
-double cannot count, lone surrogates (RFC 7493, I-JSON, section 2), bytes that are no UTF-8, and depth.
+Refused is everything that parsers read differently: duplicate names, NaN and Infinity, numbers beyond a double,
+integers that a double cannot count exactly, lone surrogates (RFC 7493, I-JSON, section 2), bytes that are not UTF-8,
+and deep nesting.
 """
 
 import json
@@ -12,18 +13,18 @@ from typing import Any
 from casemate.wire.errors import WireError
 
 MAX_DEPTH = 64
-"""Deepest nesting of arrays and objects: more is an attack on somebody's stack."""
+"""Deepest nesting of arrays and objects: a recursive reader could run out of stack."""
 
 MAX_INTEGER = 2**53 - 1
 """Largest integer that JavaScript counts exactly (RFC 7493, section 2.2)."""
 
 MAX_ITEMS = 350_000
-"""Most items of all arrays and objects together: a text of 16 MiB could else become a gigabyte of small objects. A
-member of an object counts twice, for its name; each array and object once more, for the collector's work with it."""
+"""Most items of all arrays and objects together: otherwise a text of 16 MiB could become a gigabyte of small objects.
+A member of an object counts twice, for its name; each array and object once more, for the garbage collector's work."""
 
 MAX_MEMORY = 56 * 1024 * 1024
-"""Most memory (bytes) that a text and its value may take, as :func:`_check_memory` reckons it. 16 MiB of ASCII with
-:data:`MAX_ITEMS` items take less, and so do 4 MiB of text that has a character beyond U+FFFF somewhere."""
+"""Most memory (bytes) for a text and its value, as :func:`_check_memory` estimates it. 16 MiB of ASCII with
+:data:`MAX_ITEMS` items need less, and so do 4 MiB of text that has a character beyond U+FFFF somewhere."""
 
 _ITEM_MEMORY = 64
 """Bytes for an item, beside its characters."""
@@ -34,7 +35,7 @@ _CONTAINERS = (dict, list)
 _PIECE = 64 * 1024
 """Bytes of a text that are split at quotation marks at once."""
 _ESCAPES = (b"\\\\", b'\\"')
-"""Left out in this order, they leave no quotation mark that does not begin or end a string."""
+"""Removed in this order; after that, every quotation mark begins or ends a string."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BEYOND_BMP = bytes(range(0xF0))
 """All bytes but those that begin a character beyond U+FFFF in UTF-8."""
@@ -45,10 +46,10 @@ _SIGNS_OF_LARGE_NUMBERS = (b"0" * 16, b"0e")
 """An integer beyond :data:`MAX_INTEGER` or a number beyond a double has one of these, when its digits look alike."""
 
 _MINUS_ZERO = b"-0"
-"""A text without it is read without a function that looks at each integer."""
+"""A text without it is parsed faster: no function of ours has to look at each integer."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""What a JSON text means."""
+"""The values of JSON texts."""
 
 
 def parse_json(field: str, text: bytes, *, limit: int, round_integers: bool = False) -> Any:
@@ -96,7 +97,7 @@ def encode_json(value: Any) -> bytes:
 
 
 class _AmbiguousError(Exception):
-    """Two parsers would not agree."""
+    """Two parsers could read this differently."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _decoder(text: bytes, *, round_integers: bool) -> json.JSONDecoder:
 
 
 def _signed(digits: str) -> int | float:
-    """An integer; -0 as the double that JavaScript reads, for Python has no such integer."""
+    """An integer; -0 becomes a double, as in JavaScript, because Python has no integer -0."""
     return float(digits) if digits == "-0" else int(digits)
 
 
@@ -127,7 +128,7 @@ def _rounded(digits: str) -> int | float:
 
 
 def _check_memory(field: str, text: bytes, *, surrogates: bool) -> None:
-    """Reckons what a value would take before any of it is made."""
+    """Estimates the memory for a value before any of it is made."""
     if text.isascii():
         characters, width = len(text), 1
     else:
@@ -149,12 +150,12 @@ def _check_memory(field: str, text: bytes, *, surrogates: bool) -> None:
 
 
 def _items(text: bytes) -> int:
-    """Each item has a comma, a bracket or a brace of its own, and a member's name a colon; strings may have more."""
+    """An upper bound on the items: each has a comma, bracket or brace of its own, and each name a colon."""
     return text.count(b",") + text.count(b":") + 2 * (text.count(b"[") + text.count(b"{"))
 
 
 def _counted(text: bytes) -> int:
-    """Items outside strings."""
+    """The number of items outside strings."""
     for escape in _ESCAPES if b"\\" in text else ():
         text = text.replace(escape, b"")
     if text.count(b'"') > 2 * MAX_ITEMS + 2:  # each string is an item or a name

@@ -1,7 +1,8 @@
-"""One canonical encoding for every message between rooms: a tag, then the dataclass's fields in order.
+"""The encoding of all records and messages: a tag, then the fields of a dataclass in order.
 
-Integers are little-endian with a fixed width, byte strings and texts carry a u32 length, tuples a u32 count, optional
-values one byte 0 or 1. There is one way to write each value, so ``encode(parse(b)) == b`` for every accepted ``b``.
+Integers are little-endian with a fixed width, byte strings and texts have a u32 length, tuples a u32 count, optional
+values one byte 0 or 1. Each value has one encoding, so ``encode(parse(b)) == b`` for every accepted ``b``. The table in
+`docs/protocol.md` has every type.
 
 Example:
     @message(0x21)
@@ -22,10 +23,10 @@ from casemate.wire.encodings.fields import Reader
 from casemate.wire.errors import WireError
 
 MAX_BYTES = 128 * 1024 * 1024
-"""No byte string on any link is longer (bytes): a 64 MiB image as an SGXS stream takes 84."""
+"""Longest byte string (bytes): an image of 64 MiB takes 84 MiB as an SGXS stream."""
 
 MAX_ITEMS = 65_536
-"""No tuple on any link has more members: bounds the memory of a hostile count."""
+"""Most members of a tuple: bounds the memory that a hostile count can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def tag_of(cls: type) -> bytes:
 
 
 def parse_message(data: bytes, *wanted: type[T]) -> T:
-    """The one message of the ``wanted`` types that ``data`` holds, whole; else :class:`WireError`."""
+    """Parses ``data`` as one whole message of the ``wanted`` types; else :class:`WireError`."""
     reader = Reader("message", data)
     tag = reader.uint("tag", 1)
     for cls in wanted:
@@ -109,7 +110,7 @@ def encode_fields(value: object) -> bytes:
 
 
 def parse_fields(cls: type[T], data: bytes) -> T:
-    """The way back from :func:`encode_fields`."""
+    """Parses what :func:`encode_fields` returns."""
     reader = Reader(cls.__name__, data)
     value: T = _codec(cls)[1](cls.__name__, reader)
     reader.end()
@@ -117,13 +118,13 @@ def parse_fields(cls: type[T], data: bytes) -> T:
 
 
 def prepare(*classes: type) -> None:
-    """Builds now what encodes and parses these, which else happens when one is first met."""
+    """Builds the encoders and parsers of these classes now; otherwise that happens when a class is first used."""
     for cls in classes:
         _codec(cls)
 
 
 def _codec(hint: Any) -> _Codec:
-    """The pair of functions for one type hint; built once a type."""
+    """Encoder and parser of a type hint, built once for each type."""
     if hint not in _CODECS:
         _CODECS[hint] = _build(hint)
     return _CODECS[hint]
@@ -230,7 +231,7 @@ def _text(limit: int) -> _Codec:
         try:
             return raw.decode()
         except UnicodeDecodeError:
-            raise WireError(field, got="bytes that are no UTF-8", want="UTF-8") from None
+            raise WireError(field, got="bytes that are not UTF-8", want="UTF-8") from None
 
     return encode, parse
 

@@ -1,8 +1,8 @@
-"""Certificates in PEM (RFC 7468): strictly, as quotes and collateral carry them; and as people keep them in files.
+"""Certificates in PEM (RFC 7468): strictly, as in quotes and collateral; and leniently, as people keep them in files.
 
 Files have text around the blocks, which section 2 of the RFC allows and OpenSSL writes: ``# SEV-VCEK``, the output of
 ``openssl x509 -text`` or ``openssl s_client -showcerts``. :func:`read_certificates` and :func:`read_revocation_list`
-pass over it; :func:`parse_chain` does not.
+skip it; :func:`parse_chain` refuses it.
 """
 
 import base64
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from casemate.wire.errors import WireError
 
 MAX_CERTIFICATES = 8
-"""The longest chain any format here has is five certificates; this bounds what a stranger makes us parse."""
+"""Most certificates of a chain: bounds the work on hostile input. The longest chain of any format here has five."""
 
 MAX_CERTIFICATE = 16 * 1024
 """Longest certificate (bytes of DER); real ones have about a thousand."""
@@ -30,7 +30,7 @@ _BOUNDARY = rb"-----BEGIN ([A-Z0-9][A-Z0-9 .]{0,60})-----"
 _BLOCK_START = re.compile(rb"(?:\A|[\r\n])[\x00 \t]*(?:\xef\xbb\xbf)?" + _BOUNDARY, re.ASCII)
 """At the start of a line, where a byte order mark or white space may stand before it."""
 _NEXT_BLOCK = re.compile(_BOUNDARY, re.ASCII)
-"""Right behind another block's end, as where files without a last line end were put together."""
+"""Directly after another block's end, as in files that were joined without a line end."""
 _CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
 _REVOCATION_LABELS = ("X509 CRL",)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -48,7 +48,7 @@ class PemCertificate:
 
 
 def parse_chain(what: str, text: bytes) -> tuple[PemCertificate, ...]:
-    """The certificates of a chain in the order in which they stand; nothing but white space and NULs around them."""
+    """The certificates of a chain, in their order; only white space and NULs may be around them."""
     offset = len(text) - len(text.lstrip(_PADDING))
     end = len(text.rstrip(_PADDING))
     found: list[PemCertificate] = []
@@ -97,12 +97,12 @@ def read_revocation_list(what: str, data: bytes, *, limit: int) -> bytes:
 
 
 def is_pem(data: bytes) -> bool:
-    """Whether there is the start of a block of any kind in it."""
+    """Whether the text has the start of a block of any kind."""
     return _BLOCK_START.search(data) is not None
 
 
 def pem_labels(data: bytes) -> tuple[str, ...]:
-    """The labels of the blocks that start in it, in order, at most :data:`MAX_CERTIFICATES`."""
+    """The labels of the blocks in the text, in their order, at most :data:`MAX_CERTIFICATES`."""
     found = (start[1].decode() for start in _BLOCK_START.finditer(data))
     return tuple(label for label, _ in zip(found, range(MAX_CERTIFICATES), strict=False))
 

@@ -1,9 +1,9 @@
-"""TOML from strangers: one table, or :class:`WireError` that says where the text goes wrong.
+"""TOML from untrusted sources: its top table, or :class:`WireError` with the place of the mistake.
 
-The work that :mod:`tomllib` does for a key grows with the square of the key's parts, and what it keeps for a table is
-five hundred times the table's own text. So the shape of a text is looked at first, in one pass that knows no more of
-TOML than where strings and comments end. Where this pass and the parser would see a string's end differently, the text
-is not valid TOML, and the parser stops there.
+:mod:`tomllib` takes time that grows with the square of a key's parts, and memory for a table that is five hundred times
+the table's text. So a first pass, linear in the text, bounds these; all it knows of TOML is where strings and comments
+end. Where this pass and the parser would see a string end at different places, the text is not valid TOML, and the
+parser refuses it.
 """
 
 import re
@@ -16,20 +16,20 @@ MAX_TOML = 256 * 1024
 """Longest text of any format here (bytes)."""
 
 MAX_PARTS = 16
-"""Most parts of a dotted key; formats here have three. A key of n parts costs n squared."""
+"""Most parts of a dotted key, whose cost grows with their square; formats here have three."""
 
 MAX_KEYS = 2**13
-"""Most parts of all keys together, of headers too: each may become a table of a KiB. A manifest of 1,024 callers and
+"""Most parts of all keys together, headers included: each may become a table of a KiB. A manifest of 1,024 callers and
 128 functions has 2,000."""
 
 MAX_DEPTH = 16
-"""Deepest nesting of arrays and inline tables: each level takes some of the parser's stack."""
+"""Deepest nesting of arrays and inline tables, each of which takes some of the parser's stack."""
 
 MAX_WORD = 256
-"""Longest number, date or unquoted key (characters): matching one takes a hundred bytes for each of its characters."""
+"""Longest number, date or unquoted key (characters); the parser takes a hundred bytes for each character of one."""
 
 _LONGEST_REASON = 200
-"""Characters of the parser's own reason, which may quote keys of any length."""
+"""Characters of the parser's message that are shown; it may quote keys of any length."""
 
 _OPENING = re.compile(r'"""|\'\'\'|["\'#]')
 _CLOSING = {
@@ -39,8 +39,8 @@ _CLOSING = {
     "'": re.compile(r"['\n]"),
     "#": re.compile(r"(?=\n)"),
 }
-"""What ends each kind of string, and a comment; an escape ends nothing. A string of several lines may end in two
-quotation marks of its own; one of a single line that has no end is refused by the parser at the line's end."""
+"""The end of each kind of string, and of a comment; an escape is skipped. A string of several lines may end in two
+quotation marks of its own. A string of one line that does not end is refused by the parser at the end of the line."""
 
 _SEPARATORS = re.compile(r"[=,\n\[\]{}]")
 _SPACES = str.maketrans("=,[]{}", "      ")
@@ -57,7 +57,7 @@ def parse_toml(field: str, text: bytes, *, limit: int = MAX_TOML) -> dict[str, A
         limit: the longest text accepted (bytes), at most :data:`MAX_TOML`.
 
     Raises:
-        WireError: the text is too long, no TOML, or of a shape that no person writes.
+        WireError: the text is too long, not valid TOML, or beyond one of the bounds above.
     """
     if len(text) > min(limit, MAX_TOML):
         raise WireError(field, got=f"{len(text)} bytes", want=f"at most {min(limit, MAX_TOML)}")
@@ -66,17 +66,17 @@ def parse_toml(field: str, text: bytes, *, limit: int = MAX_TOML) -> dict[str, A
         _check_shape(field, decoded)
         return tomllib.loads(decoded)
     except UnicodeDecodeError:
-        raise WireError(field, got="bytes that are no UTF-8", want="TOML as UTF-8") from None
+        raise WireError(field, got="bytes that are not UTF-8", want="TOML as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise WireError(field, got=f"no TOML: {_brief(str(error))}", want="TOML") from None
+        raise WireError(field, got=f"not valid TOML: {_brief(str(error))}", want="TOML") from None
     except RecursionError:
         raise WireError(field, got="deeper nesting", want=f"at most {MAX_DEPTH} levels") from None
-    except ValueError:  # an integer of more digits than Python converts, or a date that is none
+    except ValueError:  # an integer of more digits than Python converts, or a date that does not exist
         raise WireError(field, got="a number or date out of range", want="TOML") from None
 
 
 def _check_shape(field: str, text: str) -> None:
-    """Refuses what would cost the parser more than its length says."""
+    """Refuses a text that would cost the parser more than its length suggests."""
     bare = _without_strings(text)
     parts = 1 + max(run.count(".") for run in _SEPARATORS.split(bare))
     if parts > MAX_PARTS:

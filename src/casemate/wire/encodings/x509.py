@@ -1,9 +1,9 @@
-"""X.509 certificates and revocation lists taken apart (RFC 5280, sections 4.1 and 5.1), before a library reads them.
+"""Parses X.509 certificates and revocation lists (RFC 5280, sections 4.1 and 5.1), before a library reads them.
 
-A library for all of X.509 does more than is wanted of it for a stranger's bytes: it parses each extension there is, and
-it prints warnings about serial numbers and names that RFC 5280 forbids, which end in logs and on terminals. So names,
-serial numbers and extensions are read here, and the library is given :attr:`CertificateParts.readable`, whose serial
-number it has nothing to say about. Everything is unverified.
+A general library does too much with untrusted bytes: it parses every extension, and prints warnings about serial
+numbers and names that RFC 5280 forbids, which end up in logs and on terminals. So names, serial numbers and extensions
+are read here, and the library gets :attr:`CertificateParts.readable`, with a serial number that causes no warning.
+Everything is unverified.
 """
 
 from dataclasses import dataclass, field
@@ -54,17 +54,17 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class CertificateParts:
-    """What is read of a certificate here."""
+    """The parts of a certificate that are read here."""
 
     signed: bytes
     """TBSCertificate."""
     serial: int
-    """Negative or zero in some certificates that are out there: AMD numbers its VCEKs 0."""
+    """May be negative or zero: AMD numbers its VCEKs 0."""
     issuer: bytes
     """The name in DER, as it stands there."""
     subject: bytes
     common_name: str
-    """Of the subject, if it has one alone; else empty."""
+    """The subject's, if it has exactly one; else empty."""
     public_key: bytes
     """SubjectPublicKeyInfo in DER."""
     public_key_algorithm: str
@@ -76,11 +76,12 @@ class CertificateParts:
     extensions: dict[str, Extension]
     """All, by dotted OID."""
     readable: bytes = field(repr=False)
-    """The certificate, with 1 for a serial number that is not positive: for the library, never for a signature."""
+    """The certificate, with 1 in place of a serial number that is not positive: for the library, never for a signature.
+    """
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From DER; :class:`WireError` where it is no certificate."""
+        """Parses DER; :class:`WireError` where it is not a certificate."""
         outer = DerReader("certificate", data)
         whole = outer.inside("Certificate")
         outer.end()
@@ -126,7 +127,7 @@ class CertificateParts:
 
 @dataclass(frozen=True, slots=True)
 class RevocationListParts:
-    """What is read of a revocation list here."""
+    """The parts of a revocation list that are read here."""
 
     signed: bytes
     """TBSCertList."""
@@ -138,7 +139,7 @@ class RevocationListParts:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From DER; :class:`WireError` where it is no list."""
+        """Parses DER; :class:`WireError` where it is not a revocation list."""
         outer = DerReader("revocation list", data)
         whole = outer.inside("CertificateList")
         outer.end()
@@ -200,7 +201,7 @@ def _extensions(where: str, reader: DerReader, tag: int) -> dict[str, Extension]
 
 
 def _listed(where: str, listed: DerReader) -> dict[str, Extension]:
-    """Extensions by OID; each once."""
+    """Extensions by OID, each of which may occur once."""
     found: dict[str, Extension] = {}
     while listed.remaining:
         if len(found) == MAX_EXTENSIONS:

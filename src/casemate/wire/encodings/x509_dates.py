@@ -1,6 +1,6 @@
-"""From when until when an X.509 certificate is valid (RFC 5280, 4.1.2.5), read without a library for certificates.
+"""The validity period of an X.509 certificate (RFC 5280, 4.1.2.5), read without a library for certificates.
 
-For processes that hold a certificate and do not judge it: whether it is genuine is a verifier's question.
+For processes that hold a certificate and do not judge it: only a verifier decides whether it is genuine.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from casemate.wire.errors import WireError
 
 _VERSION = 0xA0
 _SINCE = "50"
-"""Two digits of a year from here on are of the last century (RFC 5280, 4.1.2.5.1)."""
+"""Two-digit years from here on belong to the last century (RFC 5280, 4.1.2.5.1)."""
 _DIGITS = len("YYYYMMDDhhmmss")
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """Two moments in UTC, both included."""
+    """A validity period: two moments in UTC, both included."""
 
     not_before: datetime
     not_after: datetime
@@ -33,10 +33,10 @@ ANY_TIME = Validity(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23,
 
 
 def validity_of(certificate: bytes) -> Validity:
-    """Of one certificate in DER.
+    """The validity period of one certificate in DER.
 
     Raises:
-        WireError: it is none.
+        WireError: it is not a certificate.
     """
     fields = DerReader("certificate", certificate).inside("certificate").inside("tbsCertificate")
     if fields.next_tag() == _VERSION:
@@ -49,7 +49,7 @@ def validity_of(certificate: bytes) -> Validity:
 
 
 def common_validity(certificates: Iterable[bytes]) -> Validity:
-    """When all of these are valid; ends before it begins where that is never."""
+    """The period in which all of these are valid; it ends before it begins where there is none."""
     found = [validity_of(each) for each in certificates]
     return Validity(max(each.not_before for each in found), min(each.not_after for each in found))
 

@@ -1,4 +1,4 @@
-"""The public contract: calls, receipts, bindings, RA-TLS, image index, runtime lock.
+"""The public contract: calls, receipts, manifests, images, evidence in certificates.
 
-Clients in other languages implement what is here, in `encodings`, `sgx` and `snp`.
+Clients in other languages implement what is here, in `encodings`, `sgx` and `snp`. `docs/protocol.md` has the bytes.
 """

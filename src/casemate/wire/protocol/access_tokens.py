@@ -1,4 +1,4 @@
-"""Bearer tokens that open a gateway, never an enclave: what one looks like, and the file that knows their digests.
+"""Bearer tokens that open a gateway, never an enclave: the text of a token, and the file with the digests of all.
 
 Example:
     {"version": 1, "tokens": [{"name": "ci", "role": "deploy", "created": "2026-11-22T10:00:00Z", "digest": "9f86..."}]}
@@ -19,10 +19,10 @@ from casemate.wire.encodings.json_object import JsonObject, date_text, parse_obj
 from casemate.wire.errors import WireError
 
 SECRET_SIZE = 32
-"""Random bytes in a token: as much as its digest, so one round of SHA-256 is all the hashing that it needs."""
+"""Random bytes in a token: as many as its digest has, so that one round of SHA-256 is enough to store it."""
 
 PREFIX = "casemate_"
-"""So that scanners for secrets in repositories can know a token when they see one."""
+"""Lets scanners for secrets in repositories recognise a token."""
 
 MAX_TOKENS = 256
 """Most tokens of one machine: every request is compared with each of them."""
@@ -31,11 +31,11 @@ MAX_FILE = 128 * 1024
 """Longest file of tokens (bytes): the largest has some 70 KiB."""
 
 RUN = "run"
-"""The name of the token that each run of a machine makes: no token of the file has it."""
+"""The name of the token that each run of a machine makes; no token in the file may have it."""
 
 RESERVED_NAMES = frozenset({RUN, "all", "anonymous", "local", "none", "null", "operator", "owner", "system"})
-"""Names that logs and lists have for something else. A file may hold them, since earlier versions made such tokens:
-they are listed and can be revoked, and open nothing."""
+"""Names that mean something else in logs and lists. A file may hold tokens of these names, which earlier versions made:
+they are listed and can be revoked, and no longer open anything."""
 
 _VERSION = 1
 _TOKEN = re.compile(r"casemate_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -43,7 +43,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
 
 
 class Role(StrEnum):
-    """What a token may do; each role may do all that the ones below it may."""
+    """What a token may do; each role includes those below it."""
 
     ADMIN = "admin"  # everything, metrics too
     DEPLOY = "deploy"  # images and enclaves: put, launch, start, stop, delete
@@ -63,23 +63,23 @@ def token_text(secret: bytes) -> str:
 
 
 def token_digest(token: str) -> bytes:
-    """SHA-256 of a token's text: all of it that is ever stored.
+    """SHA-256 of a token's text; the text itself is never stored.
 
     Raises:
-        WireError: the text is no token. The error does not repeat it.
+        WireError: the text is not a token. The error does not repeat it.
     """
     wanted = f"{PREFIX} and {SECRET_SIZE} bytes in base64url"
     if not _TOKEN.fullmatch(token):
         raise WireError("token", got="another text", want=wanted)
     secret = base64.urlsafe_b64decode(token.removeprefix(PREFIX) + "=")
-    if token_text(secret) != token:  # the last character has two bits to spare
+    if token_text(secret) != token:  # base64 leaves two bits of the last character unused: only one spelling is a token
         raise WireError("token", got="another text", want=wanted)
     return hashlib.sha256(token.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What is known of one token."""
+    """One token, without its secret."""
 
     name: str
     """Whose it is or what it is for: lower-case letters, digits and inner ``.``, ``_`` and ``-``, at most 64."""
@@ -90,7 +90,6 @@ class AccessToken:
     """SHA-256 of the token's text (32 bytes)."""
 
     def __post_init__(self) -> None:
-        """Refuses what could not be read back."""
         if not _NAME.fullmatch(self.name):
             want = "1 to 64 lower-case letters, digits and inner '.', '_' and '-'"
             raise WireError("token.name", got=ascii(self.name[:80]), want=want)
@@ -104,7 +103,6 @@ class AccessTokens:
     tokens: tuple[AccessToken, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses too many, and two of the same name or digest."""
         if len(self.tokens) > MAX_TOKENS:
             raise WireError("tokens", got=f"{len(self.tokens)} tokens", want=f"at most {MAX_TOKENS}")
         for what, seen in (("name", {t.name for t in self.tokens}), ("digest", {t.digest for t in self.tokens})):
@@ -113,7 +111,7 @@ class AccessTokens:
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """From the file's bytes; an empty file is none."""
+        """Parses the file; an empty file holds no tokens."""
         document = parse_object("tokens file", text, limit=MAX_FILE)
         document.only("version", "tokens")
         if (version := document.uint("version", 2**32)) != _VERSION:
@@ -134,7 +132,7 @@ class AccessTokens:
         return json.dumps({"version": _VERSION, "tokens": tokens}, indent=1).encode() + b"\n"
 
     def find(self, digest: bytes) -> AccessToken | None:
-        """The token of this digest. Compares with every one, in time that does not tell which, or how nearly."""
+        """The token with this digest. Compares with every token, in time that does not depend on which one matches."""
         found = None
         for token in self.tokens:
             if hmac.compare_digest(token.digest, digest):
@@ -142,13 +140,13 @@ class AccessTokens:
         return found
 
     def with_token(self, token: AccessToken) -> Self:
-        """These and one more; :class:`WireError` where its name is taken, or reserved."""
+        """These tokens and one more; :class:`WireError` where its name is taken or reserved."""
         if token.name in RESERVED_NAMES:
             raise WireError("token.name", got=token.name, want=f"none of {', '.join(sorted(RESERVED_NAMES))}")
         return type(self)((*self.tokens, token))
 
     def without(self, name: str) -> Self:
-        """These without the one of that name; :class:`WireError` if there is none."""
+        """These tokens without the one of that name; :class:`WireError` if there is none."""
         left = tuple(token for token in self.tokens if token.name != name)
         if len(left) == len(self.tokens):
             known = ", ".join(token.name for token in self.tokens) or "no tokens"

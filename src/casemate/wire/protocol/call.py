@@ -1,10 +1,10 @@
-"""A sealed call: what is bound, what is sealed, what is signed. Client and enclave apply the ciphers.
+"""Sealed calls: what is bound, sealed and signed. `docs/protocol.md` has the bytes, and an example.
 
-A request is sealed with HPKE (:data:`HPKE_SUITE`) to the enclave's attested key with :meth:`CallBinding.info` as
-``info``; the response is sealed with AES-256-GCM under the request's ``response_key``, which is used once, so the nonce
-is zero, with :func:`response_aad` as associated data. Both plaintexts are padded first (``wire.protocol.padding``), so
-that a relay learns the size of arguments and output roughly, and of small ones nothing: refusal and result look the
-same.
+A request is sealed with HPKE (:data:`HPKE_SUITE`) to the enclave's attested key, with :meth:`CallBinding.info` as
+``info``. The response is sealed with AES-256-GCM under the request's ``response_key`` and :func:`response_aad` as
+associated data; that key seals this response alone, so the nonce is zero. Both plaintexts are padded first
+(``wire.protocol.padding``), so a relay learns the rough size of long arguments and outputs, and cannot tell a refusal
+from a short result. This module computes bytes; client and enclave apply the ciphers.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ MAX_CHUNK = 1024 * 1024
 """The longest piece of a stream, either way (bytes)."""
 
 Sha256 = Callable[[bytes], bytes]
-"""SHA-256, for whoever has a faster one than :mod:`hashlib`'s: an enclave's is without OpenSSL."""
+"""A SHA-256 function. An enclave passes one that is faster than :mod:`hashlib`'s, which has no OpenSSL there."""
 
 
 def _sha256(data: bytes) -> bytes:
@@ -62,16 +62,16 @@ _COMMITMENT_LABEL = b"casemate commitment v1\x00"
 
 @dataclass(frozen=True, slots=True)
 class CallBinding:
-    """What a request says it is for: which quote, session, number and entry point.
+    """Which quote, session, number and entry point a request is for.
 
-    That is not enough to tell enclaves apart: an enclave never sees its own quote, so it takes the hash on trust, and
-    sessions and numbers are small integers that another enclave has too. What is sealed or signed for a call therefore
-    always names the enclave's HPKE key as well, which is fresh at each launch and which the enclave knows for itself.
+    These do not tell enclaves apart: an enclave never sees its own quote, so it takes the hash on trust, and sessions
+    and numbers are small integers that other enclaves use as well. So everything that is sealed or signed for a call
+    also names the enclave's HPKE key, which is new at each launch and which the enclave knows for itself.
     """
 
     quote_hash: Bytes32
-    """SHA-256 of the quote that the caller appraised: the caller's word, which the receipt repeats. Whoever checks the
-    receipt compares it with that quote."""
+    """SHA-256 of the quote that the caller appraised. The receipt repeats it, and its reader compares it with the
+    quote."""
     session: U64
     sequence: U64
     """Rises with each call of a session; the enclave refuses one that is not above the last."""
@@ -109,7 +109,7 @@ class CallerProof:
 
 
 class StepKind(IntEnum):
-    """What a client does with a stream."""
+    """The kinds of steps of a stream."""
 
     OPEN = 1
     """The first step: the arguments are the call's JSON."""
@@ -118,18 +118,18 @@ class StepKind(IntEnum):
     END = 3
     """The input is over; no bytes."""
     PULL = 4
-    """More of the output, please; no bytes."""
+    """Asks for more output; no bytes."""
     CANCEL = 5
-    """Give the stream up; no bytes. Answered with a ``StepTaken`` without bytes."""
+    """Ends the stream early; no bytes. Answered with a ``StepTaken`` without bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStep:
-    """Which step of which stream a request is. A stream belongs to the session and the caller that opened it."""
+    """Marks a request as a step of a stream, which belongs to the session and the caller that opened it."""
 
     kind: StepKind
     stream: U64
-    """0 where the stream is being opened, else the enclave's number for it."""
+    """0 in OPEN; otherwise the enclave's number for the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,27 +156,27 @@ class CallRequest:
 
 
 def caller_transcript(binding: CallBinding, hpke_key: bytes, content: CallContent, sha256: Sha256 = _sha256) -> bytes:
-    """What a caller signs, so that no signature serves another enclave, another launch or another call.
+    """What a caller signs. The signature is valid for this call to this launch of this enclave only.
 
-    The key is what ties it to one enclave. Who opens a request has its plaintext and can seal that once more, for
-    another enclave's key; the signature inside still names the first one's.
+    The key ties it to one enclave: whoever opens a request has its plaintext, and could seal that again for another
+    enclave; the signature inside still names the first enclave's key.
 
     Args:
         binding: the call.
         hpke_key: as for :meth:`CallBinding.info`.
-        content: goes in as its hash.
-        sha256: makes it.
+        content: signed as its hash.
+        sha256: computes the hash.
     """
     return _CALLER_LABEL + binding.info(hpke_key) + sha256(encode_fields(content))
 
 
 def streamed_text(json_text: bytes, digest: bytes, size: int) -> bytes:
-    """What the commitments of a stream's receipt are over: the JSON of its arguments or result, and its bytes' hash.
+    """The text that a stream's receipt commits to: the JSON of its arguments or result, and the hash of its bytes.
 
     Args:
         json_text: the arguments of OPEN for the input, the returned value for the output, as compact JSON.
-        digest: SHA-256 of all bytes that went this way, in order.
-        size: how many.
+        digest: SHA-256 of all bytes in this direction, in order.
+        size: how many bytes.
     """
     return b'{"value":%b,"stream":{"sha256":"%b","size":%d}}' % (json_text, digest.hex().encode(), size)
 
@@ -193,17 +193,17 @@ def commitment(blind: bytes, content: bytes, sha256: Sha256 = _sha256) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class StateMark:
-    """Where in the history of an enclave's sealed state a call stood when it was answered."""
+    """The point in an enclave's sealed state at which a call was answered."""
 
     epoch: U64
     """Commits so far, this call's own included; two receipts of one epoch saw one state."""
     recoveries: U32
-    """How often the operator had an older state accepted: above 0, something may have been undone."""
+    """How often the operator accepted an older state. Above 0, earlier commits may have been lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What an enclave says it computed: code, caller, commitments to input and output, and its place in the order."""
+    """An enclave's statement about one call: code, caller, commitments to input and output, position."""
 
     quote_hash: Bytes32
     measurement: Annotated[bytes, Limit(LAUNCH_DIGEST_SIZE)]
@@ -216,7 +216,8 @@ class Receipt:
     input_commitment: Bytes32
     output_commitment: Bytes32
     counter: U64
-    """Counts the receipts of one launch from 1 without a gap, so whoever holds them all sees that none is missing."""
+    """Counts the receipts of one launch from 1 without a gap, so a holder of all of them notices when one is missing.
+    """
     state: StateMark | None = None
     """None where the call touched no sealed state."""
 
@@ -228,7 +229,7 @@ class Receipt:
 @message(0x12)
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """The plaintext of a good response."""
+    """The plaintext of a response with a result."""
 
     output: Annotated[bytes, Limit(MAX_OUTPUT)]
     """JSON, UTF-8."""
@@ -264,6 +265,6 @@ class StreamEnded:
 @message(0x13)
 @dataclass(frozen=True, slots=True)
 class CallFailed:
-    """The plaintext of a response that refuses: the caller alone learns why."""
+    """The plaintext of a response that refuses; only the caller can read the reason."""
 
     fault: Fault

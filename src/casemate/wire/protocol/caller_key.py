@@ -1,4 +1,4 @@
-"""A caller's public key as people read and write it, the same everywhere: ``ed25519:`` and base64."""
+"""A caller's public key as text, such as in a manifest: ``ed25519:`` and the base64 of its 32 bytes, with padding."""
 
 import base64
 import binascii
@@ -15,7 +15,10 @@ def caller_key_text(public_key: bytes) -> str:
 
 
 def parse_caller_key(field: str, text: str) -> bytes:
-    """The key in a text, in its one spelling; else :class:`WireError`, which names ``field``."""
+    """The key in a text, which has to be spelled as :func:`caller_key_text` does.
+
+    :class:`WireError` names ``field``.
+    """
     try:
         raw = base64.b64decode(text.removeprefix(PREFIX).encode(), validate=True)
     except (binascii.Error, UnicodeEncodeError):

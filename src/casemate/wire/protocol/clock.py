@@ -1,4 +1,4 @@
-"""Whether a computer's clock can be right, by what its machine already knows of the time."""
+"""Checks whether a computer's clock can be right, from the times that its machine already knows."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -6,21 +6,21 @@ from datetime import UTC, datetime, timedelta
 from casemate.wire.encodings.x509_dates import Validity
 
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
-"""This version is not older: a clock that stands before it is wrong."""
+"""This version was released then: a clock that shows an earlier time is wrong."""
 
 _STEP_BACK = timedelta(minutes=5)
-"""So far may a clock be put back without a word."""
+"""A clock may be set back this much without a complaint."""
 _SET = "set this computer's clock"
 _RENEW = "`casemate machine renew` has the maker renew what is not valid now"
 
 
 def clock_doubt(now: datetime, certificates: Mapping[str, Validity], last_seen: datetime | None) -> str:
-    """What is wrong with ``now``, and what to do, in a sentence for the owner; empty where nothing is.
+    """What is wrong with ``now`` and what to do about it, in a sentence; empty where nothing is wrong.
 
     Args:
         now: what the clock says.
         certificates: the machine's, by their names for people.
-        last_seen: the newest time that the machine has logged before; None where there is none.
+        last_seen: the newest time in the machine's log; None where there is none.
     """
     says = f"the clock says {_shown(now)}"
     if now < RELEASED:

@@ -1,4 +1,4 @@
-"""Why a room said no to another, as one code each, and the message that carries it."""
+"""The codes of refusals, and the message that carries one."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from casemate.wire.errors import CasemateError, WireError
 
 
 class Code(StrEnum):
-    """What went wrong, for a program to react to; the words beside it are for a person."""
+    """What went wrong, for programs; the text beside it is for people."""
 
     MALFORMED = "malformed"  # the peer's bytes are not in the format
     LAUNCH_REFUSED = "launch-refused"  # the chip refused the image: the message names the rule
@@ -57,12 +57,12 @@ class Fault:
 
 
 def fault(code: Code, reason: str) -> Fault:
-    """A fault whose words are cut to what the format carries."""
+    """A fault whose text is cut to the length that the format allows."""
     return Fault(code, reason.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"))
 
 
 def encode_reply(message: object) -> bytes:
-    """The bytes of an answer; where it has none, those of a fault: whoever asked must not wait for ever."""
+    """The bytes of an answer. Where it cannot be encoded, those of a fault, so that the peer does not wait for ever."""
     try:
         return encode_message(message)
     except WireError as error:
@@ -70,7 +70,7 @@ def encode_reply(message: object) -> bytes:
 
 
 class FaultError(CasemateError):
-    """A peer refused, or this room refuses a peer: carries the fault itself."""
+    """A refusal, by a peer or of a peer, with its fault."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(f"{fault.code}: {fault.reason}")
@@ -78,5 +78,5 @@ class FaultError(CasemateError):
 
 
 def refuse(code: Code, reason: str) -> FaultError:
-    """The error to raise for a refusal."""
+    """The error that refuses a peer, to be raised."""
     return FaultError(fault(code, reason))

@@ -1,9 +1,9 @@
-"""The index at the front of an image's pages: which file lies where, and which import means which module.
+"""The index at the start of an image's pages: the place of each file, and the module that each import means.
 
-Page 0 and as many after it as it needs hold a head of fixed width (:class:`Head`) and the index, zero padded to a whole
-page. The head names the engine and the place of the runtime lock, so a chip finds both without reading the index. The
-files follow in the order of their paths, each from a page's start and zero padded, with no page between them or after
-the last: an image has no place where something unnamed could hide, and one layout for each folder.
+The first pages hold a head of fixed width (:class:`Head`) and the index, padded with zeros to a whole page. The head
+names the engine and the place of the runtime lock, so that a chip finds both without reading the index. The files
+follow in the order of their paths, each from the start of a page and padded with zeros, with no page between them or
+after the last. So an image has no unnamed bytes, and each folder has exactly one layout.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ HEAD_SIZE = len(MAGIC) + 2 + ENGINE_SIZE + 8 + 8 + 4
 MAX_INDEX = 2 * 1024 * 1024
 """Longest index (bytes)."""
 MAX_ENTRIES = 4096
-"""Most measured files: beyond it somebody has measured a folder of dependencies."""
+"""Most measured files. A folder with more probably holds unbundled dependencies."""
 MAX_LINKS = 16_384
 """Most imports of all modules together."""
 
@@ -60,13 +60,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What one module means by one import specifier; resolved at build time, so the guest resolves nothing."""
+    """An import specifier in one module, and the module that it means.
+
+    The build resolves imports; the guest resolves none.
+    """
 
     importer: Path
     specifier: Annotated[str, Limit(512)]
     target: Path
     start: U32
-    """Offset of the specifier's opening quote in the importer's bytes: there the target's own name is put instead."""
+    """Offset of the specifier's opening quote in the importer. The engine gets the target's path in place of the
+    specifier."""
     end: U32
     """Offset of the first byte after its closing quote."""
 
@@ -83,12 +87,12 @@ class OtherImageVersionError(WireError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first bytes of an image's pages: all that a chip has to know of the image's layout."""
+    """The first bytes of an image's pages: everything about the layout that a chip needs."""
 
     engine: str
     """Which engine runs the guest's code, as in the manifest."""
     lock_offset: int
-    """Of the runtime lock's first byte from the enclave's base; 0 where there is no lock."""
+    """Offset of the runtime lock's first byte from the enclave's base; 0 where there is no lock."""
     lock_size: int
     """Bytes."""
     index_size: int
@@ -96,7 +100,7 @@ class Head:
 
     @classmethod
     def parse(cls, pages: bytes) -> "Head":
-        """From the front of an image's pages; of the pages behind it nothing is checked."""
+        """Parses the start of an image's pages; checks nothing after the head."""
         reader = Reader("ImageIndex", pages[:HEAD_SIZE])
         reader.expect("magic", MAGIC)
         if (version := reader.uint("version", 2)) != VERSION:
@@ -144,7 +148,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """What is encoded behind the head."""
+    """The fields that are encoded after the head."""
 
     entries: Annotated[tuple[Entry, ...], Limit(MAX_ENTRIES)]
     links: Annotated[tuple[Link, ...], Limit(MAX_LINKS)]
@@ -194,7 +198,13 @@ class ImageIndex:
 
 
 def parse_index(pages: bytes) -> ImageIndex:
-    """The index at the front of an image's pages, its layout checked against them; no file's hash is checked."""
+    """The index at the start of an image's pages: the place of each file, and the module that each import means.
+
+    The first pages hold a head of fixed width (:class:`Head`) and the index, padded with zeros to a whole page. The
+    head names the engine and the place of the runtime lock, so that a chip finds both without reading the index. The
+    files follow in the order of their paths, each from the start of a page and padded with zeros, with no page between
+    them or after the last. So an image has no unnamed bytes, and each folder has exactly one layout.
+    """
     head = Head.parse(pages)
     reader = Reader("ImageIndex", pages[HEAD_SIZE : HEAD_SIZE + head.index_size + PAGE_SIZE])
     body = parse_fields(_Body, reader.take("body", head.index_size))
@@ -208,7 +218,7 @@ def parse_index(pages: bytes) -> ImageIndex:
 
 
 def file_of(pages: bytes, entry: Entry) -> bytes:
-    """The bytes of one file, its hash and its padding checked."""
+    """The bytes of one file, after checking its hash and its padding."""
     reader = Reader(f"file {entry.path!r}", pages[entry.offset : entry.offset + entry.size + padding_of(entry.size)])
     content = reader.take("content", entry.size)
     reader.zero("padding", padding_of(entry.size))
@@ -229,7 +239,7 @@ def padded(content: bytes) -> bytes:
 
 
 def check_path(path: str) -> None:
-    """Refuses a path that is not relative and in one spelling: no ``.``, ``..``, empty part or control character."""
+    """Refuses an absolute path, and one with another spelling: ``.``, ``..``, empty parts, control characters."""
     if any(part in ("", ".", "..") for part in path.split("/")) or "\\" in path or not path.isprintable():
         raise WireError("path", got=repr(path), want="a relative path of plain parts, joined by /")
 
@@ -247,7 +257,7 @@ def _check_rising(field: str, keys: list[bytes] | list[tuple[bytes, bytes]]) -> 
 
 
 def _check_layout(index: ImageIndex, start: int, size: int) -> None:
-    """Every file where the one before it ends, the last at the end of the pages."""
+    """Checks that each file starts on the page after the one before it, and that the last ends with the pages."""
     offset = start
     for entry in index.entries:
         if entry.offset != offset:

@@ -1,4 +1,4 @@
-"""An enclave's life, as a table."""
+"""The states of an enclave, and the events that lead from one to another, as a table."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from casemate.wire.errors import CasemateError
 
 
 class State(StrEnum):
-    """Where an enclave stands."""
+    """The states of an enclave."""
 
     LOADED = "loaded"  # pages added and measured (ECREATE, EADD, EEXTEND)
     INITIALISED = "initialised"  # EINIT has succeeded: identity fixed
@@ -17,7 +17,7 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to an enclave."""
+    """The events in the life of an enclave."""
 
     INITIALISE = "initialise"
     START = "start"
@@ -27,7 +27,7 @@ class Event(StrEnum):
 
 
 class WrongStateError(CasemateError):
-    """The lifecycle has no such step from this state."""
+    """The event cannot happen in this state."""
 
 
 TRANSITIONS: dict[State, dict[Event, State]] = {

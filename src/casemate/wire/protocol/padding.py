@@ -1,14 +1,14 @@
-"""Hides how long a sealed text is, up to a few sizes: Padmé over a floor.
+"""Padding that hides the length of a sealed text, up to a few sizes: Padmé, and at least :data:`FLOOR` bytes.
 
 Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", PoPETs 2019,
-section 4.3) lets only the top bits of a length be other than zero: it leaks O(log log length) bits and adds at most
-12 in 100 to any length.
+section 4.3) sets all but the top bits of a length to zero: it leaks O(log log length) bits and adds at most 12 in 100
+to any length.
 """
 
 from casemate.wire.errors import WireError
 
 FLOOR = 1024
-"""No padded text is shorter (bytes): a refusal, and a result of up to some 600 bytes, are all of this size."""
+"""No padded text is shorter (bytes), so a refusal has the same length as a result of up to about 600 bytes."""
 
 _LENGTH_SIZE = 4
 
@@ -30,7 +30,7 @@ def pad(text: bytes) -> bytes:
 
 
 def unpad(padded: bytes) -> bytes:
-    """The text in what :func:`pad` made; there is one padding for each text, and any other is refused."""
+    """The text in what :func:`pad` made. Each text has one padding; any other is refused."""
     size = int.from_bytes(padded[:_LENGTH_SIZE], "little")
     end = _LENGTH_SIZE + size
     if len(padded) != padded_size(end):

@@ -21,10 +21,10 @@ parse certificates know the well-formed one. So that one is written here, and bo
 Both extensions must be non-critical: TLS libraries refuse critical ones that they do not know, and so does Gramine's
 parser. DICE would rather have them critical; the first source says why they are not.
 
-Two quotes, since one REPORTDATA cannot be both hashes. Neither can be mistaken for the other, nor for the binding of
-the sealed channel (:mod:`casemate.wire.protocol.report_data`): that is a whole SHA-512, of which nobody can make the
-last 32 bytes zero, while here they must be; and what is hashed here begins with a CBOR map's head in one case and with
-a DER SEQUENCE's tag in the other.
+There are two quotes because one REPORTDATA cannot be both hashes. A verifier cannot confuse them, nor take one for the
+binding of the sealed channel (:mod:`casemate.wire.protocol.report_data`). That is a whole SHA-512, and nobody can find
+one whose last 32 bytes are zero, as they must be here. The hashed bytes begin with the head of a CBOR map in one case,
+and with the tag of a DER SEQUENCE in the other.
 """
 
 import hashlib
@@ -68,19 +68,18 @@ _HASHES = {
 
 @dataclass(frozen=True, slots=True)
 class PubkeyHash:
-    """Which key the evidence is for: the hash of a SubjectPublicKeyInfo in DER (CoSWID's ``hash-entry``)."""
+    """The hash of the certificate's key: of a SubjectPublicKeyInfo in DER (CoSWID's ``hash-entry``)."""
 
     algorithm: HashAlgorithm
     value: bytes
 
     @classmethod
     def of(cls, public_key: bytes, algorithm: HashAlgorithm = HashAlgorithm.SHA_256) -> Self:
-        """For a SubjectPublicKeyInfo in DER."""
+        """The hash of a SubjectPublicKeyInfo in DER."""
         return cls(algorithm, _HASHES[algorithm](public_key).digest())
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From the bytes of the claim."""
         reader = Reader("pubkey-hash", data)
         items = cbor.take_head(reader, "pubkey-hash", cbor.ARRAY)
         if items != 2:
@@ -99,32 +98,31 @@ class PubkeyHash:
         return cls(algorithm, value)
 
     def encode(self) -> bytes:
-        """The bytes of the claim."""
         return cbor.head(cbor.ARRAY, 2) + cbor.head(cbor.UNSIGNED, self.algorithm) + cbor.byte_string(self.value)
 
     def is_of(self, public_key: bytes) -> bool:
-        """Whether this is the hash of that SubjectPublicKeyInfo."""
+        """Whether this is the hash of the SubjectPublicKeyInfo."""
         return _HASHES[self.algorithm](public_key).digest() == self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the quote vouches for beside the enclave."""
+    """The claims that the quote vouches for, beside the enclave."""
 
     pubkey_hash: PubkeyHash
     others: tuple[tuple[str, bytes], ...] = ()
     """Name and value, in order; ``nonce`` is one."""
     place: int = 0
-    """How many of the others stand before the hash: what is signed is the bytes, and others order them otherwise."""
+    """How many of the others come before the hash. The quote vouches for the bytes, and other writers order claims
+    otherwise."""
 
     @property
     def nonce(self) -> bytes | None:
-        """The challenger's nonce, where the certificate was made for a challenge."""
+        """The challenger's nonce; None where the certificate was not made for a challenge."""
         return dict(self.others).get(NONCE)
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From a claims buffer."""
         if len(data) > MAX_CLAIMS:
             raise WireError("claims", got=f"{len(data)} bytes", want=f"at most {MAX_CLAIMS}")
         reader = Reader("claims", data)
@@ -147,7 +145,6 @@ class Claims:
         )
 
     def encode(self) -> bytes:
-        """The claims buffer."""
         pairs = list(self.others)
         pairs.insert(self.place, (PUBKEY_HASH, self.pubkey_hash.encode()))
         body = b"".join(cbor.text_string(name) + cbor.byte_string(value) for name, value in pairs)
@@ -164,7 +161,6 @@ class TaggedEvidence:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From the extension's value."""
         reader = Reader("evidence", data)
         tag = cbor.take_head(reader, "evidence.tag", cbor.TAG)
         if tag != QUOTE_TAG:
@@ -179,7 +175,6 @@ class TaggedEvidence:
         return value
 
     def encode(self) -> bytes:
-        """The extension's value."""
         items = cbor.byte_string(self.quote) + cbor.byte_string(self.claims)
         return cbor.head(cbor.TAG, QUOTE_TAG) + cbor.head(cbor.ARRAY, 2) + items
 

@@ -1,8 +1,7 @@
-"""A certificate that carries evidence, taken apart: what RA-TLS needs of X.509 (RFC 5280, section 4.1), and no more.
+"""Parses a certificate that carries evidence: as much of X.509 as RA-TLS needs (RFC 5280, section 4.1).
 
-Read by hand, since general parsers refuse some of the certificates that are out there: those that Gramine makes with
-older mbedTLS name ECDSA with a NULL parameter, which RFC 5758, section 3.2, forbids, and which is passed over here.
-Everything is unverified.
+General parsers refuse some certificates that exist: those that Gramine makes with older mbedTLS name ECDSA with a NULL
+parameter, which RFC 5758, section 3.2, forbids. It is accepted here. Everything is unverified.
 """
 
 from dataclasses import dataclass
@@ -22,18 +21,18 @@ _EXPLICIT_0, _EXPLICIT_3 = 0xA0, 0xA3
 _VERSION_3 = 2
 _MAX_SERIAL = (1 << 160) - 1
 _CENTURY = 50
-"""Two-digit years below this are of the 21st century (RFC 5280, section 4.1.2.5.1)."""
+"""Two-digit years below this belong to the 21st century (RFC 5280, section 4.1.2.5.1)."""
 
 ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, ECDSA_WITH_SHA512 = (f"1.2.840.10045.4.3.{last}" for last in (2, 3, 4))
 _SIGNATURES = {der.oid_contents(oid): oid for oid in (ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, ECDSA_WITH_SHA512)}
 
 _UNDERSTOOD = {der.oid_contents(oid) for oid in ("2.5.29.15", "2.5.29.19")}
-"""keyUsage and basicConstraints may be critical: they limit what a key signs, and this one signs handshakes alone."""
+"""keyUsage and basicConstraints may be critical: they limit what a key signs, and this key signs handshakes only."""
 
 
 @dataclass(frozen=True, slots=True)
 class RaTlsCertificate:
-    """The parts; ``der`` is the whole."""
+    """The parts of a certificate; ``der`` is all of it."""
 
     der: bytes
     signed: bytes
@@ -53,7 +52,6 @@ class RaTlsCertificate:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From DER."""
         if len(data) > MAX_CERTIFICATE:
             raise WireError("certificate", got=f"{len(data)} bytes", want=f"at most {MAX_CERTIFICATE}")
         outer = DerReader("certificate", data)
@@ -122,7 +120,7 @@ def _time(reader: DerReader, field: str) -> datetime:
 
 
 def _extensions(tbs: DerReader) -> dict[bytes, bytes]:
-    """Values by the contents of their OIDs; each once, and no unknown one critical."""
+    """Values by the contents of their OIDs. Each may occur once, and no unknown one may be critical."""
     if tbs.next_tag() is None:
         return {}
     outer = DerReader("certificate.extensions", tbs.contents("extensions", _EXPLICIT_3))

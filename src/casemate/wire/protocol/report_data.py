@@ -1,4 +1,4 @@
-"""What an enclave's REPORTDATA vouches for."""
+"""The values that an enclave's REPORTDATA vouches for. `docs/protocol.md` has the bytes, and an example."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ _LABEL = b"casemate report data v1\x00"
 
 @dataclass(frozen=True, slots=True)
 class ReportDataBinding:
-    """The values whose hash an enclave puts into REPORTDATA: whoever trusts the quote may trust these."""
+    """The values whose hash an enclave puts into REPORTDATA: a reader who has appraised the quote may trust them."""
 
     hpke_key: Bytes32
     """X25519 public key that requests are sealed to; fresh at each launch."""
     receipt_key: Bytes32
     """Ed25519 public key that signs receipts; fresh at each launch."""
     nonce: Bytes32
-    """The challenger's."""
+    """The challenger's, which makes the evidence fresh."""
     layers: SandboxLayers
 
     def report_data(self) -> bytes:

@@ -1,13 +1,13 @@
-"""casemate.lock: which runtimes an image may run on, measured with the image.
+"""casemate.lock: the runtimes that an image may run on, measured with the image.
 
 A runtime has parts: the *core* (interpreter, libraries, Casemate's own code) and each *engine* that runs guests. The
-lock is a list of digests that are accepted, in records of one width, so that a chip reads it in one pass over its bytes
-and a person can read it, too:
+lock lists the accepted digests in records of one width, so that a chip reads it in one pass over its bytes, and a
+person can read it as well:
 
 * record 0 is :data:`HEAD`, which names the format's version;
 * each other record is a part's name and a platform's tag, padded with spaces, SHA-256 in lower-case hexadecimal, and a
   line feed (16, 1, 45, 1, 64 and 1 bytes);
-* records are in strictly rising order of their bytes, so each stands there once, and a lock has one spelling.
+* records are in strictly rising order of their bytes, so none occurs twice, and each lock has one spelling.
 
 Several records with the same part and platform are several accepted digests.
 """
@@ -30,7 +30,7 @@ RECORD_SIZE = COMPONENT_SIZE + 1 + PLATFORM_SIZE + 1 + 2 * DIGEST_SIZE + 1
 """Bytes of a record, its line feed included."""
 
 MAX_RECORDS = 256
-"""Most digests in a lock: bounds what a chip reads before it has checked anything else."""
+"""Most digests in a lock; a chip reads it before it has checked anything else."""
 MAX_LOCK = (1 + MAX_RECORDS) * RECORD_SIZE
 """Longest lock (bytes)."""
 
@@ -81,13 +81,13 @@ Runtime = tuple[RuntimePart, ...]
 
 
 def used(runtime: Runtime, engine: str) -> Runtime:
-    """The parts that an image with that engine runs on: what its lock has to name."""
+    """The parts that an image with that engine runs on, which its lock has to name."""
     return tuple(part for part in runtime if part.component in (CORE, engine))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Record:
-    """One digest that is accepted."""
+    """One accepted digest."""
 
     component: str
     platform: str
@@ -140,10 +140,10 @@ class RuntimeLock:
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """From the lock file's bytes, in one pass and time linear in them.
+        """Parses the lock file in one pass, in time linear in its length.
 
         Raises:
-            RuntimeLockError: too long, of another version, or a record that is malformed or out of order.
+            RuntimeLockError: too long, of another version, or with a record that is malformed or out of order.
         """
         if len(text) > MAX_LOCK:
             raise RuntimeLockError("casemate.lock", got=f"{len(text)} bytes", want=f"at most {MAX_LOCK}: {RELOCK}")
@@ -172,7 +172,7 @@ class RuntimeLock:
         return HEAD + b"".join(record.encode() for record in self.records)
 
     def digests(self, component: str, platform: str) -> tuple[bytes, ...]:
-        """What the lock accepts as that part on that platform; empty where it names none."""
+        """The digests that the lock accepts for that part on that platform; empty where it names none."""
         return tuple(
             record.digest for record in self.records if (record.component, record.platform) == (component, platform)
         )
@@ -189,7 +189,7 @@ class RuntimeLock:
 
 
 def _other_format(text: bytes) -> str:
-    """What stands in the place of version 2, for the error."""
+    """The format that these bytes have instead of version 2, for the error."""
     if b"[runtime]" in text:
         return "the TOML that earlier versions of Casemate wrote"
     if text.startswith(b"casemate.lock "):

@@ -1,4 +1,4 @@
-"""What confines a process: the layers that can be asked for, and the ones that were really applied."""
+"""The layers that confine a process, as they are asked for and as they were applied."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,7 +29,7 @@ class LayerMode(StrEnum):
 
 
 class LayerState(StrEnum):
-    """What became of a layer."""
+    """The result for one layer."""
 
     APPLIED = "applied"
     OFF = "off"
@@ -54,7 +54,7 @@ class LayerRequest:
 
 
 MAX_LAYERS = 32
-"""Most layers in a list: bounds what a process that was taken over can make its peer parse."""
+"""Most layers in a list: a peer that was taken over must not make the reader parse more."""
 
 Layers = Annotated[tuple[Layer, ...], Limit(MAX_LAYERS)]
 LayerRequests = Annotated[tuple[LayerRequest, ...], Limit(MAX_LAYERS)]
@@ -62,7 +62,7 @@ LayerRequests = Annotated[tuple[LayerRequest, ...], Limit(MAX_LAYERS)]
 
 @dataclass(frozen=True, slots=True)
 class SandboxLayers:
-    """The layers around an enclave's process and around its guest's, as the enclave reports them of itself."""
+    """The layers around an enclave's process and around its guest's. The enclave itself reports them."""
 
     enclave: Layers
     guest: Layers

@@ -1,4 +1,4 @@
-"""Sandbox layers as JSON, as files and an enclave's own words carry them."""
+"""Sandbox layers as JSON: in binding files, and in what an enclave says over RA-TLS."""
 
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.errors import WireError
@@ -16,7 +16,7 @@ def layers_document(layers: SandboxLayers) -> dict[str, list[dict[str, str]]]:
 
 
 def parse_layers(body: JsonObject) -> SandboxLayers:
-    """The layers in an object, from whomever it comes, or :class:`WireError`."""
+    """The layers in a JSON object, which need not be trusted; :class:`WireError` where it is malformed."""
     body.only("enclave", "guest")
     return SandboxLayers(_layers(body, "enclave"), _layers(body, "guest"))
 

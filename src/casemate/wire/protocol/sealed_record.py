@@ -1,11 +1,11 @@
-"""Sealed bytes as they lie outside an enclave: a header in the clear, which the seal covers, and the ciphertext.
+"""Sealed bytes as a host stores them: a header in the clear, which the seal covers, and the ciphertext.
 
-One format for the records of a sealed state and for what a function seals and hands out itself. The cipher is
-AES-128-GCM under a sealing key of the header's policy, ISVSVN, TCB and KEYID, with the encoded header as associated
-data. The plaintext is padded (``wire.protocol.padding``).
+Both the records of a sealed state and what a function seals and gives away have this format. The cipher is AES-128-GCM
+under a sealing key for the header's policy, ISVSVN, TCB and KEYID; the encoded header is the associated data. The
+plaintext is padded (``wire.protocol.padding``).
 
-The records of a state are a chain: each names the digest of the one before it, so the digest of the newest one stands
-for the whole history. A commit takes one record, or several parts where it would be too long for one frame.
+The records of a state form a chain: each names the digest of the one before it, so the digest of the newest stands for
+the whole history. A commit is one record, or several parts where one would be too long for a frame.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ MAX_RECORD = 6 * 1024 * 1024
 """Longest record (bytes): the longest part of a commit, its padding, and the header."""
 
 NO_RECORD = bytes(32)
-"""What the first record of a state names as its predecessor, and what the anchor of a state without one holds."""
+"""The predecessor of the first record of a state, and the anchor of a state without records."""
 
 TAG_SIZE = 16
 """Bytes that AES-GCM adds."""
@@ -31,14 +31,14 @@ _SOURCE = "casemate.wire.protocol.sealed_record"
 
 
 class SealedKind(IntEnum):
-    """What is sealed."""
+    """The kinds of sealed content."""
 
     CHANGES = 1
     """What one commit changed."""
     CHECKPOINT = 2
-    """The whole state: nothing before it is needed any more."""
+    """The whole state; the records before it are not needed any more."""
     BLOB = 3
-    """What a function sealed; no part of any history."""
+    """A text that a function sealed; it belongs to no history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +72,14 @@ class SealedHeader:
     part: int
     """Which part of its commit a record is, from 0."""
     parts: int
-    """How many the commit has; the last one's digest is what the anchor holds."""
+    """How many parts the commit has; the anchor holds the last one's digest."""
     tcb: bytes
     """CPUSVN, or TCB_VERSION and zeros, of the platform that sealed."""
     key_id: bytes
-    """KEYREQUEST.KEYID: random for each launch of an enclave, so that its nonces may count."""
+    """KEYREQUEST.KEYID: random for each launch of an enclave, so that it may count its nonces."""
     nonce: bytes
     namespace: bytes
-    """``wire.protocol.seal_binding.state_namespace`` of whoever may open it."""
+    """``wire.protocol.seal_binding.state_namespace`` of the enclaves that may open it."""
     epoch: int
     """Which commit; 0 for a blob."""
     previous: bytes
@@ -87,12 +87,11 @@ class SealedHeader:
 
     @property
     def is_last(self) -> bool:
-        """Whether the commit is whole with this part."""
+        """Whether this is the last part of its commit."""
         return self.part + 1 == self.parts
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 160 bytes."""
         header = cls(**cls.LAYOUT.parse(data))
         if header.policy not in (KeyPolicy.MRENCLAVE, KeyPolicy.MRSIGNER):
             raise WireError("sealed header.policy", got=int(header.policy), want="MRENCLAVE or MRSIGNER")
@@ -105,7 +104,6 @@ class SealedHeader:
         return header
 
     def encode(self) -> bytes:
-        """To 160 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -131,5 +129,5 @@ class SealedRecord:
 
 
 def record_digest(record: bytes) -> bytes:
-    """SHA-256 of an encoded record: its name in the history."""
+    """SHA-256 of an encoded record, by which the next record and the anchor name it."""
     return hashlib.sha256(record).digest()

@@ -1,10 +1,10 @@
-"""What tells a simulated chip maker's certificates from a real one's, so that none can pass for it.
+"""Marks that tell a simulated chip maker's certificates from a real maker's.
 
-Subject and issuer names stay the real makers', since their own verifiers insist on them. What tells the difference is
-a trust anchor of the simulation's own, and this non-critical extension in the certificates of its root, of the CAs
-below it and of its TCB signing key. The certificates of chips' keys (PCK, VCEK, VLEK) have exactly the extensions of
-real ones, since others' verifiers count those or know them by name; their serial numbers start with readable bytes
-instead. Those of earlier versions had the extension as well.
+Subject and issuer names are the real makers', because their own verifiers insist on them. The difference is a trust
+anchor of the simulation's own, and this non-critical extension in the certificates of its root, of the CAs below it and
+of its TCB signing key. The certificates of chips' keys (PCK, VCEK, VLEK) have exactly the extensions of real ones,
+because other verifiers count those or know them by name; their serial numbers start with readable bytes instead.
+Certificates of earlier versions had the extension as well.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class SimulatedMark:
     """The extension's value: ``SEQUENCE { UTF8String, BOOLEAN }``."""
 
     text: str
-    """For whoever reads a dump of the certificate; starts with SIMULATED."""
+    """For a person who reads a dump of the certificate; starts with SIMULATED."""
     seeded: bool
     """Whether the maker's keys were derived from a seed that others know."""
 
@@ -50,7 +50,7 @@ class SimulatedMark:
 
     @property
     def oid(self) -> str:
-        """What the simulated vendor writes it under."""
+        """The OID under which the simulated vendor writes it."""
         return EARLIER_SIMULATED_OID if self.seeded else SIMULATED_OID
 
     @classmethod
@@ -85,7 +85,7 @@ class SimulatedSerial(Enum):
 
     @classmethod
     def find(cls, serial: int) -> "SimulatedSerial | None":
-        """How this serial number starts; None for all others, such as those of certificates with the extension."""
+        """The kind of this serial number; None for others, such as those of certificates with the extension."""
         size = len(cls.MADE_BY_SOFTWARE.value) + SERIAL_TAIL_SIZE
         if not 0 < serial < 1 << (8 * size):
             return None

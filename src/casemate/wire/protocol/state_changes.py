@@ -1,4 +1,4 @@
-"""What the records of a sealed state hold once they are opened: keys, and what became of each."""
+"""The plaintext of the records of a sealed state: keys, and their new values."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -23,7 +23,7 @@ Value = Annotated[bytes, Limit(MAX_VALUE)]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one key."""
+    """A key and its new value."""
 
     key: Key
     value: Value | None

@@ -1,4 +1,4 @@
-"""The kinds of trusted execution environment in which an attested function runs, and who it is there."""
+"""The kinds of trusted execution environment that an attested function runs in, and its identity there."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ LAUNCH_DIGEST_SIZE = 48
 
 
 class Tee(StrEnum):
-    """What measures an image, isolates it and speaks for it."""
+    """The kinds of trusted execution environment."""
 
     SGX = "sgx"
     """An enclave: measured into MRENCLAVE, its evidence is a quote."""
@@ -24,7 +24,7 @@ class Tee(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an attested function is, in the chip's words; keys, sealed states and evidence depend on it."""
+    """An attested function's identity, as the chip states it; keys, sealed states and evidence depend on it."""
 
     tee: Tee
     measurement: Annotated[bytes, Limit(LAUNCH_DIGEST_SIZE)]

@@ -17,7 +17,7 @@ class AttributeFlag(IntFlag, boundary=STRICT):
     INIT = 1 << 0
     """EINIT has succeeded; set by the processor."""
     DEBUG = 1 << 1
-    """A debugger may read and write the enclave."""
+    """A debugger may read and write the enclave's memory."""
     MODE64BIT = 1 << 2
     PROVISIONKEY = 1 << 4
     """EGETKEY gives provisioning keys."""
@@ -63,11 +63,9 @@ class Attributes:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 16 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 16 bytes."""
         return self.LAYOUT.encode(self)
 
     @property
@@ -87,18 +85,16 @@ class AttributeMask:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 16 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 16 bytes."""
         return self.LAYOUT.encode(self)
 
     def over(self, attributes: Attributes) -> bytes:
-        """The bits of ``attributes`` that the mask lets through, as 16 bytes."""
+        """The bits of ``attributes`` that are in the mask, as 16 bytes."""
         flags, xfrm = attributes.flags & self.flags, attributes.xfrm & self.xfrm
         return int(flags).to_bytes(8, "little") + xfrm.to_bytes(8, "little")
 
 
 ALL_ATTRIBUTES = AttributeMask(ALL_ONES_64, ALL_ONES_64)
-"""The mask that lets every bit through."""
+"""The mask of all bits."""

@@ -1,7 +1,7 @@
-"""Collateral: what the chip maker says, beside the quote, about the platform that made it.
+"""Collateral: the chip maker's endorsements of the platform that made a quote.
 
-The JSON form is dcap-qvl's QuoteCollateralV3, the fields of Intel's sgx_ql_qve_collateral_t: certificate chains in PEM,
-CRLs and signatures in hexadecimal, TCB info and QE identity as strings that hold the exact signed bytes.
+The JSON form is dcap-qvl's QuoteCollateralV3, with the fields of Intel's sgx_ql_qve_collateral_t: certificate chains in
+PEM, CRLs and signatures in hexadecimal, TCB info and QE identity as strings that hold the exact signed bytes.
 """
 
 from dataclasses import dataclass
@@ -39,11 +39,11 @@ class Collateral:
     """The exact signed bytes."""
     qe_identity_signature: bytes
     pck_certificate_chain: bytes | None
-    """PEM. Some carry it for quotes that hold none of their own."""
+    """PEM; some sources add it for quotes that have no certificates of their own."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From JSON. Other members are passed over: nobody signs this object, and all that counts has a member here."""
+        """Parses JSON. Ignores unknown members: the object itself is not signed, and the signed parts are known."""
         body = parse_object("collateral", without_trailing_zeros(data), limit=MAX_COLLATERAL)
         return cls(
             pck_crl_issuer_chain=body.text("pck_crl_issuer_chain").encode(),
@@ -61,7 +61,7 @@ class Collateral:
         )
 
     def encode(self) -> bytes:
-        """To JSON in the one form that Casemate writes; another writer's spacing is not kept, what is signed is."""
+        """Encodes JSON as Casemate writes it. Another writer's spacing is lost; the signed strings are kept exactly."""
         members = {
             "pck_crl_issuer_chain": self.pck_crl_issuer_chain.decode(),
             "root_ca_crl": self.root_ca_crl.hex(),

@@ -1,7 +1,7 @@
-"""What ECREATE demands of SECS beyond the enclave's range: attributes, processor state, and room for it.
+"""ECREATE's rules for SECS beyond the address range: attributes, processor state, and the room to save it.
 
-Sources: Intel SDM vol. 3D, ECREATE (operation and faults). For the chip, and for who measures an image before it is
-launched.
+Sources: Intel SDM vol. 3D, ECREATE (operation and faults). For the chip, and for tools that measure an image before it
+is launched.
 """
 
 from casemate.wire.errors import WireError
@@ -26,7 +26,7 @@ SUPPORTED_MISC = MiscSelect.EXINFO
 def check_secs(
     attributes: Attributes, misc_select: MiscSelect, cet_attributes: CetAttributes, *, ssa_frame_size: int
 ) -> None:
-    """Refuses what the simulated processor's ECREATE answers with #GP(0).
+    """Refuses attributes for which ECREATE of the simulated processor raises #GP(0).
 
     Args:
         attributes: SECS.ATTRIBUTES.
@@ -35,7 +35,7 @@ def check_secs(
         ssa_frame_size: SECS.SSAFRAMESIZE, pages.
 
     Raises:
-        WireError: the processor does not have these attributes, not together, or not in frames of that size.
+        WireError: the processor lacks these attributes, or not all fit together, or not in frames of that size.
     """
     if AttributeFlag.INIT in attributes.flags:
         raise WireError("SECS", got="ATTRIBUTES.INIT set", want="it clear: EINIT sets it")

@@ -1,4 +1,4 @@
-"""KEYREQUEST: which key EGETKEY shall derive, and from what."""
+"""KEYREQUEST: which key EGETKEY derives, and from what."""
 
 from dataclasses import dataclass
 from enum import STRICT, IntEnum, IntFlag
@@ -61,15 +61,13 @@ class KeyRequest:
     """The processor's security version to derive for: its own or an older one."""
     attribute_mask: AttributeMask
     key_id: bytes
-    """Wear-out protection: any value; another value, another key."""
+    """Any value; each gives another key (wear-out protection)."""
     misc_mask: int
     config_svn: int
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 512 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 512 bytes."""
         return self.LAYOUT.encode(self)

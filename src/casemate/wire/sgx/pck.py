@@ -1,4 +1,4 @@
-"""Intel's extension in PCK certificates: which platform, at which security version, this certificate speaks for.
+"""Intel's extension in PCK certificates: the platform, and the security version, that a certificate is for.
 
 Source: Intel SGX PCK Certificate and Certificate Revocation List Profile Specification 1.5, section 1.3.5.
 """

@@ -1,7 +1,7 @@
-"""The quoting enclave's identity, version 2: who it is, and what each of its security versions is worth.
+"""The quoting enclave's identity, version 2: its measurements, and the status of each of its security versions.
 
 Source: Intel PCS API v4, "Get SGX Quoting Enclave Identity", EnclaveIdentityV2. The signature is over the exact bytes,
-so they are kept; unknown members are passed over.
+so they are kept; unknown members are ignored.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class QeIdentity:
     mr_signer: bytes
     isv_prod_id: int
     tcb_levels: tuple[QeTcbLevel, ...]
-    """In the order in which they stand; no two have the same ISVSVN."""
+    """In the document's order; no two have the same ISVSVN."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -79,7 +79,7 @@ class QeIdentity:
         )
 
     def encode(self) -> bytes:
-        """The exact bytes again."""
+        """The exact bytes that were parsed."""
         return self.signed
 
 

@@ -39,14 +39,14 @@ INTEL_QE_VENDOR_ID = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 
 
 class AttestationKeyType(IntEnum):
-    """Which algorithm signed the quote."""
+    """The algorithm that signed the quote."""
 
     ECDSA_P256 = 2
     ECDSA_P384 = 3
 
 
 class CertificationDataType(IntEnum):
-    """What endorses the attestation key (A.4, table 9)."""
+    """The kind of data that endorses the attestation key (A.4, table 9)."""
 
     PPID_PLAIN = 1
     PPID_RSA_2048 = 2
@@ -82,7 +82,7 @@ class QuoteHeader:
     tee_type: int
     """Reserved and zero in version 3, where it can only mean SGX."""
     qe_svn: int
-    """What the quoting enclave says of itself; what counts is the QE report."""
+    """The quoting enclave's own claim; verifiers use the one in the QE report."""
     pce_svn: int
     qe_vendor_id: bytes
     user_data: bytes
@@ -94,13 +94,12 @@ class QuoteHeader:
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 48 bytes."""
         return self.LAYOUT.encode(self)
 
 
 @dataclass(frozen=True, slots=True)
 class CertificationData:
-    """What leads from the attestation key's platform to the vendor."""
+    """The endorsement of the platform that holds the attestation key."""
 
     kind: CertificationDataType
     data: bytes
@@ -115,7 +114,7 @@ class CertificationData:
 
     @classmethod
     def take(cls, reader: Reader) -> Self:
-        """Off the front of what ``reader`` holds."""
+        """Takes it from ``reader``."""
         number = reader.uint("type", 2)
         try:
             kind = CertificationDataType(number)
@@ -141,7 +140,7 @@ class CertificationData:
 
 @dataclass(frozen=True, slots=True)
 class QuoteSignatureData:
-    """The signature, the key it verifies under, and the quoting enclave's word for that key."""
+    """The signature, the key that verifies it, and the quoting enclave's report on that key."""
 
     signature: bytes
     """By the attestation key, over header and body."""
@@ -207,7 +206,7 @@ class Quote:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From exactly the quote's bytes; padding after it is the business of :func:`cut_padding`."""
+        """Parses exactly the quote's bytes; :func:`cut_padding` removes padding after it."""
         reader = Reader("QUOTE", data)
         header = QuoteHeader.parse(reader.take("header", HEADER_SIZE))
         for field, got, want in (

@@ -1,4 +1,4 @@
-"""REPORT and TARGETINFO: what EREPORT makes, and whom it makes it for."""
+"""REPORT, which EREPORT makes, and TARGETINFO, which names the enclave that can check it."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -54,11 +54,9 @@ class ReportBody:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 384 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 384 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -78,17 +76,15 @@ class Report:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 432 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 432 bytes."""
         return self.LAYOUT.encode(self)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetInfo:
-    """TARGETINFO, 512 bytes: the enclave that shall be able to check a REPORT."""
+    """TARGETINFO, 512 bytes: the enclave that will be able to check a REPORT."""
 
     LAYOUT: ClassVar[Layout] = Layout(
         "TARGETINFO",
@@ -116,9 +112,7 @@ class TargetInfo:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 512 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 512 bytes."""
         return self.LAYOUT.encode(self)

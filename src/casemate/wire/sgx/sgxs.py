@@ -1,14 +1,14 @@
 """SGXS: an enclave as the stream of its measured records, and MRENCLAVE, which is the stream's SHA-256.
 
-The stream is what ECREATE, EADD and EEXTEND feed into the measurement (Intel SDM vol. 3D, operation of these
-leaf functions): 64-byte records, EEXTEND's followed by the 256 bytes it measures. Fortanix' tools read and write it.
+The stream is the input of the measurement by ECREATE, EADD and EEXTEND (Intel SDM vol. 3D, operation of these leaf
+functions): 64-byte records, EEXTEND's followed by the 256 bytes that it measures. Fortanix' tools read and write it.
 
-We take the canonical form only: ECREATE, then page by page EADD and the page's sixteen EEXTENDs in address order. So no
-byte of an enclave is unmeasured, and a stream has one value and a value one stream.
+Only the canonical form is accepted: ECREATE, then for each page EADD and its sixteen EEXTENDs in address order. So no
+byte of an enclave is unmeasured, and each enclave has one stream.
 
-Speed: a 64 MiB enclave has 278,528 records. They are parsed, built and measured in batches of pages, by
-:mod:`struct` and slices, never as one object each; the record-by-record :func:`walk_sgxs` says what is wrong with a
-stream that the fast path refuses, and explains good ones.
+Speed: a 64 MiB enclave has 278,528 records. They are parsed, built and measured in batches of pages with :mod:`struct`
+and slices, not as one object each. :func:`walk_sgxs` goes record by record: it explains good streams, and says what is
+wrong with one that the fast path refuses.
 """
 
 import hashlib
@@ -96,18 +96,16 @@ class Ecreate:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 64 bytes."""
         value = cls(**cls.LAYOUT.parse(data))
         value.check()
         return value
 
     def encode(self) -> bytes:
-        """To 64 bytes."""
         self.check()
         return self.LAYOUT.encode(self)
 
     def check(self) -> None:
-        """What ECREATE demands of the two numbers."""
+        """Checks ECREATE's rules for the two numbers."""
         if not MIN_ENCLAVE <= self.size <= MAX_ENCLAVE or self.size & (self.size - 1):
             raise WireError("ECREATE.size", got=self.size, want=f"a power of two, {MIN_ENCLAVE} to {MAX_ENCLAVE}")
         if self.ssa_frame_size == 0:
@@ -129,11 +127,9 @@ class Eadd:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 64 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 64 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -151,11 +147,9 @@ class Eextend:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 64 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 64 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -177,7 +171,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Sgxs:
-    """A whole enclave before its launch: its range, its pages in the order in which they are added, their contents."""
+    """An enclave before its launch: its range, its pages in the order in which they are added, their contents."""
 
     ecreate: Ecreate
     segments: tuple[Segment, ...]
@@ -234,7 +228,7 @@ class Sgxs:
                     at += CHUNK_SIZE
 
     def pieces(self) -> Iterator[bytes]:
-        """The stream in pieces of some pages each, for who writes it as it comes."""
+        """The stream in pieces of some pages each, so that it need not be in memory as a whole."""
         offsets, flags = _columns(self.segments)
         if len(self.contents) != len(offsets) * PAGE_SIZE:
             raise WireError("SGXS contents", got=f"{len(self.contents)} bytes", want=f"{len(offsets)} pages")
@@ -250,7 +244,7 @@ class Sgxs:
 
 
 def measure_sgxs(stream: bytes) -> bytes:
-    """MRENCLAVE of a stream, which is not checked."""
+    """MRENCLAVE of a stream, which is not parsed."""
     return hashlib.sha256(stream).digest()
 
 
@@ -312,13 +306,13 @@ def _walk_eextend(stream: bytes, at: int, offset: int) -> Eextend:
 
 
 def read_sgxs(stream: bytes, take: Callable[[bytes], object]) -> tuple[Ecreate, tuple[Segment, ...]]:
-    """What :meth:`Sgxs.parse` finds, for who keeps 64 MiB of contents without a second copy on the way.
+    """Parses a stream as :meth:`Sgxs.parse` does, without keeping a second copy of up to 64 MiB of contents.
 
     Args:
         stream: in canonical form.
-        take: given the pages' bytes piece by piece, in the segments' order; to be forgotten if the stream is refused.
+        take: gets the pages' bytes piece by piece, in the segments' order; must forget them if the stream is refused.
     """
-    # The fast path: whole batches of records are compared with what they have to be.
+    # The fast path compares whole batches of records with the canonical ones.
     ecreate = Ecreate.parse(_record(stream, 0))
     offsets, flags = array("Q"), array("Q")
     end = len(stream) - (len(stream) - RECORD_SIZE) % GROUP_SIZE
@@ -341,9 +335,9 @@ def read_sgxs(stream: bytes, take: Callable[[bytes], object]) -> tuple[Ecreate, 
 
 
 def _refuse(stream: bytes, at: int, ecreate: Ecreate, offsets: "array[int]") -> NoReturn:
-    """Says what is wrong with the batch of pages at ``at``, which the fast path did not take.
+    """Finds what is wrong with the batch of pages at ``at``, which the fast path refused.
 
-    What came before is not walked through again: that takes a hundred times as long as the fast path did.
+    Does not walk through the pages before it again: that takes a hundred times as long as the fast path.
     """
     for _ in _walk_pages(stream[: at + _BATCH * GROUP_SIZE], at, ecreate, set(offsets)):
         pass
@@ -351,17 +345,17 @@ def _refuse(stream: bytes, at: int, ecreate: Ecreate, offsets: "array[int]") -> 
 
 
 def page_count(stream: bytes) -> int:
-    """How many pages a stream of that length has, before anything is parsed; what is over is malformed."""
+    """The number of pages of a stream of that length, before anything is parsed; WireError for a remainder."""
     return max(0, len(stream) - RECORD_SIZE) // GROUP_SIZE
 
 
 def read_range(stream: bytes, offset: int, size: int) -> bytes:
-    """Some bytes of an enclave by their place in it, without parsing the rest of its stream.
+    """Reads a range of an enclave without parsing the rest of its stream.
 
     Args:
-        stream: in canonical form, unchecked; of the pages that are looked at the first one at an address counts.
+        stream: in canonical form, unchecked; where several pages have one address, the first one is read.
         offset: from the enclave's base.
-        size: bytes; fewer are given where pages are missing.
+        size: bytes; fewer are returned where pages are missing.
     """
     first, end = offset // PAGE_SIZE, -(-(offset + size) // PAGE_SIZE)
     places: dict[int, int] = {}
@@ -381,13 +375,13 @@ def read_range(stream: bytes, offset: int, size: int) -> bytes:
 
 
 def _page_at(stream: bytes, at: int) -> int:
-    """Which page the group at ``at`` adds; -1 for an offset that is no page's."""
+    """The number of the page that the group at ``at`` adds; -1 where its offset is not a multiple of the page size."""
     page, rest = divmod(int.from_bytes(stream[at + _WORD : at + 2 * _WORD], "little"), PAGE_SIZE)
     return -1 if rest else page
 
 
 def _headers(offsets: "array[int]", flags: "array[int]") -> bytes:
-    """The records of some pages without their data, as the canonical form has them."""
+    """The records of some pages in canonical form, without the pages' data."""
     headers = bytearray(_GROUP_HEADERS * len(offsets))
     words = memoryview(headers).cast("Q")
     words[1::_HEADER_WORDS] = memoryview(offsets)
@@ -414,7 +408,7 @@ def _columns(segments: tuple[Segment, ...]) -> "tuple[array[int], array[int]]":
 
 
 def _check_pages(ecreate: Ecreate, offsets: "array[int]", flags: "array[int]") -> None:
-    """Pages are aligned, inside the enclave, and added once; their flags are ones that EADD takes."""
+    """Checks that pages are aligned, inside the enclave, added once, and have flags that EADD accepts."""
     if not offsets:
         raise WireError("SGXS pages", got="none", want="at least one")
     for offset in offsets:
@@ -428,7 +422,7 @@ def _check_pages(ecreate: Ecreate, offsets: "array[int]", flags: "array[int]") -
 
 
 def _segments(offsets: "array[int]", flags: "array[int]") -> tuple[Segment, ...]:
-    """Pages gathered to runs."""
+    """The pages, gathered to segments."""
     segments: list[Segment] = []
     start, run_flags, want = offsets[0], flags[0], offsets[0]
     for offset, flag in zip(offsets, flags, strict=True):

@@ -1,6 +1,6 @@
 """SIGSTRUCT: the developer's signature over an enclave's measurement, and its arithmetic.
 
-All integers are little-endian, RSA's too. Nothing here holds a private key; signing lives in `images`.
+All integers are little-endian, RSA's too. Private keys and signing are in `images`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _SIGNED_BODY = slice(900, 1028)
 
 
 def _vendor(number: int) -> int:
-    """EINIT takes two vendors only (SDM, operation of EINIT)."""
+    """EINIT accepts two vendors only (SDM, operation of EINIT)."""
     if number not in (VENDOR_OTHERS, VENDOR_INTEL):
         raise ValueError
     return number
@@ -95,7 +95,6 @@ class Sigstruct:
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 1808 bytes."""
         return self.LAYOUT.encode(self)
 
     def signed_bytes(self) -> bytes:
@@ -104,7 +103,7 @@ class Sigstruct:
         return data[_SIGNED_HEAD] + data[_SIGNED_BODY]
 
     def mr_signer(self) -> bytes:
-        """MRSIGNER: SHA-256 of the modulus as it stands here."""
+        """MRSIGNER: SHA-256 of the modulus, little-endian."""
         return hashlib.sha256(self.modulus).digest()
 
     def check_q1_q2(self) -> None:
@@ -119,7 +118,7 @@ class Sigstruct:
 
 
 def compute_q1_q2(modulus: int, signature: int) -> tuple[bytes, bytes]:
-    """Q1 and Q2 as they stand in SIGSTRUCT: quotients that spare the processor long division.
+    """Q1 and Q2 of SIGSTRUCT: quotients that save the processor long divisions.
 
     Q1 = floor(S^2 / M); Q2 = floor((S^3 - Q1*S*M) / M), for a signature S below the modulus M.
     """
@@ -129,5 +128,5 @@ def compute_q1_q2(modulus: int, signature: int) -> tuple[bytes, bytes]:
 
 
 def bcd_date(day: date) -> int:
-    """A day as SIGSTRUCT.DATE has it: 0x20240229 for 29 February 2024."""
+    """A day as binary-coded decimal, for SIGSTRUCT.DATE: 0x20240229 for 29 February 2024."""
     return int(f"{day.year:04}{day.month:02}{day.day:02}", 16)

@@ -1,4 +1,4 @@
-"""Is a SIGSTRUCT signed by the key it carries? A public question: the chip asks it at EINIT, images after signing."""
+"""Checks that a SIGSTRUCT is signed by the key that it holds: the chip at EINIT, and images after signing."""
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -10,7 +10,7 @@ from casemate.wire.sgx.sigstruct import EXPONENT, Sigstruct
 
 
 class SigstructSignatureError(CasemateError):
-    """The SIGSTRUCT is well formed, but its signature is not its key's over its bytes."""
+    """The SIGSTRUCT is well formed, but its signature does not verify under its key."""
 
 
 def verify_sigstruct(sigstruct: Sigstruct) -> None:

@@ -1,7 +1,7 @@
-"""SIMULATED: the one kind of SGX platform that the simulated maker builds; chip and vendor agree on it here.
+"""SIMULATED: the kind of SGX platform that the simulated maker builds, as chip and maker both assume it.
 
-Nothing here is secret, and a verifier takes none of it on trust: it reaches verifiers signed, in the PCK certificate,
-TCB info and QE identity.
+Nothing here is secret, and no verifier relies on it: verifiers get these values signed, in the PCK certificate, TCB
+info and QE identity.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ FMSPC = bytes.fromhex("00CA5E3A7E00")
 """Family, model, stepping, platform, custom SKU. No real platform has this one."""
 
 PCE_ID = bytes(2)
-"""As on every real platform."""
+"""The same as on every real platform."""
 
 SGX_TYPE = SgxType.SCALABLE
 
@@ -25,10 +25,10 @@ SIMULATED: CPUSVN is these components, byte for byte; real CPUSVNs are opaque.""
 FIRST_PCE_SVN = 13
 
 QE_MR_SIGNER = hashlib.sha256(b"SIMULATED: signer of Casemate's quoting enclave").digest()
-"""SIMULATED: nobody's key; the quoting enclave is a function of the chip. Real: SHA-256 of Intel's signing modulus."""
+"""SIMULATED: no such key exists, because the chip is the quoting enclave. Real: SHA-256 of Intel's signing modulus."""
 
 QE_MR_ENCLAVE = hashlib.sha256(b"SIMULATED: code of Casemate's quoting enclave").digest()
-"""SIMULATED: real measurements are of pages. No verifier compares it."""
+"""SIMULATED: no such pages exist. Verifiers do not compare it."""
 
 QE_ISV_PROD_ID = 1
 QE_ISV_SVN = 8

@@ -1,7 +1,7 @@
-"""TCB info, version 3: which security versions a kind of platform can have, and what each is worth.
+"""TCB info, version 3: the security versions that a kind of platform can have, and the status of each.
 
 Source: Intel PCS API v4, "Get SGX TCB Info", TCBInfoV3. The signature is over the exact bytes, so they are kept;
-members that are not used here (TDX's, and those of later revisions) are passed over.
+members that are not used here (TDX's, and those of later revisions) are ignored.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _U32 = 0xFFFF_FFFF
 
 
 class TcbStatus(StrEnum):
-    """What a TCB level is worth, in Intel's words; the best first."""
+    """The status of a TCB level, in Intel's words; the best first."""
 
     UP_TO_DATE = "UpToDate"
     SW_HARDENING_NEEDED = "SWHardeningNeeded"
@@ -54,7 +54,7 @@ class TcbLevel:
 
 @dataclass(frozen=True, slots=True)
 class ComponentName:
-    """What the maker calls one of the 16 components, such as ``BIOS`` and ``Early Microcode Update``."""
+    """The maker's name for one of the 16 components, such as ``BIOS`` and ``Early Microcode Update``."""
 
     category: str
     type: str
@@ -76,7 +76,7 @@ class TcbInfo:
     tcb_type: int
     tcb_evaluation_data_number: int
     tcb_levels: tuple[TcbLevel, ...]
-    """The highest first, by components and then by PCESVN, whatever their order in the document; each once."""
+    """The highest first, by components and then by PCESVN, whatever the document's order; each occurs once."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -99,13 +99,13 @@ class TcbInfo:
         )
 
     def encode(self) -> bytes:
-        """The exact bytes again."""
+        """The exact bytes that were parsed."""
         return self.signed
 
     def component_names(self) -> tuple[ComponentName, ...]:
-        """The names of the components, 16 of them; empty strings where the document has none.
+        """The names of the 16 components; empty strings where the document has none.
 
-        They are for people alone, so they are read when somebody asks, and nothing is refused for their sake.
+        They are shown to people only, so they are read when asked for, and never a reason to refuse the document.
         """
         body = parse_object("TCB info", self.signed, limit=MAX_TCB_INFO)
         first = body.children("tcbLevels", limit=MAX_LEVELS)[0].child("tcb")

@@ -1,6 +1,6 @@
-"""XFRM: which combinations of processor state there are, and how large a frame of the state save area (SSA) they take.
+"""XFRM: the allowed combinations of processor state, and the size of a state save area (SSA) frame for each.
 
-XFRM is what XCR0 is set to while an enclave runs, so its rules are those of XSETBV (Intel SDM vol. 1, 13.3). ECREATE
+XFRM is the value of XCR0 while an enclave runs, so its rules are those of XSETBV (Intel SDM vol. 1, 13.3). ECREATE
 refuses what XSETBV would (SDM vol. 3D, ECREATE, and "Processor Extended States and ENCLS[ECREATE]").
 """
 

@@ -19,7 +19,7 @@ ARK_GUID = UUID("c0b406a4-a803-4952-9743-3fb6014cd0ae")
 CRL_GUID = UUID("92f81bc3-5811-4d3d-97ff-d19f88dc67ea")
 
 MAX_ENTRIES = 64
-"""More certificates than anybody sends: bounds the work on a hostile table."""
+"""Most entries: more than any host sends; bounds the work on a hostile table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class CertificateTable:
-    """The table; each certificate begins where the one before it ends, so there is one way to write it."""
+    """The table. Each certificate begins where the one before it ends, so each table has one encoding."""
 
     certificates: tuple[Certificate, ...]
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From a table that ends with its last certificate: what fills its last page is the caller's to cut off.
+        """Parses a table that ends with its last certificate; the caller removes padding.
 
         Raises:
             WireError: malformed, or an entry does not begin where the one before it ends.
@@ -67,14 +67,14 @@ class CertificateTable:
 
     @classmethod
     def parse_pages(cls, data: bytes) -> Self:
-        """From whole pages, as a guest receives it; zeros may follow the table."""
+        """Parses whole pages, as a guest receives them; zeros may follow the table."""
         certificates, end = _parse(data, padded=True)
         if any(data[end:]):
             raise WireError("certificate table", got="something after its end", want="zeros")
         return cls(certificates)
 
     def encode(self) -> bytes:
-        """To bytes, not padded."""
+        """Encodes the table without padding."""
         _check_count(len(self.certificates))
         at = _ENTRY_SIZE * (len(self.certificates) + 1)
         entries = []

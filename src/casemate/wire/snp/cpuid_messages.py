@@ -1,4 +1,4 @@
-"""MSG_CPUID_REQ and MSG_CPUID_RSP: a guest has the firmware check what it was told that CPUID is."""
+"""MSG_CPUID_REQ and MSG_CPUID_RSP, by which a guest has the firmware check CPUID values that its hypervisor told it."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -34,36 +34,32 @@ class _ResponseHead:
 
 @dataclass(frozen=True, slots=True)
 class CpuidRequest:
-    """MSG_CPUID_REQ: up to 64 functions, as the guest was told them."""
+    """MSG_CPUID_REQ: 16 bytes, and 48 for each of up to 64 functions with the values that the guest was told."""
 
     functions: tuple[CpuidFunction, ...]
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 16 bytes, and 48 for each function."""
         head = _RequestHead(**_RequestHead.LAYOUT.parse(data[:_HEAD_SIZE]))
         return cls(_functions("MSG_CPUID_REQ", data, head.count))
 
     def encode(self) -> bytes:
-        """To bytes."""
         return _RequestHead.LAYOUT.encode(_RequestHead(len(self.functions))) + _encoded(self.functions)
 
 
 @dataclass(frozen=True, slots=True)
 class CpuidResponse:
-    """MSG_CPUID_RSP: the functions of the request, and whether all of them are true."""
+    """MSG_CPUID_RSP: the same for the functions of the request, with the result of the check."""
 
     status: MessageStatus
     functions: tuple[CpuidFunction, ...] = ()
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 16 bytes, and 48 for each function."""
         head = _ResponseHead(**_ResponseHead.LAYOUT.parse(data[:_HEAD_SIZE]))
         return cls(head.status, _functions("MSG_CPUID_RSP", data, head.count))
 
     def encode(self) -> bytes:
-        """To bytes."""
         head = _ResponseHead(self.status, len(self.functions))
         return _ResponseHead.LAYOUT.encode(head) + _encoded(self.functions)
 

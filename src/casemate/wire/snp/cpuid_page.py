@@ -1,4 +1,4 @@
-"""The CPUID page: what CPUID is to say in a guest; the hypervisor proposes it, and the firmware checks it."""
+"""The CPUID page: CPUID values for a guest, which the hypervisor proposes and the firmware checks at launch."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -17,7 +17,7 @@ _SOURCE = "AMD 56860, 8.17.2.6, table CPUID Page Format"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuidFunction:
-    """CPUID_FUNCTION, 48 bytes: one question and its answer."""
+    """CPUID_FUNCTION, 48 bytes: the inputs of CPUID and its outputs."""
 
     LAYOUT: ClassVar[Layout] = Layout(
         "CPUID_FUNCTION",
@@ -38,7 +38,7 @@ class CpuidFunction:
     eax_in: int
     """The leaf."""
     ecx_in: int = 0
-    """The leaf's part."""
+    """The subleaf."""
     xcr0_in: int = 0
     xss_in: int = 0
     """What leaf 0xD depends on beside them."""
@@ -49,11 +49,9 @@ class CpuidFunction:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 48 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 48 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -74,7 +72,6 @@ class CpuidPage:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From one page."""
         exactly("CPUID Page", data, PAGE_SIZE)
         count = _HEAD.parse(data[:_HEAD_SIZE])["count"]
         _check(count)
@@ -86,7 +83,6 @@ class CpuidPage:
         )
 
     def encode(self) -> bytes:
-        """To one page."""
         _check(len(self.functions))
         head = _HEAD.encode(_Head(len(self.functions)))
         return (head + b"".join(each.encode() for each in self.functions)).ljust(PAGE_SIZE, b"\x00")

@@ -1,4 +1,4 @@
-"""What a machine hands out beside its attestation reports: certificates and revocation list, as one JSON object."""
+"""A machine's endorsements for its attestation reports: certificates and a revocation list, as JSON."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ MAX_ENDORSEMENTS = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class CertifiedKey:
-    """The key that signs a platform's reports, in its maker's words; unverified.
+    """The key that signs a platform's reports, as its maker certifies it; unverified.
 
     As JSON: ``certificates`` is PEM, the VCEK's or VLEK's first, then its issuer's (ASK, ASVK), then the root's (ARK);
     ``revocation_list`` is the root's, DER in base64, or null.
@@ -30,12 +30,12 @@ class CertifiedKey:
 
     @classmethod
     def of(cls, pem: bytes, revocation_list: bytes | None) -> Self:
-        """From what a chip and its vendor gave; :class:`WireError` where those are no certificates."""
+        """From the certificates and the list that chip and maker gave; :class:`WireError` where those are malformed."""
         return cls(tuple(found.der for found in parse_chain("certificates", pem)), revocation_list)
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From JSON, from whomever it comes."""
+        """Parses JSON from any source."""
         body = parse_object("endorsements", without_trailing_zeros(data), limit=MAX_ENDORSEMENTS)
         body.only("certificates", "revocation_list")
         listed = None
@@ -47,7 +47,6 @@ class CertifiedKey:
         return cls.of(body.text("certificates").encode(), listed)
 
     def encode(self) -> bytes:
-        """To JSON."""
         listed = self.revocation_list
         return encode_json(
             {

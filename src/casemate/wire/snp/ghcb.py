@@ -1,7 +1,8 @@
-"""The guest-hypervisor communication block: a page by which a guest asks its hypervisor for what it cannot do itself.
+"""The guest-hypervisor communication block (GHCB): a shared page for a guest's requests to its hypervisor.
 
-What stands there is a stranger's, and changes while it is read: copy the page once, parse the copy, and write back what
-:meth:`Ghcb.answer` gives. Source: AMD 56421 revision 2.03, 2.6 "GHCB Layout" and chapter 4.
+A guest may be hostile, and its other vCPUs can change the page while it is read. So copy the page once, parse the copy,
+and write back what :meth:`Ghcb.answer` returns: a value that was checked must be the one that is used. Source: AMD
+56421 revision 2.03, 2.6 "GHCB Layout" and chapter 4.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from casemate.wire.snp.page_info import PAGE_SIZE
 SHARED_BUFFER = 0x800
 SHARED_BUFFER_SIZE = 0x7F0
 VERSIONS = (1, 2)
-"""Protocol versions that are understood; SNP wants 2."""
+"""Supported protocol versions; SNP requires 2."""
 
 _VALID_BITMAP = 0x3F0
 _VALID_BITMAP_SIZE = 16
@@ -42,17 +43,16 @@ class GhcbField(Enum):
 
     @property
     def size(self) -> int:
-        """Bytes."""
         return 1 if self is GhcbField.CPL else _QUADWORD
 
     @property
     def bit(self) -> int:
-        """Its number in VALID_BITMAP: one for each quadword."""
+        """Its bit in VALID_BITMAP, which has one for each quadword."""
         return self.value // _QUADWORD
 
 
 class ExitCode(IntEnum):
-    """SW_EXITCODE of the events that are served (56421, table 5 and 6)."""
+    """SW_EXITCODE of the events that are supported (56421, tables 5 and 6)."""
 
     CPUID = 0x72
     IOIO = 0x7B
@@ -66,7 +66,7 @@ class ExitCode(IntEnum):
 
 
 class Malformed(IntEnum):
-    """What SW_EXITINFO2 says where SW_EXITINFO1 says 2: the request was malformed (56421, table 7)."""
+    """SW_EXITINFO2 where SW_EXITINFO1 is 2: why the request was malformed (56421, table 7)."""
 
     GHCB_NOT_REGISTERED = 1
     INVALID_USAGE = 2
@@ -81,7 +81,7 @@ class GuestRequestError(IntEnum):
 
     NONE = 0
     INVALID_LENGTH = 1
-    """The pages for the certificates are too few; RBX says how many are needed."""
+    """Too few pages for the certificates; RBX says how many are needed."""
     BUSY = 2
     """Try again later, with the very same message."""
 
@@ -91,13 +91,17 @@ _MALFORMED_INPUT = 2
 
 @dataclass(frozen=True, slots=True)
 class Ghcb:
-    """A copy of the page. Fields are read by :meth:`get`, which refuses what the other side did not declare valid."""
+    """A copy of the page.
+
+    :meth:`get` refuses fields that the guest did not mark valid in VALID_BITMAP: they hold what an earlier request
+    left.
+    """
 
     content: bytes
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 4096 bytes; reserved parts may hold anything, as on hardware.
+        """Parses 4096 bytes; reserved parts may hold anything, as on hardware.
 
         Raises:
             WireError: another size, protocol version or usage.
@@ -112,7 +116,6 @@ class Ghcb:
         return cls(bytes(data))
 
     def encode(self) -> bytes:
-        """4096 bytes."""
         return self.content
 
     @property
@@ -121,18 +124,18 @@ class Ghcb:
         return int.from_bytes(self.content[_VERSION : _VERSION + 2], "little")
 
     def has(self, field: GhcbField) -> bool:
-        """Whether its valid bit is set."""
+        """Whether the field's valid bit is set."""
         return bool(self.content[_VALID_BITMAP + field.bit // 8] >> field.bit % 8 & 1)
 
     def get(self, field: GhcbField) -> int:
-        """Its value; :class:`WireError` if it is not valid."""
+        """The field's value; :class:`WireError` if it is not valid."""
         if not self.has(field):
             raise WireError(f"GHCB.{field.name.lower()}", got="not valid", want="its bit set in valid_bitmap")
         return int.from_bytes(self.content[field.value : field.value + field.size], "little")
 
     @property
     def exit_code(self) -> ExitCode:
-        """What is asked for; :class:`WireError` if that is not valid, or no event that is served."""
+        """The requested event; :class:`WireError` if it is not valid, or not supported."""
         code = self.get(GhcbField.SW_EXITCODE)
         try:
             return ExitCode(code)
@@ -141,7 +144,7 @@ class Ghcb:
 
     @property
     def shared_buffer(self) -> bytes:
-        """0x7F0 bytes for what does not fit into fields."""
+        """0x7F0 bytes for data that does not fit into fields."""
         return self.content[SHARED_BUFFER : SHARED_BUFFER + SHARED_BUFFER_SIZE]
 
     def answer(
@@ -152,13 +155,13 @@ class Ghcb:
         info_2: int = 0,
         shared_buffer: bytes | None = None,
     ) -> Self:
-        """The page as the hypervisor gives it back: these values, no other field valid.
+        """The page as the hypervisor returns it: with these values, and no other field valid.
 
         Args:
             values: registers, and what else the event returns.
             info_1: SW_EXITINFO1: 0 for success, 1 for an exception, 2 for a malformed request.
             info_2: SW_EXITINFO2.
-            shared_buffer: None to leave it as it is.
+            shared_buffer: None leaves it unchanged.
 
         Raises:
             WireError: a value does not fit its field.
@@ -177,7 +180,7 @@ class Ghcb:
         return type(self)(bytes(page))
 
     def refuse(self, why: Malformed) -> Self:
-        """The page as the hypervisor gives it back where it cannot make sense of it."""
+        """The page as the hypervisor returns it for a malformed request."""
         return self.answer(info_1=_MALFORMED_INPUT, info_2=why)
 
 

@@ -1,7 +1,7 @@
-"""The GHCB MSR's protocol: questions and answers that fit into 64 bits, for guests that have no GHCB page yet.
+"""The GHCB MSR protocol: requests and responses that fit into 64 bits, for guests that have no GHCB page yet.
 
-The lowest 12 bits (GHCBInfo) say what it is, the rest (GHCBData) is its content; with GHCBInfo 0 the MSR is the address
-of a GHCB. Source: AMD 56421 revision 2.03, 2.3 "GHCB MSR Protocol".
+The lowest 12 bits (GHCBInfo) name the request, the rest (GHCBData) is its content; with GHCBInfo 0 the MSR is the
+address of a GHCB. Source: AMD 56421 revision 2.03, 2.3 "GHCB MSR Protocol".
 """
 
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ _VALUE_BITS = 64
 
 
 class CpuidRegister(IntEnum):
-    """Which register of CPUID's answer."""
+    """The register of CPUID's result."""
 
     EAX = 0
     EBX = 1
@@ -34,11 +34,11 @@ class _Value:
     __slots__ = ()
     INFO: ClassVar[int]
     BITS: ClassVar[tuple[tuple[int, int], ...]] = ()
-    """Of each field in order."""
+    """Lowest bit and width of each field, in order."""
 
     @classmethod
     def parse(cls, value: int) -> Self:
-        """From the MSR; :class:`WireError` where it is something else."""
+        """Parses the MSR; :class:`WireError` where it holds something else."""
         if not 0 <= value < 1 << _VALUE_BITS or value & _INFO_MASK != cls.INFO:
             raise WireError(f"GHCB MSR {cls.__name__}", got=f"{value:#x}", want=f"GHCBInfo {cls.INFO:#05x}")
         parts = [value >> low & (1 << width) - 1 for low, width in cls.BITS]
@@ -47,7 +47,7 @@ class _Value:
         return cls(*parts)
 
     def encode(self) -> int:
-        """To the MSR; :class:`WireError` where a field has a value that does not fit."""
+        """Encodes the MSR; :class:`WireError` where a value does not fit its field."""
         parts = [int(getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]  # all are
         for part, (_, width) in zip(parts, self.BITS, strict=True):
             if not 0 <= part < 1 << width:
@@ -61,7 +61,7 @@ class _Value:
 
 @dataclass(frozen=True, slots=True)
 class GhcbAddress(_Value):
-    """No question: where the guest's GHCB is."""
+    """The address of the guest's GHCB; not a request."""
 
     INFO = 0x000
     BITS = ((12, 52),)
@@ -69,13 +69,12 @@ class GhcbAddress(_Value):
 
     @property
     def gpa(self) -> int:
-        """Its address in bytes."""
         return self.gfn * PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class SevInfo(_Value):
-    """What the hypervisor speaks, and where the C-bit is; it is there before the guest asks, too."""
+    """The hypervisor's protocol versions, and the C-bit's position. The MSR holds it before the guest asks, too."""
 
     INFO = 0x001
     BITS = ((48, 16), (32, 16), (24, 8))
@@ -104,7 +103,7 @@ class CpuidRequest(_Value):
 
 @dataclass(frozen=True, slots=True)
 class CpuidResponse(_Value):
-    """That register."""
+    """The value of the register."""
 
     INFO = 0x005
     BITS = ((32, 32), (30, 2))
@@ -114,14 +113,14 @@ class CpuidResponse(_Value):
 
 @dataclass(frozen=True, slots=True)
 class ApResetHoldRequest(_Value):
-    """Wait until somebody starts this vCPU. Reply: ``ApResetHoldResponse``."""
+    """Waits until another vCPU starts this one. Reply: ``ApResetHoldResponse``."""
 
     INFO = 0x006
 
 
 @dataclass(frozen=True, slots=True)
 class ApResetHoldResponse(_Value):
-    """Not 0: started."""
+    """Not 0: the vCPU was started."""
 
     INFO = 0x007
     BITS = ((12, 52),)
@@ -130,14 +129,14 @@ class ApResetHoldResponse(_Value):
 
 @dataclass(frozen=True, slots=True)
 class PreferredGpaRequest(_Value):
-    """Where would the hypervisor have the GHCB? Reply: ``PreferredGpaResponse``."""
+    """Asks where the hypervisor prefers the GHCB. Reply: ``PreferredGpaResponse``."""
 
     INFO = 0x010
 
 
 @dataclass(frozen=True, slots=True)
 class PreferredGpaResponse(_Value):
-    """``NO_GFN``: anywhere."""
+    """The preferred page; ``NO_GFN``: any."""
 
     INFO = 0x011
     BITS = ((12, 52),)
@@ -146,7 +145,7 @@ class PreferredGpaResponse(_Value):
 
 @dataclass(frozen=True, slots=True)
 class RegisterGpaRequest(_Value):
-    """The GHCB will be there and nowhere else. Reply: ``RegisterGpaResponse``."""
+    """Commits the guest to a GHCB at this page. Reply: ``RegisterGpaResponse``."""
 
     INFO = 0x012
     BITS = ((12, 52),)
@@ -164,7 +163,7 @@ class RegisterGpaResponse(_Value):
 
 @dataclass(frozen=True, slots=True)
 class PageStateRequest(_Value):
-    """One page of 4 KiB is to be private or shared. Reply: ``PageStateResponse``."""
+    """Asks for one page of 4 KiB to be made private or shared. Reply: ``PageStateResponse``."""
 
     INFO = 0x014
     BITS = ((12, 40), (52, 4))
@@ -173,14 +172,14 @@ class PageStateRequest(_Value):
     """:data:`PageOperation.PRIVATE` or :data:`PageOperation.SHARED`."""
 
     def __post_init__(self) -> None:
-        """Refuses what is for the shared buffer alone."""
+        """Refuses operations that are allowed in the shared buffer only."""
         if self.operation not in (PageOperation.PRIVATE, PageOperation.SHARED):
             raise WireError("GHCB MSR PageStateRequest.operation", got=self.operation, want="1 or 2")
 
 
 @dataclass(frozen=True, slots=True)
 class PageStateResponse(_Value):
-    """0: done."""
+    """0 for success."""
 
     INFO = 0x015
     BITS = ((32, 32),)
@@ -196,7 +195,7 @@ class FeaturesRequest(_Value):
 
 @dataclass(frozen=True, slots=True)
 class FeaturesResponse(_Value):
-    """What the hypervisor can do."""
+    """The hypervisor's features."""
 
     INFO = 0x081
     BITS = ((12, 52),)
@@ -206,7 +205,7 @@ class FeaturesResponse(_Value):
 
 @dataclass(frozen=True, slots=True)
 class TerminateRequest(_Value):
-    """End this guest. No reply."""
+    """Ends this guest. No reply."""
 
     INFO = 0x100
     BITS = ((12, 4), (16, 8))
@@ -235,7 +234,7 @@ MsrRequest = (
     | FeaturesRequest
     | TerminateRequest
 )
-"""What a guest may have put there."""
+"""The requests that a guest may make."""
 
 _REQUESTS: tuple[type[MsrRequest], ...] = (
     GhcbAddress,
@@ -251,7 +250,7 @@ _REQUESTS: tuple[type[MsrRequest], ...] = (
 
 
 def parse_request(value: int) -> MsrRequest:
-    """What a guest that executed VMGEXIT has in the MSR; :class:`WireError` if that is nothing."""
+    """The request in the MSR of a guest that executed VMGEXIT; :class:`WireError` if it is none of these."""
     for kind in _REQUESTS:
         if value & _INFO_MASK == kind.INFO:
             return kind.parse(value)

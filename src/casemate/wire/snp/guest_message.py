@@ -1,7 +1,7 @@
-"""What a guest and the firmware say to each other: sealed messages that the hypervisor relays (AMD 56860, chapter 7).
+"""Messages between a guest and the firmware, sealed, which the hypervisor relays (AMD 56860, chapter 7).
 
 A message is a header of 96 bytes and a payload, sealed with AES-256-GCM under one of the guest's four keys (VMPCK). The
-number of the message is the nonce, and the second half of the header is authenticated with the payload.
+number of the message is the nonce; the second half of the header is authenticated together with the payload.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from casemate.wire.snp.report import REPORT_SIZE
 
 HEADER_SIZE = 0x60
 MESSAGE_SIZE = 4096
-"""A request and a response have a page each."""
+"""Bytes of the page for a request, and of that for a response."""
 MAX_PAYLOAD = MESSAGE_SIZE - HEADER_SIZE
 TAG_SIZE = 16
 """Bytes of AUTHTAG that AES-GCM uses; zeros follow."""
@@ -62,7 +62,7 @@ class MessageStatus(IntEnum):
 
 
 class KeySelect(IntEnum):
-    """KEY_SEL of a report request: which key is to sign (56860, table MSG_REPORT_REQ)."""
+    """KEY_SEL of a report request: the key that signs (56860, table MSG_REPORT_REQ)."""
 
     EITHER = 0
     """The VLEK if one is loaded, else the VCEK."""
@@ -126,11 +126,10 @@ class MessageHeader:
     msg_size: int
     """Bytes of the payload."""
     msg_vmpck: int
-    """Which VMPCK seals it, and so the VMPL that speaks: 0 to 3."""
+    """The VMPCK that seals it, and so the VMPL that sends it: 0 to 3."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 96 bytes."""
         header = cls(**cls.LAYOUT.parse(data))
         if header.msg_size > MAX_PAYLOAD:
             raise WireError("Message Header.msg_size", got=header.msg_size, want=f"at most {MAX_PAYLOAD}")
@@ -139,23 +138,22 @@ class MessageHeader:
         return header
 
     def encode(self) -> bytes:
-        """To 96 bytes."""
         return self.LAYOUT.encode(self)
 
     @property
     def nonce(self) -> bytes:
-        """The 96 bits that AES-GCM takes: MSG_SEQNO, little-endian, padded with zeros."""
+        """The 96-bit nonce for AES-GCM: MSG_SEQNO, little-endian, padded with zeros."""
         return self.msg_seqno.to_bytes(_NONCE_SIZE, "little")
 
     @property
     def authenticated(self) -> bytes:
-        """What is authenticated beside the payload: bytes 0x30 to 0x5F."""
+        """The associated data: bytes 0x30 to 0x5F."""
         return self.encode()[_AUTHENTICATED_FROM:]
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """MSG_REPORT_REQ, 96 bytes: an attestation report, please."""
+    """MSG_REPORT_REQ, 96 bytes: asks for an attestation report."""
 
     LAYOUT: ClassVar[Layout] = Layout(
         "MSG_REPORT_REQ",
@@ -171,16 +169,14 @@ class ReportRequest:
     report_data: bytes
     """Of the guest's choice."""
     vmpl: int
-    """What the report is to say; not more privileged than who asks."""
+    """The VMPL for the report; not more privileged than the asking one."""
     key_sel: KeySelect = KeySelect.EITHER
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 96 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 96 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -231,7 +227,7 @@ _KEY_REQUEST_ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """MSG_KEY_REQ, 32 bytes: a key that depends on chip and guest, please."""
+    """MSG_KEY_REQ, 32 bytes: asks for a key that depends on chip and guest."""
 
     LAYOUT: ClassVar[Layout] = Layout(
         "MSG_KEY_REQ",
@@ -240,13 +236,13 @@ class KeyRequest:
     )
 
     FIELDS: ClassVar[int] = ALL_GUEST_FIELDS
-    """What may be selected."""
+    """The fields that may be selected."""
 
     root_key_select: RootKeySelect
     guest_field_select: int
     """Bits of :class:`GuestField`."""
     vmpl: int
-    """Mixed in; not more privileged than who asks."""
+    """Mixed in; not more privileged than the asking VMPL."""
     guest_svn: int
     """Mixed in where selected; not above the guest's own."""
     tcb_version: bytes
@@ -310,18 +306,15 @@ class KeyResponse:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 64 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 64 bytes."""
         return self.LAYOUT.encode(self)
 
     def __repr__(self) -> str:
-        """Without the key."""
         return f"KeyResponse({self.status!r})"
 
 
 def payload_of(page: bytes, header: MessageHeader) -> bytes:
-    """The sealed payload in a page that begins with ``header``; what follows it is of no account."""
+    """The sealed payload in a page that begins with ``header``; bytes after it are ignored."""
     return exactly("Message.payload", page[HEADER_SIZE : HEADER_SIZE + header.msg_size], header.msg_size)

@@ -1,4 +1,4 @@
-"""ID_BLOCK and ID_AUTH: what a guest's owner says that it must be, and whose word that is (AMD 56860, 8.18).
+"""ID_BLOCK and ID_AUTH: the launch that a guest's owner demands, and the owner's signature (AMD 56860, 8.18).
 
 Keys and numbers of signatures are little-endian; the curve is P-384, the digest SHA-384.
 """
@@ -48,14 +48,12 @@ class IdBlock:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 96 bytes."""
         block = cls(**cls.LAYOUT.parse(data))
         if block.version != ID_BLOCK_VERSION:
             raise WireError("ID_BLOCK.version", got=block.version, want=ID_BLOCK_VERSION)
         return block
 
     def encode(self) -> bytes:
-        """To 96 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -75,16 +73,13 @@ class EcdsaSignature:
 
     @classmethod
     def of(cls, r: int, s: int) -> Self:
-        """From two numbers."""
         return cls(r.to_bytes(_COMPONENT_SIZE, "little"), s.to_bytes(_COMPONENT_SIZE, "little"))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 512 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 512 bytes."""
         return self.LAYOUT.encode(self)
 
     @property
@@ -114,12 +109,11 @@ class EcdsaPublicKey:
 
     @classmethod
     def of(cls, x: int, y: int) -> Self:
-        """From the two coordinates."""
         return cls(x.to_bytes(_COMPONENT_SIZE, "little"), y.to_bytes(_COMPONENT_SIZE, "little"))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 1028 bytes; whether it is on the curve is not checked."""
+        """Parses 1028 bytes; does not check that the point is on the curve."""
         key = cls(**cls.LAYOUT.parse(data))
         for name, value in (("qx", key.qx), ("qy", key.qy)):
             if any(value[_P384_SIZE:]):
@@ -127,12 +121,10 @@ class EcdsaPublicKey:
         return key
 
     def encode(self) -> bytes:
-        """To 1028 bytes."""
         return self.LAYOUT.encode(self)
 
     @property
     def point(self) -> tuple[int, int]:
-        """The two coordinates."""
         return int.from_bytes(self.qx, "little"), int.from_bytes(self.qy, "little")
 
     @property
@@ -156,11 +148,9 @@ class IdSignature:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 1540 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 1540 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -201,11 +191,9 @@ class IdAuth:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From one page."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To one page."""
         return self.LAYOUT.encode(self)
 
     def author_signature(self) -> IdSignature:

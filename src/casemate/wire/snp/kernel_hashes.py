@@ -1,4 +1,4 @@
-"""The hashes of kernel, initial RAM disk and command line that QEMU leaves for OVMF to check, in a measured page.
+"""The page in which QEMU gives OVMF the hashes of kernel, initial RAM disk and command line; it is measured.
 
 Source: QEMU, target/i386/sev.c, "SevHashTable"; OVMF, AmdSev/BlobVerifierLibSevHashes.
 """

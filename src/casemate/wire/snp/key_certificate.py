@@ -1,4 +1,4 @@
-"""AMD's extensions in VCEK and VLEK certificates: for which product, chip and TCB the key was derived.
+"""AMD's extensions in VCEK and VLEK certificates: the product, chip and TCB that the key was derived for.
 
 Source: AMD 57230, "Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification", table 8.
 """
@@ -42,14 +42,14 @@ _U8 = 0xFF
 
 @dataclass(frozen=True, slots=True)
 class KeyCertificate:
-    """What the extensions say."""
+    """The content of the extensions."""
 
     product: Product
     tcb: TcbVersion
     hw_id: bytes | None
-    """The chip's id, or on Turin its first 8 bytes; None for a VLEK, which is of no chip."""
+    """The chip's id, or on Turin its first 8 bytes; None for a VLEK, which is not bound to a chip."""
     csp_id: str | None
-    """The cloud provider whom a VLEK was issued to."""
+    """The cloud provider that a VLEK was issued to."""
 
     @classmethod
     def parse(cls, extensions: Mapping[str, bytes]) -> Self:

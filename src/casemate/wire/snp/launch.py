@@ -1,4 +1,4 @@
-"""What a hypervisor gives to the firmware to launch a guest, page by page, and the digest that comes of it."""
+"""The pages that a hypervisor gives to the firmware to launch a guest, in order, and the resulting launch digest."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _PIECE = 128 * PAGE_SIZE
 
 @dataclass(frozen=True, slots=True)
 class GuestShape:
-    """All that is measured of a guest besides its firmware."""
+    """Everything about a guest that is measured, besides its firmware."""
 
     vcpus: int
     """1 to 512."""
@@ -41,7 +41,7 @@ class GuestShape:
 
 
 class Part(StrEnum):
-    """Where a page comes from, for people."""
+    """The origin of a page, for people."""
 
     FIRMWARE = "firmware"
     ZERO = "zero memory"
@@ -61,10 +61,10 @@ class PlannedPage:
 
 
 def plan(ovmf: Ovmf, shape: GuestShape) -> Iterator[PlannedPage]:
-    """Every page in the order in which the hypervisor adds it.
+    """Every page, in the order in which the hypervisor adds it.
 
     Raises:
-        WireError: the firmware has no place for what the guest needs.
+        WireError: the firmware has no place for something that the guest needs.
     """
     _check(ovmf, shape)
     for offset in range(0, len(ovmf.content), PAGE_SIZE):
@@ -74,10 +74,10 @@ def plan(ovmf: Ovmf, shape: GuestShape) -> Iterator[PlannedPage]:
 
 
 def launch_digest(ovmf: Ovmf, shape: GuestShape) -> bytes:
-    """The digest of the pages that :func:`plan` has, 48 bytes, without making each of them.
+    """The launch digest (48 bytes) of the pages of :func:`plan`, computed without making each of them.
 
     Raises:
-        WireError: the firmware has no place for what the guest needs.
+        WireError: the firmware has no place for something that the guest needs.
     """
     _check(ovmf, shape)
     digest = bytes(DIGEST_SIZE)
@@ -90,7 +90,7 @@ def launch_digest(ovmf: Ovmf, shape: GuestShape) -> bytes:
 
 
 def page_count(ovmf: Ovmf, shape: GuestShape) -> int:
-    """How many pages :func:`plan` has."""
+    """The number of pages of :func:`plan`."""
     return len(ovmf.content) // PAGE_SIZE + sum(1 for _ in _after_firmware(ovmf, shape))
 
 
@@ -105,7 +105,7 @@ def _after_firmware(ovmf: Ovmf, shape: GuestShape) -> Iterator[PlannedPage]:
 
 
 def digest_of(pages: Iterable[LaunchPage]) -> bytes:
-    """The launch digest: 48 bytes."""
+    """The launch digest of these pages (48 bytes)."""
     digest = bytes(DIGEST_SIZE)
     for page in pages:
         digest = extend(digest, page)

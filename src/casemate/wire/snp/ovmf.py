@@ -1,4 +1,4 @@
-"""What an OVMF image says of itself: its table of GUIDs, and the SEV metadata that tell a launch what to prepare.
+"""An OVMF image's table of GUIDs, and its SEV metadata, which list the memory that a launch has to prepare.
 
 Source: edk2, OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm (the table) and X64/OvmfSevMetadata.asm (the sections).
 """
@@ -30,7 +30,7 @@ METADATA_SIGNATURE = b"ASEV"
 
 
 class Content(Protocol):
-    """An image's bytes: bytes, or what reads them where they are asked for."""
+    """The bytes of an image, or an object that reads them on demand."""
 
     def __len__(self) -> int:
         """How many."""
@@ -40,7 +40,7 @@ class Content(Protocol):
 
 
 class SectionType(IntEnum):
-    """What a section of guest memory is for."""
+    """The purpose of a section of guest memory."""
 
     SEC_MEMORY = 1
     """Validated before the firmware runs, zero."""
@@ -67,21 +67,21 @@ class Ovmf:
     content: Content
     sections: tuple[Section, ...]
     reset_eip: int | None
-    """Where application processors start (SEV-ES reset block); None where the image does not say."""
+    """The address at which application processors start (SEV-ES reset block); None where the image has none."""
     hash_table_gpa: int | None
-    """Where the table of kernel hashes goes; None where the image takes none."""
+    """The address for the table of kernel hashes; None where the image accepts none."""
 
     @property
     def gpa(self) -> int:
-        """Where it is loaded: it ends at 4 GiB."""
+        """The address at which the image is loaded, so that it ends at 4 GiB."""
         return FOUR_GIB - len(self.content)
 
 
 def parse_ovmf(content: Content) -> Ovmf:
-    """The image in ``content``.
+    """Parses an image.
 
     Raises:
-        WireError: it is no whole number of pages, or its table or metadata are damaged.
+        WireError: its size is not a multiple of the page size, or its table or metadata are damaged.
     """
     if not len(content) or len(content) % PAGE_SIZE or len(content) > MAX_OVMF:
         raise WireError("OVMF", got=f"{len(content)} bytes", want=f"a whole number of pages, at most {MAX_OVMF} bytes")
@@ -96,7 +96,7 @@ def parse_ovmf(content: Content) -> Ovmf:
 
 
 def _table(content: Content) -> dict[uuid.UUID, bytes]:
-    """GUID to data. Each entry's data lie before its length and GUID, and the entries before the footer."""
+    """The table's data by GUID. An entry's data come before its length and GUID, and the entries before the footer."""
     end = len(content) - TABLE_END
     size, guid = _header(content, end)
     if guid != FOOTER:

@@ -12,7 +12,7 @@ PAGE_SIZE = 4096
 DIGEST_SIZE = 48
 """Bytes of SHA-384."""
 VMSA_GPA = 0xFFFF_FFFF_F000
-"""GPA that PAGE_INFO has for every VMSA: all bits set, cut to a page and to 48 bits (56860, SNP_LAUNCH_UPDATE)."""
+"""The GPA in PAGE_INFO of every VMSA: all bits set, cut to a page and to 48 bits (56860, SNP_LAUNCH_UPDATE)."""
 
 
 class PageType(IntEnum):
@@ -65,11 +65,9 @@ class PageInfo:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 112 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 112 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -79,13 +77,13 @@ class LaunchPage:
 
     page_type: PageType
     gpa: int
-    """Guest physical address; of a VMSA it is not asked, see :data:`VMSA_GPA`."""
+    """Guest physical address; ignored for a VMSA, see :data:`VMSA_GPA`."""
     content: bytes
-    """4096 bytes; of no account for ZERO, UNMEASURED, SECRETS and CPUID pages."""
+    """4096 bytes; ignored for ZERO, UNMEASURED, SECRETS and CPUID pages."""
 
 
 def extend(digest: bytes, page: LaunchPage) -> bytes:
-    """The launch digest after ``page``, VMPL 1 to 3 without permissions, no initial migration image."""
+    """The launch digest after ``page``, for which VMPL 1 to 3 have no permissions, outside a migration image."""
     hashed = hashlib.sha384(page.content).digest() if page.page_type in _HASHED else bytes(DIGEST_SIZE)
     return extend_run(digest, (hashed,), page.page_type, page.gpa)
 
@@ -93,13 +91,13 @@ def extend(digest: bytes, page: LaunchPage) -> bytes:
 def extend_run(
     digest: bytes, contents: Iterable[bytes], page_type: PageType, gpa: int, perms: tuple[int, int, int] = (0, 0, 0)
 ) -> bytes:
-    """The launch digest after pages that follow each other: SHA-384 over one PAGE_INFO for each, written out here.
+    """The launch digest after contiguous pages: SHA-384 over one PAGE_INFO for each, written out here for speed.
 
     Args:
         digest: the one before.
-        contents: what PAGE_INFO has of each page's content.
+        contents: the content hash in PAGE_INFO, for each page.
         page_type: of all of them.
-        gpa: of the first; of a VMSA it is not asked.
+        gpa: of the first; ignored for a VMSA.
         perms: of VMPL 3, 2 and 1.
     """
     middle = bytes((PageInfo.LAYOUT.size, 0, page_type, 0, *perms, 0))
@@ -112,7 +110,7 @@ def extend_run(
 
 
 def hash_pages(content: bytes) -> list[bytes]:
-    """SHA-384 of each page. One that is as the page before it is not hashed again: firmware has much filling."""
+    """SHA-384 of each page. A page equal to the one before it is not hashed again: firmware has many equal pages."""
     hashes: list[bytes] = []
     before, hashed = b"", b""
     for at in range(0, len(content), PAGE_SIZE):

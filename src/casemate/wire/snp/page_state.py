@@ -1,7 +1,8 @@
-"""A request to change the state of pages: the structure in the shared buffer of a GHCB.
+"""Page State Change: a request to make pages private or shared, in the shared buffer of a GHCB.
 
-The hypervisor does the entries from ``cur_entry`` to ``end_entry``, moves ``cur_entry`` on as it goes, and ``cur_page``
-within an entry of 2 MiB. Source: AMD 56421 revision 2.03, 4.1.6 "SNP Page State Change", table 8 and 9.
+The hypervisor handles the entries from ``cur_entry`` to ``end_entry``. It advances ``cur_entry``, and ``cur_page``
+within an entry of 2 MiB, so that a guest can repeat a request that was interrupted. Source: AMD 56421 revision 2.03,
+4.1.6 "SNP Page State Change", tables 8 and 9.
 """
 
 from collections.abc import Iterator
@@ -29,14 +30,14 @@ _RESERVED_SHIFT = 57
 
 
 class PageOperation(IntEnum):
-    """What a page is to become."""
+    """The requested state of a page."""
 
     PRIVATE = 1
     SHARED = 2
     PSMASH = 3
-    """A large page in the RMP is to become small ones; a hint."""
+    """Splits a large page in the RMP; a hint."""
     UNSMASH = 4
-    """The other way; a hint."""
+    """Joins small pages in the RMP to a large one; a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,10 @@ class PageStateEntry:
     operation: PageOperation
     large: bool = False
     cur_page: int = 0
-    """How many pages of 4 KiB within a large one are done."""
+    """The pages of 4 KiB within a large one that are already handled."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 8 bytes."""
         value = int.from_bytes(exactly("PSC entry", data, ENTRY_SIZE), "little")
         operation, large = value >> _OPERATION_SHIFT & _OPERATION_MASK, bool(value >> _LARGE_SHIFT & 1)
         gfn, cur_page = value >> _GFN_SHIFT & _GFN_MASK, value & _CUR_PAGE_MASK
@@ -67,18 +67,17 @@ class PageStateEntry:
         return cls(gfn, PageOperation(operation), large, cur_page)
 
     def encode(self) -> bytes:
-        """To 8 bytes."""
         value = self.cur_page | self.gfn << _GFN_SHIFT | self.operation << _OPERATION_SHIFT | self.large << _LARGE_SHIFT
         return value.to_bytes(ENTRY_SIZE, "little")
 
     @property
     def gpa(self) -> int:
-        """Where it begins."""
+        """The guest physical address."""
         return self.gfn * PAGE_SIZE
 
     @property
     def pages(self) -> int:
-        """How many pages of 4 KiB it has."""
+        """Its size in pages of 4 KiB."""
         return PAGES_OF_LARGE if self.large else 1
 
 
@@ -87,13 +86,13 @@ class PageStateChange:
     """Header and entries."""
 
     cur_entry: int
-    """The next one to be done."""
+    """The next entry to be handled."""
     entries: tuple[PageStateEntry, ...]
-    """All up to ``end_entry``, which is the last's number; also those that are done."""
+    """All entries up to ``end_entry``, which is the number of the last; handled ones included."""
 
     @classmethod
     def parse(cls, shared_buffer: bytes) -> Self:
-        """From the shared buffer; what stands behind the last entry is of no account."""
+        """Parses the shared buffer; ignores bytes after the last entry."""
         exactly("PSC", shared_buffer, SHARED_BUFFER_SIZE)
         cur_entry, end_entry, reserved = (
             int.from_bytes(shared_buffer[at : at + size], "little") for at, size in ((0, 2), (2, 2), (4, 4))
@@ -107,7 +106,7 @@ class PageStateChange:
         return cls(cur_entry, tuple(PageStateEntry.parse(entry) for entry in _cut(shared_buffer, end_entry + 1)))
 
     def encode(self) -> bytes:
-        """To a whole shared buffer, zeros behind the last entry; there has to be an entry."""
+        """Encodes a whole shared buffer, with zeros after the last entry; there has to be an entry."""
         numbers = ((self.cur_entry, 2), (len(self.entries) - 1, 2), (0, 4))
         header = b"".join(number.to_bytes(size, "little") for number, size in numbers)
         return (header + b"".join(entry.encode() for entry in self.entries)).ljust(SHARED_BUFFER_SIZE, b"\0")

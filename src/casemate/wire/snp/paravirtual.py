@@ -1,9 +1,9 @@
-"""An attested function as a guest of SEV-SNP: what of its image is measured, and what its reports say of it.
+"""An attested function as a guest of SEV-SNP: the pages of its image that are measured, and fields of its reports.
 
-SIMULATED: such a guest is paravirtual. Its pages are measured as those of any guest, its process runs on the host's
-processor, and the memory of a VM, with its modes, is not under it. Its reports say so: FAMILY_ID is :data:`FAMILY_ID`,
-which the chip gives to no other guest. It has no id block; the SIGSTRUCT, which the chip checks as EINIT does, stands
-for that.
+SIMULATED: such a guest is paravirtual. Its pages are measured as those of any guest, but its process runs directly on
+the host's processor, without the memory and the modes of a VM. Its reports say so: FAMILY_ID is :data:`FAMILY_ID`,
+which the chip gives to no other guest. In place of an ID block it has the SIGSTRUCT, which the chip checks as EINIT
+does.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _IMAGE_ID_SIZE = 16
 
 
 def guest_pages(pages: bytes) -> Iterator[LaunchPage]:
-    """An image's pages, in their order from GPA 0 on; registers it has none."""
+    """An image's pages, in their order from GPA 0 on; it has no measured registers."""
     for gpa in range(0, len(pages), PAGE_SIZE):
         yield LaunchPage(PageType.NORMAL, gpa, pages[gpa : gpa + PAGE_SIZE])
 

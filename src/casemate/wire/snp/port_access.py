@@ -32,10 +32,10 @@ class PortAccess:
 
     @classmethod
     def parse(cls, info_1: int) -> Self:
-        """From EXITINFO1.
+        """Parses EXITINFO1.
 
         Raises:
-            WireError: it is none that a processor makes, or one of memory (:class:`PortString`).
+            WireError: no processor reports such a value, or it is a string operation (:class:`PortString`).
         """
         sizes, addresses = info_1 >> _SIZE_SHIFT & 7, info_1 >> _ADDRESS_SHIFT & 7
         if info_1 & _RESERVED or sizes not in _SIZES or addresses not in (0, *_ADDRESS_SIZES):
@@ -50,7 +50,7 @@ class PortAccess:
         return self.port << _PORT_SHIFT | address_size | self.size << _SIZE_SHIFT | (_IN if self.is_in else 0)
 
     def merge(self, rax: int, value: int) -> int:
-        """RAX after an IN that has read ``value``: 32 bits clear the upper half, fewer leave the rest."""
+        """RAX after an IN that has read ``value``: 32 bits clear the upper half, fewer leave the other bits."""
         mask = (1 << 8 * self.size) - 1
         kept = 0 if self.size == 4 else rax & ~mask
         return kept | value & mask
@@ -58,14 +58,14 @@ class PortAccess:
 
 @dataclass(frozen=True, slots=True)
 class PortString:
-    """INS or OUTS: the same access again and again, with values that lie in memory one behind the other."""
+    """INS or OUTS: repeated accesses whose values are contiguous in memory."""
 
     access: PortAccess
     count: int
 
     @staticmethod
     def is_meant(info_1: int) -> bool:
-        """Whether EXITINFO1 is one of these, rather than a :class:`PortAccess`."""
+        """Whether EXITINFO1 describes one of these, rather than a :class:`PortAccess`."""
         return bool(info_1 & _STRING)
 
     @classmethod
@@ -81,7 +81,7 @@ class PortString:
 
     @property
     def size(self) -> int:
-        """Bytes of memory, all in all."""
+        """Bytes of memory, of all repetitions."""
         return self.count * self.access.size
 
     def encode(self) -> int:

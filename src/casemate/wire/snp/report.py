@@ -1,4 +1,4 @@
-"""ATTESTATION_REPORT: what SEV-SNP firmware signs about a guest (AMD 56860, table "ATTESTATION_REPORT Structure")."""
+"""ATTESTATION_REPORT, which SEV-SNP firmware signs for a guest (AMD 56860, table "ATTESTATION_REPORT Structure")."""
 
 from dataclasses import dataclass
 from enum import STRICT, IntEnum, IntFlag
@@ -43,7 +43,7 @@ class GuestPolicy(IntFlag, boundary=STRICT):
 
 
 class PlatformInfo(IntFlag, boundary=STRICT):
-    """PLATFORM_INFO: what the machine was set up with when the report was made."""
+    """PLATFORM_INFO: the machine's settings when the report was made."""
 
     SMT_EN = 1 << 0
     TSME_EN = 1 << 1
@@ -53,7 +53,7 @@ class PlatformInfo(IntFlag, boundary=STRICT):
     CIPHERTEXT_HIDING_DRAM_EN = 1 << 4
     """The host's CPU reads no ciphertext of guests."""
     ALIAS_CHECK_COMPLETE = 1 << 5
-    """No two addresses lead to the same DRAM, as far as the firmware has looked (AMD-SB-3015, "BadRAM")."""
+    """The firmware has found no two addresses for the same DRAM (AMD-SB-3015, "BadRAM")."""
     IOMMU_WRITE_SAFE = 1 << 6
     """Set in version 5 reports of Turin. The name is that of other verifiers (tinfoil-go's policies require it)."""
     TIO_EN = 1 << 7
@@ -124,7 +124,7 @@ class SnpReport:
     family_id: bytes
     image_id: bytes
     vmpl: int
-    """Who asked: 0 to 3, or 0xFFFFFFFF for the host."""
+    """The VMPL that asked: 0 to 3, or 0xFFFFFFFF for the host."""
     signature_algo: int
     """1 is ECDSA on P-384 with SHA-384."""
     current_tcb: bytes
@@ -139,7 +139,7 @@ class SnpReport:
     report_id: bytes
     report_id_ma: bytes
     reported_tcb: bytes
-    """What the signing key is derived for."""
+    """The TCB that the signing key is derived for."""
     cpuid_family: int | None = None
     cpuid_model: int | None = None
     cpuid_stepping: int | None = None
@@ -147,7 +147,7 @@ class SnpReport:
     chip_id: bytes
     """Zeros where the host masks it."""
     committed_tcb: bytes
-    """The platform cannot go back below."""
+    """The platform cannot be rolled back below it."""
     current_build: int
     current_minor: int
     current_major: int
@@ -165,7 +165,7 @@ class SnpReport:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From exactly 1184 bytes: zero bytes that a buffer has behind them are the business of :func:`cut_padding`."""
+        """Parses exactly 1184 bytes; :func:`cut_padding` removes the zeros after them in a buffer."""
         if len(data) != REPORT_SIZE:
             got = f"{len(data)} bytes"
             raise WireError(
@@ -177,16 +177,15 @@ class SnpReport:
         return report
 
     def encode(self) -> bytes:
-        """To 1184 bytes."""
         return _layout(self.version).encode(self)
 
     def spans(self) -> tuple[Span, ...]:
-        """Where each field stands."""
+        """The range of each field."""
         return _layout(self.version).spans
 
     @property
     def signing_key(self) -> SigningKey:
-        """Which kind of key signed it; :class:`WireError` for a kind that nobody knows."""
+        """The kind of key that signed it; :class:`WireError` for an unknown kind."""
         value = self.key_info >> 2 & 0b111
         try:
             return SigningKey(value)
@@ -197,7 +196,10 @@ class SnpReport:
 
     @property
     def masks_chip_key(self) -> bool:
-        """Whether the host forbids the chip's own key to sign (MASK_CHIP_KEY); its id it hides by MASK_CHIP_ID."""
+        """Whether the host forbids signatures by the chip's own key (MASK_CHIP_KEY).
+
+        MASK_CHIP_ID hides the chip's id.
+        """
         return bool(self.key_info & 0b10)
 
     @property

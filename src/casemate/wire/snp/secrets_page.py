@@ -1,4 +1,4 @@
-"""The secrets page: what the firmware gives to a guest at launch, above all the keys for talking to the firmware."""
+"""The secrets page, which the firmware gives to a guest at launch: above all the keys for messages to the firmware."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -11,7 +11,7 @@ VERSION = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SecretsPage:
-    """4096 bytes. It does not show its keys."""
+    """The page, 4096 bytes; its repr does not show the keys."""
 
     LAYOUT: ClassVar[Layout] = Layout(
         "Secrets Page",
@@ -50,18 +50,15 @@ class SecretsPage:
     """For the guest's operating system: Linux counts its messages here."""
     vmsa_tweak_bitmap: bytes = bytes(64)
     guest_reserved_2: bytes = bytes(32)
-    """For an SVSM, which says here where it is."""
+    """For an SVSM, which announces itself here."""
     tsc_factor: int = 0
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From one page."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To one page."""
         return self.LAYOUT.encode(self)
 
     def __repr__(self) -> str:
-        """Without the keys."""
         return f"SecretsPage(version={self.version}, fms={self.fms:#x})"

@@ -1,7 +1,7 @@
-"""SEV_FEATURES of a VMSA: which combinations a processor runs (AMD APM vol. 2, table B-4, and 15.36).
+"""SEV_FEATURES of a VMSA: the combinations that a processor runs (AMD APM vol. 2, table B-4, and 15.36).
 
-The field is measured with the registers. A hypervisor cannot run a vCPU whose features its processor does not have,
-or not together: VMRUN ends with VMEXIT_INVALID.
+The field is measured with the registers. VMRUN ends with VMEXIT_INVALID for a vCPU whose features the processor does
+not have, or does not have together.
 """
 
 from enum import STRICT, IntFlag
@@ -32,7 +32,8 @@ class SevFeature(IntFlag, boundary=STRICT):
 
 
 SIMULATED_FEATURES = SevFeature.SNP_ACTIVE
-"""What the simulated processor runs. SIMULATED: real ones have most of the others, as their generation goes."""
+"""The features of the simulated processor. SIMULATED: real ones have most of the others, depending on their generation.
+"""
 
 _WITH_ES = SevFeature.DEBUG_VIRTUALIZATION
 """The one feature that SEV-ES guests may have without SEV-SNP (KVM: SEV_VMSA_DEBUG_SWAP)."""

@@ -1,4 +1,4 @@
-"""What the simulated SEV-SNP processors are: firmware that they leave the factory with, and what CPUID says of them."""
+"""The simulated SEV-SNP processors: the firmware that they leave the factory with, and their CPUID values."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ VLEK_NAME = "SEV-VLEK"
 
 CHIP_ID_SIZE = 64
 HW_ID_SIZES = {Product.MILAN: 64, Product.GENOA: 64, Product.TURIN: 8}
-"""Bytes of the chip's id that are its own, and stand in its VCEK's certificate; zeros follow them in reports."""
+"""Bytes of a chip's id that are in its VCEK's certificate; zeros follow them in reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Firmware:
 
 @dataclass(frozen=True, slots=True)
 class Cpuid:
-    """What CPUID Fn0000_0001 says, as reports carry it."""
+    """CPUID Fn0000_0001, as reports contain it."""
 
     family: int
     model: int
@@ -37,7 +37,7 @@ FIRST_FIRMWARE = {
     Product.GENOA: Firmware(TcbVersion(Product.GENOA, 10, 0, 24, 84), 1, 55, 39),
     Product.TURIN: Firmware(TcbVersion(Product.TURIN, 1, 1, 4, 72, fmc=1), 1, 58, 11),
 }
-"""What a new chip runs, and the first level that a new vendor has published."""
+"""The firmware of a new chip, and the first level that a new maker has published."""
 
 CPUIDS = {
     Product.MILAN: Cpuid(0x19, 0x01, 1),
@@ -53,11 +53,12 @@ ABI_WITH_VERSION_5 = 58
 
 
 def of_abi(firmware: Firmware, report_version: int) -> Firmware:
-    """Firmware as it is on a chip that writes reports of this version: one revision of the ABI throughout."""
+    """The firmware of a chip that writes reports of this version."""
     with_5, minor = report_version >= 5, firmware.minor
     minor = max(minor, ABI_WITH_VERSION_5) if with_5 else min(minor, ABI_WITH_VERSION_5 - 1)
     return replace(firmware, minor=minor)
 
 
 REPORT_VERSIONS = {Product.MILAN: (3, 2, 5), Product.GENOA: (3, 2, 5), Product.TURIN: (5, 3)}
-"""Which ATTESTATION_REPORT their firmware can write, the usual one first. Version 2 does not name the processor."""
+"""The versions of ATTESTATION_REPORT that their firmware can write, the usual one first. Version 2 does not name the
+processor."""

@@ -1,4 +1,4 @@
-"""TCB_VERSION: eight bytes, one for each part of the firmware; which is which depends on the product."""
+"""TCB_VERSION: eight bytes, one for each part of the firmware; the product decides which byte is which part."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,7 +53,6 @@ class TcbVersion:
         return cls(product, **{part: data[at] for part, at in places.items()})
 
     def encode(self) -> bytes:
-        """To 8 bytes."""
         out = bytearray(_SIZE)
         for part, at in _PLACES[self.product].items():
             value = getattr(self, part)
@@ -63,7 +62,7 @@ class TcbVersion:
         return bytes(out)
 
     def shown(self) -> str:
-        """As reports have it, and part by part by the names that policies use."""
+        """As in reports, and part by part, by the names that policies use."""
         named = ", ".join(f"{part} = {getattr(self, part)}" for part in PARTS[self.product])
         return f"{self.encode().hex()} ({named})"
 

@@ -1,4 +1,4 @@
-"""What a VLEK is for, in bytes: the label under which it is derived, wrapped and unwrapped."""
+"""The binding of a VLEK: the bytes under which it is derived, wrapped and unwrapped."""
 
 from casemate.wire.snp.tcb import Product, TcbVersion
 
@@ -12,5 +12,5 @@ _LABEL = b"casemate vlek v1\x00"
 
 
 def vlek_binding(product: Product, csp_id: str, tcb: TcbVersion) -> bytes:
-    """Product, TCB and provider, unambiguously."""
+    """Label, product, TCB and provider; different inputs give different bytes."""
     return _LABEL + product.encode().ljust(16, b"\x00") + tcb.encode() + csp_id.encode("ascii")

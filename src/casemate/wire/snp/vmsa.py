@@ -9,7 +9,7 @@ from casemate.wire.snp.vmm import Vmm
 _SOURCE = "AMD APM vol. 2, appendix B, table B-4 (VMSA layout)"
 
 BSP_EIP = 0xFFFF_FFF0
-"""Where the first vCPU starts: the reset vector, 16 bytes below 4 GiB."""
+"""The first vCPU's start: the reset vector, 16 bytes below 4 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,9 @@ class Segment:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From 16 bytes."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To 16 bytes."""
         return self.LAYOUT.encode(self)
 
 
@@ -251,11 +249,9 @@ class Vmsa:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From one page."""
         return cls(**cls.LAYOUT.parse(data))
 
     def encode(self) -> bytes:
-        """To one page."""
         return self.LAYOUT.encode(self)
 
 
@@ -263,12 +259,12 @@ _ZERO = Vmsa.parse(bytes(Vmsa.LAYOUT.size))
 
 
 def reset_state(eip: int, vmm: Vmm, vcpu_signature: int, guest_features: int) -> Vmsa:
-    """The registers with which a hypervisor has a vCPU start at ``eip``, in real mode.
+    """The registers with which a hypervisor starts a vCPU at ``eip``, in real mode.
 
     Args:
         eip: linear address: its upper half is CS's base, its lower half RIP.
-        vmm: they differ in attributes, RDX, and the floating point unit's control words.
-        vcpu_signature: CPUID Fn0000_0001_EAX, in RDX as QEMU has it.
+        vmm: sets segment attributes, RDX, and the control words of the floating point unit.
+        vcpu_signature: CPUID Fn0000_0001_EAX, which QEMU puts into RDX.
         guest_features: SEV_FEATURES.
 
     Source: APM volume 2, 14.1.3 (state after reset), and what KVM adds to it: EFER.SVME, CR4.MCE.

@@ -159,7 +159,7 @@ def test_a_policy_file_reads_as_documented() -> None:
         ("advisories = []", "advisories = [1]", "advisories"),
         ("[[tcb]]", "[tcb]", "tcb"),
         ("2025-01-01T00:00:00Z", "soon", "minimum_tcb_date"),
-        ("smt =", "smt", "no TOML"),
+        ("smt =", "smt", "not valid TOML"),
     ],
 )
 def test_refuses_other_policy_files(old: str, new: str, reason: str) -> None:

@@ -17,12 +17,12 @@ def test_a_document_is_its_top_table() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"a = ", "no TOML"),
-        (b"a = 1\na = 2", "no TOML"),
-        (b"\xff", "no UTF-8"),
-        (b"a = " + b"[" * 5000, "deeper nesting|no TOML"),
+        (b"a = ", "not valid TOML"),
+        (b"a = 1\na = 2", "not valid TOML"),
+        (b"\xff", "not UTF-8"),
+        (b"a = " + b"[" * 5000, "deeper nesting|not valid TOML"),
         (b"a = " + b"9" * 5000, "number of 5000 characters"),
-        (b"a = 2024-02-30", "no TOML|out of range"),
+        (b"a = 2024-02-30", "not valid TOML|out of range"),
         (b"#" * 10_001, "10001 bytes"),
     ],
 )
@@ -62,8 +62,8 @@ STRINGS = ('"a.b"', "'a.b'", '"""a.b"""', "'''a.b'''", r'"a\".b"', r"'a\'", '"""
         ("a = 1." + "1" * 300, "an unquoted key or number of 302 characters"),
         ("a = " + "[" * 17 + "]" * 17, "deeper nesting"),
         ("a = " + "{a=" * 17 + "1" + "}" * 17, "deeper nesting"),
-        ('"' + "a" * 5000 + '" = 1\n"' + "a" * 5000 + '" = 2', "no TOML"),
-        ("['" + "a" * 5000 + "']\n['" + "a" * 5000 + "']", "no TOML"),
+        ('"' + "a" * 5000 + '" = 1\n"' + "a" * 5000 + '" = 2', "not valid TOML"),
+        ("['" + "a" * 5000 + "']\n['" + "a" * 5000 + "']", "not valid TOML"),
     ],
 )
 def test_refuses_shapes_that_cost_more_than_they_are_long(text: str, reason: str) -> None:
