@@ -26,9 +26,9 @@ from casemate.chip.enclave_process import EnclaveProcess
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB
-from casemate.chip.silicon import Silicon
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.guest.console import Console
@@ -69,7 +69,7 @@ def commits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
 async def _chip(leaf: socket.socket, folder: Path) -> None:
     fuses = seeded_fuses("bench")
     functions = LeafFunctions(Anchors(folder, fuses))
-    attester = SgxAttester(Silicon(folder, fuses, FIRST_TCB), SECS)
+    attester = SgxAttester(SgxPlatform(folder, fuses, FIRST_TCB), SECS)
     process = EnclaveProcess(1, leaf, partial(functions.answer, attester), lambda _: None)
     await process.boot(Boot(attester.identity, attester.tcb, b""))
     await asyncio.sleep(3600)

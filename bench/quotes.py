@@ -12,9 +12,9 @@ from bench.lone_chip import lone_chip
 from casemate.chip.crypto import SigningKey
 from casemate.chip.fuses import load_fuses
 from casemate.chip.secret import Secret
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.quoting import QE_SECS
 from casemate.chip.sgx.tcb import load_tcb
-from casemate.chip.silicon import Silicon
 from casemate.client import challenge, connect
 from casemate.wire.messages.chip import GetQuote, Initialise, Initialised, Load, Loaded, Quoted
 from casemate.wire.sgx.quote import SIGNED_SIZE, Quote
@@ -27,7 +27,7 @@ def quotes(lab: Lab) -> list[Row]:
     """In ``chip/sgx/quoting.py`` in this process, by the chip over its socket, and end to end from a client's nonce."""
     state = _copy(lab)
     folder = state / "chip"
-    silicon = Silicon(folder, load_fuses(folder, None), load_tcb(folder))
+    silicon = SgxPlatform(folder, load_fuses(folder, None), load_tcb(folder))
     report = silicon.ereport(QE_SECS, silicon.quote_target, hashlib.sha512(b"bench").digest())
     key = SigningKey.derived(Secret(os.urandom(32)), b"bench")
     signed = silicon.quoting.quote(report)[:SIGNED_SIZE]

@@ -121,7 +121,7 @@ def _bench(folder: Path, reports: int) -> _Bench:
     for _ in range(reports):
         data = os.urandom(64)
         made.append((data, platform.report(replace(guest, report_data=data), SigningKey.VCEK).encode()))
-    tcb = platform.standing.current.tcb
+    tcb = platform.state.current.tcb
     policy = SnpPolicy(
         root=maker.root,
         public_seed="REFUSE_PUBLIC_SEED",

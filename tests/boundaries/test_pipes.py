@@ -13,7 +13,7 @@ from casemate.chip.errors import StateError
 from casemate.chip.fuses import load_fuses, seeded_fuses
 from casemate.chip.inventory import read_inventory as read_chips
 from casemate.chip.sgx.tcb import load_tcb
-from casemate.chip.snp.platform_state import USUAL, load_standing
+from casemate.chip.snp.platform_state import USUAL, load_platform_state
 from casemate.chip.state_directory import open_state_directory
 from casemate.cli.files import InputFileError
 from casemate.cli.learner_image import put_learner_image
@@ -72,7 +72,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], type[Exception]]] = [
     ("chip/fuses.bin", lambda state: load_fuses(state / "chip", None), StateError),
     ("chip/tcb.bin", lambda state: load_tcb(state / "chip"), StateError),
     ("chip/anchors.log", lambda state: Anchors(state / "chip", FUSES), StateError),
-    ("chip/snp.bin", lambda state: load_standing(state / "chip", USUAL), StateError),
+    ("chip/snp.bin", lambda state: load_platform_state(state / "chip", USUAL), StateError),
     ("chip/audit.log", lambda state: log_chips_act(state / "chip", "", "", NOW), StateError),
     ("vendor/lock", locked_maker, NoPlainFileError),
     ("vendor/ledger.json", store.load_seed, PlaceError),

@@ -34,8 +34,8 @@ from casemate.chip.enclave_process import EnclaveProcess
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import FIRST_TCB
-from casemate.chip.silicon import Silicon
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.guest.console import Console
@@ -137,7 +137,7 @@ def play_chip(control: socket.socket, folder: Path) -> None:
 async def _chip(control: socket.socket, folder: Path) -> None:
     fuses = seeded_fuses("crashes")
     leaves = LeafFunctions(Anchors(folder, fuses))
-    attester = SgxAttester(Silicon(folder, fuses, FIRST_TCB), SECS)
+    attester = SgxAttester(SgxPlatform(folder, fuses, FIRST_TCB), SECS)
     channel = AsyncChannel(control)
     runs: list[EnclaveProcess] = []
     while True:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from casemate.chip.fuses import random_fuses
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
-from casemate.chip.silicon import Silicon
 from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca, Revoked
 from casemate.makers.intel.levels import recover_platform
@@ -31,7 +31,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.office = new_maker(None, NOW)
-        self.silicon = Silicon(folder, random_fuses(), FIRST_TCB)
+        self.silicon = SgxPlatform(folder, random_fuses(), FIRST_TCB)
         self.certify()
 
     @property

@@ -14,9 +14,9 @@ from casemate.chip.attester import Attester
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
-from casemate.chip.silicon import Silicon
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.store.store import Store
@@ -130,7 +130,7 @@ class Lab:
     tcb: Tcb = FIRST_TCB
     seed: str = "a chip"
     leaves: LeafFunctions = field(init=False)
-    silicon: Silicon = field(init=False)
+    silicon: SgxPlatform = field(init=False)
     anchors: Anchors = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class Lab:
         """Begins, or restarts, the chip."""
         fuses = seeded_fuses(self.seed)
         self.anchors = Anchors(self.folder, fuses)
-        self.silicon = Silicon(self.folder, fuses, self.tcb)
+        self.silicon = SgxPlatform(self.folder, fuses, self.tcb)
         self.leaves = LeafFunctions(self.anchors)
 
     def reboot(self, tcb: Tcb | None = None) -> None:

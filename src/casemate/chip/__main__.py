@@ -34,7 +34,7 @@ def main() -> int:
         from casemate.chip.runtime_digest import print_runtime_digest
 
         return print_runtime_digest()
-    from casemate.chip.power import run_chip
+    from casemate.chip.first_stage import run_chip
 
     return run_chip(sys.argv[1:])
 

@@ -1,6 +1,6 @@
-"""What the chip is to one attested function: its identity, its reports, its sealing keys, its evidence.
+"""The chip as one launched image sees it: its identity, its reports, its sealing keys, its evidence.
 
-One implementation for each kind of TEE; whoever runs functions knows this alone.
+There is one implementation for each kind of TEE; all else in this room knows this protocol alone.
 """
 
 from typing import Protocol, Self
@@ -16,6 +16,10 @@ class Attester(Protocol):
     @property
     def identity(self) -> Identity:
         """What its launch has fixed."""
+
+    @property
+    def launch_digest(self) -> bytes | None:
+        """What its TEE has measured at its launch; None where that is MRENCLAVE itself."""
 
     @property
     def tcb(self) -> bytes:

@@ -170,10 +170,10 @@ def _damaged(directory: Path) -> list[str]:
     except StateError:
         found.append(tcb.FILE_NAME)
     if (directory / SNP_FILE).exists():
-        from casemate.chip.snp.platform_state import ChipKind, load_standing
+        from casemate.chip.snp.platform_state import ChipKind, load_platform_state
 
         try:
-            load_standing(directory, ChipKind())
+            load_platform_state(directory, ChipKind())
         except StateError:
             found.append(SNP_FILE)
     return found

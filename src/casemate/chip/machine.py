@@ -1,4 +1,4 @@
-"""The chip put together: state directory, fuses, silicon, runtime copy, supervisor and host."""
+"""The chip put together: state directory, fuses, platforms, runtime copy, supervisor and host."""
 
 import asyncio
 import os
@@ -20,8 +20,8 @@ from casemate.chip.options import ChipOptions
 from casemate.chip.runtime import ENGINE, RuntimeCopy
 from casemate.chip.runtime_platform import this_platform
 from casemate.chip.server import ChipServer
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import load_tcb
-from casemate.chip.silicon import Silicon
 from casemate.chip.state_directory import open_state_directory
 from casemate.chip.supervisor_link import SupervisorLink
 from casemate.link.async_channel import AsyncChannel
@@ -67,12 +67,12 @@ async def _run(options: ChipOptions) -> int:
         fuses = load_fuses(folder, options.seed)
         if loss is not None and is_new:
             accept_another_chip(folder, loss, datetime.now(UTC))
-        silicon = Silicon(folder, fuses, load_tcb(folder))
+        sgx = SgxPlatform(folder, fuses, load_tcb(folder))
         anchors = Anchors(folder, fuses)
         expect(folder, FUSES, ANCHORS)
         server = ChipServer(
             host,
-            silicon,
+            sgx,
             anchors,
             platform=this_platform(),
             runtime=copy,
@@ -81,7 +81,7 @@ async def _run(options: ChipOptions) -> int:
             snp=lambda: snp()[0],
         )
         link = SupervisorLink(
-            supervisor, silicon, anchors, directory=folder, new_host=server.take_host, snp=lambda: snp()[1]
+            supervisor, sgx, anchors, directory=folder, new_host=server.take_host, snp=lambda: snp()[1]
         )
         snp = cache(lambda: _snp(folder, fuses, options, link.ask))
         if options.snp_product is not None or options.snp_report is not None:
@@ -95,7 +95,7 @@ async def _run(options: ChipOptions) -> int:
     serving = asyncio.create_task(server.run())
     watching = asyncio.create_task(end_stopped_children(_say_killed))
     try:
-        await link.say(_ready(copy, silicon))
+        await link.say(_ready(copy, sgx))
         give_back_memory()
         await _until_ended(asyncio.create_task(link.run()), asyncio.create_task(stopping.wait()), serving)
     except PeerGoneError:
@@ -157,13 +157,13 @@ async def _give_up(supervisor: AsyncChannel, error: CasemateError) -> int:
     return 1
 
 
-def _ready(copy: RuntimeCopy, silicon: Silicon) -> ChipReady:
+def _ready(copy: RuntimeCopy, sgx: SgxPlatform) -> ChipReady:
     return ChipReady(
         pid=os.getpid(),
-        ppid=silicon.ppid,
+        ppid=sgx.ppid,
         platform=this_platform(),
         runtime=copy.parts,
         runtime_rebuilt=copy.rebuilt,
-        cpu_svn=silicon.tcb.cpu_svn,
-        pce_svn=silicon.tcb.pce_svn,
+        cpu_svn=sgx.tcb.cpu_svn,
+        pce_svn=sgx.tcb.pce_svn,
     )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from casemate.chip.anchors import Anchor, Anchors
 from casemate.chip.audit import log_act
 from casemate.chip.errors import AnchorLimitError, AnchorRefusedError, CertificationError, LeafError, StateError
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import Tcb
-from casemate.chip.silicon import Silicon
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import answer_of
 from casemate.link.channel import Frame
@@ -55,7 +55,7 @@ class SupervisorLink:
     def __init__(
         self,
         channel: AsyncChannel,
-        silicon: Silicon,
+        sgx: SgxPlatform,
         anchors: Anchors,
         *,
         directory: Path,
@@ -63,7 +63,7 @@ class SupervisorLink:
         snp: "Callable[[], SnpCertification]",
     ) -> None:
         self._channel = channel
-        self._silicon = silicon
+        self._sgx = sgx
         self._anchors = anchors
         self._directory = directory
         self._new_host = new_host
@@ -103,16 +103,16 @@ class SupervisorLink:
             CertificationError: the maker refused, or certified another key, and there is no older certificate.
             PeerGoneError: the supervisor is gone.
         """
-        request = self._silicon.certification_request
-        if request is None and not self._silicon.certificate.validity.holds(now):
+        request = self._sgx.certification_request
+        if request is None and not self._sgx.certificate.validity.holds(now):
             await self._renew()
         if request is not None:
-            self._silicon.certified((await self.ask(request, Certified)).chain)
+            self._sgx.certified((await self.ask(request, Certified)).chain)
 
     async def _renew(self) -> None:
         """Another certificate of the same PCK; where the maker refuses, the old one stays."""
         try:
-            self._silicon.certified((await self.ask(self._silicon.renewal_request, Certified)).chain)
+            self._sgx.certified((await self.ask(self._sgx.renewal_request, Certified)).chain)
         except CertificationError as error:
             sys.stderr.write(f"casemate.chip: the PCK's certificate was not renewed: {error}\n")
 
@@ -201,13 +201,13 @@ class SupervisorLink:
 
     async def _renewed(self, order: RenewCertificates, now: datetime) -> PckChainIs:
         """The PCK's chain as it is once it was renewed, if it had to be."""
-        held = self._silicon.certificate
+        held = self._sgx.certificate
         is_strange = held.root_digest != order.root_digest
         if is_strange or order.owner:
-            self._silicon.forget_vcek_chains()
+            self._sgx.forget_vcek_chains()
         if is_strange or not held.validity.holds(now):
             await self._renew()
-        held = self._silicon.certificate
+        held = self._sgx.certificate
         seconds = (int(at.timestamp()) for at in (held.validity.not_before, held.validity.not_after))
         return PckChainIs(held.root_digest, *seconds)
 
@@ -226,13 +226,13 @@ class SupervisorLink:
 
     async def _update(self, update: MicrocodeUpdate) -> object:
         try:
-            self._silicon.update(Tcb(update.cpu_svn, update.pce_svn))
+            self._sgx.update(Tcb(update.cpu_svn, update.pce_svn))
             await self.certify(datetime.now(UTC))
         except LeafError as error:
             return fault(Code.WRONG_STATE, str(error))
         except (CertificationError, StateError) as error:
             return fault(Code.UNAVAILABLE, str(error))
-        return MicrocodeIs(self._silicon.tcb.cpu_svn, self._silicon.tcb.pce_svn)
+        return MicrocodeIs(self._sgx.tcb.cpu_svn, self._sgx.tcb.pce_svn)
 
 
 def _parse_order(payload: bytes) -> object:

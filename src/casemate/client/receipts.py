@@ -20,7 +20,7 @@ from casemate.client.errors import ReceiptRefusedError
 from casemate.client.proof import Proof
 from casemate.client.sealing import check_receipt_signature
 from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
-from casemate.wire.encodings.fields import without_trailing_zeros
+from casemate.wire.encodings.fields import MAX_U32, without_trailing_zeros
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json, parse_json
 from casemate.wire.errors import WireError
@@ -39,7 +39,6 @@ memory. Where openings are larger, the receipt is kept without them, and the JSO
 
 _HASH_SIZE = 32
 _SIGNATURE_SIZE = 64
-_MAX_U32 = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +239,7 @@ def _parse_tee(body: JsonObject) -> Tee:
 
 def _parse_state(body: JsonObject) -> StateMark:
     body.only(*StateMark.__slots__)
-    return StateMark(epoch=body.uint("epoch", MAX_INTEGER), recoveries=body.uint("recoveries", _MAX_U32))
+    return StateMark(epoch=body.uint("epoch", MAX_INTEGER), recoveries=body.uint("recoveries", MAX_U32))
 
 
 def _opening_members(opening: Opening | None) -> dict[str, object] | None:

@@ -22,6 +22,7 @@ from casemate.client.http_exchange import (
 )
 from casemate.client.transport import GetMachine, MachineDescription
 from casemate.client.vm.rest import VM_ANSWERS, VM_ROUTES, VMS_BY_HAND
+from casemate.wire.encodings.fields import MAX_U16
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
@@ -143,13 +144,13 @@ def _enclave(body: JsonObject) -> host.EnclaveIs:
         name=body.text("name"),
         mr_enclave=body.hexadecimal("mr_enclave", 32),
         mr_signer=body.hexadecimal("mr_signer", 32),
-        isv_prod_id=body.uint("isv_prod_id", 0xFFFF),
-        isv_svn=body.uint("isv_svn", 0xFFFF),
+        isv_prod_id=body.uint("isv_prod_id", MAX_U16),
+        isv_svn=body.uint("isv_svn", MAX_U16),
         debug=body.flag("debug"),
         state=state,
         reason=body.text("reason"),
         image=body.hexadecimal("image", 32),
-        ra_tls_port=body.uint("ra_tls_port", 0xFFFF) if body.has("ra_tls_port") else None,
+        ra_tls_port=body.uint("ra_tls_port", MAX_U16) if body.has("ra_tls_port") else None,
         tee=tee,
         launch_digest=body.hexadecimal("launch_digest", LAUNCH_DIGEST_SIZE) if body.has("launch_digest") else None,
     )

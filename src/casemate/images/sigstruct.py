@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date
 
 from casemate.images.keys import DeveloperKey
+from casemate.wire.encodings.fields import MAX_U32
 from casemate.wire.protocol.manifest import Manifest
 from casemate.wire.sgx.attributes import (
     ALL_ATTRIBUTES,
@@ -17,7 +18,6 @@ from casemate.wire.sgx.sigstruct import KEY_SIZE, VENDOR_OTHERS, Sigstruct, bcd_
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct
 
 _ALL_ONES_8 = 0xFF
-_ALL_ONES_32 = 0xFFFF_FFFF
 
 
 def sign_enclave(mr_enclave: bytes, manifest: Manifest, key: DeveloperKey, *, day: date) -> Sigstruct:
@@ -34,7 +34,7 @@ def sign_enclave(mr_enclave: bytes, manifest: Manifest, key: DeveloperKey, *, da
         modulus=modulus.to_bytes(KEY_SIZE, "little"),
         signature=bytes(KEY_SIZE),
         misc_select=MiscSelect(0),
-        misc_mask=_ALL_ONES_32,
+        misc_mask=MAX_U32,
         cet_attributes=CetAttributes(0),
         cet_attributes_mask=_ALL_ONES_8,
         isv_family_id=bytes(16),

@@ -24,6 +24,7 @@ from typing import Self
 from casemate.process.durable_files import sync, sync_directory
 from casemate.process.ownership import open_own_file
 from casemate.process.plain_file import open_plain, read_plain
+from casemate.wire.encodings.fields import MAX_U32
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.errors import WireError
 
@@ -32,7 +33,6 @@ NAME = "audit.jsonl"
 MAX_LINE = 64 * 1024
 """Longest line (bytes)."""
 
-_MAX_UID = 0xFFFF_FFFF
 _NAMES, _OLD_NAMES = ("at", "uid", "what", "details"), ("time", "event", "reason")
 
 
@@ -55,7 +55,7 @@ class AuditEntry:
         if body.has("event"):
             details = body.text("reason") if body.has("reason") else ""
             return cls(_old_time(body), None, body.text("event"), details, _facts(body, _OLD_NAMES))
-        uid = body.uint("uid", _MAX_UID)
+        uid = body.uint("uid", MAX_U32)
         return cls(body.date("at"), uid, body.text("what"), body.text("details"), _facts(body, _NAMES))
 
     def encode(self) -> bytes:

@@ -81,7 +81,7 @@ class LoneGuest:
 
 def _context(chip: SnpPlatform, mode: VmMode, policy: int, digest: bytes, finish: LaunchFinish) -> GuestContext:
     """The firmware's side of a launch that has measured ``digest``."""
-    context = GuestContext.create(mode, policy, chip.standing.current.tcb, secrets.token_bytes)
+    context = GuestContext.create(mode, policy, chip.state.current.tcb, secrets.token_bytes)
     context.step(Command.LAUNCH_START)
     context.digest = digest
     context.identity = identified(context, finish)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from casemate.testing.lone_vm import LoneVm
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages.vm.hypervisor import Done, ExitReason, RmpUpdate, VcpuExit
+from casemate.wire.messages.vm.hypervisor import UNLIMITED, Done, ExitReason, RmpUpdate, VcpuExit
 from casemate.wire.snp.ghcb import ExitCode, Ghcb, GhcbField
 from casemate.wire.snp.ghcb_msr import (
     NO_GFN,
@@ -31,7 +31,6 @@ CPUID = {
     1: (0x00A00F11, 0, 0, 0),
 }
 """Leaf to EAX, EBX, ECX, EDX."""
-UNCOUNTED = (1 << 64) - 1
 ASKED_IN_VAIN = 4
 """How often a guest looks for data before it counts as waiting."""
 
@@ -68,7 +67,7 @@ class LoneHypervisor:
         vcpu: int = 0,
         *,
         exits: int = 100_000,
-        instructions: int = UNCOUNTED,
+        instructions: int = UNLIMITED,
         until: Callable[[], bool] = lambda: False,
     ) -> VcpuExit | None:
         """To an exit that it cannot serve; None: the guest waits for data, ``until`` says so, or exits are used up."""

@@ -15,6 +15,7 @@ from casemate.link.calls import NUMBER_SIZE, answer_of, numbered, split
 from casemate.link.channel import Channel
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.vm.hypervisor import (
+    UNLIMITED,
     Done,
     HostLoad,
     HostStore,
@@ -132,7 +133,7 @@ class LoneVm:
         return self.ask_chip(pages, PagesAdded).digests
 
     def run(
-        self, vcpu: int = 0, *, instructions: int = (1 << 64) - 1, time_ms: int = 5000, ghcb: int | None = None
+        self, vcpu: int = 0, *, instructions: int = UNLIMITED, time_ms: int = 5000, ghcb: int | None = None
     ) -> VcpuExit:
         """One VMRUN of a vCPU that was launched."""
         return self.ask(Vmrun(self.vmsas[vcpu], instructions, time_ms, ghcb), VcpuExit)

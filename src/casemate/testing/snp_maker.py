@@ -134,5 +134,5 @@ def snp_guest(platform: SnpPlatform) -> ReportedGuest:
         author_key=True,
         report_id=b"\x05" * 32,
         report_id_ma=b"\xff" * 32,
-        launch_tcb=platform.standing.current.tcb,
+        launch_tcb=platform.state.current.tcb,
     )

@@ -10,9 +10,9 @@ from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
 from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.sgx.attester import SgxAttester
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB
-from casemate.chip.silicon import Silicon
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
@@ -42,7 +42,7 @@ def leaf(tmp_path_factory: pytest.TempPathFactory) -> LeafFunctions:
 
 def attester(secs: Secs = PLAIN) -> SgxAttester:
     """An enclave of that chip."""
-    return SgxAttester(Silicon(Path("/nonexistent"), seeded_fuses("a chip"), FIRST_TCB), secs)
+    return SgxAttester(SgxPlatform(Path("/nonexistent"), seeded_fuses("a chip"), FIRST_TCB), secs)
 
 
 def ask(leaf: LeafFunctions, question: object) -> object:

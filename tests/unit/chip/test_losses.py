@@ -14,7 +14,7 @@ from casemate.chip.errors import StateError
 from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.losses import accept_losses, check_complete
 from casemate.chip.sgx.tcb import FIRST_TCB, load_tcb, store_tcb
-from casemate.chip.snp.platform_state import ChipKind, load_standing
+from casemate.chip.snp.platform_state import ChipKind, load_platform_state
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 ALICE = Asker(b"a" * 32, bytes(32), 0)
@@ -38,7 +38,7 @@ def chip(tmp_path: Path) -> Path:
     anchors.close()
     log_act(tmp_path, "something", "", NOW)
     store_tcb(tmp_path, FIRST_TCB)
-    load_standing(tmp_path, ChipKind())
+    load_platform_state(tmp_path, ChipKind())
     return tmp_path
 
 
@@ -160,7 +160,7 @@ def test_lost_or_damaged_versions_are_begun_anew_and_logged(chip: Path, name: st
     assert {"what": "loss accepted", "file": name}.items() <= events(chip)[-1].items()
     power_on(chip)[1].close()
     assert load_tcb(chip) == FIRST_TCB
-    load_standing(chip, ChipKind())
+    load_platform_state(chip, ChipKind())
 
 
 def test_accepting_where_nothing_is_lost_changes_nothing(chip: Path) -> None:

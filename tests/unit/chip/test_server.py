@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casemate.chip import enclave_process, server
+from casemate.chip import enclave_process, enclave_runs, server
 from casemate.chip import spawner_link as parent
 from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import Fuses, seeded_fuses
 from casemate.chip.runtime import PYTHON, RuntimeCopy
 from casemate.chip.server import ChipServer
 from casemate.chip.sgx.epc import PageCache, load
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import FIRST_TCB
-from casemate.chip.silicon import Silicon
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
 from casemate.link.async_channel import AsyncChannel
@@ -54,7 +54,7 @@ class Machine:
 
     host: Caller
     server: ChipServer
-    silicon: Silicon
+    silicon: SgxPlatform
     news: list[chip.StateIs]
     sign: Sign
     opened: list[Channel] = field(default_factory=list)
@@ -123,7 +123,7 @@ def machine(tmp_path: Path, runtime: RuntimeCopy, fuses: Fuses, sign: Sign) -> C
         ours, theirs = map(AsyncChannel, socket.socketpair())
         folder = tmp_path / "state"
         folder.mkdir(exist_ok=True)
-        silicon = Silicon(folder, fuses, FIRST_TCB)
+        silicon = SgxPlatform(folder, fuses, FIRST_TCB)
         anchors = Anchors(folder, fuses)
         serving = ChipServer(
             theirs, silicon, anchors, platform=PLATFORM, runtime=runtime,
@@ -311,12 +311,12 @@ class TestDeath:
     def test_parent_that_dies_takes_all_enclaves_and_is_replaced(
         self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(server, "STEADY_TIME", 0.0)
+        monkeypatch.setattr(enclave_runs, "STEADY_TIME", 0.0)
 
         async def work() -> None:
             async with machine() as m:
                 numbers = [(await m.launch())[0] for _ in range(2)]
-                running = m.server._parent
+                running = m.server.runs.parent
                 assert running is not None
                 os.kill(running.pid, signal.SIGKILL)
                 for number in numbers:
@@ -325,8 +325,8 @@ class TestDeath:
                     assert "parent" in news.reason
                 _, enclave = await m.launch()
                 assert isinstance(await say(enclave, seal_request(), leaf.KeyIs), leaf.KeyIs)
-                assert m.server._parent is not None
-                assert m.server._parent.pid != running.pid
+                assert m.server.runs.parent is not None
+                assert m.server.runs.parent.pid != running.pid
 
         run(work())
 
@@ -448,8 +448,8 @@ class TestDeath:
         async def work() -> None:
             async with machine() as m:
                 await m.launch()
-                assert m.server._parent is not None
-                pids.append(m.server._parent.pid)
+                assert m.server.runs.parent is not None
+                pids.append(m.server.runs.parent.pid)
 
         run(work())
         with pytest.raises(ProcessLookupError):
@@ -583,7 +583,7 @@ class TestHostileHost:
 
     def _answer(self, message: bytes) -> None:
         async def work() -> None:
-            silicon = Silicon(Path("/nonexistent"), seeded_fuses("a chip"), FIRST_TCB)
+            silicon = SgxPlatform(Path("/nonexistent"), seeded_fuses("a chip"), FIRST_TCB)
             ours, theirs = socket.socketpair()
             serving = ChipServer(
                 AsyncChannel(theirs), silicon, None, platform=PLATFORM,  # type: ignore[arg-type] # no enclave runs

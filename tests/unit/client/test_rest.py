@@ -30,7 +30,7 @@ from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.messages import host
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.vm import host as vms
-from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
+from casemate.wire.messages.vm.hypervisor import UNLIMITED, Done, ExitReason, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.snp.mode import VmMode
 
@@ -270,7 +270,7 @@ def test_what_is_asked_of_vms_and_what_a_good_answer_means(
 
 
 def test_a_budget_goes_as_json_and_an_endless_one_as_null() -> None:
-    for instructions, sent_as in ((5, 5), (vms.UNLIMITED, None), (2**60, 2**53 - 1)):
+    for instructions, sent_as in ((5, 5), (UNLIMITED, None), (2**60, 2**53 - 1)):
         request = vms.RunVm(1, 2, instructions, 1500, 10)
         _, (sent,) = driven(request, lambda _: HttpAnswer(404, PROBLEM, None, b""))
         assert sent.body == encode_json({"vcpu": 2, "instructions": sent_as, "time_ms": 1500, "console": 10})

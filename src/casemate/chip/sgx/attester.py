@@ -5,8 +5,8 @@ from typing import Self
 
 from casemate.chip.errors import LeafError, Status
 from casemate.chip.secret import Secret
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
-from casemate.chip.silicon import Silicon
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
 from casemate.wire.protocol.seal_binding import SealBinding
@@ -27,7 +27,7 @@ _POLICIES = {SealBinding.MRENCLAVE: KeyPolicy.MRENCLAVE, SealBinding.MRSIGNER: K
 class SgxAttester:
     """An :class:`casemate.chip.attester.Attester`, of an enclave that EINIT has let in."""
 
-    silicon: Silicon
+    platform: SgxPlatform
     secs: Secs
 
     @property
@@ -44,9 +44,13 @@ class SgxAttester:
         )
 
     @property
+    def launch_digest(self) -> None:
+        """MRENCLAVE is all that is measured."""
+
+    @property
     def tcb(self) -> bytes:
         """CPUSVN."""
-        return self.silicon.tcb.cpu_svn
+        return self.platform.tcb.cpu_svn
 
     def started(self) -> Self:
         """As it is."""
@@ -58,7 +62,7 @@ class SgxAttester:
             target = TargetInfo.parse(question.target_info)
         except WireError as error:
             raise LeafError(Status.GENERAL_PROTECTION, str(error)) from None
-        return self.silicon.ereport(self.secs, target, question.report_data).encode()
+        return self.platform.ereport(self.secs, target, question.report_data).encode()
 
     def sealing_key(self, question: GetSealingKey) -> Secret:
         """EGETKEY of a SEAL_KEY; :class:`LeafError` as the SDM says."""
@@ -73,7 +77,7 @@ class SgxAttester:
             misc_mask=MISC_MASK,
             config_svn=0,
         )
-        return self.silicon.keys.egetkey(self.secs, request)
+        return self.platform.keys.egetkey(self.secs, request)
 
     def evidence(self, report: bytes) -> bytes:
         """The quote over a REPORT.
@@ -83,4 +87,4 @@ class SgxAttester:
             ReportRefusedError: it was not made for the quoting enclave, on this chip, at this TCB.
             CertificationError: the PCK is not certified for the present TCB.
         """
-        return self.silicon.quoting.quote(Report.parse(report))
+        return self.platform.quoting.quote(Report.parse(report))

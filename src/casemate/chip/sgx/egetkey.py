@@ -13,6 +13,7 @@ from casemate.chip.fuses import Fuses
 from casemate.chip.secret import Secret
 from casemate.chip.sgx.microcode import Microcode
 from casemate.chip.sgx.secs import Secs
+from casemate.wire.encodings.fields import MAX_U32
 from casemate.wire.encodings.message import U8, U16, U32, Bytes16, Bytes32, Bytes64, Fixed, encode_fields
 from casemate.wire.sgx.attributes import AttributeFlag, AttributeMask
 from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
@@ -30,7 +31,6 @@ PKCS1_5_PADDING = bytes.fromhex("0001") + b"\xff" * 330 + bytes.fromhex("0030313
 """HARDCODED_PKCS1_5_PADDING, 352 bytes: no RSA signature can ever stand where a key's dependencies do."""
 
 _NO_POLICY = KeyPolicy(0)
-_ALL_32 = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ def _shared(secs: Secs, request: KeyRequest, policy: KeyPolicy) -> _Dependencies
         attributes_mask=request.attribute_mask.encode(),
         cpu_svn=request.cpu_svn,
         misc_select=secs.misc_select & request.misc_mask,
-        misc_mask=~request.misc_mask & _ALL_32,
+        misc_mask=~request.misc_mask & MAX_U32,
         key_policy=policy,
         config_id=secs.config_id if KeyPolicy.CONFIGID in policy else bytes(64),
         config_svn=request.config_svn if KeyPolicy.CONFIGID in policy else 0,

@@ -1,26 +1,22 @@
-"""The ladder of CPU security versions: what the loaded microcode can reach of the fused root.
+"""Microcode of one CPUSVN: the root keys that it can derive.
 
-Each of CPUSVN's 16 components has a chain of one-way hashes that starts at the fused root with version 255. Microcode
-of version n holds the link n, from which every older link follows by hashing and no newer one does; so after a
-roll-back the older microcode cannot derive the newer one's keys, and after an update the newer still derives the old.
-
-SIMULATED: CPUSVN is opaque on hardware and Intel does not publish the ladder; here it is compared by component.
+SIMULATED: CPUSVN is opaque on hardware, and Intel does not publish how root keys follow from it; here it is compared by
+component, and keys follow by :mod:`casemate.chip.svn_chains`.
 """
 
-import hashlib
-
-from casemate.chip.crypto import derive
 from casemate.chip.errors import LeafError, Status
 from casemate.chip.secret import Secret
+from casemate.chip.svn_chains import SvnChains
 
-COMPONENTS = 16
-HIGHEST_SVN = 255
 ROOT_KEY_SIZE = 16
 """AES-128: the width of the processor's own keys."""
 
-_CHAIN_LABEL = b"casemate cpu svn chain v1 "
-_STEP_LABEL = b"casemate cpu svn step v1\x00"
-_ROOT_LABEL = b"casemate cpu svn root v1\x00"
+_CHAINS = SvnChains(
+    hash="sha256",
+    chain_label=b"casemate cpu svn chain v1 ",
+    step_label=b"casemate cpu svn step v1\x00",
+    root_label=b"casemate cpu svn root v1\x00",
+)
 
 
 def covers(newer: bytes, older: bytes) -> bool:
@@ -29,16 +25,13 @@ def covers(newer: bytes, older: bytes) -> bool:
 
 
 class Microcode:
-    """The links at one CPUSVN: gives root keys for it and for all older ones."""
+    """Gives root keys for its own CPUSVN and for all older ones."""
 
     def __init__(self, root: Secret, cpu_svn: bytes) -> None:
         """Loads microcode of version ``cpu_svn`` into the chip whose fused root is ``root``, which it does not keep."""
         self.cpu_svn = cpu_svn
-        self._links = tuple(
-            _older(derive(root.reveal(), _CHAIN_LABEL + bytes((component,)), 32), HIGHEST_SVN - svn)
-            for component, svn in enumerate(cpu_svn)
-        )
-        self._current = self._root(cpu_svn)
+        self._links = _CHAINS.links(root, cpu_svn)
+        self._current = self._root(cpu_svn)  # the one that is asked for most: nothing is hashed for it again
 
     def root_key(self, cpu_svn: bytes) -> bytes:
         """The root of all keys at ``cpu_svn``; :class:`LeafError` where this microcode is older than that."""
@@ -55,13 +48,4 @@ class Microcode:
             )
 
     def _root(self, cpu_svn: bytes) -> bytes:
-        links = (
-            _older(link, mine - wanted) for link, mine, wanted in zip(self._links, self.cpu_svn, cpu_svn, strict=True)
-        )
-        return hashlib.sha256(_ROOT_LABEL + cpu_svn + b"".join(links)).digest()[:ROOT_KEY_SIZE]
-
-
-def _older(link: bytes, steps: int) -> bytes:
-    for _ in range(steps):
-        link = hashlib.sha256(_STEP_LABEL + link).digest()
-    return link
+        return _CHAINS.secret(self._links, self.cpu_svn, cpu_svn).reveal()[:ROOT_KEY_SIZE]

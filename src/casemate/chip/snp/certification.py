@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from casemate.chip.crypto import ReportKey, WrappingKey
 from casemate.chip.errors import CertificationError, ForgedError
-from casemate.chip.silicon import VCEK_CHAINS
+from casemate.chip.sgx.platform import VCEK_CHAINS
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.chip.state_directory import write_state
 from casemate.process.plain_file import read_plain
@@ -90,7 +90,7 @@ class SnpCertification:
             CertificationError: the maker refused, or gave a key that is for another chip or is not what it certified.
         """
         async with self._turn:
-            product, tcb, wrapping = self._platform.product, self._platform.standing.reported, WrappingKey()
+            product, tcb, wrapping = self._platform.product, self._platform.state.reported, WrappingKey()
             request = GiveVlek(product, tcb.encode(), csp_id, wrapping.public_key)
             given = await self._ask(request, VlekGiven)
             try:
@@ -113,11 +113,11 @@ class SnpCertification:
                 platform.update(Firmware(TcbVersion.parse(one.product, one.tcb), one.major, one.minor, one.build))
                 if order.commit:
                     platform.commit()
-        now = platform.standing
+        now = platform.state
         return FirmwareIs(platform.product, platform.hw_id, now.current.tcb.encode(), now.reported.encode())
 
     async def _vcek_chain(self) -> bytes:
-        platform, tcb = self._platform, self._platform.standing.reported
+        platform, tcb = self._platform, self._platform.state.reported
         key = platform.vcek()
         path = self._directory / VCEK_CHAINS.format(tcb.encode().hex())
         kept = _kept(path, key)

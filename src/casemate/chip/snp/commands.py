@@ -13,11 +13,11 @@ from casemate.chip.errors import CertificationError, StateError
 from casemate.chip.snp.certification import SnpCertification
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.guest_context import Command, GuestContext
-from casemate.chip.snp.guest_policy import check_policy
 from casemate.chip.snp.guest_requests import answer
 from casemate.chip.snp.launch import (
     MEASURED,
     Memory,
+    check_policy,
     check_update,
     checked_cpuid_page,
     extended,
@@ -168,7 +168,7 @@ class Firmware:
         """SNP_GCTX_CREATE, SNP_ACTIVATE and SNP_LAUNCH_START."""
         if len(descriptors) != 1:
             raise WireError("LaunchStart", got=f"{len(descriptors)} descriptors", want="1")
-        current = self._platform.standing.current
+        current = self._platform.state.current
         check_policy(start.policy, product=self._platform.product, api_major=current.major, api_minor=current.minor)
         _check_memory(start, descriptors[0])
         if len(self._guests) + self._starting >= MAX_GUESTS:
@@ -180,9 +180,7 @@ class Firmware:
             self._starting -= 1
 
     async def _started(self, start: LaunchStart, dram: int) -> Reply:
-        context = GuestContext.create(
-            start.mode, start.policy, self._platform.standing.current.tcb, secrets.token_bytes
-        )
+        context = GuestContext.create(start.mode, start.policy, self._platform.state.current.tcb, secrets.token_bytes)
         context.step(Command.LAUNCH_START)
         self._last_number += 1
         number = self._last_number

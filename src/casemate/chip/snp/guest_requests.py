@@ -13,6 +13,7 @@ from casemate.chip.snp.cpuid_policy import check_cpuid
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.guest_context import Command, GuestContext
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
+from casemate.wire.encodings.fields import MAX_U64
 from casemate.wire.errors import WireError
 from casemate.wire.snp.cpuid_messages import CpuidRequest, CpuidResponse
 from casemate.wire.snp.guest_message import (
@@ -37,7 +38,7 @@ from casemate.wire.snp.tcb import TcbVersion
 MESSAGE_VERSION = 1
 KEY_REQUEST_2 = 2
 """Version of MSG_KEY_REQ that ABI 1.58 adds: with LAUNCH_MIT_VECTOR."""
-LAST_NUMBER = 2**64 - 1
+LAST_NUMBER = MAX_U64
 """Of a message."""
 
 _LOWEST_VMPL = 3
@@ -64,7 +65,7 @@ def answer(context: GuestContext, platform: SnpPlatform, request: bytes) -> byte
     if not context.mode.has_rmp:
         raise FirmwareError(FirmwareStatus.UNSUPPORTED, f"there are no guest messages in mode {context.mode}")
     context.check(Command.GUEST_REQUEST)
-    header, payload = _opened(context, request, takes_key_2=platform.standing.report_version >= WITH_MITIGATIONS)
+    header, payload = _opened(context, request, takes_key_2=platform.state.report_version >= WITH_MITIGATIONS)
     context.message_counts[header.msg_vmpck] = header.msg_seqno + 1
     match header.msg_type:
         case MessageType.REPORT_REQ:
@@ -164,7 +165,7 @@ def _key(
 def _derived(context: GuestContext, platform: SnpPlatform, request: KeyRequest) -> Secret:
     """A key that the root gives for this VMPL and the selected fields; it says itself which were selected."""
     tcb = TcbVersion.parse(platform.product, request.tcb_version)
-    if not platform.standing.committed.tcb.reaches(tcb):
+    if not platform.state.committed.tcb.reaches(tcb):
         raise FirmwareError(FirmwareStatus.INVALID_PARAM, f"TCB {request.tcb_version.hex()} is above the committed one")
     who = context.identity
     if request.guest_svn > who.guest_svn:

@@ -1,4 +1,4 @@
-"""The launch of a guest: its digest, page by page, and what its owner has signed (AMD 56860, 8.16 to 8.18)."""
+"""The launch of a guest (AMD 56860, 4.3, 8.16 to 8.18): its policy, its digest page by page, its owner's signatures."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ from casemate.wire.snp.id_block import IdAuth, IdBlock, IdSignature
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import DIGEST_SIZE, PAGE_SIZE, PageType, extend_run
 from casemate.wire.snp.paravirtual import FAMILY_ID
+from casemate.wire.snp.report import GuestPolicy
 from casemate.wire.snp.secrets_page import SecretsPage
+from casemate.wire.snp.tcb import Product
 
 MEASURED = (PageType.NORMAL, PageType.VMSA)
 """Types whose pages are measured by content."""
@@ -22,6 +24,13 @@ MEASURED = (PageType.NORMAL, PageType.VMSA)
 _SINGLE = (PageType.SECRETS, PageType.CPUID)
 """Types that the firmware makes or checks: one page at a time."""
 _PERMISSIONS = 0xF
+_ABI_MASK = 0xFFFF
+_UNMET = {
+    GuestPolicy.RAPL_DIS: "RAPL is not turned off here",
+    GuestPolicy.CIPHERTEXT_HIDING_DRAM: "DRAM is a file of the host's: whoever likes reads ciphertext",
+}
+"""Demands that this platform never meets. The others it always does: one socket, no CXL, no page is ever swapped, no
+migration agent; AES-256-XTS from Genoa on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,39 @@ class Memory:
     """Of DRAM."""
     top: int
     """One more than the highest guest physical address."""
+
+
+def check_policy(policy: int, *, product: Product, api_major: int, api_minor: int) -> None:
+    """Whether a guest with ``policy`` may be launched on this processor by a firmware of this version.
+
+    Raises:
+        FirmwareError: INVALID_PARAM: reserved bits. POLICY_FAILURE: the platform is not what the policy demands.
+    """
+    try:
+        flags = GuestPolicy(policy & ~_ABI_MASK)
+    except ValueError:
+        raise FirmwareError(
+            FirmwareStatus.INVALID_PARAM, f"policy {policy:#x} has bits that this firmware does not know"
+        ) from None
+    if GuestPolicy.RESERVED_ONE not in flags:
+        raise FirmwareError(FirmwareStatus.INVALID_PARAM, f"policy {policy:#x}: bit 17 must be one")
+    wanted = (policy >> 8 & 0xFF, policy & 0xFF)
+    if wanted > (api_major, api_minor):
+        raise FirmwareError(
+            FirmwareStatus.POLICY_FAILURE,
+            f"the policy wants firmware of interface {wanted[0]}.{wanted[1]}, this is {api_major}.{api_minor}",
+        )
+    if GuestPolicy.SMT not in flags:
+        raise FirmwareError(
+            FirmwareStatus.POLICY_FAILURE, f"policy {policy:#x} forbids SMT (bit 16 is zero), and SMT is on here"
+        )
+    if GuestPolicy.MEM_AES_256_XTS in flags and product is Product.MILAN:
+        raise FirmwareError(
+            FirmwareStatus.POLICY_FAILURE, "the policy demands MEM_AES_256_XTS: a Milan encrypts with AES-128-XTS"
+        )
+    for flag, reason in _UNMET.items():
+        if flag in flags:
+            raise FirmwareError(FirmwareStatus.POLICY_FAILURE, f"the policy demands {flag.name}: {reason}")
 
 
 def check_update(update: LaunchUpdate, memory: Memory) -> None:

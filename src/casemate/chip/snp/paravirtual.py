@@ -67,19 +67,22 @@ class ParavirtualGuest:
             platform=platform,
             identity=replace(signed, tee=Tee.SNP, measurement=digest),
             report_id=secrets.token_bytes(_REPORT_ID_SIZE),
-            launch_tcb=platform.standing.current.tcb,
+            launch_tcb=platform.state.current.tcb,
         )
 
     def started(self) -> Self:
         """With a REPORT_ID and a launch TCB of its own."""
-        return replace(
-            self, report_id=secrets.token_bytes(_REPORT_ID_SIZE), launch_tcb=self.platform.standing.current.tcb
-        )
+        return replace(self, report_id=secrets.token_bytes(_REPORT_ID_SIZE), launch_tcb=self.platform.state.current.tcb)
+
+    @property
+    def launch_digest(self) -> bytes:
+        """The digest of its pages as SNP_LAUNCH_UPDATE extends it."""
+        return self.identity.measurement
 
     @property
     def tcb(self) -> bytes:
         """The committed TCB_VERSION: what the platform will always reach again."""
-        return self.platform.standing.committed.tcb.encode().ljust(16, b"\x00")
+        return self.platform.state.committed.tcb.encode().ljust(16, b"\x00")
 
     def report(self, question: MakeReport) -> bytes:
         """ATTESTATION_REPORT, by VMPL 0; :class:`FirmwareError` where a VLEK is loaded, for another TCB."""
@@ -138,7 +141,7 @@ class ParavirtualGuest:
         return report
 
     def _reached(self, data: bytes) -> TcbVersion:
-        committed = self.platform.standing.committed.tcb
+        committed = self.platform.state.committed.tcb
         try:
             tcb = TcbVersion.parse(self.platform.product, data[:_TCB_SIZE])
         except WireError as error:

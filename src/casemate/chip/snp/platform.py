@@ -10,8 +10,8 @@ from casemate.chip.crypto import ReportKey, derive
 from casemate.chip.fuses import Fuses
 from casemate.chip.secret import Secret
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
-from casemate.chip.snp.platform_state import USUAL, ChipKind, Standing, load_standing, store_standing
-from casemate.chip.snp.tcb_secrets import links_of, secret_for
+from casemate.chip.snp.platform_state import USUAL, ChipKind, PlatformState, load_platform_state, store_platform_state
+from casemate.chip.svn_chains import SvnChains
 from casemate.wire.messages.snp_firmware import PlatformIs
 from casemate.wire.snp.guest_message import KeySelect
 from casemate.wire.snp.report import SIGNED_SIZE, WITH_MITIGATIONS, SigningKey, SnpReport
@@ -28,6 +28,13 @@ _CHIP_ID_LABEL = b"casemate snp chip id v1"
 _ROOT_LABEL = b"casemate snp endorsement root v1"
 _VCEK_LABEL = b"casemate snp vcek v1"
 _GUEST_KEY_LABEL = b"casemate snp guest key root v1"
+_CHAINS = SvnChains(
+    hash="sha384",
+    chain_label=b"casemate snp tcb chain v1 ",
+    step_label=b"casemate snp tcb step v1\x00",
+    root_label=b"casemate snp tcb root v1\x00",
+)
+"""So each TCB version has a VCEK of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,7 @@ class SnpPlatform:
         """
         self._directory = directory
         self._fuses = fuses
-        self.standing: Standing = load_standing(directory, kind)
+        self.state: PlatformState = load_platform_state(directory, kind)
         self._links: tuple[TcbVersion, tuple[Secret, ...]] | None = None
         self._vcek: tuple[TcbVersion, ReportKey] | None = None
         self._vlek: _Vlek | None = None
@@ -79,7 +86,7 @@ class SnpPlatform:
     @property
     def product(self) -> Product:
         """What kind of processor this is."""
-        return self.standing.product
+        return self.state.product
 
     @property
     def hw_id(self) -> bytes:
@@ -89,7 +96,7 @@ class SnpPlatform:
     @property
     def chip_id(self) -> bytes:
         """CHIP_ID of reports: 64 bytes; zeros where the host masks it."""
-        return bytes(CHIP_ID_SIZE) if self.standing.mask_chip_id else self.hw_id.ljust(CHIP_ID_SIZE, b"\x00")
+        return bytes(CHIP_ID_SIZE) if self.state.mask_chip_id else self.hw_id.ljust(CHIP_ID_SIZE, b"\x00")
 
     @property
     def seeded(self) -> bool:
@@ -98,7 +105,7 @@ class SnpPlatform:
 
     def status(self, guests: int, provider: str) -> PlatformIs:
         """SNP_PLATFORM_STATUS, with the number of guests that there are, and whose VLEK is loaded."""
-        now = self.standing
+        now = self.state
         return PlatformIs(
             product=str(now.product),
             api_major=now.current.major,
@@ -119,11 +126,11 @@ class SnpPlatform:
         Raises:
             FirmwareError: INVALID_PARAM.
         """
-        self._become(self.standing.configured(reported_tcb, mask_chip_id=mask_chip_id))
+        self._become(self.state.configured(reported_tcb, mask_chip_id=mask_chip_id))
 
     def commit(self) -> None:
         """SNP_COMMIT: no older firmware from now, and reports name the current TCB."""
-        self._become(self.standing.commit())
+        self._become(self.state.commit())
 
     def update(self, firmware: Firmware) -> None:
         """DOWNLOAD_FIRMWARE_EX: the firmware runs, provisionally; guests run on.
@@ -131,7 +138,7 @@ class SnpPlatform:
         Raises:
             FirmwareError: BAD_SVN.
         """
-        self._become(self.standing.updated(firmware))
+        self._become(self.state.updated(firmware))
 
     def secret_at(self, tcb: TcbVersion, label: bytes, size: int) -> Secret:
         """Key material of this chip at one TCB version, of ``size`` bytes; for keys that guests derive.
@@ -143,7 +150,7 @@ class SnpPlatform:
 
     def vcek(self) -> ReportKey:
         """The VCEK at the reported TCB: another key at each."""
-        tcb = self.standing.reported
+        tcb = self.state.reported
         if self._vcek is None or self._vcek[0] != tcb:
             self._vcek = (tcb, ReportKey.derived(self._secret(tcb), _VCEK_LABEL))
         return self._vcek[1]
@@ -169,7 +176,7 @@ class SnpPlatform:
         Raises:
             FirmwareError: INVALID_KEY: no such key is loaded.
         """
-        now = self.standing
+        now = self.state
         version = now.report_version
         draft = SnpReport(
             version=version,
@@ -218,21 +225,21 @@ class SnpPlatform:
 
     def _loaded_vlek(self) -> ReportKey:
         loaded = self._vlek
-        if loaded is None or loaded.tcb != self.standing.reported:
+        if loaded is None or loaded.tcb != self.state.reported:
             what = "none is loaded" if loaded is None else f"the loaded one is for TCB {loaded.tcb.encode().hex()}"
             raise FirmwareError(
                 FirmwareStatus.INVALID_KEY,
-                f"no VLEK for the reported TCB {self.standing.reported.encode().hex()}: {what}; load one",
+                f"no VLEK for the reported TCB {self.state.reported.encode().hex()}: {what}; load one",
             )
         return loaded.key
 
-    def _become(self, standing: Standing) -> None:
-        if standing != self.standing:
-            store_standing(self._directory, standing)
-            self.standing = standing
+    def _become(self, state: PlatformState) -> None:
+        if state != self.state:
+            store_platform_state(self._directory, state)
+            self.state = state
 
     def _secret(self, tcb: TcbVersion) -> Secret:
-        current = self.standing.current.tcb
+        current = self.state.current.tcb
         if not current.reaches(tcb):
             raise FirmwareError(
                 FirmwareStatus.INVALID_PARAM,
@@ -240,8 +247,8 @@ class SnpPlatform:
             )
         if self._links is None or self._links[0] != current:
             root = Secret(derive(self._root_provisioning_key(), _ROOT_LABEL, len(self._root_provisioning_key())))
-            self._links = (current, links_of(root, current))
-        return secret_for(self._links[1], current, tcb)
+            self._links = (current, _CHAINS.links(root, current.encode()))
+        return _CHAINS.secret(self._links[1], current.encode(), tcb.encode())
 
     def _root_provisioning_key(self) -> bytes:
         return self._fuses.root_provisioning_key.reveal()

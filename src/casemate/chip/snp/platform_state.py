@@ -39,7 +39,7 @@ USUAL = ChipKind()
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PlatformState:
     """The platform between two commands."""
 
     product: Product
@@ -54,7 +54,7 @@ class Standing:
     mask_chip_id: bool
 
     @classmethod
-    def first(cls, kind: ChipKind) -> "Standing":
+    def first(cls, kind: ChipKind) -> "PlatformState":
         """A new chip.
 
         Raises:
@@ -68,7 +68,7 @@ class Standing:
         firmware = of_abi(FIRST_FIRMWARE[product], version)
         return cls(product, version, firmware, firmware, firmware.tcb, mask_chip_id=False)
 
-    def configured(self, reported: bytes, *, mask_chip_id: bool) -> "Standing":
+    def configured(self, reported: bytes, *, mask_chip_id: bool) -> "PlatformState":
         """After SNP_CONFIG. Eight zero bytes stand for the current TCB.
 
         Raises:
@@ -86,7 +86,7 @@ class Standing:
             )
         return replace(self, reported=tcb, mask_chip_id=mask_chip_id)
 
-    def updated(self, firmware: Firmware) -> "Standing":
+    def updated(self, firmware: Firmware) -> "PlatformState":
         """After DOWNLOAD_FIRMWARE_EX: it runs, and is neither committed nor reported yet.
 
         Raises:
@@ -104,7 +104,7 @@ class Standing:
             )
         return replace(self, current=firmware)
 
-    def commit(self) -> "Standing":
+    def commit(self) -> "PlatformState":
         """After SNP_COMMIT: current firmware is the least from now, and is what is reported."""
         return replace(self, committed=self.current, reported=self.current.tcb)
 
@@ -127,7 +127,7 @@ class _File:
     mask_chip_id: bool
 
 
-def load_standing(directory: Path, kind: ChipKind) -> Standing:
+def load_platform_state(directory: Path, kind: ChipKind) -> PlatformState:
     """Where this chip stands; a new chip, as it left the factory.
 
     Args:
@@ -141,40 +141,40 @@ def load_standing(directory: Path, kind: ChipKind) -> Standing:
     try:
         content = read_state(path)
     except FileNotFoundError:
-        standing = Standing.first(kind)
-        store_standing(directory, standing)
-        return standing
-    standing = _parse(content, path)
-    got, want = f"{standing.product} with reports of version {standing.report_version}", _wanted(kind)
-    if kind.product not in (None, standing.product) or kind.report_version not in (None, standing.report_version):
+        state = PlatformState.first(kind)
+        store_platform_state(directory, state)
+        return state
+    state = _parse(content, path)
+    got, want = f"{state.product} with reports of version {state.report_version}", _wanted(kind)
+    if kind.product not in (None, state.product) or kind.report_version not in (None, state.report_version):
         raise StateError(
             f"{path.parent} holds a {got}, and {want} was asked for: leave it out, or name another state directory"
         )
-    return standing
+    return state
 
 
-def store_standing(directory: Path, standing: Standing) -> None:
+def store_platform_state(directory: Path, state: PlatformState) -> None:
     """Durable when it returns."""
     fields = _File(
-        standing.product,
-        standing.report_version,
-        _fields(standing.current),
-        _fields(standing.committed),
-        standing.reported.encode(),
-        standing.mask_chip_id,
+        state.product,
+        state.report_version,
+        _fields(state.current),
+        _fields(state.committed),
+        state.reported.encode(),
+        state.mask_chip_id,
     )
     body = _MAGIC + encode_fields(fields)
     write_state(directory / FILE_NAME, body + hashlib.sha256(body).digest())
     expect(directory, FILE_NAME)
 
 
-def _parse(content: bytes, path: Path) -> Standing:
+def _parse(content: bytes, path: Path) -> PlatformState:
     body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     try:
         if hashlib.sha256(body).digest() != digest or not body.startswith(_MAGIC):
             raise WireError("snp", got="another checksum or version", want="what this version wrote")
         fields = parse_fields(_File, body[len(_MAGIC) :])
-        return Standing(
+        return PlatformState(
             fields.product,
             fields.report_version,
             _firmware(fields.product, fields.current),

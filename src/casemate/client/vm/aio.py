@@ -8,7 +8,6 @@ from casemate.client.vm.budget import USUAL, Budget
 from casemate.wire.errors import WireError
 from casemate.wire.messages.verbs import ASK_TIMEOUT
 from casemate.wire.messages.vm.host import (
-    UNLIMITED,
     AssignVm,
     AttackPath,
     AttestVm,
@@ -33,7 +32,7 @@ from casemate.wire.messages.vm.host import (
     VmRmp,
     WriteVm,
 )
-from casemate.wire.messages.vm.hypervisor import MAX_COPY, RmpEntry
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, UNLIMITED, RmpEntry
 from casemate.wire.snp.vmsa import Vmsa
 
 __all__ = ["UNLIMITED", "Budget", "Vms"]

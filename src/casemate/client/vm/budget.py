@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from casemate.wire.messages.vm.host import UNLIMITED
+from casemate.wire.messages.vm.hypervisor import UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from casemate.client.http_exchange import BINARY, Exchange, asked_for, object_of, sent_to
+from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
@@ -17,7 +18,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.messages.snp_firmware import MAX_CERTIFICATES
 from casemate.wire.messages.verbs import routes_of
 from casemate.wire.messages.vm import host as vms
-from casemate.wire.messages.vm.hypervisor import Done, ExitReason, MemoryIs, RmpEntry, RmpIs
+from casemate.wire.messages.vm.hypervisor import UNLIMITED, Done, ExitReason, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.messages.vm.verbs import VM_VERBS
 from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE
@@ -34,7 +35,6 @@ RUN_MS = 5_000
 
 _MAX_VMS = 4096
 _HEX_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}", re.ASCII)
-_UINT16, _UINT32 = 0xFFFF, 0xFFFF_FFFF
 VM_ROUTES = routes_of(VM_VERBS)
 Remaining = Callable[[], float]
 E = TypeVar("E", bound=StrEnum)
@@ -71,7 +71,7 @@ def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
 
 def _left(instructions: int, executed: int) -> int | None:
     """Of a budget; None where there is none."""
-    return None if instructions == vms.UNLIMITED else min(max(0, instructions - executed), MAX_INTEGER)
+    return None if instructions == UNLIMITED else min(max(0, instructions - executed), MAX_INTEGER)
 
 
 def _console(body: JsonObject) -> vms.ConsoleIs:
@@ -124,8 +124,8 @@ def _vm(body: JsonObject) -> vms.VmIs:
         state=_word(body, "state", vms.VmState),
         reason=body.text("reason"),
         policy=_number(body, "policy"),
-        memory_mib=body.uint("memory_mib", _UINT32),
-        vcpus=body.uint("vcpus", _UINT16),
+        memory_mib=body.uint("memory_mib", MAX_U32),
+        vcpus=body.uint("vcpus", MAX_U16),
         digest=body.hexadecimal("digest", 48),
     )
 

@@ -16,7 +16,7 @@ from casemate.host.vm.launch import Launch
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.host import RunVm, VmIs, VmRan, VmState
-from casemate.wire.messages.vm.hypervisor import ExitReason, VcpuExit, Vmrun
+from casemate.wire.messages.vm.hypervisor import UNLIMITED, ExitReason, VcpuExit, Vmrun
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.snp.certificate_table import (
     ARK_GUID,
@@ -31,9 +31,6 @@ from casemate.wire.snp.port_access import PortAccess
 from casemate.wire.snp.report import REPORT_SIZE
 from casemate.wire.snp.simulated_platform import VLEK_NAME
 from casemate.wire.snp.vmsa import Vmsa
-
-UNCOUNTED = (1 << 64) - 1
-"""A budget of instructions without a limit."""
 
 _LOW = 0xFFFF_FFFF
 """CPUID takes and gives the low 32 bits of registers."""
@@ -146,7 +143,7 @@ class Vm:
             devices.handed.clear()
             devices.data.empty()
             devices.data.give(report_data)
-            wanted = RunVm(self.shown.vm, 0, UNCOUNTED, ATTEST_TIME_MS, 1 << 16)
+            wanted = RunVm(self.shown.vm, 0, UNLIMITED, ATTEST_TIME_MS, 1 << 16)
             ran = await self._run(wanted, lambda: len(devices.handed) >= REPORT_SIZE)
             for _ in range(MOST_ATTEST_TIMES - 1):
                 before = len(devices.handed)
@@ -178,7 +175,7 @@ class Vm:
         self.become(VmState.RUNNING, f"vCPU {wanted.vcpu}")
         try:
             while True:
-                left = wanted.instructions - executed if wanted.instructions != UNCOUNTED else UNCOUNTED
+                left = wanted.instructions - executed if wanted.instructions != UNLIMITED else UNLIMITED
                 time_left = max(0, int((deadline - time.monotonic()) * 1000))
                 ended = await self.guest.link.run(Vmrun(vmsa, left, time_left, ghcb))
                 executed += ended.executed

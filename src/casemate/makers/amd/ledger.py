@@ -10,6 +10,7 @@ from casemate.makers.amd.levels import Level, first_levels
 from casemate.makers.certificates import parse_serial
 from casemate.makers.errors import MakerError
 from casemate.makers.store import MAX_LEDGER
+from casemate.wire.encodings.fields import MAX_U8, MAX_U32
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import SigningKey
@@ -20,8 +21,6 @@ VERSION = 1
 
 _MAX_ITEMS = 65_536
 _TCB_SIZE = 8
-_U8 = 0xFF
-_U32 = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +71,14 @@ class AmdLedger:
         """
         try:
             body = parse_object("ledger", data, limit=MAX_LEDGER)
-            if (version := body.uint("version", _U8)) != VERSION:
+            if (version := body.uint("version", MAX_U8)) != VERSION:
                 raise WireError("ledger.version", got=version, want=VERSION)
             return cls(
                 product=product,
                 levels=tuple(_parse_level(product, item) for item in body.children("levels", limit=_MAX_ITEMS)),
                 issued=tuple(_parse_issued(product, item) for item in body.children("issued", limit=_MAX_ITEMS)),
                 revoked=tuple(map(_parse_revoked, body.children("revoked", limit=_MAX_ITEMS))),
-                crl_number=body.uint("crl_number", _U32),
+                crl_number=body.uint("crl_number", MAX_U32),
                 vlek_secret=body.hexadecimal("vlek_secret", VLEK_SECRET_SIZE),
             )
         except WireError as error:
@@ -124,7 +123,7 @@ def firmware_json(firmware: Firmware) -> dict[str, object]:
 
 def _parse_level(product: Product, body: JsonObject) -> Level:
     tcb = TcbVersion.parse(product, body.hexadecimal("tcb", _TCB_SIZE))
-    firmware = Firmware(tcb, body.uint("major", _U8), body.uint("minor", _U8), body.uint("build", _U8))
+    firmware = Firmware(tcb, body.uint("major", MAX_U8), body.uint("minor", MAX_U8), body.uint("build", MAX_U8))
     return Level(firmware, body.date("date"), body.text("advisory"))
 
 

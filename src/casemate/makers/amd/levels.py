@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from casemate.makers.errors import MakerError
+from casemate.wire.encodings.fields import MAX_U8
 from casemate.wire.snp.simulated_platform import FIRST_FIRMWARE, Firmware
 from casemate.wire.snp.tcb import Product
 
 _RAISED = ("snp", "microcode")
 """The parts that a recovery raises: as AMD's bulletins do, firmware and microcode together."""
 
-_LAST = 0xFF
 _FIRST_DATE = datetime(2025, 3, 12, tzinfo=UTC)
 
 
@@ -33,9 +33,9 @@ def recover(levels: tuple[Level, ...], advisory: str, now: datetime) -> tuple[Le
     """Firmware above the newest. What it is worth, policies say: AMD publishes no status of a TCB."""
     newest = levels[0].firmware
     for part in _RAISED:
-        if getattr(newest.tcb, part) == _LAST:
-            raise MakerError(f"security patch level of {part} is {_LAST}, a byte holds no more: make a new machine")
-    if newest.build == _LAST:
-        raise MakerError(f"build is {_LAST}, a byte holds no more: make a new machine")
+        if getattr(newest.tcb, part) == MAX_U8:
+            raise MakerError(f"security patch level of {part} is {MAX_U8}, a byte holds no more: make a new machine")
+    if newest.build == MAX_U8:
+        raise MakerError(f"build is {MAX_U8}, a byte holds no more: make a new machine")
     tcb = replace(newest.tcb, **{part: getattr(newest.tcb, part) + 1 for part in _RAISED})
     return (Level(replace(newest, tcb=tcb, build=newest.build + 1), now, advisory), *levels)

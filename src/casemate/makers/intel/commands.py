@@ -26,12 +26,11 @@ from casemate.makers.intel.maker import (
 )
 from casemate.makers.requests import MAX_REQUEST, advisory_of
 from casemate.makers.store import exists, locked, maker_directory
+from casemate.wire.encodings.fields import MAX_U16
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.sgx.simulated_platform import FMSPC, PCE_ID
-
-_U16 = 0xFFFF
 
 
 def init(state: Path, arguments: Namespace, now: datetime, _given: BinaryIO) -> bytes:
@@ -138,8 +137,8 @@ def _parse_request(data: bytes) -> PckRequest:
         public_key=body.hexadecimal("public_key", 65),
         ppid=body.hexadecimal("ppid", 16),
         cpu_svn=body.hexadecimal("cpu_svn", 16),
-        pce_svn=body.uint("pce_svn", _U16),
-        pce_id=body.uint("pce_id", _U16).to_bytes(len(PCE_ID), "big"),
+        pce_svn=body.uint("pce_svn", MAX_U16),
+        pce_id=body.uint("pce_id", MAX_U16).to_bytes(len(PCE_ID), "big"),
         fmspc=body.hexadecimal("fmspc", len(FMSPC)),
         ca=_pck_ca(body.text("pck_ca")) if body.has("pck_ca") else Ca.PLATFORM,
         seeded=body.flag("seeded") if body.has("seeded") else False,

@@ -9,6 +9,7 @@ from typing import Self
 from casemate.makers.certificates import parse_serial
 from casemate.makers.errors import MakerError
 from casemate.makers.store import MAX_LEDGER
+from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.qe_identity import QeTcbLevel
@@ -17,8 +18,6 @@ from casemate.wire.sgx.tcb_info import TcbLevel, parse_advisories, parse_status
 VERSION = 1
 
 _MAX_ITEMS = 65_536
-_U16 = 0xFFFF
-_U32 = 0xFFFF_FFFF
 
 
 class Ca(StrEnum):
@@ -75,16 +74,16 @@ class Ledger:
         """
         try:
             body = parse_object("ledger", data, limit=MAX_LEDGER)
-            if (version := body.uint("version", _U16)) != VERSION:
+            if (version := body.uint("version", MAX_U16)) != VERSION:
                 raise WireError("ledger.version", got=version, want=VERSION)
             return cls(
                 seed=body.text("seed") if body.has("seed") else None,
-                tcb_evaluation_data_number=body.uint("tcb_evaluation_data_number", _U32),
+                tcb_evaluation_data_number=body.uint("tcb_evaluation_data_number", MAX_U32),
                 tcb_levels=tuple(map(_parse_tcb_level, body.children("tcb_levels", limit=_MAX_ITEMS))),
                 qe_levels=tuple(map(_parse_qe_level, body.children("qe_levels", limit=_MAX_ITEMS))),
                 issued=tuple(map(_parse_issued, body.children("issued", limit=_MAX_ITEMS))),
                 revoked=tuple(map(_parse_revoked, body.children("revoked", limit=_MAX_ITEMS))),
-                crl_number=body.uint("crl_number", _U32),
+                crl_number=body.uint("crl_number", MAX_U32),
             )
         except WireError as error:
             raise MakerError(f"the maker's ledger is damaged: {error}") from None
@@ -137,7 +136,7 @@ def _worth(level: TcbLevel | QeTcbLevel) -> dict[str, object]:
 def _parse_tcb_level(body: JsonObject) -> TcbLevel:
     return TcbLevel(
         components=body.hexadecimal("components", 16),
-        pce_svn=body.uint("pce_svn", _U16),
+        pce_svn=body.uint("pce_svn", MAX_U16),
         tcb_date=body.date("tcbDate"),
         status=parse_status(body),
         advisory_ids=parse_advisories(body),
@@ -146,7 +145,7 @@ def _parse_tcb_level(body: JsonObject) -> TcbLevel:
 
 def _parse_qe_level(body: JsonObject) -> QeTcbLevel:
     return QeTcbLevel(
-        isv_svn=body.uint("isv_svn", _U16),
+        isv_svn=body.uint("isv_svn", MAX_U16),
         tcb_date=body.date("tcbDate"),
         status=parse_status(body),
         advisory_ids=parse_advisories(body),
@@ -159,7 +158,7 @@ def _parse_issued(body: JsonObject) -> Issued:
         ca=parse_ca(body.text("ca")),
         ppid=body.hexadecimal("ppid", 16),
         cpu_svn=body.hexadecimal("cpu_svn", 16),
-        pce_svn=body.uint("pce_svn", _U16),
+        pce_svn=body.uint("pce_svn", MAX_U16),
         public_key=body.hexadecimal("public_key", 65),
     )
 

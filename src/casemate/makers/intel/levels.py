@@ -4,13 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from casemate.makers.errors import MakerError
+from casemate.wire.encodings.fields import MAX_U8, MAX_U16
 from casemate.wire.sgx.qe_identity import QeTcbLevel
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, QE_ISV_SVN
 from casemate.wire.sgx.tcb_info import TcbLevel, TcbStatus
 
 FIRST_EVALUATION_NUMBER = 17
-_LAST_SVN = 0xFF
-_LAST_ISV_SVN = 0xFFFF
 
 _MICROCODE = (0, 1)
 """The components that a microcode update raises."""
@@ -63,8 +62,8 @@ def recover_platform(levels: tuple[TcbLevel, ...], advisory: str, now: datetime)
     newest = levels[0]
     components = bytearray(newest.components)
     for at in _MICROCODE:
-        if components[at] == _LAST_SVN:
-            raise MakerError(f"SVN component {at + 1} is {_LAST_SVN}, a byte holds no more: make a new machine")
+        if components[at] == MAX_U8:
+            raise MakerError(f"SVN component {at + 1} is {MAX_U8}, a byte holds no more: make a new machine")
         components[at] += 1
     level = replace(newest, components=bytes(components), tcb_date=now, status=TcbStatus.UP_TO_DATE, advisory_ids=())
     return (level, *map(older, levels))
@@ -78,8 +77,8 @@ def recover_quoting_enclave(levels: tuple[QeTcbLevel, ...], advisory: str, now: 
         return replace(level, status=status, advisory_ids=advisories)
 
     newest = levels[0]
-    if newest.isv_svn == _LAST_ISV_SVN:
-        raise MakerError(f"the quoting enclave's ISVSVN is {_LAST_ISV_SVN}, two bytes hold no more")
+    if newest.isv_svn == MAX_U16:
+        raise MakerError(f"the quoting enclave's ISVSVN is {MAX_U16}, two bytes hold no more")
     level = QeTcbLevel(newest.isv_svn + 1, now, TcbStatus.UP_TO_DATE, ())
     return (level, *map(older, levels))
 

@@ -38,13 +38,12 @@ from casemate.verifier.demands import (
 from casemate.verifier.policy_text import PolicyFormat, parse_policy_text, print_policy_text
 from casemate.verifier.roots import INTEL_SGX_ROOT, Anchor, SimulatedRoot
 from casemate.verifier.rules import Rule
+from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.encodings.json_object import JsonObject, date_text
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.attributes import AttributeFlag
 from casemate.wire.sgx.tcb_info import TcbStatus
 
-_U16 = 0xFFFF
-_U32 = 0xFFFF_FFFF
 _MAX_VALUES = 4096
 
 
@@ -131,11 +130,11 @@ class SgxPolicy:
     ]
     product_id: Annotated[
         int | Literal["ANY_PRODUCT_ID"],
-        Demand(number(_U16), Rule.ENCLAVE_PRODUCT_ID, "The signer's number for the product", equal("isv_prod_id")),
+        Demand(number(MAX_U16), Rule.ENCLAVE_PRODUCT_ID, "The signer's number for the product", equal("isv_prod_id")),
     ]
     minimum_svn: Annotated[
         int | Literal["ANY_SVN"],
-        Demand(number(_U16), Rule.ENCLAVE_SVN, "The oldest acceptable security version", at_least("isv_svn")),
+        Demand(number(MAX_U16), Rule.ENCLAVE_SVN, "The oldest acceptable security version", at_least("isv_svn")),
     ]
     debug: Annotated[
         Debug,
@@ -158,7 +157,7 @@ class SgxPolicy:
     ]
     minimum_evaluation_number: Annotated[
         int | Literal["ANY_EVALUATION_NUMBER"],
-        Demand(number(_U32), Rule.TCB_INFO_EVALUATION, "Of TCB info and QE identity (tcbEvaluationDataNumber)"),
+        Demand(number(MAX_U32), Rule.TCB_INFO_EVALUATION, "Of TCB info and QE identity (tcbEvaluationDataNumber)"),
     ]
     minimum_tcb_date: Annotated[
         datetime | Literal["ANY_TCB_DATE"],

@@ -34,14 +34,12 @@ from casemate.verifier.demands import (
 from casemate.verifier.policy_text import PolicyFormat, parse_policy_text, print_policy_text
 from casemate.verifier.roots import AMD_GENOA_ROOT, AMD_MILAN_ROOT, AMD_TURIN_ROOT, Anchor, SimulatedRoot
 from casemate.verifier.rules import Rule
+from casemate.wire.encodings.fields import MAX_U8, MAX_U32, MAX_U64
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 
-_U8 = 0xFF
-_U32 = 0xFFFF_FFFF
-_U64 = 0xFFFF_FFFF_FFFF_FFFF
 _HOST_VMPL = 0xFFFF_FFFF
 _LEVELS = {"0": 0, "1": 1, "2": 2, "3": 3, "host": _HOST_VMPL}
 _MAX_VALUES = 4096
@@ -54,7 +52,7 @@ UnknownBits = int | Literal["UNSAFE_ANY_UNKNOWN_BITS"]
 
 
 def _check_unknown_bits(name: str, value: object) -> None:
-    if value == "UNSAFE_ANY_UNKNOWN_BITS" or (type(value) is int and 0 <= value <= _U64):
+    if value == "UNSAFE_ANY_UNKNOWN_BITS" or (type(value) is int and 0 <= value <= MAX_U64):
         return
     want = "a mask of 64 bits or UNSAFE_ANY_UNKNOWN_BITS"
     raise PolicyError(f"{name}.unknown_bits is {shown_member(value)}, want {want}")
@@ -187,7 +185,7 @@ def _read_bits(body: JsonObject, name: str) -> int:
     value = body.value(name)
     if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
         return int(value, 16)
-    return body.uint(name, _U64)
+    return body.uint(name, MAX_U64)
 
 
 def _plain_bits(bits: UnknownBits) -> str:
@@ -196,7 +194,7 @@ def _plain_bits(bits: UnknownBits) -> str:
 
 def _mitigations() -> Kind[int]:
     def check(name: str, bits: int) -> None:
-        if not 0 < bits <= _U64:
+        if not 0 < bits <= MAX_U64:
             raise PolicyError(f"{name} is {bits}, want 64 bits, some of them set")
 
     return Kind(_MASK, _read_bits, lambda bits: bits, check)
@@ -215,7 +213,7 @@ def _sockets() -> Kind[int]:
 def _abi() -> Kind[AbiVersion]:
     def read(body: JsonObject, name: str) -> AbiVersion:
         found = _ABI.fullmatch(body.text(name))
-        if found is None or max(int(found[1]), int(found[2])) > _U8:
+        if found is None or max(int(found[1]), int(found[2])) > MAX_U8:
             raise WireError(f"policy.{name}", got=ascii(body.text(name))[:80], want="MAJOR.MINOR or ANY_ABI")
         return AbiVersion(int(found[1]), int(found[2]))
 
@@ -230,7 +228,7 @@ def _tcb() -> Kind[TcbVersion]:
             raise WireError(f"policy.{name}.product", got=ascii(text)[:80], want=" or ".join(Product))
         product = Product(text)
         table.only("product", *PARTS[product])
-        return TcbVersion(product, **{part: table.uint(part, _U8) for part in PARTS[product]})
+        return TcbVersion(product, **{part: table.uint(part, MAX_U8) for part in PARTS[product]})
 
     def plain(tcb: TcbVersion) -> dict[str, Any]:
         return {"product": str(tcb.product)} | {part: getattr(tcb, part) for part in PARTS[tcb.product]}
@@ -346,7 +344,9 @@ class SnpPolicy:
     ]
     minimum_guest_svn: Annotated[
         int | Literal["ANY_GUEST_SVN"],
-        Demand(number(_U32), Rule.SNP_GUEST_SVN, "The oldest acceptable version of the guest", at_least("guest_svn")),
+        Demand(
+            number(MAX_U32), Rule.SNP_GUEST_SVN, "The oldest acceptable version of the guest", at_least("guest_svn")
+        ),
     ]
     debug: Annotated[
         Debug,

@@ -17,11 +17,8 @@ from casemate.vm.vcpu.guest_memory import GuestMemory
 from casemate.vm.vcpu.instructions import MAX_LENGTH, Instruction, Kind, decode
 from casemate.vm.vcpu.model_specific import EFER, NATIVE
 from casemate.vm.vcpu.paging import CR0_PE, EFER_LMA, Paging
+from casemate.wire.messages.vm.hypervisor import UNLIMITED
 from casemate.wire.snp.page_info import PAGE_SIZE
-
-UNCOUNTED = (1 << 64) - 1
-"""A budget of instructions without a limit. Counting each instruction costs most of the speed, so it is left out then.
-"""
 
 Stopped = AccessError | CacheChangedError | DramError | GuestFault | ShutdownError | Instruction | None
 """Why the emulation has ended: an access or fault that needs help, or an instruction that is executed outside the
@@ -68,7 +65,7 @@ class Emulator:
         self._efer = 0
         self.counted = 0
         """Instructions since :meth:`count`, if they are counted."""
-        self._most = UNCOUNTED
+        self._most = UNLIMITED
         self._counting: Any = None
 
     def stop(self) -> None:
@@ -76,13 +73,13 @@ class Emulator:
         self._uc.emu_stop()
 
     def count(self, most: int) -> None:
-        """Limits the instructions from now on; :data:`UNCOUNTED` for no limit."""
+        """Limits the instructions from now on; :data:`UNLIMITED` for no limit."""
         self.counted, self._most = 0, most
-        if (self._counting is None) is not (most == UNCOUNTED):
+        if (self._counting is None) is not (most == UNLIMITED):
             if self._counting is not None:
                 self._uc.hook_del(self._counting)
             begin, end = 1, 0  # every address
-            counts = most != UNCOUNTED
+            counts = most != UNLIMITED
             self._counting = self._uc.hook_add(UC_HOOK_CODE, self._on_any, begin=begin, end=end) if counts else None
             self._uc.ctl_flush_tb()
 
@@ -98,7 +95,7 @@ class Emulator:
         """
         while True:
             stopped = self._emulate()
-            if isinstance(stopped, (AccessError, CacheChangedError, _CodeChangedError)) and self._most != UNCOUNTED:
+            if isinstance(stopped, (AccessError, CacheChangedError, _CodeChangedError)) and self._most != UNLIMITED:
                 self.counted = max(0, self.counted - 1)
             if not isinstance(stopped, _CodeChangedError):
                 return stopped

@@ -59,7 +59,7 @@ class Budget:
     """Limits of a run."""
 
     instructions: int
-    """:data:`~casemate.vm.vcpu.emulator.UNCOUNTED` for no limit."""
+    """:data:`~casemate.wire.messages.vm.hypervisor.UNLIMITED` for no limit."""
     deadline: float
     """On the clock ``time.monotonic``."""
 

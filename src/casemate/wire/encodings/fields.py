@@ -2,6 +2,9 @@
 
 from casemate.wire.errors import WireError
 
+MAX_U8, MAX_U16, MAX_U32, MAX_U64 = 0xFF, 0xFFFF, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
+"""The greatest unsigned integers of one, two, four and eight bytes."""
+
 _SHOWN = 16
 """Bytes that an error shows of a range that should be zero."""
 

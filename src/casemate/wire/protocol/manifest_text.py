@@ -47,6 +47,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from casemate.wire.encodings.fields import MAX_U16
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
@@ -80,8 +81,6 @@ MAX_ENTRIES = 64
 """Most entry points, and most OCALLs: nobody audits more."""
 MAX_CALLERS = 1024
 """Most named callers."""
-MAX_U16 = 0xFFFF
-"""ISVPRODID and ISVSVN have 16 bits."""
 MIN_MEMORY_MIB, MAX_MEMORY_MIB = 16, 1024
 """A guest's memory: the engine does not start with less; more needs a machine of its own."""
 MIN_TIME_MS, MAX_TIME_MS = 1, 60_000

@@ -19,6 +19,7 @@ from casemate.wire.encodings.der import (
     oid,
     uint,
 )
+from casemate.wire.encodings.fields import MAX_U8, MAX_U16
 from casemate.wire.errors import WireError
 
 SGX_EXTENSION_OID = "1.2.840.113741.1.13.1"
@@ -31,8 +32,6 @@ _CPU_SVN_SIZE = 16
 _PCE_ID_SIZE = 2
 _FMSPC_SIZE = 6
 _INSTANCE_ID_SIZE = 16
-_U8 = 0xFF
-_U16 = 0xFFFF
 
 T = TypeVar("T")
 
@@ -99,7 +98,7 @@ class PckExtension:
         tcb = _take(inner, "tcb", "2", _parse_tcb)
         pce_id = _take(inner, "pce_id", "3", _octets(_PCE_ID_SIZE))
         fmspc = _take(inner, "fmspc", "4", _octets(_FMSPC_SIZE))
-        number = _take(inner, "sgx_type", "5", _uint(_U8, ENUMERATED))
+        number = _take(inner, "sgx_type", "5", _uint(MAX_U8, ENUMERATED))
         platform = _parse_platform(inner) if inner.remaining else None
         inner.end()
         try:
@@ -154,9 +153,9 @@ def _member(suffix: str, value: bytes) -> bytes:
 def _parse_tcb(member: DerReader) -> PckTcb:
     reader = member.inside("value")
     components = bytes(
-        _take(reader, f"comp{number:02}_svn", f"2.{number}", _uint(_U8)) for number in range(1, COMPONENTS + 1)
+        _take(reader, f"comp{number:02}_svn", f"2.{number}", _uint(MAX_U8)) for number in range(1, COMPONENTS + 1)
     )
-    pce_svn = _take(reader, "pce_svn", "2.17", _uint(_U16))
+    pce_svn = _take(reader, "pce_svn", "2.17", _uint(MAX_U16))
     cpu_svn = _take(reader, "cpu_svn", "2.18", _octets(_CPU_SVN_SIZE))
     reader.end()
     return PckTcb(components, pce_svn, cpu_svn)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.errors import WireError
@@ -18,9 +19,6 @@ QE_IDENTITY_VERSION = 2
 
 MAX_QE_IDENTITY = 64 * 1024
 """Longest QE identity (bytes of JSON); real ones take 1 to 2 KiB."""
-
-_U16 = 0xFFFF
-_U32 = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +63,16 @@ class QeIdentity:
         return cls(
             signed=data,
             id=body.text("id"),
-            version=body.uint("version", _U16),
+            version=body.uint("version", MAX_U16),
             issue_date=body.date("issueDate"),
             next_update=body.date("nextUpdate"),
-            tcb_evaluation_data_number=body.uint("tcbEvaluationDataNumber", _U32),
+            tcb_evaluation_data_number=body.uint("tcbEvaluationDataNumber", MAX_U32),
             misc_select=_little(body, "miscselect"),
             misc_select_mask=_little(body, "miscselectMask"),
             attributes=body.hexadecimal("attributes", 16),
             attributes_mask=AttributeMask.parse(body.hexadecimal("attributesMask", 16)),
             mr_signer=body.hexadecimal("mrsigner", 32),
-            isv_prod_id=body.uint("isvprodid", _U16),
+            isv_prod_id=body.uint("isvprodid", MAX_U16),
             tcb_levels=levels,
         )
 
@@ -130,7 +128,7 @@ def _little(body: JsonObject, name: str) -> int:
 
 def _parse_level(level: JsonObject) -> QeTcbLevel:
     return QeTcbLevel(
-        isv_svn=level.child("tcb").uint("isvsvn", _U16),
+        isv_svn=level.child("tcb").uint("isvsvn", MAX_U16),
         tcb_date=level.date("tcbDate"),
         status=parse_status(level),
         advisory_ids=parse_advisories(level),

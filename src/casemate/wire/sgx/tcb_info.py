@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from casemate.wire.encodings.fields import MAX_U8, MAX_U16, MAX_U32
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.errors import WireError
@@ -23,9 +24,6 @@ MAX_LEVELS = 256
 """Real TCB infos have up to twenty levels."""
 
 MAX_ADVISORIES = 256
-_U8 = 0xFF
-_U16 = 0xFFFF
-_U32 = 0xFFFF_FFFF
 
 
 class TcbStatus(StrEnum):
@@ -88,13 +86,13 @@ class TcbInfo:
         return cls(
             signed=data,
             id=body.text("id"),
-            version=body.uint("version", _U16),
+            version=body.uint("version", MAX_U16),
             issue_date=body.date("issueDate"),
             next_update=body.date("nextUpdate"),
             fmspc=body.hexadecimal("fmspc", 6),
             pce_id=body.hexadecimal("pceId", 2),
-            tcb_type=body.uint("tcbType", _U8),
-            tcb_evaluation_data_number=body.uint("tcbEvaluationDataNumber", _U32),
+            tcb_type=body.uint("tcbType", MAX_U8),
+            tcb_evaluation_data_number=body.uint("tcbEvaluationDataNumber", MAX_U32),
             tcb_levels=tuple(sorted(levels, key=lambda level: (level.components, level.pce_svn), reverse=True)),
         )
 
@@ -176,8 +174,8 @@ def _parse_level(level: JsonObject) -> TcbLevel:
     if len(components) != COMPONENTS:
         raise WireError("TCB info.sgxtcbcomponents", got=f"{len(components)} components", want=f"{COMPONENTS}")
     return TcbLevel(
-        components=bytes(component.uint("svn", _U8) for component in components),
-        pce_svn=tcb.uint("pcesvn", _U16),
+        components=bytes(component.uint("svn", MAX_U8) for component in components),
+        pce_svn=tcb.uint("pcesvn", MAX_U16),
         tcb_date=level.date("tcbDate"),
         status=parse_status(level),
         advisory_ids=parse_advisories(level),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from casemate.wire.encodings.der import INTEGER, OCTET_STRING, DerReader, element, uint
+from casemate.wire.encodings.fields import MAX_U8
 from casemate.wire.errors import WireError
 from casemate.wire.snp.tcb import Product, TcbVersion
 
@@ -37,7 +38,6 @@ _STEPPING = "B0"
 _IA5_STRING = 0x16
 _HW_ID_SIZES = {Product.MILAN: (64,), Product.GENOA: (64,), Product.TURIN: (8, 64)}
 _MAX_NAME = 128
-_U8 = 0xFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _needed(extensions: Mapping[str, bytes], oid: str, what: str) -> bytes:
 
 def _level(part: str, data: bytes) -> int:
     reader = DerReader(f"key certificate.{part}", data)
-    level = reader.uint("level", _U8, tag=INTEGER)
+    level = reader.uint("level", MAX_U8, tag=INTEGER)
     reader.end()
     return level
 

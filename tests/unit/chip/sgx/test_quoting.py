@@ -17,11 +17,11 @@ from cryptography.x509 import load_pem_x509_certificates
 from casemate.chip.crypto import SigningKey
 from casemate.chip.errors import CertificationError, LeafError, ReportRefusedError
 from casemate.chip.fuses import Fuses, seeded_fuses
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.provisioning import CHAIN_FILE
 from casemate.chip.sgx.quoting import AUTHENTICATION_DATA
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb, load_tcb
-from casemate.chip.silicon import Silicon
 from casemate.makers.intel.keys import KeyRole
 from casemate.makers.intel.ledger import Ca
 from casemate.makers.intel.maker import IntelMaker, PckRequest, issue_pck, new_maker, publish_collateral
@@ -35,9 +35,9 @@ NEWER = Tcb(bytes((8, 8, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn)
 DATA = bytes(range(64))
 
 
-def certify(silicon: Silicon, maker: IntelMaker) -> IntelMaker:
+def certify(platform: SgxPlatform, maker: IntelMaker) -> IntelMaker:
     """The maker and the supervisor, in one."""
-    request = silicon.certification_request
+    request = platform.certification_request
     assert isinstance(request, Certify)
     maker, chain, _ = issue_pck(
         maker,
@@ -47,7 +47,7 @@ def certify(silicon: Silicon, maker: IntelMaker) -> IntelMaker:
         ),
         NOW,
     )  # fmt: skip
-    silicon.certified(chain)
+    platform.certified(chain)
     return maker
 
 
@@ -57,8 +57,8 @@ def maker() -> IntelMaker:
 
 
 @pytest.fixture
-def silicon(tmp_path: Path, fuses: Fuses, maker: IntelMaker) -> Silicon:
-    made = Silicon(tmp_path, fuses, FIRST_TCB)
+def platform(tmp_path: Path, fuses: Fuses, maker: IntelMaker) -> SgxPlatform:
+    made = SgxPlatform(tmp_path, fuses, FIRST_TCB)
     certify(made, maker)
     return made
 
@@ -74,8 +74,8 @@ def enclave(secs: Secs) -> Secs:
 
 
 @pytest.fixture
-def report(silicon: Silicon, enclave: Secs) -> Report:
-    return silicon.ereport(enclave, silicon.quote_target, DATA)
+def report(platform: SgxPlatform, enclave: Secs) -> Report:
+    return platform.ereport(enclave, platform.quote_target, DATA)
 
 
 def check_p256(public_key: bytes, signature: bytes, message: bytes) -> None:
@@ -84,9 +84,9 @@ def check_p256(public_key: bytes, signature: bytes, message: bytes) -> None:
     point.public_key().verify(der, message, ECDSA(SHA256()))
 
 
-def test_quote_holds_together_by_hand(silicon: Silicon, report: Report, enclave: Secs) -> None:
+def test_quote_holds_together_by_hand(platform: SgxPlatform, report: Report, enclave: Secs) -> None:
     """Each signature and binding recomputed here, from offsets."""
-    quote = silicon.quoting.quote(report)
+    quote = platform.quoting.quote(report)
     parsed = Quote.parse(quote)
     signed = parsed.signature_data
     assert (parsed.body.mr_enclave, parsed.body.report_data) == (enclave.mr_enclave, DATA)
@@ -104,11 +104,11 @@ def test_quote_holds_together_by_hand(silicon: Silicon, report: Report, enclave:
 
 
 def test_independent_verifier_takes_it_and_its_claims_are_the_enclaves(
-    silicon: Silicon, report: Report, enclave: Secs, maker: IntelMaker
+    platform: SgxPlatform, report: Report, enclave: Secs, maker: IntelMaker
 ) -> None:
     collateral = publish_collateral(maker, Ca.PLATFORM, NOW)
     verified = dcap_qvl.verify_with_root_ca(
-        silicon.quoting.quote(report),
+        platform.quoting.quote(report),
         dcap_qvl.QuoteCollateralV3.from_json(collateral.encode().decode()),
         maker.certificates[KeyRole.ROOT],
         int(NOW.timestamp()),
@@ -127,45 +127,47 @@ def test_independent_verifier_takes_it_and_its_claims_are_the_enclaves(
         lambda report: replace(report, key_id=bytes(32)),
     ],
 )
-def test_refuses_to_quote_a_forged_report(silicon: Silicon, report: Report, forge: Callable[[Report], Report]) -> None:
+def test_refuses_to_quote_a_forged_report(
+    platform: SgxPlatform, report: Report, forge: Callable[[Report], Report]
+) -> None:
     with pytest.raises(ReportRefusedError, match="MAC"):
-        silicon.quoting.quote(forge(report))
+        platform.quoting.quote(forge(report))
 
 
-def test_refuses_to_quote_a_report_for_somebody_else(silicon: Silicon, enclave: Secs) -> None:
+def test_refuses_to_quote_a_report_for_somebody_else(platform: SgxPlatform, enclave: Secs) -> None:
     with pytest.raises(ReportRefusedError, match="another enclave"):
-        silicon.quoting.quote(silicon.ereport(enclave, enclave.target_info(), DATA))
+        platform.quoting.quote(platform.ereport(enclave, enclave.target_info(), DATA))
 
 
-def test_refuses_to_quote_for_another_chip(silicon: Silicon, tmp_path: Path, enclave: Secs) -> None:
-    other = Silicon(tmp_path / "other", seeded_fuses("another"), FIRST_TCB)
+def test_refuses_to_quote_for_another_chip(platform: SgxPlatform, tmp_path: Path, enclave: Secs) -> None:
+    other = SgxPlatform(tmp_path / "other", seeded_fuses("another"), FIRST_TCB)
     with pytest.raises(ReportRefusedError, match="another chip"):
-        silicon.quoting.quote(other.ereport(enclave, other.quote_target, DATA))
+        platform.quoting.quote(other.ereport(enclave, other.quote_target, DATA))
 
 
 def test_seeded_machine_makes_the_same_quote_each_time(
-    silicon: Silicon, tmp_path: Path, fuses: Fuses, maker: IntelMaker, enclave: Secs
+    platform: SgxPlatform, tmp_path: Path, fuses: Fuses, maker: IntelMaker, enclave: Secs
 ) -> None:
     (tmp_path / "twin").mkdir()
-    twin = Silicon(tmp_path / "twin", fuses, FIRST_TCB)
+    twin = SgxPlatform(tmp_path / "twin", fuses, FIRST_TCB)
     certify(twin, maker)
-    one, other = (of.quoting.quote(of.ereport(enclave, of.quote_target, DATA)) for of in (silicon, twin))
+    one, other = (of.quoting.quote(of.ereport(enclave, of.quote_target, DATA)) for of in (platform, twin))
     assert one == other
 
 
 def test_restart_keeps_attestation_key_and_asks_nobody(
-    silicon: Silicon, report: Report, tmp_path: Path, fuses: Fuses
+    platform: SgxPlatform, report: Report, tmp_path: Path, fuses: Fuses
 ) -> None:
-    again = Silicon(tmp_path, fuses, FIRST_TCB)
+    again = SgxPlatform(tmp_path, fuses, FIRST_TCB)
     assert again.certification_request is None
-    before = Quote.parse(silicon.quoting.quote(report)).signature_data
+    before = Quote.parse(platform.quoting.quote(report)).signature_data
     after = Quote.parse(again.quoting.quote(report)).signature_data
     assert after.attestation_key == before.attestation_key
     assert after.certification_data == before.certification_data
 
 
 def test_two_chips_share_no_key(tmp_path: Path) -> None:
-    requests = [Silicon(tmp_path, seeded_fuses(seed), FIRST_TCB).certification_request for seed in "ab"]
+    requests = [SgxPlatform(tmp_path, seeded_fuses(seed), FIRST_TCB).certification_request for seed in "ab"]
     one, other = (request for request in requests if request is not None)
     assert one.public_key != other.public_key
     assert one.ppid != other.ppid
@@ -173,8 +175,8 @@ def test_two_chips_share_no_key(tmp_path: Path) -> None:
 
 def test_random_chip_takes_a_new_report_key_id_at_each_power_on(tmp_path: Path, fuses: Fuses, enclave: Secs) -> None:
     def key_id(of: Fuses) -> bytes:
-        silicon = Silicon(tmp_path, of, FIRST_TCB)
-        return silicon.ereport(enclave, silicon.quote_target, DATA).key_id
+        platform = SgxPlatform(tmp_path, of, FIRST_TCB)
+        return platform.ereport(enclave, platform.quote_target, DATA).key_id
 
     assert key_id(fuses) == key_id(fuses)
     unseeded = replace(fuses, seeded=False)
@@ -183,62 +185,64 @@ def test_random_chip_takes_a_new_report_key_id_at_each_power_on(tmp_path: Path, 
 
 class TestMicrocodeUpdate:
     def test_changes_pck_and_attestation_key_but_not_the_ppid(
-        self, silicon: Silicon, tmp_path: Path, enclave: Secs
+        self, platform: SgxPlatform, tmp_path: Path, enclave: Secs
     ) -> None:
-        ppid = silicon.ppid
-        old_report = silicon.ereport(enclave, silicon.quote_target, DATA)
-        old = Quote.parse(silicon.quoting.quote(old_report)).signature_data
-        silicon.update(NEWER)
+        ppid = platform.ppid
+        old_report = platform.ereport(enclave, platform.quote_target, DATA)
+        old = Quote.parse(platform.quoting.quote(old_report)).signature_data
+        platform.update(NEWER)
         assert load_tcb(tmp_path) == NEWER
         with pytest.raises(CertificationError, match="not certified"):
-            _ = silicon.quoting
-        request = silicon.certification_request
+            _ = platform.quoting
+        request = platform.certification_request
         assert request is not None
         assert (request.cpu_svn, request.ppid) == (NEWER.cpu_svn, ppid)
         assert request.public_key[1:] not in old.certification_data.data
         with pytest.raises(CertificationError, match="another key"):
-            silicon.certified(old.certification_data.data)
+            platform.certified(old.certification_data.data)
 
-    def test_certified_again_it_quotes_at_the_new_tcb(self, silicon: Silicon, maker: IntelMaker, enclave: Secs) -> None:
-        old_report = silicon.ereport(enclave, silicon.quote_target, DATA)
-        old = Quote.parse(silicon.quoting.quote(old_report)).signature_data
-        silicon.update(NEWER)
+    def test_certified_again_it_quotes_at_the_new_tcb(
+        self, platform: SgxPlatform, maker: IntelMaker, enclave: Secs
+    ) -> None:
+        old_report = platform.ereport(enclave, platform.quote_target, DATA)
+        old = Quote.parse(platform.quoting.quote(old_report)).signature_data
+        platform.update(NEWER)
         newer = replace(maker.ledger.tcb_levels[0], components=NEWER.cpu_svn)
         levels = (newer, *maker.ledger.tcb_levels)
-        certify(silicon, replace(maker, ledger=replace(maker.ledger, tcb_levels=levels)))
+        certify(platform, replace(maker, ledger=replace(maker.ledger, tcb_levels=levels)))
         with pytest.raises(ReportRefusedError, match="microcode update"):
-            silicon.quoting.quote(old_report)
-        quote = Quote.parse(silicon.quoting.quote(silicon.ereport(enclave, silicon.quote_target, DATA)))
+            platform.quoting.quote(old_report)
+        quote = Quote.parse(platform.quoting.quote(platform.ereport(enclave, platform.quote_target, DATA)))
         assert quote.body.cpu_svn == NEWER.cpu_svn
         assert quote.signature_data.attestation_key != old.attestation_key
 
-    def test_same_tcb_again_changes_nothing(self, silicon: Silicon) -> None:
-        silicon.update(FIRST_TCB)
-        assert silicon.certification_request is None
+    def test_same_tcb_again_changes_nothing(self, platform: SgxPlatform) -> None:
+        platform.update(FIRST_TCB)
+        assert platform.certification_request is None
 
-    def test_step_back_is_refused(self, silicon: Silicon) -> None:
-        silicon.update(NEWER)
+    def test_step_back_is_refused(self, platform: SgxPlatform) -> None:
+        platform.update(NEWER)
         with pytest.raises(LeafError, match="SGX_NO_UPDATE"):
-            silicon.update(FIRST_TCB)
+            platform.update(FIRST_TCB)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
 def test_damaged_chain_on_disk_is_asked_for_again(
-    silicon: Silicon, tmp_path: Path, fuses: Fuses, content: bytes
+    platform: SgxPlatform, tmp_path: Path, fuses: Fuses, content: bytes
 ) -> None:
-    assert silicon.certification_request is None
+    assert platform.certification_request is None
     (tmp_path / CHAIN_FILE).write_bytes(content)
-    assert Silicon(tmp_path, fuses, FIRST_TCB).certification_request is not None
+    assert SgxPlatform(tmp_path, fuses, FIRST_TCB).certification_request is not None
 
 
-def test_chain_of_nonsense_is_refused(silicon: Silicon) -> None:
+def test_chain_of_nonsense_is_refused(platform: SgxPlatform) -> None:
     with pytest.raises(CertificationError):
-        silicon.certified(b"nonsense")
+        platform.certified(b"nonsense")
 
 
-def test_quote_costs_little_more_than_its_signature(silicon: Silicon, report: Report, fuses: Fuses) -> None:
+def test_quote_costs_little_more_than_its_signature(platform: SgxPlatform, report: Report, fuses: Fuses) -> None:
     """Target: under 2 ms more. Medians, so that a busy machine does not decide."""
     key = SigningKey.derived(fuses.root_seal_key, b"any")
 
@@ -250,4 +254,4 @@ def test_quote_costs_little_more_than_its_signature(silicon: Silicon, report: Re
             taken.append(time.perf_counter() - start)
         return sorted(taken)[25]
 
-    assert median(lambda: silicon.quoting.quote(report)) - median(lambda: key.sign(bytes(432))) < 0.002
+    assert median(lambda: platform.quoting.quote(report)) - median(lambda: key.sign(bytes(432))) < 0.002

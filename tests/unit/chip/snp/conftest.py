@@ -32,6 +32,6 @@ def random() -> Callable[[int], bytes]:
 @pytest.fixture
 def guest(platform: SnpPlatform, random: Callable[[int], bytes]) -> GuestContext:
     """A guest that is being launched."""
-    context = GuestContext.create(VmMode.SEV_SNP, POLICY, platform.standing.current.tcb, random)
+    context = GuestContext.create(VmMode.SEV_SNP, POLICY, platform.state.current.tcb, random)
     context.step(Command.LAUNCH_START)
     return context

@@ -54,7 +54,7 @@ class Lab:
         return SnpEvidence(self.platform.report(snp_guest(self.platform), key).encode())
 
     def policy(self, **other: Any) -> SnpPolicy:
-        tcb = self.platform.standing.current.tcb
+        tcb = self.platform.state.current.tcb
         demands: dict[str, Any] = {
             "root": self.maker.root,
             "public_seed": "REFUSE_PUBLIC_SEED",
@@ -171,9 +171,9 @@ def test_a_platform_takes_its_own_products_firmware_and_none_that_is_older(milan
     order = milan.maker.recover()
     (own,) = order.published
     others = UpdateFirmware((replace(own, product=Product.GENOA),), commit=True)
-    before = milan.platform.standing
+    before = milan.platform.state
     milan.certification.update(others)
-    assert milan.platform.standing == before
+    assert milan.platform.state == before
     milan.certification.update(milan.maker.recover())
     with pytest.raises(FirmwareError, match="BAD_SVN"):
         milan.certification.update(order)

@@ -20,8 +20,8 @@ from casemate.chip.errors import CertificationError
 from casemate.chip.fuses import Fuses
 from casemate.chip.runtime import RuntimeCopy
 from casemate.chip.server import FIRMWARE_TAGS, ChipServer
+from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import FIRST_TCB
-from casemate.chip.silicon import Silicon
 from casemate.chip.snp import commands, vm_process
 from casemate.chip.snp.certification import SnpCertification
 from casemate.chip.snp.commands import Firmware
@@ -160,7 +160,7 @@ def machine(tmp_path: Path, fuses: Fuses, python: Path) -> Callable[..., Any]:
         anchors = Anchors(folder, fuses)
         server = ChipServer(
             AsyncChannel(theirs),
-            Silicon(folder, fuses, FIRST_TCB),
+            SgxPlatform(folder, fuses, FIRST_TCB),
             anchors,
             platform="linux-x86_64-cp311",
             runtime=RuntimeCopy(tmp_path / "no runtime", (), rebuilt=False),
@@ -541,7 +541,8 @@ class TestDeath:
         self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, step: str, how: str, words: str
     ) -> None:
         if how == "mute":
-            monkeypatch.setattr(vm_process, "START_TIME", 3.0 if step != "start" else 0.3)
+            if step == "start":
+                monkeypatch.setattr(vm_process, "START_TIME", 0.3)
             monkeypatch.setattr(commands, "UPDATE_TIME", 0.3)
             monkeypatch.setattr(commands, "ANSWER_TIME", 0.3)
         monkeypatch.setattr(vm_process, "END_TIME", 0.2)
@@ -557,6 +558,7 @@ class TestDeath:
                     if step == "start":
                         fault = await m.host.refused(START, memory)
                         assert not m.host.news
+                        monkeypatch.undo()  # the next VM has all the time that it needs
                     else:
                         await m.host.start(memory)
                         fault = await m.host.refused(command[step])

@@ -351,7 +351,7 @@ def test_refuses_mitigations_that_the_guest_was_not_launched_with(ask_2: Ask, ch
 
 
 def test_firmware_of_an_older_interface_knows_no_version_2(running: GuestContext, platform: SnpPlatform) -> None:
-    assert (platform.standing.report_version, platform.standing.current.minor) == (3, 55)
+    assert (platform.state.report_version, platform.state.current.minor) == (3, 55)
     request = KeyRequest2(RootKeySelect.VCEK, 0, 0, 0, bytes(8)).encode()
     sealed = seal(running, request, number=1, kind=MessageType.KEY_REQ, version=2)
     with pytest.raises(FirmwareError, match="UNSUPPORTED: no answer to KEY_REQ version 2"):
@@ -365,11 +365,11 @@ def test_interface_is_of_the_revision_that_its_reports_are_of(
     tmp_path: Path, fuses: Fuses, product: Product, version: int
 ) -> None:
     platform = SnpPlatform(tmp_path, fuses, ChipKind(product, version))
-    assert (platform.standing.current.minor >= 58) is (version == 5)
+    assert (platform.state.current.minor >= 58) is (version == 5)
     recovered = recover(first_levels(product), "SIM-SB-00001", datetime(2026, 6, 1, tzinfo=UTC))[0].firmware
     platform.update(recovered)
-    assert (platform.standing.current.minor >= 58) is (version == 5)
-    assert platform.standing.current.tcb == recovered.tcb
+    assert (platform.state.current.minor >= 58) is (version == 5)
+    assert platform.state.current.tcb == recovered.tcb
 
 
 def test_nobody_derives_keys_of_more_privileges_than_their_own(ask: Ask) -> None:

@@ -78,7 +78,7 @@ def test_keys_are_the_codes_or_the_signers(platform: SnpPlatform) -> None:
 
 
 def test_keys_of_newer_versions_and_newer_platforms_are_refused(platform: SnpPlatform) -> None:
-    made, tcb = guest(platform), platform.standing.committed.tcb
+    made, tcb = guest(platform), platform.state.committed.tcb
     newer = replace(tcb, snp=tcb.snp + 1).encode().ljust(16, b"\x00")
     for changes in ({"isv_svn": 4}, {"tcb": newer}, {"tcb": b"\x00" * 15 + b"\x01"}, {"tcb": b"\xff" * 16}):
         with pytest.raises(FirmwareError) as refused:
@@ -89,7 +89,7 @@ def test_keys_of_newer_versions_and_newer_platforms_are_refused(platform: SnpPla
 def test_what_was_sealed_before_an_update_opens_after_it(platform: SnpPlatform) -> None:
     made, before = guest(platform), guest(platform).tcb
     kept = key(made, tcb=before)
-    now = platform.standing.current
+    now = platform.state.current
     platform.update(Firmware(replace(now.tcb, snp=now.tcb.snp + 1), now.major, now.minor, now.build + 1))
     platform.commit()
     assert guest(platform).tcb != before

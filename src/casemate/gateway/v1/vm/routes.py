@@ -43,7 +43,6 @@ from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.vm.host import (
     MAX_FIRMWARE,
     MAX_KERNEL,
-    UNLIMITED,
     AssignVm,
     AttackPath,
     AttestVm,
@@ -57,7 +56,7 @@ from casemate.wire.messages.vm.host import (
     VmRegisters,
     VmsAre,
 )
-from casemate.wire.messages.vm.hypervisor import MAX_COPY, Done, RmpIs
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, UNLIMITED, Done, RmpIs
 from casemate.wire.messages.vm.verbs import VM_VERBS
 from casemate.wire.snp.vmsa import Vmsa
 

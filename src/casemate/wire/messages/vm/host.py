@@ -24,9 +24,6 @@ MAX_INPUT = 4096
 MAX_CONSOLE = 64 * 1024
 """Most bytes of console in one answer."""
 
-UNLIMITED = (1 << 64) - 1
-"""A budget of instructions without a limit: they are not counted, which is faster."""
-
 
 class VmState(StrEnum):
     """Where a VM stands."""

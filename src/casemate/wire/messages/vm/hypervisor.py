@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
+from casemate.wire.encodings.fields import MAX_U64
 from casemate.wire.encodings.message import U8, U32, U64, Limit, message
+
+UNLIMITED = MAX_U64
+"""A budget of instructions without a limit: they are not counted, which is faster."""
 
 MAX_COPY = 1024 * 1024
 """Most bytes of one read or store."""

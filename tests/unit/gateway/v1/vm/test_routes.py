@@ -18,7 +18,6 @@ from casemate.host.vm.vms import MAX_VMS
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.request import Request as Asked
 from casemate.wire.messages.vm.host import (
-    UNLIMITED,
     AttackPath,
     EncryptVm,
     GetVm,
@@ -30,7 +29,7 @@ from casemate.wire.messages.vm.host import (
     VmState,
     WriteVm,
 )
-from casemate.wire.messages.vm.hypervisor import MAX_COPY
+from casemate.wire.messages.vm.hypervisor import MAX_COPY, UNLIMITED
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.snp.vmsa import Vmsa

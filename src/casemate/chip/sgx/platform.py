@@ -40,7 +40,7 @@ class PckChain:
         return cls(hashlib.sha256(parse_chain("PCK chain", chain)[-1].der).digest(), chain_validity(chain))
 
 
-class Silicon:
+class SgxPlatform:
     """Keys, provisioning and quoting of one chip. A microcode update replaces all three."""
 
     _quoting: QuotingEnclave | None
