@@ -42,8 +42,8 @@ class ExitReport:
     """The error's class."""
     message: str
     advice: str
-    details: dict[str, str]
-    """Rule, code, field, got and want, where the error has them."""
+    details: dict[str, object]
+    """Rule, code, field, got and want, where the error has them; of a composed policy, those of each member."""
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints where the result would have been."""
@@ -68,7 +68,7 @@ def exit_report(error: CasemateError | OSError) -> ExitReport:
     message = _message(error)
     if any(words in message for words in _DISK_FULL):  # whoever met it, and whatever it was doing
         own = "free space where the state directory is (`df -h DIR` shows how much is left), and try again"
-    advice = own or RULES.get(details.get("rule", ""), meaning.advice)
+    advice = own or RULES.get(str(details.get("rule")), meaning.advice)
     return ExitReport(meaning.exit_code, type(error).__name__, message, advice, details)
 
 
@@ -99,12 +99,16 @@ def _message(error: CasemateError | OSError) -> str:
     return str(error) or type(error).__name__
 
 
-def _details(error: Exception) -> dict[str, str]:
+def _details(error: Exception) -> dict[str, object]:
     """What a program would otherwise have to pick out of the message."""
     if isinstance(error, FaultError):
         return {"code": str(error.fault.code)}
     found = {name: getattr(error, name, None) for name in ("rule", "field", "key", "path", "line", "got", "want")}
-    return {name: str(value) for name, value in found.items() if value is not None}
+    details: dict[str, object] = {name: str(value) for name, value in found.items() if value is not None}
+    refusals = getattr(error, "refusals", ())
+    if refusals:
+        details["members"] = [{"member": name} | _details(refusal) for name, refusal in refusals]
+    return details
 
 
 def errors_table() -> dict[type[Exception], Meaning]:
@@ -204,6 +208,10 @@ RULES: dict[str, str] = {
     "revoked.pck": "the maker revoked this machine; of simulated ones, `casemate up --state DIR` makes another",
     "chain.validity": "is this computer's clock right? If so, `casemate machine renew` renews a simulated machine's",
     "collateral.present": "give the maker's word with --collateral",
+    "policy.any-of": "correct what one of the members says; of evidence that none is for, add a member",
+    "policy.all-of": "each member wants a piece of evidence of its own: correct what the refusing members say",
+    "policy.one-code": "the evidence is of two codes, or of one that the policy does not name: `casemate policy IMAGE "
+    "--all-of` names that of an image",
     "sandbox.enclave": "`casemate doctor` says which layers a computer has; the policy says which it must have",
     "sandbox.guest": "`casemate doctor` says which layers a computer has; the policy says which it must have",
 }

@@ -13,6 +13,7 @@ from casemate.wire.errors import WireError
 
 if TYPE_CHECKING:
     from casemate.client.receipts import ReceiptBundle
+    from casemate.verifier import BoundValues
     from casemate.wire.protocol.report_data import ReportDataBinding
     from casemate.wire.sgx.collateral import Collateral
 
@@ -67,6 +68,18 @@ def read_binding(path: Path) -> "ReportDataBinding":
     from casemate.client.binding_file import MAX_BINDING, parse_binding
 
     return read_as(path, parse_binding, what="binding", kind=FileKind.BINDING, limit=MAX_BINDING)
+
+
+def bound_values(binding: "ReportDataBinding | None") -> "BoundValues | None":
+    """What the enclave says that its REPORTDATA vouches for, without the nonce, which is the challenger's."""
+    from casemate.verifier import BoundValues
+
+    return None if binding is None else BoundValues(binding.hpke_key, binding.receipt_key, binding.layers)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file that belongs to another by its name, such as QUOTE.binding.json."""
+    return path.with_name(path.name + suffix)
 
 
 def read_receipt(path: Path) -> "ReceiptBundle":

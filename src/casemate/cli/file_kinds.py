@@ -67,6 +67,7 @@ class FileKind(Enum):
     BINDING = "a binding file"
     SGX_POLICY = "a policy for quotes of SGX"
     SNP_POLICY = "a policy for SEV-SNP reports"
+    COMPOSED_POLICY = "a policy made of policies"
     TCB_INFO = "TCB info as Intel's service gives it"
     QE_IDENTITY = "a QE identity as Intel's service gives it"
     MANIFEST = "a function's manifest"
@@ -77,7 +78,7 @@ class FileKind(Enum):
 
 EVIDENCE = frozenset({FileKind.QUOTE, FileKind.SNP_REPORT})
 """What a policy is for."""
-POLICIES = frozenset({FileKind.SGX_POLICY, FileKind.SNP_POLICY})
+POLICIES = frozenset({FileKind.SGX_POLICY, FileKind.SNP_POLICY, FileKind.COMPOSED_POLICY})
 
 _ADVICE: dict[FileKind, str] = {
     FileKind.QUOTE: "`casemate verify {file} --collateral FILE --policy FILE` appraises it",
@@ -102,6 +103,7 @@ _ADVICE: dict[FileKind, str] = {
     FileKind.BINDING: "it is given with --binding, beside a quote or report",
     FileKind.SGX_POLICY: "it is given with --policy, beside a quote",
     FileKind.SNP_POLICY: "it is given with --policy, beside a report and its --certificates",
+    FileKind.COMPOSED_POLICY: "it is given with --policy: any_of for one piece of evidence, all_of for several",
     FileKind.TCB_INFO: "a collateral file has it in its member tcb_info, and the signature in tcb_info_signature",
     FileKind.QE_IDENTITY: "a collateral file has it in qe_identity, and the signature in qe_identity_signature",
     FileKind.MANIFEST: "`casemate build` takes the folder that it is in",
@@ -253,6 +255,8 @@ def _document_kind(text: bytes) -> FileKind:
         (b'"pck_crl_issuer_chain"', FileKind.COLLATERAL),
         (b'"tcb_info_issuer_chain"', FileKind.COLLATERAL),
         (b'"hpke_key"', FileKind.BINDING),
+        (b'"any_of"', FileKind.COMPOSED_POLICY),
+        (b'"all_of"', FileKind.COMPOSED_POLICY),
         (b'"mr_enclave"', FileKind.SGX_POLICY),
         (b'"signing_keys"', FileKind.SNP_POLICY),
         (b'"tcbInfo"', FileKind.TCB_INFO),
@@ -265,6 +269,7 @@ def _document_kind(text: bytes) -> FileKind:
 
 
 _TEXTS: tuple[tuple[re.Pattern[bytes], FileKind], ...] = (
+    (re.compile(rb"^[ \t]*(?:\[\[)?[ \t]*a(?:ny|ll)_of[ \t]*[\]=.]", re.MULTILINE), FileKind.COMPOSED_POLICY),
     (re.compile(rb"^[ \t]*mr_enclave[ \t]*=", re.MULTILINE), FileKind.SGX_POLICY),
     (re.compile(rb"^[ \t]*signing_keys[ \t]*=", re.MULTILINE), FileKind.SNP_POLICY),
     (

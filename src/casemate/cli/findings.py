@@ -18,7 +18,7 @@ from casemate.wire.snp.tcb import PARTS, TcbVersion
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from casemate.verifier import SnpPolicy
+    from casemate.verifier import AllOfPolicy, AnyPolicy
     from casemate.verifier.crypto import Certificate, RevocationList
     from casemate.verifier.sgx.findings import SgxFindings
     from casemate.verifier.sgx.tcb import ComparedLevel
@@ -62,8 +62,13 @@ def sgx_document(found: "SgxFindings", *, verified: bool) -> Document:
     }
 
 
-def snp_document(found: "SnpFindings", policy: "SnpPolicy", *, verified: bool) -> Document:
-    """Everything in a report and its endorsements, with its TCB versions against the policy's minimums."""
+def snp_document(found: "SnpFindings", policy: "AnyPolicy | AllOfPolicy", *, verified: bool) -> Document:
+    """Everything in a report and its endorsements, with its TCB versions against the policy's minimums.
+
+    Those of a composed policy are the minimums of its first member for SEV-SNP.
+    """
+    members = getattr(policy, "members", (policy,))
+    minimums = next((member for member in members if hasattr(member, "reported_tcb")), None)
     return {
         "verified": verified,
         "tee": "snp",
@@ -71,7 +76,7 @@ def snp_document(found: "SnpFindings", policy: "SnpPolicy", *, verified: bool) -
         "key": found.key and _key(found.key),
         "chain": [_certificate(each) for each in found.chain],
         "revocation_list": found.revocation_list and _revocation_list(found.revocation_list),
-        "tcb": {name: _against(tcb, getattr(policy, f"{name}_tcb")) for name, tcb in found.tcbs.items()},
+        "tcb": {name: _against(tcb, getattr(minimums, f"{name}_tcb", None)) for name, tcb in found.tcbs.items()},
         "unreadable": _unreadable(found.unreadable),
     }
 

@@ -17,7 +17,16 @@ from casemate.wire.protocol.sandbox_layers import LayerName
 if TYPE_CHECKING:
     from casemate.cli.endpoints import EndpointOptions
     from casemate.client.local import LocalMachine
-    from casemate.verifier import Anchor, AnyPolicy, SgxPolicy, SimulatedRoot, SnpPolicy
+    from casemate.verifier import (
+        AllOfPolicy,
+        Anchor,
+        AnyOfPolicy,
+        AnyPolicy,
+        SgxPolicy,
+        SimulatedRoot,
+        SnpPolicy,
+        TeePolicy,
+    )
 
 COMMON_LAYERS = frozenset((LayerName.RLIMITS, LayerName.NO_NEW_PRIVS, LayerName.LANDLOCK, LayerName.SECCOMP))
 """Sandbox layers that Linux has for every user: what a policy for others demands until it is edited."""
@@ -74,8 +83,8 @@ def policy_of(named: PinnedEnclave) -> "SgxPolicy":
     )
 
 
-def policy_in(path: Path) -> "AnyPolicy":
-    """The policy in a file, for whatever kind of TEE."""
+def any_policy_in(path: Path) -> "AnyPolicy | AllOfPolicy":
+    """The policy in a file, for whatever kind of TEE, or for several pieces of evidence."""
     from casemate.verifier import PolicyError, parse_any_policy
     from casemate.verifier.policy_text import MAX_POLICY
 
@@ -97,12 +106,26 @@ def policy_in(path: Path) -> "AnyPolicy":
         raise named from None
 
 
-def sgx_policy_in(path: Path) -> "SgxPolicy":
+def policy_in(path: Path) -> "AnyPolicy":
+    """The policy in a file, for one piece of evidence; WrongKindError where it is for several."""
+    from casemate.verifier import AllOfPolicy
+
+    policy = any_policy_in(path)
+    if isinstance(policy, AllOfPolicy):
+        raise WrongKindError(
+            f"policy {path}: got all_of, which is for {len(policy.members)} pieces of evidence together, want a policy "
+            "for one",
+            "`casemate verify FILE FILE --policy FILE` judges several pieces together",
+        )
+    return policy
+
+
+def policy_for_quote(path: Path) -> "SgxPolicy | AnyOfPolicy":
     """The policy in a file, for quotes; WrongKindError where it is one for reports of SEV-SNP."""
-    from casemate.verifier import SgxPolicy
+    from casemate.verifier import SnpPolicy
 
     policy = policy_in(path)
-    if not isinstance(policy, SgxPolicy):
+    if isinstance(policy, SnpPolicy):
         raise WrongKindError(
             f"policy {path}: got {FileKind.SNP_POLICY.value}, want one for the quote",
             "`casemate policy IMAGE` prints a policy for quotes; a report is given with --certificates FILE",
@@ -110,16 +133,42 @@ def sgx_policy_in(path: Path) -> "SgxPolicy":
     return policy
 
 
-def snp_policy_in(path: Path) -> "SnpPolicy":
+def policy_for_report(path: Path) -> "SnpPolicy | AnyOfPolicy":
     """The policy in a file, for reports; WrongKindError where it is one for quotes of SGX."""
-    from casemate.verifier import SnpPolicy
+    from casemate.verifier import SgxPolicy
 
     policy = policy_in(path)
-    if not isinstance(policy, SnpPolicy):
+    if isinstance(policy, SgxPolicy):
         raise WrongKindError(
             f"policy {path}: got {FileKind.SGX_POLICY.value}, want one for the report", SNP_POLICY_ADVICE
         )
     return policy
+
+
+def policy_for_certificate(path: Path) -> "SgxPolicy":
+    """The policy in a file, for certificates with quotes; WrongKindError for any other, compositions too."""
+    from casemate.verifier import AnyOfPolicy
+
+    policy = policy_for_quote(path)
+    if isinstance(policy, AnyOfPolicy):
+        raise WrongKindError(
+            f"policy {path}: got {FileKind.COMPOSED_POLICY.value}, want one for the quote in the certificate",
+            "give a member's own policy: a certificate is appraised by one",
+        )
+    return policy
+
+
+def answering(policy: "AnyPolicy", nonce: bytes) -> "AnyPolicy":
+    """The policy for one challenge, in those of its members that demand a fresh one."""
+    from casemate.verifier import AnyOfPolicy
+
+    if isinstance(policy, AnyOfPolicy):
+        return policy.changed(lambda member: _answering(member, nonce))
+    return _answering(policy, nonce)
+
+
+def _answering(policy: "TeePolicy", nonce: bytes) -> "TeePolicy":
+    return policy.with_nonce(nonce) if policy.report_data == "FRESH_NONCE" else policy
 
 
 def root_of(machine: "LocalMachine") -> "SimulatedRoot":
@@ -200,6 +249,6 @@ def time_of(text: str | None) -> datetime:
         raise TimeTextError(f"time is {text!r}, want one from the year 1 to the year 9999 in UTC") from None
 
 
-def weaknesses(policy: "AnyPolicy") -> str:
+def weaknesses(policy: "AnyPolicy | AllOfPolicy") -> str:
     """The protections that a policy gives up, for a notice."""
     return ", ".join(policy.weaknesses()) or "none"

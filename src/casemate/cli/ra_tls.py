@@ -32,13 +32,13 @@ def verify_certificate(source: str, asked: Asked) -> None:
     """Appraises and shows; ends the command where it is refused."""
     from casemate.cli.appraisals import Appraisal, show_verdict
     from casemate.cli.findings import sgx_document
-    from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
+    from casemate.cli.policies import policy_for_certificate, time_of, weaknesses
     from casemate.verifier import appraise_certificate, explain_certificate
     from casemate.verifier.ra_tls import unverified_quote
     from casemate.verifier.sgx.findings import find_sgx
 
     screen = Screen(as_json=asked.as_json)
-    policy, now = sgx_policy_in(asked.policy), time_of(asked.at)
+    policy, now = policy_for_certificate(asked.policy), time_of(asked.at)
     if asked.nonce is not None:
         policy = policy.with_nonce(asked.nonce)
     place = None if Path(source).exists() else _place(source)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from casemate.verifier import AnyEndorsements, AnyEvidence, BoundValues, SgxEvidence, SnpEndorsements, SnpEvidence
+from casemate.verifier import AnyEvidence, BoundValues, SgxEvidence, SnpEndorsements, SnpEvidence
 from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.snp.endorsements import CertifiedKey
@@ -16,7 +16,7 @@ class Proof:
     tee: Tee
     evidence: bytes
     """A quote, or an attestation report."""
-    endorsements: AnyEndorsements
+    endorsements: Collateral | SnpEndorsements
 
     @classmethod
     def parse(cls, tee: Tee, evidence: bytes, endorsements: bytes) -> Self:

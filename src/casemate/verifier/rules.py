@@ -71,6 +71,9 @@ class Rule(StrEnum):
     ENCLAVE_PRODUCT_ID = "enclave.product-id"
     ENCLAVE_SVN = "enclave.svn"
     EVIDENCE_KIND = "evidence.kind"
+    POLICY_ANY_OF = "policy.any-of"
+    POLICY_ALL_OF = "policy.all-of"
+    POLICY_ONE_CODE = "policy.one-code"
     BINDING_NONCE = "binding.nonce"
     BINDING_VALUES = "binding.values"
     BINDING_REPORT_DATA = "binding.report-data"
@@ -230,6 +233,13 @@ RULES: dict[Rule, RuleText] = {
     Rule.ENCLAVE_PRODUCT_ID: RuleText("The enclave is the product that the policy names.", f"{_REPORT}, ISVPRODID"),
     Rule.ENCLAVE_SVN: RuleText("The enclave is of the version that the policy wants, or later.", f"{_REPORT}, ISVSVN"),
     Rule.EVIDENCE_KIND: RuleText("The evidence is of the kind of TEE that the policy is for.", "RFC 9334, section 8.5"),
+    Rule.POLICY_ANY_OF: RuleText("One of the policies in `any_of` accepts the evidence.", _POLICY),
+    Rule.POLICY_ALL_OF: RuleText(
+        "Each of the policies in `all_of` accepts a piece of evidence of its own, and there is no other piece.", _POLICY
+    ),
+    Rule.POLICY_ONE_CODE: RuleText(
+        "All evidence is of one code: of one pair of MRENCLAVE and launch digest that the policy names.", _POLICY
+    ),
     Rule.BINDING_NONCE: RuleText("The policy holds the challenger's nonce.", _BINDING),
     Rule.BINDING_VALUES: RuleText("The evidence tells the keys and layers that REPORTDATA is to vouch for.", _BINDING),
     Rule.BINDING_REPORT_DATA: RuleText("REPORTDATA is what the policy expects.", _BINDING),
@@ -296,6 +306,9 @@ RULES: dict[Rule, RuleText] = {
     Rule.SNP_REPORT_ID: RuleText("The report is of a launch of the guest that the policy names.", _SNP),
 }
 
+
+COMPOSITION_RULES = frozenset(rule for rule in Rule if rule.startswith("policy.")) | {Rule.EVIDENCE_KIND}
+"""Those of policies that are made of policies, and of a policy for the wrong kind of evidence."""
 
 SNP_RULES = frozenset(rule for rule in Rule if rule.startswith("snp.")) | {Rule.REVOKED_SNP_SIGNER}
 """Those that only SEV-SNP reports are judged by."""

@@ -347,6 +347,7 @@ EXEMPT: dict[str, str] = {
     "rule chain.validity": _LOOK,
     "rule chain.seeded": "tells how the machine was made",
     "rule revoked.pck": _MACHINE,
+    "rule policy.one-code": _MACHINE,
     "rule sandbox.enclave": _LOOK,
     "rule sandbox.guest": _LOOK,
     "report binding.values": "the file is what the same rule wants of a quote",

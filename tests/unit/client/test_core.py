@@ -10,7 +10,7 @@ from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, appr
 from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError
 from casemate.client.sealing import open_response, seal_request
 from casemate.enclave.keys import EnclaveKeys, seal_once
-from casemate.verifier import PolicyError, RefusedError
+from casemate.verifier import AnyOfPolicy, PolicyError, RefusedError, Rule
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import CallFailed, CallResult, response_aad
@@ -80,6 +80,23 @@ def test_a_policy_that_does_not_ask_for_freshness_is_refused(desk: Desk) -> None
     nonce = challenge()
     with pytest.raises(PolicyError):
         appraise_answer(desk.evidence(nonce), nonce, desk.policy.with_nonce(nonce), NOW)
+
+
+def test_an_enclave_that_one_of_several_policies_accepts_is_attested(desk: Desk) -> None:
+    nonce = challenge()
+    other = replace(desk.policy, mr_enclave=frozenset({bytes(32)}))
+    session = appraise_answer(desk.evidence(nonce), nonce, AnyOfPolicy((other, desk.policy)), NOW)
+    assert session.evidence.measurement == MR_ENCLAVE
+    with pytest.raises(RefusedError) as refused:
+        appraise_answer(desk.evidence(nonce), nonce, AnyOfPolicy((other,)), NOW)
+    assert refused.value.rule is Rule.POLICY_ANY_OF
+
+
+def test_each_of_several_policies_must_ask_for_freshness(desk: Desk) -> None:
+    nonce = challenge()
+    other = replace(desk.policy, mr_enclave=frozenset({bytes(32)})).with_nonce(nonce)
+    with pytest.raises(PolicyError):
+        appraise_answer(desk.evidence(nonce), nonce, AnyOfPolicy((desk.policy, other)), NOW)
 
 
 def test_malformed_collateral_is_refused(desk: Desk) -> None:

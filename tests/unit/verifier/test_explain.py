@@ -6,7 +6,7 @@ import pytest
 from casemate.testing.forge import Forged, honest
 from casemate.verifier import INTEL_SGX_ROOT, CheckTree, Outcome, Rule, SgxEvidence, appraise, explain
 from casemate.verifier.checks import RefusedError
-from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
+from casemate.verifier.rules import COMPOSITION_RULES, RA_TLS_RULES, SNP_RULES
 from casemate.verifier.sgx.policy import SgxPolicy
 from casemate.wire.sgx.quote import Quote
 
@@ -59,7 +59,7 @@ def test_what_stands_on_missing_things_is_not_reached(forged: Forged) -> None:
     tree = explain(SgxEvidence(b"", None), forged.policy, None, NOW)
     assert outcomes(tree, Outcome.REFUSED) == [Rule.QUOTE_FORMAT, Rule.COLLATERAL_PRESENT]
     assert outcomes(tree, Outcome.PASSED) == []
-    assert {check.rule for check in tree.checks()} == set(Rule) - SNP_RULES - RA_TLS_RULES - {Rule.EVIDENCE_KIND}
+    assert {check.rule for check in tree.checks()} == set(Rule) - SNP_RULES - RA_TLS_RULES - COMPOSITION_RULES
 
 
 def test_explanation_says_what_was_wanted(forged: Forged) -> None:

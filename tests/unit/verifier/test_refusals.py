@@ -25,7 +25,7 @@ from casemate.verifier import (
 )
 from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, RequiredLayers
 from casemate.verifier.roots import VendorRoot
-from casemate.verifier.rules import RA_TLS_RULES, SNP_RULES
+from casemate.verifier.rules import COMPOSITION_RULES, RA_TLS_RULES, SNP_RULES
 from casemate.verifier.sgx.policy import AcceptedStatus
 from casemate.wire.protocol.sandbox_layers import LayerName, LayerState
 from casemate.wire.protocol.simulated_mark import (
@@ -446,7 +446,7 @@ def test_accepts_the_honest_platform(ca: Ca) -> None:
     tree = explain(forged.evidence, forged.policy, forged.collateral, NOW)
     assert tree.refusal is None
     reached = {check.rule for check in tree.checks() if check.outcome is Outcome.PASSED}
-    assert set(RULES) - SNP_RULES - RA_TLS_RULES - {Rule.EVIDENCE_KIND} - reached == {
+    assert set(RULES) - SNP_RULES - RA_TLS_RULES - COMPOSITION_RULES - reached == {
         Rule.BINDING_NONCE,
         Rule.BINDING_VALUES,
     }
@@ -569,7 +569,7 @@ def test_every_rule_refuses_something_in_this_file() -> None:
         Rule.QE_IDENTITY_EVALUATION,
     }  # fmt: skip
     tried = {rule for _, rule, _ in (*RESIGNED, *TAMPERED)}
-    assert tried | elsewhere == set(Rule) - SNP_RULES - RA_TLS_RULES - {Rule.EVIDENCE_KIND}
+    assert tried | elsewhere == set(Rule) - SNP_RULES - RA_TLS_RULES - COMPOSITION_RULES
     assert not tried & elsewhere
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from casemate.cli.endpoints import EndpointOptions
     from casemate.cli.snp.reports import Challenge as SnpChallenge
     from casemate.images.image import Image as LoadedImage
-    from casemate.verifier import BoundValues, SgxPolicy
+    from casemate.verifier import AnyPolicy
     from casemate.wire.messages.host import EvidenceIs
     from casemate.wire.protocol.report_data import ReportDataBinding
     from casemate.wire.sgx.collateral import Collateral
@@ -23,10 +23,12 @@ Target = Annotated[
     str,
     typer.Argument(metavar="N|IMAGE", help="An enclave's number on the running machine, or an image to launch for it."),
 ]
-QuoteFile = Annotated[
-    Path,
+EvidenceFiles = Annotated[
+    list[Path],
     typer.Argument(
-        metavar="QUOTE", help="The quote, or hexadecimal or base64 text of it; zero bytes behind it are passed over."
+        metavar="QUOTE...",
+        help="The quote, or hexadecimal or base64 text of it; zero bytes behind it are passed over. Several: pieces of "
+        "evidence for an all_of policy, each with the files beside it that `casemate quote` writes.",
     ),
 ]
 Image = Annotated[
@@ -93,6 +95,14 @@ ExpectedData = Annotated[
 Explain = Annotated[
     bool, typer.Option("--explain", metavar=FLAG, help="Every check, with the bytes it looks at and its source.")
 ]
+AllOf = Annotated[
+    bool,
+    typer.Option(
+        "--all-of",
+        metavar=FLAG,
+        help="For a quote and a report of the image together: what runs as an enclave and as a guest is this one code.",
+    ),
+]
 RootFile = Annotated[
     Path | None,
     typer.Option("--root", metavar="FILE", help="The maker's root certificate. Default: that of the running machine."),
@@ -107,6 +117,11 @@ TrustOnFirstUse = Annotated[
 ]
 
 _NONCE_SIZE = 32
+
+_ALL_OF_HEADER = """\
+# A Casemate policy for a quote of SGX and an SEV-SNP report together: each member accepts one of them, and both are of
+# the code with these two digests. `casemate docs cli` explains it.
+"""
 
 
 def quote(
@@ -135,6 +150,7 @@ def quote(
             --binding quote.bin.binding.json --policy policy.toml
     """
     from casemate.cli.endpoints import EndpointOptions, endpoint_of, launched
+    from casemate.cli.evidence_files import beside
     from casemate.cli.files import write_file
     from casemate.cli.images import image_of
     from casemate.cli.own_machine import enclave_number
@@ -154,7 +170,7 @@ def quote(
         said = client.evidence(number, asked)
     bound = ReportDataBinding(said.hpke_key, said.receipt_key, asked, said.layers)
     files = evidence_files(said, output, collateral)
-    files["binding"] = (binding or _beside(output, ".binding.json"), encode_binding(bound))
+    files["binding"] = (binding or beside(output, ".binding.json"), encode_binding(bound))
     for what, (path, content) in files.items():
         write_file(path, content, what=what)
     screen.show(
@@ -170,7 +186,7 @@ def quote(
 
 
 def verify(
-    quote: QuoteFile,
+    quote: EvidenceFiles,
     *,
     policy: PolicyFile,
     collateral: CollateralFile = None,
@@ -198,13 +214,27 @@ def verify(
         casemate verify --ra-tls 127.0.0.1:8443 --policy policy.toml \
             --collateral collateral.json
         casemate verify report.bin --certificates amd.pem --policy snp.toml
+        casemate verify quote.bin report.bin --policy both.toml
     """
+    if len(quote) > 1:
+        from casemate.cli.pieces import verify_pieces
+
+        if ra_tls or explain or any((collateral, certificates, binding, revocation_list, report_data)):
+            raise typer.BadParameter(
+                "of several pieces, each has its files beside it, and --explain shows the checks of one: leave out all "
+                "but --policy, --nonce, --at and --json",
+                param_hint="QUOTE...",
+            )
+        asked = None if nonce is None else _nonce(nonce)
+        verify_pieces(quote, policy, nonce=asked, at=at, screen=Screen(as_json=as_json))
+        return
+    evidence_file = quote[0]
     if certificates is not None:
         from casemate.cli.snp.reports import ReportFiles, verify_report
 
         if ra_tls or collateral is not None:
             raise typer.BadParameter("with --certificates there is no --ra-tls and no --collateral")
-        files = ReportFiles(quote, certificates, revocation_list, policy)
+        files = ReportFiles(evidence_file, certificates, revocation_list, policy)
         verify_report(files, _challenge(report_data, nonce, binding), at=at, explain=explain, as_json=as_json)
         return
     if report_data is not None or revocation_list is not None:
@@ -215,29 +245,28 @@ def verify(
         if binding is not None:
             raise typer.BadParameter("a certificate's claims say what it binds", param_hint="--binding")
         challenge = None if nonce is None else _nonce(nonce)
-        verify_certificate(str(quote), Asked(policy, _collateral(collateral), challenge, at, explain, as_json))
+        verify_certificate(str(evidence_file), Asked(policy, _collateral(collateral), challenge, at, explain, as_json))
         return
     from casemate.cli.appraisals import Appraisal, show_verdict
-    from casemate.cli.evidence_files import read_binding, read_evidence
+    from casemate.cli.evidence_files import bound_values, read_binding, read_evidence
     from casemate.cli.file_kinds import FileKind
     from casemate.cli.findings import sgx_document
-    from casemate.cli.policies import sgx_policy_in, time_of, weaknesses
-    from casemate.verifier import SgxEvidence, appraise
-    from casemate.verifier import explain as explain_checks
+    from casemate.cli.policies import policy_for_quote, time_of, weaknesses
+    from casemate.verifier import SgxEvidence, appraise_any, explain_any
     from casemate.verifier.sgx.findings import find_sgx
     from casemate.wire.sgx.quote import MAX_QUOTE
 
     screen = Screen(as_json=as_json)
-    data = read_evidence(quote, screen, what="quote", kind=FileKind.QUOTE, limit=MAX_QUOTE)
+    data = read_evidence(evidence_file, screen, what="quote", kind=FileKind.QUOTE, limit=MAX_QUOTE)
     bound = None if binding is None else read_binding(binding)
-    demands = _with_nonce(sgx_policy_in(policy), nonce, bound)
-    evidence = SgxEvidence(data, None if bound is None else _values(bound))
+    demands = _with_nonce(policy_for_quote(policy), nonce, bound)
+    evidence = SgxEvidence(data, bound_values(bound))
     endorsements, now = _collateral(collateral), time_of(at)
     if demands.weaknesses():
         screen.say(f"the policy gives up: {weaknesses(demands)}", style="yellow")
     appraisal = Appraisal(
-        lambda: appraise(evidence, demands, endorsements, now),
-        lambda: explain_checks(evidence, demands, endorsements, now),
+        lambda: appraise_any(evidence, demands, endorsements, now),
+        lambda: explain_any(evidence, demands, endorsements, now),
         lambda verified: sgx_document(find_sgx(evidence.quote, endorsements), verified=verified),
     )
     show_verdict(screen, appraisal, explain=explain)
@@ -248,6 +277,7 @@ def policy(
     *,
     learner: OfLearner = False,
     tee: TeeOption = Tee.SGX,
+    all_of: AllOf = False,
     root: RootFile = None,
     trust_on_first_use: TrustOnFirstUse = False,
     state: State = None,
@@ -261,7 +291,8 @@ def policy(
     It accepts exactly this code, under the root of the running machine or of
     --root, at a TCB that is up to date, confined by the sandbox layers that
     every Linux has. Every member is there: read them. With --tee snp it is for
-    reports of the same image as a guest, on your own machine.
+    reports of the same image as a guest, on your own machine. With --all-of it
+    is for both together, from one launch as each.
 
     A gateway's word for its root is the operator's word. With
     --trust-on-first-use it is taken all the same, this once: compare its
@@ -283,12 +314,13 @@ def policy(
     if learner == (image is not None):
         raise typer.BadParameter("name an image, or say --learner for the one that comes with Casemate")
     loaded = installed_learner_image() if image is None else image_of(image, screen)
-    if tee is Tee.SNP:
+    if tee is Tee.SNP or all_of:
         if root is not None or trust_on_first_use:
-            raise typer.BadParameter("with --tee snp the machine is your own: its supervisor names root and TCB")
-        text = _guest_policy(loaded, EndpointOptions(state, url, token_file, ca))
-        digest = loaded.launch_digest.hex()
-        screen.show({"launch_digest": digest, "policy": text}, lambda console: console.out(text, end=""))
+            raise typer.BadParameter("with --tee snp or --all-of the machine is your own, which names root and TCB")
+        text = _machine_policy(loaded, EndpointOptions(state, url, token_file, ca), all_of=all_of)
+        digests = {"mr_enclave": loaded.mr_enclave.hex()} if all_of else {}
+        digests["launch_digest"] = loaded.launch_digest.hex()
+        screen.show(digests | {"policy": text}, lambda console: console.out(text, end=""))
         return
     if root is not None:
         anchor, seeded = root_in(root)
@@ -301,36 +333,50 @@ def policy(
     screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
 
 
-def _guest_policy(image: "LoadedImage", named: "EndpointOptions") -> str:
+def _machine_policy(image: "LoadedImage", named: "EndpointOptions", *, all_of: bool) -> str:
+    """The text of a policy for reports of the image as a guest of the user's own machine; or for its quotes as well."""
     from casemate.cli.endpoints import endpoint_of
+    from casemate.cli.policies import PinnedEnclave, policy_of, root_of
     from casemate.cli.snp.policies import POLICY_HEADER, function_policy, maker_of
-    from casemate.verifier import print_snp_policy
+    from casemate.verifier import AllOfPolicy, CodeIdentity, print_any_policy
 
     machine = endpoint_of(named).own_machine()
     if machine is None:
-        raise typer.BadParameter("with --tee snp the machine is your own: print the policy there, and hand it on")
-    return f"{POLICY_HEADER}{print_snp_policy(function_policy(image, maker_of(machine), confined=True))}"
+        raise typer.BadParameter("the machine is to be your own: print the policy there, and hand it on")
+    guest = function_policy(image, maker_of(machine), confined=True)
+    if not all_of:
+        return f"{POLICY_HEADER}{print_any_policy(guest)}"
+    pinned = PinnedEnclave(
+        frozenset({image.mr_enclave}),
+        root_of(machine),
+        seeded=machine.status.seeded,
+        debug=image.parse_sigstruct().attributes.debug,
+        confined=True,
+    )
+    code = frozenset({CodeIdentity(image.mr_enclave, image.launch_digest)})
+    return f"{_ALL_OF_HEADER}{print_any_policy(AllOfPolicy((policy_of(pinned), guest), code))}"
 
 
 def evidence_files(said: "EvidenceIs", output: Path, endorsements: Path | None) -> dict[str, tuple[Path, bytes]]:
     """What evidence of its kind comes in, for verifiers of that kind: names of files, and what goes into them."""
+    from casemate.cli.evidence_files import beside
     from casemate.wire.encodings.pem import encode_chain
     from casemate.wire.snp.endorsements import CertifiedKey
 
     if said.tee is Tee.SGX:
-        place = endorsements or _beside(output, ".collateral.json")
+        place = endorsements or beside(output, ".collateral.json")
         return {"quote": (output, said.evidence), "collateral": (place, said.endorsements)}
     given = CertifiedKey.parse(said.endorsements)
-    chain = endorsements or _beside(output, ".pem")
+    chain = endorsements or beside(output, ".pem")
     files = {"report": (output, said.evidence), "certificates": (chain, encode_chain(*given.certificates))}
     if given.revocation_list is not None:
-        files["revocation_list"] = (_beside(output, ".crl"), given.revocation_list)
+        files["revocation_list"] = (beside(output, ".crl"), given.revocation_list)
     return files
 
 
 def _challenge(report_data: str | None, nonce: str | None, binding: Path | None) -> "SnpChallenge":
     """What a report must answer, by what the user gave."""
-    from casemate.cli.evidence_files import read_binding
+    from casemate.cli.evidence_files import bound_values, read_binding
     from casemate.cli.snp.reports import Challenge as SnpChallenge
     from casemate.cli.vm.attesting import report_data_of
 
@@ -342,12 +388,8 @@ def _challenge(report_data: str | None, nonce: str | None, binding: Path | None)
     return SnpChallenge(
         report_data=None if report_data is None else report_data_of(report_data),
         nonce=_nonce(nonce) if nonce is not None else None if bound is None else bound.nonce,
-        bound=None if bound is None else _values(bound),
+        bound=bound_values(bound),
     )
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
 
 
 def _nonce(text: str) -> bytes:
@@ -360,19 +402,13 @@ def _nonce(text: str) -> bytes:
     return nonce
 
 
-def _with_nonce(demands: "SgxPolicy", nonce: str | None, bound: "ReportDataBinding | None") -> "SgxPolicy":
+def _with_nonce(demands: "AnyPolicy", nonce: str | None, bound: "ReportDataBinding | None") -> "AnyPolicy":
     """The policy for this challenge, where it asks for one."""
+    from casemate.cli.policies import answering
+
     if nonce is not None:
         return demands.with_nonce(_nonce(nonce))
-    if demands.report_data == "FRESH_NONCE" and bound is not None:
-        return demands.with_nonce(bound.nonce)
-    return demands
-
-
-def _values(bound: "ReportDataBinding") -> "BoundValues":
-    from casemate.verifier import BoundValues
-
-    return BoundValues(bound.hpke_key, bound.receipt_key, bound.layers)
+    return demands if bound is None else answering(demands, bound.nonce)
 
 
 def _collateral(path: Path | None) -> "Collateral | None":

@@ -11,10 +11,10 @@ from casemate.cli.file_kinds import FileKind
 from casemate.cli.files import InputFileError
 from casemate.cli.findings import snp_document
 from casemate.cli.output import Screen
-from casemate.cli.policies import snp_policy_in, time_of
+from casemate.cli.policies import policy_for_report, time_of
 
 if TYPE_CHECKING:
-    from casemate.verifier import BoundValues, SnpEndorsements, SnpPolicy
+    from casemate.verifier import AnyOfPolicy, AnyPolicy, BoundValues, SnpEndorsements, SnpPolicy, TeePolicy
 
 MAX_REPORT = 64 * 1024
 """Longest buffer with a report (bytes): kernels hand out pages, of which the report is the start."""
@@ -40,42 +40,55 @@ class Challenge:
     nonce: bytes | None
     bound: "BoundValues | None"
 
-    def for_policy(self, policy: "SnpPolicy") -> "SnpPolicy":
+    def for_policy(self, policy: "SnpPolicy | AnyOfPolicy") -> "AnyPolicy":
         """The policy for this challenge; PolicyError where it asks for none."""
-        if self.report_data is not None:
-            return policy.with_report_data(self.report_data)
-        return policy if self.nonce is None else policy.with_nonce(self.nonce)
+        from casemate.verifier import AnyOfPolicy
+
+        if self.report_data is None:
+            return policy if self.nonce is None else policy.with_nonce(self.nonce)
+        if isinstance(policy, AnyOfPolicy):
+            return policy.changed(self._with_report_data)
+        return policy.with_report_data(self.report_data)
+
+    def _with_report_data(self, member: "TeePolicy") -> "TeePolicy":
+        from casemate.verifier import SnpPolicy
+
+        return member.with_report_data(self.report_data or b"") if isinstance(member, SnpPolicy) else member
 
 
 def verify_report(files: ReportFiles, challenge: Challenge, *, at: str | None, explain: bool, as_json: bool) -> None:
     """Appraises and shows; ends the command where it is refused."""
-    from casemate.verifier import SnpEvidence, appraise_snp, explain_snp
+    from casemate.verifier import SnpEvidence, appraise_any, explain_any
     from casemate.verifier.snp.findings import find_snp
 
     screen = Screen(as_json=as_json)
     report = read_evidence(files.report, screen, what="report", kind=FileKind.SNP_REPORT, limit=MAX_REPORT)
     evidence = SnpEvidence(report, challenge.bound)
-    policy, endorsements, now = challenge.for_policy(snp_policy_in(files.policy)), _endorsements(files), time_of(at)
+    policy, endorsements, now = (
+        challenge.for_policy(policy_for_report(files.policy)),
+        endorsements_in(files.certificates, files.revocation_list),
+        time_of(at),
+    )
     if policy.weaknesses():
         screen.say(f"the policy gives up: {', '.join(policy.weaknesses())}", style="yellow")
     appraisal = Appraisal(
-        lambda: appraise_snp(evidence, policy, endorsements, now),
-        lambda: explain_snp(evidence, policy, endorsements, now),
+        lambda: appraise_any(evidence, policy, endorsements, now),
+        lambda: explain_any(evidence, policy, endorsements, now),
         lambda verified: snp_document(find_snp(evidence.report, endorsements), policy, verified=verified),
         REPORT_RULES,
     )
     show_verdict(screen, appraisal, explain=explain)
 
 
-def _endorsements(files: ReportFiles) -> "SnpEndorsements":
+def endorsements_in(certificates: Path, revocation_list: Path | None) -> "SnpEndorsements":
     """Certificates in any order, as tools write them; one that is there twice counts once."""
     from casemate.verifier import SnpEndorsements
 
-    found = tuple(dict.fromkeys(read_certificate_file(files.certificates, what="certificates")))
+    found = tuple(dict.fromkeys(read_certificate_file(certificates, what="certificates")))
     if len(found) != _CERTIFICATES:
         raise InputFileError(
-            f"certificates {files.certificates}: got {len(found)}, want three in PEM: the key's (VCEK or VLEK), its "
+            f"certificates {certificates}: got {len(found)}, want three in PEM: the key's (VCEK or VLEK), its "
             "issuer's (ASK or ASVK), the root's (ARK)"
         )
-    listed = files.revocation_list
-    return SnpEndorsements.of_certificates(found, None if listed is None else read_revocation_list_file(listed))
+    listed = None if revocation_list is None else read_revocation_list_file(revocation_list)
+    return SnpEndorsements.of_certificates(found, listed)
