@@ -21,7 +21,7 @@ import pytest
 
 from casemate.client import Client, HostRefusedError, RoleRefusedError, aio, connect
 from casemate.client.vm.sync import Budget
-from casemate.host.vm.vms import MAX_VMS
+from casemate.host.vm.vm_table import MAX_VMS
 from casemate.images.vm.builtin import firmware
 from casemate.testing.served import Served, served_machine
 from casemate.wire.encodings.message import encode_message

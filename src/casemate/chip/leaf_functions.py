@@ -62,7 +62,7 @@ class LeafFunctions:
 
     async def _anchor(self, who: Attester, question: AnchorRead | AnchorAdvance, launcher: str) -> AnchorIs:
         """Other enclaves' questions do not wait for a slow disk."""
-        asking = asker(who.identity, question.policy, launcher)
+        asking = asker(who.identity, question.binding, launcher)
         if isinstance(question, AnchorRead):
             now = self._anchors.read(asking)
         else:

@@ -45,7 +45,7 @@ class HostApi(Protocol):
 
 
 class VmHostApi(Protocol):
-    """The hypervisor's methods that the gateway calls; :class:`casemate.host.vm.vms.Vms` implements them."""
+    """The hypervisor's methods that the gateway calls; :class:`casemate.host.vm.vm_table.VmTable` implements them."""
 
     async def answer(self, request: Request[A]) -> A: ...
     def console(self, number: int) -> Console: ...

@@ -20,7 +20,7 @@ from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.serving import add_arguments, host_options, prepare, serve
-from casemate.host.vm.vms import Vms
+from casemate.host.vm.vm_table import VmTable
 from casemate.link.server_tls import CertificateFileError, server_context
 
 _LATE_IMPORTS = (
@@ -92,7 +92,7 @@ class Facing:
 class HttpWay:
     """Serves HTTP beside the Unix socket (:class:`casemate.host.serving.Beside`)."""
 
-    def __init__(self, orchestrator: Orchestrator, vms: Vms, facing: Facing) -> None:
+    def __init__(self, orchestrator: Orchestrator, vms: VmTable, facing: Facing) -> None:
         self._gateway = Gateway(
             orchestrator,
             vms,

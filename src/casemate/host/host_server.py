@@ -7,7 +7,7 @@ from functools import partial
 from casemate.host.entry_queue import CALLER
 from casemate.host.handlers import Handlers
 from casemate.host.orchestrator import Orchestrator
-from casemate.host.vm.vms import Vms
+from casemate.host.vm.vm_table import VmTable
 from casemate.link.calls import Reply
 from casemate.link.door import Door
 from casemate.wire.encodings.message import parse_message, tag_of
@@ -32,7 +32,7 @@ _ENTRIES = tuple(map(tag_of, (host.Call, host.GetEvidence)))
 class HostServer:
     """Answers requests from ``orchestrator`` and, about confidential VMs, from ``vms``."""
 
-    def __init__(self, orchestrator: Orchestrator, vms: Vms) -> None:
+    def __init__(self, orchestrator: Orchestrator, vms: VmTable) -> None:
         check_complete(orchestrator.handlers, vms.handlers)
         self._orchestrator = orchestrator
         self._vms = vms

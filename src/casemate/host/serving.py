@@ -27,7 +27,7 @@ from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.vm.firmware import SevFirmware
-from casemate.host.vm.vms import Vms
+from casemate.host.vm.vm_table import VmTable
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.process.hardening import die_with_parent
@@ -133,7 +133,7 @@ def prepare(options: HostOptions) -> Prepared:
     return Prepared(options)
 
 
-def serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Beside] | None = None) -> int:
+def serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], Beside] | None = None) -> int:
     """Serves until SIGTERM, or until the chip is gone; the exit status.
 
     Args:
@@ -147,7 +147,7 @@ def serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Beside] | No
         return 1
 
 
-async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Beside] | None) -> int:
+async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], Beside] | None) -> int:
     """The order: the catalogue is known before anybody is let in; at the end nobody new is let in before all else."""
     options = prepared.options
     loop = asyncio.get_running_loop()
@@ -167,7 +167,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, Vms], Besid
         ocalls=BUILT_IN,
         tls_ports=TlsPorts([socket.socket(fileno=descriptor) for descriptor in options.ra_tls_fds]),
     )
-    vms = Vms(chip_link, options.directory / "vms")
+    vms = VmTable(chip_link, options.directory / "vms")
 
     def on_news(message: bytes) -> None:
         news: object = parse_message(message, StateIs, VmProcessIs)

@@ -24,10 +24,10 @@ _NONCE_PAD = bytes(4)
 class PageCipher(Protocol):
     """Encrypts pages from the cache to DRAM, and decrypts them on the way back."""
 
-    def encrypt(self, spa: int, gpa: int, plaintext: bytes) -> bytes:
+    def encrypt(self, spa: int, gpa: int, plaintext: bytes, /) -> bytes:
         """The ciphertext to store at ``spa`` for the guest's page ``gpa``."""
 
-    def decrypt(self, spa: int, gpa: int, ciphertext: bytes) -> bytes:
+    def decrypt(self, spa: int, gpa: int, ciphertext: bytes, /) -> bytes:
         """The plaintext; :class:`IntegrityError` where the cipher detects that the guest did not write this."""
 
     def forget(self, gpa: int) -> None:
@@ -41,10 +41,10 @@ class TweakedPages:
         """Takes two keys of 32 bytes, which must differ."""
         self._key = AES(key + tweak_key)
 
-    def encrypt(self, spa: int, gpa: int, plaintext: bytes) -> bytes:  # noqa: ARG002 - as PageCipher
+    def encrypt(self, spa: int, _gpa: int, plaintext: bytes, /) -> bytes:
         return Cipher(self._key, XTS(spa.to_bytes(16, "little"))).encryptor().update(plaintext)
 
-    def decrypt(self, spa: int, gpa: int, ciphertext: bytes) -> bytes:  # noqa: ARG002 - as PageCipher
+    def decrypt(self, spa: int, _gpa: int, ciphertext: bytes, /) -> bytes:
         """The plaintext, or garbage where the ciphertext was changed or moved: nothing can tell."""
         return Cipher(self._key, XTS(spa.to_bytes(16, "little"))).decryptor().update(ciphertext)
 
@@ -72,14 +72,14 @@ class AuthenticatedPages:
         self._counters: dict[int, int] = {}
         """Counters by GPA, kept when a page is forgotten: a nonce must never be used twice with a page's key."""
 
-    def encrypt(self, spa: int, gpa: int, plaintext: bytes) -> bytes:  # noqa: ARG002 - as PageCipher
+    def encrypt(self, _spa: int, gpa: int, plaintext: bytes, /) -> bytes:
         counter = (self._written[gpa][0] if gpa in self._written else self._counters.pop(gpa, 0)) + 1
         nonce = counter.to_bytes(8, "little") + _NONCE_PAD
         sealed = self._page_key(gpa).encrypt(nonce, plaintext, self._asid + gpa.to_bytes(8, "little") + nonce)
         self._written[gpa] = (counter, sealed[PAGE_SIZE:])
         return sealed[:PAGE_SIZE]
 
-    def decrypt(self, spa: int, gpa: int, ciphertext: bytes) -> bytes:  # noqa: ARG002 - as PageCipher
+    def decrypt(self, _spa: int, gpa: int, ciphertext: bytes, /) -> bytes:
         """What the guest last wrote; :class:`IntegrityError` where DRAM holds anything else."""
         if gpa not in self._written:
             return _ZEROS

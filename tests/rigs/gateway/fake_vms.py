@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from casemate.host.vm.console import Console
-from casemate.host.vm.vms import MAX_VMS
+from casemate.host.vm.vm_table import MAX_VMS
 from casemate.wire.messages.request import Request
 from casemate.wire.messages.vm.host import (
     AttackPath,

@@ -471,7 +471,7 @@ class TestLeafFunctions:
                     bodies.append(Report.parse(made.report).body)
                 assert bodies[0].mr_enclave == hashlib.sha256(image("good")).digest()
                 assert bodies[1].mr_enclave == hashlib.sha256(image("good too")).digest()
-                by_enclave = seal_request(policy=SealBinding.MRENCLAVE)
+                by_enclave = seal_request(binding=SealBinding.MRENCLAVE)
                 keys = [await say(enclave, by_enclave, leaf.KeyIs) for _, enclave in (one, other)]
                 assert keys[0].key != keys[1].key
                 by_signer = [await say(enclave, seal_request(), leaf.KeyIs) for _, enclave in (one, other)]

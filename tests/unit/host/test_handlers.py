@@ -7,7 +7,7 @@ from tests.rigs.host.fake_chip import host_of
 
 from casemate.host.handlers import Handlers
 from casemate.host.host_server import check_complete
-from casemate.host.vm.vms import Vms
+from casemate.host.vm.vm_table import VmTable
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.wire.messages.host import EnclavesAre, ListEnclaves
@@ -17,7 +17,7 @@ def test_every_verb_of_the_table_has_a_handler(tmp_path: Path) -> None:
     async def run() -> None:
         async with host_of(tmp_path) as (orchestrator, _):
             ours, theirs = socket.socketpair()
-            vms = Vms(Caller(AsyncChannel(ours)), tmp_path)
+            vms = VmTable(Caller(AsyncChannel(ours)), tmp_path)
             check_complete(orchestrator.handlers, vms.handlers)
             with pytest.raises(TypeError, match=r"differ: .*Call.*ListStates"):
                 check_complete(Handlers(), vms.handlers)

@@ -68,7 +68,7 @@ class SgxAttester:
         """EGETKEY of a SEAL_KEY; :class:`LeafError` as the SDM says."""
         request = KeyRequest(
             key_name=KeyName.SEAL_KEY,
-            key_policy=_POLICIES[question.policy],
+            key_policy=_POLICIES[question.binding],
             isv_svn=question.isv_svn,
             cet_attributes_mask=0,
             cpu_svn=question.tcb,

@@ -115,10 +115,10 @@ class ParavirtualGuest:
         if question.isv_svn > who.isv_svn:
             raise FirmwareError(FirmwareStatus.INVALID_PARAM, f"SVN {question.isv_svn}, the guest's is {who.isv_svn}")
         tcb = self._reached(question.tcb)
-        by_code = question.policy is SealBinding.MRENCLAVE
+        by_code = question.binding is SealBinding.MRENCLAVE
         label = _LABEL + encode_fields(
             _Dependencies(
-                policy=str(question.policy),
+                policy=str(question.binding),
                 measurement=who.measurement if by_code else b"",
                 mr_signer=b"" if by_code else who.mr_signer,
                 isv_prod_id=who.isv_prod_id,

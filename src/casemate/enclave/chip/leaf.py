@@ -57,13 +57,13 @@ class Leaf:
         """A 128-bit key of this enclave's; :class:`FaultError` where the chip refuses."""
         return self._ask(wanted, KeyIs).key
 
-    def anchor_read(self, policy: SealBinding) -> AnchorIs:
+    def anchor_read(self, binding: SealBinding) -> AnchorIs:
         """Which history of this enclave's state is the newest; :class:`FaultError` where the chip refuses."""
-        return self._ask(AnchorRead(policy), AnchorIs)
+        return self._ask(AnchorRead(binding), AnchorIs)
 
-    def anchor_advance(self, policy: SealBinding, *, epoch: int, head: bytes) -> AnchorIs:
+    def anchor_advance(self, binding: SealBinding, *, epoch: int, head: bytes) -> AnchorIs:
         """Makes ``head`` the newest history, if the anchor is at ``epoch``; :class:`FaultError` if it is not."""
-        return self._ask(AnchorAdvance(policy, epoch, head), AnchorIs)
+        return self._ask(AnchorAdvance(binding, epoch, head), AnchorIs)
 
     def _ask(self, question: object, wanted: type[T]) -> T:
         self.tell(question)

@@ -76,10 +76,10 @@ class Devices:
         """
         found = 0
         for at in range(access.size):
-            found |= self._byte(access.port + at, access.is_in, value >> 8 * at & 0xFF) << 8 * at
+            found |= self._byte(access.port + at, value >> 8 * at & 0xFF, is_in=access.is_in) << 8 * at
         return found
 
-    def _byte(self, port: int, is_in: bool, value: int) -> int:  # noqa: FBT001 - one of two ways
+    def _byte(self, port: int, value: int, *, is_in: bool) -> int:
         device = self._bases.get(port - port % PORTS)
         if device is None:
             return 0xFF if is_in else 0  # no device drives the bus

@@ -132,14 +132,14 @@ def dictionary(target: Target, path: AttackPath) -> Result:
     return Result(AttackOutcome.GARBAGE, "", f"the ciphertext is of number {guessed}; the guest has written {secret}")
 
 
-def remap(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
+def remap(target: Target, _path: AttackPath) -> Result:
     """Points page A at page B in the nested page table: the guest is to take B's content for A's."""
     target.listen()
     target.map(PAGE_A, PAGE_B)
     return told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
 
 
-def reassign(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
+def reassign(target: Target, _path: AttackPath) -> Result:
     """As :func:`remap`; before it, tells the reverse map table that B's page of DRAM is the guest's page A."""
     target.listen()
     with suppress(FaultError):  # SEV and SEV-ES have no reverse map table
@@ -176,7 +176,7 @@ class LyingModule:
         self.target.store(AttackPath.DRAM, self.cell, self.target.load(AttackPath.DRAM, self.alias, PAGE_SIZE))
 
 
-def alias(target: Target, path: AttackPath) -> Result:  # noqa: ARG001 - as every attack
+def alias(target: Target, _path: AttackPath) -> Result:
     """Replays page A by stores of the host's CPU to its alias, which the reverse map table does not know."""
     target.listen()
     module = LyingModule(target, cell=PAGE_A, alias=target.spare)

@@ -52,7 +52,7 @@ class GetSealingKey:
     Refused where ``isv_svn`` or ``tcb`` are above the asking enclave's and the platform's.
     """
 
-    policy: SealBinding
+    binding: SealBinding
     isv_svn: U16
     tcb: Bytes16
     """As ``Boot`` gives it, now or at the time when something was sealed."""
@@ -76,7 +76,7 @@ class AnchorRead:
     ISVSVN than the enclave's has written.
     """
 
-    policy: SealBinding
+    binding: SealBinding
 
 
 @message(0x36)
@@ -87,7 +87,7 @@ class AnchorAdvance:
     Refused as ``state-conflict`` where the anchor is not at the expected epoch, as ``state-refused`` as above.
     """
 
-    policy: SealBinding
+    binding: SealBinding
     epoch: U64
     """Where the anchor is expected to be now."""
     head: Bytes32

@@ -14,7 +14,7 @@ from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.bodies import BINARY
 from casemate.gateway.v1.vm.asking import answered_while_connected
 from casemate.gateway.v1.vm.routes import MAX_LAUNCH
-from casemate.host.vm.vms import MAX_VMS
+from casemate.host.vm.vm_table import MAX_VMS
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.request import Request as Asked
 from casemate.wire.messages.vm.host import (

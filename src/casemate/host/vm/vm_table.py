@@ -67,7 +67,7 @@ MAX_VMS = 16
 A = TypeVar("A")
 
 
-class Vms:
+class VmTable:
     """All VMs of this host, keyed by host-assigned numbers that are never reused."""
 
     def __init__(self, chip_link: Caller, directory: Path) -> None:
