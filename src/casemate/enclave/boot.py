@@ -1,4 +1,4 @@
-"""The first thing that an enclave does: make sense of its measured pages."""
+"""Reads the program out of the enclave's measured pages, as the first thing that an enclave does."""
 
 from dataclasses import dataclass
 
@@ -12,23 +12,23 @@ from casemate.wire.protocol.tee import Identity
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What this enclave is, in the chip's words, and what its pages make it do."""
+    """The identity that the chip gives this enclave, and the image in its pages."""
 
     identity: Identity
     tcb: bytes
-    """The platform's, for sealing keys."""
+    """The platform's TCB, for sealing keys."""
     image: ImageContents
 
     @property
     def debug(self) -> bool:
-        """The operator may look inside, so the guest's words may be shown."""
+        """Whether the operator may look inside; the guest's words may be shown then."""
         return self.identity.debug
 
 
 def read_program(boot: Boot) -> Program:
-    """The program in the pages; refused as ``launch-refused`` where they are no image, or not the chip's one.
+    """The program in the pages; ``launch-refused`` where they are not an image, or not the one launched.
 
-    The chip has measured the pages; here they are given a meaning, with the function that gave them one at build time.
+    The chip measures the pages and does not parse them. The parser is the one that `casemate build` checks images with.
     """
     try:
         image = read_pages(boot.pages)

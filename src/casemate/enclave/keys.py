@@ -1,6 +1,6 @@
-"""The enclave's key pairs, and all the cryptography that this room does.
+"""The enclave's key pairs, and all the cryptography of this room but TLS and the verifier's.
 
-Both pairs are made when the process starts and die with it: nothing sealed for one launch opens in the next.
+Both pairs are made when the process starts and are never stored: nothing sealed for one launch opens in the next.
 """
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -29,11 +29,11 @@ class EnclaveKeys:
         self.receipt_key = self._receipt.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
-        """The public halves alone."""
+        """Shows the public keys only."""
         return f"EnclaveKeys(hpke_key={self.hpke_key.hex()}, receipt_key={self.receipt_key.hex()})"
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
-        """What a client sealed to this enclave with exactly this ``info``; refused as ``cannot-open`` otherwise."""
+        """Opens what a client sealed to this enclave with this ``info``; refuses all else as ``cannot-open``."""
         try:
             return SUITE.decrypt(sealed, self._hpke, info=info)
         except InvalidTag:
@@ -42,12 +42,12 @@ class EnclaveKeys:
             ) from None
 
     def sign(self, receipt: Receipt) -> bytes:
-        """The signature that makes ``receipt`` the enclave's word."""
+        """The enclave's signature over a receipt."""
         return self._receipt.sign(receipt.signed_bytes())
 
 
 class Sha256:
-    """SHA-256 of bytes that come in pieces: some times as fast as :mod:`hashlib`'s, which here is without OpenSSL."""
+    """SHA-256 of bytes that come in pieces. Faster than :mod:`hashlib`, which has no OpenSSL in here."""
 
     __slots__ = ("_hash",)
 
@@ -55,33 +55,33 @@ class Sha256:
         self._hash = Hash(SHA256())
 
     def update(self, piece: bytes) -> None:
-        """Takes the next piece in."""
+        """Hashes the next piece."""
         self._hash.update(piece)
 
     def digest(self) -> bytes:
-        """Of all so far."""
+        """The hash of all pieces so far."""
         return self._hash.copy().finalize()
 
 
 def sha256(data: bytes) -> bytes:
-    """SHA-256 of bytes that are there."""
+    """SHA-256 of the bytes."""
     whole = Hash(SHA256())
     whole.update(data)
     return whole.finalize()
 
 
 def seal_once(key: bytes, text: bytes, associated: bytes) -> bytes:
-    """AES-256-GCM under a key that seals nothing else, hence the constant nonce."""
+    """Seals with AES-256-GCM under a key that seals nothing else: only therefore may the nonce be constant."""
     return AESGCM(key).encrypt(RESPONSE_NONCE, text, associated)
 
 
 def seal_counted(key: bytes, nonce: bytes, text: bytes, associated: bytes) -> bytes:
-    """AES-GCM under a sealing key; no two texts may have one nonce (12 bytes)."""
+    """Seals with AES-GCM under a sealing key. The nonce (12 bytes) must never be used twice with one key."""
     return AESGCM(key).encrypt(nonce, text, associated)
 
 
 def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
-    """What :func:`seal_counted` sealed; refused as ``state-refused`` where anything is not as it was."""
+    """Opens what :func:`seal_counted` sealed; refused as ``state-refused`` where any of it has changed."""
     try:
         return AESGCM(key).decrypt(nonce, sealed, associated)
     except InvalidTag:
@@ -91,7 +91,7 @@ def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
 
 
 def check_signature(public_key: bytes, signature: bytes, transcript: bytes) -> None:
-    """Refuses a caller whose Ed25519 signature does not verify."""
+    """Refuses a caller (``caller-refused``) whose Ed25519 signature over the transcript does not verify."""
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, transcript)
     except (InvalidSignature, ValueError):

@@ -1,4 +1,4 @@
-"""An enclave's process, from its first frame to its last. Its spawner has forked and confined it already."""
+"""An enclave's process, from its first frame to its last. The spawner has forked and confined it already."""
 
 import contextlib
 import select
@@ -31,7 +31,7 @@ MAX_SPAWNER_FRAME = 64 * 1024
 
 
 class _ChipEnd:
-    """Between questions the chip says nothing, so whatever comes from it is its end, and with it the enclave's."""
+    """Watches the chip's link. The chip never speaks unasked, so anything that comes between questions is its end."""
 
     def __init__(self, leaf: Leaf) -> None:
         self._leaf = leaf
@@ -41,11 +41,11 @@ class _ChipEnd:
         return self._leaf.fileno()
 
     def wants(self) -> int:
-        """To hear the end."""
+        """Input, of which the end of the link is one kind."""
         return select.POLLIN
 
     def ready(self, _events: int) -> None:
-        """It is the end."""
+        """Ends the enclave."""
         raise PeerGoneError("the chip has gone")
 
 
@@ -72,13 +72,13 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
             if service is not None:
                 service.run()
         except (PeerGoneError, TimedOutError, WireError):
-            return  # without its peers an enclave is nothing; and nobody is left to be told
+            return  # an enclave cannot go on without its peers, and nobody is left to be told
 
 
 def _boot(
     leaf: Leaf, host: SocketPeer, spawner: SocketPeer, layers: tuple[Layer, ...], ending: contextlib.ExitStack
 ) -> Service | None:
-    """The enclave, once it can be entered; None if it cannot, which the chip has been told."""
+    """The enclave, ready to be entered; None if it cannot boot, which the chip has been told."""
     try:
         program = read_program(leaf.boot())
         missing = missing_part(program.image.manifest)
@@ -109,7 +109,7 @@ def _boot(
 
 
 def _guest(program: Program, pump: Pump, spawner: SocketPeer, console: Console) -> Guest:
-    """The guest of this program, not yet asked for."""
+    """The guest of this program. No process is asked for yet."""
     manifest = program.image.manifest
     return Guest(
         pump,
@@ -130,5 +130,5 @@ def _guest(program: Program, pump: Pump, spawner: SocketPeer, console: Console) 
 
 
 def _adopt(descriptor: int) -> socket.socket:
-    """A socket object around an inherited descriptor, its kind given, since asking for it takes system calls."""
+    """A socket object for an inherited descriptor. Its kind is given, since Python would ask the kernel for it."""
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor)

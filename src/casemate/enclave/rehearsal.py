@@ -1,7 +1,7 @@
-"""Everything an enclave does with libraries, done once in the spawner: a confined enclave can load nothing any more.
+"""Does once in the spawner everything that enclaves do with libraries, since a confined enclave can load nothing.
 
-Libraries import parts of themselves at first use. What the spawner has not loaded before it forks, an enclave that may
-open no file would miss in the middle of a call. A library that has stopped working stops the spawner, not enclaves.
+Libraries import parts of themselves at first use. What the spawner has not loaded before it forks would be missing in
+an enclave, which may open no file, in the middle of a call. A library that does not work stops the spawner.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ _SPOKEN = (
     *(tls.TlsPrepare, tls.TlsPrepared),
     *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.Watch, spawner.Unwatch),
 )
-"""All that an enclave says and hears."""
+"""All messages that an enclave sends and receives: their codecs are made at first use, too."""
 
 _RECEIPT = Receipt(bytes(32), bytes(32), 1, 1, "rehearse", None, bytes(32), bytes(32), 1)
 
@@ -74,7 +74,7 @@ class RehearsalError(CasemateError):
 
 
 def rehearse() -> None:
-    """Runs through it with keys that are thrown away, good input and bad, or raises :class:`RehearsalError`."""
+    """Uses every library with good and bad input and keys that are thrown away, or raises :class:`RehearsalError`."""
     prepare(*_SPOKEN)
     read_pages(lay_out(_FILES, (), engine="javascript").linear_contents())
     _rehearse_ciphers()

@@ -1,6 +1,6 @@
-"""Strangers' code under limits, in guest processes: how each engine is started, and what is said to it over two pipes.
+"""Engines for strangers' code: how each is started in a guest process, and the frames it exchanges over two pipes.
 
-Nothing here does I/O. A guest's words are hostile: they are parsed to typed values, or they are a ``WireError``.
+Nothing here does I/O. What a guest says is hostile: it is parsed to typed values, or refused with ``WireError``.
 
 Example:
     engine = engine_named("javascript")

@@ -1,4 +1,4 @@
-"""What a guest is given to run, and how its engine is started."""
+"""The program that a guest is given, and the command that starts its engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""What may be said when between an enclave and its guest; frames go in and out as bytes, and nothing here waits.
+"""The order in which an enclave and its guest may speak; frames go in and out as bytes, and nothing here waits.
 
-The guest is hostile. A frame that is malformed, out of turn, or of another call ends the conversation: whoever holds
-the pipes then ends the guest. Each call has a random number, so no frame of an earlier call passes for one of a later.
+The guest is hostile. A frame that is malformed, out of turn, or of another call ends the conversation, and the enclave
+then ends the guest. Each call has a random number, so no frame of an earlier call passes for one of a later call.
 The bootstrap keeps the numbers from the program, but shares a realm with it: a program that has changed itself in one
 call answers the next as it pleases, for its results are its own.
 
@@ -38,14 +38,14 @@ from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code
 
 MAX_PRINTED = 256
-"""Most console frames of one call that are listened to; the bootstrap stops sooner, if it is still in charge."""
+"""Most console frames of one call. The bootstrap stops sooner; a program that has taken it over may not."""
 
 _STREAMED = 4 + MAX_CHUNK
 """What may stand before a stream's result (bytes): the rest of what it has put out."""
 
 
 class Turn(StrEnum):
-    """Whose turn it is, and for what."""
+    """Who speaks next, and about what."""
 
     EMPTY = "empty"  # the guest waits for its program
     LOADING = "loading"
@@ -57,7 +57,7 @@ class Turn(StrEnum):
 
 
 class Conversation:
-    """With one guest, from when it has said that it is warm."""
+    """The conversation with one guest, from the moment that it is warm."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

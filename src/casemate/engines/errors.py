@@ -8,8 +8,8 @@ class EngineUnknownError(CasemateError):
 
 
 class GuestMisbehavedError(CasemateError):
-    """The guest said what it may not say now; it cannot be talked to any more, only ended."""
+    """The guest sent a frame that it may not send now. All that can be done with it is to end it."""
 
 
 class NotNowError(RuntimeError):
-    """Misuse: the conversation with the guest is not where this could be said."""
+    """Misuse by the enclave: it is not its turn, or not the turn for this frame."""

@@ -1,9 +1,9 @@
-"""What enclave and guest say to each other: one byte that names the kind, eight that name the call, and a body.
+"""Frames between enclave and guest: one byte for the kind, eight for the number of the call, and a body.
 
-On the pipe each stands behind a u32 with its length (little-endian). Where a body has a head and a text, the head is
-JSON behind a u32 with its length, and the text is the rest, as it is: results and arguments are not parsed here.
+On the pipe each frame follows a u32 with its length (little-endian). A body of two parts has a head, which is JSON
+after a u32 with its length, and a text, which is the rest: results and arguments are not parsed here.
 
-All frames of a stream name the call that opened it. Their pieces are bytes as they are.
+All frames of a stream have the number of the call that opened it. Pieces of a stream are bytes as they are.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ NO_CALL = bytes(CALL_SIZE)
 MAX_HEAD = 64 * 1024
 """Longest head (bytes)."""
 MAX_TEXT = 4096
-"""Longest name, message or printed text that is believed (bytes); longer ones are cut."""
+"""Longest name, message or printed text (bytes of UTF-8); longer ones are cut."""
 OVERHEAD = 1 + CALL_SIZE + 4 + MAX_HEAD
 """Bytes of a frame beside its text; a frame limit is this plus the longest text."""
 
@@ -145,7 +145,7 @@ def parse_said(payload: bytes) -> tuple[bytes, Said]:
     """The call that a guest's frame names, and what it says.
 
     Raises:
-        WireError: it is no frame that a guest sends.
+        WireError: guests send no such frame.
     """
     reader = Reader("guest's frame", payload)
     kind = reader.uint("kind", 1)

@@ -1,8 +1,8 @@
-"""What a guest may ask of the enclave itself in the middle of a call: about its sealed state, and to seal.
+"""Questions that a guest asks the enclave itself in the middle of a call: about its sealed state, and to seal.
 
-Each is a head (JSON) that says what to do, and bytes where a value belongs to it. Values are JSON as the guest says,
-unparsed. The bootstrap has refused what is too long or of another shape with an exception of the program's, so whoever
-sends it here has got past the bootstrap.
+Each has a head (JSON) that says what to do, and bytes where a value belongs to it. Values are JSON of the guest's,
+unparsed. The bootstrap refuses what is too long or misshapen by an exception in the program. So a guest that sends it
+all the same has got past the bootstrap, and is ended.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ MAX_QUESTION = 2 * MAX_VALUE
 
 @dataclass(frozen=True, slots=True)
 class GetState:
-    """The value of a key? Answered with JSON, or nothing where there is none."""
+    """Asks for the value of a key. Answered with JSON, or with nothing where there is none."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class PutState:
-    """Set a value. Answered with null."""
+    """Sets a value. Answered with null."""
 
     key: str
     value: bytes
@@ -39,14 +39,14 @@ class PutState:
 
 @dataclass(frozen=True, slots=True)
 class DeleteState:
-    """Remove a key. Answered with whether it was there."""
+    """Removes a key. Answered with whether it was there."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """The keys with this prefix, in order, behind ``after``? Answered with a list."""
+    """Asks for the keys with this prefix that follow ``after``, in order. Answered with a list."""
 
     prefix: str
     after: str | None
@@ -55,7 +55,7 @@ class ListState:
 
 @dataclass(frozen=True, slots=True)
 class CompareAndSetState:
-    """Set a value, or with None remove it, if it is what is expected, or with None absent. Answered with whether."""
+    """Sets a value (None removes it) if it is what is expected (None: absent). Answered with whether it was."""
 
     key: str
     expected: bytes | None
@@ -64,7 +64,7 @@ class CompareAndSetState:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Seal a value. Answered with a text."""
+    """Seals a value. Answered with the sealed text."""
 
     policy: SealBinding
     value: bytes
@@ -72,7 +72,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Unseal:
-    """What is in a sealed text? Answered with JSON."""
+    """Opens a sealed text. Answered with the JSON in it."""
 
     text: str
 
@@ -84,7 +84,7 @@ Head = dict[str, object]
 
 
 def parse_question(head: Head, text: bytes) -> InsideQuestion:
-    """The question of a head and its bytes; :class:`WireError` where it is none."""
+    """The question in a head and the bytes behind it; :class:`WireError` if it is malformed."""
     do = head.get("do")
     parse = _PARSERS.get(do) if isinstance(do, str) else None
     if parse is None:
@@ -136,7 +136,7 @@ def _unseal(_head: Head, text: bytes) -> Unseal:
     try:
         return Unseal(text.decode("ascii"))
     except UnicodeDecodeError:
-        raise WireError("guest's sealed text", got="bytes that are no ASCII", want="base64") from None
+        raise WireError("guest's sealed text", got="bytes that are not ASCII", want="base64") from None
 
 
 def _key(head: Head, member: str, *, least: int) -> str:

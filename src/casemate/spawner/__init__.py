@@ -1,1 +1,1 @@
-"""The spawner: forks enclaves, starts and confines guests, watches over both. It holds no keys."""
+"""The process that forks enclaves, starts and confines guests, and watches over both. It holds no keys."""

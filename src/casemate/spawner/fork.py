@@ -1,4 +1,4 @@
-"""Forking: what a child keeps, what it must not, and what its end means."""
+"""Forks children that close what they must not have, confine themselves, and report that they did."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def fork(
     Args:
         keep: descriptors that stay open in the child.
         confine: applies the layers; gets the parent's pid.
-        body: the child's life. Whatever it raises ends the child without a word: a traceback may hold secrets.
+        body: what the child does. An exception ends it with a status and no words, since a traceback may hold secrets.
     """
     parent = os.getpid()
     reading, writing = os.pipe()
@@ -65,7 +65,7 @@ def report_of(child: Child) -> Confined:
 
 
 def end_of(status: int) -> str:
-    """What a wait status says, for a person."""
+    """How a process ended, in words that follow its name: "killed by SIGKILL"."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"ended with status {code}"
@@ -82,17 +82,20 @@ def _live(
 ) -> NoReturn:
     status = _FAILED
     try:
+        # In this order: the wakeup descriptor is about to be closed, and a signal that came later would write to
+        # whatever is opened under its number.
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _close_others({0, 1, 2, writing, *keep})
         confined = _confined(confine, parent)
+        # The report is one write of less than PIPE_BUF bytes, so the spawner reads all of it at once or nothing.
         os.write(writing, encode_fields(confined))
         os.close(writing)
         if not confined.refusal:
             body(confined.layers)
             status = 0
     finally:
-        os._exit(status)
+        os._exit(status)  # not sys.exit: handlers, buffers and locks in here are copies of the spawner's
 
 
 def _confined(confine: Callable[[int], tuple[Layer, ...]], parent: int) -> Confined:

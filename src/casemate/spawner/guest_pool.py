@@ -1,4 +1,4 @@
-"""Guests that wait for an enclave, so that none has to wait for an engine to start."""
+"""Warm guests, kept so that an enclave need not wait for an engine to start."""
 
 import contextlib
 from collections import deque
@@ -25,18 +25,18 @@ class GuestPool:
         """Starting and warm ones."""
 
     def open(self) -> None:
-        """From now there should be guests."""
+        """Fills the pool from now on."""
         self._is_open = True
 
     def note(self, memory_mib: int) -> None:
-        """Remembers that this size was asked for."""
+        """Remembers that a guest of this size was asked for."""
         if self._count and memory_mib != self._usual:
             with contextlib.suppress(ValueError):
                 self._others.remove(memory_mib)
             self._others.append(memory_mib)
 
     def take(self, memory_mib: int) -> GuestProcess | None:
-        """A warm guest of that size, which is the pool's no more."""
+        """Takes a warm guest of that size out of the pool; None if there is none."""
         for guest in self.guests:
             if guest.state is GuestProcessState.WARM and guest.memory_mib == memory_mib:
                 self.guests.remove(guest)
@@ -44,15 +44,15 @@ class GuestPool:
         return None
 
     def starting(self, memory_mib: int) -> int:
-        """How many of that size are on their way."""
+        """How many guests of that size are starting."""
         return sum(guest.memory_mib == memory_mib for guest in self.all_starting())
 
     def all_starting(self) -> list[GuestProcess]:
-        """Those of all sizes that are on their way."""
+        """Guests of all sizes that are starting."""
         return [guest for guest in self.guests if guest.state is GuestProcessState.STARTING]
 
     def missing(self) -> int | None:
-        """A size of which one more should be started."""
+        """A size of which one more guest should be started; None if there are enough."""
         if not self._is_open:
             return None
         for size, wanted in ((self._usual, self._count), *((size, 1) for size in self._others)):

@@ -74,7 +74,7 @@ class GuestProcess:
     """Pipes: the spawner's ends, until an enclave has them."""
     from_guest: int
     last_words: int
-    """What the engine writes to its standard error: evidence of how it died, and never told on."""
+    """A pipe with what the engine writes to its standard error. It tells how the engine died; callers never see it."""
     group: Group | NoGroup
     child: Child | None
     """Until it has reported its layers."""
@@ -82,6 +82,7 @@ class GuestProcess:
     state: GuestProcessState = GuestProcessState.STARTING
     layers: tuple[Layer, ...] = ()
     heard: bytes = field(default=b"", repr=False)
+    """What has come of its first frame."""
 
     def become(self, state: GuestProcessState) -> None:
         """Changes the state; a change that is not in the table is a defect of the spawner's."""
@@ -90,7 +91,7 @@ class GuestProcess:
         self.state = state
 
     def hear_warm(self) -> bool:
-        """Takes what a starting guest has written; whether it is warm now.
+        """Reads what a starting guest has written; whether it is warm now.
 
         Raises:
             StartError: it ended, or said something else.
@@ -106,9 +107,10 @@ class GuestProcess:
         return True
 
     def _bounded(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Sets the ceiling for what is about to come, above what the engine has reserved so far; its layers then.
+        """Sets RLIMIT_DATA, above what the engine has reserved at its start; gives the layers with that limit in them.
 
-        Elsewhere than on Linux nothing counts as RLIMIT_DATA what an engine reserves, so there is no such ceiling.
+        V8 reserves address space far beyond its heap, which counts. So the ceiling cannot be set before the engine
+        runs, and is measured from what it uses once it is warm. Systems other than Linux do not count this way.
         """
         memory = memory_of(self.pid)
         if memory is None:
@@ -140,7 +142,7 @@ class GuestProcess:
             os.kill(self.pid, signal.SIGKILL)
 
     def bury(self) -> bytes:
-        """Lets go of all that a reaped guest had; its last words."""
+        """Closes all that a reaped guest had; what it wrote to its standard error last."""
         self.close_pipes()
         if self.child is not None:
             os.close(self.child.report)
@@ -154,7 +156,7 @@ class GuestProcess:
         return Confined((), "") if child is None else report_of(child)
 
     def refusal(self) -> str:
-        """Why it did not become warm: nothing of anybody's has reached it yet, so its own words can be told."""
+        """Why it did not become warm. It has had nobody's data yet, so its own words can be told."""
         refusal = self._report().refusal
         if refusal:
             return refusal
@@ -169,9 +171,9 @@ class GuestProcess:
 
 
 def first_words(complaint: bytes) -> str:
-    """The line in which an engine says why it ends, of all that it writes then; shortened, and without what is no text.
+    """The line in which an engine says why it ends, shortened and printable.
 
-    V8 draws a frame of ``#`` around it, and lists its stack below.
+    V8 draws a frame of ``#`` around that line, and lists its stack below.
     """
     for line in complaint.decode("utf-8", "replace").splitlines():
         words = line.strip("# \t")
@@ -182,7 +184,7 @@ def first_words(complaint: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GuestFactory:
-    """All that it takes to start guests."""
+    """Starts guests of one engine."""
 
     engine: Engine
     binary: str
@@ -190,11 +192,13 @@ class GuestFactory:
     requests: tuple[LayerRequest, ...]
 
     def start(self, memory_mib: int, number: int) -> GuestProcess:
-        """Forks a guest. It will say that it is warm.
+        """Forks a guest. Once it is warm it says so on its pipe.
 
         Raises:
             OSError: the system has no room for one more.
         """
+        # The guest's ends of the pipes block: it has nothing else to do. Those that stay here must never make the
+        # spawner wait for a guest.
         to_guest, from_guest, last_words = os.pipe(), os.pipe(), os.pipe()
         os.set_blocking(last_words[0], False)
         group = self._group(memory_mib, number)
@@ -202,7 +206,7 @@ class GuestFactory:
         theirs = (to_guest[0], from_guest[1], last_words[1])
 
         def become_engine(_: tuple[Layer, ...]) -> None:
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would pass that on
             os.execve(self.binary, command.arguments, command.environment)  # noqa: S606 - no shell, on purpose
 
         def confine_guest(parent: int) -> tuple[Layer, ...]:

@@ -1,4 +1,4 @@
-"""The spawner's sockets: whole messages and their descriptors, and never any waiting for a peer."""
+"""The spawner's sockets: whole messages and their descriptors, sent and received without waiting for a peer."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class SpawnerLink:
-    """One peer of the spawner's: the chip, or an enclave, which may try to make the spawner wait.
+    """The link to one peer of the spawner's: the chip, or an enclave, which may try to make the spawner wait.
 
     Args:
         sock: owned.
@@ -32,7 +32,7 @@ class SpawnerLink:
         self._assembler = FrameAssembler(FRAME_LIMIT)
         self._ancillary_size = ANCILLARY_SIZE if takes_descriptors else 0
         self.descriptors: deque[int] = deque()
-        """In the order in which they came; whoever takes one owns it."""
+        """Descriptors in the order in which they came. Who takes one out must close it."""
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -66,7 +66,11 @@ class SpawnerLink:
             yield frame
 
     def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
-        """Sends a message at once, or raises :class:`PeerGoneError`: a peer that does not read is as good as gone."""
+        """Sends a message at once.
+
+        Raises:
+            PeerGoneError: the peer is gone, or does not read: nothing is kept to be sent later.
+        """
         payload = encode_message(message)
         frame = header(payload, FRAME_LIMIT) + payload
         try:

@@ -1,8 +1,22 @@
-"""The spawner of enclaves and guests: ``python -I -S -B -m casemate.spawner``, control socket on 3.
+"""The spawner's loop: forks enclaves when the chip says so, keeps warm guests for them, watches them, reaps all.
 
-It imports once what every enclave needs, forks enclaves at the chip's word, keeps warm guests for them, watches over
-the guests, and reaps all. It holds no key and never starts an engine in itself. One thread, one loop, nothing that
-waits for a peer. When the chip closes the control socket, everything ends.
+One thread and one loop: nothing in here waits for a peer, and there is no lock that a fork could copy while it is held.
+What enclaves need is imported before the first fork, so that their pages of it are shared. When the chip closes the
+control socket, everything ends.
+
+| what happens | what it does |
+| --- | --- |
+| the chip: ``Spawn`` | forks an enclave; told by ``Spawned`` once that has reported its layers |
+| the chip: ``Kill`` | kills an enclave; told by ``Exited`` once it and its guest are reaped |
+| the chip: ``LoadPart`` | loads code for later forks |
+| an enclave: ``NeedGuest`` | takes an earlier guest from it, and gives it a warm one as soon as there is one |
+| an enclave: ``Watch``, ``Unwatch`` | sets or lifts the deadline of its guest; a deadline of 0 is now |
+| a starting guest is warm | gives it to an enclave that waits, or keeps it |
+| a guest in the pool says more, or ends | drops it |
+| a watchdog's limit, START_TIME, STOPPED_TIME | kills the process |
+| a child has ended | tells whom it concerns, and forgets it |
+
+The states of the two kinds of children are tables: ``enclave_process`` and ``guest_process``.
 """
 
 import gc
@@ -67,7 +81,7 @@ MOST_MEMORY_MIB = 4096
 
 
 class Spawner:
-    """The loop.
+    """Serves the chip and the enclaves until the chip is gone.
 
     Args:
         control: the chip's link.
@@ -95,7 +109,7 @@ class Spawner:
         self._started = 0
 
     def run(self) -> None:
-        """Serves until the chip is gone."""
+        """Returns when the chip has closed its link; no child is left then."""
         children = _children_signal()
         self._selector.register(self._control, selectors.EVENT_READ, self._hear_chip)
         self._selector.register(children, selectors.EVENT_READ, lambda: self._reap(children))
@@ -177,7 +191,7 @@ class Spawner:
     def _confine_enclave(
         self, requests: tuple[LayerRequest, ...], parent: int, group: Group | NoGroup
     ) -> tuple[Layer, ...]:
-        """In the child: nothing that it prints reaches anybody, since that could be a secret."""
+        """Confines the child that calls this. What it prints goes nowhere, since it could be a secret."""
         nowhere = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(nowhere, standard)
@@ -240,7 +254,7 @@ class Spawner:
         self._serve_waiting(time.monotonic())
 
     def _serve_waiting(self, now: float) -> None:
-        """Gives warm guests to those who wait, and starts what is lacking for them."""
+        """Gives warm guests to enclaves that wait, and starts as many as are lacking for them."""
         waiting: dict[int, int] = {}
         for enclave in self._enclaves.values():
             size = enclave.wants_mib
@@ -281,7 +295,7 @@ class Spawner:
             guest.kill()
 
     def _take_back(self, enclave: EnclaveProcess) -> None:
-        """Kills an enclave's guest of which it wants to hear no more."""
+        """Kills an enclave's guest and forgets whose it was: the enclave is not told of its end."""
         guest, enclave.guest, enclave.watchdog, enclave.gone = enclave.guest, None, None, None
         if guest is not None:
             self._given[guest.pid] = (guest, None)
@@ -342,7 +356,7 @@ class Spawner:
     # --- time and death ---------------------------------------------------------------------------------------------
 
     def _due(self) -> float:
-        """When something is to be done next, whatever comes."""
+        """When something is to be done next even if nothing happens."""
         due = [enclave.watchdog.due for enclave in self._enclaves.values() if enclave.watchdog is not None]
         starting = self._pool.all_starting()
         due += [guest.since + START_TIME for guest in starting]
@@ -365,7 +379,7 @@ class Spawner:
             self._end_stopped(now)
 
     def _end_stopped(self, now: float) -> None:
-        """An enclave or guest that stays stopped is killed: its death is noticed as any other's."""
+        """Kills an enclave or guest that stays stopped (SIGSTOP). Its death is noticed as any other's."""
         pid = self._stopped.look(now)
         if pid:
             how = f"was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed"
@@ -435,7 +449,7 @@ class Spawner:
             self._groups = [left for left in (*self._groups, group) if not left.remove()]
 
     def _end(self) -> None:
-        """Kills and reaps every child."""
+        """Kills and reaps every child, and removes their control groups."""
         guests = [*self._pool.guests, *(guest for guest, _ in self._given.values())]
         for enclave in self._enclaves.values():
             enclave.kill()
@@ -461,6 +475,9 @@ def _children_signal() -> socket.socket:
 
 
 def settle_memory() -> None:
-    """What is loaded by now stays, and is shared with what is forked: no collector looks at it again."""
-    give_back_memory()  # what compiling the modules has used: 2 MB here and in each enclave
+    """Gives back what loading took, and keeps the collector away from what is loaded.
+
+    A collection writes to the head of each object that it looks at, and so copies pages that parent and child share.
+    """
+    give_back_memory()  # what compiling the modules has used: 2 MB here and in each enclave; before the freeze
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What a process uses, as the kernel counts it; None where there is no /proc to ask."""
+"""The memory and time that a process uses, as the kernel counts them; None where there is no /proc."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Memory:
     """Bytes of a process's memory."""
 
     resident: int
-    """Its own: anonymous and shared memory, files and program text apart."""
+    """Anonymous and shared memory; without files and program text."""
     data: int
     """What RLIMIT_DATA counts."""
 

@@ -1,4 +1,4 @@
-"""The rules by which a guest that an enclave has is ended, and what its end means to the caller."""
+"""The rules by which the guest of an enclave is ended, and what its end means to the caller."""
 
 import os
 import signal
@@ -20,17 +20,17 @@ SAMPLE_RESTING = 1.0
 """Seconds between looks at a guest that should be waiting for a call."""
 
 SETTLING = 0.1
-"""Seconds from an answer to the first look at how much the guest has computed so far: what comes before that look is
-free. Most calls are followed by another sooner, and asking the kernel takes longer than the rest of the watching."""
+"""Seconds from an answer to the first look at how much the guest has computed so far; what it computes before is
+not counted. Most calls are followed by another one sooner, and then the kernel, which takes longest, is not asked."""
 
 RESTING_CPU = 2.0
-"""Seconds that a guest may compute between two calls: for what it collects and compiles, not for a life of its own."""
+"""Seconds that a guest may compute between two calls: enough to collect garbage and to compile, not to work on."""
 
 SLACK_MIB = 16
 """How far the watchdog lets a guest go beyond RLIMIT_DATA, which gives the guest an exception where it can."""
 
 _OUT_OF_MEMORY = (b"out of memory", b"memory allocation of", b"allocation failed", b"Failed to reserve", b"OOM")
-"""What V8 and Rust write before they give up. A guest can write it too: it then gets the wrong name for its own end."""
+"""What V8 and Rust write before they give up. A guest can write it, too, and only misnames its own end by that."""
 
 _NEVER_LOADED = b"Top-level await promise never resolved"
 """What the engine writes when nothing is left to run that could settle what a module's top level awaits. It ends
@@ -49,7 +49,7 @@ class Gone:
 
 
 class Watchdog:
-    """Over one guest that an enclave has."""
+    """Watches the time and memory of one guest that an enclave has."""
 
     def __init__(self, guest: GuestProcess, now: float, *, sleeps: bool) -> None:
         memory = memory_of(guest.pid)
@@ -79,7 +79,7 @@ class Watchdog:
         return self._next if self._deadline is None else min(self._next, self._deadline)
 
     def look(self, now: float) -> Gone | None:
-        """Why the guest must go now, if it must."""
+        """Why the guest must be ended now; None if it may go on."""
         if now < self.due:
             return None
         if self._deadline is not None and now >= self._deadline:
@@ -104,10 +104,10 @@ class Watchdog:
 
 
 def cause_of_death(guest: GuestProcess, status: int, last_words: bytes, peak: int) -> Gone:
-    """Why a guest ended that nobody killed on purpose.
+    """Why a guest ended for which no rule of the watchdog gave a reason.
 
     Args:
-        guest: it.
+        guest: the one that ended.
         status: of wait4.
         last_words: what it wrote to its standard error.
         peak: its largest resident set (bytes), program text included.

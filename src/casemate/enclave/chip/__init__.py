@@ -1,1 +1,1 @@
-"""What an enclave asks of its chip."""
+"""The enclave's link to its chip, and the sealing keys that the chip derives."""

@@ -1,4 +1,4 @@
-"""What an enclave asks of the chip, over the socket that is its identity. It never learns what kind of TEE it is in."""
+"""Questions of an enclave to the chip, over the socket that is its identity. It never learns which TEE it is in."""
 
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from casemate.wire.protocol.seal_binding import SealBinding
 T = TypeVar("T")
 
 LEAF_TIMEOUT = 10.0
-"""Longest answer (seconds). A chip that is silent for longer is as good as dead."""
+"""Longest wait for an answer (seconds); then the chip counts as dead."""
 
 BOOT_TIMEOUT = 30.0
 """Longest wait for the pages (seconds)."""
@@ -30,7 +30,7 @@ BOOT_TIMEOUT = 30.0
 class Leaf:
     """The enclave's end of its socket to the chip: one question, one reply.
 
-    What goes wrong with the chip itself (:class:`PeerGoneError`, :class:`TimedOutError`, :class:`WireError`) ends the
+    A chip that is gone, silent or wrong (:class:`PeerGoneError`, :class:`TimedOutError`, :class:`WireError`) ends the
     enclave.
     """
 
@@ -38,7 +38,7 @@ class Leaf:
         self._channel = channel
 
     def fileno(self) -> int:
-        """For polling: between questions the chip says nothing, so whatever happens here is its end."""
+        """The socket's descriptor. Between questions the chip says nothing, so whatever happens here is its end."""
         return self._channel.fileno()
 
     def boot(self) -> Boot:
@@ -46,7 +46,7 @@ class Leaf:
         return parse_message(self._channel.receive(timeout=BOOT_TIMEOUT).payload, Boot)
 
     def tell(self, message: object) -> None:
-        """Sends what has no reply."""
+        """Sends a message that has no reply."""
         self._channel.send(encode_message(message), timeout=LEAF_TIMEOUT)
 
     def report(self, target_info: bytes, report_data: bytes) -> bytes:
@@ -58,11 +58,11 @@ class Leaf:
         return self._ask(wanted, KeyIs).key
 
     def anchor_read(self, binding: SealBinding) -> AnchorIs:
-        """Which history of this enclave's state is the newest; :class:`FaultError` where the chip refuses."""
+        """The newest history of this enclave's state; :class:`FaultError` where the chip refuses."""
         return self._ask(AnchorRead(binding), AnchorIs)
 
     def anchor_advance(self, binding: SealBinding, *, epoch: int, head: bytes) -> AnchorIs:
-        """Makes ``head`` the newest history, if the anchor is at ``epoch``; :class:`FaultError` if it is not."""
+        """Makes ``head`` the newest history if the anchor is at ``epoch``; :class:`FaultError` if it is not."""
         return self._ask(AnchorAdvance(binding, epoch, head), AnchorIs)
 
     def _ask(self, question: object, wanted: type[T]) -> T:

@@ -1,6 +1,6 @@
-"""The enclave's sealing keys, and the one way in and out of a seal.
+"""Seals and opens under keys that the chip derives for this enclave's identity.
 
-Every launch draws a KEYID of its own, so no two launches seal under one key, and nonces can simply count.
+Every launch draws a random KEYID, so no two launches seal under one key, and nonces can simply count.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from casemate.wire.sgx.keyrequest import KeyPolicy
 KEY_ID_SIZE = 32
 NONCE_SIZE = 12
 MAX_CACHED_KEYS = 256
-"""Keys of other launches that are kept: a history has one for each launch that wrote in it."""
+"""Most keys of other launches that are kept; a history has one for each launch that wrote in it."""
 
 _POLICIES = {SealBinding.MRENCLAVE: KeyPolicy.MRENCLAVE, SealBinding.MRSIGNER: KeyPolicy.MRSIGNER}
 
@@ -51,7 +51,7 @@ class SealingKeys:
         part: int = 0,
         parts: int = 1,
     ) -> bytes:
-        """The encoded record; the arguments are its header's fields."""
+        """The text, sealed, as an encoded record; the other arguments are fields of its header."""
         header = SealedHeader(
             kind=kind,
             policy=_POLICIES[policy],
@@ -69,7 +69,7 @@ class SealingKeys:
         return associated + seal_counted(self._key(header), header.nonce, pad(text), associated)
 
     def open(self, record: SealedRecord) -> bytes:
-        """What was sealed, by this identity, now or at a lower security version.
+        """The text that was sealed by this identity, at this or a lower security version.
 
         Raises:
             FaultError: ``state-refused``: for another identity, by a higher version, or changed since.

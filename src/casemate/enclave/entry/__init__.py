@@ -1,1 +1,1 @@
-"""Entries into the enclave: challenges, sealed calls, streams, and the receipts for them."""
+"""Everything that enters the enclave from the host: challenges, sealed and plain calls, streams; and their receipts."""

@@ -1,4 +1,4 @@
-"""What a call came to, before it is sealed."""
+"""The outcome of a successful call, before it is sealed."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Answer:
     output: bytes
     """JSON, as the entry point's schema lets it out."""
     committed_input: bytes
-    """What the receipt's commitments are over: the arguments as the caller sent them, or a stream's text."""
+    """The bytes that the receipt commits to: the arguments as the caller sent them, or a stream's text."""
     committed_output: bytes
     state: StateMark | None
     """Where in its history the sealed state stood; None where the call touched none."""

@@ -1,4 +1,4 @@
-"""Who calls: decided inside, by a signature over this very call, whatever the operator says."""
+"""The identity of a caller: proved inside the enclave by a signature over the call, whatever the operator says."""
 
 from casemate.enclave.entry.channel import OpenedRequest
 from casemate.enclave.keys import check_signature, sha256
@@ -36,7 +36,7 @@ def admit(entry: EntryPoint, manifest: Manifest, public_key: bytes | None) -> Js
 
     Args:
         entry: what is called.
-        manifest: who is who.
+        manifest: names keys.
         public_key: proved to be the caller's; None for nobody.
 
     Raises:

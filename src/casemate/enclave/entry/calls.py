@@ -1,7 +1,7 @@
-"""What becomes of a call once it is known who makes it: for every way on which calls come in.
+"""Runs calls of known callers, for all ways in which calls come: the sealed channel, the plain form, a TLS session.
 
-A way in (the sealed channel, the plain form, a TLS session) says which key has proved itself, or that none has, and
-carries what comes back. All that a manifest rules is decided here, once.
+Each of these says which key has proved itself, or that none has, and carries the answer back. Everything that the
+manifest rules about a call is decided here, once.
 """
 
 import time

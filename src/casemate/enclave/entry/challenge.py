@@ -1,4 +1,4 @@
-"""Answers to challenges: a report over everything that a relying party must know before it seals anything."""
+"""Answers challenges with a report over all that a relying party must know before it seals anything."""
 
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.entry.sessions import Sessions

@@ -1,16 +1,16 @@
-"""The attested channel's inner end: opens requests, each once, and seals responses, each to one request.
+"""The enclave's end of the attested channel: opens each request once, and seals one response to each.
 
 A request is admitted in this order, and the first rule that refuses it decides what the host is told:
 
-1. its session is held and its sequence number unused (``session-unknown``, ``sequence-used``): cheap, so garbage costs
-   little;
+1. its session is known and its sequence number unused (``session-unknown``, ``sequence-used``): a cheap test, so that
+   garbage costs little;
 2. it opens under this enclave's key, and was sealed for that key and for the quote, session, sequence number and
    entry point that the envelope names (``cannot-open``);
-3. its number is used up, before anything else comes of it. Only an opened request gets here, so a host cannot use up
-   a client's numbers with inventions;
+3. its number is used up, before the request has any other effect. Only a request that opened gets here, so a host
+   cannot use up a client's numbers with requests that it made up;
 4. it parses (``malformed``).
 
-From there on, the caller alone learns what becomes of it.
+From there on, only the caller learns the outcome.
 """
 
 from dataclasses import dataclass
@@ -44,12 +44,12 @@ class OpenedRequest:
     request_hash: bytes
 
     def __repr__(self) -> str:
-        """The binding alone: the rest is the caller's secret."""
+        """Shows the binding only: the rest is the caller's secret."""
         return f"OpenedRequest({self.binding})"
 
     @property
     def arguments(self) -> bytes:
-        """The caller's JSON, unparsed; or what the step says."""
+        """The caller's JSON, unparsed; or the bytes of a stream's step."""
         return self.request.content.arguments
 
     @property
@@ -59,7 +59,7 @@ class OpenedRequest:
 
     @property
     def proof(self) -> CallerProof | None:
-        """Who the caller says it is, unchecked."""
+        """The caller's proof of its key, unchecked; None if it gives none."""
         return self.request.caller
 
     def seal(self, response: CallResult | StepTaken | StreamEnded | CallFailed) -> bytes:

@@ -1,4 +1,4 @@
-"""What an enclave does all its life: answers one entry after another, for a host that it does not trust."""
+"""Answers one entry after another, for a host that the enclave does not trust."""
 
 from casemate.enclave.boot import Program
 from casemate.enclave.entry.caller_identity import proved_key
@@ -39,11 +39,11 @@ _DEFECT = fault(Code.INTERNAL, "a defect of the enclave's; nothing more is told"
 
 
 class Service:
-    """Entries in, replies out.
+    """Answers entries until a peer is gone.
 
-    Who learns what: until a request is opened, the host is told why it is refused; from then on its caller alone, by a
-    sealed response that shows the host nothing but a padded size. A plain call hides nothing from the host, refusals
-    included. What goes wrong in here is told to nobody.
+    Until a request is opened, the host is told why it is refused. From then on only its caller is told, by a sealed
+    response that shows the host nothing but a padded size. A plain call hides nothing from the host, refusals included.
+    Nobody is told the particulars of a defect in here.
     """
 
     def __init__(self, program: Program, layers: SandboxLayers, peers: Peers) -> None:
@@ -59,7 +59,8 @@ class Service:
         """Answers entries until a peer is gone, which :class:`PeerGoneError` says."""
         peers = self._peers
         while True:
-            ready = bool(peers.host.incoming) and not peers.host.backlog  # nothing on credit for who does not read
+            # Do not start another call for a host that has not read its last reply.
+            ready = bool(peers.host.incoming) and not peers.host.backlog
             peers.pump.turn(0.0 if ready else peers.guest.deadline)
             peers.guest.attend()
             reply = self._reply(peers.host.incoming.popleft()) if ready else None
@@ -67,10 +68,11 @@ class Service:
                 peers.console.flush()
                 peers.host.send(encode_reply(reply))
                 if not isinstance(reply, ChallengeAnswer):
-                    peers.guest.fetch()  # the caller has its answer: now a guest that the call has cost is replaced
+                    # Only now, as the caller has its answer, is a guest replaced that the call has cost.
+                    peers.guest.fetch()
 
     def _reply(self, frame: bytes | None) -> Reply | None:
-        """The reply to one frame, whatever it holds; None to what the host says about a question that is over."""
+        """The reply to one frame, whatever it holds; None to an answer that comes after its question is over."""
         try:
             if frame is None:
                 return fault(Code.MALFORMED, "the frame is longer than any entry")

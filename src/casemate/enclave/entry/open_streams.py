@@ -19,7 +19,7 @@ IDLE_TIME = 30.0
 
 
 class Flow:
-    """What went one way: its running SHA-256 and its size."""
+    """The bytes that a stream has passed on in one direction: their running SHA-256 and their number."""
 
     __slots__ = ("_hash", "_size")
 
@@ -28,18 +28,18 @@ class Flow:
         self._size = 0
 
     def pass_on(self, piece: bytes) -> None:
-        """Takes the next piece in."""
+        """Adds the next piece."""
         self._hash.update(piece)
         self._size += len(piece)
 
     def text(self, json_text: bytes) -> bytes:
-        """What a receipt commits to, with the arguments or the result that belong to this way."""
+        """The text that a receipt commits to, with the arguments or the result of this direction."""
         return streamed_text(json_text, self._hash.digest(), self._size)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamOwner:
-    """Who alone may go on with a stream."""
+    """The only caller who may go on with a stream."""
 
     session: int
     public_key: bytes | None
@@ -48,7 +48,7 @@ class StreamOwner:
 
 @dataclass(slots=True)
 class OpenStream:
-    """A stream between two of its steps."""
+    """A stream that has begun and not ended."""
 
     owner: StreamOwner
     entry: EntryPoint
@@ -73,7 +73,7 @@ class Streams:
         self._open: OrderedDict[int, OpenStream] = OrderedDict()
 
     def make_room(self, now: float) -> OpenStream | None:
-        """Sees to it that one more can be added; the stream that had to be given up for that, if one had to.
+        """Makes room for one more stream; the stream that is given up for it, or None.
 
         Raises:
             FaultError: all are in use.
@@ -115,6 +115,6 @@ class Streams:
         self._open.pop(number, None)
 
     def remove_lost(self, is_lost: Callable[[GuestStream], bool]) -> None:
-        """Forgets those whose guest is gone."""
+        """Forgets streams whose guest is gone."""
         for number in [number for number, stream in self._open.items() if is_lost(stream.guest)]:
             del self._open[number]

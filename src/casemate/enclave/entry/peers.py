@@ -1,4 +1,4 @@
-"""All that an enclave can talk to."""
+"""Everything that an enclave talks to, and the one place where it waits."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from casemate.enclave.io.socket_peer import SocketPeer
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """Chip, host, guest, what the guest prints, and the one place to wait for them."""
+    """Chip, host and guest, the console that the guest prints on, and the pump that serves them."""
 
     pump: Pump
     leaf: Leaf

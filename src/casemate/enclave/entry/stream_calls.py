@@ -1,4 +1,4 @@
-"""Streams: calls in steps, each of which is a call of its own to everybody but the function."""
+"""Streams: calls in steps. Each step is a call of its own to everybody but the function."""
 
 import time
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _GUEST_KINDS = {StepKind.CHUNK: Kind.CHUNK, StepKind.END: Kind.END, StepKind.PUL
 
 @dataclass(frozen=True, slots=True)
 class LastStep:
-    """What the last step of a stream came to."""
+    """The outcome of the last step of a stream."""
 
     data: bytes
     answer: Answer
@@ -31,7 +31,7 @@ class LastStep:
 class StreamCalls:
     """Runs the steps of streams.
 
-    A step that fails by what the function does ends its stream. One that is refused for what the client asks changes
+    A step that fails because of the function ends its stream. One that is refused for what the client asks changes
     nothing.
     """
 

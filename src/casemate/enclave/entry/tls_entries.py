@@ -1,4 +1,4 @@
-"""The host's RA-TLS entries: who answers them, where the manifest asks for RA-TLS and where it does not."""
+"""The host's RA-TLS entries, whether the manifest asks for RA-TLS or not."""
 
 from collections.abc import Callable
 

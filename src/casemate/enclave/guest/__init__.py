@@ -1,1 +1,1 @@
-"""The guest from the enclave's side: its pipes, its requests, and what it prints."""
+"""The guest as the enclave sees it: its pipes, its questions, and what it prints."""

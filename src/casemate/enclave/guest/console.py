@@ -1,4 +1,4 @@
-"""What the guest prints: dropped, or in a debug enclave, which keeps no secret from its operator, sent to the host."""
+"""Lines that the guest prints. A debug enclave, which has no secrets, sends them to the host; any other drops them."""
 
 from collections import deque
 
@@ -14,7 +14,7 @@ MAX_BACKLOG = 64 * 1024
 
 
 class Console:
-    """Lines wait here until an entry is under way, for only then does the host listen."""
+    """Keeps lines until an entry is under way: only then does the host listen."""
 
     def __init__(self, host: SocketPeer, *, debug: bool) -> None:
         self._host = host
@@ -22,12 +22,12 @@ class Console:
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def print(self, text: str) -> None:
-        """Takes a line."""
+        """Keeps a line, in a debug enclave."""
         if self._debug:
             self._lines.append(text)
 
     def flush(self) -> None:
-        """Sends what there is."""
+        """Sends all lines that are kept."""
         while self._lines:
             line = Log(self._lines.popleft())
             if self._host.backlog < MAX_BACKLOG:

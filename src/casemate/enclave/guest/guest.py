@@ -1,10 +1,10 @@
-"""The guest: strangers' code in a process of its own, which is replaced when it fails.
+"""The guest: a stranger's code in a process of its own, which is replaced when it fails.
 
 Whatever the guest does, a call ends by its deadline with a result or a typed refusal:
 
-* it says what it may not say now, or too much: it is ended, ``guest-crashed``;
+* it sends a frame that it may not send now, or too many: it is ended, ``guest-crashed``;
 * it works for too long, or stops reading or writing: it is ended, ``time-limit``;
-* it dies, or grows too large: its spawner says which.
+* it dies, or grows too large: the spawner says which.
 
 A guest that failed is never called again, and the streams that it had begun are gone with it.
 """
@@ -50,7 +50,7 @@ the guest when it is asked, so it answers as soon as it gets to run: within some
 guest cannot make the wait longer."""
 
 MOST_REPLACED = 3
-"""How many guests in a row may die before they have taken a call; that costs time, and only then the call."""
+"""Most guests in a row that may die before they have taken a call and be replaced; then the call fails."""
 
 Ask = Callable[[Asked | Wanted], bytes]
 """Answers what the guest asks: JSON, or nothing for ``undefined``; or :class:`FaultError`."""
@@ -63,7 +63,7 @@ class GuestStream:
     number: bytes
     """Of the call that opened it."""
     process: int
-    """Which of the guests, one after another, has it."""
+    """The number of the guest that has it; guests are counted as they fail."""
 
 
 class GuestState(StrEnum):
@@ -116,7 +116,7 @@ class Guest:
     """The guest of an enclave: at any time one process at most.
 
     Args:
-        pump: where it is waited for, and its spawner.
+        pump: serves its pipes and the spawner.
         spawner: gives guests, and says when and why one is gone.
         engine: its name.
         memory_mib: the guest's limit.
@@ -157,7 +157,7 @@ class Guest:
 
     @property
     def state(self) -> GuestState:
-        """What there is of a guest now."""
+        """The state now."""
         return self._state
 
     @property
@@ -171,7 +171,7 @@ class Guest:
         return self._deadline
 
     def close(self) -> None:
-        """Hangs up."""
+        """Closes its pipes."""
         self._drop(_UNEXPLAINED)
 
     def fetch(self) -> None:
@@ -203,7 +203,7 @@ class Guest:
             self._pump.turn(deadline if self._deadline is None else min(deadline, self._deadline))
 
     def attend(self) -> None:
-        """Takes what spawner and guest said while no call is under way."""
+        """Takes what spawner and guest have sent while no call is under way."""
         self._attend_to_spawner()
         line = self._line
         if line is None or self._state is GuestState.WORKING:
@@ -303,7 +303,7 @@ class Guest:
         return self._state is not GuestState.WORKING or (self._line is not None and self._line.ended)
 
     def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> Returned | Paused | Ended:
-        """Hears a working guest out."""
+        """Answers a working guest until it has done its call or step."""
         refused: Fault | None = None
         while True:
             match self._next(line, deadline):
@@ -319,7 +319,7 @@ class Guest:
                     raise FaultError(refused or self._failed(failed))
 
     def _answer(self, line: GuestLine, ask: Ask, asked: Asked | Wanted) -> Fault | None:
-        """Answers a question, or refuses it; why, so that a call which fails over it can say so."""
+        """Answers a question, or refuses it. The refusal is returned, so that a call which fails over it can say so."""
         try:
             answer = ask(asked)
         except FaultError as error:
@@ -330,7 +330,7 @@ class Guest:
         return None
 
     def _next(self, line: GuestLine, deadline: float) -> Said:
-        """What the working guest says next, before its time is up."""
+        """The next frame of the working guest, if it comes before the deadline."""
 
         def spoke_or_gone() -> bool:
             return line.spoke or self.is_gone()
@@ -471,5 +471,5 @@ def _code(name: str) -> Code:
 
 
 def _outline(layers: tuple[Layer, ...]) -> list[tuple[str, str]]:
-    """Which layers there are, without the particulars of one process."""
+    """Names and states of the layers; their details differ from process to process."""
     return [(layer.name, layer.state) for layer in layers]

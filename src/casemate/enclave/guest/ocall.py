@@ -1,4 +1,4 @@
-"""The border that the guest's questions to the host cross: declared ones alone, and each answer may be a lie."""
+"""Checks on OCALLs, both ways: only declared ones go out, and only answers that fit their schema come in."""
 
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.schemas.compiled import CompiledSchemas, OcallSchemas
@@ -22,7 +22,7 @@ def declared_ocall(schemas: CompiledSchemas, name: str) -> OcallSchemas:
 
 
 def question(name: str, schema: OutboundSchema, number: int, arguments: bytes) -> bytes:
-    """The frame that goes to the host: the members that the manifest lets out, and nothing else."""
+    """The frame for the host, with those members of the arguments that the manifest lets out."""
     try:
         value = parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True)
     except WireError as error:  # JavaScript's own JSON.stringify has made it
@@ -50,7 +50,7 @@ def answer_to(number: int, frame: bytes | None) -> Said | None:
 
 
 def check_answer(name: str, schema: InboundSchema, said: Said) -> bytes:
-    """The host's answer as the guest gets it, whatever the host sent."""
+    """The host's answer as the guest gets it; refused as ``ocall-refused`` where it does not fit the schema."""
     if isinstance(said, entry.OcallRefused):
         known = name in entry.ANSWERED_OCALLS
         hint = "" if known else f"; Casemate's own hosts answer {', '.join(entry.ANSWERED_OCALLS)} alone"

@@ -1,4 +1,4 @@
-"""One guest process, as far as two pipes reach."""
+"""The conversation with one guest process over its two pipes, without waiting."""
 
 import os
 
@@ -10,11 +10,11 @@ from casemate.engines.frames import Said
 from casemate.engines.registry import Engine
 
 _MOST_FRAMES = 1
-"""Frames that wait to be heard before no more are read; each may be as long as the longest result."""
+"""Most frames that are read ahead; each may be as long as the longest result."""
 
 
 class GuestLine:
-    """Says and hears what is the guest's or the enclave's turn to say, without waiting.
+    """Sends and receives frames of one guest, each in its turn.
 
     Args:
         pump: serves the pipes from now on.
@@ -44,20 +44,20 @@ class GuestLine:
 
     @property
     def spoke(self) -> bool:
-        """Whether there is something to hear."""
+        """Whether a frame waits to be taken."""
         return bool(self._from.incoming)
 
     def say(self, payload: bytes) -> None:
-        """Sends a frame as the guest reads; one that reads no more shows by what it does not answer."""
+        """Sends a frame as fast as the guest reads. One that has stopped reading is noticed by its silence."""
         if not self._is_deaf:
             self._to.send(payload)
 
     def hear(self) -> Said:
-        """The next thing that the guest said; :class:`GuestMisbehavedError` where it may not be said now."""
+        """The next frame of the guest's; :class:`GuestMisbehavedError` if it may not come now."""
         return self._talk.heard(self._from.incoming.popleft())
 
     def close(self) -> None:
-        """Hangs up."""
+        """Closes both pipes."""
         self._deaf()
         self._end()
         for descriptor in self._descriptors:

@@ -1,4 +1,7 @@
-"""The two pipes to a guest, which may stop reading, stop writing, or write anything at all."""
+"""The two pipes to a guest, which may stop reading, stop writing, or write anything at all.
+
+The enclave's ends never block: a guest that stops can hold up nothing but itself. The guest's ends do block.
+"""
 
 import os
 import select
@@ -34,7 +37,7 @@ class FromGuest:
         return self._descriptor
 
     def wants(self) -> int:
-        """To read while there is room; what a dead guest left in the pipe is always read."""
+        """Input, while there is room. The end of the pipe is input, too, and comes after all that the guest wrote."""
         return select.POLLIN if len(self.incoming) < self._most else 0
 
     def ready(self, _events: int) -> None:

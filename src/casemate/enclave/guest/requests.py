@@ -1,4 +1,4 @@
-"""What the enclave does for its guest in the middle of a call: OCALLs, the sealed state, seals."""
+"""Answers the guest's questions in the middle of a call: OCALLs, the sealed state, seals."""
 
 import time
 
@@ -33,12 +33,12 @@ work that is done should not be lost for that."""
 
 _UNDEFINED = b""
 _HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
-"""What a function can do something about. After any other refusal of its state, whatever it goes on to say is based on
-nothing, so its call fails."""
+"""Refusals that a function can react to. After any other refusal of its state it would go on without knowing the state,
+so its call fails whatever it returns."""
 
 
 class Services:
-    """Of one enclave: what lasts beyond a call."""
+    """The services of one enclave, which last beyond a call."""
 
     def __init__(self, program: Program, leaf: Leaf, host: HostQuestions) -> None:
         manifest = program.image.manifest
@@ -49,7 +49,7 @@ class Services:
 
 
 class CallServices:
-    """For one call, or for all steps of one stream: one transaction, which begins when the state is first touched."""
+    """The services of one call, or of all steps of a stream: one transaction, begun when the state is first used."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -131,7 +131,7 @@ def _canonical(value: bytes | None) -> bytes | None:
 
 
 def _one_meaning(value: bytes) -> bytes:
-    """A value as it is sealed: JSON that means the same to whoever opens it."""
+    """A value as it is sealed: JSON that all parsers read in the same way."""
     try:
         return encode_json(parse_json("value to seal", value, limit=MAX_SEALED_VALUE, round_integers=True))
     except WireError as error:

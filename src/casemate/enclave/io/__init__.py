@@ -1,1 +1,1 @@
-"""Peers over sockets: frames in, frames out, one place to wait."""
+"""Links to peers that may be hostile: frames in and out without waiting, and the pump, the one place to wait."""

@@ -1,4 +1,4 @@
-"""What is asked of the host in the middle of a call: OCALLs of the guest's, records of the sealed state."""
+"""Questions to the host in the middle of a call: the guest's OCALLs, and records of the sealed state."""
 
 import itertools
 import time
@@ -56,7 +56,7 @@ class HostQuestions:
         return check_answer(name, schemas.output, said)
 
     def ask(self, question: Callable[[int], object], wanted: type[T], deadline: float) -> T:
-        """As ``enclave.store.HostLine``: what becomes of the guest meanwhile does not matter."""
+        """See :class:`casemate.enclave.store.host_line.HostLine`. It goes on if the guest dies meanwhile."""
         number = next(self._numbers)
         self._send(encode_message(question(number)))
 
@@ -68,7 +68,7 @@ class HostQuestions:
         raise refuse(Code.UNAVAILABLE, "the host did not answer a question about the sealed state in time")
 
     def tell(self, message: object) -> None:
-        """As ``enclave.store.HostLine``."""
+        """See :class:`casemate.enclave.store.host_line.HostLine`."""
         self._send(encode_message(message))
 
     def _send(self, frame: bytes) -> None:
@@ -78,7 +78,7 @@ class HostQuestions:
     def _await(
         self, answer: Callable[[bytes | None], T | None], deadline: float, is_vain: Callable[[], bool]
     ) -> T | None:
-        """The host's answer, if it comes by the deadline and before it is in vain. All else that it says is dropped."""
+        """The host's answer; None at the deadline, or once ``is_vain``. Everything else that it sends is dropped."""
         pump, incoming = self._pump, self._host.incoming
         while time.monotonic() < deadline and pump.until(lambda: bool(incoming) or is_vain(), deadline):
             if not incoming:
@@ -90,7 +90,7 @@ class HostQuestions:
 
 
 def _about(number: int, frame: bytes | None, wanted: type) -> object:
-    """What a frame says about the question of that number; None for every other frame."""
+    """The message in a frame that answers the question of that number; None for every other frame."""
     try:
         said: object = parse_message(frame or b"", wanted, StateRefused)
     except WireError:

@@ -1,4 +1,4 @@
-"""The enclave's one place to wait: every peer is served while any one of them is waited for."""
+"""The one place where the enclave waits: while it waits for one peer, all are served."""
 
 import select
 import time
@@ -7,20 +7,20 @@ from typing import Protocol
 
 
 class Watched(Protocol):
-    """What :class:`Pump` polls."""
+    """A peer that :class:`Pump` polls."""
 
     def fileno(self) -> int:
         """The descriptor."""
 
     def wants(self) -> int:
-        """The events of ``select.poll`` to wait for now. Its end is always waited for."""
+        """The events of ``select.poll`` to wait for now; the peer's end is always among them."""
 
     def ready(self, events: int) -> None:
-        """Takes what has come and sends what can go, without waiting."""
+        """Receives what has come and sends what can go, without waiting."""
 
 
 class Pump:
-    """Polls peers and lets each take and send what it can. Nothing else here blocks on a peer that may be hostile."""
+    """Polls peers and has each receive and send what it can. No other code in the enclave blocks on a hostile peer."""
 
     __slots__ = ("_poll", "_watched")
 
@@ -35,12 +35,12 @@ class Pump:
         self._watched[peer.fileno()] = (peer, wants)
 
     def forget(self, descriptor: int) -> None:
-        """Polls this descriptor no more; to be called before it is closed."""
+        """Stops polling this descriptor. Call it before the descriptor is closed: its number may be given out again."""
         if self._watched.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
     def turn(self, deadline: float | None) -> None:
-        """Waits until a peer is ready or ``deadline`` (on the monotonic clock) has come, and serves who is ready."""
+        """Waits until a peer is ready or the ``deadline`` (monotonic clock) has come, and serves all that are ready."""
         for descriptor, (peer, registered) in self._watched.items():
             wants = peer.wants()
             if wants != registered:
@@ -52,7 +52,7 @@ class Pump:
                 self._watched[descriptor][0].ready(events)
 
     def until(self, condition: Callable[[], bool], deadline: float | None) -> bool:
-        """Serves everybody until ``condition`` holds; whether it did before the ``deadline``."""
+        """Serves all peers until ``condition`` holds; false if it did not by the ``deadline``."""
         while not condition():
             if deadline is not None and time.monotonic() >= deadline:
                 return False

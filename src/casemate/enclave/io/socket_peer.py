@@ -1,6 +1,6 @@
-"""The enclave's peers over sockets: frames that have come, bytes that have yet to go, and no call that waits.
+"""A peer over a socket: frames that have come and bytes that are still to go, and no call that waits.
 
-A hostile peer can therefore stop in the middle of a frame, or stop reading, and delay nothing but its own traffic.
+So a hostile peer that stops in the middle of a frame, or stops reading, delays nothing but its own traffic.
 """
 
 import select
@@ -21,14 +21,14 @@ _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 class SocketPeer:
-    """Frames over a stream socket that something else may be reading from, writing to, or abusing.
+    """Frames over a stream socket whose other end may do anything.
 
     Args:
         name: who is there, for errors.
         sock: owned.
         limit: longest frame from this peer; see :class:`FrameAssembler`.
         most: while so many frames wait to be taken no more are read.
-        descriptors: whether to accept descriptors; only from whom is trusted.
+        descriptors: whether to accept descriptors; only a trusted peer may send them.
     """
 
     def __init__(self, name: str, sock: socket.socket, *, limit: int, most: int, descriptors: bool = False) -> None:

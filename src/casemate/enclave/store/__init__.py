@@ -1,4 +1,4 @@
-"""Sealed state: a few keys and values that outlive the enclave, that its host can neither read nor turn back.
+"""Sealed state: keys and values that outlive the enclave, and that its host can neither read nor roll back.
 
 Example:
     keys = SealingKeys(leaf, program.identity, program.tcb)

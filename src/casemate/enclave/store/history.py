@@ -1,4 +1,4 @@
-"""The chain of records behind a head: asked of the host, believed as far as its digests lead back from that head."""
+"""The chain of records that ends at a head: shown by the host, checked by the digests that lead back to them."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from casemate.wire.protocol.state_changes import Change, Changes
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What led to a head, opened."""
+    """The records that lead to a head, opened."""
 
     head: bytes
     epoch: int
@@ -98,7 +98,7 @@ class Archive:
             raise refuse(Code.STATE_REFUSED, f"a record of the state: {error}") from None
 
     def _check_place(self, header: SealedHeader, newer: SealedHeader | None, floor: int) -> None:
-        """What the digests do not say: which policy, and that commits, parts and versions come in order."""
+        """Checks what digests cannot: that the policy is right, and that commits, parts and versions come in order."""
         if header.kind is SealedKind.BLOB or policy_of(header) is not self._policy:
             raise refuse(Code.STATE_REFUSED, "a record of the state is of another policy, or no record of a state")
         if header.epoch <= floor:

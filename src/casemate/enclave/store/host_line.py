@@ -1,4 +1,4 @@
-"""How the store asks the host, whose every answer may be late, wrong, or a lie."""
+"""The store's link to the host, whose answers may be late, wrong, or lies."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class HostLine(Protocol):
-    """Questions in the middle of an entry, numbered as OCALLs are."""
+    """Asks questions in the middle of an entry, numbered as OCALLs are."""
 
     def ask(self, question: Callable[[int], object], wanted: type[T], deadline: float) -> T:
         """The host's answer.
@@ -22,4 +22,4 @@ class HostLine(Protocol):
         """
 
     def tell(self, message: object) -> None:
-        """Says what has no answer."""
+        """Sends a message that has no answer."""

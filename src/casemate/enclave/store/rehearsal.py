@@ -1,4 +1,4 @@
-"""The store's part of the rehearsal: sealing, histories and messages, with a chip and a host made up of one key."""
+"""The store's part of the rehearsal: seals, opens and digests a record, under a key that is thrown away."""
 
 import contextlib
 
@@ -22,7 +22,7 @@ _SPOKEN = (
 
 
 def rehearse_store() -> str | None:
-    """Runs through what a store does; what is wrong with this machine's libraries, None where nothing is."""
+    """Seals and opens a record; says what is wrong with this machine's libraries, or None."""
     prepare(*_SPOKEN)
     changes = Changes((Change("key", sorted_json(b'{"b":1,"a":[2.5,"\xc3\xa9"]}')),))
     header = SealedHeader(

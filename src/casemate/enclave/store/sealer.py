@@ -1,4 +1,4 @@
-"""What a function seals and hands out itself: for whoever keeps it, and without a promise that it is the newest."""
+"""Seals values that a function hands out itself. Nothing promises that such a text is the newest."""
 
 import base64
 import binascii

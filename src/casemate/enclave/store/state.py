@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from casemate.wire.protocol.state_changes import Change
 
 ENTRY_COST = 64
-"""What each key counts beyond its own bytes and its value's: many small entries take memory too."""
+"""What each entry counts besides the bytes of its key and value (bytes): many small entries take memory, too."""
 
 
 def cost(key: str, value: bytes) -> int:
@@ -36,7 +36,7 @@ class State:
             yield self._keys[at]
 
     def changes(self) -> Iterator[Change]:
-        """What makes this state out of an empty one."""
+        """The changes that make this state out of an empty one."""
         return (Change(key, self._values[key]) for key in self._keys)
 
     def apply(self, changes: Iterable[Change]) -> None:

@@ -1,4 +1,4 @@
-"""What one call does to the sealed state: all of it is kept, at its end, or none."""
+"""The changes of one call to the sealed state: at its end all of them are kept, or none."""
 
 from collections.abc import Callable, Iterator
 from heapq import merge

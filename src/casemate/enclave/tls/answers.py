@@ -1,7 +1,7 @@
-"""What a request gets: ``GET /`` says what this is, ``POST /entry/NAME`` calls an entry point.
+"""Answers HTTP requests: ``GET /`` describes the enclave, ``POST /entry/NAME`` calls an entry point.
 
-Errors are RFC 9457 problem details. A caller is whoever proved an Ed25519 key by its client certificate in the
-handshake; what it may call is decided where all calls are, in :mod:`casemate.enclave.entry.calls`.
+Errors are RFC 9457 problem details. A caller proves an Ed25519 key by its client certificate in the handshake; what
+that key may call is decided in :mod:`casemate.enclave.entry.calls`, as for all calls.
 """
 
 from typing import Protocol
@@ -34,7 +34,7 @@ _STATUS = {
     Code.STATE_REFUSED: 409,
     Code.STATE_LIMIT: 507,
 }
-"""HTTP's word for a refusal; what is not here is the function's own failure, 500."""
+"""The HTTP status of a refusal. Codes that are not in here are failures of the function: 500."""
 
 _TITLES = {
     400: "Malformed", 403: "Caller refused", 404: "Not found", 405: "Method not allowed", 409: "Conflict",
@@ -100,7 +100,7 @@ class Answers:
 
 
 def problem(status: int, code: Code, detail: str, *headers: tuple[str, str]) -> Response:
-    """A refusal as RFC 9457 has it."""
+    """A refusal as problem details (RFC 9457)."""
     members = {
         "type": f"urn:casemate:problem:{code}",
         "title": _TITLES.get(status, "Refused"),
@@ -112,7 +112,7 @@ def problem(status: int, code: Code, detail: str, *headers: tuple[str, str]) -> 
 
 
 def defect() -> Response:
-    """What a caller learns of a defect in here."""
+    """The answer to a request that met a defect of the enclave's."""
     return _refusal(fault(Code.INTERNAL, "a defect of the enclave's; nothing more is told"))
 
 

@@ -1,4 +1,4 @@
-"""RA-TLS as the host sees it: makes the certificate, keeps the connections apart, and stays within its memory."""
+"""Answers the host's RA-TLS entries: makes the certificate, keeps connections apart, and stays within its memory."""
 
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,7 @@ class TlsDesk:
         return TlsPrepared(reports)
 
     def _install(self, entry: TlsInstall) -> TlsInstalled:
-        """The certificate of connections from now on."""
+        """Makes the certificate that connections get from now on."""
         if self._waiting is None:
             raise refuse(Code.WRONG_STATE, "no key waits for quotes: prepare one first")
         credentials = self._waiting.certify(entry.quotes, name=self._name, now=now())

@@ -20,7 +20,7 @@ from casemate.wire.protocol.faults import Code
 
 
 class Answering(Protocol):
-    """Whoever answers a connection's requests."""
+    """Answers the requests of a connection."""
 
     def answer(self, request: Request, public_key: bytes | None) -> Response:
         """The response to a request by the client with that Ed25519 key, or with none."""
@@ -54,7 +54,7 @@ def server_context(credentials: Credentials) -> SSL.Context:
 
 
 class TlsSession:
-    """A connection from its first byte to its last.
+    """One connection, from its first byte to its last.
 
     Args:
         context: as it is now; a later certificate is for later connections.
@@ -74,7 +74,7 @@ class TlsSession:
 
     @property
     def pending(self) -> int:
-        """Bytes of a response that have yet to be encrypted."""
+        """Bytes of a response that are still to be encrypted."""
         return len(self._pending)
 
     def turn(self, data: bytes, *, room: int) -> TlsReply:
@@ -161,7 +161,7 @@ class TlsSession:
 
 
 def _ed25519_key(connection: SSL.Connection) -> bytes | None:
-    """The key of the client's certificate, which the handshake has proved; None without one, or of another kind."""
+    """The Ed25519 key of the client's certificate, which the handshake has proved; None if there is none."""
     try:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         key = certificate.public_key() if isinstance(certificate, x509.Certificate) else None
