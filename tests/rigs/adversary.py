@@ -150,12 +150,26 @@ def judged(evidence: Forged, policy: SgxPolicy) -> str:
     "diversion: another genuine machine with the same software answers",
     SUCCEEDS,
     limit="the code is the one that was asked for; what it knows about its machine's owner is not in the evidence",
-    demand="SGX: nothing yet names a machine, but a simulated root names one maker; callers are named in the manifest",
+    demand="`ppid`, `platform_instance` or `chip_id` with the machines that may answer; callers stand in the manifest",
 )
 def _() -> str:
     wanted, other = machine().sign(), machine().sign()
     assert wanted.evidence.quote != other.evidence.quote
     return judged(other, replace(wanted.policy, report_data=other.policy.report_data))
+
+
+@attempt(
+    "host operator",
+    "evidence",
+    "diversion of an SGX enclave to another genuine machine, where the policy names the machines",
+    "platform.ppid",
+    demand="`ppid` with the machines that may answer",
+)
+def _() -> str:
+    wanted, other = machine().sign(), machine().sign()
+    own = appraise(wanted.evidence, wanted.policy, wanted.collateral, NOW).ppid
+    assert judged(wanted, replace(wanted.policy, ppid=frozenset({own}))) == SUCCEEDS
+    return judged(other, replace(other.policy, ppid=frozenset({own})))
 
 
 @attempt(
@@ -336,11 +350,23 @@ def _() -> str:
     "diversion: another genuine machine with the same software answers",
     SUCCEEDS,
     limit="as over the HPKE channel",
-    demand="as for quotes: nothing yet names an SGX machine, a simulated root names one maker",
+    demand="as for quotes: `ppid`, `platform_instance`",
 )
 def _() -> str:
     genuine, other = RaTlsMachine(), RaTlsMachine()
     return genuine.called_at(other.server())
+
+
+@attempt(
+    "host operator",
+    "RA-TLS",
+    "diversion to another genuine machine, where the policy names the machines",
+    "platform.ppid",
+    demand="`ppid` with the machines that may answer",
+)
+def _() -> str:
+    genuine, other = RaTlsMachine(), RaTlsMachine()
+    return genuine.called_at(other.server(), ppid=frozenset({b"\x55" * 16}))
 
 
 @attempt(

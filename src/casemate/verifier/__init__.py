@@ -16,7 +16,7 @@ Example:
 
 from casemate.verifier.binding import BoundValues
 from casemate.verifier.checks import Check, CheckGroup, CheckTree, Outcome, RefusedError
-from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, RequiredLayers
+from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, ExpectedReportDataPrefix, RequiredLayers
 from casemate.verifier.composition import (
     AllOfPolicy,
     AnyOfPolicy,
@@ -47,11 +47,12 @@ from casemate.verifier.roots import (
 from casemate.verifier.rules import RULES, Rule
 from casemate.verifier.sgx.appraisal import appraise, explain
 from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
-from casemate.verifier.sgx.policy import AcceptedStatus, SgxPolicy, parse_policy, print_policy
+from casemate.verifier.sgx.policy import AcceptedStatus, MaskedBits, SgxPolicy, parse_policy, print_policy
 from casemate.verifier.snp.appraisal import appraise_snp, explain_snp
 from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
 from casemate.verifier.snp.policy import (
     AbiVersion,
+    FirmwareVersion,
     GuestPolicyDemand,
     PlatformDemand,
     SnpPolicy,
@@ -82,7 +83,10 @@ __all__ = [
     "CompositionRefusedError",
     "ExpectedNonce",
     "ExpectedReportData",
+    "ExpectedReportDataPrefix",
+    "FirmwareVersion",
     "GuestPolicyDemand",
+    "MaskedBits",
     "Outcome",
     "Piece",
     "PlatformDemand",

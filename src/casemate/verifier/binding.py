@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 from casemate.verifier.checks import Trail
-from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, ReportDataDemand, RequiredLayers
+from casemate.verifier.common_demands import (
+    ExpectedNonce,
+    ExpectedReportData,
+    ExpectedReportDataPrefix,
+    ReportDataDemand,
+    RequiredLayers,
+)
 from casemate.verifier.rules import Rule
 from casemate.wire.encodings.message import Bytes32
 from casemate.wire.errors import WireError
@@ -47,6 +53,15 @@ def check_report_data(
         return binding
     if isinstance(demand, ExpectedReportData):
         check_equal(demand.value)
+    elif isinstance(demand, ExpectedReportDataPrefix):
+        size = len(demand.prefix)
+        trail.expect(
+            Rule.BINDING_REPORT_DATA,
+            got.startswith(demand.prefix),
+            got=got,
+            want=f"{demand.prefix.hex()} as its first {size} bytes",
+            at=(at,),
+        )
     elif demand == "FRESH_NONCE":
         trail.refuse(
             Rule.BINDING_NONCE,

@@ -189,7 +189,8 @@ def check_marks(
         of_chip: whether the leaf is of a chip's key (PCK, VCEK, VLEK), which the caller checks by its name.
     """
     marked = [certificate for certificate in path if certificate.simulated_extension is not None]
-    named = isinstance(demand.root, SimulatedRoot)
+    root = named_root(demand.roots, path[-1])
+    named = isinstance(root, SimulatedRoot)
     above = path[1:] if of_chip and len(path) > 1 else path
     complete = all(certificate.simulated_extension is not None for certificate in above)
     wanted = "all above the chip's key" if of_chip else "all"
@@ -197,10 +198,10 @@ def check_marks(
         Rule.CHAIN_SIMULATED,
         complete if named else not marked,
         got=f"{len(marked)} of {len(path)} certificates marked SIMULATED, root {path[-1].sha256.hex()}",
-        want=f"{wanted}, below the {demand.root.name}" if named else f"none, below {demand.root.name}",
+        want=f"{wanted}, below the {root.name}" if named else f"none, below {root.name}",
         at=at,
     )
-    _check_root(trail, path[-1], demand.root, at)
+    _check_root(trail, path[-1], demand.roots, at)
     of_seed = of_chip and SimulatedSerial.find(path[0].serial) is SimulatedSerial.FROM_PUBLIC_SEED
     seeded = (named and of_seed) or any(_says_seeded(certificate.simulated_extension) for certificate in marked)
     trail.expect(
@@ -213,19 +214,31 @@ def check_marks(
     return bool(marked), seeded
 
 
-def _check_root(trail: Trail, root: Linked, wanted: Anchor, at: tuple[str, ...]) -> None:
-    if isinstance(wanted, VendorKey):
-        got, want = f"key {root.key_sha256.hex()}", f"key {wanted.key_sha256.hex()}"
-    else:
-        got, want = root.sha256.hex(), wanted.sha256.hex()
+def named_root(roots: tuple[Anchor, ...], certificate: Linked) -> Anchor:
+    """The root of a policy that this certificate is; the policy's first where it is none of them."""
+    return next((root for root in roots if _is_root(root, certificate)), roots[0])
+
+
+def _is_root(root: Anchor, certificate: Linked) -> bool:
+    return is_anchor(root, name=certificate.common_name, sha256=certificate.sha256, key_sha256=certificate.key_sha256)
+
+
+def _check_root(trail: Trail, found: Linked, roots: tuple[Anchor, ...], at: tuple[str, ...]) -> None:
+    wanted = named_root(roots, found)
+    got = f"key {found.key_sha256.hex()}" if isinstance(wanted, VendorKey) else found.sha256.hex()
     trail.expect(
         Rule.CHAIN_ROOT,
-        is_anchor(wanted, name=root.common_name, sha256=root.sha256, key_sha256=root.key_sha256),
-        got=f"{got} ({root.common_name})",
-        want=f"{want} ({wanted.name})",
+        _is_root(wanted, found),
+        got=f"{got} ({found.common_name})",
+        want=lambda: " or ".join(map(_shown_root, roots)),
         at=at,
-        advice=lambda: advice_on_root(wanted, name=root.common_name, key_sha256=root.key_sha256),
+        advice=lambda: advice_on_root(wanted, name=found.common_name, key_sha256=found.key_sha256),
     )
+
+
+def _shown_root(root: Anchor) -> str:
+    digest = f"key {root.key_sha256.hex()}" if isinstance(root, VendorKey) else root.sha256.hex()
+    return f"{digest} ({root.name})"
 
 
 def _says_seeded(extension: bytes | None) -> bool:

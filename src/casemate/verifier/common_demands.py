@@ -1,5 +1,6 @@
 """Demands that are the same for every kind of TEE: the root, public seeds, report data, sandbox layers."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,6 +13,9 @@ from casemate.wire.protocol.sandbox_layers import LayerName
 
 _DIGEST_SIZE = 32
 _REPORT_DATA_SIZE = 64
+_MAX_ROOTS = 16
+"""Most roots of one policy: makers have one a product."""
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}", re.ASCII)
 _MAX_VALUES = 4096
 """Most values that one member lists."""
 
@@ -49,7 +53,19 @@ class RequiredLayers:
     guest: frozenset[LayerName]
 
 
-ReportDataDemand = ExpectedNonce | ExpectedReportData | Literal["FRESH_NONCE", "UNSAFE_ANY_REPORT_DATA"]
+@dataclass(frozen=True, slots=True)
+class ExpectedReportDataPrefix:
+    """REPORTDATA starts with these bytes: for enclaves that fill the rest with what their relying party cannot know."""
+
+    prefix: bytes
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.prefix) <= _REPORT_DATA_SIZE:
+            raise PolicyError(f"report_data has a prefix of {len(self.prefix)} bytes, want 1 to {_REPORT_DATA_SIZE}")
+
+
+ReportDataValue = ExpectedNonce | ExpectedReportData | ExpectedReportDataPrefix
+ReportDataDemand = ReportDataValue | Literal["FRESH_NONCE", "UNSAFE_ANY_REPORT_DATA"]
 """``FRESH_NONCE``: REPORTDATA must bind a nonce that the challenger fills in, and is refused until then.
 ``UNSAFE_ANY_REPORT_DATA``: nothing ties the evidence to this conversation, it may be anybody's and years old."""
 
@@ -58,7 +74,8 @@ ReportDataDemand = ExpectedNonce | ExpectedReportData | Literal["FRESH_NONCE", "
 class EndorsementDemand:
     """What a policy demands of whoever vouches for a platform; the same for every challenge."""
 
-    root: Anchor
+    roots: tuple[Anchor, ...]
+    """One of which the chain must end in; all of them simulated, or none."""
     public_seed: PublicSeed
     minimum_evaluation_number: int | Literal["ANY_EVALUATION_NUMBER"]
 
@@ -124,6 +141,33 @@ def root_kind(*known: VendorRoot) -> Kind[Anchor]:
     return Kind(takes, read, plain, check_root)
 
 
+def roots_kind(*known: VendorRoot) -> Kind[Anchor | tuple[Anchor, ...]]:
+    """A policy's root, or several of which one must be that of the chain."""
+    one = root_kind(*known)
+
+    def read(body: JsonObject, name: str) -> Anchor | tuple[Anchor, ...]:
+        value = body.value(name)
+        if not isinstance(value, list):
+            return one.read(body, name)
+        return tuple(one.read(JsonObject("policy", {name: item}), name) for item in value[: _MAX_ROOTS + 1])
+
+    def plain(root: Anchor | tuple[Anchor, ...]) -> Any:
+        return [one.plain(each) for each in root] if isinstance(root, tuple) else one.plain(root)
+
+    def check(name: str, root: Anchor | tuple[Anchor, ...]) -> None:
+        roots = root if isinstance(root, tuple) else (root,)
+        if not all(isinstance(each, Anchor) for each in roots):
+            raise PolicyError(f"{name} wants roots alone")
+        if not 0 < len(roots) <= _MAX_ROOTS or len(set(roots)) != len(roots):
+            raise PolicyError(f"{name} names {len(roots)} roots, want 1 to {_MAX_ROOTS}, each once")
+        if len({isinstance(each, SimulatedRoot) for each in roots}) != 1:
+            raise PolicyError(f"{name} names simulated roots beside others, want either kind alone")
+        for each in roots:
+            check_root(name, each)
+
+    return Kind(f"{one.takes}; or a list of them", read, plain, check)
+
+
 def octets(size: int, what: str = "values") -> Kind[frozenset[bytes]]:
     """A list of values of one size, each of which will do."""
 
@@ -150,23 +194,39 @@ def number(maximum: int, minimum: int = 0, what: str = "a number") -> Kind[int]:
     return Kind(f"{what} up to {maximum}", lambda body, name: body.uint(name, maximum), lambda value: value, check)
 
 
-def report_data_kind() -> Kind[ExpectedNonce | ExpectedReportData]:
+def report_data_kind() -> Kind[ReportDataValue]:
     """What REPORTDATA must be."""
 
-    def read(body: JsonObject, name: str) -> ExpectedNonce | ExpectedReportData:
+    def read(body: JsonObject, name: str) -> ReportDataValue:
         demand = body.child(name)
+        if demand.has("prefix"):
+            demand.only("prefix")
+            return ExpectedReportDataPrefix(demand.hexadecimal("prefix"))
         if demand.has("nonce"):
             demand.only("nonce")
             return ExpectedNonce(demand.hexadecimal("nonce", _DIGEST_SIZE))
         demand.only("equals")
         return ExpectedReportData(demand.hexadecimal("equals", _REPORT_DATA_SIZE))
 
-    def plain(demand: ExpectedNonce | ExpectedReportData) -> dict[str, str]:
-        if isinstance(demand, ExpectedNonce):
-            return {"nonce": demand.nonce.hex()}
-        return {"equals": demand.value.hex()}
+    def plain(demand: ReportDataValue) -> dict[str, str]:
+        match demand:
+            case ExpectedNonce(nonce):
+                return {"nonce": nonce.hex()}
+            case ExpectedReportData(value):
+                return {"equals": value.hex()}
+            case ExpectedReportDataPrefix(prefix):
+                return {"prefix": prefix.hex()}
 
-    return Kind('{ nonce = "(32 bytes, hex)" } or { equals = "(64 bytes, hex)" }', read, plain)
+    takes = '{ nonce = "(32 bytes, hex)" }, { equals = "(64 bytes, hex)" } or { prefix = "(1 to 64 bytes, hex)" }'
+    return Kind(takes, read, plain)
+
+
+def read_bits(body: JsonObject, name: str, maximum: int) -> int:
+    """A mask: a number, or the same in hexadecimal as text, since JSON has no such numbers."""
+    value = body.value(name)
+    if isinstance(value, str) and _HEXADECIMAL.fullmatch(value) and int(value, 16) <= maximum:
+        return int(value, 16)
+    return body.uint(name, maximum)
 
 
 def layers_kind() -> Kind[RequiredLayers]:

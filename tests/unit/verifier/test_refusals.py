@@ -19,11 +19,13 @@ from casemate.verifier import (
     RefusedError,
     Rule,
     SgxEvidence,
+    SgxPolicy,
     SimulatedRoot,
     appraise,
     explain,
 )
 from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, RequiredLayers
+from casemate.verifier.demands import members_of
 from casemate.verifier.roots import VendorRoot
 from casemate.verifier.rules import COMPOSITION_RULES, RA_TLS_RULES, SNP_RULES
 from casemate.verifier.sgx.policy import AcceptedStatus
@@ -569,6 +571,7 @@ def test_every_rule_refuses_something_in_this_file() -> None:
         Rule.QE_IDENTITY_EVALUATION,
     }  # fmt: skip
     tried = {rule for _, rule, _ in (*RESIGNED, *TAMPERED)}
+    elsewhere |= {member.demand.rule for member in members_of(SgxPolicy) if not member.is_required}
     assert tried | elsewhere == set(Rule) - SNP_RULES - RA_TLS_RULES - COMPOSITION_RULES
     assert not tried & elsewhere
 

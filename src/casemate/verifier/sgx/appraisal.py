@@ -4,8 +4,10 @@
 2. Its PCK chain leads to the root that the policy names: this gives the PCK and what it says of the platform.
 3. The PCK signed the quoting enclave's report, which vouches for the attestation key; that key signed the quote.
 4. There is collateral; the revocation lists are good, and revoke nothing that was used.
-5. TCB info and QE identity are the maker's word, current, and about this platform.
-6. The quoting enclave is that of the QE identity; its level and the platform's give a status that the policy accepts.
+5. TCB info and QE identity are the maker's word, current, and about this platform; neither they nor the PCK CA's list
+   are older than the policy wants.
+6. The quoting enclave is that of the QE identity; its level and the platform's give a status that the policy accepts,
+   and so is the time since the TCB recovery that they lack. The machine is one that the policy accepts.
 7. The enclave is one that the policy accepts; its REPORTDATA binds the challenge; what it binds is what is required.
 
 The collateral's own copy of the PCK chain is not looked at: the quote carries one.
@@ -15,6 +17,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from casemate.verifier.age import check_age
 from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
 from casemate.verifier.checks import CheckTree, Step, Trail
 from casemate.verifier.common_demands import Terms
@@ -28,6 +31,7 @@ from casemate.verifier.sgx.endorsements import (
     chains_of,
     check_endorsements,
     check_platform_chain,
+    issue_dates,
     lifetime,
     recall,
 )
@@ -38,6 +42,7 @@ from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.collateral import Collateral
+from casemate.wire.sgx.qe_identity import QeTcbLevel
 from casemate.wire.sgx.quote import Quote
 from casemate.wire.sgx.report import ReportBody
 
@@ -84,6 +89,8 @@ class _Findings:
     endorsements: Endorsements
     tcb: Step[VerifiedTcb]
     binding: Step[ReportDataBinding | None]
+    too_old_at: Step[datetime]
+    grace_ends_at: Step[datetime]
 
 
 def _check(
@@ -115,6 +122,12 @@ def _check(
     # 4, 5: revocation, TCB info and QE identity
     endorsements = check_endorsements(trail, given, platform, terms) if standing is None else standing.endorsements
 
+    too_old = trail.group(
+        "Collateral's age",
+        (Rule.COLLATERAL_AGE,),
+        lambda: check_age(trail, issue_dates(endorsements), policy.maximum_collateral_age, now),
+    )
+
     # 6: what the platform is worth
     qe_level = trail.group(
         "Quoting enclave",
@@ -125,6 +138,13 @@ def _check(
         "TCB",
         tcb.TCB_RULES,
         lambda: tcb.check_tcb(trail, endorsements.info.value(), qe_level.value(), platform.pck.value(), policy),
+    )
+    grace = trail.group(
+        "TCB recovery",
+        (Rule.TCB_GRACE,),
+        lambda: tcb.check_recovery_grace(
+            trail, worth.value(), _recovery(platform, endorsements, qe_level.value()), policy, now
+        ),
     )
     trail.group("Platform", tuple(compared(SgxPolicy, "platform")), lambda: _check_platform(trail, platform, policy))
 
@@ -138,7 +158,11 @@ def _check(
         ),
     )
     trail.group("Sandbox", SANDBOX_RULES, lambda: check_layers(trail, layers_of(binding.value()), policy.layers))
-    return _Findings(quote, platform, endorsements, worth, binding)
+    return _Findings(quote, platform, endorsements, worth, binding, too_old, grace)
+
+
+def _recovery(platform: Platform, endorsements: Endorsements, qe_level: QeTcbLevel) -> datetime | None:
+    return tcb.recovery(endorsements.info.value(), platform.pck.value(), endorsements.identity.value(), qe_level)
 
 
 def _check_platform(trail: Trail, platform: Platform, policy: SgxPolicy) -> None:
@@ -174,7 +198,11 @@ def _verdict(findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now:
         simulated=any(chain.simulated for chain in chains),
         seeded=any(chain.seeded for chain in chains),
         appraised_at=now,
-        expires_at=lifetime(findings.platform, findings.endorsements)[1],
+        expires_at=min(
+            lifetime(findings.platform, findings.endorsements)[1],
+            findings.too_old_at.value(),
+            findings.grace_ends_at.value(),
+        ),
     )
 
 

@@ -166,6 +166,18 @@ def lifetime(platform: Platform, endorsements: Endorsements) -> tuple[datetime, 
     )
 
 
+def issue_dates(endorsements: Endorsements) -> dict[str, datetime]:
+    """When the maker issued what it issues anew each day or month, by name.
+
+    The root's list is not among them: Intel issues it once a year, so any age that is of use would refuse it.
+    """
+    return {
+        "TCB info": endorsements.info.value().issue_date,
+        "QE identity": endorsements.identity.value().issue_date,
+        "PCK revocation list": endorsements.lists.value().pck.this_update,
+    }
+
+
 def chains_of(platform: Platform, endorsements: Endorsements) -> tuple[Step[Chain], ...]:
     """Every chain that was followed."""
     return platform.chain, endorsements.crl_chain, endorsements.info_chain, endorsements.identity_chain

@@ -19,6 +19,7 @@ from casemate.verifier.common_demands import (
     layers_kind,
     number,
     octets,
+    read_bits,
     report_data_kind,
     root_kind,
 )
@@ -30,6 +31,7 @@ from casemate.verifier.demands import (
     bit,
     check_members,
     equal,
+    masked,
     off_if_told,
     one_of,
     words_alone,
@@ -38,13 +40,19 @@ from casemate.verifier.demands import (
 from casemate.verifier.policy_text import PolicyFormat, parse_policy_text, print_policy_text
 from casemate.verifier.roots import INTEL_SGX_ROOT, Anchor, SimulatedRoot
 from casemate.verifier.rules import Rule
-from casemate.wire.encodings.fields import MAX_U16, MAX_U32
+from casemate.wire.encodings.fields import MAX_U16, MAX_U32, MAX_U64
 from casemate.wire.encodings.json_object import JsonObject, date_text
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.attributes import AttributeFlag
 from casemate.wire.sgx.tcb_info import TcbStatus
 
+_MAX_AGE = 10 * 366 * 24 * 3600
+"""Ten years: no collateral lives longer."""
+_MAX_GRACE_DAYS = 10 * 366
 _MAX_VALUES = 4096
+
+OUT_OF_DATE = frozenset({TcbStatus.OUT_OF_DATE, TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED})
+"""What a TCB recovery makes of a platform that has not had it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,32 @@ class AcceptedStatus:
 
     status: TcbStatus
     advisories: frozenset[str] | Literal["ANY_ADVISORY"]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedBits:
+    """The bits of a field that a mask lets through are these."""
+
+    value: int
+    mask: int
+
+
+def _masked_bits(maximum: int) -> Kind[MaskedBits]:
+    def read(body: JsonObject, name: str) -> MaskedBits:
+        table = body.child(name)
+        table.only("value", "mask")
+        return MaskedBits(read_bits(table, "value", maximum), read_bits(table, "mask", maximum))
+
+    def plain(bits: MaskedBits) -> dict[str, str]:
+        return {"value": f"{bits.value:#x}", "mask": f"{bits.mask:#x}"}
+
+    def check(name: str, bits: MaskedBits) -> None:
+        if not 0 < bits.mask <= maximum:
+            raise PolicyError(f"{name} has the mask {bits.mask:#x}, want some of the bits of {maximum:#x}")
+        if bits.value & ~bits.mask:
+            raise PolicyError(f"{name} wants {bits.value:#x}, of which the mask {bits.mask:#x} lets not all through")
+
+    return Kind('{ value, mask }, both such as "0x5"', read, plain, check)
 
 
 def _statuses() -> Kind[tuple[AcceptedStatus, ...]]:
@@ -198,8 +232,90 @@ class SgxPolicy:
         Demand(layers_kind(), Rule.SANDBOX_ENCLAVE, "Sandbox layers that must be on"),
     ]
 
+    ppid: Annotated[
+        frozenset[bytes] | Literal["ANY_PPID"],
+        Demand(
+            octets(16),
+            Rule.PLATFORM_PPID,
+            "The machines that may answer, by the id in their PCK certificates",
+            one_of("ppid", subject="platform"),
+        ),
+    ] = "ANY_PPID"
+    platform_instance: Annotated[
+        frozenset[bytes] | Literal["ANY_PLATFORM_INSTANCE"],
+        Demand(
+            octets(16),
+            Rule.PLATFORM_INSTANCE,
+            "Likewise, by the id that a machine gets anew when its owner resets it; certificates of the Platform CA "
+            "alone have it",
+            one_of("platform.instance_id", subject="platform"),
+        ),
+    ] = "ANY_PLATFORM_INSTANCE"
+    maximum_collateral_age: Annotated[
+        int | Literal["ANY_COLLATERAL_AGE"],
+        Demand(
+            number(_MAX_AGE, what="seconds"),
+            Rule.COLLATERAL_AGE,
+            "Since the issue of TCB info, QE identity and the PCK CA's revocation list, whichever is oldest. The list "
+            "of the root does not count: Intel issues it once a year",
+        ),
+    ] = "ANY_COLLATERAL_AGE"
+    recovery_grace_days: Annotated[
+        int | Literal["ANY_RECOVERY_GRACE"],
+        Demand(
+            number(_MAX_GRACE_DAYS, what="days"),
+            Rule.TCB_GRACE,
+            "How long an out-of-date status that `tcb` accepts is accepted [after a TCB recovery](#tcb-recovery)",
+        ),
+    ] = "ANY_RECOVERY_GRACE"
+    attributes: Annotated[
+        MaskedBits | Literal["ANY_ATTRIBUTES"],
+        Demand(
+            _masked_bits(MAX_U64),
+            Rule.ENCLAVE_ATTRIBUTES,
+            "ATTRIBUTES.FLAGS, bit 0 first: INIT, DEBUG, MODE64BIT, and so on",
+            masked("attributes.flags", 16),
+        ),
+    ] = "ANY_ATTRIBUTES"
+    xfrm: Annotated[
+        MaskedBits | Literal["ANY_XFRM"],
+        Demand(_masked_bits(MAX_U64), Rule.ENCLAVE_XFRM, "ATTRIBUTES.XFRM, as XCR0", masked("attributes.xfrm", 16)),
+    ] = "ANY_XFRM"
+    misc_select: Annotated[
+        MaskedBits | Literal["ANY_MISC_SELECT"],
+        Demand(_masked_bits(MAX_U32), Rule.ENCLAVE_MISC_SELECT, "MISCSELECT", masked("misc_select", 8)),
+    ] = "ANY_MISC_SELECT"
+    config_id: Annotated[
+        frozenset[bytes] | Literal["ANY_CONFIG_ID"],
+        Demand(
+            octets(64),
+            Rule.ENCLAVE_CONFIG_ID,
+            "CONFIGID, which whoever starts the enclave gives it; zeros without KSS",
+            one_of("config_id"),
+        ),
+    ] = "ANY_CONFIG_ID"
+    minimum_config_svn: Annotated[
+        int | Literal["ANY_CONFIG_SVN"],
+        Demand(number(MAX_U16), Rule.ENCLAVE_CONFIG_SVN, "CONFIGSVN, likewise", at_least("config_svn")),
+    ] = "ANY_CONFIG_SVN"
+    family_id: Annotated[
+        frozenset[bytes] | Literal["ANY_FAMILY_ID"],
+        Demand(octets(16), Rule.ENCLAVE_FAMILY_ID, "ISVFAMILYID, of the signer's choice", one_of("isv_family_id")),
+    ] = "ANY_FAMILY_ID"
+    extended_product_id: Annotated[
+        frozenset[bytes] | Literal["ANY_EXTENDED_PRODUCT_ID"],
+        Demand(
+            octets(16),
+            Rule.ENCLAVE_EXTENDED_PRODUCT_ID,
+            "ISVEXTPRODID, of the signer's choice",
+            one_of("isv_ext_prod_id"),
+        ),
+    ] = "ANY_EXTENDED_PRODUCT_ID"
+
     def __post_init__(self) -> None:
         check_members(self)
+        if isinstance(self.recovery_grace_days, int) and not any(entry.status in OUT_OF_DATE for entry in self.tcb):
+            raise PolicyError("recovery_grace_days is given, but tcb accepts no status that is out of date")
         if self.mr_enclave == "ANY_MRENCLAVE" and self.mr_signer == "ANY_MRSIGNER":
             raise PolicyError("names no enclave: give mr_enclave or mr_signer, or write UNSAFE_ANY_ENCLAVE")
         check_layers_are_bound(self.layers, self.report_data)
@@ -210,7 +326,7 @@ class SgxPolicy:
 
     def endorsement_demand(self) -> EndorsementDemand:
         """The part of it that concerns the maker's endorsements."""
-        return EndorsementDemand(self.root, self.public_seed, self.minimum_evaluation_number)
+        return EndorsementDemand((self.root,), self.public_seed, self.minimum_evaluation_number)
 
     def weaknesses(self) -> tuple[str, ...]:
         """The protections given up, by name; empty for a sound policy."""

@@ -6,14 +6,15 @@ Source: Intel PCS API v4, "Get SGX TCB Info", and Intel's SGX-TDX-DCAP-QuoteVeri
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from casemate.verifier.age import FOREVER, later
 from casemate.verifier.checks import Trail, shown
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx.evidence import VerifiedTcb
-from casemate.verifier.sgx.policy import SgxPolicy
+from casemate.verifier.sgx.policy import OUT_OF_DATE, SgxPolicy
 from casemate.wire.sgx.pck import PckExtension, PckTcb
-from casemate.wire.sgx.qe_identity import QeTcbLevel
+from casemate.wire.sgx.qe_identity import QeIdentity, QeTcbLevel
 from casemate.wire.sgx.tcb_info import TcbInfo, TcbLevel, TcbStatus
 
 TCB_RULES = (Rule.TCB_LEVEL, Rule.TCB_STATUS, Rule.TCB_ADVISORIES, Rule.TCB_DATE)
@@ -92,6 +93,55 @@ def check_tcb(trail: Trail, info: TcbInfo, qe_level: QeTcbLevel, pck: PckExtensi
         tcb_date=level.tcb_date,
         evaluation_number=info.tcb_evaluation_data_number,
     )
+
+
+def check_recovery_grace(
+    trail: Trail, worth: VerifiedTcb, recovered_at: datetime | None, policy: SgxPolicy, now: datetime
+) -> datetime:
+    """Until when a TCB that is out of date is accepted; :data:`FOREVER` where it is not, or the policy does not ask.
+
+    Args:
+        trail: where the check is made.
+        worth: what the TCB is worth.
+        recovered_at: as :func:`recovery` says.
+        policy: what is demanded.
+        now: the time.
+    """
+    days = policy.recovery_grace_days
+    got = f"{worth.status}, since {'no date that is known' if recovered_at is None else shown(recovered_at)}"
+    if not isinstance(days, int):
+        trail.waive(Rule.TCB_GRACE, got=worth.status, by=days)
+        return FOREVER
+    if worth.status not in OUT_OF_DATE:
+        trail.found(Rule.TCB_GRACE, got=worth.status, want=f"at most {days} days out of date")
+        return FOREVER
+    end = FOREVER if recovered_at is None else later(recovered_at, timedelta(days=days))
+    trail.expect(
+        Rule.TCB_GRACE,
+        recovered_at is not None and now <= end,
+        got=got,
+        want=f"at most {days} days out of date",
+    )
+    return end
+
+
+def recovery(info: TcbInfo, pck: PckExtension, identity: QeIdentity, qe_level: QeTcbLevel) -> datetime | None:
+    """When platform and quoting enclave fell out of date; None where their documents do not tell.
+
+    The TCB recovery that a level lacks is the first after it: the earliest ``tcbDate`` among the levels that are not
+    reached, of those after the reached level's own. Of platform and quoting enclave the one that is out of date counts,
+    of both the one whose recovery came first. ``tcbDate`` and not ``issueDate``: the document is issued anew each day.
+    """
+    level = reached_level(info.tcb_levels, pck.tcb)
+    dates = []
+    if level is not None and level.status in OUT_OF_DATE:
+        above = info.tcb_levels[: info.tcb_levels.index(level)]
+        dates.append(min((each.tcb_date for each in above if each.tcb_date > level.tcb_date), default=None))
+    if qe_level.status in OUT_OF_DATE:
+        newer = [each.tcb_date for each in identity.tcb_levels if each.isv_svn > qe_level.isv_svn]
+        dates.append(min((date for date in newer if date > qe_level.tcb_date), default=None))
+    known = [date for date in dates if date is not None]
+    return min(known) if known and len(known) == len(dates) else None
 
 
 def compare_levels(levels: tuple[TcbLevel, ...], tcb: PckTcb) -> tuple[ComparedLevel, ...]:

@@ -22,7 +22,7 @@ from casemate.verifier.rules import Rule
 from casemate.verifier.snp.certificates import report_signed_by
 from casemate.verifier.snp.chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
 from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
-from casemate.verifier.snp.policy import AbiVersion, PlatformDemand, SnpPolicy, UnknownBits
+from casemate.verifier.snp.policy import AbiVersion, FirmwareVersion, PlatformDemand, SnpPolicy, UnknownBits
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -91,7 +91,7 @@ def appraise_snp(
         product=chain.product,
         reported_tcb=tcbs["reported_tcb"],
         chip_id=report.chip_id,
-        root=policy.root.name,
+        root=chain.anchor.name,
         simulated=chain.simulated,
         seeded=chain.seeded,
         appraised_at=now,
@@ -138,7 +138,7 @@ def _check(trail: Trail, evidence: SnpEvidence, policy: SnpPolicy, given: SnpEnd
     )
     trail.group(
         "TCB",
-        (*_TCB_RULES, Rule.SNP_TCB_ORDER, Rule.SNP_FIRMWARE_ORDER, Rule.SNP_PROVISIONAL),
+        (*_TCB_RULES, Rule.SNP_TCB_ORDER, Rule.SNP_FIRMWARE_ORDER, Rule.SNP_PROVISIONAL, Rule.SNP_FIRMWARE),
         lambda: _check_tcb(trail, report.value(), tcbs.value(), policy),
     )
     trail.group("Guest", _GUEST_RULES, lambda: _check_guest(trail, report.value(), policy))
@@ -217,7 +217,13 @@ def _check_chip(trail: Trail, report: SnpReport, key: KeyCertificate, kind: Sign
         at=("chip_id",),
     )
     if isinstance(policy.chip_id, frozenset):
-        trail.expect(Rule.SNP_CHIP_ID, chip in policy.chip_id, got=chip, want=policy.chip_id, at=("chip_id",))
+        trail.expect(
+            Rule.SNP_CHIP_ID,
+            chip in policy.chip_id,
+            got=chip if any(chip) else "a chip that MASK_CHIP_ID hides, and a key of no chip",
+            want=policy.chip_id,
+            at=("chip_id",),
+        )
     else:
         trail.waive(Rule.SNP_CHIP_ID, got=chip, by=policy.chip_id, at=("chip_id",))
 
@@ -239,7 +245,7 @@ def _check_signature(trail: Trail, data: bytes, report: SnpReport, chain: AmdCha
 
 def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], policy: SnpPolicy) -> None:
     for rule, name in zip(_TCB_RULES, _TCB_NAMES, strict=True):
-        floor, tcb = getattr(policy, name), tcbs[name]
+        floor, tcb = _floor(getattr(policy, name), tcbs[name].product), tcbs[name]
         if isinstance(floor, TcbVersion):
             got = _below(tcb, floor)
             trail.expect(rule, tcb.reaches(floor), got=got, want=f"{floor.shown()} or above", at=(name,))
@@ -256,6 +262,7 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
         want=policy.provisional,
         at=("current_tcb", "committed_tcb"),
     )
+    _check_firmware(trail, committed, policy.minimum_firmware)
 
 
 def _below(tcb: TcbVersion, floor: TcbVersion) -> Callable[[], str]:
@@ -267,6 +274,23 @@ def _below(tcb: TcbVersion, floor: TcbVersion) -> Callable[[], str]:
         return f"{tcb.shown()}{f': {below}' if below else ''}"
 
     return said
+
+
+def _check_firmware(trail: Trail, committed: tuple[int, int, int], minimum: FirmwareVersion | str) -> None:
+    """The committed firmware is judged: no later rollback can bring an older one back."""
+    at = ("committed_major", "committed_minor", "committed_build")
+    if isinstance(minimum, FirmwareVersion):
+        good = FirmwareVersion(*committed) >= minimum
+        trail.expect(Rule.SNP_FIRMWARE, good, got=_dotted(committed), want=f"{minimum} or above", at=at)
+    else:
+        trail.waive(Rule.SNP_FIRMWARE, got=_dotted(committed), by=minimum, at=at)
+
+
+def _floor(demand: TcbVersion | tuple[TcbVersion, ...] | str, product: Product) -> TcbVersion | str:
+    """The floor for this product; another product's, which it cannot reach, where the policy has none for it."""
+    if not isinstance(demand, tuple):
+        return demand
+    return next((floor for floor in demand if floor.product is product), demand[0])
 
 
 def _check_order(

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from casemate.verifier.chains import check_marks, order
+from casemate.verifier.age import check_age
+from casemate.verifier.chains import check_marks, named_root, order
 from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.common_demands import EndorsementDemand
+from casemate.verifier.roots import Anchor
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp.certificates import (
     AmdCertificate,
@@ -25,6 +27,7 @@ AMD_REVOCATION_RULES = (
     Rule.CRL_ISSUER,
     Rule.CRL_SIGNATURE,
     Rule.CRL_WINDOW,
+    Rule.COLLATERAL_AGE,
     Rule.REVOKED_SNP_SIGNER,
 )
 
@@ -39,6 +42,8 @@ class AmdChain:
     """By the names of issuer and root."""
     kind: SigningKey
     """By the key's name."""
+    anchor: Anchor
+    """Of the policy's roots the one that the path ends in."""
     simulated: bool
     seeded: bool
     expires_at: datetime
@@ -52,7 +57,7 @@ class AmdChain:
 def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now: datetime) -> AmdChain:
     """The path from the key's certificate to the root that the policy names."""
     path = _path(trail, given)
-    demand = EndorsementDemand(policy.root, policy.public_seed, 0)
+    demand = EndorsementDemand(policy.roots, policy.public_seed, 0)
     simulated, seeded = check_marks(trail, path, demand, (), of_chip=True)
     kind, product = _check_roles(trail, path)
     _check_signatures(trail, path)
@@ -65,7 +70,8 @@ def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now
         got=moment(now, youngest.not_before, soonest.not_after),
         want=window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
     )
-    return AmdChain(path, product, kind, simulated, seeded, soonest.not_after)
+    root = named_root(policy.roots, path[-1])
+    return AmdChain(path, product, kind, root, simulated, seeded, soonest.not_after)
 
 
 def check_amd_revocation(
@@ -101,10 +107,11 @@ def check_amd_revocation(
         got=moment(now, crl.this_update, crl.next_update),
         want=window(crl.this_update, crl.next_update, root.common_name),
     )
+    too_old = check_age(trail, {"revocation list": crl.this_update}, policy.maximum_collateral_age, now)
     # AMD gives every VCEK the serial 0, so a list can name a key by its serial only where it has one.
     revoked = [one.common_name for one in (key, issuer) if one.serial != 0 and one.serial in crl.serials]
     trail.expect(Rule.REVOKED_SNP_SIGNER, not revoked, got=", ".join(revoked) or "none revoked", want="none revoked")
-    return min(chain.expires_at, crl.next_update)
+    return min(chain.expires_at, crl.next_update, too_old)
 
 
 def _path(trail: Trail, given: SnpEndorsements) -> tuple[AmdCertificate, ...]:

@@ -16,10 +16,12 @@ from casemate.verifier.common_demands import (
     layers_kind,
     number,
     octets,
+    read_bits,
     report_data_kind,
-    root_kind,
+    roots_kind,
 )
 from casemate.verifier.demands import (
+    Comparison,
     Demand,
     Kind,
     PolicyError,
@@ -43,8 +45,10 @@ from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 _HOST_VMPL = 0xFFFF_FFFF
 _LEVELS = {"0": 0, "1": 1, "2": 2, "3": 3, "host": _HOST_VMPL}
 _MAX_VALUES = 4096
-_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}", re.ASCII)
 _ABI = re.compile(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
+_FIRMWARE = re.compile(r"(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){2}", re.ASCII)
+_MAX_AGE = 10 * 366 * 24 * 3600
+"""Ten years: no revocation list lives longer."""
 _MASK = 'a mask such as "0x40"'
 
 UnknownBits = int | Literal["UNSAFE_ANY_UNKNOWN_BITS"]
@@ -64,6 +68,18 @@ class AbiVersion:
 
     major: int
     minor: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FirmwareVersion:
+    """A version of SEV-SNP firmware: its API version, and its build."""
+
+    major: int
+    minor: int
+    build: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.build}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,17 +191,9 @@ def _read_unknown_bits(body: JsonObject) -> UnknownBits:
     if body.value("unknown_bits") == "UNSAFE_ANY_UNKNOWN_BITS":
         return "UNSAFE_ANY_UNKNOWN_BITS"
     try:
-        return _read_bits(body, "unknown_bits")
+        return read_bits(body, "unknown_bits", MAX_U64)
     except WireError as error:
         raise WireError(error.field, got=error.got, want=f"{_MASK}, or UNSAFE_ANY_UNKNOWN_BITS") from None
-
-
-def _read_bits(body: JsonObject, name: str) -> int:
-    """A mask: a number, or the same in hexadecimal as text, since JSON has no such numbers."""
-    value = body.value(name)
-    if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
-        return int(value, 16)
-    return body.uint(name, MAX_U64)
 
 
 def _plain_bits(bits: UnknownBits) -> str:
@@ -197,7 +205,7 @@ def _mitigations() -> Kind[int]:
         if not 0 < bits <= MAX_U64:
             raise PolicyError(f"{name} is {bits}, want 64 bits, some of them set")
 
-    return Kind(_MASK, _read_bits, lambda bits: bits, check)
+    return Kind(_MASK, lambda body, name: read_bits(body, name, MAX_U64), lambda bits: bits, check)
 
 
 def _sockets() -> Kind[int]:
@@ -220,31 +228,63 @@ def _abi() -> Kind[AbiVersion]:
     return Kind('MAJOR.MINOR in quotes such as "1.55"', read, lambda version: f"{version.major}.{version.minor}")
 
 
-def _tcb() -> Kind[TcbVersion]:
-    def read(body: JsonObject, name: str) -> TcbVersion:
-        table = body.child(name)
-        text = table.text("product")
-        if text not in list(Product):
-            raise WireError(f"policy.{name}.product", got=ascii(text)[:80], want=" or ".join(Product))
-        product = Product(text)
-        table.only("product", *PARTS[product])
-        return TcbVersion(product, **{part: table.uint(part, MAX_U8) for part in PARTS[product]})
+def _firmware() -> Kind[FirmwareVersion]:
+    def read(body: JsonObject, name: str) -> FirmwareVersion:
+        text = body.text(name)
+        if _FIRMWARE.fullmatch(text):
+            parts = [int(part) for part in text.split(".")]
+            if max(parts) <= MAX_U8:
+                return FirmwareVersion(*parts)
+        raise WireError(f"policy.{name}", got=ascii(text)[:80], want="MAJOR.MINOR.BUILD")
 
-    def plain(tcb: TcbVersion) -> dict[str, Any]:
-        return {"product": str(tcb.product)} | {part: getattr(tcb, part) for part in PARTS[tcb.product]}
-
-    return Kind(
-        "{ product, " + "; ".join(f"of {product}: {', '.join(PARTS[product])}" for product in Product) + " }",
-        read,
-        plain,
-    )
+    return Kind('MAJOR.MINOR.BUILD in quotes such as "1.55.29"', read, str)
 
 
-Floor = TcbVersion | Literal["ANY_TCB"]
+Floor = TcbVersion | tuple[TcbVersion, ...] | Literal["ANY_TCB"]
+"""One for each product that the policy is for."""
 
 
-def _guest_bit(at: GuestPolicy, *, strict: str, wanted: bool) -> Any:
-    return bit("policy", at, strict=strict, wanted=wanted, shown=("forbidden", "allowed"))
+def _tcb() -> Kind[TcbVersion | tuple[TcbVersion, ...]]:
+    def read(body: JsonObject, name: str) -> TcbVersion | tuple[TcbVersion, ...]:
+        if isinstance(body.value(name), list):
+            return tuple(_read_tcb(name, table) for table in body.children(name, limit=len(Product)))
+        return _read_tcb(name, body.child(name))
+
+    def plain(floor: TcbVersion | tuple[TcbVersion, ...]) -> Any:
+        return [_plain_tcb(each) for each in floor] if isinstance(floor, tuple) else _plain_tcb(floor)
+
+    def check(name: str, floor: TcbVersion | tuple[TcbVersion, ...]) -> None:
+        floors = floor if isinstance(floor, tuple) else (floor,)
+        if not all(isinstance(each, TcbVersion) for each in floors):
+            raise PolicyError(f"{name} wants floors alone")
+        if not floors or len({each.product for each in floors}) != len(floors):
+            raise PolicyError(f"{name} has {len(floors)} floors, want one for each product")
+
+    parts = "; ".join(f"of {product}: {', '.join(PARTS[product])}" for product in Product)
+    return Kind(f"{{ product, {parts} }}; or a list of them, each of another product", read, plain, check)
+
+
+def _read_tcb(name: str, table: JsonObject) -> TcbVersion:
+    text = table.text("product")
+    if text not in list(Product):
+        raise WireError(f"policy.{name}.product", got=ascii(text)[:80], want=" or ".join(Product))
+    product = Product(text)
+    table.only("product", *PARTS[product])
+    return TcbVersion(product, **{part: table.uint(part, MAX_U8) for part in PARTS[product]})
+
+
+def _plain_tcb(tcb: TcbVersion) -> dict[str, Any]:
+    return {"product": str(tcb.product)} | {part: getattr(tcb, part) for part in PARTS[tcb.product]}
+
+
+def _forbidden(at: GuestPolicy, strict: str = "MUST_BE_OFF") -> Comparison:
+    """The guest's policy does not have the bit that allows something."""
+    return bit("policy", at, strict=strict, wanted=False, shown=("forbidden", "allowed"))
+
+
+def _demanded(at: GuestPolicy, strict: str) -> Comparison:
+    """The guest's policy has the bit that demands something: the firmware starts no such guest without it."""
+    return bit("policy", at, strict=strict, wanted=True, shown=("not demanded", "demanded"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,11 +296,11 @@ class SnpPolicy:
     """
 
     root: Annotated[
-        Anchor,
+        Anchor | tuple[Anchor, ...],
         Demand(
-            root_kind(AMD_MILAN_ROOT, AMD_GENOA_ROOT, AMD_TURIN_ROOT),
+            roots_kind(AMD_MILAN_ROOT, AMD_GENOA_ROOT, AMD_TURIN_ROOT),
             Rule.CHAIN_ROOT,
-            "As in [quotes' policies](cli.md#roots). One policy, one product",
+            "As in [quotes' policies](cli.md#roots). Each product has its own: a policy for a fleet lists several",
         ),
     ]
     public_seed: Annotated[
@@ -354,7 +394,7 @@ class SnpPolicy:
             words_alone(),
             Rule.SNP_DEBUG,
             "Whether the host may decrypt the guest's memory",
-            _guest_bit(GuestPolicy.DEBUG, strict="REFUSE_DEBUG", wanted=False),
+            _forbidden(GuestPolicy.DEBUG, "REFUSE_DEBUG"),
         ),
     ]
     migration: Annotated[
@@ -371,7 +411,7 @@ class SnpPolicy:
             words_alone(),
             Rule.SNP_SMT,
             "Off: the guest does not run beside sibling threads",
-            _guest_bit(GuestPolicy.SMT, strict="MUST_BE_OFF", wanted=False),
+            _forbidden(GuestPolicy.SMT),
         ),
     ]
     sockets: Annotated[Literal[1, "ANY_SOCKETS"], Demand(_sockets(), Rule.SNP_SOCKET)]
@@ -412,9 +452,69 @@ class SnpPolicy:
             "Which bits the guest's own policy may have besides those with a name here",
         ),
     ] = NO_UNKNOWN_BITS
+    cxl: Annotated[
+        Literal["MUST_BE_OFF", "ANY_CXL"],
+        Demand(
+            words_alone(),
+            Rule.SNP_CXL,
+            "Off: none of the guest's memory is behind CXL",
+            _forbidden(GuestPolicy.CXL_ALLOW),
+        ),
+    ] = "ANY_CXL"
+    memory_encryption: Annotated[
+        Literal["AES_256_XTS", "ANY_MEMORY_ENCRYPTION"],
+        Demand(
+            words_alone(),
+            Rule.SNP_AES_256_XTS,
+            "The guest's policy demands that algorithm; else AES-128 may do",
+            _demanded(GuestPolicy.MEM_AES_256_XTS, "AES_256_XTS"),
+        ),
+    ] = "ANY_MEMORY_ENCRYPTION"
+    rapl: Annotated[
+        Literal["MUST_BE_OFF", "ANY_RAPL"],
+        Demand(
+            words_alone(),
+            Rule.SNP_RAPL,
+            "Off: the guest's policy demands that nobody reads the processor's use of energy",
+            _demanded(GuestPolicy.RAPL_DIS, "MUST_BE_OFF"),
+        ),
+    ] = "ANY_RAPL"
+    ciphertext_hiding: Annotated[
+        Literal["MUST_BE_ON", "ANY_CIPHERTEXT_HIDING"],
+        Demand(
+            words_alone(),
+            Rule.SNP_CIPHERTEXT_HIDING,
+            "On: the guest's policy demands that the host reads no ciphertext of its memory",
+            _demanded(GuestPolicy.CIPHERTEXT_HIDING_DRAM, "MUST_BE_ON"),
+        ),
+    ] = "ANY_CIPHERTEXT_HIDING"
+    page_swap: Annotated[
+        Literal["MUST_BE_OFF", "ANY_PAGE_SWAP"],
+        Demand(
+            words_alone(),
+            Rule.SNP_PAGE_SWAP,
+            "Off: the guest's policy demands that the host swaps and moves none of its pages",
+            _demanded(GuestPolicy.PAGE_SWAP_DISABLE, "MUST_BE_OFF"),
+        ),
+    ] = "ANY_PAGE_SWAP"
+    minimum_firmware: Annotated[
+        FirmwareVersion | Literal["ANY_FIRMWARE"],
+        Demand(
+            _firmware(),
+            Rule.SNP_FIRMWARE,
+            "The oldest acceptable API version and build of the firmware that the platform has committed to, "
+            "below which it cannot go back",
+        ),
+    ] = "ANY_FIRMWARE"
+    maximum_collateral_age: Annotated[
+        int | Literal["ANY_COLLATERAL_AGE"],
+        Demand(number(_MAX_AGE, what="seconds"), Rule.COLLATERAL_AGE, "Since the issue of the root's revocation list"),
+    ] = "ANY_COLLATERAL_AGE"
 
     def __post_init__(self) -> None:
         check_members(self)
+        if isinstance(self.maximum_collateral_age, int) and self.revocation != "REQUIRE_REVOCATION_LIST":
+            raise PolicyError("maximum_collateral_age is given, but no revocation list is required")
         check_layers_are_bound(self.layers, self.report_data)
 
     def with_nonce(self, nonce: bytes) -> Self:
@@ -430,12 +530,17 @@ class SnpPolicy:
         check_open(self.report_data)
         return replace(self, report_data=ExpectedReportData(data))
 
+    @property
+    def roots(self) -> tuple[Anchor, ...]:
+        """The roots of which one must be the chain's."""
+        return self.root if isinstance(self.root, tuple) else (self.root,)
+
     def weaknesses(self) -> tuple[str, ...]:
         """The protections given up, by name; empty for a sound policy."""
         nested = (getattr(value, "unknown_bits", 0) for value in (self.platform_info, self.guest_policy))
         words = (*words_given(self), *(value for value in nested if isinstance(value, str)))
         found = tuple(dict.fromkeys(word for word in words if word.startswith("UNSAFE_")))
-        return (*found, "SIMULATED_ROOT") if isinstance(self.root, SimulatedRoot) else found
+        return (*found, "SIMULATED_ROOT") if isinstance(self.roots[0], SimulatedRoot) else found
 
 
 def parse_snp_policy(text: str) -> SnpPolicy:
