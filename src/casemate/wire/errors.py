@@ -5,14 +5,14 @@ from contextlib import contextmanager
 
 
 class CasemateError(Exception):
-    """Something Casemate refuses; every error it raises on purpose derives from this one."""
+    """A refusal by Casemate; every error that it raises on purpose derives from this class."""
 
     advice: str = ""
-    """What to do next, where whoever raises it knows that better than what its class says."""
+    """What to do next, where the code that raises the error knows that better than the class says."""
 
 
 class WireError(CasemateError):
-    """These bytes are not what the format says: a peer sent something malformed.
+    """These bytes are malformed: a peer sent something that the format does not allow.
 
     Args:
         field: the field's name as its specification spells it.
@@ -44,7 +44,7 @@ class MissingExtraError(CasemateError):
 
 @contextmanager
 def importing(extra: str, what: str) -> Iterator[None]:
-    """For a block that imports packages of an extra: one that is not there or does not load is its absence.
+    """A context for imports of an extra's packages, which reports a package that is missing or does not load.
 
     Raises:
         MissingExtraError: a package, or a library that it loads, is missing.
@@ -58,9 +58,9 @@ def importing(extra: str, what: str) -> Iterator[None]:
 
 
 def os_error_text(error: OSError) -> str:
-    """What is the matter, in the system's words; not every OSError has them where ``strerror`` should be.
+    """The system's text for an OSError, which is not always in ``strerror``.
 
-    ``connect`` with a path that is too long has its words as its one argument, a time-out of asyncio has none.
+    ``connect`` with a path that is too long has its text as its one argument; a time-out of asyncio has none.
     """
     if error.strerror is not None:
         return error.strerror

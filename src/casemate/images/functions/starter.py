@@ -23,9 +23,8 @@ def write_starter(folder: Path, *, name: str | None = None) -> tuple[Path, ...]:
         name: the enclave's; None to derive it from the folder's.
 
     Raises:
-        FolderError: a file is already there (then nothing is written), the folder cannot be written to, or a manifest
-            does
-            not accept the name.
+        FolderError: a file is already there (then nothing is written), the folder cannot be written to, or a
+            manifest does not accept the name.
     """
     if name is None:
         name = starter_name(folder)

@@ -1,1 +1,1 @@
-"""The messages of each link between rooms, a file a link. Tags are unique over all links."""
+"""The messages of each link between rooms, one file for each link. Tags are unique over all links."""

@@ -1,4 +1,4 @@
-"""Host to chip, and chip to host. Every request is answered by its reply or a ``Fault``."""
+"""Host to chip, and chip to host. The answer to each request is its reply or a ``Fault``."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,13 +14,14 @@ MAX_SGXS = 100 * 1024 * 1024
 @message(0x20)
 @dataclass(frozen=True, slots=True)
 class Load:
-    """ECREATE, EADD and EEXTEND as the stream says. Reply: ``Loaded``."""
+    """ECREATE, EADD and EEXTEND of the stream's records. Reply: ``Loaded``."""
 
     sgxs: Annotated[bytes, Limit(MAX_SGXS)]
     tee: Tee = Tee.SGX
-    """As what it is to run. For a guest of SEV-SNP the same pages are measured into a launch digest, too."""
+    """The kind of TEE to run it as. For a guest of SEV-SNP the same pages are also measured into a launch digest."""
     launcher: Name = ""
-    """For whom the host launches it; empty for the machine's owner. New anchors count towards that one's share."""
+    """The user that the host launches it for; empty for the machine's owner. New anchors count towards that user's
+    share."""
 
 
 @message(0x21)
@@ -35,7 +36,7 @@ class Loaded:
 @message(0x22)
 @dataclass(frozen=True, slots=True)
 class Initialise:
-    """EINIT, or with the same checks SNP_LAUNCH_FINISH. Reply: ``Initialised``."""
+    """EINIT; or SNP_LAUNCH_FINISH, with the same checks. Reply: ``Initialised``."""
 
     enclave: U64
     sigstruct: Annotated[bytes, Fixed(1808)]
@@ -53,7 +54,7 @@ class Initialised:
     isv_svn: U16
     debug: bool
     launch_digest: Annotated[bytes, Fixed(LAUNCH_DIGEST_SIZE)] | None
-    """Of a guest of SEV-SNP."""
+    """For a guest of SEV-SNP; else None."""
 
 
 @message(0x24)
@@ -91,7 +92,7 @@ class Destroy:
 @message(0x28)
 @dataclass(frozen=True, slots=True)
 class StateIs:
-    """A reply, or with request number 0 unasked news: an enclave died."""
+    """A reply; or, with request number 0, the news that an enclave has died."""
 
     enclave: U64
     state: State
@@ -115,7 +116,7 @@ class QuoteTargetIs:
 @message(0x2B)
 @dataclass(frozen=True, slots=True)
 class GetQuote:
-    """Evidence of what an enclave has reported. Reply: ``Quoted``."""
+    """Asks for evidence from a report that an enclave has made. Reply: ``Quoted``."""
 
     enclave: U64
     report: Annotated[bytes, Limit(MAX_REPORT)]

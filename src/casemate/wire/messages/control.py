@@ -1,6 +1,6 @@
-"""Owner of a machine to its supervisor, over a socket in the state directory: the levers a real owner has.
+"""A machine's owner to its supervisor, over a socket in the state directory: maintenance of the machine and its makers.
 
-``AcceptRollback`` and ``ListAnchors`` (``messages.supervisor``) are passed on to the chip as they are.
+``AcceptRollback`` and ``ListAnchors`` (``messages.supervisor``) are passed on to the chip unchanged.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from casemate.wire.snp.vlek import MAX_CSP_ID
 
 
 def seed_digest(seed: str | None) -> bytes | None:
-    """What tells two seeds apart; seeds are public, and may be long."""
+    """The digest that identifies a seed; seeds are public, and may be long."""
     return None if seed is None else hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -30,7 +30,7 @@ class RecoverTcb:
 @message(0x91)
 @dataclass(frozen=True, slots=True)
 class UpdateMicrocode:
-    """Bring this chip to the newest published TCB. Reply: ``Done``."""
+    """Brings this chip to the newest published TCB. Reply: ``Done``."""
 
 
 @message(0x92)
@@ -48,7 +48,7 @@ class RenewMachine:
 @message(0x93)
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The lever was pulled; ``said`` tells what changed."""
+    """The action was done; ``said`` tells what changed."""
 
     said: Annotated[str, Limit(1024)]
 
@@ -68,11 +68,11 @@ class ProcessIs:
     pid: U32
     """0 while it is being started anew."""
     restarts: U32
-    """How often it was started anew since the machine's start."""
+    """Restarts since the machine was started."""
     started_at: U64
     """Seconds since 1970."""
     last_death: Annotated[str, Limit(2048)]
-    """How its predecessor died; empty if there was none."""
+    """Why its predecessor ended; empty if there was none."""
 
 
 @message(0x95)
@@ -83,14 +83,14 @@ class MachineIs:
     processes: tuple[ProcessIs, ...]
     host_socket: Annotated[str, Limit(4096)]
     url: Annotated[str, Limit(4096)]
-    """Where its gateway is; empty if it has none."""
+    """The URL of its gateway; empty if it has none."""
     started_at: U64
     """Seconds since 1970."""
     lasting: bool
-    """Its deployments are kept in the state directory, and are there again after a restart."""
+    """Its deployments are kept in the state directory, and started again after a restart."""
     platform: Name
     runtime: Runtime
-    """What its enclaves run on."""
+    """The runtime of its enclaves."""
     seed_digest: Bytes32 | None
     """SHA-256 of the public seed that it was started with (:func:`seed_digest`); None where it was started without."""
     root_certificate: Annotated[bytes, Limit(65536)]
@@ -100,11 +100,11 @@ class MachineIs:
 
     @property
     def seeded(self) -> bool:
-        """Whether a public seed made it: everybody can have its keys."""
+        """Whether it was made from a public seed, so that its keys are public."""
         return self.seed_digest is not None
 
     def pid(self, *names: str) -> int:
-        """The id of the first process that has one of these names; 0 if it does not run just now."""
+        """The id of the first process with one of these names; 0 if none runs at the moment."""
         return next((process.pid for process in self.processes if process.name in names), 0)
 
     @property
@@ -126,10 +126,10 @@ class MachineIs:
 @message(0x96)
 @dataclass(frozen=True, slots=True)
 class EndMachine:
-    """End this machine. Reply: ``Done``, before it has ended; the supervisor hangs up when it has."""
+    """Ends this machine. Reply: ``Done``, before the end; the supervisor closes the connection after it."""
 
     at_once: bool
-    """Without waiting for calls under way."""
+    """Do not wait for calls under way."""
 
 
 @message(0x97)
@@ -143,10 +143,10 @@ class RecoverSnpTcb:
 @message(0x98)
 @dataclass(frozen=True, slots=True)
 class UpdateSnpFirmware:
-    """Bring this machine's SEV-SNP platform to the newest published firmware. Reply: ``Done``."""
+    """Brings this machine's SEV-SNP platform to the newest published firmware. Reply: ``Done``."""
 
     commit: bool
-    """And commit it, so that reports name its TCB; else that is the host's to do."""
+    """Commit it as well, so that reports name its TCB; otherwise the host has to."""
 
 
 @message(0x99)
@@ -155,9 +155,9 @@ class RevokeSnpKey:
     """The maker revokes every certificate of a key that signs reports, or of its issuer. Reply: ``Done``."""
 
     provider: Annotated[str, Limit(MAX_CSP_ID)]
-    """Whose VLEK; empty for this chip's VCEK."""
+    """The provider whose VLEK is revoked; empty for this chip's VCEK."""
     issuer: bool
-    """The issuer instead (ASK, or with a provider ASVK), and with it all that it has signed."""
+    """Revoke the issuer instead (ASK, or with a provider ASVK), and so everything that it has signed."""
 
 
 @message(0x9A)
@@ -175,23 +175,23 @@ class SnpRootIs:
     root_certificate: Annotated[bytes, Limit(65536)]
     """ARK (DER)."""
     revocation_list: Annotated[bytes, Limit(65536)]
-    """The root's, as of now (DER)."""
+    """The root's current list (DER)."""
     newest_tcb: Annotated[bytes, Fixed(8)]
-    """Of the firmware that it has published last."""
+    """The TCB of the newest firmware that it has published."""
     chip_id: Bytes64
-    """Of this machine's chip, as reports have it that do not hide it."""
+    """The id of this machine's chip, as in reports that do not mask it."""
 
 
 @message(0x9C)
 @dataclass(frozen=True, slots=True)
 class UseMachine:
-    """Somebody uses this machine from now on. Reply: ``InUse``, with a descriptor.
+    """Keeps this machine running for its sender. Reply: ``InUse``, with a descriptor.
 
-    As long as that is open, a machine that was made for one command, such as `casemate run`, goes on.
+    As long as the descriptor is open, a machine that was made for one command, such as `casemate run`, goes on.
     """
 
 
 @message(0x9D)
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """The machine is kept for whoever holds the descriptor that comes with this."""
+    """The machine is kept running while the descriptor that comes with this is open."""

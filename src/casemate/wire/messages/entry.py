@@ -1,12 +1,14 @@
-"""Host to enclave (entry calls) and back: one entry at a time, OCALLs in between. Each takes the other for hostile.
+"""Host to enclave (entry calls) and back: one entry at a time, OCALLs in between.
 
-Replies carry no numbers: the n-th reply belongs to the n-th entry. Two rules keep both ends in step, whatever is late:
+Each side assumes the other is hostile.
 
-* What is said about an OCALL carries the OCALL's number, and the enclave drops it without a reply unless it waits for
-  that very number. An answer that comes after its call has ended is therefore no entry, and no answer to the next
-  OCALL.
-* While the enclave waits for an answer it drops everything else, entries included, without a reply: a host that enters
-  in the middle of an OCALL has lost count already. A dropped ``Enter`` uses up no sequence number.
+Replies have no numbers: the n-th reply belongs to the n-th entry. Two rules keep both ends in step, whatever is late:
+
+* A message about an OCALL carries the OCALL's number. The enclave drops it without a reply unless it waits for that
+  very number. So an answer that comes after its call has ended is neither taken for an entry, nor for the answer to
+  the next OCALL.
+* While the enclave waits for an answer it drops everything else without a reply, entries included: a host that enters
+  during an OCALL has already lost count. A dropped ``Enter`` uses up no sequence number.
 """
 
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ MAX_OCALL = 1024 * 1024
 @message(0x50)
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Prove yourself to this nonce, in a report for this target. Reply: ``ChallengeAnswer``."""
+    """Asks for a proof over this nonce, in a report for this target. Reply: ``ChallengeAnswer``."""
 
     nonce: Bytes32
     target_info: Annotated[bytes, Fixed(512)]
@@ -60,7 +62,7 @@ class Left:
 
 
 ANSWERED_OCALLS = ("echo", "log", "time")
-"""OCALLs that every Casemate host answers. A manifest may declare others, for a host that has an answer to them."""
+"""OCALLs that every Casemate host answers. A manifest may declare others, for a host that can answer them."""
 
 
 @message(0x54)
@@ -69,7 +71,7 @@ class Ocall:
     """The guest asks the host. Reply: ``OcallAnswer`` or ``OcallRefused``, with the same number."""
 
     number: U64
-    """Rises over the enclave's life, so no two OCALLs share one."""
+    """Rises during the enclave's life, so no two OCALLs have the same number."""
     name: Name
     arguments: Annotated[bytes, Limit(MAX_OCALL)]
 
@@ -77,7 +79,7 @@ class Ocall:
 @message(0x55)
 @dataclass(frozen=True, slots=True)
 class OcallAnswer:
-    """What the host says; lies included."""
+    """The host's answer, which may be a lie."""
 
     number: U64
     answer: Annotated[bytes, Limit(MAX_OCALL)]
@@ -86,7 +88,7 @@ class OcallAnswer:
 @message(0x56)
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A line the guest printed; sent by debug enclaves alone."""
+    """A line that the guest printed; only debug enclaves send it."""
 
     text: Annotated[str, Limit(4096)]
 
@@ -94,7 +96,7 @@ class Log:
 @message(0x57)
 @dataclass(frozen=True, slots=True)
 class OcallRefused:
-    """The host has no answer. The guest learns that much and not why."""
+    """The host has no answer. The guest learns that, but not why."""
 
     number: U64
     fault: Fault
@@ -103,9 +105,9 @@ class OcallRefused:
 @message(0x58)
 @dataclass(frozen=True, slots=True)
 class PlainEnter:
-    """A call in the clear, of an entry point whose manifest says ``plain``: the operator sees all of it.
+    """A call in the clear, of an entry point that the manifest declares ``plain``: the operator sees all of it.
 
-    Nobody is its caller, and nobody gets a receipt. Reply: ``PlainLeft`` or ``Fault``.
+    It has no caller, and its result no receipt. Reply: ``PlainLeft`` or ``Fault``.
     """
 
     entry: Name

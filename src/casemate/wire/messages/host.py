@@ -18,10 +18,10 @@ MAX_COLLATERAL = 1024 * 1024
 @message(0x61)
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """The new enclave, in the host's words."""
+    """The new enclave."""
 
     enclave: U64
-    """The host's own number of this deployment: it stays the same over restarts, and is never given again."""
+    """The host's number of this deployment: it stays the same over restarts, and is never used again."""
     mr_enclave: Bytes32
 
 
@@ -34,9 +34,9 @@ class Launch(Request[Launched]):
     sgxs: Annotated[bytes, Limit(MAX_SGXS)]
     sigstruct: Annotated[bytes, Fixed(1808)]
     temporary: bool = False
-    """For the client's errand alone: it ends with the host's process, and is not launched again by the next one."""
+    """Only for this client: it ends with the host's process, and the next one does not launch it again."""
     tee: Tee = Tee.SGX
-    """As what it is to run."""
+    """The kind of TEE to run it as."""
 
 
 @message(0x63)
@@ -76,7 +76,7 @@ class Answer:
 @message(0x64)
 @dataclass(frozen=True, slots=True)
 class Call(Request[Answer]):
-    """Relay a sealed call."""
+    """A sealed call to be relayed."""
 
     enclave: U64
     envelope: Envelope
@@ -103,7 +103,7 @@ class EnclaveIs:
     """TCP port of this machine on which it is a TLS server with evidence in its certificate."""
     tee: Tee = Tee.SGX
     launch_digest: Annotated[bytes, Fixed(LAUNCH_DIGEST_SIZE)] | None = None
-    """What the chip measured of it as a guest of SEV-SNP; None for enclaves, and before it was first launched."""
+    """The launch digest of a guest of SEV-SNP; None for enclaves, and before the first launch."""
 
 
 @message(0x66)
@@ -125,7 +125,7 @@ class DestroyEnclave(Request[EnclaveIs]):
 @message(0x6A)
 @dataclass(frozen=True, slots=True)
 class EnclavesAre:
-    """All that the host knows of."""
+    """All enclaves that the host knows."""
 
     enclaves: tuple[EnclaveIs, ...]
 
@@ -157,7 +157,7 @@ class PutImage:
 @message(0x6D)
 @dataclass(frozen=True, slots=True)
 class ImageIs:
-    """An image that the host keeps, and what its SIGSTRUCT says of it (the chip checks that when it is launched)."""
+    """An image that the host keeps, and the content of its SIGSTRUCT (the chip checks that at launch)."""
 
     image: Bytes32
     """SHA-256 of the SGXS stream and the SIGSTRUCT."""

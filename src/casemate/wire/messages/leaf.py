@@ -1,6 +1,6 @@
 """Enclave to chip, over the private socket pair that is the enclave's identity: its pages, reports, keys, anchors.
 
-The same for every kind of TEE: what differs between them, the chip translates.
+The messages are the same for every kind of TEE; the chip translates what differs.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ MAX_PAGES = 64 * 1024 * 1024
 @message(0x30)
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """The first frame a new enclave process reads: its measured pages, in address order, and its identity."""
+    """The first frame of a new enclave process: its measured pages, in address order, and its identity."""
 
     identity: Identity
     tcb: Bytes16
-    """The platform's TCB now, for sealing keys: CPUSVN, or a TCB_VERSION and zeros."""
+    """The platform's current TCB, for sealing keys: CPUSVN, or a TCB_VERSION and zeros."""
     pages: Annotated[bytes, Limit(MAX_PAGES)]
 
 
@@ -32,7 +32,7 @@ class MakeReport:
     """EREPORT, or MSG_REPORT_REQ. Reply: ``ReportMade`` or ``Fault``."""
 
     target_info: Annotated[bytes, Fixed(512)]
-    """Of whom a REPORT is for; of no account for an attestation report, which everybody can check."""
+    """The target of a REPORT; ignored for an attestation report, which everyone can check."""
     report_data: Bytes64
 
 
@@ -55,7 +55,7 @@ class GetSealingKey:
     binding: SealBinding
     isv_svn: U16
     tcb: Bytes16
-    """As ``Boot`` gives it, now or at the time when something was sealed."""
+    """The TCB in ``Boot``, of now or of the time when something was sealed."""
     key_id: Bytes32
 
 
@@ -70,10 +70,10 @@ class KeyIs:
 @message(0x35)
 @dataclass(frozen=True, slots=True)
 class AnchorRead:
-    """The anchor of this enclave's sealed state under a policy. Reply: ``AnchorIs`` or ``Fault``.
+    """Asks for the anchor of this enclave's sealed state with that binding. Reply: ``AnchorIs`` or ``Fault``.
 
-    The chip names the state by itself, from the asking enclave's identity. Refused as ``state-refused`` where a higher
-    ISVSVN than the enclave's has written.
+    The chip derives the state's name from the enclave's identity. Refused as ``state-refused`` where an enclave with a
+    higher ISVSVN has written.
     """
 
     binding: SealBinding
@@ -82,14 +82,14 @@ class AnchorRead:
 @message(0x36)
 @dataclass(frozen=True, slots=True)
 class AnchorAdvance:
-    """Durable before the reply: ``AnchorIs`` of the next epoch, or ``Fault``.
+    """Moves the anchor to a new history; durable before the reply: ``AnchorIs`` of the next epoch, or ``Fault``.
 
     Refused as ``state-conflict`` where the anchor is not at the expected epoch, as ``state-refused`` as above.
     """
 
     binding: SealBinding
     epoch: U64
-    """Where the anchor is expected to be now."""
+    """The expected current epoch of the anchor."""
     head: Bytes32
     """Digest of the history's newest record."""
 
@@ -97,18 +97,18 @@ class AnchorAdvance:
 @message(0x37)
 @dataclass(frozen=True, slots=True)
 class AnchorIs:
-    """Which history of a sealed state is the newest one."""
+    """The newest history of a sealed state."""
 
     epoch: U64
-    """Commits so far; the floor where there was none since."""
+    """Commits so far; equal to the floor where there was none since."""
     head: Bytes32
     """Zeros at the floor."""
     isv_svn: U16
     """Of the last writer."""
     recoveries: U32
-    """How often an older history has taken the place of the newest."""
+    """How often an older history has replaced the newest."""
     is_forgiven: bool
-    """The operator lets an older history be taken, until the next advance, which counts it."""
+    """The operator allows an older history, until the next advance, which counts it."""
     floor: U64 = 0
     """Where this state begins: 0, or where it began anew after its owner gave it up, or the chip lost its anchors. No
     record of an epoch up to it counts."""
@@ -130,6 +130,6 @@ class OptionalPart(StrEnum):
 @message(0x3A)
 @dataclass(frozen=True, slots=True)
 class PartWanted:
-    """Instead of ``Booted``: this image needs code that its process was forked without. It is to be forked anew."""
+    """In place of ``Booted``: this image needs code that its process lacks, so it has to be forked again."""
 
     part: OptionalPart

@@ -1,4 +1,4 @@
-"""A message that a host answers, and the type of its answer: stated once, at the message's class.
+"""A message that a host answers; its class states the type of the answer.
 
 Example:
     @message(0x66)
@@ -19,7 +19,7 @@ class Request(Generic[A]):
 
 
 def answer_type(request: type[Request[A]]) -> type[A]:
-    """The class of what answers requests of this class."""
+    """The class of the answers to requests of this class."""
     (base,) = cast("tuple[Any, ...]", vars(request)["__orig_bases__"])
     (answer,) = get_args(base)
     return cast("type[A]", answer)

@@ -1,8 +1,8 @@
 """Chip to supervisor, and back, for SEV-SNP: on the link of :mod:`casemate.wire.messages.supervisor`.
 
-The chip may ask ``CertifyVcek`` or ``GiveVlek`` at any time, one question at a time (``Certify`` is another); the
-supervisor answers when it has run the maker. It asks ``UpdateFirmware`` in the turns of its other questions.
-Nothing of it is secret: a VLEK is sealed to the chip that asked.
+The chip may ask ``CertifyVcek`` or ``GiveVlek`` at any time, one question at a time (``Certify`` is another). The
+supervisor answers after it has run the maker. It asks ``UpdateFirmware`` in turn with its other questions. Nothing on
+the link is secret: a VLEK is sealed to the chip that asked.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vlek import MAX_CSP_ID
 
 TAGS = range(0x8A, 0x90)
-"""Of the messages here."""
+"""The tags of the messages in this file."""
 
 MAX_PUBLISHED = 16
 """Most products that firmware is published for."""
@@ -30,15 +30,15 @@ Tcb = Annotated[bytes, Fixed(8)]
 @message(0x8A)
 @dataclass(frozen=True, slots=True)
 class CertifyVcek:
-    """Certify this chip's VCEK at this TCB, please. Reply: ``VcekCertified`` or ``Fault``."""
+    """Asks for a certificate of this chip's VCEK at this TCB. Reply: ``VcekCertified`` or ``Fault``."""
 
     product: Product
     public_key: Annotated[bytes, Fixed(VCEK_SIZE)]
-    """Another one at each TCB."""
+    """A different key at each TCB."""
     hw_id: HwId
     tcb: Tcb
     seeded: bool
-    """The fuses came from a public seed: the certificate says so."""
+    """The fuses are derived from a public seed, which the certificate has to say."""
 
 
 @message(0x8B)
@@ -53,7 +53,7 @@ class VcekCertified:
 @message(0x8C)
 @dataclass(frozen=True, slots=True)
 class GiveVlek:
-    """The VLEK of a cloud provider for this TCB, please. Reply: ``VlekGiven`` or ``Fault``."""
+    """Asks for the VLEK of a cloud provider at this TCB. Reply: ``VlekGiven`` or ``Fault``."""
 
     product: Product
     tcb: Tcb
@@ -87,18 +87,18 @@ class PublishedFirmware:
 @message(0x8E)
 @dataclass(frozen=True, slots=True)
 class UpdateFirmware:
-    """DOWNLOAD_FIRMWARE_EX: run what is published for your product. Reply: ``FirmwareIs`` or ``Fault``."""
+    """DOWNLOAD_FIRMWARE_EX: run the firmware that is published for this product. Reply: ``FirmwareIs`` or ``Fault``."""
 
     published: Annotated[tuple[PublishedFirmware, ...], Limit(MAX_PUBLISHED)]
-    """The newest of each product; of none, where the chip is only asked what it is."""
+    """The newest of each product; empty where the chip is only asked for its state."""
     commit: bool
-    """SNP_COMMIT after it: else the firmware is provisional, and not reported, until the host commits it."""
+    """Then SNP_COMMIT; otherwise the firmware is provisional, and not reported, until the host commits it."""
 
 
 @message(0x8F)
 @dataclass(frozen=True, slots=True)
 class FirmwareIs:
-    """The SEV-SNP platform as it is now."""
+    """The current state of the SEV-SNP platform."""
 
     product: Product
     hw_id: HwId

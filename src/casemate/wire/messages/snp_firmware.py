@@ -32,8 +32,8 @@ Tcb = Annotated[bytes, Fixed(8)]
 class LaunchStart:
     """SNP_GCTX_CREATE, SNP_ACTIVATE and SNP_LAUNCH_START. Reply: ``LaunchStarted``.
 
-    One descriptor comes with it: the VM's DRAM, a plain file of the host's of ``4096 * pages`` bytes, open for reading
-    and writing. Nobody maps it: the host may cut it at any time.
+    One descriptor comes with it: the VM's DRAM, a plain file of the host of ``4096 * pages`` bytes, open for reading
+    and writing. No process maps it, because the host may truncate it at any time.
     """
 
     mode: VmMode
@@ -48,7 +48,7 @@ class LaunchStart:
 @message(0xB1)
 @dataclass(frozen=True, slots=True)
 class LaunchStarted:
-    """One descriptor comes with it: the hypervisor's end of the VM's socket."""
+    """The VM was created. One descriptor comes with it: the hypervisor's end of the VM's socket."""
 
     vm: U64
     asid: U32
@@ -57,17 +57,17 @@ class LaunchStarted:
 @message(0xB2)
 @dataclass(frozen=True, slots=True)
 class LaunchUpdate:
-    """SNP_LAUNCH_UPDATE for ``count`` pages that follow each other. Reply: ``LaunchDigest``.
+    """SNP_LAUNCH_UPDATE for ``count`` contiguous pages. Reply: ``LaunchDigest``.
 
-    The pages are taken from DRAM as the host has written them, measured, encrypted in place, and from then on the
-    guest's: validated, and immutable to the host. Before SNP_LAUNCH_FINISH only.
+    The pages are read from DRAM, measured, and encrypted in place. From then on they are the guest's: validated, and
+    immutable to the host. Refused after SNP_LAUNCH_FINISH.
     """
 
     vm: U64
     page_type: PageType
     spa: U64
     gpa: U64
-    """Of no account for a VMSA."""
+    """Ignored for a VMSA."""
     count: U32
     vmpl1_perms: U8 = 0
     vmpl2_perms: U8 = 0
@@ -91,7 +91,7 @@ class LaunchFinish:
     vm: U64
     host_data: Bytes32
     id_block: Annotated[bytes, Fixed(96)] | None = None
-    """Signed by the id key: what the guest must measure (56860, table ID_BLOCK)."""
+    """The measurement that the owner demands, signed by the id key (56860, table ID_BLOCK)."""
     id_auth: Annotated[bytes, Fixed(4096)] | None = None
     """Keys and signatures (56860, table ID_AUTH)."""
     author_key: bool = False
@@ -126,7 +126,7 @@ class DestroyVm:
 @message(0xB8)
 @dataclass(frozen=True, slots=True)
 class VmProcessIs:
-    """A reply, or with request number 0 unasked news: a VM's process has ended."""
+    """A reply; or, with request number 0, the news that a VM's process has ended."""
 
     vm: U64
     reason: Annotated[str, Limit(1024)]
@@ -148,7 +148,7 @@ class PlatformIs:
     report_version: U8
     """Of ATTESTATION_REPORT."""
     provider: Annotated[str, Limit(MAX_CSP_ID)]
-    """Whose VLEK is loaded; empty where reports are signed by the chip's own VCEK."""
+    """The provider whose VLEK is loaded; empty where the chip's own VCEK signs reports."""
     guests: U32
 
 
@@ -161,7 +161,7 @@ class PlatformStatus(Request[PlatformIs]):
 @message(0xBB)
 @dataclass(frozen=True, slots=True)
 class SetConfig(Request[PlatformIs]):
-    """SNP_SET_CONFIG: what reports say of this platform; as the host likes, within limits."""
+    """SNP_SET_CONFIG: sets fields of reports, within limits."""
 
     reported_tcb: Tcb
     """No part above the current TCB, none below the committed one; zeros for the current TCB."""
@@ -171,7 +171,7 @@ class SetConfig(Request[PlatformIs]):
 @message(0xBC)
 @dataclass(frozen=True, slots=True)
 class Commit(Request[PlatformIs]):
-    """SNP_COMMIT: the current TCB is the least from now."""
+    """SNP_COMMIT: the platform cannot be rolled back below the current TCB any more."""
 
 
 @message(0xBD)
@@ -183,7 +183,7 @@ class GetCertificates:
 @message(0xBE)
 @dataclass(frozen=True, slots=True)
 class CertificatesAre:
-    """What the maker's key service would answer."""
+    """The certificates, as the maker's key service would give them."""
 
     chain: Annotated[bytes, Limit(MAX_CERTIFICATES)]
     """PEM: VCEK, ASK, ARK; or VLEK, ASVK, ARK."""
@@ -192,11 +192,11 @@ class CertificatesAre:
 @message(0xBF)
 @dataclass(frozen=True, slots=True)
 class LoadVlek(Request[PlatformIs]):
-    """SNP_VLEK_LOAD: reports are signed by a cloud provider's key until the chip's next start.
+    """SNP_VLEK_LOAD: a cloud provider's key signs reports until the chip's next start.
 
-    It is for the reported TCB, and of no use after that has changed.
+    The key is for the reported TCB, and useless after that has changed.
 
-    SIMULATED: the chip has it wrapped by its maker itself. Real: the host brings what AMD has wrapped.
+    SIMULATED: the chip has its maker wrap the key. Real: the host brings what AMD has wrapped.
     """
 
     csp_id: Annotated[str, Limit(MAX_CSP_ID)]

@@ -1,4 +1,4 @@
-"""The spawner's links: chip to spawner, and enclave to spawner (its watchdog and the giver of guests)."""
+"""The spawner's links: from the chip, and from enclaves, for which it starts and watches guests."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -29,7 +29,9 @@ class SpawnerReady:
 @message(0x42)
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Fork an enclave. Two descriptors come with it: the enclave's ends of the chip's and the host's socket pair.
+    """Forks an enclave.
+
+    Two descriptors come with it: the enclave's ends of its socket pairs with the chip and the host.
 
     Reply: ``Spawned`` or ``Fault``.
     """
@@ -40,7 +42,7 @@ class Spawn:
 @message(0x43)
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """The new process."""
+    """The new process of the enclave."""
 
     enclave: U64
     pid: U32
@@ -49,7 +51,7 @@ class Spawned:
 @message(0x44)
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """End an enclave's process and its guest. The ``Exited`` that follows is the reply."""
+    """Ends an enclave's process and its guest. The ``Exited`` that follows is the reply."""
 
     enclave: U64
 
@@ -74,7 +76,7 @@ class LoadPart:
 @message(0x48)
 @dataclass(frozen=True, slots=True)
 class NeedGuest:
-    """Enclave to spawner: a confined engine process, please. An earlier one is killed first.
+    """Enclave to spawner: asks for a confined engine process; an earlier one is killed first.
 
     Reply: ``GuestGiven`` or ``Fault``.
     """
@@ -95,9 +97,9 @@ class GuestGiven:
 @message(0x4A)
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Enclave to spawner: the guest works from now; kill it when this many milliseconds have passed.
+    """Enclave to spawner: the guest starts to work; kill it after this many milliseconds.
 
-    With 0 it is killed at once, and ``GuestGone`` says why it died: by that, or by what had ended it before.
+    With 0 it is killed at once, and ``GuestGone`` says why it ended: by that, or by an earlier cause.
     """
 
     deadline_ms: U32

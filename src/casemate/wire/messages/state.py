@@ -1,8 +1,8 @@
-"""Enclave to host and back: the records of a sealed state, in the middle of an entry, under the rules of OCALLs.
+"""Enclave to host and back: the records of a sealed state, during an entry, under the rules of OCALLs.
 
-Every question carries a number of the same sequence as OCALLs, and the answer repeats it; see ``messages.entry`` for
-what becomes of late answers and wrong numbers. The host stores what it is given and reads none of it. It may lose
-records, or show old ones: the enclave believes nothing but what leads to the digest in its anchor.
+A question has a number of the same sequence as OCALLs, and the answer repeats it; ``messages.entry`` explains how late
+answers and wrong numbers are treated. The host stores the records and cannot read them. It may lose some, or return old
+ones: the enclave only believes records that lead to the digest in its anchor.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ MAX_READ = 8 * 1024 * 1024
 @message(0xA8)
 @dataclass(frozen=True, slots=True)
 class StateRead:
-    """A record and those before it, please, newest first, as many as fit. Reply: ``StateRecords``."""
+    """Asks for a record and those before it, newest first, as many as fit. Reply: ``StateRecords``."""
 
     number: U64
     namespace: Bytes32
     head: Bytes32 | None
-    """Which record to begin with; None asks for the newest history that is whole."""
+    """The first record; None asks for the newest complete history."""
 
 
 @message(0xA9)
@@ -42,7 +42,7 @@ class StateRecords:
 @message(0xAA)
 @dataclass(frozen=True, slots=True)
 class StateAppend:
-    """Store this record durably. Reply: ``StateStored``."""
+    """Asks the host to store this record durably. Reply: ``StateStored``."""
 
     number: U64
     record: Record
@@ -51,7 +51,7 @@ class StateAppend:
 @message(0xAB)
 @dataclass(frozen=True, slots=True)
 class StateStored:
-    """It is on the disk."""
+    """The record is stored."""
 
     number: U64
 
@@ -59,7 +59,7 @@ class StateStored:
 @message(0xAC)
 @dataclass(frozen=True, slots=True)
 class StateRefused:
-    """The host cannot do that: its disk is full, its database damaged, or the namespace is not this enclave's."""
+    """The host cannot do that: its disk is full, its database damaged, or the namespace belongs to another enclave."""
 
     number: U64
     fault: Fault
@@ -68,7 +68,7 @@ class StateRefused:
 @message(0xAD)
 @dataclass(frozen=True, slots=True)
 class StateForget:
-    """No reply: a checkpoint has been committed, so nothing before it is needed any more, nor its rivals."""
+    """A checkpoint has been committed, so the host may delete the records before it, and other histories. No reply."""
 
     namespace: Bytes32
     head: Bytes32
@@ -76,12 +76,12 @@ class StateForget:
 
 
 STATE_ANSWERS = (StateRecords, StateStored, StateRefused)
-"""What a host may say about a question of an enclave's store."""
+"""The answers of a host to an enclave's store."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What a host has of one sealed state; its own word."""
+    """The host's account of one sealed state."""
 
     namespace: Bytes32
     newest_epoch: U64

@@ -26,10 +26,10 @@ MAX_CHAIN = 32 * 1024
 @message(0x80)
 @dataclass(frozen=True, slots=True)
 class Certify:
-    """Certify this chip's provisioning key at this TCB, please. Reply: ``Certified`` or ``Fault``."""
+    """Asks for a certificate of this chip's provisioning key at this TCB. Reply: ``Certified`` or ``Fault``."""
 
     public_key: Annotated[bytes, Fixed(PUBLIC_KEY_SIZE)]
-    """The PCK: another one at each TCB."""
+    """The PCK: a different key at each TCB."""
     ppid: Bytes16
     """Names the chip, at every TCB."""
     cpu_svn: Bytes16
@@ -37,7 +37,7 @@ class Certify:
     pce_id: U16
     fmspc: Annotated[bytes, Fixed(6)]
     seeded: bool
-    """The fuses came from a public seed: the certificate says so."""
+    """The fuses are derived from a public seed, which the certificate has to say."""
 
 
 @message(0x81)
@@ -52,17 +52,17 @@ class Certified:
 @message(0x82)
 @dataclass(frozen=True, slots=True)
 class ChipReady:
-    """The chip serves its host from now."""
+    """The chip serves its host."""
 
     pid: U32
     platform: Name
     """The platform's tag in runtime locks, such as ``linux-x86_64-cp311``."""
     runtime: Runtime
-    """What enclaves run on."""
+    """The runtime of enclaves."""
     ppid: Bytes16
     """Names the chip, at every TCB."""
     runtime_rebuilt: bool
-    """The runtime copy was missing or had been touched, and was made anew."""
+    """The runtime copy was missing or changed, and was made again."""
     cpu_svn: Bytes16
     pce_svn: U16
 
@@ -101,11 +101,11 @@ class AcceptRollback:
 @message(0x86)
 @dataclass(frozen=True, slots=True)
 class RollbackAccepted:
-    """The next opening may take the newest history that is there; the commit that follows counts as a recovery."""
+    """The next opening may use the newest history that is left; the commit that follows counts as a recovery."""
 
     namespace: Bytes32
     epoch: U64
-    """Where the anchor is."""
+    """The anchor's epoch."""
 
 
 @message(0x70)
@@ -138,7 +138,7 @@ class RenewCertificates:
     root_digest: Bytes32
     """SHA-256 of the maker's root certificate."""
     owner: bool
-    """By the owner's order: kept certificates of VCEKs are asked for anew as well, when they are next wanted."""
+    """By the owner's order: kept certificates of VCEKs are also requested again when they are next needed."""
 
 
 @message(0x73)
@@ -160,7 +160,7 @@ class ListAnchors:
 
 @dataclass(frozen=True, slots=True)
 class AnchorShown:
-    """The anchor of one sealed state; nothing of it is secret."""
+    """The anchor of one sealed state; no part of it is secret."""
 
     namespace: Bytes32
     epoch: U64

@@ -1,8 +1,8 @@
-"""RA-TLS: host to enclave, the certificate and the connections' bytes; and what equips a process for it.
+"""RA-TLS: host to enclave, the certificate and the connections' bytes; and the code that a process needs for it.
 
 The entries follow the rules of :mod:`casemate.wire.messages.entry`: one at a time, the n-th reply to the n-th entry. To
-the host a connection is a number and bytes. It may drop, delay, reorder and invent bytes, as any network may: TLS is
-for that.
+the host a connection is a number and bytes. It may drop, delay, reorder and invent bytes, as any network may; TLS
+protects against that.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ MAX_OUTWARD = 256 * 1024
 """Most bytes of a connection in one reply."""
 
 MAX_CERTIFICATE = 256 * 1024
-"""Longest certificate (bytes of DER): two quotes, 10 KiB, and some."""
+"""Longest certificate (bytes of DER): two quotes take 10 KiB."""
 
 
 @message(0xA0)
 @dataclass(frozen=True, slots=True)
 class TlsPrepare:
-    """Make a new TLS key, and REPORTs over it for this target. Reply: ``TlsPrepared``."""
+    """Asks for a new TLS key, and REPORTs over it for this target. Reply: ``TlsPrepared``."""
 
     target_info: Annotated[bytes, Fixed(512)]
 
@@ -65,7 +65,7 @@ class TlsBytes:
     data: Annotated[bytes, Limit(MAX_INWARD)]
     """None where the host only asks for what is still to go out."""
     has_ended: bool
-    """The client will send no more: the connection is given up, whatever is under way in it."""
+    """The client will send no more: the connection is closed, whatever is under way in it."""
 
 
 @message(0xA5)
@@ -75,6 +75,6 @@ class TlsReply:
 
     data: Annotated[bytes, Limit(MAX_OUTWARD)]
     has_more: bool
-    """There is more to go out: ask again once the client has taken this. Until then the connection hears nothing."""
+    """There is more to send: ask again once the client has taken this. Until then the enclave reads nothing from it."""
     is_over: bool
-    """Hang up once the data is sent."""
+    """Close the connection once the data is sent."""

@@ -14,7 +14,7 @@ from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
 
 ASK_TIMEOUT = 30.0
-"""For what needs no launch (seconds): a quote takes milliseconds."""
+"""For requests without a launch (seconds): a quote takes milliseconds."""
 
 LAUNCH_TIMEOUT = 120.0
 """For a launch (seconds): the largest image is measured page by page."""
@@ -181,7 +181,7 @@ DESTROY = Verb(
 LIST_STATES = Verb(state.ListStates, ASK_TIMEOUT, None)
 
 CALL_VERBS = (CALL, EVIDENCE)
-"""What enclaves answer themselves."""
+"""Verbs that enclaves answer themselves."""
 
 LIFECYCLE_VERBS = (LAUNCH, LIST, START, STOP, DESTROY)
 
@@ -206,7 +206,7 @@ def http_value(field: str, value: Any) -> Any:
 
 
 def field_value(field: str, value: Any) -> Any:
-    """The way back from :func:`http_value`, but for bytes; the value's form has been checked."""
+    """Parses what :func:`http_value` returns, except bytes; the form has been checked."""
     return int(value, 16) if field in HEXADECIMAL and value is not None else value
 
 

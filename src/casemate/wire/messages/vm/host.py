@@ -26,7 +26,7 @@ MAX_CONSOLE = 64 * 1024
 
 
 class VmState(StrEnum):
-    """Where a VM stands."""
+    """The states of a VM."""
 
     LAUNCHING = "launching"  # between LAUNCH_START and LAUNCH_FINISH
     LAUNCHED = "launched"  # it can run, and is not running now
@@ -51,7 +51,7 @@ class VmIs:
     memory_mib: U32
     vcpus: U16
     digest: Annotated[bytes, Fixed(48)]
-    """The launch digest; while it is launching, so far."""
+    """The launch digest; during the launch, the digest so far."""
 
 
 @message(0xE0)
@@ -77,15 +77,16 @@ class LaunchVm(Request[VmIs]):
     id_auth: Annotated[bytes, Fixed(4096)] | None = None
     author_key: bool = False
     finish: bool = True
-    """Do VMSAs and LAUNCH_FINISH at once; else ``EncryptVm`` may add pages, and ``FinishVm`` ends the launch."""
+    """Add VMSAs and finish the launch at once; otherwise ``EncryptVm`` may add pages, and ``FinishVm`` ends the launch.
+    """
     firmware_later: bool = False
-    """LAUNCH_START alone: the firmware's pages go in before the first others, or the end. Not with ``finish``."""
+    """Only LAUNCH_START: the firmware's pages are added before the first others, or at the end. Not with ``finish``."""
 
 
 @message(0xE3)
 @dataclass(frozen=True, slots=True)
 class VmsAre:
-    """All that there are."""
+    """All VMs of this host."""
 
     vms: tuple[VmIs, ...]
 
@@ -134,7 +135,7 @@ class VmRan:
     reason: ExitReason
     executed: U64
     exits: U64
-    """How often the hypervisor was needed."""
+    """Exits to the hypervisor."""
     detail: Annotated[str, Limit(256)]
 
 
@@ -149,7 +150,7 @@ class RunVm(Request[VmRan]):
     """Most instructions; 1 is a single step."""
     time_ms: U32
     console: U32
-    """The exit with which it has printed so many bytes is the last: the string of one exit is not cut."""
+    """Ends the run with the exit at which this many bytes have been printed; the output of one exit is not cut."""
 
 
 @message(0xE9)
@@ -176,7 +177,7 @@ class ConsoleIs:
     start: U64
     content: Annotated[bytes, Limit(MAX_CONSOLE)]
     ended: bool
-    """Nothing more will come: the VM is gone."""
+    """The output has ended: the VM is gone."""
 
 
 @message(0xEB)
@@ -189,7 +190,7 @@ class ReadConsole(Request[ConsoleIs]):
 
 
 class View(StrEnum):
-    """Through whose eyes memory is seen."""
+    """Whose view of memory is shown."""
 
     HYPERVISOR = "hypervisor"  # by system physical address: ciphertext where it is the guest's
     GUEST = "guest"  # by guest physical address, decrypted: only where the guest's policy allows debug
@@ -219,7 +220,7 @@ class VmRmp(Request[RmpIs]):
 @message(0xF0)
 @dataclass(frozen=True, slots=True)
 class VmEvidenceIs:
-    """Unverified."""
+    """A VM's report and the endorsements of its key; unverified."""
 
     report: Annotated[bytes, Fixed(REPORT_SIZE)]
     certificates: Annotated[bytes, Limit(MAX_CERTIFICATES)]
@@ -284,7 +285,7 @@ class VmRegisters(Request[MemoryIs]):
 @message(0xF4)
 @dataclass(frozen=True, slots=True)
 class GiveVm(Request[Done]):
-    """Bytes for the guest, on its second serial port: it reads them when it runs next."""
+    """Bytes for the guest's second serial port; it reads them when it next runs."""
 
     vm: U64
     content: Annotated[bytes, Limit(MAX_INPUT)]
@@ -298,4 +299,4 @@ class AssignVm(Request[Done]):
     vm: U64
     spa: U64
     gpa: U64 | None
-    """Where the guest has the page from now, not validated; None: it is the hypervisor's."""
+    """The GPA at which the guest gets the page, not validated; None assigns it to the hypervisor."""

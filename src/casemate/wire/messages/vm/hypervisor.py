@@ -1,8 +1,8 @@
 """The hypervisor (a part of the host) to a VM's process, and back: what the host's CPU can do to a guest.
 
-Numbered calls (:mod:`casemate.link.calls`); the VM answers each with its reply or a ``Fault``. Nothing here is trusted
-by the VM. All addresses are in bytes; ``spa`` is an offset in the DRAM file, ``gpa`` is what the guest sees. What does
-not need the CPU, a store into DRAM by a device or an interposer, needs no message: the host has the file.
+Numbered calls (:mod:`casemate.link.calls`); the VM answers each with its reply or a ``Fault``, and trusts none of them.
+All addresses are in bytes; ``spa`` is an offset in the DRAM file, ``gpa`` is the guest's address. A store into DRAM by
+a device or an interposer, which no CPU sees, needs no message: the host has the file.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MAX_RMP_ENTRIES = 16_384
 @message(0xC8)
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It is done, and there is nothing to say."""
+    """The request was carried out."""
 
 
 @message(0xC9)
@@ -40,7 +40,7 @@ class RmpUpdate:
     spa: U64
     count: U32
     assigned: bool
-    """To this guest; else the hypervisor's."""
+    """Assigned to this guest; otherwise to the hypervisor."""
     gpa: U64
     immutable: bool
 
@@ -48,7 +48,7 @@ class RmpUpdate:
 @message(0xCA)
 @dataclass(frozen=True, slots=True)
 class MapNested:
-    """Sets the nested page table: ``count`` pages from ``gpa`` are at ``spa``; None unmaps them. Reply: ``Done``."""
+    """Maps ``count`` pages from ``gpa`` to ``spa`` in the nested page table; None unmaps them. Reply: ``Done``."""
 
     gpa: U64
     spa: U64 | None
@@ -125,23 +125,23 @@ class RmpIs:
 @message(0xD1)
 @dataclass(frozen=True, slots=True)
 class Vmrun:
-    """VMRUN: lets the vCPU whose VMSA is the page at ``vmsa`` execute. Reply: ``VcpuExit``.
+    """VMRUN: executes the vCPU whose VMSA is the page at ``vmsa``. Reply: ``VcpuExit``.
 
-    One at a time for a VM. Stores and loads of the hypervisor are heard between slices of the run, and so is ``Pause``.
+    Only one vCPU of a VM runs at a time. Between slices of the run, the VM serves other requests, and ``Pause``.
     """
 
     vmsa: U64
-    """Its SPA."""
+    """The SPA of the VMSA."""
     instructions: U64
     """Most instructions; 1 is a single step."""
     time_ms: U32
     """Most time on the host's clock."""
     ghcb: U64 | None = None
-    """The GHCB MSR as the hypervisor leaves it: its answer in the MSR protocol. None: as the guest left it."""
+    """The GHCB MSR as the hypervisor sets it: its answer in the MSR protocol. None: as the guest left it."""
 
 
 class ExitReason(StrEnum):
-    """Why a vCPU gave way to the hypervisor."""
+    """The reason for an exit to the hypervisor."""
 
     HALT = "halt"
     VMGEXIT = "vmgexit"  # ``ghcb`` says where, or in the MSR protocol what
@@ -160,7 +160,7 @@ class ExitReason(StrEnum):
 @message(0xD2)
 @dataclass(frozen=True, slots=True)
 class VcpuExit:
-    """What the hypervisor may know of an exit (VMCB control area: EXITCODE, EXITINFO1, EXITINFO2, GHCB)."""
+    """The part of an exit that the hypervisor may see (VMCB control area: EXITCODE, EXITINFO1, EXITINFO2, GHCB)."""
 
     reason: ExitReason
     info_1: U64

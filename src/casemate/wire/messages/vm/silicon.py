@@ -1,4 +1,4 @@
-"""Chip to the VM's process, and back: the VM's own share of the silicon. Strictly in turns; the chip asks."""
+"""Chip to the VM's process, and back: the launch. The chip asks, strictly in turns."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -20,22 +20,22 @@ class PowerOn:
 
     mode: VmMode
     key: Bytes32
-    """The VM's encryption key: new for each VM, known to this process and the chip alone."""
+    """The VM's encryption key: new for each VM, known only to this process and the chip."""
     tweak_key: Bytes32
     asid: U32
     pages: U32
-    """Of DRAM."""
+    """Pages of DRAM."""
     top: U64
     """One more than the highest guest physical address."""
     policy: U64
     layers: LayerRequests
-    """What the process's own sandbox must have."""
+    """The layers that the process's own sandbox must have."""
 
 
 @message(0xC1)
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The controller works; nothing runs yet."""
+    """The memory controller is ready; no vCPU runs yet."""
 
     layers: Layers
 
@@ -53,13 +53,13 @@ class AddPages:
     vmpl2_perms: U8
     vmpl3_perms: U8
     content: Annotated[bytes, Limit(PAGE_SIZE)] | None
-    """What the firmware itself puts there (a secrets page, a checked CPUID page); None: what DRAM holds."""
+    """The content, where the firmware provides it (a secrets page, a checked CPUID page); None: the content of DRAM."""
 
 
 @message(0xC3)
 @dataclass(frozen=True, slots=True)
 class PagesAdded:
-    """What was taken, so that the chip measures exactly that."""
+    """The hashes of the pages as they were taken, so that the chip measures exactly those."""
 
     digests: Annotated[bytes, Limit(DIGEST_SIZE * MAX_UPDATE_PAGES)]
     """SHA-384 of each page, one after another, where the type is measured by content; else nothing."""
@@ -76,7 +76,7 @@ class ReadPage:
 @message(0xC5)
 @dataclass(frozen=True, slots=True)
 class PageIs:
-    """4096 bytes."""
+    """The 4096 bytes of the page."""
 
     content: Annotated[bytes, Limit(PAGE_SIZE)]
 

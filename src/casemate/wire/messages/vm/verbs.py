@@ -9,9 +9,9 @@ from casemate.wire.protocol.faults import Code
 
 _ONE = (Code.UNKNOWN_VM,)
 PROCESS_REFUSALS = (*_ONE, Code.WRONG_STATE, Code.BUSY, Code.LOST, Code.TIMED_OUT, Code.UNAVAILABLE, Code.MALFORMED)
-"""How the host may refuse what needs the VM's process."""
+"""The refusals of requests that need the VM's process."""
 LAUNCH_REFUSALS = (*PROCESS_REFUSALS, Code.FIRMWARE_REFUSED)
-"""How it may refuse a launch, and what belongs to one."""
+"""The refusals of a launch and its steps."""
 
 LAUNCH = Verb(
     vms.LaunchVm,
@@ -232,7 +232,7 @@ CONSOLE = Verb(
 )
 _OWNER = (snp_firmware.PlatformStatus, snp_firmware.SetConfig, snp_firmware.Commit, snp_firmware.LoadVlek)
 PLATFORM_VERBS = tuple(Verb(request, ASK_TIMEOUT, None) for request in _OWNER)
-"""What the machine's owner asks of its SEV-SNP processor, on this computer alone."""
+"""The machine owner's requests about its SEV-SNP processor, from this computer only."""
 
 VM_VERBS = (
     LAUNCH,
