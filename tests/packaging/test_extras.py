@@ -47,7 +47,7 @@ def test_nothing_but_the_extra_vm_brings_code_under_gpl() -> None:
 
 
 def test_the_base_is_small() -> None:
-    assert {*map(_name, direct())} == {"cryptography", "h11", "httpcore", "rich", "typer"}
+    assert {*map(_name, direct())} == {"anyio", "cryptography", "h11", "httpcore", "rich", "sniffio", "typer"}
     assert not {"fastapi", "uvicorn", "deno", "jsonschema-rs", "tree-sitter", "pyopenssl"} & set(closure(direct()))
 
 

@@ -1,16 +1,13 @@
-"""Questions over HTTP/1.1 with httpcore, blocking and for asyncio.
+"""Requests over HTTP/1.1 with httpcore, blocking and for asyncio (``docs/adr/0014-httpcore.md`` says why httpcore).
 
-httpcore and not httpx above it: that takes two thirds of the time a call, and its network seam is where a question's
-deadline is kept. Each question has one, so that a gateway that sends a byte now and then holds no client longer.
-Answers are read up to the length that each question allows and never unpacked: no Accept-Encoding is sent, and no
-Content-Encoding is accepted.
+Each request has a deadline, kept at httpcore's network seam, so that a gateway that sends a byte now and then cannot
+hold a client longer. Answers are read up to the length that each request allows and never unpacked: no Accept-Encoding
+is sent, and no Content-Encoding is accepted.
 """
 
 import asyncio
 import contextlib
-import importlib.util
 import ssl
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,15 +29,10 @@ KEEP_ALIVE = 4.0
 """Seconds for which an idle connection is kept: less than servers keep theirs (uvicorn: 5)."""
 
 MAX_CONNECTIONS = 64
-"""Most connections of one asyncio client; questions beyond them wait for one."""
+"""Most connections of one asyncio client; requests beyond them wait for one."""
 
 _PART = 256 * 1024
 """A body goes out in parts of this size (bytes)."""
-
-if importlib.util.find_spec("sniffio") is None:
-    # httpcore looks for it anew at every lock of every request, and Python does not remember what it has not found:
-    # a quarter of an asyncio call's time. This is how Python is told that there is no such module.
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 _AGENT = b"casemate"
 _REDACTED = b"[token]"
@@ -253,7 +245,7 @@ class _Gateway:
 
     @contextlib.contextmanager
     def translated(self, deadline: _Deadline) -> Iterator[None]:
-        """Httpcore's errors as Casemate's."""
+        """Raises httpcore's errors as Casemate's."""
         try:
             yield
         except httpcore.TimeoutException:
@@ -261,7 +253,7 @@ class _Gateway:
         except (httpcore.ConnectError, httpcore.UnsupportedProtocol) as error:
             raise self._unreached(error) from None
         except httpcore.RemoteProtocolError as error:
-            # httpcore has h11's word for both: a gateway that died half-way is no gateway that speaks nonsense
+            # httpcore raises the same for a gateway that died half-way and for one that does not speak HTTP
             if error.__cause__ is None or str(error).startswith("peer closed connection"):
                 raise PeerGoneError(f"the gateway at {self._address} hung up before its answer was whole") from None
             raise WireError("HTTP answer", got=f"something else ({error})"[:200], want="HTTP/1.1") from None
@@ -281,7 +273,7 @@ class _Gateway:
 
 
 class _Reading:
-    """An answer while it comes, never longer than its question allows."""
+    """An answer while it comes, never longer than its request allows."""
 
     def __init__(self, gateway: _Gateway, request: HttpRequest, response: httpcore.Response) -> None:
         self._gateway = gateway
@@ -313,7 +305,7 @@ class _Reading:
 
 
 class _PunctualBackend(httpcore.SyncBackend):
-    """Blocking connections of which nothing takes longer than is left of the question."""
+    """Blocking connections on which nothing takes longer than is left of the request's time."""
 
     def __init__(self, remaining: Callable[[], float]) -> None:
         self._remaining = remaining
@@ -331,7 +323,7 @@ class _PunctualBackend(httpcore.SyncBackend):
 
 
 class _PunctualStream(httpcore.NetworkStream):
-    """A connection whose every read and write ends with the question's time; httpcore's own limit starts anew each."""
+    """A connection whose every read and write ends with the request's time: httpcore's own limit starts anew each."""
 
     def __init__(self, stream: httpcore.NetworkStream, remaining: Callable[[], float]) -> None:
         self._stream = stream
