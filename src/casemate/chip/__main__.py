@@ -31,7 +31,7 @@ import sys
 def main() -> int:
     """Runs the chip, or answers the question; the exit status."""
     if sys.argv[1:] == ["runtime-digest"]:
-        from casemate.chip.runtime_digest import print_runtime_digest
+        from casemate.chip.runtime_copy import print_runtime_digest
 
         return print_runtime_digest()
     from casemate.chip.first_stage import run_chip

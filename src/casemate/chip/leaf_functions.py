@@ -12,7 +12,7 @@ from casemate.chip.errors import (
     StateError,
 )
 from casemate.chip.snp.errors import FirmwareError
-from casemate.link.brief_work import BriefWork
+from casemate.process.brief_work import BriefWork
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.leaf import (
     AnchorAdvance,

@@ -17,8 +17,7 @@ from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.inventory import expect
 from casemate.chip.losses import accept_another_chip, accept_losses, check_complete
 from casemate.chip.options import ChipOptions
-from casemate.chip.runtime import ENGINE, RuntimeCopy
-from casemate.chip.runtime_platform import this_platform
+from casemate.chip.runtime import ENGINE, RuntimeCopy, this_platform
 from casemate.chip.server import ChipServer
 from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import load_tcb

@@ -12,7 +12,7 @@ from pathlib import Path
 from casemate.chip.errors import RuntimeCopyError
 from casemate.process.ownership import PlaceError, make_own_folder, open_own_file
 from casemate.wire.errors import os_error_text
-from casemate.wire.protocol.runtime_lock import CORE, Runtime
+from casemate.wire.protocol.runtime_lock import CORE, Runtime, platform_tag
 
 PYTHON = "bin/python3"
 ENGINE = "bin/deno"
@@ -114,3 +114,8 @@ def _locked(descriptor: int, how: int) -> bool:
     except OSError as error:
         raise RuntimeCopyError(f"a copy of the runtime cannot be held: {os_error_text(error)}") from None
     return True
+
+
+def this_platform() -> str:
+    """This machine's name in runtime locks, such as ``linux-x86_64-cp311``."""
+    return platform_tag(sys.platform, os.uname().machine, sys.version_info[:2])

@@ -7,11 +7,13 @@ after it was hashed; where Casemate runs as root, nobody else is that user.
 
 import contextlib
 import hashlib
+import json
 import os
 import pwd
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +23,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, component_of, loader_environment, unused
-from casemate.chip.runtime_sources import SourceFile
+from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, component_of, loader_environment, this_platform, unused
+from casemate.chip.runtime_sources import SourceFile, runtime_sources
 from casemate.process.ownership import PlaceError, check_own_folder, check_way
-from casemate.wire.errors import os_error_text
+from casemate.wire.errors import MissingExtraError, os_error_text
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimePart
 
 SYSTEM_ROOT = Path("/var/cache/casemate/runtime")
@@ -89,6 +91,18 @@ def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
     except OSError as error:
         raise RuntimeCopyError(f"the runtime cannot be copied to {root}: {error}") from None
     return copy
+
+
+def print_runtime_digest() -> int:
+    """Prints platform, digests and place as one JSON object; 1 and a reason on standard error where there are none."""
+    try:
+        copy = prepare_runtime(runtime_sources(), cache_root())
+    except (MissingExtraError, RuntimeCopyError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    digests = {part.component: part.digest.hex() for part in copy.parts}
+    sys.stdout.write(json.dumps({"platform": this_platform(), "runtime": digests, "copy": str(copy.directory)}) + "\n")
+    return 0
 
 
 def verify_copy(directory: Path) -> Runtime:

@@ -8,8 +8,8 @@ from casemate.host.entry_queue import CALLER
 from casemate.host.handlers import Handlers
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.vm.vm_table import VmTable
+from casemate.link.call_server import CallServer
 from casemate.link.calls import Reply
-from casemate.link.door import Door
 from casemate.wire.encodings.message import parse_message, tag_of
 from casemate.wire.messages import host
 from casemate.wire.messages.verbs import ENCLAVE_VERBS
@@ -38,9 +38,9 @@ class HostServer:
         self._vms = vms
         self._clients = itertools.count(1)
 
-    def door(self, listener: socket.socket) -> Door:
-        """The door at ``listener``. What waits for an enclave's sake alone is dropped when its client leaves."""
-        return Door(
+    def server(self, listener: socket.socket) -> CallServer:
+        """Answers calls at ``listener``. What waits for an enclave's sake alone is dropped when its client leaves."""
+        return CallServer(
             listener,
             lambda: partial(self._answer, f"client {next(self._clients)}"),
             most=MAX_CLIENTS,

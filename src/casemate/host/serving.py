@@ -180,9 +180,9 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
     await orchestrator.restore()
     if options.event:
         orchestrator.events.publish(MachineEvent(options.event))
-    door = HostServer(orchestrator, vms).door(socket.socket(fileno=options.listener_fd))
+    server = HostServer(orchestrator, vms).server(socket.socket(fileno=options.listener_fd))
     other = None if beside is None else beside(orchestrator, vms)
-    ways = [asyncio.create_task(door.run())] + ([] if other is None else [asyncio.create_task(other.run())])
+    ways = [asyncio.create_task(server.run())] + ([] if other is None else [asyncio.create_task(other.run())])
     stopped = asyncio.create_task(stopping.wait())
     if options.ready_fd is not None:
         await asyncio.sleep(0)  # the ways in have had their first turn
@@ -195,7 +195,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
         orchestrator.chip_died()
         vms.chip_died()
     patience = DRAIN_TIME if stopped.done() else LAST_WORDS
-    await asyncio.gather(door.drain(patience), *([] if other is None else [other.drain(patience)]))
+    await asyncio.gather(server.drain(patience), *([] if other is None else [other.drain(patience)]))
     for task in (listening, stopped, *ways):
         task.cancel()
     await keeper.close()

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from casemate.host.records import RecordRefusedError, Records, RecordsError
-from casemate.link.brief_work import BriefWork
+from casemate.process.brief_work import BriefWork
 from casemate.wire.errors import WireError
 from casemate.wire.messages.host import EnclaveIs
 from casemate.wire.messages.state import (

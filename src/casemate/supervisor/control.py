@@ -5,12 +5,12 @@ import socket
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from casemate.link.call_server import CallServer
 from casemate.link.calls import Reply
-from casemate.link.door import Door
 from casemate.process.audit_log import log_act
 from casemate.process.ownership import PlaceError
 from casemate.supervisor.machine import Machine
-from casemate.supervisor.orders import Orders
+from casemate.supervisor.shutdown import ShutdownRequests
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import os_error_text
 from casemate.wire.messages.control import (
@@ -71,16 +71,16 @@ class Control:
 
     Args:
         machine: whose levers these are.
-        orders: what ends the machine, and who keeps it.
+        shutdown: what ends the machine, and who keeps it.
     """
 
-    def __init__(self, machine: Machine, orders: Orders) -> None:
+    def __init__(self, machine: Machine, shutdown: ShutdownRequests) -> None:
         self._machine = machine
-        self._orders = orders
+        self._shutdown = shutdown
 
-    def door(self, listener: socket.socket) -> Door:
-        """The door at ``listener``."""
-        return Door(listener, lambda: self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
+    def server(self, listener: socket.socket) -> CallServer:
+        """What answers at ``listener``, once it is run."""
+        return CallServer(listener, lambda: self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
 
     async def _answer(self, message: bytes) -> Reply:
         request: object = parse_message(message, *_LEVERS, ListAnchors, MachineStatus, AskSnpRoot, UseMachine)
@@ -124,7 +124,7 @@ class Control:
             case GiveUpAnchor():
                 return await self._machine.chip.ask(lever, AnchorGivenUp)
             case EndMachine(at_once):
-                self._orders.give(at_once=at_once)
+                self._shutdown.request(at_once=at_once)
                 return Done("the machine ends")
         return await self._pull_snp(lever)
 
@@ -200,7 +200,7 @@ class Control:
         return await self._machine.chip.ask(UpdateFirmware((), commit=False), FirmwareIs)
 
     def _admit(self) -> Reply:
-        descriptor = self._orders.admit()
+        descriptor = self._shutdown.admit_user()
         if descriptor is None:
             raise refuse(Code.WRONG_STATE, "the machine is ending")
         return Reply(InUse(), (descriptor,))

@@ -24,14 +24,13 @@ from casemate.process.places import host_directory
 from casemate.process.plain_file import check_plain
 from casemate.process.stopped_children import end_stopped_children
 from casemate.supervisor.chip_link import ChipLink, ChipQuestion
-from casemate.supervisor.deaths import MOST, WINDOW, Deaths
 from casemate.supervisor.errors import MachineError
 from casemate.supervisor.inventory import take_inventory
 from casemate.supervisor.listeners import Listeners
 from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.maker_runner import MakerRunner
 from casemate.supervisor.options import MachineOptions
-from casemate.supervisor.process import Process
+from casemate.supervisor.process import MAX_DEATHS, WINDOW, Deaths, Process
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.encodings.x509_dates import Validity, validity_of
 from casemate.wire.errors import CasemateError
@@ -139,7 +138,7 @@ class Machine:
             self._deaths.note(now)
             self._log.say(died)
             if self._deaths.too_many(now):
-                return f"{MOST} deaths within {WINDOW:g} s, the last one: {died}"
+                return f"{MAX_DEATHS} deaths within {WINDOW:g} s, the last one: {died}"
             await asyncio.sleep(self._deaths.pause(now))
             try:
                 await (self._power_on(died) if chip_died else self._replace_host(died))

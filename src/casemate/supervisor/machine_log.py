@@ -48,7 +48,7 @@ class MachineLog:
         self._file.close()
 
 
-class Words:
+class ProcessOutput:
     """One process's standard output and error: a pipe whose other end goes to the log.
 
     Each of its lines stands in the log behind its name, with what is not printable escaped: whatever strangers have a

@@ -5,14 +5,23 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from casemate.process.stopped_children import STOPPED_TIME
-from casemate.supervisor.machine_log import MachineLog, Words
+from casemate.supervisor.machine_log import MachineLog, ProcessOutput
 from casemate.wire.messages.control import ProcessIs
 
 ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "XDG_CACHE_HOME")
 """All that chip and host inherit of the environment: where things lie, and no tokens."""
+
+
+MAX_DEATHS = 5
+"""Deaths within :data:`WINDOW` seconds that end the machine."""
+
+WINDOW = 60.0
+FIRST_PAUSE = 0.25
+"""Seconds before the second restart within the window; each one after it waits twice as long."""
 
 
 class Process:
@@ -25,7 +34,7 @@ class Process:
         """How the last process that had this role died, if it was not told to."""
         self._log = log
         self._running: asyncio.subprocess.Process | None = None
-        self._words: Words | None = None
+        self._output: ProcessOutput | None = None
         self._started_at = 0
         self._was_stopped = False
 
@@ -37,19 +46,19 @@ class Process:
 
     async def start(self, module: str, arguments: Sequence[str], inherited: Sequence[int]) -> None:
         """Starts a process in this role; ``inherited`` are the descriptors that it gets beside its standard ones."""
-        self._words = Words(self._log, self.name)
+        self._output = ProcessOutput(self._log, self.name)
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         try:
             self._running = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-m", module, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=self._words.writing,
-                stderr=self._words.writing,
+                stdout=self._output.writing,
+                stderr=self._output.writing,
                 pass_fds=inherited,
                 env=environment,
             )
         finally:
-            self._words.given()
+            self._output.given()
         self.restarts += 1
         self._was_stopped = False
         self._started_at = int(time.time())
@@ -69,10 +78,10 @@ class Process:
         code = None if self._running is None else self._running.returncode
         how = f"was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed" if self._was_stopped else _how(code)
         self.last_death = f"the {self.name} {how}"
-        if self._words is not None and code != -signal.SIGKILL:  # who is killed has no last words
-            self._words.take_rest()
-            if self._words.last:
-                self.last_death += f"; its last words: {self._words.last}"
+        if self._output is not None and code != -signal.SIGKILL:  # who is killed has no last words
+            self._output.take_rest()
+            if self._output.last:
+                self.last_death += f"; its last words: {self._output.last}"
         return self.last_death
 
     async def end(self, patience: float, *, number: int = signal.SIGTERM) -> None:
@@ -90,6 +99,33 @@ class Process:
     def shown(self) -> ProcessIs:
         """For `casemate status`."""
         return ProcessIs(self.name, self.pid, max(0, self.restarts), self._started_at, self.last_death[:512])
+
+
+class Deaths:
+    """Recent deaths of a machine's processes, by a clock that only rises (seconds).
+
+    They say how long to wait before a restart, and when to give up: to restart again and again what dies at once helps
+    nobody.
+    """
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=MAX_DEATHS)
+
+    def note(self, now: float) -> None:
+        """One more."""
+        self._times.append(now)
+
+    def too_many(self, now: float) -> bool:
+        """Whether the machine should give up."""
+        return len(self._recent(now)) >= MAX_DEATHS
+
+    def pause(self, now: float) -> float:
+        """Seconds to wait before the next restart: none after a first death."""
+        recent = len(self._recent(now))
+        return 0.0 if recent <= 1 else FIRST_PAUSE * 2 ** (recent - 2)
+
+    def _recent(self, now: float) -> list[float]:
+        return [time for time in self._times if now - time < WINDOW]
 
 
 def _how(code: int | None) -> str:

@@ -29,7 +29,7 @@ from casemate.supervisor.lock import StateLock, lock_state
 from casemate.supervisor.machine import Machine
 from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.options import DEFAULT_ADDRESS, HttpOptions, MachineOptions
-from casemate.supervisor.orders import Orders
+from casemate.supervisor.shutdown import ShutdownRequests
 from casemate.wire.errors import CasemateError, os_error_text
 
 LEFT = "the last machine on this state ended without a word: its supervisor was killed, or the power failed"
@@ -93,7 +93,7 @@ def _options(given: argparse.Namespace) -> MachineOptions:
 
 async def _run(options: MachineOptions, lifeline: int | None) -> int:
     """The order: whose the place is, and whether the port can be had, is known before anything is made."""
-    orders = Orders(lifeline, while_used=options.while_used, on_kept=lambda: _say({"kept": True}))
+    shutdown = ShutdownRequests(lifeline, while_used=options.while_used, on_kept=lambda: _say({"kept": True}))
     with contextlib.ExitStack() as stack:
         lock = _locked(options.state)
         listeners = Listeners(options.http)
@@ -113,23 +113,23 @@ async def _run(options: MachineOptions, lifeline: int | None) -> int:
             if options.accept_loss is not None:
                 accept_losses(options.state, options.accept_loss)
             check_complete(options.state)
-            return await _start_and_run(machine, log, orders)
+            return await _start_and_run(machine, log, shutdown)
         except (CasemateError, OSError) as error:
             return _fail(error, options.state, log=True)
         finally:
-            await _end(machine, orders)
+            await _end(machine, shutdown)
             leave_places(options.state)
 
 
-async def _start_and_run(machine: Machine, log: MachineLog, orders: Orders) -> int:
-    ending = asyncio.create_task(orders.end.wait())
+async def _start_and_run(machine: Machine, log: MachineLog, shutdown: ShutdownRequests) -> int:
+    ending = asyncio.create_task(shutdown.end.wait())
     starting = asyncio.create_task(machine.start())
     await _first({starting, ending})
     if not starting.done():
         starting.cancel()
         return 0
     await starting
-    return await _until_told(machine, log, orders, ending)
+    return await _until_told(machine, log, shutdown, ending)
 
 
 def _locked(state: Path) -> StateLock | None:
@@ -140,9 +140,11 @@ def _locked(state: Path) -> StateLock | None:
     return lock_state(state)
 
 
-async def _until_told(machine: Machine, log: MachineLog, orders: Orders, ending: "asyncio.Task[Any]") -> int:
+async def _until_told(
+    machine: Machine, log: MachineLog, shutdown: ShutdownRequests, ending: "asyncio.Task[Any]"
+) -> int:
     with listen_for_owner(machine.options.state) as listener:
-        control = asyncio.create_task(Control(machine, orders).door(listener).run())
+        control = asyncio.create_task(Control(machine, shutdown).server(listener).run())
         log_act(machine.options.state, "up", f"supervisor, {machine.url or 'no gateway'}")
         log.say(f"the machine runs{f' at {machine.url}' if machine.url else ''}", aloud=False)
         _say({"ready": True})
@@ -154,7 +156,7 @@ async def _until_told(machine: Machine, log: MachineLog, orders: Orders, ending:
             task.cancel()
         if keeping.done():
             log.say(f"the machine ends: {keeping.result()}")
-            orders.give(at_once=True)
+            shutdown.request(at_once=True)
             return 1
         keeping.cancel()
         log_act(machine.options.state, "down", "told to end")
@@ -162,11 +164,11 @@ async def _until_told(machine: Machine, log: MachineLog, orders: Orders, ending:
         return 0
 
 
-async def _end(machine: Machine, orders: Orders) -> None:
+async def _end(machine: Machine, shutdown: ShutdownRequests) -> None:
     """Ends the processes, patiently until somebody says at once."""
-    if not orders.at_once.is_set():
+    if not shutdown.at_once.is_set():
         draining = asyncio.create_task(machine.end(at_once=False))
-        hurrying = asyncio.create_task(orders.at_once.wait())
+        hurrying = asyncio.create_task(shutdown.at_once.wait())
         await _first({draining, hurrying})
         hurrying.cancel()
         if draining.done():

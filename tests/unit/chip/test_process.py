@@ -298,7 +298,7 @@ def test_wrong_command_line_is_status_2(tmp_path: Path, arguments: tuple[str, ..
 
 def test_imports_no_room_but_its_own(tmp_path: Path) -> None:
     code = (
-        "import sys; import casemate.chip.machine, casemate.chip.first_stage, casemate.chip.runtime_digest\n"
+        "import sys; import casemate.chip.machine, casemate.chip.first_stage, casemate.chip.runtime_copy\n"
         "print(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('casemate.')}))\n"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from casemate.supervisor import machine_log
-from casemate.supervisor.machine_log import MachineLog, Words
+from casemate.supervisor.machine_log import MachineLog, ProcessOutput
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def test_a_full_disk_costs_lines_and_nothing_else(
 
 def test_a_processes_last_line_is_remembered(tmp_path: Path, log: MachineLog) -> None:
     async def main() -> None:
-        words = Words(log, "host")
-        os.write(words.writing, b"first\n" + b"y" * 2000 + b"\nthe disk is full\n\n")
-        words.given()
-        words.take_rest()
-        assert words.last == "the disk is full"
-        words.take_rest()
-        assert words.last == "the disk is full"
+        output = ProcessOutput(log, "host")
+        os.write(output.writing, b"first\n" + b"y" * 2000 + b"\nthe disk is full\n\n")
+        output.given()
+        output.take_rest()
+        assert output.last == "the disk is full"
+        output.take_rest()
+        assert output.last == "the disk is full"
 
     asyncio.run(main())
     assert (tmp_path / "machine.log").read_bytes().startswith(b"host| first\nhost| yyy")
@@ -69,31 +69,31 @@ def test_no_process_can_forge_another_ones_line(tmp_path: Path, log: MachineLog)
     forged = "2026-01-01T00:00:00Z supervisor: the chip died"
 
     async def main() -> None:
-        words = Words(log, "gateway")
-        os.write(words.writing, f"guest said\r{forged}\n\x1b[2J{forged}\nchip| {forged}\n\n{forged}".encode())
-        words.given()
-        words.take_rest()
-        words.take_rest()
-        log.say(f"the gateway ended; its last words: x\n{forged}", aloud=False)
+        output = ProcessOutput(log, "gateway")
+        os.write(output.writing, f"guest said\r{forged}\n\x1b[2J{forged}\nchip| {forged}\n\n{forged}".encode())
+        output.given()
+        output.take_rest()
+        output.take_rest()
+        log.say(f"the gateway ended; its last output: x\n{forged}", aloud=False)
 
     asyncio.run(main())
     first, second, third, fourth, said = (tmp_path / "machine.log").read_text().splitlines()
     assert all(line.startswith("gateway| ") for line in (first, second, third, fourth))
     assert r"guest said\r2026" in first
     assert r"\x1b[2J2026" in second
-    assert "supervisor: the gateway ended; its last words: x\\n2026" in said
+    assert "supervisor: the gateway ended; its last output: x\\n2026" in said
 
 
 def test_a_line_without_an_end_is_bounded(tmp_path: Path, log: MachineLog) -> None:
     async def main() -> None:
-        words = Words(log, "chip")
+        output = ProcessOutput(log, "chip")
         for _ in range(4):
-            os.write(words.writing, b"z" * 3000)
-            words.take_rest()
-        assert len(words._begun) <= machine_log._LONGEST_LINE
-        assert words.last == "z" * 512
-        words.given()
-        words.take_rest()
+            os.write(output.writing, b"z" * 3000)
+            output.take_rest()
+        assert len(output._begun) <= machine_log._LONGEST_LINE
+        assert output.last == "z" * 512
+        output.given()
+        output.take_rest()
 
     asyncio.run(main())
     assert (tmp_path / "machine.log").read_text().count("z") == 12_000

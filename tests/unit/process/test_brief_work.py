@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from casemate.link.brief_work import BRIEF, FEWEST, MOST, BriefWork
+from casemate.process.brief_work import BRIEF, FEWEST, MOST, BriefWork
 
 WAIT = 5.0
 

@@ -1,4 +1,4 @@
-from casemate.supervisor.deaths import FIRST_PAUSE, MOST, WINDOW, Deaths
+from casemate.supervisor.process import FIRST_PAUSE, MAX_DEATHS, WINDOW, Deaths
 
 
 def test_a_first_death_is_made_good_at_once() -> None:
@@ -11,16 +11,16 @@ def test_a_first_death_is_made_good_at_once() -> None:
 def test_each_further_one_waits_twice_as_long_and_the_last_one_ends_the_machine() -> None:
     deaths = Deaths()
     pauses = []
-    for second in range(MOST):
+    for second in range(MAX_DEATHS):
         deaths.note(float(second))
         pauses.append(deaths.pause(float(second)))
     assert pauses == [0, FIRST_PAUSE, FIRST_PAUSE * 2, FIRST_PAUSE * 4, FIRST_PAUSE * 8]
-    assert deaths.too_many(MOST - 1.0)
+    assert deaths.too_many(MAX_DEATHS - 1.0)
 
 
 def test_deaths_of_long_ago_do_not_count() -> None:
     deaths = Deaths()
-    for minute in range(10 * MOST):
-        now = minute * WINDOW / (MOST - 1)
+    for minute in range(10 * MAX_DEATHS):
+        now = minute * WINDOW / (MAX_DEATHS - 1)
         deaths.note(now)
         assert not deaths.too_many(now)

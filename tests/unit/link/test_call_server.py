@@ -7,8 +7,8 @@ import pytest
 from tests.rigs.two_users import ATTACKER, VICTIM, shared_folder, two_users, user
 
 from casemate.link.async_channel import AsyncChannel
+from casemate.link.call_server import CallServer
 from casemate.link.calls import Caller, Reply
-from casemate.link.door import Door
 from casemate.link.errors import PeerGoneError
 from casemate.wire.messages.control import Done, MachineStatus
 
@@ -37,7 +37,7 @@ def test_only_the_owner_and_root_are_let_in(shared: Path, uid: int, lets_in: boo
         client.connect(str(path))
 
     async def ask() -> Done:
-        serving = asyncio.create_task(Door(listener, lambda: _answer, most=2, at_once=1).run())
+        serving = asyncio.create_task(CallServer(listener, lambda: _answer, most=2, at_once=1).run())
         channel = AsyncChannel(client)
         caller = Caller(channel)
         running = asyncio.create_task(caller.run())

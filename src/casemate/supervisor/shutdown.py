@@ -8,7 +8,7 @@ from collections.abc import Callable
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Orders:
+class ShutdownRequests:
     """Listens to signals, to the lifeline, and to those who use the machine.
 
     The lifeline is a pipe whose other end is held by whoever started the machine. A user holds the other end of a pipe,
@@ -32,17 +32,17 @@ class Orders:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                loop.add_signal_handler(number, self.give)
+                loop.add_signal_handler(number, self.request)
         if lifeline is not None:
             _until_closed(lifeline, self._starter_left)
 
-    def give(self, *, at_once: bool = False) -> None:
+    def request(self, *, at_once: bool = False) -> None:
         """The machine should end."""
         if at_once or self.end.is_set():
             self.at_once.set()
         self.end.set()
 
-    def admit(self) -> int | None:
+    def admit_user(self) -> int | None:
         """A descriptor for one more user to hold; None where the machine is ending."""
         if self.end.is_set():
             return None
@@ -56,12 +56,12 @@ class Orders:
         if self.while_used and self._users and not self.end.is_set():
             self._on_kept()
         else:
-            self.give(at_once=True)
+            self.request(at_once=True)
 
     def _user_left(self) -> None:
         self._users -= 1
         if self.while_used and not self._users and not self._starter_is_there:
-            self.give(at_once=True)
+            self.request(at_once=True)
 
 
 def _until_closed(descriptor: int, then: Callable[[], None]) -> None:

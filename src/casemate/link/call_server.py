@@ -17,7 +17,7 @@ ACCEPT_PAUSE = 0.1
 """How long to wait before accepting again after the system refused (seconds): others will hang up."""
 
 
-class Door:
+class CallServer:
     """Lets clients in at ``listener`` and answers each one's numbered calls.
 
     Args:
