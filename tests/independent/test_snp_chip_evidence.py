@@ -19,7 +19,7 @@ from sevsnpmeasure.sev_mode import SevMode
 from sevsnpmeasure.vmm_types import VMMType
 
 from casemate.cli.snp.policies import Maker
-from casemate.cli.vm.launching import Launching, launch_message
+from casemate.cli.vm.launch import Launching, launch_message
 from casemate.cli.vm.policies import digest_of_launch, vm_policy
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine, local_machine

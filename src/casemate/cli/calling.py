@@ -85,7 +85,7 @@ def attest_and_call(
     client: "Client", number: int, demands: "AnyPolicy", question: Question, *, entry: str, progress: "Progress"
 ) -> Answered:
     """Challenges, appraises, calls and keeps the receipt, a step each: nothing is sent to what was not appraised."""
-    from casemate.cli.appraisals import measurement_name, tcb_text
+    from casemate.cli.evidence.verdicts import measurement_name, tcb_text
 
     with progress.step("challenging and appraising", "attest") as found:
         enclave = client.attest(number, demands)
@@ -149,7 +149,7 @@ def _receipt_file(answered: Answered) -> bytes:
 
 def show(screen: Screen, answered: Answered, question: Question, progress: "Progress", policy: str) -> None:
     """The result on standard output, all that vouches for it on standard error; with ``--json`` one document."""
-    from casemate.cli.appraisals import evidence_document, evidence_facts
+    from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
     from casemate.cli.receipt_text import state_warning
     from casemate.wire.protocol.caller_key import caller_key_text
 

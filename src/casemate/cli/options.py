@@ -194,3 +194,17 @@ Time = Annotated[
     str | None,
     typer.Option("--at", metavar="TIME", help="Appraise for this time, such as 2026-01-31T12:00:00Z. Default: now."),
 ]
+
+
+_NONCE_SIZE = 32
+
+
+def nonce_of(text: str) -> bytes:
+    """A challenge as it was typed: 64 hexadecimal digits."""
+    try:
+        nonce = bytes.fromhex(text)
+    except ValueError:
+        nonce = b""
+    if len(nonce) != _NONCE_SIZE:
+        raise typer.BadParameter(f"{text[:80]!r} is no nonce, want 64 hexadecimal digits", param_hint="--nonce")
+    return nonce

@@ -210,7 +210,7 @@ def root_in(path: Path) -> "tuple[Anchor, bool]":
     Raises:
         InputFileError: it is not Intel's, and not marked SIMULATED: a policy cannot name it.
     """
-    from casemate.cli.evidence_files import read_certificate_file
+    from casemate.cli.evidence.files import read_certificate_file
 
     return _root(read_certificate_file(path, what="root certificate")[-1], f"root certificate {path}")
 

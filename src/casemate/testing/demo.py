@@ -17,8 +17,8 @@ from typing import Any
 
 from rich.console import Console
 
-from casemate.cli.appraisals import tcb_text
 from casemate.cli.developer_key_file import load_or_create_key
+from casemate.cli.evidence.verdicts import tcb_text
 from casemate.cli.images import runtime
 from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import CallerKey, check_receipt, connect

@@ -40,7 +40,7 @@ def test_a_command_loads_no_more_than_it_uses(arguments: tuple[str, ...]) -> Non
     if "--json" in arguments:
         assert "rich" not in loaded
     commands = {name.rpartition(".")[2] for name in loaded if name.startswith("casemate.cli.commands.")}
-    assert commands == {"verify": {"evidence"}, "vm": {"vm"}, "version": {"version"}}[arguments[0]]
+    assert commands == {"verify": {"verify"}, "vm": {"vm"}, "version": {"version"}}[arguments[0]]
 
 
 def test_the_list_of_commands_builds_none_of_them() -> None:

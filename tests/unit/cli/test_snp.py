@@ -7,7 +7,7 @@ import pytest
 from tests.rigs.command_line import Casemate
 
 from casemate.cli.snp.policies import Maker
-from casemate.cli.vm.launching import Launching, launch_message
+from casemate.cli.vm.launch import Launching, launch_message
 from casemate.cli.vm.policies import vm_policy
 from casemate.images.vm.builtin import firmware
 from casemate.verifier import SimulatedRoot, parse_snp_policy, print_snp_policy

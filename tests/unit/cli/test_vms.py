@@ -4,8 +4,8 @@ import pytest
 import typer
 
 from casemate.cli.output import Screen
-from casemate.cli.vm.running import Limits, run_vm, show_console
-from casemate.cli.vm.showing import address_of
+from casemate.cli.vm.run import Limits, run_vm, show_console
+from casemate.cli.vm.show import address_of
 from casemate.client.vm.sync import Budget
 from casemate.wire.messages.vm.host import ConsoleIs, VmIs, VmRan, VmState
 from casemate.wire.messages.vm.hypervisor import ExitReason

@@ -42,7 +42,7 @@ def verify(file: File, *, policy: PolicyFile, at: ReceiptTime = None, as_json: J
     Example:
         casemate receipt verify receipt.json --policy policy.toml
     """
-    from casemate.cli.appraisals import evidence_document, evidence_facts
+    from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
     from casemate.cli.policies import policy_in, time_of
     from casemate.client.receipts import check_receipt
 
@@ -96,7 +96,7 @@ def _warn(screen: Screen, receipt: "Receipt") -> None:
 
 
 def _read(file: Path) -> "ReceiptBundle":
-    from casemate.cli.evidence_files import read_receipt
+    from casemate.cli.evidence.files import read_receipt
 
     return read_receipt(file)
 

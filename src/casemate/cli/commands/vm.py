@@ -70,7 +70,7 @@ app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": [
 @app.command()
 def guests(*, as_json: Json = False) -> None:
     """List the built-in guests: small programs in assembly that are assembled when they are launched."""
-    from casemate.cli.vm.showing import show_guests
+    from casemate.cli.vm.show import show_guests
 
     show_guests(Screen(as_json=as_json))
 
@@ -128,7 +128,7 @@ def policy(
     """
     from casemate.cli.own_machine import machine_on
     from casemate.cli.snp.policies import POLICY_HEADER, Maker
-    from casemate.cli.vm.launching import Launching, launch_message
+    from casemate.cli.vm.launch import Launching, launch_message
     from casemate.cli.vm.policies import vm_policy
     from casemate.verifier import print_snp_policy
     from casemate.wire.snp.report import SigningKey
@@ -197,8 +197,8 @@ def launch(
     """
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
     from casemate.cli.progress import Progress
-    from casemate.cli.vm.launching import Launching, launch_message
-    from casemate.cli.vm.showing import show_vm
+    from casemate.cli.vm.launch import Launching, launch_message
+    from casemate.cli.vm.show import show_vm
 
     screen = Screen(as_json=as_json)
     wanted = Launching(
@@ -235,7 +235,7 @@ def ps(
 ) -> None:
     """List the machine's VMs, in its host's words."""
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.showing import show_vms
+    from casemate.cli.vm.show import show_vms
 
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
         show_vms(Screen(as_json=as_json), client.vms.all())
@@ -253,7 +253,7 @@ def finish(
 ) -> None:
     """End a launch that --no-finish has left open: registers are measured, and nothing can be added any more."""
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.showing import show_vm
+    from casemate.cli.vm.show import show_vm
 
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
         show_vm(Screen(as_json=as_json), client.vms.finish(number))
@@ -282,7 +282,7 @@ def run(
         casemate vm run 1 --time 30
     """
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.running import Limits, run_vm
+    from casemate.cli.vm.run import Limits, run_vm
 
     limits = Limits(time, 1 if step else instructions, console)
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
@@ -303,7 +303,7 @@ def pause(
 ) -> None:
     """End a run that is under way; the next one goes on from there."""
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.showing import show_vm
+    from casemate.cli.vm.show import show_vm
 
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
         show_vm(Screen(as_json=as_json), client.vms.pause(number))
@@ -322,7 +322,7 @@ def console(
 ) -> None:
     """Show what a guest has printed on its serial port."""
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.running import show_console
+    from casemate.cli.vm.run import show_console
 
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
         show_console(client.vms, number, Screen(as_json=as_json), follow=follow)
@@ -351,7 +351,7 @@ def mem(
         casemate vm mem 1 0x10000 --size 64
     """
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.showing import address_of, show_memory
+    from casemate.cli.vm.show import address_of, show_memory
 
     at = address_of(address)
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
@@ -374,7 +374,7 @@ def rmp(
 ) -> None:
     """Show the reverse map table: whose each page of DRAM is. Pages in the same state share a row."""
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.showing import address_of, rmp_entries, show_rmp
+    from casemate.cli.vm.show import address_of, rmp_entries, show_rmp
 
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
         show_rmp(Screen(as_json=as_json), rmp_entries(client.vms, number, address_of(address), count))
@@ -393,7 +393,7 @@ def registers(
 ) -> None:
     """Show a vCPU's registers: while it launches; then under plain SEV, or where its policy allows debugging."""
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.showing import show_registers
+    from casemate.cli.vm.show import show_registers
 
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
         show_registers(Screen(as_json=as_json), client.vms.registers(number, vcpu))
@@ -424,7 +424,7 @@ def attest(
             --report-data $CHALLENGE
     """
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.attesting import attest_vm, report_data_of
+    from casemate.cli.vm.attest import attest_vm, report_data_of
 
     data = report_data_of(report_data)
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
@@ -444,7 +444,7 @@ def destroy(
 ) -> None:
     """End a VM for good: its keys are gone, and what is left of its memory is of no use to anybody."""
     from casemate.cli.endpoints import EndpointOptions, endpoint_of
-    from casemate.cli.vm.showing import show_vm
+    from casemate.cli.vm.show import show_vm
 
     with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
         show_vm(Screen(as_json=as_json), client.vms.destroy(number))

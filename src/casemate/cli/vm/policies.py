@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from casemate.cli.snp.policies import Maker, snp_policy
-from casemate.cli.vm.launching import DEBUG
+from casemate.cli.vm.launch import DEBUG
 from casemate.wire.messages.vm.host import LaunchVm
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, launch_digest

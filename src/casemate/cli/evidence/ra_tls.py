@@ -30,8 +30,8 @@ class Asked:
 
 def verify_certificate(source: str, asked: Asked) -> None:
     """Appraises and shows; ends the command where it is refused."""
-    from casemate.cli.appraisals import Appraisal, show_verdict
-    from casemate.cli.findings import sgx_document
+    from casemate.cli.evidence.findings import sgx_document
+    from casemate.cli.evidence.verdicts import Appraisal, show_verdict
     from casemate.cli.policies import policy_for_certificate, time_of, weaknesses
     from casemate.verifier import appraise_certificate, explain_certificate
     from casemate.verifier.ra_tls import unverified_quote
@@ -84,6 +84,6 @@ def _place(source: str) -> tuple[str, int] | None:
 
 def _certificate_in(path: Path) -> bytes:
     """The first certificate of a file, PEM or DER."""
-    from casemate.cli.evidence_files import read_certificate_file
+    from casemate.cli.evidence.files import read_certificate_file
 
     return read_certificate_file(path, what="certificate")[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from casemate.cli.evidence_files import read_as
+from casemate.cli.evidence.files import read_as
 from casemate.cli.file_kinds import FileKind
 from casemate.cli.files import read_file
 from casemate.wire.errors import WireError

@@ -21,7 +21,7 @@ from casemate.wire.sgx.report import ReportBody
 from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "verify-json.md"
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "verify-json.md"
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 

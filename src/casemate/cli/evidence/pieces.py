@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from casemate.cli.appraisals import evidence_document, evidence_facts
 from casemate.cli.errors import ExitCode, exit_report
-from casemate.cli.evidence_files import beside, bound_values, read_binding, read_collateral, read_evidence
+from casemate.cli.evidence.files import beside, bound_values, read_binding, read_collateral, read_evidence
+from casemate.cli.evidence.findings import Document, sgx_document, snp_document
+from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
 from casemate.cli.file_kinds import EVIDENCE, FileKind, WrongKindError, recognise, wrong_kind
 from casemate.cli.files import InputFileError, read_file
-from casemate.cli.findings import Document, sgx_document, snp_document
 from casemate.cli.group import report
 from casemate.cli.output import Screen, facts
 from casemate.cli.policies import answering, any_policy_in, time_of, weaknesses
-from casemate.cli.snp.reports import MAX_REPORT, endorsements_in
+from casemate.cli.snp.verify import MAX_REPORT, endorsements_in
 from casemate.wire.sgx.quote import MAX_QUOTE
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from casemate.cli.output import Screen, facts, printable
-from casemate.cli.vm.showing import document
+from casemate.cli.vm.show import document
 from casemate.client.vm.sync import UNLIMITED, Budget
 from casemate.wire.messages.vm.host import VmRan, VmState
 from casemate.wire.messages.vm.hypervisor import ExitReason

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from casemate.cli.errors import ExitCode, exit_report
-from casemate.cli.findings import found_tree
+from casemate.cli.evidence.findings import found_tree
 from casemate.cli.group import report
 from casemate.cli.output import console, facts, printable
 from casemate.wire.protocol.sandbox_layers_json import layers_document

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casemate.cli.appraisals import Appraisal, show_verdict
 from casemate.cli.errors import REPORT_RULES
-from casemate.cli.evidence_files import read_certificate_file, read_evidence, read_revocation_list_file
+from casemate.cli.evidence.files import read_certificate_file, read_evidence, read_revocation_list_file
+from casemate.cli.evidence.findings import snp_document
+from casemate.cli.evidence.verdicts import Appraisal, show_verdict
 from casemate.cli.file_kinds import FileKind
 from casemate.cli.files import InputFileError
-from casemate.cli.findings import snp_document
 from casemate.cli.output import Screen
 from casemate.cli.policies import policy_for_report, time_of
 

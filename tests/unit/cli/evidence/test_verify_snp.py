@@ -10,7 +10,7 @@ from casemate.verifier.roots import AMD_MILAN_ROOT_KEY
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.snp.report import SnpReport
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "snp.md"
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "snp.md"
 AT = "2026-06-01T00:00:00Z"
 
 
