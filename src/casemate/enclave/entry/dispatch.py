@@ -1,15 +1,16 @@
 """Answers one entry after another, for a host that the enclave does not trust."""
 
+from collections.abc import Callable
+
 from casemate.enclave.boot import Program
+from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.entry.caller_identity import proved_key
 from casemate.enclave.entry.calls import Calls
-from casemate.enclave.entry.challenge import answer_challenge
 from casemate.enclave.entry.channel import OpenedRequest, open_request
 from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.receipts import ReceiptBook
 from casemate.enclave.entry.sessions import Sessions
-from casemate.enclave.entry.tls_entries import TLS_ENTRIES, TlsAnswer, tls_answers
 from casemate.enclave.keys import EnclaveKeys
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.message import parse_message
@@ -25,15 +26,18 @@ from casemate.wire.messages.entry import (
     PlainLeft,
 )
 from casemate.wire.messages.state import STATE_ANSWERS, StateRecords, StateRefused, StateStored
-from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsPrepare
+from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.call import CallFailed, CallResult, Envelope, StepTaken, StreamEnded
-from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault
+from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault, refuse
+from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
+TlsEntry = TlsPrepare | TlsInstall | TlsBytes
+TlsAnswer = TlsPrepared | TlsInstalled | TlsReply
 Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | Fault
 Response = CallResult | StepTaken | StreamEnded
 
-_ENTRIES = (Enter, PlainEnter, Challenge, *TLS_ENTRIES)
+_ENTRIES = (Enter, PlainEnter, Challenge, TlsPrepare, TlsInstall, TlsBytes)
 _ANSWERS = (OcallAnswer, OcallRefused, *STATE_ANSWERS)
 _DEFECT = fault(Code.INTERNAL, "a defect of the enclave's; nothing more is told")
 
@@ -53,7 +57,7 @@ class Service:
         self._sessions = Sessions()
         self._receipts = ReceiptBook(self._keys, program.identity.measurement)
         self._calls = Calls(program, peers)
-        self._tls = tls_answers(program, layers, peers.leaf, self._calls)
+        self._tls = _tls_answers(program, layers, peers.leaf, self._calls)
 
     def run(self) -> None:
         """Answers entries until a peer is gone, which :class:`PeerGoneError` says."""
@@ -89,7 +93,7 @@ class Service:
     def _do(self, entry: object) -> Reply | None:
         match entry:
             case Challenge():
-                return answer_challenge(entry, self._peers.leaf, self._keys, self._layers, self._sessions)
+                return self._answer_challenge(entry)
             case Enter(envelope):
                 return self._enter(envelope)
             case PlainEnter(name, arguments):
@@ -99,6 +103,13 @@ class Service:
             case OcallAnswer() | OcallRefused() | StateRecords() | StateStored() | StateRefused():
                 return None  # its call ended first: a reply would be taken for the next entry's
         return _DEFECT
+
+    def _answer_challenge(self, challenge: Challenge) -> ChallengeAnswer:
+        """A report over all that a relying party must know before it seals anything, and a new session."""
+        keys, layers = self._keys, self._layers
+        binding = ReportDataBinding(keys.hpke_key, keys.receipt_key, challenge.nonce, layers)
+        report = self._peers.leaf.report(challenge.target_info, binding.report_data())
+        return ChallengeAnswer(report, keys.hpke_key, keys.receipt_key, layers, self._sessions.issue())
 
     def _enter(self, envelope: Envelope) -> Left:
         deadline = self._calls.deadline()
@@ -123,3 +134,18 @@ class Service:
         if isinstance(done, StepTaken):
             return done
         return StreamEnded(done.data, self._receipts.issue(opened, done.answer))
+
+
+def _tls_answers(program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calls) -> Callable[[TlsEntry], TlsAnswer]:
+    """What answers RA-TLS entries; it raises :class:`FaultError` where it refuses."""
+    if not program.image.manifest.ra_tls:
+        return _no_tls
+    from casemate.enclave.tls.desk import TlsDesk  # loaded before this process was forked: no file is opened here
+
+    return TlsDesk(program, layers, leaf, calls).answer
+
+
+def _no_tls(entry: TlsEntry) -> TlsAnswer:
+    if isinstance(entry, TlsPrepare):
+        return TlsPrepared(())
+    raise refuse(Code.WRONG_STATE, "this enclave's manifest does not ask for RA-TLS")

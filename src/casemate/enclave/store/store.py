@@ -11,8 +11,7 @@ from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.store.history import Archive, History
 from casemate.enclave.store.host_line import HostLine
-from casemate.enclave.store.parts import in_parts
-from casemate.enclave.store.state import State
+from casemate.enclave.store.state import State, cost
 from casemate.enclave.store.transaction import Transaction
 from casemate.wire.encodings.message import encode_fields
 from casemate.wire.messages.leaf import AnchorIs
@@ -21,7 +20,7 @@ from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.manifest import Recovery, StateRules
 from casemate.wire.protocol.sealed_record import NO_RECORD, SealedKind, record_digest
-from casemate.wire.protocol.state_changes import Change, Changes
+from casemate.wire.protocol.state_changes import MAX_PART_CHANGES, MAX_PART_SIZE, Change, Changes
 
 LOAD_TIME = 30.0
 """How long the host may take over all of a state (seconds), though the call be shorter: to load it, once a launch, and
@@ -140,7 +139,7 @@ class Store:
     def _write(self, kind: SealedKind, changes: tuple[Change, ...], deadline: float) -> None:
         """One commit: sealed, stored, and then named in the anchor. Until that has happened nothing here changes."""
         binding, epoch, head = self._rules.binding, self.mark.epoch, self._head
-        parts = in_parts(changes)
+        parts = _in_parts(changes)
         written = 0
         for number, part in enumerate(parts):
             record = self._keys.seal(
@@ -170,6 +169,21 @@ class Store:
         changed = {change.key for change in changes}
         yield from (change for change in self.state.changes() if change.key not in changed)
         yield from (change for change in changes if change.value is not None)
+
+
+def _in_parts(changes: tuple[Change, ...]) -> list[tuple[Change, ...]]:
+    """The changes of one commit, cut into parts that fit a frame each; one part at least, which may be empty."""
+    parts: list[tuple[Change, ...]] = []
+    part: list[Change] = []
+    size = 0
+    for change in changes:
+        grows = cost(change.key, change.value or b"")
+        if part and (size + grows > MAX_PART_SIZE or len(part) == MAX_PART_CHANGES):
+            parts.append(tuple(part))
+            part, size = [], 0
+        part.append(change)
+        size += grows
+    return [*parts, tuple(part)]
 
 
 def _at_least(deadline: float) -> float:
