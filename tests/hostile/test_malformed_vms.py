@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.host.vm.recipe import read_recipe
+from casemate.host.vm.launch_plan import plan_launch
 from casemate.images.vm.builtin import firmware
 from casemate.testing.firmware import make_ovmf
 from casemate.testing.forge_snp import honest_snp
@@ -96,12 +96,12 @@ LAUNCHES: dict[str, st.SearchStrategy[Any]] = {
 
 
 @given(st.fixed_dictionaries({}, optional=LAUNCHES), st.sampled_from(VmMode))
-def test_a_malformed_launch_is_a_typed_refusal_or_a_recipe(changes: dict[str, Any], mode: VmMode) -> None:
+def test_a_malformed_launch_is_a_typed_refusal_or_a_plan(changes: dict[str, Any], mode: VmMode) -> None:
     wanted = replace(launch_message("any", HELLO, mode), **changes)
     with suppress(WireError, FaultError):
-        recipe = read_recipe(wanted)
-        assert len(list(recipe.registers())) == wanted.vcpus
-        assert all(recipe.memory.spa(page.page.gpa) >= 0 for page in recipe.before_registers())
+        planned = plan_launch(wanted)
+        assert len(list(planned.registers())) == wanted.vcpus
+        assert all(planned.memory.spa(page.page.gpa) >= 0 for page in planned.before_registers())
 
 
 @pytest.mark.parametrize("sections", [1, 60])
@@ -109,14 +109,14 @@ def test_sections_beyond_what_there_is_are_refused_before_they_are_laid_out(sect
     wide = Section(0, 0x7FFF_0000, SectionType.SEC_MEMORY)
     image = make_ovmf(2, sections=(wide,) * sections, hash_table_gpa=None)
     with pytest.raises(FaultError, match="has no memory at GPA"):
-        read_recipe(launch_message("wide", image, VmMode.SEV_SNP))
+        plan_launch(launch_message("wide", image, VmMode.SEV_SNP))
 
 
 def test_sections_that_are_more_than_all_memory_together_are_refused() -> None:
     all_of_it = Section(0, 4 << 20, SectionType.SEC_MEMORY)
     image = make_ovmf(2, sections=(all_of_it,) * 60, hash_table_gpa=None)
     with pytest.raises(FaultError, match="more than there are"):
-        read_recipe(launch_message("twice", image, VmMode.SEV))
+        plan_launch(launch_message("twice", image, VmMode.SEV))
 
 
 ADDRESS = ANY_U64 | st.integers(0, 64).map(lambda page: page * 4096)

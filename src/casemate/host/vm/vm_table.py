@@ -15,8 +15,8 @@ from casemate.host.vm.devices import Devices
 from casemate.host.vm.firmware import SevFirmware
 from casemate.host.vm.guest import Guest
 from casemate.host.vm.guest_link import GuestLink
+from casemate.host.vm.launch_plan import LaunchPlan, plan_launch
 from casemate.host.vm.memory import Dram
-from casemate.host.vm.recipe import Recipe, read_recipe
 from casemate.host.vm.revocation_lists import read_revocation_list
 from casemate.host.vm.vm import Shown, Vm
 from casemate.link.calls import Caller
@@ -75,8 +75,8 @@ class VmTable:
         self._firmware = SevFirmware(chip_link)
         self._directory = directory
         self._vms: dict[int, Vm] = {}
-        self._recipes: dict[int, Recipe] = {}
-        """The recipes of VMs that are being launched."""
+        self._plans: dict[int, LaunchPlan] = {}
+        """The plans of VMs that are being launched."""
         self._bare: set[int] = set()
         """VMs that are being launched whose firmware pages are not added yet."""
         self._starting = 0
@@ -146,8 +146,8 @@ class VmTable:
         return ConsoleIs(*console.read(asked.start, MAX_CONSOLE), console.ended)
 
     async def _read_registers(self, asked: VmRegisters) -> MemoryIs:
-        vm, recipe = self.vm(asked.vm), self._recipes.get(asked.vm)
-        return MemoryIs(await read_registers(vm, asked.vcpu) if recipe is None else recipe.registers_of(asked.vcpu))
+        vm, planned = self.vm(asked.vm), self._plans.get(asked.vm)
+        return MemoryIs(await read_registers(vm, asked.vcpu) if planned is None else planned.registers_of(asked.vcpu))
 
     async def _map(self, asked: MapVm) -> Done:
         await self.vm(asked.vm).guest.link.map(asked.gpa, asked.spa, 1)
@@ -168,11 +168,11 @@ class VmTable:
             raise refuse(Code.MALFORMED, "a launch cannot be finished while its firmware is left for later")
         if len(self._vms) + self._starting >= MAX_VMS:
             raise refuse(Code.BUSY, f"{MAX_VMS} VMs are there already, destroy one")
-        recipe = read_recipe(wanted)
+        planned = plan_launch(wanted)
         number = next(self._numbers)
         self._starting += 1
         try:
-            vm = await self._start(number, wanted, recipe)
+            vm = await self._start(number, wanted, planned)
             self._vms[number] = vm
         finally:
             self._starting -= 1
@@ -181,7 +181,7 @@ class VmTable:
             if wanted.firmware_later:
                 self._bare.add(number)
             else:
-                await self._add(vm, recipe.before_registers())
+                await self._add(vm, planned.before_registers())
             if wanted.finish:
                 await self._finish(vm)
         except BaseException:
@@ -189,20 +189,20 @@ class VmTable:
             raise
         return vm.is_
 
-    async def _start(self, number: int, wanted: LaunchVm, recipe: Recipe) -> Vm:
+    async def _start(self, number: int, wanted: LaunchVm, planned: LaunchPlan) -> Vm:
         """LAUNCH_START; removes the VM again where a step fails."""
         self._make_room(number)
-        dram = Dram(self._directory / f"{number}.dram", recipe.memory.pages)
+        dram = Dram(self._directory / f"{number}.dram", planned.memory.pages)
         try:
-            start = LaunchStart(mode=wanted.mode, policy=wanted.policy, pages=recipe.memory.pages, top=FOUR_GIB)
+            start = LaunchStart(mode=wanted.mode, policy=wanted.policy, pages=planned.memory.pages, top=FOUR_GIB)
             of_chip, end = await self._firmware.launch_start(start, dram.descriptor)
         except BaseException:
             dram.close()
             raise
         cpuid = Cpuid(wanted.mode, wanted.vcpu_signature)
-        guest = Guest(wanted.mode, recipe.memory, dram, GuestLink(end), Devices(), cpuid)
+        guest = Guest(wanted.mode, planned.memory, dram, GuestLink(end), Devices(), cpuid)
         shown = Shown(number, wanted.name, wanted.policy, bytes(DIGEST_SIZE))
-        self._recipes[number] = recipe
+        self._plans[number] = planned
         return Vm(shown, of_chip, guest, self._firmware)
 
     async def _add(self, vm: Vm, pages: Iterable[PlannedPage]) -> None:
@@ -212,7 +212,7 @@ class VmTable:
     async def _add_firmware(self, vm: Vm) -> None:
         if vm.shown.vm in self._bare:
             self._bare.discard(vm.shown.vm)
-            await self._add(vm, self._recipes[vm.shown.vm].before_registers())
+            await self._add(vm, self._plans[vm.shown.vm].before_registers())
 
     async def _encrypt(self, vm: Vm, gpa: int, content: bytes) -> VmIs:
         _check_open(vm)
@@ -238,12 +238,12 @@ class VmTable:
     async def _finish(self, vm: Vm) -> VmIs:
         _check_open(vm)
         async with vm.turn(VmState.LAUNCHING):
-            recipe = self._recipes[vm.shown.vm]
+            planned = self._plans[vm.shown.vm]
             await self._add_firmware(vm)
-            await self._add(vm, recipe.registers())
+            await self._add(vm, planned.registers())
             await vm.launch.give_the_rest()
-            vm.shown.digest = await self._firmware.launch_finish(recipe.finish(vm.number))
-            self._recipes.pop(vm.shown.vm, None)  # destroyed meanwhile, it has none
+            vm.shown.digest = await self._firmware.launch_finish(planned.finish(vm.number))
+            self._plans.pop(vm.shown.vm, None)  # destroyed meanwhile, it has none
             vm.become(VmState.LAUNCHED, "LAUNCH_FINISH is done, and nothing has run yet")
             return vm.is_
 
@@ -255,7 +255,7 @@ class VmTable:
 
     async def _destroy(self, vm: Vm) -> VmIs:
         self._vms.pop(vm.shown.vm, None)
-        self._recipes.pop(vm.shown.vm, None)
+        self._plans.pop(vm.shown.vm, None)
         self._bare.discard(vm.shown.vm)
         try:
             await self._firmware.destroy(vm.number)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from casemate.client import connect
 from casemate.client.local import local_machine
-from casemate.testing.hostile.outcome import AttackOutcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
 from casemate.testing.hostile.scenes import LoneScene, MachineScene, Scene
 from casemate.testing.hostile.table import TABLE, Attack, expected
 from casemate.wire.snp.mode import VmMode
@@ -32,7 +32,7 @@ def main(words: Sequence[str]) -> int:
     wanted = _parser().parse_args(words)
     attacks = [attack for attack in TABLE if wanted.attack in (None, attack.name)]
     modes = wanted.mode or list(VmMode)
-    found: dict[Attack, dict[VmMode, Result]] = {}
+    found: dict[Attack, dict[VmMode, AttackResult]] = {}
     progress = Console(stderr=True, quiet=not sys.stderr.isatty())
     with _scene(on_machine=wanted.machine) as scene, progress.status("") as status:
         for attack in attacks:
@@ -75,7 +75,7 @@ def _scene(*, on_machine: bool) -> Iterator[Scene]:
         yield MachineScene(machine, client)
 
 
-def _document(found: dict[Attack, dict[VmMode, Result]]) -> list[dict[str, object]]:
+def _document(found: dict[Attack, dict[VmMode, AttackResult]]) -> list[dict[str, object]]:
     return [
         {
             "attack": attack.name,
@@ -91,7 +91,7 @@ def _document(found: dict[Attack, dict[VmMode, Result]]) -> list[dict[str, objec
     ]
 
 
-def _show(found: dict[Attack, dict[VmMode, Result]], modes: Sequence[VmMode], *, words: bool) -> None:
+def _show(found: dict[Attack, dict[VmMode, AttackResult]], modes: Sequence[VmMode], *, words: bool) -> None:
     console = Console()
     table = Table("attack", "path")
     for mode in modes:
@@ -109,6 +109,6 @@ def _show(found: dict[Attack, dict[VmMode, Result]], modes: Sequence[VmMode], *,
                 )
 
 
-def _cell(result: Result, wanted: str) -> str:
+def _cell(result: AttackResult, wanted: str) -> str:
     shown = f"[{_STYLES[result.outcome]}]{result.outcome}[/]" + (f"\n[dim]{result.by}[/]" if result.by else "")
     return shown if result.cell == wanted else f"{shown}\n[bold reverse red]documented: {wanted}[/]"

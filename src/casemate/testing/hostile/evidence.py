@@ -3,7 +3,7 @@
 import secrets
 
 from casemate.images.vm.builtin import firmware
-from casemate.testing.hostile.outcome import AttackOutcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
 from casemate.testing.hostile.owner import identity, judge
 from casemate.testing.hostile.prover import Prover, measured
 from casemate.verifier import SnpEvidence
@@ -20,27 +20,27 @@ class HonestRefusedError(Exception):
     """The owner refuses the honest guest as well, so a refusal of the attack means nothing."""
 
 
-def other_measurement(prover: Prover) -> Result:
+def other_measurement(prover: Prover) -> AttackResult:
     """Launches a guest that differs from its owner's in a few bytes."""
     honest, other = (_proved(prover, image) for image in (IMAGE, changed_image()))
     if honest is None and other is None:
-        return Result(AttackOutcome.SUCCESS, "", "the other guest runs, and its owner cannot tell them apart")
+        return AttackResult(AttackOutcome.SUCCESS, "", "the other guest runs, and its owner cannot tell them apart")
     _insist(prover, honest)
     return _judged(prover, other)
 
 
-def other_than_identified(prover: Prover) -> Result:
+def other_than_identified(prover: Prover) -> AttackResult:
     """Launches that guest under the ID block that the owner has signed for another one."""
     own = identity(measured(IMAGE, prover.mode))
     prover.prove(IMAGE, secrets.token_bytes(REPORT_DATA_SIZE), own)
     try:
         prover.prove(changed_image(), secrets.token_bytes(REPORT_DATA_SIZE), own)
     except FaultError as error:
-        return Result(AttackOutcome.REFUSAL, error.fault.reason.partition(":")[0], error.fault.reason)
-    return Result(AttackOutcome.SUCCESS, "", "the other guest runs under the owner's identity")
+        return AttackResult(AttackOutcome.REFUSAL, error.fault.reason.partition(":")[0], error.fault.reason)
+    return AttackResult(AttackOutcome.SUCCESS, "", "the other guest runs under the owner's identity")
 
 
-def old_tcb(prover: Prover) -> Result:
+def old_tcb(prover: Prover) -> AttackResult:
     """Presents evidence of the platform before its maker fixed a vulnerability."""
     old = _proved(prover, IMAGE)
     if old is None:
@@ -58,7 +58,7 @@ def old_tcb(prover: Prover) -> Result:
     return judge(prover, evidence, endorsed, measurement=measurement, report_data=report_data, floor=floor)
 
 
-def replayed_report(prover: Prover) -> Result:
+def replayed_report(prover: Prover) -> AttackResult:
     """Answers the owner's challenge with the report of an earlier challenge."""
     proved = _proved(prover, IMAGE)
     if proved is None:
@@ -83,9 +83,9 @@ def _proved(prover: Prover, image: bytes) -> Proved | None:
     return None if evidence is None else (evidence, report_data)
 
 
-def _judged(prover: Prover, proved: Proved | None) -> Result:
+def _judged(prover: Prover, proved: Proved | None) -> AttackResult:
     if proved is None:
-        return Result(AttackOutcome.REFUSAL, "no evidence", "it hands out no report")
+        return AttackResult(AttackOutcome.REFUSAL, "no evidence", "it hands out no report")
     evidence, report_data = proved
     measurement = measured(IMAGE, prover.mode)
     return judge(prover, evidence, prover.endorsements(), measurement=measurement, report_data=report_data)
@@ -98,8 +98,8 @@ def _insist(prover: Prover, honest: Proved | None) -> None:
         raise HonestRefusedError(result.words)
 
 
-def _no_reports() -> Result:
-    return Result(AttackOutcome.NOTHING, "no evidence", "there are no reports in this mode")
+def _no_reports() -> AttackResult:
+    return AttackResult(AttackOutcome.NOTHING, "no evidence", "there are no reports in this mode")
 
 
 def _reported_tcb(evidence: SnpEvidence) -> TcbVersion:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from casemate.testing.hostile.outcome import AttackOutcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import (
     NAME_A,
@@ -30,7 +30,7 @@ _FLIPPED = 0x120
 """Offset of the byte that :func:`flip` changes."""
 
 
-def replay(target: Target, path: AttackPath) -> Result:
+def replay(target: Target, path: AttackPath) -> AttackResult:
     """Puts back what was in page A before the guest wrote it anew."""
     target.listen()
     old = target.load(path, PAGE_A, PAGE_SIZE)
@@ -38,14 +38,14 @@ def replay(target: Target, path: AttackPath) -> Result:
     return put(target, path, PAGE_A, old) or told_of_a(target, wanted=record(NAME_A, 1), what="its old record")
 
 
-def move(target: Target, path: AttackPath) -> Result:
+def move(target: Target, path: AttackPath) -> AttackResult:
     """Copies the ciphertext of page B over page A."""
     target.listen()
     other = target.load(path, PAGE_B, PAGE_SIZE)
     return put(target, path, PAGE_A, other) or told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
 
 
-def swap(target: Target, path: AttackPath) -> Result:
+def swap(target: Target, path: AttackPath) -> AttackResult:
     """Exchanges the ciphertexts of both pages."""
     target.listen()
     page_a, page_b = (target.load(path, page, PAGE_SIZE) for page in (PAGE_A, PAGE_B))
@@ -57,13 +57,13 @@ def swap(target: Target, path: AttackPath) -> Result:
     if read_a is None or read_b is None:
         return stopped_or_silent(target, stopped(heard))
     if (read_a.record, read_b.record) == (record(NAME_B, 1), record(NAME_A, 1)):
-        return Result(AttackOutcome.SUCCESS, "", "each page reads as the other")
-    return Result(
+        return AttackResult(AttackOutcome.SUCCESS, "", "each page reads as the other")
+    return AttackResult(
         AttackOutcome.GARBAGE, "", f"A reads {readable(read_a.record)}, B reads {readable(read_b.record)}: nobody's"
     )
 
 
-def flip(target: Target, path: AttackPath) -> Result:
+def flip(target: Target, path: AttackPath) -> AttackResult:
     """Changes one bit of page A's ciphertext."""
     target.listen()
     (byte,) = target.load(path, PAGE_A + _FLIPPED, 1)
@@ -74,16 +74,16 @@ def flip(target: Target, path: AttackPath) -> Result:
     return told_of_a(target, wanted=bytes([honest[0] ^ _BIT]) + honest[1:], what="one bit changed")
 
 
-def put(target: Target, path: AttackPath, spa: int, content: bytes) -> Result | None:
+def put(target: Target, path: AttackPath, spa: int, content: bytes) -> AttackResult | None:
     """Stores ``content``; returns the refusal, or None."""
     try:
         target.store(path, spa, content)
     except FaultError as error:
-        return Result(AttackOutcome.REFUSAL, str(error.fault.code), error.fault.reason)
+        return AttackResult(AttackOutcome.REFUSAL, str(error.fault.code), error.fault.reason)
     return None
 
 
-def told_of_a(target: Target, *, wanted: bytes, what: str) -> Result:
+def told_of_a(target: Target, *, wanted: bytes, what: str) -> AttackResult:
     """Has the guest read page A, and compares what it finds with ``wanted``, which the attacker hopes for."""
     heard = target.listen(READ_A)
     read = last_read(heard, "A")
@@ -92,18 +92,18 @@ def told_of_a(target: Target, *, wanted: bytes, what: str) -> Result:
     return judged(read, wanted, what)
 
 
-def judged(read: Read, wanted: bytes, what: str) -> Result:
+def judged(read: Read, wanted: bytes, what: str) -> AttackResult:
     """The result, from what the guest has read and what the attacker hoped for."""
     if read.changed_at is None:
-        return Result(AttackOutcome.NOTHING, "", "the guest reads what it has written")
+        return AttackResult(AttackOutcome.NOTHING, "", "the guest reads what it has written")
     if read.found == wanted:
-        return Result(AttackOutcome.SUCCESS, "", f"the guest reads {what}: {readable(read.found)}")
-    return Result(
+        return AttackResult(AttackOutcome.SUCCESS, "", f"the guest reads {what}: {readable(read.found)}")
+    return AttackResult(
         AttackOutcome.GARBAGE, "", f"from byte {read.changed_at} on the guest reads {readable(read.found)}, nobody's"
     )
 
 
-def stopped_or_silent(target: Target, result: Result | None) -> Result:
+def stopped_or_silent(target: Target, result: AttackResult | None) -> AttackResult:
     """The result of a guest that stopped. A guest that runs on silently is a defect of the lesson."""
     if result is None:
         raise RuntimeError(f"the guest says nothing of its pages, and runs on: {target.listen().text!r}")
@@ -114,7 +114,7 @@ _BLOCK = 16
 """Bytes of an AES block, and of a record."""
 
 
-def dictionary(target: Target, path: AttackPath) -> Result:
+def dictionary(target: Target, path: AttackPath) -> AttackResult:
     """Notes the ciphertexts of known records of page A, and looks up which of them the guest writes unseen.
 
     Equal plaintexts at one address have equal ciphertexts where encryption is deterministic, so no key is needed.
@@ -126,20 +126,24 @@ def dictionary(target: Target, path: AttackPath) -> Result:
     secret = last_written(target.listen(WRITE_OLD_A))
     guessed = known.get(target.load(path, PAGE_A, _BLOCK))
     if guessed is None:
-        return Result(AttackOutcome.NOTHING, "", f"the page's ciphertext is none of the {len(known)} seen before")
+        return AttackResult(AttackOutcome.NOTHING, "", f"the page's ciphertext is none of the {len(known)} seen before")
     if guessed == secret:
-        return Result(AttackOutcome.SUCCESS, "", f"the ciphertext is of number {guessed}, which the guest has written")
-    return Result(AttackOutcome.GARBAGE, "", f"the ciphertext is of number {guessed}; the guest has written {secret}")
+        return AttackResult(
+            AttackOutcome.SUCCESS, "", f"the ciphertext is of number {guessed}, which the guest has written"
+        )
+    return AttackResult(
+        AttackOutcome.GARBAGE, "", f"the ciphertext is of number {guessed}; the guest has written {secret}"
+    )
 
 
-def remap(target: Target, _path: AttackPath) -> Result:
+def remap(target: Target, _path: AttackPath) -> AttackResult:
     """Points page A at page B in the nested page table: the guest is to take B's content for A's."""
     target.listen()
     target.map(PAGE_A, PAGE_B)
     return told_of_a(target, wanted=record(NAME_B, 1), what="B's record")
 
 
-def reassign(target: Target, _path: AttackPath) -> Result:
+def reassign(target: Target, _path: AttackPath) -> AttackResult:
     """As :func:`remap`; before it, tells the reverse map table that B's page of DRAM is the guest's page A."""
     target.listen()
     with suppress(FaultError):  # SEV and SEV-ES have no reverse map table
@@ -176,7 +180,7 @@ class LyingModule:
         self.target.store(AttackPath.DRAM, self.cell, self.target.load(AttackPath.DRAM, self.alias, PAGE_SIZE))
 
 
-def alias(target: Target, _path: AttackPath) -> Result:
+def alias(target: Target, _path: AttackPath) -> AttackResult:
     """Replays page A by stores of the host's CPU to its alias, which the reverse map table does not know."""
     target.listen()
     module = LyingModule(target, cell=PAGE_A, alias=target.spare)
@@ -185,5 +189,5 @@ def alias(target: Target, _path: AttackPath) -> Result:
     try:
         module.store(old)
     except FaultError as error:
-        return Result(AttackOutcome.REFUSAL, str(error.fault.code), error.fault.reason)
+        return AttackResult(AttackOutcome.REFUSAL, str(error.fault.code), error.fault.reason)
     return told_of_a(target, wanted=record(NAME_A, 1), what="its old record")

@@ -20,7 +20,7 @@ class AttackOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class AttackResult:
     """The result of one attack on one VM."""
 
     outcome: AttackOutcome

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP384R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from casemate.testing.hostile.outcome import AttackOutcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
 from casemate.testing.hostile.prover import POLICY, Identity, Prover
 from casemate.verifier import (
     AbiVersion,
@@ -38,7 +38,7 @@ def judge(
     measurement: bytes,
     report_data: bytes,
     floor: Floor = "ANY_TCB",
-) -> Result:
+) -> AttackResult:
     """Appraises evidence as the owner, for this guest, challenge and TCB."""
     policy = policy_for(
         prover.root, measurement=measurement, report_data=report_data, floor=floor, seeded=prover.seeded
@@ -46,8 +46,8 @@ def judge(
     try:
         appraise_snp(evidence, policy, endorsements, datetime.now(UTC))
     except RefusedError as error:
-        return Result(AttackOutcome.REFUSAL, str(error.rule), str(error))
-    return Result(AttackOutcome.SUCCESS, "", "the guest's owner accepts the evidence")
+        return AttackResult(AttackOutcome.REFUSAL, str(error.rule), str(error))
+    return AttackResult(AttackOutcome.SUCCESS, "", "the guest's owner accepts the evidence")
 
 
 def policy_for(

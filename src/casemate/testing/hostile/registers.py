@@ -1,7 +1,7 @@
 """Attacks on a vCPU at rest: its registers changed, or put back as they once were."""
 
 from casemate.testing.hostile.memory import put
-from casemate.testing.hostile.outcome import AttackOutcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
 from casemate.testing.hostile.target import Target
 from casemate.testing.hostile.victim import WRITE_A, last_written, stopped
 from casemate.wire.messages.vm.host import AttackPath
@@ -14,14 +14,14 @@ _INTO_WATCHING = 1_000
 """Instructions from the guest's prompt to where it looks at page A, with everything that it knows in registers."""
 
 
-def inject(target: Target, path: AttackPath) -> Result:
+def inject(target: Target, path: AttackPath) -> AttackResult:
     """Writes a number into R9, as if registers lay open: the guest is to go on from there."""
     _let_it_watch(target)
     number = _INJECTED.to_bytes(8, "little")
     return put(target, path, target.registers + _R9, number) or _number_of_next(target, wanted=_INJECTED + 1, honest=2)
 
 
-def roll_back(target: Target, path: AttackPath) -> Result:
+def roll_back(target: Target, path: AttackPath) -> AttackResult:
     """Puts the VMSA back as it was before the guest's last command: the guest is to forget that it has had it."""
     _let_it_watch(target)
     old = target.load(path, target.registers, PAGE_SIZE)
@@ -35,7 +35,7 @@ def _let_it_watch(target: Target, commands: bytes = b"") -> None:
     target.step(_INTO_WATCHING)
 
 
-def _number_of_next(target: Target, *, wanted: int, honest: int) -> Result:
+def _number_of_next(target: Target, *, wanted: int, honest: int) -> AttackResult:
     """Has the guest write the next number into its page, and tells which it was."""
     heard = target.listen(WRITE_A)
     written = last_written(heard)
@@ -45,7 +45,9 @@ def _number_of_next(target: Target, *, wanted: int, honest: int) -> Result:
             raise RuntimeError(f"the guest has written nothing, and runs on: {heard.text!r}")
         return result
     if written == wanted:
-        return Result(AttackOutcome.SUCCESS, "", f"the guest writes {written} into its page, as the attacker wanted")
+        return AttackResult(
+            AttackOutcome.SUCCESS, "", f"the guest writes {written} into its page, as the attacker wanted"
+        )
     if written == honest:
-        return Result(AttackOutcome.NOTHING, "", f"the guest writes {written}, as it should")
-    return Result(AttackOutcome.GARBAGE, "", f"the guest writes {written} into its page, which nobody wanted")
+        return AttackResult(AttackOutcome.NOTHING, "", f"the guest writes {written}, as it should")
+    return AttackResult(AttackOutcome.GARBAGE, "", f"the guest writes {written} into its page, which nobody wanted")

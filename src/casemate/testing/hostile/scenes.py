@@ -13,7 +13,7 @@ from casemate.testing.hostile.lone import LoneTarget
 from casemate.testing.hostile.lone_prover import LoneProver
 from casemate.testing.hostile.machine import MachineTarget
 from casemate.testing.hostile.machine_prover import MachineProver
-from casemate.testing.hostile.outcome import Result
+from casemate.testing.hostile.outcome import AttackResult
 from casemate.testing.hostile.table import Attack, MemoryAttack
 from casemate.wire.snp.mode import VmMode
 
@@ -21,14 +21,14 @@ from casemate.wire.snp.mode import VmMode
 class Scene(Protocol):
     """Carries out attacks, each on guests of its own."""
 
-    def carry_out(self, attack: Attack, mode: VmMode) -> Result:
+    def carry_out(self, attack: Attack, mode: VmMode) -> AttackResult:
         """What becomes of it."""
 
 
 class LoneScene:
     """VM processes alone, with a chip and its maker in this process."""
 
-    def carry_out(self, attack: Attack, mode: VmMode) -> Result:
+    def carry_out(self, attack: Attack, mode: VmMode) -> AttackResult:
         """As the protocol says."""
         if isinstance(attack, MemoryAttack):
             with LoneTarget(mode) as target:
@@ -44,7 +44,7 @@ class MachineScene:
         self._machine = machine
         self._client = client
 
-    def carry_out(self, attack: Attack, mode: VmMode) -> Result:
+    def carry_out(self, attack: Attack, mode: VmMode) -> AttackResult:
         """As the protocol says."""
         if isinstance(attack, MemoryAttack):
             with MachineTarget(self._client, self._machine.state, mode) as target:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from casemate.testing.hostile.evidence import old_tcb, other_measurement, other_than_identified, replayed_report
 from casemate.testing.hostile.memory import alias, dictionary, flip, move, reassign, remap, replay, swap
-from casemate.testing.hostile.outcome import Result
+from casemate.testing.hostile.outcome import AttackResult
 from casemate.testing.hostile.prover import Prover
 from casemate.testing.hostile.registers import inject, roll_back
 from casemate.testing.hostile.target import Target
@@ -19,7 +19,7 @@ class MemoryAttack:
 
     name: str
     path: AttackPath
-    run: Callable[[Target, AttackPath], Result]
+    run: Callable[[Target, AttackPath], AttackResult]
 
     @property
     def way(self) -> str:
@@ -32,7 +32,7 @@ class EvidenceAttack:
     """On what a guest's owner believes; it needs no path."""
 
     name: str
-    run: Callable[[Prover], Result]
+    run: Callable[[Prover], AttackResult]
     way = "-"
 
 
@@ -77,5 +77,5 @@ TABLE: dict[Attack, Expected] = {
 
 
 def expected(attack: Attack, mode: VmMode) -> str:
-    """What becomes of it, as :attr:`Result.cell` says it."""
+    """What becomes of it, as :attr:`AttackResult.cell` says it."""
     return TABLE[attack][tuple(VmMode).index(mode)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from casemate.images.vm.builtin import firmware
 from casemate.images.vm.layout import SYMBOLS
-from casemate.testing.hostile.outcome import AttackOutcome, Result
+from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
 from casemate.testing.hostile.target import Heard
 from casemate.wire.messages.vm.hypervisor import ExitReason
 
@@ -60,7 +60,7 @@ def record(name: bytes, number: int) -> bytes:
 NAME_A, NAME_B = b"page A, ", b"page B, "
 
 
-def stopped(heard: Heard) -> Result | None:
+def stopped(heard: Heard) -> AttackResult | None:
     """What has kept the guest from going on, as a result; None where it waits for a command."""
     if heard.ended is None:
         return None
@@ -68,9 +68,11 @@ def stopped(heard: Heard) -> Result | None:
     if told is not None:
         is_unvalidated = told.groups() == (_VMM_COMMUNICATION, _NOT_VALIDATED)
         by = "#VC 0x404" if is_unvalidated else f"exception {told[1]}"
-        return Result(AttackOutcome.FAULT, by, f"the guest ends itself: {told.string[told.start() :].splitlines()[0]}")
+        return AttackResult(
+            AttackOutcome.FAULT, by, f"the guest ends itself: {told.string[told.start() :].splitlines()[0]}"
+        )
     outcome = AttackOutcome.REFUSAL if heard.ended in _REFUSALS else AttackOutcome.FAULT
-    return Result(outcome, str(heard.ended), f"the vCPU does not go on: {heard.detail}")
+    return AttackResult(outcome, str(heard.ended), f"the vCPU does not go on: {heard.detail}")
 
 
 def readable(content: bytes) -> str:

@@ -13,7 +13,7 @@ from unicorn import Uc
 from unicorn import x86_const as x86
 
 from casemate.vm.errors import VmsaInvalidError
-from casemate.vm.vcpu.paging import CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_SVME, Paging
+from casemate.vm.vcpu.guest_memory import CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_SVME, Paging
 from casemate.wire.snp.vmsa import Segment, Vmsa
 
 RFLAGS_RESERVED = 0x2

@@ -13,10 +13,9 @@ from casemate.vm.page_cache import Access, PageCache
 from casemate.vm.vcpu.code_pages import CodePages
 from casemate.vm.vcpu.context import Context
 from casemate.vm.vcpu.exceptions import UNDEFINED, GuestFault, ShutdownError
-from casemate.vm.vcpu.guest_memory import GuestMemory
+from casemate.vm.vcpu.guest_memory import CR0_PE, EFER_LMA, GuestMemory, Paging
 from casemate.vm.vcpu.instructions import MAX_LENGTH, Instruction, Kind, decode
 from casemate.vm.vcpu.model_specific import EFER, NATIVE
-from casemate.vm.vcpu.paging import CR0_PE, EFER_LMA, Paging
 from casemate.wire.messages.vm.hypervisor import UNLIMITED
 from casemate.wire.snp.page_info import PAGE_SIZE
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from casemate.vm.errors import AccessError
 from casemate.vm.vcpu.context import INTERRUPTS, NESTED_TASK, RESUME, TRAP, Context
-from casemate.vm.vcpu.guest_memory import GuestMemory, NotCanonicalError, PageFaultError
-from casemate.vm.vcpu.paging import EFER_LMA, Paging
+from casemate.vm.vcpu.guest_memory import EFER_LMA, GuestMemory, NotCanonicalError, PageFaultError, Paging
 
 UNDEFINED, PROTECTION, PAGE_FAULT, VMM_COMMUNICATION = 6, 13, 14, 29
 BREAKPOINT = 3

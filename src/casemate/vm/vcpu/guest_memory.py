@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from casemate.vm.errors import AccessError
 from casemate.vm.page_cache import Access, PageCache, Privilege
-from casemate.vm.vcpu.paging import CR0_PG, CR0_WP, CR4_PAE, CR4_SMEP, EFER_LME, EFER_NXE, Paging
 from casemate.wire.snp.page_info import PAGE_SIZE
+
+CR0_PE, CR0_WP, CR0_PG = 1 << 0, 1 << 16, 1 << 31
+CR4_PAE, CR4_SMEP = 1 << 5, 1 << 20
+EFER_LME, EFER_LMA, EFER_NXE, EFER_SVME = 1 << 8, 1 << 10, 1 << 11, 1 << 12
 
 C_BIT = 1 << 51
 """The bit of a page table entry that makes the page private: CPUID Fn8000_001F_EBX."""
@@ -21,6 +24,17 @@ _CANONICAL = 1 << 47
 _LINEAR = (1 << 64) - 1
 _PAE_LEVELS = 3
 _LARGE_PAGES = (30, 21)
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """The registers that decide how a linear address is translated, at one moment."""
+
+    cr0: int
+    cr3: int
+    cr4: int
+    efer: int
+    cpl: int
 
 
 class PageFaultError(AccessError):

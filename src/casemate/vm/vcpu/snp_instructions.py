@@ -8,8 +8,7 @@ from casemate.vm.page_cache import Access
 from casemate.vm.rmp import NPF_ENC, NPF_PRESENT, NPF_RMP, VMPLS, ReverseMapTable
 from casemate.vm.vcpu.context import Context
 from casemate.vm.vcpu.exceptions import PROTECTION, GuestFault
-from casemate.vm.vcpu.guest_memory import GuestMemory
-from casemate.vm.vcpu.paging import Paging
+from casemate.vm.vcpu.guest_memory import GuestMemory, Paging
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 _CARRY = 1

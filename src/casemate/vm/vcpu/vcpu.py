@@ -25,9 +25,9 @@ from casemate.vm.vcpu.exceptions import (
     deliver,
     is_allowed_software_interrupt,
 )
+from casemate.vm.vcpu.guest_memory import CR0_PE, EFER_LMA
 from casemate.vm.vcpu.instructions import Instruction, Kind
 from casemate.vm.vcpu.model_specific import GHCB, SEV_STATUS, sev_status
-from casemate.vm.vcpu.paging import CR0_PE, EFER_LMA
 from casemate.vm.vcpu.snp_instructions import SnpInstructions
 from casemate.vm.vmsa_pages import VmsaPages
 from casemate.wire.errors import WireError

@@ -17,8 +17,8 @@ MAX_VCPUS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """A launch that this host can carry out; :func:`read_recipe` makes it."""
+class LaunchPlan:
+    """A launch that this host can carry out; :func:`plan_launch` makes it."""
 
     wanted: LaunchVm
     ovmf: Ovmf
@@ -56,7 +56,7 @@ class Recipe:
         )
 
 
-def read_recipe(wanted: LaunchVm) -> Recipe:
+def plan_launch(wanted: LaunchVm) -> LaunchPlan:
     """Reads and checks a launch request.
 
     Raises:
@@ -77,7 +77,7 @@ def read_recipe(wanted: LaunchVm) -> Recipe:
     memory = MemoryPlan(wanted.memory_mib * MIB, len(ovmf.content), wanted.vcpus)
     next(plan(ovmf, shape))  # raises where the firmware lacks a place for something
     _check_places(ovmf, memory)
-    return Recipe(wanted, ovmf, shape, memory)
+    return LaunchPlan(wanted, ovmf, shape, memory)
 
 
 def _check_places(ovmf: Ovmf, memory: MemoryPlan) -> None:
