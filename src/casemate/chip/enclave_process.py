@@ -1,4 +1,4 @@
-"""One run of an enclave's process, from the chip's side: its private socket, and what comes over it."""
+"""One run of an enclave's process as the chip sees it: its private socket, and the leaf functions it asks for."""
 
 import asyncio
 import socket

@@ -4,7 +4,6 @@ The file is a magic, a version, the fields and a SHA-256 over all of it, which t
 is no MAC: who can write the file can write another chip.)
 """
 
-import hashlib
 import os
 import secrets
 import stat
@@ -14,8 +13,8 @@ from pathlib import Path
 from casemate.chip.crypto import derive
 from casemate.chip.errors import StateError
 from casemate.chip.secret import Secret
-from casemate.chip.state_directory import make_state
-from casemate.wire.encodings.message import Bytes16, Bytes32, encode_fields, parse_fields
+from casemate.chip.state_directory import encode_checked, make_state, parse_checked
+from casemate.wire.encodings.message import Bytes16, Bytes32
 from casemate.wire.errors import WireError, os_error_text
 
 FILE_NAME = "fuses.bin"
@@ -23,7 +22,6 @@ MAX_FILE = 4096
 """A longer file is none of ours (bytes)."""
 
 _MAGIC = b"casemate fuses v1\x00"
-_DIGEST_SIZE = 32
 _OTHERS = 0o077
 
 
@@ -110,17 +108,13 @@ def encode_fuses(fuses: Fuses) -> bytes:
         root_seal_key=fuses.root_seal_key.reveal(),
         owner_epoch=fuses.owner_epoch,
     )
-    body = _MAGIC + encode_fields(fields)
-    return body + hashlib.sha256(body).digest()
+    return encode_checked(_MAGIC, fields)
 
 
 def parse_fuses(content: bytes, path: Path) -> Fuses:
     """The way back; :class:`StateError` for anything but what :func:`encode_fuses` writes."""
-    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     try:
-        if hashlib.sha256(body).digest() != digest or not body.startswith(_MAGIC):
-            raise WireError("fuses", got="another checksum or version", want="what this version wrote")
-        fields = parse_fields(_FuseFile, body[len(_MAGIC) :])
+        fields = parse_checked(_FuseFile, _MAGIC, content)
     except WireError:
         raise StateError(
             f"{path} is damaged: restore the whole state directory from a backup, or remove the directory to make "

@@ -1,4 +1,4 @@
-"""What the chip does on behalf of one enclave: what comes over its private socket, which is all that identifies it."""
+"""The chip's answers to one enclave. Its private socket is all that identifies it."""
 
 from functools import partial
 
@@ -38,7 +38,7 @@ _CODES: dict[type[CasemateError], Code] = {
 
 
 class LeafFunctions:
-    """Answers enclaves; who asks is the caller's word, who knows which socket asked."""
+    """Answers enclaves. The caller, who knows which socket a question came from, says which enclave asks."""
 
     def __init__(self, anchors: Anchors) -> None:
         self._anchors = anchors
@@ -61,7 +61,7 @@ class LeafFunctions:
             return fault(_CODES[type(error)], str(error))
 
     async def _anchor(self, who: Attester, question: AnchorRead | AnchorAdvance, launcher: str) -> AnchorIs:
-        """Other enclaves' questions do not wait for a slow disk."""
+        """A slow disk does not hold up other enclaves' questions: see :mod:`casemate.process.brief_work`."""
         asking = asker(who.identity, question.binding, launcher)
         if isinstance(question, AnchorRead):
             now = self._anchors.read(asking)

@@ -4,17 +4,23 @@ What goes wrong with a file is a :class:`StateError` here, as everything that ke
 """
 
 import fcntl
+import hashlib
 import os
 from pathlib import Path
+from typing import TypeVar
 
 from casemate.chip.errors import ChipBusyError, StateError
 from casemate.process.durable_files import write_once, write_whole
 from casemate.process.ownership import PlaceError, make_own_folder, open_own_file
 from casemate.process.plain_file import read_plain
-from casemate.wire.errors import os_error_text
+from casemate.wire.encodings.message import encode_fields, parse_fields
+from casemate.wire.errors import WireError, os_error_text
 
 FOLDER = "chip"
 LOCK_NAME = "lock"
+
+_DIGEST_SIZE = 32
+T = TypeVar("T")
 
 
 def open_state_directory(state: Path) -> tuple[Path, int]:
@@ -68,6 +74,20 @@ def make_state(path: Path, content: bytes) -> None:
         write_once(path, content)
     except OSError as error:
         raise StateError(f"{path} cannot be made: {os_error_text(error)}") from None
+
+
+def encode_checked(magic: bytes, fields: object) -> bytes:
+    """A file's bytes: ``magic``, which names its format and version, the fields, and SHA-256 of both."""
+    body = magic + encode_fields(fields)
+    return body + hashlib.sha256(body).digest()
+
+
+def parse_checked(kind: type[T], magic: bytes, content: bytes) -> T:
+    """The way back; :class:`WireError` for anything but what :func:`encode_checked` writes."""
+    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
+    if hashlib.sha256(body).digest() != digest or not body.startswith(magic):
+        raise WireError("file", got="another checksum or version", want="what this version wrote")
+    return parse_fields(kind, body[len(magic) :])
 
 
 def _lock(path: Path) -> int:

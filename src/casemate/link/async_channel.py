@@ -1,4 +1,4 @@
-"""The same frames for asyncio, with descriptors (which asyncio's streams cannot carry)."""
+"""Frames over a socket for asyncio, with descriptors, which asyncio's own streams cannot carry."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from casemate.link.frames import HEADER_SIZE, MAX_FRAME, header, length
 from casemate.wire.errors import os_error_text
 
 READ_AHEAD = 16 * 1024
-"""So many bytes are taken at a time where nothing but bytes can come."""
+"""Bytes that are read at a time where frames bring no descriptors."""
 
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
@@ -23,8 +23,8 @@ class AsyncChannel:
     Args:
         sock: owned.
         limit: longest frame that may come (bytes).
-        descriptors: whether frames may bring descriptors. Where they may not, the kernel drops what a peer sends all
-            the same, and a short frame is read in one go, with what has come behind it.
+        descriptors: whether frames may bring descriptors. If not, the kernel drops those that a peer sends anyway, and
+            a short frame is read in one call, together with what follows it.
     """
 
     def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME, descriptors: bool = True) -> None:
@@ -40,7 +40,7 @@ class AsyncChannel:
         self._sending: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
-        """Closes the socket, and wakes whoever waits on it with :class:`PeerGoneError`."""
+        """Closes the socket; tasks that wait on it get a :class:`PeerGoneError`."""
         if self._sock.fileno() >= 0:
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._sock)
@@ -55,13 +55,13 @@ class AsyncChannel:
     async def send(self, payload: bytes, descriptors: Sequence[int] = ()) -> None:
         """Sends one frame, or raises :class:`PeerGoneError`.
 
-        A frame that has begun is finished, even if whoever sends it is cancelled: half a frame would ruin the link.
+        A frame that has begun is finished even if the sending task is cancelled: half a frame would ruin the link.
         """
         frame = memoryview(header(payload, self._limit) + payload)
-        if not self._sending:  # nobody's frame is under way, and most fit into the socket's buffer: no task is needed
+        if not self._sending:  # no frame is under way, and most fit into the socket's buffer: no task is needed
             sent = self._send_some(frame, rights(descriptors))
             if sent == len(frame):
-                await asyncio.sleep(0)  # others have their turn, however fast the peer reads
+                await asyncio.sleep(0)  # other tasks get their turn, however fast the peer reads
                 return
             frame, descriptors = frame[sent:], descriptors if sent == 0 else ()
         sending = asyncio.create_task(self._send(frame, [*map(os.dup, descriptors)]))
@@ -85,7 +85,7 @@ class AsyncChannel:
                 os.close(number)
 
     def _send_some(self, view: memoryview, ancillary: list[tuple[int, int, bytes]]) -> int:
-        """How many bytes went now; 0 where the socket's buffer is full."""
+        """How many bytes were sent; 0 if the socket's buffer is full."""
         try:
             return self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _NO_SIGNAL)
         except BlockingIOError:
@@ -96,7 +96,7 @@ class AsyncChannel:
     def _sent(self, sending: asyncio.Task[None]) -> None:
         self._sending.discard(sending)
         if not sending.cancelled():
-            sending.exception()  # seen: whoever sent it may be gone
+            sending.exception()  # retrieved, or asyncio would report it: the sender may be cancelled
 
     async def receive(self) -> Frame:
         """Receives one whole frame.
@@ -118,7 +118,7 @@ class AsyncChannel:
         part, self._ahead = self._ahead[:size], self._ahead[size:]
         if len(part) == size:
             return part
-        run = bytearray(part)  # and no list of parts: a peer that sends single bytes would make each of them an object
+        run = bytearray(part)  # not a list of parts: a peer that sends single bytes would make each of them an object
         while (left := size - len(run)) > 0:
             most = max(min(left, CHUNK_SIZE), self._least)
             try:
@@ -138,13 +138,13 @@ class AsyncChannel:
         return bytes(run)
 
     async def _readable(self) -> None:
-        """Until there is something to read. The kernel is asked once to tell, not anew each time."""
+        """Waits until there is something to read. The reader stays registered, so a busy link registers it once."""
         if self._sock.fileno() < 0:
             raise PeerGoneError("the link is closed")
         loop = asyncio.get_running_loop()
         self._reader = ready = loop.create_future()
         if not self._is_watched:
-            loop.add_reader(self._sock.fileno(), self._can_read)  # by a socket asyncio would ask for its names first
+            loop.add_reader(self._sock.fileno(), self._can_read)  # asyncio would ask a socket for its addresses
             self._is_watched = True
         self._waiting.add(ready)
         try:
@@ -156,7 +156,7 @@ class AsyncChannel:
     def _can_read(self) -> None:
         if self._reader is not None:
             _settle(self._reader)
-        else:  # nobody reads now: it would be told again and again
+        else:  # no task reads now: the loop would call this again and again
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._is_watched = False
 

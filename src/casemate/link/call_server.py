@@ -1,4 +1,4 @@
-"""Accepting clients at a listening socket, so many at a time, whatever they do."""
+"""Accepts clients at a listening socket, a limited number at a time, and answers their calls."""
 
 import asyncio
 import logging
@@ -14,11 +14,11 @@ from casemate.wire.errors import os_error_text
 _log = logging.getLogger(__name__)
 
 ACCEPT_PAUSE = 0.1
-"""How long to wait before accepting again after the system refused (seconds): others will hang up."""
+"""How long to wait before accepting again after the system refused (seconds), such as for want of descriptors."""
 
 
 class CallServer:
-    """Lets clients in at ``listener`` and answers each one's numbered calls.
+    """Accepts clients at ``listener`` and answers each one's numbered calls.
 
     Args:
         listener: a listening socket; owned.

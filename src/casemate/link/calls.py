@@ -33,7 +33,7 @@ class Reply:
     message: object
     descriptors: tuple[int, ...] = ()
     undelivered: Callable[[], Awaitable[object]] | None = None
-    """Done instead, where the peer is gone when the answer is ready."""
+    """Called if the peer is gone when the answer is ready."""
 
 
 def numbered(number: int, message: object) -> bytes:
@@ -142,9 +142,9 @@ async def serve(
     """Answers a peer's questions, up to ``at_once`` at a time, until it is gone.
 
     ``answer`` gets the message's bytes. What it raises as a :class:`FaultError` or :class:`WireError` becomes a
-    ``Fault`` for the peer; a frame that is not even numbered ends the link. An answer that has begun is finished though
-    the peer be gone: half of a launch helps nobody. The exception are questions that ``abandons`` says so of: their
-    answers are cancelled.
+    ``Fault`` for the peer; a frame that is not even numbered ends the link. An answer that has begun is finished even
+    if the peer is gone: half a launch would leave an enclave behind. Answers to questions for which ``abandons``
+    returns true are cancelled instead.
     """
     await serve_frames(
         channel, lambda frame: answer(frame.payload), at_once=at_once, takes=lambda _: False, abandons=abandons
@@ -162,8 +162,8 @@ async def serve_frames(
 ) -> None:
     """As :func:`serve`, where some questions come with descriptors, and some are large.
 
-    ``answer`` gets descriptors for messages that ``takes`` says so of; they are closed once it has answered. Those of
-    all other questions are closed before it is asked: hold none for a hostile peer.
+    ``answer`` gets the descriptors of messages for which ``takes`` returns true; they are closed once it has answered.
+    Those of all other messages are closed before it is called, so that a hostile peer cannot use up this process's.
 
     Of questions longer than ``large`` (bytes) one is answered at a time, and nothing is read behind the next one
     meanwhile: a peer that sends several makes itself wait, and memory holds two of them at most.
@@ -198,7 +198,7 @@ async def serve_frames(
             task = asyncio.create_task(_answer(channel, number, begin, descriptors))
             (droppable if abandons(message) else answering).add(task)
             task.add_done_callback(partial(done, was_large=is_large))
-            del frame, message, begin  # an image is 100 MB: not to be kept until the next question comes
+            del frame, message, begin  # an image is 100 MB: do not keep it until the next question comes
     except (PeerGoneError, WireError):
         channel.close()
         for task in droppable:
@@ -235,7 +235,7 @@ async def _answer(
 
 
 async def _send_reply(channel: AsyncChannel, number: int, reply: Reply) -> None:
-    """The answer, or a fault where it fits into no message or frame of this link."""
+    """Sends the answer, or a fault if it does not fit into a message or frame of this link."""
     try:
         await channel.send(numbered_reply(number, reply.message), reply.descriptors)
     except WireError as error:  # of which nothing was sent

@@ -18,14 +18,15 @@ from casemate.wire.errors import os_error_text
 CHUNK_SIZE = 1 << 20
 ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 CLOSED_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-"""Received descriptors are nothing for programs that are started meanwhile. (macOS has no such flag.)"""
+"""Received descriptors are closed on exec, or programs that are started meanwhile would inherit them. macOS has no such
+flag."""
 
 _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A received frame; who takes it owns its descriptors."""
+    """A received frame. The receiver owns its descriptors and has to close them."""
 
     payload: bytes
     descriptors: tuple[int, ...] = ()
@@ -104,7 +105,7 @@ class Channel:
             raise
 
     def _exactly(self, size: int, deadline: float | None, descriptors: list[int]) -> bytes:
-        run = bytearray()  # and no list of parts: a peer that sends single bytes would make each of them an object
+        run = bytearray()  # not a list of parts: a peer that sends single bytes would make each of them an object
         while len(run) < size:
             try:
                 part, ancillary, _, _ = self._sock.recvmsg(

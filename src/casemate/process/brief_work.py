@@ -1,7 +1,7 @@
-"""Work that waits for a disk: done on the spot while that is brief, in a thread of its own while it is not.
+"""Runs work that waits for a disk: in the event loop while that is brief, and in a thread while it is not.
 
-To hand work to a thread and to be woken by it takes an event loop longer than a fast disk takes to write. A slow disk
-must not keep everybody else waiting. Which of them there is shows in nothing but how long it takes.
+Handing work to a thread and being woken by it takes an event loop longer than a fast disk takes to write. A slow disk,
+however, must not hold up all other tasks of the loop. Only the time that the work takes tells which disk it is.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 BRIEF = 0.001
-"""Work that takes longer than this is not for the spot (seconds): others wait as long for one call's ciphers."""
+"""Work that takes longer than this goes to the thread (seconds); one call's ciphers take as long."""
 
 FEWEST, MOST = 8, 1024
-"""How many pieces of work go to the thread after one that took long on the spot: twice as many each time in a row."""
+"""Pieces of work that go to the thread after one that took long in the loop: twice as many each time in a row."""
 
 
 class BriefWork:
-    """For one event loop. One piece of work is done at a time, in the order in which they come."""
+    """For one event loop. Does one piece of work at a time, in the order in which they come."""
 
     def __init__(self, name: str, clock: Callable[[], float] = time.perf_counter) -> None:
-        """``name`` is the thread's. It does the first few pieces, which open things."""
+        """``name`` is the thread's. The first few pieces of work go to it, since they open files."""
         self._thread = ThreadPoolExecutor(1, name)
         self._clock = clock
         self._penalty = FEWEST
@@ -31,9 +31,9 @@ class BriefWork:
         self._under_way = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives or raises; on the spot, if that was brief last time and nothing is under way."""
+        """What ``work`` returns or raises; done in the loop if the last work was brief and none is under way."""
         if self._under_way or self._apart:
-            # How long it takes there says little: a thread waits for its turns with the interpreter, too.
+            # The time that work takes in the thread is not judged: the thread also waits for the interpreter's lock.
             self._apart = max(0, self._apart - 1)
             return await self.run_apart(work)
         began = self._clock()
@@ -43,7 +43,7 @@ class BriefWork:
             self._judge(self._clock() - began)
 
     async def run_apart(self, work: Callable[[], T]) -> T:
-        """The same in the thread, for work that is known to take long; done to its end, though nobody waits for it."""
+        """As :meth:`run`, in the thread, for work that takes long. It is finished even if its caller is cancelled."""
         self._under_way += 1
         done = asyncio.get_running_loop().run_in_executor(self._thread, work)
         done.add_done_callback(self._ended)
@@ -55,7 +55,7 @@ class BriefWork:
 
     def _ended(self, done: "asyncio.Future[T]") -> None:
         self._under_way -= 1
-        done.exception()  # seen: whoever asked may have had enough
+        done.exception()  # retrieved, so that asyncio does not report it: the caller may have been cancelled
 
     def _judge(self, seconds: float) -> None:
         if seconds > BRIEF:

@@ -34,7 +34,7 @@ class RotatingFile:
         """The last line was written in part."""
 
     def write(self, line: bytes) -> bool:
-        """Writes one line; whether it is written."""
+        """Writes one line; returns whether it was written."""
         text = b"\n%b\n" % line if self._torn else line + b"\n"
         try:
             if self._size and self._size + len(text) > self._most:
@@ -50,11 +50,11 @@ class RotatingFile:
         return False
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._file.close()
 
     def _begin_anew(self) -> None:
-        """The full file is let go of once the new one is there."""
+        """Closes the full file only once the new one is open: a disk without room for a new one costs no log."""
         with suppress(FileNotFoundError):  # it was renamed, and the new one could not be opened
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         full, self._file = self._file, self._open()
@@ -66,7 +66,7 @@ class RotatingFile:
 
 
 class LogFileHandler(logging.Handler):
-    """Writes records to a :class:`RotatingFile`; after some that it could not write, how many they were."""
+    """Writes records to a :class:`RotatingFile`, and how many it could not write, once it can write again."""
 
     def __init__(self, file: RotatingFile) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Gives back memory that a long-lived process has used at its start and will not use again."""
+"""Returns memory to the system that a long-lived process used at its start and will not use again."""
 
 import ctypes
 import gc

@@ -1,7 +1,8 @@
-"""Where a machine's sockets lie, for those who listen and those who connect.
+"""Where a machine's sockets lie, for processes that listen and processes that connect.
 
-They lie in the state directory. Where its path is too long for a Unix socket, they lie in a short folder of this user's
-instead, and in the state directory is a link to each: who connects follows that, whatever their environment says.
+They lie in the state directory. If its path is too long for a Unix socket, they lie in a short folder of this user's
+instead, and the state directory has a link to each. A process that connects follows the link, so its environment does
+not matter.
 """
 
 import contextlib
@@ -37,19 +38,19 @@ def host_directory(state: Path) -> Path:
 
 
 def host_socket(state: Path) -> Path:
-    """Where clients reach a machine's host; the same when it listens and afterwards."""
+    """Where clients reach a machine's host."""
     return _place(host_directory(state) / _HOST)
 
 
 def control_socket(state: Path) -> Path:
-    """Where a machine's owner reaches its supervisor; the same when it listens and afterwards."""
+    """Where a machine's owner reaches its supervisor."""
     return _place(state / _CONTROL)
 
 
 def leads_to_another_user(state: Path) -> bool:
-    """Whether where the supervisor's socket was is a folder of another user's now: no machine of ours listens there.
+    """Whether the short folder that held the supervisor's socket is another user's now: no machine of ours listens.
 
-    So it is where ``/tmp`` was emptied since, as at a restart, and another user was faster in making a folder there.
+    That happens if ``/tmp`` was emptied, as at a restart of the computer, and another user made a folder of that name.
     """
     place = control_socket(state)
     if place == (state / _CONTROL).absolute():
@@ -61,9 +62,9 @@ def leads_to_another_user(state: Path) -> bool:
 
 
 def leave_places(state: Path) -> None:
-    """Removes the short folders with names that nobody can guess; others are used again, or by other machines.
+    """Removes short folders whose names nobody can guess, at the end of the machine on ``state``, which has its lock.
 
-    For the end of the machine on ``state``, which held its lock until now.
+    Short folders with other names are used again, also by other machines.
     """
     for wanted in (host_directory(state) / _HOST, state / _CONTROL):
         place = _place(wanted)
@@ -77,7 +78,7 @@ def leave_places(state: Path) -> None:
 
 
 def machine_lock(state: Path) -> Path:
-    """A file that is locked (flock) while a machine runs on ``state``, and says its supervisor's process id."""
+    """The file that is locked (flock) while a machine runs on ``state``; it holds its supervisor's process id."""
     return state / "machine.lock"
 
 
@@ -119,7 +120,7 @@ def _fits(path: Path) -> bool:
 
 
 def _place(wanted: Path) -> Path:
-    """``wanted``, or what it is a link to."""
+    """``wanted``, or the target of the link there."""
     absolute = wanted.absolute()
     with contextlib.suppress(OSError):
         return absolute.readlink()
@@ -129,7 +130,7 @@ def _place(wanted: Path) -> Path:
 def _short(wanted: Path) -> Path:
     """A short path for the socket ``wanted``, in a folder of this user's: the one that it had before, if it had one.
 
-    No other user can take all of these folders away, since the last one has a name that nobody can guess.
+    Other users cannot make all of these folders first, since nobody can guess the name of the last one.
     """
     name = _short_name(wanted)
     refusals = []
@@ -168,7 +169,7 @@ def _short_folders(before: Path) -> Iterator[Path]:
 
 
 def _link(wanted: Path, place: Path) -> None:
-    """Makes ``wanted`` a link to ``place``, in one step."""
+    """Makes ``wanted`` a link to ``place``, in one step: a client finds the old link or the new one."""
     draft = wanted.with_name(f".{wanted.name}.{secrets.token_hex(8)}")
     draft.symlink_to(place)
     draft.replace(wanted)

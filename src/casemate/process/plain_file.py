@@ -1,8 +1,7 @@
-"""Opening what should be a plain file, without waiting for anybody.
+"""Opens files that should be plain ones, and refuses everything else at once.
 
-A pipe (FIFO) in a file's place would hold up whoever opens it until somebody else does, which may be never; and a link
-would lead to a file that is none of the machine's. Whose the file is, is not asked here: see
-:mod:`casemate.process.ownership`.
+A pipe (FIFO) in a file's place would block the process that opens it until another process opens it too, and a link
+could lead out of the state directory. Who owns the file is not checked here: see :mod:`casemate.process.ownership`.
 """
 
 import errno
@@ -12,7 +11,7 @@ from pathlib import Path
 
 _MODE = 0o600
 _LOOK_FIRST = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""How it is opened before it is known what it is: open(2)."""
+"""Flags for a file of which it is not yet known what it is: follow no link, wait for no writer (open(2))."""
 
 
 class NoPlainFileError(OSError):
@@ -23,12 +22,14 @@ class NoPlainFileError(OSError):
         self._what = what
 
     def __str__(self) -> str:
-        """Without the number, which tells a user nothing."""
+        """The sentence alone, without errno."""
         return f"{self.filename} is {self._what}"
 
 
 def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of a plain file; made with mode 0600 where ``flags`` say so, and cut off only once it is one.
+    """A descriptor of a plain file; made with mode 0600 where ``flags`` say so.
+
+    With ``O_TRUNC`` it is truncated only once it is known to be a plain file.
 
     Raises:
         NoPlainFileError: it is something else.
@@ -65,7 +66,7 @@ def read_plain(path: Path, limit: int = -1) -> bytes:
 
 
 def check_database(path: Path) -> None:
-    """Refuses an SQLite database of which one of the files is something else; what is missing is no fault.
+    """Refuses an SQLite database if one of its files is not a plain file; files may be missing.
 
     Raises:
         NoPlainFileError: one is.
@@ -74,7 +75,7 @@ def check_database(path: Path) -> None:
 
 
 def check_plain(*paths: Path) -> None:
-    """Refuses what is there and no plain file: for libraries that open files by themselves.
+    """Refuses paths that exist and are not plain files: for libraries that open files by themselves.
 
     Raises:
         NoPlainFileError: one is something else.

@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 
 class ChipLink:
-    """What ``wire.messages.supervisor`` says, from the supervisor's side.
+    """The supervisor's side of ``wire.messages.supervisor``.
 
     Args:
         channel: owned.
-        maker: what the maker says to a chip's question.
+        maker: gives the maker's answer to a chip's question.
     """
 
     def __init__(self, channel: AsyncChannel, maker: Callable[[ChipQuestion], Awaitable[object]]) -> None:
@@ -74,7 +74,7 @@ class ChipLink:
 
     async def give_host(self, descriptor: int) -> None:
         """Gives the chip its end of the link to a new host; :class:`PeerGoneError` if it is gone."""
-        async with self._turn:  # not while it waits for an answer: see the messages
+        async with self._turn:  # never while an answer is awaited: the protocol has one question at a time
             await self._channel.send(encode_message(NewHost()), (descriptor,))
 
     def close(self) -> None:

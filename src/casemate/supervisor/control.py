@@ -1,4 +1,4 @@
-"""The owner's levers: a socket in the state directory that answers ``wire.messages.control``."""
+"""Answers the machine's owner: a socket in the state directory that takes ``wire.messages.control``."""
 
 import contextlib
 import socket
@@ -155,7 +155,7 @@ class Control:
         return Done("the maker revoked this chip's certificate")
 
     async def _renew(self) -> Done:
-        """What became of it: certificates of a seeded maker have fixed dates, and revoked ones are not renewed."""
+        """Renews what it can and says what it cannot: seeded certificates have fixed dates, revoked ones stay so."""
         machine, old_root = self._machine, self._machine.root_certificate
         await machine.renew(owner=True)
         await machine.refresh_collateral()

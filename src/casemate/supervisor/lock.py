@@ -12,7 +12,7 @@ from casemate.supervisor.errors import StateInUseError
 
 _TRIES = 5
 _PAUSE = 0.1
-"""Seconds between them: whoever looks whether a machine runs holds the lock for a moment."""
+"""Seconds between them: a process that looks whether a machine runs holds the lock for a moment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Machine:
                 await (self._power_on(died) if chip_died else self._replace_host(died))
             except (CasemateError, OSError) as error:
                 self._log.say(f"starting anew failed: {error}")
-                await self._chip.end(0)  # noticed as a death: that is how often this is tried
+                await self._chip.end(0)  # counts as another death, which limits how often this is tried
             else:
                 self._log.say(f"the {'chip and the ' if chip_died else ''}{self._host.name} started anew")
 
@@ -154,7 +154,7 @@ class Machine:
         _hand_over(self.options.state, COLLATERAL, collateral)
 
     async def refresh_revocation_list(self, product: Product) -> bytes:
-        """The same with the revocation list of an SEV-SNP processor's root, which is also given (DER)."""
+        """Puts the revocation list of an SEV-SNP processor's root where the host finds it, and returns it (DER)."""
         crl = await self.maker.amd_crl(product)
         _hand_over(self.options.state, REVOCATION_LIST.format(product), crl)
         return crl
@@ -163,7 +163,7 @@ class Machine:
         """Asks the maker anew each day, until cancelled: what it publishes is good for thirty."""
         while True:
             await asyncio.sleep(REFRESH_PERIOD)
-            with contextlib.suppress(FaultError, OSError):  # tomorrow, then
+            with contextlib.suppress(FaultError, OSError):  # it is tried again tomorrow
                 await self.renew()
             with contextlib.suppress(FaultError, OSError):
                 await self.refresh_collateral()
@@ -230,7 +230,7 @@ class Machine:
                 end.cancel()
 
     async def _until_served(self) -> None:
-        """Until the host answers its clients, for the first time."""
+        """Waits until the host answers its clients for the first time."""
         if self._host_serves is None:
             raise MachineError("no host was started")
         try:
@@ -249,7 +249,7 @@ class Machine:
         if self._link is not None:
             self._link.close()
             self._link = None
-        await self._host.end(END_TIMEOUT)  # told by its link: it has said its last words
+        await self._host.end(END_TIMEOUT)  # its link to the chip has closed, so it is ending already
         await self._chip.end(END_TIMEOUT)
         chip_end, host_end = socket.socketpair()
         with chip_end, host_end:
@@ -263,7 +263,7 @@ class Machine:
             await self._first_collateral()
 
     async def _renew_at_start(self) -> None:
-        """A wrong clock, or a chip whose certificate cannot be renewed, is said and keeps no machine from starting."""
+        """Renews the chip's certificate if it is not valid now; if that fails, logs it and lets the machine start."""
         try:
             await self.renew()
         except FaultError as error:
@@ -272,7 +272,7 @@ class Machine:
             self._log.say(doubt)
 
     async def _first_collateral(self) -> None:
-        """Today's, or else yesterday's: a disk that is full keeps no machine from starting again."""
+        """Fetches collateral. If that fails, as on a full disk, the machine starts with the last one."""
         try:
             await self.refresh_collateral()
         except (FaultError, OSError) as error:
@@ -290,7 +290,8 @@ class Machine:
             "seeded": self.options.seed is not None,
             "root_certificate": encode_chain(self.root_certificate).decode(),
         }
-        with contextlib.suppress(OSError):  # the last one's says the same, but after an upgrade
+        # On a full disk the old file stays, which says the same except after an upgrade.
+        with contextlib.suppress(OSError):
             _hand_over(self.options.state, "machine.json", json.dumps(said, indent=1).encode())
 
     async def _replace_host(self, event: str) -> None:
@@ -311,7 +312,8 @@ class Machine:
             arguments += ["--seed", options.seed] if options.seed is not None else []
             arguments += [part for layer in options.layers for part in ("--layer", layer)]
             arguments += options.snp
-            if options.accept_loss is not None and self.ready is None:  # once: what is lost later is another loss
+            # Only at the first start: what is lost later has not been accepted.
+            if options.accept_loss is not None and self.ready is None:
                 arguments += ["--accept-loss", options.accept_loss]
             await self._chip.start("casemate.chip", arguments, (for_host.fileno(), theirs.fileno()))
         link = ChipLink(AsyncChannel(ours), self._ask_maker)
@@ -348,7 +350,7 @@ class Machine:
 
 
 def _first_byte(descriptor: int) -> asyncio.Future[bytes]:
-    """What comes through a pipe, which is closed then; nothing if nobody is left who could write to it."""
+    """The first byte from a pipe, which is then closed; nothing if no process is left that could write to it."""
     loop = asyncio.get_running_loop()
     came: asyncio.Future[bytes] = loop.create_future()
     os.set_blocking(descriptor, False)

@@ -1,4 +1,4 @@
-"""machine.log: what the machine's processes write to standard error, and what the supervisor has to say. Bounded."""
+"""machine.log: what the machine's processes write to standard error, and the supervisor's own messages. Bounded."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ _LAST_WORDS = 512
 
 
 class MachineLog:
-    """Appends to ``path``. A disk that is full costs lines of the log, and nothing else.
+    """Appends to ``path``. On a full disk lines are lost, and nothing fails.
 
     Raises:
         PlaceError: something else has its name, or it is not this user's alone.
@@ -51,8 +51,8 @@ class MachineLog:
 class ProcessOutput:
     """One process's standard output and error: a pipe whose other end goes to the log.
 
-    Each of its lines stands in the log behind its name, with what is not printable escaped: whatever strangers have a
-    process say, no line of the log looks like another process's, or like the supervisor's.
+    Each of its lines is logged after its name, with what is not printable escaped. So no text that a stranger has a
+    process write can look like another process's line, or like the supervisor's.
     """
 
     def __init__(self, log: MachineLog, name: str) -> None:
@@ -71,11 +71,11 @@ class ProcessOutput:
         return begun[-_LAST_WORDS:] if begun else self._last
 
     def given(self) -> None:
-        """The process has its end now."""
+        """Closes this end's copy of the pipe, once the process has inherited it."""
         os.close(self.writing)
 
     def take_rest(self) -> None:
-        """Reads what a process that is dead has left."""
+        """Reads what a dead process has left in the pipe."""
         if self._reading >= 0:
             self._read()
 

@@ -64,21 +64,21 @@ class Process:
         self._started_at = int(time.time())
 
     async def wait(self) -> None:
-        """Until it has ended; at once if none runs."""
+        """Waits until it has ended; returns at once if none runs."""
         if self._running is not None:
             await self._running.wait()
 
     def note_stopped(self, pid: int) -> None:
-        """The process ``pid`` was killed since it stayed stopped; to be remembered where that is this one's."""
+        """Notes that ``pid`` was killed because it stayed stopped, if that is this process."""
         if pid == self.pid:
             self._was_stopped = True
 
     def note_death(self) -> str:
-        """How it ended, in words, to be remembered; for one that nobody told to."""
+        """Notes how a process ended that was not told to, and says it in words."""
         code = None if self._running is None else self._running.returncode
         how = f"was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed" if self._was_stopped else _how(code)
         self.last_death = f"the {self.name} {how}"
-        if self._output is not None and code != -signal.SIGKILL:  # who is killed has no last words
+        if self._output is not None and code != -signal.SIGKILL:  # a killed process has written no reason
             self._output.take_rest()
             if self._output.last:
                 self.last_death += f"; its last words: {self._output.last}"

@@ -92,7 +92,7 @@ def _options(given: argparse.Namespace) -> MachineOptions:
 
 
 async def _run(options: MachineOptions, lifeline: int | None) -> int:
-    """The order: whose the place is, and whether the port can be had, is known before anything is made."""
+    """Checks who owns the state directory, and takes the port, before it makes anything."""
     shutdown = ShutdownRequests(lifeline, while_used=options.while_used, on_kept=lambda: _say({"kept": True}))
     with contextlib.ExitStack() as stack:
         lock = _locked(options.state)
@@ -133,7 +133,7 @@ async def _start_and_run(machine: Machine, log: MachineLog, shutdown: ShutdownRe
 
 
 def _locked(state: Path) -> StateLock | None:
-    """The lock of a state directory that is there; nothing is made where it is not this user's alone."""
+    """The lock of an existing state directory; None if there is none. Nothing is made if it is another user's."""
     if not os.path.lexists(state):
         return None
     check_own_folder(state)
@@ -165,7 +165,7 @@ async def _until_told(
 
 
 async def _end(machine: Machine, shutdown: ShutdownRequests) -> None:
-    """Ends the processes, patiently until somebody says at once."""
+    """Ends the processes: draining them, until a second request ends them at once."""
     if not shutdown.at_once.is_set():
         draining = asyncio.create_task(machine.end(at_once=False))
         hurrying = asyncio.create_task(shutdown.at_once.wait())

@@ -1,4 +1,4 @@
-"""How a machine is told to end: a first word drains it, a second one ends it at once."""
+"""How a machine is told to end: a first request drains it, a second one ends it at once."""
 
 import asyncio
 import os
@@ -11,10 +11,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class ShutdownRequests:
     """Listens to signals, to the lifeline, and to those who use the machine.
 
-    The lifeline is a pipe whose other end is held by whoever started the machine. A user holds the other end of a pipe,
-    too: it closes when the user is gone, however that came about. A machine that is there *while used* goes on without
-    its starter as long as it has users; any other ends with its starter at once. A signal that this process was started
-    without, such as SIGHUP under nohup(1), stays ignored.
+    The lifeline is a pipe whose other end the process holds that started the machine. Each user holds the other end of
+    a pipe, too: the kernel closes it when the user's process is gone, for whatever reason. A machine that is there
+    *while used* goes on without its starter as long as it has users; any other ends with its starter at once. A signal
+    that this process was started without, such as SIGHUP under nohup(1), stays ignored.
 
     Attributes:
         end: set when the machine should end.
@@ -37,7 +37,7 @@ class ShutdownRequests:
             _until_closed(lifeline, self._starter_left)
 
     def request(self, *, at_once: bool = False) -> None:
-        """The machine should end."""
+        """Has the machine end: draining it first, unless ``at_once`` or asked for the second time."""
         if at_once or self.end.is_set():
             self.at_once.set()
         self.end.set()
@@ -71,7 +71,7 @@ def _until_closed(descriptor: int, then: Callable[[], None]) -> None:
 
     def read() -> None:
         try:
-            if os.read(descriptor, 64):  # nobody has anything to say here
+            if os.read(descriptor, 64):  # what comes is ignored: only the end of the pipe counts
                 return
         except BlockingIOError:
             return

@@ -32,7 +32,7 @@ class SgxAttester:
 
     @property
     def identity(self) -> Identity:
-        """As SECS has it."""
+        """From SECS."""
         secs = self.secs
         return Identity(
             tee=Tee.SGX,
@@ -53,7 +53,7 @@ class SgxAttester:
         return self.platform.tcb.cpu_svn
 
     def started(self) -> Self:
-        """As it is."""
+        """Itself: SGX has no launch to repeat."""
         return self
 
     def report(self, question: MakeReport) -> bytes:

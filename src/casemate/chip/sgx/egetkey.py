@@ -1,6 +1,6 @@
 """EGETKEY: which values enter which key, and who may ask for it (SDM vol. 3D, 40.4, EGETKEY: table 40-64, operation).
 
-A key is AES-CMAC over the block of its dependencies, under the ladder's root key for the CPUSVN in the request.
+A key is AES-CMAC over the block of its dependencies, under the root key of the CPUSVN in the request.
 SIMULATED: Intel publishes the dependencies but neither the block's layout nor the cipher.
 """
 

@@ -1,21 +1,19 @@
 """This chip's security versions, and the microcode updates that raise them. They never fall."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from casemate.chip.errors import ANEW, LeafError, StateError, Status
 from casemate.chip.inventory import expect
 from casemate.chip.sgx.microcode import covers
-from casemate.chip.state_directory import read_state, write_state
-from casemate.wire.encodings.message import U16, Bytes16, encode_fields, parse_fields
+from casemate.chip.state_directory import encode_checked, parse_checked, read_state, write_state
+from casemate.wire.encodings.message import U16, Bytes16
 from casemate.wire.errors import WireError
 from casemate.wire.sgx.simulated_platform import FIRST_COMPONENTS, FIRST_PCE_SVN
 
 FILE_NAME = "tcb.bin"
 
 _MAGIC = b"casemate tcb v1\x00"
-_DIGEST_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +48,8 @@ def load_tcb(directory: Path) -> Tcb:
         content = read_state(path)
     except FileNotFoundError:
         return FIRST_TCB
-    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     try:
-        if hashlib.sha256(body).digest() != digest or not body.startswith(_MAGIC):
-            raise WireError("tcb", got="another checksum or version", want="what this version wrote")
-        return parse_fields(Tcb, body[len(_MAGIC) :])
+        return parse_checked(Tcb, _MAGIC, content)
     except WireError:
         raise StateError(
             f"{path} is damaged: {ANEW}, and then give this chip its last microcode update again"
@@ -63,6 +58,5 @@ def load_tcb(directory: Path) -> Tcb:
 
 def store_tcb(directory: Path, tcb: Tcb) -> None:
     """Durable when it returns."""
-    body = _MAGIC + encode_fields(tcb)
-    write_state(directory / FILE_NAME, body + hashlib.sha256(body).digest())
+    write_state(directory / FILE_NAME, encode_checked(_MAGIC, tcb))
     expect(directory, FILE_NAME)

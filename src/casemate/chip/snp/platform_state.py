@@ -1,9 +1,8 @@
-"""Where this chip's SEV-SNP platform stands: product, firmware, what is committed and what it reports. Kept in a file.
+"""The state of this chip's SEV-SNP platform, kept in a file: product, firmware, what is committed and what it reports.
 
 The rule (AMD 56860, chapter 3, "TCB Versions"): committed <= reported <= current, part by part.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,8 @@ from typing import Annotated
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.inventory import expect
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
-from casemate.chip.state_directory import read_state, write_state
-from casemate.wire.encodings.message import U8, Fixed, encode_fields, parse_fields
+from casemate.chip.state_directory import encode_checked, parse_checked, read_state, write_state
+from casemate.wire.encodings.message import U8, Fixed
 from casemate.wire.errors import WireError
 from casemate.wire.snp.report import WITH_MITIGATIONS
 from casemate.wire.snp.simulated_platform import ABI_WITH_VERSION_5, FIRST_FIRMWARE, REPORT_VERSIONS, Firmware, of_abi
@@ -21,18 +20,17 @@ from casemate.wire.snp.tcb import Product, TcbVersion
 FILE_NAME = "snp.bin"
 
 _MAGIC = b"casemate snp platform v2\x00"
-_DIGEST_SIZE = 32
 _Tcb = Annotated[bytes, Fixed(8)]
 
 
 @dataclass(frozen=True, slots=True)
 class ChipKind:
-    """What somebody wants a chip to be."""
+    """Requested product and report version; None means no preference."""
 
     product: Product | None = None
-    """None: a new chip is a Milan, and any that there is will do."""
+    """None: a new chip is a Milan, and an existing one may be any."""
     report_version: int | None = None
-    """None: as is usual for the product, and any for a chip that there is."""
+    """None: a new chip has its product's usual version, and an existing one may have any."""
 
 
 USUAL = ChipKind()
@@ -40,7 +38,7 @@ USUAL = ChipKind()
 
 @dataclass(frozen=True, slots=True)
 class PlatformState:
-    """The platform between two commands."""
+    """What the platform is between two commands."""
 
     product: Product
     report_version: int
@@ -128,7 +126,7 @@ class _File:
 
 
 def load_platform_state(directory: Path, kind: ChipKind) -> PlatformState:
-    """Where this chip stands; a new chip, as it left the factory.
+    """This chip's state; of a new chip, as it left the factory.
 
     Args:
         directory: the chip's.
@@ -163,17 +161,13 @@ def store_platform_state(directory: Path, state: PlatformState) -> None:
         state.reported.encode(),
         state.mask_chip_id,
     )
-    body = _MAGIC + encode_fields(fields)
-    write_state(directory / FILE_NAME, body + hashlib.sha256(body).digest())
+    write_state(directory / FILE_NAME, encode_checked(_MAGIC, fields))
     expect(directory, FILE_NAME)
 
 
 def _parse(content: bytes, path: Path) -> PlatformState:
-    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     try:
-        if hashlib.sha256(body).digest() != digest or not body.startswith(_MAGIC):
-            raise WireError("snp", got="another checksum or version", want="what this version wrote")
-        fields = parse_fields(_File, body[len(_MAGIC) :])
+        fields = parse_checked(_File, _MAGIC, content)
         return PlatformState(
             fields.product,
             fields.report_version,
