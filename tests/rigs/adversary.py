@@ -167,7 +167,7 @@ def _() -> str:
 )
 def _() -> str:
     wanted, other = machine().sign(), machine().sign()
-    own = appraise(wanted.evidence, wanted.policy, wanted.collateral, NOW).ppid
+    own = appraise(wanted.evidence, wanted.policy, wanted.collateral, NOW).platform.ppid
     assert judged(wanted, replace(wanted.policy, ppid=frozenset({own}))) == SUCCEEDS
     return judged(other, replace(other.policy, ppid=frozenset({own})))
 

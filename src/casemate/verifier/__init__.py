@@ -15,7 +15,7 @@ Example:
 """
 
 from casemate.verifier.binding import BoundValues
-from casemate.verifier.checks import Check, CheckGroup, CheckTree, Outcome, RefusedError
+from casemate.verifier.checks import Check, CheckGroup, CheckOutcome, CheckTree, RefusedError
 from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData, ExpectedReportDataPrefix, RequiredLayers
 from casemate.verifier.composition import (
     AllOfPolicy,
@@ -49,7 +49,8 @@ from casemate.verifier.sgx.appraisal import appraise, explain
 from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
 from casemate.verifier.sgx.policy import AcceptedStatus, MaskedBits, SgxPolicy, parse_policy, print_policy
 from casemate.verifier.snp.appraisal import appraise_snp, explain_snp
-from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
+from casemate.verifier.snp.endorsements import SnpEndorsements
+from casemate.verifier.snp.evidence import SnpEvidence, VerifiedSnpEvidence
 from casemate.verifier.snp.policy import (
     AbiVersion,
     FirmwareVersion,
@@ -78,6 +79,7 @@ __all__ = [
     "BoundValues",
     "Check",
     "CheckGroup",
+    "CheckOutcome",
     "CheckTree",
     "CodeIdentity",
     "CompositionRefusedError",
@@ -87,7 +89,6 @@ __all__ = [
     "FirmwareVersion",
     "GuestPolicyDemand",
     "MaskedBits",
-    "Outcome",
     "Piece",
     "PlatformDemand",
     "PolicyError",

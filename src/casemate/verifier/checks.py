@@ -26,7 +26,7 @@ class RefusedError(CasemateError):
         self.want = want
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """What became of a check."""
 
     PASSED = "passed"
@@ -39,7 +39,7 @@ class Check:
     """One rule, applied once."""
 
     rule: Rule
-    outcome: Outcome
+    outcome: CheckOutcome
     got: str
     want: str
     spans: tuple[Span, ...]
@@ -68,7 +68,7 @@ class CheckTree:
     @property
     def refusal(self) -> Check | None:
         """The check at which ``appraise`` refuses; None where it accepts."""
-        return next((check for check in self.checks() if check.outcome is Outcome.REFUSED), None)
+        return next((check for check in self.checks() if check.outcome is CheckOutcome.REFUSED), None)
 
     def checks(self) -> Iterable[Check]:
         """All checks, in order."""
@@ -106,6 +106,21 @@ class _Record:
     got: object
     want: object
     spans: tuple[str, ...]
+
+
+class Passed:
+    """Shows that every check of an appraisal has passed: verified evidence cannot be made without one.
+
+    :meth:`Trail.passed` gives it, at the end of an appraisal and nowhere else (a test looks for other places).
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def demand(given: object) -> None:
+        """Refuses to make verified evidence by hand."""
+        if type(given) is not Passed:
+            raise TypeError("verified evidence is made by an appraisal alone")
 
 
 class Trail:
@@ -170,6 +185,12 @@ class Trail:
         self._records.append(_Record(rule, False, got, want, at))
         raise RefusedError(rule, got=shown(got), want=shown(want), advice=advice)
 
+    def passed(self) -> Passed:
+        """The end of an appraisal: all checks have passed, or an earlier one had raised."""
+        if self.thorough:
+            raise TypeError("no verdict may be drawn from a trail that goes on after a refusal")
+        return Passed()
+
     def parse(self, rule: Rule, parse: Callable[[bytes], T], data: bytes, what: str) -> T:
         """What ``parse`` makes of ``data``; malformed bytes are a refusal by ``rule``."""
         try:
@@ -219,7 +240,7 @@ def _group(title: str, rules: tuple[Rule, ...], records: list[_Record], spans: d
     checks = [
         Check(
             record.rule,
-            Outcome.PASSED if record.holds else Outcome.REFUSED,
+            CheckOutcome.PASSED if record.holds else CheckOutcome.REFUSED,
             shown(record.got),
             shown(record.want),
             tuple(spans[name] for name in record.spans if name in spans),
@@ -227,5 +248,5 @@ def _group(title: str, rules: tuple[Rule, ...], records: list[_Record], spans: d
         for record in records
     ]
     made = {record.rule for record in records}
-    left = [Check(rule, Outcome.NOT_REACHED, "", "", ()) for rule in rules if rule not in made]
+    left = [Check(rule, CheckOutcome.NOT_REACHED, "", "", ()) for rule in rules if rule not in made]
     return CheckGroup(title, (*checks, *left))

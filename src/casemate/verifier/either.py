@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import assert_never
 
-from casemate.verifier.checks import Check, CheckGroup, CheckTree, Outcome, RefusedError
+from casemate.verifier.checks import Check, CheckGroup, CheckOutcome, CheckTree, RefusedError
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx.appraisal import appraise, explain
 from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence
 from casemate.verifier.sgx.policy import SgxPolicy
 from casemate.verifier.snp.appraisal import appraise_snp, explain_snp
-from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence
+from casemate.verifier.snp.endorsements import SnpEndorsements
+from casemate.verifier.snp.evidence import SnpEvidence, VerifiedSnpEvidence
 from casemate.verifier.snp.policy import SnpPolicy
 from casemate.wire.sgx.collateral import Collateral
 
@@ -46,7 +47,7 @@ def explain_for_tee(
             return explain(evidence, policy, endorsements, now)
         case SnpEvidence(), SnpPolicy(), SnpEndorsements():
             return explain_snp(evidence, policy, endorsements, now)
-    check = Check(Rule.EVIDENCE_KIND, Outcome.REFUSED, spans=(), **_two_kinds(evidence, policy))
+    check = Check(Rule.EVIDENCE_KIND, CheckOutcome.REFUSED, spans=(), **_two_kinds(evidence, policy))
     return CheckTree((CheckGroup("Evidence", (check,)),))
 
 

@@ -21,11 +21,11 @@ certificate has authenticated is as much its word as REPORTDATA is; who has such
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from datetime import datetime
 
 from casemate.verifier.binding import SANDBOX_RULES, check_layers
-from casemate.verifier.checks import CheckTree, Trail, window
+from casemate.verifier.checks import CheckTree, Passed, Trail, window
 from casemate.verifier.common_demands import ExpectedNonce, ExpectedReportData
 from casemate.verifier.crypto import signed_by_certified_key
 from casemate.verifier.rules import Rule
@@ -48,7 +48,7 @@ _CERTIFICATE_RULES = (
 )
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedCertificate:
     """A certificate whose key one policy accepted at one time."""
 
@@ -59,9 +59,10 @@ class VerifiedCertificate:
     layers: SandboxLayers | None
     """The enclave's word; None where it was not heard, and the policy does not ask."""
     enclave: VerifiedSgxEvidence
+    passed: InitVar[Passed]
 
-    def __init__(self) -> None:
-        raise TypeError("VerifiedCertificate is made by casemate.verifier.appraise_certificate alone")
+    def __post_init__(self, passed: Passed) -> None:
+        Passed.demand(passed)
 
 
 def appraise_certificate(
@@ -93,7 +94,14 @@ def appraise_certificate(
     found = _check_certificate(trail, certificate, policy, now)
     enclave = appraise(SgxEvidence(found.quote, None), _for_quote(policy, found.report_data), endorsements, now)
     check_layers(trail, layers, policy.layers)
-    return _vouch(found.certificate, layers, enclave)
+    return VerifiedCertificate(
+        der=found.certificate.der,
+        public_key=found.certificate.public_key,
+        not_after=found.certificate.not_after,
+        layers=layers,
+        enclave=enclave,
+        passed=trail.passed(),
+    )
 
 
 def explain_certificate(
@@ -189,18 +197,3 @@ def _check_nonce(trail: Trail, nonce: bytes | None, policy: SgxPolicy) -> None:
 def _for_quote(policy: SgxPolicy, report_data: bytes) -> SgxPolicy:
     """The policy for the quote: it must bind the key; what is asked of the layers is asked elsewhere."""
     return replace(policy, report_data=ExpectedReportData(report_data), layers="UNSAFE_ANY_SANDBOX")
-
-
-def _vouch(
-    certificate: RaTlsCertificate, layers: SandboxLayers | None, enclave: VerifiedSgxEvidence
-) -> VerifiedCertificate:
-    verified = object.__new__(VerifiedCertificate)
-    for name, value in (
-        ("der", certificate.der),
-        ("public_key", certificate.public_key),
-        ("not_after", certificate.not_after),
-        ("layers", layers),
-        ("enclave", enclave),
-    ):
-        object.__setattr__(verified, name, value)
-    return verified

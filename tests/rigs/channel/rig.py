@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from tests.rigs.channel.guests import Called, Line, Loader, Script, echo, loads, start_guest
 
@@ -19,7 +20,9 @@ from casemate.enclave.main import run
 from casemate.images.layout import lay_out
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.verifier.sgx.evidence import VerifiedTcb, vouch_for
+from casemate.testing.forge import honest_body
+from casemate.verifier.checks import Trail
+from casemate.verifier.sgx.evidence import VerifiedSgxEvidence, VerifiedTcb
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
@@ -44,7 +47,6 @@ from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState
 from casemate.wire.protocol.tee import Identity, Tee
-from casemate.wire.sgx.attributes import AttributeFlag, Attributes
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.tcb_info import TcbStatus
 
@@ -243,23 +245,20 @@ class Rig:
         assert answer.report[320:384] == binding.report_data()
         now = datetime(2026, 11, 1, tzinfo=UTC)
         status = TcbStatus.UP_TO_DATE
-        evidence = vouch_for(
+        body = replace(honest_body(), mr_enclave=MR_ENCLAVE, report_data=binding.report_data())
+        evidence = VerifiedSgxEvidence(
             quote_hash=hashlib.sha256(quote).digest(),
-            mr_enclave=MR_ENCLAVE,
-            mr_signer=b"S" * 32,
-            isv_prod_id=3,
-            isv_svn=2,
-            attributes=Attributes(AttributeFlag.INIT, 0),
-            report_data=binding.report_data(),
+            report=body,
+            platform=cast("Any", None),
+            chain=cast("Any", None),
             binding=binding,
             tcb=VerifiedTcb(status, status, status, (), now, 1),
-            ppid=bytes(16),
-            fmspc=bytes(6),
             root="a test",
             simulated=True,
             seeded=True,
             appraised_at=now,
             expires_at=now,
+            passed=Trail(thorough=False).passed(),
         )
         return AttestedEnclave(evidence, binding, Proof(Tee.SGX, quote, COLLATERAL), answer.session)
 

@@ -464,7 +464,7 @@ def test_a_real_quote_is_judged_by_its_machine_and_the_age_of_its_collateral(vec
     verified = appraise(evidence, lax_sgx(), collateral, now)
     appraise(
         evidence,
-        lax_sgx(ppid=frozenset({verified.ppid}), maximum_collateral_age=2 * 86400, xfrm=MaskedBits(3, 3)),
+        lax_sgx(ppid=frozenset({verified.platform.ppid}), maximum_collateral_age=2 * 86400, xfrm=MaskedBits(3, 3)),
         collateral,
         now,
     )

@@ -13,7 +13,7 @@ from casemate.verifier import (
     AnyEvidence,
     AnyPolicy,
     BoundValues,
-    Outcome,
+    CheckOutcome,
     PolicyError,
     RefusedError,
     RequiredLayers,
@@ -58,7 +58,7 @@ def test_binds_keys_nonce_and_layers_and_says_that_it_is_paravirtual() -> None:
     tree = explain_snp(evidence, demands, endorsements, NOW)
     assert tree.refusal is None
     assert {Rule.BINDING_REPORT_DATA, Rule.SANDBOX_ENCLAVE} <= {
-        check.rule for check in tree.checks() if check.outcome is Outcome.PASSED
+        check.rule for check in tree.checks() if check.outcome is CheckOutcome.PASSED
     }
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from casemate.testing.forge import Forged, honest
-from casemate.verifier import INTEL_SGX_ROOT, CheckTree, Outcome, Rule, SgxEvidence, appraise, explain
+from casemate.verifier import INTEL_SGX_ROOT, CheckOutcome, CheckTree, Rule, SgxEvidence, appraise, explain
 from casemate.verifier.checks import RefusedError
 from casemate.verifier.rules import COMPOSITION_RULES, RA_TLS_RULES, SNP_RULES
 from casemate.verifier.sgx.policy import SgxPolicy
@@ -22,7 +22,7 @@ def tree_of(forged: Forged, policy: SgxPolicy, now: datetime = NOW) -> CheckTree
     return explain(forged.evidence, policy, forged.collateral, now)
 
 
-def outcomes(tree: CheckTree, outcome: Outcome) -> list[Rule]:
+def outcomes(tree: CheckTree, outcome: CheckOutcome) -> list[Rule]:
     return [check.rule for check in tree.checks() if check.outcome is outcome]
 
 
@@ -40,15 +40,15 @@ def test_byte_ranges_hold_what_was_compared(forged: Forged) -> None:
 
 def test_a_wrong_root_is_the_one_thing_that_is_wrong(forged: Forged) -> None:
     tree = tree_of(forged, replace(forged.policy, root=INTEL_SGX_ROOT))
-    assert set(outcomes(tree, Outcome.REFUSED)) == {Rule.CHAIN_SIMULATED, Rule.CHAIN_ROOT}
-    assert set(outcomes(tree, Outcome.NOT_REACHED)) == {Rule.BINDING_NONCE, Rule.BINDING_VALUES}
+    assert set(outcomes(tree, CheckOutcome.REFUSED)) == {Rule.CHAIN_SIMULATED, Rule.CHAIN_ROOT}
+    assert set(outcomes(tree, CheckOutcome.NOT_REACHED)) == {Rule.BINDING_NONCE, Rule.BINDING_VALUES}
 
 
 def test_all_that_is_wrong_is_shown_not_only_the_first(forged: Forged) -> None:
     policy = replace(
         forged.policy, mr_enclave=frozenset({bytes(32)}), minimum_svn=9, product_id=9, layers="UNSAFE_ANY_SANDBOX"
     )
-    refused = outcomes(tree_of(forged, policy, NOW + timedelta(days=31)), Outcome.REFUSED)
+    refused = outcomes(tree_of(forged, policy, NOW + timedelta(days=31)), CheckOutcome.REFUSED)
     assert refused == [
         Rule.CRL_WINDOW, Rule.CRL_WINDOW, Rule.TCB_INFO_WINDOW, Rule.QE_IDENTITY_WINDOW,
         Rule.ENCLAVE_MR_ENCLAVE, Rule.ENCLAVE_PRODUCT_ID, Rule.ENCLAVE_SVN,
@@ -57,8 +57,8 @@ def test_all_that_is_wrong_is_shown_not_only_the_first(forged: Forged) -> None:
 
 def test_what_stands_on_missing_things_is_not_reached(forged: Forged) -> None:
     tree = explain(SgxEvidence(b"", None), forged.policy, None, NOW)
-    assert outcomes(tree, Outcome.REFUSED) == [Rule.QUOTE_FORMAT, Rule.COLLATERAL_PRESENT]
-    assert outcomes(tree, Outcome.PASSED) == []
+    assert outcomes(tree, CheckOutcome.REFUSED) == [Rule.QUOTE_FORMAT, Rule.COLLATERAL_PRESENT]
+    assert outcomes(tree, CheckOutcome.PASSED) == []
     assert {check.rule for check in tree.checks()} == set(Rule) - SNP_RULES - RA_TLS_RULES - COMPOSITION_RULES
 
 

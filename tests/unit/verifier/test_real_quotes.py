@@ -7,7 +7,7 @@ import pytest
 from tests.rigs.verifier.real_quotes import GOOD_TIME, load, policy
 
 from casemate.verifier import (
-    Outcome,
+    CheckOutcome,
     RefusedError,
     Rule,
     SgxEvidence,
@@ -41,7 +41,7 @@ def test_real_quote_has_the_status_that_other_verifiers_find(vectors: Path) -> N
     assert verified.tcb.status is TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED
     assert verified.tcb.advisory_ids == ("INTEL-SA-00289", "INTEL-SA-00615")
     assert (verified.root, verified.simulated, verified.seeded) == ("INTEL_SGX_ROOT", False, False)
-    assert verified.fmspc.hex() == "00a067110000"
+    assert verified.platform.fmspc.hex() == "00a067110000"
     assert verified.expires_at == datetime(2025, 7, 19, 10, 1, 18, tzinfo=UTC)
 
 
@@ -78,9 +78,9 @@ def test_wrong_and_stale_revocation_list_is_refused(vectors: Path) -> None:
     demands = policy(debug="UNSAFE_ALLOW_DEBUG")
     assert refusal(evidence, demands, collateral, now).rule is Rule.CRL_ISSUER
     tree = explain(evidence, demands, collateral, now)
-    refused = [check.rule for check in tree.checks() if check.outcome is Outcome.REFUSED]
+    refused = [check.rule for check in tree.checks() if check.outcome is CheckOutcome.REFUSED]
     assert refused == [Rule.CRL_ISSUER]
-    passed = {check.rule for check in tree.checks() if check.outcome is Outcome.PASSED}
+    passed = {check.rule for check in tree.checks() if check.outcome is CheckOutcome.PASSED}
     assert {
         Rule.QUOTE_SIGNATURE,
         Rule.QE_REPORT_SIGNATURE,
@@ -94,9 +94,9 @@ def test_quote_without_collateral_proves_its_signatures_and_no_more(vectors: Pat
     now = datetime(2024, 1, 1, tzinfo=UTC)
     assert refusal(evidence, policy(), None, now).rule is Rule.COLLATERAL_PRESENT
     tree = explain(evidence, policy(), None, now)
-    passed = {check.rule for check in tree.checks() if check.outcome is Outcome.PASSED}
+    passed = {check.rule for check in tree.checks() if check.outcome is CheckOutcome.PASSED}
     assert {*CHAIN_RULES, Rule.QE_REPORT_SIGNATURE, Rule.QE_ATTESTATION_KEY, Rule.QUOTE_SIGNATURE} <= passed
-    reached = {check.rule for check in tree.checks() if check.outcome is not Outcome.NOT_REACHED}
+    reached = {check.rule for check in tree.checks() if check.outcome is not CheckOutcome.NOT_REACHED}
     assert Rule.TCB_STATUS not in reached
 
 
@@ -110,7 +110,7 @@ def test_collateral_of_tdx_is_refused(vectors: Path) -> None:
     evidence, _ = load(vectors, "sgx_v3_processor_ca")
     collateral = Collateral.parse((vectors / "tdx" / "tdx_v4_b0c06f_2025_06.collateral.json").read_bytes())
     tree = explain(evidence, policy(), collateral, GOOD_TIME)
-    refused = {check.rule for check in tree.checks() if check.outcome is Outcome.REFUSED}
+    refused = {check.rule for check in tree.checks() if check.outcome is CheckOutcome.REFUSED}
     assert {Rule.TCB_INFO_ID, Rule.QE_IDENTITY_ID, Rule.TCB_INFO_FMSPC} <= refused
 
 

@@ -42,14 +42,14 @@ def test_a_report_says_what_is_expected_of_it(vectors: Path, name: str) -> None:
     verified = appraise_snp(evidence, policy, endorsements, at)
     shown = {
         "version": str(report.version),
-        "guest_svn": str(verified.guest_svn),
-        "policy": f"{verified.policy:#x}",
-        "vmpl": str(verified.vmpl),
+        "guest_svn": str(verified.report.guest_svn),
+        "policy": f"{verified.report.policy:#x}",
+        "vmpl": str(verified.report.vmpl),
         "signer_info": f"{report.key_info:#x}",
         "measurement": verified.measurement.hex(),
-        "report_data": verified.report_data.hex(),
+        "report_data": verified.report.report_data.hex(),
         "reported_tcb": verified.reported_tcb.encode().hex(),
-        "chip_id": verified.chip_id.hex(),
+        "chip_id": verified.report.chip_id.hex(),
     }
     told = dict(re.findall(r"\b(\w+)=(\S+)", expected))
     assert {key: told[key] for key in shown} == shown

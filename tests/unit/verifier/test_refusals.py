@@ -15,7 +15,7 @@ from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.verifier import (
     INTEL_SGX_ROOT,
     RULES,
-    Outcome,
+    CheckOutcome,
     RefusedError,
     Rule,
     SgxEvidence,
@@ -447,7 +447,7 @@ def test_accepts_the_honest_platform(ca: Ca) -> None:
     assert verified.expires_at == NOW + timedelta(days=30)
     tree = explain(forged.evidence, forged.policy, forged.collateral, NOW)
     assert tree.refusal is None
-    reached = {check.rule for check in tree.checks() if check.outcome is Outcome.PASSED}
+    reached = {check.rule for check in tree.checks() if check.outcome is CheckOutcome.PASSED}
     assert set(RULES) - SNP_RULES - RA_TLS_RULES - COMPOSITION_RULES - reached == {
         Rule.BINDING_NONCE,
         Rule.BINDING_VALUES,

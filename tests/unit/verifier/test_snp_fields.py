@@ -13,7 +13,7 @@ from tests.rigs.verifier.snp import NOW, lax, strict
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import (
     AMD_MILAN_ROOT,
-    Outcome,
+    CheckOutcome,
     RefusedError,
     Rule,
     SnpEndorsements,
@@ -164,7 +164,7 @@ def spans(version: int) -> tuple[Span, ...]:
 def refusals(evidence: SnpEvidence, policy: SnpPolicy, given: SnpEndorsements) -> set[Rule]:
     """All rules that refuse; the first of them is the one that ends an appraisal."""
     tree = explain_snp(evidence, policy, given, NOW)
-    found = {check.rule for check in tree.checks() if check.outcome is Outcome.REFUSED}
+    found = {check.rule for check in tree.checks() if check.outcome is CheckOutcome.REFUSED}
     if found:
         with pytest.raises(RefusedError) as refused:
             appraise_snp(evidence, policy, given, NOW)

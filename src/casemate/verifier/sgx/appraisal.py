@@ -19,7 +19,7 @@ from datetime import datetime
 
 from casemate.verifier.age import check_age
 from casemate.verifier.binding import BINDING_RULES, SANDBOX_RULES, check_layers, check_report_data, layers_of
-from casemate.verifier.checks import CheckTree, Step, Trail
+from casemate.verifier.checks import CheckTree, Passed, Step, Trail
 from casemate.verifier.common_demands import Terms
 from casemate.verifier.demands import compared, judge
 from casemate.verifier.rules import Rule
@@ -35,7 +35,7 @@ from casemate.verifier.sgx.endorsements import (
     lifetime,
     recall,
 )
-from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb, vouch_for
+from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence, VerifiedTcb
 from casemate.verifier.sgx.policy import SgxPolicy
 from casemate.verifier.sgx.quotes import QUOTE_RULES, check_quote
 from casemate.wire.encodings.spans import Span
@@ -64,8 +64,9 @@ def appraise(
     """
     if now.tzinfo is None:
         raise TypeError("now has no time zone")
-    findings = _check(Trail(thorough=False), evidence, policy, endorsements, now)
-    return _verdict(findings, evidence, policy, now)
+    trail = Trail(thorough=False)
+    findings = _check(trail, evidence, policy, endorsements, now)
+    return _verdict(findings, evidence, policy, now, trail.passed())
 
 
 def explain(evidence: SgxEvidence, policy: SgxPolicy, endorsements: Collateral | None, now: datetime) -> CheckTree:
@@ -104,8 +105,8 @@ def _check(
     def pem() -> bytes:
         return quote.value().signature_data.certification_data.data
 
-    standing = None if trail.thorough else recall(pem(), given, terms)
-    platform = check_platform_chain(trail, pem, terms) if standing is None else standing.platform
+    cached = None if trail.thorough else recall(pem(), given, terms)
+    platform = check_platform_chain(trail, pem, terms) if cached is None else cached.platform
 
     # 3: from the PCK to the quote's signature
     attestation_point = trail.group(
@@ -120,7 +121,7 @@ def _check(
     )
 
     # 4, 5: revocation, TCB info and QE identity
-    endorsements = check_endorsements(trail, given, platform, terms) if standing is None else standing.endorsements
+    endorsements = check_endorsements(trail, given, platform, terms) if cached is None else cached.endorsements
 
     too_old = trail.group(
         "Collateral's age",
@@ -178,22 +179,18 @@ def _check_enclave(trail: Trail, body: ReportBody, policy: SgxPolicy) -> None:
         judge(trail, member, policy, body, within="body.")
 
 
-def _verdict(findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now: datetime) -> VerifiedSgxEvidence:
+def _verdict(
+    findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now: datetime, passed: Passed
+) -> VerifiedSgxEvidence:
     """What the relying party may believe, once every check has passed."""
-    body, pck = findings.quote.value().body, findings.platform.pck.value()
     chains = [chain.value() for chain in chains_of(findings.platform, findings.endorsements)]
-    return vouch_for(
+    return VerifiedSgxEvidence(
         quote_hash=hashlib.sha256(evidence.quote).digest(),
-        mr_enclave=body.mr_enclave,
-        mr_signer=body.mr_signer,
-        isv_prod_id=body.isv_prod_id,
-        isv_svn=body.isv_svn,
-        attributes=body.attributes,
-        report_data=body.report_data,
+        report=findings.quote.value().body,
+        platform=findings.platform.pck.value(),
+        chain=findings.platform.chain.value(),
         binding=findings.binding.value(),
         tcb=findings.tcb.value(),
-        ppid=pck.ppid,
-        fmspc=pck.fmspc,
         root=policy.root.name,
         simulated=any(chain.simulated for chain in chains),
         seeded=any(chain.seeded for chain in chains),
@@ -203,6 +200,7 @@ def _verdict(findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now:
             findings.too_old_at.value(),
             findings.grace_ends_at.value(),
         ),
+        passed=passed,
     )
 
 

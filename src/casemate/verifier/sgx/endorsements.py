@@ -65,8 +65,8 @@ class Endorsements:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A platform in good standing, from ``start`` to ``end``."""
+class CachedEndorsements:
+    """Endorsements of a platform in which every check holds, from ``start`` to ``end``."""
 
     platform: Platform
     endorsements: Endorsements
@@ -132,16 +132,16 @@ def check_endorsements(trail: Trail, given: Collateral | None, platform: Platfor
     return Endorsements(lists, crl_chain, info_chain, info, identity_chain, identity)
 
 
-def recall(pem: bytes, given: Collateral | None, terms: Terms) -> Standing | None:
-    """The standing of this platform now, where it is good; None leaves it to the checks to say what is not."""
-    standing = None if given is None else _standing(pem, given, terms.demand)
-    if standing is None or not standing.start <= terms.now <= standing.end:
+def recall(pem: bytes, given: Collateral | None, terms: Terms) -> CachedEndorsements | None:
+    """The endorsements of this platform if they hold now; None leaves it to the checks to say what does not."""
+    cached = None if given is None else _cached(pem, given, terms.demand)
+    if cached is None or not cached.start <= terms.now <= cached.end:
         return None
-    return standing
+    return cached
 
 
 @lru_cache(maxsize=16)
-def _standing(pem: bytes, given: Collateral, demand: EndorsementDemand) -> Standing | None:
+def _cached(pem: bytes, given: Collateral, demand: EndorsementDemand) -> CachedEndorsements | None:
     """The outcome of all checks but those of the time, and the span for which those hold; remembered."""
     trail = Trail(thorough=False, without=_TIME_RULES)
     terms = Terms(demand, _ANY_TIME)
@@ -151,7 +151,7 @@ def _standing(pem: bytes, given: Collateral, demand: EndorsementDemand) -> Stand
     except RefusedError:
         return None
     start, end = lifetime(platform, endorsements)
-    return Standing(platform, endorsements, start, end)
+    return CachedEndorsements(platform, endorsements, start, end)
 
 
 def lifetime(platform: Platform, endorsements: Endorsements) -> tuple[datetime, datetime]:

@@ -1,14 +1,17 @@
 """Evidence before and after its appraisal: two classes, and only ``appraise`` makes the second."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from datetime import datetime
 
 from casemate.verifier.binding import BoundValues
+from casemate.verifier.chains import Chain
+from casemate.verifier.checks import Passed
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
-from casemate.wire.sgx.attributes import Attributes
+from casemate.wire.sgx.pck import PckExtension
 from casemate.wire.sgx.quote import cut_padding
+from casemate.wire.sgx.report import ReportBody
 from casemate.wire.sgx.tcb_info import TcbStatus
 
 
@@ -42,24 +45,21 @@ class VerifiedTcb:
     """Of the TCB info."""
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedSgxEvidence:
     """Evidence that one policy accepted at one time. Functions that act on trust take this class."""
 
     quote_hash: bytes
     """SHA-256 of the quote, to which calls are bound."""
-    mr_enclave: bytes
-    mr_signer: bytes
-    isv_prod_id: int
-    isv_svn: int
-    attributes: Attributes
-    report_data: bytes
+    report: ReportBody
+    """What the quote says of the enclave."""
+    platform: PckExtension
+    """What the PCK certificate says of the machine."""
+    chain: Chain
+    """From the PCK certificate to the root."""
     binding: ReportDataBinding | None
     """What REPORTDATA vouches for; None where the policy did not demand that it binds a nonce."""
     tcb: VerifiedTcb
-    ppid: bytes
-    """Names the platform."""
-    fmspc: bytes
     root: str
     """The root's name."""
     simulated: bool
@@ -68,49 +68,28 @@ class VerifiedSgxEvidence:
     """Anybody can have the maker's keys."""
     appraised_at: datetime
     expires_at: datetime
-    """When the first of the certificates and documents that were used runs out."""
+    """When the first of the certificates and documents that were used runs out, or is too old for the policy."""
+    passed: InitVar[Passed]
 
-    def __init__(self) -> None:
-        raise TypeError("VerifiedSgxEvidence is made by casemate.verifier.appraise alone")
+    def __post_init__(self, passed: Passed) -> None:
+        Passed.demand(passed)
 
     @property
     def debug(self) -> bool:
         """Whether a debugger may look into the enclave."""
-        return self.attributes.debug
+        return self.report.attributes.debug
+
+    @property
+    def mr_enclave(self) -> bytes:
+        """The enclave's measurement."""
+        return self.report.mr_enclave
 
     @property
     def measurement(self) -> bytes:
-        """MRENCLAVE."""
-        return self.mr_enclave
+        """MRENCLAVE, by the name that evidence of every kind has."""
+        return self.report.mr_enclave
 
     @property
     def evidence_hash(self) -> bytes:
         """To which calls are bound."""
         return self.quote_hash
-
-
-def vouch_for(
-    *,
-    quote_hash: bytes,
-    mr_enclave: bytes,
-    mr_signer: bytes,
-    isv_prod_id: int,
-    isv_svn: int,
-    attributes: Attributes,
-    report_data: bytes,
-    binding: ReportDataBinding | None,
-    tcb: VerifiedTcb,
-    ppid: bytes,
-    fmspc: bytes,
-    root: str,
-    simulated: bool,
-    seeded: bool,
-    appraised_at: datetime,
-    expires_at: datetime,
-) -> VerifiedSgxEvidence:
-    """The one maker of verified evidence; called at the end of an appraisal and nowhere else (a test greps)."""
-    values = locals()
-    verified = object.__new__(VerifiedSgxEvidence)
-    for name, value in values.items():
-        object.__setattr__(verified, name, value)
-    return verified

@@ -21,7 +21,8 @@ from casemate.verifier.demands import compared, judge
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp.certificates import report_signed_by
 from casemate.verifier.snp.chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
-from casemate.verifier.snp.evidence import SnpEndorsements, SnpEvidence, VerifiedSnpEvidence, vouch_for_snp
+from casemate.verifier.snp.endorsements import SnpEndorsements
+from casemate.verifier.snp.evidence import SnpEvidence, VerifiedSnpEvidence
 from casemate.verifier.snp.policy import AbiVersion, FirmwareVersion, PlatformDemand, SnpPolicy, UnknownBits
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
@@ -73,29 +74,17 @@ def appraise_snp(
     """
     if now.tzinfo is None:
         raise TypeError("now has no time zone")
-    found = _check(Trail(thorough=False), evidence, policy, endorsements, now)
-    report, chain, tcbs = found.report.value(), found.chain.value(), found.tcbs.value()
-    return vouch_for_snp(
+    trail = Trail(thorough=False)
+    found = _check(trail, evidence, policy, endorsements, now)
+    return VerifiedSnpEvidence(
         report_hash=hashlib.sha256(evidence.report).digest(),
-        measurement=report.measurement,
-        host_data=report.host_data,
-        report_data=report.report_data,
+        report=found.report.value(),
+        chain=found.chain.value(),
+        reported_tcb=found.tcbs.value()["reported_tcb"],
         binding=found.binding.value(),
-        family_id=report.family_id,
-        image_id=report.image_id,
-        guest_svn=report.guest_svn,
-        policy=report.policy,
-        vmpl=report.vmpl,
-        id_key_digest=report.id_key_digest,
-        author_key_digest=report.author_key_digest,
-        product=chain.product,
-        reported_tcb=tcbs["reported_tcb"],
-        chip_id=report.chip_id,
-        root=chain.anchor.name,
-        simulated=chain.simulated,
-        seeded=chain.seeded,
         appraised_at=now,
         expires_at=found.expires_at.value(),
+        passed=trail.passed(),
     )
 
 

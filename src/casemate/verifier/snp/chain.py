@@ -15,7 +15,7 @@ from casemate.verifier.snp.certificates import (
     parse_amd_certificate,
     parse_amd_revocation_list,
 )
-from casemate.verifier.snp.evidence import SnpEndorsements
+from casemate.verifier.snp.endorsements import SnpEndorsements
 from casemate.verifier.snp.policy import SnpPolicy
 from casemate.wire.encodings.pem import read_certificates
 from casemate.wire.snp.report import SigningKey

@@ -16,7 +16,7 @@ from casemate.verifier.snp.certificates import (
     parse_amd_certificate,
     parse_amd_revocation_list,
 )
-from casemate.verifier.snp.evidence import SnpEndorsements
+from casemate.verifier.snp.endorsements import SnpEndorsements
 from casemate.wire.encodings.pem import read_certificates
 from casemate.wire.errors import WireError
 from casemate.wire.snp.key_certificate import KeyCertificate

@@ -109,7 +109,7 @@ def milan(tmp_path: Path) -> Lab:
 def test_reports_verify_under_the_simulated_root_and_no_other(lab: Lab) -> None:
     verified = lab.appraised(chip_id=frozenset({lab.platform.chip_id}))
     assert (verified.simulated, verified.seeded, verified.product) == (True, False, lab.platform.product)
-    assert verified.chip_id == lab.platform.chip_id
+    assert verified.report.chip_id == lab.platform.chip_id
     assert lab.refused(root=AMD_MILAN_ROOT) is Rule.CHAIN_SIMULATED
     other = replace(lab.maker.root, sha256=bytes(32))
     assert lab.refused(root=other) is Rule.CHAIN_ROOT
@@ -182,7 +182,7 @@ def test_a_platform_takes_its_own_products_firmware_and_none_that_is_older(milan
 def test_a_masked_chip_is_hidden_and_still_known_by_its_key(lab: Lab) -> None:
     chip = lab.platform.chip_id
     lab.platform.set_config(bytes(8), mask_chip_id=True)
-    assert lab.appraised(chip_id=frozenset({chip})).chip_id == bytes(64)
+    assert lab.appraised(chip_id=frozenset({chip})).report.chip_id == bytes(64)
 
 
 def test_a_loaded_vlek_signs_and_names_no_chip(lab: Lab) -> None:

@@ -85,7 +85,7 @@ def test_what_is_remembered_serves_no_other_collateral() -> None:
     assert refusal(replace(forged, collateral=unsigned)) is Rule.TCB_INFO_SIGNATURE
 
 
-def test_bad_standing_is_not_recalled() -> None:
+def test_bad_endorsements_are_not_recalled() -> None:
     forgery = honest(NOW)
     forgery.pck_crl.serials.append(forgery.pck.serial)
     forged = forgery.sign()

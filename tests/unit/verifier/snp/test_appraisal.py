@@ -17,8 +17,8 @@ from casemate.testing.forge_snp import CHIP_ID, KEY_SERIAL, ForgedSnp, honest_sn
 from casemate.verifier import (
     AMD_GENOA_ROOT,
     AMD_MILAN_ROOT,
+    CheckOutcome,
     GuestPolicyDemand,
-    Outcome,
     PlatformDemand,
     PolicyError,
     RefusedError,
@@ -105,11 +105,11 @@ def test_accepts_an_honest_guest(product: Product, kind: SigningKey) -> None:
     other = {"signing_keys": frozenset({kind})} | ({"chip_id": "ANY_CHIP"} if kind is SigningKey.VLEK else {})
     policy = strict(root, product, **other)
     verified = appraise_snp(evidence, policy, endorsements, NOW)
-    assert (verified.simulated, verified.product, verified.report_data) == (True, product, b"\x07" * 64)
+    assert (verified.simulated, verified.product, verified.report.report_data) == (True, product, b"\x07" * 64)
     assert verified.expires_at == NOW + timedelta(days=30)
     tree = explain_snp(evidence, policy, endorsements, NOW)
     assert tree.refusal is None
-    reached = {check.rule for check in tree.checks() if check.outcome is Outcome.PASSED}
+    reached = {check.rule for check in tree.checks() if check.outcome is CheckOutcome.PASSED}
     assert {rule for rule in Rule if rule.startswith("snp.")} <= reached
 
 
@@ -440,7 +440,7 @@ def test_a_platform_cannot_have_and_lack_one_thing() -> None:
 def test_a_challenge_is_filled_in_once() -> None:
     evidence, endorsements, root = honest_snp(NOW).sign()
     asked = strict(root, report_data="FRESH_NONCE").with_report_data(b"\x07" * 64)
-    assert appraise_snp(evidence, asked, endorsements, NOW).report_data == b"\x07" * 64
+    assert appraise_snp(evidence, asked, endorsements, NOW).report.report_data == b"\x07" * 64
     with pytest.raises(PolicyError, match="only FRESH_NONCE"):
         asked.with_report_data(bytes(64))
 
