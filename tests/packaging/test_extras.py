@@ -5,7 +5,7 @@ import re
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,11 @@ def test_nothing_but_the_extra_vm_brings_code_under_gpl() -> None:
             if re.match(r"(licen[cs]e|copying)", file.name, flags=re.IGNORECASE):
                 assert not _GPL_TITLE.search(file.read_text()), (name, file)
     assert set(closure(direct("machine", "vm"))) - set(free) == {"keystone-engine", "unicorn"}
+
+
+def test_uvicorn_is_pinned_exactly_while_its_private_classes_are_extended() -> None:
+    (pin,) = [line for line in EXTRAS["machine"] if line.startswith("uvicorn")]
+    assert pin == f"uvicorn=={version('uvicorn')}"
 
 
 def test_the_base_is_small() -> None:
