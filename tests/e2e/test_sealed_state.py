@@ -144,7 +144,7 @@ def test_an_older_disk_is_refused_and_its_owners_way_out_is_logged_and_shows(
         with launched(machine, image) as (_, enclave):
             assert call(enclave, put={"a": 3}) == ({}, StateMark(4, 1))
     log = [json.loads(line) for line in (folder / "chip" / "audit.log").read_text().splitlines()]
-    assert [(line["event"], line["reason"], line["epoch"]) for line in log] == [
+    assert [(line["what"], line["details"], line["epoch"]) for line in log] == [
         ("rollback accepted", "the disk died", 2)
     ] * 2
     assert {line["namespace"] for line in log} == {state["namespace"] for state in states}
@@ -170,7 +170,7 @@ def test_given_up_state_never_comes_back_from_an_old_disk(workshop: Workshop, tm
         with launched(machine, image) as (_, enclave):
             assert call(enclave, get="a", put={"b": 1}) == ({"got": None}, StateMark(3, 1))
     log = [json.loads(line) for line in (folder / "chip" / "audit.log").read_text().splitlines()]
-    assert [(line["event"], line["reason"]) for line in log] == [("anchor given up", "not used")]
+    assert [(line["what"], line["details"]) for line in log] == [("anchor given up", "not used")]
 
 
 def test_lost_chip_is_not_taken_for_a_new_one(workshop: Workshop, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_lost_chip_is_not_taken_for_a_new_one(workshop: Workshop, tmp_path: Path
         assert call(enclave, get="a") == ({"got": None}, StateMark(0, 0))
         assert casemate(machine, "show") == {"states": []}
     log = [json.loads(line) for line in (folder / "chip" / "audit.log").read_text().splitlines()]
-    assert [(line["event"], line["reason"]) for line in log] == [("begun anew with another chip", "the disk died")]
+    assert [(line["what"], line["details"]) for line in log] == [("begun anew with another chip", "the disk died")]
 
 
 def test_a_state_that_is_not_there_cannot_be_forgiven(own_machine: LocalMachine) -> None:
