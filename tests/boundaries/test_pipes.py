@@ -25,7 +25,7 @@ from casemate.gateway.learner.shared_enclave import _read as read_learner
 from casemate.gateway.learner.shared_vms import _read as read_firmware
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.catalogue import Catalogue, CatalogueError
-from casemate.host.collateral import CollateralCache
+from casemate.host.endorsements import CollateralCache
 from casemate.host.records import Records, RecordsError
 from casemate.host.vm.revocation_lists import read_revocation_list
 from casemate.makers import store

@@ -14,7 +14,7 @@ from tests.rigs.costs import Cost, Meter, Where, faults_of
 from casemate.chip.sgx.einit import check_runtime_lock, parse_sigstruct
 from casemate.chip.sgx.epc import load
 from casemate.chip.snp.launch import checked_cpuid_page, extended
-from casemate.host.images import check_lock
+from casemate.host.image_store import check_lock
 from casemate.images.functions.explain import explain_pages
 from casemate.images.image import Image
 from casemate.images.layout import lay_out, read_pages

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from casemate.host.enclave_states import Deaths
 from casemate.host.entry import EntryGate
 from casemate.host.tls_relay import TlsRelay
 from casemate.wire.messages.host import EnclaveIs
@@ -27,7 +28,6 @@ class EnclaveRecord:
     relay: TlsRelay | None = None
     """Its own TLS port, if it has one."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    deaths: list[float] = field(default_factory=list)
-    """When it died of late, on the monotonic clock."""
+    deaths: Deaths = field(default_factory=Deaths)
     coming: "asyncio.Task[None] | None" = None
     """It is being launched again: whoever calls it waits for that."""

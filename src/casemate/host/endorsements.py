@@ -3,12 +3,38 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from casemate.host.collateral import CollateralCache
 from casemate.host.vm.firmware import SevFirmware
 from casemate.host.vm.revocation_lists import read_revocation_list
+from casemate.process.plain_file import read_plain
+from casemate.wire.errors import os_error_text
+from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.messages.snp_firmware import PlatformStatus
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.tee import Tee
 from casemate.wire.snp.endorsements import CertifiedKey
+
+
+class CollateralCache:
+    """Reads ``path`` anew when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._content = b""
+
+    def read(self) -> bytes:
+        """The newest collateral, as QuoteCollateralV3 JSON; unverified, like everything of the host's."""
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if stamp != self._stamp:
+                self._content = read_plain(self._path, MAX_COLLATERAL + 1)
+                self._stamp = stamp
+        except OSError as error:
+            raise refuse(Code.UNAVAILABLE, f"no collateral at {self._path}: {os_error_text(error)}") from None
+        if len(self._content) > MAX_COLLATERAL:
+            raise refuse(Code.UNAVAILABLE, f"collateral is over {MAX_COLLATERAL} bytes")
+        return self._content
 
 
 @dataclass(frozen=True, slots=True)

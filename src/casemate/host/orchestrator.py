@@ -13,19 +13,19 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
+from casemate.host.catalogue import Catalogue, Deployment, ImageBytes, Wanted
 from casemate.host.chip_client import ChipClient
 from casemate.host.enclave_record import NOWHERE, EnclaveRecord
+from casemate.host.enclave_states import AT_START, MOST_DEATHS, RELAUNCHED, WITHIN, Cause, check_step
 from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
 from casemate.host.events import Events
 from casemate.host.handlers import Handlers
-from casemate.host.images import check_lock, describe
+from casemate.host.image_store import SHARE, ImageStore
 from casemate.host.launch_turns import LaunchTurns
 from casemate.host.ocalls import Handler
 from casemate.host.state_keeper import StateKeeper, namespaces_of
@@ -53,35 +53,17 @@ from casemate.wire.messages.request import Request
 from casemate.wire.messages.state import ListStates, StatesAre
 from casemate.wire.messages.tls import TlsInstalled
 from casemate.wire.protocol.faults import Code, FaultError, refuse
-from casemate.wire.protocol.lifecycle import Event, State, WrongStateError, after
+from casemate.wire.protocol.lifecycle import Event, State
 from casemate.wire.protocol.tee import Tee
 
 MAX_ENCLAVES = 1024
 """Most enclaves the host keeps account of, the destroyed ones left out."""
-
-MAX_IMAGES = 1024
-"""Most images that are kept."""
-
-MAX_IMAGE_BYTES = 16 * 1024**3
-"""Most bytes of all images together."""
-
-SHARE = 4
-"""A token that is not an administrator's may have a quarter of the images that are kept, and of the enclaves."""
-
-SHARE_OF_BYTES = 16
-"""And the sixteenth part of the bytes: 1 GiB."""
 
 AT_ONCE = 2
 """Enclaves launched again at a time after a start: the chip measures one after the other anyway."""
 
 PATIENCE = 30.0
 """How long a call waits for an enclave that is being launched again (seconds)."""
-
-MOST_DEATHS, WITHIN = 12, 60.0
-"""An enclave that dies so often in so many seconds is not launched again by itself."""
-
-AGAIN = "being launched again"
-"""The reason shown meanwhile, in state ``loaded``."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -113,7 +95,7 @@ class Orchestrator:
         self._catalogue = catalogue
         self._ocalls = ocalls
         self._tls_ports = tls_ports
-        self._clerk = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
+        self._images = ImageStore(catalogue)
         self._records: dict[int, EnclaveRecord] = {}
         self._places: dict[int, EnclaveRecord] = {}
         self._launches = asyncio.Semaphore(AT_ONCE)
@@ -141,8 +123,8 @@ class Orchestrator:
 
     async def restore(self) -> None:
         """Knows the catalogue's deployments from now, and launches in the background those that should run."""
-        for deployment in await self._write(self._catalogue.deployments):
-            about = await self._write(self._catalogue.image, deployment.image)
+        for deployment in await self._images.run(self._catalogue.deployments):
+            about = await self._images.run(self._catalogue.image, deployment.image)
             if about is None:  # a foreign key forbids it
                 continue
             record = EnclaveRecord(_shown(deployment, about), lasting=True, launcher=deployment.launcher)
@@ -153,30 +135,20 @@ class Orchestrator:
     # Images
 
     async def put_image(self, request: PutImage, *, keeper: str = "") -> ImageIs:
-        """Keeps an image, durably. The same bytes again are the same image, under its first name.
-
-        Args:
-            request: the image.
-            keeper: the name of the token that brings it, whose share it counts to; empty for the machine's owner.
-        """
-        about, files = await self._described(request)
-        return await self._write(self._keep, about, files, keeper)
+        """Keeps an image, as :meth:`ImageStore.put`."""
+        return await self._images.put(request, keeper=keeper)
 
     async def images(self) -> tuple[ImageIs, ...]:
-        """All images that are kept, oldest first; also those that are here for a deployment's sake alone."""
-        return await self._write(self._catalogue.images)
+        """All images that are kept."""
+        return await self._images.all()
 
     async def image(self, image: bytes) -> ImageIs:
         """One image, by its digest."""
-        found = await self._write(self._catalogue.image, image)
-        if found is None:
-            raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
-        return found
+        return await self._images.get(image)
 
     async def remove_image(self, image: bytes) -> None:
-        """Forgets an image; while deployments need it, it stays for them, and goes with the last one."""
-        if not await self._write(self._catalogue.remove, image):
-            raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
+        """Forgets an image, as :meth:`ImageStore.remove`."""
+        await self._images.remove(image)
 
     # Enclaves
 
@@ -200,13 +172,13 @@ class Orchestrator:
             launcher: the name of the token that asks for it; empty for the machine's owner.
         """
         about = await self.image(image)
-        files = await self._files(image)
+        files = await self._images.files(image)
         launched = await self._launch_new(name or about.name, about, files, tee, lasting=True, launcher=launcher)
         return launched.shown
 
     async def launch(self, request: Launch) -> Launched:
         """Loads, initialises and starts an image that the client has brought; what fails on the way is removed."""
-        about, files = await self._described(request)
+        about, files = await self._images.described(request)
         record = await self._launch_new(request.name, about, files, request.tee, lasting=not request.temporary)
         return Launched(record.shown.enclave, record.shown.mr_enclave)
 
@@ -216,7 +188,7 @@ class Orchestrator:
         async with record.turn:
             self._check_there(number, record)
             async with self._turns.turn():
-                await self._bring_up(record)
+                await self._bring_up(record, Cause.CLIENT)
             await self._want(record, Wanted.RUNNING)
             return record.shown
 
@@ -225,7 +197,7 @@ class Orchestrator:
         record = self._record(number)
         async with record.turn:
             self._check_there(number, record)
-            _check_step(record, Event.STOP)
+            check_step(record.shown.state, Event.STOP, Cause.CLIENT)
             await self._want(record, Wanted.STOPPED)
             state = await self._chip.stop(record.place)
             return self._now(record, state.state, state.reason)
@@ -235,8 +207,9 @@ class Orchestrator:
         record = self._record(number)
         async with record.turn:
             self._check_there(number, record)
+            check_step(record.shown.state, Event.DESTROY, Cause.CLIENT)
             if record.lasting:
-                await self._write(self._catalogue.forget, number)
+                await self._images.run(self._catalogue.forget, number)
             try:
                 await self._vacate(record)
             finally:
@@ -307,7 +280,7 @@ class Orchestrator:
         if len(self._records) >= MAX_ENCLAVES:
             raise refuse(Code.BUSY, f"{len(self._records)} enclaves are there already, destroy one")
         self._check_share(launcher)
-        number = await self._write(self._catalogue.draw_number)
+        number = await self._images.run(self._catalogue.draw_number)
         deployment = Deployment(number, name, about.image, Wanted.RUNNING, tee, launcher)
         record = EnclaveRecord(_shown(deployment, about), lasting=lasting, launcher=launcher)
         self._launching[launcher] += 1
@@ -316,7 +289,7 @@ class Orchestrator:
                 await self._load(record, files)
                 await self._start(record)
             if lasting:  # only what runs is written down: a launch that fails, or a host that dies, leaves nothing
-                await self._write(self._catalogue.deploy, deployment, about, files)
+                await self._images.run(self._catalogue.deploy, deployment, about, files)
         except BaseException:
             await self._vacate(record)
             self._tls_ports.forget(number)
@@ -332,21 +305,21 @@ class Orchestrator:
         try:
             async with self._launches, record.turn:
                 if self._records.get(number) is record and record.shown.state in (State.LOADED, State.LOST):
-                    await self._bring_up(record)
+                    await self._bring_up(record, Cause.HOST)
         except FaultError as error:
             _log.warning("enclave %d could not be launched again: %s", number, error)
             self._now(record, State.LOST, f"could not be launched again: {error}")
         finally:
             record.coming = None
 
-    async def _bring_up(self, record: EnclaveRecord) -> None:
+    async def _bring_up(self, record: EnclaveRecord, cause: Cause) -> None:
         """From any state but running to running; loads it anew where its pages are not on the chip."""
         anew = record.lasting and (record.shown.state is State.LOST or record.place == NOWHERE)
         if anew:
-            files = await self._files(record.shown.image)
+            files = await self._images.files(record.shown.image)
             await self._vacate(record)
             await self._load(record, files)
-        _check_step(record, Event.START)
+        check_step(record.shown.state, Event.START, cause)
         await self._start(record)
 
     async def _load(self, record: EnclaveRecord, files: ImageBytes) -> None:
@@ -447,15 +420,13 @@ class Orchestrator:
             record.shown = replace(record.shown, ra_tls_port=None)
 
     def _lose(self, record: EnclaveRecord, reason: str) -> None:
-        """An enclave has died by itself. A lasting one that ran is launched again, unless it dies all the time."""
-        ran = record.shown.state is State.RUNNING
+        """An enclave has died by itself. The tables say whether it is launched again."""
+        is_relaunched = record.lasting and RELAUNCHED[record.shown.state]
         _log.warning("enclave %d (%s) died: %s", record.shown.enclave, record.shown.name, reason)
         self._now(record, State.LOST, reason)
-        if not (ran and record.lasting):
+        if not is_relaunched:
             return
-        now = time.monotonic()
-        record.deaths = [*(death for death in record.deaths if now - death < WITHIN), now]
-        if len(record.deaths) >= MOST_DEATHS:
+        if record.deaths.is_too_many(time.monotonic()):
             self._now(record, State.LOST, f"{reason}; it died {MOST_DEATHS} times in {WITHIN:g} s: start it yourself")
             return
         record.coming = asyncio.create_task(self._launch_again(record.shown.enclave, record))
@@ -467,38 +438,9 @@ class Orchestrator:
 
         return lost
 
-    async def _described(self, request: Launch | PutImage) -> tuple[ImageIs, ImageBytes]:
-        files = ImageBytes(request.sgxs, request.sigstruct)
-        about = await self._write(describe, request.name, files)
-        await self._write(check_lock, files.sgxs)
-        return about, files
-
-    async def _files(self, image: bytes) -> ImageBytes:
-        files = await self._write(self._catalogue.files, image)
-        if files is None:
-            raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
-        return files
-
     async def _want(self, record: EnclaveRecord, wanted: Wanted) -> None:
         if record.lasting:
-            await self._write(self._catalogue.want, record.shown.enclave, wanted)
-
-    async def _write(self, work: Callable[..., T], *arguments: object) -> T:
-        """Work with disk or with many bytes, in the one thread that there is for it."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._clerk, work, *arguments)
-        except CatalogueError as error:
-            _log.error("%s", error)
-            raise refuse(Code.UNAVAILABLE, f"the host's catalogue: {error}") from None
-
-    def _keep(self, about: ImageIs, files: ImageBytes, keeper: str) -> ImageIs:
-        """In the thread of the catalogue: nothing comes between the look and the change."""
-        if self._catalogue.image(about.image) is None:
-            _check_room(self._catalogue.images(), about, MAX_IMAGES, MAX_IMAGE_BYTES, "")
-            if keeper:
-                most, most_bytes = max(1, MAX_IMAGES // SHARE), MAX_IMAGE_BYTES // SHARE_OF_BYTES
-                _check_room(self._catalogue.images(keeper), about, most, most_bytes, keeper)
-        return self._catalogue.put(about, files, keeper)
+            await self._images.run(self._catalogue.want, record.shown.enclave, wanted)
 
     def _check_share(self, launcher: str) -> None:
         """Refuses an enclave beyond a token's share."""
@@ -509,29 +451,9 @@ class Orchestrator:
             raise refuse(Code.BUSY, f"token {launcher} has {count} enclaves already, its share: destroy one of {named}")
 
 
-def _check_room(there: tuple[ImageIs, ...], more: ImageIs, most: int, most_bytes: int, keeper: str) -> None:
-    """Refuses an image beyond what may be kept, by all or by one token."""
-    held = sum(about.size for about in there)
-    if len(there) < most and held + more.size <= most_bytes:
-        return
-    whose, how_many = (f"token {keeper} keeps", "its share") if keeper else ("this machine keeps", "all that it may")
-    oldest = f": remove one, such as {there[0].image.hex()}" if there else ""
-    raise refuse(
-        Code.BUSY,
-        f"{whose} {len(there)} images of {held >> 20} MiB, and {how_many} is {most} of {most_bytes >> 20} MiB{oldest}",
-    )
-
-
-def _check_step(record: EnclaveRecord, event: Event) -> None:
-    try:
-        after(record.shown.state, event)
-    except WrongStateError as error:
-        raise refuse(Code.WRONG_STATE, str(error)) from None
-
-
 def _shown(deployment: Deployment, about: ImageIs) -> EnclaveIs:
     """An enclave before the chip has it, by what its SIGSTRUCT says."""
-    running = deployment.wanted is Wanted.RUNNING
+    state, reason = AT_START[deployment.wanted]
     return EnclaveIs(
         enclave=deployment.number,
         name=deployment.name,
@@ -540,8 +462,8 @@ def _shown(deployment: Deployment, about: ImageIs) -> EnclaveIs:
         isv_prod_id=about.isv_prod_id,
         isv_svn=about.isv_svn,
         debug=about.debug,
-        state=State.LOADED if running else State.STOPPED,
-        reason=AGAIN if running else "",
+        state=state,
+        reason=reason,
         image=about.image,
         tee=deployment.tee,
     )

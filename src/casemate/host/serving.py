@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from casemate.host.catalogue import Catalogue, CatalogueError
-from casemate.host.collateral import CollateralCache
-from casemate.host.endorsements import Endorsements
+from casemate.host.endorsements import CollateralCache, Endorsements
 from casemate.host.events import MachineEvent
 from casemate.host.host_server import HostServer
 from casemate.host.ocalls import BUILT_IN

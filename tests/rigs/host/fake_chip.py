@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from casemate.host.catalogue import Catalogue
-from casemate.host.collateral import CollateralCache
-from casemate.host.endorsements import Endorsements
+from casemate.host.endorsements import CollateralCache, Endorsements
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper

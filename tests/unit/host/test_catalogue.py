@@ -5,7 +5,7 @@ import pytest
 from tests.rigs.host.fake_chip import sigstruct
 
 from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
-from casemate.host.images import describe
+from casemate.host.image_store import describe
 from casemate.wire.protocol.tee import Tee
 
 FILES = ImageBytes(b"stream", sigstruct(b"stream"))

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from tests.rigs.host.fake_chip import FakeChip, host_of, sigstruct, stream
 
+from casemate.host import image_store
 from casemate.host import orchestrator as module
 from casemate.host.catalogue import CatalogueError
-from casemate.host.orchestrator import AGAIN, Orchestrator
+from casemate.host.enclave_states import AGAIN, MOST_DEATHS
+from casemate.host.orchestrator import Orchestrator
 from casemate.images.layout import lay_out
 from casemate.wire.errors import WireError
 from casemate.wire.messages.host import EnclaveIs, Launch, PutImage
@@ -111,7 +113,7 @@ def test_an_enclave_that_dies_is_launched_again_and_calls_wait_for_it(tmp_path: 
 def test_one_that_dies_all_the_time_stays_lost_until_it_is_started(tmp_path: Path) -> None:
     async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
         await launch(orchestrator, chip)
-        for place in range(101, 101 + module.MOST_DEATHS):
+        for place in range(101, 101 + MOST_DEATHS):
             await until(lambda place=place: place in chip.running)  # type: ignore[misc] # bound now
             assert await orchestrator.plain_call(1, "main", b"1") == b"1"
             await chip.lose(place)
@@ -241,7 +243,7 @@ def test_the_number_of_images_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
         await orchestrator.put_image(PutImage("function", *FILES))  # it is there
         await refused(Code.BUSY, orchestrator.put_image(PutImage("more", stream(b"more"), sigstruct(b"more"))))
 
-    monkeypatch.setattr(module, "MAX_IMAGES", 1)
+    monkeypatch.setattr(image_store, "MAX_IMAGES", 1)
     host(tmp_path, body)
 
 
@@ -261,7 +263,7 @@ def test_a_token_has_a_share_of_the_images_and_is_told_what_to_remove(
         await orchestrator.remove_image(kept.image)
         await orchestrator.put_image(PutImage("next", stream(b"next"), sigstruct(b"next")), keeper="ci")
 
-    monkeypatch.setattr(module, "MAX_IMAGES", 4)
+    monkeypatch.setattr(image_store, "MAX_IMAGES", 4)
     host(tmp_path, body)
 
 
@@ -273,7 +275,7 @@ def test_the_bytes_of_images_are_bounded_too(tmp_path: Path, monkeypatch: pytest
         await refused(Code.BUSY, more)
 
     room = len(FILES[0]) + len(FILES[1]) + 1
-    monkeypatch.setattr(module, "MAX_IMAGE_BYTES", room * (module.SHARE_OF_BYTES if keeper else 1))
+    monkeypatch.setattr(image_store, "MAX_IMAGE_BYTES", room * (image_store.SHARE_OF_BYTES if keeper else 1))
     host(tmp_path, body)
 
 
