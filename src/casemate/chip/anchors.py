@@ -1,7 +1,7 @@
-"""Anchors: which history of each sealed state is the newest. Durable before anybody learns of it.
+"""Anchors: which history of each sealed state is the newest. Each step is durable before it is answered.
 
 An anchor belongs to a state's namespace, which the chip computes from the asking enclave's identity. It holds the epoch
-and the digest of the newest record, so that no other record, however well sealed, can take that one's place.
+and the digest of the newest record, so that no other record, although genuinely sealed, can take its place.
 
 An append-only log, one record for each step, synchronised to disk before the answer. Each record's MAC, under a key
 from the fuses, covers the MAC before it: a record changed, dropped or moved inside the log is found. Room for records
@@ -38,18 +38,18 @@ from casemate.wire.protocol.tee import Identity
 
 FILE_NAME = "anchors.log"
 MAX_ANCHORS = 4096
-"""Anchors of one chip, those given up not counted."""
+"""Most anchors of one chip, without those that were given up."""
 MAX_PER_LAUNCHER = 512
-"""Anchors of states that one launcher's enclaves have made. The host says who launched an enclave: this protects the
-other users of a machine from a launcher that makes too many, and nobody from the host."""
+"""Most anchors of states that one launcher's enclaves have made. The host says who launched an enclave: this protects
+the other users of a machine from a launcher that makes too many, but nobody from the host."""
 RESERVED = 1024
-"""Anchors that the machine's owner alone may make, however many launchers there are."""
+"""Anchors that are kept free for the machine's owner, however many launchers there are."""
 MAX_GIVEN_UP = 16_384
-"""Given up anchors that a chip remembers (2 MB of the log): each is an act of the owner's."""
+"""Most given-up anchors that a chip remembers (2 MB of the log); only the owner can give one up."""
 COMPACT_AFTER = 32_768
 """Records (4 MB) after which the log is written anew, with one record for each anchor."""
 ROOM = 64 * 1024
-"""So many bytes are made room for at a time."""
+"""Bytes by which the log grows. Growing costs a full synchronisation, writing into room that is there does not."""
 
 GENERATION_SHIFT = 40
 """Epochs of one generation: 2**40 commits."""
@@ -71,7 +71,7 @@ class Anchor:
 
     namespace: Bytes32
     owner: Bytes32
-    """Whose share it counts towards: :func:`launcher_id`."""
+    """The launcher whose share it counts towards: :func:`launcher_id`."""
     epoch: U64
     """Commits so far."""
     head: Bytes32
@@ -87,7 +87,7 @@ class Anchor:
 
     @property
     def given_up(self) -> bool:
-        """Nothing was committed since the owner gave it up: what is left is the floor of a state that begins anew."""
+        """Whether nothing was committed since the owner gave it up: it only keeps the floor for a new beginning."""
         return self.epoch == self.floor
 
 
@@ -110,7 +110,7 @@ _RECORD_SIZE = _FIELDS_SIZE + _MAC_SIZE
 
 
 def launcher_id(launcher: str) -> bytes:
-    """Whose share an anchor counts towards: the launcher's that the host names; the empty name is the machine's owner.
+    """Identifies the launcher that the host names, for counting its anchors; the empty name is the machine's owner.
 
     32 bytes.
     """
@@ -122,7 +122,7 @@ OWNER = launcher_id("")
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks for an anchor, in the chip's own words."""
+    """The enclave that asks for an anchor, as the chip identifies it."""
 
     namespace: bytes
     owner: bytes
@@ -137,12 +137,12 @@ def is_of_version_1(path: Path) -> bool:
 
 @lru_cache(maxsize=256)
 def asker(who: Identity, policy: SealBinding, launcher: str = "") -> Asker:
-    """``who``, and the one state that it may have under that policy."""
+    """The enclave ``who``, with the one state that it may have under that binding."""
     return Asker(namespace=state_namespace(policy, who), owner=launcher_id(launcher), isv_svn=who.isv_svn)
 
 
 class Anchors:
-    """All anchors of a chip. Threads may write at the same time: they take turns. Reading waits for nobody."""
+    """All anchors of a chip. Threads that write take turns; reading never waits."""
 
     def __init__(self, directory: Path, fuses: Fuses, *, generation: int = 0) -> None:
         """Reads the log, and cuts off a last record that a power cut tore; it was never acknowledged.
@@ -174,7 +174,7 @@ class Anchors:
         os.close(self._file)
 
     def all(self) -> tuple[Anchor, ...]:
-        """Every anchor there is, those given up left out."""
+        """Every anchor, without those that were given up."""
         return tuple(anchor for anchor in tuple(self._latest.values()) if not anchor.given_up)
 
     def find(self, namespace: bytes) -> Anchor:
@@ -381,12 +381,12 @@ class Anchors:
             self._last_mac = mac
             self._records += 1
             at += _RECORD_SIZE
-        if any(content[at:]):  # no record is begun that its room does not hold
+        if any(content[at:]):  # a record is never begun where its room does not hold it
             raise self._damaged(f"its end: record {self._records} has been cut off")
         return at
 
     def _replay_version_1(self, content: bytes) -> None:
-        """A log of version 1, which had no fixed length: what was cut off it is not found."""
+        """Reads a log of version 1. It had no fixed length, so records that were cut off its end are not missed."""
         at, last, size = len(_MAGIC_1), _FIRST_MAC_1, _FIELDS_SIZE_1 + _MAC_SIZE
         while at + size <= len(content):
             fields, mac = content[at : at + _FIELDS_SIZE_1], content[at + _FIELDS_SIZE_1 : at + size]

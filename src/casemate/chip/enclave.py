@@ -22,9 +22,9 @@ class Enclave:
         self.loaded = loaded
         self.tee = tee
         self.launcher = launcher
-        """The host's word: whose share new anchors count towards."""
+        """Who launched it, as the host says: new anchors count towards that launcher's share."""
         self.launched: Attester | None = None
-        """What it is from EINIT on."""
+        """Serves and proves it; None before EINIT."""
         self.state = State.LOADED
         self.reason = ""
         """Why it is in its state, for a person."""
@@ -33,7 +33,7 @@ class Enclave:
 
     @property
     def attester(self) -> Attester:
-        """What serves and proves it; refused before EINIT."""
+        """Serves and proves it; a :class:`FaultError` before EINIT."""
         if self.launched is None:
             raise refuse(Code.WRONG_STATE, f"enclave {self.number} is {self.state}, want EINIT first")
         return self.launched

@@ -13,7 +13,7 @@ LEVER = "the machine's owner can free one for good with `casemate state give-up 
 
 
 class Status(StrEnum):
-    """The processor's own words for a refusal (SDM vol. 3D, table 40-4 and the exceptions of each leaf function)."""
+    """The processor's own names for refusals (SDM vol. 3D, table 40-4 and the exceptions of each leaf function)."""
 
     GENERAL_PROTECTION = "#GP(0)"
     INVALID_SIG_STRUCT = "SGX_INVALID_SIG_STRUCT"

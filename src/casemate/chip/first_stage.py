@@ -90,7 +90,7 @@ def _give_up(descriptor: int, reason: str) -> int:
     try:
         Channel(socket.socket(fileno=descriptor)).send(encode_message(fault(Code.UNAVAILABLE, reason)), timeout=1.0)
     except PeerGoneError:
-        return 1  # said on standard error
+        return 1  # the reason is on standard error already
     return 1
 
 

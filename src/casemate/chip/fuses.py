@@ -19,7 +19,7 @@ from casemate.wire.errors import WireError, os_error_text
 
 FILE_NAME = "fuses.bin"
 MAX_FILE = 4096
-"""A longer file is none of ours (bytes)."""
+"""Longest file that is read (bytes)."""
 
 _MAGIC = b"casemate fuses v1\x00"
 _OTHERS = 0o077
@@ -27,12 +27,12 @@ _OTHERS = 0o077
 
 @dataclass(frozen=True, slots=True)
 class Fuses:
-    """What manufacturing put into this chip and no other."""
+    """The secrets that manufacturing put into this chip alone."""
 
     seeded: bool
     """Whether a public seed made them: anybody can then make the same chip."""
     root_provisioning_key: Secret
-    """32 bytes; on hardware the maker keeps a copy. All keys come from it, through the ladder of security versions."""
+    """32 bytes; on hardware the maker keeps a copy. Keys follow from it, through :mod:`casemate.chip.svn_chains`."""
     root_seal_key: Secret
     """32 bytes; on hardware nobody else ever knew it. It enters each key but the provisioning key."""
     owner_epoch: bytes
@@ -77,7 +77,7 @@ def read_fuses(directory: Path) -> Fuses | None:
 
 
 def random_fuses() -> Fuses:
-    """A new chip."""
+    """The fuses of a new chip."""
     return Fuses(
         seeded=False,
         root_provisioning_key=Secret(secrets.token_bytes(32)),
@@ -87,7 +87,7 @@ def random_fuses() -> Fuses:
 
 
 def seeded_fuses(seed: str) -> Fuses:
-    """The one chip that this seed makes."""
+    """The fuses that follow from a public seed."""
 
     def part(label: bytes, size: int) -> bytes:
         return derive(seed.encode("utf-8", "surrogatepass"), b"casemate fuses v1 " + label, size)

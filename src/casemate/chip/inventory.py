@@ -1,4 +1,4 @@
-"""Which files of the chip's folder have to be there: without it, one that is lost looks like one that never was.
+"""Which files of the chip's folder have to be there. Without this list, a lost file looks like one that never was.
 
 ``inventory`` names each file from the moment it is first written, a line each. It is there before the fuses are.
 """
@@ -12,7 +12,7 @@ from casemate.wire.errors import os_error_text
 
 FILE_NAME = "inventory"
 MAX_FILE = 4096
-"""A longer file is none of ours (bytes)."""
+"""Longest file that is read (bytes)."""
 
 _FIRST_LINE = "casemate chip inventory v1"
 
@@ -56,7 +56,7 @@ def no_longer_expect(directory: Path, *names: str) -> None:
 
 
 def adopt_inventory(directory: Path, *names: str) -> None:
-    """An inventory of these alone: of a chip that was made before there were any, or has lost it."""
+    """Writes an inventory of exactly these files: for a chip that is older than inventories, or has lost its own."""
     _write(directory, frozenset(names))
 
 

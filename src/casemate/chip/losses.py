@@ -27,7 +27,7 @@ _FILES = {
     tcb.FILE_NAME: "this chip's microcode and its security versions",
     SNP_FILE: "the SEV-SNP processor that it is, and its firmware's security versions",
 }
-"""Whose absence is a loss once they were written, and of what."""
+"""Files that must not be missing once they were written, and what is lost with each."""
 
 
 def check_complete(directory: Path) -> None:
@@ -54,12 +54,12 @@ def check_complete(directory: Path) -> None:
 
 
 def accept_another_chip(directory: Path, reason: str, now: datetime) -> None:
-    """Writes down that this new chip stands where another one was lost."""
+    """Logs that this new chip takes the place of one that was lost."""
     log_act(directory, "begun anew with another chip", reason, now)
 
 
 def accept_losses(directory: Path, reason: str, now: datetime) -> bool:
-    """Begins anew with what is missing or damaged; what is whole stays. Each is written down first.
+    """Begins anew with what is missing or damaged, and keeps what is whole. Each loss is logged first.
 
     Returns:
         Whether there is a chip at all; else a new one is to be made.
@@ -95,7 +95,7 @@ def accept_losses(directory: Path, reason: str, now: datetime) -> bool:
 
 
 def _inventory_or_rest(directory: Path, reason: str, now: datetime) -> frozenset[str]:
-    """What has to be there; where the inventory itself is lost, what is there, and the anchors."""
+    """What has to be there. If the inventory itself is lost: what is there, and the anchors."""
     try:
         expected = inventory.read_inventory(directory)
     except StateError:
@@ -108,7 +108,7 @@ def _inventory_or_rest(directory: Path, reason: str, now: datetime) -> frozenset
 
 
 def _first_inventory(directory: Path) -> frozenset[str]:
-    """Of a folder without one: a new chip's is empty; a chip that is older than inventories had a log of anchors."""
+    """Makes the inventory of a folder without one: of a new chip, or of one that is older than inventories."""
     there = _there(directory)
     if not there:
         inventory.begin_inventory(directory)
@@ -127,7 +127,7 @@ def _there(directory: Path) -> frozenset[str]:
 
 
 def _generation_of_anchors(directory: Path, made: Fuses, *, is_missing: bool) -> tuple[int | None, str]:
-    """Of the log of anchors; None, and why, where it is lost."""
+    """The generation of the log of anchors; None, and why, if the log is lost."""
     if is_missing:
         return None, "the log was missing"
     try:
@@ -152,7 +152,7 @@ def _begin_anchors_anew(directory: Path, made: Fuses, reason: str, now: datetime
 
 
 def _generations(path: Path) -> list[int]:
-    """The generations that an audit log tells of."""
+    """The generations of anchors that the audit log has recorded."""
     try:
         entries = read_entries(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the chip's second stage is told by its first, in one word on its command line."""
+"""The options that the chip's first stage hands to its second, as one argument of its command line."""
 
 import os
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class ChipOptions:
     runtime_parts: Runtime
     runtime_rebuilt: bool
     runtime_lock: U32
-    """A descriptor that keeps the copy from being tidied away."""
+    """A descriptor whose lock keeps the copy from being removed while the chip runs."""
     python: Place
     """The interpreter that has all of Casemate: VMs run on it, whose emulator is no part of the runtime."""
     snp_product: Product | None
     """What SEV-SNP processor a new chip is, and one that there is has to be; None leaves it open."""
     snp_report: U8 | None
-    """The version of ATTESTATION_REPORT that it writes, likewise."""
+    """The version of ATTESTATION_REPORT that it writes; None leaves it open."""
     accept_loss: Annotated[str, Limit(1024)] | None
     """Why the owner accepts that files of the chip are lost, and has it begin anew without them; None if not."""
 
@@ -45,7 +45,7 @@ class ChipOptions:
         return RuntimeCopy(Path(os.fsdecode(self.runtime)), self.runtime_parts, self.runtime_rebuilt)
 
     def to_word(self) -> str:
-        """For the command line."""
+        """As one argument of a command line."""
         return encode_fields(self).hex()
 
     @classmethod

@@ -21,7 +21,7 @@ LIBRARY_FOLDER = "lib"
 
 HOLDS = "holds"
 HOLD_TIME = 10.0
-"""Longest wait for a copy that somebody looks at to tidy it away (seconds)."""
+"""Longest wait for a copy that another process examines for removal (seconds)."""
 
 _LOOK_PERIOD = 0.05
 
@@ -39,9 +39,9 @@ class RuntimeCopy:
 
     directory: Path
     parts: Runtime
-    """Each with SHA-256 over its files: what runtime locks name."""
+    """Each part with the SHA-256 over its files, which runtime locks name."""
     rebuilt: bool
-    """It was missing or had been touched, and was made anew."""
+    """Whether it was missing or had been changed, and was made anew."""
 
 
 def component_of(path: str) -> str:

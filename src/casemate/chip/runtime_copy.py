@@ -34,7 +34,7 @@ KEPT_COPIES = 3
 """Copies that stay when a new one is made, the most recently used ones: each takes some 170 MB."""
 
 LEFTOVER_AGE = 3600.0
-"""Seconds after which an unfinished copy is somebody's interrupted work."""
+"""Seconds after which an unfinished copy is taken to be left over from an interrupted start."""
 
 HINTS = "hints"
 COMPILED = "compiled"
@@ -80,8 +80,8 @@ def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
         known = _read_hint(hint)
         if known is not None:
             with contextlib.suppress(RuntimeCopyError):  # missing or touched: made anew below
-                with contextlib.suppress(OSError):  # gone, or another user's: verifying will tell
-                    os.utime(root / known)  # most recently used, so not tidied away meanwhile
+                with contextlib.suppress(OSError):  # gone, or another user's: verifying says so
+                    os.utime(root / known)  # marks it as recently used, so that no other chip removes it meanwhile
                 copy = RuntimeCopy(root / known, verify_copy(root / known), rebuilt=False)
                 check_confined(copy.directory)
                 return copy
@@ -240,13 +240,13 @@ def _copy_all(sources: Sequence[SourceFile], fresh: Path) -> list[_Hashed]:
 
 
 def _in_parallel(work: Callable[[T], _Hashed], items: Sequence[T]) -> list[_Hashed]:
-    """In the order of the items; hashing and copying release the interpreter's lock."""
+    """Results in the order of the items; threads help, since hashing and copying release the interpreter's lock."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(work, items))
 
 
 def _files_of(directory: Path) -> Iterator[tuple[str, bool]]:
-    """Each file's path and whether it is executable; refuses what no copy has."""
+    """Each file's path and whether it is executable; refuses links and files that others may write to."""
     owners = {0, os.geteuid()}
     for folder, folders, files in os.walk(directory):
         for name in (*folders, *files, "."):
@@ -284,7 +284,7 @@ def _digest(component: str, files: list[_Hashed]) -> bytes:
 
 
 def _hint_file(sources: Sequence[SourceFile], root: Path) -> Path:
-    """Where it is noted which digest these sources gave, by what tells a changed file: saves hashing them each time.
+    """A file that remembers these sources' digest by their sizes and times, so that they are not hashed at each start.
 
     A wrong note does no harm: a copy's digest is always taken of the copy itself.
     """
@@ -316,7 +316,7 @@ def _is_digest(name: str) -> bool:
 
 
 def _forget_old(root: Path, *, keep: Path) -> None:
-    """Removes the copies used longest ago that no chip runs on, and what interrupted work has left."""
+    """Removes the least recently used copies that no chip runs on, and what interrupted starts have left."""
     copies = sorted((path for path in root.iterdir() if _is_digest(path.name) and path != keep), key=_last_used)
     for path in copies[: -(KEPT_COPIES - 1)]:
         with unused(path) as is_unused:

@@ -94,7 +94,7 @@ def _libpython() -> Iterator[SourceFile]:
 
 
 def _mapped_libpython() -> Path | None:
-    """The library that this very process runs on; None where the interpreter is one piece."""
+    """Libpython of this process; None if the interpreter is linked statically."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         mapped = line.partition("/")
         if os.path.basename(mapped[2]).startswith("libpython"):  # noqa: PTH119 - thousands of lines

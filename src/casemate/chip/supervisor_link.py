@@ -1,4 +1,4 @@
-"""The chip's side of its link to the supervisor: certificates, microcode, and what the owner says on anchors."""
+"""The chip's side of its link to the supervisor: certificates, microcode, and the owner's orders about anchors."""
 
 import asyncio
 import os
@@ -47,7 +47,9 @@ T = TypeVar("T")
 
 
 class SupervisorLink:
-    """Two conversations, of the supervisor's orders and of the chip's questions; each in turns, so none needs numbers.
+    """Two conversations over one link: the supervisor's orders, and the chip's questions.
+
+    Each has one message under way at a time, so its messages need no numbers.
 
     :meth:`listen` comes first.
     """
@@ -74,11 +76,11 @@ class SupervisorLink:
         self._listening: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
-        """Takes what the supervisor says from now on."""
+        """Begins to receive what the supervisor sends."""
         self._listening = asyncio.create_task(self._listen())
 
     async def ask(self, question: object, wanted: type[T]) -> T:
-        """What the maker answers.
+        """The maker's answer to a question of the chip's.
 
         Raises:
             CertificationError: it refused.
@@ -121,7 +123,7 @@ class SupervisorLink:
         await self._channel.send(encode_message(message))
 
     async def run(self) -> None:
-        """Does what the supervisor asks until it is gone."""
+        """Carries out the supervisor's orders until it is gone."""
         try:
             while (order := await self._orders.get()) is not None:
                 await self._channel.send(encode_reply(await self._answer(order)))
@@ -236,7 +238,7 @@ class SupervisorLink:
 
 
 def _parse_order(payload: bytes) -> object:
-    """What the supervisor orders; that for SEV-SNP is imported when the first one comes."""
+    """The supervisor's order. The one for SEV-SNP is imported when it first comes."""
     if payload[:1] == _UPDATE_FIRMWARE:
         from casemate.wire.messages.snp_certification import UpdateFirmware
 

@@ -57,7 +57,7 @@ def read(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """Holds the maker's lock: whoever changes the ledger reads it after this."""
+    """Holds the maker's lock. A ledger has to be read after this, or another command's change could be lost."""
     if not exists(state):
         raise MakerError(f"there is no maker in {maker_directory(state)}: run init first")
     with os.fdopen(open_plain(maker_directory(state) / LOCK), "rb") as lock:
@@ -66,7 +66,7 @@ def locked(state: Path) -> Iterator[None]:
 
 
 def load_seed(state: Path) -> str | None:
-    """The public seed that the maker was made from, if it was.
+    """The public seed that the maker was made from; None if its keys are random.
 
     Raises:
         MakerError: there is no maker, or its ledger is damaged.

@@ -76,7 +76,7 @@ class ProvisioningEnclave:
         return self._pck.sign(report.body.encode())
 
     def request(self, *, seeded: bool) -> Certify:
-        """What the maker has to know to certify the PCK."""
+        """The request that the maker certifies the PCK by."""
         return Certify(
             public_key=b"\x04" + self._pck.public_key,
             ppid=self.ppid,

@@ -1,4 +1,4 @@
-"""Certificates of the keys that sign reports: asked of the maker through the supervisor when they are first wanted.
+"""Certificates of the keys that sign reports: the supervisor fetches them from the maker when they are first wanted.
 
 A VCEK's chain is kept for each TCB, in the chip's directory. A VLEK and its chain are gone with the chip's power, as on
 hardware.
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """The way to the maker."""
+    """Asks the maker a question, through the supervisor."""
 
     def __call__(self, question: object, wanted: type[T], /) -> Awaitable[T]:
         """What the maker answers; :class:`CertificationError` where it refuses."""
@@ -130,7 +130,7 @@ class SnpCertification:
         except CertificationError:
             if kept is None:
                 raise
-            return kept  # what verifiers will say of it is better than nothing
+            return kept  # expired or not, verifiers can say more about it than about none
         write_state(path, chain)
         return chain
 

@@ -6,7 +6,7 @@ from casemate.wire.errors import CasemateError
 
 
 class FirmwareStatus(StrEnum):
-    """The firmware's own words for a refusal (AMD 56860, table "Status Codes")."""
+    """The firmware's own names for refusals (AMD 56860, table "Status Codes")."""
 
     INVALID_PLATFORM_STATE = "INVALID_PLATFORM_STATE"
     INVALID_GUEST_STATE = "INVALID_GUEST_STATE"
@@ -35,7 +35,7 @@ class FirmwareStatus(StrEnum):
 
 
 class FirmwareError(CasemateError):
-    """A command of SEV-SNP firmware was refused; its words begin with the status."""
+    """A command of SEV-SNP firmware was refused; the message begins with the status."""
 
     def __init__(self, status: FirmwareStatus, reason: str) -> None:
         super().__init__(f"{status}: {reason}")

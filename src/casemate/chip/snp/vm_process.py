@@ -1,4 +1,4 @@
-"""A VM's process, from the chip's side: started with its key, asked in turns, watched, and ended with its guest."""
+"""A VM's process as the chip sees it: started with its key, asked one question at a time, and ended with its guest."""
 
 import asyncio
 import fcntl
@@ -111,13 +111,13 @@ class VmProcess:
                 self.give_up(f"it broke the chip's protocol: {error}")
                 raise refuse(Code.LOST, f"the VM's process was ended: {self._fault}") from None
             except asyncio.CancelledError:
-                self.give_up("a question was given up")  # its answer would be taken for the next one's
+                self.give_up("a question was given up")  # its late answer would be taken for that to the next question
                 raise
             finally:
                 self._asked = None
 
     def give_up(self, reason: str) -> None:
-        """Ends a process that does not do what it should; that is told as its death is."""
+        """Ends a process that does not do what it should, and reports that as a death."""
         self._fault = self._fault or reason
         self._channel.close()
 
@@ -163,7 +163,7 @@ class VmProcess:
 def _waited(pid: int) -> tuple[int, int]:
     try:
         return os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # whoever started the chip has SIGCHLD ignored: the kernel has reaped it
+    except ChildProcessError:  # the chip was started with SIGCHLD ignored: the kernel has reaped it
         return pid, 0
 
 

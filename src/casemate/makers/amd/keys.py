@@ -26,7 +26,7 @@ _P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF
 
 
 class AmdRole(StrEnum):
-    """Whose key it is; also the name of its files."""
+    """What a key is for; also the name of its files."""
 
     ARK = "ark"
     ASK = "ask"
@@ -65,7 +65,7 @@ def seeded_signer(key: rsa.RSAPrivateKey, seed: str) -> Callable[[bytes], bytes]
 
 
 def make_vlek_secret(product: Product, seed: str | None) -> bytes:
-    """What all VLEKs of a product are derived from."""
+    """The secret that all VLEKs of a product are derived from."""
     if seed is None:
         return secrets.token_bytes(VLEK_SECRET_SIZE)
     return from_seed(seed, f"{product} vlek secret", VLEK_SECRET_SIZE)
@@ -102,6 +102,6 @@ def parse_rsa_key(pem: bytes) -> rsa.RSAPrivateKey:
 
 
 def _stream(key: bytes) -> Callable[[int], bytes]:
-    """Bytes that nobody can tell from random ones without the key, on and on."""
+    """An endless stream of pseudo-random bytes, the same one for the same key."""
     cipher = Cipher(ChaCha20(key, _CHACHA_NONCE), mode=None).encryptor()
     return lambda size: cipher.update(bytes(size))

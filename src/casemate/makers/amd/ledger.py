@@ -46,7 +46,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class AmdLedger:
-    """All of it; each command makes the next one."""
+    """The whole ledger; a command that changes it makes a new one."""
 
     product: Product
     levels: tuple[Level, ...]
@@ -55,7 +55,7 @@ class AmdLedger:
     revoked: tuple[Revoked, ...]
     crl_number: int
     vlek_secret: bytes
-    """What VLEKs are derived from."""
+    """The secret that VLEKs are derived from."""
 
     @classmethod
     def first(cls, product: Product, vlek_secret: bytes) -> Self:

@@ -21,7 +21,7 @@ class Level:
     firmware: Firmware
     date: datetime
     advisory: str
-    """Which it answers; empty for a product's first."""
+    """The advisory that it answers; empty for a product's first."""
 
 
 def first_levels(product: Product) -> tuple[Level, ...]:
@@ -30,7 +30,7 @@ def first_levels(product: Product) -> tuple[Level, ...]:
 
 
 def recover(levels: tuple[Level, ...], advisory: str, now: datetime) -> tuple[Level, ...]:
-    """Firmware above the newest. What it is worth, policies say: AMD publishes no status of a TCB."""
+    """Adds firmware above the newest. AMD publishes no status of a TCB: policies say which one they demand."""
     newest = levels[0].firmware
     for part in _RAISED:
         if getattr(newest.tcb, part) == MAX_U8:

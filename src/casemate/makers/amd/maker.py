@@ -1,4 +1,4 @@
-"""What the simulated AMD does for one product, with keys and ledger in hand: pure but for drawing random numbers."""
+"""What the simulated AMD does for one product, given keys and ledger: pure functions, but for random numbers."""
 
 import hashlib
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Ca:
 
 @dataclass(frozen=True, slots=True)
 class AmdMaker:
-    """The maker of one product: as many of its keys as the present question wants, and its ledger."""
+    """The maker of one product: those of its keys that a command needs, and its ledger."""
 
     product: Product
     seed: str | None
@@ -56,7 +56,7 @@ class AmdMaker:
 
 @dataclass(frozen=True, slots=True)
 class VcekRequest:
-    """A chip's word for itself, at one TCB."""
+    """A chip's request to certify its VCEK, at one TCB."""
 
     public_key: bytes
     """Uncompressed point on P-384."""
@@ -68,7 +68,7 @@ class VcekRequest:
 
 @dataclass(frozen=True, slots=True)
 class VlekRequest:
-    """A cloud provider's wish for a key, to be loaded into one of its chips."""
+    """A cloud provider's request for a key that is loaded into one of its chips."""
 
     csp_id: str
     tcb: TcbVersion

@@ -14,7 +14,7 @@ _COORDINATE_SIZE = 32
 
 
 class KeyRole(StrEnum):
-    """Whose key it is; also the name of its file."""
+    """What a key is for; also the name of its file."""
 
     ROOT = "root"
     PROCESSOR_CA = "processor"

@@ -1,4 +1,4 @@
-"""What the maker remembers: chips it has made, certificates it has issued and revoked, TCB levels it has published."""
+"""The simulated Intel's ledger: certificates it has issued and revoked, TCB levels it has published."""
 
 import json
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """A certificate that its issuer no longer stands by."""
+    """A certificate on its issuer's revocation list."""
 
     serial: int
     ca: Ca
@@ -52,7 +52,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All of it; each command makes the next one."""
+    """The whole ledger; a command that changes it makes a new one."""
 
     seed: str | None
     """The public seed that the keys came from, or None."""
@@ -121,7 +121,7 @@ class Ledger:
         ).encode()
 
     def revoked_by(self, ca: Ca) -> tuple[Revoked, ...]:
-        """What stands on one issuer's revocation list."""
+        """The entries of one issuer's revocation list."""
         return tuple(entry for entry in self.revoked if entry.ca == ca)
 
 

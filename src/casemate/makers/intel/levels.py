@@ -1,4 +1,4 @@
-"""What each security version is worth: the levels a new maker publishes, and what TCB recovery does to them."""
+"""The TCB levels that a new maker publishes, and what TCB recovery does to them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ _WHEN_RECOVERED = {
     TcbStatus.CONFIGURATION_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
     TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
 }
-"""What a level becomes when a better one is published; the others stay what they are."""
+"""The status of a level once a better one is published; other statuses stay."""
 
 
 def first_tcb_levels() -> tuple[TcbLevel, ...]:
@@ -70,7 +70,7 @@ def recover_platform(levels: tuple[TcbLevel, ...], advisory: str, now: datetime)
 
 
 def recover_quoting_enclave(levels: tuple[QeTcbLevel, ...], advisory: str, now: datetime) -> tuple[QeTcbLevel, ...]:
-    """The same for the quoting enclave."""
+    """A level of the quoting enclave above the newest; those below it have the advisory against them."""
 
     def older(level: QeTcbLevel) -> QeTcbLevel:
         status, advisories = _outdated(level.status, level.advisory_ids, advisory)
@@ -84,7 +84,7 @@ def recover_quoting_enclave(levels: tuple[QeTcbLevel, ...], advisory: str, now: 
 
 
 def _outdated(status: TcbStatus, advisories: tuple[str, ...], advisory: str) -> tuple[TcbStatus, tuple[str, ...]]:
-    """What a level's worth becomes below a new one."""
+    """Status and advisories of a level once a newer one is published."""
     known = advisory in advisories
     return _WHEN_RECOVERED.get(status, status), advisories if known else (*advisories, advisory)
 

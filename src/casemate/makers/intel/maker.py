@@ -1,4 +1,4 @@
-"""What the maker does, with its keys and ledger in hand: pure but for drawing random numbers."""
+"""What the simulated Intel does, given its keys and ledger: pure functions, but for random numbers."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -76,7 +76,7 @@ class IntelMaker:
 
 @dataclass(frozen=True, slots=True)
 class PckRequest:
-    """A chip's word for itself, at one TCB."""
+    """A chip's request to certify its PCK, at one TCB."""
 
     public_key: bytes
     """Uncompressed point."""
@@ -172,7 +172,7 @@ def issue_pck(maker: IntelMaker, request: PckRequest, now: datetime) -> tuple[In
 
 
 def publish_collateral(maker: IntelMaker, ca: Ca, now: datetime) -> Collateral:
-    """What the maker says about its platforms, for the next thirty days."""
+    """The collateral for the maker's platforms, valid for thirty days."""
     ledger = maker.ledger
     signing = maker.keys[KeyRole.TCB_SIGNING]
     signing_chain = encode_chain(maker.certificates[KeyRole.TCB_SIGNING], maker.certificates[KeyRole.ROOT])
