@@ -53,7 +53,7 @@ class _Root(CasemateGroup):
         self.commands = OnDemand(COMMANDS, commands)
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override] # Typer's own Context
-        """The list of commands, for which none of them is built."""
+        """Prints the list of commands without building any of them."""
         commands = self.commands
         self.commands = commands.summaries() if isinstance(commands, OnDemand) else commands
         try:
@@ -72,7 +72,7 @@ app = typer.Typer(
 
 
 def _show_version(wanted: bool) -> None:
-    """Behind other options; `main` answers `casemate --version` itself."""
+    """Prints the version where the option stands behind others; `main` answers `casemate --version` itself."""
     if wanted:
         from importlib.metadata import version
 

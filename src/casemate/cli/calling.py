@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the user wants to ask, and where the answer shall go."""
+    """What the user wants to ask an enclave, and where the answer goes."""
 
     arguments: bytes
     """JSON, exactly as the user's file has it: this is what the receipt commits to."""
@@ -34,8 +34,6 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A call that succeeded."""
-
     enclave: "Enclave"
     result: "Result"
     streamed: "Streamed | None" = None
@@ -57,7 +55,7 @@ def read_question(
     *,
     stream: "StreamFiles | None" = None,
 ) -> Question:
-    """Reads all that the user named, and sees that the answer has a place, before anything is started for it.
+    """The question, read from its files; checks that the answer can be written before anything is started for it.
 
     Raises:
         InputFileError, WireError: the arguments cannot be read, or are no JSON with one meaning.
@@ -84,7 +82,7 @@ def read_question(
 def attest_and_call(
     client: "Client", number: int, demands: "AnyPolicy", question: Question, *, entry: str, progress: "Progress"
 ) -> Answered:
-    """Challenges, appraises, calls and keeps the receipt, a step each: nothing is sent to what was not appraised."""
+    """Challenges, appraises, calls and keeps the receipt, each as one step. Sends nothing before the appraisal."""
     from casemate.cli.evidence.verdicts import measurement_name, tcb_text
 
     with progress.step("challenging and appraising", "attest") as found:
@@ -105,7 +103,6 @@ def attest_and_call(
 
 
 def _call(client: "Client", enclave: "Enclave", entry: str, question: Question) -> Answered:
-    """The enclave's answer, checked."""
     from casemate.client.core import CallSecrets
     from casemate.wire.messages.host import Call
     from casemate.wire.messages.verbs import CALL_TIMEOUT
@@ -117,7 +114,7 @@ def _call(client: "Client", enclave: "Enclave", entry: str, question: Question) 
 
 
 def _stream(enclave: "Enclave", entry: str, question: Question, files: "StreamFiles", progress: "Progress") -> Answered:
-    """The same for a stream: what passes is checked piece by piece, and as a whole at its end."""
+    """Streams a file through the enclave; each piece is checked as it passes, and the whole at its end."""
     from casemate.cli.streams import pass_through
 
     with progress.step("streaming", "stream", spins=False) as found:
@@ -137,7 +134,7 @@ def _keep(answered: Answered, question: Question) -> None:
 
 
 def _receipt_file(answered: Answered) -> bytes:
-    """Without the openings where they are larger than a receipt file may be: the user has input and result as files."""
+    """The receipt's file, without the openings where they would make it longer than a receipt file may be."""
     from casemate.wire.errors import WireError
 
     bundle = answered.result.receipt
@@ -148,7 +145,7 @@ def _receipt_file(answered: Answered) -> bytes:
 
 
 def show(screen: Screen, answered: Answered, question: Question, progress: "Progress", policy: str) -> None:
-    """The result on standard output, all that vouches for it on standard error; with ``--json`` one document."""
+    """Prints the result on standard output and what vouches for it on standard error; with ``--json`` one document."""
     from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
     from casemate.cli.receipt_text import state_warning
     from casemate.wire.protocol.caller_key import caller_key_text
@@ -197,7 +194,7 @@ def _receipt(question: Question, counter: int) -> str:
 
 
 def _pretty(answered: Answered) -> str:
-    """Indented where a person reads it; as the enclave wrote it where a program does."""
+    """The result for standard output: indented for a terminal, byte for byte as the enclave wrote it otherwise."""
     if sys.stdout.isatty():
         return printable(json.dumps(answered.result.value, indent=2, ensure_ascii=False))
     return answered.text

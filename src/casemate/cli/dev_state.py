@@ -18,7 +18,7 @@ _LOCKING = 1.0
 
 
 def was_dev_state(place: Path) -> bool:
-    """Whether such a directory has this name, be it there or not."""
+    """Whether the path has the name of such a directory; it need not exist."""
     return place.name.startswith(_prefix()) and place.absolute().parent in {MEMORY, Path(tempfile.gettempdir())}
 
 
@@ -27,7 +27,7 @@ def _prefix() -> str:
 
 
 def make_dev_state() -> Path:
-    """A new one; those of machines that were killed are removed on the occasion."""
+    """A new directory. Also removes those that killed machines have left."""
     parent = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     for left in parent.glob(f"{_prefix()}*"):
         _tidy(left)

@@ -49,11 +49,9 @@ class LocalEndpoint:
         return str(self.machine.state)
 
     def own_machine(self) -> "LocalMachine | None":
-        """The machine itself, which this user's own supervisor describes."""
         return self.machine
 
     def connect(self) -> "Client":
-        """A connection to its host."""
         from casemate.client.sync import connect
 
         return connect(self.machine.host_socket)
@@ -61,14 +59,14 @@ class LocalEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class GatewayEndpoint:
-    """A gateway; nobody there is believed anything."""
+    """A gateway. Nothing that it says of its machine is believed."""
 
     url: str
     token: str | None
     ca: Path | None
 
     def __repr__(self) -> str:
-        """Not the token."""
+        """Without the token."""
         return f"GatewayEndpoint({self.url!r})"
 
     def __str__(self) -> str:
@@ -91,7 +89,6 @@ class GatewayEndpoint:
         return machine if machine.status.url == self.url.rstrip("/") else None
 
     def connect(self) -> "Client":
-        """A client of it."""
         from casemate.client.sync import connect
 
         return connect(self.url, token=self.token, verify=self.ca)
@@ -132,7 +129,7 @@ def endpoint_of(given: EndpointOptions) -> Endpoint:
 
 @contextmanager
 def launched(endpoint: Endpoint, client: "Client", image: "Image", tee: Tee = Tee.SGX) -> Iterator[int]:
-    """The number of an enclave that lives as long as the block, however that ends."""
+    """Launches an enclave that is destroyed when the block ends, whether it ends well or not."""
     number = client.launch(image, temporary=True, tee=tee)
     try:
         yield number
@@ -143,7 +140,7 @@ def launched(endpoint: Endpoint, client: "Client", image: "Image", tee: Tee = Te
 
 
 def _is_same_gateway(url: str, other: str) -> bool:
-    """Whether both name one scheme, host, port and path."""
+    """Whether two URLs have the same scheme, host, port and path."""
     from casemate.client.address import base_url
 
     return url == other or base_url(url) == base_url(other)
@@ -158,7 +155,7 @@ def _exported_token(url: str, exported: str | None) -> str | None:
 
 
 def _file_token(file: Path) -> str:
-    """The token in a file; never from the command line, which others can see."""
+    """The token in a file. It is never taken from the command line, which other users can see."""
     try:
         if file != STANDARD_INPUT:
             return read_own_secret(file, MAX_TOKEN_FILE).decode("ascii").strip()

@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 class Meaning(NamedTuple):
-    """What an error means to whoever typed the command."""
+    """An error's exit code, and what the user can do about it."""
 
     exit_code: ExitCode
     advice: str
@@ -46,7 +46,7 @@ class ExitReport:
     """Rule, code, field, got and want, where the error has them; of a composed policy, those of each member."""
 
     def document(self) -> dict[str, object]:
-        """What ``--json`` prints where the result would have been."""
+        """What ``--json`` prints in place of the result."""
         said = {
             "kind": self.kind,
             "message": self.message,
@@ -61,7 +61,7 @@ _DISK_FULL = ("database or disk is full", "No space left on device")
 
 
 def exit_report(error: CasemateError | OSError) -> ExitReport:
-    """What the command line makes of an error."""
+    """The report of an error: exit code, message, advice and details."""
     details = _details(error)
     meaning = _of_fault(error) if isinstance(error, FaultError) else _of_class(error)
     own = (error.advice if isinstance(error, CasemateError) else "") or _spelling(error)
@@ -85,7 +85,7 @@ def _spelling(error: Exception) -> str:
 
 
 def _of_class(error: Exception) -> Meaning:
-    """The first line of the table that the error is an instance of."""
+    """The first row of the table whose class the error is an instance of."""
     for kind, meaning in errors_table().items():
         if isinstance(error, kind):
             return meaning
@@ -93,14 +93,14 @@ def _of_class(error: Exception) -> Meaning:
 
 
 def _message(error: CasemateError | OSError) -> str:
-    """An OSError in a person's words: the file, and what is the matter with it."""
+    """The error's message; of an OSError the file and the reason."""
     if isinstance(error, OSError):
         return f"{error.filename}: {os_error_text(error)}" if error.filename is not None else os_error_text(error)
     return str(error) or type(error).__name__
 
 
 def _details(error: Exception) -> dict[str, object]:
-    """What a program would otherwise have to pick out of the message."""
+    """The error's rule, code, field, got, want and so on, for programs."""
     if isinstance(error, FaultError):
         return {"code": str(error.fault.code)}
     found = {name: getattr(error, name, None) for name in ("rule", "field", "key", "path", "line", "got", "want")}
@@ -112,7 +112,10 @@ def _details(error: Exception) -> dict[str, object]:
 
 
 def errors_table() -> dict[type[Exception], Meaning]:
-    """Every error class and its meaning, special ones first. Made when needed: a good run imports none of it."""
+    """Exit code and advice for each error class, special ones first.
+
+    Built on demand: commands that succeed import none of these classes.
+    """
     from casemate.cli.endpoints import TokenElsewhereError
     from casemate.cli.files import InputFileError, NoDocumentsError, OutputFileError
     from casemate.cli.gateway_health import UnhealthyError
@@ -274,7 +277,7 @@ that says them."""
 
 
 def _of_fault(error: FaultError) -> Meaning:
-    """By the reason's own words, else by the code."""
+    """Exit code and advice by words of the fault's reason, else by its code."""
     meaning = FAULTS.get(error.fault.code, Meaning(ExitCode.CALL_FAILED, ""))
     said = (advice for code, words, advice in REASONS if error.fault.code is code and words in error.fault.reason)
     return meaning._replace(advice=next(said, meaning.advice))

@@ -1,4 +1,4 @@
-"""What kind of file a user has named: for whoever got another one than it needs, and for `casemate inspect`.
+"""Recognises files by their bytes: for errors about a file of the wrong kind, and for `casemate inspect`.
 
 Recognising says what a file looks like, not whether it is sound. Commands ask it where a file is not what they need, so
 that swapped arguments, and files of other tools, are met with a sentence instead of a complaint about some byte.
@@ -43,7 +43,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class FileKind(Enum):
-    """Kinds of files that people have at hand; the value is what a sentence calls one."""
+    """Kinds of files that users have at hand; the value is the words for one in a sentence."""
 
     EMPTY = "an empty file"
     QUOTE = "a quote"
@@ -131,7 +131,7 @@ class WrongKindError(InputFileError):
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a file seems to be."""
+    """What a file seems to be, with its content decoded."""
 
     kind: FileKind
     content: bytes
@@ -154,7 +154,7 @@ class Recognised:
 
 
 def recognise(data: bytes) -> Recognised | None:
-    """What the bytes of a file seem to be; None where they are nothing known."""
+    """What the bytes of a file seem to be; None where they match no known kind."""
     found = _recognise(data)
     if found is not None:
         return Recognised(found, data)
@@ -167,7 +167,7 @@ def recognise(data: bytes) -> Recognised | None:
 
 
 def wrong_kind(data: bytes, path: Path, *, what: str, wanted: frozenset[FileKind]) -> WrongKindError | None:
-    """The error for a file that is recognisably something else than wanted; None where there is nothing to say.
+    """The error for a file that is recognisably of another kind than wanted; None where it is not.
 
     Args:
         data: the file's bytes.
@@ -182,7 +182,7 @@ def wrong_kind(data: bytes, path: Path, *, what: str, wanted: frozenset[FileKind
 
 
 def what_is_wanted(wanted: frozenset[FileKind]) -> str:
-    """The kinds, for a sentence."""
+    """The wanted kinds, in words for a sentence."""
     return " or ".join(_WANTED.get(kind, kind.value) for kind in FileKind if kind in wanted - {FileKind.EMPTY})
 
 
@@ -213,7 +213,7 @@ def _recognise_bytes(data: bytes) -> FileKind | None:
 
 
 def _evidence_kind(data: bytes) -> FileKind | None:
-    """By version and type; zero bytes may stand behind a report, so its size says nothing."""
+    """The kind of evidence by its version and type. Its size says nothing, since zero bytes may follow it."""
     if len(data) < SIGNED_SIZE:
         return None
     version, key_type, tee_type = (
@@ -228,7 +228,7 @@ def _evidence_kind(data: bytes) -> FileKind | None:
 
 
 def _der_kind(data: bytes) -> FileKind:
-    """What is signed of a CRL starts with version 1 and an algorithm; of a certificate, with a version in [0]."""
+    """By the start of the signed part: version 1 and an algorithm in a CRL, a version in [0] in a certificate."""
     signed = data[4:20]
     start = 2 + max(0, signed[1] - 0x80) if len(signed) > 1 else 0
     is_list = signed[start : start + 4] == b"\x02\x01\x01\x30"
@@ -249,7 +249,7 @@ def _recognise_text(text: bytes) -> FileKind | None:
 
 
 def _document_kind(text: bytes) -> FileKind:
-    """Of JSON, by the members that only one kind has."""
+    """The kind of a JSON document, by members that only one kind has."""
     for name, kind in (
         (b'"casemate-receipt"', FileKind.RECEIPT),
         (b'"pck_crl_issuer_chain"', FileKind.COLLATERAL),

@@ -18,7 +18,7 @@ _START = 1 << 16
 
 
 class InputFileError(CasemateError):
-    """A file that the user named cannot be read, or is not what it has to be."""
+    """A file that the user named cannot be read, or has the wrong content."""
 
 
 class NoDocumentsError(CasemateError):
@@ -26,7 +26,7 @@ class NoDocumentsError(CasemateError):
 
 
 class TooLongFileError(InputFileError):
-    """A file is longer than what it has to be can be."""
+    """A file is longer than any file of the wanted kind."""
 
     def __init__(self, message: str, start: bytes) -> None:
         super().__init__(message)
@@ -71,7 +71,7 @@ def read_file(path: Path, *, what: str, limit: int) -> bytes:
 
 
 class FileContent:
-    """A file's bytes, read where they are asked for: not all of a long one has to be in memory."""
+    """A file's bytes, of which each part is read when it is asked for."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         """Of an open file, which stays the caller's; ``name`` is for errors."""
@@ -92,7 +92,7 @@ class FileContent:
 
 @contextmanager
 def opened_file(path: Path, *, what: str, limit: int) -> Iterator[FileContent | bytes]:
-    """What :func:`read_file` gives, read only when it is asked for where the file allows that."""
+    """The bytes of a file as :func:`read_file` gives them, read on demand where the file can be read at any place."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
@@ -109,7 +109,7 @@ def opened_file(path: Path, *, what: str, limit: int) -> Iterator[FileContent | 
 
 
 def check_place(path: Path, *, what: str) -> None:
-    """Sees early that a file can be put at ``path``; the disk may still be full later.
+    """Checks that a file can be written at ``path``. The disk may still be full later.
 
     Raises:
         OutputFileError: ``path`` is a directory, or its folder is missing or not writable.
@@ -122,7 +122,7 @@ def check_place(path: Path, *, what: str) -> None:
 
 
 def write_file(path: Path, content: bytes, *, what: str, private: bool = False) -> None:
-    """Puts ``content`` at ``path`` in one step: a reader sees the old file or the new one, never a part.
+    """Writes ``content`` to ``path`` in one step: a reader sees the old file or the new one, never a part.
 
     Args:
         path: an existing regular file is replaced; a device or pipe is written to.
@@ -144,7 +144,7 @@ def write_file(path: Path, content: bytes, *, what: str, private: bool = False) 
 
 
 def _begun_pipe(descriptor: int, what: str, limit: int) -> bytes:
-    """Sees that somebody writes to a pipe that was opened without waiting, which reading does from now on.
+    """Checks that a pipe which was opened without waiting has a writer. From then on, reading waits.
 
     A shell's ``<(command)`` is a pipe as well, whose writer is there from the beginning.
 
@@ -163,7 +163,7 @@ def _begun_pipe(descriptor: int, what: str, limit: int) -> bytes:
 
 
 def _up_to(descriptor: int, what: str, limit: int, begun: bytes = b"") -> bytes:
-    """``begun`` and all that there is to read behind it, if it is no more than ``limit`` bytes."""
+    """``begun`` and the rest of the file, if both together are no more than ``limit`` bytes."""
     parts: list[bytes] = [begun]
     size = len(begun)
     try:

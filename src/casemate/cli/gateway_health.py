@@ -46,7 +46,7 @@ def wait_for_health(machine: "LocalMachine") -> None:
 
 
 def _death(machine: "LocalMachine") -> str:
-    """How the gateway died since it was started, if it did."""
+    """How the gateway died, as the supervisor reports it; empty if it has not."""
     from casemate.client.local import NoMachineError, running_machine
 
     try:
@@ -57,7 +57,10 @@ def _death(machine: "LocalMachine") -> str:
 
 
 def _asked(url: str) -> bytes:
-    """The first bytes of the answer to ``GET /health``. Nothing secret is said, so no certificate is looked at."""
+    """The first bytes of the answer to ``GET /health``.
+
+    The certificate is not checked, since nothing secret is sent.
+    """
     place = urlsplit(url)
     with socket.create_connection((str(place.hostname), place.port or 0), _TRY_TIME) as sock:
         connection = sock

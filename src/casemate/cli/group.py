@@ -25,14 +25,14 @@ class CasemateGroup(TyperGroup):
     """All commands."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override] # as below
-        """Refuses what no command could make sense of, before any of them tries."""
+        """Refuses words that no command could make sense of."""
         if ctx.parent is None:
             _check_words(args)
             _prepare(self, ctx)
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # Typer's own Context
-        """The names alone: Typer's would load each command."""
+        """The names of the commands, without loading the commands as Typer would."""
         del ctx
         return list(self.commands)
 
@@ -44,7 +44,6 @@ class CasemateGroup(TyperGroup):
         return found
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] # Typer's own Context
-        """Runs the command that was typed."""
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -70,12 +69,12 @@ def _check_words(args: list[str]) -> None:
 
 
 def _is_text(word: str) -> bool:
-    """Whether an argument was UTF-8: Python stands a lone surrogate for each byte that was not."""
+    """Whether an argument was UTF-8: Python puts a lone surrogate in place of each byte that was not."""
     return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _prepare(command: Any, ctx: typer.Context) -> None:
-    """Adapts a command's parameters in what Typer has no switch for."""
+    """Changes what Typer does with a command's parameters, where Typer has no option for that."""
     for parameter in command.get_params(ctx):
         if hasattr(parameter, "get_runtime_param"):
             parameter.get_runtime_param = partial(_Coercion, parameter.get_runtime_param)
@@ -109,7 +108,7 @@ class _Coercion:
 
 
 def report(told: ExitReport, *, as_json: bool) -> None:
-    """Says it: on standard error for a person, as the one document on standard output for a program."""
+    """Prints the report: on standard error for a person, as one document on standard output for a program."""
     from casemate.cli.output import console, json_text, printable
 
     if as_json:

@@ -53,7 +53,7 @@ def is_source(path: Path) -> bool:
 
 
 def image_of(target: Path, screen: Screen, *, key: Path | None = None) -> "Image":
-    """The image in files, or the one that a folder makes with the lock that it has; nothing is written but a new key.
+    """The image in a file, or the one that a folder and its lock build. Writes nothing but a new developer's key.
 
     Args:
         target: a folder with a manifest, or an image's file.
@@ -80,7 +80,7 @@ def image_of(target: Path, screen: Screen, *, key: Path | None = None) -> "Image
 
 
 def _another_kind(target: Path) -> CasemateError | None:
-    """The error for a file that is recognisably not an image; None where the file does not tell."""
+    """The error for a file that is recognisably not an image; None where it is not recognised."""
     from casemate.cli.file_kinds import FileKind, wrong_kind
     from casemate.cli.files import InputFileError, TooLongFileError, read_file
     from casemate.wire.messages.chip import MAX_SGXS
@@ -122,7 +122,7 @@ def build_time() -> tuple[int, str]:
 
 
 def runtime() -> PlatformRuntime:
-    """What the chip's program, asked in a process of its own, would run enclaves with."""
+    """The runtime that the chip's program would run enclaves with, asked in a process of its own."""
     check_extra("machine", "the runtime of enclaves")
     command = [sys.executable, "-I", "-m", "casemate.chip", "runtime-digest"]
     try:
@@ -158,7 +158,7 @@ def engine_binary() -> Path:
 
 
 def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
-    """Sees to it that casemate.lock accepts this computer's runtime: the core, and the engine of the folder's manifest.
+    """Makes casemate.lock accept this computer's runtime: the core, and the engine that the folder's manifest names.
 
     A missing lock is written. One that accepts another runtime, or not this platform, stays as it is unless ``relock``
     says so, since MRENCLAVE changes with it. Then this platform's records are replaced: an older runtime is not
@@ -198,7 +198,7 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
 
 
 def _accepted(lock: RuntimeLock, component: str, platform: str) -> str:
-    """What a lock accepts, on one short line."""
+    """What a lock accepts, shortened to one line."""
     digests = lock.digests(component, platform)
     if not digests:
         return "nothing"

@@ -1,4 +1,4 @@
-"""Puts what the learner's form runs where the gateway looks for it."""
+"""Puts the learner's image and the built-in guests where the gateway looks for them."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -103,7 +103,7 @@ def put_guests(state: Path, guests: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def _replacing(place: Path, draft: Path) -> Iterator[Path]:
-    """A folder that takes another's place, whole; ``draft`` is not where a hostile host could have put a link."""
+    """A draft folder that replaces ``place`` as a whole. A hostile host cannot reach it to put a link there."""
     shutil.rmtree(draft, ignore_errors=True)
     try:
         yield draft

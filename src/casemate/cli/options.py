@@ -21,13 +21,13 @@ FLAG = " "
 
 
 def _remember(context: typer.Context, value: bool) -> bool:
-    """Errors are JSON, too, where the result would have been."""
+    """Notes that errors are to be printed as JSON, too."""
     context.meta[AS_JSON] = value
     return value
 
 
 def _inherit(context: typer.Context, parameter: typer.CallbackParam, value: T | None) -> T | None:
-    """What was said before the command's name holds where nothing is said behind it."""
+    """The option's value; where it is not given behind the command's name, the value from before the name."""
     key = f"casemate.{parameter.name}"
     if value is None:
         inherited: T | None = context.meta.get(key)
@@ -37,7 +37,7 @@ def _inherit(context: typer.Context, parameter: typer.CallbackParam, value: T | 
 
 
 def digits(value: str | int) -> int:
-    """A number that names something: its decimal digits and nothing else, as the gateway wants it in a path."""
+    """A number that names something: decimal digits alone, since it goes into a path at the gateway."""
     if isinstance(value, int):
         return value  # the default
     try:
@@ -47,12 +47,12 @@ def digits(value: str | int) -> int:
 
 
 def _layers(incomplete: str) -> list[str]:
-    """What the shell offers for ``--layer``."""
+    """Completions for ``--layer``."""
     return [text for name in LayerName for mode in LayerMode if (text := f"{name}={mode}").startswith(incomplete)]
 
 
 def _check_layers(values: list[str] | None) -> list[str] | None:
-    """A layer that there is, and a mode that there is."""
+    """Refuses a layer or a mode of an unknown name."""
     for value in values or ():
         name, _, mode = value.partition("=")
         if name not in set(LayerName) or mode not in set(LayerMode):

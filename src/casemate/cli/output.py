@@ -1,4 +1,4 @@
-"""Where a command speaks: its result on standard output, for a person or as one JSON document; all else on stderr."""
+"""A command's output: the result on standard output, as text or as one JSON document; all else on standard error."""
 
 import json
 import os
@@ -28,11 +28,11 @@ class Screen:
 
     @cached_property
     def stderr(self) -> "Console":
-        """One console for all notices and for progress, so that neither overwrites the other."""
+        """The one console for notices and progress, so that neither overwrites the other."""
         return console(stderr=True)
 
     def show(self, document: Document, human: Callable[["Console"], None]) -> None:
-        """The command's result, once: the document as JSON, or what ``human`` prints."""
+        """Prints the command's result: the document as JSON, or what ``human`` prints."""
         if self.as_json:
             sys.stdout.write(json_text(document))
             sys.stdout.flush()  # `up` goes on running
@@ -40,17 +40,17 @@ class Screen:
             human(console())
 
     def note(self, text: str, *, style: str = "") -> None:
-        """A notice that a user of ``--quiet`` does not want: neither a warning nor an error."""
+        """Prints a notice that ``--quiet`` suppresses: neither a warning nor an error."""
         if not self.quiet:
             self.say(text, style=style)
 
     def say(self, text: str, *, style: str = "") -> None:
-        """A notice for a person, on standard error."""
+        """Prints a notice on standard error."""
         self.stderr.print(printable(text), style=style or None, soft_wrap=True)
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> "Console":
-    """A Rich console that takes no markup: much of what is printed comes from strangers. A quiet one prints nothing."""
+    """A Rich console without markup, since much of what is printed comes from strangers. A quiet one prints nothing."""
     from rich.console import Console
 
     made = Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
@@ -60,12 +60,12 @@ def console(*, stderr: bool = False, quiet: bool = False) -> "Console":
 
 
 def json_text(document: Document) -> str:
-    """The document as indented ASCII: no byte of it means anything to a terminal."""
+    """The document as indented ASCII, in which no byte can steer a terminal."""
     return json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def printable(text: str) -> str:
-    """``text`` with everything that could steer a terminal written out as an escape; line feeds and tabs stay."""
+    """``text`` with control characters written out as escapes; line feeds and tabs stay."""
     if text.isprintable():
         return text
     return "".join(
@@ -74,7 +74,7 @@ def printable(text: str) -> str:
 
 
 def facts(console: "Console", rows: Sequence[tuple[str, str]]) -> None:
-    """Names and values, one a line; a long value is never broken, so that it can be copied."""
+    """Prints names and values, one a line. A long value is not broken, so that it can be copied."""
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         console.print(f"{name:<{width}}", style="bold cyan", end="  ", soft_wrap=True)
@@ -82,7 +82,7 @@ def facts(console: "Console", rows: Sequence[tuple[str, str]]) -> None:
 
 
 def table(*columns: str, title: str | None = None) -> "Table":
-    """An empty table in the one look that all tables have."""
+    """An empty table in the style of all tables."""
     from rich import box
     from rich.table import Table
 

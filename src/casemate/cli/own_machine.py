@@ -1,4 +1,4 @@
-"""The machine that a command talks to, and enclaves on it as the command line names them."""
+"""The user's own machine, found by its state directory."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ EXPORTED = ("CASEMATE_STATE", "CASEMATE_URL", "CASEMATE_TOKEN")
 
 
 class MachineStaysError(CasemateError):
-    """The machine was told to end, and has not."""
+    """The machine was told to end, and still runs."""
 
 
 class MachineGoneError(CasemateError):
-    """The state directory was one in memory, and ended with its machine."""
+    """The state directory was in memory, and its machine has ended."""
 
 
 def state_directory(given: Path | None) -> Path:
@@ -38,7 +38,7 @@ def state_directory(given: Path | None) -> Path:
 
 
 def unset_line() -> str:
-    """What has a shell forget the machine that `casemate up` had it export."""
+    """The shell command that removes what `casemate up` exported."""
     return f"unset {' '.join(EXPORTED)}"
 
 

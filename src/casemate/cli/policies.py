@@ -44,12 +44,12 @@ SNP_POLICY_ADVICE = (
 
 
 class TimeTextError(CasemateError):
-    """A time on the command line is none, or has no time zone."""
+    """A time on the command line is malformed, or has no time zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedEnclave:
-    """What a policy that the command line makes names; all else in it is the same each time."""
+    """What differs between the policies that the command line makes: code, root, and what the image allows."""
 
     mr_enclave: frozenset[bytes]
     root: "Anchor"
@@ -60,7 +60,7 @@ class PinnedEnclave:
 
 
 def policy_of(named: PinnedEnclave) -> "SgxPolicy":
-    """Exactly this code, under this root, at a TCB that is up to date."""
+    """A policy for exactly this code, under this root, at a TCB that is up to date."""
     from casemate.verifier import AcceptedStatus, RequiredLayers, SgxPolicy
     from casemate.wire.sgx.tcb_info import TcbStatus
 
@@ -84,7 +84,7 @@ def policy_of(named: PinnedEnclave) -> "SgxPolicy":
 
 
 def any_policy_in(path: Path) -> "AnyPolicy | AllOfPolicy":
-    """The policy in a file, for whatever kind of TEE, or for several pieces of evidence."""
+    """The policy in a file, of any kind."""
     from casemate.verifier import PolicyError, parse_any_policy
     from casemate.verifier.policy_text import MAX_POLICY
 
@@ -216,7 +216,7 @@ def root_in(path: Path) -> "tuple[Anchor, bool]":
 
 
 def _root(der: bytes, what: str) -> "tuple[Anchor, bool]":
-    """The root that a certificate is, if a policy can name it."""
+    """The root that a certificate is; InputFileError for one that no policy can name."""
     from casemate.cli.inspection.certificate import simulated_mark
     from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, VendorKey
     from casemate.verifier.crypto import parse_certificate
@@ -234,7 +234,7 @@ def _root(der: bytes, what: str) -> "tuple[Anchor, bool]":
 
 
 def time_of(text: str | None) -> datetime:
-    """The time that the user named, or now; UTC, to the second."""
+    """The time that the user gave, or now; in UTC, to the second."""
     if text is None:
         return datetime.now(UTC).replace(microsecond=0)
     try:

@@ -28,7 +28,7 @@ def pss(pid: int) -> int | None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether somebody has stopped a process (SIGSTOP), and not let it go on."""
+    """Whether a process was stopped (SIGSTOP) and not continued."""
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[:1] == ["T"]
     except OSError:
@@ -36,7 +36,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def below(chip: int) -> Iterator[Child]:
-    """The parent of enclaves, its enclaves and guests, and VMs."""
+    """The processes below the chip: the parent of enclaves, its enclaves and guests, and VMs."""
     everybody = list(_everybody())
     for child in everybody:
         if child.parent != chip:
@@ -52,7 +52,7 @@ def below(chip: int) -> Iterator[Child]:
 
 
 def _command_line(pid: int) -> list[bytes]:
-    """The words that a process was started with; none where it has ended."""
+    """The arguments that a process was started with; empty where it has ended."""
     try:
         return (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     except OSError:

@@ -10,14 +10,12 @@ from casemate.cli.output import Screen, console, printable
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a step took."""
-
     step: str
     milliseconds: float
 
 
 class Progress:
-    """Says what is going on: a spinner where somebody watches, one line a step otherwise."""
+    """Shows the steps of a command: with a spinner on a terminal, as one line for each step otherwise."""
 
     def __init__(self, screen: Screen) -> None:
         self.console = console(stderr=True, quiet=True) if screen.quiet else screen.stderr
@@ -25,7 +23,7 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, doing: str, name: str, *, spins: bool = True) -> Iterator[list[str]]:
-        """One step. What is put into the list it gives stands behind the step's name once it is done.
+        """Times one step and prints it. Text that is appended to the yielded list is printed behind the step's name.
 
         Args:
             doing: shown while it goes on, such as ``building``.

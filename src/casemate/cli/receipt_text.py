@@ -5,7 +5,7 @@ from casemate.wire.protocol.caller_key import caller_key_text
 
 
 def receipt_document(receipt: Receipt) -> dict[str, object]:
-    """A receipt, for ``--json``."""
+    """A receipt as JSON."""
     state = receipt.state
     return {
         "measurement": receipt.measurement.hex(),
@@ -22,7 +22,7 @@ def receipt_document(receipt: Receipt) -> dict[str, object]:
 
 
 def receipt_facts(receipt: Receipt) -> list[tuple[str, str]]:
-    """A receipt, for a person."""
+    """A receipt as rows for a person."""
     rows = [
         ("code", receipt.measurement.hex()),
         ("entry", receipt.entry),
@@ -35,14 +35,14 @@ def receipt_facts(receipt: Receipt) -> list[tuple[str, str]]:
 
 
 def state_text(state: StateMark | None) -> str:
-    """Where the sealed state stood."""
+    """The state that the receipt names, in words."""
     if state is None:
         return "none touched"
     return f"commit {state.epoch}" + (f", after {state.recoveries} recoveries" if state.recoveries else "")
 
 
 def state_warning(state: StateMark | None) -> str | None:
-    """What whoever relies on the receipt must hear of its state; None where there is nothing."""
+    """A warning about the state that the receipt names; None where none is needed."""
     if state is None or not state.recoveries:
         return None
     times = "once" if state.recoveries == 1 else f"{state.recoveries} times"

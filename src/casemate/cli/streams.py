@@ -30,7 +30,7 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class StreamFiles:
-    """What is streamed in, and where what comes out goes."""
+    """The file that is streamed in, and the one that takes what comes out."""
 
     source: Path | None
     """None for no input."""
@@ -39,13 +39,13 @@ class StreamFiles:
 
     @property
     def takes_stdout(self) -> bool:
-        """Whether standard output is the stream's, so that the result has to go elsewhere."""
+        """Whether the stream goes to standard output, so that the result has to go elsewhere."""
         return self.target == STANDARD_OUTPUT
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """A stream that has ended well."""
+    """What a stream that ended well has moved."""
 
     result: "Result"
     files: StreamFiles
@@ -53,18 +53,16 @@ class Streamed:
     received: int
 
     def document(self) -> dict[str, object]:
-        """For ``--json``."""
         target = None if self.files.target is None else str(self.files.target)
         return {"bytes_in": self.sent, "bytes_out": self.received, "file": target}
 
     def facts(self) -> list[tuple[str, str]]:
-        """For a person."""
         target = "dropped; --stream-out FILE keeps it" if self.files.target is None else str(self.files.target)
         return [("stream", f"{self.received} bytes, {target}")]
 
 
 def stream_files(source: Path | None, target: Path | None, *, input_file: Path, as_json: bool) -> StreamFiles | None:
-    """What the user named; None where nothing is streamed.
+    """The files that the user named; None where nothing is streamed.
 
     Raises:
         BadParameter: two things want standard input, or standard output.
@@ -129,7 +127,7 @@ def _source(path: Path | None) -> Iterator[BinaryIO | None]:
 
 @contextmanager
 def _target(path: Path | None) -> Iterator[Callable[[bytes], object]]:
-    """Writes; a regular file is put in place when the block ends well."""
+    """A function that writes the output. A regular file is put in place when the block ends well."""
     if path is None:
         yield lambda _: None
         return
@@ -173,7 +171,7 @@ def _write_through(piece: bytes) -> None:
 
 @contextmanager
 def _bar(console: "Console", source: Path | None) -> Iterator[Tell]:
-    """A bar where somebody watches: of the input, if its size is known, with what came out beside it."""
+    """A progress bar on a terminal: of the input, if its size is known, with the size of the output beside it."""
     if not console.is_terminal:
         yield lambda _sent, _received: None
         return

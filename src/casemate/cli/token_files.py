@@ -42,7 +42,7 @@ def read_tokens(state: Path) -> AccessTokens:
 
 
 def change_tokens(state: Path, change: Callable[[AccessTokens], AccessTokens], *, what: str) -> None:
-    """Replaces the file by what ``change`` makes of it; nobody else changes it meanwhile, and the audit log says so.
+    """Replaces the file by what ``change`` returns, under a lock, and notes that in the audit log.
 
     Its draft is written, and the lock held, outside the host's folder: in there a hostile host could exchange the
     draft, and could hold the lock itself.

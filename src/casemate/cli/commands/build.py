@@ -46,7 +46,7 @@ def init(folder: NewFolder, *, name: Name = None, as_json: Json = False) -> None
 
 
 def _typed(path: Path) -> str:
-    """A path as one types it into a shell."""
+    """A path, quoted for a shell."""
     return shlex.quote(printable(f"./{path}" if str(path).startswith("-") else str(path)))
 
 

@@ -108,7 +108,7 @@ def call(
 
 
 def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
-    """The measurements on the command line, which stand instead of a policy file."""
+    """The values of ``--mr-enclave``, which replaces a policy file."""
     if (policy is None) == (not given):
         raise typer.BadParameter(
             "give --policy FILE, or --mr-enclave HEX: there is no default, and one of them is enough"
@@ -128,7 +128,7 @@ def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:
 
 
 def _made(measurements: frozenset[bytes], endpoint: "Endpoint") -> tuple["AnyPolicy", str]:
-    """The policy that ``--mr-enclave`` stands for."""
+    """The policy that ``--mr-enclave`` stands for, and what to call it."""
     from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 
     machine = endpoint.own_machine()

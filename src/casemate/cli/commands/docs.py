@@ -42,7 +42,7 @@ def docs(page: Page = None, *, as_json: Json = False) -> None:
 
 
 def _folder() -> Traversable:
-    """Beside the package's modules where it was installed, and in the checkout where that is what runs."""
+    """The folder of the documents: beside the installed package's modules, or that of the checkout."""
     installed = resources.files("casemate") / "docs"
     checkout = Path(__file__).parents[4] / "docs"
     for folder in (installed, checkout):

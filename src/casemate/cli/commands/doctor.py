@@ -135,7 +135,7 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
 
 
 def _clock(given: Path | None, now: datetime) -> Examined:
-    """Whether the clock can be right, by what the state directory's machine knows of the time."""
+    """Whether the clock can be right, judged by the certificates and the audit log in the state directory."""
     from casemate.cli.own_machine import state_directory
     from casemate.process.audit_log import NAME, last_entry_at
     from casemate.process.places import host_directory
@@ -161,7 +161,7 @@ def _clock(given: Path | None, now: datetime) -> Examined:
 
 
 def _tried(name: str, look: Callable[[], str]) -> Examined:
-    """What must be there; an error of ours says why it is not."""
+    """A finding for something required: good, or missing with the error as its reason."""
     from casemate.wire.errors import CasemateError
 
     try:
@@ -198,7 +198,7 @@ def _runtime() -> str:
 
 
 def _engine() -> str:
-    """The Deno binary of its package."""
+    """Where the Deno binary is, once it has been started on trial."""
     from importlib import metadata
 
     from casemate.cli.images import engine_binary
@@ -209,7 +209,7 @@ def _engine() -> str:
 
 
 def _start_engine(binary: Path) -> None:
-    """Starts it as a guest of an enclave is started, but unconfined and without a program: so it ends at once."""
+    """Starts the engine as a guest would be started, but unconfined and without a program, so that it ends at once."""
     from casemate.cli.images import RuntimeDigestError
 
     complaint = str(_answer(f"the start of {binary}", _ENGINE_PROBE, str(binary)))
@@ -255,7 +255,7 @@ def _answer(what: str, probe: str, *arguments: str) -> object:
 
 
 def _seccomp_library() -> Examined:
-    """libseccomp, which the layer seccomp needs; whether that is required, the layer says."""
+    """Whether libseccomp can be loaded. It is not required here: the layer ``seccomp`` may be."""
     import ctypes
 
     if sys.platform != "linux":
@@ -268,7 +268,7 @@ def _seccomp_library() -> Examined:
 
 
 def _layers(wanted: frozenset[str]) -> Iterator[Examined]:
-    """Each layer, tried on a child."""
+    """A finding for each sandbox layer, tried on a child process."""
     from casemate.cli.images import RuntimeDigestError
 
     try:
@@ -300,7 +300,7 @@ def _user() -> Examined:
 
 
 def _state(given: Path | None) -> Examined:
-    """The state directory, which holds a whole machine's secrets."""
+    """Whether the state directory, which holds a machine's secrets, is this user's alone."""
     from casemate.cli.own_machine import state_directory
     from casemate.process.ownership import PlaceError, check_own_folder, check_way
 

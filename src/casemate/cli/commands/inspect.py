@@ -86,7 +86,7 @@ def _document(inspection: "Inspection") -> dict[str, object]:
 
 
 def _show(console: "Console", inspection: "Inspection", *, full_hex: bool) -> None:
-    """Facts, then a line a field; the source above the fields that share it, or behind each where few do."""
+    """Prints the facts, then one line for each field, with its source above the fields that share it or behind each."""
     console.print(f"{inspection.title}, {inspection.size} bytes", style="bold")
     facts(console, inspection.facts)
     console.print()
@@ -101,7 +101,7 @@ def _show(console: "Console", inspection: "Inspection", *, full_hex: bool) -> No
 
 
 def _show_field(console: "Console", field: "Field", *, with_source: bool) -> None:
-    """One line, wide enough for a digest; a terminal breaks it where it must."""
+    """Prints one field on one line, which is wide enough for a digest."""
     from rich.text import Text
 
     place, beside = "", ""

@@ -89,7 +89,7 @@ def _integer(text: str) -> int:
 
 
 def _measure_image(target: Path, screen: Screen, tee: Tee, *, explain: bool, key: Path | None) -> None:
-    """As an enclave; or as a paravirtual guest, whose GPAs are the same pages' offsets."""
+    """Prints the image's MRENCLAVE; or its launch digest as a paravirtual guest, with each page's GPA."""
     from casemate.cli.commands.build import image_document, image_facts
     from casemate.cli.images import image_of
 
@@ -118,7 +118,7 @@ def _measure_image(target: Path, screen: Screen, tee: Tee, *, explain: bool, key
 
 
 def _not_launchable(image: "Image") -> str:
-    """Why ECREATE refuses what stream and SIGSTRUCT say together; empty if it does not."""
+    """Why ECREATE would refuse the stream with this SIGSTRUCT; empty where it would not."""
     from casemate.wire.sgx.attributes import AttributeFlag, Attributes
     from casemate.wire.sgx.ecreate_rules import check_secs
     from casemate.wire.sgx.sgxs import RECORD_SIZE, Ecreate

@@ -89,7 +89,7 @@ def show(file: File, *, as_json: Json = False) -> None:
 
 
 def _warn(screen: Screen, receipt: "Receipt") -> None:
-    """Says what weakens the receipt's word about the state, on standard error."""
+    """Prints on standard error what weakens the receipt's statement about the state."""
     warning = state_warning(receipt.state)
     if warning is not None:
         screen.say(f"warning: {warning}", style="bold yellow")
@@ -106,7 +106,7 @@ def _openings(given: str | None, answered: str | None) -> list[tuple[str, str]]:
 
 
 def _brief(content: str | None) -> str:
-    """The start of what a commitment hides; ``--json`` has the whole."""
+    """The first characters of an input or output; ``--json`` has all of it."""
     if content is None:
         return "not opened by this file"
     start = content[:_BRIEF].replace("\n", " ")

@@ -111,7 +111,7 @@ def _build(folder: Path, screen: Screen, progress: "Progress", *, key: Path | No
 
 
 def _machine(stack: ExitStack, progress: "Progress", wanted: Wanted, screen: Screen) -> "LocalMachine":
-    """The machine that runs on the state directory, or a new one that ends with ``stack``."""
+    """The machine on the state directory; one that is started for this ends with ``stack``."""
     from casemate.cli.own_machine import state_directory
     from casemate.client.local import local_machine
 
@@ -137,7 +137,7 @@ def _entry(image: "Image", wanted: str | None) -> str:
 
 
 def _made(image: "Image", machine: "LocalMachine", tee: Tee) -> tuple["AnyPolicy", str]:
-    """The policy that follows from what was just built."""
+    """The policy for the image that was just built, and what to call it."""
     from casemate.cli.policies import PinnedEnclave, policy_of, root_of
     from casemate.cli.snp.policies import function_policy, maker_of
 

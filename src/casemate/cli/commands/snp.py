@@ -212,7 +212,7 @@ def _show(screen: Screen, now: "PlatformIs") -> None:
 
 
 def _parts(product: str, tcb: bytes) -> str:
-    """As reports have it, and part by part, as policies do."""
+    """A TCB version in hexadecimal, and part by part by the names that policies use."""
     from casemate.wire.snp.tcb import Product, TcbVersion
 
     return TcbVersion.parse(Product(product), tcb).shown()

@@ -19,8 +19,6 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A process."""
-
     name: str
     pid: int
     seconds: int | None
@@ -69,7 +67,7 @@ def status(*, state: State = None, as_json: Json = False) -> None:
 
 
 def _enclaves(machine: "LocalMachine") -> tuple[tuple["EnclaveIs", ...], str | None]:
-    """What the host says it has; and why it says nothing, where that is so."""
+    """The enclaves that the host lists, and the reason where it gives no list."""
     from casemate.cli.process_table import is_stopped
     from casemate.client.local import NoMachineError
     from casemate.link.errors import TimedOutError

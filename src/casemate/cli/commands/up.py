@@ -186,7 +186,7 @@ def up(
 
 @contextmanager
 def _ended_on_error(supervisor: "Supervisor", temporary: Path | None) -> Iterator[None]:
-    """Ends what was started where the block does not come to its end: nobody else would know of it."""
+    """Ends the supervisor where the block raises, since nobody else knows of it."""
     try:
         yield
     except BaseException:
@@ -245,7 +245,7 @@ def _facts(started: Started) -> list[tuple[str, str]]:
 
 
 def _show(console: "Console", started: Started) -> None:
-    """For a person; the last lines are for a shell, which finds them by their first word."""
+    """For a person; the last lines are ``export NAME=VALUE``, for a shell."""
     facts(console, _facts(started))
     console.print()
     for name, value in started.environment.items():
@@ -253,7 +253,7 @@ def _show(console: "Console", started: Started) -> None:
 
 
 def _passed_on(certificate: Path | None, key: Path | None, origins: list[str], hosts: list[str]) -> list[str]:
-    """What is for the gateway itself, in the words of the supervisor's command line."""
+    """The gateway's own options, as the supervisor's command line takes them."""
     if (certificate is None) != (key is None):
         raise typer.BadParameter("give both --tls-cert and --tls-key, or neither", param_hint="--tls-cert")
     own = []
@@ -277,7 +277,7 @@ def _digest(token: str) -> str:
 
 
 def _wait(supervisor: "Supervisor", temporary: Path | None) -> NoReturn:
-    """Becomes a small program that waits in this one's place: the machine is all that should take memory now."""
+    """Replaces this process by a small program that waits for the supervisor, to free this one's memory."""
     from casemate.cli import foreground
 
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Files with evidence and what belongs to it, for commands that need one kind: another is called by its name."""
+"""Reads evidence and what belongs to it from files; where a file is of another kind, the error names that kind."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ MAX_REVOCATION_LIST = 1024 * 1024
 
 
 def read_evidence(path: Path, screen: Screen, *, what: str, kind: FileKind, limit: int) -> bytes:
-    """A quote or report, also where the file is hexadecimal or base64 text of one, which is said.
+    """A quote or report. Hexadecimal or base64 text of one is decoded, and the user is told so.
 
     What is nothing recognisable is given as it is: the verifier's rules say what is wrong with it.
 
@@ -57,40 +57,40 @@ def read_evidence(path: Path, screen: Screen, *, what: str, kind: FileKind, limi
 
 
 def read_collateral(path: Path) -> "Collateral":
-    """Collateral; InputFileError or :class:`WireError`, which name the file, where it is none."""
+    """Collateral; errors (InputFileError, :class:`WireError`) name the file."""
     from casemate.wire.sgx.collateral import MAX_COLLATERAL, Collateral
 
     return read_as(path, Collateral.parse, what="collateral", kind=FileKind.COLLATERAL, limit=MAX_COLLATERAL)
 
 
 def read_binding(path: Path) -> "ReportDataBinding":
-    """What REPORTDATA is said to vouch for; InputFileError or :class:`WireError`, which name the file."""
+    """What REPORTDATA is said to vouch for; errors (InputFileError, :class:`WireError`) name the file."""
     from casemate.client.binding_file import MAX_BINDING, parse_binding
 
     return read_as(path, parse_binding, what="binding", kind=FileKind.BINDING, limit=MAX_BINDING)
 
 
 def bound_values(binding: "ReportDataBinding | None") -> "BoundValues | None":
-    """What the enclave says that its REPORTDATA vouches for, without the nonce, which is the challenger's."""
+    """The keys and layers of a binding file. Its nonce is left out, since that is the challenger's to state."""
     from casemate.verifier import BoundValues
 
     return None if binding is None else BoundValues(binding.hpke_key, binding.receipt_key, binding.layers)
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """The file that belongs to another by its name, such as QUOTE.binding.json."""
+    """The path of a file that belongs to another, such as QUOTE.binding.json."""
     return path.with_name(path.name + suffix)
 
 
 def read_receipt(path: Path) -> "ReceiptBundle":
-    """A receipt file; InputFileError or :class:`WireError`, which name the file."""
+    """A receipt file; errors (InputFileError, :class:`WireError`) name the file."""
     from casemate.client.receipts import MAX_BUNDLE, ReceiptBundle
 
     return read_as(path, ReceiptBundle.parse, what="receipt", kind=FileKind.RECEIPT, limit=MAX_BUNDLE)
 
 
 def read_certificate_file(path: Path, *, what: str) -> tuple[bytes, ...]:
-    """Certificates (DER) from PEM, or one from DER; InputFileError or :class:`WireError`, which name the file."""
+    """Certificates (DER) from PEM, or one from DER; errors (InputFileError, :class:`WireError`) name the file."""
 
     def parse(data: bytes) -> tuple[bytes, ...]:
         _check_kind(what, data, FileKind.CERTIFICATE)
@@ -100,7 +100,7 @@ def read_certificate_file(path: Path, *, what: str) -> tuple[bytes, ...]:
 
 
 def read_revocation_list_file(path: Path) -> bytes:
-    """A revocation list (DER) from PEM or DER; InputFileError or :class:`WireError`, which name the file."""
+    """A revocation list (DER) from PEM or DER; errors (InputFileError, :class:`WireError`) name the file."""
 
     def parse(data: bytes) -> bytes:
         _check_kind("revocation list", data, FileKind.REVOCATION_LIST)
@@ -110,14 +110,14 @@ def read_revocation_list_file(path: Path) -> bytes:
 
 
 def _check_kind(what: str, data: bytes, kind: FileKind) -> None:
-    """Refuses DER of another kind, and files with PEM somewhere in them, such as quotes; read_as says what it is."""
+    """Refuses DER of another kind, and files that contain PEM somewhere, such as quotes."""
     found = recognise(data)
     if found is not None and found.kind is not kind:
         raise WireError(what, got=found.kind.value, want=kind.value)
 
 
 def read_as(path: Path, parse: Callable[[bytes], T], *, what: str, kind: FileKind, limit: int) -> T:
-    """What ``parse`` makes of a file.
+    """The value that ``parse`` makes of a file.
 
     Args:
         path: the file.
@@ -147,7 +147,7 @@ def read_as(path: Path, parse: Callable[[bytes], T], *, what: str, kind: FileKin
 
 @contextmanager
 def _naming_long_files(path: Path, what: str, kind: FileKind) -> Iterator[None]:
-    """A file that is too long to be read may still show by its first bytes what it is."""
+    """Turns the error for a file that is too long into one that names its kind, where its first bytes show that."""
     try:
         yield
     except TooLongFileError as error:

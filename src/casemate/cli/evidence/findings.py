@@ -38,7 +38,7 @@ _ABI_BITS = 0xFFFF
 
 
 def sgx_document(found: "SgxFindings", *, verified: bool) -> Document:
-    """Everything in a quote and its collateral; ``verified`` says whether a policy has accepted them."""
+    """All that a quote and its collateral say; ``verified`` says whether a policy has accepted them."""
     return {
         "verified": verified,
         "tee": "sgx",
@@ -63,7 +63,7 @@ def sgx_document(found: "SgxFindings", *, verified: bool) -> Document:
 
 
 def snp_document(found: "SnpFindings", policy: "AnyPolicy | AllOfPolicy", *, verified: bool) -> Document:
-    """Everything in a report and its endorsements, with its TCB versions against the policy's minimums.
+    """All that a report and its endorsements say, and how its TCB versions compare with the policy's minimums.
 
     Those of a composed policy are the minimums of its first member for SEV-SNP.
     """
@@ -82,7 +82,7 @@ def snp_document(found: "SnpFindings", policy: "AnyPolicy | AllOfPolicy", *, ver
 
 
 def found_tree(document: Document) -> "Tree":
-    """The same for a person."""
+    """A document of findings as a tree, for a person."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -285,7 +285,7 @@ def _grow(branch: "Tree", document: Document) -> None:
 
 
 def _inner(value: object) -> Document | None:
-    """What stands below a member: an object's members, or a list's objects by their number."""
+    """The members below one member: an object's by name, a list's by number; None for plain values."""
     if isinstance(value, dict):
         return value
     if isinstance(value, list) and value and isinstance(value[0], dict):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReadPiece:
-    """A piece of evidence as it was read from its files."""
+    """A piece of evidence, with what was read beside it."""
 
     piece: "Piece"
     binding: "ReportDataBinding | None"
@@ -42,7 +42,7 @@ class ReadPiece:
 
 
 def verify_pieces(paths: list[Path], policy: Path, *, nonce: bytes | None, at: str | None, screen: Screen) -> None:
-    """Appraises and shows; exits where the evidence is refused."""
+    """Appraises all pieces together and prints the verdict; exits with 3 where they are refused."""
     from casemate.verifier import RefusedError, appraise_all
 
     read = [_read(path, screen) for path in paths]
@@ -97,7 +97,7 @@ def _policy(path: Path, pieces: int) -> "AllOfPolicy":
 
 
 def _for_challenge(policy: "AllOfPolicy", nonce: bytes | None, read: list[ReadPiece]) -> "AllOfPolicy":
-    """The policy for the one challenge that all pieces answer: the user's, or that of their binding files."""
+    """The policy for the challenge that all pieces answer: the user's, or that of the binding files."""
     if nonce is None:
         nonces = {each.binding.nonce for each in read if each.binding is not None}
         if len(nonces) > 1:

@@ -18,8 +18,6 @@ _MAX_PORT = 0xFFFF
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options of the command."""
-
     policy: Path
     collateral: "Collateral | None"
     nonce: bytes | None
@@ -29,7 +27,7 @@ class Asked:
 
 
 def verify_certificate(source: str, asked: Asked) -> None:
-    """Appraises and shows; ends the command where it is refused."""
+    """Appraises the certificate and prints the verdict; exits with 3 where it is refused."""
     from casemate.cli.evidence.findings import sgx_document
     from casemate.cli.evidence.verdicts import Appraisal, show_verdict
     from casemate.cli.policies import policy_for_certificate, time_of, weaknesses
@@ -55,7 +53,7 @@ def verify_certificate(source: str, asked: Asked) -> None:
 
 
 def _heard(place: tuple[str, int], policy: "SgxPolicy", asked: Asked) -> "tuple[bytes, SandboxLayers | None]":
-    """The certificate of whoever answers there, and what it says of its confinement, if it may be asked."""
+    """The certificate of the server at an address; and what that says of its sandbox, if it passes the appraisal."""
     from casemate.cli.policies import time_of
     from casemate.client.ra_tls import RaTlsConnection, certificate_of
     from casemate.verifier import RefusedError
@@ -75,7 +73,7 @@ def _heard(place: tuple[str, int], policy: "SgxPolicy", asked: Asked) -> "tuple[
 
 
 def _place(source: str) -> tuple[str, int] | None:
-    """HOST:PORT; None for what does not look like it, which is then a file that is not there."""
+    """Host and port of HOST:PORT; None for other text, which then is taken for a file's name."""
     host, _, port = source.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
         return None

@@ -38,14 +38,14 @@ _STYLES = {"passed": ("ok", "green"), "refused": ("REFUSED", "bold red"), "not r
 
 
 def evidence_document(evidence: "AnyVerifiedEvidence") -> dict[str, object]:
-    """Verified evidence, for ``--json``."""
+    """Verified evidence as JSON."""
     from casemate.verifier import VerifiedSgxEvidence
 
     return _sgx_document(evidence) if isinstance(evidence, VerifiedSgxEvidence) else snp_document(evidence)
 
 
 def evidence_facts(evidence: "AnyVerifiedEvidence") -> list[tuple[str, str]]:
-    """Verified evidence, for a person."""
+    """Verified evidence as rows for a person."""
     from casemate.verifier import VerifiedSgxEvidence
 
     rows = _sgx_facts(evidence) if isinstance(evidence, VerifiedSgxEvidence) else snp_facts(evidence)
@@ -53,14 +53,14 @@ def evidence_facts(evidence: "AnyVerifiedEvidence") -> list[tuple[str, str]]:
 
 
 def measurement_name(evidence: "AnyVerifiedEvidence") -> str:
-    """What the measurement of that kind of TEE is called."""
+    """The name of the measurement in that kind of TEE."""
     from casemate.verifier import VerifiedSgxEvidence
 
     return "MRENCLAVE" if isinstance(evidence, VerifiedSgxEvidence) else "launch digest"
 
 
 def tcb_text(evidence: "AnyVerifiedEvidence") -> str:
-    """What the platform's security version is worth, in a few words."""
+    """The platform's TCB in a few words."""
     from casemate.verifier import VerifiedSgxEvidence
 
     if isinstance(evidence, VerifiedSgxEvidence):
@@ -113,7 +113,6 @@ def _sgx_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
 
 
 def snp_document(verified: "VerifiedSnpEvidence") -> dict[str, object]:
-    """Verified SEV-SNP evidence, for ``--json``."""
     return {
         "tee": "snp",
         "launch_digest": verified.measurement.hex(),
@@ -139,7 +138,6 @@ def snp_document(verified: "VerifiedSnpEvidence") -> dict[str, object]:
 
 
 def snp_facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
-    """Verified SEV-SNP evidence, for a person."""
     rows = [
         ("launch digest", verified.measurement.hex()),
         ("report data", verified.report.report_data.hex()),
@@ -159,7 +157,7 @@ def snp_facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Appraisal:
-    """One piece of evidence before one policy: ways to judge it, and to look at it."""
+    """One piece of evidence before one policy: functions that appraise it, explain it, and list the findings."""
 
     appraise: "Callable[[], AnyVerifiedEvidence]"
     """Raises RefusedError."""
@@ -171,7 +169,7 @@ class Appraisal:
 
 
 def show_verdict(screen: "Screen", appraisal: Appraisal, *, explain: bool) -> None:
-    """Appraises and shows the verdict, after every check where they are wanted; exits where evidence is refused."""
+    """Appraises and prints the verdict, with every check if ``explain`` says so; exits with 3 where it is refused."""
     from casemate.verifier import RefusedError
 
     tree = appraisal.explain() if explain else None
@@ -197,7 +195,7 @@ def show_verdict(screen: "Screen", appraisal: Appraisal, *, explain: bool) -> No
 
 
 def _show_refusal(screen: "Screen", error: "RefusedError", tree: "CheckTree | None", appraisal: Appraisal) -> None:
-    """What was found, unverified, and the refusal that every other command would end with."""
+    """Prints the refusal, and what was found, which is unverified."""
     told = exit_report(error)
     if not screen.as_json:
         if tree is not None:
@@ -216,7 +214,7 @@ def layers_facts(layers: "SandboxLayers") -> list[tuple[str, str]]:
 
 
 def tree_document(tree: "CheckTree") -> list[dict[str, object]]:
-    """Every check, for ``--json``."""
+    """Every check as JSON."""
     return [
         {"title": group.title, "checks": [_check(check) for check in group.checks if _counts(tree, check)]}
         for group in tree.groups
@@ -224,7 +222,7 @@ def tree_document(tree: "CheckTree") -> list[dict[str, object]]:
 
 
 def tree_of(tree: "CheckTree", title: str) -> "Tree":
-    """Every check, for a person."""
+    """Every check as a tree for a person."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -247,17 +245,19 @@ def tree_of(tree: "CheckTree", title: str) -> "Tree":
 
 
 def _parts(tcb: "TcbVersion") -> str:
-    """A TCB version by the names of its parts."""
     return ", ".join(f"{_PARTS[part]} {getattr(tcb, part)}" for part in PARTS[tcb.product])
 
 
 def _counts(tree: "CheckTree", check: "Check") -> bool:
-    """Whether to show it: where all is accepted, what was not reached is a rule for another kind of demand."""
+    """Whether to show a check.
+
+    A check that was not reached in accepted evidence is a rule for another kind of demand.
+    """
     return tree.refusal is not None or str(check.outcome) != "not reached"
 
 
 def _layers(layers: "tuple[Layer, ...]") -> str:
-    """The applied ones by name, the others with the reason."""
+    """The layers that are applied by name, and the others with the reason."""
     applied = [str(layer.name) for layer in layers if layer.state == "applied"]
     missing = [
         f"{layer.name} {layer.state}{f' ({layer.detail})' if layer.detail else ''}"

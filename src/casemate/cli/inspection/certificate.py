@@ -80,7 +80,7 @@ def simulated_mark(der: bytes) -> SimulatedMark | None:
 
 
 def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
-    """What the library reads in it: the judge of whether it is X.509 at all."""
+    """What `cryptography` reads in a certificate, which decides whether it is X.509 at all."""
     parts = CertificateParts.parse(der)
     try:
         certificate = x509.load_der_x509_certificate(parts.readable)
@@ -100,7 +100,7 @@ def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def _said_by(serial: int) -> tuple[tuple[str, str], ...]:
-    """What the serial number of a simulated chip's certificate says of it; anybody can write such a number."""
+    """What the serial number says of a simulated chip's certificate. Anybody can write such a number."""
     match SimulatedSerial.find(serial):
         case SimulatedSerial.MADE_BY_SOFTWARE:
             return (("simulated", "SIMULATED, by its serial number"),)
@@ -123,7 +123,7 @@ def _key(certificate: x509.Certificate, algorithm: str) -> str:
 
 
 def _marks(root: Element) -> tuple[tuple[str, str], ...]:
-    """What the extensions that are ours or Intel's say."""
+    """What Casemate's and Intel's extensions say."""
     found: list[tuple[str, str]] = []
     for extension in _extensions(root):
         oid, value = _oid_and_value(extension)
@@ -228,12 +228,12 @@ def _algorithm(element: Element) -> str:
 
 
 def _name(name: Element) -> str:
-    """In the order of the file, the attribute types by their OIDs where they are not known."""
+    """A name in the order of the file, with attribute types by their OIDs where they are unknown."""
     return ", ".join(text for relative in name.children() for text in _attributes(relative))
 
 
 def _distinguished_name(name: bytes) -> str:
-    """RFC 4514's form: the last part first."""
+    """A name in the form of RFC 4514: the last part first."""
     relatives = list(element_at(name, 0, len(name)).children())
     return ",".join("+".join(_attributes(relative)) for relative in reversed(relatives))
 

@@ -36,7 +36,6 @@ class Element:
 
     @property
     def contents(self) -> bytes:
-        """The contents alone."""
         return self.data[self.body : self.end]
 
     def children(self) -> Iterator["Element"]:
@@ -55,7 +54,6 @@ class Element:
         return found
 
     def first(self) -> "Element":
-        """The first child."""
         return element_at(self.data, self.body, self.end)
 
     def inside(self) -> "Element":

@@ -31,7 +31,7 @@ MAX_FILE = MAX_SGXS
 
 
 class Kind(StrEnum):
-    """What `casemate inspect` can read."""
+    """Kinds of files that `casemate inspect` can read."""
 
     QUOTE = "quote"
     REPORT = "report"
@@ -72,7 +72,7 @@ def inspect(data: bytes, kind: Kind | None, *, every_record: bool = False) -> tu
 
 
 def recognise(data: bytes) -> Kind:
-    """What ``data`` seems to be. A TARGETINFO and a KEYREQUEST are of one size: the first is taken to be meant.
+    """The kind of a file. A TARGETINFO and a KEYREQUEST are of one size: TARGETINFO is assumed.
 
     Raises:
         UnknownFileError: nothing that can be explained, with the name of what it is and what to do where that is known.
@@ -95,7 +95,7 @@ def recognise(data: bytes) -> Kind:
 
 
 def decoded(data: bytes) -> tuple[bytes, str]:
-    """The bytes that hexadecimal or base64 text stands for, and which of them it is; other bytes as they are."""
+    """The bytes that hexadecimal or base64 text stands for, and the name of the encoding; other bytes unchanged."""
     found = kinds.recognise(data)
     return (data, "") if found is None else (found.content, found.encoding)
 

@@ -46,7 +46,7 @@ def inspect_collateral(data: bytes) -> Inspection:
 
 
 def inspect_receipt(data: bytes) -> Inspection:
-    """A receipt file; `casemate receipt verify` is what checks it."""
+    """A receipt file. Nothing is checked here; `casemate receipt verify` does that."""
     bundle = ReceiptBundle.parse(data)
     receipt = bundle.receipt
     facts = (
@@ -98,7 +98,7 @@ def _binding(binding: ReportDataBinding) -> dict[str, str]:
 
 
 def _chain(name: str, pem: bytes) -> Iterator[Field]:
-    """The certificates of a chain that is there, by their size: `inspect` explains one in a file of its own."""
+    """The certificates of a chain by their size; `inspect` explains a certificate that is in a file of its own."""
     if pem:
         for number, certificate in enumerate(parse_chain(name, pem)):
             yield _member(f"{name}[{number}]", f"certificate of {len(certificate.der)} bytes", _COLLATERAL)

@@ -22,7 +22,6 @@ class Field:
     """How many structures are around it."""
 
     def document(self) -> dict[str, object]:
-        """For ``--json``."""
         place: dict[str, object] = {}
         if self.raw is not None:
             place = {"offset": self.offset, "size": len(self.raw), "hex": self.raw.hex()}
@@ -31,7 +30,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A recognised file."""
+    """A recognised file: its facts and its fields."""
 
     kind: str
     """A word for programs, such as ``quote``."""

@@ -104,7 +104,7 @@ def _pages(data: bytes, sgxs: Sgxs, index: ImageIndex | None) -> Iterator[Field]
 
 
 def _holds(offset: int, index: ImageIndex | None) -> str:
-    """Which file a page of a Casemate image is of."""
+    """The file of a Casemate image that a page belongs to."""
     if index is None:
         return "contents not known"
     at = bisect_right(index.entries, offset, key=lambda entry: entry.offset) - 1  # the last one: empty files go before

@@ -30,7 +30,7 @@ MAX_KERNEL = 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class GuestFiles:
-    """What a guest boots from."""
+    """The files that a guest boots from."""
 
     ovmf: Path
     kernel: Path | None
@@ -95,7 +95,7 @@ def _document(planned: PlannedPage) -> dict[str, object]:
 
 
 def _content(planned: PlannedPage) -> str | None:
-    """The hash of what is measured by content."""
+    """The hash of a page that is measured by its content; None for others."""
     if planned.page.page_type not in (PageType.NORMAL, PageType.VMSA):
         return None
     return hashlib.sha384(planned.page.content).hexdigest()
@@ -111,7 +111,7 @@ def _show(console: "Console", pages: tuple[PlannedPage, ...]) -> None:
 
 
 def _ovmf(content: Content, path: Path) -> Ovmf:
-    """The image; WrongKindError where the file is recognisably something else."""
+    """The firmware image; WrongKindError where the file is recognisably of another kind."""
     try:
         return parse_ovmf(content)
     except WireError as error:

@@ -1,4 +1,4 @@
-"""What to demand of an SEV-SNP guest's reports: of this very guest, under the root of the user's own machine."""
+"""Policies for reports of SEV-SNP guests on the user's own machine."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ POLICY_HEADER = """\
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Whose word on the key that signs is taken."""
+    """The maker of a processor: its root, and the kind of key that signs."""
 
     root: "SnpRootIs"
     seeded: bool
@@ -35,7 +35,7 @@ def maker_of(machine: "LocalMachine") -> Maker:
 
 
 def snp_policy(maker: Maker, *, measurement: bytes, debug: bool, host_data: bytes) -> "SnpPolicy":
-    """Exactly this guest, under this root, at the newest TCB, for a challenge that is still to come."""
+    """A policy for exactly this guest, under this root, at the newest TCB, for a challenge that is still to come."""
     from casemate.verifier import SimulatedRoot, SnpPolicy
 
     newest = TcbVersion.parse(maker.root.product, maker.root.newest_tcb)
@@ -72,7 +72,7 @@ def snp_policy(maker: Maker, *, measurement: bytes, debug: bool, host_data: byte
 
 
 def function_policy(image: "Image", maker: Maker, *, confined: bool) -> "SnpPolicy":
-    """A function's image as a paravirtual guest: this code, of this signer and version or later.
+    """A policy for a function's image as a paravirtual guest: this code, of this signer, in this version or later.
 
     Args:
         image: the function's.

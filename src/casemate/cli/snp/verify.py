@@ -24,7 +24,7 @@ _CERTIFICATES = 3
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """What the user named."""
+    """The files that the user named."""
 
     report: Path
     certificates: Path
@@ -34,7 +34,7 @@ class ReportFiles:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What the report must answer: 64 bytes; or of an attested function a nonce, and what is said to be bound to it."""
+    """What the report must answer: 64 bytes; or, of a function, a nonce and what is said to be bound to it."""
 
     report_data: bytes | None
     nonce: bytes | None
@@ -57,7 +57,7 @@ class Challenge:
 
 
 def verify_report(files: ReportFiles, challenge: Challenge, *, at: str | None, explain: bool, as_json: bool) -> None:
-    """Appraises and shows; ends the command where it is refused."""
+    """Appraises the report and prints the verdict; exits with 3 where it is refused."""
     from casemate.verifier import SnpEvidence, appraise_any, explain_any
     from casemate.verifier.snp.findings import find_snp
 
@@ -81,7 +81,7 @@ def verify_report(files: ReportFiles, challenge: Challenge, *, at: str | None, e
 
 
 def endorsements_in(certificates: Path, revocation_list: Path | None) -> "SnpEndorsements":
-    """Certificates in any order, as tools write them; one that is there twice counts once."""
+    """Endorsements from certificates in any order; a certificate that occurs twice counts once."""
     from casemate.verifier import SnpEndorsements
 
     found = tuple(dict.fromkeys(read_certificate_file(certificates, what="certificates")))

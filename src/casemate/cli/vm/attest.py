@@ -14,7 +14,7 @@ REPORT_DATA_SIZE = 64
 
 
 def report_data_of(text: str | None) -> bytes:
-    """What the user typed, with zeros behind it; random where there is nothing."""
+    """The 64 bytes that the user typed, with zeros behind them; random ones where nothing was typed."""
     if text is None:
         return secrets.token_bytes(REPORT_DATA_SIZE)
     try:

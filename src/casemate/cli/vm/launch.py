@@ -1,4 +1,4 @@
-"""From the command line's words to a launch."""
+"""`casemate vm launch`: the message to the host, from the command's options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.ovmf import parse_ovmf
 from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
-POLICY = 0x3_0000
+GUEST_POLICY = 0x3_0000
 """GUEST_POLICY (56860, 4.3): SMT allowed, and the bit that is always one."""
 DEBUG = 1 << 19
 _SNP_ACTIVE = 1
@@ -24,7 +24,7 @@ _ID_BLOCK_SIZE, _ID_AUTH_SIZE = 96, 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launching:
-    """What the user typed."""
+    """The options of `casemate vm launch`."""
 
     guest: str
     mode: VmMode
@@ -45,7 +45,7 @@ class Launching:
 
 
 def launch_message(wanted: Launching) -> LaunchVm:
-    """The message; errors are typer's, or those of files that cannot be read."""
+    """The message for the host. Raises typer's errors, and those of files that cannot be read."""
     if wanted.vcpu_type not in VCPU_TYPES:
         raise typer.BadParameter(f"no processor is called {wanted.vcpu_type!r}, want one of {', '.join(VCPU_TYPES)}")
     if wanted.kernel is None and (wanted.initrd is not None or wanted.append):
@@ -61,7 +61,7 @@ def launch_message(wanted: Launching) -> LaunchVm:
         vcpu_signature=VCPU_TYPES[wanted.vcpu_type],
         vmm=wanted.vmm,
         guest_features=_SNP_ACTIVE if wanted.mode.has_rmp else 0,
-        policy=POLICY | (DEBUG if wanted.debug else 0),
+        policy=GUEST_POLICY | (DEBUG if wanted.debug else 0),
         host_data=_host_data(wanted.host_data),
         kernel=_file(wanted.kernel, "kernel", MAX_KERNEL),
         initrd=_file(wanted.initrd, "initial RAM disk", MAX_KERNEL),
@@ -74,7 +74,7 @@ def launch_message(wanted: Launching) -> LaunchVm:
 
 
 def firmware_of(guest: str) -> bytes:
-    """The image of a built-in guest, or of a file: whatever has a dot or a slash in its name is a file."""
+    """The image of a built-in guest, or that in a file: a name with a dot or a slash is a file's."""
     from casemate.images.vm.builtin import GUESTS, firmware
 
     path = Path(guest)
@@ -84,7 +84,7 @@ def firmware_of(guest: str) -> bytes:
 
 
 def _firmware(content: bytes) -> bytes:
-    """The image itself: better refused here than by a host, which does not know what the user has named."""
+    """The image, checked here because a host would not know which file the user named."""
     try:
         parse_ovmf(content)
     except WireError as error:

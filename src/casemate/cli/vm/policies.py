@@ -1,4 +1,4 @@
-"""`casemate vm policy`: what to demand of a guest's report, from its own files and from the user's own machine."""
+"""`casemate vm policy`: a policy for a guest's reports, from its files and the user's own machine."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def digest_of_launch(wanted: LaunchVm) -> bytes:
-    """What the firmware will measure, computed here: nobody is asked.
+    """The launch digest that the firmware will measure, computed here without asking the host.
 
     Raises:
         WireError: the firmware is no image, or has no place for what is wanted.
@@ -27,6 +27,6 @@ def digest_of_launch(wanted: LaunchVm) -> bytes:
 
 
 def vm_policy(wanted: LaunchVm, maker: Maker) -> "SnpPolicy":
-    """Exactly this guest, as it will be launched."""
+    """A policy for exactly this guest, as it will be launched."""
     debug = bool(wanted.policy & DEBUG)
     return snp_policy(maker, measurement=digest_of_launch(wanted), debug=debug, host_data=wanted.host_data)

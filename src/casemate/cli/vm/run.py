@@ -22,7 +22,7 @@ _LOOK = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a run ends at the latest."""
+    """The limits at which a run ends."""
 
     time: float
     """Seconds."""
@@ -32,7 +32,7 @@ class Limits:
 
 
 def run_vm(vms: "Vms", number: int, vcpu: int, limits: Limits, screen: Screen, *, step: bool) -> bool:
-    """Runs a vCPU in pieces, and shows its console meanwhile; whether the guest has stopped for good."""
+    """Runs a vCPU in pieces and prints its console between them; returns whether the guest has stopped for good."""
     start = _end_of_console(vms, number)
     console = _Console(vms, number, start, screen)
     executed, exits = 0, 0
@@ -55,7 +55,7 @@ def run_vm(vms: "Vms", number: int, vcpu: int, limits: Limits, screen: Screen, *
 
 
 def show_console(vms: "Vms", number: int, screen: Screen, *, follow: bool) -> None:
-    """What there is; with ``follow`` also what comes, until the VM is gone or somebody interrupts."""
+    """Prints the console; with ``follow`` also what comes, until the VM is gone or the user interrupts."""
     if screen.as_json:
         found = vms.console(number)
         text = found.content.decode(errors="replace")
@@ -90,7 +90,7 @@ class _Console:
         self.shown = shown
 
     def print_new(self) -> None:
-        """Prints what has come."""
+        """Prints what the guest has written since the last look."""
         while (found := self._vms.console(self._number, self.shown)).content:
             if not self._screen.as_json:
                 sys.stdout.write(printable(found.content.decode(errors="replace")))
@@ -99,14 +99,14 @@ class _Console:
             self.shown = found.start + len(found.content)
 
     def end_line(self) -> None:
-        """Sees to it that what follows on a terminal begins a line of its own; standard output stays the guest's."""
+        """Begins a new line on a terminal; standard output stays what the guest wrote."""
         if self._is_mid_line:
             self._screen.stderr.print()
             self._is_mid_line = False
 
 
 def _show_step(vms: "Vms", number: int, vcpu: int, screen: Screen) -> None:
-    """Where the vCPU is, if that is to be seen."""
+    """Prints where the vCPU stands, if the VM's mode lets the host see that."""
     from casemate.client.errors import HostRefusedError
 
     try:
@@ -118,7 +118,7 @@ def _show_step(vms: "Vms", number: int, vcpu: int, screen: Screen) -> None:
 
 
 def _end(ran: VmRan, limits: Limits) -> str:
-    """Why the run has ended; a budget by the option that sets it."""
+    """Why the run has ended; a limit is named by the option that sets it."""
     match ran.reason:
         case ExitReason.TIME:
             return f"time: the {limits.time:g} s of --time are over; another `vm run` goes on from here"

@@ -29,7 +29,7 @@ _PERMISSIONS = "rwxX"
 
 
 def document(found: VmIs) -> dict[str, object]:
-    """One VM for ``--json``."""
+    """One VM as JSON."""
     return {
         "vm": found.vm,
         "name": found.name,
@@ -44,7 +44,6 @@ def document(found: VmIs) -> dict[str, object]:
 
 
 def show_vm(screen: Screen, found: VmIs) -> None:
-    """One VM."""
     digest = "digest so far" if found.state is VmState.LAUNCHING else "launch digest"
     screen.show(
         document(found),
@@ -64,7 +63,6 @@ def show_vm(screen: Screen, found: VmIs) -> None:
 
 
 def show_vms(screen: Screen, found: Sequence[VmIs]) -> None:
-    """All of them."""
 
     def human(console: "Console") -> None:
         if not found:
@@ -80,7 +78,7 @@ def show_vms(screen: Screen, found: Sequence[VmIs]) -> None:
 
 
 def show_guests(screen: Screen) -> None:
-    """The built-in guests."""
+    """Prints the built-in guests."""
     from casemate.images.vm.builtin import GUESTS
 
     def human(console: "Console") -> None:
@@ -93,14 +91,14 @@ def show_guests(screen: Screen) -> None:
 
 
 def address_of(text: str) -> int:
-    """An address as it was typed: hexadecimal, and the prefix says so, since 10000 would mean two things."""
+    """An address as it was typed. It must be hexadecimal with 0x: 10000 could mean two things."""
     if not _ADDRESS.fullmatch(text):
         raise typer.BadParameter(f"{text[:80]!r} is no address, want it in hexadecimal with 0x, such as 0x10000")
     return int(text, 16)
 
 
 def show_memory(screen: Screen, address: int, content: bytes, output: Path | None) -> None:
-    """A dump, or a file."""
+    """Prints a dump of memory, or writes it to a file."""
     if output is not None:
         write_file(output, content, what="memory")
     said: dict[str, object] = {"address": address, "size": len(content)}
@@ -131,7 +129,7 @@ def _dump(address: int, content: bytes) -> Iterator[str]:
 
 
 def rmp_entries(vms: "Vms", number: int, first: int, count: int | None) -> list[RmpEntry]:
-    """Entries from ``first`` on; without a ``count`` all of them, up to the end of what the host says its RAM is."""
+    """RMP entries from ``first`` on; without a ``count``, up to the end of the RAM size that the host states."""
     if count is None:
         count = vms.get(number).memory_mib * (1 << 20) // PAGE_SIZE - first // PAGE_SIZE
     found: list[RmpEntry] = []
@@ -142,13 +140,13 @@ def rmp_entries(vms: "Vms", number: int, first: int, count: int | None) -> list[
 
 @dataclass(slots=True)
 class _Rows:
-    """Entries in the same state that follow each other."""
+    """Consecutive RMP entries in the same state."""
 
     first: RmpEntry
     count: int = 1
 
     def goes_on_with(self, entry: RmpEntry) -> bool:
-        """Whether it has the same state, and the next address in both spaces."""
+        """Whether an entry has the same state and follows the last one in both address spaces."""
         first, behind = self.first, self.count * PAGE_SIZE
         gpa = first.gpa + behind if first.assigned else 0
         return (entry.spa, entry.gpa, _state(entry)) == (first.spa + behind, gpa, _state(first))
@@ -159,7 +157,7 @@ def _state(entry: RmpEntry) -> tuple[object, ...]:
 
 
 def show_rmp(screen: Screen, entries: Sequence[RmpEntry]) -> None:
-    """By ranges."""
+    """Prints RMP entries, grouped into ranges of the same state."""
     rows: list[_Rows] = []
     for entry in entries:
         if rows and rows[-1].goes_on_with(entry):
@@ -203,7 +201,7 @@ def _perms(bits: int) -> str:
 
 
 def show_registers(screen: Screen, vmsa: Vmsa) -> None:
-    """General and control registers, and segments."""
+    """Prints general registers, control registers and segments."""
     values = {name: getattr(vmsa, name) for name in (*_REGISTERS, *_CONTROL)}
     segments: dict[str, Segment] = {name: getattr(vmsa, name) for name in ("cs", "ss", "ds", "es", "fs", "gs")}
     screen.show(
