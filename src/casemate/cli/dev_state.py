@@ -7,9 +7,6 @@ import tempfile
 import time
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory; what is made there is this user's alone
-"""Where there is none, the folder for temporary files has to do."""
-
 _FRESH = 60.0
 """Seconds within which a machine that has no lock yet may still be starting."""
 
@@ -17,21 +14,14 @@ _LOCKING = 1.0
 """Seconds within which a lock that was just made is taken."""
 
 
-def was_dev_state(place: Path) -> bool:
-    """Whether the path has the name of such a directory; it need not exist."""
-    return place.name.startswith(_prefix()) and place.absolute().parent in {MEMORY, Path(tempfile.gettempdir())}
-
-
-def _prefix() -> str:
-    return f"casemate-dev-{os.getuid()}-"
-
-
 def make_dev_state() -> Path:
     """A new directory. Also removes those that killed machines have left."""
-    parent = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_prefix()}*"):
+    from casemate.process import places
+
+    parent = places.MEMORY if os.access(places.MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{places.dev_state_prefix()}*"):
         _tidy(left)
-    return Path(tempfile.mkdtemp(prefix=_prefix(), dir=parent))
+    return Path(tempfile.mkdtemp(prefix=places.dev_state_prefix(), dir=parent))
 
 
 def _tidy(left: Path) -> None:

@@ -28,8 +28,7 @@ def state_directory(given: Path | None) -> Path:
     Raises:
         MachineGoneError: it was that of a machine of `casemate up --dev`, which has ended.
     """
-    from casemate.cli.dev_state import was_dev_state
-    from casemate.process.places import default_state_directory
+    from casemate.process.places import default_state_directory, was_dev_state
 
     place = default_state_directory() if given is None else given
     if was_dev_state(place) and not os.path.lexists(place):

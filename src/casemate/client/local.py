@@ -18,7 +18,7 @@ from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa:
 from casemate.client.snp.processor import SnpLevers
 from casemate.process.extras import check_extra
 from casemate.process.ownership import PlaceError, open_own_file
-from casemate.process.places import machine_lock
+from casemate.process.places import machine_lock, was_dev_state
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.control import (
     Done,
@@ -188,7 +188,12 @@ def local_machine(
 
     Raises:
         NoMachineError: it did not start; the message says why.
+        NotStartedError, one of these: ``state`` was in memory (`casemate up --dev`), and has ended with its machine.
     """
+    if was_dev_state(state) and not os.path.lexists(state):
+        raise NotStartedError(
+            f"the machine on {state} has ended, and with it its state in memory; name another state directory"
+        )
     arguments = ["--state", str(state), "--pool", str(pool), "--while-used"]
     arguments += ["--seed", seed] if seed is not None else []
     arguments += [part for layer in layers for part in ("--layer", layer)]

@@ -20,6 +20,9 @@ from casemate.wire.errors import os_error_text
 MAX_SOCKET_PATH = 100
 """Longest path of a Unix socket (bytes): sun_path holds 104 on macOS and 108 on Linux, with its end."""
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory; what is made there is this user's alone
+"""Where `casemate up --dev` makes state directories; without it, in the folder for temporary files."""
+
 _HOST, _CONTROL = "host.sock", "control.sock"
 _LAST_RESORT = Path("/tmp")  # noqa: S108 - a folder of this user's is made in it, and checked
 
@@ -30,6 +33,17 @@ def default_state_directory() -> Path:
         return Path(named)
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "casemate"
+
+
+def dev_state_prefix() -> str:
+    """How the names of this user's state directories in memory begin."""
+    return f"casemate-dev-{os.getuid()}-"
+
+
+def was_dev_state(state: Path) -> bool:
+    """Whether ``state`` is the name of a state directory in memory, be it there or not: it ends with its machine."""
+    is_named_so = state.name.startswith(dev_state_prefix())
+    return is_named_so and state.absolute().parent in {MEMORY, Path(tempfile.gettempdir())}
 
 
 def host_directory(state: Path) -> Path:

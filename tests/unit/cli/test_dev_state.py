@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from tests.rigs.command_line import Casemate
 
-from casemate.cli import dev_state
 from casemate.cli.dev_state import make_dev_state
+from casemate.client.local import NoMachineError, local_machine
+from casemate.process import places
 from casemate.process.places import machine_lock
 from casemate.supervisor.lock import lock_state
 
 
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(dev_state, "MEMORY", tmp_path)
+    monkeypatch.setattr(places, "MEMORY", tmp_path)
     return tmp_path
 
 
@@ -59,3 +60,11 @@ def test_a_machine_that_is_gone_is_not_made_again(
     down = casemate("down", "--json")
     assert (down.code, down.json["unset"]) == (0, "unset CASEMATE_STATE CASEMATE_URL CASEMATE_TOKEN")
     assert memory.exists()
+
+
+def test_nor_is_it_by_a_program_that_wants_a_machine_there(memory: Path) -> None:
+    gone = make_dev_state()
+    shutil.rmtree(gone)
+    with pytest.raises(NoMachineError, match=r"has ended.*in memory.*another state directory"), local_machine(gone):
+        raise AssertionError("a machine was started")
+    assert list(memory.iterdir()) == []
