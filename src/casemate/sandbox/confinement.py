@@ -38,7 +38,7 @@ _RESOLVED = re.compile(r"(?:=>\s*|^\s*)(/\S+)\s+\(0x", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What one kind of process is held to."""
+    """The layers for one kind of process."""
 
     paths: tuple[PathRule, ...]
     limits: Limits

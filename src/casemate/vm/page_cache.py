@@ -31,7 +31,7 @@ _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" e
 
 
 class Access(Enum):
-    """What a guest does with memory."""
+    """The kinds of memory access."""
 
     READ = auto()
     WRITE = auto()

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class EntrySchemas:
-    """Of an entry point."""
+    """The schemas of an entry point."""
 
     input: InboundSchema
     output: OutboundSchema
@@ -20,7 +20,7 @@ class EntrySchemas:
 
 @dataclass(frozen=True, slots=True)
 class OcallSchemas:
-    """Of an OCALL, whose arguments leave the enclave."""
+    """The schemas of an OCALL, whose arguments leave the enclave."""
 
     input: OutboundSchema
     output: InboundSchema

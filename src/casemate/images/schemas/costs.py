@@ -1,10 +1,10 @@
-"""What a JSON Schema may cost: when it is compiled, and for each value that is checked by it.
+"""Bounds what a JSON Schema costs: when it is compiled, and for each value that is checked by it.
 
-Whoever calls chooses the value, up to 16 MiB of it, so a schema's own share of the work has to be small. The library
-looks at a value once for each subschema that applies to it, again for each way in which it applies: a reference to
-itself in two branches of a choice takes twice as long with each level of the value. So all states in which a value can
-be met, level by level, are walked here before the library sees the schema, and the subschemas that apply in each are
-counted.
+The caller chooses the value, up to 16 MiB of it, so the schema's own share of the work has to be small. The library
+looks at a value once for each subschema that applies to it, and again for each way in which it applies: with a
+reference to itself in two branches of a choice, each level of the value doubles the time. So before the library gets
+the schema, all states in which a value can be met are walked here, level by level, and the subschemas that apply in
+each are counted.
 """
 
 import math
@@ -20,7 +20,7 @@ from casemate.wire.encodings.json_text import MAX_DEPTH
 from casemate.wire.errors import CasemateError
 
 MAX_APPLIED = 1000
-"""Most subschemas that apply to one value, weighed."""
+"""Most subschemas that apply to one value, by weight."""
 
 MAX_CHECKS = 3_000_000
 """Most items of a value times subschemas that apply to one: each such check takes up to a tenth of a microsecond."""
@@ -30,7 +30,7 @@ MAX_PATTERN_STEPS = 40_000_000
 nanoseconds."""
 
 MAX_STEPS = 100_000
-"""Most work of this count itself (subschemas in states)."""
+"""Most work of this analysis itself (subschemas in states)."""
 
 MAX_PATTERNS = 100
 """Most patterns: the engine takes up to a quarter of a MiB for each while it matches."""
@@ -39,7 +39,7 @@ MAX_PATTERN = 4096
 """Longest pattern (characters)."""
 
 _FEW_STATES = 32
-"""A pattern of up to so many states is matched by a table, a character in a few nanoseconds."""
+"""A pattern of up to this many states is matched by a table, in a few nanoseconds for each character."""
 
 _IN_PLACE_ONE = ("not", "if", "then", "else")
 _IN_PLACE_MANY = ("allOf", "anyOf", "oneOf")
@@ -53,18 +53,19 @@ _DIALECTS = "https://json-schema.org/"
 
 _FORMAT_WEIGHT, _PATTERN_WEIGHT, _UNIQUE_WEIGHT = 4, 4, 2
 _FRACTION_WEIGHT, _TINY_WEIGHT, _TINY = 20, 200, 1e-9
-"""Of ``multipleOf`` a number that is no integer, and of one below a billionth: the library's arithmetic is exact."""
+"""Weights of ``multipleOf`` with a number that is not an integer, and with one below a billionth: the library
+calculates exactly."""
 _DIALECT_WEIGHT = 64
-"""Of a reference to the dialect's own schema."""
+"""Weight of a reference to the dialect's own schema."""
 _COMPOSITE_WEIGHT = 2
-"""Of an array or object that a value is compared with."""
+"""Weight of an array or object that a value is compared with."""
 _MIXED = 16
 """Values of an ``enum`` of several types that are compared in the time of a subschema; of one type they are hashed."""
 
 _TOKENS = re.compile(r"\\.|\[(?:[^\]\\]|\\.)*\]|\{([0-9]+(?:,[0-9]+)?)\}|\{[0-9]+,\}|.", re.DOTALL)
 """An escape, a class, a repetition (its counts in the group), or any other character."""
 _DIGITS = 6
-"""Digits of a count that are heeded; larger ones are refused elsewhere."""
+"""Digits of a count that are read; larger counts are refused elsewhere."""
 
 _Schema = dict[str, Any]
 _Applied = list[tuple[_Schema, int]]
@@ -86,26 +87,26 @@ class SchemaCostError(CasemateError):
 
 @dataclass(frozen=True, slots=True)
 class SchemaCosts:
-    """What a check by a schema costs."""
+    """The cost of a check by a schema."""
 
     applied: int
-    """How many subschemas apply to one value at most, weighed by what they cost."""
+    """Most subschemas that apply to one value, by weight."""
     states: int
-    """Of the patterns that may be in many states at once."""
+    """States of the patterns that may be in many states at once."""
 
     @property
     def most_items(self) -> int:
-        """Items of the largest value that is checked in reasonable time."""
+        """Items of the largest value that can be checked in reasonable time."""
         return MAX_CHECKS // self.applied
 
     @property
     def most_text(self) -> int:
-        """Characters of the strings and names of such a value."""
+        """Characters in the strings and names of the largest value that can be checked in reasonable time."""
         return MAX_PATTERN_STEPS // max(1, self.states)
 
 
 def costs_of(document: _Schema) -> SchemaCosts:
-    """What a check by a schema costs.
+    """The cost of a check by a schema.
 
     Raises:
         SchemaCostError: too much, whatever the value.
@@ -143,7 +144,7 @@ def _many_states(pattern: str) -> int:
 
 
 class _Walk:
-    """All states in which a value can be met: which subschemas apply to it, and how often each."""
+    """Walks all states in which a value can be met: the subschemas that apply to it, and how often each does."""
 
     def __init__(self, document: _Schema) -> None:
         self._document = document
@@ -233,7 +234,7 @@ class _Walk:
         return [(schemas[key], count) for key, count in counts.items()]
 
     def _target(self, reference: Any) -> _Schema | None:
-        """What a reference inside the document points to; None where it points elsewhere or nowhere."""
+        """The target of a reference inside the document; None where it is elsewhere or does not exist."""
         if not isinstance(reference, str):
             return None
         identifier = self._document.get("$id")
@@ -307,7 +308,7 @@ def _of_item(schema: _Schema, at: int) -> tuple[Any, ...]:
 
 
 def _schemas(values: Any) -> Iterator[_Schema]:
-    """Those that are objects: true and false cost nothing."""
+    """The subschemas that are objects: true and false cost nothing."""
     return (value for value in values if isinstance(value, dict))
 
 

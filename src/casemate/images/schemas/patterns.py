@@ -50,7 +50,7 @@ _CLASSES: Final = {
     **{letter: _written(ranges) for letter, ranges in _RANGES.items()},
     **{letter.upper(): _written(_all_but(ranges)) for letter, ranges in _RANGES.items()},
 }
-"""As members of a class: the library takes a class in a class for text."""
+"""The ranges as members of a class: the library takes a class inside a class for text."""
 _CONTROLS: Final = {"t": 0x09, "n": 0x0A, "v": 0x0B, "f": 0x0C, "r": 0x0D}
 _ANY_BUT_LINE_ENDS: Final = r"[^\n\r\x{2028}\x{2029}]"
 _NOTHING, _ANYTHING = r"[^\x{0}-\x{10ffff}]", r"[\x{0}-\x{10ffff}]"
@@ -76,7 +76,7 @@ CATEGORIES: Final = frozenset(
     Line_Separator Paragraph_Separator Other Control Format Private_Use Unassigned""",
     )
 )
-"""Values of General_Category, spelled as ECMA-262 wants them."""
+"""Accepted values of General_Category, spelled as in ECMA-262."""
 
 PROPERTIES: Final = frozenset(
     re.findall(
@@ -86,7 +86,7 @@ PROPERTIES: Final = frozenset(
     Hex_Digit Hex ASCII_Hex_Digit AHex Ideographic Ideo Math Quotation_Mark QMark""",
     )
 )
-"""Binary properties (ECMA-262, tables 66 and 67) that are taken."""
+"""Accepted binary properties (ECMA-262, tables 66 and 67)."""
 
 SCRIPTS: Final = frozenset(
     re.findall(
@@ -99,11 +99,11 @@ SCRIPTS: Final = frozenset(
     Taml Telugu Telu Thaana Thaa Thai Tibetan Tibt Tifinagh Tfng Vai Vaii Yi Yiii""",
     )
 )
-"""Values of Script and Script_Extensions that are taken: those of living languages, and a few more."""
+"""Accepted values of Script and Script_Extensions: those of living languages, and a few more."""
 
 
 class PatternError(CasemateError):
-    """A pattern is not one of ECMA-262's, or cannot be matched in linear time.
+    """A pattern is not valid in ECMA-262, or cannot be matched in linear time.
 
     Args:
         offset: where in the pattern (characters).
@@ -118,7 +118,7 @@ class PatternError(CasemateError):
 
 
 def translate_pattern(pattern: str) -> str:
-    """The pattern as Rust's ``regex`` means it; the same text where both mean the same.
+    """The pattern in the syntax of Rust's ``regex``; the same text where both mean the same.
 
     Raises:
         PatternError: it is refused.
@@ -127,7 +127,7 @@ def translate_pattern(pattern: str) -> str:
 
 
 class _Translation:
-    """One pass over a pattern, which calls itself for groups alone."""
+    """One pass over a pattern; recursive for groups only."""
 
     def __init__(self, pattern: str) -> None:
         self._text = pattern
@@ -220,7 +220,7 @@ class _Translation:
             self._at += 1
         else:
             return ""
-        if self._peek() == "?":  # as few as possible, which is all the same to whoever asks whether there is a match
+        if self._peek() == "?":  # lazy or greedy makes no difference to whether there is a match
             self._at += 1
             made += "?"
         return made
@@ -232,7 +232,7 @@ class _Translation:
         return ""
 
     def _escape(self, *, in_class: bool = False) -> str | int:
-        """What a backslash and what follows it stand for: a set, as Rust writes it, or a character's code point."""
+        """The meaning of an escape: a set, in Rust's syntax, or a character's code point."""
         char = self._peek(1)
         if char in _CLASSES:
             self._at += 2
@@ -355,7 +355,7 @@ class _Translation:
 
 
 def _literal(code: int) -> str:
-    """A character, outside of classes; controls as Rust's own escape."""
+    """A character outside of classes; control characters as Rust's own escapes."""
     char = chr(code)
     if char in _SYNTAX:
         return f"\\{char}"
@@ -363,7 +363,7 @@ def _literal(code: int) -> str:
 
 
 def _in_class(atom: str | int) -> str:
-    """A member of a class: a set as it is; letters and digits bare; all else so that no dialect sees a sign in it."""
+    """A member of a class: sets, letters and digits unchanged, anything else escaped in every dialect."""
     if isinstance(atom, str):
         return atom
     char = chr(atom)

@@ -1,11 +1,11 @@
 """JSON Schemas at an enclave's borders: what comes in is checked, what goes out is filtered and checked.
 
 Draft 2020-12. References stay inside the document: nothing is ever fetched. ``format`` is checked and must be known.
-Patterns are ECMA-262's (:mod:`casemate.images.schemas.patterns`), on an engine that takes linear time: without
-look-around and back-references.
+Patterns are ECMA-262's (:mod:`casemate.images.schemas.patterns`), matched in linear time, so without look-around and
+back-references.
 
-A value is looked at up to its first mistake: whoever sends it chooses how many mistakes there are, and each one that
-is collected costs far more than the byte that makes it.
+A check stops at the first mistake in a value: the sender chooses how many mistakes there are, and collecting one costs
+far more than the byte that makes it.
 """
 
 import json
@@ -26,7 +26,7 @@ with importing("machine", "reading an image's schemas"):
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _HIDDEN = "the value"
-"""Stands in messages where the library would write the value itself."""
+"""Replaces the value in messages of the library."""
 
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 18)
 """Linear-time patterns, each of which may take 1 MiB when compiled, and a quarter of that while it matches."""
@@ -45,10 +45,10 @@ _STRUCTURE = frozenset(
     ("type", "properties", "required", "additionalProperties", "items", "prefixItems", "enum", "const")
 )
 FILTERABLE_KEYWORDS = _ANNOTATIONS | _LIMITS | _STRUCTURE
-"""Keywords of schemas for what goes out: those by which it can be said of each member whether it is declared."""
+"""Keywords allowed in schemas for what goes out: with these, it is clear for each member whether it is declared."""
 
 _COLLECTING = frozenset(("anyOf", "oneOf"))
-"""Keywords whose error holds every mistake that the library finds in every branch."""
+"""Keywords whose error contains every mistake that the library finds in every branch."""
 
 _REFERENCES = frozenset(("$ref", "$dynamicRef"))
 
@@ -58,16 +58,17 @@ _NAMED_SCHEMAS = frozenset(("properties", "$defs", "definitions", "dependentSche
 """Keywords that hold schemas by names."""
 
 _EXPLAINED = 500
-"""Largest value (items, members, names and pieces of text) whose mistakes are collected to say what is wrong."""
+"""Largest value (items, members, names and pieces of text) for which all mistakes are collected, to say what is wrong.
+"""
 
 _PIECE = 32
-"""Characters of text that weigh as much as a member."""
+"""Characters of text that count as much as a member."""
 
 _Filter = Callable[[Any], Any]
 
 
 class SchemaError(CasemateError):
-    """A schema is none, or not one for its place; the manifest's parser says where it stands.
+    """A document is not a valid schema, or not one for its place; :class:`ManifestError` adds the key in the manifest.
 
     Args:
         pointer: JSON pointer into the schema.
@@ -84,15 +85,15 @@ class SchemaError(CasemateError):
 
 @dataclass(frozen=True, slots=True)
 class InboundSchema:
-    """For values that come in: arguments, and answers to OCALLs."""
+    """A compiled schema for values that come in: arguments, and answers to OCALLs."""
 
     document: Any
     """The schema, as JSON."""
     _validator: jsonschema_rs.Validator = field(repr=False, compare=False)
     _collects: bool = field(repr=False, compare=False)
-    """Whether the library's first error may hold many."""
+    """Whether the library's first error may contain many."""
     _patterns: dict[str, str] = field(repr=False, compare=False)
-    """The schema's patterns, by what the library was given for them."""
+    """The schema's patterns, by their translations for the library."""
     _costs: SchemaCosts = field(repr=False, compare=False)
 
     def check(self, value: Any) -> None:
@@ -109,7 +110,7 @@ class InboundSchema:
             raise SchemaMismatchError(f"{place[:200]}: {self._words(error)[:400]}") from None
 
     def _words(self, error: jsonschema_rs.ValidationError) -> str:
-        """The library's words, with the pattern as the schema has it."""
+        """The library's message, with the pattern as the schema has it."""
         given = getattr(error.kind, "pattern", None)
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Pattern) and given in self._patterns:
             return error.message.replace(given, self._patterns[given])
@@ -118,7 +119,7 @@ class InboundSchema:
 
 @dataclass(frozen=True, slots=True)
 class OutboundSchema:
-    """For values that go out: results, and arguments of OCALLs."""
+    """A compiled schema for values that go out: results, and arguments of OCALLs."""
 
     document: Any
     """The schema, as JSON."""
@@ -127,10 +128,10 @@ class OutboundSchema:
     _costs: SchemaCosts = field(repr=False, compare=False)
 
     def filter(self, value: Any) -> Any:
-        """The value without the members that the schema does not declare; it is what the schema says.
+        """The value without undeclared members, checked by the schema.
 
-        Where ``additionalProperties`` is false an undeclared member is no leftover but a mistake, and refused. The
-        message names the schema's place alone, for the value's own names may be what must not go out.
+        Where ``additionalProperties`` is false, an undeclared member is a mistake and refused, not dropped. The message
+        names only the place in the schema: the names in the value may be what must not go out.
         """
         kept = value if self._filter is None else self._filter(value)
         _check_size(kept, self._costs)
@@ -143,19 +144,19 @@ class OutboundSchema:
 
 
 def inbound_schema(document: Any) -> InboundSchema:
-    """Compiles a schema for what comes in; :class:`SchemaError` where it is none."""
+    """Compiles a schema for what comes in; :class:`SchemaError` where it is not valid."""
     validator, patterns, costs = _compile(document)
     return InboundSchema(document, validator, _collects(document), patterns, costs)
 
 
 def outbound_schema(document: Any) -> OutboundSchema:
-    """Compiles a schema for what goes out; :class:`SchemaError` where it is none or cannot be filtered by."""
+    """Compiles a schema for what goes out; :class:`SchemaError` where it is not valid, or not suited to filter by."""
     validator, _, costs = _compile(document)
     return OutboundSchema(document, _filter_of("", document), validator, costs)
 
 
 def _compile(document: Any) -> tuple[jsonschema_rs.Validator, dict[str, str], SchemaCosts]:
-    """The library's validator, never one that would look anything up; patterns by what it was given; what it costs."""
+    """The library's validator, which looks nothing up; the patterns by their translations; the cost."""
     if not isinstance(document, dict):
         raise SchemaError("", got=type(document).__name__, want="an object")
     if document.get("$schema", DIALECT) != DIALECT:
@@ -164,7 +165,7 @@ def _compile(document: Any) -> tuple[jsonschema_rs.Validator, dict[str, str], Sc
         costs = costs_of(document)
         patterns = _Patterns()
         translated = patterns.translated(document)
-        _validator(translated, mask=None)  # whose refusal may show what stands in the schema
+        _validator(translated, mask=None)  # its refusal may quote the schema, unlike that of the next line
         return _validator(translated, mask=_HIDDEN), patterns.written, costs
     except jsonschema_rs.ValidationError as error:
         pointer = "".join(f"/{part}" for part in error.instance_path)
@@ -176,15 +177,15 @@ def _compile(document: Any) -> tuple[jsonschema_rs.Validator, dict[str, str], Sc
 
 
 class _Patterns:
-    """A schema's patterns, made into those of the library's engine."""
+    """Translates the patterns of a schema for the library's engine."""
 
     def __init__(self) -> None:
         self.written: dict[str, str] = {}
-        """As the schema has them, by what the engine is given."""
+        """The original patterns, by their translations."""
         self._path: list[str] = []  # of the part that is looked at; joined for an error alone, names may be long
 
     def translated(self, schema: Any) -> Any:
-        """The schema with other patterns; data in it, such as a ``const``, stays as it is."""
+        """The schema with translated patterns; data in it, such as a ``const``, stays unchanged."""
         if isinstance(schema, list):
             return [self._below(str(at), part) for at, part in enumerate(schema)]
         if not isinstance(schema, dict):
@@ -248,7 +249,7 @@ def _validator(document: dict[str, Any], *, mask: str | None) -> jsonschema_rs.V
 
 
 def _collects(document: Any) -> bool:
-    """Whether a keyword that collects errors stands anywhere, or may in a document that is referred to."""
+    """Whether the schema has a keyword that collects errors, or refers to a document that may have one."""
     waiting = [document]
     while waiting:
         part = waiting.pop()
@@ -264,7 +265,7 @@ def _collects(document: Any) -> bool:
 
 
 def _is_small(value: Any) -> bool:
-    """Whether collecting every mistake in a value costs little; looks at no more of it than that takes."""
+    """Whether collecting every mistake in a value is cheap; stops counting as soon as it is not."""
     left = _EXPLAINED
     waiting = [value]
     while waiting:
@@ -280,12 +281,12 @@ def _is_small(value: Any) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A part of a schema for a message, short."""
+    """A part of a schema, shortened for a message."""
     return json.dumps(value, default=str)[:80]
 
 
 def _check_size(value: Any, costs: SchemaCosts) -> None:
-    """Refuses a value that a schema of many choices, or of large patterns, would keep busy for long."""
+    """Refuses a value that would take too long to check by a schema of many choices or large patterns."""
     if costs.most_items >= MAX_ITEMS and not costs.states:
         return
     items = text = 0
@@ -311,7 +312,7 @@ def _inside(part: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def _filter_of(pointer: str, schema: Any) -> _Filter | None:
-    """What drops undeclared members from values of one schema; None where there is nothing to drop."""
+    """The function that drops undeclared members from values of a schema; None where there is nothing to drop."""
     if not isinstance(schema, dict):
         raise SchemaError(pointer, got=_shown(schema), want="a schema that says what may go out")
     for keyword in schema:
@@ -320,7 +321,7 @@ def _filter_of(pointer: str, schema: Any) -> _Filter | None:
                 f"{pointer}/{keyword}", got="a keyword that results cannot be filtered by", want="none such"
             )
     if "enum" in schema or "const" in schema:
-        return None  # nothing but the listed values passes the check
+        return None  # only the listed values pass the check
     types = schema.get("type")
     if types is None:
         raise SchemaError(f"{pointer}/type", got="not there", want="a type, enum or const: what may go out")
@@ -341,7 +342,7 @@ def _filter_of(pointer: str, schema: Any) -> _Filter | None:
 
 
 def _members_filter(pointer: str, schema: dict[str, Any]) -> _Filter:
-    """For objects: declared members, each filtered in turn."""
+    """Filters objects: keeps declared members, each filtered in turn."""
     declared = {name: _filter_of(f"{pointer}/properties/{name}", sub) for name, sub in _properties(schema).items()}
     for name in schema.get("required", ()):
         if name not in declared:
@@ -374,7 +375,7 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _items_filter(pointer: str, schema: dict[str, Any]) -> _Filter | None:
-    """For arrays: declared items, each filtered in turn."""
+    """Filters arrays: keeps declared items, each filtered in turn."""
     first = [_filter_of(f"{pointer}/prefixItems/{at}", sub) for at, sub in enumerate(schema.get("prefixItems", ()))]
     rest = schema.get("items")
     if rest is None and not first:

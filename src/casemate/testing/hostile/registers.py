@@ -1,4 +1,4 @@
-"""Attacks on a vCPU at rest: its registers changed, or put back as they once were."""
+"""Attacks on a vCPU that does not run: its registers are changed, or replaced by older ones."""
 
 from casemate.testing.hostile.memory import put
 from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
@@ -8,21 +8,21 @@ from casemate.wire.messages.vm.host import AttackPath
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 _R9 = 0x348
-"""Offset of R9 in the VMSA (APM volume 2, table B-4): there ``victim`` keeps the number that it has written last."""
+"""Offset of R9 in the VMSA (APM volume 2, table B-4), where ``victim`` keeps the last number that it wrote."""
 _INJECTED = 7_000
 _INTO_WATCHING = 1_000
-"""Instructions from the guest's prompt to where it looks at page A, with everything that it knows in registers."""
+"""Instructions from the guest's prompt until it looks at page A, with all that it knows in registers."""
 
 
 def inject(target: Target, path: AttackPath) -> AttackResult:
-    """Writes a number into R9, as if registers lay open: the guest is to go on from there."""
+    """Writes a number into R9, as if registers were not encrypted, so that the guest goes on from there."""
     _let_it_watch(target)
     number = _INJECTED.to_bytes(8, "little")
     return put(target, path, target.registers + _R9, number) or _number_of_next(target, wanted=_INJECTED + 1, honest=2)
 
 
 def roll_back(target: Target, path: AttackPath) -> AttackResult:
-    """Puts the VMSA back as it was before the guest's last command: the guest is to forget that it has had it."""
+    """Restores the VMSA from before the guest's last command, so that the guest forgets the command."""
     _let_it_watch(target)
     old = target.load(path, target.registers, PAGE_SIZE)
     _let_it_watch(target, WRITE_A)
@@ -30,13 +30,13 @@ def roll_back(target: Target, path: AttackPath) -> AttackResult:
 
 
 def _let_it_watch(target: Target, commands: bytes = b"") -> None:
-    """Lets the guest run, and ends it where it is outside of its own handlers, which keep registers on the stack."""
+    """Lets the guest run, and stops it outside of its own handlers, which keep registers on the stack."""
     target.listen(commands)
     target.step(_INTO_WATCHING)
 
 
 def _number_of_next(target: Target, *, wanted: int, honest: int) -> AttackResult:
-    """Has the guest write the next number into its page, and tells which it was."""
+    """Has the guest write the next number into its page, and returns the result."""
     heard = target.listen(WRITE_A)
     written = last_written(heard)
     if written is None:

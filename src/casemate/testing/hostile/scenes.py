@@ -1,4 +1,4 @@
-"""Where attacks take place: a new victim, or a new prover, for each; bare processes, or a whole machine."""
+"""The settings of attacks: bare processes or a whole machine, with a new victim or prover for each attack."""
 
 import shutil
 import tempfile
@@ -22,14 +22,13 @@ class Scene(Protocol):
     """Carries out attacks, each on guests of its own."""
 
     def carry_out(self, attack: Attack, mode: VmMode) -> AttackResult:
-        """What becomes of it."""
+        """The result of the attack."""
 
 
 class LoneScene:
-    """VM processes alone, with a chip and its maker in this process."""
+    """VM processes without a machine, with a chip and its maker in this process."""
 
     def carry_out(self, attack: Attack, mode: VmMode) -> AttackResult:
-        """As the protocol says."""
         if isinstance(attack, MemoryAttack):
             with LoneTarget(mode) as target:
                 return attack.run(target, attack.path)
@@ -38,14 +37,13 @@ class LoneScene:
 
 
 class MachineScene:
-    """A whole machine, by way of its host; what rolls its TCB back leaves it with a newer one."""
+    """A whole machine, reached through its host. An attack that rolls the TCB back leaves it with a newer one."""
 
     def __init__(self, machine: LocalMachine, client: Client) -> None:
         self._machine = machine
         self._client = client
 
     def carry_out(self, attack: Attack, mode: VmMode) -> AttackResult:
-        """As the protocol says."""
         if isinstance(attack, MemoryAttack):
             with MachineTarget(self._client, self._machine.state, mode) as target:
                 return attack.run(target, attack.path)

@@ -1,4 +1,4 @@
-"""Which attacks there are, by which path, and what becomes of each in each mode: what tests and docs hold true."""
+"""The attacks, their paths, and the expected result of each in each mode; tests and docs are held to this table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from casemate.wire.snp.mode import VmMode
 
 @dataclass(frozen=True, slots=True)
 class MemoryAttack:
-    """On a running guest, by one path."""
+    """An attack on a running guest, by one path."""
 
     name: str
     path: AttackPath
@@ -23,13 +23,13 @@ class MemoryAttack:
 
     @property
     def way(self) -> str:
-        """How it reaches the machine."""
+        """The path, for tables."""
         return str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceAttack:
-    """On what a guest's owner believes; it needs no path."""
+    """An attack on the evidence that a guest's owner gets; it takes no path."""
 
     name: str
     run: Callable[[Prover], AttackResult]
@@ -38,7 +38,7 @@ class EvidenceAttack:
 
 Attack = MemoryAttack | EvidenceAttack
 Expected = tuple[str, str, str, str]
-"""Cells of tables, in the order of :class:`VmMode`."""
+"""The expected cells, in the order of :class:`VmMode`."""
 
 _BY_CPU = ("refusal (rmp-fault)",) * 2
 _TAGGED = "fault (integrity)"
@@ -77,5 +77,5 @@ TABLE: dict[Attack, Expected] = {
 
 
 def expected(attack: Attack, mode: VmMode) -> str:
-    """What becomes of it, as :attr:`AttackResult.cell` says it."""
+    """The expected result, as :attr:`AttackResult.cell` shows it."""
     return TABLE[attack][tuple(VmMode).index(mode)]

@@ -1,4 +1,4 @@
-"""A VM in the hands of its hypervisor, and of whoever has its memory bus: what attacks on memory work with."""
+"""A VM whose hypervisor and memory bus an attacker controls: the interface for attacks on memory."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,16 +10,16 @@ from casemate.wire.snp.mode import VmMode
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a guest has printed in one run, and how that ended."""
+    """A guest's output in one run, and the reason for its end."""
 
     text: str
     ended: ExitReason | None
-    """None: it waits for a command."""
+    """None where the guest waits for a command."""
     detail: str
 
     @property
     def lines(self) -> list[str]:
-        """Of what it has printed."""
+        """The lines of the output."""
         return self.text.splitlines()
 
 
@@ -31,7 +31,7 @@ class Target(Protocol):
 
     @property
     def mode(self) -> VmMode:
-        """How its memory is protected. For tables: no attack may ask."""
+        """The protection of its memory. For tables only: attacks must not depend on it."""
 
     @property
     def registers(self) -> int:
@@ -39,16 +39,16 @@ class Target(Protocol):
 
     @property
     def spare(self) -> int:
-        """SPA of the first of some pages that are the hypervisor's."""
+        """The SPA of the first of some pages that belong to the hypervisor."""
 
     def listen(self, commands: bytes = b"") -> Heard:
-        """Hands the guest commands, and lets it run until its next prompt, or until it cannot go on.
+        """Gives the guest commands, and lets it run until its next prompt, or until it cannot go on.
 
         It stops at the exit of the prompt's last character: always at the same instruction.
         """
 
     def step(self, instructions: int) -> None:
-        """Lets it run so many instructions, as a timer's interrupt would end it."""
+        """Lets it run this many instructions, as a timer interrupt would end it."""
 
     def load(self, path: AttackPath, spa: int, size: int) -> bytes:
         """Reads DRAM: by the host's CPU, or on the bus."""

@@ -1,4 +1,4 @@
-"""The guest ``victim`` as its attackers know it: where its pages are, and what it says of them."""
+"""The guest ``victim`` as its attackers know it: the places of its pages, and its output about them."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from casemate.wire.messages.vm.hypervisor import ExitReason
 
 IMAGE = firmware("victim")
 PROMPT = "r, b, w, o, e or h?\n"
-"""What it prints before it waits for a command."""
+"""Its prompt for a command."""
 
 PAGE_A, PAGE_B = SYMBOLS["PAGE_A"], SYMBOLS["PAGE_B"]
 READ_A, READ_B, WRITE_A, WRITE_OLD_A = b"r", b"b", b"w", b"o"
@@ -25,18 +25,18 @@ _REFUSALS = (ExitReason.INVALID,)
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What the guest found in a page that it had filled with one record."""
+    """The content that the guest found in a page that it had filled with one record."""
 
     record: bytes
     """The first 16 bytes."""
     changed_at: int | None
-    """The first byte of the first record that is not what it has written; None: the whole page is."""
+    """Offset of the first record that differs from what it wrote; None where the whole page is unchanged."""
     found: bytes
     """That record."""
 
 
 def last_read(heard: Heard, page: str) -> Read | None:
-    """What the guest said last of page ``A`` or ``B``; None where it said nothing."""
+    """The last line about page ``A`` or ``B``; None where there is none."""
     found = [match for match in _READ.finditer(heard.text) if match[1] == page]
     if not found:
         return None
@@ -47,13 +47,13 @@ def last_read(heard: Heard, page: str) -> Read | None:
 
 
 def last_written(heard: Heard) -> int | None:
-    """The number that the guest said it has written into A; None where it said nothing."""
+    """The last number that the guest reports to have written into A; None where it reports none."""
     found = _WRITTEN.findall(heard.text)
     return int(found[-1]) if found else None
 
 
 def record(name: bytes, number: int) -> bytes:
-    """What fills a page: eight bytes of a name, eight of a number."""
+    """A record, which fills a page: eight bytes of a name, eight of a number."""
     return name + number.to_bytes(8, "little")
 
 
@@ -61,7 +61,7 @@ NAME_A, NAME_B = b"page A, ", b"page B, "
 
 
 def stopped(heard: Heard) -> AttackResult | None:
-    """What has kept the guest from going on, as a result; None where it waits for a command."""
+    """The result where the guest cannot go on; None where it waits for a command."""
     if heard.ended is None:
         return None
     told = _EXCEPTION.search(heard.text)
@@ -76,7 +76,7 @@ def stopped(heard: Heard) -> AttackResult | None:
 
 
 def readable(content: bytes) -> str:
-    """What a guest has read, for a person: as text where it is text, else in hexadecimal."""
+    """Bytes that a guest has read, for a person: as text where they are text, else in hexadecimal."""
     text = content.rstrip(b"\0")
     if text and all(0x20 <= byte < 0x7F for byte in text):
         return f'"{text.decode("ascii")}"'

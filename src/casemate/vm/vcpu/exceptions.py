@@ -24,7 +24,7 @@ class GuestFault(Exception):  # noqa: N818 - what is raised in the guest, as the
     vector: int
     error_code: int = 0
     address: int | None = None
-    """For CR2."""
+    """The value for CR2."""
 
 
 class ShutdownError(Exception):

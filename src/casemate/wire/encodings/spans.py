@@ -1,4 +1,4 @@
-r"""Layouts of fixed structures as tables: one table parses, encodes, and explains every byte.
+r"""Layouts of fixed structures as tables, by which a structure is parsed, encoded, and explained byte by byte.
 
 Example:
     >>> LAYOUT = Layout("PAIR", "an example", (number(0, 2, "left"), zeros(2, 2), raw(4, 4, "right")))
@@ -18,7 +18,7 @@ from casemate.wire.errors import WireError
 
 _INTEGER_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _LONGEST_HEX = 64
-"""Bytes that are shown as they are; longer runs are shortened."""
+"""Most bytes that are shown in full; longer ranges are shortened."""
 
 
 def as_hex(run: bytes) -> str:
@@ -47,7 +47,7 @@ def as_text(run: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A named run of bytes in a structure, and where its meaning is written down."""
+    """A named range of bytes in a structure, and the document that defines it."""
 
     name: str
     """The specification's field name, lower-cased; dotted inside nested structures."""
@@ -63,20 +63,20 @@ class Span:
         return self.offset + self.size
 
     def cut(self, data: bytes) -> bytes:
-        """Its bytes out of the whole structure's."""
+        """Its bytes in the bytes of the structure."""
         return data[self.offset : self.end]
 
     def render(self, data: bytes) -> str:
-        """Its value for a person, out of the whole structure's bytes."""
+        """Its value for a person, from the bytes of the structure."""
         return self.show(self.cut(data))
 
     def moved(self, by: int, prefix: str = "") -> Self:
-        """The same span in a structure that holds this one ``by`` bytes in."""
+        """The same span in a structure that holds this one at offset ``by``."""
         return replace(self, name=prefix + self.name, offset=self.offset + by)
 
 
 class Structure(Protocol):
-    """A value that a layout can nest."""
+    """The interface of values that a layout can nest."""
 
     LAYOUT: ClassVar["Layout"]
 
@@ -98,10 +98,10 @@ class Row:
     format: str
     show: Callable[[bytes], str]
     to_value: Callable[[Any], Any] | None = None
-    """From what ``struct`` gives to the field's type; may raise WireError or ValueError."""
+    """Converts what ``struct`` returns to the field's type; may raise WireError or ValueError."""
     from_value: Callable[[Any], Any] | None = None
     constant: bytes | None = None
-    """The one value this row can have; it is no field of the parsed value."""
+    """The only value of this row, which is not a field of the parsed value."""
     nested: tuple[Span, ...] = ()
 
 
@@ -204,7 +204,7 @@ class Layout:
         return values
 
     def _value(self, row: Row, value: Any) -> Any:
-        """What ``struct`` gave, as the field's type."""
+        """What ``struct`` returned, as the field's type."""
         if row.to_value is None:
             return value
         try:
@@ -227,7 +227,7 @@ class Layout:
         return self._struct.pack(*cells)
 
     def _check_size(self, row: Row, cell: Any) -> None:
-        """Refuses what ``struct`` would cut, pad or choke on."""
+        """Refuses a value that ``struct`` would cut or pad, or for which it would raise its own error."""
         if isinstance(cell, int):
             if not 0 <= cell < 1 << 8 * row.size:
                 raise WireError(f"{self.what}.{row.name}", got=cell, want=f"an unsigned integer of {row.size} bytes")

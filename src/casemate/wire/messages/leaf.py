@@ -104,7 +104,7 @@ class AnchorIs:
     head: Bytes32
     """Zeros at the floor."""
     isv_svn: U16
-    """Of the last writer."""
+    """The last writer's ISVSVN."""
     recoveries: U32
     """How often an older history has replaced the newest."""
     is_forgiven: bool

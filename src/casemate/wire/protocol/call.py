@@ -207,7 +207,7 @@ class Receipt:
 
     quote_hash: Bytes32
     measurement: Annotated[bytes, Limit(LAUNCH_DIGEST_SIZE)]
-    """Of the code: MRENCLAVE, or a launch digest."""
+    """MRENCLAVE, or the launch digest."""
     session: U64
     sequence: U64
     entry: Name
@@ -222,7 +222,7 @@ class Receipt:
     """None where the call touched no sealed state."""
 
     def signed_bytes(self) -> bytes:
-        """What the receipt key signs."""
+        """The bytes that the receipt key signs."""
         return _RECEIPT_LABEL + encode_fields(self)
 
 
@@ -247,7 +247,7 @@ class StepTaken:
     is_hungry: bool
     """The function waits for input: CHUNK or END. Otherwise it has more to say: PULL."""
     data: Annotated[bytes, Limit(MAX_CHUNK)]
-    """What the function has put out since the last step."""
+    """The output of the function since the last step."""
 
 
 @message(0x15)
@@ -256,7 +256,7 @@ class StreamEnded:
     """The plaintext of the response to a stream's last step."""
 
     data: Annotated[bytes, Limit(MAX_CHUNK)]
-    """The rest of what the function has put out."""
+    """The rest of the function's output."""
     result: CallResult
     """The function's return value. Its receipt is over :func:`streamed_text` of both directions; its session, sequence
     number and blinds are those of the request that this answers."""

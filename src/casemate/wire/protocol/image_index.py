@@ -113,7 +113,6 @@ class Head:
         return head
 
     def encode(self) -> bytes:
-        """To :data:`HEAD_SIZE` bytes."""
         return b"".join((
             MAGIC,
             VERSION.to_bytes(2, "little"),

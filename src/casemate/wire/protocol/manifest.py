@@ -44,7 +44,7 @@ class UnknownKeyError(ManifestError):
 
 
 class Engine(StrEnum):
-    """What runs the guest's code."""
+    """The engines that run a guest's code."""
 
     JAVASCRIPT = "javascript"
 
@@ -103,9 +103,9 @@ class EntryPoint:
 
     name: str
     input: Schema
-    """Of the arguments."""
+    """The arguments' schema."""
     output: Schema
-    """Of the result."""
+    """The result's schema."""
     callers: tuple[Caller, ...] | Anyone
     plain: bool
     """It may also be called without encryption and without a signature, so that the operator can read the call."""
@@ -123,9 +123,9 @@ class Ocall:
 
     name: str
     input: Schema
-    """Of the arguments, which leave the enclave."""
+    """The schema of the arguments, which leave the enclave."""
     output: Schema
-    """Of the host's answer, which may be a lie."""
+    """The schema of the host's answer, which may be a lie."""
 
 
 @dataclass(frozen=True, slots=True)

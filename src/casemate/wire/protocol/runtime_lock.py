@@ -107,7 +107,6 @@ class Record:
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
-        """From :data:`RECORD_SIZE` bytes."""
         text = line.decode("ascii", "replace")
         digest = text[-1 - 2 * DIGEST_SIZE : -1]
         if _DIGEST.fullmatch(digest):
@@ -122,7 +121,6 @@ class Record:
         )
 
     def encode(self) -> bytes:
-        """To :data:`RECORD_SIZE` bytes."""
         return f"{self.component:{COMPONENT_SIZE}} {self.platform:{PLATFORM_SIZE}} {self.digest.hex()}\n".encode(
             "ascii"
         )

@@ -34,7 +34,7 @@ class SealedKind(IntEnum):
     """The kinds of sealed content."""
 
     CHANGES = 1
-    """What one commit changed."""
+    """The changes of one commit."""
     CHECKPOINT = 2
     """The whole state; the records before it are not needed any more."""
     BLOB = 3
@@ -117,7 +117,6 @@ class SealedRecord:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From the header's bytes and at least a tag's."""
         size = SealedHeader.LAYOUT.size
         if not size + TAG_SIZE <= len(data) <= MAX_RECORD:
             raise WireError("sealed record", got=f"{len(data)} bytes", want=f"{size + TAG_SIZE} to {MAX_RECORD}")

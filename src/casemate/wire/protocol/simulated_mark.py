@@ -24,7 +24,7 @@ EARLIER_SIMULATED_OID = "1.3.6.1.4.1.32473.1129532756.1"
 same. Makers from a public seed keep it: policies name their roots by digests that are the same in every version."""
 
 SIMULATED_OIDS = (SIMULATED_OID, EARLIER_SIMULATED_OID)
-"""What marks a certificate."""
+"""The OIDs that mark a certificate."""
 
 SERIAL_TAIL_SIZE = 10
 """Bytes of a chip's key certificate's serial number that are its own: 80 bits."""

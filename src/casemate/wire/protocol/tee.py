@@ -30,7 +30,7 @@ class Identity:
     measurement: Annotated[bytes, Limit(LAUNCH_DIGEST_SIZE)]
     """MRENCLAVE (32 bytes), or the launch digest (48)."""
     mr_signer: Bytes32
-    """Of the SIGSTRUCT, which every image has."""
+    """MRSIGNER of the SIGSTRUCT, which every image has."""
     isv_prod_id: U16
     isv_svn: U16
     debug: bool

@@ -25,7 +25,7 @@ from casemate.wire.errors import WireError
 
 PAGE_SIZE = 4096
 CHUNK_SIZE = 256
-"""What one EEXTEND measures (bytes)."""
+"""Bytes that one EEXTEND measures."""
 CHUNKS = PAGE_SIZE // CHUNK_SIZE
 RECORD_SIZE = 64
 GROUP_SIZE = RECORD_SIZE + CHUNKS * (RECORD_SIZE + CHUNK_SIZE)

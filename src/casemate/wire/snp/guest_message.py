@@ -91,7 +91,7 @@ class GuestField(IntEnum):
 
 
 ALL_GUEST_FIELDS = sum(GuestField) & ~GuestField.LAUNCH_MIT_VECTOR
-"""What version 1 of MSG_KEY_REQ may select."""
+"""The fields that version 1 of MSG_KEY_REQ may select."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ class ReportRequest:
     )
 
     report_data: bytes
-    """Of the guest's choice."""
+    """64 bytes that the guest chooses."""
     vmpl: int
     """The VMPL for the report; not more privileged than the asking one."""
     key_sel: KeySelect = KeySelect.EITHER

@@ -63,9 +63,9 @@ class SigningKey(IntEnum):
     """SIGNING_KEY: bits 4:2 of the word at 0x48."""
 
     VCEK = 0
-    """Of this chip."""
+    """The key of this chip."""
     VLEK = 1
-    """Of a cloud provider."""
+    """The key of a cloud provider."""
     NONE = 7
 
 
