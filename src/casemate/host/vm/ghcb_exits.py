@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from casemate.host.vm.guest import Guest
+from casemate.wire.encodings.fields import MAX_U32
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.hypervisor import RmpUpdate
 from casemate.wire.protocol.faults import Code, FaultError
@@ -27,7 +28,7 @@ from casemate.wire.snp.port_access import PortAccess, PortString
 
 C_BIT = 51
 _VERSIONS = (2, 1)
-_LOW = 0xFFFF_FFFF
+_LOW = MAX_U32
 _REFUSED_BY_FIRMWARE = 1
 """A status other than 0 for the guest, which gets no text."""
 

@@ -13,6 +13,7 @@ from casemate.host.vm.firmware import SevFirmware
 from casemate.host.vm.ghcb_exits import GhcbExits
 from casemate.host.vm.guest import Guest
 from casemate.host.vm.launch import Launch
+from casemate.wire.encodings.fields import MAX_U32
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.host import RunVm, VmIs, VmRan, VmState
@@ -32,7 +33,7 @@ from casemate.wire.snp.report import REPORT_SIZE
 from casemate.wire.snp.simulated_platform import VLEK_NAME
 from casemate.wire.snp.vmsa import Vmsa
 
-_LOW = 0xFFFF_FFFF
+_LOW = MAX_U32
 """CPUID takes and gives the low 32 bits of registers."""
 
 ATTEST_TIME_MS = 20_000

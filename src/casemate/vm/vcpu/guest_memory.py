@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from casemate.vm.errors import AccessError
 from casemate.vm.page_cache import Access, PageCache, Privilege
+from casemate.wire.encodings.fields import MAX_U32, MAX_U64
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 CR0_PE, CR0_WP, CR0_PG = 1 << 0, 1 << 16, 1 << 31
@@ -21,7 +22,7 @@ _PRESENT, _WRITABLE, _USER, _ACCESSED, _DIRTY, _LARGE, _NO_EXECUTE = (1 << bit f
 _ADDRESS = (1 << 51) - PAGE_SIZE
 _PF_PRESENT, _PF_WRITE, _PF_USER, _PF_FETCH = 1 << 0, 1 << 1, 1 << 2, 1 << 4
 _CANONICAL = 1 << 47
-_LINEAR = (1 << 64) - 1
+_LINEAR = MAX_U64
 _PAE_LEVELS = 3
 _LARGE_PAGES = (30, 21)
 
@@ -106,13 +107,13 @@ class GuestMemory:
         """The guest physical address of ``linear``; sets accessed and dirty bits in the entries that it walks."""
         linear &= _LINEAR
         if not paging.cr0 & CR0_PG:
-            return Translation(linear & 0xFFFF_FFFF, private=True)
+            return Translation(linear & MAX_U32, private=True)
         if not paging.cr4 & CR4_PAE:
             raise UnsupportedPagingError("32-bit paging without PAE")
         if not paging.efer & EFER_LME:
             shifts: tuple[int, ...] = (30, 21, 12)
             table = paging.cr3 & 0xFFFF_FFE0
-            linear &= 0xFFFF_FFFF
+            linear &= MAX_U32
         else:
             if (linear + _CANONICAL) & _LINEAR >= 2 * _CANONICAL:
                 raise NotCanonicalError(f"{linear:#x} is not canonical")

@@ -9,11 +9,12 @@ from casemate.vm.rmp import NPF_ENC, NPF_PRESENT, NPF_RMP, VMPLS, ReverseMapTabl
 from casemate.vm.vcpu.context import Context
 from casemate.vm.vcpu.exceptions import PROTECTION, GuestFault
 from casemate.vm.vcpu.guest_memory import GuestMemory, Paging
+from casemate.wire.encodings.fields import MAX_U32
 from casemate.wire.snp.page_info import PAGE_SIZE
 
 _CARRY = 1
 _FAIL_INPUT, _FAIL_PERMISSION, _FAIL_SIZE_MISMATCH = 1, 2, 6
-_LOW = 0xFFFF_FFFF
+_LOW = MAX_U32
 _IS_LARGE = 1
 
 

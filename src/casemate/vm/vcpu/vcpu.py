@@ -30,6 +30,7 @@ from casemate.vm.vcpu.instructions import Instruction, Kind
 from casemate.vm.vcpu.model_specific import GHCB, SEV_STATUS, sev_status
 from casemate.vm.vcpu.snp_instructions import SnpInstructions
 from casemate.vm.vmsa_pages import VmsaPages
+from casemate.wire.encodings.fields import MAX_U32
 from casemate.wire.errors import WireError
 from casemate.wire.messages.vm.hypervisor import ExitReason, VcpuExit
 from casemate.wire.snp.mode import VmMode
@@ -49,7 +50,7 @@ _EXIT_CODES = {
 }
 """EXITCODE (APM volume 2, appendix C)."""
 
-_LOW = 0xFFFF_FFFF
+_LOW = MAX_U32
 _MAX_DETAIL = 256
 _DELIVERY_TRIES = 4
 
