@@ -79,7 +79,7 @@ def _document(found: dict[Attack, dict[VmMode, AttackResult]]) -> list[dict[str,
     return [
         {
             "attack": attack.name,
-            "path": attack.way,
+            "door": attack.way,  # the member that programs know since the first version
             "mode": str(mode),
             "outcome": str(result.outcome),
             "by": result.by,
