@@ -32,7 +32,7 @@ COMMON_LAYERS = frozenset((LayerName.RLIMITS, LayerName.NO_NEW_PRIVS, LayerName.
 """Sandbox layers that Linux has for every user: what a policy for others demands until it is edited."""
 
 POLICY_HEADER = """\
-# A Casemate policy: whom to trust, with what. Every member must be here; `casemate docs cli` explains each.
+# A Casemate policy: whom to trust, with what. All these members must be here; `casemate docs cli` has more of them.
 # ANY_... means that a value does not matter, UNSAFE_... gives up a protection.
 """
 

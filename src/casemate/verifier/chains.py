@@ -48,7 +48,7 @@ CHAIN_RULES = (
 
 
 class Linked(Protocol):
-    """A certificate, whatever its keys are."""
+    """A certificate with a key of any kind."""
 
     @property
     def subject(self) -> bytes:
@@ -84,7 +84,7 @@ Link = TypeVar("Link", bound=Linked)
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A verified path: whoever holds one may trust its leaf's key, at the time it was checked for."""
+    """A verified path: its leaf's key may be trusted at the time for which it was checked."""
 
     path: tuple[Certificate, ...]
     """Leaf first, root last."""
@@ -99,17 +99,17 @@ class Chain:
 
     @property
     def leaf(self) -> Certificate:
-        """What the chain is about."""
+        """The certificate that the chain vouches for."""
         return self.path[0]
 
     @property
     def issuer(self) -> Certificate:
-        """Who issued the leaf."""
+        """The issuer of the leaf."""
         return self.path[1]
 
     @property
     def root(self) -> Certificate:
-        """The named root."""
+        """The root that the policy names."""
         return self.path[-1]
 
 
@@ -242,7 +242,7 @@ def _shown_root(root: Anchor) -> str:
 
 
 def _says_seeded(extension: bytes | None) -> bool:
-    """Whether the mark says seeded; a mark that cannot be read says the worst."""
+    """Whether the mark says that the maker's keys come from a public seed; an unreadable mark counts as a yes."""
     if extension is None:
         return False
     try:
@@ -299,7 +299,7 @@ def _check_extensions(trail: Trail, path: tuple[Certificate, ...], at: tuple[str
 
 
 def _constrained(depth: int, path: tuple[Certificate, ...]) -> bool:
-    """Whether basicConstraints fit the place; a chain of CAs alone has a CA as its leaf."""
+    """Whether basicConstraints fit this place of the path. The leaf of a CRL issuer's chain is itself a CA."""
     certificate = path[depth]
     if depth == 0 and certificate.common_name not in PCK_CA_NAMES:
         return not certificate.is_ca

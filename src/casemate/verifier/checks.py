@@ -27,7 +27,7 @@ class RefusedError(CasemateError):
 
 
 class CheckOutcome(StrEnum):
-    """What became of a check."""
+    """How a check came out."""
 
     PASSED = "passed"
     REFUSED = "refused"
@@ -61,7 +61,7 @@ class CheckGroup:
 
 @dataclass(frozen=True, slots=True)
 class CheckTree:
-    """All checks. For people to look at: what acts on trust takes what ``appraise`` returns."""
+    """All checks of an explanation, for people to read. Code that acts on trust takes what ``appraise`` returns."""
 
     groups: tuple[CheckGroup, ...]
 
@@ -76,11 +76,11 @@ class CheckTree:
 
 
 class _NotReachedError(Exception):
-    """An earlier step has failed that this one stands on."""
+    """An earlier step failed on whose result this one depends."""
 
 
 class Step(Generic[T]):
-    """The result of a group of checks, for the groups that stand on it."""
+    """The result of a group of checks, for the groups that depend on it."""
 
     __slots__ = ("_values",)
 
@@ -93,7 +93,7 @@ class Step(Generic[T]):
         return bool(self._values)
 
     def value(self) -> T:
-        """The result; where there is none, the group that asks is not reached."""
+        """The result. Where there is none, the group that asks for it ends and counts as not reached."""
         if not self._values:
             raise _NotReachedError
         return self._values[0]
@@ -124,22 +124,23 @@ class Passed:
 
 
 class Trail:
-    """Makes checks, and notes them.
+    """Makes the checks of one appraisal, and records them for an explanation.
 
-    What a check got and wanted is a value, or a function that gives it: most are never read, so they cost nothing then.
-    A thorough trail goes on after a refusal with all that can still be looked at: a chain to the wrong root is followed
-    all the same. So no verdict may be drawn from one.
+    A plain trail raises at the first check that fails. A thorough trail records the failure and goes on with whatever
+    does not depend on it: it follows a chain to the wrong root, for instance. So no verdict may be drawn from it.
+
+    ``got`` and ``want`` are values or functions that give one. Most are never shown, and then a function costs nothing.
     """
 
     def __init__(self, *, thorough: bool, without: frozenset[Rule] = frozenset()) -> None:
-        """An empty trail; rules that it is ``without`` are expected by somebody else."""
+        """An empty trail. It ignores failures of the rules that it is ``without``: the caller checks those itself."""
         self.thorough = thorough
         self._without = without
         self._groups: list[tuple[str, tuple[Rule, ...], list[_Record]]] = []
         self._records: list[_Record] = []
 
     def group(self, title: str, rules: tuple[Rule, ...], work: Callable[[], T]) -> Step[T]:
-        """Runs ``work``, whose checks are of these ``rules``."""
+        """The result of ``work``, whose checks are of these ``rules``; no result where a thorough trail saw it fail."""
         if not self.thorough:
             return Step(work())
         self._records = []
@@ -150,7 +151,7 @@ class Trail:
             return Step()
 
     def require(self, rule: Rule, holds: bool, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:  # noqa: FBT001 - the checked condition itself
-        """Refuses where ``holds`` is false. What follows in the group may lean on it."""
+        """Refuses where ``holds`` is false, also when explaining: what follows in the group depends on it."""
         if not holds:
             self.refuse(rule, got=got, want=want, at=at)
         self.found(rule, got=got, want=want, at=at)
@@ -165,23 +166,32 @@ class Trail:
         at: tuple[str, ...] = (),
         advice: Callable[[], str] = str,
     ) -> None:
-        """The same, where a thorough trail can still look at what follows; ``advice`` says what to do otherwise."""
+        """Refuses where ``holds`` is false; records the failure and goes on when explaining.
+
+        Args:
+            rule: that demands it.
+            holds: whether it does.
+            got: what was found.
+            want: what the rule demands.
+            at: names of the fields that the value stands in.
+            advice: what the user can do about a refusal.
+        """
         if self.thorough:
             self._records.append(_Record(rule, holds, got, want, at))
         elif not holds and rule not in self._without:
             self.refuse(rule, got=got, want=want, at=at, advice=advice())
 
     def found(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = ()) -> None:
-        """Notes that a rule holds."""
+        """Records that a rule holds."""
         if self.thorough:
             self._records.append(_Record(rule, True, got, want, at))
 
     def waive(self, rule: Rule, *, got: object, by: str, at: tuple[str, ...] = ()) -> None:
-        """Notes that the policy does not demand anything here, in the policy's words."""
+        """Records that the policy demands nothing here, with the policy's word for that."""
         self.found(rule, got=got, want=by, at=at)
 
     def refuse(self, rule: Rule, *, got: object, want: object, at: tuple[str, ...] = (), advice: str = "") -> Never:
-        """Refuses."""
+        """Raises :class:`RefusedError`."""
         self._records.append(_Record(rule, False, got, want, at))
         raise RefusedError(rule, got=shown(got), want=shown(want), advice=advice)
 
@@ -192,7 +202,7 @@ class Trail:
         return Passed()
 
     def parse(self, rule: Rule, parse: Callable[[bytes], T], data: bytes, what: str) -> T:
-        """What ``parse`` makes of ``data``; malformed bytes are a refusal by ``rule``."""
+        """The value that ``data`` encodes; malformed bytes are refused by ``rule``."""
         try:
             value = parse(data)
         except WireError as error:
@@ -207,12 +217,12 @@ class Trail:
 
 
 def window(start: datetime, end: datetime, of: str) -> Callable[[], str]:
-    """From when until when something is valid, both included; written out only where somebody reads it."""
+    """A validity period for an error, both ends included; formatted only when it is shown."""
     return lambda: f"{shown(start)} to {shown(end)} ({of})"
 
 
 def moment(now: datetime, start: datetime, end: datetime) -> Callable[[], str]:
-    """A time, and how far it is outside of when something is valid; written out only where somebody reads it."""
+    """A time and its distance from a validity period, for an error; formatted only when it is shown."""
 
     def said() -> str:
         distance = off_by(now, start, end)
@@ -222,7 +232,7 @@ def moment(now: datetime, start: datetime, end: datetime) -> Callable[[], str]:
 
 
 def shown(value: object) -> str:
-    """A value for people: bytes in hexadecimal, times in UTC, flags by name; a function is asked for it now."""
+    """A value as text for people: bytes in hexadecimal, times in UTC, flags by name; functions are called for it."""
     if callable(value):
         return shown(value())
     if isinstance(value, IntFlag):

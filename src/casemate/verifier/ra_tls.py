@@ -9,8 +9,8 @@ claims, in a
    legacy quote that of the key (``binding.report-data``).
 6. The sandbox layers are those that the policy demands.
 
-That says whose key it is. That whoever is at the other end *has* the key, only a handshake shows; so a certificate from
-a file shows where an enclave may be found, not that one is there.
+That says whose key it is. Only a handshake shows that the other end *has* the key; so a certificate from a file shows
+where an enclave may be found, not that one is there.
 
 ``FRESH_NONCE`` in a policy is met by the handshake: it answers random bytes of the client's with a key that the quote
 vouches for, made in the enclave at its start or later. How old the quote is, the certificate's dates say: the enclave's
@@ -57,7 +57,7 @@ class VerifiedCertificate:
     """SubjectPublicKeyInfo in DER."""
     not_after: datetime
     layers: SandboxLayers | None
-    """The enclave's word; None where it was not heard, and the policy does not ask."""
+    """What the enclave says of itself; None where nobody asked it and the policy demands no layers."""
     enclave: VerifiedSgxEvidence
     passed: InitVar[Passed]
 
@@ -141,7 +141,7 @@ class _Found:
     certificate: RaTlsCertificate
     quote: bytes
     report_data: bytes
-    """What the quote's must be."""
+    """What the quote's REPORTDATA must be."""
 
 
 def _check_certificate(trail: Trail, data: bytes, policy: SgxPolicy, now: datetime) -> _Found:
@@ -195,5 +195,5 @@ def _check_nonce(trail: Trail, nonce: bytes | None, policy: SgxPolicy) -> None:
 
 
 def _for_quote(policy: SgxPolicy, report_data: bytes) -> SgxPolicy:
-    """The policy for the quote: it must bind the key; what is asked of the layers is asked elsewhere."""
+    """The policy for the quote, which must bind the key. The certificate's own appraisal checks the layers."""
     return replace(policy, report_data=ExpectedReportData(report_data), layers="UNSAFE_ANY_SANDBOX")

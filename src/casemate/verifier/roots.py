@@ -57,14 +57,14 @@ class VendorKey:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRoot:
-    """The root of a simulated maker: whoever names it takes software for hardware."""
+    """The root of a simulated maker: a policy that names it accepts software in place of hardware."""
 
     sha256: bytes
     """Of the certificate in DER."""
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """What messages call it."""
         return f"simulated root {self.sha256.hex()}"
 
     @classmethod

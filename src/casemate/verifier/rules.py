@@ -150,7 +150,7 @@ class Rule(StrEnum):
     COLLATERAL_AGE = (
         "collateral.age",
         "What the maker issues anew for its platforms is not older than the policy wants.",
-        "the policy; tcb-info issueDate, qe-identity issueDate, RFC 5280, section 5.1.2.4",
+        f"{_POLICY}; {_TCB_INFO} and {_QE_IDENTITY}, issueDate; RFC 5280, section 5.1.2.4",
     )
     QE_MR_SIGNER = ("qe.mr-signer", "The quoting enclave is by its maker.", f"{_QE_IDENTITY}, mrsigner")
     QE_PRODUCT_ID = ("qe.product-id", "The quoting enclave is a quoting enclave.", f"{_QE_IDENTITY}, isvprodid")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from casemate.wire.messages.control import SnpRootIs
 
 POLICY_HEADER = """\
-# A Casemate policy for an SEV-SNP guest: whom to trust, with what. Every member must be here.
-# `casemate docs snp` explains each.
+# A Casemate policy for an SEV-SNP guest: whom to trust, with what. All these members must be here.
+# `casemate docs snp` explains them, and has more.
 # ANY_... means that a value does not matter, UNSAFE_... gives up a protection.
 """
 

@@ -70,7 +70,7 @@ def appraise(
 
 
 def explain(evidence: SgxEvidence, policy: SgxPolicy, endorsements: Collateral | None, now: datetime) -> CheckTree:
-    """Every check that :func:`appraise` makes, also those after the first refusal that do not stand on it.
+    """Every check that :func:`appraise` makes, also those after the first refusal that do not depend on it.
 
     For people to look at; trust in evidence comes from :func:`appraise` alone. Bad evidence never raises.
     """
@@ -83,7 +83,7 @@ def explain(evidence: SgxEvidence, policy: SgxPolicy, endorsements: Collateral |
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What the checks have yielded."""
+    """The results of the checks."""
 
     quote: Step[Quote]
     platform: Platform

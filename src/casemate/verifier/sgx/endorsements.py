@@ -1,8 +1,8 @@
 """What the maker says of a platform: its PCK chain, revocation lists, TCB info and QE identity, checked together.
 
-All of it is the same for every quote of a platform until the maker publishes anew. So an outcome is remembered with the
-span of time for which it holds, and used again within that span alone; outside it, the checks are made again and say
-what has run out.
+All of it is the same for every quote of a platform until the maker publishes anew. So verified endorsements are cached
+with the period for which they hold, and used again within that period alone. Outside it the checks are made again, and
+say what has run out.
 """
 
 from collections.abc import Callable
@@ -21,23 +21,23 @@ from casemate.verifier.chains import (
 )
 from casemate.verifier.checks import RefusedError, Step, Trail
 from casemate.verifier.common_demands import EndorsementDemand, Terms
-from casemate.verifier.revocation import (
+from casemate.verifier.rules import Rule
+from casemate.verifier.sgx.collateral import QE_IDENTITY_RULES, TCB_INFO_RULES, check_qe_identity, check_tcb_info
+from casemate.verifier.sgx.quotes import PCK_RULES, pck_extension
+from casemate.verifier.sgx.revocation import (
     REVOCATION_RULES,
     RevocationLists,
     check_issuer_chain,
     check_revocation,
     check_signer_not_revoked,
 )
-from casemate.verifier.rules import Rule
-from casemate.verifier.sgx.collateral import QE_IDENTITY_RULES, TCB_INFO_RULES, check_qe_identity, check_tcb_info
-from casemate.verifier.sgx.quotes import PCK_RULES, pck_extension
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.pck import PckExtension
 from casemate.wire.sgx.qe_identity import QeIdentity
 from casemate.wire.sgx.tcb_info import TcbInfo
 
 _TIME_RULES = frozenset({Rule.CHAIN_VALIDITY, Rule.CRL_WINDOW, Rule.TCB_INFO_WINDOW, Rule.QE_IDENTITY_WINDOW})
-"""The rules whose outcome depends on the time; all of them compare it with a span."""
+"""The rules whose outcome depends on the time. Each compares it with a validity period."""
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ _IN_QUOTE = ("signature_data.certification_data.data",)
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Who made the platform, and what its PCK certificate says of it."""
+    """A platform's certificate chain, and what its PCK certificate says of it."""
 
     chain: Step[Chain]
     pck: Step[PckExtension]
@@ -54,7 +54,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Endorsements:
-    """What the collateral has yielded."""
+    """The verified parts of the collateral."""
 
     lists: Step[RevocationLists]
     crl_chain: Step[Chain]
@@ -75,7 +75,7 @@ class CachedEndorsements:
 
 
 def check_platform_chain(trail: Trail, pem: Callable[[], bytes], terms: Terms) -> Platform:
-    """The platform, by the chain in its quote."""
+    """The platform that the chain in a quote is for."""
     chain = trail.group(
         "PCK certificate chain",
         CHAIN_RULES,

@@ -1,4 +1,4 @@
-"""The quote as such, and what its PCK certificate says of the platform; nothing here is a signature."""
+"""The format of a quote, and what its PCK certificate says of the platform. No signature is checked here."""
 
 from functools import lru_cache
 
@@ -55,7 +55,7 @@ def check_quote(trail: Trail, data: bytes) -> Quote:
 
 
 def _parse_at_once(data: bytes) -> Quote | None:
-    """The quote, if all rules about its format hold; None leaves it to the rules to say which does not."""
+    """The quote if all rules about its format hold; else None, and the caller finds out which one does not."""
     if len(data) > MAX_QUOTE:
         return None
     try:
@@ -65,7 +65,7 @@ def _parse_at_once(data: bytes) -> Quote | None:
 
 
 def _check_header(trail: Trail, data: bytes) -> None:
-    """The header says what follows, so it is looked at first."""
+    """Checks the header, which says how to read the rest."""
     header = trail.parse(Rule.QUOTE_FORMAT, _parse_header, data, "a quote's header")
     trail.require(
         Rule.QUOTE_VERSION, header.version == VERSION_3, got=header.version, want=VERSION_3, at=("header.version",)

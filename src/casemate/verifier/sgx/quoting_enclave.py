@@ -1,4 +1,4 @@
-"""The quoting enclave: vouched for by the PCK, vouching for the attestation key, of the published identity."""
+"""The quoting enclave: the PCK vouches for it, it vouches for the attestation key, and Intel publishes its identity."""
 
 import hashlib
 
@@ -70,7 +70,7 @@ def check_qe_report(trail: Trail, data: bytes, quote: Quote, pck_chain: Chain) -
 
 
 def check_quote_signature(trail: Trail, data: bytes, quote: Quote, attestation_point: bytes) -> None:
-    """Header and body are signed by the attestation key."""
+    """Checks that the attestation key signed header and body."""
     good = signed_by(attestation_point, quote.signature_data.signature, data[:SIGNED_SIZE])
     trail.require(
         Rule.QUOTE_SIGNATURE,
@@ -82,7 +82,7 @@ def check_quote_signature(trail: Trail, data: bytes, quote: Quote, attestation_p
 
 
 def check_qe_match(trail: Trail, quote: Quote, identity: QeIdentity) -> QeTcbLevel:
-    """The level that the quoting enclave reaches; it is the enclave that the identity is about."""
+    """The level that the quoting enclave reaches, if it is the enclave that the identity describes."""
     report = quote.signature_data.qe_report
     trail.expect(
         Rule.QE_MR_SIGNER,

@@ -89,7 +89,7 @@ def appraise_snp(
 
 
 def explain_snp(evidence: SnpEvidence, policy: SnpPolicy, endorsements: SnpEndorsements, now: datetime) -> CheckTree:
-    """Every check that :func:`appraise_snp` makes, also those after the first refusal that do not stand on it.
+    """Every check that :func:`appraise_snp` makes, also those after the first refusal that do not depend on it.
 
     For people to look at; trust in evidence comes from :func:`appraise_snp` alone. Bad evidence never raises.
     """
@@ -155,7 +155,7 @@ def _parse(trail: Trail, data: bytes) -> SnpReport:
 
 
 def _check_key(trail: Trail, report: SnpReport, chain: AmdChain, policy: SnpPolicy) -> dict[str, TcbVersion]:
-    """What the certificate says of the key fits what the report says; the report's TCB versions."""
+    """The report's TCB versions, if what the certificate says of the key fits what the report says."""
     kind = _kind(report)
     masked = kind is SigningKey.VCEK and report.masks_chip_key  # then the firmware signs by no VCEK
     trail.expect(
@@ -191,7 +191,7 @@ def _check_key(trail: Trail, report: SnpReport, chain: AmdChain, policy: SnpPoli
 
 
 def _check_chip(trail: Trail, report: SnpReport, key: KeyCertificate, kind: SigningKey, policy: SnpPolicy) -> None:
-    """A VCEK is of one chip, which the report names or hides; a VLEK is of none, and a report names what it likes.
+    """A VCEK is of one chip, which the report names or hides. A VLEK is of no chip, and its report may name any.
 
     A hidden chip's identity (MASK_CHIP_ID) is that of the key: nobody else has it.
     """
@@ -266,7 +266,7 @@ def _below(tcb: TcbVersion, floor: TcbVersion) -> Callable[[], str]:
 
 
 def _check_firmware(trail: Trail, committed: tuple[int, int, int], minimum: FirmwareVersion | str) -> None:
-    """The committed firmware is judged: no later rollback can bring an older one back."""
+    """Judges the committed firmware, below which no rollback can go."""
     at = ("committed_major", "committed_minor", "committed_build")
     if isinstance(minimum, FirmwareVersion):
         good = FirmwareVersion(*committed) >= minimum
@@ -406,7 +406,7 @@ def _check_mitigations(trail: Trail, report: SnpReport, policy: SnpPolicy) -> No
 
 
 def _stray(bits: int, known: int, allowed: UnknownBits) -> int:
-    """The bits that have no name here, and that the policy does not name either."""
+    """The bits that have no name here and that the policy's mask does not allow."""
     return 0 if allowed == "UNSAFE_ANY_UNKNOWN_BITS" else bits & ~(known | allowed)
 
 

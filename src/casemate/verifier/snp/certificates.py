@@ -1,6 +1,6 @@
-"""AMD's certificates and revocation lists into values, and their signatures: RSA-PSS above, ECDSA on P-384 below.
+"""Parses AMD's certificates and revocation lists, and checks signatures: RSA-PSS of the CAs, ECDSA P-384 of reports.
 
-With ``crypto``, all the cryptographic code that the verifier uses.
+This module and ``crypto`` hold all the cryptographic code that the verifier uses.
 """
 
 import hashlib
@@ -99,7 +99,7 @@ class AmdRevocationList:
 
 @lru_cache(maxsize=_REMEMBERED)
 def parse_amd_certificate(data: bytes) -> AmdCertificate:
-    """A certificate in DER; :class:`WireError` where it is none."""
+    """The certificate in ``data`` (DER); :class:`WireError` for anything else."""
     try:
         return _certificate(data)
     except _PARSER_ERRORS as error:
@@ -108,7 +108,7 @@ def parse_amd_certificate(data: bytes) -> AmdCertificate:
 
 @lru_cache(maxsize=_REMEMBERED)
 def parse_amd_revocation_list(data: bytes) -> AmdRevocationList:
-    """A CRL in DER; :class:`WireError` where it is none, or says critical things that are not known here."""
+    """The CRL in ``data`` (DER); :class:`WireError` for anything else, and for unknown critical extensions."""
     try:
         parts = RevocationListParts.parse(data)
         if parts.critical:

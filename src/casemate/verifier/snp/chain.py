@@ -34,7 +34,7 @@ AMD_REVOCATION_RULES = (
 
 @dataclass(frozen=True, slots=True)
 class AmdChain:
-    """A verified path, at the time it was checked for."""
+    """A verified path: its leaf's key may be trusted at the time for which it was checked."""
 
     path: tuple[AmdCertificate, ...]
     """Key, issuer, root."""
@@ -77,7 +77,7 @@ def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now
 def check_amd_revocation(
     trail: Trail, given: SnpEndorsements, chain: AmdChain, policy: SnpPolicy, now: datetime
 ) -> datetime:
-    """When what was relied upon runs out: chain and list. The list is the root's, and names nothing that was used."""
+    """When the first of chain and list runs out, if the list is the root's and names neither the key nor its issuer."""
     if given.revocation_list is None:
         trail.require(
             Rule.CRL_FORMAT,
@@ -130,7 +130,7 @@ def _path(trail: Trail, given: SnpEndorsements) -> tuple[AmdCertificate, ...]:
 
 
 def _parse(pem: bytes) -> tuple[AmdCertificate, ...]:
-    """Each once: the files that AMD and others hand out overlap."""
+    """The certificates, each once: the files that AMD and others hand out overlap."""
     return tuple(map(parse_amd_certificate, dict.fromkeys(read_certificates("chain", pem))))
 
 

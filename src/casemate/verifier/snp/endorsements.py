@@ -1,4 +1,4 @@
-"""What AMD says of the key that signs reports, as it comes: unverified."""
+"""AMD's certificates and revocation list for the key that signs reports; unverified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from casemate.wire.snp.endorsements import CertifiedKey
 
 @dataclass(frozen=True, slots=True)
 class SnpEndorsements:
-    """What the maker says of the key that signed; unverified."""
+    """Certificates of the key that signed, and the revocation list; unverified."""
 
     key_certificate: bytes
     """VCEK or VLEK: DER."""
@@ -35,7 +35,7 @@ class SnpEndorsements:
         return cls(key, encode_chain(*(each for each in certificates if each != key)), revocation_list)
 
     def handed_on(self) -> CertifiedKey:
-        """The same for somebody else."""
+        """The same as one value of the wire formats, to pass on."""
         pem = encode_chain(self.key_certificate) + self.chain
         return CertifiedKey.of(pem, self.revocation_list)
 

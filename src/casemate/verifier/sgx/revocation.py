@@ -1,4 +1,4 @@
-"""Revocation lists: by the right issuer, signed, current; and what they revoke.
+"""SGX revocation lists: from the right issuer, signed, current; and none of them names a certificate that was used.
 
 Every CA of the path has its list: the root's covers PCK CA and TCB signing certificates, the PCK CA's covers PCKs.
 """
@@ -31,7 +31,7 @@ class RevocationLists:
 
 
 def check_revocation(trail: Trail, collateral: Collateral, pck_chain: Chain, now: datetime) -> RevocationLists:
-    """The verified lists; neither the PCK certificate nor its CA's is on them."""
+    """The verified lists, if neither the PCK certificate nor its CA's is on them."""
     root = _check_list(trail, collateral.root_ca_crl, pck_chain.root, now)
     pck = _check_list(trail, collateral.pck_crl, pck_chain.issuer, now)
     _check_not_revoked(trail, Rule.REVOKED_PCK, pck_chain.leaf, pck)
@@ -40,12 +40,12 @@ def check_revocation(trail: Trail, collateral: Collateral, pck_chain: Chain, now
 
 
 def check_signer_not_revoked(trail: Trail, chain: Chain, lists: RevocationLists) -> None:
-    """A TCB signing certificate is not on the root's list."""
+    """Checks that a TCB signing certificate is not on the root's list."""
     _check_not_revoked(trail, Rule.REVOKED_TCB_SIGNING, chain.leaf, lists.root)
 
 
 def check_issuer_chain(trail: Trail, chain: Chain, pck_chain: Chain) -> None:
-    """The collateral's chain for the PCK CRL leads to the key of this PCK's CA (its certificate may be a newer one)."""
+    """Checks that the chain for the PCK CRL is of the key of this PCK's CA, whose certificate may be a newer one."""
     trail.require(
         Rule.CRL_ISSUER,
         (chain.leaf.subject, chain.point) == (pck_chain.issuer.subject, pck_chain.issuer.point),
