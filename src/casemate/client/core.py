@@ -1,4 +1,4 @@
-"""The relying party's whole journey without a socket: challenge, appraise, seal a call, open its answer.
+"""All that a relying party does without a socket: challenge, appraise, seal a call, open its answer.
 
 :mod:`casemate.client.sync` and :mod:`casemate.client.aio` carry the bytes. Nothing here believes them: what the host
 says enters as :class:`EvidenceIs` and sealed bytes, and leaves as an :class:`AttestedEnclave` or a :class:`Result`.
@@ -49,7 +49,7 @@ def challenge() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class CallSecrets:
-    """What is drawn at random for one call and never again."""
+    """Random values for one call."""
 
     response_key: bytes
     input_blind: bytes
@@ -57,7 +57,7 @@ class CallSecrets:
 
     @classmethod
     def fresh(cls) -> "CallSecrets":
-        """From the operating system."""
+        """New values from the operating system."""
         return cls(os.urandom(_SECRET_SIZE), os.urandom(_SECRET_SIZE), os.urandom(_SECRET_SIZE))
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class AttestedEnclave:
     binding: ReportDataBinding
     """The keys, nonce and sandbox layers that the evidence vouches for."""
     proof: Proof
-    """What was appraised."""
+    """The evidence that was appraised."""
     session: int
     _sequence: int = field(init=False, default=0)
 
@@ -108,7 +108,7 @@ class AttestedEnclave:
             step: of a stream; None for a call in one piece.
 
         Raises:
-            WireError: the arguments are no JSON that has one meaning everywhere.
+            WireError: the arguments are not JSON with one meaning everywhere.
         """
         if step is None or step.kind is StepKind.OPEN:
             parse_json("arguments", arguments, limit=MAX_ARGUMENTS)  # as the enclave will: better refused here
@@ -138,7 +138,7 @@ class PendingCall:
         return self.result(said, committed_input=self.request.content.arguments, committed_output=said.output)
 
     def heard(self, sealed: bytes, *wanted: type[T]) -> T:
-        """What the enclave answers.
+        """The enclave's answer as a message.
 
         1. ``sealed`` opens under this request's response key, for this request.
         2. It is one of the ``wanted`` messages, or a refusal that is raised.
@@ -173,13 +173,13 @@ class PendingCall:
 
         Raises:
             ReceiptRefusedError: the enclave answered, with a receipt that does not hold.
-            ResponseRefusedError: the output is no JSON.
+            ResponseRefusedError: the output is not valid JSON.
         """
         self._check_receipt(said, committed_input, committed_output)
         try:
             value = parse_json("output", said.output, limit=MAX_OUTPUT)
         except WireError as error:
-            raise ResponseRefusedError(f"the enclave's answer is no JSON: {error}") from None
+            raise ResponseRefusedError(f"the enclave's answer is not valid JSON: {error}") from None
         return Result(value, self._bundle(said, committed_input, committed_output))
 
     def _check_receipt(self, result: CallResult, committed_input: bytes, committed_output: bytes) -> None:

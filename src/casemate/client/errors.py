@@ -1,4 +1,4 @@
-"""What a relying party must tell apart: who refused, whether the answer can be believed, and what to do next."""
+"""The client's errors, by who refused, whether the answer can be trusted, and what to do next."""
 
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import CasemateError
@@ -44,7 +44,7 @@ class NoHostError(PeerGoneError):
 
 
 class NotOfferedError(CasemateError):
-    """This kind of connection has no such question."""
+    """This kind of connection does not offer the request."""
 
 
 class AddressError(CasemateError):
@@ -52,7 +52,7 @@ class AddressError(CasemateError):
 
 
 class TlsRefusedError(CasemateError):
-    """The gateway's TLS certificate is not trusted, or it speaks no TLS: nothing was sent."""
+    """The gateway's TLS certificate is not trusted, or it does not speak TLS. Nothing was sent."""
 
 
 class GatewayRefusedError(CasemateError):

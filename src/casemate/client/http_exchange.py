@@ -1,7 +1,7 @@
-"""One question's HTTP requests: how each is sent, which are sent again, and what a refusal means.
+"""The HTTP requests behind one request to a host: how each is sent, which are sent again, what a refusal means.
 
 Pure: generators yield requests and pauses and are sent answers; :mod:`casemate.client.http_transport` carries them, and
-:mod:`casemate.client.rest` has a generator for each question.
+:mod:`casemate.client.rest` has the generators.
 
 **What is sent twice.** A request that surely was not delivered, since no connection came to be, is tried again; so is
 one that changes nothing, or nothing a second time (``is_repeatable``), when its answer was lost or the gateway asks for
@@ -71,7 +71,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back."""
+    """A gateway's answer."""
 
     status: int
     media_type: str
@@ -120,14 +120,14 @@ def sent(request: HttpRequest, remaining: Callable[[], float]) -> Exchange[HttpA
 
 
 def _patience(retry_after: str | None) -> float:
-    """Seconds to wait; without a number of them, which a gateway gives where trying again has a point: for ever."""
+    """Seconds to wait; infinite where the gateway gives no number, since it gives one where trying again helps."""
     if retry_after is None or not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:
         return float("inf")
     return max(float(retry_after), FIRST_PAUSE)
 
 
 def good(request: HttpRequest, answer: HttpAnswer) -> HttpAnswer:
-    """The answer, if it is a good one of the right type."""
+    """The answer, if its status is 200 or 201 and its type is the wanted one."""
     if answer.status >= 400:
         raise refusal(answer)
     if answer.status not in (200, 201):

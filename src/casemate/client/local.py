@@ -62,7 +62,7 @@ class MachineRunsError(CasemateError):
 
 
 class NotStartedError(NoMachineError):
-    """What was asked for cannot be had here: nothing was started, and nothing made."""
+    """A machine with these arguments cannot be started here. Nothing was started or made."""
 
 
 class WrongMachineError(CasemateError):
@@ -76,7 +76,7 @@ class LocalMachine:
     state: Path
     status: MachineIs
     joined: bool = False
-    """It ran already when it was wanted."""
+    """Whether it ran already before this program asked for it."""
 
     @property
     def host_socket(self) -> Path:
@@ -126,7 +126,7 @@ class LocalMachine:
 
     @property
     def snp(self) -> SnpLevers:
-        """The levers of its SEV-SNP processor."""
+        """Commands to its SEV-SNP processor."""
         return SnpLevers(self.state, self.host_socket)
 
     def end(self, *, at_once: bool = False) -> None:
@@ -214,7 +214,7 @@ def local_machine(
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A machine that runs already, kept from ending with whoever started it."""
+    """A machine that ran already, and does not end before :meth:`end` although its starter leaves."""
 
     descriptor: int
 
@@ -266,7 +266,7 @@ class Supervisor:
         if self.lifeline is not None:
             os.close(self.lifeline)
             if self._is_kept():
-                # It is nobody's child from now on; until this process ends, somebody has to take note of its end.
+                # The supervisor outlives this object: a thread waits for it, so that it does not stay a zombie.
                 threading.Thread(target=self.process.wait, daemon=True).start()
                 return
         _end(self.process)
@@ -283,7 +283,7 @@ class Supervisor:
 
 
 def snp_arguments(product: Product | None, report: int | None) -> list[str]:
-    """What the supervisor is told of a chip's SEV-SNP processor."""
+    """The supervisor's arguments about the SEV-SNP processor."""
     found = [] if product is None else [f"--snp=--snp-product={product}"]
     return found if report is None else [*found, f"--snp=--snp-report={report}"]
 

@@ -1,4 +1,4 @@
-"""One question to a machine of this user's: to its supervisor, or to its host."""
+"""Single requests to a machine of this user, to its supervisor or its host."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ CONTROL_TIMEOUT = 30.0
 """Longest answer of a supervisor (seconds)."""
 
 STATUS_TIMEOUT = 5.0
-"""Longest answer to a question for which a supervisor, or a host, has to do nothing (seconds)."""
+"""Longest answer to a request that takes no work (seconds)."""
 
 
 SILENT = "it is stopped (SIGSTOP), or this computer is very busy"
@@ -40,7 +40,7 @@ def ask_supervisor(state: Path, question: object, wanted: type[T], *, timeout: f
 def ask_for_descriptors(
     state: Path, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT
 ) -> tuple[T, tuple[int, ...]]:
-    """The same, with the descriptors that come with the answer, which are the caller's then."""
+    """What the supervisor answers, and the descriptors that come with it, which the caller must close."""
     try:
         check_own_folder(state)
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def ask_for_descriptors(
 def ask_at(
     path: Path, state: Path, who: str, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT
 ) -> T:
-    """What ``who`` of the machine on ``state`` answers, whose socket is at ``path``.
+    """What the process at the socket ``path`` answers; ``who`` names it in errors.
 
     Raises:
         NoMachineError: nobody does.

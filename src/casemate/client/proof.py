@@ -11,7 +11,7 @@ from casemate.wire.snp.endorsements import CertifiedKey
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What an enclave's keys are vouched for by."""
+    """Evidence about an enclave's keys, with its endorsements."""
 
     tee: Tee
     evidence: bytes

@@ -169,7 +169,7 @@ def call(connection: RaTlsConnection, entry: str, value: object) -> Json:
         EnclaveRefusedError: the enclave's own refusal.
         RefusedError: the enclave does not satisfy the policy; nothing was sent.
         PeerGoneError, TimedOutError: it is unknown what became of the call.
-        WireError: the answer is no JSON.
+        WireError: the answer is not valid JSON.
     """
     try:
         connection.request(

@@ -43,7 +43,7 @@ _SIGNATURE_SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a commitment hides."""
+    """The content behind a commitment, and the blind that hides it."""
 
     blind: bytes
     content: str
@@ -127,7 +127,7 @@ class CheckedReceipt:
 
     receipt: Receipt
     enclave: AnyVerifiedEvidence
-    """Whose word the receipt is."""
+    """Evidence of the enclave that signed the receipt."""
     at: datetime
     """The time for which the quote was appraised; see the module's note on what it is worth."""
     input: str | None
@@ -177,7 +177,7 @@ def check_receipt(bundle: ReceiptBundle, policy: AnyPolicy, *, at: datetime | No
 
 
 def binding_of(evidence: AnyVerifiedEvidence) -> ReportDataBinding:
-    """What verified REPORTDATA vouches for."""
+    """The binding in verified REPORTDATA."""
     if evidence.binding is None:
         raise ReceiptRefusedError("REPORTDATA", got="no keys of an enclave of Casemate's", want="keys bound to a nonce")
     return evidence.binding

@@ -35,7 +35,7 @@ Chunks = Piece | Iterable[Piece] | Readable
 
 
 class Flow:
-    """What went one way: its running SHA-256 and size."""
+    """The bytes of one direction: running SHA-256 and size."""
 
     __slots__ = ("_hash", "size")
 
@@ -44,17 +44,17 @@ class Flow:
         self.size = 0
 
     def pass_on(self, piece: bytes) -> None:
-        """Takes the next piece in."""
+        """Adds a piece."""
         self._hash.update(piece)
         self.size += len(piece)
 
     def text(self, json_text: bytes) -> bytes:
-        """What the receipt's commitment must be over."""
+        """The text that the receipt's commitment must be over."""
         return streamed_text(json_text, self._hash.digest(), self.size)
 
 
 class StreamCore:
-    """One stream. The order is: :meth:`step`, carry it, :meth:`take`; until :attr:`is_over`."""
+    """A stream. In a loop until :attr:`is_over`: make a :meth:`step`, have it carried, :meth:`take` the answer."""
 
     def __init__(self, attested: AttestedEnclave, entry: str, arguments: bytes, caller: CallerKey | None) -> None:
         self._attested = attested
@@ -122,7 +122,7 @@ class StreamCore:
         return self._seal(StepKind.END)
 
     def take(self, sealed: bytes) -> bytes:
-        """What the function has put out, from the answer to the step before.
+        """The function's output in the answer to the last step.
 
         Raises:
             EnclaveRefusedError: the enclave refuses the step, or the function failed.
@@ -146,7 +146,7 @@ class StreamCore:
         return said.data
 
     def breaks(self, error: BaseException) -> None:
-        """Notes that a step failed: there is no way on.
+        """Notes that a step failed, which ends the stream.
 
         A fault is the end of the stream in the enclave, too. After anything else it may wait for more, and is told.
         """
@@ -165,7 +165,7 @@ class StreamCore:
         return step
 
     def _check(self, said: StepTaken) -> None:
-        """An appraised enclave's own order; one that breaks it has a defect, which must not go round for ever."""
+        """Refuses an answer out of order: an enclave with such a defect could keep this client in a loop for ever."""
         if said.stream == 0 or self._number not in (0, said.stream):
             raise ResponseRefusedError(f"the enclave speaks of stream {said.stream}, want {self._number or 'a number'}")
         if said.is_hungry and self._has_ended_input:
@@ -199,7 +199,7 @@ def pieces(chunks: Chunks) -> Iterator[bytes]:
 
 
 def cut(piece: object) -> Iterator[bytes]:
-    """One piece of somebody's in pieces of 1 to ``MAX_CHUNK`` bytes."""
+    """One piece of the caller's, cut to 1 to ``MAX_CHUNK`` bytes each."""
     if not isinstance(piece, Piece):
         raise TypeError(f"a chunk of the input is {type(piece).__name__}, want bytes")
     if isinstance(piece, bytes) and 0 < len(piece) <= MAX_CHUNK:

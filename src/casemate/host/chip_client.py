@@ -1,4 +1,4 @@
-"""The chip, as its host may use it: each request of ``wire.messages.chip`` as a method."""
+"""The host's requests to the chip: one method for each request of ``wire.messages.chip``."""
 
 import asyncio
 import socket
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ChipClient:
-    """Asks over ``link``. Refusals of the chip, and its death, are :class:`FaultError`."""
+    """Sends requests over ``link``. The chip's refusals, and its death, are raised as :class:`FaultError`."""
 
     link: Caller
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Of images on their way to the chip."""
+    """One image at a time is sent to the chip."""
 
     async def load(self, files: ImageBytes, tee: Tee, launcher: str) -> chip.Initialised:
         """Loads and initialises an image; what fails on the way is removed again.

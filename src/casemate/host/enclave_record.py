@@ -1,4 +1,4 @@
-"""One enclave in the host's keeping."""
+"""What a host keeps of one enclave."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ NOWHERE = 0
 
 @dataclass(slots=True, eq=False)
 class EnclaveRecord:
-    """What is known of an enclave. Whoever starts, stops or destroys it holds :attr:`turn`."""
+    """What a host keeps of one enclave. A request that starts, stops or destroys it holds :attr:`turn`."""
 
     shown: EnclaveIs
     lasting: bool
     """It is in the catalogue: the next host launches it again."""
     launcher: str = ""
-    """For whom it was launched; empty for the machine's owner: the chip counts anchors of sealed states by this."""
+    """The token's name that launched it, empty for the machine's owner; the chip limits anchors by it."""
     place: int = NOWHERE
     """The chip's number for it."""
     gate: EntryGate | None = None
-    """Where it is entered while it runs."""
+    """Carries entries into it; None while it does not run."""
     relay: TlsRelay | None = None
     """Its own TLS port, if it has one."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     deaths: Deaths = field(default_factory=Deaths)
     coming: "asyncio.Task[None] | None" = None
-    """It is being launched again: whoever calls it waits for that."""
+    """The launch in the background, if there is one; calls wait for it."""

@@ -1,4 +1,4 @@
-"""What this host hands out beside evidence: the makers' word on the keys that signed it, as last published."""
+"""The endorsements that this host adds to evidence: what the chip's makers last published about its keys."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from casemate.wire.snp.endorsements import CertifiedKey
 
 
 class CollateralCache:
-    """Reads ``path`` anew when it changes."""
+    """The collateral in ``path``, read again when the file changes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class CollateralCache:
 
 @dataclass(frozen=True, slots=True)
 class Endorsements:
-    """For each kind of TEE; unverified, like everything of the host's."""
+    """Endorsements for each kind of TEE. The host does not verify them."""
 
     collateral: CollateralCache
     firmware: SevFirmware

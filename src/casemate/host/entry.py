@@ -1,4 +1,4 @@
-"""One enclave's entry socket: one entry at a time, OCALLs answered in between, and nobody waits for ever."""
+"""One enclave's entry socket: carries one entry at a time, answers OCALLs meanwhile, and ends entries that hang."""
 
 import asyncio
 import contextvars
@@ -31,7 +31,7 @@ KeepState = Callable[[StateQuestion], Awaitable[StateAnswer | None]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry(Generic[T]):
-    """One who waits to enter, or has entered."""
+    """An entry that waits for its turn, or is under way."""
 
     message: object
     wanted: type[T]
@@ -89,14 +89,14 @@ class EntryGate:
                     reply = await self._alone(entry.message, entry.wanted)
                     if not entry.left.done():
                         entry.left.set_result(reply)
-                except Exception as error:  # refused; or a defect, which is for whoever asked and not for the next one
+                except Exception as error:  # refused, or a defect: for this entry's caller alone
                     if not entry.left.done():
                         entry.left.set_exception(error)
         finally:
             self._entering = None
 
     async def _alone(self, message: object, wanted: type[T]) -> T:
-        payload = encode_message(message)  # what cannot be said is the asker's fault, not the enclave's
+        payload = encode_message(message)  # before the socket is used: a bad message must not end the enclave
         try:
             async with asyncio.timeout(ENTRY_TIMEOUT):
                 await self._channel.send(payload)
@@ -130,14 +130,14 @@ class EntryGate:
                     return reply
 
     def _answer(self, asked: Ocall) -> bytes:
-        """The encoded answer, or refusal: there is always one, or the enclave would wait out the call's time for it."""
+        """The encoded answer or refusal. Without one the enclave would wait until the call's time-out."""
         try:
             return encode_message(OcallAnswer(asked.number, answer(self._ocalls, asked.name, asked.arguments)))
         except FaultError as error:
             refused = error.fault
         except WireError as error:
             refused = fault(Code.OCALL_REFUSED, f"this host's answer to OCALL {asked.name!r} is too long: {error}")
-        except Exception:  # a handler's defect must not take the enclave with it
+        except Exception:  # a defect of a handler must not end the enclave
             _log.exception("OCALL %r failed", asked.name)
             refused = fault(Code.INTERNAL, "a defect of the host's")
         return encode_message(OcallRefused(asked.number, refused))

@@ -1,4 +1,4 @@
-"""Who enters an enclave next: callers take turns, so that one with many calls delays another by one call at a time."""
+"""The order of entries into an enclave: callers take turns, so that one with many calls delays another by one call."""
 
 from collections import OrderedDict, deque
 from contextvars import ContextVar
@@ -10,7 +10,7 @@ MAX_WAITING = 256
 """Most entries that wait for one enclave; one more is refused as busy rather than queued without end."""
 
 MAX_SHARE = 64
-"""Most of them of one caller: a quarter, so that nobody alone can fill the queue."""
+"""Most waiting entries of one caller: a quarter, so that no caller can fill the queue alone."""
 
 CALLER: ContextVar[str] = ContextVar("caller", default="this machine")
 """For whom the current task asks: a token, or a connection to the Unix socket. The host's own word: it decides about
@@ -26,7 +26,7 @@ class EntryQueue(Generic[T]):
         self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
 
     def __len__(self) -> int:
-        """Entries of all callers."""
+        """Number of waiting entries, of all callers."""
         return sum(map(len, self._waiting.values()))
 
     def add(self, entry: T, caller: str) -> None:
@@ -56,7 +56,7 @@ class EntryQueue(Generic[T]):
         return entry
 
     def withdraw(self, entry: T, caller: str) -> None:
-        """Takes out an entry whose caller has left; nothing happens where it has been taken out before."""
+        """Takes out an entry whose caller has left, if it still waits."""
         waiting = self._waiting.get(caller)
         if waiting is not None and entry in waiting:
             waiting.remove(entry)

@@ -1,4 +1,4 @@
-"""What happened on this machine lately, for whoever wants to know: the last few hundred events, each with a number."""
+"""The last few hundred events of this machine, numbered, for any number of readers."""
 
 import asyncio
 from collections import deque
@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 from casemate.wire.messages.host import EnclaveIs
 
 KEPT = 256
-"""Events that are kept: whoever reads slower than this misses the oldest, and nobody's memory grows."""
+"""Events that are kept. A reader that is slower misses the oldest, so memory stays bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineEvent:
-    """Something that is about the machine and not one enclave, in words."""
+    """An event of the whole machine, in words."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened."""
+    """A numbered event."""
 
     number: int
     """Rises by one; starts anew with the host's process."""
@@ -32,7 +32,7 @@ class Event:
 
 
 class Events:
-    """Published by the host, read by any number of readers, each at its own pace.
+    """The events: the host publishes them, and each reader follows them at its own pace.
 
     Example:
         async for event in orchestrator.events.since(0):
@@ -51,7 +51,7 @@ class Events:
         return self._last
 
     def publish(self, what: EnclaveIs | MachineEvent) -> None:
-        """Tells all readers."""
+        """Adds an event and wakes all readers."""
         self._last += 1
         self._kept.append(Event(self._last, self._now(), what))
         news, self._news = self._news, asyncio.Event()

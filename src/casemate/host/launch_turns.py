@@ -1,4 +1,4 @@
-"""How many enclaves are launched at a time: a few for each caller, so that slow launches of one delay no other's."""
+"""Limits launches under way: a few for each caller, so that slow launches of one caller do not delay another's."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,7 @@ TOGETHER = 8
 takes ten seconds of its place."""
 
 EACH = 3
-"""Of one caller's: less than half, so that there is a place for the next one."""
+"""Launches under way of one caller: less than half, so that another finds a place."""
 
 MAX_WAITING = 32
 """Most launches of one caller that wait."""

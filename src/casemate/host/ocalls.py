@@ -1,4 +1,4 @@
-"""What this host does when an enclave asks it: its own clock, an echo, a line in its log. Nobody should believe it."""
+"""The OCALLs that this host answers: its clock, an echo, a line in its log. Enclaves must not trust the answers."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ BUILT_IN: Mapping[str, Handler] = {"time": _time, "echo": _echo, "log": _log}
 
 
 def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> bytes:
-    """The JSON answer to an OCALL, or a refusal if this host has no such handler or the arguments are no JSON."""
+    """The JSON answer to an OCALL, or a refusal if there is no such handler or the arguments are not JSON."""
     handler = handlers.get(name)
     if handler is None:
         raise refuse(Code.OCALL_REFUSED, f"this host has no OCALL {name!r}, it has {', '.join(sorted(handlers))}")

@@ -1,11 +1,11 @@
-"""The host's enclaves: what clients want, what the chip was asked for, and what became of it.
+"""The host's enclaves: launches, starts, stops and destroys them on the chip as clients ask, and keeps their states.
 
 Clients know an enclave by the number of its *deployment*. That number is the catalogue's: it stays the same when chip
 or host are started anew, and the enclave that then has it is a new launch of the same image, with fresh keys, which
 clients have to attest again.
 
 Everything that this says is the operator's word. Every refusal is a :class:`FaultError`; an image whose SIGSTRUCT is
-none is a :class:`WireError`.
+malformed is a :class:`WireError`.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ from casemate.wire.protocol.lifecycle import Event, State
 from casemate.wire.protocol.tee import Tee
 
 MAX_ENCLAVES = 1024
-"""Most enclaves the host keeps account of, the destroyed ones left out."""
+"""Most enclaves of a host, destroyed ones not counted."""
 
 AT_ONCE = 2
 """Enclaves launched again at a time after a start: the chip measures one after the other anyway."""
@@ -71,7 +71,7 @@ A = TypeVar("A")
 
 
 class Orchestrator:
-    """Asks the chip on clients' behalf. For one event loop; :meth:`restore` comes first.
+    """Keeps the enclaves of one host. For one event loop; :meth:`restore` is called first.
 
     Attributes:
         events: every change of an enclave's state, and what happens to the machine.
@@ -101,7 +101,7 @@ class Orchestrator:
         self._launches = asyncio.Semaphore(AT_ONCE)
         self._turns = LaunchTurns()
         self._launching: Counter[str] = Counter()
-        """Of tokens, launches that are no records yet."""
+        """Launches under way of each token, which have no record yet."""
 
         self.handlers = self._all_handlers()
 
@@ -122,10 +122,10 @@ class Orchestrator:
         return handlers
 
     async def restore(self) -> None:
-        """Knows the catalogue's deployments from now, and launches in the background those that should run."""
+        """Reads the catalogue's deployments, and launches in the background those that should run."""
         for deployment in await self._images.run(self._catalogue.deployments):
             about = await self._images.run(self._catalogue.image, deployment.image)
-            if about is None:  # a foreign key forbids it
+            if about is None:  # not possible: the table has a foreign key
                 continue
             record = EnclaveRecord(_shown(deployment, about), lasting=True, launcher=deployment.launcher)
             self._records[deployment.number] = record
@@ -183,7 +183,7 @@ class Orchestrator:
         return Launched(record.shown.enclave, record.shown.mr_enclave)
 
     async def start(self, number: int) -> EnclaveIs:
-        """Starts a stopped or lost enclave, with fresh keys; from now it should run, after restarts too."""
+        """Starts a stopped or lost enclave, with fresh keys. It is launched again after restarts of the host."""
         record = self._record(number)
         async with record.turn:
             self._check_there(number, record)
@@ -193,7 +193,7 @@ class Orchestrator:
             return record.shown
 
     async def stop(self, number: int) -> EnclaveIs:
-        """Ends an enclave's process; from now it should not run, after restarts neither."""
+        """Ends an enclave's process. It stays stopped after restarts of the host."""
         record = self._record(number)
         async with record.turn:
             self._check_there(number, record)
@@ -218,7 +218,7 @@ class Orchestrator:
                 self._now(record, State.DESTROYED)
             return record.shown
 
-    # What goes through to an enclave
+    # Requests that an enclave answers
 
     async def evidence(self, request: GetEvidence) -> EvidenceIs:
         """Fresh evidence over the challenger's nonce, with its endorsements."""
@@ -255,10 +255,10 @@ class Orchestrator:
     async def _list_states(self, _asked: ListStates) -> StatesAre:
         return StatesAre(await self._keeper.states())
 
-    # The chip's word
+    # News from the chip
 
     def on_news(self, news: chip.StateIs) -> None:
-        """What the chip says unasked: an enclave's state changed."""
+        """Takes note of a change of an enclave's state that the chip reports by itself."""
         record = self._places.get(news.enclave)
         if record is None:
             return
@@ -268,7 +268,7 @@ class Orchestrator:
             self._now(record, news.state, news.reason)
 
     def chip_died(self) -> None:
-        """Every enclave is lost with its chip, as with power."""
+        """Marks every enclave as lost: the chip held them all."""
         for record in self._records.values():
             if record.coming is not None:
                 record.coming.cancel()
@@ -288,7 +288,7 @@ class Orchestrator:
             async with self._turns.turn():
                 await self._load(record, files)
                 await self._start(record)
-            if lasting:  # only what runs is written down: a launch that fails, or a host that dies, leaves nothing
+            if lasting:  # written when it runs, so that a failed launch leaves no deployment behind
                 await self._images.run(self._catalogue.deploy, deployment, about, files)
         except BaseException:
             await self._vacate(record)
@@ -301,7 +301,7 @@ class Orchestrator:
         return record
 
     async def _launch_again(self, number: int, record: EnclaveRecord) -> None:
-        """What should be running, in the background; a failure is the enclave's reason."""
+        """Launches, in the background, an enclave that should run; a failure becomes the reason of its state."""
         try:
             async with self._launches, record.turn:
                 if self._records.get(number) is record and record.shown.state in (State.LOADED, State.LOST):
@@ -313,7 +313,7 @@ class Orchestrator:
             record.coming = None
 
     async def _bring_up(self, record: EnclaveRecord, cause: Cause) -> None:
-        """From any state but running to running; loads it anew where its pages are not on the chip."""
+        """Brings an enclave that does not run to running; loads it anew where its pages are not on the chip."""
         anew = record.lasting and (record.shown.state is State.LOST or record.place == NOWHERE)
         if anew:
             files = await self._images.files(record.shown.image)
@@ -346,7 +346,7 @@ class Orchestrator:
         await self._serve_tls(record)
 
     async def _serve_tls(self, record: EnclaveRecord) -> None:
-        """Opens an enclave's own port, if its manifest asks for one; RA-TLS is for quotes of SGX."""
+        """Opens an enclave's TLS port, if its manifest asks for one. RA-TLS certificates hold SGX quotes only."""
         gate = record.gate
         if gate is None or record.shown.tee is not Tee.SGX:
             return
@@ -377,7 +377,7 @@ class Orchestrator:
         await self._chip.destroy(place)
 
     async def _gate(self, number: int) -> EntryGate:
-        """Where an enclave is entered; waits for one that is being launched again."""
+        """The gate of a running enclave; waits for one that is being launched again."""
         record = self._record(number)
         if record.coming is not None:
             await asyncio.wait({record.coming}, timeout=PATIENCE)
@@ -395,7 +395,7 @@ class Orchestrator:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number} here, there are: {known}") from None
 
     def _check_there(self, number: int, record: EnclaveRecord) -> None:
-        """Somebody else may have destroyed it while this request waited for its turn."""
+        """Refuses where another request destroyed the enclave while this one waited for its turn."""
         if self._records.get(number) is not record:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"enclave {number} has been destroyed")
 
@@ -409,7 +409,7 @@ class Orchestrator:
         return record.shown
 
     def _close(self, record: EnclaveRecord) -> None:
-        """Nobody enters it any more."""
+        """Closes an enclave's gate and its TLS port."""
         gate, record.gate = record.gate, None
         if gate is not None:
             gate.close()
@@ -420,7 +420,7 @@ class Orchestrator:
             record.shown = replace(record.shown, ra_tls_port=None)
 
     def _lose(self, record: EnclaveRecord, reason: str) -> None:
-        """An enclave has died by itself. The tables say whether it is launched again."""
+        """Takes note of an enclave's death, and launches it again where the tables of states say so."""
         is_relaunched = record.lasting and RELAUNCHED[record.shown.state]
         _log.warning("enclave %d (%s) died: %s", record.shown.enclave, record.shown.name, reason)
         self._now(record, State.LOST, reason)
@@ -452,7 +452,7 @@ class Orchestrator:
 
 
 def _shown(deployment: Deployment, about: ImageIs) -> EnclaveIs:
-    """An enclave before the chip has it, by what its SIGSTRUCT says."""
+    """A deployment before the chip has loaded it, as its SIGSTRUCT describes it."""
     state, reason = AT_START[deployment.wanted]
     return EnclaveIs(
         enclave=deployment.number,

@@ -1,4 +1,4 @@
-"""What every host does, with HTTP in front of it or not: reads its command line, confines itself, serves.
+"""The host's process, with or without a gateway in it: reads its command line, confines itself, serves.
 
 ``casemate.host`` serves the Unix socket alone; ``casemate.gateway`` takes the same arguments and a few of its own, and
 passes its HTTP server as ``beside``.
@@ -38,7 +38,7 @@ from casemate.wire.messages.chip import StateIs
 from casemate.wire.messages.snp_firmware import VmProcessIs
 
 LAST_WORDS = 0.5
-"""How long a host without a chip goes on telling its clients so (seconds)."""
+"""How long a host that has lost its chip goes on refusing its clients before it ends (seconds)."""
 
 DRAIN_TIME = 10.0
 """How long calls under way may take to end after SIGTERM (seconds)."""
@@ -47,22 +47,22 @@ LOG_SIZE = 4 * 1024 * 1024
 """Longest log file (bytes): guests can make the host write. One older file is kept."""
 
 SETTLED = 1.0
-"""When a host has imported and made all that it will need (seconds after its start)."""
+"""Seconds after its start when a host has imported and made what it needs, and gives free memory back."""
 
 MAX_DESCRIPTORS = 4096
-"""One a client, one an enclave, and some: the usual soft limit of 1,024 is too few."""
+"""One for each client and each enclave, and some more: the usual soft limit of 1,024 is too low."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostOptions:
-    """What the supervisor tells every host."""
+    """The host's command line, which the supervisor writes."""
 
     directory: Path
     """The host's own folder in the state directory; all that it may write to."""
     catalogue: Path
     """Where it keeps images and deployments."""
     chip_fd: int
-    """Its end of the link to the chip."""
+    """The host's end of the link to the chip."""
     listener_fd: int
     """The Unix socket that clients connect to: made by the supervisor, so that it outlives a host."""
     ra_tls_fds: tuple[int, ...]
@@ -81,7 +81,7 @@ class Prepared:
 
 
 class Beside(Protocol):
-    """A second way in, next to the Unix socket."""
+    """A second server of the same host, next to the Unix socket: the gateway."""
 
     async def run(self) -> None:
         """Serves until :meth:`drain` has done its work, or until it fails."""
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def host_options(given: argparse.Namespace) -> HostOptions:
-    """Those arguments, read."""
+    """The values of these arguments."""
     return HostOptions(
         given.directory,
         given.catalogue,
@@ -147,7 +147,7 @@ def serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], Beside] 
 
 
 async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], Beside] | None) -> int:
-    """The order: the catalogue is known before anybody is let in; at the end nobody new is let in before all else."""
+    """Serves. The catalogue is read before the first client is accepted; the end begins with accepting no more."""
     options = prepared.options
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -190,7 +190,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
     asyncio.get_running_loop().call_later(SETTLED, give_back_memory)
     await asyncio.wait({listening, stopped, *ways}, return_when=asyncio.FIRST_COMPLETED)
     failed = [way for way in ways if way.done()]
-    if listening.done():  # without its chip a host is nothing, but those who wait are told
+    if listening.done():  # nothing can go on without the chip; clients that wait get a refusal
         orchestrator.chip_died()
         vms.chip_died()
     patience = DRAIN_TIME if stopped.done() else LAST_WORDS

@@ -1,4 +1,4 @@
-"""Answers the enclaves' questions about their sealed states, and keeps nobody else waiting: disks may be slow."""
+"""Answers enclaves' requests about their sealed states, in a thread, since a slow disk must not delay other clients."""
 
 import logging
 from pathlib import Path
@@ -45,7 +45,7 @@ def namespaces_of(enclave: EnclaveIs) -> frozenset[bytes]:
 
 
 class StateKeeper:
-    """All records of this host, for the event loop."""
+    """The records of all sealed states, for use in the event loop."""
 
     def __init__(self, path: Path) -> None:
         """``path`` is the database's, which is made when it is first needed."""
@@ -71,7 +71,7 @@ class StateKeeper:
             raise refuse(Code.UNAVAILABLE, str(error)) from None
 
     async def close(self) -> None:
-        """Closes the database once all that was begun is done."""
+        """Closes the database after the work that is under way."""
         await self._work.run_apart(self._records.close)
         self._work.close()
 

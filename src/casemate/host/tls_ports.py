@@ -21,7 +21,7 @@ class TlsPorts:
         self._listeners = tuple(sorted(listeners, key=lambda listener: listener.getsockname()[1]))
         self._free = set(self._listeners)
         self._last: dict[int, socket.socket] = {}
-        """Which one an enclave has had."""
+        """The listener that each enclave had last."""
 
     def lend(self, enclave: int) -> socket.socket | None:
         """A listening socket of its own for that enclave, the one it had before if it can be; None if all are lent."""
@@ -36,9 +36,9 @@ class TlsPorts:
         return listener
 
     def give_back(self, listener: socket.socket) -> None:
-        """To be lent again."""
+        """Takes a listener back, to be lent again."""
         self._free.add(listener)
 
     def forget(self, enclave: int) -> None:
-        """The enclave will not come back."""
+        """Forgets which listener an enclave had: it is destroyed."""
         self._last.pop(enclave, None)

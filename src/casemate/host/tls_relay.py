@@ -1,4 +1,4 @@
-"""RA-TLS, the host's part: bytes from a TCP port into an enclave and back. It understands none of them."""
+"""RA-TLS, the host's part: relays encrypted bytes between a TCP port and an enclave."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ AT_ONCE = 64
 """Most entries of connections that wait for their turn: the rest of a gate's places is for sealed calls."""
 
 FIRST_BYTES_TIME = 10.0
-"""Seconds in which a client must say something."""
+"""Seconds within which a new client must send something."""
 
 IDLE_TIME = 60.0
 """Seconds for which a connection may rest."""
@@ -61,7 +61,7 @@ async def certify(gate: EntryGate, target_info: bytes, quote: Quote) -> TlsInsta
 
 
 class _Stage(Enum):
-    """What a connection waits for."""
+    """What a connection waits for next."""
 
     SILENT = "its client to say something"
     ENTERED = "the enclave"
@@ -106,16 +106,16 @@ class TlsRelay:
 
     @property
     def port(self) -> int:
-        """Where clients find the enclave."""
+        """The TCP port of the listener."""
         port: int = self.listener.getsockname()[1]
         return port
 
     def start(self, certificate: TlsInstalled) -> None:
-        """Lets clients in; the ``certificate`` is the one to be renewed."""
+        """Accepts clients, and renews ``certificate`` before it expires."""
         self._tasks = (asyncio.create_task(self._accept()), asyncio.create_task(self._keep_fresh(certificate)))
 
     def close(self) -> None:
-        """Hangs up on everybody."""
+        """Closes the port and all connections."""
         for task in (*self._tasks, *(client.task for client in self._clients)):
             if task is not None:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""The gateway's REST API for confidential VMs: each question of :mod:`casemate.wire.messages.vm.host` as HTTP."""
+"""The gateway's REST API for confidential VMs: what the table of verbs cannot say, and the reading of answers."""
 
 import base64
 import binascii
@@ -41,7 +41,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def _launch(question: vms.LaunchVm, remaining: Remaining) -> Exchange[vms.VmIs]:
-    """Once, however often it is sent."""
+    """Launches a VM once, however often the request is sent: it carries an idempotency key."""
     body, key = encode_message(question), secrets.token_hex(16)
     request = sent_to(VM_ROUTES[vms.LaunchVm], question, body=body, body_type=BINARY)
     once = replace(request, idempotency_key=key, is_repeatable=True)
@@ -49,7 +49,7 @@ def _launch(question: vms.LaunchVm, remaining: Remaining) -> Exchange[vms.VmIs]:
 
 
 def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
-    """In pieces, which together have the budget. When this client hangs up, the gateway pauses the vCPU."""
+    """Runs in pieces that have the budget together. When this client hangs up, the gateway pauses the vCPU."""
     time_ms, executed, exits, printed = question.time_ms, 0, 0, 0
     while True:
         wanted = {
@@ -70,7 +70,7 @@ def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
 
 
 def _left(instructions: int, executed: int) -> int | None:
-    """Of a budget; None where there is none."""
+    """What is left of a budget of instructions; None for an unlimited one."""
     return None if instructions == UNLIMITED else min(max(0, instructions - executed), MAX_INTEGER)
 
 
@@ -95,7 +95,7 @@ def _registers(question: vms.VmRegisters, remaining: Remaining) -> Exchange[Memo
 
 
 def _rmp(question: vms.VmRmp, remaining: Remaining) -> Exchange[RmpIs]:
-    """In pieces; of none, one question, so that it is the host who refuses it."""
+    """Reads in pieces. For no entries at all, one request is sent, so that the host refuses it."""
     found: list[RmpEntry] = []
     while True:
         count = min(ENTRIES, question.count - len(found))

@@ -1,4 +1,4 @@
-"""`/v1/enclaves`: which there are, and their lives."""
+"""`/v1/enclaves`: lists, launches, starts, stops and destroys enclaves."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from casemate.wire.protocol.faults import Code
 
 
 def launcher_of(token: AccessToken) -> str:
-    """For whom a request launches: by the token's name, empty for the machine's owner."""
+    """The name that a launch counts to: the token's, or empty for the machine's owner."""
     return "" if token.role is Role.ADMIN else token.name
 
 

@@ -128,7 +128,7 @@ def take_place(places: AtOnce, visit: ActiveRequest) -> None:
 
 
 class _EventStream(StreamingResponse):
-    """One that may be given up from its head on, also while there is nothing to tell."""
+    """A response that may be ended at any time, also while there is no event."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -151,7 +151,7 @@ def served(request: Request, opened: Callable[[ActiveRequest], AsyncIterator[byt
 
 
 def encoded(kind: str, data: dict[str, object], name: str | None) -> bytes:
-    """One event, ``name`` being its id; JSON has no line ends, so one ``data`` line is enough."""
+    """One encoded event with ``name`` as its id. JSON on one line needs one ``data`` line."""
     lines = [f"event: {kind}", f"data: {json.dumps(data, separators=(',', ':'))}"]
     if name is not None:
         lines.insert(0, f"id: {name}")

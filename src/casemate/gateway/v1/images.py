@@ -1,4 +1,4 @@
-"""`/v1/images`: what can be launched here."""
+"""`/v1/images`: images that the host keeps, to be launched by their digest."""
 
 from typing import Annotated
 

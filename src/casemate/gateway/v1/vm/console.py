@@ -39,7 +39,7 @@ to end. Needs a token of any role.
 
 
 class ConsoleStreams:
-    """All who follow consoles."""
+    """All readers that follow consoles."""
 
     def __init__(self, vms: VmHostApi, *, most: int) -> None:
         self._vms = vms

@@ -1,4 +1,4 @@
-"""Whose VMs there are: no token may have them all, or all of the memory."""
+"""Each token's share of VMs and memory, so that no token can take all of them."""
 
 from casemate.gateway.host_api import VmHostApi
 from casemate.gateway.v1.enclaves import launcher_of
@@ -14,7 +14,7 @@ MAX_MIB_OF_ONE = 4096
 
 
 class VmShares:
-    """By the digests of tokens. VMs end with the host's process, and so does this."""
+    """Counts the VMs of each token, by its digest. Nothing is kept on disk: VMs end with this process."""
 
     def __init__(self, vms: VmHostApi) -> None:
         self._vms = vms
