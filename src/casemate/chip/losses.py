@@ -12,22 +12,21 @@ from casemate.chip.anchors import MAX_GENERATION, Anchors
 from casemate.chip.audit import log_act
 from casemate.chip.errors import ANEW, StateError
 from casemate.chip.fuses import Fuses
-from casemate.chip.sgx import tcb
+from casemate.chip.tees import STATES
 from casemate.process.audit_log import read_entries
 from casemate.process.durable_files import sync_directory
 from casemate.wire.errors import os_error_text
-
-SNP_FILE = "snp.bin"
-"""Of :mod:`casemate.chip.snp.platform_state`, which a machine without VMs does not import."""
 
 _FILES = {
     fuses.FILE_NAME: "every key of this chip",
     anchors.FILE_NAME: "which history of each sealed state is the newest",
     audit.FILE_NAME: "what its owner has made the chip do against its rules",
-    tcb.FILE_NAME: "this chip's microcode and its security versions",
-    SNP_FILE: "the SEV-SNP processor that it is, and its firmware's security versions",
+    **{state.file: state.what for state in STATES.values()},
 }
 """Files that must not be missing once they were written, and what is lost with each."""
+
+_TEE_FILES = {state.file for state in STATES.values()}
+"""Those that a chip can go on without: that TEE then begins anew, as it left the factory."""
 
 
 def check_complete(directory: Path) -> None:
@@ -84,13 +83,13 @@ def accept_losses(directory: Path, reason: str, now: datetime) -> bool:
         log_act(directory, "audit log begun anew", reason, now, generation=generation)
     if generation is None:
         _begin_anchors_anew(directory, made, f"{why}; accepted: {reason}", now)
-    for name in sorted(lost & {tcb.FILE_NAME, SNP_FILE}):
+    for name in sorted(lost & _TEE_FILES):
         log_act(directory, "loss accepted", reason, now, file=name)
     for name in (*_damaged(directory),):
         log_act(directory, "loss accepted", reason, now, file=name, found="damaged")
         _set_aside(directory / name, now)
         lost |= {name}
-    inventory.no_longer_expect(directory, *lost & {tcb.FILE_NAME, SNP_FILE})
+    inventory.no_longer_expect(directory, *lost & _TEE_FILES)
     return True
 
 
@@ -164,18 +163,14 @@ def _generations(path: Path) -> list[int]:
 
 
 def _damaged(directory: Path) -> list[str]:
+    """The files of TEEs that are there and cannot be read."""
     found = []
-    try:
-        tcb.load_tcb(directory)
-    except StateError:
-        found.append(tcb.FILE_NAME)
-    if (directory / SNP_FILE).exists():
-        from casemate.chip.snp.platform_state import ChipKind, load_platform_state
-
-        try:
-            load_platform_state(directory, ChipKind())
-        except StateError:
-            found.append(SNP_FILE)
+    for state in STATES.values():
+        if (directory / state.file).exists():
+            try:
+                state.check(directory)
+            except StateError:
+                found.append(state.file)
     return found
 
 

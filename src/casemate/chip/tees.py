@@ -1,4 +1,4 @@
-"""The kinds of TEE that this chip launches images as: one line each in ``LAUNCHES``.
+"""The kinds of TEE that this chip is: one line each in ``LAUNCHES``, and in ``STATES``.
 
 EINIT's checks are the same for all, and fix who an image is; how it is launched and proved is its TEE's own folder's. A
 folder is imported when the first such image comes: a machine that runs none does without its memory.
@@ -7,6 +7,7 @@ folder is imported when the first such image comes: a machine that runs none doe
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casemate.chip.attester import Attester
@@ -14,6 +15,8 @@ from casemate.chip.sgx.attester import SgxAttester
 from casemate.chip.sgx.epc import Loaded
 from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
+from casemate.chip.sgx.tcb import FILE_NAME as TCB_FILE
+from casemate.chip.sgx.tcb import load_tcb
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
@@ -45,4 +48,27 @@ async def _launch_snp(platforms: Platforms, loaded: Loaded, secs: Secs) -> Attes
 LAUNCHES: Mapping[Tee, Callable[[Platforms, Loaded, Secs], Awaitable[Attester]]] = {
     Tee.SGX: _launch_sgx,
     Tee.SNP: _launch_snp,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TeeState:
+    """The file in the chip's folder in which a TEE keeps what must never fall back, such as security versions."""
+
+    file: str
+    what: str
+    """What is lost with it, for a person."""
+    check: Callable[[Path], object]
+    """Raises :class:`StateError` if the file in this folder is damaged."""
+
+
+def _check_snp(directory: Path) -> None:
+    from casemate.chip.snp.platform_state import ChipKind, load_platform_state
+
+    load_platform_state(directory, ChipKind())
+
+
+STATES: Mapping[Tee, TeeState] = {
+    Tee.SGX: TeeState(TCB_FILE, "this chip's microcode and its security versions", load_tcb),
+    Tee.SNP: TeeState("snp.bin", "the SEV-SNP processor that it is, and its firmware's security versions", _check_snp),
 }
