@@ -470,7 +470,7 @@ from casemate.enclave.rehearsal import rehearse
 from casemate.enclave.parts import load
 from casemate.wire.messages.leaf import OptionalPart
 rehearse(); load(OptionalPart.TLS)
-from tests.unit.enclave import test_tls as t
+from tests.unit.enclave.tls import test_tls as t
 from OpenSSL import SSL
 quotes = None
 key = t.KeyToCertify()
