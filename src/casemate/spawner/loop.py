@@ -96,6 +96,8 @@ class Spawner:
         self._modes = modes_of(configure.layers)
         self._enclave_confinement: Confinement = prepare_enclave()
         (engine,) = ENGINES.values()  # the chip names one binary, and the pool has guests of one engine
+        # Reads and joins the engine's files now, so that settle_memory gives back what that takes.
+        engine.command(configure.deno, memory_mib=USUAL_MEMORY_MIB)
         self._factory = GuestFactory(engine, configure.deno, prepare_guest(configure.deno), configure.layers)
         self._pool = GuestPool(USUAL_MEMORY_MIB, configure.pool)
         self._selector = selectors.DefaultSelector()
