@@ -24,7 +24,7 @@ class Question:
     """What the user wants to ask an enclave, and where the answer goes."""
 
     arguments: bytes
-    """JSON, exactly as the user's file has it: this is what the receipt commits to."""
+    """The JSON text byte for byte as in the user's file, since the receipt commits to these bytes."""
     caller: "CallerKey | None"
     output: Path | None
     receipt: Path | None

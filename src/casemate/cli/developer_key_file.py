@@ -45,7 +45,7 @@ def load_or_create_key(path: Path) -> DeveloperKey:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_once(path, key.pem())
     except FileExistsError:
-        return load_key(path)  # another process was faster; its key is as good
+        return load_key(path)  # another process has made one meanwhile: use that
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {os_error_text(error)}") from None
     return key

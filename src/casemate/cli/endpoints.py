@@ -84,7 +84,7 @@ class GatewayEndpoint:
 
         try:
             machine = machine_on(None)
-        except (NoMachineError, MachineGoneError, PlaceError, TimedOutError):  # none that is this user's own for sure
+        except (NoMachineError, MachineGoneError, PlaceError, TimedOutError):  # none that is certainly this user's own
             return None
         return machine if machine.status.url == self.url.rstrip("/") else None
 
@@ -125,6 +125,11 @@ def endpoint_of(given: EndpointOptions) -> Endpoint:
     from casemate.cli.own_machine import machine_on
 
     return LocalEndpoint(machine_on(given.state))
+
+
+def connected(given: EndpointOptions) -> "Client":
+    """A connection to the host at the endpoint that the command line names."""
+    return endpoint_of(given).connect()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILED = 1
-    """The machine, this computer or Casemate itself. For `diff`: different; for `doctor`: something is missing."""
+    """The machine, this computer or Casemate failed; for `diff`: different; for `doctor`: something is missing."""
     USAGE = 2
     REFUSED = 3
     """Evidence, a response or a receipt is refused."""
@@ -57,7 +57,7 @@ class ExitReport:
 
 
 _DISK_FULL = ("database or disk is full", "No space left on device")
-"""SQLite's words, and the operating system's."""
+"""In the words of SQLite and of the operating system."""
 
 
 def exit_report(error: CasemateError | OSError) -> ExitReport:
@@ -66,7 +66,7 @@ def exit_report(error: CasemateError | OSError) -> ExitReport:
     meaning = _of_fault(error) if isinstance(error, FaultError) else _of_class(error)
     own = (error.advice if isinstance(error, CasemateError) else "") or _spelling(error)
     message = _message(error)
-    if any(words in message for words in _DISK_FULL):  # whoever met it, and whatever it was doing
+    if any(words in message for words in _DISK_FULL):  # in any room, and whatever it was doing
         own = "free space where the state directory is (`df -h DIR` shows how much is left), and try again"
     advice = own or RULES.get(str(details.get("rule")), meaning.advice)
     return ExitReport(meaning.exit_code, type(error).__name__, message, advice, details)
@@ -218,7 +218,7 @@ RULES: dict[str, str] = {
     "sandbox.enclave": "`casemate doctor` says which layers a computer has; the policy says which it must have",
     "sandbox.guest": "`casemate doctor` says which layers a computer has; the policy says which it must have",
 }
-"""What to do about the refusals that honest people meet most; a test holds the names against the verifier's."""
+"""Advice for the rules that refuse honest users most often; a test compares the names with the verifier's."""
 
 REPORT_RULES: dict[str, str] = {
     "binding.nonce": "give the challenge with --report-data HEX; of an attested function, with --binding FILE what "
@@ -233,7 +233,7 @@ REPORT_RULES: dict[str, str] = {
     "snp.guest-policy": "unknown_bits in the policy's guest_policy takes bits without a name: see `casemate docs snp`",
     "snp.debug": "the host of a guest that may be debugged reads along; a guest without that bit is launched anew",
 }
-"""The same where `casemate verify` judges an SEV-SNP report."""
+"""Advice by rule where `casemate verify` judges an SEV-SNP report."""
 
 
 def _call(advice: str) -> Meaning:
@@ -327,4 +327,4 @@ FAULTS: dict[Code, Meaning] = {
     Code.STREAM_UNKNOWN: _call("the enclave has given the stream up: open another"),
     Code.REPORT_REFUSED: _call("the chip refuses a report or key to this enclave; machine.log tells more"),
 }
-"""Every code that another room refuses with; a test holds the table against the codes."""
+"""Exit code and advice for every fault code; a test compares the table with the codes."""

@@ -77,7 +77,7 @@ class FileKind(Enum):
 
 
 EVIDENCE = frozenset({FileKind.QUOTE, FileKind.SNP_REPORT})
-"""What a policy is for."""
+"""Kinds of evidence that a policy judges."""
 POLICIES = frozenset({FileKind.SGX_POLICY, FileKind.SNP_POLICY, FileKind.COMPOSED_POLICY})
 
 _ADVICE: dict[FileKind, str] = {
@@ -118,7 +118,7 @@ _WANTED: dict[FileKind, str] = {
     FileKind.CERTIFICATE: "certificates in PEM or DER",
     FileKind.REVOCATION_LIST: "a revocation list in PEM or DER",
 }
-"""What is asked for, where a sentence needs more than what a file that was found is called."""
+"""What an error asks for, where the kind's own words would not be precise enough."""
 
 
 class WrongKindError(InputFileError):

@@ -14,7 +14,7 @@ STANDARD_INPUT_DESCRIPTOR = 0
 
 _CHUNK = 1 << 20
 _START = 1 << 16
-"""Bytes of a file that is too long which its error keeps."""
+"""How much of a file that is too long its error keeps (bytes), to tell what kind it is."""
 
 
 class InputFileError(CasemateError):
@@ -96,7 +96,7 @@ def opened_file(path: Path, *, what: str, limit: int) -> Iterator[FileContent | 
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
-        yield read_file(path, what=what, limit=limit)  # standard input; or the complaint
+        yield read_file(path, what=what, limit=limit)  # standard input; or the error that read_file raises
         return
     try:
         status = os.fstat(descriptor)

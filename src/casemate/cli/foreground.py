@@ -10,7 +10,7 @@ import sys
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Blocked by whoever becomes this program, until it listens to them."""
+"""The process that becomes this program has blocked them, until the handlers are installed."""
 
 
 def main() -> int:
@@ -21,7 +21,8 @@ def main() -> int:
         os.kill(supervisor, signal.SIGTERM)  # not reaped yet, so the number is still its own
 
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) leaves SIGHUP, and a shell's & SIGINT
+        # nohup(1) has SIGHUP ignored, and a shell's & has SIGINT ignored: leave that as it is.
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     code = os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])

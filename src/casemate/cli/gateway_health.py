@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
 
 HEALTH_TIME = 20.0
-"""How long a gateway may take to answer its own /health (seconds): it has imported all that it needs by then."""
+"""How long a gateway may take to answer /health (seconds); it has imported its modules before."""
 
 _TRY_TIME = 5.0
 _PAUSE = 0.1

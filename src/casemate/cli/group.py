@@ -15,7 +15,7 @@ from casemate.cli.errors import ExitCode, ExitReport, exit_report
 from casemate.wire.errors import CasemateError
 
 _FOLDERS = frozenset({"--state", "init"})
-"""Words behind which an empty path would mean the current folder, in which much would be made."""
+"""Words after which an empty path would mean the current folder, and files would be made there."""
 
 AS_JSON = "casemate.json"
 """Key in a context's ``meta``: whether the command was asked for JSON."""
@@ -47,10 +47,10 @@ class CasemateGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")  # Pydantic's, which says nothing to a user
+            error.message = error.message.removeprefix("Value error, ")  # a prefix of Pydantic's
             raise
         except BrokenPipeError:
-            raise  # Typer ends quietly: the reader has seen enough
+            raise  # the reader of a pipe has closed it: Typer ends without a message
         except (CasemateError, OSError) as error:
             told = exit_report(error)
             report(told, as_json=bool(ctx.meta.get(AS_JSON)))

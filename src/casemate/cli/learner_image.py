@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from casemate.images.image import Image
 
 FOLDER = "learner"
-"""In the host's folder: the gateway's name for it."""
+"""The image's folder in the host's folder, where the gateway looks for it."""
 
 GUESTS = "guests"
 """Beside it: the firmware of the built-in guests of confidential VMs, which the gateway cannot assemble itself."""
@@ -112,7 +112,7 @@ def _replacing(place: Path, draft: Path) -> Iterator[Path]:
             place.unlink()
         shutil.rmtree(place, ignore_errors=True)
         draft.replace(place)
-    except OSError as error:  # which names no file where the disk is full
+    except OSError as error:  # its message has no file name where the disk is full
         raise OutputFileError(f"{error.filename or draft}: cannot be written: {os_error_text(error)}") from None
 
 

@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     """Runs `casemate` with the arguments of this process."""
-    if sys.argv[1:] in (["--version"], ["-V"]):  # scripts ask this often, and Typer costs more than all the rest
+    if sys.argv[1:] in (["--version"], ["-V"]):  # scripts ask this often, and importing Typer takes most of the time
         from importlib.metadata import version
 
         print(f"casemate {version('casemate')}")  # noqa: T201 - the answer

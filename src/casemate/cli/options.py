@@ -14,7 +14,7 @@ from casemate.wire.protocol.tee import Tee
 T = TypeVar("T")
 
 _MAX_NUMBER = 2**53 - 1
-"""The largest number that the host gives out, and that every reader of JSON has exactly."""
+"""The largest number that the host gives out: every JSON reader represents it exactly."""
 
 FLAG = " "
 """Where the help names an option's type: a flag has none."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPED_WIDTH = 160
-"""Columns where the output is no terminal and COLUMNS does not say: a digest stays on one line."""
+"""Width where the output is not a terminal and COLUMNS is not set (columns): a digest fits on one line."""
 
 Document = Mapping[str, object]
 """What ``--json`` prints: values that JSON has."""
@@ -35,7 +35,7 @@ class Screen:
         """Prints the command's result: the document as JSON, or what ``human`` prints."""
         if self.as_json:
             sys.stdout.write(json_text(document))
-            sys.stdout.flush()  # `up` goes on running
+            sys.stdout.flush()  # `up` does not end after this
         else:
             human(console())
 

@@ -17,7 +17,7 @@ from casemate.wire.protocol.access_tokens import MAX_FILE, AccessTokens
 
 FILE = "tokens.json"
 LOCK = "tokens.lock"
-"""In the state directory, for this user alone: a folder that others can read, others can lock."""
+"""In the state directory, which other users cannot read: whoever can read a file can lock it."""
 
 
 def read_tokens(state: Path) -> AccessTokens:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LINUX_LAYERS = ("rlimits", "no-new-privs", "landlock", "seccomp", "watchdog")
-"""Layers that Linux at home has, as any user; the others are better to have, and need root or a friendly kernel."""
+"""Layers that every user of an ordinary Linux has; the others need root or a kernel with more enabled."""
 
 OTHER_LAYERS = ("rlimits", "watchdog")
 """Layers that every platform has."""
@@ -58,7 +58,7 @@ tried = subprocess.run(
 reasons = [] if tried.stdout else [first_words(tried.stderr) or f"exit status {tried.returncode}", low_limits()]
 print(json.dumps("; ".join(filter(None, reasons))))
 """
-"""Started as guests are, by the code that starts them, in a process of its own."""
+"""Starts the engine by the code that starts guests, in a process of its own."""
 
 Require = Annotated[
     list[str] | None,
@@ -76,9 +76,9 @@ class Finding(StrEnum):
 
     GOOD = "good"
     LACKING = "lacking"
-    """Not there, and not required."""
+    """Not available, and not required."""
     MISSING = "missing"
-    """Required, and not there."""
+    """Required, and not available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _clock(given: Path | None, now: datetime) -> Examined:
         (root,) = parse_chain("root_certificate", told.text("root_certificate").encode())
         certificates["the maker's root certificate"] = validity_of(root.der)
     except (OSError, WireError, ValueError):
-        pass  # no machine there yet, or none that says so
+        pass  # there is no machine yet, or its files do not tell
     doubt = clock_doubt(now, certificates, last_seen)
     said = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     return Examined("clock", Finding.LACKING if doubt else Finding.GOOD, doubt or said)

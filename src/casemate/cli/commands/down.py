@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PATIENCE = 30.0
-"""Longest end of a machine (seconds): calls under way have ten, and the chip some more."""
+"""How long to wait for a machine to end (seconds): calls under way have ten, and the chip needs some more."""
 
 Now = Annotated[bool, typer.Option("--now", metavar=FLAG, help="Do not wait for calls under way.")]
 

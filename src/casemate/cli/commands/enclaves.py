@@ -46,12 +46,12 @@ def launch(
         casemate launch hello/hello.sgxs
         casemate launch hello/hello.sgxs --tee snp
     """
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.images import image_of
 
     screen = Screen(as_json=as_json)
     loaded = image_of(image, screen)
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         number = client.launch(loaded if name is None else replace(loaded, name=name), tee=tee)
         found = [each for each in client.enclaves() if each.enclave == number]
     if found:
@@ -68,9 +68,9 @@ def ps(
     All of it is the host's word: `casemate quote` and `casemate call` ask the
     enclave itself.
     """
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         found = client.enclaves()
     Screen(as_json=as_json).show(
         {"enclaves": [_document(each) for each in found]}, lambda console: _show_all(console, found)
@@ -87,9 +87,9 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Start a stopped enclave again, with fresh keys."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         _show_one(Screen(as_json=as_json), client.start(number))
 
 
@@ -103,9 +103,9 @@ def stop(
     as_json: Json = False,
 ) -> None:
     """End an enclave's process; its pages stay loaded."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         _show_one(Screen(as_json=as_json), client.stop(number))
 
 
@@ -119,9 +119,9 @@ def destroy(
     as_json: Json = False,
 ) -> None:
     """End an enclave and remove its pages."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         _show_one(Screen(as_json=as_json), client.destroy(number))
 
 

@@ -79,7 +79,7 @@ AcceptLoss = Annotated[
 ]
 
 IDLE = 19
-"""Niceness of what nobody waits for."""
+"""Niceness for work that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Started:
 
     machine: "LocalMachine"
     token: str | None
-    """Of this run: an administrator's. Nobody can find it again."""
+    """The administrator's token for this run, which is stored nowhere."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -149,7 +149,8 @@ def up(
     gateway = ["--bind", bind, *(() if port is None else ("--port", str(port)))]
     gateway += _passed_on(tls_cert, tls_key, cors_origin or [], allow_host or [])
     if tls_cert is not None and tls_key is not None and not no_gateway:
-        server_context(tls_cert, tls_key)  # the gateway loads them anew: this is to tell now, and not by its death
+        # Fails here with a message, instead of later in the gateway, which loads the files itself.
+        server_context(tls_cert, tls_key)
     token = None if no_gateway else _fresh_token()
     place = make_dev_state() if dev else state_directory(state).absolute()
     arguments = ["--state", str(place), "--lasting", "--pool", str(pool)]
@@ -167,10 +168,11 @@ def up(
         if token is not None:
             wait_for_health(started.machine)
             put_guests(place, assembling.result())
-        if not detach:  # from its first word on, a signal ends the machine and not this process
+        # Before anything is printed: from the first word on, signals are for the machine and not for this process.
+        if not detach:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         screen.show(_document(started), lambda console: _show(console, started))
-        if token is not None:  # after the word that all is ready, behind all others: the first time it makes an RSA key
+        if token is not None:  # at the end and at low priority, since the first run makes an RSA key
             os.nice(IDLE)
             put_learner_image(
                 place,

@@ -195,7 +195,7 @@ def launch(
     Example:
         casemate vm launch hello
     """
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.progress import Progress
     from casemate.cli.vm.launch import Launching, launch_message
     from casemate.cli.vm.show import show_vm
@@ -220,7 +220,7 @@ def launch(
         name=name,
     )
     message = launch_message(wanted)
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         if as_json:
             found = client.vms.launch(message)
         else:
@@ -234,10 +234,10 @@ def ps(
     *, state: State = None, url: Url = None, token_file: TokenFile = None, ca: CaFile = None, as_json: Json = False
 ) -> None:
     """List the machine's VMs, in its host's words."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.show import show_vms
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_vms(Screen(as_json=as_json), client.vms.all())
 
 
@@ -252,10 +252,10 @@ def finish(
     as_json: Json = False,
 ) -> None:
     """End a launch that --no-finish has left open: registers are measured, and nothing can be added any more."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.show import show_vm
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_vm(Screen(as_json=as_json), client.vms.finish(number))
 
 
@@ -281,11 +281,11 @@ def run(
     Example:
         casemate vm run 1 --time 30
     """
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.run import Limits, run_vm
 
     limits = Limits(time, 1 if step else instructions, console)
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         stopped = run_vm(client.vms, number, vcpu, limits, Screen(as_json=as_json), step=step)
     if stopped:
         raise typer.Exit(1)
@@ -302,10 +302,10 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """End a run that is under way; the next one goes on from there."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.show import show_vm
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_vm(Screen(as_json=as_json), client.vms.pause(number))
 
 
@@ -321,10 +321,10 @@ def console(
     as_json: Json = False,
 ) -> None:
     """Show what a guest has printed on its serial port."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.run import show_console
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_console(client.vms, number, Screen(as_json=as_json), follow=follow)
 
 
@@ -350,11 +350,11 @@ def mem(
     Example:
         casemate vm mem 1 0x10000 --size 64
     """
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.show import address_of, show_memory
 
     at = address_of(address)
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_memory(Screen(as_json=as_json), at, client.vms.memory(number, at, size, view), output)
 
 
@@ -373,10 +373,10 @@ def rmp(
     as_json: Json = False,
 ) -> None:
     """Show the reverse map table: whose each page of DRAM is. Pages in the same state share a row."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.show import address_of, rmp_entries, show_rmp
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_rmp(Screen(as_json=as_json), rmp_entries(client.vms, number, address_of(address), count))
 
 
@@ -392,10 +392,10 @@ def registers(
     as_json: Json = False,
 ) -> None:
     """Show a vCPU's registers: while it launches; then under plain SEV, or where its policy allows debugging."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.show import show_registers
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_registers(Screen(as_json=as_json), client.vms.registers(number, vcpu))
 
 
@@ -423,11 +423,11 @@ def attest(
             --revocation-list report.bin.crl --policy snp.toml \
             --report-data $CHALLENGE
     """
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.attest import attest_vm, report_data_of
 
     data = report_data_of(report_data)
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         evidence = client.vms.attest(number, data)
     attest_vm(Screen(as_json=as_json), number, evidence, output, certificates)
 
@@ -443,8 +443,8 @@ def destroy(
     as_json: Json = False,
 ) -> None:
     """End a VM for good: its keys are gone, and what is left of its memory is of no use to anybody."""
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+    from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.vm.show import show_vm
 
-    with endpoint_of(EndpointOptions(state, url, token_file, ca)).connect() as client:
+    with connected(EndpointOptions(state, url, token_file, ca)) as client:
         show_vm(Screen(as_json=as_json), client.vms.destroy(number))

@@ -38,7 +38,7 @@ class ReadPiece:
     piece: "Piece"
     binding: "ReportDataBinding | None"
     found: "Callable[[AllOfPolicy, bool], Document]"
-    """What it says, given the policy, and whether that has accepted it."""
+    """Its findings as a document, given the policy and whether that has accepted the piece."""
 
 
 def verify_pieces(paths: list[Path], policy: Path, *, nonce: bytes | None, at: str | None, screen: Screen) -> None:

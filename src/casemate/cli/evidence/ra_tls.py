@@ -67,7 +67,7 @@ def _heard(place: tuple[str, int], policy: "SgxPolicy", asked: Asked) -> "tuple[
     except RefusedError:
         if not asked.explain and not asked.as_json:
             raise
-        return certificate_of(*place), None  # it is shown, and its checks refuse it again
+        return certificate_of(*place), None  # to show what was found in it; its checks refuse it again
     connection.close()
     return connection.certificate.der, connection.certificate.layers
 

@@ -165,7 +165,7 @@ class Appraisal:
     found: "Callable[[bool], dict[str, object]]"
     """Everything in the evidence and its endorsements, as a document that says whether a policy accepted them."""
     advice: "Mapping[str, str]" = field(default_factory=dict)
-    """By the refusing rule, for commands to which the general advice does not apply."""
+    """Advice by the refusing rule, in place of the general advice."""
 
 
 def show_verdict(screen: "Screen", appraisal: Appraisal, *, explain: bool) -> None:

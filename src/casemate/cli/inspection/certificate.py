@@ -132,7 +132,7 @@ def _marks(root: Element) -> tuple[tuple[str, str], ...]:
                 found.append(("simulated", SimulatedMark.parse(value.contents).text))
             elif oid == SGX_EXTENSION_OID:
                 found += _platform(PckExtension.parse(value.contents))
-        except WireError as error:  # a stranger's certificate: worth showing all the same
+        except WireError as error:  # show the certificate all the same
             found.append(("malformed", str(error)))
     return tuple(found)
 

@@ -79,14 +79,14 @@ def recognise(data: bytes) -> Kind:
     """
     found = kinds.recognise(data)
     if found is None and (by_size := _SIZES.get(len(data))) is not None:
-        return by_size  # damaged at its start: its reader says how
+        return by_size  # damaged at its start: its reader's error says how
     if found is None:
         raise UnknownFileError(f"file: got {_seen(data)}, want one of: {', '.join(Kind)}")
     if found.kind is kinds.FileKind.QUOTE and found.content[:2] != VERSION_3.to_bytes(2, "little"):
         version = int.from_bytes(found.content[:2], "little")
         raise UnknownFileError(f"quote: got version {version}, want version 3 of an SGX enclave")
     if found.kind is kinds.FileKind.JSON:
-        parse_json("file", found.content, limit=MAX_FILE)  # which may say more: that it is no JSON at all
+        parse_json("file", found.content, limit=MAX_FILE)  # raises a more precise error if it is not valid JSON
     if found.kind not in _KINDS:
         error = UnknownFileError(f"file: got {found.kind.value}, want one of: {', '.join(Kind)}")
         error.advice = found.advice(Path("FILE"))

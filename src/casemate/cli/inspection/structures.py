@@ -107,7 +107,8 @@ def _holds(offset: int, index: ImageIndex | None) -> str:
     """The file of a Casemate image that a page belongs to."""
     if index is None:
         return "contents not known"
-    at = bisect_right(index.entries, offset, key=lambda entry: entry.offset) - 1  # the last one: empty files go before
+    # Of several entries with this offset the last one holds the page: those before it are empty files.
+    at = bisect_right(index.entries, offset, key=lambda entry: entry.offset) - 1
     if at >= 0:
         return f"{index.entries[at].path}, from byte {offset - index.entries[at].offset}"
     return "index of files"

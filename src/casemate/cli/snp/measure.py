@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _START = 1 << 16
-"""Bytes of a file that is no firmware which may tell what it is."""
+"""How much of a file that is not firmware is looked at to tell its kind (bytes)."""
 
 MAX_KERNEL = 1024 * 1024 * 1024
 """Longest kernel or initial RAM disk (bytes)."""

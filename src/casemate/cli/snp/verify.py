@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from casemate.verifier import AnyOfPolicy, AnyPolicy, BoundValues, SnpEndorsements, SnpPolicy, TeePolicy
 
 MAX_REPORT = 64 * 1024
-"""Longest buffer with a report (bytes): kernels hand out pages, of which the report is the start."""
+"""Longest buffer with a report (bytes): kernels return whole pages, which start with the report."""
 
 _CERTIFICATES = 3
 
