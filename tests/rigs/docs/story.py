@@ -18,7 +18,8 @@ from typing import Self
 from tests.rigs.docs.markdown import ROOT, Block
 
 RUNNABLE = ("console", "bash", "python")
-TIMEOUT = 60.0
+TIMEOUT = 150.0
+"""Patience with a command, or a machine that starts, on a busy computer (seconds): no promise of any page."""
 BASH = "/bin/bash"
 
 _HEX = re.compile(r"\b([0-9a-f]{8,})(?:…|\b)")
