@@ -299,7 +299,7 @@ class Anchors:
             if self._end + _RECORD_SIZE > self._room:
                 self._make_room()
             self._write(fields + mac, self._end)
-            sync_content(self._file)
+            sync_content(self._file)  # before anything in memory changes: what was answered has to survive a power cut
         except (OSError, StateError) as error:
             # What reached the disk is unknown now, so nothing more is promised; a restart cuts off a torn record.
             self._broken = True
@@ -311,7 +311,7 @@ class Anchors:
 
     def _make_room(self) -> None:
         self._write(bytes(ROOM), self._room)
-        sync(self._file)
+        sync(self._file)  # with the new length, so that the records in this room need no more than sync_content
         self._room += ROOM
 
     def _write(self, content: bytes, at: int) -> None:
@@ -319,7 +319,7 @@ class Anchors:
             raise OSError(errno.ENOSPC, "the disk is full")
 
     def _compact(self) -> None:
-        self._write_anew()
+        self._write_anew()  # whole and durable under the old name, before the old file is let go
         os.close(self._file)
         self._open()
 

@@ -65,6 +65,8 @@ def _become_second_stage(options: argparse.Namespace, copy: RuntimeCopy, lock: i
         snp_report=options.snp_report,
         accept_loss=options.accept_loss,
     )
+    # Python opens and receives descriptors closed on exec; these three are the second stage's. The lock has to go on
+    # without a gap, or another chip could remove the copy between the stages.
     for descriptor in (options.host_fd, options.supervisor_fd, lock):
         os.set_inheritable(descriptor, True)
     python = copy.directory / PYTHON

@@ -48,7 +48,7 @@ SUPERVISOR_FRAME_LIMIT = 256 * 1024
 def run_machine(options: ChipOptions) -> int:
     """Serves until SIGTERM or until the supervisor is gone; the exit status."""
     for descriptor in (options.host_fd, options.supervisor_fd, options.runtime_lock):
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # this stage is the last: no process that it starts shall have them
     return asyncio.run(_run(options))
 
 

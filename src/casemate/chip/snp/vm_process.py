@@ -179,6 +179,8 @@ def _launch(python: Path, descriptors: tuple[int, int, int]) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     moved: list[int] = []
     try:
+        # First out of the way of 3, 4 and 5: if one of ours had such a number, the DUP2 of another would overwrite it,
+        # and a DUP2 of a number onto itself would leave it closed on exec.
         for number in descriptors:
             moved.append(fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _ABOVE))  # noqa: PERF401 - closed if one fails
         options = [word for name, number in _DESCRIPTORS.items() for word in (name, str(number))]
@@ -188,7 +190,7 @@ def _launch(python: Path, descriptors: tuple[int, int, int]) -> int:
             {"LC_CTYPE": "C.UTF-8"},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
-                (os.POSIX_SPAWN_DUP2, 2, 1),
+                (os.POSIX_SPAWN_DUP2, 2, 1),  # what it prints is logged, as its errors are
                 *((os.POSIX_SPAWN_DUP2, have, want) for have, want in zip(moved, _DESCRIPTORS.values(), strict=True)),
             ],
         )
