@@ -39,3 +39,18 @@ def test_the_stub_names_what_the_module_offers() -> None:
 
     stub = (resources.files("casemate") / "__init__.pyi").read_text()
     assert all(name in stub for name in casemate.__all__)
+
+
+def test_the_client_offers_what_it_names_and_refuses_other_names() -> None:
+    from casemate import client
+
+    assert [name for name in client.__all__ if not hasattr(client, name)] == []
+    name = "conect"
+    with pytest.raises(AttributeError, match="no attribute 'conect'"):
+        getattr(client, name)
+
+
+def test_a_module_of_the_client_loads_no_others_than_it_needs() -> None:
+    code = "import sys, casemate.client.local; print(*(name for name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert not {"casemate.verifier", "casemate.client.sync", "httpcore"} & set(loaded.split())

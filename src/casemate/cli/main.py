@@ -8,7 +8,7 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):  # scripts ask this often, and importing Typer takes most of the time
         from importlib.metadata import version
 
-        print(f"casemate {version('casemate')}")  # noqa: T201 - the answer
+        sys.stdout.write(f"casemate {version('casemate')}\n")
         return
     from casemate.cli.app import app
 

@@ -21,30 +21,34 @@ Example:
 offline.
 """
 
-from casemate.client.caller_keys import CallerKey, read_caller_key, write_caller_key
-from casemate.client.core import AttestedEnclave, PendingCall, Result, appraise_answer, challenge
-from casemate.client.errors import (
-    AddressError,
-    AttestAgainError,
-    CallerKeyError,
-    EnclaveRefusedError,
-    GatewayBusyError,
-    GatewayRefusedError,
-    HostRefusedError,
-    NoHostError,
-    NotOfferedError,
-    ReceiptRefusedError,
-    ResponseRefusedError,
-    RoleRefusedError,
-    StreamBrokenError,
-    TlsRefusedError,
-    TokenRefusedError,
-)
-from casemate.client.local import LocalMachine, local_machine, running_machine
-from casemate.client.receipts import CheckedReceipt, Opening, ReceiptBundle, check_receipt
-from casemate.client.sync import Client, Enclave, Stream, connect
-from casemate.client.transport import MachineDescription
-from casemate.wire.protocol.tee import Tee
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from casemate.client.caller_keys import CallerKey, read_caller_key, write_caller_key
+    from casemate.client.core import AttestedEnclave, PendingCall, Result, appraise_answer, challenge
+    from casemate.client.errors import (
+        AddressError,
+        AttestAgainError,
+        CallerKeyError,
+        EnclaveRefusedError,
+        GatewayBusyError,
+        GatewayRefusedError,
+        HostRefusedError,
+        NoHostError,
+        NotOfferedError,
+        ReceiptRefusedError,
+        ResponseRefusedError,
+        RoleRefusedError,
+        StreamBrokenError,
+        TlsRefusedError,
+        TokenRefusedError,
+    )
+    from casemate.client.local import LocalMachine, local_machine, running_machine
+    from casemate.client.receipts import CheckedReceipt, Opening, ReceiptBundle, check_receipt
+    from casemate.client.sync import Client, Enclave, Stream, connect
+    from casemate.client.transport import MachineDescription
+    from casemate.wire.protocol.tee import Tee
 
 __all__ = [
     "AddressError",
@@ -84,3 +88,41 @@ __all__ = [
     "running_machine",
     "write_caller_key",
 ]
+
+_MODULES = {
+    "casemate.client.caller_keys": ("CallerKey", "read_caller_key", "write_caller_key"),
+    "casemate.client.core": ("AttestedEnclave", "PendingCall", "Result", "appraise_answer", "challenge"),
+    "casemate.client.errors": (
+        "AddressError",
+        "AttestAgainError",
+        "CallerKeyError",
+        "EnclaveRefusedError",
+        "GatewayBusyError",
+        "GatewayRefusedError",
+        "HostRefusedError",
+        "NoHostError",
+        "NotOfferedError",
+        "ReceiptRefusedError",
+        "ResponseRefusedError",
+        "RoleRefusedError",
+        "StreamBrokenError",
+        "TlsRefusedError",
+        "TokenRefusedError",
+    ),
+    "casemate.client.local": ("LocalMachine", "local_machine", "running_machine"),
+    "casemate.client.receipts": ("CheckedReceipt", "Opening", "ReceiptBundle", "check_receipt"),
+    "casemate.client.sync": ("Client", "Enclave", "Stream", "connect"),
+    "casemate.client.transport": ("MachineDescription",),
+    "casemate.wire.protocol.tee": ("Tee",),
+}
+"""Modules and the names that they have for this package. They are loaded when a name is first used: `casemate up` and
+others that import a module of this package would load the verifier and what speaks HTTP with it."""
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of this package's
+
+    def __getattr__(name: str) -> object:
+        """The names of ``__all__``."""
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(module), name)
+        raise AttributeError(f"module 'casemate.client' has no attribute {name!r}")
