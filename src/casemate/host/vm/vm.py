@@ -83,6 +83,8 @@ class Vm:
         self._exits = GhcbExits(guest, self._ask_firmware, lambda: certificate_table(firmware))
         self.launch = Launch(number, guest, firmware)
         self._pausing = False
+        self._ghcbs: dict[int, int] = {}
+        """Answers in the GHCB MSR that no vCPU has seen yet, by VMSA: a run may be paused between exit and answer."""
 
     @property
     def is_(self) -> VmIs:
@@ -170,7 +172,7 @@ class Vm:
     async def _run(self, wanted: RunVm, enough: Callable[[], bool]) -> VmRan:
         deadline = time.monotonic() + wanted.time_ms / 1000
         console = self.guest.devices.console
-        printed, executed, exits, ghcb = console.end, 0, 0, None
+        printed, executed, exits = console.end, 0, 0
         vmsa = self.guest.plan.vmsa(wanted.vcpu)
         self._pausing = False
         self.become(VmState.RUNNING, f"vCPU {wanted.vcpu}")
@@ -178,10 +180,12 @@ class Vm:
             while True:
                 left = wanted.instructions - executed if wanted.instructions != UNLIMITED else UNLIMITED
                 time_left = max(0, int((deadline - time.monotonic()) * 1000))
-                ended = await self.guest.link.run(Vmrun(vmsa, left, time_left, ghcb))
+                ended = await self.guest.link.run(Vmrun(vmsa, left, time_left, self._ghcbs.pop(vmsa, None)))
                 executed += ended.executed
                 exits += 1
                 stopped, ghcb = await self._serve(ended, vmsa)
+                if ghcb is not None:
+                    self._ghcbs[vmsa] = ghcb
                 if ended.reason is ExitReason.HALT or stopped is not None or ended.reason in _BUDGETS:
                     return self._ended(ended, stopped, executed, exits)
                 if console.end - printed >= wanted.console:
