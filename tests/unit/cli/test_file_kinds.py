@@ -23,7 +23,15 @@ from casemate.images.functions.starter import write_starter
 from casemate.images.vm.builtin import firmware, sources
 from casemate.testing.forge import honest
 from casemate.testing.forge_snp import honest_snp
-from casemate.verifier import ExpectedReportData, print_policy, print_snp_policy
+from casemate.verifier import (
+    AllOfPolicy,
+    AnyOfPolicy,
+    ExpectedReportData,
+    print_any_policy,
+    print_policy,
+    print_snp_policy,
+)
+from casemate.verifier.policy_text import PolicyFormat
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.quote import Quote
@@ -96,6 +104,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
         "guest.fd": firmware("hello"),
         "guest.s": sources("hello")[-1].text.encode(),
         "casemate.toml": (folder / "starter" / "casemate.toml").read_bytes(),
+        "any.toml": print_any_policy(AnyOfPolicy((sgx, strict(root)))).encode(),
+        "all.json": print_any_policy(AllOfPolicy((sgx, strict(root)), "ANY_CODE"), PolicyFormat.JSON).encode(),
         "quote.bin.gz": gzip.compress(quote),
         "policy.utf16": print_policy(sgx).encode("utf-16"),
         "empty": b"",
@@ -135,6 +145,8 @@ KINDS = {
     "guest.fd": FileKind.FIRMWARE,
     "guest.s": FileKind.ASSEMBLY,
     "casemate.toml": FileKind.MANIFEST,
+    "any.toml": FileKind.COMPOSED_POLICY,
+    "all.json": FileKind.COMPOSED_POLICY,
     "quote.bin.gz": FileKind.GZIP,
     "policy.utf16": FileKind.UTF_16,
     "empty": FileKind.EMPTY,
@@ -181,7 +193,7 @@ DOORS: dict[str, tuple[Arguments, set[str]]] = {
         {"quote.bin", "quote.hex", "quote.b64", "quote.b64url"},
     ),
     "verify --collateral": (lambda files, given: (*files.quote[:3], given, *files.quote[4:]), {"collateral.json"}),
-    "verify --policy": (lambda files, given: (*files.quote[:5], given), {"policy.toml"}),
+    "verify --policy": (lambda files, given: (*files.quote[:5], given), {"policy.toml", "any.toml"}),
     "verify --binding": (lambda files, given: (*files.quote, "--binding", given), {"binding.json"}),
     "verify REPORT": (
         lambda files, given: ("verify", given, *files.report[2:]),
@@ -189,7 +201,7 @@ DOORS: dict[str, tuple[Arguments, set[str]]] = {
     ),
     "verify --certificates": (lambda files, given: (*files.report[:3], given, *files.report[4:]), {"amd.pem"}),
     "verify --revocation-list": (lambda files, given: (*files.report[:5], given, *files.report[6:]), {"amd.crl"}),
-    "verify --policy of a report": (lambda files, given: (*files.report[:7], given), {"snp.toml"}),
+    "verify --policy of a report": (lambda files, given: (*files.report[:7], given), {"snp.toml", "any.toml"}),
     "verify --ra-tls": (
         lambda files, given: ("verify", "--ra-tls", given, *files.quote[2:]),
         {"root.pem", "root.der", "amd.pem"},
@@ -206,7 +218,7 @@ OF_IMAGES = ("policy IMAGE", "measure", "diff")
 UNEXPLAINED = (
     *("tdx.bin", "nitro.cbor", "hcl.bin", "policy.toml", "snp.toml", "amd.crl", "key.pem"),
     *("tcb_info.json", "identity.json", "guest.fd", "guest.s", "casemate.toml", "empty"),
-    *("quote.bin.gz", "policy.utf16"),
+    *("quote.bin.gz", "policy.utf16", "any.toml", "all.json"),
 )
 
 
@@ -234,6 +246,9 @@ def check_door(casemate: Casemate, made: Files, door: str, names: list[str]) -> 
             assert said.code == 3  # the rules say so
         elif name in ("image.sgxs", "image.sigstruct") and door in OF_IMAGES:
             assert said.code == 5  # of the right kind, and damaged
+        elif name == "all.json" and "--policy" in door:
+            assert said.code == 5  # for several pieces of evidence
+            assert "pieces of evidence together" in said.error["message"]
         elif name == "receipt.json" and door.startswith("receipt"):
             assert said.code == 5
         else:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.rigs.command_line import Casemate
+from tests.rigs.verifier.ra_tls import NOW as THEN
+from tests.rigs.verifier.ra_tls import draft, policy_of
 from tests.rigs.verifier.snp import strict
 
 from casemate.client.binding_file import encode_binding
@@ -17,6 +19,7 @@ from casemate.testing.forge_snp import honest_snp
 from casemate.verifier import SnpPolicy, print_policy, print_snp_policy
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.sgx.quote import Quote
 from casemate.wire.sgx.report import ReportBody
 from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SnpReport
 from casemate.wire.snp.tcb import Product, TcbVersion
@@ -168,6 +171,24 @@ def test_a_report_that_is_none_is_refused_with_what_the_certificates_say(
     assert said.json["found"]["report"] is None
     assert said.json["found"]["key"]["product"] == "Milan"
     assert said.json["found"]["unreadable"][0]["field"] == "ATTESTATION_REPORT.version"
+
+
+def test_the_quote_in_a_certificate_is_said_whole(casemate: Casemate, tmp_path: Path) -> None:
+    drafted = draft()
+    forged = drafted.forged
+    (tmp_path / "certificate").write_bytes(encode_chain(drafted.sign()))
+    (tmp_path / "collateral").write_bytes(forged.collateral.encode())
+    (tmp_path / "policy").write_text(print_policy(policy_of(forged)))
+    named = (word for name in ("collateral", "policy") for word in (f"--{name}", tmp_path / name))
+    asked = ("verify", "--ra-tls", tmp_path / "certificate", *named, "--json", "--at")
+    for at, accepted in ((THEN, True), (THEN + timedelta(days=99), False)):
+        said = casemate(*asked, at.isoformat())
+        assert said.code == (0 if accepted else 3), said
+        assert said.json["found"]["verified"] is accepted
+        assert (
+            said.json["found"]["quote"]["body"]["mr_enclave"]
+            == Quote.parse(forged.evidence.quote).body.mr_enclave.hex()
+        )
 
 
 def documented() -> set[str]:
