@@ -14,6 +14,7 @@ from casemate.chip.crypto import derive
 from casemate.chip.errors import StateError
 from casemate.chip.secret import Secret
 from casemate.chip.state_directory import encode_checked, make_state, parse_checked
+from casemate.process.plain_file import open_plain
 from casemate.wire.encodings.message import Bytes16, Bytes32
 from casemate.wire.errors import WireError, os_error_text
 
@@ -130,7 +131,7 @@ def parse_fuses(content: bytes, path: Path) -> Fuses:
 
 def _read_private(path: Path) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_plain(path)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -139,8 +140,6 @@ def _read_private(path: Path) -> bytes:
         ) from None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise StateError(f"{path} is not a plain file: remove it, or name another state directory")
         if status.st_uid != os.geteuid():
             raise StateError(f"{path} belongs to user {status.st_uid}, the chip runs as {os.geteuid()}: chown it")
         if status.st_mode & _OTHERS:

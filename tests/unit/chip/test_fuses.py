@@ -71,7 +71,7 @@ def test_refuses_link_and_special_file(tmp_path: Path) -> None:
         load_fuses(tmp_path, None)
     (tmp_path / FILE_NAME).unlink()
     os.mkfifo(tmp_path / FILE_NAME, 0o600)
-    with pytest.raises(StateError, match="not a plain file"):
+    with pytest.raises(StateError, match="it is no plain file"):
         load_fuses(tmp_path, None)
 
 
