@@ -290,7 +290,7 @@ class Stream:
         try:
             async with self._turns.turn(self._timeout) as left:
                 step = self._core.step(piece)
-                return self._core.take(await self._carried(step, left))
+                return self._core.open_output(await self._carried(step, left))
         except BaseException as error:
             self._core.breaks(error)
             raise

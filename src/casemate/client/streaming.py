@@ -54,7 +54,7 @@ class Flow:
 
 
 class StreamCore:
-    """A stream. In a loop until :attr:`is_over`: make a :meth:`step`, have it carried, :meth:`take` the answer."""
+    """A stream. In a loop until :attr:`is_over`: make a :meth:`step`, have it carried, and :meth:`open_output`."""
 
     def __init__(self, attested: AttestedEnclave, entry: str, arguments: bytes, caller: CallerKey | None) -> None:
         self._attested = attested
@@ -121,7 +121,7 @@ class StreamCore:
         self._has_ended_input = True
         return self._seal(StepKind.END)
 
-    def take(self, sealed: bytes) -> bytes:
+    def open_output(self, sealed: bytes) -> bytes:
         """The function's output in the answer to the last step.
 
         Raises:

@@ -287,7 +287,7 @@ class Stream:
         try:
             with self._turns.turn(self._timeout) as left:
                 step = self._core.step(piece)
-                return self._core.take(self._carried(step, left))
+                return self._core.open_output(self._carried(step, left))
         except BaseException as error:
             self._core.breaks(error)
             raise

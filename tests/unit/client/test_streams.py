@@ -456,7 +456,7 @@ class TestDefects:
         sealed = desk.rig.enter(pending.envelope).sealed
         aad, key = response_aad(pending.envelope.request_hash()), pending.request.content.response_key
         honest = parse_message(unpad(open_response(key, sealed, aad)), StepTaken, StreamEnded)
-        return core.take(seal_once(key, pad(encode_message(change(honest))), aad))
+        return core.open_output(seal_once(key, pad(encode_message(change(honest))), aad))
 
     def test_another_streams_number(self, core: StreamCore, desk: Desk) -> None:
         with pytest.raises(ResponseRefusedError, match="stream 0"):
