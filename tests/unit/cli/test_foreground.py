@@ -5,16 +5,15 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from tests.rigs.signals import default_signals
 
 from casemate.cli import foreground
 
 
 @pytest.fixture(autouse=True)
-def signals_as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in foreground.SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def default_handlers() -> Iterator[None]:
+    with default_signals(foreground.SIGNALS):
+        yield
 
 
 @pytest.mark.parametrize("ignored", foreground.SIGNALS)

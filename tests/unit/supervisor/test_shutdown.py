@@ -4,16 +4,15 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from tests.rigs.signals import default_signals
 
 from casemate.supervisor.shutdown import SIGNALS, ShutdownRequests
 
 
 @pytest.fixture(autouse=True)
-def signals_as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def default_handlers() -> Iterator[None]:
+    with default_signals(SIGNALS):
+        yield
 
 
 class Machine:
