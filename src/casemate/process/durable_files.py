@@ -14,14 +14,19 @@ import os
 import secrets
 from pathlib import Path
 
+from casemate.wire.errors import os_error_text
+
 _PRIVATE = 0o600
 
 
 class DurableFileError(OSError):
-    """A file could not be written; what had its name before is as it was. Has the cause's ``errno``."""
+    """A file could not be written. Has the cause's ``errno``.
+
+    The file is as it was, unless the disk failed in the last step: then it is new, and may not survive a power cut.
+    """
 
     def __init__(self, path: Path, cause: OSError) -> None:
-        super().__init__(cause.errno, cause.strerror or str(cause), str(path))
+        super().__init__(cause.errno, os_error_text(cause), str(path))
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = _PRIVATE, drafts: Path | None = None) -> None:
@@ -64,7 +69,7 @@ def write_once(path: Path, content: bytes) -> None:
             draft.unlink()
         sync_directory(path.parent)
     except FileExistsError as error:
-        raise FileExistsError(error.errno, error.strerror, str(path)) from None
+        raise FileExistsError(error.errno, os_error_text(error), str(path)) from None
     except OSError as error:
         raise DurableFileError(path, error) from None
 
