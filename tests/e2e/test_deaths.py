@@ -179,21 +179,21 @@ def test_clients_that_hang_up_during_a_launch_leave_nothing_behind(
         assert good.call("main", 1).value == 1
 
 
-def test_idle_connections_to_the_control_socket_end_nothing(own_machine: LocalMachine) -> None:
+def test_idle_connections_to_the_control_socket_end_nothing(machine: LocalMachine) -> None:
     idle = []
     for _ in range(100):
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(1)
         try:
-            sock.connect(str(control_socket(own_machine.state)))
+            sock.connect(str(control_socket(machine.state)))
         except OSError:
             sock.close()
             continue
         idle.append(sock)
-    assert is_alive(own_machine.status.supervisor_pid)
+    assert is_alive(machine.status.supervisor_pid)
     for sock in idle:
         sock.close()
-    assert running_machine(own_machine.state).status.chip_pid == own_machine.status.chip_pid
+    assert running_machine(machine.state).status.chip_pid == machine.status.chip_pid
 
 
 def test_a_killed_supervisor_takes_everything_with_it(own_machine: LocalMachine, workshop: Workshop) -> None:

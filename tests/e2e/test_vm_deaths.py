@@ -76,10 +76,10 @@ def test_vms_end_with_host_and_chip(own_machine: LocalMachine, victim: str, fini
         assert b"Hello" in client.vms.console(again.vm).content
 
 
-def test_a_killed_vm_is_lost_and_its_neighbour_runs_on(own_machine: LocalMachine) -> None:
-    with connect(own_machine.host_socket) as client:
+def test_a_killed_vm_is_lost_and_its_neighbour_runs_on(machine: LocalMachine) -> None:
+    with connect(machine.host_socket) as client:
         victim = launched(client)
-        (process,) = processes(own_machine)
+        (process,) = processes(machine)
         neighbour = launched(client)
         os.kill(process, signal.SIGKILL)
         until(lambda: client.vms.get(victim.vm).state is VmState.LOST)
@@ -88,13 +88,14 @@ def test_a_killed_vm_is_lost_and_its_neighbour_runs_on(own_machine: LocalMachine
         assert b"Hello" in client.vms.console(neighbour.vm).content
         client.vms.destroy(victim.vm)
         assert [each.vm for each in client.vms.all()] == [neighbour.vm]
+        client.vms.destroy(neighbour.vm)
 
 
-def test_what_is_destroyed_has_no_process(own_machine: LocalMachine) -> None:
-    with connect(own_machine.host_socket) as client:
+def test_what_is_destroyed_has_no_process(machine: LocalMachine) -> None:
+    with connect(machine.host_socket) as client:
         vm = launched(client)
         client.vms.destroy(vm.vm)
-        assert not processes(own_machine)
+        assert not processes(machine)
         with pytest.raises(FaultError) as refusal:
             client.vms.run(vm.vm)
         assert refusal.value.fault.code is Code.UNKNOWN_VM
