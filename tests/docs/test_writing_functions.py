@@ -106,7 +106,7 @@ def test_the_keywords_for_results_are_those_that_can_be_filtered_by() -> None:
 
 
 def test_the_names_in_an_enclave_are_those_that_the_bootstrap_keeps() -> None:
-    source = (Path(casemate.__file__).parent / "engines" / "javascript" / "bootstrap" / "limits.js").read_text()
+    source = (Path(casemate.__file__).parent / "engines" / "javascript" / "bootstrap" / "lockdown.js").read_text()
     kept = re.search(r"const KEPT = \[(.*?)\];", source, flags=re.DOTALL)
     assert kept is not None
     listed = FUNCTIONS.split("these names exist:")[1].split("A function should")[0]

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import NoGroup
-from casemate.spawner.fork import Child
+from casemate.spawner.confined_fork import Child
 from casemate.spawner.guest_process import GuestProcess
 from casemate.spawner.links import SpawnerLink
 from casemate.spawner.watchdog import Gone, Watchdog

@@ -16,7 +16,7 @@ from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, co
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
 from casemate.sandbox.rlimits import limit_data, low_limits
-from casemate.spawner.fork import Child, Confined, fork, report_of
+from casemate.spawner.confined_fork import Child, Confined, fork, report_of
 from casemate.spawner.process_memory import memory_of
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState

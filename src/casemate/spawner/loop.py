@@ -34,9 +34,9 @@ from casemate.process.stopped_children import STOPPED_TIME, StoppedChildren
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
 from casemate.sandbox.probe import find_group
+from casemate.spawner.confined_fork import end_of, fork, report_of
 from casemate.spawner.enclave_code import Entry, load_part
 from casemate.spawner.enclave_process import EnclaveProcess, EnclaveProcessState
-from casemate.spawner.fork import end_of, fork, report_of
 from casemate.spawner.guest_pool import GuestPool
 from casemate.spawner.guest_process import START_TIME, GuestFactory, GuestProcess, GuestProcessState, StartError
 from casemate.spawner.links import SpawnerLink

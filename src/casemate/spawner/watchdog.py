@@ -5,7 +5,7 @@ import signal
 from dataclasses import dataclass
 
 from casemate.sandbox.cgroup import Group
-from casemate.spawner.fork import end_of
+from casemate.spawner.confined_fork import end_of
 from casemate.spawner.guest_process import MIB, OVERHEAD_MIB, GuestProcess
 from casemate.spawner.process_memory import cpu_time_of, memory_of
 from casemate.wire.protocol.faults import Code

@@ -6,7 +6,7 @@ import pytest
 
 from casemate.sandbox.confinement import NoGroup
 from casemate.spawner import watchdog as module
-from casemate.spawner.fork import end_of
+from casemate.spawner.confined_fork import end_of
 from casemate.spawner.guest_process import MIB, OVERHEAD_MIB, GuestProcess
 from casemate.spawner.process_memory import Memory, cpu_time_of, memory_of
 from casemate.spawner.watchdog import (

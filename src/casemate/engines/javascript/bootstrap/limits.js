@@ -18,12 +18,3 @@ const MAX_DELAY = 2 ** 31 - 1; // milliseconds; the engine's timers count no fur
 const MAX_FRAMES = 3; // of a stack trace, in the words about an exception
 const MAX_FRAME = 256; // UTF-16 units of each
 const MAX_BACKTRACE = 16 * 1024; // UTF-16 units of a stack trace that are looked at
-
-// The names that a program has besides those of ECMAScript. docs/writing-functions.md lists the same names.
-const KEPT = [
-  "AbortController", "AbortSignal", "Blob", "CompressionStream", "CustomEvent", "DOMException", "DecompressionStream",
-  "Event", "EventTarget", "QuotaExceededError", "ReadableStream", "TextDecoder", "TextDecoderStream", "TextEncoder",
-  "TextEncoderStream", "TransformStream", "URL", "URLPattern", "URLSearchParams", "WritableStream", "atob", "btoa",
-  "clearInterval", "clearTimeout", "console", "crypto", "Crypto", "CryptoKey", "SubtleCrypto", "performance",
-  "queueMicrotask", "reportError", "setInterval", "setTimeout", "structuredClone",
-];

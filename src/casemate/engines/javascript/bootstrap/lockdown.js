@@ -6,6 +6,15 @@
 //
 // It is called from serve.js once everything above is defined: nothing can be captured any more after that.
 
+// The names that a program has besides those of ECMAScript. docs/writing-functions.md lists the same names.
+const KEPT = [
+  "AbortController", "AbortSignal", "Blob", "CompressionStream", "CustomEvent", "DOMException", "DecompressionStream",
+  "Event", "EventTarget", "QuotaExceededError", "ReadableStream", "TextDecoder", "TextDecoderStream", "TextEncoder",
+  "TextEncoderStream", "TransformStream", "URL", "URLPattern", "URLSearchParams", "WritableStream", "atob", "btoa",
+  "clearInterval", "clearTimeout", "console", "crypto", "Crypto", "CryptoKey", "SubtleCrypto", "performance",
+  "queueMicrotask", "reportError", "setInterval", "setTimeout", "structuredClone",
+];
+
 // Makes properties constant that the engine's own code and `await` look up.
 function fix(object, names) {
   for (const name of names) {
