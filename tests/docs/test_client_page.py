@@ -21,7 +21,7 @@ def test_every_code_is_explained() -> None:
 
 
 def test_every_error_that_is_explained_exists_and_is_one_of_ours() -> None:
-    known = vars(casemate.client) | vars(local) | vars(link)
+    known = {name: getattr(casemate.client, name) for name in casemate.client.__all__} | vars(local) | vars(link)
     known |= {"RefusedError": RefusedError, "WireError": WireError, "PolicyError": PolicyError}
     names = [name for row in table(PAGE, "raised") for name in re.findall(r"`(\w+)`", row[0])]
     assert all(issubclass(known[name], CasemateError) for name in names)
