@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ALONE := -m alone tests/bench tests/hostile tests/platform
 
 .PHONY: help setup demo up quick test check fix docs bench nightly lock clean
 .DEFAULT_GOAL := help
@@ -31,7 +32,7 @@ quick: $(READY) ## tests of what has changed, the nearest first, for 90 seconds
 
 test: $(READY) ## all tests: most in parallel, then those that want the computer for themselves
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest $(ALONE)
 
 check: $(READY) ## types, lint, import contracts
 	$(BIN)/ruff check .
@@ -53,7 +54,7 @@ bench: $(READY) ## figures against named baselines, in one run
 
 nightly: $(READY) ## the long tests: 10^5 fuzzed inputs a parser, ten minutes of chaos
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
-	HYPOTHESIS_PROFILE=nightly CASEMATE_CHAOS_SECONDS=600 $(BIN)/python -m pytest -m alone --timeout 1200
+	HYPOTHESIS_PROFILE=nightly CASEMATE_CHAOS_SECONDS=600 $(BIN)/python -m pytest $(ALONE) --timeout 1200
 
 lock: ## requirements/*.txt anew, with hashes (needs `uv`)
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q --extra all pyproject.toml -o requirements/run.txt
