@@ -1,1 +1,1 @@
-"""Figures against named baselines, both measured in one run: ``python -m bench``, or ``make bench``."""
+"""Benchmarks against named baselines, both measured in one run: ``python -m bench``, or ``make bench``."""

@@ -1,4 +1,4 @@
-"""``python -m bench [--quick] [--json] [--real-time] [--only SECTION]...``: the exit status ignores the figures."""
+"""``python -m bench [--quick] [--json] [--real-time] [--only SECTION]...``; exits with 0 even if targets are missed."""
 
 import argparse
 import os
@@ -25,7 +25,7 @@ from bench.verification import verification
 from bench.vms import vms
 
 SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
-    "memory": memory,  # before there is any other machine
+    "memory": memory,  # first, while no other machine runs
     "up": up,
     "launch": launches,
     "call": calls,
@@ -43,7 +43,7 @@ SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
 
 
 def main() -> int:
-    """Runs the sections one after the other."""
+    """Runs the sections in order and prints the report."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Figures against named baselines, in one run.")
     parser.add_argument("--quick", action="store_true", help="a few rounds: shows that it runs, not how fast")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
@@ -51,7 +51,9 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=SECTIONS, help="this section alone; may be repeated")
     options = parser.parse_args()
     if options.real_time:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # and all processes that are started from here
+        os.sched_setscheduler(
+            0, os.SCHED_RR, os.sched_param(1)
+        )  # inherited by all processes that are started from here
     began, load = time.monotonic(), os.getloadavg()[0]
     rows: list[Row] = []
     with lab(QUICK if options.quick else FULL) as made:

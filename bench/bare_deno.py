@@ -1,4 +1,4 @@
-"""The baseline for launches and calls: the engine alone, without sandbox, encryption, host or chip."""
+"""Baseline for launches and calls: the engine alone, without sandbox, encryption, host or chip."""
 
 import base64
 import subprocess
@@ -14,7 +14,7 @@ _SIZE = 4
 
 
 class BareDeno:
-    """Deno with the guest's own binary and flags, running the function in a loop over plain pipes."""
+    """Deno with a guest's binary and flags, running the function in a loop over plain pipes."""
 
     def __init__(self, binary: Path) -> None:
         source = (HERE / "function" / "guest" / "main.js").read_bytes() + (HERE / "bare_loop.js").read_bytes()
@@ -38,7 +38,7 @@ class BareDeno:
         self._process.communicate()
 
     def call(self, arguments: bytes) -> bytes:
-        """The function's result; JSON in and out."""
+        """Calls the function with JSON arguments; returns its JSON result."""
         sending, receiving = self._process.stdin, self._process.stdout
         assert sending is not None
         assert receiving is not None

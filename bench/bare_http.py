@@ -1,7 +1,7 @@
-"""The baseline of the gateway: FastAPI on uvicorn with h11, and nothing behind it.
+"""Baseline of the gateway: FastAPI on uvicorn with h11, without a host behind it.
 
-``python -m bench.bare_http DESCRIPTOR`` serves a listening socket: ``POST /echo`` gives back the body's bytes,
-``POST /compute`` takes and gives JSON of the learner's form.
+``python -m bench.bare_http DESCRIPTOR`` serves a listening socket: ``POST /echo`` returns the request's body, ``POST
+/compute`` takes and returns JSON of the learner's form.
 """
 
 import socket
@@ -14,10 +14,10 @@ HOST = "127.0.0.1"
 
 
 class BareHttp:
-    """The process, while the block lasts."""
+    """The server's process; a context manager starts and ends it."""
 
     def __enter__(self) -> Self:
-        # The protocol is named since asyncio sets TCP_NODELAY on such sockets alone.
+        # asyncio sets TCP_NODELAY only on sockets whose protocol is given explicitly.
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
             listener.bind((HOST, 0))
             listener.listen(64)
@@ -34,7 +34,7 @@ class BareHttp:
 
 
 def main() -> None:
-    """Serves until it is told to end."""
+    """Serves until SIGTERM."""
     import uvicorn
     from fastapi import FastAPI, Request, Response
     from pydantic import BaseModel

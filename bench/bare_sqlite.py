@@ -1,4 +1,4 @@
-"""The baseline of a durable write: a process that inserts each frame into SQLite, and answers when it is on the disk.
+"""Baseline of a durable write: a process that inserts each frame into SQLite and answers when it is on the disk.
 
 ``python -m bench.bare_sqlite DATABASE DESCRIPTOR`` serves one connected socket. Journal and durability are those of the
 host's store: write-ahead log, one fsync for each transaction.
@@ -19,7 +19,7 @@ PATIENCE = 30.0
 
 
 class BareSqlite:
-    """The process, while the block lasts."""
+    """The process; a context manager starts and ends it."""
 
     def __init__(self, database: Path) -> None:
         self._database = database

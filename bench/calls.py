@@ -1,4 +1,4 @@
-"""Calls of a warm enclave, all of it: client, host, enclave, guest, and back; no HTTP."""
+"""Calls of a warm enclave through client, host, enclave and guest; without HTTP."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ SESSIONS = 16
 
 
 def calls(lab: Lab) -> list[Row]:
-    """One caller, then sixteen, each with a session and a connection of its own."""
+    """Latency with one caller, then with sixteen, each with its own session and connection."""
     plain = json.dumps(ARGUMENTS, separators=(",", ":")).encode()
     with connect(lab.machine.host_socket) as client, BareDeno(lab.engine) as deno:
         number = client.launch(lab.image)
@@ -50,7 +50,7 @@ def calls(lab: Lab) -> list[Row]:
 
 
 def at_99(seconds: list[float]) -> Stats:
-    """The 99th percentile as a figure; its spread is that of ten parts of the run."""
+    """The 99th percentile; its spread is taken over ten parts of the run."""
     parts = [seconds[part::10] for part in range(10)]
     value = at(sorted(seconds), 0.99) * 1000
     spread = sorted(at(sorted(part), 0.99) * 1000 for part in parts if part)

@@ -1,4 +1,4 @@
-"""Samples, what is said of them, and what they are held against."""
+"""Samples, their statistics, and the targets they are compared with."""
 
 import gc
 import statistics
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Samples of one thing, in the row's unit."""
+    """Statistics of samples, in the row's unit."""
 
     count: int
     median: float
@@ -21,7 +21,7 @@ class Stats:
 
     @classmethod
     def of(cls, samples: Iterable[float]) -> "Stats":
-        """Of at least one sample."""
+        """The statistics of at least one sample."""
         ordered = sorted(samples)
         return cls(
             len(ordered), statistics.median(ordered), at(ordered, 0.10), at(ordered, 0.90), at(ordered, 0.99)
@@ -29,7 +29,7 @@ class Stats:
 
     @classmethod
     def of_seconds(cls, samples: Iterable[float]) -> "Stats":
-        """Of durations, as milliseconds."""
+        """The statistics of durations in seconds, as milliseconds."""
         return cls.of(sample * 1000 for sample in samples)
 
 
@@ -39,16 +39,16 @@ def at(ordered: list[float], share: float) -> float:
 
 
 class Kind(StrEnum):
-    """What a target is about; always medians."""
+    """The comparison that a target makes; always of medians."""
 
     VALUE = "value"
-    RATIO = "ratio"  # to the baseline
-    OVER = "over"  # more than the baseline
+    RATIO = "ratio"  # ours divided by the baseline
+    OVER = "over"  # ours minus the baseline
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """At most ``limit``."""
+    """A target: the compared value is at most ``limit``."""
 
     kind: Kind
     limit: float
@@ -57,14 +57,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure."""
+    """A row of the report: a figure, its baseline and its target."""
 
     section: str
     what: str
     unit: str
     """``ms`` or ``MiB``."""
     figure: Stats | None
-    """None where it cannot be measured here; the note says why."""
+    """None if it cannot be measured here; the note says why."""
     baseline_name: str = ""
     baseline: Stats | None = None
     target: Target | None = None
@@ -72,14 +72,14 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to the baseline's."""
+        """Our median divided by the baseline's; None without either."""
         if self.figure is None or self.baseline is None:
             return None
         return self.figure.median / self.baseline.median
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none, or no figure."""
+        """True if the target is met; None without a target or a figure."""
         if self.target is None or self.figure is None:
             return None
         compared = self.figure.median
@@ -91,7 +91,7 @@ class Row:
         return compared <= self.target.limit
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The row as JSON for ``--json``."""
         return {
             "section": self.section,
             "what": self.what,
@@ -110,11 +110,11 @@ def _document(stats: Stats) -> dict[str, float]:
 
 
 Arm = Callable[[], float]
-"""Does its work once; the seconds it took, preparations left out."""
+"""Does its work once; returns the seconds it took without preparations."""
 
 
 def timed(work: Callable[[], object], prepare: Callable[[], object] | None = None) -> Arm:
-    """An arm that does ``work``, with what ``prepare`` does before it left out."""
+    """An arm that times ``work``, after ``prepare``, which is not timed."""
 
     def arm() -> float:
         if prepare is not None:
@@ -127,7 +127,7 @@ def timed(work: Callable[[], object], prepare: Callable[[], object] | None = Non
 
 
 def interleave(rounds: int, *arms: Arm, warm_up: int = 1) -> list[list[float]]:
-    """The samples of each arm. They take turns, each round in the other direction, so that all see the same noise."""
+    """The samples of each arm. The arms take turns, in alternating order, so that all see the same noise."""
     samples: list[list[float]] = [[] for _ in arms]
     for _ in range(warm_up):
         for arm in arms:

@@ -1,4 +1,4 @@
-"""The gateway: sealed calls and plain ones over HTTP, beside a server that does nothing but answer."""
+"""Sealed and plain calls over HTTP through the gateway, against a bare HTTP server."""
 
 import asyncio
 import json
@@ -21,16 +21,16 @@ from casemate.wire.protocol.padding import padded_size
 ECHO = "bare FastAPI on uvicorn (h11), echo of as many bytes"
 SAME = f"bare FastAPI on uvicorn (h11), the same JSON, {SESSIONS} at once"
 ENVELOPE = padded_size(SIZE + 200) + 300
-"""About as many bytes as a sealed call has."""
+"""About the size of a sealed call (bytes)."""
 
 PARTS = 8
-"""Turns that ours and the baseline take under load."""
+"""Number of turns that ours and the baseline take under load."""
 
 ASKED = {"function": "words", "input": {"text": "one fish two fish red fish blue fish " * 10}}
 
 
 def http(lab: Lab) -> list[Row]:
-    """One caller, then sixteen; then plain calls."""
+    """Sealed calls with one caller and with sixteen, then plain calls."""
     with served_machine(lab.folder / "served") as served, BareHttp() as bare:
         policy = policy_for(lab.image, served.machine)
         with connect(served.url, token=served.token) as client:
@@ -77,7 +77,7 @@ def http(lab: Lab) -> list[Row]:
 
 
 def _echo(port: int) -> Callable[[], object]:
-    """One request with as many bytes, over a connection that is kept."""
+    """A request of the same size over a persistent connection."""
     pool = httpcore.ConnectionPool(max_connections=1)
     url, body = f"http://{HOST}:{port}/echo", bytes(ENVELOPE)
     headers = [("Host", HOST), ("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))]
@@ -106,13 +106,13 @@ async def _sealed(served: Served, number: int, policy: SgxPolicy, rounds: int) -
 
 
 async def _plain(served: Served, bare_port: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds for each call while sixteen are under way, of ours and of the bare server, in turns."""
+    """Seconds for each call while sixteen are under way, of ours and of the bare server, measured in turns."""
     port = int(served.url.rpartition(":")[2])
     ours = _Load(port, "/enclave/compute", ASKED, served.authorization)
     bare = _Load(bare_port, "/compute", ASKED, {})
     found: tuple[list[float], list[float]] = ([], [])
     for load in (ours, bare):
-        await load.run(rounds)  # launches, warms up
+        await load.run(rounds)  # launches the learner's enclave and warms it up
     for part in range(PARTS):
         for index in ((0, 1), (1, 0))[part % 2]:
             found[index].append(await (ours, bare)[index].run(rounds))
@@ -120,7 +120,7 @@ async def _plain(served: Served, bare_port: int, rounds: int) -> tuple[list[floa
 
 
 class _Load:
-    """The same request again and again, over sixteen connections."""
+    """Repeats one request over sixteen connections."""
 
     def __init__(self, port: int, path: str, asked: Any, headers: dict[str, str]) -> None:
         body = json.dumps(asked).encode()
@@ -130,7 +130,7 @@ class _Load:
         self._request = "\r\n".join([*lines, "", ""]).encode() + body
 
     async def run(self, rounds: int) -> float:
-        """Seconds for each request."""
+        """The seconds that each request took."""
         began = time.perf_counter()
         await asyncio.gather(*(self._client(rounds) for _ in range(SESSIONS)))
         return (time.perf_counter() - began) / (rounds * SESSIONS)

@@ -1,4 +1,4 @@
-"""What every section works with: a temporary folder, a machine, an image of the function, a policy that names both."""
+"""Common setup of the sections: a temporary folder, a machine, a function's image, and a policy for both."""
 
 import shutil
 import sys
@@ -30,12 +30,12 @@ ARGUMENTS: Any = {
 }
 SIZE = len(encode_json(ARGUMENTS))
 EPOCH = 1_767_225_600
-"""2026-01-01: goes into SIGSTRUCT's date."""
+"""SIGSTRUCT's date: 2026-01-01, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """How often each thing is done."""
+    """Number of repetitions, for each section."""
 
     launches: int
     calls: int
@@ -49,9 +49,9 @@ class Rounds:
     starts: int
     saturations: int
     saturated: float
-    """Seconds of each."""
+    """Duration of each measurement under load (seconds)."""
     settle: float
-    """Seconds of rest before memory is looked at."""
+    """Seconds of rest before memory is measured."""
 
 
 FULL = Rounds(
@@ -84,7 +84,7 @@ QUICK = Rounds(
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A running machine with one warm guest in its pool, and what to run on it."""
+    """A running machine with one warm guest in its pool, and a function's image to run on it."""
 
     folder: Path
     machine: LocalMachine
@@ -109,12 +109,12 @@ def lab(rounds: Rounds) -> Iterator[Lab]:
 
 
 def policy_for(image: Image, machine: LocalMachine) -> SgxPolicy:
-    """This code, on this machine."""
+    """A policy that accepts this code on this machine."""
     return policy_of(PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=False, debug=False))
 
 
 def say(text: str) -> None:
-    """Progress, on standard error."""
+    """Prints progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

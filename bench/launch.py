@@ -1,4 +1,4 @@
-"""Launches: from the image at the client's hands to an enclave that can be challenged."""
+"""Launches: from an image at the client to an enclave that answers challenges."""
 
 import json
 
@@ -15,7 +15,7 @@ BASELINE = "`deno` alone, start to first reply"
 
 
 def launches(lab: Lab) -> list[Row]:
-    """Cold on a second machine that keeps no warm guests, and warm; each enclave is destroyed again."""
+    """Launches without warm guests (on a second machine) and with; each enclave is destroyed again."""
     arguments = json.dumps(ARGUMENTS).encode()
 
     def bare() -> None:

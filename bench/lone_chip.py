@@ -1,4 +1,4 @@
-"""A chip without host or supervisor around it: the benchmark asks it what a host would ask."""
+"""A chip without host or supervisor; the benchmark sends it a host's requests."""
 
 import socket
 import subprocess
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class LoneChip:
-    """The chip, over its host's socket."""
+    """A connection to the chip's socket for its host."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._last = 0
 
     def ask(self, question: object, wanted: type[T]) -> T:
-        """One numbered call."""
+        """Sends a request; returns its answer."""
         self._last += 1
         self._channel.send(numbered(self._last, question), timeout=PATIENCE)
         return answer_of(split(self._channel.receive(timeout=PATIENCE).payload)[1], wanted)
@@ -34,7 +34,7 @@ class LoneChip:
 
 @contextmanager
 def lone_chip(state: Path) -> Iterator[LoneChip]:
-    """The chip of a state directory that holds its certificate already, and that no other chip uses."""
+    """Runs a chip on a state directory that has a certificate and is not in use by another chip."""
     host, for_host = socket.socketpair()
     supervisor, for_supervisor = socket.socketpair()
     with host, supervisor:

@@ -1,7 +1,7 @@
-"""Commits of a store as its enclave sees them: chip and host are processes beside it, guest and channel are left out.
+"""Measures a store's commits as its enclave sees them: with chip and host processes, without guest and channel.
 
-``python -m bench.lone_store FOLDER ROUNDS`` prints the seconds of each commit, and of each bare write between (JSON).
-Leaf functions, anchors, entry gate, keeper and database are the product's, and so are the sockets between them.
+``python -m bench.lone_store FOLDER ROUNDS`` prints the seconds of each commit, and of each bare write in between, as
+JSON. Leaf functions, anchors, entry gate, keeper and database are the product's, and so are the sockets between them.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ NAMESPACE = state_namespace(SealBinding.MRSIGNER, Identity(Tee.SGX, SECS.mr_encl
 
 
 def commits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """The seconds of so many commits, and of as many bare writes: run in a process of its own, since it forks."""
+    """The seconds of ``rounds`` commits and bare writes. Runs in a new process, since it forks."""
     command = [sys.executable, "-m", "bench.lone_store", str(folder), str(rounds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     ours, bare = json.loads(done.stdout)
@@ -83,7 +83,7 @@ async def _host(entry: socket.socket, folder: Path) -> None:
 
 @contextmanager
 def _beside(play: Callable[..., Any], sock: socket.socket, folder: Path) -> Iterator[None]:
-    """A process that does this while the block lasts."""
+    """Runs ``play`` in a forked process during the context."""
     pid = os.fork()
     if pid == 0:
         asyncio.run(play(sock, folder))
@@ -97,7 +97,7 @@ def _beside(play: Callable[..., Any], sock: socket.socket, folder: Path) -> Iter
 
 
 def main() -> None:
-    """Measures."""
+    """Prints the seconds of commits and bare writes as JSON."""
     folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
     chip_end, leaf_end = socket.socketpair()
     host_end, entry_end = socket.socketpair()
@@ -106,7 +106,7 @@ def main() -> None:
         booted = leaf.boot()
         host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
         pump.watch(host)
-        image: Any = None  # it is for OCALLs, of which there are none here
+        image: Any = None  # only for OCALLs, and nothing here makes any
         questions = HostQuestions(image, pump, host, Console(host, debug=False), is_guest_gone=lambda: False)
         rules = StateRules(SealBinding.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
         store = Store(leaf, questions, SealingKeys(leaf, booted.identity, booted.tcb), rules)

@@ -1,4 +1,4 @@
-"""Memory of a machine at rest: proportional set sizes, each page divided by the machine's processes that share it."""
+"""Memory of a machine at rest: proportional set sizes (a shared page counts in equal parts to its processes)."""
 
 import os
 import time
@@ -27,7 +27,7 @@ ROWS: tuple[tuple[str, Target | None], ...] = (
     ("the supervisor", None),
 )
 LOOKS = 3
-"""How often memory is looked at, half a second apart."""
+"""Number of measurements, half a second apart."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PRESENT = 1 << 63
@@ -35,19 +35,19 @@ _FRAME = (1 << 55) - 1
 
 
 class UnreadableError(Exception):
-    """This user may not look at the memory of the chip, which is not dumpable."""
+    """This user may not read the memory maps of the chip, which is not dumpable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Bytes of each process, by its id."""
+    """One measurement: the bytes of each process, by process id."""
 
     pss: dict[int, float]
     how: str
 
 
 def memory(lab: Lab) -> list[Row]:
-    """With one enclave that has answered a call, then with one more."""
+    """Memory with one enclave that has answered a call, then with one more."""
     try:
         with connect(lab.machine.host_socket) as client:
             try:
@@ -79,18 +79,18 @@ def memory(lab: Lab) -> list[Row]:
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """A machine at rest, looked at some times."""
+    """Repeated measurements of a machine at rest."""
 
     family: Family
     looks: list[Look]
 
     def of(self, *pids: int) -> list[float]:
-        """MiB of these processes together, each time."""
+        """The sum of these processes' memory in each measurement (MiB)."""
         return [sum(look.pss[pid] for pid in pids) / MIB for look in self.looks]
 
 
 def _grown(lab: Lab, client: Client, enclaves: int) -> _Rest:
-    """With one enclave more, of so many then."""
+    """Measures with one more enclave; ``enclaves`` is their number then."""
     client.attest(client.launch(lab.image), lab.policy).call(ENTRY, ARGUMENTS)
     family = at_rest(lab.machine, enclaves=enclaves, spare_guests=1)
     time.sleep(lab.rounds.settle)
@@ -106,9 +106,10 @@ def _looks(family: Family) -> list[Look]:
 
 
 def look(pids: Sequence[int]) -> Look:
-    """As if no other machine ran here: others that run on the same copy of the runtime share its pages, too.
+    """Measures these processes as if no other machine ran here: other machines share pages of the same runtime files.
 
-    Which processes share a page is seen by who may ask for page frames, root. Others get what the kernel says.
+    Only root may read page frame numbers, which show the processes that share a page. Other users get the kernel's
+    proportional set size.
     """
     frames = {pid: _frames(pid) for pid in pids}
     if all(frames.values()):
@@ -126,7 +127,7 @@ def _rollup(pid: int) -> float:
 
 
 def _frames(pid: int) -> set[int]:
-    """The page frames that a process has mapped (Documentation/admin-guide/mm/pagemap.rst); none if that is secret."""
+    """The page frames that a process has mapped (Documentation/admin-guide/mm/pagemap.rst); empty if not permitted."""
     found: set[int] = set()
     try:
         opened = (PROC / str(pid) / "pagemap").open("rb", buffering=0)
@@ -142,7 +143,7 @@ def _frames(pid: int) -> set[int]:
 
 
 def _resident(pid: int) -> list[tuple[int, int]]:
-    """The mappings that have any page in memory: engines reserve far more than they use."""
+    """The mappings with at least one page in memory: engines reserve far more than they use."""
     found = []
     start = end = 0
     for line in _read(PROC / str(pid) / "smaps").splitlines():

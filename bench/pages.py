@@ -1,4 +1,4 @@
-"""Measuring an enclave of the largest size: by who builds it, and by the chip that launches it."""
+"""Measuring an enclave of the largest size, by the tool that builds it and by the chip that launches it."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A machine's processes, as /proc shows them."""
+"""Finds a machine's processes in /proc."""
 
 import time
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from casemate.client.local import LocalMachine
 
 PROC = Path("/proc")
 PATIENCE = 20.0
-"""Longest wait for a machine to come to rest (seconds)."""
+"""Longest wait until a machine is at rest (seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Process ids."""
+    """The process ids of a machine."""
 
     supervisor: int
     host: int
@@ -30,7 +30,7 @@ class Family:
 
 
 def family_of(machine: LocalMachine) -> Family | None:
-    """The machine's processes; None while the parent of enclaves is not there yet."""
+    """The machine's processes; None until the parent of enclaves has started."""
     status = machine.status
     parents = list(_children(status.chip_pid))
     if len(parents) != 1:
@@ -48,7 +48,7 @@ def family_of(machine: LocalMachine) -> Family | None:
 
 
 def at_rest(machine: LocalMachine, *, enclaves: int, spare_guests: int) -> Family:
-    """Waits until so many enclaves run, each with a warm guest, and so many more guests are warm."""
+    """Waits until ``enclaves`` enclaves run, each with a warm guest, and ``spare_guests`` more guests are warm."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         family = family_of(machine)
@@ -60,20 +60,20 @@ def at_rest(machine: LocalMachine, *, enclaves: int, spare_guests: int) -> Famil
 
 
 def _children(pid: int) -> Iterator[tuple[int, str]]:
-    """Ids and names of the processes that ``pid`` has started (proc(5), stat)."""
+    """Ids and names of the children of ``pid`` (proc(5), stat)."""
     for folder in PROC.iterdir():
         if folder.name.isdigit():
             try:
                 head, _, tail = (folder / "stat").read_text().rpartition(")")
             except OSError:
-                continue  # it has just ended
+                continue  # the process has just ended
             state, parent = tail.split()[:2]
             if int(parent) == pid and state != "Z":
                 yield int(folder.name), head.partition("(")[2]
 
 
 def _is_warm(guest: int) -> bool:
-    """Its parent bounds a guest's memory when the engine has said that it is up."""
+    """True if the guest's engine has started: its parent sets the memory limit at that point."""
     try:
         lines = (PROC / str(guest) / "limits").read_text().splitlines()
     except OSError:

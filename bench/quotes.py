@@ -1,4 +1,4 @@
-"""Quotes: what the chip does beside signing them."""
+"""Quotes: the chip's time for a quote, against that of its signature."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ BASELINE = "its one signature (ECDSA P-256, RFC 6979)"
 
 
 def quotes(lab: Lab) -> list[Row]:
-    """In ``chip/sgx/quoting.py`` in this process, by the chip over its socket, and end to end from a client's nonce."""
+    """Quotes by ``chip/sgx/quoting.py`` in this process, by the chip over its socket, and end to end for a client."""
     state = _copy(lab)
     folder = state / "chip"
     silicon = SgxPlatform(folder, load_fuses(folder, None), load_tcb(folder))
@@ -40,7 +40,7 @@ def quotes(lab: Lab) -> list[Row]:
         chip.ask(Initialise(enclave, lab.image.sigstruct), Initialised)
         asked = GetQuote(enclave, report.encode())
         Quote.parse(chip.ask(asked, Quoted).quote)
-        time.sleep(lab.rounds.settle)  # both chips have work left from their start
+        time.sleep(lab.rounds.settle)  # both chips still have work to finish from their start
         sign_s, alone_s, chip_s, client_s = interleave(
             lab.rounds.quotes,
             timed(lambda: key.sign(signed)),
@@ -69,7 +69,7 @@ def quotes(lab: Lab) -> list[Row]:
 
 
 def _copy(lab: Lab) -> Path:
-    """The machine's chip once more, in a state directory of its own."""
+    """A copy of the chip's state in another state directory."""
     state = lab.folder / "copied"
     shutil.copytree(lab.machine.state / "chip", state / "chip", ignore=shutil.ignore_patterns("lock"))
     (state / "chip").chmod(0o700)

@@ -1,4 +1,4 @@
-"""The rows for a person, or for a program."""
+"""Prints the rows as a table or as JSON."""
 
 import itertools
 import json
@@ -15,22 +15,22 @@ from rich.text import Text
 from bench.figures import Row
 
 WIDTH = 132
-"""Columns where the output is no terminal."""
+"""Columns if the output is not a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the figures were measured under."""
+    """The conditions under which the figures were measured."""
 
     quick: bool
     real_time: bool
-    """Nothing else got in between, whatever the load."""
+    """True if the benchmark ran with real-time priority, so that other load did not interrupt it."""
     seconds: float
     load_before: float
     load_after: float
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The conditions as JSON for ``--json``."""
         return {
             "quick": self.quick,
             "real_time": self.real_time,
@@ -44,12 +44,12 @@ class Conditions:
 
 
 def as_json(rows: list[Row], conditions: Conditions) -> str:
-    """One document."""
+    """The report as one JSON document."""
     return json.dumps({"conditions": conditions.document(), "rows": [row.document() for row in rows]}, indent=2)
 
 
 def print_table(rows: list[Row], conditions: Conditions) -> None:
-    """On standard output."""
+    """Prints the report on standard output."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -98,5 +98,5 @@ def _cells(row: Row) -> tuple[Text, ...]:
 
 
 def _number(value: float) -> str:
-    """Three digits that count."""
+    """The value with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The signatures that people wait for: an image's, and a caller's on each call."""
+"""The signatures that users wait for: an image's, and a caller's on each call."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ FIVE = Target(Kind.VALUE, 5, "≤ 5 ms")
 
 
 def signing(lab: Lab) -> list[Row]:
-    """Each made and checked; the transcript of a caller's signature is as long as a small call's."""
+    """Making and checking each signature; a caller's signs the transcript of a small call."""
     manifest = parse_manifest((FUNCTION / "casemate.toml").read_bytes(), _measured)
     developer, caller = DeveloperKey.generate(), CallerKey.generate()
     mr_enclave, day = hashlib.sha256(lab.image.sgxs).digest(), datetime.fromtimestamp(EPOCH, UTC).date()

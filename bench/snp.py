@@ -1,4 +1,4 @@
-"""SEV-SNP's arithmetic: launch digests against sev-snp-measure, reports against their signature and omne-attest."""
+"""SEV-SNP: launch digests against sev-snp-measure, reports against their bare signature and omne-attest."""
 
 import asyncio
 import hashlib
@@ -28,11 +28,11 @@ from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 THRICE = Target(Kind.RATIO, 1 / 3, "at least 3x as fast")
 SIGNED = Target(Kind.OVER, 0.5, "≤ +0.5 ms")
-"""It should cost its signature; half a millisecond is what all else in a report may take."""
+"""A report should take as long as its signature; half a millisecond is allowed for the rest."""
 AS_FAST = Target(Kind.RATIO, 1, "≤ 1x")
 MIB = 1 << 20
 CODE = 4 * MIB
-"""As much as OVMF is; the rest of a larger flash image is filling."""
+"""Size of the code in OVMF; the rest of a larger flash image is padding."""
 SIGNATURE = "its one signature (ECDSA P-384, RFC 6979)"
 OMNE = "omne-attest, the same report and chain"
 IBM = "sev-snp-measure, the same file"
@@ -40,12 +40,12 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def snp(lab: Lab) -> list[Row]:
-    """Digests, then reports."""
+    """Launch digests, then reports."""
     return [*_digests(lab), *_reports(lab)]
 
 
 def _digests(lab: Lab) -> list[Row]:
-    """Each from the file on."""
+    """Launch digests, computed from the firmware's file."""
     found: list[Row] = []
     filled = b"\xff" * (MAX_OVMF - CODE) + make_ovmf(CODE // PAGE_SIZE)
     for name, image in (("as firmware is, filling above 4 MiB", filled), ("no two pages alike", _noise())):
@@ -85,7 +85,7 @@ def _ours(path: Path) -> bytes:
 
 
 def _theirs(path: Path) -> list[Callable[[], float]]:
-    """Their arm, where it is installed, after it has been found to agree."""
+    """sev-snp-measure's arm if it is installed, after a check that both digests agree."""
     try:
         from sevsnpmeasure import guest, vcpu_types
         from sevsnpmeasure.sev_mode import SevMode
@@ -103,14 +103,14 @@ def _theirs(path: Path) -> list[Callable[[], float]]:
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """A Milan with its maker, and reports of one guest that differ in their REPORT_DATA."""
+    """A Milan with its maker, and reports of one guest with different REPORT_DATA."""
 
     platform: SnpPlatform
     guest: ReportedGuest
     endorsements: SnpEndorsements
     policy: SnpPolicy
     reports: list[tuple[bytes, bytes]]
-    """Each with its REPORT_DATA."""
+    """Reports, each with its REPORT_DATA."""
 
 
 def _bench(folder: Path, reports: int) -> _Bench:
@@ -205,7 +205,7 @@ def _reports(lab: Lab) -> list[Row]:
 
 
 def _omne(bench: _Bench, turns: "itertools.cycle[tuple[bytes, bytes]]") -> list[Callable[[], float]]:
-    """Their arm, where it is installed."""
+    """omne-attest's arm, if it is installed."""
     try:
         import omne_attest.snp as theirs
     except ImportError:

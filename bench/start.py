@@ -1,4 +1,4 @@
-"""From nothing to a first verified result: how long a person waits."""
+"""Time from an empty state directory to the first verified result."""
 
 import itertools
 import time
@@ -13,7 +13,7 @@ PARTS = ("machine", "connection and launch", "challenge and appraisal", "call an
 
 
 def start(lab: Lab) -> list[Row]:
-    """A new machine each time (fuses, vendor's roots, certificates), then the same one started again."""
+    """Starts of a new machine (fuses, vendor's roots, certificates), then of the same machine again."""
     fresh: list[list[float]] = []
     again: list[list[float]] = []
     for number in range(lab.rounds.starts):
@@ -32,7 +32,7 @@ def start(lab: Lab) -> list[Row]:
 
 
 def _journey(lab: Lab, state: Path) -> list[float]:
-    """Seconds of each part."""
+    """The seconds that each part took."""
     clock = [time.perf_counter()]
     with local_machine(state) as machine:
         clock.append(time.perf_counter())

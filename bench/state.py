@@ -1,4 +1,4 @@
-"""Sealed state: a write that is on the disk before its caller hears of it."""
+"""Sealed state: calls with a write that is durable before the caller gets its result."""
 
 import secrets
 
@@ -15,7 +15,7 @@ BASELINE = "the same bytes into SQLite, behind a socket"
 
 
 def state(lab: Lab) -> list[Row]:
-    """The call that writes, the same call without the write, and the bare write."""
+    """A call that writes, the same call without the write, and a bare write."""
     image = image_of(KEEPER, lab.folder / "keeper", lab.machine)
     text = secrets.token_hex(SIZE // 2)
     with connect(lab.machine.host_socket) as client, BareSqlite(lab.folder / "bare.db") as bare:

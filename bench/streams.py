@@ -1,4 +1,4 @@
-"""Streams: what a MiB costs on its way through a function."""
+"""Streams: the time for a MiB through a function."""
 
 import hashlib
 import secrets
@@ -17,7 +17,7 @@ BASELINE = "SHA-256 and AES-256-GCM of the same MiB, once"
 
 
 def streams(lab: Lab) -> list[Row]:
-    """There and back, and there alone."""
+    """Time for a MiB to a function and back, and to a function only."""
     image = image_of(STREAMER, lab.folder / "streamer", lab.machine)
     piece = secrets.token_bytes(MAX_CHUNK)
     with connect(lab.machine.host_socket) as client:

@@ -1,4 +1,4 @@
-"""`casemate up`, as somebody types it: what it takes at rest, and how long until there is a verified result."""
+"""`casemate up` on the command line: memory at rest, and time to a verified result."""
 
 import json
 import os
@@ -25,11 +25,11 @@ PARTS = ("its supervisor", "its chip", "its pre-warmed parent", "its gateway", "
 UNTIL_RESULT = "typed until first verified result, over HTTP"
 
 _END = 30.0
-"""Longest end of a machine (seconds)."""
+"""Longest time until a machine has ended (seconds)."""
 
 
 def up(lab: Lab) -> list[Row]:
-    """A new machine each time, its state in memory."""
+    """Memory and time of new machines whose state is in memory."""
     return [*_memory(lab), _until_result(lab)]
 
 
@@ -40,7 +40,7 @@ def _memory(lab: Lab) -> list[Row]:
             time.sleep(0.01)
         if family is None:
             raise RuntimeError("the parent of enclaves did not come up")
-        time.sleep(max(2.0, lab.rounds.settle))  # the gateway gives back memory a second after its start
+        time.sleep(max(2.0, lab.rounds.settle))  # the gateway returns memory to the system one second after its start
         pids = (family.supervisor, family.chip, family.parent, family.host, process.pid)
         try:
             looks = [look(pids) for _ in range(LOOKS)]
@@ -72,7 +72,7 @@ def _until_result(lab: Lab) -> Row:
 
 @contextmanager
 def _typed() -> Iterator[tuple["subprocess.Popen[str]", LocalMachine, Any]]:
-    """`casemate up --dev`, ready."""
+    """Runs `casemate up --dev` until the machine is ready."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("CASEMATE_")}
     command = [sys.executable, "-I", "-c", "from casemate.cli.main import main; main()", "up", "--dev", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=known) as process:

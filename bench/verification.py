@@ -1,4 +1,4 @@
-"""Appraisal of our evidence: ours against dcap-qvl, and against nothing but the signatures."""
+"""Appraisal of SGX evidence, against dcap-qvl and against its signature checks alone."""
 
 import functools
 import itertools
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 COLD = Target(Kind.RATIO, 5, "≤ 5x")
 CACHED = Target(Kind.OVER, 0.5, "≤ +0.5 ms")
-"""It should cost its signatures; half a millisecond is what parsing and comparing may take besides."""
+"""Appraisal should take as long as its signature checks; half a millisecond is allowed for parsing and comparing."""
 QVL = "dcap-qvl (Rust), parsing included"
 SIGNATURES = "its two ECDSA P-256 signatures"
 
 
 def verification(lab: Lab) -> list[Row]:
-    """Each appraisal is of another quote, as it is in life; what is remembered is the collateral and the platform."""
+    """Each appraisal is of a new quote, as in use; collateral and platform are cached."""
     with connect(lab.machine.host_socket) as client:
         number = client.launch(lab.image)
         nonces = [challenge() for _ in range(min(lab.rounds.verifications, 20))]
@@ -102,7 +102,7 @@ def verification(lab: Lab) -> list[Row]:
 
 
 def _signature_checks(answer: "EvidenceIs") -> Callable[[], None]:
-    """The two signatures that are another quote's own, by keys and in encodings made before."""
+    """Checks of a quote's own two signatures, with keys and encodings made beforehand."""
     quote = Quote.parse(answer.evidence)
     data = quote.signature_data
     pck = parse_certificate(parse_chain("chain", data.certification_data.data)[0].der).point
@@ -143,7 +143,7 @@ def _dcap_qvl(root: bytes, now: datetime) -> "Callable[[EvidenceIs], object] | N
 
 
 def forget() -> None:
-    """Empties every cache of the verifier and of what it stands on."""
+    """Empties every cache of the verifier and of the modules it uses."""
     for name, module in tuple(sys.modules.items()):
         if name.startswith(("casemate.verifier", "casemate.wire")):
             for value in vars(module).values():

@@ -1,4 +1,4 @@
-"""Confidential VMs: what encryption costs a page, what it costs a vCPU, and what a launch takes."""
+"""Confidential VMs: the cost of encryption for a page and for a vCPU, and the time of a launch."""
 
 import os
 import secrets
@@ -182,7 +182,7 @@ page:
 
 
 def _without_ghcb(loop: str) -> tuple[Source, ...]:
-    """A guest that needs no hypervisor. It halts once before the loop: what it takes to come there is not counted."""
+    """A guest that needs no hypervisor. It halts once before the loop, so that its start is not measured."""
     common = tuple(
         Source(source.name, source.text.replace("ghcb_start:", "ghcb_start_as_it_is:"))
         for source in sources("hello")[:-1]

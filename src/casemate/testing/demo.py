@@ -1,6 +1,6 @@
-"""``make demo``: attested, encrypted calls, independent verifiers' word on them, and three attacks that are refused.
+"""``make demo``: attested, encrypted calls, appraised by independent verifiers too, and three attacks that are refused.
 
-Everything is made anew in a temporary folder: developer's key, image, machine.
+Developer's key, image and machine are created in a temporary folder.
 """
 
 import json
@@ -50,16 +50,16 @@ class NotRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the demonstration prints, and works, and who plays."""
+    """The demonstration's console, folder, and callers."""
 
     console: Console
     folder: Path
     callers: dict[str, CallerKey]
-    """By the names of the example's manifest."""
+    """Callers' keys by their names in the example's manifest."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
-        """One line: what was done, how long it took, what came of it."""
+        """Prints one line: the step's name, its duration and the words that the block adds."""
         found: list[str] = []
         began = time.perf_counter()
         with self.console.status(f"{name} ..."):
@@ -72,12 +72,12 @@ class Stage:
         self.console.print(f"\n[bold]{words}[/]")
 
     def refused(self, attack: str, rule: str, words: str) -> None:
-        """An attack that failed."""
+        """Prints that an attack was refused."""
         self.console.print(f"[green]✓[/] {attack}\n  refused by [bold red]{rule}[/]: {words}", highlight=False)
 
 
 def main() -> int:
-    """Shows it all; 0 if everything held."""
+    """Runs the demonstration; 0 if every check and refusal was as expected."""
     if not EXAMPLE.is_dir():
         sys.stderr.write(f"{EXAMPLE} is missing: the demonstration runs from a checkout\n")
         return 1
@@ -145,7 +145,7 @@ def _documents() -> list[dict[str, str]]:
 
 
 def _independent_word(stage: Stage, enclave: AttestedEnclave, root: bytes) -> None:
-    """The same quote and collateral before verifiers that others wrote, under the simulated root and under Intel's."""
+    """Has independent verifiers judge the same quote and collateral, under the simulated root and under Intel's."""
     collateral = enclave.proof.endorsements
     if not isinstance(collateral, Collateral):
         raise TypeError("the demonstration launches SGX enclaves")
@@ -203,7 +203,7 @@ def _outdated_platform(stage: Stage, machine: LocalMachine, client: Client, numb
 
 
 def _image(stage: Stage, name: str, doing: str) -> Image:
-    """The example as an image; under any other name than its own, with one line more."""
+    """The example as an image; under any other name, its code has one line more and so another MRENCLAVE."""
     from casemate.images.functions.build import build
 
     folder = stage.folder / name

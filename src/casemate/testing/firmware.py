@@ -1,4 +1,4 @@
-"""Firmware images in OVMF's shape: their own table of GUIDs and SEV metadata, noise where code would be."""
+"""Makes firmware images in OVMF's format: a table of GUIDs and SEV metadata, and random bytes in place of code."""
 
 import random
 import uuid
@@ -21,9 +21,9 @@ SECTIONS = (
     Section(0x0080_F000, 0x1000, SectionType.SVSM_CAA),
     Section(0x0081_1000, 0xF000, SectionType.SEC_MEMORY),
 )
-"""As OVMF for SNP lays them out, without direct boot."""
+"""The sections of OVMF for SNP without direct boot."""
 DIRECT_BOOT = (*SECTIONS[:5], Section(0x0081_0000, 0x1000, SectionType.KERNEL_HASHES), *SECTIONS[5:])
-"""The same with a place for the hashes of a kernel."""
+"""The sections with a page for the hashes of a kernel."""
 
 
 def make_ovmf(
@@ -34,7 +34,7 @@ def make_ovmf(
     reset_eip: int | None = 0x0080_B004,
     hash_table_gpa: int | None = HASH_TABLE_GPA,
 ) -> bytes:
-    """An image of ``pages`` pages; a part that is None or empty is left out of its table."""
+    """A firmware image of ``pages`` pages; its table omits a part that is None or empty."""
     noise = bytearray(random.Random(seed).randbytes(pages * PAGE_SIZE))  # noqa: S311 - the same every time
     metadata_at = 0x200
     entries = b""
@@ -58,5 +58,5 @@ def make_ovmf(
 
 
 def _entry(guid: uuid.UUID, data: bytes) -> bytes:
-    """Data, then the length of the whole entry, then its GUID: the table is read from its end."""
+    """A table entry: data, length of the whole entry, GUID. Readers parse the table backwards from its end."""
     return data + (len(data) + 18).to_bytes(2, "little") + guid.bytes_le

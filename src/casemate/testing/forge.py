@@ -1,4 +1,4 @@
-"""Evidence made to order: an honest simulated platform, of which any field is changed before everything is signed.
+"""Forges SGX evidence: a test changes any field of an honest simulated platform before everything is signed.
 
 Example:
     forgery = honest(now)
@@ -6,7 +6,7 @@ Example:
     forged = forgery.sign()
     appraise(forged.evidence, forged.policy, forged.collateral, now)  # refused: tcb-info.fmspc
 
-So only the rule under test can object: every signature is good, and made by the key that a verifier expects.
+Every signature is valid and made by the key that a verifier expects, so only the rule under test can refuse.
 """
 
 import hashlib
@@ -75,12 +75,12 @@ from casemate.wire.sgx.tcb_info import TcbStatus
 
 PRODUCT_ID = 7
 SVN = 3
-"""Of the honest enclave."""
+"""ISVSVN of the honest enclave."""
 
 
 @dataclass(slots=True)
 class CertificateDraft:
-    """A certificate that is still to be signed."""
+    """A certificate before it is signed."""
 
     common_name: str
     issuer_name: str
@@ -90,15 +90,15 @@ class CertificateDraft:
     not_before: datetime
     not_after: datetime
     extensions: list[tuple[x509.ExtensionType, bool]]
-    """With whether each is critical."""
+    """Extensions, each with its criticality."""
     hash: hashes.SHA256 | hashes.SHA384 = field(default_factory=hashes.SHA256)
 
     def drop_extension(self, dotted: str) -> None:
-        """Leaves out the extension with this OID."""
+        """Removes the extension with this OID."""
         self.extensions = [(old, was) for old, was in self.extensions if old.oid.dotted_string != dotted]
 
     def mark(self, *, seeded: bool = False, oid: str = SIMULATED_OID) -> None:
-        """Marks it SIMULATED. Earlier versions marked PCK certificates, too, and all by another OID."""
+        """Marks the certificate SIMULATED. Earlier versions used another OID and marked PCK certificates as well."""
         for old in SIMULATED_OIDS:
             self.drop_extension(old)
         value = SimulatedMark.of(seeded=seeded).encode()
@@ -121,7 +121,7 @@ class CertificateDraft:
 
 @dataclass(slots=True)
 class CrlDraft:
-    """A revocation list that is still to be signed."""
+    """A revocation list before it is signed."""
 
     issuer_name: str
     signer: CertificateIssuerPrivateKeyTypes
@@ -152,19 +152,19 @@ class CrlDraft:
 
 @dataclass(frozen=True, slots=True)
 class Forged:
-    """Signed evidence and what goes with it."""
+    """Signed evidence with its collateral, and a policy that accepts the honest original."""
 
     evidence: SgxEvidence
     collateral: Collateral
     policy: SgxPolicy
-    """Accepts the honest evidence, and little else."""
+    """Accepts the honest evidence, and no other enclave's."""
     root: bytes
     """The root certificate in DER."""
 
 
 @dataclass(slots=True)
 class Forgery:
-    """Everything in the evidence of an honest platform, before it is signed. Change what you like."""
+    """Everything in the evidence of an honest platform before it is signed. Tests may change any field."""
 
     root: CertificateDraft
     pck_ca: CertificateDraft
@@ -173,13 +173,13 @@ class Forgery:
     root_crl: CrlDraft
     pck_crl: CrlDraft
     tcb_info: dict[str, Any]
-    """The members of the JSON object."""
+    """The members of the JSON object TCB info."""
     qe_identity: dict[str, Any]
     header: QuoteHeader
     body: ReportBody
-    """Its REPORTDATA is filled in on signing where it is all zeros."""
+    """The enclave's report body. Signing fills in a REPORTDATA that is all zeros."""
     qe_report: ReportBody
-    """Likewise."""
+    """The quoting enclave's report body. Signing fills in a REPORTDATA that is all zeros."""
     qe_authentication_data: bytes
     certification_kind: CertificationDataType
     attestation_key: ec.EllipticCurvePrivateKey
@@ -191,10 +191,10 @@ class Forgery:
     nonce: bytes
     public_seed: bool
     order: Callable[[tuple[bytes, ...]], tuple[bytes, ...]] = field(default=lambda chain: chain)
-    """Arranges the certificates of the quote's chain; given leaf, CA, root."""
+    """Maps the certificates (leaf, CA, root) to those in the quote, in the quote's order."""
 
     def sign(self) -> Forged:
-        """Signs everything, from the root downwards."""
+        """Signs everything, from the root down."""
         root, pck_ca, signing, pck = (draft.sign() for draft in (self.root, self.pck_ca, self.tcb_signing, self.pck))
         tcb_info, qe_identity = encode_json(self.tcb_info), encode_json(self.qe_identity)
         quote = self._quote(encode_chain(*self.order((pck, pck_ca, root))))
@@ -214,7 +214,7 @@ class Forgery:
         return Forged(evidence, collateral, self.policy(SimulatedRoot.of(root)), root)
 
     def policy(self, root: SimulatedRoot) -> SgxPolicy:
-        """The policy of a relying party who knows the honest enclave, and sent the nonce."""
+        """The policy of a relying party that expects the honest enclave and sent the nonce."""
         return SgxPolicy(
             root=root,
             public_seed="UNSAFE_PUBLIC_SEED" if self.public_seed else "REFUSE_PUBLIC_SEED",
@@ -234,7 +234,7 @@ class Forgery:
         )
 
     def _quote(self, chain: bytes) -> Quote:
-        """SIMULATED: a quoting enclave in a dozen lines."""
+        """Signs the quote as a quoting enclave does. SIMULATED: real ones hold the attestation key."""
         key = _raw_point(self.attestation_key)
         report = self.qe_report
         if not any(report.report_data):
@@ -259,7 +259,7 @@ class Forgery:
 
 
 def honest(now: datetime, *, ca: Ca = Ca.PLATFORM, seed: str | None = None) -> Forgery:
-    """A new simulated maker, a chip of its make, and an enclave on it that answers a challenge; unsigned."""
+    """The unsigned evidence of an honest enclave, on a new chip of a new simulated maker."""
     maker = new_maker(seed, now)
     pck_key = ec.generate_private_key(ec.SECP256R1())
     request = PckRequest(
@@ -303,7 +303,7 @@ def honest(now: datetime, *, ca: Ca = Ca.PLATFORM, seed: str | None = None) -> F
 
 
 def honest_body() -> ReportBody:
-    """The honest enclave's report body, its REPORTDATA still to be filled in."""
+    """The honest enclave's report body with an empty REPORTDATA."""
     return ReportBody(
         cpu_svn=FIRST_COMPONENTS,
         misc_select=MiscSelect(0),
@@ -339,7 +339,7 @@ def _bound() -> BoundValues:
 
 
 def _draft(der: bytes, key: ec.EllipticCurvePrivateKey, signer: CertificateIssuerPrivateKeyTypes) -> CertificateDraft:
-    """A certificate of the honest maker, taken apart again."""
+    """A draft with the content of one of the honest maker's certificates."""
     parsed = x509.load_der_x509_certificate(der)
     return CertificateDraft(
         common_name=_common_name(parsed.subject),

@@ -1,4 +1,4 @@
-"""SEV-SNP evidence of a maker made up on the spot, with any part changed and everything above it signed again."""
+"""Forges SEV-SNP evidence: a test changes any part before everything is signed by a maker invented for it."""
 
 import functools
 from collections.abc import Callable
@@ -25,14 +25,14 @@ CHIP_ID = bytes(range(64))
 _LIFETIME = timedelta(days=365)
 _ROOT_SERIAL, _ISSUER_SERIAL = 1, 2
 KEY_SERIAL = SimulatedSerial.MADE_BY_SOFTWARE.number(bytes(SERIAL_TAIL_SIZE))
-"""The serial numbers of root, issuer and key, for lists of what is revoked."""
+"""Serial numbers of the certificates of root, issuer and key, for revocation lists."""
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 _CPUID = {Product.MILAN: (0x19, 0x01), Product.GENOA: (0x19, 0x11), Product.TURIN: (0x1A, 0x02)}
 
 
 class _Role(StrEnum):
-    """Whose certificate."""
+    """The roles of certificates."""
 
     KEY = "key"
     ASK = "ASK"
@@ -41,7 +41,7 @@ class _Role(StrEnum):
 
 @functools.cache
 def _ca_key(_role: _Role) -> rsa.RSAPrivateKey:
-    """One key a role and process: they take a second each."""
+    """The RSA key of a role, made once in a process: each takes a second."""
     return rsa.generate_private_key(public_exponent=65537, key_size=4096)
 
 
@@ -52,7 +52,7 @@ def _report_key() -> ec.EllipticCurvePrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A certificate that is still to be signed."""
+    """A certificate before it is signed."""
 
     role: _Role
     name: str
@@ -62,12 +62,12 @@ class _Draft:
     start: datetime
     end: datetime
     extensions: tuple[tuple[str, bytes], ...]
-    """Besides those of a CA, by OID."""
+    """Extensions by OID, beside those that every CA has."""
 
 
 @functools.lru_cache(maxsize=64)
 def _issue(draft: _Draft) -> x509.Certificate:
-    """Signed once for all reports that go with it: an RSA signature takes longer than all the rest."""
+    """The signed certificate, cached: an RSA signature takes longer than the rest of a forgery."""
     key = _report_key().public_key() if draft.role is _Role.KEY else _ca_key(draft.role).public_key()
     builder = x509.CertificateBuilder().subject_name(_name(draft.name)).issuer_name(_name(draft.issuer))
     builder = builder.public_key(key).serial_number(draft.serial)
@@ -99,7 +99,7 @@ def _issue(draft: _Draft) -> x509.Certificate:
 
 @dataclass(frozen=True, slots=True)
 class ForgedSnp:
-    """Everything that is signed, unsigned. Change it with :func:`dataclasses.replace`, then :meth:`sign`."""
+    """SEV-SNP evidence before it is signed. Change it with :func:`dataclasses.replace`, then :meth:`sign`."""
 
     report: SnpReport
     product: Product
@@ -107,28 +107,28 @@ class ForgedSnp:
     now: datetime
     key_tcb: TcbVersion
     key_extensions: dict[str, bytes] = field(default_factory=dict)
-    """In place of those that follow from the rest; an empty value leaves one out."""
+    """Replacements for extensions of the key's certificate, by OID; an empty value removes the extension."""
     names: tuple[str, str, str] | None = None
-    """Common names of key, issuer, root."""
+    """Common names of key, issuer and root; None: as AMD names them."""
     revoked: tuple[int, ...] = ()
     key_serial: int = KEY_SERIAL
     marked: tuple[bool, bool, bool] = (False, True, True)
-    """Whether the certificates of key, issuer and root are marked SIMULATED. Earlier versions marked the key's, too."""
+    """For key, issuer and root: true if its certificate is marked SIMULATED. Earlier versions marked the key's, too."""
     seeded: bool = False
-    """What the marks say."""
+    """True if the marks say that the root's key comes from a seed."""
     mark_oid: str = SIMULATED_OID
-    """What marks them; earlier versions had another."""
+    """The OID of the marks; earlier versions used another."""
     root_life: timedelta = _LIFETIME
-    """Of the root's certificate; another one makes another certificate of the same name and key."""
+    """Validity of the root's certificate. A different value makes another certificate of the same name and key."""
     patches: tuple[tuple[int, bytes], ...] = ()
-    """Bytes of the report, by offset, that are what no field can be; before it is signed."""
+    """Bytes written over the report, by offset, before it is signed: values that no field can have."""
 
     def change(self, change: Callable[[SnpReport], SnpReport]) -> Self:
-        """With another report."""
+        """This forgery with ``change`` applied to its report."""
         return replace(self, report=change(self.report))
 
     def sign(self) -> tuple[SnpEvidence, SnpEndorsements, SimulatedRoot]:
-        """The report and its endorsements, signed from the root down."""
+        """The evidence, its endorsements and its root, signed from the root down."""
         vlek = self.kind is SigningKey.VLEK
         middle = f"SEV-VLEK-{self.product}" if vlek else f"SEV-{self.product}"
         names = self.names or (f"SEV-{self.kind.name}", middle, f"ARK-{self.product}")
@@ -181,7 +181,7 @@ class ForgedSnp:
 
 
 def honest_snp(now: datetime, product: Product = Product.MILAN, kind: SigningKey = SigningKey.VCEK) -> ForgedSnp:
-    """A report that a sound policy accepts, of a product and by a kind of key."""
+    """Unsigned evidence that a strict policy accepts, for a product and a kind of signing key."""
     tcb = TcbVersion(product, 4, 0, 24, 219, fmc=1 if product is Product.TURIN else None)
     family, model = _CPUID[product]
     chip = CHIP_ID[:8].ljust(64, b"\x00") if product is Product.TURIN else CHIP_ID
@@ -226,7 +226,7 @@ def honest_snp(now: datetime, product: Product = Product.MILAN, kind: SigningKey
 
 
 def _name(common: str) -> x509.Name:
-    """As AMD writes it: its own verifiers insist on the names."""
+    """A distinguished name as AMD writes it, which AMD's verifiers check."""
     parts = (
         (NameOID.ORGANIZATIONAL_UNIT_NAME, "Engineering"),
         (NameOID.COUNTRY_NAME, "US"),

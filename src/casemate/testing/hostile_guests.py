@@ -1,7 +1,7 @@
-"""Guests that do what no guest should, as data: sources, and what may become of a call of their ``main``.
+"""Hostile guests as data: their source, and the outcomes that a call of their ``main`` may have.
 
-Whatever a guest does, its caller gets one of the codes here within the time limit and half a second more, and the next
-guest works. ``ok`` means that the guest may also succeed: what it tried got it nothing.
+The caller gets one of these codes at most half a second after the time limit, and the next guest works. ``ok`` means
+that the guest may also succeed, if what it tried had no effect.
 """
 
 from dataclasses import dataclass
@@ -13,25 +13,27 @@ OK = "ok"
 
 _TIME = (Code.TIME_LIMIT,)
 _MEMORY = (Code.MEMORY_LIMIT, Code.GUEST_ERROR, Code.TIME_LIMIT)
-"""Killed for it, or a RangeError that the guest did not catch; on a slow machine, still collecting when time is up."""
+"""The guest is killed, or does not catch a RangeError; on a slow machine, garbage collection lasts until the time
+limit."""
 _THREW = (Code.GUEST_ERROR,)
 _CRASHED = (Code.GUEST_CRASHED,)
 
 
 @dataclass(frozen=True, slots=True)
 class HostileGuest:
-    """One module that exports ``main``, and the outcomes that are right."""
+    """A module that exports ``main``, and its permitted outcomes."""
 
     name: str
     source: str
     outcomes: tuple[str, ...]
     arguments: Any = None
     fails_to_load: bool = False
-    """The outcome is that of loading the module, not of calling it."""
+    """True if loading the module has the outcome, before any call."""
     then: tuple[str, ...] = ()
-    """Outcomes of a second call of ``main``, with ``"again"``, to the same guest; empty: there is none to the same."""
+    """Permitted outcomes of a second call of ``main``, with ``"again"``, in the same guest; empty: the guest is gone by
+    then."""
     result: Any = None
-    """What it must return, where it may succeed and this is not None."""
+    """The result that it must return if it succeeds; None: any."""
 
 
 def _main(body: str) -> str:
@@ -133,7 +135,7 @@ USES_UP = (
         (*_TIME, *_MEMORY, *_CRASHED),
     ),
 )
-"""Time and memory."""
+"""Guests that use up time or memory."""
 
 SAYS_TOO_MUCH = (
     HostileGuest(
@@ -183,7 +185,7 @@ SAYS_TOO_MUCH = (
         then=(OK,),
     ),
 )
-"""Results, lines and questions."""
+"""Guests whose results, console lines or OCALLs exceed the limits."""
 
 THROWS = (
     HostileGuest("error", _main("throw new TypeError('no');"), _THREW, then=_THREW),
@@ -218,7 +220,7 @@ THROWS = (
     HostileGuest("timers left over", _main("setInterval(() => { throw 1; }, 1); return 1;"), (OK,), then=(OK,)),
     HostileGuest("error event", _main("reportError(new Error('no')); return 1;"), (OK,), then=(OK,)),
 )
-"""Exceptions of all kinds."""
+"""Guests that throw exceptions of all kinds."""
 
 POLLUTES = (
     HostileGuest(
@@ -283,7 +285,7 @@ POLLUTES = (
         result=1,
     ),
 )
-"""The bootstrap's own ground."""
+"""Guests that change objects which the bootstrap uses."""
 
 _REFUSALS = """
 const attempts = %s;
@@ -373,7 +375,7 @@ ESCAPES = (
         generated="(function* () {}).constructor('yield 1')().next();",
     ),
 )
-"""Files, network, programs and other code."""
+"""Guests that try to reach files, network, programs or other code."""
 
 TRAPS = """
     const caught = [], Bytes = Uint8Array, typed = Object.getPrototypeOf(Bytes.prototype);
@@ -411,7 +413,7 @@ TRAPS = """
     set(Promise, Symbol.species, {get: () => class { constructor(run) { run(() => {}, () => {}); } }});
     set(Object.prototype, "stream", {get: () => { seen(this); return true; }});
 """
-"""Stands at every place where the bootstrap, or the engine under it, could look for a method of its bytes."""
+"""Code with traps on every property that the bootstrap, or the engine under it, could look up on its bytes."""
 
 FORGES = (
     HostileGuest(
@@ -436,7 +438,7 @@ FORGES = (
         (OK, Code.GUEST_ERROR, *_CRASHED),
     ),
 )
-"""What only the bootstrap may say."""
+"""Guests that try to send what only the bootstrap may send."""
 
 HOSTILE_GUESTS = (*USES_UP, *SAYS_TOO_MUCH, *THROWS, *POLLUTES, *ESCAPES, *FORGES)
 
@@ -534,8 +536,8 @@ HOSTILE_STREAMS = (
         (OK,),
     ),
 )
-"""Streams: what may become of one that is stepped through, with pieces of 64 KiB where it wants input. ``ok`` means
-that it has ended, or went on for as long as anybody cared to step."""
+"""Hostile streams, stepped through with pieces of 64 KiB as input. ``ok`` means that the stream ended, or continued
+until the test stopped."""
 
 HOSTILE_STATES = (
     HostileGuest("reads without end", _main("for (;;) context.state.get('k');"), _TIME),

@@ -1,4 +1,4 @@
-"""A host between a client and the real host that sees, keeps, alters, repeats and delays, as a hostile operator can.
+"""A hostile host between a client and the real one: records, alters, repeats and delays messages.
 
 Example:
     with hostile_host(machine.host_socket, Tampering(on_answer=flip_a_bit)) as door, connect(door) as client:
@@ -20,7 +20,7 @@ from casemate.process.places import listen
 from casemate.wire.errors import CasemateError
 
 Alter = Callable[[bytes], bytes]
-"""A message in, the message that is passed on instead out."""
+"""Maps a message to the message that is relayed in its place."""
 
 
 def _honest(message: bytes) -> bytes:
@@ -29,19 +29,19 @@ def _honest(message: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Tampering:
-    """What this host does to the messages it relays, and all that it has seen."""
+    """How the hostile host treats the messages it relays, and a record of them."""
 
     on_question: Alter = _honest
     on_answer: Alter = _honest
     delay: float = 0.0
-    """Seconds before each answer is passed on."""
+    """Seconds before each answer is relayed."""
     seen: list[bytes] = field(default_factory=list)
-    """Every byte string that went through, in order."""
+    """All messages that passed, in order."""
 
 
 @contextlib.contextmanager
 def hostile_host(real: Path, tampering: Tampering) -> Iterator[Path]:
-    """A socket to connect clients to; what they say reaches the host at ``real``, or what ``tampering`` makes of it."""
+    """Gives a socket for clients; relays their messages to the host at ``real``, altered by ``tampering``."""
     with tempfile.TemporaryDirectory(prefix="casemate-") as folder:
         door = Path(folder) / "host.sock"
         listener = listen(door)
@@ -64,7 +64,7 @@ def _accept(listener: socket.socket, real: Path, tampering: Tampering) -> None:
 
 
 def _relay(client: Channel, real: Path, tampering: Tampering) -> None:
-    """One question, one answer, until somebody hangs up."""
+    """Relays one request and one answer at a time until either side hangs up."""
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(str(real))
     host = Channel(sock)

@@ -1,6 +1,6 @@
-"""Verifiers that others wrote, behind one function each: evidence in, a status out, or a refusal.
+"""Independent verifiers of SGX quotes, each behind a function from evidence to a status or a refusal.
 
-They are no dependencies of the product; :func:`available` gives those that are installed.
+The product does not depend on them; :func:`available` gives those that are installed.
 """
 
 import importlib.util
@@ -29,12 +29,12 @@ _INTELS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a third party says."""
+    """An independent verifier's result."""
 
     status: str | None
-    """In Intel's words; None where it refuses."""
+    """Intel's TCB status; None if the verifier refuses."""
     advisories: frozenset[str] | None
-    """None where this verifier does not tell."""
+    """Intel's advisory IDs; None if this verifier does not report them."""
     complaint: str = ""
 
 
@@ -87,7 +87,7 @@ def intel_qvl(quote: bytes, collateral: Collateral, root: bytes, now: datetime) 
 
 
 def intel_runs_here() -> bool:
-    """Whether there is a wheel of Intel's library: it is built for Linux on x86-64 and Python up to 3.11."""
+    """True if a wheel of Intel's library exists for this platform: Linux on x86-64, Python up to 3.11."""
     return (sys.platform, platform.machine()) == ("linux", "x86_64") and sys.version_info < (3, 12)
 
 

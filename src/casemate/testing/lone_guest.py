@@ -1,4 +1,4 @@
-"""A guest in a VM's process without a machine around it, launched as the chip launches, with firmware that hears it."""
+"""A guest VM without a machine: launched as the chip launches it, with firmware that answers its requests."""
 
 import secrets
 from dataclasses import replace
@@ -18,14 +18,14 @@ from casemate.wire.snp.page_info import PAGE_SIZE, PageType
 from casemate.wire.snp.vmm import Vmm
 
 SIGNATURE = 0xA00F11
-"""CPUID Fn0000_0001_EAX: Milan's."""
+"""CPUID Fn0000_0001_EAX of a Milan."""
 MEMORY = 4 << 20
 """Bytes of RAM, enough for every built-in guest."""
 NO_IDENTITY = LaunchFinish(vm=0, host_data=bytes(32))
 
 
 class LoneGuest:
-    """One VM; within its context, the hypervisor that serves it."""
+    """A VM; as a context manager, it gives the hypervisor that serves it."""
 
     def __init__(
         self,
@@ -39,17 +39,17 @@ class LoneGuest:
         policy: int = DEBUG_POLICY,
         finish: LaunchFinish = NO_IDENTITY,
     ) -> None:
-        """Launched, and nothing has run yet.
+        """Launches the VM without running it.
 
         Args:
             image: firmware in OVMF's shape.
             mode: how memory is protected.
-            chip: answers the guest's requests; None: there is no firmware to hear them.
-            data: waits on COM2.
-            vcpus: how many.
+            chip: answers the guest's requests; None: nothing answers them.
+            data: input on COM2.
+            vcpus: number of vCPUs.
             cpuid: the CPUID page; None: an empty one.
-            policy: of the guest.
-            finish: its identity and host data; of account only with a chip.
+            policy: AMD's GUEST_POLICY.
+            finish: identity and host data of the launch; used only with a chip.
 
         Raises:
             FirmwareError: the chip refuses ``finish``.
@@ -80,7 +80,7 @@ class LoneGuest:
 
 
 def _context(chip: SnpPlatform, mode: VmMode, policy: int, digest: bytes, finish: LaunchFinish) -> GuestContext:
-    """The firmware's side of a launch that has measured ``digest``."""
+    """The firmware's guest context after a launch that has measured ``digest``."""
     context = GuestContext.create(mode, policy, chip.state.current.tcb, secrets.token_bytes)
     context.step(Command.LAUNCH_START)
     context.digest = digest

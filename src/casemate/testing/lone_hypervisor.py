@@ -1,4 +1,4 @@
-"""The least hypervisor that a built-in guest needs: two serial ports, CPUID, the GHCB's events, and the relay."""
+"""A minimal hypervisor for built-in guests: two serial ports, CPUID, the GHCB's events, and guest requests."""
 
 import os
 from collections import deque
@@ -30,23 +30,23 @@ CPUID = {
     0: (1, *(int.from_bytes(part, "little") for part in (b"Auth", b"cAMD", b"enti"))),
     1: (0x00A00F11, 0, 0, 0),
 }
-"""Leaf to EAX, EBX, ECX, EDX."""
+"""CPUID leaf to EAX, EBX, ECX, EDX."""
 ASKED_IN_VAIN = 4
-"""How often a guest looks for data before it counts as waiting."""
+"""Number of reads without data after which a guest counts as waiting."""
 
 Relay = Callable[[bytes], bytes]
-"""A guest's sealed request to the firmware's sealed answer."""
+"""Maps a guest's sealed request to the firmware's sealed answer."""
 
 
 class UnservedError(CasemateError):
-    """The guest asks for what this hypervisor does not do."""
+    """The guest uses something that this hypervisor does not support."""
 
 
 class LoneHypervisor:
-    """Of one VM, whose guest it believes: what no built-in guest asks for is :class:`UnservedError`."""
+    """Serves one VM and trusts its guest; anything that no built-in guest uses raises :class:`UnservedError`."""
 
     def __init__(self, vm: LoneVm, data: bytes = b"", relay: Relay | None = None) -> None:
-        """``data`` waits on COM2; ``relay`` is the firmware's ear, where the guest has it."""
+        """``data`` is input on COM2; ``relay`` passes guest requests to the firmware, if there is one."""
         self.vm = vm
         self.relay = relay
         self.console = bytearray()
@@ -70,7 +70,7 @@ class LoneHypervisor:
         instructions: int = UNLIMITED,
         until: Callable[[], bool] = lambda: False,
     ) -> VcpuExit | None:
-        """To an exit that it cannot serve; None: the guest waits for data, ``until`` says so, or exits are used up."""
+        """Runs to an exit that it cannot serve; None: the guest waits for data, ``until`` is true, or exits ran out."""
         ghcb: int | None = None
         self.waits = 0
         for _ in range(exits):
@@ -92,7 +92,7 @@ class LoneHypervisor:
 
     @property
     def lines(self) -> list[str]:
-        """Of the console."""
+        """The lines on the console."""
         return self.console.decode().splitlines()
 
     def _vmgexit(self, ended: VcpuExit) -> int | None:
@@ -122,7 +122,7 @@ class LoneHypervisor:
         match ghcb.exit_code:
             case ExitCode.IOIO if PortString.is_meant(info_1):
                 string = PortString.parse(info_1, info_2)
-                for byte in ghcb.shared_buffer[: string.size]:  # which is where all guests here put theirs
+                for byte in ghcb.shared_buffer[: string.size]:  # all guests here have their GHCB there
                     self._out(string.access.port, byte)
                 return ghcb.answer()
             case ExitCode.IOIO:
@@ -142,7 +142,7 @@ class LoneHypervisor:
         raise UnservedError(f"the event {ghcb.exit_code!r}")
 
     def _edit_registers(self, vcpu: int, ended: VcpuExit) -> None:
-        """Plain SEV: registers lie open, and the hypervisor does the instruction in the guest's place."""
+        """Emulates the instruction for plain SEV, where the hypervisor can read and write registers."""
         spa = self.vm.vmsas[vcpu]
         vmsa = Vmsa.parse(os.pread(self.vm.dram.fileno(), PAGE_SIZE, spa))
         if ended.reason is ExitReason.CPUID:

@@ -1,8 +1,7 @@
-"""The spawner of enclaves and guests without a chip: for tests of guests, of the watchdog and of confinement.
+"""The spawner of enclaves and guests without a chip, for tests of guests, the watchdog and confinement.
 
-Its enclaves run a stub instead of the enclave runtime: it takes orders over what would be the host's socket, loads
-code into guests and calls it, and says what came of it. :class:`LoneSpawner` is the side of the tests; the rest runs in
-there.
+Its enclaves run a stub in place of the enclave runtime. The stub takes orders over the host's socket, loads code into
+guests, calls it, and reports outcomes. :class:`LoneSpawner` is used by tests; the stub runs in the enclave's process.
 """
 
 import json
@@ -57,10 +56,10 @@ OUTPUT_LIMIT = 256 * 1024
 """Longest result of a guest here (bytes)."""
 
 MAX_FRAME = OVERHEAD + OUTPUT_LIMIT
-"""Longest frame that is heard of a guest here (bytes)."""
+"""Longest frame that is accepted from a guest here (bytes)."""
 
 PATIENCE = 15.0
-"""Seconds after which a test's peer is taken for dead."""
+"""Seconds without an answer after which a test fails."""
 
 _START = """
 import sys
@@ -72,19 +71,19 @@ run_spawner()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call."""
+    """The outcome of a call."""
 
     code: str
     """A ``Code`` of ``wire.protocol.faults``, or ``ok``."""
     text: str
-    """The result, or words for a person."""
+    """The result, or the error's message."""
     seconds: float
-    """From the call to here."""
+    """Duration of the call, seen by the test."""
     printed: tuple[str, ...] = ()
 
 
 class LoneEnclave:
-    """A stub enclave, from the outside."""
+    """A stub enclave as tests control it."""
 
     def __init__(self, number: int, pid: int, orders: Channel, chip: socket.socket) -> None:
         self.number = number
@@ -93,12 +92,12 @@ class LoneEnclave:
         self._chip = chip
 
     def order(self, **order: Any) -> Any:
-        """The stub's answer to an order."""
+        """Sends an order to the stub; returns its answer."""
         self._orders.send(json.dumps(order).encode(), timeout=PATIENCE)
         return json.loads(self._orders.receive(timeout=60.0).payload)
 
     def need_guest(self, memory_mib: int = 64) -> dict[str, Any]:
-        """Takes a guest: its ``pid``, its ``layers`` as name and state, and ``seconds``; or ``refused``."""
+        """Has the stub take a guest: ``pid``, ``layers`` as name and state, and ``seconds``; or ``refused``."""
         answer: dict[str, Any] = self.order(do="guest", memory_mib=memory_mib)
         return answer
 
@@ -114,17 +113,17 @@ class LoneEnclave:
         entries: Sequence[str] = ("main",),
         time_ms: int = 2000,
     ) -> Outcome:
-        """Loads modules, the last of them the main one."""
+        """Loads modules into the guest; the last is the main one."""
         linked = [[link.importer, link.specifier, link.target, link.start, link.end] for link in links]
         answer = self.order(do="load", modules=modules, links=linked, entries=list(entries), time_ms=time_ms)
         return Outcome(**answer)
 
     def call(self, entry: str = "main", arguments: Any = None, *, time_ms: int = 1000) -> Outcome:
-        """Calls a function of the guest's; OCALLs are answered with their own arguments."""
+        """Calls a function of the guest. OCALLs are answered with their own arguments."""
         return Outcome(**self.order(do="call", entry=entry, arguments=json.dumps(arguments), time_ms=time_ms))
 
     def close(self) -> None:
-        """Hangs up: the stub ends."""
+        """Closes the connection, which ends the stub."""
         self._orders.close()
         self._chip.close()
 
@@ -139,7 +138,7 @@ class LoneSpawner:
         self._sockets: list[socket.socket] = []
 
     def load(self, part: OptionalPart) -> object:
-        """Has the spawner load a part of the enclave's code; its reply."""
+        """Has the spawner load a part of the enclave's code; returns its reply."""
         self.control.send(encode_message(LoadPart(part)), timeout=PATIENCE)
         reply: object = parse_message(self.control.receive(timeout=PATIENCE).payload, SpawnerReady, Fault)
         return reply
@@ -148,7 +147,7 @@ class LoneSpawner:
         """A new stub enclave.
 
         Raises:
-            FaultError, as an AssertionError's text: the spawner refused.
+            AssertionError: the spawner refused; the text is that of its FaultError.
         """
         self._last += 1
         chip, chip_theirs = socket.socketpair()
@@ -163,18 +162,18 @@ class LoneSpawner:
         return LoneEnclave(self._last, answer.pid, Channel(host), chip)
 
     def close(self) -> None:
-        """Hangs up on the spawner and on every enclave."""
+        """Closes the connections to the spawner and to every enclave."""
         self.control.close()
         for sock in self._sockets:
             sock.close()
 
     def kill(self, enclave: LoneEnclave) -> Exited:
-        """Has an enclave ended."""
+        """Has the spawner end an enclave."""
         self.control.send(encode_message(Kill(enclave.number)), timeout=PATIENCE)
         return self.exited()
 
     def exited(self) -> Exited:
-        """The next end of an enclave."""
+        """Waits for the next end of an enclave."""
         return parse_message(self.control.receive(timeout=PATIENCE).payload, Exited)
 
 
@@ -187,13 +186,13 @@ def lone_spawner(
     user: int | None = None,
     python: str = sys.executable,
 ) -> Iterator[LoneSpawner]:
-    """A spawner process for as long as the context lasts; afterwards it and all its children are gone.
+    """Runs a spawner process during the context; afterwards it and all its children are gone.
 
     Args:
         engine: a binary that every user may run: see :func:`shared_engine`.
-        layers: what is asked of the sandbox.
-        pool: how many warm guests it keeps.
-        user: the user id it runs as, where this process is root.
+        layers: the sandbox layers to apply.
+        pool: number of warm guests to keep.
+        user: the user id it runs as if this process is root.
         python: an interpreter that this user may run.
     """
     ours, theirs = socket.socketpair()
@@ -233,14 +232,14 @@ def lone_spawner(
 
 
 def run_spawner() -> None:
-    """The spawner process itself, with the stub as its enclaves' life."""
+    """Runs the spawner in this process, with the stub as its enclaves' code."""
     from casemate.spawner.start import run_process
 
     run_process(lambda: stub_enclave)
 
 
 def stub_enclave(_chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) -> None:
-    """A confined enclave that does as it is told; ends when nobody tells it any more."""
+    """Runs the stub in a confined enclave until its connection is closed."""
     orders = Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=host_fd))
     stub = _Stub(Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=spawner_fd)), layers)
     while True:
@@ -253,7 +252,7 @@ def stub_enclave(_chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Lay
 
 
 class _GoneError(Exception):
-    """The guest cannot answer any more."""
+    """The guest is gone and cannot answer."""
 
     def __init__(self, code: str, text: str, since: float) -> None:
         super().__init__(code)
@@ -280,7 +279,7 @@ class _Stub:
         return [[layer.name, layer.state, layer.detail] for layer in self._layers]
 
     def do_try(self, what: str) -> str:
-        """Runs a statement of the test's; the type of what it raises."""
+        """Executes a test's statement; returns the name of the exception's type."""
         try:
             exec(what, {"os": os, "socket": socket})  # noqa: S102 - the test's own
         except Exception as error:
@@ -288,7 +287,7 @@ class _Stub:
         return "done"
 
     def do_send_to_spawner(self, text: str) -> str:
-        """Says something to the spawner that no enclave says."""
+        """Sends the spawner a message that no honest enclave sends."""
         self._spawner.send(text.encode())
         return "sent"
 
@@ -330,12 +329,12 @@ class _Stub:
         return self._until(self._talk.call(entry, arguments.encode(), None, number=number), time_ms)
 
     def do_rest(self, seconds: float) -> dict[str, Any]:
-        """Does nothing; what the spawner says meanwhile."""
+        """Waits, and returns what the spawner reports meanwhile."""
         self._watch_spawner(time.monotonic(), seconds)
         return {"code": "ok", "text": "", "seconds": seconds, "printed": []}
 
     def do_end(self) -> dict[str, Any]:
-        """Has the guest killed; why the spawner says that it is gone."""
+        """Has the guest killed; returns the spawner's reason for its end."""
         self._spawner.send(encode_message(Watch(0)))
         return self.do_rest(PATIENCE)
 
@@ -404,7 +403,7 @@ class _Stub:
             self._watch_spawner(start, PATIENCE)
 
     def _watch_spawner(self, start: float, seconds: float) -> None:
-        """Raises what the spawner says about the guest's end, if it says so in time."""
+        """Raises :class:`_GoneError` with the spawner's reason, if the spawner reports the guest's end in time."""
         try:
             gone = parse_message(self._spawner.receive(timeout=seconds).payload, GuestGone)
         except (TimedOutError, WireError):
@@ -413,16 +412,16 @@ class _Stub:
 
 
 def late() -> float:
-    """How much later than its time limit an outcome may come (seconds): half of one, where a processor is to spare.
+    """Permitted delay of an outcome after its time limit (seconds): half a second if a processor is idle.
 
-    The spawner kills a quarter of a second after the limit. Where more processes want to run than there are processors,
-    the rest is the scheduler's.
+    The spawner kills a quarter of a second after the limit. If more processes want to run than there are processors,
+    scheduling adds to that.
     """
     return 0.5 if os.getloadavg()[0] < (os.cpu_count() or 1) else 3.0
 
 
 def shared_engine() -> Path:
-    """The engine's binary in a place where every user may run it, since guests have user ids of their own."""
+    """The engine's binary in a place where every user may run it, since each guest has its own user id."""
     import deno
 
     binary = Path(deno.find_deno_bin()).resolve()

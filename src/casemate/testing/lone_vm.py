@@ -1,4 +1,4 @@
-"""A confidential VM's process without a machine around it: the caller is its chip and its hypervisor."""
+"""A confidential VM's process without a machine; the test acts as its chip and its hypervisor."""
 
 import itertools
 import os
@@ -40,19 +40,19 @@ T = TypeVar("T")
 
 
 class LoneVm:
-    """RAM from GPA 0 at SPA 0, the firmware after it, then registers, then spare pages."""
+    """A VM's process. Its DRAM holds RAM (GPA 0 at SPA 0), then firmware, registers, and spare pages."""
 
     def __init__(
         self, mode: VmMode, *, memory: int, pages: int = 0, policy: int = DEBUG_POLICY, folder: str | None = None
     ) -> None:
-        """Powered on, with nothing launched.
+        """Starts the process; nothing is launched.
 
         Args:
             mode: how memory is protected.
             memory: bytes of RAM.
-            pages: of DRAM beside the RAM, for firmware and registers; spare ones come on top.
-            policy: of the guest.
-            folder: for the DRAM file; None: the system's own for what is temporary.
+            pages: DRAM pages for firmware and registers, beside the RAM and the spare pages.
+            policy: AMD's GUEST_POLICY.
+            folder: for the DRAM file; None: the system's folder for temporary files.
         """
         self.mode = mode
         self.memory = memory
@@ -87,7 +87,7 @@ class LoneVm:
 
     @classmethod
     def launched(cls, mode: VmMode, ovmf: Ovmf, shape: GuestShape, *, memory: int, policy: int = DEBUG_POLICY) -> Self:
-        """A VM with this firmware, its launch finished, the rest of its RAM assigned and not validated."""
+        """A VM with this firmware after its launch; the rest of its RAM is assigned and not validated."""
         vm = cls(mode, memory=memory, pages=len(ovmf.content) // PAGE_SIZE + shape.vcpus, policy=policy)
         try:
             vm.launch(plan(ovmf, shape))
@@ -97,7 +97,7 @@ class LoneVm:
         return vm
 
     def launch(self, pages: Iterable[PlannedPage]) -> None:
-        """Adds the pages, and finishes."""
+        """Adds the pages and finishes the launch."""
         after_ram, launched = self.memory, [self.memory]
         self.ask(MapNested(0, 0, self.memory // PAGE_SIZE), Done)
         for planned in pages:
@@ -129,50 +129,50 @@ class LoneVm:
             start = spa + PAGE_SIZE
 
     def add(self, pages: AddPages) -> bytes:
-        """LAUNCH_UPDATE; the pages' digests."""
+        """Does SNP_LAUNCH_UPDATE; returns the pages' digests."""
         return self.ask_chip(pages, PagesAdded).digests
 
     def run(
         self, vcpu: int = 0, *, instructions: int = UNLIMITED, time_ms: int = 5000, ghcb: int | None = None
     ) -> VcpuExit:
-        """One VMRUN of a vCPU that was launched."""
+        """Runs a launched vCPU once (VMRUN)."""
         return self.ask(Vmrun(self.vmsas[vcpu], instructions, time_ms, ghcb), VcpuExit)
 
     def load(self, spa: int, size: int) -> bytes:
-        """What the host's CPU reads."""
+        """The bytes that the host's CPU reads there."""
         return self.ask(HostLoad(spa, size), MemoryIs).content
 
     def store(self, spa: int, content: bytes) -> None:
-        """What the host's CPU writes."""
+        """Writes as the host's CPU does."""
         self.ask(HostStore(spa, content), Done)
 
     def ask_chip(self, question: object, wanted: type[T]) -> T:
-        """As the chip; FaultError where it is refused."""
+        """Sends a request as the chip; FaultError if it is refused."""
         self._chip.send(encode_message(question), timeout=_WAIT)
         return answer_of(self._chip.receive(timeout=_WAIT).payload, wanted)
 
     def ask(self, question: object, wanted: type[T]) -> T:
-        """As the hypervisor; FaultError where it is refused."""
+        """Sends a request as the hypervisor; FaultError if it is refused."""
         number = self.send(question)
         answered, message = self.receive()
         assert answered == number  # noqa: S101 - one at a time
         return answer_of(message, wanted)
 
     def send(self, question: object) -> int:
-        """As the hypervisor, without waiting; the question's number."""
+        """Sends a request as the hypervisor without waiting; returns the request's number."""
         number = next(self._numbers)
         self._hypervisor.send(numbered(number, question), timeout=_WAIT)
         return number
 
     def send_raw(self, message: bytes, *, to_chip: bool) -> None:
-        """Whatever it is, to the end of the chip's link or as the hypervisor's next question."""
+        """Sends any bytes, over the chip's link or as the hypervisor's next request."""
         if to_chip:
             self._chip.send(message, timeout=_WAIT)
         else:
             self._hypervisor.send(next(self._numbers).to_bytes(NUMBER_SIZE, "little") + message, timeout=_WAIT)
 
     def receive(self) -> tuple[int, bytes]:
-        """The next answer to the hypervisor: its question's number, and the message."""
+        """The next answer to the hypervisor: its request's number, and the message."""
         return split(self._hypervisor.receive(timeout=_WAIT).payload)
 
     def close(self) -> None:

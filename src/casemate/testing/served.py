@@ -1,4 +1,4 @@
-"""A machine of one's own with a gateway, for tests and figures: started, told where it is, ended."""
+"""Runs a new machine with a gateway, for tests and benchmarks."""
 
 import contextlib
 import secrets
@@ -13,30 +13,30 @@ from casemate.wire.protocol.access_tokens import token_digest, token_text
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running machine and the way to its gateway."""
+    """A running machine, and how to reach its gateway."""
 
     machine: LocalMachine
     token: str
-    """The run's own, of role admin."""
+    """The run's token, of role admin."""
 
     @property
     def url(self) -> str:
-        """Where the gateway is."""
+        """The gateway's base URL."""
         return self.machine.status.url
 
     @property
     def authorization(self) -> dict[str, str]:
-        """The header that opens it."""
+        """The header Authorization with the run's token."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
 @contextlib.contextmanager
 def served_machine(state: Path, arguments: Sequence[str] = ()) -> Iterator[Served]:
-    """A new machine on ``state`` with a gateway on a free port of the loopback, VMs' guests and the learner's image.
+    """A new machine on ``state``: a gateway on a free loopback port, the VMs' guests, and the learner's image.
 
     Args:
         state: the state directory.
-        arguments: more, for ``casemate.supervisor``.
+        arguments: further arguments of ``casemate.supervisor``.
     """
     token = token_text(secrets.token_bytes(32))
     own = ["--state", str(state), "--token-digest", token_digest(token).hex(), "--port", "0"]

@@ -1,4 +1,4 @@
-"""A chip with SEV-SNP and its maker, in one process: what both say to each other, without a supervisor between them."""
+"""A chip with SEV-SNP and its maker in one process, without a supervisor between them."""
 
 import functools
 from dataclasses import dataclass, field, replace
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @functools.cache
 def snp_office(product: Product, now: datetime) -> AmdMaker:
-    """The maker of one product, with all its keys and nothing issued; the same one in a process."""
+    """The maker of one product, with all its keys and nothing issued; cached."""
     cas: dict[AmdRole, Ca] = {}
     for role in AmdRole:
         key = make_rsa_key(product, role, None)
@@ -55,15 +55,15 @@ def snp_office(product: Product, now: datetime) -> AmdMaker:
 
 @dataclass
 class SnpMaker:
-    """The maker as a chip sees it: :meth:`ask`. The rest is what its owner can have it do."""
+    """The maker: a chip uses :meth:`ask`, the other methods are its operator's."""
 
     maker: AmdMaker
     now: datetime
     asked: list[object] = field(default_factory=list)
-    """By the chip, in order."""
+    """The chip's requests, in order."""
 
     async def ask(self, question: object, wanted: type[T]) -> T:
-        """What the maker answers; :class:`CertificationError` where it refuses."""
+        """The maker's answer; :class:`CertificationError` if it refuses."""
         self.asked.append(question)
         try:
             answer = self._answer(question)
@@ -75,21 +75,21 @@ class SnpMaker:
 
     @property
     def root(self) -> SimulatedRoot:
-        """For policies."""
+        """The maker's root, for policies."""
         return SimulatedRoot.of(self.maker.cas[AmdRole.ARK].certificate)
 
     def endorsements(self, chain: bytes) -> SnpEndorsements:
-        """A chip's chain with the revocation list as it is now."""
+        """A chip's certificate chain with the current revocation list."""
         leaf, *above = (block.der for block in parse_chain("chain", chain))
         return SnpEndorsements(leaf, encode_chain(*above), publish_crl(self.maker, self.now))
 
     def revoke(self, *certificates: bytes) -> None:
-        """Puts certificates (DER) on the root's list."""
+        """Adds certificates (DER) to the root's revocation list."""
         ledger = revoke(self.maker.ledger, tuple(map(serial_of, certificates)), self.now)
         self.maker = replace(self.maker, ledger=ledger)
 
     def recover(self) -> UpdateFirmware:
-        """Publishes a new TCB; the order that brings a chip to it."""
+        """Publishes a new TCB; returns the order that updates a chip to it."""
         ledger = self.maker.ledger
         levels = recover(ledger.levels, "SIM-SB-00001", self.now)
         self.maker = replace(self.maker, ledger=replace(ledger, levels=levels))
@@ -112,14 +112,14 @@ class SnpMaker:
 
 
 def snp_chip(folder: Path, maker: SnpMaker, report_version: int | None = None) -> tuple[SnpPlatform, SnpCertification]:
-    """A chip of the maker's product in an empty or used ``folder``."""
+    """A chip of the maker's product, with its state in an empty or used ``folder``."""
     folder.mkdir(mode=0o700, exist_ok=True)
     platform = SnpPlatform(folder, load_fuses(folder, None), ChipKind(maker.maker.product, report_version))
     return platform, SnpCertification(platform, folder, maker.ask, clock=lambda: maker.now)
 
 
 def snp_guest(platform: SnpPlatform) -> ReportedGuest:
-    """A guest with something in each field, launched now."""
+    """A guest that has just been launched, with a value in every field."""
     return ReportedGuest(
         guest_svn=2,
         policy=0x12_0037,

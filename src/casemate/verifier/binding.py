@@ -1,4 +1,4 @@
-"""What REPORTDATA vouches for, and what confines the processes behind it: the same rules for every kind of TEE."""
+"""Rules for what REPORTDATA binds and for the sandbox it attests; they are the same for every kind of TEE."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ SANDBOX_RULES = (Rule.SANDBOX_ENCLAVE, Rule.SANDBOX_GUEST)
 
 @dataclass(frozen=True, slots=True)
 class BoundValues:
-    """What the enclave says that its REPORTDATA vouches for; the nonce is the challenger's."""
+    """The values that an enclave claims its REPORTDATA binds. The nonce comes from the challenger."""
 
     hpke_key: Bytes32
     receipt_key: Bytes32
@@ -32,13 +32,13 @@ class BoundValues:
 def check_report_data(
     trail: Trail, got: bytes, bound: BoundValues | None, demand: ReportDataDemand, *, at: str
 ) -> ReportDataBinding | None:
-    """What REPORTDATA vouches for, where the policy demands that it binds a nonce.
+    """The values that REPORTDATA is checked to bind; None if the policy does not demand that it binds a nonce.
 
     Args:
-        trail: where the check is noted.
+        trail: records the checks.
         got: REPORTDATA, 64 bytes.
-        bound: what is said to be bound to it.
-        demand: the policy's.
+        bound: the values that the enclave claims are bound.
+        demand: the policy's demand on REPORTDATA.
         at: the field's name in the evidence.
     """
 
@@ -74,7 +74,7 @@ def check_report_data(
 
 
 def check_layers(trail: Trail, told: SandboxLayers | None, required: RequiredLayers | str) -> None:
-    """The sandbox layers that the policy requires were applied, in the enclave's attested words, if it has said any."""
+    """Checks that the attested sandbox layers include all that the policy requires; ``told`` None: none attested."""
     for rule, which in ((Rule.SANDBOX_ENCLAVE, "enclave"), (Rule.SANDBOX_GUEST, "guest")):
         layers: tuple[Layer, ...] = getattr(told, which) if told is not None else ()
         applied = frozenset(layer.name for layer in layers if layer.state is LayerState.APPLIED)
@@ -86,12 +86,12 @@ def check_layers(trail: Trail, told: SandboxLayers | None, required: RequiredLay
 
 
 def layers_of(binding: ReportDataBinding | None) -> SandboxLayers | None:
-    """The layers that REPORTDATA vouches for, if it does."""
+    """The sandbox layers that REPORTDATA binds, if any."""
     return None if binding is None else binding.layers
 
 
 def _hash(trail: Trail, binding: ReportDataBinding) -> bytes:
-    """What REPORTDATA should be; values of the wrong size are refused."""
+    """The expected REPORTDATA; refuses values of the wrong size."""
     try:
         return binding.report_data()
     except WireError as error:

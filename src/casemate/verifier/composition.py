@@ -1,14 +1,14 @@
-"""Policies that are made of policies: one of several accepts, or several pieces of evidence each satisfy one.
+"""Policies composed of policies: ``any_of`` accepts one piece of evidence, ``all_of`` several pieces together.
 
-``any_of``: one piece of evidence, and any of the members may accept it. Its verdict is that member's, and the verified
-evidence is of that member's kind; so a simulated root counts only where the member that accepts names it.
+``any_of`` accepts a piece of evidence that at least one of its members accepts. The verified evidence is of that
+member's kind. A simulated root is trusted only if that member names it.
 
-``all_of``: as many pieces of evidence as members. Each piece satisfies a member of its own, no piece counts twice, and
-all of them are of one code.
+``all_of`` accepts as many pieces of evidence as it has members. Each piece satisfies a different member, no piece
+counts twice, and all pieces are evidence of one code.
 
-*One code* is a pair of digests that the policy states: MRENCLAVE and the SEV-SNP launch digest of the same pages. The
-two are different hashes of them, so no verifier can see from the digests that they belong together. Who has the image
-can: it computes both. The policy states the pair in its name, and the evidence shows that both are what runs.
+*One code* is a pair of digests that the policy states: MRENCLAVE and the SEV-SNP launch digest of the same pages. They
+are different hashes, so a verifier cannot tell from the digests that they belong together. The author of the policy
+can: whoever has the image computes both. The evidence then shows that both digests are what runs.
 """
 
 import json
@@ -38,10 +38,10 @@ from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.errors import WireError
 
 MAX_MEMBERS = 8
-"""Most members of a composition. Each piece of evidence may be tried against each of them."""
+"""Most members of a composition. Each piece of evidence may be appraised once for each member."""
 
 MAX_CODES = 64
-"""Most pairs of digests: versions of one image that are in use at a time."""
+"""Most pairs of digests in a policy, one for each version of an image in use."""
 
 _MR_ENCLAVE_SIZE = 32
 _LAUNCH_DIGEST_SIZE = 48
@@ -49,7 +49,7 @@ _LAUNCH_DIGEST_SIZE = 48
 
 @dataclass(frozen=True, slots=True)
 class AnyOfPolicy:
-    """Accepts evidence that one of the members accepts."""
+    """Accepts evidence that at least one member accepts."""
 
     members: tuple[TeePolicy, ...]
 
@@ -57,11 +57,11 @@ class AnyOfPolicy:
         _check_members("any_of", self.members, (SgxPolicy, SnpPolicy))
 
     def with_nonce(self, nonce: bytes) -> Self:
-        """This policy for one challenge; :class:`PolicyError` where a member does not demand a fresh nonce."""
+        """This policy with a challenge's nonce; :class:`PolicyError` if a member does not demand a fresh nonce."""
         return self.changed(lambda member: member.with_nonce(nonce))
 
     def changed(self, change: Callable[[TeePolicy], TeePolicy]) -> Self:
-        """The same composition of changed members."""
+        """This composition with ``change`` applied to each member."""
         return type(self)(tuple(map(change, self.members)))
 
     def weaknesses(self) -> tuple[str, ...]:
@@ -70,12 +70,12 @@ class AnyOfPolicy:
 
 
 AnyPolicy = SgxPolicy | SnpPolicy | AnyOfPolicy
-"""What one piece of evidence is judged by."""
+"""A policy for one piece of evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodeIdentity:
-    """One code, by the measurement that each kind of TEE takes of it."""
+    """The measurements of one code, one for each kind of TEE."""
 
     mr_enclave: bytes
     launch_digest: bytes
@@ -85,7 +85,7 @@ class CodeIdentity:
         check_sizes("launch_digest", frozenset({self.launch_digest}), _LAUNCH_DIGEST_SIZE)
 
     def is_of(self, verified: AnyVerifiedEvidence) -> bool:
-        """Whether the evidence is of this code."""
+        """True if the evidence has this code's measurement for its kind of TEE."""
         match verified:
             case VerifiedSgxEvidence():
                 return verified.measurement == self.mr_enclave
@@ -95,24 +95,24 @@ class CodeIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AllOfPolicy:
-    """Accepts several pieces of evidence together, each of which satisfies a member of its own."""
+    """Accepts several pieces of evidence together, each of which satisfies a different member."""
 
     members: tuple[AnyPolicy, ...]
     code: frozenset[CodeIdentity] | Literal["ANY_CODE"]
-    """All evidence is of one of these; ``ANY_CODE``: the members' own demands are all."""
+    """All pieces have the measurements of one of these. ``ANY_CODE``: only the members' own demands count."""
 
     def __post_init__(self) -> None:
         _check_members("all_of", self.members, (SgxPolicy, SnpPolicy, AnyOfPolicy))
         if self.code == "ANY_CODE":
             return
-        code: object = self.code  # also where no type checker has looked
+        code: object = self.code  # callers without a type checker may pass any text
         if not isinstance(code, frozenset) or not all(isinstance(each, CodeIdentity) for each in code):
             raise PolicyError("code wants a set of CodeIdentity, or ANY_CODE")
         if not self.code:
             raise PolicyError("code is an empty set, which accepts nothing: name a pair of digests, or write ANY_CODE")
 
     def with_nonce(self, nonce: bytes) -> Self:
-        """This policy for one challenge, which every piece answers.
+        """This policy with the nonce of one challenge, which every piece answers.
 
         Raises:
             PolicyError: a member does not demand a fresh nonce.
@@ -126,7 +126,7 @@ class AllOfPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One of several pieces of evidence, with what its maker says of it; unverified."""
+    """One of several pieces of evidence with its maker's endorsements; unverified."""
 
     evidence: AnyEvidence
     endorsements: AnyEndorsements
@@ -137,19 +137,19 @@ class VerifiedComposite:
     """Pieces of evidence that one policy accepted together at one time."""
 
     parts: tuple[AnyVerifiedEvidence, ...]
-    """In the order of the policy's members."""
+    """The verified pieces, in the order of the policy's members."""
     code: CodeIdentity | None
-    """Of which all of them are; None where the policy says ANY_CODE."""
+    """The code that all parts are evidence of; None if the policy says ANY_CODE."""
     appraised_at: datetime
     expires_at: datetime
-    """When the first part runs out."""
+    """The earliest time at which a part expires."""
 
     def __init__(self) -> None:
         raise TypeError("VerifiedComposite is made by casemate.verifier.appraise_all alone")
 
 
 class CompositionRefusedError(RefusedError):
-    """No member of a composition accepts the evidence: with the refusal of each."""
+    """No member of a composition accepts the evidence; holds each member's refusal."""
 
     def __init__(self, rule: Rule, refusals: tuple[tuple[str, RefusedError], ...], *, want: str) -> None:
         super().__init__(rule, got="; ".join(f"{name}: {refusal}" for name, refusal in refusals), want=want)
@@ -162,17 +162,17 @@ class CompositionRefusedError(RefusedError):
 def appraise_any(
     evidence: AnyEvidence, policy: AnyPolicy | AllOfPolicy, endorsements: AnyEndorsements, now: datetime
 ) -> AnyVerifiedEvidence:
-    """The verified evidence, if every rule of its kind holds; of an ``any_of``, by the first member that accepts it.
+    """The verified evidence, if every rule of its kind holds. An ``any_of`` uses the first member that accepts.
 
     Args:
-        evidence: of any kind.
-        policy: for that kind, or with a member for it.
-        endorsements: of that kind.
+        evidence: of any kind of TEE.
+        policy: for that kind, or an ``any_of`` with a member for that kind.
+        endorsements: for that kind.
         now: the time.
 
     Raises:
-        RefusedError: the first rule that does not hold; ``evidence.kind`` where evidence and policy are of two kinds;
-            ``policy.any-of``, a :class:`CompositionRefusedError`, where no member accepts; ``policy.all-of`` where the
+        RefusedError: the first rule that does not hold; ``evidence.kind`` if evidence and policy are of different
+        kinds; ``policy.any-of``, a :class:`CompositionRefusedError`, if no member accepts; ``policy.all-of`` if the
             policy wants several pieces (:func:`appraise_all`).
         TypeError: ``now`` has no time zone.
     """
@@ -193,7 +193,7 @@ def appraise_any(
 
 
 def explain_any(evidence: AnyEvidence, policy: AnyPolicy, endorsements: AnyEndorsements, now: datetime) -> CheckTree:
-    """Every check that :func:`appraise_any` makes; of an ``any_of`` those of the member that accepts, else of all."""
+    """Every check of :func:`appraise_any`. For an ``any_of``: those of the member that accepts, or of all members."""
     if not isinstance(policy, AnyOfPolicy):
         return explain_for_tee(evidence, policy, endorsements, now)
     groups: list[CheckGroup] = []
@@ -207,16 +207,16 @@ def explain_any(evidence: AnyEvidence, policy: AnyPolicy, endorsements: AnyEndor
 
 
 def appraise_all(pieces: Sequence[Piece], policy: AllOfPolicy, now: datetime) -> VerifiedComposite:
-    """The verified evidence of several makers, if each piece satisfies a member of its own and all are of one code.
+    """The verified evidence of several makers, if each piece satisfies a different member and all are of one code.
 
-    1. There are as many pieces as members, and no piece is there twice.
-    2. Each member accepts a piece that no other member needs, whatever the order of the pieces.
-    3. One of the policy's pairs of digests has the measurements of all of them.
+    1. There are as many pieces as members, and all pieces differ.
+    2. The pieces can be assigned to members so that each member accepts its piece. The order of pieces is irrelevant.
+    3. One of the policy's pairs of digests matches the measurements of all pieces.
 
     Args:
         pieces: each with its endorsements, in any order.
-        policy: what is demanded.
-        now: the time, the same for all.
+        policy: the members and the codes allowed.
+        now: the time at which all pieces are appraised.
 
     Raises:
         RefusedError: ``policy.all-of`` (steps 1 and 2) or ``policy.one-code`` (step 3).
@@ -229,10 +229,10 @@ def appraise_all(pieces: Sequence[Piece], policy: AllOfPolicy, now: datetime) ->
 
 
 def parse_any_policy(text: str) -> AnyPolicy | AllOfPolicy:
-    """The policy in a text: of the kind whose measurement it names, or a composition.
+    """The policy that a text states: for the kind of TEE whose measurement it names, or a composition.
 
     Raises:
-        PolicyError: it is none, or makes no sense; the error names the member of a composition.
+        PolicyError: the text is not a valid policy; the error names the member of a composition.
     """
     try:
         return _read(policy_body(text))
@@ -259,7 +259,7 @@ def _check_pieces(pieces: Sequence[Piece], policy: AllOfPolicy) -> None:
 
 
 def _assigned(pieces: Sequence[Piece], policy: AllOfPolicy, now: datetime) -> tuple[AnyVerifiedEvidence, ...]:
-    """A piece for each member, in the order of the members."""
+    """The verified piece for each member, in the order of the members."""
     accepted: list[dict[int, AnyVerifiedEvidence]] = []
     refusals: list[tuple[str, RefusedError]] = []
     for name, member in _named(policy.members):
@@ -282,7 +282,7 @@ def _assigned(pieces: Sequence[Piece], policy: AllOfPolicy, now: datetime) -> tu
 def _accepted_by(
     member: AnyPolicy, pieces: Sequence[Piece], now: datetime
 ) -> tuple[dict[int, AnyVerifiedEvidence], RefusedError]:
-    """The pieces that a member accepts, by number; and why it refuses another, if possible one of its own kind."""
+    """The pieces that a member accepts, by number; and one of its refusals, preferably of a piece of its own kind."""
     found: dict[int, AnyVerifiedEvidence] = {}
     refusal = RefusedError(Rule.POLICY_ALL_OF, got="none", want="a piece of evidence")
     for number, piece in enumerate(pieces):
@@ -295,7 +295,7 @@ def _accepted_by(
 
 
 def _matching(accepted: Sequence[Mapping[int, object]]) -> dict[int, int] | None:
-    """For each member a piece that it accepts and no other member has, by augmenting paths; None if there is no way."""
+    """A different accepted piece for each member (bipartite matching by augmenting paths); None if impossible."""
     member_of: dict[int, int] = {}
 
     def assign(member: int, tried: set[int]) -> bool:
@@ -351,7 +351,7 @@ def _weaknesses(members: Sequence[AnyPolicy]) -> tuple[str, ...]:
 
 
 def _named(members: Sequence[AnyPolicy]) -> list[tuple[str, Any]]:
-    """Members by number and kind, as refusals name them."""
+    """Each member with the name that refusals use for it: number and kind."""
     return [
         (f"member {number} ({'any_of' if isinstance(member, AnyOfPolicy) else kind_of(member)})", member)
         for number, member in enumerate(members, 1)
@@ -389,7 +389,7 @@ def _read_one(body: JsonObject) -> TeePolicy:
 
 
 def _members_of(body: JsonObject, name: str) -> list[tuple[int, JsonObject]]:
-    """The members by their number, each as the text of a policy of its own would be."""
+    """The members with their numbers, each in the form of a policy's text."""
     found = body.children(name, limit=MAX_MEMBERS)
     return [
         (number, JsonObject("policy", {each: member.value(each) for each in member.names()}))
@@ -431,7 +431,7 @@ def _plain(policy: AnyPolicy | AllOfPolicy) -> dict[str, Any]:
 
 
 def _toml(plain: dict[str, Any], path: str) -> list[str]:
-    """The lines of a policy's table; members of compositions are tables of their own, all else is inline."""
+    """The TOML lines of a policy. Members of compositions are written as tables, all other values inline."""
     tables = {name: value for name, value in plain.items() if name in ("any_of", "all_of")}
     lines = [f"{name} = {toml_value(value)}" for name, value in plain.items() if name not in tables]
     for name, members in tables.items():

@@ -1,7 +1,7 @@
-"""The verifier's only use of cryptographic code: certificates and revocation lists into values, and P-256 signatures.
+"""The verifier's only use of cryptographic code: parses certificates and CRLs, checks ECDSA signatures.
 
-What does not depend on the time is remembered, in bounded caches keyed by the bytes themselves: so verifying again with
-the same collateral costs the quote's own two signatures. Windows are checked by the callers, every time.
+Results that do not depend on the time are cached, in bounded caches keyed by the bytes themselves. Verifying again with
+the same collateral therefore costs only the quote's own two signatures. Callers check validity periods every time.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ from casemate.wire.protocol.simulated_mark import SIMULATED_OIDS
 from casemate.wire.sgx.pck import SGX_EXTENSION_OID
 
 _REMEMBERED = 256
-"""Certificates, keys and signatures that are remembered: a few dozen makers' worth of collateral."""
+"""Most cached certificates, keys and signatures: enough for the collateral of a few dozen makers."""
 
 _REMEMBERED_DOCUMENTS = 32
 _REMEMBERED_LISTS = 16
-"""Documents and revocation lists can be long, so fewer of them: a stranger's may fill some 16 MiB here, and no more."""
+"""Most cached documents and revocation lists. They can be long: an attacker's can fill at most some 16 MiB."""
 
 _COORDINATE_SIZE = 32
 _ECDSA = ec.ECDSA(hashes.SHA256())
@@ -58,28 +58,28 @@ _PARSER_ERRORS = (
     x509.UnsupportedGeneralNameType,
     Warning,
 )
-"""What the X.509 parser raises on malformed input (warnings, where a process has made errors of them)."""
+"""Exceptions of the X.509 parser on malformed input (a warning where the process turns warnings into errors)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A parsed certificate; nothing of it is verified."""
+    """A parsed certificate; unverified."""
 
     der: bytes
     sha256: bytes
     key_sha256: bytes
-    """Of SubjectPublicKeyInfo in DER; empty for a key of a kind that is not known here."""
+    """Hash of SubjectPublicKeyInfo in DER; empty if the parser does not support the kind of key."""
     subject: bytes
-    """The name in DER."""
+    """The subject's name in DER."""
     issuer: bytes
     common_name: str
     serial: int
     not_before: datetime
     not_after: datetime
     point: bytes | None
-    """The public key as an uncompressed point; None if it is not on P-256."""
+    """The public key as an uncompressed point; None if it is not a P-256 key."""
     ecdsa_sha256: bool
-    """Whether it is signed with ECDSA and SHA-256."""
+    """True if the certificate is signed with ECDSA and SHA-256."""
     signed: bytes
     signature: bytes
     """In DER."""
@@ -96,7 +96,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A parsed CRL; nothing of it is verified."""
+    """A parsed CRL; unverified."""
 
     issuer: bytes
     this_update: datetime
@@ -118,7 +118,7 @@ def parse_certificate(data: bytes) -> Certificate:
 
 @lru_cache(maxsize=_REMEMBERED_LISTS)
 def parse_revocation_list(data: bytes) -> RevocationList:
-    """An X.509 revocation list that covers all of its issuer's certificates."""
+    """Parses a CRL; refuses one that does not cover all of its issuer's certificates."""
     try:
         return _parse_revocation_list(data)
     except _PARSER_ERRORS as error:
@@ -127,24 +127,24 @@ def parse_revocation_list(data: bytes) -> RevocationList:
 
 @lru_cache(maxsize=_REMEMBERED)
 def certificate_issued_by(point: bytes, signature: bytes, signed: bytes) -> bool:
-    """Whether the key signed the certificate; remembered."""
+    """True if the key signed the certificate; cached."""
     return _holds(point, signature, signed)
 
 
 @lru_cache(maxsize=_REMEMBERED_LISTS)
 def list_issued_by(point: bytes, signature: bytes, signed: bytes) -> bool:
-    """Whether the key signed the revocation list; remembered."""
+    """True if the key signed the revocation list; cached."""
     return _holds(point, signature, signed)
 
 
 @lru_cache(maxsize=_REMEMBERED_DOCUMENTS)
 def document_signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
-    """Whether the key made the raw signature (R || S) over a document; remembered."""
+    """True if the key made the raw signature (R || S) over a document; cached."""
     return signed_by(point, signature, signed)
 
 
 def signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
-    """Whether the key made the raw signature (R || S, 64 bytes); computed every time."""
+    """True if the key made the raw signature (R || S, 64 bytes); never cached."""
     if len(signature) != 2 * _COORDINATE_SIZE:
         return False
     r, s = signature[:_COORDINATE_SIZE], signature[_COORDINATE_SIZE:]
@@ -152,7 +152,7 @@ def signed_by(point: bytes, signature: bytes, signed: bytes) -> bool:
 
 
 def signed_by_certified_key(public_key: bytes, algorithm: str, signature: bytes, signed: bytes) -> bool:
-    """Whether a key on P-256 or P-384 made a certificate's signature.
+    """True if a P-256 or P-384 key made a certificate's signature.
 
     Args:
         public_key: SubjectPublicKeyInfo in DER.
@@ -186,7 +186,7 @@ def _holds(point: bytes, signature: bytes, signed: bytes) -> bool:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _key(point: bytes) -> ec.EllipticCurvePublicKey | None:
-    """The key with this uncompressed point; None if the point is not on the curve."""
+    """The P-256 key with this uncompressed point; None if the point is not on the curve."""
     try:
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     except ValueError:
@@ -230,12 +230,12 @@ def _parse_certificate(data: bytes) -> Certificate:
 
 
 def _value(parts: CertificateParts, *oids: str) -> bytes | None:
-    """The value of the first of these extensions that is there."""
+    """The value of the first of these extensions that the certificate has."""
     return next((parts.extensions[oid].value for oid in oids if oid in parts.extensions), None)
 
 
 def _check_nothing_else(what: str, data: bytes, signed: bytes, signature: bytes) -> None:
-    """Refuses bytes beside what is signed and the signature, such as unused bits: each value is written in one way."""
+    """Refuses an encoding that is not exactly the signed part, the algorithm and the signature, such as unused bits."""
     whole = der.element(der.SEQUENCE, signed, _ECDSA_SHA256, der.element(der.BIT_STRING, b"\x00", signature))
     if whole != data:
         raise WireError(what, got="bytes beside what is signed", want="the signed part, its algorithm, the signature")
@@ -273,5 +273,5 @@ def _parse_revocation_list(data: bytes) -> RevocationList:
 
 
 def _complaint(error: BaseException) -> str:
-    """The parser's words, on one line."""
+    """The parser's message on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

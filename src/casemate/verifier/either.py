@@ -1,4 +1,4 @@
-"""Evidence of any kind of TEE, judged by a policy for one kind and by the rules of that kind."""
+"""Appraises evidence of any kind of TEE by the rules of its kind."""
 
 from datetime import datetime
 from typing import assert_never
@@ -17,7 +17,7 @@ from casemate.wire.sgx.collateral import Collateral
 TeePolicy = SgxPolicy | SnpPolicy
 AnyEvidence = SgxEvidence | SnpEvidence
 AnyEndorsements = Collateral | SnpEndorsements | None
-"""None where there are none: SGX evidence is refused after the rules that need none."""
+"""None if the caller has no endorsements: SGX evidence is then refused after the rules that need none."""
 AnyVerifiedEvidence = VerifiedSgxEvidence | VerifiedSnpEvidence
 
 
@@ -27,8 +27,8 @@ def appraise_for_tee(
     """The verified evidence, if every rule of its kind holds.
 
     Raises:
-        RefusedError: the first rule that does not hold; ``evidence.kind`` where evidence and policy are of two kinds.
-        TypeError: ``now`` has no time zone.
+        RefusedError: the first rule that does not hold; ``evidence.kind`` if evidence and policy are of different
+        kinds. TypeError: ``now`` has no time zone.
     """
     match evidence, policy, endorsements:
         case SgxEvidence(), SgxPolicy(), Collateral() | None:
@@ -41,7 +41,7 @@ def appraise_for_tee(
 def explain_for_tee(
     evidence: AnyEvidence, policy: TeePolicy, endorsements: AnyEndorsements, now: datetime
 ) -> CheckTree:
-    """Every check that :func:`appraise_for_tee` makes, for people to look at; bad evidence never raises."""
+    """The result of every check of :func:`appraise_for_tee`, for display. Bad evidence never raises."""
     match evidence, policy, endorsements:
         case SgxEvidence(), SgxPolicy(), Collateral() | None:
             return explain(evidence, policy, endorsements, now)
@@ -59,7 +59,7 @@ def _two_kinds(evidence: AnyEvidence, policy: TeePolicy) -> dict[str, str]:
 
 
 def kind_of(value: AnyEvidence | TeePolicy) -> str:
-    """The kind of TEE, for people."""
+    """The kind of TEE in the words of messages to people."""
     match value:
         case SgxEvidence() | SgxPolicy():
             return "SGX"

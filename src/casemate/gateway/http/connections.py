@@ -1,7 +1,8 @@
-"""Connections that are kept waiting: each has its time, and there are only so many.
+"""HTTP/1.1 connections with time limits, a limit on their number, and problem documents for malformed requests.
 
-uvicorn reads HTTP/1.1 with h11. What it leaves to a proxy in front is done here: a time limit for the head of a
-request, a limit on connections that makes room for newcomers, a problem document for what is no HTTP.
+uvicorn parses HTTP/1.1 with h11 and leaves the rest to a proxy in front. This module adds what such a proxy does: a
+time limit for the head of a request, a limit on connections that makes room for new ones, and a problem document for
+malformed HTTP.
 """
 
 import asyncio
@@ -26,19 +27,20 @@ IDLE_TIMEOUT = 75
 """How long a connection may wait between two requests (seconds)."""
 
 LINGER = 10.0
-"""How long the rest of a body is thrown away once its request was refused (seconds), so that the refusal is read."""
+"""How long the rest of a refused request's body is read and discarded (seconds), so that the client reads the
+refusal."""
 
 WRITE_TIMEOUT = 30.0
-"""How long a client may take no bytes at all while some wait for it (seconds)."""
+"""How long a client may read nothing while bytes are waiting for it (seconds)."""
 
 STALLED = 5.0
-"""A client that has taken none for so long counts as one that waits, whatever it has asked for (seconds)."""
+"""A client that has read nothing for this long counts as idle, even while its request is under way (seconds)."""
 
 FAREWELL = 2.0
-"""How long what comes is thrown away after the refusal of what is no HTTP (seconds), so that the refusal is read."""
+"""How long input is read and discarded after malformed HTTP (seconds), so that the client reads the refusal."""
 
 MOST_HELD = 64 * 1024
-"""More than this is sent without waiting for what else is written (bytes)."""
+"""A corked transport that holds more than this sends at once (bytes)."""
 
 MAX_HEAD = 32 * 1024
 """Longest head of a request (bytes)."""
@@ -48,9 +50,9 @@ _ESTABLISHED = 1
 
 
 class Corked:
-    """A transport that sends what is written in one turn of the event loop in one go: an answer's head and its body.
+    """A transport that joins all writes of one turn of the event loop, such as a response's head and body, in one send.
 
-    Each send costs the kernel as much as h11 takes to make it, and wakes the client.
+    Each send takes the kernel as long as h11 takes to encode it, and wakes the client.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -60,11 +62,11 @@ class Corked:
         self._size = 0
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the transport's own."""
+        """Passes everything else on to the wrapped transport."""
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Sends it soon."""
+        """Holds the bytes until the event loop's next turn; sends at once what exceeds ``MOST_HELD``."""
         if not data:
             return
         if not self._held:
@@ -75,17 +77,16 @@ class Corked:
             self._send()
 
     def close(self) -> None:
-        """Sends what is held, then closes."""
+        """Sends the held bytes, then closes."""
         self._send()
         self._transport.close()
 
     def write_eof(self) -> None:
-        """Sends what is held, and that nothing comes after it."""
+        """Sends the held bytes and the end of the stream."""
         self._send()
         self._transport.write_eof()
 
     def abort(self) -> None:
-        """Closes at once."""
         self._held.clear()
         self._transport.abort()
 
@@ -98,7 +99,7 @@ class Corked:
 
 
 class PatientProtocol(H11Protocol):
-    """One connection. Made with its place, and who counts: uvicorn knows how to make the rest."""
+    """One HTTP/1.1 connection with time limits; ``place`` counts it among all connections of the server."""
 
     def __init__(
         self, *arguments: Any, waiting: Waiting, place: Place, malformed: Callable[[], None], **named: Any
@@ -117,14 +118,13 @@ class PatientProtocol(H11Protocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The client has connected, and has not said anything yet."""
+        """Starts the time limit for the first request's head."""
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
         self._place.connected = True
         self._place.hang_up = transport.abort
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has ended."""
         self._gone = True
         self._waiting.left(self._place)
         self._stop_timers()
@@ -133,7 +133,6 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes of a request."""
         if self._refused or self.transport.is_closing():
             return
         if self.conn.their_state is h11.IDLE:
@@ -141,10 +140,10 @@ class PatientProtocol(H11Protocol):
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """Takes what h11 has understood; called for bytes that came, and for those that had waited their turn."""
+        """Handles the events that h11 has parsed, from new bytes or from bytes of a pipelined request."""
         super().handle_events()
         if self._linger_timer is not None and self.conn.their_state is not h11.SEND_BODY:
-            self._linger_timer.cancel()  # the rest has come: the connection may be used again
+            self._linger_timer.cancel()  # the refused request's body is complete: the connection may be used again
             self._linger_timer = None
         if self.conn.their_state is not h11.IDLE and not self._gone:
             self._stop_waiting_for_head()
@@ -152,7 +151,7 @@ class PatientProtocol(H11Protocol):
                 self._waiting.busy(self._place)
 
     def on_response_complete(self) -> None:
-        """An answer has been given to the server's side of the socket."""
+        """Called when a response has been written to the transport."""
         unread = self.conn.their_state is h11.SEND_BODY
         super().on_response_complete()
         if self._gone or self.transport.is_closing():
@@ -160,17 +159,17 @@ class PatientProtocol(H11Protocol):
         if unread:
             self._linger_timer = self.loop.call_later(LINGER, self.transport.abort)
         elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            self._expect_head()  # half of the next one came along
+            self._expect_head()  # the first bytes of the next request are already here
         if self.cycle.response_complete:
             self._waiting.idle(self._place)
 
     def send_400_response(self, _msg: str) -> None:
-        """The refusal of what is no HTTP: of a head, or of a body whose request has no answer yet."""
+        """Sends a problem document for a malformed head, or for a malformed body if no response has begun."""
         self._malformed()
         self._stop_waiting_for_head()
         cycle = self.cycle if self._is_answering else None
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE) or (cycle is not None and cycle.response_started):
-            self.transport.close()  # there is an answer, or half of one: no place for another
+            self.transport.close()  # a response has begun, so a second one would be malformed
             return
         code = Trouble.VERSION_REFUSED if self.conn.status == VERSION_REFUSED else Code.MALFORMED
         request_id = ""
@@ -189,14 +188,13 @@ class PatientProtocol(H11Protocol):
         self._say_farewell()
 
     def shutdown(self) -> None:
-        """The server ends."""
         if self._refused:
             self.transport.close()
         else:
             super().shutdown()
 
     def look_for_its_end(self) -> None:
-        """Hangs up where the client has, and nothing is read that would tell: more requests of its own are waiting."""
+        """Closes the connection if the client has, where pipelined requests keep the transport from reading that."""
         if self._is_answering and self.flow.read_paused:
             connection = self.transport.get_extra_info("socket")
             state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
@@ -204,14 +202,13 @@ class PatientProtocol(H11Protocol):
                 self.transport.abort()
 
     def pause_writing(self) -> None:
-        """The client takes bytes more slowly than they are made."""
+        """Called when the client reads more slowly than the response is written."""
         super().pause_writing()
         if self._write_timer is None:
             self._unsent = self.transport.get_write_buffer_size()
             self._watch_writing()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
         super().resume_writing()
         if self._write_timer is not None:
             self._write_timer.cancel()
@@ -220,18 +217,18 @@ class PatientProtocol(H11Protocol):
 
     @property
     def _is_answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # none before the first request, whatever uvicorn declares
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request; uvicorn's types omit that
         return cycle is not None and not cycle.response_complete
 
     def _visit(self) -> ActiveRequest | None:
-        """The request that is under way, once the edge has seen it."""
+        """The request under way, once the edge has registered it."""
         if not self._is_answering:
             return None
         visit: ActiveRequest | None = self.cycle.scope["state"].get("visit")
         return visit
 
     def _give_up(self, state: dict[str, Any], status: int) -> str:
-        """Has nobody answer a request any more; its number, if it has one already."""
+        """Marks a request as ended without a response; returns its number, if it has one."""
         state["refused"] = status
         visit = self._visit()
         if visit is None:

@@ -1,4 +1,4 @@
-"""uvicorn, run as one task of the host's: sockets come by inheritance, signals and the event loop are the host's."""
+"""uvicorn as one task of the host's event loop, on inherited sockets and without signal handlers of its own."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from casemate.gateway.http.connections import IDLE_TIMEOUT, MAX_HEAD, PatientPro
 from casemate.gateway.http.waiting import Acceptor, Place, Waiting
 
 BACKLOG = 1024
-"""Connections that the kernel keeps while none is taken."""
+"""Most connections that the kernel queues until they are accepted."""
 
 
 def _nothing() -> None:
@@ -29,18 +29,18 @@ SECURITY_HEADERS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
 )
-"""On every answer. No HSTS: it would bind a browser's whole ``localhost``, whatever else is served there."""
+"""Sent with every response. No HSTS: it would force HTTPS on every other server on a browser's ``localhost``."""
 
 
 class HttpServer(Server):
-    """Serves an app on sockets that listen already, until :meth:`drain`.
+    """Serves an app on listening sockets until :meth:`drain`.
 
     Args:
         app: the ASGI application.
-        connections: the most at a time.
+        connections: the most at one time.
         tls: for HTTPS.
-        malformed: is told of each request that is no HTTP.
-        each_second: is called about once a second.
+        malformed: called for each malformed request.
+        each_second: called about once a second.
     """
 
     def __init__(
@@ -62,13 +62,14 @@ class HttpServer(Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # who asks is who has connected: nothing in a header changes that
+                proxy_headers=False,  # the client's address is its socket's: headers of proxies do not change it
                 headers=[*SECURITY_HEADERS],
                 timeout_keep_alive=IDLE_TIMEOUT,
                 h11_max_incomplete_event_size=MAX_HEAD,
             )
         )
-        # Below this, whoever sends no HTTP has it write a line, or advise an operator to install something.
+        # Below this level, clients can fill the log with malformed requests, and uvicorn advises operators to install
+        # packages.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._tls = tls
         self._waiting = Waiting(connections)
@@ -77,7 +78,7 @@ class HttpServer(Server):
         self._told = asyncio.Event()
 
     def drain(self, patience: float) -> None:
-        """No new connection is taken; requests under way are finished, in so many seconds at most."""
+        """Accepts no new connections, finishes requests under way for at most ``patience`` seconds, then ends."""
         self.config.timeout_graceful_shutdown = max(1, round(patience))
         self.should_exit = True
         self._told.set()
@@ -87,18 +88,18 @@ class HttpServer(Server):
         await self._serve([*sockets])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes connections; uvicorn's own counts none of them before its TLS handshake is over."""
+        """Starts accepting. Replaces uvicorn's way, which counts connections only after their TLS handshake."""
         await self.lifespan.startup()
         await self.on_tick(0)
         acceptors = []
         for listener in sockets or []:
             listener.listen(BACKLOG)
             acceptors.append(Acceptor(listener, self._protocol, self._waiting, self._tls))
-        self.servers = acceptors  # type: ignore[assignment] # it closes them, and no more
+        self.servers = acceptors  # type: ignore[assignment] # uvicorn only closes these
         self.started = True
 
     async def main_loop(self) -> None:
-        """Keeps the Date header right, once a second; uvicorn's own wakes ten times as often."""
+        """Updates the Date header once a second; uvicorn's own loop wakes ten times as often."""
         while not self.should_exit:
             date = (b"date", formatdate(time.time(), usegmt=True).encode())
             self.server_state.default_headers = [date, *self.config.encoded_headers]

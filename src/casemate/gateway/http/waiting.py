@@ -1,4 +1,4 @@
-"""Who holds a connection, from the moment in which it is accepted: there are only so many places."""
+"""Limits the number of connections, each counted from the moment in which it is accepted."""
 
 import asyncio
 import errno
@@ -13,13 +13,13 @@ from ipaddress import IPv6Address, ip_address
 from casemate.wire.errors import os_error_text
 
 AT_A_TIME = 64
-"""Most connections that are accepted before others have their turn."""
+"""Most connections accepted before other tasks have a turn."""
 
 PAUSE = 0.2
-"""Seconds before a listener is looked at again, where there was no descriptor left for its next connection."""
+"""Seconds before accepting is tried again after the process ran out of descriptors."""
 
 SILENCE = 60.0
-"""Seconds between two lines in the log that say so."""
+"""Seconds between two log lines about a lack of descriptors."""
 
 HANDSHAKE_TIMEOUT = 10.0
 """Longest TLS handshake (seconds)."""
@@ -33,7 +33,7 @@ def _nothing() -> None:
 
 
 def network_of(host: str) -> str:
-    """What limits count a peer by: an IPv4 address, or the 64-bit network that one IPv6 customer has to himself."""
+    """The network by which limits count a peer: an IPv4 address, or the /64 that one IPv6 customer has."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
@@ -46,12 +46,12 @@ def network_of(host: str) -> str:
 
 
 class Place:
-    """One connection's place: of a TCP connection, then of its TLS handshake, then of the requests over it.
+    """A connection's place among all, from TCP accept through the TLS handshake to its last request.
 
     Attributes:
-        network: whose it is.
-        hang_up: ends it.
-        connected: the handshake, if there is one, is over.
+        network: the peer's, by which limits count it.
+        hang_up: ends the connection.
+        connected: true once the TLS handshake, if any, is over.
     """
 
     __slots__ = ("connected", "hang_up", "network")
@@ -63,7 +63,7 @@ class Place:
 
 
 class Waiting:
-    """The connections without a request under way, the one that has waited longest first."""
+    """Counts connections, and closes idle ones to make room: those without a request under way, longest idle first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -72,19 +72,19 @@ class Waiting:
         """By network."""
 
     def arrived(self, place: Place) -> None:
-        """One more. At the limit, one who waits is hung up on; if all are busy, the newcomer."""
+        """Counts a new connection. At the limit, an idle connection is closed; if all are busy, the new one."""
         self._all += 1
         self.idle(place)
         if self._all > self._most:
             self.make_room()
 
     def left(self, place: Place) -> None:
-        """One less."""
+        """Stops counting a connection."""
         self._all -= 1
         self.busy(place)
 
     def busy(self, place: Place) -> None:
-        """A request of its has begun."""
+        """Marks a connection as busy: a request has begun."""
         group = self._idle.get(place.network)
         if group is not None:
             group.pop(place, None)
@@ -92,13 +92,13 @@ class Waiting:
                 del self._idle[place.network]
 
     def idle(self, place: Place, *, first: bool = False) -> None:
-        """It waits for its next request. ``first``: it is the first to be hung up on."""
+        """Marks a connection as idle. ``first``: it is the first to be closed when room is needed."""
         group = self._idle.setdefault(place.network, OrderedDict())
         group[place] = None
         group.move_to_end(place, last=not first)
 
     def make_room(self) -> None:
-        """Hangs up on whoever has waited longest, of the network that has most waiting: one cannot push out others."""
+        """Closes the longest idle connection of the network with most of them, so no network can push out others."""
         if self._idle:
             group = max(self._idle.values(), key=len)
             longest = next(iter(group))
@@ -107,10 +107,10 @@ class Waiting:
 
 
 class Acceptor:
-    """Accepts the connections of a listening socket: each has its place before its TLS handshake begins.
+    """Accepts the connections of a listening socket and counts each before its TLS handshake begins.
 
-    asyncio's own server tells nobody of a connection until that is over, so any number of clients that say nothing
-    could hold descriptors which are the host's, too.
+    asyncio's own server reports a connection only after the handshake, so silent clients without number could hold
+    descriptors that the host needs.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Acceptor:
         self._loop.add_reader(listener, self._accept)
 
     def close(self) -> None:
-        """Accepts no more, and ends the handshakes that are under way. The listener is closed by its owner."""
+        """Stops accepting and ends the handshakes under way. The listener's owner closes it."""
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._listener)
@@ -140,7 +140,7 @@ class Acceptor:
                 task.cancel()
 
     async def wait_closed(self) -> None:
-        """What uvicorn waits for: nothing is left to be done."""
+        """Returns at once; uvicorn expects a server to have this method."""
 
     def _accept(self) -> None:
         for _ in range(AT_A_TIME):

@@ -1,4 +1,4 @@
-"""Evidence and sealed calls: the gateway carries bytes that it cannot read."""
+"""Routes for evidence, collateral and sealed calls, whose content the gateway cannot read."""
 
 import base64
 
@@ -24,7 +24,7 @@ from casemate.wire.protocol.call import MAX_SEALED, Envelope
 from casemate.wire.protocol.faults import Code
 
 MAX_ENVELOPE = MAX_SEALED + 1024
-"""Longest sealed call with what it is bound to (bytes)."""
+"""Longest encoded sealed call (bytes)."""
 
 
 def call_routes(host: HostApi) -> APIRouter:
@@ -40,7 +40,7 @@ def call_routes(host: HostApi) -> APIRouter:
 
     @routes.get("/v1/collateral", response_model=None, **collateral_says)
     async def collateral() -> Response:
-        """What the simulated vendor publishes: TCB info, identities, revocations, signed. Needs a token of any role."""
+        """The simulated vendor's signed TCB info, identities and revocation lists. Needs a token of any role."""
         return Response(host.collateral(), media_type=JSON)
 
     return routes
@@ -48,7 +48,7 @@ def call_routes(host: HostApi) -> APIRouter:
 
 def _evidence(host: HostApi) -> ByHand:
     async def evidence(id: EnclaveId, nonce: Nonce, request: Request) -> Response:
-        """A fresh quote over the challenger's nonce, and what it takes to appraise it; JSON where Accept says so.
+        """A fresh quote over the challenger's nonce, with its collateral; JSON if Accept asks for it.
 
         Needs a token of any role.
         """
@@ -83,7 +83,7 @@ def _call(relay: CallHandler) -> ByHand:
 
 
 def relay_of(host: HostApi) -> CallHandler:
-    """What answers a sealed call."""
+    """The endpoint that relays a sealed call."""
 
     async def relay(number: int, request: Request) -> Response:
         body = await read_body(request, media_type=BINARY, limit=MAX_ENVELOPE)

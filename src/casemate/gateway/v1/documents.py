@@ -14,7 +14,7 @@ Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
 
 
 def _json_number(value: object) -> object:
-    """A number of JSON, ``1.0`` too; pydantic takes texts and true for one as well."""
+    """Refuses strings and booleans, which pydantic would accept as numbers; ``1.0`` is a valid JSON integer."""
     if isinstance(value, str | bool):
         raise PydanticCustomError("number", "want a number")
     return value
@@ -26,7 +26,7 @@ EnclaveNumber = Annotated[
 
 
 class Document(BaseModel):
-    """A JSON object of exactly these members."""
+    """A JSON object without unknown members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ class Health(Document):
 
 
 class MachineDocument(Document):
-    """A machine, in its operator's words. A relying party trusts none of this, but pins the root by other ways."""
+    """A machine as its operator describes it. A relying party trusts none of this and pins the root by other means."""
 
     platform: Annotated[str, Field(description="The platform's tag in runtime locks, such as `linux-x86_64-cp311`.")]
     runtime: Annotated[
@@ -52,7 +52,7 @@ class MachineDocument(Document):
 
 
 class EnclaveDocument(Document):
-    """An enclave as its host sees it: the operator's word, until its evidence is appraised."""
+    """An enclave as its host describes it: the operator's claims, unverified until its evidence is appraised."""
 
     id: EnclaveNumber
     name: str
@@ -92,7 +92,7 @@ class EnclavesDocument(Document):
 
 
 class ImageDocument(Document):
-    """An image that is kept, and what its SIGSTRUCT says; the chip checks that when it is launched."""
+    """A stored image and its SIGSTRUCT's values, which the chip checks at launch."""
 
     image: Annotated[Hex32, Field(description="SHA-256 of SGXS stream and SIGSTRUCT: the image's name here.")]
     name: str
@@ -105,7 +105,7 @@ class ImageDocument(Document):
 
 
 class ImagesDocument(Document):
-    """All images that are kept."""
+    """All stored images."""
 
     images: list[ImageDocument]
 

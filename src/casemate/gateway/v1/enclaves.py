@@ -19,7 +19,7 @@ from casemate.wire.protocol.faults import Code
 
 
 def launcher_of(token: AccessToken) -> str:
-    """The name that a launch counts to: the token's, or empty for the machine's owner."""
+    """The launcher whose share a launch counts against: the token's name, or empty for the machine's owner."""
     return "" if token.role is Role.ADMIN else token.name
 
 

@@ -1,4 +1,4 @@
-"""`/v1/events`: what happens on this machine, as server-sent events (WHATWG HTML, section 9.2)."""
+"""`/v1/events`: this machine's events as server-sent events (WHATWG HTML, section 9.2)."""
 
 import asyncio
 import json
@@ -23,7 +23,8 @@ from casemate.host.events import Event, MachineEvent
 from casemate.wire.protocol.access_tokens import Role
 
 KEEP_ALIVE = 15.0
-"""After so long without an event (seconds) a comment is sent: so proxies wait, and readers that left are noticed."""
+"""Seconds without an event until a comment is sent, so that proxies keep the connection and lost readers are
+noticed."""
 
 EVENT_STREAM = "text/event-stream"
 _ID = re.compile(r"([0-9a-f]{16})-(0|[1-9]\d{0,14})", re.ASCII)
@@ -37,7 +38,7 @@ machine, as `{"text": ...}`. Where this reader was too slow, `gap` says that eve
 
 
 class EventStreams:
-    """All readers of events. Numbers of events begin anew with each process, so ids carry the process's own name."""
+    """The streams of all readers. Event numbers restart with each process, so ids contain the process's name."""
 
     def __init__(self, host: HostApi, *, most: int) -> None:
         self._host = host
@@ -46,11 +47,11 @@ class EventStreams:
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """Ends every stream, so that none holds up the end of the process."""
+        """Ends every stream, so that none delays the end of the process."""
         self._closing.set()
 
     def open(self, visit: ActiveRequest, last_id: str | None) -> AsyncIterator[bytes]:
-        """One reader's stream; it has a place until its request is over."""
+        """One reader's stream. It holds a place until its request is over."""
         take_place(self._places, visit)
         return self._follow(last_id)
 
@@ -73,7 +74,7 @@ class EventStreams:
         yield encoded("end", {}, None)
 
     async def _until_closing(self, last: int) -> AsyncIterator[Event | None]:
-        """Events, and None for each while without one."""
+        """Yields events, and None for each interval without one."""
         news = self._host.events.since(last)
         closing: asyncio.Future[Any] = asyncio.ensure_future(self._closing.wait())
         coming: asyncio.Future[Any] = asyncio.ensure_future(anext(news))
@@ -116,19 +117,19 @@ def event_routes(streams: EventStreams) -> APIRouter:
 
 
 def share_of(most: int) -> int:
-    """How many of so many places one token may have: a quarter, and one at least where there are any."""
+    """Most places that one token may hold: a quarter, and at least one if there are any."""
     return min(most, max(1, most // 4))
 
 
 def take_place(places: AtOnce, visit: ActiveRequest) -> None:
-    """A place that is given back when the request is over."""
+    """Takes a place that is given back when the request is over."""
     key, name = (b"", "nobody") if visit.token is None else (visit.token.digest, f"token {visit.token.name}")
     places.take(key, name)
     visit.at_end(lambda: places.give_back(key))
 
 
 class _EventStream(StreamingResponse):
-    """A response that may be ended at any time, also while there is no event."""
+    """A streaming response that can be ended at any time, even while no event comes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -143,10 +144,10 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 def served(request: Request, opened: Callable[[ActiveRequest], AsyncIterator[bytes]]) -> StreamingResponse:
-    """The response that carries events as they come; for a HEAD none are waited for."""
+    """The response that carries events as they come; a HEAD request gets none."""
     visit = ActiveRequest.of(request.scope)
     events = _nothing() if visit.is_head else opened(visit)
-    headers = {"X-Accel-Buffering": "no"}  # nginx would else collect events
+    headers = {"X-Accel-Buffering": "no"}  # otherwise nginx buffers events
     return _EventStream(events, media_type=EVENT_STREAM, headers=headers)
 
 

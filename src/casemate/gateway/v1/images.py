@@ -1,4 +1,4 @@
-"""`/v1/images`: images that the host keeps, to be launched by their digest."""
+"""`/v1/images`: images that the host stores, to be launched by digest."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`/health`, `/v1/machine` and `/metrics`: it answers, what its operator says of the machine, figures."""
+"""`/health`, `/v1/machine` and `/metrics`: liveness, the operator's description of the machine, and metrics."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.lifecycle import State
 
 MAX_MACHINE_FILE = 256 * 1024
-"""Longest machine.json (bytes): a certificate in PEM and a few words."""
+"""Longest machine.json (bytes): a PEM certificate and a few strings."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineFile:
-    """What the supervisor has written of the machine, for those who ask over HTTP."""
+    """The file in which the supervisor describes the machine for clients of the gateway."""
 
     path: Path
 
     def read(self, version: str) -> MachineDocument:
-        """The file's content, as it is now."""
+        """The file's current content."""
         try:
             content = read_plain(self.path, MAX_MACHINE_FILE + 1)
             found = parse_object("machine.json", content, limit=MAX_MACHINE_FILE)
@@ -60,12 +60,12 @@ def machine_routes(machine: MachineFile, version: str) -> APIRouter:
         response_description="The gateway answers.",
     )
     async def health() -> Health:
-        """Whether the gateway answers. Needs no token."""
+        """Answers if the gateway is running. Needs no token."""
         return Health(status="serving", version=version)
 
     @routes.get("/v1/machine", **operation("machine", Role.CALL, Code.UNAVAILABLE))
     async def read() -> MachineDocument:
-        """What the operator says of the machine. Needs a token of any role."""
+        """The operator's description of the machine. Needs a token of any role."""
         return machine.read(version)
 
     return routes
@@ -83,7 +83,7 @@ def metrics_routes(host: HostApi, metrics: Metrics) -> APIRouter:
     async def read() -> Response:
         """Requests by route and status, their times (seconds), enclaves by state. Needs a token of role `admin`.
 
-        Not open to whoever is on this computer: behind a proxy, everybody is.
+        The loopback interface needs a token, too: behind a proxy on this computer, all requests come from there.
         """
         states = Counter(str(enclave.state) for enclave in host.enclaves())
         return Response(

@@ -12,11 +12,11 @@ from casemate.wire.encodings.decimal_text import decimal
 from casemate.wire.errors import WireError
 
 MAX_SAFE = 2**53 - 1
-"""The largest number that every reader of JSON has exactly (RFC 7493, section 2.2)."""
+"""The largest integer that every JSON parser represents exactly (RFC 7493, section 2.2)."""
 
 
 def _digits(value: object) -> object:
-    """A number of a path or query has one form; pydantic takes signs, spaces, ``1_0``, ``1.0`` and others' digits."""
+    """Accepts ASCII digits only; pydantic also takes signs, spaces, ``1_0``, ``1.0`` and other scripts' digits."""
     if not isinstance(value, str):
         return value
     try:
@@ -45,7 +45,7 @@ def negotiated(request: Request, *offered: str) -> str:
     """The first of the ``offered`` types that Accept names (RFC 9110, section 12.5.1). Weights are ignored.
 
     Raises:
-        ProblemError: it names none of them.
+        ProblemError: Accept names none of them.
     """
     accept = request.headers.get("accept", "*/*")
     types = {part.partition(";")[0].strip().lower() for part in accept.split(",")}

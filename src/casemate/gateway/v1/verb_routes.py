@@ -1,7 +1,7 @@
-"""Routes out of the table of verbs: a plain one has its endpoint from its entry, the others are written by hand.
+"""Adds routes from the table of verbs. Plain endpoints are derived from the entries, the others written by hand.
 
-Role, path, refusals and the operation's id come from the entry in both cases, so a route cannot differ from what the
-client sends or from what the table says.
+Role, path, refusals and the operation's id always come from the entry, so a route cannot differ from what the client
+sends.
 """
 
 import inspect
@@ -32,25 +32,25 @@ _ROLES = {
     Role.ADMIN: "Needs a token of role `admin`.",
 }
 _IDS = {"enclave": EnclaveId, "vm": VmId}
-"""``{id}`` in a path, by the request's field."""
+"""The type of ``{id}`` in a path, by the request's field."""
 
 
 class Answers(Protocol):
-    """What answers requests: the host's enclaves, or its VMs."""
+    """An object that answers requests: the host's enclaves, or its VMs."""
 
     async def answer(self, request: Request[A]) -> A: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ByHand:
-    """A route's endpoint that says more than the table, and what its document has beside the entry."""
+    """An endpoint written by hand, and what its OpenAPI operation has beside the table's entry."""
 
     endpoint: Callable[..., Awaitable[Any]]
     keywords: Mapping[str, Any] = field(default_factory=dict)
-    """For FastAPI."""
+    """Further arguments of FastAPI's ``add_api_route``."""
     refusals: tuple[Any, ...] = ()
     body: str | None = None
-    """What the binary body is, if the endpoint reads one by itself."""
+    """Description of the binary body, if the endpoint reads one by itself."""
     responses: Mapping[int | str, Any] = field(default_factory=dict)
 
 
@@ -67,20 +67,21 @@ class Documents:
     """The JSON documents of one kind of resource."""
 
     answers: Mapping[type, Written]
-    """By the answer's class. One that is missing holds bytes, its ``content``, which are sent as they are."""
+    """Encoders by the answer's class. An answer of any other class has bytes, its ``content``, which are sent
+    unchanged."""
     bodies: Mapping[type, type[Document]] = field(default_factory=dict)
-    """Those of requests with a JSON body, by the request's class."""
+    """Documents of requests with a JSON body, by the request's class."""
     query: Mapping[str, Any] = field(default_factory=dict)
-    """Types of the parameters in queries, for FastAPI, by their names."""
+    """Types of query parameters for FastAPI, by name."""
     after: Callable[[Any], Request[Any]] | None = None
-    """Makes the request to ask after one whose answer is ``Done``: the client is shown what it has changed."""
+    """Makes the request that follows an answer ``Done``, so that the client is shown the changed resource."""
 
     def written(self, request: type[Request[Any]]) -> Written | None:
-        """How the answer to such requests is written; None for bytes."""
+        """The encoder of the answer to such requests; None if the answer is bytes."""
         return self.answers.get(answer_type(request))
 
     async def response(self, host: Answers, request: Request[Any]) -> Response:
-        """The response with the host's answer."""
+        """Asks the host and encodes its answer."""
         written = self.written(type(request))
         answer = await host.answer(request)
         if written is None:
@@ -97,10 +98,10 @@ def add_verbs(
     documents: Documents,
     by_hand: Mapping[type[Request[Any]], ByHand],
 ) -> None:
-    """Adds a route for each verb that has one, in the table's order.
+    """Adds a route for each verb of the table that has one, in the table's order.
 
     Raises:
-        TypeError: a verb is in ``by_hand`` without a reason in the table, or the other way round.
+        TypeError: a verb is in ``by_hand`` without a reason in the table, or has a reason and is missing there.
     """
     for verb in verbs:
         route = verb.route
@@ -148,7 +149,7 @@ def _refusals(route: Route) -> tuple[Code | Trouble, ...]:
 
 
 def _endpoint(verb: Verb, route: Route, host: Answers, documents: Documents) -> Callable[..., Awaitable[Response]]:
-    """What FastAPI calls with the parameters that :func:`_signature` declares."""
+    """The endpoint that FastAPI calls with the parameters that :func:`_signature` declares."""
 
     async def answer(**given: Any) -> Response:
         values = {each.field: field_value(each.field, given[each.name]) for each in route.query}

@@ -1,7 +1,7 @@
-"""What SGX evidence and its collateral say, read without any check: to be looked at, also where it is refused.
+"""The contents of SGX evidence and its collateral, parsed and unverified, for display even if evidence is refused.
 
-Nothing here is verified, and nothing that acts on trust may take it. What :func:`~casemate.verifier.appraise` accepts
-was parsed from the same bytes, so there the same values are vouched for.
+Code that acts on trust must not use these values. If :func:`~casemate.verifier.appraise` accepts the same bytes, the
+values shown here are the verified ones.
 """
 
 from collections.abc import Callable
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SgxFindings:
-    """Each part that could be read; None, or empty, for a part that is missing or malformed."""
+    """The parts that could be parsed; None or empty for a part that is missing or malformed."""
 
     quote: Quote | None
     pck_chain: tuple[Certificate, ...]
-    """Leaf first where the certificates are one path, else as they stand in the quote."""
+    """Leaf first if the certificates form one path, else in the quote's order."""
     pck: PckExtension | None
     root_crl: RevocationList | None
     pck_crl: RevocationList | None
     tcb_info: TcbInfo | None
     qe_identity: QeIdentity | None
     unreadable: tuple[WireError, ...]
-    """Why a part that is there could not be read."""
+    """The errors of the parts that are present but malformed."""
 
     @property
     def compared_levels(self) -> tuple[ComparedLevel, ...]:
-        """The platform against the levels of the TCB info, until the first that it reaches."""
+        """The platform compared with the levels of the TCB info, up to the first level that it reaches."""
         if self.tcb_info is None or self.pck is None:
             return ()
         return compare_levels(self.tcb_info.tcb_levels, self.pck.tcb)
@@ -54,7 +54,7 @@ class SgxFindings:
 
     @property
     def tcb_status(self) -> TcbStatus | None:
-        """The status of platform and quoting enclave together, if each reaches a level."""
+        """The combined status of platform and quoting enclave, if each reaches a level."""
         compared, qe_level = self.compared_levels, self.qe_level
         if not compared or compared[-1].shortfalls or qe_level is None:
             return None
@@ -62,7 +62,7 @@ class SgxFindings:
 
 
 def find_sgx(quote: bytes, collateral: Collateral | None) -> SgxFindings:
-    """What a quote and its collateral say; unverified. Bad bytes never raise."""
+    """The parsed contents of a quote and its collateral; unverified. Bad bytes never raise."""
     unreadable: list[WireError] = []
 
     def read(parse: Callable[[bytes], T], data: bytes | None) -> T | None:

@@ -1,7 +1,7 @@
-"""What an SEV-SNP report and the certificates of its key say, read without any check: also where it is refused.
+"""The contents of an SEV-SNP report and its key's certificates, parsed and unverified, for display even if refused.
 
-Nothing here is verified, and nothing that acts on trust may take it. What :func:`~casemate.verifier.appraise_snp`
-accepts was parsed from the same bytes, so there the same values are vouched for.
+Code that acts on trust must not use these values. If :func:`~casemate.verifier.appraise_snp` accepts the same bytes,
+the values shown here are the verified ones.
 """
 
 import functools
@@ -26,26 +26,26 @@ from casemate.wire.snp.tcb import TcbVersion
 T = TypeVar("T")
 
 TCB_NAMES = ("reported", "committed", "launch", "current")
-"""The four TCB versions of a report, in the order in which they are judged."""
+"""The four TCB versions of a report, in the order in which they are checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnpFindings:
-    """Each part that could be read; None, or empty, for a part that is missing or malformed."""
+    """The parts that could be parsed; None or empty for a part that is missing or malformed."""
 
     report: SnpReport | None
     chain: tuple[AmdCertificate, ...]
-    """Key, issuer, root where the certificates are one path, else as they came."""
+    """Key, issuer, root if the certificates form one path, else in the order received."""
     key: KeyCertificate | None
     tcbs: dict[str, TcbVersion]
-    """By the name in :data:`TCB_NAMES`, in the layout of the product that the key's certificate names."""
+    """TCB versions by their names in :data:`TCB_NAMES`, decoded for the product that the key's certificate names."""
     revocation_list: AmdRevocationList | None
     unreadable: tuple[WireError, ...]
-    """Why a part that is there could not be read."""
+    """The errors of the parts that are present but malformed."""
 
 
 def find_snp(report: bytes, endorsements: SnpEndorsements) -> SnpFindings:
-    """What a report and its endorsements say; unverified. Bad bytes never raise."""
+    """The parsed contents of a report and its endorsements; unverified. Bad bytes never raise."""
     unreadable: list[WireError] = []
 
     def read(parse: Callable[[], T]) -> T | None:

@@ -1,4 +1,4 @@
-"""Requests that let a vCPU run, for a client that may hang up meanwhile."""
+"""Requests that run a vCPU for a client that may hang up during the run."""
 
 import asyncio
 import contextlib
@@ -15,19 +15,19 @@ from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import FaultError
 
 PAUSE_AGAIN = 0.2
-"""Seconds between two attempts to pause a VM for a client that is gone: its run may only be about to begin."""
+"""Seconds between two attempts to pause a VM for a client that has hung up: its run may not have begun yet."""
 
 A = TypeVar("A")
 
 
 async def answered_while_connected(request: HttpRequest, vms: VmHostApi, number: int, asked: Request[A]) -> A:
-    """The answer to what lets a vCPU run: it is paused as soon as its client hangs up, or its token is taken away.
+    """The answer to a request that runs a vCPU, which is paused when the client hangs up or its token is revoked.
 
     Args:
-        request: whose body is read.
+        request: the client's; its body has been read.
         vms: the hypervisor.
         number: the VM's.
-        asked: lets it run.
+        asked: the request that runs the vCPU.
     """
     asking = asyncio.create_task(vms.answer(asked))
     left = asyncio.create_task(_left(request))
@@ -47,8 +47,8 @@ async def attested(request: HttpRequest, vms: VmHostApi, vm: VmIs, report_data: 
     """The guest's report over 64 bytes.
 
     Raises:
-        FaultError: it hands out none.
-        ProblemError: that would end its launch, which is not for this token.
+        FaultError: the guest does not return a report.
+        ProblemError: this would end the VM's launch, and the token's role does not allow that.
     """
     if vm.state is VmState.LAUNCHING:
         check_role(request.scope["state"]["token"], Role.DEPLOY)

@@ -1,4 +1,4 @@
-"""`/v1/vms/{id}/console/events`: what a guest prints, as server-sent events."""
+"""`/v1/vms/{id}/console/events`: a guest's console output as server-sent events."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
 
 GATHER = 0.05
-"""Seconds for which bytes are gathered into one event: a guest prints them one by one."""
+"""Seconds for which output is gathered into one event: a guest prints byte by byte."""
 
 PIECE = 16 * 1024
 """Most bytes of one event."""
@@ -39,7 +39,7 @@ to end. Needs a token of any role.
 
 
 class ConsoleStreams:
-    """All readers that follow consoles."""
+    """The streams of all readers that follow consoles."""
 
     def __init__(self, vms: VmHostApi, *, most: int) -> None:
         self._vms = vms
@@ -47,15 +47,15 @@ class ConsoleStreams:
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """Ends every stream, so that none holds up the end of the process."""
+        """Ends every stream, so that none delays the end of the process."""
         self._closing.set()
 
     def console(self, number: int) -> Console:
-        """What one VM prints; FaultError where there is none."""
+        """The console of one VM; FaultError if there is no such VM."""
         return self._vms.console(number)
 
     def open(self, visit: ActiveRequest, console: Console, start: int) -> AsyncIterator[bytes]:
-        """One reader's stream, from byte ``start`` on; it has a place until its request is over."""
+        """One reader's stream from byte ``start`` on. It holds a place until its request is over."""
         take_place(self._places, visit)
         return self._follow(console, start)
 
@@ -75,7 +75,7 @@ class ConsoleStreams:
         yield encoded("end", {"gone": console.ended}, None)
 
     async def _news(self, console: Console, at: int) -> bool:
-        """Waits for more, or the end; false where nothing has come for a while."""
+        """Waits for output or its end; false after a while without either."""
         coming: asyncio.Future[Any] = asyncio.ensure_future(console.wait(at))
         closing: asyncio.Future[Any] = asyncio.ensure_future(self._closing.wait())
         try:

@@ -14,8 +14,8 @@ from casemate.wire.snp.report import GuestPolicy
 from casemate.wire.snp.vmsa import Segment, Vmsa
 
 MAX_RUN_MS = 5_000
-"""Longest run that one request may ask for (milliseconds): who waits longer for an answer, proxies hang up on. The next
-request goes on from there."""
+"""Longest run that one request may ask for (milliseconds): proxies close connections that wait longer for a response.
+The next request continues the run."""
 
 HEX_NUMBER = "^0x[0-9a-fA-F]{1,16}$"
 MAX_SAFE = 2**53 - 1
@@ -27,7 +27,7 @@ VmNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_SAFE, description="The
 
 
 class VmDocument(Document):
-    """A VM as its host sees it: the operator's word, until its report is appraised."""
+    """A VM as its host describes it: the operator's claims, unverified until its report is appraised."""
 
     id: VmNumber
     name: str
@@ -48,7 +48,7 @@ class VmsDocument(Document):
 
 
 class RunRequest(Document):
-    """Which vCPU runs, and when that ends at the latest."""
+    """The vCPU to run, and the limits at which the run ends."""
 
     vcpu: Annotated[int, Field(strict=True, ge=0, le=65535)] = 0
     instructions: Annotated[
@@ -106,7 +106,7 @@ class RmpEntryDocument(Document):
 
 
 class RmpDocument(Document):
-    """Entries in the order of their addresses."""
+    """Entries of the reverse map table, by ascending address."""
 
     entries: list[RmpEntryDocument]
 
@@ -121,14 +121,14 @@ class SegmentDocument(Document):
 
 
 class RegistersDocument(Document):
-    """A vCPU's VMSA; names are those of the APM (volume 2, appendix B, table B-4)."""
+    """A vCPU's VMSA, with the APM's names (volume 2, appendix B, table B-4)."""
 
     registers: dict[str, HexNumber]
     segments: dict[str, SegmentDocument]
 
 
 class ConsoleDocument(Document):
-    """A piece of what a guest has printed. Old output is forgotten, so `start` may be later than asked."""
+    """A piece of a guest's output. Old output is discarded, so `start` may be later than requested."""
 
     start: Annotated[int, Field(ge=0, description="The number of the first byte here.")]
     end: Annotated[int, Field(ge=0, description="The number of the next byte: ask from there.")]
@@ -138,13 +138,13 @@ class ConsoleDocument(Document):
 
 
 class AttestVmRequest(Document):
-    """What the report shall be over."""
+    """The 64 bytes that the report is to contain."""
 
     report_data: Annotated[str, Field(pattern="^[0-9a-fA-F]{128}$", description="REPORT_DATA, 64 bytes, hexadecimal.")]
 
 
 class VmEvidenceDocument(Document):
-    """Unverified, until you verify it."""
+    """A report with its endorsements; unverified."""
 
     report: Annotated[Base64, Field(description="The attestation report (AMD 56860), 1184 bytes.")]
     certificates: Annotated[str, Field(description="PEM: of the key that signed it, of its CA, of the root.")]
@@ -175,7 +175,7 @@ def shown_all(found: VmsAre) -> VmsDocument:
 
 
 def ran(found: VmRan, *, printed: int) -> RanDocument:
-    """The end of a run as JSON; ``printed``: bytes on the console meanwhile."""
+    """The end of a run as JSON; ``printed``: bytes of console output during the run."""
     return RanDocument(
         vm=shown(found.vm),
         reason=found.reason,

@@ -1,6 +1,6 @@
-"""`/v1/vms`: confidential VMs. Plain routes follow from the table of verbs, and four are written here.
+"""`/v1/vms`: confidential VMs. Four routes are written by hand, the others derived from the table of verbs.
 
-What a route answers is the host's word, until a report is appraised.
+Responses are the host's claims, unverified until a report is appraised.
 """
 
 from typing import Annotated
@@ -61,7 +61,7 @@ from casemate.wire.messages.vm.verbs import VM_VERBS
 from casemate.wire.snp.vmsa import Vmsa
 
 MAX_LAUNCH = MAX_FIRMWARE + 2 * MAX_KERNEL + 16 * 1024
-"""Longest encoded launch (bytes): firmware, kernel, initial RAM disk, and everything else."""
+"""Longest encoded launch (bytes): firmware, kernel, initial RAM disk, and room for the other fields."""
 
 MAX_ENTRIES = 4096
 """Most entries of the reverse map table in one answer: some 600 KiB of JSON."""
@@ -98,7 +98,7 @@ _DOCUMENTS = Documents(
 
 
 def vm_routes(vms: VmHostApi, shares: VmShares, idempotency: Idempotency) -> APIRouter:
-    """All but the console as a stream of events."""
+    """All routes of VMs but the stream of console events."""
     routes = APIRouter(route_class=StrictRoute, tags=["vms"])
     by_hand = {
         LaunchVm: _launch(shares, idempotency),
@@ -112,7 +112,7 @@ def vm_routes(vms: VmHostApi, shares: VmShares, idempotency: Idempotency) -> API
 
 def _launch(shares: VmShares, idempotency: Idempotency) -> ByHand:
     async def create(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
-        """Launches a VM; it ends with the machine, since its keys do. Needs a token of role `deploy` or above."""
+        """Launches a VM. It ends with the machine, as its keys do. Needs a token of role `deploy` or above."""
         body = await read_body(request, media_type=BINARY, limit=MAX_LAUNCH)
 
         async def work() -> tuple[str, VmDocument]:
@@ -132,7 +132,7 @@ def _launch(shares: VmShares, idempotency: Idempotency) -> ByHand:
 
 def _run(vms: VmHostApi) -> ByHand:
     async def run(id: VmId, wanted: RunRequest, request: Request) -> RanDocument:
-        """Lets a vCPU run until it halts, cannot go on, or a budget ends; or until this client hangs up.
+        """Runs a vCPU until it halts, cannot continue, reaches a limit, or this client hangs up.
 
         Needs a token of role `deploy` or above.
         """
@@ -148,7 +148,7 @@ def _run(vms: VmHostApi) -> ByHand:
 
 def _registers(vms: VmHostApi) -> ByHand:
     async def read_registers(id: VmId, request: Request, vcpu: Vcpu = 0) -> Response:
-        """A vCPU's registers: while it is launching; of plain SEV; else where the guest's policy allows debugging.
+        """A vCPU's registers: during launch, of plain SEV, and where the guest's policy allows debugging.
 
         Needs a token of any role.
         """

@@ -7,14 +7,14 @@ from casemate.wire.protocol.access_tokens import AccessToken
 from casemate.wire.protocol.faults import Code, refuse
 
 MAX_OF_ONE = 4
-"""Most VMs of one token that is not an administrator's: a quarter of what a machine has."""
+"""Most VMs of one token below the role admin: a quarter of a machine's."""
 
 MAX_MIB_OF_ONE = 4096
-"""Most memory of them together (MiB)."""
+"""Most memory of one token's VMs together (MiB)."""
 
 
 class VmShares:
-    """Counts the VMs of each token, by its digest. Nothing is kept on disk: VMs end with this process."""
+    """Counts the VMs of each token, by the token's digest. The counts are in memory only: VMs end with this process."""
 
     def __init__(self, vms: VmHostApi) -> None:
         self._vms = vms
@@ -27,7 +27,7 @@ class VmShares:
         """Launches a VM for a token.
 
         Raises:
-            FaultError: ``busy``: the token has its share already; or as :class:`VmHostApi` refuses.
+            FaultError: ``busy``: the token has used up its share; or a refusal of :class:`VmHostApi`.
         """
         if not launcher_of(token):
             return await self._vms.answer(wanted)
