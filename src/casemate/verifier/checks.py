@@ -231,6 +231,10 @@ def moment(now: datetime, start: datetime, end: datetime) -> Callable[[], str]:
     return said
 
 
+_MOST_SHOWN = 32
+"""Most values of one list in an error: allow-lists of machines have thousands."""
+
+
 def shown(value: object) -> str:
     """A value as text for people: bytes in hexadecimal, times in UTC, flags by name; functions are called for it."""
     if callable(value):
@@ -242,7 +246,9 @@ def shown(value: object) -> str:
     if isinstance(value, datetime):
         return date_text(value.astimezone(UTC))
     if isinstance(value, frozenset | tuple | list):
-        return ", ".join(sorted(shown(item) for item in value)) or "none"
+        items = sorted(shown(item) for item in value)
+        more = len(items) - _MOST_SHOWN
+        return ", ".join(items[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "") if items else "none"
     return str(value)
 
 

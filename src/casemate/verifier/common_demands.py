@@ -149,7 +149,9 @@ def roots_kind(*known: VendorRoot) -> Kind[Anchor | tuple[Anchor, ...]]:
         value = body.value(name)
         if not isinstance(value, list):
             return one.read(body, name)
-        return tuple(one.read(JsonObject("policy", {name: item}), name) for item in value[: _MAX_ROOTS + 1])
+        if len(value) > _MAX_ROOTS:
+            raise WireError(f"policy.{name}", got=f"{len(value)} roots", want=f"at most {_MAX_ROOTS}")
+        return tuple(one.read(JsonObject("policy", {name: item}), name) for item in value)
 
     def plain(root: Anchor | tuple[Anchor, ...]) -> Any:
         return [one.plain(each) for each in root] if isinstance(root, tuple) else one.plain(root)
@@ -165,15 +167,17 @@ def roots_kind(*known: VendorRoot) -> Kind[Anchor | tuple[Anchor, ...]]:
         for each in roots:
             check_root(name, each)
 
-    return Kind(f"{one.takes}; or a list of them", read, plain, check)
+    return Kind(f"{one.takes}; or a list of up to {_MAX_ROOTS} of them", read, plain, check)
 
 
 def octets(size: int, what: str = "values") -> Kind[frozenset[bytes]]:
     """A list of values of one size, each of which will do."""
 
     def read(body: JsonObject, name: str) -> frozenset[bytes]:
-        values = {text: text for text in body.texts(name, limit=_MAX_VALUES)}
-        return frozenset(JsonObject(f"policy.{name}", dict(values)).hexadecimal(text, size) for text in values)
+        texts = body.texts(name, limit=_MAX_VALUES)
+        places = {f"{name}[{number}]": text for number, text in enumerate(texts)}  # as errors name them
+        values = JsonObject("policy", dict(places))
+        return frozenset(values.hexadecimal(place, size) for place in places)
 
     def plain(values: frozenset[bytes]) -> list[str]:
         return sorted(value.hex() for value in values)

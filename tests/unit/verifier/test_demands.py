@@ -1,5 +1,6 @@
 """Each demand that came after the first ones: accepted as it should be, refused by its rule, malformed, left out."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -332,6 +333,9 @@ def test_one_policy_judges_a_fleet_of_several_products() -> None:
         with pytest.raises(RefusedError) as caught:
             appraise_snp(genoa[0], demands, genoa[1], NOW)
         assert caught.value.rule is rule
+        if rule is Rule.SNP_TCB_LAUNCH:  # whose numbers would do: the error says that they are another product's
+            assert caught.value.got.startswith("Genoa, for which the policy has no floor: ")
+            assert caught.value.want.startswith("Milan: ")
     turin = honest_snp(NOW, Product.TURIN).sign()
     with pytest.raises(RefusedError) as caught:
         appraise_snp(turin[0], policy, turin[1], NOW)
@@ -359,6 +363,34 @@ def test_refuses_lists_of_roots_that_make_no_sense(roots: Any) -> None:
 def test_refuses_lists_of_floors_that_make_no_sense(floors: Any) -> None:
     with pytest.raises(PolicyError, match="reported_tcb"):
         lax(AMD_MILAN_ROOT, reported_tcb=floors)
+
+
+def test_a_list_of_too_many_roots_is_refused_with_their_number() -> None:
+    document = json.loads(print_snp_policy(lax(AMD_MILAN_ROOT), PolicyFormat.JSON))
+    document["root"] = [{"simulated_sha256": f"{at:064x}"} for at in range(1000)]
+    with pytest.raises(PolicyError, match=r"policy\.root is 1000 roots, the format wants .* up to 16"):
+        parse_snp_policy(json.dumps(document))
+
+
+@pytest.mark.parametrize(("text", "shown"), [("", "''"), ("x", "'x'"), ("aa" * 50_000, f"'{'aa' * 40}"[:77])])
+def test_a_wrong_value_in_a_list_is_named_by_its_place(text: str, shown: str) -> None:
+    document = json.loads(print_snp_policy(lax(AMD_MILAN_ROOT), PolicyFormat.JSON))
+    document["chip_id"] = [f"{0:0128x}", text]
+    with pytest.raises(PolicyError) as caught:
+        parse_snp_policy(json.dumps(document))
+    assert str(caught.value).startswith(f"policy.chip_id[1] is {shown}")
+    assert len(str(caught.value)) < 200
+
+
+def test_a_machine_that_is_not_on_a_long_list_is_refused_in_few_words() -> None:
+    evidence, endorsements, root = honest_snp(NOW).sign()
+    machines = frozenset(number.to_bytes(64) for number in range(4096))
+    with pytest.raises(RefusedError) as caught:
+        appraise_snp(evidence, strict(root, chip_id=machines), endorsements, NOW)
+    assert caught.value.rule is Rule.SNP_CHIP_ID
+    assert caught.value.want.startswith(f"{0:0128x}, {1:0128x}, ")
+    assert caught.value.want.endswith(" and 4064 more")
+    assert len(caught.value.want) < 5000
 
 
 def test_a_hidden_chip_of_a_clouds_key_is_none_that_a_policy_names() -> None:

@@ -237,7 +237,7 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
         floor, tcb = _floor(getattr(policy, name), tcbs[name].product), tcbs[name]
         if isinstance(floor, TcbVersion):
             got = _below(tcb, floor)
-            trail.expect(rule, tcb.reaches(floor), got=got, want=f"{floor.shown()} or above", at=(name,))
+            trail.expect(rule, tcb.reaches(floor), got=got, want=_or_above(tcb, floor), at=(name,))
         else:
             trail.waive(rule, got=tcb.shown, by=floor, at=(name,))
     current = (report.current_major, report.current_minor, report.current_build)
@@ -254,11 +254,18 @@ def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], pol
     _check_firmware(trail, committed, policy.minimum_firmware)
 
 
+def _or_above(tcb: TcbVersion, floor: TcbVersion) -> Callable[[], str]:
+    """The floor for people; its numbers say nothing where it is for another product."""
+    return lambda: f"{'' if tcb.product is floor.product else f'{floor.product}: '}{floor.shown()} or above"
+
+
 def _below(tcb: TcbVersion, floor: TcbVersion) -> Callable[[], str]:
     """A TCB version for people, with the parts that are older than the floor's."""
 
     def said() -> str:
-        parts = tcb.parts_below(floor) if tcb.product is floor.product else ()
+        if tcb.product is not floor.product:
+            return f"{tcb.product}, for which the policy has no floor: {tcb.shown()}"
+        parts = tcb.parts_below(floor)
         below = ", ".join(f"{part} is below {getattr(floor, part)}" for part in parts)
         return f"{tcb.shown()}{f': {below}' if below else ''}"
 
