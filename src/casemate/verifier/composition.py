@@ -172,7 +172,7 @@ def appraise_any(
 
     Raises:
         RefusedError: the first rule that does not hold; ``evidence.kind`` if evidence and policy are of different
-        kinds; ``policy.any-of``, a :class:`CompositionRefusedError`, if no member accepts; ``policy.all-of`` if the
+            kinds; ``policy.any-of``, a :class:`CompositionRefusedError`, if no member accepts; ``policy.all-of`` if the
             policy wants several pieces (:func:`appraise_all`).
         TypeError: ``now`` has no time zone.
     """
