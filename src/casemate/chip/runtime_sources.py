@@ -17,6 +17,7 @@ from pathlib import Path
 
 from casemate.chip.errors import RuntimeCopyError
 from casemate.chip.runtime import ENGINE, LIBRARY_FOLDER, PYTHON
+from casemate.process.extras import engine_binary
 from casemate.wire.errors import MissingExtraError
 
 ROOMS = ("enclave", "engines", "images", "link", "process", "sandbox", "spawner", "verifier", "wire")
@@ -70,7 +71,7 @@ def runtime_sources() -> tuple[SourceFile, ...]:
     folder = f"{sys.platlibdir}/{standard.name}"
     found = [
         SourceFile(PYTHON, _interpreter(), executable=True),
-        SourceFile(ENGINE, _engine(), executable=True),
+        SourceFile(ENGINE, engine_binary("the runtime of enclaves"), executable=True),
         *_libpython(),
         *_standard_library(standard, folder),
         *_casemate(f"{folder}/casemate"),
@@ -107,17 +108,6 @@ def _configured_libpython() -> Path | None:
         return None
     library = Path(sys.base_prefix) / "lib" / str(sysconfig.get_config_var("INSTSONAME"))
     return library if library.is_file() else None
-
-
-def _engine() -> Path:
-    try:
-        files = importlib.metadata.distribution("deno").files or []
-    except importlib.metadata.PackageNotFoundError:
-        raise MissingExtraError("machine", "the runtime of enclaves", "deno is not installed") from None
-    for file in files:
-        if file.name == "deno" and file.parent.name == "bin":
-            return Path(str(file.locate())).resolve()
-    raise RuntimeCopyError("the package `deno` has no binary for this platform")
 
 
 def _standard_library(standard: Path, folder: str) -> Iterator[SourceFile]:

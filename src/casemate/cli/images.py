@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.output import Screen
 from casemate.process.extras import check_extra
-from casemate.wire.errors import CasemateError, MissingExtraError, WireError
+from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimeLock, RuntimeLockError, RuntimePart, used
 
 if TYPE_CHECKING:
@@ -141,20 +141,6 @@ def runtime() -> PlatformRuntime:
         raise RuntimeDigestError(
             "the runtime's digests: got other words, want JSON {platform, runtime, copy}"
         ) from None
-
-
-def engine_binary() -> Path:
-    """The Deno binary of its package."""
-    from importlib import metadata
-
-    try:
-        package = metadata.distribution("deno")
-    except metadata.PackageNotFoundError:
-        raise MissingExtraError("machine", "the engine of JavaScript") from None
-    for file in package.files or ():
-        if file.name in {"deno", "deno.exe"} and file.parent.name == "bin":
-            return Path(str(package.locate_file(file))).resolve()
-    raise RuntimeDigestError("the package `deno` has no binary for this platform")
 
 
 def lock(folder: Path, screen: Screen, *, relock: bool) -> None:

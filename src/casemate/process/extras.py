@@ -1,6 +1,7 @@
-"""Which optional parts of Casemate are installed."""
+"""Which optional parts of Casemate are installed, and where."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from casemate.wire.errors import MissingExtraError
 
@@ -37,3 +38,27 @@ def check_extra(extra: str, what: str) -> None:
         is_are = "is" if len(missing) == 1 else "are"
         fault = "" if len(missing) == len(names) else f"{', '.join(missing)} {is_are} not installed"
         raise MissingExtraError(extra, what, fault)
+
+
+def engine_binary(what: str) -> Path:
+    """The Deno binary of its package.
+
+    Args:
+        what: what is to be done with it, as the subject of a sentence.
+
+    Raises:
+        MissingExtraError: the package is not installed, or its binary is not there.
+    """
+    from importlib import metadata
+
+    try:
+        files = metadata.distribution("deno").files or ()
+    except metadata.PackageNotFoundError:
+        raise MissingExtraError("machine", what, "deno is not installed") from None
+    for file in files:
+        if file.name == "deno" and file.parent.name == "bin":
+            binary = Path(str(file.locate())).resolve()
+            if binary.is_file():
+                return binary
+            raise MissingExtraError("machine", what, f"{binary} is missing", damaged=True)
+    raise MissingExtraError("machine", what, "the package deno has no binary", damaged=True)

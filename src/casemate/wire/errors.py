@@ -34,11 +34,13 @@ class MissingExtraError(CasemateError):
         extra: its name in Casemate's package.
         what: what cannot be done without it, as the subject of a sentence.
         fault: what is wrong with it; empty where nothing of it is there.
+        damaged: whether its packages count as installed, so that pip would leave them as they are.
     """
 
-    def __init__(self, extra: str, what: str, fault: str = "") -> None:
+    def __init__(self, extra: str, what: str, fault: str = "", *, damaged: bool = False) -> None:
         detail = f", of which {fault}" if fault else ""
-        super().__init__(f"{what} needs the extra \"{extra}\"{detail}: pip install 'casemate[{extra}]'")
+        command = f"pip install {'--force-reinstall ' if damaged else ''}'casemate[{extra}]'"
+        super().__init__(f'{what} needs the extra "{extra}"{detail}: {command}')
         self.extra = extra
 
 
@@ -54,7 +56,7 @@ def importing(extra: str, what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise MissingExtraError(extra, what, f"{error.name} is not installed") from None
     except (ImportError, OSError) as error:
-        raise MissingExtraError(extra, what, f"a package does not load ({error})") from None
+        raise MissingExtraError(extra, what, f"a package does not load ({error})", damaged=True) from None
 
 
 def os_error_text(error: OSError) -> str:

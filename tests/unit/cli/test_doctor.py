@@ -124,9 +124,10 @@ def test_says_what_not_being_root_means(casemate: Casemate, tried: Try, monkeypa
 
 def test_an_engine_that_does_not_start_is_a_finding_with_its_words_and_the_limit() -> None:
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)); "
-    limited += "from casemate.cli.commands.doctor import _start_engine; from casemate.cli.images import engine_binary; "
+    limited += "from casemate.cli.commands.doctor import _start_engine; "
+    limited += "from casemate.process.extras import engine_binary; "
     said = subprocess.run(
-        [sys.executable, "-I", "-c", f"{limited}_start_engine(engine_binary())"], capture_output=True, check=False
+        [sys.executable, "-I", "-c", f"{limited}_start_engine(engine_binary('x'))"], capture_output=True, check=False
     )
     assert said.returncode == 1
     last = said.stderr.splitlines()[-1]

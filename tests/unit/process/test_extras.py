@@ -1,7 +1,10 @@
+from importlib import metadata
+from pathlib import Path
+
 import pytest
 
 from casemate.process import extras
-from casemate.process.extras import check_extra
+from casemate.process.extras import check_extra, engine_binary
 from casemate.wire.errors import MissingExtraError
 
 
@@ -38,3 +41,23 @@ def test_what_is_missing_is_named_with_the_command(
         check_extra("vm", "this test")
     assert str(refused.value) == said
     assert refused.value.extra == "vm"
+
+
+def test_an_engine_whose_binary_is_gone_is_named_with_a_command_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert engine_binary("this test").is_file()
+    about = tmp_path / "deno-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: deno\nVersion: 1\n")
+    damaged = metadata.PathDistribution(about)
+    monkeypatch.setattr(metadata, "distribution", lambda _name: damaged)
+    for record, fault in (
+        ("bin/deno,,\n", f"{tmp_path / 'bin/deno'} is missing"),
+        ("deno.py,,\n", "the package deno has no binary"),
+    ):
+        (about / "RECORD").write_text(record)
+        with pytest.raises(MissingExtraError) as refused:
+            engine_binary("this test")
+        want = f'this test needs the extra "machine", of which {fault}: '
+        assert str(refused.value) == f"{want}pip install --force-reinstall 'casemate[machine]'"

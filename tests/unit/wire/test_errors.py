@@ -51,7 +51,7 @@ def test_a_package_that_is_missing_or_does_not_load_is_the_absence_of_its_extra(
     with pytest.raises(MissingExtraError, match=said), importing("vm", "this test"):
         import_module("no_such_module")
     for broken in (OSError("libunicorn.so.2: cannot open"), ImportError("fail to load the dynamic library")):
-        said = f"of which a package does not load .{broken}.: pip install"
+        said = f"of which a package does not load .{broken}.: pip install --force-reinstall 'casemate.vm.'"
         with pytest.raises(MissingExtraError, match=said), importing("vm", "this test"):
             raise broken
 

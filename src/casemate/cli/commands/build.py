@@ -74,11 +74,12 @@ def build(
         casemate build hello
         SOURCE_DATE_EPOCH=0 casemate build hello -o dist --key release.pem
     """
-    from casemate.cli.images import MANIFEST, build_time, developer_key, engine_binary, is_source, lock
+    from casemate.cli.images import MANIFEST, build_time, developer_key, is_source, lock
     from casemate.images.errors import FolderError
     from casemate.images.functions.build import build as build_image
     from casemate.images.functions.load_check import check_loads
     from casemate.images.image import write_image
+    from casemate.process.extras import engine_binary
     from casemate.wire.messages.entry import ANSWERED_OCALLS
 
     screen = Screen(as_json=as_json)
@@ -88,7 +89,7 @@ def build(
     lock(folder, screen, relock=relock)
     image = build_image(folder, developer_key(key, screen), epoch=epoch)
     contents = image.contents()
-    if not check_loads(engine_binary(), contents.modules()):
+    if not check_loads(engine_binary("the engine of JavaScript"), contents.modules()):
         screen.say("the engine could not be asked whether it loads the code: a launch will show it", style="yellow")
     for ocall in contents.manifest.ocalls:
         if ocall.name not in ANSWERED_OCALLS:

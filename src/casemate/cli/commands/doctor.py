@@ -201,9 +201,9 @@ def _engine() -> str:
     """Where the Deno binary is, once it has been started on trial."""
     from importlib import metadata
 
-    from casemate.cli.images import engine_binary
+    from casemate.process.extras import engine_binary
 
-    path = engine_binary()
+    path = engine_binary("the engine of JavaScript")
     _start_engine(path)
     return f"deno {metadata.version('deno')}, {path}; it starts"
 
