@@ -34,14 +34,14 @@ class EnclaveProcess:
         """Takes over ``sock``.
 
         Args:
-            run: the parent's number for this process; never used twice, so that late news cannot be misread.
+            run: the spawner's number for this process; never used twice, so that late news cannot be misread.
             sock: the chip's end.
             answer: to leaf questions.
             on_end: told once why the link ended, unless :meth:`close` ended it.
         """
         self.run = run
         self.exited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Why the process has ended, in the parent's words."""
+        """Why the process has ended, in the spawner's words."""
         self._sock = sock
         self._channel = AsyncChannel(sock, limit=8 + QUESTION_LIMIT, descriptors=False)
         self._answer = answer
@@ -54,7 +54,7 @@ class EnclaveProcess:
 
         Raises:
             FaultError: the enclave refused to boot, died, or was too slow.
-            PartWantedError: it must be forked anew, once its parent has loaded that part.
+            PartWantedError: it must be forked anew, once the spawner has loaded that part.
         """
         booted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:

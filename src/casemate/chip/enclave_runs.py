@@ -1,4 +1,4 @@
-"""The processes of this chip's enclaves, and their parent, which they are forked from: :mod:`casemate.spawner`.
+"""The processes of this chip's enclaves, and the spawner, which forks them: :mod:`casemate.spawner`.
 
 Each enclave has one process at most, with a number of its own that is never used again.
 """
@@ -11,20 +11,20 @@ from typing import Any
 
 from casemate.chip.enclave import Enclave
 from casemate.chip.enclave_process import EnclaveProcess
-from casemate.chip.errors import ParentError, PartWantedError
+from casemate.chip.errors import PartWantedError, SpawnerError
 from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.runtime import RuntimeCopy
-from casemate.chip.spawner_link import Parent
+from casemate.chip.spawner_link import SpawnerProcess
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.spawner import Configure
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State
 
 REASON_TIME = 0.2
-"""Seconds that the news of an enclave's death wait for the parent's word on why."""
+"""Seconds that the news of an enclave's death wait for the spawner's word on why."""
 
 STEADY_TIME = 1.0
-"""Seconds that a parent has to live to be replaced at once; one that dies sooner is replaced on demand alone."""
+"""Seconds that a spawner has to live to be replaced at once; one that dies sooner is replaced on demand alone."""
 
 
 class EnclaveRuns:
@@ -33,7 +33,7 @@ class EnclaveRuns:
     Args:
         leaf: answers their leaf functions.
         runtime: what they run on.
-        configure: the first frame to their parent.
+        configure: the first frame to their spawner.
         on_lost: sends the news that a running enclave has ended which nobody asked to end.
     """
 
@@ -44,7 +44,7 @@ class EnclaveRuns:
         configure: Configure,
         on_lost: Callable[[Enclave], Awaitable[None]],
     ) -> None:
-        self.parent: Parent | None = None
+        self.spawner: SpawnerProcess | None = None
         """The process that enclaves are forked from, while there is one."""
         self._leaf = leaf
         self._runtime = runtime
@@ -58,7 +58,7 @@ class EnclaveRuns:
         self._background: set[asyncio.Task[None]] = set()
 
     def warm_up(self) -> None:
-        """Starts the parent in the background, so that the first enclave need not wait for it."""
+        """Starts the spawner in the background, so that the first enclave need not wait for it."""
         self.in_background(self._warm_up())
 
     async def start(self, enclave: Enclave) -> socket.socket:
@@ -66,15 +66,15 @@ class EnclaveRuns:
 
         Raises:
             FaultError: the enclave did not boot.
-            ParentError: no process can be forked.
-            PartWantedError: the enclave asked for more code again, although its parent has loaded some.
+            SpawnerError: no process can be forked.
+            PartWantedError: the enclave asked for more code again, although its spawner has loaded some.
         """
-        parent = await self._live_parent()
+        spawner = await self._live_spawner()
         try:
-            return await self._start(enclave, parent)
+            return await self._start(enclave, spawner)
         except PartWantedError as wanted:
-            await parent.load(wanted.part)
-            return await self._start(enclave, parent)
+            await spawner.load(wanted.part)
+            return await self._start(enclave, spawner)
 
     async def end(self, enclave: Enclave) -> None:
         """Ends the enclave's process, if it has one; it is dead when this returns."""
@@ -82,17 +82,17 @@ class EnclaveRuns:
         if process is None:
             return
         process.close()
-        if self.parent is not None and not process.exited.done():
-            await self.parent.kill(process.run)
+        if self.spawner is not None and not process.exited.done():
+            await self.spawner.kill(process.run)
 
     async def close(self) -> None:
-        """Ends the parent, and every enclave with it."""
+        """Ends the spawner, and every enclave with it."""
         self._ended = True
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if self.parent is not None:
-            await self.parent.end()
+        if self.spawner is not None:
+            await self.spawner.end()
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs ``work`` to its end, or to the chip's."""
@@ -100,7 +100,7 @@ class EnclaveRuns:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _start(self, enclave: Enclave, parent: Parent) -> socket.socket:
+    async def _start(self, enclave: Enclave, spawner: SpawnerProcess) -> socket.socket:
         """A booted process of the enclave, and the host's end of its socket."""
         enclave.launched = attester = enclave.attester.started()
         ours, leaf_end = socket.socketpair()
@@ -116,7 +116,7 @@ class EnclaveRuns:
         self._runs[process.run] = (enclave, process)
         try:
             with leaf_end, entry_end:
-                await self._spawn(parent, process, (leaf_end.fileno(), entry_end.fileno()))
+                await self._spawn(spawner, process, (leaf_end.fileno(), entry_end.fileno()))
             await process.boot(enclave.boot_message())
         except BaseException as error:
             host_end.close()
@@ -126,13 +126,13 @@ class EnclaveRuns:
             raise
         if enclave.process is not process:  # its socket ended between its last word and now
             host_end.close()
-            await parent.kill(process.run)
+            await spawner.kill(process.run)
             raise refuse(Code.LOST, "the enclave ended as soon as it had booted")
         return host_end
 
-    async def _spawn(self, parent: Parent, process: EnclaveProcess, descriptors: tuple[int, int]) -> None:
+    async def _spawn(self, spawner: SpawnerProcess, process: EnclaveProcess, descriptors: tuple[int, int]) -> None:
         try:
-            await parent.spawn(process.run, descriptors)
+            await spawner.spawn(process.run, descriptors)
         except CasemateError as error:
             self._exited(process.run, f"it was not started: {error}")
             raise
@@ -148,31 +148,31 @@ class EnclaveRuns:
             self.in_background(self._tell(enclave, process))
 
     async def _tell(self, enclave: Enclave, process: EnclaveProcess) -> None:
-        """News for the host, with the parent's reason if that comes soon; a process without a socket is ended."""
+        """News for the host, with the spawner's reason if that comes soon; a process without a socket is ended."""
         await asyncio.wait({process.exited}, timeout=REASON_TIME)
-        if not process.exited.done() and self.parent is not None:
-            await self.parent.kill(process.run)
+        if not process.exited.done() and self.spawner is not None:
+            await self.spawner.kill(process.run)
         if process.exited.done():
             enclave.reason = f"{enclave.reason}: {process.exited.result()}"
         await self._on_lost(enclave)
 
-    async def _live_parent(self) -> Parent:
-        """The parent, started if there is none."""
+    async def _live_spawner(self) -> SpawnerProcess:
+        """The spawner, started if there is none."""
         async with self._parent_turn:
-            if self.parent is None:
+            if self.spawner is None:
                 self._parent_started = asyncio.get_running_loop().time()
-                self.parent = await Parent.start(
+                self.spawner = await SpawnerProcess.start(
                     self._runtime.directory,
                     self._configure,
                     on_exited=self._exited,
                     on_gone=self._parent_gone,
                 )
-            return self.parent
+            return self.spawner
 
     async def _warm_up(self) -> None:
         try:
-            await self._live_parent()
-        except ParentError as error:  # whoever starts an enclave is told, and tries again
+            await self._live_spawner()
+        except SpawnerError as error:  # whoever starts an enclave is told, and tries again
             sys.stderr.write(f"casemate.chip: {error}\n")
 
     def _exited(self, run: int, reason: str) -> None:
@@ -183,10 +183,10 @@ class EnclaveRuns:
         self._note_end(enclave, process, "its process ended")
 
     def _parent_gone(self, reason: str) -> None:
-        """Every enclave goes with its parent; what they were is in their pages, so they can be loaded anew."""
-        self.parent = None
+        """Every enclave goes with its spawner; what they were is in their pages, so they can be loaded anew."""
+        self.spawner = None
         for run in tuple(self._runs):
-            self._exited(run, f"the parent of all enclaves died: {reason}")
-        sys.stderr.write(f"casemate.chip: the parent of all enclaves died: {reason}\n")
+            self._exited(run, f"the spawner died: {reason}")
+        sys.stderr.write(f"casemate.chip: the spawner died: {reason}\n")
         if not self._ended and asyncio.get_running_loop().time() - self._parent_started > STEADY_TIME:
             self.in_background(self._warm_up())

@@ -88,5 +88,5 @@ class PartWantedError(CasemateError):
         self.part = part
 
 
-class ParentError(CasemateError):
+class SpawnerError(CasemateError):
     """The process that forks enclaves could not be started."""

@@ -1,7 +1,7 @@
 """The first stage of power-on: hardens the process, verifies the runtime's copy, and becomes its second stage there.
 
 The chip itself runs on the interpreter and libraries of the verified copy, too. So it shares their memory with the
-parent of enclaves (some 12 MB), what it needed to find and hash the copy is gone, and no secret has been near it.
+spawner (some 12 MB), what it needed to find and hash the copy is gone, and no secret has been near it.
 """
 
 import argparse

@@ -16,9 +16,9 @@ from casemate.chip.errors import (
     CertificationError,
     LaunchError,
     LeafError,
-    ParentError,
     PartWantedError,
     ReportRefusedError,
+    SpawnerError,
     StateError,
 )
 from casemate.chip.leaf_functions import LeafFunctions
@@ -76,7 +76,7 @@ _CODES: dict[type[CasemateError], Code] = {
     ReportRefusedError: Code.REPORT_REFUSED,
     LeafError: Code.REPORT_REFUSED,
     CertificationError: Code.UNAVAILABLE,
-    ParentError: Code.UNAVAILABLE,
+    SpawnerError: Code.UNAVAILABLE,
     StateError: Code.UNAVAILABLE,
     PartWantedError: Code.UNAVAILABLE,  # for the second time
 }
@@ -126,7 +126,7 @@ class ChipServer:
             anchors: of sealed states.
             platform: tag of the machine that images are built for.
             runtime: what enclaves run on.
-            configure: the first frame to the parent of enclaves.
+            configure: the first frame to the spawner.
             power_firmware: makes the SEV-SNP firmware, which tells what it is given of the deaths of VMs.
             snp: this chip's SEV-SNP platform, which is made when it is first wanted.
         """
@@ -148,7 +148,7 @@ class ChipServer:
         self._init_turn = asyncio.Lock()
 
     async def run(self) -> None:
-        """Serves one host after the other, until cancelled; starts the parent of enclaves meanwhile."""
+        """Serves one host after the other, until cancelled; starts the spawner meanwhile."""
         self.runs.warm_up()
         while True:
             self._host = await self._hosts.get()
@@ -170,7 +170,7 @@ class ChipServer:
         self._hosts.put_nowait(link)
 
     async def end(self) -> None:
-        """Ends every VM, the parent of enclaves, and every enclave with it."""
+        """Ends every VM, the spawner, and every enclave with it."""
         if self._firmware is not None:
             await self._firmware.end_guests()
         await self.runs.close()

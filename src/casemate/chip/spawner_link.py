@@ -1,4 +1,4 @@
-"""The pre-warmed parent, from the chip's side: started from the runtime's copy, asked to fork enclaves, watched."""
+"""The spawner, from the chip's side: started from the runtime's copy, asked to fork enclaves, watched."""
 
 import asyncio
 import itertools
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from casemate.chip.errors import ParentError
+from casemate.chip.errors import SpawnerError
 from casemate.chip.runtime import PYTHON, loader_environment
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
@@ -20,24 +20,24 @@ from casemate.wire.protocol.faults import Fault, FaultError
 
 MODULE = "casemate.spawner"
 CONTROL_DESCRIPTOR = 3
-"""Where the parent finds its end of the control socket."""
+"""Where the spawner finds its end of the control socket."""
 
 START_TIME = 20.0
-"""Seconds that the parent may take to import what enclaves need: it compiles it each time, having no .pyc files."""
+"""Seconds that the spawner may take to import what enclaves need: it compiles it each time, having no .pyc files."""
 SPAWN_TIME = 10.0
 """Seconds that one fork may take."""
 KILL_TIME = 5.0
 """Seconds from Kill to Exited."""
 END_TIME = 2.0
-"""Seconds that the parent has to end once its control socket is closed."""
+"""Seconds that the spawner has to end once its control socket is closed."""
 FRAME_LIMIT = 64 * 1024
-"""Longest frame between chip and parent (bytes)."""
+"""Longest frame between chip and spawner (bytes)."""
 
 _REAP_INTERVAL = 0.01
 
 
-class Parent:
-    """One running parent process. Its death is told once, and makes it useless."""
+class SpawnerProcess:
+    """One running spawner process. Its death is told once, and makes it useless."""
 
     def __init__(
         self, pid: int, channel: AsyncChannel, on_exited: Callable[[int, str], None], on_gone: Callable[[str], None]
@@ -61,17 +61,17 @@ class Parent:
         *,
         on_exited: Callable[[int, str], None],
         on_gone: Callable[[str], None],
-    ) -> "Parent":
-        """Starts the parent of the verified copy in ``runtime``, and returns when it can fork.
+    ) -> "SpawnerProcess":
+        """Starts the spawner of the verified copy in ``runtime``, and returns when it can fork.
 
         Args:
             runtime: the copy's folder.
             configure: the first frame.
             on_exited: told the number of each process that has ended, and why.
-            on_gone: told why the parent itself has ended, unless :meth:`end` did it.
+            on_gone: told why the spawner itself has ended, unless :meth:`end` did it.
 
         Raises:
-            ParentError: it did not come up.
+            SpawnerError: it did not come up.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -79,25 +79,25 @@ class Parent:
                 pid = _launch(runtime, theirs.fileno())
             except OSError as error:
                 ours.close()
-                raise ParentError(f"{runtime / PYTHON} cannot be started: {os_error_text(error)}") from None
-        parent = cls(pid, AsyncChannel(ours, limit=FRAME_LIMIT), on_exited, on_gone)
+                raise SpawnerError(f"{runtime / PYTHON} cannot be started: {os_error_text(error)}") from None
+        spawner = cls(pid, AsyncChannel(ours, limit=FRAME_LIMIT), on_exited, on_gone)
         try:
             async with asyncio.timeout(START_TIME):
-                await parent._channel.send(encode_message(configure))
-                frame = await parent._channel.receive()
+                await spawner._channel.send(encode_message(configure))
+                frame = await spawner._channel.receive()
                 answer: object = parse_message(frame.payload, SpawnerReady, Fault)
         except (PeerGoneError, WireError, TimeoutError) as error:
-            await parent.end()
+            await spawner.end()
             reason = str(error) or f"no answer within {START_TIME:g} s"
-            raise ParentError(f"the parent of enclaves did not come up: {reason}") from None
+            raise SpawnerError(f"the spawner did not come up: {reason}") from None
         except BaseException:
-            await parent.end()
+            await spawner.end()
             raise
         if isinstance(answer, Fault):
-            await parent.end()
-            raise ParentError(f"the parent of enclaves refused to start: {answer.reason}")
-        parent._running = asyncio.create_task(parent._run())
-        return parent
+            await spawner.end()
+            raise SpawnerError(f"the spawner refused to start: {answer.reason}")
+        spawner._running = asyncio.create_task(spawner._run())
+        return spawner
 
     @property
     def pid(self) -> int:
@@ -108,12 +108,12 @@ class Parent:
         """Has it fork an enclave with its two sockets, to be known as ``run``; gives the process id.
 
         Raises:
-            FaultError: the parent refused, for example because a required sandbox layer is missing.
-            ParentError: it is gone, or silent.
+            FaultError: the spawner refused, for example because a required sandbox layer is missing.
+            SpawnerError: it is gone, or silent.
         """
         spawned = await self._ask(Spawn(run), descriptors)
         if not isinstance(spawned, Spawned):
-            raise ParentError("the parent of enclaves answered something else than was asked")
+            raise SpawnerError("the spawner answered something else than was asked")
         return spawned.pid
 
     async def load(self, part: OptionalPart) -> None:
@@ -121,29 +121,29 @@ class Parent:
 
         Raises:
             FaultError: it cannot.
-            ParentError: it is gone, or silent.
+            SpawnerError: it is gone, or silent.
         """
         await self._ask(LoadPart(part), ())
 
     async def _ask(self, message: object, descriptors: tuple[int, ...]) -> Spawned | SpawnerReady:
         async with self._turn:
             if self._gone:
-                raise ParentError("the parent of enclaves is gone")
+                raise SpawnerError("the spawner is gone")
             self._asked = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(SPAWN_TIME):
                     await self._channel.send(encode_message(message), descriptors)
                     return await self._asked
             except PeerGoneError as error:
-                raise ParentError(f"the parent of enclaves is gone: {error}") from None
+                raise SpawnerError(f"the spawner is gone: {error}") from None
             except TimeoutError:
                 self._channel.close()  # what it will do with the request is unknown: end it
-                raise ParentError(f"the parent of enclaves was silent for {SPAWN_TIME:g} s") from None
+                raise SpawnerError(f"the spawner was silent for {SPAWN_TIME:g} s") from None
             finally:
                 self._asked = None
 
     async def kill(self, run: int) -> None:
-        """Ends an enclave's process and its guest; returns when both are gone, or with the parent itself."""
+        """Ends an enclave's process and its guest; returns when both are gone, or with the spawner itself."""
         if self._gone:
             return
         gone = self._killing.setdefault(run, asyncio.get_running_loop().create_future())
@@ -152,12 +152,12 @@ class Parent:
                 await self._channel.send(encode_message(Kill(run)))
                 await asyncio.shield(gone)
         except (PeerGoneError, TimeoutError):
-            self._channel.close()  # a parent that cannot kill is ended with all its children
+            self._channel.close()  # a spawner that cannot kill is ended with all its children
         finally:
             self._killing.pop(run, None)
 
     async def end(self) -> None:
-        """Ends the parent, and with it every enclave and guest; returns when it has been reaped."""
+        """Ends the spawner, and with it every enclave and guest; returns when it has been reaped."""
         self._ended = True
         self._channel.close()
         if self._running is not None:
@@ -178,7 +178,7 @@ class Parent:
         self._gone = True
         self._channel.close()
         if self._asked is not None and not self._asked.done():
-            self._asked.set_exception(ParentError(f"the parent of enclaves is gone: {reason}"))
+            self._asked.set_exception(SpawnerError(f"the spawner is gone: {reason}"))
         await self._reap()
         for gone in self._killing.values():
             if not gone.done():
@@ -199,7 +199,7 @@ class Parent:
                     gone.set_result(None)
                 self._on_exited(run, reason)
             case _:
-                raise WireError("parent's message", got=type(message).__name__, want="Exited: nothing was asked")
+                raise WireError("spawner's message", got=type(message).__name__, want="Exited: nothing was asked")
 
     async def _reap(self) -> None:
         """Polls: a child watcher of asyncio's would be a thread of its own."""

@@ -11,7 +11,7 @@ _VM = b"casemate.vm"
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process that the chip, or the parent of enclaves, has started."""
+    """A process that the chip, or the spawner, has started."""
 
     pid: int
     parent: int
@@ -36,7 +36,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def below(chip: int) -> Iterator[Child]:
-    """The processes below the chip: the parent of enclaves, its enclaves and guests, and VMs."""
+    """The processes below the chip: the spawner, its enclaves and guests, and VMs."""
     everybody = list(_everybody())
     for child in everybody:
         if child.parent != chip:

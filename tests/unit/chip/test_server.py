@@ -309,7 +309,7 @@ class TestDeath:
 
         run(work())
 
-    def test_parent_that_dies_takes_all_enclaves_and_is_replaced(
+    def test_spawner_that_dies_takes_all_enclaves_and_is_replaced(
         self, machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(enclave_runs, "STEADY_TIME", 0.0)
@@ -317,17 +317,17 @@ class TestDeath:
         async def work() -> None:
             async with machine() as m:
                 numbers = [(await m.launch())[0] for _ in range(2)]
-                running = m.server.runs.parent
+                running = m.server.runs.spawner
                 assert running is not None
                 os.kill(running.pid, signal.SIGKILL)
                 for number in numbers:
                     news = await m.news_of(number)
                     assert news.state is State.LOST
-                    assert "parent" in news.reason
+                    assert "spawner" in news.reason
                 _, enclave = await m.launch()
                 assert isinstance(await say(enclave, seal_request(), leaf.KeyIs), leaf.KeyIs)
-                assert m.server.runs.parent is not None
-                assert m.server.runs.parent.pid != running.pid
+                assert m.server.runs.spawner is not None
+                assert m.server.runs.spawner.pid != running.pid
 
         run(work())
 
@@ -397,7 +397,7 @@ class TestDeath:
             ("refuse", "no layers"),
             ("babble", "did not come up"),
             ("mute", "no answer within"),
-            ("die-at-spawn", "parent of enclaves is gone"),
+            ("die-at-spawn", "spawner is gone"),
             ("refuse-spawn", "seccomp is required"),
             ("silent-spawn", "was silent"),
         ],
@@ -451,8 +451,8 @@ class TestDeath:
         async def work() -> None:
             async with machine() as m:
                 await m.launch()
-                assert m.server.runs.parent is not None
-                pids.append(m.server.runs.parent.pid)
+                assert m.server.runs.spawner is not None
+                pids.append(m.server.runs.spawner.pid)
 
         run(work())
         with pytest.raises(ProcessLookupError):
