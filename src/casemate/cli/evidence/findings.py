@@ -18,7 +18,7 @@ from casemate.wire.snp.tcb import PARTS, TcbVersion
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from casemate.verifier import AllOfPolicy, AnyPolicy
+    from casemate.verifier import AllOfPolicy, AnyPolicy, SnpPolicy
     from casemate.verifier.crypto import Certificate, RevocationList
     from casemate.verifier.sgx.findings import SgxFindings
     from casemate.verifier.sgx.tcb import ComparedLevel
@@ -65,10 +65,11 @@ def sgx_document(found: "SgxFindings", *, verified: bool) -> Document:
 def snp_document(found: "SnpFindings", policy: "AnyPolicy | AllOfPolicy", *, verified: bool) -> Document:
     """All that a report and its endorsements say, and how its TCB versions compare with the policy's minimums.
 
-    Those of a composed policy are the minimums of its first member for SEV-SNP.
+    Those of a composed policy are the minimums of its first member for SEV-SNP. For verified evidence it is the first
+    whose minimums the report reaches, since no other can have accepted it.
     """
-    members = getattr(policy, "members", (policy,))
-    minimums = next((member for member in members if hasattr(member, "reported_tcb")), None)
+    compared = [_compared_tcbs(found, member) for member in _snp_members(policy)]
+    reached = [tcbs for tcbs in compared if not any(tcb["below"] for tcb in tcbs.values())]
     return {
         "verified": verified,
         "tee": "snp",
@@ -76,9 +77,22 @@ def snp_document(found: "SnpFindings", policy: "AnyPolicy | AllOfPolicy", *, ver
         "key": found.key and _key(found.key),
         "chain": [_certificate(each) for each in found.chain],
         "revocation_list": found.revocation_list and _revocation_list(found.revocation_list),
-        "tcb": {name: _against(tcb, getattr(minimums, f"{name}_tcb", None)) for name, tcb in found.tcbs.items()},
+        "tcb": next(iter(reached if verified else compared), _compared_tcbs(found, None)),
         "unreadable": _unreadable(found.unreadable),
     }
+
+
+def _snp_members(policy: "AnyPolicy | AllOfPolicy") -> "list[SnpPolicy]":
+    """The policies for SEV-SNP of which this one is made, in their order."""
+    from casemate.verifier import AllOfPolicy, AnyOfPolicy, SnpPolicy
+
+    if isinstance(policy, AllOfPolicy | AnyOfPolicy):
+        return [member for each in policy.members for member in _snp_members(each)]
+    return [policy] if isinstance(policy, SnpPolicy) else []
+
+
+def _compared_tcbs(found: "SnpFindings", policy: "SnpPolicy | None") -> dict[str, Document]:
+    return {name: _against(tcb, getattr(policy, f"{name}_tcb", None)) for name, tcb in found.tcbs.items()}
 
 
 def found_tree(document: Document) -> "Tree":
@@ -237,8 +251,11 @@ def _parts(tcb: TcbVersion) -> Document:
 
 
 def _against(tcb: TcbVersion, minimum: object) -> Document:
-    """A TCB version, the policy's minimum for it, and the parts that are below."""
+    """A TCB version, the policy's minimum for its product, and the parts that are below."""
+    from casemate.verifier.snp.policy import floor_for
+
     said: Document = {"raw": tcb.encode().hex(), "parts": _parts(tcb)}
+    minimum = floor_for(minimum, tcb.product) if isinstance(minimum, tuple) else minimum
     if not isinstance(minimum, TcbVersion):
         return said | {"minimum": plain(minimum), "below": []}
     below = tcb.parts_below(minimum) if tcb.product is minimum.product else ()

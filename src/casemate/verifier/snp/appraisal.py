@@ -23,7 +23,7 @@ from casemate.verifier.snp.certificates import report_signed_by
 from casemate.verifier.snp.chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
 from casemate.verifier.snp.endorsements import SnpEndorsements
 from casemate.verifier.snp.evidence import SnpEvidence, VerifiedSnpEvidence
-from casemate.verifier.snp.policy import AbiVersion, FirmwareVersion, PlatformDemand, SnpPolicy, UnknownBits
+from casemate.verifier.snp.policy import AbiVersion, FirmwareVersion, PlatformDemand, SnpPolicy, UnknownBits, floor_for
 from casemate.wire.encodings.spans import Span
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -234,7 +234,7 @@ def _check_signature(trail: Trail, data: bytes, report: SnpReport, chain: AmdCha
 
 def _check_tcb(trail: Trail, report: SnpReport, tcbs: dict[str, TcbVersion], policy: SnpPolicy) -> None:
     for rule, name in zip(_TCB_RULES, _TCB_NAMES, strict=True):
-        floor, tcb = _floor(getattr(policy, name), tcbs[name].product), tcbs[name]
+        floor, tcb = floor_for(getattr(policy, name), tcbs[name].product), tcbs[name]
         if isinstance(floor, TcbVersion):
             got = _below(tcb, floor)
             trail.expect(rule, tcb.reaches(floor), got=got, want=_or_above(tcb, floor), at=(name,))
@@ -280,13 +280,6 @@ def _check_firmware(trail: Trail, committed: tuple[int, int, int], minimum: Firm
         trail.expect(Rule.SNP_FIRMWARE, good, got=_dotted(committed), want=f"{minimum} or above", at=at)
     else:
         trail.waive(Rule.SNP_FIRMWARE, got=_dotted(committed), by=minimum, at=at)
-
-
-def _floor(demand: TcbVersion | tuple[TcbVersion, ...] | str, product: Product) -> TcbVersion | str:
-    """The floor for this product; another product's, which it cannot reach, where the policy has none for it."""
-    if not isinstance(demand, tuple):
-        return demand
-    return next((floor for floor in demand if floor.product is product), demand[0])
 
 
 def _check_order(

@@ -244,6 +244,13 @@ Floor = TcbVersion | tuple[TcbVersion, ...] | Literal["ANY_TCB"]
 """One for each product that the policy is for."""
 
 
+def floor_for(demand: Floor, product: Product) -> TcbVersion | Literal["ANY_TCB"]:
+    """The floor for this product; another product's, which it cannot reach, where the policy has none for it."""
+    if not isinstance(demand, tuple):
+        return demand
+    return next((floor for floor in demand if floor.product is product), demand[0])
+
+
 def _tcb() -> Kind[TcbVersion | tuple[TcbVersion, ...]]:
     def read(body: JsonObject, name: str) -> TcbVersion | tuple[TcbVersion, ...]:
         if isinstance(body.value(name), list):

@@ -16,7 +16,7 @@ from tests.rigs.verifier.snp import strict
 from casemate.client.binding_file import encode_binding
 from casemate.testing.forge import Forgery, honest
 from casemate.testing.forge_snp import honest_snp
-from casemate.verifier import SnpPolicy, print_policy, print_snp_policy
+from casemate.verifier import AnyOfPolicy, SnpPolicy, print_any_policy, print_policy, print_snp_policy
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.quote import Quote
@@ -159,6 +159,36 @@ def test_a_refusal_names_the_part_of_the_tcb_that_is_below(casemate: Casemate, t
         {"part": "microcode", "got": 219, "want": 220},
     ]
     assert said.json["found"]["verified"] is False
+
+
+def test_a_policy_for_several_products_names_the_part_below_its_floor_for_this_one(
+    casemate: Casemate, tmp_path: Path, now: datetime
+) -> None:
+    floors = (TcbVersion(Product.GENOA, 4, 0, 24, 219), TcbVersion(Product.MILAN, 4, 0, 25, 219))
+    arguments, _ = report_arguments(tmp_path, now, launch_tcb=floors)
+    launch = casemate(*arguments, "--json").json["found"]["tcb"]["launch"]
+    assert launch["minimum"] == {"product": "Milan", "boot_loader": 4, "tee": 0, "snp": 25, "microcode": 219}
+    assert launch["below"] == [{"part": "snp", "got": 24, "want": 25}]
+    arguments, _ = report_arguments(tmp_path, now, launch_tcb=floors[:1])
+    launch = casemate(*arguments, "--json").json["found"]["tcb"]["launch"]
+    assert launch["minimum"] == {"product": "Genoa", "boot_loader": 4, "tee": 0, "snp": 24, "microcode": 219}
+    assert launch["below"] == []
+
+
+def test_what_an_any_of_accepts_is_not_below_the_minimums_of_another_member(
+    casemate: Casemate, tmp_path: Path, now: datetime
+) -> None:
+    arguments, sound = report_arguments(tmp_path, now)
+    too_new = replace(sound, launch_tcb=TcbVersion(Product.MILAN, 4, 0, 25, 219))
+    (tmp_path / "snp").write_text(print_any_policy(AnyOfPolicy((too_new, sound))))
+    said = casemate(*arguments, "--json")
+    assert said.code == 0, said
+    assert said.json["found"]["tcb"]["launch"]["minimum"]["snp"] == 24
+    assert said.json["found"]["tcb"]["launch"]["below"] == []
+    (tmp_path / "snp").write_text(print_any_policy(AnyOfPolicy((too_new, replace(sound, vmpl=frozenset({3}))))))
+    said = casemate(*arguments, "--json")
+    assert said.code == 3
+    assert said.json["found"]["tcb"]["launch"]["below"] == [{"part": "snp", "got": 24, "want": 25}]
 
 
 def test_a_report_that_is_none_is_refused_with_what_the_certificates_say(
