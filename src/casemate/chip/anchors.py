@@ -136,9 +136,9 @@ def is_of_version_1(path: Path) -> bool:
 
 
 @lru_cache(maxsize=256)
-def asker(who: Identity, policy: SealBinding, launcher: str = "") -> Asker:
+def asker(who: Identity, binding: SealBinding, launcher: str = "") -> Asker:
     """The enclave ``who``, with the one state that it may have under that binding."""
-    return Asker(namespace=state_namespace(policy, who), owner=launcher_id(launcher), isv_svn=who.isv_svn)
+    return Asker(namespace=state_namespace(binding, who), owner=launcher_id(launcher), isv_svn=who.isv_svn)
 
 
 class Anchors:

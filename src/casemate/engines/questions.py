@@ -66,7 +66,7 @@ class CompareAndSetState:
 class Seal:
     """Seals a value. Answered with the sealed text."""
 
-    policy: SealBinding
+    binding: SealBinding
     value: bytes
 
 
@@ -123,11 +123,11 @@ def _compare_and_set(head: Head, text: bytes) -> CompareAndSetState:
 
 
 def _seal(head: Head, text: bytes) -> Seal:
-    policy = head.get("policy")
+    binding = head.get("policy")  # the name in manifests and in JavaScript
     for known in SealBinding:
-        if policy == known:
+        if binding == known:
             return Seal(known, _value(text))
-    raise WireError("guest's question.policy", got=repr(policy)[:64], want=" or ".join(SealBinding))
+    raise WireError("guest's question.policy", got=repr(binding)[:64], want=" or ".join(SealBinding))
 
 
 def _unseal(_head: Head, text: bytes) -> Unseal:

@@ -7,6 +7,6 @@ ALICE, BOB = b"a" * 32, b"b" * 32
 
 
 HEADER = SealedHeader(
-    kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=1, part=0, parts=1, tcb=bytes(16),
+    kind=SealedKind.CHANGES, key_policy=KeyPolicy.MRSIGNER, isv_svn=1, part=0, parts=1, tcb=bytes(16),
     key_id=bytes(32), nonce=bytes(12), namespace=ALICE, epoch=1, previous=NO_RECORD,
 )  # fmt: skip

@@ -411,7 +411,7 @@ def test_of_steps_in_many_threads_one_is_taken(anchors: Anchors) -> None:
 def test_whose_state_it_is_comes_from_the_identity(secs: Secs) -> None:
     who = Identity(Tee.SGX, secs.mr_enclave, secs.mr_signer, secs.isv_prod_id, secs.isv_svn, debug=False)
     debug = replace(who, debug=True)
-    by_signer, by_code = (asker(who, policy) for policy in (SealBinding.MRSIGNER, SealBinding.MRENCLAVE))
+    by_signer, by_code = (asker(who, binding) for binding in (SealBinding.MRSIGNER, SealBinding.MRENCLAVE))
     assert by_signer.namespace != by_code.namespace
     rebuilt = replace(who, measurement=bytes(32), isv_svn=who.isv_svn + 1)
     assert asker(rebuilt, SealBinding.MRSIGNER).namespace == by_signer.namespace

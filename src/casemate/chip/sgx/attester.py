@@ -9,18 +9,15 @@ from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetSealingKey, MakeReport
-from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeMask
-from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
+from casemate.wire.sgx.keyrequest import KeyName, KeyRequest
 from casemate.wire.sgx.report import Report, TargetInfo
 
 ATTRIBUTE_MASK = AttributeMask(0xFF00_0000_0000_000B, 0)
 """Which attributes enter a sealing key: those of the SGX SDK (TSEAL_DEFAULT_FLAGSMASK, sgx_tseal.h)."""
 MISC_MASK = 0xF000_0000
 """TSEAL_DEFAULT_MISCMASK, the same."""
-
-_POLICIES = {SealBinding.MRENCLAVE: KeyPolicy.MRENCLAVE, SealBinding.MRSIGNER: KeyPolicy.MRSIGNER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class SgxAttester:
         """EGETKEY of a SEAL_KEY; :class:`LeafError` as the SDM says."""
         request = KeyRequest(
             key_name=KeyName.SEAL_KEY,
-            key_policy=_POLICIES[question.binding],
+            key_policy=question.binding.key_policy,
             isv_svn=question.isv_svn,
             cet_attributes_mask=0,
             cpu_svn=question.tcb,

@@ -32,9 +32,9 @@ _REPORT_ID_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class _Dependencies:
-    """What enters a sealing key; what its policy leaves out is empty."""
+    """The inputs of a sealing key; those that its binding leaves out are empty."""
 
-    policy: Annotated[str, Limit(16)]
+    binding: Annotated[str, Limit(16)]
     measurement: Annotated[bytes, Limit(DIGEST_SIZE)]
     mr_signer: Annotated[bytes, Limit(32)]
     isv_prod_id: U16
@@ -118,7 +118,7 @@ class ParavirtualGuest:
         by_code = question.binding is SealBinding.MRENCLAVE
         label = _LABEL + encode_fields(
             _Dependencies(
-                policy=str(question.binding),
+                binding=str(question.binding),
                 measurement=who.measurement if by_code else b"",
                 mr_signer=b"" if by_code else who.mr_signer,
                 isv_prod_id=who.isv_prod_id,

@@ -15,14 +15,11 @@ from casemate.wire.protocol.padding import pad, unpad
 from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.sealed_record import NO_RECORD, SealedHeader, SealedKind, SealedRecord
 from casemate.wire.protocol.tee import Identity
-from casemate.wire.sgx.keyrequest import KeyPolicy
 
 KEY_ID_SIZE = 32
 NONCE_SIZE = 12
 MAX_CACHED_KEYS = 256
 """Most keys of other launches that are kept; a history has one for each launch that wrote in it."""
-
-_POLICIES = {SealBinding.MRENCLAVE: KeyPolicy.MRENCLAVE, SealBinding.MRSIGNER: KeyPolicy.MRSIGNER}
 
 
 class SealingKeys:
@@ -34,16 +31,16 @@ class SealingKeys:
         self._tcb = tcb
         self._key_id = secrets.token_bytes(KEY_ID_SIZE)
         self._nonces = itertools.count()
-        self._keys: dict[tuple[KeyPolicy, int, bytes, bytes], bytes] = {}
+        self._keys: dict[tuple[SealBinding, int, bytes, bytes], bytes] = {}
 
-    def namespace(self, policy: SealBinding) -> bytes:
-        """The name of this enclave's state under that policy."""
-        return state_namespace(policy, self._identity)
+    def namespace(self, binding: SealBinding) -> bytes:
+        """The name of this enclave's state under that binding."""
+        return state_namespace(binding, self._identity)
 
     def seal(
         self,
         kind: SealedKind,
-        policy: SealBinding,
+        binding: SealBinding,
         text: bytes,
         *,
         epoch: int = 0,
@@ -54,14 +51,14 @@ class SealingKeys:
         """The text, sealed, as an encoded record; the other arguments are fields of its header."""
         header = SealedHeader(
             kind=kind,
-            policy=_POLICIES[policy],
+            key_policy=binding.key_policy,
             isv_svn=self._identity.isv_svn,
             part=part,
             parts=parts,
             tcb=self._tcb,
             key_id=self._key_id,
             nonce=next(self._nonces).to_bytes(NONCE_SIZE, "little"),
-            namespace=self.namespace(policy),
+            namespace=self.namespace(binding),
             epoch=epoch,
             previous=previous,
         )
@@ -75,7 +72,7 @@ class SealingKeys:
             FaultError: ``state-refused``: for another identity, by a higher version, or changed since.
         """
         header, own = record.header, self._identity
-        if header.namespace != self.namespace(policy_of(header)):
+        if header.namespace != self.namespace(header.binding):
             raise refuse(Code.STATE_REFUSED, "sealed for the identity of another enclave")
         if header.isv_svn > own.isv_svn:
             raise refuse(
@@ -89,7 +86,7 @@ class SealingKeys:
             raise refuse(Code.STATE_REFUSED, f"sealed with another padding: {error}") from None
 
     def _key(self, header: SealedHeader) -> bytes:
-        named = (header.policy, header.isv_svn, header.tcb, header.key_id)
+        named = (header.binding, header.isv_svn, header.tcb, header.key_id)
         if named not in self._keys:
             if len(self._keys) >= MAX_CACHED_KEYS:
                 self._keys.clear()
@@ -98,12 +95,7 @@ class SealingKeys:
 
     def _derive(self, header: SealedHeader) -> bytes:
         try:
-            wanted = GetSealingKey(policy_of(header), header.isv_svn, header.tcb, header.key_id)
+            wanted = GetSealingKey(header.binding, header.isv_svn, header.tcb, header.key_id)
             return self._leaf.sealing_key(wanted)
         except FaultError as error:
             raise refuse(Code.STATE_REFUSED, f"no key for this seal: {error.fault.reason}") from None
-
-
-def policy_of(header: SealedHeader) -> SealBinding:
-    """The policy as manifests write it."""
-    return SealBinding.MRENCLAVE if header.policy is KeyPolicy.MRENCLAVE else SealBinding.MRSIGNER

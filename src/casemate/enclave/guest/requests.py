@@ -84,8 +84,8 @@ class CallServices:
 
     def _inside(self, question: InsideQuestion, deadline: float) -> bytes:
         match question:
-            case Seal(policy, value):
-                return encode_json(self._services.sealer.seal(_one_meaning(value), policy))
+            case Seal(binding, value):
+                return encode_json(self._services.sealer.seal(_one_meaning(value), binding))
             case Unseal(text):
                 return self._services.sealer.unseal(text)
             case _:

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from casemate.enclave.chip.sealing_keys import SealingKeys, policy_of
+from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.store.host_line import HostLine
 from casemate.wire.encodings.message import parse_fields
 from casemate.wire.errors import WireError
@@ -32,10 +32,10 @@ class History:
 class Archive:
     """Reads histories of one namespace."""
 
-    def __init__(self, host: HostLine, keys: SealingKeys, policy: SealBinding) -> None:
+    def __init__(self, host: HostLine, keys: SealingKeys, binding: SealBinding) -> None:
         self._host = host
         self._keys = keys
-        self._policy = policy
+        self._binding = binding
 
     def read(self, head: bytes, *, known: bytes, floor: int, deadline: float) -> History | None:
         """The history that ends at ``head``; None where the host does not show it.
@@ -86,7 +86,7 @@ class Archive:
         return History(head, epoch or floor, tuple(changes), is_whole=is_whole, size=size)
 
     def _ask(self, head: bytes | None, deadline: float) -> tuple[bytes, ...]:
-        namespace = self._keys.namespace(self._policy)
+        namespace = self._keys.namespace(self._binding)
         return self._host.ask(lambda number: StateRead(number, namespace, head), StateRecords, deadline).records
 
     def _open(self, encoded: bytes, newer: SealedHeader | None, floor: int) -> tuple[SealedHeader, tuple[Change, ...]]:
@@ -98,9 +98,9 @@ class Archive:
             raise refuse(Code.STATE_REFUSED, f"a record of the state: {error}") from None
 
     def _check_place(self, header: SealedHeader, newer: SealedHeader | None, floor: int) -> None:
-        """Checks what digests cannot: that the policy is right, and that commits, parts and versions come in order."""
-        if header.kind is SealedKind.BLOB or policy_of(header) is not self._policy:
-            raise refuse(Code.STATE_REFUSED, "a record of the state is of another policy, or no record of a state")
+        """Checks what digests cannot: the seal binding, and the order of commits, parts and versions."""
+        if header.kind is SealedKind.BLOB or header.binding is not self._binding:
+            raise refuse(Code.STATE_REFUSED, "a record has another seal binding, or is not of a state")
         if header.epoch <= floor:
             raise refuse(
                 Code.STATE_REFUSED,

@@ -26,7 +26,7 @@ def rehearse_store() -> str | None:
     prepare(*_SPOKEN)
     changes = Changes((Change("key", sorted_json(b'{"b":1,"a":[2.5,"\xc3\xa9"]}')),))
     header = SealedHeader(
-        kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=0, part=0, parts=1, tcb=bytes(16),
+        kind=SealedKind.CHANGES, key_policy=KeyPolicy.MRSIGNER, isv_svn=0, part=0, parts=1, tcb=bytes(16),
         key_id=bytes(32), nonce=bytes(12), epoch=1, previous=NO_RECORD,
         namespace=state_namespace(SealBinding.MRSIGNER, Identity(Tee.SGX, bytes(32), bytes(32), 0, 0, debug=True)),
     )  # fmt: skip

@@ -22,11 +22,11 @@ class Sealer:
     def __init__(self, keys: SealingKeys) -> None:
         self._keys = keys
 
-    def seal(self, value: bytes, policy: SealBinding) -> str:
+    def seal(self, value: bytes, binding: SealBinding) -> str:
         """The sealed text (base64) of a value (JSON bytes); refused as ``state-limit`` where it is too long."""
         if len(value) > MAX_SEALED_VALUE:
             raise refuse(Code.STATE_LIMIT, f"a value of {len(value)} bytes of JSON, at most {MAX_SEALED_VALUE} go")
-        return base64.b64encode(self._keys.seal(SealedKind.BLOB, policy, value)).decode()
+        return base64.b64encode(self._keys.seal(SealedKind.BLOB, binding, value)).decode()
 
     def unseal(self, text: str) -> bytes:
         """The value (JSON bytes) in a sealed text.

@@ -4,20 +4,23 @@ import hashlib
 from enum import StrEnum
 
 from casemate.wire.protocol.tee import Identity, Tee
+from casemate.wire.sgx.keyrequest import KeyPolicy
 
 _NAMESPACE_LABEL = b"casemate sealed state v1\x00"
 
 
 class SealBinding(StrEnum):
-    """Which identity a sealing key is bound to, as manifests write it, for every TEE.
-
-    SGX: KEYREQUEST.KEYPOLICY (SDM volume 3D, 38.17.2).
-    """
+    """Which identity a sealing key is bound to, as manifests write it, for every TEE."""
 
     MRENCLAVE = "mrenclave"
     """The measurement: only the same image can unseal."""
     MRSIGNER = "mrsigner"
     """The signer and the product id: every image of both can unseal, if its security version is not lower."""
+
+    @property
+    def key_policy(self) -> KeyPolicy:
+        """KEYREQUEST.KEYPOLICY for this binding (SDM volume 3D, 38.17.2)."""
+        return KeyPolicy.MRENCLAVE if self is SealBinding.MRENCLAVE else KeyPolicy.MRSIGNER
 
 
 def state_namespace(binding: SealBinding, who: Identity) -> bytes:

@@ -1,7 +1,7 @@
 """Sealed bytes as a host stores them: a header in the clear, which the seal covers, and the ciphertext.
 
 Both the records of a sealed state and what a function seals and gives away have this format. The cipher is AES-128-GCM
-under a sealing key for the header's policy, ISVSVN, TCB and KEYID; the encoded header is the associated data. The
+under a sealing key for the header's KEYPOLICY, ISVSVN, TCB and KEYID; the encoded header is the associated data. The
 plaintext is padded (``wire.protocol.padding``).
 
 The records of a state form a chain: each names the digest of the one before it, so the digest of the newest stands for
@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 
 from casemate.wire.encodings.spans import Layout, constant, number, raw, zeros
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.sgx.keyrequest import KeyPolicy
 
 MAX_RECORD = 6 * 1024 * 1024
@@ -51,7 +52,7 @@ class SealedHeader:
         (
             constant(0, "magic", _MAGIC),
             number(16, 2, "kind", SealedKind),
-            number(18, 2, "policy", KeyPolicy),
+            number(18, 2, "key_policy", KeyPolicy),
             number(20, 2, "isv_svn"),
             number(22, 2, "part"),
             number(24, 2, "parts"),
@@ -66,7 +67,7 @@ class SealedHeader:
     )
 
     kind: SealedKind
-    policy: KeyPolicy
+    key_policy: KeyPolicy
     """KEYREQUEST.KEYPOLICY: MRENCLAVE or MRSIGNER."""
     isv_svn: int
     part: int
@@ -86,6 +87,10 @@ class SealedHeader:
     """SHA-256 of the record before this one; zeros for the first record, and for a blob."""
 
     @property
+    def binding(self) -> SealBinding:
+        return SealBinding.MRENCLAVE if self.key_policy is KeyPolicy.MRENCLAVE else SealBinding.MRSIGNER
+
+    @property
     def is_last(self) -> bool:
         """Whether this is the last part of its commit."""
         return self.part + 1 == self.parts
@@ -93,8 +98,8 @@ class SealedHeader:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         header = cls(**cls.LAYOUT.parse(data))
-        if header.policy not in (KeyPolicy.MRENCLAVE, KeyPolicy.MRSIGNER):
-            raise WireError("sealed header.policy", got=int(header.policy), want="MRENCLAVE or MRSIGNER")
+        if header.key_policy not in (KeyPolicy.MRENCLAVE, KeyPolicy.MRSIGNER):
+            raise WireError("sealed header.key_policy", got=int(header.key_policy), want="MRENCLAVE or MRSIGNER")
         if header.part >= header.parts:
             raise WireError("sealed header.part", got=header.part, want=f"below {header.parts}")
         if header.kind is SealedKind.BLOB and (header.epoch, header.previous, header.parts) != (0, NO_RECORD, 1):

@@ -38,7 +38,7 @@ class Forger:
             self.keys[svn] = self.machine.leaf(secs(isv_svn=svn)).sealing_keys()
         text = encode_fields(Changes((Change("a", str(epoch).encode()),))) if text is None else text
         previous = record_digest(self.records[0]) if self.records else NO_RECORD
-        given: dict[str, Any] = {"policy": SealBinding.MRSIGNER, "previous": previous, "epoch": epoch} | place
+        given: dict[str, Any] = {"binding": SealBinding.MRSIGNER, "previous": previous, "epoch": epoch} | place
         self.records.appendleft(self.keys[svn].seal(kind, text=text, **given))
 
     def opens(self, epoch: int) -> dict[str, bytes]:
@@ -107,7 +107,7 @@ def test_head_of_another_epoch_than_the_anchors_is_a_rollback(forger: Forger) ->
         [(CHANGES, 1, {"part": 0, "parts": 2}), (CHANGES, 1, {"part": 1, "parts": 3}), (CHANGES, 2, {})],
         [(CHECKPOINT, 1, {"part": 0, "parts": 2}), (CHANGES, 1, {"part": 1, "parts": 2})],
         [(CHANGES, 1, {}), (CHECKPOINT, 2, {"part": 1, "parts": 2})],
-        [(CHANGES, 1, {"policy": SealBinding.MRENCLAVE})],
+        [(CHANGES, 1, {"binding": SealBinding.MRENCLAVE})],
         [(CHANGES, 1, {"text": b""})],
         [(CHANGES, 1, {"text": b"\xff" * 40})],
         [(SealedKind.BLOB, 0, {"previous": NO_RECORD})],

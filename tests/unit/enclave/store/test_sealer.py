@@ -19,17 +19,17 @@ def sealer(machine: Lab, identity: Secs = SECS) -> Sealer:
     return Sealer(machine.leaf(identity).sealing_keys())
 
 
-@pytest.mark.parametrize("policy", SealBinding)
-def test_opens_in_another_launch_and_after_a_reboot(machine: Lab, policy: SealBinding) -> None:
-    text = sealer(machine).seal(b'{"x":1}', policy)
+@pytest.mark.parametrize("binding", SealBinding)
+def test_opens_in_another_launch_and_after_a_reboot(machine: Lab, binding: SealBinding) -> None:
+    text = sealer(machine).seal(b'{"x":1}', binding)
     assert sealer(machine).unseal(text) == b'{"x":1}'
     machine.reboot(Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn))
     assert sealer(machine).unseal(text) == b'{"x":1}'
 
 
-def test_opens_for_whom_the_policy_names(machine: Lab) -> None:
+def test_opens_for_whom_the_binding_names(machine: Lab) -> None:
     upgraded = secs(mr_enclave=b"n" * 32, isv_svn=3)
-    mine, ours = (sealer(machine).seal(b"1", policy) for policy in (SealBinding.MRENCLAVE, SealBinding.MRSIGNER))
+    mine, ours = (sealer(machine).seal(b"1", binding) for binding in (SealBinding.MRENCLAVE, SealBinding.MRSIGNER))
     assert sealer(machine, upgraded).unseal(ours) == b"1"
     for identity, text in (
         (upgraded, mine),

@@ -43,7 +43,7 @@ def headers(draw: st.DrawFn) -> SealedHeader:
     parts = 1 if is_blob else draw(st.integers(1, 2**16 - 1))
     return SealedHeader(
         kind=kind,
-        policy=draw(st.sampled_from([KeyPolicy.MRENCLAVE, KeyPolicy.MRSIGNER])),
+        key_policy=draw(st.sampled_from([KeyPolicy.MRENCLAVE, KeyPolicy.MRSIGNER])),
         isv_svn=draw(U16),
         part=draw(st.integers(0, parts - 1)),
         parts=parts,
@@ -57,7 +57,7 @@ def headers(draw: st.DrawFn) -> SealedHeader:
 
 
 GOOD = SealedHeader(
-    kind=SealedKind.CHANGES, policy=KeyPolicy.MRSIGNER, isv_svn=0x0102, part=1, parts=3, tcb=b"c" * 16,
+    kind=SealedKind.CHANGES, key_policy=KeyPolicy.MRSIGNER, isv_svn=0x0102, part=1, parts=3, tcb=b"c" * 16,
     key_id=b"k" * 32, nonce=b"n" * 12, namespace=b"s" * 32, epoch=0x0304, previous=b"p" * 32,
 )  # fmt: skip
 
@@ -102,9 +102,9 @@ def test_changed_header_is_another_header_or_an_error(at: int, to: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"policy": KeyPolicy(0)}, "policy"),
-        ({"policy": KeyPolicy.MRENCLAVE | KeyPolicy.MRSIGNER}, "policy"),
-        ({"policy": KeyPolicy.NOISVPRODID}, "policy"),
+        ({"key_policy": KeyPolicy(0)}, "key_policy"),
+        ({"key_policy": KeyPolicy.MRENCLAVE | KeyPolicy.MRSIGNER}, "key_policy"),
+        ({"key_policy": KeyPolicy.NOISVPRODID}, "key_policy"),
         ({"part": 3}, "part"),
         ({"parts": 0}, "part"),
         ({"epoch": 0}, "epoch"),
