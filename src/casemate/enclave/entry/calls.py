@@ -9,7 +9,7 @@ import time
 from casemate.enclave.boot import Program
 from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.caller_identity import admit
-from casemate.enclave.entry.ecall import check_arguments, check_result, declared_entry
+from casemate.enclave.entry.interface_checks import check_arguments, check_result, declared_entry
 from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.stream_calls import LastStep, StreamCalls

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.caller_identity import admit
-from casemate.enclave.entry.ecall import check_arguments, check_result, declared_entry
+from casemate.enclave.entry.interface_checks import check_arguments, check_result, declared_entry
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.requests import CallServices, Services

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.enclave.entry.ecall import check_arguments, check_result, declared_entry
+from casemate.enclave.entry.interface_checks import check_arguments, check_result, declared_entry
 from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.manifest_text import parse_manifest
