@@ -77,7 +77,7 @@ class Anchor:
     head: Bytes32
     """SHA-256 of the newest record; zeros where there was no commit since ``floor``."""
     isv_svn: U16
-    """Of the last writer; no lower one may read or write."""
+    """ISVSVN of the last writer; enclaves with a lower one may not read or write."""
     recoveries: U32
     """How often an older history has taken the place of the newest."""
     is_forgiven: bool
@@ -126,7 +126,7 @@ class Asker:
 
     namespace: bytes
     owner: bytes
-    """Whose share a new anchor counts towards: :func:`launcher_id`."""
+    """The launcher whose share a new anchor counts towards: :func:`launcher_id`."""
     isv_svn: int
 
 

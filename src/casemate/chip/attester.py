@@ -11,7 +11,7 @@ from casemate.wire.protocol.tee import Identity
 
 
 class Attester(Protocol):
-    """One enclave, or one paravirtual guest, once its launch is over."""
+    """Attests an enclave or a paravirtual guest after its launch."""
 
     @property
     def identity(self) -> Identity:
@@ -26,7 +26,7 @@ class Attester(Protocol):
         """The platform's TCB for sealing keys, now: 16 bytes."""
 
     def started(self) -> Self:
-        """The same for a new process: to SEV-SNP that is another launch, at the TCB of now."""
+        """The attester for a new process of the enclave. For SEV-SNP that is a new launch, at the current TCB."""
 
     def report(self, question: MakeReport) -> bytes:
         """A report about it; a :class:`CasemateError` where the question is refused."""

@@ -14,7 +14,7 @@ FILE_NAME = "audit.log"
 
 
 def log_act(directory: Path, what: str, reason: str, now: datetime, **facts: str | int) -> None:
-    """One line, on the disk when it returns; :class:`StateError` where it cannot be written."""
+    """Writes a line, durable on return; :class:`StateError` if it cannot be written."""
     path = directory / FILE_NAME
     try:
         append_entry(path, AuditEntry(now, os.getuid(), what, reason, facts))

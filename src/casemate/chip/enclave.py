@@ -22,7 +22,7 @@ class Enclave:
         self.loaded = loaded
         self.tee = tee
         self.launcher = launcher
-        """Who launched it, as the host says: new anchors count towards that launcher's share."""
+        """The launcher's name as the host states it: new anchors count towards that launcher's share."""
         self.launched: Attester | None = None
         """Serves and proves it; None before EINIT."""
         self.state = State.LOADED
@@ -33,7 +33,7 @@ class Enclave:
 
     @property
     def attester(self) -> Attester:
-        """Serves and proves it; a :class:`FaultError` before EINIT."""
+        """The attester of this enclave; :class:`FaultError` before EINIT."""
         if self.launched is None:
             raise refuse(Code.WRONG_STATE, f"enclave {self.number} is {self.state}, want EINIT first")
         return self.launched

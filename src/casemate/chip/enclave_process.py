@@ -1,4 +1,4 @@
-"""One run of an enclave's process as the chip sees it: its private socket, and the leaf functions it asks for."""
+"""Serves the leaf functions of one enclave process over its private socket."""
 
 import asyncio
 import socket

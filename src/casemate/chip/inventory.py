@@ -1,4 +1,4 @@
-"""Which files of the chip's folder have to be there. Without this list, a lost file looks like one that never was.
+"""The list of files that the chip's folder must have. Without it, a lost file would look like one that never existed.
 
 ``inventory`` names each file from the moment it is first written, a line each. It is there before the fuses are.
 """

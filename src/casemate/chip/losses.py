@@ -107,7 +107,7 @@ def _inventory_or_rest(directory: Path, reason: str, now: datetime) -> frozenset
 
 
 def _first_inventory(directory: Path) -> frozenset[str]:
-    """Makes the inventory of a folder without one: of a new chip, or of one that is older than inventories."""
+    """Makes the inventory of a folder without one, of a new chip or of a chip made before inventories existed."""
     there = _there(directory)
     if not there:
         inventory.begin_inventory(directory)

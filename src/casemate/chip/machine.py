@@ -143,7 +143,7 @@ async def _until_ended(
 
 
 def _say_killed(pid: int) -> None:
-    """Of the spawner, or a VM's process: it is dead then, and treated so."""
+    """Logs that a stopped child, the spawner or a VM, was killed; its death is handled as any other."""
     sys.stderr.write(f"casemate.chip: process {pid} was stopped (SIGSTOP) for {STOPPED_TIME:g} s, and killed\n")
 
 

@@ -45,7 +45,7 @@ class ChipOptions:
         return RuntimeCopy(Path(os.fsdecode(self.runtime)), self.runtime_parts, self.runtime_rebuilt)
 
     def to_word(self) -> str:
-        """As one argument of a command line."""
+        """The options as one argument of a command line."""
         return encode_fields(self).hex()
 
     @classmethod

@@ -45,7 +45,7 @@ class RuntimeCopy:
 
 
 def component_of(path: str) -> str:
-    """Which part of the runtime a file is of, by its path in the copy."""
+    """The part of the runtime that a file belongs to, by its path in the copy."""
     file, folder = f"/{path}", f"/{path.rpartition('/')[0]}/"
     for engine, ends in ENGINE_FILES.items():
         wanted = tuple(f"/{end}" for end in ends)

@@ -1,4 +1,4 @@
-"""Which files make up the runtime that enclaves are started from, and where this machine has them.
+"""Finds the files that make up the runtime of enclaves, and their places on this machine.
 
 The interpreter, its library where it has one, the standard library without what no enclave needs, the rooms that an
 enclave consists of, the packages these import, and the engine's binary. What the C library and the dynamic loader bring
@@ -49,9 +49,9 @@ class SourceFile:
     """One file of the runtime."""
 
     path: str
-    """In the copy."""
+    """The file's path in the copy."""
     source: Path
-    """On this machine."""
+    """The file's path on this machine."""
     executable: bool = False
 
 

@@ -65,7 +65,7 @@ LARGE = 1024 * 1024
 """Longer requests (bytes), which are images, are taken one at a time: sixteen of them would be 1.6 GB."""
 
 FIRMWARE_TAGS = range(0xB0, 0xC0)
-"""Of the messages in :mod:`casemate.wire.messages.snp_firmware`, which is imported when the first one comes."""
+"""Tags of the messages in :mod:`casemate.wire.messages.snp_firmware`, which is imported when the first one comes."""
 
 _LAUNCH_START = bytes((0xB0,))
 """Tag of the one request that comes with a descriptor."""
@@ -200,7 +200,7 @@ class ChipServer:
             raise refuse(_CODES[type(error)], str(error)) from None
 
     async def _change(self, enclave: Enclave, rule: Changes, request: object) -> Reply:
-        """One step in an enclave's life: refused where its state has none, and taken once its work is done."""
+        """Takes a step of an enclave's life cycle when its work is done; refuses one that its state does not allow."""
         async with enclave.turn:
             after(enclave.state, rule.event)  # before any work
             reply = await rule.handler(self, enclave, request)

@@ -37,7 +37,7 @@ _REAP_INTERVAL = 0.01
 
 
 class SpawnerProcess:
-    """One running spawner process. Its death is told once, and makes it useless."""
+    """A running spawner process. Its death is reported once; it cannot be used after that."""
 
     def __init__(
         self, pid: int, channel: AsyncChannel, on_exited: Callable[[int, str], None], on_gone: Callable[[str], None]

@@ -37,7 +37,7 @@ async def _launch_sgx(platforms: Platforms, _: Loaded, secs: Secs) -> Attester:
 
 
 async def _launch_snp(platforms: Platforms, loaded: Loaded, secs: Secs) -> Attester:
-    """The same image as a guest of SEV-SNP: what EINIT has found of it is its identity block."""
+    """Launches the image as a guest of SEV-SNP, with the identity that EINIT has found as its ID block."""
     from casemate.chip.snp.paravirtual import ParavirtualGuest
 
     platform, who = platforms.snp(), SgxAttester(platforms.sgx, secs).identity

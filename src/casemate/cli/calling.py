@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the user wants to ask an enclave, and where the answer goes."""
+    """A call that the user wants to make, and where its result goes."""
 
     arguments: bytes
     """The JSON text byte for byte as in the user's file, since the receipt commits to these bytes."""

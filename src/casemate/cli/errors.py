@@ -10,7 +10,7 @@ from casemate.wire.protocol.lifecycle import WrongStateError
 
 
 class ExitCode(IntEnum):
-    """What the command's exit code tells a program."""
+    """The exit codes of the command, for programs."""
 
     OK = 0
     FAILED = 1
@@ -30,7 +30,7 @@ class Meaning(NamedTuple):
 
     exit_code: ExitCode
     advice: str
-    """What to do next; empty where the message says it all."""
+    """What the user can do next; empty if the message is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ExitReport:
     """Rule, code, field, got and want, where the error has them; of a composed policy, those of each member."""
 
     def document(self) -> dict[str, object]:
-        """What ``--json`` prints in place of the result."""
+        """The document that ``--json`` prints in place of the result."""
         said = {
             "kind": self.kind,
             "message": self.message,
@@ -57,7 +57,7 @@ class ExitReport:
 
 
 _DISK_FULL = ("database or disk is full", "No space left on device")
-"""In the words of SQLite and of the operating system."""
+"""Messages about a full disk, of SQLite and of the operating system."""
 
 
 def exit_report(error: CasemateError | OSError) -> ExitReport:

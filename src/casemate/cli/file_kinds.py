@@ -118,7 +118,7 @@ _WANTED: dict[FileKind, str] = {
     FileKind.CERTIFICATE: "certificates in PEM or DER",
     FileKind.REVOCATION_LIST: "a revocation list in PEM or DER",
 }
-"""What an error asks for, where the kind's own words would not be precise enough."""
+"""What an error asks for, if the kind's name is not precise enough."""
 
 
 class WrongKindError(InputFileError):
@@ -131,7 +131,7 @@ class WrongKindError(InputFileError):
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a file seems to be, with its content decoded."""
+    """The kind of a file, recognised by its content, and the decoded content."""
 
     kind: FileKind
     content: bytes
@@ -141,11 +141,11 @@ class Recognised:
 
     @property
     def name(self) -> str:
-        """For a sentence."""
+        """The kind's name within a sentence."""
         return f"{self.encoding} text of {self.kind.value}" if self.encoding else self.kind.value
 
     def advice(self, path: Path) -> str:
-        """What to do with such a file."""
+        """The command to use for such a file."""
         said = _ADVICE.get(self.kind, "").format(file=shlex.quote(str(path)))
         if not self.encoding:
             return said
@@ -154,7 +154,7 @@ class Recognised:
 
 
 def recognise(data: bytes) -> Recognised | None:
-    """What the bytes of a file seem to be; None where they match no known kind."""
+    """The kind of file that the bytes look like; None if they match no known kind."""
     found = _recognise(data)
     if found is not None:
         return Recognised(found, data)
@@ -228,7 +228,7 @@ def _evidence_kind(data: bytes) -> FileKind | None:
 
 
 def _der_kind(data: bytes) -> FileKind:
-    """By the start of the signed part: version 1 and an algorithm in a CRL, a version in [0] in a certificate."""
+    """CRL or certificate, told apart by the signed part's start: a certificate has its version in [0]."""
     signed = data[4:20]
     start = 2 + max(0, signed[1] - 0x80) if len(signed) > 1 else 0
     is_list = signed[start : start + 4] == b"\x02\x01\x01\x30"

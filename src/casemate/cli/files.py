@@ -31,7 +31,7 @@ class TooLongFileError(InputFileError):
     def __init__(self, message: str, start: bytes) -> None:
         super().__init__(message)
         self.start = start
-        """Its first bytes, which may tell what it is."""
+        """The file's first bytes, which may show its kind."""
 
 
 class OutputFileError(CasemateError):
@@ -74,7 +74,7 @@ class FileContent:
     """A file's bytes, of which each part is read when it is asked for."""
 
     def __init__(self, descriptor: int, name: str) -> None:
-        """Of an open file, which stays the caller's; ``name`` is for errors."""
+        """Reads an open file, which the caller closes; ``name`` is for errors."""
         self._descriptor = descriptor
         self._name = name
         self._size = os.fstat(descriptor).st_size

@@ -184,7 +184,7 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
 
 
 def _accepted(lock: RuntimeLock, component: str, platform: str) -> str:
-    """What a lock accepts, shortened to one line."""
+    """The digests that a lock accepts, shortened to one line."""
     digests = lock.digests(component, platform)
     if not digests:
         return "nothing"

@@ -18,7 +18,7 @@ FOLDER = "learner"
 """The image's folder in the host's folder, where the gateway looks for it."""
 
 GUESTS = "guests"
-"""Beside it: the firmware of the built-in guests of confidential VMs, which the gateway cannot assemble itself."""
+"""Folder for the firmware of the confidential VMs' built-in guests, which the gateway cannot assemble."""
 
 KEY = "learner.pem"
 """In the state directory, out of the host's reach: of the developer who signs it, made on first use and kept, so that

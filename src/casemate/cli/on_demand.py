@@ -79,7 +79,7 @@ class OnDemand(UserDict[str, Any]):
         return found
 
     def summaries(self) -> dict[str, Any]:
-        """What the list of commands shows of each."""
+        """The summary of each command, for the list of commands."""
         return {
             name: self._listed[name].summary(name) if name in self._listed else command
             for name, command in self.data.items()

@@ -15,7 +15,7 @@ PIPED_WIDTH = 160
 """Width where the output is not a terminal and COLUMNS is not set (columns): a digest fits on one line."""
 
 Document = Mapping[str, object]
-"""What ``--json`` prints: values that JSON has."""
+"""A document for ``--json``, made of JSON values."""
 
 
 class Screen:

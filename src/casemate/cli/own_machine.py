@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 EXPORTED = ("CASEMATE_STATE", "CASEMATE_URL", "CASEMATE_TOKEN")
-"""What `casemate up` prints for other shells to export."""
+"""The variables that `casemate up` prints for other shells to export."""
 
 
 class MachineStaysError(CasemateError):

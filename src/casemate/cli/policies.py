@@ -49,7 +49,7 @@ class TimeTextError(CasemateError):
 
 @dataclass(frozen=True, slots=True)
 class PinnedEnclave:
-    """What differs between the policies that the command line makes: code, root, and what the image allows."""
+    """The parts in which the command line's policies differ: code, root, and what the image allows."""
 
     mr_enclave: frozenset[bytes]
     root: "Anchor"

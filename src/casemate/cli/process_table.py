@@ -1,4 +1,4 @@
-"""What /proc tells of a machine's processes; nothing where there is no /proc, or where this user may not look."""
+"""A machine's processes from /proc; empty without /proc, or if this user may not read it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

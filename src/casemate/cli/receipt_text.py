@@ -1,4 +1,4 @@
-"""What a receipt says, for a person and for a program."""
+"""A receipt's contents as text for people and as JSON."""
 
 from casemate.wire.protocol.call import Receipt, StateMark
 from casemate.wire.protocol.caller_key import caller_key_text

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STANDARD_OUTPUT = Path("-")
 
 Tell = Callable[[int, int], None]
-"""Told how many bytes went in and came out so far."""
+"""Callback with the number of bytes sent and received so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class StreamFiles:
     """The file that is streamed in, and the one that takes what comes out."""
 
     source: Path | None
-    """None for no input."""
+    """The file to read; None for no input."""
     target: Path | None
-    """None to drop it."""
+    """The file to write; None to discard the output."""
 
     @property
     def takes_stdout(self) -> bool:
@@ -45,7 +45,7 @@ class StreamFiles:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What a stream that ended well has moved."""
+    """The sizes of a finished stream's input and output."""
 
     result: "Result"
     files: StreamFiles

@@ -17,7 +17,7 @@ from casemate.wire.protocol.access_tokens import MAX_FILE, AccessTokens
 
 FILE = "tokens.json"
 LOCK = "tokens.lock"
-"""In the state directory, which other users cannot read: whoever can read a file can lock it."""
+"""Name of the lock file. It is in the state directory, since any user who can read a file can lock it."""
 
 
 def read_tokens(state: Path) -> AccessTokens:

@@ -47,7 +47,7 @@ class Module:
     path: str
     source: bytes
     links: tuple[Link, ...]
-    """In the order of their places in ``source``."""
+    """The module's imports, in the order of their places in ``source``."""
 
 
 @dataclass(frozen=True, slots=True)

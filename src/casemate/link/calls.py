@@ -160,7 +160,7 @@ async def serve_frames(
     abandons: Callable[[bytes], bool] = lambda _: False,
     large: int = MAX_FRAME,
 ) -> None:
-    """As :func:`serve`, where some questions come with descriptors, and some are large.
+    """Like :func:`serve`, for questions that may come with descriptors or be large.
 
     ``answer`` gets the descriptors of messages for which ``takes`` returns true; they are closed once it has answered.
     Those of all other messages are closed before it is called, so that a hostile peer cannot use up this process's.

@@ -10,7 +10,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.protocol.simulated_mark import SERIAL_TAIL_SIZE, SimulatedSerial
 
 COLLATERAL_LIFE = timedelta(days=30)
-"""As Intel's; revocation lists of both makers, too."""
+"""Validity of collateral and of both makers' revocation lists, as Intel's."""
 
 _SEEDED_FROM = datetime(2025, 1, 1, tzinfo=UTC)
 _SEEDED_UNTIL = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -23,7 +23,7 @@ _CLOCK_SKEW = timedelta(days=1)
 
 
 def validity(seed: str | None, now: datetime, life: timedelta) -> tuple[datetime, datetime]:
-    """From when to when a certificate made now is valid."""
+    """The validity period of a certificate made now: first and last moment."""
     return (now - _CLOCK_SKEW, now + life) if seed is None else (_SEEDED_FROM, _SEEDED_UNTIL)
 
 

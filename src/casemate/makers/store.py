@@ -28,7 +28,7 @@ def maker_directory(state: Path) -> Path:
 
 
 def exists(state: Path) -> bool:
-    """Whether this state directory has a maker."""
+    """True if this state directory has a maker."""
     return (maker_directory(state) / LEDGER).exists()
 
 

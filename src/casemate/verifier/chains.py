@@ -68,11 +68,11 @@ class Linked(Protocol):
 
     @property
     def sha256(self) -> bytes:
-        """Of the whole certificate."""
+        """SHA-256 of the whole certificate."""
 
     @property
     def key_sha256(self) -> bytes:
-        """Of SubjectPublicKeyInfo in DER; empty for a key of a kind that is not known here."""
+        """SHA-256 of SubjectPublicKeyInfo in DER; empty if the parser does not support the kind of key."""
 
     @property
     def simulated_extension(self) -> bytes | None:

@@ -43,11 +43,11 @@ class Check:
     got: str
     want: str
     spans: tuple[Span, ...]
-    """Where in the quote the value stands."""
+    """The value's place in the quote."""
 
     @property
     def text(self) -> RuleText:
-        """What the rule demands, and where that is written."""
+        """The rule's demand and its source."""
         return RULES[self.rule]
 
 

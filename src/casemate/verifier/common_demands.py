@@ -72,7 +72,7 @@ ReportDataDemand = ReportDataValue | Literal["FRESH_NONCE", "UNSAFE_ANY_REPORT_D
 
 @dataclass(frozen=True, slots=True)
 class EndorsementDemand:
-    """What a policy demands of whoever vouches for a platform; the same for every challenge."""
+    """A policy's demands on the maker's endorsements, which are the same for every challenge."""
 
     roots: tuple[Anchor, ...]
     """One of which the chain must end in; all of them simulated, or none."""
@@ -82,7 +82,7 @@ class EndorsementDemand:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What endorsements are judged by: a policy's demand of them, and the time, which is read once a decision."""
+    """A policy's demands on endorsements, and the time of the decision, for which the clock is read once."""
 
     demand: EndorsementDemand
     now: datetime

@@ -82,7 +82,7 @@ class Certificate:
     """True if the certificate is signed with ECDSA and SHA-256."""
     signed: bytes
     signature: bytes
-    """In DER."""
+    """The signature in DER."""
     is_ca: bool
     path_length: int | None
     signs_data: bool

@@ -51,17 +51,17 @@ class Comparison:
     """Judges a demand by one field of a report or of a certificate."""
 
     field: str
-    """Its name, with dots for a field of a field."""
+    """The field's name, with dots for nested fields."""
     holds: Callable[[Any, Any], bool]
     """Given what was found and the policy's value."""
     want: Callable[[Any], object]
-    """What the policy's value is called in an error."""
+    """The policy's value as errors show it."""
     got: Callable[[Any], object] = lambda found: found
-    """What was found, as an error has it."""
+    """The evidence's value as errors show it."""
     strict: str = ""
     """The word that is a demand itself, of a member that takes words alone."""
     subject: Literal["report", "platform"] = "report"
-    """What has the field: the report, or what the certificate of the platform's key says."""
+    """The owner of the field: the report, or the platform as described in the certificate of its key."""
     requires: str = ""
     """A property of the subject without which the field counts for nothing."""
 
@@ -74,15 +74,15 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one member of a policy demands."""
+    """The demand of one member of a policy."""
 
     kind: Kind[Any]
     rule: Rule
     """That judges it."""
     note: str = ""
-    """What the documents say of it besides which values it takes."""
+    """A note for the documentation, beside the permitted values."""
     comparison: Comparison | None = None
-    """None for a demand that a function judges."""
+    """None for a demand that is checked by a function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,11 @@ class Member:
     demand: Demand
     types: tuple[type, ...]
     words: tuple[str, ...]
-    """What stands in place of a value."""
+    """Words that stand in place of a value."""
     literals: tuple[object, ...]
     """The words, and single values of other types."""
     default: Any
-    """What a policy without this member means; :data:`REQUIRED` where none may lack it."""
+    """The value of a policy without this member; :data:`REQUIRED` if every policy must have it."""
 
     @property
     def is_required(self) -> bool:
@@ -241,7 +241,7 @@ def off_if_told(field: str) -> Comparison:
 
 
 def words_alone() -> Kind[str]:
-    """For members that take nothing but their words."""
+    """A kind for members that take only words."""
 
     def read(body: JsonObject, name: str) -> str:
         raise WireError(f"policy.{name}", got=ascii(body.value(name))[:80], want="one of its words")

@@ -57,7 +57,7 @@ class VerifiedCertificate:
     """SubjectPublicKeyInfo in DER."""
     not_after: datetime
     layers: SandboxLayers | None
-    """What the enclave says of itself; None where nobody asked it and the policy demands no layers."""
+    """The layers that the enclave reports; None if nobody asked it and the policy demands none."""
     enclave: VerifiedSgxEvidence
     passed: InitVar[Passed]
 
@@ -141,7 +141,7 @@ class _Found:
     certificate: RaTlsCertificate
     quote: bytes
     report_data: bytes
-    """What the quote's REPORTDATA must be."""
+    """The REPORTDATA that the quote must have."""
 
 
 def _check_certificate(trail: Trail, data: bytes, policy: SgxPolicy, now: datetime) -> _Found:

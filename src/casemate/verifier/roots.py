@@ -38,7 +38,7 @@ class VendorRoot:
 
     name: str
     sha256: bytes
-    """Of the certificate in DER, which must be this one byte for byte."""
+    """SHA-256 of the root's certificate in DER: only these bytes are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class VendorKey:
     name: str
     """The common name in the certificate."""
     key_sha256: bytes
-    """Of SubjectPublicKeyInfo in DER."""
+    """SHA-256 of SubjectPublicKeyInfo in DER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class SimulatedRoot:
     """The root of a simulated maker: a policy that names it accepts software in place of hardware."""
 
     sha256: bytes
-    """Of the certificate in DER."""
+    """SHA-256 of the root's certificate in DER."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The root's name in messages."""
         return f"simulated root {self.sha256.hex()}"
 
     @classmethod
@@ -89,12 +89,12 @@ AMD_TURIN_ROOT: Final = VendorRoot(
 """ARK-Turin."""
 
 Anchor = VendorRoot | VendorKey | SimulatedRoot
-"""What a policy's ``root`` is."""
+"""A trust anchor: the value of a policy's ``root``."""
 
 INTEL_SGX_ROOT_KEY: Final = VendorKey(
     "Intel SGX Root CA", bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
 )
-"""Of today's certificate (until 2049) and of that in quotes of 2018 to 2021 (until 2033)."""
+"""Hashes of the current certificate (valid until 2049) and of that in quotes of 2018 to 2021 (until 2033)."""
 AMD_MILAN_ROOT_KEY: Final = VendorKey(
     "ARK-Milan", bytes.fromhex("9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9")
 )
@@ -122,7 +122,7 @@ def is_anchor(wanted: Anchor, *, name: str, sha256: bytes, key_sha256: bytes) ->
 
 
 def advice_on_root(wanted: Anchor, *, name: str, key_sha256: bytes) -> str:
-    """What to do where the root of a chain, with this common name and key, is another than the policy wants."""
+    """Advice for an error about a chain whose root, with this common name and key, is not the policy's."""
     if isinstance(wanted, SimulatedRoot):
         return "the evidence is of another simulated machine than the policy names, or of another of its processors"
     key = wanted if isinstance(wanted, VendorKey) else _KEYS.get(wanted)

@@ -24,7 +24,7 @@ class Rule(StrEnum):
     """The rules' names: part of the public interface, never reused for something else. In the order of the checks."""
 
     demand: str
-    """What must hold, in one sentence."""
+    """The rule's demand in one sentence."""
     source: str
     """Document and section; Casemate's own rules say so."""
 

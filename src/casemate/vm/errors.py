@@ -37,7 +37,7 @@ class NestedFaultError(AccessError):
         super().__init__(f"{reason}, at GPA {gpa:#x}")
         self.gpa = gpa
         self.error_code = error_code
-        """As EXITINFO1 has it (APM volume 2, 15.25.6 and 15.36.10)."""
+        """The error code in the form of EXITINFO1 (APM volume 2, 15.25.6 and 15.36.10)."""
 
 
 class NotValidatedError(AccessError):

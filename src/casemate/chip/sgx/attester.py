@@ -15,7 +15,7 @@ from casemate.wire.sgx.keyrequest import KeyName, KeyRequest
 from casemate.wire.sgx.report import Report, TargetInfo
 
 ATTRIBUTE_MASK = AttributeMask(0xFF00_0000_0000_000B, 0)
-"""Which attributes enter a sealing key: those of the SGX SDK (TSEAL_DEFAULT_FLAGSMASK, sgx_tseal.h)."""
+"""Attributes that enter a sealing key, as in the SGX SDK (TSEAL_DEFAULT_FLAGSMASK, sgx_tseal.h)."""
 MISC_MASK = 0xF000_0000
 """TSEAL_DEFAULT_MISCMASK, the same."""
 

@@ -147,7 +147,7 @@ class KeyDerivation:
         return replace(_shared(secs, request, _NO_POLICY), mr_signer=secs.mr_signer)
 
     def _provision_seal(self, secs: Secs, request: KeyRequest) -> _Dependencies:
-        """With the seal fuses: the maker cannot derive it. Without owner epoch: it survives a change of owner."""
+        """Inputs of the provisioning seal key: the seal fuses, which the maker does not know, and no owner epoch."""
         _check_attribute(secs, AttributeFlag.PROVISIONKEY, request)
         self._check_versions(secs, request)
         return replace(

@@ -38,8 +38,8 @@ class Rule(StrEnum):
 
 
 CONTROLLED_ATTRIBUTES = AttributeFlag.EINITTOKEN_KEY | AttributeFlag.PROVISIONKEY
-"""For the chip maker's own enclaves alone. On hardware EINIT guards the first; Linux guards the second by the
-permissions of /dev/sgx_provision."""
+"""Attributes that only the chip maker's own enclaves may have. On hardware EINIT guards the first; Linux guards the
+second by the permissions of /dev/sgx_provision."""
 
 _SHOWN = 3
 """Accepted digests that a refusal lists."""

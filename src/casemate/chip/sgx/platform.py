@@ -21,7 +21,7 @@ from casemate.wire.sgx.report import Report, TargetInfo
 
 KEY_ID_SIZE = 32
 VCEK_CHAINS = "vcek-{}.pem"
-"""By TCB, in the chip's folder."""
+"""Names of VCEK chains in the chip's folder, by TCB."""
 _KEY_ID_LABEL = b"casemate report key id v1"
 
 
@@ -117,7 +117,7 @@ class SgxPlatform:
 
     @property
     def quote_target(self) -> TargetInfo:
-        """Whom an enclave makes the REPORT for that shall become a quote."""
+        """The target of a REPORT that is to become a quote: the quoting enclave."""
         return QE_SECS.target_info()
 
     def ereport(self, secs: Secs, target: TargetInfo, report_data: bytes) -> Report:

@@ -91,7 +91,7 @@ class QuotingEnclave:
 
     @property
     def target_info(self) -> TargetInfo:
-        """For EREPORT: makes a REPORT that this QE can check."""
+        """TARGETINFO for EREPORT: makes a REPORT that this QE can check."""
         return QE_SECS.target_info()
 
     def quote(self, report: Report) -> bytes:

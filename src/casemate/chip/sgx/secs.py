@@ -8,7 +8,7 @@ from casemate.wire.sgx.report import TargetInfo
 
 @dataclass(frozen=True, slots=True)
 class Secs:
-    """Who an enclave is; the leaf functions take it from the socket a request came in by, never from the request."""
+    """An enclave's identity. Leaf functions take it from the socket of a request, never from the request."""
 
     attributes: Attributes
     misc_select: MiscSelect

@@ -67,7 +67,7 @@ class SnpCertification:
         self._turn = asyncio.Lock()
         self._vlek_chain = b""
         self.provider = ""
-        """Whose VLEK is loaded, if one is."""
+        """The provider whose VLEK is loaded; empty if none is."""
 
     async def certificates(self) -> bytes:
         """The chain of the key that signs reports now (PEM: VCEK, ASK, ARK; or VLEK, ASVK, ARK).

@@ -46,7 +46,7 @@ class Identity:
 
     host_data: bytes
     block: IdBlock | None
-    """None where the guest was launched without: its fields are then zeros."""
+    """None if the guest was launched without an ID block, whose fields are then zeros in reports."""
     id_key_digest: bytes
     author_key_digest: bytes
     author_key: bool

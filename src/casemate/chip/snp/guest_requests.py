@@ -39,7 +39,7 @@ MESSAGE_VERSION = 1
 KEY_REQUEST_2 = 2
 """Version of MSG_KEY_REQ that ABI 1.58 adds: with LAUNCH_MIT_VECTOR."""
 LAST_NUMBER = MAX_U64
-"""Of a message."""
+"""Largest sequence number of a message."""
 
 _LOWEST_VMPL = 3
 _LABEL = b"casemate snp derived key v1"

@@ -38,7 +38,7 @@ class Memory:
     """Where a guest's pages can be."""
 
     pages: int
-    """Of DRAM."""
+    """Number of pages of DRAM."""
     top: int
     """One more than the highest guest physical address."""
 

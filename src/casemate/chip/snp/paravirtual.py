@@ -71,7 +71,7 @@ class ParavirtualGuest:
         )
 
     def started(self) -> Self:
-        """With a REPORT_ID and a launch TCB of its own."""
+        """This guest for a new process, with a new REPORT_ID and launch TCB."""
         return replace(self, report_id=secrets.token_bytes(_REPORT_ID_SIZE), launch_tcb=self.platform.state.current.tcb)
 
     @property

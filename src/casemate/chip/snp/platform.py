@@ -68,7 +68,7 @@ class _Vlek:
 
 
 class SnpPlatform:
-    """One chip's platform; each change is in the chip's directory when its method returns."""
+    """A chip's SEV-SNP platform. Each change is durable in the chip's directory when its method returns."""
 
     def __init__(self, directory: Path, fuses: Fuses, kind: ChipKind = USUAL) -> None:
         """The chip in ``directory``; a new one becomes what ``kind`` says.
@@ -156,7 +156,7 @@ class SnpPlatform:
         return self._vcek[1]
 
     def choose(self, selection: KeySelect) -> SigningKey:
-        """Which key signs a report that a guest asks for so.
+        """The key that signs a report for a guest's KEY_SEL.
 
         Raises:
             FirmwareError: INVALID_KEY: a VLEK is asked for, and none for the reported TCB is loaded.

@@ -42,7 +42,7 @@ class PlatformState:
 
     product: Product
     report_version: int
-    """Of ATTESTATION_REPORT. SIMULATED: the chip's for life. Real: newer firmware writes newer ones."""
+    """Version of ATTESTATION_REPORT. SIMULATED: fixed for a chip's life. Real: newer firmware writes newer versions."""
     current: Firmware
     """What runs."""
     committed: Firmware

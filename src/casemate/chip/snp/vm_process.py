@@ -86,7 +86,7 @@ class VmProcess:
         return self._pid
 
     async def ask(self, question: object, wanted: type[T], timeout: float) -> T:
-        """Its answer to ``question``, when it has answered the ones before.
+        """The process's answer to ``question``, after its answers to earlier ones.
 
         Raises:
             FaultError: it refused; or it is gone, or was silent for ``timeout`` seconds, and is ended.
@@ -149,7 +149,7 @@ class VmProcess:
             self._on_end(self._gone)
 
     async def _reaped(self) -> int:
-        """Its wait status. Polls, as a child watcher of asyncio's would be a thread of its own."""
+        """The process's wait status. Polls, since a child watcher of asyncio would add a thread."""
         deadline = asyncio.get_running_loop().time() + END_TIME
         while True:
             pid, status = _waited(self._pid)

@@ -72,7 +72,7 @@ Require = Annotated[
 
 
 class Finding(StrEnum):
-    """What became of one examination."""
+    """The result of one examination."""
 
     GOOD = "good"
     LACKING = "lacking"
@@ -228,7 +228,7 @@ def _limits() -> str:
 
 
 def _answer(what: str, probe: str, *arguments: str) -> object:
-    """What a probe prints as JSON, run in a process of its own.
+    """Runs a probe in a new process; returns the JSON that it prints.
 
     Raises:
         RuntimeDigestError: it prints none.

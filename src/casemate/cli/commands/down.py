@@ -58,7 +58,7 @@ def down(*, state: State = None, now: Now = False, as_json: Json = False) -> Non
 
 
 def _show(console: "Console", place: Path, unset: str | None) -> None:
-    """For a person; the last line is for a shell whose environment still names the machine."""
+    """Prints the result; the last line is for a shell whose environment still names the machine."""
     facts(console, [("ended", str(place))])
     if unset is not None:
         console.print()

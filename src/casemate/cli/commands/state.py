@@ -36,7 +36,7 @@ class _Row:
 
     @property
     def remark(self) -> str:
-        """What its owner should know."""
+        """A remark for the state's owner."""
         if self.anchor is None:
             return "no anchor: never committed, or given up"
         if self.anchor.is_forgiven:
@@ -46,7 +46,7 @@ class _Row:
         return ""
 
     def document(self) -> dict[str, object]:
-        """For ``--json``."""
+        """The state as JSON for ``--json``."""
         anchor, stored = self.anchor, self.stored
         return {
             "namespace": self.namespace.hex(),

@@ -92,7 +92,7 @@ class Started:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What has other shells find the machine."""
+        """The variables by which other shells find the machine."""
         found = {"CASEMATE_STATE": str(self.machine.state)}
         if self.token is not None:
             found |= {"CASEMATE_URL": self.machine.status.url, "CASEMATE_TOKEN": self.token}
@@ -201,7 +201,7 @@ def _ended_on_error(supervisor: "Supervisor", temporary: Path | None) -> Iterato
 
 
 def machine_document(machine: "LocalMachine") -> dict[str, object]:
-    """What a machine is, for ``--json``."""
+    """The machine as JSON for ``--json``."""
     from casemate.cli.own_machine import fingerprint
 
     status = machine.status
@@ -219,7 +219,7 @@ def machine_document(machine: "LocalMachine") -> dict[str, object]:
 
 
 def machine_facts(machine: "LocalMachine") -> list[tuple[str, str]]:
-    """What a machine is, for a person."""
+    """Facts about the machine, for people."""
     from casemate.cli.own_machine import fingerprint
 
     status = machine.status
@@ -247,7 +247,7 @@ def _facts(started: Started) -> list[tuple[str, str]]:
 
 
 def _show(console: "Console", started: Started) -> None:
-    """For a person; the last lines are ``export NAME=VALUE``, for a shell."""
+    """Prints the machine's facts; the last lines are ``export NAME=VALUE`` for a shell."""
     facts(console, _facts(started))
     console.print()
     for name, value in started.environment.items():

@@ -153,7 +153,7 @@ def verify(
 
 
 def _challenge(report_data: str | None, nonce: str | None, binding: Path | None) -> "SnpChallenge":
-    """What the report must answer, by the options that the user gave."""
+    """The REPORT_DATA that the report must have, by the user's options."""
     from casemate.cli.evidence.files import bound_values, read_binding
     from casemate.cli.snp.verify import Challenge as SnpChallenge
     from casemate.cli.vm.attest import report_data_of

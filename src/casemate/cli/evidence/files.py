@@ -64,7 +64,7 @@ def read_collateral(path: Path) -> "Collateral":
 
 
 def read_binding(path: Path) -> "ReportDataBinding":
-    """What REPORTDATA is said to vouch for; errors (InputFileError, :class:`WireError`) name the file."""
+    """The values that REPORTDATA is claimed to bind; errors (InputFileError, :class:`WireError`) name the file."""
     from casemate.client.binding_file import MAX_BINDING, parse_binding
 
     return read_as(path, parse_binding, what="binding", kind=FileKind.BINDING, limit=MAX_BINDING)

@@ -1,4 +1,4 @@
-"""What was found in evidence and its endorsements: the member ``found`` of `casemate verify --json`, and a tree of it.
+"""Findings in evidence and its endorsements: the member ``found`` of `casemate verify --json`, and a tree of it.
 
 The shape is public and documented in docs/verify-json.md: members are added, never renamed. Names are those of the
 specifications' fields. Bytes are hexadecimal, times RFC 3339, flags the names of the bits that are set.

@@ -38,7 +38,7 @@ class ReadPiece:
     piece: "Piece"
     binding: "ReportDataBinding | None"
     found: "Callable[[AllOfPolicy, bool], Document]"
-    """Its findings as a document, given the policy and whether that has accepted the piece."""
+    """Gives the piece's findings as a document, given the policy and whether it has accepted the piece."""
 
 
 def verify_pieces(paths: list[Path], policy: Path, *, nonce: bytes | None, at: str | None, screen: Screen) -> None:

@@ -1,1 +1,1 @@
-"""What a file is, byte by byte: `casemate inspect`. It reads, and says nothing about truth."""
+"""`casemate inspect`: shows the contents of a file byte by byte, without verifying it."""

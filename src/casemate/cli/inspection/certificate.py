@@ -80,7 +80,7 @@ def simulated_mark(der: bytes) -> SimulatedMark | None:
 
 
 def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
-    """What `cryptography` reads in a certificate, which decides whether it is X.509 at all."""
+    """The contents of a certificate as `cryptography` parses it; raises if it is not valid X.509."""
     parts = CertificateParts.parse(der)
     try:
         certificate = x509.load_der_x509_certificate(parts.readable)
@@ -100,7 +100,7 @@ def _facts(der: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def _said_by(serial: int) -> tuple[tuple[str, str], ...]:
-    """What the serial number says of a simulated chip's certificate. Anybody can write such a number."""
+    """The claims that the serial number of a simulated chip's certificate encodes; unverified."""
     match SimulatedSerial.find(serial):
         case SimulatedSerial.MADE_BY_SOFTWARE:
             return (("simulated", "SIMULATED, by its serial number"),)
@@ -123,7 +123,7 @@ def _key(certificate: x509.Certificate, algorithm: str) -> str:
 
 
 def _marks(root: Element) -> tuple[tuple[str, str], ...]:
-    """What Casemate's and Intel's extensions say."""
+    """The contents of Casemate's and Intel's extensions."""
     found: list[tuple[str, str]] = []
     for extension in _extensions(root):
         oid, value = _oid_and_value(extension)

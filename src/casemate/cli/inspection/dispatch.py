@@ -52,7 +52,7 @@ class UnknownFileError(CasemateError):
 
 
 def inspect(data: bytes, kind: Kind | None, *, every_record: bool = False) -> tuple[Inspection, ...]:
-    """What ``data`` is, field by field; several where a PEM file holds several certificates.
+    """The fields of ``data``; several inspections if a PEM file holds several certificates.
 
     Args:
         data: the whole file.

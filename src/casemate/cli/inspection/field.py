@@ -1,4 +1,4 @@
-"""What `casemate inspect` says about a file."""
+"""The result of `casemate inspect` for a file."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ class Inspection:
     title: str
     size: int
     facts: tuple[tuple[str, str], ...]
-    """What follows from the whole rather than from one field."""
+    """Facts that follow from the whole file rather than from one field."""
     fields: Iterable[Field]
-    """In order; may be long, and is read once."""
+    """The fields in order; may be long, and can be read once."""
     many_sources: bool = False
     """Whether nearly every field is defined somewhere else."""
 

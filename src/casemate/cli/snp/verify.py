@@ -34,7 +34,7 @@ class ReportFiles:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What the report must answer: 64 bytes; or, of a function, a nonce and what is said to be bound to it."""
+    """The expected REPORT_DATA: 64 bytes, or for a function a nonce and the values claimed to be bound to it."""
 
     report_data: bytes | None
     nonce: bytes | None

@@ -40,7 +40,7 @@ class Calls:
         return time.monotonic() + self._manifest.limits.time_ms / 1000
 
     def call(self, name: str, arguments: bytes, public_key: bytes | None, deadline: float) -> Answer:
-        """One call of an entry point, in the order in which its rules are checked.
+        """Calls an entry point, after its checks in their fixed order.
 
         Args:
             name: the entry point's, as the caller says.
@@ -57,7 +57,7 @@ class Calls:
         return self._run(entry, arguments, admit(entry, self._manifest, public_key), deadline)
 
     def plain_call(self, name: str, arguments: bytes, deadline: float) -> Answer:
-        """One call in the clear, by nobody; only of entry points that the manifest calls plain.
+        """Calls an entry point for an anonymous, unencrypted request; the manifest must declare it plain.
 
         Raises:
             FaultError: as for :meth:`call`.

@@ -54,7 +54,7 @@ class OpenedRequest:
 
     @property
     def step(self) -> StreamStep | None:
-        """Which step of a stream this is; None for a call in one piece."""
+        """The step of a stream that this request is; None for a call in one piece."""
         return self.request.content.step
 
     @property

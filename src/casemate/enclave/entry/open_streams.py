@@ -53,7 +53,7 @@ class OpenStream:
     owner: StreamOwner
     entry: EntryPoint
     arguments: bytes
-    """As the caller sent them."""
+    """The arguments as the caller sent them."""
     guest: GuestStream
     services: CallServices
     used: float
@@ -64,7 +64,7 @@ class OpenStream:
 
 
 class Streams:
-    """At most :data:`MAX_STREAMS`, each under a number that is never used again."""
+    """The open streams, at most :data:`MAX_STREAMS`, under numbers that are never used again."""
 
     __slots__ = ("_last", "_open")
 

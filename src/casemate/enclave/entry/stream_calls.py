@@ -43,7 +43,7 @@ class StreamCalls:
         self._streams = Streams()
 
     def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner, deadline: float) -> StepTaken | LastStep:
-        """One step, in the order in which its rules are checked.
+        """Takes one step of a stream, after its checks in their fixed order.
 
         Args:
             step: which.

@@ -61,7 +61,7 @@ class GuestStream:
     """A stream that a guest has begun."""
 
     number: bytes
-    """Of the call that opened it."""
+    """The number of the call that opened the stream."""
     process: int
     """The number of the guest that has it; guests are counted as they fail."""
 
@@ -444,7 +444,7 @@ _FAILURES = {
     Code.OUTPUT_LIMIT: "the result is longer than the manifest allows",
     Code.RESULT_REFUSED: "the result is not JSON",
 }
-"""In place of the guest's own words."""
+"""Messages sent to callers in place of the guest's own."""
 
 _UNEXPLAINED = fault(Code.GUEST_CRASHED, "the guest's process ended")
 

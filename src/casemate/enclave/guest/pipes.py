@@ -76,7 +76,7 @@ class ToGuest:
         self.ready(select.POLLOUT)
 
     def wants(self) -> int:
-        """To write while something waits to go."""
+        """Poll events: write while output is waiting."""
         return select.POLLOUT if self._outgoing else 0
 
     def ready(self, events: int) -> None:

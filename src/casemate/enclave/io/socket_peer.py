@@ -59,7 +59,7 @@ class SocketPeer:
         self._flush()
 
     def wants(self) -> int:
-        """To read while there is room for what comes and nothing waits to go; to write while something does."""
+        """Poll events: write while output is waiting, otherwise read while there is room for input."""
         if self._outgoing:
             return select.POLLOUT
         return select.POLLIN if len(self.incoming) < self._most else 0

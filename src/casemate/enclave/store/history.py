@@ -20,11 +20,11 @@ class History:
 
     head: bytes
     epoch: int
-    """Of the head; the floor where there is no record at all."""
+    """The epoch of the head; the floor if there is no record."""
     changes: tuple[tuple[Change, ...], ...]
-    """Of each record, in the order in which they are to be applied."""
+    """The changes of each record, in the order in which they are to be applied."""
     is_whole: bool
-    """From the beginning or a checkpoint on; else it continues the head that was known already."""
+    """True if the history begins at the first record or a checkpoint; false if it continues the known head."""
     size: int
     """Bytes of all records that are not of a checkpoint."""
 

@@ -34,10 +34,10 @@ MIN_GROWTH = 1024 * 1024
 
 
 class Store:
-    """One sealed state. Nothing is asked of chip or host before the first :meth:`begin`."""
+    """A sealed state. It asks nothing of chip or host before the first :meth:`begin`."""
 
     def __init__(self, leaf: Leaf, host: HostLine, keys: SealingKeys, rules: StateRules) -> None:
-        """For the ``[state]`` of a manifest; ``keys`` may be shared with the :class:`Sealer`."""
+        """``rules`` is ``[state]`` of the manifest; ``keys`` may be shared with the :class:`Sealer`."""
         self._leaf = leaf
         self._host = host
         self._keys = keys
@@ -137,7 +137,7 @@ class Store:
             raise
 
     def _write(self, kind: SealedKind, changes: tuple[Change, ...], deadline: float) -> None:
-        """One commit: sealed, stored, and then named in the anchor. Until that has happened nothing here changes."""
+        """Seals and stores a commit, then names it in the anchor. The state in memory changes only after that."""
         binding, epoch, head = self._rules.binding, self.mark.epoch, self._head
         parts = _in_parts(changes)
         written = 0

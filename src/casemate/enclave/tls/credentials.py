@@ -35,7 +35,7 @@ VALIDITY = timedelta(hours=24)
 """How long a certificate is valid: the evidence in it says what the TCB was worth when it was made."""
 
 LEEWAY = timedelta(minutes=5)
-"""By which clients' clocks may be behind."""
+"""Most that clients' clocks may be behind."""
 
 
 @dataclass(frozen=True, slots=True)

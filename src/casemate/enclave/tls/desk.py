@@ -73,7 +73,7 @@ class TlsDesk:
         return TlsInstalled(certificate.public_bytes(Encoding.DER), int(certificate.not_valid_after_utc.timestamp()))
 
     def _turn(self, entry: TlsBytes) -> TlsReply:
-        """One turn of one connection."""
+        """Handles one message of the host about one connection."""
         if entry.has_ended:
             self._sessions.pop(entry.connection, None)
             return TlsReply(b"", has_more=False, is_over=True)

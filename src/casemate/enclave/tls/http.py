@@ -49,7 +49,7 @@ class RequestRefusedError(Exception):
 
 
 class HttpConversation:
-    """One connection's requests, one after the other: the next is read when the last has been answered."""
+    """The requests of one connection, one after the other: the next is read when the last has been answered."""
 
     def __init__(self) -> None:
         self._machine = StrictConnection(h11.SERVER, MAX_HEAD)

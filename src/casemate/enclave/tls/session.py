@@ -31,7 +31,7 @@ PIECE = 16 * 1024
 
 _READ_AT_ONCE = 64 * 1024
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2; TLS 1.3 has none but good ones."""
+"""Cipher suites of TLS 1.2; all suites of TLS 1.3 are acceptable."""
 
 _OPTIONS = SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE
 
@@ -140,7 +140,7 @@ class TlsSession:
             return defect()
 
     def _encrypt(self) -> None:
-        """As much as the host takes at a time."""
+        """Encrypts output up to the size that the host takes at a time."""
         budget = MAX_OUTWARD // 2
         while self._pending and budget > 0:
             piece, self._pending = self._pending[:PIECE], self._pending[PIECE:]

@@ -33,12 +33,12 @@ _DERIVED = ("modulus", "signature", "q1", "q2", "enclave_hash")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which two images differ."""
+    """A difference between two images."""
 
     where: str
     """File and key or line, or structure and field."""
     old: str | None
-    """In the first image; None where it lacks this."""
+    """The value in the first image; None if it has none."""
     new: str | None
     measured: bool
     """Whether it changes MRENCLAVE."""

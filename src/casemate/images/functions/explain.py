@@ -16,7 +16,7 @@ class PageRange:
     """Neighbouring pages with the same origin."""
 
     offset: int
-    """Of the first page, from the enclave's base."""
+    """Offset of the first page from the enclave's base."""
     pages: int
     path: str
     """The measured file, or :data:`INDEX_NAME`."""
@@ -24,7 +24,7 @@ class PageRange:
     """Bytes of the file; the rest of its last page is zeros."""
     flags: PageFlags
     sha256: bytes | None
-    """Of the file; None for the index."""
+    """SHA-256 of the file; None for the index."""
 
     @property
     def end(self) -> int:

@@ -70,7 +70,7 @@ class Linked:
     """What the guest's modules import and export."""
 
     links: tuple[Link, ...]
-    """In the order that the image's index wants: by importer, then by place."""
+    """All imports, in the order of the image's index: by importer, then by place."""
     exports: Mapping[str, frozenset[str] | None]
     """The names that each module exports; None where they cannot be listed, as with ``export * from``."""
 
@@ -130,7 +130,7 @@ class _Module:
                 raise SourceError.at(self.path, self.source, offset, reason)
 
     def links(self, files: Mapping[str, bytes]) -> list[Link]:
-        """Its static imports, in the order in which they stand."""
+        """The module's static imports, in source order."""
         for node in _captured(_DYNAMIC, self._root, "dynamic"):
             raise self._error(node, "import() is not available in an enclave: import at the top of the module")
         found = []

@@ -39,10 +39,10 @@ class AssemblyError(CasemateError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file of assembly; all that go into a program share their labels and constants."""
+    """A file of assembly. All files of a program share labels and constants."""
 
     name: str
-    """For messages."""
+    """The file's name in error messages."""
     text: str
 
 

@@ -35,24 +35,24 @@ Resign = Callable[[bytes], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a certificate is for."""
+    """The subject of a certificate."""
 
     common_name: str
     serial: int
     not_before: datetime
     not_after: datetime
     mark: SimulatedMark | None
-    """None for a VCEK or VLEK: it has AMD's extensions and no other."""
+    """None for a VCEK or VLEK, which has only AMD's extensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs."""
+    """The issuer of a certificate."""
 
     common_name: str
     key: rsa.RSAPrivateKey
     resign: Resign | None
-    """In place of the library's signatures, whose salt is random."""
+    """Replaces the library's signature, whose salt is random, by a reproducible one."""
 
 
 def issue_ca(subject: Subject, key: rsa.RSAPublicKey, issuer: Issuer, product: Product, service: str) -> bytes:

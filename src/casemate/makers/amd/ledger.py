@@ -59,7 +59,7 @@ class AmdLedger:
 
     @classmethod
     def first(cls, product: Product, vlek_secret: bytes) -> Self:
-        """Of a product that nothing has been issued for."""
+        """The ledger of a product for which nothing has been issued."""
         return cls(product, first_levels(product), (), (), 1, vlek_secret)
 
     @classmethod
@@ -85,7 +85,7 @@ class AmdLedger:
             raise MakerError(f"the maker's ledger for {product} is damaged: {error}") from None
 
     def encode(self) -> bytes:
-        """To its file: JSON, for people to read."""
+        """The ledger as readable JSON, for its file."""
         return json.dumps(
             {
                 "version": VERSION,
@@ -112,7 +112,7 @@ class AmdLedger:
 
 
 def firmware_json(firmware: Firmware) -> dict[str, object]:
-    """One firmware, for JSON."""
+    """A firmware as a JSON object."""
     return {
         "tcb": firmware.tcb.encode().hex(),
         "major": firmware.major,

@@ -31,7 +31,7 @@ from casemate.wire.snp.vlek import vlek_binding
 _CA_LIFE = timedelta(days=365 * 25)
 _VCEK_LIFE = timedelta(days=365 * 7)
 _VLEK_LIFE = timedelta(days=365)
-"""As AMD's."""
+"""Validity of a VLEK's certificate, as AMD's."""
 
 _SERVICES = {AmdRole.ARK: "vcek", AmdRole.ASK: "vcek", AmdRole.ASVK: "vlek"}
 

@@ -31,7 +31,7 @@ _DISTRIBUTION = "https://casemate.invalid/simulated/{}.crl"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a certificate is for, and what it may do."""
+    """The subject of a certificate and its permitted uses."""
 
     common_name: str
     key: ec.EllipticCurvePublicKey
@@ -41,13 +41,13 @@ class Subject:
     path_length: int | None
     """How many CAs may stand below this one; None for a certificate that is no CA's."""
     mark: SimulatedMark | None
-    """None for a chip's: it has Intel's six extensions and no other."""
+    """None for a chip's certificate, which has only Intel's six extensions."""
     pck: PckExtension | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs."""
+    """The issuer of a certificate."""
 
     common_name: str
     key: ec.EllipticCurvePrivateKey

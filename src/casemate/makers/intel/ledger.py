@@ -21,7 +21,7 @@ _MAX_ITEMS = 65_536
 
 
 class Ca(StrEnum):
-    """Who issued a certificate."""
+    """The CA that issued a certificate."""
 
     ROOT = "root"
     PROCESSOR = "processor"
@@ -89,7 +89,7 @@ class Ledger:
             raise MakerError(f"the maker's ledger is damaged: {error}") from None
 
     def encode(self) -> bytes:
-        """To its file: JSON, for people to read."""
+        """The ledger as readable JSON, for its file."""
         return json.dumps(
             {
                 "version": VERSION,

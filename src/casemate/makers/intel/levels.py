@@ -44,7 +44,7 @@ def first_tcb_levels() -> tuple[TcbLevel, ...]:
 
 
 def first_qe_levels() -> tuple[QeTcbLevel, ...]:
-    """The quoting enclave's history."""
+    """The quoting enclave's TCB levels at a new maker."""
     return (
         QeTcbLevel(QE_ISV_SVN, _day("2025-03-12"), TcbStatus.UP_TO_DATE, ()),
         QeTcbLevel(6, _day("2023-02-15"), TcbStatus.OUT_OF_DATE, ("SIM-SA-00002",)),

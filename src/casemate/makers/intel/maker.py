@@ -268,7 +268,7 @@ def _check_key_on_record(ledger: Ledger, request: PckRequest) -> None:
 
 
 def _check_not_revoked(ledger: Ledger, request: PckRequest) -> None:
-    """A key whose certificate was revoked gets no other one."""
+    """Refuses a new certificate for a key whose certificate was revoked."""
     revoked = {(entry.serial, entry.ca) for entry in ledger.revoked}
     for entry in ledger.issued:
         if entry.public_key == request.public_key and (entry.serial, entry.ca) in revoked:

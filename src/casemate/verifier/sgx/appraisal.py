@@ -182,7 +182,7 @@ def _check_enclave(trail: Trail, body: ReportBody, policy: SgxPolicy) -> None:
 def _verdict(
     findings: _Findings, evidence: SgxEvidence, policy: SgxPolicy, now: datetime, passed: Passed
 ) -> VerifiedSgxEvidence:
-    """What the relying party may believe, once every check has passed."""
+    """The verified evidence, after every check has passed."""
     chains = [chain.value() for chain in chains_of(findings.platform, findings.endorsements)]
     return VerifiedSgxEvidence(
         quote_hash=hashlib.sha256(evidence.quote).digest(),

@@ -155,7 +155,7 @@ def _cached(pem: bytes, given: Collateral, demand: EndorsementDemand) -> CachedE
 
 
 def lifetime(platform: Platform, endorsements: Endorsements) -> tuple[datetime, datetime]:
-    """From when until when every certificate, list and document is current, both included."""
+    """The period in which every certificate, list and document is valid: first and last moment."""
     chains = [chain.value() for chain in chains_of(platform, endorsements)]
     lists, info, identity = endorsements.lists.value(), endorsements.info.value(), endorsements.identity.value()
     starts = (chain.youngest.not_before for chain in chains)

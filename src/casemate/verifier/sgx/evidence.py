@@ -31,18 +31,18 @@ class SgxEvidence:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedTcb:
-    """What the platform's security version is worth, in its maker's signed words."""
+    """The TCB status of a platform, as signed by its maker."""
 
     status: TcbStatus
-    """Of platform and quoting enclave together."""
+    """The combined status of platform and quoting enclave."""
     platform_status: TcbStatus
     qe_status: TcbStatus
     advisory_ids: tuple[str, ...]
     """Open against the platform, then those against the quoting enclave alone."""
     tcb_date: datetime
-    """Of the platform's level."""
+    """The date of the platform's TCB level."""
     evaluation_number: int
-    """Of the TCB info."""
+    """The evaluation number of the TCB info."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class VerifiedSgxEvidence:
     quote_hash: bytes
     """SHA-256 of the quote, to which calls are bound."""
     report: ReportBody
-    """What the quote says of the enclave."""
+    """The report body in the quote."""
     platform: PckExtension
-    """What the PCK certificate says of the machine."""
+    """The SGX extension of the PCK certificate, which describes the platform."""
     chain: Chain
-    """From the PCK certificate to the root."""
+    """The certificates from the PCK certificate to the root."""
     binding: ReportDataBinding | None
-    """What REPORTDATA vouches for; None where the policy did not demand that it binds a nonce."""
+    """The values that REPORTDATA binds; None if the policy does not demand that it binds a nonce."""
     tcb: VerifiedTcb
     root: str
     """The root's name."""
@@ -91,5 +91,5 @@ class VerifiedSgxEvidence:
 
     @property
     def evidence_hash(self) -> bytes:
-        """To which calls are bound."""
+        """The hash that calls are bound to."""
         return self.quote_hash

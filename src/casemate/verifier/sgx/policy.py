@@ -1,4 +1,4 @@
-"""What a relying party demands of SGX evidence: every demand is a field, and absence is written out.
+"""Policies for SGX evidence. Every demand is a field, and the absence of a demand is written out.
 
 ``ANY_...`` means that a value is not looked at because something else covers it; ``UNSAFE_...`` gives up a protection.
 :meth:`SgxPolicy.weaknesses` lists the latter, for whoever logs or shows the policy.
@@ -52,7 +52,7 @@ _MAX_GRACE_DAYS = 10 * 366
 _MAX_VALUES = 4096
 
 OUT_OF_DATE = frozenset({TcbStatus.OUT_OF_DATE, TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED})
-"""What a TCB recovery makes of a platform that has not had it."""
+"""The statuses of a platform that has not been updated after a TCB recovery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +334,7 @@ class SgxPolicy:
         return (*found, "SIMULATED_ROOT") if isinstance(self.root, SimulatedRoot) else found
 
     def accepted(self, status: TcbStatus) -> AcceptedStatus | None:
-        """What is accepted at this status."""
+        """The policy's entry for this status; None if it is not accepted."""
         return next((accepted for accepted in self.tcb if accepted.status is status), None)
 
 

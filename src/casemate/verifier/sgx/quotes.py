@@ -83,7 +83,7 @@ def _check_header(trail: Trail, data: bytes) -> None:
 
 
 def pck_extension(trail: Trail, chain: Chain) -> PckExtension:
-    """What the PCK certificate says of the platform."""
+    """The SGX extension of the PCK certificate, which describes the platform."""
     extension = chain.leaf.pck_extension
     if extension is None:
         trail.refuse(Rule.PCK_EXTENSION, got="none", want="Intel's SGX extension")

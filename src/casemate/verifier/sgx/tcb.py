@@ -25,7 +25,7 @@ _WITH_OUTDATED_QE = {
     TcbStatus.CONFIGURATION_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
     TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
 }
-"""What an out-of-date quoting enclave makes of a platform's status; the others are no better already."""
+"""The combined status if the quoting enclave is out of date, by the platform's status; other statuses stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Shortfall:
     want: int
 
     def shown(self, info: TcbInfo) -> str:
-        """For people, with the maker's name for the component where the TCB info has one."""
+        """The text for people, with the component's name from the TCB info if it has one."""
         if self.component is None:
             return f"PCESVN is {self.got}, below {self.want}"
         name = info.component_names()[self.component - 1]
@@ -54,13 +54,13 @@ class ComparedLevel:
     shortfalls: tuple[Shortfall, ...]
 
     def shown(self, info: TcbInfo) -> str:
-        """For people: what falls short of which level."""
+        """The text for people: the SVNs that are too low, and the level that they miss."""
         short = "; ".join(shortfall.shown(info) for shortfall in self.shortfalls)
         return f"short of {self.level.status} of {shown(self.level.tcb_date)}: {short}"
 
 
 def check_tcb(trail: Trail, info: TcbInfo, qe_level: QeTcbLevel, pck: PckExtension, policy: SgxPolicy) -> VerifiedTcb:
-    """What platform and quoting enclave together are worth, and that the policy accepts it."""
+    """The combined TCB status of platform and quoting enclave, checked against the policy."""
     level = reached_level(info.tcb_levels, pck.tcb)
 
     def have() -> str:

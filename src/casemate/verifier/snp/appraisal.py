@@ -285,7 +285,7 @@ def _check_firmware(trail: Trail, committed: tuple[int, int, int], minimum: Firm
 def _check_order(
     trail: Trail, tcbs: dict[str, TcbVersion], current: tuple[int, ...], committed: tuple[int, ...]
 ) -> None:
-    """No firmware writes a report in which the platform has committed to, or reports, more than it runs.
+    """Checks that the platform has not committed to or reported a higher TCB than it runs, as no firmware does.
 
     AMD 56860, chapter 3: CommittedTcb is what the platform cannot go back below, so what runs is never older;
     SNP_CONFIG refuses a ReportedTcb beyond CurrentTcb. Each part counts alone. Two relations are not checked, since
@@ -415,7 +415,7 @@ def _with_stray(bits: int, stray: int) -> str:
 
 
 def _bits_allowed(allowed: UnknownBits) -> str:
-    """What a policy says of bits without a name, for an error."""
+    """The policy's demand on unnamed bits, for an error."""
     if allowed == "UNSAFE_ANY_UNKNOWN_BITS":
         return "any bits without a name"
     return f"of the bits without a name {f'none but {allowed:#x}' if allowed else 'none'} (unknown_bits)"

@@ -75,7 +75,7 @@ class AmdCertificate:
 
     @property
     def key_sha256(self) -> bytes:
-        """Of SubjectPublicKeyInfo."""
+        """SHA-256 of SubjectPublicKeyInfo."""
         return hashlib.sha256(self.public_key).digest()
 
     @property

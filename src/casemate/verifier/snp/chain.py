@@ -39,11 +39,11 @@ class AmdChain:
     path: tuple[AmdCertificate, ...]
     """Key, issuer, root."""
     product: Product
-    """By the names of issuer and root."""
+    """The product that the names of issuer and root state."""
     kind: SigningKey
-    """By the key's name."""
+    """The kind of key that the name of its certificate states."""
     anchor: Anchor
-    """Of the policy's roots the one that the path ends in."""
+    """The root of the policy in which the path ends."""
     simulated: bool
     seeded: bool
     expires_at: datetime

@@ -22,12 +22,12 @@ class SnpEndorsements:
 
     @classmethod
     def of(cls, given: CertifiedKey) -> "SnpEndorsements":
-        """What a machine handed out beside its evidence."""
+        """The endorsements that a machine gave with its evidence."""
         return cls(given.certificates[0], encode_chain(*given.certificates[1:]), given.revocation_list)
 
     @classmethod
     def of_certificates(cls, certificates: Sequence[bytes], revocation_list: bytes | None) -> "SnpEndorsements":
-        """From certificates (DER) in any order: the key's is the one that issued none of the others.
+        """Sorts certificates (DER) given in any order: the key's is the one that issued none of the others.
 
         Where that cannot be told, the first is taken for the key's, and the rules say what is wrong with the path.
         """
@@ -35,7 +35,7 @@ class SnpEndorsements:
         return cls(key, encode_chain(*(each for each in certificates if each != key)), revocation_list)
 
     def handed_on(self) -> CertifiedKey:
-        """The same as one value of the wire formats, to pass on."""
+        """These endorsements as a value of the wire formats."""
         pem = encode_chain(self.key_certificate) + self.chain
         return CertifiedKey.of(pem, self.revocation_list)
 

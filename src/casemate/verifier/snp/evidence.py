@@ -36,11 +36,11 @@ class VerifiedSnpEvidence:
     """SHA-256 of the report."""
     report: SnpReport
     chain: AmdChain
-    """From the key that signed the report to the root."""
+    """The certificates from the key that signed the report to the root."""
     reported_tcb: TcbVersion
     """The report's, in the layout of its product."""
     binding: ReportDataBinding | None
-    """What REPORTDATA vouches for; None where the policy did not demand that it binds a nonce."""
+    """The values that REPORTDATA binds; None if the policy does not demand that it binds a nonce."""
     appraised_at: datetime
     expires_at: datetime
     """When the first of certificates and revocation list runs out, or is too old for the policy."""
@@ -56,12 +56,12 @@ class VerifiedSnpEvidence:
 
     @property
     def evidence_hash(self) -> bytes:
-        """To which calls are bound."""
+        """The hash that calls are bound to."""
         return self.report_hash
 
     @property
     def product(self) -> Product:
-        """By the names in the chain."""
+        """The product that the names in the chain state."""
         return self.chain.product
 
     @property

@@ -1,4 +1,4 @@
-"""What a relying party demands of SEV-SNP evidence. As for SGX: every demand is a field, and absence is written out."""
+"""Policies for SEV-SNP evidence. Every demand is a field, and the absence of a demand is written out."""
 
 import re
 from dataclasses import dataclass, replace
@@ -100,7 +100,7 @@ class PlatformDemand:
 
 @dataclass(frozen=True, slots=True)
 class GuestPolicyDemand:
-    """What the guest's own policy (GUEST_POLICY) may hold besides the bits that ``debug``, ``smt`` etc. are about."""
+    """The demand on bits of GUEST_POLICY for which there are no members like ``debug`` or ``smt``."""
 
     unknown_bits: UnknownBits
 

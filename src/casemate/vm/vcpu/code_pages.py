@@ -24,7 +24,7 @@ class _Page:
 
 
 class CodePages:
-    """By linear address, because the emulator keeps its translations by linear address."""
+    """Pages in which the emulator stops at instructions that it must not execute, by linear address as in its cache."""
 
     def __init__(self, uc: Uc, cache: PageCache, on_intercepted: OnCode) -> None:
         self._uc = uc

@@ -12,7 +12,7 @@ _WITH_ERROR_CODE = frozenset((8, 10, 11, 12, 13, 14, 17, 21, 29, 30))
 _GATE_SIZE, _INTERRUPT_GATE, _TRAP_GATE = 16, 0xE, 0xF
 _DESCRIPTOR_SIZE = 8
 _LONG_CODE = 1 << 21 | 1 << 15 | 1 << 12 | 1 << 11
-"""Of a descriptor: L, present, no system segment, code."""
+"""Bits of a 64-bit code segment's descriptor: L, present, not a system segment, code."""
 _CONFORMING = 1 << 10
 _RSP0, _IST = 4, 0x24 - 8
 

@@ -33,13 +33,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One such instruction, decoded."""
+    """A decoded instruction that the emulator must not execute itself."""
 
     kind: Kind
     length: int
     """Bytes."""
     info: int = 0
-    """Of INT the vector; of port I/O EXITINFO1 (APM volume 2, 15.10.2) without the port's number."""
+    """For INT the vector; for port I/O EXITINFO1 (APM volume 2, 15.10.2) without the port's number."""
     port: int | None = None
     """Port I/O with the number in the instruction."""
 

@@ -62,7 +62,7 @@ class Budget:
     instructions: int
     """:data:`~casemate.wire.messages.vm.hypervisor.UNLIMITED` for no limit."""
     deadline: float
-    """On the clock ``time.monotonic``."""
+    """Deadline on the clock ``time.monotonic``."""
 
 
 class _Exit(Exception):  # noqa: N818 - as the architecture names it

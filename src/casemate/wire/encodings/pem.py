@@ -28,7 +28,7 @@ _LINE = 64
 
 _BOUNDARY = rb"-----BEGIN ([A-Z0-9][A-Z0-9 .]{0,60})-----"
 _BLOCK_START = re.compile(rb"(?:\A|[\r\n])[\x00 \t]*(?:\xef\xbb\xbf)?" + _BOUNDARY, re.ASCII)
-"""At the start of a line, where a byte order mark or white space may stand before it."""
+"""A block's first line, after an optional byte order mark or white space."""
 _NEXT_BLOCK = re.compile(_BOUNDARY, re.ASCII)
 """Directly after another block's end, as in files that were joined without a line end."""
 _CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")

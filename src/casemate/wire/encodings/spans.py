@@ -63,15 +63,15 @@ class Span:
         return self.offset + self.size
 
     def cut(self, data: bytes) -> bytes:
-        """Its bytes in the bytes of the structure."""
+        """The bytes of this span, cut from the structure's."""
         return data[self.offset : self.end]
 
     def render(self, data: bytes) -> str:
-        """Its value for a person, from the bytes of the structure."""
+        """The value of this span as text, from the structure's bytes."""
         return self.show(self.cut(data))
 
     def moved(self, by: int, prefix: str = "") -> Self:
-        """The same span in a structure that holds this one at offset ``by``."""
+        """This span in a structure that contains the present one at offset ``by``."""
         return replace(self, name=prefix + self.name, offset=self.offset + by)
 
 

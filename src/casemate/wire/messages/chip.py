@@ -54,7 +54,7 @@ class Initialised:
     isv_svn: U16
     debug: bool
     launch_digest: Annotated[bytes, Fixed(LAUNCH_DIGEST_SIZE)] | None
-    """For a guest of SEV-SNP; else None."""
+    """The launch digest of an SEV-SNP guest; None for SGX."""
 
 
 @message(0x24)
@@ -68,7 +68,7 @@ class Start:
 @message(0x25)
 @dataclass(frozen=True, slots=True)
 class Started:
-    """One descriptor comes with it."""
+    """The enclave has started; a descriptor comes with this message."""
 
     enclave: U64
 

@@ -146,7 +146,7 @@ class PlatformIs:
     committed_tcb: Tcb
     mask_chip_id: bool
     report_version: U8
-    """Of ATTESTATION_REPORT."""
+    """The version of ATTESTATION_REPORT that the firmware writes."""
     provider: Annotated[str, Limit(MAX_CSP_ID)]
     """The provider whose VLEK is loaded; empty where the chip's own VCEK signs reports."""
     guests: U32
@@ -164,7 +164,7 @@ class SetConfig(Request[PlatformIs]):
     """SNP_SET_CONFIG: sets fields of reports, within limits."""
 
     reported_tcb: Tcb
-    """No part above the current TCB, none below the committed one; zeros for the current TCB."""
+    """The new reported TCB: no component above the current or below the committed one; zeros for the current TCB."""
     mask_chip_id: bool
 
 

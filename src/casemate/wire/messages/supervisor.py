@@ -124,7 +124,7 @@ class GiveUpAnchor:
 @message(0x71)
 @dataclass(frozen=True, slots=True)
 class AnchorGivenUp:
-    """No record of the state up to this epoch counts any more."""
+    """The state was given up: no record up to this epoch is valid any more."""
 
     namespace: Bytes32
     epoch: U64

@@ -14,13 +14,13 @@ from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
 
 ASK_TIMEOUT = 30.0
-"""For requests without a launch (seconds): a quote takes milliseconds."""
+"""Timeout of requests without a launch (seconds): a quote takes milliseconds."""
 
 LAUNCH_TIMEOUT = 120.0
-"""For a launch (seconds): the largest image is measured page by page."""
+"""Timeout of a launch (seconds): the largest image is measured page by page."""
 
 CALL_TIMEOUT = 90.0
-"""For a call (seconds): more than the longest time limit that a manifest may name, and some waiting for others."""
+"""Timeout of a call (seconds): above the longest time limit of manifests, with a margin for waiting in the queue."""
 
 HEXADECIMAL = frozenset({"address", "gpa", "spa"})
 """Fields that HTTP writes as ``0x...``: addresses have 64 bits, and a number in JSON is exact up to 53."""
@@ -36,7 +36,7 @@ class Query:
     field: str
     default: Any = REQUIRED
     parameter: str = ""
-    """Its name over HTTP, where that is not the field's."""
+    """The parameter's name over HTTP, if it differs from the field's."""
 
     @property
     def name(self) -> str:
@@ -67,9 +67,10 @@ class Route:
     """The OpenAPI document's operationId."""
     title: str
     about: str = ""
-    """For the OpenAPI document; the sentence about the role is added. By-hand routes have it at their function."""
+    """Description for the OpenAPI document, where a sentence about the role is added. Handwritten routes use their
+    docstring."""
     refusals: tuple[Code, ...] = ()
-    """Beside those that every request may meet, and those of its parameters and body."""
+    """Refusals, beside those of every request and those of its parameters and body."""
     query: tuple[Query, ...] = ()
     json: tuple[str, ...] = ()
     """Fields of the request that are the members of a JSON body."""
@@ -83,7 +84,7 @@ class Verb:
     """One thing that clients may ask of a host."""
 
     request: type[Request[Any]]
-    """Its answer's type is stated at that class."""
+    """The request's class, which also states the type of its answer."""
     timeout: float
     """How long a client waits for it, where its user does not say (seconds)."""
     route: Route | None

@@ -82,7 +82,7 @@ class AccessToken:
     """One token, without its secret."""
 
     name: str
-    """Whose it is or what it is for: lower-case letters, digits and inner ``.``, ``_`` and ``-``, at most 64."""
+    """The token's owner or purpose: lower-case letters, digits and inner ``.``, ``_`` and ``-``, at most 64."""
     role: Role
     created: datetime
     """UTC, to the second."""

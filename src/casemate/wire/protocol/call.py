@@ -62,7 +62,7 @@ _COMMITMENT_LABEL = b"casemate commitment v1\x00"
 
 @dataclass(frozen=True, slots=True)
 class CallBinding:
-    """Which quote, session, number and entry point a request is for.
+    """The quote, session, number and entry point that a request is bound to.
 
     These do not tell enclaves apart: an enclave never sees its own quote, so it takes the hash on trust, and sessions
     and numbers are small integers that other enclaves use as well. So everything that is sealed or signed for a call
@@ -219,7 +219,7 @@ class Receipt:
     """Counts the receipts of one launch from 1 without a gap, so a holder of all of them notices when one is missing.
     """
     state: StateMark | None = None
-    """None where the call touched no sealed state."""
+    """None if the call used no sealed state."""
 
     def signed_bytes(self) -> bytes:
         """The bytes that the receipt key signs."""

@@ -49,7 +49,7 @@ class Entry:
 
     path: Path
     offset: U64
-    """From the enclave's base; a multiple of the page size."""
+    """Offset from the enclave's base, a multiple of the page size."""
     size: U64
     """Bytes, without the padding."""
     sha256: Bytes32
@@ -90,7 +90,7 @@ class Head:
     """The first bytes of an image's pages: everything about the layout that a chip needs."""
 
     engine: str
-    """Which engine runs the guest's code, as in the manifest."""
+    """The engine that runs the guest's code, as in the manifest."""
     lock_offset: int
     """Offset of the runtime lock's first byte from the enclave's base; 0 where there is no lock."""
     lock_size: int

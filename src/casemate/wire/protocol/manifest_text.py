@@ -355,7 +355,7 @@ def _choice(table: _Table, name: str, choices: type[Choice]) -> Choice:
 
 
 def _admitted(table: _Table, callers: Mapping[str, Caller]) -> tuple[Caller, ...] | Anyone:
-    """Who may call: a list of names, or ``"anyone"``; there is no default."""
+    """The callers admitted: a list of names, or ``"anyone"``; there is no default."""
     want = 'a list of names from [callers], or "anyone"'
     value = table.value("callers", want)
     key = table.key("callers")

@@ -8,7 +8,7 @@ to any length.
 from casemate.wire.errors import WireError
 
 FLOOR = 1024
-"""No padded text is shorter (bytes), so a refusal has the same length as a result of up to about 600 bytes."""
+"""Shortest padded text (bytes): a refusal has the same length as a result of up to about 600 bytes."""
 
 _LENGTH_SIZE = 4
 

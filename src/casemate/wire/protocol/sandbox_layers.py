@@ -38,7 +38,7 @@ class LayerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer as it was applied, or why it was not."""
+    """A sandbox layer and its state: applied, or the reason why not."""
 
     name: LayerName
     state: LayerState
@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LayerRequest:
-    """One layer as it was asked for."""
+    """A sandbox layer that was requested."""
 
     name: LayerName
     mode: LayerMode

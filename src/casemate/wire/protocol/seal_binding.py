@@ -1,4 +1,4 @@
-"""Which enclaves can unseal sealed data, and the public name of a sealed state."""
+"""The identities that sealed data can be bound to, and the public name of a sealed state."""
 
 import hashlib
 from enum import StrEnum
@@ -10,7 +10,7 @@ _NAMESPACE_LABEL = b"casemate sealed state v1\x00"
 
 
 class SealBinding(StrEnum):
-    """Which identity a sealing key is bound to, as manifests write it, for every TEE."""
+    """The identity that a sealing key is bound to, as manifests write it; the same for every TEE."""
 
     MRENCLAVE = "mrenclave"
     """The measurement: only the same image can unseal."""

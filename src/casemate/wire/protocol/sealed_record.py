@@ -71,7 +71,7 @@ class SealedHeader:
     """KEYREQUEST.KEYPOLICY: MRENCLAVE or MRSIGNER."""
     isv_svn: int
     part: int
-    """Which part of its commit a record is, from 0."""
+    """Index of this record among the parts of its commit, from 0."""
     parts: int
     """How many parts the commit has; the anchor holds the last one's digest."""
     tcb: bytes
@@ -82,7 +82,7 @@ class SealedHeader:
     namespace: bytes
     """``wire.protocol.seal_binding.state_namespace`` of the enclaves that may open it."""
     epoch: int
-    """Which commit; 0 for a blob."""
+    """Number of the commit; 0 for a blob."""
     previous: bytes
     """SHA-256 of the record before this one; zeros for the first record, and for a blob."""
 
@@ -92,7 +92,7 @@ class SealedHeader:
 
     @property
     def is_last(self) -> bool:
-        """Whether this is the last part of its commit."""
+        """True for the last part of a commit."""
         return self.part + 1 == self.parts
 
     @classmethod
@@ -118,7 +118,7 @@ class SealedRecord:
 
     header: SealedHeader
     ciphertext: bytes
-    """With the cipher's tag at its end."""
+    """The ciphertext, followed by the cipher's tag."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

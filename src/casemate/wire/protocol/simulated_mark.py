@@ -39,7 +39,7 @@ class SimulatedMark:
     """The extension's value: ``SEQUENCE { UTF8String, BOOLEAN }``."""
 
     text: str
-    """For a person who reads a dump of the certificate; starts with SIMULATED."""
+    """Text for people who read a dump of the certificate; starts with SIMULATED."""
     seeded: bool
     """Whether the maker's keys were derived from a seed that others know."""
 

@@ -143,12 +143,12 @@ class QuoteSignatureData:
     """The signature, the key that verifies it, and the quoting enclave's report on that key."""
 
     signature: bytes
-    """By the attestation key, over header and body."""
+    """ECDSA by the attestation key over header and body."""
     attestation_key: bytes
     qe_report: ReportBody
     """Its REPORTDATA is SHA-256(attestation key || authentication data), then 32 zero bytes."""
     qe_report_signature: bytes
-    """By the PCK key, over the QE report."""
+    """ECDSA by the PCK key over the QE report."""
     qe_authentication_data: bytes
     certification_data: CertificationData
 

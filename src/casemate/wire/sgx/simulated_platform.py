@@ -13,7 +13,7 @@ FMSPC = bytes.fromhex("00CA5E3A7E00")
 """Family, model, stepping, platform, custom SKU. No real platform has this one."""
 
 PCE_ID = bytes(2)
-"""The same as on every real platform."""
+"""The PCEID of every platform, real ones too."""
 
 SGX_TYPE = SgxType.SCALABLE
 
@@ -39,4 +39,4 @@ QE_ATTRIBUTES = Attributes(AttributeFlag.INIT | AttributeFlag.MODE64BIT | Attrib
 """In the quoting enclave's REPORT."""
 
 QE_ATTRIBUTES_MASK = AttributeMask(flags=0xFFFF_FFFF_FFFF_FFFB, xfrm=0)
-"""In the QE identity, as in Intel's: every flag counts but MODE64BIT; XFRM does not."""
+"""The mask of attributes in the QE identity, as in Intel's: every flag but MODE64BIT, and no bit of XFRM."""

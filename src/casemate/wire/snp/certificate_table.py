@@ -32,7 +32,7 @@ class _Entry:
 
     guid: bytes
     offset: int
-    """From the start of the table."""
+    """Offset from the start of the table."""
     length: int
 
 
@@ -42,7 +42,7 @@ _END = bytes(_ENTRY_SIZE)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One entry and what it points to."""
+    """A certificate of the table, and the GUID of its kind."""
 
     guid: UUID
     content: bytes

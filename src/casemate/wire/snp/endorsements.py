@@ -30,7 +30,7 @@ class CertifiedKey:
 
     @classmethod
     def of(cls, pem: bytes, revocation_list: bytes | None) -> Self:
-        """From the certificates and the list that chip and maker gave; :class:`WireError` where those are malformed."""
+        """Parses the certificates and the list that chip and maker gave; :class:`WireError` if they are malformed."""
         return cls(tuple(found.der for found in parse_chain("certificates", pem)), revocation_list)
 
     @classmethod

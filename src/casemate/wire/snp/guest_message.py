@@ -87,7 +87,7 @@ class GuestField(IntEnum):
     GUEST_SVN = 1 << 4
     TCB_VERSION = 1 << 5
     LAUNCH_MIT_VECTOR = 1 << 6
-    """Of message version 2, from ABI 1.58 on."""
+    """Only in message version 2, from ABI 1.58 on."""
 
 
 ALL_GUEST_FIELDS = sum(GuestField) & ~GuestField.LAUNCH_MIT_VECTOR

@@ -27,7 +27,7 @@ class KernelHashes:
 
     @classmethod
     def of(cls, kernel: bytes, initrd: bytes = b"", cmdline: str = "") -> "KernelHashes":
-        """Of files; the command line is hashed with the zero byte that ends it, also where it is empty."""
+        """Hashes files; the command line, even an empty one, is hashed with its final zero byte."""
         hashed = [hashlib.sha256(part).digest() for part in (kernel, initrd, cmdline.encode() + b"\x00")]
         return cls(*hashed)
 

@@ -53,7 +53,7 @@ class KeyCertificate:
 
     @classmethod
     def parse(cls, extensions: Mapping[str, bytes]) -> Self:
-        """From the values of a certificate's extensions by OID; others are passed over.
+        """Parses a certificate's extensions, given by OID; others are ignored.
 
         Raises:
             WireError: one is missing or malformed, or there is no telling whether it is a VCEK or a VLEK.

@@ -47,10 +47,10 @@ class SecretsPage:
     vmpck3: bytes
     """VM platform communication keys, one for each VMPL."""
     guest_reserved: bytes = bytes(96)
-    """For the guest's operating system: Linux counts its messages here."""
+    """Reserved for the guest's operating system: Linux keeps its message counters here."""
     vmsa_tweak_bitmap: bytes = bytes(64)
     guest_reserved_2: bytes = bytes(32)
-    """For an SVSM, which announces itself here."""
+    """Reserved for an SVSM, which announces itself here."""
     tsc_factor: int = 0
 
     @classmethod

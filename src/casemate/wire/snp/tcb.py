@@ -44,7 +44,7 @@ class TcbVersion:
 
     @classmethod
     def parse(cls, product: Product, data: bytes) -> Self:
-        """From 8 bytes; reserved ones must be zero."""
+        """Parses 8 bytes; reserved ones must be zero."""
         exactly("TCB_VERSION", data, _SIZE)
         places = _PLACES[product]
         reserved = [data[at] for at in range(_SIZE) if at not in places.values()]
@@ -62,7 +62,7 @@ class TcbVersion:
         return bytes(out)
 
     def shown(self) -> str:
-        """As in reports, and part by part, by the names that policies use."""
+        """The value as reports have it, and each component under the name that policies use."""
         named = ", ".join(f"{part} = {getattr(self, part)}" for part in PARTS[self.product])
         return f"{self.encode().hex()} ({named})"
 

@@ -190,7 +190,7 @@ class ReadConsole(Request[ConsoleIs]):
 
 
 class View(StrEnum):
-    """Whose view of memory is shown."""
+    """The view of memory that is shown."""
 
     HYPERVISOR = "hypervisor"  # by system physical address: ciphertext where it is the guest's
     GUEST = "guest"  # by guest physical address, decrypted: only where the guest's policy allows debug

@@ -105,13 +105,14 @@ class RmpEntry:
 
     spa: U64
     assigned: bool
-    """To this guest; else it is the hypervisor's, and the rest is of no account."""
+    """True if the page is assigned to this guest; otherwise it is the hypervisor's and the other fields have no
+    meaning."""
     gpa: U64
     validated: bool
     immutable: bool
     vmsa: bool
     perms: tuple[U8, ...]
-    """Of VMPL 0 to 3: bit 0 read, 1 write, 2 user execute, 3 supervisor execute."""
+    """Permissions of VMPL 0 to 3: bit 0 read, 1 write, 2 user execute, 3 supervisor execute."""
 
 
 @message(0xD0)
@@ -169,7 +170,7 @@ class VcpuExit:
     executed: U64
     """Instructions of this run, as far as the emulator counts them."""
     detail: Annotated[str, Limit(256)]
-    """For a person; nothing of the guest's memory."""
+    """An explanation for people; contains nothing of the guest's memory."""
 
 
 @message(0xD3)
