@@ -1,4 +1,4 @@
-"""Where a gateway is, and what opens it: its URL, a bearer token, and whom to believe its TLS certificate."""
+"""The address of a gateway: its URL, a bearer token, and the trusted TLS certificates."""
 
 import ipaddress
 import re

@@ -1,4 +1,4 @@
-"""What only the asyncio client does; :mod:`casemate.client.blocking_parts` has the same names for the blocking one.
+"""The asyncio client's own parts; :mod:`casemate.client.blocking_parts` has the same names for the blocking one.
 
 The rest of both clients is written once, with ``await``, in :mod:`casemate.client.aio`.
 """

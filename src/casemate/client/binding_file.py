@@ -1,4 +1,4 @@
-"""What a quote's REPORTDATA is said to vouch for, as JSON: a file of its own, or a part of a receipt file."""
+"""The claimed contents of a quote's REPORTDATA as JSON: a separate file, or a part of a receipt file."""
 
 from casemate.wire.encodings.fields import without_trailing_zeros
 from casemate.wire.encodings.json_object import JsonObject, parse_object

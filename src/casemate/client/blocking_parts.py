@@ -1,4 +1,4 @@
-"""What only the blocking client does; :mod:`casemate.client.asyncio_parts` has the same names for asyncio."""
+"""The blocking client's own parts; :mod:`casemate.client.asyncio_parts` has the same names for asyncio."""
 
 import contextlib
 from collections.abc import Generator, Iterator

@@ -66,12 +66,12 @@ class CallSecrets:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the enclave answered, checked in every way that a relying party can."""
+    """The enclave's answer to a call, after all checks that a relying party can make."""
 
     value: Any
     """The JSON value."""
     receipt: ReceiptBundle
-    """With openings; its output's opening holds the exact text of the value."""
+    """The receipt with openings. The output's opening holds the exact text of the value."""
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ class EnclaveRefusedError(FaultError):
 
 
 class ResponseRefusedError(CasemateError):
-    """What came back is not the enclave's answer to this request: altered, exchanged for another, or malformed."""
+    """The response is not the enclave's answer to this request: altered, replaced by another, or malformed."""
 
 
 class ReceiptRefusedError(CasemateError):

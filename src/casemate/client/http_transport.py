@@ -211,7 +211,7 @@ class AsyncHttpTransport:
 
 
 class _Gateway:
-    """What all requests to one gateway have in common."""
+    """The common parts of all requests to one gateway."""
 
     def __init__(self, address: Address) -> None:
         self._address = address

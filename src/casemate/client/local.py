@@ -108,7 +108,7 @@ class LocalMachine:
         return ask_supervisor(self.state, GiveUpAnchor(namespace, reason), AnchorGivenUp).epoch
 
     def anchors(self) -> tuple[AnchorShown, ...]:
-        """What the chip says of each sealed state."""
+        """The chip's anchors of sealed states."""
         return ask_supervisor(self.state, ListAnchors(), AnchorsAre).anchors
 
     def enclaves(self) -> tuple[EnclaveIs, ...]:
@@ -121,7 +121,7 @@ class LocalMachine:
         return ask_at(self.host_socket, self.state, "the host", *wanted, timeout=STATUS_TIMEOUT).enclaves
 
     def stored_states(self) -> tuple[StoredState, ...]:
-        """What the host has of each sealed state, in its own words."""
+        """The sealed states that the host stores, as it describes them; unverified."""
         return ask_at(self.host_socket, self.state, "the host", ListStates(), StatesAre).states
 
     @property
@@ -293,11 +293,11 @@ def start_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supe
 
     Args:
         arguments: for ``casemate.supervisor``.
-        attached: it ends with this process, however that ends.
+        attached: the machine ends with this process, even if this process is killed.
 
     Raises:
         NoMachineError: it did not start; the message says why.
-        MissingExtraError: what a machine consists of is not installed; nothing was made.
+        MissingExtraError: packages that a machine needs are not installed; nothing was created.
     """
     check_extra("machine", "a machine on this computer")
     command = [sys.executable, "-I", "-m", "casemate.supervisor", *arguments]

@@ -30,7 +30,7 @@ class NoMachineError(CasemateError):
 
 
 def ask_supervisor(state: Path, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT) -> T:
-    """What the supervisor of the machine on ``state`` answers."""
+    """The answer of the supervisor of the machine on ``state``."""
     answer, descriptors = ask_for_descriptors(state, question, wanted, timeout=timeout)
     for descriptor in descriptors:
         os.close(descriptor)
@@ -40,7 +40,7 @@ def ask_supervisor(state: Path, question: object, wanted: type[T], *, timeout: f
 def ask_for_descriptors(
     state: Path, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT
 ) -> tuple[T, tuple[int, ...]]:
-    """What the supervisor answers, and the descriptors that come with it, which the caller must close."""
+    """The supervisor's answer, and the descriptors that came with it, which the caller must close."""
     try:
         check_own_folder(state)
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def ask_for_descriptors(
 def ask_at(
     path: Path, state: Path, who: str, question: object, wanted: type[T], *, timeout: float = CONTROL_TIMEOUT
 ) -> T:
-    """What the process at the socket ``path`` answers; ``who`` names it in errors.
+    """The answer of the process at the socket ``path``; ``who`` names it in errors.
 
     Raises:
         NoMachineError: nobody does.

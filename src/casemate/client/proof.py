@@ -20,13 +20,13 @@ class Proof:
 
     @classmethod
     def parse(cls, tee: Tee, evidence: bytes, endorsements: bytes) -> Self:
-        """From what came with a kind's name; :class:`WireError` where the endorsements (JSON) are not of that kind."""
+        """Parses evidence and endorsements (JSON) of a kind of TEE; :class:`WireError` if they are not of that kind."""
         if tee is Tee.SGX:
             return cls(tee, evidence, Collateral.parse(endorsements))
         return cls(tee, evidence, SnpEndorsements.of(CertifiedKey.parse(endorsements)))
 
     def encoded_endorsements(self) -> bytes:
-        """As JSON."""
+        """The endorsements as JSON."""
         given = self.endorsements
         return given.handed_on().encode() if isinstance(given, SnpEndorsements) else given.encode()
 

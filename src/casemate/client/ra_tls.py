@@ -102,7 +102,7 @@ class RaTlsConnection(http.client.HTTPSConnection):
 
     @property
     def certificate(self) -> VerifiedCertificate:
-        """What the enclave behind this connection has proved; :class:`RuntimeError` before ``connect``."""
+        """The verified certificate of the enclave behind this connection; :class:`RuntimeError` before ``connect``."""
         if self._verified is None:
             raise RuntimeError("the connection is not made yet")
         return self._verified
@@ -148,7 +148,7 @@ class RaTlsConnection(http.client.HTTPSConnection):
         return appraise_certificate(certificate, policy, demand.collateral, demand.now(), layers=layers)
 
     def _layers(self) -> SandboxLayers:
-        """What the enclave says that it is confined by: a question that holds no secret, to a key that is attested."""
+        """Asks the enclave for its sandbox layers. The request holds no secret; the enclave's key is attested by then."""
         sock: Any = self.sock
         response = http.client.HTTPResponse(sock, method="GET")  # request() is what calls us
         try:
@@ -206,7 +206,7 @@ def certificate_of(host: str, port: int, *, timeout: float = ASK_TIMEOUT) -> byt
 
 
 def _failure(error: Exception) -> str:
-    """What went wrong with an answer, in words."""
+    """The text of an error about an answer."""
     return os_error_text(error) if isinstance(error, OSError) else "an answer that is not HTTP"
 
 

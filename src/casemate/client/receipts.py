@@ -72,7 +72,7 @@ class ReceiptBundle:
     output: Opening | None
 
     def without_openings(self, *, keep_input: bool = False, keep_output: bool = False) -> "ReceiptBundle":
-        """The same receipt for somebody who need not see what it is about."""
+        """This receipt without the input or output it is about, unless kept."""
         return replace(self, input=self.input if keep_input else None, output=self.output if keep_output else None)
 
     def encode(self) -> bytes:

@@ -65,7 +65,7 @@ def exchanges(request: Request[A], remaining: Callable[[], float]) -> Exchange[A
 
 
 def _plain(request: Request[A], remaining: Callable[[], float]) -> Exchange[object]:
-    """What the table of verbs says."""
+    """The exchange for a verb whose route the table describes completely."""
     route = ROUTES[type(request)]
     if route.raw is not None:
         asked = sent_to(route, request, body=getattr(request, route.raw.field), body_type=BINARY)

@@ -155,7 +155,7 @@ class Enclave:
 
     @property
     def evidence(self) -> AnyVerifiedEvidence:
-        """What the appraisal found."""
+        """The verified evidence of the enclave."""
         return self._attested.evidence
 
     @property
@@ -260,7 +260,7 @@ class Stream:
 
     @property
     def result(self) -> Result:
-        """What the function returned, with a receipt over all that passed, once the output was read to its end.
+        """The function's result with a receipt over the whole stream, available when the output was read to its end.
 
         Raises:
             StreamBrokenError: the stream ended without a result.

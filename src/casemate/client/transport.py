@@ -1,4 +1,4 @@
-"""What carries requests to a host: a Unix socket as they are, HTTP as :mod:`casemate.client.rest` writes them."""
+"""Transports of requests to a host: unchanged over a Unix socket, or as HTTP by :mod:`casemate.client.rest`."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,7 @@ class MachineDescription:
 
     platform: str
     runtime: Runtime
-    """What its enclaves run on, as runtime locks name it."""
+    """The runtime of the host's enclaves, as runtime locks name it."""
     seeded: bool
     root_certificate: bytes
     """The simulated vendor's root (DER)."""

@@ -12,15 +12,15 @@ class SourceModule(Protocol):
 
     @property
     def path(self) -> str:
-        """Its path in the image."""
+        """The module's path in the image."""
 
     @property
     def source(self) -> bytes:
-        """Its bytes."""
+        """The module's source."""
 
     @property
     def links(self) -> tuple[Link, ...]:
-        """What its import specifiers mean, in the order in which they stand in the source."""
+        """The modules that its import specifiers resolve to, in source order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class GuestProgram:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How an engine is started: it reads frames from descriptor 0 and writes frames to descriptor 1."""
+    """The command that starts an engine, which reads frames from descriptor 0 and writes frames to descriptor 1."""
 
     arguments: tuple[str, ...]
     """The first is the binary's path."""

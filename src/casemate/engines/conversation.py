@@ -41,11 +41,11 @@ MAX_PRINTED = 256
 """Most console frames of one call. The bootstrap stops sooner; a program that has taken it over may not."""
 
 _STREAMED = 4 + MAX_CHUNK
-"""What may stand before a stream's result (bytes): the rest of what it has put out."""
+"""Most bytes before a stream's result in a frame: the rest of its output."""
 
 
 class Turn(StrEnum):
-    """Who speaks next, and about what."""
+    """Phases of a conversation: the side that sends the next frame, and why."""
 
     EMPTY = "empty"  # the guest waits for its program
     LOADING = "loading"
@@ -69,7 +69,7 @@ class Conversation:
 
     @property
     def turn(self) -> Turn:
-        """Whose turn it is."""
+        """The side that sends the next frame."""
         return self._turn
 
     @property
@@ -125,7 +125,7 @@ class Conversation:
         return frame(Kind.REFUSAL, self._call, head_and_text({"name": code, "message": reason}, b""))
 
     def heard(self, payload: bytes | None) -> Said:
-        """What a frame from the guest means now.
+        """The meaning of a frame from the guest in the present phase.
 
         Args:
             payload: the frame; None for one beyond :attr:`frame_limit`.

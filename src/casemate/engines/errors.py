@@ -1,4 +1,4 @@
-"""What can go wrong with an engine."""
+"""Errors of engines."""
 
 from casemate.wire.errors import CasemateError
 

@@ -34,7 +34,7 @@ WARM_FRAME_SIZE = PREFIX_SIZE + 1 + CALL_SIZE
 
 
 class Kind(IntEnum):
-    """What a frame is."""
+    """The kinds of frames."""
 
     LOAD = 1  # to the guest
     CALL = 2
@@ -106,7 +106,7 @@ class Paused:
     is_hungry: bool
     """It waits for input; otherwise it has more to say."""
     data: bytes
-    """What it has put out since the last step; at most ``MAX_CHUNK`` bytes."""
+    """The stream's output since the last step; at most ``MAX_CHUNK`` bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from casemate.engines.javascript.engine import JavaScript
 
 
 class Engine(Protocol):
-    """What runs a guest's code. An engine is a folder in this room and a line in :data:`ENGINES`."""
+    """Runs a guest's code. An engine is a folder in this package and a line in :data:`ENGINES`."""
 
     @property
     def name(self) -> str:
         """The name that manifests use."""
 
     def command(self, binary: str, *, memory_mib: int) -> Command:
-        """How to start it with a heap of that size; it then says ``Warm`` and waits for its program."""
+        """The command that starts it with a heap of that size; it then sends ``Warm`` and waits for its program."""
 
     def program(self, program: GuestProgram) -> bytes:
         """The body of the frame that gives it its program."""

@@ -1,4 +1,4 @@
-"""What the gateway asks of the host behind it; :class:`casemate.host.orchestrator.Orchestrator` implements it."""
+"""The host as the gateway uses it; :class:`casemate.host.orchestrator.Orchestrator` implements it."""
 
 from typing import Protocol, TypeVar
 

@@ -17,7 +17,7 @@ from casemate.wire.messages.host import ImageIs
 from casemate.wire.protocol.tee import Tee
 
 VERSION = 2
-"""Of the tables below (PRAGMA user_version)."""
+"""Version of the tables below (PRAGMA user_version)."""
 
 _TABLES = """
 CREATE TABLE image (
@@ -58,7 +58,7 @@ class CatalogueError(CasemateError):
 
 
 class Wanted(StrEnum):
-    """What a deployment should be."""
+    """The state that a deployment is meant to have."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -66,7 +66,7 @@ class Wanted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """An enclave that should be there, whatever host runs."""
+    """An enclave that the host starts again after its own restart."""
 
     number: int
     """The host's: never given again."""
@@ -135,7 +135,7 @@ class Catalogue:
         return tuple(map(_image, rows))
 
     def image(self, image: bytes) -> ImageIs | None:
-        """What is known of one image."""
+        """The description of an image; None if it is not stored."""
         with self._typed():
             return self._about(image)
 
@@ -171,7 +171,7 @@ class Catalogue:
         return int(number)
 
     def deploy(self, deployment: Deployment, about: ImageIs, files: ImageBytes) -> None:
-        """A new deployment under a number that was drawn for it, and its image with it."""
+        """Adds a deployment under a number drawn for it, with its image."""
         with self._transaction():
             self._put(about, files, deployment.launcher, kept=False)
             self._rows.execute(
@@ -183,7 +183,7 @@ class Catalogue:
             )
 
     def want(self, number: int, wanted: Wanted) -> None:
-        """What deployment ``number`` should be from now."""
+        """Sets the state that deployment ``number`` is meant to have."""
         with self._transaction():
             self._rows.execute("UPDATE deployment SET wanted = ? WHERE number = ?", (wanted, number))
 

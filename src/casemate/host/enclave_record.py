@@ -1,4 +1,4 @@
-"""What a host keeps of one enclave."""
+"""The host's record of an enclave."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ NOWHERE = 0
 
 @dataclass(slots=True, eq=False)
 class EnclaveRecord:
-    """What a host keeps of one enclave. A request that starts, stops or destroys it holds :attr:`turn`."""
+    """The host's record of an enclave. A request that starts, stops or destroys it holds :attr:`turn`."""
 
     shown: EnclaveIs
     lasting: bool
@@ -26,7 +26,7 @@ class EnclaveRecord:
     gate: EntryGate | None = None
     """Carries entries into it; None while it does not run."""
     relay: TlsRelay | None = None
-    """Its own TLS port, if it has one."""
+    """The relay of the enclave's own TLS port, if it has one."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     deaths: Deaths = field(default_factory=Deaths)
     coming: "asyncio.Task[None] | None" = None

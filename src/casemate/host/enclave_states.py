@@ -19,9 +19,9 @@ MOST_DEATHS, WITHIN = 12, 60.0
 
 
 class Cause(StrEnum):
-    """Who causes a step in an enclave's life."""
+    """The parties that can cause a step of an enclave's life cycle."""
 
-    CLIENT = "client"  # with a request, over the socket or through the gateway
+    CLIENT = "client"  # a client's request, over the socket or through the gateway
     HOST = "host"  # by itself: a launch that goes on, or a deployment that should run
     CHIP = "chip"  # by its news, or by its own death
 
@@ -33,7 +33,7 @@ CAUSES: dict[Event, frozenset[Cause]] = {
     Event.DESTROY: frozenset({Cause.CLIENT, Cause.HOST}),
     Event.DIE: frozenset({Cause.CHIP}),
 }
-"""Who may cause each step."""
+"""The parties that may cause each step."""
 
 AT_START: dict[Wanted, tuple[State, str]] = {
     Wanted.RUNNING: (State.LOADED, AGAIN),
@@ -45,7 +45,7 @@ RELAUNCHED: dict[State, bool] = {
     State.LOADED: False,  # its launch is under way, and says itself why it fails
     State.INITIALISED: False,  # likewise
     State.RUNNING: True,
-    State.STOPPED: False,  # its owner wants it so
+    State.STOPPED: False,  # its owner has stopped it
     State.DESTROYED: False,
     State.LOST: False,  # that was decided when it was lost
 }

@@ -13,8 +13,8 @@ MAX_SHARE = 64
 """Most waiting entries of one caller: a quarter, so that no caller can fill the queue alone."""
 
 CALLER: ContextVar[str] = ContextVar("caller", default="this machine")
-"""For whom the current task asks: a token, or a connection to the Unix socket. The host's own word: it decides about
-turns alone, and the enclave knows its callers by their keys."""
+"""The party for which the current task asks: a token, or a connection to the Unix socket. The host's own word: it
+decides about turns alone, and the enclave knows its callers by their keys."""
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ SHARE = 4
 """A token that is not an administrator's may have a quarter of the images that are kept, and of the enclaves."""
 
 SHARE_OF_BYTES = 16
-"""And the sixteenth part of the bytes: 1 GiB."""
+"""A token below the role admin may have a sixteenth of all bytes: 1 GiB."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class ImageStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
-        """What ``work`` returns, done in the catalogue's thread; FaultError where the catalogue fails."""
+        """Runs ``work`` in the catalogue's thread; returns its result. FaultError if the catalogue fails."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         except CatalogueError as error:
@@ -75,7 +75,7 @@ class ImageStore:
             raise refuse(Code.UNKNOWN_IMAGE, f"no image {image.hex()} here")
 
     async def described(self, request: Launch | PutImage) -> tuple[ImageIs, ImageBytes]:
-        """What is known of an image that a client has brought, and its bytes; WireError where it is malformed."""
+        """The description of an image that a client has sent, and its bytes; WireError if it is malformed."""
         files = ImageBytes(request.sgxs, request.sigstruct)
         about = await self.run(describe, request.name, files)
         await self.run(check_lock, files.sgxs)
@@ -89,7 +89,7 @@ class ImageStore:
         return files
 
     def _keep(self, about: ImageIs, files: ImageBytes, keeper: str) -> ImageIs:
-        """In the thread of the catalogue: nothing comes between the look and the change."""
+        """Stores an image. Runs in the catalogue's thread, so nothing changes between check and insertion."""
         if self._catalogue.image(about.image) is None:
             _check_room(self._catalogue.images(), about, MAX_IMAGES, MAX_IMAGE_BYTES, "")
             if keeper:

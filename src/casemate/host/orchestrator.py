@@ -106,7 +106,7 @@ class Orchestrator:
         self.handlers = self._all_handlers()
 
     async def answer(self, request: Request[A]) -> A:
-        """What the host answers to a request about enclaves; FaultError where it refuses."""
+        """The host's answer to a request about enclaves; FaultError if it refuses."""
         return await self.handlers.answer(request)
 
     def _all_handlers(self) -> Handlers:
@@ -246,7 +246,7 @@ class Orchestrator:
         return left.output
 
     def collateral(self) -> bytes:
-        """What the maker publishes now, as QuoteCollateralV3 JSON."""
+        """The maker's current collateral, as QuoteCollateralV3 JSON."""
         return self._endorsements.collateral.read()
 
     async def _list(self, _asked: ListEnclaves) -> EnclavesAre:
@@ -255,7 +255,7 @@ class Orchestrator:
     async def _list_states(self, _asked: ListStates) -> StatesAre:
         return StatesAre(await self._keeper.states())
 
-    # News from the chip
+    # Messages from the chip
 
     def on_news(self, news: chip.StateIs) -> None:
         """Takes note of a change of an enclave's state that the chip reports by itself."""

@@ -48,7 +48,7 @@ class RecordsError(CasemateError):
 
 
 class RecordRefusedError(CasemateError):
-    """This is no record that can be filed."""
+    """The bytes are not a record that can be stored."""
 
 
 class Records:
@@ -197,7 +197,7 @@ def _sizes(database: sqlite3.Connection) -> dict[bytes, int]:
 
 @contextlib.contextmanager
 def _failing(path: Path) -> Iterator[None]:
-    """What SQLite raises inside becomes :class:`RecordsError`."""
+    """Turns SQLite's exceptions into :class:`RecordsError`."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:

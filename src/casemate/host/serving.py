@@ -184,7 +184,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
     ways = [asyncio.create_task(server.run())] + ([] if other is None else [asyncio.create_task(other.run())])
     stopped = asyncio.create_task(stopping.wait())
     if options.ready_fd is not None:
-        await asyncio.sleep(0)  # the ways in have had their first turn
+        await asyncio.sleep(0)  # all listeners have started
         os.write(options.ready_fd, b"\n")
         os.close(options.ready_fd)
     asyncio.get_running_loop().call_later(SETTLED, give_back_memory)

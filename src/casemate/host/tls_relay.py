@@ -61,7 +61,7 @@ async def certify(gate: EntryGate, target_info: bytes, quote: Quote) -> TlsInsta
 
 
 class _Stage(Enum):
-    """What a connection waits for next."""
+    """The stages of a connection: what it waits for next."""
 
     SILENT = "its client to say something"
     ENTERED = "the enclave"

@@ -1,1 +1,1 @@
-"""What every process does with the operating system: durable files, places, logs, memory, ownership, hardening."""
+"""Services of the operating system: durable files, places, logs, memory, ownership, hardening."""

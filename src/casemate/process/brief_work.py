@@ -20,7 +20,7 @@ FEWEST, MOST = 8, 1024
 
 
 class BriefWork:
-    """For one event loop. Does one piece of work at a time, in the order in which they come."""
+    """Runs work for one event loop, one piece at a time, in order of arrival."""
 
     def __init__(self, name: str, clock: Callable[[], float] = time.perf_counter) -> None:
         """``name`` is the thread's. The first few pieces of work go to it, since they open files."""
@@ -31,7 +31,7 @@ class BriefWork:
         self._under_way = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns or raises; done in the loop if the last work was brief and none is under way."""
+        """Runs ``work`` and returns its result, in the loop itself if the last work was brief and none is under way."""
         if self._under_way or self._apart:
             # The time that work takes in the thread is not judged: the thread also waits for the interpreter's lock.
             self._apart = max(0, self._apart - 1)
@@ -43,7 +43,7 @@ class BriefWork:
             self._judge(self._clock() - began)
 
     async def run_apart(self, work: Callable[[], T]) -> T:
-        """As :meth:`run`, in the thread, for work that takes long. It is finished even if its caller is cancelled."""
+        """Like :meth:`run`, but always in the thread, for long work. It is finished even if its caller is cancelled."""
         self._under_way += 1
         done = asyncio.get_running_loop().run_in_executor(self._thread, work)
         done.add_done_callback(self._ended)

@@ -83,7 +83,7 @@ def sync(descriptor: int) -> None:
 
 
 def sync_content(descriptor: int) -> None:
-    """As :func:`sync`, for a file whose length and place have not changed: it may spare the file system's journal."""
+    """Like :func:`sync`, for a file whose length and place are unchanged, which may avoid a write of the journal."""
     if hasattr(os, "fdatasync"):
         os.fdatasync(descriptor)
     else:

@@ -19,7 +19,7 @@ MODULES = {
     ),
     "vm": ("keystone", "unicorn"),
 }
-"""By extra, the modules that its packages bring; a test holds them against the package's own description."""
+"""The modules that each extra's packages provide; a test compares them with the package's metadata."""
 
 
 def check_extra(extra: str, what: str) -> None:

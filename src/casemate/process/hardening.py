@@ -13,7 +13,7 @@ _PT_DENY_ATTACH = 31  # sys/ptrace.h on macOS
 
 
 def keep_secrets_in() -> None:
-    """No core files, and no other process of this user may trace this one or read its memory."""
+    """Disables core files, and access to this process's memory by other processes of the user."""
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     forbid_dumps()

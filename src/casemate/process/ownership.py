@@ -29,7 +29,7 @@ OTHERS = 0o077
 OTHERS_WRITE = 0o022
 ANYBODY_WRITES = 0o002
 STICKY = 0o1000
-"""Of a folder: who may write to it may remove their own things in it alone."""
+"""The sticky bit of a folder: users with write access can remove only their own entries."""
 
 ROOT = 0
 _BITS = 0o7777

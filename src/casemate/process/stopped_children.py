@@ -18,7 +18,7 @@ NEVER = float("inf")
 
 
 class StoppedChildren:
-    """What is known of this process's stopped children.
+    """Tracks this process's stopped children, and kills those stopped for too long.
 
     It looks at one child at a time. Where several are stopped, the time of the next one counts from when the last one
     was killed or went on.

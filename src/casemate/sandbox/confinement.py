@@ -1,4 +1,4 @@
-"""What each kind of process is confined to: prepared once in the parent, applied layer by layer in each child."""
+"""The confinement of each kind of process, prepared once in the parent and applied layer by layer in each child."""
 
 import contextlib
 import os

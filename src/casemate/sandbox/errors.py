@@ -1,4 +1,4 @@
-"""What can go wrong when a process is confined."""
+"""Errors of confining a process."""
 
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.sandbox_layers import LayerName

@@ -43,7 +43,7 @@ class When:
     compare: Compare
     value: int
     mask: int = 0
-    """For MASKED_EQUALS: the bits that are compared."""
+    """The bits that MASKED_EQUALS compares."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Confined:
-    """What a child reports once it is confined: its layers, or why it is not."""
+    """A child's report about its confinement: its layers, or the reason why they were not applied."""
 
     layers: tuple[Layer, ...]
     refusal: str
@@ -55,7 +55,7 @@ def fork(
 
 
 def report_of(child: Child) -> Confined:
-    """What the child has reported; to be called once its pipe is readable. Closes the pipe."""
+    """Reads the child's report and closes the pipe. Call it when the pipe is readable."""
     try:
         return parse_fields(Confined, os.read(child.report, 1 << 16))
     except WireError:

@@ -16,7 +16,7 @@ from casemate.spawner.watchdog import Gone, Watchdog
 
 
 class EnclaveProcessState(StrEnum):
-    """What an enclave process is doing, as far as the spawner can know."""
+    """The states of an enclave process that the spawner can tell apart."""
 
     STARTING = "starting"  # forked; it has not reported that it is confined
     RUNNING = "running"  # confined; it may ask for guests
@@ -55,7 +55,7 @@ class EnclaveProcess:
     gone: Gone | None = None
     """Why its guest was killed."""
     status: int = 0
-    """Of wait4, once it is reaped."""
+    """The wait status, once the process is reaped."""
 
     def become(self, state: EnclaveProcessState) -> None:
         """Changes the state; a change that is not in the table is a defect of the spawner's."""

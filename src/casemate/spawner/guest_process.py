@@ -24,10 +24,10 @@ from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, L
 MIB = 1024 * 1024
 
 OVERHEAD_MIB = 64
-"""What a guest may use beside its manifest's memory: V8's young generation, compiled code, frames, stacks."""
+"""Memory that a guest may use beside its manifest's: V8's young generation, compiled code, frames, stacks (MiB)."""
 
 BASE_MIB = 192
-"""What a control group is charged besides: the engine's own heap, and the file pages that it is the first to touch."""
+"""Memory that a control group is charged in addition: the engine's own heap, and file pages it touches first (MiB)."""
 
 START_TIME = 10.0
 """Seconds from fork to warm; a loaded machine takes long, a broken engine for ever."""
@@ -47,7 +47,7 @@ class StartError(CasemateError):
 
 
 class GuestProcessState(StrEnum):
-    """What a guest process is doing, as far as the spawner can know."""
+    """The states of a guest process that the spawner can tell apart."""
 
     STARTING = "starting"  # forked; it has not said that it is warm
     WARM = "warm"  # in the pool, waiting for its program
@@ -82,7 +82,7 @@ class GuestProcess:
     state: GuestProcessState = GuestProcessState.STARTING
     layers: tuple[Layer, ...] = ()
     heard: bytes = field(default=b"", repr=False)
-    """What has come of its first frame."""
+    """The part of the guest's first frame that has arrived."""
 
     def become(self, state: GuestProcessState) -> None:
         """Changes the state; a change that is not in the table is a defect of the spawner's."""

@@ -14,7 +14,7 @@ class Memory:
     resident: int
     """Anonymous and shared memory; without files and program text."""
     data: int
-    """What RLIMIT_DATA counts."""
+    """The memory that RLIMIT_DATA counts."""
 
 
 def memory_of(pid: int) -> Memory | None:

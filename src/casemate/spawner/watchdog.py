@@ -30,7 +30,8 @@ SLACK_MIB = 16
 """How far the watchdog lets a guest go beyond RLIMIT_DATA, which gives the guest an exception where it can."""
 
 _OUT_OF_MEMORY = (b"out of memory", b"memory allocation of", b"allocation failed", b"Failed to reserve", b"OOM")
-"""What V8 and Rust write before they give up. A guest can write it, too, and only misnames its own end by that."""
+"""Texts that V8 and Rust write before they abort. A guest that writes them only causes a wrong reason for its own
+end."""
 
 _NEVER_LOADED = b"Top-level await promise never resolved"
 """What the engine writes when nothing is left to run that could settle what a module's top level awaits. It ends

@@ -79,7 +79,7 @@ class Control:
         self._shutdown = shutdown
 
     def server(self, listener: socket.socket) -> CallServer:
-        """What answers at ``listener``, once it is run."""
+        """The server for the owner's requests at ``listener``, not yet running."""
         return CallServer(listener, lambda: self._answer, most=MAX_OWNERS, at_once=1, limit=CONTROL_FRAME)
 
     async def _answer(self, message: bytes) -> Reply:

@@ -1,4 +1,4 @@
-"""What can keep a machine from running."""
+"""Errors that keep a machine from running."""
 
 from casemate.wire.errors import CasemateError
 

@@ -1,4 +1,4 @@
-"""What a state directory has to have: its chip, its maker, and the files whose absence would look like a fresh machine.
+"""The inventory of a state directory: its chip, its maker, and files whose absence would look like a new machine.
 
 ``inventory.json`` in the state directory says which chip (by its PPID) and which maker's root are at home here, and
 which files were there when a machine last started or ended on it. Not a safeguard against whoever may write to the
@@ -51,7 +51,7 @@ class Inventory:
 
 
 def read_inventory(state: Path) -> Inventory:
-    """What has to be there; nothing where there is no inventory yet.
+    """The inventory; empty if none has been written yet.
 
     Raises:
         MachineError: it is damaged.
@@ -117,14 +117,14 @@ def _there(state: Path) -> frozenset[str]:
 
 
 def _missing(state: Path) -> frozenset[str]:
-    """What was there once and is not. A machine that is older than inventories had a chip if it has sealed states."""
+    """The listed files that are missing. A machine older than inventories had a chip if it has sealed states."""
     there = _there(state)
     missing = (read_inventory(state).files & _FILES.keys()) - there
     return missing | {_FUSES} if (state / _RECORDS).exists() and _FUSES not in there else missing
 
 
 def _put_aside(state: Path, chip: str) -> None:
-    """What was sealed for another chip: no enclave of the next one can open it."""
+    """Moves away records sealed for another chip, which no enclave of the next chip can open."""
     stamp = f"{chip or 'another chip'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}".replace(" ", "-")
     for end in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):

@@ -32,7 +32,7 @@ class Listeners:
         self.ra_tls: tuple[socket.socket, ...] = ()
         """Bound, and listening once an enclave has one."""
         self.url = ""
-        """Where the gateway is; empty if there is none."""
+        """The gateway's URL; empty if there is none."""
         if options is not None:
             self.http = listen_http(options.address, options.port)
             self.url = _url(options, self.http.getsockname()[1])

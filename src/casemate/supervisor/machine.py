@@ -60,7 +60,7 @@ END_TIMEOUT = 5.0
 
 COLLATERAL = "collateral.json"
 REVOCATION_LIST = "amd-{}.crl"
-"""In the host's folder from the first certificate of an SEV-SNP key on: that product's root's, in DER."""
+"""Name of a product's revocation list (DER) in the host's folder, written with the first SEV-SNP certificate."""
 LASTING_CATALOGUE = "catalogue.db"
 PASSING_CATALOGUE = "passing.db"
 """Deployments of a machine that does not keep them: removed when the next one starts."""
@@ -75,7 +75,7 @@ class Machine:
         self.maker = MakerRunner(options.state, options.seed)
         self.root_certificate = b""
         self.ready: ChipReady | None = None
-        """What the chip said of itself when it last started."""
+        """The chip's description of itself at its last start."""
         self.pck: PckChainIs | None = None
         """The chip's certificate, as it is after each start and each renewal."""
         self._last_seen = last_entry_at(options.state / AUDIT_LOG)
@@ -215,7 +215,7 @@ class Machine:
                 take_inventory(self.options.state, self.ready.ppid)
 
     async def _ask_maker(self, question: ChipQuestion) -> object:
-        """What the maker says to the chip; verifiers will want the revocation list with an SEV-SNP certificate."""
+        """Passes a request from the chip to the maker. With an SEV-SNP certificate, also stores the revocation list."""
         answer = await self.maker.answer(question)
         if not isinstance(question, Certify):
             await self.refresh_revocation_list(question.product)
@@ -281,7 +281,7 @@ class Machine:
             self._log.say(f"collateral was not fetched anew: {error}")
 
     def _describe(self) -> None:
-        """What the gateway says of the machine, in a file of the host's."""
+        """Writes the description of the machine that the gateway serves, into the host's folder."""
         if self.ready is None:
             return
         said = {

@@ -52,7 +52,7 @@ class MakerRunner:
         return str(answer["chain"]).encode()
 
     async def answer(self, question: Certify | CertifyVcek | GiveVlek) -> Certified | VcekCertified | VlekGiven:
-        """What the maker says to a chip's question."""
+        """The maker's answer to a chip's request."""
         match question:
             case Certify():
                 return Certified(await self.certify(question))
@@ -98,7 +98,7 @@ class MakerRunner:
         return bytes.fromhex((await self._run("amd-crl", "--product", product))["crl"])
 
     async def newest_firmware(self) -> tuple[PublishedFirmware, ...]:
-        """What a firmware update brings SEV-SNP platforms to, by product."""
+        """The newest published firmware of each SEV-SNP product."""
         return tuple(_published(Product(name), one) for name, one in (await self._run("newest-firmware")).items())
 
     async def recover_firmware(self, product: Product, advisory: str) -> PublishedFirmware:
@@ -119,7 +119,7 @@ class MakerRunner:
         return await self._run("renew")
 
     async def newest_tcb(self) -> dict[str, Any]:
-        """What a microcode update brings a chip to: ``cpu_svn`` (hex) and ``pce_svn``."""
+        """The newest TCB that a microcode update can reach: ``cpu_svn`` (hex) and ``pce_svn``."""
         return await self._run("newest-tcb")
 
     async def recover_tcb(self, advisory: str) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class MakerRunner:
         return answer
 
     async def _said(self, command: str, *arguments: str, given: object = None) -> bytes:
-        """What the maker prints; a run that crashes is repeated once: each command leaves its files whole."""
+        """Runs the maker; returns its output. A crashed run is repeated once, as each command leaves its files whole."""
         question = b"" if given is None else json.dumps(given).encode()
         async with self._turn:
             code, said, complaint = await self._ran(command, *arguments, question=question)

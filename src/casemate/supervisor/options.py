@@ -1,4 +1,4 @@
-"""What a machine is started with."""
+"""The options that a machine is started with."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ class HttpOptions:
     address: str
     """Where it listens: an IPv4 or IPv6 address of this computer."""
     port: int | None
-    """None for the first free one from 8800 on."""
+    """The port; None for the first free one from 8800 on."""
     token_digest: bytes
     """SHA-256 of the token of this run."""
     scheme: str
     """``http`` or ``https``: the gateway's business, but the URL says it."""
     arguments: tuple[str, ...]
-    """What else the gateway is told; the supervisor does not look at it."""
+    """Further arguments for the gateway, which the supervisor does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class MachineOptions:
     while_used: bool
     """It goes on without its starter as long as somebody else uses it."""
     snp: tuple[str, ...]
-    """What the chip is told of the SEV-SNP processor that it is; the supervisor does not look at it."""
+    """Arguments for the chip about its SEV-SNP processor, which the supervisor does not read."""
     http: HttpOptions | None
-    """None for a machine with a Unix socket alone."""
+    """Options of the gateway; None for a machine with a Unix socket only."""
     accept_loss: str | None = None
     """Why the owner accepts that parts of the machine are lost, and has it begin anew without them; None if not."""

@@ -31,7 +31,7 @@ class Process:
         self.name = name
         self.restarts = -1
         self.last_death = ""
-        """How the last process that had this role died, if it was not told to."""
+        """The reason why the last process of this role died unexpectedly."""
         self._log = log
         self._running: asyncio.subprocess.Process | None = None
         self._output: ProcessOutput | None = None
@@ -40,7 +40,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id; 0 while none runs."""
+        """The process id; 0 while no process runs."""
         running = self._running
         return 0 if running is None or running.returncode is not None else running.pid
 
@@ -97,12 +97,12 @@ class Process:
             await running.wait()
 
     def shown(self) -> ProcessIs:
-        """For `casemate status`."""
+        """The process as `casemate status` shows it."""
         return ProcessIs(self.name, self.pid, max(0, self.restarts), self._started_at, self.last_death[:512])
 
 
 class Deaths:
-    """Recent deaths of a machine's processes, by a clock that only rises (seconds).
+    """The times of a machine's recent process deaths on the monotonic clock (seconds).
 
     They say how long to wait before a restart, and when to give up: to restart again and again what dies at once helps
     nobody.
@@ -112,7 +112,7 @@ class Deaths:
         self._times: deque[float] = deque(maxlen=MAX_DEATHS)
 
     def note(self, now: float) -> None:
-        """One more."""
+        """Counts a death."""
         self._times.append(now)
 
     def too_many(self, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""How a machine is told to end: a first request drains it, a second one ends it at once."""
+"""Requests to end a machine: the first one drains it, the second one ends it at once."""
 
 import asyncio
 import os

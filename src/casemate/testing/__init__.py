@@ -1,1 +1,1 @@
-"""For tests of Casemate and of what is built on it: evidence that is forged, one field at a time, and signed again."""
+"""Aids for tests of Casemate and of software built on it, such as evidence with any field forged and signed again."""

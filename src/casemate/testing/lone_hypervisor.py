@@ -50,17 +50,17 @@ class LoneHypervisor:
         self.vm = vm
         self.relay = relay
         self.console = bytearray()
-        """What the guest has printed."""
+        """The guest's console output."""
         self.sent = bytearray()
-        """What it has sent on COM2."""
+        """The guest's output on COM2."""
         self.waiting = deque(data)
-        """What it may read on COM2."""
+        """Input for the guest on COM2."""
         self.terminated: TerminateRequest | None = None
         self.refuses_registration = False
         self.refuses_page_state = False
         self.waits = 0
         self.seen: set[ExitReason | ExitCode | type[object]] = set()
-        """What the guest has needed."""
+        """The exits and events that the guest has used."""
 
     def run(
         self,

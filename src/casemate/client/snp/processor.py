@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SnpLevers:
-    """Of the machine on ``state``. What the firmware or the maker refuses is a :class:`FaultError`."""
+    """Controls the SEV-SNP processor of the machine on ``state``; :class:`FaultError` if firmware or maker refuse."""
 
     state: Path
     host_socket: Path
@@ -46,11 +46,11 @@ class SnpLevers:
         return ask_supervisor(self.state, RevokeSnpKey(provider, issuer), Done).said
 
     def status(self) -> PlatformIs:
-        """How the platform stands."""
+        """The platform's status."""
         return self._ask_host(PlatformStatus(), PlatformIs)
 
     def commit(self) -> PlatformIs:
-        """No older firmware from now, and reports name the current TCB."""
+        """Commits the current firmware: older firmware is refused from now on, and reports have the current TCB."""
         return self._ask_host(Commit(), PlatformIs)
 
     def configure(self, reported_tcb: bytes, *, mask_chip_id: bool) -> PlatformIs:

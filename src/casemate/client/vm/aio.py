@@ -81,7 +81,7 @@ class Vms:
         return await self._transport.answer(DestroyVm(vm))
 
     async def console(self, vm: int, start: int = 0) -> ConsoleIs:
-        """What the guest has printed, from byte ``start`` on, as much as one answer holds."""
+        """The guest's console output from byte ``start`` on, as much as fits into one answer."""
         found = await self._transport.answer(ReadConsole(vm, start))
         if found.start < start:  # a caller that goes on from there would never come to the end
             raise WireError("console.start", got=found.start, want=f"at least {start}")

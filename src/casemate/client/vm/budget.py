@@ -1,4 +1,4 @@
-"""How long a VM's vCPU may run."""
+"""Limits of the time, instructions and output of a vCPU's run."""
 
 from dataclasses import dataclass
 

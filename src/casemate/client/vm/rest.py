@@ -70,7 +70,7 @@ def _run(question: vms.RunVm, remaining: Remaining) -> Exchange[vms.VmRan]:
 
 
 def _left(instructions: int, executed: int) -> int | None:
-    """What is left of a budget of instructions; None for an unlimited one."""
+    """The rest of a budget of instructions; None for an unlimited one."""
     return None if instructions == UNLIMITED else min(max(0, instructions - executed), MAX_INTEGER)
 
 

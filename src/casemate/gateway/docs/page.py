@@ -139,7 +139,7 @@ def _resolved(found: Document, schema: Document) -> Document:
 
 
 def _kind(found: Document, schema: Document) -> str:
-    """What a value is, in a few words."""
+    """A short description of a value's type."""
     if "anyOf" in schema:
         return " or ".join(_kind(found, each) for each in schema["anyOf"])
     whole = _resolved(found, schema)

@@ -25,7 +25,7 @@ from casemate.host.entry_queue import CALLER
 from casemate.wire.protocol.access_tokens import AccessToken
 
 OPEN_PATHS = frozenset({"/", "/health", "/openapi.json", "/docs"})
-"""What anybody may see: it tells nothing of this machine but that it is there, and its version."""
+"""Paths without authentication: they reveal only that the machine runs, and its version."""
 
 _LONG_PATHS = frozenset({"/openapi.json", "/docs"})
 """Those of them whose answers are too long to be sent at once to whoever does not read."""
@@ -41,7 +41,7 @@ _REQUEST_ID_SIZE = 12
 
 
 class RequestRecorder(Protocol):
-    """Where answered requests are logged and counted."""
+    """The log and the counters of answered requests."""
 
     def answered(
         self, scope: Scope, *, status: int, seconds: float, token: AccessToken | None, code: str | None

@@ -37,7 +37,7 @@ IdempotencyKey = Annotated[
     ),
 ]
 KEY_RULE = (Trouble.IDEMPOTENCY_CONFLICT, Trouble.REQUEST_REFUSED)
-"""What a request with a key may be refused for."""
+"""The refusals of requests with an idempotency key."""
 
 Work = Callable[[], Awaitable[tuple[str, BaseModel]]]
 """Does the thing, once: where what was made is found, and its document."""

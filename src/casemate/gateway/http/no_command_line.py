@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def leave_out_command_line() -> None:
-    """To be called before uvicorn is first imported; later it has no effect."""
+    """Keeps uvicorn from importing its command line. It must be called before uvicorn is first imported."""
     if "uvicorn.main" not in sys.modules:
         instead = ModuleType("uvicorn.main")
         instead.__dict__["__getattr__"] = _named
@@ -16,7 +16,7 @@ def leave_out_command_line() -> None:
 
 
 def _named(name: str) -> object:
-    """What uvicorn's ``__init__`` takes from there: the server, and two ways to run one from a command line."""
+    """Attributes of the module in place of uvicorn's command line: the server, and None for two functions."""
     if name == "Server":
         from uvicorn.server import Server
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beside what FastAPI derives: refusals, tokens, binary bodies."""
+"""Adds to the OpenAPI document what FastAPI does not derive: refusals, tokens, binary bodies."""
 
 from typing import Any
 

@@ -50,7 +50,7 @@ def _told(
 
 
 def _what_is_wrong(error: RequestValidationError) -> str:
-    """Where and why a body was refused, without its values, which may be secrets."""
+    """The place and reason of a body's refusal, without its values, which may be secrets."""
     found = [f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors()]
     return "; ".join(found[:8])
 

@@ -76,7 +76,7 @@ class RequestLog:
         self._file = RotatingFile(path, LOG_SIZE)
         self.metrics = Metrics()
         self._untold: dict[str, int] = {}
-        """What has no line of its own since the last line: requests that were limited, and lines that were dropped."""
+        """Counts since the last line of what has no own line: rate-limited requests, and dropped lines."""
 
     def close(self) -> None:
         self._file.close()

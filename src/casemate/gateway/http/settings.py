@@ -21,11 +21,11 @@ class Settings:
     origins: frozenset[str] = frozenset()
     """Pages that browsers may call from, such as ``https://dash.example:8443``; none unless the operator names them."""
     token_rate: Rate = _TOKEN_RATE
-    """Of one token: above what the machine can serve, so it stops what has run wild and hinders nobody else."""
+    """Limit for each token. It is above what a machine can serve, so it stops only clients out of control."""
     stranger_rate: Rate = _STRANGER_RATE
-    """Of one peer's requests that bear no good token where one is wanted, or that are meant for another machine."""
+    """Limit for each peer's requests that lack a valid token, or that name another machine's host."""
     open_rate: Rate = _STRANGER_RATE
-    """Of one peer's requests that need no token and bear none."""
+    """Limit for each peer's requests that need no token and have none."""
     long_at_once: int = 8
     """Most of them under way for one peer, where the answer is long; four times as many for all."""
     requests_at_once: int = 512

@@ -20,14 +20,14 @@ from casemate.wire.protocol.access_tokens import (
 )
 
 RUN_TOKEN = RUN
-"""What logs call the token that a machine makes at its start."""
+"""The name in logs of the token that a machine makes at its start."""
 
 _BEARER = {"WWW-Authenticate": 'Bearer realm="casemate"'}
 _BAD_BEARER = {"WWW-Authenticate": 'Bearer realm="casemate", error="invalid_token"'}
 _log = logging.getLogger(__name__)
 
 _Stamp = tuple[int, int, int, int]
-"""What a file is known by: its times, its number, its size."""
+"""The values by which a changed file is noticed: times, inode, size."""
 
 
 class TokenStore:

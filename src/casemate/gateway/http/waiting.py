@@ -69,7 +69,7 @@ class Waiting:
         self._most = most
         self._all = 0
         self._idle: dict[str, OrderedDict[Place, None]] = {}
-        """By network."""
+        """Idle connections by network, the longest idle first."""
 
     def arrived(self, place: Place) -> None:
         """Counts a new connection. At the limit, an idle connection is closed; if all are busy, the new one."""

@@ -19,7 +19,7 @@ Anything = Annotated[Any, Field(json_schema_extra={"description": "Any JSON."})]
 
 
 class Function(StrEnum):
-    """What the learner's enclave computes."""
+    """The functions of the learner's enclave."""
 
     STATISTICS = "statistics"
     WORDS = "words"
@@ -29,14 +29,14 @@ class Function(StrEnum):
 
 
 class Question(StrEnum):
-    """What the learner's enclave can ask its host."""
+    """The questions that the learner's enclave can ask its host."""
 
     TIME = "time"
     ECHO = "echo"
 
 
 class Answer(Document):
-    """What every answer of the learner's form says beside its result."""
+    """Members that every answer of the learner's form has beside its result."""
 
     enclave: EnclaveNumber
     mrenclave: Annotated[Hex32, Field(description="MRENCLAVE of the code that computed this, in the operator's words.")]
@@ -52,7 +52,7 @@ class ComputeRequest(Document):
 
 
 class ComputeAnswer(Answer):
-    """What came out."""
+    """The result of a computation."""
 
     function: Function
     result: Anything
@@ -67,7 +67,7 @@ class EcallRequest(Document):
 
 
 class EcallAnswer(Answer):
-    """What it returned."""
+    """The result of an ECALL."""
 
     entry: str
     result: Anything
@@ -81,14 +81,14 @@ class OcallRequest(Document):
 
 
 class Asked(Document):
-    """What left the enclave."""
+    """The question as it left the enclave."""
 
     ocall: str
     arguments: Anything
 
 
 class Trust(Document):
-    """Who is believed for what."""
+    """Which party is trusted for which value."""
 
     enclave: str = "Its measured code decides what is asked, and its manifest's schemas what may be answered."
     host: str = "Nothing: it may lie, delay or refuse. That an answer has the right form does not make it true."
@@ -104,7 +104,7 @@ class OcallAnswer(Answer):
 
 
 class SealRequest(Document):
-    """What to seal, and for whom."""
+    """The data to seal, and the identity that can unseal it."""
 
     data: Annotated[Anything, Field(description="Any JSON, at most 1 MiB.")]
     policy: Annotated[SealBinding, Field(description="`mrenclave`: this very code; `mrsigner`: its developer's.")] = (
@@ -113,20 +113,20 @@ class SealRequest(Document):
 
 
 class SealAnswer(Answer):
-    """Sealed: keep it wherever you like."""
+    """Sealed data. It can be stored anywhere."""
 
     sealed: Base64
     policy: SealBinding
 
 
 class UnsealRequest(Document):
-    """What `/enclave/seal` gave."""
+    """Sealed data from `/enclave/seal`."""
 
     sealed: Annotated[str, Field(max_length=1_000_000, description="Base64.")]
 
 
 class UnsealAnswer(Answer):
-    """What had been sealed."""
+    """The unsealed data."""
 
     data: Anything
 
@@ -170,7 +170,7 @@ class LayersDocument(Document):
 
 
 class Binding(Document):
-    """What REPORTDATA is the hash of; `casemate verify --binding` reads a file with exactly this."""
+    """The values of which REPORTDATA is the hash, in the format that `casemate verify --binding` reads."""
 
     hpke_key: Annotated[Hex32, Field(description="X25519: requests are sealed to it.")]
     receipt_key: Annotated[Hex32, Field(description="Ed25519: it signs receipts.")]

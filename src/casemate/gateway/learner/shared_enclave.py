@@ -91,7 +91,7 @@ class SharedEnclave:
 
 
 async def waited_for(read: Callable[[], T]) -> T:
-    """What ``read`` returns, in a thread; retried for a while, since the file appears shortly after the machine.
+    """Runs ``read`` in a thread, with retries for a while: the file appears shortly after the machine's start.
 
     Raises:
         FaultError: it has raised one to the last.

@@ -18,7 +18,7 @@ class SharedVms:
         self._vms = vms
         self._folder = folder
         self._last: dict[bytes, int] = {}
-        """By the digests of tokens: a new token of an old name is somebody else's."""
+        """Numbers of VMs by the digests of tokens, since a new token may have an old one's name."""
 
     async def firmware(self, guest: BuiltIn) -> bytes:
         """The image of a built-in guest; FaultError of code ``unavailable``."""

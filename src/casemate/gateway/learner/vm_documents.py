@@ -35,14 +35,14 @@ class BuiltIn(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How `data` is written."""
+    """The encoding of `data`."""
 
     TEXT = "text"
     BASE64 = "base64"
 
 
 class VmAnswer(Document):
-    """What every answer of the learner's VM says beside its result."""
+    """Members that every answer about the learner's VM has beside its result."""
 
     vm: VmNumber
     mode: VmMode
@@ -86,7 +86,7 @@ class PolicyDocument(Document):
 
 
 class FirmwareDocument(Document):
-    """What goes in first."""
+    """The firmware of a VM."""
 
     size: int
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="To compare it with the guest that you have.")]

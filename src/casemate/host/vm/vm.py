@@ -53,7 +53,7 @@ _BUDGETS = (ExitReason.INSTRUCTIONS, ExitReason.TIME, ExitReason.PAUSED)
 
 @dataclass(slots=True)
 class Shown:
-    """What every client may see of a VM."""
+    """The description of a VM that every client may see."""
 
     vm: int
     name: str

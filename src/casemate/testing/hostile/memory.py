@@ -144,7 +144,7 @@ def remap(target: Target, _path: AttackPath) -> AttackResult:
 
 
 def reassign(target: Target, _path: AttackPath) -> AttackResult:
-    """As :func:`remap`; before it, tells the reverse map table that B's page of DRAM is the guest's page A."""
+    """Like :func:`remap`, after an entry in the reverse map table that B's page of DRAM is the guest's page A."""
     target.listen()
     with suppress(FaultError):  # SEV and SEV-ES have no reverse map table
         target.assign(PAGE_A, None)
@@ -170,12 +170,12 @@ class LyingModule:
     """SPA of a page that the reverse map table has as the hypervisor's."""
 
     def load(self) -> bytes:
-        """What the host's CPU reads at the alias."""
+        """Reads at the alias with the host's CPU."""
         self.target.store(AttackPath.DRAM, self.alias, self.target.load(AttackPath.DRAM, self.cell, PAGE_SIZE))
         return self.target.load(AttackPath.HYPERVISOR, self.alias, PAGE_SIZE)
 
     def store(self, content: bytes) -> None:
-        """What the host's CPU writes at the alias; FaultError where it may not."""
+        """Writes at the alias with the host's CPU; FaultError if that is refused."""
         self.target.store(AttackPath.HYPERVISOR, self.alias, content)
         self.target.store(AttackPath.DRAM, self.cell, self.target.load(AttackPath.DRAM, self.alias, PAGE_SIZE))
 

@@ -25,7 +25,7 @@ class AttackResult:
 
     outcome: AttackOutcome
     by: str
-    """What noticed or refused it: an exit, the code of a fault, a status, a rule; or empty."""
+    """The exit, fault code, status or rule by which the attack was noticed or refused; or empty."""
     words: str
     """What happened, for a person."""
 

@@ -41,7 +41,7 @@ class Prover(Protocol):
         """Launches a guest, and asks it for a report over 64 bytes; None where it hands out none."""
 
     def endorsements(self) -> SnpEndorsements:
-        """Of the key that signs reports now."""
+        """Endorsements of the key that signs reports at present."""
 
     def recover(self) -> None:
         """The maker publishes firmware of a higher TCB, and the platform is updated to it and has committed it."""

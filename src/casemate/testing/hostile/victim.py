@@ -11,7 +11,7 @@ from casemate.wire.messages.vm.hypervisor import ExitReason
 
 IMAGE = firmware("victim")
 PROMPT = "r, b, w, o, e or h?\n"
-"""Its prompt for a command."""
+"""The victim's prompt for a command."""
 
 PAGE_A, PAGE_B = SYMBOLS["PAGE_A"], SYMBOLS["PAGE_B"]
 READ_A, READ_B, WRITE_A, WRITE_OLD_A = b"r", b"b", b"w", b"o"
