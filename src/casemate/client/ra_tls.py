@@ -148,7 +148,7 @@ class RaTlsConnection(http.client.HTTPSConnection):
         return appraise_certificate(certificate, policy, demand.collateral, demand.now(), layers=layers)
 
     def _layers(self) -> SandboxLayers:
-        """Asks the enclave for its sandbox layers. The request holds no secret; the enclave's key is attested by then."""
+        """Asks the enclave for its sandbox layers. The request has no secret; the enclave's key is attested already."""
         sock: Any = self.sock
         response = http.client.HTTPResponse(sock, method="GET")  # request() is what calls us
         try:

@@ -135,7 +135,7 @@ class MakerRunner:
         return answer
 
     async def _said(self, command: str, *arguments: str, given: object = None) -> bytes:
-        """Runs the maker; returns its output. A crashed run is repeated once, as each command leaves its files whole."""
+        """Runs the maker; returns its output. Repeats a crashed run once, as each command leaves its files whole."""
         question = b"" if given is None else json.dumps(given).encode()
         async with self._turn:
             code, said, complaint = await self._ran(command, *arguments, question=question)
