@@ -28,7 +28,8 @@ def appraise_for_tee(
 
     Raises:
         RefusedError: the first rule that does not hold; ``evidence.kind`` if evidence and policy are of different
-        kinds. TypeError: ``now`` has no time zone.
+            kinds.
+        TypeError: ``now`` has no time zone.
     """
     match evidence, policy, endorsements:
         case SgxEvidence(), SgxPolicy(), Collateral() | None:
