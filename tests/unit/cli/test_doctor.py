@@ -26,7 +26,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Try:
 
     def find(layers: object) -> None:
         def run(command: list[str], **_: Any) -> Any:
-            if doctor._ENGINE_PROBE in command or doctor._LIMITS_PROBE in command:
+            if {doctor._ENGINE_PROBE, doctor._LIMITS_PROBE, doctor._VM_PROBE} & set(command):
                 return SimpleNamespace(stdout=b'""')
             if isinstance(layers, Exception):
                 raise layers
@@ -120,6 +120,21 @@ def test_says_what_not_being_root_means(casemate: Casemate, tried: Try, monkeypa
     tried(ALL)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert "every other process of yours" in casemate("doctor").out
+
+
+def test_packages_for_vms_that_are_there_but_do_not_load_are_a_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert doctor._vm("this test").finding is doctor.Finding.GOOD
+    (tmp_path / "keystone.py").write_text("print('noise'); raise ImportError('no such library')")
+    damaged = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{doctor._VM_PROBE}"
+    monkeypatch.setattr(doctor, "_VM_PROBE", damaged)
+    found = doctor._vm("this test")
+    assert found.finding is doctor.Finding.LACKING
+    assert found.detail == (
+        'this test needs the extra "vm", of which a package does not load (no such library): '
+        "pip install --force-reinstall 'casemate[vm]'"
+    )
 
 
 def test_an_engine_that_does_not_start_is_a_finding_with_its_words_and_the_limit() -> None:

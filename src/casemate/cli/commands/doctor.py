@@ -60,6 +60,19 @@ print(json.dumps("; ".join(filter(None, reasons))))
 """
 """Starts the engine by the code that starts guests, in a process of its own."""
 
+_VM_PROBE = """
+import contextlib, json, sys
+from casemate.wire.errors import MissingExtraError, importing
+complaint = ""
+try:
+    with importing("vm", sys.argv[1]), contextlib.redirect_stdout(sys.stderr):
+        import keystone, unicorn
+except MissingExtraError as error:
+    complaint = str(error)
+print(json.dumps(complaint))
+"""
+"""Loads the packages in a process of its own: they bring libraries, which may be damaged."""
+
 Require = Annotated[
     list[str] | None,
     typer.Option(
@@ -126,7 +139,7 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
         yield _tried("runtime copy", _runtime)
         yield _tried("engine", _engine)
     yield _tried("limits", _limits)
-    yield _extra("vm", "running confidential VMs", absent=Finding.LACKING)
+    yield _vm("running confidential VMs")
     yield _seccomp_library()
     yield from _layers(wanted)
     yield _user()
@@ -187,6 +200,20 @@ def _extra(name: str, what: str, *, absent: Finding) -> Examined:
     except MissingExtraError as error:
         return Examined(f"extra {name}", absent, str(error))
     return Examined(f"extra {name}", Finding.GOOD, f"{what}: {', '.join(MODULES[name])}")
+
+
+def _vm(what: str) -> Examined:
+    """Whether the packages that confidential VMs need are installed, and load."""
+    from casemate.cli.images import RuntimeDigestError
+
+    found = _extra("vm", what, absent=Finding.LACKING)
+    if found.finding is not Finding.GOOD:
+        return found
+    try:
+        complaint = str(_answer("loading the packages of the extra vm", _VM_PROBE, what))
+    except RuntimeDigestError as error:
+        complaint = str(error)
+    return Examined(found.name, Finding.LACKING, complaint) if complaint else found
 
 
 def _runtime() -> str:
