@@ -152,7 +152,7 @@ async def _give_up(supervisor: AsyncChannel, error: CasemateError) -> int:
     try:
         await supervisor.send(encode_message(fault(Code.UNAVAILABLE, str(error))))
     except PeerGoneError:
-        return 1  # said on standard error
+        return 1  # the error is on standard error already
     return 1
 
 

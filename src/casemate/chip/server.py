@@ -78,7 +78,7 @@ _CODES: dict[type[CasemateError], Code] = {
     CertificationError: Code.UNAVAILABLE,
     SpawnerError: Code.UNAVAILABLE,
     StateError: Code.UNAVAILABLE,
-    PartWantedError: Code.UNAVAILABLE,  # for the second time
+    PartWantedError: Code.UNAVAILABLE,  # only reached if it is raised again after a new fork
 }
 
 

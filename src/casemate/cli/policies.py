@@ -245,7 +245,7 @@ def time_of(text: str | None) -> datetime:
         raise TimeTextError(f"time is {text!r}, want its time zone too: append Z for UTC")
     try:
         return moment.astimezone(UTC).replace(microsecond=0)
-    except OverflowError:  # in UTC it lies before year 1 or after 9999
+    except OverflowError:  # the time in UTC is before year 1 or after year 9999
         raise TimeTextError(f"time is {text!r}, want one from the year 1 to the year 9999 in UTC") from None
 
 

@@ -150,7 +150,7 @@ class RaTlsConnection(http.client.HTTPSConnection):
     def _layers(self) -> SandboxLayers:
         """Asks the enclave for its sandbox layers. The request has no secret; the enclave's key is attested already."""
         sock: Any = self.sock
-        response = http.client.HTTPResponse(sock, method="GET")  # request() is what calls us
+        response = http.client.HTTPResponse(sock, method="GET")  # not self.request(): that calls this method
         try:
             sock.sendall(b"GET / HTTP/1.1\r\nhost: enclave\r\n\r\n")
             response.begin()

@@ -214,7 +214,7 @@ async def _answer(
 ) -> None:
     try:
         answering = begin()
-        del begin  # and with it the question's bytes
+        del begin  # frees the question's bytes while it is being answered
         reply = await answering
     except FaultError as error:
         reply = Reply(error.fault)

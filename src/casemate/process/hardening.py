@@ -37,7 +37,7 @@ def die_with_parent(parent: int) -> None:
     """
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != parent:  # it ended before the line above, which then waits for the end of another process
+        if os.getppid() != parent:  # the parent ended before prctl, which then watches another process
             os._exit(1)
 
 

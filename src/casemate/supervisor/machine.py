@@ -238,7 +238,7 @@ class Machine:
         except TimeoutError:
             raise MachineError(f"the {self._host.name} did not serve within {HOST_START_TIMEOUT:g} s") from None
         if not serves:
-            try:  # it is on its way: a signal now could take its exit status away from asyncio
+            try:  # it is ending: a signal now could make asyncio miss its exit status
                 await asyncio.wait_for(self._host.wait(), END_TIMEOUT)
             except TimeoutError:
                 await self._host.end(END_TIMEOUT)

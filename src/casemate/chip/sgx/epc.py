@@ -44,7 +44,7 @@ def load(stream: bytes) -> Loaded:
     sgxs = Sgxs(ecreate, segments, contents.getvalue())
     try:
         pages = sgxs.linear_contents()
-    except WireError as error:  # the processor takes gaps; the enclave's runtime reads its pages as one run
+    except WireError as error:  # the processor allows gaps, but the enclave's runtime reads its pages as one range
         raise LaunchError("pages-adjacent", got=error.got, want=error.want) from None
     return Loaded(sgxs.ecreate, pages, sha256(stream))  # MRENCLAVE is the hash of the stream, see wire.sgx.sgxs
 

@@ -40,7 +40,7 @@ def down(*, state: State = None, now: Now = False, as_json: Json = False) -> Non
     try:
         machine = running_machine(place)
     except NoMachineError:
-        if not wait_for_end(place, PATIENCE):  # it is ending already, or starting
+        if not wait_for_end(place, PATIENCE):  # a machine that is ending or starting does not answer
             raise
         said = f"no machine runs on {place}"
         screen.show(

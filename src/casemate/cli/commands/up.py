@@ -140,7 +140,7 @@ def up(
     from casemate.link.server_tls import server_context
     from casemate.process.extras import check_extra
 
-    check_extra("machine", "a machine on this computer")  # before anything is made
+    check_extra("machine", "a machine on this computer")  # before any file is created
     screen = Screen(as_json=as_json)
     if dev and state is not None:
         raise typer.BadParameter("a directory of its own is what --dev makes: leave out --state", param_hint="--dev")

@@ -120,7 +120,7 @@ class Service:
             response = CallFailed(error.fault)
         except (PeerGoneError, TimedOutError):
             raise
-        except Exception:  # as above; the caller must not take silence for a lost call
+        except Exception:  # a defect, as above; without a response, callers would think that the call was lost
             response = CallFailed(_DEFECT)
         return Left(opened.seal(response))
 

@@ -347,7 +347,7 @@ class Guest:
         raise FaultError(self._failure)
 
     def _hear_of_loading(self, line: GuestLine) -> None:
-        with contextlib.suppress(FaultError):  # it is remembered, for the next call
+        with contextlib.suppress(FaultError):  # _hear() remembers the failure for the next call
             match self._hear(line):
                 case Loaded():
                     self._rest(_Event.LOADED)

@@ -56,6 +56,6 @@ class State:
 
     def _insert(self, key: str) -> None:
         if not self._keys or key > self._keys[-1]:
-            self._keys.append(key)  # a checkpoint comes in order
+            self._keys.append(key)  # the usual case: the keys of a checkpoint are sorted
         else:
             insort(self._keys, key)

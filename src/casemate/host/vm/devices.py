@@ -82,7 +82,7 @@ class Devices:
     def _byte(self, port: int, value: int, *, is_in: bool) -> int:
         device = self._bases.get(port - port % PORTS)
         if device is None:
-            return 0xFF if is_in else 0  # no device drives the bus
+            return 0xFF if is_in else 0  # no device at this port: reads give all ones
         if is_in:
             return device.read(port % PORTS)
         device.write(port % PORTS, value)

@@ -129,7 +129,7 @@ def _check(
         lambda: check_age(trail, issue_dates(endorsements), policy.maximum_collateral_age, now),
     )
 
-    # 6: what the platform is worth
+    # 6: the TCB status of the platform
     qe_level = trail.group(
         "Quoting enclave",
         quoting.QE_MATCH_RULES,

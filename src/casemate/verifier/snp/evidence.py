@@ -24,7 +24,7 @@ class SnpEvidence:
     """None for guests that are not Casemate's functions."""
 
     def __post_init__(self) -> None:
-        with suppress(WireError):  # the rules say what is wrong with it
+        with suppress(WireError):  # appraisal reports what is malformed
             object.__setattr__(self, "report", cut_padding(self.report))
 
 

@@ -345,7 +345,7 @@ class Context:
             if saved.reg_read(register) != 0x0123_4567_89AB:
                 raise RuntimeError("this Unicorn keeps its registers otherwise than version 2.1 does")
             getattr(state, name)[at] = before
-        if state.efer != EFER_LME | EFER_LMA:  # the state of an emulator that was made for 64-bit code
+        if state.efer != EFER_LME | EFER_LMA:  # the value in an emulator created for 64-bit code
             raise RuntimeError("this Unicorn keeps EFER otherwise than version 2.1 does")
 
 

@@ -151,7 +151,7 @@ class ExitReason(StrEnum):
     MSR = "msr"  # plain SEV: info_1 is 1 for WRMSR
     NESTED_FAULT = "nested-fault"  # info_1 the error code, whose bit 31 is RMP; info_2 the GPA
     SHUTDOWN = "shutdown"  # triple fault
-    INVALID = "invalid"  # the VMSA is none, or fails its check: VMEXIT_INVALID
+    INVALID = "invalid"  # VMEXIT_INVALID: the page is not a VMSA, or fails its check
     INTEGRITY = "integrity"  # ``authenticated``: a page is not what the guest last wrote; info_2 the GPA. It is final
     INSTRUCTIONS = "instructions"  # budget
     TIME = "time"  # budget
