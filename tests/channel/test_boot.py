@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.rigs.channel.guests import GuestEndedError, Line
 from tests.rigs.channel.rig import FILES, MANIFEST, Rig, pages_of
 
-from casemate.engines.frames import NO_CALL, Kind, head_and_text
+from casemate.engines.frames import NO_CALL, FrameKind, head_and_text
 from casemate.wire.messages.leaf import Booted
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
@@ -49,7 +49,7 @@ def test_a_manifest_that_is_not_the_signed_identity_does_not_boot(key: str) -> N
 def test_code_that_cannot_be_loaded_does_not_boot() -> None:
     def broken(line: Line) -> None:
         head = {"code": "guest-error", "name": "SyntaxError", "message": "Unexpected token in guest/main.js"}
-        line.say(Kind.FAILED, NO_CALL, head_and_text(head, b""))
+        line.say(FrameKind.FAILED, NO_CALL, head_and_text(head, b""))
 
     refused = refusal(Rig(loader=broken))
     assert refused.code is Code.GUEST_ERROR

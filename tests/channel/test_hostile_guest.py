@@ -12,7 +12,7 @@ from tests.rigs.channel.rig import HURRIED, MANIFEST, Rig, seal
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
-from casemate.engines.frames import NO_CALL, Kind, head_and_text
+from casemate.engines.frames import NO_CALL, FrameKind, head_and_text
 from casemate.wire.messages.entry import Left
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState
@@ -70,14 +70,14 @@ LIES: dict[str, Callable[[Called], None]] = {
     "an empty frame": lambda called: called.line.raw(bytes(4)),
     "half a frame, then nothing": lambda called: called.line.raw(b"\xff\x00\x00\x00half"),
     "an unknown kind": frame_of(99, b""),
-    "the answer to another call": frame_of(Kind.RETURNED, b"{}", call=b"12345678"),
-    "the answer to no call": frame_of(Kind.RETURNED, b"{}", call=NO_CALL),
-    "that it is loaded": frame_of(Kind.LOADED, b""),
-    "that it is warm": frame_of(Kind.WARM, b""),
-    "a frame meant for guests": frame_of(Kind.CALL, b""),
+    "the answer to another call": frame_of(FrameKind.RETURNED, b"{}", call=b"12345678"),
+    "the answer to no call": frame_of(FrameKind.RETURNED, b"{}", call=NO_CALL),
+    "that it is loaded": frame_of(FrameKind.LOADED, b""),
+    "that it is warm": frame_of(FrameKind.WARM, b""),
+    "a frame meant for guests": frame_of(FrameKind.CALL, b""),
     "an oversized frame": lambda called: called.line.raw((1 << 30).to_bytes(4, "little") + bytes(100_000)),
-    "an oversized head": frame_of(Kind.FAILED, (1 << 20).to_bytes(4, "little") + bytes(5000)),
-    "a head that is no object": frame_of(Kind.ASKED, head_and_text([], b"")),
+    "an oversized head": frame_of(FrameKind.FAILED, (1 << 20).to_bytes(4, "little") + bytes(5000)),
+    "a head that is no object": frame_of(FrameKind.ASKED, head_and_text([], b"")),
     "a failure with a code of its own": lambda called: called.throws("Error", "", code="caller-refused"),
     "no end of console lines": print_for_ever,
 }
@@ -322,7 +322,7 @@ def test_a_guest_under_fewer_layers_than_were_reported_is_refused() -> None:
 def test_a_program_that_fails_to_load_again_fails_calls_in_time() -> None:
     def broken(line: Line) -> None:
         head = {"code": "guest-error", "name": "SyntaxError", "message": "unexpected"}
-        line.say(Kind.FAILED, NO_CALL, head_and_text(head, b""))
+        line.say(FrameKind.FAILED, NO_CALL, head_and_text(head, b""))
 
     with HurriedRig(script=die) as rig:
         session = rig.attest()

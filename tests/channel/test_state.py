@@ -10,7 +10,7 @@ from tests.rigs.channel.state import STATEFUL, Host, counts, get, gives_up, put,
 from tests.rigs.channel.steps import Steps
 
 from casemate.client.errors import EnclaveRefusedError
-from casemate.engines.frames import Kind, head_and_text
+from casemate.engines.frames import FrameKind, head_and_text
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import OcallAnswer, PlainEnter, PlainLeft
@@ -50,9 +50,14 @@ LOSES: dict[str, tuple[Callable[[Called], None], Code]] = {
     "is no json": (lambda called: called.returns(b"{"), Code.RESULT_REFUSED),
     "is too long": (lambda called: called.returns(b'"' + b"x" * 5000 + b'"'), Code.OUTPUT_LIMIT),
     "breaks its protocol": (lambda called: called.line.raw(b"garbage garbage garbage"), Code.GUEST_CRASHED),
-    "asks nonsense": (lambda called: called.line.say(Kind.WANTED, called.number, b"\2\0\0\0{}"), Code.GUEST_CRASHED),
+    "asks nonsense": (
+        lambda called: called.line.say(FrameKind.WANTED, called.number, b"\2\0\0\0{}"),
+        Code.GUEST_CRASHED,
+    ),
     "asks for a huge key": (
-        lambda called: called.line.say(Kind.WANTED, called.number, head_and_text({"do": "get", "key": "x" * 300}, b"")),
+        lambda called: called.line.say(
+            FrameKind.WANTED, called.number, head_and_text({"do": "get", "key": "x" * 300}, b"")
+        ),
         Code.GUEST_CRASHED,
     ),
 }
@@ -63,7 +68,7 @@ def test_a_call_that_ends_badly_keeps_nothing(how: str) -> None:
     ends, code = LOSES[how]
 
     def spoils(called: Called) -> None:
-        assert put(called, 1000) == Kind.ANSWER
+        assert put(called, 1000) == FrameKind.ANSWER
         ends(called)
 
     with Rig(manifest=STATEFUL, script=counts) as rig:
@@ -88,16 +93,16 @@ def test_without_a_state_in_the_manifest_the_guest_is_told_what_to_add() -> None
         host, session = Host(rig), rig.attest()
         assert host.call(session).receipt.receipt.state is None
         kind, body = told[0]
-        assert kind == Kind.REFUSAL
+        assert kind == FrameKind.REFUSAL
         assert b"state-refused" in body
         assert b"add [state] with policy, recovery and max_kib" in body
 
 
 def test_a_limit_is_the_guest_s_to_handle() -> None:
     def fills(called: Called) -> None:
-        assert put(called, "x" * 3000, "a") == Kind.ANSWER
-        assert put(called, "x" * 3000, "b") == Kind.REFUSAL
-        assert called.wants({"do": "put", "key": "c"}, b"not json")[0] == Kind.REFUSAL
+        assert put(called, "x" * 3000, "a") == FrameKind.ANSWER
+        assert put(called, "x" * 3000, "b") == FrameKind.REFUSAL
+        assert called.wants({"do": "put", "key": "c"}, b"not json")[0] == FrameKind.REFUSAL
         called.returns(b"1")
 
     with Rig(manifest=STATEFUL, script=fills) as rig:
@@ -115,7 +120,7 @@ def test_all_operations_go_through() -> None:
     def does(called: Called) -> None:
         def ask(head: dict[str, Any], text: bytes = b"") -> None:
             kind, body = called.wants(head, text)
-            assert kind == Kind.ANSWER
+            assert kind == FrameKind.ANSWER
             got.append(body)
 
         ask({"do": "put", "key": "a"}, b'{"b": 1, "a": 2.0}')
@@ -144,14 +149,14 @@ def test_seals_open_again_and_nothing_else_does() -> None:
 
     def seals(called: Called) -> None:
         kind, sealed = called.wants({"do": "seal", "policy": "mrenclave"}, b'{"secret":1}')
-        assert kind == Kind.ANSWER
+        assert kind == FrameKind.ANSWER
         text = parse_json("text", sealed, limit=1 << 20)
-        assert called.wants({"do": "unseal"}, text.encode()) == (Kind.ANSWER, b'{"secret":1}')
+        assert called.wants({"do": "unseal"}, text.encode()) == (FrameKind.ANSWER, b'{"secret":1}')
         for wrong in (b"", b"AAAA", text.encode()[:-8], b"?" * 100):
             kind, body = called.wants({"do": "unseal"}, wrong)
-            assert kind == Kind.REFUSAL
+            assert kind == FrameKind.REFUSAL
             seen.append(body)
-        assert called.wants({"do": "seal", "policy": "mrenclave"}, b"no json")[0] == Kind.REFUSAL
+        assert called.wants({"do": "seal", "policy": "mrenclave"}, b"no json")[0] == FrameKind.REFUSAL
         called.returns(b"null")
 
     with Rig(manifest=STATEFUL[: STATEFUL.index("[state]")], script=seals) as rig:
@@ -220,7 +225,7 @@ def test_another_instance_that_was_faster_makes_the_call_fail() -> None:
 def test_a_guest_cannot_go_on_as_if_a_state_that_is_not_there_were_empty() -> None:
     def shrugs(called: Called) -> None:
         for _ in range(3):
-            assert called.wants({"do": "get", "key": "k"})[0] == Kind.REFUSAL
+            assert called.wants({"do": "get", "key": "k"})[0] == FrameKind.REFUSAL
         called.returns(b"1")
 
     with Rig(manifest=STATEFUL, script=shrugs) as rig:
@@ -246,9 +251,9 @@ def test_a_state_question_in_a_loop_ends_with_the_time() -> None:
 
 def test_a_stream_has_one_transaction_that_is_kept_at_its_end() -> None:
     def flows(called: Called) -> None:
-        if called.kind == Kind.CALL:
+        if called.kind == FrameKind.CALL:
             reads(called)
-        elif called.kind == Kind.END:
+        elif called.kind == FrameKind.END:
             called.ends(encode_json(get(called)))
         else:
             put(called, (get(called) or 0) + 1)
@@ -270,11 +275,11 @@ def test_a_stream_has_one_transaction_that_is_kept_at_its_end() -> None:
 @pytest.mark.parametrize("how", ["cancelled", "overtaken"])
 def test_a_stream_that_does_not_end_well_keeps_nothing(how: str) -> None:
     def flows(called: Called) -> None:
-        if called.kind == Kind.CALL:
+        if called.kind == FrameKind.CALL:
             counts(called)
-        elif called.kind == Kind.END:
+        elif called.kind == FrameKind.END:
             called.ends(b"1")
-        elif called.kind in (Kind.OPEN, Kind.CHUNK):
+        elif called.kind in (FrameKind.OPEN, FrameKind.CHUNK):
             put(called, 1000)
             called.pauses()
 

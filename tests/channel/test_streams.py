@@ -15,7 +15,7 @@ from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.entry import open_streams as registry
 from casemate.enclave.entry.stream_calls import MAX_STREAM_ARGUMENTS
-from casemate.engines.frames import Kind
+from casemate.engines.frames import FrameKind
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.messages.entry import Left, OcallAnswer
 from casemate.wire.protocol.call import MAX_CHUNK, Envelope, StepKind, StepTaken, StreamEnded
@@ -45,13 +45,13 @@ HURRIED = STREAMING.replace("20000", "300")
 
 def echoes(called: Called) -> None:
     """Puts out what comes in, and ends with 7."""
-    if called.kind == Kind.CHUNK:
+    if called.kind == FrameKind.CHUNK:
         called.pauses(called.arguments)
-    elif called.kind == Kind.END:
+    elif called.kind == FrameKind.END:
         called.ends(b"7", b"bye")
-    elif called.kind == Kind.CALL:
+    elif called.kind == FrameKind.CALL:
         called.returns(b'{"entry": "echo"}')
-    elif called.kind != Kind.DROP:
+    elif called.kind != FrameKind.DROP:
         called.pauses()
 
 
@@ -162,9 +162,9 @@ def test_what_a_stream_does_not_wait_for_changes_nothing() -> None:
     hungry = itertools.cycle([True, False])
 
     def turns(called: Called) -> None:
-        if called.kind == Kind.END:
+        if called.kind == FrameKind.END:
             called.ends(b"1")
-        elif called.kind != Kind.DROP:
+        elif called.kind != FrameKind.DROP:
             called.pauses(hungry=next(hungry))
 
     with enclave(turns) as client:
@@ -188,7 +188,7 @@ def test_a_cancelled_stream_is_gone_and_the_guest_is_told() -> None:
     dropped = []
 
     def notes(called: Called) -> None:
-        if called.kind == Kind.DROP:
+        if called.kind == FrameKind.DROP:
             dropped.append(called.number)
         echoes(called)
 
@@ -232,8 +232,14 @@ FAILS: dict[str, tuple[Callable[[Called], None], Code]] = {
     "ends with too much": (lambda called: called.ends(b"1" * 5000), Code.OUTPUT_LIMIT),
     "returns as a call does": (lambda called: called.returns(b"1"), Code.GUEST_CRASHED),
     "sends too long a piece": (lambda called: called.pauses(bytes(MAX_CHUNK + 1)), Code.GUEST_CRASHED),
-    "sends half an end": (lambda called: called.line.say(Kind.ENDED, called.number, b"\xff\0\0"), Code.GUEST_CRASHED),
-    "speaks of another stream": (lambda called: called.line.say(Kind.PAUSED, b"another!", b"\1"), Code.GUEST_CRASHED),
+    "sends half an end": (
+        lambda called: called.line.say(FrameKind.ENDED, called.number, b"\xff\0\0"),
+        Code.GUEST_CRASHED,
+    ),
+    "speaks of another stream": (
+        lambda called: called.line.say(FrameKind.PAUSED, b"another!", b"\1"),
+        Code.GUEST_CRASHED,
+    ),
     "sends garbage": (lambda called: called.line.raw(b"garbage garbage garbage"), Code.GUEST_CRASHED),
     "says nothing": (lambda _called: None, Code.TIME_LIMIT),
 }
@@ -246,7 +252,7 @@ def test_a_step_that_fails_tells_why_and_ends_the_stream(how: str) -> None:
         stream, bystander = client.opened(), client.opened()
 
         def script(called: Called) -> None:
-            (fails if called.kind == Kind.CHUNK else echoes)(called)
+            (fails if called.kind == FrameKind.CHUNK else echoes)(called)
 
         client.rig.script = script
         assert refusal(lambda: stream.chunk(b"x")) is code
@@ -282,7 +288,7 @@ def test_streams_of_a_guest_that_died_at_rest_are_unknown() -> None:
 
 def test_each_step_has_the_time_limit_to_itself_and_may_ask_the_host() -> None:
     def asks(called: Called) -> None:
-        if called.kind == Kind.CHUNK:
+        if called.kind == FrameKind.CHUNK:
             called.pauses(called.asks("now", b"{}") or b"refused")
         else:
             echoes(called)

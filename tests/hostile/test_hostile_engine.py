@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from casemate.engines.frames import NO_CALL, Kind, frame, head_and_text
+from casemate.engines.frames import NO_CALL, FrameKind, frame, head_and_text
 from casemate.testing.lone_spawner import LoneEnclave, late, lone_spawner
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
@@ -23,8 +23,8 @@ def said(payload: bytes) -> str:
     return "printf '" + "".join(f"\\{byte:03o}" for byte in text) + "'"
 
 
-LOADED = said(frame(Kind.LOADED, NO_CALL))
-FORGED = said(frame(Kind.RETURNED, b"12345678", b"1"))
+LOADED = said(frame(FrameKind.LOADED, NO_CALL))
+FORGED = said(frame(FrameKind.RETURNED, b"12345678", b"1"))
 
 
 SPOKEN_TO = "head -c 1 >/dev/null"
@@ -34,7 +34,7 @@ SPOKEN_TO = "head -c 1 >/dev/null"
 @contextmanager
 def guest_that(*commands: str, folder: Path) -> Iterator[LoneEnclave]:
     script = folder / "engine"
-    script.write_text("\n".join(("#!/bin/sh", said(frame(Kind.WARM, NO_CALL)), *commands)) + "\n")
+    script.write_text("\n".join(("#!/bin/sh", said(frame(FrameKind.WARM, NO_CALL)), *commands)) + "\n")
     script.chmod(0o755)
     with lone_spawner(script, layers=ALL_OFF, pool=0) as spawner:
         enclave = spawner.spawn()
@@ -48,13 +48,13 @@ HOSTILE = {
     "announces a frame beyond all limits": (LOADED, "printf '\\377\\377\\377\\177'", "exec yes"),
     "returns before it is called": (LOADED, FORGED, "exec sleep 60"),
     "returns what it was not asked for": (LOADED, "head -c 30 >/dev/null", FORGED, "exec sleep 60"),
-    "speaks as an enclave": (said(frame(Kind.CALL, NO_CALL, head_and_text({}, b""))), "exec sleep 60"),
-    "is warm twice": (said(frame(Kind.WARM, NO_CALL)), "exec sleep 60"),
+    "speaks as an enclave": (said(frame(FrameKind.CALL, NO_CALL, head_and_text({}, b""))), "exec sleep 60"),
+    "is warm twice": (said(frame(FrameKind.WARM, NO_CALL)), "exec sleep 60"),
     "sends random bytes": ("head -c 1000000 /dev/urandom", "exec sleep 60"),
     "sends an empty frame": ("printf '\\000\\000\\000\\000'", "exec sleep 60"),
     "ends": (SPOKEN_TO, "exit 3"),
     "is killed": (SPOKEN_TO, "kill -SEGV $$"),
-    "prints without end": (said(frame(Kind.PRINTED, NO_CALL, b"x" * 4096)) + "; while :; do", FORGED, "done"),
+    "prints without end": (said(frame(FrameKind.PRINTED, NO_CALL, b"x" * 4096)) + "; while :; do", FORGED, "done"),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
-from casemate.engines.frames import NO_CALL, Kind, Printed, Returned, Said, frame
+from casemate.engines.frames import NO_CALL, FrameKind, Printed, Returned, Said, frame
 from casemate.engines.registry import engine_named
 from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.image_index import Link
@@ -32,7 +32,7 @@ class Talk:
         self.process = process
         self.talk = Conversation(engine_named("javascript"))
         self.printed: list[str] = []
-        assert self.receive() == frame(Kind.WARM, NO_CALL)
+        assert self.receive() == frame(FrameKind.WARM, NO_CALL)
 
     def receive(self) -> bytes:
         assert self.process.stdout is not None

@@ -11,7 +11,7 @@ from tests.rigs.engine import LIMIT, Talk, engine
 from tests.rigs.engine import main as module
 
 from casemate.engines.command import GuestProgram
-from casemate.engines.frames import Kind, Loaded, Said
+from casemate.engines.frames import FrameKind, Loaded, Said
 
 
 @dataclass
@@ -23,17 +23,17 @@ class Stream:
         text = json.dumps(arguments).encode()
         return self.talk.say(self.talk.talk.open(entry, text, None, number=self.number))
 
-    def step(self, kind: Kind, piece: bytes = b"") -> Said:
+    def step(self, kind: FrameKind, piece: bytes = b"") -> Said:
         return self.talk.say(self.talk.talk.step(kind, piece, number=self.number))
 
     def chunk(self, piece: bytes) -> Said:
-        return self.step(Kind.CHUNK, piece)
+        return self.step(FrameKind.CHUNK, piece)
 
     def end(self) -> Said:
-        return self.step(Kind.END)
+        return self.step(FrameKind.END)
 
     def pull(self) -> Said:
-        return self.step(Kind.PULL)
+        return self.step(FrameKind.PULL)
 
 
 @contextmanager

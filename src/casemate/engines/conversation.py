@@ -20,7 +20,7 @@ from casemate.engines.frames import (
     Asked,
     Ended,
     Failed,
-    Kind,
+    FrameKind,
     Loaded,
     Paused,
     Printed,
@@ -82,7 +82,7 @@ class Conversation:
         self._step(Turn.EMPTY, Turn.LOADING)
         longest_end = program.output_limit + (_STREAMED if program.streams else 0)
         self._longest = max(longest_end, program.ocall_limit, MAX_QUESTION)
-        return frame(Kind.LOAD, NO_CALL, self._engine.program(program))
+        return frame(FrameKind.LOAD, NO_CALL, self._engine.program(program))
 
     def call(self, entry: str, arguments: bytes, caller: object, *, number: bytes) -> bytes:
         """The frame that calls a function.
@@ -94,7 +94,7 @@ class Conversation:
             number: eight random bytes.
         """
         self._begin(number, Turn.CALLED)
-        return frame(Kind.CALL, number, head_and_text({"entry": entry, "caller": caller}, arguments))
+        return frame(FrameKind.CALL, number, head_and_text({"entry": entry, "caller": caller}, arguments))
 
     def open(self, entry: str, arguments: bytes, caller: object, *, number: bytes) -> bytes:
         """The frame that calls a stream, and has it work until it waits for input or has something to say.
@@ -102,9 +102,9 @@ class Conversation:
         Args: as for :meth:`call`; the number is the stream's from now on.
         """
         self._begin(number, Turn.STEPPING)
-        return frame(Kind.OPEN, number, head_and_text({"entry": entry, "caller": caller}, arguments))
+        return frame(FrameKind.OPEN, number, head_and_text({"entry": entry, "caller": caller}, arguments))
 
-    def step(self, kind: Kind, piece: bytes, *, number: bytes) -> bytes:
+    def step(self, kind: FrameKind, piece: bytes, *, number: bytes) -> bytes:
         """The frame of a stream's further step: CHUNK with a piece of input, END or PULL with none."""
         self._begin(number, Turn.STEPPING)
         return frame(kind, number, piece)
@@ -112,17 +112,17 @@ class Conversation:
     def drop(self, *, number: bytes) -> bytes:
         """The frame that has the guest forget a stream; it says nothing to that."""
         self._step(Turn.IDLE, Turn.IDLE)
-        return frame(Kind.DROP, number)
+        return frame(FrameKind.DROP, number)
 
     def answer(self, text: bytes) -> bytes:
         """The frame that answers a question with JSON, already checked; or with nothing, which is ``undefined``."""
         self._step(Turn.ASKING, self._asked_from)
-        return frame(Kind.ANSWER, self._call, text)
+        return frame(FrameKind.ANSWER, self._call, text)
 
     def refuse(self, code: Code, reason: str) -> bytes:
         """The frame that refuses a question; the guest's code gets it as an exception with that name and message."""
         self._step(Turn.ASKING, self._asked_from)
-        return frame(Kind.REFUSAL, self._call, head_and_text({"name": code, "message": reason}, b""))
+        return frame(FrameKind.REFUSAL, self._call, head_and_text({"name": code, "message": reason}, b""))
 
     def heard(self, payload: bytes | None) -> Said:
         """The meaning of a frame from the guest in the present phase.

@@ -33,7 +33,7 @@ WARM_FRAME_SIZE = PREFIX_SIZE + 1 + CALL_SIZE
 """Bytes of the first frame of every guest, with its length."""
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """The kinds of frames."""
 
     LOAD = 1  # to the guest
@@ -130,7 +130,7 @@ Said = Warm | Loaded | Returned | Failed | Asked | Wanted | Printed | Paused | E
 _FAILURES = (Code.GUEST_ERROR, Code.OUTPUT_LIMIT, Code.RESULT_REFUSED)
 
 
-def frame(kind: Kind, call: bytes, body: bytes = b"") -> bytes:
+def frame(kind: FrameKind, call: bytes, body: bytes = b"") -> bytes:
     """A frame's payload."""
     return bytes((kind,)) + call + body
 
@@ -229,13 +229,13 @@ def _text(head: dict[str, object], member: str) -> str:
 
 
 _PARSERS: dict[int, Callable[[bytes], Said]] = {
-    Kind.WARM: _bare(Warm()),
-    Kind.LOADED: _bare(Loaded()),
-    Kind.FAILED: _failed,
-    Kind.RETURNED: Returned,
-    Kind.ASKED: _asked,
-    Kind.WANTED: _wanted,
-    Kind.PRINTED: _printed,
-    Kind.PAUSED: _paused,
-    Kind.ENDED: _ended,
+    FrameKind.WARM: _bare(Warm()),
+    FrameKind.LOADED: _bare(Loaded()),
+    FrameKind.FAILED: _failed,
+    FrameKind.RETURNED: Returned,
+    FrameKind.ASKED: _asked,
+    FrameKind.WANTED: _wanted,
+    FrameKind.PRINTED: _printed,
+    FrameKind.PAUSED: _paused,
+    FrameKind.ENDED: _ended,
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, Kind, frame
+from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, FrameKind, frame
 from casemate.engines.registry import Engine
 from casemate.link.frames import header
 from casemate.sandbox.cgroup import Group
@@ -38,7 +38,7 @@ STDERR_SIZE = 64 * 1024
 MAX_WORDS = 300
 """Most characters of an engine's complaint that are told."""
 
-_WARM = frame(Kind.WARM, NO_CALL)
+_WARM = frame(FrameKind.WARM, NO_CALL)
 _WARM_FRAME = header(_WARM, WARM_FRAME_SIZE - PREFIX_SIZE) + _WARM
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from casemate.engines.frames import NO_CALL, Kind, frame, head_and_text
+from casemate.engines.frames import NO_CALL, FrameKind, frame, head_and_text
 from casemate.wire.encodings.json_text import encode_json, parse_json
 
 
@@ -30,7 +30,7 @@ class Line:
         return data
 
     def receive(self) -> tuple[int, bytes, bytes]:
-        """Kind, call and body of the enclave's next frame."""
+        """FrameKind, call and body of the enclave's next frame."""
         payload = self.read(int.from_bytes(self.read(4), "little"))
         return payload[0], payload[1:9], payload[9:]
 
@@ -43,7 +43,7 @@ class Line:
                 raise GuestEndedError from None
 
     def say(self, kind: int, call: bytes, body: bytes = b"") -> None:
-        payload = frame(Kind.WARM, call, body)
+        payload = frame(FrameKind.WARM, call, body)
         self.raw(len(payload).to_bytes(4, "little") + bytes((kind,)) + payload[1:])
 
 
@@ -56,40 +56,40 @@ class Called:
     entry: str
     caller: object
     arguments: bytes
-    kind: int = Kind.CALL
+    kind: int = FrameKind.CALL
 
     def returns(self, text: bytes) -> None:
-        self.line.say(Kind.RETURNED, self.number, text)
+        self.line.say(FrameKind.RETURNED, self.number, text)
 
     def prints(self, text: str) -> None:
-        self.line.say(Kind.PRINTED, self.number, text.encode())
+        self.line.say(FrameKind.PRINTED, self.number, text.encode())
 
     def throws(self, name: str, message: str, code: str = "guest-error") -> None:
         head = {"code": code, "name": name, "message": message}
-        self.line.say(Kind.FAILED, self.number, head_and_text(head, b""))
+        self.line.say(FrameKind.FAILED, self.number, head_and_text(head, b""))
 
     def pauses(self, data: bytes = b"", *, hungry: bool = True) -> None:
-        self.line.say(Kind.PAUSED, self.number, bytes((hungry,)) + data)
+        self.line.say(FrameKind.PAUSED, self.number, bytes((hungry,)) + data)
 
     def ends(self, text: bytes, data: bytes = b"") -> None:
-        self.line.say(Kind.ENDED, self.number, len(data).to_bytes(4, "little") + data + text)
+        self.line.say(FrameKind.ENDED, self.number, len(data).to_bytes(4, "little") + data + text)
 
     def wants(self, head: object, text: bytes = b"") -> tuple[int, bytes]:
         """A question to the enclave itself: the kind and the body of the answer."""
-        self.line.say(Kind.WANTED, self.number, head_and_text(head, text))
+        self.line.say(FrameKind.WANTED, self.number, head_and_text(head, text))
         kind, number, body = self.line.receive()
         assert number == self.number
         return kind, body
 
     def asks(self, name: str, arguments: bytes) -> bytes | None:
         """An OCALL: the answer, or None if it was refused."""
-        self.line.say(Kind.ASKED, self.number, head_and_text({"name": name}, arguments))
+        self.line.say(FrameKind.ASKED, self.number, head_and_text({"name": name}, arguments))
         kind, number, body = self.line.receive()
         assert number == self.number
-        return body if kind == Kind.ANSWER else None
+        return body if kind == FrameKind.ANSWER else None
 
 
-def called_in(line: Line, number: bytes, body: bytes, kind: int = Kind.CALL) -> Called:
+def called_in(line: Line, number: bytes, body: bytes, kind: int = FrameKind.CALL) -> Called:
     """The call that a frame opens."""
     size = int.from_bytes(body[:4], "little")
     head = parse_json("head", body[4 : 4 + size], limit=1 << 20)
@@ -102,7 +102,7 @@ Loader = Callable[[Line], None]
 
 def loads(line: Line) -> None:
     """Says that the program is loaded."""
-    line.say(Kind.LOADED, NO_CALL)
+    line.say(FrameKind.LOADED, NO_CALL)
 
 
 def echo(called: Called) -> None:
@@ -118,14 +118,14 @@ def start_guest(reading: int, writing: int, script: Script, loader: Loader) -> t
     def live() -> None:
         try:
             kind, _, _ = line.receive()
-            assert kind == Kind.LOAD
+            assert kind == FrameKind.LOAD
             loader(line)
             while True:
                 kind, number, body = line.receive()
-                if kind in (Kind.CALL, Kind.OPEN):
+                if kind in (FrameKind.CALL, FrameKind.OPEN):
                     script(called_in(line, number, body, kind))
                 else:
-                    assert kind in (Kind.CHUNK, Kind.END, Kind.PULL, Kind.DROP)
+                    assert kind in (FrameKind.CHUNK, FrameKind.END, FrameKind.PULL, FrameKind.DROP)
                     script(Called(line, number, "", None, body, kind))
         except GuestEndedError:
             return

@@ -9,7 +9,7 @@ from tests.rigs.channel.rig import MANIFEST, Rig, seal
 
 from casemate.client.core import AttestedEnclave, Result
 from casemate.client.errors import EnclaveRefusedError
-from casemate.engines.frames import Kind
+from casemate.engines.frames import FrameKind
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Enter, Left
@@ -85,7 +85,7 @@ class Host:
 
 def get(called: Called, key: str = "k") -> Any:
     kind, body = called.wants({"do": "get", "key": key})
-    assert kind == Kind.ANSWER, body
+    assert kind == FrameKind.ANSWER, body
     return parse_json("value", body, limit=1 << 20) if body else None
 
 
@@ -96,11 +96,11 @@ def put(called: Called, value: Any, key: str = "k") -> int:
 
 def counts(called: Called) -> None:
     value = (get(called) or 0) + 1
-    assert put(called, value) == Kind.ANSWER
+    assert put(called, value) == FrameKind.ANSWER
     called.returns(encode_json(value))
 
 
 def gives_up(called: Called) -> None:
     """As a function does that catches nothing."""
-    assert called.wants({"do": "get", "key": "k"})[0] == Kind.REFUSAL
+    assert called.wants({"do": "get", "key": "k"})[0] == FrameKind.REFUSAL
     called.throws("state-rolled-back", "")

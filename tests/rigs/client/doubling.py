@@ -3,7 +3,7 @@
 from tests.rigs.channel.guests import Called, called_in, echo
 from tests.rigs.channel.rig import MANIFEST
 
-from casemate.engines.frames import Kind
+from casemate.engines.frames import FrameKind
 from casemate.wire.encodings.json_text import encode_json
 
 DOUBLES = f"""{MANIFEST}
@@ -30,23 +30,23 @@ class Doubling:
         self.called = called
         self.pieces = 0
         self.piece = b""
-        self.called.line.say(Kind.PAUSED, called.number, b"\1")
+        self.called.line.say(FrameKind.PAUSED, called.number, b"\1")
 
     def step(self, kind: int, piece: bytes) -> bool:
         """Answers a step; whether others follow."""
         line, number = self.called.line, self.called.number
-        if kind == Kind.PULL:
-            line.say(Kind.PAUSED, number, b"\1" + self.piece)
-        elif kind == Kind.CHUNK and piece == b"fail":
+        if kind == FrameKind.PULL:
+            line.say(FrameKind.PAUSED, number, b"\1" + self.piece)
+        elif kind == FrameKind.CHUNK and piece == b"fail":
             self.called.throws("Error", "as asked")
             return False
-        elif kind == Kind.CHUNK:
+        elif kind == FrameKind.CHUNK:
             self.pieces, self.piece = self.pieces + 1, piece
-            line.say(Kind.PAUSED, number, b"\0" + piece)
-        elif kind == Kind.END:
+            line.say(FrameKind.PAUSED, number, b"\0" + piece)
+        elif kind == FrameKind.END:
             text = encode_json({"pieces": self.pieces, "asked": self.called.arguments.decode()})
-            line.say(Kind.ENDED, number, (3).to_bytes(4, "little") + b"end" + text)
-        return kind in (Kind.PULL, Kind.CHUNK)
+            line.say(FrameKind.ENDED, number, (3).to_bytes(4, "little") + b"end" + text)
+        return kind in (FrameKind.PULL, FrameKind.CHUNK)
 
 
 def doubles(called: Called) -> None:
@@ -58,7 +58,7 @@ def doubles(called: Called) -> None:
         else:
             echo(called)
         kind, number, body = called.line.receive()
-        while kind not in (Kind.CALL, Kind.OPEN):
+        while kind not in (FrameKind.CALL, FrameKind.OPEN):
             if not streams[number].step(kind, body):
                 del streams[number]
             kind, number, body = called.line.receive()

@@ -11,7 +11,7 @@ LIFE = """
 import sys, threading
 from casemate.enclave.rehearsal import rehearse
 from casemate.client.errors import EnclaveRefusedError
-from casemate.engines.frames import Kind
+from casemate.engines.frames import FrameKind
 from casemate.wire.messages.entry import PlainEnter
 from tests.rigs.channel import rig as rigs
 from tests.rigs.channel.steps import Steps
@@ -32,7 +32,7 @@ class Hooked(rigs.Rig):
 
 rehearse()
 def everything(called):
-    if called.kind in (Kind.CALL, Kind.OPEN):
+    if called.kind in (FrameKind.CALL, FrameKind.OPEN):
         put(called, {"a": [1.5]})
         get(called)
         called.wants({"do": "compareAndSet", "key": "k", "expected": 1, "value": None}, b"1")
@@ -42,9 +42,9 @@ def everything(called):
         called.wants({"do": "unseal"}, sealed[1:-1])
         called.wants({"do": "unseal"}, b"?")
         called.wants({"do": "put", "key": "k"}, b"?")
-    if called.kind == Kind.CALL:
+    if called.kind == FrameKind.CALL:
         called.returns(b"1")
-    elif called.kind == Kind.END:
+    elif called.kind == FrameKind.END:
         called.ends(b"1")
     else:
         called.pauses(called.arguments)

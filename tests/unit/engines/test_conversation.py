@@ -13,7 +13,7 @@ from casemate.engines.frames import (
     Asked,
     Ended,
     Failed,
-    Kind,
+    FrameKind,
     Loaded,
     Paused,
     Printed,
@@ -31,7 +31,7 @@ PROGRAM = GuestProgram((), ("main",), output_limit=1000, ocall_limit=500)
 STREAMING = GuestProgram((), ("main",), output_limit=MAX_QUESTION, ocall_limit=500, streams=("main",))
 NUMBER, OTHER = b"number!!", b"another!"
 
-LOADED = frame(Kind.LOADED, NO_CALL)
+LOADED = frame(FrameKind.LOADED, NO_CALL)
 FAILURE = head_and_text({"code": "guest-error", "name": "Error", "message": "no"}, b"")
 QUESTION = head_and_text({"name": "time"}, b"1")
 WANTED = head_and_text({"do": "get", "key": "k"}, b"")
@@ -61,7 +61,7 @@ def called() -> Conversation:
 
 def asking() -> Conversation:
     talk = called()
-    assert talk.heard(frame(Kind.ASKED, NUMBER, QUESTION)) == Asked("time", b"1")
+    assert talk.heard(frame(FrameKind.ASKED, NUMBER, QUESTION)) == Asked("time", b"1")
     return talk
 
 
@@ -73,7 +73,7 @@ def stepping() -> Conversation:
 
 def over() -> Conversation:
     talk = loading()
-    talk.heard(frame(Kind.FAILED, NO_CALL, FAILURE))
+    talk.heard(frame(FrameKind.FAILED, NO_CALL, FAILURE))
     return talk
 
 
@@ -95,20 +95,20 @@ def test_each_turn_is_reached(turn: Turn) -> None:
 
 def test_a_result_ends_the_call_and_the_next_may_begin() -> None:
     talk = called()
-    assert talk.heard(frame(Kind.RETURNED, NUMBER, b"5")) == Returned(b"5")
+    assert talk.heard(frame(FrameKind.RETURNED, NUMBER, b"5")) == Returned(b"5")
     assert talk.turn is Turn.IDLE
     talk.call("main", b"null", None, number=OTHER)
 
 
 def test_a_failure_ends_the_call_and_not_the_guest() -> None:
     talk = called()
-    assert talk.heard(frame(Kind.FAILED, NUMBER, FAILURE)) == Failed(Code.GUEST_ERROR, "Error", "no")
+    assert talk.heard(frame(FrameKind.FAILED, NUMBER, FAILURE)) == Failed(Code.GUEST_ERROR, "Error", "no")
     assert talk.turn is Turn.IDLE
 
 
 def test_an_answer_lets_the_guest_go_on() -> None:
     talk = asking()
-    assert talk.answer(b"5") == frame(Kind.ANSWER, NUMBER, b"5")
+    assert talk.answer(b"5") == frame(FrameKind.ANSWER, NUMBER, b"5")
     assert talk.turn is Turn.CALLED
 
 
@@ -120,16 +120,16 @@ def test_a_refusal_lets_the_guest_go_on() -> None:
 
 def test_a_stream_pauses_and_goes_on_and_other_calls_come_in_between() -> None:
     talk = stepping()
-    assert talk.heard(frame(Kind.PAUSED, NUMBER, b"\1some")) == Paused(is_hungry=True, data=b"some")
+    assert talk.heard(frame(FrameKind.PAUSED, NUMBER, b"\1some")) == Paused(is_hungry=True, data=b"some")
     assert talk.turn is Turn.IDLE
     talk.call("main", b"null", None, number=OTHER)
-    assert talk.heard(frame(Kind.RETURNED, OTHER, b"5")) == Returned(b"5")
-    assert talk.step(Kind.CHUNK, b"more", number=NUMBER) == frame(Kind.CHUNK, NUMBER, b"more")
-    assert talk.heard(frame(Kind.PAUSED, NUMBER, b"\0")) == Paused(is_hungry=False, data=b"")
-    assert talk.drop(number=OTHER) == frame(Kind.DROP, OTHER)
+    assert talk.heard(frame(FrameKind.RETURNED, OTHER, b"5")) == Returned(b"5")
+    assert talk.step(FrameKind.CHUNK, b"more", number=NUMBER) == frame(FrameKind.CHUNK, NUMBER, b"more")
+    assert talk.heard(frame(FrameKind.PAUSED, NUMBER, b"\0")) == Paused(is_hungry=False, data=b"")
+    assert talk.drop(number=OTHER) == frame(FrameKind.DROP, OTHER)
     assert talk.turn is Turn.IDLE
-    talk.step(Kind.PULL, b"", number=NUMBER)
-    assert talk.heard(frame(Kind.ENDED, NUMBER, b"\2\0\0\0xy{}")) == Ended(b"xy", b"{}")
+    talk.step(FrameKind.PULL, b"", number=NUMBER)
+    assert talk.heard(frame(FrameKind.ENDED, NUMBER, b"\2\0\0\0xy{}")) == Ended(b"xy", b"{}")
     assert talk.turn is Turn.IDLE
 
 
@@ -140,16 +140,16 @@ def test_a_step_may_ask_and_goes_on_as_a_step() -> None:
     )
     for answer in answers:
         talk = stepping()
-        talk.heard(SAYS[Kind.ASKED])
+        talk.heard(SAYS[FrameKind.ASKED])
         answer(talk)
         assert talk.turn is Turn.STEPPING
-        assert talk.heard(SAYS[Kind.PAUSED]) == Paused(is_hungry=True, data=b"data")
+        assert talk.heard(SAYS[FrameKind.PAUSED]) == Paused(is_hungry=True, data=b"data")
 
 
 def test_a_question_to_the_enclave_itself_may_be_answered_with_nothing() -> None:
     talk = called()
-    assert talk.heard(SAYS[Kind.WANTED]) == Wanted(GetState("k"))
-    assert talk.answer(b"") == frame(Kind.ANSWER, NUMBER)
+    assert talk.heard(SAYS[FrameKind.WANTED]) == Wanted(GetState("k"))
+    assert talk.answer(b"") == frame(FrameKind.ANSWER, NUMBER)
     assert talk.turn is Turn.CALLED
 
 
@@ -159,9 +159,9 @@ def test_a_program_with_streams_may_say_more_at_once() -> None:
     assert talk.frame_limit == OVERHEAD + MAX_QUESTION + 4 + MAX_CHUNK
 
 
-@pytest.mark.parametrize("kind", [Kind.RETURNED, Kind.FAILED, Kind.ASKED, Kind.PRINTED])
-def test_what_belongs_to_another_call_ends_the_conversation(kind: Kind) -> None:
-    body = {Kind.FAILED: FAILURE, Kind.ASKED: QUESTION}.get(kind, b"1")
+@pytest.mark.parametrize("kind", [FrameKind.RETURNED, FrameKind.FAILED, FrameKind.ASKED, FrameKind.PRINTED])
+def test_what_belongs_to_another_call_ends_the_conversation(kind: FrameKind) -> None:
+    body = {FrameKind.FAILED: FAILURE, FrameKind.ASKED: QUESTION}.get(kind, b"1")
     for number in (OTHER, NO_CALL):
         talk = called()
         with pytest.raises(GuestMisbehavedError, match="of another call"):
@@ -170,26 +170,33 @@ def test_what_belongs_to_another_call_ends_the_conversation(kind: Kind) -> None:
 
 
 SAYS = {
-    Kind.WARM: frame(Kind.WARM, NUMBER),
-    Kind.LOADED: frame(Kind.LOADED, NUMBER),
-    Kind.FAILED: frame(Kind.FAILED, NUMBER, FAILURE),
-    Kind.RETURNED: frame(Kind.RETURNED, NUMBER, b"1"),
-    Kind.ASKED: frame(Kind.ASKED, NUMBER, QUESTION),
-    Kind.PRINTED: frame(Kind.PRINTED, NUMBER, b"x"),
-    Kind.WANTED: frame(Kind.WANTED, NUMBER, WANTED),
-    Kind.PAUSED: frame(Kind.PAUSED, NUMBER, b"\1data"),
-    Kind.ENDED: frame(Kind.ENDED, NUMBER, b"\0\0\0\0null"),
+    FrameKind.WARM: frame(FrameKind.WARM, NUMBER),
+    FrameKind.LOADED: frame(FrameKind.LOADED, NUMBER),
+    FrameKind.FAILED: frame(FrameKind.FAILED, NUMBER, FAILURE),
+    FrameKind.RETURNED: frame(FrameKind.RETURNED, NUMBER, b"1"),
+    FrameKind.ASKED: frame(FrameKind.ASKED, NUMBER, QUESTION),
+    FrameKind.PRINTED: frame(FrameKind.PRINTED, NUMBER, b"x"),
+    FrameKind.WANTED: frame(FrameKind.WANTED, NUMBER, WANTED),
+    FrameKind.PAUSED: frame(FrameKind.PAUSED, NUMBER, b"\1data"),
+    FrameKind.ENDED: frame(FrameKind.ENDED, NUMBER, b"\0\0\0\0null"),
 }
 MAY = {
-    Turn.LOADING: {Kind.LOADED, Kind.FAILED, Kind.PRINTED},
-    Turn.CALLED: {Kind.FAILED, Kind.RETURNED, Kind.ASKED, Kind.WANTED, Kind.PRINTED},
-    Turn.STEPPING: {Kind.FAILED, Kind.ASKED, Kind.WANTED, Kind.PRINTED, Kind.PAUSED, Kind.ENDED},
+    Turn.LOADING: {FrameKind.LOADED, FrameKind.FAILED, FrameKind.PRINTED},
+    Turn.CALLED: {FrameKind.FAILED, FrameKind.RETURNED, FrameKind.ASKED, FrameKind.WANTED, FrameKind.PRINTED},
+    Turn.STEPPING: {
+        FrameKind.FAILED,
+        FrameKind.ASKED,
+        FrameKind.WANTED,
+        FrameKind.PRINTED,
+        FrameKind.PAUSED,
+        FrameKind.ENDED,
+    },
 }
 
 
 @pytest.mark.parametrize("kind", SAYS)
 @pytest.mark.parametrize("turn", STATES)
-def test_what_is_said_out_of_turn_ends_the_conversation(turn: Turn, kind: Kind) -> None:
+def test_what_is_said_out_of_turn_ends_the_conversation(turn: Turn, kind: FrameKind) -> None:
     if kind in MAY.get(turn, set()):
         return
     talk = STATES[turn]()
@@ -210,9 +217,9 @@ def test_a_frame_beyond_the_limit_ends_the_conversation(turn: Turn) -> None:
 def test_lines_are_heard_up_to_a_number() -> None:
     talk = called()
     for _ in range(MAX_PRINTED):
-        assert talk.heard(SAYS[Kind.PRINTED]) == Printed("x")
+        assert talk.heard(SAYS[FrameKind.PRINTED]) == Printed("x")
     with pytest.raises(GuestMisbehavedError, match="lines"):
-        talk.heard(SAYS[Kind.PRINTED])
+        talk.heard(SAYS[FrameKind.PRINTED])
 
 
 @given(st.sampled_from(sorted(STATES)), st.binary(max_size=200))
@@ -238,7 +245,7 @@ def test_misuse_is_refused(turn: Turn) -> None:
     if turn is not Turn.IDLE:
         for speak in (
             lambda talk: talk.open("main", b"", None, number=NUMBER),
-            lambda talk: talk.step(Kind.PULL, b"", number=NUMBER),
+            lambda talk: talk.step(FrameKind.PULL, b"", number=NUMBER),
             lambda talk: talk.drop(number=NUMBER),
         ):
             with pytest.raises(NotNowError):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.engines.frames import NO_CALL, Kind, Wanted, frame, head_and_text, parse_said
+from casemate.engines.frames import NO_CALL, FrameKind, Wanted, frame, head_and_text, parse_said
 from casemate.engines.questions import (
     MAX_LISTED,
     MAX_SEALED_TEXT,
@@ -85,7 +85,7 @@ def test_what_no_bootstrap_asks_is_no_frame(head: dict[str, object], text: bytes
     with pytest.raises(WireError):
         parse_question(head, text)
     with pytest.raises(WireError):
-        parse_said(frame(Kind.WANTED, NO_CALL, head_and_text(head, text)))
+        parse_said(frame(FrameKind.WANTED, NO_CALL, head_and_text(head, text)))
 
 
 JSON = st.recursive(
@@ -106,5 +106,5 @@ def test_any_head_is_a_question_or_refused(head: dict[str, object], do: str, tex
 
 
 def test_a_question_comes_in_a_frame() -> None:
-    said = parse_said(frame(Kind.WANTED, NO_CALL, head_and_text({"do": "put", "key": "k"}, b"[1]")))
+    said = parse_said(frame(FrameKind.WANTED, NO_CALL, head_and_text({"do": "put", "key": "k"}, b"[1]")))
     assert said == (NO_CALL, Wanted(PutState("k", b"[1]")))

@@ -3,13 +3,13 @@ import resource
 
 import pytest
 
-from casemate.engines.frames import NO_CALL, Kind, frame
+from casemate.engines.frames import NO_CALL, FrameKind, frame
 from casemate.sandbox.confinement import NoGroup
 from casemate.sandbox.rlimits import low_limits
 from casemate.spawner.guest_pool import GuestPool
 from casemate.spawner.guest_process import MAX_WORDS, GuestProcess, GuestProcessState, StartError, first_words
 
-WARM = frame(Kind.WARM, NO_CALL)
+WARM = frame(FrameKind.WARM, NO_CALL)
 WARM_FRAME = len(WARM).to_bytes(4, "little") + WARM
 
 

@@ -4,25 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.vm.vcpu.instructions import Instruction, Kind, beginnings, decode
+from casemate.vm.vcpu.instructions import Instruction, InstructionKind, beginnings, decode
 
 CASES = {
-    "f4": Instruction(Kind.HLT, 1),
-    "0fa2": Instruction(Kind.CPUID, 2),
-    "0f32": Instruction(Kind.RDMSR, 2),
-    "0f30": Instruction(Kind.WRMSR, 2),
-    "cd80": Instruction(Kind.INT, 2, 0x80),
-    "f30f01d9": Instruction(Kind.VMGEXIT, 4),
-    "f20f01d9": Instruction(Kind.VMGEXIT, 4),
-    "f20f01ff": Instruction(Kind.PVALIDATE, 4),
-    "f30f01fe": Instruction(Kind.RMPADJUST, 4),
-    "ec": Instruction(Kind.PORT, 1, 0x211),
-    "ee": Instruction(Kind.PORT, 1, 0x210),
-    "66ed": Instruction(Kind.PORT, 2, 0x221),
-    "ef": Instruction(Kind.PORT, 1, 0x240),
-    "e460": Instruction(Kind.PORT, 2, 0x211, 0x60),
-    "f36e": Instruction(Kind.PORT, 2, 0x21C),
-    "48f4": Instruction(Kind.HLT, 2),
+    "f4": Instruction(InstructionKind.HLT, 1),
+    "0fa2": Instruction(InstructionKind.CPUID, 2),
+    "0f32": Instruction(InstructionKind.RDMSR, 2),
+    "0f30": Instruction(InstructionKind.WRMSR, 2),
+    "cd80": Instruction(InstructionKind.INT, 2, 0x80),
+    "f30f01d9": Instruction(InstructionKind.VMGEXIT, 4),
+    "f20f01d9": Instruction(InstructionKind.VMGEXIT, 4),
+    "f20f01ff": Instruction(InstructionKind.PVALIDATE, 4),
+    "f30f01fe": Instruction(InstructionKind.RMPADJUST, 4),
+    "ec": Instruction(InstructionKind.PORT, 1, 0x211),
+    "ee": Instruction(InstructionKind.PORT, 1, 0x210),
+    "66ed": Instruction(InstructionKind.PORT, 2, 0x221),
+    "ef": Instruction(InstructionKind.PORT, 1, 0x240),
+    "e460": Instruction(InstructionKind.PORT, 2, 0x211, 0x60),
+    "f36e": Instruction(InstructionKind.PORT, 2, 0x21C),
+    "48f4": Instruction(InstructionKind.HLT, 2),
 }
 
 

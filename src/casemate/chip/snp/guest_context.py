@@ -41,7 +41,7 @@ _STEPS: dict[GuestState, dict[Command, GuestState]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class GuestIdentity:
     """What SNP_LAUNCH_FINISH fixes: reports say it, and keys depend on it."""
 
     host_data: bytes
@@ -67,7 +67,7 @@ class Identity:
         return bytes(16) if self.block is None else self.block.image_id
 
 
-NO_IDENTITY = Identity(bytes(32), None, bytes(DIGEST_SIZE), bytes(DIGEST_SIZE), author_key=False)
+NO_IDENTITY = GuestIdentity(bytes(32), None, bytes(DIGEST_SIZE), bytes(DIGEST_SIZE), author_key=False)
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class GuestContext:
     state: GuestState = GuestState.INIT
     digest: bytes = bytes(DIGEST_SIZE)
     """The launch digest."""
-    identity: Identity = NO_IDENTITY
+    identity: GuestIdentity = NO_IDENTITY
     message_counts: list[int] = field(default_factory=lambda: [0] * VMPCKS)
     """The number of the last message under each VMPCK."""
 

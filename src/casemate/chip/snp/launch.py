@@ -6,7 +6,7 @@ from casemate.chip.crypto import check_p384
 from casemate.chip.errors import ForgedError
 from casemate.chip.snp.cpuid_policy import check_cpuid
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
-from casemate.chip.snp.guest_context import NO_IDENTITY, GuestContext, Identity
+from casemate.chip.snp.guest_context import NO_IDENTITY, GuestContext, GuestIdentity
 from casemate.wire.errors import WireError
 from casemate.wire.messages.snp_firmware import MAX_UPDATE_PAGES, LaunchFinish, LaunchUpdate
 from casemate.wire.snp.cpuid_page import CpuidPage
@@ -136,7 +136,7 @@ def extended(digest: bytes, update: LaunchUpdate, digests: bytes) -> bytes:
     return extend_run(digest, contents, update.page_type, update.gpa, perms)
 
 
-def identified(context: GuestContext, finish: LaunchFinish) -> Identity:
+def identified(context: GuestContext, finish: LaunchFinish) -> GuestIdentity:
     """The identity that SNP_LAUNCH_FINISH gives to a guest of this digest and policy.
 
     Raises:
@@ -145,7 +145,7 @@ def identified(context: GuestContext, finish: LaunchFinish) -> Identity:
     if finish.id_block is None or finish.id_auth is None:
         if finish.id_block or finish.id_auth or finish.author_key:
             raise FirmwareError(FirmwareStatus.INVALID_PARAM, "id_block and id_auth come together, an author with both")
-        return Identity(
+        return GuestIdentity(
             finish.host_data, None, NO_IDENTITY.id_key_digest, NO_IDENTITY.author_key_digest, author_key=False
         )
     try:
@@ -155,7 +155,7 @@ def identified(context: GuestContext, finish: LaunchFinish) -> Identity:
         raise FirmwareError(FirmwareStatus.INVALID_PARAM, str(error)) from None
     _check_signatures(finish.id_block, auth.id, author)
     _check_block(context, block)
-    return Identity(
+    return GuestIdentity(
         host_data=finish.host_data,
         block=block,
         id_key_digest=auth.id.key.digest,

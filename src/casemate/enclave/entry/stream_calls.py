@@ -9,7 +9,7 @@ from casemate.enclave.entry.interface_checks import check_arguments, check_resul
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.requests import CallServices, Services
-from casemate.engines.frames import Ended, Kind, Paused
+from casemate.engines.frames import Ended, FrameKind, Paused
 from casemate.images.layout import ImageContents
 from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, FaultError, refuse
@@ -17,7 +17,7 @@ from casemate.wire.protocol.faults import Code, FaultError, refuse
 MAX_STREAM_ARGUMENTS = MAX_CHUNK
 """The longest arguments that a stream may be opened with (bytes of JSON): they are kept for its receipt."""
 
-_GUEST_KINDS = {StepKind.CHUNK: Kind.CHUNK, StepKind.END: Kind.END, StepKind.PULL: Kind.PULL}
+_GUEST_KINDS = {StepKind.CHUNK: FrameKind.CHUNK, StepKind.END: FrameKind.END, StepKind.PULL: FrameKind.PULL}
 
 
 @dataclass(frozen=True, slots=True)

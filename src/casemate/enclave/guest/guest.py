@@ -26,7 +26,7 @@ from casemate.engines.frames import (
     Asked,
     Ended,
     Failed,
-    Kind,
+    FrameKind,
     Loaded,
     Paused,
     Printed,
@@ -245,7 +245,7 @@ class Guest:
         said = self._hear_out(line, line.talk.open(entry, arguments, caller, number=stream.number), ask, deadline)
         return stream, _step_of(said)
 
-    def step(self, stream: GuestStream, kind: Kind, piece: bytes, *, ask: Ask, deadline: float) -> Paused | Ended:
+    def step(self, stream: GuestStream, kind: FrameKind, piece: bytes, *, ask: Ask, deadline: float) -> Paused | Ended:
         """Has the guest go on with a stream up to its next pause.
 
         Args:

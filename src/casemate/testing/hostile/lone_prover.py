@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casemate.chip.snp.errors import FirmwareError
-from casemate.testing.hostile.prover import POLICY, Identity
+from casemate.testing.hostile.prover import POLICY, SignedIdBlock
 from casemate.testing.lone_guest import NO_IDENTITY, LoneGuest
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_office
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
@@ -35,7 +35,7 @@ class LoneProver:
     def root(self) -> SimulatedRoot:
         return self._maker.root
 
-    def prove(self, image: bytes, report_data: bytes, identity: Identity | None = None) -> SnpEvidence | None:
+    def prove(self, image: bytes, report_data: bytes, identity: SignedIdBlock | None = None) -> SnpEvidence | None:
         finish = NO_IDENTITY
         if identity is not None:
             finish = LaunchFinish(vm=0, host_data=bytes(32), id_block=identity.block, id_auth=identity.auth)

@@ -6,7 +6,7 @@ from functools import cached_property
 from casemate.client import Client
 from casemate.client.local import LocalMachine
 from casemate.testing.hostile.machine import launch_message
-from casemate.testing.hostile.prover import Identity
+from casemate.testing.hostile.prover import SignedIdBlock
 from casemate.verifier import SimulatedRoot, SnpEndorsements, SnpEvidence
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages.control import SnpRootIs
@@ -31,7 +31,7 @@ class MachineProver:
     def root(self) -> SimulatedRoot:
         return SimulatedRoot.of(self._maker.root_certificate)
 
-    def prove(self, image: bytes, report_data: bytes, identity: Identity | None = None) -> SnpEvidence | None:
+    def prove(self, image: bytes, report_data: bytes, identity: SignedIdBlock | None = None) -> SnpEvidence | None:
         wanted = launch_message("report", image, self.mode)
         if identity is not None:
             wanted = replace(wanted, id_block=identity.block, id_auth=identity.auth)

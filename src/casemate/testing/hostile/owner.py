@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
 from casemate.testing.hostile.outcome import AttackOutcome, AttackResult
-from casemate.testing.hostile.prover import POLICY, Identity, Prover
+from casemate.testing.hostile.prover import POLICY, Prover, SignedIdBlock
 from casemate.verifier import (
     AbiVersion,
     ExpectedReportData,
@@ -23,11 +23,11 @@ from casemate.wire.snp.id_block import EcdsaPublicKey, EcdsaSignature, IdAuth, I
 from casemate.wire.snp.report import SigningKey
 
 
-def identity(measurement: bytes) -> Identity:
+def identity(measurement: bytes) -> SignedIdBlock:
     """An id block for a guest of this launch digest, signed by a key made for it."""
     key = generate_private_key(SECP384R1())
     block = IdBlock(ld=measurement, policy=POLICY)
-    return Identity(block.encode(), IdAuth.of(_signed(key, block.encode()), None).encode())
+    return SignedIdBlock(block.encode(), IdAuth.of(_signed(key, block.encode()), None).encode())
 
 
 def judge(

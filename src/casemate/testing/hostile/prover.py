@@ -15,7 +15,7 @@ POLICY = 0x3_0000
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class SignedIdBlock:
     """The ID block that an owner provides, which the firmware enforces."""
 
     block: bytes
@@ -37,7 +37,7 @@ class Prover(Protocol):
     def seeded(self) -> bool:
         """Whether everybody can have its maker's keys."""
 
-    def prove(self, image: bytes, report_data: bytes, identity: Identity | None = None) -> SnpEvidence | None:
+    def prove(self, image: bytes, report_data: bytes, identity: SignedIdBlock | None = None) -> SnpEvidence | None:
         """Launches a guest, and asks it for a report over 64 bytes; None where it hands out none."""
 
     def endorsements(self) -> SnpEndorsements:

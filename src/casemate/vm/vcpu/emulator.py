@@ -14,7 +14,7 @@ from casemate.vm.vcpu.code_pages import CodePages
 from casemate.vm.vcpu.context import Context
 from casemate.vm.vcpu.exceptions import UNDEFINED, GuestFault, ShutdownError
 from casemate.vm.vcpu.guest_memory import CR0_PE, EFER_LMA, GuestMemory, Paging
-from casemate.vm.vcpu.instructions import MAX_LENGTH, Instruction, Kind, decode
+from casemate.vm.vcpu.instructions import MAX_LENGTH, Instruction, InstructionKind, decode
 from casemate.vm.vcpu.model_specific import EFER, NATIVE
 from casemate.wire.messages.vm.hypervisor import UNLIMITED
 from casemate.wire.snp.page_info import PAGE_SIZE
@@ -142,8 +142,11 @@ class Emulator:
         instruction = decode(self._code.code(linear, MAX_LENGTH), long_mode=is_long)
         if instruction is None:
             return
-        if instruction.kind in (Kind.RDMSR, Kind.WRMSR) and uc.reg_read(x86.UC_X86_REG_ECX) in NATIVE:
-            if instruction.kind is Kind.WRMSR and uc.reg_read(x86.UC_X86_REG_ECX) == EFER:
+        if (
+            instruction.kind in (InstructionKind.RDMSR, InstructionKind.WRMSR)
+            and uc.reg_read(x86.UC_X86_REG_ECX) in NATIVE
+        ):
+            if instruction.kind is InstructionKind.WRMSR and uc.reg_read(x86.UC_X86_REG_ECX) == EFER:
                 low, high = uc.reg_read_batch((x86.UC_X86_REG_EAX, x86.UC_X86_REG_EDX))
                 self._efer = low | high << 32
             return

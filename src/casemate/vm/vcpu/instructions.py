@@ -17,7 +17,7 @@ _OPERAND_SIZE, _ADDRESS_SIZE, _REPNE, _REP = 0x66, 0x67, 0xF2, 0xF3
 _TWO_BYTES = 0x0F
 
 
-class Kind(Enum):
+class InstructionKind(Enum):
     """The kinds of such instructions."""
 
     HLT = auto()
@@ -35,7 +35,7 @@ class Kind(Enum):
 class Instruction:
     """A decoded instruction that the emulator must not execute itself."""
 
-    kind: Kind
+    kind: InstructionKind
     length: int
     """Bytes."""
     info: int = 0
@@ -45,15 +45,17 @@ class Instruction:
 
 
 _IO_IN, _IO_STRING, _IO_REP, _IO_SIZE_SHIFT, _IO_ADDRESS_SHIFT = 1 << 0, 1 << 2, 1 << 3, 4, 7
-_ONE_BYTE = {0xF4: Kind.HLT, 0xCD: Kind.INT}
-_AFTER_0F = {0xA2: Kind.CPUID, 0x32: Kind.RDMSR, 0x30: Kind.WRMSR}
+_ONE_BYTE = {0xF4: InstructionKind.HLT, 0xCD: InstructionKind.INT}
+_AFTER_0F = {0xA2: InstructionKind.CPUID, 0x32: InstructionKind.RDMSR, 0x30: InstructionKind.WRMSR}
 _PORTS = frozenset((*range(0xE4, 0xE8), *range(0xEC, 0xF0), *range(0x6C, 0x70)))
 _STRINGS = frozenset(range(0x6C, 0x70))
 _WITH_NUMBER = frozenset(range(0xE4, 0xE8))
 _GROUP = 0x01
-_OF_GROUP = {(_REP, 0xD9): Kind.VMGEXIT, (_REPNE, 0xD9): Kind.VMGEXIT, (_REPNE, 0xFF): Kind.PVALIDATE} | {
-    (_REP, 0xFE): Kind.RMPADJUST
-}
+_OF_GROUP = {
+    (_REP, 0xD9): InstructionKind.VMGEXIT,
+    (_REPNE, 0xD9): InstructionKind.VMGEXIT,
+    (_REPNE, 0xFF): InstructionKind.PVALIDATE,
+} | {(_REP, 0xFE): InstructionKind.RMPADJUST}
 _OPCODES = frozenset((*_ONE_BYTE, *_PORTS, _TWO_BYTES))
 
 
@@ -92,7 +94,7 @@ def decode(code: bytes, *, long_mode: bool) -> Instruction | None:
         return _two_bytes(rest, at, prefixes)
     if opcode in _ONE_BYTE and (opcode != 0xCD or rest):
         kind = _ONE_BYTE[opcode]
-        return Instruction(kind, at + 2, rest[0]) if kind is Kind.INT else Instruction(kind, at + 1)
+        return Instruction(kind, at + 2, rest[0]) if kind is InstructionKind.INT else Instruction(kind, at + 1)
     return None
 
 
@@ -117,7 +119,7 @@ def _port(opcode: int, rest: bytes, at: int, prefixes: set[int]) -> Instruction 
     info = (_IO_IN if is_in else 0) | size << _IO_SIZE_SHIFT | 1 << _IO_ADDRESS_SHIFT + 2
     if opcode in _STRINGS:
         info |= _IO_STRING | (_IO_REP if prefixes & {_REP, _REPNE} else 0)
-        return Instruction(Kind.PORT, at + 1, info)
+        return Instruction(InstructionKind.PORT, at + 1, info)
     if opcode in _WITH_NUMBER:
-        return Instruction(Kind.PORT, at + 2, info, rest[0]) if rest else None
-    return Instruction(Kind.PORT, at + 1, info)
+        return Instruction(InstructionKind.PORT, at + 2, info, rest[0]) if rest else None
+    return Instruction(InstructionKind.PORT, at + 1, info)

@@ -26,7 +26,7 @@ from casemate.vm.vcpu.exceptions import (
     is_allowed_software_interrupt,
 )
 from casemate.vm.vcpu.guest_memory import CR0_PE, EFER_LMA
-from casemate.vm.vcpu.instructions import Instruction, Kind
+from casemate.vm.vcpu.instructions import Instruction, InstructionKind
 from casemate.vm.vcpu.model_specific import GHCB, SEV_STATUS, sev_status
 from casemate.vm.vcpu.snp_instructions import SnpInstructions
 from casemate.vm.vmsa_pages import VmsaPages
@@ -217,24 +217,24 @@ class Vcpus:
         context = self._context
         after = context.rip + instruction.length
         match instruction.kind:
-            case Kind.INT:
+            case InstructionKind.INT:
                 self._interrupt(instruction, after)
                 return
-            case Kind.CPUID:
+            case InstructionKind.CPUID:
                 self._intercept(ExitReason.CPUID, _CPUID, after)
-            case Kind.PORT:
+            case InstructionKind.PORT:
                 self._port(instruction, after)
-            case Kind.VMGEXIT:
+            case InstructionKind.VMGEXIT:
                 if not self._mode.has_encrypted_registers:
                     raise GuestFault(UNDEFINED)
                 context.rip = after
                 raise _Exit(ExitReason.VMGEXIT, self._ghcb)
             case _ if context.cpl:
                 raise GuestFault(PROTECTION)
-            case Kind.HLT:
+            case InstructionKind.HLT:
                 context.rip = after
                 raise _Exit(ExitReason.HALT)
-            case Kind.RDMSR | Kind.WRMSR:
+            case InstructionKind.RDMSR | InstructionKind.WRMSR:
                 self._model_specific(instruction, after)
             case _:
                 self._snp_instruction(instruction)
@@ -243,7 +243,7 @@ class Vcpus:
     def _snp_instruction(self, instruction: Instruction) -> None:
         if self._snp is None or not self._context.efer & EFER_LMA:
             raise GuestFault(UNDEFINED)
-        execute = self._snp.pvalidate if instruction.kind is Kind.PVALIDATE else self._snp.rmpadjust
+        execute = self._snp.pvalidate if instruction.kind is InstructionKind.PVALIDATE else self._snp.rmpadjust
         execute(self._context, self._emulator.memory)
 
     def _interrupt(self, instruction: Instruction, after: int) -> None:
@@ -276,7 +276,7 @@ class Vcpus:
     def _model_specific(self, instruction: Instruction, after: int) -> None:
         context = self._context
         number = context.general("rcx") & _LOW
-        is_write = instruction.kind is Kind.WRMSR
+        is_write = instruction.kind is InstructionKind.WRMSR
         if number == SEV_STATUS and not is_write:
             value = sev_status(self._mode)
         elif number == GHCB and self._mode.has_encrypted_registers:

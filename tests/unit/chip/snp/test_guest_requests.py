@@ -14,7 +14,7 @@ from tests.rigs.chip.snp_guest import opened_with, seal_with
 
 from casemate.chip.fuses import Fuses
 from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
-from casemate.chip.snp.guest_context import Command, GuestContext, Identity
+from casemate.chip.snp.guest_context import Command, GuestContext, GuestIdentity
 from casemate.chip.snp.guest_requests import LAST_NUMBER, answer
 from casemate.chip.snp.platform import SnpPlatform
 from casemate.chip.snp.platform_state import ChipKind
@@ -55,7 +55,7 @@ def opened(guest: GuestContext, response: bytes) -> bytes:
 @pytest.fixture
 def running(guest: GuestContext) -> GuestContext:
     guest.digest = BLOCK.ld
-    guest.identity = Identity(b"H" * 32, BLOCK, b"D" * 48, b"A" * 48, author_key=True)
+    guest.identity = GuestIdentity(b"H" * 32, BLOCK, b"D" * 48, b"A" * 48, author_key=True)
     guest.step(Command.LAUNCH_FINISH)
     return guest
 
