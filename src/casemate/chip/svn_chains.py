@@ -27,7 +27,7 @@ class SvnChains:
     root_label: bytes
 
     def links(self, root: Secret, versions: bytes) -> tuple[Secret, ...]:
-        """What the fused ``root`` hands to firmware of these versions: one link for each part."""
+        """The chain links that the fused ``root`` derives for firmware of these versions, one for each part."""
         size = hashlib.new(self.hash).digest_size
         starts = (derive(root.reveal(), self.chain_label + bytes((part,)), size) for part in range(len(versions)))
         return tuple(

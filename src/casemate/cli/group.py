@@ -50,7 +50,7 @@ class CasemateGroup(TyperGroup):
             error.message = error.message.removeprefix("Value error, ")  # a prefix of Pydantic's
             raise
         except BrokenPipeError:
-            raise  # the reader of a pipe has closed it: Typer ends without a message
+            raise  # the reader has closed the pipe: Typer ends the process without a message
         except (CasemateError, OSError) as error:
             told = exit_report(error)
             report(told, as_json=bool(ctx.meta.get(AS_JSON)))

@@ -72,7 +72,9 @@ class UnixTransport:
 
     def _receive(self, timeout: float) -> bytes:
         frame = self._channel.receive(timeout=timeout)
-        for descriptor in frame.descriptors:  # a host has none to give; one that does would fill this process's table
+        for (
+            descriptor
+        ) in frame.descriptors:  # hosts send no descriptors; a hostile one's would fill this process's table
             os.close(descriptor)
         return frame.payload
 

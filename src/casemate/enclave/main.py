@@ -72,7 +72,7 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
             if service is not None:
                 service.run()
         except (PeerGoneError, TimedOutError, WireError):
-            return  # an enclave cannot go on without its peers, and nobody is left to be told
+            return  # a peer is gone: the enclave cannot work, and no one can receive an error
 
 
 def _boot(

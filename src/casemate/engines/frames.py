@@ -58,7 +58,7 @@ class FrameKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """The engine is up and waits for its program."""
+    """The engine has started and waits for its program."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Catalogue:
             self._rows.execute("PRAGMA synchronous = FULL")
             self._rows.execute("PRAGMA foreign_keys = ON")
             self._rows.execute("PRAGMA temp_store = MEMORY")  # no folder for temporary files is left to this process
-            self._rows.execute("PRAGMA cache_size = -512")  # KiB: rows are few, and images pass it by
+            self._rows.execute("PRAGMA cache_size = -512")  # KiB: rows are few, and images are not worth caching
             (version,) = self._rows.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self._rows.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -189,7 +189,7 @@ class TlsRelay:
 
     async def _enter(self, client: _Client, data: bytes, *, has_ended: bool = False) -> TlsReply:
         async with self._places:
-            if not client.number:  # numbers rise in the order in which the enclave sees them first
+            if not client.number:  # the enclave expects numbers that rise in the order of their first use
                 self._last += 1
                 client.number = self._last
             return await self._gate.enter(TlsBytes(client.number, data, has_ended), TlsReply)

@@ -52,12 +52,12 @@ def host_directory(state: Path) -> Path:
 
 
 def host_socket(state: Path) -> Path:
-    """Where clients reach a machine's host."""
+    """The socket of a machine's host, for clients."""
     return _place(host_directory(state) / _HOST)
 
 
 def control_socket(state: Path) -> Path:
-    """Where a machine's owner reaches its supervisor."""
+    """The socket of a machine's supervisor, for its owner."""
     return _place(state / _CONTROL)
 
 

@@ -45,7 +45,7 @@ class SpawnerLink:
             os.close(self.descriptors.popleft())
 
     def receive(self) -> Iterator[bytes]:
-        """The frames that are complete now.
+        """The frames that have arrived completely.
 
         Raises:
             PeerGoneError: the peer has closed the link.

@@ -230,7 +230,7 @@ class Spawner:
                 match message:
                     case NeedGuest():
                         self._need_guest(enclave, message)
-                    case Watch(0):  # the enclave has no use for it any more: what its own end says is told
+                    case Watch(0):  # the enclave needs its guest no more: report the reason that the exit status gives
                         self._end_guest(enclave, None)
                     case Watch(deadline_ms) if enclave.watchdog is not None:
                         enclave.watchdog.watch(deadline_ms, now)

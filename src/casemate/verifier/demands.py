@@ -176,7 +176,7 @@ def judge(trail: Trail, member: Member, policy: object, subject: object, *, with
     holds = waived or (
         comparison.holds(found, value) and (not comparison.requires or getattr(subject, comparison.requires))
     )
-    if holds and not trail.thorough:  # nobody reads what was found
+    if holds and not trail.thorough:  # passed, and not explained: make no texts
         return
     at = () if within is None else (f"{within}{comparison.field}",)
     if waived:

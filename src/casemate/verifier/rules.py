@@ -386,7 +386,7 @@ COMPOSITION_RULES = frozenset(rule for rule in Rule if rule.startswith("policy."
 """Those of policies that are made of policies, and of a policy for the wrong kind of evidence."""
 
 SNP_RULES = frozenset(rule for rule in Rule if rule.startswith("snp.")) | {Rule.REVOKED_SNP_SIGNER}
-"""Those that only SEV-SNP reports are judged by."""
+"""The rules that apply only to SEV-SNP reports."""
 
 RA_TLS_RULES = frozenset(rule for rule in Rule if rule.startswith("ra-tls."))
 """Those that only certificates with evidence are judged by."""

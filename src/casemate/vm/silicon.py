@@ -22,7 +22,7 @@ from casemate.wire.snp.mode import VmMode
 from casemate.wire.snp.page_info import PAGE_SIZE, PageType
 
 MAX_TOP = 1 << 32
-"""Guest physical addresses are below it: the emulator's address space has room for twice that."""
+"""Upper limit of guest physical addresses; the emulator's address space has room for twice that."""
 
 MAX_RMP_GPA = 1 << 44
 """Guest physical addresses in the reverse map table are below it; a VMSA's may be above the guest's memory."""

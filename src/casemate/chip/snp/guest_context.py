@@ -58,7 +58,7 @@ class GuestIdentity:
 
     @property
     def family_id(self) -> bytes:
-        """FAMILY_ID."""
+        """FAMILY_ID of the ID block, or zeros."""
         return bytes(16) if self.block is None else self.block.family_id
 
     @property

@@ -249,7 +249,7 @@ def _parts(tcb: "TcbVersion") -> str:
 
 
 def _counts(tree: "CheckTree", check: "Check") -> bool:
-    """Whether to show a check.
+    """True if a check is to be shown.
 
     A check that was not reached in accepted evidence is a rule for another kind of demand.
     """

@@ -10,7 +10,7 @@ MAX_LINES = 256
 """Most lines that are kept until the host listens; older ones are dropped."""
 
 MAX_BACKLOG = 64 * 1024
-"""While the host has so many bytes yet to take, lines are dropped."""
+"""Lines are dropped while the host has this many bytes yet to take."""
 
 
 class Console:

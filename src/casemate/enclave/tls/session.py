@@ -165,6 +165,6 @@ def _ed25519_key(connection: SSL.Connection) -> bytes | None:
     try:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         key = certificate.public_key() if isinstance(certificate, x509.Certificate) else None
-    except Exception:  # a stranger's certificate, and whatever its parser says of it
+    except Exception:  # the parser may raise anything on a hostile certificate
         return None
     return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None

@@ -32,7 +32,7 @@ class Trouble(StrEnum):
     ORIGIN_REFUSED = "origin-refused"  # a browser's preflight from a page that was not let in
     RATE_LIMITED = "rate-limited"
     REQUEST_REFUSED = "request-refused"  # parameters or JSON body are not as the OpenAPI document says
-    ROLE_REFUSED = "role-refused"  # the token is good, but not for this
+    ROLE_REFUSED = "role-refused"  # the token is valid, but its role does not allow this
     TOKEN_UNKNOWN = "token-unknown"  # noqa: S105 - a code
     TOKEN_WANTED = "token-wanted"  # noqa: S105 - a code
     VERSION_REFUSED = "version-refused"  # the request is of another version of HTTP than 1.0 or 1.1

@@ -61,7 +61,7 @@ main:
 again:
     ud2
 """,
-        # its stack grows into what is not its own
+        # its stack grows into pages that are not assigned to it
         ends=(ExitReason.TIME, ExitReason.SHUTDOWN, ExitReason.NESTED_FAULT, ExitReason.VMGEXIT, ExitReason.HALT),
     ),
     HostileVmGuest("triple fault", "main: lidt [rip+nothing]\nud2\nnothing: .quad 0, 0", ends=(ExitReason.SHUTDOWN,)),

@@ -19,7 +19,7 @@ _RSP0, _IST = 4, 0x24 - 8
 
 @dataclass(frozen=True, slots=True)
 class GuestFault(Exception):  # noqa: N818 - what is raised in the guest, as the processor has it
-    """An exception that the guest's own handler gets."""
+    """An exception that is delivered to the guest's handler."""
 
     vector: int
     error_code: int = 0

@@ -97,7 +97,7 @@ def encode_json(value: Any) -> bytes:
 
 
 class _AmbiguousError(Exception):
-    """Two parsers could read this differently."""
+    """Two parsers could parse this text differently."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
