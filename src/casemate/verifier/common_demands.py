@@ -60,6 +60,8 @@ class ExpectedReportDataPrefix:
     prefix: bytes
 
     def __post_init__(self) -> None:
+        if type(self.prefix) is not bytes:
+            raise PolicyError(f"report_data has a prefix of type {type(self.prefix).__name__}, want bytes")
         if not 0 < len(self.prefix) <= _REPORT_DATA_SIZE:
             raise PolicyError(f"report_data has a prefix of {len(self.prefix)} bytes, want 1 to {_REPORT_DATA_SIZE}")
 

@@ -509,3 +509,29 @@ def test_a_real_quote_is_judged_by_its_machine_and_the_age_of_its_collateral(vec
         with pytest.raises(RefusedError) as caught:
             appraise(evidence, lax_sgx(**demands), collateral, now)
         assert caught.value.rule is rule
+
+
+_BITS: Any = MaskedBits
+_STATUS: Any = AcceptedStatus
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"attributes": _BITS("1", "1")},
+        {"xfrm": _BITS(1.0, 1)},
+        {"misc_select": _BITS(True, True)},
+        {"tcb": (1,)},
+        {"tcb": (_STATUS("UpToDate", "ANY_ADVISORY"),)},
+    ],
+    ids=["text", "float", "bool", "no status", "status as text"],
+)
+def test_no_type_checker_has_to_look_into_a_members_value(changed: Any) -> None:
+    with pytest.raises(PolicyError, match=next(iter(changed))):
+        strict_sgx(**changed)
+
+
+def test_a_prefix_is_of_bytes() -> None:
+    text: Any = "aa"
+    with pytest.raises(PolicyError, match="prefix of type str"):
+        ExpectedReportDataPrefix(text)

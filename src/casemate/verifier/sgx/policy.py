@@ -81,6 +81,8 @@ def _masked_bits(maximum: int) -> Kind[MaskedBits]:
         return {"value": f"{bits.value:#x}", "mask": f"{bits.mask:#x}"}
 
     def check(name: str, bits: MaskedBits) -> None:
+        if type(bits.value) is not int or type(bits.mask) is not int:
+            raise PolicyError(f"{name} has a value or a mask that is no int")
         if not 0 < bits.mask <= maximum:
             raise PolicyError(f"{name} has the mask {bits.mask:#x}, want some of the bits of {maximum:#x}")
         if bits.value & ~bits.mask:
@@ -103,6 +105,8 @@ def _statuses() -> Kind[tuple[AcceptedStatus, ...]]:
         ]
 
     def check(name: str, accepted: tuple[AcceptedStatus, ...]) -> None:
+        if not all(isinstance(getattr(entry, "status", None), TcbStatus) for entry in accepted):
+            raise PolicyError(f"{name} wants a tuple of AcceptedStatus, each of a TcbStatus")
         statuses = [entry.status for entry in accepted]
         if not statuses or len(set(statuses)) != len(statuses):
             raise PolicyError(f"{name} accepts {len(statuses)} statuses, want one or more, each once")
