@@ -6,6 +6,7 @@ are read here, and the library gets :attr:`CertificateParts.readable`, with a se
 Everything is unverified.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -157,19 +158,22 @@ class RevocationListParts:
         for name in ("thisUpdate", "nextUpdate"):
             if (tag := tbs.next_tag()) in _TIMES:
                 tbs.contents(name, tag)
-        serials: set[int] = set()
+        serials: frozenset[int] = frozenset()
         critical: dict[str, None] = {}
         if tbs.next_tag() == der.SEQUENCE:
-            entries = tbs.inside("revokedCertificates")
-            while entries.remaining:
-                serials.add(_entry(entries, critical))
+            serials = frozenset(_entries(tbs.inside("revokedCertificates"), critical))
         critical |= _critical(_extensions("revocation list.extensions", tbs, _EXPLICIT_0))
         tbs.end()
-        return cls(signed, issuer, frozenset(serials), tuple(critical))
+        return cls(signed, issuer, serials, tuple(critical))
+
+
+def _entries(entries: DerReader, critical: dict[str, None]) -> Iterator[int]:
+    """The revoked serial numbers, one after the other: a list of them would be as large as the set of them again."""
+    while entries.remaining:
+        yield _entry(entries, critical)
 
 
 def _entry(entries: DerReader, critical: dict[str, None]) -> int:
-    """A revoked serial number."""
     entry = entries.inside("entry")
     serial = _serial("revocation list.userCertificate", entry.contents("userCertificate", der.INTEGER))
     tag = entry.next_tag()
