@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -266,14 +267,18 @@ def test_a_step_that_fails_tells_why_and_ends_the_stream(how: str) -> None:
 
 
 def test_a_guest_that_speaks_between_steps_is_ended() -> None:
+    spoken = threading.Event()
+
     def pauses_twice(called: Called) -> None:
         called.pauses()
         called.pauses()
+        spoken.set()
 
     with enclave(pauses_twice) as client:
         stream = client.stream()
         stream.open()
         client.rig.script = echoes
+        assert spoken.wait(20)  # else its second word could come after `end`, as the answer to it
         assert refusal(stream.end) in (Code.STREAM_UNKNOWN, Code.GUEST_CRASHED)
         client.opened().end()
 
