@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from tests.rigs.costs import Cost, Meter, Where, faults_of
+from tests.rigs.costs import Cost, Meter, Where
 
 from casemate.chip.sgx.einit import check_runtime_lock, parse_sigstruct
 from casemate.chip.sgx.epc import load
@@ -278,19 +278,19 @@ MORE = (*LOADING, *PROGRAMS)
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.name)
 def test_costs_stay_in_proportion_to_the_input(meter: Meter, cost: Cost) -> None:
-    assert faults_of(cost, meter.measure(__name__, cost)) == []
+    assert meter.faults(__name__, cost) == []
 
 
 @pytest.mark.nightly("large images and programs")
 @pytest.mark.parametrize("cost", LOADING, ids=lambda cost: cost.name)
 def test_loading_grows_with_the_pages_alone(meter: Meter, cost: Cost) -> None:
-    assert [fault for fault in faults_of(cost, meter.measure(__name__, cost)) if "is allowed" not in fault] == []
+    assert [fault for fault in meter.faults(__name__, cost) if "is allowed" not in fault] == []
 
 
 @pytest.mark.nightly("large images and programs")
 @pytest.mark.parametrize("cost", PROGRAMS, ids=lambda cost: cost.name)
 def test_costs_of_large_programs_stay_in_proportion(meter: Meter, cost: Cost) -> None:
-    assert faults_of(cost, meter.measure(__name__, cost)) == []
+    assert meter.faults(__name__, cost) == []
 
 
 def test_refusing_a_stream_costs_about_as_much_as_loading_it(meter: Meter) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 import pytest
-from tests.rigs.costs import Cost, Meter, Where, faults_of
+from tests.rigs.costs import Cost, Meter, Where
 
 from casemate.images.schemas.costs import MAX_CHECKS, MAX_PATTERN_STEPS, MAX_PATTERNS
 from casemate.images.schemas.schemas import InboundSchema, inbound_schema
@@ -272,10 +272,10 @@ MORE = (
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.name)
 def test_costs_stay_in_proportion_to_the_input(meter: Meter, cost: Cost) -> None:
-    assert faults_of(cost, meter.measure(__name__, cost)) == []
+    assert meter.faults(__name__, cost) == []
 
 
 @pytest.mark.nightly("more inputs for each parser")
 @pytest.mark.parametrize("cost", MORE, ids=lambda cost: cost.name)
 def test_costs_of_more_inputs_stay_in_proportion(meter: Meter, cost: Cost) -> None:
-    assert faults_of(cost, meter.measure(__name__, cost)) == []
+    assert meter.faults(__name__, cost) == []
