@@ -171,8 +171,11 @@ def judge(trail: Trail, member: Member, policy: object, subject: object, *, with
     comparison = member.demand.comparison
     if comparison is None:
         raise TypeError(f"{member.name} is judged by a function")
-    value, found = getattr(policy, member.name), comparison.find(subject)
+    value = getattr(policy, member.name)
     waived = isinstance(value, str) and value in member.words and value != comparison.strict
+    if waived and not trail.thorough:  # most members of most policies: the field is not even looked up
+        return
+    found = comparison.find(subject)
     holds = waived or (
         comparison.holds(found, value) and (not comparison.requires or getattr(subject, comparison.requires))
     )
