@@ -30,7 +30,7 @@ from casemate.verifier.either import (
 )
 from casemate.verifier.policy_text import PolicyFormat, plain_policy, policy_body, read_policy, toml_value
 from casemate.verifier.rules import Rule
-from casemate.verifier.sgx.evidence import VerifiedSgxEvidence
+from casemate.verifier.sgx.evidence import SgxEvidence, VerifiedSgxEvidence
 from casemate.verifier.sgx.policy import SgxPolicy
 from casemate.verifier.snp.evidence import VerifiedSnpEvidence
 from casemate.verifier.snp.policy import SnpPolicy
@@ -359,7 +359,7 @@ def _named(members: Sequence[AnyPolicy]) -> list[tuple[str, Any]]:
 
 
 def _bytes_of(evidence: AnyEvidence) -> bytes:
-    return evidence.quote if hasattr(evidence, "quote") else evidence.report
+    return evidence.quote if isinstance(evidence, SgxEvidence) else evidence.report
 
 
 def _read(body: JsonObject) -> AnyPolicy | AllOfPolicy:

@@ -1,9 +1,7 @@
 """SEV-SNP's attestation report, explained."""
 
 from casemate.cli.inspection.field import Inspection, fields_of
-from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SnpReport, cut_padding
-
-_HOST = 0xFFFF_FFFF
+from casemate.wire.snp.report import HOST_VMPL, GuestPolicy, PlatformInfo, SnpReport, cut_padding
 
 
 def inspect_snp_report(data: bytes) -> Inspection:
@@ -13,7 +11,7 @@ def inspect_snp_report(data: bytes) -> Inspection:
     facts = [
         ("launch digest", report.measurement.hex()),
         ("signed by", report.signing_key.name + ("" if any(report.chip_id) else ", the chip's id masked")),
-        ("asked by", "the host" if report.vmpl == _HOST else f"VMPL {report.vmpl}"),
+        ("asked by", "the host" if report.vmpl == HOST_VMPL else f"VMPL {report.vmpl}"),
         ("policy", _guest_policy(report.policy)),
         ("platform", _platform_info(report.platform_info)),
         ("author key", "yes" if report.has_author_key else "no"),

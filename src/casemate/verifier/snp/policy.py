@@ -39,11 +39,10 @@ from casemate.verifier.rules import Rule
 from casemate.wire.encodings.fields import MAX_U8, MAX_U32, MAX_U64
 from casemate.wire.encodings.json_object import JsonObject
 from casemate.wire.errors import WireError
-from casemate.wire.snp.report import GuestPolicy, PlatformInfo, SigningKey
+from casemate.wire.snp.report import HOST_VMPL, GuestPolicy, PlatformInfo, SigningKey
 from casemate.wire.snp.tcb import PARTS, Product, TcbVersion
 
-_HOST_VMPL = 0xFFFF_FFFF
-_LEVELS = {"0": 0, "1": 1, "2": 2, "3": 3, "host": _HOST_VMPL}
+_LEVELS = {"0": 0, "1": 1, "2": 2, "3": 3, "host": HOST_VMPL}
 _MAX_VALUES = 4096
 _ABI = re.compile(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
 _FIRMWARE = re.compile(r"(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){2}", re.ASCII)
@@ -140,7 +139,7 @@ def _vmpl() -> Kind[frozenset[int]]:
 
     def check(name: str, levels: frozenset[int]) -> None:
         if not levels or not levels <= set(_LEVELS.values()):
-            raise PolicyError(f"{name} is {sorted(levels)}, want levels of 0 to 3, or {_HOST_VMPL:#x}")
+            raise PolicyError(f"{name} is {sorted(levels)}, want levels of 0 to 3, or {HOST_VMPL:#x}")
 
     return Kind('a list of "0", "1", "2", "3", "host"', read, plain, check)
 

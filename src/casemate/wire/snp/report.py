@@ -18,6 +18,9 @@ _P384_SIZE = 48
 NO_MIGRATION_AGENT = b"\xff" * 32
 """REPORT_ID_MA of a guest without one."""
 
+HOST_VMPL = 0xFFFF_FFFF
+"""VMPL of a report that the host asked for: it speaks for no guest."""
+
 VERSIONS = (2, 3, 4, 5)
 _WITH_CPUID = 3
 _KEY_INFO_BITS = 5
@@ -124,7 +127,7 @@ class SnpReport:
     family_id: bytes
     image_id: bytes
     vmpl: int
-    """The VMPL that asked: 0 to 3, or 0xFFFFFFFF for the host."""
+    """The VMPL that asked: 0 to 3, or :data:`HOST_VMPL`."""
     signature_algo: int
     """1 is ECDSA on P-384 with SHA-384."""
     current_tcb: bytes
