@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from tests.rigs.costs import Cost, Meter, Where, faults_of
+from tests.rigs.costs import Cost, Meter, Where
 
 from casemate.wire.errors import WireError
 
@@ -54,7 +54,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.name)
 def test_finds_what_is_wrong_and_nothing_else(meter: Meter, cost: Cost) -> None:
-    faults = faults_of(cost, meter.measure(__name__, cost))
+    faults = meter.faults(__name__, cost)
     if FAULTS[cost.name]:
         assert any(FAULTS[cost.name] in fault for fault in faults), faults
     else:

@@ -1,13 +1,13 @@
 """What parsers cost: processor time and memory for inputs of n, 4n and 16n, in processes of their own.
 
 A table of :class:`Cost` rows is a module's ``COSTS``, and ``MORE`` for the nightly tests. A test asks the
-:class:`Meter` for a row and then :func:`faults_of` says what is wrong with the figures::
+:class:`Meter` what is wrong with a row's figures::
 
     COSTS = (Cost("JSON: many members", Where.ELSEWHERE, parse, many_members, largest=2**20),)
 
     @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.name)
     def test_costs_stay_in_proportion(meter: Meter, cost: Cost) -> None:
-        assert faults_of(cost, meter.measure(__name__, cost)) == []
+        assert meter.faults(__name__, cost) == []
 
 The meter's process has one thread. It imports a table once and forks: a process for each row, and below it a process
 for each run, so that every run has a peak of memory of its own. Imports, the making of the input and a first, small

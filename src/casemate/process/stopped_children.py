@@ -54,16 +54,21 @@ async def end_stopped_children(on_killed: Callable[[int], None]) -> None:
     import asyncio  # not above: the spawner uses the class alone, and does without asyncio's memory
 
     changed, children = asyncio.Event(), StoppedChildren()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, changed.set)
-    while True:
-        wait = children.due - time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if wait == NEVER else max(0.0, wait)):
-                await changed.wait()
-        changed.clear()
-        killed = children.look(time.monotonic())
-        if killed:
-            on_killed(killed)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGCHLD, changed.set)
+    try:
+        while True:
+            wait = children.due - time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if wait == NEVER else max(0.0, wait)):
+                    await changed.wait()
+            changed.clear()
+            killed = children.look(time.monotonic())
+            if killed:
+                on_killed(killed)
+    finally:
+        # A loop closes the pipe that signals are written to before it forgets the signals.
+        loop.remove_signal_handler(signal.SIGCHLD)
 
 
 def _stopped_child() -> int:

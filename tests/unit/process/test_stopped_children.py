@@ -59,6 +59,8 @@ def test_a_loop_is_woken_by_the_kernel_alone(child: int, monkeypatch: pytest.Mon
         stop(child)
         assert await asyncio.wait_for(killed, 20) == child
         watching.cancel()
+        await asyncio.wait([watching])
+        assert not asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)  # the task has
 
     before = signal.getsignal(signal.SIGCHLD)
     try:
