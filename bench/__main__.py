@@ -4,42 +4,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
 
-from bench.calls import calls
-from bench.figures import Row
-from bench.gateway import http
-from bench.lab import FULL, QUICK, Lab, lab, say
-from bench.launch import launches
-from bench.memory import memory
-from bench.pages import pages
-from bench.quotes import quotes
+from bench.lab import FULL, QUICK, lab
 from bench.report import Conditions, as_json, print_table
-from bench.signing import signing
-from bench.snp import snp
-from bench.start import start
-from bench.state import state
-from bench.streams import streams
-from bench.up import up
-from bench.verification import verification
-from bench.vms import vms
-
-SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
-    "memory": memory,  # first, while no other machine runs
-    "up": up,
-    "launch": launches,
-    "call": calls,
-    "http": http,
-    "state": state,
-    "stream": streams,
-    "quote": quotes,
-    "verify": verification,
-    "sign": signing,
-    "measure": pages,
-    "snp": snp,
-    "vm": vms,
-    "start": start,
-}
+from bench.sections import SECTIONS, measured
 
 
 def main() -> int:
@@ -55,12 +23,8 @@ def main() -> int:
             0, os.SCHED_RR, os.sched_param(1)
         )  # inherited by all processes that are started from here
     began, load = time.monotonic(), os.getloadavg()[0]
-    rows: list[Row] = []
     with lab(QUICK if options.quick else FULL) as made:
-        for name, section in SECTIONS.items():
-            if options.only is None or name in options.only:
-                say(f"measuring: {name}")
-                rows += section(made)
+        rows = measured(made, options.only or SECTIONS)
     conditions = Conditions(options.quick, options.real_time, time.monotonic() - began, load, os.getloadavg()[0])
     if options.json:
         print(as_json(rows, conditions))

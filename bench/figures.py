@@ -105,6 +105,11 @@ class Row:
         }
 
 
+def digits(value: float) -> str:
+    """The value with three significant digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+
+
 def _document(stats: Stats) -> dict[str, float]:
     return {name: getattr(stats, name) for name in Stats.__slots__}
 

@@ -1,10 +1,18 @@
-"""Prints the rows as a table or as JSON."""
+"""The rows as a table on the terminal, as JSON, and in the documentation.
 
+``python -m bench.report --page RUN.json`` writes the tables of ``docs/benchmarks.md`` from a run's JSON.
+"""
+
+import argparse
 import itertools
 import json
 import os
 import platform
+import re
+import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -12,8 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.figures import Row
+from bench.figures import Row, digits
+from bench.markdown import UnusableRunError, rewritten
 
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 WIDTH = 132
 """Columns if the output is not a terminal."""
 
@@ -34,8 +44,10 @@ class Conditions:
         return {
             "quick": self.quick,
             "real_time": self.real_time,
+            "date": datetime.now(UTC).date().isoformat(),
             "seconds": round(self.seconds, 1),
             "processors": os.cpu_count(),
+            "processor": _processor(),
             "kernel": platform.release(),
             "python": platform.python_version(),
             "root": os.geteuid() == 0,
@@ -87,16 +99,34 @@ def _cells(row: Row) -> tuple[Text, ...]:
     verdict = {None: Text(""), True: Text("met", "green"), False: Text("not met", "bold red")}[row.met]
     return (
         what,
-        Text("not measured" if figure is None else f"{_number(figure.median)} {row.unit}"),
-        Text("" if figure is None else f"{_number(figure.p10)} … {_number(figure.p90)}", "dim"),
+        Text("not measured" if figure is None else f"{digits(figure.median)} {row.unit}"),
+        Text("" if figure is None else f"{digits(figure.p10)} … {digits(figure.p90)}", "dim"),
         Text("" if figure is None else str(figure.count), "dim"),
-        Text("" if row.baseline is None else f"{_number(row.baseline.median)} {row.unit}"),
+        Text("" if row.baseline is None else f"{digits(row.baseline.median)} {row.unit}"),
         Text("" if ratio is None else f"{ratio:.2f}"),
         Text("" if row.target is None else row.target.words),
         verdict,
     )
 
 
-def _number(value: float) -> str:
-    """The value with three significant digits."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+def _processor() -> str:
+    """The processor's name, as Linux gives it."""
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def main() -> int:
+    """Writes the page's tables; exits with 1 and leaves the page as it is if the run cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description="Writes the tables of the page.")
+    parser.add_argument("--page", required=True, type=Path, metavar="RUN.json", help="output of python -m bench --json")
+    run: Path = parser.parse_args().page
+    try:
+        PAGE.write_text(rewritten(PAGE.read_text(), json.loads(run.read_text())))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, UnusableRunError) as error:
+        print(f"{run}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,15 +1,14 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.markdown import row_cells, table
+from bench.report import PAGE
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "benchmarks.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +23,7 @@ def document() -> Any:
 @pytest.mark.alone
 @pytest.mark.machine
 def test_has_the_rows_that_its_page_promises(document: Any) -> None:
-    promised = [[cell.strip() for cell in line.strip("|").split("|")] for line in _rows_of("section")]
-    for row, cells in zip(document["rows"], promised, strict=True):
-        target = row["target"] or ""
-        assert [row["section"], row["what"], (row["baseline"] or {}).get("name", ""), target] == cells
+    assert table(PAGE.read_text(), "rows") == [row_cells(row) for row in document["rows"]]
 
 
 @pytest.mark.alone
@@ -50,12 +46,3 @@ def test_each_target_is_judged(document: Any) -> None:
 def test_says_under_which_conditions(document: Any) -> None:
     assert document["conditions"]["quick"] is True
     assert document["conditions"]["processors"] > 0
-
-
-def _rows_of(first_column: str) -> list[str]:
-    lines = iter(PAGE.splitlines())
-    return list(takewhile(lambda line: line.startswith("|"), islice(dropwhile(_is_not(first_column), lines), 2, None)))
-
-
-def _is_not(first_column: str) -> Callable[[str], bool]:
-    return lambda line: not line.startswith(f"| {first_column} |")
