@@ -82,3 +82,29 @@ def test_an_idle_guest_whose_death_is_noticed_by_the_call_is_replaced() -> None:
         session = rig.attest()
         rig.tell_gone("guest-crashed", "killed by signal 9")
         assert rig.call(session, "echo", CALL).value["arguments"] == CALL
+
+
+def test_the_end_of_a_guest_that_was_given_up_is_not_taken_for_its_successors() -> None:
+    """The spawner's word about the first guest comes when the second one is there already."""
+
+    class Late(Rig):
+        def end_guest(self) -> None:
+            """Nothing is said yet."""
+
+    def breaks_the_protocol(called: Called) -> None:
+        called.line.raw(bytes(4))
+
+    with Late() as rig:
+        session = rig.attest()
+        rig.script = breaks_the_protocol
+        with pytest.raises(EnclaveRefusedError):
+            rig.call(session, "echo", CALL)
+        rig.script = echo
+        assert rig.call(session, "echo", CALL).value["arguments"] == CALL
+        assert rig.number == 2
+        rig.tell_gone("time-limit", "of the first", guest=1)
+        assert rig.call(session, "echo", CALL).value["arguments"] == CALL
+        assert rig.number == 2
+        rig.tell_gone("guest-crashed", "of the second")
+        assert rig.call(session, "echo", CALL).value["arguments"] == CALL
+        assert rig.number == 3

@@ -62,7 +62,7 @@ _SPOKEN = (
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared),
-    *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.Watch, spawner.Unwatch),
+    *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.GuestRefused, spawner.Watch, spawner.Unwatch),
 )
 """All messages that an enclave sends and receives: their codecs are made at first use, too."""
 

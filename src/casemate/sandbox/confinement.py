@@ -16,6 +16,7 @@ from casemate.sandbox.privileges import refuse_new_privileges, take_own_uid
 from casemate.sandbox.rlimits import Limits, set_limits
 from casemate.sandbox.seccomp import SyscallFilter, compile_filter, install_filter
 from casemate.sandbox.syscalls import ENCLAVE, GUEST, VM
+from casemate.wire.messages.spawner import MAX_GUESTS
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
 _DETAIL_SIZE = 256
@@ -57,7 +58,8 @@ class NoGroup:
 def prepare_enclave() -> Confinement:
     """An enclave's confinement. It opens nothing, so no path is left to it."""
     warm(ENCLAVE)
-    return Confinement((), Limits(open_files=64, threads=1, data=ENCLAVE_DATA), ENCLAVE, watched=False)
+    files = 64 + 2 * MAX_GUESTS  # two pipes to each guest
+    return Confinement((), Limits(open_files=files, threads=1, data=ENCLAVE_DATA), ENCLAVE, watched=False)
 
 
 def prepare_guest(engine: str) -> Confinement:

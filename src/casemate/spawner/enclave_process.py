@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from casemate.sandbox.cgroup import Group
@@ -21,7 +21,7 @@ class EnclaveProcessState(StrEnum):
     STARTING = "starting"  # forked; it has not reported that it is confined
     RUNNING = "running"  # confined; it may ask for guests
     REFUSED = "refused"  # it could not be confined as required, which the chip has been told, and ends by itself
-    REAPED = "reaped"  # it is gone, and its guest is about to be
+    REAPED = "reaped"  # it is gone, and its guests are about to be
 
 
 _NEXT: Mapping[EnclaveProcessState, frozenset[EnclaveProcessState]] = {
@@ -30,7 +30,20 @@ _NEXT: Mapping[EnclaveProcessState, frozenset[EnclaveProcessState]] = {
     EnclaveProcessState.REFUSED: frozenset({EnclaveProcessState.REAPED}),
     EnclaveProcessState.REAPED: frozenset(),
 }
-"""The states that may follow each state. A reaped enclave is forgotten once its guest is reaped, too."""
+"""The states that may follow each state. A reaped enclave is forgotten once its guests are reaped, too."""
+
+
+@dataclass(slots=True, eq=False)
+class EnclaveGuest:
+    """A guest that an enclave has."""
+
+    number: int
+    """The enclave's number for it."""
+    process: GuestProcess
+    watchdog: Watchdog | None
+    """None once it is killed."""
+    gone: Gone | None = None
+    """Why it was killed; None if it was not, or if its wait status is to tell."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,15 +60,17 @@ class EnclaveProcess:
     state: EnclaveProcessState = EnclaveProcessState.STARTING
     refusal: str = ""
     """Why it could not be confined."""
-    wants_mib: int | None = None
-    """It waits for a guest of that size."""
-    guest: GuestProcess | None = None
-    watchdog: Watchdog | None = None
-    """Over its guest."""
-    gone: Gone | None = None
-    """Why its guest was killed."""
+    last_guest: int = 0
+    """The highest number for which it has asked for a guest."""
+    guests: dict[int, EnclaveGuest] = field(default_factory=dict)
+    """Its guests that are not reaped yet, by its numbers for them."""
     status: int = 0
     """The wait status, once the process is reaped."""
+
+    def watchdog(self, guest: int) -> Watchdog | None:
+        """The watchdog over one of its guests; None if that is gone, or about to be."""
+        found = self.guests.get(guest)
+        return None if found is None else found.watchdog
 
     def become(self, state: EnclaveProcessState) -> None:
         """Changes the state; a change that is not in the table is a defect of the spawner's."""

@@ -55,14 +55,22 @@ class GuestPool:
         """A size of which one more guest should be started; None if there are enough."""
         if not self._is_open:
             return None
-        for size, wanted in ((self._usual, self._count), *((size, 1) for size in self._others)):
+        for size, wanted in self._wanted().items():
             if sum(guest.memory_mib == size for guest in self.guests) < wanted:
                 return size
         return None
 
     def surplus(self) -> Sequence[GuestProcess]:
-        """Warm guests of sizes that nobody has asked for lately."""
-        sizes = {self._usual, *self._others}
-        return [
-            guest for guest in self.guests if guest.state is GuestProcessState.WARM and guest.memory_mib not in sizes
-        ]
+        """Warm guests that the pool does not need: nobody asks for their size, or it has enough of them."""
+        left = self._wanted()
+        surplus: list[GuestProcess] = []
+        for guest in self.guests:
+            if guest.state is GuestProcessState.WARM:
+                left[guest.memory_mib] = left.get(guest.memory_mib, 0) - 1
+                if left[guest.memory_mib] < 0:
+                    surplus.append(guest)
+        return surplus
+
+    def _wanted(self) -> dict[int, int]:
+        """How many guests of each size there should be."""
+        return {self._usual: self._count} | dict.fromkeys(self._others, 1)

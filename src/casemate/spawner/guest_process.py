@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 
 from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, FrameKind, frame
 from casemate.engines.registry import Engine
@@ -170,6 +171,19 @@ class GuestProcess:
             return b""
 
 
+def _pipes(count: int) -> list[tuple[int, int]]:
+    """Pipes; none is left open where they cannot all be made."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        for _ in range(count):
+            pipes.append(os.pipe())  # noqa: PERF401 - the list must hold those made before one that fails
+    except OSError:
+        for descriptor in chain.from_iterable(pipes):
+            os.close(descriptor)
+        raise
+    return pipes
+
+
 def first_words(complaint: bytes) -> str:
     """The line in which an engine says why it ends, shortened and printable.
 
@@ -199,7 +213,7 @@ class GuestFactory:
         """
         # The guest's ends of the pipes block: it has nothing else to do. Those that stay here must never make the
         # spawner wait for a guest.
-        to_guest, from_guest, last_words = os.pipe(), os.pipe(), os.pipe()
+        to_guest, from_guest, last_words = _pipes(3)
         os.set_blocking(last_words[0], False)
         group = self._group(memory_mib, number)
         command = self.engine.command(self.binary, memory_mib=memory_mib)

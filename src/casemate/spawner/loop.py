@@ -7,10 +7,10 @@ control socket, everything ends.
 | what happens | what it does |
 | --- | --- |
 | the chip: ``Spawn`` | forks an enclave; told by ``Spawned`` once that has reported its layers |
-| the chip: ``Kill`` | kills an enclave; told by ``Exited`` once it and its guest are reaped |
+| the chip: ``Kill`` | kills an enclave; told by ``Exited`` once it and its guests are reaped |
 | the chip: ``LoadPart`` | loads code for later forks |
-| an enclave: ``NeedGuest`` | takes an earlier guest from it, and gives it a warm one as soon as there is one |
-| an enclave: ``Watch``, ``Unwatch`` | sets or lifts the deadline of its guest; a deadline of 0 is now |
+| an enclave: ``NeedGuest`` | gives it a warm guest as soon as there is one and it is this enclave's turn |
+| an enclave: ``Watch``, ``Unwatch`` | sets or lifts the deadline of one of its guests; a deadline of 0 is now |
 | a starting guest is warm | gives it to an enclave that waits, or keeps it |
 | a guest in the pool says more, or ends | drops it |
 | a watchdog's limit, START_TIME, STOPPED_TIME | kills the process |
@@ -21,11 +21,13 @@ The states of the two kinds of children are tables: ``enclave_process`` and ``gu
 
 import gc
 import os
+import resource
 import selectors
 import signal
 import socket
 import sys
 import time
+from collections import Counter
 
 from casemate.engines.registry import ENGINES, engine_named
 from casemate.link.errors import PeerGoneError
@@ -36,19 +38,22 @@ from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of
 from casemate.sandbox.probe import find_group
 from casemate.spawner.confined_fork import end_of, fork, report_of
 from casemate.spawner.enclave_code import Entry, load_part
-from casemate.spawner.enclave_process import EnclaveProcess, EnclaveProcessState
+from casemate.spawner.enclave_process import EnclaveGuest, EnclaveProcess, EnclaveProcessState
 from casemate.spawner.guest_pool import GuestPool
 from casemate.spawner.guest_process import START_TIME, GuestFactory, GuestProcess, GuestProcessState, StartError
+from casemate.spawner.guest_queue import GuestQueue, Want
 from casemate.spawner.links import SpawnerLink
 from casemate.spawner.watchdog import Gone, Watchdog, cause_of_death
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError, WireError, os_error_text
 from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.messages.spawner import (
+    MAX_GUESTS,
     Configure,
     Exited,
     GuestGiven,
     GuestGone,
+    GuestRefused,
     Kill,
     LoadPart,
     NeedGuest,
@@ -58,7 +63,7 @@ from casemate.wire.messages.spawner import (
     Unwatch,
     Watch,
 )
-from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest
 
 USUAL_MEMORY_MIB = 64
@@ -78,6 +83,15 @@ MOST_STARTING = 8
 
 MOST_MEMORY_MIB = 4096
 """Largest guest: more than any manifest may ask for."""
+
+MAX_DESCRIPTORS = 65_536
+"""Most descriptors that the spawner may have open; fewer where it is not allowed so many."""
+
+LINK_BUFFER = 208 * 1024
+"""What an enclave may leave unread (bytes; Linux doubles it for its own bookkeeping, which is counted, too).
+
+A ``GuestGiven`` and a ``GuestGone`` for each of its guests fit, so an enclave that computes for long is not taken for
+one that does not read."""
 
 
 class Spawner:
@@ -100,10 +114,15 @@ class Spawner:
         engine.command(configure.deno, memory_mib=USUAL_MEMORY_MIB)
         self._factory = GuestFactory(engine, configure.deno, prepare_guest(configure.deno), configure.layers)
         self._pool = GuestPool(USUAL_MEMORY_MIB, configure.pool)
+        self._queue = GuestQueue()
+        # Half of them for guests that enclaves have: each keeps one open here. The rest is for all else.
+        self._most_guests = _raise_descriptor_limit() // 2
         self._selector = selectors.DefaultSelector()
         self._enclaves: dict[int, EnclaveProcess] = {}
-        self._given: dict[int, tuple[GuestProcess, EnclaveProcess | None]] = {}
-        """Guests that are not the pool's any more, by pid; the enclave, unless the guest was taken from it."""
+        self._owned: dict[int, tuple[EnclaveProcess, EnclaveGuest]] = {}
+        """Guests that enclaves have, by pid."""
+        self._dropped: dict[int, GuestProcess] = {}
+        """Guests of the pool that are killed or dead, and not reaped yet, by pid."""
         self._groups: list[Group] = []
         """Control groups whose process is gone and that could not be removed yet."""
         self._refill_at = time.monotonic()
@@ -160,7 +179,14 @@ class Spawner:
             self._control.send(fault(Code.WRONG_STATE, f"enclave {number} cannot be started: no sockets, or running"))
             return
         chip, host = sockets
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            os.close(chip)
+            os.close(host)
+            self._control.send(fault(Code.UNAVAILABLE, f"no socket for an enclave: {os_error_text(error)}"))
+            return
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BUFFER)
         descriptor = theirs.fileno()
         group: Group | NoGroup = NoGroup("not asked for")
         requests = self._requests
@@ -230,78 +256,95 @@ class Spawner:
                 match message:
                     case NeedGuest():
                         self._need_guest(enclave, message)
-                    case Watch(0):  # the enclave needs its guest no more: report the reason that the exit status gives
-                        self._end_guest(enclave, None)
-                    case Watch(deadline_ms) if enclave.watchdog is not None:
-                        enclave.watchdog.watch(deadline_ms, now)
-                    case Unwatch() if enclave.watchdog is not None:
-                        enclave.watchdog.unwatch(now)
+                    case Watch(guest, 0):  # it is needed no more: report the reason that the exit status gives
+                        self._give_up(enclave, guest)
+                    case Watch(guest, deadline_ms):
+                        watchdog = enclave.watchdog(guest)
+                        if watchdog is not None:
+                            watchdog.watch(deadline_ms, now)
+                    case Unwatch(guest):
+                        watchdog = enclave.watchdog(guest)
+                        if watchdog is not None:
+                            watchdog.unwatch(now)
         except (PeerGoneError, WireError):
             self._selector.unregister(enclave.link)
             enclave.kill()
 
     def _need_guest(self, enclave: EnclaveProcess, need: NeedGuest) -> None:
-        self._take_back(enclave)
-        try:
-            engine_named(need.engine)
-        except CasemateError as error:
-            self._tell(enclave, fault(Code.UNAVAILABLE, str(error)))
+        refusal = self._refusal(enclave, need)
+        enclave.last_guest = max(enclave.last_guest, need.guest)
+        if refusal is not None:
+            self._tell(enclave, GuestRefused(need.guest, refusal))
             return
-        if not 1 <= need.memory_mib <= MOST_MEMORY_MIB:
-            words = f"a guest of {need.memory_mib} MiB, this spawner starts them up to {MOST_MEMORY_MIB}"
-            self._tell(enclave, fault(Code.UNAVAILABLE, words))
-            return
-        enclave.wants_mib = need.memory_mib
+        self._queue.add(Want(enclave.number, need.guest, need.memory_mib))
         self._pool.note(need.memory_mib)
         self._serve_waiting(time.monotonic())
 
-    def _serve_waiting(self, now: float) -> None:
-        """Gives warm guests to enclaves that wait, and starts as many as are lacking for them."""
-        waiting: dict[int, int] = {}
-        for enclave in self._enclaves.values():
-            size = enclave.wants_mib
-            if size is None:
-                continue
-            guest = self._pool.take(size)
-            if guest is not None:
-                self._give(enclave, guest, now)
-                self._refill_at = max(self._refill_at, now + REFILL_DELAY)
-            else:
-                waiting[size] = waiting.get(size, 0) + 1
-        for size, count in waiting.items():
-            lacking = count - self._pool.starting(size)
-            for _ in range(min(lacking, MOST_STARTING - len(self._pool.all_starting()))):
-                self._start_guest(size)
+    def _refusal(self, enclave: EnclaveProcess, need: NeedGuest) -> Fault | None:
+        """Why an enclave cannot have this guest; None if it can."""
+        if need.guest <= enclave.last_guest:
+            words = f"the guest's number is {need.guest}, this enclave's next must be above {enclave.last_guest}"
+            return fault(Code.WRONG_STATE, words)
+        try:
+            engine_named(need.engine)
+        except CasemateError as error:
+            return fault(Code.UNAVAILABLE, str(error))
+        if not 1 <= need.memory_mib <= MOST_MEMORY_MIB:
+            words = f"a guest of {need.memory_mib} MiB, this spawner starts them up to {MOST_MEMORY_MIB}"
+            return fault(Code.UNAVAILABLE, words)
+        if len(enclave.guests) + self._queue.count(enclave.number) >= MAX_GUESTS:
+            return fault(Code.BUSY, f"this enclave has {MAX_GUESTS} guests or waits for them, and may not have more")
+        if len(self._owned) + len(self._queue) >= self._most_guests:
+            return fault(Code.BUSY, f"all enclaves together have {self._most_guests} guests, the most for this machine")
+        return None
 
-    def _give(self, enclave: EnclaveProcess, guest: GuestProcess, now: float) -> None:
+    def _serve_waiting(self, now: float) -> None:
+        """Gives warm guests to enclaves that wait, in turn, and starts as many as are lacking for them."""
+        for want in self._queue.in_turn():
+            guest = self._pool.take(want.memory_mib)
+            if guest is not None:
+                self._give(want, guest, now)
+                self._refill_at = max(self._refill_at, now + REFILL_DELAY)
+        starting = Counter(guest.memory_mib for guest in self._pool.all_starting())
+        for want in self._queue.in_turn():
+            if starting[want.memory_mib]:
+                starting[want.memory_mib] -= 1
+            elif len(self._pool.all_starting()) >= MOST_STARTING:
+                return
+            elif want in self._queue:  # not refused meanwhile, since one of its size could not be started
+                self._start_guest(want.memory_mib)
+
+    def _give(self, want: Want, guest: GuestProcess, now: float) -> None:
+        enclave = self._enclaves[want.enclave]
+        self._queue.remove(want.enclave, want.guest)
         self._selector.unregister(guest.from_guest)
         guest.become(GuestProcessState.GIVEN)
-        enclave.wants_mib, enclave.guest, enclave.gone = None, guest, None
         sleeps = self._modes[LayerName.WATCHDOG] is LayerMode.OFF
-        enclave.watchdog = Watchdog(guest, now, sleeps=sleeps)
-        self._given[guest.pid] = (guest, enclave)
-        self._tell(enclave, GuestGiven(guest.pid, guest.layers), (guest.to_guest, guest.from_guest))
+        owned = EnclaveGuest(want.guest, guest, Watchdog(guest, now, sleeps=sleeps))
+        enclave.guests[want.guest] = owned
+        self._owned[guest.pid] = (enclave, owned)
+        self._tell(enclave, GuestGiven(want.guest, guest.pid, guest.layers), (guest.to_guest, guest.from_guest))
         guest.close_pipes()
 
-    def _end_guest(self, enclave: EnclaveProcess, gone: Gone | None) -> None:
+    def _give_up(self, enclave: EnclaveProcess, number: int) -> None:
+        """Ends a guest that its enclave needs no more, or stops waiting for it."""
+        guest = enclave.guests.get(number)
+        if guest is not None:
+            self._end_guest(guest, None)
+        elif self._queue.remove(enclave.number, number):
+            self._tell(enclave, GuestRefused(number, fault(Code.UNAVAILABLE, "the enclave has given it up")))
+
+    def _end_guest(self, guest: EnclaveGuest, gone: Gone | None) -> None:
         """Kills an enclave's guest; the enclave is told when it has been reaped.
 
         Args:
-            enclave: it.
+            guest: it.
             gone: why; None for what the wait status says. A guest that died before it was killed keeps the status of
                 that death, so its cause is not lost.
         """
-        guest = enclave.guest
-        if guest is not None and guest.state is GuestProcessState.GIVEN:
-            enclave.gone, enclave.watchdog = gone, None
-            guest.kill()
-
-    def _take_back(self, enclave: EnclaveProcess) -> None:
-        """Kills an enclave's guest and forgets whose it was: the enclave is not told of its end."""
-        guest, enclave.guest, enclave.watchdog, enclave.gone = enclave.guest, None, None, None
-        if guest is not None:
-            self._given[guest.pid] = (guest, None)
-            guest.kill()
+        if guest.process.state is GuestProcessState.GIVEN:
+            guest.gone, guest.watchdog = gone, None
+            guest.process.kill()
 
     def _tell(self, enclave: EnclaveProcess, message: object, descriptors: tuple[int, ...] = ()) -> None:
         try:
@@ -332,21 +375,21 @@ class Spawner:
             self._drop_from_pool(guest)
             sys.stderr.write(f"casemate.spawner: no guest: {error}\n")
             self._fail_waiting(guest.memory_mib, str(error))
+            self._serve_waiting(time.monotonic())
 
     def _drop_from_pool(self, guest: GuestProcess) -> None:
         self._selector.unregister(guest.from_guest)
         self._pool.guests.remove(guest)
-        self._given[guest.pid] = (guest, None)
+        self._dropped[guest.pid] = guest
         guest.kill()
 
     def _fail_waiting(self, memory_mib: int, reason: str) -> None:
-        now = time.monotonic()
-        self._refill_at = now + RETRY_DELAY
-        for enclave in self._enclaves.values():
-            if enclave.wants_mib == memory_mib:
-                enclave.wants_mib = None
-                self._tell(enclave, fault(Code.UNAVAILABLE, f"no guest: {reason}"))
-        self._serve_waiting(now)
+        """Refuses the guests of this size that are waited for."""
+        self._refill_at = time.monotonic() + RETRY_DELAY
+        for want in self._queue.of_size(memory_mib):
+            self._queue.remove(want.enclave, want.guest)
+            refusal = fault(Code.UNAVAILABLE, f"no guest: {reason}")
+            self._tell(self._enclaves[want.enclave], GuestRefused(want.guest, refusal))
 
     def _refill(self, now: float) -> None:
         for guest in self._pool.surplus():
@@ -359,7 +402,7 @@ class Spawner:
 
     def _due(self) -> float:
         """When something is to be done next even if nothing happens."""
-        due = [enclave.watchdog.due for enclave in self._enclaves.values() if enclave.watchdog is not None]
+        due = [guest.watchdog.due for _, guest in self._owned.values() if guest.watchdog is not None]
         starting = self._pool.all_starting()
         due += [guest.since + START_TIME for guest in starting]
         due.append(self._stopped.due)
@@ -368,14 +411,15 @@ class Spawner:
         return min(due, default=float("inf"))
 
     def _tend(self, now: float) -> None:
-        for enclave in self._enclaves.values():
-            gone = None if enclave.watchdog is None else enclave.watchdog.look(now)
+        for _, owned in self._owned.values():
+            gone = None if owned.watchdog is None else owned.watchdog.look(now)
             if gone is not None:
-                self._end_guest(enclave, gone)
+                self._end_guest(owned, gone)
         for guest in list(self._pool.guests):
             if guest.state is GuestProcessState.STARTING and now >= guest.since + START_TIME:
                 self._drop_from_pool(guest)
                 self._fail_waiting(guest.memory_mib, f"the engine was not ready after {START_TIME:g} s")
+                self._serve_waiting(now)
         self._refill(now)
         if now >= self._stopped.due:
             self._end_stopped(now)
@@ -404,42 +448,48 @@ class Spawner:
             if guest.pid == pid:
                 self._selector.unregister(guest.from_guest)
                 self._pool.guests.remove(guest)
-                self._given[pid] = (guest, None)
+                self._dropped[pid] = guest
                 starts = guest.state is GuestProcessState.STARTING
                 reason = f"{guest.refusal()}; it {end_of(status)}" if starts else f"the engine {end_of(status)}"
                 self._fail_waiting(guest.memory_mib, reason)
+                self._serve_waiting(time.monotonic())
                 break
-        if pid in self._given:
-            self._bury_guest(*self._given.pop(pid), status, peak)
+        if pid in self._dropped:
+            guest = self._dropped.pop(pid)
+            guest.bury()
+            self._remove_group(guest.group)
+            return
+        if pid in self._owned:
+            self._bury_guest(*self._owned.pop(pid), status, peak)
             return
         for enclave in list(self._enclaves.values()):
             if enclave.pid == pid:
                 self._bury_enclave(enclave, status)
 
-    def _bury_guest(self, guest: GuestProcess, enclave: EnclaveProcess | None, status: int, peak: int) -> None:
-        last_words = guest.bury()
-        if enclave is not None:
-            gone = enclave.gone or cause_of_death(guest, status, last_words, peak)
-            enclave.guest = enclave.watchdog = enclave.gone = None
-            if enclave.state is EnclaveProcessState.REAPED:
-                self._exited(enclave)
-            else:
-                self._tell(enclave, GuestGone(gone.code, gone.reason))
-        self._remove_group(guest.group)
+    def _bury_guest(self, enclave: EnclaveProcess, guest: EnclaveGuest, status: int, peak: int) -> None:
+        last_words = guest.process.bury()
+        gone = guest.gone or cause_of_death(guest.process, status, last_words, peak)
+        self._remove_group(guest.process.group)
+        del enclave.guests[guest.number]
+        if enclave.state is not EnclaveProcessState.REAPED:
+            self._tell(enclave, GuestGone(guest.number, gone.code, gone.reason))
+        elif not enclave.guests:
+            self._exited(enclave)
 
     def _bury_enclave(self, enclave: EnclaveProcess, status: int) -> None:
         if enclave.child is not None:  # its report is in the pipe still, or will never come
             self._confined(enclave)
         enclave.become(EnclaveProcessState.REAPED)
-        enclave.status, enclave.wants_mib = status, None
+        enclave.status = status
+        self._queue.forget(enclave.number)
         if enclave.link.fileno() in self._selector.get_map():
             self._selector.unregister(enclave.link)
         enclave.link.close()
         self._remove_group(enclave.group)
-        if enclave.guest is None:
+        if not enclave.guests:
             self._exited(enclave)
-        else:
-            self._end_guest(enclave, Gone(Code.LOST, "its enclave ended"))
+        for guest in enclave.guests.values():
+            self._end_guest(guest, Gone(Code.LOST, "its enclave ended"))
 
     def _exited(self, enclave: EnclaveProcess) -> None:
         del self._enclaves[enclave.number]
@@ -452,7 +502,8 @@ class Spawner:
 
     def _end(self) -> None:
         """Kills and reaps every child, and removes their control groups."""
-        guests = [*self._pool.guests, *(guest for guest, _ in self._given.values())]
+        owned = (guest.process for _, guest in self._owned.values())
+        guests = [*self._pool.guests, *self._dropped.values(), *owned]
         for enclave in self._enclaves.values():
             enclave.kill()
         for guest in guests:
@@ -474,6 +525,14 @@ def _children_signal() -> socket.socket:
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
     signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
     return reading
+
+
+def _raise_descriptor_limit() -> int:
+    """Allows this process as many descriptors as it may have, and gives their number. Children set their own limits."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MAX_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return wanted
 
 
 def settle_memory() -> None:

@@ -17,9 +17,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cryptography
 
@@ -39,6 +39,7 @@ from casemate.wire.messages.spawner import (
     Exited,
     GuestGiven,
     GuestGone,
+    GuestRefused,
     Kill,
     LoadPart,
     NeedGuest,
@@ -96,14 +97,33 @@ class LoneEnclave:
         self._orders.send(json.dumps(order).encode(), timeout=PATIENCE)
         return json.loads(self._orders.receive(timeout=60.0).payload)
 
-    def need_guest(self, memory_mib: int = 64) -> dict[str, Any]:
-        """Has the stub take a guest: ``pid``, ``layers`` as name and state, and ``seconds``; or ``refused``."""
-        answer: dict[str, Any] = self.order(do="guest", memory_mib=memory_mib)
+    def need_guest(self, memory_mib: int = 64, *, beside: bool = False) -> dict[str, Any]:
+        """Has the stub take a guest: ``guest``, ``pid``, ``layers`` as name and state, and ``seconds``; or ``refused``.
+
+        Args:
+            memory_mib: its size.
+            beside: whether the last one is kept; it is given up otherwise.
+        """
+        answer: dict[str, Any] = self.order(do="guest", memory_mib=memory_mib, beside=beside)
         return answer
 
-    def load(self, source: str, *, entries: Sequence[str] = ("main",), time_ms: int = 2000) -> Outcome:
-        """Loads one module into the guest."""
-        return self.load_modules({"guest/main.js": source}, entries=entries, time_ms=time_ms)
+    def tell(self, *messages: object) -> None:
+        """Has the stub send the spawner messages, all at once."""
+        self.order(do="tell", messages=[encode_message(message).hex() for message in messages])
+
+    def hear(self, count: int, *, seconds: float = PATIENCE) -> list[GuestGiven | GuestRefused | GuestGone]:
+        """What the spawner says next to the stub: so many messages, or fewer if no more come in time.
+
+        Pipes that come along stay open while the stub lives, and are not used.
+        """
+        frames = self.order(do="hear", count=count, seconds=seconds)
+        return [_of_spawner(bytes.fromhex(frame)) for frame in frames]
+
+    def load(
+        self, source: str, *, entries: Sequence[str] = ("main",), time_ms: int = 2000, guest: int | None = None
+    ) -> Outcome:
+        """Loads one module into a guest; the last one, if no number is given."""
+        return self.load_modules({"guest/main.js": source}, entries=entries, time_ms=time_ms, guest=guest)
 
     def load_modules(
         self,
@@ -112,15 +132,19 @@ class LoneEnclave:
         links: Sequence[Link] = (),
         entries: Sequence[str] = ("main",),
         time_ms: int = 2000,
+        guest: int | None = None,
     ) -> Outcome:
-        """Loads modules into the guest; the last is the main one."""
+        """Loads modules into a guest; the last is the main one."""
         linked = [[link.importer, link.specifier, link.target, link.start, link.end] for link in links]
-        answer = self.order(do="load", modules=modules, links=linked, entries=list(entries), time_ms=time_ms)
-        return Outcome(**answer)
+        program = {"modules": modules, "links": linked, "entries": list(entries)}
+        return Outcome(**self.order(do="load", program=program, time_ms=time_ms, guest=guest))
 
-    def call(self, entry: str = "main", arguments: Any = None, *, time_ms: int = 1000) -> Outcome:
-        """Calls a function of the guest. OCALLs are answered with their own arguments."""
-        return Outcome(**self.order(do="call", entry=entry, arguments=json.dumps(arguments), time_ms=time_ms))
+    def call(
+        self, entry: str = "main", arguments: Any = None, *, time_ms: int = 1000, guest: int | None = None
+    ) -> Outcome:
+        """Calls a function of a guest. OCALLs are answered with their own arguments."""
+        text = json.dumps(arguments)
+        return Outcome(**self.order(do="call", entry=entry, arguments=text, time_ms=time_ms, guest=guest))
 
     def close(self) -> None:
         """Closes the connection, which ends the stub."""
@@ -231,6 +255,11 @@ def lone_spawner(
             raise
 
 
+def _of_spawner(frame: bytes) -> GuestGiven | GuestRefused | GuestGone:
+    said: object = parse_message(frame, GuestGiven, GuestRefused, GuestGone)
+    return cast("GuestGiven | GuestRefused | GuestGone", said)  # mypy knows the type of one class's messages only
+
+
 def run_spawner() -> None:
     """Runs the spawner in this process, with the stub as its enclaves' code."""
     from casemate.spawner.start import run_process
@@ -266,14 +295,24 @@ class _Module:
     links: tuple[Link, ...]
 
 
+@dataclass(slots=True)
+class _Guest:
+    """A guest as its stub knows it."""
+
+    number: int
+    pipes: tuple[int, int]
+    talk: Conversation
+    frames: FrameAssembler = field(default_factory=lambda: FrameAssembler(MAX_FRAME))
+    heard: deque[bytes | None] = field(default_factory=deque)
+    gone: GuestGone | None = None
+
+
 class _Stub:
     def __init__(self, spawner: Channel, layers: tuple[Layer, ...]) -> None:
         self._spawner = spawner
         self._layers = layers
-        self._pipes: tuple[int, int] | None = None
-        self._talk = Conversation(engine_named("javascript"))
-        self._frames = FrameAssembler(MAX_FRAME)
-        self._heard: deque[bytes | None] = deque()
+        self._guests: dict[int, _Guest] = {}
+        self._last = 0
 
     def do_layers(self) -> list[list[str]]:
         return [[layer.name, layer.state, layer.detail] for layer in self._layers]
@@ -291,70 +330,88 @@ class _Stub:
         self._spawner.send(text.encode())
         return "sent"
 
-    def do_guest(self, memory_mib: int) -> dict[str, Any]:
+    def do_tell(self, messages: list[str]) -> None:
+        for message in messages:
+            self._spawner.send(bytes.fromhex(message))
+
+    def do_hear(self, count: int, seconds: float) -> list[str]:
+        frames: list[str] = []
+        deadline = time.monotonic() + seconds
+        while len(frames) < count:
+            try:
+                frame = self._spawner.receive(timeout=max(0.0, deadline - time.monotonic()))
+            except TimedOutError:
+                break
+            frames.append(frame.payload.hex())
+        return frames
+
+    def do_guest(self, memory_mib: int, *, beside: bool) -> dict[str, Any]:
         start = time.monotonic()
-        if self._pipes is not None:
-            for descriptor in self._pipes:
+        if self._last in self._guests and not beside:
+            for descriptor in self._guests.pop(self._last).pipes:
                 os.close(descriptor)
-        self._pipes = None
-        self._spawner.send(encode_message(NeedGuest("javascript", memory_mib)))
+            self._spawner.send(encode_message(Watch(self._last, 0)))
+        self._last += 1
+        self._spawner.send(encode_message(NeedGuest(self._last, "javascript", memory_mib)))
         while True:
             frame: Frame = self._spawner.receive()
-            answer: object = parse_message(frame.payload, GuestGiven, GuestGone, Fault)
-            if isinstance(answer, Fault):
-                return {"refused": answer.code, "reason": answer.reason}
-            if isinstance(answer, GuestGiven):
-                break
-        self._pipes = (frame.descriptors[0], frame.descriptors[1])
-        for descriptor in self._pipes:
+            answer: object = parse_message(frame.payload, GuestGiven, GuestGone, GuestRefused)
+            match answer:
+                case GuestGone():
+                    self._note(answer)
+                case GuestRefused(_, refusal):
+                    return {"refused": refusal.code, "reason": refusal.reason}
+                case GuestGiven():
+                    break
+        pipes = (frame.descriptors[0], frame.descriptors[1])
+        for descriptor in pipes:
             os.set_blocking(descriptor, False)
-        self._talk = Conversation(engine_named("javascript"))
-        self._frames, self._heard = FrameAssembler(MAX_FRAME), deque()
+        self._guests[self._last] = _Guest(self._last, pipes, Conversation(engine_named("javascript")))
         layers = [[layer.name, layer.state, layer.detail] for layer in answer.layers]
-        return {"pid": answer.pid, "layers": layers, "seconds": time.monotonic() - start}
+        return {"guest": answer.guest, "pid": answer.pid, "layers": layers, "seconds": time.monotonic() - start}
 
-    def do_load(
-        self, modules: dict[str, str], links: list[list[Any]], entries: list[str], time_ms: int
-    ) -> dict[str, Any]:
-        linked = [Link(*link) for link in links]
+    def do_load(self, program: dict[str, Any], time_ms: int, guest: int | None) -> dict[str, Any]:
+        linked = [Link(*link) for link in program["links"]]
         sources = [
             _Module(path, source.encode(), tuple(link for link in linked if link.importer == path))
-            for path, source in modules.items()
+            for path, source in program["modules"].items()
         ]
-        program = GuestProgram(sources, tuple(entries), OUTPUT_LIMIT, OUTPUT_LIMIT)
-        return self._until(self._talk.load(program), time_ms)
+        of = self._guest(guest)
+        return self._until(
+            of, of.talk.load(GuestProgram(sources, tuple(program["entries"]), OUTPUT_LIMIT, OUTPUT_LIMIT)), time_ms
+        )
 
-    def do_call(self, entry: str, arguments: str, time_ms: int) -> dict[str, Any]:
-        number = os.urandom(CALL_SIZE)
-        return self._until(self._talk.call(entry, arguments.encode(), None, number=number), time_ms)
+    def do_call(self, entry: str, arguments: str, time_ms: int, guest: int | None) -> dict[str, Any]:
+        of, number = self._guest(guest), os.urandom(CALL_SIZE)
+        return self._until(of, of.talk.call(entry, arguments.encode(), None, number=number), time_ms)
 
-    def do_rest(self, seconds: float) -> dict[str, Any]:
+    def do_rest(self, seconds: float, guest: int | None = None) -> dict[str, Any]:
         """Waits, and returns what the spawner reports meanwhile."""
-        self._watch_spawner(time.monotonic(), seconds)
+        self._watch_spawner(self._guest(guest), time.monotonic(), seconds)
         return {"code": "ok", "text": "", "seconds": seconds, "printed": []}
 
-    def do_end(self) -> dict[str, Any]:
-        """Has the guest killed; returns the spawner's reason for its end."""
-        self._spawner.send(encode_message(Watch(0)))
-        return self.do_rest(PATIENCE)
+    def do_end(self, guest: int | None = None) -> dict[str, Any]:
+        """Has a guest killed; returns the spawner's reason for its end."""
+        self._spawner.send(encode_message(Watch(self._guest(guest).number, 0)))
+        return self.do_rest(PATIENCE, guest)
 
-    def _until(self, payload: bytes, time_ms: int) -> dict[str, Any]:
+    def _until(self, guest: _Guest, payload: bytes, time_ms: int) -> dict[str, Any]:
         start = time.monotonic()
         printed: list[str] = []
-        self._spawner.send(encode_message(Watch(time_ms)))
-        self._say(payload, start)
+        self._spawner.send(encode_message(Watch(guest.number, time_ms)))
+        self._say(guest, payload, start)
         while True:
             try:
-                said = self._talk.heard(self._hear(start))
+                said = guest.talk.heard(self._hear(guest, start))
             except GuestMisbehavedError as error:
-                self._spawner.send(encode_message(Watch(0)))
+                self._spawner.send(encode_message(Watch(guest.number, 0)))
                 raise _GoneError(Code.GUEST_CRASHED, str(error), start) from None
             match said:
                 case Printed(text):
                     printed.append(text)
                     continue
                 case Asked(_, arguments):
-                    self._say(self._talk.answer(arguments), start)
+                    self._say(guest, guest.talk.answer(arguments), start)
                     continue
                 case Failed(failure, name, message):
                     code, text = str(failure), f"{name}: {message}"
@@ -362,37 +419,39 @@ class _Stub:
                     code, text = "ok", result.decode()
                 case _:
                     code, text = "ok", ""
-            self._spawner.send(encode_message(Unwatch()))
+            self._spawner.send(encode_message(Unwatch(guest.number)))
             return {"code": code, "text": text, "seconds": time.monotonic() - start, "printed": printed}
 
-    def _say(self, payload: bytes, start: float) -> None:
+    def _say(self, guest: _Guest, payload: bytes, start: float) -> None:
         view = memoryview(len(payload).to_bytes(4, "little") + payload)
         while view:
             try:
-                view = view[os.write(self._guest()[0], view) :]
+                view = view[os.write(guest.pipes[0], view) :]
             except BlockingIOError:
-                self._wait(start, self._guest()[0], select.POLLOUT)
+                self._wait(guest, start, guest.pipes[0], select.POLLOUT)
             except BrokenPipeError:
-                self._watch_spawner(start, PATIENCE)
+                self._watch_spawner(guest, start, PATIENCE)
 
-    def _hear(self, start: float) -> bytes | None:
-        while not self._heard:
+    def _hear(self, guest: _Guest, start: float) -> bytes | None:
+        while not guest.heard:
             try:
-                piece = os.read(self._guest()[1], 1 << 18)
+                piece = os.read(guest.pipes[1], 1 << 18)
             except BlockingIOError:
-                self._wait(start, self._guest()[1], select.POLLIN)
+                self._wait(guest, start, guest.pipes[1], select.POLLIN)
                 continue
             if not piece:
-                self._watch_spawner(start, PATIENCE)
-            self._heard += self._frames.feed(piece)
-        return self._heard.popleft()
+                self._watch_spawner(guest, start, PATIENCE)
+            guest.heard += guest.frames.feed(piece)
+        return guest.heard.popleft()
 
-    def _guest(self) -> tuple[int, int]:
-        if self._pipes is None:
-            raise _GoneError(Code.WRONG_STATE, "there is no guest", time.monotonic())
-        return self._pipes
+    def _guest(self, number: int | None) -> _Guest:
+        """The guest of this number; the last one if None."""
+        try:
+            return self._guests[self._last if number is None else number]
+        except KeyError:
+            raise _GoneError(Code.WRONG_STATE, "there is no guest", time.monotonic()) from None
 
-    def _wait(self, start: float, descriptor: int, events: int) -> None:
+    def _wait(self, guest: _Guest, start: float, descriptor: int, events: int) -> None:
         poll = select.poll()
         poll.register(descriptor, events)
         poll.register(self._spawner.fileno(), select.POLLIN)
@@ -400,15 +459,24 @@ class _Stub:
         if not ready:
             raise _GoneError(Code.TIMED_OUT, "neither guest nor spawner said anything", start)
         if descriptor not in ready:
-            self._watch_spawner(start, PATIENCE)
+            self._watch_spawner(guest, start, 0.0)
 
-    def _watch_spawner(self, start: float, seconds: float) -> None:
-        """Raises :class:`_GoneError` with the spawner's reason, if the spawner reports the guest's end in time."""
-        try:
-            gone = parse_message(self._spawner.receive(timeout=seconds).payload, GuestGone)
-        except (TimedOutError, WireError):
-            return
-        raise _GoneError(gone.code, gone.reason, start)
+    def _watch_spawner(self, guest: _Guest, start: float, seconds: float) -> None:
+        """Raises :class:`_GoneError` with the spawner's reason, if the spawner reports this guest's end in time."""
+        deadline = time.monotonic() + seconds
+        while guest.gone is None:
+            try:
+                payload = self._spawner.receive(timeout=max(0.0, deadline - time.monotonic())).payload
+                self._note(parse_message(payload, GuestGone))
+            except (TimedOutError, WireError):
+                return
+        raise _GoneError(guest.gone.code, guest.gone.reason, start)
+
+    def _note(self, gone: GuestGone) -> None:
+        """Remembers the end of a guest, unless that has been given up."""
+        guest = self._guests.get(gone.guest)
+        if guest is not None:
+            guest.gone = gone
 
 
 def late() -> float:

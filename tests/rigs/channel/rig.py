@@ -38,7 +38,7 @@ from casemate.wire.messages.leaf import (
     MakeReport,
     ReportMade,
 )
-from casemate.wire.messages.spawner import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.protocol.call import Envelope
 from casemate.wire.protocol.faults import Code, Fault, fault
@@ -144,6 +144,8 @@ class Rig:
         self.chip_refuses: Fault | None = None
         self.anchor = AnchorIs(0, bytes(32), 0, 0, is_forgiven=False)
         self.guests = 0
+        self.number = 0
+        """The enclave's number for the guest that it asked for last."""
         self.watches: list[int | None] = []
         """Milliseconds of each Watch, None for each Unwatch."""
         self.relayed: list[bytes] = []
@@ -205,9 +207,10 @@ class Rig:
         """The spawner ends a guest as it was told to, and says that it is gone, as it does in any case."""
         self.tell_gone(Code.GUEST_CRASHED, "the guest killed by SIGKILL")
 
-    def tell_gone(self, code: str, reason: str = "") -> None:
-        """The spawner says that the guest is gone."""
-        self.spawner.send(encode_message(GuestGone(code, reason)), timeout=TIMEOUT)
+    def tell_gone(self, code: str, reason: str = "", *, guest: int | None = None) -> None:
+        """The spawner says that a guest is gone; the last one, if no number is given."""
+        number = self.number if guest is None else guest
+        self.spawner.send(encode_message(GuestGone(number, code, reason)), timeout=TIMEOUT)
 
     # The host's part
 
@@ -304,25 +307,30 @@ class Rig:
                 frame = self.spawner.receive().payload
                 asked: object = parse_message(frame, NeedGuest, Watch, Unwatch)
                 match asked:
-                    case Watch(milliseconds):
+                    case Watch(_, milliseconds):
                         self.watches.append(milliseconds)
                         if milliseconds == 0:
                             self.end_guest()
                     case Unwatch():
                         self.watches.append(None)
-                    case _:
+                    case NeedGuest(number):
+                        assert number > self.number
+                        self.number = number
                         self._give_guest()
+                    case _:
+                        raise AssertionError(asked)
         except PeerGoneError:
             return
 
     def _give_guest(self) -> None:
         if self.spawner_refuses is not None:
-            self.spawner.send(encode_message(self.spawner_refuses))
+            self.spawner.send(encode_message(GuestRefused(self.number, self.spawner_refuses)))
             return
         self.guests += 1
         (guest_reads, enclave_writes), (enclave_reads, guest_writes) = os.pipe(), os.pipe()
         start_guest(guest_reads, guest_writes, self._play, self._load)
-        self.spawner.send(encode_message(GuestGiven(1, self.guest_layers)), (enclave_writes, enclave_reads))
+        given = GuestGiven(self.number, 1, self.guest_layers)
+        self.spawner.send(encode_message(given), (enclave_writes, enclave_reads))
         os.close(enclave_writes)
         os.close(enclave_reads)
 

@@ -69,6 +69,14 @@ def test_the_size_asked_for_longest_ago_gives_way() -> None:
     assert pool.surplus() == [old]
 
 
+def test_more_warm_ones_than_are_wanted_are_surplus() -> None:
+    pool = opened(64, 1)
+    pool.note(128)
+    more, other = guest(64), guest(128)
+    pool.guests += [guest(64), guest(128), more, other, guest(64, GuestProcessState.STARTING)]
+    assert pool.surplus() == [more, other]
+
+
 def starting(text: bytes) -> GuestProcess:
     reading, writing = os.pipe()
     os.write(writing, text)

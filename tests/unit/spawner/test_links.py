@@ -42,7 +42,7 @@ def test_descriptors_queue_up_in_order(ends: tuple[SpawnerLink, socket.socket]) 
     link, peer = ends
     reading, writing = os.pipe()
     channel = Channel(peer)
-    channel.send(encode_message(Unwatch()))
+    channel.send(encode_message(Unwatch(1)))
     channel.send(encode_message(Spawn(1)), (reading, writing))
     frames = [*link.receive(), *link.receive()]
     assert len(frames) == 2
@@ -72,7 +72,7 @@ def test_an_end_is_told(ends: tuple[SpawnerLink, socket.socket]) -> None:
     with pytest.raises(PeerGoneError, match="closed"):
         list(link.receive())
     with pytest.raises(PeerGoneError, match="cannot send"):
-        link.send(Unwatch())
+        link.send(Unwatch(1))
 
 
 def test_a_frame_that_is_too_long_is_refused(ends: tuple[SpawnerLink, socket.socket]) -> None:
@@ -87,7 +87,7 @@ def test_a_peer_that_does_not_read_is_as_good_as_gone(ends: tuple[SpawnerLink, s
 
     def flood() -> None:
         for _ in range(100_000):
-            link.send(GuestGone("lost", "x" * 200))
+            link.send(GuestGone(1, "lost", "x" * 200))
 
     with pytest.raises(PeerGoneError):
         flood()

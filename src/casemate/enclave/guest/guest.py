@@ -37,7 +37,7 @@ from casemate.engines.frames import (
 from casemate.engines.registry import engine_named
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.spawner import GuestGiven, GuestGone, NeedGuest, Unwatch, Watch
+from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.protocol.sandbox_layers import Layer
 
@@ -152,6 +152,8 @@ class Guest:
         """Whether a guest that has ended did so between two calls."""
         self._line: GuestLine | None = None
         self._process = 0
+        self._number = 0
+        """The number under which the spawner knows the guest; 0 before the first."""
         self._deadline: float | None = None
         self._layers: tuple[Layer, ...] | None = None
 
@@ -175,9 +177,10 @@ class Guest:
         self._drop(_UNEXPLAINED)
 
     def fetch(self) -> None:
-        """Asks the spawner for a guest, if there is none; an earlier one ends."""
+        """Asks the spawner for a guest, if there is none."""
         if self._state is GuestState.ABSENT:
-            self._spawner.send(encode_message(NeedGuest(self._engine.name, self._memory_mib)))
+            self._number += 1
+            self._spawner.send(encode_message(NeedGuest(self._number, self._engine.name, self._memory_mib)))
             self._change(_Event.FETCHED)
 
     def await_ready(self, deadline: float) -> None:
@@ -367,16 +370,16 @@ class Guest:
     def _attend_to_spawner(self) -> None:
         while self._spawner.incoming:
             frame = self._spawner.incoming.popleft()
-            said: object = parse_message(frame or b"", GuestGiven, GuestGone, Fault)
+            said: object = parse_message(frame or b"", GuestGiven, GuestGone, GuestRefused)
             match said:
                 case GuestGiven():
                     self._begin(said)
-                case GuestGone() if self._line is not None:  # else it speaks of one that was given up before
-                    code = _code(said.code)
+                case GuestGone(number, name, reason) if number == self._number and self._line is not None:
+                    code = _code(name)  # else it speaks of a guest that was given up before
                     at_rest = self._state is GuestState.ENDED and self._was_at_rest
-                    self._drop(fault(code, said.reason), died=at_rest or code is Code.GUEST_CRASHED)
-                case Fault() if self._state is GuestState.AWAITED:
-                    self._drop(said, died=True)
+                    self._drop(fault(code, reason), died=at_rest or code is Code.GUEST_CRASHED)
+                case GuestRefused(number, refusal) if number == self._number and self._state is GuestState.AWAITED:
+                    self._drop(refusal, died=True)
 
     def _begin(self, given: GuestGiven) -> None:
         writing, reading = self._spawner.descriptors.popleft(), self._spawner.descriptors.popleft()
@@ -395,12 +398,12 @@ class Guest:
         """Sets the deadline here, and in the spawner, which ends the guest a little later should nobody else do so."""
         self._deadline = deadline
         left_ms = int((deadline - time.monotonic()) * 1000)
-        self._spawner.send(encode_message(Watch(max(1, left_ms))))
+        self._spawner.send(encode_message(Watch(self._number, max(1, left_ms))))
 
     def _rest(self, event: _Event) -> None:
         self._change(event)
         self._deadline = None
-        self._spawner.send(encode_message(Unwatch()))
+        self._spawner.send(encode_message(Unwatch(self._number)))
 
     def _ask_why(self) -> None:
         """Has the spawner end a guest whose pipe has closed, and say why it died.
@@ -411,11 +414,11 @@ class Guest:
         self._was_at_rest = self._state is GuestState.READY
         self._change(_Event.CLOSED)
         self._deadline = time.monotonic() + CAUSE_TIME
-        self._spawner.send(encode_message(Watch(0)))
+        self._spawner.send(encode_message(Watch(self._number, 0)))
 
     def _lose(self, failure: Fault, *, died: bool = False) -> None:
         """Gives up a guest that may be alive: the spawner ends it now."""
-        self._spawner.send(encode_message(Watch(0)))
+        self._spawner.send(encode_message(Watch(self._number, 0)))
         self._drop(failure, died=died)
 
     def _change(self, event: _Event) -> None:

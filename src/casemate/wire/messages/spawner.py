@@ -5,7 +5,11 @@ from typing import Annotated
 
 from casemate.wire.encodings.message import U32, U64, Limit, Name, message
 from casemate.wire.messages.leaf import OptionalPart
+from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
+
+MAX_GUESTS = 64
+"""Most guests of one enclave: those that it waits for, those that it has, and those that are not reaped yet."""
 
 
 @message(0x40)
@@ -51,7 +55,7 @@ class Spawned:
 @message(0x44)
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Ends an enclave's process and its guest. The ``Exited`` that follows is the reply."""
+    """Ends an enclave's process and its guests. The ``Exited`` that follows is the reply."""
 
     enclave: U64
 
@@ -59,7 +63,7 @@ class Kill:
 @message(0x45)
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """An enclave's process has ended, and its guest with it."""
+    """An enclave's process has ended, and all its guests with it."""
 
     enclave: U64
     reason: Annotated[str, Limit(256)]
@@ -76,11 +80,13 @@ class LoadPart:
 @message(0x48)
 @dataclass(frozen=True, slots=True)
 class NeedGuest:
-    """Enclave to spawner: asks for a confined engine process; an earlier one is killed first.
+    """Enclave to spawner: asks for one more confined engine process.
 
-    Reply: ``GuestGiven`` or ``Fault``.
+    Reply: ``GuestGiven`` or ``GuestRefused``. Several may be asked for at once; which is there first is not said.
     """
 
+    guest: U32
+    """Its number, chosen by the enclave: higher than that of every guest that this enclave has asked for before."""
     engine: Name
     memory_mib: U32
 
@@ -90,6 +96,7 @@ class NeedGuest:
 class GuestGiven:
     """Two descriptors come with it: a pipe to write to the guest and one to read from it."""
 
+    guest: U32
     pid: U32
     layers: Layers
 
@@ -97,24 +104,41 @@ class GuestGiven:
 @message(0x4A)
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Enclave to spawner: the guest starts to work; kill it after this many milliseconds.
+    """Enclave to spawner: the guest works; kill it in this many milliseconds, unless told otherwise before.
 
-    With 0 it is killed at once, and ``GuestGone`` says why it ended: by that, or by an earlier cause.
+    With 0 it is killed at once, and ``GuestGone`` says why it ended: by that, or by an earlier cause. A guest that is
+    still waited for is not given any more: ``GuestRefused`` says so. Nothing is said about a guest that is gone.
     """
 
+    guest: U32
     deadline_ms: U32
 
 
 @message(0x4B)
 @dataclass(frozen=True, slots=True)
 class Unwatch:
-    """Enclave to spawner: the guest has answered."""
+    """Enclave to spawner: the guest waits for a call, and has no deadline any more."""
+
+    guest: U32
 
 
 @message(0x4C)
 @dataclass(frozen=True, slots=True)
 class GuestGone:
-    """Spawner to enclave, unasked: the guest was killed or died, and why (a ``Code`` of ``wire.protocol.faults``)."""
+    """Spawner to enclave, unasked: the guest was killed or died, and why (a ``Code`` of ``wire.protocol.faults``).
 
+    The last message about this guest, which counts as one of ``MAX_GUESTS`` until then.
+    """
+
+    guest: U32
     code: Name
     reason: Annotated[str, Limit(256)]
+
+
+@message(0x4D)
+@dataclass(frozen=True, slots=True)
+class GuestRefused:
+    """Spawner to enclave: the guest that it asked for does not come. The last message about this guest."""
+
+    guest: U32
+    fault: Fault
