@@ -52,7 +52,7 @@ def rewritten(page: str, run: dict[str, Any]) -> str:
             met, missed = verdicts.count(MET), verdicts.count(MISSED)
             text += f"\n\nOf {met + missed} targets, {met} were met and {missed} were missed."
         start, end = _span(page, name)
-        page = f"{page[:start]}\n{text}\n{page[end:]}"
+        page = f"{page[:start]}\n{text}\n\n{page[end:]}"
     return page
 
 
