@@ -15,6 +15,7 @@ from bench.lab import Lab
 from bench.verification import forget
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
 from casemate.cli.files import opened_file
+from casemate.cli.snp.firmware_hashes import hash_on_two_processors
 from casemate.testing.firmware import make_ovmf
 from casemate.testing.snp_maker import SnpMaker, snp_chip, snp_guest, snp_office
 from casemate.verifier import ExpectedReportData, SnpEndorsements, SnpEvidence, SnpPolicy, appraise_snp
@@ -27,6 +28,7 @@ from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vmm import VCPU_TYPES, Vmm
 
 THRICE = Target(Kind.RATIO, 1 / 3, "at least 3x as fast")
+TWO_AND_A_HALF = Target(Kind.RATIO, 1 / 2.5, "at least 2.5x as fast")
 SIGNED = Target(Kind.OVER, 0.5, "≤ +0.5 ms")
 """A report should take as long as its signature; half a millisecond is allowed for the rest."""
 AS_FAST = Target(Kind.RATIO, 1, "≤ 1x")
@@ -48,7 +50,11 @@ def _digests(lab: Lab) -> list[Row]:
     """Launch digests, computed from the firmware's file."""
     found: list[Row] = []
     filled = b"\xff" * (MAX_OVMF - CODE) + make_ovmf(CODE // PAGE_SIZE)
-    for name, image in (("as firmware is, filling above 4 MiB", filled), ("no two pages alike", _noise())):
+    images = (
+        ("as firmware is, filling above 4 MiB", filled, THRICE),
+        ("no two pages alike", _noise(), TWO_AND_A_HALF),
+    )
+    for name, image, target in images:
         path = lab.folder / f"{len(found)}.fd"
         path.write_bytes(image)
         pages = [image[at : at + PAGE_SIZE] for at in range(0, len(image), PAGE_SIZE)]
@@ -68,7 +74,7 @@ def _digests(lab: Lab) -> list[Row]:
                 Stats.of_seconds(ours_s),
                 IBM if theirs else "",
                 theirs,
-                THRICE if theirs and image is filled else None,
+                target if theirs else None,
                 f"SHA-384 of all its pages, and nothing else: {hashes.median:.0f} ms",
             )
         )
@@ -81,7 +87,9 @@ def _noise() -> bytes:
 
 def _ours(path: Path) -> bytes:
     with opened_file(path, what="firmware", limit=MAX_OVMF) as content:
-        return launch_digest(parse_ovmf(content), GuestShape(1, VCPU_TYPES["EPYC-Milan"], Vmm.QEMU))
+        return launch_digest(
+            parse_ovmf(content), GuestShape(1, VCPU_TYPES["EPYC-Milan"], Vmm.QEMU), hash_on_two_processors
+        )
 
 
 def _theirs(path: Path) -> list[Callable[[], float]]:

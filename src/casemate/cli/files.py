@@ -75,7 +75,8 @@ class FileContent:
 
     def __init__(self, descriptor: int, name: str) -> None:
         """Reads an open file, which the caller closes; ``name`` is for errors."""
-        self._descriptor = descriptor
+        self.descriptor = descriptor
+        """For positional reads alone."""
         self._name = name
         self._size = os.fstat(descriptor).st_size
 
@@ -84,7 +85,7 @@ class FileContent:
 
     def __getitem__(self, places: slice, /) -> bytes:
         start, end, _ = places.indices(self._size)
-        content = os.pread(self._descriptor, max(0, end - start), start)
+        content = os.pread(self.descriptor, max(0, end - start), start)
         if len(content) < end - start:
             raise InputFileError(f"{self._name}: it became shorter while it was read")
         return content

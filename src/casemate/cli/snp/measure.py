@@ -10,6 +10,7 @@ import typer
 from casemate.cli.file_kinds import FileKind, wrong_kind
 from casemate.cli.files import opened_file, read_file
 from casemate.cli.output import Screen, facts, table
+from casemate.cli.snp.firmware_hashes import hash_on_two_processors
 from casemate.wire.errors import WireError
 from casemate.wire.snp.kernel_hashes import KernelHashes
 from casemate.wire.snp.launch import GuestShape, PlannedPage, launch_digest, page_count, plan
@@ -56,7 +57,7 @@ def measure_guest(files: GuestFiles, vcpu: tuple[int, str, Vmm, int], screen: Sc
     shape = GuestShape(vcpus, VCPU_TYPES[vcpu_type], vmm, features, _kernel(files))
     with opened_file(files.ovmf, what="firmware", limit=MAX_OVMF) as content:
         ovmf = _ovmf(content, files.ovmf)
-        digest = launch_digest(ovmf, shape)
+        digest = launch_digest(ovmf, shape, hash_on_two_processors)
         pages = tuple(plan(ovmf, shape)) if explain else ()
         count = page_count(ovmf, shape)
     said: dict[str, object] = {

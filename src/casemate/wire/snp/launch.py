@@ -1,12 +1,12 @@
 """The pages that a hypervisor gives to the firmware to launch a guest, in order, and the resulting launch digest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from casemate.wire.errors import WireError
 from casemate.wire.snp.kernel_hashes import KernelHashes
-from casemate.wire.snp.ovmf import Ovmf, Section, SectionType
+from casemate.wire.snp.ovmf import Content, Ovmf, Section, SectionType
 from casemate.wire.snp.page_info import (
     DIGEST_SIZE,
     PAGE_SIZE,
@@ -73,17 +73,27 @@ def plan(ovmf: Ovmf, shape: GuestShape) -> Iterator[PlannedPage]:
     yield from _after_firmware(ovmf, shape)
 
 
-def launch_digest(ovmf: Ovmf, shape: GuestShape) -> bytes:
+def hash_firmware(content: Content) -> Iterator[bytes]:
+    """SHA-384 of each page, in order."""
+    for at in range(0, len(content), _PIECE):
+        yield from hash_pages(content[at : at + _PIECE])
+
+
+def launch_digest(
+    ovmf: Ovmf, shape: GuestShape, hash_firmware: Callable[[Content], Iterable[bytes]] = hash_firmware
+) -> bytes:
     """The launch digest (48 bytes) of the pages of :func:`plan`, computed without making each of them.
+
+    Args:
+        ovmf: the firmware.
+        shape: what else is measured.
+        hash_firmware: SHA-384 of each page in order; another function than the default may do it on several processors.
 
     Raises:
         WireError: the firmware has no place for something that the guest needs.
     """
     _check(ovmf, shape)
-    digest = bytes(DIGEST_SIZE)
-    for at in range(0, len(ovmf.content), _PIECE):
-        hashes = hash_pages(ovmf.content[at : at + _PIECE])
-        digest = extend_run(digest, hashes, PageType.NORMAL, ovmf.gpa + at)
+    digest = extend_run(bytes(DIGEST_SIZE), hash_firmware(ovmf.content), PageType.NORMAL, ovmf.gpa)
     for planned in _after_firmware(ovmf, shape):
         digest = extend(digest, planned.page)
     return digest
