@@ -11,6 +11,7 @@ from tests.rigs.docs.markdown import ROOT, table
 
 import casemate
 from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import Manifest, ManifestError
 from casemate.wire.protocol.manifest_text import KEYS as TABLES
 from casemate.wire.protocol.manifest_text import parse_manifest
@@ -31,8 +32,9 @@ def _manifest() -> dict[str, Any]:
             "debug": False,
             "engine": "javascript",
             "main": "guest/main.js",
+            "isolation": "caller",
         },
-        "limits": {"memory_mib": 64, "time_ms": 100, "output_kib": 4},
+        "limits": {"memory_mib": 64, "time_ms": 100, "output_kib": 4, "concurrent": 8, "guests": 4},
         "callers": {"NAME": "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
         "entry": {"NAME": {**schemas, "callers": "anyone", "plain": False, "stream": False}},
         "ra_tls": {"enabled": False},
@@ -98,6 +100,20 @@ def test_an_integer_may_be_within_the_bounds_of_the_reference(key: str) -> None:
     for value in (least - 1, most + 1):
         with pytest.raises(ManifestError, match=re.escape(key)):
             _parsed(_changed(key, value))
+
+
+def test_the_reference_says_what_each_isolation_means() -> None:
+    assert [row[0].strip('`"') for row in table(FUNCTIONS, "isolation")] == [str(each) for each in Isolation]
+
+
+def test_the_defaults_of_the_reference_are_those_of_a_manifest_without_these_keys() -> None:
+    manifest = _manifest()
+    del manifest["enclave"]["isolation"], manifest["limits"]["concurrent"], manifest["limits"]["guests"]
+    parsed = _parsed(manifest)
+    meanings = {row[0].strip("`"): " ".join(row[1:]) for row in table(FUNCTIONS, "key")}
+    assert f'optional, `"{parsed.isolation}"`' in meanings["enclave.isolation"]
+    assert f"optional, {parsed.limits.concurrent}:" in meanings["limits.concurrent"]
+    assert f"optional, {parsed.limits.guests}:" in meanings["limits.guests"]
 
 
 def test_the_keywords_for_results_are_those_that_can_be_filtered_by() -> None:

@@ -19,6 +19,7 @@ from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.verifier import SgxPolicy
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 SEED = "tests"
@@ -62,8 +63,14 @@ class Workshop:
         product_id: int = 1,
         security_version: int = 1,
         ra_tls: bool = False,
+        isolation: Isolation | None = None,
+        concurrent: int | None = None,
+        guests: int | None = None,
     ) -> Image:
-        """An image of one module; by default its one entry is ``main``, for anyone, with any input and output."""
+        """An image of one module; by default its one entry is ``main``, for anyone, with any input and output.
+
+        The manifest does not have the keys whose arguments are None.
+        """
         folder = self.folder / f"image-{time.monotonic_ns()}"
         (folder / "guest").mkdir(parents=True)
         (folder / "guest" / "main.js").write_text(source)
@@ -75,8 +82,14 @@ class Workshop:
                 "debug": debug,
                 "engine": "javascript",
                 "main": "guest/main.js",
+                **_written(isolation=isolation),
             },
-            "limits": {"memory_mib": memory_mib, "time_ms": time_ms, "output_kib": output_kib},
+            "limits": {
+                "memory_mib": memory_mib,
+                "time_ms": time_ms,
+                "output_kib": output_kib,
+                **_written(concurrent=concurrent, guests=guests),
+            },
             "callers": callers or {},
             "entry": entries or {"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}},
             "ocall": ocalls or {},
@@ -88,6 +101,11 @@ class Workshop:
         (folder / "casemate.toml").write_text(_toml(manifest))
         write_lock(folder, self.lock)
         return build(folder, self.key, epoch=EPOCH)
+
+
+def _written(**keys: str | int | None) -> dict[str, Any]:
+    """The keys that have a value."""
+    return {name: value for name, value in keys.items() if value is not None}
 
 
 def _toml(manifest: dict[str, Any]) -> str:

@@ -163,7 +163,7 @@ def test_a_broken_manifest_names_its_key(casemate: Casemate, hello: Path) -> Non
     assert said.code == 5
     assert said.error["kind"] == "UnknownKeyError"
     assert said.error["key"] == "limits.'time_s'"
-    assert said.error["want"] == "one of memory_mib, time_ms, output_kib"
+    assert said.error["want"] == "one of memory_mib, time_ms, output_kib, concurrent, guests"
     assert said.error["next"] == "did you mean 'time_ms'? Correct that key in casemate.toml"
 
 

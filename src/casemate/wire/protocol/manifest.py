@@ -9,6 +9,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from casemate.wire.errors import CasemateError
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.seal_binding import SealBinding
 
 
@@ -130,11 +131,15 @@ class Ocall:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The table ``[limits]``: what one call may use."""
+    """The table ``[limits]``: what one call may use, and how many calls and guests there may be at once."""
 
     memory_mib: int
     time_ms: int
     output_kib: int
+    concurrent: int
+    """Calls that the enclave serves at once."""
+    guests: int
+    """Guests at once, those included that rest between two calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ class Manifest:
     """ISVSVN."""
     debug: bool
     engine: Engine
+    isolation: Isolation
     main: str
     """Path of the module that exports the entry points."""
     limits: Limits

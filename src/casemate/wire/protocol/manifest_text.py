@@ -1,9 +1,10 @@
 """The text of casemate.toml, read key by key.
 
 The manifest is measured: its bytes are in the image, and an enclave reads it again at boot with this same function. So
-it must mean no more than it says. An unknown key is refused, and what widens access (``callers = "anyone"``) is written
-out. A reader in another language has to refuse what this one refuses: see the bounds below, the bounds on TOML in
-:mod:`casemate.wire.encodings.toml_text`, and those on schemas in :mod:`casemate.wire.encodings.json_text`.
+it must mean no more than it says. An unknown key is refused, and what widens access (``callers = "anyone"``,
+``isolation = "shared"``) is written out. A reader in another language has to refuse what this one refuses: see the
+bounds below, the bounds on TOML in :mod:`casemate.wire.encodings.toml_text`, and those on schemas in
+:mod:`casemate.wire.encodings.json_text`.
 
 Example:
     [enclave]
@@ -12,11 +13,14 @@ Example:
     security_version = 1
     engine = "javascript"
     main = "guest/main.js"
+    isolation = "caller"
 
     [limits]
     memory_mib = 64
     time_ms = 2000
     output_kib = 256
+    concurrent = 8
+    guests = 4
 
     [callers]
     alice = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
@@ -54,6 +58,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT
 from casemate.wire.protocol.caller_key import PREFIX, parse_caller_key
 from casemate.wire.protocol.image_index import check_path
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import (
     ANYONE,
     Anyone,
@@ -84,15 +89,21 @@ MAX_CALLERS = 1024
 MIN_MEMORY_MIB, MAX_MEMORY_MIB = 16, 1024
 """A guest's memory: the engine does not start with less; more needs a machine of its own."""
 MIN_TIME_MS, MAX_TIME_MS = 1, 60_000
-"""Time of one call: an enclave takes one call at a time, so a long one keeps all others waiting."""
+"""Time of one call: it holds a guest and one of the enclave's ``concurrent`` places for as long."""
+MAX_CONCURRENT, DEFAULT_CONCURRENT = 64, 8
+"""Calls that an enclave serves at once; 1, and no more, where its guest is shared."""
+MAX_GUESTS, DEFAULT_GUESTS = 64, 4
+"""Guests that an enclave has at once; 1, and no more, where it is shared."""
+MAX_GUESTS_MIB = DEFAULT_GUESTS * MAX_MEMORY_MIB
+"""``guests`` times ``memory_mib`` (MiB): what one enclave may take of its machine. The default fits every memory."""
 MAX_STATE_KIB = 64 * 1024
 """Largest sealed state (KiB): the enclave holds all of it in memory."""
 MAX_OUTPUT_KIB = MAX_OUTPUT // 1024
 
 KEYS: Final = {
     "": ("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls"),
-    "enclave": ("name", "product_id", "security_version", "debug", "engine", "main"),
-    "limits": ("memory_mib", "time_ms", "output_kib"),
+    "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation"),
+    "limits": ("memory_mib", "time_ms", "output_kib", "concurrent", "guests"),
     "entry.NAME": ("input", "output", "callers", "plain", "stream"),
     "ocall.NAME": ("input", "output"),
     "state": ("policy", "recovery", "max_kib"),
@@ -128,6 +139,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     except WireError as error:
         raise ManifestError("the file", got=error.got, want=error.want) from None
     enclave, limits = top.table("enclave", KEYS["enclave"]), top.table("limits", KEYS["limits"])
+    isolation = _choice(enclave, "isolation", Isolation, absent=Isolation.CALLER)
     files = _Files(read_file)
     callers = _callers(top.table("callers", optional=True))
     by_name = {caller.name: caller for caller in callers}
@@ -137,12 +149,9 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         security_version=enclave.integer("security_version", 0, MAX_U16),
         debug=enclave.flag("debug", absent=False),
         engine=_choice(enclave, "engine", Engine),
+        isolation=isolation,
         main=_main(enclave, files),
-        limits=Limits(
-            memory_mib=limits.integer("memory_mib", MIN_MEMORY_MIB, MAX_MEMORY_MIB),
-            time_ms=limits.integer("time_ms", MIN_TIME_MS, MAX_TIME_MS),
-            output_kib=limits.integer("output_kib", 1, MAX_OUTPUT_KIB),
-        ),
+        limits=_limits(limits, isolation),
         callers=callers,
         state=_state(top),
         ra_tls=_ra_tls(top),
@@ -222,11 +231,12 @@ class _Table:
             raise ManifestError(self.key(name), got=_shown(value), want="a table")
         return _Table(self.key(name), value, known)
 
-    def integer(self, name: str, least: int, most: int) -> int:
-        """An integer within bounds."""
-        value = self.value(name, f"an integer from {least} to {most}")
+    def integer(self, name: str, least: int, most: int, *, absent: int | None = None) -> int:
+        """An integer within bounds; ``absent`` is its value where it is not written, None where it must be."""
+        want = f"an integer from {least} to {most}"
+        value = self.value(name, want) if absent is None else self._values.get(name, absent)
         if type(value) is not int or not least <= value <= most:  # a bool is an int to isinstance
-            raise ManifestError(self.key(name), got=_shown(value), want=f"an integer from {least} to {most}")
+            raise ManifestError(self.key(name), got=_shown(value), want=want)
         return value
 
     def flag(self, name: str, *, absent: bool | None = None) -> bool:
@@ -265,6 +275,28 @@ def _main(table: _Table, files: _Files) -> str:
         raise ManifestError(table.key("main"), got=_shown(path), want=want)
     files.read(table.key("main"), path)
     return path
+
+
+def _limits(table: _Table, isolation: Isolation) -> Limits:
+    """The table [limits]: one guest and one call at a time where the guest is shared."""
+    memory_mib = table.integer("memory_mib", MIN_MEMORY_MIB, MAX_MEMORY_MIB)
+    shared = isolation is Isolation.SHARED
+    concurrent = table.integer("concurrent", 1, MAX_CONCURRENT, absent=1 if shared else DEFAULT_CONCURRENT)
+    guests = table.integer("guests", 1, MAX_GUESTS, absent=1 if shared else DEFAULT_GUESTS)
+    for name, value in (("concurrent", concurrent), ("guests", guests)):
+        if shared and value > 1:
+            want = '1, or the key left out: with isolation = "shared" one guest serves one call at a time'
+            raise ManifestError(table.key(name), got=value, want=want)
+    if guests * memory_mib > MAX_GUESTS_MIB:
+        want = f"at most {MAX_GUESTS_MIB // memory_mib} with memory_mib = {memory_mib}: {MAX_GUESTS_MIB} MiB in all"
+        raise ManifestError(table.key("guests"), got=guests, want=want)
+    return Limits(
+        memory_mib=memory_mib,
+        time_ms=table.integer("time_ms", MIN_TIME_MS, MAX_TIME_MS),
+        output_kib=table.integer("output_kib", 1, MAX_OUTPUT_KIB),
+        concurrent=concurrent,
+        guests=guests,
+    )
 
 
 def _functions(table: _Table, known: tuple[str, ...], parse: Callable[[str, _Table], T]) -> tuple[T, ...]:
@@ -344,8 +376,10 @@ def _ra_tls(top: _Table) -> bool:
     return "ra_tls" in top and top.table("ra_tls", KEYS["ra_tls"]).flag("enabled")
 
 
-def _choice(table: _Table, name: str, choices: type[Choice]) -> Choice:
-    """One of a few words."""
+def _choice(table: _Table, name: str, choices: type[Choice], *, absent: Choice | None = None) -> Choice:
+    """One of a few words; ``absent`` where none is written, None where one must be."""
+    if absent is not None and name not in table:
+        return absent
     known = " or ".join(repr(choice.value) for choice in choices)
     text = table.text(name, known)
     try:

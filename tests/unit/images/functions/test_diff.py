@@ -45,7 +45,12 @@ LIMITS = ('"[limits] # of one call"', '"[limits] # all # of one call"')
     ("change", "line"),
     [
         (("casemate.toml", "time_ms = 2000", "time_ms = 1"), ("casemate.toml: limits.time_ms", "2000", "1")),
-        (("casemate.toml", "[limits]", "[limits] # all"), ("casemate.toml:11", *LIMITS)),
+        (
+            ("casemate.toml", 'isolation = "caller"', 'isolation = "shared"'),
+            ("casemate.toml: enclave.isolation", '"caller"', '"shared"'),
+        ),
+        (("casemate.toml", "# guests = 4", "guests = 4"), ("casemate.toml: limits.guests", None, "4")),
+        (("casemate.toml", "[limits]", "[limits] # all"), ("casemate.toml:12", *LIMITS)),
         (("guest/main.js", "\n// There", "\n// Here"), ("guest/main.js:2", ANY, ANY)),
         (("guest/common.json", '"dragon"', '"x"'), ("guest/common.json: [14]", '"dragon"', '"x"')),
         (("guest/common.json", ', "secret"', ""), ("guest/common.json: [19]", '"secret"', None)),

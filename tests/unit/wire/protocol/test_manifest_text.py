@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.wire.protocol import manifest_text as module
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import ANYONE, Engine, Limits, Manifest, ManifestError, UnknownKeyError
 from casemate.wire.protocol.manifest_text import parse_manifest
 
@@ -29,7 +30,8 @@ def test_the_documented_example_is_what_it_seems() -> None:
     manifest = _parse(TEXT)
     assert (manifest.name, manifest.product_id, manifest.security_version) == ("keyword-search", 1, 1)
     assert (manifest.debug, manifest.engine, manifest.main) == (False, Engine.JAVASCRIPT, "guest/main.js")
-    assert manifest.limits == Limits(memory_mib=64, time_ms=2000, output_kib=256)
+    assert manifest.isolation is Isolation.CALLER
+    assert manifest.limits == Limits(memory_mib=64, time_ms=2000, output_kib=256, concurrent=8, guests=4)
     assert [caller.name for caller in manifest.callers] == ["alice"]
     assert manifest.entry("search") is not None
     assert manifest.ocall("time") is not None
@@ -60,6 +62,54 @@ def test_ra_tls_is_off_unless_it_is_written_out() -> None:
     ):
         with pytest.raises(ManifestError, match="ra_tls"):
             _parse(f"{wrong}{without}" if wrong.startswith("ra_tls") else f"{without}\n{wrong}")
+
+
+def _running(isolation: str = "", limits: str = "", *, memory_mib: int = 64) -> Manifest:
+    """The example with these lines for how its guests run."""
+    text = TEXT.replace('isolation = "caller"\n', isolation).replace("concurrent = 8\nguests = 4\n", limits)
+    return _parse(text.replace("memory_mib = 64", f"memory_mib = {memory_mib}"))
+
+
+@pytest.mark.parametrize(
+    ("written", "isolation", "concurrent", "guests"),
+    [
+        ("", Isolation.CALLER, 8, 4),
+        ('isolation = "caller"\n', Isolation.CALLER, 8, 4),
+        ('isolation = "call"\n', Isolation.CALL, 8, 4),
+        ('isolation = "shared"\n', Isolation.SHARED, 1, 1),
+    ],
+)
+def test_guests_are_not_shared_unless_it_is_written_out(
+    written: str, isolation: Isolation, concurrent: int, guests: int
+) -> None:
+    manifest = _running(written)
+    assert manifest.isolation is isolation
+    assert (manifest.limits.concurrent, manifest.limits.guests) == (concurrent, guests)
+
+
+@pytest.mark.parametrize(("concurrent", "guests"), [(1, 64), (64, 1), (8, 9), (1, 1)])
+def test_calls_and_guests_at_once_do_not_depend_on_each_other(concurrent: int, guests: int) -> None:
+    limits = _running(limits=f"concurrent = {concurrent}\nguests = {guests}\n").limits
+    assert (limits.concurrent, limits.guests) == (concurrent, guests)
+
+
+@pytest.mark.parametrize("name", ["concurrent", "guests"])
+def test_a_shared_guest_is_alone_and_serves_one_call_at_a_time(name: str) -> None:
+    shared = 'isolation = "shared"\n'
+    assert getattr(_running(shared, f"{name} = 1\n").limits, name) == 1
+    with pytest.raises(ManifestError, match=rf"limits\.{name} is 2, want 1, or the key left out: with isolation"):
+        _running(shared, f"{name} = 2\n")
+
+
+@pytest.mark.parametrize(("memory_mib", "most"), [(64, 64), (65, 63), (1024, 4)])
+def test_all_guests_together_may_have_four_gib(memory_mib: int, most: int) -> None:
+    assert _running(limits=f"guests = {most}\n", memory_mib=memory_mib).limits.guests == most
+    with pytest.raises(ManifestError, match=rf"limits\.guests is {most + 1}, want .*{most}"):
+        _running(limits=f"guests = {most + 1}\n", memory_mib=memory_mib)
+
+
+def test_every_memory_may_have_the_guests_that_a_manifest_has_which_names_none() -> None:
+    assert _running(memory_mib=1024).limits.guests == 4
 
 
 def test_anyone_is_written_out() -> None:
@@ -94,6 +144,9 @@ def test_anyone_is_written_out() -> None:
         ("product_id = 1", 'product_id = 1\ndebug = "no"', "enclave.debug"),
         ("product_id = 1", "product_id = 1\ndebugging = true", "enclave.'debugging'"),
         ('engine = "javascript"', 'engine = "python"', "enclave.engine"),
+        ('isolation = "caller"', 'isolation = "callers"', "enclave.isolation"),
+        ('isolation = "caller"', 'isolation = "Shared"', "enclave.isolation"),
+        ('isolation = "caller"', "isolation = true", "enclave.isolation"),
         ('main = "guest/main.js"', 'main = "main.js"', "enclave.main"),
         ('main = "guest/main.js"', 'main = "guest/main.ts"', "enclave.main"),
         ('main = "guest/main.js"', 'main = "guest/../guest/main.js"', "enclave.main"),
@@ -104,6 +157,13 @@ def test_anyone_is_written_out() -> None:
         ("time_ms = 2000", "time_ms = 3600000", "limits.time_ms"),
         ("output_kib = 256", "output_kib = 16385", "limits.output_kib"),
         ("output_kib = 256", "output_kib = 256\ncpus = 4", "limits.'cpus'"),
+        ("concurrent = 8", "concurrent = 0", "limits.concurrent"),
+        ("concurrent = 8", "concurrent = 65", "limits.concurrent"),
+        ("concurrent = 8", "concurrent = true", "limits.concurrent"),
+        ("concurrent = 8", 'concurrent = "8"', "limits.concurrent"),
+        ("guests = 4", "guests = 0", "limits.guests"),
+        ("guests = 4", "guests = 65", "limits.guests"),
+        ("guests = 4", "guests = 4.0", "limits.guests"),
         ("alice = ", '"a b" = ', "callers.'a b'"),
         ("alice = ", "anyone = ", "callers.'anyone'"),
         ("ed25519:", "", "callers.alice"),
@@ -152,7 +212,7 @@ def test_an_unknown_key_says_which_keys_the_table_may_have() -> None:
     with pytest.raises(UnknownKeyError) as caught:
         _parse(TEXT.replace("time_ms", f'"{"t" * 10_000}"'))
     assert caught.value.name == "t" * 80
-    assert caught.value.known == ("memory_mib", "time_ms", "output_kib")
+    assert caught.value.known == ("memory_mib", "time_ms", "output_kib", "concurrent", "guests")
     assert len(str(caught.value)) < 300
 
 
@@ -173,7 +233,7 @@ def test_refuses_bytes_that_are_no_text() -> None:
 
 
 WORDS = st.sampled_from(
-    [*re.findall(r"\w+|\W", TEXT), "9" * 20, "nan", "true", "{}", "[[", "'''", "1979-05-27", "\n", "é"]
+    [*re.findall(r"\w+|\W", TEXT), "9" * 20, "nan", "true", "shared", "{}", "[[", "'''", "1979-05-27", "\n", "é"]
 )
 
 
@@ -188,6 +248,9 @@ def test_a_changed_manifest_is_a_manifest_or_a_manifest_error(changes: list[tupl
         return
     assert manifest.entries
     assert 0 <= manifest.product_id <= 0xFFFF
+    limits = manifest.limits
+    assert 1 <= limits.guests <= 4096 // limits.memory_mib
+    assert manifest.isolation is not Isolation.SHARED or limits.guests == limits.concurrent == 1
 
 
 @given(st.binary(max_size=200))
