@@ -13,6 +13,7 @@ from casemate.client.local import LocalMachine
 from casemate.images.errors import SourceError
 from casemate.testing.hostile_guests import HOSTILE_GUESTS, OK, HostileGuest
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.manifest import ManifestError
 
@@ -42,7 +43,9 @@ def test_a_hostile_guest_harms_its_own_call_alone(
     guest: HostileGuest, workshop: Workshop, client: Client, policy_for: PolicyFor, machine: LocalMachine
 ) -> None:
     try:
-        image = workshop.image(guest.source, time_ms=int(LIMIT * 1000), output_kib=256, ocalls=TIME)
+        image = workshop.image(
+            guest.source, time_ms=int(LIMIT * 1000), output_kib=256, ocalls=TIME, isolation=Isolation.SHARED
+        )
     except (SourceError, ManifestError):
         return  # no honest tool builds it; what becomes of it inside an engine is tested with the engine
     if guest.fails_to_load:

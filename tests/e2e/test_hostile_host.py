@@ -28,6 +28,7 @@ from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.messages.host import Answer, Call, EvidenceIs, GetEvidence, ListEnclaves
 from casemate.wire.protocol.call import Envelope
 from casemate.wire.protocol.faults import Code, Fault
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.padding import pad
 
 pytestmark = pytest.mark.machine
@@ -298,6 +299,7 @@ def test_an_ocall_that_is_answered_too_late_costs_nobody_else_anything(
         """,
         ocalls={"echo": {"input": {"type": "object", "properties": {"x": {"type": "string"}}}, "output": ANYTHING}},
         time_ms=limit,
+        isolation=Isolation.SHARED,
     )
     attacker = client.attest(client.launch(image), policy_for(image))
     with connect(machine.host_socket) as other:

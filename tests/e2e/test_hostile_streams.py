@@ -16,6 +16,7 @@ from casemate.client.local import LocalMachine
 from casemate.testing.hostile_guests import HOSTILE_STATES, HOSTILE_STREAMS, OK, HostileGuest
 from casemate.wire.messages.host import Call
 from casemate.wire.protocol.call import MAX_CHUNK, Envelope, StepTaken, StreamEnded
+from casemate.wire.protocol.isolation import Isolation
 
 pytestmark = pytest.mark.machine
 
@@ -75,7 +76,12 @@ def peak_of(pid: int) -> int:
 def test_a_hostile_stream_harms_itself_alone(
     guest: HostileGuest, workshop: Workshop, client: Client, policy_for: PolicyFor, machine: LocalMachine
 ) -> None:
-    image = workshop.image(guest.source, entries={"main": STREAM, "other": CALL}, time_ms=int(LIMIT * 1000))
+    image = workshop.image(
+        guest.source,
+        entries={"main": STREAM, "other": CALL},
+        time_ms=int(LIMIT * 1000),
+        isolation=Isolation.SHARED,
+    )
     enclave = client.attest(client.launch(image), policy_for(image))
     for _ in range(2):
         assert outcome_of(steps(client, enclave), enclave) in guest.outcomes
@@ -121,6 +127,7 @@ def test_a_function_that_abuses_its_state_harms_its_own_call_alone(
         entries={"main": CALL, "other": CALL},
         state={"policy": "mrenclave", "recovery": "operator", "max_kib": 16},
         time_ms=int(LIMIT * 1000),
+        isolation=Isolation.SHARED,
     )
     enclave = client.attest(client.launch(image), policy_for(image))
     assert timed(lambda: enclave.call("other", None)).value == 0
