@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.rigs.channel.guests import GuestEndedError, Line
-from tests.rigs.channel.rig import FILES, MANIFEST, Rig, pages_of
+from tests.rigs.channel.rig import FILES, MANIFEST, Rig, manifest_with, pages_of
 
 from casemate.engines.frames import NO_CALL, FrameKind, head_and_text
 from casemate.wire.messages.leaf import Booted
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.isolation import Isolation
 
 
 def refusal(rig: Rig) -> Fault:
@@ -44,6 +45,19 @@ def test_a_manifest_that_is_not_the_signed_identity_does_not_boot(key: str) -> N
     refused = refusal(Rig(manifest=MANIFEST.replace(key, changed)))
     assert refused.code is Code.LAUNCH_REFUSED
     assert "the manifest says" in refused.reason
+
+
+@pytest.mark.parametrize("isolation", Isolation)
+def test_an_enclave_of_every_isolation_boots_and_answers(isolation: Isolation) -> None:
+    with Rig(manifest=manifest_with(isolation=isolation)) as rig:
+        assert rig.call(rig.attest(), "echo", {"n": 1}).value["arguments"] == {"n": 1}
+
+
+@pytest.mark.parametrize("limits", [{"concurrent": 2}, {"guests": 2}])
+def test_a_shared_guest_beside_others_does_not_boot(limits: dict[str, int]) -> None:
+    refused = refusal(Rig(manifest=manifest_with(isolation=Isolation.SHARED, **limits)))
+    assert refused.code is Code.LAUNCH_REFUSED
+    assert 'with isolation = "shared" one guest serves one call at a time' in refused.reason
 
 
 def test_code_that_cannot_be_loaded_does_not_boot() -> None:

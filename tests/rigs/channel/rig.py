@@ -43,6 +43,7 @@ from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.protocol.call import Envelope
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, Link
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState
@@ -63,6 +64,7 @@ security_version = 2
 debug = false
 engine = "javascript"
 main = "guest/main.js"
+isolation = "shared"
 
 [limits]
 memory_mib = 64
@@ -105,6 +107,14 @@ additionalProperties = false
 input = {{ type = "object", properties = {{ zone = {{ type = "string" }} }} }}
 output = {{ type = "integer", minimum = 0 }}
 """
+
+
+def manifest_with(*, isolation: Isolation, concurrent: int | None = None, guests: int | None = None) -> str:
+    """The rig's manifest with another isolation, and with those limits that are not None."""
+    written = (("concurrent", concurrent), ("guests", guests))
+    limits = "".join(f"{name} = {value}\n" for name, value in written if value is not None)
+    return MANIFEST.replace('"shared"', f'"{isolation}"').replace("[limits]\n", f"[limits]\n{limits}")
+
 
 HURRIED = MANIFEST.replace("20000", "500")
 """For tests in which time runs out."""
