@@ -12,6 +12,8 @@ from tests.rigs.channel.rig import HURRIED, MANIFEST, Rig, seal
 
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
+from casemate.enclave.guest.guest import LOAD_TIME
+from casemate.enclave.guest.lease import LEASE, REST, SPARE
 from casemate.engines.frames import NO_CALL, FrameKind, head_and_text
 from casemate.wire.messages.entry import Left
 from casemate.wire.protocol.faults import Code, Fault, fault
@@ -333,23 +335,46 @@ def test_a_program_that_fails_to_load_again_fails_calls_in_time() -> None:
         works_again(rig, session)
 
 
-def test_the_spawner_is_told_when_a_guest_works_and_when_it_rests() -> None:
+def watches_of(rig: Rig, count: int) -> list[int | None]:
+    """What the spawner has been told, once that is so much; its part of the rig reads in a thread of its own."""
+    deadline = time.monotonic() + 20
+    while len(rig.watches) < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return rig.watches
+
+
+def test_the_spawner_is_told_when_a_guest_works_and_when_it_has_rested_for_a_while() -> None:
     with HurriedRig() as rig:
+        watches_of(rig, 2)  # it is loaded, and has rested
         session = rig.attest()
         started = time.monotonic()
         rig.call(session, "echo", None)
         took = time.monotonic() - started
-        rig.attest()
-        deadline = time.monotonic() + 20  # the rig's spawner reads in a thread of its own
-        while len(rig.watches) < 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        loading, working = rig.watches[0], rig.watches[2]
-        assert rig.watches == [loading, None, working, None]
+        loading, rested, working, rested_again = watches_of(rig, 4)
+        assert time.monotonic() - started >= REST
+        assert rested is rested_again is None
         assert loading is not None
         assert working is not None
-        # What is left of the call's time when its guest begins, in whole milliseconds. What is gone by then is a part
-        # of what the call took, and rounding down takes less than one more. Never 0, which would end the guest.
-        assert max(1, (LIMIT - took) * 1000 - 1) <= working <= LIMIT * 1000
+        # What is left of the call's time when its guest begins, and the lease, in whole milliseconds. What is gone by
+        # then is a part of what the call took, and rounding down takes less than one more.
+        assert (LIMIT + LEASE - took) * 1000 - 1 <= working <= (LIMIT + LEASE) * 1000
+        assert (LOAD_TIME + SPARE) * 1000 <= loading <= (LOAD_TIME + LEASE) * 1000
+
+
+def test_calls_one_after_the_other_do_not_cost_the_spawner_a_message_each() -> None:
+    with HurriedRig() as rig:
+        watches_of(rig, 2)
+        session = rig.attest()
+        began = started = time.monotonic()
+        slow = 0
+        for _ in range(50):
+            rig.call(session, "echo", None)
+            slow += time.monotonic() - started > REST / 2
+            started = time.monotonic()
+        renewals = (started - began) / (LEASE - SPARE)
+        watches_of(rig, 4)
+        # One at the beginning and one at the end, one for each tenth of a second, and two for each rest in between.
+        assert len(rig.watches) - 2 <= 2 + renewals + 2 * slow
 
 
 def test_a_guest_given_up_is_ended_by_the_spawner_at_once() -> None:

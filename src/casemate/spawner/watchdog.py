@@ -11,17 +11,15 @@ from casemate.spawner.process_memory import cpu_time_of, memory_of
 from casemate.wire.protocol.faults import Code
 
 GRACE = 0.25
-"""How much later than its deadline a guest is killed (seconds): the enclave, which knows the deadline, comes first."""
+"""How much later than its deadline a guest is killed (seconds): the enclave, which knows the deadline, comes first.
+The deadline is that of a lease, which lasts longer than the call (``enclave/guest/lease.py``)."""
 
 SAMPLE_WORKING = 0.025
 """Seconds between looks at the memory of a guest that works; what it grabs in between, the hard limits bound."""
 
 SAMPLE_RESTING = 1.0
-"""Seconds between looks at a guest that should be waiting for a call."""
-
-SETTLING = 0.1
-"""Seconds from an answer to the first look at how much the guest has computed so far; what it computes before is
-not counted. Most calls are followed by another one sooner, and then the kernel, which takes longest, is not asked."""
+"""Seconds between looks at a guest that should be waiting for a call. The first comes at once, and notes how much the
+guest has computed so far; what it computes before that is not counted."""
 
 RESTING_CPU = 2.0
 """Seconds that a guest may compute between two calls: enough to collect garbage and to compile, not to work on."""
@@ -68,7 +66,7 @@ class Watchdog:
         self._next = now + SAMPLE_WORKING
 
     def unwatch(self, now: float) -> None:
-        """The guest has answered, and should wait now."""
+        """The guest has answered a while ago, and should wait for a call now."""
         self._deadline = None
         self._rest(now)
 
@@ -100,7 +98,7 @@ class Watchdog:
         return None
 
     def _rest(self, now: float) -> None:
-        self._next = now + SETTLING
+        self._next = now
         self._cpu = None
 
 

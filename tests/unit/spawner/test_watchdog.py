@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from casemate.enclave.guest.lease import LEASE, Lease
 from casemate.sandbox.confinement import NoGroup
 from casemate.spawner import watchdog as module
 from casemate.spawner.confined_fork import end_of
@@ -14,12 +15,12 @@ from casemate.spawner.watchdog import (
     RESTING_CPU,
     SAMPLE_RESTING,
     SAMPLE_WORKING,
-    SETTLING,
     SLACK_MIB,
     Gone,
     Watchdog,
     cause_of_death,
 )
+from casemate.wire.messages.spawner import Unwatch, Watch
 from casemate.wire.protocol.faults import Code
 
 BASE = 10 * MIB
@@ -51,11 +52,10 @@ def watchdog(*, sleeps: bool = False) -> Watchdog:
 
 def test_a_resting_guest_is_looked_at_now_and_then(measures: Measures) -> None:
     dog = watchdog()
-    assert dog.due == 100 + SETTLING
-    assert dog.look(100.05) is None
+    assert dog.due == 100
     measures.cpu = 0.1
     assert dog.look(dog.due) is None
-    assert dog.due == pytest.approx(100 + SETTLING + SAMPLE_RESTING)
+    assert dog.due == pytest.approx(100 + SAMPLE_RESTING)
 
 
 def test_a_working_guest_is_looked_at_often(measures: Measures) -> None:
@@ -115,6 +115,79 @@ def test_each_rest_is_counted_from_its_own_beginning(measures: Measures) -> None
         assert dog.look(dog.due) is None
     measures.cpu += RESTING_CPU + 1
     assert dog.look(dog.due) == Gone(Code.GUEST_CRASHED, "the guest kept computing between calls")
+
+
+ANSWERED = 100.0
+"""When a guest answers a call that was watched from 99.9 on."""
+
+
+def ended_at(measures: Measures, calls: list[float], until: float, share: float = 1.0) -> float | None:
+    """When a guest is ended that computes all the time, by an enclave's lease and the watchdog; None if it is not.
+
+    Args:
+        measures: its CPU time.
+        calls: when it is called; it answers each call at once.
+        until: the end of the test.
+        share: how much of a processor it uses.
+    """
+    dog, lease = watchdog(), Lease(1)
+    for millisecond in range(99_900, round(until * 1000)):
+        now = millisecond / 1000
+        measures.cpu = share * (now - 99.9)
+        message: Watch | Unwatch | None = lease.attend(now)
+        if now in calls:
+            message = lease.work(now + 10, now)
+            lease.rest(now)
+        match message:
+            case Watch(_, deadline_ms):
+                dog.watch(deadline_ms, now)
+            case Unwatch():
+                dog.unwatch(now)
+        if dog.look(now) is not None:
+            return now
+    return None
+
+
+def test_a_guest_that_computes_after_its_answer_is_counted_from_a_tenth_of_a_second_on(measures: Measures) -> None:
+    """So it would be, too, if the enclave told of a rest at once, and the first look came that much later."""
+    assert ended_at(measures, [ANSWERED], 110.0) == pytest.approx(ANSWERED + 0.1 + 3 * SAMPLE_RESTING, abs=0.002)
+
+
+def test_a_guest_that_computes_less_than_it_may_between_two_calls_goes_on(measures: Measures) -> None:
+    assert ended_at(measures, [ANSWERED, 103.0, 106.0, 109.0], 112.0, share=0.6) is None
+
+
+def test_a_call_within_a_tenth_of_a_second_counts_anew(measures: Measures) -> None:
+    calls = [round(ANSWERED + 0.09 * number, 3) for number in range(100)]
+    assert ended_at(measures, calls, calls[-1]) is None
+    assert ended_at(measures, calls, 120.0) == pytest.approx(calls[-1] + 0.1 + 3 * SAMPLE_RESTING, abs=0.002)
+
+
+def test_the_memory_of_a_guest_that_rests_on_its_lease_is_looked_at_as_often_as_of_one_that_works(
+    measures: Measures,
+) -> None:
+    dog, lease = watchdog(), Lease(1)
+    watch = lease.work(110.0, 100.0)
+    assert watch is not None
+    dog.watch(watch.deadline_ms, 100.0)
+    lease.rest(100.001)
+    assert dog.due == 100.0 + SAMPLE_WORKING
+    assert dog.look(dog.due) is None
+    assert dog.due == pytest.approx(100.0 + 2 * SAMPLE_WORKING)
+    measures.resident = LIMIT + 1
+    assert dog.look(dog.due) == Gone(Code.MEMORY_LIMIT, "the guest used more than its 64 MiB")
+
+
+def test_a_guest_whose_enclave_hangs_is_ended_at_most_a_lease_and_the_grace_after_its_deadline(
+    measures: Measures,  # noqa: ARG001
+) -> None:
+    dog, lease = watchdog(), Lease(1)
+    watch = lease.work(101.0, 100.0)
+    assert watch is not None
+    dog.watch(watch.deadline_ms, 100.0)
+    ends = 101.0 + LEASE + GRACE
+    assert dog.look(ends - 0.001) is None
+    assert dog.look(ends) == Gone(Code.TIME_LIMIT, "the guest worked for longer than its time limit")
 
 
 def test_a_watchdog_that_is_off_is_never_due(measures: Measures) -> None:

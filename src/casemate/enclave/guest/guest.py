@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from casemate.enclave.guest.lease import Lease
 from casemate.enclave.guest.pipe_protocol import GuestLine
 from casemate.enclave.io.pump import Pump
 from casemate.enclave.io.socket_peer import SocketPeer
@@ -154,6 +155,7 @@ class Guest:
         self._process = 0
         self._number = 0
         """The number under which the spawner knows the guest; 0 before the first."""
+        self._lease = Lease(self._number)
         self._deadline: float | None = None
         self._layers: tuple[Layer, ...] | None = None
 
@@ -170,7 +172,8 @@ class Guest:
     @property
     def deadline(self) -> float | None:
         """When :meth:`attend` must be called at the latest, on the monotonic clock."""
-        return self._deadline
+        due = [when for when in (self._deadline, self._lease.due) if when is not None]
+        return min(due, default=None)
 
     def close(self) -> None:
         """Closes its pipes."""
@@ -180,7 +183,8 @@ class Guest:
         """Asks the spawner for a guest, if there is none."""
         if self._state is GuestState.ABSENT:
             self._number += 1
-            self._spawner.send(encode_message(NeedGuest(self._number, self._engine.name, self._memory_mib)))
+            self._lease = Lease(self._number)
+            self._tell_spawner(NeedGuest(self._number, self._engine.name, self._memory_mib))
             self._change(_Event.FETCHED)
 
     def await_ready(self, deadline: float) -> None:
@@ -208,6 +212,7 @@ class Guest:
     def attend(self) -> None:
         """Takes what spawner and guest have sent while no call is under way."""
         self._attend_to_spawner()
+        self._tell_spawner(self._lease.attend(time.monotonic()))
         line = self._line
         if line is None or self._state is GuestState.WORKING:
             return
@@ -397,13 +402,16 @@ class Guest:
     def _watch(self, deadline: float) -> None:
         """Sets the deadline here, and in the spawner, which ends the guest a little later should nobody else do so."""
         self._deadline = deadline
-        left_ms = int((deadline - time.monotonic()) * 1000)
-        self._spawner.send(encode_message(Watch(self._number, max(1, left_ms))))
+        self._tell_spawner(self._lease.work(deadline, time.monotonic()))
 
     def _rest(self, event: _Event) -> None:
         self._change(event)
         self._deadline = None
-        self._spawner.send(encode_message(Unwatch(self._number)))
+        self._lease.rest(time.monotonic())
+
+    def _tell_spawner(self, message: NeedGuest | Watch | Unwatch | None) -> None:
+        if message is not None:
+            self._spawner.send(encode_message(message))
 
     def _ask_why(self) -> None:
         """Has the spawner end a guest whose pipe has closed, and say why it died.
@@ -414,11 +422,11 @@ class Guest:
         self._was_at_rest = self._state is GuestState.READY
         self._change(_Event.CLOSED)
         self._deadline = time.monotonic() + CAUSE_TIME
-        self._spawner.send(encode_message(Watch(self._number, 0)))
+        self._tell_spawner(Watch(self._number, 0))
 
     def _lose(self, failure: Fault, *, died: bool = False) -> None:
         """Gives up a guest that may be alive: the spawner ends it now."""
-        self._spawner.send(encode_message(Watch(self._number, 0)))
+        self._tell_spawner(Watch(self._number, 0))
         self._drop(failure, died=died)
 
     def _change(self, event: _Event) -> None:
@@ -430,6 +438,7 @@ class Guest:
             self._line.close()
         self._change(_Event.FAILED)
         self._line, self._failure, self._deadline = None, failure, None
+        self._lease = Lease(self._number)  # nothing is due for a guest that is gone
         self._died = died
         self._process += 1
 
