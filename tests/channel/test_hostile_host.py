@@ -16,10 +16,10 @@ from tests.rigs.channel.rig import HURRIED, Rig, seal
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.main import MAX_HOST_FRAME
-from casemate.wire.encodings.message import encode_message
+from casemate.wire.encodings.message import encode_message, tag_of
 from casemate.wire.messages.chip import Load
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, OcallAnswer, OcallRefused
-from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.call import ENCAPSULATION_SIZE, CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, Fault, fault
 
 LIMIT = 0.5
@@ -35,7 +35,7 @@ def works(rig: Rig, session: AttestedEnclave) -> bool:
     [
         b"",
         b"\x00",
-        b"\x52",
+        tag_of(Enter),
         b"\xff" * 1000,
         encode_message(OcallAnswer(1, b"1")) + b"x",
         encode_message(Left(b"")),
@@ -54,6 +54,16 @@ def test_frames_that_are_no_entry_are_refused(frame: bytes) -> None:
         reply = rig.receive()
         assert isinstance(reply, Fault)
         assert reply.code is Code.MALFORMED
+        assert works(rig, session)
+
+
+@pytest.mark.parametrize("tag", [0x10, 0x52], ids=["an envelope", "an entry with an envelope in it"])
+def test_protocol_1_is_refused_in_clear_words(tag: int) -> None:
+    with Rig() as rig:
+        session = rig.attest()
+        rig.send(bytes((tag,)) + encode_message(seal(session, "echo", None).envelope)[1:])
+        reply = rig.receive()
+        assert reply == fault(Code.MALFORMED, "protocol is 1, the format wants 2: update the client")
         assert works(rig, session)
 
 
@@ -341,7 +351,7 @@ ENTRY = encode_message(Challenge(bytes(32), bytes(512)))
 
 @given(
     st.binary(max_size=3000).filter(lambda frame: frame[:1] not in (b"\x55", b"\x57"))
-    | st.binary(max_size=1000).map(b"\x52".__add__)
+    | st.binary(max_size=1000).map(tag_of(Enter).__add__)
     | st.binary(max_size=600).map(b"\x50".__add__)
 )
 def test_any_frame_but_an_answer_gets_one_reply(shared: tuple[Rig, AttestedEnclave], frame: bytes) -> None:
@@ -363,9 +373,12 @@ def test_any_frame_but_an_answer_gets_one_reply(shared: tuple[Rig, AttestedEncla
         st.text(max_size=50),
     ),
     st.binary(max_size=2000),
+    st.binary(min_size=ENCAPSULATION_SIZE, max_size=ENCAPSULATION_SIZE) | st.none(),
 )
-def test_any_envelope_is_refused(shared: tuple[Rig, AttestedEnclave], binding: CallBinding, sealed: bytes) -> None:
-    reply = shared[0].enter(Envelope(binding, sealed))
+def test_any_envelope_is_refused(
+    shared: tuple[Rig, AttestedEnclave], binding: CallBinding, sealed: bytes, encapsulation: bytes | None
+) -> None:
+    reply = shared[0].enter(Envelope(binding, sealed, encapsulation))
     assert reply.code in (Code.SESSION_UNKNOWN, Code.CANNOT_OPEN, Code.SEQUENCE_USED)
 
 

@@ -9,15 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.rigs.channel.guests import Called, echo
 from tests.rigs.channel.rig import ALICE, BOB, MR_ENCLAVE, Rig, seal
+from tests.rigs.channel.sealed import Sealer, resealed
 
 from casemate.client.core import AttestedEnclave, PendingCall
 from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError
-from casemate.client.sealing import seal_request
-from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Left
 from casemate.wire.protocol.call import CallerProof, Envelope
 from casemate.wire.protocol.faults import Code, Fault
-from casemate.wire.protocol.padding import pad
 
 SECRET = "nobody between us reads this"
 
@@ -147,8 +145,7 @@ def test_a_request_from_before_a_restart_is_refused() -> None:
 
 def test_sessions_that_were_never_opened_are_refused() -> None:
     with Rig() as rig:
-        session = rig.attest()
-        session.session = 99
+        session = in_session(rig.attest(), 99)
         assert refused(rig.enter(seal(session, "echo", None).envelope), Code.SESSION_UNKNOWN)
 
 
@@ -172,10 +169,15 @@ def test_eviction_of_sessions_permits_no_replay(monkeypatch: pytest.MonkeyPatch)
 
 def test_two_clients_in_one_session_get_in_each_others_way_and_no_worse() -> None:
     with Rig() as rig:
-        one, two = rig.attest(), rig.attest()
-        two.session = one.session
+        one = rig.attest()
+        two = in_session(rig.attest(), one.session)
         assert rig.call(one, "echo", {"secret": "one's"}).value["arguments"] == {"secret": "one's"}
         assert refused(rig.enter(seal(two, "echo", None).envelope), Code.SEQUENCE_USED)
+        late = rig.enter(seal(two, "echo", None).envelope)
+        assert refused(late, Code.SESSION_UNKNOWN)
+        assert "another secret: challenge again" in late.reason
+        assert rig.call(one, "echo", None).value["entry"] == "echo"
+        rig.call(rig.attest(), "echo", None)  # as the second is told to do
 
 
 def test_responses_given_to_the_wrong_request_do_not_open() -> None:
@@ -194,9 +196,8 @@ def test_a_response_under_another_key_does_not_open() -> None:
         session = rig.attest()
         pending = seal(session, "echo", None)
         sealed = rig.enter(pending.envelope).sealed
-        content = replace(pending.request.content, response_key=bytes(32))
         with pytest.raises(ResponseRefusedError):
-            replace(pending, request=replace(pending.request, content=content)).open(sealed)
+            replace(pending, enclave=in_session(session, session.session)).open(sealed)  # of another secret
 
 
 def test_a_receipt_by_another_launch_does_not_hold() -> None:
@@ -204,7 +205,7 @@ def test_a_receipt_by_another_launch_does_not_hold() -> None:
         session = rig.attest()
         pending = seal(session, "echo", None)
         sealed = rig.enter(pending.envelope).sealed
-        session.binding = replace(session.binding, receipt_key=other.attest().binding.receipt_key)
+        session._binding = replace(session.binding, receipt_key=other.attest().binding.receipt_key)
         with pytest.raises(ReceiptRefusedError, match="receipt signature"):
             pending.open(sealed)
 
@@ -229,24 +230,23 @@ def test_a_signed_request_that_is_sealed_once_more_for_another_enclave_is_refuse
     with Rig() as rig, Rig() as bank:
         called, owned = bank.attest(), rig.attest()  # of each enclave the first session
         signed = seal(owned, "private", {"pay": "bob"}, ALICE)
-        assert signed.envelope.binding == seal(called, "private", None).envelope.binding, (
-            "nothing here tells them apart"
-        )
+        assert called.session == owned.session, "nothing here tells them apart"
+        binding = signed.envelope.binding
+        bank_key, own_key = called.binding.hpke_key, owned.binding.hpke_key
+        misnamed = Sealer(bank_key, binding.of_session, named=own_key).request(binding, signed.request)
+        assert refused(bank.enter(misnamed), Code.CANNOT_OPEN)
+        assert refused_by_enclave(bank, resealed(called, "private", signed.request)) is Code.CALLER_REFUSED
 
-        def sealed_again(named: bytes) -> Envelope:
-            binding, text = signed.envelope.binding, pad(encode_message(signed.request))
-            return Envelope(binding, seal_request(called.binding.hpke_key, binding.info(named), text))
 
-        assert refused(bank.enter(sealed_again(owned.binding.hpke_key)), Code.CANNOT_OPEN)
-        again = replace(signed, enclave=called, envelope=sealed_again(called.binding.hpke_key))
-        assert refused_by_enclave(bank, again) is Code.CALLER_REFUSED
+def in_session(found: AttestedEnclave, number: int) -> AttestedEnclave:
+    """A client that was told another session's number, and has a secret of its own."""
+    return AttestedEnclave(found.evidence, found.binding, found.proof, number)
 
 
 def forge(session: AttestedEnclave, name: str, proof: CallerProof) -> PendingCall:
     """A call with somebody else's proof in it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("casemate.client.core._proof", lambda *_: proof)
-        return seal(session, name, None, BOB)
+    request = seal(session, name, None, BOB).request
+    return resealed(session, name, replace(request, caller=proof))
 
 
 def test_callers_are_told_apart() -> None:

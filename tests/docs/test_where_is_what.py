@@ -4,7 +4,7 @@ from tests.rigs.docs.markdown import ROOT, table
 
 FOUND_BY = {
     "wire/snp/report.py": "platform_info",
-    "wire/protocol/call.py": "def info",
+    "wire/protocol/call.py": "def encapsulation_info",
     "verifier/chains.py": "CHAIN_SIMULATED",
     "tests/docs/test_documents.py": "has_its_reader_type",
     "chip/anchors.py": "MAX_ANCHORS",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.rigs.channel.sealed import resealed
 from tests.rigs.process_tree import is_alive
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop, exact_policy
 
@@ -17,7 +18,6 @@ from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedErr
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import CallSecrets
 from casemate.client.local import LocalMachine
-from casemate.client.sealing import seal_request
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.testing.hostile_host import Tampering, ask, hostile_host
@@ -26,10 +26,8 @@ from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.messages.host import Answer, Call, EvidenceIs, GetEvidence, ListEnclaves
-from casemate.wire.protocol.call import Envelope
 from casemate.wire.protocol.faults import Code, Fault
 from casemate.wire.protocol.isolation import Isolation
-from casemate.wire.protocol.padding import pad
 
 pytestmark = pytest.mark.machine
 
@@ -121,10 +119,9 @@ def test_a_signed_request_that_is_sealed_once_more_for_another_enclave_is_refuse
     image = workshop.image(ECHO, entries=entries, callers={"alice": alice.manifest_value})
     owned, bank = (client.attest(client.launch(image), policy_for(image)) for _ in range(2))
     signed = owned.attested.seal_call("main", b'{"pay": "bob"}', caller=alice, secrets=CallSecrets.fresh())
-    binding, bank_key = signed.envelope.binding, bank.attested.binding.hpke_key
-    assert binding.session == bank.attested.session
-    sealed_again = seal_request(bank_key, binding.info(bank_key), pad(encode_message(signed.request)))
-    again = replace(signed, enclave=bank.attested, envelope=Envelope(binding, sealed_again))
+    again = resealed(bank.attested, "main", signed.request)
+    assert again.envelope.binding.session == signed.envelope.binding.session
+    assert again.envelope.binding.sequence == signed.envelope.binding.sequence
     answer = client.relay(Call(bank.number, again.envelope), 5)
     with pytest.raises(EnclaveRefusedError) as refused:
         again.open(answer)

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.rigs.channel.rig import ALICE, Rig, seal
+from tests.rigs.channel.sealed import Sealer, resealed, response_text, sealed_response
 from tests.rigs.channel.state import STATEFUL, Host, counts, gives_up, stores
 from tests.rigs.client.desk import Desk
 from tests.rigs.verifier.snp import strict
@@ -32,7 +33,6 @@ from casemate.client.errors import EnclaveRefusedError
 from casemate.client.ra_tls import RaTlsConnection
 from casemate.client.ra_tls import call as ra_tls_call
 from casemate.client.receipts import check_receipt
-from casemate.client.sealing import seal_request
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.tls.credentials import KeyToCertify
 from casemate.images.functions.links import link_modules
@@ -41,12 +41,12 @@ from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp, parse_policy
 from casemate.verifier.common_demands import ExpectedNonce
 from casemate.verifier.roots import INTEL_SGX_ROOT
-from casemate.wire.encodings.message import parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.entry import Left
 from casemate.wire.messages.state import StateAppend, StateRead, StateRecords
-from casemate.wire.protocol.call import CallRequest, Envelope
-from casemate.wire.protocol.faults import FaultError
+from casemate.wire.protocol.call import CallFailed, CallRequest, CallResult, Envelope
+from casemate.wire.protocol.faults import Code, FaultError, fault
 from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.protocol.padding import pad, unpad
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -262,6 +262,35 @@ def _() -> str:
         return came_of(lambda: first.open(answered.sealed))
 
 
+@attempt("host operator", "HPKE channel", "one session number to two clients", "session-unknown")
+def _() -> str:
+    with Rig() as rig:
+        first, second = rig.attest(), rig.attest()
+        second = AttestedEnclave(second.evidence, second.binding, second.proof, first.session)
+        rig.call(first, "echo", None)
+        seal(second, "echo", None)  # a number that the first has used: passed over
+        refused = rig.enter(seal(second, "echo", None).envelope)
+        assert rig.call(first, "echo", None).value["entry"] == "echo"  # and the first goes on
+        return str(refused.code)
+
+
+@attempt("host operator", "HPKE channel", "a session's sealed secret with a request of its own making", "cannot-open")
+def _() -> str:
+    with Rig() as rig:
+        session = rig.attest()
+        honest = seal(session, "echo", None).envelope
+        about = honest.binding.of_session
+        own = Sealer(session.binding.hpke_key, about).request(honest.binding, seal(session, "echo", None).request)
+        return str(rig.enter(replace(own, encapsulation=honest.encapsulation)).code)
+
+
+@attempt("host operator", "HPKE channel", "one session's sealed secret in another session", "cannot-open")
+def _() -> str:
+    with Rig() as rig:
+        one, other = (seal(rig.attest(), "echo", None).envelope for _ in range(2))
+        return str(rig.enter(replace(one, encapsulation=other.encapsulation)).code)
+
+
 @attempt("host operator", "HPKE channel", "another enclave's answer to the same request", "ResponseRefusedError")
 def _() -> str:
     with Rig() as rig, Rig() as other:
@@ -282,9 +311,45 @@ def _() -> str:
 def _() -> str:
     stolen = EnclaveKeys()
     envelope = seal(_session_with(stolen), "echo", {"secret": "x"}).envelope
-    padded = stolen.open(envelope.sealed, envelope.binding.info(stolen.hpke_key))
-    request = parse_message(unpad(padded), CallRequest)
+    request = _read(envelope, stolen)
     return SUCCEEDS if b"secret" in request.content.arguments else "nothing was read"
+
+
+@attempt(
+    "thief of a session's keys",
+    "HPKE channel",
+    "reads and answers that session's calls",
+    SUCCEEDS,
+    limit="to that one session, which ends with the launch; receipts need another key",
+    demand="an up-to-date TCB; clients that attest anew for each task",
+)
+def _() -> str:
+    with Rig() as rig:
+        session = rig.attest()
+        pending, stolen = seal(session, "echo", None), session._session._keys
+        honest = parse_message(response_text(pending, rig.enter(pending.envelope).sealed), CallResult)
+        other = seal(rig.attest(), "echo", None)
+        assert came_of(lambda: stolen.open(rig.enter(other.envelope).sealed, other.envelope.binding, b"")) != SUCCEEDS
+        forged = sealed_response(pending, pad(encode_message(replace(honest, output=b"{}"))))
+        assert came_of(lambda: pending.open(forged)) == "ReceiptRefusedError"
+        refusal = sealed_response(pending, pad(encode_message(CallFailed(fault(Code.GUEST_ERROR, "x")))))
+        return SUCCEEDS if came_of(lambda: pending.open(refusal)) == Code.GUEST_ERROR else "nobody believed it"
+
+
+@attempt(
+    "thief of a session's keys",
+    "HPKE channel",
+    "has a caller's signed request answered in a session of its own",
+    "caller-refused",
+)
+def _() -> str:
+    with Rig() as rig:
+        found = rig.attest()
+        signed = seal(found, "private", None, ALICE)
+        own = AttestedEnclave(found.evidence, found.binding, found.proof, found.session)  # of another secret
+        again = resealed(own, "private", signed.request)
+        assert again.envelope.binding == signed.envelope.binding
+        return came_of(lambda: again.open(rig.enter(again.envelope).sealed))
 
 
 @attempt(
@@ -308,12 +373,10 @@ def _() -> str:
 def _() -> str:
     stolen = EnclaveKeys()
     signed = seal(_session_with(stolen), "private", None, ALICE)
-    binding = signed.envelope.binding
-    request = unpad(stolen.open(signed.envelope.sealed, binding.info(stolen.hpke_key)))
+    request = _read(signed.envelope, stolen)
     with Rig() as rig:
-        target = rig.attest()
-        sealed = seal_request(target.binding.hpke_key, binding.info(target.binding.hpke_key), pad(request))
-        again = replace(signed, enclave=target, envelope=Envelope(binding, sealed))
+        again = resealed(rig.attest(), "private", request)
+        assert again.envelope.binding == signed.envelope.binding
         answered = rig.enter(again.envelope)
         assert isinstance(answered, Left), answered
         return came_of(lambda: again.open(answered.sealed))
@@ -521,6 +584,13 @@ def _() -> str:
 @attempt("whoever hands out a policy", "policies", "a policy with a key of 16,000 parts", "PolicyError")
 def _() -> str:
     return came_of(lambda: parse_policy(_LONG_KEY.decode()))
+
+
+def _read(envelope: Envelope, stolen: EnclaveKeys) -> CallRequest:
+    """A session's first request, read by whoever has the enclave's keys."""
+    assert envelope.encapsulation is not None
+    session = stolen.open_session(envelope.encapsulation, envelope.binding.of_session)
+    return parse_message(unpad(session.open(envelope.sealed, envelope.binding)), CallRequest)
 
 
 def _session_with(keys: EnclaveKeys) -> AttestedEnclave:

@@ -146,6 +146,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         client.ResponseRefusedError: Meaning(
             refused, "do not use the answer: whoever relayed it altered or exchanged it"
         ),
+        client.SessionForkedError: Meaning(ExitCode.CALL_FAILED, "attest the enclave again in this process"),
         client.StreamBrokenError: Meaning(ExitCode.CALL_FAILED, "open another stream; this one's output is not whole"),
         ManifestError: Meaning(wrong, "correct that key in casemate.toml"),
         images.SourceError: Meaning(wrong, "correct that line"),

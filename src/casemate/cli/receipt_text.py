@@ -2,6 +2,7 @@
 
 from casemate.wire.protocol.call import Receipt, StateMark
 from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.isolation import Isolation
 
 
 def receipt_document(receipt: Receipt) -> dict[str, object]:
@@ -15,6 +16,7 @@ def receipt_document(receipt: Receipt) -> dict[str, object]:
         "sequence": receipt.sequence,
         "counter": receipt.counter,
         "state": None if state is None else {"epoch": state.epoch, "recoveries": state.recoveries},
+        "isolation": None if receipt.isolation is None else str(receipt.isolation),
         "quote_hash": receipt.quote_hash.hex(),
         "input_commitment": receipt.input_commitment.hex(),
         "output_commitment": receipt.output_commitment.hex(),
@@ -31,7 +33,20 @@ def receipt_facts(receipt: Receipt) -> list[tuple[str, str]]:
     ]
     if receipt.state is not None:
         rows.append(("state", state_text(receipt.state)))
+    rows.append(("isolation", isolation_text(receipt.isolation)))
     return rows
+
+
+def isolation_text(isolation: Isolation | None) -> str:
+    """How the image keeps callers apart, in words."""
+    match isolation:
+        case Isolation.CALLER:
+            return "caller: each caller had guests of its own"
+        case Isolation.CALL:
+            return "call: each call had a guest of its own"
+        case Isolation.SHARED:
+            return "shared: one guest served all callers, one call at a time"
+    return "not said: the receipt is older than that"
 
 
 def state_text(state: StateMark | None) -> str:

@@ -5,7 +5,7 @@ says enters as :class:`EvidenceIs` and sealed bytes, and leaves as an :class:`At
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,10 +13,11 @@ from casemate.client.caller_keys import CallerKey
 from casemate.client.errors import EnclaveRefusedError, ResponseRefusedError
 from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle, binding_of, check_equal
-from casemate.client.sealing import check_receipt_signature, open_response, seal_request
+from casemate.client.sealing import check_receipt_signature
+from casemate.client.session import ClientSession, Unduplicable
 from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
 from casemate.wire.encodings.json_text import encode_json, parse_json
-from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.host import EvidenceIs
 from casemate.wire.protocol.call import (
@@ -29,13 +30,13 @@ from casemate.wire.protocol.call import (
     CallRequest,
     CallResult,
     Envelope,
+    SessionBinding,
     StepKind,
     StreamStep,
     caller_transcript,
     commitment,
-    response_aad,
 )
-from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.padding import unpad
 from casemate.wire.protocol.report_data import ReportDataBinding
 
 _SECRET_SIZE = 32
@@ -49,16 +50,15 @@ def challenge() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class CallSecrets:
-    """Random values for one call."""
+    """Random values for one call, which hide what its receipt commits to."""
 
-    response_key: bytes
     input_blind: bytes
     output_blind: bytes
 
     @classmethod
     def fresh(cls) -> "CallSecrets":
         """New values from the operating system."""
-        return cls(os.urandom(_SECRET_SIZE), os.urandom(_SECRET_SIZE), os.urandom(_SECRET_SIZE))
+        return cls(os.urandom(_SECRET_SIZE), os.urandom(_SECRET_SIZE))
 
     def __repr__(self) -> str:
         return "CallSecrets(...)"
@@ -74,20 +74,54 @@ class Result:
     """The receipt with openings. The output's opening holds the exact text of the value."""
 
 
-@dataclass(slots=True)
-class AttestedEnclave:
+class AttestedEnclave(Unduplicable):
     """An enclave that was appraised, and a session with it. :func:`appraise_answer` makes it.
 
-    Not for two threads at a time: sequence numbers rise.
+    It seals no two calls under one number, whoever shares it: threads may. Calls that overtake each other on their way
+    are refused, though, so whoever wants all of them answered sends them one after the other. It cannot be copied or
+    pickled, and a child process that was forked from this one has to attest the enclave anew.
+
+    Args:
+        evidence: verified.
+        binding: as the evidence vouches for it.
+        proof: of the evidence.
+        session: the enclave's number for the session, in the host's words.
+
+    Raises:
+        ResponseRefusedError: the HPKE key keeps no secret.
     """
 
-    evidence: AnyVerifiedEvidence
-    binding: ReportDataBinding
-    """The keys, nonce and sandbox layers that the evidence vouches for."""
-    proof: Proof
-    """The evidence that was appraised."""
-    session: int
-    _sequence: int = field(init=False, default=0)
+    __slots__ = ("_binding", "_evidence", "_proof", "_session")
+
+    def __init__(self, evidence: AnyVerifiedEvidence, binding: ReportDataBinding, proof: Proof, session: int) -> None:
+        self._evidence = evidence
+        self._binding = binding
+        self._proof = proof
+        self._session = ClientSession(binding.hpke_key, SessionBinding(evidence.evidence_hash, session))
+
+    def __repr__(self) -> str:
+        """Shows the code and the session's numbers only."""
+        return f"AttestedEnclave(measurement={self._evidence.measurement.hex()}, {self._session})"
+
+    @property
+    def evidence(self) -> AnyVerifiedEvidence:
+        """The verified evidence."""
+        return self._evidence
+
+    @property
+    def binding(self) -> ReportDataBinding:
+        """The keys, nonce and sandbox layers that the evidence vouches for."""
+        return self._binding
+
+    @property
+    def proof(self) -> Proof:
+        """The evidence that was appraised."""
+        return self._proof
+
+    @property
+    def session(self) -> int:
+        """The enclave's number for the session."""
+        return self._session.number
 
     def seal_call(
         self,
@@ -109,16 +143,24 @@ class AttestedEnclave:
 
         Raises:
             WireError: the arguments are not JSON with one meaning everywhere.
+            SessionForkedError: this process was forked from the one that attested: attest again.
         """
         if step is None or step.kind is StepKind.OPEN:
             parse_json("arguments", arguments, limit=MAX_ARGUMENTS)  # as the enclave will: better refused here
-        self._sequence += 1
-        hpke_key = self.binding.hpke_key
-        binding = CallBinding(self.evidence.evidence_hash, self.session, self._sequence, entry)
-        content = CallContent(secrets.response_key, secrets.input_blind, secrets.output_blind, arguments, step)
-        request = CallRequest(content, None if caller is None else _proof(caller, binding, hpke_key, content))
-        sealed = seal_request(hpke_key, binding.info(hpke_key), pad(encode_message(request)))
-        return PendingCall(self, Envelope(binding, sealed), request)
+        content = CallContent(secrets.input_blind, secrets.output_blind, arguments, step)
+
+        def request_for(binding: CallBinding) -> CallRequest:
+            if caller is None:
+                return CallRequest(content, None)
+            hpke_key, secret_hash = self._binding.hpke_key, self._session.encapsulation_hash
+            signature = caller.sign(caller_transcript(binding, hpke_key, secret_hash, content))
+            return CallRequest(content, CallerProof(caller.public_key, signature))
+
+        return PendingCall(self, *self._session.seal(entry, request_for))
+
+    def open_response(self, sealed: bytes, request: Envelope) -> bytes:
+        """The padded plaintext of the response to a request that was sealed here; see :meth:`PendingCall.heard`."""
+        return self._session.open(sealed, request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +182,14 @@ class PendingCall:
     def heard(self, sealed: bytes, *wanted: type[T]) -> T:
         """The enclave's answer as a message.
 
-        1. ``sealed`` opens under this request's response key, for this request.
+        1. ``sealed`` opens under the session's keys, for this very request.
         2. It is one of the ``wanted`` messages, or a refusal that is raised.
 
         Raises:
             EnclaveRefusedError: the enclave refuses the call.
             ResponseRefusedError: this is no answer of the enclave's to this request.
         """
-        aad = response_aad(self.envelope.request_hash())
-        text = open_response(self.request.content.response_key, sealed, aad)  # 1
+        text = self.enclave.open_response(sealed, self.envelope)  # 1
         try:
             said: object = parse_message(unpad(text), CallFailed, *wanted)
         except WireError as error:
@@ -237,7 +278,3 @@ def arguments_of(value: Any) -> bytes:
         return encode_json(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError("arguments", got=f"no JSON: {error}", want="a value that JSON has") from None
-
-
-def _proof(caller: CallerKey, binding: CallBinding, hpke_key: bytes, content: CallContent) -> CallerProof:
-    return CallerProof(caller.public_key, caller.sign(caller_transcript(binding, hpke_key, content)))

@@ -13,6 +13,10 @@ class AttestAgainError(HostRefusedError):
     """The enclave was started anew, or has forgotten this session: attest it again, then call again."""
 
 
+class SessionForkedError(CasemateError):
+    """The session was opened before this process was forked, and lives on in its parent alone: attest again here."""
+
+
 class EnclaveRefusedError(FaultError):
     """The appraised enclave itself refuses this call: the refusal was sealed to it."""
 

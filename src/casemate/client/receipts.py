@@ -27,11 +27,15 @@ from casemate.wire.errors import WireError
 from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.protocol.call import MAX_ARGUMENTS, Receipt, StateMark, commitment
 from casemate.wire.protocol.caller_key import caller_key_text, parse_caller_key
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
 
 FORMAT = "casemate-receipt"
-VERSION = 2
+VERSION = 3
+
+VERSION_WITHOUT_ISOLATION = 2
+"""The version of receipt files of protocol 1, which are read for ever: their receipts name no isolation mode."""
 
 MAX_BUNDLE = 28 * 1024 * 1024
 """Longest receipt file (bytes): a largest input of few quotation marks, with collateral. Reading it takes twice as much
@@ -101,7 +105,9 @@ class ReceiptBundle:
         """The bundle in a receipt file, from whomever it comes, or :class:`WireError`."""
         body = parse_object("receipt file", without_trailing_zeros(data), limit=MAX_BUNDLE)
         _expect("format", body.text("format"), FORMAT)
-        _expect("version", body.uint("version", MAX_INTEGER), VERSION)
+        version = body.uint("version", MAX_INTEGER)
+        if version != VERSION_WITHOUT_ISOLATION:
+            _expect("version", version, VERSION)
         body.only(
             *("format", "version", "receipt", "signature", "report_data"),
             *("tee", "evidence", "endorsements", "appraised_at", "openings"),
@@ -109,7 +115,7 @@ class ReceiptBundle:
         openings = body.child("openings")
         openings.only("input", "output")
         return cls(
-            receipt=_parse_receipt(body.child("receipt")),
+            receipt=_parse_receipt(body.child("receipt"), names_isolation=version == VERSION),
             signature=body.hexadecimal("signature", _SIGNATURE_SIZE),
             binding=binding_in(body.child("report_data")),
             proof=Proof.parse(
@@ -206,11 +212,13 @@ def _receipt_members(receipt: Receipt) -> dict[str, object]:
         "output_commitment": receipt.output_commitment.hex(),
         "counter": receipt.counter,
         "state": None if state is None else {"epoch": state.epoch, "recoveries": state.recoveries},
+        "isolation": None if receipt.isolation is None else str(receipt.isolation),
     }
 
 
-def _parse_receipt(body: JsonObject) -> Receipt:
-    body.only(*Receipt.__slots__)
+def _parse_receipt(body: JsonObject, *, names_isolation: bool) -> Receipt:
+    members = set(Receipt.__slots__)
+    body.only(*(members if names_isolation else members - {"isolation"}))
     return Receipt(
         quote_hash=body.hexadecimal("quote_hash", _HASH_SIZE),
         measurement=_parse_measurement(body),
@@ -222,6 +230,7 @@ def _parse_receipt(body: JsonObject) -> Receipt:
         output_commitment=body.hexadecimal("output_commitment", _HASH_SIZE),
         counter=body.uint("counter", MAX_INTEGER),
         state=_parse_state(body.child("state")) if body.has("state") else None,
+        isolation=_parse_isolation(body) if body.has("isolation") else None,
     )
 
 
@@ -235,6 +244,14 @@ def _parse_tee(body: JsonObject) -> Tee:
         return Tee(body.text("tee"))
     except ValueError:
         raise WireError("receipt file.tee", got=ascii(body.text("tee"))[:80], want=" or ".join(Tee)) from None
+
+
+def _parse_isolation(body: JsonObject) -> Isolation:
+    try:
+        return Isolation(body.text("isolation"))
+    except ValueError:
+        got = ascii(body.text("isolation"))[:80]
+        raise WireError("receipt file.receipt.isolation", got=got, want=" or ".join(Isolation)) from None
 
 
 def _parse_state(body: JsonObject) -> StateMark:

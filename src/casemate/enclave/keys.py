@@ -1,7 +1,9 @@
-"""The enclave's key pairs, and all the cryptography of this room but TLS and the verifier's.
+"""The enclave's key pairs and its sessions' keys: all the cryptography of this room but TLS and the verifier's.
 
 Both pairs are made when the process starts and are never stored: nothing sealed for one launch opens in the next.
 """
+
+import hmac
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -9,16 +11,17 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from casemate.wire.protocol.call import RESPONSE_NONCE, Receipt
+from casemate.wire.protocol.call import SECRET_SIZE, SESSION_KEYS_SIZE, CallBinding, Receipt, SessionBinding
 from casemate.wire.protocol.faults import Code, refuse
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-"""``wire.protocol.call.HPKESUITE`` (RFC 9180, sections 7.1 to 7.3)."""
+"""``wire.protocol.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
 
 
 class EnclaveKeys:
-    """A fresh X25519 pair that requests are sealed to, and a fresh Ed25519 pair that signs receipts."""
+    """A fresh X25519 pair that sessions' secrets are sealed to, and a fresh Ed25519 pair that signs receipts."""
 
     __slots__ = ("_hpke", "_receipt", "hpke_key", "receipt_key")
 
@@ -32,18 +35,49 @@ class EnclaveKeys:
         """Shows the public keys only."""
         return f"EnclaveKeys(hpke_key={self.hpke_key.hex()}, receipt_key={self.receipt_key.hex()})"
 
-    def open(self, sealed: bytes, info: bytes) -> bytes:
-        """Opens what a client sealed to this enclave with this ``info``; refuses all else as ``cannot-open``."""
+    def open_session(self, encapsulation: bytes, about: SessionBinding) -> "SessionKeys":
+        """The keys of a session whose secret a client sealed to this enclave; refuses all else as ``cannot-open``."""
         try:
-            return SUITE.decrypt(sealed, self._hpke, info=info)
+            secret = SUITE.decrypt(encapsulation, self._hpke, info=about.encapsulation_info(self.hpke_key))
         except InvalidTag:
             raise refuse(
-                Code.CANNOT_OPEN, "not sealed for this enclave, quote, session, sequence number and entry point"
+                Code.CANNOT_OPEN, "the session's secret was not sealed for this enclave, quote and session"
             ) from None
+        if len(secret) != SECRET_SIZE:
+            raise refuse(Code.CANNOT_OPEN, f"a session's secret has {SECRET_SIZE} bytes")
+        return SessionKeys(secret, about.keys_info(self.hpke_key))
 
     def sign(self, receipt: Receipt) -> bytes:
         """The enclave's signature over a receipt."""
         return self._receipt.sign(receipt.signed_bytes())
+
+
+class SessionKeys:
+    """The ciphers of one session: requests are opened with one key, responses are sealed with the other.
+
+    Neither takes a nonce from its caller: a call's is its sequence number, which the enclave uses up as the request
+    opens and which then seals one response.
+    """
+
+    __slots__ = ("_requests", "_responses")
+
+    def __init__(self, secret: bytes, info: bytes) -> None:
+        keys = HKDF(SHA256(), SESSION_KEYS_SIZE, salt=None, info=info).derive(secret)
+        half = SESSION_KEYS_SIZE // 2
+        self._requests, self._responses = AESGCM(keys[:half]), AESGCM(keys[half:])
+
+    def open(self, sealed: bytes, binding: CallBinding) -> bytes:
+        """Opens a request that was sealed in this session for this number and entry point; else ``cannot-open``."""
+        try:
+            return self._requests.decrypt(binding.nonce, sealed, binding.request_aad())
+        except InvalidTag:
+            raise refuse(
+                Code.CANNOT_OPEN, "not sealed in this session for this sequence number and entry point"
+            ) from None
+
+    def seal(self, text: bytes, binding: CallBinding, sealed_request: bytes) -> bytes:
+        """Seals the one response to a request that has opened."""
+        return self._responses.encrypt(binding.nonce, text, binding.response_aad(sealed_request))
 
 
 class Sha256:
@@ -70,9 +104,9 @@ def sha256(data: bytes) -> bytes:
     return whole.finalize()
 
 
-def seal_once(key: bytes, text: bytes, associated: bytes) -> bytes:
-    """Seals with AES-256-GCM under a key that seals nothing else: only therefore may the nonce be constant."""
-    return AESGCM(key).encrypt(RESPONSE_NONCE, text, associated)
+def is_same_hash(one: bytes, other: bytes) -> bool:
+    """Compares in a time that does not depend on where they differ."""
+    return hmac.compare_digest(one, other)
 
 
 def seal_counted(key: bytes, nonce: bytes, text: bytes, associated: bytes) -> bytes:

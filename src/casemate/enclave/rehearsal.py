@@ -6,10 +6,14 @@ an enclave, which may open no file, in the middle of a call. A library that does
 
 import contextlib
 import hashlib
+from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, seal_once, sha256
+from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, is_same_hash, sha256
 from casemate.enclave.store.rehearsal import rehearse_store
 from casemate.images.layout import lay_out, read_pages
 from casemate.images.schemas.schemas import inbound_schema, outbound_schema
@@ -18,21 +22,25 @@ from casemate.wire.encodings.message import prepare
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages import entry, leaf, spawner, tls
 from casemate.wire.protocol.call import (
+    SECRET_SIZE,
+    SESSION_KEYS_SIZE,
     CallBinding,
     CallContent,
     CallFailed,
     CallRequest,
     CallResult,
+    Envelope,
     Receipt,
+    SessionBinding,
     StepTaken,
     StreamEnded,
 )
 from casemate.wire.protocol.faults import Fault, FaultError
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 
-_INFO = b"rehearsal"
 _VALUE = {"text": "é", "more": [1, 2.5, None]}
 _SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^.$"}}, "required": ["text"]}
 _FILES = {
@@ -56,8 +64,8 @@ _FILES = {
     "guest/main.js": b"export function main() {}",
 }
 _SPOKEN = (
-    *(CallBinding, CallContent, CallRequest, CallResult, CallFailed, Fault, Receipt, ReportDataBinding),
-    *(StepTaken, StreamEnded),
+    *(SessionBinding, CallBinding, Envelope, CallContent, CallRequest, CallResult, CallFailed),
+    *(Fault, Receipt, ReportDataBinding, StepTaken, StreamEnded),
     *(leaf.Boot, leaf.Booted, leaf.MakeReport, leaf.ReportMade, leaf.PartWanted),
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
@@ -66,7 +74,8 @@ _SPOKEN = (
 )
 """All messages that an enclave sends and receives: their codecs are made at first use, too."""
 
-_RECEIPT = Receipt(bytes(32), bytes(32), 1, 1, "rehearse", None, bytes(32), bytes(32), 1)
+_RECEIPT = Receipt(bytes(32), bytes(32), 1, 1, "rehearse", None, bytes(32), bytes(32), 1, isolation=Isolation.SHARED)
+_CALL = CallBinding(bytes(32), 1, 1, "rehearse")
 
 
 class RehearsalError(CasemateError):
@@ -87,17 +96,29 @@ def rehearse() -> None:
 def _rehearse_ciphers() -> None:
     text = b"rehearsal"
     keys = EnclaveKeys()
-    sealed = SUITE.encrypt(text, X25519PublicKey.from_public_bytes(keys.hpke_key), info=_INFO)
-    if keys.open(sealed, _INFO) != text:
-        raise RehearsalError("HPKE opened something else than was sealed")
+    about, another = _CALL.of_session, replace(_CALL.of_session, session=2)
+    public = X25519PublicKey.from_public_bytes(keys.hpke_key)
+    sealed = SUITE.encrypt(bytes(SECRET_SIZE), public, info=about.encapsulation_info(keys.hpke_key))
+    session = keys.open_session(sealed, about)
     with contextlib.suppress(FaultError):
-        keys.open(sealed, b"another binding")
-        raise RehearsalError("HPKE opened what was sealed for another binding")
+        keys.open_session(sealed, another)
+        raise RehearsalError("HPKE opened what was sealed for another session")
+    derived = HKDF(SHA256(), SESSION_KEYS_SIZE, salt=None, info=about.keys_info(keys.hpke_key)).derive(
+        bytes(SECRET_SIZE)
+    )
+    request = AESGCM(derived[:32]).encrypt(_CALL.nonce, text, _CALL.request_aad())
+    if session.open(request, _CALL) != text:
+        raise RehearsalError("AES-GCM opened something else than was sealed")
+    with contextlib.suppress(FaultError):
+        session.open(request, replace(_CALL, sequence=2))
+        raise RehearsalError("AES-GCM opened what was sealed under another number")
+    session.seal(text, _CALL, request)
+    if is_same_hash(sha256(sealed), sha256(request)):
+        raise RehearsalError("two hashes that differ are the same")
     check_signature(keys.receipt_key, keys.sign(_RECEIPT), _RECEIPT.signed_bytes())
     with contextlib.suppress(FaultError):
         check_signature(keys.receipt_key, bytes(64), _RECEIPT.signed_bytes())
         raise RehearsalError("a signature of zeros verified")
-    seal_once(bytes(32), text, _INFO)
     running = Sha256()
     running.update(text)
     if not running.digest() == sha256(text) == hashlib.sha256(text).digest():

@@ -1,33 +1,23 @@
 """A client of streams that takes one step at a time, and wrong ones if told to."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave
-from casemate.client.errors import EnclaveRefusedError
-from casemate.client.sealing import check_receipt_signature, open_response, seal_request
+from casemate.client.core import AttestedEnclave, CallSecrets
+from casemate.client.sealing import check_receipt_signature
 from casemate.wire.encodings.json_text import encode_json, parse_json
-from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.protocol.call import (
-    CallBinding,
     CallContent,
-    CallerProof,
-    CallFailed,
-    CallRequest,
     Envelope,
     StepKind,
     StepTaken,
     StreamEnded,
     StreamStep,
-    caller_transcript,
     commitment,
-    response_aad,
     streamed_text,
 )
-from casemate.wire.protocol.padding import pad, unpad
 
 Enter = Callable[[Envelope], bytes]
 """Carries a sealed step to the enclave; its sealed answer."""
@@ -47,26 +37,17 @@ class Steps:
 
     def step(self, kind: StepKind, piece: bytes = b"", *, stream: int | None = None) -> StepTaken | StreamEnded:
         """One step; :class:`EnclaveRefusedError` where it is refused."""
-        session, hpke_key = self.session, self.session.binding.hpke_key
-        session._sequence += 1
-        binding = CallBinding(session.evidence.evidence_hash, session.session, session._sequence, self.entry)
-        step = StreamStep(kind, self.stream if stream is None else stream)
-        content = CallContent(os.urandom(32), os.urandom(32), os.urandom(32), piece, step)
-        proof = None
-        if self.caller is not None:
-            signature = self.caller.sign(caller_transcript(binding, hpke_key, content))
-            proof = CallerProof(self.caller.public_key, signature)
-        sealed = seal_request(hpke_key, binding.info(hpke_key), pad(encode_message(CallRequest(content, proof))))
-        envelope = Envelope(binding, sealed)
-        reply = self.enter(envelope)
-        text = open_response(content.response_key, reply, response_aad(envelope.request_hash()))
-        said: object = parse_message(unpad(text), StepTaken, StreamEnded, CallFailed)
-        if isinstance(said, CallFailed):
-            raise EnclaveRefusedError(said.fault)
+        pending = self.session.seal_call(
+            self.entry,
+            piece,
+            caller=self.caller,
+            secrets=CallSecrets.fresh(),
+            step=StreamStep(kind, self.stream if stream is None else stream),
+        )
+        said = cast("StepTaken | StreamEnded", pending.heard(self.enter(pending.envelope), StepTaken, StreamEnded))
         if isinstance(said, StreamEnded):
-            self.last, self.content = said, content
+            self.last, self.content = said, pending.request.content
             return said
-        assert isinstance(said, StepTaken)
         self.stream = said.stream
         return said
 

@@ -12,6 +12,7 @@ from casemate.client.receipts import Opening, ReceiptBundle
 from casemate.testing.forge import honest
 from casemate.verifier import BoundValues, print_policy
 from casemate.wire.protocol.call import Receipt, StateMark
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.quote import Quote
@@ -86,6 +87,26 @@ def test_a_good_receipt_holds(casemate: Casemate, receipt: Path) -> None:
     person = casemate("receipt", "verify", receipt, "--policy", receipt.with_name("policy.toml"))
     assert "the receipt holds" in person.out
     assert "number 7" in person.out
+
+
+def test_a_receipt_of_protocol_1_holds(casemate: Casemate) -> None:
+    folder = Path(__file__).parents[2] / "rigs" / "client" / "receipts_of_protocol_1"
+    for name in ("with-state", "without-state"):
+        receipt = folder / f"receipt-{name}.json"
+        said = casemate("receipt", "verify", receipt, "--policy", folder / "policy.toml", "--json")
+        assert said.code == 0
+        assert said.json["holds"] is True
+        assert said.json["receipt"]["isolation"] is None
+        assert "older than that" in casemate("receipt", "show", receipt).out
+
+
+@pytest.mark.parametrize("isolation", Isolation)
+def test_the_isolation_mode_is_shown(casemate: Casemate, receipt: Path, isolation: Isolation) -> None:
+    _alter(receipt, "receipt", "isolation", to=isolation)
+    assert f"{isolation}: " in casemate("receipt", "show", receipt).out
+    assert casemate("receipt", "show", receipt, "--json").json["receipt"]["isolation"] == isolation
+    refused = casemate("receipt", "verify", receipt, "--policy", receipt.with_name("policy.toml"), "--json")
+    assert refused.code == 3, "it is signed"
 
 
 @pytest.mark.parametrize(

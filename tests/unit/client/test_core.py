@@ -4,18 +4,18 @@ from datetime import timedelta
 
 import pytest
 from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
+from tests.rigs.channel.sealed import response_text, sealed_response
 from tests.rigs.client.desk import NOW, Desk
 
 from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, appraise_answer, challenge
 from casemate.client.errors import EnclaveRefusedError, ReceiptRefusedError, ResponseRefusedError
-from casemate.client.sealing import open_response, seal_request
-from casemate.enclave.keys import EnclaveKeys, seal_once
+from casemate.enclave.keys import EnclaveKeys
 from casemate.verifier import AnyOfPolicy, PolicyError, RefusedError, Rule
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.protocol.call import CallFailed, CallResult, response_aad
+from casemate.wire.protocol.call import CallFailed, CallResult
 from casemate.wire.protocol.faults import Code, fault
-from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.padding import pad
 
 
 @pytest.fixture(scope="module")
@@ -124,28 +124,27 @@ def test_arguments_that_have_no_one_meaning_are_refused_before_they_are_sent(
 def test_secrets_do_not_show(session: AttestedEnclave) -> None:
     secrets = CallSecrets.fresh()
     pending = session.seal_call("echo", b'{"secret":"plaintext"}', caller=ALICE, secrets=secrets)
-    shown = repr(secrets) + repr(pending) + repr(ALICE)
+    shown = repr(secrets) + repr(pending) + repr(ALICE) + repr(session) + repr(session._session)
     assert "plaintext" not in shown
-    assert repr(secrets.response_key) not in shown
+    assert repr(secrets.input_blind) not in shown
+    assert session._session._keys.encapsulation.hex() not in shown
 
 
-def test_a_key_that_keeps_no_secret_is_refused() -> None:
-    with pytest.raises(ResponseRefusedError):
-        seal_request(bytes(32), b"", b"text")
+def test_a_key_that_keeps_no_secret_is_refused(session: AttestedEnclave) -> None:
+    with pytest.raises(ResponseRefusedError, match="keeps no secret"):
+        AttestedEnclave(session.evidence, replace(session.binding, hpke_key=bytes(32)), session.proof, 1)
 
 
 class Accomplice:
-    """Has the response key of a call, as nobody but the enclave should: what could it make the client believe?"""
+    """Has the keys of a session, as nobody but the enclave should: what could it make the client believe?"""
 
     def __init__(self, desk: Desk, session: AttestedEnclave) -> None:
         self.pending = session.seal_call("echo", b"{}", caller=ALICE, secrets=CallSecrets.fresh())
-        self.aad = response_aad(self.pending.envelope.request_hash())
-        self.key = self.pending.request.content.response_key
         sealed = desk.rig.enter(self.pending.envelope).sealed
-        self.honest = parse_message(unpad(open_response(self.key, sealed, self.aad)), CallResult)
+        self.honest = parse_message(response_text(self.pending, sealed), CallResult)
 
     def believed(self, text: bytes) -> object:
-        return self.pending.open(seal_once(self.key, text, self.aad)).value
+        return self.pending.open(sealed_response(self.pending, text)).value
 
     def says(self, result: CallResult) -> object:
         return self.believed(pad(encode_message(result)))

@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from casemate.client.errors import ReceiptRefusedError
 from casemate.client.proof import Proof
 from casemate.client.receipts import MAX_BUNDLE, Opening, ReceiptBundle, check_receipt
 from casemate.enclave.keys import EnclaveKeys
-from casemate.verifier import PolicyError, RefusedError, Rule, SnpEndorsements
+from casemate.verifier import PolicyError, RefusedError, Rule, SnpEndorsements, parse_policy
 from casemate.wire.encodings.json_text import MAX_INTEGER
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.call import Receipt, StateMark
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 from casemate.wire.protocol.tee import Tee
@@ -116,6 +118,8 @@ def test_a_policy_that_asks_for_no_binding_is_refused(desk: Desk, bundle: Receip
         ({"output_commitment": bytes(32)}, "receipt signature"),
         ({"counter": 99}, "receipt signature"),
         ({"state": StateMark(7, 0)}, "receipt signature"),
+        ({"isolation": Isolation.CALL}, "receipt signature"),
+        ({"isolation": None}, "receipt signature"),
     ],
 )
 def test_an_altered_receipt_is_refused(desk: Desk, bundle: ReceiptBundle, change: dict[str, Any], rule: str) -> None:
@@ -145,6 +149,50 @@ def test_a_malformed_mark_is_refused(bundle: ReceiptBundle, state: object) -> No
     document = json.loads(bundle.encode())
     document["receipt"]["state"] = state
     with pytest.raises(WireError, match="state"):
+        ReceiptBundle.parse(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("isolation", [None, *Isolation])
+def test_the_isolation_mode_comes_back(bundle: ReceiptBundle, isolation: Isolation | None) -> None:
+    marked = replace(bundle, receipt=replace(bundle.receipt, isolation=isolation))
+    assert ReceiptBundle.parse(marked.encode()) == marked
+
+
+@pytest.mark.parametrize("isolation", ["", "both", 7, ["shared"]])
+def test_an_isolation_mode_that_there_is_not_is_refused(bundle: ReceiptBundle, isolation: object) -> None:
+    document = json.loads(bundle.encode())
+    document["receipt"]["isolation"] = isolation
+    with pytest.raises(WireError, match="isolation"):
+        ReceiptBundle.parse(json.dumps(document).encode())
+
+
+def test_an_enclaves_receipt_names_its_isolation_mode(desk: Desk, bundle: ReceiptBundle) -> None:
+    assert check_receipt(bundle, desk.policy).receipt.isolation is Isolation.SHARED
+
+
+EARLIER = Path(__file__).parents[2] / "rigs" / "client" / "receipts_of_protocol_1"
+
+
+@pytest.mark.parametrize("name", ["with-state", "without-state"])
+def test_a_receipt_of_protocol_1_is_accepted_for_ever(name: str) -> None:
+    """Made by the code and the real processes of that time: see the note beside the files."""
+    data = (EARLIER / f"receipt-{name}.json").read_bytes()
+    policy = parse_policy((EARLIER / "policy.toml").read_text())
+    checked = check_receipt(ReceiptBundle.parse(data), policy)
+    assert checked.receipt.isolation is None
+    assert json.loads(checked.output or "") == {"heard": json.loads(checked.input or "")}
+    written_anew = ReceiptBundle.parse(ReceiptBundle.parse(data).encode())
+    assert check_receipt(written_anew, policy).receipt == checked.receipt
+    claimed = replace(written_anew, receipt=replace(written_anew.receipt, isolation=Isolation.CALLER))
+    with pytest.raises(ReceiptRefusedError, match="receipt signature"):
+        check_receipt(claimed, policy)
+
+
+def test_a_file_of_protocol_1_names_no_isolation_mode() -> None:
+    document = json.loads((EARLIER / "receipt-with-state.json").read_bytes())
+    assert document["version"] == 2
+    document["receipt"]["isolation"] = "caller"
+    with pytest.raises(WireError, match="isolation"):
         ReceiptBundle.parse(json.dumps(document).encode())
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.rigs.channel.rig import ALICE, BOB
+from tests.rigs.channel.sealed import response_text, sealed_response
 from tests.rigs.client.desk import Desk, Door
 from tests.rigs.client.doubling import DOUBLES, doubles
 from tests.rigs.client.runs import Run, Steps, run_aio, run_sync
@@ -28,18 +29,16 @@ from casemate.client.errors import (
     StreamBrokenError,
 )
 from casemate.client.receipts import ReceiptBundle, check_receipt
-from casemate.client.sealing import open_response
 from casemate.client.streaming import StreamCore, pieces
-from casemate.enclave.keys import seal_once
 from casemate.link.calls import numbered
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages import host
-from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded, response_aad
+from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded
 from casemate.wire.protocol.faults import Code, fault
-from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.padding import pad
 
 
 @pytest.fixture(scope="module")
@@ -454,9 +453,8 @@ class TestDefects:
         """One step whose honest answer is changed, and sealed anew."""
         pending = core.step(piece)
         sealed = desk.rig.enter(pending.envelope).sealed
-        aad, key = response_aad(pending.envelope.request_hash()), pending.request.content.response_key
-        honest = parse_message(unpad(open_response(key, sealed, aad)), StepTaken, StreamEnded)
-        return core.open_output(seal_once(key, pad(encode_message(change(honest))), aad))
+        honest = parse_message(response_text(pending, sealed), StepTaken, StreamEnded)
+        return core.open_output(sealed_response(pending, pad(encode_message(change(honest)))))
 
     def test_another_streams_number(self, core: StreamCore, desk: Desk) -> None:
         with pytest.raises(ResponseRefusedError, match="stream 0"):

@@ -4,8 +4,9 @@ import sys
 import pytest
 
 from casemate.enclave import rehearsal
-from casemate.enclave.keys import EnclaveKeys
+from casemate.enclave.keys import EnclaveKeys, SessionKeys
 from casemate.enclave.rehearsal import RehearsalError, rehearse
+from casemate.wire.protocol.call import CallBinding
 
 LIFE = """
 import sys, threading
@@ -98,7 +99,25 @@ def test_a_library_that_has_stopped_refusing_is_noticed(monkeypatch: pytest.Monk
         rehearse()
 
 
-def test_a_cipher_that_ignores_its_binding_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EnclaveKeys, "open", lambda *_: b"rehearsal")
-    with pytest.raises(RehearsalError, match="another binding"):
+def test_a_public_key_cipher_that_ignores_its_binding_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = EnclaveKeys.open_session
+    monkeypatch.setattr(EnclaveKeys, "open_session", lambda keys, sealed, _: real(keys, sealed, CALL.of_session))
+    with pytest.raises(RehearsalError, match="another session"):
         rehearse()
+
+
+def test_a_cipher_that_ignores_its_nonce_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = SessionKeys.open
+    monkeypatch.setattr(SessionKeys, "open", lambda keys, sealed, _: real(keys, sealed, CALL))
+    with pytest.raises(RehearsalError, match="another number"):
+        rehearse()
+
+
+def test_a_comparison_that_finds_everything_alike_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "is_same_hash", lambda *_: True)
+    with pytest.raises(RehearsalError, match="two hashes"):
+        rehearse()
+
+
+CALL = CallBinding(bytes(32), 1, 1, "rehearse")
+"""The binding that the rehearsal uses."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from casemate.cli.inspection.field import Field, Inspection
-from casemate.cli.receipt_text import state_text
+from casemate.cli.receipt_text import isolation_text, state_text
 from casemate.client.binding_file import parse_binding
 from casemate.client.receipts import ReceiptBundle
 from casemate.wire.encodings.pem import parse_chain
@@ -66,6 +66,7 @@ def inspect_receipt(data: bytes) -> Inspection:
         "receipt.output_commitment": receipt.output_commitment.hex(),
         "receipt.counter": str(receipt.counter),
         "receipt.state": state_text(receipt.state),
+        "receipt.isolation": isolation_text(receipt.isolation),
         "signature": bundle.signature.hex(),
         **{f"report_data.{name}": meaning for name, meaning in _binding(bundle.binding).items()},
         "tee": str(bundle.proof.tee),

@@ -26,7 +26,9 @@ def proved_key(opened: OpenedRequest, hpke_key: bytes) -> bytes | None:
     proof = opened.proof
     if proof is None:
         return None
-    transcript = caller_transcript(opened.binding, hpke_key, opened.request.content, sha256)
+    transcript = caller_transcript(
+        opened.binding, hpke_key, opened.session.encapsulation_hash, opened.request.content, sha256
+    )
     check_signature(proof.public_key, proof.signature, transcript)
     return proof.public_key
 

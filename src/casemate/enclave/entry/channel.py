@@ -4,19 +4,24 @@ A request is admitted in this order, and the first rule that refuses it decides 
 
 1. its session is known and its sequence number unused (``session-unknown``, ``sequence-used``): a cheap test, so that
    garbage costs little;
-2. it opens under this enclave's key, and was sealed for that key and for the quote, session, sequence number and
-   entry point that the envelope names (``cannot-open``);
-3. its number is used up, before the request has any other effect. Only a request that opened gets here, so a host
-   cannot use up a client's numbers with requests that it made up;
-4. it parses (``malformed``).
+2. where the session is open, the sealed secret that the request carries, if any, is the session's own, byte for byte
+   (``session-unknown``): whoever comes second to a session number that a host gave out twice is told to challenge
+   again, and does not disturb the first. And it names the quote that the session was opened for (``cannot-open``).
+   Where the session is fresh, the request carries a secret (``session-unknown``);
+3. a fresh session's secret opens under this enclave's key, and was sealed for that key and for the quote and session
+   that the envelope names (``cannot-open``). No other step has a public-key operation;
+4. the request opens under the session's keys, and was sealed for the sequence number and entry point that the envelope
+   names (``cannot-open``);
+5. its number is used up, and a fresh session is opened: it belongs to that secret from now on. This comes before any
+   other effect of the request. Only a request that opened gets here, so a host cannot use up a client's numbers, or its
+   session, with requests that it made up;
+6. it parses (``malformed``).
 
 From there on, only the caller learns the outcome.
 """
 
-from dataclasses import dataclass
-
-from casemate.enclave.entry.sessions import Sessions
-from casemate.enclave.keys import EnclaveKeys, seal_once, sha256
+from casemate.enclave.entry.sessions import Session, Sessions
+from casemate.enclave.keys import EnclaveKeys
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import (
@@ -29,19 +34,23 @@ from casemate.wire.protocol.call import (
     StepTaken,
     StreamEnded,
     StreamStep,
-    response_aad,
 )
 from casemate.wire.protocol.faults import Code, fault, refuse
 from casemate.wire.protocol.padding import pad, unpad
 
 
-@dataclass(frozen=True, slots=True)
 class OpenedRequest:
     """A request that was sealed for this enclave and has not been seen before. :func:`open_request` makes it."""
 
-    binding: CallBinding
-    request: CallRequest
-    request_hash: bytes
+    __slots__ = ("_is_answered", "_sealed", "binding", "request", "session")
+
+    def __init__(self, envelope: Envelope, session: Session, request: CallRequest) -> None:
+        self.binding: CallBinding = envelope.binding
+        self.session = session
+        """Who calls, where nobody signed: the same object in all calls of one session."""
+        self.request = request
+        self._sealed = envelope.sealed
+        self._is_answered = False
 
     def __repr__(self) -> str:
         """Shows the binding only: the rest is the caller's secret."""
@@ -63,12 +72,19 @@ class OpenedRequest:
         return self.request.caller
 
     def seal(self, response: CallResult | StepTaken | StreamEnded | CallFailed) -> bytes:
-        """The one sealed response to this request."""
+        """The one sealed response to this request.
+
+        Raises:
+            RuntimeError: there was one already: two under one number would give away the key.
+        """
+        if self._is_answered:
+            raise RuntimeError("a request has one response, and this one has it already")
+        self._is_answered = True
         try:
             content = encode_message(response)
         except WireError as error:  # the caller must not take silence for a lost call
             content = encode_message(CallFailed(fault(Code.INTERNAL, f"the response cannot be encoded: {error}")))
-        return seal_once(self.request.content.response_key, pad(content), response_aad(self.request_hash))
+        return self.session.keys.seal(pad(content), self.binding, self._sealed)
 
 
 def open_request(envelope: Envelope, keys: EnclaveKeys, sessions: Sessions) -> OpenedRequest:
@@ -78,11 +94,19 @@ def open_request(envelope: Envelope, keys: EnclaveKeys, sessions: Sessions) -> O
         FaultError: for the host to see; nothing of the request has had any effect.
     """
     binding = envelope.binding
-    sessions.check(binding.session, binding.sequence)
-    padded = keys.open(envelope.sealed, binding.info(keys.hpke_key))
-    sessions.burn(binding.session, binding.sequence)
+    session = sessions.find(binding)  # 1
+    if session is not None:
+        session.check(envelope)  # 2
+    elif envelope.encapsulation is None:
+        raise refuse(
+            Code.SESSION_UNKNOWN, f"session {binding.session} has no secret yet, which its first requests carry"
+        )
+    else:
+        session = Session(envelope, envelope.encapsulation, keys)  # 3
+    padded = session.keys.open(envelope.sealed, binding)  # 4
+    sessions.burn(session, binding.sequence)  # 5
     try:
-        request = parse_message(unpad(padded), CallRequest)
+        request = parse_message(unpad(padded), CallRequest)  # 6
     except WireError:  # whose words would tell the host what the client sealed
         raise refuse(Code.MALFORMED, "what the envelope holds is no request") from None
-    return OpenedRequest(binding, request, envelope.request_hash(sha256))
+    return OpenedRequest(envelope, session, request)

@@ -29,6 +29,7 @@ from casemate.wire.messages.state import STATE_ANSWERS, StateRecords, StateRefus
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.call import CallFailed, CallResult, Envelope, StepTaken, StreamEnded
 from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault, refuse
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
@@ -55,7 +56,8 @@ class Service:
         self._peers = peers
         self._keys = EnclaveKeys()
         self._sessions = Sessions()
-        self._receipts = ReceiptBook(self._keys, program.identity.measurement)
+        # One guest serves all callers, whatever the manifest allows: a receipt says what is so.
+        self._receipts = ReceiptBook(self._keys, program.identity.measurement, Isolation.SHARED)
         self._calls = Calls(program, peers)
         self._tls = _tls_answers(program, layers, peers.leaf, self._calls)
 
@@ -129,7 +131,7 @@ class Service:
         binding, step = opened.binding, opened.step
         if step is None:
             return self._receipts.issue(opened, self._calls.call(binding.entry, opened.arguments, public_key, deadline))
-        owner = StreamOwner(binding.session, public_key, binding.entry)
+        owner = StreamOwner(opened.session, public_key, binding.entry)
         done = self._calls.step(step, opened.arguments, owner, deadline)
         if isinstance(done, StepTaken):
             return done

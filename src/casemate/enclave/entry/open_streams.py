@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from casemate.enclave.entry.sessions import Session
 from casemate.enclave.guest.guest import GuestStream
 from casemate.enclave.guest.requests import CallServices
 from casemate.enclave.keys import Sha256
@@ -41,7 +42,7 @@ class Flow:
 class StreamOwner:
     """The only caller who may go on with a stream."""
 
-    session: int
+    session: Session
     public_key: bytes | None
     entry: str
 

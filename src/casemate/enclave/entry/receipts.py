@@ -6,16 +6,18 @@ from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.channel import OpenedRequest
 from casemate.enclave.keys import EnclaveKeys, sha256
 from casemate.wire.protocol.call import CallResult, Receipt, commitment
+from casemate.wire.protocol.isolation import Isolation
 
 
 class ReceiptBook:
     """Issues receipts, numbered from 1 without a gap."""
 
-    __slots__ = ("_counter", "_keys", "_measurement")
+    __slots__ = ("_counter", "_isolation", "_keys", "_measurement")
 
-    def __init__(self, keys: EnclaveKeys, measurement: bytes) -> None:
+    def __init__(self, keys: EnclaveKeys, measurement: bytes, isolation: Isolation) -> None:
         self._keys = keys
         self._measurement = measurement
+        self._isolation = isolation
         self._counter = itertools.count(1)
 
     def issue(self, opened: OpenedRequest, answer: Answer) -> CallResult:
@@ -36,5 +38,6 @@ class ReceiptBook:
             output_commitment=commitment(content.output_blind, answer.committed_output, sha256),
             counter=next(self._counter),
             state=answer.state,
+            isolation=self._isolation,
         )
         return CallResult(answer.output, receipt, self._keys.sign(receipt))

@@ -1,7 +1,12 @@
-"""Sessions: which sequence numbers are used, in bounded memory and without ever forgetting into acceptance."""
+"""Sessions: whose they are, and which of their numbers are used.
+
+In bounded memory, and without ever forgetting into acceptance.
+"""
 
 from collections import OrderedDict
 
+from casemate.enclave.keys import EnclaveKeys, SessionKeys, is_same_hash, sha256
+from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, refuse
 
 MAX_FRESH = 1024
@@ -9,6 +14,45 @@ MAX_FRESH = 1024
 
 MAX_USED = 4096
 """Most sessions with calls; the one that has rested longest goes first."""
+
+
+class Session:
+    """A session that belongs to whoever has its secret. The object itself is the identity of an anonymous caller.
+
+    Numbers would not do for that: a host gives them out.
+    """
+
+    __slots__ = ("_quote_hash", "encapsulation_hash", "keys", "last", "number")
+
+    def __init__(self, envelope: Envelope, encapsulation: bytes, keys: EnclaveKeys) -> None:
+        """The session of a request that carries its secret.
+
+        Raises:
+            FaultError: the secret was not sealed for this enclave and this session (``cannot-open``).
+        """
+        about = envelope.binding.of_session
+        self.number = about.session
+        self._quote_hash = about.quote_hash
+        self.encapsulation_hash = sha256(encapsulation)
+        self.keys: SessionKeys = keys.open_session(encapsulation, about)
+        self.last = 0
+        """The highest sequence number that is used up."""
+
+    def __repr__(self) -> str:
+        """Shows the numbers only."""
+        return f"Session(number={self.number}, last={self.last})"
+
+    def check(self, envelope: Envelope) -> None:
+        """Refuses a request that cannot be of this session, before anything is deciphered.
+
+        Raises:
+            FaultError: it carries another secret (``session-unknown``), or names another quote (``cannot-open``).
+        """
+        carried = envelope.encapsulation
+        if carried is not None and not is_same_hash(sha256(carried), self.encapsulation_hash):
+            raise refuse(Code.SESSION_UNKNOWN, f"session {self.number} was opened with another secret: challenge again")
+        if envelope.binding.quote_hash != self._quote_hash:
+            raise refuse(Code.CANNOT_OPEN, f"session {self.number} was opened for another quote")
 
 
 class Sessions:
@@ -19,7 +63,7 @@ class Sessions:
     def __init__(self) -> None:
         self._issued = 0
         self._fresh: OrderedDict[int, None] = OrderedDict()
-        self._used: OrderedDict[int, int] = OrderedDict()
+        self._used: OrderedDict[int, Session] = OrderedDict()
 
     def issue(self) -> int:
         """A new session's number, above all before it."""
@@ -29,18 +73,31 @@ class Sessions:
             self._fresh.popitem(last=False)
         return self._issued
 
-    def check(self, session: int, sequence: int) -> None:
-        """Refuses a session that is not held, and a number that is not above the session's last."""
-        if session not in self._fresh and session not in self._used:
-            raise refuse(Code.SESSION_UNKNOWN, f"session {session} is not known here, or no more: challenge again")
-        if sequence <= self._used.get(session, 0):
-            raise refuse(Code.SEQUENCE_USED, f"sequence number {sequence} is not above {self._used.get(session, 0)}")
+    def find(self, binding: CallBinding) -> Session | None:
+        """The session that a request names; None if it is fresh: no request has opened in it yet.
 
-    def burn(self, session: int, sequence: int) -> None:
-        """Uses up a checked number and all below it; for requests that have opened, before they do anything."""
-        self.check(session, sequence)
-        self._fresh.pop(session, None)
-        self._used[session] = sequence
-        self._used.move_to_end(session)
+        Raises:
+            FaultError: the session is not held (``session-unknown``), or the number is not above its last
+                (``sequence-used``).
+        """
+        session = self._used.get(binding.session)
+        if session is None and binding.session not in self._fresh:
+            raise refuse(
+                Code.SESSION_UNKNOWN, f"session {binding.session} is not known here, or no more: challenge again"
+            )
+        last = 0 if session is None else session.last
+        if binding.sequence <= last:
+            raise refuse(Code.SEQUENCE_USED, f"sequence number {binding.sequence} is not above {last}")
+        return session
+
+    def burn(self, session: Session, sequence: int) -> None:
+        """Uses up a number and all below it, and makes a fresh session one that belongs to its secret.
+
+        For requests that :meth:`find` let pass and that have opened, before they do anything.
+        """
+        session.last = sequence
+        self._fresh.pop(session.number, None)
+        self._used[session.number] = session
+        self._used.move_to_end(session.number)
         if len(self._used) > MAX_USED:
             self._used.popitem(last=False)

@@ -65,6 +65,7 @@ _Codec = tuple[_Encode, _Parse]
 T = TypeVar("T")
 
 _TAGS: dict[type, int] = {}
+_RETIRED: dict[int, tuple[str, object, object]] = {}
 _CODECS: dict[Any, _Codec] = {}
 
 
@@ -76,6 +77,18 @@ def message(tag: int) -> Callable[[type[T]], type[T]]:
         return cls
 
     return register
+
+
+def retire(tag: int, field: str, *, got: object, want: object) -> None:
+    """Gives the words with which every parser refuses a tag that an earlier version used; no class may have it again.
+
+    Args:
+        tag: as in :func:`message`.
+        field: of the :class:`WireError`, as are
+        got: and
+        want: these two.
+    """
+    _RETIRED[tag] = (field, got, want)
 
 
 def encode_message(value: object) -> bytes:
@@ -99,6 +112,9 @@ def parse_message(data: bytes, *wanted: type[T]) -> T:
             value: T = _codec(cls)[1](cls.__name__, reader)
             reader.end()
             return value
+    if tag in _RETIRED:
+        field, got, want_instead = _RETIRED[tag]
+        raise WireError(field, got=got, want=want_instead)
     raise WireError("message.tag", got=f"{tag:#04x}", want=" or ".join(cls.__name__ for cls in wanted))
 
 

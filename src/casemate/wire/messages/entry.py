@@ -14,8 +14,8 @@ Replies have no numbers: the n-th reply belongs to the n-th entry. Two rules kee
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.encodings.message import U64, Bytes32, Fixed, Limit, Name, message
-from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, Envelope
+from casemate.wire.encodings.message import U64, Bytes32, Fixed, Limit, Name, message, retire
+from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, PROTOCOL, Envelope
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.protocol.tee import MAX_REPORT
@@ -45,7 +45,10 @@ class ChallengeAnswer:
     session: U64
 
 
-@message(0x52)
+retire(0x52, "protocol", got=1, want=f"{PROTOCOL}: update the client")  # an entry whose envelope is of protocol 1
+
+
+@message(0x5A)
 @dataclass(frozen=True, slots=True)
 class Enter:
     """A sealed call. Reply: ``Left``, or a ``Fault`` where the envelope could not be opened."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.encodings.message import U16, U64, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.encodings.message import U16, U64, Bytes32, Fixed, Limit, Name, message, retire
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.messages.request import Request
-from casemate.wire.protocol.call import MAX_SEALED, Envelope
+from casemate.wire.protocol.call import MAX_SEALED, PROTOCOL, Envelope
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
@@ -73,7 +73,10 @@ class Answer:
     sealed: Annotated[bytes, Limit(MAX_SEALED)]
 
 
-@message(0x64)
+retire(0x64, "protocol", got=1, want=f"{PROTOCOL}: update the client")  # a call whose envelope is of protocol 1
+
+
+@message(0x6E)
 @dataclass(frozen=True, slots=True)
 class Call(Request[Answer]):
     """A sealed call to be relayed."""

@@ -1,10 +1,12 @@
 """Sealed calls: what is bound, sealed and signed. `docs/protocol.md` has the bytes, and an example.
 
-A request is sealed with HPKE (:data:`HPKE_SUITE`) to the enclave's attested key, with :meth:`CallBinding.info` as
-``info``. The response is sealed with AES-256-GCM under the request's ``response_key`` and :func:`response_aad` as
-associated data; that key seals this response alone, so the nonce is zero. Both plaintexts are padded first
-(``wire.protocol.padding``), so a relay learns the rough size of long arguments and outputs, and cannot tell a refusal
-from a short result. This module computes bytes; client and enclave apply the ciphers.
+A session has a secret, which its first request carries: 32 random bytes of the client's, sealed with HPKE
+(:data:`HPKE_SUITE`) to the enclave's attested key, with :meth:`SessionBinding.encapsulation_info` as ``info``. The two
+keys of the session, one for each direction, are derived from it. Requests and responses are sealed with AES-256-GCM,
+with the call's sequence number as nonce and :meth:`CallBinding.request_aad` or :meth:`CallBinding.response_aad` as
+associated data. Both plaintexts are padded first (``wire.protocol.padding``), so a relay learns the rough size of long
+arguments and outputs, and cannot tell a refusal from a short result. This module computes bytes; client and enclave
+apply the ciphers.
 """
 
 import hashlib
@@ -18,20 +20,35 @@ from casemate.wire.encodings.message import (
     U64,
     Bytes32,
     Bytes64,
+    Fixed,
     Limit,
     Name,
     encode_fields,
-    encode_message,
     message,
+    retire,
 )
 from casemate.wire.protocol.faults import Fault
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE
+
+PROTOCOL = 2
+"""The version of all that this module describes: of its labels and of its messages' tags."""
 
 HPKE_SUITE = "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM"
 """RFC 9180 names of the suite, single shot, base mode; the sealed form is the encapsulated key and the ciphertext."""
 
-RESPONSE_NONCE = bytes(12)
-"""Zero, since each response key is fresh and seals one response."""
+SECRET_SIZE = 32
+"""Bytes of a session's secret."""
+
+ENCAPSULATION_SIZE = 80
+"""Bytes of a sealed session secret: encapsulated key (32), ciphertext of the secret (32), authentication tag (16)."""
+
+SESSION_KEYS_SIZE = 64
+"""Bytes that HKDF-SHA256 expands a session's secret to: the key of its requests (32), then that of its responses (32).
+"""
+
+TAG_SIZE = 16
+"""Bytes of AES-GCM's authentication tag, which ends every sealed text."""
 
 MAX_ARGUMENTS = 16 * 1024 * 1024
 """The longest arguments of one call (bytes of JSON)."""
@@ -53,51 +70,92 @@ def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-_INFO_LABEL = b"casemate request v1\x00"
-_CALLER_LABEL = b"casemate caller v1\x00"
-_RESPONSE_LABEL = b"casemate response v1\x00"
-_RECEIPT_LABEL = b"casemate receipt v1\x00"
+_ENCAPSULATION_LABEL = b"casemate session v2\x00"
+_KEYS_LABEL = b"casemate session keys v2\x00"
+_REQUEST_LABEL = b"casemate request v2\x00"
+_RESPONSE_LABEL = b"casemate response v2\x00"
+_CALLER_LABEL = b"casemate caller v2\x00"
+_RECEIPT_LABEL = b"casemate receipt v2\x00"
+_RECEIPT_LABEL_V1 = b"casemate receipt v1\x00"
 _COMMITMENT_LABEL = b"casemate commitment v1\x00"
+
+for _tag in range(0x10, 0x16):  # envelope, request, and four kinds of responses
+    retire(_tag, "protocol", got=1, want=f"{PROTOCOL}: update the client")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBinding:
+    """The quote and the number that a session is bound to, for as long as it lives.
+
+    These do not tell enclaves apart: an enclave never sees its own quote, so it takes the hash on trust, and sessions
+    are small integers that other enclaves use as well. So whatever binds a session also names the enclave's HPKE key,
+    which is new at each launch and which the enclave knows for itself. In both methods, ``hpke_key`` is the enclave's
+    public key: its own for the enclave, the attested one for the client; never one that came with a request.
+    """
+
+    quote_hash: Bytes32
+    session: U64
+
+    def encapsulation_info(self, hpke_key: bytes) -> bytes:
+        """The HPKE ``info`` under which the session's secret is sealed."""
+        return _ENCAPSULATION_LABEL + hpke_key + encode_fields(self)
+
+    def keys_info(self, hpke_key: bytes) -> bytes:
+        """The HKDF ``info`` with which the session's keys are derived from its secret; there is no salt."""
+        return _KEYS_LABEL + hpke_key + encode_fields(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _CallPosition:
+    """The part of a call's binding that its session's keys are not bound to already."""
+
+    sequence: U64
+    entry: Name
 
 
 @dataclass(frozen=True, slots=True)
 class CallBinding:
     """The quote, session, number and entry point that a request is bound to.
 
-    These do not tell enclaves apart: an enclave never sees its own quote, so it takes the hash on trust, and sessions
-    and numbers are small integers that other enclaves use as well. So everything that is sealed or signed for a call
-    also names the enclave's HPKE key, which is new at each launch and which the enclave knows for itself.
+    Quote and session, with the enclave's HPKE key, by the session's keys; number and entry point as associated data.
     """
 
     quote_hash: Bytes32
     """SHA-256 of the quote that the caller appraised. The receipt repeats it, and its reader compares it with the
-    quote."""
+    quote. The same in all calls of a session."""
     session: U64
     sequence: U64
     """Rises with each call of a session; the enclave refuses one that is not above the last."""
     entry: Name
 
-    def info(self, hpke_key: bytes) -> bytes:
-        """The HPKE ``info`` of the request.
+    @property
+    def of_session(self) -> SessionBinding:
+        """What the session is bound to."""
+        return SessionBinding(self.quote_hash, self.session)
 
-        Args:
-            hpke_key: the enclave's public key: its own for the enclave, the attested one for the client. Never one that
-                came with the request.
-        """
-        return _INFO_LABEL + hpke_key + encode_fields(self)
+    @property
+    def nonce(self) -> bytes:
+        """The AES-GCM nonce of this request, and under the other key, of its response: the sequence number."""
+        return self.sequence.to_bytes(12, "little")
+
+    def request_aad(self) -> bytes:
+        """Associated data of the request."""
+        return _REQUEST_LABEL + encode_fields(_CallPosition(self.sequence, self.entry))
+
+    def response_aad(self, sealed_request: bytes) -> bytes:
+        """Associated data of the response: ties it to the one request, by the tag that ends the sealed request."""
+        return _RESPONSE_LABEL + encode_fields(_CallPosition(self.sequence, self.entry)) + sealed_request[-TAG_SIZE:]
 
 
-@message(0x10)
+@message(0x18)
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """A sealed request as gateway and host see it."""
 
     binding: CallBinding
     sealed: Annotated[bytes, Limit(MAX_SEALED)]
-
-    def request_hash(self, sha256: Sha256 = _sha256) -> bytes:
-        """SHA-256 of the encoded envelope, which the response binds."""
-        return sha256(encode_message(self))
+    encapsulation: Annotated[bytes, Fixed(ENCAPSULATION_SIZE)] | None = None
+    """The session's sealed secret; in every request until its client has opened a response of the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +194,6 @@ class StreamStep:
 class CallContent:
     """The part of a request that its caller signs."""
 
-    response_key: Bytes32
-    """AES-256-GCM key for the one response."""
     input_blind: Bytes32
     output_blind: Bytes32
     arguments: Annotated[bytes, Limit(MAX_ARGUMENTS)]
@@ -146,7 +202,7 @@ class CallContent:
     """None for a call that is one request and one response."""
 
 
-@message(0x11)
+@message(0x19)
 @dataclass(frozen=True, slots=True)
 class CallRequest:
     """The plaintext of a request."""
@@ -155,19 +211,27 @@ class CallRequest:
     caller: CallerProof | None
 
 
-def caller_transcript(binding: CallBinding, hpke_key: bytes, content: CallContent, sha256: Sha256 = _sha256) -> bytes:
-    """What a caller signs. The signature is valid for this call to this launch of this enclave only.
+def caller_transcript(
+    binding: CallBinding,
+    hpke_key: bytes,
+    encapsulation_hash: bytes,
+    content: CallContent,
+    sha256: Sha256 = _sha256,
+) -> bytes:
+    """What a caller signs. The signature is valid for this call, in this session, to this launch of this enclave only.
 
     The key ties it to one enclave: whoever opens a request has its plaintext, and could seal that again for another
-    enclave; the signature inside still names the first enclave's key.
+    enclave; the signature inside still names the first enclave's key. The encapsulation ties it to the one client that
+    made the session's secret.
 
     Args:
         binding: the call.
-        hpke_key: as for :meth:`CallBinding.info`.
+        hpke_key: as for :class:`SessionBinding`.
+        encapsulation_hash: SHA-256 of the session's sealed secret.
         content: signed as its hash.
         sha256: computes the hash.
     """
-    return _CALLER_LABEL + binding.info(hpke_key) + sha256(encode_fields(content))
+    return _CALLER_LABEL + hpke_key + encode_fields(binding) + encapsulation_hash + sha256(encode_fields(content))
 
 
 def streamed_text(json_text: bytes, digest: bytes, size: int) -> bytes:
@@ -179,11 +243,6 @@ def streamed_text(json_text: bytes, digest: bytes, size: int) -> bytes:
         size: how many bytes.
     """
     return b'{"value":%b,"stream":{"sha256":"%b","size":%d}}' % (json_text, digest.hex().encode(), size)
-
-
-def response_aad(request_hash: bytes) -> bytes:
-    """Associated data of a response: ties it to the one request."""
-    return _RESPONSE_LABEL + request_hash
 
 
 def commitment(blind: bytes, content: bytes, sha256: Sha256 = _sha256) -> bytes:
@@ -220,13 +279,18 @@ class Receipt:
     """
     state: StateMark | None = None
     """None if the call used no sealed state."""
+    isolation: Isolation | None = None
+    """How the image keeps callers apart; None in receipts of protocol 1, which did not say."""
 
     def signed_bytes(self) -> bytes:
-        """The bytes that the receipt key signs."""
-        return _RECEIPT_LABEL + encode_fields(self)
+        """The bytes that the receipt key signs: without an isolation mode, those of protocol 1."""
+        encoded = encode_fields(self)
+        if self.isolation is None:
+            return _RECEIPT_LABEL_V1 + encoded[:-1]  # the last byte says that there is no mode: v1 has no such field
+        return _RECEIPT_LABEL + encoded
 
 
-@message(0x12)
+@message(0x1A)
 @dataclass(frozen=True, slots=True)
 class CallResult:
     """The plaintext of a response with a result."""
@@ -238,7 +302,7 @@ class CallResult:
     """Ed25519 by the attested receipt key over :meth:`Receipt.signed_bytes`."""
 
 
-@message(0x14)
+@message(0x1C)
 @dataclass(frozen=True, slots=True)
 class StepTaken:
     """The plaintext of a response to a step that is not the last."""
@@ -250,7 +314,7 @@ class StepTaken:
     """The output of the function since the last step."""
 
 
-@message(0x15)
+@message(0x1D)
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
     """The plaintext of the response to a stream's last step."""
@@ -262,7 +326,7 @@ class StreamEnded:
     number and blinds are those of the request that this answers."""
 
 
-@message(0x13)
+@message(0x1B)
 @dataclass(frozen=True, slots=True)
 class CallFailed:
     """The plaintext of a response that refuses; only the caller can read the reason."""

@@ -3,9 +3,12 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.rigs.channel.sealed import Sealer
 
 from casemate.enclave.entry.caller_identity import admit, proved_key
 from casemate.enclave.entry.channel import OpenedRequest
+from casemate.enclave.entry.sessions import Session
+from casemate.enclave.keys import EnclaveKeys
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import CallBinding, CallContent, CallerProof, CallRequest, caller_transcript
 from casemate.wire.protocol.faults import Code, FaultError
@@ -15,7 +18,10 @@ from casemate.wire.protocol.manifest_text import parse_manifest
 ALICE, BOB, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for seed in (1, 2, 3))
 OWN_KEY = b"h" * 32
 BINDING = CallBinding(b"q" * 32, 1, 1, "private")
-CONTENT = CallContent(b"k" * 32, b"i" * 32, b"o" * 32, b"{}")
+CONTENT = CallContent(b"i" * 32, b"o" * 32, b"{}")
+KEYS = EnclaveKeys()
+ENVELOPE = Sealer(KEYS.hpke_key, BINDING.of_session).envelope(BINDING, b"")
+SESSION = Session(ENVELOPE, ENVELOPE.encapsulation or b"", KEYS)
 
 
 def name_of(key: Ed25519PrivateKey) -> str:
@@ -50,16 +56,21 @@ def manifest() -> Manifest:
 
 
 def signed(
-    key: Ed25519PrivateKey, binding: CallBinding = BINDING, content: CallContent = CONTENT, hpke_key: bytes = OWN_KEY
+    key: Ed25519PrivateKey,
+    binding: CallBinding = BINDING,
+    content: CallContent = CONTENT,
+    hpke_key: bytes = OWN_KEY,
+    secret_hash: bytes = SESSION.encapsulation_hash,
 ) -> CallerProof:
-    return CallerProof(key.public_key().public_bytes_raw(), key.sign(caller_transcript(binding, hpke_key, content)))
+    signature = key.sign(caller_transcript(binding, hpke_key, secret_hash, content))
+    return CallerProof(key.public_key().public_bytes_raw(), signature)
 
 
 def admitted(name: str, proof: CallerProof | None, binding: CallBinding | None = None) -> Json:
     entry = manifest().entry(name)
     assert entry is not None
     binding = binding or replace(BINDING, entry=name)
-    opened = OpenedRequest(binding, CallRequest(CONTENT, proof), b"")
+    opened = OpenedRequest(replace(ENVELOPE, binding=binding), SESSION, CallRequest(CONTENT, proof))
     return admit(entry, manifest(), proved_key(opened, OWN_KEY))
 
 
@@ -96,7 +107,12 @@ def test_refuses_a_signature_made_for_another_enclave_although_all_that_the_enve
     assert refused("private", signed(ALICE, hpke_key=b"x" * 32))
 
 
-@pytest.mark.parametrize("field", ["response_key", "input_blind", "output_blind", "arguments"])
+def test_refuses_a_signature_made_for_another_secret_of_the_session() -> None:
+    """A client that the host gave the same session number, and whose signed request somebody could read."""
+    assert refused("private", signed(ALICE, secret_hash=b"x" * 32))
+
+
+@pytest.mark.parametrize("field", ["input_blind", "output_blind", "arguments"])
 def test_refuses_a_signature_over_other_content(field: str) -> None:
     other = replace(CONTENT, **{field: b"x" * 32})  # type: ignore[arg-type] # typed by the names
     assert refused("private", signed(ALICE, content=other))

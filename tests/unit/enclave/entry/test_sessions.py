@@ -1,16 +1,31 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rigs.channel.sealed import Sealer
 
-from casemate.enclave.entry.sessions import MAX_FRESH, MAX_USED, Sessions
+from casemate.enclave.entry.sessions import MAX_FRESH, MAX_USED, Session, Sessions
+from casemate.enclave.keys import EnclaveKeys
+from casemate.wire.protocol.call import CallBinding
 from casemate.wire.protocol.faults import Code, FaultError
+
+KEYS = EnclaveKeys()
+
+
+def opened(number: int, sequence: int = 1) -> Session:
+    """A session as the first request of its client opens it."""
+    binding = CallBinding(bytes(32), number, sequence, "main")
+    envelope = Sealer(KEYS.hpke_key, binding.of_session).envelope(binding, b"")
+    assert envelope.encapsulation is not None
+    return Session(envelope, envelope.encapsulation, KEYS)
 
 
 def code_of(sessions: Sessions, session: int, sequence: int) -> Code | None:
+    """What comes of a request that opens, if its number is good."""
     try:
-        sessions.burn(session, sequence)
+        found = sessions.find(CallBinding(bytes(32), session, sequence, "main"))
     except FaultError as error:
         return error.fault.code
+    sessions.burn(found or opened(session), sequence)
     return None
 
 
@@ -45,7 +60,7 @@ def test_accepts_exactly_the_numbers_above_all_before(numbers: list[int]) -> Non
 def test_checking_uses_nothing_up() -> None:
     sessions = Sessions()
     session = sessions.issue()
-    sessions.check(session, 5)
+    assert sessions.find(CallBinding(bytes(32), session, 5, "main")) is None
     assert code_of(sessions, session, 1) is None
 
 
@@ -70,8 +85,7 @@ def test_no_flood_makes_a_used_number_good_again() -> None:
         assert code_of(sessions, session, 1) is None
         assert code_of(sessions, first, 1) in (Code.SEQUENCE_USED, Code.SESSION_UNKNOWN)
     assert code_of(sessions, first, 2) is Code.SESSION_UNKNOWN
-    with pytest.raises(FaultError):
-        sessions.check(first, 2**64 - 1)
+    assert code_of(sessions, first, 2**64 - 1) is Code.SESSION_UNKNOWN
 
 
 def test_memory_is_bounded() -> None:
@@ -81,3 +95,14 @@ def test_memory_is_bounded() -> None:
         sessions.issue()
     assert len(sessions._fresh) <= MAX_FRESH
     assert len(sessions._used) <= MAX_USED
+
+
+def test_a_session_that_rested_longest_is_evicted_with_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casemate.enclave.entry.sessions.MAX_USED", 2)
+    sessions = Sessions()
+    first, second, third = (sessions.issue() for _ in range(3))
+    for number in (first, second, first, third):
+        found = sessions.find(CallBinding(bytes(32), number, 9, "main"))
+        sessions.burn(found or opened(number), 1 if found is None else found.last + 1)
+    assert code_of(sessions, second, 99) is Code.SESSION_UNKNOWN
+    assert (code_of(sessions, first, 99), code_of(sessions, third, 99)) == (None, None)
