@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import socket
 from collections.abc import Sequence
 
-from casemate.link.channel import ANCILLARY_SIZE, CHUNK_SIZE, CLOSED_ON_EXEC, Frame, descriptors_of, rights
+from casemate.link.channel import ANCILLARY_SIZE, CLOSED_ON_EXEC, Frame, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
-from casemate.link.frames import HEADER_SIZE, MAX_FRAME, header, length
+from casemate.link.frames import CHUNK_SIZE, HEADER_SIZE, MAX_FRAME, length, pieces
 from casemate.wire.errors import os_error_text
 
 READ_AHEAD = 16 * 1024
@@ -57,29 +58,31 @@ class AsyncChannel:
 
         A frame that has begun is finished even if the sending task is cancelled: half a frame would ruin the link.
         """
-        frame = memoryview(header(payload, self._limit) + payload)
+        frame = pieces(payload, self._limit)
         if not self._sending:  # no frame is under way, and most fit into the socket's buffer: no task is needed
-            sent = self._send_some(frame, rights(descriptors))
-            if sent == len(frame):
+            sent = self._send_some(frame[0], rights(descriptors))
+            if sent == len(frame[0]) and len(frame) == 1:
                 await asyncio.sleep(0)  # other tasks get their turn, however fast the peer reads
                 return
-            frame, descriptors = frame[sent:], descriptors if sent == 0 else ()
+            frame[0], descriptors = frame[0][sent:], descriptors if sent == 0 else ()
         sending = asyncio.create_task(self._send(frame, [*map(os.dup, descriptors)]))
         self._sending.add(sending)
         sending.add_done_callback(self._sent)
         await asyncio.shield(sending)
 
-    async def _send(self, view: memoryview, descriptors: list[int]) -> None:
+    async def _send(self, frame: list[memoryview], descriptors: list[int]) -> None:
         ancillary = rights(descriptors)
         try:
             async with self._turn:
-                while view:
-                    sent = self._send_some(view, ancillary)
-                    if sent == 0:
-                        await self._writable()
-                        continue
-                    ancillary = []
-                    view = view[sent:]
+                for piece in frame:
+                    left = piece
+                    while left:
+                        sent = self._send_some(left, ancillary)
+                        if sent == 0:
+                            await self._writable()
+                            continue
+                        ancillary = []
+                        left = left[sent:]
         finally:
             for number in descriptors:
                 os.close(number)
@@ -87,7 +90,7 @@ class AsyncChannel:
     def _send_some(self, view: memoryview, ancillary: list[tuple[int, int, bytes]]) -> int:
         """How many bytes were sent; 0 if the socket's buffer is full."""
         try:
-            return self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _NO_SIGNAL)
+            return self._sock.sendmsg([view], ancillary, _NO_SIGNAL)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -98,8 +101,12 @@ class AsyncChannel:
         if not sending.cancelled():
             sending.exception()  # retrieved, or asyncio would report it: the sender may be cancelled
 
-    async def receive(self) -> Frame:
+    async def receive(self, *, prefix: int = 0) -> Frame:
         """Receives one whole frame.
+
+        Args:
+            prefix: how many of its first bytes are given apart; a large payload need not be copied for that. A frame
+                that is shorter has a short prefix and no payload.
 
         Raises:
             PeerGoneError: the peer closed the link or died.
@@ -108,7 +115,13 @@ class AsyncChannel:
         descriptors: list[int] = []
         try:
             size = length(await self._exactly(HEADER_SIZE, descriptors), self._limit)
-            return Frame(await self._exactly(size, descriptors), tuple(descriptors))
+            if size > CHUNK_SIZE:
+                apart = await self._exactly(prefix, descriptors)
+                payload = await self._exactly(size - prefix, descriptors)
+            else:
+                whole = await self._exactly(size, descriptors)
+                apart, payload = whole[:prefix], whole[prefix:]
+            return Frame(payload, tuple(descriptors), apart)
         except BaseException:
             for number in descriptors:
                 os.close(number)
@@ -118,6 +131,8 @@ class AsyncChannel:
         part, self._ahead = self._ahead[:size], self._ahead[size:]
         if len(part) == size:
             return part
+        if size > CHUNK_SIZE:
+            return await self._large(size, part, descriptors)
         run = bytearray(part)  # not a list of parts: a peer that sends single bytes would make each of them an object
         while (left := size - len(run)) > 0:
             most = max(min(left, CHUNK_SIZE), self._least)
@@ -136,6 +151,28 @@ class AsyncChannel:
                 return part[:size]
             run += part[:left]
         return bytes(run)
+
+    async def _large(self, size: int, begun: bytes, descriptors: list[int]) -> bytes:
+        """Receives as :meth:`_exactly` does, into a buffer that becomes the result: an image is not copied again."""
+        whole = io.BytesIO(bytes(size))  # nothing of it is in memory until it is written to
+        with whole.getbuffer() as buffer:
+            buffer[: len(begun)] = begun
+            done = len(begun)
+            while done < size:
+                try:
+                    count, ancillary, _, _ = self._sock.recvmsg_into(
+                        [buffer[done : done + CHUNK_SIZE]], self._ancillary_size, CLOSED_ON_EXEC
+                    )
+                except BlockingIOError:
+                    await self._readable()
+                    continue
+                except OSError as error:
+                    raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
+                descriptors += descriptors_of(ancillary)
+                if count == 0:
+                    raise PeerGoneError("the peer closed the link")
+                done += count
+        return whole.getvalue()
 
     async def _readable(self) -> None:
         """Waits until there is something to read. The reader stays registered, so a busy link registers it once."""

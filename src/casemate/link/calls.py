@@ -38,19 +38,24 @@ class Reply:
 
 def numbered(number: int, message: object) -> bytes:
     """The payload of a numbered frame."""
-    return number.to_bytes(NUMBER_SIZE, "little") + encode_message(message)
+    return encode_message(message, prefix=number.to_bytes(NUMBER_SIZE, "little"))
 
 
 def numbered_reply(number: int, message: object) -> bytes:
     """The payload of an answer's frame; of a fault where the answer cannot be encoded."""
-    return number.to_bytes(NUMBER_SIZE, "little") + encode_reply(message)
+    return encode_reply(message, prefix=number.to_bytes(NUMBER_SIZE, "little"))
 
 
 def split(payload: bytes) -> tuple[int, bytes]:
     """The number and the message of a payload."""
-    if len(payload) < NUMBER_SIZE:
-        raise WireError("numbered frame", got=f"{len(payload)} bytes", want=f"at least {NUMBER_SIZE}")
-    return int.from_bytes(payload[:NUMBER_SIZE], "little"), payload[NUMBER_SIZE:]
+    return _number(payload[:NUMBER_SIZE]), payload[NUMBER_SIZE:]
+
+
+def _number(prefix: bytes) -> int:
+    """The number before a message."""
+    if len(prefix) < NUMBER_SIZE:
+        raise WireError("numbered frame", got=f"{len(prefix)} bytes", want=f"at least {NUMBER_SIZE}")
+    return int.from_bytes(prefix, "little")
 
 
 def answer_of(message: bytes, wanted: type[T]) -> T:
@@ -114,13 +119,13 @@ class Caller:
         reason = "the peer closed the link"
         try:
             while True:
-                frame = await self._channel.receive()
-                number, message = split(frame.payload)
+                frame = await self._channel.receive(prefix=NUMBER_SIZE)
+                number = _number(frame.prefix)
                 waiting = self._asked.get(number)
                 if number == NEWS and on_news is not None:
-                    on_news(message)
+                    on_news(frame.payload)
                 elif waiting is not None and not waiting.done():
-                    waiting.set_result(Frame(message, frame.descriptors))
+                    waiting.set_result(frame)
                     continue
                 _close(frame.descriptors)
         except (PeerGoneError, WireError) as error:
@@ -181,10 +186,10 @@ async def serve_frames(
 
     try:
         while True:
-            frame = await channel.receive()
-            descriptors = frame.descriptors
+            frame = await channel.receive(prefix=NUMBER_SIZE)
+            descriptors, message = frame.descriptors, frame.payload
             try:
-                number, message = split(frame.payload)
+                number = _number(frame.prefix)
                 if not takes(message):
                     _close(descriptors)
                     descriptors = ()

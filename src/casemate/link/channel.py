@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.link.frames import HEADER_SIZE, MAX_DESCRIPTORS, MAX_FRAME, header, length
+from casemate.link.frames import CHUNK_SIZE, HEADER_SIZE, MAX_DESCRIPTORS, MAX_FRAME, length, pieces
 from casemate.wire.errors import os_error_text
 
-CHUNK_SIZE = 1 << 20
 ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 CLOSED_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 """Received descriptors are closed on exec, or programs that are started meanwhile would inherit them. macOS has no such
@@ -30,6 +29,8 @@ class Frame:
 
     payload: bytes
     descriptors: tuple[int, ...] = ()
+    prefix: bytes = b""
+    """The frame's first bytes, where the receiver wants them apart from the payload."""
 
 
 def descriptors_of(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
@@ -74,18 +75,19 @@ class Channel:
             PeerGoneError, TimedOutError: as they say; the channel is of no use after either.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        view = memoryview(header(payload, self._limit) + payload)
         ancillary = rights(descriptors)
-        while view:
-            try:
-                sent = self._sock.sendmsg([view[:CHUNK_SIZE]], ancillary, _DONT_WAIT)
-            except BlockingIOError:
-                self._wait(self._writing, deadline)
-                continue
-            except OSError as error:
-                raise PeerGoneError(f"cannot send: {os_error_text(error)}") from None
-            ancillary = []
-            view = view[sent:]
+        for piece in pieces(payload, self._limit):
+            left = piece
+            while left:
+                try:
+                    sent = self._sock.sendmsg([left], ancillary, _DONT_WAIT)
+                except BlockingIOError:
+                    self._wait(self._writing, deadline)
+                    continue
+                except OSError as error:
+                    raise PeerGoneError(f"cannot send: {os_error_text(error)}") from None
+                ancillary = []
+                left = left[sent:]
 
     def receive(self, *, timeout: float | None = None) -> Frame:
         """Receives one whole frame within ``timeout`` seconds.

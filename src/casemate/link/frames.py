@@ -6,6 +6,9 @@ HEADER_SIZE = 4
 MAX_FRAME = 130 * 1024 * 1024
 """Longest frame on a trusted link (bytes); links to strangers pass a smaller limit of their own."""
 
+CHUNK_SIZE = 1 << 20
+"""Most bytes that are sent or received in one call."""
+
 MAX_DESCRIPTORS = 4
 """Most descriptors that come with one frame."""
 
@@ -15,6 +18,14 @@ def header(payload: bytes, limit: int) -> bytes:
     if len(payload) > limit:
         raise WireError("frame", got=f"{len(payload)} bytes", want=f"at most {limit}")
     return len(payload).to_bytes(HEADER_SIZE, "little")
+
+
+def pieces(payload: bytes, limit: int) -> list[memoryview]:
+    """A frame in pieces of at most ``CHUNK_SIZE``, to send one after the other. Only the first one is a copy."""
+    first = CHUNK_SIZE - HEADER_SIZE
+    begun = memoryview(header(payload, limit) + payload[:first])
+    whole = memoryview(payload)
+    return [begun, *(whole[at : at + CHUNK_SIZE] for at in range(first, len(payload), CHUNK_SIZE))]
 
 
 def length(prefix: bytes, limit: int) -> int:

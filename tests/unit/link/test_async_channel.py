@@ -1,5 +1,6 @@
 import asyncio
 import os
+import random
 import socket
 import tracemalloc
 from collections.abc import Callable, Coroutine
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from casemate.link.async_channel import READ_AHEAD, AsyncChannel
 from casemate.link.errors import PeerGoneError
-from casemate.link.frames import header
+from casemate.link.frames import CHUNK_SIZE, header
 from casemate.wire.errors import WireError
 
 LIMIT = 1 << 22
@@ -114,3 +115,66 @@ def test_descriptors_come_only_where_they_may(taken: bool) -> None:
             os.close(descriptor)
 
     with_peer(play, descriptors=taken)
+
+
+@pytest.mark.parametrize("prefix", [0, 4])
+@pytest.mark.parametrize("size", [0, 3, READ_AHEAD, CHUNK_SIZE - 4, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE + 5])
+@pytest.mark.parametrize("descriptors", [True, False])
+def test_frames_of_all_sizes_arrive_whole_with_their_prefix_apart(size: int, prefix: int, descriptors: bool) -> None:
+    payload = random.Random(size).randbytes(size)
+
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        sender = AsyncChannel(peer, limit=LIMIT)
+        sending = [asyncio.create_task(sender.send(each)) for each in (payload, b"next", payload)]
+        for wanted in (payload, b"next", payload):
+            frame = await channel.receive(prefix=prefix)
+            assert (frame.prefix, frame.payload) == (wanted[:prefix], wanted[prefix:])
+        await asyncio.gather(*sending)
+
+    with_peer(play, descriptors=descriptors)
+
+
+def test_descriptors_come_with_a_large_frame() -> None:
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        sender = AsyncChannel(peer, limit=LIMIT)
+        reading, writing = os.pipe()
+        sending = asyncio.create_task(sender.send(bytes(2 * CHUNK_SIZE), [writing]))
+        frame = await channel.receive(prefix=4)
+        await sending
+        os.write(frame.descriptors[0], b"through")
+        assert os.read(reading, 99) == b"through"
+        for descriptor in (reading, writing, *frame.descriptors):
+            os.close(descriptor)
+
+    with_peer(play, descriptors=True)
+
+
+def test_a_peer_that_dies_in_a_large_frame_is_noticed() -> None:
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        peer.sendall((2 * CHUNK_SIZE).to_bytes(4, "little") + bytes(1000))
+        peer.close()
+        with pytest.raises(PeerGoneError):
+            await channel.receive()
+
+    with_peer(play, descriptors=True)
+
+
+def test_a_large_frame_takes_no_more_memory_than_its_own() -> None:
+    size = 32 * CHUNK_SIZE
+
+    async def play() -> int:
+        left, right = socket.socketpair()
+        sender, receiver = AsyncChannel(left), AsyncChannel(right)
+        payload = bytes(size)
+        tracemalloc.start()
+        try:
+            sending = asyncio.create_task(sender.send(payload))
+            assert len((await asyncio.wait_for(receiver.receive(prefix=4), 30)).payload) == size - 4
+            await sending
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            sender.close()
+            receiver.close()
+
+    assert asyncio.run(play()) < 1.2 * size

@@ -59,7 +59,8 @@ Bytes32 = Annotated[bytes, Fixed(32)]
 Bytes64 = Annotated[bytes, Fixed(64)]
 Name = Annotated[str, Limit(256)]
 
-_Encode = Callable[[str, Any, bytearray], None]
+_Encode = Callable[[str, Any, list[bytes]], None]
+"""Appends parts: a message may hold an image of 84 MiB, which is copied once, when its parts are joined."""
 _Parse = Callable[[str, Reader], Any]
 _Codec = tuple[_Encode, _Parse]
 T = TypeVar("T")
@@ -91,11 +92,11 @@ def retire(tag: int, field: str, *, got: object, want: object) -> None:
     _RETIRED[tag] = (field, got, want)
 
 
-def encode_message(value: object) -> bytes:
-    """The tag and the fields of a registered message."""
-    out = bytearray((_TAGS[type(value)],))
+def encode_message(value: object, *, prefix: bytes = b"") -> bytes:
+    """The tag and the fields of a registered message, after ``prefix``."""
+    out = [prefix, bytes((_TAGS[type(value)],))]
     _codec(type(value))[0](type(value).__name__, value, out)
-    return bytes(out)
+    return b"".join(out)
 
 
 def tag_of(cls: type) -> bytes:
@@ -120,9 +121,9 @@ def parse_message(data: bytes, *wanted: type[T]) -> T:
 
 def encode_fields(value: object) -> bytes:
     """The fields of any such dataclass without a tag, for hashing, signing and nesting."""
-    out = bytearray()
+    out: list[bytes] = []
     _codec(type(value))[0](type(value).__name__, value, out)
-    return bytes(out)
+    return b"".join(out)
 
 
 def parse_fields(cls: type[T], data: bytes) -> T:
@@ -186,9 +187,9 @@ def _annotated(base: Any, rule: object) -> _Codec:
 
 
 def _uint(size: int) -> _Codec:
-    def encode(field: str, value: int, out: bytearray) -> None:
+    def encode(field: str, value: int, out: list[bytes]) -> None:
         try:
-            out += value.to_bytes(size, "little")
+            out.append(value.to_bytes(size, "little"))
         except OverflowError:
             raise WireError(field, got=value, want=f"an unsigned integer of {size} bytes") from None
 
@@ -196,8 +197,8 @@ def _uint(size: int) -> _Codec:
 
 
 def _flag() -> _Codec:
-    def encode(_field: str, value: bool, out: bytearray) -> None:  # noqa: FBT001 - the value itself
-        out.append(1 if value else 0)
+    def encode(_field: str, value: bool, out: list[bytes]) -> None:  # noqa: FBT001 - the value itself
+        out.append(b"\1" if value else b"\0")
 
     def parse(field: str, reader: Reader) -> bool:
         got = reader.uint(field, 1)
@@ -209,20 +210,19 @@ def _flag() -> _Codec:
 
 
 def _fixed(size: int) -> _Codec:
-    def encode(field: str, value: bytes, out: bytearray) -> None:
+    def encode(field: str, value: bytes, out: list[bytes]) -> None:
         if len(value) != size:
             raise WireError(field, got=f"{len(value)} bytes", want=f"{size} bytes")
-        out += value
+        out.append(value)
 
     return encode, lambda field, reader: reader.take(field, size)
 
 
 def _bytes(limit: int) -> _Codec:
-    def encode(field: str, value: bytes, out: bytearray) -> None:
+    def encode(field: str, value: bytes, out: list[bytes]) -> None:
         if len(value) > limit:
             raise WireError(field, got=f"{len(value)} bytes", want=f"at most {limit}")
-        out += len(value).to_bytes(4, "little")
-        out += value
+        out += (len(value).to_bytes(4, "little"), value)
 
     def parse(field: str, reader: Reader) -> bytes:
         size = reader.uint(field, 4)
@@ -236,7 +236,7 @@ def _bytes(limit: int) -> _Codec:
 def _text(limit: int) -> _Codec:
     encode_bytes, parse_bytes = _bytes(limit)
 
-    def encode(field: str, value: str, out: bytearray) -> None:
+    def encode(field: str, value: str, out: list[bytes]) -> None:
         try:
             encode_bytes(field, value.encode(), out)
         except UnicodeEncodeError:
@@ -281,10 +281,10 @@ def _int_enum(cls: type[IntEnum]) -> _Codec:
 def _tuple(item: _Codec, limit: int) -> _Codec:
     encode_item, parse_item = item
 
-    def encode(field: str, value: tuple[Any, ...], out: bytearray) -> None:
+    def encode(field: str, value: tuple[Any, ...], out: list[bytes]) -> None:
         if len(value) > limit:
             raise WireError(field, got=f"{len(value)} items", want=f"at most {limit}")
-        out += len(value).to_bytes(4, "little")
+        out.append(len(value).to_bytes(4, "little"))
         for member in value:
             encode_item(field, member, out)
 
@@ -301,7 +301,7 @@ def _optional(some: _Codec) -> _Codec:
     encode_some, parse_some = some
     encode_flag, parse_flag = _flag()
 
-    def encode(field: str, value: Any, out: bytearray) -> None:
+    def encode(field: str, value: Any, out: list[bytes]) -> None:
         encode_flag(field, value is not None, out)
         if value is not None:
             encode_some(field, value, out)
@@ -316,7 +316,7 @@ def _record(cls: type) -> _Codec:
     hints = typing.get_type_hints(cls, include_extras=True)
     members = [(field.name, f"{cls.__name__}.{field.name}", _codec(hints[field.name])) for field in fields(cls)]
 
-    def encode(_field: str, value: Any, out: bytearray) -> None:
+    def encode(_field: str, value: Any, out: list[bytes]) -> None:
         for name, path, (encode_member, _) in members:
             encode_member(path, getattr(value, name), out)
 

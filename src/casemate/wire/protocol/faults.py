@@ -61,12 +61,15 @@ def fault(code: Code, reason: str) -> Fault:
     return Fault(code, reason.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"))
 
 
-def encode_reply(message: object) -> bytes:
-    """The bytes of an answer. Where it cannot be encoded, those of a fault, so that the peer does not wait for ever."""
+def encode_reply(message: object, *, prefix: bytes = b"") -> bytes:
+    """The bytes of an answer, after ``prefix``.
+
+    Where it cannot be encoded, those of a fault, so that the peer does not wait for ever.
+    """
     try:
-        return encode_message(message)
+        return encode_message(message, prefix=prefix)
     except WireError as error:
-        return encode_message(fault(Code.INTERNAL, f"the answer cannot be encoded: {error}"))
+        return encode_message(fault(Code.INTERNAL, f"the answer cannot be encoded: {error}"), prefix=prefix)
 
 
 class FaultError(CasemateError):
