@@ -1,5 +1,6 @@
 """A chip without host or supervisor; the benchmark sends it a host's requests."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +31,13 @@ class LoneChip:
         self._last += 1
         self._channel.send(numbered(self._last, question), timeout=PATIENCE)
         return answer_of(split(self._channel.receive(timeout=PATIENCE).payload)[1], wanted)
+
+
+def copied_chip(state: Path, copy: Path) -> Path:
+    """Makes ``copy`` a state directory with a copy of the chip of a running machine, certificates included."""
+    shutil.copytree(state / "chip", copy / "chip", ignore=shutil.ignore_patterns("lock"))
+    (copy / "chip").chmod(0o700)
+    return copy
 
 
 @contextmanager

@@ -2,13 +2,11 @@
 
 import hashlib
 import os
-import shutil
 import time
-from pathlib import Path
 
 from bench.figures import Kind, Row, Stats, Target, interleave, timed
 from bench.lab import Lab
-from bench.lone_chip import lone_chip
+from bench.lone_chip import copied_chip, lone_chip
 from casemate.chip.crypto import SigningKey
 from casemate.chip.fuses import load_fuses
 from casemate.chip.secret import Secret
@@ -25,7 +23,7 @@ BASELINE = "its one signature (ECDSA P-256, RFC 6979)"
 
 def quotes(lab: Lab) -> list[Row]:
     """Quotes by ``chip/sgx/quoting.py`` in this process, by the chip over its socket, and end to end for a client."""
-    state = _copy(lab)
+    state = copied_chip(lab.machine.state, lab.folder / "chip-that-quotes")
     folder = state / "chip"
     silicon = SgxPlatform(folder, load_fuses(folder, None), load_tcb(folder))
     report = silicon.ereport(QE_SECS, silicon.quote_target, hashlib.sha512(b"bench").digest())
@@ -66,11 +64,3 @@ def quotes(lab: Lab) -> list[Row]:
             note="client, host, enclave, EREPORT, quote, and back with collateral",
         ),
     ]
-
-
-def _copy(lab: Lab) -> Path:
-    """A copy of the chip's state in another state directory."""
-    state = lab.folder / "copied"
-    shutil.copytree(lab.machine.state / "chip", state / "chip", ignore=shutil.ignore_patterns("lock"))
-    (state / "chip").chmod(0o700)
-    return state
