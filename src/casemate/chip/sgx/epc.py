@@ -1,6 +1,7 @@
 """The enclave page cache: images replayed into pages, and how many fit (ECREATE, EADD, EEXTEND)."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from casemate.chip.crypto import sha256
@@ -14,6 +15,9 @@ EPC_SIZE = 512 * 1024 * 1024
 
 MAX_ENCLAVES = 256
 """Enclaves at a time: bounds the sockets a host can make the chip hold."""
+
+WORTH_A_THREAD = 4 * 1024 * 1024
+"""Length of streams (bytes) that are hashed by a thread while they are parsed: hashing needs no interpreter's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,24 @@ def load(stream: bytes) -> Loaded:
     """
     if (size := page_count(stream) * PAGE_SIZE) > MAX_PAGES:  # before anything is parsed
         raise LaunchError("enclave-size", got=f"{size} bytes of pages", want=f"at most {MAX_PAGES}")
+    if len(stream) < WORTH_A_THREAD:
+        ecreate, pages = _replay(stream)
+        return Loaded(ecreate, pages, sha256(stream))  # MRENCLAVE is the hash of the stream, see wire.sgx.sgxs
+    with ThreadPoolExecutor(1) as other:
+        mr_enclave = other.submit(sha256, stream)
+        ecreate, pages = _replay(stream)
+        return Loaded(ecreate, pages, mr_enclave.result())
+
+
+def _replay(stream: bytes) -> tuple[Ecreate, bytes]:
+    """The range of an enclave, and its pages in address order."""
     contents = io.BytesIO()  # gives out what was written to it without another copy
     ecreate, segments = read_sgxs(stream, contents.write)
     sgxs = Sgxs(ecreate, segments, contents.getvalue())
     try:
-        pages = sgxs.linear_contents()
+        return ecreate, sgxs.linear_contents()
     except WireError as error:  # the processor allows gaps, but the enclave's runtime reads its pages as one range
         raise LaunchError("pages-adjacent", got=error.got, want=error.want) from None
-    return Loaded(sgxs.ecreate, pages, sha256(stream))  # MRENCLAVE is the hash of the stream, see wire.sgx.sgxs
 
 
 def epc_size_of(stream: bytes) -> int:

@@ -19,6 +19,12 @@ def made(*segments: tuple[int, int]) -> bytes:
     return Sgxs(Ecreate(1, 1 << 20), runs, bytes(range(256)) * (size // 256)).encode()
 
 
+@pytest.fixture(params=["in one thread", "in two threads"])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WORTH_A_THREAD", 0 if request.param == "in two threads" else MAX_PAGES)
+
+
+@pytest.mark.usefixtures("threads")
 def test_measures_the_stream_itself(stream: bytes) -> None:
     loaded = load(stream)
     assert loaded.mr_enclave == hashlib.sha256(stream).digest()
@@ -33,10 +39,19 @@ def test_gives_pages_in_address_order() -> None:
     assert loaded.pages == b"\x02" * PAGE_SIZE + b"\x01" * PAGE_SIZE
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("segments", [[(1, 1)], [(0, 1), (2, 1)]])
 def test_refuses_gaps(segments: list[tuple[int, int]]) -> None:
     with pytest.raises(LaunchError, match="pages-adjacent"):
         load(made(*segments))
+
+
+@pytest.mark.usefixtures("threads")
+def test_refuses_records_that_are_not_in_canonical_form() -> None:
+    stream = bytearray(made((0, 2)))
+    stream[64 + 5184] ^= 1  # the second page's EADD
+    with pytest.raises(WireError, match="SGXS record"):
+        load(bytes(stream))
 
 
 def test_refuses_more_pages_than_an_enclave_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
