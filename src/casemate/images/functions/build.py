@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from casemate.wire.protocol.manifest import Manifest, ManifestError
 from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.protocol.runtime_lock import CORE, RELOCK, RuntimeLock, RuntimeLockError
 from casemate.wire.sgx.sgxs import Sgxs
+
+HASHED_AT_ONCE = 16 * 1024 * 1024
+"""Bytes that the other thread hashes at once: between two updates it may wait 5 ms for the interpreter's lock."""
 
 
 def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
@@ -53,11 +57,16 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
 
 
 def measured_stream(sgxs: Sgxs) -> tuple[bytes, bytes]:
-    """The SGXS stream, and MRENCLAVE, which is its SHA-256; hashes each piece while it is written."""
-    stream, digest = io.BytesIO(), hashlib.sha256()
-    for piece in sgxs.pieces():
-        stream.write(piece)
-        digest.update(piece)
+    """The SGXS stream, and MRENCLAVE, which is its SHA-256; of a large one, a thread hashes what is already written."""
+    stream, digest = io.BytesIO(bytes(sgxs.stream_size)), hashlib.sha256()
+    with stream.getbuffer() as buffer, ThreadPoolExecutor(1) as other:
+        hashed = 0
+        for written in sgxs.write(buffer):
+            if written - hashed >= HASHED_AT_ONCE:
+                other.submit(digest.update, buffer[hashed:written])
+                hashed = written
+        other.shutdown()
+        digest.update(buffer[hashed:])
     return stream.getvalue(), digest.digest()
 
 

@@ -45,10 +45,11 @@ _WORD = 8
 _HEADER_WORDS = (1 + CHUNKS) * RECORD_SIZE // _WORD
 """64-bit words in one page's records without the data."""
 _GROUP_HEADERS = _EADD_TAG + bytes(56) + (_EEXTEND_TAG + bytes(56)) * CHUNKS
-_CHUNK = struct.Struct(f"{CHUNK_SIZE}s")
+_GROUP_WORDS = GROUP_SIZE // _WORD
+_RECORD_WORDS = RECORD_SIZE // _WORD
+_CHUNKS_OF_PAGE = struct.Struct(f"{CHUNK_SIZE}s" * CHUNKS)
 _HEADERS_OF_GROUP = struct.Struct(f"{2 * RECORD_SIZE}s{CHUNK_SIZE}x" + f"{RECORD_SIZE}s{CHUNK_SIZE}x" * (CHUNKS - 1))
 _DATA_OF_GROUP = struct.Struct(f"{2 * RECORD_SIZE}x{CHUNK_SIZE}s" + f"{RECORD_SIZE}x{CHUNK_SIZE}s" * (CHUNKS - 1))
-_HEADERS_APART = struct.Struct(f"{2 * RECORD_SIZE}s" + f"{RECORD_SIZE}s" * (CHUNKS - 1))
 
 
 class PageFlags(IntFlag, boundary=STRICT):
@@ -185,16 +186,32 @@ class Sgxs:
         ecreate, segments = read_sgxs(data, contents.append)
         return cls(ecreate, segments, b"".join(contents))
 
+    @property
+    def stream_size(self) -> int:
+        """Length of the stream (bytes)."""
+        return RECORD_SIZE + len(self.contents) // PAGE_SIZE * GROUP_SIZE
+
     def encode(self) -> bytes:
         """The stream."""
-        return b"".join(self.pieces())
+        stream = bytearray(self.stream_size)
+        for _ in self.write(memoryview(stream)):
+            pass
+        return bytes(stream)
 
     def mr_enclave(self) -> bytes:
         """MRENCLAVE: SHA-256 of the stream, which is never in memory as a whole."""
         digest = hashlib.sha256()
-        for piece in self.pieces():
+        batch = bytearray(_BATCH * GROUP_SIZE)
+        for piece in self._pieces(lambda _, size: memoryview(batch)[:size]):
             digest.update(piece)
         return digest.digest()
+
+    def write(self, stream: memoryview) -> Iterator[int]:
+        """Writes the stream into a buffer of ``stream_size`` bytes; yields now and then how many are written."""
+        written = 0
+        for piece in self._pieces(lambda at, size: stream[at : at + size]):
+            written += len(piece)
+            yield written
 
     def linear_contents(self) -> bytes:
         """The pages' bytes in address order, for an enclave whose pages fill its range from 0 without a gap."""
@@ -227,20 +244,23 @@ class Sgxs:
                     yield Span(f"page[{page:#x}].data[{chunk:#x}]", at, CHUNK_SIZE, Eextend.LAYOUT.source)
                     at += CHUNK_SIZE
 
-    def pieces(self) -> Iterator[bytes]:
-        """The stream in pieces of some pages each, so that it need not be in memory as a whole."""
+    def _pieces(self, place: Callable[[int, int], memoryview]) -> Iterator[memoryview]:
+        """Writes the stream in pieces of some pages each, into what ``place`` gives for their offsets and sizes."""
         offsets, flags = _columns(self.segments)
         if len(self.contents) != len(offsets) * PAGE_SIZE:
             raise WireError("SGXS contents", got=f"{len(self.contents)} bytes", want=f"{len(offsets)} pages")
         _check_pages(self.ecreate, offsets, flags)
-        yield self.ecreate.encode()
-        view = memoryview(self.contents)
+        start = place(0, RECORD_SIZE)
+        start[:] = self.ecreate.encode()
+        yield start
+        contents = memoryview(self.contents)
         for first in range(0, len(offsets), _BATCH):
-            last = first + _BATCH
-            headers = _headers(offsets[first:last], flags[first:last])
-            chunks = _CHUNK.iter_unpack(view[first * PAGE_SIZE : last * PAGE_SIZE])
-            parts = chain.from_iterable(_HEADERS_APART.iter_unpack(headers))
-            yield b"".join(chain.from_iterable(zip(parts, chain.from_iterable(chunks), strict=True)))
+            last = min(first + _BATCH, len(offsets))
+            groups = place(RECORD_SIZE + first * GROUP_SIZE, (last - first) * GROUP_SIZE)
+            _write_groups(
+                groups, contents[first * PAGE_SIZE : last * PAGE_SIZE], offsets[first:last], flags[first:last]
+            )
+            yield groups
 
 
 def measure_sgxs(stream: bytes) -> bytes:
@@ -383,17 +403,45 @@ def _page_at(stream: bytes, at: int) -> int:
 def _headers(offsets: "array[int]", flags: "array[int]") -> bytes:
     """The records of some pages in canonical form, without the pages' data."""
     headers = bytearray(_GROUP_HEADERS * len(offsets))
-    words = memoryview(headers).cast("Q")
-    words[1::_HEADER_WORDS] = memoryview(offsets)
-    words[2::_HEADER_WORDS] = memoryview(flags)
+    _write_numbers(memoryview(headers).cast("Q"), _HEADER_WORDS, _RECORD_WORDS, offsets, flags)
+    return bytes(headers)
+
+
+def _write_groups(groups: memoryview, contents: memoryview, offsets: "array[int]", flags: "array[int]") -> None:
+    """Writes the records of some pages in canonical form, with the pages' data."""
+    at = 0
+    for chunks in _CHUNKS_OF_PAGE.iter_unpack(contents):
+        _DATA_OF_GROUP.pack_into(groups, at, *chunks)  # sets the records to zero
+        at += GROUP_SIZE
+    words = groups.cast("Q")
+    words[::_GROUP_WORDS] = memoryview(_EADD_TAG * len(offsets)).cast("Q")
+    tags = memoryview(_EEXTEND_TAG * len(offsets)).cast("Q")
+    for word in range(_RECORD_WORDS, _GROUP_WORDS, _RECORD_WORDS + CHUNK_SIZE // _WORD):
+        words[word::_GROUP_WORDS] = tags
+    _write_numbers(words, _GROUP_WORDS, _RECORD_WORDS + CHUNK_SIZE // _WORD, offsets, flags)
+
+
+def _write_numbers(
+    words: memoryview, page_words: int, chunk_words: int, offsets: "array[int]", flags: "array[int]"
+) -> None:
+    """Writes the offsets and flags of some pages' records.
+
+    Args:
+        words: the records as 64-bit words, a page's EADD first.
+        page_words: from one page's EADD to the next one's.
+        chunk_words: from one EEXTEND to the next one.
+        offsets: of the pages.
+        flags: of the pages.
+    """
+    words[1::page_words] = memoryview(offsets)
+    words[2::page_words] = memoryview(flags)
     # One long integer holds all offsets as 64-bit lanes, so one addition moves them all to the next chunk. No lane
     # overflows: offsets are below MAX_ENCLAVE.
     lanes = int.from_bytes(offsets.tobytes(), "little")
     step = int.from_bytes(CHUNK_SIZE.to_bytes(_WORD, "little") * len(offsets), "little")
-    for word in range(RECORD_SIZE // _WORD + 1, _HEADER_WORDS, RECORD_SIZE // _WORD):
-        words[word::_HEADER_WORDS] = memoryview(lanes.to_bytes(_WORD * len(offsets), "little")).cast("Q")
+    for word in range(_RECORD_WORDS + 1, page_words, chunk_words):
+        words[word::page_words] = memoryview(lanes.to_bytes(_WORD * len(offsets), "little")).cast("Q")
         lanes += step
-    return bytes(headers)
 
 
 def _columns(segments: tuple[Segment, ...]) -> "tuple[array[int], array[int]]":

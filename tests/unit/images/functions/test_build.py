@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from casemate.images.errors import BuildTimeError, FolderError, SourceError
-from casemate.images.functions.build import build, day_of
+from casemate.images.functions import build as module
+from casemate.images.functions.build import build, day_of, measured_stream
 from casemate.images.functions.folder import measured_files
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
@@ -21,7 +22,7 @@ from casemate.wire.protocol.image_index import LOCK_PATH
 from casemate.wire.protocol.manifest import ManifestError
 from casemate.wire.protocol.runtime_lock import Record, RuntimeLock, RuntimeLockError, RuntimePart
 from casemate.wire.sgx.attributes import AttributeFlag
-from casemate.wire.sgx.sgxs import Segment
+from casemate.wire.sgx.sgxs import DATA_PAGE, PAGE_SIZE, Ecreate, Segment, Sgxs
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct
 
 EPOCH = 1_700_000_000
@@ -229,3 +230,20 @@ def test_a_build_time_is_a_day() -> None:
     for epoch in (1 << 40, 1 << 80, -(1 << 40)):
         with pytest.raises(BuildTimeError, match="SOURCE_DATE_EPOCH"):
             day_of(epoch)
+
+
+@pytest.mark.parametrize("at_once", [1, 100_000, 1 << 30])
+def test_a_stream_is_measured_while_it_is_written(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HASHED_AT_ONCE", at_once)
+    size = 150 * PAGE_SIZE
+    segment = Segment(0, size, DATA_PAGE)
+    sgxs = Sgxs(Ecreate(1, 1 << 20), (segment,), os.urandom(size))
+    stream, mr_enclave = measured_stream(sgxs)
+    assert Sgxs.parse(stream) == sgxs
+    assert mr_enclave.hex() == _measure_by_the_book(sgxs.contents, sgxs.segments, 1 << 20)
+
+
+def test_what_is_no_enclave_is_not_measured() -> None:
+    sgxs = Sgxs(Ecreate(1, 1 << 20), (Segment(0, 2 * PAGE_SIZE, DATA_PAGE),), bytes(PAGE_SIZE))
+    with pytest.raises(WireError, match="2 pages"):
+        measured_stream(sgxs)

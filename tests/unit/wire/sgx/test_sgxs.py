@@ -64,6 +64,16 @@ def test_streams_and_measurements_are_those_of_the_book(enclave: tuple[int, int,
     assert sgxs.mr_enclave() == measure_sgxs(stream) == hashlib.sha256(stream).digest()
 
 
+def test_a_stream_of_several_batches_of_pages_is_that_of_the_book() -> None:
+    pages = [*((number * PAGE, int(CODE_PAGE)) for number in range(150, 255)), *((n * PAGE, 0x203) for n in range(45))]
+    stream, contents = _filled(PAGE << 8, 2, pages, b"enclave")
+    sgxs = Sgxs.parse(stream)
+    assert sgxs.contents == contents
+    assert sgxs.stream_size == len(stream)
+    assert sgxs.encode() == stream
+    assert sgxs.mr_enclave() == hashlib.sha256(stream).digest()
+
+
 @given(_enclaves(), st.data())
 def test_the_walk_and_the_fast_path_agree(
     enclave: tuple[int, int, list[tuple[int, int]], bytes], data: st.DataObject
