@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 from casemate.spawner.guest_process import GuestProcess, GuestProcessState
 
+REFILL_DELAY = 0.1
+"""Seconds between giving a guest of a full pool away and starting its successor, so that this does not slow the
+enclave's start."""
+
+RETRY_DELAY = 5.0
+"""Seconds before the pool tries again after a guest that did not start."""
+
 
 class GuestPool:
     """Which warm guests there should be: so many of the usual size, and one of each other size asked for lately.
@@ -23,6 +30,8 @@ class GuestPool:
         self._others: deque[int] = deque(maxlen=self.MOST_SIZES)
         self.guests: list[GuestProcess] = []
         """Starting and warm ones."""
+        self.refill_at = 0.0
+        """When a guest that is missing may be started, on the monotonic clock."""
 
     def open(self) -> None:
         """Fills the pool from now on."""
@@ -35,19 +44,22 @@ class GuestPool:
                 self._others.remove(memory_mib)
             self._others.append(memory_mib)
 
-    def take(self, memory_mib: int) -> GuestProcess | None:
+    def note_failure(self, now: float) -> None:
+        """Remembers that a guest did not start."""
+        self.refill_at = now + RETRY_DELAY
+
+    def take(self, memory_mib: int, now: float) -> GuestProcess | None:
         """Takes a warm guest of that size out of the pool; None if there is none."""
+        was_full = self.missing() is None
         for guest in self.guests:
             if guest.state is GuestProcessState.WARM and guest.memory_mib == memory_mib:
                 self.guests.remove(guest)
+                if was_full:  # else it is being filled: if each guest put that off, a run of them would empty it
+                    self.refill_at = max(self.refill_at, now + REFILL_DELAY)
                 return guest
         return None
 
-    def starting(self, memory_mib: int) -> int:
-        """How many guests of that size are starting."""
-        return sum(guest.memory_mib == memory_mib for guest in self.all_starting())
-
-    def all_starting(self) -> list[GuestProcess]:
+    def starting(self) -> list[GuestProcess]:
         """Guests of all sizes that are starting."""
         return [guest for guest in self.guests if guest.state is GuestProcessState.STARTING]
 

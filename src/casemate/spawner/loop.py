@@ -69,12 +69,6 @@ from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, L
 USUAL_MEMORY_MIB = 64
 """The guests of the pool are of this size until others are asked for."""
 
-REFILL_DELAY = 0.1
-"""Seconds between giving a guest away and starting its successor, so that this does not slow the enclave's start."""
-
-RETRY_DELAY = 5.0
-"""Seconds before the pool tries again after a guest that did not start."""
-
 AT_ONCE = 2
 """Most guests of the pool that start at the same time."""
 
@@ -125,7 +119,6 @@ class Spawner:
         """Guests of the pool that are killed or dead, and not reaped yet, by pid."""
         self._groups: list[Group] = []
         """Control groups whose process is gone and that could not be removed yet."""
-        self._refill_at = time.monotonic()
         self._stopped = StoppedChildren()
         self._started = 0
 
@@ -301,15 +294,14 @@ class Spawner:
     def _serve_waiting(self, now: float) -> None:
         """Gives warm guests to enclaves that wait, in turn, and starts as many as are lacking for them."""
         for want in self._queue.in_turn():
-            guest = self._pool.take(want.memory_mib)
+            guest = self._pool.take(want.memory_mib, now)
             if guest is not None:
                 self._give(want, guest, now)
-                self._refill_at = max(self._refill_at, now + REFILL_DELAY)
-        starting = Counter(guest.memory_mib for guest in self._pool.all_starting())
+        starting = Counter(guest.memory_mib for guest in self._pool.starting())
         for want in self._queue.in_turn():
             if starting[want.memory_mib]:
                 starting[want.memory_mib] -= 1
-            elif len(self._pool.all_starting()) >= MOST_STARTING:
+            elif len(self._pool.starting()) >= MOST_STARTING:
                 return
             elif want in self._queue:  # not refused meanwhile, since one of its size could not be started
                 self._start_guest(want.memory_mib)
@@ -385,7 +377,7 @@ class Spawner:
 
     def _fail_waiting(self, memory_mib: int, reason: str) -> None:
         """Refuses the guests of this size that are waited for."""
-        self._refill_at = time.monotonic() + RETRY_DELAY
+        self._pool.note_failure(time.monotonic())
         for want in self._queue.of_size(memory_mib):
             self._queue.remove(want.enclave, want.guest)
             refusal = fault(Code.UNAVAILABLE, f"no guest: {reason}")
@@ -395,7 +387,7 @@ class Spawner:
         for guest in self._pool.surplus():
             self._drop_from_pool(guest)
         size = self._pool.missing()
-        if size is not None and len(self._pool.all_starting()) < AT_ONCE and now >= self._refill_at:
+        if size is not None and len(self._pool.starting()) < AT_ONCE and now >= self._pool.refill_at:
             self._start_guest(size)
 
     # --- time and death ---------------------------------------------------------------------------------------------
@@ -403,11 +395,11 @@ class Spawner:
     def _due(self) -> float:
         """When something is to be done next even if nothing happens."""
         due = [guest.watchdog.due for _, guest in self._owned.values() if guest.watchdog is not None]
-        starting = self._pool.all_starting()
+        starting = self._pool.starting()
         due += [guest.since + START_TIME for guest in starting]
         due.append(self._stopped.due)
         if self._pool.missing() is not None and len(starting) < AT_ONCE:
-            due.append(self._refill_at)
+            due.append(self._pool.refill_at)
         return min(due, default=float("inf"))
 
     def _tend(self, now: float) -> None:

@@ -6,9 +6,10 @@ import pytest
 from casemate.engines.frames import NO_CALL, FrameKind, frame
 from casemate.sandbox.confinement import NoGroup
 from casemate.sandbox.rlimits import low_limits
-from casemate.spawner.guest_pool import GuestPool
+from casemate.spawner.guest_pool import REFILL_DELAY, RETRY_DELAY, GuestPool
 from casemate.spawner.guest_process import MAX_WORDS, GuestProcess, GuestProcessState, StartError, first_words
 
+NOW = 100.0
 WARM = frame(FrameKind.WARM, NO_CALL)
 WARM_FRAME = len(WARM).to_bytes(4, "little") + WARM
 
@@ -34,7 +35,7 @@ def test_a_full_pool_wants_nothing_starting_ones_included() -> None:
     pool = opened(64, 2)
     pool.guests += [guest(), guest(state=GuestProcessState.STARTING)]
     assert pool.missing() is None
-    assert pool.starting(64) == 1
+    assert pool.starting() == pool.guests[1:]
 
 
 def test_a_pool_of_none_wants_nothing_ever() -> None:
@@ -46,9 +47,34 @@ def test_a_pool_of_none_wants_nothing_ever() -> None:
 def test_a_warm_guest_is_taken_once_and_a_starting_one_never() -> None:
     pool = opened(64, 2)
     pool.guests += [guest(state=GuestProcessState.STARTING), warm := guest()]
-    assert pool.take(128) is None
-    assert pool.take(64) is warm
-    assert pool.take(64) is None
+    assert pool.take(128, NOW) is None
+    assert pool.take(64, NOW) is warm
+    assert pool.take(64, NOW) is None
+
+
+def test_the_successor_of_a_guest_is_put_off_so_that_its_enclave_starts_first() -> None:
+    pool = opened(64, 1)
+    pool.guests += [guest()]
+    pool.take(64, NOW)
+    assert pool.missing() == 64
+    assert pool.refill_at == NOW + REFILL_DELAY
+
+
+def test_a_run_of_takers_does_not_put_off_filling_for_ever() -> None:
+    pool = opened(64, 3)
+    pool.guests += [guest() for _ in range(3)]
+    for number in range(3):
+        pool.take(64, NOW + number * REFILL_DELAY / 2)
+    assert pool.refill_at == NOW + REFILL_DELAY
+
+
+def test_a_guest_that_does_not_start_puts_off_the_next_one_for_longer() -> None:
+    pool = opened(64, 1)
+    pool.guests += [guest()]
+    pool.note_failure(NOW)
+    assert pool.refill_at == NOW + RETRY_DELAY
+    pool.take(64, NOW)
+    assert pool.refill_at == NOW + RETRY_DELAY
 
 
 def test_one_of_each_other_size_asked_for_is_wanted() -> None:
