@@ -7,9 +7,11 @@ import pytest
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
 from casemate.spawner.links import FRAME_LIMIT, SpawnerLink
+from casemate.spawner.loop import LINK_BUFFER
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.spawner import GuestGone, Spawn, Unwatch
+from casemate.wire.messages.spawner import MAX_GUESTS, GuestGiven, GuestGone, Spawn, Unwatch
+from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState
 
 
 @pytest.fixture
@@ -91,3 +93,16 @@ def test_a_peer_that_does_not_read_is_as_good_as_gone(ends: tuple[SpawnerLink, s
 
     with pytest.raises(PeerGoneError):
         flood()
+
+
+def test_an_enclave_that_computes_for_long_may_leave_unread_all_that_its_guests_cause() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BUFFER)
+    link = SpawnerLink(ours, takes_descriptors=False)
+    layers = tuple(Layer(name, LayerState.APPLIED, "d" * 100) for name in LayerName)
+    for number in range(1, MAX_GUESTS + 1):
+        link.send(GuestGiven(number, 1, layers), (ours.fileno(), ours.fileno()))
+    for number in range(1, MAX_GUESTS + 1):
+        link.send(GuestGone(number, "memory-limit", "x" * 256))
+    link.close()
+    theirs.close()
