@@ -69,11 +69,11 @@ from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, L
 USUAL_MEMORY_MIB = 64
 """The guests of the pool are of this size until others are asked for."""
 
-AT_ONCE = 2
-"""Most guests of the pool that start at the same time."""
+MOST_STARTING = max(1, (os.cpu_count() or 1) // 2)
+"""Most guests that start at the same time; who comes later waits longer.
 
-MOST_STARTING = 8
-"""Most guests that start at the same time, those that enclaves wait for included; who comes later waits longer."""
+An engine computes for 27 ms until it is warm. As many as there are processors would leave none to the calls of others,
+and each of them would be ready later."""
 
 MOST_MEMORY_MIB = 4096
 """Largest guest: more than any manifest may ask for."""
@@ -387,7 +387,7 @@ class Spawner:
         for guest in self._pool.surplus():
             self._drop_from_pool(guest)
         size = self._pool.missing()
-        if size is not None and len(self._pool.starting()) < AT_ONCE and now >= self._pool.refill_at:
+        if size is not None and len(self._pool.starting()) < MOST_STARTING and now >= self._pool.refill_at:
             self._start_guest(size)
 
     # --- time and death ---------------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ class Spawner:
         starting = self._pool.starting()
         due += [guest.since + START_TIME for guest in starting]
         due.append(self._stopped.due)
-        if self._pool.missing() is not None and len(starting) < AT_ONCE:
+        if self._pool.missing() is not None and len(starting) < MOST_STARTING:
             due.append(self._pool.refill_at)
         return min(due, default=float("inf"))
 
