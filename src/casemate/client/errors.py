@@ -2,6 +2,7 @@
 
 from casemate.link.errors import PeerGoneError
 from casemate.wire.errors import CasemateError
+from casemate.wire.protocol.call import PROTOCOL
 from casemate.wire.protocol.faults import Code, Fault, FaultError
 
 
@@ -11,6 +12,12 @@ class HostRefusedError(FaultError):
 
 class AttestAgainError(HostRefusedError):
     """The enclave was started anew, or has forgotten this session: attest it again, then call again."""
+
+
+class OtherProtocolError(HostRefusedError):
+    """The host cannot read this client's calls, which are well formed: it speaks another version of the protocol."""
+
+    advice = f"this client speaks protocol {PROTOCOL}: update Casemate there, or the client if it is the older one"
 
 
 class SessionForkedError(CasemateError):

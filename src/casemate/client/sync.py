@@ -24,6 +24,7 @@ from casemate.client.core import (
     arguments_of,
     challenge,
 )
+from casemate.client.errors import HostRefusedError, OtherProtocolError
 from casemate.client.streaming import CANCEL_TIMEOUT, StreamCore
 from casemate.client.transport import GetMachine, MachineDescription, Transport
 from casemate.client.vm.sync import Vms
@@ -43,6 +44,7 @@ from casemate.wire.messages.host import (
 )
 from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.wire.protocol.call import StepTaken
+from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.tee import Tee
 
 
@@ -134,8 +136,17 @@ class Client:
         return Enclave(self, enclave, appraise_answer(answer, nonce, policy, datetime.now(UTC)))
 
     def relay(self, call: Call, timeout: float) -> bytes:
-        """Has the host carry a sealed call; the sealed response, unopened."""
-        return (self._transport.answer(call, timeout)).sealed
+        """Has the host carry a sealed call; the sealed response, unopened.
+
+        Raises:
+            OtherProtocolError: the host cannot read the call.
+        """
+        try:
+            return (self._transport.answer(call, timeout)).sealed
+        except HostRefusedError as error:
+            if error.fault.code is Code.MALFORMED:
+                raise OtherProtocolError(error.fault) from None
+            raise
 
     @property
     def vms(self) -> Vms:

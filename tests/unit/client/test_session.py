@@ -25,7 +25,7 @@ from casemate.client import aio
 from casemate.client import session as session_module
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall
-from casemate.client.errors import AttestAgainError, HostRefusedError, SessionForkedError
+from casemate.client.errors import AttestAgainError, HostRefusedError, OtherProtocolError, SessionForkedError
 from casemate.client.sealing import SessionKeys
 from casemate.client.session import ClientSession
 from casemate.enclave.keys import EnclaveKeys
@@ -33,7 +33,7 @@ from casemate.link.errors import TimedOutError
 from casemate.wire.errors import WireError
 from casemate.wire.messages import host
 from casemate.wire.protocol.call import CallBinding, CallContent, CallRequest, Envelope, SessionBinding
-from casemate.wire.protocol.faults import Code, fault
+from casemate.wire.protocol.faults import Code, Fault, fault
 
 REQUEST = CallRequest(CallContent(bytes(32), bytes(32), b"{}"), None)
 ABOUT = SessionBinding(bytes(32), 7)
@@ -195,6 +195,7 @@ class Recording(Desk):
         self.envelopes: list[Envelope] = []
         self.loses = 0
         self.delay = 0.0
+        self.refuses: Fault | None = None
         self.has_come = threading.Event()
 
     def answer(self, question: object) -> object:
@@ -202,6 +203,8 @@ class Recording(Desk):
             return super().answer(question)
         self.envelopes.append(question.envelope)
         self.has_come.set()
+        if self.refuses is not None:
+            return self.refuses
         time.sleep(self.delay)
         answered = super().answer(question)
         if self.loses:
@@ -228,6 +231,7 @@ def one_desk() -> Iterator[Recording]:
 @pytest.fixture
 def desk(one_desk: Recording) -> Recording:
     one_desk.envelopes, one_desk.loses, one_desk.delay = [], 0, 0.0
+    one_desk.refuses = None
     one_desk.has_come.clear()
     return one_desk
 
@@ -385,6 +389,24 @@ def test_what_may_be_copied_shares_its_numbers(run: Run, place: Place, desk: Rec
         assert desk.numbers == [1, 2, 3]
         with pytest.raises(TypeError):
             copy.deepcopy(enclave.attested)
+
+    run(place[0], journey, **place[1])
+
+
+@pytest.mark.parametrize("by_streaming", [False, True])
+def test_a_host_that_cannot_read_calls_speaks_another_protocol(
+    run: Run, place: Place, desk: Recording, by_streaming: bool
+) -> None:
+    def journey(client: Any) -> Steps:
+        enclave = yield client.attest(1, desk.policy)
+        desk.refuses = fault(Code.MALFORMED, "message.tag is 0x18, the format wants Envelope")
+        with pytest.raises(OtherProtocolError, match="0x18") as refused:
+            yield (enclave.stream("echo", None)._step(None) if by_streaming else enclave.call("echo", None))
+        assert "speaks protocol 2" in refused.value.advice
+        desk.refuses = fault(Code.BUSY, "too many")
+        with pytest.raises(HostRefusedError) as busy:
+            yield enclave.call("echo", None)
+        assert not isinstance(busy.value, OtherProtocolError)
 
     run(place[0], journey, **place[1])
 

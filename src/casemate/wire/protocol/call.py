@@ -79,8 +79,10 @@ _RECEIPT_LABEL = b"casemate receipt v2\x00"
 _RECEIPT_LABEL_V1 = b"casemate receipt v1\x00"
 _COMMITMENT_LABEL = b"casemate commitment v1\x00"
 
-for _tag in range(0x10, 0x16):  # envelope, request, and four kinds of responses
+for _tag in (0x10, 0x11):  # envelope and request
     retire(_tag, "protocol", got=1, want=f"{PROTOCOL}: update the client")
+for _tag in (0x12, 0x13, 0x14, 0x15):  # what a response may hold
+    retire(_tag, "protocol", got=1, want=f"{PROTOCOL}: update the host")
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,34 @@ def test_refuses_inventions_and_burns_nothing(sealed: bytes, encapsulation: byte
     rig.open(rig.seal(sequence=2))
 
 
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5), st.booleans(), st.sampled_from(["", "quote", "text"]))))
+def test_a_session_goes_by_its_rules_whatever_two_clients_and_a_host_do(
+    steps: list[tuple[int, int, bool, str]],
+) -> None:
+    """Each step is a client, a number, whether the secret goes along, and what the host changes."""
+    rig = Rig()
+    clients = rig.client, rig.another_client()
+    owner, last = None, 0
+    for who, sequence, carries_secret, change in steps:
+        binding = replace(rig.binding, sequence=sequence)
+        envelope = clients[who].envelope(binding, PADDED, carries_secret=carries_secret)
+        if change == "quote":
+            envelope = replace(envelope, binding=replace(binding, quote_hash=b"x" * 32))
+        elif change == "text":
+            envelope = replace(envelope, sealed=envelope.sealed[:-1] + bytes((envelope.sealed[-1] ^ 1,)))
+        if sequence <= last:
+            wanted = Code.SEQUENCE_USED
+        elif (owner is None and not carries_secret) or (carries_secret and owner not in (None, who)):
+            wanted = Code.SESSION_UNKNOWN
+        elif change or owner not in (None, who):
+            wanted = Code.CANNOT_OPEN
+        else:
+            assert rig.open(envelope).binding == binding
+            owner, last = who, sequence
+            continue
+        assert rig.refusal(envelope) is wanted
+
+
 @pytest.mark.parametrize("text", [b"", b"plaintext", pad(b"plaintext"), encode_message(REQUEST)])
 def test_what_opens_and_is_no_request_is_refused_without_a_word_of_it_and_used_up(rig: Rig, text: bytes) -> None:
     refused = rig.refused(rig.seal(text))

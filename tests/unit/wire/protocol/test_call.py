@@ -11,6 +11,7 @@ from casemate.wire.protocol.call import (
     CallBinding,
     CallContent,
     CallRequest,
+    CallResult,
     Envelope,
     Receipt,
     StateMark,
@@ -150,10 +151,12 @@ def test_a_receipt_without_an_isolation_mode_signs_the_bytes_of_protocol_1() -> 
     assert replace(old, isolation=Isolation.SHARED).signed_bytes() == b"casemate receipt v2\x00" + fields_of_v1 + mode
 
 
-@pytest.mark.parametrize("tag", range(0x10, 0x16))
-def test_messages_of_protocol_1_are_refused_in_clear_words(tag: int) -> None:
-    with pytest.raises(WireError, match=r"protocol is 1, the format wants 2: update the client"):
-        parse_message(bytes((tag,)) + bytes(100), Envelope, CallRequest)
+@pytest.mark.parametrize(
+    ("tag", "who"), [(0x10, "client"), (0x11, "client"), (0x12, "host"), (0x13, "host"), (0x14, "host"), (0x15, "host")]
+)
+def test_messages_of_protocol_1_are_refused_in_clear_words(tag: int, who: str) -> None:
+    with pytest.raises(WireError, match=rf"protocol is 1, the format wants 2: update the {who}"):
+        parse_message(bytes((tag,)) + bytes(100), Envelope, CallRequest, CallResult)
 
 
 @pytest.mark.parametrize("size", [0, 79, 81])
