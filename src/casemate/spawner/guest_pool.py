@@ -1,7 +1,5 @@
 """Warm guests, kept so that an enclave need not wait for an engine to start."""
 
-import contextlib
-from collections import deque
 from collections.abc import Sequence
 
 from casemate.spawner.guest_process import GuestProcess, GuestProcessState
@@ -17,17 +15,24 @@ RETRY_DELAY = 5.0
 class GuestPool:
     """Which warm guests there should be: so many of the usual size, and one of each other size asked for lately.
 
+    An enclave's guests have one size, its manifest's. So one size is remembered for each enclave, and one that asks for
+    many keeps nobody else's from being warm.
+
     The pool stays empty until the first enclave starts, to keep an idle machine small.
     """
 
     MOST_SIZES = 4
-    """Sizes kept warm besides the usual one; the one asked for longest ago gives way."""
+    """Sizes kept warm besides the usual one; that of the enclave which asked longest ago gives way."""
+
+    MOST_ENCLAVES = 256
+    """Most enclaves whose size is remembered, those that are gone included."""
 
     def __init__(self, usual_mib: int, count: int) -> None:
         self._usual = usual_mib
         self._count = count
         self._is_open = False
-        self._others: deque[int] = deque(maxlen=self.MOST_SIZES)
+        self._others: dict[int, int] = {}
+        """Sizes asked for lately, by the enclave that did; the newest last."""
         self.guests: list[GuestProcess] = []
         """Starting and warm ones."""
         self.refill_at = 0.0
@@ -37,12 +42,13 @@ class GuestPool:
         """Fills the pool from now on."""
         self._is_open = True
 
-    def note(self, memory_mib: int) -> None:
-        """Remembers that a guest of this size was asked for."""
+    def note(self, enclave: int, memory_mib: int) -> None:
+        """Remembers the size of guest that an enclave has asked for last."""
+        self._others.pop(enclave, None)
         if self._count and memory_mib != self._usual:
-            with contextlib.suppress(ValueError):
-                self._others.remove(memory_mib)
-            self._others.append(memory_mib)
+            self._others[enclave] = memory_mib
+            while len(set(self._others.values())) > self.MOST_SIZES or len(self._others) > self.MOST_ENCLAVES:
+                del self._others[next(iter(self._others))]
 
     def note_failure(self, now: float) -> None:
         """Remembers that a guest did not start."""
@@ -85,4 +91,4 @@ class GuestPool:
 
     def _wanted(self) -> dict[int, int]:
         """How many guests of each size there should be."""
-        return {self._usual: self._count} | dict.fromkeys(self._others, 1)
+        return {self._usual: self._count} | dict.fromkeys(self._others.values(), 1)

@@ -270,7 +270,7 @@ class Spawner:
             self._tell(enclave, GuestRefused(need.guest, refusal))
             return
         self._queue.add(Want(enclave.number, need.guest, need.memory_mib))
-        self._pool.note(need.memory_mib)
+        self._pool.note(enclave.number, need.memory_mib)
         self._serve_waiting(time.monotonic())
 
     def _refusal(self, enclave: EnclaveProcess, need: NeedGuest) -> Fault | None:

@@ -40,7 +40,7 @@ def test_a_full_pool_wants_nothing_starting_ones_included() -> None:
 
 def test_a_pool_of_none_wants_nothing_ever() -> None:
     pool = opened(64, 0)
-    pool.note(128)
+    pool.note(1, 128)
     assert pool.missing() is None
 
 
@@ -80,8 +80,8 @@ def test_a_guest_that_does_not_start_puts_off_the_next_one_for_longer() -> None:
 def test_one_of_each_other_size_asked_for_is_wanted() -> None:
     pool = opened(64, 1)
     pool.guests += [guest()]
-    pool.note(128)
-    pool.note(128)
+    pool.note(1, 128)
+    pool.note(1, 128)
     assert pool.missing() == 128
     pool.guests += [guest(128)]
     assert pool.missing() is None
@@ -91,13 +91,36 @@ def test_the_size_asked_for_longest_ago_gives_way() -> None:
     pool = opened(64, 1)
     pool.guests += [old := guest(1), guest(64)]
     for size in (1, 2, 3, 4, 5):
-        pool.note(size)
+        pool.note(size, size)
     assert pool.surplus() == [old]
+
+
+def test_sizes_of_one_enclave_keep_no_other_size_from_being_warm() -> None:
+    pool = opened(64, 1)
+    pool.guests += [mine := guest(128), guest(64)]
+    pool.note(1, 128)
+    for size in range(1, 60):
+        pool.note(2, size)
+    assert mine not in pool.surplus()
+    assert pool.missing() == 59
+
+
+def test_many_enclaves_of_one_size_leave_the_other_sizes_warm() -> None:
+    pool = opened(64, 1)
+    pool.guests += [small := guest(16), guest(64)]
+    pool.note(1, 16)
+    for enclave in range(2, 250):
+        pool.note(enclave, 128)
+    assert small not in pool.surplus()
+    assert pool.missing() == 128
+    for enclave in range(250, 1000):
+        pool.note(enclave, 128)
+    assert pool.surplus() == [small]
 
 
 def test_more_warm_ones_than_are_wanted_are_surplus() -> None:
     pool = opened(64, 1)
-    pool.note(128)
+    pool.note(1, 128)
     more, other = guest(64), guest(128)
     pool.guests += [guest(64), guest(128), more, other, guest(64, GuestProcessState.STARTING)]
     assert pool.surplus() == [more, other]
