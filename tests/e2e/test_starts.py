@@ -10,10 +10,26 @@ from pathlib import Path
 import pytest
 from tests.rigs.served_commands import PATIENCE, casemate, said
 
-from casemate.client.local import LOOK_PERIOD, LocalMachine, local_machine, running_machine, wait_for_end
+from casemate.client.local import (
+    LOOK_PERIOD,
+    LocalMachine,
+    NoMachineError,
+    local_machine,
+    running_machine,
+    starting_machine,
+    wait_for_end,
+)
 from casemate.process.stopped_children import STOPPED_TIME
 
 pytestmark = pytest.mark.machine
+
+
+def is_running(state: Path) -> bool:
+    try:
+        running_machine(state)
+    except NoMachineError:
+        return False
+    return True
 
 
 def test_who_comes_second_uses_the_first_ones_machine_and_keeps_it(tmp_path: Path) -> None:
@@ -106,3 +122,48 @@ def test_a_process_that_stays_stopped_is_started_anew(tmp_path: Path, role: str)
             time.sleep(LOOK_PERIOD)
         process = next(each for each in now.processes if each.name == role)
         assert process.last_death == f"the {role} was stopped (SIGSTOP) for 10 s, and killed"
+
+
+def test_a_start_in_two_steps_is_a_machine_after_the_second(tmp_path: Path) -> None:
+    state = tmp_path / "machine"
+    with starting_machine(state) as starting:
+        machine = starting.wait()
+        assert not machine.joined
+        assert running_machine(state).status.supervisor_pid == machine.status.supervisor_pid
+        with starting_machine(state) as second:
+            assert second.wait().joined
+    assert wait_for_end(state, PATIENCE)
+
+
+def test_a_start_that_is_given_up_leaves_no_machine(tmp_path: Path) -> None:
+    state = tmp_path / "machine"
+    with pytest.raises(KeyboardInterrupt), starting_machine(state):
+        raise KeyboardInterrupt
+    assert wait_for_end(state, 0)
+
+
+def test_a_start_that_is_given_up_is_left_to_others_who_use_the_machine(tmp_path: Path) -> None:
+    state = tmp_path / "machine"
+    with starting_machine(state) as given_up:
+        while not is_running(state):
+            time.sleep(LOOK_PERIOD)
+        with local_machine(state) as other:
+            assert other.joined
+            given_up.end()
+            assert running_machine(state).status.supervisor_pid == other.status.supervisor_pid
+    assert wait_for_end(state, PATIENCE)
+
+
+def test_a_folder_that_cannot_be_built_leaves_no_machine(tmp_path: Path) -> None:
+    assert said("init", tmp_path / "hello")[0] == 0
+    state, arguments = tmp_path / "machine", ("--input", tmp_path / "hello" / "input.json")
+    manifest = tmp_path / "hello" / "casemate.toml"
+    manifest.write_text(manifest.read_text().replace("[enclave]", "[enclave", 1))
+    code, answer = said("run", tmp_path / "hello", *arguments, "--state", state)
+    assert (code, "casemate.toml" in answer["error"]["message"]) == (5, True)
+    assert not state.exists()
+    manifest.write_text(manifest.read_text().replace("[enclave", "[enclave]", 1))
+    (tmp_path / "hello" / "guest" / "main.js").write_text("export function rate( {\n")
+    code, answer = said("run", tmp_path / "hello", *arguments, "--state", state)
+    assert (code, "guest/main.js:1:1" in answer["error"]["message"]) == (5, True)
+    assert wait_for_end(state, 0)

@@ -15,8 +15,10 @@ from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.runtime_lock import Runtime, RuntimeLock, RuntimeLockError, RuntimePart, used
 
 if TYPE_CHECKING:
+    from casemate.client.local import LocalMachine
     from casemate.images.image import Image
     from casemate.images.keys import DeveloperKey
+    from casemate.wire.protocol.manifest import Manifest
 
 MANIFEST = "casemate.toml"
 
@@ -143,23 +145,41 @@ def runtime() -> PlatformRuntime:
         ) from None
 
 
-def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
+def source_manifest(folder: Path) -> "Manifest":
+    """The manifest of a folder to build.
+
+    Raises:
+        FolderError: a file is missing or cannot be measured, or all of them are too large.
+        ManifestError: casemate.toml or a schema that it names is not as it has to be.
+    """
+    from casemate.images.functions.folder import measured_files
+    from casemate.wire.protocol.manifest_text import parse_manifest
+
+    files = measured_files(folder)
+    return parse_manifest(files[MANIFEST], files.get)
+
+
+def lock(folder: Path, screen: Screen, *, relock: bool, machine: "LocalMachine | None" = None) -> None:
     """Makes casemate.lock accept this computer's runtime: the core, and the engine that the folder's manifest names.
 
     A missing lock is written. One that accepts another runtime, or not this platform, stays as it is unless ``relock``
     says so, since MRENCLAVE changes with it. Then this platform's records are replaced: an older runtime is not
     accepted any longer. A lock that cannot be read, such as one of an earlier version, is replaced whole.
 
+    Args:
+        folder: to build.
+        screen: told of what is written.
+        relock: replace what a lock accepts.
+        machine: one that was just started on this computer, and so knows its runtime. Otherwise, the chip's program is
+            asked, which takes a third of a second.
+
     Raises:
         StaleLockError: it would have to change.
         RuntimeLockError: it cannot be read, and ``relock`` is not given.
     """
-    from casemate.images.functions.folder import measured_files
     from casemate.images.lock import read_lock, write_lock
-    from casemate.wire.protocol.manifest_text import parse_manifest
 
-    files = measured_files(folder)
-    engine = parse_manifest(files[MANIFEST], files.get).engine
+    engine = source_manifest(folder).engine
     try:
         known = read_lock(folder)
     except RuntimeLockError as error:
@@ -167,20 +187,25 @@ def lock(folder: Path, screen: Screen, *, relock: bool) -> None:
             raise
         known = RuntimeLock()
         screen.note(f"casemate.lock was {error.got}: it is written anew, for this platform alone", style="yellow")
-    here = runtime()
-    wanted = used(here.parts, engine)
-    stale = [part for part in wanted if part.digest not in known.digests(part.component, here.platform)]
-    renewed = known.with_runtime(here.platform, wanted)
+    platform, parts = _runtime_here() if machine is None else (machine.status.platform, machine.status.runtime)
+    wanted = used(parts, engine)
+    stale = [part for part in wanted if part.digest not in known.digests(part.component, platform)]
+    renewed = known.with_runtime(platform, wanted)
     if renewed == known or not (stale or relock):
         return
     if known.records and not relock:
         raise StaleLockError(
-            f"casemate.lock accepts {_accepted(known, stale[0].component, here.platform)} as {stale[0].component} for "
-            f"{here.platform}, this computer runs {stale[0].digest.hex()}"
+            f"casemate.lock accepts {_accepted(known, stale[0].component, platform)} as {stale[0].component} for "
+            f"{platform}, this computer runs {stale[0].digest.hex()}"
         )
     write_lock(folder, renewed)
     named = ", ".join(f"{part.component} {part.digest.hex()[:16]}..." for part in wanted)
-    screen.note(f"casemate.lock now names this runtime for {here.platform}: {named}")
+    screen.note(f"casemate.lock now names this runtime for {platform}: {named}")
+
+
+def _runtime_here() -> tuple[str, Runtime]:
+    here = runtime()
+    return here.platform, here.parts
 
 
 def _accepted(lock: RuntimeLock, component: str, platform: str) -> str:

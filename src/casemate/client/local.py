@@ -190,6 +190,32 @@ def local_machine(
         NoMachineError: it did not start; the message says why.
         NotStartedError, one of these: ``state`` was in memory (`casemate up --dev`), and has ended with its machine.
     """
+    processor = snp_arguments(snp_product, snp_report)
+    with starting_machine(state, seed=seed, layers=layers, pool=pool, processor=processor) as starting:
+        yield starting.wait()
+
+
+@contextlib.contextmanager
+def starting_machine(
+    state: Path,
+    *,
+    seed: str | None = None,
+    layers: Sequence[str] = (),
+    pool: int = 1,
+    processor: Sequence[str] = (),
+) -> "Iterator[StartingMachine]":
+    """The machine of :func:`local_machine` before it is ready: until ``wait``, its user can do something else.
+
+    Args:
+        state: these four as there.
+        seed: as there.
+        layers: as there.
+        pool: as there.
+        processor: what :func:`snp_arguments` gives.
+
+    Raises:
+        NotStartedError: ``state`` was in memory, and has ended with its machine.
+    """
     if was_dev_state(state) and not os.path.lexists(state):
         raise NotStartedError(
             f"the machine on {state} has ended, and with it its state in memory; name another state directory"
@@ -197,19 +223,56 @@ def local_machine(
     arguments = ["--state", str(state), "--pool", str(pool), "--while-used"]
     arguments += ["--seed", seed] if seed is not None else []
     arguments += [part for layer in layers for part in ("--layer", layer)]
-    arguments += snp_arguments(snp_product, snp_report)
-    user = _used_or_started(state, arguments)
+    starting = StartingMachine(state, seed, [*arguments, *processor])
     try:
-        if isinstance(user, Supervisor):
-            yield running_machine(state)
-            return
-        found = LocalMachine(state, running_machine(state).status, joined=True)
-        if found.status.seed_digest != seed_digest(seed):
-            kind = "an unseeded" if not found.status.seeded else "a seeded" if seed is None else "an otherwise seeded"
-            raise WrongMachineError(f"{kind} machine runs on {state} already; stop it, or name another state directory")
-        yield found
+        yield starting
     finally:
-        user.end()
+        starting.end()
+
+
+class StartingMachine:
+    """A machine that runs already, or whose supervisor has been started and may not be ready yet."""
+
+    def __init__(self, state: Path, seed: str | None, arguments: Sequence[str]) -> None:
+        """Starts a supervisor with ``arguments`` if no machine runs on ``state``."""
+        self._state = state
+        self._seed = seed
+        self._arguments = arguments
+        self._user: _Use | Supervisor | None = None
+        try:
+            self._user = _use(state)
+        except NoMachineError:
+            self._user = _begin_supervisor(arguments)
+
+    def wait(self) -> LocalMachine:
+        """The machine, once it is ready.
+
+        Raises:
+            NoMachineError: it did not start; the message says why.
+            WrongMachineError: a machine with another seed runs on this state directory.
+        """
+        if isinstance(self._user, Supervisor):
+            try:
+                _wait_until_ready(self._user.process)
+            except MachineRunsError:  # somebody else was faster; or it is ending
+                self.end()
+                self._user = _used_or_started(self._state, self._arguments)
+        if isinstance(self._user, Supervisor):
+            return running_machine(self._state)
+        found = LocalMachine(self._state, running_machine(self._state).status, joined=True)
+        if found.status.seed_digest != seed_digest(self._seed):
+            seeded = "a seeded" if self._seed is None else "an otherwise seeded"
+            kind = seeded if found.status.seeded else "an unseeded"
+            raise WrongMachineError(
+                f"{kind} machine runs on {self._state} already; stop it, or name another state directory"
+            )
+        return found
+
+    def end(self) -> None:
+        """Ends the machine if it was started here and nobody else uses it. Does nothing the second time."""
+        user, self._user = self._user, None
+        if user is not None:
+            user.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,12 +337,13 @@ class Supervisor:
     def _is_kept(self) -> bool:
         """Whether the supervisor says so; where it ends, nothing comes."""
         said = self.process.stdout
-        if said is None or said.closed or not select.select([said], [], [], END_TIMEOUT)[0]:
+        if said is None or said.closed:
             return False
-        is_kept = b"kept" in said.readline()
-        if is_kept:
-            said.close()
-        return is_kept
+        while select.select([said], [], [], END_TIMEOUT)[0] and (line := said.readline()):
+            if b"kept" in line:
+                said.close()
+                return True
+        return False
 
 
 def snp_arguments(product: Product | None, report: int | None) -> list[str]:
@@ -299,6 +363,19 @@ def start_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supe
         NoMachineError: it did not start; the message says why.
         MissingExtraError: packages that a machine needs are not installed; nothing was created.
     """
+    supervisor = _begin_supervisor(arguments, attached=attached)
+    try:
+        _wait_until_ready(supervisor.process)
+    except BaseException:
+        if not attached:
+            supervisor.process.terminate()
+        supervisor.end()
+        raise
+    return supervisor
+
+
+def _begin_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supervisor:
+    """Starts a machine as :func:`start_supervisor` does, without waiting for it."""
     check_extra("machine", "a machine on this computer")
     command = [sys.executable, "-I", "-m", "casemate.supervisor", *arguments]
     lifeline, ours = os.pipe() if attached else (None, None)
@@ -310,19 +387,12 @@ def start_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supe
             stderr=None if attached else subprocess.DEVNULL,
             pass_fds=() if lifeline is None else (lifeline,),
             start_new_session=True,
+            bufsize=0,  # select tells of its second line, too
         )
     finally:
         if lifeline is not None:
             os.close(lifeline)
-    supervisor = Supervisor(process, ours)
-    try:
-        _wait_until_ready(process)
-    except BaseException:
-        if not attached:
-            process.terminate()
-        supervisor.end()
-        raise
-    return supervisor
+    return Supervisor(process, ours)
 
 
 def _wait_until_ready(supervisor: subprocess.Popen[bytes]) -> None:

@@ -2,12 +2,13 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.images import image_of, is_source, lock
+from casemate.cli.images import build_time, developer_key, image_of, is_source, lock, source_manifest
 from casemate.cli.options import (
     CallerFile,
     DeveloperKey,
@@ -28,9 +29,14 @@ from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.progress import Progress
-    from casemate.client.local import LocalMachine
+    from casemate.client.local import LocalMachine, StartingMachine
     from casemate.images.image import Image
+    from casemate.images.keys import DeveloperKey as Key
     from casemate.verifier import AnyPolicy
+    from casemate.wire.protocol.manifest import Manifest
+
+NEEDED_LATER = ("casemate.client.sync", "casemate.images.functions.build", "casemate.cli.snp.policies")
+"""Modules whose import takes long, and which are needed once the machine is ready."""
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml, or an image's file.")]
 Entry = Annotated[
@@ -71,17 +77,30 @@ def run(
     """
     from casemate.cli.calling import attest_and_call, read_question, show
     from casemate.cli.endpoints import LocalEndpoint, launched
+    from casemate.cli.own_machine import state_directory
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
+    from casemate.client.local import starting_machine
 
     screen = Screen(as_json=as_json, quiet=quiet)
     progress = Progress(screen)
     given = None if policy is None else policy_in(policy)
     question = read_question(input_file, caller, output, receipt)
-    image = _build(folder, screen, progress, key=key, relock=relock)
-    called = _entry(image, entry)
+    source = _source(folder, screen, progress)
+    called = _entry(source.manifest, entry)
+    place = state_directory(state)
+    layers = tuple(layer or ())
     with ExitStack() as stack:
-        machine = _machine(stack, progress, Wanted(state, seed, tuple(layer or ())), screen)
+        starting = stack.enter_context(starting_machine(place, seed=seed, layers=layers))
+        # While the machine starts, this process does what it can do without one.
+        for module in NEEDED_LATER:
+            import_module(module)
+        if source.image is None:
+            developer = developer_key(key, screen)
+            machine = _machine(starting, progress, place, layers, screen)
+            image = _build(folder, developer, machine, progress, screen, relock=relock)
+        else:
+            machine, image = _machine(starting, progress, place, layers, screen), source.image
         client = stack.enter_context(LocalEndpoint(machine).connect())
         demands, said = (given, str(policy)) if given is not None else _made(image, machine, tee)
         with progress.step("launching", "launch") as found:
@@ -92,42 +111,58 @@ def run(
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The machine that the user wants."""
+class _Source:
+    """What the user named to run."""
 
-    state: Path | None
-    seed: str | None
-    layers: tuple[str, ...]
+    manifest: "Manifest"
+    image: "Image | None"
+    """None where it is a folder to build."""
 
 
-def _build(folder: Path, screen: Screen, progress: "Progress", *, key: Path | None, relock: bool) -> "Image":
-    """The image, from a folder or from its files."""
+def _source(folder: Path, screen: Screen, progress: "Progress") -> _Source:
+    """What is to run, read as far as that is possible before the machine's runtime is known."""
+    if is_source(folder):
+        return _Source(source_manifest(folder), None)
+    with progress.step("reading", "build") as found:
+        image = image_of(folder, screen)
+        found.append(_named(image))
+    return _Source(image.contents().manifest, image)
+
+
+def _build(
+    folder: Path, developer: "Key", machine: "LocalMachine", progress: "Progress", screen: Screen, *, relock: bool
+) -> "Image":
+    """The image of a folder, locked to the runtime of this computer."""
+    from casemate.images.functions.build import build
+
     with progress.step("building", "build") as found:
-        if is_source(folder):
-            lock(folder, screen, relock=relock)
-        image = image_of(folder, screen, key=key)
-        found.append(f"{image.name}, MRENCLAVE {image.mr_enclave.hex()}")
+        # A machine that ran already may be of an earlier installation, and have another runtime.
+        lock(folder, screen, relock=relock, machine=None if machine.joined else machine)
+        image = build(folder, developer, epoch=build_time()[0])
+        found.append(_named(image))
     return image
 
 
-def _machine(stack: ExitStack, progress: "Progress", wanted: Wanted, screen: Screen) -> "LocalMachine":
-    """The machine on the state directory; one that is started for this ends with ``stack``."""
-    from casemate.cli.own_machine import state_directory
-    from casemate.client.local import local_machine
+def _named(image: "Image") -> str:
+    return f"{image.name}, MRENCLAVE {image.mr_enclave.hex()}"
 
-    place = state_directory(wanted.state)
+
+def _machine(
+    starting: "StartingMachine", progress: "Progress", place: Path, layers: tuple[str, ...], screen: Screen
+) -> "LocalMachine":
+    """The machine on the state directory, once it is ready."""
     with progress.step("starting a machine", "machine") as found:
-        machine = stack.enter_context(local_machine(place, seed=wanted.seed, layers=wanted.layers))
+        machine = starting.wait()
         found.append("running already," if machine.joined else "started for this call,")
-        if machine.joined and wanted.layers:
+        if machine.joined and layers:
             screen.say("--layer is not heeded: the machine runs already", style="yellow")
         found.append(f"state in {place}")
     return machine
 
 
-def _entry(image: "Image", wanted: str | None) -> str:
+def _entry(manifest: "Manifest", wanted: str | None) -> str:
     """The entry point that the user named, or the only one."""
-    names = [entry.name for entry in image.contents().manifest.entries]
+    names = [entry.name for entry in manifest.entries]
     if wanted is None and len(names) == 1:
         return names[0]
     if wanted not in names:
