@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 
 from bench.calls import calls
+from bench.commands import commands
 from bench.figures import Row
 from bench.gateway import http
 from bench.lab import Lab, say
@@ -22,6 +23,7 @@ from bench.vms import vms
 SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
     "memory": memory,  # first, while no other machine runs
     "up": up,
+    "command": commands,
     "launch": launches,
     "call": calls,
     "http": http,
