@@ -1,7 +1,7 @@
 """Baseline of the gateway: FastAPI on uvicorn with h11, without a host behind it.
 
-``python -m bench.bare_http DESCRIPTOR`` serves a listening socket: ``POST /echo`` returns the request's body, ``POST
-/compute`` takes and returns JSON of the learner's form.
+``python -m bench.bare_http DESCRIPTOR`` serves a listening socket: ``POST /v1/enclaves/0/calls`` returns the request's
+body, so that Casemate's own client can ask it, and ``POST /compute`` takes and returns JSON of the learner's form.
 """
 
 import socket
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 HOST = "127.0.0.1"
+ECHO = "/v1/enclaves/0/calls"
 
 
 class BareHttp:
@@ -45,7 +46,7 @@ def main() -> None:
 
     app = FastAPI()
 
-    @app.post("/echo")
+    @app.post(ECHO)
     async def echo(request: Request) -> Response:
         return Response(await request.body(), media_type="application/octet-stream")
 

@@ -62,7 +62,7 @@ class Row:
     section: str
     what: str
     unit: str
-    """``ms`` or ``MiB``."""
+    """``ms``, ``MiB``, or ``x`` for a ratio."""
     figure: Stats | None
     """None if it cannot be measured here; the note says why."""
     baseline_name: str = ""
