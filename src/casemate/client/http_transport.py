@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import httpcore
 from casemate.client.address import Address
 from casemate.client.errors import NoHostError, TlsRefusedError, host_refusal
 from casemate.client.http_exchange import MAX_PROBLEM, Effect, HttpAnswer, HttpRequest, Pause
+from casemate.client.http_streams import AsyncBackend, PunctualBackend
 from casemate.client.rest import exchanges
 from casemate.client.transport import seconds_for
 from casemate.link.errors import PeerGoneError, TimedOutError
@@ -71,7 +72,7 @@ class HttpTransport:
             ssl_context=address.tls,
             max_connections=1,
             keepalive_expiry=KEEP_ALIVE,
-            network_backend=_PunctualBackend(self._remaining),
+            network_backend=PunctualBackend(self._remaining),
         )
         self._is_closed = False
 
@@ -140,6 +141,7 @@ class AsyncHttpTransport:
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEP_ALIVE,
+            network_backend=AsyncBackend(),
         )
         self._asking: set[asyncio.Task[Any]] = set()
         self._closed = asyncio.Event()
@@ -302,57 +304,6 @@ class _Reading:
 
     def _text(self, name: bytes) -> str:
         return self._headers.get(name, b"").decode("ascii", "replace")
-
-
-class _PunctualBackend(httpcore.SyncBackend):
-    """Blocking connections on which nothing takes longer than is left of the request's time."""
-
-    def __init__(self, remaining: Callable[[], float]) -> None:
-        self._remaining = remaining
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        stream = super().connect_tcp(host, port, timeout, local_address, socket_options)
-        return _PunctualStream(stream, self._remaining)
-
-
-class _PunctualStream(httpcore.NetworkStream):
-    """A connection whose every read and write ends with the request's time: httpcore's own limit starts anew each."""
-
-    def __init__(self, stream: httpcore.NetworkStream, remaining: Callable[[], float]) -> None:
-        self._stream = stream
-        self._remaining = remaining
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        del timeout
-        return self._stream.read(max_bytes, self._left(httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        del timeout
-        self._stream.write(buffer, self._left(httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        return _PunctualStream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._remaining)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-    def _left(self, error: type[Exception]) -> float:
-        left = self._remaining()
-        if left <= 0:
-            raise error
-        return left
 
 
 def _timeouts(deadline: _Deadline) -> dict[str, Any]:
