@@ -1,8 +1,9 @@
 """Request bodies: read piece by piece, with a limit on their size and on the time that the client may take."""
 
 import asyncio
+from collections.abc import Mapping
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.problems import ProblemError, Trouble
@@ -75,9 +76,9 @@ async def read_body(request: Request, *, media_type: str, limit: int) -> bytes:
             bodies is used up (429).
         ClientDisconnect: the client is gone.
     """
-    check_media_type(request, media_type)
-    declared = request.headers.get("content-length", "0")  # h11 has seen to it that this is a number
-    if int(declared) > limit:
+    fields = dict(reversed(request.scope["headers"]))  # the first of each name counts
+    _check_media_type(fields, media_type)
+    if int(fields.get(b"content-length", b"0")) > limit:  # h11 has seen to it that this is a number
         raise _too_large(limit)
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -86,7 +87,12 @@ async def read_body(request: Request, *, media_type: str, limit: int) -> bytes:
     try:
         with ActiveRequest.of(request.scope).that_may_end():
             async with asyncio.timeout_at(start + PATIENCE) as patience:
-                async for piece in request.stream():
+                more = True
+                while more:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    piece, more = message["body"], message["more_body"]
                     if len(body) + len(piece) > limit:
                         raise _too_large(limit)
                     share.take(len(piece))
@@ -101,12 +107,12 @@ async def read_body(request: Request, *, media_type: str, limit: int) -> bytes:
         raise ProblemError(Trouble.BODY_TOO_SLOW, detail, headers=_CLOSE) from None
 
 
-def check_media_type(request: Request, wanted: str) -> None:
+def _check_media_type(fields: Mapping[bytes, bytes], wanted: str) -> None:
     """Refuses a body of another media type, or with a content encoding."""
-    given = request.headers.get("content-type", "none")
+    given = fields.get(b"content-type", b"none").decode("latin-1")
     if given.partition(";")[0].strip().lower() != wanted:
         raise ProblemError(Trouble.MEDIA_TYPE_REFUSED, f"Content-Type is {given[:80]!r}, want {wanted}")
-    coding = request.headers.get("content-encoding", "identity")
+    coding = fields.get(b"content-encoding", b"identity").decode("latin-1")
     if coding.lower() != "identity":
         raise ProblemError(Trouble.MEDIA_TYPE_REFUSED, f"Content-Encoding is {coding[:80]!r}, want none")
 
