@@ -135,9 +135,10 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
-        if self.conn.their_state is h11.IDLE:
-            self._expect_head()
+        was_idle = self.conn.their_state is h11.IDLE
         super().data_received(data)
+        if was_idle and self.conn.their_state is h11.IDLE:  # most heads come whole, and need no timer
+            self._expect_head()
 
     def handle_events(self) -> None:
         """Handles the events that h11 has parsed, from new bytes or from bytes of a pipelined request."""
