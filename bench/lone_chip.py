@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from casemate.link.calls import answer_of, numbered, split
+from casemate.link.calls import answer_of
 from casemate.link.channel import Channel
+from casemate.link.numbered_frames import numbered, split
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages.supervisor import Certify, ChipReady
 from casemate.wire.protocol.faults import Fault, FaultError

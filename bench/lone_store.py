@@ -19,6 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from casemate.enclave.io.host_questions import HostQuestions
+from casemate.enclave.io.pump import Pump
+
 from bench.bare_sqlite import BareSqlite
 from bench.figures import interleave, timed
 from casemate.chip.anchors import Anchors
@@ -32,8 +35,6 @@ from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.guest.console import Console
-from casemate.enclave.io.host_questions import HostQuestions
-from casemate.enclave.io.pump import Pump
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.enclave.main import MAX_HOST_FRAME
 from casemate.enclave.store.store import Store

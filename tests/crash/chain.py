@@ -27,6 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from casemate.enclave.io.host_questions import HostQuestions
+from casemate.enclave.io.pump import Pump
 from tests.rigs.store_lab import SECS
 
 from casemate.chip.anchors import Anchors
@@ -39,8 +41,6 @@ from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.guest.console import Console
-from casemate.enclave.io.host_questions import HostQuestions
-from casemate.enclave.io.pump import Pump
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.enclave.main import MAX_HOST_FRAME
 from casemate.enclave.store import store as store_module

@@ -13,8 +13,8 @@ from tests.rigs.workshop import Workshop, exact_policy
 
 from casemate.client import AttestAgainError, Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.local import LocalMachine, local_machine, running_machine
-from casemate.link.calls import numbered
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import numbered
 from casemate.process.places import control_socket
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import Launch

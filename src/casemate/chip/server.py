@@ -28,9 +28,10 @@ from casemate.chip.sgx.epc import PageCache, epc_size_of, load
 from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.tees import LAUNCHES, Platforms
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import NEWS, Reply, numbered, serve_frames
+from casemate.link.calls import Reply, serve_frames
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import NEWS, numbered
 from casemate.process.memory import trim_heap
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError

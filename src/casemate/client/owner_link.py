@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-from casemate.link.calls import answer_of, numbered, split
+from casemate.link.calls import answer_of
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.numbered_frames import numbered, split
 from casemate.process.ownership import check_own_folder, connected
 from casemate.process.places import control_socket, leads_to_another_user
 from casemate.wire.errors import CasemateError, os_error_text

@@ -10,9 +10,10 @@ from typing import TypeVar
 from casemate.client.errors import NoHostError, NotOfferedError, host_refusal
 from casemate.client.transport import GetMachine, seconds_for
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import NEWS, Caller, answer_of, numbered, split
+from casemate.link.calls import Caller, answer_of
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.numbered_frames import NEWS, numbered, split
 from casemate.process.ownership import PlaceError, check_own_socket, check_peer, connected
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.messages.request import Request, answer_type

@@ -1,8 +1,4 @@
-"""Numbered calls over one asynchronous channel: many may be under way, and each answer finds its question.
-
-A frame is a u32 number (little-endian) and a message. The side that asks numbers from 1; an answer repeats the number;
-number 0 is unasked news.
-"""
+"""Numbered calls over one asynchronous channel: many may be under way, and each answer finds its question."""
 
 import asyncio
 import logging
@@ -16,12 +12,11 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.link.frames import MAX_FRAME
-from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.link.numbered_frames import NEWS, NUMBER_SIZE, number_of, numbered, numbered_reply
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 
-NUMBER_SIZE = 4
-NEWS = 0
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -34,28 +29,6 @@ class Reply:
     descriptors: tuple[int, ...] = ()
     undelivered: Callable[[], Awaitable[object]] | None = None
     """Called if the peer is gone when the answer is ready."""
-
-
-def numbered(number: int, message: object) -> bytes:
-    """The payload of a numbered frame."""
-    return encode_message(message, prefix=number.to_bytes(NUMBER_SIZE, "little"))
-
-
-def numbered_reply(number: int, message: object) -> bytes:
-    """The payload of an answer's frame; of a fault where the answer cannot be encoded."""
-    return encode_reply(message, prefix=number.to_bytes(NUMBER_SIZE, "little"))
-
-
-def split(payload: bytes) -> tuple[int, bytes]:
-    """The number and the message of a payload."""
-    return _number(payload[:NUMBER_SIZE]), payload[NUMBER_SIZE:]
-
-
-def _number(prefix: bytes) -> int:
-    """The number before a message."""
-    if len(prefix) < NUMBER_SIZE:
-        raise WireError("numbered frame", got=f"{len(prefix)} bytes", want=f"at least {NUMBER_SIZE}")
-    return int.from_bytes(prefix, "little")
 
 
 def answer_of(message: bytes, wanted: type[T]) -> T:
@@ -120,7 +93,7 @@ class Caller:
         try:
             while True:
                 frame = await self._channel.receive(prefix=NUMBER_SIZE)
-                number = _number(frame.prefix)
+                number = number_of(frame.prefix)
                 waiting = self._asked.get(number)
                 if number == NEWS and on_news is not None:
                     on_news(frame.payload)
@@ -189,7 +162,7 @@ async def serve_frames(
             frame = await channel.receive(prefix=NUMBER_SIZE)
             descriptors, message = frame.descriptors, frame.payload
             try:
-                number = _number(frame.prefix)
+                number = number_of(frame.prefix)
                 if not takes(message):
                     _close(descriptors)
                     descriptors = ()

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from casemate.link.calls import NUMBER_SIZE, split
 from casemate.link.channel import Channel
+from casemate.link.numbered_frames import NUMBER_SIZE, split
 from casemate.process.places import listen
 from casemate.wire.errors import CasemateError
 

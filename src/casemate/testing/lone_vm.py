@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from casemate.link.calls import NUMBER_SIZE, answer_of, numbered, split
+from casemate.link.calls import answer_of
 from casemate.link.channel import Channel
+from casemate.link.numbered_frames import NUMBER_SIZE, numbered, split
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.vm.hypervisor import (
     UNLIMITED,

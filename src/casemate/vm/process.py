@@ -3,9 +3,9 @@
 import os
 import select
 
-from casemate.link.calls import numbered_reply, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.numbered_frames import numbered_reply, split
 from casemate.sandbox.confinement import confine_vm
 from casemate.sandbox.errors import LayerRequiredError
 from casemate.vm.alarm import Alarm

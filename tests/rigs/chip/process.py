@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from casemate.link.calls import split
 from casemate.link.channel import Channel
+from casemate.link.numbered_frames import split
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.messages.supervisor import (

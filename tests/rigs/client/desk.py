@@ -14,9 +14,9 @@ from tests.rigs.channel.guests import Script, echo
 from tests.rigs.channel.rig import MANIFEST, MR_ENCLAVE, Rig
 
 from casemate.client.core import AttestedEnclave, appraise_answer, challenge
-from casemate.link.calls import numbered, split
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import numbered, split
 from casemate.testing.forge import Forgery, honest
 from casemate.verifier import BoundValues, RequiredLayers, SgxPolicy
 from casemate.wire.encodings.message import parse_message

@@ -16,8 +16,9 @@ from casemate.host.tls_ports import TlsPorts
 from casemate.host.vm.firmware import SevFirmware
 from casemate.images.layout import lay_out
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import NEWS, Caller, Reply, numbered, serve
+from casemate.link.calls import Caller, Reply, serve
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import NEWS, numbered
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages import chip, entry, tls
 from casemate.wire.protocol.faults import Code, refuse

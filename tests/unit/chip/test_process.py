@@ -24,9 +24,10 @@ from casemate.chip.fuses import load_fuses
 from casemate.chip.runtime_copy import copy_name
 from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.images.layout import lay_out
-from casemate.link.calls import answer_of, numbered
+from casemate.link.calls import answer_of
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import numbered
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.encodings.pem import encode_chain, parse_chain
 from casemate.wire.messages import chip

@@ -12,9 +12,10 @@ from typing import TypeVar
 import pytest
 from tests.rigs.chip.process import Process, started
 
-from casemate.link.calls import answer_of, numbered, split
+from casemate.link.calls import answer_of
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import numbered, split
 from casemate.wire.messages.snp_firmware import (
     DestroyVm,
     LaunchDigest,

@@ -16,9 +16,9 @@ from tests.rigs.client.runs import IMAGE, Run, Steps
 from casemate.client import aio, sync
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError, ResponseRefusedError
 from casemate.client.receipts import check_receipt
-from casemate.link.calls import numbered
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.numbered_frames import numbered
 from casemate.verifier import RefusedError
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError

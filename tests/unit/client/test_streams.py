@@ -30,9 +30,9 @@ from casemate.client.errors import (
 )
 from casemate.client.receipts import ReceiptBundle, check_receipt
 from casemate.client.streaming import StreamCore, pieces
-from casemate.link.calls import numbered
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import numbered
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages import host

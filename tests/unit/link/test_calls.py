@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from casemate.link.async_channel import AsyncChannel
-from casemate.link.calls import Caller, Reply, numbered, serve, serve_frames
+from casemate.link.calls import Caller, Reply, serve, serve_frames
 from casemate.link.channel import Frame
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.numbered_frames import numbered
 from casemate.wire.encodings.message import encode_message, parse_message, tag_of
 from casemate.wire.errors import WireError
 from casemate.wire.messages.control import Done, MachineStatus, RecoverTcb

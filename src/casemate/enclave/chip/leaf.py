@@ -1,8 +1,14 @@
 """Questions of an enclave to the chip, over the socket that is its identity. It never learns which TEE it is in."""
 
+import socket
+import time
+from collections import deque
 from typing import TypeVar
 
-from casemate.link.channel import Channel
+from casemate.enclave.io.loop import Loop, Pending
+from casemate.enclave.io.socket_peer import SocketPeer
+from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.link.frames import MAX_FRAME
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import (
@@ -28,48 +34,66 @@ BOOT_TIMEOUT = 30.0
 
 
 class Leaf:
-    """The enclave's end of its socket to the chip: one question, one reply.
+    """The enclave's end of its link to the chip: questions, and as many answers in their order.
 
     A chip that is gone, silent or wrong (:class:`PeerGoneError`, :class:`TimedOutError`, :class:`WireError`) ends the
     enclave.
     """
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, chip: SocketPeer) -> None:
+        self._chip = chip
+        self._waiting: deque[Pending[bytes]] = deque()
+        self._boot: Pending[bytes] = Pending()
+        self._waiting.append(self._boot)
+        chip.hear(self._heard)
 
-    def fileno(self) -> int:
-        """The socket's descriptor. Between questions the chip says nothing, so whatever happens here is its end."""
-        return self._channel.fileno()
-
-    def boot(self) -> Boot:
+    async def boot(self) -> Boot:
         """The first frame: pages and identity."""
-        return parse_message(self._channel.receive(timeout=BOOT_TIMEOUT).payload, Boot)
+        return parse_message(await _in_time(self._boot, BOOT_TIMEOUT), Boot)
 
     def tell(self, message: object) -> None:
         """Sends a message that has no reply."""
-        self._channel.send(encode_message(message), timeout=LEAF_TIMEOUT)
+        self._chip.send(encode_message(message))
 
-    def report(self, target_info: bytes, report_data: bytes) -> bytes:
+    async def report(self, target_info: bytes, report_data: bytes) -> bytes:
         """A report about this enclave, for the target; :class:`FaultError` where the chip refuses."""
-        return self._ask(MakeReport(target_info, report_data), ReportMade).report
+        return (await self._ask(MakeReport(target_info, report_data), ReportMade)).report
 
-    def sealing_key(self, wanted: GetSealingKey) -> bytes:
+    async def sealing_key(self, wanted: GetSealingKey) -> bytes:
         """A 128-bit key of this enclave's; :class:`FaultError` where the chip refuses."""
-        return self._ask(wanted, KeyIs).key
+        return (await self._ask(wanted, KeyIs)).key
 
-    def anchor_read(self, binding: SealBinding) -> AnchorIs:
+    async def anchor_read(self, binding: SealBinding) -> AnchorIs:
         """The newest history of this enclave's state; :class:`FaultError` where the chip refuses."""
-        return self._ask(AnchorRead(binding), AnchorIs)
+        return await self._ask(AnchorRead(binding), AnchorIs)
 
-    def anchor_advance(self, binding: SealBinding, *, epoch: int, head: bytes) -> AnchorIs:
+    async def anchor_advance(self, binding: SealBinding, *, epoch: int, head: bytes) -> AnchorIs:
         """Makes ``head`` the newest history if the anchor is at ``epoch``; :class:`FaultError` if it is not."""
-        return self._ask(AnchorAdvance(binding, epoch, head), AnchorIs)
+        return await self._ask(AnchorAdvance(binding, epoch, head), AnchorIs)
 
-    def _ask(self, question: object, wanted: type[T]) -> T:
-        self.tell(question)
-        reply: object = parse_message(self._channel.receive(timeout=LEAF_TIMEOUT).payload, wanted, Fault)
+    async def _ask(self, question: object, wanted: type[T]) -> T:
+        answer: Pending[bytes] = Pending()
+        self._waiting.append(answer)
+        self._chip.send(encode_message(question))
+        reply: object = parse_message(await _in_time(answer, LEAF_TIMEOUT), wanted, Fault)
         if isinstance(reply, Fault):
             raise FaultError(reply)
         if isinstance(reply, wanted):
             return reply
         raise WireError("chip's reply", got=type(reply).__name__, want=wanted.__name__)
+
+    def _heard(self, frame: bytes | None) -> None:
+        if frame is None or not self._waiting:
+            raise PeerGoneError("the chip speaks unasked, or at too great length")
+        self._waiting.popleft().set(frame)
+
+
+def chip_peer(loop: Loop, sock: socket.socket) -> SocketPeer:
+    """The chip's end of the link, which the enclave owns from now on."""
+    return SocketPeer(loop, "chip", sock, limit=MAX_FRAME)
+
+
+async def _in_time(answer: Pending[bytes], seconds: float) -> bytes:
+    if not await answer.done_by(time.monotonic() + seconds):
+        raise TimedOutError(f"the chip did not answer within {seconds:g} s")
+    return answer.result()

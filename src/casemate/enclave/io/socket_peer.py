@@ -6,7 +6,9 @@ So a hostile peer that stops in the middle of a frame, or stops reading, delays 
 import select
 import socket
 from collections import deque
+from collections.abc import Callable
 
+from casemate.enclave.io.loop import Loop
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of
 from casemate.link.errors import PeerGoneError
 from casemate.link.frame_assembler import FrameAssembler
@@ -23,25 +25,31 @@ _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
 class SocketPeer:
     """Frames over a stream socket whose other end may do anything.
 
+    While the peer has bytes to take, nothing is read from it: who does not listen is not heard.
+
     Args:
+        loop: serves it once :meth:`hear` says who takes its frames.
         name: who is there, for errors.
         sock: owned.
         limit: longest frame from this peer; see :class:`FrameAssembler`.
-        most: while so many frames wait to be taken no more are read.
         descriptors: whether to accept descriptors; only a trusted peer may send them.
     """
 
-    def __init__(self, name: str, sock: socket.socket, *, limit: int, most: int, descriptors: bool = False) -> None:
+    def __init__(self, loop: Loop, name: str, sock: socket.socket, *, limit: int, descriptors: bool = False) -> None:
+        self._loop = loop
         self._name = name
         self._sock = sock
         self._assembler = FrameAssembler(limit)
-        self._most = most
         self._ancillary_size = ANCILLARY_SIZE if descriptors else 0
         self._outgoing = bytearray()
-        self.incoming: deque[bytes | None] = deque()
-        """Frames in order; None for one that was too long."""
+        self._on_frame: Callable[[bytes | None], None] | None = None
         self.descriptors: deque[int] = deque()
         """Descriptors in the order in which they came."""
+
+    def hear(self, on_frame: Callable[[bytes | None], None]) -> None:
+        """From now on, gives each frame to ``on_frame``; None for one that was too long."""
+        self._on_frame = on_frame
+        self._loop.watch(self)
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -59,10 +67,8 @@ class SocketPeer:
         self._flush()
 
     def wants(self) -> int:
-        """Poll events: write while output is waiting, otherwise read while there is room for input."""
-        if self._outgoing:
-            return select.POLLOUT
-        return select.POLLIN if len(self.incoming) < self._most else 0
+        """Poll events: write while output is waiting, otherwise read."""
+        return select.POLLOUT if self._outgoing else select.POLLIN
 
     def ready(self, events: int) -> None:
         """Raises :class:`PeerGoneError` when the peer has gone and all it said is taken."""
@@ -80,9 +86,10 @@ class SocketPeer:
                     sent = self._sock.sendmsg([piece], [], _DONT_WAIT)
                 del self._outgoing[:sent]
         except BlockingIOError:
-            return
+            pass
         except OSError as error:
             raise PeerGoneError(f"cannot send to the {self._name}: {os_error_text(error)}") from None
+        self._loop.update(self)
 
     def _receive(self) -> None:
         try:
@@ -94,4 +101,7 @@ class SocketPeer:
         self.descriptors += descriptors_of(ancillary)
         if not piece:
             raise PeerGoneError(f"the {self._name} closed the link")
-        self.incoming += self._assembler.feed(piece)
+        take = self._on_frame
+        if take is not None:  # nothing is polled before
+            for frame in self._assembler.feed(piece):
+                take(frame)

@@ -1,20 +1,24 @@
-"""Host to enclave (entry calls) and back: one entry at a time, OCALLs in between.
+"""Host to enclave (entries) and back: several entries at a time, questions in between.
 
-Each side assumes the other is hostile.
+Each side assumes the other is hostile. Frames are numbered as :mod:`casemate.link.numbered_frames` says:
 
-Replies have no numbers: the n-th reply belongs to the n-th entry. Two rules keep both ends in step, whatever is late:
+* The host gives each entry a number above 0, which no other entry under way has. The enclave answers under that number,
+  in whatever order its work is done: with the entry's reply, or a ``Fault``.
+* Everything else has the frame number 0, which asks for no reply: from the enclave ``Ready``, its questions (``Ocall``
+  and those of ``messages.state``), lines of a debug enclave (``Log``), and a ``Fault`` about a frame of which it cannot
+  tell the entry; from the host the answers to questions.
+* A question has a number of its own in the message, and its answer repeats it. An answer that nobody waits for, or that
+  comes after its call has ended, is dropped without a reply.
 
-* A message about an OCALL carries the OCALL's number. The enclave drops it without a reply unless it waits for that
-  very number. So an answer that comes after its call has ended is neither taken for an entry, nor for the answer to
-  the next OCALL.
-* While the enclave waits for an answer it drops everything else without a reply, entries included: a host that enters
-  during an OCALL has already lost count. A dropped ``Enter`` uses up no sequence number.
+The first frame of an enclave is ``Ready``: until then the host enters nothing. It may have as many calls (``Enter``,
+``PlainEnter``) under way as ``Ready`` says, and besides them :data:`MAX_OTHERS` entries of other kinds. What goes
+beyond that is refused as ``busy``: the enclave's memory is bounded.
 """
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from casemate.wire.encodings.message import U64, Bytes32, Fixed, Limit, Name, message, retire
+from casemate.wire.encodings.message import U8, U64, Bytes32, Fixed, Limit, Name, message, retire
 from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, PROTOCOL, Envelope
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
@@ -22,6 +26,21 @@ from casemate.wire.protocol.tee import MAX_REPORT
 
 MAX_OCALL = 1024 * 1024
 """Longest arguments or answer of one OCALL (bytes of JSON)."""
+
+MAX_CONCURRENT = 64
+"""Most calls of one enclave that may be under way: the upper end of ``limits.concurrent``."""
+
+MAX_OTHERS = 64
+"""Most entries of other kinds than calls that may be under way: challenges, and bytes of TLS connections."""
+
+
+@message(0x5A)
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The enclave's first frame: it can be entered."""
+
+    concurrent: U8
+    """How many calls it takes at a time, 1 to :data:`MAX_CONCURRENT`."""
 
 
 @message(0x50)

@@ -1,8 +1,9 @@
 import os
 import time
 
-from casemate.enclave.guest.pipes import FromGuest, ToGuest
 from casemate.enclave.io.pump import Pump
+
+from casemate.enclave.guest.pipes import FromGuest, ToGuest
 
 
 class Pipe:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from casemate.enclave.io.pump import Pump
+
 from casemate.enclave.io.socket_peer import PIECE_SIZE, SocketPeer
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
