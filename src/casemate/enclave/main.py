@@ -1,24 +1,22 @@
 """An enclave's process, from its first frame to its last. The spawner has forked and confined it already."""
 
 import contextlib
-import select
 import socket
-import time
 
 from casemate.enclave.boot import Program, read_program
-from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.chip.leaf import Leaf, chip_peer
 from casemate.enclave.entry.dispatch import Service
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.console import Console
-from casemate.enclave.guest.guest import LOAD_TIME, Guest
-from casemate.enclave.io.pump import Pump
+from casemate.enclave.guest.guest_maker import GuestMaker
+from casemate.enclave.guest.guests import Guests
+from casemate.enclave.guest.spawner_link import MAX_SPAWNER_FRAME, SpawnerLink
+from casemate.enclave.io.host_link import HostLink
+from casemate.enclave.io.loop import Loop
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.enclave.parts import missing_part
-from casemate.engines.command import GuestProgram
-from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.messages.leaf import Booted, PartWanted
 from casemate.wire.protocol.call import MAX_SEALED
 from casemate.wire.protocol.faults import Code, FaultError, fault
@@ -26,27 +24,6 @@ from casemate.wire.protocol.sandbox_layers import Layer, SandboxLayers
 
 MAX_HOST_FRAME = MAX_SEALED + 4096
 """Longest frame from the host (bytes): the longest envelope."""
-
-MAX_SPAWNER_FRAME = 64 * 1024
-
-
-class _ChipEnd:
-    """Watches the chip's link. The chip never speaks unasked, so anything that comes between questions is its end."""
-
-    def __init__(self, leaf: Leaf) -> None:
-        self._leaf = leaf
-
-    def fileno(self) -> int:
-        """The chip's socket."""
-        return self._leaf.fileno()
-
-    def wants(self) -> int:
-        """Input, of which the end of the link is one kind."""
-        return select.POLLIN
-
-    def ready(self, _events: int) -> None:
-        """Ends the enclave."""
-        raise PeerGoneError("the chip has gone")
 
 
 def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) -> None:
@@ -58,74 +35,51 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
         spawner_fd: guests.
         layers: what this process is confined by.
     """
-    with (
-        contextlib.ExitStack() as ending,
-        _adopt(chip_fd) as chip_socket,
-        _adopt(host_fd) as host_socket,
-        _adopt(spawner_fd) as spawner_socket,
-    ):
-        leaf = Leaf(Channel(chip_socket))
-        host = SocketPeer("host", host_socket, limit=MAX_HOST_FRAME, most=1)
-        spawner = SocketPeer("spawner", spawner_socket, limit=MAX_SPAWNER_FRAME, most=64, descriptors=True)
-        try:
-            service = _boot(leaf, host, spawner, layers, ending)
+    with _adopt(chip_fd) as chip_socket, _adopt(host_fd) as host_socket, _adopt(spawner_fd) as spawner_socket:
+        loop = Loop()
+        leaf = Leaf(chip_peer(loop, chip_socket))
+        host = HostLink(SocketPeer(loop, "host", host_socket, limit=MAX_HOST_FRAME))
+        spawner = SocketPeer(loop, "spawner", spawner_socket, limit=MAX_SPAWNER_FRAME, descriptors=True)
+        with contextlib.suppress(PeerGoneError, TimedOutError, WireError):
+            # A peer is gone: the enclave cannot work, and no one can receive an error.
+            service = loop.finish(_boot(loop, leaf, host, spawner, layers))
             if service is not None:
-                service.run()
-        except (PeerGoneError, TimedOutError, WireError):
-            return  # a peer is gone: the enclave cannot work, and no one can receive an error
+                service.open()
+                leaf.tell(Booted())
+                loop.run()
 
 
-def _boot(
-    leaf: Leaf, host: SocketPeer, spawner: SocketPeer, layers: tuple[Layer, ...], ending: contextlib.ExitStack
+async def _boot(
+    loop: Loop, leaf: Leaf, host: HostLink, spawner: SocketPeer, layers: tuple[Layer, ...]
 ) -> Service | None:
     """The enclave, ready to be entered; None if it cannot boot, which the chip has been told."""
     try:
-        program = read_program(leaf.boot())
+        program = read_program(await leaf.boot())
         missing = missing_part(program.image.manifest)
         if missing is not None:
             leaf.tell(PartWanted(missing))
             return None
-        pump = Pump()
-        console = Console(host, debug=program.debug)
-        guest = _guest(program, pump, spawner, console)
-        ending.callback(guest.close)
-        pump.watch(_ChipEnd(leaf))
-        pump.watch(spawner)
-        guest.fetch()
-        guest.await_ready(time.monotonic() + LOAD_TIME)
-        pump.watch(host)
-        peers = Peers(pump, leaf, host, guest, console)
-        service = Service(program, SandboxLayers(enclave=layers, guest=guest.layers), peers)
+        guests = _guests(program, loop, SpawnerLink(spawner), Console(host, debug=program.debug))
+        first = await guests.first()
+        return Service(program, SandboxLayers(enclave=layers, guest=first.layers), Peers(loop, leaf, host, guests))
     except FaultError as error:
         leaf.tell(error.fault)
-        return None
     except (PeerGoneError, TimedOutError):
         raise
     except Exception:  # a defect, or pages that no image could have: the launch fails, with few words
         leaf.tell(fault(Code.INTERNAL, "the enclave cannot boot; nothing more is told"))
-        return None
-    leaf.tell(Booted())
-    return service
+    return None
 
 
-def _guest(program: Program, pump: Pump, spawner: SocketPeer, console: Console) -> Guest:
-    """The guest of this program. No process is asked for yet."""
+def _guests(program: Program, loop: Loop, spawner: SpawnerLink, console: Console) -> Guests:
+    """The guests of this program. No process is asked for yet."""
     manifest = program.image.manifest
-    return Guest(
-        pump,
-        spawner,
-        engine=manifest.engine,
-        memory_mib=manifest.limits.memory_mib,
-        program=GuestProgram(
-            modules=program.image.modules(),
-            entries=tuple(entry.name for entry in manifest.entries),
-            output_limit=manifest.limits.output_kib * 1024,
-            ocall_limit=MAX_OCALL,
-            streams=tuple(entry.name for entry in manifest.entries if entry.stream),
-            debug=program.debug,
-        ),
-        on_print=console.print,
-        tell_errors=program.debug,
+    return Guests(
+        loop,
+        GuestMaker(program, loop, spawner, console.print).make,
+        isolation=manifest.isolation,
+        limit=manifest.limits.guests,
+        is_known=lambda caller: isinstance(caller, bytes) and manifest.caller(caller) is not None,
     )
 
 

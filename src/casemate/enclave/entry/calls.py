@@ -1,10 +1,11 @@
 """Runs calls of known callers, for all ways in which calls come: the sealed channel, the plain form, a TLS session.
 
-Each of these says which key has proved itself, or that none has, and carries the answer back. Everything that the
-manifest rules about a call is decided here, once.
+Each of these says who calls and carries the answer back. Everything that the manifest rules about a call is decided
+here, once.
 """
 
 import time
+from collections.abc import Hashable
 
 from casemate.enclave.boot import Program
 from casemate.enclave.entry.answer import Answer
@@ -13,40 +14,43 @@ from casemate.enclave.entry.interface_checks import check_arguments, check_resul
 from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.stream_calls import LastStep, StreamCalls
+from casemate.enclave.entry.turns import Turns
+from casemate.enclave.guest.ocall import Ocalls
 from casemate.enclave.guest.requests import CallServices, Services
-from casemate.enclave.io.host_questions import HostQuestions
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.manifest import EntryPoint
 
+LARGE = 2 * 1024 * 1024
+"""Calls with longer arguments (bytes) take place one at a time: each has several copies of them in the memory."""
+
+PLAIN_CALLERS = "plain"
+"""The party of all plain calls: nobody can tell who makes them."""
+
 
 class Calls:
-    """Runs calls, one at a time."""
+    """Runs calls, up to ``limits.concurrent`` at a time."""
 
     def __init__(self, program: Program, peers: Peers) -> None:
         manifest = program.image.manifest
         self._manifest = manifest
         self._schemas = program.image.schemas
         self._peers = peers
-        questions = HostQuestions(
-            program.image, peers.pump, peers.host, peers.console, is_guest_gone=peers.guest.is_gone
-        )
-        self._services = Services(program, peers.leaf, questions)
+        self._turns = Turns(manifest.limits.concurrent)
+        self._large = Turns(1)
+        ocalls = Ocalls(program.image.schemas, peers.host)
+        self._services = Services(program, peers.leaf, peers.host, ocalls.ask)
         self._streams = StreamCalls(program.image, peers, self._services)
 
-    def deadline(self) -> float:
-        """When a call that begins now must have ended, on the monotonic clock."""
-        return time.monotonic() + self._manifest.limits.time_ms / 1000
-
-    def call(self, name: str, arguments: bytes, public_key: bytes | None, deadline: float) -> Answer:
+    async def call(self, name: str, arguments: bytes, public_key: bytes | None, party: Hashable) -> Answer:
         """Calls an entry point, after its checks in their fixed order.
 
         Args:
             name: the entry point's, as the caller says.
             arguments: the caller's JSON, unparsed.
             public_key: the Ed25519 key that has proved itself over this very call; None where nobody has.
-            deadline: of :meth:`deadline`; what came before counts as the call's time.
+            party: whose call it is, for what it may meet in a guest: see :mod:`casemate.enclave.guest.guests`.
 
         Raises:
             FaultError: with every other outcome. Its words are for the caller, and for nobody else.
@@ -54,9 +58,9 @@ class Calls:
         entry = self._entry(name)
         if entry.stream:
             raise refuse(Code.ARGUMENTS_REFUSED, f"entry point {name!r} is a stream: open it as one")
-        return self._run(entry, arguments, admit(entry, self._manifest, public_key), deadline)
+        return await self._run(entry, arguments, admit(entry, self._manifest, public_key), party)
 
-    def plain_call(self, name: str, arguments: bytes, deadline: float) -> Answer:
+    async def plain_call(self, name: str, arguments: bytes) -> Answer:
         """Calls an entry point for an anonymous, unencrypted request; the manifest must declare it plain.
 
         Raises:
@@ -67,22 +71,44 @@ class Calls:
             raise refuse(
                 Code.CALLER_REFUSED, f"entry point {name!r} takes sealed calls alone: the manifest does not say plain"
             )
-        return self._run(entry, arguments, None, deadline)
+        return await self._run(entry, arguments, None, PLAIN_CALLERS)
 
-    def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner, deadline: float) -> StepTaken | LastStep:
+    async def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner) -> StepTaken | LastStep:
         """One step of a stream: see :meth:`StreamCalls.step`."""
-        return self._streams.step(step, arguments, owner, deadline)
+        await self._turns.take(owner.party)
+        try:
+            return await self._streams.step(step, arguments, owner)
+        finally:
+            self._turns.give_back()
 
     def _entry(self, name: str) -> EntryPoint:
         return declared_entry(self._manifest, name)
 
-    def _run(self, entry: EntryPoint, arguments: bytes, caller: Json, deadline: float) -> Answer:
+    async def _run(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable) -> Answer:
+        await self._turns.take(party)
+        try:
+            if len(arguments) <= LARGE:
+                return await self._run_now(entry, arguments, shown, party)
+            await self._large.take(party)
+            try:
+                return await self._run_now(entry, arguments, shown, party)
+            finally:
+                self._large.give_back()
+        finally:
+            self._turns.give_back()
+
+    async def _run_now(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable) -> Answer:
         schemas = self._schemas.entries[entry.name]
         checked = check_arguments(schemas.input, arguments)
         services = CallServices(self._services)
-        returned = self._peers.guest.call(
-            entry.name, checked, caller, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
-        )
+        place = await self._peers.guests.hold(party)
+        try:
+            deadline = time.monotonic() + self._manifest.limits.time_ms / 1000
+            returned = await place.guest.call(
+                entry.name, checked, shown, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
+            )
+        finally:
+            self._peers.guests.release(place)
         output = check_result(schemas.output, returned, output_kib=self._manifest.limits.output_kib)
-        mark = services.commit(deadline)  # nothing that can still be refused comes after this
+        mark = await services.commit(deadline)  # nothing that can still be refused comes after this
         return Answer(output, committed_input=arguments, committed_output=output, state=mark)

@@ -1,6 +1,6 @@
-"""Answers one entry after another, for a host that the enclave does not trust."""
+"""Answers entries, many at a time, for a host that the enclave does not trust."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
@@ -16,20 +16,19 @@ from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import (
+    MAX_CONCURRENT,
+    MAX_OTHERS,
     Challenge,
     ChallengeAnswer,
     Enter,
     Left,
-    OcallAnswer,
-    OcallRefused,
     PlainEnter,
     PlainLeft,
+    Ready,
 )
-from casemate.wire.messages.state import STATE_ANSWERS, StateRecords, StateRefused, StateStored
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
-from casemate.wire.protocol.call import CallFailed, CallResult, Envelope, StepTaken, StreamEnded
-from casemate.wire.protocol.faults import Code, Fault, FaultError, encode_reply, fault, refuse
-from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.call import MAX_SEALED, CallFailed, CallResult, Envelope, StepTaken, StreamEnded
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
@@ -39,12 +38,18 @@ Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | Fault
 Response = CallResult | StepTaken | StreamEnded
 
 _ENTRIES = (Enter, PlainEnter, Challenge, TlsPrepare, TlsInstall, TlsBytes)
-_ANSWERS = (OcallAnswer, OcallRefused, *STATE_ANSWERS)
+
+MAX_ENTRIES = MAX_CONCURRENT + MAX_OTHERS
+"""Most entries under way; a host that enters more often has not read what :mod:`casemate.wire.messages.entry` says."""
+
+MAX_BYTES = 8 * MAX_SEALED
+"""Most bytes of entries under way, which are held in the enclave's memory."""
+
 _DEFECT = fault(Code.INTERNAL, "a defect of the enclave's; nothing more is told")
 
 
 class Service:
-    """Answers entries until a peer is gone.
+    """Answers entries.
 
     Until a request is opened, the host is told why it is refused. From then on only its caller is told, by a sealed
     response that shows the host nothing but a padded size. A plain call hides nothing from the host, refusals included.
@@ -56,33 +61,41 @@ class Service:
         self._peers = peers
         self._keys = EnclaveKeys()
         self._sessions = Sessions()
-        # One guest serves all callers, whatever the manifest allows: a receipt says what is so.
-        self._receipts = ReceiptBook(self._keys, program.identity.measurement, Isolation.SHARED)
+        self._receipts = ReceiptBook(self._keys, program.identity.measurement)
         self._calls = Calls(program, peers)
+        self._concurrent = program.image.manifest.limits.concurrent
+        self._under_way = 0
+        self._bytes = 0
         self._tls = _tls_answers(program, layers, peers.leaf, self._calls)
 
-    def run(self) -> None:
-        """Answers entries until a peer is gone, which :class:`PeerGoneError` says."""
-        peers = self._peers
-        while True:
-            # Do not start another call for a host that has not read its last reply.
-            ready = bool(peers.host.incoming) and not peers.host.backlog
-            peers.pump.turn(0.0 if ready else peers.guest.deadline)
-            peers.guest.attend()
-            reply = self._reply(peers.host.incoming.popleft()) if ready else None
-            if reply is not None:
-                peers.console.flush()
-                peers.host.send(encode_reply(reply))
-                if not isinstance(reply, ChallengeAnswer):
-                    # Only now, as the caller has its answer, is a guest replaced that the call has cost.
-                    peers.guest.fetch()
+    def open(self) -> None:
+        """Takes entries from now on, whenever the loop runs."""
+        self._peers.host.open(self._enter)
+        self._peers.host.tell(Ready(self._concurrent))
 
-    def _reply(self, frame: bytes | None) -> Reply | None:
-        """The reply to one frame, whatever it holds; None to an answer that comes after its question is over."""
+    def _enter(self, number: int, entry: bytes) -> None:
+        """Begins to answer an entry."""
+        if self._under_way >= MAX_ENTRIES or (self._under_way and self._bytes + len(entry) > MAX_BYTES):
+            words = f"{self._under_way} entries of {self._bytes} bytes are under way: call again"
+            self._peers.host.reply(number, fault(Code.BUSY, words))
+            return
+        self._peers.loop.start(self._serve(number, entry))
+
+    async def _serve(self, number: int, entry: bytes) -> None:
+        size = len(entry)
+        self._under_way += 1
+        self._bytes += size
         try:
-            if frame is None:
-                return fault(Code.MALFORMED, "the frame is longer than any entry")
-            return self._do(parse_message(frame, *_ENTRIES, *_ANSWERS))
+            reply = await self._reply(entry)
+        finally:
+            self._under_way -= 1
+            self._bytes -= size
+        self._peers.host.reply(number, reply)
+
+    async def _reply(self, entry: bytes) -> Reply:
+        """The reply to one entry, whatever it holds."""
+        try:
+            return await self._do(parse_message(entry, *_ENTRIES))
         except FaultError as error:
             return error.fault
         except WireError as error:
@@ -92,32 +105,29 @@ class Service:
         except Exception:  # the last resort: an enclave that dies loses everybody's sessions
             return _DEFECT
 
-    def _do(self, entry: object) -> Reply | None:
+    async def _do(self, entry: object) -> Reply:
         match entry:
             case Challenge():
-                return self._answer_challenge(entry)
+                return await self._answer_challenge(entry)
             case Enter(envelope):
-                return self._enter(envelope)
+                return await self._enter_sealed(envelope)
             case PlainEnter(name, arguments):
-                return PlainLeft(self._calls.plain_call(name, arguments, self._calls.deadline()).output)
+                return PlainLeft((await self._calls.plain_call(name, arguments)).output)
             case TlsPrepare() | TlsInstall() | TlsBytes():
-                return self._tls(entry)
-            case OcallAnswer() | OcallRefused() | StateRecords() | StateStored() | StateRefused():
-                return None  # its call ended first: a reply would be taken for the next entry's
+                return await self._tls(entry)
         return _DEFECT
 
-    def _answer_challenge(self, challenge: Challenge) -> ChallengeAnswer:
+    async def _answer_challenge(self, challenge: Challenge) -> ChallengeAnswer:
         """A report over all that a relying party must know before it seals anything, and a new session."""
         keys, layers = self._keys, self._layers
         binding = ReportDataBinding(keys.hpke_key, keys.receipt_key, challenge.nonce, layers)
-        report = self._peers.leaf.report(challenge.target_info, binding.report_data())
+        report = await self._peers.leaf.report(challenge.target_info, binding.report_data())
         return ChallengeAnswer(report, keys.hpke_key, keys.receipt_key, layers, self._sessions.issue())
 
-    def _enter(self, envelope: Envelope) -> Left:
-        deadline = self._calls.deadline()
+    async def _enter_sealed(self, envelope: Envelope) -> Left:
         opened = open_request(envelope, self._keys, self._sessions)
         try:
-            response: Response | CallFailed = self._call(opened, deadline)
+            response: Response | CallFailed = await self._call(opened)
         except FaultError as error:
             response = CallFailed(error.fault)
         except (PeerGoneError, TimedOutError):
@@ -126,19 +136,22 @@ class Service:
             response = CallFailed(_DEFECT)
         return Left(opened.seal(response))
 
-    def _call(self, opened: OpenedRequest, deadline: float) -> Response:
+    async def _call(self, opened: OpenedRequest) -> Response:
         public_key = proved_key(opened, self._keys.hpke_key)
-        binding, step = opened.binding, opened.step
+        entry, step = opened.binding.entry, opened.step
+        owner = StreamOwner(opened.session, public_key, entry)
         if step is None:
-            return self._receipts.issue(opened, self._calls.call(binding.entry, opened.arguments, public_key, deadline))
-        owner = StreamOwner(opened.session, public_key, binding.entry)
-        done = self._calls.step(step, opened.arguments, owner, deadline)
+            answer = await self._calls.call(entry, opened.arguments, public_key, owner.party)
+            return self._receipts.issue(opened, answer)
+        done = await self._calls.step(step, opened.arguments, owner)
         if isinstance(done, StepTaken):
             return done
         return StreamEnded(done.data, self._receipts.issue(opened, done.answer))
 
 
-def _tls_answers(program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calls) -> Callable[[TlsEntry], TlsAnswer]:
+def _tls_answers(
+    program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calls
+) -> Callable[[TlsEntry], Awaitable[TlsAnswer]]:
     """What answers RA-TLS entries; it raises :class:`FaultError` where it refuses."""
     if not program.image.manifest.ra_tls:
         return _no_tls
@@ -147,7 +160,7 @@ def _tls_answers(program: Program, layers: SandboxLayers, leaf: Leaf, calls: Cal
     return TlsDesk(program, layers, leaf, calls).answer
 
 
-def _no_tls(entry: TlsEntry) -> TlsAnswer:
+async def _no_tls(entry: TlsEntry) -> TlsAnswer:
     if isinstance(entry, TlsPrepare):
         return TlsPrepared(())
     raise refuse(Code.WRONG_STATE, "this enclave's manifest does not ask for RA-TLS")

@@ -1,11 +1,12 @@
 """The streams that are open: whose they are, what has passed, and when they were last used."""
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from casemate.enclave.entry.sessions import Session
-from casemate.enclave.guest.guest import GuestStream
+from casemate.enclave.guest.guests import IDLE_TIME, Place
 from casemate.enclave.guest.requests import CallServices
 from casemate.enclave.keys import Sha256
 from casemate.wire.protocol.call import streamed_text
@@ -14,9 +15,6 @@ from casemate.wire.protocol.manifest import EntryPoint
 
 MAX_STREAMS = 16
 """Most streams that are open at a time: each keeps a generator alive in the guest, and up to 1 MiB of arguments."""
-
-IDLE_TIME = 30.0
-"""How long a stream may rest (seconds) before another one may take its place."""
 
 
 class Flow:
@@ -46,6 +44,11 @@ class StreamOwner:
     public_key: bytes | None
     entry: str
 
+    @property
+    def party(self) -> Hashable:
+        """Whose call it is, for what it may meet in a guest: the key that signed, or else the session's secret."""
+        return self.session if self.public_key is None else self.public_key
+
 
 @dataclass(slots=True)
 class OpenStream:
@@ -55,11 +58,16 @@ class OpenStream:
     entry: EntryPoint
     arguments: bytes
     """The arguments as the caller sent them."""
-    guest: GuestStream
+    place: Place
+    """The guest that has begun it."""
+    in_guest: bytes
+    """Its number there."""
     services: CallServices
-    used: float
+    used: float = field(default_factory=time.monotonic)
     """When its last step was done, on the monotonic clock."""
     is_hungry: bool = False
+    is_stepping: bool = False
+    """A step is under way."""
     input: Flow = field(default_factory=Flow)
     output: Flow = field(default_factory=Flow)
 
@@ -73,18 +81,18 @@ class Streams:
         self._last = 0
         self._open: OrderedDict[int, OpenStream] = OrderedDict()
 
-    def make_room(self, now: float) -> OpenStream | None:
-        """Makes room for one more stream; the stream that is given up for it, or None.
+    def make_room(self, now: float) -> int | None:
+        """The number of the stream that is to be given up for one more; None where there is room.
 
         Raises:
             FaultError: all are in use.
         """
         if len(self._open) < MAX_STREAMS:
             return None
-        number, rested = next(iter(self._open.items()))
-        if now - rested.used < IDLE_TIME:
-            raise refuse(Code.BUSY, f"{MAX_STREAMS} streams are open here, and none has rested for {IDLE_TIME:g} s")
-        return self._open.pop(number)
+        for number, stream in self._open.items():
+            if not stream.is_stepping and now - stream.used >= IDLE_TIME:
+                return number
+        raise refuse(Code.BUSY, f"{MAX_STREAMS} streams are open here, and none has rested for {IDLE_TIME:g} s")
 
     def add(self, stream: OpenStream) -> int:
         """The number of a new stream."""
@@ -111,11 +119,10 @@ class Streams:
         self._open[number].used = now
         self._open.move_to_end(number)
 
-    def remove(self, number: int) -> None:
-        """Forgets a stream."""
-        self._open.pop(number, None)
+    def remove(self, number: int) -> OpenStream | None:
+        """Forgets a stream; it, unless it was forgotten before."""
+        return self._open.pop(number, None)
 
-    def remove_lost(self, is_lost: Callable[[GuestStream], bool]) -> None:
-        """Forgets streams whose guest is gone."""
-        for number in [number for number, stream in self._open.items() if is_lost(stream.guest)]:
-            del self._open[number]
+    def lost(self) -> list[int]:
+        """The streams whose guest is gone."""
+        return [number for number, stream in self._open.items() if stream.place.guest.is_gone]

@@ -1,20 +1,18 @@
-"""Everything that an enclave talks to, and the one place where it waits."""
+"""Everything that an enclave talks to, and the loop in which it waits."""
 
 from dataclasses import dataclass
 
 from casemate.enclave.chip.leaf import Leaf
-from casemate.enclave.guest.console import Console
-from casemate.enclave.guest.guest import Guest
-from casemate.enclave.io.pump import Pump
-from casemate.enclave.io.socket_peer import SocketPeer
+from casemate.enclave.guest.guests import Guests
+from casemate.enclave.io.host_link import HostLink
+from casemate.enclave.io.loop import Loop
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """Chip, host and guest, the console that the guest prints on, and the pump that serves them."""
+    """Chip, host and guests, and the loop that serves them."""
 
-    pump: Pump
+    loop: Loop
     leaf: Leaf
-    host: SocketPeer
-    guest: Guest
-    console: Console
+    host: HostLink
+    guests: Guests

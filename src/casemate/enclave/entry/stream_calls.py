@@ -8,11 +8,13 @@ from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.interface_checks import check_arguments, check_result, declared_entry
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.entry.peers import Peers
+from casemate.enclave.guest.guest import new_number
 from casemate.enclave.guest.requests import CallServices, Services
 from casemate.engines.frames import Ended, FrameKind, Paused
 from casemate.images.layout import ImageContents
+from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
-from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.faults import Code, refuse
 
 MAX_STREAM_ARGUMENTS = MAX_CHUNK
 """The longest arguments that a stream may be opened with (bytes of JSON): they are kept for its receipt."""
@@ -42,42 +44,53 @@ class StreamCalls:
         self._services = services
         self._streams = Streams()
 
-    def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner, deadline: float) -> StepTaken | LastStep:
+    async def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner) -> StepTaken | LastStep:
         """Takes one step of a stream, after its checks in their fixed order.
 
         Args:
             step: which.
             arguments: JSON for OPEN, a piece of input for CHUNK, else nothing.
             owner: whose session it is, the key that has proved itself, and the entry point that is named.
-            deadline: of this step, on the monotonic clock.
 
         Raises:
             FaultError: with every other outcome.
         """
-        self._streams.remove_lost(lambda stream: not self._peers.guest.has(stream))
+        for number in self._streams.lost():
+            self._give_up(number)
         if step.kind is StepKind.OPEN:
-            return self._open(step, arguments, owner, deadline)
+            return await self._open(step, arguments, owner)
         stream = self._streams.find(step.stream, owner)
         _check_step(step.kind, arguments, stream)
         if step.kind is StepKind.CANCEL:
-            self._streams.remove(step.stream)
-            self._peers.guest.drop(stream.guest)
+            self._give_up(step.stream)
             return StepTaken(step.stream, is_hungry=False, data=b"")
-        stream.input.pass_on(arguments)
+        stream.is_stepping = True
         try:
-            said = self._peers.guest.step(
-                stream.guest,
+            return await self._go_on(step, arguments, stream)
+        except BaseException:
+            self._give_up(step.stream)
+            raise
+        finally:
+            stream.is_stepping = False
+
+    async def _go_on(self, step: StreamStep, piece: bytes, stream: OpenStream) -> StepTaken | LastStep:
+        guests = self._peers.guests
+        await guests.hold_again(stream.place)
+        try:
+            deadline = self._deadline()
+            stream.input.pass_on(piece)
+            said = await stream.place.guest.step(
+                stream.in_guest,
                 _GUEST_KINDS[step.kind],
-                arguments,
+                piece,
                 ask=lambda asked: stream.services.answer(asked, deadline),
                 deadline=deadline,
             )
-            return self._said(step.stream, stream, said, deadline)
-        except BaseException:
-            self._streams.remove(step.stream)
-            raise
+        finally:
+            guests.release(stream.place)
+        return await self._said(step.stream, stream, said, deadline)
 
-    def _open(self, step: StreamStep, arguments: bytes, owner: StreamOwner, deadline: float) -> StepTaken | LastStep:
+    async def _open(self, step: StreamStep, arguments: bytes, owner: StreamOwner) -> StepTaken | LastStep:
         entry = declared_entry(self._manifest, owner.entry)
         if not entry.stream:
             raise refuse(Code.ARGUMENTS_REFUSED, f"entry point {entry.name!r} is no stream: call it in one piece")
@@ -91,32 +104,51 @@ class StreamCalls:
                 " send the rest in pieces",
             )
         checked = check_arguments(self._schemas[entry.name].input, arguments)
-        given_up = self._streams.make_room(time.monotonic())
-        if given_up is not None:
-            self._peers.guest.drop(given_up.guest)
-        services = CallServices(self._services)
-        begun, said = self._peers.guest.open(
-            entry.name,
-            checked,
-            caller,
-            ask=lambda asked: services.answer(asked, deadline),
-            deadline=deadline,
-        )
-        stream = OpenStream(owner, entry, arguments, begun, services, time.monotonic())
-        number = self._streams.add(stream)
+        guests = self._peers.guests
+        place = await guests.hold(owner.party)
         try:
-            return self._said(number, stream, said, deadline)
-        except FaultError:
-            self._streams.remove(number)
+            given_up = self._streams.make_room(time.monotonic())
+            if given_up is not None:
+                self._give_up(given_up)
+            stream = OpenStream(owner, entry, arguments, place, new_number(), CallServices(self._services))
+            number = self._streams.add(stream)
+            place.streams += 1
+        except BaseException:
+            guests.release(place)
             raise
+        stream.is_stepping = True
+        try:
+            return await self._begin(number, stream, checked, caller)
+        except BaseException:
+            self._give_up(number)
+            raise
+        finally:
+            stream.is_stepping = False
 
-    def _said(self, number: int, stream: OpenStream, said: Paused | Ended, deadline: float) -> StepTaken | LastStep:
+    async def _begin(self, number: int, stream: OpenStream, arguments: bytes, caller: Json) -> StepTaken | LastStep:
+        try:
+            deadline = self._deadline()
+            said = await stream.place.guest.open(
+                stream.in_guest,
+                stream.entry.name,
+                arguments,
+                caller,
+                ask=lambda asked: stream.services.answer(asked, deadline),
+                deadline=deadline,
+            )
+        finally:
+            self._peers.guests.release(stream.place)
+        return await self._said(number, stream, said, deadline)
+
+    async def _said(
+        self, number: int, stream: OpenStream, said: Paused | Ended, deadline: float
+    ) -> StepTaken | LastStep:
         stream.output.pass_on(said.data)
         if isinstance(said, Paused):
             stream.is_hungry = said.is_hungry
             self._streams.rest(number, time.monotonic())
             return StepTaken(number, said.is_hungry, said.data)
-        self._streams.remove(number)
+        self._end(number)
         output = check_result(
             self._schemas[stream.entry.name].output, said.text, output_kib=self._manifest.limits.output_kib
         )
@@ -124,13 +156,32 @@ class StreamCalls:
             output,
             committed_input=stream.input.text(stream.arguments),
             committed_output=stream.output.text(output),
-            state=stream.services.commit(deadline),
+            state=await stream.services.commit(deadline),
         )
         return LastStep(said.data, answer)
+
+    def _give_up(self, number: int) -> None:
+        """Ends a stream before its end, in the guest as well; nothing where it has ended already."""
+        stream = self._end(number)
+        if stream is not None:
+            stream.place.guest.drop(stream.in_guest)
+
+    def _end(self, number: int) -> OpenStream | None:
+        """Forgets a stream, so that its guest is free for others."""
+        stream = self._streams.remove(number)
+        if stream is not None:
+            stream.place.streams -= 1
+            self._peers.guests.tidy(stream.place)
+        return stream
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._manifest.limits.time_ms / 1000
 
 
 def _check_step(kind: StepKind, piece: bytes, stream: OpenStream) -> None:
     """Refuses what the stream does not wait for; it goes on waiting."""
+    if stream.is_stepping:
+        raise refuse(Code.WRONG_STATE, "a step of this stream is under way: wait for its answer")
     if kind is StepKind.CHUNK and not 1 <= len(piece) <= MAX_CHUNK:
         raise refuse(Code.ARGUMENTS_REFUSED, f"a piece of {len(piece)} bytes, want 1 to {MAX_CHUNK}")
     if kind is not StepKind.CHUNK and piece:

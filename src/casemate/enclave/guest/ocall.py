@@ -1,10 +1,13 @@
-"""Checks on OCALLs, both ways: only declared ones go out, and only answers that fit their schema come in."""
+"""OCALLs: questions of the guest to the host, checked both ways.
 
+Only declared ones go out, and only answers that fit their schema come in.
+"""
+
+from casemate.enclave.io.host_link import HostLink
 from casemate.images.errors import SchemaMismatchError
 from casemate.images.schemas.compiled import CompiledSchemas, OcallSchemas
 from casemate.images.schemas.schemas import InboundSchema, OutboundSchema
 from casemate.wire.encodings.json_text import encode_json, parse_json
-from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages import entry
 from casemate.wire.protocol.faults import Code, refuse
@@ -13,7 +16,34 @@ Said = entry.OcallAnswer | entry.OcallRefused
 """What a host may say about an OCALL."""
 
 
-def declared_ocall(schemas: CompiledSchemas, name: str) -> OcallSchemas:
+class Ocalls:
+    """Puts the guest's OCALLs to the host."""
+
+    def __init__(self, schemas: CompiledSchemas, host: HostLink) -> None:
+        self._schemas = schemas
+        self._host = host
+
+    async def ask(self, name: str, arguments: bytes, deadline: float) -> bytes:
+        """One OCALL: the guest's JSON in, checked JSON out.
+
+        Args:
+            name: as the guest says.
+            arguments: JSON as the guest says.
+            deadline: on the monotonic clock.
+
+        Raises:
+            FaultError: ``ocall-refused``: the manifest does not allow it, or the host did not answer properly by the
+                deadline; ``guest-error``: the arguments are not JSON.
+        """
+        schemas = _declared(self._schemas, name)
+        sent = _leaving(name, schemas.input, arguments)
+        said = await self._host.ask(lambda number: entry.Ocall(number, name, sent), deadline)
+        if not isinstance(said, Said):
+            raise refuse(Code.OCALL_REFUSED, f"the host did not answer OCALL {name!r} while the call lasted")
+        return _entering(name, schemas.output, said)
+
+
+def _declared(schemas: CompiledSchemas, name: str) -> OcallSchemas:
     """The schemas of the OCALL of that name; the host gets no question under another name."""
     ocall = schemas.ocalls.get(name)
     if ocall is None:
@@ -21,35 +51,22 @@ def declared_ocall(schemas: CompiledSchemas, name: str) -> OcallSchemas:
     return ocall
 
 
-def question(name: str, schema: OutboundSchema, number: int, arguments: bytes) -> bytes:
-    """The frame for the host, with those members of the arguments that the manifest lets out."""
+def _leaving(name: str, schema: OutboundSchema, arguments: bytes) -> bytes:
+    """Those members of the arguments that the manifest lets out, as JSON."""
     try:
         value = parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True)
     except WireError as error:  # JavaScript's own JSON.stringify has made it
         raise refuse(Code.GUEST_ERROR, f"the OCALL's argument is not JSON: {error.got}, want {error.want}") from None
     try:
-        return encode_message(entry.Ocall(number, name, encode_json(schema.filter(value))))
+        text = encode_json(schema.filter(value))
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.OCALL_REFUSED, f"OCALL {name!r}: {error}") from None
+    if len(text) > entry.MAX_OCALL:  # numbers may be spelled longer than the guest did
+        raise refuse(Code.OCALL_REFUSED, f"OCALL {name!r}: {len(text)} bytes, at most {entry.MAX_OCALL} may leave")
+    return text
 
 
-def answer_to(number: int, frame: bytes | None) -> Said | None:
-    """What a frame says about the OCALL of that number; None for every other frame, which is to be dropped.
-
-    Args:
-        number: of the OCALL that is waited for.
-        frame: the next frame from the host; None for one beyond all limits.
-    """
-    if frame is None:
-        return None
-    try:
-        said: object = parse_message(frame, entry.OcallAnswer, entry.OcallRefused)
-    except WireError:
-        return None
-    return said if isinstance(said, Said) and said.number == number else None
-
-
-def check_answer(name: str, schema: InboundSchema, said: Said) -> bytes:
+def _entering(name: str, schema: InboundSchema, said: Said) -> bytes:
     """The host's answer as the guest gets it; refused as ``ocall-refused`` where it does not fit the schema."""
     if isinstance(said, entry.OcallRefused):
         known = name in entry.ANSWERED_OCALLS

@@ -1,9 +1,10 @@
 """The conversation with one guest process over its two pipes, without waiting."""
 
 import os
+from collections.abc import Callable
 
 from casemate.enclave.guest.pipes import FromGuest, ToGuest
-from casemate.enclave.io.pump import Pump
+from casemate.enclave.io.loop import Loop
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
 from casemate.engines.frames import Said
@@ -17,24 +18,40 @@ class GuestLine:
     """Sends and receives frames of one guest, each in its turn.
 
     Args:
-        pump: serves the pipes from now on.
+        loop: serves the pipes from now on.
         descriptors: the pipe to write to and the one to read from; owned.
         engine: the guest's.
         program: loaded at once.
+        on_news: told that a frame has come, or that the guest will say nothing more.
     """
 
-    def __init__(self, pump: Pump, descriptors: tuple[int, int], engine: Engine, program: GuestProgram) -> None:
-        self._pump = pump
+    def __init__(
+        self,
+        loop: Loop,
+        descriptors: tuple[int, int],
+        engine: Engine,
+        program: GuestProgram,
+        on_news: Callable[[], None],
+    ) -> None:
+        self._loop = loop
         self._descriptors = descriptors
+        self._on_news = on_news
         self._talk = Conversation(engine)
         load = self._talk.load(program)
-        self._to = ToGuest(descriptors[0], on_end=self._deaf)
-        self._from = FromGuest(descriptors[1], limit=self._talk.frame_limit, most=_MOST_FRAMES, on_end=self._end)
+        self._to = ToGuest(loop, descriptors[0], on_end=self._deaf)
+        self._from = FromGuest(
+            loop,
+            descriptors[1],
+            limit=self._talk.frame_limit,
+            most=_MOST_FRAMES,
+            on_frames=on_news,
+            on_end=self._silent,
+        )
         self.ended = False
         """Whether the guest will say nothing more; what it said before can still be heard."""
         self._is_deaf = False
-        pump.watch(self._to)
-        pump.watch(self._from)
+        loop.watch(self._to)
+        loop.watch(self._from)
         self._to.send(load)
 
     @property
@@ -54,7 +71,7 @@ class GuestLine:
 
     def hear(self) -> Said:
         """The next frame of the guest's; :class:`GuestMisbehavedError` if it may not come now."""
-        return self._talk.heard(self._from.incoming.popleft())
+        return self._talk.heard(self._from.take())
 
     def close(self) -> None:
         """Closes both pipes."""
@@ -65,8 +82,12 @@ class GuestLine:
 
     def _deaf(self) -> None:
         self._is_deaf = True
-        self._pump.forget(self._to.fileno())
+        self._loop.forget(self._to.fileno())
+
+    def _silent(self) -> None:
+        self._end()
+        self._on_news()
 
     def _end(self) -> None:
         self.ended = True
-        self._pump.forget(self._from.fileno())
+        self._loop.forget(self._from.fileno())

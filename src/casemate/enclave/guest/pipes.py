@@ -8,6 +8,7 @@ import select
 from collections import deque
 from collections.abc import Callable
 
+from casemate.enclave.io.loop import Loop
 from casemate.enclave.io.socket_peer import PIECE_SIZE
 from casemate.link.frame_assembler import FrameAssembler
 from casemate.link.frames import HEADER_SIZE
@@ -17,17 +18,30 @@ class FromGuest:
     """Frames out of the pipe that the guest writes to.
 
     Args:
+        loop: is told when this wants something else; whoever made this has it watched.
         descriptor: owned by whoever made this.
         limit: longest frame; a longer one is given out as None.
         most: while so many frames wait to be taken no more are read, and the guest has to wait.
+        on_frames: told that frames have come.
         on_end: told when the guest's end is closed and everything before that is read.
     """
 
-    def __init__(self, descriptor: int, *, limit: int, most: int, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        descriptor: int,
+        *,
+        limit: int,
+        most: int,
+        on_frames: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> None:
         os.set_blocking(descriptor, False)
+        self._loop = loop
         self._descriptor = descriptor
         self._assembler = FrameAssembler(limit)
         self._most = most
+        self._on_frames = on_frames
         self._on_end = on_end
         self.incoming: deque[bytes | None] = deque()
         """Frames in order; None for one that was too long."""
@@ -36,31 +50,43 @@ class FromGuest:
         """The pipe's descriptor."""
         return self._descriptor
 
+    def take(self) -> bytes | None:
+        """Takes out the next frame."""
+        frame = self.incoming.popleft()
+        self._loop.update(self)
+        return frame
+
     def wants(self) -> int:
         """Input, while there is room. The end of the pipe is input, too, and comes after all that the guest wrote."""
         return select.POLLIN if len(self.incoming) < self._most else 0
 
     def ready(self, _events: int) -> None:
-        """Takes what has come."""
+        """Takes what has come. Where there is no room, only a closed end leads here: then a pipe's content at most."""
         try:
             piece = os.read(self._descriptor, PIECE_SIZE)
         except BlockingIOError:
             return
-        self.incoming += self._assembler.feed(piece)
         if not piece:
             self._on_end()
+            return
+        self.incoming += self._assembler.feed(piece)
+        if self.incoming:
+            self._loop.update(self)
+            self._on_frames()
 
 
 class ToGuest:
     """Frames into the pipe that the guest reads from.
 
     Args:
+        loop: is told when this wants something else; whoever made this has it watched.
         descriptor: owned by whoever made this.
         on_end: told when the guest reads no more.
     """
 
-    def __init__(self, descriptor: int, *, on_end: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, descriptor: int, *, on_end: Callable[[], None]) -> None:
         os.set_blocking(descriptor, False)
+        self._loop = loop
         self._descriptor = descriptor
         self._on_end = on_end
         self._outgoing = bytearray()
@@ -87,9 +113,10 @@ class ToGuest:
                     sent = os.write(self._descriptor, piece)
                 del self._outgoing[:sent]
         except BlockingIOError:
-            return
+            pass
         except OSError:
             self._on_end()
             return
+        self._loop.update(self)
         if events & select.POLLERR:
             self._on_end()

@@ -59,10 +59,11 @@ class HostLink:
         self._host.send(numbered(NEWS, message))
 
     async def ask(self, question: Callable[[int], object], deadline: float) -> object | None:
-        """Asks; the answer, of whatever class, or None if it has not come by the ``deadline`` (monotonic clock).
+        """Asks; the answer, of whatever class, or None if it has not come in time.
 
         Args:
             question: makes the message that carries the number it is given.
+            deadline: on the monotonic clock.
         """
         number = next(self._numbers)
         answer: Pending[object] = Pending()

@@ -237,8 +237,8 @@ class Loop:
         return self._timers.add(moment, callback)
 
     def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Begins a task. An exception that it lets out ends the loop."""
-        self.ready.append((_Task(self, coroutine), True))
+        """Begins a task: runs it until it waits or ends. An exception that it lets out ends the loop."""
+        self._step(_Task(self, coroutine), signalled=True)
 
     def run(self) -> None:
         """Runs until a task or a peer raises, which is how an enclave ends."""
@@ -281,3 +281,18 @@ class Loop:
             known = self._watched.get(descriptor)
             if known is not None:  # an earlier peer's turn may have ended this one
                 known[0].ready(events)
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine comes to that waits for nothing.
+
+    Raises:
+        RuntimeError: it waits, and is given up.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        value: T = ended.value
+        return value
+    coroutine.close()
+    raise RuntimeError("a coroutine that should have waited for nothing waits")

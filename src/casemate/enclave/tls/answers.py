@@ -4,6 +4,8 @@ Errors are RFC 9457 problem details. A caller proves an Ed25519 key by its clien
 that key may call is decided in :mod:`casemate.enclave.entry.calls`, as for all calls.
 """
 
+import math
+from collections.abc import Hashable
 from typing import Protocol
 
 from casemate.enclave.boot import Program
@@ -46,10 +48,7 @@ _TITLES = {
 class Calling(Protocol):
     """What runs calls: :class:`casemate.enclave.entry.calls.Calls`."""
 
-    def deadline(self) -> float:
-        """When a call that begins now must have ended, on the monotonic clock."""
-
-    def call(self, name: str, arguments: bytes, public_key: bytes | None, deadline: float) -> Answer:
+    async def call(self, name: str, arguments: bytes, public_key: bytes | None, party: Hashable) -> Answer:
         """What one call of an entry point came to; :class:`FaultError` where it is refused."""
 
 
@@ -77,15 +76,18 @@ class Answers:
             }
         )
 
-    def answer(self, request: Request, public_key: bytes | None) -> Response:
-        """The response to a request by the client with that Ed25519 key, or with none."""
+    async def answer(self, request: Request, public_key: bytes | None, party: Hashable) -> Response:
+        """The response to a request by the client with that Ed25519 key, or with none.
+
+        ``party`` is whose call it is, for what it may meet in a guest.
+        """
         if request.path == "/":
             if request.method not in {"GET", "HEAD"}:
                 return _not_allowed(request, "GET, HEAD")
             return Response(200, JSON, self._about)
-        return self._call(request, public_key)
+        return await self._call(request, public_key, party)
 
-    def _call(self, request: Request, public_key: bytes | None) -> Response:
+    async def _call(self, request: Request, public_key: bytes | None, party: Hashable) -> Response:
         name = request.path.removeprefix(ENTRY_PATH)
         if name == request.path or name not in self._entries:
             return problem(404, Code.ENTRY_UNKNOWN, f"{request.path[:128]!r} is no path here: GET / tells which are")
@@ -94,7 +96,7 @@ class Answers:
         if request.content_type != JSON:
             return problem(415, Code.MALFORMED, f"the body is {request.content_type[:64]!r}, want {JSON}")
         try:
-            return Response(200, JSON, self._calls.call(name, request.body, public_key, self._calls.deadline()).output)
+            return Response(200, JSON, (await self._calls.call(name, request.body, public_key, party)).output)
         except FaultError as error:
             return _refusal(error.fault)
 
@@ -117,7 +119,8 @@ def defect() -> Response:
 
 
 def _refusal(refused: Fault) -> Response:
-    return problem(_STATUS.get(refused.code, 500), refused.code, refused.reason)
+    later = (("retry-after", str(math.ceil(refused.retry_ms / 1000))),) if refused.retry_ms else ()
+    return problem(_STATUS.get(refused.code, 500), refused.code, refused.reason, *later)
 
 
 def _not_allowed(request: Request, allowed: str) -> Response:

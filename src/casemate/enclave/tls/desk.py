@@ -42,7 +42,7 @@ class TlsDesk:
         self._sessions: dict[int, TlsSession] = {}
         self._last = 0
 
-    def answer(self, entry: TlsPrepare | TlsInstall | TlsBytes) -> TlsPrepared | TlsInstalled | TlsReply:
+    async def answer(self, entry: TlsPrepare | TlsInstall | TlsBytes) -> TlsPrepared | TlsInstalled | TlsReply:
         """The reply to one entry.
 
         Raises:
@@ -50,16 +50,16 @@ class TlsDesk:
         """
         match entry:
             case TlsPrepare():
-                return self._prepare(entry)
+                return await self._prepare(entry)
             case TlsInstall():
                 return self._install(entry)
             case TlsBytes():
-                return self._turn(entry)
+                return await self._turn(entry)
 
-    def _prepare(self, entry: TlsPrepare) -> TlsPrepared:
+    async def _prepare(self, entry: TlsPrepare) -> TlsPrepared:
         """REPORTs over a new key, which replaces one that was not certified."""
         key = KeyToCertify()
-        reports = tuple(self._leaf.report(entry.target_info, wanted) for wanted in key.report_datas())
+        reports = tuple([await self._leaf.report(entry.target_info, wanted) for wanted in key.report_datas()])
         self._waiting = key
         return TlsPrepared(reports)
 
@@ -72,21 +72,25 @@ class TlsDesk:
         certificate = credentials.certificate
         return TlsInstalled(certificate.public_bytes(Encoding.DER), int(certificate.not_valid_after_utc.timestamp()))
 
-    def _turn(self, entry: TlsBytes) -> TlsReply:
+    async def _turn(self, entry: TlsBytes) -> TlsReply:
         """Handles one message of the host about one connection."""
-        if entry.has_ended:
+        if entry.has_ended:  # a call of it that is under way goes on, and its result is thrown away
             self._sessions.pop(entry.connection, None)
             return TlsReply(b"", has_more=False, is_over=True)
         session = self._sessions.get(entry.connection) or self._open(entry.connection)
-        room = MAX_PENDING - sum(other.pending for other in self._sessions.values())
+        if session.is_busy:
+            raise refuse(Code.WRONG_STATE, f"a message of connection {entry.connection} is under way")
         try:
-            reply = session.turn(entry.data, room=room)
+            reply = await session.turn(entry.data, room=self._room)
         except BaseException:
-            del self._sessions[entry.connection]
+            self._sessions.pop(entry.connection, None)
             raise
         if reply.is_over:
-            del self._sessions[entry.connection]
+            self._sessions.pop(entry.connection, None)
         return reply
+
+    def _room(self) -> int:
+        return MAX_PENDING - sum(session.pending for session in self._sessions.values())
 
     def _open(self, number: int) -> TlsSession:
         if number <= self._last:

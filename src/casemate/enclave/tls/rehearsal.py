@@ -92,14 +92,14 @@ def _rehearse_connection(context: SSL.Context, version: int, caller: Ed25519Priv
             pass
         if received:
             break
-        reply = session.turn(_taken(client), room=1 << 20)
+        reply = at_once(session.turn(_taken(client), room=lambda: 1 << 20))
         if reply.data:
             client.bio_write(reply.data)
     wanted = None if caller is None else caller.public_key().public_bytes_raw()
     if PROBLEM.encode() not in received or audience.callers != [wanted]:
         raise RehearsalError(f"a TLS connection came to {received[:100]!r}, callers {audience.callers}")
     client.shutdown()
-    if not session.turn(_taken(client), room=0).is_over:
+    if not at_once(session.turn(_taken(client), room=lambda: 0)).is_over:
         raise RehearsalError("a connection that the client has closed was kept")
 
 

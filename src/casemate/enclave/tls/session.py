@@ -5,6 +5,7 @@ by keeping secrets of earlier handshakes, and each handshake shows anew that the
 connection is exported or logged.
 """
 
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from cryptography import x509
@@ -22,8 +23,11 @@ from casemate.wire.protocol.faults import Code
 class Answering(Protocol):
     """Answers the requests of a connection."""
 
-    def answer(self, request: Request, public_key: bytes | None) -> Response:
-        """The response to a request by the client with that Ed25519 key, or with none."""
+    async def answer(self, request: Request, public_key: bytes | None, party: Hashable) -> Response:
+        """The response to a request by the client with that Ed25519 key, or with none.
+
+        ``party`` is whose call it is, for what it may meet in a guest.
+        """
 
 
 PIECE = 16 * 1024
@@ -71,26 +75,31 @@ class TlsSession:
         self._caller: bytes | None = None
         self._pending = memoryview(b"")
         self._has_outgoing = False
+        self.is_busy = False
+        """A turn is under way."""
 
     @property
     def pending(self) -> int:
         """Bytes of a response that are still to be encrypted."""
         return len(self._pending)
 
-    def turn(self, data: bytes, *, room: int) -> TlsReply:
-        """Takes bytes of the client, does at most one request, and gives what goes out now.
+    async def turn(self, data: bytes, *, room: Callable[[], int]) -> TlsReply:
+        """Takes bytes of the client, does at most one request, and gives what goes out now. One turn at a time.
 
         Args:
             data: may be anything.
-            room: the longest response that there is memory for (bytes).
+            room: the longest response that there is memory for (bytes), when there is one.
         """
+        self.is_busy = True
         try:
             self._take(data)
             if not self._pending and self._is_up:
-                self._serve(room)
+                await self._serve(room)
             self._encrypt()
         except SSL.Error:  # no TLS, or broken TLS: what alert there is goes out
             self._is_over, self._pending = True, memoryview(b"")
+        finally:
+            self.is_busy = False
         out = self._outgoing()
         waits = bool(self._pending) or self._has_outgoing or (not self._is_over and self._http.waits_with_more())
         return TlsReply(out, has_more=waits, is_over=self._is_over and not waits)
@@ -114,7 +123,7 @@ class TlsSession:
                 self._http.take(b"")
                 return
 
-    def _serve(self, room: int) -> None:
+    async def _serve(self, room: Callable[[], int]) -> None:
         """The next request that is here whole."""
         try:
             asked = self._http.next_request()
@@ -126,14 +135,15 @@ class TlsSession:
         if isinstance(asked, bytes):
             self._pending = memoryview(asked)
         elif asked is not None:
-            response = self._response(asked)
-            if len(response.body) > room:
+            response = await self._response(asked)
+            if len(response.body) > room():
                 response = problem(503, Code.BUSY, "too many long answers wait for their clients")
             self._pending = memoryview(self._http.respond(response))
 
-    def _response(self, request: Request) -> Response:
+    async def _response(self, request: Request) -> Response:
         try:
-            return self._answers.answer(request, self._caller)
+            # A client without a certificate is known by its connection, whose secrets nobody else has.
+            return await self._answers.answer(request, self._caller, self._caller or self)
         except (PeerGoneError, TimedOutError):
             raise
         except Exception:  # an enclave that dies loses everybody's connections

@@ -1,10 +1,11 @@
 """The codes of refusals, and the message that carries one."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from casemate.wire.encodings.message import Limit, encode_message, message
+from casemate.wire.encodings.message import U32, Limit, encode_message, message
 from casemate.wire.errors import CasemateError, WireError
 
 
@@ -54,11 +55,15 @@ class Fault:
 
     code: Code
     reason: Annotated[str, Limit(4096)]
+    retry_ms: U32 = 0
+    """When to try again (milliseconds from now); 0 where nobody can say."""
 
 
-def fault(code: Code, reason: str) -> Fault:
-    """A fault whose text is cut to the length that the format allows."""
-    return Fault(code, reason.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"))
+def fault(code: Code, reason: str, *, retry_after: float = 0.0) -> Fault:
+    """A fault whose text is cut to the length that the format allows; ``retry_after`` is in seconds."""
+    return Fault(
+        code, reason.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"), math.ceil(retry_after * 1000)
+    )
 
 
 def encode_reply(message: object, *, prefix: bytes = b"") -> bytes:
@@ -80,6 +85,6 @@ class FaultError(CasemateError):
         self.fault = fault
 
 
-def refuse(code: Code, reason: str) -> FaultError:
-    """The error that refuses a peer, to be raised."""
-    return FaultError(fault(code, reason))
+def refuse(code: Code, reason: str, *, retry_after: float = 0.0) -> FaultError:
+    """The error that refuses a peer, to be raised; ``retry_after`` is in seconds."""
+    return FaultError(fault(code, reason, retry_after=retry_after))

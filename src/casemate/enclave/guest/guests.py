@@ -1,0 +1,275 @@
+"""The guests of an enclave: which caller may use which, and when one is made or given up.
+
+What a caller's call leaves in a guest (globals, changed prototypes, timers, the state of modules) must not meet another
+caller. So a guest belongs to the first caller whose call it takes, and to no other ever after.
+
+| isolation | a guest serves | guests at a time |
+| --- | --- | --- |
+| ``caller`` | one caller | up to ``limits.guests`` |
+| ``call`` | one call, or one stream | up to ``limits.guests`` |
+| ``shared`` | everybody | one |
+
+A caller that has no guest takes, in this order: one that has met nobody; a new one, if there may be one more; the place
+of the one that has rested longest and has no stream open. Where all are at work it waits: see
+:mod:`casemate.enclave.fair_queue`. One guest that has met nobody is kept in readiness, where the limit allows it.
+"""
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from casemate.enclave.fair_queue import FairQueue
+from casemate.enclave.guest.guest import LOAD_TIME, Guest
+from casemate.enclave.guest.newcomers import Newcomers
+from casemate.enclave.io.loop import Loop, Pending, Signal
+from casemate.wire.protocol.faults import Code, FaultError, fault, refuse
+from casemate.wire.protocol.isolation import Isolation
+
+MOST_REPLACED = 3
+"""Most guests in a row that may die before they have taken a call and be replaced; then the call fails."""
+
+WAIT_TIME = 30.0
+"""Longest wait for a guest (seconds); then the caller is told to come again."""
+
+IDLE_TIME = 30.0
+"""How long a stream may rest (seconds) before the guest that it keeps may be given up for another caller."""
+
+PREPARE_DELAY = 0.001
+"""Seconds between the end of a call and the request for a guest in readiness: the caller gets its answer first."""
+
+_NONE_TRIED = fault(Code.UNAVAILABLE, "there is no guest")
+
+EVERYBODY = "everybody"
+"""The one caller of a shared guest."""
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """A guest, and whose it is."""
+
+    guest: Guest
+    caller: Hashable | None = None
+    """None where it has met nobody."""
+    is_held: bool = False
+    """A call, or a step of a stream, is under way in it."""
+    streams: int = 0
+    """Open streams that it has begun."""
+    rested_since: float = 0.0
+    """When its last call or step ended, on the monotonic clock."""
+
+
+class Guests:
+    """All guests of an enclave.
+
+    Args:
+        loop: for waiting.
+        make: makes a guest, which begins to load.
+        isolation: the manifest's.
+        limit: most guests at a time.
+        is_known: whether a caller is one that the manifest names: strangers share one rate of new guests, the named
+            ones another, so that strangers cannot use up theirs.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        make: Callable[[], Guest],
+        *,
+        isolation: Isolation,
+        limit: int,
+        is_known: Callable[[Hashable], bool] = lambda _: False,
+    ) -> None:
+        self._loop = loop
+        self._make = make
+        self._isolation = isolation
+        self._limit = 1 if isolation is Isolation.SHARED else limit
+        self._is_known = is_known
+        self._places: list[Place] = []
+        self._waiting: FairQueue[Pending[Place]] = FairQueue()
+        self._freed = Signal()
+        now = time.monotonic()
+        self._strangers, self._known = Newcomers(now), Newcomers(now)
+        self._is_preparing = False
+
+    def close(self) -> None:
+        """Ends all guests."""
+        for place in self._places:
+            place.guest.end()
+
+    async def first(self) -> Guest:
+        """A guest that can be called, at the enclave's start.
+
+        Raises:
+            FaultError: there is none to be had, or the code cannot be loaded.
+        """
+        failure = _NONE_TRIED
+        for _ in range(MOST_REPLACED + 1):
+            self._prepare()
+            guest = self._places[0].guest
+            if not await guest.settled(time.monotonic() + LOAD_TIME):
+                raise refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
+            if not guest.is_gone:
+                return guest
+            failure = guest.failure
+            if not guest.died:
+                break
+        raise FaultError(failure)
+
+    def prepare(self) -> None:
+        """Has a guest made ready soon for a caller to come, if there may be one more."""
+        if not self._is_preparing:
+            self._is_preparing = True
+            self._loop.at(time.monotonic() + PREPARE_DELAY, self._prepare)
+
+    async def hold(self, caller: Hashable) -> Place:
+        """A guest that is ready, for one call of this caller; to be released after it.
+
+        Raises:
+            FaultError: ``busy``: all guests are at work for too long, or too many newcomers came before; or why no
+                guest can be had.
+        """
+        whose = self._owner(caller)
+        await self._admit(whose)
+        failure = _NONE_TRIED
+        for _ in range(MOST_REPLACED + 1):
+            place = await self._place_for(whose)
+            guest = place.guest
+            if not await guest.settled(time.monotonic() + LOAD_TIME):
+                self.release(place)
+                raise refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
+            if not guest.is_gone:
+                return place
+            self.release(place)
+            failure = guest.failure
+            if not guest.died:
+                break
+        raise FaultError(failure)
+
+    async def hold_again(self, place: Place) -> None:
+        """Waits for the guest of a stream, for one step of it; to be released after it.
+
+        Raises:
+            FaultError: it is gone, and the stream with it; ``busy``: other calls of its caller keep it for too long.
+        """
+        deadline = time.monotonic() + WAIT_TIME
+        if not await self._freed.until(lambda: not place.is_held or place.guest.is_gone, deadline):
+            raise refuse(Code.BUSY, "other calls of this caller are at work in the stream's guest")
+        place.is_held = True
+        if not await place.guest.settled(time.monotonic() + LOAD_TIME) or place.guest.is_gone:
+            self.release(place)
+            raise FaultError(place.guest.failure)
+
+    def release(self, place: Place) -> None:
+        """A call, or a step of a stream, is over."""
+        place.is_held = False
+        place.rested_since = time.monotonic()
+        self._freed.set()
+        self.tidy(place)
+
+    def tidy(self, place: Place) -> None:
+        """Ends a guest that has served its one call; serves those who wait. For the end of a stream between steps."""
+        if self._isolation is Isolation.CALL and place.caller is not None and not place.is_held and not place.streams:
+            place.guest.end()
+        self._serve_waiting()
+        self.prepare()
+
+    def _owner(self, caller: Hashable) -> Hashable:
+        match self._isolation:
+            case Isolation.CALLER:
+                return caller
+            case Isolation.CALL:
+                return object()  # equal to nothing else
+            case Isolation.SHARED:
+                return EVERYBODY
+
+    async def _place_for(self, caller: Hashable) -> Place:
+        """A place that is held for this caller from now on, as soon as there is one."""
+        found: Pending[Place] = Pending()
+        if self._waiting or not self._give(caller, found):
+            self._waiting.add(caller, found)
+            self._look_again()
+        if not await found.done_by(time.monotonic() + WAIT_TIME):
+            self._waiting.remove(caller, found)
+            raise refuse(Code.BUSY, f"all {self._limit} guests of this enclave are at work: call again")
+        return found.result()
+
+    def _look_again(self) -> None:
+        """Looks once a second whether a stream has rested for so long that its guest may be given up."""
+
+        def look() -> None:
+            self._serve_waiting()
+            if self._waiting:
+                self._look_again()
+
+        self._loop.at(time.monotonic() + 1, look)
+
+    def _serve_waiting(self) -> None:
+        self._waiting.serve(self._give)
+
+    def _give(self, caller: Hashable, found: Pending[Place]) -> bool:
+        """Gives a caller a place, if there is one now."""
+        self._sweep()
+        own = [place for place in self._places if place.caller == caller]
+        resting = [place for place in own if not place.is_held]
+        place = max(resting, key=lambda place: place.rested_since) if resting else self._new_place(caller, own)
+        if place is None:
+            return False
+        place.caller, place.is_held = caller, True
+        found.set(place)
+        return True
+
+    def _new_place(self, caller: Hashable, own: list[Place]) -> Place | None:
+        """A place that has met nobody. Who has guests already never gets another caller's for more, nor too fast."""
+        if own and self._newcomers(caller).take(time.monotonic(), patience=0.0) is None:
+            return None
+        for place in self._places:
+            if place.caller is None and not place.is_held:
+                return place
+        if len(self._places) >= self._limit and not (not own and self._give_up_one()):
+            return None
+        return self._add()
+
+    def _give_up_one(self) -> bool:
+        """Ends the guest that has rested longest, if one may be given up."""
+        long_ago = time.monotonic() - IDLE_TIME
+        able = [
+            place
+            for place in self._places
+            if not place.is_held and (not place.streams or place.rested_since < long_ago)
+        ]
+        if not able:
+            return False
+        min(able, key=lambda place: place.rested_since).guest.end()
+        self._sweep()
+        return True
+
+    async def _admit(self, caller: Hashable) -> None:
+        """Has a newcomer wait for its turn, or refuses it."""
+        if self._isolation is not Isolation.CALLER or any(place.caller == caller for place in self._places):
+            return
+        now = time.monotonic()
+        newcomers = self._newcomers(caller)
+        wait = newcomers.take(now)
+        if wait is None:
+            seconds = newcomers.seconds_until_welcome(now)
+            words = f"too many new callers at once: call again in {seconds:.1f} s"
+            raise refuse(Code.BUSY, words, retry_after=seconds)
+        if wait > 0:
+            await Signal().wait(now + wait)
+
+    def _newcomers(self, caller: Hashable) -> Newcomers:
+        return self._known if self._is_known(caller) else self._strangers
+
+    def _prepare(self) -> None:
+        self._is_preparing = False
+        self._sweep()
+        if len(self._places) < self._limit and not any(place.caller is None for place in self._places):
+            self._add()
+
+    def _add(self) -> Place:
+        place = Place(self._make())
+        self._places.append(place)
+        return place
+
+    def _sweep(self) -> None:
+        self._places = [place for place in self._places if not place.guest.is_gone or place.is_held]

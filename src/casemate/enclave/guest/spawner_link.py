@@ -1,0 +1,75 @@
+"""The enclave's link to the spawner, which gives it guests and says when and why one is gone."""
+
+import itertools
+import os
+from typing import Protocol
+
+from casemate.enclave.io.socket_peer import SocketPeer
+from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
+from casemate.wire.protocol.faults import Code, Fault, fault
+from casemate.wire.protocol.sandbox_layers import Layer
+
+MAX_SPAWNER_FRAME = 64 * 1024
+"""Longest frame from the spawner (bytes)."""
+
+
+class Asking(Protocol):
+    """Whoever has asked for a guest: :class:`casemate.enclave.guest.guest.Guest`."""
+
+    def given(self, layers: tuple[Layer, ...], pipes: tuple[int, int]) -> None:
+        """It is there: its layers, and the pipes to write to and to read from."""
+
+    def gone(self, failure: Fault) -> None:
+        """It has ended, for this reason."""
+
+    def refused(self, refusal: Fault) -> None:
+        """There is none to be had."""
+
+
+class SpawnerLink:
+    """Passes the spawner's words on to the guests that they are about. The spawner is trusted, and may be gone."""
+
+    def __init__(self, spawner: SocketPeer) -> None:
+        self._spawner = spawner
+        self._numbers = itertools.count(1)
+        self._asking: dict[int, Asking] = {}
+        spawner.hear(self._heard)
+
+    def need(self, asking: Asking, engine: str, memory_mib: int) -> int:
+        """Asks for a guest; its number."""
+        number = next(self._numbers)
+        self._asking[number] = asking
+        self._spawner.send(encode_message(NeedGuest(number, engine, memory_mib)))
+        return number
+
+    def tell(self, message: Watch | Unwatch) -> None:
+        """Says something about a guest."""
+        self._spawner.send(encode_message(message))
+
+    def forget(self, number: int) -> None:
+        """Hears no more of this guest."""
+        self._asking.pop(number, None)
+
+    def _heard(self, frame: bytes | None) -> None:
+        said: object = parse_message(frame or b"", GuestGiven, GuestGone, GuestRefused)
+        match said:
+            case GuestGiven(number, _, layers):
+                pipes = self._spawner.descriptors.popleft(), self._spawner.descriptors.popleft()
+                asking = self._asking.get(number)
+                if asking is not None:
+                    asking.given(layers, pipes)
+                else:  # it was given up before it came
+                    for descriptor in pipes:
+                        os.close(descriptor)
+            case GuestGone(number, code, reason) if number in self._asking:
+                self._asking[number].gone(fault(_code(code), reason))
+            case GuestRefused(number, refusal) if number in self._asking:
+                self._asking[number].refused(refusal)
+
+
+def _code(name: str) -> Code:
+    try:
+        return Code(name)
+    except ValueError:
+        return Code.GUEST_CRASHED
