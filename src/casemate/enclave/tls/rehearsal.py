@@ -4,6 +4,7 @@ OpenSSL reads its configuration, compiles its tables and asks for entropy when i
 could not.
 """
 
+from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
+from casemate.enclave.io.loop import at_once
 from casemate.enclave.rehearsal import RehearsalError
 from casemate.enclave.tls.answers import PROBLEM, problem
 from casemate.enclave.tls.credentials import Credentials, KeyToCertify, now
@@ -38,8 +40,9 @@ class _Audience:
     def __init__(self) -> None:
         self.callers: list[bytes | None] = []
 
-    def answer(self, request: Request, public_key: bytes | None) -> Response:
+    async def answer(self, request: Request, public_key: bytes | None, party: Hashable) -> Response:
         """Any."""
+        del party
         self.callers.append(public_key)
         return problem(404, Code.ENTRY_UNKNOWN, request.path)
 
@@ -54,7 +57,7 @@ def rehearse_tls() -> None:
     for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
         for who in (None, caller):
             _rehearse_connection(context, version, who)
-    broken = TlsSession(context, _Audience()).turn(b"GET / HTTP/1.1\r\n\r\n", room=0)
+    broken = at_once(TlsSession(context, _Audience()).turn(b"GET / HTTP/1.1\r\n\r\n", room=lambda: 0))
     if not broken.is_over:
         raise RehearsalError("a connection without TLS was kept")
 
