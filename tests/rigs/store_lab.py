@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.store.store import Store
+from casemate.enclave.store.transaction import Transaction
 from casemate.host.records import Records
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
@@ -52,6 +53,27 @@ SECS = Secs(
 RULES = StateRules(SealBinding.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
 
 
+Delay = Callable[[object], Awaitable[None]]
+"""Waits before a question is looked at, and again before its answer is given."""
+
+
+async def at_once(_: object) -> None:
+    """No :data:`Delay`."""
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What it returns, while nothing else runs: where it waits, its deadline comes at once."""
+    signalled: bool | None = None
+    while True:
+        try:
+            wait = coroutine.send(signalled)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        assert wait.deadline is not None, "it waits for what cannot come"
+        signalled = False
+
+
 class LabLeaf(Leaf):
     """The chip's leaf functions without the socket; messages are encoded and parsed all the same."""
 
@@ -60,15 +82,18 @@ class LabLeaf(Leaf):
         self._who = who
         self._loop = loop
         self.on_question: Callable[[object], None] = lambda _: None
+        self.delay: Delay = at_once
 
     def sealing_keys(self) -> SealingKeys:
         """Of the enclave, as it has them after its boot."""
         return SealingKeys(self, self._who.identity, self._who.tcb)
 
-    def _ask(self, question: object, wanted: type[T]) -> T:
+    async def _ask(self, question: object, wanted: type[T]) -> T:
         self.on_question(question)
+        await self.delay(question)
         heard: Any = parse_message(encode_message(question), type(question))
         answer = self._loop.run_until_complete(self._functions.answer(self._who, heard))
+        await self.delay(question)
         reply: object = parse_message(encode_message(answer), wanted, Fault)
         if isinstance(reply, Fault):
             raise FaultError(reply)
@@ -87,13 +112,17 @@ class LabHost:
         self.lie: Callable[[object, Answer], list[Answer]] = lambda _, answer: [answer]
         self.questions: list[object] = []
         self.told: list[object] = []
+        self.delay: Delay = at_once
         self._numbers = itertools.count(1)
 
-    def ask(self, question: Callable[[int], object], wanted: type[T], deadline: float) -> T:
+    async def ask(self, question: Callable[[int], object], wanted: type[T], deadline: float) -> T:
         number = next(self._numbers)
         asked: object = parse_message(encode_message(question(number)), StateRead, StateAppend)
         self.questions.append(asked)
-        for said in self.lie(asked, self._honest(asked)):
+        await self.delay(asked)
+        answers = self.lie(asked, self._honest(asked))
+        await self.delay(asked)
+        for said in answers:
             try:
                 heard: Any = parse_message(encode_message(said), *STATE_ANSWERS)
             except WireError:
@@ -184,17 +213,27 @@ def soon() -> float:
     return time.monotonic() + 5
 
 
+def begin(store: Store) -> Transaction:
+    """A call's transaction."""
+    return finish(store.begin(soon()))
+
+
+def commit(transaction: Transaction) -> StateMark:
+    """The end of a call."""
+    return finish(transaction.commit(soon()))
+
+
 def put(store: Store, **values: bytes) -> StateMark:
     """One call that sets these."""
-    transaction = store.begin(soon())
+    transaction = begin(store)
     for key, value in values.items():
         transaction.put(key, value)
-    return transaction.commit(soon())
+    return commit(transaction)
 
 
 def contents(store: Store) -> dict[str, bytes]:
     """All of the state as a new call sees it."""
-    transaction = store.begin(soon())
+    transaction = begin(store)
     return {key: transaction.get(key) or b"" for key in transaction.list(limit=10_000)}
 
 

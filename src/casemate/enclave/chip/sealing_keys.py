@@ -37,7 +37,7 @@ class SealingKeys:
         """The name of this enclave's state under that binding."""
         return state_namespace(binding, self._identity)
 
-    def seal(
+    async def seal(
         self,
         kind: SealedKind,
         binding: SealBinding,
@@ -63,9 +63,9 @@ class SealingKeys:
             previous=previous,
         )
         associated = header.encode()
-        return associated + seal_counted(self._key(header), header.nonce, pad(text), associated)
+        return associated + seal_counted(await self._key(header), header.nonce, pad(text), associated)
 
-    def open(self, record: SealedRecord) -> bytes:
+    async def open(self, record: SealedRecord) -> bytes:
         """The text that was sealed by this identity, at this or a lower security version.
 
         Raises:
@@ -79,23 +79,25 @@ class SealingKeys:
                 Code.STATE_REFUSED,
                 f"sealed by security version {header.isv_svn}, this enclave is of version {own.isv_svn}",
             )
-        padded = unseal(self._key(header), header.nonce, record.ciphertext, header.encode())
+        padded = unseal(await self._key(header), header.nonce, record.ciphertext, header.encode())
         try:
             return unpad(padded)
         except WireError as error:
             raise refuse(Code.STATE_REFUSED, f"sealed with another padding: {error}") from None
 
-    def _key(self, header: SealedHeader) -> bytes:
+    async def _key(self, header: SealedHeader) -> bytes:
         named = (header.binding, header.isv_svn, header.tcb, header.key_id)
-        if named not in self._keys:
+        key = self._keys.get(named)
+        if key is None:
+            key = await self._derive(header)
             if len(self._keys) >= MAX_CACHED_KEYS:
                 self._keys.clear()
-            self._keys[named] = self._derive(header)
-        return self._keys[named]
+            self._keys[named] = key
+        return key
 
-    def _derive(self, header: SealedHeader) -> bytes:
+    async def _derive(self, header: SealedHeader) -> bytes:
         try:
             wanted = GetSealingKey(header.binding, header.isv_svn, header.tcb, header.key_id)
-            return self._leaf.sealing_key(wanted)
+            return await self._leaf.sealing_key(wanted)
         except FaultError as error:
             raise refuse(Code.STATE_REFUSED, f"no key for this seal: {error.fault.reason}") from None

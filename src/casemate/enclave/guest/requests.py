@@ -1,11 +1,12 @@
 """Answers the guest's questions in the middle of a call: OCALLs, the sealed state, seals."""
 
-import time
+from collections.abc import Awaitable, Callable
 
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.io.host_questions import HostQuestions
+from casemate.enclave.io.host_link import HostLink
+from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
 from casemate.enclave.store.store import Store
 from casemate.enclave.store.transaction import Transaction
@@ -27,9 +28,8 @@ from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
 
-COMMIT_TIME = 5.0
-"""The least time that the host has to store what a call changed (seconds), however little the function left of its own:
-work that is done should not be lost for that."""
+Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
+"""Asks the host: the OCALL's name, its arguments (JSON), the deadline (monotonic clock); the answer, JSON."""
 
 _UNDEFINED = b""
 _HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
@@ -40,23 +40,26 @@ so its call fails whatever it returns."""
 class Services:
     """The services of one enclave, which last beyond a call."""
 
-    def __init__(self, program: Program, leaf: Leaf, host: HostQuestions) -> None:
+    def __init__(self, program: Program, leaf: Leaf, host: HostLink, ocalls: Ocalls) -> None:
         manifest = program.image.manifest
-        self.host = host
+        self.ocalls = ocalls
         keys = SealingKeys(leaf, program.identity, program.tcb)
         self.sealer = Sealer(keys)
-        self.store = None if manifest.state is None else Store(leaf, host, keys, manifest.state)
+        self.store = None if manifest.state is None else Store(leaf, HostRecords(host), keys, manifest.state)
 
 
 class CallServices:
-    """The services of one call, or of all steps of a stream: one transaction, begun when the state is first used."""
+    """The services of one call, or of all steps of a stream: one transaction, begun when the state is first used.
+
+    A guest asks one question at a time.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._transaction: Transaction | None = None
         self._doom: Fault | None = None
 
-    def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
+    async def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
         """JSON for the guest, or nothing, which it sees as ``undefined``.
 
         Args:
@@ -67,10 +70,10 @@ class CallServices:
             FaultError: for the guest to see as an exception.
         """
         if isinstance(asked, Asked):
-            return self._services.host.ocall(asked.name, asked.arguments, deadline)
-        return self._inside(asked.question, deadline)
+            return await self._services.ocalls(asked.name, asked.arguments, deadline)
+        return await self._inside(asked.question, deadline)
 
-    def commit(self, deadline: float) -> StateMark | None:
+    async def commit(self, deadline: float) -> StateMark | None:
         """Makes what the call changed durable; None where it did not touch the state. To be called once, at its end.
 
         Raises:
@@ -80,18 +83,18 @@ class CallServices:
             raise FaultError(self._doom)
         if self._transaction is None:
             return None
-        return self._transaction.commit(max(deadline, time.monotonic() + COMMIT_TIME))
+        return await self._transaction.commit(deadline)
 
-    def _inside(self, question: InsideQuestion, deadline: float) -> bytes:
+    async def _inside(self, question: InsideQuestion, deadline: float) -> bytes:
         match question:
             case Seal(binding, value):
-                return encode_json(self._services.sealer.seal(_one_meaning(value), binding))
+                return encode_json(await self._services.sealer.seal(_one_meaning(value), binding))
             case Unseal(text):
-                return self._services.sealer.unseal(text)
+                return await self._services.sealer.unseal(text)
             case _:
-                return self._of_state(question, deadline)
+                return await self._of_state(question, deadline)
 
-    def _of_state(self, question: StateQuestion, deadline: float) -> bytes:
+    async def _of_state(self, question: StateQuestion, deadline: float) -> bytes:
         store = self._services.store
         if store is None:
             raise refuse(
@@ -102,7 +105,7 @@ class CallServices:
             if self._doom is not None:
                 raise FaultError(self._doom)
             if self._transaction is None:
-                self._transaction = store.begin(deadline)
+                self._transaction = await store.begin(deadline)
             return _done(self._transaction, question)
         except FaultError as error:
             if error.fault.code not in _HARMLESS:

@@ -3,7 +3,7 @@
 Example:
     keys = SealingKeys(leaf, program.identity, program.tcb)
     store = Store(leaf, host_line, keys, manifest.state)   # asks nothing yet
-    transaction = store.begin(deadline)                    # at the first use in a call: reads the anchor
+    transaction = await store.begin(deadline)              # at the first use in a call: reads the anchor
     if transaction.compare_and_set("count", None, b"1"):
-        mark = transaction.commit(deadline)                # durable; goes into the receipt
+        mark = await transaction.commit(deadline)          # durable; goes into the receipt
 """

@@ -37,7 +37,7 @@ class Archive:
         self._keys = keys
         self._binding = binding
 
-    def read(self, head: bytes, *, known: bytes, floor: int, deadline: float) -> History | None:
+    async def read(self, head: bytes, *, known: bytes, floor: int, deadline: float) -> History | None:
         """The history that ends at ``head``; None where the host does not show it.
 
         Args:
@@ -50,18 +50,20 @@ class Archive:
             FaultError: ``unavailable``: the host refused or was late; ``state-refused``: a record is not for this
                 enclave, or not where it belongs.
         """
-        return self._read(head, deque(), known, floor, deadline)
+        return await self._read(head, deque(), known, floor, deadline)
 
-    def newest(self, floor: int, deadline: float) -> History | None:
+    async def newest(self, floor: int, deadline: float) -> History | None:
         """The newest whole history that the host shows, which may be any; None where what it shows is none.
 
         Where the host says that it has no record at all, that is a history of nothing. Raises as :meth:`read` does.
         """
-        shown = deque(self._ask(None, deadline))
+        shown = deque(await self._ask(None, deadline))
         head = record_digest(shown[0]) if shown else NO_RECORD
-        return self._read(head, shown, NO_RECORD, floor, deadline)
+        return await self._read(head, shown, NO_RECORD, floor, deadline)
 
-    def _read(self, head: bytes, shown: deque[bytes], known: bytes, floor: int, deadline: float) -> History | None:
+    async def _read(
+        self, head: bytes, shown: deque[bytes], known: bytes, floor: int, deadline: float
+    ) -> History | None:
         changes: deque[tuple[Change, ...]] = deque()
         newer: SealedHeader | None = None
         epoch = size = 0
@@ -71,10 +73,10 @@ class Archive:
                 is_whole = False
                 break
             if not shown:
-                shown.extend(self._ask(wanted, deadline))
+                shown.extend(await self._ask(wanted, deadline))
             if not shown or record_digest(encoded := shown.popleft()) != wanted:
                 return None
-            header, opened = self._open(encoded, newer, floor)
+            header, opened = await self._open(encoded, newer, floor)
             changes.appendleft(opened)
             epoch = epoch or header.epoch
             if header.kind is SealedKind.CHECKPOINT:
@@ -85,15 +87,18 @@ class Archive:
             newer, wanted = header, header.previous
         return History(head, epoch or floor, tuple(changes), is_whole=is_whole, size=size)
 
-    def _ask(self, head: bytes | None, deadline: float) -> tuple[bytes, ...]:
+    async def _ask(self, head: bytes | None, deadline: float) -> tuple[bytes, ...]:
         namespace = self._keys.namespace(self._binding)
-        return self._host.ask(lambda number: StateRead(number, namespace, head), StateRecords, deadline).records
+        said = await self._host.ask(lambda number: StateRead(number, namespace, head), StateRecords, deadline)
+        return said.records
 
-    def _open(self, encoded: bytes, newer: SealedHeader | None, floor: int) -> tuple[SealedHeader, tuple[Change, ...]]:
+    async def _open(
+        self, encoded: bytes, newer: SealedHeader | None, floor: int
+    ) -> tuple[SealedHeader, tuple[Change, ...]]:
         try:
             record = SealedRecord.parse(encoded)
             self._check_place(record.header, newer, floor)
-            return record.header, parse_fields(Changes, self._keys.open(record)).changes
+            return record.header, parse_fields(Changes, await self._keys.open(record)).changes
         except WireError as error:
             raise refuse(Code.STATE_REFUSED, f"a record of the state: {error}") from None
 

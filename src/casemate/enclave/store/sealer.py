@@ -22,13 +22,13 @@ class Sealer:
     def __init__(self, keys: SealingKeys) -> None:
         self._keys = keys
 
-    def seal(self, value: bytes, binding: SealBinding) -> str:
+    async def seal(self, value: bytes, binding: SealBinding) -> str:
         """The sealed text (base64) of a value (JSON bytes); refused as ``state-limit`` where it is too long."""
         if len(value) > MAX_SEALED_VALUE:
             raise refuse(Code.STATE_LIMIT, f"a value of {len(value)} bytes of JSON, at most {MAX_SEALED_VALUE} go")
-        return base64.b64encode(self._keys.seal(SealedKind.BLOB, binding, value)).decode()
+        return base64.b64encode(await self._keys.seal(SealedKind.BLOB, binding, value)).decode()
 
-    def unseal(self, text: str) -> bytes:
+    async def unseal(self, text: str) -> bytes:
         """The value (JSON bytes) in a sealed text.
 
         Raises:
@@ -43,4 +43,4 @@ class Sealer:
             raise refuse(Code.STATE_REFUSED, f"no sealed text: {error}") from None
         if record.header.kind is not SealedKind.BLOB:
             raise refuse(Code.STATE_REFUSED, "a record of a state, not what a function sealed")
-        return self._keys.open(record)
+        return await self._keys.open(record)

@@ -1,7 +1,7 @@
 """A whole sealed state in memory: keys in order, values as sorted JSON."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 from casemate.wire.protocol.state_changes import Change
 
@@ -25,6 +25,10 @@ class State:
         self.size = 0
         """The cost of all entries (bytes)."""
 
+    def __iter__(self) -> Iterator[str]:
+        """The keys, in order."""
+        return iter(self._keys)
+
     def get(self, key: str) -> bytes | None:
         """The value, None where there is none."""
         return self._values.get(key)
@@ -39,20 +43,20 @@ class State:
         """The changes that make this state out of an empty one."""
         return (Change(key, self._values[key]) for key in self._keys)
 
-    def apply(self, changes: Iterable[Change]) -> None:
-        """Puts and deletes, in order."""
-        for change in changes:
-            old = self._values.get(change.key)
+    def apply(self, changes: Mapping[str, bytes | None]) -> None:
+        """Gives keys new values, or none."""
+        for key, value in changes.items():
+            old = self._values.get(key)
             if old is not None:
-                self.size -= cost(change.key, old)
-            if change.value is not None:
-                self._values[change.key] = change.value
-                self.size += cost(change.key, change.value)
+                self.size -= cost(key, old)
+            if value is not None:
+                self._values[key] = value
+                self.size += cost(key, value)
                 if old is None:
-                    self._insert(change.key)
+                    self._insert(key)
             elif old is not None:
-                del self._values[change.key]
-                del self._keys[bisect_left(self._keys, change.key)]
+                del self._values[key]
+                del self._keys[bisect_left(self._keys, key)]
 
     def _insert(self, key: str) -> None:
         if not self._keys or key > self._keys[-1]:

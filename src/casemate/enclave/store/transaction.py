@@ -1,13 +1,14 @@
 """The changes of one call to the sealed state: at its end all of them are kept, or none."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from heapq import merge
 from typing import Protocol
 
+from casemate.enclave.store.reads import Effect, KeyRange, Reads
 from casemate.enclave.store.state import State, cost
 from casemate.wire.protocol.call import StateMark
-from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE, Change
+from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 MAX_LISTED = 10_000
 """Most keys that one :meth:`Transaction.list` gives."""
@@ -16,51 +17,60 @@ MAX_LISTED = 10_000
 class Base(Protocol):
     """The committed state under a transaction."""
 
-    state: State
-    mark: StateMark
+    @property
+    def state(self) -> State:
+        """The newest one that is committed."""
 
-    def commit(self, changes: tuple[Change, ...], deadline: float) -> StateMark:
-        """Makes the changes durable, or raises and keeps none."""
+    @property
+    def mark(self) -> StateMark:
+        """Where in the history it stands."""
+
+    async def commit(self, transaction: "Transaction", deadline: float) -> StateMark:
+        """Makes the transaction's changes durable, or raises and keeps none."""
 
 
 class Transaction:
-    """Reads the state as it was when the transaction began, and what itself has changed.
+    """Reads the newest committed state under its own changes, as long as nobody else changes what it has read.
 
-    Another call that commits meanwhile (which a stream lets happen) makes the next step here a ``state-conflict``.
+    Then all that it has read is true of the newest state, so transactions are serialisable in the order of their
+    commits. Once another call has changed what this one has read, it is overtaken: each further step, and a commit of
+    changes, is a ``state-conflict``. What it writes without reading it (:meth:`put`) conflicts with nobody.
     Everything raises :class:`FaultError`: ``state-limit`` for what is too large, ``state-conflict`` as said.
     """
 
     def __init__(self, base: Base, *, limit: int) -> None:
         """Made by :meth:`Store.begin`; ``limit`` is the size of the largest state (bytes)."""
         self._base = base
-        self._began = base.mark
         self._limit = limit
         self._changed: dict[str, bytes | None] = {}
-        self._size = base.state.size
+        self._grows = 0
+        """What its changes add to the size of the committed state (bytes); negative where they shrink it."""
+        self._reads = Reads()
+        self._overtaken_at: StateMark | None = None
+        """The last state of which all that it has read was true; None while that is the newest one."""
+
+    @property
+    def changes(self) -> Mapping[str, bytes | None]:
+        """The new values, None where a key is removed."""
+        return self._changed
 
     def get(self, key: str) -> bytes | None:
         """The value (sorted JSON), None where there is none."""
         self._check(key)
-        return self._changed[key] if key in self._changed else self._base.state.get(key)
+        return self._read(key)
 
     def put(self, key: str, value: bytes) -> None:
         """Sets a value (sorted JSON: :func:`~casemate.enclave.store.values.sorted_json`)."""
-        if len(value) > MAX_VALUE:
-            raise refuse(Code.STATE_LIMIT, f"a value of {len(value)} bytes of JSON, at most {MAX_VALUE} can be kept")
-        old = self.get(key)
-        size = self._size + cost(key, value) - (0 if old is None else cost(key, old))
-        if size > self._limit and size > self._size:
-            raise refuse(Code.STATE_LIMIT, f"the state would take {size} bytes, the manifest allows {self._limit}")
-        self._changed[key] = value
-        self._size = size
+        self._check(key)
+        self._put(key, value)
 
     def delete(self, key: str) -> bool:
         """Removes a key; whether it was there."""
-        old = self.get(key)
+        self._check(key)
+        old = self._read(key)
         if old is None:
             return False
-        self._size -= cost(key, old)
-        self._changed[key] = None
+        self._remove(key, old)
         return True
 
     def compare_and_set(self, key: str, expected: bytes | None, value: bytes | None) -> bool:
@@ -68,12 +78,14 @@ class Transaction:
 
         Both are sorted JSON.
         """
-        if self.get(key) != expected:
+        self._check(key)
+        old = self._read(key)
+        if old != expected:
             return False
         if value is not None:
-            self.put(key, value)
-        else:
-            self.delete(key)
+            self._put(key, value)
+        elif old is not None:
+            self._remove(key, old)
         return True
 
     def list(self, prefix: str = "", *, after: str | None = None, limit: int = 1000) -> list[str]:
@@ -84,7 +96,7 @@ class Transaction:
             after: begin behind this key, which need not exist.
             limit: most keys, 1 to ``MAX_LISTED``.
         """
-        self._check_base()
+        self._check_not_overtaken()
         if not 1 <= limit <= MAX_LISTED:
             raise refuse(Code.STATE_LIMIT, f"a list of {limit} keys, 1 to {MAX_LISTED} can be had")
         first, inclusive = (prefix, True) if after is None or after < prefix else (after, False)
@@ -93,28 +105,66 @@ class Transaction:
             if not key.startswith(prefix) or len(found) == limit:
                 break
             found.append(key)
+        self._reads.add_range(KeyRange(first, inclusive, prefix, found[-1] if len(found) == limit else None))
         return found
 
-    def mark(self) -> StateMark:
-        """Where in the history this transaction stands if it changes nothing."""
-        return self._began
+    async def commit(self, deadline: float) -> StateMark:
+        """Makes all changes durable, or none; where the history stands then. To be called once, as the last step.
 
-    def commit(self, deadline: float) -> StateMark:
-        """Makes all changes durable, or none; where the history stands then. To be called once.
-
-        Without changes nothing is written, and the mark is that of the beginning.
+        Without changes nothing is written, and the mark is that of the newest state of which all is true that was read.
 
         Args:
-            deadline: for the host, on the monotonic clock.
+            deadline: for the host, on the monotonic clock; it has ``COMMIT_TIME`` in any case.
 
         Raises:
-            FaultError: ``state-conflict``: another instance or call was faster, nothing was kept, and the call may be
-                made again; ``unavailable``: the host did not store it; ``state-refused``: a higher version has written.
+            FaultError: ``state-conflict``: another call or instance was faster; ``state-limit``: with what others have
+                added meanwhile, the state would be too large; ``unavailable``: the host did not store it;
+                ``state-refused``: a higher version has written. Nothing was kept, and the call may be made again.
         """
         if not self._changed:
-            return self._began
-        self._check_base()
-        return self._base.commit(tuple(Change(key, value) for key, value in self._changed.items()), deadline)
+            return self._overtaken_at or self._base.mark
+        self._check_not_overtaken()
+        return await self._base.commit(self, deadline)
+
+    def conflict_with(self, effect: Effect) -> FaultError | None:
+        """For the store: the refusal where this was overtaken, or is by changes that come before it."""
+        if self._overtaken_at is not None or self._reads.are_changed_by(effect):
+            return _conflict()
+        return None
+
+    def follow(self, changes: Mapping[str, bytes | None], effect: Effect) -> None:
+        """For the store, which is about to make ``changes``, others' than this one's, to the committed state."""
+        if self._overtaken_at is not None:
+            return
+        if self._reads.are_changed_by(effect):
+            self._overtaken_at = self._base.mark
+            return
+        for key in self._changed.keys() & changes.keys():
+            self._grows += _cost(key, self._base.state.get(key)) - _cost(key, changes[key])
+
+    def _read(self, key: str) -> bytes | None:
+        if key in self._changed:
+            return self._changed[key]
+        self._reads.add_key(key)
+        return self._base.state.get(key)
+
+    def _unread(self, key: str) -> bytes | None:
+        """The value, to count its size: no reading, as nothing that the call sees depends on it."""
+        return self._changed[key] if key in self._changed else self._base.state.get(key)
+
+    def _put(self, key: str, value: bytes) -> None:
+        if len(value) > MAX_VALUE:
+            raise refuse(Code.STATE_LIMIT, f"a value of {len(value)} bytes of JSON, at most {MAX_VALUE} can be kept")
+        grows = cost(key, value) - _cost(key, self._unread(key))
+        size = self._base.state.size + self._grows + grows
+        if size > self._limit and grows > 0:
+            raise too_large(size, self._limit)
+        self._changed[key] = value
+        self._grows += grows
+
+    def _remove(self, key: str, old: bytes) -> None:
+        self._grows -= cost(key, old)
+        self._changed[key] = None
 
     def _keys_from(self, first: str, *, inclusive: bool) -> Iterator[str]:
         kept = (key for key in self._base.state.keys_from(first, inclusive=inclusive) if key not in self._changed)
@@ -123,7 +173,7 @@ class Transaction:
         return merge(kept, new)
 
     def _check(self, key: str) -> None:
-        self._check_base()
+        self._check_not_overtaken()
         try:
             size = len(key.encode())
         except UnicodeEncodeError:
@@ -131,6 +181,22 @@ class Transaction:
         if not 1 <= size <= MAX_KEY:
             raise refuse(Code.STATE_LIMIT, f"a key of {size} bytes of UTF-8, want 1 to {MAX_KEY}")
 
-    def _check_base(self) -> None:
-        if self._base.mark != self._began:
-            raise refuse(Code.STATE_CONFLICT, "another call changed the state meanwhile; nothing of this one was kept")
+    def _check_not_overtaken(self) -> None:
+        if self._overtaken_at is not None:
+            raise _conflict()
+
+
+def too_large(size: int, limit: int) -> FaultError:
+    """The refusal of changes after which the state would have that size (bytes)."""
+    return refuse(Code.STATE_LIMIT, f"the state would take {size} bytes, the manifest allows {limit}")
+
+
+def _conflict() -> FaultError:
+    return refuse(
+        Code.STATE_CONFLICT,
+        "another call changed what this one has read; nothing of it was kept: call again",
+    )
+
+
+def _cost(key: str, value: bytes | None) -> int:
+    return 0 if value is None else cost(key, value)

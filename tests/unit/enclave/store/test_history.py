@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, secs
+from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, finish, secs
 
 from casemate.chip.anchors import asker
 from casemate.chip.sgx.attester import SgxAttester
@@ -39,7 +39,7 @@ class Forger:
         text = encode_fields(Changes((Change("a", str(epoch).encode()),))) if text is None else text
         previous = record_digest(self.records[0]) if self.records else NO_RECORD
         given: dict[str, Any] = {"binding": SealBinding.MRSIGNER, "previous": previous, "epoch": epoch} | place
-        self.records.appendleft(self.keys[svn].seal(kind, text=text, **given))
+        self.records.appendleft(finish(self.keys[svn].seal(kind, text=text, **given)))
 
     def opens(self, epoch: int) -> dict[str, bytes]:
         """What an enclave makes of them, if the anchor is at that epoch."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, contents, lab, put, secs, soon
+from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, begin, commit, contents, lab, put, secs
 
 from casemate.chip.anchors import Anchors
 from casemate.chip.fuses import seeded_fuses
@@ -323,11 +323,11 @@ class TestGivenUp:
     def test_running_enclave_forgets_it_with_its_next_call(self, machine: Lab, host: LabHost) -> None:
         store = machine.launch(host)
         put(store, a=b"1")
-        transaction = store.begin(soon())
+        transaction = begin(store)
         machine.anchors.give_up(machine.anchors.all()[0].namespace)
         transaction.put("a", b"2")
         with refused(Code.STATE_CONFLICT):
-            transaction.commit(soon())
+            commit(transaction)
         assert contents(store) == {}
         assert put(store, b=b"new") == StateMark(3, 1)
 
@@ -397,13 +397,13 @@ def test_whatever_the_host_does_the_state_is_the_acknowledged_one_or_a_refusal(
             if chance.random() < 0.2:
                 stores[at] = machine.launch(host)
             try:
-                transaction = stores[at].begin(soon())
+                transaction = begin(stores[at])
                 assert transaction.get("a") == acknowledged[-1]
                 transaction.put("a", str(number).encode())
-                transaction.commit(soon())
+                commit(transaction)
             except FaultError as error:
                 assert error.fault.code in (Code.UNAVAILABLE, Code.STATE_ROLLED_BACK)  # noqa: PT017 - either is fine
             else:
                 acknowledged.append(str(number).encode())
         host.lie = lambda _, answer: [answer]
-        assert machine.launch(host).begin(soon()).get("a") == acknowledged[-1]
+        assert begin(machine.launch(host)).get("a") == acknowledged[-1]

@@ -1,7 +1,7 @@
 import base64
 
 import pytest
-from tests.rigs.store_lab import RULES, SECS, Lab, LabHost, put, secs
+from tests.rigs.store_lab import RULES, SECS, Lab, LabHost, finish, put, secs
 
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
@@ -19,18 +19,26 @@ def sealer(machine: Lab, identity: Secs = SECS) -> Sealer:
     return Sealer(machine.leaf(identity).sealing_keys())
 
 
+def seal(mine: Sealer, value: bytes, binding: SealBinding) -> str:
+    return finish(mine.seal(value, binding))
+
+
+def unseal(mine: Sealer, text: str) -> bytes:
+    return finish(mine.unseal(text))
+
+
 @pytest.mark.parametrize("binding", SealBinding)
 def test_opens_in_another_launch_and_after_a_reboot(machine: Lab, binding: SealBinding) -> None:
-    text = sealer(machine).seal(b'{"x":1}', binding)
-    assert sealer(machine).unseal(text) == b'{"x":1}'
+    text = seal(sealer(machine), b'{"x":1}', binding)
+    assert unseal(sealer(machine), text) == b'{"x":1}'
     machine.reboot(Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn))
-    assert sealer(machine).unseal(text) == b'{"x":1}'
+    assert unseal(sealer(machine), text) == b'{"x":1}'
 
 
 def test_opens_for_whom_the_binding_names(machine: Lab) -> None:
     upgraded = secs(mr_enclave=b"n" * 32, isv_svn=3)
-    mine, ours = (sealer(machine).seal(b"1", binding) for binding in (SealBinding.MRENCLAVE, SealBinding.MRSIGNER))
-    assert sealer(machine, upgraded).unseal(ours) == b"1"
+    mine, ours = (seal(sealer(machine), b"1", binding) for binding in (SealBinding.MRENCLAVE, SealBinding.MRSIGNER))
+    assert unseal(sealer(machine, upgraded), ours) == b"1"
     for identity, text in (
         (upgraded, mine),
         (secs(isv_svn=1), ours),
@@ -38,55 +46,55 @@ def test_opens_for_whom_the_binding_names(machine: Lab) -> None:
         (secs(isv_prod_id=8), ours),
     ):
         with refused(Code.STATE_REFUSED):
-            sealer(machine, identity).unseal(text)
+            unseal(sealer(machine, identity), text)
 
 
 def test_does_not_open_on_another_machine(machine: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
-    text = sealer(machine).seal(b"1", SealBinding.MRSIGNER)
+    text = seal(sealer(machine), b"1", SealBinding.MRSIGNER)
     other = Lab(tmp_path_factory.mktemp("other"), machine.loop, seed="another chip")
     with refused(Code.STATE_REFUSED):
-        sealer(other).unseal(text)
+        unseal(sealer(other), text)
 
 
 def test_does_not_open_with_older_microcode_than_it_was_sealed_by(machine: Lab) -> None:
     machine.reboot(Tcb(bytes((9, 9, *FIRST_TCB.cpu_svn[2:])), FIRST_TCB.pce_svn))
-    text = sealer(machine).seal(b"1", SealBinding.MRSIGNER)
+    text = seal(sealer(machine), b"1", SealBinding.MRSIGNER)
     machine.reboot(FIRST_TCB)
     with refused(Code.STATE_REFUSED):
-        sealer(machine).unseal(text)
+        unseal(sealer(machine), text)
 
 
 def test_every_changed_byte_is_refused(machine: Lab) -> None:
     mine = sealer(machine)
-    sealed = base64.b64decode(mine.seal(b"1", SealBinding.MRSIGNER))
+    sealed = base64.b64decode(seal(mine, b"1", SealBinding.MRSIGNER))
     for at in (*range(176), *range(176, len(sealed), 53), len(sealed) - 1):
         forged = sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :]
         with refused(Code.STATE_REFUSED):
-            mine.unseal(base64.b64encode(forged).decode())
+            unseal(mine, base64.b64encode(forged).decode())
 
 
 @pytest.mark.parametrize("text", ["", "no base64!", "é", "AAAA", "\ud800"])
 def test_what_is_no_seal_is_refused(machine: Lab, text: str) -> None:
     with refused(Code.STATE_REFUSED):
-        sealer(machine).unseal(text)
+        unseal(sealer(machine), text)
 
 
 def test_a_record_of_the_state_is_not_opened_for_a_function(machine: Lab, host: LabHost) -> None:
     put(machine.launch(host, rules=RULES), a=b"1")
     (record,) = [asked.record for asked in host.questions if isinstance(asked, StateAppend)]
     with refused(Code.STATE_REFUSED):
-        sealer(machine).unseal(base64.b64encode(record).decode())
+        unseal(sealer(machine), base64.b64encode(record).decode())
 
 
 def test_limits(machine: Lab) -> None:
     mine = sealer(machine)
-    assert mine.unseal(mine.seal(bytes(MAX_SEALED_VALUE), SealBinding.MRSIGNER)) == bytes(MAX_SEALED_VALUE)
+    assert unseal(mine, seal(mine, bytes(MAX_SEALED_VALUE), SealBinding.MRSIGNER)) == bytes(MAX_SEALED_VALUE)
     with refused(Code.STATE_LIMIT):
-        mine.seal(bytes(MAX_SEALED_VALUE + 1), SealBinding.MRSIGNER)
+        seal(mine, bytes(MAX_SEALED_VALUE + 1), SealBinding.MRSIGNER)
     with refused(Code.STATE_LIMIT):
-        mine.unseal("A" * (MAX_SEALED_TEXT + 1))
+        unseal(mine, "A" * (MAX_SEALED_TEXT + 1))
 
 
 def test_small_values_are_of_one_size(machine: Lab) -> None:
     mine = sealer(machine)
-    assert len({len(mine.seal(bytes(size), SealBinding.MRSIGNER)) for size in (0, 1, 500, 1000)}) == 1
+    assert len({len(seal(mine, bytes(size), SealBinding.MRSIGNER)) for size in (0, 1, 500, 1000)}) == 1

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.rigs.store_lab import finish
 
 from casemate.enclave.store.state import ENTRY_COST, State, cost
 from casemate.enclave.store.transaction import MAX_LISTED, Transaction
 from casemate.enclave.store.values import sorted_json
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError
-from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE, Change
+from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 LIMIT = 2000
 
@@ -24,9 +25,9 @@ class Base:
         self.state = State()
         self.mark = StateMark(0, 0)
 
-    def commit(self, changes: tuple[Change, ...], deadline: float) -> StateMark:
+    async def commit(self, transaction: Transaction, deadline: float) -> StateMark:
         assert deadline == 1.0
-        self.state.apply(changes)
+        self.state.apply(transaction.changes)
         self.mark = StateMark(self.mark.epoch + 1, 0)
         return self.mark
 
@@ -95,7 +96,7 @@ class AgainstADictionary(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        self.transaction.commit(1.0)
+        finish(self.transaction.commit(1.0))
         self.committed = self.model
         self._begin()
 
@@ -117,7 +118,7 @@ def test_commit_of_nothing_commits_nothing() -> None:
     transaction = Transaction(base, limit=LIMIT)
     transaction.get("a")
     assert not transaction.delete("a")
-    assert transaction.commit(1.0) == transaction.mark() == StateMark(0, 0)
+    assert finish(transaction.commit(1.0)) == StateMark(0, 0)
 
 
 @pytest.mark.parametrize("key", ["", "x" * (MAX_KEY + 1), "é" * (MAX_KEY // 2 + 1), "\ud800"])
@@ -146,13 +147,13 @@ def test_limits_of_values_and_lists() -> None:
 
 def test_a_state_beyond_its_limit_may_shrink() -> None:
     base = Base()
-    base.state.apply([Change(name, bytes(400)) for name in "abc"])
+    base.state.apply({name: bytes(400) for name in "abc"})
     transaction = Transaction(base, limit=500)
     with refused(Code.STATE_LIMIT):
         transaction.put("d", b"1")
     transaction.put("a", b"1")
     transaction.delete("b")
-    transaction.commit(1.0)
+    finish(transaction.commit(1.0))
     assert base.state.size == cost("a", b"1") + cost("c", bytes(400))
 
 
