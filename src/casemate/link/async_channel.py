@@ -58,17 +58,39 @@ class AsyncChannel:
 
         A frame that has begun is finished even if the sending task is cancelled: half a frame would ruin the link.
         """
+        sending = self._begin(payload, descriptors)
+        if sending is None:
+            await asyncio.sleep(0)  # other tasks get their turn, however fast the peer reads
+        else:
+            await asyncio.shield(sending)
+
+    def post(self, payload: bytes) -> None:
+        """Sends one frame without waiting: what the socket does not take at once follows by itself.
+
+        Nothing here bounds how much is under way: the caller does. If the peer goes before it has taken everything, the
+        task that receives is told.
+
+        Raises:
+            PeerGoneError: the peer is known to be gone.
+        """
+        self._begin(payload, ())
+
+    def _begin(self, payload: bytes, descriptors: Sequence[int]) -> asyncio.Task[None] | None:
+        """Begins to send a frame, behind all that are under way; the task that sends the rest, None where none is left.
+
+        Tasks start in the order in which they were made, and the lock is given out in the order in which it was asked
+        for, so frames never mix and keep the order in which they were begun.
+        """
         frame = pieces(payload, self._limit)
         if not self._sending:  # no frame is under way, and most fit into the socket's buffer: no task is needed
             sent = self._send_some(frame[0], rights(descriptors))
             if sent == len(frame[0]) and len(frame) == 1:
-                await asyncio.sleep(0)  # other tasks get their turn, however fast the peer reads
-                return
+                return None
             frame[0], descriptors = frame[0][sent:], descriptors if sent == 0 else ()
         sending = asyncio.create_task(self._send(frame, [*map(os.dup, descriptors)]))
         self._sending.add(sending)
         sending.add_done_callback(self._sent)
-        await asyncio.shield(sending)
+        return sending
 
     async def _send(self, frame: list[memoryview], descriptors: list[int]) -> None:
         ancillary = rights(descriptors)

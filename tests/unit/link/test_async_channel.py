@@ -178,3 +178,54 @@ def test_a_large_frame_takes_no_more_memory_than_its_own() -> None:
             receiver.close()
 
     assert asyncio.run(play()) < 1.2 * size
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 40) | st.integers(0, 400_000),
+            st.sampled_from(["send", "send and leave", "post"]),
+            st.booleans(),
+        ),
+        max_size=24,
+    )
+)
+def test_frames_of_many_senders_never_mix_and_keep_the_order_in_which_they_were_begun(
+    frames: list[tuple[int, str, bool]],
+) -> None:
+    """Also where a sender leaves in the middle of its frame, and the peer reads slowly."""
+    payloads = [bytes((number,)) * size for number, (size, _, _) in enumerate(frames)]
+
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        receiver = AsyncChannel(peer)
+        tasks = []
+        for payload, (_, how, pause) in zip(payloads, frames, strict=True):
+            if how == "post":
+                channel.post(payload)
+            else:
+                tasks.append(asyncio.create_task(channel.send(payload)))
+                await asyncio.sleep(0)  # it has begun
+                if how == "send and leave":
+                    tasks[-1].cancel()
+            if pause:
+                await asyncio.sleep(0.001)
+        assert [(await receiver.receive()).payload for _ in payloads] == payloads
+        await asyncio.gather(*tasks, return_exceptions=True)
+        receiver.close()
+
+    with_peer(play, descriptors=False)
+
+
+def test_who_receives_is_told_of_a_peer_that_goes_before_it_has_taken_what_was_posted() -> None:
+    async def play(channel: AsyncChannel, peer: socket.socket) -> None:
+        channel.post(bytes(LIMIT))
+        receiving = asyncio.create_task(channel.receive())
+        await asyncio.sleep(0.01)
+        peer.close()
+        with pytest.raises(PeerGoneError):
+            await receiving
+        await asyncio.sleep(0.01)  # the frame that was under way is given up
+        with pytest.raises(PeerGoneError):
+            channel.post(b"too late")
+
+    with_peer(play, descriptors=False)
