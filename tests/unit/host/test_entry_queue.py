@@ -100,7 +100,9 @@ def test_who_leaves_makes_room_and_keeps_nobody_waiting() -> None:
     assert drained(queue) == ["a2"]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "next", "withdraw"]), CALLERS, SESSIONS, st.integers(0)), max_size=80))
+@given(
+    st.lists(st.tuples(st.sampled_from(["add", "next", "withdraw"]), CALLERS, SESSIONS, st.integers(0)), max_size=80)
+)
 def test_whatever_is_added_taken_and_withdrawn_each_entry_comes_out_once_and_in_its_sessions_order(
     steps: list[tuple[str, str, int | None, int]],
 ) -> None:

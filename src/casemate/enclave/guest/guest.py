@@ -37,6 +37,7 @@ from casemate.engines.frames import (
 from casemate.engines.registry import Engine
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.json_text import Json
+from casemate.wire.messages.spawner import Watch
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 from casemate.wire.protocol.sandbox_layers import Layer
 
@@ -147,7 +148,8 @@ class Guest:
         self.died = False
         """Whether the failure is this process's own (it died, or never came to be), so that another may do better."""
         self._number = spawner.need(self, engine.name, memory_mib)
-        self._lease = Lease(loop, self._number, spawner.tell)
+        self._lease = Lease(self._number)
+        self._lease_timer: Timer | None = None
 
     @property
     def state(self) -> GuestState:
@@ -238,7 +240,7 @@ class Guest:
         if line is None:
             raise FaultError(self.failure)
         self._change(_Event.CALLED)
-        self._lease.work(deadline)
+        self._watch(deadline)
         return line
 
     async def _hear_out(self, line: GuestLine, payload: bytes, ask: Ask, deadline: float) -> Returned | Paused | Ended:
@@ -323,7 +325,7 @@ class Guest:
             return
         self._change(_Event.GIVEN)
         self.layers = layers
-        self._lease.work(time.monotonic() + LOAD_TIME)
+        self._watch(time.monotonic() + LOAD_TIME)
         self._limit = self._loop.at(time.monotonic() + LOAD_TIME, self._load_too_late)
         self._line = GuestLine(self._loop, pipes, self._engine, self._program, self._on_news)
 
@@ -382,17 +384,37 @@ class Guest:
         self._change(_Event.CLOSED)
         self._stop_limit()
         self._limit = self._loop.at(time.monotonic() + CAUSE_TIME, lambda: self._drop(_UNEXPLAINED, died=True))
-        self._lease.end()
+        self._spawner.tell(Watch(self._number, 0))
 
     def _rest(self, event: _Event) -> None:
         self._stop_limit()
         self._change(event)
-        self._lease.rest()
+        self._lease.rest(time.monotonic())
+        if self._lease_timer is None:
+            self._attend_to_lease()
         self._drop_streams()
+
+    def _watch(self, deadline: float) -> None:
+        """Sees to it that the spawner lets the guest work until then, and not much longer."""
+        message = self._lease.work(deadline, time.monotonic())
+        if message is not None:
+            self._spawner.tell(message)
+
+    def _attend_to_lease(self) -> None:
+        """Tells the spawner that the guest rests, if it has rested for long enough; else looks again when it may have.
+
+        One timer does for many calls: it is not moved with each of them.
+        """
+        self._lease_timer = None
+        message = self._lease.attend(time.monotonic())
+        if message is not None:
+            self._spawner.tell(message)
+        elif self._lease.due is not None:
+            self._lease_timer = self._loop.at(self._lease.due, self._attend_to_lease)
 
     def _lose(self, failure: Fault) -> None:
         """Gives up a guest that may be alive: the spawner ends it now."""
-        self._lease.end()
+        self._spawner.tell(Watch(self._number, 0))
         self._drop(failure)
 
     def _drop(self, failure: Fault, *, died: bool = False) -> None:
@@ -400,7 +422,8 @@ class Guest:
         if self.is_gone:
             return
         self._stop_limit()
-        self._lease.close()
+        if self._lease_timer is not None:
+            self._lease_timer.cancel()
         self._spawner.forget(self._number)
         if self._line is not None:
             self._line.close()
