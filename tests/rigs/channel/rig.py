@@ -20,13 +20,14 @@ from casemate.enclave.main import run
 from casemate.images.layout import lay_out
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import NEWS, NUMBER_SIZE, split
 from casemate.testing.forge import honest_body
 from casemate.verifier.checks import Trail
 from casemate.verifier.sgx.evidence import VerifiedSgxEvidence, VerifiedTcb
 from casemate.wire.encodings.json_text import encode_json
-from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message, tag_of
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, PlainLeft
+from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, OcallAnswer, OcallRefused, PlainLeft, Ready
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
@@ -39,7 +40,7 @@ from casemate.wire.messages.leaf import (
     ReportMade,
 )
 from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
-from casemate.wire.messages.state import StateAppend, StateForget, StateRead
+from casemate.wire.messages.state import STATE_ANSWERS, StateAppend, StateForget, StateRead
 from casemate.wire.protocol.call import Envelope
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, Link
@@ -134,6 +135,10 @@ def pages_of(files: Mapping[str, bytes], links: tuple[Link, ...] = ()) -> bytes:
     """The pages of an image of these files."""
     return lay_out(dict(files), links, engine="javascript").linear_contents()
 
+_REPLIES = (ChallengeAnswer, Left, PlainLeft)
+_UNASKED = (Fault, Ready, Ocall, Log, StateRead, StateAppend, StateForget)
+_ANSWERS = {tag_of(answer) for answer in (OcallAnswer, OcallRefused, *STATE_ANSWERS)}
+
 
 class Rig:
     """A running enclave. Leaving the ``with`` block hangs up and waits for it to end."""
@@ -158,6 +163,10 @@ class Rig:
         """The enclave's number for the guest that it asked for last."""
         self.watches: list[int | None] = []
         """Milliseconds of each Watch, None for each Unwatch."""
+        self.entries = 0
+        """Number of the last entry."""
+        self.answered = 0
+        """Number of the entry that the enclave answered last; 0 where it spoke of none."""
         self.relayed: list[bytes] = []
         """All that went through the host, in both directions."""
         self._chip, chip_end = socket.socketpair()
@@ -176,6 +185,9 @@ class Rig:
         threading.Thread(target=self._serve_guests, daemon=True).start()
         self.chip.send(encode_message(boot), timeout=TIMEOUT)
         self.booted: object = parse_message(self.chip.receive(timeout=TIMEOUT).payload, Booted, Fault)
+        if isinstance(self.booted, Booted):
+            self.ready = self.receive()
+            assert isinstance(self.ready, Ready), self.ready
         threading.Thread(target=self._serve_leaf_functions, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -224,18 +236,28 @@ class Rig:
 
     # The host's part
 
-    def send(self, frame: bytes) -> None:
+    def send(self, message: bytes) -> int:
+        """Sends the enclave any message at all, under the number of a new entry, or under 0 where it is an answer."""
+        if message[:1] in _ANSWERS:
+            number = NEWS
+        else:
+            self.entries += 1
+            number = self.entries
+        self.send_frame(number.to_bytes(NUMBER_SIZE, "little") + message)
+        return number
+
+    def send_frame(self, frame: bytes) -> None:
         """Sends the enclave any frame at all."""
         self.relayed.append(frame)
         self.host.send(frame, timeout=TIMEOUT)
 
     def receive(self) -> Any:
-        """What the enclave says next."""
+        """What the enclave says next. The entry that it answers is in :attr:`answered`."""
         frame = self.host.receive(timeout=TIMEOUT).payload
         self.relayed.append(frame)
-        reply: object = parse_message(
-            frame, ChallengeAnswer, Left, PlainLeft, Fault, Ocall, Log, StateRead, StateAppend, StateForget
-        )
+        self.answered, message = split(frame)
+        reply: object = parse_message(message, *_REPLIES, *_UNASKED)
+        assert isinstance(reply, Fault) or (self.answered != NEWS) is isinstance(reply, _REPLIES), reply
         return reply
 
     def ask(self, message: object) -> Any:
