@@ -16,6 +16,7 @@ from tests.rigs.channel.rig import HURRIED, Rig, seal
 from casemate.client.core import AttestedEnclave
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.main import MAX_HOST_FRAME
+from casemate.link.numbered_frames import NEWS, NUMBER_SIZE
 from casemate.wire.encodings.message import encode_message, tag_of
 from casemate.wire.messages.chip import Load
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, OcallAnswer, OcallRefused
@@ -190,6 +191,11 @@ def test_a_hosts_refusal_reaches_the_guest() -> None:
         assert pending.open(rig.ask(OcallRefused(1, fault(Code.UNAVAILABLE, "no clock"))).sealed).value == -1
 
 
+def news(message: bytes) -> bytes:
+    """The frame of a message that is no entry."""
+    return NEWS.to_bytes(NUMBER_SIZE, "little") + message
+
+
 NO_ANSWERS = [
     b"",
     b"\xff" * 100,
@@ -203,28 +209,38 @@ NO_ANSWERS = [
     encode_message(Challenge(bytes(32), bytes(512))),
     encode_message(Enter(Envelope(CallBinding(bytes(32), 1, 1, "number"), b"x"))),
     bytes((0x55,)) + (1 << 24).to_bytes(4, "little") + bytes(1 << 24),
-    bytes(MAX_HOST_FRAME + 1),
 ]
 
 
 @pytest.mark.parametrize("frame", NO_ANSWERS)
 def test_what_is_no_answer_to_an_ocall_is_dropped_without_a_reply(frame: bytes) -> None:
     with Rig(script=asks_the_time) as rig, asked(rig) as pending:
-        rig.send(frame)
+        rig.send_frame(news(frame))
         assert pending.open(rig.ask(OcallAnswer(1, b"6")).sealed).value == 6
         rig.script = echo
         assert works(rig, rig.attest()), "and whoever comes next gets the reply to what was asked"
 
 
-def test_a_call_that_enters_in_the_middle_of_an_ocall_is_dropped_and_its_number_is_not_used_up() -> None:
+@pytest.mark.parametrize("frame", [b"", b"\x01", b"\x01\x00\x00", bytes(MAX_HOST_FRAME + 1)], ids=len)
+def test_a_frame_without_a_number_is_named_and_does_not_disturb_the_call(frame: bytes) -> None:
+    with Rig(script=asks_the_time) as rig, asked(rig) as pending:
+        rig.send_frame(frame)
+        assert rig.receive().code is Code.MALFORMED
+        assert rig.answered == NEWS
+        assert pending.open(rig.ask(OcallAnswer(1, b"6")).sealed).value == 6
+
+
+def test_a_call_that_enters_in_the_middle_of_an_ocall_has_its_turn_after_it() -> None:
     with Rig(script=asks_the_time) as rig:
         other = rig.attest()
         early = seal(other, "number", {"n": 2})
         with asked(rig) as pending:
-            rig.send(encode_message(Enter(early.envelope)))
+            number = rig.send(encode_message(Enter(early.envelope)))
             assert pending.open(rig.ask(OcallAnswer(1, b"6")).sealed).value == 6
-        assert isinstance(rig.enter(early.envelope), Ocall)
+            assert rig.answered == number - 1
+        assert isinstance(rig.receive(), Ocall)
         assert early.open(rig.ask(OcallAnswer(2, b"7")).sealed).value == 7
+        assert rig.answered == number
 
 
 def test_a_flood_of_wrong_answers_costs_the_call_and_no_more_than_its_time() -> None:
@@ -233,7 +249,7 @@ def test_a_flood_of_wrong_answers_costs_the_call_and_no_more_than_its_time() -> 
 
         def flood() -> None:
             while not stop.is_set():
-                rig.host.send(encode_message(OcallAnswer(2, b"5")), timeout=5)
+                rig.host.send(news(encode_message(OcallAnswer(2, b"5"))), timeout=5)
 
         started = time.monotonic()
         sender = threading.Thread(target=flood)

@@ -5,7 +5,7 @@ from tests.rigs.channel.guests import Called, GuestEndedError, Line, echo, loads
 from tests.rigs.channel.rig import Rig
 
 from casemate.client.errors import EnclaveRefusedError
-from casemate.enclave.guest.guest import MOST_REPLACED
+from casemate.enclave.guest.guests import MOST_REPLACED
 from casemate.wire.protocol.faults import Code, fault
 
 CALL = {"secret": "s"}

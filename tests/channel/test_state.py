@@ -12,6 +12,7 @@ from tests.rigs.channel.steps import Steps
 from casemate.client.errors import EnclaveRefusedError
 from casemate.engines.frames import FrameKind, head_and_text
 from casemate.wire.encodings.json_text import encode_json, parse_json
+from casemate.link.numbered_frames import NEWS, NUMBER_SIZE
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import OcallAnswer, PlainEnter, PlainLeft
 from casemate.wire.messages.state import StateRecords, StateRefused, StateStored
@@ -185,7 +186,7 @@ def test_answers_to_other_questions_are_dropped() -> None:
         def noisy(question: Any) -> Any:
             for wrong in (StateStored(question.number + 1), StateStored(0), OcallAnswer(question.number, b"1")):
                 rig.send(encode_message(wrong))
-            rig.send(b"\xff\xff")
+            rig.send_frame(NEWS.to_bytes(NUMBER_SIZE, "little") + b"\xff\xff")
             rig.send(encode_message(StateRecords(question.number, ())))
             return stores(question)
 
@@ -280,7 +281,7 @@ def test_a_stream_that_does_not_end_well_keeps_nothing(how: str) -> None:
         elif called.kind == FrameKind.END:
             called.ends(b"1")
         elif called.kind in (FrameKind.OPEN, FrameKind.CHUNK):
-            put(called, 1000)
+            put(called, 1000 + (get(called) or 0))
             called.pauses()
 
     with Rig(manifest=STATEFUL, script=flows) as rig:

@@ -27,7 +27,18 @@ from casemate.verifier.sgx.evidence import VerifiedSgxEvidence, VerifiedTcb
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message, parse_message, tag_of
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Log, Ocall, OcallAnswer, OcallRefused, PlainLeft, Ready
+from casemate.wire.messages.entry import (
+    Challenge,
+    ChallengeAnswer,
+    Enter,
+    Left,
+    Log,
+    Ocall,
+    OcallAnswer,
+    OcallRefused,
+    PlainLeft,
+    Ready,
+)
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
@@ -134,6 +145,7 @@ GUEST_LAYERS = (Layer(LayerName.LANDLOCK, LayerState.APPLIED, ""),)
 def pages_of(files: Mapping[str, bytes], links: tuple[Link, ...] = ()) -> bytes:
     """The pages of an image of these files."""
     return lay_out(dict(files), links, engine="javascript").linear_contents()
+
 
 _REPLIES = (ChallengeAnswer, Left, PlainLeft)
 _UNASKED = (Fault, Ready, Ocall, Log, StateRead, StateAppend, StateForget)

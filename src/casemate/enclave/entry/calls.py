@@ -4,7 +4,6 @@ Each of these says who calls and carries the answer back. Everything that the ma
 here, once.
 """
 
-import time
 from collections.abc import Hashable
 
 from casemate.enclave.boot import Program
@@ -101,9 +100,8 @@ class Calls:
         schemas = self._schemas.entries[entry.name]
         checked = check_arguments(schemas.input, arguments)
         services = CallServices(self._services)
-        place = await self._peers.guests.hold(party)
+        place, deadline = await self._peers.guests.hold(party, self._manifest.limits.time_ms / 1000)
         try:
-            deadline = time.monotonic() + self._manifest.limits.time_ms / 1000
             returned = await place.guest.call(
                 entry.name, checked, shown, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
             )

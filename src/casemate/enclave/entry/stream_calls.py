@@ -39,6 +39,7 @@ class StreamCalls:
 
     def __init__(self, image: ImageContents, peers: Peers, services: Services) -> None:
         self._manifest = image.manifest
+        self._time_limit = image.manifest.limits.time_ms / 1000
         self._schemas = image.schemas.entries
         self._peers = peers
         self._services = services
@@ -77,7 +78,7 @@ class StreamCalls:
         guests = self._peers.guests
         await guests.hold_again(stream.place)
         try:
-            deadline = self._deadline()
+            deadline = time.monotonic() + self._time_limit
             stream.input.pass_on(piece)
             said = await stream.place.guest.step(
                 stream.in_guest,
@@ -105,7 +106,7 @@ class StreamCalls:
             )
         checked = check_arguments(self._schemas[entry.name].input, arguments)
         guests = self._peers.guests
-        place = await guests.hold(owner.party)
+        place, deadline = await guests.hold(owner.party, self._time_limit)
         try:
             given_up = self._streams.make_room(time.monotonic())
             if given_up is not None:
@@ -118,16 +119,17 @@ class StreamCalls:
             raise
         stream.is_stepping = True
         try:
-            return await self._begin(number, stream, checked, caller)
+            return await self._begin(number, stream, checked, caller, deadline)
         except BaseException:
             self._give_up(number)
             raise
         finally:
             stream.is_stepping = False
 
-    async def _begin(self, number: int, stream: OpenStream, arguments: bytes, caller: Json) -> StepTaken | LastStep:
+    async def _begin(
+        self, number: int, stream: OpenStream, arguments: bytes, caller: Json, deadline: float
+    ) -> StepTaken | LastStep:
         try:
-            deadline = self._deadline()
             said = await stream.place.guest.open(
                 stream.in_guest,
                 stream.entry.name,
@@ -173,9 +175,6 @@ class StreamCalls:
             stream.place.streams -= 1
             self._peers.guests.tidy(stream.place)
         return stream
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self._manifest.limits.time_ms / 1000
 
 
 def _check_step(kind: StepKind, piece: bytes, stream: OpenStream) -> None:

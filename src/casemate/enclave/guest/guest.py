@@ -165,6 +165,11 @@ class Guest:
         """Waits until it can be called or is gone; false if neither was so by the ``deadline`` (monotonic clock)."""
         return await self._changed.until(lambda: self._state in (GuestState.READY, GuestState.GONE), deadline)
 
+    def attend(self) -> None:
+        """Takes what it has said at rest: nothing of that may pass for a word of the next call."""
+        if self._line is not None and self._state is GuestState.READY:
+            self._line.look()
+
     def end(self) -> None:
         """Has it ended, whatever it does."""
         if not self.is_gone:

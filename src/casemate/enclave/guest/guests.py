@@ -121,24 +121,33 @@ class Guests:
             self._is_preparing = True
             self._loop.at(time.monotonic() + PREPARE_DELAY, self._prepare)
 
-    async def hold(self, caller: Hashable) -> Place:
-        """A guest that is ready, for one call of this caller; to be released after it.
+    async def hold(self, caller: Hashable, time_limit: float) -> tuple[Place, float]:
+        """A guest that is ready, for one call of this caller, and the call's deadline; to be released after it.
+
+        The wait for a guest that others use is not the call's time, but the start of a fresh one is.
+
+        Args:
+            caller: whose call it is.
+            time_limit: the call's (seconds).
 
         Raises:
-            FaultError: ``busy``: all guests are at work for too long, or too many newcomers came before; or why no
-                guest can be had.
+            FaultError: ``busy``: all guests are at work for too long, or too many newcomers came before;
+                ``time-limit``: no guest is loaded in time; or why none can be had.
         """
         whose = self._owner(caller)
         await self._admit(whose)
+        place = await self._place_for(whose)
+        deadline = time.monotonic() + time_limit
         failure = _NONE_TRIED
-        for _ in range(MOST_REPLACED + 1):
-            place = await self._place_for(whose)
+        for attempt in range(MOST_REPLACED + 1):
+            if attempt:
+                place = await self._place_for(whose)
             guest = place.guest
-            if not await guest.settled(time.monotonic() + LOAD_TIME):
+            if not await guest.settled(deadline):
                 self.release(place)
                 raise refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
             if not guest.is_gone:
-                return place
+                return place, deadline
             self.release(place)
             failure = guest.failure
             if not guest.died:
@@ -155,6 +164,7 @@ class Guests:
         if not await self._freed.until(lambda: not place.is_held or place.guest.is_gone, deadline):
             raise refuse(Code.BUSY, "other calls of this caller are at work in the stream's guest")
         place.is_held = True
+        place.guest.attend()
         if not await place.guest.settled(time.monotonic() + LOAD_TIME) or place.guest.is_gone:
             self.release(place)
             raise FaultError(place.guest.failure)
@@ -208,10 +218,14 @@ class Guests:
 
     def _give(self, caller: Hashable, found: Pending[Place]) -> bool:
         """Gives a caller a place, if there is one now."""
+        for place in self._places:
+            if place.caller == caller and not place.is_held:
+                place.guest.attend()
         self._sweep()
         own = [place for place in self._places if place.caller == caller]
         resting = [place for place in own if not place.is_held]
-        place = max(resting, key=lambda place: place.rested_since) if resting else self._new_place(caller, own)
+        latest = max(resting, key=lambda place: place.rested_since, default=None)
+        place = latest or self._new_place(caller, own)
         if place is None:
             return False
         place.caller, place.is_held = caller, True

@@ -15,6 +15,8 @@ from casemate.wire.protocol.faults import Code, refuse
 Said = entry.OcallAnswer | entry.OcallRefused
 """What a host may say about an OCALL."""
 
+_SAID = (entry.OcallAnswer, entry.OcallRefused)
+
 
 class Ocalls:
     """Puts the guest's OCALLs to the host."""
@@ -37,8 +39,8 @@ class Ocalls:
         """
         schemas = _declared(self._schemas, name)
         sent = _leaving(name, schemas.input, arguments)
-        said = await self._host.ask(lambda number: entry.Ocall(number, name, sent), deadline)
-        if not isinstance(said, Said):
+        said = await self._host.ask(lambda number: entry.Ocall(number, name, sent), deadline, *_SAID)
+        if not isinstance(said, _SAID):
             raise refuse(Code.OCALL_REFUSED, f"the host did not answer OCALL {name!r} while the call lasted")
         return _entering(name, schemas.output, said)
 

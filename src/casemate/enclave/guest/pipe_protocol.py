@@ -73,6 +73,13 @@ class GuestLine:
         """The next frame of the guest's; :class:`GuestMisbehavedError` if it may not come now."""
         return self._talk.heard(self._from.take())
 
+    def look(self) -> None:
+        """Takes what has come already, and tells of it."""
+        if not self.ended and not self.spoke:
+            self._from.ready(0)
+        elif self.spoke:
+            self._on_news()
+
     def close(self) -> None:
         """Closes both pipes."""
         self._deaf()

@@ -6,7 +6,6 @@ which its answer repeats; ``wire.messages.entry`` has the rules for both ends. W
 
 import itertools
 from collections.abc import Callable
-from typing import Protocol, TypeVar
 
 from casemate.enclave.io.loop import Pending
 from casemate.enclave.io.socket_peer import SocketPeer
@@ -17,18 +16,8 @@ from casemate.wire.messages.entry import OcallAnswer, OcallRefused
 from casemate.wire.messages.state import STATE_ANSWERS
 from casemate.wire.protocol.faults import Code, fault
 
-T = TypeVar("T")
-
 OnEntry = Callable[[int, bytes], None]
 """Takes an entry: its number, above 0, and its message's bytes."""
-
-
-class Numbered(Protocol):
-    """A question or an answer: both carry the question's number."""
-
-    @property
-    def number(self) -> int:
-        """Rises during the enclave's life, so that no late answer passes for another question's."""
 
 
 class HostLink:
@@ -37,7 +26,7 @@ class HostLink:
     def __init__(self, host: SocketPeer) -> None:
         self._host = host
         self._numbers = itertools.count(1)
-        self._asked: dict[int, Pending[object]] = {}
+        self._asked: dict[int, tuple[Pending[object], tuple[type, ...]]] = {}
         self._on_entry: OnEntry | None = None
 
     @property
@@ -58,17 +47,18 @@ class HostLink:
         """Sends a message that has no answer."""
         self._host.send(numbered(NEWS, message))
 
-    async def ask(self, question: Callable[[int], object], deadline: float) -> object | None:
-        """Asks; the answer, of whatever class, or None if it has not come in time.
+    async def ask(self, question: Callable[[int], object], deadline: float, *wanted: type) -> object | None:
+        """Asks; the answer, or None if it has not come in time.
 
         Args:
             question: makes the message that carries the number it is given.
             deadline: on the monotonic clock.
+            wanted: the classes that answer it; all else is dropped.
         """
         number = next(self._numbers)
         answer: Pending[object] = Pending()
         self._host.send(numbered(NEWS, question(number)))
-        self._asked[number] = answer
+        self._asked[number] = answer, wanted
         try:
             return answer.result() if await answer.done_by(deadline) else None
         finally:
@@ -79,15 +69,19 @@ class HostLink:
             if frame is None:
                 raise WireError("frame", got="a longer one than any entry", want="an entry or an answer")
             number, message = split(frame)
-            if number == NEWS:
-                self._answered(message)
-            elif self._on_entry is not None:
-                self._on_entry(number, message)
         except WireError as error:  # nobody can say which entry it was meant to be
             self.tell(fault(Code.MALFORMED, str(error)))
+            return
+        if number == NEWS:
+            self._answered(message)
+        elif self._on_entry is not None:
+            self._on_entry(number, message)
 
     def _answered(self, message: bytes) -> None:
-        said: object = parse_message(message, OcallAnswer, OcallRefused, *STATE_ANSWERS)
-        waiting = self._asked.get(getattr(said, "number", 0))
-        if waiting is not None:
+        try:
+            said: object = parse_message(message, OcallAnswer, OcallRefused, *STATE_ANSWERS)
+        except WireError:
+            return
+        waiting, wanted = self._asked.get(getattr(said, "number", 0), (None, ()))
+        if waiting is not None and isinstance(said, wanted):
             waiting.set(said)

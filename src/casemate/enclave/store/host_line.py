@@ -18,7 +18,7 @@ class HostLine(Protocol):
 
         Args:
             question: makes the message of ``wire.messages.state`` that carries the number it is given.
-            wanted: the type of the answer; one of another type counts as none.
+            wanted: the type of the answer; one of another type is dropped.
             deadline: on the monotonic clock.
 
         Raises:
@@ -37,7 +37,7 @@ class HostRecords:
 
     async def ask(self, question: Callable[[int], object], wanted: type[T], deadline: float) -> T:
         """See :class:`HostLine`."""
-        said = await self._host.ask(question, deadline)
+        said = await self._host.ask(question, deadline, wanted, StateRefused)
         if isinstance(said, wanted):
             return said
         if isinstance(said, StateRefused):
