@@ -19,6 +19,7 @@ from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.io.loop import Loop, Pending, Signal
 from casemate.enclave.store.store import Store
 from casemate.enclave.store.transaction import Transaction
 from casemate.host.records import Records
@@ -240,3 +241,30 @@ def contents(store: Store) -> dict[str, bytes]:
 def secs(**changes: Any) -> Secs:
     """Another enclave."""
     return replace(SECS, **changes)
+
+
+async def turns(count: int) -> None:
+    """Lets all others that can go on, so many times."""
+    for _ in range(count):
+        await Signal().wait(time.monotonic())
+
+
+def run(*tasks: Coroutine[Any, Any, None]) -> None:
+    """Runs them at once, to the end of all."""
+    loop = Loop()
+    left = len(tasks)
+    ended: Pending[None] = Pending()
+
+    async def wrap(task: Coroutine[Any, Any, None]) -> None:
+        nonlocal left
+        await task
+        left -= 1
+        if not left:
+            ended.set(None)
+
+    async def all_ended() -> None:
+        assert await ended.done_by(time.monotonic() + 20), "a call hangs"
+
+    for task in tasks:
+        loop.start(wrap(task))
+    loop.finish(all_ended())

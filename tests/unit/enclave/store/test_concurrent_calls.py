@@ -1,14 +1,28 @@
 """Several calls at once on one state: what each may see, which of them conflict, and what is committed together."""
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
-from tests.rigs.store_lab import RULES, Answer, Lab, LabHost, LabLeaf, begin, commit, contents, finish, put, soon
+from tests.rigs.store_lab import (
+    RULES,
+    Answer,
+    Lab,
+    LabHost,
+    LabLeaf,
+    begin,
+    commit,
+    contents,
+    finish,
+    put,
+    run,
+    soon,
+    turns,
+)
 
-from casemate.enclave.io.loop import Loop, Pending, Signal
+from casemate.enclave.io.loop import Pending
 from casemate.enclave.store import reads as reads_module
 from casemate.enclave.store import store as module
 from casemate.enclave.store.reads import MAX_READS
@@ -28,12 +42,6 @@ Step = Callable[[Transaction], object]
 
 def refused(code: Code) -> pytest.RaisesExc[FaultError]:
     return pytest.RaisesExc(FaultError, check=lambda error: error.fault.code is code)
-
-
-async def turns(count: int) -> None:
-    """Lets all others that can go on, so many times."""
-    for _ in range(count):
-        await Signal().wait(time.monotonic())
 
 
 class Gate:
@@ -59,27 +67,6 @@ class Gate:
                 return question
             await turns(1)
         raise AssertionError("nothing is asked")
-
-
-def run(*tasks: Coroutine[Any, Any, None]) -> None:
-    """Runs them at once, to the end of all."""
-    loop = Loop()
-    left = len(tasks)
-    ended: Pending[None] = Pending()
-
-    async def wrap(task: Coroutine[Any, Any, None]) -> None:
-        nonlocal left
-        await task
-        left -= 1
-        if not left:
-            ended.set(None)
-
-    async def all_ended() -> None:
-        assert await ended.done_by(time.monotonic() + 20), "a call hangs"
-
-    for task in tasks:
-        loop.start(wrap(task))
-    loop.finish(all_ended())
 
 
 def outcomes(commits: dict[str, Transaction], left: float = 5) -> dict[str, object]:
