@@ -1,7 +1,8 @@
 """Measures a store's commits as its enclave sees them: with chip and host processes, without guest and channel.
 
-``python -m bench.lone_store FOLDER ROUNDS`` prints the seconds of each commit, and of each bare write in between, as
-JSON. Leaf functions, anchors, entry gate, keeper and database are the product's, and so are the sockets between them.
+``python -m bench.lone_store FOLDER latency ROUNDS`` prints the seconds of each commit, and of each bare write in
+between, as JSON; with ``rates``, for each round, the commits a second of one writer, and of many at once. Leaf
+functions, anchors, entry gate, keeper and database are the product's, and so are loop, links and the sockets between.
 """
 
 import asyncio
@@ -19,9 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from casemate.enclave.io.host_questions import HostQuestions
-from casemate.enclave.io.pump import Pump
-
 from bench.bare_sqlite import BareSqlite
 from bench.figures import interleave, timed
 from casemate.chip.anchors import Anchors
@@ -32,18 +30,18 @@ from casemate.chip.sgx.attester import SgxAttester
 from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB
-from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.chip.leaf import Leaf, chip_peer
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.guest.console import Console
+from casemate.enclave.io.host_link import HostLink
+from casemate.enclave.io.loop import Loop, Pending
 from casemate.enclave.io.socket_peer import SocketPeer
-from casemate.enclave.main import MAX_HOST_FRAME
+from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.store import Store
 from casemate.host.entry import EntryGate
 from casemate.host.state_keeper import StateKeeper
-from casemate.link.channel import Channel
-from casemate.wire.messages.entry import Enter, Left
+from casemate.link.frames import MAX_FRAME
+from casemate.wire.messages.entry import Ready
 from casemate.wire.messages.leaf import Boot, Booted
-from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.manifest import Recovery, StateRules
 from casemate.wire.protocol.seal_binding import SealBinding, state_namespace
 from casemate.wire.protocol.tee import Identity, Tee
@@ -51,6 +49,10 @@ from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttribute
 
 SIZE = 4096
 PATIENCE = 30.0
+MANY = 16
+"""Writers at once."""
+PUTS = 200
+"""Of the one writer in each round; each of many makes a quarter."""
 SECS = Secs(
     attributes=Attributes(AttributeFlag.INIT | AttributeFlag.MODE64BIT, 3), misc_select=MiscSelect(0),
     cet_attributes=CetAttributes(0), mr_enclave=b"e" * 32, mr_signer=b"s" * 32, isv_prod_id=1, isv_svn=1,
@@ -60,11 +62,23 @@ NAMESPACE = state_namespace(SealBinding.MRSIGNER, Identity(Tee.SGX, SECS.mr_encl
 
 
 def commits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """The seconds of ``rounds`` commits and bare writes. Runs in a new process, since it forks."""
-    command = [sys.executable, "-m", "bench.lone_store", str(folder), str(rounds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    ours, bare = json.loads(done.stdout)
+    """The seconds of ``rounds`` commits and bare writes."""
+    ours, bare = _measured(folder, "latency", rounds)
     return ours, bare
+
+
+def rates(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """Commits a second of one writer, and of :data:`MANY` at once, in each of the rounds."""
+    one, many = _measured(folder, "rates", rounds)
+    return one, many
+
+
+def _measured(folder: Path, what: str, rounds: int) -> list[list[float]]:
+    """Runs in a new process, since it forks."""
+    command = [sys.executable, "-m", "bench.lone_store", str(folder), what, str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    figures: list[list[float]] = json.loads(done.stdout)
+    return figures
 
 
 async def _chip(leaf: socket.socket, folder: Path) -> None:
@@ -78,8 +92,8 @@ async def _chip(leaf: socket.socket, folder: Path) -> None:
 
 async def _host(entry: socket.socket, folder: Path) -> None:
     keep = partial(StateKeeper(folder / "records.db").answer, namespaces=frozenset({NAMESPACE}))
-    gate = EntryGate(entry, {}, keep, lambda _: None)
-    await gate.enter(Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b"")), Left)
+    EntryGate(entry, {}, keep, lambda _: None)
+    await asyncio.sleep(3600)
 
 
 @contextmanager
@@ -97,29 +111,72 @@ def _beside(play: Callable[..., Any], sock: socket.socket, folder: Path) -> Iter
         os.waitpid(pid, 0)
 
 
-def main() -> None:
-    """Prints the seconds of commits and bare writes as JSON."""
-    folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
+@contextmanager
+def _store(folder: Path) -> Iterator[tuple[Loop, Store]]:
+    """The store of an enclave that runs in this process, between a chip's and a host's process."""
     chip_end, leaf_end = socket.socketpair()
     host_end, entry_end = socket.socketpair()
-    with _beside(_chip, chip_end, folder), _beside(_host, host_end, folder), BareSqlite(folder / "bare.db") as bare:
-        leaf, pump = Leaf(Channel(leaf_end)), Pump()
-        booted = leaf.boot()
-        host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
-        pump.watch(host)
-        image: Any = None  # only for OCALLs, and nothing here makes any
-        questions = HostQuestions(image, pump, host, Console(host, debug=False), is_guest_gone=lambda: False)
+    with _beside(_chip, chip_end, folder), _beside(_host, host_end, folder):
+        loop = Loop()
+        leaf = Leaf(chip_peer(loop, leaf_end))
+        booted = loop.finish(leaf.boot())
+        host = HostLink(SocketPeer(loop, "host", entry_end, limit=MAX_FRAME))
+        host.open(lambda _number, _message: None)  # no call is made
         rules = StateRules(SealBinding.MRSIGNER, Recovery.OPERATOR, max_kib=1024)
-        store = Store(leaf, questions, SealingKeys(leaf, booted.identity, booted.tcb), rules)
+        store = Store(leaf, HostRecords(host), SealingKeys(leaf, booted.identity, booted.tcb), rules)
         leaf.tell(Booted())
-        text = b'"' + secrets.token_hex(SIZE // 2 - 1).encode() + b'"'
+        host.tell(Ready(1))
+        yield loop, store
 
-        def commit() -> None:
-            transaction = store.begin(time.monotonic() + PATIENCE)
-            transaction.put("text", text)
-            transaction.commit(time.monotonic() + PATIENCE)
 
-        figures = interleave(rounds, timed(commit), timed(lambda: bare.put(text)), warm_up=20)
+async def _put(store: Store, key: str, text: bytes) -> None:
+    """One call."""
+    transaction = await store.begin(time.monotonic() + PATIENCE)
+    transaction.put(key, text)
+    await transaction.commit(time.monotonic() + PATIENCE)
+
+
+def _latency(folder: Path, rounds: int) -> list[list[float]]:
+    text = _text()
+    with _store(folder) as (loop, store), BareSqlite(folder / "bare.db") as bare:
+        ours = timed(lambda: loop.finish(_put(store, "text", text)))
+        return interleave(rounds, ours, timed(lambda: bare.put(text)), warm_up=20)
+
+
+def _rates(folder: Path, rounds: int) -> list[list[float]]:
+    text = _text()
+    with _store(folder) as (loop, store):
+
+        def rate(writers: int, puts: int) -> float:
+            """Puts a second: each writer makes its calls one after the other, on a key of its own."""
+            left = writers
+            ended: Pending[None] = Pending()
+
+            async def write(key: str) -> None:
+                nonlocal left
+                for _ in range(puts):
+                    await _put(store, key, text)
+                left -= 1
+                if not left:
+                    ended.set(None)
+
+            began = time.perf_counter()
+            for number in range(writers):
+                loop.start(write(f"text {number}"))
+            loop.finish(ended.done_by(None))
+            return writers * puts / (time.perf_counter() - began)
+
+        return interleave(rounds, lambda: rate(1, PUTS), lambda: rate(MANY, PUTS // 4))
+
+
+def _text() -> bytes:
+    return b'"' + secrets.token_hex(SIZE // 2 - 1).encode() + b'"'
+
+
+def main() -> None:
+    """Prints the figures as JSON."""
+    folder, what, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    figures = {"latency": _latency, "rates": _rates}[what](folder, rounds)
     sys.stdout.write(json.dumps(figures))
 
 
