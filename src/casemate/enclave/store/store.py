@@ -224,13 +224,21 @@ class Store:
     async def _commit_gathered(self) -> None:
         self._is_busy = True
         try:
-            if len(self._open) > len(self._gathered):
-                await _others_first()  # they may be about to commit, too
+            await self._gather()
             group, self._gathered = self._gathered, []
             self._last_group = len(group)
             await self._commit_group(group)
         finally:
             self._end_turn()
+
+    async def _gather(self) -> None:
+        """Lets those join that are about to commit, or just beginning: else they would wait for all of this commit."""
+        if self._last_group > 1 or len(self._open) > len(self._gathered):
+            await _others_first()
+        reading = self._next_reading or self._reading
+        if reading is not None and not reading.is_done:
+            await reading.done_by(None)
+            await _others_first()
 
     async def _commit_group(self, group: list[_Member]) -> None:
         """Commits, in their order, those that can be; each of the group has its outcome then."""
