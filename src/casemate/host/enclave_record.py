@@ -27,6 +27,8 @@ class EnclaveRecord:
     """Carries entries into it; None while it does not run."""
     relay: TlsRelay | None = None
     """The relay of the enclave's own TLS port, if it has one."""
+    is_ending: bool = False
+    """The chip has been asked to stop it: that its link ends is no death."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     deaths: Deaths = field(default_factory=Deaths)
     coming: "asyncio.Task[None] | None" = None

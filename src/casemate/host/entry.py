@@ -1,45 +1,79 @@
-"""One enclave's entry socket: carries one entry at a time, answers OCALLs meanwhile, and ends entries that hang."""
+"""One enclave's entry socket: carries several entries at a time, and gives the enclave up if one of them hangs.
+
+``wire.messages.entry`` has the rules for both ends.
+"""
 
 import asyncio
 import contextvars
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from casemate.host.entry_queue import CALLER, EntryQueue
-from casemate.host.ocalls import Handler, answer
-from casemate.host.state_keeper import STATE_QUESTIONS, StateAnswer, StateQuestion
+from casemate.host.ocalls import Handler
+from casemate.host.questions import KeepState, Questions
+from casemate.host.state_keeper import STATE_QUESTIONS
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.link.numbered_frames import MAX_NUMBER, NEWS, numbered, split
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import Log, Ocall, OcallAnswer, OcallRefused
-from casemate.wire.messages.state import StateAppend, StateForget, StateRead, StateRefused
-from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.messages.entry import MAX_CONCURRENT, MAX_OTHERS, Enter, Log, Ocall, PlainEnter, Ready
+from casemate.wire.messages.state import StateAppend, StateForget, StateRead
+from casemate.wire.messages.tls import TlsBytes
+from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
 
 ENTRY_TIMEOUT = 130.0
 """Longest entry (seconds): above the longest time limit that a manifest may name, and the time in which a large state
-is loaded and written, so it only ends what hangs."""
+is loaded and written, so it only ends what hangs. An enclave has as long for getting ready."""
+
+FRAMES_IN_A_ROW = 16
+"""So many frames of an enclave are read before other tasks get their turn, however fast it sends."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-KeepState = Callable[[StateQuestion], Awaitable[StateAnswer | None]]
-"""Answers what an enclave asks about its sealed state."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Entry(Generic[T]):
     """An entry that waits for its turn, or is under way."""
 
     message: object
+    """None once it is sent."""
     wanted: type[T]
     left: asyncio.Future[T]
+    kind: "_Kind"
+    number: int = 0
+    """Its frames' number; 0 until it is sent."""
+    sent_at: float = 0.0
+    """By the event loop's clock."""
+
+    def fail(self, error: BaseException) -> None:
+        """Has its caller get ``error``, if it is still there."""
+        if not self.left.done():
+            self.left.set_exception(error)
+
+
+@dataclass(slots=True, eq=False)
+class _Kind:
+    """The entries of one kind, calls or others: how many more may be under way, and those that wait."""
+
+    room: int = 0
+    waiting: EntryQueue[_Entry[Any]] = field(default_factory=EntryQueue)
 
 
 class EntryGate:
-    """Enters one enclave. ``on_death`` is told once when the enclave can no longer be entered, and why."""
+    """Enters one enclave, from the event loop that it is made in. :meth:`close` ends it.
+
+    Calls are under way up to the number that the enclave is ready for, other entries up to :data:`MAX_OTHERS`. What
+    goes beyond that waits in the turn of its :data:`CALLER` and its session. Nothing is sent before ``Ready`` has come.
+
+    ``on_death`` is told once when the enclave can no longer be entered, and why; not of :meth:`close`. If the link ends
+    while the enclave has no entry, that is the chip's to report, which knows why: ``on_death`` is told of it when
+    somebody tries to enter all the same.
+    """
 
     def __init__(
         self,
@@ -49,107 +83,206 @@ class EntryGate:
         on_death: Callable[[str], None],
     ) -> None:
         self._channel = AsyncChannel(entry_socket, descriptors=False)
-        self._ocalls = ocalls
-        self._keep = keep
+        self._questions = Questions(self._channel, ocalls, keep)
         self._on_death = on_death
-        self._queue: EntryQueue[_Entry[Any]] = EntryQueue()
-        self._entering: asyncio.Task[None] | None = None
+        self._calls, self._others = _Kind(), _Kind()
+        self._under_way: dict[int, _Entry[Any]] = {}
+        """By their numbers, in the order in which they were sent."""
+        self._last = 0
+        self._is_ready = False
+        self._end: str | None = None
+        """Why nothing can be entered any more."""
+        self._is_untold = False
+        """``on_death`` has yet to be told of that."""
+        self._loop = asyncio.get_running_loop()
+        # Not in the context of whoever starts the enclave: what this logs and asks is about every caller's entries.
+        self._reading = self._loop.create_task(self._read(), context=contextvars.Context())
+        self._timer: asyncio.TimerHandle | None = None
+        self._look_again_at(self._loop.time() + ENTRY_TIMEOUT)
 
     def close(self) -> None:
-        """Hangs up; entries under way fail with :class:`PeerGoneError`."""
-        self._channel.close()
+        """Hangs up; entries under way and those that wait are refused as ``lost``."""
+        self._is_untold = False
+        self._stop("the link is closed")
 
     async def enter(self, message: object, wanted: type[T]) -> T:
         """The enclave's reply to one entry, made in the turn of the current task's :data:`CALLER`.
 
-        A task that is cancelled while it waits leaves the queue: its entry is never made.
+        If the current task is cancelled while the entry waits, it leaves the queue and is never made. Later, the entry
+        goes on, and its reply is dropped.
 
         Raises:
             FaultError: the enclave refused, is busy beyond reason, died, or was silent too long.
+            WireError: ``message`` cannot be encoded.
         """
-        left: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        entry, caller = _Entry(message, wanted, left), CALLER.get()
-        self._queue.add(entry, caller)
-        if self._entering is None:
-            # Not in this caller's context: what the task logs and asks is about every caller's entries.
-            self._entering = asyncio.create_task(self._enter_all(), context=contextvars.Context())
+        if self._end is not None:
+            if self._is_untold:
+                self._is_untold = False
+                self._loop.call_soon(self._on_death, self._end, context=contextvars.Context())
+            raise refuse(Code.LOST, self._end)
+        kind = self._calls if isinstance(message, Enter | PlainEnter) else self._others
+        left: asyncio.Future[T] = self._loop.create_future()
+        entry = _Entry(message, wanted, left, kind)
+        if kind.room and not kind.waiting:
+            self._send(entry)
+            return await left
+        caller, session = CALLER.get(), _session_of(message)
+        kind.waiting.add(entry, caller, session)
         try:
             return await left
         finally:
-            self._queue.withdraw(entry, caller)
+            if not entry.number:
+                kind.waiting.withdraw(entry, caller, session)
 
-    async def _enter_all(self) -> None:
-        """Enters for one caller after another.
+    def _send(self, entry: _Entry[Any]) -> None:
+        """Begins an entry; there must be room for it. What the socket does not take at once is sent in the background.
 
-        An entry that has begun is finished though its caller has left, or its reply would pass for the next one's.
+        The window bounds how much that is.
         """
+        number = self._next_number()
         try:
-            while (entry := self._queue.next()) is not None:
-                try:
-                    reply = await self._alone(entry.message, entry.wanted)
-                    if not entry.left.done():
-                        entry.left.set_result(reply)
-                except Exception as error:  # refused, or a defect: for this entry's caller alone
-                    if not entry.left.done():
-                        entry.left.set_exception(error)
-        finally:
-            self._entering = None
-
-    async def _alone(self, message: object, wanted: type[T]) -> T:
-        payload = encode_message(message)  # before the socket is used: a bad message must not end the enclave
+            payload = numbered(number, entry.message)
+        except Exception as error:  # nothing was sent: a bad message is its caller's business alone
+            entry.fail(error)
+            return
+        entry.number, entry.sent_at = number, self._loop.time()
+        entry.message = None  # up to 17 MiB: not kept for a caller that has left
+        entry.kind.room -= 1
+        self._under_way[number] = entry
+        if self._timer is None:
+            self._look_again_at(entry.sent_at + ENTRY_TIMEOUT)
         try:
-            async with asyncio.timeout(ENTRY_TIMEOUT):
-                await self._channel.send(payload)
-                return await self._reply(wanted)
-        except TimeoutError:
-            reason = f"the enclave was silent for {ENTRY_TIMEOUT:g} s"
-            code = Code.TIMED_OUT
+            self._channel.post(payload)
         except PeerGoneError as error:
-            reason, code = f"the enclave is gone: {error}", Code.LOST
-        except WireError as error:
-            reason, code = f"the enclave sent something malformed: {error}", Code.LOST
-        self._die(reason)
-        raise refuse(code, reason)
+            reason = f"the enclave is gone: {error}"
+            self._loop.call_soon(self._die, reason, context=contextvars.Context())
 
-    async def _reply(self, wanted: type[T]) -> T:
+    def _next_number(self) -> int:
         while True:
-            frame = await self._channel.receive()
-            reply: object = parse_message(frame.payload, Ocall, Log, Fault, *STATE_QUESTIONS, wanted)
-            match reply:
-                case Ocall():
-                    await self._channel.send(self._answer(reply))
-                case StateRead() | StateAppend() | StateForget():
-                    said = await self._keep(reply)
-                    if said is not None:
-                        await self._channel.send(_state_answer(said))
-                case Log(text):
-                    _log.info("guest prints: %s", text)
-                case Fault():
-                    raise FaultError(reply)
-                case _ if isinstance(reply, wanted):
-                    return reply
+            self._last = self._last % MAX_NUMBER + 1
+            if self._last not in self._under_way:
+                return self._last
 
-    def _answer(self, asked: Ocall) -> bytes:
-        """The encoded answer or refusal. Without one the enclave would wait until the call's time-out."""
+    def _send_waiting(self, kind: _Kind) -> None:
+        while kind.room and (entry := kind.waiting.next()) is not None:
+            if not entry.left.done():  # its caller may have been cancelled, and have had no turn yet
+                self._send(entry)
+
+    async def _read(self) -> None:
         try:
-            return encode_message(OcallAnswer(asked.number, answer(self._ocalls, asked.name, asked.arguments)))
-        except FaultError as error:
-            refused = error.fault
+            self._open(await self._next_frame())
+            while True:
+                for _ in range(FRAMES_IN_A_ROW):
+                    await self._hear(await self._next_frame())
+                await asyncio.sleep(0)
+        except PeerGoneError as error:
+            reason = f"the enclave is gone: {error}"
+            if self._under_way or self._calls.waiting or self._others.waiting:
+                self._die(reason)
+            else:
+                self._is_untold = True
+                self._stop(reason)
         except WireError as error:
-            refused = fault(Code.OCALL_REFUSED, f"this host's answer to OCALL {asked.name!r} is too long: {error}")
-        except Exception:  # a defect of a handler must not end the enclave
-            _log.exception("OCALL %r failed", asked.name)
-            refused = fault(Code.INTERNAL, "a defect of the host's")
-        return encode_message(OcallRefused(asked.number, refused))
+            self._die(f"the enclave sent something malformed: {error}")
+        except Exception:  # callers must not wait for a reply that nobody reads
+            _log.exception("a defect while reading from an enclave")
+            self._die("a defect of the host's; its log has the trace")
+
+    async def _next_frame(self) -> bytes:
+        return (await self._channel.receive()).payload
+
+    def _open(self, frame: bytes) -> None:
+        """Takes the first frame, and enters for those who have waited for it."""
+        number, message = split(frame)
+        if number != NEWS:
+            raise WireError("first frame's number", got=str(number), want=str(NEWS))
+        ready = parse_message(message, Ready)
+        if not 1 <= ready.concurrent <= MAX_CONCURRENT:
+            raise WireError("Ready.concurrent", got=str(ready.concurrent), want=f"1 to {MAX_CONCURRENT}")
+        self._is_ready = True
+        self._calls.room, self._others.room = ready.concurrent, MAX_OTHERS
+        self._send_waiting(self._calls)
+        self._send_waiting(self._others)
+
+    async def _hear(self, frame: bytes) -> None:
+        number, message = split(frame)
+        if number != NEWS:
+            self._hear_reply(number, message)
+            return
+        news: object = parse_message(message, Ocall, Log, Fault, *STATE_QUESTIONS)
+        match news:
+            case Ocall() | StateRead() | StateAppend() | StateForget():
+                await self._questions.take(news, len(message))
+            case Log(text):
+                _log.info("guest prints: %s", text)
+            case Fault():
+                _log.warning("an enclave refuses a frame of which it cannot tell the entry: %s", FaultError(news))
+
+    def _hear_reply(self, number: int, message: bytes) -> None:
+        entry = self._under_way.get(number)
+        if entry is None:
+            raise WireError("reply's number", got=str(number), want="that of an entry under way")
+        reply: object = parse_message(message, Fault, entry.wanted)
+        del self._under_way[number]
+        entry.kind.room += 1
+        self._send_waiting(entry.kind)
+        if isinstance(reply, Fault):
+            entry.fail(FaultError(reply))
+        elif not entry.left.done():
+            entry.left.set_result(reply)
+
+    def _look_again_at(self, moment: float) -> None:
+        self._timer = self._loop.call_at(moment, self._look_for_silence, context=contextvars.Context())
+
+    def _look_for_silence(self) -> None:
+        """Gives the enclave up if it is silent for too long about an entry, or has not become ready in time.
+
+        One timer watches over the oldest entry, since most entries are over long before a timer of their own were due.
+        """
+        self._timer = None
+        now = self._loop.time()
+        if not self._is_ready:
+            self._die(f"the enclave was not ready within {ENTRY_TIMEOUT:g} s")
+            return
+        oldest = next(iter(self._under_way.values()), None)
+        if oldest is None:
+            return
+        if oldest.sent_at + ENTRY_TIMEOUT > now:
+            self._look_again_at(oldest.sent_at + ENTRY_TIMEOUT)
+            return
+        reason = f"the enclave was silent for {ENTRY_TIMEOUT:g} s"
+        for entry in self._under_way.values():
+            if entry.sent_at + ENTRY_TIMEOUT <= now:
+                entry.fail(refuse(Code.TIMED_OUT, reason))
+        self._die(reason)
 
     def _die(self, reason: str) -> None:
+        if self._end is None:
+            self._stop(reason)
+            self._on_death(reason)
+
+    def _stop(self, reason: str) -> None:
+        if self._end is not None:
+            return
+        self._end = reason
+        if self._timer is not None:
+            self._timer.cancel()
+        self._reading.cancel()
+        self._questions.close()
         self._channel.close()
-        self._on_death(reason)
+        under_way, self._under_way = self._under_way, {}
+        for entry in under_way.values():
+            entry.fail(refuse(Code.LOST, reason))
+        for kind in (self._calls, self._others):
+            while (waiting := kind.waiting.next()) is not None:
+                waiting.fail(refuse(Code.LOST, reason))
 
 
-def _state_answer(said: StateAnswer) -> bytes:
-    """The encoded answer to a question about state, or a refusal: the enclave waits for one."""
-    try:
-        return encode_message(said)
-    except WireError as error:
-        return encode_message(StateRefused(said.number, fault(Code.INTERNAL, f"the answer cannot be encoded: {error}")))
+def _session_of(message: object) -> int | None:
+    """The session or connection that an entry belongs to; None for calls in the clear and challenges."""
+    match message:
+        case Enter(envelope):
+            return envelope.binding.session
+        case TlsBytes(connection):
+            return connection
+    return None

@@ -1,9 +1,10 @@
 """The OCALLs that this host answers: its clock, an echo, a line in its log. Enclaves must not trust the answers."""
 
+import inspect
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from casemate.wire.encodings.json_text import parse_json
@@ -13,8 +14,8 @@ from casemate.wire.protocol.faults import Code, refuse
 
 _logger = logging.getLogger(__name__)
 
-Handler = Callable[[Any], Any]
-"""JSON arguments in, JSON answer out."""
+Handler = Callable[[Any], Any | Awaitable[Any]]
+"""JSON arguments in, JSON answer out; a coroutine function where the answer takes time."""
 
 
 def _time(_arguments: Any) -> Any:
@@ -34,7 +35,7 @@ BUILT_IN: Mapping[str, Handler] = {"time": _time, "echo": _echo, "log": _log}
 """OCALLs that every Casemate host answers."""
 
 
-def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> bytes:
+async def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> bytes:
     """The JSON answer to an OCALL, or a refusal if there is no such handler or the arguments are not JSON."""
     handler = handlers.get(name)
     if handler is None:
@@ -43,4 +44,7 @@ def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> byte
         value = parse_json("OCALL arguments", arguments, limit=MAX_OCALL, round_integers=True)
     except WireError:
         raise refuse(Code.MALFORMED, f"arguments of OCALL {name!r} are no JSON") from None
-    return json.dumps(handler(value), separators=(",", ":")).encode()
+    said = handler(value)
+    if inspect.isawaitable(said):
+        said = await said
+    return json.dumps(said, separators=(",", ":")).encode()

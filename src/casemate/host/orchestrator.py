@@ -199,8 +199,12 @@ class Orchestrator:
             self._check_there(number, record)
             check_step(record.shown.state, Event.STOP, Cause.CLIENT)
             await self._want(record, Wanted.STOPPED)
-            state = await self._chip.stop(record.place)
-            return self._now(record, state.state, state.reason)
+            record.is_ending = True
+            try:
+                state = await self._chip.stop(record.place)
+                return self._now(record, state.state, state.reason)
+            finally:
+                record.is_ending = False
 
     async def destroy(self, number: int) -> EnclaveIs:
         """Ends an enclave and forgets it, for good."""
@@ -433,7 +437,7 @@ class Orchestrator:
 
     def _death(self, record: EnclaveRecord) -> Callable[[str], None]:
         def lost(reason: str) -> None:
-            if record.shown.state is State.RUNNING:
+            if record.shown.state is State.RUNNING and not record.is_ending:
                 self._lose(record, reason)
 
         return lost

@@ -9,6 +9,7 @@ from casemate.wire.protocol.faults import encode_reply
 
 NUMBER_SIZE = 4
 NEWS = 0
+MAX_NUMBER = 2 ** (8 * NUMBER_SIZE) - 1
 
 
 def numbered(number: int, message: object) -> bytes:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from tests.rigs.host.fake_enclave import FakeEnclave
+
 from casemate.host.catalogue import Catalogue
 from casemate.host.endorsements import CollateralCache, Endorsements
 from casemate.host.ocalls import BUILT_IN
@@ -19,7 +21,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller, Reply, serve
 from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import NEWS, numbered
-from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages import chip, entry, tls
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
@@ -107,8 +109,9 @@ class FakeChip:
             case chip.Start(number):
                 await self.starts.wait()
                 ours, theirs = socket.socketpair()
-                self.running[number] = AsyncChannel(ours)
-                playing = asyncio.create_task(_play(self.running[number]))
+                enclave = FakeEnclave(ours)
+                self.running[number] = enclave.channel
+                playing = asyncio.create_task(_play(enclave))
                 self._playing.add(playing)
                 return Reply(chip.Started(number), (theirs.detach(),))
             case chip.Stop(number):
@@ -127,15 +130,18 @@ class FakeChip:
         await self.link.send(numbered(NEWS, chip.StateIs(number, State.LOST, "it was killed")))
 
 
-async def _play(enclave: AsyncChannel) -> None:
+async def _play(enclave: FakeEnclave) -> None:
     with suppress(PeerGoneError):
+        await enclave.ready()
         while True:
-            asked: object = parse_message((await enclave.receive()).payload, entry.PlainEnter, tls.TlsPrepare)
+            number, asked = await enclave.entered(entry.PlainEnter, tls.TlsPrepare)
             match asked:
+                case entry.PlainEnter("hang"):
+                    pass
                 case entry.PlainEnter(_, arguments):
-                    await enclave.send(encode_message(entry.PlainLeft(arguments)))
+                    await enclave.reply(number, entry.PlainLeft(arguments))
                 case _:
-                    await enclave.send(encode_message(tls.TlsPrepared(())))
+                    await enclave.reply(number, tls.TlsPrepared(()))
 
 
 @asynccontextmanager

@@ -1,98 +1,370 @@
 import asyncio
+import contextlib
+import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from tests.rigs.host.fake_enclave import FakeEnclave
 
 from casemate.host import entry, entry_queue
 from casemate.host.entry import EntryGate
 from casemate.host.entry_queue import CALLER
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.state_keeper import StateQuestion
-from casemate.link.async_channel import AsyncChannel
-from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.entry import Challenge, Enter, Left, Ocall, OcallAnswer, OcallRefused
-from casemate.wire.messages.state import StateForget, StateRead, StateRefused
+from casemate.link.numbered_frames import MAX_NUMBER
+from casemate.wire.encodings.message import encode_message
+from casemate.wire.errors import WireError
+from casemate.wire.messages.entry import (
+    MAX_CONCURRENT,
+    MAX_OTHERS,
+    Challenge,
+    ChallengeAnswer,
+    Enter,
+    Left,
+    Log,
+    PlainEnter,
+    PlainLeft,
+    Ready,
+)
+from casemate.wire.messages.state import StateRefused
+from casemate.wire.messages.tls import TlsBytes, TlsReply
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
-ENTER = Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b"sealed"))
+Play = Callable[[FakeEnclave], Coroutine[Any, Any, None]]
+Body = Callable[[EntryGate, list[str]], Awaitable[None]]
 
 
-def broken(_arguments: object) -> None:
-    raise KeyError("a handler's defect")
+def sealed(text: bytes = b"sealed", session: int = 1) -> Enter:
+    return Enter(Envelope(CallBinding(bytes(32), session, 1, "main"), text))
+
+
+ENTER = sealed()
+CHALLENGE = Challenge(bytes(32), bytes(512))
+CHALLENGED = ChallengeAnswer(b"report", bytes(32), bytes(32), SandboxLayers((), ()), 7)
 
 
 async def keeps_nothing(question: StateQuestion) -> StateRefused | None:
-    if isinstance(question, StateForget):
-        return None
-    return StateRefused(question.number, fault(Code.UNAVAILABLE, "a test keeps nothing"))
+    raise AssertionError(question)
 
 
-def with_enclave(
-    play: Callable[[AsyncChannel], Coroutine[Any, Any, None]], body: Callable[[EntryGate, list[str]], Awaitable[None]]
-) -> None:
+def with_enclave(play: Play, body: Body) -> None:
     """Runs ``body`` against a gate whose enclave is played by ``play``."""
 
     async def run() -> None:
         ours, theirs = socket.socketpair()
         deaths: list[str] = []
-        gate = EntryGate(ours, {**BUILT_IN, "broken": broken}, keeps_nothing, deaths.append)
-        enclave = AsyncChannel(theirs)
+        gate = EntryGate(ours, BUILT_IN, keeps_nothing, deaths.append)
+        enclave = FakeEnclave(theirs)
         playing = asyncio.create_task(play(enclave))
         try:
             await asyncio.wait_for(body(gate, deaths), 10)
         finally:
             playing.cancel()
             gate.close()
-            enclave.close()
+            enclave.channel.close()
+            (said,) = await asyncio.gather(playing, return_exceptions=True)
+        if isinstance(said, AssertionError):
+            raise said
 
     asyncio.run(run())
 
 
-async def echo(enclave: AsyncChannel) -> None:
-    while True:
-        entered = parse_message((await enclave.receive()).payload, Enter)
-        await asyncio.sleep(0.02)
-        await enclave.send(encode_message(Left(entered.envelope.sealed)))
+def answers_after(seconds: float, concurrent: int = 1) -> Play:
+    """An enclave that works on each call for that long, one after the other."""
+
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(concurrent)
+        while True:
+            number, entered = await enclave.entered(Enter)
+            await asyncio.sleep(seconds)
+            await enclave.reply(number, Left(entered.envelope.sealed))
+
+    return play
 
 
-def refusal(code: Code) -> Callable[[EntryGate, list[str]], Awaitable[None]]:
+def refusal(code: Code, match: str = "", message: object = ENTER) -> Body:
     async def body(gate: EntryGate, deaths: list[str]) -> None:
-        with pytest.raises(FaultError) as refused:
-            await gate.enter(ENTER, Left)
+        with pytest.raises(FaultError, match=match) as refused:
+            await gate.enter(message, Left)
         assert refused.value.fault.code is code
+        assert len(deaths) == 1
+        with pytest.raises(FaultError) as again:
+            await gate.enter(message, Left)
+        assert again.value.fault.code is Code.LOST
         assert len(deaths) == 1
 
     return body
 
 
-def test_entries_take_turns_and_each_gets_its_reply() -> None:
-    async def body(gate: EntryGate, _: list[str]) -> None:
-        enters = [Enter(Envelope(CallBinding(bytes(32), 1, n, "main"), bytes((n,)))) for n in range(10)]
-        replies = await asyncio.gather(*(gate.enter(enter, Left) for enter in enters))
-        assert [reply.sealed for reply in replies] == [bytes((n,)) for n in range(10)]
+async def begun(*entries: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
+    """Tasks that have entered the gate, in this order."""
+    tasks = []
+    for coroutine in entries:
+        tasks.append(asyncio.create_task(coroutine))
+        await asyncio.sleep(0)
+    return tasks
 
-    with_enclave(echo, body)
+
+# The window, and replies in any order
 
 
-def test_an_abandoned_entry_does_not_lend_its_reply_to_the_next() -> None:
+def test_entries_are_answered_in_any_order_and_each_gets_its_own_reply() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(10)
+        entered = [await enclave.entered(Enter) for _ in range(10)]
+        for number, each in reversed(entered):
+            await enclave.reply(number, Left(each.envelope.sealed))
+
     async def body(gate: EntryGate, deaths: list[str]) -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(gate.enter(ENTER, Left), 0.001)
-        later = Enter(Envelope(CallBinding(bytes(32), 1, 2, "main"), b"later"))
-        assert (await gate.enter(later, Left)).sealed == b"later"
+        replies = await asyncio.gather(*(gate.enter(sealed(bytes((n,))), Left) for n in range(10)))
+        assert [reply.sealed for reply in replies] == [bytes((n,)) for n in range(10)]
         assert not deaths
 
-    with_enclave(echo, body)
+    with_enclave(play, body)
+
+
+@pytest.mark.parametrize("concurrent", [1, 3, MAX_CONCURRENT])
+def test_as_many_calls_are_under_way_as_the_enclave_is_ready_for(concurrent: int) -> None:
+    most = 0
+
+    async def play(enclave: FakeEnclave) -> None:
+        nonlocal most
+        await enclave.ready(concurrent)
+        held: list[int] = []
+        while True:
+            try:
+                held.append((await asyncio.wait_for(enclave.entered(Enter, PlainEnter), 0.1))[0])
+                most = max(most, len(held))
+            except TimeoutError:  # that is all that it is given
+                for number in held:
+                    await enclave.reply(number, Left(b""))
+                held.clear()
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        calls = [gate.enter(sealed(session=n), Left) for n in range(concurrent)]
+        tasks = await begun(*calls)
+        CALLER.set("another, with a share of its own")
+        plain = [gate.enter(PlainEnter("main", b"{}"), Left) for _ in range(2)]  # this enclave answers all alike
+        await asyncio.gather(*tasks, *plain)
+        assert most == concurrent
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+def test_nothing_is_entered_before_the_enclave_is_ready() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(enclave.entered(Enter, Challenge), 0.1)
+        await enclave.ready(2)
+        for _ in range(2):
+            number, entered = await enclave.entered(Enter, Challenge)
+            await enclave.reply(number, Left(b"") if isinstance(entered, Enter) else CHALLENGED)
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        await asyncio.gather(gate.enter(ENTER, Left), gate.enter(CHALLENGE, ChallengeAnswer))
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+def test_challenges_and_tls_do_not_wait_behind_calls() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(1)
+        call, _ = await enclave.entered(Enter)
+        for _ in range(2):
+            number, entered = await enclave.entered(Challenge, TlsBytes)
+            is_tls = isinstance(entered, TlsBytes)
+            await enclave.reply(number, TlsReply(b"", False, False) if is_tls else CHALLENGED)
+        await enclave.reply(call, Left(b"at last"))
+        await enclave.echo()
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        calls = await begun(gate.enter(ENTER, Left), gate.enter(ENTER, Left))
+        assert await gate.enter(CHALLENGE, ChallengeAnswer) == CHALLENGED
+        await gate.enter(TlsBytes(1, b"", False), TlsReply)
+        assert [left.sealed for left in await asyncio.gather(*calls)] == [b"at last", b"sealed"]
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+def test_other_entries_have_a_window_of_their_own_in_which_callers_take_turns() -> None:
+    order: list[bytes] = []
+
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(1)
+        held = [(await enclave.entered(TlsBytes))[0] for _ in range(MAX_OTHERS)]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(enclave.entered(TlsBytes, Challenge), 0.1)
+        for number in held:
+            await enclave.reply(number, TlsReply(b"", False, False))
+            order.append((await enclave.entered(TlsBytes))[1].data)
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        async def enter(caller: str, text: bytes) -> None:
+            CALLER.set(caller)
+            await gate.enter(TlsBytes(1, text, False), TlsReply)
+
+        tasks = await begun(
+            *(gate.enter(TlsBytes(n, b"", False), TlsReply) for n in range(MAX_OTHERS)),
+            *(enter("greedy", b"greedy") for _ in range(8)),
+            enter("modest", b"modest"),
+        )
+        await asyncio.wait(tasks[:10])
+        assert order.index(b"modest") <= 1
+        for task in tasks:
+            task.cancel()
+
+    with_enclave(play, body)
+
+
+def test_a_message_that_cannot_be_encoded_takes_no_place_of_the_window() -> None:
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        for _ in range(3):
+            with pytest.raises(WireError):
+                await gate.enter(Challenge(b"short", bytes(512)), ChallengeAnswer)
+            with pytest.raises(WireError):
+                await gate.enter(PlainEnter("n" * 1000, b""), PlainLeft)
+        assert (await gate.enter(ENTER, Left)).sealed == b"sealed"
+        assert not deaths
+
+    with_enclave(answers_after(0), body)
+
+
+def test_numbers_begin_again_behind_the_highest_and_pass_over_those_under_way() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(4)
+        entered = [await enclave.entered(Enter) for _ in range(3)]
+        assert [number for number, _ in entered] == [1, MAX_NUMBER, 2]
+        for number, each in entered:
+            await enclave.reply(number, Left(each.envelope.sealed))
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        (first,) = await begun(gate.enter(sealed(b"first"), Left))
+        await asyncio.sleep(0.05)  # the enclave is ready
+        gate._last = MAX_NUMBER - 1
+        others = await asyncio.gather(gate.enter(sealed(b"second"), Left), gate.enter(sealed(b"third"), Left))
+        assert [left.sealed for left in (await first, *others)] == [b"first", b"second", b"third"]
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+# Turns
+
+
+def test_a_caller_with_many_calls_delays_another_by_one() -> None:
+    order: list[bytes] = []
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        async def call(caller: str, text: bytes) -> None:
+            CALLER.set(caller)
+            order.append((await gate.enter(sealed(text), Left)).sealed)
+
+        greedy = await begun(*(call("token greedy", b"greedy") for _ in range(10)))
+        await asyncio.gather(asyncio.create_task(call("token modest", b"modest")), *greedy)
+        assert order.index(b"modest") <= 2
+
+    with_enclave(answers_after(0.02), body)
+
+
+def test_a_session_with_many_calls_delays_another_of_the_same_caller_by_one() -> None:
+    order: list[bytes] = []
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        async def call(session: int, text: bytes) -> None:
+            order.append((await gate.enter(sealed(text, session), Left)).sealed)
+
+        busy = await begun(*(call(1, b"busy %d" % n) for n in range(10)))
+        await asyncio.gather(asyncio.create_task(call(2, b"quiet")), *busy)
+        assert order.index(b"quiet") <= 2
+        order.remove(b"quiet")
+        assert order == [b"busy %d" % n for n in range(10)]  # a session's calls in their order
+
+    with_enclave(answers_after(0.02), body)
+
+
+def test_more_entries_than_may_wait_are_refused_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        outcomes = await asyncio.gather(*(gate.enter(ENTER, Left) for _ in range(8)), return_exceptions=True)
+        busy = [outcome for outcome in outcomes if isinstance(outcome, FaultError)]
+        assert len(busy) == 4
+        assert all(outcome.fault.code is Code.BUSY for outcome in busy)
+
+    monkeypatch.setattr(entry_queue, "MAX_WAITING", 4)
+    with_enclave(answers_after(0.02), body)
+
+
+# Callers that leave
+
+
+def test_an_abandoned_entry_does_not_lend_its_reply_to_the_next_and_keeps_its_place_until_then() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(1)
+        number, _ = await enclave.entered(Enter)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(enclave.entered(Enter), 0.1)
+        await enclave.reply(number, Left(b"for nobody"))
+        await enclave.echo()
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(gate.enter(ENTER, Left), 0.02)
+        assert (await gate.enter(sealed(b"later"), Left)).sealed == b"later"
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+@pytest.mark.parametrize("is_answered", [False, True], ids=["before", "in the moment in which there is room"])
+def test_entries_whose_callers_have_left_are_never_made(is_answered: bool) -> None:
+    made: list[bytes] = []
+
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(1)
+        number, _ = await enclave.entered(Enter)
+        await asyncio.sleep(0.1)  # meanwhile, the others come and leave
+        if not is_answered:
+            await enclave.reply(number, Left(b"first"))
+        while True:
+            number, entered = await enclave.entered(Enter)
+            made.append(entered.envelope.sealed)
+            await enclave.reply(number, Left(entered.envelope.sealed))
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        (first,) = await begun(gate.enter(sealed(b"first"), Left))
+        leaving = await begun(*(gate.enter(sealed(b"gone"), Left) for _ in range(30)))
+        (last,) = await begun(gate.enter(sealed(b"last"), Left))
+        await asyncio.sleep(0.01)
+        for task in leaving:
+            task.cancel()
+        if is_answered:  # a reply is read before those tasks have had their turn
+            gate._hear_reply(1, encode_message(Left(b"first")))
+            assert not any(task.done() for task in leaving)
+        assert (await first).sealed == b"first"
+        assert (await last).sealed == b"last"
+        assert made == [b"last"]
+        assert not deaths
+
+    with_enclave(play, body)
+
+
+# Enclaves that die, hang or misbehave
 
 
 def test_a_refusal_of_the_enclave_is_passed_on_and_it_lives() -> None:
-    async def play(enclave: AsyncChannel) -> None:
-        await enclave.receive()
-        await enclave.send(encode_message(fault(Code.SEQUENCE_USED, "used")))
-        await echo(enclave)
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        number, _ = await enclave.entered(Enter)
+        await enclave.reply(number, fault(Code.SEQUENCE_USED, "used"))
+        await enclave.echo()
 
     async def body(gate: EntryGate, deaths: list[str]) -> None:
         with pytest.raises(FaultError, match="sequence-used"):
@@ -104,154 +376,204 @@ def test_a_refusal_of_the_enclave_is_passed_on_and_it_lives() -> None:
 
 
 def test_a_dead_enclave_is_reported_once() -> None:
-    async def play(enclave: AsyncChannel) -> None:
-        await enclave.receive()
-        enclave.close()
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        await enclave.entered(Enter)
+        enclave.channel.close()
 
-    with_enclave(play, refusal(Code.LOST))
-
-
-def test_an_enclave_that_sends_junk_is_given_up() -> None:
-    async def play(enclave: AsyncChannel) -> None:
-        await enclave.receive()
-        await enclave.send(encode_message(Challenge(bytes(32), bytes(512))))
-
-    with_enclave(play, refusal(Code.LOST))
+    with_enclave(play, refusal(Code.LOST, "gone"))
 
 
-def test_a_silent_enclave_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def play(enclave: AsyncChannel) -> None:
-        await enclave.receive()
+def test_a_death_while_nothing_is_under_way_is_the_chips_to_report_and_else_the_next_callers() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        number, _ = await enclave.entered(Enter)
+        await enclave.reply(number, Left(b""))
+        enclave.channel.close()
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        await gate.enter(ENTER, Left)
+        await asyncio.sleep(0.05)
+        assert not deaths
+        for _ in range(2):
+            with pytest.raises(FaultError, match="lost: the enclave is gone"):
+                await gate.enter(ENTER, Left)
+        await asyncio.sleep(0)
+        assert len(deaths) == 1
+
+    with_enclave(play, body)
+
+
+def test_an_enclave_that_dies_before_it_is_ready_fails_who_waits() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await asyncio.sleep(0.05)
+        enclave.channel.close()
+
+    with_enclave(play, refusal(Code.LOST, "gone"))
+
+
+async def given_up(deaths: list[str]) -> str:
+    """The reason, once the enclave is given up."""
+    while not deaths:  # noqa: ASYNC110 - a list has no event
+        await asyncio.sleep(0.001)
+    return deaths[0]
+
+
+FIRST_FRAMES = {
+    "an entry's number": (1, encode_message(Ready(1))),
+    "too few": (0, encode_message(Ready(0))),
+    "too many": (0, encode_message(Ready(MAX_CONCURRENT + 1))),
+    "something else": (0, encode_message(Log("hello"))),
+    "bytes behind": (0, encode_message(Ready(1)) + b"\0"),
+    "nothing": (0, b""),
+}
+
+
+@pytest.mark.parametrize(("number", "frame"), FIRST_FRAMES.values(), ids=FIRST_FRAMES)
+def test_an_enclave_whose_first_frame_is_not_a_proper_ready_is_given_up(number: int, frame: bytes) -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.channel.send(number.to_bytes(4, "little") + frame)
+
+    with_enclave(play, refusal(Code.LOST, "malformed"))
+
+
+LATER_FRAMES: dict[str, Callable[[int], bytes]] = {
+    "a second ready": lambda _: bytes(4) + encode_message(Ready(1)),
+    "another reply": lambda number: number.to_bytes(4, "little") + encode_message(CHALLENGE),
+    "a reply that is cut": lambda number: number.to_bytes(4, "little") + encode_message(Left(b"long"))[:-1],
+    "a reply without a number": lambda _: bytes(4) + encode_message(Left(b"")),
+    "an unknown number": lambda number: (number + 1).to_bytes(4, "little") + encode_message(Left(b"")),
+    "a refusal under an unknown number": lambda _: b"\xff" * 4 + encode_message(fault(Code.INTERNAL, "")),
+    "a line under an entry's number": lambda number: number.to_bytes(4, "little") + encode_message(Log("")),
+    "no number": lambda _: b"\1\0",
+    "only a number": lambda _: bytes(4),
+}
+
+
+@pytest.mark.parametrize("frame", LATER_FRAMES.values(), ids=LATER_FRAMES)
+def test_an_enclave_that_sends_junk_is_given_up(frame: Callable[[int], bytes]) -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        number, _ = await enclave.entered(Enter)
+        await enclave.channel.send(frame(number))
+
+    with_enclave(play, refusal(Code.LOST, "malformed"))
+
+
+def test_a_second_reply_to_one_entry_is_junk() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        number, _ = await enclave.entered(Enter)
+        await enclave.reply(number, Left(b"one"))
+        await enclave.reply(number, Left(b"two"))
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        assert (await gate.enter(ENTER, Left)).sealed == b"one"
+        assert "malformed" in await given_up(deaths)
+
+    with_enclave(play, body)
+
+
+def test_an_enclave_that_is_silent_about_one_entry_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it answers all others, and each entry has its own time from when it was sent."""
+
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(2)
+        silent = None
+        while True:
+            number, entered = await enclave.entered(Enter)
+            if entered.envelope.sealed == b"silent":
+                silent = number
+            else:
+                assert silent is None or number != silent
+                await enclave.reply(number, Left(b""))
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        await asyncio.sleep(0.2)  # time in which nothing is under way does not count
+        (silent,) = await begun(gate.enter(sealed(b"silent"), Left))
+        began = time.monotonic()
+        while not deaths:
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(FaultError):  # the last one may meet its end
+                await gate.enter(ENTER, Left)
+        assert 0.25 < time.monotonic() - began < 2
+        with pytest.raises(FaultError, match="silent for") as refused:
+            await silent
+        assert refused.value.fault.code is Code.TIMED_OUT
+        assert len(deaths) == 1
+
+    monkeypatch.setattr(entry, "ENTRY_TIMEOUT", 0.3)
+    with_enclave(play, body)
+
+
+def test_an_enclave_that_does_not_get_ready_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(_enclave: FakeEnclave) -> None:
         await asyncio.sleep(30)
 
     monkeypatch.setattr(entry, "ENTRY_TIMEOUT", 0.1)
-    with_enclave(play, refusal(Code.TIMED_OUT))
+    with_enclave(play, refusal(Code.LOST, "not ready within"))
 
 
-def test_more_entries_than_may_wait_are_refused_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def body(gate: EntryGate, _: list[str]) -> None:
-        outcomes = await asyncio.gather(*(gate.enter(ENTER, Left) for _ in range(8)), return_exceptions=True)
-        busy = [outcome for outcome in outcomes if isinstance(outcome, FaultError)]
-        assert len(busy) == 4
-        assert all(outcome.fault.code is Code.BUSY for outcome in busy)
-
-    monkeypatch.setattr(entry_queue, "MAX_WAITING", 4)
-    with_enclave(echo, body)
-
-
-def test_entries_whose_callers_have_left_are_never_made() -> None:
-    made: list[bytes] = []
-
-    async def play(enclave: AsyncChannel) -> None:
-        while True:
-            entered = parse_message((await enclave.receive()).payload, Enter)
-            made.append(entered.envelope.sealed)
-            await asyncio.sleep(0.01)
-            await enclave.send(encode_message(Left(entered.envelope.sealed)))
+@pytest.mark.parametrize("end", ["closed", "died", "silent"])
+def test_an_end_refuses_all_entries_that_are_under_way_and_that_wait(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(2)
+        for _ in range(3):
+            await enclave.entered(Enter, Challenge)
+        if end == "died":
+            enclave.channel.close()
+        await asyncio.sleep(30)
 
     async def body(gate: EntryGate, deaths: list[str]) -> None:
-        first = asyncio.create_task(gate.enter(numbered(b"first"), Left))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        leaving = [asyncio.create_task(gate.enter(numbered(b"gone"), Left)) for _ in range(30)]
-        last = asyncio.create_task(gate.enter(numbered(b"last"), Left))
-        await asyncio.sleep(0)
-        for task in leaving:
-            task.cancel()
-        assert (await last).sealed == b"last"
-        assert (await first).sealed == b"first"
-        assert made == [b"first", b"last"]
-        assert not deaths
+        tasks = await begun(
+            gate.enter(sealed(b"oldest"), Left),
+            gate.enter(CHALLENGE, ChallengeAnswer),
+            *(gate.enter(sealed(session=session), Left) for session in range(5)),
+        )
+        left = asyncio.create_task(gate.enter(ENTER, Left))
+        await asyncio.sleep(0.02)
+        left.cancel()
+        if end == "closed":
+            gate.close()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        codes = [outcome.fault.code for outcome in outcomes if isinstance(outcome, FaultError)]
+        assert len(codes) == len(tasks)
+        assert set(codes[3:]) == {Code.LOST}
+        assert codes[0] is (Code.TIMED_OUT if end == "silent" else Code.LOST)
+        assert len(deaths) == (end != "closed")
 
+    if end == "silent":
+        monkeypatch.setattr(entry, "ENTRY_TIMEOUT", 0.3)
     with_enclave(play, body)
 
 
-def test_a_caller_with_many_calls_delays_another_by_one() -> None:
-    order: list[bytes] = []
-
-    async def body(gate: EntryGate, _: list[str]) -> None:
-        async def call(caller: str, text: bytes) -> None:
-            CALLER.set(caller)
-            order.append((await gate.enter(numbered(text), Left)).sealed)
-
-        greedy = [asyncio.create_task(call("token greedy", b"greedy")) for _ in range(10)]
-        await asyncio.sleep(0)
-        await asyncio.gather(asyncio.create_task(call("token modest", b"modest")), *greedy)
-        assert order.index(b"modest") <= 2
-
-    with_enclave(echo, body)
-
-
-def numbered(text: bytes) -> Enter:
-    return Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), text))
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "wanted"),
-    [
-        ("echo", b'{"a":[1]}', OcallAnswer),
-        ("time", b"{}", OcallAnswer),
-        ("unknown", b"{}", OcallRefused),
-        ("echo", b"{", OcallRefused),
-        ("echo", b"[" * 100_000, OcallRefused),
-        ("echo", '"{}"'.format("é" * 400_000).encode(), OcallRefused),  # the answer, in ASCII, is beyond the limit
-        ("broken", b"{}", OcallRefused),
-    ],
-)
-def test_ocalls_are_answered_or_refused_in_between(name: str, arguments: bytes, wanted: type) -> None:
-    async def play(enclave: AsyncChannel) -> None:
-        await enclave.receive()
-        await enclave.send(encode_message(Ocall(41, name, arguments)))
-        said: object = parse_message((await enclave.receive()).payload, OcallAnswer, OcallRefused)
-        assert isinstance(said, wanted)
-        assert said.number == 41  # type: ignore[attr-defined] # as both have
-        await enclave.send(encode_message(Left(type(said).__name__.encode())))
+def test_lines_of_an_enclave_and_its_refusals_of_unknown_frames_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        await enclave.tell(Log("a line"))
+        await enclave.tell(fault(Code.MALFORMED, "which entry?"))
+        await enclave.echo()
 
     async def body(gate: EntryGate, deaths: list[str]) -> None:
-        assert (await gate.enter(ENTER, Left)).sealed == wanted.__name__.encode()
-        assert not deaths
-
-    with_enclave(play, body)
-
-
-def test_an_ocall_that_is_answered_after_its_call_costs_the_next_entry_nothing() -> None:
-    """The call's time ends between question and answer, so the enclave says nothing to the answer."""
-
-    async def play(enclave: AsyncChannel) -> None:
-        await enclave.receive()
-        await enclave.send(encode_message(Ocall(1, "time", b"{}")))
-        await enclave.send(encode_message(Left(b"time is up")))
-        assert parse_message((await enclave.receive()).payload, OcallAnswer).number == 1
-        await echo(enclave)
-
-    async def body(gate: EntryGate, deaths: list[str]) -> None:
-        assert (await gate.enter(ENTER, Left)).sealed == b"time is up"
         assert (await gate.enter(ENTER, Left)).sealed == b"sealed"
         assert not deaths
+        said = [(record.levelname, record.getMessage()) for record in caplog.records]
+        assert ("INFO", "guest prints: a line") in said
+        assert any(level == "WARNING" and "which entry?" in text for level, text in said)
 
+    caplog.set_level(logging.INFO)
     with_enclave(play, body)
 
 
-def test_a_question_about_the_state_gets_the_keepers_answer_and_the_entry_goes_on() -> None:
-    async def asks(enclave: AsyncChannel) -> None:
-        await enclave.receive()
-        await enclave.send(encode_message(StateRead(7, bytes(32), None)))
-        said = parse_message((await enclave.receive()).payload, StateRefused)
-        await enclave.send(encode_message(Left(str(said.number).encode())))
+def test_an_enclave_that_never_stops_sending_holds_up_nobody_else() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        while True:
+            await enclave.tell(Log("again"))
 
-    async def body(gate: EntryGate, _: list[str]) -> None:
-        assert (await gate.enter(ENTER, Left)).sealed == b"7"
+    async def body(_gate: EntryGate, deaths: list[str]) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        assert not deaths
 
-    with_enclave(asks, body)
-
-
-def test_forgetting_gets_no_answer() -> None:
-    async def tells(enclave: AsyncChannel) -> None:
-        await enclave.receive()
-        await enclave.send(encode_message(StateForget(bytes(32), bytes(32))))
-        await enclave.send(encode_message(Left(b"left")))
-
-    async def body(gate: EntryGate, _: list[str]) -> None:
-        assert (await gate.enter(ENTER, Left)).sealed == b"left"
-
-    with_enclave(tells, body)
+    with_enclave(play, body)

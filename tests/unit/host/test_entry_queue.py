@@ -55,7 +55,7 @@ def test_one_caller_cannot_fill_the_queue() -> None:
     queue: EntryQueue[str] = EntryQueue()
     for number in range(MAX_SHARE):
         queue.add(str(number), "greedy", number % 8)
-    with pytest.raises(FaultError, match="busy: 64 of your requests wait .* wait for an answer before"):
+    with pytest.raises(FaultError, match=r"busy: 64 of your requests wait .* wait for an answer before"):
         queue.add("one more", "greedy", 8)
     queue.add("other", "modest")
     assert queue.next() == "0"
@@ -80,7 +80,7 @@ def test_all_callers_together_cannot_fill_it_beyond_its_limit() -> None:
     queue: EntryQueue[int] = EntryQueue()
     for number in range(MAX_WAITING):
         queue.add(number, str(number % 8))
-    with pytest.raises(FaultError, match="busy: 256 requests wait .* try again"):
+    with pytest.raises(FaultError, match=r"busy: 256 requests wait .* try again"):
         queue.add(-1, "newcomer")
     assert len(queue) == MAX_WAITING
     for _ in range(MAX_WAITING):

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from casemate.host.ocalls import BUILT_IN, answer
@@ -22,9 +24,17 @@ from casemate.wire.protocol.faults import Code, FaultError
 @pytest.mark.parametrize("name", ["echo", "log"])
 def test_an_enclaves_odd_arguments_are_malformed_and_no_more(name: str, arguments: bytes) -> None:
     with pytest.raises(FaultError) as refusal:
-        answer(BUILT_IN, name, arguments)
+        asyncio.run(answer(BUILT_IN, name, arguments))
     assert refusal.value.fault.code is Code.MALFORMED
 
 
 def test_arguments_come_back_from_echo() -> None:
-    assert answer(BUILT_IN, "echo", b'{"a": [1, 2.5, "x"]}') == b'{"a":[1,2.5,"x"]}'
+    assert asyncio.run(answer(BUILT_IN, "echo", b'{"a": [1, 2.5, "x"]}')) == b'{"a":[1,2.5,"x"]}'
+
+
+def test_a_handler_may_be_a_coroutine_function() -> None:
+    async def later(arguments: list[int]) -> int:
+        await asyncio.sleep(0.001)
+        return sum(arguments)
+
+    assert asyncio.run(answer({"sum": later}, "sum", b"[1, 2, 3]")) == b"6"

@@ -48,6 +48,17 @@ async def refused(code: Code, doing: Awaitable[object]) -> str:
     return refusal.value.fault.reason
 
 
+async def told(orchestrator: Orchestrator) -> list[object]:
+    """What has happened so far, in order: the states of enclaves, and words about the machine."""
+    said: list[object] = []
+    async for event in orchestrator.events.since(0):
+        assert event.number == len(said) + 1
+        said.append(event.what.state if isinstance(event.what, EnclaveIs) else event.what)
+        if event.number == orchestrator.events.last:
+            break
+    return said
+
+
 def test_what_runs_is_launched_again_under_its_number(tmp_path: Path) -> None:
     async def again(orchestrator: Orchestrator, chip: FakeChip) -> None:
         assert await orchestrator.plain_call(1, "main", b"1") == b"1"  # waits for the launch
@@ -315,13 +326,24 @@ def test_what_happens_is_told_to_whoever_listens(tmp_path: Path) -> None:
         await launch(orchestrator, chip)
         await orchestrator.stop(1)
         await orchestrator.destroy(1)
-        said: list[object] = []
-        async for event in orchestrator.events.since(0):
-            assert event.number == len(said) + 1
-            said.append(event.what.state if isinstance(event.what, EnclaveIs) else event.what)
-            if event.number == orchestrator.events.last:
-                break
-        assert said == [State.RUNNING, State.STOPPED, State.DESTROYED]
+        assert await told(orchestrator) == [State.RUNNING, State.STOPPED, State.DESTROYED]
+
+    host(tmp_path, body)
+
+
+def test_an_enclave_that_is_stopped_in_the_middle_of_a_call_is_not_taken_for_dead(tmp_path: Path) -> None:
+    """Its link ends before the chip has said that it is stopped; it must not be launched again."""
+
+    async def body(orchestrator: Orchestrator, chip: FakeChip) -> None:
+        await launch(orchestrator, chip)
+        calling = asyncio.create_task(orchestrator.plain_call(1, "hang", b"1"))
+        await asyncio.sleep(0.02)
+        assert (await orchestrator.stop(1)).state is State.STOPPED
+        await refused(Code.LOST, calling)
+        assert orchestrator.enclave(1).state is State.STOPPED
+        assert await told(orchestrator) == [State.RUNNING, State.STOPPED]
+        await orchestrator.start(1)
+        assert await orchestrator.plain_call(1, "main", b"1") == b"1"
 
     host(tmp_path, body)
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 import shutil
@@ -55,7 +56,8 @@ def test_the_ocall_that_the_starter_shows_is_one_that_hosts_answer(folder: Path,
     manifest.write_text(re.sub(r"^# (?=\[ocall|input|output)", "", manifest.read_text(), flags=re.MULTILINE))
     ((name, ocall),) = build(folder, developer_key, epoch=0).contents().schemas.ocalls.items()
     assert name in BUILT_IN
-    ocall.output.check(json.loads(answer(BUILT_IN, name, json.dumps(ocall.input.filter(None)).encode())))
+    answered = asyncio.run(answer(BUILT_IN, name, json.dumps(ocall.input.filter(None)).encode()))
+    ocall.output.check(json.loads(answered))
 
 
 def test_what_is_said_of_hosts_ocalls_is_so() -> None:

@@ -1,0 +1,108 @@
+"""Answers what one enclave asks in the middle of its calls: OCALLs, and questions about its sealed state.
+
+Each question is answered in a task of its own, so that one slow answer delays nothing else.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from casemate.host.ocalls import Handler, answer
+from casemate.host.state_keeper import StateAnswer, StateQuestion
+from casemate.link.async_channel import AsyncChannel
+from casemate.link.errors import PeerGoneError
+from casemate.link.numbered_frames import NEWS, numbered
+from casemate.wire.errors import WireError
+from casemate.wire.messages.entry import MAX_CONCURRENT, MAX_OTHERS, Ocall, OcallAnswer, OcallRefused
+from casemate.wire.messages.state import StateForget, StateRefused
+from casemate.wire.protocol.faults import Code, FaultError, fault
+
+MAX_QUESTIONS = 2 * MAX_CONCURRENT + MAX_OTHERS
+"""Most questions of one enclave that are being answered: one of each entry under way, and one of each call that has
+ended meanwhile."""
+
+MAX_HELD = 32 * 1024 * 1024
+"""Most bytes of questions that are being answered; there may always be one. An answer of this host is at most three
+times as long as its question (``echo``), or a few records."""
+
+KeepState = Callable[[StateQuestion], Awaitable[StateAnswer | None]]
+"""Answers what an enclave asks about its sealed state."""
+
+_log = logging.getLogger(__name__)
+
+
+class Questions:
+    """Answers one enclave's questions over ``channel``.
+
+    OCALLs are answered in any order. Questions about the state are answered one after the other in the order in which
+    they came: a record is stored before those that follow it, and nothing is forgotten before its successor is stored.
+    """
+
+    def __init__(self, channel: AsyncChannel, ocalls: Mapping[str, Handler], keep: KeepState) -> None:
+        self._channel = channel
+        self._ocalls = ocalls
+        self._keep = keep
+        self._state_turn = asyncio.Lock()
+        self._answering: set[asyncio.Task[None]] = set()
+        self._held = 0
+
+    def close(self) -> None:
+        """Gives up the answers that are under way. What has begun to be written is finished."""
+        for task in self._answering:
+            task.cancel()
+
+    async def take(self, question: Ocall | StateQuestion, size: int) -> None:
+        """Begins to answer a question of ``size`` bytes; waits only while too many are being answered."""
+        while len(self._answering) >= MAX_QUESTIONS or (self._answering and self._held + size > MAX_HELD):
+            await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
+        answering = self._answer_ocall(question) if isinstance(question, Ocall) else self._answer_state(question)
+        task = asyncio.create_task(answering)
+        self._answering.add(task)
+        self._held += size
+
+        def answered(task: asyncio.Task[None]) -> None:
+            self._answering.discard(task)
+            self._held -= size
+
+        task.add_done_callback(answered)
+
+    async def _answer_ocall(self, asked: Ocall) -> None:
+        await self._send(await self._ocall_answer(asked))
+
+    async def _ocall_answer(self, asked: Ocall) -> bytes:
+        """The payload with the answer or refusal. Without one the enclave would wait until the call's time-out."""
+        try:
+            said = await answer(self._ocalls, asked.name, asked.arguments)
+            return numbered(NEWS, OcallAnswer(asked.number, said))
+        except FaultError as error:
+            refused = error.fault
+        except WireError as error:
+            refused = fault(Code.OCALL_REFUSED, f"this host's answer to OCALL {asked.name!r} is too long: {error}")
+        except Exception:  # a defect of a handler must not end the enclave
+            _log.exception("OCALL %r failed", asked.name)
+            refused = fault(Code.INTERNAL, "a defect of the host's")
+        return numbered(NEWS, OcallRefused(asked.number, refused))
+
+    async def _answer_state(self, asked: StateQuestion) -> None:
+        async with self._state_turn:  # given out in the order in which it was asked for
+            said = await self._state_answer(asked)
+            if said is not None:
+                await self._send(said)
+
+    async def _state_answer(self, asked: StateQuestion) -> bytes | None:
+        """The payload with the answer or refusal, since the enclave waits for one; None to what has no answer."""
+        try:
+            said = await self._keep(asked)
+            return None if said is None else numbered(NEWS, said)
+        except WireError as error:
+            refused = fault(Code.INTERNAL, f"the answer cannot be encoded: {error}")
+        except Exception:  # likewise
+            _log.exception("%s failed", type(asked).__name__)
+            refused = fault(Code.INTERNAL, "a defect of the host's")
+        return None if isinstance(asked, StateForget) else numbered(NEWS, StateRefused(asked.number, refused))
+
+    async def _send(self, payload: bytes) -> None:
+        try:
+            await self._channel.send(payload)
+        except PeerGoneError:
+            _log.debug("the enclave is gone before its answer is")  # who reads from it is told as well
