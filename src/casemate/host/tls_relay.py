@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from casemate.host.entry import EntryGate
+from casemate.host.entry_queue import CALLER
 from casemate.wire.errors import os_error_text
 from casemate.wire.messages.tls import MAX_INWARD, TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.faults import FaultError
@@ -23,8 +24,15 @@ STUCK_TIME = 5.0
 SEND_PIECE = 16 * 1024
 """Bytes of an answer that a client must take within :data:`STUCK_TIME` to count as taking it."""
 
-AT_ONCE = 64
-"""Most entries of connections that wait for their turn: the rest of a gate's places is for sealed calls."""
+AT_ONCE = 44
+"""Most entries of connections under way. Each may take as long as a call."""
+
+ENDS_AT_ONCE = 4
+"""Most entries under way that say that a connection has ended: the enclave answers them at once, so they do not wait
+behind the others. What both leave of the gate's ``MAX_OTHERS`` places is for challenges and certificates."""
+
+CALLER_NAME = "RA-TLS"
+"""The relay's name as a caller of the gate: in each round of turns it has one, whoever launched the enclave."""
 
 FIRST_BYTES_TIME = 10.0
 """Seconds within which a new client must send something."""
@@ -100,6 +108,7 @@ class TlsRelay:
         self._gate = gate
         self._renew = renew
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._places_for_ends = asyncio.Semaphore(ENDS_AT_ONCE)
         self._clients: set[_Client] = set()
         self._last = 0
         self._tasks: tuple[asyncio.Task[None], ...] = ()
@@ -121,6 +130,7 @@ class TlsRelay:
                 task.cancel()
 
     async def _accept(self) -> None:
+        CALLER.set(CALLER_NAME)  # in this task, and in those of the clients, which it makes
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -156,9 +166,9 @@ class TlsRelay:
         finally:
             self._clients.discard(client)
             client.sock.close()
-            if client.number and not is_over:
+            if client.number and not is_over:  # also while an entry of it is under way
                 with contextlib.suppress(FaultError):
-                    await self._enter(client, b"", has_ended=True)
+                    await self._end(client)
 
     async def _relay(self, client: _Client) -> bool:
         """Whether the enclave has said that the connection is over."""
@@ -171,7 +181,7 @@ class TlsRelay:
             has_more = True
             while has_more:
                 client.stage = _Stage.ENTERED
-                reply = await self._enter(client, data)
+                reply = await self._relay_inward(client, data)
                 data = b""
                 await self._send(client, reply.data)
                 if reply.is_over:
@@ -187,14 +197,19 @@ class TlsRelay:
                 await loop.sock_sendall(client.sock, data[begin : begin + SEND_PIECE])
                 client.rests_since = time.monotonic()
 
-    async def _enter(self, client: _Client, data: bytes, *, has_ended: bool = False) -> TlsReply:
+    async def _relay_inward(self, client: _Client, data: bytes) -> TlsReply:
         async with self._places:
             if not client.number:  # the enclave expects numbers that rise in the order of their first use
                 self._last += 1
                 client.number = self._last
-            return await self._gate.enter(TlsBytes(client.number, data, has_ended), TlsReply)
+            return await self._gate.enter(TlsBytes(client.number, data, has_ended=False), TlsReply)
+
+    async def _end(self, client: _Client) -> None:
+        async with self._places_for_ends:
+            await self._gate.enter(TlsBytes(client.number, b"", has_ended=True), TlsReply)
 
     async def _keep_fresh(self, certificate: TlsInstalled) -> None:
+        CALLER.set(CALLER_NAME)
         expires_at = certificate.expires_at
         while True:
             await asyncio.sleep(max(MIN_RENEWAL, (expires_at - time.time()) / 2))

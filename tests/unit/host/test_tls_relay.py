@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Self
 import pytest
 
 from casemate.host import tls_relay
+from casemate.host.entry_queue import CALLER
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
+from casemate.wire.messages.entry import MAX_OTHERS
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 
@@ -25,11 +27,22 @@ class Gate:
         self.pieces = 1
         self.answer = b""
         """What is said instead of the piece, where anything is."""
+        self.is_slow = False
+        """It works on what connections say for as long as this is so; ends are answered at once."""
+        self.under_way = 0
+        self.callers: set[str] = set()
 
     async def enter(self, entry: object, _wanted: type[Any]) -> Any:
         assert isinstance(entry, TlsBytes)
         self.entered.append(entry)
-        await asyncio.sleep(0)
+        self.callers.add(CALLER.get())
+        self.under_way += 1
+        try:
+            await asyncio.sleep(0)
+            while self.is_slow and not entry.has_ended:  # noqa: ASYNC110 - a test's patience is short
+                await asyncio.sleep(0.01)
+        finally:
+            self.under_way -= 1
         if self.refuses:
             raise refuse(Code.BUSY, "no")
         if entry.data == b"long":
@@ -166,6 +179,58 @@ def test_a_refusing_enclave_costs_that_connection_alone() -> None:
     relayed(body)
 
 
+def test_slow_entries_fill_their_places_alone_and_ends_do_not_wait_behind_them() -> None:
+    async def body(relay: TlsRelay, gate: Gate) -> None:
+        idle = await Talker.at(relay)
+        assert await idle.ask(b"a") == b"A"
+        gate.is_slow = True
+        clients = [await Talker.at(relay) for _ in range(tls_relay.AT_ONCE + 10)]
+        for client in clients:
+            await client.say(b"b")
+        await eventually(lambda: gate.under_way == tls_relay.AT_ONCE)
+        idle.sock.close()
+        await eventually(lambda: gate.entered[-1] == TlsBytes(1, b"", has_ended=True))
+        assert gate.under_way == tls_relay.AT_ONCE
+        gate.is_slow = False
+        for client in clients:
+            assert await client.hear(1) == b"B"
+        assert gate.callers == {tls_relay.CALLER_NAME}
+
+    relayed(body)
+
+
+def test_the_enclave_hears_of_an_end_though_an_entry_of_that_connection_is_under_way() -> None:
+    async def body(relay: TlsRelay, gate: Gate) -> None:
+        gate.is_slow = True
+        talker = await Talker.at(relay)
+        await talker.say(b"a")
+        await eventually(lambda: gate.under_way == 1)
+        (client,) = relay._clients
+        assert client.task is not None
+        client.task.cancel()
+        await eventually(lambda: gate.entered == [TlsBytes(1, b"a", False), TlsBytes(1, b"", has_ended=True)])
+        assert await talker.is_hung_up_on()
+
+    relayed(body)
+
+
+def test_what_a_connection_says_while_an_entry_of_it_is_under_way_waits() -> None:
+    async def body(relay: TlsRelay, gate: Gate) -> None:
+        gate.is_slow = True
+        talker, other = await Talker.at(relay), await Talker.at(relay)
+        await talker.say(b"a")
+        await eventually(lambda: gate.under_way == 1)
+        await talker.say(b"b")
+        await other.say(b"o")
+        await eventually(lambda: gate.under_way == 2)
+        assert [entry.data for entry in gate.entered] == [b"a", b"o"]
+        gate.is_slow = False
+        assert await talker.hear(2) == b"AB"
+        assert await other.hear(1) == b"O"
+
+    relayed(body)
+
+
 def test_for_one_more_connection_the_one_that_rests_longest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls_relay, "MAX_CONNECTIONS", 3)
 
@@ -258,6 +323,10 @@ def test_a_certificate_is_renewed_in_time_and_after_failures(monkeypatch: pytest
         listener.close()
 
     asyncio.run(asyncio.wait_for(run(), 10))
+
+
+def test_the_places_of_connections_leave_some_to_challenges() -> None:
+    assert tls_relay.AT_ONCE + tls_relay.ENDS_AT_ONCE <= MAX_OTHERS * 3 // 4
 
 
 def test_certify_has_each_report_quoted_in_order() -> None:
