@@ -1,8 +1,8 @@
 """RA-TLS: host to enclave, the certificate and the connections' bytes; and the code that a process needs for it.
 
-The entries follow the rules of :mod:`casemate.wire.messages.entry`: one at a time, the n-th reply to the n-th entry. To
-the host a connection is a number and bytes. It may drop, delay, reorder and invent bytes, as any network may; TLS
-protects against that.
+The entries follow the rules of :mod:`casemate.wire.messages.entry`. Those of one connection go one at a time, except
+for the one that ends it. To the host a connection is a number and bytes. It may drop, delay, reorder and invent bytes,
+as any network may; TLS protects against that.
 """
 
 from dataclasses import dataclass
