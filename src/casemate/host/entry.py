@@ -117,8 +117,7 @@ class EntryGate:
         """
         if self._end is not None:
             if self._is_untold:
-                self._is_untold = False
-                self._loop.call_soon(self._on_death, self._end, context=contextvars.Context())
+                self._loop.call_soon(self._tell, context=contextvars.Context())
             raise refuse(Code.LOST, self._end)
         kind = self._calls if isinstance(message, Enter | PlainEnter) else self._others
         left: asyncio.Future[T] = self._loop.create_future()
@@ -180,8 +179,8 @@ class EntryGate:
             if self._under_way or self._calls.waiting or self._others.waiting:
                 self._die(reason)
             else:
-                self._is_untold = True
                 self._stop(reason)
+                self._is_untold = True
         except WireError as error:
             self._die(f"the enclave sent something malformed: {error}")
         except Exception:  # callers must not wait for a reply that nobody reads
@@ -259,7 +258,14 @@ class EntryGate:
     def _die(self, reason: str) -> None:
         if self._end is None:
             self._stop(reason)
-            self._on_death(reason)
+            self._is_untold = True
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tells ``on_death`` of the end, unless it knows, or the gate was closed meanwhile."""
+        if self._is_untold and self._end is not None:
+            self._is_untold = False
+            self._on_death(self._end)
 
     def _stop(self, reason: str) -> None:
         if self._end is not None:

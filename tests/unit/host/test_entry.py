@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.rigs.host.fake_enclave import FakeEnclave
 
 from casemate.host import entry, entry_queue
@@ -14,6 +16,7 @@ from casemate.host.entry import EntryGate
 from casemate.host.entry_queue import CALLER
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.state_keeper import StateQuestion
+from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import MAX_NUMBER
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
@@ -562,6 +565,48 @@ def test_lines_of_an_enclave_and_its_refusals_of_unknown_frames_are_logged(caplo
         assert any(level == "WARNING" and "which entry?" in text for level, text in said)
 
     caplog.set_level(logging.INFO)
+    with_enclave(play, body)
+
+
+FRAMES = st.tuples(
+    st.integers(0, 5),
+    st.sampled_from(
+        [Ready(1), Ready(3), Left(b"l"), PlainLeft(b"p"), CHALLENGED, fault(Code.INTERNAL, ""), Log("")]
+    ).map(encode_message)
+    | st.binary(max_size=3),
+)
+"""A number, and a message that fits somewhere, or bytes that fit nowhere."""
+
+
+@given(st.booleans(), st.lists(FRAMES, max_size=12))
+def test_whatever_an_enclave_sends_each_caller_gets_its_reply_or_a_refusal(
+    begins_well: bool, frames: list[tuple[int, bytes]]
+) -> None:
+    replies = {(number, frame) for number, frame in frames if number}
+
+    async def play(enclave: FakeEnclave) -> None:
+        if begins_well:
+            await enclave.ready(3)
+        with contextlib.suppress(PeerGoneError):
+            for number, frame in frames:
+                await enclave.channel.send(number.to_bytes(4, "little") + frame)
+            await asyncio.sleep(0.005)
+        enclave.channel.close()
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        wanted = [Left, PlainLeft, ChallengeAnswer, Left]
+        entries = [ENTER, PlainEnter("main", b"{}"), CHALLENGE, sealed(session=2)]
+        tasks = await begun(*(gate.enter(*pair) for pair in zip(entries, wanted, strict=True)))
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome, cls in zip(outcomes, wanted, strict=True):
+            assert isinstance(outcome, FaultError | cls)
+            if isinstance(outcome, cls):
+                assert any(frame == encode_message(outcome) for _, frame in replies)
+        with pytest.raises(FaultError):
+            await gate.enter(ENTER, Left)
+        await asyncio.sleep(0)
+        assert len(deaths) == 1
+
     with_enclave(play, body)
 
 
