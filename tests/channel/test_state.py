@@ -11,8 +11,8 @@ from tests.rigs.channel.steps import Steps
 
 from casemate.client.errors import EnclaveRefusedError
 from casemate.engines.frames import FrameKind, head_and_text
-from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.link.numbered_frames import NEWS, NUMBER_SIZE
+from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import OcallAnswer, PlainEnter, PlainLeft
 from casemate.wire.messages.state import StateRecords, StateRefused, StateStored

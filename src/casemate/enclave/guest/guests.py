@@ -225,11 +225,11 @@ class Guests:
         own = [place for place in self._places if place.caller == caller]
         resting = [place for place in own if not place.is_held]
         latest = max(resting, key=lambda place: place.rested_since, default=None)
-        place = latest or self._new_place(caller, own)
-        if place is None:
+        taken = latest or self._new_place(caller, own)
+        if taken is None:
             return False
-        place.caller, place.is_held = caller, True
-        found.set(place)
+        taken.caller, taken.is_held = caller, True
+        found.set(taken)
         return True
 
     def _new_place(self, caller: Hashable, own: list[Place]) -> Place | None:
