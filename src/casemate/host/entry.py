@@ -44,7 +44,7 @@ class _Entry(Generic[T]):
     """None once it is sent."""
     wanted: type[T]
     left: asyncio.Future[T]
-    kind: "_Kind"
+    window: "_Window"
     number: int = 0
     """Its frames' number; 0 until it is sent."""
     sent_at: float = 0.0
@@ -57,8 +57,8 @@ class _Entry(Generic[T]):
 
 
 @dataclass(slots=True, eq=False)
-class _Kind:
-    """The entries of one kind, calls or others: how many more may be under way, and those that wait."""
+class _Window:
+    """The entries of one kind, calls or others: how many more may be under way, and those that wait for that."""
 
     room: int = 0
     waiting: EntryQueue[_Entry[Any]] = field(default_factory=EntryQueue)
@@ -85,7 +85,7 @@ class EntryGate:
         self._channel = AsyncChannel(entry_socket, descriptors=False)
         self._questions = Questions(self._channel, ocalls, keep)
         self._on_death = on_death
-        self._calls, self._others = _Kind(), _Kind()
+        self._calls, self._others = _Window(), _Window()
         self._under_way: dict[int, _Entry[Any]] = {}
         """By their numbers, in the order in which they were sent."""
         self._last = 0
@@ -119,24 +119,24 @@ class EntryGate:
             if self._is_untold:
                 self._loop.call_soon(self._tell, context=contextvars.Context())
             raise refuse(Code.LOST, self._end)
-        kind = self._calls if isinstance(message, Enter | PlainEnter) else self._others
+        window = self._calls if isinstance(message, Enter | PlainEnter) else self._others
         left: asyncio.Future[T] = self._loop.create_future()
-        entry = _Entry(message, wanted, left, kind)
-        if kind.room and not kind.waiting:
+        entry = _Entry(message, wanted, left, window)
+        if window.room and not window.waiting:
             self._send(entry)
             return await left
         caller, session = CALLER.get(), _session_of(message)
-        kind.waiting.add(entry, caller, session)
+        window.waiting.add(entry, caller, session)
         try:
             return await left
         finally:
             if not entry.number:
-                kind.waiting.withdraw(entry, caller, session)
+                window.waiting.withdraw(entry, caller, session)
 
     def _send(self, entry: _Entry[Any]) -> None:
-        """Begins an entry; there must be room for it. What the socket does not take at once is sent in the background.
+        """Begins an entry; there must be room for it.
 
-        The window bounds how much that is.
+        What the socket does not take at once is sent in the background. The window bounds how much that is.
         """
         number = self._next_number()
         try:
@@ -146,7 +146,7 @@ class EntryGate:
             return
         entry.number, entry.sent_at = number, self._loop.time()
         entry.message = None  # up to 17 MiB: not kept for a caller that has left
-        entry.kind.room -= 1
+        entry.window.room -= 1
         self._under_way[number] = entry
         if self._timer is None:
             self._look_again_at(entry.sent_at + ENTRY_TIMEOUT)
@@ -162,8 +162,8 @@ class EntryGate:
             if self._last not in self._under_way:
                 return self._last
 
-    def _send_waiting(self, kind: _Kind) -> None:
-        while kind.room and (entry := kind.waiting.next()) is not None:
+    def _send_waiting(self, window: _Window) -> None:
+        while window.room and (entry := window.waiting.next()) is not None:
             if not entry.left.done():  # its caller may have been cancelled, and have had no turn yet
                 self._send(entry)
 
@@ -223,8 +223,8 @@ class EntryGate:
             raise WireError("reply's number", got=str(number), want="that of an entry under way")
         reply: object = parse_message(message, Fault, entry.wanted)
         del self._under_way[number]
-        entry.kind.room += 1
-        self._send_waiting(entry.kind)
+        entry.window.room += 1
+        self._send_waiting(entry.window)
         if isinstance(reply, Fault):
             entry.fail(FaultError(reply))
         elif not entry.left.done():
@@ -279,8 +279,8 @@ class EntryGate:
         under_way, self._under_way = self._under_way, {}
         for entry in under_way.values():
             entry.fail(refuse(Code.LOST, reason))
-        for kind in (self._calls, self._others):
-            while (waiting := kind.waiting.next()) is not None:
+        for window in (self._calls, self._others):
+            while (waiting := window.waiting.next()) is not None:
                 waiting.fail(refuse(Code.LOST, reason))
 
 
