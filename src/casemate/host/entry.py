@@ -122,7 +122,7 @@ class EntryGate:
         window = self._calls if isinstance(message, Enter | PlainEnter) else self._others
         left: asyncio.Future[T] = self._loop.create_future()
         entry = _Entry(message, wanted, left, window)
-        if window.room and not window.waiting:
+        if window.room:  # then nobody waits: whoever makes room sends for those who do
             self._send(entry)
             return await left
         caller, session = CALLER.get(), _session_of(message)

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -17,7 +18,8 @@ from casemate.host.entry_queue import CALLER
 from casemate.host.ocalls import BUILT_IN
 from casemate.host.state_keeper import StateQuestion
 from casemate.link.errors import PeerGoneError
-from casemate.link.numbered_frames import MAX_NUMBER
+from casemate.link.frames import header
+from casemate.link.numbered_frames import MAX_NUMBER, NEWS, numbered
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import (
@@ -611,14 +613,33 @@ def test_whatever_an_enclave_sends_each_caller_gets_its_reply_or_a_refusal(
 
 
 def test_an_enclave_that_never_stops_sending_holds_up_nobody_else() -> None:
-    async def play(enclave: FakeEnclave) -> None:
-        await enclave.ready()
-        while True:
-            await enclave.tell(Log("again"))
+    """It sends from a thread, so that there is always more to read. It stops in the end, so that this test can fail."""
+    lines = 200 * frame_of(Log("again"))
 
-    async def body(_gate: EntryGate, deaths: list[str]) -> None:
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        gate = EntryGate(ours, BUILT_IN, keeps_nothing, lambda _: None)
+        began = time.monotonic()
+
+        def flood() -> None:
+            theirs.sendall(frame_of(Ready(1)))
+            with contextlib.suppress(OSError):
+                while time.monotonic() - began < 4:
+                    theirs.sendall(lines)
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
         for _ in range(50):
             await asyncio.sleep(0.001)
-        assert not deaths
+        took = time.monotonic() - began
+        gate.close()
+        flooding.join()
+        theirs.close()
+        assert took < 3
 
-    with_enclave(play, body)
+    asyncio.run(run())
+
+
+def frame_of(message: object) -> bytes:
+    payload = numbered(NEWS, message)
+    return header(payload, len(payload)) + payload

@@ -238,11 +238,14 @@ def test_beyond_a_number_or_so_many_bytes_of_questions_nothing_more_is_read(
         under_way -= 1
 
     async def play(enclave: FakeEnclave) -> None:
-        for number in range(1, 21):
-            await enclave.tell(Ocall(number, "counted", b"[1]"))
-        for _ in range(20):
-            await enclave.answered(OcallAnswer)
-        assert highest == 4
+        nonlocal highest
+        for _ in range(2):  # what is answered makes room again
+            highest = 0
+            for number in range(1, 21):
+                await enclave.tell(Ocall(number, "counted", b"[1]"))
+            for _ in range(20):
+                await enclave.answered(OcallAnswer)
+            assert highest == 4
 
     monkeypatch.setitem(OCALLS, "counted", counted)
     size = len(encode_message(Ocall(1, "counted", b"[1]")))
