@@ -1,6 +1,5 @@
 """The OCALLs that this host answers: its clock, an echo, a line in its log. Enclaves must not trust the answers."""
 
-import inspect
 import json
 import logging
 import time
@@ -35,8 +34,12 @@ BUILT_IN: Mapping[str, Handler] = {"time": _time, "echo": _echo, "log": _log}
 """OCALLs that every Casemate host answers."""
 
 
-async def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> bytes:
-    """The JSON answer to an OCALL, or a refusal if there is no such handler or the arguments are not JSON."""
+def ask(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> Any | Awaitable[Any]:
+    """What the handler of an OCALL returns: the answer, or an awaitable of it.
+
+    Raises:
+        FaultError: there is no such handler, or the arguments are not JSON.
+    """
     handler = handlers.get(name)
     if handler is None:
         raise refuse(Code.OCALL_REFUSED, f"this host has no OCALL {name!r}, it has {', '.join(sorted(handlers))}")
@@ -44,7 +47,9 @@ async def answer(handlers: Mapping[str, Handler], name: str, arguments: bytes) -
         value = parse_json("OCALL arguments", arguments, limit=MAX_OCALL, round_integers=True)
     except WireError:
         raise refuse(Code.MALFORMED, f"arguments of OCALL {name!r} are no JSON") from None
-    said = handler(value)
-    if inspect.isawaitable(said):
-        said = await said
+    return handler(value)
+
+
+def encode_answer(said: Any) -> bytes:
+    """The JSON of an answer."""
     return json.dumps(said, separators=(",", ":")).encode()

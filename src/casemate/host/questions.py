@@ -1,13 +1,16 @@
 """Answers what one enclave asks in the middle of its calls: OCALLs, and questions about its sealed state.
 
-Each question is answered in a task of its own, so that one slow answer delays nothing else.
+What takes time is answered in a task of its own, so that one slow answer delays nothing else.
 """
 
 import asyncio
+import contextlib
+import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
-from casemate.host.ocalls import Handler, answer
+from casemate.host.ocalls import Handler, ask, encode_answer
 from casemate.host.state_keeper import StateAnswer, StateQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
@@ -55,7 +58,18 @@ class Questions:
         """Begins to answer a question of ``size`` bytes; waits only while too many are being answered."""
         while len(self._answering) >= MAX_QUESTIONS or (self._answering and self._held + size > MAX_HELD):
             await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
-        answering = self._answer_ocall(question) if isinstance(question, Ocall) else self._answer_state(question)
+        if not isinstance(question, Ocall):
+            self._begin(self._answer_state(question), size)
+            return
+        said = self._ask(question)
+        if inspect.isawaitable(said):
+            self._begin(self._answer_later(question, said), size)
+        elif self._channel.has_backlog:
+            self._begin(self._send(said), size)
+        else:  # the answer is there, and nothing is before it: no task is needed
+            self._post(said)
+
+    def _begin(self, answering: Coroutine[Any, Any, None], size: int) -> None:
         task = asyncio.create_task(answering)
         self._answering.add(task)
         self._held += size
@@ -66,22 +80,20 @@ class Questions:
 
         task.add_done_callback(answered)
 
-    async def _answer_ocall(self, asked: Ocall) -> None:
-        await self._send(await self._ocall_answer(asked))
-
-    async def _ocall_answer(self, asked: Ocall) -> bytes:
-        """The payload with the answer or refusal. Without one the enclave would wait until the call's time-out."""
+    def _ask(self, asked: Ocall) -> bytes | Awaitable[Any]:
+        """The payload with the answer or refusal; or an awaitable of the handler's answer, where that takes time."""
         try:
-            said = await answer(self._ocalls, asked.name, asked.arguments)
-            return numbered(NEWS, OcallAnswer(asked.number, said))
-        except FaultError as error:
-            refused = error.fault
-        except WireError as error:
-            refused = fault(Code.OCALL_REFUSED, f"this host's answer to OCALL {asked.name!r} is too long: {error}")
-        except Exception:  # a defect of a handler must not end the enclave
-            _log.exception("OCALL %r failed", asked.name)
-            refused = fault(Code.INTERNAL, "a defect of the host's")
-        return numbered(NEWS, OcallRefused(asked.number, refused))
+            said = ask(self._ocalls, asked.name, asked.arguments)
+            return said if inspect.isawaitable(said) else _answered(asked, said)
+        except Exception as error:  # a defect of a handler must not end the enclave
+            return _refused(asked, error)
+
+    async def _answer_later(self, asked: Ocall, said: Awaitable[Any]) -> None:
+        try:
+            payload = _answered(asked, await said)
+        except Exception as error:  # likewise
+            payload = _refused(asked, error)
+        await self._send(payload)
 
     async def _answer_state(self, asked: StateQuestion) -> None:
         async with self._state_turn:  # given out in the order in which it was asked for
@@ -102,7 +114,29 @@ class Questions:
         return None if isinstance(asked, StateForget) else numbered(NEWS, StateRefused(asked.number, refused))
 
     async def _send(self, payload: bytes) -> None:
-        try:
+        """Returns when the enclave has taken all that goes before; so what waits to be sent counts as under way."""
+        if not self._channel.has_backlog:
+            self._post(payload)
+            return
+        with contextlib.suppress(PeerGoneError):  # who reads from it is told as well
             await self._channel.send(payload)
-        except PeerGoneError:
-            _log.debug("the enclave is gone before its answer is")  # who reads from it is told as well
+
+    def _post(self, payload: bytes) -> None:
+        with contextlib.suppress(PeerGoneError):
+            self._channel.post(payload)
+
+
+def _answered(asked: Ocall, said: Any) -> bytes:
+    return numbered(NEWS, OcallAnswer(asked.number, encode_answer(said)))
+
+
+def _refused(asked: Ocall, error: Exception) -> bytes:
+    """The payload with a refusal. Without one the enclave would wait until the call's time-out."""
+    if isinstance(error, FaultError):
+        refused = error.fault
+    elif isinstance(error, WireError):
+        refused = fault(Code.OCALL_REFUSED, f"this host's answer to OCALL {asked.name!r} is too long: {error}")
+    else:
+        _log.error("OCALL %r failed", asked.name, exc_info=error)
+        refused = fault(Code.INTERNAL, "a defect of the host's")
+    return numbered(NEWS, OcallRefused(asked.number, refused))

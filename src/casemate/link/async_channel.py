@@ -40,6 +40,11 @@ class AsyncChannel:
         self._is_watched = False
         self._sending: set[asyncio.Task[None]] = set()
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether the peer has yet to take a frame that was begun."""
+        return bool(self._sending)
+
     def close(self) -> None:
         """Closes the socket; tasks that wait on it get a :class:`PeerGoneError`."""
         if self._sock.fileno() >= 0:

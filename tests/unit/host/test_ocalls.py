@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from casemate.host.ocalls import BUILT_IN, answer
+from casemate.host.ocalls import BUILT_IN, ask, encode_answer
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.protocol.faults import Code, FaultError
 
@@ -24,12 +24,12 @@ from casemate.wire.protocol.faults import Code, FaultError
 @pytest.mark.parametrize("name", ["echo", "log"])
 def test_an_enclaves_odd_arguments_are_malformed_and_no_more(name: str, arguments: bytes) -> None:
     with pytest.raises(FaultError) as refusal:
-        asyncio.run(answer(BUILT_IN, name, arguments))
+        ask(BUILT_IN, name, arguments)
     assert refusal.value.fault.code is Code.MALFORMED
 
 
 def test_arguments_come_back_from_echo() -> None:
-    assert asyncio.run(answer(BUILT_IN, "echo", b'{"a": [1, 2.5, "x"]}')) == b'{"a":[1,2.5,"x"]}'
+    assert encode_answer(ask(BUILT_IN, "echo", b'{"a": [1, 2.5, "x"]}')) == b'{"a":[1,2.5,"x"]}'
 
 
 def test_a_handler_may_be_a_coroutine_function() -> None:
@@ -37,4 +37,7 @@ def test_a_handler_may_be_a_coroutine_function() -> None:
         await asyncio.sleep(0.001)
         return sum(arguments)
 
-    assert asyncio.run(answer({"sum": later}, "sum", b"[1, 2, 3]")) == b"6"
+    async def asked() -> object:
+        return await ask({"sum": later}, "sum", b"[1, 2, 3]")
+
+    assert asyncio.run(asked()) == 6
