@@ -1,10 +1,16 @@
 """``python -m tests.crash.chain FOLDER SEED ROUNDS``: a chain of real processes that commits, and dies, and commits.
 
-Chip, host and enclave are processes of their own, with the product's code and sockets between them: leaf functions and
-anchors; entry gate, keeper and SQLite; leaf, pump, store. Left out is what has nothing to do with keeping state: pages,
-guests, HPKE, confinement. They are forked from this process, which has imported everything, so a restart costs
-milliseconds. In each round it lets them work for a random while, kills -9 some of them, lets the others notice as they
-would, starts what is missing, and holds what the enclave then has against what was acknowledged.
+Chip, host and enclave are processes of their own, with the product's code and sockets between them: leaf functions
+and anchors; entry gate, keeper and SQLite; loop, links, store. Left out is what has nothing to do with keeping state:
+pages, guests, HPKE, confinement. They are forked from this process, which has imported everything, so a restart costs
+milliseconds. Four writers commit at the same time. In each round this process lets them work for a random while, kills
+-9 some of the others, lets the rest notice as they would, starts what is missing, and holds what the enclave then has
+against what was acknowledged.
+
+Each commit counts its writer's commits in one key, from which all that the writer's other keys have to hold follows.
+Every commit also puts the writer's name into a key of all writers, which nobody reads, and every fourth of a writer's
+counts a common counter up: two of these at once conflict, and one is made again. So a state shows whether it has all
+that was acknowledged, commits that are whole, and nothing that nobody wrote, or wrote over unseen.
 
 It prints one JSON document: what was counted, or what went wrong. SIGKILL leaves the kernel's page cache alone, so this
 says nothing of power cuts: those rest on fsync and SQLite's own tests.
@@ -12,7 +18,6 @@ says nothing of power cuts: those rest on fsync and SQLite's own tests.
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import random
@@ -27,8 +32,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from casemate.enclave.io.host_questions import HostQuestions
-from casemate.enclave.io.pump import Pump
 from tests.rigs.store_lab import SECS
 
 from casemate.chip.anchors import Anchors
@@ -38,21 +41,23 @@ from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.sgx.attester import SgxAttester
 from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import FIRST_TCB
-from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.chip.leaf import Leaf, chip_peer
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.guest.console import Console
+from casemate.enclave.io.host_link import HostLink
+from casemate.enclave.io.loop import Loop
 from casemate.enclave.io.socket_peer import SocketPeer
-from casemate.enclave.main import MAX_HOST_FRAME
 from casemate.enclave.store import store as store_module
+from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.store import Store
+from casemate.enclave.store.transaction import Transaction
 from casemate.host.entry import EntryGate
 from casemate.host.state_keeper import StateKeeper
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError
-from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import Enter, Left
+from casemate.link.frames import MAX_FRAME
+from casemate.wire.encodings.message import parse_message
+from casemate.wire.messages.entry import Enter, Left, Ready
 from casemate.wire.messages.leaf import Boot, Booted
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, FaultError
@@ -69,64 +74,79 @@ GROWTH = 24 * 1024
 """Bytes between checkpoints: small, so that processes die in the middle of those, too."""
 PATIENCE = 20.0
 """Longest that anything here may take (seconds)."""
+WRITERS = 4
+CONTESTED = 4
+"""One of so many commits of a writer reads and writes the common counter."""
 
-ENTER = Enter(Envelope(CallBinding(bytes(32), 1, 1, "main"), b""))
 EXPECTED_FAULTS = {Code.STATE_CONFLICT}
-"""A step that the chip was still writing when its enclave was killed comes before the next enclave's."""
+"""Of commits that count, and where the chip was still writing a commit of an enclave that was killed."""
 
 
-def change(store_put: Callable[[str, bytes], object], store_delete: Callable[[str], object], n: int) -> None:
-    """What the n-th commit does: several keys, so that half of it would be seen."""
-    store_put("n", str(n).encode())
-    store_put(f"k{n % 7}", b'"' + b"x" * (n * 37 % 3000) + b'"')
-    if n % 5 == 0:
-        store_delete(f"k{(n + 3) % 7}")
+def entry(writer: int) -> Enter:
+    """The call of a writer; ``WRITERS`` stands for a call that only reads."""
+    return Enter(Envelope(CallBinding(bytes(32), 1, 1, str(writer)), b""))
 
 
-def digest(state: dict[str, bytes]) -> str:
-    """Names one content."""
-    return hashlib.sha256(repr(sorted(state.items())).encode()).hexdigest()
+def own_keys(writer: int, n: int) -> dict[str, bytes]:
+    """What a writer's own keys hold after its n-th commit: several keys, so that half of a commit would be seen."""
+    state = {}
+    for m in range(1, n + 1):
+        state[f"w{writer}"] = str(m).encode()
+        state[f"k{writer}.{m % 5}"] = b'"' + b"x" * (m * 37 % 900) + b'"'
+        if m % 3 == 0:
+            state.pop(f"k{writer}.{(m + 2) % 5}", None)
+    return state
+
+
+def change(transaction: Transaction, writer: int, n: int) -> None:
+    """The n-th commit of a writer: its own keys, and those of all writers."""
+    transaction.put(f"w{writer}", str(n).encode())
+    transaction.put(f"k{writer}.{n % 5}", b'"' + b"x" * (n * 37 % 900) + b'"')
+    if n % 3 == 0:
+        transaction.delete(f"k{writer}.{(n + 2) % 5}")
+    transaction.put("last", f"[{writer},{n}]".encode())
+    if n % CONTESTED == 0:
+        transaction.put("count", str(int(transaction.get("count") or b"0") + 1).encode())
 
 
 # The processes
 
 
 def play_enclave(leaf_end: socket.socket, entry_end: socket.socket) -> None:
-    """One commit an entry; the first entry reads. Ends when chip or host have gone."""
+    """One call an entry, several at once. Ends when chip or host have gone."""
     store_module.MIN_GROWTH = GROWTH
-    leaf = Leaf(Channel(leaf_end))
-    booted = leaf.boot()
-    pump = Pump()
-    host = SocketPeer("host", entry_end, limit=MAX_HOST_FRAME, most=1)
-    pump.watch(host)
-    keys = SealingKeys(leaf, booted.identity, booted.tcb)
-    image: Any = None  # it is for OCALLs, of which there are none here
-    questions = HostQuestions(image, pump, host, Console(host, debug=False), is_guest_gone=lambda: False)
-    store = Store(leaf, questions, keys, RULES)
+    loop = Loop()
+    leaf = Leaf(chip_peer(loop, leaf_end))
+    booted = loop.finish(leaf.boot())
+    host = HostLink(SocketPeer(loop, "host", entry_end, limit=MAX_FRAME))
+    store = Store(leaf, HostRecords(host), SealingKeys(leaf, booted.identity, booted.tcb), RULES)
+
+    async def call(number: int, writer: int) -> None:
+        host.reply(number, Left(json.dumps(await step(store, writer)).encode()))
+
+    def enter(number: int, message: bytes) -> None:
+        loop.start(call(number, int(parse_message(message, Enter).envelope.binding.entry)))
+
+    host.open(enter)
     leaf.tell(Booted())
-    has_read = False
-    while True:
-        pump.until(lambda: bool(host.incoming), None)
-        with contextlib.suppress(WireError):
-            parse_message(host.incoming.popleft() or b"", Enter)
-            said = step(store, read_only=not has_read)
-            has_read = has_read or said["kind"] == "read"
-            host.send(encode_message(Left(json.dumps(said).encode())))
+    host.tell(Ready(WRITERS + 1))
+    loop.run()
 
 
-def step(store: Store, *, read_only: bool) -> dict[str, object]:
+async def step(store: Store, writer: int) -> dict[str, object]:
     """One call of the enclave."""
     try:
-        transaction = store.begin(time.monotonic() + PATIENCE)
-        n = int(transaction.get("n") or b"0")
-        if not read_only:
-            n += 1
-            change(transaction.put, transaction.delete, n)
-        state = {key: transaction.get(key) or b"" for key in transaction.list()}
-        mark = transaction.commit(time.monotonic() + PATIENCE)
+        transaction = await store.begin(time.monotonic() + PATIENCE)
+        if writer == WRITERS:
+            state = {key: (transaction.get(key) or b"").decode() for key in transaction.list()}
+            mark = await transaction.commit(time.monotonic() + PATIENCE)
+            return {"kind": "read", "state": state, "epoch": mark.epoch}
+        n = int(transaction.get(f"w{writer}") or b"0") + 1
+        change(transaction, writer, n)
+        mark = await transaction.commit(time.monotonic() + PATIENCE)
     except FaultError as error:
         return {"kind": "fault", "code": error.fault.code, "reason": error.fault.reason}
-    return {"kind": "read" if read_only else "step", "n": n, "digest": digest(state), "epoch": mark.epoch}
+    return {"kind": "step", "writer": writer, "n": n, "epoch": mark.epoch}
 
 
 def play_chip(control: socket.socket, folder: Path) -> None:
@@ -158,14 +178,23 @@ def play_host(control: socket.socket, told: int, folder: Path) -> None:
 async def _host(control: socket.socket, told: int, folder: Path) -> None:
     keeper = StateKeeper(folder / "records.db")
     channel = AsyncChannel(control)
+
+    async def tell(gate: EntryGate, writer: int) -> None:
+        left = await gate.enter(entry(writer), Left)
+        os.write(told, left.sealed + b"\n")  # a pipe takes so short a line whole
+
+    async def write(gate: EntryGate, writer: int) -> None:
+        with contextlib.suppress(FaultError):
+            while True:
+                await tell(gate, writer)
+
     while True:
         (descriptor,) = (await channel.receive()).descriptors
         keep = partial(keeper.answer, namespaces=NAMESPACES)
         gate = EntryGate(socket.socket(fileno=descriptor), {}, keep, lambda _: None)
         with contextlib.suppress(FaultError):
-            while True:
-                left = await gate.enter(ENTER, Left)
-                os.write(told, left.sealed + b"\n")
+            await tell(gate, WRITERS)
+            await asyncio.gather(*(write(gate, writer) for writer in range(WRITERS)))
 
 
 # The one who starts and kills them
@@ -184,11 +213,18 @@ class Chain:
         self._controls: dict[str, Channel] = {}
         self._told = -1
         self._unread = b""
-        self.n = 0
-        """The last commit that was acknowledged or seen."""
-        self._state: dict[str, bytes] = {}
-        self._digests: dict[int, str] = {0: digest({})}
+        self._acknowledged = [0] * WRITERS
+        """The last commit of each writer that was acknowledged or seen."""
+        self._epoch = 0
+        """The newest epoch that was told."""
+        self._late = [False] * WRITERS
+        """Whose last commit, of the enclave before, the chip may still be writing."""
         self.counted: Counter[str] = Counter()
+
+    @property
+    def commits(self) -> int:
+        """Of all writers."""
+        return sum(self._acknowledged)
 
     def start(self) -> None:
         """Starts what is missing; a new enclave in any case."""
@@ -282,23 +318,49 @@ class Chain:
         self.counted[said["kind"]] += 1
         if said["kind"] == "fault":
             if said["code"] not in EXPECTED_FAULTS:
-                raise ChainError(f"after commit {self.n}: {said}")
+                raise ChainError(f"after commits {self._acknowledged}: {said}")
             return
-        n, first = said["n"], self.n if said["kind"] == "read" else self.n + 1
-        if n not in (first, first + 1):
-            raise ChainError(f"{said['kind']} gives commit {n} after commit {self.n} was acknowledged")
-        if said["digest"] != self._expected(n):
-            raise ChainError(f"the state of commit {n} is not what was committed")
-        if said["epoch"] != n:
-            raise ChainError(f"commit {n} is at epoch {said['epoch']}")
-        self.counted["kept though unacknowledged"] += n - first
-        self.n = n
+        if said["kind"] == "read":
+            self._check_state(said["state"], said["epoch"])
+        else:
+            self._check_step(said["writer"], said["n"], said["epoch"])
 
-    def _expected(self, n: int) -> str:
-        for number in range(max(self._digests) + 1, n + 1):
-            change(self._state.__setitem__, lambda key: self._state.pop(key, None), number)
-            self._digests[number] = digest(self._state)
-        return self._digests[n]
+    def _check_step(self, writer: int, n: int, epoch: int) -> None:
+        """Each writer's commits are acknowledged one after the other, at epochs that rise."""
+        unheard = n - self._acknowledged[writer] - 1
+        if unheard not in (0, int(self._late[writer])):
+            raise ChainError(f"writer {writer} makes commit {n} after commit {self._acknowledged[writer]}")
+        if epoch < self._epoch:
+            raise ChainError(f"commit {n} of writer {writer} is at epoch {epoch}, after epoch {self._epoch}")
+        self.counted["shared"] += epoch == self._epoch
+        self.counted["kept though unacknowledged"] += unheard
+        self._acknowledged[writer], self._epoch = n, epoch
+        self._late[writer] = False
+
+    def _check_state(self, state: dict[str, str], epoch: int) -> None:
+        """What a new enclave has: whole commits, all that were acknowledged, and at most one more of each writer."""
+        seen = [int(state.get(f"w{writer}", "0")) for writer in range(WRITERS)]
+        for writer, (n, known) in enumerate(zip(seen, self._acknowledged, strict=True)):
+            if n not in (known, known + 1):
+                raise ChainError(f"writer {writer} has commit {n} after commit {known} was acknowledged")
+            mine = {
+                key: value.encode() for key, value in state.items() if key.startswith((f"w{writer}", f"k{writer}."))
+            }
+            if mine != own_keys(writer, n):
+                raise ChainError(f"the keys of writer {writer} are not what its commit {n} leaves")
+        last_writer, last_n = json.loads(state.get("last", f"[0,{seen[0]}]"))
+        if last_n != seen[last_writer]:
+            raise ChainError(f"the last commit of all was {last_n} of writer {last_writer}, which has made {seen}")
+        if int(state.get("count", "0")) != sum(n // CONTESTED for n in seen):
+            raise ChainError(f"the common counter is {state.get('count')} after {seen}")
+        common = {"last", "count"} & state.keys()
+        if len(state) != sum(len(own_keys(writer, n)) for writer, n in enumerate(seen)) + len(common):
+            raise ChainError(f"keys that nobody has written: {sorted(state)}")
+        if epoch < self._epoch or sum(seen) < epoch:
+            raise ChainError(f"epoch {epoch} after epoch {self._epoch}, with {sum(seen)} commits")
+        self.counted["kept though unacknowledged"] += sum(seen) - sum(self._acknowledged)
+        self._late = [n == known for n, known in zip(seen, self._acknowledged, strict=True)]
+        self._acknowledged, self._epoch = seen, epoch
 
 
 def _become(play: Callable[..., None], given: tuple[Any, ...]) -> NoReturn:
@@ -339,7 +401,7 @@ def run(folder: Path, seed: int, rounds: int) -> dict[str, object]:
         chain.await_answers(3)
     finally:
         chain.close()
-    return {"commits": chain.n, "killed": dict(killed), **chain.counted}
+    return {"commits": chain.commits, "killed": dict(killed), **chain.counted}
 
 
 def main() -> int:

@@ -36,6 +36,8 @@ def test_nothing_acknowledged_is_lost_by_200_kills(
     record_property("counted", counted)
     assert counted["commits"] > ROUNDS
     assert counted["kept though unacknowledged"] > 0  # it was killed between the anchor's step and the answer, too
+    assert counted["shared"] > 0  # commits of several writers in one record
+    assert counted["fault"] > 0  # and conflicts
 
 
 @pytest.mark.nightly("ten times 2,000 kills")

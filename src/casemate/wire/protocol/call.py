@@ -254,10 +254,21 @@ def commitment(blind: bytes, content: bytes, sha256: Sha256 = _sha256) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class StateMark:
-    """The point in an enclave's sealed state at which a call was answered."""
+    """The point in an enclave's sealed state at which a call was answered.
+
+    Calls that end at the same time are committed together and share an epoch. Of two receipts of one epoch:
+
+    * if neither call changed the state, both saw one and the same: that of this epoch;
+    * if one of them changed it, the other saw the state with these changes in it;
+    * if both did, their changes came into the state in one step, and nobody has seen it with those of one alone. Each
+      saw the state of the epoch before, of which the earlier one had changed nothing that the later one looked at.
+
+    A receipt does not tell which of these calls its own was. Whoever has a receipt of a higher epoch was shown, in what
+    that call looked at, the changes of all lower ones.
+    """
 
     epoch: U64
-    """Commits so far, this call's own included; two receipts of one epoch saw one state."""
+    """Commits so far, including the one with this call's own changes."""
     recoveries: U32
     """How often the operator accepted an older state. Above 0, earlier commits may have been lost."""
 
