@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from casemate.enclave.fair_queue import FairQueue
-from casemate.enclave.guest.guest import LOAD_TIME, Guest
+from casemate.enclave.guest.guest import CAUSE_TIME, LOAD_TIME, Guest
 from casemate.enclave.guest.newcomers import Newcomers
 from casemate.enclave.io.loop import Loop, Pending, Signal
 from casemate.wire.protocol.faults import Code, FaultError, fault, refuse
@@ -144,8 +144,9 @@ class Guests:
                 place = await self._place_for(whose)
             guest = place.guest
             if not await guest.settled(deadline):
+                late = refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
                 self.release(place)
-                raise refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
+                raise late
             if not guest.is_gone:
                 return place, deadline
             self.release(place)
@@ -165,7 +166,8 @@ class Guests:
             raise refuse(Code.BUSY, "other calls of this caller are at work in the stream's guest")
         place.is_held = True
         place.guest.attend()
-        if not await place.guest.settled(time.monotonic() + LOAD_TIME) or place.guest.is_gone:
+        await place.guest.settled(time.monotonic() + CAUSE_TIME)  # it may have died at rest just now
+        if place.guest.is_gone:
             self.release(place)
             raise FaultError(place.guest.failure)
 
