@@ -1,9 +1,11 @@
 import os
 import time
+from collections.abc import Callable
 
-from casemate.enclave.io.pump import Pump
+from tests.rigs.loop_turns import turn_until
 
 from casemate.enclave.guest.pipes import FromGuest, ToGuest
+from casemate.enclave.io.loop import Loop
 
 
 class Pipe:
@@ -12,22 +14,27 @@ class Pipe:
     def __init__(self, *, to_guest: bool = False, most: int = 4) -> None:
         self.reading, self.writing = os.pipe()
         self.ended = 0
-        self.pump = Pump()
+        self.news = 0
+        self.loop = Loop()
         if to_guest:
-            self.outflow = ToGuest(self.writing, on_end=self.end)
-            self.pump.watch(self.outflow)
+            self.outflow = ToGuest(self.loop, self.writing, on_end=self.end)
+            self.loop.watch(self.outflow)
         else:
-            self.inflow = FromGuest(self.reading, limit=100_000, most=most, on_end=self.end)
-            self.pump.watch(self.inflow)
+            self.inflow = FromGuest(
+                self.loop, self.reading, limit=100_000, most=most, on_frames=self.hear, on_end=self.end
+            )
+            self.loop.watch(self.inflow)
+
+    def hear(self) -> None:
+        self.news += 1
 
     def end(self) -> None:
         self.ended += 1
-        self.pump.forget(self.reading)
-        self.pump.forget(self.writing)
+        self.loop.forget(self.reading)
+        self.loop.forget(self.writing)
 
-    def turn_until(self, condition: object, seconds: float = 5.0) -> bool:
-        assert callable(condition)
-        return self.pump.until(condition, time.monotonic() + seconds)
+    def turn_until(self, condition: Callable[[], object], seconds: float = 5.0) -> bool:
+        return turn_until(self.loop, condition, seconds)
 
 
 def test_hears_frames() -> None:
@@ -35,6 +42,7 @@ def test_hears_frames() -> None:
     os.write(pipe.writing, b"\x02\x00\x00\x00hi\x00\x00\x00\x00")
     assert pipe.turn_until(lambda: len(pipe.inflow.incoming) == 2)
     assert list(pipe.inflow.incoming) == [b"hi", b""]
+    assert pipe.news
 
 
 def test_hears_last_words_before_the_end() -> None:
@@ -53,6 +61,8 @@ def test_a_guest_that_floods_has_to_wait() -> None:
     assert pipe.turn_until(lambda: pipe.inflow.incoming)
     os.write(pipe.writing, bytes(65536))
     assert not pipe.turn_until(lambda: len(pipe.inflow.incoming) > 1, 0.05)
+    assert pipe.inflow.take() == b"hi"
+    assert pipe.turn_until(lambda: pipe.inflow.incoming), "and is heard again once its frame is taken"
 
 
 def test_a_guest_that_does_not_read_delays_nobody() -> None:
