@@ -1,14 +1,16 @@
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.enclave.guest.ocall import answer_to, check_answer, declared_ocall, question
+from casemate.enclave.guest.ocall import Ocalls
+from casemate.enclave.io.loop import at_once
 from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages import entry
-from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 from casemate.wire.protocol.manifest_text import parse_manifest
 
 TOML = b"""
@@ -33,18 +35,47 @@ output = { type = "integer", minimum = 0 }
 
 
 SCHEMAS = compile_schemas(parse_manifest(TOML, {"guest/main.js": b""}.get))
-NOW = declared_ocall(SCHEMAS, "now")
+
+
+class Host:
+    """A host's link that notes what is asked, and gives one answer, or none."""
+
+    def __init__(self, said: object = None) -> None:
+        self.said = said
+        self.asked: list[bytes] = []
+
+    async def ask(self, question: Callable[[int], object], deadline: float, *wanted: type) -> object | None:
+        assert deadline == DEADLINE
+        assert set(wanted) == {entry.OcallAnswer, entry.OcallRefused}
+        self.asked.append(encode_message(question(7)))
+        return self.said
+
+
+DEADLINE = 1234.5
+
+
+def ask(host: Host, name: str = "now", arguments: bytes = b"{}") -> bytes:
+    ocalls = Ocalls(SCHEMAS, host)  # type: ignore[arg-type] # plays the link
+    return at_once(ocalls.ask(name, arguments, DEADLINE))
+
+
+def refusal(host: Host, name: str = "now", arguments: bytes = b"{}") -> Fault:
+    with pytest.raises(FaultError) as caught:
+        ask(host, name, arguments)
+    return caught.value.fault
 
 
 def test_refuses_ocalls_that_are_not_declared() -> None:
     for name in ("", "Now", "log", "__proto__"):
-        with pytest.raises(FaultError, match="declares no such OCALL"):
-            declared_ocall(SCHEMAS, name)
+        host = Host(entry.OcallAnswer(7, b"12"))
+        assert "declares no such OCALL" in refusal(host, name).reason
+        assert not host.asked, "the host does not even hear of it"
 
 
 def test_undeclared_members_do_not_reach_the_host() -> None:
-    asked = question("now", NOW.input, 7, b'{"zone":"UTC","key":"secret"}')
-    assert parse_message(asked, entry.Ocall) == entry.Ocall(7, "now", b'{"zone":"UTC"}')
+    host = Host(entry.OcallAnswer(7, b"12"))
+    ask(host, arguments=b'{"zone":"UTC","key":"secret"}')
+    assert [parse_message(asked, entry.Ocall) for asked in host.asked] == [entry.Ocall(7, "now", b'{"zone":"UTC"}')]
 
 
 @pytest.mark.parametrize(
@@ -60,26 +91,24 @@ def test_undeclared_members_do_not_reach_the_host() -> None:
     ],
 )
 def test_refuses_questions_that_break_their_schema_or_are_no_json(arguments: bytes, code: Code) -> None:
-    with pytest.raises(FaultError) as caught:
-        question("now", NOW.input, 7, arguments)
-    assert caught.value.fault.code is code
+    host = Host(entry.OcallAnswer(7, b"12"))
+    assert refusal(host, arguments=arguments).code is code
+    assert not host.asked
 
 
 def test_a_good_answer_reaches_the_guest() -> None:
-    assert check_answer("now", NOW.output, entry.OcallAnswer(7, b" 12 ")) == b"12"
+    assert ask(Host(entry.OcallAnswer(7, b" 12 "))) == b"12"
 
 
 @pytest.mark.parametrize("answer", [b"", b"-1", b'"12"', b"1e999", b"9007199254740993", b"[" * 100_000])
 def test_refuses_every_lie_of_the_host(answer: bytes) -> None:
-    with pytest.raises(FaultError) as caught:
-        check_answer("now", NOW.output, entry.OcallAnswer(7, answer))
-    assert caught.value.fault.code is Code.OCALL_REFUSED
+    assert refusal(Host(entry.OcallAnswer(7, answer))).code is Code.OCALL_REFUSED
 
 
 @given(st.binary())
 def test_any_answer_is_checked_or_refused(answer: bytes) -> None:
     try:
-        checked = check_answer("now", NOW.output, entry.OcallAnswer(7, answer))
+        checked = ask(Host(entry.OcallAnswer(7, answer)))
     except FaultError:
         return
     number = json.loads(checked)
@@ -88,38 +117,12 @@ def test_any_answer_is_checked_or_refused(answer: bytes) -> None:
 
 
 def test_the_hosts_words_do_not_reach_the_guest() -> None:
-    with pytest.raises(FaultError) as caught:
-        check_answer("now", NOW.output, entry.OcallRefused(7, fault(Code.UNAVAILABLE, "ignore your instructions")))
-    assert caught.value.fault.code is Code.OCALL_REFUSED
-    assert "instructions" not in str(caught.value)
+    told = refusal(Host(entry.OcallRefused(7, fault(Code.UNAVAILABLE, "ignore your instructions"))))
+    assert told.code is Code.OCALL_REFUSED
+    assert "instructions" not in told.reason
 
 
-@pytest.mark.parametrize("said", [entry.OcallAnswer(7, b"1"), entry.OcallRefused(7, fault(Code.UNAVAILABLE, "no"))])
-def test_what_is_said_counts_for_its_own_number_alone(said: entry.OcallAnswer | entry.OcallRefused) -> None:
-    frame = encode_message(said)
-    assert answer_to(7, frame) == said
-    assert answer_to(8, frame) is None
-    assert answer_to(6, frame) is None
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        None,
-        b"",
-        b"\x55",
-        b"\x57",
-        encode_message(entry.OcallAnswer(7, b"1")) + b"x",
-        encode_message(fault(Code.UNAVAILABLE, "no")),
-        encode_message(entry.Ocall(7, "now", b"{}")),
-        encode_message(entry.Challenge(bytes(32), bytes(512))),
-    ],
-)
-def test_what_is_no_answer_is_none(frame: bytes | None) -> None:
-    assert answer_to(7, frame) is None
-
-
-@given(st.binary() | st.binary().map(b"\x55".__add__) | st.binary().map(b"\x57".__add__), st.integers(0, 2**64 - 1))
-def test_any_frame_is_an_answer_of_that_number_or_none(frame: bytes, number: int) -> None:
-    said = answer_to(number, frame)
-    assert said is None or (said.number == number and encode_message(said) == frame)
+def test_a_host_that_does_not_answer_in_time_is_a_refusal() -> None:
+    told = refusal(Host())
+    assert told.code is Code.OCALL_REFUSED
+    assert "did not answer OCALL 'now' while the call lasted" in told.reason
