@@ -318,7 +318,7 @@ def test_a_handshake_with_changed_bytes_never_gets_through(data: st.DataObject) 
     with pytest.raises(SSL.WantReadError):
         client.tls.do_handshake()
     hello = bytearray(client.tls.bio_read(1 << 16))
-    # RFC 8446, 5.1: the version in the header of a record "MUST be ignored for all purposes", so no handshake covers it.
+    # RFC 8446, 5.1: the version in a record's header "MUST be ignored for all purposes", so no handshake covers it.
     covered = st.integers(0, len(hello) - 1).filter(lambda at: at not in (1, 2))
     hello[data.draw(covered)] ^= data.draw(st.integers(1, 255))
     reply = turn(client.session, bytes(hello))
