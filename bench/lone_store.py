@@ -48,6 +48,9 @@ from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
 
 SIZE = 4096
+"""Of a value whose commit is timed (bytes)."""
+SMALL = 1024
+"""Of a value that is put at the same time as others."""
 PATIENCE = 30.0
 MANY = 16
 """Writers at once."""
@@ -137,14 +140,14 @@ async def _put(store: Store, key: str, text: bytes) -> None:
 
 
 def _latency(folder: Path, rounds: int) -> list[list[float]]:
-    text = _text()
+    text = _text(SIZE)
     with _store(folder) as (loop, store), BareSqlite(folder / "bare.db") as bare:
         ours = timed(lambda: loop.finish(_put(store, "text", text)))
         return interleave(rounds, ours, timed(lambda: bare.put(text)), warm_up=20)
 
 
 def _rates(folder: Path, rounds: int) -> list[list[float]]:
-    text = _text()
+    text = _text(SMALL)
     with _store(folder) as (loop, store):
 
         def rate(writers: int, puts: int) -> float:
@@ -169,8 +172,8 @@ def _rates(folder: Path, rounds: int) -> list[list[float]]:
         return interleave(rounds, lambda: rate(1, PUTS), lambda: rate(MANY, PUTS // 4))
 
 
-def _text() -> bytes:
-    return b'"' + secrets.token_hex(SIZE // 2 - 1).encode() + b'"'
+def _text(size: int) -> bytes:
+    return b'"' + secrets.token_hex(size // 2 - 1).encode() + b'"'
 
 
 def main() -> None:

@@ -1,16 +1,19 @@
 """Sealed state: calls with a write that is durable before the caller gets its result."""
 
 import secrets
+from pathlib import Path
 
 from bench.bare_sqlite import BareSqlite
 from bench.figures import Kind, Row, Stats, Target, interleave, timed
 from bench.lab import KEEPER, Lab, image_of, policy_for
-from bench.lone_store import commits
+from bench.lone_store import MANY, commits, rates
 from casemate.client import connect
 
 SIZE = 4096
+RATE_ROUNDS = 5
 ABSOLUTE = Target(Kind.VALUE, 10, "≤ 10 ms")
 RELATIVE = Target(Kind.RATIO, 2, "≤ 2x")
+EIGHTFOLD = Target(Kind.RATIO, 1 / 8, "at least 8x as many")
 BASELINE = "the same bytes into SQLite, behind a socket"
 
 
@@ -31,8 +34,8 @@ def state(lab: Lab) -> list[Row]:
         client.destroy(number)
     base, put = Stats.of_seconds(bare_s), Stats.of_seconds(put_s)
     added = Stats.of_seconds(max(0.0, one - other) for one, other in zip(put_s, without_s, strict=True))
-    (lab.folder / "store").mkdir()
-    commit_s, before_s = commits(lab.folder / "store", lab.rounds.calls // 2)
+    commit_s, before_s = commits(_new(lab.folder / "store"), lab.rounds.calls // 2)
+    one, many = ([1 / a_second for a_second in rate] for rate in rates(_new(lab.folder / "rates"), RATE_ROUNDS))
     return [
         Row("state", "encrypted call that keeps 4 KiB durably", "ms", put, BASELINE, base, ABSOLUTE),
         Row("state", "the same, held against its baseline", "ms", put, BASELINE, base, RELATIVE),
@@ -47,4 +50,18 @@ def state(lab: Lab) -> list[Row]:
             Stats.of_seconds(before_s),
             RELATIVE,
         ),
+        Row(
+            "state",
+            f"commits of 1 KiB, {MANY} writers at once: time for each",
+            "ms",
+            Stats.of_seconds(many),
+            "one writer",
+            Stats.of_seconds(one),
+            EIGHTFOLD,
+        ),
     ]
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

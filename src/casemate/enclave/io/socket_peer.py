@@ -15,7 +15,7 @@ from casemate.link.frame_assembler import FrameAssembler
 from casemate.link.frames import HEADER_SIZE
 from casemate.wire.errors import os_error_text
 
-PIECE_SIZE = 256 * 1024
+PIECE_SIZE = 64 * 1024
 """Most bytes taken from a peer at a time, so that one that never stops cannot keep the others waiting."""
 
 _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
