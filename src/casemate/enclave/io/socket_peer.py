@@ -16,7 +16,10 @@ from casemate.link.frames import HEADER_SIZE
 from casemate.wire.errors import os_error_text
 
 PIECE_SIZE = 64 * 1024
-"""Most bytes taken from a peer at a time, so that one that never stops cannot keep the others waiting."""
+"""Most bytes taken from a peer at a time, so that one that never stops cannot keep the others waiting.
+
+Python makes room for all of them before each reading: above 128 KiB the C library maps and unmaps memory for that.
+"""
 
 _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
