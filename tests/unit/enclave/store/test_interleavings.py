@@ -19,7 +19,7 @@ from casemate.wire.messages.state import StateAppend, StateRefused
 from casemate.wire.protocol.faults import Code, FaultError, fault
 
 KEYS = ["a", "ab", "b", "c/1", "c/2", "c/3"]
-LIMIT_KIB = 1
+SMALL = replace(RULES, max_kib=1)
 EXPECTED = {Code.STATE_CONFLICT, Code.STATE_LIMIT, Code.UNAVAILABLE}
 
 Model = dict[str, bytes]
@@ -116,7 +116,7 @@ class Schedule:
             assert epoch > call.acknowledged_before
             self._replay(call, model)
             states[epoch] = dict(model)
-            assert sum(cost(key, value) for key, value in model.items()) <= LIMIT_KIB * 1024
+            assert sum(cost(key, value) for key, value in model.items()) <= SMALL.max_kib * 1024
         for call in readers:
             epoch = call.epoch or 0
             assert epoch >= call.acknowledged_before
@@ -168,17 +168,16 @@ def test_acknowledged_calls_are_as_if_one_had_run_after_the_other(
     with lab(tmp_path_factory.mktemp("lab")) as machine, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MIN_GROWTH", 2048)
         patch.setattr(module, "MAX_RETRIES", 100)  # instances that are overtaken over and over are another test's
-        rules = replace(RULES, max_kib=LIMIT_KIB)
         stores: list[Store] = []
         for _ in range(instances):
             host = machine.host()
             host.lie = unreliable(chance, share)
-            stores.append(machine.launch(host, rules=rules))
+            stores.append(machine.launch(host, rules=SMALL))
             delayed(stores[-1], host, schedule)
         for _ in range(3):
             run(*(schedule.call(chance.choice(stores), most_steps=4) for _ in range(chance.randint(2, 6))))
             last = schedule.check()
-            assert contents(machine.launch(machine.host(), rules=rules)) == last
+            assert contents(machine.launch(machine.host(), rules=SMALL)) == last
         assert {call.fault for call in schedule.calls if call.fault} <= EXPECTED
         if instances == 1 and share == 0:
             for call in schedule.calls:
@@ -195,7 +194,7 @@ def test_schedules_have_all_that_they_are_for(tmp_path_factory: pytest.TempPathF
         schedule = Schedule(random.Random(seed))
         with lab(tmp_path_factory.mktemp("lab")) as machine:
             host = machine.host()
-            store = machine.launch(host)
+            store = machine.launch(host, rules=SMALL)
             delayed(store, host, schedule)
             for _ in range(3):
                 run(*(schedule.call(store, most_steps=4) for _ in range(6)))
