@@ -17,7 +17,7 @@ from casemate.host.questions import KeepState, Questions
 from casemate.host.state_keeper import STATE_QUESTIONS
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
-from casemate.link.numbered_frames import MAX_NUMBER, NEWS, numbered, split
+from casemate.link.numbered_frames import MAX_NUMBER, NEWS, NUMBER_SIZE, number_of, numbered
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import MAX_CONCURRENT, MAX_OTHERS, Enter, Log, Ocall, PlainEnter, Ready
@@ -169,10 +169,10 @@ class EntryGate:
 
     async def _read(self) -> None:
         try:
-            self._open(await self._next_frame())
+            self._open(*await self._next_frame())
             while True:
                 for _ in range(FRAMES_IN_A_ROW):
-                    await self._hear(await self._next_frame())
+                    await self._hear(*await self._next_frame())
                 await asyncio.sleep(0)
         except PeerGoneError as error:
             reason = f"the enclave is gone: {error}"
@@ -187,12 +187,13 @@ class EntryGate:
             _log.exception("a defect while reading from an enclave")
             self._die("a defect of the host's; its log has the trace")
 
-    async def _next_frame(self) -> bytes:
-        return (await self._channel.receive()).payload
+    async def _next_frame(self) -> tuple[int, bytes]:
+        """The number and the message of the next frame."""
+        frame = await self._channel.receive(prefix=NUMBER_SIZE)
+        return number_of(frame.prefix), frame.payload
 
-    def _open(self, frame: bytes) -> None:
+    def _open(self, number: int, message: bytes) -> None:
         """Takes the first frame, and enters for those who have waited for it."""
-        number, message = split(frame)
         if number != NEWS:
             raise WireError("first frame's number", got=str(number), want=str(NEWS))
         ready = parse_message(message, Ready)
@@ -203,8 +204,7 @@ class EntryGate:
         self._send_waiting(self._calls)
         self._send_waiting(self._others)
 
-    async def _hear(self, frame: bytes) -> None:
-        number, message = split(frame)
+    async def _hear(self, number: int, message: bytes) -> None:
         if number != NEWS:
             self._hear_reply(number, message)
             return
