@@ -65,9 +65,9 @@ def test_between_two_turns_of_one_party_each_other_that_waits_has_one(parties: l
     for party in set(parties):
         mine = [item for who, item in given_out if who == party]
         assert mine == sorted(mine)
-    for at, (party, _) in enumerate(given_out):
+    for at, (now, _) in enumerate(given_out):
         later = [who for who, _ in given_out[at + 1 :]]
-        if party in later:
-            between = later[: later.index(party)]
-            waiting = {who for number, who in enumerate(parties) if (who, number) not in given_out[: at + 1]} - {party}
+        if now in later:
+            between = later[: later.index(now)]
+            waiting = {who for number, who in enumerate(parties) if (who, number) not in given_out[: at + 1]} - {now}
             assert waiting <= set(between)

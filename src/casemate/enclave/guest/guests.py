@@ -166,7 +166,7 @@ class Guests:
             raise refuse(Code.BUSY, "other calls of this caller are at work in the stream's guest")
         place.is_held = True
         place.guest.attend()
-        await place.guest.settled(time.monotonic() + CAUSE_TIME)  # it may have died at rest just now
+        await place.guest.settled(time.monotonic() + CAUSE_TIME + 1)  # it may have died at rest just now
         if place.guest.is_gone:
             self.release(place)
             raise FaultError(place.guest.failure)

@@ -72,7 +72,12 @@ def test_a_frame_that_is_too_long_is_told_of_and_what_follows_is_heard(
 ) -> None:
     heard = Heard(ends[0])
     them = Channel(ends[1])
-    sender = threading.Thread(target=lambda: (them.send(bytes(LIMIT + 1)), them.send(b"after it")))
+
+    def send() -> None:
+        them.send(bytes(LIMIT + 1))
+        them.send(b"after it")
+
+    sender = threading.Thread(target=send)
     sender.start()
     assert heard.turn_until(lambda: len(heard.frames) == 2)
     sender.join()
