@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from casemate.testing.independent import dcap_qvl
 from casemate.verifier import RefusedError, Rule, SgxPolicy, print_policy
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.sgx.collateral import Collateral
 
 SOURCE = """
@@ -107,14 +109,21 @@ def image(workshop: Workshop, alice: Party) -> Image:
     )
 
 
-@pytest.fixture
-def port(client: Client, image: Image) -> Iterator[int]:
+@contextlib.contextmanager
+def launched(client: Client, image: Image) -> Iterator[int]:
     """An enclave's own port."""
     enclave = client.launch(image)
     shown = next(shown for shown in client.enclaves() if shown.enclave == enclave)
     assert shown.ra_tls_port is not None
     yield shown.ra_tls_port
     client.destroy(enclave)
+
+
+@pytest.fixture
+def port(client: Client, image: Image) -> Iterator[int]:
+    """The own port of an enclave of the image."""
+    with launched(client, image) as number:
+        yield number
 
 
 def url(port: int, path: str = "/") -> str:
@@ -285,24 +294,44 @@ def test_garbage_and_slow_clients_disturb_nobody(port: int) -> None:
         sock.close()
 
 
-def test_a_hundred_connections_at_once(port: int) -> None:
+@pytest.fixture(scope="module")
+def shared_image(workshop: Workshop) -> Image:
+    entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
+    return workshop.image(SOURCE, entries={"main": entry}, ra_tls=True, isolation=Isolation.SHARED)
+
+
+def talk(port: int, number: int) -> tuple[int, Any, str]:
+    """A call over a connection of its own, without a certificate: status, JSON and head of the response."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    body = b"POST /entry/main HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n%3d"
+    body = str(number).encode()
+    head = b"POST /entry/main HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n"
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as sock,
+        context.wrap_socket(sock) as connection,
+    ):
+        connection.sendall(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    status, answer = received.partition(b"\r\n\r\n")[::2]
+    return int(status.split()[1]), json.loads(answer), status.decode()
 
-    def talk(number: int) -> int:
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=30) as sock,
-            context.wrap_socket(sock) as connection,
-        ):
-            connection.sendall(body % number)
-            received = b""
-            while b'"caller":null}' not in received:
-                received += connection.recv(65536)
-            return int(json.loads(received.partition(b"\r\n\r\n")[2])["input"])
 
-    with ThreadPoolExecutor(100) as pool:
-        assert list(pool.map(talk, range(100))) == list(range(100))
+def test_a_hundred_connections_at_once(client: Client, shared_image: Image) -> None:
+    with launched(client, shared_image) as port, ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(partial(talk, port), range(100)))
+    assert all(status == 200 for status, _, _ in answers)
+    assert [answer for _, answer, _ in answers] == [{"input": number, "caller": None} for number in range(100)]
+
+
+def test_more_strangers_at_once_than_guests_can_be_made_for_are_told_when_to_come_again(port: int) -> None:
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(partial(talk, port), range(40)))
+    assert any(status == 200 for status, _, _ in answers)
+    refused = [(answer["code"], "retry-after: " in head.lower()) for status, answer, head in answers if status != 200]
+    assert refused
+    assert set(refused) == {("busy", True)}
 
 
 def test_an_enclave_without_ra_tls_has_no_port(client: Client, workshop: Workshop) -> None:

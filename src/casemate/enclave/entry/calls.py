@@ -4,6 +4,7 @@ Each of these says who calls and carries the answer back. Everything that the ma
 here, once.
 """
 
+import time
 from collections.abc import Hashable
 
 from casemate.enclave.boot import Program
@@ -40,7 +41,7 @@ class Calls:
         self._large = Turns(1)
         ocalls = Ocalls(program.image.schemas, peers.host)
         self._services = Services(program, peers.leaf, peers.host, ocalls.ask)
-        self._streams = StreamCalls(program.image, peers, self._services)
+        self._streams = StreamCalls(program.image, peers, self._services, self._turns)
 
     async def call(self, name: str, arguments: bytes, public_key: bytes | None, party: Hashable) -> Answer:
         """Calls an entry point, after its checks in their fixed order.
@@ -74,39 +75,41 @@ class Calls:
 
     async def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner) -> StepTaken | LastStep:
         """One step of a stream: see :meth:`StreamCalls.step`."""
-        await self._turns.take(owner.party)
-        try:
-            return await self._streams.step(step, arguments, owner)
-        finally:
-            self._turns.give_back()
+        return await self._streams.step(step, arguments, owner)
 
     def _entry(self, name: str) -> EntryPoint:
         return declared_entry(self._manifest, name)
 
     async def _run(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable) -> Answer:
-        await self._turns.take(party)
+        if len(arguments) <= LARGE:
+            return await self._run_now(entry, arguments, shown, party)
+        await self._large.take(party)
         try:
-            if len(arguments) <= LARGE:
-                return await self._run_now(entry, arguments, shown, party)
-            await self._large.take(party)
-            try:
-                return await self._run_now(entry, arguments, shown, party)
-            finally:
-                self._large.give_back()
+            return await self._run_now(entry, arguments, shown, party)
         finally:
-            self._turns.give_back()
+            self._large.give_back()
 
     async def _run_now(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable) -> Answer:
         schemas = self._schemas.entries[entry.name]
         checked = check_arguments(schemas.input, arguments)
-        services = CallServices(self._services)
-        place, deadline = await self._peers.guests.hold(party, self._manifest.limits.time_ms / 1000)
+        # First the guest, then the turn: who waits for a guest to be made keeps nobody who has one from calling it.
+        place, seconds = await self._peers.guests.hold(party, self._manifest.limits.time_ms / 1000)
         try:
-            returned = await place.guest.call(
-                entry.name, checked, shown, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
-            )
-        finally:
+            await self._turns.take(party)
+        except BaseException:
             self._peers.guests.release(place)
-        output = check_result(schemas.output, returned, output_kib=self._manifest.limits.output_kib)
-        mark = await services.commit(deadline)  # nothing that can still be refused comes after this
+            raise
+        try:
+            deadline = time.monotonic() + seconds
+            services = CallServices(self._services)
+            try:
+                returned = await place.guest.call(
+                    entry.name, checked, shown, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
+                )
+            finally:
+                self._peers.guests.release(place)
+            output = check_result(schemas.output, returned, output_kib=self._manifest.limits.output_kib)
+            mark = await services.commit(deadline)  # nothing that can still be refused comes after this
+        finally:
+            self._turns.give_back()
         return Answer(output, committed_input=arguments, committed_output=output, state=mark)

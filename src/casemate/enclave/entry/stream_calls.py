@@ -8,6 +8,7 @@ from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.interface_checks import check_arguments, check_result, declared_entry
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.entry.peers import Peers
+from casemate.enclave.entry.turns import Turns
 from casemate.enclave.guest.guest import new_number
 from casemate.enclave.guest.requests import CallServices, Services
 from casemate.engines.frames import Ended, FrameKind, Paused
@@ -37,12 +38,13 @@ class StreamCalls:
     nothing.
     """
 
-    def __init__(self, image: ImageContents, peers: Peers, services: Services) -> None:
+    def __init__(self, image: ImageContents, peers: Peers, services: Services, turns: Turns) -> None:
         self._manifest = image.manifest
         self._time_limit = image.manifest.limits.time_ms / 1000
         self._schemas = image.schemas.entries
         self._peers = peers
         self._services = services
+        self._turns = turns
         self._streams = Streams()
 
     async def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner) -> StepTaken | LastStep:
@@ -75,21 +77,29 @@ class StreamCalls:
             stream.is_stepping = False
 
     async def _go_on(self, step: StreamStep, piece: bytes, stream: OpenStream) -> StepTaken | LastStep:
-        guests = self._peers.guests
+        guests, party = self._peers.guests, stream.owner.party
         await guests.hold_again(stream.place)
+        try:
+            await self._turns.take(party)
+        except BaseException:
+            guests.release(stream.place)
+            raise
         try:
             deadline = time.monotonic() + self._time_limit
             stream.input.pass_on(piece)
-            said = await stream.place.guest.step(
-                stream.in_guest,
-                _GUEST_KINDS[step.kind],
-                piece,
-                ask=lambda asked: stream.services.answer(asked, deadline),
-                deadline=deadline,
-            )
+            try:
+                said = await stream.place.guest.step(
+                    stream.in_guest,
+                    _GUEST_KINDS[step.kind],
+                    piece,
+                    ask=lambda asked: stream.services.answer(asked, deadline),
+                    deadline=deadline,
+                )
+            finally:
+                guests.release(stream.place)
+            return await self._said(step.stream, stream, said, deadline)
         finally:
-            guests.release(stream.place)
-        return await self._said(step.stream, stream, said, deadline)
+            self._turns.give_back()
 
     async def _open(self, step: StreamStep, arguments: bytes, owner: StreamOwner) -> StepTaken | LastStep:
         entry = declared_entry(self._manifest, owner.entry)
@@ -106,7 +116,7 @@ class StreamCalls:
             )
         checked = check_arguments(self._schemas[entry.name].input, arguments)
         guests = self._peers.guests
-        place, deadline = await guests.hold(owner.party, self._time_limit)
+        place, seconds = await guests.hold(owner.party, self._time_limit)
         try:
             given_up = self._streams.make_room(time.monotonic())
             if given_up is not None:
@@ -119,7 +129,7 @@ class StreamCalls:
             raise
         stream.is_stepping = True
         try:
-            return await self._begin(number, stream, checked, caller, deadline)
+            return await self._begin(number, stream, checked, caller, seconds)
         except BaseException:
             self._give_up(number)
             raise
@@ -127,20 +137,30 @@ class StreamCalls:
             stream.is_stepping = False
 
     async def _begin(
-        self, number: int, stream: OpenStream, arguments: bytes, caller: Json, deadline: float
+        self, number: int, stream: OpenStream, arguments: bytes, caller: Json, seconds: float
     ) -> StepTaken | LastStep:
+        guests = self._peers.guests
         try:
-            said = await stream.place.guest.open(
-                stream.in_guest,
-                stream.entry.name,
-                arguments,
-                caller,
-                ask=lambda asked: stream.services.answer(asked, deadline),
-                deadline=deadline,
-            )
+            await self._turns.take(stream.owner.party)
+        except BaseException:
+            guests.release(stream.place)
+            raise
+        try:
+            deadline = time.monotonic() + seconds
+            try:
+                said = await stream.place.guest.open(
+                    stream.in_guest,
+                    stream.entry.name,
+                    arguments,
+                    caller,
+                    ask=lambda asked: stream.services.answer(asked, deadline),
+                    deadline=deadline,
+                )
+            finally:
+                guests.release(stream.place)
+            return await self._said(number, stream, said, deadline)
         finally:
-            self._peers.guests.release(stream.place)
-        return await self._said(number, stream, said, deadline)
+            self._turns.give_back()
 
     async def _said(
         self, number: int, stream: OpenStream, said: Paused | Ended, deadline: float

@@ -7,8 +7,8 @@ from casemate.enclave.fair_queue import FairQueue
 from casemate.enclave.io.loop import Pending
 from casemate.wire.protocol.faults import Code, refuse
 
-WAIT_TIME = 30.0
-"""Longest wait for a turn (seconds); then the caller is told to come again."""
+WAIT_TIME = 10.0
+"""Longest wait for a turn (seconds), for one that has a guest already; then the caller is told to come again."""
 
 
 class Turns:

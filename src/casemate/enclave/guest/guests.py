@@ -28,8 +28,8 @@ from casemate.wire.protocol.isolation import Isolation
 MOST_REPLACED = 3
 """Most guests in a row that may die before they have taken a call and be replaced; then the call fails."""
 
-WAIT_TIME = 30.0
-"""Longest wait for a guest (seconds); then the caller is told to come again."""
+WAIT_TIME = 20.0
+"""Longest wait for a guest that others use (seconds); then the caller is told to come again."""
 
 IDLE_TIME = 30.0
 """How long a stream may rest (seconds) before the guest that it keeps may be given up for another caller."""
@@ -48,14 +48,24 @@ class Place:
     """A guest, and whose it is."""
 
     guest: Guest
-    caller: Hashable | None = None
-    """None where it has met nobody."""
+    owner: Hashable | None = None
+    """The caller or the call whose it is; None where it has met nobody."""
     is_held: bool = False
     """A call, or a step of a stream, is under way in it."""
     streams: int = 0
     """Open streams that it has begun."""
     rested_since: float = 0.0
     """When its last call or step ended, on the monotonic clock."""
+
+
+class _Wanted:
+    """A place that a caller waits for."""
+
+    __slots__ = ("found", "owner")
+
+    def __init__(self, owner: Hashable) -> None:
+        self.owner = owner
+        self.found: Pending[Place] = Pending()
 
 
 class Guests:
@@ -85,7 +95,7 @@ class Guests:
         self._limit = 1 if isolation is Isolation.SHARED else limit
         self._is_known = is_known
         self._places: list[Place] = []
-        self._waiting: FairQueue[Pending[Place]] = FairQueue()
+        self._waiting: FairQueue[_Wanted] = FairQueue()
         self._freed = Signal()
         now = time.monotonic()
         self._strangers, self._known = Newcomers(now), Newcomers(now)
@@ -122,33 +132,35 @@ class Guests:
             self._loop.at(time.monotonic() + PREPARE_DELAY, self._prepare)
 
     async def hold(self, caller: Hashable, time_limit: float) -> tuple[Place, float]:
-        """A guest that is ready, for one call of this caller, and the call's deadline; to be released after it.
-
-        The wait for a guest that others use is not the call's time, but the start of a fresh one is.
+        """A guest that is ready, for one call of this caller; to be released after it.
 
         Args:
             caller: whose call it is.
-            time_limit: the call's (seconds).
+            time_limit: the call's (seconds). The wait for a guest that others use is no part of it, but the start of a
+                fresh one is.
+
+        Returns:
+            The guest, and what is left of the time limit.
 
         Raises:
             FaultError: ``busy``: all guests are at work for too long, or too many newcomers came before;
                 ``time-limit``: no guest is loaded in time; or why none can be had.
         """
-        whose = self._owner(caller)
-        await self._admit(whose)
-        place = await self._place_for(whose)
+        owner = self._owner(caller)
+        await self._admit(caller, owner)
+        place = await self._place_for(caller, owner, time.monotonic() + WAIT_TIME)
         deadline = time.monotonic() + time_limit
         failure = _NONE_TRIED
         for attempt in range(MOST_REPLACED + 1):
             if attempt:
-                place = await self._place_for(whose)
+                place = await self._place_for(caller, owner, deadline)
             guest = place.guest
             if not await guest.settled(deadline):
                 late = refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
                 self.release(place)
                 raise late
             if not guest.is_gone:
-                return place, deadline
+                return place, deadline - time.monotonic()
             self.release(place)
             failure = guest.failure
             if not guest.died:
@@ -180,7 +192,7 @@ class Guests:
 
     def tidy(self, place: Place) -> None:
         """Ends a guest that has served its one call; serves those who wait. For the end of a stream between steps."""
-        if self._isolation is Isolation.CALL and place.caller is not None and not place.is_held and not place.streams:
+        if self._isolation is Isolation.CALL and place.owner is not None and not place.is_held and not place.streams:
             place.guest.end()
         self._serve_waiting()
         self.prepare()
@@ -194,16 +206,16 @@ class Guests:
             case Isolation.SHARED:
                 return EVERYBODY
 
-    async def _place_for(self, caller: Hashable) -> Place:
-        """A place that is held for this caller from now on, as soon as there is one."""
-        found: Pending[Place] = Pending()
-        if self._waiting or not self._give(caller, found):
-            self._waiting.add(caller, found)
+    async def _place_for(self, caller: Hashable, owner: Hashable, deadline: float) -> Place:
+        """A place that is held for this owner from now on, as soon as the caller has its turn for one."""
+        wanted = _Wanted(owner)
+        if self._waiting or not self._give(caller, wanted):
+            self._waiting.add(caller, wanted)
             self._look_again()
-        if not await found.done_by(time.monotonic() + WAIT_TIME):
-            self._waiting.remove(caller, found)
+        if not await wanted.found.done_by(deadline):
+            self._waiting.remove(caller, wanted)
             raise refuse(Code.BUSY, f"all {self._limit} guests of this enclave are at work: call again")
-        return found.result()
+        return wanted.found.result()
 
     def _look_again(self) -> None:
         """Looks once a second whether a stream has rested for so long that its guest may be given up."""
@@ -218,20 +230,20 @@ class Guests:
     def _serve_waiting(self) -> None:
         self._waiting.serve(self._give)
 
-    def _give(self, caller: Hashable, found: Pending[Place]) -> bool:
+    def _give(self, caller: Hashable, wanted: _Wanted) -> bool:
         """Gives a caller a place, if there is one now."""
         for place in self._places:
-            if place.caller == caller and not place.is_held:
+            if place.owner == wanted.owner and not place.is_held:
                 place.guest.attend()
         self._sweep()
-        own = [place for place in self._places if place.caller == caller]
+        own = [place for place in self._places if place.owner == wanted.owner]
         resting = [place for place in own if not place.is_held]
         latest = max(resting, key=lambda place: place.rested_since, default=None)
         taken = latest or self._new_place(caller, own)
         if taken is None:
             return False
-        taken.caller, taken.is_held = caller, True
-        found.set(taken)
+        taken.owner, taken.is_held = wanted.owner, True
+        wanted.found.set(taken)
         return True
 
     def _new_place(self, caller: Hashable, own: list[Place]) -> Place | None:
@@ -239,7 +251,7 @@ class Guests:
         if own and self._newcomers(caller).take(time.monotonic(), patience=0.0) is None:
             return None
         for place in self._places:
-            if place.caller is None and not place.is_held:
+            if place.owner is None and not place.is_held:
                 return place
         if len(self._places) >= self._limit and not (not own and self._give_up_one()):
             return None
@@ -259,9 +271,9 @@ class Guests:
         self._sweep()
         return True
 
-    async def _admit(self, caller: Hashable) -> None:
+    async def _admit(self, caller: Hashable, owner: Hashable) -> None:
         """Has a newcomer wait for its turn, or refuses it."""
-        if self._isolation is not Isolation.CALLER or any(place.caller == caller for place in self._places):
+        if self._isolation is not Isolation.CALLER or any(place.owner == owner for place in self._places):
             return
         now = time.monotonic()
         newcomers = self._newcomers(caller)
@@ -279,7 +291,7 @@ class Guests:
     def _prepare(self) -> None:
         self._is_preparing = False
         self._sweep()
-        if len(self._places) < self._limit and not any(place.caller is None for place in self._places):
+        if len(self._places) < self._limit and not any(place.owner is None for place in self._places):
             self._add()
 
     def _add(self) -> Place:
