@@ -307,6 +307,24 @@ def test_more_entries_than_may_wait_are_refused_as_busy(monkeypatch: pytest.Monk
     with_enclave(answers_after(0.02), body)
 
 
+@pytest.mark.parametrize("are_one_session", [False, True], ids=["of many connections", "challenges"])
+def test_each_tls_connection_is_a_session_of_its_own_and_challenges_are_one(are_one_session: bool) -> None:
+    async def play(_enclave: FakeEnclave) -> None:
+        await asyncio.sleep(30)  # never ready: all of them wait
+
+    async def body(gate: EntryGate, _: list[str]) -> None:
+        most = entry_queue.MAX_OF_SESSION
+        if are_one_session:
+            tasks = await begun(*(gate.enter(CHALLENGE, ChallengeAnswer) for _ in range(most + 1)))
+        else:
+            tasks = await begun(*(gate.enter(TlsBytes(n, b"", False), TlsReply) for n in range(most + 1)))
+        assert [task.done() for task in tasks] == [False] * most + [are_one_session]
+        gate.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    with_enclave(play, body)
+
+
 # Callers that leave
 
 
