@@ -27,7 +27,8 @@ from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
 
 ENTRY_TIMEOUT = 180.0
 """Longest entry (seconds): above the longest wait for a guest and a turn, the longest time limit that a manifest may
-name, and the time in which a large state is loaded and written, so it only ends what hangs. An enclave has as long for getting ready."""
+name, and the time in which a large state is loaded and written, so it only ends what hangs. An enclave has as long for
+getting ready."""
 
 FRAMES_IN_A_ROW = 16
 """So many frames of an enclave are read before other tasks get their turn, however fast it sends."""

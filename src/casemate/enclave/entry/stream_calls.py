@@ -78,7 +78,7 @@ class StreamCalls:
 
     async def _go_on(self, step: StreamStep, piece: bytes, stream: OpenStream) -> StepTaken | LastStep:
         guests, party = self._peers.guests, stream.owner.party
-        await guests.hold_again(stream.place)
+        await guests.hold_again(stream.place, party)
         try:
             await self._turns.take(party)
         except BaseException:

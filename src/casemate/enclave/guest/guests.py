@@ -16,12 +16,12 @@ of the one that has rested longest and has no stream open. Where all are at work
 
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from casemate.enclave.fair_queue import FairQueue
 from casemate.enclave.guest.guest import CAUSE_TIME, LOAD_TIME, Guest
 from casemate.enclave.guest.newcomers import Newcomers
-from casemate.enclave.io.loop import Loop, Pending, Signal
+from casemate.enclave.io.loop import Loop, Pending, Signal, Timer
 from casemate.wire.protocol.faults import Code, FaultError, fault, refuse
 from casemate.wire.protocol.isolation import Isolation
 
@@ -58,14 +58,15 @@ class Place:
     """When its last call or step ended, on the monotonic clock."""
 
 
-class _Wanted:
-    """A place that a caller waits for."""
+@dataclass(eq=False, slots=True)
+class _Wish:
+    """A call that waits for a guest."""
 
-    __slots__ = ("found", "owner")
-
-    def __init__(self, owner: Hashable) -> None:
-        self.owner = owner
-        self.found: Pending[Place] = Pending()
+    owner: Hashable
+    """Whose guests it may use."""
+    place: Place | None = None
+    """The guest that it must have, for a step of a stream."""
+    found: Pending[Place] = field(default_factory=Pending)
 
 
 class Guests:
@@ -95,8 +96,8 @@ class Guests:
         self._limit = 1 if isolation is Isolation.SHARED else limit
         self._is_known = is_known
         self._places: list[Place] = []
-        self._waiting: FairQueue[_Wanted] = FairQueue()
-        self._freed = Signal()
+        self._waiting: FairQueue[_Wish] = FairQueue()
+        self._look: Timer | None = None
         now = time.monotonic()
         self._strangers, self._known = Newcomers(now), Newcomers(now)
         self._is_preparing = False
@@ -147,13 +148,13 @@ class Guests:
                 ``time-limit``: no guest is loaded in time; or why none can be had.
         """
         owner = self._owner(caller)
-        await self._admit(caller, owner)
-        place = await self._place_for(caller, owner, time.monotonic() + WAIT_TIME)
+        await self._admit(owner)
+        place = await self._granted(caller, _Wish(owner), time.monotonic() + WAIT_TIME)
         deadline = time.monotonic() + time_limit
         failure = _NONE_TRIED
         for attempt in range(MOST_REPLACED + 1):
             if attempt:
-                place = await self._place_for(caller, owner, deadline)
+                place = await self._granted(caller, _Wish(owner), deadline)
             guest = place.guest
             if not await guest.settled(deadline):
                 late = refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
@@ -167,17 +168,17 @@ class Guests:
                 break
         raise FaultError(failure)
 
-    async def hold_again(self, place: Place) -> None:
+    async def hold_again(self, place: Place, caller: Hashable) -> None:
         """Waits for the guest of a stream, for one step of it; to be released after it.
 
+        Args:
+            place: the stream's.
+            caller: whose stream it is: its steps take turns with the calls of others that may use this guest.
+
         Raises:
-            FaultError: it is gone, and the stream with it; ``busy``: other calls of its caller keep it for too long.
+            FaultError: it is gone, and the stream with it; ``busy``: other calls keep it for too long.
         """
-        deadline = time.monotonic() + WAIT_TIME
-        if not await self._freed.until(lambda: not place.is_held or place.guest.is_gone, deadline):
-            raise refuse(Code.BUSY, "other calls of this caller are at work in the stream's guest")
-        place.is_held = True
-        place.guest.attend()
+        await self._granted(caller, _Wish(place.owner, place), time.monotonic() + WAIT_TIME)
         await place.guest.settled(time.monotonic() + CAUSE_TIME + 1)  # it may have died at rest just now
         if place.guest.is_gone:
             self.release(place)
@@ -187,7 +188,6 @@ class Guests:
         """A call, or a step of a stream, is over."""
         place.is_held = False
         place.rested_since = time.monotonic()
-        self._freed.set()
         self.tidy(place)
 
     def tidy(self, place: Place) -> None:
@@ -206,56 +206,61 @@ class Guests:
             case Isolation.SHARED:
                 return EVERYBODY
 
-    async def _place_for(self, caller: Hashable, owner: Hashable, deadline: float) -> Place:
-        """A place that is held for this owner from now on, as soon as the caller has its turn for one."""
-        wanted = _Wanted(owner)
-        if self._waiting or not self._give(caller, wanted):
-            self._waiting.add(caller, wanted)
+    async def _granted(self, caller: Hashable, wish: _Wish, deadline: float) -> Place:
+        """A place that is held from now on, as soon as it is this caller's turn and there is one."""
+        self._waiting.add(caller, wish)
+        self._serve_waiting()
+        if self._waiting and self._look is None:
             self._look_again()
-        if not await wanted.found.done_by(deadline):
-            self._waiting.remove(caller, wanted)
+        if not await wish.found.done_by(deadline):
+            self._waiting.remove(caller, wish)
             raise refuse(Code.BUSY, f"all {self._limit} guests of this enclave are at work: call again")
-        return wanted.found.result()
+        return wish.found.result()
 
     def _look_again(self) -> None:
         """Looks once a second whether a stream has rested for so long that its guest may be given up."""
 
         def look() -> None:
+            self._look = None
             self._serve_waiting()
             if self._waiting:
                 self._look_again()
 
-        self._loop.at(time.monotonic() + 1, look)
+        self._look = self._loop.at(time.monotonic() + 1, look)
 
     def _serve_waiting(self) -> None:
         self._waiting.serve(self._give)
 
-    def _give(self, caller: Hashable, wanted: _Wanted) -> bool:
-        """Gives a caller a place, if there is one now."""
-        for place in self._places:
-            if place.owner == wanted.owner and not place.is_held:
-                place.guest.attend()
-        self._sweep()
-        own = [place for place in self._places if place.owner == wanted.owner]
-        resting = [place for place in own if not place.is_held]
-        latest = max(resting, key=lambda place: place.rested_since, default=None)
-        taken = latest or self._new_place(caller, own)
+    def _give(self, _caller: Hashable, wish: _Wish) -> bool:
+        """Grants a wish, if there is such a place now."""
+        taken = self._resting_place(wish.owner) if wish.place is None else _free(wish.place)
         if taken is None:
             return False
-        taken.owner, taken.is_held = wanted.owner, True
-        wanted.found.set(taken)
+        taken.owner, taken.is_held = wish.owner, True
+        wish.found.set(taken)
         return True
 
-    def _new_place(self, caller: Hashable, own: list[Place]) -> Place | None:
-        """A place that has met nobody. Who has guests already never gets another caller's for more, nor too fast."""
-        if own and self._newcomers(caller).take(time.monotonic(), patience=0.0) is None:
-            return None
+    def _resting_place(self, owner: Hashable) -> Place | None:
         for place in self._places:
-            if place.owner is None and not place.is_held:
-                return place
-        if len(self._places) >= self._limit and not (not own and self._give_up_one()):
+            if place.owner == owner and not place.is_held:
+                place.guest.attend()
+        self._sweep()
+        own = [place for place in self._places if place.owner == owner]
+        resting = [place for place in own if not place.is_held]
+        latest = max(resting, key=lambda place: place.rested_since, default=None)
+        return latest or self._new_place(owner, own)
+
+    def _new_place(self, owner: Hashable, own: list[Place]) -> Place | None:
+        """A place that has met nobody. Who has guests already never gets another caller's for more, nor too fast."""
+        fresh = next((place for place in self._places if place.owner is None and not place.is_held), None)
+        if own:
+            has_room = fresh is not None or len(self._places) < self._limit
+            # Asked last: a turn that is taken and not used would be missing to a newcomer.
+            if not has_room or self._newcomers(owner).take(time.monotonic(), patience=0.0) is None:
+                return None
+        elif fresh is None and len(self._places) >= self._limit and not self._give_up_one():
             return None
-        return self._add()
+        return fresh or self._add()
 
     def _give_up_one(self) -> bool:
         """Ends the guest that has rested longest, if one may be given up."""
@@ -271,12 +276,12 @@ class Guests:
         self._sweep()
         return True
 
-    async def _admit(self, caller: Hashable, owner: Hashable) -> None:
+    async def _admit(self, owner: Hashable) -> None:
         """Has a newcomer wait for its turn, or refuses it."""
         if self._isolation is not Isolation.CALLER or any(place.owner == owner for place in self._places):
             return
         now = time.monotonic()
-        newcomers = self._newcomers(caller)
+        newcomers = self._newcomers(owner)
         wait = newcomers.take(now)
         if wait is None:
             seconds = newcomers.seconds_until_welcome(now)
@@ -301,3 +306,11 @@ class Guests:
 
     def _sweep(self) -> None:
         self._places = [place for place in self._places if not place.guest.is_gone or place.is_held]
+
+
+def _free(place: Place) -> Place | None:
+    """The place, where no call is under way in it."""
+    if place.is_held:
+        return None
+    place.guest.attend()
+    return place
