@@ -42,11 +42,14 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
         spawner = SocketPeer(loop, "spawner", spawner_socket, limit=MAX_SPAWNER_FRAME, descriptors=True)
         with contextlib.suppress(PeerGoneError, TimedOutError, WireError):
             # A peer is gone: the enclave cannot work, and no one can receive an error.
-            service = loop.finish(_boot(loop, leaf, host, spawner, layers))
-            if service is not None:
-                service.open()
-                leaf.tell(Booted())
-                loop.run()
+            try:
+                service = loop.finish(_boot(loop, leaf, host, spawner, layers))
+                if service is not None:
+                    service.open()
+                    leaf.tell(Booted())
+                    loop.run()
+            finally:
+                loop.close()
 
 
 async def _boot(

@@ -16,6 +16,7 @@ Example:
     loop.run()                           # until an exception, such as PeerGoneError
 """
 
+import contextlib
 import heapq
 import itertools
 import select
@@ -210,6 +211,8 @@ class Loop:
         self._poll = select.poll()
         self._watched: dict[int, tuple[Watched, int]] = {}
         self._timers = _Timers()
+        self._tasks: set[_Task] = set()
+        """All that wait, or are ready."""
         self.ready: deque[tuple[_Task, bool]] = deque()
         """Tasks that go on in the next turn, and whether their signal came."""
 
@@ -238,12 +241,25 @@ class Loop:
 
     def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Begins a task: runs it until it waits or ends. An exception that it lets out ends the loop."""
-        self._step(_Task(self, coroutine), signalled=True)
+        task = _Task(self, coroutine)
+        self._tasks.add(task)
+        self._step(task, signalled=True)
 
     def run(self) -> None:
         """Runs until a task or a peer raises, which is how an enclave ends."""
         while True:
             self.turn()
+
+    def close(self) -> None:
+        """Gives up all tasks where they wait. Call it before what they use is closed: they tidy up behind themselves.
+
+        Else Python would do the same at a time of its choice, when descriptors may have become somebody else's.
+        """
+        for task in list(self._tasks):
+            with contextlib.suppress(Exception):  # such as a peer that cannot be told any more
+                task.coroutine.close()
+        self._tasks.clear()
+        self.ready.clear()
 
     def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs until this one task has ended; what it returned."""
@@ -269,7 +285,11 @@ class Loop:
         try:
             wait = task.coroutine.send(signalled if task.waits else None)
         except StopIteration:
+            self._tasks.remove(task)
             return
+        except BaseException:
+            self._tasks.remove(task)
+            raise
         number = task.waits
         wait.signal.add(task, number)
         if wait.deadline is not None:

@@ -209,3 +209,36 @@ def test_a_coroutine_that_must_not_wait_is_run_without_a_loop() -> None:
     assert at_once(seven()) == 7
     with pytest.raises(RuntimeError, match="waits"):
         at_once(Signal().wait())
+
+
+class TestTheEnd:
+    def test_all_tasks_are_given_up_and_tidy_up_though_a_peer_is_gone(self) -> None:
+        loop, signal, tidied = Loop(), Signal(), []
+
+        async def wait(name: str) -> None:
+            try:
+                await signal.wait()
+            finally:
+                tidied.append(name)
+                signal.set()  # as a call does that gives back its turn
+                raise OSError("nobody can be told")
+
+        for name in "abc":
+            loop.start(wait(name))
+        loop.close()
+        assert sorted(tidied) == ["a", "b", "c"]
+        assert not loop.ready
+
+    def test_tasks_that_have_ended_are_not_kept(self) -> None:
+        loop = Loop()
+
+        async def end() -> None:
+            return
+
+        async def fail() -> None:
+            raise ValueError
+
+        loop.start(end())
+        with pytest.raises(ValueError):  # noqa: PT011 # which one is not the point
+            loop.start(fail())
+        assert not loop._tasks
