@@ -255,9 +255,9 @@ def test_the_spawner_says_why_a_guest_is_gone(said: str, code: Code) -> None:
 class BusyRig(HurriedRig):
     """Its spawner is so busy that it says why a guest is gone only when the call's time is up."""
 
-    def end_guest(self) -> None:
+    def end_guest(self, guest: int) -> None:
         time.sleep(LIMIT)
-        self.tell_gone("memory-limit", "too large")
+        self.tell_gone("memory-limit", "too large", guest=guest)
 
 
 def test_the_cause_is_waited_for_though_the_spawner_is_busy() -> None:

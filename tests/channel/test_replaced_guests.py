@@ -88,7 +88,7 @@ def test_the_end_of_a_guest_that_was_given_up_is_not_taken_for_its_successors() 
     """The spawner's word about the first guest comes when the second one is there already."""
 
     class Late(Rig):
-        def end_guest(self) -> None:
+        def end_guest(self, guest: int) -> None:
             """Nothing is said yet."""
 
     def breaks_the_protocol(called: Called) -> None:

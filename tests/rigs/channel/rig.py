@@ -237,9 +237,9 @@ class Rig:
         assert self.raised is None, self.raised
         return not self._enclave.is_alive()
 
-    def end_guest(self) -> None:
+    def end_guest(self, guest: int) -> None:
         """The spawner ends a guest as it was told to, and says that it is gone, as it does in any case."""
-        self.tell_gone(Code.GUEST_CRASHED, "the guest killed by SIGKILL")
+        self.tell_gone(Code.GUEST_CRASHED, "the guest killed by SIGKILL", guest=guest)
 
     def tell_gone(self, code: str, reason: str = "", *, guest: int | None = None) -> None:
         """The spawner says that a guest is gone; the last one, if no number is given."""
@@ -250,13 +250,16 @@ class Rig:
 
     def send(self, message: bytes) -> int:
         """Sends the enclave any message at all, under the number of a new entry, or under 0 where it is an answer."""
-        if message[:1] in _ANSWERS:
-            number = NEWS
-        else:
-            self.entries += 1
-            number = self.entries
-        self.send_frame(number.to_bytes(NUMBER_SIZE, "little") + message)
-        return number
+        if message[:1] not in _ANSWERS:
+            return self.send_entry(message)
+        self.send_frame(NEWS.to_bytes(NUMBER_SIZE, "little") + message)
+        return NEWS
+
+    def send_entry(self, message: bytes) -> int:
+        """Sends the enclave any message at all under the number of a new entry; that number."""
+        self.entries += 1
+        self.send_frame(self.entries.to_bytes(NUMBER_SIZE, "little") + message)
+        return self.entries
 
     def send_frame(self, frame: bytes) -> None:
         """Sends the enclave any frame at all."""
@@ -351,10 +354,10 @@ class Rig:
                 frame = self.spawner.receive().payload
                 asked: object = parse_message(frame, NeedGuest, Watch, Unwatch)
                 match asked:
-                    case Watch(_, milliseconds):
+                    case Watch(guest, milliseconds):
                         self.watches.append(milliseconds)
                         if milliseconds == 0:
-                            self.end_guest()
+                            self.end_guest(guest)
                     case Unwatch():
                         self.watches.append(None)
                     case NeedGuest(number):

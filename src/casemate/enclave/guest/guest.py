@@ -261,6 +261,7 @@ class Guest:
         """Answers a working guest until it has done its call or step."""
         refused: Fault | None = None
         while True:
+            said_more = line.spoke
             match await self._next(line, deadline):
                 case Printed(text):
                     self._on_print(text)
@@ -272,6 +273,8 @@ class Guest:
                 case Failed() as failed:
                     self._rest(_Event.ANSWERED)
                     raise FaultError(refused or self._failed(failed))
+            if said_more:  # it waits for no answers: a pipe full of questions would take up the enclave's one thread
+                await self._loop.let_others()
 
     async def _answer(self, line: GuestLine, ask: Ask, asked: Asked | Wanted, deadline: float) -> Fault | None:
         """Answers a question, or refuses it. The refusal is returned, so that a call which fails over it can say so.

@@ -245,6 +245,12 @@ class Loop:
         self._tasks.add(task)
         self._step(task, signalled=True)
 
+    async def let_others(self) -> None:
+        """Waits for the next turn: peers are served before, and all tasks that are ready."""
+        signal = Signal()
+        self.at(0.0, signal.set)
+        await signal.wait()
+
     def run(self) -> None:
         """Runs until a task or a peer raises, which is how an enclave ends."""
         while True:
