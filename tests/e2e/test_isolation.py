@@ -1,0 +1,193 @@
+"""What a caller's call leaves in a guest, as another caller looks for it: the three isolation modes, with the engine."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.test_ra_tls import POST, Party, curl, url
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop, exact_policy
+
+from casemate.client import Client, Enclave
+from casemate.client.caller_keys import CallerKey
+from casemate.client.local import LocalMachine
+from casemate.wire.protocol.isolation import Isolation
+
+pytestmark = pytest.mark.machine
+
+SOURCE = """
+let kept = "the module's own";
+const pushed = Array.prototype.push;
+const stringify = JSON.stringify;
+
+export function plant(mark) {
+  globalThis.planted = mark;
+  Object.prototype.planted = mark;
+  Array.prototype.push = function (...all) { globalThis.pushed = mark; return pushed.apply(this, all); };
+  JSON.stringify = function (value, ...rest) { globalThis.stringified = mark; return stringify(value, ...rest); };
+  String.prototype.toJSON = function () { return `${mark} was here`; };
+  setInterval(() => { globalThis.ticked = mark; }, 1);
+  kept = mark;
+  return null;
+}
+
+export async function* leaves(mark, context, pieces) {
+  globalThis.opened = mark;
+  for await (const piece of pieces) yield piece;
+  return null;
+}
+
+export async function look() {
+  await new Promise((done) => setTimeout(done, 20));
+  const changed = String.prototype.toJSON !== undefined;
+  delete String.prototype.toJSON;  // else it would change this very answer
+  const found = {
+    global: globalThis.planted, prototype: ({}).planted, push: Array.prototype.push !== pushed,
+    stringify: JSON.stringify !== stringify, toJSON: changed, timer: globalThis.ticked, module: kept,
+    stream: globalThis.opened,
+  };
+  JSON.stringify = stringify;
+  delete Object.prototype.planted;
+  const said = {};
+  for (const [name, value] of Object.entries(found)) if (value !== undefined) said[name] = String(value);
+  return said;
+}
+"""
+
+MARK = "the mark of the first caller"
+CLEAN = {"push": "false", "stringify": "false", "toJSON": "false", "module": "the module's own"}
+PLANTED = {
+    "global": MARK,
+    "prototype": MARK,
+    "push": "true",
+    "stringify": "true",
+    "toJSON": "true",
+    "timer": MARK,
+    "module": MARK,
+    "stream": MARK,
+}
+
+ALICE, BOB = CallerKey.generate(), CallerKey.generate()
+
+
+@dataclass(frozen=True)
+class Running:
+    """An enclave, and all ways into it."""
+
+    client: Client
+    machine: LocalMachine
+    image: Any
+    number: int
+    port: int
+    party: Party
+
+    def session(self) -> Enclave:
+        return self.client.attest(self.number, exact_policy(self.machine, self.image))
+
+    def look(self, caller: str, planter: Enclave) -> Any:
+        """What this kind of caller finds."""
+        match caller:
+            case "another key":
+                return self.session().call("look", None, caller=BOB).value
+            case "another key in the same session":
+                return planter.call("look", None, caller=BOB).value
+            case "another session":
+                return self.session().call("look", None).value
+            case "no key in the session of a key":
+                return planter.call("look", None).value
+            case "RA-TLS":
+                return self._tls()
+            case "RA-TLS with a certificate":
+                return self._tls("--key", str(self.party.key), "--cert", str(self.party.certificate))
+        raise AssertionError(caller)
+
+    def _tls(self, *options: str) -> Any:
+        status, _, answer = curl(*options, *POST, "null", url(self.port, "/entry/look"))
+        assert status == 200, answer
+        return answer
+
+
+@pytest.fixture(scope="module")
+def party(tmp_path_factory: pytest.TempPathFactory) -> Party:
+    folder: Path = tmp_path_factory.mktemp("party")
+    return Party(folder, "carol")
+
+
+@pytest.fixture
+def running(
+    machine: LocalMachine, client: Client, workshop: Workshop, party: Party
+) -> Iterator[Callable[[Isolation], Running]]:
+    started: list[int] = []
+
+    def run(isolation: Isolation) -> Running:
+        entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
+        image = workshop.image(
+            SOURCE,
+            entries={"plant": entry, "look": entry, "leaves": entry | {"stream": True}},
+            callers={"alice": ALICE.manifest_value, "bob": BOB.manifest_value, "carol": party.manifest_value},
+            ra_tls=True,
+            isolation=isolation,
+            guests=None if isolation is Isolation.SHARED else 2,  # so that places are given from one to the other
+        )
+        number = client.launch(image)
+        started.append(number)
+        shown = next(shown for shown in client.enclaves() if shown.enclave == number)
+        assert shown.ra_tls_port is not None
+        return Running(client, machine, image, number, shown.ra_tls_port, party)
+
+    yield run
+    for number in started:
+        client.destroy(number)
+
+
+def plant(session: Enclave, caller: CallerKey | None) -> Any:
+    """Leaves everything that a call can leave; the stream stays open as long as what is returned is kept."""
+    stream = session.stream("leaves", MARK, [b"first", b"never sent"], caller=caller)
+    pieces = iter(stream)
+    assert next(pieces) == b"first"
+    session.call("plant", MARK, caller=caller)
+    return stream, pieces
+
+
+CALLERS = [
+    "another key",
+    "another key in the same session",
+    "another session",
+    "no key in the session of a key",
+    "RA-TLS",
+    "RA-TLS with a certificate",
+]
+
+
+@pytest.mark.parametrize("planter", [ALICE, None], ids=["a key plants", "an anonymous session plants"])
+@pytest.mark.parametrize("isolation", list(Isolation))
+def test_what_a_caller_leaves_meets_those_whom_the_mode_says(
+    running: Callable[[Isolation], Running], isolation: Isolation, planter: CallerKey | None
+) -> None:
+    enclave = running(isolation)
+    session = enclave.session()
+    kept = plant(session, planter)
+    expected = PLANTED if isolation is Isolation.SHARED else CLEAN
+    for caller in CALLERS:
+        if caller.startswith("no key") and planter is None:
+            continue  # that is the planter itself
+        kept_again = plant(session, planter) if isolation is Isolation.SHARED else None  # looking undoes some of it
+        assert enclave.look(caller, session) == expected, caller
+        if kept_again is not None:
+            kept_again[0].close()
+    kept[0].close()
+
+
+@pytest.mark.parametrize("isolation", list(Isolation))
+def test_the_same_caller_finds_its_own_where_the_mode_keeps_it(
+    running: Callable[[Isolation], Running], isolation: Isolation
+) -> None:
+    enclave = running(isolation)
+    session, other = enclave.session(), enclave.session()
+    for planter, same in ((ALICE, other), (None, session)):
+        kept = plant(session, planter)
+        result = same.call("look", None, caller=planter)
+        assert result.value == (CLEAN if isolation is Isolation.CALL else PLANTED)
+        assert result.receipt.receipt.isolation is isolation, "the receipt names the mode"
+        kept[0].close()
