@@ -1,8 +1,7 @@
-"""What a caller's call leaves in a guest, as another caller looks for it: the three isolation modes, with the engine."""
+"""What a caller's call leaves in a guest, and who finds it: all isolation modes, with the engine."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,8 +109,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def party(tmp_path_factory: pytest.TempPathFactory) -> Party:
-    folder: Path = tmp_path_factory.mktemp("party")
-    return Party(folder, "carol")
+    return Party(tmp_path_factory.mktemp("party"), "carol")
 
 
 @pytest.fixture
