@@ -98,7 +98,7 @@ def test_a_flood_of_entries_is_answered_in_turn() -> None:
 
 def test_a_host_that_floods_and_reads_nothing_is_not_served_on_credit() -> None:
     with Rig() as rig:
-        frame = encode_message(Challenge(bytes(32), bytes(512)))
+        frame = (1).to_bytes(NUMBER_SIZE, "little") + encode_message(Challenge(bytes(32), bytes(512)))
         rig._host.settimeout(0.2)
         sent = 0
         with contextlib.suppress(TimeoutError):
@@ -110,8 +110,7 @@ def test_a_host_that_floods_and_reads_nothing_is_not_served_on_credit() -> None:
 def test_half_an_entry_delays_only_the_host() -> None:
     with Rig() as rig:
         session = rig.attest()
-        frame = encode_message(Enter(seal(session, "echo", None).envelope))
-        frame = (1).to_bytes(NUMBER_SIZE, "little") + frame
+        frame = (1).to_bytes(NUMBER_SIZE, "little") + encode_message(Enter(seal(session, "echo", None).envelope))
         whole = len(frame).to_bytes(4, "little") + frame
         rig._host.sendall(whole[:100])
         time.sleep(0.1)
@@ -372,7 +371,7 @@ ENTRY = encode_message(Challenge(bytes(32), bytes(512)))
     | st.binary(max_size=1000).map(tag_of(Enter).__add__)
     | st.binary(max_size=600).map(b"\x50".__add__)
 )
-def test_any_entry_gets_one_reply_under_its_number(shared: tuple[Rig, AttestedEnclave], frame: bytes) -> None:
+def test_any_message_under_a_number_gets_one_reply(shared: tuple[Rig, AttestedEnclave], frame: bytes) -> None:
     rig, _ = shared
     number = rig.send_entry(frame)
     reply = rig.receive()
