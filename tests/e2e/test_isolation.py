@@ -8,9 +8,11 @@ import pytest
 from tests.e2e.test_ra_tls import POST, Party, curl, url
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop, exact_policy
 
-from casemate.client import Client, Enclave
+from casemate.client import Client, Enclave, HostRefusedError
 from casemate.client.caller_keys import CallerKey
+from casemate.client.core import AttestedEnclave
 from casemate.client.local import LocalMachine
+from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
 
 pytestmark = pytest.mark.machine
@@ -36,6 +38,9 @@ export async function* leaves(mark, context, pieces) {
   for await (const piece of pieces) yield piece;
   return null;
 }
+
+let calls = 0;
+export function count() { calls += 1; return calls; }
 
 export async function look() {
   await new Promise((done) => setTimeout(done, 20));
@@ -122,7 +127,7 @@ def running(
         entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
         image = workshop.image(
             SOURCE,
-            entries={"plant": entry, "look": entry, "leaves": entry | {"stream": True}},
+            entries={"plant": entry, "look": entry, "count": entry, "leaves": entry | {"stream": True}},
             callers={"alice": ALICE.manifest_value, "bob": BOB.manifest_value, "carol": party.manifest_value},
             ra_tls=True,
             isolation=isolation,
@@ -189,3 +194,21 @@ def test_the_same_caller_finds_its_own_where_the_mode_keeps_it(
         assert result.value == (CLEAN if isolation is Isolation.CALL else PLANTED)
         assert result.receipt.receipt.isolation is isolation, "the receipt names the mode"
         kept[0].close()
+
+
+@pytest.mark.parametrize("isolation", list(Isolation))
+def test_of_two_anonymous_clients_with_one_session_number_the_second_never_meets_the_firsts_guest(
+    running: Callable[[Isolation], Running], isolation: Isolation
+) -> None:
+    enclave = running(isolation)
+    first, second = enclave.session(), enclave.session().attested
+    assert first.call("count", None).value == 1
+    # A hostile host has given out the first one's number again.
+    misled = AttestedEnclave(second.evidence, second.binding, second.proof, first.attested.session)
+    refusals = []
+    for _ in range(3):
+        with pytest.raises(HostRefusedError) as refused:
+            Enclave(enclave.client, enclave.number, misled).call("count", None)
+        refusals.append(refused.value.fault.code)
+    assert refusals == [Code.SEQUENCE_USED, Code.SESSION_UNKNOWN, Code.SESSION_UNKNOWN]
+    assert first.call("count", None).value == (1 if isolation is Isolation.CALL else 2)
