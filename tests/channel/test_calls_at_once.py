@@ -290,3 +290,35 @@ def drain(called: Called) -> None:
     with contextlib.suppress(OSError):
         while os.read(called.line.reading, 65536):
             pass
+
+
+def test_newcomers_that_wait_for_their_turn_keep_nobody_else_from_calling() -> None:
+    with crowd(concurrent=1) as calls:
+        assert calls.rig.call(calls.session, "echo", None, BOB).value["entry"] == "echo"
+        strangers = [calls.rig.attest() for _ in range(BURST + 4)]
+        entered = [calls.enter(session=session) for session in strangers]
+        known = calls.enter("echo", None, BOB)
+        order = [calls.answer()[0] for _ in [*entered, known]]
+        assert order.index(known) < len(order) - 2, "before those whose turn comes after a while"
+
+
+@pytest.mark.alone
+def test_a_call_that_waits_two_seconds_in_an_ocall_delays_no_other_call_by_five_milliseconds() -> None:
+    def script(called: Called) -> None:
+        if called.entry == "number":
+            called.returns(called.asks("now", b"{}") or b"-1")
+        else:
+            echo(called)
+
+    with crowd(script) as calls:
+        for _ in range(20):
+            timed_call(calls)
+        alone = sorted(timed_call(calls) for _ in range(100))
+        slow = calls.enter("number", {"n": 1}, ALICE)
+        question = calls.rig.receive()
+        asked = time.monotonic()
+        beside = sorted(timed_call(calls) for _ in range(100))
+        time.sleep(max(0.0, asked + 2 - time.monotonic()))
+        calls.rig.send(encode_message(OcallAnswer(question.number, b"7")))
+        assert calls.answer() == (slow, 7)
+        assert beside[98] < alone[98] + 0.005, (alone[98], beside[98])
