@@ -16,12 +16,12 @@ from tests.rigs.channel.rig import ALICE, BOB, Rig, manifest_with, seal
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, PendingCall
 from casemate.client.errors import EnclaveRefusedError
+from casemate.enclave.entry import dispatch
 from casemate.enclave.entry.dispatch import MAX_ENTRIES
 from casemate.engines.frames import FrameKind, frame, head_and_text
 from casemate.link.numbered_frames import MAX_NUMBER, NEWS, NUMBER_SIZE
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.entry import Challenge, ChallengeAnswer, Enter, Left, Ocall, OcallAnswer
-from casemate.wire.protocol.call import MAX_ARGUMENTS
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
 
@@ -92,7 +92,7 @@ class Gate:
             self.at_work += 1
             self.most = max(self.most, self.at_work)
         if called.entry in self.held:
-            self.opened.wait(4 * PATIENCE)  # 16 MiB several times takes a while to seal
+            self.opened.wait(PATIENCE)
         with self._lock:
             self.at_work -= 1
         if called.entry == "number":
@@ -223,17 +223,20 @@ def test_entries_beyond_the_limit_are_refused_at_once_and_nothing_is_left_of_the
         assert isinstance(calls.rig.ask(Challenge(bytes(32), bytes(512))), ChallengeAnswer)
 
 
-def test_large_entries_are_refused_before_they_fill_the_memory() -> None:
+def test_large_entries_are_refused_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "MAX_BYTES", 8 * 100_000)  # its own is 8 of the longest, which take long to seal
     gate = Gate("number")
     with crowd(gate, guests=1) as calls:
         calls.enter("number", {"n": 1}, ALICE)
         gate.wait_for(1)
-        large = [calls.enter("echo", {"secret": "x" * (MAX_ARGUMENTS - 100)}, ALICE) for _ in range(9)]
-        number, refused = calls.answer()
-        assert number == large[-1]
-        assert refused.code is Code.BUSY
+        large = [calls.enter("echo", {"secret": "x" * 99_000}, ALICE) for _ in range(9)]
+        refused = dict(calls.answer() for _ in range(2))
+        assert {refusal.code for refusal in refused.values()} == {Code.BUSY}
+        assert set(refused) == set(large[-2:])
         gate.opened.set()
-        assert len({calls.answer()[0] for _ in range(9)}) == 9
+        assert len({calls.answer()[0] for _ in range(8)}) == 8
+        calls.enter("echo", {"secret": "x" * 99_000}, ALICE)
+        assert calls.answer()[1].code is Code.OUTPUT_LIMIT, "it was called: what has been answered counts no more"
 
 
 def test_an_answer_to_another_call_s_question_is_that_call_s_alone() -> None:
