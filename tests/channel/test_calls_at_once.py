@@ -18,6 +18,7 @@ from casemate.client.core import AttestedEnclave, PendingCall
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.entry import dispatch
 from casemate.enclave.entry.dispatch import MAX_ENTRIES
+from casemate.enclave.guest import newcomers
 from casemate.engines.frames import FrameKind, frame, head_and_text
 from casemate.link.numbered_frames import MAX_NUMBER, NEWS, NUMBER_SIZE
 from casemate.wire.encodings.message import encode_message
@@ -298,7 +299,7 @@ def drain(called: Called) -> None:
 def test_newcomers_that_wait_for_their_turn_keep_nobody_else_from_calling() -> None:
     with crowd(concurrent=1) as calls:
         assert calls.rig.call(calls.session, "echo", None, BOB).value["entry"] == "echo"
-        strangers = [calls.rig.attest() for _ in range(BURST + 4)]
+        strangers = [calls.rig.attest() for _ in range(newcomers.BURST + 4)]
         entered = [calls.enter(session=session) for session in strangers]
         known = calls.enter("echo", None, BOB)
         order = [calls.answer()[0] for _ in [*entered, known]]

@@ -20,7 +20,7 @@ from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import MAX_NUMBER, NEWS, NUMBER_SIZE, number_of, numbered
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import MAX_CONCURRENT, MAX_OTHERS, Enter, Log, Ocall, PlainEnter, Ready
+from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Enter, Log, Ocall, PlainEnter, Ready
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.messages.tls import TlsBytes
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
@@ -198,10 +198,10 @@ class EntryGate:
         if number != NEWS:
             raise WireError("first frame's number", got=str(number), want=str(NEWS))
         ready = parse_message(message, Ready)
-        if not 1 <= ready.concurrent <= MAX_CONCURRENT:
-            raise WireError("Ready.concurrent", got=str(ready.concurrent), want=f"1 to {MAX_CONCURRENT}")
+        if not 1 <= ready.calls <= MAX_CALLS:
+            raise WireError("Ready.calls", got=str(ready.calls), want=f"1 to {MAX_CALLS}")
         self._is_ready = True
-        self._calls.room, self._others.room = ready.concurrent, MAX_OTHERS
+        self._calls.room, self._others.room = ready.calls, MAX_OTHERS
         self._send_waiting(self._calls)
         self._send_waiting(self._others)
 

@@ -16,11 +16,11 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import NEWS, numbered
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import MAX_CONCURRENT, MAX_OTHERS, Ocall, OcallAnswer, OcallRefused
+from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Ocall, OcallAnswer, OcallRefused
 from casemate.wire.messages.state import StateForget, StateRefused
 from casemate.wire.protocol.faults import Code, FaultError, fault
 
-MAX_QUESTIONS = 2 * MAX_CONCURRENT + MAX_OTHERS
+MAX_QUESTIONS = 2 * MAX_CALLS + MAX_OTHERS
 """Most questions of one enclave that are being answered: one of each entry under way, and one of each call that has
 ended meanwhile."""
 

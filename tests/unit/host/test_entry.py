@@ -23,7 +23,7 @@ from casemate.link.numbered_frames import MAX_NUMBER, NEWS, numbered
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import (
-    MAX_CONCURRENT,
+    MAX_CALLS,
     MAX_OTHERS,
     Challenge,
     ChallengeAnswer,
@@ -133,7 +133,7 @@ def test_entries_are_answered_in_any_order_and_each_gets_its_own_reply() -> None
     with_enclave(play, body)
 
 
-@pytest.mark.parametrize("concurrent", [1, 3, MAX_CONCURRENT])
+@pytest.mark.parametrize("concurrent", [1, 3, MAX_CALLS])
 def test_as_many_calls_are_under_way_as_the_enclave_is_ready_for(concurrent: int) -> None:
     most = 0
 
@@ -445,7 +445,7 @@ async def given_up(deaths: list[str]) -> str:
 FIRST_FRAMES = {
     "an entry's number": (1, encode_message(Ready(1))),
     "too few": (0, encode_message(Ready(0))),
-    "too many": (0, encode_message(Ready(MAX_CONCURRENT + 1))),
+    "too many": (0, encode_message(Ready(MAX_CALLS + 1))),
     "something else": (0, encode_message(Log("hello"))),
     "bytes behind": (0, encode_message(Ready(1)) + b"\0"),
     "nothing": (0, b""),

@@ -16,8 +16,9 @@ from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import (
-    MAX_CONCURRENT,
+    MAX_CALLS,
     MAX_OTHERS,
+    MAX_WAITING,
     Challenge,
     ChallengeAnswer,
     Enter,
@@ -39,7 +40,7 @@ Response = CallResult | StepTaken | StreamEnded
 
 _ENTRIES = (Enter, PlainEnter, Challenge, TlsPrepare, TlsInstall, TlsBytes)
 
-MAX_ENTRIES = MAX_CONCURRENT + MAX_OTHERS
+MAX_ENTRIES = MAX_CALLS + MAX_OTHERS
 """Most entries under way; a host that enters more often has not read what :mod:`casemate.wire.messages.entry` says."""
 
 MAX_BYTES = 8 * MAX_SEALED
@@ -71,7 +72,7 @@ class Service:
     def open(self) -> None:
         """Takes entries from now on, whenever the loop runs."""
         self._peers.host.open(self._enter)
-        self._peers.host.tell(Ready(self._concurrent))
+        self._peers.host.tell(Ready(self._concurrent + MAX_WAITING))
 
     def _enter(self, number: int, entry: bytes) -> None:
         """Begins to answer an entry."""

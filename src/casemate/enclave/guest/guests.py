@@ -128,7 +128,7 @@ class Guests:
 
     def prepare(self) -> None:
         """Has a guest made ready soon for a caller to come, if there may be one more."""
-        if not self._is_preparing:
+        if not self._is_preparing and self._lacks_one():
             self._is_preparing = True
             self._loop.at(time.monotonic() + PREPARE_DELAY, self._prepare)
 
@@ -295,9 +295,13 @@ class Guests:
 
     def _prepare(self) -> None:
         self._is_preparing = False
-        self._sweep()
-        if len(self._places) < self._limit and not any(place.owner is None for place in self._places):
+        if self._lacks_one():
             self._add()
+
+    def _lacks_one(self) -> bool:
+        """Whether there is none that has met nobody, and may be one more."""
+        self._sweep()
+        return len(self._places) < self._limit and all(place.owner is not None for place in self._places)
 
     def _add(self) -> Place:
         place = Place(self._make())

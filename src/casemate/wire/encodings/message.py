@@ -71,9 +71,15 @@ _CODECS: dict[Any, _Codec] = {}
 
 
 def message(tag: int) -> Callable[[type[T]], type[T]]:
-    """Registers a frozen dataclass under the one-byte ``tag`` that stands before its fields on the wire."""
+    """Registers a frozen dataclass under the one-byte ``tag`` that stands before its fields on the wire.
+
+    Raises:
+        ValueError: another class has it, or had it once.
+    """
 
     def register(cls: type[T]) -> type[T]:
+        if tag in _TAGS.values() or tag in _RETIRED:
+            raise ValueError(f"tag {tag:#04x} of {cls.__name__} is taken")
         _TAGS[cls] = tag
         return cls
 

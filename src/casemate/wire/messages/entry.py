@@ -12,7 +12,8 @@ Each side assumes the other is hostile. Frames are numbered as :mod:`casemate.li
 
 The first frame of an enclave is ``Ready``: until then the host enters nothing. It may have as many calls (``Enter``,
 ``PlainEnter``) under way as ``Ready`` says, and besides them :data:`MAX_OTHERS` entries of other kinds. What goes
-beyond that is refused as ``busy``: the enclave's memory is bounded.
+beyond that is refused as ``busy``: the enclave's memory is bounded. These are more calls than the enclave serves at
+once: it knows its callers, and those who wait in it for a guest keep nobody else out.
 """
 
 from dataclasses import dataclass
@@ -27,20 +28,26 @@ from casemate.wire.protocol.tee import MAX_REPORT
 MAX_OCALL = 1024 * 1024
 """Longest arguments or answer of one OCALL (bytes of JSON)."""
 
-MAX_CONCURRENT = 64
-"""Most calls of one enclave that may be under way: the upper end of ``limits.concurrent``."""
+MAX_WAITING = 32
+"""Calls that may wait in an enclave besides the ``limits.concurrent`` that it serves at once."""
+
+MAX_CALLS = 64 + MAX_WAITING
+"""Most calls of one enclave that may be under way."""
 
 MAX_OTHERS = 64
 """Most entries of other kinds than calls that may be under way: challenges, and bytes of TLS connections."""
 
+MAX_WAITING = 32
+"""Calls that may wait inside besides those that are served."""
 
-@message(0x5A)
+
+@message(0x5B)
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The enclave's first frame: it can be entered."""
 
-    concurrent: U8
-    """How many calls it takes at a time, 1 to :data:`MAX_CONCURRENT`."""
+    calls: U8
+    """How many calls may be under way, those that wait inside included; 1 to :data:`MAX_CALLS`."""
 
 
 @message(0x50)
