@@ -125,7 +125,14 @@ def test_no_entry_point_is_left_out() -> None:
         for file in PACKAGE.rglob("*.py")
         if file.name != "__main__.py" and 'if __name__ == "__main__"' in file.read_text()
     }
-    assert there == {*ENTRY_POINTS, "casemate.testing.demo"}  # a demonstration, which plays every room
+    # A demonstration, which plays every room; and a file that loads nothing of Casemate's at all: see below.
+    assert there == {*ENTRY_POINTS, "casemate.testing.demo", "casemate.cli.snp.page_hasher"}
+
+
+def test_the_hasher_of_pages_needs_the_standard_library_alone() -> None:
+    text = (PACKAGE / "cli/snp/page_hasher.py").read_text()
+    imported = {line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    assert imported == {"hashlib", "os", "sys"}
 
 
 @pytest.mark.parametrize("module", ENTRY_POINTS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.e2e.test_ra_tls import POST, Party, curl, url
+from tests.rigs.ra_tls_clients import POST, Party, curl, url
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop, exact_policy
 
 from casemate.client import Client, Enclave, HostRefusedError

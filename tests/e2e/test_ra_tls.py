@@ -24,11 +24,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from tests.rigs.ra_tls_clients import POST, Party, curl, openssl, url
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop
 
 from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import Client, connect
-from casemate.client.caller_keys import CallerKey
 from casemate.client.errors import EnclaveRefusedError, NoHostError, TlsRefusedError
 from casemate.client.local import LocalMachine
 from casemate.client.ra_tls import RaTlsConnection, call
@@ -46,45 +46,6 @@ export function secret(input, context) { return { input, caller: context.caller.
 export function large(n) { return "x".repeat(n); }
 export function crash() { throw new Error("no"); }
 """
-
-
-class Party:
-    """A caller with an Ed25519 key and a self-signed certificate, made by OpenSSL."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.key, self.certificate = folder / f"{name}.key", folder / f"{name}.crt"
-        openssl(
-            *("req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", f"/CN={name}", "-days", "1"),
-            *("-keyout", str(self.key), "-out", str(self.certificate)),
-        )
-
-    @property
-    def caller(self) -> CallerKey:
-        return CallerKey.from_pem(self.key.read_bytes())
-
-    @property
-    def manifest_value(self) -> str:
-        return self.caller.manifest_value
-
-
-def openssl(*arguments: str, typed: bytes = b"") -> bytes:
-    done = subprocess.run(["openssl", *arguments], input=typed, capture_output=True, check=False, timeout=30)  # noqa: S607 - on the path, as in the Makefile
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
-def curl(*arguments: str) -> tuple[int, str, Any]:
-    """Status, content type and JSON."""
-    written = "\n%{http_code} %{content_type}"
-    done = subprocess.run(
-        ["curl", "-sk", "--max-time", "20", "-w", written, *arguments],  # noqa: S607 - on the path
-        capture_output=True,
-        check=True,
-        timeout=30,
-    )
-    body, _, status = done.stdout.decode().rpartition("\n")
-    code, _, content_type = status.partition(" ")
-    return int(code), content_type, json.loads(body)
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +85,6 @@ def port(client: Client, image: Image) -> Iterator[int]:
     """The own port of an enclave of the image."""
     with launched(client, image) as number:
         yield number
-
-
-def url(port: int, path: str = "/") -> str:
-    return f"https://127.0.0.1:{port}{path}"
-
-
-POST = ("-H", "content-type: application/json", "-d")
 
 
 def test_curl_learns_what_this_is(port: int, image: Image) -> None:

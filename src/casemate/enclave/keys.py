@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from casemate.wire.protocol.call import SECRET_SIZE, SESSION_KEYS_SIZE, CallBinding, Receipt, SessionBinding
+from casemate.wire.protocol.caller_key import has_small_order
 from casemate.wire.protocol.faults import Code, refuse
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -125,7 +126,12 @@ def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
 
 
 def check_signature(public_key: bytes, signature: bytes, transcript: bytes) -> None:
-    """Refuses a caller (``caller-refused``) whose Ed25519 signature over the transcript does not verify."""
+    """Refuses a caller (``caller-refused``) whose Ed25519 signature over the transcript does not verify.
+
+    A key for which anybody can sign is nobody's proof: some messages verify under it with a signature of zeros.
+    """
+    if has_small_order(public_key):
+        raise refuse(Code.CALLER_REFUSED, "the caller's key is a point of small order, for which anybody can sign")
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, transcript)
     except (InvalidSignature, ValueError):

@@ -71,18 +71,23 @@ class StreamCalls:
         try:
             return await self._go_on(step, arguments, stream)
         except BaseException:
-            self._give_up(step.stream)
+            self._end(step.stream)  # the guest has forgotten it, or is gone
             raise
         finally:
             stream.is_stepping = False
 
     async def _go_on(self, step: StreamStep, piece: bytes, stream: OpenStream) -> StepTaken | LastStep:
         guests, party = self._peers.guests, stream.owner.party
-        await guests.hold_again(stream.place, party)
+        try:
+            await guests.hold_again(stream.place, party)
+        except BaseException:
+            self._give_up(step.stream)
+            raise
         try:
             await self._turns.take(party)
         except BaseException:
             guests.release(stream.place)
+            self._give_up(step.stream)
             raise
         try:
             deadline = time.monotonic() + self._time_limit
@@ -131,7 +136,7 @@ class StreamCalls:
         try:
             return await self._begin(number, stream, checked, caller, seconds)
         except BaseException:
-            self._give_up(number)
+            self._end(number)  # the guest has not begun it, has forgotten it, or is gone
             raise
         finally:
             stream.is_stepping = False

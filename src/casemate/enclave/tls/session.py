@@ -17,6 +17,7 @@ from casemate.enclave.tls.credentials import Credentials
 from casemate.enclave.tls.http import HttpConversation, Request, RequestRefusedError, Response
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.messages.tls import MAX_OUTWARD, TlsReply
+from casemate.wire.protocol.caller_key import has_small_order
 from casemate.wire.protocol.faults import Code
 
 
@@ -171,10 +172,14 @@ class TlsSession:
 
 
 def _ed25519_key(connection: SSL.Connection) -> bytes | None:
-    """The Ed25519 key of the client's certificate, which the handshake has proved; None if there is none."""
+    """The Ed25519 key of the client's certificate, which the handshake has proved; None if there is none.
+
+    A key for which anybody can sign is none.
+    """
     try:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         key = certificate.public_key() if isinstance(certificate, x509.Certificate) else None
     except Exception:  # the parser may raise anything on a hostile certificate
         return None
-    return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
+    raw = key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
+    return None if raw is None or has_small_order(raw) else raw
