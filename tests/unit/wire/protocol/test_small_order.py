@@ -46,7 +46,7 @@ def order_eight() -> Point:
         if at is None:
             continue
         made: Point = (0, 1)
-        for bit in bin(order)[2:]:
+        for bit in f"{order:b}":
             made = added(made, made)
             if bit == "1":
                 made = added(made, at)
