@@ -41,6 +41,11 @@ class Rounds:
     calls: int
     many: int
     """Calls of each of the sixteen sessions."""
+    turns: int
+    """Calls of all callers in turn, for each isolation mode and number of callers. Where each needs a new guest they
+    take up to 0.1 s."""
+    newcomers: int
+    """First calls of new callers."""
     pieces: int
     """MiB that are streamed."""
     quotes: int
@@ -58,6 +63,8 @@ FULL = Rounds(
     launches=25,
     calls=600,
     many=60,
+    turns=32,
+    newcomers=15,
     pieces=128,
     quotes=300,
     verifications=60,
@@ -71,6 +78,8 @@ QUICK = Rounds(
     launches=3,
     calls=40,
     many=5,
+    turns=8,
+    newcomers=2,
     pieces=8,
     quotes=20,
     verifications=5,
@@ -121,5 +130,10 @@ def say(text: str) -> None:
 def image_of(source: Path, folder: Path, machine: LocalMachine) -> Image:
     """The image of a function's folder, for the runtime of ``machine``, built from a copy in ``folder``."""
     shutil.copytree(source, folder)
+    return built(folder, machine)
+
+
+def built(folder: Path, machine: LocalMachine) -> Image:
+    """The image of the function in ``folder``, for the runtime of ``machine``, whose lock is written there."""
     write_lock(folder, RuntimeLock().with_runtime(machine.status.platform, machine.status.runtime))
     return build(folder, DeveloperKey.generate(), epoch=EPOCH)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 
+from bench.callers import callers
 from bench.calls import calls
 from bench.commands import commands
 from bench.figures import Row
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
     "command": commands,
     "launch": launches,
     "call": calls,
+    "callers": callers,
     "http": http,
     "state": state,
     "stream": streams,
