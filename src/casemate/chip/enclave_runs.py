@@ -15,6 +15,7 @@ from casemate.chip.errors import PartWantedError, SpawnerError
 from casemate.chip.leaf_functions import LeafFunctions
 from casemate.chip.runtime import RuntimeCopy
 from casemate.chip.spawner_link import SpawnerProcess
+from casemate.link.channel import enlarge_send_buffer
 from casemate.wire.errors import CasemateError
 from casemate.wire.messages.spawner import Configure
 from casemate.wire.protocol.faults import Code, FaultError, refuse
@@ -105,6 +106,8 @@ class EnclaveRuns:
         enclave.launched = attester = enclave.attester.started()
         ours, leaf_end = socket.socketpair()
         host_end, entry_end = socket.socketpair()
+        for end in (host_end, entry_end):  # here, since the enclave may set no option of its sockets
+            enlarge_send_buffer(end)
         self._last_run += 1
         process = EnclaveProcess(
             self._last_run,

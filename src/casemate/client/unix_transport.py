@@ -11,7 +11,7 @@ from casemate.client.errors import NoHostError, NotOfferedError, host_refusal
 from casemate.client.transport import GetMachine, seconds_for
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller, answer_of
-from casemate.link.channel import Channel
+from casemate.link.channel import Channel, enlarge_send_buffer
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.link.numbered_frames import NEWS, numbered, split
 from casemate.process.ownership import PlaceError, check_own_socket, check_peer, connected
@@ -44,6 +44,7 @@ class UnixTransport:
             sock = connected(Path(path))
         except OSError as error:
             raise NoHostError(f"no host at {path}: {os_error_text(error)}") from None
+        enlarge_send_buffer(sock)
         return cls(Channel(sock))
 
     def close(self) -> None:
@@ -111,6 +112,7 @@ class AsyncUnixTransport:
         except OSError as error:
             sock.close()
             raise NoHostError(f"no host at {path}: {os_error_text(error)}") from None
+        enlarge_send_buffer(sock)
         return cls(AsyncChannel(sock))
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from casemate.link.channel import ANCILLARY_SIZE, CLOSED_ON_EXEC, Frame, descriptors_of, rights
 from casemate.link.errors import PeerGoneError
-from casemate.link.frames import CHUNK_SIZE, HEADER_SIZE, MAX_FRAME, length, pieces
+from casemate.link.frames import AT_ONCE, CHUNK_SIZE, HEADER_SIZE, MAX_FRAME, buffers, length, unsent
 from casemate.wire.errors import os_error_text
 
 READ_AHEAD = 16 * 1024
@@ -86,12 +86,14 @@ class AsyncChannel:
         Tasks start in the order in which they were made, and the lock is given out in the order in which it was asked
         for, so frames never mix and keep the order in which they were begun.
         """
-        frame = pieces(payload, self._limit)
+        frame = buffers(payload, self._limit)
         if not self._sending:  # no frame is under way, and most fit into the socket's buffer: no task is needed
-            sent = self._send_some(frame[0], rights(descriptors))
-            if sent == len(frame[0]) and len(frame) == 1:
+            sent = self._send_some(frame, rights(descriptors))
+            frame = unsent(frame, sent)
+            if not frame:
                 return None
-            frame[0], descriptors = frame[0][sent:], descriptors if sent == 0 else ()
+            if sent:
+                descriptors = ()
         sending = asyncio.create_task(self._send(frame, [*map(os.dup, descriptors)]))
         self._sending.add(sending)
         sending.add_done_callback(self._sent)
@@ -101,23 +103,22 @@ class AsyncChannel:
         ancillary = rights(descriptors)
         try:
             async with self._turn:
-                for piece in frame:
-                    left = piece
-                    while left:
-                        sent = self._send_some(left, ancillary)
-                        if sent == 0:
-                            await self._writable()
-                            continue
-                        ancillary = []
-                        left = left[sent:]
+                left = frame
+                while left:
+                    sent = self._send_some(left, ancillary)
+                    if sent == 0:
+                        await self._writable()
+                        continue
+                    ancillary = []
+                    left = unsent(left, sent)
         finally:
             for number in descriptors:
                 os.close(number)
 
-    def _send_some(self, view: memoryview, ancillary: list[tuple[int, int, bytes]]) -> int:
-        """How many bytes were sent; 0 if the socket's buffer is full."""
+    def _send_some(self, frame: list[memoryview], ancillary: list[tuple[int, int, bytes]]) -> int:
+        """How many bytes of a frame were sent; 0 if the socket's buffer is full."""
         try:
-            return self._sock.sendmsg([view], ancillary, _NO_SIGNAL)
+            return self._sock.sendmsg(frame[:AT_ONCE], ancillary, _NO_SIGNAL)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -142,7 +143,7 @@ class AsyncChannel:
         descriptors: list[int] = []
         try:
             size = length(await self._exactly(HEADER_SIZE, descriptors), self._limit)
-            if size > CHUNK_SIZE:
+            if size > READ_AHEAD:
                 apart = await self._exactly(prefix, descriptors)
                 payload = await self._exactly(size - prefix, descriptors)
             else:
@@ -158,7 +159,7 @@ class AsyncChannel:
         part, self._ahead = self._ahead[:size], self._ahead[size:]
         if len(part) == size:
             return part
-        if size > CHUNK_SIZE:
+        if size > READ_AHEAD:
             return await self._large(size, part, descriptors)
         run = bytearray(part)  # not a list of parts: a peer that sends single bytes would make each of them an object
         while (left := size - len(run)) > 0:

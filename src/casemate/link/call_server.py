@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Reply, serve
+from casemate.link.channel import enlarge_send_buffer
 from casemate.link.frames import MAX_FRAME
 from casemate.process.ownership import PlaceError, check_client
 from casemate.wire.errors import os_error_text
@@ -102,6 +103,7 @@ class CallServer:
         self._room.release()
 
     async def _client(self, sock: socket.socket) -> None:
+        enlarge_send_buffer(sock)
         channel = AsyncChannel(sock, limit=self._limit)
         try:
             await serve(channel, self._greet(), at_once=self._at_once, abandons=self._abandons)

@@ -4,6 +4,8 @@ It calls sendmsg, recvmsg and poll alone, so a process behind a narrow seccomp f
 """
 
 import array
+import contextlib
+import io
 import os
 import select
 import socket
@@ -12,7 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from casemate.link.errors import PeerGoneError, TimedOutError
-from casemate.link.frames import CHUNK_SIZE, HEADER_SIZE, MAX_DESCRIPTORS, MAX_FRAME, length, pieces
+from casemate.link.frames import (
+    AT_ONCE,
+    CHUNK_SIZE,
+    HEADER_SIZE,
+    MAX_DESCRIPTORS,
+    MAX_FRAME,
+    SEND_BUFFER,
+    buffers,
+    length,
+    unsent,
+)
 from casemate.wire.errors import os_error_text
 
 ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
@@ -49,6 +61,12 @@ def rights(descriptors: Sequence[int]) -> list[tuple[int, int, bytes]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())] if descriptors else []
 
 
+def enlarge_send_buffer(sock: socket.socket) -> None:
+    """Has the system take up to :data:`SEND_BUFFER` bytes from this socket before its peer reads, or what it allows."""
+    with contextlib.suppress(OSError):  # macOS refuses what is too much; the socket then keeps its size
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
 class Channel:
     """Frames over ``sock``, which it owns. Not safe for two threads at a time."""
 
@@ -76,18 +94,17 @@ class Channel:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         ancillary = rights(descriptors)
-        for piece in pieces(payload, self._limit):
-            left = piece
-            while left:
-                try:
-                    sent = self._sock.sendmsg([left], ancillary, _DONT_WAIT)
-                except BlockingIOError:
-                    self._wait(self._writing, deadline)
-                    continue
-                except OSError as error:
-                    raise PeerGoneError(f"cannot send: {os_error_text(error)}") from None
-                ancillary = []
-                left = left[sent:]
+        left = buffers(payload, self._limit)
+        while left:
+            try:
+                sent = self._sock.sendmsg(left[:AT_ONCE], ancillary, _DONT_WAIT)
+            except BlockingIOError:
+                self._wait(self._writing, deadline)
+                continue
+            except OSError as error:
+                raise PeerGoneError(f"cannot send: {os_error_text(error)}") from None
+            ancillary = []
+            left = unsent(left, sent)
 
     def receive(self, *, timeout: float | None = None) -> Frame:
         """Receives one whole frame within ``timeout`` seconds.
@@ -107,24 +124,24 @@ class Channel:
             raise
 
     def _exactly(self, size: int, deadline: float | None, descriptors: list[int]) -> bytes:
-        run = bytearray()  # not a list of parts: a peer that sends single bytes would make each of them an object
-        while len(run) < size:
-            try:
-                part, ancillary, _, _ = self._sock.recvmsg(
-                    min(size - len(run), CHUNK_SIZE), ANCILLARY_SIZE, socket.MSG_DONTWAIT | CLOSED_ON_EXEC
-                )
-            except BlockingIOError:
-                self._wait(self._reading, deadline)
-                continue
-            except OSError as error:
-                raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
-            descriptors += descriptors_of(ancillary)
-            if not part:
-                raise PeerGoneError("the peer closed the link")
-            if len(part) == size:
-                return part
-            run += part
-        return bytes(run)
+        whole = io.BytesIO(bytes(size))  # what is received into it becomes the result, without a copy
+        with whole.getbuffer() as buffer:
+            done = 0
+            while done < size:
+                try:
+                    count, ancillary, _, _ = self._sock.recvmsg_into(
+                        [buffer[done : done + CHUNK_SIZE]], ANCILLARY_SIZE, socket.MSG_DONTWAIT | CLOSED_ON_EXEC
+                    )
+                except BlockingIOError:
+                    self._wait(self._reading, deadline)
+                    continue
+                except OSError as error:
+                    raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
+                descriptors += descriptors_of(ancillary)
+                if count == 0:
+                    raise PeerGoneError("the peer closed the link")
+                done += count
+        return whole.getvalue()
 
     @staticmethod
     def _wait(poll: select.poll, deadline: float | None) -> None:

@@ -7,7 +7,17 @@ MAX_FRAME = 130 * 1024 * 1024
 """Longest frame on a trusted link (bytes); links to strangers pass a smaller limit of their own."""
 
 CHUNK_SIZE = 1 << 20
-"""Most bytes that are sent or received in one call."""
+"""Most bytes of a frame that are received in one call, and of one buffer that is sent."""
+
+AT_ONCE = 2
+"""Buffers of a frame that are sent in one call: the length with the first bytes of the payload."""
+
+JOINED = 16 * 1024
+"""A payload of up to so many bytes is copied behind its length: cheaper than a second buffer."""
+
+SEND_BUFFER = 2 * 1024 * 1024
+"""Bytes that a socket is asked to take before its peer reads: a piece of a stream goes out in one call, and the peer is
+woken once for it. A system may allow less, and then gives less without an error."""
 
 MAX_DESCRIPTORS = 4
 """Most descriptors that come with one frame."""
@@ -20,12 +30,22 @@ def header(payload: bytes, limit: int) -> bytes:
     return len(payload).to_bytes(HEADER_SIZE, "little")
 
 
-def pieces(payload: bytes, limit: int) -> list[memoryview]:
-    """A frame in pieces of at most ``CHUNK_SIZE``, to send one after the other. Only the first one is a copy."""
-    first = CHUNK_SIZE - HEADER_SIZE
-    begun = memoryview(header(payload, limit) + payload[:first])
+def buffers(payload: bytes, limit: int) -> list[memoryview]:
+    """A frame in buffers of at most ``CHUNK_SIZE``, to send in their order, :data:`AT_ONCE` in one call."""
+    prefix = header(payload, limit)
+    if len(payload) <= JOINED:
+        return [memoryview(prefix + payload)]
     whole = memoryview(payload)
-    return [begun, *(whole[at : at + CHUNK_SIZE] for at in range(first, len(payload), CHUNK_SIZE))]
+    return [memoryview(prefix), *(whole[at : at + CHUNK_SIZE] for at in range(0, len(payload), CHUNK_SIZE))]
+
+
+def unsent(frame: list[memoryview], sent: int) -> list[memoryview]:
+    """The buffers of a frame that are left once ``sent`` more bytes of it are sent."""
+    for place, buffer in enumerate(frame):
+        if sent < len(buffer):
+            return [buffer[sent:], *frame[place + 1 :]]
+        sent -= len(buffer)
+    return []
 
 
 def length(prefix: bytes, limit: int) -> int:
