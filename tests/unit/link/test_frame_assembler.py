@@ -1,9 +1,10 @@
 import itertools
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.link.frame_assembler import FrameAssembler
+from casemate.link.frame_assembler import SIZED, FrameAssembler
 
 LIMIT = 50
 
@@ -26,11 +27,36 @@ def test_frames_come_out_whole_however_the_stream_is_cut(payloads: list[bytes], 
 
 
 def test_an_oversized_frame_is_reported_at_its_header_and_costs_no_memory() -> None:
-    assembler = FrameAssembler(LIMIT)
-    assert list(assembler.feed((1 << 31).to_bytes(4, "little"))) == [None]
-    for _ in range(100):
-        assert list(assembler.feed(bytes(1000))) == []
-    assert len(assembler._collected) == 0
+    assembler, piece = FrameAssembler(LIMIT), bytes(1000)
+    tracemalloc.start()
+    try:
+        assert list(assembler.feed((1 << 31).to_bytes(4, "little"))) == [None]
+        for _ in range(100):
+            assert list(assembler.feed(piece)) == []
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(piece)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_frame_takes_no_more_memory_than_its_own() -> None:
+    size, piece = 2 * SIZED, bytes(SIZED // 8)
+    assembler = FrameAssembler(size)
+    list(assembler.feed(size.to_bytes(4, "little")))
+    tracemalloc.start()
+    try:
+        frames = [frame for _ in range(16) for frame in assembler.feed(piece)]
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * size
+    finally:
+        tracemalloc.stop()
+    assert frames == [bytes(size)]
+
+
+def test_pieces_may_share_one_memory() -> None:
+    assembler, memory, found = FrameAssembler(LIMIT), bytearray(3), []
+    for at in range(0, 12, 3):
+        memory[:] = framed(b"overwrit")[at : at + 3]
+        found += assembler.feed(memoryview(memory))
+    assert found == [b"overwrit"]
 
 
 def test_an_unfinished_frame_gives_nothing() -> None:

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 
 from casemate.enclave.io.loop import Loop
-from casemate.enclave.io.socket_peer import PIECE_SIZE
+from casemate.enclave.io.socket_peer import PIECE, PIECE_SIZE
 from casemate.link.frame_assembler import FrameAssembler
-from casemate.link.frames import HEADER_SIZE
+from casemate.link.frames import HEADER_SIZE, unsent
 
 
 class FromGuest:
@@ -63,13 +63,13 @@ class FromGuest:
     def ready(self, _events: int) -> None:
         """Takes what has come. Where there is no room, only a closed end leads here: then a pipe's content at most."""
         try:
-            piece = os.read(self._descriptor, PIECE_SIZE)
+            count = os.readv(self._descriptor, [PIECE])
         except BlockingIOError:
             return
-        if not piece:
+        if count == 0:
             self._on_end()
             return
-        self.incoming += self._assembler.feed(piece)
+        self.incoming += self._assembler.feed(memoryview(PIECE)[:count])
         if self.incoming:
             self._loop.update(self)
             self._on_frames()
@@ -97,9 +97,20 @@ class ToGuest:
 
     def send(self, payload: bytes) -> None:
         """Sends a frame as far as it goes now; the rest follows as the guest reads."""
-        self._outgoing += len(payload).to_bytes(HEADER_SIZE, "little")
-        self._outgoing += payload
-        self.ready(select.POLLOUT)
+        frame = [len(payload).to_bytes(HEADER_SIZE, "little"), payload]
+        if self._outgoing:
+            self._outgoing += b"".join(frame)
+            return
+        try:
+            sent = os.writev(self._descriptor, frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._on_end()
+            return
+        for buffer in unsent([memoryview(part) for part in frame], sent):
+            self._outgoing += buffer
+        self._loop.update(self)
 
     def wants(self) -> int:
         """Poll events: write while output is waiting."""

@@ -12,7 +12,7 @@ from casemate.enclave.io.loop import Loop
 from casemate.link.channel import ANCILLARY_SIZE, descriptors_of
 from casemate.link.errors import PeerGoneError
 from casemate.link.frame_assembler import FrameAssembler
-from casemate.link.frames import HEADER_SIZE
+from casemate.link.frames import HEADER_SIZE, unsent
 from casemate.wire.errors import os_error_text
 
 PIECE_SIZE = 64 * 1024
@@ -20,6 +20,10 @@ PIECE_SIZE = 64 * 1024
 
 Python makes room for all of them before each reading: above 128 KiB the C library maps and unmaps memory for that.
 """
+
+PIECE = bytearray(PIECE_SIZE)
+"""What was read last, of any peer: memory that is asked for anew for each piece would be cleared and mapped each time.
+Whoever has read into it takes all that it wants out of it before anything else is read."""
 
 _DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -65,9 +69,13 @@ class SocketPeer:
 
     def send(self, payload: bytes) -> None:
         """Sends a frame as far as it goes now; the rest follows as the peer reads."""
-        self._outgoing += len(payload).to_bytes(HEADER_SIZE, "little")
-        self._outgoing += payload
-        self._flush()
+        frame = [len(payload).to_bytes(HEADER_SIZE, "little"), payload]
+        if self._outgoing:
+            self._outgoing += b"".join(frame)
+            return
+        for buffer in unsent([memoryview(part) for part in frame], self._send_some(frame)):
+            self._outgoing += buffer
+        self._loop.update(self)
 
     def wants(self) -> int:
         """Poll events: write while output is waiting, otherwise read."""
@@ -83,28 +91,33 @@ class SocketPeer:
             raise PeerGoneError(f"the {self._name} closed the link")
 
     def _flush(self) -> None:
+        sent = -1
+        while self._outgoing and sent != 0:
+            with memoryview(self._outgoing) as view, view[:PIECE_SIZE] as piece:
+                sent = self._send_some([piece])
+            del self._outgoing[:sent]
+        self._loop.update(self)
+
+    def _send_some(self, buffers: list[bytes] | list[memoryview]) -> int:
+        """How many bytes the peer's socket took; 0 where it is full."""
         try:
-            while self._outgoing:
-                with memoryview(self._outgoing) as view, view[:PIECE_SIZE] as piece:
-                    sent = self._sock.sendmsg([piece], [], _DONT_WAIT)
-                del self._outgoing[:sent]
+            return self._sock.sendmsg(buffers, [], _DONT_WAIT)
         except BlockingIOError:
-            pass
+            return 0
         except OSError as error:
             raise PeerGoneError(f"cannot send to the {self._name}: {os_error_text(error)}") from None
-        self._loop.update(self)
 
     def _receive(self) -> None:
         try:
-            piece, ancillary, _, _ = self._sock.recvmsg(PIECE_SIZE, self._ancillary_size, _DONT_WAIT)
+            count, ancillary, _, _ = self._sock.recvmsg_into([PIECE], self._ancillary_size, _DONT_WAIT)
         except BlockingIOError:
             return
         except OSError as error:
             raise PeerGoneError(f"cannot hear the {self._name}: {os_error_text(error)}") from None
         self.descriptors += descriptors_of(ancillary)
-        if not piece:
+        if count == 0:
             raise PeerGoneError(f"the {self._name} closed the link")
         take = self._on_frame
         if take is not None:  # nothing is polled before
-            for frame in self._assembler.feed(piece):
+            for frame in [*self._assembler.feed(memoryview(PIECE)[:count])]:
                 take(frame)
