@@ -14,6 +14,7 @@ from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, Result
 from casemate.client.errors import ResponseRefusedError, StreamBrokenError
 from casemate.link.errors import PeerGoneError
+from casemate.process.memory import keep_memory_of_pieces
 from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded, StreamStep, streamed_text
 from casemate.wire.protocol.faults import FaultError
 
@@ -57,6 +58,7 @@ class StreamCore:
     """A stream. In a loop until :attr:`is_over`: make a :meth:`step`, have it carried, and :meth:`open_output`."""
 
     def __init__(self, attested: AttestedEnclave, entry: str, arguments: bytes, caller: CallerKey | None) -> None:
+        keep_memory_of_pieces()
         self._attested = attested
         self._entry = entry
         self._arguments = arguments

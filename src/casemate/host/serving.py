@@ -31,7 +31,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.process.hardening import die_with_parent
 from casemate.process.log_file import LogFileHandler, OneLineFormatter, RotatingFile
-from casemate.process.memory import give_back_memory
+from casemate.process.memory import give_back_memory, keep_memory_of_pieces
 from casemate.sandbox.host import confine_host
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages.chip import StateIs
@@ -148,6 +148,7 @@ def serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], Beside] 
 
 async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], Beside] | None) -> int:
     """Serves. The catalogue is read before the first client is accepted; the end begins with accepting no more."""
+    keep_memory_of_pieces()
     options = prepared.options
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()

@@ -9,6 +9,19 @@ from pathlib import Path
 _MADV_DONTNEED = 4
 """madvise(2). Of a private mapping of a file that was never written to, it drops what the page cache has anyway."""
 
+_KEPT = 4 * 1024 * 1024
+
+
+def keep_memory_of_pieces() -> None:
+    """Has the C library keep up to 8 MiB of freed memory for the next large buffers, where streams pass through.
+
+    A piece of a stream passes through several buffers of a MiB. At first, glibc maps each of them anew, and the system
+    clears every page of it, which takes several times as long as to fill it. When such a block is freed, glibc begins
+    to keep freed memory up to twice its size (mallopt(3), M_MMAP_THRESHOLD): this frees one of 4 MiB, of which no page
+    was ever used. Calls with large arguments have that effect anyway.
+    """
+    bytes(_KEPT)
+
 
 def give_back_memory() -> None:
     """After start-up: collects garbage, trims the heap, lets go of program text; some 15 MB where much was imported."""

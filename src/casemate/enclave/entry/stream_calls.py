@@ -13,6 +13,7 @@ from casemate.enclave.guest.guest import new_number
 from casemate.enclave.guest.requests import CallServices, Services
 from casemate.engines.frames import Ended, FrameKind, Paused
 from casemate.images.layout import ImageContents
+from casemate.process.memory import keep_memory_of_pieces
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, refuse
@@ -126,6 +127,7 @@ class StreamCalls:
             given_up = self._streams.make_room(time.monotonic())
             if given_up is not None:
                 self._give_up(given_up)
+            keep_memory_of_pieces()
             stream = OpenStream(owner, entry, arguments, place, new_number(), CallServices(self._services))
             number = self._streams.add(stream)
             place.streams += 1
