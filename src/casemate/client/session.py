@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from casemate.client.errors import SessionForkedError
 from casemate.client.sealing import SessionKeys
-from casemate.wire.encodings.message import encode_message
+from casemate.wire.encodings.message import message_parts
 from casemate.wire.protocol.call import CallBinding, CallRequest, Envelope, SessionBinding
 from casemate.wire.protocol.padding import pad
 
@@ -97,7 +97,7 @@ class ClientSession(Unduplicable):
             sequence = self._last
         binding = CallBinding(self._about.quote_hash, self._about.session, sequence, entry)
         request = request_for(binding)
-        text = pad(encode_message(request))
+        text = pad(*message_parts(request))
         self._check_process()  # once more: what made the request may have forked
         sealed = self._keys.seal(text, binding)
         return Envelope(binding, sealed, None if self._is_confirmed else self._keys.encapsulation), request

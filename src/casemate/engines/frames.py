@@ -150,11 +150,12 @@ def parse_said(payload: bytes) -> tuple[bytes, Said]:
     reader = Reader("guest's frame", payload)
     kind = reader.uint("kind", 1)
     call = reader.take("call", CALL_SIZE)
-    body = reader.take("body", reader.remaining)
+    if (parse_piece := _PIECE_PARSERS.get(kind)) is not None:
+        return call, parse_piece(memoryview(payload)[reader.offset :])
     parse = _PARSERS.get(kind)
     if parse is None:
         raise WireError("guest's frame.kind", got=kind, want="a kind that guests send")
-    return call, parse(body)
+    return call, parse(reader.take("body", reader.remaining))
 
 
 def _bare(said: Said) -> Callable[[bytes], Said]:
@@ -179,24 +180,24 @@ def _wanted(body: bytes) -> Wanted:
     return Wanted(parse_question(*_split(body)))
 
 
-def _paused(body: bytes) -> Paused:
-    if body[:1] not in (b"\0", b"\1"):
+def _paused(body: memoryview) -> Paused:
+    if bytes(body[:1]) not in (b"\0", b"\1"):
         raise WireError("guest's pause", got=body[:1].hex() or "nothing", want="00 or 01: whether it waits for input")
     return Paused(body[0] == 1, _piece(body, 1, len(body)))
 
 
-def _ended(body: bytes) -> Ended:
+def _ended(body: memoryview) -> Ended:
     reader = Reader("guest's end", body)
     size = reader.uint("data size", 4)
     if size > reader.remaining:
         raise WireError("guest's end.data size", got=size, want=f"at most the {reader.remaining} bytes that follow")
-    return Ended(_piece(body, 4, 4 + size), body[4 + size :])
+    return Ended(_piece(body, 4, 4 + size), bytes(body[4 + size :]))
 
 
-def _piece(body: bytes, start: int, end: int) -> bytes:
+def _piece(body: memoryview, start: int, end: int) -> bytes:
     if end - start > MAX_CHUNK:
         raise WireError("guest's piece", got=f"{end - start} bytes", want=f"at most {MAX_CHUNK}")
-    return body[start:end]
+    return bytes(body[start:end])
 
 
 def _failed(body: bytes) -> Failed:
@@ -236,6 +237,7 @@ _PARSERS: dict[int, Callable[[bytes], Said]] = {
     FrameKind.ASKED: _asked,
     FrameKind.WANTED: _wanted,
     FrameKind.PRINTED: _printed,
-    FrameKind.PAUSED: _paused,
-    FrameKind.ENDED: _ended,
 }
+
+_PIECE_PARSERS: dict[int, Callable[[memoryview], Said]] = {FrameKind.PAUSED: _paused, FrameKind.ENDED: _ended}
+"""Of the frames with a piece of a stream, which is copied once."""

@@ -218,7 +218,7 @@ class EntryGate:
             case Fault():
                 _log.warning("an enclave refuses a frame of which it cannot tell the entry: %s", FaultError(news))
 
-    def _hear_reply(self, number: int, message: bytes) -> None:
+    def _hear_reply(self, number: int, message: bytes | memoryview) -> None:
         entry = self._under_way.get(number)
         if entry is None:
             raise WireError("reply's number", got=str(number), want="that of an entry under way")

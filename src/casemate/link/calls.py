@@ -31,7 +31,7 @@ class Reply:
     """Called if the peer is gone when the answer is ready."""
 
 
-def answer_of(message: bytes, wanted: type[T]) -> T:
+def answer_of(message: bytes | memoryview, wanted: type[T]) -> T:
     """The ``wanted`` message that a peer answered with; :class:`FaultError` if it refused."""
     answer: object = parse_message(message, Fault, wanted)
     if isinstance(answer, wanted):

@@ -9,6 +9,9 @@ from casemate.wire.protocol.faults import encode_reply
 
 NUMBER_SIZE = 4
 NEWS = 0
+_COPIED = 16 * 1024
+"""A short payload's message is copied: views take more time to read than so many bytes to copy."""
+
 MAX_NUMBER = 2 ** (8 * NUMBER_SIZE) - 1
 
 
@@ -22,9 +25,10 @@ def numbered_reply(number: int, message: object) -> bytes:
     return encode_reply(message, prefix=number.to_bytes(NUMBER_SIZE, "little"))
 
 
-def split(payload: bytes) -> tuple[int, bytes]:
-    """The number and the message of a payload."""
-    return number_of(payload[:NUMBER_SIZE]), payload[NUMBER_SIZE:]
+def split(payload: bytes) -> tuple[int, bytes | memoryview]:
+    """The number and the message of a payload; a long message is a view of the payload, not a copy."""
+    number = number_of(payload[:NUMBER_SIZE])
+    return number, payload[NUMBER_SIZE:] if len(payload) <= _COPIED else memoryview(payload)[NUMBER_SIZE:]
 
 
 def number_of(prefix: bytes) -> int:

@@ -70,7 +70,8 @@ def _relay(client: Channel, real: Path, tampering: Tampering) -> None:
     host = Channel(sock)
     try:
         while True:
-            number, question = split(client.receive().payload)
+            number, message = split(client.receive().payload)
+            question = bytes(message)
             tampering.seen.append(question)
             answer = ask(host, number, tampering.on_question(question))
             tampering.seen.append(answer)
@@ -86,7 +87,7 @@ def _relay(client: Channel, real: Path, tampering: Tampering) -> None:
 def ask(host: Channel, number: int, question: bytes) -> bytes:
     """The real host's answer to a raw question."""
     host.send(numbered_bytes(number, question), timeout=10)
-    return split(host.receive(timeout=80).payload)[1]
+    return bytes(split(host.receive(timeout=80).payload)[1])
 
 
 def numbered_bytes(number: int, message: bytes) -> bytes:

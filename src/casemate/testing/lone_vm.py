@@ -174,7 +174,8 @@ class LoneVm:
 
     def receive(self) -> tuple[int, bytes]:
         """The next answer to the hypervisor: its request's number, and the message."""
-        return split(self._hypervisor.receive(timeout=_WAIT).payload)
+        number, message = split(self._hypervisor.receive(timeout=_WAIT).payload)
+        return number, bytes(message)
 
     def close(self) -> None:
         """Ends the process."""

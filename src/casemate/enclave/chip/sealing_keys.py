@@ -81,7 +81,7 @@ class SealingKeys:
             )
         padded = unseal(await self._key(header), header.nonce, record.ciphertext, header.encode())
         try:
-            return unpad(padded)
+            return bytes(unpad(padded))
         except WireError as error:
             raise refuse(Code.STATE_REFUSED, f"sealed with another padding: {error}") from None
 

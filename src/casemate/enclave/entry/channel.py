@@ -22,9 +22,10 @@ From there on, only the caller learns the outcome.
 
 from casemate.enclave.entry.sessions import Session, Sessions
 from casemate.enclave.keys import EnclaveKeys
-from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.message import message_parts, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import (
+    TAG_SIZE,
     CallBinding,
     CallerProof,
     CallFailed,
@@ -42,14 +43,14 @@ from casemate.wire.protocol.padding import pad, unpad
 class OpenedRequest:
     """A request that was sealed for this enclave and has not been seen before. :func:`open_request` makes it."""
 
-    __slots__ = ("_is_answered", "_sealed", "binding", "request", "session")
+    __slots__ = ("_is_answered", "_tag", "binding", "request", "session")
 
     def __init__(self, envelope: Envelope, session: Session, request: CallRequest) -> None:
         self.binding: CallBinding = envelope.binding
         self.session = session
         """Who calls, where nobody signed: the same object in all calls of one session."""
         self.request = request
-        self._sealed = envelope.sealed
+        self._tag = envelope.sealed[-TAG_SIZE:]  # which is all of it that the response is bound to
         self._is_answered = False
 
     def __repr__(self) -> str:
@@ -81,10 +82,10 @@ class OpenedRequest:
             raise RuntimeError("a request has one response, and this one has it already")
         self._is_answered = True
         try:
-            content = encode_message(response)
+            content = message_parts(response)
         except WireError as error:  # the caller must not take silence for a lost call
-            content = encode_message(CallFailed(fault(Code.INTERNAL, f"the response cannot be encoded: {error}")))
-        return self.session.keys.seal(pad(content), self.binding, self._sealed)
+            content = message_parts(CallFailed(fault(Code.INTERNAL, f"the response cannot be encoded: {error}")))
+        return self.session.keys.seal(pad(*content), self.binding, self._tag)
 
 
 def open_request(envelope: Envelope, keys: EnclaveKeys, sessions: Sessions) -> OpenedRequest:

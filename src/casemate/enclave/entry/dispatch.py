@@ -74,7 +74,7 @@ class Service:
         self._peers.host.open(self._enter)
         self._peers.host.tell(Ready(self._concurrent + MAX_WAITING))
 
-    def _enter(self, number: int, entry: bytes) -> None:
+    def _enter(self, number: int, entry: bytes | memoryview) -> None:
         """Begins to answer an entry."""
         if self._under_way >= MAX_ENTRIES or (self._under_way and self._bytes + len(entry) > MAX_BYTES):
             words = f"{self._under_way} entries of {self._bytes} bytes are under way: call again"
@@ -82,7 +82,7 @@ class Service:
             return
         self._peers.loop.start(self._serve(number, entry))
 
-    async def _serve(self, number: int, entry: bytes) -> None:
+    async def _serve(self, number: int, entry: bytes | memoryview) -> None:
         size = len(entry)
         self._under_way += 1
         self._bytes += size
@@ -93,7 +93,7 @@ class Service:
             self._bytes -= size
         self._peers.host.reply(number, reply)
 
-    async def _reply(self, entry: bytes) -> Reply:
+    async def _reply(self, entry: bytes | memoryview) -> Reply:
         """The reply to one entry, whatever it holds."""
         try:
             return await self._do(parse_message(entry, *_ENTRIES))

@@ -16,7 +16,7 @@ from casemate.wire.messages.entry import OcallAnswer, OcallRefused
 from casemate.wire.messages.state import STATE_ANSWERS
 from casemate.wire.protocol.faults import Code, fault
 
-OnEntry = Callable[[int, bytes], None]
+OnEntry = Callable[[int, bytes | memoryview], None]
 """Takes an entry: its number, above 0, and its message's bytes."""
 
 
@@ -77,7 +77,7 @@ class HostLink:
         elif self._on_entry is not None:
             self._on_entry(number, message)
 
-    def _answered(self, message: bytes) -> None:
+    def _answered(self, message: bytes | memoryview) -> None:
         try:
             said: object = parse_message(message, OcallAnswer, OcallRefused, *STATE_ANSWERS)
         except WireError:

@@ -34,7 +34,7 @@ def rehearse_store() -> str | None:
     record = associated + seal_counted(key, header.nonce, pad(encode_fields(changes)), associated)
     record_digest(record)
     ciphertext = SealedRecord.parse(record).ciphertext
-    if parse_fields(Changes, unpad(unseal(key, header.nonce, ciphertext, associated))) != changes:
+    if parse_fields(Changes, bytes(unpad(unseal(key, header.nonce, ciphertext, associated)))) != changes:
         return "a sealed record opened as something else"
     with contextlib.suppress(FaultError):
         unseal(key, header.nonce, ciphertext, b"another header")

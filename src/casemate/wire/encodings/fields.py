@@ -14,7 +14,7 @@ class Reader:
 
     __slots__ = ("_data", "_offset", "_what")
 
-    def __init__(self, what: str, data: bytes) -> None:
+    def __init__(self, what: str, data: bytes | memoryview) -> None:
         self._what = what
         self._data = data
         self._offset = 0
@@ -34,7 +34,8 @@ class Reader:
         if self.remaining < size:
             raise WireError(f"{self._what}.{field}", got=f"{self.remaining} bytes", want=f"{size} bytes")
         start, self._offset = self._offset, self._offset + size
-        return self._data[start : self._offset]
+        taken = self._data[start : self._offset]
+        return taken if isinstance(taken, bytes) else bytes(taken)
 
     def uint(self, field: str, size: int) -> int:
         """An unsigned little-endian integer of ``size`` bytes."""

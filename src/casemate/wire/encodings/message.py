@@ -100,9 +100,14 @@ def retire(tag: int, field: str, *, got: object, want: object) -> None:
 
 def encode_message(value: object, *, prefix: bytes = b"") -> bytes:
     """The tag and the fields of a registered message, after ``prefix``."""
-    out = [prefix, bytes((_TAGS[type(value)],))]
+    return b"".join((prefix, *message_parts(value)))
+
+
+def message_parts(value: object) -> list[bytes]:
+    """What :func:`encode_message` joins: for who puts it into a larger text, and would copy it again."""
+    out = [bytes((_TAGS[type(value)],))]
     _codec(type(value))[0](type(value).__name__, value, out)
-    return b"".join(out)
+    return out
 
 
 def tag_of(cls: type) -> bytes:
@@ -110,7 +115,7 @@ def tag_of(cls: type) -> bytes:
     return bytes((_TAGS[cls],))
 
 
-def parse_message(data: bytes, *wanted: type[T]) -> T:
+def parse_message(data: bytes | memoryview, *wanted: type[T]) -> T:
     """Parses ``data`` as one whole message of the ``wanted`` types; else :class:`WireError`."""
     reader = Reader("message", data)
     tag = reader.uint("tag", 1)

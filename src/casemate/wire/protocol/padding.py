@@ -23,18 +23,23 @@ def padded_size(size: int) -> int:
     return (size + mask) & ~mask
 
 
-def pad(text: bytes) -> bytes:
-    """A u32 length (little-endian), ``text``, and zeros up to an allowed length."""
-    framed = len(text).to_bytes(_LENGTH_SIZE, "little") + text
-    return framed.ljust(padded_size(len(framed)), b"\x00")
+def pad(*parts: bytes) -> bytes:
+    """A u32 length (little-endian), a text, and zeros up to an allowed length.
+
+    Args:
+        parts: the text, in one piece or in several.
+    """
+    size = sum(map(len, parts))
+    framed = _LENGTH_SIZE + size
+    return b"".join((size.to_bytes(_LENGTH_SIZE, "little"), *parts, bytes(padded_size(framed) - framed)))
 
 
-def unpad(padded: bytes) -> bytes:
-    """The text in what :func:`pad` made. Each text has one padding; any other is refused."""
+def unpad(padded: bytes) -> memoryview:
+    """The text in what :func:`pad` made, not copied. Each text has one padding; any other is refused."""
     size = int.from_bytes(padded[:_LENGTH_SIZE], "little")
     end = _LENGTH_SIZE + size
     if len(padded) != padded_size(end):
         raise WireError("padding", got=f"{len(padded)} bytes around {size}", want=f"{padded_size(end)}")
     if padded[end:] != bytes(len(padded) - end):
         raise WireError("padding", got="other bytes", want="zeros")
-    return padded[_LENGTH_SIZE:end]
+    return memoryview(padded)[_LENGTH_SIZE:end]
