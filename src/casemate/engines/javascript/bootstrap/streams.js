@@ -112,13 +112,25 @@ function took(stream, result) {
       ended(stream, false, value);
       return;
     }
-    stream.rest = pieceOf(value);
+    if (!putWhole(stream, value)) stream.rest = pieceOf(value);
   } catch (thrown) {
     ended(stream, true, thrown);
     return;
   }
   stream.isAsked = false;
   wake(stream);
+}
+
+// Puts a yielded array into the outbox as it is, if a step of this very stream waits for it and there is room: one copy
+// instead of two. Otherwise the outbox may hold another stream's output, or that of no step yet.
+function putWhole(stream, value) {
+  if (current !== stream.call || stream.wake === null) return false;
+  if (typeof value !== "object" || value === null || kindOf(value) !== "Uint8Array") return false;
+  const size = sizeOf(value);
+  if (size > MAX_PIECE - filled) return false;
+  setBytes(outbox, value, PIECE_AT + filled);
+  filled += size;
+  return true;
 }
 
 // The bytes of a yielded value, copied: the program may go on to change its array, or detach the buffer.
