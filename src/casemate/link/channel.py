@@ -32,7 +32,8 @@ CLOSED_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 """Received descriptors are closed on exec, or programs that are started meanwhile would inherit them. macOS has no such
 flag."""
 
-_DONT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+_DONT_WAIT = int(socket.MSG_DONTWAIT) | getattr(socket, "MSG_NOSIGNAL", 0)
+_DONT_WAIT_TO_RECEIVE = int(socket.MSG_DONTWAIT) | CLOSED_ON_EXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Channel:
             while done < size:
                 try:
                     count, ancillary, _, _ = self._sock.recvmsg_into(
-                        [buffer[done : done + CHUNK_SIZE]], ANCILLARY_SIZE, socket.MSG_DONTWAIT | CLOSED_ON_EXEC
+                        [buffer[done : done + CHUNK_SIZE]], ANCILLARY_SIZE, _DONT_WAIT_TO_RECEIVE
                     )
                 except BlockingIOError:
                     self._wait(self._reading, deadline)
