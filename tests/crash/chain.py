@@ -124,7 +124,7 @@ def play_enclave(leaf_end: socket.socket, entry_end: socket.socket) -> None:
     async def call(number: int, writer: int) -> None:
         host.reply(number, Left(json.dumps(await step(store, writer)).encode()))
 
-    def enter(number: int, message: bytes) -> None:
+    def enter(number: int, message: bytes | memoryview) -> None:
         loop.start(call(number, int(parse_message(message, Enter).envelope.binding.entry)))
 
     host.open(enter)
