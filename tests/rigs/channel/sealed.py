@@ -47,7 +47,7 @@ class Sealer:
     def opened(self, sealed: bytes, envelope: Envelope) -> bytes:
         """The text of a response."""
         aad = envelope.binding.response_aad(envelope.sealed)
-        return unpad(self.responses.decrypt(envelope.binding.nonce, sealed, aad))
+        return bytes(unpad(self.responses.decrypt(envelope.binding.nonce, sealed, aad)))
 
 
 def resealed(target: AttestedEnclave, name: str, request: CallRequest) -> PendingCall:
@@ -57,7 +57,7 @@ def resealed(target: AttestedEnclave, name: str, request: CallRequest) -> Pendin
 
 def response_text(pending: PendingCall, sealed: bytes) -> bytes:
     """The text of an honest response."""
-    return unpad(pending.enclave.open_response(sealed, pending.envelope))
+    return bytes(unpad(pending.enclave.open_response(sealed, pending.envelope)))
 
 
 def sealed_response(pending: PendingCall, padded: bytes) -> bytes:

@@ -56,7 +56,7 @@ class Process:
 
     def answer(self) -> bytes:
         """The message of the next answer to the host."""
-        return split(self.host.receive(timeout=PATIENCE).payload)[1]
+        return bytes(split(self.host.receive(timeout=PATIENCE).payload)[1])
 
     def ended(self) -> int:
         return self.process.wait(PATIENCE)

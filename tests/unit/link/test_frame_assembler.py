@@ -52,7 +52,8 @@ def test_a_long_frame_takes_no_more_memory_than_its_own() -> None:
 
 
 def test_pieces_may_share_one_memory() -> None:
-    assembler, memory, found = FrameAssembler(LIMIT), bytearray(3), []
+    assembler, memory = FrameAssembler(LIMIT), bytearray(3)
+    found: list[bytes | None] = []
     for at in range(0, 12, 3):
         memory[:] = framed(b"overwrit")[at : at + 3]
         found += assembler.feed(memoryview(memory))
