@@ -70,7 +70,7 @@ def linked() -> Iterator[Linked]:
         loop = Loop()
         link = HostLink(SocketPeer(loop, "host", ours, limit=LIMIT))
         made = Linked(loop, link, Channel(theirs))
-        link.open(lambda number, message: made.entries.append((number, message)))
+        link.open(lambda number, message: made.entries.append((number, bytes(message))))
         yield made
 
 
