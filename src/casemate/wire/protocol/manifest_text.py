@@ -56,7 +56,7 @@ from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT
-from casemate.wire.protocol.caller_key import PREFIX, parse_caller_key
+from casemate.wire.protocol.caller_key import PREFIX, has_small_order, parse_caller_key
 from casemate.wire.protocol.image_index import check_path
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import (
@@ -332,9 +332,12 @@ def _callers(table: _Table) -> tuple[Caller, ...]:
 
 def _public_key(key: str, text: str) -> bytes:
     try:
-        return parse_caller_key(key, text)
+        public_key = parse_caller_key(key, text)
     except WireError as error:
         raise ManifestError(key, got=error.got, want=error.want) from None
+    if has_small_order(public_key):
+        raise ManifestError(key, got="a key of small order", want="one with an owner: anybody can sign for this one")
+    return public_key
 
 
 def _entry(name: str, table: _Table, callers: Mapping[str, Caller], files: _Files) -> EntryPoint:

@@ -3,9 +3,28 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from casemate.wire.errors import WireError
-from casemate.wire.protocol.caller_key import caller_key_text, has_small_order, parse_caller_key
+from casemate.wire.protocol.caller_key import caller_key_text, has_small_order
+from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_text import parse_manifest
 
+MANIFEST = b"""
+[enclave]
+name = "x"
+product_id = 1
+security_version = 1
+engine = "javascript"
+main = "guest/main.js"
+[limits]
+memory_mib = 64
+time_ms = 1000
+output_kib = 1
+[callers]
+mallory = "%b"
+[entry.main]
+input = {}
+output = {}
+callers = ["mallory"]
+"""
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P
 Point = tuple[int, int]
@@ -67,8 +86,8 @@ def test_all_points_of_small_order_are_known_however_they_are_encoded() -> None:
     for number in encodings:
         key = number.to_bytes(32, "little")
         assert has_small_order(key)
-        with pytest.raises(WireError, match="small order"):
-            parse_caller_key("callers.mallory", caller_key_text(key))
+        with pytest.raises(ManifestError, match=r"callers.mallory is a key of small order"):
+            parse_manifest(MANIFEST % caller_key_text(key).encode(), lambda _: b"")
 
 
 def test_ordinary_keys_are_not_among_them() -> None:
