@@ -35,7 +35,12 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
         spawner_fd: guests.
         layers: what this process is confined by.
     """
-    with _adopt(chip_fd) as chip_socket, _adopt(host_fd) as host_socket, _adopt(spawner_fd) as spawner_socket:
+    with (
+        _adopt(chip_fd) as chip_socket,
+        _adopt(host_fd) as host_socket,
+        _adopt(spawner_fd) as spawner_socket,
+        contextlib.ExitStack() as ending,
+    ):
         loop = Loop()
         leaf = Leaf(chip_peer(loop, chip_socket))
         host = HostLink(SocketPeer(loop, "host", host_socket, limit=MAX_HOST_FRAME))
@@ -43,7 +48,7 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
         with contextlib.suppress(PeerGoneError, TimedOutError, WireError):
             # A peer is gone: the enclave cannot work, and no one can receive an error.
             try:
-                service = loop.finish(_boot(loop, leaf, host, spawner, layers))
+                service = loop.finish(_boot(loop, leaf, host, spawner, layers, ending))
                 if service is not None:
                     service.open()
                     leaf.tell(Booted())
@@ -53,7 +58,12 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
 
 
 async def _boot(
-    loop: Loop, leaf: Leaf, host: HostLink, spawner: SocketPeer, layers: tuple[Layer, ...]
+    loop: Loop,
+    leaf: Leaf,
+    host: HostLink,
+    spawner: SocketPeer,
+    layers: tuple[Layer, ...],
+    ending: contextlib.ExitStack,
 ) -> Service | None:
     """The enclave, ready to be entered; None if it cannot boot, which the chip has been told."""
     try:
@@ -63,6 +73,7 @@ async def _boot(
             leaf.tell(PartWanted(missing))
             return None
         guests = _guests(program, loop, SpawnerLink(spawner), Console(host, debug=program.debug))
+        ending.callback(guests.close)
         first = await guests.first()
         return Service(program, SandboxLayers(enclave=layers, guest=first.layers), Peers(loop, leaf, host, guests))
     except FaultError as error:

@@ -175,6 +175,10 @@ class Guest:
         if not self.is_gone:
             self._lose(_UNEXPLAINED)
 
+    def close(self) -> None:
+        """Closes its pipes, and says nothing to the spawner."""
+        self._drop(_UNEXPLAINED)
+
     # --- calls ------------------------------------------------------------------------------------------------------
 
     async def call(self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float) -> bytes:

@@ -103,9 +103,9 @@ class Guests:
         self._is_preparing = False
 
     def close(self) -> None:
-        """Ends all guests."""
+        """Closes the pipes of all guests: the enclave ends, and the spawner ends them."""
         for place in self._places:
-            place.guest.end()
+            place.guest.close()
 
     async def first(self) -> Guest:
         """A guest that can be called, at the enclave's start.
