@@ -36,6 +36,8 @@ class FairQueue(Generic[T]):
         Args:
             give: takes the item, or says that it must go on waiting. Called until it takes no item of any party.
         """
+        if not self._waiting:  # nearly always
+            return
         refused: set[Hashable] = set()
         while True:
             party = next((party for party in self._waiting if party not in refused), None)

@@ -208,6 +208,8 @@ class Guests:
 
     async def _granted(self, caller: Hashable, wish: _Wish, deadline: float) -> Place:
         """A place that is held from now on, as soon as it is this caller's turn and there is one."""
+        if not self._waiting and self._give(caller, wish):  # nobody was before it
+            return wish.found.result()
         self._waiting.add(caller, wish)
         self._serve_waiting()
         if self._waiting and self._look is None:
