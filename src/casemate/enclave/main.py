@@ -48,7 +48,7 @@ def run(chip_fd: int, host_fd: int, spawner_fd: int, layers: tuple[Layer, ...]) 
         with contextlib.suppress(PeerGoneError, TimedOutError, WireError):
             # A peer is gone: the enclave cannot work, and no one can receive an error.
             try:
-                service = loop.finish(_boot(loop, leaf, host, spawner, layers, ending))
+                service = loop.finish(_boot(loop, leaf, host, spawner, layers, ending=ending))
                 if service is not None:
                     service.open()
                     leaf.tell(Booted())
@@ -63,6 +63,7 @@ async def _boot(
     host: HostLink,
     spawner: SocketPeer,
     layers: tuple[Layer, ...],
+    *,
     ending: contextlib.ExitStack,
 ) -> Service | None:
     """The enclave, ready to be entered; None if it cannot boot, which the chip has been told."""

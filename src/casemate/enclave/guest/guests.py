@@ -34,6 +34,13 @@ WAIT_TIME = 20.0
 IDLE_TIME = 30.0
 """How long a stream may rest (seconds) before the guest that it keeps may be given up for another caller."""
 
+SHORT_REST = 0.1
+"""A guest that has rested for less (seconds) is not given up for a newcomer: its caller is likely to call again at
+once. Without that, where newcomers' guests are all being made, the only one at rest would be that of the busiest."""
+
+LOOK_AGAIN = 0.1
+"""Seconds between looks whether a guest has rested for so long that it may be given up, while somebody waits."""
+
 PREPARE_DELAY = 0.001
 """Seconds between the end of a call and the request for a guest in readiness: the caller gets its answer first."""
 
@@ -220,7 +227,7 @@ class Guests:
         return wish.found.result()
 
     def _look_again(self) -> None:
-        """Looks once a second whether a stream has rested for so long that its guest may be given up."""
+        """Looks now and then whether a guest, or its streams, have rested for so long that it may be given up."""
 
         def look() -> None:
             self._look = None
@@ -228,7 +235,7 @@ class Guests:
             if self._waiting:
                 self._look_again()
 
-        self._look = self._loop.at(time.monotonic() + 1, look)
+        self._look = self._loop.at(time.monotonic() + LOOK_AGAIN, look)
 
     def _serve_waiting(self) -> None:
         self._waiting.serve(self._give)
@@ -266,11 +273,11 @@ class Guests:
 
     def _give_up_one(self) -> bool:
         """Ends the guest that has rested longest, if one may be given up."""
-        long_ago = time.monotonic() - IDLE_TIME
+        now = time.monotonic()
         able = [
             place
             for place in self._places
-            if not place.is_held and (not place.streams or place.rested_since < long_ago)
+            if not place.is_held and now - place.rested_since >= (IDLE_TIME if place.streams else SHORT_REST)
         ]
         if not able:
             return False
