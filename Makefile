@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ALONE := -m alone tests/bench tests/hostile tests/platform tests/channel tests/e2e tests/unit/verifier
+ALONE := -m alone tests/bench tests/hostile tests/platform tests/channel tests/e2e
 
 .PHONY: help setup demo up quick test check fix docs bench nightly lock clean
 .DEFAULT_GOAL := help

@@ -12,7 +12,7 @@ from typing import Any
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Frame
 
-_send, _receive = AsyncChannel.send, AsyncChannel.receive
+_send, _post, _receive = AsyncChannel.send, AsyncChannel.post, AsyncChannel.receive
 
 
 def main() -> None:
@@ -24,13 +24,17 @@ def main() -> None:
         os.write(file, payload)
         await _send(self, payload, descriptors)
 
-    async def receive(self: AsyncChannel) -> Frame:
-        frame = await _receive(self)
-        os.write(file, frame.payload)
+    def post(self: AsyncChannel, payload: bytes) -> None:
+        os.write(file, payload)
+        _post(self, payload)
+
+    async def receive(self: AsyncChannel, *, prefix: int = 0) -> Frame:
+        frame = await _receive(self, prefix=prefix)
+        os.write(file, frame.prefix + frame.payload)
         return frame
 
     patched: Any = AsyncChannel
-    patched.send, patched.receive = send, receive
+    patched.send, patched.post, patched.receive = send, post, receive
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

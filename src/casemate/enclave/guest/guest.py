@@ -161,6 +161,11 @@ class Guest:
         """Whether it can never be called again."""
         return self._state is GuestState.GONE
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether it will be ready for a call, or gone, without anything more being asked of it."""
+        return self._state in (GuestState.AWAITED, GuestState.LOADING)
+
     async def settled(self, deadline: float) -> bool:
         """Waits until it can be called or is gone; false if neither was so by the ``deadline`` (monotonic clock)."""
         return await self._changed.until(lambda: self._state in (GuestState.READY, GuestState.GONE), deadline)

@@ -35,8 +35,8 @@ IDLE_TIME = 30.0
 """How long a stream may rest (seconds) before the guest that it keeps may be given up for another caller."""
 
 SHORT_REST = 0.1
-"""A guest that has rested for less (seconds) is not given up for a newcomer: its caller is likely to call again at
-once. Without that, where newcomers' guests are all being made, the only one at rest would be that of the busiest."""
+"""A guest that has rested for less (seconds) is not given up while others are being made, which will rest soon: its
+caller is likely to call again at once. Else the only one at rest would be that of the busiest caller."""
 
 LOOK_AGAIN = 0.1
 """Seconds between looks whether a guest has rested for so long that it may be given up, while somebody waits."""
@@ -274,10 +274,11 @@ class Guests:
     def _give_up_one(self) -> bool:
         """Ends the guest that has rested longest, if one may be given up."""
         now = time.monotonic()
+        least = SHORT_REST if any(place.guest.is_starting for place in self._places) else 0.0
         able = [
             place
             for place in self._places
-            if not place.is_held and now - place.rested_since >= (IDLE_TIME if place.streams else SHORT_REST)
+            if not place.is_held and now - place.rested_since >= (IDLE_TIME if place.streams else least)
         ]
         if not able:
             return False

@@ -17,13 +17,6 @@ from casemate.enclave.io.loop import Loop, Signal
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 from casemate.wire.protocol.isolation import Isolation
 
-
-@pytest.fixture(autouse=True)
-def rest_is_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guest may be given up as soon as it rests; but for the test of that."""
-    monkeypatch.setattr(guests_module, "SHORT_REST", 0.0)
-
-
 CRASHED = fault(Code.GUEST_CRASHED, "the guest's process ended")
 BROKEN = fault(Code.GUEST_ERROR, "the code cannot be loaded")
 LONG = 5.0
@@ -46,6 +39,10 @@ class FakeGuest:
 
     async def settled(self, deadline: float) -> bool:
         return await self._changed.until(lambda: self.state in ("ready", "gone"), deadline)
+
+    @property
+    def is_starting(self) -> bool:
+        return self.state == "loading"
 
     def attend(self) -> None:
         self.attended += 1
@@ -312,21 +309,29 @@ class TestOrder:
         assert the_fake(place) not in pool.alive
         assert pool.step(place, "alice").refused == CRASHED, "its stream is gone with it"
 
-    def test_one_that_rests_between_two_calls_is_not_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_that_rests_between_two_calls_is_not_given_up_while_others_are_being_made(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(guests_module, "SHORT_REST", 0.3)
-        pool = Pool(limit=1)
+        pool = Pool(limit=2)
         alice = pool.call("alice")
         guest = alice.guest
         pool.done(alice)
+        pool.loads = False
+        newcomer = pool.call("newcomer")  # takes what is kept ready, or has one made
+        for made in pool.made[1:]:
+            made.state = "loading"
         bob = pool.call("bob")
         pool.turn(0.1)
         assert bob.place is None
         again = pool.call("alice")
         assert again.guest is guest
         pool.done(again)
+        pool.loads = True
         started = time.monotonic()
         pool.until(lambda: bob.place)
         assert 0.2 < time.monotonic() - started < 2
+        assert newcomer.refused is None
 
     def test_one_without_streams_is_given_up_before_one_that_has_rested_longer_with_a_stream(self) -> None:
         pool = Pool(limit=2)
