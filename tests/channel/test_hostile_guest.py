@@ -269,7 +269,7 @@ def test_the_cause_is_waited_for_though_the_spawner_is_busy() -> None:
 def test_a_guest_that_closes_its_pipe_and_lives_on_is_ended_at_once() -> None:
     with HurriedRig(script=die) as rig:
         assert outcome(rig, rig.attest()).code is Code.GUEST_CRASHED
-        assert 0 in rig.watches
+        rig.watches_when(lambda told: 0 in told)
 
 
 def test_a_guest_that_dies_between_calls_is_replaced_by_the_next() -> None:
@@ -335,22 +335,14 @@ def test_a_program_that_fails_to_load_again_fails_calls_in_time() -> None:
         works_again(rig, session)
 
 
-def watches_of(rig: Rig, count: int) -> list[int | None]:
-    """What the spawner has been told, once that is so much; its part of the rig reads in a thread of its own."""
-    deadline = time.monotonic() + 20
-    while len(rig.watches) < count and time.monotonic() < deadline:
-        time.sleep(0.001)
-    return rig.watches
-
-
 def test_the_spawner_is_told_when_a_guest_works_and_when_it_has_rested_for_a_while() -> None:
     with HurriedRig() as rig:
-        watches_of(rig, 2)  # it is loaded, and has rested
+        rig.watches_when(lambda told: len(told) == 2)  # it is loaded, and has rested
         session = rig.attest()
         started = time.monotonic()
         rig.call(session, "echo", None)
         took = time.monotonic() - started
-        loading, rested, working, rested_again = watches_of(rig, 4)
+        loading, rested, working, rested_again = rig.watches_when(lambda told: len(told) == 4)
         assert time.monotonic() - started >= REST
         assert rested is rested_again is None
         assert loading is not None
@@ -363,7 +355,7 @@ def test_the_spawner_is_told_when_a_guest_works_and_when_it_has_rested_for_a_whi
 
 def test_calls_one_after_the_other_do_not_cost_the_spawner_a_message_each() -> None:
     with HurriedRig() as rig:
-        watches_of(rig, 2)
+        rig.watches_when(lambda told: len(told) == 2)
         session = rig.attest()
         began = started = time.monotonic()
         slow = 0
@@ -372,7 +364,7 @@ def test_calls_one_after_the_other_do_not_cost_the_spawner_a_message_each() -> N
             slow += time.monotonic() - started > REST / 2
             started = time.monotonic()
         renewals = (started - began) / (LEASE - SPARE)
-        watches_of(rig, 4)
+        rig.watches_when(lambda told: len(told) >= 4)
         # One at the beginning and one at the end, one for each tenth of a second, and two for each rest in between.
         assert len(rig.watches) - 2 <= 2 + renewals + 2 * slow
 
@@ -382,4 +374,4 @@ def test_a_guest_given_up_is_ended_by_the_spawner_at_once() -> None:
         outcome(rig, rig.attest())
         with contextlib.suppress(AssertionError):
             rig.attest()
-        assert 0 in rig.watches
+        rig.watches_when(lambda told: 0 in told)

@@ -5,7 +5,8 @@ import hashlib
 import os
 import socket
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -245,6 +246,17 @@ class Rig:
         """The spawner says that a guest is gone; the last one, if no number is given."""
         number = self.number if guest is None else guest
         self.spawner.send(encode_message(GuestGone(number, code, reason)), timeout=TIMEOUT)
+
+    def watches_when(self, told: Callable[[list[int | None]], bool]) -> list[int | None]:
+        """What the spawner has been told of guests' times, once that is so.
+
+        It listens in a thread of its own, which may run later than whatever else shows that the enclave has spoken.
+        """
+        deadline = time.monotonic() + TIMEOUT
+        while not told(self.watches):
+            assert time.monotonic() < deadline, self.watches
+            time.sleep(0.001)
+        return self.watches
 
     # The host's part
 
