@@ -11,7 +11,7 @@ from typing import Any
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
 from casemate.engines.frames import NO_CALL, FrameKind, Printed, Returned, Said, frame
-from casemate.engines.registry import engine_named
+from casemate.engines.registry import JAVASCRIPT
 from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.image_index import Link
 
@@ -30,7 +30,7 @@ class Talk:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
-        self.talk = Conversation(engine_named("javascript"))
+        self.talk = Conversation(JAVASCRIPT)
         self.printed: list[str] = []
         assert self.receive() == frame(FrameKind.WARM, NO_CALL)
 
@@ -62,7 +62,7 @@ class Talk:
 
 @contextmanager
 def engine() -> Iterator[Talk]:
-    command = engine_named("javascript").command(str(shared_engine()), memory_mib=64)
+    command = JAVASCRIPT.command(str(shared_engine()), memory_mib=64)
     process = subprocess.Popen(
         command.arguments,
         stdin=subprocess.PIPE,

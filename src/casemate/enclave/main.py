@@ -73,7 +73,9 @@ async def _boot(
         if missing is not None:
             leaf.tell(PartWanted(missing))
             return None
-        guests = _guests(program, loop, SpawnerLink(spawner), Console(host, debug=program.debug))
+        maker = GuestMaker(program, loop, SpawnerLink(spawner), Console(host, debug=program.debug).print)
+        ending.callback(maker.close)
+        guests = _guests(program, loop, maker)
         ending.callback(guests.close)
         first = await guests.first()
         return Service(program, SandboxLayers(enclave=layers, guest=first.layers), Peers(loop, leaf, host, guests))
@@ -86,12 +88,12 @@ async def _boot(
     return None
 
 
-def _guests(program: Program, loop: Loop, spawner: SpawnerLink, console: Console) -> Guests:
+def _guests(program: Program, loop: Loop, maker: GuestMaker) -> Guests:
     """The guests of this program. No process is asked for yet."""
     manifest = program.image.manifest
     return Guests(
         loop,
-        GuestMaker(program, loop, spawner, console.print).make,
+        maker.make,
         isolation=manifest.isolation,
         limit=manifest.limits.guests,
         is_known=lambda caller: isinstance(caller, bytes) and manifest.caller(caller) is not None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from casemate.wire.protocol.image_index import Link
+from casemate.wire.protocol.manifest import Permission
 
 
 class SourceModule(Protocol):
@@ -37,6 +38,10 @@ class GuestProgram:
     """Longest arguments of an OCALL (bytes of JSON)."""
     streams: tuple[str, ...] = ()
     """Entries that are asynchronous generators, to be stepped through."""
+    permissions: frozenset[Permission] = frozenset()
+    """What the program may use beyond computing and what its frames are for."""
+    errors: tuple[str, ...] = ()
+    """The names of the refusals that it may tell its callers."""
     debug: bool = False
     """The enclave has no secrets: the guest tells where its exceptions were thrown, and prints those that nobody
     catches."""

@@ -24,6 +24,7 @@ from casemate.engines.frames import (
     Loaded,
     Paused,
     Printed,
+    Refused,
     Returned,
     Said,
     Wanted,
@@ -79,10 +80,17 @@ class Conversation:
 
     def load(self, program: GuestProgram) -> bytes:
         """The frame that gives the guest its program."""
+        self._expect(program)
+        return frame(FrameKind.LOAD, NO_CALL, self._engine.program(program))
+
+    def inherit(self, program: GuestProgram) -> None:
+        """The guest is a copy of one that has loaded this program: it says that it is loaded, and is given nothing."""
+        self._expect(program)
+
+    def _expect(self, program: GuestProgram) -> None:
         self._step(Turn.EMPTY, Turn.LOADING)
         longest_end = program.output_limit + (_STREAMED if program.streams else 0)
         self._longest = max(longest_end, program.ocall_limit, MAX_QUESTION)
-        return frame(FrameKind.LOAD, NO_CALL, self._engine.program(program))
 
     def call(self, entry: str, arguments: bytes, caller: object, *, number: bytes) -> bytes:
         """The frame that calls a function.
@@ -115,7 +123,7 @@ class Conversation:
         return frame(FrameKind.DROP, number)
 
     def answer(self, text: bytes) -> bytes:
-        """The frame that answers a question with JSON, already checked; or with nothing, which is ``undefined``."""
+        """The frame that answers a question with JSON, already checked; or with nothing, where there is no value."""
         self._step(Turn.ASKING, self._asked_from)
         return frame(FrameKind.ANSWER, self._call, text)
 
@@ -156,7 +164,7 @@ class Conversation:
                 self._turn = Turn.IDLE
             case Turn.LOADING, Failed():
                 self._turn = Turn.OVER
-            case ((Turn.CALLED | Turn.STEPPING), Failed()):
+            case ((Turn.CALLED | Turn.STEPPING), (Failed() | Refused())):
                 self._turn = Turn.IDLE
             case ((Turn.CALLED | Turn.STEPPING), (Asked() | Wanted())):
                 self._asked_from, self._turn = self._turn, Turn.ASKING

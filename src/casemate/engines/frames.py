@@ -26,6 +26,8 @@ MAX_HEAD = 64 * 1024
 """Longest head (bytes)."""
 MAX_TEXT = 4096
 """Longest name, message or printed text (bytes of UTF-8); longer ones are cut."""
+MAX_COUNT = 2**31 - 1
+"""Highest line or column."""
 OVERHEAD = 1 + CALL_SIZE + 4 + MAX_HEAD
 """Bytes of a frame beside its text; a frame limit is this plus the longest text."""
 
@@ -54,6 +56,7 @@ class FrameKind(IntEnum):
     PAUSED = 22  # a step of a stream is done, and others follow
     ENDED = 23  # a stream's last step is done
     WANTED = 24  # a question to the enclave itself: its state, or to seal
+    REFUSED = 25  # the function refuses a call with a declared error
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,18 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the program an exception was thrown, as the guest says."""
+
+    path: str
+    """A module's path in the image; perhaps of none."""
+    line: int
+    """From 1."""
+    column: int
+    """From 1; 0 where the engine tells none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The program could not be loaded, or the function threw, or its result cannot be told; in the guest's words."""
 
@@ -81,6 +96,18 @@ class Failed:
     """GUEST_ERROR, OUTPUT_LIMIT or RESULT_REFUSED."""
     name: str
     message: str
+    place: Place | None = None
+    """None where the guest tells none: it does while it loads, and in a debug enclave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The function refuses the call, or the stream, with an error that the manifest declares."""
+
+    name: str
+    """As the guest says."""
+    details: bytes
+    """JSON as the guest says, unparsed; empty where it tells none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +152,7 @@ class Printed:
     text: str
 
 
-Said = Warm | Loaded | Returned | Failed | Asked | Wanted | Printed | Paused | Ended
+Said = Warm | Loaded | Returned | Failed | Refused | Asked | Wanted | Printed | Paused | Ended
 
 _FAILURES = (Code.GUEST_ERROR, Code.OUTPUT_LIMIT, Code.RESULT_REFUSED)
 
@@ -207,8 +234,21 @@ def _failed(body: bytes) -> Failed:
     said = _text(head, "code")
     for code in _FAILURES:
         if code == said:
-            return Failed(code, _text(head, "name"), _text(head, "message"))
+            return Failed(code, _text(head, "name"), _text(head, "message"), _place(head.get("place")))
     raise WireError("guest's failure.code", got=repr(said[:64]), want=" or ".join(_FAILURES))
+
+
+def _place(place: object) -> Place | None:
+    if place is None:
+        return None
+    if not isinstance(place, dict):
+        raise WireError("guest's failure.place", got=type(place).__name__, want="an object, or null")
+    return Place(_text(place, "path"), _count(place, "line"), _count(place, "column"))
+
+
+def _refused(body: bytes) -> Refused:
+    head, details = _split(body)
+    return Refused(_text(head, "name"), details)
 
 
 def _split(body: bytes) -> tuple[dict[str, object], bytes]:
@@ -229,6 +269,13 @@ def _text(head: dict[str, object], member: str) -> str:
     return value.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
 
 
+def _count(head: dict[str, object], member: str) -> int:
+    value = head.get(member)
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise WireError(f"guest's head.{member}", got=repr(value)[:64], want=f"0 to {MAX_COUNT}")
+    return value
+
+
 _PARSERS: dict[int, Callable[[bytes], Said]] = {
     FrameKind.WARM: _bare(Warm()),
     FrameKind.LOADED: _bare(Loaded()),
@@ -236,6 +283,7 @@ _PARSERS: dict[int, Callable[[bytes], Said]] = {
     FrameKind.RETURNED: Returned,
     FrameKind.ASKED: _asked,
     FrameKind.WANTED: _wanted,
+    FrameKind.REFUSED: _refused,
     FrameKind.PRINTED: _printed,
 }
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from casemate.engines.command import Command, GuestProgram
+from casemate.engines.command import GuestProgram
 from casemate.engines.errors import EngineUnknownError
 from casemate.engines.javascript.engine import JavaScript
+from casemate.engines.python.engine import Python
 
 
 class Engine(Protocol):
@@ -16,14 +17,18 @@ class Engine(Protocol):
     def name(self) -> str:
         """The name that manifests use."""
 
-    def command(self, binary: str, *, memory_mib: int) -> Command:
-        """The command that starts it with a heap of that size; it then sends ``Warm`` and waits for its program."""
+    @property
+    def copies_guests(self) -> bool:
+        """Whether a process loads the program, and guests are copies of it by fork; else each guest loads it."""
 
     def program(self, program: GuestProgram) -> bytes:
-        """The body of the frame that gives it its program."""
+        """The body of the frame that gives a guest its program."""
 
 
-ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (JavaScript(),)})
+JAVASCRIPT = JavaScript()
+PYTHON = Python()
+
+ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (JAVASCRIPT, PYTHON)})
 """All engines of this build."""
 
 

@@ -26,15 +26,15 @@ from casemate.wire.protocol.image_index import (
     padded,
     parse_index,
 )
-from casemate.wire.protocol.manifest import Manifest
-from casemate.wire.protocol.manifest_text import parse_manifest
+from casemate.wire.protocol.manifest import Engine, Manifest
+from casemate.wire.protocol.manifest_text import MAIN_FILES, parse_manifest
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, MIN_ENCLAVE, Ecreate, PageFlags, Segment, Sgxs
 
 GUEST = "guest/"
 """Folder of the guest's code."""
 SCHEMAS = "schemas/"
-CODE_SUFFIXES = (".js", ".mjs")
+CODE_SUFFIXES = tuple(suffix for _, suffixes in MAIN_FILES.values() for suffix in suffixes)
 
 SSA_FRAME_SIZE = 1
 """Pages of a state save area: x87 and SSE state fit one. SIMULATED: no thread ever saves its state there."""
@@ -63,8 +63,16 @@ class ImageContents:
     """Every measured file by its path."""
 
     def modules(self) -> tuple[Module, ...]:
-        """The main module and all it imports, each after those that it imports."""
-        order = load_order(self.index.links, [self.manifest.main])
+        """What the guest is given, the main module last.
+
+        JavaScript: the main module and all that it imports, each after those that it imports. Python: all files of the
+        guest's, in the order of their paths, since its modules find each other by name.
+        """
+        main = self.manifest.main
+        if self.manifest.engine is Engine.PYTHON:
+            paths = [path for path in self.files if path.startswith(GUEST) and path != main]
+            return tuple(Module(path, self.files[path], ()) for path in (*paths, main))
+        order = load_order(self.index.links, [main])
         links: dict[str, list[Link]] = {}
         for link in self.index.links:  # in the order in which they stand in their importer
             links.setdefault(link.importer, []).append(link)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import chain
 
 from casemate.engines.frames import NO_CALL, PREFIX_SIZE, WARM_FRAME_SIZE, FrameKind, frame
-from casemate.engines.registry import Engine
+from casemate.engines.javascript.engine import JavaScript
 from casemate.link.frames import header
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, confine, modes_of
@@ -212,7 +212,7 @@ def first_words(complaint: bytes) -> str:
 class GuestFactory:
     """Starts guests of one engine."""
 
-    engine: Engine
+    engine: JavaScript
     binary: str
     confinement: Confinement
     requests: tuple[LayerRequest, ...]

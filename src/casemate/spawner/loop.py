@@ -29,7 +29,7 @@ import sys
 import time
 from collections import Counter
 
-from casemate.engines.registry import ENGINES, engine_named
+from casemate.engines.registry import JAVASCRIPT, engine_named
 from casemate.link.errors import PeerGoneError
 from casemate.process.memory import give_back_memory
 from casemate.process.stopped_children import STOPPED_TIME, StoppedChildren
@@ -103,10 +103,9 @@ class Spawner:
         self._entry = entry
         self._modes = modes_of(configure.layers)
         self._enclave_confinement: Confinement = prepare_enclave()
-        (engine,) = ENGINES.values()  # the chip names one binary, and the pool has guests of one engine
         # Reads and joins the engine's files now, so that settle_memory gives back what that takes.
-        engine.command(configure.deno, memory_mib=USUAL_MEMORY_MIB)
-        self._factory = GuestFactory(engine, configure.deno, prepare_guest(configure.deno), configure.layers)
+        JAVASCRIPT.command(configure.deno, memory_mib=USUAL_MEMORY_MIB)
+        self._factory = GuestFactory(JAVASCRIPT, configure.deno, prepare_guest(configure.deno), configure.layers)
         self._pool = GuestPool(USUAL_MEMORY_MIB, configure.pool)
         self._queue = GuestQueue()
         # Half of them for guests that enclaves have: each keeps one open here. The rest is for all else.

@@ -99,7 +99,7 @@ _NEXT: Mapping[GuestState, Mapping[_Event, GuestState]] = {
 
 
 class Guest:
-    """One guest process. The spawner is asked for it when this object is made.
+    """One guest process. The spawner is asked for it when this object is made; for a copy, once its template is loaded.
 
     Args:
         loop: serves its pipes.
@@ -111,6 +111,7 @@ class Guest:
         admit: told its layers before it gets the program; false where it must not be used.
         tell_errors: whether the words of its own exceptions may be told to callers. They can hold anything that the
             guest has seen, past all schemas, so only a debug enclave does that.
+        template: the guest that it is to be a copy of; None for one that loads the program itself.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Guest:
         on_print: Callable[[str], None],
         admit: Callable[[tuple[Layer, ...]], bool],
         tell_errors: bool,
+        template: "Guest | None" = None,
     ) -> None:
         self._loop = loop
         self._spawner = spawner
@@ -147,9 +149,18 @@ class Guest:
         """Why it is gone, once it is."""
         self.died = False
         """Whether the failure is this process's own (it died, or never came to be), so that another may do better."""
-        self._number = spawner.need(self, engine.name, memory_mib)
-        self._lease = Lease(self._number)
+        self._memory_mib = memory_mib
+        self._template = template
+        self._waiting: list[Callable[[], None]] = []
+        """Called once it is ready or gone."""
+        self.number = 0
+        """The number that the spawner knows it by; 0 while it has not been asked for it."""
+        self._lease = Lease(0)
         self._lease_timer: Timer | None = None
+        if template is None:
+            self._ask_for_it()
+        else:
+            template.once_settled(self._ask_for_it)
 
     @property
     def state(self) -> GuestState:
@@ -183,6 +194,24 @@ class Guest:
     def close(self) -> None:
         """Closes its pipes, and says nothing to the spawner."""
         self._drop(_UNEXPLAINED)
+
+    def once_settled(self, then: Callable[[], None]) -> None:
+        """Calls ``then`` as soon as it can be called, or is gone: now, or later."""
+        if self.is_starting:
+            self._waiting.append(then)
+        else:
+            then()
+
+    def _ask_for_it(self) -> None:
+        template = self._template
+        if self.is_gone:
+            return
+        if template is not None and template.is_gone:
+            self._drop(template.failure, died=template.died)
+            return
+        copy_of = 0 if template is None else template.number
+        self.number = self._spawner.need(self, self._engine.name, self._memory_mib, copy_of=copy_of)
+        self._lease = Lease(self.number)
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
@@ -344,7 +373,8 @@ class Guest:
         self.layers = layers
         self._watch(time.monotonic() + LOAD_TIME)
         self._limit = self._loop.at(time.monotonic() + LOAD_TIME, self._load_too_late)
-        self._line = GuestLine(self._loop, pipes, self._engine, self._program, self._on_news)
+        is_copy = self._template is not None
+        self._line = GuestLine(self._loop, pipes, self._engine, self._program, self._on_news, is_copy=is_copy)
 
     def gone(self, failure: Fault) -> None:
         """The spawner says that it has ended, and why."""
@@ -353,7 +383,11 @@ class Guest:
 
     def refused(self, refusal: Fault) -> None:
         """The spawner has none to give."""
-        self._drop(refusal, died=True)
+        template = self._template
+        if template is not None and template.is_gone:
+            self._drop(template.failure, died=template.died)
+        else:
+            self._drop(refusal, died=True)
 
     def _on_news(self) -> None:
         """The guest has said something, or its pipe has closed."""
@@ -401,7 +435,7 @@ class Guest:
         self._change(_Event.CLOSED)
         self._stop_limit()
         self._limit = self._loop.at(time.monotonic() + CAUSE_TIME, lambda: self._drop(_UNEXPLAINED, died=True))
-        self._spawner.tell(Watch(self._number, 0))
+        self._spawner.tell(Watch(self.number, 0))
 
     def _rest(self, event: _Event) -> None:
         self._stop_limit()
@@ -431,7 +465,8 @@ class Guest:
 
     def _lose(self, failure: Fault) -> None:
         """Gives up a guest that may be alive: the spawner ends it now."""
-        self._spawner.tell(Watch(self._number, 0))
+        if self.number:
+            self._spawner.tell(Watch(self.number, 0))
         self._drop(failure)
 
     def _drop(self, failure: Fault, *, died: bool = False) -> None:
@@ -441,7 +476,7 @@ class Guest:
         self._stop_limit()
         if self._lease_timer is not None:
             self._lease_timer.cancel()
-        self._spawner.forget(self._number)
+        self._spawner.forget(self.number)
         if self._line is not None:
             self._line.close()
             self._line = None
@@ -451,6 +486,10 @@ class Guest:
     def _change(self, event: _Event) -> None:
         self._state = _NEXT[self._state][event]
         self._changed.set()
+        if not self.is_starting:
+            waiting, self._waiting = self._waiting, []
+            for then in waiting:
+                then()
 
     def _stop_limit(self) -> None:
         if self._limit is not None:

@@ -36,12 +36,28 @@ class GuestMaker:
             output_limit=manifest.limits.output_kib * 1024,
             ocall_limit=MAX_OCALL,
             streams=tuple(entry.name for entry in manifest.entries if entry.stream),
+            permissions=manifest.permissions,
+            errors=tuple(error.name for error in manifest.errors),
             debug=program.debug,
         )
+        self._template: Guest | None = None
+        """What guests are copies of, where the engine copies them."""
         self._outline: list[tuple[str, str]] | None = None
 
     def make(self) -> Guest:
         """A guest, which begins to load."""
+        if not self._engine.copies_guests:
+            return self._guest(None)
+        if self._template is None or self._template.is_gone:
+            self._template = self._guest(None)
+        return self._guest(self._template)
+
+    def close(self) -> None:
+        """Closes the pipes of the guest that others are copies of: the enclave ends, and the spawner ends it."""
+        if self._template is not None:
+            self._template.close()
+
+    def _guest(self, template: Guest | None) -> Guest:
         return Guest(
             self._loop,
             self._spawner,
@@ -51,6 +67,7 @@ class GuestMaker:
             on_print=self._on_print,
             admit=self._admit,
             tell_errors=self._debug,
+            template=template,
         )
 
     def _admit(self, layers: tuple[Layer, ...]) -> bool:

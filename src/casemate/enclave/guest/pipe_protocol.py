@@ -21,7 +21,8 @@ class GuestLine:
         loop: serves the pipes from now on.
         descriptors: the pipe to write to and the one to read from; owned.
         engine: the guest's.
-        program: loaded at once.
+        program: loaded at once; or what the guest is a copy of has loaded it.
+        is_copy: whether that is so.
         on_news: told that a frame has come, or that the guest will say nothing more.
     """
 
@@ -32,12 +33,18 @@ class GuestLine:
         engine: Engine,
         program: GuestProgram,
         on_news: Callable[[], None],
+        *,
+        is_copy: bool,
     ) -> None:
         self._loop = loop
         self._descriptors = descriptors
         self._on_news = on_news
         self._talk = Conversation(engine)
-        load = self._talk.load(program)
+        load = None
+        if is_copy:
+            self._talk.inherit(program)
+        else:
+            load = self._talk.load(program)
         self._to = ToGuest(loop, descriptors[0], on_end=self._deaf)
         self._from = FromGuest(
             loop,
@@ -52,7 +59,8 @@ class GuestLine:
         self._is_deaf = False
         loop.watch(self._to)
         loop.watch(self._from)
-        self._to.send(load)
+        if load is not None:
+            self._to.send(load)
 
     @property
     def talk(self) -> Conversation:

@@ -36,11 +36,11 @@ class SpawnerLink:
         self._asking: dict[int, Asking] = {}
         spawner.hear(self._heard)
 
-    def need(self, asking: Asking, engine: str, memory_mib: int) -> int:
-        """Asks for a guest; its number."""
+    def need(self, asking: Asking, engine: str, memory_mib: int, *, copy_of: int = 0) -> int:
+        """Asks for a guest, which is to be a copy of the one with that number where it is not 0; its own number."""
         number = next(self._numbers)
         self._asking[number] = asking
-        self._spawner.send(encode_message(NeedGuest(number, engine, memory_mib)))
+        self._spawner.send(encode_message(NeedGuest(number, engine, memory_mib, copy_of)))
         return number
 
     def tell(self, message: Watch | Unwatch) -> None:

@@ -39,6 +39,7 @@ class JavaScript:
     """The engine named ``javascript`` in manifests."""
 
     name: Final = "javascript"
+    copies_guests: Final = False
 
     def command(self, binary: str, *, memory_mib: int) -> Command:
         """Deno with no permission, no configuration, no cache and no helper threads of V8's."""
@@ -91,6 +92,8 @@ class JavaScript:
             "modules": modules,
             "entries": list(program.entries),
             "streams": list(program.streams),
+            "permissions": sorted(program.permissions),
+            "errors": list(program.errors),
             "debug": program.debug,
             "guarded": any(map(may_import_more, program.modules)),
             "outputLimit": program.output_limit,

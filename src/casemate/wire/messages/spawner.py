@@ -89,6 +89,9 @@ class NeedGuest:
     """Its number, chosen by the enclave: higher than that of every guest that this enclave has asked for before."""
     engine: Name
     memory_mib: U32
+    copy_of: U32 = 0
+    """The guest of this enclave that it is to be a copy of, for an engine whose guests are copied: one that has loaded
+    the program, and takes no calls. 0: a guest that is to be given its program."""
 
 
 @message(0x49)

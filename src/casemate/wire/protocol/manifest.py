@@ -48,6 +48,20 @@ class Engine(StrEnum):
     """The engines that run a guest's code."""
 
     JAVASCRIPT = "javascript"
+    PYTHON = "python"
+
+
+class Permission(StrEnum):
+    """What a guest may use beyond computing, where no table grants it: a name in ``permissions``."""
+
+    SEAL = "seal"
+    """Sealed texts: ``context.seal`` and ``context.unseal``."""
+    LOG = "log"
+    """A console, whose lines a debug enclave shows to its operator."""
+    RANDOM = "random"
+    """Random numbers of the operating system's. Without it the guest finds no source of chance."""
+    NOW = "now"
+    """The host's clock, which may lie. Without it the guest's clock stands still."""
 
 
 class Anyone(Enum):
@@ -130,6 +144,52 @@ class Ocall:
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredError:
+    """A member of the table ``[errors]``: a refusal that a function may tell its caller."""
+
+    name: str
+    """The code that the caller gets."""
+    reason: str
+    """The words that the caller gets."""
+    details: Schema | None
+    """The schema of what goes with it; None where nothing may."""
+
+
+class Monitored(StrEnum):
+    """What the behaviour monitor counts: the names of the tables ``[monitor.NAME]``."""
+
+    OCALLS = "ocalls"
+    """OCALLs of the enclave in a minute."""
+    CPU_MS = "cpu_ms"
+    """Milliseconds that its guests compute in a minute."""
+    MEMORY_MIB = "memory_mib"
+    """MiB by which a guest has grown since it was loaded."""
+    DEATHS = "deaths"
+    """Guests that were ended, or ended themselves, over a call in a minute."""
+
+
+class Reaction(StrEnum):
+    """What happens where the monitor finds more than the manifest expects."""
+
+    WARN = "warn"
+    """An event says so."""
+    SLOW = "slow"
+    """And further calls wait."""
+    STOP = "stop"
+    """And further calls are refused, until the enclave is launched again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorRule:
+    """A table ``[monitor.NAME]``."""
+
+    subject: Monitored
+    most: int
+    """In the subject's unit."""
+    then: Reaction
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The table ``[limits]``: what one call may use, and how many calls and guests there may be at once."""
 
@@ -154,6 +214,7 @@ class Manifest:
     debug: bool
     engine: Engine
     isolation: Isolation
+    permissions: frozenset[Permission]
     main: str
     """Path of the module that exports the entry points."""
     limits: Limits
@@ -164,6 +225,10 @@ class Manifest:
     """The enclave is a TLS server, with its evidence in its certificate."""
     entries: tuple[EntryPoint, ...]
     ocalls: tuple[Ocall, ...]
+    errors: tuple[DeclaredError, ...]
+    monitor: tuple[MonitorRule, ...]
+    receipt_metrics: bool
+    """Receipts say what their call has used."""
 
     def entry(self, name: str) -> EntryPoint | None:
         """The entry point of that name."""
@@ -172,6 +237,10 @@ class Manifest:
     def ocall(self, name: str) -> Ocall | None:
         """The OCALL of that name."""
         return next((ocall for ocall in self.ocalls if ocall.name == name), None)
+
+    def error(self, name: str) -> DeclaredError | None:
+        """The declared error of that name."""
+        return next((error for error in self.errors if error.name == name), None)
 
     def caller(self, public_key: bytes) -> Caller | None:
         """The named caller with that key."""

@@ -14,6 +14,7 @@ Example:
     engine = "javascript"
     main = "guest/main.js"
     isolation = "caller"
+    permissions = ["seal", "log"]
 
     [limits]
     memory_mib = 64
@@ -43,6 +44,17 @@ Example:
     [ocall.time]
     input = { type = "null" }
     output = { type = "object", properties = { unix_ms = { type = "integer" } }, required = ["unix_ms"] }
+
+    [errors]
+    budget-spent = "The budget of this period is used up."
+    not-yet = { reason = "The auction is still open.", details = "schemas/not-yet.json" }
+
+    [receipt]
+    metrics = true
+
+    [monitor.ocalls]
+    most = 600
+    then = "slow"
 """
 
 import json
@@ -57,18 +69,24 @@ from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT
 from casemate.wire.protocol.caller_key import PREFIX, has_small_order, parse_caller_key
+from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import check_path
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import (
     ANYONE,
     Anyone,
     Caller,
+    DeclaredError,
     Engine,
     EntryPoint,
     Limits,
     Manifest,
     ManifestError,
+    Monitored,
+    MonitorRule,
     Ocall,
+    Permission,
+    Reaction,
     Recovery,
     Schema,
     StateRules,
@@ -99,22 +117,46 @@ MAX_GUESTS_MIB = DEFAULT_GUESTS * MAX_MEMORY_MIB
 MAX_STATE_KIB = 64 * 1024
 """Largest sealed state (KiB): the enclave holds all of it in memory."""
 MAX_OUTPUT_KIB = MAX_OUTPUT // 1024
+MAX_REASON = 1024
+"""Longest words of a declared error (bytes of UTF-8)."""
+MAX_MONITORED = 10**9
+"""Highest count of a rule of the monitor."""
+
+MAIN_FILES: Final[Mapping[Engine, tuple[str, tuple[str, ...]]]] = {
+    Engine.JAVASCRIPT: ("JavaScript", (".js", ".mjs")),
+    Engine.PYTHON: ("Python", (".py",)),
+}
+"""The language of each engine, and how the names of its main modules end."""
+
+NEEDED_PERMISSIONS: Final[Mapping[Engine, tuple[Permission, ...]]] = {
+    Engine.JAVASCRIPT: (),
+    Engine.PYTHON: (Permission.RANDOM, Permission.NOW),
+}
+"""What an engine cannot keep from its guests, so that their manifests must grant it."""
 
 KEYS: Final = {
-    "": ("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls"),
-    "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation"),
+    "": ("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor"),
+    "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation", "permissions"),
     "limits": ("memory_mib", "time_ms", "output_kib", "concurrent", "guests"),
     "entry.NAME": ("input", "output", "callers", "plain", "stream"),
     "ocall.NAME": ("input", "output"),
     "state": ("policy", "recovery", "max_kib"),
     "ra_tls": ("enabled",),
+    "errors.NAME": ("reason", "details"),
+    "receipt": ("metrics",),
+    "monitor.NAME": ("most", "then"),
 }
-"""The keys that each table may have; those of ``callers``, ``entry`` and ``ocall`` are names that the author chose."""
+"""The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors`` are names that the author
+chose, those of ``monitor`` are what is counted."""
 
+_GUEST = "guest/"
 _SCHEMAS = "schemas/"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _CALLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+_ERROR = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
 _FUNCTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_LONGEST_ERROR = 64
+"""Characters of an error's name."""
 _LONGEST_SHOWN = 80
 """Characters of a value that an error shows."""
 
@@ -139,6 +181,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     except WireError as error:
         raise ManifestError("the file", got=error.got, want=error.want) from None
     enclave, limits = top.table("enclave", KEYS["enclave"]), top.table("limits", KEYS["limits"])
+    engine = _choice(enclave, "engine", Engine)
     isolation = _choice(enclave, "isolation", Isolation, absent=Isolation.CALLER)
     files = _Files(read_file)
     callers = _callers(top.table("callers", optional=True))
@@ -148,9 +191,10 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         product_id=enclave.integer("product_id", 0, MAX_U16),
         security_version=enclave.integer("security_version", 0, MAX_U16),
         debug=enclave.flag("debug", absent=False),
-        engine=_choice(enclave, "engine", Engine),
+        engine=engine,
         isolation=isolation,
-        main=_main(enclave, files),
+        permissions=_permissions(enclave, engine),
+        main=_main(enclave, engine, files),
         limits=_limits(limits, isolation),
         callers=callers,
         state=_state(top),
@@ -161,6 +205,9 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         ocalls=_functions(
             top.table("ocall", optional=True), KEYS["ocall.NAME"], lambda name, table: _ocall(name, table, files)
         ),
+        errors=_errors(top.table("errors", optional=True), files),
+        monitor=_monitor(top.table("monitor", tuple(Monitored), optional=True)),
+        receipt_metrics=top.table("receipt", KEYS["receipt"], optional=True).flag("metrics", absent=False),
     )
     if not manifest.entries:
         raise ManifestError("entry", got="empty", want="at least one [entry.NAME]")
@@ -231,6 +278,10 @@ class _Table:
             raise ManifestError(self.key(name), got=_shown(value), want="a table")
         return _Table(self.key(name), value, known)
 
+    def holds_table(self, name: str) -> bool:
+        """Whether a member is a table."""
+        return isinstance(self._values.get(name), dict)
+
     def integer(self, name: str, least: int, most: int, *, absent: int | None = None) -> int:
         """An integer within bounds; ``absent`` is its value where it is not written, None where it must be."""
         want = f"an integer from {least} to {most}"
@@ -267,14 +318,39 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def _main(table: _Table, files: _Files) -> str:
-    """The path of the main module: a measured JavaScript file of the guest."""
-    want = "a JavaScript file under guest/, such as guest/main.js"
+def _main(table: _Table, engine: Engine, files: _Files) -> str:
+    """The path of the main module: a measured file of the guest, in the engine's language."""
+    language, suffixes = MAIN_FILES[engine]
+    want = f"a {language} file under {_GUEST}, such as {_GUEST}main{suffixes[0]}"
     path = table.text("main", want)
-    if not path.startswith("guest/") or not path.endswith((".js", ".mjs")):
+    if not path.startswith(_GUEST) or not path.endswith(suffixes):
         raise ManifestError(table.key("main"), got=_shown(path), want=want)
     files.read(table.key("main"), path)
     return path
+
+
+def _permissions(table: _Table, engine: Engine) -> frozenset[Permission]:
+    """The permissions by name: none where the key is left out, all that the engine cannot keep from its guests."""
+    key, known = table.key("permissions"), ", ".join(f'"{permission}"' for permission in Permission)
+    names = table.value("permissions", f"a list of {known}") if "permissions" in table else []
+    if not isinstance(names, list):
+        raise ManifestError(key, got=_shown(names), want=f"a list of {known}")
+    granted: set[Permission] = set()
+    for name in names:
+        if not isinstance(name, str) or name not in tuple(Permission):
+            raise ManifestError(key, got=_shown(name), want=f"names out of {known}")
+        if name in granted:
+            raise ManifestError(key, got=f"{name!r} twice", want="each name once")
+        granted.add(Permission(name))
+    needed = NEEDED_PERMISSIONS[engine]
+    if not granted.issuperset(needed):
+        line = ", ".join(f'"{permission}"' for permission in Permission if permission in granted.union(needed))
+        raise ManifestError(
+            key,
+            got=_shown(names) if names else "not there",
+            want=f"permissions = [{line}]: {MAIN_FILES[engine][0]} code can be kept from neither",
+        )
+    return frozenset(granted)
 
 
 def _limits(table: _Table, isolation: Isolation) -> Limits:
@@ -377,6 +453,46 @@ def _state(top: _Table) -> StateRules | None:
 def _ra_tls(top: _Table) -> bool:
     """The table [ra_tls]: off where it is absent."""
     return "ra_tls" in top and top.table("ra_tls", KEYS["ra_tls"]).flag("enabled")
+
+
+def _errors(table: _Table, files: _Files) -> tuple[DeclaredError, ...]:
+    """The table [errors]: by its name, the words of each error, or a table with words and a schema of details."""
+    names = table.names()
+    if len(names) > MAX_ENTRIES:
+        raise ManifestError("errors", got=f"{len(names)} of them", want=f"at most {MAX_ENTRIES}")
+    found = []
+    for name in names:
+        key = table.key(_shown(name))
+        if not _ERROR.fullmatch(name) or len(name) > _LONGEST_ERROR:
+            want = f"lower-case letters, digits and inner hyphens, at most {_LONGEST_ERROR}"
+            raise ManifestError(key, got="no name of an error", want=want)
+        if name in tuple(Code):
+            raise ManifestError(key, got="a code of Casemate's own", want="another name")
+        if table.holds_table(name):
+            inner = table.table(name, KEYS["errors.NAME"])
+            details = _schema(inner, "details", files) if "details" in inner else None
+            found.append(DeclaredError(name, _reason(inner, "reason"), details))
+        else:
+            found.append(DeclaredError(name, _reason(table, name), None))
+    return tuple(found)
+
+
+def _reason(table: _Table, name: str) -> str:
+    want = f"words for the caller, at most {MAX_REASON} bytes"
+    words = table.text(name, want)
+    if not words.strip() or len(words.encode()) > MAX_REASON or not words.isprintable():
+        raise ManifestError(table.key(name), got=_shown(words), want=f"{want}, in one line")
+    return words
+
+
+def _monitor(table: _Table) -> tuple[MonitorRule, ...]:
+    """The tables [monitor.NAME], in the order of what is counted."""
+    rules = []
+    for subject in Monitored:
+        if subject in table:
+            rule = table.table(subject, KEYS["monitor.NAME"])
+            rules.append(MonitorRule(subject, rule.integer("most", 1, MAX_MONITORED), _choice(rule, "then", Reaction)))
+    return tuple(rules)
 
 
 def _choice(table: _Table, name: str, choices: type[Choice], *, absent: Choice | None = None) -> Choice:

@@ -10,7 +10,7 @@ from tests.rigs.engine import LIMIT, Module, engine, link, linked, main
 
 from casemate.engines.frames import Asked, Failed, Loaded, Returned
 from casemate.engines.javascript.engine import node_modules
-from casemate.engines.registry import engine_named
+from casemate.engines.registry import JAVASCRIPT
 from casemate.testing.hostile_guests import TRAPS
 from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.faults import Code
@@ -18,7 +18,7 @@ from casemate.wire.protocol.image_index import Link
 
 
 def test_the_command_grants_nothing() -> None:
-    command = engine_named("javascript").command("/bin/deno", memory_mib=32)
+    command = JAVASCRIPT.command("/bin/deno", memory_mib=32)
     assert command.arguments[:2] == ("/bin/deno", "run")
     assert not [argument for argument in command.arguments if argument.startswith("--allow") or argument == "-A"]
     assert {"--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--no-code-cache"} < set(
@@ -30,7 +30,7 @@ def test_the_command_grants_nothing() -> None:
 
 
 def test_the_bootstrap_is_in_the_command_itself() -> None:
-    command = engine_named("javascript").command("/bin/deno", memory_mib=32)
+    command = JAVASCRIPT.command("/bin/deno", memory_mib=32)
     kind, _, text = command.arguments[-1].partition(",")
     assert kind == "data:text/javascript;base64"
     code = base64.b64decode(text)

@@ -1,0 +1,1 @@
+"""Python: see :mod:`casemate.engines.python.engine`."""
