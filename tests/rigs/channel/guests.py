@@ -111,15 +111,23 @@ def echo(called: Called) -> None:
     called.returns(encode_json({"entry": called.entry, "caller": called.caller, "arguments": value}))
 
 
-def start_guest(reading: int, writing: int, script: Script, loader: Loader) -> threading.Thread:
-    """Runs a guest until the enclave hangs up or the script says :class:`GuestEndedError`; it then closes its ends."""
+def start_guest(
+    reading: int, writing: int, script: Script, loader: Loader, *, is_copy: bool = False
+) -> threading.Thread:
+    """Runs a guest until the enclave hangs up or the script says :class:`GuestEndedError`; it then closes its ends.
+
+    A copy is given no program: it says that it is loaded.
+    """
     line = Line(reading, writing)
 
     def live() -> None:
         try:
-            kind, _, _ = line.receive()
-            assert kind == FrameKind.LOAD
-            loader(line)
+            if is_copy:
+                loads(line)
+            else:
+                kind, _, _ = line.receive()
+                assert kind == FrameKind.LOAD
+                loader(line)
             while True:
                 kind, number, body = line.receive()
                 if kind in (FrameKind.CALL, FrameKind.OPEN):

@@ -129,6 +129,13 @@ def manifest_with(*, isolation: Isolation, concurrent: int | None = None, guests
     return MANIFEST.replace('"shared"', f'"{isolation}"').replace("[limits]\n", f"[limits]\n{limits}")
 
 
+PYTHON_MANIFEST = (
+    MANIFEST.replace('engine = "javascript"', 'engine = "python"\npermissions = ["random", "now"]')
+    .replace("guest/main.js", "guest/main.py")
+    .replace('"shared"', '"caller"')
+)
+"""The same for an engine whose guests are copies of one that has loaded the program."""
+
 HURRIED = MANIFEST.replace("20000", "500")
 """For tests in which time runs out."""
 
@@ -136,6 +143,7 @@ FILES = {
     MANIFEST_PATH: MANIFEST.encode(),
     LOCK_PATH: RuntimeLock().encode(),
     "guest/main.js": b"export function echo() {}",
+    "guest/main.py": b"def echo(input, context): ...",
 }
 
 MR_ENCLAVE = b"E" * 32
@@ -145,7 +153,8 @@ GUEST_LAYERS = (Layer(LayerName.LANDLOCK, LayerState.APPLIED, ""),)
 
 def pages_of(files: Mapping[str, bytes], links: tuple[Link, ...] = ()) -> bytes:
     """The pages of an image of these files."""
-    return lay_out(dict(files), links, engine="javascript").linear_contents()
+    engine = "python" if b'engine = "python"' in files[MANIFEST_PATH] else "javascript"
+    return lay_out(dict(files), links, engine=engine).linear_contents()
 
 
 _REPLIES = (ChallengeAnswer, Left, PlainLeft)
@@ -174,6 +183,8 @@ class Rig:
         self.guests = 0
         self.number = 0
         """The enclave's number for the guest that it asked for last."""
+        self.needs: list[NeedGuest] = []
+        """The guests that it has asked for."""
         self.watches: list[int | None] = []
         """Milliseconds of each Watch, None for each Unwatch."""
         self.entries = 0
@@ -375,19 +386,20 @@ class Rig:
                     case NeedGuest(number):
                         assert number > self.number
                         self.number = number
-                        self._give_guest()
+                        self.needs.append(asked)
+                        self._give_guest(asked)
                     case _:
                         raise AssertionError(asked)
         except PeerGoneError:
             return
 
-    def _give_guest(self) -> None:
+    def _give_guest(self, need: NeedGuest) -> None:
         if self.spawner_refuses is not None:
             self.spawner.send(encode_message(GuestRefused(self.number, self.spawner_refuses)))
             return
         self.guests += 1
         (guest_reads, enclave_writes), (enclave_reads, guest_writes) = os.pipe(), os.pipe()
-        start_guest(guest_reads, guest_writes, self._play, self._load)
+        start_guest(guest_reads, guest_writes, self._play, self._load, is_copy=need.copy_of != 0)
         given = GuestGiven(self.number, 1, self.guest_layers)
         self.spawner.send(encode_message(given), (enclave_writes, enclave_reads))
         os.close(enclave_writes)
