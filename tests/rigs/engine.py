@@ -47,8 +47,9 @@ class Talk:
             self.printed.append(said.text)
         return said
 
-    def load(self, *modules: Module, entries: tuple[str, ...] = ("main",)) -> Said:
-        return self.say(self.talk.load(GuestProgram(modules, entries, LIMIT, LIMIT)))
+    def load(self, *modules: Module, entries: tuple[str, ...] = ("main",), **grants: Any) -> Said:
+        """Args: modules: the program; entries: its functions; grants: other members of the program."""
+        return self.say(self.talk.load(GuestProgram(modules, entries, LIMIT, LIMIT, **grants)))
 
     def call(self, entry: str = "main", arguments: Any = None, caller: Any = None) -> Said:
         text = json.dumps(arguments).encode()

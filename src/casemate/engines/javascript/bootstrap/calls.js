@@ -50,7 +50,7 @@ async function serveCall({ call, body }) {
   } catch (thrown) {
     if (debug) await turned();
     over();
-    sendFailure(call, untellable(thrown) ?? "guest-error", told(thrown));
+    sendThrown(call, thrown);
     return;
   }
   over();
@@ -59,7 +59,15 @@ async function serveCall({ call, body }) {
 
 // `context`, the second argument of every function. Frozen, so that one call cannot prepare it for the next.
 function contextOf(call, { entry, caller }) {
-  return freeze({ entry, caller, ocall: asker(call), state: stateOf(call), seal: sealer(call), unseal: unsealer(call) });
+  return freeze({
+    entry,
+    caller,
+    ocall: asker(call),
+    state: stateOf(call),
+    seal: sealer(call),
+    unseal: unsealer(call),
+    refuse,
+  });
 }
 
 // The call is over: what the program goes on to say or print is dropped from here on.

@@ -43,11 +43,12 @@ const encode = encoder.encode.bind(encoder), encodeInto = encoder.encodeInto.bin
 const WHOLE = freeze({ __proto__: null, stream: false }); // without it, decode would read Object.prototype.stream
 const decodeWith = decoder.decode.bind(decoder);
 const decode = (bytes) => decodeWith(bytes, WHOLE);
+const recall = uncurry(WeakMap.prototype.get), remember = uncurry(WeakMap.prototype.set);
 const promiseThen = uncurry(Promise.prototype.then);
 const asyncGeneratorFunction = getPrototypeOf(async function* () {});
 const nextOf = uncurry(asyncGeneratorFunction.prototype.next);
 const asyncIterator = getPrototypeOf(asyncGeneratorFunction.prototype);
 const ASYNC_ITERATOR = Symbol.asyncIterator;
 const now = performance.now.bind(performance);
-const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misused = TypeError, Refused = DOMException;
+const Bytes = Uint8Array, Text = String, Pledge = Promise, Failure = Error, Misused = TypeError, PlatformError = DOMException;
 const revoke = URL.revokeObjectURL;

@@ -70,6 +70,13 @@ function sendFailure(call, code, { name, message }) {
   send(FAILED, call, stringify({ __proto__: null, code, name, message }), null);
 }
 
+// How a call or a stream ends that threw: with a refusal of its own, or with a failure.
+function sendThrown(call, thrown) {
+  const refusal = refusalOf(thrown);
+  if (refusal === undefined) sendFailure(call, untellable(thrown) ?? "guest-error", told(thrown));
+  else send(REFUSED, call, stringify({ __proto__: null, name: refusal.code }), refusal.details);
+}
+
 // Thrown for a value of the program's that is not JSON or is too long. The code is a private field, so that a program
 // cannot forge one: an object has the field only if this class has made it.
 class Untellable extends Failure {

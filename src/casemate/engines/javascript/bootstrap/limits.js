@@ -6,6 +6,7 @@
 
 const LOAD = 1, CALL = 2, ANSWER = 3, REFUSAL = 4, OPEN = 5, CHUNK = 6, END = 7, PULL = 8, DROP = 9;
 const WARM = 16, LOADED = 17, FAILED = 18, RETURNED = 19, ASKED = 20, PRINTED = 21, PAUSED = 22, ENDED = 23, WANTED = 24;
+const REFUSED = 25;
 const PREFIX_SIZE = 4, CALL_SIZE = 8, HEADER_SIZE = PREFIX_SIZE + 1 + CALL_SIZE;
 const BUFFER_SIZE = 64 * 1024;
 const MAX_LINES = 64; // of the console, for each call

@@ -15,6 +15,7 @@ async function load({ call, body }) {
     sealedLimit = head.sealedLimit;
     listLimit = head.listLimit;
     debug = head.debug;
+    declare(head.errors);
     tellsPlaces = true; // until the first call nothing but measured code has run: its words hold no secret
     const known = create(null);
     if (head.guarded) guardImports(known);

@@ -59,7 +59,7 @@ function lockDown() {
       return apply(clone, undefined, given);
     } catch (thrown) { // the engine would transfer a stream by way of MessageChannel, which is gone
       if (told(thrown).message !== "MessageChannel is not defined") throw thrown;
-      throw new Refused("a stream cannot be transferred in an enclave", "DataCloneError");
+      throw new PlatformError("a stream cannot be transferred in an enclave", "DataCloneError");
     }
   } }.structuredClone);
   redefine(Atomics, "waitAsync", waitAsync);

@@ -38,7 +38,7 @@ async function serveStep({ kind, call, body }) {
   } catch (thrown) {
     forget(stream);
     over();
-    sendFailure(stream.call, untellable(thrown) ?? "guest-error", told(thrown));
+    sendThrown(stream.call, thrown);
     return;
   }
   forget(stream);
