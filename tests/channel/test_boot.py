@@ -8,6 +8,7 @@ from tests.rigs.channel.rig import FILES, MANIFEST, Rig, manifest_with, pages_of
 
 from casemate.engines.frames import NO_CALL, FrameKind, head_and_text
 from casemate.wire.messages.leaf import Booted
+from casemate.wire.messages.spawner import NeedGuest
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.protocol.isolation import Isolation
@@ -84,9 +85,9 @@ def test_code_that_ends_its_process_while_loading_does_not_boot() -> None:
 
 def test_an_enclave_without_a_guest_does_not_boot() -> None:
     class Guestless(Rig):
-        def _give_guest(self) -> None:
+        def _give_guest(self, need: NeedGuest) -> None:
             self.spawner_refuses = fault(Code.UNAVAILABLE, "landlock is required and not there")
-            super()._give_guest()
+            super()._give_guest(need)
 
     assert refusal(Guestless()).reason == "landlock is required and not there"
 

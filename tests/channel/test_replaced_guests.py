@@ -6,6 +6,7 @@ from tests.rigs.channel.rig import Rig
 
 from casemate.client.errors import EnclaveRefusedError
 from casemate.enclave.guest.guests import MOST_REPLACED
+from casemate.wire.messages.spawner import NeedGuest
 from casemate.wire.protocol.faults import Code, fault
 
 CALL = {"secret": "s"}
@@ -64,12 +65,12 @@ def test_a_guest_that_the_spawner_could_not_start_is_asked_for_again() -> None:
     class Unlucky(Rig):
         unlucky = 0
 
-        def _give_guest(self) -> None:
+        def _give_guest(self, need: NeedGuest) -> None:
             self.spawner_refuses = None
             if self.guests and not self.unlucky:
                 self.unlucky += 1
                 self.spawner_refuses = fault(Code.UNAVAILABLE, "no guest: the engine was killed")
-            super()._give_guest()
+            super()._give_guest(need)
 
     with Unlucky() as rig:
         lose_the_first_guest(rig)
