@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,18 @@ from tests.rigs.docs.markdown import ROOT, table
 import casemate
 from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS
 from casemate.wire.protocol.isolation import Isolation
-from casemate.wire.protocol.manifest import Manifest, ManifestError
+from casemate.wire.protocol.manifest import (
+    Engine,
+    Manifest,
+    ManifestError,
+    Monitored,
+    Permission,
+    Reaction,
+    Recovery,
+)
 from casemate.wire.protocol.manifest_text import KEYS as TABLES
-from casemate.wire.protocol.manifest_text import parse_manifest
+from casemate.wire.protocol.manifest_text import MAIN_FILES, NEEDED_PERMISSIONS, parse_manifest
+from casemate.wire.protocol.seal_binding import SealBinding
 
 FUNCTIONS = (ROOT / "docs" / "writing-functions.md").read_text()
 KEYS = {row[0].strip("`"): row[1] for row in table(FUNCTIONS, "key")}
@@ -33,6 +43,7 @@ def _manifest() -> dict[str, Any]:
             "engine": "javascript",
             "main": "guest/main.js",
             "isolation": "caller",
+            "permissions": ["seal"],
         },
         "limits": {"memory_mib": 64, "time_ms": 100, "output_kib": 4, "concurrent": 8, "guests": 4},
         "callers": {"NAME": "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
@@ -40,23 +51,34 @@ def _manifest() -> dict[str, Any]:
         "ra_tls": {"enabled": False},
         "state": {"policy": "mrsigner", "recovery": "never", "max_kib": 64},
         "ocall": {"NAME": dict(schemas)},
+        "errors": {"name": {"reason": "Words.", "details": {"type": "null"}}},
+        "receipt": {"metrics": True},
+        "monitor": {subject: {"most": 10, "then": "warn"} for subject in Monitored},
     }
 
 
-def _parsed(manifest: dict[str, Any]) -> Manifest:
+def _parsed(manifest: dict[str, Any], main: str = "guest/main.js") -> Manifest:
     def inline(value: Any) -> str:
         if isinstance(value, dict):
             return "{" + ", ".join(f"{json.dumps(name)} = {inline(member)}" for name, member in value.items()) + "}"
         return json.dumps(value)
 
     text = "\n".join(f"{name} = {inline(value)}" for name, value in manifest.items())
-    return parse_manifest(text.encode(), {"guest/main.js": MAIN}.get)
+    return parse_manifest(text.encode(), {main: MAIN}.get)
+
+
+_NAMED = {
+    f"{table}.NAME.{key}": f"{table}.{name}.{key}"
+    for table, name in (("errors", "name"), ("monitor", "ocalls"))
+    for key in TABLES[f"{table}.NAME"]
+}
+"""Keys in tables whose names are not the author's alone to choose, with a name that may stand there."""
 
 
 def _changed(key: str, value: object) -> dict[str, Any]:
     """The manifest with another value for a key, or without it where the value is None."""
     manifest = _manifest()
-    *path, last = key.split(".")
+    *path, last = _NAMED.get(key, key).split(".")
     inner = manifest
     for name in path:
         inner = inner[name]
@@ -71,12 +93,15 @@ def test_the_reference_has_every_key_and_no_other() -> None:
     tables = {name: keys for name, keys in TABLES.items() if name}
     keys = {f"{name}.{key}" for name, keys in tables.items() for key in keys} | {"callers.NAME"}
     assert set(KEYS) == keys
-    assert set(_leaves(_manifest())) == keys
+    spelled = {_NAMED.get(key, key) for key in keys}
+    assert {key for key in _leaves(_manifest()) if not key.startswith("monitor.")} == {
+        key for key in spelled if not key.startswith("monitor.")
+    }
 
 
 def _leaves(manifest: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in manifest.items():
-        if isinstance(value, dict) and name not in ("input", "output"):
+        if isinstance(value, dict) and name not in ("input", "output", "details"):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
@@ -88,7 +113,7 @@ def test_a_key_may_be_missing_where_the_reference_says_optional(key: str) -> Non
     if any("optional" in cell for cell in row):
         _parsed(_changed(key, None))
     else:
-        with pytest.raises(ManifestError, match=re.escape(key)):
+        with pytest.raises(ManifestError, match=re.escape(_NAMED.get(key, key))):
             _parsed(_changed(key, None))
 
 
@@ -98,8 +123,41 @@ def test_an_integer_may_be_within_the_bounds_of_the_reference(key: str) -> None:
     for value in (least, most):
         _parsed(_changed(key, value))
     for value in (least - 1, most + 1):
-        with pytest.raises(ManifestError, match=re.escape(key)):
+        with pytest.raises(ManifestError, match=re.escape(_NAMED.get(key, key))):
             _parsed(_changed(key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("enclave.engine", Engine),
+        ("enclave.permissions", Permission),
+        ("state.policy", SealBinding),
+        ("state.recovery", Recovery),
+        ("monitor.NAME.then", Reaction),
+    ],
+)
+def test_the_reference_has_every_word_of_a_choice(key: str, words: type[StrEnum]) -> None:
+    assert re.findall(r'"(\w+)"', KEYS[key]) == [str(word) for word in words]
+
+
+def test_the_reference_says_what_the_monitor_counts_and_what_a_permission_grants() -> None:
+    assert [row[0].strip("`") for row in table(FUNCTIONS, "monitor")] == [f"monitor.{each}" for each in Monitored]
+    assert [row[0].strip('`"') for row in table(FUNCTIONS, "permission")] == [str(each) for each in Permission]
+
+
+def test_the_reference_says_what_an_engine_cannot_be_kept_from() -> None:
+    for engine, needed in NEEDED_PERMISSIONS.items():
+        manifest = _manifest()
+        main = f"guest/main{MAIN_FILES[engine][1][0]}"
+        manifest["enclave"] |= {"engine": str(engine), "main": main, "permissions": [str(each) for each in needed]}
+        _parsed(manifest, main)
+        row = next(row for row in table(FUNCTIONS, "key") if row[0] == "`enclave.permissions`")
+        for each in needed:
+            manifest["enclave"]["permissions"] = [str(other) for other in needed if other is not each]
+            with pytest.raises(ManifestError, match="permissions"):
+                _parsed(manifest, main)
+            assert f'`"{each}"`' in row[2].partition("Python")[2]
 
 
 def test_the_reference_says_what_each_isolation_means() -> None:

@@ -233,6 +233,8 @@ def test_a_policy_names_image_and_root(casemate: Casemate, built: Path, files: F
     assert policy.root == SimulatedRoot.of(files.forged.root)
     assert policy.report_data == "FRESH_NONCE"
     assert casemate("policy", built, "--root", root, "--json").json["policy"] == said.out
+    granted = casemate("measure", built, "--explain", "--json").json["manifest"]
+    assert all(f"#   {name}: {value}\n" in said.out for name, value in granted.items())
 
 
 def test_a_policy_may_name_intels_root(casemate: Casemate, built: Path, tmp_path: Path) -> None:

@@ -53,6 +53,52 @@ def test_explains_to_a_person(casemate: Casemate, built: Path) -> None:
     assert "READ|EXECUTE|REG" in said
 
 
+GRANTS = """
+[state]
+policy = "mrsigner"
+recovery = "never"
+max_kib = 64
+
+[errors]
+budget-spent = "No more."
+later = { reason = "Not yet.", details = { type = "object", properties = { until = { type = "string" } } } }
+
+[receipt]
+metrics = true
+
+[monitor.ocalls]
+most = 600
+then = "slow"
+"""
+GRANTED = {
+    "engine": "javascript, isolation caller",
+    "permissions": "log, seal",
+    "state": "64 KiB, mrsigner, recovery never",
+    "OCALLs": "none",
+    "entry points": "rate",
+    "own errors": "budget-spent, later (with details)",
+    "receipts": "with what each call used",
+    "monitor": "ocalls above 600: slow",
+}
+
+
+def test_what_a_manifest_grants_is_shown_with_the_image(casemate: Casemate, hello: Path) -> None:
+    manifest = hello / "casemate.toml"
+    text = manifest.read_text().replace("\n[limits]", '\npermissions = ["seal", "log"]\n\n[limits]', 1)
+    manifest.write_text(text + GRANTS)
+    assert casemate("build", hello).code == 0
+    assert casemate("measure", hello, "--explain", "--json").json["manifest"] == GRANTED
+    shown = casemate("inspect", hello / "hello.sgxs", "--json").json["facts"]
+    assert {name: shown.get(name) for name in GRANTED} == GRANTED
+
+
+def test_a_function_that_is_granted_nothing_says_so(casemate: Casemate, built: Path) -> None:
+    shown = casemate("measure", built, "--explain", "--json").json["manifest"]
+    assert [name for name, value in shown.items() if value == "none"] == [
+        *("permissions", "state", "OCALLs", "own errors", "monitor"),
+    ]
+
+
 def test_a_folder_without_a_lock_says_what_to_do(casemate: Casemate, hello: Path) -> None:
     said = casemate("measure", hello, "--json")
     assert said.code == 5

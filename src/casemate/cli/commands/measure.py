@@ -25,7 +25,9 @@ OptionalTarget = Annotated[
 ]
 First = Annotated[Path, typer.Argument(metavar="A", help="An image's file, or a folder with casemate.toml.")]
 Second = Annotated[Path, typer.Argument(metavar="B", help="Another one.")]
-Explain = Annotated[bool, typer.Option("--explain", metavar=FLAG, help="Which page came from which file.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", metavar=FLAG, help="What the manifest grants, and which page came from which file.")
+]
 
 
 MeasuringTee = Annotated[Tee, typer.Option("--tee", help="What will measure it: an SGX enclave, or an SEV-SNP guest.")]
@@ -95,20 +97,24 @@ def _measure_image(target: Path, screen: Screen, tee: Tee, *, explain: bool, key
 
     image = image_of(target, screen, key=key)
     pages: tuple[PageRange, ...] = ()
+    granted: tuple[tuple[str, str], ...] = ()
     if explain:
+        from casemate.cli.inspection.manifest_facts import manifest_facts
         from casemate.images.functions.explain import explain_pages  # with the extra "machine" alone
 
         pages = explain_pages(image)
+        granted = manifest_facts(image.contents().manifest)
     said = dict(image_document(image))
     rows = image_facts(image)
     if tee is Tee.SNP:
         said |= {"tee": "snp", "paravirtual": True, "launch_digest": image.launch_digest.hex()}
         rows = [("launch digest", image.launch_digest.hex()), *rows]
     if explain:
+        said["manifest"] = dict(granted)
         said["page_ranges"] = [_range_document(found) for found in pages]
 
     def human(console: "Console") -> None:
-        facts(console, rows)
+        facts(console, [*rows, *granted])
         if explain:
             _show_pages(console, pages)
 

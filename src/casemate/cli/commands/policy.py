@@ -104,7 +104,7 @@ def policy(
         anchor, seeded = root_at(named_endpoint, screen, trust_on_first_use=trust_on_first_use)
     debug = loaded.parse_sigstruct().attributes.debug
     named = PinnedEnclave(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug, confined=True)
-    text = f"{POLICY_HEADER}{print_policy(policy_of(named))}"
+    text = f"{POLICY_HEADER}{_granted(loaded)}{print_policy(policy_of(named))}"
     screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
 
 
@@ -120,7 +120,7 @@ def _machine_policy(image: "LoadedImage", named: "EndpointOptions", *, all_of: b
         raise typer.BadParameter("the machine is to be your own: print the policy there, and hand it on")
     guest = function_policy(image, maker_of(machine), confined=True)
     if not all_of:
-        return f"{POLICY_HEADER}{print_any_policy(guest)}"
+        return f"{POLICY_HEADER}{_granted(image)}{print_any_policy(guest)}"
     pinned = PinnedEnclave(
         frozenset({image.mr_enclave}),
         root_of(machine),
@@ -129,4 +129,15 @@ def _machine_policy(image: "LoadedImage", named: "EndpointOptions", *, all_of: b
         confined=True,
     )
     code = frozenset({CodeIdentity(image.mr_enclave, image.launch_digest)})
-    return f"{_ALL_OF_HEADER}{print_any_policy(AllOfPolicy((policy_of(pinned), guest), code))}"
+    return f"{_ALL_OF_HEADER}{_granted(image)}{print_any_policy(AllOfPolicy((policy_of(pinned), guest), code))}"
+
+
+def _granted(image: "LoadedImage") -> str:
+    """Comments that say what the manifest of the code lets it do; empty where the image has none that can be read."""
+    from casemate.cli.inspection.manifest_facts import manifest_facts, manifest_in
+
+    manifest = manifest_in(image.parse_sgxs().linear_contents())
+    if manifest is None:
+        return ""
+    lines = (f"#   {name}: {value}\n" for name, value in manifest_facts(manifest))
+    return f"# The code it accepts, by its manifest:\n{''.join(lines)}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from casemate.cli.inspection.certificate import inspect_certificate
 from casemate.cli.inspection.field import Field, Inspection, fields_of
+from casemate.cli.inspection.manifest_facts import manifest_facts, manifest_in
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.image_index import ImageIndex, parse_index
@@ -81,11 +82,13 @@ def inspect_sgxs(data: bytes, *, every_record: bool = False) -> Inspection:
     """An SGXS stream: its ECREATE and a line for each page, or with ``every_record`` every byte."""
     sgxs = Sgxs.parse(data)
     index = _index(sgxs)
+    manifest = None if index is None else manifest_in(sgxs.linear_contents())
     facts = (
         ("MRENCLAVE", f"{measure_sgxs(data).hex()} (SHA-256 of this file)"),
         ("pages", f"{len(sgxs.contents) // PAGE_SIZE}, {len(sgxs.contents)} bytes"),
         ("enclave size", f"{sgxs.ecreate.size} bytes"),
         ("files", "no Casemate image" if index is None else f"{len(index.entries)} measured files"),
+        *(() if manifest is None else manifest_facts(manifest)),
     )
     fields = fields_of(sgxs.spans(), data) if every_record else _pages(data, sgxs, index)
     return Inspection("sgxs", "SGXS stream", len(data), facts, fields)

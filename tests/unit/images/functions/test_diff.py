@@ -49,6 +49,22 @@ LIMITS = ('"[limits] # of one call"', '"[limits] # all # of one call"')
             ("casemate.toml", 'isolation = "caller"', 'isolation = "shared"'),
             ("casemate.toml: enclave.isolation", '"caller"', '"shared"'),
         ),
+        (
+            ("casemate.toml", "[callers]", '[errors]\nbudget-spent = "No more."\n\n[callers]'),
+            ("casemate.toml: errors", None, '{"budget-spent": "No more."}'),
+        ),
+        (
+            ("casemate.toml", "security_version", 'permissions = ["seal"]\nsecurity_version'),
+            ("casemate.toml: enclave.permissions", None, '["seal"]'),
+        ),
+        (
+            ("casemate.toml", "[callers]", "[receipt]\nmetrics = true\n\n[callers]"),
+            ("casemate.toml: receipt", None, '{"metrics": true}'),
+        ),
+        (
+            ("casemate.toml", "[callers]", '[monitor.ocalls]\nmost = 6\nthen = "slow"\n\n[callers]'),
+            ("casemate.toml: monitor", None, '{"ocalls": {"most": 6, "then": "slow"}}'),
+        ),
         (("casemate.toml", "# guests = 4", "guests = 4"), ("casemate.toml: limits.guests", None, "4")),
         (("casemate.toml", "[limits]", "[limits] # all"), ("casemate.toml:12", *LIMITS)),
         (("guest/main.js", "\n// There", "\n// Here"), ("guest/main.js:2", ANY, ANY)),

@@ -8,13 +8,26 @@ from hypothesis import strategies as st
 
 from casemate.wire.protocol import manifest_text as module
 from casemate.wire.protocol.isolation import Isolation
-from casemate.wire.protocol.manifest import ANYONE, Engine, Limits, Manifest, ManifestError, UnknownKeyError
+from casemate.wire.protocol.manifest import (
+    ANYONE,
+    Engine,
+    Limits,
+    Manifest,
+    ManifestError,
+    Monitored,
+    MonitorRule,
+    Permission,
+    Reaction,
+    UnknownKeyError,
+)
 from casemate.wire.protocol.manifest_text import parse_manifest
 
 FILES = {
     "guest/main.js": b"export function search() {}",
+    "guest/main.py": b"def search(input, context): ...",
     "schemas/search.input.json": b'{"type": "object"}',
     "schemas/search.output.json": b'{"type": "string"}',
+    "schemas/not-yet.json": b'{"type": "object"}',
     "schemas/broken.json": b'{"type": ',
     "schemas/twice.json": b'{"type": "null", "type": "string"}',
 }
@@ -143,7 +156,8 @@ def test_anyone_is_written_out() -> None:
         ("security_version = 1", "security_version = -1", "enclave.security_version"),
         ("product_id = 1", 'product_id = 1\ndebug = "no"', "enclave.debug"),
         ("product_id = 1", "product_id = 1\ndebugging = true", "enclave.'debugging'"),
-        ('engine = "javascript"', 'engine = "python"', "enclave.engine"),
+        ('engine = "javascript"', 'engine = "Python"', "enclave.engine"),
+        ('engine = "javascript"', "", "enclave.engine"),
         ('isolation = "caller"', 'isolation = "callers"', "enclave.isolation"),
         ('isolation = "caller"', 'isolation = "Shared"', "enclave.isolation"),
         ('isolation = "caller"', "isolation = true", "enclave.isolation"),
@@ -206,6 +220,125 @@ def test_refuses_and_names_the_key(old: str, new: str, key: str) -> None:
     assert old in TEXT
     with pytest.raises(ManifestError, match=rf"^casemate\.toml: {key}.* is "):
         _parse(TEXT.replace(old, new, 1))
+
+
+PYTHON = (
+    TEXT.replace('"javascript"', '"python"')
+    .replace("main.js", "main.py")
+    .replace('["seal", "log"]', '["random", "now"]')
+)
+
+
+def test_what_no_table_grants_is_granted_by_name_and_by_nothing_else() -> None:
+    assert _parse(TEXT).permissions == {Permission.SEAL, Permission.LOG}
+    for nothing in ("", "permissions = []\n"):
+        assert _parse(TEXT.replace('permissions = ["seal", "log"]\n', nothing)).permissions == frozenset()
+
+
+def test_a_python_manifest_grants_what_python_code_cannot_be_kept_from() -> None:
+    manifest = _parse(PYTHON)
+    assert manifest.engine is Engine.PYTHON
+    assert manifest.main == "guest/main.py"
+    assert manifest.permissions == {Permission.RANDOM, Permission.NOW}
+
+
+@pytest.mark.parametrize(
+    ("written", "got", "line"),
+    [
+        ("", "not there", '["random", "now"]'),
+        ("permissions = []\n", "not there", '["random", "now"]'),
+        ('permissions = ["now"]\n', r'\["now"\]', '["random", "now"]'),
+        ('permissions = ["log", "random", "seal"]\n', r".*", '["seal", "log", "random", "now"]'),
+    ],
+)
+def test_a_python_manifest_that_grants_less_is_told_the_line_to_write(written: str, got: str, line: str) -> None:
+    words = re.escape(f"permissions = {line}: Python code can be kept from neither")
+    with pytest.raises(ManifestError, match=rf"^casemate\.toml: enclave\.permissions is {got}, want {words}$"):
+        _parse(PYTHON.replace('permissions = ["random", "now"]\n', written))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('["seal", "log"]', '"seal"', 'enclave.permissions is \'seal\', want a list of "seal", "log", "random", "now"'),
+        ('["seal", "log"]', '["fetch"]', 'enclave.permissions is \'fetch\', want names out of "seal", "log"'),
+        ('["seal", "log"]', "[1]", "enclave.permissions is 1, want names out of"),
+        ('["seal", "log"]', '["seal", "seal"]', "enclave.permissions is 'seal' twice, want each name once"),
+        ('"javascript"', '"ruby"', "enclave.engine is 'ruby', want 'javascript' or 'python'"),
+        ('"guest/main.js"', '"guest/main.py"', "enclave.main is 'guest/main.py', want a JavaScript file under guest/"),
+        ("budget-spent = ", "Budget = ", "errors.'Budget' is no name of an error, want lower-case letters"),
+        ("budget-spent = ", f"{'e' * 65} = ", "is no name of an error"),
+        ("budget-spent = ", "time-limit = ", "errors.'time-limit' is a code of Casemate's own, want another name"),
+        ("budget-spent = ", "budget-spent = 1 #", "errors.budget-spent is 1, want words for the caller"),
+        ("budget-spent = ", 'budget-spent = "" #', "errors.budget-spent is '', want words for the caller"),
+        ("budget-spent = ", 'budget-spent = "a\\nb" #', "want words for the caller, at most 1024 bytes, in one line"),
+        ("budget-spent = ", f'budget-spent = "{"é" * 513}" #', "want words for the caller, at most 1024 bytes"),
+        ("reason = ", "reasons = ", "errors.not-yet.'reasons' is an unknown key, want one of reason, details"),
+        ('reason = "The auction is still open.", ', "", "errors.not-yet.reason is not there"),
+        ("schemas/not-yet.json", "schemas/none.json", "errors.not-yet.details is 'schemas/none.json', want a file"),
+        ('"schemas/not-yet.json"', "7", "errors.not-yet.details is 7, want a path or an inline table"),
+        ("metrics = true", 'metrics = "yes"', "receipt.metrics is 'yes', want true or false"),
+        ("metrics = true", "metric = true", "receipt.'metric' is an unknown key, want one of metrics"),
+        ("[monitor.ocalls]", "[monitor.calls]", "monitor.'calls' is an unknown key, want one of ocalls, cpu_ms, mem"),
+        ("most = 600", "most = 0", "monitor.ocalls.most is 0, want an integer from 1 to 1000000000"),
+        ("most = 600", "most = 1000000001", "monitor.ocalls.most is 1000000001, want"),
+        ("most = 600", "most = true", "monitor.ocalls.most is true, want"),
+        ("most = 600\n", "", "monitor.ocalls.most is not there, want"),
+        ('then = "slow"', 'then = "kill"', "monitor.ocalls.then is 'kill', want 'warn' or 'slow' or 'stop'"),
+        ('then = "slow"', "", "monitor.ocalls.then is not there, want 'warn' or 'slow' or 'stop'"),
+        ("most = 600", "most = 600\nunit = 1", "monitor.ocalls.'unit' is an unknown key"),
+    ],
+)
+def test_a_bad_value_is_told_what_was_wanted(old: str, new: str, words: str) -> None:
+    assert old in TEXT
+    with pytest.raises(ManifestError) as caught:
+        _parse(TEXT.replace(old, new, 1))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("main", ["guest/main.js", "guest/main.pyc", "main.py", "guest/none.py"])
+def test_the_main_module_of_a_python_manifest_is_a_python_file(main: str) -> None:
+    with pytest.raises(ManifestError, match=r"enclave\.main is .*, want a (Python )?file"):
+        _parse(PYTHON.replace("guest/main.py", main))
+
+
+def test_errors_are_declared_by_their_words_or_by_a_table() -> None:
+    spent, not_yet = _parse(TEXT).errors
+    assert (spent.name, spent.reason, spent.details) == (
+        "budget-spent",
+        "The budget of this period is used up.",
+        None,
+    )
+    assert (not_yet.name, not_yet.reason) == ("not-yet", "The auction is still open.")
+    assert not_yet.details is not None
+    assert not_yet.details.document == {"type": "object"}
+    plain = TEXT.replace(', details = "schemas/not-yet.json"', "")
+    assert _parse(plain).errors[1].details is None
+    assert _parse(plain).error("not-yet") == _parse(plain).errors[1]
+    assert _parse(plain).error("nope") is None
+
+
+def test_refuses_more_errors_than_anybody_audits() -> None:
+    many = "\n".join(f'error-{number} = "Words."' for number in range(63))
+    with pytest.raises(ManifestError, match="errors is 65 of them, want at most 64"):
+        _parse(TEXT.replace("[errors]", f"[errors]\n{many}"))
+
+
+def test_receipts_say_what_a_call_used_where_that_is_written_out() -> None:
+    assert _parse(TEXT).receipt_metrics
+    for without in ("metrics = false\n", ""):
+        assert not _parse(TEXT.replace("metrics = true\n", without)).receipt_metrics
+    assert not _parse(TEXT.replace("[receipt]\nmetrics = true\n", "")).receipt_metrics
+
+
+def test_the_monitors_rules_are_in_the_order_of_what_is_counted() -> None:
+    text = TEXT + '\n[monitor.deaths]\nmost = 3\nthen = "stop"\n\n[monitor.cpu_ms]\nmost = 1\nthen = "warn"\n'
+    assert _parse(text).monitor == (
+        MonitorRule(Monitored.OCALLS, 600, Reaction.SLOW),
+        MonitorRule(Monitored.CPU_MS, 1, Reaction.WARN),
+        MonitorRule(Monitored.DEATHS, 3, Reaction.STOP),
+    )
+    assert _parse(TEXT[: TEXT.index("[monitor.")]).monitor == ()
 
 
 def test_an_unknown_key_says_which_keys_the_table_may_have() -> None:
