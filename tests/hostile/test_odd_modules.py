@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from casemate.images.errors import SourceError
-from casemate.images.functions.links import link_modules
+from casemate.images.functions.javascript.links import link_modules
 from casemate.testing.lone_spawner import shared_engine
 
 SCRIPT = Path(__file__).with_name("module_requests.js")

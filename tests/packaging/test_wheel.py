@@ -32,6 +32,7 @@ def test_it_holds_the_package_whole_and_as_it_is(contents: dict[str, bytes]) -> 
     [
         "py.typed",
         "engines/javascript/bootstrap/serve.js",
+        "images/functions/javascript/load_check.js",
         "images/functions/starter_files/casemate.toml",
         "images/functions/starter_files/gitignore",
         "images/functions/starter_files/guest/main.js",

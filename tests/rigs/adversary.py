@@ -35,7 +35,7 @@ from casemate.client.ra_tls import call as ra_tls_call
 from casemate.client.receipts import check_receipt
 from casemate.enclave.keys import EnclaveKeys
 from casemate.enclave.tls.credentials import KeyToCertify
-from casemate.images.functions.links import link_modules
+from casemate.images.functions.javascript.links import link_modules
 from casemate.testing.forge import CertificateDraft, Forged, Forgery, honest
 from casemate.testing.forge_snp import ForgedSnp, honest_snp
 from casemate.verifier import RefusedError, SgxPolicy, appraise, appraise_snp, parse_policy

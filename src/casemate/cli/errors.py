@@ -56,6 +56,8 @@ class ExitReport:
         return {"error": said | self.details}
 
 
+_DETAILS = ("rule", "field", "key", "path", "line", "column", "excerpt", "got", "want")
+"""Attributes of errors that programs are told."""
 _DISK_FULL = ("database or disk is full", "No space left on device")
 """Messages about a full disk, of SQLite and of the operating system."""
 
@@ -103,7 +105,7 @@ def _details(error: Exception) -> dict[str, object]:
     """The error's rule, code, field, got, want and so on, for programs."""
     if isinstance(error, FaultError):
         return {"code": str(error.fault.code)}
-    found = {name: getattr(error, name, None) for name in ("rule", "field", "key", "path", "line", "got", "want")}
+    found = {name: getattr(error, name, None) for name in _DETAILS}
     details: dict[str, object] = {name: str(value) for name, value in found.items() if value is not None}
     refusals = getattr(error, "refusals", ())
     if refusals:

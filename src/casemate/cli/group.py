@@ -117,6 +117,8 @@ def report(told: ExitReport, *, as_json: bool) -> None:
     stderr = console(stderr=True)
     stderr.print("error:", style="bold red", end=" ")
     stderr.print(printable(told.message), soft_wrap=True)
+    for line in str(told.details.get("excerpt", "")).splitlines():
+        stderr.print(f"       {line}", style="dim", soft_wrap=True)
     if told.advice:
         stderr.print("next: ", style="bold cyan", end=" ")
         stderr.print(told.advice, soft_wrap=True)

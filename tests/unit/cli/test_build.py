@@ -198,6 +198,98 @@ def test_source_errors_name_file_and_line(casemate: Casemate, hello: Path) -> No
     assert said.error["line"] == "2"
 
 
+def test_a_source_error_shows_the_line_with_a_caret_below_the_place(casemate: Casemate, hello: Path) -> None:
+    (hello / "guest" / "main.js").write_text('export const rate = 1;\nimport   "https://example.com/x.js";\n')
+    shown = casemate("build", hello).err.splitlines()
+    at = next(number for number, line in enumerate(shown) if line.startswith("error: guest/main.js:2:10: "))
+    assert shown[at + 1] == '       import   "https://example.com/x.js";'
+    assert shown[at + 2] == "                ^"
+    said = casemate("build", hello, "--json").error
+    assert (said["path"], said["line"], said["column"]) == ("guest/main.js", "2", "10")
+    assert said["excerpt"] == 'import   "https://example.com/x.js";\n         ^'
+
+
+def test_what_the_engine_refuses_is_shown_likewise(casemate: Casemate, hello: Path) -> None:
+    (hello / "guest" / "main.js").write_text("export function rate() {}\n\tlet a; let a;\n")
+    said = casemate("build", hello, "--json").error
+    assert said["excerpt"] == " let a; let a;\n            ^"
+
+
+PYTHON = """
+[enclave]
+name = "hello"
+product_id = 1
+security_version = 1
+engine = "python"
+main = "guest/main.py"
+permissions = ["random", "now"]
+
+[limits]
+memory_mib = 64
+time_ms = 100
+output_kib = 4
+
+[entry.rate]
+input = { type = "null" }
+output = { type = "null" }
+callers = "anyone"
+"""
+
+
+@pytest.fixture
+def python(hello: Path) -> Path:
+    """A folder of a function in Python."""
+    for path in (hello / "guest").iterdir():
+        path.unlink()
+    (hello / "guest" / "main.py").write_text("def rate(input, context):\n    return None\n")
+    (hello / "casemate.toml").write_text(PYTHON)
+    return hello
+
+
+def test_a_python_folder_is_built_and_its_lock_names_its_own_engine_alone(casemate: Casemate, python: Path) -> None:
+    said = casemate("build", python, "--json")
+    assert said.code == 0, said.error
+    assert {record.component for record in read_lock(python).records} == {"core", "python"}
+    contents = read_image(python).contents()
+    assert contents.index.engine == "python"
+    assert [module.path for module in contents.modules()] == ["guest/main.py"]
+    assert casemate("build", python, "-o", python / "again", "--json").json["mr_enclave"] == said.json["mr_enclave"]
+
+
+def test_build_refuses_python_that_can_never_be_loaded(casemate: Casemate, python: Path) -> None:
+    (python / "guest" / "main.py").write_text("def rate(input, context):\n    import numpy\n")
+    said = casemate("build", python, "--json")
+    assert said.code == 5
+    assert said.error["kind"] == "SourceError"
+    assert (said.error["path"], said.error["line"], said.error["column"]) == ("guest/main.py", "2", "5")
+    assert said.error["excerpt"] == "    import numpy\n    ^"
+    assert not list(python.glob("*.sgxs"))
+
+
+def test_build_runs_nothing_of_the_code(casemate: Casemate, python: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    with (python / "guest" / "main.py").open("a") as main:
+        main.write(f"open({str(trace)!r}, 'w')\nraise SystemExit\n")
+    assert casemate("build", python).code == 0
+    assert not trace.exists()
+
+
+def test_build_says_where_the_lock_accepts_other_interpreters(casemate: Casemate, python: Path) -> None:
+    assert "alone has compiled" not in casemate("build", python).err
+    other = "linux-x86_64-cp399"
+    parts = [RuntimePart("core", bytes(32)), RuntimePart("python", bytes(32))]
+    write_lock(python, read_lock(python).with_runtime(other, parts))
+    assert f"casemate.lock also accepts {other}" in casemate("build", python).err
+
+
+def test_compiled_files_and_their_folders_are_not_measured(casemate: Casemate, python: Path) -> None:
+    before = casemate("build", python, "--json").json["mr_enclave"]
+    (python / "guest" / "__pycache__").mkdir()
+    (python / "guest" / "__pycache__" / "main.cpython-311.pyc").write_bytes(b"x")
+    (python / "guest" / "main.pyc").write_bytes(b"x")
+    assert casemate("build", python, "--json").json["mr_enclave"] == before
+
+
 @pytest.mark.parametrize("folder", ["missing", "file"])
 def test_what_is_no_folder_is_refused(casemate: Casemate, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").touch()

@@ -6,7 +6,7 @@ import pytest
 from tests.rigs.command_line import Casemate
 
 from casemate.images.functions.folder import measured_files
-from casemate.images.functions.links import link_modules
+from casemate.images.functions.javascript.links import link_modules
 from casemate.images.image import read_image
 from casemate.images.layout import lay_out
 from casemate.wire.protocol.image_index import MAGIC

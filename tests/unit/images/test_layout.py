@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from casemate.images.errors import FolderError
 from casemate.images.functions.folder import measured_files
-from casemate.images.functions.links import link_modules
+from casemate.images.functions.javascript.links import link_modules
 from casemate.images.functions.starter import write_starter
 from casemate.images.layout import CircularImportsError, lay_out, load_order, page_flags_of, read_pages
 from casemate.images.lock import this_platform, write_lock

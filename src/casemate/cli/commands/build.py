@@ -11,6 +11,7 @@ from casemate.cli.output import Document, Screen, facts, printable
 
 if TYPE_CHECKING:
     from casemate.images.image import Image
+    from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 NewFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it must be new or empty.")]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The enclave's name. Default: the folder's.")]
@@ -65,7 +66,8 @@ def build(
     The same folder, key and SOURCE_DATE_EPOCH give the same bytes everywhere.
 
     The engine then parses and links the modules, without running them: what
-    it cannot load is an error with file, line and column.
+    it cannot load is an error with file, line and column. Python is compiled
+    by the interpreter that builds, and its imports and names are checked.
 
     A missing casemate.lock is written. One that does not accept this
     computer's runtime is an error; --relock replaces this platform's records.
@@ -77,10 +79,11 @@ def build(
     from casemate.cli.images import MANIFEST, build_time, developer_key, is_source, lock
     from casemate.images.errors import FolderError
     from casemate.images.functions.build import build as build_image
-    from casemate.images.functions.load_check import check_loads
+    from casemate.images.functions.javascript.load_check import check_loads
     from casemate.images.image import write_image
     from casemate.process.extras import engine_binary
     from casemate.wire.messages.entry import ANSWERED_OCALLS
+    from casemate.wire.protocol.manifest import Engine
 
     screen = Screen(as_json=as_json)
     if not is_source(folder):
@@ -89,7 +92,9 @@ def build(
     lock(folder, screen, relock=relock)
     image = build_image(folder, developer_key(key, screen), epoch=epoch)
     contents = image.contents()
-    if not check_loads(engine_binary("the engine of JavaScript"), contents.modules()):
+    if contents.manifest.engine is Engine.PYTHON:
+        _say_what_parsed(contents.lock, screen)
+    elif not check_loads(engine_binary("the engine of JavaScript"), contents.modules()):
         screen.say("the engine could not be asked whether it loads the code: a launch will show it", style="yellow")
     for ocall in contents.manifest.ocalls:
         if ocall.name not in ANSWERED_OCALLS:
@@ -114,6 +119,20 @@ def build(
             ],
         ),
     )
+
+
+def _say_what_parsed(lock: "RuntimeLock", screen: Screen) -> None:
+    """Says so where the lock accepts interpreters of another minor version than the one that has compiled the code."""
+    from casemate.images.lock import this_platform
+
+    here = this_platform().rpartition("-")[2]
+    others = [tag for tag in lock.platforms() if not tag.endswith(f"-{here}")]
+    if others:
+        screen.say(
+            f"{here} alone has compiled the code; casemate.lock also accepts {', '.join(others)}: a launch there will "
+            "show whether it loads",
+            style="yellow",
+        )
 
 
 def image_document(image: "Image") -> Document:

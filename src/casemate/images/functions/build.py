@@ -2,23 +2,32 @@
 
 import hashlib
 import io
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Final
 
 from casemate.images.errors import BuildTimeError, FolderError
 from casemate.images.functions.folder import measured_files
-from casemate.images.functions.links import Linked, link_modules
+from casemate.images.functions.javascript.guest_code import check_guest_code as check_javascript
+from casemate.images.functions.python.guest_code import check_guest_code as check_python
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
 from casemate.images.layout import lay_out
 from casemate.images.schemas.compiled import compile_schemas
 from casemate.images.sigstruct import sign_enclave
-from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
-from casemate.wire.protocol.manifest import Manifest, ManifestError
+from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, Link
+from casemate.wire.protocol.manifest import Engine, Manifest
 from casemate.wire.protocol.manifest_text import parse_manifest
 from casemate.wire.protocol.runtime_lock import CORE, RELOCK, RuntimeLock, RuntimeLockError
 from casemate.wire.sgx.sgxs import Sgxs
+
+_CHECKS: Final[Mapping[Engine, Callable[[Mapping[str, bytes], Manifest], tuple[Link, ...]]]] = {
+    Engine.JAVASCRIPT: check_javascript,
+    Engine.PYTHON: check_python,
+}
+"""For each engine: refuses code that can never be loaded, and gives the imports that the index lists."""
 
 HASHED_AT_ONCE = 16 * 1024 * 1024
 """Bytes that the other thread hashes at once: between two updates it may wait 5 ms for the interpreter's lock."""
@@ -36,7 +45,7 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
     Raises:
         FolderError: a file is missing or cannot be measured, or all of them are too large.
         ManifestError: casemate.toml or a schema is not as it has to be.
-        SourceError: a module of the guest's code cannot be linked.
+        SourceError: a module of the guest's code can never be loaded.
         RuntimeLockError: casemate.lock is malformed, or names no runtime that has the manifest's engine.
         BuildTimeError: the epoch is in no year from 1 to 9999.
     """
@@ -49,9 +58,8 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
     manifest = parse_manifest(files[MANIFEST_PATH], files.get)
     compile_schemas(manifest)  # refused here, not when an enclave boots
     _check_lock(lock, manifest)
-    linked = link_modules(files)
-    _check_exports(manifest, linked)
-    stream, mr_enclave = measured_stream(lay_out(files, linked.links, engine=manifest.engine))
+    links = _CHECKS[manifest.engine](files, manifest)
+    stream, mr_enclave = measured_stream(lay_out(files, links, engine=manifest.engine))
     sigstruct = sign_enclave(mr_enclave, manifest, key, day=day_of(epoch))
     return Image(manifest.name, stream, sigstruct.encode())
 
@@ -84,18 +92,3 @@ def _check_lock(lock: RuntimeLock, manifest: Manifest) -> None:
         raise RuntimeLockError(
             LOCK_PATH, got="without a platform that has both", want=f"{CORE} and {manifest.engine}: {RELOCK}"
         )
-
-
-def _check_exports(manifest: Manifest, linked: Linked) -> None:
-    """Checks that the main module exports every entry point, where its exports can be listed."""
-    exports = linked.exports[manifest.main]
-    if exports is None:
-        return
-    for entry in manifest.entries:
-        if entry.name not in exports:
-            raise ManifestError(
-                f"entry.{entry.name}", got=f"not exported by {manifest.main}", want=f"one of {sorted(exports)}"
-            )
-    if "then" in exports:
-        # import() treats a module that exports `then` as a promise, so loading it would never end.
-        raise ManifestError("enclave.main", got=f"{manifest.main}, which exports `then`", want="another name for it")

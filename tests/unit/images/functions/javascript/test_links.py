@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.images.errors import SourceError
-from casemate.images.functions.links import MAX_SOURCE, link_modules
+from casemate.images.functions.javascript.links import MAX_SOURCE, link_modules
 
 FILES = {
     "guest/main.js": b"",

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from casemate.images.errors import SourceError
 from casemate.images.functions.json_modules import check_json
-from casemate.images.layout import GUEST, CircularImportsError, is_code, load_order
+from casemate.images.layout import GUEST, CircularImportsError, load_order
 from casemate.wire.errors import importing
 from casemate.wire.protocol.image_index import Link
+from casemate.wire.protocol.manifest import Engine
+from casemate.wire.protocol.manifest_text import MAIN_FILES
 
 with importing("machine", "building an image"):
     import tree_sitter_javascript
@@ -83,7 +85,7 @@ def link_modules(files: Mapping[str, bytes]) -> Linked:
     """
     links: list[Link] = []
     exports: dict[str, frozenset[str] | None] = {}
-    for path in sorted(filter(is_code, files), key=str.encode):
+    for path in sorted(filter(_is_module, files), key=str.encode):
         module = _Module(path, files[path])
         links += module.links(files)
         exports[path] = module.exports()
@@ -91,6 +93,11 @@ def link_modules(files: Mapping[str, bytes]) -> Linked:
         check_json(path, files[path])
     _check_circles(links, files)
     return Linked(tuple(links), exports)
+
+
+def _is_module(path: str) -> bool:
+    """Whether a file can be imported as code; a Python file beside it is data that nobody reads."""
+    return path.startswith(GUEST) and path.endswith(MAIN_FILES[Engine.JAVASCRIPT][1])
 
 
 class _Module:
@@ -157,7 +164,7 @@ class _Module:
         """Checks the import attributes: ``type: "json"`` for JSON, none for code; other files cannot be imported."""
         attributes = [self._text(child) for child in statement.named_children if child.type == _JSON_ATTRIBUTE]
         is_json = [text.translate(_PLAIN) for text in attributes] == ["withtype:json"]
-        if is_code(target) and not attributes:
+        if _is_module(target) and not attributes:
             return
         if target.endswith(".json") and is_json:
             return

@@ -1,8 +1,8 @@
 """Checks at build time that the engine can load the guest's modules: it parses and links them, and runs none.
 
-The parser in :mod:`casemate.images.functions.links` accepts syntax that is not JavaScript (JSX, decorators), and knows
-no rules beyond the grammar: octal literals, names declared twice, imports of names that are not exported. The engine
-decides on these, at the build instead of at launch.
+The parser in :mod:`casemate.images.functions.javascript.links` accepts syntax that is not JavaScript (JSX, decorators),
+and knows no rules beyond the grammar: octal literals, names declared twice, imports of names that are not exported. The
+engine decides on these, at the build instead of at launch.
 """
 
 import base64
@@ -36,7 +36,7 @@ def check_loads(engine: Path, modules: Sequence[Module]) -> bool:
     Raises:
         SourceError: the engine cannot load them; with file, line and column, in the engine's words.
     """
-    script = (resources.files("casemate.images.functions") / "load_check.js").read_bytes()
+    script = (resources.files("casemate.images.functions.javascript") / "load_check.js").read_bytes()
     flags = ("--quiet", "--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--no-code-cache")
     command = (
         *(str(engine), "run", *flags, f"--v8-flags=--max-old-space-size={_MEMORY_MIB}"),
@@ -78,9 +78,11 @@ def _refusal(words: str, modules: dict[str, Module]) -> SourceError:
     place = _PLACE.search(words)
     module = modules.get(place["url"]) if place is not None else None
     if place is None or module is None:
-        return SourceError(list(modules.values())[-1].path, 1, 1, _told(first, modules))
+        main = list(modules.values())[-1]
+        return SourceError.in_line(main.path, main.source, 1, 1, _told(first, modules))
     line, column = int(place["line"]), int(place["column"])
-    return SourceError(module.path, line, _column(module, line, column), _told(_PLACE.sub("", first), modules))
+    reason = _told(_PLACE.sub("", first), modules)
+    return SourceError.in_line(module.path, module.source, line, _column(module, line, column), reason)
 
 
 def _told(words: str, modules: dict[str, Module]) -> str:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from casemate.images.errors import SourceError
-from casemate.images.functions.links import link_modules
-from casemate.images.functions.load_check import check_loads
+from casemate.images.functions.javascript.links import link_modules
+from casemate.images.functions.javascript.load_check import check_loads
 from casemate.images.layout import Module, load_order
 from casemate.testing.lone_spawner import shared_engine
 
