@@ -1,6 +1,7 @@
 """A guest that lies, floods, stalls, dies, or says what it likes: the caller gets a typed refusal in time."""
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -174,13 +175,23 @@ def test_not_even_a_broken_protocol_carries_the_guests_words_out() -> None:
 def test_a_debug_enclave_tells_what_went_wrong_and_forwards_the_console() -> None:
     def script(called: Called) -> None:
         called.prints("looking")
-        called.throws("TypeError", "x is undefined")
+        called.throws("TypeError", "x is undefined", place={"path": "guest/main.js", "line": 1, "column": 8})
 
     with HurriedRig(script=script, manifest=MANIFEST.replace("debug = false", "debug = true"), debug=True) as rig:
         pending = seal(rig.attest(), "echo", None)
         assert rig.enter(pending.envelope).text == "looking"
-        with pytest.raises(EnclaveRefusedError, match="TypeError: x is undefined"):
+        told = re.escape("TypeError: x is undefined at guest/main.js:1:8\n    export function echo() {}")
+        with pytest.raises(EnclaveRefusedError, match=told):
             pending.open(rig.receive().sealed)
+
+
+def test_a_production_enclave_tells_no_place() -> None:
+    def script(called: Called) -> None:
+        called.throws("TypeError", "x is undefined", place={"path": "guest/main.js", "line": 1, "column": 8})
+
+    with HurriedRig(script=script) as rig:
+        refusal = outcome(rig, rig.attest())
+        assert refusal.reason == "the function threw an exception; a debug enclave would tell which"
 
 
 def test_the_console_of_a_production_enclave_goes_nowhere() -> None:

@@ -64,8 +64,8 @@ class Called:
     def prints(self, text: str) -> None:
         self.line.say(FrameKind.PRINTED, self.number, text.encode())
 
-    def throws(self, name: str, message: str, code: str = "guest-error") -> None:
-        head = {"code": code, "name": name, "message": message}
+    def throws(self, name: str, message: str, code: str = "guest-error", place: object = None) -> None:
+        head = {"code": code, "name": name, "message": message, "place": place}
         self.line.say(FrameKind.FAILED, self.number, head_and_text(head, b""))
 
     def pauses(self, data: bytes = b"", *, hungry: bool = True) -> None:

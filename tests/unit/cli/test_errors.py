@@ -81,7 +81,7 @@ def test_what_a_function_s_developer_meets_is_answered_with_what_helps(code: Cod
 
 
 def test_a_debug_enclave_s_words_are_not_answered_with_debug() -> None:
-    said = exit_report(FaultError(fault(Code.GUEST_ERROR, "TypeError: no (at main (guest/main.js:1:2))")))
+    said = exit_report(FaultError(fault(Code.GUEST_ERROR, "TypeError: no at guest/main.js:1:2")))
     assert "debug" not in said.advice
     assert "line" in said.advice
 

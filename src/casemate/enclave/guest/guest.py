@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
+from casemate.enclave.guest.failure_words import words_of
 from casemate.enclave.guest.lease import Lease
 from casemate.enclave.guest.pipe_protocol import GuestLine
 from casemate.enclave.guest.spawner_link import SpawnerLink
@@ -411,7 +412,8 @@ class Guest:
             case Printed(text):
                 self._on_print(text)
             case Failed() as failed:
-                self._lose(fault(Code.GUEST_ERROR, f"the code cannot be loaded: {failed.name}: {failed.message}"))
+                words = words_of(failed, self._program.modules)
+                self._lose(fault(Code.GUEST_ERROR, f"the code cannot be loaded: {words}"))
 
     def _hear(self, line: GuestLine) -> Said:
         try:
@@ -497,8 +499,9 @@ class Guest:
             self._limit = None
 
     def _failed(self, failed: Failed) -> Fault:
-        words = f"{failed.name}: {failed.message}" if self._tell_errors else _FAILURES.get(failed.code, "it failed")
-        return fault(failed.code, words)
+        if self._tell_errors:
+            return fault(failed.code, words_of(failed, self._program.modules))
+        return fault(failed.code, _FAILURES.get(failed.code, "it failed"))
 
 
 _FAILURES = {

@@ -25,8 +25,8 @@ from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 BOOTSTRAP = (
-    *("limits", "captured", "frames", "errors", "modules", "calls", "refusals", "loading", "state", "streams"),
-    *("console", "waiting", "lockdown", "serve"),
+    *("limits", "captured", "frames", "errors", "places", "modules", "calls", "refusals", "loading", "state"),
+    *("streams", "console", "waiting", "lockdown", "serve"),
 )
 """The parts of the bootstrap, in the order in which they are joined to one module. The order matters thus:
 ``captured`` precedes all that calls something, a class its use, and ``serve``, which never returns, is last."""
@@ -81,6 +81,7 @@ class JavaScript:
             {
                 "path": module.path,
                 "size": len(module.source),
+                "usesMeta": b"import" in module.source and b"meta" in module.source,
                 "links": [
                     [link.start, link.end, places[link.target], *_place(module.source, link.start)]
                     for link in module.links

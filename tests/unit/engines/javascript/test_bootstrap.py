@@ -1,6 +1,7 @@
 """What the bootstrap leaves a program, and what it tells of its exceptions."""
 
 import base64
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tests.rigs.engine_streams import Stream, program
 from tree_sitter import Language, Parser
 
 from casemate.engines.command import GuestProgram
-from casemate.engines.frames import Failed, Loaded, Paused, Returned, Said
+from casemate.engines.frames import Failed, Loaded, Paused, Place, Returned, Said
 from casemate.engines.javascript.engine import BOOTSTRAP, JavaScript, may_import_more, node_modules
 from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.faults import Code
@@ -187,13 +188,13 @@ def test_a_debug_enclave_s_guest_says_where_it_threw() -> None:
     with engine() as talk:
         load(talk, INNER, OUTER, debug=True)
         said = talk.call(arguments={})
-        assert isinstance(said, Failed)
-        assert said.message.endswith("(at inner (guest/lib/inner.js:2:14), at main (guest/main.js:5:10))")
+        words = "Cannot read properties of undefined (reading 'b')"
+        assert said == Failed(Code.GUEST_ERROR, "TypeError", words, Place("guest/lib/inner.js", 2, 14))
 
 
 def test_places_are_those_of_the_measured_file_though_specifiers_are_longer_in_here() -> None:
     one_line = (
-        '"ä😀"; import { inner } from "./i.js"; import * as all from "./i.js"; export function main(x) { inner(x); }'
+        '"ä😀"; import { inner } from "./i.js"; import * as all from "./i.js"; export function main(x) { inner.a.b; }'
     )
     outer = main(one_line)
     offsets = [found.start() for found in re.finditer(rb'"./i.js"', outer.source)]
@@ -202,12 +203,13 @@ def test_places_are_those_of_the_measured_file_though_specifiers_are_longer_in_h
         load(talk, INNER, Module(outer.path, outer.source, links), debug=True)
         said = talk.call(arguments={})
         assert isinstance(said, Failed)
-        column = len(one_line.encode("utf-16-le")[: one_line.index("inner(x)") * 2 + 2]) // 2 + 1
-        assert said.message.endswith(f"at main (guest/main.js:1:{column}))")
+        column = len(one_line.encode("utf-16-le")[: one_line.index("b; }") * 2 + 2]) // 2 + 1
+        assert said.place == Place("guest/main.js", 1, column)
     with engine() as talk:
         said = load(talk, INNER, Module(outer.path, outer.source + b" let z; let z;", links), debug=False)
         assert isinstance(said, Failed)
-        assert f"guest/main.js:1:{len(one_line) + 1 + len(' let z; let ') + 1}" in said.message
+        assert said.message == "Identifier 'z' has already been declared"
+        assert said.place == Place("guest/main.js", 1, len(one_line) + 1 + len(" let z; let ") + 1)
 
 
 def test_every_other_guest_says_no_places() -> None:
@@ -216,13 +218,14 @@ def test_every_other_guest_says_no_places() -> None:
         said = talk.call(arguments={})
         assert isinstance(said, Failed)
         assert said.message == "Cannot read properties of undefined (reading 'b')"
+        assert said.place is None
 
 
 def test_an_exception_at_a_module_s_top_level_has_its_place() -> None:
     with engine() as talk:
         said = load(talk, main("const x = 1;\nnull.x;\nexport function main() {}"), debug=False)
         assert isinstance(said, Failed)
-        assert said.message.endswith("(at guest/main.js:2:6)")
+        assert said.place == Place("guest/main.js", 2, 6)
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -245,7 +248,8 @@ def test_a_module_that_breaks_the_language_and_throws_is_refused_with_its_words(
     with engine() as talk:
         said = load(talk, main(spoils), debug=True)
         assert isinstance(said, Failed)
-        assert said.message.startswith("Cannot read properties of null (reading 'x') (at guest/main.js:2:")
+        assert said.message == "Cannot read properties of null (reading 'x')"
+        assert said.place == Place("guest/main.js", 2, 92)
 
 
 def test_a_program_may_make_its_own_stack_traces() -> None:
@@ -253,6 +257,73 @@ def test_a_program_may_make_its_own_stack_traces() -> None:
     with engine() as talk:
         load(talk, main(source), debug=False)
         assert talk.value() == "mine"
+
+
+def test_a_program_that_makes_stack_traces_gets_frames_with_paths_and_measured_columns() -> None:
+    one_line = (
+        'import { inner } from "./lib/inner.js"; export function main() { '
+        "Error.prepareStackTrace = (e, sites) => [Error.prepareStackTrace.name, ...sites.map((s) => [s.getFileName(),"
+        " s.getLineNumber(), s.getColumnNumber(), s.getFunctionName(), s.isAsync(), s.getThis() ?? null, String(s)])];"
+        " const { stack } = new Error(); Error.prepareStackTrace = null;"
+        " return [stack, new Error().stack]; }"
+    )
+    with engine() as talk:
+        load(talk, INNER, linked(main(one_line), **{"lib/inner.js": "lib/inner.js"}), debug=False)
+        place = f"guest/main.js:1:{one_line.index('new Error()') + 1}"
+        last = f"guest/main.js:1:{one_line.rindex('new Error()') + 1}"
+        column = int(place.rpartition(":")[2])
+        frames = ["guest/main.js", 1, column, "main", False, None, f"main ({place})"]
+        assert talk.value() == [["prepareStackTrace", frames], f"Error\n    at main ({last})"]
+
+
+ADDRESSES = """
+export async function main() {
+  const told = [import.meta.url, Object.keys(import.meta)];
+  EventTarget.prototype.addEventListener.call(globalThis, "error", (event) => told.push(event.filename), true);
+  EventTarget.prototype.addEventListener.call(globalThis, "unhandledrejection", (event) => told.push(event), true);
+  setTimeout(() => { throw new Error("late"); }, 1);
+  Promise.reject(new Error("lost"));
+  await new Promise((done) => setTimeout(done, 10));
+  try { globalThis.Error = { prepareStackTrace: (_, sites) => sites.map((site) => site.getFileName()) }; } catch {}
+  Error.prepareStackTrace = undefined;
+  told.push(new Error("x").stack);
+  Error.prepareStackTrace = (_, sites) => sites.map((site) => [String(site), site.getScriptNameOrSourceURL()]);
+  told.push(new Error("x").stack);
+  console.log(new Error("printed"), import.meta);
+  return told;
+}
+"""
+
+
+def test_no_address_of_the_engine_s_is_told_to_a_program() -> None:
+    with engine() as talk:
+        load(talk, main(ADDRESSES), debug=True)
+        told = talk.value()
+        assert told[:2] == ["guest/main.js", ["url", "main"]]
+        assert len(told) == 4
+        everything = json.dumps(told) + "".join(talk.printed)
+        assert len(talk.printed) == 3
+        assert "blob:" not in everything
+        assert "data:" not in everything
+
+
+def test_a_module_that_uses_import_meta_has_its_places_on_the_first_line_too() -> None:
+    source = "export const main = () => { import.meta.a.b; };\nlet never = () => null.x;"
+    with engine() as talk:
+        load(talk, main(source), debug=True)
+        said = talk.call()
+        assert isinstance(said, Failed)
+        assert said.place == Place("guest/main.js", 1, source.index("b; }") + 1)
+
+
+@pytest.mark.parametrize(("source", "name", "message", "place"), [
+    ("let a;\nlet b = ;\n", "SyntaxError", "Expression expected", Place("guest/main.js", 2, 9)),
+    ("let a;\nlet a;\n", "SyntaxError", "Identifier 'a' has already been declared", Place("guest/main.js", 2, 5)),
+    ("export const other = 1;", "TypeError", "guest/main.js exports no function main", None),
+])  # fmt: skip
+def test_what_cannot_be_loaded_has_its_place(source: str, name: str, message: str, place: Place | None) -> None:
+    with engine() as talk:
+        assert load(talk, main(source), debug=False) == Failed(Code.GUEST_ERROR, name, message, place)
 
 
 LOSSES = (
@@ -268,8 +339,8 @@ def test_exceptions_that_nobody_catches_are_printed_by_a_debug_enclave_s_guest()
         load(talk, main(LOSSES), debug=True)
         assert talk.value() is None
         assert sorted(talk.printed) == [
-            "a promise was rejected, and nobody waited for it: TypeError: r (at main (guest/main.js:1:47))",
-            "an exception outside of a call: RangeError: t (at Timeout._onTimeout (guest/main.js:2:27))",
+            "a promise was rejected, and nobody waited for it: TypeError: r at guest/main.js:1:47",
+            "an exception outside of a call: RangeError: t at guest/main.js:2:27",
             "an exception outside of a call: Thrown: null",
         ]
 

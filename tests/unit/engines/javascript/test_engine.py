@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.rigs.engine import LIMIT, Module, engine, link, linked, main
 
-from casemate.engines.frames import Asked, Failed, Loaded, Returned
+from casemate.engines.frames import Asked, Failed, Loaded, Place, Returned
 from casemate.engines.javascript.engine import node_modules
 from casemate.engines.registry import JAVASCRIPT
 from casemate.testing.hostile_guests import TRAPS
@@ -111,7 +111,7 @@ def test_errors_name_modules_by_their_paths() -> None:
     with engine() as talk:
         said = talk.load(main("import.meta.url; nonsense ("))
         assert isinstance(said, Failed)
-        assert "guest/main.js:1" in said.message
+        assert said.place == Place("guest/main.js", 1, 28)
         assert "blob:" not in said.message
 
 

@@ -32,6 +32,8 @@ const slice = uncurry(String.prototype.slice);
 const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
 const startsWith = uncurry(String.prototype.startsWith), includes = uncurry(String.prototype.includes);
+const stopEvent = uncurry(Event.prototype.stopImmediatePropagation);
+const preventDefault = uncurry(Event.prototype.preventDefault);
 const describe = uncurry(Error.prototype.toString), execute = uncurry(RegExp.prototype.exec);
 const getterOfGlobal = (name) => getOwnPropertyDescriptor(globalThis, name).get;
 // Calling one of these getters loads a part of Node into the guest, which costs memory and time. They are called when a

@@ -16,6 +16,6 @@ function print(...values) {
 // Prints an exception that no call throws, in a debug enclave.
 function printLoss(what, thrown) {
   if (!debug) return;
-  const { name, message } = told(thrown);
-  print(`${what}: ${name}: ${message}`);
+  const { name, message, place } = told(thrown);
+  print(`${what}: ${name}: ${message}${place === null ? "" : ` at ${place.path}:${place.line}:${place.column}`}`);
 }

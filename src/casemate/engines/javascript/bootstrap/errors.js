@@ -1,4 +1,4 @@
-// Words about exceptions of the program: their names, messages and, in a debug enclave, the places they come from.
+// Words about exceptions of the program: their names and messages, and how a call that threw ends.
 //
 // Guards against: exceptions made to do harm. Anything can be thrown: a proxy, an object whose getters throw or never
 // return, an endless message. So each property is read once, inside a `try`, and every text is cut to a length. What
@@ -9,16 +9,18 @@
 // A text of the program's, cut, without lone surrogates (UTF-8 has none); or something else where it is no text.
 const words = (value, otherwise) => (typeof value === "string" ? wellFormed(slice(value, 0, MAX_TEXT)) : otherwise);
 
-// Name and message of whatever was thrown.
+// Name and message of whatever was thrown, and where: null unless `tellsPlaces`, since that can tell what it has seen.
 function told(thrown) {
   if (typeof thrown !== "object" && typeof thrown !== "function" || thrown === null) {
-    return { name: "Thrown", message: words(Text(thrown), "") }; // String(), unlike `+ ""`, also takes a symbol
+    return { name: "Thrown", message: words(Text(thrown), ""), place: null }; // String(), unlike `+ ""`, also takes a symbol
   }
-  const name = read(thrown, "name"), message = read(thrown, "message");
+  const name = read(thrown, "name"), message = named(read(thrown, "message"));
   if (message === "" && (name === "" || typeof thrown === "function")) { // a class has a name, too, but not an error's
-    return { name: "Thrown", message: typeof thrown === "function" ? "a function" : "an object without a message" };
+    const message = typeof thrown === "function" ? "a function" : "an object without a message";
+    return { name: "Thrown", message, place: null };
   }
-  return { name: name || "Error", message: message + placeOf(thrown) };
+  const place = tellsPlaces ? placeIn(thrown) : null;
+  return place === null && tellsPlaces ? ofSource(name, message) : { name: name || "Error", message, place };
 }
 
 // A property of a value of the program's if it is a text; the empty text otherwise, also where its getter throws.
@@ -30,44 +32,8 @@ function read(object, member) {
   }
 }
 
-const FRAME = "    at ";
-
-// Up to MAX_FRAMES frames of a stack trace that lie in measured code, in parentheses. The empty text unless
-// `tellsPlaces`: where a function threw can tell what it has seen.
-function placeOf(thrown) {
-  if (!tellsPlaces) return "";
-  const frames = [];
-  try {
-    const { stack } = thrown;
-    const text = typeof stack === "string" ? split(slice(stack, 0, MAX_BACKTRACE), "\n") : [];
-    for (let number = 0; number < text.length && frames.length < MAX_FRAMES; number++) {
-      if (startsWith(text[number], FRAME) && includes(text[number], "guest/")) {
-        frames[frames.length] = slice(text[number], 4, 4 + MAX_FRAME);
-      }
-    }
-  } catch {
-    // `stack` is a getter that throws: no place is told
-  }
-  return frames.length === 0 ? "" : ` (${words(join(frames, ", "), "")})`;
-}
-
-// What `error.stack` is. The engine names each module by a blob URL; a developer wants the path in the image. Frames of the bootstrap are left out: its URL is its whole text. The program may install another function.
-function prepareStackTrace(error, sites) {
-  let text = "Error";
-  try {
-    text = describe(error);
-  } catch {
-    // its name or message is a getter that throws
-  }
-  for (let number = 0; number < sites.length; number++) {
-    const frame = Text(sites[number]);
-    if (!includes(frame, "data:") && !includes(frame, "ext:")) text += "\n" + FRAME + named(frame);
-  }
-  return text;
-}
-
-function sendFailure(call, code, { name, message }) {
-  send(FAILED, call, stringify({ __proto__: null, code, name, message }), null);
+function sendFailure(call, code, { name, message, place }) {
+  send(FAILED, call, stringify({ __proto__: null, code, name, message, place }), null);
 }
 
 // How a call or a stream ends that threw: with a refusal of its own, or with a failure.

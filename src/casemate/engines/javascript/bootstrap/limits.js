@@ -16,6 +16,4 @@ const MAX_YIELD = 16 * 1024 * 1024; // bytes that a stream yields at once
 const STEP_TIME = 100; // milliseconds after which a step that could go on ends all the same, at the next yield
 const BROKEN_PIPE = 70, BROKEN_FRAME = 71; // exit codes
 const MAX_DELAY = 2 ** 31 - 1; // milliseconds; the engine's timers count no further
-const MAX_FRAMES = 3; // of a stack trace, in the words about an exception
-const MAX_FRAME = 256; // UTF-16 units of each
 const MAX_BACKTRACE = 16 * 1024; // UTF-16 units of a stack trace that are looked at

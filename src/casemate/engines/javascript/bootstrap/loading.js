@@ -21,8 +21,9 @@ async function load({ call, body }) {
     if (head.guarded) guardImports(known);
     let at = 0;
     for (let number = 0; number < head.modules.length; number++) {
-      const { path, size, links } = head.modules[number];
-      const parts = [];
+      const { path, size, links, usesMeta } = head.modules[number];
+      const added = usesMeta ? introduction(path) : "";
+      const parts = [added];
       let done = at;
       for (let link = 0; link < links.length; link++) {
         const [first, behind, target] = links[link]; // and the line and column of its start
@@ -34,7 +35,7 @@ async function load({ call, body }) {
       const type = path.endsWith(".json") ? "application/json" : "text/javascript";
       urls.push(URL.createObjectURL(new Blob(parts, { type })));
       pathOf[urls[number]] = path;
-      linksOf[urls[number]] = links;
+      changesOf[urls[number]] = { __proto__: null, links, added: added.length };
       known[urls[number]] = true;
     }
     const importing = import(urls[urls.length - 1]);
@@ -58,10 +59,10 @@ async function load({ call, body }) {
     }
     if (debug) await turned();
   } catch (thrown) {
-    const { name, message } = told(thrown);
+    const { name, message, place } = told(thrown);
     listening = false;
-    const plain = refused !== null && includes(message, refused) ? refused : named(message);
-    sendFailure(call, "guest-error", { name, message: words(plain, "") });
+    const plain = refused !== null && includes(message, refused) ? refused : message;
+    sendFailure(call, "guest-error", { name, message: plain, place });
     return;
   }
   tellsPlaces = debug;

@@ -64,12 +64,7 @@ function lockDown() {
   } }.structuredClone);
   redefine(Atomics, "waitAsync", waitAsync);
   redefine(Atomics, "notify", notify);
-  defineProperty(Error, "prepareStackTrace", {
-    __proto__: null,
-    value: prepareStackTrace,
-    writable: true,
-    configurable: true,
-  });
+  guardStackTraces();
 }
 
 // Replaces a property, as enumerable as it was: `for in` over globals shows the same as before.

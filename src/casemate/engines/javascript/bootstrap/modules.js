@@ -1,42 +1,8 @@
-// The program's modules: their paths in error messages, and which imports the engine may follow.
+// Which imports of the program's the engine may follow.
 //
 // Guards against: code that nobody has measured. The engine itself would import `data:` and `blob:` URLs, which a
 // program can make, and some modules of its own, which can run a text as code. See casemate.engines.javascript.engine
 // for how an image is recognised that could try.
-
-const pathOf = create(null); // the path in the image, by the URL that a module has in the engine
-const linksOf = create(null); // by the same URL: where import specifiers of the source were replaced by URLs
-
-const BLOB = "blob:null/", BLOB_SIZE = BLOB.length + 36; // a blob's name is a UUID, which has 36 characters
-
-// A text with the paths of modules in place of the URLs that the engine gave them.
-function named(text) {
-  const parts = split(text, BLOB);
-  let made = parts[0];
-  for (let number = 1; number < parts.length; number++) {
-    const url = slice(BLOB + parts[number], 0, BLOB_SIZE);
-    const path = pathOf[url];
-    const rest = slice(parts[number], BLOB_SIZE - BLOB.length);
-    made += path === undefined ? BLOB + parts[number] : path + measured(linksOf[url], rest);
-  }
-  return made;
-}
-
-const PLACE = /^:(\d+):(\d+)/;
-
-// A text that begins with `:LINE:COLUMN`, with the column that the place has in the measured file. The engine sees each
-// import specifier replaced by a longer URL, so on a line with imports it counts further than the developer does.
-function measured(links, text) {
-  const place = execute(PLACE, text);
-  if (place === null) return text;
-  let column = +place[2];
-  for (let number = 0; number < links.length; number++) {
-    const link = links[number], at = link[4]; // by index: the program may replace the iterator that `of` would use
-    const longer = BLOB_SIZE + 2 - (link[1] - link[0]); // two quotation marks; specifiers are ASCII
-    if (link[3] === +place[1] && column > at) column = column < at + BLOB_SIZE + 2 ? at : column - longer;
-  }
-  return `:${place[1]}:${column}${slice(text, place[0].length)}`;
-}
 
 let refused = null; // words about the first import that the image's index does not list
 

@@ -3,17 +3,20 @@
 // It comes last, because `lockDown` makes capturing impossible and `serve` never returns. The handlers are registered
 // before, as `addEventListener` is one of the names that go.
 
+// Calls nothing else for these events: a listener of the program's would find the engine's URLs in them.
+function listen(type, then) {
+  const first = { __proto__: null, capture: true };
+  addEventListener(type, (event) => {
+    stopEvent(event);
+    preventDefault(event);
+    then(event);
+  }, first);
+}
+
 // A promise that nobody waits for, or a timer that throws, is the program's loss and not the process's end.
-addEventListener("unhandledrejection", (event) => {
-  event.preventDefault();
-  printLoss("a promise was rejected, and nobody waited for it", event.reason);
-});
-addEventListener("error", (event) => {
-  event.preventDefault();
-  printLoss("an exception outside of a call", event.error);
-});
-addEventListener("beforeunload", (event) => { // the engine's event loop is empty: what is awaited will never come
-  event.preventDefault();
+listen("unhandledrejection", ({ reason }) => printLoss("a promise was rejected, and nobody waited for it", reason));
+listen("error", ({ error }) => printLoss("an exception outside of a call", error));
+listen("beforeunload", () => { // the engine's event loop is empty: what is awaited will never come
   const reject = giveUp;
   giveUp = null;
   if (reject !== null) reject(new Failure("the promise can never be settled: nothing is left to run"));
