@@ -15,6 +15,7 @@ from casemate.wire.protocol.call import (
     CallBinding,
     CallContent,
     CallFailed,
+    CallRefused,
     CallRequest,
     CallResult,
     Envelope,
@@ -61,12 +62,13 @@ def test_the_example_shows_what_the_code_computes() -> None:
         "envelope": digest(encode_message(Envelope(BINDING, bytes.fromhex("deadbeef"), encapsulation))),
         "caller": digest(transcript),
         "receipt": digest(receipt.signed_bytes()),
+        "refusal": digest(replace(receipt, error="budget-spent").signed_bytes()),
         "receipt-v1": digest(replace(receipt, isolation=None).signed_bytes()),
     }
     assert {name: value.hex()[:32] for name, value in computed.items()} == SHOWN
 
 
-@pytest.mark.parametrize("cls", [Envelope, CallRequest, CallResult, CallFailed, StepTaken, StreamEnded])
+@pytest.mark.parametrize("cls", [Envelope, CallRequest, CallResult, CallRefused, CallFailed, StepTaken, StreamEnded])
 def test_the_tag_on_the_page_is_the_one_on_the_wire(cls: type) -> None:
     assert re.findall(rf"^{cls.__name__} +([0-9a-f]{{2}}) ", PAGE, re.MULTILINE) == [tag_of(cls).hex()]
 

@@ -55,6 +55,7 @@ class Workshop:
         entries: dict[str, dict[str, Any]] | None = None,
         ocalls: dict[str, dict[str, Any]] | None = None,
         callers: dict[str, str] | None = None,
+        errors: dict[str, Any] | None = None,
         state: dict[str, Any] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
@@ -93,6 +94,7 @@ class Workshop:
             "callers": callers or {},
             "entry": entries or {"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}},
             "ocall": ocalls or {},
+            "errors": errors or {},
         }
         if state is not None:
             manifest["state"] = state

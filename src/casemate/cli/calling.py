@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from casemate.cli.streams import Streamed, StreamFiles
     from casemate.client.caller_keys import CallerKey
     from casemate.client.core import Result
+    from casemate.client.receipts import ReceiptBundle
     from casemate.client.sync import Client, Enclave
     from casemate.verifier import AnyPolicy
 
@@ -82,23 +83,36 @@ def read_question(
 def attest_and_call(
     client: "Client", number: int, demands: "AnyPolicy", question: Question, *, entry: str, progress: "Progress"
 ) -> Answered:
-    """Challenges, appraises, calls and keeps the receipt, each as one step. Sends nothing before the appraisal."""
+    """Challenges, appraises, calls and keeps the receipt, each as one step. Sends nothing before the appraisal.
+
+    Where the function refuses the call, its receipt is kept, too.
+    """
     from casemate.cli.evidence.verdicts import measurement_name, tcb_text
+    from casemate.client.errors import FunctionRefusedError
 
     with progress.step("challenging and appraising", "attest") as found:
         enclave = client.attest(number, demands)
         evidence = enclave.evidence
         found.append(f"{tcb_text(evidence)}, {measurement_name(evidence)} {evidence.measurement.hex()}")
-    if question.stream is not None:
-        answered = _stream(enclave, entry, question, question.stream, progress)
-    else:
-        with progress.step("calling", "call") as found:
-            answered = _call(client, enclave, entry, question)
-            sizes = f"{len(question.arguments)} bytes in, {len(answered.text.encode())} bytes out"
-            found.append(f"{entry}: {sizes}, both sealed")
+    try:
+        answered = _answered(client, enclave, entry, question, progress)
+    except FunctionRefusedError as refusal:
+        if question.receipt is not None and refusal.receipt is not None:
+            _keep_receipt(refusal.receipt, question.receipt)
+        raise
     with progress.step("keeping the receipt", "receipt") as found:
         _keep(answered, question)
         found.append("signed by the attested key, commits to input and output")
+    return answered
+
+
+def _answered(client: "Client", enclave: "Enclave", entry: str, question: Question, progress: "Progress") -> Answered:
+    if question.stream is not None:
+        return _stream(enclave, entry, question, question.stream, progress)
+    with progress.step("calling", "call") as found:
+        answered = _call(client, enclave, entry, question)
+        sizes = f"{len(question.arguments)} bytes in, {len(answered.text.encode())} bytes out"
+        found.append(f"{entry}: {sizes}, both sealed")
     return answered
 
 
@@ -130,14 +144,17 @@ def _keep(answered: Answered, question: Question) -> None:
     if question.output is not None:
         write_file(question.output, answered.text.encode(), what="result")
     if question.receipt is not None:
-        write_file(question.receipt, _receipt_file(answered) + b"\n", what="receipt", private=True)
+        _keep_receipt(answered.result.receipt, question.receipt)
 
 
-def _receipt_file(answered: Answered) -> bytes:
+def _keep_receipt(bundle: "ReceiptBundle", path: Path) -> None:
+    write_file(path, _receipt_file(bundle) + b"\n", what="receipt", private=True)
+
+
+def _receipt_file(bundle: "ReceiptBundle") -> bytes:
     """The receipt's file, without the openings where they would make it longer than a receipt file may be."""
     from casemate.wire.errors import WireError
 
-    bundle = answered.result.receipt
     try:
         return bundle.encode()
     except WireError:

@@ -1,5 +1,6 @@
 """The one place that says what an error means on a command line: an exit code, and what to do next."""
 
+import json
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -22,6 +23,8 @@ class ExitCode(IntEnum):
     """A call is refused or failed: there is a typed fault."""
     INPUT = 5
     """A file, manifest, policy or image that the user named is wrong."""
+    FUNCTION_REFUSED = 6
+    """The function refuses the call with an error of its own."""
     INTERRUPTED = 130
 
 
@@ -58,6 +61,10 @@ class ExitReport:
 
 _DETAILS = ("rule", "field", "key", "path", "line", "column", "excerpt", "got", "want")
 """Attributes of errors that programs are told."""
+
+_SHOWN_DETAILS = 400
+"""Characters of the details of a function's refusal that a person is shown; ``--json`` has all of them."""
+
 _DISK_FULL = ("database or disk is full", "No space left on device")
 """Messages about a full disk, of SQLite and of the operating system."""
 
@@ -95,16 +102,22 @@ def _of_class(error: Exception) -> Meaning:
 
 
 def _message(error: CasemateError | OSError) -> str:
-    """The error's message; of an OSError the file and the reason."""
+    """The error's message; of an OSError the file and the reason; of a function's refusal, with its details."""
     if isinstance(error, OSError):
         return f"{error.filename}: {os_error_text(error)}" if error.filename is not None else os_error_text(error)
-    return str(error) or type(error).__name__
+    said = str(error) or type(error).__name__
+    details = getattr(error, "details", None)
+    return said if details is None else f"{said} {json.dumps(details, ensure_ascii=False)[:_SHOWN_DETAILS]}"
 
 
 def _details(error: Exception) -> dict[str, object]:
     """The error's rule, code, field, got, want and so on, for programs."""
+    from casemate.client.errors import FunctionRefusedError
+
     if isinstance(error, FaultError):
         return {"code": str(error.fault.code)}
+    if isinstance(error, FunctionRefusedError):
+        return {"code": error.code, "reason": error.reason, "details": error.details}
     found = {name: getattr(error, name, None) for name in _DETAILS}
     details: dict[str, object] = {name: str(value) for name, value in found.items() if value is not None}
     refusals = getattr(error, "refusals", ())
@@ -147,6 +160,9 @@ def errors_table() -> dict[type[Exception], Meaning]:
         client.ReceiptRefusedError: Meaning(refused, "do not believe it: it was changed, or is about something else"),
         client.ResponseRefusedError: Meaning(
             refused, "do not use the answer: whoever relayed it altered or exchanged it"
+        ),
+        client.FunctionRefusedError: Meaning(
+            ExitCode.FUNCTION_REFUSED, "the function says that itself, and kept nothing of the call"
         ),
         client.SessionForkedError: Meaning(ExitCode.CALL_FAILED, "attest the enclave again in this process"),
         client.StreamBrokenError: Meaning(ExitCode.CALL_FAILED, "open another stream; this one's output is not whole"),
@@ -312,6 +328,9 @@ FAULTS: dict[Code, Meaning] = {
     Code.ARGUMENTS_REFUSED: _call("the input must be as the entry point's input schema says"),
     Code.RESULT_REFUSED: _call("the function's result must be as the entry point's output schema says"),
     Code.GUEST_ERROR: _call("correct the function; where its words end with `(at ...)`, that is the line that threw"),
+    Code.FUNCTION_REFUSED: Meaning(
+        ExitCode.FUNCTION_REFUSED, "the [errors] table of the function's manifest has its words"
+    ),
     Code.GUEST_CRASHED: _call("the function's process died; the enclave lives on"),
     Code.TIME_LIMIT: _call("raise time_ms in the manifest's [limits], or send less"),
     Code.MEMORY_LIMIT: _call("raise memory_mib in the manifest's [limits], or send less"),

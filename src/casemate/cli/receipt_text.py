@@ -17,6 +17,7 @@ def receipt_document(receipt: Receipt) -> dict[str, object]:
         "counter": receipt.counter,
         "state": None if state is None else {"epoch": state.epoch, "recoveries": state.recoveries},
         "isolation": None if receipt.isolation is None else str(receipt.isolation),
+        "error": receipt.error,
         "quote_hash": receipt.quote_hash.hex(),
         "input_commitment": receipt.input_commitment.hex(),
         "output_commitment": receipt.output_commitment.hex(),
@@ -31,6 +32,8 @@ def receipt_facts(receipt: Receipt) -> list[tuple[str, str]]:
         ("caller", "nobody signed" if receipt.caller is None else caller_key_text(receipt.caller)),
         ("place", f"number {receipt.counter} of its launch; session {receipt.session}, call {receipt.sequence}"),
     ]
+    if receipt.error is not None:
+        rows.append(("refused", f"by the function, with its error {receipt.error}; it kept nothing of the call"))
     if receipt.state is not None:
         rows.append(("state", state_text(receipt.state)))
     rows.append(("isolation", isolation_text(receipt.isolation)))

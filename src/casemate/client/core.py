@@ -7,10 +7,10 @@ says enters as :class:`EvidenceIs` and sealed bytes, and leaves as an :class:`At
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from casemate.client.caller_keys import CallerKey
-from casemate.client.errors import EnclaveRefusedError, ResponseRefusedError
+from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError, ResponseRefusedError
 from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle, binding_of, check_equal
 from casemate.client.sealing import check_receipt_signature
@@ -27,6 +27,7 @@ from casemate.wire.protocol.call import (
     CallContent,
     CallerProof,
     CallFailed,
+    CallRefused,
     CallRequest,
     CallResult,
     Envelope,
@@ -176,8 +177,8 @@ class PendingCall:
 
     def open(self, sealed: bytes) -> Result:
         """The enclave's answer, if ``sealed`` is that, checked as :meth:`heard` and :meth:`result` say."""
-        said = self.heard(sealed, CallResult)
-        return self.result(said, committed_input=self.request.content.arguments, committed_output=said.output)
+        said = cast("CallResult | CallRefused", self.heard(sealed, CallResult, CallRefused))
+        return self.result(said, committed_input=self.request.content.arguments, committed_output=said_text(said))
 
     def heard(self, sealed: bytes, *wanted: type[T]) -> T:
         """The enclave's answer as a message.
@@ -200,10 +201,11 @@ class PendingCall:
             raise EnclaveRefusedError(said.fault)
         raise ResponseRefusedError(f"the response holds {type(said).__name__}")
 
-    def result(self, said: CallResult, *, committed_input: bytes, committed_output: bytes) -> Result:
-        """The value that the enclave answers with, and its receipt.
+    def result(self, said: CallResult | CallRefused, *, committed_input: bytes, committed_output: bytes) -> Result:
+        """The value that the function returned, and the receipt.
 
-        3. The receipt is about this call: quote, code, session, number, entry point, caller.
+        3. The receipt is about this call: quote, code, session, number, entry point, caller; and about a result, or a
+           refusal with this error.
         4. It commits to what was sent and to what came.
         5. The attested receipt key signed it.
 
@@ -213,33 +215,41 @@ class PendingCall:
             committed_output: the output, or a stream's text.
 
         Raises:
+            FunctionRefusedError: the function refuses the call, by a receipt that holds.
             ReceiptRefusedError: the enclave answered, with a receipt that does not hold.
             ResponseRefusedError: the output is not valid JSON.
         """
         self._check_receipt(said, committed_input, committed_output)
+        refusal = said.refusal if isinstance(said, CallRefused) else None
+        text = said.output if isinstance(said, CallResult) else said.refusal.details
         try:
-            value = parse_json("output", said.output, limit=MAX_OUTPUT)
+            value = parse_json("output", text, limit=MAX_OUTPUT)
         except WireError as error:
             raise ResponseRefusedError(f"the enclave's answer is not valid JSON: {error}") from None
-        return Result(value, self._bundle(said, committed_input, committed_output))
+        bundle = self._bundle(said, committed_input, committed_output)
+        if refusal is not None:
+            raise FunctionRefusedError(refusal.code, refusal.reason, value, bundle)
+        return Result(value, bundle)
 
-    def _check_receipt(self, result: CallResult, committed_input: bytes, committed_output: bytes) -> None:
-        receipt, content, proof = result.receipt, self.request.content, self.request.caller
+    def _check_receipt(self, said: CallResult | CallRefused, committed_input: bytes, committed_output: bytes) -> None:
+        receipt, content, proof = said.receipt, self.request.content, self.request.caller
         about = CallBinding(receipt.quote_hash, receipt.session, receipt.sequence, receipt.entry)  # 3
         check_equal("call that the receipt is about", about, self.envelope.binding)
         check_equal("measurement in the receipt", receipt.measurement, self.enclave.evidence.measurement)
         check_equal("caller in the receipt", receipt.caller, None if proof is None else proof.public_key)
+        error = said.refusal.code if isinstance(said, CallRefused) else None
+        check_equal("error in the receipt", receipt.error, error)
         wanted = commitment(content.input_blind, committed_input)  # 4
         check_equal("commitment to the input", receipt.input_commitment, wanted)
         wanted = commitment(content.output_blind, committed_output)
         check_equal("commitment to the output", receipt.output_commitment, wanted)
-        check_receipt_signature(self.enclave.binding.receipt_key, receipt, result.signature)  # 5
+        check_receipt_signature(self.enclave.binding.receipt_key, receipt, said.signature)  # 5
 
-    def _bundle(self, result: CallResult, committed_input: bytes, committed_output: bytes) -> ReceiptBundle:
+    def _bundle(self, said: CallResult | CallRefused, committed_input: bytes, committed_output: bytes) -> ReceiptBundle:
         enclave, content = self.enclave, self.request.content
         return ReceiptBundle(
-            receipt=result.receipt,
-            signature=result.signature,
+            receipt=said.receipt,
+            signature=said.signature,
             binding=enclave.binding,
             proof=enclave.proof,
             appraised_at=enclave.evidence.appraised_at,
@@ -270,6 +280,11 @@ def appraise_answer(answer: EvidenceIs, nonce: bytes, policy: AnyPolicy, now: da
     moment = now.astimezone(UTC).replace(microsecond=0)  # as precise as a receipt file can say
     verified = appraise_any(proof.about(bound), policy.with_nonce(nonce), proof.endorsements, moment)
     return AttestedEnclave(verified, binding_of(verified), proof, answer.session)
+
+
+def said_text(said: CallResult | CallRefused) -> bytes:
+    """The output that the receipt of a call commits to; in a stream, the JSON in its text."""
+    return said.output if isinstance(said, CallResult) else said.refusal.committed()
 
 
 def arguments_of(value: Any) -> bytes:

@@ -1,9 +1,15 @@
 """The client's errors, by who refused, whether the answer can be trusted, and what to do next."""
 
+from typing import TYPE_CHECKING
+
 from casemate.link.errors import PeerGoneError
+from casemate.wire.encodings.json_text import Json
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.call import PROTOCOL
 from casemate.wire.protocol.faults import Code, Fault, FaultError
+
+if TYPE_CHECKING:
+    from casemate.client.receipts import ReceiptBundle
 
 
 class HostRefusedError(FaultError):
@@ -26,6 +32,24 @@ class SessionForkedError(CasemateError):
 
 class EnclaveRefusedError(FaultError):
     """The appraised enclave itself refuses this call: the refusal was sealed to it."""
+
+
+class FunctionRefusedError(CasemateError):
+    """The function itself refuses the call, with an error that its manifest declares. It kept nothing of the call.
+
+    Args:
+        code: the error's name in the manifest.
+        reason: its words there.
+        details: the JSON value that the function gave with it; None where its manifest allows none.
+        receipt: of the call, which names the error; None over RA-TLS, where answers have no receipts.
+    """
+
+    def __init__(self, code: str, reason: str, details: Json, receipt: "ReceiptBundle | None") -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+        self.details = details
+        self.receipt = receipt
 
 
 class ResponseRefusedError(CasemateError):

@@ -33,10 +33,16 @@ from cryptography.x509.oid import NameOID
 
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import arguments_of
-from casemate.client.errors import CallerKeyError, EnclaveRefusedError, NoHostError, TlsRefusedError
+from casemate.client.errors import (
+    CallerKeyError,
+    EnclaveRefusedError,
+    FunctionRefusedError,
+    NoHostError,
+    TlsRefusedError,
+)
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.verifier import RequiredLayers, SgxPolicy, VerifiedCertificate, appraise_certificate
-from casemate.wire.encodings.json_object import parse_object
+from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.encodings.json_text import Json, parse_json
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT
@@ -166,6 +172,7 @@ def call(connection: RaTlsConnection, entry: str, value: object) -> Json:
     """One call of an entry point.
 
     Raises:
+        FunctionRefusedError: the function refuses, with an error that its manifest declares; there is no receipt.
         EnclaveRefusedError: the enclave's own refusal.
         RefusedError: the enclave does not satisfy the policy; nothing was sent.
         PeerGoneError, TimedOutError: it is unknown what became of the call.
@@ -210,13 +217,22 @@ def _failure(error: Exception) -> str:
     return os_error_text(error) if isinstance(error, OSError) else "an answer that is not HTTP"
 
 
-def _refusal(answer: Json) -> EnclaveRefusedError:
+def _refusal(answer: Json) -> EnclaveRefusedError | FunctionRefusedError:
     members = answer if isinstance(answer, dict) else {}
     try:
         code = Code(str(members.get("code")))
     except ValueError:
         raise WireError("problem.code", got=ascii(members.get("code", "nothing"))[:80], want="a known code") from None
+    if code is Code.FUNCTION_REFUSED:
+        return _refusal_of_function(members.get("error"))
     return EnclaveRefusedError(fault(code, str(members.get("detail", ""))))
+
+
+def _refusal_of_function(error: Json) -> FunctionRefusedError:
+    if not isinstance(error, dict):
+        raise WireError("problem.error", got=type(error).__name__, want="an object")
+    body = JsonObject("problem.error", dict(error))
+    return FunctionRefusedError(body.text("code"), body.text("reason"), error.get("details"), None)
 
 
 def _context(caller: CallerKey | None = None, appraised: bytes = b"") -> ssl.SSLContext:

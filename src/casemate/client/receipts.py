@@ -32,10 +32,12 @@ from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
 
 FORMAT = "casemate-receipt"
-VERSION = 3
+VERSION = 4
 
-VERSION_WITHOUT_ISOLATION = 2
-"""The version of receipt files of protocol 1, which are read for ever: their receipts name no isolation mode."""
+_ADDED_IN = {"isolation": 3, "error": 4}
+"""The versions of receipt files in which a receipt's members came; the files of all versions are read for ever."""
+
+_OLDEST = 2
 
 MAX_BUNDLE = 28 * 1024 * 1024
 """Longest receipt file (bytes): a largest input of few quotation marks, with collateral. Reading it takes twice as much
@@ -106,8 +108,8 @@ class ReceiptBundle:
         body = parse_object("receipt file", without_trailing_zeros(data), limit=MAX_BUNDLE)
         _expect("format", body.text("format"), FORMAT)
         version = body.uint("version", MAX_INTEGER)
-        if version != VERSION_WITHOUT_ISOLATION:
-            _expect("version", version, VERSION)
+        if not _OLDEST <= version <= VERSION:
+            raise WireError("receipt file.version", got=str(version), want=f"{_OLDEST} to {VERSION}")
         body.only(
             *("format", "version", "receipt", "signature", "report_data"),
             *("tee", "evidence", "endorsements", "appraised_at", "openings"),
@@ -115,7 +117,7 @@ class ReceiptBundle:
         openings = body.child("openings")
         openings.only("input", "output")
         return cls(
-            receipt=_parse_receipt(body.child("receipt"), names_isolation=version == VERSION),
+            receipt=_parse_receipt(body.child("receipt"), version),
             signature=body.hexadecimal("signature", _SIGNATURE_SIZE),
             binding=binding_in(body.child("report_data")),
             proof=Proof.parse(
@@ -213,12 +215,12 @@ def _receipt_members(receipt: Receipt) -> dict[str, object]:
         "counter": receipt.counter,
         "state": None if state is None else {"epoch": state.epoch, "recoveries": state.recoveries},
         "isolation": None if receipt.isolation is None else str(receipt.isolation),
+        "error": receipt.error,
     }
 
 
-def _parse_receipt(body: JsonObject, *, names_isolation: bool) -> Receipt:
-    members = set(Receipt.__slots__)
-    body.only(*(members if names_isolation else members - {"isolation"}))
+def _parse_receipt(body: JsonObject, version: int) -> Receipt:
+    body.only(*(name for name in Receipt.__slots__ if _ADDED_IN.get(name, _OLDEST) <= version))
     return Receipt(
         quote_hash=body.hexadecimal("quote_hash", _HASH_SIZE),
         measurement=_parse_measurement(body),
@@ -231,6 +233,7 @@ def _parse_receipt(body: JsonObject, *, names_isolation: bool) -> Receipt:
         counter=body.uint("counter", MAX_INTEGER),
         state=_parse_state(body.child("state")) if body.has("state") else None,
         isolation=_parse_isolation(body) if body.has("isolation") else None,
+        error=body.text("error") if body.has("error") else None,
     )
 
 

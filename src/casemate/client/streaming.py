@@ -11,11 +11,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
 
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, Result
-from casemate.client.errors import ResponseRefusedError, StreamBrokenError
+from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall, Result, said_text
+from casemate.client.errors import FunctionRefusedError, ResponseRefusedError, StreamBrokenError
 from casemate.link.errors import PeerGoneError
 from casemate.process.memory import keep_memory_of_pieces
-from casemate.wire.protocol.call import MAX_CHUNK, StepKind, StepTaken, StreamEnded, StreamStep, streamed_text
+from casemate.wire.protocol.call import (
+    MAX_CHUNK,
+    CallRefused,
+    CallResult,
+    StepKind,
+    StepTaken,
+    StreamEnded,
+    StreamStep,
+    streamed_text,
+)
 from casemate.wire.protocol.faults import FaultError
 
 CANCEL_TIMEOUT = 5.0
@@ -93,9 +102,12 @@ class StreamCore:
         """What the function returned.
 
         Raises:
+            FunctionRefusedError: the function refused.
             StreamBrokenError: the stream ended without.
             RuntimeError: it has not ended: read its output to the end first.
         """
+        if isinstance(self._broken, FunctionRefusedError):
+            raise self._broken
         if self._broken is not None:
             raise self._broke()
         if self._result is None:
@@ -128,24 +140,33 @@ class StreamCore:
 
         Raises:
             EnclaveRefusedError: the enclave refuses the step, or the function failed.
+            FunctionRefusedError: the function refuses, which ends the stream; its receipt is over what passed.
             ResponseRefusedError: this is no answer of the enclave's to that step.
             ReceiptRefusedError: the stream has ended, with a receipt that does not hold.
         """
         if self._pending is None:
             raise RuntimeError("no step waits for an answer")
         pending, self._pending = self._pending, None
-        said = cast("StepTaken | StreamEnded", pending.heard(sealed, StepTaken, StreamEnded))
+        said = cast("StepTaken | StreamEnded | CallRefused", pending.heard(sealed, StepTaken, StreamEnded, CallRefused))
+        if isinstance(said, CallRefused):
+            self._end(pending, said)
+            return b""
         self.received.pass_on(said.data)
         if isinstance(said, StreamEnded):
-            self._is_kept = False
-            committed = self.sent.text(self._arguments)
-            self._result = pending.result(
-                said.result, committed_input=committed, committed_output=self.received.text(said.result.output)
-            )
+            self._end(pending, said.result)
         else:
             self._check(said)
             self._number, self._is_hungry = said.stream, said.is_hungry
         return said.data
+
+    def _end(self, pending: PendingCall, said: CallResult | CallRefused) -> None:
+        """Notes the stream's result; raises a refusal, and whatever does not hold."""
+        self._is_kept = False
+        self._result = pending.result(
+            said,
+            committed_input=self.sent.text(self._arguments),
+            committed_output=self.received.text(said_text(said)),
+        )
 
     def breaks(self, error: BaseException) -> None:
         """Notes that a step failed, which ends the stream.

@@ -185,6 +185,7 @@ class Enclave:
 
         Raises:
             WireError: ``value`` is not JSON with one meaning everywhere; nothing was sent.
+            FunctionRefusedError: the function refuses, with an error that its manifest declares.
             EnclaveRefusedError: the enclave itself refuses; the code says why.
             AttestAgainError: the enclave was started anew.
             HostRefusedError: the host refuses, or says that the enclave died. Attest again to know more.
@@ -274,6 +275,7 @@ class Stream:
         """The function's result with a receipt over the whole stream, available when the output was read to its end.
 
         Raises:
+            FunctionRefusedError: the function refused.
             StreamBrokenError: the stream ended without a result.
             RuntimeError: it has not ended.
         """

@@ -27,6 +27,7 @@ from casemate.wire.protocol.call import (
     CallBinding,
     CallContent,
     CallFailed,
+    CallRefused,
     CallRequest,
     CallResult,
     Envelope,
@@ -64,7 +65,7 @@ _FILES = {
     "guest/main.js": b"export function main() {}",
 }
 _SPOKEN = (
-    *(SessionBinding, CallBinding, Envelope, CallContent, CallRequest, CallResult, CallFailed),
+    *(SessionBinding, CallBinding, Envelope, CallContent, CallRequest, CallResult, CallRefused, CallFailed),
     *(Fault, Receipt, ReportDataBinding, StepTaken, StreamEnded),
     *(leaf.Boot, leaf.Booted, leaf.MakeReport, leaf.ReportMade, leaf.PartWanted),
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log),

@@ -52,6 +52,7 @@ from casemate.wire.messages.host import (
 from casemate.wire.messages.request import Request
 from casemate.wire.messages.state import ListStates, StatesAre
 from casemate.wire.messages.tls import TlsInstalled
+from casemate.wire.protocol.call import Refusal
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State
 from casemate.wire.protocol.tee import Tee
@@ -244,10 +245,10 @@ class Orchestrator:
         left = await (await self._gate(request.enclave)).enter(entry.Enter(request.envelope), entry.Left)
         return Answer(left.sealed)
 
-    async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes:
-        """Calls an entry point in the clear, which its manifest must allow; JSON in, JSON out."""
+    async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes | Refusal:
+        """Calls an entry point in the clear, which its manifest must allow; JSON in, JSON out, or a refusal."""
         left = await (await self._gate(number)).enter(entry.PlainEnter(name, arguments), entry.PlainLeft)
-        return left.output
+        return left.output if left.refusal is None else left.refusal
 
     def collateral(self) -> bytes:
         """The maker's current collateral, as QuoteCollateralV3 JSON."""

@@ -68,6 +68,9 @@ class Called:
         head = {"code": code, "name": name, "message": message, "place": place}
         self.line.say(FrameKind.FAILED, self.number, head_and_text(head, b""))
 
+    def refuses(self, name: str, details: bytes = b"") -> None:
+        self.line.say(FrameKind.REFUSED, self.number, head_and_text({"name": name}, details))
+
     def pauses(self, data: bytes = b"", *, hungry: bool = True) -> None:
         self.line.say(FrameKind.PAUSED, self.number, bytes((hungry,)) + data)
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from casemate.client.caller_keys import CallerKey
-from casemate.client.core import AttestedEnclave, CallSecrets
+from casemate.client.core import AttestedEnclave, CallSecrets, PendingCall
 from casemate.client.sealing import check_receipt_signature
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.protocol.call import (
     CallContent,
+    CallRefused,
     Envelope,
     StepKind,
     StepTaken,
@@ -37,19 +38,23 @@ class Steps:
 
     def step(self, kind: StepKind, piece: bytes = b"", *, stream: int | None = None) -> StepTaken | StreamEnded:
         """One step; :class:`EnclaveRefusedError` where it is refused."""
-        pending = self.session.seal_call(
-            self.entry,
-            piece,
-            caller=self.caller,
-            secrets=CallSecrets.fresh(),
-            step=StreamStep(kind, self.stream if stream is None else stream),
-        )
+        pending = self._pending(kind, piece, self.stream if stream is None else stream)
         said = cast("StepTaken | StreamEnded", pending.heard(self.enter(pending.envelope), StepTaken, StreamEnded))
         if isinstance(said, StreamEnded):
             self.last, self.content = said, pending.request.content
             return said
         self.stream = said.stream
         return said
+
+    def refused(self, kind: StepKind, piece: bytes = b"") -> CallRefused:
+        """One step, which the function refuses."""
+        pending = self._pending(kind, piece, self.stream)
+        self.content = pending.request.content
+        return pending.heard(self.enter(pending.envelope), CallRefused)
+
+    def _pending(self, kind: StepKind, piece: bytes, stream: int) -> PendingCall:
+        step = StreamStep(kind, stream)
+        return self.session.seal_call(self.entry, piece, caller=self.caller, secrets=CallSecrets.fresh(), step=step)
 
     def open(self, arguments: Any = None) -> StepTaken | StreamEnded:
         return self.step(StepKind.OPEN, encode_json(arguments), stream=0)

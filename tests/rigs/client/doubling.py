@@ -20,6 +20,9 @@ stream = true
 input = {{}}
 output = {{ type = "object", properties = {{ pieces = {{ type = "integer" }} }} }}
 callers = ["alice"]
+
+[errors]
+closed = "Nobody is served."
 """
 
 
@@ -39,6 +42,9 @@ class Doubling:
             line.say(FrameKind.PAUSED, number, b"\1" + self.piece)
         elif kind == FrameKind.CHUNK and piece == b"fail":
             self.called.throws("Error", "as asked")
+            return False
+        elif kind == FrameKind.CHUNK and piece == b"refuse":
+            self.called.refuses("closed")
             return False
         elif kind == FrameKind.CHUNK:
             self.pieces, self.piece = self.pieces + 1, piece

@@ -7,11 +7,11 @@ import httpx
 from casemate.gateway.http.problems import MEDIA_TYPE
 
 
-def problem(answer: httpx.Response, code: str) -> dict[str, Any]:
+def problem(answer: httpx.Response, code: str, *more: str) -> dict[str, Any]:
     """The problem that an answer is, which has to be of that code, and whole."""
     assert answer.headers["content-type"] == MEDIA_TYPE
     found: dict[str, Any] = answer.json()
-    assert sorted(found) == ["code", "detail", "instance", "request_id", "status", "title", "type"]
+    assert sorted(found) == sorted(["code", "detail", "instance", "request_id", "status", "title", "type", *more])
     assert found["code"] == code, found
     assert found["type"] == f"urn:casemate:problem:{code}"
     assert found["status"] == answer.status_code

@@ -36,6 +36,7 @@ from casemate.wire.messages.host import (
 )
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
+from casemate.wire.protocol.call import Refusal
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.lifecycle import Event, State, after
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
@@ -144,10 +145,11 @@ class FakeHost:
         self.calls.append(request)
         return Answer(b"sealed " + request.envelope.sealed)
 
-    async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes:
+    async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes | Refusal:
         self.enclave(number)
         await self._pass()
-        return json.dumps(self.plain(name, json.loads(arguments))).encode()
+        said = self.plain(name, json.loads(arguments))
+        return said if isinstance(said, Refusal) else json.dumps(said).encode()
 
     def collateral(self) -> bytes:
         if self.trouble is not None:

@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 from tests.rigs.channel.guests import Called, echo
-from tests.rigs.channel.rig import ALICE, MR_ENCLAVE
+from tests.rigs.channel.rig import ALICE, MANIFEST, MR_ENCLAVE
 from tests.rigs.client.desk import SHOWN, Desk, Door, Respond
 from tests.rigs.client.runs import IMAGE, Run, Steps
 
 from casemate.client import aio, sync
-from casemate.client.errors import EnclaveRefusedError, HostRefusedError, ResponseRefusedError
+from casemate.client.errors import (
+    EnclaveRefusedError,
+    FunctionRefusedError,
+    HostRefusedError,
+    ReceiptRefusedError,
+    ResponseRefusedError,
+)
 from casemate.client.receipts import check_receipt
 from casemate.link.channel import Channel
 from casemate.link.errors import PeerGoneError, TimedOutError
@@ -74,6 +80,31 @@ def test_the_hosts_refusals_are_the_hosts_and_the_enclaves_the_enclaves(run: Run
         yield enclave.call("echo", None)
 
     run(door.path, journey)
+
+
+def test_a_function_refuses_with_an_error_of_its_own(run: Run, tmp_path: Path) -> None:
+    declares = f'{MANIFEST}\n[errors]\nclosed = "Nobody is served."\n'
+    with (
+        Desk(script=lambda called: called.refuses("closed"), manifest=declares) as closed,
+        Door(tmp_path / "closed.sock", closed) as door,
+    ):
+
+        def journey(client: Any) -> Steps:
+            enclave = yield client.attest(1, closed.policy)
+            with pytest.raises(FunctionRefusedError, match=r"^closed: Nobody is served\.$") as caught:
+                yield enclave.call("echo", None, caller=ALICE)
+            refused = caught.value
+            assert (refused.code, refused.reason, refused.details) == ("closed", "Nobody is served.", None)
+            assert refused.receipt is not None
+            checked = check_receipt(refused.receipt, closed.policy)
+            assert checked.output == '{"error":"closed","details":null}'
+            assert (checked.receipt.error, checked.receipt.caller) == ("closed", ALICE.public_key)
+            for error in (None, "open"):
+                claimed = replace(refused.receipt, receipt=replace(refused.receipt.receipt, error=error))
+                with pytest.raises(ReceiptRefusedError, match="receipt signature"):
+                    check_receipt(claimed, closed.policy)
+
+        run(door.path, journey)
 
 
 def test_values_that_are_no_json_are_refused_before_anything_is_sent(run: Run, door: Door, desk: Desk) -> None:

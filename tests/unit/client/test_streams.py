@@ -23,6 +23,7 @@ from casemate.client.core import AttestedEnclave
 from casemate.client.errors import (
     AttestAgainError,
     EnclaveRefusedError,
+    FunctionRefusedError,
     HostRefusedError,
     ReceiptRefusedError,
     ResponseRefusedError,
@@ -213,6 +214,29 @@ def test_a_function_that_fails_half_way_ends_its_stream_alone(connected: Connect
             yield read(stream)
         assert caught.value.fault.code is Code.GUEST_ERROR
         with pytest.raises(StreamBrokenError, match="guest-error"):
+            yield read(stream)
+        assert (yield read(enclave.stream("double", None))) == b"end"
+
+    connected(journey)
+
+
+def test_a_function_that_refuses_half_way_says_so_with_a_receipt(connected: Connect, desk: Desk) -> None:
+    def journey(client: Any) -> Steps:
+        enclave = yield client.attest(1, desk.policy)
+        stream = enclave.stream("double", None, [b"good", b"refuse", b"never"])
+        with pytest.raises(FunctionRefusedError) as caught:
+            yield read(stream)
+        with pytest.raises(FunctionRefusedError):
+            _ = stream.result
+        assert (caught.value.code, stream.received) == ("closed", 8)
+        assert caught.value.receipt is not None
+        checked = check_receipt(caught.value.receipt, desk.policy)
+        assert checked.output is not None
+        assert json.loads(checked.output) == {
+            "value": {"error": "closed", "details": None},
+            "stream": {"sha256": sha256(b"goodgood"), "size": 8},
+        }
+        with pytest.raises(StreamBrokenError, match="closed: Nobody"):
             yield read(stream)
         assert (yield read(enclave.stream("double", None))) == b"end"
 

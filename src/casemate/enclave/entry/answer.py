@@ -1,18 +1,23 @@
-"""The outcome of a successful call, before it is sealed."""
+"""What a function makes of a call, before it is sealed."""
 
 from dataclasses import dataclass
 
-from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.call import Refusal, StateMark
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a call, and what a receipt says about it."""
+    """A function's answer to a call, and what a receipt says about it."""
 
-    output: bytes
-    """JSON, as the entry point's schema lets it out."""
+    said: bytes | Refusal
+    """The result as JSON that the entry point's schema lets out; or the function's refusal."""
     committed_input: bytes
     """The bytes that the receipt commits to: the arguments as the caller sent them, or a stream's text."""
     committed_output: bytes
     state: StateMark | None
     """Where in its history the sealed state stood; None where the call touched none."""
+
+
+def committed(said: bytes | Refusal) -> bytes:
+    """The text that a receipt commits to as the output of a call in one piece, and that a stream's text has inside."""
+    return said.committed() if isinstance(said, Refusal) else said

@@ -8,9 +8,9 @@ import time
 from collections.abc import Hashable
 
 from casemate.enclave.boot import Program
-from casemate.enclave.entry.answer import Answer
+from casemate.enclave.entry.answer import Answer, committed
 from casemate.enclave.entry.caller_identity import admit
-from casemate.enclave.entry.interface_checks import check_arguments, check_result, declared_entry
+from casemate.enclave.entry.interface_checks import check_arguments, check_said, declared_entry
 from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.stream_calls import LastStep, StreamCalls
@@ -53,7 +53,8 @@ class Calls:
             party: whose call it is, for what it may meet in a guest: see :mod:`casemate.enclave.guest.guests`.
 
         Raises:
-            FaultError: with every other outcome. Its words are for the caller, and for nobody else.
+            FaultError: with every other outcome than a result or a refusal of the function's own. Its words are for the
+                caller, and for nobody else.
         """
         entry = self._entry(name)
         if entry.stream:
@@ -90,8 +91,7 @@ class Calls:
             self._large.give_back()
 
     async def _run_now(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable) -> Answer:
-        schemas = self._schemas.entries[entry.name]
-        checked = check_arguments(schemas.input, arguments)
+        checked = check_arguments(self._schemas.entries[entry.name].input, arguments)
         # First the guest, then the turn: who waits for a guest to be made keeps nobody who has one from calling it.
         place, seconds = await self._peers.guests.hold(party, self._manifest.limits.time_ms / 1000)
         try:
@@ -103,13 +103,13 @@ class Calls:
             deadline = time.monotonic() + seconds
             services = CallServices(self._services)
             try:
-                returned = await place.guest.call(
+                told = await place.guest.call(
                     entry.name, checked, shown, ask=lambda asked: services.answer(asked, deadline), deadline=deadline
                 )
             finally:
                 self._peers.guests.release(place)
-            output = check_result(schemas.output, returned, output_kib=self._manifest.limits.output_kib)
-            mark = await services.commit(deadline)  # nothing that can still be refused comes after this
+            said = check_said(told, entry, self._manifest, self._schemas)
+            mark = await services.conclude(said, deadline)  # nothing that can still be refused comes after this
         finally:
             self._turns.give_back()
-        return Answer(output, committed_input=arguments, committed_output=output, state=mark)
+        return Answer(said, committed_input=arguments, committed_output=committed(said), state=mark)

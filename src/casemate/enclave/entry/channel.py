@@ -29,6 +29,7 @@ from casemate.wire.protocol.call import (
     CallBinding,
     CallerProof,
     CallFailed,
+    CallRefused,
     CallRequest,
     CallResult,
     Envelope,
@@ -72,7 +73,7 @@ class OpenedRequest:
         """The caller's proof of its key, unchecked; None if it gives none."""
         return self.request.caller
 
-    def seal(self, response: CallResult | StepTaken | StreamEnded | CallFailed) -> bytes:
+    def seal(self, response: CallResult | CallRefused | StepTaken | StreamEnded | CallFailed) -> bytes:
         """The one sealed response to this request.
 
         Raises:

@@ -28,7 +28,16 @@ from casemate.wire.messages.entry import (
     Ready,
 )
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
-from casemate.wire.protocol.call import MAX_SEALED, CallFailed, CallResult, Envelope, StepTaken, StreamEnded
+from casemate.wire.protocol.call import (
+    MAX_SEALED,
+    CallFailed,
+    CallRefused,
+    CallResult,
+    Envelope,
+    Refusal,
+    StepTaken,
+    StreamEnded,
+)
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
@@ -36,7 +45,7 @@ from casemate.wire.protocol.sandbox_layers import SandboxLayers
 TlsEntry = TlsPrepare | TlsInstall | TlsBytes
 TlsAnswer = TlsPrepared | TlsInstalled | TlsReply
 Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | Fault
-Response = CallResult | StepTaken | StreamEnded
+Response = CallResult | CallRefused | StepTaken | StreamEnded
 
 _ENTRIES = (Enter, PlainEnter, Challenge, TlsPrepare, TlsInstall, TlsBytes)
 
@@ -113,7 +122,7 @@ class Service:
             case Enter(envelope):
                 return await self._enter_sealed(envelope)
             case PlainEnter(name, arguments):
-                return PlainLeft((await self._calls.plain_call(name, arguments)).output)
+                return _plain_reply((await self._calls.plain_call(name, arguments)).said)
             case TlsPrepare() | TlsInstall() | TlsBytes():
                 return await self._tls(entry)
         return _DEFECT
@@ -147,7 +156,12 @@ class Service:
         done = await self._calls.step(step, opened.arguments, owner)
         if isinstance(done, StepTaken):
             return done
-        return StreamEnded(done.data, self._receipts.issue(opened, done.answer))
+        issued = self._receipts.issue(opened, done.answer)
+        return issued if isinstance(issued, CallRefused) else StreamEnded(done.data, issued)
+
+
+def _plain_reply(said: bytes | Refusal) -> PlainLeft:
+    return PlainLeft(b"", said) if isinstance(said, Refusal) else PlainLeft(said)
 
 
 def _tls_answers(

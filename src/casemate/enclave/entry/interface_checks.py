@@ -1,14 +1,22 @@
-"""The border that calls cross: declared entry points alone, arguments as their schema says, results as theirs."""
+"""The border that calls cross: declared entry points alone, arguments as their schema says, results as theirs.
+
+What a function may say to its caller beside a result are the errors that its manifest declares.
+"""
 
 from typing import Any
 
+from casemate.engines.frames import Refused
 from casemate.images.errors import SchemaMismatchError
+from casemate.images.schemas.compiled import CompiledSchemas
 from casemate.images.schemas.schemas import InboundSchema, OutboundSchema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.protocol.call import MAX_ARGUMENTS
+from casemate.wire.protocol.call import MAX_ARGUMENTS, Refusal
 from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.protocol.manifest import EntryPoint, Manifest
+from casemate.wire.protocol.manifest import DeclaredError, EntryPoint, Manifest
+
+_NONE = b"null"
+"""The details of an error that has none."""
 
 
 def declared_entry(manifest: Manifest, name: str) -> EntryPoint:
@@ -30,14 +38,46 @@ def check_arguments(schema: InboundSchema, text: bytes) -> bytes:
         raise refuse(Code.ARGUMENTS_REFUSED, str(error)) from None
 
 
-def check_result(schema: OutboundSchema, text: bytes, *, output_kib: int) -> bytes:
-    """The output as the caller gets it: only members that the schema declares, as compact JSON."""
-    limit = output_kib * 1024
+def check_said(
+    said: bytes | Refused, entry: EntryPoint, manifest: Manifest, schemas: CompiledSchemas
+) -> bytes | Refusal:
+    """What a function says to its caller, as the caller gets it: a result (JSON), or a refusal.
+
+    Args:
+        said: the guest's JSON, unparsed, or its refusal.
+        entry: the entry point that was called.
+        manifest: of the image.
+        schemas: of the same.
+
+    Raises:
+        FaultError: ``result-refused`` or ``output-limit`` for what does not fit its schema and the limit;
+            ``guest-error`` for a refusal that the manifest does not declare.
+    """
+    limit = manifest.limits.output_kib * 1024
+    if not isinstance(said, Refused):
+        return _filtered("result", schemas.entries[entry.name].output, said, limit)
+    declared = manifest.error(said.name)
+    if declared is None:  # the name is the guest's, and may hold anything that it has seen
+        raise refuse(Code.GUEST_ERROR, "the function refuses with an error that its manifest does not declare")
+    return Refusal(declared.name, declared.reason, _details(declared, schemas, said.details or _NONE, limit))
+
+
+def _details(declared: DeclaredError, schemas: CompiledSchemas, text: bytes, limit: int) -> bytes:
+    if declared.details is not None:
+        return _filtered(f"details of error {declared.name}", schemas.errors[declared.name], text, limit)
+    if text != _NONE:
+        words = f"error {declared.name} comes with details, and the manifest has no schema for them"
+        raise refuse(Code.RESULT_REFUSED, words)
+    return text
+
+
+def _filtered(field: str, schema: OutboundSchema, text: bytes, limit: int) -> bytes:
+    """Only members that the schema declares, as compact JSON."""
     if len(text) > limit:
-        raise refuse(Code.OUTPUT_LIMIT, f"the result has {len(text)} bytes, the manifest allows {limit}")
+        raise refuse(Code.OUTPUT_LIMIT, f"the {field} has {len(text)} bytes, the manifest allows {limit}")
     try:
-        value = schema.filter(parse_json("result", text, limit=limit, round_integers=True))
-        return _written("result", value, limit)
+        value = schema.filter(parse_json(field, text, limit=limit, round_integers=True))
+        return _written(field, value, limit)
     except (WireError, SchemaMismatchError) as error:
         raise refuse(Code.RESULT_REFUSED, str(error)) from None
 

@@ -1,11 +1,11 @@
-"""Receipts: what the enclave signs about each call that it answered."""
+"""Receipts: what the enclave signs about each call that its function answered, with a result or with a refusal."""
 
 import itertools
 
 from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.channel import OpenedRequest
 from casemate.enclave.keys import EnclaveKeys, sha256
-from casemate.wire.protocol.call import CallResult, Receipt, commitment
+from casemate.wire.protocol.call import CallRefused, CallResult, Receipt, Refusal, commitment
 from casemate.wire.protocol.isolation import Isolation
 
 
@@ -20,13 +20,13 @@ class ReceiptBook:
         self._isolation = isolation
         self._counter = itertools.count(1)
 
-    def issue(self, opened: OpenedRequest, answer: Answer) -> CallResult:
+    def issue(self, opened: OpenedRequest, answer: Answer) -> CallResult | CallRefused:
         """The answer to a call, with the receipt that vouches for it.
 
         The caller drew the blinds, so it alone decides who can ever see what the commitments hide. Session, sequence
         number and blinds are those of the request that got the answer: of a stream, its last step's.
         """
-        binding, content = opened.binding, opened.request.content
+        binding, content, said = opened.binding, opened.request.content, answer.said
         receipt = Receipt(
             quote_hash=binding.quote_hash,
             measurement=self._measurement,
@@ -39,5 +39,9 @@ class ReceiptBook:
             counter=next(self._counter),
             state=answer.state,
             isolation=self._isolation,
+            error=said.code if isinstance(said, Refusal) else None,
         )
-        return CallResult(answer.output, receipt, self._keys.sign(receipt))
+        signature = self._keys.sign(receipt)
+        if isinstance(said, Refusal):
+            return CallRefused(said, receipt, signature)
+        return CallResult(said, receipt, signature)

@@ -3,15 +3,15 @@
 import time
 from dataclasses import dataclass
 
-from casemate.enclave.entry.answer import Answer
+from casemate.enclave.entry.answer import Answer, committed
 from casemate.enclave.entry.caller_identity import admit
-from casemate.enclave.entry.interface_checks import check_arguments, check_result, declared_entry
+from casemate.enclave.entry.interface_checks import check_arguments, check_said, declared_entry
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.turns import Turns
 from casemate.enclave.guest.guest import new_number
 from casemate.enclave.guest.requests import CallServices, Services
-from casemate.engines.frames import Ended, FrameKind, Paused
+from casemate.engines.frames import Ended, FrameKind, Paused, Refused
 from casemate.images.layout import ImageContents
 from casemate.process.memory import keep_memory_of_pieces
 from casemate.wire.encodings.json_text import Json
@@ -42,7 +42,7 @@ class StreamCalls:
     def __init__(self, image: ImageContents, peers: Peers, services: Services, turns: Turns) -> None:
         self._manifest = image.manifest
         self._time_limit = image.manifest.limits.time_ms / 1000
-        self._schemas = image.schemas.entries
+        self._schemas = image.schemas
         self._peers = peers
         self._services = services
         self._turns = turns
@@ -57,7 +57,7 @@ class StreamCalls:
             owner: whose session it is, the key that has proved itself, and the entry point that is named.
 
         Raises:
-            FaultError: with every other outcome.
+            FaultError: with every other outcome than those, a refusal of the function's own among them.
         """
         for number in self._streams.lost():
             self._give_up(number)
@@ -120,7 +120,7 @@ class StreamCalls:
                 f"the arguments have {len(arguments)} bytes, a stream is opened with at most {MAX_STREAM_ARGUMENTS}:"
                 " send the rest in pieces",
             )
-        checked = check_arguments(self._schemas[entry.name].input, arguments)
+        checked = check_arguments(self._schemas.entries[entry.name].input, arguments)
         guests = self._peers.guests
         place, seconds = await guests.hold(owner.party, self._time_limit)
         try:
@@ -170,24 +170,24 @@ class StreamCalls:
             self._turns.give_back()
 
     async def _said(
-        self, number: int, stream: OpenStream, said: Paused | Ended, deadline: float
+        self, number: int, stream: OpenStream, told: Paused | Ended | Refused, deadline: float
     ) -> StepTaken | LastStep:
-        stream.output.pass_on(said.data)
-        if isinstance(said, Paused):
-            stream.is_hungry = said.is_hungry
+        data = b"" if isinstance(told, Refused) else told.data
+        stream.output.pass_on(data)
+        if isinstance(told, Paused):
+            stream.is_hungry = told.is_hungry
             self._streams.rest(number, time.monotonic())
-            return StepTaken(number, said.is_hungry, said.data)
+            return StepTaken(number, told.is_hungry, data)
         self._end(number)
-        output = check_result(
-            self._schemas[stream.entry.name].output, said.text, output_kib=self._manifest.limits.output_kib
-        )
+        outcome = told.text if isinstance(told, Ended) else told
+        said = check_said(outcome, stream.entry, self._manifest, self._schemas)
         answer = Answer(
-            output,
+            said,
             committed_input=stream.input.text(stream.arguments),
-            committed_output=stream.output.text(output),
-            state=await stream.services.commit(deadline),
+            committed_output=stream.output.text(committed(said)),
+            state=await stream.services.conclude(said, deadline),
         )
-        return LastStep(said.data, answer)
+        return LastStep(data, answer)
 
     def _give_up(self, number: int) -> None:
         """Ends a stream before its end, in the guest as well; nothing where it has ended already."""

@@ -31,6 +31,7 @@ from casemate.engines.frames import (
     Loaded,
     Paused,
     Printed,
+    Refused,
     Returned,
     Said,
     Wanted,
@@ -52,6 +53,10 @@ guest cannot make the wait longer."""
 
 Ask = Callable[[Asked | Wanted], Awaitable[bytes]]
 """Answers what the guest asks: JSON, or nothing for ``undefined``; or :class:`FaultError`."""
+
+
+Outcome = Returned | Paused | Ended | Refused
+"""The last word of a guest on a call or a step, where it does not fail."""
 
 
 class GuestState(StrEnum):
@@ -216,8 +221,8 @@ class Guest:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    async def call(self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float) -> bytes:
-        """What a function of the guest returns, as JSON that nobody has checked yet. The guest must be ready.
+    async def call(self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float) -> bytes | Refused:
+        """What a function of the guest returns, as JSON, or its refusal, both unchecked. The guest must be ready.
 
         Args:
             entry: the function's name.
@@ -231,13 +236,16 @@ class Guest:
         """
         line = self._work(deadline)
         said = await self._hear_out(line, line.talk.call(entry, arguments, caller, number=new_number()), ask, deadline)
-        if isinstance(said, Returned):
-            return said.text
+        match said:
+            case Returned(text):
+                return text
+            case Refused():
+                return said
         raise _OutOfTurnError
 
     async def open(
         self, stream: bytes, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float
-    ) -> Paused | Ended:
+    ) -> Paused | Ended | Refused:
         """Calls a stream, up to its first pause. The guest must be ready.
 
         Args:
@@ -252,7 +260,9 @@ class Guest:
         payload = line.talk.open(entry, arguments, caller, number=stream)
         return _step_of(await self._hear_out(line, payload, ask, deadline))
 
-    async def step(self, stream: bytes, kind: FrameKind, piece: bytes, *, ask: Ask, deadline: float) -> Paused | Ended:
+    async def step(
+        self, stream: bytes, kind: FrameKind, piece: bytes, *, ask: Ask, deadline: float
+    ) -> Paused | Ended | Refused:
         """Has the guest go on with a stream up to its next pause. The guest must be ready.
 
         Args:
@@ -287,7 +297,7 @@ class Guest:
         self._watch(deadline)
         return line
 
-    async def _hear_out(self, line: GuestLine, payload: bytes, ask: Ask, deadline: float) -> Returned | Paused | Ended:
+    async def _hear_out(self, line: GuestLine, payload: bytes, ask: Ask, deadline: float) -> Outcome:
         try:
             line.say(payload)
             return await self._converse(line, ask, deadline)
@@ -296,7 +306,7 @@ class Guest:
                 self._lose(_UNEXPLAINED)
             raise
 
-    async def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> Returned | Paused | Ended:
+    async def _converse(self, line: GuestLine, ask: Ask, deadline: float) -> Outcome:
         """Answers a working guest until it has done its call or step."""
         refused: Fault | None = None
         while True:
@@ -306,7 +316,7 @@ class Guest:
                     self._on_print(text)
                 case Asked() | Wanted() as asked:
                     refused = await self._answer(line, ask, asked, deadline) or refused
-                case Returned() | Paused() | Ended() as said:
+                case Returned() | Paused() | Ended() | Refused() as said:
                     self._rest(_Event.ANSWERED)
                     return said
                 case Failed() as failed:
@@ -518,7 +528,7 @@ class _OutOfTurnError(Exception):
     """A defect: the conversation let through what does not belong to this kind of call."""
 
 
-def _step_of(said: Returned | Paused | Ended) -> Paused | Ended:
+def _step_of(said: Outcome) -> Paused | Ended | Refused:
     if isinstance(said, Returned):
         raise _OutOfTurnError
     return said

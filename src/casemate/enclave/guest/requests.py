@@ -25,7 +25,7 @@ from casemate.engines.questions import (
 )
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.call import Refusal, StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
 
 Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
@@ -73,8 +73,13 @@ class CallServices:
             return await self._services.ocalls(asked.name, asked.arguments, deadline)
         return await self._inside(asked.question, deadline)
 
-    async def commit(self, deadline: float) -> StateMark | None:
-        """Makes what the call changed durable; None where it did not touch the state. To be called once, at its end.
+    async def conclude(self, said: bytes | Refusal, deadline: float) -> StateMark | None:
+        """Makes what the call changed durable, if it has a result; a call that the function refuses changes nothing.
+
+        To be called once, at the call's end.
+
+        Returns:
+            Where the state stood; None where the call did not touch it.
 
         Raises:
             FaultError: nothing was kept.
@@ -83,6 +88,8 @@ class CallServices:
             raise FaultError(self._doom)
         if self._transaction is None:
             return None
+        if isinstance(said, Refusal):
+            return self._transaction.abandon()
         return await self._transaction.commit(deadline)
 
     async def _inside(self, question: InsideQuestion, deadline: float) -> bytes:

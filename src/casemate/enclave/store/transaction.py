@@ -122,9 +122,13 @@ class Transaction:
                 ``state-refused``: a higher version has written. Nothing was kept, and the call may be made again.
         """
         if not self._changed:
-            return self._overtaken_at or self._base.mark
+            return self.abandon()
         self._check_not_overtaken()
         return await self._base.commit(self, deadline)
+
+    def abandon(self) -> StateMark:
+        """Drops all changes; the mark of the newest state of which all is true that was read."""
+        return self._overtaken_at or self._base.mark
 
     def conflict_with(self, effect: Effect) -> FaultError | None:
         """For the store: the refusal where this was overtaken, or is by changes that come before it."""

@@ -11,7 +11,8 @@ from typing import Protocol
 from casemate.enclave.boot import Program
 from casemate.enclave.entry.answer import Answer
 from casemate.enclave.tls.http import Request, Response
-from casemate.wire.encodings.json_text import encode_json
+from casemate.wire.encodings.json_text import Json, encode_json, parse_json
+from casemate.wire.protocol.call import MAX_OUTPUT, Refusal
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 from casemate.wire.protocol.manifest import ANYONE
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
@@ -37,6 +38,9 @@ _STATUS = {
     Code.STATE_LIMIT: 507,
 }
 """The HTTP status of a refusal. Codes that are not in here are failures of the function: 500."""
+
+_FUNCTION_REFUSED = 422
+"""The status of a function's own refusal: the request was understood, and the same one is refused again."""
 
 _TITLES = {
     400: "Malformed", 403: "Caller refused", 404: "Not found", 405: "Method not allowed", 409: "Conflict",
@@ -96,21 +100,35 @@ class Answers:
         if request.content_type != JSON:
             return problem(415, Code.MALFORMED, f"the body is {request.content_type[:64]!r}, want {JSON}")
         try:
-            return Response(200, JSON, (await self._calls.call(name, request.body, public_key, party)).output)
+            said = (await self._calls.call(name, request.body, public_key, party)).said
         except FaultError as error:
             return _refusal(error.fault)
+        return _refused_by_function(said) if isinstance(said, Refusal) else Response(200, JSON, said)
 
 
 def problem(status: int, code: Code, detail: str, *headers: tuple[str, str]) -> Response:
     """A refusal as problem details (RFC 9457)."""
-    members = {
+    return Response(status, PROBLEM, encode_json(_members(status, code, detail)), headers)
+
+
+def _members(status: int, code: Code, detail: str) -> dict[str, Json]:
+    return {
         "type": f"urn:casemate:problem:{code}",
         "title": _TITLES.get(status, "Refused"),
         "status": status,
         "detail": detail,
         "code": code.value,
     }
-    return Response(status, PROBLEM, encode_json(members), headers)
+
+
+def _refused_by_function(refusal: Refusal) -> Response:
+    """Problem details with a member ``error`` more: the function's own refusal."""
+    details: Json = parse_json("details", refusal.details, limit=MAX_OUTPUT)
+    members = _members(_FUNCTION_REFUSED, Code.FUNCTION_REFUSED, refusal.reason) | {
+        "title": "The function refuses",
+        "error": {"code": refusal.code, "reason": refusal.reason, "details": details},
+    }
+    return Response(_FUNCTION_REFUSED, PROBLEM, encode_json(members))
 
 
 def defect() -> Response:

@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
+from typing import TypedDict
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
+from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.faults import Code
 
 MEDIA_TYPE = "application/problem+json"
@@ -16,6 +18,14 @@ TYPE_PREFIX = "urn:casemate:problem:"
 
 MAX_DETAIL = 2048
 """Longest words of a refusal (characters)."""
+
+
+class Refused(TypedDict):
+    """A function's own refusal, as the manifest declares it."""
+
+    code: str
+    reason: str
+    details: Json
 
 
 class Trouble(StrEnum):
@@ -56,6 +66,7 @@ STATUS: Mapping[Code | Trouble, int] = {
     Code.ARGUMENTS_REFUSED: 422,
     Code.RESULT_REFUSED: 502,
     Code.GUEST_ERROR: 422,  # most functions throw at arguments: a program must not try again as after a 5xx
+    Code.FUNCTION_REFUSED: 422,
     Code.GUEST_CRASHED: 502,
     Code.TIME_LIMIT: 422,
     Code.MEMORY_LIMIT: 422,
@@ -105,12 +116,38 @@ class ProblemError(HTTPException):
         self.code = code
 
 
+class FunctionProblemError(ProblemError):
+    """A function's own refusal of a call in the clear: the problem document has it as its member ``error``.
+
+    Args:
+        error: the declared error's code and reason, and the details that go with it.
+    """
+
+    def __init__(self, error: Refused) -> None:
+        super().__init__(Code.FUNCTION_REFUSED, error["reason"])
+        self.error = error
+
+
 def problem_response(
-    scope: Scope, code: Code | Trouble, detail: str, *, headers: Mapping[str, str] | None = None
+    scope: Scope,
+    code: Code | Trouble,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    error: Refused | None = None,
 ) -> Response:
-    """The answer that refuses a request. It repeats nothing of the request but its path and number."""
+    """The answer that refuses a request. It repeats nothing of the request but its path and number.
+
+    Args:
+        scope: the request's.
+        code: why.
+        detail: the same for people.
+        headers: of the answer, besides its own.
+        error: the function's, where it is the function that refuses.
+    """
     status = STATUS[code]
-    text = problem_text(code, detail, path=scope.get("raw_path", b"/"), request_id=scope["state"]["request_id"])
+    request_id = scope["state"]["request_id"]
+    text = problem_text(code, detail, path=scope.get("raw_path", b"/"), request_id=request_id, error=error)
     said = {} if headers is None else dict(headers)
     if status in _RETRY:
         said.setdefault("Retry-After", RETRY_AFTER)
@@ -122,10 +159,12 @@ def problem_response(
     )
 
 
-def problem_text(code: Code | Trouble, detail: str, *, path: bytes, request_id: str) -> bytes:
+def problem_text(
+    code: Code | Trouble, detail: str, *, path: bytes, request_id: str, error: Refused | None = None
+) -> bytes:
     """The problem document as JSON."""
     status = STATUS[code]
-    document = {
+    document: dict[str, object] = {
         "type": f"{TYPE_PREFIX}{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -134,4 +173,6 @@ def problem_text(code: Code | Trouble, detail: str, *, path: bytes, request_id: 
         "instance": path.decode("ascii", "replace")[:MAX_DETAIL],
         "request_id": request_id,
     }
+    if error is not None:
+        document["error"] = error
     return json.dumps(document, separators=(",", ":")).encode("utf-8", "replace")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from casemate.gateway.http.problems import ProblemError, Trouble, problem_response
+from casemate.gateway.http.problems import FunctionProblemError, ProblemError, Trouble, problem_response
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.lifecycle import WrongStateError
@@ -61,7 +61,8 @@ def refusal(scope: Scope, error: Exception) -> Response:
     scope["state"]["code"] = str(code)
     if code is Code.INTERNAL:
         scope["state"]["error"] = error
-    return problem_response(scope, code, detail, headers=headers)
+    refused = error.error if isinstance(error, FunctionProblemError) else None
+    return problem_response(scope, code, detail, headers=headers, error=refused)
 
 
 def refuse_alike(app: FastAPI, routers: Iterable[APIRouter]) -> None:

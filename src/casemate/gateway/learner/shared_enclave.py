@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.active_requests import ActiveRequest
+from casemate.gateway.http.problems import FunctionProblemError
 from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.json_object import JsonObject, parse_object
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError, os_error_text
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.messages.host import EnclaveIs, Launch
-from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.call import MAX_OUTPUT, Refusal
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import State
 
@@ -76,7 +77,12 @@ class SharedEnclave:
 
     async def _call(self, visit: ActiveRequest, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
         with visit.that_may_end():
-            return await self._host.plain_call(enclave.enclave, entry, encode_json(arguments))
+            said = await self._host.plain_call(enclave.enclave, entry, encode_json(arguments))
+        if isinstance(said, Refusal):
+            with its_result():
+                details = parse_json("details", said.details, limit=MAX_OUTPUT)
+            raise FunctionProblemError({"code": said.code, "reason": said.reason, "details": details})
+        return said
 
     def _running(self) -> EnclaveIs | None:
         known = self._known()

@@ -28,10 +28,12 @@ class OcallSchemas:
 
 @dataclass(frozen=True, slots=True)
 class CompiledSchemas:
-    """All schemas of a manifest, by the names of its entry points and OCALLs."""
+    """All schemas of a manifest, by the names of its entry points, OCALLs and errors."""
 
     entries: Mapping[str, EntrySchemas]
     ocalls: Mapping[str, OcallSchemas]
+    errors: Mapping[str, OutboundSchema]
+    """The schemas of the details of declared errors; nothing for those that have none."""
 
 
 def compile_schemas(manifest: Manifest) -> CompiledSchemas:
@@ -48,6 +50,11 @@ def compile_schemas(manifest: Manifest) -> CompiledSchemas:
         ocalls={
             ocall.name: OcallSchemas(_compiled(outbound_schema, ocall.input), _compiled(inbound_schema, ocall.output))
             for ocall in manifest.ocalls
+        },
+        errors={
+            error.name: _compiled(outbound_schema, error.details)
+            for error in manifest.errors
+            if error.details is not None
         },
     )
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U8, U64, Bytes32, Fixed, Limit, Name, message, retire
-from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, PROTOCOL, Envelope
+from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, PROTOCOL, Envelope, Refusal
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.protocol.tee import MAX_REPORT
@@ -146,6 +146,8 @@ class PlainEnter:
 @message(0x59)
 @dataclass(frozen=True, slots=True)
 class PlainLeft:
-    """The result in the clear: JSON."""
+    """The function's answer in the clear."""
 
     output: Annotated[bytes, Limit(MAX_OUTPUT)]
+    """The result: JSON. Empty where the function refuses."""
+    refusal: Refusal | None = None

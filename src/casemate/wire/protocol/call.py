@@ -59,6 +59,9 @@ MAX_OUTPUT = 16 * 1024 * 1024
 MAX_SEALED = 17 * 1024 * 1024
 """The longest sealed request or response (bytes): the longest content, its padding, and the ciphers' own bytes."""
 
+MAX_REASON = 1024
+"""The longest words of a declared error (bytes of UTF-8)."""
+
 MAX_CHUNK = 1024 * 1024
 """The longest piece of a stream, either way (bytes)."""
 
@@ -75,7 +78,8 @@ _KEYS_LABEL = b"casemate session keys v2\x00"
 _REQUEST_LABEL = b"casemate request v2\x00"
 _RESPONSE_LABEL = b"casemate response v2\x00"
 _CALLER_LABEL = b"casemate caller v2\x00"
-_RECEIPT_LABEL = b"casemate receipt v2\x00"
+_RECEIPT_LABEL = b"casemate receipt v3\x00"
+_RECEIPT_LABEL_V2 = b"casemate receipt v2\x00"
 _RECEIPT_LABEL_V1 = b"casemate receipt v1\x00"
 _COMMITMENT_LABEL = b"casemate commitment v1\x00"
 
@@ -83,6 +87,8 @@ for _tag in (0x10, 0x11):  # envelope and request
     retire(_tag, "protocol", got=1, want=f"{PROTOCOL}: update the client")
 for _tag in (0x12, 0x13, 0x14, 0x15):  # what a response may hold
     retire(_tag, "protocol", got=1, want=f"{PROTOCOL}: update the host")
+for _tag in (0x1A, 0x1D):  # results whose receipt cannot name an error
+    retire(_tag, "result", got="of an earlier form", want="one whose receipt can name an error: update the host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +253,16 @@ def streamed_text(json_text: bytes, digest: bytes, size: int) -> bytes:
     return b'{"value":%b,"stream":{"sha256":"%b","size":%d}}' % (json_text, digest.hex().encode(), size)
 
 
+def refused_text(code: str, details: bytes) -> bytes:
+    """The text that the receipt of a refusal commits to in place of an output.
+
+    Args:
+        code: the declared name.
+        details: compact JSON; ``null`` where there are none.
+    """
+    return b'{"error":"%b","details":%b}' % (code.encode(), details)
+
+
 def commitment(blind: bytes, content: bytes, sha256: Sha256 = _sha256) -> bytes:
     """A hiding and binding commitment to ``content``: SHA-256 over a label, 32 random bytes, and the content."""
     return sha256(_COMMITMENT_LABEL + blind + content)
@@ -293,17 +309,26 @@ class Receipt:
     state: StateMark | None = None
     """None if the call used no sealed state."""
     isolation: Isolation | None = None
-    """How the image keeps callers apart; None in receipts of protocol 1, which did not say."""
+    """How the image keeps callers apart; None in receipts of version 1, which did not say."""
+    error: Name | None = None
+    """The declared error with which the function refused the call; None where it returned a result."""
 
     def signed_bytes(self) -> bytes:
-        """The bytes that the receipt key signs: without an isolation mode, those of protocol 1."""
+        """The bytes that the receipt key signs.
+
+        A receipt that says nothing that an earlier version could not say is signed as that version signed it, so that
+        those who check receipts need to learn a new form only for what is new.
+        """
         encoded = encode_fields(self)
-        if self.isolation is None:
-            return _RECEIPT_LABEL_V1 + encoded[:-1]  # the last byte says that there is no mode: v1 has no such field
-        return _RECEIPT_LABEL + encoded
+        if self.error is not None:
+            return _RECEIPT_LABEL + encoded
+        encoded = encoded[:-1]  # the last byte says that there is no error: v2 has no such field
+        if self.isolation is not None:
+            return _RECEIPT_LABEL_V2 + encoded
+        return _RECEIPT_LABEL_V1 + encoded[:-1]  # nor has v1 a mode
 
 
-@message(0x1A)
+@message(0x1E)
 @dataclass(frozen=True, slots=True)
 class CallResult:
     """The plaintext of a response with a result."""
@@ -313,6 +338,37 @@ class CallResult:
     receipt: Receipt
     signature: Bytes64
     """Ed25519 by the attested receipt key over :meth:`Receipt.signed_bytes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A function's refusal of a call, with an error that its manifest declares."""
+
+    code: Name
+    """The error's name."""
+    reason: Annotated[str, Limit(MAX_REASON)]
+    """Its words in the manifest."""
+    details: Annotated[bytes, Limit(MAX_OUTPUT)]
+    """JSON as the error's schema lets it out; ``null`` where the manifest has no schema for it."""
+
+    def committed(self) -> bytes:
+        """What a receipt commits to; in a stream, inside its text."""
+        return refused_text(self.code, self.details)
+
+
+@message(0x1F)
+@dataclass(frozen=True, slots=True)
+class CallRefused:
+    """The plaintext of a response in which the function refuses: to a call, or to a step, which ends the stream.
+
+    Nothing that the function did to its state was kept. What it put out in this step is lost.
+    """
+
+    refusal: Refusal
+    receipt: Receipt
+    """Its ``error`` is the refusal's code; its output is :meth:`Refusal.committed`."""
+    signature: Bytes64
+    """As that of a result."""
 
 
 @message(0x1C)
@@ -327,7 +383,7 @@ class StepTaken:
     """The output of the function since the last step."""
 
 
-@message(0x1D)
+@message(0x17)
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
     """The plaintext of the response to a stream's last step."""
@@ -342,6 +398,6 @@ class StreamEnded:
 @message(0x1B)
 @dataclass(frozen=True, slots=True)
 class CallFailed:
-    """The plaintext of a response that refuses; only the caller can read the reason."""
+    """The plaintext of a response in which the enclave refuses; only the caller can read the reason."""
 
     fault: Fault

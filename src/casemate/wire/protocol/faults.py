@@ -28,6 +28,7 @@ class Code(StrEnum):
     ARGUMENTS_REFUSED = "arguments-refused"  # not as the entry point's input schema says
     RESULT_REFUSED = "result-refused"  # not as the entry point's output schema says
     GUEST_ERROR = "guest-error"  # the guest's code threw
+    FUNCTION_REFUSED = "function-refused"  # the guest's code refuses with an error that its manifest declares
     GUEST_CRASHED = "guest-crashed"
     TIME_LIMIT = "time-limit"
     MEMORY_LIMIT = "memory-limit"

@@ -67,7 +67,7 @@ from casemate.wire.encodings.fields import MAX_U16
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
-from casemate.wire.protocol.call import MAX_OUTPUT
+from casemate.wire.protocol.call import MAX_OUTPUT, MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX, has_small_order, parse_caller_key
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.image_index import check_path
@@ -117,8 +117,6 @@ MAX_GUESTS_MIB = DEFAULT_GUESTS * MAX_MEMORY_MIB
 MAX_STATE_KIB = 64 * 1024
 """Largest sealed state (KiB): the enclave holds all of it in memory."""
 MAX_OUTPUT_KIB = MAX_OUTPUT // 1024
-MAX_REASON = 1024
-"""Longest words of a declared error (bytes of UTF-8)."""
 MAX_MONITORED = 10**9
 """Highest count of a rule of the monitor."""
 

@@ -10,6 +10,7 @@ from tests.rigs.gateway.deployed import deployed
 from tests.rigs.gateway.front import Front, run
 
 from casemate.gateway.learner import shared_enclave as learning
+from casemate.wire.protocol.call import Refusal
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.lifecycle import State
 
@@ -191,6 +192,24 @@ def test_what_the_enclave_does_not_open_is_a_clear_problem(gateway: Front) -> No
         async with gateway.client() as client:
             answer = await client.post("/enclave/unseal", json={"sealed": "AAAA"})
             assert "changed" in problem(answer, "unseal-refused")["detail"]
+
+    run(work())
+
+
+def test_a_functions_own_refusal_is_a_problem_with_its_error(gateway: Front) -> None:
+    gateway.host.plain = lambda _entry, _arguments: Refusal("budget-spent", "It is used up.", b'{"until":7}')
+
+    async def work() -> None:
+        async with gateway.client() as client:
+            await deployed(client)
+            asked = {"enclave": 1, "entry": "search", "arguments": {}}
+            answer = await client.post("/enclave/ecall", json=asked)
+            told = problem(answer, "function-refused", "error")
+            assert (told["status"], told["detail"]) == (422, "It is used up.")
+            assert told["error"] == {"code": "budget-spent", "reason": "It is used up.", "details": {"until": 7}}
+            assert "error" not in problem(await client.post("/enclave/ecall", json={}), "request-refused")
+            gateway.host.plain = lambda _entry, _arguments: Refusal("budget-spent", "It is used up.", b"{")
+            problem(await client.post("/enclave/ecall", json=asked), "result-refused")
 
     run(work())
 

@@ -1,10 +1,11 @@
+import json
 from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.wire.encodings.message import encode_message, parse_message
+from casemate.wire.encodings.message import encode_fields, encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import (
     TAG_SIZE,
@@ -16,9 +17,11 @@ from casemate.wire.protocol.call import (
     Receipt,
     StateMark,
     StepKind,
+    StreamEnded,
     StreamStep,
     caller_transcript,
     commitment,
+    refused_text,
 )
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -105,7 +108,8 @@ def test_a_caller_signs_all_of_the_content(field: str) -> None:
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Receipt)])
 def test_a_receipt_signs_all_its_fields(field: str) -> None:
-    other = replace(RECEIPT, **{field: _others(getattr(RECEIPT, field))})  # type: ignore[arg-type]
+    changed = "an-error" if field == "error" else _others(getattr(RECEIPT, field))
+    other = replace(RECEIPT, **{field: changed})  # type: ignore[arg-type]
     assert other.signed_bytes() != RECEIPT.signed_bytes()
 
 
@@ -139,6 +143,24 @@ def test_an_unsigned_request_is_written_as_such() -> None:
     assert parse_message(encode_message(request), CallRequest) == request
 
 
+def test_a_receipt_without_an_error_signs_the_bytes_of_version_2() -> None:
+    encoded = encode_fields(RECEIPT)
+    assert encoded.endswith(b"\1" + len("shared").to_bytes(4, "little") + b"shared" + b"\0")
+    assert RECEIPT.signed_bytes() == b"casemate receipt v2\0" + encoded[:-1]
+
+
+def test_a_receipt_of_a_refusal_signs_its_error_under_a_label_of_its_own() -> None:
+    refused = replace(RECEIPT, error="budget-spent")
+    assert refused.signed_bytes() == b"casemate receipt v3\0" + encode_fields(refused)
+    assert replace(refused, isolation=None).signed_bytes().startswith(b"casemate receipt v3\0")
+
+
+def test_no_refusal_commits_to_the_text_of_another() -> None:
+    texts = [refused_text(code, details) for code in ("a", "a-b") for details in (b"null", b'"b"', b'{"a":"b"}')]
+    assert len(set(texts)) == 6
+    assert [json.loads(text)["error"] for text in texts] == ["a"] * 3 + ["a-b"] * 3
+
+
 def test_a_receipt_without_an_isolation_mode_signs_the_bytes_of_protocol_1() -> None:
     """Written down by hand: labels, and fields in their order without anything for the mode."""
     old = replace(RECEIPT, state=None, isolation=None)
@@ -157,6 +179,12 @@ def test_a_receipt_without_an_isolation_mode_signs_the_bytes_of_protocol_1() -> 
 def test_messages_of_protocol_1_are_refused_in_clear_words(tag: int, who: str) -> None:
     with pytest.raises(WireError, match=rf"protocol is 1, the format wants 2: update the {who}"):
         parse_message(bytes((tag,)) + bytes(100), Envelope, CallRequest, CallResult)
+
+
+@pytest.mark.parametrize("tag", [0x1A, 0x1D])
+def test_results_whose_receipts_have_no_place_for_an_error_are_refused_in_clear_words(tag: int) -> None:
+    with pytest.raises(WireError, match="update the host"):
+        parse_message(bytes((tag,)) + bytes(100), CallResult, StreamEnded)
 
 
 @pytest.mark.parametrize("size", [0, 79, 81])
