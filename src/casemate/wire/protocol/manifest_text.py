@@ -147,14 +147,16 @@ KEYS: Final = {
 """The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors`` are names that the author
 chose, those of ``monitor`` are what is counted."""
 
-_GUEST = "guest/"
-_SCHEMAS = "schemas/"
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
-_CALLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
-_ERROR = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
-_FUNCTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
-_LONGEST_ERROR = 64
-"""Characters of an error's name."""
+GUEST, SCHEMAS = "guest/", "schemas/"
+"""The folders of the guest's code and of the schemas."""
+ENCLAVE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
+CALLER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+ERROR_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
+FUNCTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+"""Names of entry points and OCALLs."""
+MAX_ERROR_NAME = 64
+"""Longest name of an error (characters)."""
+
 _LONGEST_SHOWN = 80
 """Characters of a value that an error shows."""
 
@@ -185,7 +187,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     callers = _callers(top.table("callers", optional=True))
     by_name = {caller.name: caller for caller in callers}
     manifest = Manifest(
-        name=enclave.name("name", _NAME, "lower-case letters, digits and inner hyphens, at most 64"),
+        name=enclave.name("name", ENCLAVE_NAME, "lower-case letters, digits and inner hyphens, at most 64"),
         product_id=enclave.integer("product_id", 0, MAX_U16),
         security_version=enclave.integer("security_version", 0, MAX_U16),
         debug=enclave.flag("debug", absent=False),
@@ -319,9 +321,9 @@ def _shown(value: object) -> str:
 def _main(table: _Table, engine: Engine, files: _Files) -> str:
     """The path of the main module: a measured file of the guest, in the engine's language."""
     language, suffixes = MAIN_FILES[engine]
-    want = f"a {language} file under {_GUEST}, such as {_GUEST}main{suffixes[0]}"
+    want = f"a {language} file under {GUEST}, such as {GUEST}main{suffixes[0]}"
     path = table.text("main", want)
-    if not path.startswith(_GUEST) or not path.endswith(suffixes):
+    if not path.startswith(GUEST) or not path.endswith(suffixes):
         raise ManifestError(table.key("main"), got=_shown(path), want=want)
     files.read(table.key("main"), path)
     return path
@@ -380,7 +382,7 @@ def _functions(table: _Table, known: tuple[str, ...], parse: Callable[[str, _Tab
         raise ManifestError(table.key("*"), got=f"{len(names)} of them", want=f"at most {MAX_ENTRIES}")
     found = []
     for name in names:
-        if not _FUNCTION.fullmatch(name):
+        if not FUNCTION_NAME.fullmatch(name):
             raise ManifestError(
                 table.key(_shown(name)), got="no name of a function", want="letters, digits, _; at most 64"
             )
@@ -395,7 +397,7 @@ def _callers(table: _Table) -> tuple[Caller, ...]:
         raise ManifestError("callers", got=f"{len(names)} of them", want=f"at most {MAX_CALLERS}")
     by_key: dict[bytes, str] = {}
     for name in names:
-        if not _CALLER.fullmatch(name) or name == ANYONE.value:
+        if not CALLER_NAME.fullmatch(name) or name == ANYONE.value:
             raise ManifestError(table.key(_shown(name)), got="no name for a caller", want="letters, digits, . _ @ -")
         public_key = _public_key(table.key(name), table.text(name, f"{PREFIX}BASE64"))
         if public_key in by_key:
@@ -461,8 +463,8 @@ def _errors(table: _Table, files: _Files) -> tuple[DeclaredError, ...]:
     found = []
     for name in names:
         key = table.key(_shown(name))
-        if not _ERROR.fullmatch(name) or len(name) > _LONGEST_ERROR:
-            want = f"lower-case letters, digits and inner hyphens, at most {_LONGEST_ERROR}"
+        if not ERROR_NAME.fullmatch(name) or len(name) > MAX_ERROR_NAME:
+            want = f"lower-case letters, digits and inner hyphens, at most {MAX_ERROR_NAME}"
             raise ManifestError(key, got="no name of an error", want=want)
         if name in tuple(Code):
             raise ManifestError(key, got="a code of Casemate's own", want="another name")
@@ -529,7 +531,7 @@ def _schema(table: _Table, name: str, files: _Files) -> Schema:
     key = table.key(name)
     value = table.value(name, "the path of a JSON Schema under schemas/, or an inline table")
     if isinstance(value, str):
-        if not value.startswith(_SCHEMAS):
+        if not value.startswith(SCHEMAS):
             raise ManifestError(key, got=_shown(value), want="a path under schemas/, where files are measured")
         text, key = files.schema(key, value), f"{key} ({value})"
     elif isinstance(value, dict):

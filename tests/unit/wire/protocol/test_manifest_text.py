@@ -1,12 +1,10 @@
-import inspect
 import re
-import textwrap
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rigs.manifest_cases import FILES, PYTHON, REFUSED, TEXT, TOLD
 
-from casemate.wire.protocol import manifest_text as module
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import (
     ANYONE,
@@ -21,18 +19,6 @@ from casemate.wire.protocol.manifest import (
     UnknownKeyError,
 )
 from casemate.wire.protocol.manifest_text import parse_manifest
-
-FILES = {
-    "guest/main.js": b"export function search() {}",
-    "guest/main.py": b"def search(input, context): ...",
-    "schemas/search.input.json": b'{"type": "object"}',
-    "schemas/search.output.json": b'{"type": "string"}',
-    "schemas/not-yet.json": b'{"type": "object"}',
-    "schemas/broken.json": b'{"type": ',
-    "schemas/twice.json": b'{"type": "null", "type": "string"}',
-}
-TEXT = textwrap.dedent(inspect.getdoc(module).split("Example:\n")[1])  # type: ignore[union-attr] # it has one
-ALICE = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 
 
 def _parse(text: str) -> Manifest:
@@ -132,101 +118,11 @@ def test_anyone_is_written_out() -> None:
     assert entry.admits(bytes(32))
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "key"),
-    [
-        ("[enclave]", "[enclaves]", "'enclaves'"),
-        ("time_ms", "time_s", "limits.'time_s'"),
-        ("memory_mib", "memory_mb", "limits.'memory_mb'"),
-        ("time_ms", "duration", "limits.'duration'"),
-        ("time_ms = 2000\n", "", "limits.time_ms"),
-        ("time_ms", f'"{"t" * 10_000}"', "limits.'tttt"),
-        ("time_ms", "t" * 10_000, "the file"),
-        ("[enclave]", "enclave = 1\n[ocall]", "enclave"),
-        ('name = "keyword-search"', "", "enclave.name"),
-        ('name = "keyword-search"', 'name = "Keyword"', "enclave.name"),
-        ('name = "keyword-search"', 'name = "../x"', "enclave.name"),
-        ('name = "keyword-search"', 'name = "x-"', "enclave.name"),
-        ('name = "keyword-search"', f'name = "{"x" * 65}"', "enclave.name"),
-        ('name = "keyword-search"', "name = 7", "enclave.name"),
-        ("product_id = 1", "product_id = true", "enclave.product_id"),
-        ("product_id = 1", "product_id = 65536", "enclave.product_id"),
-        ("product_id = 1", "product_id = 1.0", "enclave.product_id"),
-        ("product_id = 1", "", "enclave.product_id"),
-        ("security_version = 1", "security_version = -1", "enclave.security_version"),
-        ("product_id = 1", 'product_id = 1\ndebug = "no"', "enclave.debug"),
-        ("product_id = 1", "product_id = 1\ndebugging = true", "enclave.'debugging'"),
-        ('engine = "javascript"', 'engine = "Python"', "enclave.engine"),
-        ('engine = "javascript"', "", "enclave.engine"),
-        ('isolation = "caller"', 'isolation = "callers"', "enclave.isolation"),
-        ('isolation = "caller"', 'isolation = "Shared"', "enclave.isolation"),
-        ('isolation = "caller"', "isolation = true", "enclave.isolation"),
-        ('main = "guest/main.js"', 'main = "main.js"', "enclave.main"),
-        ('main = "guest/main.js"', 'main = "guest/main.ts"', "enclave.main"),
-        ('main = "guest/main.js"', 'main = "guest/../guest/main.js"', "enclave.main"),
-        ('main = "guest/main.js"', 'main = "guest/none.js"', "enclave.main"),
-        ("memory_mib = 64", "memory_mib = 1", "limits.memory_mib"),
-        ("memory_mib = 64", "memory_mib = 1000000", "limits.memory_mib"),
-        ("time_ms = 2000", "time_ms = 0", "limits.time_ms"),
-        ("time_ms = 2000", "time_ms = 3600000", "limits.time_ms"),
-        ("output_kib = 256", "output_kib = 16385", "limits.output_kib"),
-        ("output_kib = 256", "output_kib = 256\ncpus = 4", "limits.'cpus'"),
-        ("concurrent = 8", "concurrent = 0", "limits.concurrent"),
-        ("concurrent = 8", "concurrent = 65", "limits.concurrent"),
-        ("concurrent = 8", "concurrent = true", "limits.concurrent"),
-        ("concurrent = 8", 'concurrent = "8"', "limits.concurrent"),
-        ("guests = 4", "guests = 0", "limits.guests"),
-        ("guests = 4", "guests = 65", "limits.guests"),
-        ("guests = 4", "guests = 4.0", "limits.guests"),
-        ("alice = ", '"a b" = ', "callers.'a b'"),
-        ("alice = ", "anyone = ", "callers.'anyone'"),
-        ("ed25519:", "", "callers.alice"),
-        ("ed25519:", "rsa:", "callers.alice"),
-        (ALICE, ALICE[:-1], "callers.alice"),
-        (ALICE, ALICE[:-2] + "p=", "callers.alice"),
-        (ALICE, ALICE[:-4], "callers.alice"),
-        (ALICE, "é" + ALICE, "callers.alice"),
-        ("[entry.search]", f'bob = "ed25519:{ALICE}"\n[entry.search]', "callers.bob"),
-        ("[entry.search]", '[entry."a b"]', "entry.'a b'"),
-        ("[entry.search]", "[entry.__proto__]", "entry.'__proto__'"),
-        ("[entry.search]", "[entry]", "entry"),
-        ('callers = ["alice"]', "", "entry.search.callers"),
-        ('callers = ["alice"]', "callers = []", "entry.search.callers"),
-        ('callers = ["alice"]', 'callers = "alice"', "entry.search.callers"),
-        ('callers = ["alice"]', 'callers = ["bob"]', "entry.search.callers"),
-        ('callers = ["alice"]', 'callers = ["anyone"]', "entry.search.callers"),
-        ('callers = ["alice"]', 'callers = ["alice", "alice"]', "entry.search.callers"),
-        ('callers = ["alice"]', "callers = [1]", "entry.search.callers"),
-        ('callers = ["alice"]', 'callers = "anyone"\ncaller = 1', "entry.search.'caller'"),
-        ('input = "schemas/search.input.json"', "", "entry.search.input"),
-        ('input = "schemas/search.input.json"', "input = 7", "entry.search.input"),
-        ("schemas/search.input.json", "search.input.json", "entry.search.input"),
-        ("schemas/search.input.json", "schemas/none.json", "entry.search.input"),
-        ("schemas/search.input.json", "schemas/../casemate.toml", "entry.search.input"),
-        ("schemas/search.input.json", "schemas/broken.json", r"entry.search.input \(schemas/broken.json\)"),
-        ("schemas/search.input.json", "schemas/twice.json", "entry.search.input"),
-        ('input = { type = "null" }', "input = { type = 2024-01-01 }", "ocall.time.input"),
-        ('input = { type = "null" }', "input = { const = nan }", "ocall.time.input"),
-        ('input = { type = "null" }', "input = { type = 'null', maximum = 9007199254740993 }", "ocall.time.input"),
-        ('input = { type = "null" }', "", "ocall.time.input"),
-        ("[ocall.time]", "[ocalls.now]", "'ocalls'"),
-        ("[enclave]", "[enclave", "the file"),
-        ("[enclave]", "#" * 300_000 + "\n[enclave]", "the file"),
-        ("[enclave]", "x = " + "[" * 3000, "the file"),
-        ("[enclave]", "x = " + "9" * 5000 + "\n[enclave]", "the file"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "key"), REFUSED)
 def test_refuses_and_names_the_key(old: str, new: str, key: str) -> None:
     assert old in TEXT
     with pytest.raises(ManifestError, match=rf"^casemate\.toml: {key}.* is "):
         _parse(TEXT.replace(old, new, 1))
-
-
-PYTHON = (
-    TEXT.replace('"javascript"', '"python"')
-    .replace("main.js", "main.py")
-    .replace('["seal", "log"]', '["random", "now"]')
-)
 
 
 def test_what_no_table_grants_is_granted_by_name_and_by_nothing_else() -> None:
@@ -257,38 +153,7 @@ def test_a_python_manifest_that_grants_less_is_told_the_line_to_write(written: s
         _parse(PYTHON.replace('permissions = ["random", "now"]\n', written))
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ('["seal", "log"]', '"seal"', 'enclave.permissions is \'seal\', want a list of "seal", "log", "random", "now"'),
-        ('["seal", "log"]', '["fetch"]', 'enclave.permissions is \'fetch\', want names out of "seal", "log"'),
-        ('["seal", "log"]', "[1]", "enclave.permissions is 1, want names out of"),
-        ('["seal", "log"]', '["seal", "seal"]', "enclave.permissions is 'seal' twice, want each name once"),
-        ('"javascript"', '"ruby"', "enclave.engine is 'ruby', want 'javascript' or 'python'"),
-        ('"guest/main.js"', '"guest/main.py"', "enclave.main is 'guest/main.py', want a JavaScript file under guest/"),
-        ("budget-spent = ", "Budget = ", "errors.'Budget' is no name of an error, want lower-case letters"),
-        ("budget-spent = ", f"{'e' * 65} = ", "is no name of an error"),
-        ("budget-spent = ", "time-limit = ", "errors.'time-limit' is a code of Casemate's own, want another name"),
-        ("budget-spent = ", "budget-spent = 1 #", "errors.budget-spent is 1, want words for the caller"),
-        ("budget-spent = ", 'budget-spent = "" #', "errors.budget-spent is '', want words for the caller"),
-        ("budget-spent = ", 'budget-spent = "a\\nb" #', "want words for the caller, at most 1024 bytes, in one line"),
-        ("budget-spent = ", f'budget-spent = "{"é" * 513}" #', "want words for the caller, at most 1024 bytes"),
-        ("reason = ", "reasons = ", "errors.not-yet.'reasons' is an unknown key, want one of reason, details"),
-        ('reason = "The auction is still open.", ', "", "errors.not-yet.reason is not there"),
-        ("schemas/not-yet.json", "schemas/none.json", "errors.not-yet.details is 'schemas/none.json', want a file"),
-        ('"schemas/not-yet.json"', "7", "errors.not-yet.details is 7, want a path or an inline table"),
-        ("metrics = true", 'metrics = "yes"', "receipt.metrics is 'yes', want true or false"),
-        ("metrics = true", "metric = true", "receipt.'metric' is an unknown key, want one of metrics"),
-        ("[monitor.ocalls]", "[monitor.calls]", "monitor.'calls' is an unknown key, want one of ocalls, cpu_ms, mem"),
-        ("most = 600", "most = 0", "monitor.ocalls.most is 0, want an integer from 1 to 1000000000"),
-        ("most = 600", "most = 1000000001", "monitor.ocalls.most is 1000000001, want"),
-        ("most = 600", "most = true", "monitor.ocalls.most is true, want"),
-        ("most = 600\n", "", "monitor.ocalls.most is not there, want"),
-        ('then = "slow"', 'then = "kill"', "monitor.ocalls.then is 'kill', want 'warn' or 'slow' or 'stop'"),
-        ('then = "slow"', "", "monitor.ocalls.then is not there, want 'warn' or 'slow' or 'stop'"),
-        ("most = 600", "most = 600\nunit = 1", "monitor.ocalls.'unit' is an unknown key"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "words"), TOLD)
 def test_a_bad_value_is_told_what_was_wanted(old: str, new: str, words: str) -> None:
     assert old in TEXT
     with pytest.raises(ManifestError) as caught:
