@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from casemate.chip.runtime import ENGINE
-from casemate.chip.runtime_copy import cache_root, copy_name
+from casemate.chip.runtime_copy import cache_root
+from casemate.chip.runtime_digest import copy_name
 from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.functions.build import build

@@ -21,8 +21,9 @@ the supervisor as a ``Fault``, and to standard error), 2 for a wrong command lin
 
 ``python -I -m casemate.chip runtime-digest``
 
-Finds or makes this interpreter's runtime copy and prints ``{"platform": TAG, "runtime": {PART: HEX}, "copy": DIR}``:
-what `casemate build` writes into an image's runtime lock, and where the copy lies.
+Finds or makes this interpreter's runtime copy and prints ``{"platform": TAG, "runtime": {PART: HEX}, "copy": DIR,
+"core_groups": {GROUP: HEX}, "common": {NAME: HEX}}``: what `casemate build` writes into an image's runtime lock, where
+the copy lies, what the core's digest is over, and the core's digest with each common interpreter.
 """
 
 import sys
@@ -31,7 +32,7 @@ import sys
 def main() -> int:
     """Runs the chip, or answers the question; the exit status."""
     if sys.argv[1:] == ["runtime-digest"]:
-        from casemate.chip.runtime_copy import print_runtime_digest
+        from casemate.chip.digest_command import print_runtime_digest
 
         return print_runtime_digest()
     from casemate.chip.first_stage import run_chip

@@ -7,27 +7,25 @@ after it was hashed; where Casemate runs as root, nobody else is that user.
 
 import contextlib
 import hashlib
-import json
 import os
 import pwd
 import shutil
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from casemate.chip.errors import RuntimeCopyError
-from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, component_of, loader_environment, this_platform, unused
-from casemate.chip.runtime_sources import SourceFile, runtime_sources
+from casemate.chip.interpreter_files import SourceFile
+from casemate.chip.runtime import HOLDS, PYTHON, RuntimeCopy, loader_environment, unused
+from casemate.chip.runtime_digest import MeasuredFile, copy_name, measure
 from casemate.process.ownership import PlaceError, check_own_folder, check_way
-from casemate.wire.errors import MissingExtraError, os_error_text
-from casemate.wire.protocol.runtime_lock import Runtime, RuntimePart
+from casemate.wire.errors import os_error_text
+from casemate.wire.protocol.runtime_lock import Runtime
 
 SYSTEM_ROOT = Path("/var/cache/casemate/runtime")
 KEPT_COPIES = 3
@@ -41,7 +39,7 @@ COMPILED = "compiled"
 PROBE_TIME = 20.0
 """Seconds that a new copy's interpreter may take to say where it found itself."""
 
-_LABEL = b"casemate runtime v2\x00"
+_HINT_LABEL = b"casemate runtime hint v3\x00"
 _CHUNK = 1 << 20
 _THREADS = 4
 _FOLDER_MODE, _FILE_MODE, _PROGRAM_MODE = 0o755, 0o444, 0o555
@@ -60,13 +58,6 @@ except OSError:
     pass
 print(*paths, sep="\\0", end="")
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Hashed:
-    path: str
-    executable: bool
-    sha256: bytes
 
 
 def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
@@ -93,18 +84,6 @@ def prepare_runtime(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
     return copy
 
 
-def print_runtime_digest() -> int:
-    """Prints platform, digests and place as one JSON object; 1 and a reason on standard error where there are none."""
-    try:
-        copy = prepare_runtime(runtime_sources(), cache_root())
-    except (MissingExtraError, RuntimeCopyError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    digests = {part.component: part.digest.hex() for part in copy.parts}
-    sys.stdout.write(json.dumps({"platform": this_platform(), "runtime": digests, "copy": str(copy.directory)}) + "\n")
-    return 0
-
-
 def verify_copy(directory: Path) -> Runtime:
     """The digests of what lies in ``directory`` now, which must be the ones that name it.
 
@@ -112,20 +91,12 @@ def verify_copy(directory: Path) -> Runtime:
         RuntimeCopyError: it is another, or the folder holds what no copy has.
     """
     try:
-        parts = _parts(_hash_copy(directory))
+        parts = measure(hash_copy(directory)).parts
     except OSError as error:
         raise RuntimeCopyError(f"{directory} cannot be read: {os_error_text(error)}") from None
     if (name := copy_name(parts)) != directory.name:
         raise RuntimeCopyError(f"{directory} holds other files than its name says: digest {name}")
     return parts
-
-
-def copy_name(parts: Runtime) -> str:
-    """The name of the folder that holds a copy of these parts: the digest of their digests."""
-    digest = hashlib.sha256(_LABEL)
-    for part in parts:
-        digest.update(part.component.encode() + b"\x00" + part.digest)
-    return digest.hexdigest()
 
 
 def compiled_folder(directory: Path) -> Path:
@@ -174,7 +145,7 @@ def _candidates() -> Iterator[Path]:
 def _make(sources: Sequence[SourceFile], root: Path) -> RuntimeCopy:
     fresh = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
     try:
-        parts = _parts(_copy_all(sources, fresh))
+        parts = measure(_copy_all(sources, fresh)).parts
         target = root / copy_name(parts)
         if target.exists():
             try:
@@ -219,14 +190,14 @@ def check_confined(directory: Path) -> None:
             )
 
 
-def _copy_all(sources: Sequence[SourceFile], fresh: Path) -> list[_Hashed]:
+def _copy_all(sources: Sequence[SourceFile], fresh: Path) -> list[MeasuredFile]:
     folders = {folder for file in sources for folder in (fresh / file.path).parents if fresh in folder.parents}
     for folder in sorted(folders):
         folder.mkdir()
     for folder in (fresh, *folders):
         folder.chmod(_FOLDER_MODE)
 
-    def copy(file: SourceFile) -> _Hashed:
+    def copy(file: SourceFile) -> MeasuredFile:
         digest = hashlib.sha256()
         mode = _PROGRAM_MODE if file.executable else _FILE_MODE
         with file.source.open("rb") as reader, (fresh / file.path).open("xb") as writer:
@@ -234,12 +205,12 @@ def _copy_all(sources: Sequence[SourceFile], fresh: Path) -> list[_Hashed]:
                 digest.update(chunk)
                 writer.write(chunk)
             os.fchmod(writer.fileno(), mode)
-        return _Hashed(file.path, file.executable, digest.digest())
+        return MeasuredFile(file.path, file.executable, digest.digest())
 
     return _in_parallel(copy, sources)
 
 
-def _in_parallel(work: Callable[[T], _Hashed], items: Sequence[T]) -> list[_Hashed]:
+def _in_parallel(work: Callable[[T], MeasuredFile], items: Sequence[T]) -> list[MeasuredFile]:
     """Results in the order of the items; threads help, since hashing and copying release the interpreter's lock."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(work, items))
@@ -259,28 +230,15 @@ def _files_of(directory: Path) -> Iterator[tuple[str, bool]]:
                 yield path.relative_to(directory).as_posix(), bool(status.st_mode & stat.S_IXUSR)
 
 
-def _hash_copy(directory: Path) -> list[_Hashed]:
-    def hashed(file: tuple[str, bool]) -> _Hashed:
+def hash_copy(directory: Path) -> list[MeasuredFile]:
+    """Each file that lies in ``directory`` now; RuntimeCopyError where others could change one."""
+
+    def hashed(file: tuple[str, bool]) -> MeasuredFile:
         path, executable = file
         with (directory / path).open("rb", buffering=0) as content:
-            return _Hashed(path, executable, hashlib.file_digest(content, "sha256").digest())
+            return MeasuredFile(path, executable, hashlib.file_digest(content, "sha256").digest())
 
     return _in_parallel(hashed, list(_files_of(directory)))
-
-
-def _parts(files: list[_Hashed]) -> Runtime:
-    members: dict[str, list[_Hashed]] = {}
-    for file in sorted(files, key=lambda file: file.path.encode()):
-        members.setdefault(component_of(file.path), []).append(file)
-    return tuple(RuntimePart(component, _digest(component, of)) for component, of in sorted(members.items()))
-
-
-def _digest(component: str, files: list[_Hashed]) -> bytes:
-    digest = hashlib.sha256(_LABEL + component.encode() + b"\x00")
-    for file in files:
-        path = file.path.encode()
-        digest.update(len(path).to_bytes(4, "little") + path + bytes((file.executable,)) + file.sha256)
-    return digest.digest()
 
 
 def _hint_file(sources: Sequence[SourceFile], root: Path) -> Path:
@@ -288,7 +246,7 @@ def _hint_file(sources: Sequence[SourceFile], root: Path) -> Path:
 
     A wrong note does no harm: a copy's digest is always taken of the copy itself.
     """
-    digest = hashlib.sha256(_LABEL)
+    digest = hashlib.sha256(_HINT_LABEL)
     for file in sources:
         status = file.source.stat()
         fields = (file.path, file.executable, file.source, status.st_size, status.st_mtime_ns, status.st_ino)

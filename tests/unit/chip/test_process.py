@@ -21,7 +21,7 @@ from tests.rigs.chip.process import PATIENCE, started
 
 from casemate.chip.anchors import Anchors, Asker
 from casemate.chip.fuses import load_fuses
-from casemate.chip.runtime_copy import copy_name
+from casemate.chip.runtime_digest import copy_name
 from casemate.chip.sgx.tcb import FIRST_TCB
 from casemate.images.layout import lay_out
 from casemate.link.calls import answer_of
@@ -321,7 +321,7 @@ def test_runtime_digest_is_told_without_a_machine(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-m", "casemate.chip", "runtime-digest"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     said = json.loads(done.stdout)
-    assert set(said) == {"platform", "runtime", "copy"}
+    assert set(said) == {"platform", "runtime", "copy", "core_groups", "common"}
     with started(tmp_path) as chip_process:
         chip_process.certify()
         ready = chip_process.ready()

@@ -14,6 +14,7 @@ import pytest
 from casemate.chip import runtime
 from casemate.chip import runtime_copy as module
 from casemate.chip.errors import RuntimeCopyError
+from casemate.chip.interpreter_files import SourceFile
 from casemate.chip.runtime import (
     ENGINE,
     ENGINE_FILES,
@@ -26,7 +27,7 @@ from casemate.chip.runtime import (
     unused,
 )
 from casemate.chip.runtime_copy import cache_root, check_confined, compiled_folder, prepare_runtime, verify_copy
-from casemate.chip.runtime_sources import ROOMS, SourceFile, installed_files, runtime_sources
+from casemate.chip.runtime_sources import ROOMS, installed_files, runtime_sources
 from casemate.engines.javascript.engine import BOOTSTRAP
 from casemate.wire.errors import MissingExtraError
 from casemate.wire.protocol.runtime_lock import RuntimePart
@@ -61,7 +62,8 @@ def prepare(tmp_path: Path, sources: tuple[SourceFile, ...], monkeypatch: pytest
 
 
 def test_digest_is_over_sorted_paths_executable_bits_and_hashes(prepare: Prepare) -> None:
-    digest = hashlib.sha256(b"casemate runtime v2\x00core\x00")
+    label = b"casemate runtime v3\x00"
+    digest = hashlib.sha256(label + b"interpreter\x00")
     for path, executable, content in (
         ("bin/python3", 1, b"#!interpreter"),
         ("lib/python3.11/lib-dynload/x.so", 0, b"\x7fELF"),
@@ -69,9 +71,10 @@ def test_digest_is_over_sorted_paths_executable_bits_and_hashes(prepare: Prepare
     ):
         head = len(path).to_bytes(4, "little") + path.encode() + bytes((executable,))
         digest.update(head + hashlib.sha256(content).digest())
+    core = hashlib.sha256(label + b"core\x00" + b"interpreter\x00" + digest.digest()).digest()
     copy = prepare()
-    assert copy.parts == (RuntimePart("core", digest.digest()),)
-    assert copy.directory.name == hashlib.sha256(b"casemate runtime v2\x00core\x00" + digest.digest()).hexdigest()
+    assert copy.parts == (RuntimePart("core", core),)
+    assert copy.directory.name == hashlib.sha256(label + b"core\x00" + core).hexdigest()
 
 
 def test_an_engines_files_change_its_own_digest_alone(prepare: Prepare, tmp_path: Path) -> None:
