@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command | Family] = {
     "build": Command(IMAGES, "build"),
     "measure": Command(IMAGES, "measure"),
     "diff": Command(IMAGES, "measure"),
+    "lock": Family(IMAGES, "The runtimes that an image may run on: a lock that a team shares."),
     "run": Command(CALLS, "run"),
     "call": Command(CALLS, "call"),
     "keygen": Command(CALLS, "keygen"),

@@ -176,7 +176,11 @@ def errors_table() -> dict[type[Exception], Meaning]:
         images.BuildTimeError: Meaning(wrong, "set SOURCE_DATE_EPOCH to seconds since 1970, or unset it"),
         OtherImageVersionError: Meaning(wrong, "build it anew from its folder: `casemate build --relock DIR`"),
         RuntimeLockError: Meaning(wrong, "`casemate build --relock DIR` writes it anew; MRENCLAVE changes with it"),
-        StaleLockError: Meaning(wrong, "`casemate build --relock DIR` names this runtime; MRENCLAVE changes with it"),
+        StaleLockError: Meaning(
+            wrong,
+            "`casemate lock add DIR` accepts this runtime, too, and `casemate build --relock DIR` it alone; MRENCLAVE "
+            "changes with either: build again, and give out the policies that name it anew",
+        ),
         client.CallerKeyError: Meaning(wrong, "`casemate keygen NEW_FILE` makes a caller's key"),
         PolicyError: Meaning(wrong, "`casemate policy IMAGE` prints a whole policy to edit"),
         UnknownFileError: Meaning(wrong, "say what it is with --as, where its bytes do not tell"),
@@ -263,7 +267,7 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
     (
         Code.LAUNCH_REFUSED,
         "runtime-lock",
-        "rebuild the image: `casemate build --relock DIR`; MRENCLAVE changes with it",
+        "`casemate lock add DIR` accepts it, too, and `casemate build DIR` builds it again; MRENCLAVE changes with it",
     ),
     (Code.LAUNCH_REFUSED, "controlled-attributes", "those keys are for the chip maker's own enclaves: sign it without"),
     (Code.LAUNCH_REFUSED, "secs-attributes", "this chip has no such attributes: sign the image with others"),

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,10 @@ class PlatformRuntime:
     parts: Runtime
     copy: str
     """The folder that holds it."""
+    core_groups: Mapping[str, bytes] = field(default_factory=dict)
+    """What the core's digest is over: the digests of the interpreter, of the packages, of Casemate's own files."""
+    common: Mapping[str, bytes] = field(default_factory=dict)
+    """The core's digest with each common interpreter of this platform, by the interpreter's name."""
 
 
 def is_source(path: Path) -> bool:
@@ -133,7 +138,11 @@ def runtime() -> PlatformRuntime:
         )
         said = json.loads(asked.stdout)
         parts = tuple(RuntimePart(name, bytes.fromhex(digest)) for name, digest in said["runtime"].items())
-        return PlatformRuntime(str(said["platform"]), parts, str(said["copy"]))
+        groups, common = (
+            {str(name): bytes.fromhex(digest) for name, digest in said[member].items()}
+            for member in ("core_groups", "common")
+        )
+        return PlatformRuntime(str(said["platform"]), parts, str(said["copy"]), groups, common)
     except subprocess.TimeoutExpired:
         raise RuntimeDigestError(f"the runtime's digests did not come within {DIGEST_TIMEOUT:g} s") from None
     except subprocess.CalledProcessError as error:
@@ -141,7 +150,7 @@ def runtime() -> PlatformRuntime:
         raise RuntimeDigestError(f"the runtime's digests cannot be told: {' '.join(complaint)[:1000]}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RuntimeDigestError(
-            "the runtime's digests: got other words, want JSON {platform, runtime, copy}"
+            "the runtime's digests: got other words, want JSON {platform, runtime, copy, core_groups, common}"
         ) from None
 
 

@@ -248,6 +248,10 @@ def stale_lock(world: World) -> str:
     assert digest in lock.read_text()
     lock.write_text(lock.read_text().replace(digest, "00" * 32))
     advice = world.bad("build", world.hello)
+    before = lock.read_text()
+    world.good("lock", "add", world.hello)
+    world.good("build", world.hello)
+    lock.write_text(before)
     world.good("build", world.hello, "--relock")
     return advice
 

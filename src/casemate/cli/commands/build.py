@@ -63,14 +63,21 @@ def build(
 
     Writes NAME.sgxs, the stream of ECREATE, EADD and EEXTEND records whose
     SHA-256 is MRENCLAVE, and NAME.sigstruct, signed with the developer's key.
-    The same folder, key and SOURCE_DATE_EPOCH give the same bytes everywhere.
+
+    MRENCLAVE is the same wherever the measured files are: casemate.toml,
+    casemate.lock, guest/ and schemas/, and the version of Casemate. So commit
+    casemate.lock: it alone depends on the computer that it was written on.
+    The same key and SOURCE_DATE_EPOCH give the same NAME.sigstruct, too.
+    Which interpreter builds does not matter.
 
     The engine then parses and links the modules, without running them: what
     it cannot load is an error with file, line and column. Python is compiled
     by the interpreter that builds, and its imports and names are checked.
 
-    A missing casemate.lock is written. One that does not accept this
-    computer's runtime is an error; --relock replaces this platform's records.
+    A missing casemate.lock is written, for this computer's runtime. One that
+    does not accept that runtime is an error: `casemate lock add` accepts it
+    beside the others, --relock accepts it alone; with either MRENCLAVE
+    changes. `casemate measure` needs no runtime, and tells MRENCLAVE anywhere.
 
     Example:
         casemate build hello

@@ -185,6 +185,16 @@ class RuntimeLock:
         mine = [Record(part.component, platform, part.digest) for part in runtime]
         return type(self)(tuple(sorted({*others, *mine})))
 
+    def accepting(self, platform: str, runtime: Iterable[RuntimePart]) -> Self:
+        """The lock that accepts these parts on that platform, beside all that this one accepts."""
+        mine = (Record(part.component, platform, part.digest) for part in runtime)
+        return type(self)(tuple(sorted({*self.records, *mine})))
+
+    def without(self, records: Iterable[Record]) -> Self:
+        """The lock without these records."""
+        dropped = set(records)
+        return type(self)(tuple(record for record in self.records if record not in dropped))
+
 
 def _other_format(text: bytes) -> str:
     """The format that these bytes have instead of version 2, for the error."""
