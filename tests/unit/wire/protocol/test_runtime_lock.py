@@ -57,6 +57,14 @@ def test_a_runtime_replaces_its_own_platform_alone() -> None:
     assert lock.platforms() == ("linux-aarch64-cp312", TAG)
 
 
+def test_what_is_accepted_besides_and_taken_out_again_leaves_the_lock_as_it_was() -> None:
+    lock = RuntimeLock().with_runtime(TAG, [RuntimePart("core", DIGEST)])
+    wider = lock.accepting(TAG, [RuntimePart("core", bytes(32)), RuntimePart("core", DIGEST)])
+    assert wider.digests("core", TAG) == (bytes(32), DIGEST)
+    assert RuntimeLock.parse(wider.encode()) == wider
+    assert wider.without([Record("core", TAG, bytes(32)), Record("core", TAG, b"\x07" * 32)]) == lock
+
+
 def test_an_image_uses_the_core_and_its_engine() -> None:
     runtime = tuple(RuntimePart(name, DIGEST) for name in ("core", "javascript", "python"))
     assert [part.component for part in used(runtime, "python")] == ["core", "python"]
