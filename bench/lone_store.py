@@ -95,7 +95,7 @@ async def _chip(leaf: socket.socket, folder: Path) -> None:
 
 async def _host(entry: socket.socket, folder: Path) -> None:
     keep = partial(StateKeeper(folder / "records.db").answer, namespaces=frozenset({NAMESPACE}))
-    EntryGate(entry, {}, keep, lambda _: None)
+    EntryGate(entry, {}, keep, lambda _: None, lambda _: None)
     await asyncio.sleep(3600)
 
 

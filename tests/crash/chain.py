@@ -191,7 +191,7 @@ async def _host(control: socket.socket, told: int, folder: Path) -> None:
     while True:
         (descriptor,) = (await channel.receive()).descriptors
         keep = partial(keeper.answer, namespaces=NAMESPACES)
-        gate = EntryGate(socket.socket(fileno=descriptor), {}, keep, lambda _: None)
+        gate = EntryGate(socket.socket(fileno=descriptor), {}, keep, lambda _: None, lambda _: None)
         with contextlib.suppress(FaultError):
             await tell(gate, WRITERS)
             await asyncio.gather(*(write(gate, writer) for writer in range(WRITERS)))

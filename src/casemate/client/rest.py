@@ -28,7 +28,7 @@ from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
-from casemate.wire.messages import host
+from casemate.wire.messages import host, machine_log
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.verbs import ENCLAVE_VERBS, json_members, routes_of
 from casemate.wire.protocol.call import MAX_SEALED
@@ -160,6 +160,20 @@ def _enclaves(body: JsonObject) -> host.EnclavesAre:
     return host.EnclavesAre(tuple(_enclave(each) for each in body.children("enclaves", limit=_MAX_ENCLAVES)))
 
 
+def _log(body: JsonObject) -> machine_log.LogIs:
+    entries = tuple(_log_entry(each) for each in body.children("entries", limit=machine_log.MAX_ENTRIES))
+    return machine_log.LogIs(body.uint("host", MAX_INTEGER), entries)
+
+
+def _log_entry(body: JsonObject) -> machine_log.LogEntry:
+    try:
+        source = machine_log.LogSource(body.text("source"))
+    except ValueError:
+        raise WireError("entry.source", got="another word", want=" or ".join(machine_log.LogSource)) from None
+    number, at, enclave = (body.uint(name, MAX_INTEGER) for name in ("number", "at", "enclave"))
+    return machine_log.LogEntry(number, at, source, enclave, body.text("text"))
+
+
 BY_HAND: dict[type, Callable[[Any, Callable[[], float]], Exchange[object]]] = {
     host.Launch: _launch,
     host.GetEvidence: _evidence,
@@ -172,6 +186,7 @@ BY_HAND: dict[type, Callable[[Any, Callable[[], float]], Exchange[object]]] = {
 ANSWERS: dict[type, Callable[[JsonObject], object]] = {
     host.EnclaveIs: _enclave,
     host.EnclavesAre: _enclaves,
+    machine_log.LogIs: _log,
     **VM_ANSWERS,
 }
 """How the gateway's JSON is read, by the class of the host's answer."""

@@ -42,6 +42,7 @@ from casemate.wire.messages.host import (
     StartEnclave,
     StopEnclave,
 )
+from casemate.wire.messages.machine_log import LogIs, ReadLog
 from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.wire.protocol.call import StepTaken
 from casemate.wire.protocol.faults import Code
@@ -104,6 +105,15 @@ class Client:
     def enclaves(self) -> tuple[EnclaveIs, ...]:
         """All enclaves, in the host's words."""
         return (self._transport.answer(ListEnclaves())).enclaves
+
+    def log(self, after: int = 0) -> LogIs:
+        """What debug enclaves have printed, and the machine's events, in the host's words; a few hundred at most.
+
+        Args:
+            after: the number of the last entry that is known already. Where the answer's ``host`` is another than
+                before, numbers have started anew: ask again with 0.
+        """
+        return self._transport.answer(ReadLog(after))
 
     def start(self, enclave: int) -> EnclaveIs:
         """Starts a stopped enclave, with fresh keys: attest it again."""

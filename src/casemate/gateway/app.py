@@ -24,6 +24,7 @@ from casemate.gateway.v1.calls import call_routes, relay_of
 from casemate.gateway.v1.enclaves import enclave_routes
 from casemate.gateway.v1.events import EventStreams, event_routes
 from casemate.gateway.v1.images import image_routes
+from casemate.gateway.v1.log import log_routes
 from casemate.gateway.v1.machine import MachineFile, machine_routes, metrics_routes
 from casemate.gateway.v1.vm.console import ConsoleStreams, console_routes
 from casemate.gateway.v1.vm.routes import vm_routes
@@ -81,6 +82,7 @@ class Gateway:
             vm_routes(vms, shares, idempotency),
             console_routes(self._consoles),
             event_routes(self._streams),
+            log_routes(host),
             metrics_routes(host, log.metrics),
         )
         for router in routers:  # not `include_router`, which looks into each router anew for each request

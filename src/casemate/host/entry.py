@@ -73,7 +73,7 @@ class EntryGate:
 
     ``on_death`` is told once when the enclave can no longer be entered, and why; not of :meth:`close`. If the link ends
     while the enclave has no entry, that is the chip's to report, which knows why: ``on_death`` is told of it when
-    somebody tries to enter all the same.
+    somebody tries to enter all the same. ``on_print`` is told each line of a debug enclave's console.
     """
 
     def __init__(
@@ -82,10 +82,12 @@ class EntryGate:
         ocalls: Mapping[str, Handler],
         keep: KeepState,
         on_death: Callable[[str], None],
+        on_print: Callable[[str], None],
     ) -> None:
         self._channel = AsyncChannel(entry_socket, descriptors=False)
         self._questions = Questions(self._channel, ocalls, keep)
         self._on_death = on_death
+        self._on_print = on_print
         self._calls, self._others = _Window(), _Window()
         self._under_way: dict[int, _Entry[Any]] = {}
         """By their numbers, in the order in which they were sent."""
@@ -214,7 +216,7 @@ class EntryGate:
             case Ocall() | StateRead() | StateAppend() | StateForget():
                 await self._questions.take(news, len(message))
             case Log(text):
-                _log.info("guest prints: %s", text)
+                self._on_print(text)
             case Fault():
                 _log.warning("an enclave refuses a frame of which it cannot tell the entry: %s", FaultError(news))
 

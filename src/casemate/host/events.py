@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from casemate.host.machine_log import MachineLog
 from casemate.wire.messages.host import EnclaveIs
+from casemate.wire.messages.machine_log import LogSource
 
 KEPT = 256
 """Events that are kept. A reader that is slower misses the oldest, so memory stays bounded."""
@@ -40,6 +42,8 @@ class Events:
     """
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.log = MachineLog(now)
+        """Each event in words, beside what debug enclaves print."""
         self._now = now
         self._kept: deque[Event] = deque(maxlen=KEPT)
         self._last = 0
@@ -54,8 +58,16 @@ class Events:
         """Adds an event and wakes all readers."""
         self._last += 1
         self._kept.append(Event(self._last, self._now(), what))
+        self._note(what)
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+    def _note(self, what: EnclaveIs | MachineEvent) -> None:
+        if isinstance(what, MachineEvent):
+            self.log.add(LogSource.MACHINE, 0, what.text)
+        else:
+            words = f"{what.name} is {what.state}"
+            self.log.add(LogSource.ENCLAVE, what.enclave, f"{words}: {what.reason}" if what.reason else words)
 
     async def since(self, last: int) -> AsyncIterator[Event]:
         """The events that are kept and have a higher number than ``last``, then each new one; it never ends by itself.

@@ -49,6 +49,7 @@ from casemate.wire.messages.host import (
     StartEnclave,
     StopEnclave,
 )
+from casemate.wire.messages.machine_log import LogIs, LogSource, ReadLog
 from casemate.wire.messages.request import Request
 from casemate.wire.messages.state import ListStates, StatesAre
 from casemate.wire.messages.tls import TlsInstalled
@@ -119,6 +120,7 @@ class Orchestrator:
         handlers.add(StartEnclave, lambda asked: self.start(asked.enclave))
         handlers.add(StopEnclave, lambda asked: self.stop(asked.enclave))
         handlers.add(DestroyEnclave, lambda asked: self.destroy(asked.enclave))
+        handlers.add(ReadLog, self._read_log)
         handlers.add(ListStates, self._list_states)
         return handlers
 
@@ -346,7 +348,7 @@ class Orchestrator:
     async def _start(self, record: EnclaveRecord) -> None:
         keep = partial(self._keeper.answer, namespaces=namespaces_of(record.shown))
         entry_socket = await self._chip.start(record.place)
-        record.gate = EntryGate(entry_socket, self._ocalls, keep, self._death(record))
+        record.gate = EntryGate(entry_socket, self._ocalls, keep, self._death(record), self._console(record))
         self._now(record, State.RUNNING)
         await self._serve_tls(record)
 
@@ -442,6 +444,18 @@ class Orchestrator:
                 self._lose(record, reason)
 
         return lost
+
+    def _console(self, record: EnclaveRecord) -> Callable[[str], None]:
+        number = record.shown.enclave
+
+        def printed(text: str) -> None:
+            _log.info("enclave %d prints: %s", number, text)
+            self.events.log.add(LogSource.CONSOLE, number, text)
+
+        return printed
+
+    async def _read_log(self, asked: ReadLog) -> LogIs:
+        return self.events.log.after(asked.after)
 
     async def _want(self, record: EnclaveRecord, wanted: Wanted) -> None:
         if record.lasting:

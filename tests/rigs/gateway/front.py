@@ -34,6 +34,7 @@ from casemate.wire.messages.host import (
     StartEnclave,
     StopEnclave,
 )
+from casemate.wire.messages.machine_log import ReadLog
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.protocol.call import Refusal
@@ -95,6 +96,8 @@ class FakeHost:
         match asked:
             case ListEnclaves():
                 said = EnclavesAre(self.enclaves())
+            case ReadLog(after):
+                said = self.events.log.after(after)
             case StartEnclave(number):
                 said = self._step(number, Event.START)
             case StopEnclave(number):

@@ -27,7 +27,7 @@ from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.messages import host
+from casemate.wire.messages import host, machine_log
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.vm import host as vms
 from casemate.wire.messages.vm.hypervisor import UNLIMITED, Done, ExitReason, MemoryIs, RmpEntry, RmpIs
@@ -47,6 +47,7 @@ REQUESTS: dict[str, Request[Any]] = {
     "stop": host.StopEnclave(1),
     "destroy": host.DestroyEnclave(1),
     "machine": GetMachine(),
+    "log": machine_log.ReadLog(7),
     "launch-vm": LAUNCH,
     "list-vms": vms.ListVms(),
     "get-vm": vms.GetVm(1),
@@ -65,7 +66,7 @@ REQUESTS: dict[str, Request[Any]] = {
     "assign": vms.AssignVm(1, 0x1000, None),
     "give": vms.GiveVm(1, b"x"),
 }
-REPEATED = {"launch", "list", "evidence", "machine"}
+REPEATED = {"log", "launch", "list", "evidence", "machine"}
 """Requests that are sent again when their answer is lost."""
 REPEATED |= {"launch-vm", "list-vms", "get-vm", "console", "memory", "rmp", "registers"}
 VM = {
@@ -91,11 +92,14 @@ ENTRY = {
     "vmsa": False,
     "permissions": [15, 0, 0, 0],
 }
+LOG_ENTRY = {"number": 8, "at": 1, "source": "console", "enclave": 1, "text": "a line"}
 SOUND = [
     b"",
     encode_message(host.Launched(1, bytes(32))),
     encode_json({"enclaves": []}),
     encode_json({"code": "busy", "detail": "later"}),
+    encode_json({"host": 7, "entries": [LOG_ENTRY]}),
+    encode_json({"host": 7, "entries": [LOG_ENTRY | {"source": "nobody"}]}),
     encode_json({"id": 1, "name": "x", "mr_enclave": "00" * 32, "mr_signer": "00" * 32}),
     encode_json({"image": "00" * 32, "root_certificate": "\x00", "platform": 7}),
     encode_json(VM),

@@ -68,7 +68,7 @@ def in_a_call(
     async def run() -> None:
         ours, theirs = socket.socketpair()
         deaths: list[str] = []
-        gate = EntryGate(ours, OCALLS, keep, deaths.append)
+        gate = EntryGate(ours, OCALLS, keep, deaths.append, lambda _: None)
         enclave = FakeEnclave(theirs)
 
         async def whole() -> None:
@@ -143,7 +143,7 @@ def test_an_ocall_that_is_answered_after_its_call_costs_the_next_entry_nothing()
     async def run() -> None:
         ours, theirs = socket.socketpair()
         deaths: list[str] = []
-        gate, enclave = EntryGate(ours, OCALLS, keeps_nothing, deaths.append), FakeEnclave(theirs)
+        gate, enclave = EntryGate(ours, OCALLS, keeps_nothing, deaths.append, lambda _: None), FakeEnclave(theirs)
         await enclave.ready()
         entering = asyncio.create_task(gate.enter(ENTER, Left))
         number, _ = await enclave.entered(Enter)
@@ -274,7 +274,10 @@ def test_answers_that_are_under_way_end_with_their_enclave() -> None:
 
     async def run() -> None:
         ours, theirs = socket.socketpair()
-        gate, enclave = EntryGate(ours, {"endless": endless}, keeps_nothing, lambda _: None), FakeEnclave(theirs)
+        gate, enclave = (
+            EntryGate(ours, {"endless": endless}, keeps_nothing, lambda _: None, lambda _: None),
+            FakeEnclave(theirs),
+        )
         await enclave.ready()
         await enclave.tell(Ocall(1, "endless", b"{}"))
         await asyncio.sleep(0.02)

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from casemate.wire.messages.machine_log import LogSource
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.tee import Tee
 
@@ -89,6 +90,26 @@ class EnclavesDocument(Document):
     """All enclaves."""
 
     enclaves: list[EnclaveDocument]
+
+
+class LogEntryDocument(Document):
+    """One line of the machine's log."""
+
+    number: Annotated[int, Field(description="Rises; starts anew with the host's process.")]
+    at: Annotated[int, Field(description="Milliseconds since 1970, by the host's clock.")]
+    source: Annotated[
+        LogSource,
+        Field(description="`console`: a debug enclave's function printed it; `enclave`: its state; `machine`."),
+    ]
+    enclave: Annotated[int, Field(description="The enclave's number; 0 for the machine.")]
+    text: str
+
+
+class LogDocument(Document):
+    """Entries in the order of their numbers."""
+
+    host: Annotated[int, Field(description="Another for each process of the host.")]
+    entries: list[LogEntryDocument]
 
 
 class ImageDocument(Document):

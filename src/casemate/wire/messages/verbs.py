@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from casemate.wire.messages import host, state
+from casemate.wire.messages import host, machine_log, state
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
@@ -179,6 +179,20 @@ DESTROY = Verb(
         refusals=_CHANGE,
     ),
 )
+LOG = Verb(
+    machine_log.ReadLog,
+    ASK_TIMEOUT,
+    Route(
+        "GET",
+        "/v1/log",
+        Role.DEPLOY,
+        "read_log",
+        "Log",
+        "What debug enclaves have printed, and this machine's events: the oldest that are kept and have a higher number"
+        " than `after`. A new `host` means that the host was started anew, and its numbers with it: read from 0.",
+        query=(Query("after", 0),),
+    ),
+)
 LIST_STATES = Verb(state.ListStates, ASK_TIMEOUT, None)
 
 CALL_VERBS = (CALL, EVIDENCE)
@@ -186,7 +200,7 @@ CALL_VERBS = (CALL, EVIDENCE)
 
 LIFECYCLE_VERBS = (LAUNCH, LIST, START, STOP, DESTROY)
 
-ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, LIST_STATES)
+ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, LOG, LIST_STATES)
 
 
 def routes_of(verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Route]:

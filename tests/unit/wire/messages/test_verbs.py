@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from casemate.wire.messages import host, state
+from casemate.wire.messages import host, machine_log, state
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.verbs import (
     ENCLAVE_VERBS,
@@ -36,7 +36,7 @@ def requests_in(module: Any) -> set[type]:
 
 
 def test_every_request_to_a_host_has_its_entry() -> None:
-    assert {verb.request for verb in ENCLAVE_VERBS} == requests_in(host) | requests_in(state)
+    assert {verb.request for verb in ENCLAVE_VERBS} == requests_in(host) | requests_in(machine_log) | requests_in(state)
     assert {verb.request for verb in VM_VERBS} == requests_in(vms)
 
 
