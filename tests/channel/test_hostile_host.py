@@ -427,7 +427,7 @@ def test_an_endless_stream_of_noise_ends_nothing() -> None:
 
 
 def test_defects_are_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("a secret")
 
     with Rig() as rig:

@@ -1,12 +1,33 @@
 """What can be wrong with a folder or a value, one class for each reaction."""
 
+from collections.abc import Callable
 from typing import Self
 
 from casemate.wire.errors import CasemateError
 
 
 class SchemaMismatchError(CasemateError):
-    """A value is not as its schema says. The message holds no value, so it may be shown where the value may not."""
+    """A value is not as its schema says. The message holds no value, so it may be shown where the value may not.
+
+    Args:
+        message: the error's.
+        explain: says which member it is, what the schema wants of it, and how it begins, for whoever may see the value.
+            Only called where that is told, since it takes longer than the check.
+    """
+
+    def __init__(self, message: str, explain: Callable[[], str] | None = None) -> None:
+        super().__init__(message)
+        self._explain = explain
+
+    @property
+    def explanation(self) -> str:
+        """The member, what is wanted, and its beginning; the message where the member is not known."""
+        return str(self) if self._explain is None else self._explain()
+
+
+def mismatch_words(error: CasemateError, *, explain: bool) -> str:
+    """The words about a value that is not as it has to be; only if ``explain``, they may quote the value."""
+    return error.explanation if explain and isinstance(error, SchemaMismatchError) else str(error)
 
 
 class FolderError(CasemateError):

@@ -39,7 +39,7 @@ class Calls:
         self._peers = peers
         self._turns = Turns(manifest.limits.concurrent)
         self._large = Turns(1)
-        ocalls = Ocalls(program.image.schemas, peers.host)
+        ocalls = Ocalls(program.image.schemas, peers.host, explain=manifest.debug)
         self._services = Services(program, peers.leaf, peers.host, ocalls.ask)
         self._streams = StreamCalls(program.image, peers, self._services, self._turns)
 
@@ -91,7 +91,7 @@ class Calls:
             self._large.give_back()
 
     async def _run_now(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable) -> Answer:
-        checked = check_arguments(self._schemas.entries[entry.name].input, arguments)
+        checked = check_arguments(self._schemas.entries[entry.name].input, arguments, explain=self._manifest.debug)
         # First the guest, then the turn: who waits for a guest to be made keeps nobody who has one from calling it.
         place, seconds = await self._peers.guests.hold(party, self._manifest.limits.time_ms / 1000)
         try:

@@ -6,7 +6,7 @@ What a function may say to its caller beside a result are the errors that its ma
 from typing import Any
 
 from casemate.engines.frames import Refused
-from casemate.images.errors import SchemaMismatchError
+from casemate.images.errors import SchemaMismatchError, mismatch_words
 from casemate.images.schemas.compiled import CompiledSchemas
 from casemate.images.schemas.schemas import InboundSchema, OutboundSchema
 from casemate.wire.encodings.json_text import encode_json, parse_json
@@ -28,14 +28,20 @@ def declared_entry(manifest: Manifest, name: str) -> EntryPoint:
     return entry
 
 
-def check_arguments(schema: InboundSchema, text: bytes) -> bytes:
-    """The arguments as the guest gets them: written anew from the value that was checked, so both mean the same."""
+def check_arguments(schema: InboundSchema, text: bytes, *, explain: bool) -> bytes:
+    """The arguments as the guest gets them: written anew from the value that was checked, so both mean the same.
+
+    Args:
+        schema: the entry point's.
+        text: the caller's JSON.
+        explain: whether a refusal may quote the value, as debug enclaves do.
+    """
     try:
         value = parse_json("arguments", text, limit=MAX_ARGUMENTS)
         schema.check(value)
         return _written("arguments", value, MAX_ARGUMENTS)
     except (WireError, SchemaMismatchError) as error:
-        raise refuse(Code.ARGUMENTS_REFUSED, str(error)) from None
+        raise refuse(Code.ARGUMENTS_REFUSED, mismatch_words(error, explain=explain)) from None
 
 
 def check_said(
@@ -55,23 +61,29 @@ def check_said(
     """
     limit = manifest.limits.output_kib * 1024
     if not isinstance(said, Refused):
-        return _filtered("result", schemas.entries[entry.name].output, said, limit)
+        return _filtered("result", schemas.entries[entry.name].output, said, limit, explain=manifest.debug)
     declared = manifest.error(said.name)
     if declared is None:  # the name is the guest's, and may hold anything that it has seen
         raise refuse(Code.GUEST_ERROR, "the function refuses with an error that its manifest does not declare")
-    return Refusal(declared.name, declared.reason, _details(declared, schemas, said.details or _NONE, limit))
+    return Refusal(
+        declared.name,
+        declared.reason,
+        _details(declared, schemas, said.details or _NONE, limit, explain=manifest.debug),
+    )
 
 
-def _details(declared: DeclaredError, schemas: CompiledSchemas, text: bytes, limit: int) -> bytes:
+def _details(declared: DeclaredError, schemas: CompiledSchemas, text: bytes, limit: int, *, explain: bool) -> bytes:
     if declared.details is not None:
-        return _filtered(f"details of error {declared.name}", schemas.errors[declared.name], text, limit)
+        return _filtered(
+            f"details of error {declared.name}", schemas.errors[declared.name], text, limit, explain=explain
+        )
     if text != _NONE:
         words = f"error {declared.name} comes with details, and the manifest has no schema for them"
         raise refuse(Code.RESULT_REFUSED, words)
     return text
 
 
-def _filtered(field: str, schema: OutboundSchema, text: bytes, limit: int) -> bytes:
+def _filtered(field: str, schema: OutboundSchema, text: bytes, limit: int, *, explain: bool) -> bytes:
     """Only members that the schema declares, as compact JSON."""
     if len(text) > limit:
         raise refuse(Code.OUTPUT_LIMIT, f"the {field} has {len(text)} bytes, the manifest allows {limit}")
@@ -79,7 +91,7 @@ def _filtered(field: str, schema: OutboundSchema, text: bytes, limit: int) -> by
         value = schema.filter(parse_json(field, text, limit=limit, round_integers=True))
         return _written(field, value, limit)
     except (WireError, SchemaMismatchError) as error:
-        raise refuse(Code.RESULT_REFUSED, str(error)) from None
+        raise refuse(Code.RESULT_REFUSED, mismatch_words(error, explain=explain)) from None
 
 
 def _written(field: str, value: Any, limit: int) -> bytes:

@@ -120,7 +120,7 @@ class StreamCalls:
                 f"the arguments have {len(arguments)} bytes, a stream is opened with at most {MAX_STREAM_ARGUMENTS}:"
                 " send the rest in pieces",
             )
-        checked = check_arguments(self._schemas.entries[entry.name].input, arguments)
+        checked = check_arguments(self._schemas.entries[entry.name].input, arguments, explain=self._manifest.debug)
         guests = self._peers.guests
         place, seconds = await guests.hold(owner.party, self._time_limit)
         try:

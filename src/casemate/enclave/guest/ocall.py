@@ -4,7 +4,7 @@ Only declared ones go out, and only answers that fit their schema come in.
 """
 
 from casemate.enclave.io.host_link import HostLink
-from casemate.images.errors import SchemaMismatchError
+from casemate.images.errors import SchemaMismatchError, mismatch_words
 from casemate.images.schemas.compiled import CompiledSchemas, OcallSchemas
 from casemate.images.schemas.schemas import InboundSchema, OutboundSchema
 from casemate.wire.encodings.json_text import encode_json, parse_json
@@ -21,7 +21,9 @@ _SAID = (entry.OcallAnswer, entry.OcallRefused)
 class Ocalls:
     """Puts the guest's OCALLs to the host."""
 
-    def __init__(self, schemas: CompiledSchemas, host: HostLink) -> None:
+    def __init__(self, schemas: CompiledSchemas, host: HostLink, *, explain: bool) -> None:
+        """Puts questions to ``host``; refusals quote values if ``explain``, as in debug enclaves."""
+        self._explain = explain
         self._schemas = schemas
         self._host = host
 
@@ -38,11 +40,11 @@ class Ocalls:
                 deadline; ``guest-error``: the arguments are not JSON.
         """
         schemas = _declared(self._schemas, name)
-        sent = _leaving(name, schemas.input, arguments)
+        sent = _leaving(name, schemas.input, arguments, explain=self._explain)
         said = await self._host.ask(lambda number: entry.Ocall(number, name, sent), deadline, *_SAID)
         if not isinstance(said, _SAID):
             raise refuse(Code.OCALL_REFUSED, f"the host did not answer OCALL {name!r} while the call lasted")
-        return _entering(name, schemas.output, said)
+        return _entering(name, schemas.output, said, explain=self._explain)
 
 
 def _declared(schemas: CompiledSchemas, name: str) -> OcallSchemas:
@@ -53,7 +55,7 @@ def _declared(schemas: CompiledSchemas, name: str) -> OcallSchemas:
     return ocall
 
 
-def _leaving(name: str, schema: OutboundSchema, arguments: bytes) -> bytes:
+def _leaving(name: str, schema: OutboundSchema, arguments: bytes, *, explain: bool) -> bytes:
     """Those members of the arguments that the manifest lets out, as JSON."""
     try:
         value = parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True)
@@ -62,13 +64,13 @@ def _leaving(name: str, schema: OutboundSchema, arguments: bytes) -> bytes:
     try:
         text = encode_json(schema.filter(value))
     except (WireError, SchemaMismatchError) as error:
-        raise refuse(Code.OCALL_REFUSED, f"OCALL {name!r}: {error}") from None
+        raise refuse(Code.OCALL_REFUSED, f"OCALL {name!r}: {mismatch_words(error, explain=explain)}") from None
     if len(text) > entry.MAX_OCALL:  # numbers may be spelled longer than the guest did
         raise refuse(Code.OCALL_REFUSED, f"OCALL {name!r}: {len(text)} bytes, at most {entry.MAX_OCALL} may leave")
     return text
 
 
-def _entering(name: str, schema: InboundSchema, said: Said) -> bytes:
+def _entering(name: str, schema: InboundSchema, said: Said, *, explain: bool) -> bytes:
     """The host's answer as the guest gets it; refused as ``ocall-refused`` where it does not fit the schema."""
     if isinstance(said, entry.OcallRefused):
         known = name in entry.ANSWERED_OCALLS
@@ -78,5 +80,6 @@ def _entering(name: str, schema: InboundSchema, said: Said) -> bytes:
         value = parse_json("OCALL answer", said.answer, limit=entry.MAX_OCALL)
         schema.check(value)
     except (WireError, SchemaMismatchError) as error:
-        raise refuse(Code.OCALL_REFUSED, f"the host's answer to OCALL {name!r}: {error}") from None
+        words = mismatch_words(error, explain=explain)
+        raise refuse(Code.OCALL_REFUSED, f"the host's answer to OCALL {name!r}: {words}") from None
     return encode_json(value)

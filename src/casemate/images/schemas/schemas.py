@@ -11,6 +11,7 @@ far more than the byte that makes it.
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -61,6 +62,9 @@ _EXPLAINED = 500
 """Largest value (items, members, names and pieces of text) for which all mistakes are collected, to say what is wrong.
 """
 
+_BEGINNING = 80
+"""Characters of a value's JSON that an explanation shows."""
+
 _PIECE = 32
 """Characters of text that count as much as a member."""
 
@@ -107,7 +111,8 @@ class InboundSchema:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
             place = "".join(f"/{part}" for part in error.instance_path) or "/"
-            raise SchemaMismatchError(f"{place[:200]}: {self._words(error)[:400]}") from None
+            words = self._words(error)
+            raise SchemaMismatchError(f"{place[:200]}: {words[:400]}", partial(_explanation, error, words)) from None
 
     def _words(self, error: jsonschema_rs.ValidationError) -> str:
         """The library's message, with the pattern as the schema has it."""
@@ -139,7 +144,8 @@ class OutboundSchema:
             self._validator.validate(kept)
         except jsonschema_rs.ValidationError as error:
             place = "".join(f"/{part}" for part in error.schema_path)
-            raise SchemaMismatchError(f"the value breaks the schema at {place[:400] or '/'}") from None
+            short = f"the value breaks the schema at {place[:400] or '/'}"
+            raise SchemaMismatchError(short, partial(_explanation, error, error.message)) from None
         return kept
 
 
@@ -278,6 +284,20 @@ def _is_small(value: Any) -> bool:
         if isinstance(part, dict):
             waiting += part.values()
     return True
+
+
+def _explanation(error: jsonschema_rs.ValidationError, words: str) -> str:
+    """The member by its JSON path (RFC 9535), the library's words about it, and its beginning."""
+    path = "".join(_step(part) for part in error.instance_path)
+    begins = json.dumps(error.instance, ensure_ascii=False, separators=(",", ":"))
+    cut = begins if len(begins) <= _BEGINNING else f"{begins[:_BEGINNING]}..."
+    return f"${path[:200]}: {words[:400]}; it is {cut}"
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if part.isidentifier() else f"[{json.dumps(part, ensure_ascii=False)}]"
 
 
 def _shown(value: object) -> str:

@@ -72,6 +72,34 @@ def test_a_refusal_of_what_goes_out_names_the_schemas_place_and_nothing_of_the_v
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "explanation"),
+    [
+        ({}, '$: "name" is a required property; it is {}'),
+        ({"name": 7}, '$.name: the value is not of type "string"; it is 7'),
+        (
+            {"name": "x", "tags": [{"id": 1}, {"id": "ä"}]},
+            '$.tags[1].id: the value is not of type "integer"; it is "ä"',
+        ),
+        (
+            {"name": "long" * 100},
+            f'$.name: the value is longer than 5 characters; it is "{"long" * 100}'[:-321] + "...",
+        ),
+    ],
+)
+def test_an_explanation_names_the_member_what_is_wanted_and_its_beginning(value: Any, explanation: str) -> None:
+    with pytest.raises(SchemaMismatchError) as refused:
+        outbound_schema(PERSON).filter(value)
+    assert refused.value.explanation == explanation
+
+
+def test_an_explanation_of_what_comes_in_names_the_member_too() -> None:
+    schema = {"type": "object", "properties": {"a b": {"pattern": "^x$"}}}
+    with pytest.raises(SchemaMismatchError, match=r"^/a b: ") as refused:
+        inbound_schema(schema).check({"a b": "y"})
+    assert refused.value.explanation == '$["a b"]: the value does not match "^x$"; it is "y"'
+
+
 def test_a_listed_value_is_let_out_whole() -> None:
     schema = outbound_schema({"enum": [{"a": 1}, "x"]})
     assert schema.filter({"a": 1}) == {"a": 1}
