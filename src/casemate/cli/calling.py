@@ -161,8 +161,19 @@ def _receipt_file(bundle: "ReceiptBundle") -> bytes:
         return bundle.without_openings().encode()
 
 
-def show(screen: Screen, answered: Answered, question: Question, progress: "Progress", policy: str) -> None:
-    """Prints the result on standard output and what vouches for it on standard error; with ``--json`` one document."""
+def show(
+    screen: Screen,
+    answered: Answered,
+    question: Question,
+    progress: "Progress",
+    policy: str,
+    *,
+    console: list[dict[str, object]] | None = None,
+) -> None:
+    """Prints the result on standard output and what vouches for it on standard error; with ``--json`` one document.
+
+    That has what the function printed, where it is known: ``console``.
+    """
     from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
     from casemate.cli.receipt_text import state_warning
     from casemate.wire.protocol.caller_key import caller_key_text
@@ -172,7 +183,7 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
     if warning is not None:
         screen.say(f"warning: {warning}", style="bold yellow")
     if screen.as_json:
-        document = {
+        document: dict[str, object] = {
             "result": answered.result.value,
             "entry": receipt.entry,
             "enclave": answered.enclave.number,
@@ -189,6 +200,8 @@ def show(screen: Screen, answered: Answered, question: Question, progress: "Prog
             "stream": None if answered.streamed is None else answered.streamed.document(),
             "timings_ms": progress.document(),
         }
+        if console is not None:
+            document["console"] = console
         screen.show(document, lambda _: None)
         return
     rows = [*evidence_facts(answered.enclave.evidence), ("policy", policy)]

@@ -281,7 +281,17 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
     (
         Code.GUEST_ERROR,
         "a debug enclave would tell which",
-        "test the function alone with `deno test`, or build a copy with debug = true to see its words",
+        "`casemate run --debug DIR` of its folder shows the exception, its line, and what the function prints",
+    ),
+    (
+        Code.RESULT_REFUSED,
+        "the value breaks the schema at",
+        "`casemate run --debug DIR` of its folder names the member, and what the output schema wants of it",
+    ),
+    (
+        Code.OCALL_REFUSED,
+        "the value breaks the schema at",
+        "`casemate run --debug DIR` of its folder names the member, and what the [ocall.NAME] table wants of it",
     ),
     (Code.GUEST_ERROR, "the code cannot be loaded", "correct the modules' top level, and build the image anew"),
     (

@@ -212,6 +212,17 @@ def lock(folder: Path, screen: Screen, *, relock: bool, machine: "LocalMachine |
     screen.note(f"casemate.lock now names this runtime for {platform}: {named}")
 
 
+def own_lock(folder: Path, *, machine: "LocalMachine | None" = None) -> RuntimeLock:
+    """A lock of this computer's runtime alone, for a copy of the folder that stays here; nothing is written.
+
+    Args:
+        folder: to build.
+        machine: as for :func:`lock`.
+    """
+    platform, parts = _runtime_here() if machine is None else (machine.status.platform, machine.status.runtime)
+    return RuntimeLock().with_runtime(platform, used(parts, source_manifest(folder).engine))
+
+
 def _runtime_here() -> tuple[str, Runtime]:
     here = runtime()
     return here.platform, here.parts

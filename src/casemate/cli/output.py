@@ -44,6 +44,11 @@ class Screen:
         if not self.quiet:
             self.say(text, style=style)
 
+    def console_line(self, text: str) -> None:
+        """Prints a line of a function's console on standard error, so that it is known from our own notices."""
+        self.stderr.print("|", style="bold blue", end=" ")
+        self.stderr.print(printable(text), soft_wrap=True)
+
     def say(self, text: str, *, style: str = "") -> None:
         """Prints a notice on standard error."""
         self.stderr.print(printable(text), style=style or None, soft_wrap=True)

@@ -54,7 +54,7 @@ class SourceError(CasemateError):
         self.path = path
         self.line = line
         self.column = column
-        self.excerpt = _excerpt(text, column)
+        self.excerpt = line_excerpt(text, column)
         """The line, cut around the column, and a caret below it; None where there is nothing to show."""
 
     @classmethod
@@ -72,7 +72,7 @@ class SourceError(CasemateError):
         return cls(path, line, column, reason, text=text)
 
 
-def _excerpt(text: str, column: int) -> str | None:
+def line_excerpt(text: str, column: int) -> str | None:
     """A line and the caret below it, of which no character steers a terminal or has a width of its own choice."""
     if not text.strip():
         return None

@@ -1,15 +1,18 @@
 """`casemate run`: the whole journey in one command."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from casemate.cli.group import report
 from casemate.cli.images import build_time, developer_key, image_of, is_source, lock, source_manifest
 from casemate.cli.options import (
+    FLAG,
     CallerFile,
     DeveloperKey,
     InputFile,
@@ -25,6 +28,7 @@ from casemate.cli.options import (
     TeeOption,
 )
 from casemate.cli.output import Screen
+from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
@@ -39,6 +43,10 @@ NEEDED_LATER = ("casemate.client.sync", "casemate.images.functions.build", "case
 """Modules whose import takes long, and which are needed once the machine is ready."""
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml, or an image's file.")]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", metavar=FLAG, help="Run a debug copy: show its exceptions, their lines, and its console."),
+]
 Entry = Annotated[
     str | None, typer.Option("--entry", metavar="NAME", help="The entry point. Default: the only one there is.")
 ]
@@ -49,6 +57,7 @@ def run(
     *,
     input_file: InputFile,
     entry: Entry = None,
+    debug: Debug = False,
     caller: CallerFile = None,
     output: OutputFile = None,
     receipt: ReceiptFile = None,
@@ -72,11 +81,18 @@ def run(
     machine, with an up-to-date TCB, and says so. Others who call your
     function need a policy of their own: `casemate policy` prints one.
 
+    With --debug it builds a copy that is a debug enclave, whose measurement
+    differs; DIR stays as it is. It shows what the function prints while it
+    runs, and of an exception its words, place and line of source.
+
     Example:
         casemate run hello --input hello/input.json --receipt receipt.json
+        casemate run hello --input hello/input.json --debug
     """
     from casemate.cli.calling import attest_and_call, read_question, show
+    from casemate.cli.debugging import debug_report, is_debug
     from casemate.cli.endpoints import LocalEndpoint, launched
+    from casemate.cli.log_reader import Console, followed
     from casemate.cli.own_machine import state_directory
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
@@ -86,6 +102,8 @@ def run(
     progress = Progress(screen)
     given = None if policy is None else policy_in(policy)
     question = read_question(input_file, caller, output, receipt)
+    if debug and not is_source(folder):
+        raise typer.BadParameter("an image is as it is: name the folder that it was built from", param_hint="--debug")
     source = _source(folder, screen, progress)
     called = _entry(source.manifest, entry)
     place = state_directory(state)
@@ -98,7 +116,8 @@ def run(
         if source.image is None:
             developer = developer_key(key, screen)
             machine = _machine(starting, progress, place, layers, screen)
-            image = _build(folder, developer, machine, progress, screen, relock=relock)
+            build = _build_debug if debug else partial(_build, relock=relock)
+            image = build(folder, developer, machine, progress, screen)
         else:
             machine, image = _machine(starting, progress, place, layers, screen), source.image
         client = stack.enter_context(LocalEndpoint(machine).connect())
@@ -106,8 +125,18 @@ def run(
         with progress.step("launching", "launch") as found:
             number = stack.enter_context(launched(LocalEndpoint(machine), client, image, tee))
             found.append(f"enclave {number}")
-        answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
-        show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
+        console = Console(screen.console_line)
+        try:
+            with followed(LocalEndpoint(machine), number, console) if is_debug(image) else nullcontext():
+                answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
+        except (CasemateError, OSError) as error:
+            if not is_debug(image):
+                raise
+            told = debug_report(error, folder if is_source(folder) else None, console.document())
+            report(told, as_json=as_json)
+            raise typer.Exit(told.exit_code) from None
+        lines = console.document() if is_debug(image) else None
+        show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}", console=lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +169,21 @@ def _build(
         lock(folder, screen, relock=relock, machine=None if machine.joined else machine)
         image = build(folder, developer, epoch=build_time()[0])
         found.append(_named(image))
+    return image
+
+
+def _build_debug(
+    folder: Path, developer: "Key", machine: "LocalMachine", progress: "Progress", screen: Screen
+) -> "Image":
+    """A debug copy of a folder, for this computer alone."""
+    from casemate.cli.images import own_lock
+    from casemate.images.functions.build import build
+
+    with progress.step("building", "build") as found:
+        lock = own_lock(folder, machine=None if machine.joined else machine)
+        image = build(folder, developer, epoch=build_time()[0], debug=True, lock=lock)
+        found.append(_named(image))
+    screen.note("a debug copy: its MRENCLAVE is not the folder's, and whoever runs it reads along", style="yellow")
     return image
 
 

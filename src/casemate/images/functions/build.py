@@ -4,11 +4,13 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
 from casemate.images.errors import BuildTimeError, FolderError
+from casemate.images.functions.debug_copy import debug_copy
 from casemate.images.functions.folder import measured_files
 from casemate.images.functions.javascript.guest_code import check_guest_code as check_javascript
 from casemate.images.functions.python.guest_code import check_guest_code as check_python
@@ -33,7 +35,9 @@ HASHED_AT_ONCE = 16 * 1024 * 1024
 """Bytes that the other thread hashes at once: between two updates it may wait 5 ms for the interpreter's lock."""
 
 
-def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
+def build(
+    folder: Path, key: DeveloperKey, *, epoch: int, debug: bool = False, lock: RuntimeLock | None = None
+) -> Image:
     """The image of a folder that has its lock.
 
     Args:
@@ -41,6 +45,8 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
         key: signs the image.
         epoch: the build's time in seconds since 1970, such as SOURCE_DATE_EPOCH; its day (UTC) goes into SIGSTRUCT,
             and into nothing that is measured.
+        debug: build a copy that is a debug enclave, whatever the manifest says. Its MRENCLAVE is another.
+        lock: names the runtime in place of the folder's casemate.lock.
 
     Raises:
         FolderError: a file is missing or cannot be measured, or all of them are too large.
@@ -50,14 +56,19 @@ def build(folder: Path, key: DeveloperKey, *, epoch: int) -> Image:
         BuildTimeError: the epoch is in no year from 1 to 9999.
     """
     files = measured_files(folder)
+    if lock is not None:
+        files = dict(sorted({**files, LOCK_PATH: lock.encode()}.items()))
     if LOCK_PATH not in files:
         missing = FolderError(f"{folder} has no {LOCK_PATH}, which names the runtime: `casemate build DIR` writes it")
         missing.advice = "build the folder first, on each platform once"
         raise missing
-    lock = RuntimeLock.parse(files[LOCK_PATH])
+    named = RuntimeLock.parse(files[LOCK_PATH])
     manifest = parse_manifest(files[MANIFEST_PATH], files.get)
+    if debug:
+        files = debug_copy(files)
+        manifest = replace(manifest, debug=True)
     compile_schemas(manifest)  # refused here, not when an enclave boots
-    _check_lock(lock, manifest)
+    _check_lock(named, manifest)
     links = _CHECKS[manifest.engine](files, manifest)
     stream, mr_enclave = measured_stream(lay_out(files, links, engine=manifest.engine))
     sigstruct = sign_enclave(mr_enclave, manifest, key, day=day_of(epoch))

@@ -1,0 +1,94 @@
+"""What a failed call of a debug enclave says: the exception, where it was thrown, and that line of the author's source.
+
+All of it is the function's own word, and the source is this computer's: nothing here vouches for anything.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from casemate.cli.errors import ExitReport, exit_report
+from casemate.wire.protocol.faults import Code, FaultError
+
+if TYPE_CHECKING:
+    from casemate.images.image import Image
+    from casemate.wire.errors import CasemateError
+
+_MAX_SOURCE = 4 * 1024 * 1024
+_THROWN = re.compile(
+    r" at (?P<path>guest/[\w@+./-]+):(?P<line>\d{1,9})(?::(?P<column>\d{1,9}))?(?P<told>\n {4}[^\n]*)?\Z", re.ASCII
+)
+"""The end of what :func:`casemate.enclave.guest.failure_words.words_of` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlace:
+    """A place in the author's folder."""
+
+    path: str
+    """Below the folder, such as ``guest/main.js``."""
+    line: int
+    """From 1."""
+    column: int
+    """From 1; 0 where it is not known."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" + (f":{self.column}" if self.column else "")
+
+    def excerpt(self, folder: Path) -> str | None:
+        """That line of the folder, and a caret below its column; None where it is not there."""
+        from casemate.images.errors import line_excerpt
+
+        if ".." in self.path.split("/"):
+            return None
+        text = _line(folder / self.path, self.line)
+        return line_excerpt(text, self.column or len(text) - len(text.lstrip()) + 1)
+
+
+def is_debug(image: "Image") -> bool:
+    """Whether an image is a debug enclave's, which tells its host what it prints and throws."""
+    return image.parse_sigstruct().attributes.debug
+
+
+def debug_report(error: "CasemateError | OSError", folder: Path | None, console: list[dict[str, object]]) -> ExitReport:
+    """The report of an error of a call, with its place and console lines.
+
+    Args:
+        error: of the call.
+        folder: the function's source; None where it is not known.
+        console: what the function has printed, for programs; a person has seen it already.
+    """
+    told = exit_report(error)
+    details: dict[str, object] = told.details | {"console": console}
+    words, place = thrown_at(str(error)) if _is_of_guest(error) else (told.message, None)
+    if place is None:
+        return replace(told, details=details)
+    details |= {"path": place.path, "line": str(place.line), "column": str(place.column)}
+    excerpt = None if folder is None else place.excerpt(folder)
+    if excerpt is not None:
+        details["excerpt"] = excerpt
+    where = place.path if folder is None else folder / place.path
+    return replace(told, message=f"{words} at {place}", advice=f"correct {where}, line {place.line}", details=details)
+
+
+def _is_of_guest(error: Exception) -> bool:
+    return isinstance(error, FaultError) and error.fault.code in (Code.GUEST_ERROR, Code.RESULT_REFUSED)
+
+
+def thrown_at(words: str) -> tuple[str, SourcePlace | None]:
+    """A debug enclave's words about an exception without its place, and the place; None where they name none."""
+    found = _THROWN.search(words)
+    if found is None:
+        return words, None
+    return words[: found.start()], SourcePlace(found["path"], int(found["line"]), int(found["column"] or 0))
+
+
+def _line(path: Path, line: int) -> str:
+    """A line of a file; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_MAX_SOURCE).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return lines[line - 1].rstrip("\r") if 0 < line <= len(lines) else ""

@@ -1,0 +1,93 @@
+"""Reads a machine's log on from where it was read before."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from casemate.wire.errors import CasemateError
+from casemate.wire.messages.machine_log import LogEntry, LogIs, LogSource
+
+if TYPE_CHECKING:
+    from casemate.cli.endpoints import Endpoint
+
+LIVE_PERIOD = 0.03
+"""Seconds between two looks at the log while a call runs."""
+
+MAX_PAGES = 32
+"""Most answers of the host that are read in one go: a function may print as fast as anybody reads."""
+
+
+class LogReader:
+    """The log from ``read``, which gives the entries after a number, such as :meth:`casemate.client.Client.log`."""
+
+    def __init__(self, read: Callable[[int], LogIs]) -> None:
+        self._read = read
+        self._host: int | None = None
+        self._after = 0
+
+    def new(self) -> Iterator[LogEntry]:
+        """The entries since the last one that this gave. Where the host was started anew, all that it has."""
+        for _ in range(MAX_PAGES):
+            said = self._read(self._after)
+            if said.host != self._host and self._after:
+                self._after = 0
+                said = self._read(0)
+            self._host = said.host
+            if not said.entries:
+                return
+            self._after = said.entries[-1].number
+            yield from said.entries
+
+
+class Console:
+    """What the functions of debug enclaves have printed since this was made."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self.lines: list[LogEntry] = []
+
+    def take(self, entries: Iterator[LogEntry], enclave: int) -> None:
+        """Keeps and shows the lines of one enclave."""
+        for entry in entries:
+            if entry.source is LogSource.CONSOLE and entry.enclave == enclave:
+                self.lines.append(entry)
+                self._tell(entry.text)
+
+    def document(self) -> list[dict[str, object]]:
+        """The lines for ``--json``."""
+        return [{"at": time_text(line), "text": line.text} for line in self.lines]
+
+
+@contextmanager
+def followed(endpoint: "Endpoint", enclave: int, console: Console) -> Iterator[None]:
+    """Shows what an enclave prints, by a connection of its own, as it comes; when the block ends, all of it.
+
+    A host that does not answer ends the following: what the block does says so better.
+    """
+    done = threading.Event()
+
+    def follow() -> None:
+        try:
+            with endpoint.connect() as client:
+                reader = LogReader(client.log)
+                is_last = False
+                while not is_last:
+                    is_last = done.wait(LIVE_PERIOD)
+                    console.take(reader.new(), enclave)
+        except CasemateError:
+            return
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
+
+
+def time_text(entry: LogEntry) -> str:
+    """An entry's time as RFC 3339 has it, in this computer's time zone."""
+    return datetime.fromtimestamp(entry.at / 1000).astimezone().isoformat(timespec="milliseconds")
