@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command | Family] = {
     "start": Command(MACHINE, "enclaves"),
     "stop": Command(MACHINE, "enclaves"),
     "destroy": Command(MACHINE, "enclaves"),
+    "logs": Command(MACHINE, "logs"),
     "machine": Family(MACHINE, "A machine's levers: TCB recovery, microcode, revocation."),
     "vm": Family(MACHINE, "Confidential VMs: launch, run, look at, attest."),
     "snp": Family(MACHINE, "A machine's SEV-SNP processor: firmware, TCB recovery, keys, revocation."),

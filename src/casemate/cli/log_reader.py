@@ -20,20 +20,23 @@ MAX_PAGES = 32
 
 
 class LogReader:
-    """The log from ``read``, which gives the entries after a number, such as :meth:`casemate.client.Client.log`."""
+    """Where in a machine's log its reader is."""
 
-    def __init__(self, read: Callable[[int], LogIs]) -> None:
-        self._read = read
+    def __init__(self) -> None:
         self._host: int | None = None
         self._after = 0
 
-    def new(self) -> Iterator[LogEntry]:
-        """The entries since the last one that this gave. Where the host was started anew, all that it has."""
+    def new(self, read: Callable[[int], LogIs]) -> Iterator[LogEntry]:
+        """The entries since the last one that this gave. Where the host was started anew, all that it has.
+
+        Args:
+            read: gives the entries after a number, such as :meth:`casemate.client.Client.log`.
+        """
         for _ in range(MAX_PAGES):
-            said = self._read(self._after)
+            said = read(self._after)
             if said.host != self._host and self._after:
                 self._after = 0
-                said = self._read(0)
+                said = read(0)
             self._host = said.host
             if not said.entries:
                 return
@@ -71,11 +74,11 @@ def followed(endpoint: "Endpoint", enclave: int, console: Console) -> Iterator[N
     def follow() -> None:
         try:
             with endpoint.connect() as client:
-                reader = LogReader(client.log)
+                reader = LogReader()
                 is_last = False
                 while not is_last:
                     is_last = done.wait(LIVE_PERIOD)
-                    console.take(reader.new(), enclave)
+                    console.take(reader.new(client.log), enclave)
         except CasemateError:
             return
 

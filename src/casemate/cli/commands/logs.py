@@ -1,0 +1,127 @@
+"""`casemate logs`: what debug enclaves print, and what happens on a machine."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from casemate.cli.options import FLAG, CaFile, State, TokenFile, Url
+from casemate.cli.options import Json as JsonOption
+from casemate.cli.output import Screen
+
+if TYPE_CHECKING:
+    from casemate.cli.endpoints import Endpoint
+    from casemate.client.sync import Client
+    from casemate.wire.messages.machine_log import LogEntry
+
+PERIOD = 0.1
+"""Seconds between two looks at a log that somebody follows."""
+
+Target = Annotated[
+    str | None, typer.Argument(metavar="[N|NAME]", help="Of one enclave: its number, or the name that `ps` shows.")
+]
+Follow = Annotated[bool, typer.Option("--follow", "-f", metavar=FLAG, help="Go on with what comes, until Ctrl-C.")]
+
+
+def logs(
+    target: Target = None,
+    *,
+    follow: Follow = False,
+    state: State = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what debug enclaves print, and the machine's events.
+
+    Only debug enclaves' lines leave them, behind `|`. The host keeps the last
+    2,048 lines and 512 events in memory; all of it is the host's word. With
+    --follow and --json it prints one JSON document on each line.
+
+    Example:
+        casemate logs
+        casemate logs -f hello
+    """
+    from casemate.cli.endpoints import EndpointOptions, endpoint_of
+
+    screen = Screen(as_json=as_json)
+    endpoint = endpoint_of(EndpointOptions(state, url, token_file, ca))
+    with endpoint.connect() as client:
+        wanted = None if target is None else _enclaves(client, target)
+    if as_json and not follow:
+        found = [_document(entry) for entry in _entries(endpoint, follow=False) if _is_wanted(entry, wanted)]
+        screen.show({"entries": found}, lambda _: None)
+        return
+    for entry in _entries(endpoint, follow=follow):
+        if _is_wanted(entry, wanted):
+            sys.stdout.write(f"{json.dumps(_document(entry)) if as_json else _line(entry)}\n")
+            sys.stdout.flush()
+
+
+def _entries(endpoint: "Endpoint", *, follow: bool) -> Iterator["LogEntry"]:
+    """The log, and with ``follow`` what comes, also where the host is started anew meanwhile."""
+    from casemate.cli.log_reader import LogReader
+    from casemate.client.errors import NoHostError
+    from casemate.link.errors import PeerGoneError
+
+    reader = LogReader()
+    while True:
+        try:
+            with endpoint.connect() as client:
+                while True:
+                    yield from reader.new(client.log)
+                    if not follow:
+                        return
+                    time.sleep(PERIOD)
+        except NoHostError:
+            raise
+        except PeerGoneError:
+            if not follow:
+                raise
+        time.sleep(PERIOD)
+
+
+def _enclaves(client: "Client", target: str) -> frozenset[int]:
+    """The numbers that the user means."""
+    from casemate.cli.own_machine import enclave_number
+    from casemate.wire.protocol.faults import Code, refuse
+
+    number = enclave_number(target)
+    if number is not None:
+        return frozenset({number})
+    there = client.enclaves()
+    found = frozenset(each.enclave for each in there if each.name == target)
+    if not found:
+        names = ", ".join(sorted({each.name for each in there})) or "none"
+        raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave is named {target!r}, there are: {names}")
+    return found
+
+
+def _is_wanted(entry: "LogEntry", wanted: frozenset[int] | None) -> bool:
+    return wanted is None or entry.enclave in wanted
+
+
+def _document(entry: "LogEntry") -> dict[str, object]:
+    from casemate.cli.log_reader import time_text
+
+    return {
+        "at": time_text(entry),
+        "source": str(entry.source),
+        "enclave": entry.enclave or None,
+        "text": entry.text,
+    }
+
+
+def _line(entry: "LogEntry") -> str:
+    """One line: text with line ends of its own cannot look like another entry."""
+    from casemate.cli.log_reader import time_text
+    from casemate.process.log_file import one_line
+    from casemate.wire.messages.machine_log import LogSource
+
+    who = f"enclave {entry.enclave}" if entry.enclave else "machine"
+    mark = "| " if entry.source is LogSource.CONSOLE else ""
+    return f"{time_text(entry)}  {who:<10}  {mark}{one_line(entry.text)}"
