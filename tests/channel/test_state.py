@@ -19,6 +19,8 @@ from casemate.wire.messages.state import StateRecords, StateRefused, StateStored
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, fault
 
+SEALING = STATEFUL[: STATEFUL.index("[state]")].replace("[limits]", 'permissions = ["seal"]\n\n[limits]', 1)
+
 
 def reads(called: Called) -> None:
     called.returns(encode_json(get(called)))
@@ -160,10 +162,24 @@ def test_seals_open_again_and_nothing_else_does() -> None:
         assert called.wants({"do": "seal", "policy": "mrenclave"}, b"no json")[0] == FrameKind.REFUSAL
         called.returns(b"null")
 
-    with Rig(manifest=STATEFUL[: STATEFUL.index("[state]")], script=seals) as rig:
+    with Rig(manifest=SEALING, script=seals) as rig:
         host, session = Host(rig), rig.attest()
         assert host.call(session).receipt.receipt.state is None
         assert all(b"state-refused" in body for body in seen)
+
+
+def test_a_guest_seals_and_unseals_with_the_permission_alone() -> None:
+    heard: list[tuple[int, bytes]] = []
+
+    def seals(called: Called) -> None:
+        heard.append(called.wants({"do": "seal", "policy": "mrenclave"}, b"1"))
+        heard.append(called.wants({"do": "unseal"}, b"AAAA"))
+        called.returns(b"null")
+
+    with Rig(manifest=STATEFUL, script=seals) as rig:
+        Host(rig).call(rig.attest())
+    assert [kind for kind, _ in heard] == [FrameKind.REFUSAL, FrameKind.REFUSAL]
+    assert all(b'permissions = [\\"seal\\", ...]' in body for _, body in heard)
 
 
 def test_a_host_that_does_not_store_it_makes_the_call_fail_and_keeps_nothing() -> None:

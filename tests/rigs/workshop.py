@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.verifier import SgxPolicy
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.manifest import Permission
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 SEED = "tests"
@@ -67,6 +68,7 @@ class Workshop:
         isolation: Isolation | None = None,
         concurrent: int | None = None,
         guests: int | None = None,
+        permissions: Iterable[Permission] = tuple(Permission),
     ) -> Image:
         """An image of one module; by default its one entry is ``main``, for anyone, with any input and output.
 
@@ -83,6 +85,7 @@ class Workshop:
                 "debug": debug,
                 "engine": "javascript",
                 "main": "guest/main.js",
+                "permissions": [*permissions],
                 **_written(isolation=isolation),
             },
             "limits": {

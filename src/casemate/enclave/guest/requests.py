@@ -27,9 +27,13 @@ from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import Refusal, StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
+from casemate.wire.protocol.manifest import Permission
 
 Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
 """Asks the host: the OCALL's name, its arguments (JSON), the deadline (monotonic clock); the answer, JSON."""
+
+NO_SEAL = 'this needs the permission "seal": add permissions = ["seal", ...] to [enclave] in casemate.toml'
+"""What a guest hears that seals without the permission; the bootstraps say the same by themselves."""
 
 _UNDEFINED = b""
 _HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
@@ -45,6 +49,7 @@ class Services:
         self.ocalls = ocalls
         keys = SealingKeys(leaf, program.identity, program.tcb)
         self.sealer = Sealer(keys)
+        self.may_seal = Permission.SEAL in manifest.permissions
         self.store = None if manifest.state is None else Store(leaf, HostRecords(host), keys, manifest.state)
 
 
@@ -93,6 +98,8 @@ class CallServices:
         return await self._transaction.commit(deadline)
 
     async def _inside(self, question: InsideQuestion, deadline: float) -> bytes:
+        if isinstance(question, Seal | Unseal) and not self._services.may_seal:
+            raise refuse(Code.GUEST_ERROR, NO_SEAL)
         match question:
             case Seal(binding, value):
                 return encode_json(await self._services.sealer.seal(_one_meaning(value), binding))
