@@ -1,0 +1,199 @@
+"""``context``: what a function can ask for while its call lasts.
+
+The enclave checks each question again, and ends a guest for a bad one. The checks here turn the same mistakes of an
+honest program into exceptions that it can catch.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from casemate.engines.frames import FrameKind
+from casemate.engines.python.bootstrap.console import not_granted
+from casemate.engines.python.bootstrap.json_text import UntellableError, text_of
+from casemate.engines.python.bootstrap.program import Grants, Limits
+from casemate.guest import ABSENT, Absent, EnclaveError, Refusal
+from casemate.wire.protocol.faults import Code
+
+
+class Asker(Protocol):
+    """Asks the enclave."""
+
+    def ask(self, call: bytes, kind: FrameKind, head: dict[str, object], text: bytes) -> Any:
+        """The enclave's answer, a JSON value, or :data:`ABSENT` where it sends nothing.
+
+        Raises:
+            EnclaveError: it refuses.
+            RuntimeError: the call is over.
+        """
+
+
+class KnownCaller(NamedTuple):
+    """``context.caller``."""
+
+    name: str | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CallState:
+    """``context.state`` of one call."""
+
+    _asker: Asker
+    _call: bytes
+    _limits: Limits
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or ``default`` where there is none."""
+        found = self._ask({"do": "get", "key": self._key(key)})
+        return default if found is ABSENT else found
+
+    def put(self, key: str, value: object) -> None:
+        """Sets a value."""
+        self._ask({"do": "put", "key": self._key(key)}, _value(value, "the value", self._limits))
+
+    def delete(self, key: str) -> bool:
+        """Removes a key; whether it was there."""
+        return bool(self._ask({"do": "delete", "key": self._key(key)}))
+
+    def list(self, prefix: str = "", *, after: str | None = None, limit: int = 1000) -> list[str]:
+        """The keys with that prefix, in the order of their UTF-8 bytes."""
+        if type(limit) is not int:
+            raise TypeError(f"limit is {type(limit).__name__}, want an integer from 1 to {self._limits.listed}")
+        if not 1 <= limit <= self._limits.listed:
+            raise ValueError(f"limit is {limit}, want an integer from 1 to {self._limits.listed}")
+        start = None if after is None else _key(after, "after", 0, self._limits)
+        head: dict[str, object] = {
+            "do": "list",
+            "prefix": _key(prefix, "a prefix", 0, self._limits),
+            "after": start,
+            "limit": limit,
+        }
+        found: list[str] = self._ask(head)
+        return found
+
+    def compare_and_set(self, key: str, expected: object, value: object) -> bool:
+        """Sets a value if the present one is what is expected; :data:`ABSENT` stands for "not there"."""
+        old = None if isinstance(expected, Absent) else _value(expected, "the expected value", self._limits)
+        new = None if isinstance(value, Absent) else _value(value, "the value", self._limits)
+        sizes = {"expected": None if old is None else len(old), "value": None if new is None else len(new)}
+        head: dict[str, object] = {"do": COMPARE_AND_SET, "key": self._key(key), **sizes}
+        return bool(self._ask(head, (old or b"") + (new or b"")))
+
+    def _ask(self, head: dict[str, object], text: bytes = b"") -> Any:
+        return self._asker.ask(self._call, FrameKind.WANTED, head, text)
+
+    def _key(self, key: str) -> str:
+        return _key(key, "a key of the state", 1, self._limits)
+
+
+COMPARE_AND_SET = "compareAndSet"
+"""The question's name in frames."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CallContext:
+    """``context`` of one call, or of a stream."""
+
+    entry: str
+    caller: KnownCaller | None
+    state: CallState
+    _asker: Asker = field(compare=False)
+    _call: bytes
+    _limits: Limits
+    _grants: Grants
+
+    def ocall(self, name: str, argument: object = None) -> Any:
+        """Asks the host."""
+        if not isinstance(name, str):
+            raise TypeError(f"an OCALL's name is {type(name).__name__}, want a text")
+        try:
+            text = text_of(argument, self._limits.ocall, "the OCALL's argument")
+        except UntellableError as error:
+            raise _mistake(error) from None
+        answer = self._asker.ask(self._call, FrameKind.ASKED, {"name": name.encode(errors="replace").decode()}, text)
+        return None if answer is ABSENT else answer
+
+    def seal(self, value: object, policy: str) -> str:
+        """A text that only an enclave of the same identity can open."""
+        self._check_may_seal()
+        if policy not in ("mrenclave", "mrsigner"):
+            raise ValueError('a policy is "mrenclave" or "mrsigner"')
+        text = _value(value, "the value", self._limits)
+        sealed: str = self._asker.ask(self._call, FrameKind.WANTED, {"do": "seal", "policy": policy}, text)
+        return sealed
+
+    def unseal(self, text: str) -> Any:
+        """The value in a text that :meth:`seal` has made."""
+        self._check_may_seal()
+        if not isinstance(text, str):
+            raise TypeError(f"a sealed text is {type(text).__name__}, want a text")
+        if len(text) > self._limits.sealed or not text.isascii():
+            raise EnclaveError(Code.STATE_REFUSED.value, "no text that seal has made")
+        return self._asker.ask(self._call, FrameKind.WANTED, {"do": "unseal"}, text.encode())
+
+    def refuse(self, code: str, details: object = None) -> Refusal:
+        """What to raise to refuse the call with an error that the manifest declares."""
+        refusal = Refusal(code, details)  # type: ignore[arg-type] # looked at in the next line
+        refusal_of(refusal, self._limits, self._grants)
+        return refusal
+
+    def _check_may_seal(self) -> None:
+        if "seal" not in self._grants.permissions:
+            raise EnclaveError(Code.GUEST_ERROR.value, not_granted("seal"))
+
+
+def context_of(asker: Asker, call: bytes, head: dict[str, Any], limits: Limits, grants: Grants) -> CallContext:
+    """The context of a call with this head: ``entry``, and ``caller`` as ``{name, key}`` or null."""
+    caller = head["caller"]
+    known = None if caller is None else KnownCaller(caller.get("name"), caller.get("key"))
+    return CallContext(head["entry"], known, CallState(asker, call, limits), asker, call, limits, grants)
+
+
+def refusal_of(refusal: Refusal, limits: Limits, grants: Grants) -> tuple[str, bytes]:
+    """Name and details (JSON, empty for none) of a refusal.
+
+    Raises:
+        ValueError: it is not declared, or too long.
+        TypeError: its code is no text, or its details are not JSON.
+    """
+    if not isinstance(refusal.code, str):
+        raise TypeError(f"a refusal's code is {type(refusal.code).__name__}, want a text")
+    if not isinstance(refusal.code, str):
+        raise TypeError(f"a refusal's code is {type(refusal.code).__name__}, want a text")
+    if refusal.code not in grants.errors:
+        known = ", ".join(sorted(grants.errors)) or "none"
+        raise ValueError(
+            f"{refusal.code!r:.80} is no error that [errors] in casemate.toml declares, which are: {known}"
+        )
+    if refusal.details is None:
+        return refusal.code, b""
+    try:
+        return refusal.code, text_of(refusal.details, limits.output, "what the refusal tells")
+    except UntellableError as error:
+        raise _mistake(error) from None
+
+
+def _mistake(error: UntellableError) -> Exception:
+    """What the program gets for a value that cannot be told."""
+    return (ValueError if error.code is Code.OUTPUT_LIMIT else TypeError)(str(error))
+
+
+def _key(key: str, what: str, least: int, limits: Limits) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{what} is {type(key).__name__}, want a text")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} has a lone surrogate") from None
+    if not least <= size <= limits.key:
+        raise EnclaveError(Code.STATE_LIMIT.value, f"{what} has {size} bytes of UTF-8, want {least} to {limits.key}")
+    return key
+
+
+def _value(value: object, what: str, limits: Limits) -> bytes:
+    try:
+        return text_of(value, limits.value, what)
+    except UntellableError as error:
+        if error.code is Code.OUTPUT_LIMIT:
+            raise EnclaveError(Code.STATE_LIMIT.value, str(error)) from None
+        raise TypeError(str(error)) from None

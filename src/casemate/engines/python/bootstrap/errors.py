@@ -1,0 +1,89 @@
+"""Words about exceptions of the program: their names, messages and places.
+
+Anything can be raised: an exception whose ``__str__`` raises, or has no end. What never returns is ended by the time
+limit of the call, as any other endless loop.
+"""
+
+from collections.abc import Container, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import NamedTuple
+
+from casemate.engines.python.bootstrap.limits import MAX_PARTS, MAX_TEXT
+from casemate.guest import EnclaveError
+
+
+class Told(NamedTuple):
+    """Name and message of an exception."""
+
+    name: str
+    message: str
+
+
+def told(thrown: BaseException) -> Told:
+    """Name and message of whatever was raised. What the enclave refused has the enclave's name for it."""
+    if isinstance(thrown, EnclaveError) and isinstance(thrown.code, str):
+        return Told(words(thrown.code), words(_message(thrown)))
+    message = _message(thrown)
+    if isinstance(thrown, BaseExceptionGroup):
+        parts = [told(part) for part in thrown.exceptions[:MAX_PARTS]]
+        message = f"{message}: {'; '.join(f'{name}: {said}' for name, said in parts)}"
+    return Told(words(type(thrown).__name__), words(message))
+
+
+def words(text: str) -> str:
+    """A text of the program's, cut, without lone surrogates."""
+    return text[:MAX_TEXT].encode(errors="replace").decode()
+
+
+def place_of(thrown: BaseException, files: Container[object]) -> dict[str, object] | None:
+    """Where it was raised: the deepest place in a file of the program's; None where there is none.
+
+    Columns count characters from 1; 0 stands for none.
+    """
+    if isinstance(thrown, SyntaxError) and thrown.filename in files:
+        return _place(str(thrown.filename), thrown.lineno, thrown.offset)
+    found = None
+    for trace in _traces(thrown.__traceback__):
+        if trace.tb_frame.f_code.co_filename in files:
+            found = trace
+    if found is None:
+        return None
+    code = found.tb_frame.f_code
+    column = None
+    if found.tb_lasti >= 0:
+        start = next(islice(code.co_positions(), found.tb_lasti // 2, None), (None,) * 4)
+        column = start[2]
+    return _place(code.co_filename, found.tb_lineno, _characters(found, column))
+
+
+def _place(path: str, line: int | None, column: int | None) -> dict[str, object]:
+    return {"path": path, "line": max(line or 0, 0), "column": max(column or 0, 0)}
+
+
+def _characters(trace: TracebackType, offset: int | None) -> int:
+    """The column of a byte offset in a line, from 1."""
+    loader = trace.tb_frame.f_globals.get("__loader__")
+    if offset is None or loader is None:
+        return 0
+    try:
+        source = loader.get_source(trace.tb_frame.f_globals.get("__name__"))
+        line = source.splitlines()[trace.tb_lineno - 1]
+        return len(line.encode()[:offset].decode(errors="ignore")) + 1
+    except Exception:  # the program may have replaced its own loader, or the line is none of its source
+        return offset + 1
+
+
+def _traces(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _message(thrown: BaseException) -> str:
+    if isinstance(thrown, SyntaxError) and isinstance(thrown.msg, str):
+        return thrown.msg  # its text would add the place
+    try:
+        return str(thrown)
+    except BaseException:  # it is the program's own __str__
+        return ""

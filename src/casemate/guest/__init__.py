@@ -1,0 +1,184 @@
+"""What a Python function is given, for editors, type checkers and its own tests.
+
+A function's module may import this; it is there inside an enclave, too.
+
+Example:
+    from casemate.guest import Context
+
+    def add(input: list[float], context: Context) -> float:
+        return sum(input)
+
+What comes in (arguments, answers of the host, values of the state) is ``Any``: the manifest's schemas say what it is.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol, TypeVar, final
+
+__all__ = [
+    "ABSENT",
+    "Absent",
+    "AsyncChunks",
+    "Caller",
+    "Chunks",
+    "Context",
+    "EnclaveError",
+    "Json",
+    "Policy",
+    "Refusal",
+    "State",
+]
+
+Json = None | bool | int | float | str | Sequence[object] | Mapping[str, object]
+"""A value that can be told as JSON: ``None``, numbers, texts, and lists, tuples and dictionaries of such.
+
+The names in dictionaries are texts, integers lie within 2^53 - 1 either way, and numbers are finite. What is in a list
+or dictionary is looked at when it is told, not by type checkers.
+"""
+
+Policy = Literal["mrenclave", "mrsigner"]
+"""Who can open a seal: this very code, or each version that the same developer signs."""
+
+Default = TypeVar("Default")
+
+
+@final
+class Absent:
+    """The type of :data:`ABSENT`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent()
+"""Stands for "no value" where ``None`` is a value: JSON's null."""
+
+
+class EnclaveError(Exception):
+    """The enclave, or through it the host, refuses what the function has asked for.
+
+    Args:
+        code: what it is, for programs.
+        message: the same for people.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        """``ocall-refused``, ``state-limit``, ``state-refused``, ``state-conflict``, ``state-rolled-back``,
+        ``unavailable``; ``guest-error`` for a mistake of the function's own, such as a permission that it lacks."""
+
+
+class Refusal(Exception):  # noqa: N818 - it is no error of the function's, but an answer to its caller
+    """Raised by a function, it ends the call with an error that the manifest declares: see :meth:`Context.refuse`.
+
+    Args:
+        code: a name in ``[errors]``.
+        details: for the caller, as the schema of that error says.
+    """
+
+    def __init__(self, code: str, details: Json = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.details = details
+
+
+class Caller(Protocol):
+    """Who calls: the enclave has verified the signature over this very call."""
+
+    @property
+    def name(self) -> str | None:
+        """The name in ``[callers]``; None for a key that the manifest does not name."""
+
+    @property
+    def key(self) -> str:
+        """``ed25519:`` and the base64 of the public key."""
+
+
+class State(Protocol):
+    """What outlives call and enclave: keys (1 to 256 bytes of UTF-8) and values (at most 1 MiB of JSON).
+
+    All changes of a call are kept together when it returns, or none. Each method raises :class:`EnclaveError`:
+    ``state-limit`` is the function's to handle; after any other the call fails whatever it returns.
+    ``TypeError`` and ``ValueError`` are mistakes of the function's own.
+    """
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or ``default`` where there is none; :data:`ABSENT` as the default tells null from none."""
+
+    def put(self, key: str, value: Json) -> None:
+        """Sets a value; ``None`` is one."""
+
+    def delete(self, key: str) -> bool:
+        """Removes a key; whether it was there."""
+
+    def list(self, prefix: str = "", *, after: str | None = None, limit: int = 1000) -> list[str]:
+        """The keys with that prefix, in the order of their UTF-8 bytes.
+
+        Args:
+            prefix: may be empty.
+            after: begin behind this key.
+            limit: most keys, 1 to 10000.
+        """
+
+    def compare_and_set(self, key: str, expected: Json | Absent, value: Json | Absent) -> bool:
+        """Sets a value if the present one equals ``expected``; whether it did.
+
+        :data:`ABSENT` stands for "not there", either way; ``None`` is the value null.
+        """
+
+
+class Context(Protocol):
+    """What a function can ask for while its call lasts; each method raises ``RuntimeError`` afterwards."""
+
+    @property
+    def entry(self) -> str:
+        """The entry point's name."""
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who calls; None where nobody signed."""
+
+    @property
+    def state(self) -> State:
+        """What outlives the call; needs ``[state]`` in the manifest."""
+
+    def ocall(self, name: str, argument: Json = None) -> Any:
+        """Asks the host, whom nobody trusts; needs ``[ocall.NAME]`` in the manifest.
+
+        Raises:
+            EnclaveError: ``ocall-refused``.
+        """
+
+    def seal(self, value: Json, policy: Policy) -> str:
+        """A text (base64) that only an enclave of the same identity can open; needs the permission ``seal``."""
+
+    def unseal(self, text: str) -> Any:
+        """The value in a text that :meth:`seal` has made; needs the permission ``seal``.
+
+        Raises:
+            EnclaveError: ``state-refused``: it is no such text.
+        """
+
+    def refuse(self, code: str, details: Json = None) -> Refusal:
+        """What to raise to refuse the call with an error that the manifest declares.
+
+        Example:
+            raise context.refuse("budget-spent", {"until": "2027-01-01"})
+
+        Raises:
+            ValueError: ``[errors]`` declares no such name.
+            TypeError: the details are not JSON.
+        """
+
+
+Chunks = Iterator[bytes]
+"""The input of a stream that is a generator: pieces of at most 1 MiB.
+
+A generator can wait only where it yields. Where the next piece is not there yet, it is given an empty one, and the step
+ends at its next ``yield``, be it of ``b""``. To take two pieces without a ``yield`` between them is an error.
+"""
+
+AsyncChunks = AsyncIterator[bytes]
+"""The input of a stream that is an asynchronous generator: pieces of 1 byte to 1 MiB, waited for."""
