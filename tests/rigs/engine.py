@@ -14,8 +14,10 @@ from casemate.engines.frames import NO_CALL, FrameKind, Printed, Returned, Said,
 from casemate.engines.registry import JAVASCRIPT
 from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.image_index import Link
+from casemate.wire.protocol.manifest import Permission
 
 LIMIT = 64 * 1024
+EVERYTHING = frozenset(Permission)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Talk:
 
     def load(self, *modules: Module, entries: tuple[str, ...] = ("main",), **grants: Any) -> Said:
         """Args: modules: the program; entries: its functions; grants: other members of the program."""
+        grants.setdefault("permissions", EVERYTHING)
         return self.say(self.talk.load(GuestProgram(modules, entries, LIMIT, LIMIT, **grants)))
 
     def call(self, entry: str = "main", arguments: Any = None, caller: Any = None) -> Said:

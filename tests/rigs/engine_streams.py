@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.rigs.engine import LIMIT, Talk, engine
+from tests.rigs.engine import EVERYTHING, LIMIT, Talk, engine
 from tests.rigs.engine import main as module
 
 from casemate.engines.command import GuestProgram
@@ -43,6 +43,6 @@ def program(body: str, more: str = "") -> Iterator[Talk]:
         f"export async function* main(input, context, chunks) {{ {body} }} export function other(x, c) {{ {more} }}"
     )
     with engine() as talk:
-        program = GuestProgram([module(source)], ("main", "other"), LIMIT, LIMIT, ("main",))
+        program = GuestProgram([module(source)], ("main", "other"), LIMIT, LIMIT, ("main",), EVERYTHING)
         assert talk.say(talk.talk.load(program)) == Loaded()
         yield talk

@@ -72,6 +72,8 @@ class Workshop:
     ) -> Image:
         """An image of one module; by default its one entry is ``main``, for anyone, with any input and output.
 
+        Its code may use all that a permission can grant.
+
         The manifest does not have the keys whose arguments are None.
         """
         folder = self.folder / f"image-{time.monotonic_ns()}"

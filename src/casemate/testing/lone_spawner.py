@@ -51,6 +51,7 @@ from casemate.wire.messages.spawner import (
 )
 from casemate.wire.protocol.faults import Code, Fault
 from casemate.wire.protocol.image_index import Link
+from casemate.wire.protocol.manifest import Permission
 from casemate.wire.protocol.sandbox_layers import Layer, LayerRequest
 
 OUTPUT_LIMIT = 256 * 1024
@@ -378,7 +379,13 @@ class _Stub:
         ]
         of = self._guest(guest)
         return self._until(
-            of, of.talk.load(GuestProgram(sources, tuple(program["entries"]), OUTPUT_LIMIT, OUTPUT_LIMIT)), time_ms
+            of,
+            of.talk.load(
+                GuestProgram(
+                    sources, tuple(program["entries"]), OUTPUT_LIMIT, OUTPUT_LIMIT, permissions=frozenset(Permission)
+                )
+            ),
+            time_ms,
         )
 
     def do_call(self, entry: str, arguments: str, time_ms: int, guest: int | None) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 BOOTSTRAP = (
-    *("limits", "captured", "frames", "errors", "places", "modules", "calls", "refusals", "loading", "state"),
-    *("streams", "console", "waiting", "lockdown", "serve"),
+    *("limits", "captured", "frames", "errors", "places", "modules", "calls", "refusals", "permissions"),
+    *("loading", "state", "streams", "console", "still_clock", "waiting", "lockdown", "serve"),
 )
 """The parts of the bootstrap, in the order in which they are joined to one module. The order matters thus:
 ``captured`` precedes all that calls something, a class its use, and ``serve``, which never returns, is last."""
@@ -95,6 +95,7 @@ class JavaScript:
             "streams": list(program.streams),
             "permissions": sorted(program.permissions),
             "errors": list(program.errors),
+            "usesTemporal": any(b"Temporal" in module.source for module in program.modules),
             "debug": program.debug,
             "guarded": any(map(may_import_more, program.modules)),
             "outputLimit": program.output_limit,

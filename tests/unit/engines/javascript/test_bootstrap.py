@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tree_sitter_javascript
-from tests.rigs.engine import LIMIT, Module, Talk, engine, linked, main
+from tests.rigs.engine import EVERYTHING, LIMIT, Module, Talk, engine, linked, main
 from tests.rigs.engine_streams import Stream, program
 from tree_sitter import Language, Parser
 
@@ -133,7 +133,7 @@ def test_a_call_that_waits_for_nothing_is_told_so(body: str) -> None:
 
 
 def load(talk: Talk, *modules: Module, debug: bool) -> Said:
-    return talk.say(talk.talk.load(GuestProgram(modules, ("main",), LIMIT, LIMIT, debug=debug)))
+    return talk.say(talk.talk.load(GuestProgram(modules, ("main",), LIMIT, LIMIT, (), EVERYTHING, debug=debug)))
 
 
 THROWN = [

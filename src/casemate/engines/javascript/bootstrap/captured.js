@@ -9,7 +9,7 @@
 const { stdin, stdout, exit, inspect } = Deno;
 const deno = Deno; // lockdown.js deletes the global name, guardImports needs the object
 const { createTimer, cancelTimer } = Deno[Deno.internal].core; // loads nothing, where setTimeout loads Node's timers
-const { apply, ownKeys, deleteProperty, getOwnPropertyDescriptor, defineProperty } = Reflect;
+const { apply, construct, ownKeys, deleteProperty, getOwnPropertyDescriptor, defineProperty } = Reflect;
 const { freeze, create, getPrototypeOf } = Object;
 const { parse, stringify } = JSON;
 const { min } = Math;
@@ -31,6 +31,7 @@ const wellFormed = uncurry(String.prototype.toWellFormed), isWellFormed = uncurr
 const slice = uncurry(String.prototype.slice);
 const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
+const lowerCase = uncurry(String.prototype.toLowerCase);
 const startsWith = uncurry(String.prototype.startsWith), includes = uncurry(String.prototype.includes);
 const stopEvent = uncurry(Event.prototype.stopImmediatePropagation);
 const preventDefault = uncurry(Event.prototype.preventDefault);
@@ -44,6 +45,8 @@ const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { fatal: t
 const encode = encoder.encode.bind(encoder), encodeInto = encoder.encodeInto.bind(encoder);
 const WHOLE = freeze({ __proto__: null, stream: false }); // without it, decode would read Object.prototype.stream
 const decodeWith = decoder.decode.bind(decoder);
+const Controller = AbortController, abort = uncurry(Controller.prototype.abort);
+const signalOf = uncurry(getOwnPropertyDescriptor(Controller.prototype, "signal").get);
 const decode = (bytes) => decodeWith(bytes, WHOLE);
 const recall = uncurry(WeakMap.prototype.get), remember = uncurry(WeakMap.prototype.set);
 const promiseThen = uncurry(Promise.prototype.then);

@@ -16,6 +16,7 @@ async function load({ call, body }) {
     listLimit = head.listLimit;
     debug = head.debug;
     declare(head.errors);
+    grant(head.permissions);
     tellsPlaces = true; // until the first call nothing but measured code has run: its words hold no secret
     const known = create(null);
     if (head.guarded) guardImports(known);
@@ -38,6 +39,7 @@ async function load({ call, body }) {
       changesOf[urls[number]] = { __proto__: null, links, added: added.length };
       known[urls[number]] = true;
     }
+    withhold(head.usesTemporal);
     const importing = import(urls[urls.length - 1]);
     const exported = await settled(importing);
     for (let number = 0; number < head.entries.length; number++) {

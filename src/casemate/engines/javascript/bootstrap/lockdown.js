@@ -50,7 +50,10 @@ function lockDown() {
   for (const name of ["assert", "clear", "count", "countReset", "group", "groupCollapsed", "groupEnd", "profile",
     "profileEnd", "table", "time", "timeEnd", "timeLog", "timeStamp"]) quiet[name] = () => undefined;
   for (const name of ["debug", "dir", "dirxml", "error", "info", "log", "trace", "warn"]) {
-    quiet[name] = (...values) => print(...values);
+    quiet[name] = (...values) => {
+      if (granted.log !== true && !debug) throw ungranted("log", `console.${name}`);
+      print(...values);
+    };
   }
   globalThis.console = { ...quiet };
   for (const name of ["setTimeout", "setInterval"]) redefine(globalThis, name, timerOf(name));

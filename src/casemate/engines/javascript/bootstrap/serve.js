@@ -17,6 +17,7 @@ function listen(type, then) {
 listen("unhandledrejection", ({ reason }) => printLoss("a promise was rejected, and nobody waited for it", reason));
 listen("error", ({ error }) => printLoss("an exception outside of a call", error));
 listen("beforeunload", () => { // the engine's event loop is empty: what is awaited will never come
+  if (fireNext()) return;
   const reject = giveUp;
   giveUp = null;
   if (reject !== null) reject(new Failure("the promise can never be settled: nothing is left to run"));

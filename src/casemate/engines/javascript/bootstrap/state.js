@@ -67,6 +67,7 @@ function stateOf(call) {
 
 function sealer(call) {
   return function seal(value, policy) {
+    if (granted.seal !== true) throw ungranted("seal", "context.seal");
     if (policy !== "mrenclave" && policy !== "mrsigner") throw new Misused('a policy is "mrenclave" or "mrsigner"');
     return ask(call, WANTED, { __proto__: null, do: "seal", policy }, valueOf(value, "the value"));
   };
@@ -74,6 +75,7 @@ function sealer(call) {
 
 function unsealer(call) {
   return function unseal(text) {
+    if (granted.seal !== true) throw ungranted("seal", "context.unseal");
     if (typeof text !== "string") throw new Misused("a sealed text is a string");
     if (text.length > sealedLimit || sizeOf(encode(text)) !== text.length) {
       throw coded("state-refused", "no text that seal has made");

@@ -13,13 +13,17 @@ function timerOf(name) {
   let start = null;
   return {
     [name](callback, delay, ...args) {
+      if (clockStands) return startStill(callback, clamped(delay), args, name === "setInterval");
       start ??= lazy[name]();
       return start(callback, clamped(delay), ...args);
     },
   }[name];
 }
 
-// The engine's own waiters are woken by tasks of V8's, which run without its helper threads never. There is one thread,
+// A timer of the bootstrap's own, and how it is cancelled.
+const later = (run, delay) =>
+  clockStands ? startStill(run, delay, [], false) : createTimer(run, delay, undefined, false, true, false);
+const notLater = (timer) => clockStands ? clearStill(timer) : cancelTimer(timer);
 
 let waiters = null; // linked by hand, in the order in which they came; see chunksOf
 
@@ -41,7 +45,7 @@ function waitAsync(cell, index, value, timeout) {
       forgetWaiter(waiter);
       waiter.settle("timed-out");
     };
-    waiter.timer = createTimer(expire, min(limit, MAX_DELAY), undefined, false, true, false);
+    waiter.timer = later(expire, min(limit, MAX_DELAY));
   }
   return { async: true, value: promise };
 }
@@ -53,7 +57,7 @@ function notify(cell, index, count) {
   for (let waiter = waiters; waiter !== null && woken + 1 <= most; waiter = waiter.next) {
     if (waiter.buffer !== buffer || waiter.at !== at) continue;
     forgetWaiter(waiter);
-    if (waiter.timer !== null) cancelTimer(waiter.timer);
+    if (waiter.timer !== null) notLater(waiter.timer);
     waiter.settle("ok");
     woken++;
   }
