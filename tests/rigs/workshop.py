@@ -65,6 +65,7 @@ class Workshop:
         product_id: int = 1,
         security_version: int = 1,
         ra_tls: bool = False,
+        receipt_metrics: bool = False,
         isolation: Isolation | None = None,
         concurrent: int | None = None,
         guests: int | None = None,
@@ -103,6 +104,8 @@ class Workshop:
         }
         if state is not None:
             manifest["state"] = state
+        if receipt_metrics:
+            manifest["receipt"] = {"metrics": True}
         if ra_tls:
             manifest["ra_tls"] = {"enabled": True}
         (folder / "casemate.toml").write_text(_toml(manifest))

@@ -169,12 +169,14 @@ def show(
     policy: str,
     *,
     console: list[dict[str, object]] | None = None,
+    with_metrics: bool = False,
 ) -> None:
     """Prints the result on standard output and what vouches for it on standard error; with ``--json`` one document.
 
     That has what the function printed, where it is known: ``console``.
     """
     from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
+    from casemate.cli.metrics_text import metrics_document, metrics_facts
     from casemate.cli.receipt_text import state_warning
     from casemate.wire.protocol.caller_key import caller_key_text
 
@@ -197,6 +199,7 @@ def show(
                 "caller": None if receipt.caller is None else caller_key_text(receipt.caller),
             },
             "output_file": None if question.output is None else str(question.output),
+            "metrics": metrics_document(answered.result.metrics),
             "stream": None if answered.streamed is None else answered.streamed.document(),
             "timings_ms": progress.document(),
         }
@@ -210,6 +213,8 @@ def show(
         rows.append(("result", str(question.output)))
     if answered.streamed is not None:
         rows += answered.streamed.facts()
+    if with_metrics:
+        rows += metrics_facts(answered.result.metrics)
     facts(progress.console, rows)
     if question.stream is not None and question.stream.takes_stdout:
         if question.output is None:

@@ -1,5 +1,6 @@
 """A receipt's contents as text for people and as JSON."""
 
+from casemate.cli.metrics_text import metrics_document, metrics_facts
 from casemate.wire.protocol.call import Receipt, StateMark
 from casemate.wire.protocol.caller_key import caller_key_text
 from casemate.wire.protocol.isolation import Isolation
@@ -18,6 +19,7 @@ def receipt_document(receipt: Receipt) -> dict[str, object]:
         "state": None if state is None else {"epoch": state.epoch, "recoveries": state.recoveries},
         "isolation": None if receipt.isolation is None else str(receipt.isolation),
         "error": receipt.error,
+        "metrics": None if receipt.metrics is None else metrics_document(receipt.metrics),
         "quote_hash": receipt.quote_hash.hex(),
         "input_commitment": receipt.input_commitment.hex(),
         "output_commitment": receipt.output_commitment.hex(),
@@ -37,6 +39,8 @@ def receipt_facts(receipt: Receipt) -> list[tuple[str, str]]:
     if receipt.state is not None:
         rows.append(("state", state_text(receipt.state)))
     rows.append(("isolation", isolation_text(receipt.isolation)))
+    if receipt.metrics is not None:
+        rows += metrics_facts(receipt.metrics)
     return rows
 
 

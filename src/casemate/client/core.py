@@ -27,6 +27,7 @@ from casemate.wire.protocol.call import (
     CallContent,
     CallerProof,
     CallFailed,
+    CallMetrics,
     CallRefused,
     CallRequest,
     CallResult,
@@ -73,6 +74,8 @@ class Result:
     """The JSON value."""
     receipt: ReceiptBundle
     """The receipt with openings. The output's opening holds the exact text of the value."""
+    metrics: CallMetrics
+    """What the call used, as the enclave measured it."""
 
 
 class AttestedEnclave(Unduplicable):
@@ -228,8 +231,8 @@ class PendingCall:
             raise ResponseRefusedError(f"the enclave's answer is not valid JSON: {error}") from None
         bundle = self._bundle(said, committed_input, committed_output)
         if refusal is not None:
-            raise FunctionRefusedError(refusal.code, refusal.reason, value, bundle)
-        return Result(value, bundle)
+            raise FunctionRefusedError(refusal.code, refusal.reason, value, bundle, said.metrics)
+        return Result(value, bundle, said.metrics)
 
     def _check_receipt(self, said: CallResult | CallRefused, committed_input: bytes, committed_output: bytes) -> None:
         receipt, content, proof = said.receipt, self.request.content, self.request.caller
@@ -239,6 +242,8 @@ class PendingCall:
         check_equal("caller in the receipt", receipt.caller, None if proof is None else proof.public_key)
         error = said.refusal.code if isinstance(said, CallRefused) else None
         check_equal("error in the receipt", receipt.error, error)
+        if receipt.metrics is not None:
+            check_equal("metrics in the receipt", receipt.metrics, said.metrics)
         wanted = commitment(content.input_blind, committed_input)  # 4
         check_equal("commitment to the input", receipt.input_commitment, wanted)
         wanted = commitment(content.output_blind, committed_output)

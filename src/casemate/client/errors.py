@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.errors import CasemateError
-from casemate.wire.protocol.call import PROTOCOL
+from casemate.wire.protocol.call import PROTOCOL, CallMetrics
 from casemate.wire.protocol.faults import Code, Fault, FaultError
 
 if TYPE_CHECKING:
@@ -42,14 +42,23 @@ class FunctionRefusedError(CasemateError):
         reason: its words there.
         details: the JSON value that the function gave with it; None where its manifest allows none.
         receipt: of the call, which names the error; None over RA-TLS, where answers have no receipts.
+        metrics: what the call used, as the enclave measured it; None over RA-TLS.
     """
 
-    def __init__(self, code: str, reason: str, details: Json, receipt: "ReceiptBundle | None") -> None:
+    def __init__(
+        self,
+        code: str,
+        reason: str,
+        details: Json,
+        receipt: "ReceiptBundle | None" = None,
+        metrics: CallMetrics | None = None,
+    ) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
         self.details = details
         self.receipt = receipt
+        self.metrics = metrics
 
 
 class ResponseRefusedError(CasemateError):

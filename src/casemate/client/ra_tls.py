@@ -232,7 +232,7 @@ def _refusal_of_function(error: Json) -> FunctionRefusedError:
     if not isinstance(error, dict):
         raise WireError("problem.error", got=type(error).__name__, want="an object")
     body = JsonObject("problem.error", dict(error))
-    return FunctionRefusedError(body.text("code"), body.text("reason"), error.get("details"), None)
+    return FunctionRefusedError(body.text("code"), body.text("reason"), error.get("details"))
 
 
 def _context(caller: CallerKey | None = None, appraised: bytes = b"") -> ssl.SSLContext:

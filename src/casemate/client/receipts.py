@@ -12,7 +12,7 @@ the file's hash), and believe the file's own no more than you believe whoever ga
 
 import base64
 import binascii
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from casemate.client.binding_file import binding_document, binding_in
@@ -25,7 +25,7 @@ from casemate.wire.encodings.json_object import JsonObject, date_text, parse_obj
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json, parse_json
 from casemate.wire.errors import WireError
 from casemate.wire.messages.host import MAX_COLLATERAL
-from casemate.wire.protocol.call import MAX_ARGUMENTS, Receipt, StateMark, commitment
+from casemate.wire.protocol.call import MAX_ARGUMENTS, CallMetrics, Receipt, StateMark, commitment
 from casemate.wire.protocol.caller_key import caller_key_text, parse_caller_key
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -34,7 +34,7 @@ from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
 FORMAT = "casemate-receipt"
 VERSION = 4
 
-_ADDED_IN = {"isolation": 3, "error": 4}
+_ADDED_IN = {"isolation": 3, "error": 4, "metrics": 4}
 """The versions of receipt files in which a receipt's members came; the files of all versions are read for ever."""
 
 _OLDEST = 2
@@ -216,6 +216,7 @@ def _receipt_members(receipt: Receipt) -> dict[str, object]:
         "state": None if state is None else {"epoch": state.epoch, "recoveries": state.recoveries},
         "isolation": None if receipt.isolation is None else str(receipt.isolation),
         "error": receipt.error,
+        "metrics": None if receipt.metrics is None else asdict(receipt.metrics),
     }
 
 
@@ -234,6 +235,7 @@ def _parse_receipt(body: JsonObject, version: int) -> Receipt:
         state=_parse_state(body.child("state")) if body.has("state") else None,
         isolation=_parse_isolation(body) if body.has("isolation") else None,
         error=body.text("error") if body.has("error") else None,
+        metrics=_parse_metrics(body.child("metrics")) if body.has("metrics") else None,
     )
 
 
@@ -255,6 +257,18 @@ def _parse_isolation(body: JsonObject) -> Isolation:
     except ValueError:
         got = ascii(body.text("isolation"))[:80]
         raise WireError("receipt file.receipt.isolation", got=got, want=" or ".join(Isolation)) from None
+
+
+def _parse_metrics(body: JsonObject) -> CallMetrics:
+    body.only(*CallMetrics.__slots__)
+    return CallMetrics(
+        wall_us=body.uint("wall_us", MAX_INTEGER),
+        cpu_us=body.uint("cpu_us", MAX_INTEGER) if body.has("cpu_us") else None,
+        peak_kib=body.uint("peak_kib", MAX_INTEGER) if body.has("peak_kib") else None,
+        bytes_out=body.uint("bytes_out", MAX_INTEGER),
+        ocalls=body.uint("ocalls", MAX_U32),
+        cold=body.flag("cold"),
+    )
 
 
 def _parse_state(body: JsonObject) -> StateMark:

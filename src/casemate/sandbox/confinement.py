@@ -58,7 +58,7 @@ class NoGroup:
 def prepare_enclave() -> Confinement:
     """An enclave's confinement. It opens nothing, so no path is left to it."""
     warm(ENCLAVE)
-    files = 64 + 2 * MAX_GUESTS  # two pipes to each guest
+    files = 64 + 3 * MAX_GUESTS  # two pipes to each guest, and what tells how large it has grown
     return Confinement((), Limits(open_files=files, threads=1, data=ENCLAVE_DATA), ENCLAVE, watched=False)
 
 

@@ -43,6 +43,7 @@ from casemate.spawner.guest_pool import GuestPool
 from casemate.spawner.guest_process import START_TIME, GuestFactory, GuestProcess, GuestProcessState, StartError
 from casemate.spawner.guest_queue import GuestQueue, Want
 from casemate.spawner.links import SpawnerLink
+from casemate.spawner.process_memory import status_of
 from casemate.spawner.watchdog import Gone, Watchdog, cause_of_death
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError, WireError, os_error_text
@@ -314,7 +315,9 @@ class Spawner:
         owned = EnclaveGuest(want.guest, guest, Watchdog(guest, now, sleeps=sleeps))
         enclave.guests[want.guest] = owned
         self._owned[guest.pid] = (enclave, owned)
-        self._tell(enclave, GuestGiven(want.guest, guest.pid, guest.layers), (guest.to_guest, guest.from_guest))
+        with status_of(guest.pid) as status:
+            given = GuestGiven(want.guest, guest.pid, guest.layers, has_status=bool(status))
+            self._tell(enclave, given, (guest.to_guest, guest.from_guest, *status))
         guest.close_pipes()
 
     def _give_up(self, enclave: EnclaveProcess, number: int) -> None:

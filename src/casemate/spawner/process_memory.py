@@ -1,6 +1,8 @@
 """The memory and time that a process uses, as the kernel counts them; None where there is no /proc."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -28,6 +30,20 @@ def memory_of(pid: int) -> Memory | None:
             fields[key] = int(value.split()[0]) * _KIB
             found = True
     return Memory(fields["RssAnon"] + fields["RssShmem"], fields["VmData"]) if found else None
+
+
+@contextmanager
+def status_of(pid: int) -> Iterator[tuple[int, ...]]:
+    """A descriptor of a living process's /proc/PID/status, to be passed on; none where there is no such file."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield ()
+        return
+    try:
+        yield (descriptor,)
+    finally:
+        os.close(descriptor)
 
 
 def cpu_time_of(pid: int) -> float | None:

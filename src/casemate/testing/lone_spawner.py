@@ -365,6 +365,8 @@ class _Stub:
                 case GuestGiven():
                     break
         pipes = (frame.descriptors[0], frame.descriptors[1])
+        for descriptor in frame.descriptors[2:]:
+            os.close(descriptor)
         for descriptor in pipes:
             os.set_blocking(descriptor, False)
         self._guests[self._last] = _Guest(self._last, pipes, Conversation(engine_named("javascript")))

@@ -400,7 +400,7 @@ class Rig:
         self.guests += 1
         (guest_reads, enclave_writes), (enclave_reads, guest_writes) = os.pipe(), os.pipe()
         start_guest(guest_reads, guest_writes, self._play, self._load, is_copy=need.copy_of != 0)
-        given = GuestGiven(self.number, 1, self.guest_layers)
+        given = GuestGiven(self.number, 0, self.guest_layers)
         self.spawner.send(encode_message(given), (enclave_writes, enclave_reads))
         os.close(enclave_writes)
         os.close(enclave_reads)

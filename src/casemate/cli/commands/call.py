@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from casemate.cli.options import (
+    FLAG,
     CaFile,
     CallerFile,
     InputFile,
@@ -45,6 +46,10 @@ MrEnclave = Annotated[
     ),
 ]
 
+Metrics = Annotated[
+    bool, typer.Option("--metrics", metavar=FLAG, help="Also show what the call used; --json always does.")
+]
+
 _DIGEST_SIZE = 32
 
 
@@ -65,6 +70,7 @@ def call(
     url: Url = None,
     token_file: TokenFile = None,
     ca: CaFile = None,
+    metrics: Metrics = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -77,6 +83,7 @@ def call(
     Example:
         casemate call 1 search --input input.json --policy policy.toml
         casemate call hello.sgxs greet -i input.json --mr-enclave 4f0c...
+        casemate call 1 search -i input.json --policy policy.toml --metrics
         casemate call 1 redact -i how.json --policy policy.toml --stream-in letters.txt --stream-out redacted.txt
     """
     from casemate.cli.calling import attest_and_call, read_question, show
@@ -104,7 +111,7 @@ def call(
                 number = stack.enter_context(launched(endpoint, client, image, tee))
                 found.append(f"enclave {number}")
         answered = attest_and_call(client, number, demands, question, entry=entry, progress=progress)
-        show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}")
+        show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}", with_metrics=metrics)
 
 
 def _measurements(policy: Path | None, given: list[str]) -> frozenset[bytes]:

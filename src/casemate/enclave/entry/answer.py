@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from casemate.wire.protocol.call import Refusal, StateMark
+from casemate.wire.protocol.call import CallMetrics, Refusal, StateMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,12 @@ class Answer:
     committed_output: bytes
     state: StateMark | None
     """Where in its history the sealed state stood; None where the call touched none."""
+    metrics: CallMetrics
+
+
+def put_out(said: bytes | Refusal) -> bytes:
+    """The function's own part of what it says to its caller."""
+    return said.details if isinstance(said, Refusal) else said
 
 
 def committed(said: bytes | Refusal) -> bytes:

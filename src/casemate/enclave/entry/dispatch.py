@@ -71,7 +71,7 @@ class Service:
         self._peers = peers
         self._keys = EnclaveKeys()
         self._sessions = Sessions()
-        self._receipts = ReceiptBook(self._keys, program.identity.measurement, program.image.manifest.isolation)
+        self._receipts = ReceiptBook(self._keys, program.identity.measurement, program.image.manifest)
         self._calls = Calls(program, peers)
         self._concurrent = program.image.manifest.limits.concurrent
         self._under_way = 0

@@ -6,18 +6,19 @@ from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.channel import OpenedRequest
 from casemate.enclave.keys import EnclaveKeys, sha256
 from casemate.wire.protocol.call import CallRefused, CallResult, Receipt, Refusal, commitment
-from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.manifest import Manifest
 
 
 class ReceiptBook:
     """Issues receipts, numbered from 1 without a gap."""
 
-    __slots__ = ("_counter", "_isolation", "_keys", "_measurement")
+    __slots__ = ("_counter", "_isolation", "_keys", "_measurement", "_with_metrics")
 
-    def __init__(self, keys: EnclaveKeys, measurement: bytes, isolation: Isolation) -> None:
+    def __init__(self, keys: EnclaveKeys, measurement: bytes, manifest: Manifest) -> None:
         self._keys = keys
         self._measurement = measurement
-        self._isolation = isolation
+        self._isolation = manifest.isolation
+        self._with_metrics = manifest.receipt_metrics
         self._counter = itertools.count(1)
 
     def issue(self, opened: OpenedRequest, answer: Answer) -> CallResult | CallRefused:
@@ -40,8 +41,9 @@ class ReceiptBook:
             state=answer.state,
             isolation=self._isolation,
             error=said.code if isinstance(said, Refusal) else None,
+            metrics=answer.metrics if self._with_metrics else None,
         )
         signature = self._keys.sign(receipt)
         if isinstance(said, Refusal):
-            return CallRefused(said, receipt, signature)
-        return CallResult(said, receipt, signature)
+            return CallRefused(said, receipt, signature, answer.metrics)
+        return CallResult(said, receipt, signature, answer.metrics)

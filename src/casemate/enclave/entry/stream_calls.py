@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from casemate.enclave.entry.answer import Answer, committed
+from casemate.enclave.entry.answer import Answer, committed, put_out
 from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.interface_checks import check_arguments, check_said, declared_entry
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
@@ -94,13 +94,14 @@ class StreamCalls:
             deadline = time.monotonic() + self._time_limit
             stream.input.pass_on(piece)
             try:
-                said = await stream.place.guest.step(
-                    stream.in_guest,
-                    _GUEST_KINDS[step.kind],
-                    piece,
-                    ask=lambda asked: stream.services.answer(asked, deadline),
-                    deadline=deadline,
-                )
+                with stream.services.meter.working(stream.place.guest):
+                    said = await stream.place.guest.step(
+                        stream.in_guest,
+                        _GUEST_KINDS[step.kind],
+                        piece,
+                        ask=lambda asked: stream.services.answer(asked, deadline),
+                        deadline=deadline,
+                    )
             finally:
                 guests.release(stream.place)
             return await self._said(step.stream, stream, said, deadline)
@@ -155,14 +156,15 @@ class StreamCalls:
         try:
             deadline = time.monotonic() + seconds
             try:
-                said = await stream.place.guest.open(
-                    stream.in_guest,
-                    stream.entry.name,
-                    arguments,
-                    caller,
-                    ask=lambda asked: stream.services.answer(asked, deadline),
-                    deadline=deadline,
-                )
+                with stream.services.meter.working(stream.place.guest):
+                    said = await stream.place.guest.open(
+                        stream.in_guest,
+                        stream.entry.name,
+                        arguments,
+                        caller,
+                        ask=lambda asked: stream.services.answer(asked, deadline),
+                        deadline=deadline,
+                    )
             finally:
                 guests.release(stream.place)
             return await self._said(number, stream, said, deadline)
@@ -173,7 +175,9 @@ class StreamCalls:
         self, number: int, stream: OpenStream, told: Paused | Ended | Refused, deadline: float
     ) -> StepTaken | LastStep:
         data = b"" if isinstance(told, Refused) else told.data
+        meter = stream.services.meter
         stream.output.pass_on(data)
+        meter.put_out(data)
         if isinstance(told, Paused):
             stream.is_hungry = told.is_hungry
             self._streams.rest(number, time.monotonic())
@@ -181,11 +185,13 @@ class StreamCalls:
         self._end(number)
         outcome = told.text if isinstance(told, Ended) else told
         said = check_said(outcome, stream.entry, self._manifest, self._schemas)
+        meter.put_out(put_out(said))
         answer = Answer(
             said,
             committed_input=stream.input.text(stream.arguments),
             committed_output=stream.output.text(committed(said)),
             state=await stream.services.conclude(said, deadline),
+            metrics=meter.metrics(),
         )
         return LastStep(data, answer)
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
 from casemate.enclave.guest.failure_words import words_of
+from casemate.enclave.guest.gauge import UNKNOWN, Gauge
 from casemate.enclave.guest.lease import Lease
 from casemate.enclave.guest.pipe_protocol import GuestLine
 from casemate.enclave.guest.spawner_link import SpawnerLink
@@ -151,6 +152,10 @@ class Guest:
         """Whether a guest that has ended did so between two calls."""
         self.layers: tuple[Layer, ...] = ()
         """The layers around it, once it is given."""
+        self.gauge = UNKNOWN
+        """What it has used, once it is given."""
+        self.has_served = False
+        """Whether it has taken a call, or a step of a stream."""
         self.failure = _UNEXPLAINED
         """Why it is gone, once it is."""
         self.died = False
@@ -295,6 +300,7 @@ class Guest:
             raise FaultError(self.failure)
         self._change(_Event.CALLED)
         self._watch(deadline)
+        self.has_served = True
         return line
 
     async def _hear_out(self, line: GuestLine, payload: bytes, ask: Ask, deadline: float) -> Outcome:
@@ -373,8 +379,9 @@ class Guest:
 
     # --- what spawner and guest say ---------------------------------------------------------------------------------
 
-    def given(self, layers: tuple[Layer, ...], pipes: tuple[int, int]) -> None:
-        """The spawner has sent its pipes: to write to, and to read from."""
+    def given(self, layers: tuple[Layer, ...], pipes: tuple[int, int], gauge: Gauge) -> None:
+        """The spawner has sent its pipes: to write to, and to read from; and what measures it."""
+        self.gauge = gauge
         if not self._admit(layers):  # REPORTDATA names the first guest's
             for descriptor in pipes:
                 os.close(descriptor)
@@ -492,6 +499,8 @@ class Guest:
         if self._line is not None:
             self._line.close()
             self._line = None
+        self.gauge.close()
+        self.gauge = UNKNOWN
         self.failure, self.died = failure, died
         self._change(_Event.FAILED)
 

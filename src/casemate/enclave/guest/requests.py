@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.guest.meter import Meter
 from casemate.enclave.io.host_link import HostLink
 from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
@@ -63,6 +64,8 @@ class CallServices:
         self._services = services
         self._transaction: Transaction | None = None
         self._doom: Fault | None = None
+        self.meter = Meter()
+        """What the call uses."""
 
     async def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
         """JSON for the guest, or nothing, which it sees as ``undefined``.
@@ -75,6 +78,7 @@ class CallServices:
             FaultError: for the guest to see as an exception.
         """
         if isinstance(asked, Asked):
+            self.meter.ocalls += 1
             return await self._services.ocalls(asked.name, asked.arguments, deadline)
         return await self._inside(asked.question, deadline)
 

@@ -4,6 +4,7 @@ import itertools
 import os
 from typing import Protocol
 
+from casemate.enclave.guest.gauge import Gauge
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
@@ -17,8 +18,8 @@ MAX_SPAWNER_FRAME = 64 * 1024
 class Asking(Protocol):
     """Whoever has asked for a guest: :class:`casemate.enclave.guest.guest.Guest`."""
 
-    def given(self, layers: tuple[Layer, ...], pipes: tuple[int, int]) -> None:
-        """It is there: its layers, and the pipes to write to and to read from."""
+    def given(self, layers: tuple[Layer, ...], pipes: tuple[int, int], gauge: Gauge) -> None:
+        """It is there: its layers, the pipes to write to and to read from, and what measures it."""
 
     def gone(self, failure: Fault) -> None:
         """It has ended, for this reason."""
@@ -54,12 +55,14 @@ class SpawnerLink:
     def _heard(self, frame: bytes | None) -> None:
         said: object = parse_message(frame or b"", GuestGiven, GuestGone, GuestRefused)
         match said:
-            case GuestGiven(number, _, layers):
-                pipes = self._spawner.descriptors.popleft(), self._spawner.descriptors.popleft()
+            case GuestGiven(number, pid, layers, has_status):
+                take = self._spawner.descriptors.popleft
+                pipes, gauge = (take(), take()), Gauge(pid, take() if has_status else None)
                 asking = self._asking.get(number)
                 if asking is not None:
-                    asking.given(layers, pipes)
+                    asking.given(layers, pipes, gauge)
                 else:  # it was given up before it came
+                    gauge.close()
                     for descriptor in pipes:
                         os.close(descriptor)
             case GuestGone(number, code, reason) if number in self._asking:

@@ -97,11 +97,14 @@ class NeedGuest:
 @message(0x49)
 @dataclass(frozen=True, slots=True)
 class GuestGiven:
-    """Two descriptors come with it: a pipe to write to the guest and one to read from it."""
+    """Two descriptors come with it: a pipe to write to the guest and one to read from it; perhaps a third."""
 
     guest: U32
     pid: U32
+    """By which the enclave finds its clock; 0 where there is none."""
     layers: Layers
+    has_status: bool = False
+    """A third descriptor comes with it: /proc/PID/status, which says how large the guest has grown."""
 
 
 @message(0x4A)

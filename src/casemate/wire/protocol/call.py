@@ -290,6 +290,26 @@ class StateMark:
 
 
 @dataclass(frozen=True, slots=True)
+class CallMetrics:
+    """What a function used for one call, as its enclave measured it; of a stream, for all its steps together."""
+
+    wall_us: U64
+    """Microseconds from the moment that the guest was given the call to its answer; waits for OCALLs are in it, those
+    for a guest or a turn are not."""
+    cpu_us: U64 | None
+    """Microseconds that the guest's process computed; None where the operating system does not tell."""
+    peak_kib: U64 | None
+    """The largest resident memory of the guest's process so far (KiB), in earlier calls as well; None where the
+    operating system does not tell."""
+    bytes_out: U64
+    """Bytes of the result, or of the refusal's details, and of a stream's output."""
+    ocalls: U32
+    """OCALLs that the function asked for."""
+    cold: bool
+    """The guest was new: it had served nothing before this call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """An enclave's statement about one call: code, caller, commitments to input and output, position."""
 
@@ -312,6 +332,8 @@ class Receipt:
     """How the image keeps callers apart; None in receipts of version 1, which did not say."""
     error: Name | None = None
     """The declared error with which the function refused the call; None where it returned a result."""
+    metrics: CallMetrics | None = None
+    """What the call used, where the manifest wants it in receipts."""
 
     def signed_bytes(self) -> bytes:
         """The bytes that the receipt key signs.
@@ -320,9 +342,9 @@ class Receipt:
         those who check receipts need to learn a new form only for what is new.
         """
         encoded = encode_fields(self)
-        if self.error is not None:
+        if self.error is not None or self.metrics is not None:
             return _RECEIPT_LABEL + encoded
-        encoded = encoded[:-1]  # the last byte says that there is no error: v2 has no such field
+        encoded = encoded[:-2]  # the last bytes say that there is no error and no metrics: v2 has no such fields
         if self.isolation is not None:
             return _RECEIPT_LABEL_V2 + encoded
         return _RECEIPT_LABEL_V1 + encoded[:-1]  # nor has v1 a mode
@@ -338,6 +360,7 @@ class CallResult:
     receipt: Receipt
     signature: Bytes64
     """Ed25519 by the attested receipt key over :meth:`Receipt.signed_bytes`."""
+    metrics: CallMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +392,7 @@ class CallRefused:
     """Its ``error`` is the refusal's code; its output is :meth:`Refusal.committed`."""
     signature: Bytes64
     """As that of a result."""
+    metrics: CallMetrics
 
 
 @message(0x1C)

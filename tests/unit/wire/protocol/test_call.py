@@ -11,6 +11,7 @@ from casemate.wire.protocol.call import (
     TAG_SIZE,
     CallBinding,
     CallContent,
+    CallMetrics,
     CallRequest,
     CallResult,
     Envelope,
@@ -33,6 +34,7 @@ CONTENT = CallContent(bytes(32), bytes(32), b"{}", StreamStep(StepKind.CHUNK, 1)
 RECEIPT = Receipt(
     bytes(32), bytes(32), 7, 1, "search", None, bytes(32), bytes(32), 1, StateMark(1, 0), Isolation.SHARED
 )
+METRICS = CallMetrics(1500, 900, 40_000, 12, 1, cold=True)
 LAYERS = SandboxLayers((Layer(LayerName.SECCOMP, LayerState.APPLIED, ""),), ())
 REPORT_DATA = ReportDataBinding(bytes(32), bytes(32), bytes(32), LAYERS)
 
@@ -108,7 +110,7 @@ def test_a_caller_signs_all_of_the_content(field: str) -> None:
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Receipt)])
 def test_a_receipt_signs_all_its_fields(field: str) -> None:
-    changed = "an-error" if field == "error" else _others(getattr(RECEIPT, field))
+    changed = {"error": "an-error", "metrics": METRICS}.get(field) or _others(getattr(RECEIPT, field))
     other = replace(RECEIPT, **{field: changed})  # type: ignore[arg-type]
     assert other.signed_bytes() != RECEIPT.signed_bytes()
 
@@ -145,14 +147,22 @@ def test_an_unsigned_request_is_written_as_such() -> None:
 
 def test_a_receipt_without_an_error_signs_the_bytes_of_version_2() -> None:
     encoded = encode_fields(RECEIPT)
-    assert encoded.endswith(b"\1" + len("shared").to_bytes(4, "little") + b"shared" + b"\0")
-    assert RECEIPT.signed_bytes() == b"casemate receipt v2\0" + encoded[:-1]
+    assert encoded.endswith(b"\1" + len("shared").to_bytes(4, "little") + b"shared" + b"\0\0")
+    assert RECEIPT.signed_bytes() == b"casemate receipt v2\0" + encoded[:-2]
 
 
 def test_a_receipt_of_a_refusal_signs_its_error_under_a_label_of_its_own() -> None:
     refused = replace(RECEIPT, error="budget-spent")
     assert refused.signed_bytes() == b"casemate receipt v3\0" + encode_fields(refused)
     assert replace(refused, isolation=None).signed_bytes().startswith(b"casemate receipt v3\0")
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(CallMetrics)])
+def test_a_receipt_with_metrics_signs_all_of_them(field: str) -> None:
+    measured = replace(RECEIPT, metrics=METRICS)
+    assert measured.signed_bytes() == b"casemate receipt v3\0" + encode_fields(measured)
+    others = replace(METRICS, **{field: not METRICS.cold if field == "cold" else 99})  # type: ignore[arg-type]
+    assert replace(RECEIPT, metrics=others).signed_bytes() != measured.signed_bytes()
 
 
 def test_no_refusal_commits_to_the_text_of_another() -> None:
