@@ -123,7 +123,7 @@ def _compare_and_set(head: Head, text: bytes) -> CompareAndSetState:
 
 
 def _seal(head: Head, text: bytes) -> Seal:
-    binding = head.get("policy")  # the name in manifests and in JavaScript
+    binding = head.get("policy")  # the name in manifests and in functions
     for known in SealBinding:
         if binding == known:
             return Seal(known, _value(text))
@@ -172,7 +172,7 @@ _PARSERS: dict[str, Callable[[Head, bytes], InsideQuestion]] = {
     "put": _put,
     "delete": _delete,
     "list": _list,
-    "compareAndSet": _compare_and_set,
+    "compare-and-set": _compare_and_set,
     "seal": _seal,
     "unseal": _unseal,
 }

@@ -36,7 +36,7 @@ def everything(called):
     if called.kind in (FrameKind.CALL, FrameKind.OPEN):
         put(called, {"a": [1.5]})
         get(called)
-        called.wants({"do": "compareAndSet", "key": "k", "expected": 1, "value": None}, b"1")
+        called.wants({"do": "compare-and-set", "key": "k", "expected": 1, "value": None}, b"1")
         called.wants({"do": "list", "prefix": "", "after": None, "limit": 5})
         called.wants({"do": "get", "key": "k"}, b"")
         sealed = called.wants({"do": "seal", "policy": "mrsigner"}, b"1")[1]

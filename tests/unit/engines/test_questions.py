@@ -32,12 +32,16 @@ LONG = "x" * (MAX_KEY + 1)
         ({"do": "list", "prefix": "", "after": None, "limit": 1}, b"", ListState("", None, 1)),
         ({"do": "list", "prefix": "p", "after": "", "limit": MAX_LISTED}, b"", ListState("p", "", MAX_LISTED)),
         (
-            {"do": "compareAndSet", "key": "k", "expected": None, "value": None},
+            {"do": "compare-and-set", "key": "k", "expected": None, "value": None},
             b"",
             CompareAndSetState("k", None, None),
         ),
-        ({"do": "compareAndSet", "key": "k", "expected": 1, "value": 2}, b"122", CompareAndSetState("k", b"1", b"22")),
-        ({"do": "compareAndSet", "key": "k", "expected": 0, "value": 1}, b"2", CompareAndSetState("k", b"", b"2")),
+        (
+            {"do": "compare-and-set", "key": "k", "expected": 1, "value": 2},
+            b"122",
+            CompareAndSetState("k", b"1", b"22"),
+        ),
+        ({"do": "compare-and-set", "key": "k", "expected": 0, "value": 1}, b"2", CompareAndSetState("k", b"", b"2")),
         ({"do": "seal", "policy": "mrsigner"}, b"1", Seal(SealBinding.MRSIGNER, b"1")),
         ({"do": "unseal"}, b"abc=", Unseal("abc=")),
     ],
@@ -69,11 +73,11 @@ def test_a_question_is_understood(head: dict[str, object], text: bytes, means: o
         ({"do": "list", "prefix": LONG, "after": None, "limit": 1}, b""),
         ({"do": "list", "prefix": "", "after": LONG, "limit": 1}, b""),
         ({"do": "list", "prefix": "", "after": None, "limit": 1}, b"1"),
-        ({"do": "compareAndSet", "key": "k", "expected": 2, "value": None}, b"1"),
-        ({"do": "compareAndSet", "key": "k", "expected": -1, "value": None}, b"1"),
-        ({"do": "compareAndSet", "key": "k", "expected": 1, "value": True}, b"11"),
-        ({"do": "compareAndSet", "key": "k", "expected": 1, "value": 1}, b"123"),
-        ({"do": "compareAndSet", "key": "k", "expected": MAX_VALUE + 1, "value": None}, bytes(MAX_VALUE + 1)),
+        ({"do": "compare-and-set", "key": "k", "expected": 2, "value": None}, b"1"),
+        ({"do": "compare-and-set", "key": "k", "expected": -1, "value": None}, b"1"),
+        ({"do": "compare-and-set", "key": "k", "expected": 1, "value": True}, b"11"),
+        ({"do": "compare-and-set", "key": "k", "expected": 1, "value": 1}, b"123"),
+        ({"do": "compare-and-set", "key": "k", "expected": MAX_VALUE + 1, "value": None}, bytes(MAX_VALUE + 1)),
         ({"do": "seal", "policy": "MRSIGNER"}, b"1"),
         ({"do": "seal"}, b"1"),
         ({"do": "seal", "policy": "mrsigner"}, bytes(MAX_VALUE + 1)),
@@ -94,7 +98,7 @@ JSON = st.recursive(
     max_leaves=5,
 )
 MEMBERS = st.sampled_from(["do", "key", "prefix", "after", "limit", "expected", "value", "policy"])
-VERBS = st.sampled_from(["get", "put", "delete", "list", "compareAndSet", "seal", "unseal", "?"])
+VERBS = st.sampled_from(["get", "put", "delete", "list", "compare-and-set", "seal", "unseal", "?"])
 
 
 @given(st.dictionaries(MEMBERS, JSON), VERBS, st.binary(max_size=50))

@@ -53,7 +53,7 @@ the guest when it is asked, so it answers as soon as it gets to run: within some
 guest cannot make the wait longer."""
 
 Ask = Callable[[Asked | Wanted], Awaitable[bytes]]
-"""Answers what the guest asks: JSON, or nothing for ``undefined``; or :class:`FaultError`."""
+"""Answers what the guest asks: JSON, or nothing where there is no value; or :class:`FaultError`."""
 
 
 Outcome = Returned | Paused | Ended | Refused

@@ -59,7 +59,7 @@ def _leaving(name: str, schema: OutboundSchema, arguments: bytes, *, explain: bo
     """Those members of the arguments that the manifest lets out, as JSON."""
     try:
         value = parse_json("OCALL arguments", arguments, limit=entry.MAX_OCALL, round_integers=True)
-    except WireError as error:  # JavaScript's own JSON.stringify has made it
+    except WireError as error:  # the engine's own writer of JSON has made it
         raise refuse(Code.GUEST_ERROR, f"the OCALL's argument is not JSON: {error.got}, want {error.want}") from None
     try:
         text = encode_json(schema.filter(value))

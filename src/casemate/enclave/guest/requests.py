@@ -36,7 +36,7 @@ Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
 NO_SEAL = 'this needs the permission "seal": add permissions = ["seal", ...] to [enclave] in casemate.toml'
 """What a guest hears that seals without the permission; the bootstraps say the same by themselves."""
 
-_UNDEFINED = b""
+_ABSENT = b""
 _HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
 """Refusals that a function can react to. After any other refusal of its state it would go on without knowing the state,
 so its call fails whatever it returns."""
@@ -68,7 +68,7 @@ class CallServices:
         """What the call uses."""
 
     async def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
-        """JSON for the guest, or nothing, which it sees as ``undefined``.
+        """JSON for the guest, or nothing where there is no value.
 
         Args:
             asked: the question.
@@ -135,7 +135,7 @@ def _done(transaction: Transaction, question: StateQuestion) -> bytes:
     match question:
         case GetState(key):
             value = transaction.get(key)
-            return _UNDEFINED if value is None else value
+            return _ABSENT if value is None else value
         case PutState(key, value):
             transaction.put(key, sorted_json(value))
             return encode_json(None)

@@ -55,7 +55,7 @@ function stateOf(call) {
       if (set !== null) setBytes(both, set, oldSize);
       const head = {
         __proto__: null,
-        do: "compareAndSet",
+        do: "compare-and-set",
         key: key(name),
         expected: old === null ? null : oldSize,
         value: set === null ? null : setSize,

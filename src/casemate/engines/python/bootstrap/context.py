@@ -86,7 +86,7 @@ class CallState:
         return _key(key, "a key of the state", 1, self._limits)
 
 
-COMPARE_AND_SET = "compareAndSet"
+COMPARE_AND_SET = "compare-and-set"
 """The question's name in frames."""
 
 
