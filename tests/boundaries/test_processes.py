@@ -45,6 +45,7 @@ ENTRY_POINTS = {
     "casemate.host": Allowed(BASE | {"host", "sandbox"}),
     "casemate.gateway": Allowed(BASE | {"gateway", "host", "sandbox"}, FRAMEWORKS - COMMAND_LINE),
     "casemate.vm": Allowed(BASE | {"vm", "sandbox"}),
+    "casemate.zygote": Allowed(BASE | {"zygote", "engines", "sandbox"}),
     "casemate.spawner": Allowed(BASE | {"spawner", "enclave", "engines", "images", "sandbox"}),
     "casemate": Allowed(BASE | {"cli", "client", "verifier", "images", "__main__"}, COMMAND_LINE, ("--help",)),
     "casemate.cli.foreground": Allowed(frozenset({"cli"})),
@@ -96,7 +97,7 @@ def loaded_by_starting(module: str) -> frozenset[str]:
         return frozenset(loaded_by(START, "-1", module, *arguments))
     ours, theirs = socket.socketpair()
     control = Channel(ours)
-    control.send(encode_message(Configure((), sys.executable, 0)), timeout=10)
+    control.send(encode_message(Configure((), sys.executable, sys.executable, 0)), timeout=10)
 
     def chip() -> None:
         assert parse_message(control.receive(timeout=60).payload, SpawnerReady) == SpawnerReady()

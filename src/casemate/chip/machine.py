@@ -17,7 +17,7 @@ from casemate.chip.fuses import Fuses, load_fuses
 from casemate.chip.inventory import expect
 from casemate.chip.losses import accept_another_chip, accept_losses, check_complete
 from casemate.chip.options import ChipOptions
-from casemate.chip.runtime import ENGINE, RuntimeCopy, this_platform
+from casemate.chip.runtime import ENGINE, PYTHON, RuntimeCopy, this_platform
 from casemate.chip.server import ChipServer
 from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.tcb import load_tcb
@@ -75,7 +75,12 @@ async def _run(options: ChipOptions) -> int:
             anchors,
             platform=this_platform(),
             runtime=copy,
-            configure=Configure(options.layers, str(copy.directory / ENGINE), options.pool),
+            configure=Configure(
+                options.layers,
+                deno=str(copy.directory / ENGINE),
+                python=str(copy.directory / PYTHON),
+                pool=options.pool,
+            ),
             power_firmware=_firmware(options, lambda: snp()),  # noqa: PLW0108 - made below
             snp=lambda: snp()[0],
         )

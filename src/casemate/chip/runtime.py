@@ -28,6 +28,7 @@ _LOOK_PERIOD = 0.05
 
 ENGINE_FILES = {
     "javascript": (ENGINE, "casemate/engines/javascript/bootstrap/", "casemate/engines/javascript/node_modules.txt"),
+    "python": ("casemate/engines/python/bootstrap/", "casemate/guest/", "casemate/zygote/"),
 }
 """By engine, the ends of the paths of what its guests run on and no enclave executes (a folder's ends in a slash): the
 engine's own part of the runtime, which an image with another engine does not name. All else is the core."""

@@ -16,7 +16,10 @@ from casemate.chip.runtime import ENGINE
 from casemate.process.extras import engine_binary
 from casemate.wire.errors import MissingExtraError
 
-ROOMS = ("enclave", "engines", "images", "link", "process", "sandbox", "spawner", "verifier", "wire")
+ROOMS = (
+    *("enclave", "engines", "guest", "images", "link", "process", "sandbox"),
+    *("spawner", "verifier", "wire", "zygote"),
+)
 PACKAGES = {"OpenSSL": "pyopenssl", "cryptography": "cryptography", "h11": "h11", "jsonschema_rs": "jsonschema-rs"}
 MODULES = {"_cffi_backend": "cffi", "typing_extensions": "typing-extensions"}
 """Single modules: cryptography's bindings need the first one, pyOpenSSL the second. Each with the distribution that

@@ -49,10 +49,14 @@ def syscall(what: str, number: int, *arguments: object) -> int:
     return result
 
 
-def drop_capabilities() -> None:
-    """Gives up every capability: a confined process needs none of those that a new user namespace grants."""
+CAP_SETGID, CAP_SETUID = 6, 7  # linux/capability.h
+
+
+def drop_capabilities(*keep: int) -> None:
+    """Gives up every capability, or all but some below 32: a confined process needs none that it was given."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process (linux/capability.h)
-    sets = (ctypes.c_uint32 * 6)()
+    kept = sum(1 << number for number in keep)
+    sets = (ctypes.c_uint32 * 6)(kept, kept)  # effective, permitted, inheritable; then the same of those from 32 on
     _check("capset", _libc().capset(header, sets))
 
 

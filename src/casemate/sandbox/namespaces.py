@@ -1,6 +1,7 @@
 """Namespaces for one process alone: a network without connections, its own System V IPC, host name and mounts."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from casemate.sandbox import linux
@@ -17,22 +18,27 @@ _ALL = _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWNET
 _NAMES = "net, ipc, uts, mount, cgroup"
 
 
-def enter_namespaces() -> str:
+def enter_namespaces(inside: Callable[[], None] | None = None) -> str:
     """Leaves the starter's namespaces; the process must have one thread.
 
     Without CAP_SYS_ADMIN they are made inside a new user namespace, in which the process keeps its user and group id
     and then drops the capabilities it was given.
+
+    Args:
+        inside: called in the new namespaces, before capabilities are dropped.
     """
     try:
         linux.unshare(_ALL)
     except UnavailableError as refused:
         if os.geteuid() == 0:
             raise
-        return _enter_as_user(refused)
+        return _enter_as_user(refused, inside)
+    if inside is not None:
+        inside()
     return _NAMES
 
 
-def _enter_as_user(refused: UnavailableError) -> str:
+def _enter_as_user(refused: UnavailableError, inside: Callable[[], None] | None) -> str:
     uid, gid = os.getuid(), os.getgid()
     try:
         linux.unshare(_NEWUSER | _ALL)
@@ -47,5 +53,7 @@ def _enter_as_user(refused: UnavailableError) -> str:
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     except OSError as error:
         raise UnavailableError(f"id map of the user namespace: {os_error_text(error)}") from None
+    if inside is not None:
+        inside()
     linux.drop_capabilities()
     return f"user, {_NAMES}"

@@ -1,4 +1,4 @@
-"""Resource limits. The address space is not limited: V8 reserves far more of it than it uses."""
+"""Resource limits. Of V8 the address space is not limited: it reserves far more than it uses."""
 
 import os
 import resource
@@ -21,6 +21,10 @@ class Limits:
     """RLIMIT_DATA (bytes): all private writable memory, on Linux. None: set later, by the parent."""
     file_size: int = 0
     """RLIMIT_FSIZE (bytes): 0 for a process that has no file to write to."""
+    address_space: int | None = None
+    """RLIMIT_AS (bytes). It bounds what RLIMIT_DATA does not see: shared mappings, and page tables of large ones."""
+    stack: int | None = None
+    """RLIMIT_STACK (bytes)."""
 
 
 _NEEDS = {
@@ -56,6 +60,10 @@ def set_limits(limits: Limits, *, own_uid: bool) -> str:
         wanted["NPROC"] = (resource.RLIMIT_NPROC, limits.threads)
     if limits.data is not None:
         wanted["DATA"] = (resource.RLIMIT_DATA, limits.data)
+    if limits.address_space is not None:
+        wanted["AS"] = (resource.RLIMIT_AS, limits.address_space)
+    if limits.stack is not None:
+        wanted["STACK"] = (resource.RLIMIT_STACK, limits.stack)
     try:
         for number, value in wanted.values():
             resource.setrlimit(number, (value, value))

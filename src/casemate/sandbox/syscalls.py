@@ -6,6 +6,21 @@ compression, timers and every hostile guest of the tests.
 
 import errno
 
+from casemate.sandbox.rules import (
+    ASKS_ABOUT_SYSTEM,
+    CHANGES_FILES,
+    LOOKS_FOR_FILES,
+    MEMORY,
+    OPENS_FILES,
+    SELF,
+    STREAMS,
+    TIME,
+    allow,
+    fcntl,
+    masked,
+    only,
+    refuse,
+)
 from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When
 
 _PROT_EXEC = 4
@@ -18,158 +33,48 @@ _PR_SET_NAME = 15
 _CLONE_NEW = tuple(1 << bit for bit in (17, *range(25, 31)))  # linux/sched.h: one for each kind of namespace
 _F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
 
-_MEMORY = ("brk", "munmap", "mremap", "madvise", "membarrier")
-_TIME = (
-    "clock_gettime",
-    "clock_getres",
-    "clock_nanosleep",
-    "nanosleep",
-    "gettimeofday",
-    "time",
-    "times",
-    "getrusage",
-    "restart_syscall",
-)
-_SELF = (
-    "exit",
-    "exit_group",
-    "futex",
-    "getcpu",
-    "getegid",
-    "geteuid",
-    "getgid",
-    "getpid",
-    "getppid",
-    "getrandom",
-    "gettid",
-    "getuid",
-    "rseq",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sched_getaffinity",
-    "sched_yield",
-    "set_robust_list",
-    "sigaltstack",
-)
-_STREAMS = (
-    "close",
-    "dup",
-    "fstat",
-    "lseek",
-    "poll",
-    "ppoll",
-    "pread64",
-    "read",
-    "readv",
-    "write",
-    "writev",
-)
-_LOOKS_FOR_FILES = (
-    "access",
-    "faccessat",
-    "faccessat2",
-    "getcwd",
-    "lstat",
-    "newfstatat",
-    "readlink",
-    "readlinkat",
-    "stat",
-    "statx",
-)
-_OPENS_FILES = ("open", "openat", "openat2")
-_CHANGES_FILES = (
-    "chdir",
-    "chmod",
-    "fchmod",
-    "fchown",
-    "flock",
-    "fstatfs",
-    "fsync",
-    "ftruncate",
-    "getdents64",
-    "link",
-    "mkdir",
-    "mkdirat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "rmdir",
-    "statfs",
-    "symlink",
-    "symlinkat",
-    "unlink",
-    "unlinkat",
-    "utimensat",
-)
-_ASKS_ABOUT_SYSTEM = ("getrlimit", "sched_getparam", "sched_getscheduler", "sysinfo", "uname")
-
-
-def _allow(*names: str) -> tuple[Rule, ...]:
-    return tuple(Rule(name) for name in names)
-
-
-def _refuse(number: int, *names: str) -> tuple[Rule, ...]:
-    return tuple(Rule(name, number) for name in names)
-
-
-def _masked(name: str, argument: int, mask: int, value: int, refuse: int | None = None) -> Rule:
-    return Rule(name, refuse, When(argument, Compare.MASKED_EQUALS, value, mask))
-
-
-def _only(name: str, argument: int, value: int, refuse: int) -> tuple[Rule, ...]:
-    """Allowed with that one value of an argument, refused with any other."""
-    return (
-        Rule(name, None, When(argument, Compare.EQUALS, value)),
-        Rule(name, refuse, When(argument, Compare.DIFFERS, value)),
-    )
-
-
-def _fcntl(*commands: int) -> tuple[Rule, ...]:
-    return tuple(Rule("fcntl", None, When(1, Compare.EQUALS, command)) for command in commands)
-
 
 def _open_to_read(name: str, flags: int) -> tuple[Rule, ...]:
     """Allowed to read; refused, not killed, when it writes or creates: the engine tries that with its caches."""
     return (
-        _masked(name, flags, _O_ACCMODE | _O_CREAT, 0),
-        _masked(name, flags, _O_ACCMODE | _O_CREAT, _O_CREAT, errno.EACCES),
-        *(_masked(name, flags, _O_ACCMODE, mode, errno.EACCES) for mode in (1, 2, 3)),
+        masked(name, flags, _O_ACCMODE | _O_CREAT, 0),
+        masked(name, flags, _O_ACCMODE | _O_CREAT, _O_CREAT, errno.EACCES),
+        *(masked(name, flags, _O_ACCMODE, mode, errno.EACCES) for mode in (1, 2, 3)),
     )
 
 
 _COMPUTES = (
-    *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS),
-    *_allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
-    *_allow("getpeername", "getsockname", "getsockopt", "shutdown"),
-    *_allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
-    *_only("ioctl", 1, _FIONBIO, errno.EPERM),
-    *_fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
+    *allow(*MEMORY, *TIME, *SELF, *STREAMS),
+    *allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
+    *allow("getpeername", "getsockname", "getsockopt", "shutdown"),
+    *allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
+    *only("ioctl", 1, _FIONBIO, errno.EPERM),
+    *fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
     # Python looks for source lines and modules when an error is raised. It must find none, not die: so EACCES.
-    *_refuse(errno.EACCES, *_LOOKS_FOR_FILES, *_OPENS_FILES, *_CHANGES_FILES),
-    *_refuse(errno.EPERM, *_ASKS_ABOUT_SYSTEM, "prctl", "prlimit64"),
-    *_refuse(errno.ENOSYS, "clone3"),
+    *refuse(errno.EACCES, *LOOKS_FOR_FILES, *OPENS_FILES, *CHANGES_FILES),
+    *refuse(errno.EPERM, *ASKS_ABOUT_SYSTEM, "prctl", "prlimit64"),
+    *refuse(errno.ENOSYS, "clone3"),
 )
 
-ENCLAVE = SyscallFilter((*_COMPUTES, _masked("mmap", 2, _PROT_EXEC, 0), _masked("mprotect", 2, _PROT_EXEC, 0)))
+ENCLAVE = SyscallFilter((*_COMPUTES, masked("mmap", 2, _PROT_EXEC, 0), masked("mprotect", 2, _PROT_EXEC, 0)))
 """An enclave: it computes, and reads and writes the descriptors that it has. It opens no file or socket, starts no
 process and maps no new code."""
 
 VM = SyscallFilter(
-    (*_COMPUTES, *_allow("mmap", "mprotect", "pwrite64"), _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD))
+    (*_COMPUTES, *allow("mmap", "mprotect", "pwrite64"), masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD))
 )
 """A confidential VM's process: as an enclave; also the emulator's new code, a thread that stops it, and writes to
 DRAM's file."""
 
 GUEST = SyscallFilter(
     (
-        *_allow(*_MEMORY, *_TIME, *_SELF, *_STREAMS, *_LOOKS_FOR_FILES, *_ASKS_ABOUT_SYSTEM),
-        *_allow("mmap", "mprotect", "pkey_alloc", "pkey_free", "pkey_mprotect"),
+        *allow(*MEMORY, *TIME, *SELF, *STREAMS, *LOOKS_FOR_FILES, *ASKS_ABOUT_SYSTEM),
+        *allow("mmap", "mprotect", "pkey_alloc", "pkey_free", "pkey_mprotect"),
         # To start the engine. Landlock allows no other file to be executed, and no_new_privs gives no rights by it.
-        *_allow("execve", "arch_prctl", "set_tid_address"),
+        *allow("execve", "arch_prctl", "set_tid_address"),
         *_open_to_read("open", 1),  # the loader's libraries, which Landlock allows by name
         *_open_to_read("openat", 2),
-        *_allow("dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "pipe2"),
+        *allow("dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "pipe2"),
         # tokio wakes itself through a pair of stream sockets. A datagram socket could send to any socket with a name.
         Rule(
             "socketpair",
@@ -177,16 +82,16 @@ GUEST = SyscallFilter(
             When(0, Compare.EQUALS, _AF_UNIX),
             When(1, Compare.MASKED_EQUALS, _SOCK_STREAM, _SOCK_TYPES),
         ),
-        *_allow("recvfrom", "recvmsg", "sched_setaffinity"),
-        *_only("sendto", 4, 0, errno.EPERM),  # no address
-        *_only("prctl", 0, _PR_SET_NAME, errno.EPERM),  # names of threads; it must not clear the signal of lifeline.py
-        *_only("prlimit64", 2, 0, errno.EPERM),  # reads limits, sets none
-        *_only("ioctl", 1, _FIONBIO, errno.EPERM),
-        _masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD),
-        *_fcntl(_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC),
-        *_refuse(errno.EACCES, "openat2", *_CHANGES_FILES),
-        *_refuse(errno.EPERM, "kill", "setpriority", "setrlimit", "socket", "tgkill", "tkill"),
-        *_refuse(errno.ENOSYS, "clone3", "io_uring_setup", "memfd_create"),
+        *allow("recvfrom", "recvmsg", "sched_setaffinity"),
+        *only("sendto", 4, 0, errno.EPERM),  # no address
+        *only("prctl", 0, _PR_SET_NAME, errno.EPERM),  # names of threads; it must not clear the signal of lifeline.py
+        *only("prlimit64", 2, 0, errno.EPERM),  # reads limits, sets none
+        *only("ioctl", 1, _FIONBIO, errno.EPERM),
+        masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD),
+        *fcntl(_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC),
+        *refuse(errno.EACCES, "openat2", *CHANGES_FILES),
+        *refuse(errno.EPERM, "kill", "setpriority", "setrlimit", "socket", "tgkill", "tkill"),
+        *refuse(errno.ENOSYS, "clone3", "io_uring_setup", "memfd_create"),
     )
 )
 """Deno: threads, executable memory and reading files as far as Landlock lets it; no process, socket or other file."""
@@ -196,12 +101,12 @@ HOST = SyscallFilter(
         # Landlock does not hold sockets that have a path. What the host needs it has inherited, and its event loop's
         # pair is of streams, which go to each other alone.
         Rule("socketpair", errno.EPERM, When(0, Compare.DIFFERS, _AF_UNIX)),
-        *(_masked("socketpair", 1, bit, 0 if bit == _SOCK_STREAM else bit, errno.EPERM) for bit in (1, 2, 4, 8)),
+        *(masked("socketpair", 1, bit, 0 if bit == _SOCK_STREAM else bit, errno.EPERM) for bit in (1, 2, 4, 8)),
         Rule("sendto", errno.EPERM, When(4, Compare.DIFFERS, 0)),
         Rule("prlimit64", errno.EPERM, When(0, Compare.DIFFERS, 0)),  # of another process
-        *(_masked("clone", 0, bit, bit, errno.EPERM) for bit in _CLONE_NEW),
-        *_refuse(errno.ENOSYS, "clone3"),  # filters cannot see its flags, which are in memory; libc falls back to clone
-        *_refuse(
+        *(masked("clone", 0, bit, bit, errno.EPERM) for bit in _CLONE_NEW),
+        *refuse(errno.ENOSYS, "clone3"),  # filters cannot see its flags, which are in memory; libc falls back to clone
+        *refuse(
             errno.EPERM,
             "add_key",
             "bind",

@@ -108,9 +108,13 @@ class GuestProcess:
             raise StartError(self.refusal())
         if self.heard != _WARM_FRAME:
             return False
-        self.layers = self._bounded(self._report().layers)
+        self.layers = self._confined_layers()
         self.become(GuestProcessState.WARM)
         return True
+
+    def _confined_layers(self) -> tuple[Layer, ...]:
+        """The layers of a guest that is warm now."""
+        return self._bounded(self._report().layers)
 
     def _bounded(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """Sets RLIMIT_DATA, above what the engine has reserved at its start; gives the layers with that limit in them.
@@ -176,6 +180,19 @@ class GuestProcess:
             return b""
 
 
+def guest_pipes() -> list[tuple[int, int]]:
+    """Three pipes for a guest: to it, from it, and for its last words. Each as its ends to read and to write.
+
+    Raises:
+        OSError: the system has no room for them.
+    """
+    to_guest, from_guest, last_words = pipes = _pipes(3)
+    os.set_blocking(last_words[0], False)
+    for pipe in (to_guest, from_guest):
+        _enlarge(pipe[0])
+    return pipes
+
+
 def _pipes(count: int) -> list[tuple[int, int]]:
     """Pipes; none is left open where they cannot all be made."""
     pipes: list[tuple[int, int]] = []
@@ -225,10 +242,7 @@ class GuestFactory:
         """
         # The guest's ends of the pipes block: it has nothing else to do. Those that stay here must never make the
         # spawner wait for a guest.
-        to_guest, from_guest, last_words = _pipes(3)
-        os.set_blocking(last_words[0], False)
-        for pipe in (to_guest, from_guest):
-            _enlarge(pipe[0])
+        to_guest, from_guest, last_words = guest_pipes()
         group = self._group(memory_mib, number)
         command = self.engine.command(self.binary, memory_mib=memory_mib)
         theirs = (to_guest[0], from_guest[1], last_words[1])

@@ -13,6 +13,7 @@ class Want:
     """The enclave's number."""
     guest: int
     """The enclave's number for the guest."""
+    engine: str
     memory_mib: int
 
 
@@ -47,9 +48,9 @@ class GuestQueue:
         rounds = zip_longest(*(wants.values() for wants in self._wants.values()))
         return [want for want in chain.from_iterable(rounds) if want is not None]
 
-    def of_size(self, memory_mib: int) -> Sequence[Want]:
-        """All that wait for a guest of this size."""
-        return [want for want in self.in_turn() if want.memory_mib == memory_mib]
+    def of_kind(self, engine: str, memory_mib: int | None) -> Sequence[Want]:
+        """All that wait for a guest of this engine and size, or of any size."""
+        return [want for want in self.in_turn() if want.engine == engine and memory_mib in (want.memory_mib, None)]
 
     def remove(self, enclave: int, guest: int) -> bool:
         """Forgets a want, because it is served or given up; whether it was there. It is others' turn then."""

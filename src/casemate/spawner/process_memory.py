@@ -14,14 +14,15 @@ class Memory:
     """Bytes of a process's memory."""
 
     resident: int
-    """Anonymous and shared memory; without files and program text."""
+    """Anonymous and shared memory, and the page tables: a large mapping of which nothing is written takes many. Without
+    files and program text."""
     data: int
     """The memory that RLIMIT_DATA counts."""
 
 
 def memory_of(pid: int) -> Memory | None:
     """The memory of a living process (proc(5), status)."""
-    fields = {"RssAnon": 0, "RssShmem": 0, "VmData": 0}
+    fields = {"RssAnon": 0, "RssShmem": 0, "VmPTE": 0, "VmData": 0}
     found = False
     for line in _read(f"/proc/{pid}/status").splitlines():
         name, _, value = line.partition(b":")
@@ -29,7 +30,7 @@ def memory_of(pid: int) -> Memory | None:
         if key in fields:
             fields[key] = int(value.split()[0]) * _KIB
             found = True
-    return Memory(fields["RssAnon"] + fields["RssShmem"], fields["VmData"]) if found else None
+    return Memory(fields["RssAnon"] + fields["RssShmem"] + fields["VmPTE"], fields["VmData"]) if found else None
 
 
 @contextmanager

@@ -98,15 +98,25 @@ class LoneEnclave:
         self._orders.send(json.dumps(order).encode(), timeout=PATIENCE)
         return json.loads(self._orders.receive(timeout=60.0).payload)
 
-    def need_guest(self, memory_mib: int = 64, *, beside: bool = False) -> dict[str, Any]:
+    def need_guest(
+        self, memory_mib: int = 64, *, beside: bool = False, engine: str = "javascript", copy_of: int = 0
+    ) -> dict[str, Any]:
         """Has the stub take a guest: ``guest``, ``pid``, ``layers`` as name and state, and ``seconds``; or ``refused``.
 
         Args:
             memory_mib: its size.
             beside: whether the last one is kept; it is given up otherwise.
+            engine: its engine.
+            copy_of: the guest that it is to be a copy of, which is loaded; 0 for none.
         """
-        answer: dict[str, Any] = self.order(do="guest", memory_mib=memory_mib, beside=beside)
+        answer: dict[str, Any] = self.order(
+            do="guest", memory_mib=memory_mib, beside=beside, engine=engine, copy_of=copy_of
+        )
         return answer
+
+    def inherit(self, guest: int | None = None, *, time_ms: int = 2000) -> Outcome:
+        """Waits until a copy says that it is loaded; the last guest, if no number is given."""
+        return Outcome(**self.order(do="inherit", time_ms=time_ms, guest=guest))
 
     def tell(self, *messages: object) -> None:
         """Has the stub send the spawner messages, all at once."""
@@ -210,6 +220,7 @@ def lone_spawner(
     pool: int = 1,
     user: int | None = None,
     python: str = sys.executable,
+    bootstrap: str = "",
 ) -> Iterator[LoneSpawner]:
     """Runs a spawner process during the context; afterwards it and all its children are gone.
 
@@ -219,6 +230,7 @@ def lone_spawner(
         pool: number of warm guests to keep.
         user: the user id it runs as if this process is root.
         python: an interpreter that this user may run.
+        bootstrap: statements that the base of Python guests executes before anything else.
     """
     ours, theirs = socket.socketpair()
     environment = {"PATH": os.defpath}
@@ -240,8 +252,9 @@ def lone_spawner(
         )
     control = Channel(ours)
     spawner = LoneSpawner(process, control)
+    runner = _base_runner(python, paths, bootstrap)
     try:
-        control.send(encode_message(Configure(layers, str(engine), pool)), timeout=PATIENCE)
+        control.send(encode_message(Configure(layers, str(engine), str(runner), pool)), timeout=PATIENCE)
         ready: object = parse_message(control.receive(timeout=PATIENCE).payload, SpawnerReady, Fault)
         if not isinstance(ready, SpawnerReady):
             raise AssertionError(f"the spawner did not start: {ready}")  # noqa: TRY004 - a test's failure
@@ -254,6 +267,24 @@ def lone_spawner(
             process.send_signal(signal.SIGKILL)
             process.wait()
             raise
+        runner.unlink()
+
+
+def _base_runner(python: str, paths: Sequence[str], bootstrap: str) -> Path:
+    """A program that starts rooms as the runtime copy's interpreter would, from where this source is."""
+    descriptor, name = tempfile.mkstemp(prefix="casemate-python-")
+    lines = (
+        f"#!{python} -ISB",
+        "import runpy, sys",
+        f"sys.path += {list(paths)!r}",
+        bootstrap,
+        "sys.argv = sys.argv[:1] + sys.argv[6:]",
+        'runpy.run_module("casemate.zygote", run_name="__main__", alter_sys=True)',
+    )
+    with os.fdopen(descriptor, "w") as file:
+        file.write("\n".join(lines))
+    Path(name).chmod(0o755)
+    return Path(name)
 
 
 def _of_spawner(frame: bytes) -> GuestGiven | GuestRefused | GuestGone:
@@ -346,14 +377,14 @@ class _Stub:
             frames.append(frame.payload.hex())
         return frames
 
-    def do_guest(self, memory_mib: int, *, beside: bool) -> dict[str, Any]:
+    def do_guest(self, memory_mib: int, *, beside: bool, engine: str, copy_of: int) -> dict[str, Any]:
         start = time.monotonic()
         if self._last in self._guests and not beside:
             for descriptor in self._guests.pop(self._last).pipes:
                 os.close(descriptor)
             self._spawner.send(encode_message(Watch(self._last, 0)))
         self._last += 1
-        self._spawner.send(encode_message(NeedGuest(self._last, "javascript", memory_mib)))
+        self._spawner.send(encode_message(NeedGuest(self._last, engine, memory_mib, copy_of)))
         while True:
             frame: Frame = self._spawner.receive()
             answer: object = parse_message(frame.payload, GuestGiven, GuestGone, GuestRefused)
@@ -369,7 +400,7 @@ class _Stub:
             os.close(descriptor)
         for descriptor in pipes:
             os.set_blocking(descriptor, False)
-        self._guests[self._last] = _Guest(self._last, pipes, Conversation(engine_named("javascript")))
+        self._guests[self._last] = _Guest(self._last, pipes, Conversation(engine_named(engine)))
         layers = [[layer.name, layer.state, layer.detail] for layer in answer.layers]
         return {"guest": answer.guest, "pid": answer.pid, "layers": layers, "seconds": time.monotonic() - start}
 
@@ -390,6 +421,11 @@ class _Stub:
             time_ms,
         )
 
+    def do_inherit(self, time_ms: int, guest: int | None) -> dict[str, Any]:
+        of = self._guest(guest)
+        of.talk.inherit(GuestProgram((), (), OUTPUT_LIMIT, OUTPUT_LIMIT))
+        return self._until(of, None, time_ms)
+
     def do_call(self, entry: str, arguments: str, time_ms: int, guest: int | None) -> dict[str, Any]:
         of, number = self._guest(guest), os.urandom(CALL_SIZE)
         return self._until(of, of.talk.call(entry, arguments.encode(), None, number=number), time_ms)
@@ -404,11 +440,12 @@ class _Stub:
         self._spawner.send(encode_message(Watch(self._guest(guest).number, 0)))
         return self.do_rest(PATIENCE, guest)
 
-    def _until(self, guest: _Guest, payload: bytes, time_ms: int) -> dict[str, Any]:
+    def _until(self, guest: _Guest, payload: bytes | None, time_ms: int) -> dict[str, Any]:
         start = time.monotonic()
         printed: list[str] = []
         self._spawner.send(encode_message(Watch(guest.number, time_ms)))
-        self._say(guest, payload, start)
+        if payload is not None:
+            self._say(guest, payload, start)
         while True:
             try:
                 said = guest.talk.heard(self._hear(guest, start))

@@ -128,7 +128,7 @@ def machine(tmp_path: Path, runtime: RuntimeCopy, fuses: Fuses, sign: Sign) -> C
         anchors = Anchors(folder, fuses)
         serving = ChipServer(
             theirs, silicon, anchors, platform=PLATFORM, runtime=runtime,
-            configure=Configure((), behaviour, 0), power_firmware=no_firmware, snp=no_platform,
+            configure=Configure((), behaviour, "", 0), power_firmware=no_firmware, snp=no_platform,
         )  # fmt: skip
         host = Caller(ours)
         news: list[chip.StateIs] = []
@@ -589,7 +589,7 @@ class TestHostileHost:
             ours, theirs = socket.socketpair()
             serving = ChipServer(
                 AsyncChannel(theirs), silicon, None, platform=PLATFORM,  # type: ignore[arg-type] # no enclave runs
-                runtime=RuntimeCopy(Path("/nonexistent"), RUNTIME, rebuilt=False), configure=Configure((), "", 0),
+                runtime=RuntimeCopy(Path("/nonexistent"), RUNTIME, rebuilt=False), configure=Configure((), "", "", 0),
                 power_firmware=no_firmware, snp=no_platform,
             )  # fmt: skip
             try:

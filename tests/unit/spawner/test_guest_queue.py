@@ -4,7 +4,7 @@ from casemate.spawner.guest_queue import GuestQueue, Want
 def queue(*wants: tuple[int, int]) -> GuestQueue:
     made = GuestQueue()
     for enclave, guest in wants:
-        made.add(Want(enclave, guest, 64))
+        made.add(Want(enclave, guest, "javascript", 64))
     return made
 
 
@@ -23,13 +23,13 @@ def test_who_is_served_goes_behind_the_others() -> None:
     many = queue((1, 1), (1, 2), (2, 1), (2, 2))
     assert many.remove(1, 1)
     assert turns(many) == [(2, 1), (1, 2), (2, 2)]
-    many.add(Want(3, 1, 64))
+    many.add(Want(3, 1, "javascript", 64))
     assert turns(many) == [(2, 1), (1, 2), (3, 1), (2, 2)]
 
 
 def test_an_enclave_that_asks_while_another_waits_for_many_is_served_within_one_round() -> None:
     many = queue(*((1, guest) for guest in range(1, 65)))
-    many.add(Want(2, 1, 64))
+    many.add(Want(2, 1, "javascript", 64))
     assert turns(many).index((2, 1)) == 1
 
 
@@ -54,6 +54,7 @@ def test_an_enclave_that_is_gone_waits_for_nothing() -> None:
 
 def test_those_that_wait_for_one_size_are_found() -> None:
     some = queue((1, 1), (2, 1))
-    some.add(large := Want(1, 2, 128))
-    assert some.of_size(128) == [large]
-    assert some.of_size(32) == []
+    some.add(large := Want(1, 2, "javascript", 128))
+    assert some.of_kind("javascript", 128) == [large]
+    assert some.of_kind("javascript", 32) == []
+    assert some.of_kind("python", 128) == []

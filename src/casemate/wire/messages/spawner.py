@@ -8,8 +8,9 @@ from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
 
-MAX_GUESTS = 64
-"""Most guests of one enclave: those that it waits for, those that it has, and those that are not reaped yet."""
+MAX_GUESTS = 65
+"""Most guests of one enclave: those that it waits for, those that it has, and those that are not reaped yet. One more
+than a manifest may ask for: the one that others are copies of takes no calls."""
 
 
 @message(0x40)
@@ -19,7 +20,9 @@ class Configure:
 
     layers: LayerRequests
     deno: Annotated[str, Limit(4096)]
-    """Absolute path of the engine's binary in the runtime copy."""
+    """Absolute path of Deno's binary in the runtime copy."""
+    python: Annotated[str, Limit(4096)]
+    """Absolute path of the interpreter there, which runs Python guests."""
     pool: U32
     """How many warm guests to keep."""
 

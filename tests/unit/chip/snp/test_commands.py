@@ -164,7 +164,7 @@ def machine(tmp_path: Path, fuses: Fuses, python: Path) -> Callable[..., Any]:
             anchors,
             platform="linux-x86_64-cp311",
             runtime=RuntimeCopy(tmp_path / "no runtime", (), rebuilt=False),
-            configure=Configure((), "", 0),
+            configure=Configure((), "", "", 0),
             power_firmware=lambda tell: Firmware(
                 platform, SnpCertification(platform, folder, no_maker), python=interpreter, layers=(), tell=tell
             ),

@@ -1,0 +1,150 @@
+"""The system calls of the three kinds of processes that Python guests come from; each is a part of the one before.
+
+``BASE`` holds trusted code alone. ``IMAGE`` holds a program whose modules have run, so it is what a hostile program
+has; a copy of it that never installs ``PYTHON_GUEST`` has no more. ``PYTHON_GUEST`` is what an honest copy leaves
+itself.
+
+Filters of one process add up, and the strictest answer counts: a call that the base's filter kills is killed in a
+guest. So each of the three names all calls that a library may try without harm, and gives them an errno.
+"""
+
+import errno
+import signal
+from collections.abc import Iterator
+
+from casemate.sandbox.rules import (
+    ASKS_ABOUT_SYSTEM,
+    CHANGES_FILES,
+    LOOKS_FOR_FILES,
+    MEMORY,
+    OPENS_FILES,
+    SELF,
+    TIME,
+    allow,
+    fcntl,
+    masked,
+    only,
+    refuse,
+)
+from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When
+
+COPY = 0x8000 | signal.SIGCHLD
+"""Flags of the one clone that an image process may make: CLONE_PARENT, so that the spawner is the child's parent."""
+
+_PROT_EXEC = 4
+_MAP_SHARED = 1  # a bit of MAP_SHARED and MAP_SHARED_VALIDATE, and not of MAP_PRIVATE
+_FIONBIO = 0x5421
+_AF_UNIX = 1
+_SOCK_STREAM, _SOCK_TYPES = 1, 0b1111
+_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL = 1, 2, 3, 4
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP = 1, 22
+_OPTION_BITS = 32
+"""Width of prctl's first argument, an int."""
+
+_SENDS_SIGNALS = ("kill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")
+_SOCKETS = (
+    *("accept", "accept4", "bind", "connect", "getpeername", "getsockopt", "listen", "recvmmsg", "sendmmsg", "sendmsg"),
+    *("setsockopt", "shutdown", "socket"),
+)
+_PROCESSES = (
+    *("execve", "execveat", "fork", "getpgid", "getpgrp", "getsid", "pidfd_getfd", "pidfd_open", "process_madvise"),
+    *("process_mrelease", "process_vm_readv", "process_vm_writev", "ptrace", "setns", "setpgid", "unshare", "vfork"),
+    *("wait4", "waitid"),
+)
+_RIGHTS = (
+    *("add_key", "arch_prctl", "bpf", "capget", "chroot", "keyctl", "landlock_add_rule", "landlock_create_ruleset"),
+    *("landlock_restrict_self", "mount", "name_to_handle_at", "open_by_handle_at", "perf_event_open", "personality"),
+    *("pivot_root", "request_key", "seccomp", "set_tid_address", "setfsgid", "setfsuid", "setgid", "setregid"),
+    *("setreuid", "setuid", "umask", "umount2", "userfaultfd"),
+)
+_OTHER_OBJECTS = (
+    *("alarm", "dup", "eventfd", "eventfd2", "getitimer", "getpriority", "inotify_init1", "mq_open", "msgget", "pipe"),
+    *("pipe2", "sched_setaffinity", "semget", "sendfile", "setitimer", "setpriority", "shmget", "signalfd4", "splice"),
+    *("tee", "timer_create", "timerfd_create", "vmsplice"),
+)
+_BASE_ALONE = ("capset", "getgroups", "getresgid", "getresuid", "setgroups", "setresgid", "setresuid", "setsid")
+_IMAGE_TOO = ("close_range", "dup2", "dup3", "recvmsg")
+
+_COMPUTES = (
+    *allow(*MEMORY, *TIME, *(name for name in SELF if name != "sched_getaffinity")),
+    *only("sched_getaffinity", 0, 0, errno.EPERM),  # of itself: of others it would tell that they are there
+    *allow("close", "lseek", "poll", "ppoll", "pread64", "read", "readv", "write", "writev"),
+    # No new code; and no memory that copies of one process would share, for they serve callers who must not meet.
+    masked("mmap", 2, _PROT_EXEC, _PROT_EXEC, errno.EPERM),
+    Rule(
+        "mmap",
+        errno.EPERM,
+        When(2, Compare.MASKED_EQUALS, 0, _PROT_EXEC),
+        When(3, Compare.MASKED_EQUALS, _MAP_SHARED, _MAP_SHARED),
+    ),
+    Rule(
+        "mmap",
+        None,
+        When(2, Compare.MASKED_EQUALS, 0, _PROT_EXEC),
+        When(3, Compare.MASKED_EQUALS, 0, _MAP_SHARED),
+    ),
+    masked("mprotect", 2, _PROT_EXEC, 0),
+    masked("mprotect", 2, _PROT_EXEC, _PROT_EXEC, errno.EPERM),
+    # asyncio's event loop
+    *allow("epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "getsockname", "pselect6", "recvfrom", "select"),
+    *only("sendto", 4, 0, errno.EPERM),  # no address
+    *only("ioctl", 1, _FIONBIO, errno.EPERM),
+    *fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
+    Rule(
+        "socketpair",
+        None,
+        When(0, Compare.EQUALS, _AF_UNIX),
+        When(1, Compare.MASKED_EQUALS, _SOCK_STREAM, _SOCK_TYPES),
+    ),
+    Rule("socketpair", errno.EPERM, When(0, Compare.DIFFERS, _AF_UNIX)),
+    # What libraries try, and do without.
+    *refuse(errno.EACCES, *LOOKS_FOR_FILES, *OPENS_FILES, *CHANGES_FILES, "fstat"),
+    *refuse(errno.EPERM, *ASKS_ABOUT_SYSTEM, *_SENDS_SIGNALS, *_SOCKETS, *_PROCESSES, *_RIGHTS, *_OTHER_OBJECTS),
+    *refuse(errno.ENOSYS, "clone3", "io_uring_setup", "memfd_create", "memfd_secret"),
+)
+
+
+def _other_options(allowed: frozenset[int]) -> Iterator[Rule]:
+    """Refuses prctl's options but these: each rule covers the numbers that begin with some bits no allowed one has."""
+    for length in range(1, _OPTION_BITS + 1):
+        rest = _OPTION_BITS - length
+        heads = {option >> rest for option in allowed}
+        for parent in {option >> (rest + 1) for option in allowed}:
+            for head in {2 * parent, 2 * parent + 1} - heads:
+                yield masked("prctl", 0, ((1 << length) - 1) << rest, head << rest, errno.EPERM)
+
+
+_IMAGES_PRCTL = (
+    # Dying with the spawner can be asked for and not be taken back.
+    Rule("prctl", None, When(0, Compare.EQUALS, _PR_SET_PDEATHSIG), When(1, Compare.EQUALS, signal.SIGKILL)),
+    Rule("prctl", errno.EPERM, When(0, Compare.EQUALS, _PR_SET_PDEATHSIG), When(1, Compare.DIFFERS, signal.SIGKILL)),
+    Rule("prctl", None, When(0, Compare.EQUALS, _PR_SET_SECCOMP)),
+    *_other_options(frozenset({_PR_SET_PDEATHSIG, _PR_SET_SECCOMP})),
+)
+
+BASE = SyscallFilter(
+    (
+        *_COMPUTES,
+        *allow(*_IMAGE_TOO, *_BASE_ALONE, "prctl"),
+        *only("clone", 0, COPY, errno.EPERM),
+        *only("prlimit64", 0, 0, errno.EPERM),  # of itself
+        *allow("setrlimit"),
+    )
+)
+"""The base: copies itself, and gives the copy a user id and limits of its own."""
+
+IMAGE = SyscallFilter(
+    (
+        *_COMPUTES,
+        *allow(*_IMAGE_TOO),
+        *only("clone", 0, COPY, errno.EPERM),
+        *_IMAGES_PRCTL,
+        *refuse(errno.EPERM, *_BASE_ALONE, "prlimit64", "setrlimit"),
+    )
+)
+"""An image process: computes, copies itself, and gives the copy descriptors that it was sent and one more filter."""
+
+PYTHON_GUEST = SyscallFilter(
+    (*_COMPUTES, *refuse(errno.EPERM, *_IMAGE_TOO, "clone", "prctl", *_BASE_ALONE, "prlimit64", "setrlimit")),
+)
+"""A guest: computes, and reads and writes the descriptors that it has."""
