@@ -9,10 +9,12 @@ from tests.rigs.channel.state import STATEFUL
 from tests.rigs.channel.steps import Steps
 
 from casemate.client.errors import FunctionRefusedError
+from casemate.enclave.entry import usage
 from casemate.engines.frames import FrameKind
 from casemate.wire.encodings.message import encode_message
-from casemate.wire.messages.entry import Enter, Left, Ocall, OcallAnswer
+from casemate.wire.messages.entry import Enter, Left, Ocall, OcallAnswer, PlainEnter, PlainLeft
 from casemate.wire.protocol.call import StepKind, StreamEnded
+from casemate.wire.protocol.faults import Fault
 
 REFUSING = f'{STATEFUL}\n[errors]\nclosed = "Nobody is served."\n'
 
@@ -100,3 +102,26 @@ def test_receipts_have_them_where_the_manifest_says_so() -> None:
         ended = steps.step(StepKind.OPEN, b"null", stream=0)
         assert isinstance(ended, StreamEnded)
         assert ended.result.receipt.metrics == ended.result.metrics
+
+
+def test_the_host_is_told_rounded_sums_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "INTERVAL", 0.3)
+    with Rig(manifest=REFUSING, script=lambda called: called.returns(b"7")) as rig:
+        session = rig.attest()
+        for _ in range(3):
+            rig.call(session, "any", None)
+        rig.script = lambda called: called.refuses("closed")
+        with pytest.raises(FunctionRefusedError):
+            rig.call(session, "any", None)
+        assert isinstance(rig.ask(PlainEnter("any", b"null")), PlainLeft)
+        rig.script = lambda called: called.throws("Error", "no")
+        assert isinstance(rig.ask(PlainEnter("any", b"null")), Fault)
+        time.sleep(0.5)
+        rig.attest()
+        (told,) = rig.used
+        (of_any,) = told.entries
+        assert (of_any.entry, of_any.calls, of_any.cold, of_any.ocalls) == ("any", 5, 1, 0)
+        assert (of_any.cpu_ms, of_any.peak_mib) == (0, 0)
+        time.sleep(0.5)
+        rig.attest()
+        assert len(rig.used) == 1  # nothing is told where nothing was called

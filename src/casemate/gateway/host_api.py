@@ -1,9 +1,11 @@
 """The host as the gateway uses it; :class:`casemate.host.orchestrator.Orchestrator` implements it."""
 
+from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 from casemate.host.events import Events
 from casemate.host.vm.console import Console
+from casemate.wire.messages.entry import EntryUsage
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -42,6 +44,7 @@ class HostApi(Protocol):
     async def evidence(self, request: GetEvidence) -> EvidenceIs: ...
     async def call(self, request: Call) -> Answer: ...
     async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes | Refusal: ...
+    def usage(self) -> Mapping[int, tuple[EntryUsage, ...]]: ...
     def collateral(self) -> bytes: ...
 
 

@@ -15,12 +15,13 @@ from casemate.host.entry_queue import CALLER, EntryQueue
 from casemate.host.ocalls import Handler
 from casemate.host.questions import KeepState, Questions
 from casemate.host.state_keeper import STATE_QUESTIONS
+from casemate.host.usage import EnclaveUsage
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import MAX_NUMBER, NEWS, NUMBER_SIZE, number_of, numbered
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Enter, Log, Ocall, PlainEnter, Ready
+from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Enter, Log, Ocall, PlainEnter, Ready, Used
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.messages.tls import TlsBytes
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
@@ -86,6 +87,8 @@ class EntryGate:
     ) -> None:
         self._channel = AsyncChannel(entry_socket, descriptors=False)
         self._questions = Questions(self._channel, ocalls, keep)
+        self.usage = EnclaveUsage()
+        """What its calls have used, as the enclave says."""
         self._on_death = on_death
         self._on_print = on_print
         self._calls, self._others = _Window(), _Window()
@@ -211,10 +214,12 @@ class EntryGate:
         if number != NEWS:
             self._hear_reply(number, message)
             return
-        news: object = parse_message(message, Ocall, Log, Fault, *STATE_QUESTIONS)
+        news: object = parse_message(message, Ocall, Log, Used, Fault, *STATE_QUESTIONS)
         match news:
             case Ocall() | StateRead() | StateAppend() | StateForget():
                 await self._questions.take(news, len(message))
+            case Used():
+                self.usage.add(news)
             case Log(text):
                 self._on_print(text)
             case Fault():

@@ -159,6 +159,11 @@ class Orchestrator:
         """All enclaves, the destroyed ones left out."""
         return tuple(record.shown for record in self._records.values())
 
+    def usage(self) -> dict[int, tuple[entry.EntryUsage, ...]]:
+        """What the calls of each running enclave have used since its launch, by its number, in its own words."""
+        records = self._records.items()
+        return {number: record.gate.usage.entries() for number, record in records if record.gate is not None}
+
     def enclave(self, number: int) -> EnclaveIs:
         """One enclave."""
         return self._record(number).shown

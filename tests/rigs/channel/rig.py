@@ -39,6 +39,7 @@ from casemate.wire.messages.entry import (
     OcallRefused,
     PlainLeft,
     Ready,
+    Used,
 )
 from casemate.wire.messages.leaf import (
     AnchorAdvance,
@@ -191,6 +192,8 @@ class Rig:
         """Number of the last entry."""
         self.answered = 0
         """Number of the entry that the enclave answered last; 0 where it spoke of none."""
+        self.used: list[Used] = []
+        """What it has told of the calls' use; no other message's turn is changed by that."""
         self.relayed: list[bytes] = []
         """All that went through the host, in both directions."""
         self._chip, chip_end = socket.socketpair()
@@ -293,7 +296,11 @@ class Rig:
         """What the enclave says next. The entry that it answers is in :attr:`answered`."""
         frame = self.host.receive(timeout=TIMEOUT).payload
         self.relayed.append(frame)
-        self.answered, message = split(frame)
+        number, message = split(frame)
+        if bytes(message[:1]) == tag_of(Used):
+            self.used.append(parse_message(message, Used))
+            return self.receive()
+        self.answered = number
         reply: object = parse_message(message, *_REPLIES, *_UNASKED)
         assert isinstance(reply, Fault) or (self.answered != NEWS) is isinstance(reply, _REPLIES), reply
         return reply

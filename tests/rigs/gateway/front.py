@@ -18,6 +18,7 @@ from casemate.gateway.http.settings import Settings
 from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.events import Events
+from casemate.wire.messages.entry import EntryUsage
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -66,6 +67,7 @@ class FakeHost:
     trouble: Exception | None = None
     slow: Callable[[], Awaitable[None]] | None = None
     plain: PlainAnswer = lambda name, arguments: {"entry": name, "arguments": arguments}
+    used: dict[int, tuple[EntryUsage, ...]] = field(default_factory=dict)
     quote: bytes = b"quote"
     tee: Tee = Tee.SGX
     launcher: str | None = None
@@ -153,6 +155,9 @@ class FakeHost:
         await self._pass()
         said = self.plain(name, json.loads(arguments))
         return said if isinstance(said, Refusal) else json.dumps(said).encode()
+
+    def usage(self) -> dict[int, tuple[EntryUsage, ...]]:
+        return self.used
 
     def collateral(self) -> bytes:
         if self.trouble is not None:

@@ -1,9 +1,10 @@
 """Answers entries, many at a time, for a host that the enclave does not trust."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.caller_identity import proved_key
 from casemate.enclave.entry.calls import Calls
 from casemate.enclave.entry.channel import OpenedRequest, open_request
@@ -11,6 +12,7 @@ from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.receipts import ReceiptBook
 from casemate.enclave.entry.sessions import Sessions
+from casemate.enclave.entry.usage import OF_TLS, UsageBook
 from casemate.enclave.keys import EnclaveKeys
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.message import parse_message
@@ -73,10 +75,11 @@ class Service:
         self._sessions = Sessions()
         self._receipts = ReceiptBook(self._keys, program.identity.measurement, program.image.manifest)
         self._calls = Calls(program, peers)
+        self._usage = UsageBook(peers.loop, peers.host)
         self._concurrent = program.image.manifest.limits.concurrent
         self._under_way = 0
         self._bytes = 0
-        self._tls = _tls_answers(program, layers, peers.leaf, self._calls)
+        self._tls = _tls_answers(program, layers, peers.leaf, self)
 
     def open(self) -> None:
         """Takes entries from now on, whenever the loop runs."""
@@ -122,10 +125,18 @@ class Service:
             case Enter(envelope):
                 return await self._enter_sealed(envelope)
             case PlainEnter(name, arguments):
-                return _plain_reply((await self._calls.plain_call(name, arguments)).said)
+                answer = await self._calls.plain_call(name, arguments)
+                self._usage.add(name, answer.metrics)
+                return _plain_reply(answer.said)
             case TlsPrepare() | TlsInstall() | TlsBytes():
                 return await self._tls(entry)
         return _DEFECT
+
+    async def call(self, name: str, arguments: bytes, public_key: bytes | None, party: Hashable) -> Answer:
+        """A call over RA-TLS: see :meth:`Calls.call`."""
+        answer = await self._calls.call(name, arguments, public_key, party)
+        self._usage.add(OF_TLS, answer.metrics)
+        return answer
 
     async def _answer_challenge(self, challenge: Challenge) -> ChallengeAnswer:
         """A report over all that a relying party must know before it seals anything, and a new session."""
@@ -152,10 +163,12 @@ class Service:
         owner = StreamOwner(opened.session, public_key, entry)
         if step is None:
             answer = await self._calls.call(entry, opened.arguments, public_key, owner.party)
+            self._usage.add(entry, answer.metrics)
             return self._receipts.issue(opened, answer)
         done = await self._calls.step(step, opened.arguments, owner)
         if isinstance(done, StepTaken):
             return done
+        self._usage.add(entry, done.answer.metrics)
         issued = self._receipts.issue(opened, done.answer)
         return issued if isinstance(issued, CallRefused) else StreamEnded(done.data, issued)
 
@@ -165,14 +178,14 @@ def _plain_reply(said: bytes | Refusal) -> PlainLeft:
 
 
 def _tls_answers(
-    program: Program, layers: SandboxLayers, leaf: Leaf, calls: Calls
+    program: Program, layers: SandboxLayers, leaf: Leaf, service: Service
 ) -> Callable[[TlsEntry], Awaitable[TlsAnswer]]:
     """What answers RA-TLS entries; it raises :class:`FaultError` where it refuses."""
     if not program.image.manifest.ra_tls:
         return _no_tls
     from casemate.enclave.tls.desk import TlsDesk  # loaded before this process was forked: no file is opened here
 
-    return TlsDesk(program, layers, leaf, calls).answer
+    return TlsDesk(program, layers, leaf, service).answer
 
 
 async def _no_tls(entry: TlsEntry) -> TlsAnswer:

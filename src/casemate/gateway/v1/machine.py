@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter
+from prometheus_client import generate_latest
 from starlette.responses import Response
 
 from casemate.gateway.host_api import HostApi
@@ -14,6 +15,7 @@ from casemate.gateway.http.request_log import Metrics
 from casemate.gateway.http.roles import WANTS_NO_TOKEN
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.documents import Health, MachineDocument
+from casemate.gateway.v1.usage_figures import UsageFigures
 from casemate.process.plain_file import read_plain
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.errors import WireError
@@ -81,13 +83,14 @@ def metrics_routes(host: HostApi, metrics: Metrics) -> APIRouter:
 
     @routes.get("/metrics", response_model=None, **says)
     async def read() -> Response:
-        """Requests by route and status, their times (seconds), enclaves by state. Needs a token of role `admin`.
+        """Requests by route and status, their times (seconds), enclaves by state, and what their calls have used.
+
+        Needs a token of role `admin`.
 
         The loopback interface needs a token, too: behind a proxy on this computer, all requests come from there.
         """
         states = Counter(str(enclave.state) for enclave in host.enclaves())
-        return Response(
-            metrics.text({str(state): states[str(state)] for state in State}), media_type=metrics.content_type
-        )
+        text = metrics.text({str(state): states[str(state)] for state in State})
+        return Response(text + generate_latest(UsageFigures(host.usage())), media_type=metrics.content_type)
 
     return routes

@@ -5,8 +5,8 @@ Each side assumes the other is hostile. Frames are numbered as :mod:`casemate.li
 * The host gives each entry a number above 0, which no other entry under way has. The enclave answers under that number,
   in whatever order its work is done: with the entry's reply, or a ``Fault``.
 * Everything else has the frame number 0, which asks for no reply: from the enclave ``Ready``, its questions (``Ocall``
-  and those of ``messages.state``), lines of a debug enclave (``Log``), and a ``Fault`` about a frame of which it cannot
-  tell the entry; from the host the answers to questions.
+  and those of ``messages.state``), lines of a debug enclave (``Log``), what calls have used (``Used``), and a ``Fault``
+  about a frame of which it cannot tell the entry; from the host the answers to questions.
 * A question has a number of its own in the message, and its answer repeats it. An answer that nobody waits for, or that
   comes after its call has ended, is dropped without a reply.
 
@@ -37,8 +37,8 @@ MAX_CALLS = 64 + MAX_WAITING
 MAX_OTHERS = 64
 """Most entries of other kinds than calls that may be under way: challenges, and bytes of TLS connections."""
 
-MAX_WAITING = 32
-"""Calls that may wait inside besides those that are served."""
+MAX_ENTRIES = 64
+"""Most entry points of an enclave (``wire.protocol.manifest_text``)."""
 
 
 @message(0x5B)
@@ -120,6 +120,31 @@ class Log:
     """A line that the guest printed; only debug enclaves send it."""
 
     text: Annotated[str, Limit(4096)]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryUsage:
+    """What answered calls of one entry point have used; the times of each were rounded to 1 ms, its memory to 1 MiB."""
+
+    entry: Name
+    """Empty for calls over RA-TLS, of which the host does not see the entry point."""
+    calls: U64
+    cold: U64
+    """Those of them that had a new guest."""
+    wall_ms: U64
+    cpu_ms: U64
+    """0 where the enclave's operating system does not tell."""
+    peak_mib: U64
+    """The largest guest's; 0 where nobody tells."""
+    ocalls: U64
+
+
+@message(0x5C)
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The enclave tells what calls have used since it told last: once a second at most."""
+
+    entries: Annotated[tuple[EntryUsage, ...], Limit(MAX_ENTRIES + 1)]
 
 
 @message(0x57)
