@@ -1,4 +1,4 @@
-"""The state that the examples' tests are given does what an enclave's does, call by call."""
+"""What FakeEnclave gives a function does what an enclave's own context does, call by call."""
 
 import json
 import subprocess
@@ -7,34 +7,56 @@ from typing import Any
 
 import pytest
 from deno import find_deno_bin
-from tests.rigs.examples import EXAMPLES
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
 
-from casemate.client import Client, EnclaveRefusedError
+from casemate.client import Client, EnclaveRefusedError, FunctionRefusedError
+from casemate.images.functions.javascript import author_files
+from casemate.wire.protocol.manifest import Permission
 
 pytestmark = pytest.mark.machine
 
+IMPORT_MAP = author_files.IMPORT_MAP
+TESTING = IMPORT_MAP.with_name("testing.js")
+
 GUEST = """
-export function main({ steps, fail }, { state }) {
+let kept = null; // the context of an earlier call
+
+export function main({ steps, fail, refuse }, context) {
+  const { state, seal, unseal } = context;
+  const others = {
+    ocall: context.ocall,
+    sealed: (value, policy) => unseal(seal(value, policy)),
+    unseal,
+    refusal: (code, details) => [String(context.refuse(code, details)), Object.isFrozen(context.refuse(code, details))],
+    late: (name) => kept.state.get(name),
+    frozen: () => [Object.isFrozen(context), Object.isFrozen(state), Object.keys(context).sort()],
+  };
   const said = steps.map(([name, ...args]) => {
     try {
-      const answer = state[name](...args.map((arg) => (arg === "undefined" ? undefined : arg)));
+      const answer = (others[name] ?? state[name])(...args.map((arg) => (arg === "undefined" ? undefined : arg)));
       return answer === undefined ? "undefined" : answer;
-    } catch ({ name }) {
-      return { thrown: name };
+    } catch ({ name, message }) {
+      return { thrown: name, words: name === "TypeError" || name === "Error" ? message : null };
     }
   });
+  kept = context;
+  if (refuse) throw context.refuse(...refuse);
   if (fail) throw new Error("nothing of this is kept");
   return said;
 }
 """
 DRIVER = f"""
-import {{ FakeEnclave }} from "{(EXAMPLES / "testing" / "context.js").as_uri()}";
+import {{ FakeEnclave }} from "{TESTING.as_uri()}";
 import {{ main }} from "./main.js";
-const enclave = new FakeEnclave();
+const enclave = new FakeEnclave({{
+  errors: ["budget-spent"],
+  ocalls: {{ echo: (argument) => argument }},
+  permissions: JSON.parse(Deno.args[0]),
+}});
 const said = [];
 for (const input of JSON.parse(await new Response(Deno.stdin.readable).text())) {{
-  said.push(await enclave.call(main, input).catch(() => "failed"));
+  const refused = ({{ code, details }}) => code === undefined ? "failed" : {{ code, details: details ?? null }};
+  said.push(await enclave.call(main, input).catch(refused));
 }}
 console.log(JSON.stringify({{ said, epoch: enclave.epoch }}));
 """
@@ -52,26 +74,36 @@ CALLS: list[dict[str, Any]] = [
     {"steps": [["put", "big", "x" * (1024 * 1024)], ["put", "big", "x" * (1024 * 1024 - 2)], ["delete", "big"]]},
     {"steps": [["list", "", {"limit": 0}], ["list", "", {"limit": 10_001}], ["list"]]},
     {"steps": [["delete", "not there"]]},
+    {"steps": [["ocall", "echo", {"b": [1, None]}], ["ocall", "echo"], ["ocall", "absent", 1], ["ocall", 5]]},
+    {"steps": [["sealed", {"a": [1]}, "mrenclave"], ["sealed", None, "mrsigner"], ["sealed", 1, "neither"]]},
+    {"steps": [["sealed", "undefined", "mrenclave"], ["unseal", "AAAA"], ["unseal", "ä"], ["unseal", 5]]},
+    {"steps": [["refusal", "budget-spent", 1], ["refusal", "other"], ["refusal", 5], ["late", "a"], ["frozen"]]},
+    {"steps": [["put", "lost", 1]], "refuse": ["budget-spent", {"until": 2027}]},
+    {"steps": [["put", "lost", 1]], "refuse": ["budget-spent"]},
+    {"steps": [["put", "lost", 1]], "refuse": ["other"]},
+    {"steps": [["get", "lost"]]},
 ]
 
 
-def test_the_fake_state_is_as_the_real_one(
-    workshop: Workshop, client: Client, policy_for: PolicyFor, tmp_path: Path
+@pytest.mark.parametrize("permissions", [(), (Permission.SEAL,)])
+def test_the_fake_context_is_as_the_real_one(
+    workshop: Workshop, client: Client, policy_for: PolicyFor, tmp_path: Path, permissions: tuple[Permission, ...]
 ) -> None:
     (tmp_path / "main.js").write_text(GUEST)
     (tmp_path / "driver.js").write_text(DRIVER)
+    command = [find_deno_bin(), "run", "--no-prompt", "--no-config", "--no-lock", str(tmp_path / "driver.js")]
     done = subprocess.run(
-        [find_deno_bin(), "run", "--no-prompt", "--no-config", "--no-lock", str(tmp_path / "driver.js")],
-        input=json.dumps(CALLS).encode(),
-        capture_output=True,
-        check=True,
+        [*command, json.dumps(permissions)], input=json.dumps(CALLS).encode(), capture_output=True, check=True
     )
     fake = json.loads(done.stdout)
     image = workshop.image(
         GUEST,
         entries={"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}},
         state={"policy": "mrenclave", "recovery": "never", "max_kib": 4096},
+        ocalls={"echo": {"input": ANYTHING_OUT, "output": ANYTHING}},
+        errors={"budget-spent": {"reason": "The budget is used up.", "details": ANYTHING_OUT}},
         output_kib=4096,
+        permissions=permissions,
     )
     enclave = client.attest(client.launch(image), policy_for(image))
     said: list[Any] = []
@@ -79,6 +111,9 @@ def test_the_fake_state_is_as_the_real_one(
     for call in CALLS:
         try:
             result = enclave.call("main", call)
+        except FunctionRefusedError as refused:
+            said.append({"code": refused.code, "details": refused.details})
+            continue
         except EnclaveRefusedError:
             said.append("failed")
             continue
@@ -89,3 +124,37 @@ def test_the_fake_state_is_as_the_real_one(
         assert faked == real, CALLS[index]
     assert fake["epoch"] == epoch
     client.destroy(enclave.number)
+
+
+STREAM = """
+import { assert } from "./assert.js";
+import { FakeEnclave } from "casemate/testing";
+
+async function* count(input, { state, ocall }, chunks) {
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.length;
+    yield `${size} `;
+  }
+  state.put("size", size);
+  yield new Uint8Array([33]);
+  return { size, input, time: ocall("time", null) };
+}
+
+Deno.test("a stream takes pieces and gives pieces", async () => {
+  const enclave = new FakeEnclave();
+  const { result, output } = await enclave.stream(count, { a: 1 }, ["ä", new Uint8Array(3)], "alice");
+  assert(new TextDecoder().decode(output) === "2 5 !");
+  assert(JSON.stringify(result) === JSON.stringify({ size: 5, input: { a: 1 }, time: { unix_ms: enclave.now } }));
+  assert(enclave.committed.get("size") === "5" && enclave.epoch === 1);
+});
+"""
+
+
+def test_the_packaged_import_map_leads_to_it(tmp_path: Path) -> None:
+    (tmp_path / "assert.js").write_text("export function assert(is) { if (!is) throw new Error('not so'); }")
+    (tmp_path / "stream.test.js").write_text(STREAM)
+    command = [find_deno_bin(), "test", "--no-prompt", "--no-config", "--no-lock", f"--import-map={IMPORT_MAP}"]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout

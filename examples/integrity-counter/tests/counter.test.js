@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { FakeEnclave } from "../../testing/context.js";
+import { FakeEnclave } from "casemate/testing";
 import { increment, read } from "../guest/main.js";
 
 test("each caller has a counter, and alice a higher limit", async () => {

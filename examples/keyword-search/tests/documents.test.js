@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { FakeEnclave } from "../../testing/context.js";
+import { FakeEnclave } from "casemate/testing";
 import { add, list, remove, search } from "../guest/main.js";
 import { pack, unpack } from "../guest/segment.js";
 import { makeTokeniser } from "../guest/tokenise.js";

@@ -7,7 +7,7 @@
 
 import { Buffer } from "node:buffer";
 import process from "node:process";
-import { FakeEnclave } from "../../testing/context.js";
+import { FakeEnclave } from "casemate/testing";
 import { add, search } from "../guest/main.js";
 
 const chunks = [];

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { FakeEnclave } from "../../testing/context.js";
+import { FakeEnclave } from "casemate/testing";
 import { bid, close, open, result, terms } from "../guest/main.js";
 
 const TERMS = {

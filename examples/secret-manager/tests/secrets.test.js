@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { FakeEnclave, keyOf, stranger } from "../../testing/context.js";
+import { FakeEnclave, keyOf, stranger } from "casemate/testing";
 import { audit, list, put, read, remove, rotate, share } from "../guest/main.js";
 
 const secret = (owner, name, version) => (version === undefined ? { owner, name } : { owner, name, version });

@@ -1,0 +1,71 @@
+// What a JavaScript function is given in an enclave, for editors and for `deno check`.
+//
+//     /// <reference path="../casemate.d.ts" />
+//     // @ts-check
+//     /** @param {{ by: number }} input  @param {Casemate.Context} context */
+//     export function increment(input, context) { ... }
+//
+// It declares one global namespace of types, so that a source needs no import, which an enclave would refuse.
+
+declare namespace Casemate {
+  /** A value that JSON can say. */
+  type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+  /** The second argument of every function. It works while the call lasts. */
+  interface Context {
+    /** The entry point's name. */
+    readonly entry: string;
+    /** Who signed the call; null where nobody did. */
+    readonly caller: Caller | null;
+    /** What outlives the enclave. Each use throws where the manifest has no [state]. */
+    readonly state: State;
+    /**
+     * Asks the host, which is not trusted. Throws an error named "ocall-refused" where the manifest does not declare the
+     * OCALL, or the host does not answer as it declares.
+     */
+    // deno-lint-ignore no-explicit-any
+    ocall(name: string, argument?: unknown): any;
+    /**
+     * A text that only an enclave of the same identity can open: "mrenclave" for this very code, "mrsigner" for every
+     * version of it that its signer signs. Needs the permission "seal".
+     */
+    seal(value: unknown, policy: "mrenclave" | "mrsigner"): string;
+    /** The value in a text that `seal` has made. Throws an error named "state-refused" for any other text. */
+    // deno-lint-ignore no-explicit-any
+    unseal(text: string): any;
+    /** An error to throw: it ends the call with a code that the manifest declares under [errors]. */
+    refuse(code: string, details?: unknown): Refusal;
+  }
+
+  /** Who signed a call, as the enclave has verified. */
+  interface Caller {
+    /** The name under the manifest's [callers]; null for a key that it does not name. */
+    readonly name: string | null;
+    /** "ed25519:" and the base64 of the public key. */
+    readonly key: string;
+  }
+
+  /** Sealed records. What a call changes is kept if it returns, and dropped if it throws. */
+  interface State {
+    /** The value of a key; undefined where there is none. */
+    // deno-lint-ignore no-explicit-any
+    get(key: string): any;
+    put(key: string, value: unknown): void;
+    /** Whether the key was there. */
+    delete(key: string): boolean;
+    /** The keys with this prefix, in order; 1000 where no limit is given, and 10,000 at most. */
+    list(prefix?: string, options?: { after?: string | null; limit?: number }): string[];
+    /** Sets the value if it is what is expected; undefined stands for a key that is absent. Whether it was so. */
+    compareAndSet(key: string, expected: unknown, value: unknown): boolean;
+  }
+
+  /** What `refuse` makes, to be thrown. */
+  interface Refusal extends Error {
+    readonly code: string;
+  }
+
+  /** The third argument of a stream: what comes in, in pieces. */
+  type Chunks = AsyncIterableIterator<Uint8Array>;
+  /** What a stream is: it yields bytes or texts, and returns its result. */
+  type Stream = AsyncGenerator<Uint8Array | string, unknown, void>;
+}

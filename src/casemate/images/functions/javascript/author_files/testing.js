@@ -1,0 +1,273 @@
+/**
+ * What a function is given in an enclave, for tests without one: who calls, a sealed state, seals, a host's answers.
+ *
+ *     import { FakeEnclave } from "casemate/testing";
+ *     const enclave = new FakeEnclave({ errors: ["budget-spent"] });
+ *     const result = await enclave.call(increment, {}, "alice");
+ *
+ * It checks no schema and admits every caller, and it cannot take `Math.random`, `Date` or `console` away: the
+ * manifest's part is for tests in an enclave.
+ */
+
+const MAX_KEY = 256; // bytes of UTF-8
+const MAX_VALUE = 1024 * 1024; // bytes of JSON
+const MAX_LISTED = 10_000; // keys
+
+/** The key of a caller who is called that; any 32 bytes will do. */
+export function keyOf(name) {
+  const bytes = new Uint8Array(32);
+  new TextEncoder().encodeInto(name, bytes);
+  return `ed25519:${btoa(String.fromCharCode(...bytes))}`;
+}
+
+/** A caller who signs with a key that the manifest does not name. */
+export const stranger = (name) => ({ name: null, key: keyOf(name) });
+
+/** What a caller gets who is refused with an error of the function's own. */
+export class FunctionRefusedError extends Error {
+  name = "FunctionRefusedError";
+
+  constructor(code, details) {
+    super(`the function refuses the call: ${code}`);
+    this.code = code;
+    this.details = details;
+  }
+}
+
+export class FakeEnclave {
+  /** What a host would say that it is (milliseconds since 1970). */
+  now = Date.UTC(2026, 0, 1);
+  /** The committed state: key to JSON. */
+  committed = new Map();
+  /** How often the state was committed. */
+  epoch = 0;
+  #errors;
+  #ocalls;
+  #permissions;
+  #sealed = new Map();
+
+  /**
+   * @param {object} given
+   * @param {string[]} [given.errors] the names under the manifest's [errors]
+   * @param {Record<string, (argument: any) => unknown>} [given.ocalls] the host's answers; `time` is answered from `now`
+   * @param {string[]} [given.permissions] the manifest's; of these, "seal" changes what is there
+   */
+  constructor({ errors = [], ocalls = {}, permissions = [] } = {}) {
+    this.#errors = new Set(errors);
+    this.#ocalls = { time: () => ({ unix_ms: this.now }), ...ocalls };
+    this.#permissions = new Set(permissions);
+  }
+
+  /**
+   * One call: what it changes is committed if it returns, and dropped if it throws.
+   *
+   * @param {Function} entry
+   * @param {unknown} input
+   * @param {string | {name: string | null, key: string} | null} caller a name stands for a caller of that name
+   * @returns {Promise<any>} the result
+   * @throws {FunctionRefusedError} the function threw what `context.refuse` made; anything else it threw is thrown as it is
+   */
+  async call(entry, input, caller = null) {
+    return await this.#during(entry, caller, async (context) => await entry(structuredClone(input), context));
+  }
+
+  /**
+   * One stream, from its first chunk to its end.
+   *
+   * @param {Function} entry an async generator function
+   * @param {unknown} input
+   * @param {Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>} chunks what is sent in
+   * @param {string | {name: string | null, key: string} | null} caller as in `call`
+   * @returns {Promise<{result: any, output: Uint8Array}>} and throws as `call` does
+   */
+  async stream(entry, input, chunks = [], caller = null) {
+    const pieces = [];
+    const result = await this.#during(entry, caller, async (context) => {
+      const steps = entry(structuredClone(input), context, bytesOf(chunks));
+      for (;;) {
+        const { done, value } = await steps.next();
+        if (done) return value;
+        pieces.push(asBytes(value));
+      }
+    });
+    return { result, output: new Uint8Array(await new Blob(pieces).arrayBuffer()) };
+  }
+
+  async #during(entry, caller, run) {
+    const state = new FakeState(this.committed), refusals = new WeakMap();
+    let result;
+    try {
+      const returned = await run(this.#contextOf(entry.name, caller, state, refusals));
+      result = JSON.parse(jsonOf(returned, "the result"));
+    } catch (thrown) {
+      const refusal = typeof thrown === "object" && thrown !== null ? refusals.get(thrown) : undefined;
+      throw refusal === undefined ? thrown : new FunctionRefusedError(refusal.code, refusal.details);
+    } finally {
+      state.isOver = true;
+    }
+    if (state.changed) {
+      this.committed = state.entries;
+      this.epoch += 1;
+    }
+    return result;
+  }
+
+  #contextOf(entry, caller, state, refusals) {
+    const whileItLasts = (method) => (...given) => {
+      if (state.isOver) throw new Error("this call is over");
+      return method(...given);
+    };
+    return Object.freeze({
+      entry,
+      caller: typeof caller === "string" ? { name: caller, key: keyOf(caller) } : caller,
+      ocall: whileItLasts((name, argument) => this.#answer(name, argument)),
+      state: Object.freeze(Object.fromEntries(
+        ["get", "put", "delete", "list", "compareAndSet"].map((name) =>
+          [name, whileItLasts((...given) => state[name](...given))]),
+      )),
+      seal: whileItLasts((value, policy) => this.#seal(value, policy)),
+      unseal: whileItLasts((text) => this.#unseal(text)),
+      refuse: (code, details) => this.#refuse(code, details, refusals),
+    });
+  }
+
+  #answer(name, argument) {
+    if (typeof name !== "string") throw new TypeError("an OCALL's name is a string");
+    const sent = JSON.parse(jsonOf(argument, "the OCALL's argument"));
+    if (!Object.hasOwn(this.#ocalls, name)) throw named("ocall-refused", `no OCALL ${name}`);
+    return JSON.parse(jsonOf(this.#ocalls[name](sent), `the answer to OCALL ${name}`));
+  }
+
+  #seal(value, policy) {
+    this.#needs("seal", "context.seal");
+    if (policy !== "mrenclave" && policy !== "mrsigner") throw new TypeError('a policy is "mrenclave" or "mrsigner"');
+    if (value === undefined) throw new TypeError("the value is undefined, which is no JSON");
+    const text = btoa(`sealed by a fake enclave, ${policy}: ${this.#sealed.size}`);
+    this.#sealed.set(text, jsonOf(value, "the value"));
+    return text;
+  }
+
+  #unseal(text) {
+    this.#needs("seal", "context.unseal");
+    if (typeof text !== "string") throw new TypeError("a sealed text is a string");
+    if (!this.#sealed.has(text)) throw named("state-refused", "no text that seal has made");
+    return JSON.parse(this.#sealed.get(text));
+  }
+
+  #refuse(code, details, refusals) {
+    if (typeof code !== "string") throw new TypeError("a refusal's code is a string");
+    if (!this.#errors.has(code)) {
+      const name = JSON.stringify(code);
+      throw new TypeError(`no error is declared as ${name}: add it to [errors] in casemate.toml, with its words`);
+    }
+    const told = details === undefined ? undefined : JSON.parse(jsonOf(details, "what a refusal tells"));
+    const error = named("Refusal", `the call is refused: ${code}`);
+    Object.defineProperty(error, "code", { value: code, enumerable: true });
+    refusals.set(error, { code, details: told });
+    return Object.freeze(error);
+  }
+
+  #needs(permission, what) {
+    if (this.#permissions.has(permission)) return;
+    const line = `add permissions = ["${permission}", ...] to [enclave] in casemate.toml`;
+    throw new TypeError(`${what} needs the permission "${permission}": ${line}`);
+  }
+}
+
+async function* bytesOf(chunks) {
+  for await (const chunk of chunks) yield asBytes(chunk);
+}
+
+function asBytes(piece) {
+  if (typeof piece === "string" && piece.isWellFormed()) return new TextEncoder().encode(piece);
+  if (piece instanceof Uint8Array) return piece.slice();
+  throw named("result-refused", "a stream yields what is neither a Uint8Array nor a string");
+}
+
+/** JSON of a value; `undefined` counts as null. */
+function jsonOf(value, what) {
+  let text;
+  try {
+    text = value === undefined ? "null" : JSON.stringify(value);
+  } catch (error) {
+    throw new TypeError(`${what} is not JSON: ${error.name}: ${error.message}`);
+  }
+  if (typeof text !== "string") throw new TypeError(`${what} is not JSON: it is a ${typeof value}`);
+  return text;
+}
+
+/** `context.state` of one call. */
+class FakeState {
+  isOver = false;
+
+  constructor(entries) {
+    this.entries = new Map(entries);
+    this.changed = false;
+  }
+
+  get(key) {
+    const text = this.entries.get(checked(key));
+    return text === undefined ? undefined : JSON.parse(text);
+  }
+
+  put(key, value) {
+    if (value === undefined) throw new TypeError("the value is undefined, which is no JSON");
+    const text = canonical(value);
+    const size = new TextEncoder().encode(text).length;
+    if (size > MAX_VALUE) throw limited(`a value of ${size} bytes of JSON, at most ${MAX_VALUE} can be kept`);
+    this.entries.set(checked(key), text);
+    this.changed = true;
+  }
+
+  delete(key) {
+    const was = this.entries.delete(checked(key));
+    this.changed ||= was;
+    return was;
+  }
+
+  list(prefix = "", { after = "", limit = 1000 } = {}) {
+    if (!(limit >= 1 && limit <= MAX_LISTED)) throw new TypeError(`limit is an integer from 1 to ${MAX_LISTED}`);
+    const found = [...this.entries.keys()].filter((key) => key.startsWith(prefix) && byCodePoints(key, after) > 0);
+    return found.sort(byCodePoints).slice(0, limit);
+  }
+
+  compareAndSet(key, expected, value) {
+    const is = this.entries.get(checked(key));
+    if (is !== (expected === undefined ? undefined : canonical(expected))) return false;
+    if (value === undefined) this.delete(key);
+    else this.put(key, value);
+    return true;
+  }
+}
+
+/** The order of UTF-8, which is not that of JavaScript's strings. */
+function byCodePoints(a, b) {
+  const others = [...b];
+  for (const [place, character] of [...a].entries()) {
+    if (place === others.length) return 1;
+    const apart = character.codePointAt(0) - others[place].codePointAt(0);
+    if (apart !== 0) return apart;
+  }
+  return [...a].length - others.length;
+}
+
+/** JSON as the state keeps it: members sorted by name. */
+function canonical(value) {
+  return JSON.stringify(value, (_, inner) =>
+    inner !== null && typeof inner === "object" && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
+
+function checked(key) {
+  if (typeof key !== "string" || !key.isWellFormed()) throw new TypeError("a key is a well-formed string");
+  const size = new TextEncoder().encode(key).length;
+  if (size < 1 || size > MAX_KEY) throw limited(`a key of ${size} bytes of UTF-8, want 1 to ${MAX_KEY}`);
+  return key;
+}
+
+const limited = (message) => named("state-limit", message);
+
+/** An error with a name of the enclave's. */
+const named = (name, message) => Object.defineProperty(new Error(message), "name", { value: name });
