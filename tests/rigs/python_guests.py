@@ -1,5 +1,6 @@
 """Python guests that nothing confines: one process has prepared itself, and each test's is forked from it."""
 
+import atexit
 import json
 import os
 import subprocess
@@ -55,7 +56,13 @@ def _base() -> "subprocess.Popen[str]":
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    atexit.register(_end, process)
     return process
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    with process:
+        process.kill()
 
 
 class Talk:
@@ -174,11 +181,3 @@ def body(text: str) -> str:
     lines = "\n".join(f"    {line}" for line in text.splitlines())
     imports = "from casemate.guest import ABSENT, EnclaveError, Refusal"
     return f"{imports}\ndef main(input, context):\n    state = context.state\n{lines}\n"
-
-
-def end_base() -> None:
-    """Ends the process that guests are forked from."""
-    if _base.cache_info().currsize:
-        with _base() as process:
-            process.kill()
-        _base.cache_clear()

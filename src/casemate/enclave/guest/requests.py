@@ -1,34 +1,27 @@
 """Answers the guest's questions in the middle of a call: OCALLs, the sealed state, seals."""
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.guest.meter import Meter
 from casemate.enclave.io.host_link import HostLink
+from casemate.enclave.store.answers import answer_of
 from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
 from casemate.enclave.store.store import Store
-from casemate.enclave.store.transaction import Transaction
-from casemate.enclave.store.values import sorted_json
 from casemate.engines.frames import Asked, Wanted
-from casemate.engines.questions import (
-    CompareAndSetState,
-    DeleteState,
-    GetState,
-    InsideQuestion,
-    ListState,
-    PutState,
-    Seal,
-    StateQuestion,
-    Unseal,
-)
+from casemate.engines.questions import InsideQuestion, Seal, StateQuestion, Unseal
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import Refusal, StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
 from casemate.wire.protocol.manifest import Permission
+
+if TYPE_CHECKING:
+    from casemate.enclave.store.transaction import Transaction
 
 Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
 """Asks the host: the OCALL's name, its arguments (JSON), the deadline (monotonic clock); the answer, JSON."""
@@ -36,7 +29,6 @@ Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
 NO_SEAL = 'this needs the permission "seal": add permissions = ["seal", ...] to [enclave] in casemate.toml'
 """What a guest hears that seals without the permission; the bootstraps say the same by themselves."""
 
-_ABSENT = b""
 _HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
 """Refusals that a function can react to. After any other refusal of its state it would go on without knowing the state,
 so its call fails whatever it returns."""
@@ -124,31 +116,11 @@ class CallServices:
                 raise FaultError(self._doom)
             if self._transaction is None:
                 self._transaction = await store.begin(deadline)
-            return _done(self._transaction, question)
+            return answer_of(self._transaction, question)
         except FaultError as error:
             if error.fault.code not in _HARMLESS:
                 self._doom = error.fault
             raise
-
-
-def _done(transaction: Transaction, question: StateQuestion) -> bytes:
-    match question:
-        case GetState(key):
-            value = transaction.get(key)
-            return _ABSENT if value is None else value
-        case PutState(key, value):
-            transaction.put(key, sorted_json(value))
-            return encode_json(None)
-        case DeleteState(key):
-            return encode_json(transaction.delete(key))
-        case ListState(prefix, after, limit):
-            return encode_json(transaction.list(prefix, after=after, limit=limit))
-        case CompareAndSetState(key, expected, value):
-            return encode_json(transaction.compare_and_set(key, _canonical(expected), _canonical(value)))
-
-
-def _canonical(value: bytes | None) -> bytes | None:
-    return None if value is None else sorted_json(value)
 
 
 def _one_meaning(value: bytes) -> bytes:

@@ -48,11 +48,7 @@ class Calls:
     def _awaited(self, awaitable: Awaitable[Any]) -> object:
         if self._loop is None:
             self._loop = GuestLoop(self._program.report)
-
-        async def wait() -> object:
-            return await awaitable
-
-        return self._loop.run_until_complete(wait())
+        return self._loop.outcome(awaitable)
 
     def _rest(self) -> None:
         """The call is over; what it has left in the event loop ends with it, and does not go on in a later call."""

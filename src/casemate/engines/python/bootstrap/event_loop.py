@@ -7,7 +7,7 @@ run, what is awaited will never come, and the wait ends with an exception instea
 import asyncio
 import time
 from asyncio import base_events, events
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 Report = Callable[[str, BaseException], None]
@@ -48,6 +48,14 @@ class GuestLoop(base_events.BaseEventLoop):
                 time.sleep(timeout)
         return []
 
+    def outcome(self, awaitable: Awaitable[Any]) -> object:
+        """What it gives or raises, once it has."""
+
+        async def wait() -> object:
+            return await awaitable
+
+        return self.run_until_complete(wait())
+
     def has_more(self) -> bool:
         """Whether a task, a timer or a callback is left."""
         return bool(self._ready or self._scheduled or asyncio.all_tasks(self))
@@ -60,8 +68,7 @@ class GuestLoop(base_events.BaseEventLoop):
                 coroutine.close()
             except BaseException as thrown:  # the program's own
                 self._report("a task was ended", thrown)
-        self._ready.clear()
-        self._scheduled.clear()
+        self.close()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Of tasks that failed and callbacks that raised."""
