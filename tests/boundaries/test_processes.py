@@ -42,6 +42,7 @@ ENTRY_POINTS = {
     "casemate.chip.second_stage": Allowed(BASE | {"chip"}, arguments=("{}",)),
     "casemate.makers": Allowed(BASE | {"makers"}),
     "casemate.supervisor": Allowed(BASE | {"supervisor"}),
+    "casemate.ocalls": Allowed(BASE | {"ocalls", "images"}),
     "casemate.host": Allowed(BASE | {"host", "sandbox"}),
     "casemate.gateway": Allowed(BASE | {"gateway", "host", "sandbox"}, FRAMEWORKS - COMMAND_LINE),
     "casemate.vm": Allowed(BASE | {"vm", "sandbox"}),
