@@ -38,6 +38,7 @@ from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.store import Store
 from casemate.host.entry import EntryGate
+from casemate.host.ocalls import answer_built_in
 from casemate.host.state_keeper import StateKeeper
 from casemate.link.frames import MAX_FRAME
 from casemate.wire.messages.entry import Ready
@@ -95,7 +96,7 @@ async def _chip(leaf: socket.socket, folder: Path) -> None:
 
 async def _host(entry: socket.socket, folder: Path) -> None:
     keep = partial(StateKeeper(folder / "records.db").answer, namespaces=frozenset({NAMESPACE}))
-    EntryGate(entry, {}, keep, lambda _: None, lambda _: None)
+    EntryGate(entry, answer_built_in, keep, lambda _: None, lambda _: None)
     await asyncio.sleep(3600)
 
 

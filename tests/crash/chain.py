@@ -51,6 +51,7 @@ from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.store import Store
 from casemate.enclave.store.transaction import Transaction
 from casemate.host.entry import EntryGate
+from casemate.host.ocalls import answer_built_in
 from casemate.host.state_keeper import StateKeeper
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.channel import Channel
@@ -191,7 +192,7 @@ async def _host(control: socket.socket, told: int, folder: Path) -> None:
     while True:
         (descriptor,) = (await channel.receive()).descriptors
         keep = partial(keeper.answer, namespaces=NAMESPACES)
-        gate = EntryGate(socket.socket(fileno=descriptor), {}, keep, lambda _: None, lambda _: None)
+        gate = EntryGate(socket.socket(fileno=descriptor), answer_built_in, keep, lambda _: None, lambda _: None)
         with contextlib.suppress(FaultError):
             await tell(gate, WRITERS)
             await asyncio.gather(*(write(gate, writer) for writer in range(WRITERS)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from casemate.host.enclave_states import Deaths
 from casemate.host.entry import EntryGate
+from casemate.host.ocall_terms import NO_TERMS, OcallTerms
 from casemate.host.tls_relay import TlsRelay
 from casemate.wire.messages.host import EnclaveIs
 
@@ -23,6 +24,8 @@ class EnclaveRecord:
     """The token's name that launched it, empty for the machine's owner; the chip limits anchors by it."""
     place: int = NOWHERE
     """The chip's number for it."""
+    ocalls: OcallTerms = NO_TERMS
+    """What its manifest says about OCALLs; read where the operator has handlers of his own."""
     gate: EntryGate | None = None
     """Carries entries into it; None while it does not run."""
     relay: TlsRelay | None = None

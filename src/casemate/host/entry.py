@@ -7,12 +7,12 @@ import asyncio
 import contextvars
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from casemate.host.entry_queue import CALLER, EntryQueue
-from casemate.host.ocalls import Handler
+from casemate.host.ocalls import Ask
 from casemate.host.questions import KeepState, Questions
 from casemate.host.state_keeper import STATE_QUESTIONS
 from casemate.host.usage import EnclaveUsage
@@ -80,13 +80,13 @@ class EntryGate:
     def __init__(
         self,
         entry_socket: socket.socket,
-        ocalls: Mapping[str, Handler],
+        ask: Ask,
         keep: KeepState,
         on_death: Callable[[str], None],
         on_print: Callable[[str], None],
     ) -> None:
         self._channel = AsyncChannel(entry_socket, descriptors=False)
-        self._questions = Questions(self._channel, ocalls, keep)
+        self._questions = Questions(self._channel, ask, keep)
         self.usage = EnclaveUsage()
         """What its calls have used, as the enclave says."""
         self._on_death = on_death

@@ -13,8 +13,9 @@ from casemate.wire.protocol.faults import Code, refuse
 
 _logger = logging.getLogger(__name__)
 
-Handler = Callable[[Any], Any | Awaitable[Any]]
-"""JSON arguments in, JSON answer out; a coroutine function where the answer takes time."""
+Ask = Callable[[str, bytes], bytes | Awaitable[bytes]]
+"""Puts an OCALL, given its name and its argument (JSON), to whoever answers it: the answer (JSON), or an awaitable of
+it. Both may raise a :class:`FaultError`."""
 
 
 def _time(_arguments: Any) -> Any:
@@ -30,26 +31,25 @@ def _log(arguments: Any) -> Any:
     return None
 
 
-BUILT_IN: Mapping[str, Handler] = {"time": _time, "echo": _echo, "log": _log}
-"""OCALLs that every Casemate host answers."""
+BUILT_IN: Mapping[str, Callable[[Any], Any]] = {"time": _time, "echo": _echo, "log": _log}
+"""OCALLs that every Casemate host answers, JSON in and JSON out."""
 
 
-def ask(handlers: Mapping[str, Handler], name: str, arguments: bytes) -> Any | Awaitable[Any]:
-    """What the handler of an OCALL returns: the answer, or an awaitable of it.
+def answer_built_in(name: str, arguments: bytes) -> bytes:
+    """The answer of this host itself, as an :data:`Ask`.
 
     Raises:
-        FaultError: there is no such handler, or the arguments are not JSON.
+        FaultError: it has no such OCALL, or the arguments are not JSON.
     """
-    handler = handlers.get(name)
+    handler = BUILT_IN.get(name)
     if handler is None:
-        raise refuse(Code.OCALL_REFUSED, f"this host has no OCALL {name!r}, it has {', '.join(sorted(handlers))}")
+        raise refuse(
+            Code.OCALL_REFUSED,
+            f"this host has no OCALL {name!r}, it has {', '.join(sorted(BUILT_IN))}; `casemate up --ocalls FILE` adds "
+            "the operator's own",
+        )
     try:
         value = parse_json("OCALL arguments", arguments, limit=MAX_OCALL, round_integers=True)
     except WireError:
         raise refuse(Code.MALFORMED, f"arguments of OCALL {name!r} are no JSON") from None
-    return handler(value)
-
-
-def encode_answer(said: Any) -> bytes:
-    """The JSON of an answer."""
-    return json.dumps(said, separators=(",", ":")).encode()
+    return json.dumps(handler(value), separators=(",", ":")).encode()

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -27,7 +27,9 @@ from casemate.host.events import Events
 from casemate.host.handlers import Handlers
 from casemate.host.image_store import SHARE, ImageStore
 from casemate.host.launch_turns import LaunchTurns
-from casemate.host.ocalls import Handler
+from casemate.host.ocall_handlers import OcallHandlers
+from casemate.host.ocall_terms import ocall_terms
+from casemate.host.ocalls import answer_built_in
 from casemate.host.state_keeper import StateKeeper, namespaces_of
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
@@ -87,8 +89,8 @@ class Orchestrator:
         endorsements: Endorsements,
         keeper: StateKeeper,
         catalogue: Catalogue,
-        ocalls: Mapping[str, Handler],
         tls_ports: TlsPorts,
+        ocalls: OcallHandlers | None = None,
     ) -> None:
         self.events = Events()
         self._chip = ChipClient(chip_link)
@@ -337,6 +339,8 @@ class Orchestrator:
     async def _load(self, record: EnclaveRecord, files: ImageBytes) -> None:
         made = await self._chip.load(files, record.shown.tee, record.launcher)
         record.place = made.enclave
+        if self._ocalls is not None:
+            record.ocalls = await self._images.run(ocall_terms, files.sgxs)
         self._places[made.enclave] = record
         record.shown = replace(
             record.shown,
@@ -353,7 +357,9 @@ class Orchestrator:
     async def _start(self, record: EnclaveRecord) -> None:
         keep = partial(self._keeper.answer, namespaces=namespaces_of(record.shown))
         entry_socket = await self._chip.start(record.place)
-        record.gate = EntryGate(entry_socket, self._ocalls, keep, self._death(record), self._console(record))
+        handlers = self._ocalls
+        ask = answer_built_in if handlers is None else handlers.ask_for(record.shown, record.ocalls)
+        record.gate = EntryGate(entry_socket, ask, keep, self._death(record), self._console(record))
         self._now(record, State.RUNNING)
         await self._serve_tls(record)
 

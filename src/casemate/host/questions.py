@@ -7,10 +7,10 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from casemate.host.ocalls import Handler, ask, encode_answer
+from casemate.host.ocalls import Ask
 from casemate.host.state_keeper import StateAnswer, StateQuestion
 from casemate.link.async_channel import AsyncChannel
 from casemate.link.errors import PeerGoneError
@@ -41,9 +41,9 @@ class Questions:
     they came: a record is stored before those that follow it, and nothing is forgotten before its successor is stored.
     """
 
-    def __init__(self, channel: AsyncChannel, ocalls: Mapping[str, Handler], keep: KeepState) -> None:
+    def __init__(self, channel: AsyncChannel, ask: Ask, keep: KeepState) -> None:
         self._channel = channel
-        self._ocalls = ocalls
+        self._ask = ask
         self._keep = keep
         self._state_turn = asyncio.Lock()
         self._answering: set[asyncio.Task[None]] = set()
@@ -61,7 +61,7 @@ class Questions:
         if not isinstance(question, Ocall):
             self._begin(self._answer_state(question), size)
             return
-        said = self._ask(question)
+        said = self._begin_ocall(question)
         if inspect.isawaitable(said):
             self._begin(self._answer_later(question, said), size)
         elif self._channel.has_backlog:
@@ -80,15 +80,15 @@ class Questions:
 
         task.add_done_callback(answered)
 
-    def _ask(self, asked: Ocall) -> bytes | Awaitable[Any]:
-        """The payload with the answer or refusal; or an awaitable of the handler's answer, where that takes time."""
+    def _begin_ocall(self, asked: Ocall) -> bytes | Awaitable[bytes]:
+        """The payload with the answer or refusal; or an awaitable of the answer, where that takes time."""
         try:
-            said = ask(self._ocalls, asked.name, asked.arguments)
+            said = self._ask(asked.name, asked.arguments)
             return said if inspect.isawaitable(said) else _answered(asked, said)
         except Exception as error:  # a defect of a handler must not end the enclave
             return _refused(asked, error)
 
-    async def _answer_later(self, asked: Ocall, said: Awaitable[Any]) -> None:
+    async def _answer_later(self, asked: Ocall, said: Awaitable[bytes]) -> None:
         try:
             payload = _answered(asked, await said)
         except Exception as error:  # likewise
@@ -126,13 +126,14 @@ class Questions:
             self._channel.post(payload)
 
 
-def _answered(asked: Ocall, said: Any) -> bytes:
-    return numbered(NEWS, OcallAnswer(asked.number, encode_answer(said)))
+def _answered(asked: Ocall, said: bytes) -> bytes:
+    return numbered(NEWS, OcallAnswer(asked.number, said))
 
 
 def _refused(asked: Ocall, error: Exception) -> bytes:
     """The payload with a refusal. Without one the enclave would wait until the call's time-out."""
     if isinstance(error, FaultError):
+        _log.warning("OCALL %r is refused: %s", asked.name, error)
         refused = error.fault
     elif isinstance(error, WireError):
         refused = fault(Code.OCALL_REFUSED, f"this host's answer to OCALL {asked.name!r} is too long: {error}")

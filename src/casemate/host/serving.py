@@ -21,7 +21,7 @@ from casemate.host.catalogue import Catalogue, CatalogueError
 from casemate.host.endorsements import CollateralCache, Endorsements
 from casemate.host.events import MachineEvent
 from casemate.host.host_server import HostServer
-from casemate.host.ocalls import BUILT_IN
+from casemate.host.ocall_handlers import OcallHandlers
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
@@ -69,6 +69,8 @@ class HostOptions:
     """TCP ports for enclaves that are TLS servers: bound by the supervisor, so that they outlive a host, too."""
     ready_fd: int | None
     """A pipe: a byte is written to it once clients are answered."""
+    ocalls_fd: int | None
+    """The link over which the supervisor gives the operator's OCALL handlers; None where there are none."""
     event: str
     """Why this host was started, for its first event: empty at the machine's start."""
 
@@ -98,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listener-fd", type=int, required=True)
     parser.add_argument("--ra-tls-fds", type=int, nargs="*", default=(), metavar="FD")
     parser.add_argument("--ready-fd", type=int, metavar="FD", help="is written to once clients are answered")
+    parser.add_argument("--ocalls-fd", type=int, metavar="FD", help="brings the operator's OCALL handlers")
     parser.add_argument("--event", default="", metavar="TEXT", help="why this host was started")
 
 
@@ -110,6 +113,7 @@ def host_options(given: argparse.Namespace) -> HostOptions:
         given.listener_fd,
         tuple(given.ra_tls_fds),
         given.ready_fd,
+        given.ocalls_fd,
         given.event,
     )
 
@@ -159,13 +163,15 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
         CollateralCache(options.directory / "collateral.json"), SevFirmware(chip_link), options.directory
     )
     keeper = StateKeeper(options.directory / "records.db")
+    fd = options.ocalls_fd
+    ocalls = None if fd is None else OcallHandlers(AsyncChannel(socket.socket(fileno=fd)))
     orchestrator = Orchestrator(
         chip_link,
         endorsements=endorsements,
         keeper=keeper,
         catalogue=Catalogue(options.catalogue),
-        ocalls=BUILT_IN,
         tls_ports=TlsPorts([socket.socket(fileno=descriptor) for descriptor in options.ra_tls_fds]),
+        ocalls=ocalls,
     )
     vms = VmTable(chip_link, options.directory / "vms")
 
@@ -177,6 +183,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
             vms.on_news(news)
 
     listening = asyncio.create_task(chip_link.run(on_news))
+    taking = None if ocalls is None else asyncio.create_task(ocalls.run())
     await orchestrator.restore()
     if options.event:
         orchestrator.events.publish(MachineEvent(options.event))
@@ -196,7 +203,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
         vms.chip_died()
     patience = DRAIN_TIME if stopped.done() else LAST_WORDS
     await asyncio.gather(server.drain(patience), *([] if other is None else [other.drain(patience)]))
-    for task in (listening, stopped, *ways):
+    for task in (listening, stopped, *ways, *(() if taking is None else (taking,))):
         task.cancel()
     await keeper.close()
     for way in failed:

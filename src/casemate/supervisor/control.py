@@ -219,6 +219,8 @@ class Control:
             seed_digest=seed_digest(machine.options.seed),
             root_certificate=machine.root_certificate,
             clock=machine.clock_doubt(datetime.now(UTC)),
+            ocalls=() if machine.handlers is None else machine.handlers.names,
+            ocalls_module="" if machine.handlers is None else str(machine.handlers.module),
         )
 
     def _ready(self) -> ChipReady:

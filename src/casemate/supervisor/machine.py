@@ -29,6 +29,7 @@ from casemate.supervisor.inventory import take_inventory
 from casemate.supervisor.listeners import Listeners
 from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.maker_runner import MakerRunner
+from casemate.supervisor.ocall_handlers import OcallHandlers
 from casemate.supervisor.options import MachineOptions
 from casemate.supervisor.process import MAX_DEATHS, WINDOW, Deaths, Process
 from casemate.wire.encodings.pem import encode_chain
@@ -85,6 +86,8 @@ class Machine:
         self._last_death = last_death
         self._chip = Process("chip", log)
         self._host = Process("host" if options.http is None else "gateway", log)
+        self.handlers = None if options.ocalls is None else OcallHandlers(options.ocalls, options.state, log)
+        """The operator's own OCALL handlers; None where there are none."""
         self._link: ChipLink | None = None
         self._listeners = listeners
         self._host_serves: asyncio.Future[bytes] | None = None
@@ -100,7 +103,8 @@ class Machine:
     def processes(self) -> tuple[ProcessIs, ...]:
         """The supervisor and what it has started."""
         own = ProcessIs("supervisor", os.getpid(), 0, self.started_at, self._last_death)
-        return (own, self._chip.shown(), self._host.shown())
+        handlers = () if self.handlers is None else (self.handlers.shown,)
+        return (own, self._chip.shown(), self._host.shown(), *handlers)
 
     async def start(self) -> None:
         """Opens the sockets; starts maker (to make what is missing), chip and host.
@@ -114,19 +118,24 @@ class Machine:
             left.unlink()
         check_plain(*(directory / name for name in ("host.log", "gateway.log", LASTING_CATALOGUE)))
         self._listeners.open(self.options.state)
+        if self.handlers is not None:  # first: most of what can be wrong with a machine is in the operator's own code
+            await self.handlers.start()
         await self._power_on("")
         await self._until_served()
 
     async def keep_running(self) -> str:
         """Starts anew what dies, or stays stopped, until too much does; says why it gave up."""
-        watching = asyncio.create_task(end_stopped_children(self._note_stopped))
+        watching = [asyncio.create_task(end_stopped_children(self._note_stopped))]
+        if self.handlers is not None:
+            watching.append(asyncio.create_task(self.handlers.keep_running()))
         try:
             return await self._keep_running()
         finally:
-            watching.cancel()
+            for each in watching:
+                each.cancel()
 
     def _note_stopped(self, pid: int) -> None:
-        for process in (self._chip, self._host):
+        for process in (self._chip, self._host, *(() if self.handlers is None else (self.handlers,))):
             process.note_stopped(pid)
 
     async def _keep_running(self) -> str:
@@ -208,6 +217,8 @@ class Machine:
         self._listeners.close()
         await self._host.end(0 if at_once else DRAIN_TIMEOUT)
         await self._chip.end(END_TIMEOUT)
+        if self.handlers is not None:
+            await self.handlers.end()
         if self._link is not None:
             self._link.close()
         if self.ready is not None:
@@ -342,11 +353,19 @@ class Machine:
             arguments += ["--token-digest", http.token_digest.hex(), *http.arguments]
         serves, theirs = os.pipe()
         self._host_serves = _first_byte(serves)
+        ours, for_host = (None, None) if self.handlers is None else socket.socketpair()
         try:
             arguments += ["--ready-fd", str(theirs)]
+            if for_host is not None:
+                arguments += ["--ocalls-fd", str(for_host.fileno())]
+                inherited.append(for_host.fileno())
             await self._host.start(f"casemate.{self._host.name}", arguments, [*inherited, theirs])
         finally:
             os.close(theirs)
+            if for_host is not None:
+                for_host.close()
+        if self.handlers is not None and ours is not None:
+            await self.handlers.serve_host(ours)
 
 
 def _first_byte(descriptor: int) -> asyncio.Future[bytes]:

@@ -47,3 +47,5 @@ class MachineOptions:
     """Options of the gateway; None for a machine with a Unix socket only."""
     accept_loss: str | None = None
     """Why the owner accepts that parts of the machine are lost, and has it begin anew without them; None if not."""
+    ocalls: Path | None = None
+    """The operator's module of OCALL handlers; None where there is none."""

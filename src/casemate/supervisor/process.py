@@ -15,7 +15,6 @@ from casemate.wire.messages.control import ProcessIs
 ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "XDG_CACHE_HOME")
 """All that chip and host inherit of the environment: where things lie, and no tokens."""
 
-
 MAX_DEATHS = 5
 """Deaths within :data:`WINDOW` seconds that end the machine."""
 
@@ -44,10 +43,19 @@ class Process:
         running = self._running
         return 0 if running is None or running.returncode is not None else running.pid
 
-    async def start(self, module: str, arguments: Sequence[str], inherited: Sequence[int]) -> None:
-        """Starts a process in this role; ``inherited`` are the descriptors that it gets beside its standard ones."""
+    async def start(
+        self, module: str, arguments: Sequence[str], inherited: Sequence[int], *, whole_environment: bool = False
+    ) -> None:
+        """Starts a process in this role.
+
+        Args:
+            module: of Casemate, which Python runs.
+            arguments: its command line.
+            inherited: the descriptors that it gets beside its standard ones.
+            whole_environment: for the operator's own code, which may need any of it; others get what they need.
+        """
         self._output = ProcessOutput(self._log, self.name)
-        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        environment = {name: value for name, value in os.environ.items() if whole_environment or name in ENVIRONMENT}
         try:
             self._running = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-m", module, *arguments),

@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gateway", action="append", default=[], metavar="ARGUMENT", help="passed to the gateway as it is"
     )
+    parser.add_argument("--ocalls", type=Path, metavar="FILE", help="the operator's module of OCALL handlers")
     parser.add_argument("--accept-loss", metavar="REASON", help="begin anew with what this machine has lost")
     parser.add_argument("--lifeline-fd", type=int, help="a pipe: the machine ends when its other end closes")
     parser.add_argument(
@@ -85,6 +86,7 @@ def _options(given: argparse.Namespace) -> MachineOptions:
         while_used=given.while_used,
         snp=tuple(given.snp),
         accept_loss=given.accept_loss,
+        ocalls=None if given.ocalls is None else given.ocalls.absolute(),
         http=None
         if digest is None
         else HttpOptions(given.bind, given.port, bytes.fromhex(digest), given.scheme, tuple(given.gateway)),

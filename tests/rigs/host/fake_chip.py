@@ -11,7 +11,6 @@ from tests.rigs.host.fake_enclave import FakeEnclave
 
 from casemate.host.catalogue import Catalogue
 from casemate.host.endorsements import CollateralCache, Endorsements
-from casemate.host.ocalls import BUILT_IN
 from casemate.host.orchestrator import Orchestrator
 from casemate.host.state_keeper import StateKeeper
 from casemate.host.tls_ports import TlsPorts
@@ -157,7 +156,6 @@ async def host_of(folder: Path) -> AsyncIterator[tuple[Orchestrator, FakeChip]]:
         endorsements=Endorsements(CollateralCache(folder / "collateral.json"), SevFirmware(link), folder),
         keeper=keeper,
         catalogue=catalogue,
-        ocalls=BUILT_IN,
         tls_ports=TlsPorts(()),
     )
     tasks = [

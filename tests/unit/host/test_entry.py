@@ -15,7 +15,7 @@ from tests.rigs.host.fake_enclave import FakeEnclave
 from casemate.host import entry, entry_queue
 from casemate.host.entry import EntryGate
 from casemate.host.entry_queue import CALLER
-from casemate.host.ocalls import BUILT_IN
+from casemate.host.ocalls import answer_built_in
 from casemate.host.state_keeper import StateQuestion
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import header
@@ -63,7 +63,7 @@ def with_enclave(play: Play, body: Body) -> None:
     async def run() -> None:
         ours, theirs = socket.socketpair()
         deaths: list[str] = []
-        gate = EntryGate(ours, BUILT_IN, keeps_nothing, deaths.append, logging.getLogger("console").info)
+        gate = EntryGate(ours, answer_built_in, keeps_nothing, deaths.append, logging.getLogger("console").info)
         enclave = FakeEnclave(theirs)
         playing = asyncio.create_task(play(enclave))
         try:
@@ -636,7 +636,7 @@ def test_an_enclave_that_never_stops_sending_holds_up_nobody_else() -> None:
 
     async def run() -> None:
         ours, theirs = socket.socketpair()
-        gate = EntryGate(ours, BUILT_IN, keeps_nothing, lambda _: None, lambda _: None)
+        gate = EntryGate(ours, answer_built_in, keeps_nothing, lambda _: None, lambda _: None)
         began = time.monotonic()
 
         def flood() -> None:

@@ -1,8 +1,6 @@
-import asyncio
-
 import pytest
 
-from casemate.host.ocalls import BUILT_IN, ask, encode_answer
+from casemate.host.ocalls import answer_built_in
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.protocol.faults import Code, FaultError
 
@@ -24,20 +22,14 @@ from casemate.wire.protocol.faults import Code, FaultError
 @pytest.mark.parametrize("name", ["echo", "log"])
 def test_an_enclaves_odd_arguments_are_malformed_and_no_more(name: str, arguments: bytes) -> None:
     with pytest.raises(FaultError) as refusal:
-        ask(BUILT_IN, name, arguments)
+        answer_built_in(name, arguments)
     assert refusal.value.fault.code is Code.MALFORMED
 
 
 def test_arguments_come_back_from_echo() -> None:
-    assert encode_answer(ask(BUILT_IN, "echo", b'{"a": [1, 2.5, "x"]}')) == b'{"a":[1,2.5,"x"]}'
+    assert answer_built_in("echo", b'{"a": [1, 2.5, "x"]}') == b'{"a":[1,2.5,"x"]}'
 
 
-def test_a_handler_may_be_a_coroutine_function() -> None:
-    async def later(arguments: list[int]) -> int:
-        await asyncio.sleep(0.001)
-        return sum(arguments)
-
-    async def asked() -> object:
-        return await ask({"sum": later}, "sum", b"[1, 2, 3]")
-
-    assert asyncio.run(asked()) == 6
+def test_a_question_that_nobody_answers_is_refused_with_what_would_answer_it() -> None:
+    with pytest.raises(FaultError, match=r"no OCALL 'rates', it has echo, log, time; `casemate up --ocalls FILE` adds"):
+        answer_built_in("rates", b"null")

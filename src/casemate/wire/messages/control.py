@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U32, U64, Bytes32, Bytes64, Fixed, Limit, Name, message
+from casemate.wire.messages.ocalls import MAX_HANDLERS
 from casemate.wire.protocol.runtime_lock import Runtime
 from casemate.wire.snp.tcb import Product
 from casemate.wire.snp.vlek import MAX_CSP_ID
@@ -64,7 +65,8 @@ class ProcessIs:
     """One process of a machine."""
 
     name: Name
-    """``supervisor``, ``chip``, and ``host`` or ``gateway`` (which is a host behind HTTP)."""
+    """``supervisor``, ``chip``, ``host`` or ``gateway`` (which is a host behind HTTP), and ``handlers`` where the
+    operator has OCALL handlers."""
     pid: U32
     """0 while it is being started anew."""
     restarts: U32
@@ -97,6 +99,10 @@ class MachineIs:
     """The simulated maker's root (DER), for policies that name it."""
     clock: Annotated[str, Limit(1024)] = ""
     """Why this computer's clock, or a certificate of this machine, cannot be right; empty if both can."""
+    ocalls: Annotated[tuple[Name, ...], Limit(MAX_HANDLERS)] = ()
+    """The OCALLs that the operator's own handlers answer."""
+    ocalls_module: Annotated[str, Limit(4096)] = ""
+    """The path of their module; empty where there is none."""
 
     @property
     def seeded(self) -> bool:

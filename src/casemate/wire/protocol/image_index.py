@@ -216,6 +216,19 @@ def parse_index(pages: bytes) -> ImageIndex:
     return index
 
 
+def parse_entries(read: Callable[[int, int], bytes]) -> tuple[Entry, ...]:
+    """The measured files of an image, for who does not have its pages in one piece; their layout is not checked.
+
+    Args:
+        read: as for :meth:`Head.lock`.
+
+    Raises:
+        WireError: head or index is malformed.
+    """
+    head = Head.parse(read(0, HEAD_SIZE))
+    return parse_fields(_Body, read(HEAD_SIZE, head.index_size)).entries
+
+
 def file_of(pages: bytes, entry: Entry) -> bytes:
     """The bytes of one file, after checking its hash and its padding."""
     reader = Reader(f"file {entry.path!r}", pages[entry.offset : entry.offset + entry.size + padding_of(entry.size)])

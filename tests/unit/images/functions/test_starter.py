@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from casemate.host.ocalls import BUILT_IN, ask, encode_answer
+from casemate.host.ocalls import BUILT_IN, answer_built_in
 from casemate.images.errors import FolderError
 from casemate.images.functions.build import build
 from casemate.images.functions.starter import starter_name, write_starter
@@ -55,7 +55,7 @@ def test_the_ocall_that_the_starter_shows_is_one_that_hosts_answer(folder: Path,
     manifest.write_text(re.sub(r"^# (?=\[ocall|input|output)", "", manifest.read_text(), flags=re.MULTILINE))
     ((name, ocall),) = build(folder, developer_key, epoch=0).contents().schemas.ocalls.items()
     assert name in BUILT_IN
-    said = encode_answer(ask(BUILT_IN, name, json.dumps(ocall.input.filter(None)).encode()))
+    said = answer_built_in(name, json.dumps(ocall.input.filter(None)).encode())
     ocall.output.check(json.loads(said))
 
 
