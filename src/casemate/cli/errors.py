@@ -297,7 +297,7 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
     (
         Code.OCALL_REFUSED,
         "the host refuses OCALL",
-        "declare [ocall.time], [ocall.log] or [ocall.echo] instead, or run it on a host that answers that name",
+        "`--ocalls FILE` of `casemate up` and `casemate run` adds answers; the machine's ocalls.log has their errors",
     ),
     (
         Code.STATE_REFUSED,

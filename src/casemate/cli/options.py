@@ -130,6 +130,15 @@ Layers = Annotated[
     ),
 ]
 
+Ocalls = Annotated[
+    Path | None,
+    typer.Option(
+        "--ocalls",
+        metavar="FILE",
+        help="A Python module that answers OCALLs, run with your rights. docs/operations.md.",
+    ),
+]
+
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -172,6 +172,7 @@ def local_machine(
     pool: int = 1,
     snp_product: Product | None = None,
     snp_report: int | None = None,
+    ocalls: Path | None = None,
 ) -> Iterator[LocalMachine]:
     """The machine that runs on ``state``, or else a new one that ends with the block, and its enclaves with it.
 
@@ -185,13 +186,14 @@ def local_machine(
         pool: how many warm guests to keep.
         snp_product: which SEV-SNP processor a new machine has; one that there is has to have it, if it is started here.
         snp_report: the version of its reports, likewise.
+        ocalls: a module of handlers with which a new machine answers OCALLs.
 
     Raises:
         NoMachineError: it did not start; the message says why.
         NotStartedError, one of these: ``state`` was in memory (`casemate up --dev`), and has ended with its machine.
     """
     processor = snp_arguments(snp_product, snp_report)
-    with starting_machine(state, seed=seed, layers=layers, pool=pool, processor=processor) as starting:
+    with starting_machine(state, seed=seed, layers=layers, pool=pool, processor=processor, ocalls=ocalls) as starting:
         yield starting.wait()
 
 
@@ -203,6 +205,7 @@ def starting_machine(
     layers: Sequence[str] = (),
     pool: int = 1,
     processor: Sequence[str] = (),
+    ocalls: Path | None = None,
 ) -> "Iterator[StartingMachine]":
     """The machine of :func:`local_machine` before it is ready: until ``wait``, its user can do something else.
 
@@ -212,6 +215,7 @@ def starting_machine(
         layers: as there.
         pool: as there.
         processor: what :func:`snp_arguments` gives.
+        ocalls: as there.
 
     Raises:
         NotStartedError: ``state`` was in memory, and has ended with its machine.
@@ -223,7 +227,7 @@ def starting_machine(
     arguments = ["--state", str(state), "--pool", str(pool), "--while-used"]
     arguments += ["--seed", seed] if seed is not None else []
     arguments += [part for layer in layers for part in ("--layer", layer)]
-    starting = StartingMachine(state, seed, [*arguments, *processor])
+    starting = StartingMachine(state, seed, [*arguments, *processor, *ocalls_arguments(ocalls)])
     try:
         yield starting
     finally:
@@ -350,6 +354,11 @@ def snp_arguments(product: Product | None, report: int | None) -> list[str]:
     """The supervisor's arguments about the SEV-SNP processor."""
     found = [] if product is None else [f"--snp=--snp-product={product}"]
     return found if report is None else [*found, f"--snp=--snp-report={report}"]
+
+
+def ocalls_arguments(module: Path | None) -> list[str]:
+    """The supervisor's arguments about the operator's OCALL handlers."""
+    return [] if module is None else ["--ocalls", str(module.absolute())]
 
 
 def start_supervisor(arguments: Sequence[str], *, attached: bool = True) -> Supervisor:

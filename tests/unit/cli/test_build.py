@@ -47,7 +47,10 @@ def test_build_says_of_an_ocall_that_no_casemate_host_answers_it(casemate: Casem
     manifest.write_text(manifest.read_text() + '\n[ocall.now]\ninput = { type = "null" }\noutput = {}\n')
     said = casemate("build", hello)
     assert said.code == 0
-    assert "OCALL now: Casemate's own hosts answer echo, log, time alone" in said.out + said.err
+    assert (
+        "OCALL now: Casemate's own hosts answer echo, log, time, and what `casemate up --ocalls FILE` adds"
+        in said.out + said.err
+    )
 
 
 def test_build_writes_both_files_and_a_lock(casemate: Casemate, hello: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_advice_of_whoever_refuses_goes_before_the_tables() -> None:
         (Code.TIME_LIMIT, "the code was not loaded in time", "10 seconds"),
         (Code.TIME_LIMIT, "the function did not return within the manifest's time limit", "raise time_ms"),
         (Code.STATE_REFUSED, "this function keeps no state: add [state] with", "build it anew"),
-        (Code.OCALL_REFUSED, "the host refuses OCALL 'now'", "[ocall.time]"),
+        (Code.OCALL_REFUSED, "the host refuses OCALL 'now'", "--ocalls FILE"),
         (Code.OCALL_REFUSED, "the manifest declares no such OCALL", "[ocall.NAME]"),
         (Code.GUEST_ERROR, "the function threw an exception; a debug enclave would tell which", "casemate run --debug"),
         (Code.GUEST_ERROR, "the code cannot be loaded: a promise", "top level"),

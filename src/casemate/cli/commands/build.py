@@ -105,8 +105,8 @@ def build(
         screen.say("the engine could not be asked whether it loads the code: a launch will show it", style="yellow")
     for ocall in contents.manifest.ocalls:
         if ocall.name not in ANSWERED_OCALLS:
-            answered = ", ".join(ANSWERED_OCALLS)
-            screen.say(f"OCALL {ocall.name}: Casemate's own hosts answer {answered} alone", style="yellow")
+            answered = f"{', '.join(ANSWERED_OCALLS)}, and what `casemate up --ocalls FILE` adds"
+            screen.say(f"OCALL {ocall.name}: Casemate's own hosts answer {answered}", style="yellow")
     paths = write_image(image, folder if output is None else output)
     said = {
         **image_document(image),

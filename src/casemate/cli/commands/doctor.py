@@ -145,6 +145,26 @@ def _examine(wanted: frozenset[str], state: Path | None) -> Iterator[Examined]:
     yield _user()
     yield _state(state)
     yield _clock(state, datetime.now(UTC))
+    yield from _ocalls(state)
+
+
+def _ocalls(given: Path | None) -> Iterator[Examined]:
+    """Whether the operator's own OCALL handlers run, where a machine runs that was started with some."""
+    from casemate.cli.own_machine import state_directory
+    from casemate.client.local import running_machine
+    from casemate.wire.errors import CasemateError
+
+    try:
+        status = running_machine(state_directory(given)).status
+    except (CasemateError, OSError):
+        return
+    if not status.ocalls_module:
+        return
+    said = f"{status.ocalls_module} answers {', '.join(status.ocalls)}"
+    if not status.pid("handlers"):
+        yield Examined("ocalls", Finding.LACKING, f"{said}; it is being started anew, and ocalls.log tells why")
+        return
+    yield Examined("ocalls", Finding.GOOD, said)
 
 
 def _clock(given: Path | None, now: datetime) -> Examined:

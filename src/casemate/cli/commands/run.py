@@ -18,6 +18,7 @@ from casemate.cli.options import (
     InputFile,
     Json,
     Layers,
+    Ocalls,
     OptionalPolicyFile,
     OutputFile,
     Quiet,
@@ -68,6 +69,7 @@ def run(
     key: DeveloperKey = None,
     relock: Relock = False,
     tee: TeeOption = Tee.SGX,
+    ocalls: Ocalls = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -108,18 +110,19 @@ def run(
     called = _entry(source.manifest, entry)
     place = state_directory(state)
     layers = tuple(layer or ())
+    ignored = [name for name, value in (("--layer", layers), ("--ocalls", ocalls)) if value]
     with ExitStack() as stack:
-        starting = stack.enter_context(starting_machine(place, seed=seed, layers=layers))
+        starting = stack.enter_context(starting_machine(place, seed=seed, layers=layers, ocalls=ocalls))
         # While the machine starts, this process does what it can do without one.
         for module in NEEDED_LATER:
             import_module(module)
         if source.image is None:
             developer = developer_key(key, screen)
-            machine = _machine(starting, progress, place, layers, screen)
+            machine = _machine(starting, progress, place, ignored, screen)
             build = _build_debug if debug else partial(_build, relock=relock)
             image = build(folder, developer, machine, progress, screen)
         else:
-            machine, image = _machine(starting, progress, place, layers, screen), source.image
+            machine, image = _machine(starting, progress, place, ignored, screen), source.image
         client = stack.enter_context(LocalEndpoint(machine).connect())
         demands, said = (given, str(policy)) if given is not None else _made(image, machine, tee)
         with progress.step("launching", "launch") as found:
@@ -192,14 +195,14 @@ def _named(image: "Image") -> str:
 
 
 def _machine(
-    starting: "StartingMachine", progress: "Progress", place: Path, layers: tuple[str, ...], screen: Screen
+    starting: "StartingMachine", progress: "Progress", place: Path, ignored: list[str], screen: Screen
 ) -> "LocalMachine":
-    """The machine on the state directory, once it is ready."""
+    """The machine on the state directory, once it is ready; one that runs already ignores the options ``ignored``."""
     with progress.step("starting a machine", "machine") as found:
         machine = starting.wait()
         found.append("running already," if machine.joined else "started for this call,")
-        if machine.joined and layers:
-            screen.say("--layer is not heeded: the machine runs already", style="yellow")
+        for option in ignored if machine.joined else ():
+            screen.say(f"{option} is not heeded: the machine runs already", style="yellow")
         found.append(f"state in {place}")
     return machine
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from casemate.cli.options import FLAG, Json, Layers, Seed, State
+from casemate.cli.options import FLAG, Json, Layers, Ocalls, Seed, State
 from casemate.cli.output import Screen, facts, printable
 from casemate.wire.snp.tcb import Product
 
@@ -117,6 +117,7 @@ def up(
     snp_product: SnpProduct = None,
     snp_report: SnpReport = None,
     accept_loss: AcceptLoss = None,
+    ocalls: Ocalls = None,
     as_json: Json = False,
 ) -> None:
     """Run a machine: a simulated chip, its maker, an untrusted host, and a gateway for HTTP.
@@ -135,7 +136,7 @@ def up(
     from casemate.cli.gateway_health import wait_for_health
     from casemate.cli.learner_image import assembled_guests, put_guests, put_learner_image
     from casemate.cli.own_machine import state_directory
-    from casemate.client.local import running_machine, snp_arguments, start_supervisor
+    from casemate.client.local import ocalls_arguments, running_machine, snp_arguments, start_supervisor
     from casemate.link.listen_address import address_problem
     from casemate.link.server_tls import server_context
     from casemate.process.extras import check_extra
@@ -159,6 +160,7 @@ def up(
     arguments += snp_arguments(snp_product, snp_report)
     arguments += [] if accept_loss is None else ["--accept-loss", accept_loss]
     arguments += ["--remove-state"] if dev else []
+    arguments += ocalls_arguments(ocalls)
     if token is not None:
         arguments += ["--token-digest", _digest(token), *gateway]
     assembling = ThreadPoolExecutor(1).submit(assembled_guests)  # while the machine starts
@@ -214,6 +216,7 @@ def machine_document(machine: "LocalMachine") -> dict[str, object]:
         "root_sha256": fingerprint(machine),
         "seeded": status.seeded,
         "clock": status.clock or None,
+        "ocalls": {"file": status.ocalls_module, "names": list(status.ocalls)} if status.ocalls_module else None,
         "pids": {"supervisor": status.supervisor_pid, "chip": status.chip_pid, "host": status.host_pid},
     }
 
@@ -231,6 +234,7 @@ def machine_facts(machine: "LocalMachine") -> list[tuple[str, str]]:
         *(("runtime", f"{part.component} {part.digest.hex()}") for part in status.runtime),
         ("root", f"simulated, SHA-256 {fingerprint(machine)}"),
         ("seeded", "yes: everybody can have its keys" if status.seeded else "no"),
+        *([("ocalls", f"{', '.join(status.ocalls)}, by {status.ocalls_module}")] if status.ocalls_module else []),
         *([("clock", status.clock)] if status.clock else []),
     ]
 

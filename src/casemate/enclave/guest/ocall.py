@@ -74,7 +74,8 @@ def _entering(name: str, schema: InboundSchema, said: Said, *, explain: bool) ->
     """The host's answer as the guest gets it; refused as ``ocall-refused`` where it does not fit the schema."""
     if isinstance(said, entry.OcallRefused):
         known = name in entry.ANSWERED_OCALLS
-        hint = "" if known else f"; Casemate's own hosts answer {', '.join(entry.ANSWERED_OCALLS)} alone"
+        own = ", ".join(entry.ANSWERED_OCALLS)
+        hint = "" if known else f"; Casemate's own hosts answer {own}, and what their operator adds with --ocalls"
         raise refuse(Code.OCALL_REFUSED, f"the host refuses OCALL {name!r}{hint}")
     try:
         value = parse_json("OCALL answer", said.answer, limit=entry.MAX_OCALL)
