@@ -9,7 +9,7 @@ from bench.figures import Kind, Row, Stats, Target
 from bench.lab import ARGUMENTS, ENTRY, FUNCTION, Lab, built, policy_for
 from bench.processes import at_rest
 from casemate.client import Client, Enclave, EnclaveRefusedError, connect
-from casemate.enclave.guest.newcomers import RATE
+from casemate.engines.registry import JAVASCRIPT
 from casemate.images.image import Image
 from casemate.verifier import SgxPolicy
 from casemate.wire.protocol.faults import Code
@@ -22,7 +22,7 @@ GUESTS = 4
 SHARED = f'isolation = "{Isolation.SHARED}"'
 """The line of the bench function's manifest."""
 
-BEFORE_NEWCOMER = 1.2 / RATE
+BEFORE_NEWCOMER = 1.2 / JAVASCRIPT.newcomers
 """Seconds of rest before a new caller's first call, so that the enclave's rate for new callers is no part of it."""
 
 NEWCOMER = Target(Kind.VALUE, 8, "≤ 8 ms")

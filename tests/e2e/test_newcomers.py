@@ -14,7 +14,8 @@ from casemate.client import Client, Enclave, EnclaveRefusedError, connect
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave
 from casemate.client.local import LocalMachine
-from casemate.enclave.guest.newcomers import BURST, LONGEST_WAIT, RATE
+from casemate.enclave.guest.newcomers import BURST, LONGEST_WAIT
+from casemate.engines.registry import JAVASCRIPT
 from casemate.wire.protocol.faults import Code, Fault
 from casemate.wire.protocol.isolation import Isolation
 
@@ -103,6 +104,6 @@ def test_a_flood_of_newcomers_leaves_a_steady_caller_its_answers(own_machine: Lo
         assert p99(beside) < 10 * p99(alone) + GUEST_START, figures
         waits = [refusal.retry_ms / 1000 for refusal in refused if refusal.retry_ms]
         assert waits
-        assert max(waits) <= 1 / RATE + LONGEST_WAIT + BURST / RATE
+        assert max(waits) <= 1 / JAVASCRIPT.newcomers + LONGEST_WAIT + BURST / JAVASCRIPT.newcomers
         time.sleep(waits[-1])
         assert newcomer(sessions[outcomes.index(refused[-1])]) is None, "who comes again as it is told is served"

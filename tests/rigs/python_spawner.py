@@ -1,5 +1,6 @@
 """A spawner with Python guests: real processes and confinement, and a bootstrap of the tests' own."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,12 @@ sys.modules[{_NAME!r}] = _own
 
 
 @contextmanager
-def python_spawner(*, layers: tuple[LayerRequest, ...] = (), pool: int = 1) -> Iterator[LoneSpawner]:
-    with lone_spawner(shared_engine(), layers=layers, pool=pool, bootstrap=BOOTSTRAP) as spawner:
+def python_spawner(
+    *, layers: tuple[LayerRequest, ...] = (), pool: int = 1, user: int | None = None, python: str = sys.executable
+) -> Iterator[LoneSpawner]:
+    with lone_spawner(
+        shared_engine(), layers=layers, pool=pool, user=user, python=python, bootstrap=BOOTSTRAP
+    ) as spawner:
         yield spawner
 
 

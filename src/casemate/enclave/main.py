@@ -15,6 +15,7 @@ from casemate.enclave.io.host_link import HostLink
 from casemate.enclave.io.loop import Loop
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.enclave.parts import missing_part
+from casemate.engines.registry import engine_named
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import Booted, PartWanted
@@ -96,6 +97,7 @@ def _guests(program: Program, loop: Loop, maker: GuestMaker) -> Guests:
         maker.make,
         isolation=manifest.isolation,
         limit=manifest.limits.guests,
+        newcomers=engine_named(manifest.engine).newcomers,
         is_known=lambda caller: isinstance(caller, bytes) and manifest.caller(caller) is not None,
     )
 

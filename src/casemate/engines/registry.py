@@ -21,6 +21,10 @@ class Engine(Protocol):
     def copies_guests(self) -> bool:
         """Whether a process loads the program, and guests are copies of it by fork; else each guest loads it."""
 
+    @property
+    def newcomers(self) -> float:
+        """Guests a second that an enclave may have made for new callers, in the long run: a third of a core."""
+
     def program(self, program: GuestProgram) -> bytes:
         """The body of the frame that gives a guest its program."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from casemate.process.hardening import die_with_parent, forbid_dumps
 from casemate.sandbox import linux
-from casemate.sandbox.confinement import apply_layer, modes_of
+from casemate.sandbox.confinement import NoGroup, apply_layer, modes_of
 from casemate.sandbox.empty_root import enter_empty_root
 from casemate.sandbox.errors import LayerRequiredError, UnavailableError
 from casemate.sandbox.landlock import restrict_paths
@@ -39,6 +39,10 @@ _SPARE_PROCESSES = 8
 
 ALWAYS = (LayerName.RLIMITS, LayerName.NO_NEW_PRIVS, LayerName.LANDLOCK, LayerName.SECCOMP)
 """Layers that Python guests need, whatever the machine's owner says."""
+
+
+Groups = Sequence[int] | NoGroup
+"""Files by which a process enters its control group, or why it has none."""
 
 
 class NotConfinableError(LayerRequiredError):
@@ -123,13 +127,14 @@ def confine_base(requests: Sequence[LayerRequest], *, parent: int) -> ConfinedBa
     )
 
 
-def confine_image(base: ConfinedBase, memory_mib: int, groups: Sequence[int], *, parent: int) -> tuple[Layer, ...]:
+def confine_image(base: ConfinedBase, memory_mib: int, groups: Groups, *, parent: int) -> tuple[Layer, ...]:
     """Confines a fresh copy of the base, before it reads anything; its layers are those of all copies of it.
 
     Args:
         base: what it inherits.
         memory_mib: the guests' size.
-        groups: files ``cgroup.procs`` of the group that is made for it, open for writing; closed here.
+        groups: files ``cgroup.procs`` of the group that is made for it, open for writing; closed here. Or why there is
+            none.
         parent: the pid of the spawner, which it must not outlive.
 
     Raises:
@@ -172,10 +177,10 @@ def _needed(name: LayerName, step: Callable[[], str]) -> Layer:
         raise NotConfinableError(name, f"unavailable ({error.reason})") from None
 
 
-def _join(groups: Sequence[int]) -> str:
+def _join(groups: Groups) -> str:
     """Enters a control group by files that the spawner has opened: the kernel looks at the rights of who did."""
-    if not groups:
-        raise UnavailableError("the spawner has made no control group")
+    if isinstance(groups, NoGroup):
+        raise UnavailableError(groups.reason)
     try:
         for descriptor in groups:
             os.write(descriptor, b"0")  # this process

@@ -24,7 +24,7 @@ from casemate.spawner.python_base import PythonBase
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.spawner import MAX_GUESTS
-from casemate.wire.messages.zygote import ImageReport, MakeCopy
+from casemate.wire.messages.zygote import ImageReport, MakeCopy, MakeImage
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest
 
 COPY_TIME = 2.0
@@ -235,7 +235,8 @@ class ImageFactory:
         )
         try:
             with their_control, their_report:
-                self.base.make_image(memory_mib, (*pipes, their_control.fileno(), their_report.fileno(), *files))
+                request = MakeImage(memory_mib, group.reason if isinstance(group, NoGroup) else "")
+                self.base.make_image(request, (*pipes, their_control.fileno(), their_report.fileno(), *files))
         except StartError:
             image.bury()
             if isinstance(group, Group):

@@ -138,7 +138,7 @@ class PythonBase:
             raise StartError(said.refusal)
         self.state = BaseState.READY
 
-    def make_image(self, memory_mib: int, descriptors: Sequence[int]) -> None:
+    def make_image(self, request: MakeImage, descriptors: Sequence[int]) -> None:
         """Has it fork an image process, which is given the descriptors of ``MakeImage``.
 
         Raises:
@@ -147,7 +147,7 @@ class PythonBase:
         try:
             if self._control is None or self.state is not BaseState.READY:
                 raise StartError("the process that Python guests come from is not there")
-            self._control.sendmsg([encode_message(MakeImage(memory_mib))], rights(descriptors), _DONT_WAIT)
+            self._control.sendmsg([encode_message(request)], rights(descriptors), _DONT_WAIT)
         except OSError:
             raise StartError("the process that Python guests come from does not listen") from None
 

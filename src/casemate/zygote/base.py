@@ -70,7 +70,7 @@ def _serve(control: socket.socket, base: ConfinedBase, bootstrap: Bootstrap, par
         request = parse_message(payload, MakeImage)
         try:
             if clone_sibling():
-                live_as_image(base, bootstrap, request.memory_mib, descriptors, parent)
+                live_as_image(base, bootstrap, request, descriptors, parent)
         except OSError:  # no room for one more, as the spawner sees: nobody holds the report socket
             pass
         finally:

@@ -11,10 +11,11 @@ import socket
 from collections.abc import Sequence
 from typing import NoReturn
 
+from casemate.sandbox.confinement import NoGroup
 from casemate.sandbox.python_confinement import ConfinedBase, confine_image
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages.zygote import ImageReport
+from casemate.wire.messages.zygote import ImageReport, MakeImage
 from casemate.zygote.bootstrap import Bootstrap
 from casemate.zygote.cloning import clone_sibling
 from casemate.zygote.descriptors import close_others
@@ -23,14 +24,14 @@ from casemate.zygote.packets import receive
 
 
 def live_as_image(
-    base: ConfinedBase, bootstrap: Bootstrap, memory_mib: int, descriptors: Sequence[int], parent: int
+    base: ConfinedBase, bootstrap: Bootstrap, request: MakeImage, descriptors: Sequence[int], parent: int
 ) -> NoReturn:
     """The life of a fresh copy of the base.
 
     Args:
         base: the confinement that it inherits.
         bootstrap: loads the program.
-        memory_mib: the guests' size.
+        request: says how large its guests are, and whether there is a control group.
         descriptors: those that come with ``MakeImage``.
         parent: the spawner's pid.
     """
@@ -38,7 +39,7 @@ def live_as_image(
         reading, writing, errors, control, report, *groups = descriptors
         os.dup2(errors, 2)
         close_others({0, 1, 2, reading, writing, control, report, *groups})
-        if _confined(base, memory_mib, groups, report, parent):
+        if _confined(base, request, groups, report, parent):
             program = bootstrap.load(reading, writing)  # hostile from here on
             # Its pipes stay open: when they close, the enclave takes it for dead.
             _serve(
@@ -52,10 +53,11 @@ def live_as_image(
         os._exit(1)  # with no words: after the program is loaded they would be its own
 
 
-def _confined(base: ConfinedBase, memory_mib: int, groups: Sequence[int], report: int, parent: int) -> bool:
+def _confined(base: ConfinedBase, request: MakeImage, groups: Sequence[int], report: int, parent: int) -> bool:
     """Confines this process and reports it; whether that went well."""
     try:
-        said = ImageReport(confine_image(base, memory_mib, groups, parent=parent), "")
+        entering = groups or NoGroup(request.no_group or "its files cannot be opened")
+        said = ImageReport(confine_image(base, request.memory_mib, entering, parent=parent), "")
     except (CasemateError, OSError) as error:
         said = ImageReport((), str(error))
     os.write(report, encode_message(said))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.rigs.two_users import python_for_all
 
 from casemate.link.errors import PeerGoneError
 from casemate.testing.lone_spawner import LoneSpawner, late, lone_spawner, shared_engine
@@ -321,15 +322,6 @@ def test_a_required_layer_that_is_missing_is_refused() -> None:
             spawner.spawn()
         with pytest.raises(AssertionError, match="layer uid is required"):
             spawner.spawn()
-
-
-def python_for_all() -> str:
-    """An interpreter that every user may run."""
-    for candidate in (sys.executable, "/usr/bin/python3.13", "/usr/bin/python3.12", "/usr/bin/python3.11"):
-        real = Path(candidate).resolve()
-        if real.is_file() and all(folder.stat().st_mode & 0o001 for folder in real.parents):
-            return candidate
-    return pytest.skip("there is no interpreter that every user may run")
 
 
 @linux_only

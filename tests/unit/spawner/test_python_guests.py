@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.rigs.python_spawner import PythonImage, python_spawner
+from tests.rigs.two_users import python_for_all
 
 from casemate.testing.lone_spawner import LoneEnclave, LoneSpawner, late
 from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName, LayerRequest
@@ -22,6 +23,9 @@ pytestmark = [
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 ECHO = "def main(x): return x"
+NOBODY = 65534
+CLONE = "import ctypes, os\nclone = lambda: ctypes.CDLL(None).syscall(56, 0x8011, 0, 0, 0, 0)\n"
+x86_only = pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls are x86-64's")
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +196,28 @@ class TestConfinement:
             assert outcome.text.startswith(error)
 
 
+class TestWithoutRoot:
+    @root_only
+    def test_an_ordinary_user_s_guests_are_confined_and_answer(self) -> None:
+        with python_spawner(user=NOBODY, python=python_for_all()) as spawner:
+            image = PythonImage(spawner.spawn(), "import os\ndef main(what): return eval(what)")
+            states = {name: state for name, state, _ in image.given["layers"]}
+            needed = ("rlimits", "no-new-privs", "landlock", "seccomp")
+            assert [states[name] for name in needed] == ["applied"] * len(needed)
+            assert image.call("1 + 1").text == "2"
+            assert image.call("os.stat('/')").text.startswith("PermissionError")
+            told = status(image.pid)
+            assert int(told["CapEff"], 16) == int(told["CapPrm"], 16) == 0
+
+    @root_only
+    @x86_only
+    def test_an_ordinary_user_s_fork_bomb_is_ended(self) -> None:
+        with python_spawner(user=NOBODY, python=python_for_all()) as spawner:
+            image = PythonImage(spawner.spawn(), CLONE + "while True: clone()")
+            assert "started a process of its own" in image.loaded.text
+            assert soon(lambda: in_session(image.pid) == set())
+
+
 class TestEnds:
     def test_an_enclave_s_end_is_the_end_of_all_its_processes(self, spawner: LoneSpawner) -> None:
         enclave = spawner.spawn()
@@ -237,10 +263,6 @@ class TestEnds:
             assert "a moment ago" in other.need_guest(engine="python")["reason"]
             time.sleep(5)
             assert PythonImage(other, ECHO).call(8).text == "8"
-
-
-CLONE = "import ctypes, os\nclone = lambda: ctypes.CDLL(None).syscall(56, 0x8011, 0, 0, 0, 0)\n"
-x86_only = pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls are x86-64's")
 
 
 class TestHostileImports:

@@ -84,6 +84,7 @@ class Guests:
         make: makes a guest, which begins to load.
         isolation: the manifest's.
         limit: most guests at a time.
+        newcomers: guests a second that may be made for callers who have none.
         is_known: whether a caller is one that the manifest names: strangers share one rate of new guests, the named
             ones another, so that strangers cannot use up theirs.
     """
@@ -95,6 +96,7 @@ class Guests:
         *,
         isolation: Isolation,
         limit: int,
+        newcomers: float,
         is_known: Callable[[Hashable], bool] = lambda _: False,
     ) -> None:
         self._loop = loop
@@ -106,7 +108,7 @@ class Guests:
         self._waiting: FairQueue[_Wish] = FairQueue()
         self._look: Timer | None = None
         now = time.monotonic()
-        self._strangers, self._known = Newcomers(now), Newcomers(now)
+        self._strangers, self._known = Newcomers(now, newcomers), Newcomers(now, newcomers)
         self._is_preparing = False
 
     def close(self) -> None:

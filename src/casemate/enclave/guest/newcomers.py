@@ -1,10 +1,7 @@
-"""How fast callers may be given guests that have met nobody: making one takes some 27 ms of a core.
+"""How fast callers may be given guests that have met nobody: making one costs what the engine says.
 
 Without a bound, whoever opens many sessions would have the machine make guests and do nothing else.
 """
-
-RATE = 12.0
-"""Guests a second for newcomers, in the long run: a third of a core."""
 
 BURST = 8
 """Newcomers that need not wait, after a quiet time."""
@@ -14,20 +11,22 @@ LONGEST_WAIT = 0.5
 
 
 class Newcomers:
-    """A bucket of turns that fills at :data:`RATE`. Times are of the monotonic clock."""
+    """A bucket of turns that fills at a rate (turns a second). Times are of the monotonic clock."""
 
-    __slots__ = ("_next",)
+    __slots__ = ("_burst", "_next", "_period")
 
-    def __init__(self, now: float) -> None:
-        self._next = now - BURST / RATE
+    def __init__(self, now: float, rate: float) -> None:
+        self._period = 1 / rate
+        self._burst = BURST * self._period
+        self._next = now - self._burst
 
     def take(self, now: float, *, patience: float = LONGEST_WAIT) -> float | None:
         """Takes a turn; the seconds to wait for it, or None, and no turn, where that is more than ``patience``."""
-        turn = max(self._next, now - BURST / RATE)
+        turn = max(self._next, now - self._burst)
         wait = max(0.0, turn - now)
         if wait > patience:
             return None
-        self._next = turn + 1 / RATE
+        self._next = turn + self._period
         return wait
 
     def seconds_until_welcome(self, now: float) -> float:

@@ -40,6 +40,8 @@ class JavaScript:
 
     name: Final = "javascript"
     copies_guests: Final = False
+    newcomers: Final = 12.0
+    """An engine computes for 27 ms until it is warm."""
 
     def command(self, binary: str, *, memory_mib: int) -> Command:
         """Deno with no permission, no configuration, no cache and no helper threads of V8's."""

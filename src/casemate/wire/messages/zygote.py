@@ -37,6 +37,8 @@ class MakeImage:
     """
 
     memory_mib: U32
+    no_group: Annotated[str, Limit(1024)]
+    """Why there is no control group; empty if there is."""
 
 
 @message(0xFB)

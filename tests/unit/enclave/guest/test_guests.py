@@ -12,7 +12,7 @@ from tests.rigs.loop_turns import turn_until
 
 from casemate.enclave.guest import guests as guests_module
 from casemate.enclave.guest.guests import MOST_REPLACED, Guests, Place
-from casemate.enclave.guest.newcomers import BURST, RATE, Newcomers
+from casemate.enclave.guest.newcomers import BURST, Newcomers
 from casemate.enclave.io.loop import Loop, Signal
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 from casemate.wire.protocol.isolation import Isolation
@@ -82,6 +82,9 @@ def the_fake(place: Place) -> FakeGuest:
     return guest
 
 
+RATE = 12.0
+
+
 @dataclass
 class Pool:
     """The pool under test, with its guests."""
@@ -100,6 +103,7 @@ class Pool:
             self._make,
             isolation=self.isolation,
             limit=self.limit,
+            newcomers=RATE,
             is_known=lambda caller: caller in self.known,
         )
 
