@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
     from casemate.images.image import Image
     from casemate.images.keys import DeveloperKey
-    from casemate.wire.protocol.manifest import Manifest
+    from casemate.wire.protocol.manifest import Engine, Manifest
 
 MANIFEST = "casemate.toml"
 
@@ -212,15 +212,15 @@ def lock(folder: Path, screen: Screen, *, relock: bool, machine: "LocalMachine |
     screen.note(f"casemate.lock now names this runtime for {platform}: {named}")
 
 
-def own_lock(folder: Path, *, machine: "LocalMachine | None" = None) -> RuntimeLock:
-    """A lock of this computer's runtime alone, for a copy of the folder that stays here; nothing is written.
+def own_lock(engine: "Engine", *, machine: "LocalMachine | None" = None) -> RuntimeLock:
+    """A lock of this computer's runtime alone, for a copy of a folder that stays here; nothing is written.
 
     Args:
-        folder: to build.
+        engine: the function's.
         machine: as for :func:`lock`.
     """
     platform, parts = _runtime_here() if machine is None else (machine.status.platform, machine.status.runtime)
-    return RuntimeLock().with_runtime(platform, used(parts, source_manifest(folder).engine))
+    return RuntimeLock().with_runtime(platform, used(parts, engine))
 
 
 def _runtime_here() -> tuple[str, Runtime]:

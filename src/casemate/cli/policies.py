@@ -13,10 +13,12 @@ from casemate.cli.files import InputFileError, TooLongFileError, read_file
 from casemate.cli.output import Screen
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.sandbox_layers import LayerName
+from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.endpoints import EndpointOptions
     from casemate.client.local import LocalMachine
+    from casemate.images.image import Image
     from casemate.verifier import (
         AllOfPolicy,
         Anchor,
@@ -252,3 +254,15 @@ def time_of(text: str | None) -> datetime:
 def weaknesses(policy: "AnyPolicy | AllOfPolicy") -> str:
     """The protections that a policy gives up, for a notice."""
     return ", ".join(policy.weaknesses()) or "none"
+
+
+def own_policy(image: "Image", machine: "LocalMachine", tee: Tee = Tee.SGX) -> tuple["AnyPolicy", str]:
+    """The policy for an image that was just built and runs on one's own machine, and what to call it."""
+    from casemate.cli.snp.policies import function_policy, maker_of
+
+    said = "made for this run: this very code, this very machine"
+    if tee is Tee.SNP:
+        return function_policy(image, maker_of(machine), confined=False), said
+    debug = image.parse_sigstruct().attributes.debug
+    named = PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
+    return policy_of(named), said

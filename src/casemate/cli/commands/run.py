@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from casemate.client.local import LocalMachine, StartingMachine
     from casemate.images.image import Image
     from casemate.images.keys import DeveloperKey as Key
-    from casemate.verifier import AnyPolicy
     from casemate.wire.protocol.manifest import Manifest
 
 NEEDED_LATER = ("casemate.client.sync", "casemate.images.functions.build", "casemate.cli.snp.policies")
@@ -92,11 +91,11 @@ def run(
         casemate run hello --input hello/input.json --debug
     """
     from casemate.cli.calling import attest_and_call, read_question, show
-    from casemate.cli.debugging import debug_report, is_debug
     from casemate.cli.endpoints import LocalEndpoint, launched
+    from casemate.cli.functions.debugging import debug_report, is_debug
     from casemate.cli.log_reader import Console, followed
     from casemate.cli.own_machine import state_directory
-    from casemate.cli.policies import policy_in, weaknesses
+    from casemate.cli.policies import own_policy, policy_in, weaknesses
     from casemate.cli.progress import Progress
     from casemate.client.local import starting_machine
 
@@ -124,7 +123,7 @@ def run(
         else:
             machine, image = _machine(starting, progress, place, ignored, screen), source.image
         client = stack.enter_context(LocalEndpoint(machine).connect())
-        demands, said = (given, str(policy)) if given is not None else _made(image, machine, tee)
+        demands, said = (given, str(policy)) if given is not None else own_policy(image, machine, tee)
         with progress.step("launching", "launch") as found:
             number = stack.enter_context(launched(LocalEndpoint(machine), client, image, tee))
             found.append(f"enclave {number}")
@@ -179,12 +178,10 @@ def _build_debug(
     folder: Path, developer: "Key", machine: "LocalMachine", progress: "Progress", screen: Screen
 ) -> "Image":
     """A debug copy of a folder, for this computer alone."""
-    from casemate.cli.images import own_lock
-    from casemate.images.functions.build import build
+    from casemate.cli.functions.copies import Copies
 
     with progress.step("building", "build") as found:
-        lock = own_lock(folder, machine=None if machine.joined else machine)
-        image = build(folder, developer, epoch=build_time()[0], debug=True, lock=lock)
+        image = Copies(folder, machine, developer).build(source_manifest(folder).engine, {})
         found.append(_named(image))
     screen.note("a debug copy: its MRENCLAVE is not the folder's, and whoever runs it reads along", style="yellow")
     return image
@@ -216,16 +213,3 @@ def _entry(manifest: "Manifest", wanted: str | None) -> str:
         said = "several entry points" if wanted is None else f"no entry point {wanted!r}"
         raise typer.BadParameter(f"the image has {said}, it has {', '.join(names)}", param_hint="--entry")
     return wanted
-
-
-def _made(image: "Image", machine: "LocalMachine", tee: Tee) -> tuple["AnyPolicy", str]:
-    """The policy for the image that was just built, and what to call it."""
-    from casemate.cli.policies import PinnedEnclave, policy_of, root_of
-    from casemate.cli.snp.policies import function_policy, maker_of
-
-    said = "made for this run: this very code, this very machine"
-    if tee is Tee.SNP:
-        return function_policy(image, maker_of(machine), confined=False), said
-    debug = image.parse_sigstruct().attributes.debug
-    named = PinnedEnclave(frozenset({image.mr_enclave}), root_of(machine), seeded=machine.status.seeded, debug=debug)
-    return policy_of(named), said

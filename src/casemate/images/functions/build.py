@@ -4,15 +4,15 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from casemate.images.errors import BuildTimeError, FolderError
-from casemate.images.functions.debug_copy import debug_copy
 from casemate.images.functions.folder import measured_files
 from casemate.images.functions.javascript.guest_code import check_guest_code as check_javascript
+from casemate.images.functions.manifest_copy import Key, with_keys
 from casemate.images.functions.python.guest_code import check_guest_code as check_python
 from casemate.images.image import Image
 from casemate.images.keys import DeveloperKey
@@ -35,8 +35,16 @@ HASHED_AT_ONCE = 16 * 1024 * 1024
 """Bytes that the other thread hashes at once: between two updates it may wait 5 ms for the interpreter's lock."""
 
 
+_UNCHANGED: Mapping[Key, bool | int | str] = MappingProxyType({})
+
+
 def build(
-    folder: Path, key: DeveloperKey, *, epoch: int, debug: bool = False, lock: RuntimeLock | None = None
+    folder: Path,
+    key: DeveloperKey,
+    *,
+    epoch: int,
+    changes: Mapping[Key, bool | int | str] = _UNCHANGED,
+    lock: RuntimeLock | None = None,
 ) -> Image:
     """The image of a folder that has its lock.
 
@@ -45,7 +53,7 @@ def build(
         key: signs the image.
         epoch: the build's time in seconds since 1970, such as SOURCE_DATE_EPOCH; its day (UTC) goes into SIGSTRUCT,
             and into nothing that is measured.
-        debug: build a copy that is a debug enclave, whatever the manifest says. Its MRENCLAVE is another.
+        changes: keys of casemate.toml that have other values in what is built: its MRENCLAVE is another's.
         lock: names the runtime in place of the folder's casemate.lock.
 
     Raises:
@@ -63,10 +71,9 @@ def build(
         missing.advice = "build the folder first, on each platform once"
         raise missing
     named = RuntimeLock.parse(files[LOCK_PATH])
+    if changes:
+        files = {**files, MANIFEST_PATH: with_keys(files[MANIFEST_PATH], changes)}
     manifest = parse_manifest(files[MANIFEST_PATH], files.get)
-    if debug:
-        files = debug_copy(files)
-        manifest = replace(manifest, debug=True)
     compile_schemas(manifest)  # refused here, not when an enclave boots
     _check_lock(named, manifest)
     links = _CHECKS[manifest.engine](files, manifest)

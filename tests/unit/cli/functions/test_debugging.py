@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from casemate.cli.debugging import SourcePlace, debug_report, thrown_at
+from casemate.cli.functions.debugging import SourcePlace, debug_report, thrown_at
 from casemate.client.errors import EnclaveRefusedError, HostRefusedError
 from casemate.enclave.guest.failure_words import words_of
 from casemate.engines.frames import Failed, Place

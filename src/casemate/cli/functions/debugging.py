@@ -4,8 +4,10 @@ All of it is the function's own word, and the source is this computer's: nothing
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from casemate.cli.errors import ExitReport, exit_report
@@ -14,6 +16,9 @@ from casemate.wire.protocol.faults import Code, FaultError
 if TYPE_CHECKING:
     from casemate.images.image import Image
     from casemate.wire.errors import CasemateError
+
+DEBUG: Mapping[tuple[str, str], bool | int | str] = MappingProxyType({("enclave", "debug"): True})
+"""The change of a manifest that makes a copy a debug enclave."""
 
 _MAX_SOURCE = 4 * 1024 * 1024
 _THROWN = re.compile(

@@ -5,14 +5,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.images.errors import FolderError
-from casemate.images.functions.debug_copy import debug_copy
-from casemate.wire.protocol.image_index import MANIFEST_PATH
+from casemate.images.functions.manifest_copy import with_keys
 
 
 def copied(text: str) -> str:
-    files = debug_copy({MANIFEST_PATH: text.encode(), "guest/main.js": b"code"})
-    assert files["guest/main.js"] == b"code"
-    return files[MANIFEST_PATH].decode()
+    return with_keys(text.encode(), {("enclave", "debug"): True}).decode()
+
+
+def test_several_keys_are_set_and_missing_tables_made() -> None:
+    text = '[enclave]\nproduct_id = 1 # why\n[callers] # who\nann = "old" # her\n'
+    changes: dict[tuple[str, str], bool | int | str] = {
+        ("enclave", "product_id"): 7,
+        ("callers", "ann"): "new",
+        ("callers", "ben"): "b",
+        ("state", "max"): 1,
+    }
+    assert tomllib.loads(with_keys(text.encode(), changes).decode()) == {
+        "enclave": {"product_id": 7},
+        "callers": {"ann": "new", "ben": "b"},
+        "state": {"max": 1},
+    }
+
+
+@pytest.mark.parametrize("text", [b"[enclave", b"\xff", b"enclave = 7"])
+def test_what_is_no_manifest_is_left_to_its_parser(text: bytes) -> None:
+    assert with_keys(text, {("enclave", "debug"): True}) == text
 
 
 @pytest.mark.parametrize(
@@ -50,7 +67,7 @@ def test_debug_is_set_and_nothing_else(text: str, wanted: str) -> None:
 def test_what_cannot_be_edited_safely_is_refused(text: str) -> None:
     with pytest.raises(FolderError, match="no table") as refused:
         copied(text)
-    assert "a line of its own" in refused.value.advice
+    assert "lines of their own" in refused.value.advice
 
 
 @given(st.lists(st.sampled_from(["debug = false\n", "x = 1\n", "# y\n", "[t]\n", "[enclave]\n", "z = '''\n", "'''\n"])))

@@ -1,0 +1,168 @@
+# ruff: noqa: PT028 - a command, whose parameters have defaults
+"""`casemate test`: a function's unit tests, and its cases in a real enclave."""
+
+import tempfile
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from casemate.cli.options import DeveloperKey, Json, Quiet
+from casemate.cli.output import Screen, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from casemate.cli.functions.case_runs import CaseRuns
+    from casemate.cli.functions.cases import Case
+    from casemate.cli.functions.outcomes import Outcome
+    from casemate.client.caller_keys import CallerKey
+    from casemate.images.keys import DeveloperKey as Key
+    from casemate.wire.protocol.manifest import Manifest
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml.")]
+Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Put the outcomes there as JUnit's XML.")]
+
+
+def test(
+    folder: Folder,
+    *,
+    junit: Junit = None,
+    key: DeveloperKey = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run a function's unit tests, and its cases in a real enclave.
+
+    The unit tests in DIR/tests run without an enclave: with Deno, or for
+    Python with pytest where it is installed, else unittest.
+
+    Then each case calls a debug copy of the function in an enclave of its own,
+    on a machine of its own, and compares results. A case is DIR/input.json
+    with DIR/expected.json, or a folder DIR/tests/cases/NAME with input.json
+    and expected.json, or with case.toml, which lists calls, callers and errors.
+    Callers get keys for the test alone. Nothing in DIR is changed.
+
+    Exit code 0: all passed. 1: not all.
+
+    Example:
+        casemate test hello
+        casemate test hello --junit outcomes.xml
+    """
+    from casemate.cli.files import check_place, write_file
+    from casemate.cli.functions import unit_tests
+    from casemate.cli.functions.cases import cases_of
+    from casemate.cli.functions.outcomes import junit as junit_text
+    from casemate.cli.images import MANIFEST, developer_key, is_source
+    from casemate.images.errors import FolderError
+    from casemate.images.functions.folder import measured_files
+
+    screen = Screen(as_json=as_json, quiet=quiet)
+    if not is_source(folder):
+        raise FolderError(f"{folder} holds no {MANIFEST}: it is no enclave's folder")
+    if junit is not None:
+        check_place(junit, what="outcomes")
+    text = measured_files(folder)[MANIFEST]
+    cases = cases_of(folder, entries=len(_table(text, "entry")))
+    keys = _keys(text, cases)
+    manifest = _manifest(folder, text, keys)
+    command = unit_tests.command(folder, manifest.engine)
+    if command is None and not cases:
+        raise _nothing(folder)
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(1) as other:
+        units = None if command is None else other.submit(unit_tests.run, folder, command)
+        with _case_runs(folder, developer_key(key, screen), manifest, keys, wanted=bool(cases)) as runs:
+            if units is not None:
+                outcomes.append(_told(screen, units.result()))
+            for at, case in enumerate(cases if runs is not None else ()):
+                if runs is not None:
+                    outcomes.append(_told(screen, runs.run(case, at)))
+    if junit is not None:
+        write_file(junit, junit_text(manifest.name, outcomes), what="outcomes")
+    failed = sum(not outcome.passed for outcome in outcomes)
+    document = {
+        "passed": len(outcomes) - failed,
+        "failed": failed,
+        "tests": [outcome.document() for outcome in outcomes],
+    }
+    screen.show(document, lambda console: console.print(f"{len(outcomes) - failed} passed, {failed} failed"))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _nothing(folder: Path) -> Exception:
+    from casemate.cli.files import InputFileError
+
+    error = InputFileError(f"{folder} has neither unit tests in tests/ nor cases")
+    error.advice = "write tests/cases/NAME/input.json and expected.json; `casemate docs writing-functions` has more"
+    return error
+
+
+def _table(text: bytes, name: str) -> dict[str, Any]:
+    """A table of a manifest that may have no keys for its callers yet; empty where there is none."""
+    try:
+        found = tomllib.loads(text.decode("utf-8", "replace")).get(name)
+    except tomllib.TOMLDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _keys(text: bytes, cases: "tuple[Case, ...]") -> "dict[str, CallerKey]":
+    """New keys for all callers whom the manifest or a case names."""
+    from casemate.client.caller_keys import CallerKey
+
+    named: list[str] = [*_table(text, "callers")]
+    for entry in _table(text, "entry").values():
+        callers = entry.get("callers") if isinstance(entry, dict) else None
+        named += [name for name in callers if isinstance(name, str)] if isinstance(callers, list) else []
+    named += sorted(name for case in cases for name in case.callers)
+    return {name: CallerKey.generate() for name in dict.fromkeys(named)}
+
+
+def _manifest(folder: Path, text: bytes, keys: "dict[str, CallerKey]") -> "Manifest":
+    """The manifest of the copies."""
+    from casemate.cli.functions.case_runs import caller_changes
+    from casemate.images.functions.folder import measured_files
+    from casemate.images.functions.manifest_copy import with_keys
+    from casemate.wire.protocol.manifest_text import parse_manifest
+
+    return parse_manifest(with_keys(text, caller_changes(keys)), measured_files(folder).get)
+
+
+@contextmanager
+def _case_runs(
+    folder: Path, developer: "Key", manifest: "Manifest", keys: "dict[str, CallerKey]", *, wanted: bool
+) -> "Iterator[CaseRuns | None]":
+    """What runs cases, on a machine that has met nobody; None where none is wanted."""
+    from casemate.cli.functions.case_runs import CaseRuns
+    from casemate.cli.functions.copies import Copies
+    from casemate.client.local import local_machine
+
+    if not wanted:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="casemate-test-") as place, local_machine(Path(place, "state")) as machine:
+        yield CaseRuns(Copies(folder, machine, developer), manifest, keys)
+
+
+def _told(screen: Screen, outcome: "Outcome") -> "Outcome":
+    """Shows an outcome on standard error as soon as it is there."""
+    if screen.quiet and outcome.passed:
+        return outcome
+    stderr = screen.stderr
+    mark, style = ("+", "bold green") if outcome.passed else ("x", "bold red")
+    stderr.print(mark, style=style, end=" ")
+    stderr.print(f"{printable(outcome.name)}  {outcome.seconds:.1f} s", soft_wrap=True)
+    if outcome.passed:
+        return outcome
+    stderr.print(f"    {printable(outcome.failure)}", style="bold", soft_wrap=True)
+    for line in outcome.details.splitlines():
+        colour = {"+": "red", "-": "green"}.get(line[:1])
+        stderr.print(f"    {printable(line)}", style=colour, soft_wrap=True)
+    for line in outcome.console:
+        screen.console_line(line)
+    return outcome

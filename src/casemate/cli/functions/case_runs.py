@@ -1,0 +1,105 @@
+"""Runs the cases of `casemate test`, each in an enclave that has met nobody."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from casemate.cli.files import InputFileError
+from casemate.cli.functions.cases import Case, CaseCall
+from casemate.cli.functions.copies import Changes, Copies
+from casemate.cli.functions.debugging import debug_report
+from casemate.cli.functions.outcomes import Outcome, difference, is_same
+from casemate.cli.log_reader import Console
+from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError
+from casemate.wire.errors import CasemateError
+from casemate.wire.protocol.manifest import ANYONE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casemate.client.caller_keys import CallerKey
+    from casemate.client.sync import Enclave
+    from casemate.wire.protocol.manifest import EntryPoint, Manifest
+
+_PRODUCTS = 1 << 16
+
+
+def caller_changes(keys: "Mapping[str, CallerKey]") -> Changes:
+    """The changes of a manifest with which these keys are its callers'."""
+    return {("callers", name): key.manifest_value for name, key in keys.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRuns:
+    """Runs cases of one function."""
+
+    copies: Copies
+    manifest: "Manifest"
+    """With the callers' keys."""
+    keys: "Mapping[str, CallerKey]"
+
+    def run(self, case: Case, at: int) -> Outcome:
+        """The outcome of a case.
+
+        Args:
+            case: what to call.
+            at: its place among the cases: each is another product, so none meets what another one has sealed.
+        """
+        begin = time.monotonic()
+        console = Console(lambda _: None)
+        product = ("enclave", "product_id"), (self.manifest.product_id + at) % _PRODUCTS
+        try:
+            image = self.copies.build(self.manifest.engine, {**caller_changes(self.keys), product[0]: product[1]})
+            with self.copies.running(image, console) as enclave:
+                failure, details = self._calls(enclave, case)
+        except (CasemateError, OSError) as error:
+            failure, details = self._words(error)
+        printed = tuple(line.text for line in console.lines)
+        return Outcome(case.name, time.monotonic() - begin, failure, details, printed)
+
+    def _calls(self, enclave: "Enclave", case: Case) -> tuple[str, str]:
+        """The failure of the first call that is not as expected, and what else to show; empty where all are."""
+        for number, call in enumerate(case.calls, 1):
+            entry = self._entry(case, call)
+            failure, details = self._call(enclave, entry, call)
+            if failure:
+                which = f"call {number}, {entry.name}: " if len(case.calls) > 1 else ""
+                return which + failure, details
+        return "", ""
+
+    def _call(self, enclave: "Enclave", entry: "EntryPoint", call: CaseCall) -> tuple[str, str]:
+        wanted = call.expected
+        try:
+            got: Any = enclave.call(entry.name, call.arguments, caller=self._caller(entry, call)).value
+        except (FunctionRefusedError, EnclaveRefusedError) as error:
+            code = error.code if isinstance(error, FunctionRefusedError) else str(error.fault.code)
+            if code == wanted.error:
+                return "", ""
+            failure, details = self._words(error)
+            return (f"{failure}; want error {wanted.error}" if wanted.error else failure), details
+        if wanted.error:
+            return f"got a result, want error {wanted.error}", json.dumps(got, indent=2, ensure_ascii=False)
+        if wanted.is_any or is_same(got, wanted.value):
+            return "", ""
+        return "got another result than wanted", difference(got, wanted.value)
+
+    def _entry(self, case: Case, call: CaseCall) -> "EntryPoint":
+        entries = self.manifest.entries
+        name = call.entry if call.entry is not None or len(entries) != 1 else entries[0].name
+        entry = None if name is None else self.manifest.entry(name)
+        if entry is None:
+            said = "no entry point" if name is None else f"the entry point {name!r}"
+            known = ", ".join(each.name for each in entries)
+            raise InputFileError(f"case {case.name}: got {said}, the manifest has {known}")
+        return entry
+
+    def _caller(self, entry: "EntryPoint", call: CaseCall) -> "CallerKey | None":
+        """Who signs: whom the case names, else the first whom the entry point admits by name."""
+        if call.caller is not None:
+            return self.keys[call.caller]
+        return None if entry.callers is ANYONE else self.keys[entry.callers[0].name]
+
+    def _words(self, error: CasemateError | OSError) -> tuple[str, str]:
+        told = debug_report(error, self.copies.folder, [])
+        return told.message, str(told.details.get("excerpt", ""))

@@ -1,0 +1,56 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from casemate.cli.functions import unit_tests
+from casemate.wire.protocol.manifest import Engine
+
+
+def folder_with(place: Path, name: str, text: str) -> Path:
+    (place / "tests").mkdir()
+    (place / "guest").mkdir()
+    (place / "guest" / "rates.py").write_text("RATE = 7\n")
+    (place / "tests" / name).write_text(text)
+    return place
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_a_folder_without_tests_has_no_command(engine: Engine, tmp_path: Path) -> None:
+    assert unit_tests.command(tmp_path, engine) is None
+    assert unit_tests.command(folder_with(tmp_path, "notes.txt", ""), engine) is None
+
+
+@pytest.mark.parametrize(("wanted", "passed"), [(7, True), (8, False)])
+@pytest.mark.parametrize("has_pytest", [True, False])
+def test_tests_in_python_import_the_function(
+    has_pytest: bool, wanted: int, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"import unittest, rates\nclass T(unittest.TestCase):\n  def test(self): assert rates.RATE == {wanted}\n"
+    folder = folder_with(tmp_path, "test_rates.py", text)
+    monkeypatch.setattr(unit_tests, "find_spec", lambda _: object() if has_pytest else None)
+    command = unit_tests.command(folder, Engine.PYTHON)
+    assert command is not None
+    assert command[:3] == [sys.executable, "-m", "pytest" if has_pytest else "unittest"]
+    outcome = unit_tests.run(folder, command)
+    assert outcome.passed is passed, outcome
+    assert passed or "AssertionError" in outcome.details
+
+
+@pytest.mark.parametrize(("words", "passed"), [("", True), ("throw new Error('is wrong')", False)])
+def test_tests_in_javascript_run_in_deno(words: str, passed: bool, tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, "main.test.js", f"Deno.test('it', () => {{ {words} }});")
+    command = unit_tests.command(folder, Engine.JAVASCRIPT)
+    assert command is not None
+    outcome = unit_tests.run(folder, command)
+    assert outcome.passed is passed, outcome
+    assert passed or "is wrong" in outcome.details
+
+
+def test_tests_that_do_not_end_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit_tests, "TIME", 0.5)
+    outcome = unit_tests.run(
+        tmp_path, [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"]
+    )
+    assert outcome.failure == "they did not end within 0.5 s"
+    assert "begun" in outcome.details
