@@ -8,6 +8,7 @@ import pytest
 from deno import find_deno_bin
 from tests.rigs.examples import EXAMPLES, WORKLOADS, committed_manifest, named_callers
 
+from casemate.images.functions.javascript.author_files import IMPORT_MAP
 from casemate.wire.protocol.manifest import ANYONE
 
 EXAMPLE = pytest.mark.parametrize("folder", WORKLOADS, ids=lambda folder: folder.name)
@@ -16,8 +17,9 @@ DOCS = EXAMPLES.parent / "docs" / "examples"
 
 @EXAMPLE
 def test_functions_own_tests_pass(folder: Path) -> None:
+    alone = ["--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", f"--import-map={IMPORT_MAP}"]
     done = subprocess.run(
-        [find_deno_bin(), "test", "--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "tests/"],
+        [find_deno_bin(), "test", *alone, "tests/"],
         capture_output=True,
         cwd=folder,
         env={"NO_COLOR": "1"},

@@ -18,6 +18,7 @@ from tests.rigs.workshop import PolicyFor
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError
 from casemate.client.local import LocalMachine
+from casemate.images.functions.javascript.author_files import IMPORT_MAP
 from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code
 
@@ -27,7 +28,7 @@ MANIFEST = committed_manifest(EXAMPLE)
 SCHEMAS = compile_schemas(MANIFEST).entries
 SEARCH = SCHEMAS["search"]
 QUERY: dict[str, Any] = json.loads((EXAMPLE / "input.json").read_bytes())
-PLAIN_DENO = ["--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock"]
+PLAIN_DENO = ["--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", f"--import-map={IMPORT_MAP}"]
 
 
 def run_deno(command: str, *arguments: str, stdin: bytes = b"") -> bytes:
