@@ -57,6 +57,7 @@ class Workshop:
         ocalls: dict[str, dict[str, Any]] | None = None,
         callers: dict[str, str] | None = None,
         errors: dict[str, Any] | None = None,
+        monitor: dict[str, Any] | None = None,
         state: dict[str, Any] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
@@ -101,6 +102,7 @@ class Workshop:
             "entry": entries or {"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}},
             "ocall": ocalls or {},
             "errors": errors or {},
+            "monitor": monitor or {},
         }
         if state is not None:
             manifest["state"] = state

@@ -360,6 +360,7 @@ FAULTS: dict[Code, Meaning] = {
     Code.STATE_LIMIT: _call(
         "keep less, or raise max_kib in the manifest's [state]; too many states: `casemate state give-up --help`"
     ),
+    Code.STOPPED_BY_MONITOR: _call("the operator can launch it again: `casemate stop N`, `casemate start N`"),
     Code.STREAM_UNKNOWN: _call("the enclave has given the stream up: open another"),
     Code.REPORT_REFUSED: _call("the chip refuses a report or key to this enclave; machine.log tells more"),
 }

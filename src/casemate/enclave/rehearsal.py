@@ -68,7 +68,7 @@ _SPOKEN = (
     *(SessionBinding, CallBinding, Envelope, CallContent, CallRequest, CallResult, CallRefused, CallFailed),
     *(Fault, Receipt, ReportDataBinding, StepTaken, StreamEnded),
     *(leaf.Boot, leaf.Booted, leaf.MakeReport, leaf.ReportMade, leaf.PartWanted),
-    *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log, entry.Used),
+    *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log, entry.Used, entry.Noticed),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared),
     *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.GuestRefused, spawner.Watch, spawner.Unwatch),

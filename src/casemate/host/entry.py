@@ -21,7 +21,7 @@ from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import MAX_NUMBER, NEWS, NUMBER_SIZE, number_of, numbered
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Enter, Log, Ocall, PlainEnter, Ready, Used
+from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Enter, Log, Noticed, Ocall, PlainEnter, Ready, Used
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.messages.tls import TlsBytes
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
@@ -30,6 +30,9 @@ ENTRY_TIMEOUT = 180.0
 """Longest entry (seconds): above the longest wait for a guest and a turn, the longest time limit that a manifest may
 name, and the time in which a large state is loaded and written, so it only ends what hangs. An enclave has as long for
 getting ready."""
+
+NOTICE_INTERVAL = 50.0
+"""Seconds between two notices of an enclave's monitor about one subject: a hostile one could fill all events."""
 
 FRAMES_IN_A_ROW = 16
 """So many frames of an enclave are read before other tasks get their turn, however fast it sends."""
@@ -87,6 +90,10 @@ class EntryGate:
     ) -> None:
         self._channel = AsyncChannel(entry_socket, descriptors=False)
         self._questions = Questions(self._channel, ask, keep)
+        self.on_notice: Callable[[Noticed], None] = lambda _: None
+        """Told what the enclave's behaviour monitor has found."""
+        self._noticed: dict[str, float] = {}
+        """When each subject of the monitor may be told of again, by the event loop's clock."""
         self.usage = EnclaveUsage()
         """What its calls have used, as the enclave says."""
         self._on_death = on_death
@@ -214,16 +221,25 @@ class EntryGate:
         if number != NEWS:
             self._hear_reply(number, message)
             return
-        news: object = parse_message(message, Ocall, Log, Used, Fault, *STATE_QUESTIONS)
+        news: object = parse_message(message, Ocall, Log, Used, Noticed, Fault, *STATE_QUESTIONS)
         match news:
             case Ocall() | StateRead() | StateAppend() | StateForget():
                 await self._questions.take(news, len(message))
             case Used():
                 self.usage.add(news)
+            case Noticed():
+                self._hear_monitor(news)
             case Log(text):
                 self._on_print(text)
             case Fault():
                 _log.warning("an enclave refuses a frame of which it cannot tell the entry: %s", FaultError(news))
+
+    def _hear_monitor(self, noticed: Noticed) -> None:
+        """Passes on what the enclave's monitor found; of one subject at most once a minute, as an honest one does."""
+        now = self._loop.time()
+        if now >= self._noticed.get(noticed.subject, now):
+            self._noticed[noticed.subject] = now + NOTICE_INTERVAL
+            self.on_notice(noticed)
 
     def _hear_reply(self, number: int, message: bytes | memoryview) -> None:
         entry = self._under_way.get(number)

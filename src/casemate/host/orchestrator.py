@@ -58,6 +58,7 @@ from casemate.wire.messages.tls import TlsInstalled
 from casemate.wire.protocol.call import Refusal
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State
+from casemate.wire.protocol.manifest import Reaction
 from casemate.wire.protocol.tee import Tee
 
 MAX_ENCLAVES = 1024
@@ -72,6 +73,17 @@ PATIENCE = 30.0
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 A = TypeVar("A")
+
+
+_NOTICES = {
+    Reaction.WARN: "its monitor found {0.subject} = {0.count}, the manifest expects {0.most} at most",
+    Reaction.SLOW: "its monitor slows calls down: {0.subject} = {0.count}, the manifest expects {0.most} at most",
+    Reaction.STOP: (
+        "its monitor stopped all calls until the next launch: "
+        "{0.subject} = {0.count}, the manifest expects {0.most} at most"
+    ),
+}
+"""What an enclave's monitor found, for people."""
 
 
 class Orchestrator:
@@ -360,8 +372,18 @@ class Orchestrator:
         handlers = self._ocalls
         ask = answer_built_in if handlers is None else handlers.ask_for(record.shown, record.ocalls)
         record.gate = EntryGate(entry_socket, ask, keep, self._death(record), self._console(record))
+        record.gate.on_notice = self._noticed(record)
         self._now(record, State.RUNNING)
         await self._serve_tls(record)
+
+    def _noticed(self, record: EnclaveRecord) -> Callable[[entry.Noticed], None]:
+        """Shows what an enclave's behaviour monitor has found: an event, and the enclave's reason from now on."""
+
+        def show(noticed: entry.Noticed) -> None:
+            if record.shown.state is State.RUNNING:
+                self._now(record, State.RUNNING, _NOTICES[noticed.then].format(noticed))
+
+        return show
 
     async def _serve_tls(self, record: EnclaveRecord) -> None:
         """Opens an enclave's TLS port, if its manifest asks for one. RA-TLS certificates hold SGX quotes only."""

@@ -34,6 +34,7 @@ from casemate.wire.messages.entry import (
     Enter,
     Left,
     Log,
+    Noticed,
     Ocall,
     OcallAnswer,
     OcallRefused,
@@ -194,6 +195,8 @@ class Rig:
         """Number of the entry that the enclave answered last; 0 where it spoke of none."""
         self.used: list[Used] = []
         """What it has told of the calls' use; no other message's turn is changed by that."""
+        self.noticed: list[Noticed] = []
+        """What its monitor has found; the same goes for that."""
         self.relayed: list[bytes] = []
         """All that went through the host, in both directions."""
         self._chip, chip_end = socket.socketpair()
@@ -299,6 +302,9 @@ class Rig:
         number, message = split(frame)
         if bytes(message[:1]) == tag_of(Used):
             self.used.append(parse_message(message, Used))
+            return self.receive()
+        if bytes(message[:1]) == tag_of(Noticed):
+            self.noticed.append(parse_message(message, Noticed))
             return self.receive()
         self.answered = number
         reply: object = parse_message(message, *_REPLIES, *_UNASKED)

@@ -378,6 +378,7 @@ EXEMPT: dict[str, str] = {
     "code lost": _LOOK,
     "code caller-refused": "tests/e2e/test_journey.py signs with --caller",
     "code state-rolled-back": "tests/e2e/test_sealed_state.py follows it",
+    "code stopped-by-monitor": "tests/e2e/test_monitor.py stops and starts it",
     "code state-limit": "tests/e2e/test_sealed_state.py gives an anchor up",
     **{f"kind {kind.name}": _KIND for kind in kinds.FileKind},
     "SNP_POLICY_ADVICE": "tests/docs prints both policies on a machine",

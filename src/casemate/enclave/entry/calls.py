@@ -82,6 +82,7 @@ class Calls:
         return declared_entry(self._manifest, name)
 
     async def _run(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable) -> Answer:
+        await self._services.monitor.admit()
         if len(arguments) <= LARGE:
             return await self._run_now(entry, arguments, shown, party)
         await self._large.take(party)

@@ -68,6 +68,7 @@ class StreamCalls:
         if step.kind is StepKind.CANCEL:
             self._give_up(step.stream)
             return StepTaken(step.stream, is_hungry=False, data=b"")
+        self._services.monitor.check()
         stream.is_stepping = True
         try:
             return await self._go_on(step, arguments, stream)
@@ -121,6 +122,7 @@ class StreamCalls:
                 f"the arguments have {len(arguments)} bytes, a stream is opened with at most {MAX_STREAM_ARGUMENTS}:"
                 " send the rest in pieces",
             )
+        await self._services.monitor.admit()
         checked = check_arguments(self._schemas.entries[entry.name].input, arguments, explain=self._manifest.debug)
         guests = self._peers.guests
         place, seconds = await guests.hold(owner.party, self._time_limit)

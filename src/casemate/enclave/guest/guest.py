@@ -20,7 +20,7 @@ from casemate.enclave.guest.gauge import UNKNOWN, Gauge
 from casemate.enclave.guest.lease import Lease
 from casemate.enclave.guest.pipe_protocol import GuestLine
 from casemate.enclave.guest.spawner_link import SpawnerLink
-from casemate.enclave.io.loop import Loop, Pending, Signal, Timer, let_others
+from casemate.enclave.io.loop import Loop, Pending, Signal, Timer
 from casemate.engines.command import GuestProgram
 from casemate.engines.errors import GuestMisbehavedError
 from casemate.engines.frames import (
@@ -154,6 +154,8 @@ class Guest:
         """The layers around it, once it is given."""
         self.gauge = UNKNOWN
         """What it has used, once it is given."""
+        self.loaded_kib: int | None = None
+        """Its largest memory when its program was loaded (KiB); None where nobody can tell."""
         self.has_served = False
         """Whether it has taken a call, or a step of a stream."""
         self.failure = _UNEXPLAINED
@@ -329,7 +331,7 @@ class Guest:
                     self._rest(_Event.ANSWERED)
                     raise FaultError(refused or self._failed(failed))
             if said_more:  # it waits for no answers: a pipe full of questions would take up the enclave's one thread
-                await let_others()
+                await self._loop.let_others()
 
     async def _answer(self, line: GuestLine, ask: Ask, asked: Asked | Wanted, deadline: float) -> Fault | None:
         """Answers a question, or refuses it. The refusal is returned, so that a call which fails over it can say so.
@@ -425,6 +427,7 @@ class Guest:
             return
         match said:
             case Loaded():
+                self.loaded_kib = self.gauge.peak_kib()
                 self._rest(_Event.LOADED)
             case Printed(text):
                 self._on_print(text)

@@ -5,24 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from casemate.enclave.guest.guest import Guest
+from casemate.enclave.guest.monitor import Monitor
 from casemate.wire.protocol.call import CallMetrics
 
 _MICROSECONDS = 1e6
 
 
 class Meter:
-    """Measures one call."""
+    """Measures one call, and tells the enclave's monitor."""
 
-    __slots__ = ("_bytes_out", "_cold", "_computed", "_peak_kib", "_wall", "ocalls")
+    __slots__ = ("_bytes_out", "_cold", "_computed", "_monitor", "_ocalls", "_peak_kib", "_wall")
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
         self._wall = 0.0
         self._computed: float | None = 0.0
         self._peak_kib: int | None = None
         self._bytes_out = 0
         self._cold = False
-        self.ocalls = 0
-        """OCALLs that the function has asked for."""
+        self._ocalls = 0
 
     @contextmanager
     def working(self, guest: Guest) -> Iterator[None]:
@@ -32,9 +33,19 @@ class Meter:
         try:
             yield
         finally:
-            self._wall += time.monotonic() - began
-            self._add(before, guest.gauge.computed())
-            self._peak_kib = guest.gauge.peak_kib() or self._peak_kib
+            took = time.monotonic() - began
+            computed = _difference(before, guest.gauge.computed())
+            peak = guest.gauge.peak_kib()
+            self._wall += took
+            self._computed = None if self._computed is None or computed is None else self._computed + computed
+            self._peak_kib = peak or self._peak_kib
+            grown = None if peak is None or guest.loaded_kib is None else peak - guest.loaded_kib
+            self._monitor.worked(took if computed is None else computed, grown, died=guest.is_gone)
+
+    def ask(self) -> None:
+        """Notes an OCALL."""
+        self._ocalls += 1
+        self._monitor.asked()
 
     def put_out(self, piece: bytes) -> None:
         """Notes what goes to the caller."""
@@ -48,12 +59,10 @@ class Meter:
             cpu_us=None if computed is None else round(computed * _MICROSECONDS),
             peak_kib=self._peak_kib,
             bytes_out=self._bytes_out,
-            ocalls=self.ocalls,
+            ocalls=self._ocalls,
             cold=self._cold,
         )
 
-    def _add(self, before: float | None, after: float | None) -> None:
-        if self._computed is None or before is None or after is None:
-            self._computed = None
-        else:
-            self._computed += max(0.0, after - before)
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else max(0.0, after - before)

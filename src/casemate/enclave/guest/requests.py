@@ -7,6 +7,7 @@ from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
 from casemate.enclave.guest.meter import Meter
+from casemate.enclave.guest.monitor import Monitor
 from casemate.enclave.io.host_link import HostLink
 from casemate.enclave.store.answers import answer_of
 from casemate.enclave.store.host_line import HostRecords
@@ -40,6 +41,7 @@ class Services:
     def __init__(self, program: Program, leaf: Leaf, host: HostLink, ocalls: Ocalls) -> None:
         manifest = program.image.manifest
         self.ocalls = ocalls
+        self.monitor = Monitor(manifest.monitor, host.tell)
         keys = SealingKeys(leaf, program.identity, program.tcb)
         self.sealer = Sealer(keys)
         self.may_seal = Permission.SEAL in manifest.permissions
@@ -56,7 +58,7 @@ class CallServices:
         self._services = services
         self._transaction: Transaction | None = None
         self._doom: Fault | None = None
-        self.meter = Meter()
+        self.meter = Meter(services.monitor)
         """What the call uses."""
 
     async def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
@@ -70,7 +72,7 @@ class CallServices:
             FaultError: for the guest to see as an exception.
         """
         if isinstance(asked, Asked):
-            self.meter.ocalls += 1
+            self.meter.ask()
             return await self._services.ocalls(asked.name, asked.arguments, deadline)
         return await self._inside(asked.question, deadline)
 

@@ -78,6 +78,7 @@ STATUS: Mapping[Code | Trouble, int] = {
     Code.STATE_REFUSED: 409,
     Code.STATE_CONFLICT: 409,
     Code.STATE_LIMIT: 422,
+    Code.STOPPED_BY_MONITOR: 409,
     Code.STREAM_UNKNOWN: 404,
     Code.UNKNOWN_VM: 404,
     Code.FIRMWARE_REFUSED: 422,

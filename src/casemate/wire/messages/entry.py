@@ -5,8 +5,9 @@ Each side assumes the other is hostile. Frames are numbered as :mod:`casemate.li
 * The host gives each entry a number above 0, which no other entry under way has. The enclave answers under that number,
   in whatever order its work is done: with the entry's reply, or a ``Fault``.
 * Everything else has the frame number 0, which asks for no reply: from the enclave ``Ready``, its questions (``Ocall``
-  and those of ``messages.state``), lines of a debug enclave (``Log``), what calls have used (``Used``), and a ``Fault``
-  about a frame of which it cannot tell the entry; from the host the answers to questions.
+  and those of ``messages.state``), lines of a debug enclave (``Log``), what calls have used (``Used``), what the
+  behaviour monitor found (``Noticed``), and a ``Fault`` about a frame of which it cannot tell the entry; from the host
+  the answers to questions.
 * A question has a number of its own in the message, and its answer repeats it. An answer that nobody waits for, or that
   comes after its call has ended, is dropped without a reply.
 
@@ -22,6 +23,7 @@ from typing import Annotated
 from casemate.wire.encodings.message import U8, U64, Bytes32, Fixed, Limit, Name, message, retire
 from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, PROTOCOL, Envelope, Refusal
 from casemate.wire.protocol.faults import Fault
+from casemate.wire.protocol.manifest import Monitored, Reaction
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.protocol.tee import MAX_REPORT
 
@@ -145,6 +147,18 @@ class Used:
     """The enclave tells what calls have used since it told last: once a second at most."""
 
     entries: Annotated[tuple[EntryUsage, ...], Limit(MAX_ENTRIES + 1)]
+
+
+@message(0x5D)
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """The enclave's behaviour monitor has found more than the manifest expects."""
+
+    subject: Monitored
+    count: U64
+    """In the subject's unit."""
+    most: U64
+    then: Reaction
 
 
 @message(0x57)

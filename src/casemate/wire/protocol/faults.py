@@ -42,6 +42,7 @@ class Code(StrEnum):
     STATE_LIMIT = (
         "state-limit"  # a key, a value or the whole state is larger than allowed, or there are too many states
     )
+    STOPPED_BY_MONITOR = "stopped-by-monitor"  # the manifest's [monitor] ended all calls until the next launch
     STREAM_UNKNOWN = "stream-unknown"  # no such stream, or one that was given up
     UNKNOWN_VM = "unknown-vm"
     FIRMWARE_REFUSED = "firmware-refused"  # a command of SEV-SNP firmware: the message begins with the status
