@@ -20,6 +20,7 @@ import casemate
 from casemate.link.channel import Channel
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.spawner import Configure, SpawnerReady
+from casemate.wire.messages.zygote import BaseReady, PrepareBase
 
 PACKAGE = Path(casemate.__path__[0])
 BASE = frozenset({"wire", "process", "link"})
@@ -46,7 +47,7 @@ ENTRY_POINTS = {
     "casemate.host": Allowed(BASE | {"host", "sandbox"}),
     "casemate.gateway": Allowed(BASE | {"gateway", "host", "sandbox"}, FRAMEWORKS - COMMAND_LINE),
     "casemate.vm": Allowed(BASE | {"vm", "sandbox"}),
-    "casemate.zygote": Allowed(BASE | {"zygote", "engines", "sandbox"}),
+    "casemate.zygote": Allowed(BASE | {"zygote", "engines", "sandbox", "guest"}),
     "casemate.spawner": Allowed(BASE | {"spawner", "enclave", "engines", "images", "sandbox"}),
     "casemate": Allowed(BASE | {"cli", "client", "verifier", "images", "__main__"}, COMMAND_LINE, ("--help",)),
     "casemate.cli.foreground": Allowed(frozenset({"cli"})),
@@ -94,6 +95,8 @@ def loaded_by(program: str, *arguments: str, control: int = -1) -> set[str]:
 @cache
 def loaded_by_starting(module: str) -> frozenset[str]:
     arguments = ENTRY_POINTS[module].arguments
+    if module == "casemate.zygote":
+        return loaded_by_the_base()
     if module != "casemate.spawner":
         return frozenset(loaded_by(START, "-1", module, *arguments))
     ours, theirs = socket.socketpair()
@@ -108,6 +111,23 @@ def loaded_by_starting(module: str) -> frozenset[str]:
     playing.start()
     with ours, theirs:
         found = loaded_by(START, str(theirs.fileno()), module, control=theirs.fileno())
+        playing.join()
+    return frozenset(found)
+
+
+def loaded_by_the_base() -> frozenset[str]:
+    """What the base of Python guests has loaded once it is ready and confined."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(encode_message(PrepareBase(())))
+
+    def spawner() -> None:
+        assert parse_message(ours.recv(1 << 14), BaseReady) == BaseReady("")
+        ours.shutdown(socket.SHUT_RDWR)
+
+    playing = threading.Thread(target=spawner)
+    playing.start()
+    with ours, theirs:
+        found = loaded_by(START, str(theirs.fileno()), "casemate.zygote", control=theirs.fileno())
         playing.join()
     return frozenset(found)
 
@@ -151,6 +171,13 @@ def test_a_library_loads_its_own_room_and_those_it_may(module: str) -> None:
     loaded = loaded_by(IMPORT.format(module=module))
     assert rooms_of(loaded) <= LIBRARIES[module].rooms
     assert not frameworks_of(loaded)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Python guests need Linux's layers")
+def test_what_python_guests_are_copied_from_has_no_keys_and_no_runtime_of_enclaves() -> None:
+    loaded = loaded_by_starting("casemate.zygote")
+    assert {"casemate.engines.python.bootstrap.serving", "decimal", "asyncio"} < loaded
+    assert not [name for name in loaded if name.startswith(("casemate.enclave", "casemate.spawner", "casemate.chip"))]
 
 
 def test_the_enclave_runtime_is_lean() -> None:

@@ -20,7 +20,7 @@ from casemate.images.keys import DeveloperKey
 from casemate.images.lock import write_lock
 from casemate.verifier import SgxPolicy
 from casemate.wire.protocol.isolation import Isolation
-from casemate.wire.protocol.manifest import Permission
+from casemate.wire.protocol.manifest import Engine, Permission
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 
 SEED = "tests"
@@ -53,6 +53,7 @@ class Workshop:
         self,
         source: str,
         *,
+        engine: Engine = Engine.JAVASCRIPT,
         entries: dict[str, dict[str, Any]] | None = None,
         ocalls: dict[str, dict[str, Any]] | None = None,
         callers: dict[str, str] | None = None,
@@ -80,15 +81,16 @@ class Workshop:
         """
         folder = self.folder / f"image-{time.monotonic_ns()}"
         (folder / "guest").mkdir(parents=True)
-        (folder / "guest" / "main.js").write_text(source)
+        main = {Engine.JAVASCRIPT: "guest/main.js", Engine.PYTHON: "guest/main.py"}[engine]
+        (folder / main).write_text(source)
         manifest = {
             "enclave": {
                 "name": "test",
                 "product_id": product_id,
                 "security_version": security_version,
                 "debug": debug,
-                "engine": "javascript",
-                "main": "guest/main.js",
+                "engine": engine,
+                "main": main,
                 "permissions": [*permissions],
                 **_written(isolation=isolation),
             },

@@ -210,10 +210,15 @@ class Guest:
 
     def once_settled(self, then: Callable[[], None]) -> None:
         """Calls ``then`` as soon as it can be called, or is gone: now, or later."""
-        if self.is_starting:
-            self._waiting.append(then)
-        else:
+        if self._is_settled:
             then()
+        else:
+            self._waiting.append(then)
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether it can be called, or is gone; one whose pipe has closed is about to be, with a cause."""
+        return not self.is_starting and self._state is not GuestState.ENDED
 
     def _ask_for_it(self) -> None:
         template = self._template
@@ -510,7 +515,7 @@ class Guest:
     def _change(self, event: _Event) -> None:
         self._state = _NEXT[self._state][event]
         self._changed.set()
-        if not self.is_starting:
+        if self._is_settled:
             waiting, self._waiting = self._waiting, []
             for then in waiting:
                 then()
