@@ -28,16 +28,20 @@ from casemate.wire.messages.entry import (
     Challenge,
     ChallengeAnswer,
     Enter,
+    EntryUsage,
     Left,
     Log,
+    Noticed,
     PlainEnter,
     PlainLeft,
     Ready,
+    Used,
 )
 from casemate.wire.messages.state import StateRefused
 from casemate.wire.messages.tls import TlsBytes, TlsReply
 from casemate.wire.protocol.call import CallBinding, Envelope
 from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.manifest import Monitored, Reaction
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 Play = Callable[[FakeEnclave], Coroutine[Any, Any, None]]
@@ -567,6 +571,31 @@ def test_an_end_refuses_all_entries_that_are_under_way_and_that_wait(end: str, m
 
     if end == "silent":
         monkeypatch.setattr(entry, "ENTRY_TIMEOUT", 0.3)
+    with_enclave(play, body)
+
+
+def test_what_a_monitor_finds_is_passed_on_once_in_a_while_and_what_calls_used_is_added_up() -> None:
+    found = [Noticed(subject, 5, 1, Reaction.WARN) for subject in (Monitored.OCALLS, Monitored.DEATHS)]
+    used = Used((EntryUsage("main", 1, 1, 2, 1, 40, 0),))
+
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        number, _ = await enclave.entered(Enter)
+        for _ in range(100):
+            for notice in found:
+                await enclave.tell(notice)
+        await enclave.tell(used)
+        await enclave.tell(used)
+        await enclave.reply(number, Left(b""))
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        told: list[Noticed] = []
+        gate.on_notice = told.append
+        await gate.enter(ENTER, Left)
+        assert told == found
+        assert gate.usage.entries() == (EntryUsage("main", 2, 2, 4, 2, 40, 0),)
+        assert deaths == []
+
     with_enclave(play, body)
 
 
