@@ -12,6 +12,7 @@ from tests.rigs.command_line import Casemate
 
 from casemate.cli.commands import doctor
 from casemate.cli.images import RuntimeDigestError
+from casemate.client import local
 from casemate.process.audit_log import AuditEntry
 from casemate.wire.protocol.sandbox_layers import LayerName
 
@@ -181,3 +182,18 @@ def test_a_clock_that_cannot_be_right_is_a_finding(casemate: Casemate, tried: Tr
     said = casemate("doctor", "--state", state, "--json").json
     assert _findings(said)["clock"] == "lacking"
     assert "before the last entry of this machine's audit log (2099-01-01" in str(said["findings"])
+
+
+@pytest.mark.parametrize(("pid", "finding", "words"), [(7, "good", ""), (0, "lacking", "ocalls.log tells why")])
+def test_handlers_of_ocalls_are_shown_where_a_machine_runs_with_some(
+    casemate: Casemate, tried: Try, monkeypatch: pytest.MonkeyPatch, pid: int, finding: str, words: str
+) -> None:
+    tried(ALL)
+    assert "ocalls" not in _findings(casemate("doctor", "--json").json)  # no machine runs
+    status = SimpleNamespace(ocalls_module="/etc/rates.py", ocalls=("rates", "time"), pid=lambda _name: pid)
+    monkeypatch.setattr(local, "running_machine", lambda _state: SimpleNamespace(status=status))
+    said = casemate("doctor", "--json").json
+    assert _findings(said)["ocalls"] == finding
+    (detail,) = (each["detail"] for each in said["findings"] if each["name"] == "ocalls")
+    assert detail.startswith("/etc/rates.py answers rates, time")
+    assert words in detail
