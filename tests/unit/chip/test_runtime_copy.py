@@ -106,9 +106,14 @@ def test_no_code_that_an_enclave_runs_is_an_engines() -> None:
     """What an image's lock does not name must not come to run in its enclave."""
     parts: dict[str, set[str]] = {}
     for file in runtime_sources():
-        parts.setdefault(component_of(file.path), set()).add(file.source.name)
+        component = component_of(file.path)
+        name = file.source.name if component == "javascript" else file.path.partition("/casemate/")[2]
+        parts.setdefault(component, set()).add(name)
     assert parts.keys() == {"core", *ENGINE_FILES}
     assert parts["javascript"] == {"deno", "node_modules.txt", *(f"{part}.js" for part in BOOTSTRAP)}
+    folders = {name.rpartition("/")[0] for name in parts["python"]}
+    assert folders == {"engines/python/bootstrap", "guest", "zygote"}
+    assert "engines/python/engine.py" in parts["core"]
 
 
 def test_digest_does_not_depend_on_place_time_or_order(

@@ -1,5 +1,7 @@
+import mmap
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -261,3 +263,16 @@ def test_measures_of_this_process_are_right() -> None:
     assert more.resident - memory.resident > 40_000_000
     assert more.data > 0
     del held
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts so")
+def test_page_tables_count_as_memory() -> None:
+    """Pages that are only read are the one page of zeros; 4 GiB of them, looked at each 2 MiB, take 8 MiB of tables."""
+    with mmap.mmap(-1, 4096 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ) as large:
+        before = memory_of(os.getpid())
+        read = sum(large[place] for place in range(0, len(large), 2 * MIB))
+        after = memory_of(os.getpid())
+    assert read == 0
+    assert before is not None
+    assert after is not None
+    assert after.resident - before.resident >= 7 * MIB
