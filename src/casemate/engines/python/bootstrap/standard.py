@@ -67,6 +67,7 @@ def prepare() -> None:
     """
     os.environ["TZ"] = "UTC"
     time.tzset()
+    os.environ["PYTHONTZPATH"] = ""  # or zoneinfo looks for how Python was built, which is no part of the runtime
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of modules that will be gone one day
         for name in (*MODULES, *HELPERS, "casemate.guest", *CRYPTOGRAPHY):
