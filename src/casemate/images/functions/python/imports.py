@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from casemate.images.functions.python.bindings import Bindings, bindings_of
 from casemate.images.functions.python.sources import BUILDER, PythonModule
-from casemate.images.functions.python.standard_library import ABSENT, BROUGHT_ALONG, STUBS, is_standard, is_there
+from casemate.images.functions.python.standard_library import BROUGHT_ALONG, STUBS, is_absent, is_there
 
 _CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _DECIDED_LATER = frozenset({"TYPE_CHECKING", "version_info", "hexversion", "platform", "implementation"})
@@ -66,9 +66,9 @@ class _Known:
         elif first == _CASEMATE:
             if name != STUBS:
                 raise module.error(node, f"{name} is not there inside: of Casemate's modules only {STUBS} is")
-        elif first in ABSENT and is_standard(first):
-            raise module.error(node, f"the runtime of enclaves has no {first}: {_THERE}, without a few modules")
-        elif not is_there(first):
+        elif is_absent(name):
+            raise module.error(node, f"{name} is a module of the standard library that is not there inside an enclave")
+        elif not is_there(name):
             raise module.error(node, f"there is no module {first} inside: {_THERE}; {BUILDER} knows no other")
 
     def has(self, name: str, member: str) -> bool:
@@ -97,6 +97,9 @@ def _check_from(module: PythonModule, node: ast.ImportFrom, known: _Known) -> No
     if name == _CASEMATE and members == [STUBS.rpartition(".")[2]]:
         return
     known.check(module, node, name)
+    for member in members:
+        if is_absent(f"{name}.{member}"):
+            known.check(module, node, f"{name}.{member}")
     if known.is_measured(name):
         for member in members:
             if member != "*" and not known.has(name, member):
