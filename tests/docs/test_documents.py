@@ -101,14 +101,24 @@ PLACES = (
     ROOT,
     DOCS,
     PACKAGE,
-    PACKAGE / "images" / "functions" / "starter_files",
+    PACKAGE / "images" / "functions" / "starter_files" / "hello" / "common",
+    PACKAGE / "images" / "functions" / "starter_files" / "hello" / "javascript",
     *sorted((ROOT / "examples").iterdir()),
     *sorted((ROOT / "examples").glob("*/guest")),
     *sorted((ROOT / "examples").glob("*/schemas")),
 )
 """Where a path that a page mentions may begin."""
 MADE = (
-    *("casemate.lock", "receipt.json", "hello.sgxs", "hello.sigstruct", "host/host.log", "machine.log"),
+    *(
+        "casemate.lock",
+        "casemate.schema.json",
+        "handlers.py",
+        "receipt.json",
+        "hello.sgxs",
+        "hello.sigstruct",
+        "host/host.log",
+        "machine.log",
+    ),
     *("host/tokens.json", "host/collateral.json", "host/machine.json", "machine.lock", "tokens.lock", "inventory.json"),
 )
 """Files that commands and machines make."""

@@ -33,10 +33,10 @@ def test_it_holds_the_package_whole_and_as_it_is(contents: dict[str, bytes]) -> 
         "py.typed",
         "engines/javascript/bootstrap/serve.js",
         "images/functions/javascript/load_check.js",
-        "images/functions/starter_files/casemate.toml",
-        "images/functions/starter_files/gitignore",
-        "images/functions/starter_files/guest/main.js",
-        "images/functions/starter_files/tests/main.test.js",
+        "images/functions/starter_files/common/gitignore",
+        "images/functions/starter_files/hello/common/casemate.toml",
+        "images/functions/starter_files/hello/javascript/tests/main.test.js",
+        "images/functions/starter_files/state/python/guest/main.py.template",
     ],
 )
 def test_it_holds_what_is_no_python(contents: dict[str, bytes], name: str) -> None:

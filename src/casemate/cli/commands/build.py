@@ -8,6 +8,8 @@ import typer
 
 from casemate.cli.options import DeveloperKey, Json, Relock
 from casemate.cli.output import Document, Screen, facts, printable
+from casemate.images.functions.starter import Template
+from casemate.wire.protocol.manifest import Engine
 
 if TYPE_CHECKING:
     from casemate.images.image import Image
@@ -15,25 +17,39 @@ if TYPE_CHECKING:
 
 NewFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it must be new or empty.")]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The enclave's name. Default: the folder's.")]
+EngineOption = Annotated[Engine, typer.Option("--engine", help="The language of the function.")]
+TemplateOption = Annotated[
+    Template, typer.Option("--template", help="A function that keeps nothing, or one with sealed state.")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml.")]
 Destination = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="PATH", help="The folder for the image's files. Default: DIR.")
 ]
 
 
-def init(folder: NewFolder, *, name: Name = None, as_json: Json = False) -> None:
+def init(
+    folder: NewFolder,
+    *,
+    name: Name = None,
+    engine: EngineOption = Engine.JAVASCRIPT,
+    template: TemplateOption = Template.HELLO,
+    as_json: Json = False,
+) -> None:
     """Write a starter: manifest, function, schemas, an input, a test.
+
+    Its casemate.schema.json has editors complete and check casemate.toml.
 
     Example:
         casemate init hello
         casemate run hello --input hello/input.json
+        casemate init budget --engine python --template state
     """
     from casemate.images.functions.starter import write_starter
 
     if not str(folder).isprintable():
         raise typer.BadParameter("the folder's name has characters that cannot be shown or typed", param_hint="DIR")
 
-    written = write_starter(folder, name=name)
+    written = write_starter(folder, name=name, engine=engine, template=template)
     Screen(as_json=as_json).show(
         {"folder": str(folder), "files": [str(path) for path in written]},
         lambda console: facts(
@@ -90,7 +106,6 @@ def build(
     from casemate.images.image import write_image
     from casemate.process.extras import engine_binary
     from casemate.wire.messages.entry import ANSWERED_OCALLS
-    from casemate.wire.protocol.manifest import Engine
 
     screen = Screen(as_json=as_json)
     if not is_source(folder):

@@ -12,7 +12,8 @@ from tests.rigs.docs.markdown import ROOT, blocks
 from tests.rigs.manifest_cases import FILES, PYTHON, REFUSED, TEXT, TOLD
 
 from casemate.images.functions.manifest_schema import manifest_schema
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.images.functions.starter import Template, write_starter
+from casemate.wire.protocol.manifest import Engine, ManifestError
 from casemate.wire.protocol.manifest_text import KEYS, parse_manifest
 
 SCHEMA = manifest_schema()
@@ -21,7 +22,7 @@ MANIFESTS = sorted(
     path
     for folder in ("examples", "bench", "src", "tests")
     for path in (ROOT / folder).rglob("casemate.toml")
-    if "@" not in path.read_text()  # the starter's, which is not one before it is written
+    if "starter_files" not in path.parts  # which are none before they are written
 )
 ON_PAGES = [
     block.text
@@ -61,6 +62,19 @@ def test_every_manifest_of_ours_is_accepted(path: Path) -> None:
 @pytest.mark.parametrize("text", [TEXT, PYTHON, *ON_PAGES])
 def test_every_manifest_that_is_shown_is_accepted(text: str) -> None:
     assert _accepts(text)
+
+
+@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize("template", Template)
+def test_every_starter_is_accepted_and_brings_the_schema_along(
+    tmp_path: Path, engine: Engine, template: Template
+) -> None:
+    write_starter(tmp_path, engine=engine, template=template)
+    text = (tmp_path / "casemate.toml").read_text()
+    assert _accepts(text)
+    directive, _, place = text.partition("\n")[0].partition(" ")
+    assert directive == "#:schema"
+    assert json.loads((tmp_path / place).read_text()) == SCHEMA
 
 
 def test_there_are_manifests_to_compare() -> None:

@@ -3,6 +3,7 @@
 
 import { log10OfGuesses } from "./guesses.js";
 
+const LEAST = 4; // characters
 const DAY_OF_FAST_GUESSING = 15; // 10^15 guesses: a day of 10^10 guesses a second
 const YEARS_OF_FAST_GUESSING = 18;
 
@@ -10,10 +11,13 @@ const YEARS_OF_FAST_GUESSING = 18;
  * Rates a password, which nobody but this function sees.
  *
  * @param {{password: string}} input as schemas/rate.input.json says; it has been checked
- * @param {{entry: string, caller: {name: string | null, key: string} | null}} context who calls, and what
+ * @param context who calls, what, and the ways out of here: `casemate docs writing-functions`
  * @returns what schemas/rate.output.json declares; anything else is dropped before it leaves the enclave
  */
 export function rate(input, context) {
+  if (input.password.length < LEAST) throw context.refuse("too-short", { least: LEAST }); // see [errors]
+  // const { unix_ms } = context.ocall("time", null); // the operator's word: see [ocall.time]
+  // const longEnough = input.password.length >= context.ocall("minimum_length", null); // see handlers.py
   const log10 = log10OfGuesses(input.password);
   return {
     verdict: log10 < DAY_OF_FAST_GUESSING ? "weak" : log10 < YEARS_OF_FAST_GUESSING ? "fair" : "strong",

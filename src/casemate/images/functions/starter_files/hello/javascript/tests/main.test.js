@@ -3,7 +3,13 @@
 import { rate } from "../guest/main.js";
 import input from "../input.json" with { type: "json" };
 
-const NOBODY = { entry: "rate", caller: null };
+/** What the function finds in `context`, as far as this one looks. */
+const called = (caller) => ({
+  entry: "rate",
+  caller,
+  refuse: (code, details) => Object.assign(new Error(code), { code, details }),
+});
+const NOBODY = called(null);
 
 function equal(got, want) {
   if (got !== want) throw new Error(`got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
@@ -20,5 +26,16 @@ Deno.test("repeating a letter does not help", () => equal(rate({ password: "a".r
 
 Deno.test("the result names the caller", () => {
   equal(rate(input, NOBODY).rated_for, "anyone");
-  equal(rate(input, { entry: "rate", caller: { name: "alice", key: "" } }).rated_for, "alice");
+  equal(rate(input, called({ name: "alice", key: "" })).rated_for, "alice");
+});
+
+Deno.test("a short password is refused", () => {
+  try {
+    rate({ password: "abc" }, NOBODY);
+  } catch (error) {
+    equal(error.code, "too-short");
+    equal(error.details.least, 4);
+    return;
+  }
+  throw new Error("it was rated");
 });
