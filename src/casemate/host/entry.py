@@ -182,7 +182,9 @@ class EntryGate:
 
     async def _read(self) -> None:
         try:
-            self._open(*await self._next_frame())
+            while not self._is_ready:
+                self._open(*await self._next_frame())
+                await asyncio.sleep(0)
             while True:
                 for _ in range(FRAMES_IN_A_ROW):
                     await self._hear(*await self._next_frame())
@@ -206,10 +208,15 @@ class EntryGate:
         return number_of(frame.prefix), frame.payload
 
     def _open(self, number: int, message: bytes) -> None:
-        """Takes the first frame, and enters for those who have waited for it."""
+        """Takes a frame before the enclave is ready; with ``Ready``, enters for those who have waited for it."""
         if number != NEWS:
             raise WireError("first frame's number", got=str(number), want=str(NEWS))
-        ready = parse_message(message, Ready)
+        ready: object = parse_message(message, Ready, Log)
+        if isinstance(ready, Log):
+            self._on_print(ready.text)
+            return
+        if not isinstance(ready, Ready):
+            raise TypeError(type(ready))
         if not 1 <= ready.calls <= MAX_CALLS:
             raise WireError("Ready.calls", got=str(ready.calls), want=f"1 to {MAX_CALLS}")
         self._is_ready = True

@@ -450,7 +450,8 @@ FIRST_FRAMES = {
     "an entry's number": (1, encode_message(Ready(1))),
     "too few": (0, encode_message(Ready(0))),
     "too many": (0, encode_message(Ready(MAX_CALLS + 1))),
-    "something else": (0, encode_message(Log("hello"))),
+    "something else": (0, encode_message(Left(b"hello"))),
+    "a line under an entry's number": (1, encode_message(Log("hello"))),
     "bytes behind": (0, encode_message(Ready(1)) + b"\0"),
     "nothing": (0, b""),
 }
@@ -596,6 +597,25 @@ def test_what_a_monitor_finds_is_passed_on_once_in_a_while_and_what_calls_used_i
         assert gate.usage.entries() == (EntryUsage("main", 2, 2, 4, 2, 40, 0),)
         assert deaths == []
 
+    with_enclave(play, body)
+
+
+def test_lines_that_are_printed_while_the_code_is_loaded_come_before_it_is_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.tell(Log("loading"))
+        await enclave.tell(Log("loaded"))
+        await enclave.ready()
+        await enclave.echo()
+
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        assert (await gate.enter(ENTER, Left)).sealed == b"sealed"
+        assert not deaths
+        said = [record.getMessage() for record in caplog.records if record.name == "console"]
+        assert said == ["loading", "loaded"]
+
+    caplog.set_level(logging.INFO)
     with_enclave(play, body)
 
 

@@ -11,7 +11,8 @@ Each side assumes the other is hostile. Frames are numbered as :mod:`casemate.li
 * A question has a number of its own in the message, and its answer repeats it. An answer that nobody waits for, or that
   comes after its call has ended, is dropped without a reply.
 
-The first frame of an enclave is ``Ready``: until then the host enters nothing. It may have as many calls (``Enter``,
+The first frame of an enclave is ``Ready``, but for the lines (``Log``) that a debug enclave's function prints while it
+is loaded: until then the host enters nothing. It may have as many calls (``Enter``,
 ``PlainEnter``) under way as ``Ready`` says, and besides them :data:`MAX_OTHERS` entries of other kinds. What goes
 beyond that is refused as ``busy``: the enclave's memory is bounded. These are more calls than the enclave serves at
 once: it knows its callers, and those who wait in it for a guest keep nobody else out.
