@@ -106,6 +106,7 @@ PLACES = (
     *sorted((ROOT / "examples").iterdir()),
     *sorted((ROOT / "examples").glob("*/guest")),
     *sorted((ROOT / "examples").glob("*/schemas")),
+    *sorted((ROOT / "examples").glob("*/tests/cases/*")),
 )
 """Where a path that a page mentions may begin."""
 MADE = (

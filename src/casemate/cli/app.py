@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command | Family] = {
     "measure": Command(IMAGES, "measure"),
     "diff": Command(IMAGES, "measure"),
     "lock": Family(IMAGES, "The runtimes that an image may run on: a lock that a team shares."),
+    "dev": Command(IMAGES, "dev"),
     "test": Command(IMAGES, "test"),
     "run": Command(CALLS, "run"),
     "call": Command(CALLS, "call"),

@@ -1,8 +1,9 @@
 """Reads a machine's log on from where it was read before."""
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -64,30 +65,42 @@ class Console:
 
 
 @contextmanager
-def followed(endpoint: "Endpoint", enclave: int, console: Console) -> Iterator[None]:
+def followed(endpoint: "Endpoint", enclave: int, console: Console) -> Iterator[Callable[[], None]]:
     """Shows what an enclave prints, by a connection of its own, as it comes; when the block ends, all of it.
 
-    A host that does not answer ends the following: what the block does says so better.
+    Yields a function that returns once everything has been shown that was printed before it was called. A host that
+    does not answer ends the following: what the block does says so better.
     """
-    done = threading.Event()
+    wishes: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
+    last, over = threading.Event(), threading.Event()
 
     def follow() -> None:
         try:
             with endpoint.connect() as client:
                 reader = LogReader()
-                is_last = False
-                while not is_last:
-                    is_last = done.wait(LIVE_PERIOD)
+                while not last.is_set():
+                    wish = None
+                    with suppress(queue.Empty):
+                        wish = wishes.get(timeout=LIVE_PERIOD)
                     console.take(reader.new(client.log), enclave)
+                    if wish is not None:
+                        wish.set()
         except CasemateError:
             return
+        finally:
+            over.set()
+
+    def catch_up(wish: threading.Event) -> None:
+        wishes.put(wish)
+        while not (wish.wait(LIVE_PERIOD) or over.is_set()):
+            pass
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
     try:
-        yield
+        yield lambda: catch_up(threading.Event())
     finally:
-        done.set()
+        catch_up(last)
         follower.join()
 
 

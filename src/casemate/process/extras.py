@@ -16,6 +16,7 @@ MODULES = {
         "tree_sitter",
         "tree_sitter_javascript",
         "uvicorn",
+        "watchfiles",
     ),
     "vm": ("keystone", "unicorn"),
 }

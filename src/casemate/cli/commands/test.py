@@ -2,11 +2,10 @@
 """`casemate test`: a function's unit tests, and its cases in a real enclave."""
 
 import tempfile
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -55,6 +54,7 @@ def test(
     from casemate.cli.files import check_place, write_file
     from casemate.cli.functions import unit_tests
     from casemate.cli.functions.cases import cases_of
+    from casemate.cli.functions.copies import caller_changes, manifest_of, manifest_table
     from casemate.cli.functions.outcomes import junit as junit_text
     from casemate.cli.images import MANIFEST, developer_key, is_source
     from casemate.images.errors import FolderError
@@ -65,10 +65,10 @@ def test(
         raise FolderError(f"{folder} holds no {MANIFEST}: it is no enclave's folder")
     if junit is not None:
         check_place(junit, what="outcomes")
-    text = measured_files(folder)[MANIFEST]
-    cases = cases_of(folder, entries=len(_table(text, "entry")))
-    keys = _keys(text, cases)
-    manifest = _manifest(folder, text, keys)
+    files = measured_files(folder)
+    cases = cases_of(folder, entries=len(manifest_table(files[MANIFEST], "entry")))
+    keys = _keys(files[MANIFEST], cases)
+    manifest = manifest_of(files, caller_changes(keys))
     command = unit_tests.command(folder, manifest.engine)
     if command is None and not cases:
         raise _nothing(folder)
@@ -102,35 +102,13 @@ def _nothing(folder: Path) -> Exception:
     return error
 
 
-def _table(text: bytes, name: str) -> dict[str, Any]:
-    """A table of a manifest that may have no keys for its callers yet; empty where there is none."""
-    try:
-        found = tomllib.loads(text.decode("utf-8", "replace")).get(name)
-    except tomllib.TOMLDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _keys(text: bytes, cases: "tuple[Case, ...]") -> "dict[str, CallerKey]":
     """New keys for all callers whom the manifest or a case names."""
+    from casemate.cli.functions.copies import named_callers
     from casemate.client.caller_keys import CallerKey
 
-    named: list[str] = [*_table(text, "callers")]
-    for entry in _table(text, "entry").values():
-        callers = entry.get("callers") if isinstance(entry, dict) else None
-        named += [name for name in callers if isinstance(name, str)] if isinstance(callers, list) else []
-    named += sorted(name for case in cases for name in case.callers)
+    named = [*named_callers(text), *sorted(name for case in cases for name in case.callers)]
     return {name: CallerKey.generate() for name in dict.fromkeys(named)}
-
-
-def _manifest(folder: Path, text: bytes, keys: "dict[str, CallerKey]") -> "Manifest":
-    """The manifest of the copies."""
-    from casemate.cli.functions.case_runs import caller_changes
-    from casemate.images.functions.folder import measured_files
-    from casemate.images.functions.manifest_copy import with_keys
-    from casemate.wire.protocol.manifest_text import parse_manifest
-
-    return parse_manifest(with_keys(text, caller_changes(keys)), measured_files(folder).get)
 
 
 @contextmanager

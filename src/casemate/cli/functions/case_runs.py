@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from casemate.cli.files import InputFileError
 from casemate.cli.functions.cases import Case, CaseCall
-from casemate.cli.functions.copies import Changes, Copies
+from casemate.cli.functions.copies import Copies, caller_changes
 from casemate.cli.functions.debugging import debug_report
 from casemate.cli.functions.outcomes import Outcome, difference, is_same
 from casemate.cli.log_reader import Console
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from casemate.wire.protocol.manifest import EntryPoint, Manifest
 
 _PRODUCTS = 1 << 16
-
-
-def caller_changes(keys: "Mapping[str, CallerKey]") -> Changes:
-    """The changes of a manifest with which these keys are its callers'."""
-    return {("callers", name): key.manifest_value for name, key in keys.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ class CaseRuns:
         product = ("enclave", "product_id"), (self.manifest.product_id + at) % _PRODUCTS
         try:
             image = self.copies.build(self.manifest.engine, {**caller_changes(self.keys), product[0]: product[1]})
-            with self.copies.running(image, console) as enclave:
+            with self.copies.running(image, console) as (enclave, _):
                 failure, details = self._calls(enclave, case)
         except (CasemateError, OSError) as error:
             failure, details = self._words(error)

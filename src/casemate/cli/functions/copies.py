@@ -1,23 +1,25 @@
 """Copies of a function that run as debug enclaves on this user's machine, and are called there."""
 
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from casemate.cli.endpoints import LocalEndpoint, launched
 from casemate.cli.functions.debugging import DEBUG
-from casemate.cli.images import build_time, own_lock
+from casemate.cli.images import MANIFEST, build_time, own_lock
 from casemate.cli.log_reader import Console, followed
 from casemate.cli.policies import own_policy
 
 if TYPE_CHECKING:
+    from casemate.client.caller_keys import CallerKey
     from casemate.client.local import LocalMachine
     from casemate.client.sync import Enclave
     from casemate.images.image import Image
     from casemate.images.keys import DeveloperKey
-    from casemate.wire.protocol.manifest import Engine
+    from casemate.wire.protocol.manifest import Engine, Manifest
 
 Changes = Mapping[tuple[str, str], bool | int | str]
 """Values of keys of a manifest, by table and key."""
@@ -47,12 +49,54 @@ class Copies:
         return build(self.folder, self.developer, epoch=build_time()[0], changes={**changes, **DEBUG}, lock=lock)
 
     @contextmanager
-    def running(self, image: "Image", console: Console) -> Iterator["Enclave"]:
-        """The copy, launched and attested; destroyed when the block ends. ``console`` is told what it prints."""
+    def running(self, image: "Image", console: Console) -> Iterator[tuple["Enclave", Callable[[], None]]]:
+        """The copy, launched and attested; destroyed when the block ends. ``console`` is told what it prints.
+
+        With it comes what :func:`casemate.cli.log_reader.followed` yields.
+        """
         endpoint = LocalEndpoint(self.machine)
         with (
             endpoint.connect() as client,
             launched(endpoint, client, image) as number,
-            followed(endpoint, number, console),
+            followed(endpoint, number, console) as catch_up,
         ):
-            yield client.attest(number, own_policy(image, self.machine)[0])
+            yield client.attest(number, own_policy(image, self.machine)[0]), catch_up
+
+
+def caller_changes(keys: "Mapping[str, CallerKey]") -> Changes:
+    """The changes of a manifest with which these keys are its callers'."""
+    return {("callers", name): key.manifest_value for name, key in keys.items()}
+
+
+def manifest_table(text: bytes, name: str) -> dict[str, Any]:
+    """A table of a manifest that may have no keys for its callers yet; empty where there is none."""
+    try:
+        found = tomllib.loads(text.decode("utf-8", "replace")).get(name)
+    except tomllib.TOMLDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def named_callers(text: bytes) -> list[str]:
+    """All callers whom a manifest names, with a key or without."""
+    named: list[str] = [*manifest_table(text, "callers")]
+    for entry in manifest_table(text, "entry").values():
+        callers = entry.get("callers") if isinstance(entry, dict) else None
+        named += [name for name in callers if isinstance(name, str)] if isinstance(callers, list) else []
+    return list(dict.fromkeys(named))
+
+
+def manifest_of(files: Mapping[str, bytes], changes: Changes) -> "Manifest":
+    """The manifest of a copy.
+
+    Args:
+        files: the measured files of the folder.
+        changes: what differs in the manifest.
+
+    Raises:
+        ManifestError: it is not as it has to be.
+    """
+    from casemate.images.functions.manifest_copy import with_keys
+    from casemate.wire.protocol.manifest_text import parse_manifest
+
+    return parse_manifest(with_keys(files[MANIFEST], changes), files.get)

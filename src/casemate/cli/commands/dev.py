@@ -1,0 +1,80 @@
+"""`casemate dev`: builds, launches and calls a function anew whenever its folder changes."""
+
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from casemate.cli.options import CallerFile, DeveloperKey, Quiet
+from casemate.cli.options import Json as JsonOption
+from casemate.cli.output import Screen
+from casemate.cli.progress import Progress
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml.")]
+Input = Annotated[
+    Path | None,
+    typer.Option("--input", "-i", metavar="FILE", help="The arguments, as JSON. Default: DIR/input.json."),
+]
+Entry = Annotated[
+    str | None, typer.Option("--entry", metavar="NAME", help="The entry point. Default: the manifest's first.")
+]
+
+
+def dev(
+    folder: Folder,
+    *,
+    input_file: Input = None,
+    entry: Entry = None,
+    caller: CallerFile = None,
+    key: DeveloperKey = None,
+    quiet: Quiet = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a function while you write it.
+
+    Builds a debug copy, launches it on a machine of its own, and calls it:
+    first, after each change of a file in DIR, and when you press a key. Shows
+    the result, what the function prints, what it throws and where, and what
+    the call has used. What cannot be built or called is shown, too, and the
+    next change is waited for. Ctrl-C ends it.
+
+    Keys: Enter or r calls it again, e with the next example input (DIR's
+    *.json files and tests/cases/*/input.json), q ends it. Without a
+    terminal there are no keys. With --json it prints one document a line.
+
+    Example:
+        casemate dev hello
+        casemate dev hello --input hello/input.json --json
+    """
+    from casemate.cli.functions.copies import Copies
+    from casemate.cli.functions.dev_session import DevSession, Wanted, inputs_of
+    from casemate.cli.images import MANIFEST, developer_key, is_source
+    from casemate.client.caller_keys import read_caller_key
+    from casemate.client.local import local_machine
+    from casemate.images.errors import FolderError
+
+    screen = Screen(as_json=as_json, quiet=quiet)
+    if not is_source(folder):
+        raise FolderError(f"{folder} holds no {MANIFEST}: it is no enclave's folder")
+    wanted = Wanted(entry, inputs_of(folder, input_file), None if caller is None else read_caller_key(caller))
+    developer = developer_key(key, screen)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with ExitStack() as stack:
+            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="casemate-function-"))
+            with Progress(screen).step("starting a machine", "machine") as found:
+                machine = stack.enter_context(local_machine(Path(place, "state"), pool=2))
+                found.append("started for this session")
+            DevSession(Copies(folder, machine, developer), wanted, screen).run()
+    except KeyboardInterrupt:
+        screen.note("ended")
+        sys.stdout.flush()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,156 @@
+"""`casemate dev`: a function that is edited while it runs, without and with a terminal."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.rigs.examples import EXAMPLES, files_of
+from tests.rigs.served_commands import casemate
+
+pytestmark = pytest.mark.machine
+
+LONG = 90.0
+"""Seconds that a machine may take to start, on a busy computer."""
+
+FUNCTION = """\
+console.log("loaded");
+export function rate(input) {
+  console.log("asked");
+  return { verdict: "weak", guesses_log10: WHICH, advice: [], rated_for: "anyone" };
+}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    made = tmp_path / "hello"
+    with casemate("init", made) as process:
+        assert process.wait(LONG) == 0
+    write(made, "1")
+    return made
+
+
+def write(folder: Path, which: str) -> None:
+    (folder / "guest" / "main.js").write_text(FUNCTION.replace("WHICH", which))
+
+
+class Session:
+    """A session with ``--json``."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def until(self, *events: str) -> list[dict[str, Any]]:
+        """What it says up to one of these events."""
+        assert self.process.stdout is not None
+        found: list[dict[str, Any]] = []
+        while not found or found[-1]["event"] not in events:
+            line = self.process.stdout.readline()
+            assert line, (self.process.wait(10), self.process.stderr and self.process.stderr.read())
+            found.append(json.loads(line))
+        return found
+
+
+@contextmanager
+def session(folder: Path, *arguments: object) -> Iterator[Session]:
+    with casemate("dev", folder, "--json", *arguments) as process:
+        try:
+            yield Session(process)
+        finally:
+            process.kill()
+
+
+def test_edits_are_built_launched_and_called_and_mistakes_are_shown(folder: Path) -> None:
+    with session(folder) as running:
+        first = running.until("watching")
+        said = {
+            event: [each for each in first if each["event"] == event] for event in ("launched", "console", "result")
+        }
+        assert len(said["launched"]) == 1, first
+        assert [line["text"] for line in said["console"]][:2] == ["loaded", "asked"]
+        assert said["result"][0]["result"]["guesses_log10"] == 1
+        assert said["result"][0]["peak_kib"] > 0
+        write(folder, "2")
+        assert running.until("result", "error")[-1]["result"]["guesses_log10"] == 2
+        write(folder, "(")
+        assert "guest/main.js" in running.until("result", "error")[-1]["error"]["message"]
+        write(folder, "input.missing.member")
+        thrown = running.until("result", "error")[-1]["error"]
+        assert (thrown["path"], thrown["line"]) == ("guest/main.js", "4")
+        assert "input.missing.member" in thrown["excerpt"]
+        manifest = (folder / "casemate.toml").read_text()
+        (folder / "casemate.toml").write_text("[enclave")
+        assert running.until("result", "error")[-1]["error"]["exit_code"] == 5
+        (folder / "casemate.toml").write_text(manifest)
+        running.until("result", "error")
+        write(folder, "3")
+        assert running.until("result")[-1]["result"]["guesses_log10"] == 3
+        before = files_of(folder)
+        running.process.send_signal(signal.SIGINT)
+        out, err = running.process.communicate(timeout=LONG)
+        assert running.process.returncode == 0, err
+        assert {json.loads(line)["event"] for line in out.splitlines()} <= {"console"}  # of a second guest's load
+        assert "Traceback" not in err
+        assert files_of(folder) == before
+        assert not (folder / "casemate.lock").exists()
+
+
+def test_named_callers_need_no_keys(folder: Path) -> None:
+    with session(EXAMPLES / "private-scoring") as running:
+        assert running.until("result", "error")[-1]["event"] == "result"
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(LONG) == 0
+    assert folder.exists()
+
+
+def test_keys_of_a_terminal_call_again_change_the_input_and_end_it(folder: Path) -> None:
+    (folder / "input2.json").write_text('{"password": "x"}')
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from casemate.cli.main import main; main()", "dev", str(folder)]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    shown = ""
+
+    def until(words: str, count: int) -> None:
+        nonlocal shown
+        deadline = time.monotonic() + LONG
+        while shown.count(words) < count:
+            assert select.select([ours], [], [], max(0, deadline - time.monotonic()))[0], shown
+            try:
+                shown += os.read(ours, 65536).decode(errors="replace")
+            except OSError:  # the other end is closed: it has ended
+                pytest.fail(shown)
+
+    try:
+        until("Changes of the folder are watched", 1)
+        until("input.json: ", 1)
+        os.write(ours, b"r")
+        until("input.json: ", 2)
+        os.write(ours, b"?\n")
+        until("input.json: ", 3)
+        os.write(ours, b"e")
+        until("input2.json: ", 1)
+        os.write(ours, b"q")
+        assert process.wait(LONG) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_folder_that_is_none_is_refused_before_a_machine_starts(tmp_path: Path) -> None:
+    with casemate("dev", tmp_path, "--json") as process:
+        out, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 5
+    assert json.loads(out)["error"]["kind"] == "FolderError"
