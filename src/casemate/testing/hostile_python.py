@@ -1,0 +1,614 @@
+"""Hostile Python guests as data: their source, and the outcomes that a call of their ``main`` may have.
+
+As :mod:`casemate.testing.hostile_guests`, and each thing is tried twice: with Python's own functions, and by raw system
+calls through ``ctypes``, which no import hook and no replaced function can keep from them. What is tried and must be
+refused gives a list of what was not.
+"""
+
+import platform
+import textwrap
+from collections.abc import Mapping
+
+from casemate.testing.hostile_guests import OK, HostileGuest
+from casemate.wire.protocol.faults import Code
+
+_TIME = (Code.TIME_LIMIT,)
+_MEMORY = (Code.MEMORY_LIMIT, Code.GUEST_ERROR, Code.TIME_LIMIT)
+"""The kernel refuses the memory, which is an exception; or the watchdog sees it, or filling it takes too long."""
+_THREW = (Code.GUEST_ERROR,)
+_CRASHED = (Code.GUEST_CRASHED,)
+
+SYSCALLS: Mapping[str, Mapping[str, int]] = {
+    "x86_64": {
+        "accept4": 288, "add_key": 248, "bind": 49, "bpf": 321, "capset": 126, "chdir": 80, "chroot": 161, "clone": 56,
+        "clone3": 435, "connect": 42, "execve": 59, "execveat": 322, "fanotify_init": 300, "fcntl": 72, "fork": 57,
+        "fsopen": 430, "getcwd": 79, "getdents64": 217, "init_module": 175, "inotify_init1": 294, "io_uring_setup": 425,
+        "ioctl": 16, "kcmp": 312, "keyctl": 250, "kill": 62, "landlock_restrict_self": 446, "listen": 50, "lstat": 6,
+        "memfd_create": 319, "memfd_secret": 447, "mmap": 9, "mount": 165, "mprotect": 10, "mq_open": 240,
+        "name_to_handle_at": 303, "newfstatat": 262, "open": 2, "open_by_handle_at": 304, "openat": 257, "openat2": 437,
+        "perf_event_open": 298, "personality": 135, "pidfd_getfd": 438, "pidfd_open": 434, "pidfd_send_signal": 424,
+        "pivot_root": 155, "pkey_mprotect": 329, "prctl": 157, "prlimit64": 302, "process_madvise": 440,
+        "process_vm_readv": 310, "process_vm_writev": 311, "ptrace": 101, "readlink": 89,
+        "rt_sigprocmask": 14, "rt_sigqueueinfo": 129,
+        "rt_tgsigqueueinfo": 297, "sched_setaffinity": 203, "sched_setscheduler": 144, "seccomp": 317, "setns": 308,
+        "setpgid": 109, "setpriority": 141, "setrlimit": 160, "setsid": 112, "setuid": 105, "shmat": 30, "shmget": 29,
+        "socket": 41, "stat": 4, "statx": 332, "swapon": 167, "tgkill": 234, "timer_create": 222, "tkill": 200,
+        "truncate": 76, "umount2": 166, "unlink": 87, "unshare": 272, "userfaultfd": 323, "vfork": 58, "vmsplice": 278,
+    },
+    "aarch64": {
+        "accept4": 242, "add_key": 217, "bind": 200, "bpf": 280, "capset": 91, "chdir": 49, "chroot": 51, "clone": 220,
+        "clone3": 435, "connect": 203, "execve": 221, "execveat": 281, "fanotify_init": 262, "fcntl": 25, "fsopen": 430,
+        "getcwd": 17, "getdents64": 61, "init_module": 105, "inotify_init1": 26, "io_uring_setup": 425, "ioctl": 29,
+        "kcmp": 272, "keyctl": 219, "kill": 129, "landlock_restrict_self": 446, "listen": 201, "memfd_create": 279,
+        "memfd_secret": 447, "mmap": 222, "mount": 40, "mprotect": 226, "mq_open": 180, "name_to_handle_at": 264,
+        "newfstatat": 79, "open_by_handle_at": 265, "openat": 56, "openat2": 437, "perf_event_open": 241,
+        "personality": 92, "pidfd_getfd": 438, "pidfd_open": 434, "pidfd_send_signal": 424, "pivot_root": 41,
+        "pkey_mprotect": 288, "prctl": 167, "prlimit64": 261, "process_madvise": 440, "process_vm_readv": 270,
+        "process_vm_writev": 271, "ptrace": 117, "rt_sigprocmask": 135,
+        "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
+        "sched_setaffinity": 122, "sched_setscheduler": 119, "seccomp": 277, "setns": 268, "setpgid": 154,
+        "setpriority": 140, "setsid": 157, "setuid": 146, "shmat": 196, "shmget": 194, "socket": 198, "statx": 291,
+        "swapon": 224, "tgkill": 131, "timer_create": 107, "tkill": 130, "truncate": 45, "umount2": 39, "unshare": 97,
+        "userfaultfd": 282, "vmsplice": 75,
+    },
+}  # fmt: skip
+"""Numbers of system calls by machine; those that a machine does not have are not tried on it."""
+
+RAW = """
+import ctypes
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+NUMBERS = {numbers!r}
+
+
+def word(value):
+    return value if isinstance(value, (bytes, ctypes.Array)) else ctypes.c_long(value)
+
+
+def raw(name, *arguments):
+    "A system call's result; minus its errno where it is refused; that of a call which does not exist for one unknown."
+    if name not in NUMBERS:
+        return -38
+    result = _libc.syscall(ctypes.c_long(NUMBERS[name]), *map(word, arguments))
+    return result if result >= 0 else -ctypes.get_errno()
+"""
+"""Begins a module that makes system calls without Python's own functions."""
+
+_REFUSED_HEAD = """
+def refused(attempts):
+    got = []
+    for name, attempt in attempts.items():
+        try:
+            outcome = attempt()
+        except Exception:
+            continue
+        if not (isinstance(outcome, int) and outcome < 0):
+            got.append(name)
+    return got
+"""
+
+
+def raw_head() -> str:
+    """:data:`RAW` with the numbers of this machine."""
+    return RAW.format(numbers=dict(SYSCALLS.get(platform.machine(), {})))
+
+
+def _main(body: str, *, head: str = "") -> str:
+    body = textwrap.indent(textwrap.dedent(body).strip(), "    ")
+    return f"{head}\n\ndef main(input, context):\n{body}\n"
+
+
+def _plain(name: str, body: str, outcomes: tuple[str, ...], **rest: object) -> HostileGuest:
+    return HostileGuest(name, _main(body), outcomes, **rest)  # type: ignore[arg-type]
+
+
+def _raw(name: str, body: str, outcomes: tuple[str, ...], **rest: object) -> HostileGuest:
+    return HostileGuest(f"{name} (raw)", _main(body, head=raw_head()), outcomes, **rest)  # type: ignore[arg-type]
+
+
+def _refused(name: str, *, head: str = "", **attempts: str) -> HostileGuest:
+    """Each attempt is an expression that must raise, or be a negative number: the result lists the others."""
+    table = ", ".join(f"{attempt!r}: lambda: {code}" for attempt, code in attempts.items())
+    return HostileGuest(name, _main(f"return refused({{{table}}})", head=head + _REFUSED_HEAD), (OK,), result=[])
+
+
+def _refused_raw(name: str, **attempts: str) -> HostileGuest:
+    return _refused(f"{name} (raw)", head=raw_head(), **attempts)
+
+
+_MMAP_LOOP = """
+size = 1 << 24
+while True:
+    place = raw("mmap", 0, size, 3, {flags}, -1, 0)
+    if place < 0:
+        raise MemoryError(place)
+    ctypes.memset(place, 1, size)
+"""
+
+_PAGE_TABLES = """
+size = 2 << 40
+place = raw("mmap", 0, size, 1, 0x4022, -1, 0)  # PROT_READ, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE
+if place < 0:
+    raise MemoryError(place)
+for at in range(place, place + size, 2 << 20):
+    ctypes.string_at(at, 1)
+"""
+
+USES_UP = (
+    _plain("endless loop", "while True: pass", _TIME),
+    _raw("endless loop", "while True: raw('fcntl', 0, 1)", _TIME),
+    _plain("endless sleep", "import time\nwhile True: time.sleep(1e6)", _TIME),
+    _raw("endless sleep", "while True: _libc.sleep(1000)", _TIME),
+    _plain("a list that grows", "a = []\nwhile True: a.append('x' * 100_000)", _MEMORY),
+    _plain("a buffer that doubles", "b = bytearray(1)\nwhile True: b += b", _MEMORY),
+    _plain(
+        "swallowed memory errors",
+        ("a = []\nwhile True:\n    try:\n        a.append(bytearray(1 << 20))\n    except MemoryError:\n        pass"),
+        (*_MEMORY,),
+    ),
+    _plain(
+        "private mapping", "import mmap\nm = mmap.mmap(-1, 8 << 30, flags=2 | 0x20)\nm.write(b'x' * len(m))", _MEMORY
+    ),
+    _plain("shared mapping", "import mmap\nm = mmap.mmap(-1, 8 << 30)\nm.write(b'x' * len(m))", _MEMORY),
+    _plain(
+        "shared mappings",
+        ("import mmap\na = []\nwhile True:\n    a.append(mmap.mmap(-1, 1 << 24))\n    a[-1].write(b'x' * (1 << 24))"),
+        _MEMORY,
+    ),
+    _raw("private mappings", _MMAP_LOOP.format(flags="0x22"), _MEMORY),
+    _raw("shared mappings", _MMAP_LOOP.format(flags="0x21"), _MEMORY),
+    _raw("mappings that grow down", _MMAP_LOOP.format(flags="0x122"), _MEMORY),
+    _raw("page tables", _PAGE_TABLES, _MEMORY),
+    _plain("a large power", "return 10 ** 10 ** 8 > 0", (OK, *_MEMORY)),
+    _plain(
+        "a large power's digits", "import sys\nsys.set_int_max_str_digits(0)\nreturn len(str(10 ** 10 ** 7))", _MEMORY
+    ),
+    _plain("more digits than are allowed", "return len(str(10 ** 100_000))", _THREW, then=_THREW),
+    _plain("a shift", "return 1 << 10 ** 12", _THREW, then=_THREW),
+    _plain("recursion", "def f(): return f() + 1\nreturn f()", _THREW, then=_THREW),
+    _plain(
+        "recursion without a limit",
+        ("import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(): return f() + 1\nreturn f()"),
+        (*_MEMORY, *_CRASHED),
+    ),
+    _plain(
+        "recursion in C",
+        ("import sys\nsys.setrecursionlimit(10 ** 9)\na = []\nfor _ in range(10 ** 6): a = [a]\nreturn len(repr(a))"),
+        (*_MEMORY, *_CRASHED),
+    ),
+    _plain("JSON of a million brackets", "import json\nreturn json.loads('[' * 10 ** 6)", (*_THREW, *_CRASHED)),
+    _plain("a deep expression", "return eval('-' * 10 ** 6 + '1')", (*_MEMORY, *_CRASHED)),
+    _plain(
+        "a regular expression that backtracks", ("import re\nreturn re.match('(a+)+$', 'a' * 40 + 'b') is None"), _TIME
+    ),
+    _plain(
+        "numbers whose hashes collide",
+        ("table = {}\nfor n in range(1, 200_000): table[n * (2 ** 61 - 1)] = n\nreturn len(table)"),
+        _TIME,
+    ),
+    _plain(
+        "a bomb of zlib's",
+        (
+            "import zlib\nbomb = zlib.compress(bytes(1 << 27))\n"
+            "return [len(zlib.decompress(bomb)) for _ in range(10 ** 6)][0]"
+        ),
+        (*_MEMORY,),
+    ),
+    _plain(
+        "endless destructors",
+        ("class Again:\n    def __del__(self): Again()\nAgain()\nreturn 1"),
+        (*_TIME, *_CRASHED, *_THREW, OK),
+    ),
+    _plain("coroutine that waits for nothing", "import asyncio\nasyncio.run(asyncio.sleep(1e6))", _TIME),
+    HostileGuest(
+        "future that never comes",
+        ("import asyncio\n\n\nasync def main(input, context):\n    await asyncio.get_running_loop().create_future()\n"),
+        (*_TIME, *_THREW),
+        then=(*_TIME, *_THREW),
+    ),
+    HostileGuest(
+        "awaitable that never ends",
+        (
+            "class Never:\n    def __await__(self):\n        while True: yield\n\n\n"
+            "async def main(input, context):\n    await Never()\n"
+        ),
+        (*_TIME, *_THREW),
+        then=(*_TIME, *_THREW),
+    ),
+    _plain(
+        "a result without an end",
+        "a = []\na.append(a)\nreturn a",
+        (*_THREW, Code.RESULT_REFUSED),
+        then=(*_THREW, Code.RESULT_REFUSED),
+    ),
+    _plain(
+        "all signals blocked",
+        ("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nwhile True: pass"),
+        (*_TIME, *_THREW),
+    ),
+)
+"""Guests that use up time or memory."""
+
+_THREAD = "import threading\nthreading.Thread(target=print).start()\nreturn 1"
+_SIGNAL_ALL = "[os.kill(pid, 9) for pid in (os.getppid(), -1, 1)]"
+
+ENDS = (
+    _plain("os._exit", "import os\nos._exit(0)", _CRASHED),
+    _plain("abort", "import os\nos.abort()", _CRASHED),
+    _plain("sys.exit", "import sys\nsys.exit(0)", _THREW, then=_THREW),
+    _plain("KeyboardInterrupt", "raise KeyboardInterrupt", _THREW, then=_THREW),
+    _plain("GeneratorExit", "raise GeneratorExit", _THREW, then=_THREW),
+    _plain("StopIteration", "raise StopIteration(1)", _THREW, then=_THREW),
+    _plain(
+        "an exception that cannot be told",
+        ("class Bad(Exception):\n    def __str__(self): raise self\n    __repr__ = __str__\nraise Bad"),
+        _THREW,
+        then=_THREW,
+    ),
+    _plain(
+        "an exception that never ends",
+        ("class Bad(Exception):\n    def __str__(self):\n        while True: pass\nraise Bad"),
+        (*_TIME, *_THREW),
+        then=(*_TIME, *_THREW),
+    ),
+    _plain(
+        "an exit of its own",
+        "import atexit\natexit.register(lambda: [None for _ in iter(int, 1)])\nreturn 1",
+        (OK,),
+        then=(OK,),
+    ),
+    _plain("closed descriptors", "import os\nos.closerange(0, 1000)\nreturn 1", (OK, *_CRASHED)),
+    _raw("a null pointer", "return ctypes.string_at(0)", _CRASHED),
+    _raw(
+        "code in a mapping",
+        (
+            "place = raw('mmap', 0, 4096, 7, 0x22, -1, 0)\n"
+            "if place < 0: raise PermissionError(place)\n"
+            "ctypes.memmove(place, bytes([0xB8, 1, 0, 0, 0, 0xC3]), 6)\n"
+            "return ctypes.CFUNCTYPE(ctypes.c_int)(place)()"
+        ),
+        (*_THREW, *_CRASHED),
+    ),
+    _raw("a callback", "return ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 1)()", (OK, *_THREW, *_CRASHED), result=1),
+    _raw("execve", "return raw('execve', b'/bin/true', 0, 0) < 0", (OK, *_CRASHED), result=True),
+)
+"""Guests that end, or break, their own process."""
+
+ESCAPES = (
+    _plain("a thread", _THREAD, _THREW, then=_THREW),
+    _plain("a fork bomb", "import os\nwhile True: os.fork()", _THREW, then=_THREW),
+    _refused(
+        "processes",
+        head="import multiprocessing, os, subprocess, signal, _posixsubprocess\n",
+        fork="os.fork()",
+        spawn="os.posix_spawn('/bin/true', ['/bin/true'], {})",
+        run="subprocess.run(['/bin/true'])",
+        system="-1 if os.system('true') else 1",
+        execute="os.execv('/bin/true', ['/bin/true'])",
+        multi="multiprocessing.get_context('fork').Process(target=print).start()",
+        parent="os.kill(os.getppid(), 9)",
+        everybody="os.kill(-1, 9)",
+        group="os.killpg(os.getppid(), 9)",
+        first="os.kill(1, 0)",
+        stop="os.kill(os.getpid(), signal.SIGSTOP)",
+        nice="os.setpriority(os.PRIO_PROCESS, 0, 19)",
+        session="os.setsid()",
+        identity="os.setuid(0)",
+    ),
+    _refused_raw(
+        "processes",
+        fork="raw('fork')",
+        vfork="raw('vfork')",
+        clone="raw('clone', 17, 0, 0, 0, 0)",
+        sibling="raw('clone', 0x8000 | 17, 0, 0, 0, 0)",
+        thread="raw('clone', 0x10F00, 0, 0, 0, 0)",
+        namespace="raw('clone', 0x10000000 | 17, 0, 0, 0, 0)",
+        parent="raw('kill', _libc.getppid(), 9)",
+        everybody="raw('kill', -1, 9)",
+        stop="raw('kill', _libc.getpid(), 19)",
+        thread_signal="raw('tgkill', _libc.getppid(), _libc.getppid(), 9)",
+        old_thread_signal="raw('tkill', _libc.getppid(), 9)",
+        queued="raw('rt_sigqueueinfo', _libc.getppid(), 9, bytes(128))",
+        pidfd="raw('pidfd_open', _libc.getppid(), 0)",
+        trace="raw('ptrace', 16, _libc.getppid(), 0, 0)",
+        read="raw('process_vm_readv', _libc.getppid(), bytes(16), 1, bytes(16), 1, 0)",
+        write="raw('process_vm_writev', _libc.getppid(), bytes(16), 1, bytes(16), 1, 0)",
+        limits="raw('prlimit64', _libc.getppid(), 9, 0, bytes(16))",
+        own_limits="raw('prlimit64', 0, 9, ctypes.create_string_buffer(b'\\\\xff' * 16, 16), 0)",
+        old_limits="raw('setrlimit', 9, ctypes.create_string_buffer(b'\\\\xff' * 16, 16))",
+        session="raw('setsid')",
+        group="raw('setpgid', 0, 0)",
+        identity="raw('setuid', 0)",
+        priority="raw('setpriority', 0, 0, 19)",
+    ),
+    _refused(
+        "files",
+        head="import io, os, pathlib, shutil, tempfile\n",
+        accounts="open('/etc/passwd')",
+        own_memory="open('/proc/self/mem', 'r+b')",
+        own_maps="open('/proc/self/maps')",
+        parents="open(f'/proc/{os.getppid()}/environ')",
+        opened="os.open('/', os.O_RDONLY)",
+        path="os.open('.', os.O_PATH)",
+        listed="os.listdir('/')",
+        listed_here="os.listdir('.')",
+        processes="os.listdir('/proc')",
+        looked="os.stat('/proc/1')",
+        looked_here="os.stat('.')",
+        shadow="os.lstat('/etc/shadow')",
+        link="os.readlink('/proc/self/exe')",
+        where="os.getcwd()",
+        there="-1 if not os.path.exists('/') else 1",
+        made="os.mkdir('/tmp/casemate-was-here')",
+        wrote="pathlib.Path('/tmp/casemate-was-here').write_text('x')",
+        temporary="tempfile.TemporaryFile()",
+        memory="os.memfd_create('x')",
+        copied="shutil.copy('/etc/passwd', '/tmp/casemate-was-here')",
+        removed="os.unlink('/tmp/x')",
+        moved="os.chdir('/')",
+        root="os.chroot('/')",
+    ),
+    _refused_raw(
+        "files",
+        opened="raw('openat', -100, b'/etc/passwd', 0, 0)",
+        old="raw('open', b'/etc/passwd', 0, 0)",
+        path="raw('openat', -100, b'/', 0x200000, 0)",
+        how="raw('openat2', -100, b'/etc/passwd', bytes(24), 24)",
+        relative="raw('openat', -100, b'../../../../etc/passwd', 0, 0)",
+        temporary="raw('openat', -100, b'/tmp', 0x410002, 0o600)",
+        looked="raw('newfstatat', -100, b'/proc/1', ctypes.create_string_buffer(144), 0)",
+        looked_old="raw('stat', b'/proc/1', ctypes.create_string_buffer(144))",
+        looked_new="raw('statx', -100, b'/etc/shadow', 0, 0xFFF, ctypes.create_string_buffer(256))",
+        link="raw('readlink', b'/proc/self/exe', ctypes.create_string_buffer(64), 64)",
+        where="raw('getcwd', ctypes.create_string_buffer(64), 64)",
+        moved="raw('chdir', b'/')",
+        root="raw('chroot', b'/')",
+        handle="raw('name_to_handle_at', -100, b'/', ctypes.create_string_buffer(128), bytes(8), 0)",
+        by_handle="raw('open_by_handle_at', -100, bytes(128), 0)",
+        memory="raw('memfd_create', b'x', 0)",
+        removed="raw('unlink', b'/tmp/x')",
+        cut="raw('truncate', b'/tmp/x', 0)",
+        notify="raw('inotify_init1', 0)",
+    ),
+    _refused(
+        "network",
+        head="import socket, urllib.request, asyncio\n",
+        stream="socket.socket()",
+        local="socket.socket(socket.AF_UNIX)",
+        datagram="socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)",
+        raw="socket.socket(socket.AF_INET, socket.SOCK_RAW)",
+        packet="socket.socket(17, socket.SOCK_RAW)",
+        netlink="socket.socket(16, socket.SOCK_RAW)",
+        server="socket.create_server(('127.0.0.1', 0))",
+        client="socket.create_connection(('127.0.0.1', 9))",
+        url="urllib.request.urlopen('http://127.0.0.1:9/')",
+        looked_up="socket.getaddrinfo('localhost', 80)",
+        loop="asyncio.run(asyncio.open_connection('127.0.0.1', 9))",
+        bound="socket.socketpair()[0].bind('\\0casemate')",
+        sent="socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)",
+    ),
+    _refused_raw(
+        "network",
+        **{f"family_{family}": f"raw('socket', {family}, 1, 0)" for family in (1, 2, 10, 16, 17, 38, 40, 44)},
+        connect="raw('connect', 0, bytes(16), 16)",
+        bind="raw('bind', 0, bytes(16), 16)",
+        listen="raw('listen', 0, 1)",
+        accept="raw('accept4', 0, 0, 0, 0)",
+    ),
+)
+"""Guests that try to reach files, network and other processes, without ending themselves by it."""
+
+_LONELY = (
+    "io_uring_setup|1, bytes(120)",
+    "userfaultfd|0",
+    "bpf|0, bytes(72), 72",
+    "perf_event_open|bytes(128), 0, -1, -1, 0",
+    "keyctl|0, -3, 0",
+    "add_key|b'user', b'x', b'x', 1, -3",
+    "unshare|0x10000000",
+    "setns|0, 0",
+    "mount|b'x', b'/', b'tmpfs', 0, 0",
+    "umount2|b'/', 0",
+    "pivot_root|b'/', b'/'",
+    "fsopen|b'tmpfs', 0",
+    "init_module|b'', 0, b''",
+    "seccomp|1, 0, bytes(16)",
+    "prctl|4, 1, 0, 0, 0",
+    "prctl|1, 0, 0, 0, 0",
+    "prctl|22, 0, 0, 0, 0",
+    "prctl|35, 1, 0, 0, 0",
+    "prctl|59, 1, 0, 0, 0",
+    "personality|0x400000",
+    "capset|bytes(8), bytes(24)",
+    "shmget|0, 4096, 0o1600",
+    "shmat|0, 0, 0",
+    "mq_open|b'x', 0, 0, 0",
+    "timer_create|0, 0, ctypes.create_string_buffer(8)",
+    "execveat|-100, b'/bin/true', 0, 0, 0",
+    "fanotify_init|0, 0",
+    "kcmp|1, 1, 0, 0, 0",
+    "process_madvise|0, bytes(16), 1, 0, 0",
+    "pidfd_getfd|0, 0, 0",
+    "pidfd_send_signal|0, 9, 0, 0",
+    "sched_setscheduler|0, 1, bytes(4)",
+    "sched_setaffinity|1, 8, bytes(8)",
+    "vmsplice|1, bytes(16), 1, 0",
+    "swapon|b'/x', 0",
+    "rt_tgsigqueueinfo|1, 1, 9, bytes(128)",
+    "memfd_secret|0",
+    "clone3|bytes(88), 88",
+    "landlock_restrict_self|0, 0",
+    "mmap|0, 4096, 7, 0x22, -1, 0",
+    "pkey_mprotect|0, 4096, 7, -1",
+    "ioctl|0, 0x5412, b'x'",
+    "getdents64|0, ctypes.create_string_buffer(64), 64",
+)
+"""System calls that a guest has no business with: refused, or the end of the guest."""
+
+LONELY = tuple(
+    HostileGuest(
+        f"{name}({arguments}) (raw)",
+        _main(f"return raw({name!r}, {arguments}) < 0", head=raw_head()),
+        (OK, *_CRASHED),
+        result=True,
+    )
+    for name, _, arguments in (case.partition("|") for case in _LONELY)
+)
+
+_EVERY_FRAME = """
+import gc, sys
+frame = sys._getframe()
+while frame is not None:
+    for name, value in list(frame.f_locals.items()):
+        if isinstance(value, (dict, list, set, bytearray)) and frame is not sys._getframe():
+            value.clear()
+    frame = frame.f_back
+return 1
+"""
+
+SPEAKS = (
+    _plain("endless printing", "while True: print('x' * 1000)", (*_TIME, *_CRASHED, *_THREW)),
+    _plain(
+        "endless writing to standard output",
+        "import os\nwhile True: os.write(1, b'x' * 4096)",
+        (*_TIME, *_CRASHED, *_THREW),
+    ),
+    _plain(
+        "endless writing to standard error",
+        "import os\nwhile True: os.write(2, b'x' * 4096)",
+        (*_TIME, *_CRASHED, *_THREW),
+    ),
+    _raw("endless writing", "while True: _libc.write(2, b'x' * 4096, 4096)", _TIME),
+    _plain(
+        "junk on all descriptors",
+        (
+            "import os\n"
+            "for number in range(3, 64):\n    try: os.write(number, b'\\x07\\0\\0\\0garbage')\n"
+            "    except OSError: pass\nreturn 1"
+        ),
+        (OK, *_CRASHED),
+    ),
+    _plain(
+        "a long frame on all descriptors",
+        (
+            "import os\n"
+            "for number in range(3, 64):\n"
+            "    try: os.write(number, b'\\xff\\xff\\xff\\x7f' + bytes(4096))\n"
+            "    except OSError: pass\nreturn 1"
+        ),
+        (OK, *_CRASHED, *_TIME),
+    ),
+    _plain(
+        "a forged result on all descriptors",
+        (
+            "import os\n"
+            "for number in range(3, 64):\n"
+            "    try: os.write(number, b'\\x0a\\0\\0\\0\\x13' + bytes(8) + b'7')\n"
+            "    except OSError: pass\nreturn 1"
+        ),
+        (OK, *_CRASHED),
+    ),
+    _plain(
+        "reading all descriptors",
+        (
+            "import os\n"
+            "for number in range(0, 64):\n    try:\n        os.set_blocking(number, False)\n"
+            "        os.read(number, 1 << 20)\n    except OSError: pass\nreturn 1"
+        ),
+        (OK, *_CRASHED, *_THREW),
+    ),
+    _plain(
+        "descriptors without end",
+        ("import os\na = []\nwhile True: a.append(os.dup(1))"),
+        (*_THREW, *_CRASHED),
+        then=(*_THREW, *_CRASHED, *_TIME),
+    ),
+    _plain(
+        "pairs of sockets without end",
+        (
+            "import socket\na = []\nwhile True:\n    a += socket.socketpair()\n    a[-1].setblocking(False)\n"
+            "    try: a[-1].send(bytes(1 << 20))\n    except BlockingIOError: pass"
+        ),
+        (*_THREW, *_CRASHED),
+        then=(*_THREW, *_CRASHED, *_TIME),
+    ),
+    _plain(
+        "a patched json",
+        ("import json\njson.loads = json.dumps = json.JSONEncoder.encode = lambda *a, **k: 1 / 0\nreturn 1"),
+        (OK, *_THREW, *_CRASHED),
+        then=(OK, *_THREW, *_CRASHED),
+    ),
+    _plain(
+        "patched builtins",
+        (
+            "import builtins\nfor name in ('len', 'isinstance', 'print', 'bytes', 'str', 'dict', 'type', 'getattr'):\n"
+            "    setattr(builtins, name, None)\nreturn 1"
+        ),
+        (OK, *_THREW, *_CRASHED),
+        then=(OK, *_THREW, *_CRASHED),
+    ),
+    _plain(
+        "a tracer",
+        ("import sys\ndef trace(*_): raise SystemExit\nsys.settrace(trace)\nsys.setprofile(trace)\nreturn 1"),
+        (OK, *_THREW, *_CRASHED),
+        then=(OK, *_THREW, *_CRASHED),
+    ),
+    _plain("emptied frames", _EVERY_FRAME, (OK, *_THREW, *_CRASHED), then=(OK, *_THREW, *_CRASHED)),
+    _plain(
+        "emptied objects",
+        (
+            "import gc\nfor thing in gc.get_objects():\n    if type(thing) in (dict, list) and thing:\n"
+            "        thing.clear()\nreturn 1"
+        ),
+        (OK, *_THREW, *_CRASHED, *_TIME),
+    ),
+    _plain(
+        "a collector's callback",
+        ("import gc\ngc.callbacks.append(lambda *_: 1 / 0)\ngc.collect()\nreturn 1"),
+        (OK, *_THREW),
+        then=(OK, *_THREW),
+    ),
+    _plain(
+        "forgotten modules",
+        "import sys\nsys.modules.clear()\nreturn 1",
+        (OK, *_THREW, *_CRASHED),
+        then=(OK, *_THREW, *_CRASHED),
+    ),
+    _plain(
+        "limits of its own",
+        ("import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nreturn 1"),
+        _THREW,
+        then=_THREW,
+    ),
+)
+"""Guests that speak out of turn, or take the bootstrap apart."""
+
+AT_IMPORT = tuple(
+    HostileGuest(
+        f"{name} while it is loaded", f"{source}\n\n\ndef main(input, context): ...\n", outcomes, fails_to_load=True
+    )
+    for name, source, outcomes in (
+        ("endless loop", "while True: pass", _TIME),
+        ("memory", "a = []\nwhile True: a.append(bytearray(1 << 20))", _MEMORY),
+        ("recursion", "def f(): f()\nf()", _THREW),
+        ("an end", "import os\nos._exit(0)", _CRASHED),
+        ("an exception", "1 / 0", _THREW),
+        ("a thread", "import threading\nthreading.Thread(target=print).start()", _THREW),
+        ("a fork", "import os\nif os.fork() == 0:\n    while True: pass", (*_THREW, *_CRASHED)),
+        ("a fork bomb", "import os\nwhile True: os.fork()", (*_THREW, *_CRASHED)),
+        ("a fork bomb (raw)", raw_head() + "while True: raw('fork')", (*_TIME, *_CRASHED)),
+        (
+            "siblings without end (raw)",
+            raw_head() + "while True: raw('clone', 0x8000 | 17, 0, 0, 0, 0)",
+            (*_TIME, *_CRASHED, *_MEMORY),
+        ),
+        ("a file", "open('/etc/passwd')", _THREW),
+        ("a socket", "import socket\nsocket.socket()", _THREW),
+        ("a program", "import os\nos.execv('/bin/true', ['/bin/true'])", (*_THREW, *_CRASHED)),
+        ("page tables (raw)", raw_head() + _PAGE_TABLES, (*_MEMORY, *_CRASHED)),
+    )
+)
+"""What the body of a module does, in the process that guests are copies of."""
+
+HOSTILE_PYTHON = (*USES_UP, *ENDS, *ESCAPES, *LONELY, *SPEAKS, *AT_IMPORT)

@@ -1,0 +1,189 @@
+"""Every hostile Python guest through the whole chain: a typed answer in time, and nothing else takes harm."""
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.rigs.process_tree import is_alive
+from tests.rigs.workshop import PolicyFor, Workshop
+
+from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
+from casemate.client.local import LocalMachine
+from casemate.testing.hostile_guests import OK, HostileGuest
+from casemate.testing.hostile_python import AT_IMPORT, ENDS, ESCAPES, HOSTILE_PYTHON, LONELY, SPEAKS, USES_UP, raw_head
+from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.manifest import Engine
+
+pytestmark = pytest.mark.machine
+
+LIMIT = 1.0
+GRACE = 0.5
+"""What the project promises beyond the time limit (seconds)."""
+OWN_WAY = 0.35
+"""For client, host and pipes on two cores that other tests share (seconds); the enclave's own answer is in time."""
+LOADING = 12
+"""Longest launch of an image whose code does not finish loading (seconds)."""
+THE_ENCLAVES_OWN = (Code.TIME_LIMIT, Code.RESULT_REFUSED)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left(machine: LocalMachine, client: Client) -> Iterator[None]:
+    """Whatever a guest did, all of its processes end with its enclave."""
+    yield
+    for shown in client.enclaves():
+        if shown.state is State.RUNNING:
+            client.destroy(shown.enclave)
+    deadline = time.monotonic() + 5
+    while sessions_of_images(machine) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert sessions_of_images(machine) <= {1}, "one image process may stand ready"
+    for pid in (machine.status.chip_pid, machine.status.host_pid, machine.status.supervisor_pid):
+        assert is_alive(pid)
+
+
+def sessions_of_images(machine: LocalMachine) -> set[int]:
+    """How many processes each session below the spawner has."""
+    counts: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                fields = (folder / "stat").read_text().rpartition(") ")[2].split()
+                parent, session = int(fields[1]), int(fields[3])
+                chip = int(Path(f"/proc/{parent}/stat").read_text().rpartition(") ")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            if chip == machine.status.chip_pid and session != os.getsid(machine.status.chip_pid):
+                counts[session] = counts.get(session, 0) + 1
+    return set(counts.values())
+
+
+def outcome_of(enclave: Enclave, argument: object) -> tuple[str, object]:
+    try:
+        return OK, enclave.call("main", argument).value
+    except EnclaveRefusedError as refused:
+        return refused.fault.code, None
+
+
+@pytest.mark.parametrize("guest", HOSTILE_PYTHON, ids=lambda guest: guest.name)
+def test_a_hostile_guest_harms_its_own_call_alone(
+    guest: HostileGuest, workshop: Workshop, client: Client, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(
+        guest.source, engine=Engine.PYTHON, time_ms=int(LIMIT * 1000), output_kib=256, isolation=Isolation.SHARED
+    )
+    began = time.monotonic()
+    if guest.fails_to_load:
+        with pytest.raises(HostRefusedError) as refused:
+            client.launch(image)
+        assert refused.value.fault.code in guest.outcomes, refused.value
+        assert time.monotonic() - began < LOADING
+        return
+    enclave = client.attest(client.launch(image), policy_for(image))
+    for argument, outcomes in ((None, guest.outcomes), ("again", (*guest.outcomes, *guest.then))):
+        began = time.monotonic()
+        code, value = outcome_of(enclave, argument)
+        assert time.monotonic() - began < LIMIT + GRACE + OWN_WAY
+        assert code in (*outcomes, *THE_ENCLAVES_OWN), (code, value)
+        if code == OK and guest.result is not None:
+            assert value == guest.result
+    state = next(shown.state for shown in client.enclaves() if shown.enclave == enclave.number)
+    assert state is State.RUNNING
+
+
+def test_the_cases_are_of_all_kinds() -> None:
+    for kind in (USES_UP, ENDS, ESCAPES, LONELY, SPEAKS, AT_IMPORT):
+        assert len(kind) >= 6
+    names = [guest.name for guest in HOSTILE_PYTHON]
+    assert len(names) == len(set(names))
+
+
+def test_what_guests_tried_to_write_is_not_there() -> None:
+    assert not Path("/tmp/casemate-was-here").exists()
+
+
+SCAN = (
+    raw_head()
+    + """
+
+def main(input, context):
+    if input["keep"]:
+        global kept
+        kept = [input["word"] * 50 for _ in range(100)]
+        return len(kept)
+    needle, found = bytes(byte ^ 0x55 for byte in bytes(input["hidden"])), 0
+    import gc
+    places = sorted({id(thing) & ~0xFFFFF for thing in gc.get_objects()})
+    for place in places:
+        for page in range(place, place + 0x100000, 4096):
+            if raw("rt_sigprocmask", 99, page, 0, 8) == -22:  # EINVAL, for 99; EFAULT where nothing is mapped
+                text = ctypes.string_at(page, 4096)
+                found += text.count(needle)
+    return found
+"""
+)
+
+
+def test_a_guest_finds_no_word_of_another_callers_in_its_memory(
+    workshop: Workshop, machine: LocalMachine, client: Client, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(SCAN, engine=Engine.PYTHON, time_ms=20_000)
+    number = client.launch(image)
+    word = "a very secret word " + os.urandom(8).hex()
+    hidden = [byte ^ 0x55 for byte in word.encode()]
+    alice = client.attest(number, policy_for(image))
+    assert alice.call("main", {"keep": True, "word": word, "hidden": []}).value == 100
+    assert alice.call("main", {"keep": False, "word": "", "hidden": hidden}).value > 0, "the scan finds what is there"
+    with connect(machine.host_socket) as other:
+        bob = other.attest(number, policy_for(image))
+        assert bob.call("main", {"keep": False, "word": "", "hidden": hidden}).value == 0
+
+
+def test_two_guests_draw_different_random_numbers(workshop: Workshop, client: Client, policy_for: PolicyFor) -> None:
+    image = workshop.image(
+        "import random, os, secrets, uuid\nrandom.seed(1)\nmade = random.Random()\n\n\n"
+        "def main(input, context):\n"
+        "    return [random.random(), os.urandom(8).hex(), secrets.token_hex(8), str(uuid.uuid4())]\n",
+        engine=Engine.PYTHON,
+        isolation=Isolation.CALL,
+    )
+    enclave = client.attest(client.launch(image), policy_for(image))
+    drawn = [enclave.call("main", None).value for _ in range(5)]
+    for kind in zip(*drawn, strict=True):
+        assert len(set(kind)) == len(drawn)
+
+
+def test_others_are_served_while_guests_do_their_worst(
+    workshop: Workshop, machine: LocalMachine, client: Client, policy_for: PolicyFor
+) -> None:
+    """A caller of an enclave beside it keeps getting answers."""
+    good_image = workshop.image("def main(input, context):\n    return input\n", engine=Engine.PYTHON)
+    good = client.attest(client.launch(good_image), policy_for(good_image))
+    sources = [guest.source for guest in USES_UP[:8]]
+    images = [
+        workshop.image(source, engine=Engine.PYTHON, time_ms=1000, product_id=number)
+        for number, source in enumerate(sources)
+    ]
+
+    def worst() -> None:
+        with connect(machine.host_socket) as other:
+            for image in images:
+                number = other.launch(image)
+                outcome_of(other.attest(number, policy_for(image)), None)
+                other.destroy(number)
+
+    thread = threading.Thread(target=worst)
+    thread.start()
+    times: list[float] = []
+    while thread.is_alive():
+        began = time.monotonic()
+        assert good.call("main", len(times)).value == len(times)
+        times.append(time.monotonic() - began)
+    thread.join()
+    assert len(times) > 100
+    assert statistics.quantiles(times, n=100)[98] < 0.5
