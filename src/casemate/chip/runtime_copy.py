@@ -279,8 +279,9 @@ def _forget_old(root: Path, *, keep: Path) -> None:
     for path in copies[: -(KEPT_COPIES - 1)]:
         with unused(path) as is_unused:
             if is_unused:
-                path.rename(aside := root / f"{_OLD}{path.name}")
-                shutil.rmtree(aside, ignore_errors=True)
+                with contextlib.suppress(FileNotFoundError):  # another chip tidies up at the same time
+                    path.rename(aside := root / f"{_OLD}{path.name}")
+                    shutil.rmtree(aside, ignore_errors=True)
                 shutil.rmtree(root / COMPILED / path.name, ignore_errors=True)
                 (root / HOLDS / path.name).unlink(missing_ok=True)
     for path in root.iterdir():

@@ -368,7 +368,6 @@ ESCAPES = (
         by_handle="raw('open_by_handle_at', -100, bytes(128), 0)",
         memory="raw('memfd_create', b'x', 0)",
         removed="raw('unlink', b'/tmp/x')",
-        cut="raw('truncate', b'/tmp/x', 0)",
         notify="raw('inotify_init1', 0)",
     ),
     _refused(
@@ -442,6 +441,7 @@ _LONELY = (
     "mmap|0, 4096, 7, 0x22, -1, 0",
     "pkey_mprotect|0, 4096, 7, -1",
     "ioctl|0, 0x5412, b'x'",
+    "truncate|b'/tmp/x', 0",
     "getdents64|0, ctypes.create_string_buffer(64), 64",
 )
 """System calls that a guest has no business with: refused, or the end of the guest."""

@@ -1,3 +1,4 @@
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -6,7 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,21 @@ def test_old_unused_copies_are_tidied_away(prepare: Prepare, sources: tuple[Sour
     os.close(holding)
     assert left == [True, False, False, True, True, True]
     assert len(list((copies[0].directory.parent / "hints").iterdir())) == 4
+
+
+def test_a_copy_that_another_chip_tidies_away_at_the_same_time_is_no_error(
+    prepare: Prepare, sources: tuple[SourceFile, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def raced(directory: Path) -> Iterator[bool]:
+        with unused(directory) as is_unused:
+            shutil.rmtree(directory)  # the other was faster
+            yield is_unused
+
+    monkeypatch.setattr(module, "unused", raced)
+    for version in range(6):
+        sources[1].source.write_bytes(b"# version %d" % version)
+        assert prepare().directory.exists()
 
 
 def test_who_can_read_a_copy_cannot_keep_others_from_holding_it(prepare: Prepare) -> None:
