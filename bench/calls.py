@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from bench.bare_deno import BareDeno
+from bench.bare_engines import BareDeno
 from bench.figures import Kind, Row, Stats, Target, at, interleave, timed
 from bench.lab import ARGUMENTS, ENTRY, SIZE, Lab
 from bench.processes import Family, at_rest, processor_seconds

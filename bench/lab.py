@@ -105,7 +105,12 @@ class Lab:
     @property
     def engine(self) -> Path:
         """Deno's binary, the one that guests run."""
-        return cache_root() / copy_name(self.machine.status.runtime) / ENGINE
+        return self.runtime / ENGINE
+
+    @property
+    def runtime(self) -> Path:
+        """The copy of the runtime that the machine runs on."""
+        return cache_root() / copy_name(self.machine.status.runtime)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 
-from bench.bare_deno import BareDeno
+from bench.bare_engines import BareDeno
 from bench.figures import Kind, Row, Stats, Target, interleave, timed
 from bench.lab import ARGUMENTS, Lab
 from bench.processes import at_rest

@@ -8,6 +8,8 @@ from pathlib import Path
 from casemate.client.local import LocalMachine
 
 PROC = Path("/proc")
+QUIET = 0.1
+"""Seconds without a change after which a machine counts as settled: an engine takes less to start."""
 PATIENCE = 20.0
 """Longest wait until a machine is at rest (seconds)."""
 
@@ -57,6 +59,20 @@ def at_rest(machine: LocalMachine, *, enclaves: int, spare_guests: int) -> Famil
             return family
         time.sleep(0.01)
     raise RuntimeError(f"the machine did not come to rest: {family_of(machine)}")
+
+
+def settled(machine: LocalMachine) -> Family:
+    """Waits until no process of enclaves or guests has come or gone for a while, whatever engines they run."""
+    deadline = time.monotonic() + PATIENCE
+    before, since = family_of(machine), time.monotonic()
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+        family = family_of(machine)
+        if family != before:
+            before, since = family, time.monotonic()
+        elif family is not None and time.monotonic() - since > QUIET:
+            return family
+    raise RuntimeError(f"the machine did not settle: {before}")
 
 
 def processor_seconds(pid: int) -> float:

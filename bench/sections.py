@@ -11,6 +11,7 @@ from bench.lab import Lab, say
 from bench.launch import launches
 from bench.memory import memory
 from bench.pages import pages
+from bench.python import python
 from bench.quotes import quotes
 from bench.signing import signing
 from bench.snp import snp
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
     "launch": launches,
     "call": calls,
     "callers": callers,
+    "python": python,
     "http": http,
     "state": state,
     "stream": streams,
