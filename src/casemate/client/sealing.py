@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from casemate.client.errors import ReceiptRefusedError, ResponseRefusedError
 from casemate.wire.protocol.call import SECRET_SIZE, SESSION_KEYS_SIZE, CallBinding, Receipt, SessionBinding
+from casemate.wire.protocol.caller_key import has_small_order
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 """``wire.protocol.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
@@ -58,7 +59,9 @@ class SessionKeys:
 
 
 def check_receipt_signature(receipt_key: bytes, receipt: Receipt, signature: bytes) -> None:
-    """Refuses a receipt that ``receipt_key`` did not sign."""
+    """Refuses a receipt that ``receipt_key`` did not sign, and any under a key for which anybody can sign."""
+    if has_small_order(receipt_key):
+        raise ReceiptRefusedError("receipt key", got=receipt_key.hex(), want="a key that has an owner")
     try:
         Ed25519PublicKey.from_public_bytes(receipt_key).verify(signature, receipt.signed_bytes())
     except (InvalidSignature, ValueError):

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from casemate.link.channel import ANCILLARY_SIZE, CLOSED_ON_EXEC, Frame, descriptors_of, rights
+from casemate.link.channel import ANCILLARY_SIZE, CLOSED_ON_EXEC, Frame, descriptors_of, receive_into, rights
 from casemate.link.errors import PeerGoneError
 from casemate.link.frames import AT_ONCE, CHUNK_SIZE, HEADER_SIZE, MAX_FRAME, buffers, length, unsent
 from casemate.wire.errors import os_error_text
@@ -187,19 +187,16 @@ class AsyncChannel:
             buffer[: len(begun)] = begun
             done = len(begun)
             while done < size:
-                try:
-                    count, ancillary, _, _ = self._sock.recvmsg_into(
-                        [buffer[done : done + CHUNK_SIZE]], self._ancillary_size, CLOSED_ON_EXEC
+                try:  # no name for the part: a view that outlives the loop would have the result copied
+                    done += receive_into(
+                        self._sock,
+                        buffer[done : done + CHUNK_SIZE],
+                        self._ancillary_size,
+                        CLOSED_ON_EXEC,
+                        descriptors,
                     )
                 except BlockingIOError:
                     await self._readable()
-                    continue
-                except OSError as error:
-                    raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
-                descriptors += descriptors_of(ancillary)
-                if count == 0:
-                    raise PeerGoneError("the peer closed the link")
-                done += count
         return whole.getvalue()
 
     async def _readable(self) -> None:

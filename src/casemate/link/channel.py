@@ -62,6 +62,27 @@ def rights(descriptors: Sequence[int]) -> list[tuple[int, int, bytes]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())] if descriptors else []
 
 
+def receive_into(
+    sock: socket.socket, buffer: memoryview, ancillary_size: int, flags: int, descriptors: list[int]
+) -> int:
+    """Receives into ``buffer``, and appends what descriptors come; how many bytes there were.
+
+    Raises:
+        BlockingIOError: there is nothing yet.
+        PeerGoneError: the peer closed the link or died.
+    """
+    try:
+        count, ancillary, _, _ = sock.recvmsg_into([buffer], ancillary_size, flags)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
+    descriptors += descriptors_of(ancillary)
+    if count == 0:
+        raise PeerGoneError("the peer closed the link")
+    return count
+
+
 def enlarge_send_buffer(sock: socket.socket) -> None:
     """Has the system take up to :data:`SEND_BUFFER` bytes from this socket before its peer reads, or what it allows."""
     with contextlib.suppress(OSError):  # macOS refuses what is too much; the socket then keeps its size
@@ -129,19 +150,16 @@ class Channel:
         with whole.getbuffer() as buffer:
             done = 0
             while done < size:
-                try:
-                    count, ancillary, _, _ = self._sock.recvmsg_into(
-                        [buffer[done : done + CHUNK_SIZE]], ANCILLARY_SIZE, _DONT_WAIT_TO_RECEIVE
+                try:  # no name for the part: a view that outlives the loop would have the result copied
+                    done += receive_into(
+                        self._sock,
+                        buffer[done : done + CHUNK_SIZE],
+                        ANCILLARY_SIZE,
+                        _DONT_WAIT_TO_RECEIVE,
+                        descriptors,
                     )
                 except BlockingIOError:
                     self._wait(self._reading, deadline)
-                    continue
-                except OSError as error:
-                    raise PeerGoneError(f"cannot receive: {os_error_text(error)}") from None
-                descriptors += descriptors_of(ancillary)
-                if count == 0:
-                    raise PeerGoneError("the peer closed the link")
-                done += count
         return whole.getvalue()
 
     @staticmethod

@@ -139,10 +139,21 @@ def test_a_receipt_is_signed_over_a_label_of_its_own() -> None:
 
 
 NO_POINTS = [b"\x02" + bytes(31), b"\xff" * 32]
-"""Texts that name no point of the curve. Zeros name one, of order 4: under it, zeros sign one message in four."""
+"""Texts that name no point of the curve."""
 
 
 @pytest.mark.parametrize("key", NO_POINTS)
 def test_keys_that_are_none_verify_nothing(key: bytes) -> None:
     with pytest.raises(ReceiptRefusedError):
         check_receipt_signature(key, RECEIPT, bytes(64))
+
+
+@pytest.mark.parametrize("top_bit", [0, 1 << 255])
+def test_a_key_for_which_anybody_can_sign_vouches_for_nothing(top_bit: int) -> None:
+    """The neutral point: under it, itself as R and zero as S sign every message."""
+    key = (1 | top_bit).to_bytes(32, "little")
+    signature = (1).to_bytes(32, "little") + bytes(32)
+    if not top_bit:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, RECEIPT.signed_bytes())  # the library takes it
+    with pytest.raises(ReceiptRefusedError, match="a key that has an owner"):
+        check_receipt_signature(key, RECEIPT, signature)

@@ -20,7 +20,7 @@ from casemate.enclave.guest.gauge import UNKNOWN, Gauge
 from casemate.enclave.guest.lease import Lease
 from casemate.enclave.guest.pipe_protocol import GuestLine
 from casemate.enclave.guest.spawner_link import SpawnerLink
-from casemate.enclave.io.loop import Loop, Pending, Signal, Timer
+from casemate.enclave.io.loop import Loop, Pending, Signal, Timer, let_others
 from casemate.engines.command import GuestProgram
 from casemate.engines.errors import GuestMisbehavedError
 from casemate.engines.frames import (
@@ -336,7 +336,7 @@ class Guest:
                     self._rest(_Event.ANSWERED)
                     raise FaultError(refused or self._failed(failed))
             if said_more:  # it waits for no answers: a pipe full of questions would take up the enclave's one thread
-                await self._loop.let_others()
+                await let_others()
 
     async def _answer(self, line: GuestLine, ask: Ask, asked: Asked | Wanted, deadline: float) -> Fault | None:
         """Answers a question, or refuses it. The refusal is returned, so that a call which fails over it can say so.

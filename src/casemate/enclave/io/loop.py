@@ -166,6 +166,11 @@ class Signal:
         self._waiting.append((task, wait))
 
 
+async def let_others() -> None:
+    """Waits for the loop's next turn: peers are served before, and all tasks that are ready."""
+    await Signal().wait(time.monotonic())
+
+
 class Pending(Generic[T]):
     """A value that is to come, or an error in its place. The first counts; later ones are dropped."""
 
@@ -244,12 +249,6 @@ class Loop:
         task = _Task(self, coroutine)
         self._tasks.add(task)
         self._step(task, signalled=True)
-
-    async def let_others(self) -> None:
-        """Waits for the next turn: peers are served before, and all tasks that are ready."""
-        signal = Signal()
-        self.at(0.0, signal.set)
-        await signal.wait()
 
     def run(self) -> None:
         """Runs until a task or a peer raises, which is how an enclave ends."""

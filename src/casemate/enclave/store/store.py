@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.io.loop import Pending, Signal
+from casemate.enclave.io.loop import Pending, Signal, let_others
 from casemate.enclave.store.history import Archive, History
 from casemate.enclave.store.host_line import HostLine
 from casemate.enclave.store.reads import Effect
@@ -152,7 +152,7 @@ class Store:
         if self._reading is not None:
             await self._reading.done_by(None)  # the chip has its own time limit
         if self._last_group > 1:
-            await _others_first()  # those whose commits ended with this one's may begin their next calls now
+            await let_others()  # those whose commits ended with this one's may begin their next calls now
         self._reading, self._next_reading = reading, None
         try:
             reading.set(await self._leaf.anchor_read(self._rules.binding))
@@ -234,11 +234,11 @@ class Store:
     async def _gather(self) -> None:
         """Lets those join that are about to commit, or just beginning: else they would wait for all of this commit."""
         if self._last_group > 1 or len(self._open) > len(self._gathered):
-            await _others_first()
+            await let_others()
         reading = self._next_reading or self._reading
         if reading is not None and not reading.is_done:
             await reading.done_by(None)
-            await _others_first()
+            await let_others()
 
     async def _commit_group(self, group: list[_Member]) -> None:
         """Commits, in their order, those that can be; each of the group has its outcome then."""
@@ -356,11 +356,6 @@ class Store:
     def _end_turn(self) -> None:
         self._is_busy = False
         self._freed.set()
-
-
-async def _others_first() -> None:
-    """Lets all tasks go on that can, once."""
-    await Signal().wait(time.monotonic())
 
 
 def _merged(history: History) -> dict[str, bytes | None]:
