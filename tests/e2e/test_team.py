@@ -58,28 +58,13 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> tuple[Member, Member]:
     return Member(Path(sys.executable), homes[0]), Member(python, homes[1])
 
 
-def in_python(folder: Path) -> None:
-    """Makes the starter a Python function."""
-    manifest = (folder / "casemate.toml").read_text()
-    manifest = manifest.replace('engine = "javascript"', 'engine = "python"\npermissions = ["random", "now"]')
-    (folder / "casemate.toml").write_text(manifest.replace("guest/main.js", "guest/main.py"))
-    for file in (folder / "guest").glob("*.js"):
-        file.unlink()
-    (folder / "guest" / "main.py").write_text(
-        "def rate(input, context):\n"
-        '    return {"verdict": "strong", "guesses_log10": 23, "advice": [], "rated_for": "anyone"}\n'
-    )
-
-
 @pytest.mark.parametrize("engine", ["javascript", "python"])
 def test_a_committed_image_is_the_same_and_runs_under_both_interpreters(
     team: tuple[Member, Member], engine: str
 ) -> None:
     mine, theirs = team
     folder = mine.home / engine / "rating"
-    mine.said("init", folder)
-    if engine == "python":
-        in_python(folder)
+    mine.said("init", "--engine", engine, folder)
     mine.said("build", folder)
     refused = theirs.casemate("build", folder, "--json")
     error = json.loads(refused.stdout)["error"]

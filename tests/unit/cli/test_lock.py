@@ -1,7 +1,6 @@
 """`casemate lock`: what a lock accepts is shown, widened, narrowed and checked."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,10 @@ from tests.rigs.command_line import FAKE_DIGEST, FAKE_RUNTIME, Casemate
 from casemate.cli import images
 from casemate.cli.images import PlatformRuntime
 from casemate.cli.locks import parse_told
+from casemate.images.functions.starter import write_starter
 from casemate.images.lock import read_lock, this_platform, write_lock
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.manifest import Engine
 from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 
 OTHER = bytes(range(32, 64))
@@ -45,14 +46,10 @@ def with_common(casemate: Casemate, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def python(hello: Path, tmp_path: Path) -> Path:
-    """The same folder for the other engine."""
+def python(tmp_path: Path) -> Path:
+    """A starter for the other engine."""
     folder = tmp_path / "python"
-    shutil.copytree(hello, folder)
-    (folder / "guest" / "main.py").write_text("def rate(input, context):\n    return input\n")
-    manifest = (folder / "casemate.toml").read_text()
-    manifest = manifest.replace('engine = "javascript"', 'engine = "python"\npermissions = ["random", "now"]')
-    (folder / "casemate.toml").write_text(manifest.replace("guest/main.js", "guest/main.py"))
+    write_starter(folder, engine=Engine.PYTHON)
     return folder
 
 
