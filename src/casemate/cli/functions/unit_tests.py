@@ -16,10 +16,17 @@ TIME = 300.0
 TESTS = "tests"
 _JAVASCRIPT = ("*.test.js", "*.test.mjs", "*_test.js", "*_test.mjs")
 _PYTHON = ("test_*.py", "*_test.py")
+_SETTINGS = ("deno.json", "deno.jsonc")
+"""Deno reads the first of them that it finds in the folder or above it."""
+_IMPORTS = ("imports", "importMap")
+"""Settings of Deno that say what modules' names stand for."""
 
 
 def command(folder: Path, engine: Engine) -> list[str] | None:
-    """The command that runs the tests of a folder; None where it has none."""
+    """The command that runs the tests of a folder; None where it has none.
+
+    Tests in JavaScript find ``casemate/testing``, unless the author's own ``deno.json`` says what names stand for.
+    """
     patterns = _PYTHON if engine is Engine.PYTHON else _JAVASCRIPT
     if not any(next((folder / TESTS).rglob(pattern), None) for pattern in patterns):
         return None
@@ -27,9 +34,23 @@ def command(folder: Path, engine: Engine) -> list[str] | None:
         if find_spec("pytest") is not None:
             return [sys.executable, "-m", "pytest", "-q", TESTS]
         return [sys.executable, "-m", "unittest", "discover", "-s", TESTS]
+    from casemate.images.functions.javascript.author_files import IMPORT_MAP
     from casemate.process.extras import engine_binary
 
-    return [str(engine_binary("the tests of a function")), "test", "--no-prompt", f"{TESTS}/"]
+    imports = [] if _has_imports(folder) else [f"--import-map={IMPORT_MAP}"]
+    return [str(engine_binary("the tests of a function")), "test", "--no-prompt", *imports, f"{TESTS}/"]
+
+
+def _has_imports(folder: Path) -> bool:
+    """Whether the settings that Deno would find for a folder name imports, which an option would replace."""
+    for place in (folder.resolve(), *folder.resolve().parents):
+        for name in _SETTINGS:
+            try:
+                text = (place / name).read_text(errors="replace")
+            except OSError:
+                continue
+            return any(f'"{key}"' in text for key in _IMPORTS)
+    return False
 
 
 def run(folder: Path, arguments: list[str]) -> Outcome:

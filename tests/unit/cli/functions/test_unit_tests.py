@@ -47,6 +47,43 @@ def test_tests_in_javascript_run_in_deno(words: str, passed: bool, tmp_path: Pat
     assert passed or "is wrong" in outcome.details
 
 
+FAKE_ENCLAVE = """\
+import { FakeEnclave } from "casemate/testing";
+Deno.test("it", async () => {
+  if (await new FakeEnclave().call((input) => input + 1, 1) !== 2) throw new Error();
+});
+"""
+
+
+@pytest.mark.parametrize("settings", [None, "{}", '{ "fmt": { "lineWidth": 120 } }'])
+def test_tests_in_javascript_find_the_fake_enclave(settings: str | None, tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, "main.test.js", FAKE_ENCLAVE)
+    if settings is not None:
+        (folder / "deno.json").write_text(settings)
+    command = unit_tests.command(folder, Engine.JAVASCRIPT)
+    assert command is not None
+    outcome = unit_tests.run(folder, command)
+    assert outcome.passed, outcome
+
+
+@pytest.mark.parametrize("place", [".", ".."])
+@pytest.mark.parametrize("name", ["deno.json", "deno.jsonc"])
+def test_an_authors_own_imports_are_kept(name: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "function").mkdir()
+    folder = folder_with(
+        tmp_path / "function",
+        "main.test.js",
+        "import { words } from 'mine'; Deno.test(words, () => { if (words !== 'my own') throw new Error(); });",
+    )
+    settings = folder / place / name
+    settings.write_text('{ "imports": { "mine": "./mine.js" } }')
+    settings.with_name("mine.js").write_text("export const words = 'my own';")
+    command = unit_tests.command(folder, Engine.JAVASCRIPT)
+    assert command is not None
+    outcome = unit_tests.run(folder, command)
+    assert outcome.passed, outcome
+
+
 def test_tests_that_do_not_end_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit_tests, "TIME", 0.5)
     outcome = unit_tests.run(
