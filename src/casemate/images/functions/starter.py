@@ -41,14 +41,12 @@ _WORDS: Final[Mapping[Engine, Mapping[str, str]]] = {
         "@ENGINE@": "javascript",
         "@MAIN@": "guest/main.js",
         "@PERMISSIONS@": '[]      # what else it may use: "seal", "log", "random", "now"; this function needs none',
-        "@TEST@": "deno test                                ",
         "@MODULES@": "ES modules",
     },
     Engine.PYTHON: {
         "@ENGINE@": "python",
         "@MAIN@": "guest/main.py",
         "@PERMISSIONS@": '["random", "now"] # Python code can be kept from neither; there are "seal" and "log" besides',
-        "@TEST@": "python -m unittest discover tests        ",
         "@MODULES@": "Python modules",
     },
 }

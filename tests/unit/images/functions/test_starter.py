@@ -15,6 +15,7 @@ from casemate.engines.frames import Loaded, Refused, Returned
 from casemate.host.ocalls import BUILT_IN, answer_built_in
 from casemate.images.errors import FolderError
 from casemate.images.functions.build import build
+from casemate.images.functions.javascript.author_files import IMPORT_MAP
 from casemate.images.functions.starter import Template, starter_name, write_starter
 from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform, write_lock
@@ -76,7 +77,7 @@ def test_a_starters_input_is_as_its_schema_says(starter: Path, template: Templat
 @pytest.mark.parametrize(("template", "tests"), [(Template.HELLO, 5), (Template.STATE, 3)])
 @pytest.mark.parametrize("engine", [Engine.JAVASCRIPT])
 def test_a_javascript_starters_own_test_passes(starter: Path, tests: int) -> None:
-    flags = ("--no-prompt", "--no-config", "--no-remote", "--no-npm")
+    flags = ("--no-prompt", "--no-config", "--no-remote", "--no-npm", f"--import-map={IMPORT_MAP}")
     cache = str(starter / ".deno")
     said = _run(starter, _deno(), "test", *flags, DENO_DIR=cache, NO_COLOR="1", DENO_NO_UPDATE_CHECK="1")
     assert f"{tests} passed" in said

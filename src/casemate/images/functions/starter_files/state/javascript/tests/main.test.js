@@ -1,44 +1,32 @@
-// The function by itself, without an enclave: `deno test`. Tests are not measured.
+// The function by itself, without an enclave: `casemate test .` runs this. Tests are not measured.
 
+import { FakeEnclave } from "casemate/testing";
 import { spend } from "../guest/main.js";
 
-/** What the function finds in `context`, as far as this one looks, over a state of the test's own. */
-function callers() {
-  const kept = new Map();
-  return (caller = null) => ({
-    entry: "spend",
-    caller,
-    state: { get: (key) => kept.get(key), put: (key, value) => void kept.set(key, value) },
-    refuse: (code, details) => Object.assign(new Error(code), { code, details }),
-  });
-}
+/** An enclave whose state is empty. */
+const newEnclave = () => new FakeEnclave({ errors: ["budget-spent"] });
 
 function equal(got, want) {
   if (got !== want) throw new Error(`got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
 }
 
-Deno.test("what is spent is gone", () => {
-  const called = callers();
-  equal(spend({ amount: 30 }, called()).left, 70);
-  equal(spend({ amount: 30 }, called()).left, 40);
-  equal(spend({ amount: 0 }, called()).left, 40);
+Deno.test("what is spent is gone", async () => {
+  const enclave = newEnclave();
+  equal((await enclave.call(spend, { amount: 30 })).left, 70);
+  equal((await enclave.call(spend, { amount: 30 })).left, 40);
+  equal((await enclave.call(spend, { amount: 0 })).left, 40);
 });
 
-Deno.test("each caller has a budget", () => {
-  const called = callers();
-  spend({ amount: 100 }, called({ name: "alice", key: "ed25519:a" }));
-  equal(spend({ amount: 0 }, called({ name: "bob", key: "ed25519:b" })).left, 100);
+Deno.test("each caller has a budget", async () => {
+  const enclave = newEnclave();
+  await enclave.call(spend, { amount: 100 }, "alice");
+  equal((await enclave.call(spend, { amount: 0 }, "bob")).left, 100);
 });
 
-Deno.test("more than what is left is refused", () => {
-  const called = callers();
-  spend({ amount: 90 }, called());
-  try {
-    spend({ amount: 11 }, called());
-  } catch (error) {
-    equal(error.code, "budget-spent");
-    equal(error.details.left, 10);
-    return;
-  }
-  throw new Error("it was spent");
+Deno.test("more than what is left is refused", async () => {
+  const enclave = newEnclave();
+  await enclave.call(spend, { amount: 90 });
+  const refused = await enclave.call(spend, { amount: 11 }).catch((error) => error);
+  equal(refused.code, "budget-spent");
+  equal(refused.details.left, 10);
 });
