@@ -1,7 +1,9 @@
 """What holds of every example: its own tests pass, its code is its own, its manifest admits named callers."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,45 @@ from tests.rigs.examples import EXAMPLES, WORKLOADS, committed_manifest, named_c
 from casemate.images.functions.javascript.author_files import IMPORT_MAP
 from casemate.wire.protocol.manifest import ANYONE
 
+PYTHON = [folder for folder in WORKLOADS if (folder / "guest" / "main.py").is_file()]
+JAVASCRIPT = [folder for folder in WORKLOADS if folder not in PYTHON]
 EXAMPLE = pytest.mark.parametrize("folder", WORKLOADS, ids=lambda folder: folder.name)
 DOCS = EXAMPLES.parent / "docs" / "examples"
 
 
-@EXAMPLE
+IN_JAVASCRIPT = pytest.mark.parametrize("folder", JAVASCRIPT, ids=lambda folder: folder.name)
+IN_PYTHON = pytest.mark.parametrize("folder", PYTHON, ids=lambda folder: folder.name)
+
+
+@IN_PYTHON
+def test_functions_own_tests_pass_in_python(folder: Path) -> None:
+    command = [sys.executable, "-m", "unittest", "discover", "-s", "tests"]
+    done = subprocess.run(command, capture_output=True, cwd=folder, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert re.search(rb"^Ran [1-9]\d* tests", done.stderr, re.MULTILINE)
+
+
+@IN_PYTHON
+def test_functions_in_python_are_strictly_typed(folder: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull, "--config-file=", "guest"]
+    environment = os.environ | {"MYPYPATH": "guest"}
+    done = subprocess.run(command, capture_output=True, cwd=folder, env=environment, timeout=120, check=False)
+    assert done.stdout.startswith(b"Success"), (done.stdout + done.stderr).decode(errors="replace")
+
+
+@IN_PYTHON
+def test_a_twin_has_the_same_schemas_inputs_and_results(folder: Path) -> None:
+    other = folder.with_name(folder.name.removesuffix("-python"))
+    same = [
+        *(path for path in sorted(other.rglob("*.json")) if path.name != "casemate.schema.json"),
+        *sorted(other.rglob("case.toml")),
+    ]
+    assert len(same) > 3
+    for path in same:
+        assert (folder / path.relative_to(other)).read_bytes() == path.read_bytes(), path
+
+
+@IN_JAVASCRIPT
 def test_functions_own_tests_pass(folder: Path) -> None:
     alone = ["--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", f"--import-map={IMPORT_MAP}"]
     done = subprocess.run(
@@ -30,7 +66,7 @@ def test_functions_own_tests_pass(folder: Path) -> None:
     assert b" 0 failed" in done.stdout
 
 
-@EXAMPLE
+@IN_JAVASCRIPT
 def test_guest_imports_only_its_own_modules_by_relative_path(folder: Path) -> None:
     guest = folder / "guest"
     for module in guest.rglob("*.js"):
@@ -62,5 +98,5 @@ def test_products_are_numbered_apart() -> None:
 def test_every_example_has_its_page_and_its_files(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} >= {"README.md", "input.json", "expected.json", "guest", "tests"}
     page = (DOCS / f"{folder.name}.md").read_text()
-    for module in (folder / "guest").glob("*.js"):
+    for module in (folder / "guest").glob("*.*"):
         assert module.name in page, module.name

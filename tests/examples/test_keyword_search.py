@@ -24,6 +24,8 @@ from casemate.wire.protocol.faults import Code
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = EXAMPLES / "keyword-search"
+TWINS = pytest.mark.parametrize("name", ["keyword-search", "keyword-search-python"])
+"""The function in JavaScript and in Python: the same is expected of both."""
 MANIFEST = committed_manifest(EXAMPLE)
 SCHEMAS = compile_schemas(MANIFEST).entries
 SEARCH = SCHEMAS["search"]
@@ -195,10 +197,11 @@ def test_docs_page_shows_the_committed_result_and_names_every_guest_module() -> 
 
 
 @pytest.mark.machine
+@TWINS
 def test_uploaded_documents_are_found_by_those_who_are_named_and_outlive_the_enclave(
-    example: BuiltExample, client: Client, policy_for: PolicyFor, machine: LocalMachine
+    name: str, example: BuiltExample, client: Client, policy_for: PolicyFor, machine: LocalMachine
 ) -> None:
-    built = example("keyword-search")
+    built = example(name)
     policy = policy_for(built.image)
     owner, ann, ben = (built.callers[name] for name in ("owner", "ann", "ben"))
     enclave = client.attest(client.launch(built.image), policy)
@@ -225,10 +228,11 @@ def test_uploaded_documents_are_found_by_those_who_are_named_and_outlive_the_enc
 
 
 @pytest.mark.machine
+@TWINS
 def test_searchers_do_not_upload_and_nobody_else_does_anything(
-    example: BuiltExample, client: Client, policy_for: PolicyFor
+    name: str, example: BuiltExample, client: Client, policy_for: PolicyFor
 ) -> None:
-    built = example("keyword-search")
+    built = example(name)
     enclave = client.attest(client.launch(built.image), policy_for(built.image))
     upload = {"documents": [{"name": "a", "text": "b"}]}
     calls = [("add", upload), ("remove", {"names": ["a"]}), ("list", None)]
@@ -256,10 +260,11 @@ def test_searchers_do_not_upload_and_nobody_else_does_anything(
 
 
 @pytest.mark.machine
+@TWINS
 def test_the_owners_next_version_has_the_documents_and_another_searcher(
-    example: BuiltExample, client: Client, policy_for: PolicyFor
+    name: str, example: BuiltExample, client: Client, policy_for: PolicyFor
 ) -> None:
-    built = example("keyword-search")
+    built = example(name)
     owner, cleo = built.callers["owner"], CallerKey.generate()
     first = client.attest(client.launch(built.image), policy_for(built.image))
     first.call("add", make_input(), caller=owner)
@@ -282,10 +287,11 @@ def test_the_owners_next_version_has_the_documents_and_another_searcher(
 
 
 @pytest.mark.machine
+@TWINS
 def test_as_much_as_may_be_uploaded_can_be_searched(
-    example: BuiltExample, client: Client, policy_for: PolicyFor
+    name: str, example: BuiltExample, client: Client, policy_for: PolicyFor
 ) -> None:
-    built = example("keyword-search")
+    built = example(name)
     owner = built.callers["owner"]
     enclave = client.attest(client.launch(built.image), policy_for(built.image))
     dice = random.Random(7)

@@ -17,6 +17,8 @@ from casemate.images.schemas.compiled import compile_schemas
 from casemate.wire.protocol.faults import Code
 
 EXAMPLE = EXAMPLES / "private-scoring"
+TWINS = pytest.mark.parametrize("name", ["private-scoring", "private-scoring-python"])
+"""The function in JavaScript and in Python: the same is expected of both."""
 (SCORE,) = compile_schemas(committed_manifest(EXAMPLE)).entries.values()
 INPUT: dict[str, Any] = json.loads((EXAMPLE / "input.json").read_bytes())
 EXPECTED: dict[str, Any] = json.loads((EXAMPLE / "expected.json").read_bytes())
@@ -63,14 +65,15 @@ def test_schema_refuses_measurements_that_cannot_be(changed: dict[str, Any]) -> 
 
 
 @pytest.mark.machine
+@TWINS
 def test_people_are_scored_as_train_py_scores_them(
-    example: BuiltExample, client: Client, policy_for: PolicyFor
+    name: str, example: BuiltExample, client: Client, policy_for: PolicyFor
 ) -> None:
     trainer = runpy.run_path(str(EXAMPLE / "train.py"))
     data = trainer["split"]()
     people = trainer["people"](data)[:ROWS]
     chances = trainer["probabilities"](MODEL, data.held_out)[:ROWS]
-    scoring = example("private-scoring")
+    scoring = example(name)
     enclave = client.attest(client.launch(scoring.image), policy_for(scoring.image))
     clinic = scoring.callers["clinic"]
     assert enclave.call("score", INPUT, caller=clinic).value == EXPECTED
@@ -86,8 +89,11 @@ def test_people_are_scored_as_train_py_scores_them(
 
 
 @pytest.mark.machine
-def test_only_named_callers_are_told_anything(example: BuiltExample, client: Client, policy_for: PolicyFor) -> None:
-    scoring = example("private-scoring")
+@TWINS
+def test_only_named_callers_are_told_anything(
+    name: str, example: BuiltExample, client: Client, policy_for: PolicyFor
+) -> None:
+    scoring = example(name)
     enclave = client.attest(client.launch(scoring.image), policy_for(scoring.image))
     for somebody in (None, CallerKey.generate()):
         with pytest.raises(EnclaveRefusedError) as refused:

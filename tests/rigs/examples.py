@@ -18,7 +18,15 @@ from casemate.wire.protocol.runtime_lock import RuntimeLock
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WORKLOADS = [
     EXAMPLES / name
-    for name in ("integrity-counter", "keyword-search", "private-scoring", "sealed-bid-auction", "secret-manager")
+    for name in (
+        "integrity-counter",
+        "keyword-search",
+        "keyword-search-python",
+        "private-scoring",
+        "private-scoring-python",
+        "sealed-bid-auction",
+        "secret-manager",
+    )
 ]
 READERS = {"secret-manager": ["deployer"]}
 """Callers whom a manifest would name without admitting them anywhere by name."""
