@@ -265,7 +265,7 @@ def test_an_image_for_another_runtime_is_refused_by_the_chip(owner: Owner) -> No
     said = owner("launch", folder, "--json")
     assert said.code == 5
     assert said.error["code"] == "launch-refused"
-    assert "relock" in said.error["next"]
+    assert "`casemate lock add DIR`" in said.error["next"]
 
 
 def test_an_outdated_and_a_revoked_platform_are_refused(newcomer: Owner) -> None:

@@ -276,6 +276,7 @@ def test_figures_are_for_admins_and_count_requests_and_enclaves(gateway: Front) 
 NEEDS = [
     (Role.CALL, "GET", "/v1/machine"),
     (Role.CALL, "GET", "/v1/images"),
+    (Role.DEPLOY, "GET", "/v1/log"),
     (Role.DEPLOY, "POST", "/v1/images"),
     (Role.CALL, "GET", f"/v1/images/{DIGEST}"),
     (Role.DEPLOY, "DELETE", f"/v1/images/{DIGEST}"),
