@@ -1,5 +1,3 @@
-/// <reference path="../casemate.d.ts" />
-// @ts-check
 // The entry points of this enclave: each function that casemate.toml names under [entry] is exported here.
 // There is no network, no file and no clock to trust. What comes in is `input`; what goes out is the result.
 
@@ -13,7 +11,7 @@ const YEARS_OF_FAST_GUESSING = 18;
  * Rates a password, which nobody but this function sees.
  *
  * @param {{password: string}} input as schemas/rate.input.json says; it has been checked
- * @param {Casemate.Context} context who calls, what, and the ways out of here: `casemate docs writing-functions`
+ * @param context who calls, what, and the ways out of here: `casemate docs writing-functions`
  * @returns what schemas/rate.output.json declares; anything else is dropped before it leaves the enclave
  */
 export function rate(input, context) {
@@ -30,12 +28,7 @@ export function rate(input, context) {
   };
 }
 
-/**
- * What would make the password better.
- *
- * @param {string} password
- * @param {number} log10
- */
+/** What would make the password better. */
 function advice(password, log10) {
   const lines = [];
   if (log10 < 5) lines.push("This is one of the passwords that are tried first.");
