@@ -10,6 +10,7 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _PASSCRED = 16  # SO_PASSCRED, asm-generic/socket.h
 _SCM_CREDENTIALS = 2
 _PACKET = 16 * 1024
+_TASKS = Path("/proc/self/task")
 
 
 def report_socket() -> tuple[socket.socket, socket.socket]:
@@ -64,9 +65,12 @@ def threads_of(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Threads:")), 0)
 
 
+def tells_children() -> bool:
+    """Whether this kernel lists a process's children (CONFIG_PROC_CHILDREN), without which no stranger is found."""
+    return any(_TASKS.glob("*/children"))
+
+
 def strangers(known: Container[int]) -> list[int]:
     """Children of this process that are not known to it (proc(5), task/TID/children)."""
-    found: Iterable[int] = (
-        int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()
-    )
+    found: Iterable[int] = (int(pid) for file in _TASKS.glob("*/children") for pid in file.read_text().split())
     return [pid for pid in found if pid not in known]

@@ -17,6 +17,7 @@ from casemate.sandbox.errors import LayerRequiredError
 from casemate.sandbox.python_confinement import check_requests
 from casemate.spawner.confined_fork import Child, fork
 from casemate.spawner.guest_process import START_TIME, StartError
+from casemate.spawner.kernel_word import tells_children
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.zygote import MAX_PACKET, BaseReady, MakeImage, PrepareBase
@@ -67,6 +68,12 @@ class PythonBase:
             check_requests(requests)
         except LayerRequiredError as error:
             self._refuse(str(error))
+            return
+        if not tells_children():
+            self._refuse(
+                "Python guests need a kernel that lists a process's children in /proc (CONFIG_PROC_CHILDREN, or /proc "
+                "itself is not mounted): without that list nobody finds a process that a guest's code has started"
+            )
 
     def start(self, now: float) -> bool:
         """Executes it, if it is absent and has not just died; whether it is there now.
