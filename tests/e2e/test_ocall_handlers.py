@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.rigs.docs.markdown import ROOT
+from tests.rigs.served_commands import said
 from tests.rigs.workshop import ANYTHING_OUT, SEED, Workshop, exact_policy
 
 from casemate.client import Client, Enclave, connect
@@ -118,3 +119,23 @@ def test_a_machine_whose_handlers_do_not_load_does_not_start(tmp_path: Path) -> 
         local_machine(tmp_path / "state", seed=SEED, ocalls=module),
     ):
         pass
+
+
+def test_the_starters_ocall_is_refused_without_its_handlers_and_answered_with_them(tmp_path: Path) -> None:
+    """What the command advises where a host has no answer is done, with what `casemate init` has written."""
+    folder = tmp_path / "rating"
+    assert said("init", folder)[0] == 0
+    manifest, main = folder / "casemate.toml", folder / "guest" / "main.js"
+    text = manifest.read_text()
+    start = text.index("# [ocall.minimum_length]")
+    table = text[start:].split("\n\n")[0]
+    manifest.write_text(text.replace(table, table.replace("# ", "")))
+    asking = '// const longEnough = input.password.length >= context.ocall("minimum_length", null); // see handlers.py'
+    assert asking in main.read_text()
+    main.write_text(main.read_text().replace(asking, asking.removeprefix("// ")))
+    words = ("run", folder, "--input", folder / "input.json", "--state", tmp_path / "state")
+    code, refused = said(*words)
+    assert (code, refused["error"]["code"]) == (4, "ocall-refused")
+    assert "`--ocalls FILE` of `casemate up` and `casemate run`" in refused["error"]["next"]
+    code, answered = said(*words, "--ocalls", folder / "handlers.py")
+    assert (code, answered["result"]["verdict"]) == (0, "strong")

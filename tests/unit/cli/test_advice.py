@@ -366,7 +366,7 @@ EXEMPT: dict[str, str] = {
     "code guest-error: a debug enclave would tell which": _DEBUG,
     "code result-refused: the value breaks the schema at": _DEBUG,
     "code ocall-refused: the value breaks the schema at": _DEBUG,
-    "code ocall-refused: the host refuses OCALL": "tests/e2e/test_ocall_handlers.py gives the option to both commands",
+    "code ocall-refused: the host refuses OCALL": "tests/e2e/test_ocall_handlers.py follows it, with `run`",
     "code unavailable": _LOOK,
     "code unknown-vm": _LOOK,
     "code rmp-fault": _LOOK,
