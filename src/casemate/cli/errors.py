@@ -293,6 +293,26 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
         "the value breaks the schema at",
         "`casemate run --debug DIR` of its folder names the member, and what the [ocall.NAME] table wants of it",
     ),
+    (
+        Code.TIME_LIMIT,
+        "the guest was still",
+        "do less at the modules' top level, or raise time_ms in the manifest's [limits]; of a busy machine: call again",
+    ),
+    (
+        Code.RESULT_REFUSED,
+        "the result is not JSON",
+        "return what JSON has: objects, arrays, texts, finite numbers, booleans, null; a debug run names the member",
+    ),
+    (
+        Code.RESULT_REFUSED,
+        "the manifest has no schema for them",
+        "write NAME = { reason = ..., details = SCHEMA } in the manifest's [errors], or refuse without details",
+    ),
+    (
+        Code.OCALL_REFUSED,
+        "the manifest declares no such OCALL",
+        "add a table [ocall.NAME] with input and output to casemate.toml; the host must answer that name, too",
+    ),
     (Code.GUEST_ERROR, "the code cannot be loaded", "correct the modules' top level, and build the image anew"),
     (
         Code.OCALL_REFUSED,

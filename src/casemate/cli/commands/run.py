@@ -33,6 +33,7 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
+    from casemate.cli.log_reader import Console
     from casemate.cli.progress import Progress
     from casemate.client.local import LocalMachine, StartingMachine
     from casemate.images.image import Image
@@ -134,9 +135,11 @@ def run(
         except (CasemateError, OSError) as error:
             if not is_debug(image):
                 raise
+            _warn_of_printing(source.manifest, console, screen)
             told = debug_report(error, folder if is_source(folder) else None, console.document())
             report(told, as_json=as_json)
             raise typer.Exit(told.exit_code) from None
+        _warn_of_printing(source.manifest, console, screen)
         lines = console.document() if is_debug(image) else None
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}", console=lines)
 
@@ -185,6 +188,18 @@ def _build_debug(
         found.append(_named(image))
     screen.note("a debug copy: its MRENCLAVE is not the folder's, and whoever runs it reads along", style="yellow")
     return image
+
+
+def _warn_of_printing(manifest: "Manifest", console: "Console", screen: Screen) -> None:
+    """Says so where a function has printed that may do it in a debug enclave alone: elsewhere its calls fail."""
+    from casemate.wire.protocol.manifest import Permission
+
+    if console.document() and Permission.LOG not in manifest.permissions:
+        screen.say(
+            'only a debug copy may print: elsewhere that is an exception, without permissions = ["log", ...] in '
+            "[enclave] of casemate.toml",
+            style="yellow",
+        )
 
 
 def _named(image: "Image") -> str:

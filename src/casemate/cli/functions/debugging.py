@@ -27,6 +27,23 @@ _THROWN = re.compile(
 """The end of what :func:`casemate.enclave.guest.failure_words.words_of` says."""
 
 
+_HINTS = (
+    ("can't start new thread", "a function has no threads: do the work in turn, or with coroutines"),
+    (
+        "PermissionError: [Errno 13] Permission denied: ",
+        "a function opens no files: keep data under guest/, and read it with pkgutil.get_data",
+    ),
+    (
+        "PermissionError: [Errno 1] Operation not permitted",
+        "a function has no sockets and starts no programs: ask the operator with context.ocall",
+    ),
+    ("Temporary failure in name resolution", "a function has no network: ask the operator with context.ocall"),
+    ("MemoryError", "keep less at a time, or raise memory_mib in the manifest's [limits]"),
+    ("is no error that [errors] in casemate.toml declares", "declare it in [errors], or refuse with one that is there"),
+)
+"""What a function's author can do, by words of Python's exceptions that do not say it themselves."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePlace:
     """A place in the author's folder."""
@@ -74,7 +91,15 @@ def debug_report(error: "CasemateError | OSError", folder: Path | None, console:
     if excerpt is not None:
         details["excerpt"] = excerpt
     where = place.path if folder is None else folder / place.path
-    return replace(told, message=f"{words} at {place}", advice=f"correct {where}, line {place.line}", details=details)
+    advice = f"correct {where}, line {place.line}{_hint(words, place)}"
+    return replace(told, message=f"{words} at {place}", advice=advice, details=details)
+
+
+def _hint(words: str, place: SourcePlace) -> str:
+    """What to do about an exception of Python code, to be appended to where; empty where its words say that."""
+    if not place.path.endswith(".py"):
+        return ""
+    return next((f": {hint}" for said, hint in _HINTS if said in words), "")
 
 
 def _is_of_guest(error: Exception) -> bool:

@@ -15,7 +15,7 @@ def words_of(failed: Failed, modules: Sequence[SourceModule]) -> str:
     They can hold anything that the guest has seen, so only a debug enclave may tell them, or one whose guest has not
     been called yet. The place is the guest's word: one that is in none of the modules is left out.
     """
-    words = f"{failed.name}: {failed.message}"
+    words = failed.message if failed.name == failed.code else f"{failed.name}: {failed.message}"
     place = failed.place
     if place is None:
         return words

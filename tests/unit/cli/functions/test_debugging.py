@@ -49,6 +49,14 @@ def test_the_line_is_shown_with_a_caret_below_its_column(folder: Path) -> None:
     }
 
 
+def test_what_python_code_cannot_do_is_told_with_what_it_can_do_instead(folder: Path) -> None:
+    words = "RuntimeError: can't start new thread at guest/main.{}:2:1"
+    told = debug_report(EnclaveRefusedError(fault(Code.GUEST_ERROR, words.format("py"))), folder, [])
+    assert told.advice.startswith(f"correct {folder}/guest/main.py, line 2: a function has no threads")
+    told = debug_report(EnclaveRefusedError(fault(Code.GUEST_ERROR, words.format("js"))), folder, [])
+    assert told.advice == f"correct {folder}/guest/main.js, line 2"
+
+
 @pytest.mark.parametrize(
     "where", ["guest/main.js:9:1", "guest/gone.js:1:1", "guest/main.js:0:1", "guest/../../secret:1:1"]
 )

@@ -158,8 +158,6 @@ def refusal_of(refusal: Refusal, limits: Limits, grants: Grants) -> tuple[str, b
     """
     if not isinstance(refusal.code, str):
         raise TypeError(f"a refusal's code is {type(refusal.code).__name__}, want a text")
-    if not isinstance(refusal.code, str):
-        raise TypeError(f"a refusal's code is {type(refusal.code).__name__}, want a text")
     if refusal.code not in grants.errors:
         known = ", ".join(sorted(grants.errors)) or "none"
         raise ValueError(
