@@ -163,12 +163,13 @@ def test_a_function_from_nothing_to_its_second_version(newcomer: Newcomer) -> No
     with user(VICTIM) if os.geteuid() == 0 else nullcontext():
         shutil.rmtree(folder / "tests")
     ann.writes(folder, {
-        "guest/main.py": COUNT, "casemate.toml": COUNTS, "input.json": '{"add": 2}', "tests/test_main.py": UNIT_TEST,
+        "guest/main.py": COUNT, "casemate.toml": COUNTS, "input.json": '{"add": 2}',
+        "expected.json": '{"total": 2}', "tests/test_main.py": UNIT_TEST,
     })  # fmt: skip
     strict = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull, "main.py"]
     done = subprocess.run(strict, cwd=folder / "guest", capture_output=True, text=True, timeout=TIME, check=False)
     assert done.returncode == 0, done.stdout
-    assert "1 passed, 0 failed" in ann.does("test", folder).out
+    assert "2 passed, 0 failed" in ann.does("test", folder).out
 
     ann.writes(folder, {"guest/main.py": MISTAKEN})
     told = ann.casemate("run", folder, "--input", folder / "input.json", "--debug", "-q")
