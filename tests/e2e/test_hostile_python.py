@@ -14,7 +14,17 @@ from tests.rigs.workshop import PolicyFor, Workshop
 from casemate.client import Client, Enclave, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.local import LocalMachine
 from casemate.testing.hostile_guests import OK, HostileGuest
-from casemate.testing.hostile_python import AT_IMPORT, ENDS, ESCAPES, HOSTILE_PYTHON, LONELY, SPEAKS, USES_UP, raw_head
+from casemate.testing.hostile_python import (
+    AT_IMPORT,
+    ENDS,
+    ESCAPES,
+    HOSTILE_PYTHON,
+    LONELY,
+    SPEAKS,
+    USES_UP,
+    lonely_source,
+    raw_head,
+)
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.lifecycle import State
@@ -22,7 +32,7 @@ from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-LIMIT = 1.0
+LIMIT = 0.5
 GRACE = 0.5
 """What the project promises beyond the time limit (seconds)."""
 OWN_WAY = 0.35
@@ -94,6 +104,16 @@ def test_a_hostile_guest_harms_its_own_call_alone(
             assert value == guest.result
     state = next(shown.state for shown in client.enclaves() if shown.enclave == enclave.number)
     assert state is State.RUNNING
+
+
+def test_calls_that_a_guest_has_no_business_with_are_refused_or_its_end(
+    workshop: Workshop, client: Client, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(lonely_source(), engine=Engine.PYTHON, isolation=Isolation.CALL)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    outcomes = {case: outcome_of(enclave, number) for number, case in enumerate(LONELY)}
+    allowed = ((OK, True), (Code.GUEST_CRASHED, None))
+    assert {case: outcome for case, outcome in outcomes.items() if outcome not in allowed} == {}
 
 
 def test_the_cases_are_of_all_kinds() -> None:

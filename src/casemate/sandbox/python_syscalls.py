@@ -36,10 +36,10 @@ _MAP_SHARED = 1  # a bit of MAP_SHARED and MAP_SHARED_VALIDATE, and not of MAP_P
 _FIONBIO = 0x5421
 _AF_UNIX = 1
 _SOCK_STREAM, _SOCK_TYPES = 1, 0b1111
-_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL = 1, 2, 3, 4
+_FCNTL = (1, 2, 3, 4)  # F_GETFD, F_SETFD, F_GETFL, F_SETFL
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP = 1, 22
-_OPTION_BITS = 32
-"""Width of prctl's first argument, an int."""
+_INT_BITS = 32
+"""Width of prctl's options and of fcntl's commands."""
 
 _SENDS_SIGNALS = ("kill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")
 _SOCKETS = (
@@ -62,8 +62,44 @@ _OTHER_OBJECTS = (
     *("pipe2", "sched_setaffinity", "semget", "sendfile", "setitimer", "setpriority", "shmget", "signalfd4", "splice"),
     *("tee", "timer_create", "timerfd_create", "vmsplice"),
 )
+_MORE_FILES = (
+    *("chown", "copy_file_range", "creat", "fadvise64", "fallocate", "fchdir", "fchmodat", "fchownat", "fdatasync"),
+    *("fgetxattr", "flistxattr", "fremovexattr", "fsetxattr", "getdents", "getxattr", "lchown", "lgetxattr", "linkat"),
+    *("listxattr", "llistxattr", "lremovexattr", "lsetxattr", "mknod", "mknodat", "preadv", "preadv2", "pwrite64"),
+    *("pwritev", "pwritev2", "removexattr", "setxattr", "sync", "syncfs", "truncate", "utime", "utimes"),
+)
+_SYSTEM = (
+    *("adjtimex", "clock_adjtime", "clock_settime", "mincore", "mlock", "mlock2", "mlockall", "msync", "munlock"),
+    *("munlockall", "pause", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "sched_get_priority_max"),
+    *("sched_get_priority_min", "sched_getattr", "sched_rr_get_interval", "sched_setattr", "sched_setparam"),
+    *("sched_setscheduler", "setdomainname", "sethostname", "settimeofday", "syslog"),
+)
 _BASE_ALONE = ("capset", "getgroups", "getresgid", "getresuid", "setgroups", "setresgid", "setresuid", "setsid")
 _IMAGE_TOO = ("close_range", "dup2", "dup3", "recvmsg")
+
+
+def _others(name: str, argument: int, allowed: frozenset[int]) -> Iterator[Rule]:
+    """Refuses a call with other values of an int; a rule covers those that begin with bits no allowed one has."""
+    for length in range(1, _INT_BITS + 1):
+        rest = _INT_BITS - length
+        heads = {value >> rest for value in allowed}
+        for parent in {value >> (rest + 1) for value in allowed}:
+            for head in {2 * parent, 2 * parent + 1} - heads:
+                yield masked(name, argument, ((1 << length) - 1) << rest, head << rest, errno.EPERM)
+
+
+def _other_socket_types() -> Iterator[Rule]:
+    """Refuses pairs of AF_UNIX of any type but SOCK_STREAM: each rule covers the types that differ from it first there.
+
+    Bits above the type are flags (SOCK_CLOEXEC, SOCK_NONBLOCK), and are not looked at.
+    """
+    unix = When(0, Compare.EQUALS, _AF_UNIX)
+    for place in range(_SOCK_TYPES.bit_length()):
+        bit = 1 << place
+        below = _SOCK_STREAM & (bit - 1)
+        kind = below | (bit & ~_SOCK_STREAM)
+        yield Rule("socketpair", errno.EPERM, unix, When(1, Compare.MASKED_EQUALS, kind, 2 * bit - 1))
+
 
 _COMPUTES = (
     *allow(*MEMORY, *TIME, *(name for name in SELF if name != "sched_getaffinity")),
@@ -89,29 +125,22 @@ _COMPUTES = (
     *allow("epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "getsockname", "pselect6", "recvfrom", "select"),
     *only("sendto", 4, 0, errno.EPERM),  # no address
     *only("ioctl", 1, _FIONBIO, errno.EPERM),
-    *fcntl(_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL),
+    *fcntl(*_FCNTL),
+    *_others("fcntl", 1, frozenset(_FCNTL)),
     Rule(
         "socketpair",
         None,
         When(0, Compare.EQUALS, _AF_UNIX),
         When(1, Compare.MASKED_EQUALS, _SOCK_STREAM, _SOCK_TYPES),
     ),
+    *_other_socket_types(),
     Rule("socketpair", errno.EPERM, When(0, Compare.DIFFERS, _AF_UNIX)),
     # What libraries try, and do without.
-    *refuse(errno.EACCES, *LOOKS_FOR_FILES, *OPENS_FILES, *CHANGES_FILES, "fstat"),
-    *refuse(errno.EPERM, *ASKS_ABOUT_SYSTEM, *_SENDS_SIGNALS, *_SOCKETS, *_PROCESSES, *_RIGHTS, *_OTHER_OBJECTS),
+    *refuse(errno.EACCES, *LOOKS_FOR_FILES, *OPENS_FILES, *CHANGES_FILES, *_MORE_FILES, "fstat"),
+    *refuse(errno.EPERM, *ASKS_ABOUT_SYSTEM, *_SYSTEM, *_SENDS_SIGNALS, *_SOCKETS, *_PROCESSES, *_RIGHTS),
+    *refuse(errno.EPERM, *_OTHER_OBJECTS),
     *refuse(errno.ENOSYS, "clone3", "io_uring_setup", "memfd_create", "memfd_secret"),
 )
-
-
-def _other_options(allowed: frozenset[int]) -> Iterator[Rule]:
-    """Refuses prctl's options but these: each rule covers the numbers that begin with some bits no allowed one has."""
-    for length in range(1, _OPTION_BITS + 1):
-        rest = _OPTION_BITS - length
-        heads = {option >> rest for option in allowed}
-        for parent in {option >> (rest + 1) for option in allowed}:
-            for head in {2 * parent, 2 * parent + 1} - heads:
-                yield masked("prctl", 0, ((1 << length) - 1) << rest, head << rest, errno.EPERM)
 
 
 _IMAGES_PRCTL = (
@@ -119,7 +148,7 @@ _IMAGES_PRCTL = (
     Rule("prctl", None, When(0, Compare.EQUALS, _PR_SET_PDEATHSIG), When(1, Compare.EQUALS, signal.SIGKILL)),
     Rule("prctl", errno.EPERM, When(0, Compare.EQUALS, _PR_SET_PDEATHSIG), When(1, Compare.DIFFERS, signal.SIGKILL)),
     Rule("prctl", None, When(0, Compare.EQUALS, _PR_SET_SECCOMP)),
-    *_other_options(frozenset({_PR_SET_PDEATHSIG, _PR_SET_SECCOMP})),
+    *_others("prctl", 0, frozenset({_PR_SET_PDEATHSIG, _PR_SET_SECCOMP})),
 )
 
 BASE = SyscallFilter(

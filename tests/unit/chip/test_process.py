@@ -329,7 +329,7 @@ def test_runtime_digest_is_told_without_a_machine(tmp_path: Path) -> None:
         assert said["platform"] == ready.platform
         assert said["runtime"] == digests
         assert Path(said["copy"]).name == copy_name(ready.runtime)
-        assert set(digests) == {"core", "javascript"}
+        assert set(digests) == {"core", "javascript", "python"}
     assert list(tmp_path.iterdir()) == [tmp_path / "chip"]
 
 

@@ -126,7 +126,8 @@ class Guests:
         for _ in range(MOST_REPLACED + 1):
             self._prepare()
             guest = self._places[0].guest
-            if not await guest.settled(time.monotonic() + LOAD_TIME):
+            # Not to the second: what takes too long to load says so itself.
+            if not await guest.settled(time.monotonic() + LOAD_TIME + CAUSE_TIME):
                 raise refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
             if not guest.is_gone:
                 return guest

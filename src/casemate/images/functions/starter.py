@@ -95,10 +95,13 @@ def _starter(name: str, engine: Engine, template: Template) -> dict[str, bytes]:
     """The starter's files by their paths, in the order of the paths."""
     from importlib import resources  # here, since `casemate init --help` reads this module for its words alone
 
+    from casemate.images.functions.javascript.author_files import TYPES
     from casemate.images.functions.manifest_schema import FILE_NAME, manifest_schema
 
     root = resources.files("casemate.images.functions") / "starter_files"
     found: dict[str, bytes] = {FILE_NAME: json.dumps(manifest_schema(), indent=2).encode() + b"\n"}
+    if engine is Engine.JAVASCRIPT:
+        found[TYPES.name] = TYPES.read_bytes()
     words = {"@NAME@": name, **_WORDS[engine]}
     for part in ("common", f"{template}/common", f"{template}/{engine}"):
         for path, content in template_files(root / part):

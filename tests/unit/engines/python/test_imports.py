@@ -93,6 +93,10 @@ def test_all_modules_that_are_promised_are_there() -> None:
     "__import__('time').strftime('%Z', __import__('time').localtime(0))", "str(__import__('decimal').Decimal('1.5'))",
     "__import__('secrets').token_hex()", "__import__('pprint').pformat({1: 2})",
     "__import__('xml.etree.ElementTree').etree.ElementTree.fromstring('<a/>').tag",
+    "__import__('xml.dom.minidom').dom.minidom.parseString('<a/>').toxml()",
+    "str(__import__('xml.sax').sax.parseString('<a/>', __import__('xml.sax').sax.ContentHandler()))",
+    "str(list(__import__('sqlite3').connect(':memory:').iterdump()))",
+    "__import__('unittest').IsolatedAsyncioTestCase.__name__",
     "__import__('zlib').decompress(__import__('zlib').compress(b'x')).decode()",
 ])  # fmt: skip
 def test_what_is_loaded_late_elsewhere_opens_no_file_here(use: str) -> None:

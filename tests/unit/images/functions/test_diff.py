@@ -51,11 +51,11 @@ LIMITS = ('"[limits] # of one call"', '"[limits] # all # of one call"')
         ),
         (
             ("casemate.toml", "[callers]", '[errors]\nbudget-spent = "No more."\n\n[callers]'),
-            ("casemate.toml: errors", None, '{"budget-spent": "No more."}'),
+            ("casemate.toml: errors.budget-spent", None, '"No more."'),
         ),
         (
-            ("casemate.toml", "security_version", 'permissions = ["seal"]\nsecurity_version'),
-            ("casemate.toml: enclave.permissions", None, '["seal"]'),
+            ("casemate.toml", "permissions = [", 'permissions = ["seal", '),
+            ("casemate.toml: enclave.permissions[0]", None, '"seal"'),
         ),
         (
             ("casemate.toml", "[callers]", "[receipt]\nmetrics = true\n\n[callers]"),
@@ -66,8 +66,8 @@ LIMITS = ('"[limits] # of one call"', '"[limits] # all # of one call"')
             ("casemate.toml: monitor", None, '{"ocalls": {"most": 6, "then": "slow"}}'),
         ),
         (("casemate.toml", "# guests = 4", "guests = 4"), ("casemate.toml: limits.guests", None, "4")),
-        (("casemate.toml", "[limits]", "[limits] # all"), ("casemate.toml:12", *LIMITS)),
-        (("guest/main.js", "\n// There", "\n// Here"), ("guest/main.js:2", ANY, ANY)),
+        (("casemate.toml", "[limits]", "[limits] # all"), ("casemate.toml:14", *LIMITS)),
+        (("guest/main.js", "\n// There", "\n// Here"), ("guest/main.js:4", ANY, ANY)),
         (("guest/common.json", '"dragon"', '"x"'), ("guest/common.json: [14]", '"dragon"', '"x"')),
         (("guest/common.json", ', "secret"', ""), ("guest/common.json: [19]", '"secret"', None)),
         ((SCHEMA, '"minLength": 1, ', ""), (f"{SCHEMA}: properties.password.minLength", "1", None)),

@@ -83,6 +83,18 @@ def test_a_javascript_starters_own_test_passes(starter: Path, tests: int) -> Non
     assert f"{tests} passed" in said
 
 
+@pytest.mark.parametrize("template", Template)
+@pytest.mark.parametrize("engine", [Engine.JAVASCRIPT])
+def test_a_javascript_starter_is_typed(starter: Path) -> None:
+    main = starter / "guest" / "main.js"
+    check = (_deno(), "check", "--quiet", "--no-config", "--no-lock", str(main))
+    environment = {"DENO_DIR": str(starter / ".deno"), "NO_COLOR": "1"}
+    _run(starter, *check, **environment)
+    main.write_text(main.read_text().replace("context.refuse(", "context.refuses("))
+    done = subprocess.run(check, cwd=starter, env=environment, capture_output=True, text=True, check=False)
+    assert "Property 'refuses' does not exist on type 'Context'" in done.stderr
+
+
 PYTHON_TESTS = {"unittest": ("-m", "unittest", "discover", "tests"), "pytest": ("-m", "pytest", "-q", "tests")}
 
 

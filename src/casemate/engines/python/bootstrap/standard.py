@@ -30,8 +30,11 @@ MODULES = """
 """Public modules of the standard library that make sense inside. What Python 3.13 has no longer is left out, so that a
 program finds the same under each version; so are user interfaces, servers and clients of other protocols, and tools."""
 
-HELPERS = "_strptime _pydecimal _pydatetime _pyio _datetime _decimal _elementtree _uuid asyncio.mixins".split()  # noqa: SIM905 - as above
-"""Private modules that public ones import when they are first used."""
+HELPERS = """
+    _strptime _pydecimal _pydatetime _pyio _datetime _decimal _elementtree _uuid asyncio.mixins sqlite3.dump
+    unittest.async_case xml.dom.expatbuilder xml.sax.expatreader
+""".split()  # noqa: SIM905 - as above
+"""Modules that public ones import when they are first used."""
 
 FOLDERS = ("encodings", "json", "asyncio", "concurrent.futures", "importlib.resources")
 """Packages that are imported whole."""

@@ -1,3 +1,5 @@
+/// <reference path="../casemate.d.ts" />
+// @ts-check
 // The entry points of this enclave: each function that casemate.toml names under [entry] is exported here.
 // There is no network, no file and no clock to trust. What comes in is `input`; what goes out is the result.
 
@@ -11,7 +13,7 @@ const YEARS_OF_FAST_GUESSING = 18;
  * Rates a password, which nobody but this function sees.
  *
  * @param {{password: string}} input as schemas/rate.input.json says; it has been checked
- * @param context who calls, what, and the ways out of here: `casemate docs writing-functions`
+ * @param {Casemate.Context} context who calls, what, and the ways out of here: `casemate docs writing-functions`
  * @returns what schemas/rate.output.json declares; anything else is dropped before it leaves the enclave
  */
 export function rate(input, context) {
@@ -28,7 +30,12 @@ export function rate(input, context) {
   };
 }
 
-/** What would make the password better. */
+/**
+ * What would make the password better.
+ *
+ * @param {string} password
+ * @param {number} log10
+ */
 function advice(password, log10) {
   const lines = [];
   if (log10 < 5) lines.push("This is one of the passwords that are tried first.");
