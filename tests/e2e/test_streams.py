@@ -2,14 +2,16 @@
 
 import hashlib
 import resource
+import sys
 
 import pytest
-from tests.rigs.stream_functions import ENTRIES, SOURCE, chunks, digest
+from tests.rigs.stream_functions import ENTRIES, FINISHES, SOURCE, STREAM, chunks, digest
 from tests.rigs.workshop import PolicyFor, Workshop
 
 from casemate.client import Client, EnclaveRefusedError, check_receipt
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
@@ -71,4 +73,30 @@ def test_abandoned_streams_do_not_use_up_the_enclave(client: Client, workshop: W
     with pytest.raises(EnclaveRefusedError) as caught:
         enclave.call("pass", {})
     assert caught.value.fault.code is Code.ARGUMENTS_REFUSED
+    client.destroy(enclave.number)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Python guests need Linux's layers")
+def test_an_asynchronous_python_stream_ends_with_a_result(
+    client: Client, workshop: Workshop, policy_for: PolicyFor
+) -> None:
+    output = {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer", "maximum": 9}}}
+    image = workshop.image(FINISHES, engine=Engine.PYTHON, entries={"main": {**STREAM, "output": output}})
+    policy = policy_for(image)
+    enclave = client.attest(client.launch(image), policy)
+    with enclave.stream("main", 1, [b"ab", b"cde"]) as stream:
+        assert b"".join(stream) == b"ABCDE"
+    assert stream.result.value == {"size": 5}
+    checked = check_receipt(stream.result.receipt, policy)
+    assert checked.output is not None
+    assert hashlib.sha256(b"ABCDE").hexdigest() in checked.output
+    for times, pieces, code in (
+        (1, [b"x" * 10], Code.RESULT_REFUSED),  # by the schema, as any result
+        (0, [b"x"], Code.RESULT_REFUSED),  # null, which the schema refuses
+        (2, [b"x"], Code.GUEST_ERROR),
+    ):
+        with pytest.raises(EnclaveRefusedError) as caught, enclave.stream("main", times, pieces) as stream:
+            b"".join(stream)
+        assert caught.value.fault.code is code
+        assert "finish" not in caught.value.fault.reason, "outside of debug enclaves nobody is told"
     client.destroy(enclave.number)

@@ -28,6 +28,16 @@ export function main(input) {
 }
 """
 
+FINISHES = """
+async def main(input, context, chunks):
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        yield chunk.upper()
+    for _ in range(input):
+        context.finish({"size": size})
+"""
+"""A stream of Python that counts its input, and gives a result as often as it is told."""
 
 STREAM = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone", "stream": True}
 ENTRIES = {"pass": STREAM, "counts": STREAM, "main": {**STREAM, "stream": False}}

@@ -161,6 +161,18 @@ class Context(Protocol):
             EnclaveError: ``state-refused``: it is no such text.
         """
 
+    def finish(self, result: Json) -> None:
+        """Gives a stream that is an asynchronous generator its result, after its last ``yield``; null without this.
+
+        Everywhere else ``return`` gives the result.
+
+        Example:
+            context.finish({"words": words})
+
+        Raises:
+            RuntimeError: this is no asynchronous generator, or it has a result.
+        """
+
     def refuse(self, code: str, details: Json = None) -> Refusal:
         """What to raise to refuse the call with an error that the manifest declares.
 

@@ -160,15 +160,13 @@ class FakeEnclave:
                         piece = next(pieces, None)
                         running.leave() if piece is None else running.feed(piece)
                 data.append(output.taken())
-                return Streamed(b"".join(data), decode(text_of(running.result, self._limits.output, "the result")))
+                return Streamed(b"".join(data), decode(running.result(self._limits.output)))
             finally:
                 running.close()
 
     def ask(self, call: bytes, kind: FrameKind, head: dict[str, object], text: bytes) -> Any:
         """For ``context``: the enclave's answer."""
-        current = self._call
-        if current is None or current.number != call:
-            raise RuntimeError("this call is over")
+        current = self._under_way(call)
         try:
             if kind == FrameKind.ASKED:
                 return self._ocall(str(head["name"]), text)
@@ -180,6 +178,15 @@ class FakeEnclave:
             return current.answer(question, self._store)
         except FaultError as error:
             raise EnclaveError(error.fault.code.value, error.fault.reason) from None
+
+    def check_is_under_way(self, call: bytes) -> None:
+        """For ``context``: raises where a call is over."""
+        self._under_way(call)
+
+    def _under_way(self, call: bytes) -> "_Call":
+        if self._call is None or self._call.number != call:
+            raise RuntimeError("this call is over")
+        return self._call
 
     def _ocall(self, name: str, text: bytes) -> Any:
         if name not in self._ocalls:

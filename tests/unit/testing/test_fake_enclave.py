@@ -123,13 +123,35 @@ def test_streams_are_stepped_through() -> None:
             yield chunk.upper()
         return total
 
-    async def late(_input: object, _context: Context, chunks: AsyncChunks) -> AsyncIterator[bytes]:
+    async def late(_input: object, context: Context, chunks: AsyncChunks) -> AsyncIterator[bytes]:
+        total = 0
         async for chunk in chunks:
             await asyncio.sleep(0.001)
+            total += len(chunk)
             yield chunk.upper()
+        context.finish(total)
 
     assert FakeEnclave().stream(shout, None, [b"ab", b"c" * 10]) == (b"AB" + b"C" * 10, 12)
-    assert FakeEnclave().stream(late, None, [b"ab", b"c"]) == (b"ABC", None)
+    assert FakeEnclave().stream(late, None, [b"ab", b"c"]) == (b"ABC", 3)
+
+
+def test_a_result_in_a_wrong_place_is_refused_as_in_a_guest() -> None:
+    async def twice(_input: object, context: Context, _chunks: AsyncChunks) -> AsyncIterator[bytes]:
+        kept.append(context)
+        context.finish(1)
+        context.finish(2)
+        yield b""
+
+    def returns(_input: object, context: Context) -> None:
+        context.finish(1)
+
+    kept: list[Context] = []
+    with pytest.raises(RuntimeError, match="call it once"):
+        FakeEnclave().stream(twice)
+    with pytest.raises(RuntimeError, match="this call is over"):
+        kept[0].finish(3)
+    with pytest.raises(RuntimeError, match="here, return gives the result"):
+        FakeEnclave().call(returns)
 
 
 async def waits(_input: object, _context: Context) -> int:

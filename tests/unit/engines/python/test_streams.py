@@ -53,7 +53,9 @@ def streams(text: str, kind: str = "def", more: str = "return x", **how: Any) ->
 
 ECHO = {
     "def": "n = 0\nfor c in chunks:\n    n += len(c)\n    yield c\nreturn {'n': n, 'input': input}",
-    "async def": "async for c in chunks:\n    yield c",
+    "async def": (
+        "n = 0\nasync for c in chunks:\n    n += len(c)\n    yield c\ncontext.finish({'n': n, 'input': input})"
+    ),
 }
 BOTH = pytest.mark.parametrize("kind", ECHO)
 
@@ -65,7 +67,7 @@ def test_pieces_go_in_and_out_and_a_result_ends_it(kind: str) -> None:
         assert stream.open({"a": 1}) == HUNGRY
         assert stream.chunk(b"one") == Paused(is_hungry=True, data=b"one")
         assert stream.chunk(b"three") == Paused(is_hungry=True, data=b"three")
-        assert stream.end() == Ended(b"", b'{"n":8,"input":{"a":1}}' if kind == "def" else b"null")
+        assert stream.end() == Ended(b"", b'{"n":8,"input":{"a":1}}')
 
 
 @BOTH
@@ -115,24 +117,87 @@ def test_small_pieces_are_collected_and_large_ones_cut(kind: str) -> None:
     ("raise ValueError('no')\nyield", Code.GUEST_ERROR),
     ("yield 'x'\nraise SystemExit", Code.GUEST_ERROR),
     ("1 / 0\nyield", Code.GUEST_ERROR),
+    ("try:\n    yield 5\nexcept Exception:\n    yield 'caught'\nyield 'more'", Code.RESULT_REFUSED),
+    ("try:\n    yield 5\nexcept Exception: pass", Code.RESULT_REFUSED),
 ])  # fmt: skip
 def test_what_cannot_be_told_ends_the_stream_alone(text: str, code: Code, kind: str) -> None:
-    with streams(text, kind) as talk:
+    with streams(text, kind, debug=True) as talk:
         for _ in range(2):
             said = Stream(talk).open()
             assert isinstance(said, Failed), said
             assert said.code is code
+            assert said.place is not None
+            assert said.place.path == "guest/main.py"
             assert talk.call(5, "other") == Returned(b"5")
 
 
-@pytest.mark.parametrize(("text", "code"), [
-    ("yield 'x'\nreturn {1}", Code.RESULT_REFUSED), ("yield 'x'\nreturn 'x' * 100_000", Code.OUTPUT_LIMIT),
+@BOTH
+@pytest.mark.parametrize(("value", "code", "words"), [
+    ("{1}", Code.RESULT_REFUSED, "the result is not JSON: it is a set"),
+    ("{'a': [1j]}", Code.RESULT_REFUSED, "the result is not JSON: a[0] is a complex"),
+    ("'x' * 100_000", Code.OUTPUT_LIMIT, "the result has more than the 65536 bytes that are allowed"),
 ])  # fmt: skip
-def test_a_stream_s_result_is_checked(text: str, code: Code) -> None:
-    with streams(text) as talk:
+def test_a_stream_s_result_is_checked(value: str, code: Code, words: str, kind: str) -> None:
+    ending = f"return {value}" if kind == "def" else f"context.finish({value})"
+    with streams(f"yield 'x'\n{ending}", kind) as talk:
         said = Stream(talk).open()
         assert isinstance(said, Failed)
-        assert said.code is code
+        assert (said.code, said.message) == (code, words)
+
+
+@pytest.mark.parametrize(("text", "result"), [
+    ("yield 'x'", "null"),
+    ("yield 'x'\ncontext.finish(None)", "null"),
+    ("yield 'x'\nvalue = [1]\ncontext.finish(value)\nvalue.append(2)", "[1]"),
+    ("try:\n    yield 'x'\nfinally:\n    context.finish('last')", '"last"'),
+    ("yield 'x'\nawait asyncio.create_task(asyncio.to_thread(print)) if input else context.finish(1)", "1"),
+    ("async def end(): context.finish(2)\nyield 'x'\nawait asyncio.gather(end())", "2"),
+    ("yield 'x'\ntry:\n    context.finish({1})\nexcept Exception:\n    context.finish('instead')", '"instead"'),
+])  # fmt: skip
+def test_an_asynchronous_generator_finishes_with_a_result(text: str, result: str) -> None:
+    with streams(text, "async def") as talk:
+        for _ in range(2):
+            assert Stream(talk).open() == Ended(b"x", result.encode())
+
+
+def test_a_generator_that_fails_after_it_has_finished_has_failed() -> None:
+    with streams("context.finish(1)\nraise ValueError('no')\nyield", "async def") as talk:
+        said = Stream(talk).open()
+        assert isinstance(said, Failed)
+        assert (said.name, said.message) == ("ValueError", "no")
+
+
+@pytest.mark.parametrize(("kind", "text", "words"), [
+    ("def", "yield 'x'\ncontext.finish(1)", "for asynchronous generators alone: here, return gives the result"),
+    ("async def", "yield 'x'\ncontext.finish(1)\ncontext.finish(1)", "has one result: call it once"),
+    ("async def", "context.finish(1)\nyield 'x'", "yields after context.finish: give the result after the last yield"),
+])  # fmt: skip
+def test_to_finish_in_a_wrong_place_is_an_error_that_says_so(kind: str, text: str, words: str) -> None:
+    with streams(text, kind, debug=True) as talk:
+        said = Stream(talk).open()
+        assert isinstance(said, Failed)
+        assert said.code is Code.GUEST_ERROR
+        assert words in said.message
+        assert said.place is not None
+        assert said.place.line == text.count("\n") + 4
+
+
+@BOTH
+def test_a_call_that_is_no_stream_does_not_finish(kind: str) -> None:
+    with streams("yield", kind, "c.finish(x)") as talk:
+        said = talk.call(1, "other")
+        assert isinstance(said, Failed)
+        assert said.message == "context.finish is for asynchronous generators alone: here, return gives the result"
+
+
+def test_nobody_else_finishes_a_stream() -> None:
+    more = "try:\n    kept[0].finish(1)\nexcept RuntimeError as e:\n    return str(e)"
+    with streams(f"kept.append(context)\n{ECHO['async def']}", "async def", more) as talk:
+        stream = Stream(talk)
+        stream.open()
+        assert talk.call(None, "other") == Returned(b'"this call is over"')
+        assert stream.end() == Ended(b"", b'{"n":0,"input":null}')
+        assert talk.call(None, "other") == Returned(b'"this call is over"')
 
 
 @BOTH

@@ -26,6 +26,9 @@ class Asker(Protocol):
             RuntimeError: the call is over.
         """
 
+    def check_is_under_way(self, call: bytes) -> None:
+        """Raises ``RuntimeError`` where this call, or this stream's step, is over."""
+
 
 class KnownCaller(NamedTuple):
     """``context.caller``."""
@@ -86,6 +89,16 @@ class CallState:
         return _key(key, "a key of the state", 1, self._limits)
 
 
+class Ending:
+    """The result of an asynchronous generator, for which Python's ``return`` takes none."""
+
+    __slots__ = ("text",)
+
+    def __init__(self) -> None:
+        self.text: bytes | None = None
+        """JSON, once it is given."""
+
+
 COMPARE_AND_SET = "compare-and-set"
 """The question's name in frames."""
 
@@ -101,6 +114,8 @@ class CallContext:
     _call: bytes
     _limits: Limits
     _grants: Grants
+    _ending: Ending | None = field(default=None, compare=False)
+    """None where ``return`` gives the result."""
 
     def ocall(self, name: str, argument: object = None) -> Any:
         """Asks the host."""
@@ -130,6 +145,15 @@ class CallContext:
         if len(text) > self._limits.sealed or not text.isascii():
             raise EnclaveError(Code.STATE_REFUSED.value, "no text that seal has made")
         return self._asker.ask(self._call, FrameKind.WANTED, {"do": "unseal"}, text.encode())
+
+    def finish(self, result: object) -> None:
+        """Gives an asynchronous generator its result, which is told as it is now."""
+        if self._ending is None:
+            raise RuntimeError("context.finish is for asynchronous generators alone: here, return gives the result")
+        self._asker.check_is_under_way(self._call)
+        if self._ending.text is not None:
+            raise RuntimeError("context.finish has been called before, and a stream has one result: call it once")
+        self._ending.text = text_of(result, self._limits.output, "the result")
 
     def refuse(self, code: str, details: object = None) -> Refusal:
         """What to raise to refuse the call with an error that the manifest declares."""

@@ -36,8 +36,7 @@ class EnclaveLink:
 
     def ask(self, call: bytes, kind: FrameKind, head: dict[str, object], text: bytes) -> Any:
         """The enclave's answer: see :class:`~casemate.engines.python.bootstrap.context.Asker`."""
-        if call != self._call:
-            raise RuntimeError("this call is over")
+        self.check_is_under_way(call)
         self.line.send_head(kind, call, head, text)
         answer = self.line.receive()
         if answer.kind == FrameKind.ANSWER:
@@ -46,6 +45,11 @@ class EnclaveLink:
             os._exit(BROKEN_FRAME)  # the enclave never sends anything else here
         said, _ = answer.opened()
         raise EnclaveError(str(said["name"]), str(said["message"]))
+
+    def check_is_under_way(self, call: bytes) -> None:
+        """Raises ``RuntimeError`` where a call is over."""
+        if call != self._call:
+            raise RuntimeError("this call is over")
 
     def print(self, text: str) -> None:
         """Sends a line of the console."""

@@ -9,11 +9,13 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from casemate.engines.frames import FrameKind
 from casemate.engines.python.bootstrap.calls import end_turn, tell_failure
-from casemate.engines.python.bootstrap.context import context_of
+from casemate.engines.python.bootstrap.context import CallContext, Ending, context_of
 from casemate.engines.python.bootstrap.event_loop import GuestLoop, Report
 from casemate.engines.python.bootstrap.json_text import UntellableError, decode, text_of
 from casemate.engines.python.bootstrap.limits import BROKEN_FRAME, MAX_PIECE, MAX_YIELD, STEP_TIME
@@ -87,9 +89,15 @@ class Running(Protocol):
     def wants_input(self) -> bool:
         """Whether it cannot go on without the next piece."""
 
-    @property
-    def result(self) -> object:
-        """What it returned, once it has ended."""
+    def result(self, limit: int) -> bytes:
+        """JSON of its result, once it has ended.
+
+        Args:
+            limit: longest text (bytes).
+
+        Raises:
+            UntellableError: the result is not JSON, or longer.
+        """
 
     def advance(self, enough: float) -> bool:
         """Runs up to a pause (true) or its end (false), or raises what it raises.
@@ -152,7 +160,7 @@ class GeneratorStream:
         self._output = output
         self._pieces = pieces
         self._generator = generator
-        self.result: object = None
+        self._returned: object = None
 
     @property
     def wants_input(self) -> bool:
@@ -167,9 +175,14 @@ class GeneratorStream:
             try:
                 value = next(self._generator)
             except StopIteration as end:
-                self.result = end.value
+                self._returned = end.value
                 return False
-            self._output.put(value)
+            try:
+                self._output.put(value)
+            except UntellableError as wrong:
+                with suppress(StopIteration):
+                    self._generator.throw(wrong)  # so that it is raised by a line of the program's
+                raise
         return True
 
     def feed(self, piece: bytes) -> None:
@@ -179,6 +192,10 @@ class GeneratorStream:
     def leave(self) -> None:
         """There is no more input."""
         self._pieces.is_over, self._pieces.is_wanted = True, False
+
+    def result(self, limit: int) -> bytes:
+        """JSON of what it returned."""
+        return text_of(self._returned, limit, "the result")
 
     def close(self) -> None:
         """Ends it."""
@@ -224,21 +241,33 @@ class AsyncPieces:
             self._waiting.popleft().set_result(None)
 
 
+class FinishedError(RuntimeError):
+    """An asynchronous generator yields after it has given its result."""
+
+    def __init__(self) -> None:
+        super().__init__("a stream yields after context.finish: give the result after the last yield")
+
+
 class AsyncStream:
     """A stream that is an asynchronous generator: one task, which rests where a step has put out enough."""
 
     def __init__(
-        self, output: Output, pieces: AsyncPieces, generator: AsyncGenerator[object, None], report: Report
+        self,
+        output: Output,
+        pieces: AsyncPieces,
+        ending: Ending,
+        generator: AsyncGenerator[object, None],
+        report: Report,
     ) -> None:
         self._output = output
         self._pieces = pieces
+        self._ending = ending
         self._generator = generator
         self._loop = pieces.loop = GuestLoop(report, lambda: self.wants_input)
         self._enough = 0.0
         self._resting: Any = None
         self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(lambda _task: self._loop.stop())
-        self.result: object = None
 
     @property
     def wants_input(self) -> bool:
@@ -267,13 +296,24 @@ class AsyncStream:
         """There is no more input."""
         self._pieces.leave()
 
+    def result(self, limit: int) -> bytes:
+        """JSON of what ``context.finish`` was given, which has looked at the limit; null where it was not called."""
+        return text_of(None, limit, "the result") if self._ending.text is None else self._ending.text
+
     def close(self) -> None:
         """Ends it, and what it has begun."""
         self._loop.abandon()
 
     async def _run(self) -> None:
         async for value in self._generator:
-            self._output.put(value)
+            try:
+                if self._ending.text is not None:
+                    raise FinishedError
+                self._output.put(value)
+            except (FinishedError, UntellableError) as wrong:
+                with suppress(StopAsyncIteration):
+                    await self._generator.athrow(wrong)  # so that it is raised by a line of the program's
+                raise
             if self._output.is_full or time.monotonic() >= self._enough:
                 self._resting = self._loop.create_future()
                 self._loop.stop()
@@ -287,19 +327,20 @@ class Stream(NamedTuple):
     output: Output
 
 
-def opened(function: Callable[..., Any], argument: object, context: object, report: Report) -> Stream:
+def opened(function: Callable[..., Any], argument: object, context: CallContext, report: Report) -> Stream:
     """A stream that has not begun to run.
 
     Args:
         function: a generator function, asynchronous or not.
-        argument: what it is called with, before
-        context: the call's.
+        argument: the first argument of its call: the caller's.
+        context: the second one.
         report: told exceptions that nobody catches.
     """
     output = Output()
     if inspect.isasyncgenfunction(inspect.unwrap(function)):
-        waiting = AsyncPieces()
-        return Stream(AsyncStream(output, waiting, function(argument, context, waiting), report), output)
+        waiting, ending = AsyncPieces(), Ending()
+        generator = function(argument, replace(context, _ending=ending), waiting)
+        return Stream(AsyncStream(output, waiting, ending, generator, report), output)
     pieces = Pieces()
     return Stream(GeneratorStream(output, pieces, function(argument, context, pieces)), output)
 
@@ -323,7 +364,7 @@ class Streams:
             if stream is None:
                 stream = self._streams[frame.call] = self._opened(frame)
             is_paused = self._advanced(stream, frame)
-            text = b"" if is_paused else text_of(stream.running.result, program.limits.output, "the result")
+            text = b"" if is_paused else stream.running.result(program.limits.output)
         except BaseException as thrown:  # also SystemExit and the like: the guest goes on
             end_turn(program)
             self.drop(frame.call)

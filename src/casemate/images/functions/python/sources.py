@@ -52,6 +52,10 @@ class PythonModule:
         return SourceError.in_line(self.path, self.source, line, column, reason)
 
 
+_ADVICE = {"'return' with value in async generator": ": give the result by context.finish(VALUE), and return nothing"}
+"""What to write instead, for errors of syntax that are less about Python than about functions."""
+
+
 def module_name(path: str) -> str:
     """The name by which a file below ``guest/`` is imported; empty for ``guest/__init__.py``."""
     parts = PurePosixPath(path.removeprefix(GUEST)).with_suffix("").parts
@@ -72,7 +76,7 @@ def parse_module(path: str, source: bytes) -> PythonModule:
             compile(tree, path, "exec", dont_inherit=True)  # finds `return` outside of functions and the like
     except SyntaxError as error:  # TabError and IndentationError are of this class
         line, column = error.lineno or 1, max(error.offset or 1, 1)
-        reason = f"{BUILDER} cannot load this: {error.msg}"
+        reason = f"{BUILDER} cannot load this: {error.msg}{_ADVICE.get(error.msg, '')}"
         raise SourceError.in_line(path, source, line, column, reason) from None
     except (RecursionError, MemoryError):
         raise SourceError(path, 1, 1, f"{BUILDER} cannot load this: it is nested too deeply") from None

@@ -69,7 +69,7 @@ SYNTAX = [
     ("def f(a, a): ...", "1:", "duplicate argument 'a'"),
     ("x = 1\nfrom __future__ import annotations", "2:", "must occur at the beginning"),
     ("from __future__ import braces", "1:", "not a chance"),
-    ("async def f():\n    yield 1\n    return 2", "3:", "'return' with value in async generator"),
+    ("async def f():\n    yield 1\n    return 2", "3:", "in async generator: give the result by context.finish"),
     ("nonlocal x", "1:1", "nonlocal declaration not allowed"),
     ("print 'x'", "1:1", "Missing parentheses"),
     (f"x = {NESTED}", "1:", "too many nested|too deeply"),
