@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from tests.rigs.environments import environment_of, other_interpreters
+from tests.rigs.missing import missing
 from tests.rigs.two_users import VICTIM, shared_folder, user
 
 from casemate.cli.errors import ExitCode
@@ -138,7 +139,7 @@ def newcomer() -> Iterator[Newcomer]:
         found = (program for program in (*mine, *other_interpreters()) if _is_for_all(program))
         program = next(found, None)
         if program is None:
-            pytest.skip(f"no Python 3.{sys.version_info.minor} on this computer that every user may run")
+            missing(f"no Python 3.{sys.version_info.minor} on this computer that every user may run")
         home = folder / "home"
         home.mkdir()
         if os.geteuid() == 0:

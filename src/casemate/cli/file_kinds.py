@@ -23,6 +23,7 @@ SGXS_START = b"ECREATE\x00"
 DER_START = b"\x30\x82"
 _SIGSTRUCT_START = bytes.fromhex("06000000e10000000000010000000000")
 _HCL_START = b"HCLA"
+_LOCK_START = b"casemate.lock "
 _GZIP_START = b"\x1f\x8b\x08"
 _UTF_16_STARTS = (b"\xff\xfe", b"\xfe\xff")
 _COSE_STARTS = (b"\x84\x44\xa1\x01\x38\x22", b"\xd2\x84\x44\xa1\x01\x38\x22")
@@ -71,6 +72,9 @@ class FileKind(Enum):
     TCB_INFO = "TCB info as Intel's service gives it"
     QE_IDENTITY = "a QE identity as Intel's service gives it"
     MANIFEST = "a function's manifest"
+    RUNTIME_LOCK = "a runtime lock (casemate.lock)"
+    TOLD_RUNTIME = "a runtime, as `casemate lock show --json` prints it"
+    FAILURE = "the error that a command printed in place of its result"
     JSON = "JSON of another kind"
     GZIP = "a file compressed with gzip"
     UTF_16 = "text in UTF-16"
@@ -107,6 +111,9 @@ _ADVICE: dict[FileKind, str] = {
     FileKind.TCB_INFO: "a collateral file has it in its member tcb_info, and the signature in tcb_info_signature",
     FileKind.QE_IDENTITY: "a collateral file has it in qe_identity, and the signature in qe_identity_signature",
     FileKind.MANIFEST: "`casemate build` takes the folder that it is in",
+    FileKind.RUNTIME_LOCK: "`casemate lock show DIR` explains that of the folder that it is in",
+    FileKind.TOLD_RUNTIME: "`casemate lock add DIR --from {file}` accepts it, too",
+    FileKind.FAILURE: "it says what went wrong (`cat {file}`); run that command again, and see that it ends well",
     FileKind.GZIP: "`gzip -dc < {file} > FILE` unpacks it",
     FileKind.UTF_16: "`iconv -f UTF-16 -t UTF-8 {file} > FILE` makes UTF-8 of it; PowerShell's `>` writes UTF-16",
     FileKind.EMPTY: "the command that was to write it may have failed: run that again, and see what it says",
@@ -190,12 +197,22 @@ def _recognise(data: bytes) -> FileKind | None:
     text = data[:_LOOKED_AT].removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
     if not text:
         return FileKind.EMPTY if not data.strip(b" \t\r\n") else None
-    return _recognise_bytes(data) or _recognise_text(text)
+    return _recognise_signs(data) or _recognise_text(text) or _recognise_size(data)
 
 
 def _recognise_bytes(data: bytes) -> FileKind | None:
+    return _recognise_signs(data) or _recognise_size(data)
+
+
+def _recognise_size(data: bytes) -> FileKind | None:
+    """The kind of a structure that has nothing but its size to know it by; text may have any size."""
+    return _STRUCTURES.get(len(data)) if 0 in data else None
+
+
+def _recognise_signs(data: bytes) -> FileKind | None:
     for start, kind in (
         (SGXS_START, FileKind.SGXS),
+        (_LOCK_START, FileKind.RUNTIME_LOCK),
         (_HCL_START, FileKind.HCL_REPORT),
         (_GZIP_START, FileKind.GZIP),
         *((start, FileKind.UTF_16) for start in _UTF_16_STARTS),
@@ -209,7 +226,7 @@ def _recognise_bytes(data: bytes) -> FileKind | None:
         return _der_kind(data)
     if data[_OVMF_FOOTER_AT:].startswith(_OVMF_FOOTER):
         return FileKind.FIRMWARE
-    return _evidence_kind(data) or _STRUCTURES.get(len(data))
+    return _evidence_kind(data)
 
 
 def _evidence_kind(data: bytes) -> FileKind | None:
@@ -262,6 +279,8 @@ def _document_kind(text: bytes) -> FileKind:
         (b'"tcbInfo"', FileKind.TCB_INFO),
         (b'"tcbLevels"', FileKind.TCB_INFO if b'"fmspc"' in text else FileKind.QE_IDENTITY),
         (b'"enclaveIdentity"', FileKind.QE_IDENTITY),
+        (b'"core_groups"', FileKind.TOLD_RUNTIME),
+        (b'"exit_code"', FileKind.FAILURE),
     ):
         if name in text:
             return kind

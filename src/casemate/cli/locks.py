@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from casemate.cli.files import InputFileError, read_file
+from casemate.cli.file_kinds import FileKind, WrongKindError, wrong_kind
+from casemate.cli.files import InputFileError, TooLongFileError, read_file
 from casemate.cli.images import PlatformRuntime, image_of, is_source, source_manifest
-from casemate.cli.output import Document, Screen
+from casemate.cli.output import Document, Screen, printable
 from casemate.wire.encodings.json_object import parse_object
+from casemate.wire.errors import WireError
 from casemate.wire.protocol.runtime_lock import (
     CORE,
     DIGEST_SIZE,
@@ -25,6 +27,9 @@ MAX_TOLD = 1 << 20
 
 THIS_COMPUTER = "this computer"
 """Whose runtime it is, where it is that of the computer that runs this."""
+
+ASK = "have `casemate lock show --json > FILE` run on the other computer, and give its FILE with --from"
+"""What to do about a file that does not tell of a colleague's runtime."""
 
 SHORTEST_DIGEST = 8
 """Fewest hexadecimal digits that name a digest."""
@@ -42,6 +47,15 @@ _SHOWN_DIGITS = 16
 
 class LockWordError(InputFileError):
     """What is to be dropped from a lock is not in it, or could be several things."""
+
+
+class LackingRuntimeError(InputFileError):
+    """A runtime has no part for the engine that a folder's code runs on."""
+
+    advice = (
+        "`casemate doctor` there says which engines that computer lacks; where its Casemate is older, bring it up to "
+        "date, and have its runtime printed anew"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +117,39 @@ def read_told(path: Path) -> ToldRuntime:
     """The runtime in a file that a colleague's `casemate lock show --json` has printed.
 
     Raises:
-        InputFileError: the file cannot be read.
+        InputFileError: the file cannot be read, or is recognisably of another kind.
         WireError: it holds something else.
     """
-    return parse_told(f"runtime {path}", read_file(path, what="runtime", limit=MAX_TOLD))
+    try:
+        data = read_file(path, what="runtime", limit=MAX_TOLD)
+    except TooLongFileError as error:
+        raise _wrong_kind(error.start, path) or error from None
+    try:
+        return parse_told(f"runtime {path}", data)
+    except WireError as error:
+        versions = _versions(data)
+        other = _wrong_kind(data, path)
+        if other is None or versions:
+            error.advice = versions + ASK
+            raise
+        raise other from None
+
+
+def _wrong_kind(data: bytes, path: Path) -> WrongKindError | None:
+    """The error for what is recognisably another kind of file; None where it is not."""
+    other = wrong_kind(data, path, what="runtime", wanted=frozenset({FileKind.TOLD_RUNTIME}))
+    return other and WrongKindError(str(other), "; ".join(filter(None, (other.advice, ASK))))
+
+
+def _versions(told: bytes) -> str:
+    """What to do about another version of Casemate that told of a runtime; empty where it is this one, or none."""
+    mine = version("casemate")
+    try:
+        theirs = parse_object("runtime", told, limit=MAX_TOLD).child("runtime").text("casemate")
+    except WireError:
+        return ""
+    there = f"Casemate is {printable(theirs)[:_SHOWN_DIGITS]} there and {mine} here: bring both to one version, then "
+    return "" if theirs == mine else there
 
 
 def parse_told(what: str, data: bytes) -> ToldRuntime:
@@ -131,11 +174,11 @@ def differences(theirs: ToldRuntime, here: PlatformRuntime) -> Iterator[str]:
 
 
 def needed(parts: Runtime, engine: str, *, where: str) -> Runtime:
-    """The parts that an image with that engine has to be locked to; InputFileError where one is missing."""
+    """The parts that an image with that engine has to be locked to; LackingRuntimeError where one is missing."""
     found = used(parts, engine)
     if {part.component for part in found} != {CORE, engine}:
         has = ", ".join(part.component for part in parts) or "nothing"
-        raise InputFileError(f"{where} has {has}, the folder wants {CORE} and {engine}: is Casemate older there?")
+        raise LackingRuntimeError(f"{where} has {has}, the folder wants {CORE} and {engine}")
     return found
 
 

@@ -34,6 +34,7 @@ from casemate.verifier import (
 from casemate.verifier.policy_text import PolicyFormat
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.report_data import ReportDataBinding
+from casemate.wire.protocol.runtime_lock import Record, RuntimeLock
 from casemate.wire.sgx.quote import Quote
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -106,6 +107,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
         "casemate.toml": (folder / "starter" / "casemate.toml").read_bytes(),
         "any.toml": print_any_policy(AnyOfPolicy((sgx, strict(root)))).encode(),
         "all.json": print_any_policy(AllOfPolicy((sgx, strict(root)), "ANY_CODE"), PolicyFormat.JSON).encode(),
+        "casemate.lock": RuntimeLock((Record("core", "linux-x86_64-cp311", bytes(32)),)).encode(),
+        "runtime.json": b'{"runtime": {"core_groups": {}}, "locks": []}',
+        "failed.json": b'{"error": {"kind": "FolderError", "message": "no folder", "exit_code": 5}}',
         "quote.bin.gz": gzip.compress(quote),
         "policy.utf16": print_policy(sgx).encode("utf-16"),
         "empty": b"",
@@ -147,6 +151,9 @@ KINDS = {
     "casemate.toml": FileKind.MANIFEST,
     "any.toml": FileKind.COMPOSED_POLICY,
     "all.json": FileKind.COMPOSED_POLICY,
+    "casemate.lock": FileKind.RUNTIME_LOCK,
+    "runtime.json": FileKind.TOLD_RUNTIME,
+    "failed.json": FileKind.FAILURE,
     "quote.bin.gz": FileKind.GZIP,
     "policy.utf16": FileKind.UTF_16,
     "empty": FileKind.EMPTY,
@@ -159,6 +166,18 @@ def test_each_kind_is_recognised(made: Files, name: str, kind: FileKind) -> None
     assert found is not None
     assert found.kind is kind
     assert bool(found.encoding) is name.endswith(("hex", "b64", "b64url"))
+
+
+def test_text_is_not_taken_for_a_structure_of_its_size() -> None:
+    """Three lines of a lock are as long as the body of a REPORT."""
+    lock = RuntimeLock(tuple(Record("core", "linux-x86_64-cp311", bytes([at]) * 32) for at in range(2))).encode()
+    found = recognise(lock)
+    assert found is not None
+    assert found.kind is FileKind.RUNTIME_LOCK
+    assert recognise(b"words\n" * 64) is None
+    body = recognise(bytes(len(lock) - 1) + b"x")
+    assert body is not None
+    assert body.kind is FileKind.REPORT_BODY
 
 
 def test_real_files_are_recognised(vectors: Path) -> None:
@@ -212,13 +231,14 @@ DOORS: dict[str, tuple[Arguments, set[str]]] = {
     "diff": (lambda _, given: ("diff", given, given), set()),
     "receipt verify": (lambda files, given: ("receipt", "verify", given, "--policy", files["policy.toml"]), set()),
     "receipt show": (lambda _, given: ("receipt", "show", given), set()),
+    "lock add --from": (lambda files, given: ("lock", "add", files["starter"], "--from", given), set()),
 }
 """Every argument that takes a file of one kind, and the files that are right there."""
 OF_IMAGES = ("policy IMAGE", "measure", "diff")
 UNEXPLAINED = (
     *("tdx.bin", "nitro.cbor", "hcl.bin", "policy.toml", "snp.toml", "amd.crl", "key.pem"),
     *("tcb_info.json", "identity.json", "guest.fd", "guest.s", "casemate.toml", "empty"),
-    *("quote.bin.gz", "policy.utf16", "any.toml", "all.json"),
+    *("quote.bin.gz", "policy.utf16", "any.toml", "all.json", "casemate.lock", "runtime.json", "failed.json"),
 )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -316,11 +317,104 @@ def test_a_file_that_is_not_what_show_prints_is_refused(
     assert not (hello / "casemate.lock").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"casemate.lock 2", b"\xff", b"[" * 100_000, b"{}", b'{"runtime":{}}'])
-def test_junk_is_refused(casemate: Casemate, hello: Path, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "junk").write_bytes(content)
-    assert casemate("lock", "add", hello, "--from", tmp_path / "junk").code == 5
-    assert casemate("lock", "add", hello, "--from", tmp_path / "none").code == 5
+Wrong = Callable[[Casemate, Path, Path], bytes]
+"""Makes the content of a file that tells of no runtime, of a folder to build and what a colleague's computer told."""
+
+
+def of_a_failed_command(casemate: Casemate, folder: Path, _: Path) -> bytes:
+    return casemate("lock", "show", folder / "nowhere", "--json").out.encode()
+
+
+def without_json(casemate: Casemate, _: Path, __: Path) -> bytes:
+    return casemate("lock", "show").out.encode()
+
+
+def of_another_command(casemate: Casemate, _: Path, __: Path) -> bytes:
+    return casemate("version", "--json").out.encode()
+
+
+def the_lock_itself(casemate: Casemate, folder: Path, _: Path) -> bytes:
+    assert casemate("build", folder).code == 0
+    return (folder / "casemate.lock").read_bytes()
+
+
+def told_twice_over(_: Casemate, __: Path, colleague: Path) -> bytes:
+    return colleague.read_bytes() * 2
+
+
+def one_digest_twice(_: Casemate, __: Path, colleague: Path) -> bytes:
+    again = f'"parts": {{"core": "{OTHER.hex()}", '
+    return colleague.read_text().replace('"parts": {', again, 1).encode()
+
+
+def of_another_version(_: Casemate, __: Path, colleague: Path) -> bytes:
+    told = json.loads(colleague.read_text())
+    return json.dumps({"locks": [], "runtime": {"casemate": "9.9.9", "engines": told["runtime"]["parts"]}}).encode()
+
+
+SHOW = "have `casemate lock show --json > FILE` run on the other computer, and give its FILE with --from"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "got", "following"),
+    [
+        (
+            lambda *_: b"",
+            "got an empty file, want a runtime, as `casemate lock show",
+            "run that again",
+        ),
+        (lambda *_: b"\xff\x00", "text that is no Unicode, the format wants JSON", SHOW),
+        (lambda *_: b"[" * 100_000, "deeper nesting", SHOW),
+        (lambda *_: b"{}", "got JSON of another kind, want a runtime", SHOW),
+        (of_a_failed_command, "got the error that a command printed", SHOW),
+        (without_json, "no JSON from character 0, the format wants JSON", SHOW),
+        (of_another_command, "got JSON of another kind, want a runtime", SHOW),
+        (the_lock_itself, "got a runtime lock (casemate.lock), want a runtime", SHOW),
+        (told_twice_over, "the format wants JSON", SHOW),
+        (one_digest_twice, "the same name twice", SHOW),
+        (of_another_version, "'engines', the format wants only", f"9.9.9 there and {version('casemate')} here"),
+    ],
+)
+def test_what_tells_of_no_runtime_is_called_what_it_is_and_what_to_ask_for_works(
+    casemate: Casemate, hello: Path, tmp_path: Path, colleague: Path, wrong: Wrong, got: str, following: str
+) -> None:
+    given = tmp_path / "given.json"
+    given.write_bytes(wrong(casemate, hello, colleague))
+    before = sorted(hello.iterdir())
+    said = casemate("lock", "add", hello, "--from", given, "--json")
+    assert said.code == 5
+    assert got in said.error["message"]
+    assert str(given) in said.error["message"]
+    assert following in said.error["next"]
+    assert said.error["next"].endswith(SHOW)
+    assert sorted(hello.iterdir()) == before
+    given.write_bytes(colleague.read_bytes())
+    assert casemate("lock", "add", hello, "--from", given, "--from", given).code == 0
+    assert ("core", ELSEWHERE, OTHER) in lines(hello)
+
+
+@pytest.mark.parametrize("there", ["no such file", "a folder"])
+def test_a_colleagues_file_that_cannot_be_read_is_named(
+    casemate: Casemate, hello: Path, tmp_path: Path, there: str
+) -> None:
+    given = tmp_path / "given"
+    if there == "a folder":
+        given.mkdir()
+    said = casemate("lock", "add", hello, "--from", given, "--json")
+    assert said.code == 5
+    assert str(given) in said.error["message"]
+
+
+def test_a_runtime_without_the_folders_engine_says_what_to_do_there(
+    casemate: Casemate, python: Path, colleague: Path
+) -> None:
+    told = json.loads(colleague.read_text())
+    del told["runtime"]["parts"]["python"]
+    colleague.write_text(json.dumps(told))
+    said = casemate("lock", "add", python, "--from", colleague, "--json")
+    assert said.code == 5
+    assert "the folder wants core and python" in said.error["message"]
+    assert "`casemate doctor` there" in said.error["next"]
 
 
 @given(st.binary(max_size=200))
