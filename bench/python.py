@@ -209,15 +209,22 @@ def _of_memory(each: _Arrangement) -> list[float]:
     """What each process adds that a second and a third caller bring (MiB). Empty where this user may not look."""
     with each.launched() as number:
 
-        def taken() -> tuple[float, int]:
-            call_until_taken(each.attest(number))
-            family = settled(each.lab.machine)
-            time.sleep(each.lab.rounds.settle)
-            pids = (family.parent, *family.enclaves, *family.guests)
-            return min(sum(look(pids).pss.values()) for _ in range(LOOKS)) / MIB, len(pids)
+        def processes(more_than: int) -> tuple[int, ...]:
+            while True:  # what replaces the pool's guest may begin after a while
+                family = settled(each.lab.machine)
+                time.sleep(each.lab.rounds.settle)
+                pids = (family.parent, *family.enclaves, *family.guests)
+                if len(pids) > more_than:
+                    return pids
 
+        sizes: list[tuple[float, int]] = []
+        count = 0
         try:
-            sizes = [taken() for _ in range(3)]
+            for _ in range(3):
+                call_until_taken(each.attest(number))
+                pids = processes(count)
+                count = len(pids)
+                sizes.append((min(sum(look(pids).pss.values()) for _ in range(LOOKS)) / MIB, count))
         except UnreadableError:
             return []
     return [(after - before) / (more - less) for (before, less), (after, more) in pairwise(sizes)]
