@@ -118,17 +118,18 @@ def test_copies_that_cannot_be_had_are_asked_for_again() -> None:
 
 
 def test_a_template_that_speaks_after_it_has_loaded_is_ended() -> None:
-    said = threading.Event()
+    booted, said = threading.Event(), threading.Event()
 
     def talks(line: Line) -> None:
         loads(line)
+        booted.wait(5)
         line.say(FrameKind.LOADED, NO_CALL)
         said.set()
 
-    rig = CopyRig(loader=talks)
-    assert said.wait(5)
-    with rig:
+    with CopyRig(loader=talks) as rig:
         rig.loader = loads
+        booted.set()
+        assert said.wait(5)
         assert rig.call(rig.attest(), "echo", {"n": 4}).value["arguments"] == {"n": 4}
         assert 0 in rig.watches_when(lambda told: 0 in told)
 

@@ -92,12 +92,14 @@ async def _boot(
 def _guests(program: Program, loop: Loop, maker: GuestMaker) -> Guests:
     """The guests of this program. No process is asked for yet."""
     manifest = program.image.manifest
+    engine = engine_named(manifest.engine)
     return Guests(
         loop,
         maker.make,
         isolation=manifest.isolation,
         limit=manifest.limits.guests,
-        newcomers=engine_named(manifest.engine).newcomers,
+        newcomers=engine.newcomers,
+        beyond=engine.copies_guests,
         is_known=lambda caller: isinstance(caller, bytes) and manifest.caller(caller) is not None,
     )
 

@@ -90,17 +90,21 @@ class ImageBytes:
 class Catalogue:
     """The catalogue in ``path``, made if it is missing.
 
+    Args:
+        path: its file.
+        passing: it need not outlive the computer, only this process: nothing waits for the disk.
+
     Raises:
         CatalogueError: it is damaged, of a newer version, or cannot be written; so does every method.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, passing: bool = False) -> None:
         self._path = path
         with self._typed():
             check_database(path)
             # Written by one worker thread and opened by another: the owner sees to it that they take turns.
             self._rows = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._rows.execute("PRAGMA synchronous = FULL")
+            self._rows.execute(f"PRAGMA synchronous = {'OFF' if passing else 'FULL'}")
             self._rows.execute("PRAGMA foreign_keys = ON")
             self._rows.execute("PRAGMA temp_store = MEMORY")  # no folder for temporary files is left to this process
             self._rows.execute("PRAGMA cache_size = -512")  # KiB: rows are few, and images are not worth caching

@@ -61,6 +61,8 @@ class HostOptions:
     """The host's own folder in the state directory; all that it may write to."""
     catalogue: Path
     """Where it keeps images and deployments."""
+    passing: bool
+    """The next machine in the state directory removes that file, so it need not outlive the computer."""
     chip_fd: int
     """The host's end of the link to the chip."""
     listener_fd: int
@@ -96,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that every host takes."""
     parser.add_argument("--directory", type=Path, required=True, help="the host's own folder in the state directory")
     parser.add_argument("--catalogue", type=Path, required=True, help="the file of images and deployments")
+    parser.add_argument("--passing", action="store_true", help="that file is for this machine's time alone")
     parser.add_argument("--chip-fd", type=int, required=True)
     parser.add_argument("--listener-fd", type=int, required=True)
     parser.add_argument("--ra-tls-fds", type=int, nargs="*", default=(), metavar="FD")
@@ -109,6 +112,7 @@ def host_options(given: argparse.Namespace) -> HostOptions:
     return HostOptions(
         given.directory,
         given.catalogue,
+        given.passing,
         given.chip_fd,
         given.listener_fd,
         tuple(given.ra_tls_fds),
@@ -169,7 +173,7 @@ async def _serve(prepared: Prepared, beside: Callable[[Orchestrator, VmTable], B
         chip_link,
         endorsements=endorsements,
         keeper=keeper,
-        catalogue=Catalogue(options.catalogue),
+        catalogue=Catalogue(options.catalogue, passing=options.passing),
         tls_ports=TlsPorts([socket.socket(fileno=descriptor) for descriptor in options.ra_tls_fds]),
         ocalls=ocalls,
     )

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from functools import cache
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_DUMPABLE = 4
@@ -27,7 +28,7 @@ def forbid_dumps() -> None:
     if sys.platform == "linux":
         _prctl(_PR_SET_DUMPABLE, 0)
     elif sys.platform == "darwin":
-        ctypes.CDLL(None).ptrace(_PT_DENY_ATTACH, 0, 0, 0)
+        _libc().ptrace(_PT_DENY_ATTACH, 0, 0, 0)
 
 
 def die_with_parent(parent: int) -> None:
@@ -43,4 +44,10 @@ def die_with_parent(parent: int) -> None:
 
 def _prctl(option: int, argument: int) -> None:
     zero = ctypes.c_ulong(0)  # prctl reads five unsigned longs, whatever ctypes would make of a Python integer
-    ctypes.CDLL(None).prctl(ctypes.c_int(option), ctypes.c_ulong(argument), zero, zero, zero)
+    _libc().prctl(ctypes.c_int(option), ctypes.c_ulong(argument), zero, zero, zero)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """Opened once: forks inherit it, and opening it anew takes each of them longer than the call itself."""
+    return ctypes.CDLL(None)

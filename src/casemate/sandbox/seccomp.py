@@ -79,7 +79,7 @@ class _Argument(ctypes.Structure):
 class _Program(ctypes.Structure):
     """struct sock_fprog of linux/filter.h."""
 
-    _fields_ = (("size", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+    _fields_ = (("size", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
 @cache
@@ -139,9 +139,7 @@ def _scratch() -> IO[bytes]:
 def install_filter(program: bytes) -> str:
     """Puts this process's thread, and what it starts, behind the filter for good; needs no_new_privs."""
     size = len(program) // _INSTRUCTION_SIZE
-    buffer = ctypes.create_string_buffer(program, len(program))
-    program_struct = _Program(size, ctypes.addressof(buffer))
-    linux.prctl(linux.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program_struct))
+    linux.prctl(linux.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(_Program(size, program)))  # read where it lies
     return f"{size} instructions"
 
 

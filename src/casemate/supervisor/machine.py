@@ -345,6 +345,8 @@ class Machine:
         ra_tls = [listener.fileno() for listener in listeners.ra_tls]
         inherited = [for_chip.fileno(), listeners.host.fileno(), *ra_tls]
         arguments = ["--directory", str(directory), "--catalogue", str(catalogue), "--event", event]
+        if not self.options.lasting:
+            arguments.append("--passing")
         arguments += ["--chip-fd", str(for_chip.fileno()), "--listener-fd", str(listeners.host.fileno())]
         arguments += ["--ra-tls-fds", *map(str, ra_tls)]
         if http is not None and listeners.http is not None:

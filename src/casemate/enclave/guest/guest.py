@@ -208,6 +208,11 @@ class Guest:
         """Closes its pipes, and says nothing to the spawner."""
         self._drop(_UNEXPLAINED)
 
+    @property
+    def loader(self) -> "Guest":
+        """The guest that loads the program: this one, or the one that it is a copy of."""
+        return self._template or self
+
     def once_settled(self, then: Callable[[], None]) -> None:
         """Calls ``then`` as soon as it can be called, or is gone: now, or later."""
         if self._is_settled:

@@ -11,7 +11,8 @@ caller. So a guest belongs to the first caller whose call it takes, and to no ot
 
 A caller that has no guest takes, in this order: one that has met nobody; a new one, if there may be one more; the place
 of the one that has rested longest and has no stream open. Where all are at work it waits: see
-:mod:`casemate.enclave.fair_queue`. One guest that has met nobody is kept in readiness, where the limit allows it.
+:mod:`casemate.enclave.fair_queue`. One guest that has met nobody is kept in readiness: where the limit allows it, and
+beyond the limit where the engine copies guests, which are small then.
 """
 
 import time
@@ -83,8 +84,9 @@ class Guests:
         loop: for waiting.
         make: makes a guest, which begins to load.
         isolation: the manifest's.
-        limit: most guests at a time.
+        limit: most guests that callers have at a time.
         newcomers: guests a second that may be made for callers who have none.
+        beyond: whether one that has met nobody may be kept beyond the limit.
         is_known: whether a caller is one that the manifest names: strangers share one rate of new guests, the named
             ones another, so that strangers cannot use up theirs.
     """
@@ -97,12 +99,15 @@ class Guests:
         isolation: Isolation,
         limit: int,
         newcomers: float,
+        beyond: bool,
         is_known: Callable[[Hashable], bool] = lambda _: False,
     ) -> None:
         self._loop = loop
         self._make = make
         self._isolation = isolation
         self._limit = 1 if isolation is Isolation.SHARED else limit
+        self._most = self._limit + (beyond and isolation is not Isolation.SHARED)
+        """Most guests, with the one that has met nobody."""
         self._is_known = is_known
         self._places: list[Place] = []
         self._waiting: FairQueue[_Wish] = FairQueue()
@@ -117,7 +122,7 @@ class Guests:
             place.guest.close()
 
     async def first(self) -> Guest:
-        """A guest that can be called, at the enclave's start.
+        """A guest that has loaded the program, at the enclave's start; the one to be copied, where guests are copies.
 
         Raises:
             FaultError: there is none to be had, or the code cannot be loaded.
@@ -125,7 +130,7 @@ class Guests:
         failure = _NONE_TRIED
         for _ in range(MOST_REPLACED + 1):
             self._prepare()
-            guest = self._places[0].guest
+            guest = self._places[0].guest.loader
             # Not to the second: what takes too long to load says so itself.
             if not await guest.settled(time.monotonic() + LOAD_TIME + CAUSE_TIME):
                 raise refuse(Code.TIME_LIMIT, f"the guest was still {guest.state} when time was up")
@@ -265,22 +270,23 @@ class Guests:
     def _new_place(self, owner: Hashable, own: list[Place]) -> Place | None:
         """A place that has met nobody. Who has guests already never gets another caller's for more, nor too fast."""
         fresh = next((place for place in self._places if place.owner is None and not place.is_held), None)
+        has_room = sum(place.owner is not None for place in self._places) < self._limit
         if own:
-            has_room = fresh is not None or len(self._places) < self._limit
             # Asked last: a turn that is taken and not used would be missing to a newcomer.
             if not has_room or self._newcomers(owner).take(time.monotonic(), patience=0.0) is None:
                 return None
-        elif fresh is None and len(self._places) >= self._limit and not self._give_up_one():
+        elif not has_room and not self._give_up_one():
             return None
         return fresh or self._add()
 
     def _give_up_one(self) -> bool:
         """Ends the guest that has rested longest, if one may be given up."""
         now = time.monotonic()
-        least = SHORT_REST if any(place.guest.is_starting for place in self._places) else 0.0
+        taken = [place for place in self._places if place.owner is not None]
+        least = SHORT_REST if any(place.guest.is_starting for place in taken) else 0.0
         able = [
             place
-            for place in self._places
+            for place in taken
             if not place.is_held and now - place.rested_since >= (IDLE_TIME if place.streams else least)
         ]
         if not able:
@@ -314,7 +320,7 @@ class Guests:
     def _lacks_one(self) -> bool:
         """Whether there is none that has met nobody, and may be one more."""
         self._sweep()
-        return len(self._places) < self._limit and all(place.owner is not None for place in self._places)
+        return len(self._places) < self._most and all(place.owner is not None for place in self._places)
 
     def _add(self) -> Place:
         place = Place(self._make())

@@ -18,7 +18,7 @@ class Python:
     name: Final = "python"
     copies_guests: Final = True
     newcomers: Final = 120.0
-    """A copy, its confinement and its end take 2 to 3 ms of a core."""
+    """A copy, its confinement and its end take some 5 ms of the processors."""
 
     def program(self, program: GuestProgram) -> bytes:
         """All files one after another, and a head that says where each ends. Modules find each other by name."""

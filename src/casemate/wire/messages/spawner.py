@@ -8,9 +8,10 @@ from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
 
-MAX_GUESTS = 65
-"""Most guests of one enclave: those that it waits for, those that it has, and those that are not reaped yet. One more
-than a manifest may ask for: the one that others are copies of takes no calls."""
+MAX_GUESTS = 70
+"""Most guests of one enclave: those that it waits for, those that it has, and those that are not reaped yet. More than
+a manifest may ask for, since the one that others are copies of takes no calls, one is ready for the next caller, and
+some are about to be reaped."""
 
 
 @message(0x40)

@@ -37,6 +37,10 @@ class FakeGuest:
     def __repr__(self) -> str:
         return f"<{self.number}>"
 
+    @property
+    def loader(self) -> "FakeGuest":
+        return self
+
     async def settled(self, deadline: float) -> bool:
         return await self._changed.until(lambda: self.state in ("ready", "gone"), deadline)
 
@@ -91,6 +95,7 @@ class Pool:
 
     isolation: Isolation = Isolation.CALLER
     limit: int = 3
+    beyond: bool = False
     known: tuple[Hashable, ...] = ()
     loads: bool = True
     made: list[FakeGuest] = field(default_factory=list)
@@ -104,6 +109,7 @@ class Pool:
             isolation=self.isolation,
             limit=self.limit,
             newcomers=RATE,
+            beyond=self.beyond,
             is_known=lambda caller: caller in self.known,
         )
 
@@ -111,7 +117,7 @@ class Pool:
         guest = FakeGuest(len(self.made) + 1, loads=self.loads)
         self.made.append(guest)
         self.on_make(guest)
-        assert len(self.alive) <= (1 if self.isolation is Isolation.SHARED else self.limit)
+        assert len(self.alive) <= (1 if self.isolation is Isolation.SHARED else self.limit + self.beyond)
         return guest
 
     @property
@@ -245,6 +251,62 @@ class TestWhose:
         attended = pool.made[0].attended
         pool.step(place, "alice")
         assert pool.made[0].attended > attended
+
+
+# --- one beyond the limit --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("many")
+class TestBeyond:
+    """Where engines copy guests, one that has met nobody is ready whatever the limit says."""
+
+    @staticmethod
+    def full(isolation: Isolation = Isolation.CALLER) -> Pool:
+        pool = Pool(isolation, limit=2, beyond=True)
+        pool.done(pool.call("alice"))
+        pool.until(lambda: len(pool.made) == 2)
+        pool.done(pool.call("bob"))
+        pool.until(lambda: len(pool.made) == 3)
+        return pool
+
+    def test_a_newcomer_takes_it_and_the_longest_rested_goes(self) -> None:
+        pool = self.full()
+        carol = pool.call("carol")
+        assert carol.guest is pool.made[2]
+        assert pool.alive == pool.made[1:3]
+        pool.done(carol)
+        pool.until(lambda: len(pool.made) == 4)
+
+    def test_nobody_has_it_while_as_many_as_may_be_are_at_work(self) -> None:
+        pool = self.full()
+        alice, bob = pool.call("alice"), pool.call("bob")
+        carol, more = pool.call("carol"), pool.call("alice")
+        pool.turn(0.05)
+        assert carol.place is None
+        assert more.place is None
+        pool.done(bob)
+        assert carol.guest is pool.made[2]
+        assert pool.made[1].is_gone
+        assert alice.guest is pool.made[0]
+
+    def test_one_guest_is_enough_where_all_callers_share_it(self) -> None:
+        pool = Pool(Isolation.SHARED, beyond=True)
+        pool.done(pool.call("alice"))
+        pool.done(pool.call("bob"))
+        pool.turn(0.05)
+        assert len(pool.made) == 1
+
+    def test_calls_with_guests_of_their_own_are_no_more_than_the_limit(self) -> None:
+        pool = Pool(Isolation.CALL, limit=2, beyond=True)
+        first, second, third = (pool.call("alice") for _ in range(3))
+        pool.turn(0.05)
+        assert third.place is None
+        pool.done(first)
+        assert third.guest is pool.made[2]
+        assert second.guest is pool.made[1]
+        pool.done(second)
+        pool.done(third)
+        pool.until(lambda: len(pool.alive) == 1)
 
 
 # --- which guest -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The copy of a program's process that serves calls."""
 
 import os
-import random
 from typing import NoReturn
 
 from casemate.engines.frames import NO_CALL, FrameKind
@@ -22,7 +21,6 @@ def serve(program: Program, reading: int, writing: int) -> NoReturn:
         reading: the descriptor that the enclave writes to.
         writing: the descriptor that it reads from.
     """
-    random.seed()  # as the process that this is a copy of has the same numbers ahead
     line = Line(reading, writing)
     program.enclave.line = line
     calls, streams = Calls(program), Streams(program)
