@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rigs.stream_functions import ENTRIES, SOURCE, chunks, digest
+from tests.rigs.stream_functions import ENTRIES, SOURCES, chunks, digest
 from tests.rigs.workshop import SEED, Workshop, exact_policy
 
 from casemate.client import (
@@ -43,6 +43,7 @@ from casemate.wire.messages.host import Call
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
@@ -88,7 +89,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
 @pytest.fixture(scope="module")
 def image(workshop: Workshop) -> Image:
     entries = {**ENTRIES, "owned": {**ENTRIES["main"], "callers": ["alice"]}}
-    source = f"{SOURCE}\nexport const owned = (input, context) => context.caller.name;\n"
+    source = f"{SOURCES[Engine.JAVASCRIPT]}\nexport const owned = (input, context) => context.caller.name;\n"
     return workshop.image(source, entries=entries, callers={"alice": ALICE.manifest_value}, time_ms=10_000)
 
 
@@ -170,7 +171,7 @@ def test_a_stream_of_more_than_one_body(elsewhere: Elsewhere, number: int, polic
     with elsewhere.connect() as client:
         enclave = client.attest(number, policy)
         came = hashlib.sha256()
-        stream = enclave.stream("pass", {"echo": True}, chunks(24))
+        stream = enclave.stream("through", {"echo": True}, chunks(24))
         for piece in stream:
             came.update(piece)
         assert came.hexdigest() == digest(24)
@@ -185,7 +186,7 @@ def test_many_sessions_at_once(elsewhere: Elsewhere, number: int, policy: SgxPol
             assert [result.value["n"] for result in await asyncio.gather(*calls)] == [
                 n for n in range(8) for _ in range(8)
             ]
-            async with sessions[0].stream("pass", {"echo": True}, chunks(4)) as stream:
+            async with sessions[0].stream("through", {"echo": True}, chunks(4)) as stream:
                 assert sum([len(piece) async for piece in stream]) == 4 << 20
 
     asyncio.run(main())
@@ -260,7 +261,7 @@ class TestCommands:
         assert said["result"] == "alice"
         assert said["receipt"]["caller"] == ALICE.manifest_value
         files = ("--stream-in", tmp_path / "source", "--stream-out", tmp_path / "target")
-        said = json.loads(casemate("call", number, "pass", *words, *files))
+        said = json.loads(casemate("call", number, "through", *words, *files))
         assert said["stream"]["bytes_out"] == 3 << 20
         assert (tmp_path / "target").read_bytes() == (tmp_path / "source").read_bytes()
         fingerprint = hashlib.sha256(elsewhere.machine.status.root_certificate).hexdigest()

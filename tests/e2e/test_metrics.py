@@ -11,23 +11,41 @@ from casemate.cli.app import app
 from casemate.client import Client, check_receipt
 from casemate.client.local import LocalMachine
 from casemate.verifier import print_policy
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-SOURCE = """
+SOURCES = {
+    Engine.JAVASCRIPT: """
 let kept = [];
 export function main({ spin = 0, grow = 0 }, context) {
     for (let turn = 0, x = 1; turn < spin * 1e6; turn += 1) x = (x * 48271) % 2147483647;
     for (let mib = 0; mib < grow; mib += 1) kept.push(new Uint8Array(1 << 20).fill(7));
     return kept.length;
 }
-"""
+""",
+    Engine.PYTHON: """
+kept = []
+
+def main(input, context):
+    x = 1
+    for _ in range(int(input.get("spin", 0) * 1e5)):
+        x = (x * 48271) % 2147483647
+    kept.extend(bytearray(b"x") * (1 << 20) for _ in range(input.get("grow", 0)))
+    return len(kept)
+""",
+}
 
 
 def test_the_caller_is_told_what_a_call_used(
-    machine: LocalMachine, client: Client, workshop: Workshop, policy_for: PolicyFor, tmp_path: Path
+    machine: LocalMachine,
+    client: Client,
+    workshop: Workshop,
+    engine: Engine,
+    policy_for: PolicyFor,
+    tmp_path: Path,
 ) -> None:
-    image = workshop.image(SOURCE, receipt_metrics=True, time_ms=20_000)
+    image = workshop.image(SOURCES[engine], engine=engine, receipt_metrics=True, time_ms=20_000)
     number, policy = client.launch(image), policy_for(image)
     enclave = client.attest(number, policy)
     idle = enclave.call("main", {}).metrics

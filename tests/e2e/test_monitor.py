@@ -5,17 +5,29 @@ from tests.rigs.workshop import PolicyFor, Workshop
 
 from casemate.client import Client, EnclaveRefusedError
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-SOURCE = """
+SOURCES = {
+    Engine.JAVASCRIPT: """
 const kept = [];
 export function main({ loop = false, grow = 0 }) {
     while (loop);
     for (let mib = 0; mib < grow; mib += 1) kept.push(new Uint8Array(1 << 20).fill(7));
     return kept.length;
 }
-"""
+""",
+    Engine.PYTHON: """
+kept = []
+
+def main(input, context):
+    while input.get("loop"):
+        pass
+    kept.extend(bytearray(b"x") * (1 << 20) for _ in range(input.get("grow", 0)))
+    return len(kept)
+""",
+}
 
 
 def reason(client: Client, number: int) -> str:
@@ -23,10 +35,11 @@ def reason(client: Client, number: int) -> str:
 
 
 def test_growth_is_shown_and_deaths_stop_all_calls_until_the_next_launch(
-    client: Client, workshop: Workshop, policy_for: PolicyFor
+    client: Client, workshop: Workshop, engine: Engine, policy_for: PolicyFor
 ) -> None:
     image = workshop.image(
-        SOURCE,
+        SOURCES[engine],
+        engine=engine,
         time_ms=1500,
         monitor={"memory_mib": {"most": 16, "then": "warn"}, "deaths": {"most": 1, "then": "stop"}},
     )

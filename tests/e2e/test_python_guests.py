@@ -1,13 +1,12 @@
 """Python functions in enclaves: launched, called, kept apart, and ended, with the bootstrap that comes along."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rigs.workshop import PolicyFor, Workshop, exact_policy
+from tests.rigs.workshop import NEEDS_LINUX, PolicyFor, Workshop, exact_policy
 
 from casemate.client import Client, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.caller_keys import CallerKey
@@ -17,10 +16,7 @@ from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import Engine
 from casemate.wire.protocol.sandbox_layers import LayerState
 
-pytestmark = [
-    pytest.mark.machine,
-    pytest.mark.skipif(sys.platform != "linux", reason="Python guests need Linux's layers"),
-]
+pytestmark = [pytest.mark.machine, NEEDS_LINUX]
 
 ALICE, BOB = CallerKey.generate(), CallerKey.generate()
 SOURCE = """

@@ -1,4 +1,4 @@
-"""Functions that refuse with errors of their own, on a whole machine with the real engine."""
+"""Functions that refuse with errors of their own, on a whole machine, with each engine."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,12 @@ from casemate.client.local import LocalMachine
 from casemate.images.image import Image
 from casemate.verifier import print_policy
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-SOURCE = """
+SOURCES = {
+    Engine.JAVASCRIPT: """
 export function spend(amount, context) {
     const spent = (context.state.get("spent") ?? 0) + amount;
     context.state.put("spent", spent);
@@ -41,16 +43,43 @@ export function refuses(left, context) {
 export function typed(input, context) {
     throw context.refuse("budget-spent", { left: "a secret" });
 }
-"""
+""",
+    Engine.PYTHON: """
+def spend(amount, context):
+    spent = context.state.get("spent", 0) + amount
+    context.state.put("spent", spent)
+    if amount < 0:
+        raise context.refuse("negative")
+    if spent > 10:
+        raise context.refuse("budget-spent", {"left": 10 - spent + amount, "who": "nobody's business"})
+    return spent
+
+
+async def flow(input, context, chunks):
+    async for chunk in chunks:
+        if len(chunk) > 3:
+            raise context.refuse("budget-spent", {"left": 3})
+        yield chunk
+
+
+def refuses(left, context):
+    raise context.refuse("budget-spent", {"left": left})
+
+
+def typed(input, context):
+    raise context.refuse("budget-spent", {"left": "a secret"})
+""",
+}
 DETAILS = {"type": "object", "properties": {"left": {"type": "integer"}}, "required": ["left"]}
 ERRORS = {"negative": "Nothing can be given back.", "budget-spent": {"reason": "It is spent.", "details": DETAILS}}
 
 
 @pytest.fixture(scope="module")
-def image(workshop: Workshop) -> Image:
+def image(workshop: Workshop, engine: Engine) -> Image:
     entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
     return workshop.image(
-        SOURCE,
+        SOURCES[engine],
+        engine=engine,
         entries={"spend": entry, "flow": entry | {"stream": True}, "refuses": entry, "typed": entry},
         errors=ERRORS,
         state={"policy": "mrenclave", "recovery": "never", "max_kib": 16},

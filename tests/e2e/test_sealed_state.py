@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +20,12 @@ from casemate.client.sync import Enclave
 from casemate.images.image import Image
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-NOTES = """
+NOTES = {
+    Engine.JAVASCRIPT: """
 export function main({put, get, list, swap, drop, fail, only}, context) {
     const state = context.state;
     if (put) for (const [key, value] of Object.entries(put)) state.put(key, value);
@@ -34,7 +37,29 @@ export function main({put, get, list, swap, drop, fail, only}, context) {
     if (list !== undefined) said.keys = state.list(list);
     return said;
 }
-"""
+""",
+    Engine.PYTHON: """
+def main(input, context):
+    state = context.state
+    for key, value in input.get("put", {}).items():
+        state.put(key, value)
+    if input.get("fail"):
+        raise ValueError("after it has written")
+    said = {}
+    if "swap" in input:
+        said["swapped"] = state.compare_and_set(*input["swap"])
+    if "drop" in input:
+        said["dropped"] = state.delete(input["drop"])
+    if "get" in input:
+        said["got"] = state.get(input["get"])
+    if "list" in input:
+        said["keys"] = state.list(input["list"])
+    return said
+""",
+}
+AVAILABLE = [Engine.JAVASCRIPT, *([Engine.PYTHON] if sys.platform == "linux" else [])]
+NEXT = AVAILABLE[-1]
+"""Another engine than JavaScript, where there is one."""
 BY_SIGNER: dict[str, Any] = {"policy": "mrsigner", "recovery": "operator", "max_kib": 1024}
 
 
@@ -47,6 +72,12 @@ def launched(machine: LocalMachine, image: Image) -> Iterator[tuple[Client, Encl
             yield client, client.attest(number, exact_policy(machine, image))
         finally:
             client.destroy(number)
+
+
+def notes(workshop: Workshop, engine: Engine = Engine.JAVASCRIPT, *, build: int = 0, **more: Any) -> Image:
+    """Args: build: makes another one of the same code; more: of the state or of the image."""
+    state = {key: more.pop(key, value) for key, value in BY_SIGNER.items()}
+    return workshop.image(NOTES[engine] + "\n" * build, engine=engine, state=state, **more)
 
 
 def call(enclave: Enclave, **asked: Any) -> tuple[Any, StateMark | None]:
@@ -65,23 +96,33 @@ def casemate(machine: LocalMachine, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_state_lasts_beyond_calls_enclaves_and_machines(workshop: Workshop, tmp_path: Path) -> None:
-    image = workshop.image(NOTES, state=BY_SIGNER)
+def test_a_call_keeps_all_that_it_changes_or_nothing(workshop: Workshop, machine: LocalMachine, engine: Engine) -> None:
+    with launched(machine, notes(workshop, engine, policy="mrenclave")) as (_, enclave):
+        assert call(enclave, get="a") == ({"got": None}, StateMark(0, 0))
+        assert call(enclave, put={"a": 1, "b": {"x": 2}}) == ({}, StateMark(1, 0))
+        assert call(enclave, get="b") == ({"got": {"x": 2}}, StateMark(1, 0))
+        assert call(enclave) == ({}, None)  # touched nothing
+        with refused(Code.GUEST_ERROR):
+            call(enclave, put={"a": 2}, fail=True)
+        assert call(enclave, swap=["a", 1, 3], get="a") == ({"swapped": True, "got": 3}, StateMark(2, 0))
+        assert call(enclave, swap=["a", 1, 4]) == ({"swapped": False}, StateMark(2, 0))
+        assert call(enclave, drop="a", list="") == ({"dropped": True, "keys": ["b"]}, StateMark(3, 0))
+
+
+def test_state_lasts_beyond_enclaves_and_machines(workshop: Workshop, tmp_path: Path) -> None:
+    images = [notes(workshop, engine, product_id=number) for number, engine in enumerate(AVAILABLE)]
     secret = f"secret-{secrets.token_hex(16)}"
     folder = tmp_path / "machine"
     with local_machine(folder, seed=SEED) as machine:
-        with launched(machine, image) as (_, enclave):
-            assert call(enclave, get="a") == ({"got": None}, StateMark(0, 0))
-            assert call(enclave, put={"a": 1, "b": {"x": secret}}) == ({}, StateMark(1, 0))
-            assert call(enclave, get="b") == ({"got": {"x": secret}}, StateMark(1, 0))
-            assert call(enclave) == ({}, None)  # touched nothing
-            with refused(Code.GUEST_ERROR):
-                call(enclave, put={"a": 2}, fail=True)
-            assert call(enclave, swap=["a", 1, 3], get="a") == ({"swapped": True, "got": 3}, StateMark(2, 0))
-        with launched(machine, image) as (_, enclave):
-            assert call(enclave, get="a", list="") == ({"got": 3, "keys": ["a", "b"]}, StateMark(2, 0))
-    with local_machine(folder, seed=SEED) as machine, launched(machine, image) as (_, enclave):
-        assert call(enclave, drop="a", list="") == ({"dropped": True, "keys": ["b"]}, StateMark(3, 0))
+        for image in images:
+            with launched(machine, image) as (_, enclave):
+                assert call(enclave, put={"a": 1, "b": {"x": secret}}) == ({}, StateMark(1, 0))
+            with launched(machine, image) as (_, enclave):
+                assert call(enclave, get="a", list="") == ({"got": 1, "keys": ["a", "b"]}, StateMark(1, 0))
+    with local_machine(folder, seed=SEED) as machine:
+        for image in images:
+            with launched(machine, image) as (_, enclave):
+                assert call(enclave, get="b") == ({"got": {"x": secret}}, StateMark(1, 0))
     for path in folder.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
 
@@ -89,13 +130,13 @@ def test_state_lasts_beyond_calls_enclaves_and_machines(workshop: Workshop, tmp_
 def test_versions_of_one_signer_read_upwards_and_other_builds_nothing(
     workshop: Workshop, own_machine: LocalMachine
 ) -> None:
-    def version(number: int, **state: Any) -> Image:
-        return workshop.image(f"// {number}\n{NOTES}", state=BY_SIGNER | state, security_version=number)
+    def version(number: int, engine: Engine = Engine.JAVASCRIPT, **more: Any) -> Image:
+        return notes(workshop, engine, build=number, security_version=number, **more)
 
     with launched(own_machine, version(2)) as (_, enclave):
-        call(enclave, put={"a": 1})
-    with launched(own_machine, version(3)) as (_, enclave):
-        assert call(enclave, get="a", put={"b": 2}) == ({"got": 1}, StateMark(2, 0))
+        call(enclave, put={"a": {"b": [1, "é"]}})
+    with launched(own_machine, version(3, NEXT)) as (_, enclave):  # it is written anew in another language
+        assert call(enclave, get="a", put={"b": 2}) == ({"got": {"b": [1, "é"]}}, StateMark(2, 0))
     with launched(own_machine, version(2)) as (_, enclave), refused(Code.STATE_REFUSED):
         call(enclave, get="a")
     mine = version(1, policy="mrenclave")
@@ -110,8 +151,8 @@ def test_versions_of_one_signer_read_upwards_and_other_builds_nothing(
 def test_an_older_disk_is_refused_and_its_owners_way_out_is_logged_and_shows(
     workshop: Workshop, tmp_path: Path
 ) -> None:
-    image = workshop.image(NOTES, state=BY_SIGNER)
-    strict = workshop.image(NOTES, state=BY_SIGNER | {"recovery": "never"}, product_id=2)
+    image = notes(workshop)
+    strict = notes(workshop, NEXT, recovery="never", product_id=2)
     folder, backup = tmp_path / "machine", tmp_path / "backup"
 
     def write(value: int) -> None:
@@ -151,7 +192,7 @@ def test_an_older_disk_is_refused_and_its_owners_way_out_is_logged_and_shows(
 
 
 def test_given_up_state_never_comes_back_from_an_old_disk(workshop: Workshop, tmp_path: Path) -> None:
-    image = workshop.image(NOTES, state=BY_SIGNER)
+    image = notes(workshop)
     folder = tmp_path / "machine"
     with local_machine(folder, seed=SEED) as machine:
         with launched(machine, image) as (_, enclave):
@@ -174,7 +215,7 @@ def test_given_up_state_never_comes_back_from_an_old_disk(workshop: Workshop, tm
 
 
 def test_lost_chip_is_not_taken_for_a_new_one(workshop: Workshop, tmp_path: Path) -> None:
-    image = workshop.image(NOTES, state=BY_SIGNER)
+    image = notes(workshop)
     folder = tmp_path / "machine"
     with local_machine(folder) as machine, launched(machine, image) as (_, enclave):
         call(enclave, put={"a": "old"})
@@ -200,21 +241,29 @@ def test_a_state_that_is_not_there_cannot_be_forgiven(own_machine: LocalMachine)
     assert casemate(own_machine, "show") == {"states": []}
 
 
-def test_seals_open_for_their_identity_alone(workshop: Workshop, own_machine: LocalMachine) -> None:
-    source = """
-    export function main({seal, policy, open}, context) {
-        return open === undefined ? context.seal(seal, policy) : context.unseal(open);
-    }
-    """
-    one, other = (workshop.image(f"// {number}\n{source}") for number in range(2))
-    with launched(own_machine, one) as (_, enclave):
+SEALS = {
+    Engine.JAVASCRIPT: """
+export function main({seal, policy, open}, context) {
+    return open === undefined ? context.seal(seal, policy) : context.unseal(open);
+}
+""",
+    Engine.PYTHON: """
+def main(input, context):
+    return context.unseal(input["open"]) if "open" in input else context.seal(input["seal"], input["policy"])
+""",
+}
+
+
+def test_seals_open_for_their_identity_alone(workshop: Workshop, machine: LocalMachine, engine: Engine) -> None:
+    one, other = (workshop.image(SEALS[engine] + "\n" * number, engine=engine) for number in range(2))
+    with launched(machine, one) as (_, enclave):
         mine, ours = (
             enclave.call("main", {"seal": {"x": "a secret"}, "policy": policy}).value
             for policy in ("mrenclave", "mrsigner")
         )
         assert enclave.call("main", {"open": mine}).value == {"x": "a secret"}
-    with launched(own_machine, other) as (_, enclave):
+    with launched(machine, other) as (_, enclave):
         assert enclave.call("main", {"open": ours}).value == {"x": "a secret"}
         for text in (mine, ours[:-8] + "AAAAAAA=", "no seal", ""):
-            with pytest.raises(EnclaveRefusedError):
+            with refused(Code.STATE_REFUSED):
                 enclave.call("main", {"open": text})

@@ -2,11 +2,10 @@
 
 import hashlib
 import resource
-import sys
 
 import pytest
-from tests.rigs.stream_functions import ENTRIES, FINISHES, SOURCE, STREAM, chunks, digest
-from tests.rigs.workshop import PolicyFor, Workshop
+from tests.rigs.stream_functions import ENTRIES, FINISHES, SOURCES, STREAM, chunks, digest
+from tests.rigs.workshop import NEEDS_LINUX, PolicyFor, Workshop
 
 from casemate.client import Client, EnclaveRefusedError, check_receipt
 from casemate.wire.protocol.call import MAX_CHUNK
@@ -21,13 +20,13 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def through(client: Client, workshop: Workshop, policy_for: PolicyFor, mebibytes: int) -> None:
-    image = workshop.image(SOURCE, entries=ENTRIES, memory_mib=64, time_ms=10_000)
+def through(client: Client, workshop: Workshop, engine: Engine, policy_for: PolicyFor, mebibytes: int) -> None:
+    image = workshop.image(SOURCES[engine], engine=engine, entries=ENTRIES, memory_mib=64, time_ms=10_000)
     policy = policy_for(image)
     enclave = client.attest(client.launch(image), policy)
     before = peak_memory()
     came = hashlib.sha256()
-    with enclave.stream("pass", {"echo": True}, chunks(mebibytes)) as stream:
+    with enclave.stream("through", {"echo": True}, chunks(mebibytes)) as stream:
         for piece in stream:
             came.update(piece)
     assert came.hexdigest() == digest(mebibytes)
@@ -39,19 +38,23 @@ def through(client: Client, workshop: Workshop, policy_for: PolicyFor, mebibytes
     client.destroy(enclave.number)
 
 
-def test_more_than_the_enclaves_memory_goes_through(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
-    through(client, workshop, policy_for, 96)
+def test_more_than_the_enclaves_memory_goes_through(
+    client: Client, workshop: Workshop, engine: Engine, policy_for: PolicyFor
+) -> None:
+    through(client, workshop, engine, policy_for, 96)
 
 
 @pytest.mark.nightly("a GiB through a stream takes a minute; `make test` sends less")
-def test_a_gibibyte_goes_through(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
-    through(client, workshop, policy_for, 1024)
+def test_a_gibibyte_goes_through(client: Client, workshop: Workshop, engine: Engine, policy_for: PolicyFor) -> None:
+    through(client, workshop, engine, policy_for, 1024)
 
 
-def test_streams_and_calls_of_one_session_take_turns(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
-    image = workshop.image(SOURCE, entries=ENTRIES)
+def test_streams_and_calls_of_one_session_take_turns(
+    client: Client, workshop: Workshop, engine: Engine, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(SOURCES[engine], engine=engine, entries=ENTRIES)
     enclave = client.attest(client.launch(image), policy_for(image))
-    one = enclave.stream("pass", {"echo": True}, [b"a", b"b"])
+    one = enclave.stream("through", {"echo": True}, [b"a", b"b"])
     other = enclave.stream("counts", {"to": 300_000})
     ones, others = iter(one), iter(other)
     assert next(ones) == b"a"
@@ -64,19 +67,21 @@ def test_streams_and_calls_of_one_session_take_turns(client: Client, workshop: W
     client.destroy(enclave.number)
 
 
-def test_abandoned_streams_do_not_use_up_the_enclave(client: Client, workshop: Workshop, policy_for: PolicyFor) -> None:
-    image = workshop.image(SOURCE, entries=ENTRIES)
+def test_abandoned_streams_do_not_use_up_the_enclave(
+    client: Client, workshop: Workshop, engine: Engine, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(SOURCES[engine], engine=engine, entries=ENTRIES)
     enclave = client.attest(client.launch(image), policy_for(image))
     for _ in range(40):
-        for _piece in enclave.stream("pass", {"echo": True}, [b"a", b"b"]):
+        for _piece in enclave.stream("through", {"echo": True}, [b"a", b"b"]):
             break
     with pytest.raises(EnclaveRefusedError) as caught:
-        enclave.call("pass", {})
+        enclave.call("through", {})
     assert caught.value.fault.code is Code.ARGUMENTS_REFUSED
     client.destroy(enclave.number)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Python guests need Linux's layers")
+@NEEDS_LINUX
 def test_an_asynchronous_python_stream_ends_with_a_result(
     client: Client, workshop: Workshop, policy_for: PolicyFor
 ) -> None:

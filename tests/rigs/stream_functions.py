@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT
 
 from casemate.wire.protocol.call import MAX_CHUNK
+from casemate.wire.protocol.manifest import Engine
 
-SOURCE = """
-export async function* pass(input, context, chunks) {
+SOURCES = {
+    Engine.JAVASCRIPT: """
+export async function* through(input, context, chunks) {
   let pieces = 0, size = 0;
   for await (const chunk of chunks) {
     pieces += 1;
@@ -26,7 +28,27 @@ export async function* counts(input) {
 export function main(input) {
   return input;
 }
-"""
+""",
+    Engine.PYTHON: """
+def through(input, context, chunks):
+    pieces = size = 0
+    for chunk in chunks:
+        pieces += len(chunk) > 0
+        size += len(chunk)
+        yield chunk if input["echo"] else b""
+    return {"pieces": pieces, "size": size, "caller": context.caller and context.caller.name}
+
+
+async def counts(input, context, chunks):
+    for number in range(input["to"]):
+        yield f"{number}\\n"
+    context.finish({})
+
+
+def main(input, context):
+    return input
+""",
+}
 
 FINISHES = """
 async def main(input, context, chunks):
@@ -40,7 +62,7 @@ async def main(input, context, chunks):
 """A stream of Python that counts its input, and gives a result as often as it is told."""
 
 STREAM = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone", "stream": True}
-ENTRIES = {"pass": STREAM, "counts": STREAM, "main": {**STREAM, "stream": False}}
+ENTRIES = {"through": STREAM, "counts": STREAM, "main": {**STREAM, "stream": False}}
 
 
 def chunks(mebibytes: int) -> Iterator[bytes]:

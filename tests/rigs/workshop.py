@@ -1,6 +1,7 @@
 """Images made on the spot, and machines shared by the tests of one process."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ EPOCH = 1_760_000_000
 ANYTHING: dict[str, Any] = {}
 """The schema of an entry that takes anything."""
 SCALARS = ["string", "number", "boolean", "null"]
+
+
+NEEDS_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Python guests need Linux's layers")
 
 
 def _anything_out(depth: int) -> dict[str, Any]:
@@ -146,6 +150,16 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(
         folder, load_or_create_key(folder / "developer.pem"), RuntimeLock().with_runtime(here.platform, here.parts)
     )
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(engine, marks=NEEDS_LINUX if engine is Engine.PYTHON else ()) for engine in Engine],
+)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn: for what an author is promised whatever the language."""
+    chosen: Engine = request.param
+    return chosen
 
 
 @pytest.fixture(scope="session")
