@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.rigs.older_disk import copied, put_back
 from tests.rigs.workshop import SEED, Workshop, exact_policy
 from typer.testing import CliRunner
 
@@ -162,12 +163,9 @@ def test_an_older_disk_is_refused_and_its_owners_way_out_is_logged_and_shows(
                     call(enclave, put={"a": value})
 
     write(1)
-    shutil.copytree(folder / "host", backup, ignore=shutil.ignore_patterns("*.sock"))
+    copied(folder / "host", backup)
     write(2)
-    for path in (folder / "host").glob("records.db*"):
-        path.unlink()
-    for path in backup.glob("records.db*"):
-        shutil.copy(path, folder / "host")
+    put_back(backup, folder / "host")
     with local_machine(folder, seed=SEED) as machine:
         with launched(machine, image) as (_, enclave), launched(machine, strict) as (_, never):
             for each in (enclave, never, enclave):

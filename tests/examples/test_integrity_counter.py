@@ -1,12 +1,12 @@
 """The counter on a machine: its limits, its callers, restarts, and an operator who puts an older disk back."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.rigs.examples import EXAMPLES, Built, BuiltExample
+from tests.rigs.older_disk import copied, put_back
 from tests.rigs.workshop import SEED, PolicyFor, exact_policy
 from typer.testing import CliRunner
 
@@ -104,10 +104,9 @@ def test_an_older_disk_gives_no_use_back_unless_its_owner_says_so_in_the_open(
     counter = example("integrity-counter")
     machine, backup = tmp_path / "machine", tmp_path / "backup"
     assert counted(machine, counter, "increment", {"by": 2}).receipt.receipt.state == StateMark(1, 0)
-    shutil.copytree(machine / "host", backup, ignore=shutil.ignore_patterns("*.sock"))
+    copied(machine / "host", backup)
     assert counted(machine, counter, "increment", {"by": 3}).value["left"] == 0
-    for older in sorted(backup.glob("records.db*")):
-        shutil.copy(older, machine / "host")
+    put_back(backup, machine / "host")
     with pytest.raises(EnclaveRefusedError) as refused:
         counted(machine, counter, "increment", {})
     assert refused.value.fault.code is Code.STATE_ROLLED_BACK
@@ -116,8 +115,7 @@ def test_an_older_disk_gives_no_use_back_unless_its_owner_says_so_in_the_open(
     with pytest.raises(EnclaveRefusedError) as refused:
         counted(machine, counter, "read", None)
     assert refused.value.fault.code is Code.STATE_ROLLED_BACK
-    for older in sorted(backup.glob("records.db*")):
-        shutil.copy(older, machine / "host")
+    put_back(backup, machine / "host")
     with local_machine(machine, seed=SEED):
         state = ["--json", "--state", str(machine)]
         (shown,) = json.loads(CliRunner().invoke(app, ["state", "show", *state]).stdout)["states"]

@@ -1,12 +1,12 @@
 """An auction on a machine: several parties with keys of their own, one result, a receipt for each."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.rigs.examples import EXAMPLES, Built, BuiltExample, files_of
+from tests.rigs.older_disk import copied, put_back
 from tests.rigs.workshop import SEED, PolicyFor, exact_policy
 
 from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt, connect
@@ -154,12 +154,11 @@ def test_an_auction_that_was_set_back_is_over_whatever_the_operator_accepts(
         room = Room(auction, client.attest(client.launch(auction.image), policy))
         room.call("seller", "open", TERMS)
         room.call("ann", "bid", {"auction": 1, "amount": 700})
-    shutil.copytree(folder / "host", backup, ignore=shutil.ignore_patterns("*.sock"))
+    copied(folder / "host", backup)
     with local_machine(folder, seed=SEED) as machine, connect(machine.host_socket) as client:
         room = Room(auction, client.attest(client.launch(auction.image), policy))
         assert room.call("seller", "close", {"auction": 1})["price"] == 500
-    for older in sorted(backup.glob("records.db*")):
-        shutil.copy(older, folder / "host")
+    put_back(backup, folder / "host")
     with local_machine(folder, seed=SEED) as machine, connect(machine.host_socket) as client:
         (state,) = machine.anchors()
         machine.accept_rollback(state.namespace, "to hold it once more")
