@@ -1,23 +1,26 @@
-"""What a caller's call leaves in a guest, and who finds it: all isolation modes, with the engine."""
+"""What a caller's call leaves in a guest, and who finds it: all isolation modes, with each engine."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 from tests.rigs.ra_tls_clients import POST, Party, curl, url
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop, exact_policy
 
-from casemate.client import Client, Enclave, HostRefusedError
+from casemate.client import Client, Enclave, HostRefusedError, connect
 from casemate.client.caller_keys import CallerKey
 from casemate.client.core import AttestedEnclave
-from casemate.client.local import LocalMachine
+from casemate.testing.served import Served, served_machine
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-SOURCE = """
+SOURCES = {
+    Engine.JAVASCRIPT: """
 let kept = "the module's own";
 const pushed = Array.prototype.push;
 const stringify = JSON.stringify;
@@ -57,19 +60,74 @@ export async function look() {
   for (const [name, value] of Object.entries(found)) if (value !== undefined) said[name] = String(value);
   return said;
 }
-"""
+""",
+    Engine.PYTHON: """
+import builtins
+import gc
+import json
+import sys
 
+kept = "the module's own"
+length, dumps = len, json.dumps
+
+def plant(mark, context):
+    global kept
+    builtins.planted = mark
+    builtins.len = lambda things: length(things)
+    json.dumps = lambda *args, **how: dumps(*args, **how)
+    sys.modules["planted"] = mark
+    type(context).planted = mark
+    gc.callbacks.append(lambda phase, info: None)
+    kept = mark
+
+async def leaves(mark, context, pieces):
+    builtins.opened = mark
+    async for piece in pieces:
+        yield piece
+
+calls = 0
+
+def count(input, context):
+    global calls
+    calls += 1
+    return calls
+
+def look(input, context):
+    found = {
+        "builtin": getattr(builtins, "planted", None), "len": str(builtins.len is not length),
+        "json": str(json.dumps is not dumps), "modules": sys.modules.get("planted"),
+        "context": getattr(context, "planted", None), "callbacks": str(bool(gc.callbacks)), "module": kept,
+        "stream": getattr(builtins, "opened", None),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+""",
+}
 MARK = "the mark of the first caller"
-CLEAN = {"push": "false", "stringify": "false", "toJSON": "false", "module": "the module's own"}
+CLEAN = {
+    Engine.JAVASCRIPT: {"push": "false", "stringify": "false", "toJSON": "false", "module": "the module's own"},
+    Engine.PYTHON: {"len": "False", "json": "False", "callbacks": "False", "module": "the module's own"},
+}
 PLANTED = {
-    "global": MARK,
-    "prototype": MARK,
-    "push": "true",
-    "stringify": "true",
-    "toJSON": "true",
-    "timer": MARK,
-    "module": MARK,
-    "stream": MARK,
+    Engine.JAVASCRIPT: {
+        "global": MARK,
+        "prototype": MARK,
+        "push": "true",
+        "stringify": "true",
+        "toJSON": "true",
+        "timer": MARK,
+        "module": MARK,
+        "stream": MARK,
+    },
+    Engine.PYTHON: {
+        "builtin": MARK,
+        "len": "True",
+        "json": "True",
+        "modules": MARK,
+        "context": MARK,
+        "callbacks": "True",
+        "module": MARK,
+        "stream": MARK,
+    },
 }
 
 ALICE, BOB = CallerKey.generate(), CallerKey.generate()
@@ -80,14 +138,15 @@ class Running:
     """An enclave, and all ways into it."""
 
     client: Client
-    machine: LocalMachine
+    served: Served
     image: Any
+    engine: Engine
     number: int
     port: int
     party: Party
 
     def session(self) -> Enclave:
-        return self.client.attest(self.number, exact_policy(self.machine, self.image))
+        return self.client.attest(self.number, exact_policy(self.served.machine, self.image))
 
     def look(self, caller: str, planter: Enclave) -> Any:
         """What this kind of caller finds."""
@@ -100,11 +159,21 @@ class Running:
                 return self.session().call("look", None).value
             case "no key in the session of a key":
                 return planter.call("look", None).value
+            case "a plain call":
+                return self.plain("look")
             case "RA-TLS":
                 return self._tls()
             case "RA-TLS with a certificate":
                 return self._tls("--key", str(self.party.key), "--cert", str(self.party.certificate))
         raise AssertionError(caller)
+
+    def plain(self, entry: str, arguments: Any = None) -> Any:
+        """The result of a call in the clear, which goes through the gateway."""
+        body = {"enclave": self.number, "entry": entry, "arguments": arguments}
+        to = f"{self.served.url}/enclave/ecall"
+        answer = httpx.post(to, json=body, headers=self.served.authorization, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["result"]
 
     def _tls(self, *options: str) -> Any:
         status, _, answer = curl(*options, *POST, "null", url(self.port, "/entry/look"))
@@ -117,17 +186,26 @@ def party(tmp_path_factory: pytest.TempPathFactory) -> Party:
     return Party(tmp_path_factory.mktemp("party"), "carol")
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A machine with a gateway, for calls in the clear."""
+    with served_machine(tmp_path_factory.mktemp("served")) as made:
+        yield made
+
+
 @pytest.fixture
 def running(
-    machine: LocalMachine, client: Client, workshop: Workshop, party: Party
+    served: Served, workshop: Workshop, party: Party, engine: Engine
 ) -> Iterator[Callable[[Isolation], Running]]:
     started: list[int] = []
 
     def run(isolation: Isolation) -> Running:
         entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
+        plain = entry | {"plain": True}
         image = workshop.image(
-            SOURCE,
-            entries={"plant": entry, "look": entry, "count": entry, "leaves": entry | {"stream": True}},
+            SOURCES[engine],
+            engine=engine,
+            entries={"plant": plain, "look": plain, "count": entry, "leaves": entry | {"stream": True}},
             callers={"alice": ALICE.manifest_value, "bob": BOB.manifest_value, "carol": party.manifest_value},
             ra_tls=True,
             isolation=isolation,
@@ -137,11 +215,12 @@ def running(
         started.append(number)
         shown = next(shown for shown in client.enclaves() if shown.enclave == number)
         assert shown.ra_tls_port is not None
-        return Running(client, machine, image, number, shown.ra_tls_port, party)
+        return Running(client, served, image, engine, number, shown.ra_tls_port, party)
 
-    yield run
-    for number in started:
-        client.destroy(number)
+    with connect(served.machine.host_socket) as client:
+        yield run
+        for number in started:
+            client.destroy(number)
 
 
 def plant(session: Enclave, caller: CallerKey | None) -> Any:
@@ -158,6 +237,7 @@ CALLERS = [
     "another key in the same session",
     "another session",
     "no key in the session of a key",
+    "a plain call",
     "RA-TLS",
     "RA-TLS with a certificate",
 ]
@@ -171,7 +251,7 @@ def test_what_a_caller_leaves_meets_those_whom_the_mode_says(
     enclave = running(isolation)
     session = enclave.session()
     kept = plant(session, planter)
-    expected = PLANTED if isolation is Isolation.SHARED else CLEAN
+    expected = (PLANTED if isolation is Isolation.SHARED else CLEAN)[enclave.engine]
     for caller in CALLERS:
         if caller.startswith("no key") and planter is None:
             continue  # that is the planter itself
@@ -191,9 +271,22 @@ def test_the_same_caller_finds_its_own_where_the_mode_keeps_it(
     for planter, same in ((ALICE, other), (None, session)):
         kept = plant(session, planter)
         result = same.call("look", None, caller=planter)
-        assert result.value == (CLEAN if isolation is Isolation.CALL else PLANTED)
+        assert result.value == (CLEAN if isolation is Isolation.CALL else PLANTED)[enclave.engine]
         assert result.receipt.receipt.isolation is isolation, "the receipt names the mode"
         kept[0].close()
+
+
+@pytest.mark.parametrize("isolation", list(Isolation))
+def test_plain_calls_are_one_callers_and_meet_those_whom_the_mode_says(
+    running: Callable[[Isolation], Running], isolation: Isolation
+) -> None:
+    enclave = running(isolation)
+    clean = CLEAN[enclave.engine]
+    planted = {name: value for name, value in PLANTED[enclave.engine].items() if name != "stream"}
+    for caller in ("a plain call", "another session", "RA-TLS"):
+        enclave.plain("plant", MARK)
+        same = isolation is Isolation.SHARED or (isolation is Isolation.CALLER and caller == "a plain call")
+        assert enclave.look(caller, enclave.session()) == (planted if same else clean), caller
 
 
 @pytest.mark.parametrize("isolation", list(Isolation))
