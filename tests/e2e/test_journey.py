@@ -13,17 +13,49 @@ from casemate.testing.independent import available
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.manifest import Engine
 from casemate.wire.sgx.collateral import Collateral
 
 pytestmark = pytest.mark.machine
 
-ECHO = "export function main(input, context) { return {input, entry: context.entry, caller: context.caller}; }"
+ECHO = {
+    Engine.JAVASCRIPT: """
+export function main(input, context) { return {input, entry: context.entry, caller: context.caller}; }
+""",
+    Engine.PYTHON: """
+def main(input, context):
+    caller = context.caller
+    return {"input": input, "entry": context.entry, "caller": caller and {"name": caller.name, "key": caller.key}}
+""",
+}
+LEAKS = {
+    Engine.JAVASCRIPT: "export function main(input) { return {n: input.n, undeclared: 'leak'}; }",
+    Engine.PYTHON: "def main(input, context):\n    return {'n': input['n'], 'undeclared': 'leak'}\n",
+}
+ASKS = {
+    Engine.JAVASCRIPT: """
+export function main(input, context) {
+    const said = context.ocall("echo", {x: input});
+    try { context.ocall("time", {}); } catch (error) { return {said, other: error.name}; }
+}
+""",
+    Engine.PYTHON: """
+from casemate.guest import EnclaveError
+
+def main(input, context):
+    said = context.ocall("echo", {"x": input})
+    try:
+        context.ocall("time", {})
+    except EnclaveError as error:
+        return {"said": said, "other": error.code}
+""",
+}
 
 
 def test_a_call_gives_the_result_and_a_receipt_that_holds_offline(
-    workshop: Workshop, client: Client, policy_for: PolicyFor
+    workshop: Workshop, engine: Engine, client: Client, policy_for: PolicyFor
 ) -> None:
-    image = workshop.image(ECHO)
+    image = workshop.image(ECHO[engine], engine=engine)
     policy = policy_for(image)
     enclave = client.attest(client.launch(image), policy)
     result = enclave.call("main", {"question": 7})
@@ -39,7 +71,7 @@ def test_a_call_gives_the_result_and_a_receipt_that_holds_offline(
 def test_the_live_quote_passes_independent_verifiers_and_fails_under_intels_root(
     workshop: Workshop, client: Client, policy_for: PolicyFor, machine: LocalMachine
 ) -> None:
-    image = workshop.image(ECHO)
+    image = workshop.image(ECHO[Engine.JAVASCRIPT])
     enclave = client.attest(client.launch(image), policy_for(image))
     quote, collateral = enclave.attested.proof.evidence, enclave.attested.proof.endorsements
     assert isinstance(collateral, Collateral)
@@ -53,11 +85,12 @@ def test_the_live_quote_passes_independent_verifiers_and_fails_under_intels_root
 
 
 def test_named_callers_alone_may_call_and_the_guest_knows_them(
-    workshop: Workshop, client: Client, policy_for: PolicyFor
+    workshop: Workshop, engine: Engine, client: Client, policy_for: PolicyFor
 ) -> None:
     alice, mallory = CallerKey.generate(), CallerKey.generate()
     image = workshop.image(
-        ECHO,
+        ECHO[engine],
+        engine=engine,
         callers={"alice": alice.manifest_value},
         entries={"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": ["alice"]}},
     )
@@ -83,12 +116,13 @@ def test_named_callers_alone_may_call_and_the_guest_knows_them(
     ],
 )
 def test_what_the_manifest_does_not_declare_is_refused(
-    workshop: Workshop, client: Client, policy_for: PolicyFor, entry: str, value: Any, code: Code
+    workshop: Workshop, engine: Engine, client: Client, policy_for: PolicyFor, entry: str, value: Any, code: Code
 ) -> None:
     number = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     positive = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}}
     image = workshop.image(
-        "export function main(input) { return {n: input.n, undeclared: 'leak'}; }",
+        LEAKS[engine],
+        engine=engine,
         entries={"main": {"input": number, "output": positive, "callers": "anyone"}},
     )
     enclave = client.attest(client.launch(image), policy_for(image))
@@ -99,21 +133,21 @@ def test_what_the_manifest_does_not_declare_is_refused(
     client.destroy(enclave.number)
 
 
-def test_ocalls_reach_the_host_as_declared(workshop: Workshop, client: Client, policy_for: PolicyFor) -> None:
+def test_ocalls_reach_the_host_as_declared(
+    workshop: Workshop, engine: Engine, client: Client, policy_for: PolicyFor
+) -> None:
     image = workshop.image(
-        "export async function main(input, context) {"
-        " const said = await context.ocall('echo', {x: input});"
-        " let other; try { await context.ocall('time', {}); } catch (error) { other = error.message; }"
-        " return {said, other: typeof other}; }",
+        ASKS[engine],
+        engine=engine,
         ocalls={"echo": {"input": ANYTHING_OUT, "output": ANYTHING}},
     )
     enclave = client.attest(client.launch(image), policy_for(image))
-    assert enclave.call("main", 5).value == {"said": {"x": 5}, "other": "string"}
+    assert enclave.call("main", 5).value == {"said": {"x": 5}, "other": "ocall-refused"}
     client.destroy(enclave.number)
 
 
 def test_a_stopped_enclave_starts_with_fresh_keys(workshop: Workshop, client: Client, policy_for: PolicyFor) -> None:
-    image = workshop.image(ECHO)
+    image = workshop.image(ECHO[Engine.JAVASCRIPT])
     policy = policy_for(image)
     before = client.attest(client.launch(image), policy)
     assert client.stop(before.number).state is State.STOPPED
@@ -127,7 +161,7 @@ def test_a_stopped_enclave_starts_with_fresh_keys(workshop: Workshop, client: Cl
 def test_the_asynchronous_client_does_the_same(
     workshop: Workshop, machine: LocalMachine, policy_for: PolicyFor
 ) -> None:
-    image = workshop.image(ECHO)
+    image = workshop.image(ECHO[Engine.JAVASCRIPT])
 
     async def journey() -> list[Any]:
         client = await connect_async(machine.host_socket)

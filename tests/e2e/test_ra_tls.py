@@ -38,14 +38,53 @@ from casemate.verifier import RefusedError, Rule, SgxPolicy, print_policy
 from casemate.wire.encodings.pem import encode_chain
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.manifest import Engine
 from casemate.wire.sgx.collateral import Collateral
 
-SOURCE = """
+SOURCES = {
+    Engine.JAVASCRIPT: """
 export function main(input, context) { return { input, caller: context.caller }; }
 export function secret(input, context) { return { input, caller: context.caller.name }; }
 export function large(n) { return "x".repeat(n); }
 export function crash() { throw new Error("no"); }
-"""
+""",
+    Engine.PYTHON: """
+def main(input, context):
+    caller = context.caller
+    return {"input": input, "caller": caller and {"name": caller.name, "key": caller.key}}
+
+def secret(input, context):
+    return {"input": input, "caller": context.caller.name}
+
+def large(n, context):
+    return "x" * n
+
+def crash(input, context):
+    raise ValueError("no")
+""",
+}
+KEEPS_AND_ASKS = {
+    Engine.JAVASCRIPT: """
+export function count(_, context) {
+  const n = (context.state.get("n") ?? 0) + 1;
+  context.state.put("n", n);
+  if (n === 2) throw new Error("what this call has put is not kept");
+  return n;
+}
+export async function now(_, context) { return (await context.ocall("time", null)).unix_ms > 0; }
+""",
+    Engine.PYTHON: """
+def count(_, context):
+    n = context.state.get("n", 0) + 1
+    context.state.put("n", n)
+    if n == 2:
+        raise ValueError("what this call has put is not kept")
+    return n
+
+async def now(_, context):
+    return context.ocall("time", None)["unix_ms"] > 0
+""",
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +97,21 @@ def mallory(tmp_path_factory: pytest.TempPathFactory) -> Party:
     return Party(tmp_path_factory.mktemp("mallory"), "mallory")
 
 
-@pytest.fixture(scope="module")
-def image(workshop: Workshop, alice: Party) -> Image:
+def image_of(workshop: Workshop, alice: Party, engine: Engine) -> Image:
     entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
     return workshop.image(
-        SOURCE,
+        SOURCES[engine],
+        engine=engine,
         entries={"main": entry, "large": entry, "crash": entry, "secret": entry | {"callers": ["alice"]}},
         callers={"alice": alice.manifest_value},
         output_kib=4096,
         ra_tls=True,
     )
+
+
+@pytest.fixture(scope="module")
+def image(workshop: Workshop, alice: Party) -> Image:
+    return image_of(workshop, alice, Engine.JAVASCRIPT)
 
 
 @contextlib.contextmanager
@@ -78,6 +122,13 @@ def launched(client: Client, image: Image) -> Iterator[int]:
     assert shown.ra_tls_port is not None
     yield shown.ra_tls_port
     client.destroy(enclave)
+
+
+@pytest.fixture(scope="module")
+def each_port(machine: LocalMachine, workshop: Workshop, alice: Party, engine: Engine) -> Iterator[int]:
+    """The own port of an enclave of each engine, shared by the tests of what a function gets and gives."""
+    with connect(machine.host_socket) as client, launched(client, image_of(workshop, alice, engine)) as number:
+        yield number
 
 
 @pytest.fixture
@@ -94,18 +145,18 @@ def test_curl_learns_what_this_is(port: int, image: Image) -> None:
     assert {"name": "secret", "callers": "named", "stream": False} in about["entries"]
 
 
-def test_curl_calls_an_entry_for_anyone(port: int) -> None:
-    status, _, answer = curl(*POST, '{"a": [1, "é"]}', url(port, "/entry/main"))
+def test_curl_calls_an_entry_for_anyone(each_port: int) -> None:
+    status, _, answer = curl(*POST, '{"a": [1, "é"]}', url(each_port, "/entry/main"))
     assert (status, answer) == (200, {"input": {"a": [1, "é"]}, "caller": None})
 
 
-def test_a_client_certificate_names_the_caller(port: int, alice: Party) -> None:
+def test_a_client_certificate_names_the_caller(each_port: int, alice: Party) -> None:
     shown = ("--key", str(alice.key), "--cert", str(alice.certificate))
-    status, _, answer = curl(*shown, *POST, "7", url(port, "/entry/secret"))
+    status, _, answer = curl(*shown, *POST, "7", url(each_port, "/entry/secret"))
     assert (status, answer) == (200, {"input": 7, "caller": "alice"})
     for version in ("--tlsv1.2", "--tlsv1.3"):
         limited = (*shown, version, "--tls-max", version.removeprefix("--tlsv"))
-        status, _, answer = curl(*limited, *POST, "7", url(port, "/entry/main"))
+        status, _, answer = curl(*limited, *POST, "7", url(each_port, "/entry/main"))
         assert (status, answer["caller"]["name"]) == (200, "alice")
 
 
@@ -130,25 +181,17 @@ def test_without_the_right_client_certificate_a_named_entry_is_refused(port: int
         ((*POST, "9999999", "{}/entry/large"), 500, "output-limit"),
     ],
 )
-def test_refusals_are_problem_details(port: int, arguments: tuple[str, ...], status: int, code: str) -> None:
-    base = url(port, "")
+def test_refusals_are_problem_details(each_port: int, arguments: tuple[str, ...], status: int, code: str) -> None:
+    base = url(each_port, "")
     got, content_type, answer = curl(*(argument.replace("{}/", f"{base}/") for argument in arguments))
     assert (got, content_type, answer["code"], answer["status"]) == (status, "application/problem+json", code, status)
 
 
-def test_state_and_ocalls_are_there_as_in_sealed_calls(client: Client, workshop: Workshop) -> None:
-    source = """
-    export function count(_, context) {
-      const n = (context.state.get("n") ?? 0) + 1;
-      context.state.put("n", n);
-      if (n === 2) throw new Error("what this call has put is not kept");
-      return n;
-    }
-    export async function now(_, context) { return (await context.ocall("time", null)).unix_ms > 0; }
-    """
+def test_state_and_ocalls_are_there_as_in_sealed_calls(client: Client, workshop: Workshop, engine: Engine) -> None:
     entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
     made = workshop.image(
-        source,
+        KEEPS_AND_ASKS[engine],
+        engine=engine,
         entries={"count": entry, "now": entry},
         ocalls={"time": {"input": ANYTHING_OUT, "output": ANYTHING}},
         state={"policy": "mrenclave", "recovery": "never", "max_kib": 16},
@@ -169,8 +212,8 @@ def test_state_and_ocalls_are_there_as_in_sealed_calls(client: Client, workshop:
         client.destroy(enclave)
 
 
-def test_long_answers_come_whole(port: int) -> None:
-    status, _, answer = curl(*POST, "3000000", url(port, "/entry/large"))
+def test_long_answers_come_whole(each_port: int) -> None:
+    status, _, answer = curl(*POST, "3000000", url(each_port, "/entry/large"))
     assert (status, len(answer)) == (200, 3_000_000)
 
 
@@ -251,18 +294,24 @@ def test_garbage_and_slow_clients_disturb_nobody(port: int) -> None:
 @pytest.fixture(scope="module")
 def shared_image(workshop: Workshop) -> Image:
     entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
-    return workshop.image(SOURCE, entries={"main": entry}, ra_tls=True, isolation=Isolation.SHARED)
+    return workshop.image(SOURCES[Engine.JAVASCRIPT], entries={"main": entry}, ra_tls=True, isolation=Isolation.SHARED)
 
 
 @pytest.fixture(scope="module")
 def patient_image(workshop: Workshop) -> Image:
     """Its calls have the time for the start of a guest, however busy the computer is."""
     entry = {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}
-    return workshop.image(SOURCE, entries={"main": entry}, ra_tls=True, time_ms=20_000)
+    return workshop.image(SOURCES[Engine.JAVASCRIPT], entries={"main": entry}, ra_tls=True, time_ms=20_000)
 
 
-def talk(port: int, number: int) -> tuple[int, Any, str]:
-    """A call over a connection of its own, without a certificate: status, JSON and head of the response."""
+def talk(port: int, together: threading.Barrier, number: int) -> tuple[int, Any, str]:
+    """A call over a connection of its own, without a certificate: status, JSON and head of the response.
+
+    Args:
+        port: the enclave's.
+        together: what all who call at once meet at, their handshakes done: those take long on a busy computer.
+        number: the argument.
+    """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     body = str(number).encode()
@@ -271,6 +320,7 @@ def talk(port: int, number: int) -> tuple[int, Any, str]:
         socket.create_connection(("127.0.0.1", port), timeout=30) as sock,
         context.wrap_socket(sock) as connection,
     ):
+        together.wait(60)
         connection.sendall(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
         received = b""
         while piece := connection.recv(65536):
@@ -281,7 +331,7 @@ def talk(port: int, number: int) -> tuple[int, Any, str]:
 
 def test_a_hundred_connections_at_once(client: Client, shared_image: Image) -> None:
     with launched(client, shared_image) as port, ThreadPoolExecutor(100) as pool:
-        answers = list(pool.map(partial(talk, port), range(100)))
+        answers = list(pool.map(partial(talk, port, threading.Barrier(100)), range(100)))
     assert all(status == 200 for status, _, _ in answers)
     assert [answer for _, answer, _ in answers] == [{"input": number, "caller": None} for number in range(100)]
 
@@ -290,7 +340,7 @@ def test_more_strangers_at_once_than_guests_can_be_made_for_are_told_when_to_com
     client: Client, patient_image: Image
 ) -> None:
     with launched(client, patient_image) as port, ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(partial(talk, port), range(40)))
+        answers = list(pool.map(partial(talk, port, threading.Barrier(40)), range(40)))
     assert any(status == 200 for status, _, _ in answers)
     refused = [(answer["code"], "retry-after: " in head.lower()) for status, answer, head in answers if status != 200]
     assert refused
