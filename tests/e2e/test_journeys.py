@@ -5,16 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
-from tests.rigs.environments import environment_of, other_interpreters
-from tests.rigs.missing import missing
-from tests.rigs.two_users import VICTIM, shared_folder, user
+from tests.rigs.newcomer import TIME, Newcomer
+from tests.rigs.two_users import VICTIM, user
 
 from casemate.cli.errors import ExitCode
 
@@ -23,8 +22,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="Python guests need Linux's layers"),
 ]
 
-TIME = 120.0
-TRACEBACK = "Traceback (most recent call last)"
 COUNT = """
 from casemate.guest import Context
 
@@ -45,14 +42,19 @@ class Counts(unittest.TestCase):
         enclave = FakeEnclave()
         self.assertEqual(enclave.call(main.count, {"add": 2}), {"total": 2})
 """
-MANIFEST = """\
+NEEDED = '["random", "now"]'
+"""Permissions that Python cannot be kept from."""
+
+
+def manifest(suffix: str = ".py", permissions: str = NEEDED) -> str:
+    return f"""\
 [enclave]
 name = "f"
 product_id = 1
 security_version = 1
-engine = "python"
-main = "guest/main.py"
-permissions = ["random", "now"]
+engine = "{"python" if suffix == ".py" else "javascript"}"
+main = "guest/main{suffix}"
+permissions = {permissions}
 
 [limits]
 memory_mib = 64
@@ -60,10 +62,13 @@ time_ms = 1000
 output_kib = 64
 
 [entry.main]
-input = {}
-output = { type = ["object", "string", "number"], properties = { a = { type = "integer" } } }
+input = {{}}
+output = {{ type = ["object", "string", "number"], properties = {{ a = {{ type = "integer" }} }} }}
 callers = "anyone"
 """
+
+
+MANIFEST = manifest()
 COUNTS = (
     MANIFEST[: MANIFEST.index("[entry.main]")].replace("product_id = 1", "product_id = 2")
     + """\
@@ -78,83 +83,6 @@ output = { type = "object", properties = { total = { type = "integer" } } }
 callers = "anyone"
 """
 )
-
-
-class Told(NamedTuple):
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def next(self) -> str:
-        return self.err.partition("next:")[2].strip()
-
-
-class Newcomer(NamedTuple):
-    """A user who is not root."""
-
-    python: Path
-    home: Path
-
-    def command(self, *words: object) -> "subprocess.Popen[str]":
-        other = VICTIM if os.geteuid() == 0 else None
-        return subprocess.Popen(
-            [*map(str, words)],
-            cwd=self.home,
-            env={"HOME": str(self.home), "PATH": f"{self.python.parent}:/usr/bin:/bin", "COLUMNS": "200"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            user=other,
-            group=other,
-            extra_groups=None if other is None else [],
-        )
-
-    def casemate(self, *words: object) -> Told:
-        with self.command(self.python, "-I", "-m", "casemate", *words) as process:
-            out, err = process.communicate(timeout=TIME)
-        assert TRACEBACK not in out + err
-        return Told(process.returncode, out, err)
-
-    def does(self, *words: object) -> Told:
-        told = self.casemate(*words)
-        assert told.code == 0, told
-        return told
-
-    def writes(self, folder: Path, files: dict[str, str]) -> None:
-        with user(VICTIM) if os.geteuid() == 0 else nullcontext():
-            for name, text in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(text)
-
-
-@pytest.fixture(scope="module")
-def newcomer() -> Iterator[Newcomer]:
-    """With a machine that runs in their home."""
-    with shared_folder() as folder:
-        mine = [Path(sys._base_executable)]  # type: ignore[attr-defined]
-        found = (program for program in (*mine, *other_interpreters()) if _is_for_all(program))
-        program = next(found, None)
-        if program is None:
-            missing(f"no Python 3.{sys.version_info.minor} on this computer that every user may run")
-        home = folder / "home"
-        home.mkdir()
-        if os.geteuid() == 0:
-            os.chown(home, VICTIM, VICTIM)
-        ann = Newcomer(environment_of(folder / "environment", program, "machine"), home)
-        with ann.command(ann.python, "-I", "-m", "casemate", "up", "--no-gateway", "--json") as machine:
-            assert machine.stdout is not None
-            assert machine.stdout.readline(), machine.communicate()[1]
-            yield ann
-            ann.does("down", "--now")
-            machine.communicate(timeout=TIME)
-
-
-def _is_for_all(program: Path) -> bool:
-    return os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in program.resolve().parents)
 
 
 def test_a_function_from_nothing_to_its_second_version(newcomer: Newcomer) -> None:
@@ -201,94 +129,138 @@ def _counted(ann: Newcomer, folder: Path) -> int:
 
 
 class Mistake(NamedTuple):
-    """Code of a newcomer's, what `run --debug` tells of it, and how it is mended."""
+    """Code of a newcomer's, what the command tells of it, and what is written instead by what it says to do."""
 
     main: str
     got: str
     next: str
     mended: str = ""
-    """Empty where any other code mends it, since what is told is only where the mistake is."""
+    """The main module afterwards; empty where it stays."""
+    suffix: str = ".py"
     files: Mapping[str, str] = MappingProxyType({})
     code: ExitCode = ExitCode.CALL_FAILED
     more: str = ""
     """What the manifest ends with besides."""
     added: str = ""
-    """What mends the manifest, at its end."""
+    """What is added to its end."""
+    grants: str = NEEDED
+    granted: str = ""
+    """The permissions afterwards; empty where they stay."""
+    afterwards: Mapping[str, str] = MappingProxyType({})
+    """Other files that are written then."""
 
 
 def body(lines: str, *, first: str = "") -> str:
     return f"{first}def main(input, context):\n    {lines}\n"
 
 
+def script(lines: str, *, first: str = "") -> str:
+    return f"{first}export async function main(input, context) {{\n  {lines}\n}}\n"
+
+
 GOOD = body("return 1")
+LATE = '[errors]\nlate = "It is late."\n'
+STATE = '[state]\npolicy = "mrsigner"\nrecovery = "never"\nmax_kib = 64\n'
+CLOCK = '[ocall.time]\ninput = {type="null"}\noutput = {type="object", properties={unix_ms={type="integer"}}}\n'
 MISTAKES = {
     "permission": Mistake(
         body("return context.seal(1, 'mrenclave')"),
         'guest-error: this needs the permission "seal": add permissions = ["seal", ...] to [enclave]',
         "main.py, line 2",
+        granted='["seal", "random", "now"]',
+    ),
+    "no permissions": Mistake(
+        GOOD,
+        'enclave.permissions is not there, want permissions = ["random", "now"]',
+        'write permissions = ["random", "now"] below [enclave]',
+        code=ExitCode.INPUT,
+        grants="[]",
+        granted='["random", "now"]',
     ),
     "no module": Mistake(
         body("return 1", first="import numpy\n"),
         "1:1: there is no module numpy inside",
         "that line",
+        GOOD,
         code=ExitCode.INPUT,
     ),
     "entry": Mistake(
         "def mian(input, context):\n    return 1\n",
         "guest/main.py, want one of ['mian']",
-        "correct that key",
+        "write `def main(input, context)` there",
+        GOOD,
         code=ExitCode.INPUT,
     ),
     "parameters": Mistake(
         "def main(input):\n    return 1\n",
         "main is called with (input, context)",
         "that line",
+        GOOD,
         code=ExitCode.INPUT,
     ),
-    "no JSON": Mistake(body("return {'a': {1}}"), "the result is not JSON: a is a set", "return what JSON has"),
-    "result": Mistake(body("return {'a': 'x'}"), '$.a: the value is not of type "integer"; it is "x"', "schema"),
+    "no JSON": Mistake(
+        body("return {'a': {1}}"), "the result is not JSON: a is a set", "return what JSON has", body("return {'a': 1}")
+    ),
+    "result": Mistake(
+        body("return {'a': 'x'}"),
+        '$.a: the value is not of type "integer"; it is "x"',
+        "schema",
+        body("return {'a': 1}"),
+    ),
     "exception": Mistake(
         body("return input['x']"),
         "TypeError: 'NoneType' object is not subscriptable at guest/main.py:2:12",
         "main.py, line 2",
+        body("return (input or {}).get('x', 1)"),
     ),
-    "endless loop": Mistake(body("while True: pass"), "did not return within the manifest's time", "raise time_ms"),
+    "endless loop": Mistake(
+        body("while True: pass"),
+        "did not return within the manifest's time",
+        "a loop without an end",
+        body("while not context.entry: pass\n    return 1"),
+    ),
     "undeclared error": Mistake(
         body("raise context.refuse('late')"),
         "'late' is no error that [errors] in casemate.toml declares",
         "declare it in [errors]",
+        added=LATE,
     ),
     "details": Mistake(
         body("raise context.refuse('late', {'x': 1})"),
         "the manifest has no schema for them",
-        "details = SCHEMA",
-        more='[errors]\nlate = "It is late."\n',
+        "refuse without details",
+        body("raise context.refuse('late')"),
+        more=LATE,
     ),
     "no such OCALL": Mistake(
         body("return context.ocall('rate', None)"),
         "the manifest declares no such OCALL",
         "add a table [ocall.NAME]",
         body("return context.ocall('time', None)['unix_ms']"),
-        added='[ocall.time]\ninput = {type="null"}\noutput = {type="object", properties={unix_ms={type="integer"}}}\n',
+        added=CLOCK,
     ),
     "nobody answers": Mistake(
         body("return context.ocall('rate', None)"),
-        "the host refuses OCALL 'rate'; Casemate's own hosts answer echo",
-        "`--ocalls FILE`",
+        "the host refuses OCALL 'rate'; Casemate's own hosts answer echo, log, time",
+        "`--ocalls FILE`",  # which tests/e2e/test_ocall_handlers.py gives
+        body("return context.ocall('echo', 1)"),
         more='[ocall.rate]\ninput = {type="null"}\noutput = {type="number"}\n',
+        added='[ocall.echo]\ninput = {type="number"}\noutput = {type="number"}\n',
     ),
-    "syntax": Mistake(body("return (1"), "main.py:2:12: Python 3", "that line", code=ExitCode.INPUT),
+    "syntax": Mistake(body("return (1"), "main.py:2:12: Python 3", "that line", GOOD, code=ExitCode.INPUT),
     "bad JSON": Mistake(
         GOOD,
         "guest/common.json:1:9: this is not valid JSON",
         "that line",
         files={"guest/common.json": '{"a": 1,}'},
         code=ExitCode.INPUT,
+        afterwards={"guest/common.json": '{"a": 1}'},
     ),
     "thread": Mistake(
         body("threading.Thread(target=print).start()", first="import threading\n"),
         "can't start new thread at",
         "a function has no threads",
+        body("return await asyncio.sleep(0, 1)", first="import asyncio\n\nasync "),
     ),
     "file": Mistake(
         body("return open('/etc/passwd').read()"),
@@ -300,14 +272,63 @@ MISTAKES = {
     "socket": Mistake(
         body("socket.create_connection(('127.0.0.1', 80))", first="import socket\n"),
         "Operation not permitted at",
-        "a function has no sockets",
+        "ask the operator with context.ocall",
+        body("return context.ocall('time', None)['unix_ms']"),
+        added=CLOCK,
     ),
     "state": Mistake(
         body("context.state.put('n', 1)\n    return context.state.get('n')"),
         "add [state] with policy, recovery and",
         "build it anew with that table",
-        body("context.state.put('n', 1)\n    return context.state.get('n')"),
-        added='[state]\npolicy = "mrsigner"\nrecovery = "never"\nmax_kib = 64\n',
+        added=STATE,
+    ),
+    "fetch": Mistake(
+        script("return await fetch('https://rates.example');"),
+        "ReferenceError: fetch is not defined at guest/main.js:2:",
+        "ask the operator with context.ocall",
+        script("return (await context.ocall('time', null)).unix_ms;"),
+        suffix=".js",
+        added=CLOCK,
+    ),
+    "package": Mistake(
+        script("return one;", first="import { one } from 'ones';\n"),
+        "'ones' is not relative: an enclave imports measured files alone, by ./",
+        "that line",
+        script("return one;", first="import { one } from './ones.js';\n"),
+        suffix=".js",
+        code=ExitCode.INPUT,
+        afterwards={"guest/ones.js": "export const one = 1;\n"},
+    ),
+    "no export": Mistake(
+        script("return 1;").removeprefix("export "),
+        "entry.main is not exported by guest/main.js, want a function that it exports: it has no exports",
+        "write `export function main(input, context)` there",
+        script("return 1;"),
+        suffix=".js",
+        code=ExitCode.INPUT,
+    ),
+    "chance": Mistake(
+        script("return Math.random();"),
+        'Math.random needs the permission "random": add permissions = ["random", ...] to [enclave] in casemate.toml',
+        "main.js, line 2",
+        suffix=".js",
+        grants="[]",
+        granted='["random"]',
+    ),
+    "error in JavaScript": Mistake(
+        script("throw context.refuse('late');"),
+        'no error is declared as "late": add it to [errors] in casemate.toml, with its words',
+        "main.js, line 2",
+        suffix=".js",
+        added=LATE,
+    ),
+    "at the top level": Mistake(
+        "const fs = require('fs');\n" + script("return 1;"),
+        "the code cannot be loaded: ReferenceError: require is not defined at guest/main.js:1:12",
+        "nothing of Node's",
+        script("return data.one;", first="import data from './data.json' with { type: 'json' };\n"),
+        suffix=".js",
+        afterwards={"guest/data.json": '{"one": 1}'},
     ),
 }
 
@@ -315,18 +336,21 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_with_what_to_do_and_that_works(newcomer: Newcomer, name: str) -> None:
     ann, mistake, folder = newcomer, MISTAKES[name], newcomer.home / name.replace(" ", "-")
+    main = f"guest/main{mistake.suffix}"
     ann.writes(folder, {
-        "guest/main.py": mistake.main, "casemate.toml": MANIFEST + mistake.more, "input.json": "null", **mistake.files
+        main: mistake.main, "casemate.toml": manifest(mistake.suffix, mistake.grants) + mistake.more,
+        "input.json": "null", **mistake.files,
     })  # fmt: skip
     run = ["run", folder, "--input", folder / "input.json", "-q"]
     told = ann.casemate(*(["build", folder] if mistake.code == ExitCode.INPUT else [*run, "--debug"]))
     assert (told.code, told.out) == (mistake.code, ""), told
     assert mistake.got in told.err
     assert mistake.next in told.next
-    if mistake.mended:
-        mended = {"guest/main.py": mistake.mended, "casemate.toml": MANIFEST + mistake.more + mistake.added}
-        ann.writes(folder, mended)
-        ann.does(*run)
+    mended = manifest(mistake.suffix, mistake.granted or mistake.grants) + mistake.more + mistake.added
+    ann.writes(folder, {main: mistake.mended or mistake.main, "casemate.toml": mended, **mistake.afterwards})
+    refuses = "context.refuse" in (mistake.mended or mistake.main)
+    said = ann.casemate(*run)
+    assert said.code == (ExitCode.FUNCTION_REFUSED if refuses else ExitCode.OK), said
 
 
 def test_who_prints_without_the_permission_is_told_so_by_the_debug_copy(newcomer: Newcomer) -> None:

@@ -295,6 +295,11 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
     ),
     (
         Code.TIME_LIMIT,
+        "the function did not return",
+        "if it has a loop without an end, give it one; if not, raise time_ms in the manifest's [limits], or send less",
+    ),
+    (
+        Code.TIME_LIMIT,
         "the guest was still",
         "do less at the modules' top level, or raise time_ms in the manifest's [limits]; of a busy machine: call again",
     ),
@@ -312,6 +317,11 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
         Code.OCALL_REFUSED,
         "the manifest declares no such OCALL",
         "add a table [ocall.NAME] with input and output to casemate.toml; the host must answer that name, too",
+    ),
+    (
+        Code.GUEST_ERROR,
+        "nothing is left to run",
+        "it awaits what nobody will ever settle: settle it, or return without it",
     ),
     (Code.GUEST_ERROR, "the code cannot be loaded", "correct the modules' top level, and build the image anew"),
     (
@@ -361,7 +371,7 @@ FAULTS: dict[Code, Meaning] = {
     Code.CALLER_REFUSED: _call("sign with --caller KEY.pem; the manifest must name that key for this entry point"),
     Code.ARGUMENTS_REFUSED: _call("the input must be as the entry point's input schema says"),
     Code.RESULT_REFUSED: _call("the function's result must be as the entry point's output schema says"),
-    Code.GUEST_ERROR: _call("correct the function; where its words end with `(at ...)`, that is the line that threw"),
+    Code.GUEST_ERROR: _call("correct the function; where its words end with a place, that is the line that threw"),
     Code.FUNCTION_REFUSED: Meaning(
         ExitCode.FUNCTION_REFUSED, "the [errors] table of the function's manifest has its words"
     ),

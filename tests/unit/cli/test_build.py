@@ -187,6 +187,34 @@ def test_a_key_is_suggested_where_it_resembles_the_written_one(
     assert said.error["next"] == advice
 
 
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ('engine = "javascript"', "add engine = ... to [enclave] of casemate.toml"),
+        ("[limits] # of one call\nmemory_mib = 64\ntime_ms = 2000\noutput_kib = 64\n", "add [limits] to casemate.toml"),
+    ],
+)
+def test_what_a_manifest_lacks_is_to_be_added(casemate: Casemate, hello: Path, line: str, advice: str) -> None:
+    manifest = hello / "casemate.toml"
+    whole = manifest.read_text()
+    assert line in whole
+    manifest.write_text(whole.replace(line, ""))
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["next"] == advice
+
+
+def test_an_entry_point_that_is_not_there_is_to_be_written(casemate: Casemate, hello: Path) -> None:
+    main = hello / "guest" / "main.js"
+    whole = main.read_text()
+    main.write_text(whole.replace("export function rate", "function rate"))
+    said = casemate("build", hello, "--json")
+    assert said.code == 5
+    assert said.error["next"].startswith("write `export function rate(input, context)` there, or")
+    main.write_text(whole)
+    assert casemate("build", hello).code == 0
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00\xff" * 100, b"[enclave", b"a = " + b"[" * 5000])
 def test_junk_for_a_manifest_is_refused(casemate: Casemate, hello: Path, content: bytes) -> None:
     (hello / "casemate.toml").write_bytes(content)

@@ -65,6 +65,7 @@ def test_the_advice_of_whoever_refuses_goes_before_the_tables() -> None:
     ("code", "words", "advice"),
     [
         (Code.TIME_LIMIT, "the code was not loaded in time", "10 seconds"),
+        (Code.TIME_LIMIT, "the function did not return within the manifest's time limit", "a loop without an end"),
         (Code.TIME_LIMIT, "the function did not return within the manifest's time limit", "raise time_ms"),
         (Code.STATE_REFUSED, "this function keeps no state: add [state] with", "build it anew"),
         (Code.OCALL_REFUSED, "the host refuses OCALL 'now'", "--ocalls FILE"),

@@ -125,11 +125,11 @@ def run(
             machine, image = _machine(starting, progress, place, ignored, screen), source.image
         client = stack.enter_context(LocalEndpoint(machine).connect())
         demands, said = (given, str(policy)) if given is not None else own_policy(image, machine, tee)
-        with progress.step("launching", "launch") as found:
-            number = stack.enter_context(launched(LocalEndpoint(machine), client, image, tee))
-            found.append(f"enclave {number}")
         console = Console(screen.console_line)
         try:
+            with progress.step("launching", "launch") as found:
+                number = stack.enter_context(launched(LocalEndpoint(machine), client, image, tee))
+                found.append(f"enclave {number}")
             with followed(LocalEndpoint(machine), number, console) if is_debug(image) else nullcontext():
                 answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
         except (CasemateError, OSError) as error:

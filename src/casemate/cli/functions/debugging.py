@@ -26,8 +26,8 @@ _THROWN = re.compile(
 )
 """The end of what :func:`casemate.enclave.guest.failure_words.words_of` says."""
 
-
-_HINTS = (
+_NO_NETWORK = "a function has no network: ask the operator with context.ocall"
+_PYTHON_HINTS = (
     ("can't start new thread", "a function has no threads: do the work in turn, or with coroutines"),
     (
         "PermissionError: [Errno 13] Permission denied: ",
@@ -37,11 +37,24 @@ _HINTS = (
         "PermissionError: [Errno 1] Operation not permitted",
         "a function has no sockets and starts no programs: ask the operator with context.ocall",
     ),
-    ("Temporary failure in name resolution", "a function has no network: ask the operator with context.ocall"),
+    ("Temporary failure in name resolution", _NO_NETWORK),
     ("MemoryError", "keep less at a time, or raise memory_mib in the manifest's [limits]"),
     ("is no error that [errors] in casemate.toml declares", "declare it in [errors], or refuse with one that is there"),
 )
 """What a function's author can do, by words of Python's exceptions that do not say it themselves."""
+
+_NOT_THE_WEBS = (
+    "a function has what JavaScript and the Web have, and nothing of Node's or Deno's own: no files, no processes, no "
+    "environment; import data from JSON files under guest/"
+)
+_NODES = ("Deno", "process", "require", "module", "exports", "Buffer", "__dirname", "global")
+_JAVASCRIPT_HINTS = (
+    *((f"ReferenceError: {name} is not", _NO_NETWORK) for name in ("fetch", "WebSocket", "XMLHttpRequest")),
+    *((f"ReferenceError: {name} is not", _NOT_THE_WEBS) for name in _NODES),
+    ("ReferenceError: Worker is not", "a function has no threads: do the work in turn"),
+    ("ReferenceError: localStorage is not", "keep it in context.state, with a table [state] in casemate.toml"),
+    ("EvalError: Code generation from strings", "text is never run as code: write it as a function"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +109,9 @@ def debug_report(error: "CasemateError | OSError", folder: Path | None, console:
 
 
 def _hint(words: str, place: SourcePlace) -> str:
-    """What to do about an exception of Python code, to be appended to where; empty where its words say that."""
-    if not place.path.endswith(".py"):
-        return ""
-    return next((f": {hint}" for said, hint in _HINTS if said in words), "")
+    """What to do about an exception, to be appended to where; empty where its words say that."""
+    hints = _PYTHON_HINTS if place.path.endswith(".py") else _JAVASCRIPT_HINTS
+    return next((f": {hint}" for said, hint in hints if said in words), "")
 
 
 def _is_of_guest(error: Exception) -> bool:

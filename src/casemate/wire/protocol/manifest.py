@@ -20,10 +20,12 @@ class ManifestError(CasemateError):
         key: the dotted key in the manifest.
         got: what stood there.
         want: what would have been accepted.
+        advice: what to do, where that is not to correct the key.
     """
 
-    def __init__(self, key: str, *, got: object, want: object) -> None:
+    def __init__(self, key: str, *, got: object, want: object, advice: str = "") -> None:
         super().__init__(f"casemate.toml: {key} is {got}, want {want}")
+        self.advice = advice
         self.key = key
         self.got = got
         self.want = want

@@ -268,12 +268,18 @@ class _Table:
     def value(self, name: str, want: str) -> Any:
         """A member that must be there."""
         if name not in self._values:
-            raise ManifestError(self.key(name), got="not there", want=want)
+            where = f"[{self._path}] of casemate.toml" if self._path else "casemate.toml"
+            raise ManifestError(self.key(name), got="not there", want=want, advice=f"add {name} = ... to {where}")
         return self._values[name]
 
     def table(self, name: str, known: tuple[str, ...] | None = None, *, optional: bool = False) -> "_Table":
         """A table inside; an empty one where it may be absent and is."""
-        value = {} if optional and name not in self else self.value(name, f"a table [{self.key(name)}]")
+        if name not in self and not optional:
+            heading = f"[{self.key(name)}]"
+            raise ManifestError(
+                self.key(name), got="not there", want=f"a table {heading}", advice=f"add {heading} to casemate.toml"
+            )
+        value = self._values.get(name, {})
         if not isinstance(value, dict):
             raise ManifestError(self.key(name), got=_shown(value), want="a table")
         return _Table(self.key(name), value, known)
@@ -344,11 +350,13 @@ def _permissions(table: _Table, engine: Engine) -> frozenset[Permission]:
         granted.add(Permission(name))
     needed = NEEDED_PERMISSIONS[engine]
     if not granted.issuperset(needed):
-        line = ", ".join(f'"{permission}"' for permission in Permission if permission in granted.union(needed))
+        listed = ", ".join(f'"{permission}"' for permission in Permission if permission in granted.union(needed))
+        line = f"permissions = [{listed}]"
         raise ManifestError(
             key,
             got=_shown(names) if names else "not there",
-            want=f"permissions = [{line}]: {MAIN_FILES[engine][0]} code can be kept from neither",
+            want=f"{line}: {MAIN_FILES[engine][0]} code can be kept from neither",
+            advice=f"write {line} below [enclave] in casemate.toml",
         )
     return frozenset(granted)
 

@@ -49,6 +49,22 @@ def test_the_line_is_shown_with_a_caret_below_its_column(folder: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("ReferenceError: fetch is not defined", "ask the operator with context.ocall"),
+        ("the code cannot be loaded: ReferenceError: require is not defined", "nothing of Node's"),
+        ("ReferenceError: Worker is not defined", "do the work in turn"),
+        ("ReferenceError: localStorage is not defined", "[state]"),
+        ("EvalError: Code generation from strings disallowed for this context", "write it as a function"),
+    ],
+)
+def test_what_javascript_cannot_do_is_told_with_what_it_can_do_instead(folder: Path, words: str, hint: str) -> None:
+    told = debug_report(EnclaveRefusedError(fault(Code.GUEST_ERROR, f"{words} at guest/main.js:2:1")), folder, [])
+    assert told.advice.startswith(f"correct {folder}/guest/main.js, line 2: ")
+    assert hint in told.advice
+
+
 def test_what_python_code_cannot_do_is_told_with_what_it_can_do_instead(folder: Path) -> None:
     words = "RuntimeError: can't start new thread at guest/main.{}:2:1"
     told = debug_report(EnclaveRefusedError(fault(Code.GUEST_ERROR, words.format("py"))), folder, [])

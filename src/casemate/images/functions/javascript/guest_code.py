@@ -26,8 +26,13 @@ def _check_exports(manifest: Manifest, linked: Linked) -> None:
         return
     for entry in manifest.entries:
         if entry.name not in exports:
+            called = "input, context, chunks" if entry.stream else "input, context"
+            function = f"export {'async function*' if entry.stream else 'function'} {entry.name}({called})"
             raise ManifestError(
-                f"entry.{entry.name}", got=f"not exported by {manifest.main}", want=f"one of {sorted(exports)}"
+                f"entry.{entry.name}",
+                got=f"not exported by {manifest.main}",
+                want=f"one of {sorted(exports)}" if exports else "a function that it exports: it has no exports",
+                advice=f"write `{function}` there, or call the table by the name of a function that is there",
             )
     if "then" in exports:
         # import() treats a module that exports `then` as a promise, so loading it would never end.

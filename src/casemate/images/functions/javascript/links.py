@@ -153,7 +153,8 @@ class _Module:
         if len(specifier) > MAX_SPECIFIER:
             raise self._error(literal, f"an import specifier has at most {MAX_SPECIFIER} characters")
         if not specifier.startswith(("./", "../")):
-            raise self._error(literal, f"{specifier!r} is not relative: an enclave imports measured files alone, by ./")
+            reason = f"{specifier!r} is not relative: an enclave imports measured files alone, by ./; "
+            raise self._error(literal, f"{reason}bundle a package into one (`casemate docs writing-functions`)")
         target = posixpath.normpath(posixpath.join(posixpath.dirname(self.path), specifier))
         if not target.startswith(GUEST) or target not in files:
             raise self._error(literal, f"{specifier!r} would be {target}, which is not a measured file under {GUEST}")

@@ -27,8 +27,13 @@ def check_entries(main: PythonModule, manifest: Manifest) -> None:
     for entry in manifest.entries:
         nodes = bindings.names.get(entry.name, ())
         if not nodes and not bindings.undecided:
+            functions = _functions(bindings)
             raise ManifestError(
-                f"entry.{entry.name}", got=f"not a function of {manifest.main}", want=f"one of {_functions(bindings)}"
+                f"entry.{entry.name}",
+                got=f"not a function of {manifest.main}",
+                want=f"one of {functions}" if functions else "one of its functions: it has none",
+                advice=f"write `def {entry.name}({_called(entry)})` there, or call the table by the name of a function "
+                "that is there",
             )
         if nodes and all(isinstance(node, ast.ClassDef) or _is_plain_value(node) for node in nodes):
             reason = f"{entry.name} is an entry point, so it has to be a function: `def {entry.name}({_called(entry)})`"

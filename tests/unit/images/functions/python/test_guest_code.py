@@ -137,7 +137,7 @@ def test_any_bytes_are_a_module_or_a_source_error(source: bytes) -> None:
 @pytest.mark.parametrize(
     ("main", "words"),
     [
-        ("", r"entry\.rate is not a function of guest/main\.py, want one of \[\]"),
+        ("", r"entry\.rate is not a function of guest/main\.py, want one of its functions: it has none"),
         ("def rates(input, context): ...", r"want one of \['rates'\]"),
         ("def rates(input, context):\n    rate = 1", r"want one of \['rates'\]"),
         ("rate: int\nx = [rate for rate in ()]\nclass C:\n    def rate(self): ...", "is not a function"),
