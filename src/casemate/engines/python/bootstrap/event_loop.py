@@ -86,6 +86,25 @@ class GuestLoop(base_events.BaseEventLoop):
     _scheduled: Any
 
 
+def _refused(name: str) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise NotImplementedError(
+            f"{name}: inside an enclave there are tasks and timers, and no connections, processes, signals or pipes"
+        )
+
+    return refuse
+
+
+for _name in (
+    *("add_reader", "add_signal_handler", "add_writer", "connect_accepted_socket", "connect_read_pipe"),
+    *("connect_write_pipe", "create_connection", "create_datagram_endpoint", "create_server", "create_unix_connection"),
+    *("create_unix_server", "getaddrinfo", "getnameinfo", "sendfile", "sock_accept", "sock_connect", "sock_recv"),
+    *("sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendfile", "sock_sendto"),
+    *("start_tls", "subprocess_exec", "subprocess_shell"),
+):
+    setattr(GuestLoop, _name, _refused(_name))
+
+
 def install(report: Report) -> None:
     """Has ``asyncio.run`` and its kin, which a program may call itself, use such loops, too."""
 

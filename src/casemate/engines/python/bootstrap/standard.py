@@ -8,6 +8,8 @@ import time
 import warnings
 from types import ModuleType
 
+from casemate.engines.python.bootstrap import stand_ins
+
 MODULES = """
     abc argparse array ast asyncio atexit base64 binascii bisect builtins bz2 calendar cmath cmd code codecs codeop
     collections collections.abc colorsys concurrent.futures concurrent.futures.thread configparser contextlib
@@ -39,26 +41,8 @@ HELPERS = """
 FOLDERS = ("encodings", "json", "asyncio", "concurrent.futures", "importlib.resources")
 """Packages that are imported whole."""
 
-CRYPTOGRAPHY = """
-    cryptography cryptography.exceptions cryptography.fernet cryptography.hazmat.primitives.asymmetric.dh
-    cryptography.hazmat.primitives.asymmetric.ec cryptography.hazmat.primitives.asymmetric.ed25519
-    cryptography.hazmat.primitives.asymmetric.ed448 cryptography.hazmat.primitives.asymmetric.padding
-    cryptography.hazmat.primitives.asymmetric.rsa cryptography.hazmat.primitives.asymmetric.utils
-    cryptography.hazmat.primitives.asymmetric.x25519 cryptography.hazmat.primitives.asymmetric.x448
-    cryptography.hazmat.primitives.ciphers cryptography.hazmat.primitives.ciphers.aead
-    cryptography.hazmat.primitives.ciphers.algorithms cryptography.hazmat.primitives.ciphers.modes
-    cryptography.hazmat.primitives.cmac cryptography.hazmat.primitives.constant_time
-    cryptography.hazmat.primitives.hashes cryptography.hazmat.primitives.hmac
-    cryptography.hazmat.primitives.kdf.concatkdf cryptography.hazmat.primitives.kdf.hkdf
-    cryptography.hazmat.primitives.kdf.kbkdf cryptography.hazmat.primitives.kdf.pbkdf2
-    cryptography.hazmat.primitives.kdf.scrypt cryptography.hazmat.primitives.kdf.x963kdf
-    cryptography.hazmat.primitives.keywrap cryptography.hazmat.primitives.padding
-    cryptography.hazmat.primitives.poly1305 cryptography.hazmat.primitives.serialization
-    cryptography.hazmat.primitives.serialization.pkcs12 cryptography.hazmat.primitives.serialization.pkcs7
-    cryptography.hazmat.primitives.twofactor.hotp cryptography.hazmat.primitives.twofactor.totp cryptography.x509
-    cryptography.x509.oid
-""".split()  # noqa: SIM905 - a name a line would fill three screens
-"""What a program may use of the `cryptography` that the measured runtime has."""
+CRYPTOGRAPHY = "cryptography"
+"""A package of the measured runtime that is imported with all that lies in it."""
 
 _ELSEWHERE = frozenset({"encodings.cp65001", "encodings.mbcs", "encodings.oem", "json.__main__", "asyncio.__main__"})
 
@@ -73,20 +57,26 @@ def prepare() -> None:
     os.environ["PYTHONTZPATH"] = ""  # or zoneinfo looks for how Python was built, which is no part of the runtime
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of modules that will be gone one day
-        for name in (*MODULES, *HELPERS, "casemate.guest", *CRYPTOGRAPHY):
+        for name in (*MODULES, *HELPERS, "casemate.guest", CRYPTOGRAPHY):
             _import(name)
         for folder in FOLDERS:
             package = _import(folder)
             for found in pkgutil.iter_modules(package.__path__, f"{folder}.") if package else ():
                 if found.name not in _ELSEWHERE:
                     _import(found.name)
+        cryptography = sys.modules.get(CRYPTOGRAPHY)
+        for found in pkgutil.walk_packages(cryptography.__path__, f"{CRYPTOGRAPHY}.") if cryptography else ():
+            _import(found.name)
     "".encode("idna")  # each loads a part of its own when it is first used
     time.strptime("2000", "%Y")
+    stand_ins.install(sys.modules.get("sqlite3"))
 
 
 def missing_words(name: str) -> str:
     """Words for a module that a program cannot import."""
     top = name.partition(".")[0]
+    if name in sys.modules:
+        return f"{name} is there, and cannot be loaded again: nothing is read from a disk inside an enclave"
     if top in sys.stdlib_module_names:
         return f"{name} is a module of the standard library that is not there inside an enclave"
     return (

@@ -15,7 +15,7 @@ ABSENT: Final = frozenset(
     asynchat asyncore audioop cProfile cgi cgitb chunk compileall crypt curses dbm distutils ensurepip faulthandler
     ftplib getpass idlelib imaplib imghdr imp lib2to3 mailbox mailcap modulefinder msilib msvcrt netrc nis nntplib
     nt nturl2path ossaudiodev pipes poplib profile pstats pty py_compile pyclbr pydoc pydoc_data readline
-    rlcompleter shelve smtpd smtplib sndhdr spwd sre_compile sre_constants sre_parse ssl sunau syslog tabnanny
+    rlcompleter shelve site smtpd smtplib sndhdr spwd sre_compile sre_constants sre_parse ssl sunau syslog tabnanny
     telnetlib termios this tkinter trace tty turtle turtledemo uu venv webbrowser winreg winsound wsgiref xdrlib
     xmlrpc zipapp http.cookiejar http.server multiprocessing.dummy multiprocessing.managers multiprocessing.pool
     multiprocessing.shared_memory urllib.robotparser

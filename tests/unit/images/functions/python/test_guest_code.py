@@ -386,6 +386,6 @@ print(json.dumps([name for name, module in sys.modules.items() if module is not 
 
 def test_what_is_absent_is_what_a_guests_process_has_not_imported() -> None:
     asked = subprocess.run([sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(asked.stdout))
+    loaded = set(json.loads(asked.stdout)) - {"site"}  # which is how this test's process finds Casemate
     assert not ABSENT & loaded
     assert {name for name in sys.stdlib_module_names - loaded if not name.startswith("_")} <= ABSENT
