@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -49,7 +50,7 @@ _NOTHING = _Figures([], [], [], [], [])
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrangement:
+class Arrangement:
     """A function's image on the lab's machine."""
 
     lab: Lab
@@ -74,8 +75,8 @@ class _Arrangement:
 def python(lab: Lab) -> list[Row]:
     """The rows of both engines; those of Python say why not where this machine runs no Python guests."""
     with connect(lab.machine.host_socket) as client:
-        arrangements = {JAVASCRIPT: _arrangement(lab, client, JAVASCRIPT)}
-        of_python, why_not = _of_python(lab, client)
+        arrangements = {JAVASCRIPT: arrangement(lab, client, JAVASCRIPT)}
+        of_python, why_not = python_or_why_not(lab, client)
         if of_python is not None:
             arrangements[PYTHON] = of_python
         bare_calls, calls = _calls(lab, arrangements)
@@ -112,8 +113,9 @@ def _rows(engine: str, found: _Figures, baselines: dict[str, list[float]], why_n
     yield row("a guest more", found.memory, ONE_MORE)
 
 
-def _arrangement(lab: Lab, client: Client, engine: str) -> _Arrangement:
-    folder = lab.folder / f"function-in-{engine.lower()}"
+def arrangement(lab: Lab, client: Client, engine: str) -> Arrangement:
+    """The bench function in an engine's language, with guests for each caller."""
+    folder = Path(tempfile.mkdtemp(dir=lab.folder)) / "function"
     shutil.copytree(FUNCTION, folder)
     manifest = folder / "casemate.toml"
     text = manifest.read_text().replace(SHARED, f'isolation = "{Isolation.CALLER}"')
@@ -124,22 +126,22 @@ def _arrangement(lab: Lab, client: Client, engine: str) -> _Arrangement:
         text = text.replace("guest/main.js", "guest/main.py")
     manifest.write_text(text)
     image = built(folder, lab.machine)
-    return _Arrangement(lab, client, image, policy_for(image, lab.machine))
+    return Arrangement(lab, client, image, policy_for(image, lab.machine))
 
 
-def _of_python(lab: Lab, client: Client) -> tuple[_Arrangement | None, str]:
+def python_or_why_not(lab: Lab, client: Client) -> tuple[Arrangement | None, str]:
     """The Python function; or None, and why it cannot be measured here."""
     if not any(part.component == "python" for part in lab.machine.status.runtime):
         return None, "the runtime of this machine has no part `python`"
-    arrangement = _arrangement(lab, client, PYTHON)
+    made = arrangement(lab, client, PYTHON)
     try:
-        with arrangement.launched():
-            return arrangement, ""
+        with made.launched():
+            return made, ""
     except FaultError as error:  # a layer that Python guests must have is missing
         return None, str(error)
 
 
-def _calls(lab: Lab, arrangements: dict[str, _Arrangement]) -> tuple[list[float], dict[str, list[float]]]:
+def _calls(lab: Lab, arrangements: dict[str, Arrangement]) -> tuple[list[float], dict[str, list[float]]]:
     """Seconds of warm calls: on bare CPython, and by engine."""
     plain = json.dumps(ARGUMENTS, separators=(",", ":")).encode()
     with ExitStack() as held:
@@ -156,7 +158,7 @@ def _calls(lab: Lab, arrangements: dict[str, _Arrangement]) -> tuple[list[float]
 
 
 def _launches(
-    lab: Lab, client: Client, arrangements: dict[str, _Arrangement]
+    lab: Lab, client: Client, arrangements: dict[str, Arrangement]
 ) -> tuple[list[float], dict[str, list[float]]]:
     """Seconds of launches with all processes in readiness: of bare CPython to its first reply, and by engine."""
     plain = json.dumps(ARGUMENTS).encode()
@@ -175,7 +177,7 @@ def _launches(
             client.destroy(enclave.enclave)
         settled(lab.machine)
 
-    def arm(each: _Arrangement) -> Arm:
+    def arm(each: Arrangement) -> Arm:
         return timed(lambda: each.client.launch(each.image), prepare=clear)
 
     bare_s, *ours = interleave(
@@ -186,7 +188,7 @@ def _launches(
     return bare_s, dict(zip(arrangements, ours, strict=True))
 
 
-def _of_newcomers(each: _Arrangement) -> tuple[list[float], list[float]]:
+def _of_newcomers(each: Arrangement) -> tuple[list[float], list[float]]:
     """Seconds of new callers' first calls: with all in readiness for each, and one right after the other."""
 
     def first_call(session: Enclave) -> float:
@@ -205,7 +207,7 @@ def _of_newcomers(each: _Arrangement) -> tuple[list[float], list[float]]:
     return rested, in_a_row
 
 
-def _of_memory(each: _Arrangement) -> list[float]:
+def _of_memory(each: Arrangement) -> list[float]:
     """What each process adds that a second and a third caller bring (MiB). Empty where this user may not look."""
     with each.launched() as number:
 

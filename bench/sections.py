@@ -10,6 +10,7 @@ from bench.gateway import http
 from bench.lab import Lab, say
 from bench.launch import launches
 from bench.memory import memory
+from bench.neighbours import neighbours
 from bench.pages import pages
 from bench.python import python
 from bench.quotes import quotes
@@ -30,6 +31,7 @@ SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
     "call": calls,
     "callers": callers,
     "python": python,
+    "neighbours": neighbours,
     "http": http,
     "state": state,
     "stream": streams,
