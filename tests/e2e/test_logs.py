@@ -12,16 +12,24 @@ from tests.rigs.workshop import PolicyFor, Workshop
 
 from casemate.client import Client, connect
 from casemate.client.local import LocalMachine
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-PRINTS = "export function main(input) { console.log(input); return null; }"
+PRINTS = {
+    Engine.JAVASCRIPT: "export function main(input) { console.log(input); return null; }",
+    Engine.PYTHON: "def main(input, context):\n    print(input)\n",
+}
+
+
+FIRST = {Engine.JAVASCRIPT: ["first\\nwith\\x1b[31m"], Engine.PYTHON: ["first", "with\\x1b[31m"]}
+"""The lines that a text of two prints: ``console.log`` makes one of each call, ``print`` writes to a stream of text."""
 
 
 def test_lines_and_events_are_shown_and_followed(
-    workshop: Workshop, client: Client, policy_for: PolicyFor, machine: LocalMachine
+    workshop: Workshop, engine: Engine, client: Client, policy_for: PolicyFor, machine: LocalMachine
 ) -> None:
-    image = replace(workshop.image(PRINTS, debug=True), name="talks")
+    image = replace(workshop.image(PRINTS[engine], engine=engine, debug=True), name="talks")
     number = client.launch(image)
     enclave = client.attest(number, replace(policy_for(image), debug="UNSAFE_ALLOW_DEBUG"))
     enclave.call("main", "first\nwith\x1b[31m")
@@ -30,12 +38,12 @@ def test_lines_and_events_are_shown_and_followed(
     assert process.returncode == 0, err
     lines = [line.split("  ", 1)[1] for line in out.splitlines()]
     who = f"enclave {number}".ljust(10)
-    assert lines == [f"{who}  talks is running", f"{who}  | first\\nwith\\x1b[31m"]
+    assert lines == [f"{who}  talks is running", *(f"{who}  | {line}" for line in FIRST[engine])]
 
     with casemate("logs", "-f", "talks", "--state", machine.state, "--json") as process:
         assert process.stdout is not None
-        entries = [json.loads(process.stdout.readline()) for _ in range(2)]
-        assert [entry["source"] for entry in entries] == ["enclave", "console"]
+        entries = [json.loads(process.stdout.readline()) for _ in lines]
+        assert [entry["source"] for entry in entries] == ["enclave", *("console" for _ in FIRST[engine])]
         enclave.call("main", "second")
         entry = json.loads(process.stdout.readline())
         assert (entry["enclave"], entry["text"]) == (number, "second")
@@ -50,9 +58,9 @@ def test_lines_and_events_are_shown_and_followed(
 
 
 def test_what_other_enclaves_print_stays_inside(
-    workshop: Workshop, client: Client, policy_for: PolicyFor, machine: LocalMachine
+    workshop: Workshop, engine: Engine, client: Client, policy_for: PolicyFor, machine: LocalMachine
 ) -> None:
-    image = replace(workshop.image(PRINTS), name="discreet")
+    image = replace(workshop.image(PRINTS[engine], engine=engine), name="discreet")
     number = client.launch(image)
     client.attest(number, policy_for(image)).call("main", "a secret")
     client.destroy(number)
