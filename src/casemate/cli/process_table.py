@@ -1,5 +1,6 @@
 """A machine's processes from /proc; empty without /proc, or if this user may not read it."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,13 @@ def below(chip: int) -> Iterator[Child]:
         yield Child(child.pid, child.parent, "parent")
         for grandchild in everybody:
             if grandchild.parent == child.pid:
-                name = "guest" if grandchild.name == "deno" else "enclave"
+                name = "guest" if _runs_engine(grandchild.pid) else "enclave"
                 yield Child(grandchild.pid, grandchild.parent, name)
+
+
+def _runs_engine(pid: int) -> bool:
+    """By its command line, since some kernels name a process that was executed by a descriptor after that."""
+    return [Path(os.fsdecode(word)).name for word in _command_line(pid)[:1]] == ["deno"]
 
 
 def _command_line(pid: int) -> list[bytes]:

@@ -2,17 +2,18 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from casemate.process.hardening import die_with_parent, forbid_dumps
 from casemate.sandbox import linux
 from casemate.sandbox.cgroup import Group
+from casemate.sandbox.engine_root import EngineRoot, NoRoot
 from casemate.sandbox.errors import LayerRequiredError, UnavailableError
 from casemate.sandbox.landlock import Access, PathRule, restrict_paths
 from casemate.sandbox.namespaces import enter_namespaces
 from casemate.sandbox.privileges import refuse_new_privileges, take_own_uid
+from casemate.sandbox.program import Program
 from casemate.sandbox.rlimits import Limits, set_limits
 from casemate.sandbox.seccomp import SyscallFilter, compile_filter, install_filter
 from casemate.sandbox.syscalls import ENCLAVE, GUEST, VM
@@ -33,9 +34,6 @@ _VM_THREADS = 2
 _VM_DATA = 1024 * 1024 * 1024
 """Bytes beside the guest's memory: the emulator's translations, and the tables of the memory controller."""
 
-_RESOLVED = re.compile(r"(?:=>\s*|^\s*)(/\S+)\s+\(0x", re.MULTILINE)
-"""A library's path in what the loader lists."""
-
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
@@ -46,6 +44,8 @@ class Confinement:
     syscalls: SyscallFilter
     watched: bool
     """Whether the parent's watchdog guards this kind of process."""
+    root: EngineRoot | NoRoot | None = None
+    """What it sees of the file system, if that is not to be all that its starter sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,12 @@ def prepare_enclave() -> Confinement:
     return Confinement((), Limits(open_files=files, threads=1, data=ENCLAVE_DATA), ENCLAVE, watched=False)
 
 
-def prepare_guest(engine: str) -> Confinement:
-    """A guest's confinement: of the file system, its engine's binary and libraries are left, each by name."""
+def prepare_guest(program: Program, root: EngineRoot | NoRoot) -> Confinement:
+    """A guest's confinement: of the file system, its engine's binary and libraries are left, each by itself."""
     warm(GUEST)
-    loaded = (engine, *libraries_of(engine))
-    rules = tuple(PathRule(path, Access.READ_FILE | Access.EXECUTE) for path in loaded)
-    cache = PathRule("/etc/ld.so.cache", Access.READ_FILE)
-    return Confinement((*rules, cache), Limits(open_files=64, threads=GUEST_THREADS, data=None), GUEST, watched=True)
+    rules = tuple(PathRule(path, Access.READ_FILE | Access.EXECUTE) for path in (program.binary, *program.libraries))
+    limits = Limits(open_files=64, threads=GUEST_THREADS, data=None)
+    return Confinement(rules, limits, GUEST, watched=True, root=root)
 
 
 def confine(
@@ -86,23 +85,25 @@ def confine(
         LayerRequiredError: a required layer is unavailable. Some may have been applied; the process must end.
     """
     modes = modes_of(requests)
-    layers: list[Layer] = []
+    layers: dict[LayerName, Layer] = {}
 
     def apply(name: LayerName, step: Callable[[], str]) -> bool:
-        layers.append(apply_layer(name, modes[name], step))
-        return layers[-1].state is LayerState.APPLIED
+        layers[name] = apply_layer(name, modes[name], step)
+        return layers[name].state is LayerState.APPLIED
 
-    apply(LayerName.NAMESPACES, enter_namespaces)
-    apply(LayerName.CGROUP, lambda: _enter(group))
+    apply(LayerName.CGROUP, lambda: _enter(group))  # by its files, which a root of the process's own does not have
+    apply(LayerName.NAMESPACES, lambda: _enter_namespaces(confinement.root))
     own_uid = apply(LayerName.UID, take_own_uid)
     apply(LayerName.RLIMITS, lambda: set_limits(confinement.limits, own_uid=own_uid))
     die_with_parent(parent)
     forbid_dumps()
-    apply(LayerName.NO_NEW_PRIVS, refuse_new_privileges)
+    no_gain = apply(LayerName.NO_NEW_PRIVS, refuse_new_privileges)
+    if confinement.root is not None and no_gain and not own_uid:
+        linux.drop_capabilities()  # with which root leaves a root again; the layers below need none, with the one above
     apply(LayerName.LANDLOCK, lambda: restrict_paths(confinement.paths, network=False))
     apply(LayerName.SECCOMP, lambda: install_filter(compile_filter(confinement.syscalls)))
     apply(LayerName.WATCHDOG, lambda: _watch(confinement))
-    return tuple(layers)
+    return tuple(layers[name] for name in LayerName)
 
 
 def modes_of(requests: Sequence[LayerRequest]) -> dict[LayerName, LayerMode]:
@@ -120,6 +121,36 @@ def apply_layer(name: LayerName, mode: LayerMode, step: Callable[[], str]) -> La
         if mode is LayerMode.REQUIRE:
             raise LayerRequiredError(name, str(error)) from None
         return Layer(name, LayerState.UNAVAILABLE, _cut(str(error)))
+
+
+def _enter_namespaces(root: EngineRoot | NoRoot | None) -> str:
+    """Enters namespaces, and a root within them, where a process without rights may; root may do so without them."""
+    if root is None:
+        return enter_namespaces()
+    view = ""
+
+    def enter_root() -> None:
+        nonlocal view
+        view = _enter_root(root)
+
+    try:
+        entered = enter_namespaces(enter_root)
+    except UnavailableError as error:
+        if not view:
+            enter_root()
+        raise UnavailableError(f"{error}; {view}") from None
+    return f"{entered}; {view}"
+
+
+def _enter_root(root: EngineRoot | NoRoot) -> str:
+    """Enters the root where that can be; what the process sees now."""
+    try:
+        if isinstance(root, NoRoot):
+            raise UnavailableError(root.reason)
+        root.enter()
+    except UnavailableError as error:
+        return f"its starter's root ({error})"
+    return "root with its engine alone"
 
 
 def _enter(group: Group | NoGroup) -> str:
@@ -141,31 +172,6 @@ def warm(syscalls: SyscallFilter) -> None:
 
 def _cut(text: str) -> str:
     return text.encode()[:_DETAIL_SIZE].decode(errors="ignore")
-
-
-def libraries_of(binary: str) -> tuple[str, ...]:
-    """The shared libraries that a binary loads, and the loader: absolute paths, with and without links followed.
-
-    They alone stay readable to a guest. The loader lists them when it is told to trace, and does not start the program
-    (ld.so(8)). Empty on other systems than Linux, where no layer needs them.
-    """
-    if not linux.IS_LINUX:
-        return ()
-    reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as output:
-        try:
-            actions = [
-                (os.POSIX_SPAWN_DUP2, writing, 1),
-                *((os.POSIX_SPAWN_OPEN, standard, os.devnull, os.O_RDWR, 0) for standard in (0, 2)),
-            ]
-            environment = {"LD_TRACE_LOADED_OBJECTS": "1", "LC_ALL": "C"}
-            pid = os.posix_spawn(binary, [binary], environment, file_actions=actions)
-        finally:
-            os.close(writing)
-        listed = output.read().decode(errors="replace")
-    os.waitpid(pid, 0)
-    named = _RESOLVED.findall(listed)
-    return tuple(dict.fromkeys([*named, *(os.path.realpath(path) for path in named)]))
 
 
 def confine_vm(requests: Sequence[LayerRequest], *, memory: int, dram: int) -> tuple[Layer, ...]:

@@ -65,7 +65,8 @@ _OF_FILES = Access.EXECUTE | Access.WRITE_FILE | Access.READ_FILE | Access.TRUNC
 class PathRule:
     """Rights that stay allowed at a path and, where it is a folder, below it."""
 
-    path: str
+    path: str | int
+    """Or a descriptor of what is there."""
     access: Access
 
 
@@ -108,7 +109,7 @@ def _handled_files(abi: int) -> Access:
 
 def _add(ruleset: int, rule: PathRule, handled: Access) -> None:
     try:
-        descriptor = os.open(rule.path, _O_PATH | os.O_CLOEXEC)
+        descriptor = os.dup(rule.path) if isinstance(rule.path, int) else os.open(rule.path, _O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:

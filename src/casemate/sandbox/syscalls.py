@@ -25,6 +25,7 @@ from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When
 
 _PROT_EXEC = 4
 _O_ACCMODE, _O_CREAT = 3, 0o100
+_AT_EMPTY_PATH = 0x1000
 _CLONE_THREAD = 0x0001_0000
 _FIONBIO = 0x5421
 _AF_UNIX = 1
@@ -70,8 +71,11 @@ GUEST = SyscallFilter(
     (
         *allow(*MEMORY, *TIME, *SELF, *STREAMS, *LOOKS_FOR_FILES, *ASKS_ABOUT_SYSTEM),
         *allow("mmap", "mprotect", "pkey_alloc", "pkey_free", "pkey_mprotect"),
-        # To start the engine. Landlock allows no other file to be executed, and no_new_privs gives no rights by it.
-        *allow("execve", "arch_prctl", "set_tid_address"),
+        # To start the engine, by its descriptor. A path can be given with this flag, too: Landlock allows no other file
+        # to be executed, nothing but its libraries is in its root, and no_new_privs gives no rights by it.
+        *only("execveat", 4, _AT_EMPTY_PATH, errno.EACCES),
+        *refuse(errno.EACCES, "execve"),
+        *allow("arch_prctl", "set_tid_address"),
         *_open_to_read("open", 1),  # the loader's libraries, which Landlock allows by name
         *_open_to_read("openat", 2),
         *allow("dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "pipe2"),

@@ -15,8 +15,10 @@ from casemate.engines.javascript.engine import JavaScript
 from casemate.link.frames import header
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import GUEST_THREADS, Confinement, NoGroup, confine, modes_of
+from casemate.sandbox.engine_root import EngineRoot
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.probe import find_group
+from casemate.sandbox.program import Program
 from casemate.sandbox.rlimits import limit_data, low_limits
 from casemate.spawner.confined_fork import Child, Confined, fork, report_of
 from casemate.spawner.process_memory import memory_of
@@ -230,7 +232,7 @@ class GuestFactory:
     """Starts guests of one engine."""
 
     engine: JavaScript
-    binary: str
+    program: Program
     confinement: Confinement
     requests: tuple[LayerRequest, ...]
 
@@ -244,12 +246,13 @@ class GuestFactory:
         # spawner wait for a guest.
         to_guest, from_guest, last_words = guest_pipes()
         group = self._group(memory_mib, number)
-        command = self.engine.command(self.binary, memory_mib=memory_mib)
+        command = self.engine.command(self.program.path, memory_mib=memory_mib)
+        environment = {**command.environment, **self.program.environment}
         theirs = (to_guest[0], from_guest[1], last_words[1])
 
         def become_engine(_: tuple[Layer, ...]) -> None:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would pass that on
-            os.execve(self.binary, command.arguments, command.environment)  # noqa: S606 - no shell, on purpose
+            os.execve(self.program.binary, command.arguments, environment)  # noqa: S606 - no shell, on purpose
 
         def confine_guest(parent: int) -> tuple[Layer, ...]:
             for standard, inherited in enumerate(theirs):
@@ -258,7 +261,7 @@ class GuestFactory:
             return confine(self.confinement, self.requests, parent=parent, group=group)
 
         try:
-            child = fork(theirs, confine_guest, become_engine)
+            child = fork((*theirs, *self._until_executed()), confine_guest, become_engine)
         except OSError:
             for descriptor in (to_guest[1], from_guest[0], last_words[0]):
                 os.close(descriptor)
@@ -278,6 +281,11 @@ class GuestFactory:
             child=child,
             since=time.monotonic(),
         )
+
+    def _until_executed(self) -> tuple[int, ...]:
+        """Descriptors that a child needs to become the engine; all are closed by that."""
+        root = self.confinement.root
+        return (*self.program.descriptors, *((root.root,) if isinstance(root, EngineRoot) else ()))
 
     def _group(self, memory_mib: int, number: int) -> Group | NoGroup:
         if modes_of(self.requests)[LayerName.CGROUP] is LayerMode.OFF:

@@ -39,7 +39,9 @@ from casemate.process.memory import give_back_memory
 from casemate.process.stopped_children import STOPPED_TIME, StoppedChildren
 from casemate.sandbox.cgroup import Group
 from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
+from casemate.sandbox.engine_root import EngineRoot, prepare_root
 from casemate.sandbox.probe import find_group
+from casemate.sandbox.program import open_program
 from casemate.spawner.confined_fork import end_of, fork, report_of
 from casemate.spawner.copies import Copies, Does, Image
 from casemate.spawner.enclave_code import Entry, load_part
@@ -113,9 +115,13 @@ class Spawner:
         self._enclave_confinement: Confinement = prepare_enclave()
         # Reads and joins the engine's files now, so that settle_memory gives back what that takes.
         JAVASCRIPT.command(configure.deno, memory_mib=USUAL_MEMORY_MIB)
+        program = open_program(configure.deno)
+        self._engine_root = prepare_root(program)
         self._base = PythonBase(configure.python, configure.layers)
         self._factories: dict[str, GuestFactory | ImageFactory] = {
-            JAVASCRIPT.name: GuestFactory(JAVASCRIPT, configure.deno, prepare_guest(configure.deno), configure.layers),
+            JAVASCRIPT.name: GuestFactory(
+                JAVASCRIPT, program, prepare_guest(program, self._engine_root), configure.layers
+            ),
             PYTHON.name: ImageFactory(self._base, configure.layers),
         }
         self._pools = {name: GuestPool(USUAL_MEMORY_MIB, configure.pool) for name in self._factories}
@@ -651,6 +657,8 @@ class Spawner:
                 break
         for group in (*(guest.group for guest in guests), *(enclave.group for enclave in self._enclaves.values())):
             self._remove_group(group)
+        if isinstance(self._engine_root, EngineRoot):
+            self._engine_root.remove()
 
 
 _ANY = -1

@@ -221,6 +221,7 @@ def lone_spawner(
     user: int | None = None,
     python: str = sys.executable,
     bootstrap: str = "",
+    folder: Path | None = None,
 ) -> Iterator[LoneSpawner]:
     """Runs a spawner process during the context; afterwards it and all its children are gone.
 
@@ -231,6 +232,7 @@ def lone_spawner(
         user: the user id it runs as if this process is root.
         python: an interpreter that this user may run.
         bootstrap: statements that the base of Python guests executes before anything else.
+        folder: its working directory; None for this process's.
     """
     ours, theirs = socket.socketpair()
     environment = {"PATH": os.defpath}
@@ -249,6 +251,7 @@ def lone_spawner(
             close_fds=False,
             preexec_fn=become,  # noqa: PLW1509 - tests start it from one thread
             env=environment,
+            cwd=folder,
         )
     control = Channel(ours)
     spawner = LoneSpawner(process, control)

@@ -12,10 +12,8 @@ from casemate.sandbox.confinement import (
     NoGroup,
     apply_layer,
     confine,
-    libraries_of,
     modes_of,
     prepare_enclave,
-    prepare_guest,
 )
 from casemate.sandbox.errors import LayerRequiredError, UnavailableError
 from casemate.sandbox.host import confine_host
@@ -98,20 +96,6 @@ def test_a_probe_reports_all_layers_and_applies_none_to_the_caller() -> None:
     assert [layer.name for layer in layers] == list(LayerName)
     assert all(layer.state is LayerState.APPLIED or layer.detail for layer in layers)
     assert Path("/etc/passwd").read_bytes()
-
-
-@linux_only
-def test_the_libraries_of_a_binary_are_found_with_the_loader() -> None:
-    found = libraries_of(sys.executable)
-    assert any("/libc.so" in path or "/libc-" in path for path in found)
-    assert any("/ld-" in path for path in found)
-    assert all(Path(path).is_file() for path in found)
-
-
-@linux_only
-def test_a_guest_is_left_its_engine_and_libraries_alone() -> None:
-    rules = prepare_guest(sys.executable).paths
-    assert all(Path(rule.path).is_file() for rule in rules if rule.path != "/etc/ld.so.cache")
 
 
 def test_elsewhere_each_layer_is_missing_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.rigs.two_users import python_for_all
@@ -91,6 +92,32 @@ def test_the_layers_that_a_doctor_promises_are_applied(spawner: LoneSpawner) -> 
     assert "NoNewPrivs:\t1" in status
     limits = Path(f"/proc/{given['pid']}/limits").read_text()
     assert "Max data size             unlimited" not in limits
+
+
+def root_of(guest: dict[str, Any]) -> Path:
+    """Where the root of a guest lies; the test is skipped where a guest can have none."""
+    detail = next(detail for name, _, detail in guest["layers"] if name == LayerName.NAMESPACES)
+    if not detail.endswith("; root with its engine alone"):
+        pytest.skip(f"guests have no root of their own here: {detail}")
+    try:
+        return Path(f"/proc/{guest['pid']}/root").readlink()
+    except PermissionError:
+        pytest.skip("needs root, to look at a guest's root")
+
+
+@linux_only
+def test_an_engine_sees_the_loader_and_its_libraries_and_holds_no_file(spawner: LoneSpawner) -> None:
+    enclave = spawner.spawn()
+    guest = enclave.need_guest()
+    root = root_of(guest)
+    assert root.parent.name.startswith("casemate-engine-root-")
+    view = Path(f"/proc/{guest['pid']}/root")
+    assert {path.name.partition(".so")[1] for path in view.rglob("*") if not path.is_dir()} == {".so"}
+    assert Path(f"/proc/{guest['pid']}/cwd").readlink() == root
+    held = {str(path.readlink()) for path in Path(f"/proc/{guest['pid']}/fd").iterdir()}
+    assert {name.partition(":")[0] for name in held} <= {"pipe", "anon_inode", "socket"}
+    enclave.load(ECHO)
+    assert enclave.call(arguments=1).text == "1"
 
 
 @linux_only
@@ -180,6 +207,19 @@ def test_everything_ends_with_a_killed_spawner() -> None:
         children = children_of(spawner.process.pid)
         spawner.process.kill()
         assert soon(lambda: not [pid for pid in children if alive(pid)])
+
+
+@linux_only
+def test_the_engines_root_goes_with_its_spawner_or_at_the_start_of_the_next() -> None:
+    with lone_spawner(shared_engine(), pool=0) as killed:
+        abandoned = root_of(killed.spawn().need_guest())
+        assert abandoned.is_dir()
+        killed.process.kill()
+    with lone_spawner(shared_engine(), pool=0) as spawner:
+        assert not abandoned.parent.exists()
+        root = root_of(spawner.spawn().need_guest())
+        assert root.is_dir()
+    assert not root.parent.exists()
 
 
 @linux_only
@@ -339,6 +379,7 @@ def test_it_all_works_without_root() -> None:
         enclave.need_guest()
         enclave.load("export function main() { const a = []; for (;;) a.push(new Uint8Array(1e7).fill(1)); }")
         assert enclave.call().code in (Code.GUEST_ERROR, Code.MEMORY_LIMIT)
+        assert root_of(enclave.need_guest()).stat().st_uid == NOBODY
         assert spawner.kill(enclave).enclave == enclave.number
 
 
