@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROC = Path("/proc")
 _VM = b"casemate.vm"
 """The module that each VM's process runs."""
+_ZYGOTE = b"casemate.zygote"
+"""The module of the base that Python guests come from, of their images' processes, and of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Child:
     pid: int
     parent: int
     name: str
+    session: int = field(default=0, compare=False)
 
 
 def pss(pid: int) -> int | None:
@@ -37,7 +40,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def below(chip: int) -> Iterator[Child]:
-    """The processes below the chip: the spawner, its enclaves and guests, and VMs."""
+    """The processes below the chip: the spawner, its enclaves and guests, what Python guests come from, and VMs."""
     everybody = list(_everybody())
     for child in everybody:
         if child.parent != chip:
@@ -48,8 +51,19 @@ def below(chip: int) -> Iterator[Child]:
         yield Child(child.pid, child.parent, "parent")
         for grandchild in everybody:
             if grandchild.parent == child.pid:
-                name = "guest" if _runs_engine(grandchild.pid) else "enclave"
-                yield Child(grandchild.pid, grandchild.parent, name)
+                yield Child(grandchild.pid, grandchild.parent, _name(grandchild, child))
+
+
+def _name(child: Child, spawner: Child) -> str:
+    """What a child of the spawner's is."""
+    if _runs_engine(child.pid):
+        return "guest"
+    if _ZYGOTE not in _command_line(child.pid):
+        return "enclave"
+    # The base has the spawner's session, an image's process begins one, and its guests are in that.
+    if child.session == spawner.session:
+        return "base"
+    return "image" if child.session == child.pid else "guest"
 
 
 def _runs_engine(pid: int) -> bool:
@@ -71,6 +85,6 @@ def _everybody() -> Iterator[Child]:
             head, _, tail = (folder / "stat").read_text().rpartition(")")
         except OSError:
             continue  # it has just ended
-        state, parent = tail.split()[:2]
+        state, parent, _, session = tail.split()[:4]
         if state != "Z":
-            yield Child(int(folder.name), int(parent), head.partition("(")[2])
+            yield Child(int(folder.name), int(parent), head.partition("(")[2], int(session))
