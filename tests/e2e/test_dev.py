@@ -17,32 +17,46 @@ import pytest
 from tests.rigs.examples import EXAMPLES, files_of
 from tests.rigs.served_commands import casemate
 
+from casemate.wire.protocol.manifest import Engine
+
 pytestmark = pytest.mark.machine
 
 LONG = 90.0
 """Seconds that a machine may take to start, on a busy computer."""
 
-FUNCTION = """\
+FUNCTIONS = {
+    Engine.JAVASCRIPT: """\
 console.log("loaded");
 export function rate(input) {
   console.log("asked");
   return { verdict: "weak", guesses_log10: WHICH, advice: [], rated_for: "anyone" };
 }
-"""
+""",
+    Engine.PYTHON: """\
+print("loaded")
+def rate(input, context):
+    print("asked")
+    return { "verdict": "weak", "guesses_log10": WHICH, "advice": [], "rated_for": "anyone" }
+""",
+}
+MAIN = {Engine.JAVASCRIPT: "guest/main.js", Engine.PYTHON: "guest/main.py"}
+ONE_ENGINE = pytest.mark.parametrize("engine", [Engine.JAVASCRIPT])
+"""For what does not depend on the language."""
+MISTAKE = {Engine.JAVASCRIPT: "input.missing.member", Engine.PYTHON: 'input["missing"]["member"]'}
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     made = tmp_path / "hello"
-    with casemate("init", made) as process:
+    with casemate("init", made, "--engine", engine) as process:
         assert process.wait(LONG) == 0
-    write(made, "1")
+    write(made, engine, "1")
     return made
 
 
-def write(folder: Path, which: str) -> None:
-    (folder / "guest" / "main.js").write_text(FUNCTION.replace("WHICH", which))
+def write(folder: Path, engine: Engine, which: str) -> None:
+    (folder / MAIN[engine]).write_text(FUNCTIONS[engine].replace("WHICH", which))
 
 
 class Session:
@@ -71,7 +85,7 @@ def session(folder: Path, *arguments: object) -> Iterator[Session]:
             process.kill()
 
 
-def test_edits_are_built_launched_and_called_and_mistakes_are_shown(folder: Path) -> None:
+def test_edits_are_built_launched_and_called_and_mistakes_are_shown(folder: Path, engine: Engine) -> None:
     with session(folder) as running:
         first = running.until("watching")
         said = {
@@ -81,20 +95,20 @@ def test_edits_are_built_launched_and_called_and_mistakes_are_shown(folder: Path
         assert [line["text"] for line in said["console"]][:2] == ["loaded", "asked"]
         assert said["result"][0]["result"]["guesses_log10"] == 1
         assert said["result"][0]["peak_kib"] > 0
-        write(folder, "2")
+        write(folder, engine, "2")
         assert running.until("result", "error")[-1]["result"]["guesses_log10"] == 2
-        write(folder, "(")
-        assert "guest/main.js" in running.until("result", "error")[-1]["error"]["message"]
-        write(folder, "input.missing.member")
+        write(folder, engine, "(")
+        assert MAIN[engine] in running.until("result", "error")[-1]["error"]["message"]
+        write(folder, engine, MISTAKE[engine])
         thrown = running.until("result", "error")[-1]["error"]
-        assert (thrown["path"], thrown["line"]) == ("guest/main.js", "4")
-        assert "input.missing.member" in thrown["excerpt"]
+        assert (thrown["path"], thrown["line"]) == (MAIN[engine], "4")
+        assert MISTAKE[engine] in thrown["excerpt"]
         manifest = (folder / "casemate.toml").read_text()
         (folder / "casemate.toml").write_text("[enclave")
         assert running.until("result", "error")[-1]["error"]["exit_code"] == 5
         (folder / "casemate.toml").write_text(manifest)
         running.until("result", "error")
-        write(folder, "3")
+        write(folder, engine, "3")
         assert running.until("result")[-1]["result"]["guesses_log10"] == 3
         before = files_of(folder)
         running.process.send_signal(signal.SIGINT)
@@ -106,6 +120,7 @@ def test_edits_are_built_launched_and_called_and_mistakes_are_shown(folder: Path
         assert not (folder / "casemate.lock").exists()
 
 
+@ONE_ENGINE
 def test_named_callers_need_no_keys(folder: Path) -> None:
     with session(EXAMPLES / "private-scoring") as running:
         assert running.until("result", "error")[-1]["event"] == "result"
@@ -114,6 +129,7 @@ def test_named_callers_need_no_keys(folder: Path) -> None:
     assert folder.exists()
 
 
+@ONE_ENGINE
 def test_keys_of_a_terminal_call_again_change_the_input_and_end_it(folder: Path) -> None:
     (folder / "input2.json").write_text('{"password": "x"}')
     ours, theirs = pty.openpty()

@@ -8,6 +8,8 @@ import pytest
 from tests.rigs.examples import EXAMPLES, WORKLOADS, files_of
 from tests.rigs.served_commands import casemate
 
+from casemate.wire.protocol.manifest import Engine
+
 pytestmark = pytest.mark.machine
 
 LONG = 120.0
@@ -96,8 +98,19 @@ def test_each_failure_says_what_was_wanted_and_what_came(folder: Path, tmp_path:
     assert files_of(folder) == before, "a test changes nothing in the folder"
 
 
-def test_failing_unit_tests_fail_it_without_a_machine(folder: Path) -> None:
-    (folder / "tests" / "main.test.js").write_text("Deno.test('it', () => { throw new Error('is wrong'); });")
+MAIN = {Engine.JAVASCRIPT: "main.js", Engine.PYTHON: "main.py"}
+FAILING = {
+    Engine.JAVASCRIPT: ("main.test.js", "Deno.test('it', () => { throw new Error('is wrong'); });"),
+    Engine.PYTHON: ("test_main.py", "def test_it() -> None:\n    raise ValueError('is wrong')\n"),
+}
+
+
+def test_failing_unit_tests_fail_it_without_a_machine(folder: Path, engine: Engine) -> None:
+    (folder / "guest" / "main.py").write_text("def main(input, context):\n    return {}\n")
+    (folder / "casemate.toml").write_text(MANIFEST.replace("javascript", engine).replace("main.js", MAIN[engine]))
+    (folder / "tests" / "main.test.js").unlink()
+    name, text = FAILING[engine]
+    (folder / "tests" / name).write_text(text)
     with casemate("test", folder) as process:
         out, err = process.communicate(timeout=LONG)
     assert (process.returncode, out) == (1, "0 passed, 1 failed\n")

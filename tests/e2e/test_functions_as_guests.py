@@ -37,6 +37,7 @@ from casemate.verifier import (
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
+from casemate.wire.protocol.manifest import Engine
 from casemate.wire.protocol.tee import Tee
 from casemate.wire.snp.report import SnpReport
 
@@ -50,6 +51,7 @@ export async function main(input, context) {
 }
 """
 ECHO = "export function main(input) { return input; }"
+ECHOES = {Engine.JAVASCRIPT: ECHO, Engine.PYTHON: "def main(input, context):\n    return input\n"}
 STATE = {"policy": "mrsigner", "recovery": "operator", "max_kib": 64}
 
 
@@ -69,10 +71,13 @@ def policy_for(machine: LocalMachine, image: Image) -> SnpPolicy:
     return function_policy(image, maker_of(machine), confined=False)
 
 
-def test_a_call_and_its_receipt_rest_on_a_report(guests: LocalMachine, client: Client, workshop: Workshop) -> None:
+def test_a_call_and_its_receipt_rest_on_a_report(
+    guests: LocalMachine, client: Client, workshop: Workshop, engine: Engine
+) -> None:
     alice = CallerKey.generate()
     image = workshop.image(
-        ECHO,
+        ECHOES[engine],
+        engine=engine,
         callers={"alice": alice.manifest_value},
         entries={"main": {"input": {}, "output": {"type": "string"}, "callers": ["alice"]}},
     )

@@ -1,12 +1,13 @@
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, SEED, PolicyFor, Workshop
 
-from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt
+from casemate.client import CallerKey, Client, EnclaveRefusedError, ReceiptBundle, check_receipt, connect
 from casemate.client.aio import connect as connect_async
 from casemate.client.local import LocalMachine, WrongMachineError, local_machine
 from casemate.testing.independent import available
@@ -144,6 +145,39 @@ def test_ocalls_reach_the_host_as_declared(
     enclave = client.attest(client.launch(image), policy_for(image))
     assert enclave.call("main", 5).value == {"said": {"x": 5}, "other": "ocall-refused"}
     client.destroy(enclave.number)
+
+
+LONG_CALLS = {
+    Engine.JAVASCRIPT: """
+export function main(ms) { const end = Date.now() + ms; while (Date.now() < end); return ms; }
+""",
+    Engine.PYTHON: """
+import time
+
+def main(ms, context):
+    end = time.monotonic() + ms / 1000
+    while time.monotonic() < end:
+        pass
+    return ms
+""",
+}
+
+
+def test_a_call_that_computes_holds_up_no_other_caller(
+    workshop: Workshop, engine: Engine, machine: LocalMachine, client: Client, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(LONG_CALLS[engine], engine=engine, time_ms=20_000)
+    number = client.launch(image)
+    quick = client.attest(number, policy_for(image))
+    assert quick.call("main", 0).value == 0  # so that its guest is there
+    with connect(machine.host_socket) as other, ThreadPoolExecutor(1) as pool:
+        slow = other.attest(number, policy_for(image))
+        assert slow.call("main", 0).value == 0
+        under_way = pool.submit(slow.call, "main", 1500)
+        assert [quick.call("main", 0).value for _ in range(3)] == [0] * 3
+        assert not under_way.done()
+        assert under_way.result().value == 1500
+    client.destroy(number)
 
 
 def test_a_stopped_enclave_starts_with_fresh_keys(workshop: Workshop, client: Client, policy_for: PolicyFor) -> None:

@@ -73,7 +73,7 @@ def test_add_accepts_this_computers_runtime_beside_the_others(casemate: Casemate
 
 
 @pytest.mark.usefixtures("with_common")
-@pytest.mark.parametrize("engine", ["hello", "python"])
+@pytest.mark.parametrize("engine", ["hello", "python"], ids=["javascript", "python"])
 def test_nothing_is_added_but_the_core_and_the_folders_own_engine(
     casemate: Casemate, engine: str, colleague: Path, request: pytest.FixtureRequest
 ) -> None:
