@@ -107,7 +107,7 @@ def machine_of(ann: Newcomer, *words: object, first: Callable[[], None] | None =
 @pytest.fixture(scope="session")
 def newcomer() -> Iterator[Newcomer]:
     """With a machine that runs in their home."""
-    with ordinary_user() as ann, machine_of(ann, "--no-gateway"):
+    with ordinary_user() as ann, machine_of(ann, "--port", 0):
         yield ann
 
 

@@ -3,6 +3,7 @@
 import sys
 
 from casemate.gateway.http.no_command_line import leave_out_command_line
+from casemate.sandbox.host import telling_of_links
 from casemate.wire.errors import MissingExtraError, importing
 
 leave_out_command_line()
@@ -14,4 +15,5 @@ except MissingExtraError as error:
     sys.exit(str(error))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with telling_of_links("the gateway"):
+        sys.exit(main())

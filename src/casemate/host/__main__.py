@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from casemate.host.serving import add_arguments, host_options, prepare, serve
+from casemate.sandbox.host import telling_of_links
 
 
 def main() -> int:
@@ -14,4 +15,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with telling_of_links("the host"):
+        sys.exit(main())

@@ -1,9 +1,11 @@
 """Which optional parts of Casemate are installed, and where."""
 
+import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from casemate.wire.errors import MissingExtraError
+from casemate.wire.errors import MissingExtraError, UnreadableExtraError
 
 MODULES = {
     "machine": (
@@ -31,14 +33,23 @@ def check_extra(extra: str, what: str) -> None:
         what: what is to be done with it, as the subject of a sentence.
 
     Raises:
-        MissingExtraError: one is not.
+        MissingExtraError: one is not, or this user may not read it.
     """
     names = MODULES[extra]
     missing = [name for name in names if find_spec(name) is None]
+    hidden = next(filter(None, map(_unreadable, missing)), "")
+    if hidden:
+        raise UnreadableExtraError(extra, what, hidden)
     if missing:
         is_are = "is" if len(missing) == 1 else "are"
         fault = "" if len(missing) == len(names) else f"{', '.join(missing)} {is_are} not installed"
         raise MissingExtraError(extra, what, fault)
+
+
+def _unreadable(module: str) -> str:
+    """Where a module lies that cannot be found since this user may not look there; empty where that is not so."""
+    places = (Path(folder) / module for folder in sys.path)
+    return next((str(at) for at in places if os.path.lexists(at) and not os.access(at, os.R_OK | os.X_OK)), "")
 
 
 def engine_binary(what: str) -> Path:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from casemate.sandbox.confinement import apply_layer
@@ -18,6 +18,27 @@ _SYSTEM = ("/bin", "/lib", "/lib64", "/usr")
 _SYSTEM_FILES = ("/dev/null", "/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/proc/self", "/proc/stat")
 
 
+@contextlib.contextmanager
+def telling_of_links(process: str) -> Iterator[None]:
+    """Ends the process with a sentence where a file of Python's fails it that :func:`confine_host` put out of reach.
+
+    Args:
+        process: what it is, as the subject of the sentence.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        file = str(error.filename)
+        if not any(_is_below(file, folder) for folder in _import_folders()):
+            raise
+        target = os.path.realpath(file)
+        leads = f", which leads to {target}" if target != file else ""
+        sys.exit(
+            f"{process} cannot read {file}{leads}: its confinement leaves it Python's own folders, and packages that "
+            "are linked there whole; install them as files, as pip does (with uv: `--link-mode copy`)"
+        )
+
+
 def confine_host(*, read: Sequence[Path], write: Sequence[Path]) -> tuple[Layer, ...]:
     """Leaves the calling process the system's and Python's own files, and the named paths; the rest is denied.
 
@@ -29,9 +50,11 @@ def confine_host(*, read: Sequence[Path], write: Sequence[Path]) -> tuple[Layer,
         read: files, or folders with all below them, that stay readable.
         write: files or folders that stay writable too.
     """
-    python = {sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry)}
+    named = [os.path.realpath(path) for path in (*read, *write)]
+    python = {sys.prefix, sys.base_prefix, *_import_folders()}
+    linked = {target for target in _link_targets() if not any(_is_below(path, target) for path in named)}
     rules = [
-        *(PathRule(path, LOAD) for path in (*_SYSTEM, *sorted(python))),
+        *(PathRule(path, LOAD) for path in (*_SYSTEM, *sorted(python | linked))),
         *(PathRule(path, READ) for path in _SYSTEM_FILES),
         *(PathRule(os.fspath(path), READ) for path in read),
         *(PathRule(os.fspath(path), CHANGE) for path in write),
@@ -44,3 +67,22 @@ def confine_host(*, read: Sequence[Path], write: Sequence[Path]) -> tuple[Layer,
         apply_layer(LayerName.LANDLOCK, prefer, lambda: restrict_paths(rules, network=True)),
         apply_layer(LayerName.SECCOMP, prefer, lambda: install_filter(compile_filter(HOST))),
     )
+
+
+def _import_folders() -> set[str]:
+    return {entry for entry in sys.path if entry}
+
+
+def _link_targets() -> Iterator[str]:
+    """What links in the folders of imports lead to: some installers link packages instead of copying them."""
+    for folder in _import_folders():
+        try:
+            with os.scandir(folder) as entries:
+                yield from (os.path.realpath(entry.path) for entry in entries if entry.is_symlink())
+        except OSError:  # an archive, or not there
+            continue
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or in it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -44,15 +44,35 @@ class MissingExtraError(CasemateError):
         self.extra = extra
 
 
+class UnreadableExtraError(MissingExtraError):
+    """An optional part of Casemate is there, and this user may not read it; the message says what to do.
+
+    Args:
+        extra: its name in Casemate's package.
+        what: what cannot be done without it, as the subject of a sentence.
+        place: a file or folder of it.
+    """
+
+    def __init__(self, extra: str, what: str, place: str) -> None:
+        CasemateError.__init__(
+            self,
+            f'{what} needs the extra "{extra}", of which this user cannot read {place}: install Casemate in an '
+            "environment of your own, or have the owner of that one run `chmod -R a+rX` on its folder",
+        )
+        self.extra = extra
+
+
 @contextmanager
 def importing(extra: str, what: str) -> Iterator[None]:
     """A context for imports of an extra's packages, which reports a package that is missing or does not load.
 
     Raises:
-        MissingExtraError: a package, or a library that it loads, is missing.
+        MissingExtraError: a package, or a library that it loads, is missing, or not this user's to read.
     """
     try:
         yield
+    except PermissionError as error:
+        raise UnreadableExtraError(extra, what, str(error.filename)) from None
     except ModuleNotFoundError as error:
         raise MissingExtraError(extra, what, f"{error.name} is not installed") from None
     except (ImportError, OSError) as error:

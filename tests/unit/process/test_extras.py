@@ -1,3 +1,4 @@
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from casemate.process import extras
 from casemate.process.extras import check_extra, engine_binary
-from casemate.wire.errors import MissingExtraError
+from casemate.wire.errors import MissingExtraError, UnreadableExtraError
 
 
 def test_what_is_installed_is_no_error() -> None:
@@ -41,6 +42,13 @@ def test_what_is_missing_is_named_with_the_command(
         check_extra("vm", "this test")
     assert str(refused.value) == said
     assert refused.value.extra == "vm"
+
+
+def test_what_this_user_may_not_read_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keystone").symlink_to(tmp_path / "beyond")  # as of a folder that others may not enter
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(UnreadableExtraError, match=f"cannot read {tmp_path}/keystone: install Casemate in an env"):
+        check_extra("vm", "a VM")
 
 
 def test_an_engine_whose_binary_is_gone_is_named_with_a_command_that_brings_it(

@@ -16,7 +16,7 @@ from casemate.sandbox.confinement import (
     prepare_enclave,
 )
 from casemate.sandbox.errors import LayerRequiredError, UnavailableError
-from casemate.sandbox.host import confine_host
+from casemate.sandbox.host import confine_host, telling_of_links
 from casemate.sandbox.probe import probe
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest, LayerState
 
@@ -149,6 +149,48 @@ def test_a_host_reaches_what_it_was_given_and_nothing_else(child: Run, tmp_path:
     if said == "unavailable":
         pytest.skip("this kernel has no Landlock")
     assert said == "wrote, and read []"
+
+
+@linux_only
+def test_a_host_reaches_packages_that_are_linked_whole_and_tells_of_other_links(child: Run, tmp_path: Path) -> None:
+    """As uv, Nix and Conda link them into an environment."""
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    packages, store, state = tmp_path / "packages", tmp_path / "store", tmp_path / "state"
+    for folder in (packages / "filewise", store / "whole", state / "mine"):
+        folder.mkdir(parents=True)
+    for name in ("whole/module.py", "module.py"):
+        (store / name).write_text("there")
+    (state / "fuses").write_text("secret")
+    (packages / "whole").symlink_to(store / "whole")
+    (packages / "filewise" / "module.py").symlink_to(store / "module.py")
+    (packages / "everything").symlink_to(tmp_path)  # holds what the host is given, and much that it is not
+
+    def body() -> str:
+        sys.path.insert(0, str(packages))
+        layers = confine_host(read=(), write=(state / "mine",))
+        if any(layer.state is not LayerState.APPLIED for layer in layers):
+            return "unavailable"
+        found = [(packages / "whole" / "module.py").read_text()]
+        try:
+            with telling_of_links("the host"):
+                (packages / "filewise" / "module.py").read_text()
+        except SystemExit as told:
+            found.append(str(told))
+        with pytest.raises(PermissionError):
+            (state / "fuses").read_text()
+        with pytest.raises(PermissionError), telling_of_links("the host"):
+            (state / "fuses").read_text()
+        return "\n".join(found)
+
+    said = child(body).said
+    if said == "unavailable":
+        pytest.skip("this kernel has no Landlock")
+    whole, told = said.split("\n")
+    assert whole == "there"
+    assert told.startswith(f"the host cannot read {packages}/filewise/module.py, which leads to {store}/module.py: ")
+    assert "install them as files" in told
 
 
 @linux_only

@@ -56,6 +56,15 @@ def test_a_package_that_is_missing_or_does_not_load_is_the_absence_of_its_extra(
             raise broken
 
 
+def test_a_package_that_this_user_may_not_read_is_not_to_be_installed_over() -> None:
+    with (
+        pytest.raises(MissingExtraError, match=r"cannot read /x/y: install .* or .*`chmod -R a\+rX") as caught,
+        importing("vm", "a VM"),
+    ):
+        raise PermissionError(13, "Permission denied", "/x/y")
+    assert "pip" not in str(caught.value)
+
+
 def test_other_errors_of_an_import_are_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError), importing("vm", "this test"):
         raise ZeroDivisionError
