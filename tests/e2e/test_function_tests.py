@@ -5,9 +5,11 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests.rigs.command_line import casemate_here, lend
 from tests.rigs.examples import EXAMPLES, WORKLOADS, files_of
 from tests.rigs.served_commands import casemate
 
+from casemate.client.local import LocalMachine
 from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
@@ -125,18 +127,23 @@ def test_a_folder_with_nothing_to_test_is_told_what_to_write(folder: Path) -> No
     assert "tests/cases/NAME" in json.loads(out)["error"]["next"]
 
 
-def test_a_case_that_names_no_entry_point_fails_by_itself(folder: Path) -> None:
+def test_a_case_that_names_no_entry_point_fails_by_itself(
+    folder: Path, machine: LocalMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "tests" / "cases" / "x").mkdir(parents=True)
     (folder / "tests" / "cases" / "x" / "case.toml").write_text("[[call]]\nentry = 'nothing'\n")
-    with casemate("test", folder, "--json") as process:
-        out, _ = process.communicate(timeout=LONG)
-    failure = next(outcome["failure"] for outcome in json.loads(out)["tests"] if outcome["name"] == "x")
+    lend(machine, monkeypatch)
+    outcomes = casemate_here("test", folder, "--json").json["tests"]
+    failure = next(outcome["failure"] for outcome in outcomes if outcome["name"] == "x")
     assert failure == "case x: got the entry point 'nothing', the manifest has main"
 
 
 @pytest.mark.parametrize("example", WORKLOADS, ids=lambda example: example.name)
-def test_the_examples_pass(example: Path, folder: Path) -> None:
+def test_the_examples_pass(
+    example: Path, machine: LocalMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert example.is_relative_to(EXAMPLES)
-    with casemate("test", example, XDG_CONFIG_HOME=str(folder.parent / "config")) as process:
-        out, err = process.communicate(timeout=LONG)
-    assert (process.returncode, out) == (0, "2 passed, 0 failed\n"), err
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    lend(machine, monkeypatch)
+    said = casemate_here("test", example)
+    assert (said.code, said.out) == (0, "2 passed, 0 failed\n"), said.err

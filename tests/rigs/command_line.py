@@ -1,10 +1,20 @@
-"""The command line called in-process: what a command printed, and the type of the fixture that runs one."""
+"""The command line called in-process: what a command printed, and the type of the fixture that runs one.
+
+A process of its own takes half a second of processor time, and a machine of its own two and more.
+"""
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
+from casemate.cli.app import app
+from casemate.client import local
+from casemate.client.local import LocalMachine
 from casemate.wire.protocol.runtime_lock import RuntimePart
 
 FAKE_DIGEST = bytes(range(32))
@@ -34,3 +44,16 @@ class Said:
 
 
 Casemate = Callable[..., Said]
+
+
+def casemate_here(*arguments: object, given: bytes | None = None) -> Said:
+    """Runs the command in this process; defects raise instead of ending as an exit code."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], input=given)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Said(done.exit_code, done.stdout, done.stderr)
+
+
+def lend(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has commands in this process that would start a machine of their own, such as `casemate test`, use this one."""
+    monkeypatch.setattr(local, "local_machine", lambda _: nullcontext(machine))

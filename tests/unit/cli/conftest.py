@@ -3,11 +3,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.rigs.command_line import FAKE_RUNTIME, Casemate, Said
-from typer.testing import CliRunner
+from tests.rigs.command_line import FAKE_RUNTIME, Casemate, casemate_here
 
 from casemate.cli import images
-from casemate.cli.app import app
 from casemate.cli.images import PlatformRuntime
 from casemate.images.functions.starter import write_starter
 from casemate.images.keys import DeveloperKey
@@ -22,7 +20,7 @@ def developer_pem() -> bytes:
 
 @pytest.fixture
 def casemate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, developer_pem: bytes) -> Casemate:
-    """The command, with a home of its own; defects raise instead of ending as an exit code."""
+    """The command, with a home of its own."""
     key = tmp_path / "config" / "casemate" / "developer.pem"
     key.parent.mkdir(parents=True)
     key.write_bytes(developer_pem)
@@ -33,14 +31,7 @@ def casemate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, developer_pem: byt
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(images, "runtime", lambda: PlatformRuntime(this_platform(), FAKE_RUNTIME, "/nowhere"))
-
-    def run(*arguments: object, given: bytes | None = None) -> Said:
-        done = CliRunner().invoke(app, [str(argument) for argument in arguments], input=given)
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Said(done.exit_code, done.stdout, done.stderr)
-
-    return run
+    return casemate_here
 
 
 @pytest.fixture
