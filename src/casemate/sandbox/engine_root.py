@@ -80,13 +80,15 @@ def prepare_root(program: Program) -> EngineRoot | NoRoot:
         return NoRoot("Linux alone has one")
     if any(_SEPARATORS.intersection(path) for path in program.libraries):
         return NoRoot("a library's path cannot be told to the loader")
+    places = list(_places())
+    for place in places:
+        _remove_abandoned(place)
     reasons = []
-    for place in _places():
+    for place in places:
         try:
-            _remove_abandoned(place)
             return _make(place, program.libraries)
         except (OSError, PlaceError, UnavailableError) as error:
-            reasons.append(os_error_text(error) if isinstance(error, OSError) else str(error))
+            reasons.append(f"{place}: {os_error_text(error) if isinstance(error, OSError) else error}")
     return NoRoot("; ".join(reasons))
 
 
@@ -101,7 +103,7 @@ def _make(place: Path, libraries: tuple[str, ...]) -> EngineRoot:
     try:
         check_own_folder(folder, private=True)
         if os.fstatvfs(lock).f_flag & os.ST_NOEXEC:
-            raise UnavailableError(f"{place} is mounted noexec")
+            raise UnavailableError("nothing may be executed there (noexec)")
         (folder / _ROOT).mkdir()
         for library in libraries:
             _copy(library, folder / _ROOT)
@@ -137,7 +139,11 @@ def _copy(library: str, root: Path) -> None:
 
 def _remove_abandoned(place: Path) -> None:
     """Removes folders of this user's that no process has locked. Those of other users are left alone."""
-    for name in os.listdir(place):  # noqa: PTH208 - names alone
+    try:
+        names = os.listdir(place)  # noqa: PTH208 - names alone
+    except OSError:
+        return
+    for name in names:
         if name.startswith(PREFIX):
             with contextlib.suppress(OSError):
                 _remove(place / name, _lock(place / name))

@@ -1,7 +1,7 @@
 """The root of JavaScript guests: what code in it can tell, and how it comes and goes."""
 
-import contextlib
 import ctypes
+import fcntl
 import os
 import stat
 import subprocess
@@ -244,16 +244,25 @@ def test_a_library_that_the_loader_cannot_be_told_of_leaves_the_starters_root(pl
 
 
 def test_a_library_that_is_gone_leaves_the_starters_root_and_no_folder(place: Path) -> None:
-    assert refusal(of_libraries(place / "none.so")) == "No such file or directory"
+    assert refusal(of_libraries(place / "none.so")) == f"{place}: No such file or directory"
     assert not list(place.iterdir())
 
 
-def test_an_abandoned_one_is_removed_at_the_next_start_and_one_in_use_stays(place: Path, program: Program) -> None:
-    abandoned, used = prepared(program), prepared(program)
-    os.close(abandoned.lock)  # as the end of its process would
-    os.close(abandoned.root)
+def test_an_abandoned_one_is_removed_at_the_next_start_and_one_in_use_stays(
+    tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, other = tmp_path / "usual", tmp_path / "other"
+    for place in (other, usual):
+        place.mkdir()
+        only_place(place, monkeypatch)
+        abandoned = prepared(program)
+        os.close(abandoned.lock)  # as the end of its process would
+        os.close(abandoned.root)
+    used = prepared(program)
+    assert len(list(other.iterdir())) == 1
+    monkeypatch.setattr(module, "_PLACES", (str(other),))
     mine = prepared(program)
-    assert sorted(place.iterdir()) == sorted((used.folder, mine.folder))
+    assert sorted(tmp_path.glob("*/*")) == sorted((used.folder, mine.folder))
     assert (used.folder / "root").is_dir()
     used.remove()
     mine.remove()
@@ -275,6 +284,25 @@ def test_one_that_is_taken_for_abandoned_before_it_is_locked_is_made_anew(
     assert [str(root.folder)] == made[2:]
     root.remove()
     assert not list(place.iterdir())
+
+
+def test_one_that_is_removed_just_before_it_is_locked_is_made_anew(
+    place: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is open by then, and can be locked without being there."""
+    lock, lost = fcntl.flock, list[Path]()
+
+    def lose_and_lock(descriptor: int, how: int) -> None:
+        if not lost:
+            lost.extend(place.iterdir())
+            module._remove_abandoned(place)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lose_and_lock)
+    root = prepared(program)
+    assert len(lost) == 1
+    assert list(place.iterdir()) == [root.folder]
+    root.remove()
 
 
 def test_what_else_has_such_a_name_stays(place: Path, program: Program) -> None:
@@ -340,7 +368,11 @@ def in_mounted(place: Path, options: str, body: Callable[[], object]) -> str:
 @root_only
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [("noexec", "{} is mounted noexec"), ("size=100k", "No space left on device"), ("ro", "Read-only file system")],
+    [
+        ("noexec", "nothing may be executed there (noexec)"),
+        ("size=100k", "No space left on device"),
+        ("ro", "Read-only file system"),
+    ],
 )
 def test_a_place_that_will_not_do_is_left_empty_for_the_next(
     options: str, reason: str, place: Path, program: Program, monkeypatch: pytest.MonkeyPatch
@@ -356,7 +388,7 @@ def test_a_place_that_will_not_do_is_left_empty_for_the_next(
         module._PLACES = (str(other),)
         return f"{prepared(program).folder.parent} {left} {why}"
 
-    assert in_mounted(place / "mounted", options, body) == f"{other} 0 {reason.format(place / 'mounted')}"
+    assert in_mounted(place / "mounted", options, body) == f"{other} 0 {place / 'mounted'}: {reason}"
 
 
 def test_elsewhere_there_is_none(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,6 +400,5 @@ def test_no_place_at_all_leaves_the_starters_root(
     place: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_place(place / "none", monkeypatch)
-    assert refusal(program) == "No such file or directory"
-    with contextlib.suppress(OSError):
-        assert not list(place.iterdir())
+    assert refusal(program) == f"{place / 'none'}: No such file or directory"
+    assert not list(place.iterdir())
