@@ -9,16 +9,12 @@ control socket, everything ends.
 | the chip: ``Spawn`` | forks an enclave; told by ``Spawned`` once that has reported its layers |
 | the chip: ``Kill`` | kills an enclave; told by ``Exited`` once it and its guests are reaped |
 | the chip: ``LoadPart`` | loads code for later forks |
-| an enclave: ``NeedGuest`` | gives it a warm guest as soon as there is one and it is this enclave's turn; or a copy |
+| an enclave: ``NeedGuest`` | has ``guest_supply`` give it a guest, or ``copies`` |
 | an enclave: ``Watch``, ``Unwatch`` | sets or lifts the deadline of one of its guests; a deadline of 0 is now |
-| a starting guest is warm | gives it to an enclave that waits, or keeps it |
-| a guest in the pool says more, or ends | drops it |
-| a watchdog's limit, START_TIME, STOPPED_TIME | kills the process |
+| a watchdog's limit, STOPPED_TIME | kills the process |
 | a child has ended | tells whom it concerns, and forgets it |
 
-The states of the kinds of children are tables: ``enclave_process``, ``guest_process`` and ``python_base``. JavaScript
-guests are forked from here and become the engine. Python guests are never forked from here, where other tenants' words
-have been: see ``copies``.
+The states of the kinds of children are tables: ``enclave_process``, ``guest_process`` and ``python_base``.
 """
 
 import gc
@@ -29,30 +25,25 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
 
-from casemate.engines.registry import JAVASCRIPT, PYTHON, engine_named
+from casemate.engines.registry import engine_named
 from casemate.link.errors import PeerGoneError
 from casemate.process.memory import give_back_memory
 from casemate.process.stopped_children import STOPPED_TIME, StoppedChildren
 from casemate.sandbox.cgroup import Group
-from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave, prepare_guest
-from casemate.sandbox.engine_root import EngineRoot, prepare_root
+from casemate.sandbox.confinement import Confinement, NoGroup, confine, modes_of, prepare_enclave
 from casemate.sandbox.probe import find_group
-from casemate.sandbox.program import open_program
 from casemate.spawner.confined_fork import end_of, fork, report_of
 from casemate.spawner.copies import Copies, Does, Image
 from casemate.spawner.enclave_code import Entry, load_part
 from casemate.spawner.enclave_process import EnclaveGuest, EnclaveProcess, EnclaveProcessState
-from casemate.spawner.guest_pool import GuestPool
-from casemate.spawner.guest_process import START_TIME, GuestFactory, GuestProcess, GuestProcessState, StartError
-from casemate.spawner.guest_queue import GuestQueue, Want
-from casemate.spawner.image_process import ImageFactory, ImageProcess
+from casemate.spawner.guest_process import GuestProcess, GuestProcessState
+from casemate.spawner.guest_queue import Want
+from casemate.spawner.guest_supply import GuestSupply, Serves
+from casemate.spawner.image_process import ImageProcess
 from casemate.spawner.links import SpawnerLink
 from casemate.spawner.process_memory import status_of
-from casemate.spawner.python_base import BaseState, PythonBase
 from casemate.spawner.watchdog import Gone, Watchdog, cause_of_death
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import CasemateError, WireError, os_error_text
@@ -75,15 +66,6 @@ from casemate.wire.messages.spawner import (
 )
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.sandbox_layers import Layer, LayerMode, LayerName, LayerRequest
-
-USUAL_MEMORY_MIB = 64
-"""The guests of the pool are of this size until others are asked for."""
-
-MOST_STARTING = max(1, (os.cpu_count() or 1) // 2)
-"""Most guests that start at the same time; who comes later waits longer.
-
-An engine computes for 27 ms until it is warm. As many as there are processors would leave none to the calls of others,
-and each of them would be ready later."""
 
 MOST_MEMORY_MIB = 4096
 """Largest guest: more than any manifest may ask for."""
@@ -113,36 +95,28 @@ class Spawner:
         self._entry = entry
         self._modes = modes_of(configure.layers)
         self._enclave_confinement: Confinement = prepare_enclave()
-        # Reads and joins the engine's files now, so that settle_memory gives back what that takes.
-        JAVASCRIPT.command(configure.deno, memory_mib=USUAL_MEMORY_MIB)
-        program = open_program(configure.deno)
-        self._engine_root = prepare_root(program)
-        self._base = PythonBase(configure.python, configure.layers)
-        self._factories: dict[str, GuestFactory | ImageFactory] = {
-            JAVASCRIPT.name: GuestFactory(
-                JAVASCRIPT, program, prepare_guest(program, self._engine_root), configure.layers
-            ),
-            PYTHON.name: ImageFactory(self._base, configure.layers),
-        }
-        self._pools = {name: GuestPool(USUAL_MEMORY_MIB, configure.pool) for name in self._factories}
-        """Guests that are given their program, by engine."""
-        self._queue = GuestQueue()
         # Half of them for guests that enclaves have: each keeps one open here. The rest is for all else.
         self._most_guests = _raise_descriptor_limit() // 2
         self._selector = selectors.DefaultSelector()
+        self._supply = GuestSupply(
+            self._selector,
+            configure,
+            Serves(
+                give=lambda enclave, guest, process: self._give(self._enclaves[enclave], guest, process),
+                refuse=lambda enclave, guest, reason: self._refuse(self._enclaves[enclave], guest, reason),
+                remove_group=self._remove_group,
+            ),
+        )
         self._copies = Copies(
             self._selector,
-            Does(give=self._give, refuse=self._refuse, end=self._end_guest, drop=self._drop, known=self._known),
+            Does(give=self._give, refuse=self._refuse, end=self._end_guest, drop=self._supply.drop, known=self._known),
         )
         self._enclaves: dict[int, EnclaveProcess] = {}
         self._owned: dict[int, tuple[EnclaveProcess, EnclaveGuest]] = {}
         """Guests that enclaves have, by pid."""
-        self._dropped: dict[int, GuestProcess] = {}
-        """Guests of the pool that are killed or dead, and not reaped yet, by pid."""
         self._groups: list[Group] = []
         """Control groups whose process is gone and that could not be removed yet."""
         self._stopped = StoppedChildren()
-        self._started = 0
 
     def run(self) -> None:
         """Returns when the chip has closed its link; no child is left then."""
@@ -227,7 +201,7 @@ class Spawner:
             os.close(host)
         enclave = EnclaveProcess(number, child.pid, SpawnerLink(ours, takes_descriptors=False), child, group)
         self._enclaves[number] = enclave
-        self._pools[JAVASCRIPT.name].open()
+        self._supply.open()
         self._selector.register(child.report, selectors.EVENT_READ, lambda: self._confined(enclave))
         self._selector.register(enclave.link, selectors.EVENT_READ, lambda: self._hear_enclave(enclave))
 
@@ -299,10 +273,7 @@ class Spawner:
             else:
                 self._copies.want(image, need.guest, now)
             return
-        self._queue.add(Want(enclave.number, need.guest, need.engine, need.memory_mib))
-        self._pools[need.engine].open()
-        self._pools[need.engine].note(enclave.number, need.memory_mib)
-        self._serve_waiting(now)
+        self._supply.want(Want(enclave.number, need.guest, need.engine, need.memory_mib), now)
 
     def _refusal(self, enclave: EnclaveProcess, need: NeedGuest) -> Fault | None:
         """Why an enclave cannot have this guest; None if it can."""
@@ -316,51 +287,16 @@ class Spawner:
         if not 1 <= need.memory_mib <= MOST_MEMORY_MIB:
             words = f"a guest of {need.memory_mib} MiB, this spawner starts them up to {MOST_MEMORY_MIB}"
             return fault(Code.UNAVAILABLE, words)
-        if need.engine == PYTHON.name and self._base.refusal:
-            return fault(Code.UNAVAILABLE, self._base.refusal)
+        never = self._supply.refusal(need.engine)
+        if never:
+            return fault(Code.UNAVAILABLE, never)
         images = (guest.process for guest in enclave.guests.values() if isinstance(guest.process, ImageProcess))
-        wanted = self._queue.count(enclave.number) + self._copies.count(images)
+        wanted = self._supply.count(enclave.number) + self._copies.count(images)
         if len(enclave.guests) + wanted >= MAX_GUESTS:
             return fault(Code.BUSY, f"this enclave has {MAX_GUESTS} guests or waits for them, and may not have more")
-        if len(self._owned) + len(self._queue) >= self._most_guests:
+        if len(self._owned) + len(self._supply) >= self._most_guests:
             return fault(Code.BUSY, f"all enclaves together have {self._most_guests} guests, the most for this machine")
         return None
-
-    def _serve_waiting(self, now: float) -> None:
-        """Gives warm guests to enclaves that wait, in turn, and starts as many as are lacking for them."""
-        for want in self._queue.in_turn():
-            guest = self._pools[want.engine].take(want.memory_mib, now)
-            if guest is not None:
-                self._queue.remove(want.enclave, want.guest)
-                self._selector.unregister(guest.from_guest)
-                self._give(self._enclaves[want.enclave], want.guest, guest)
-        starting = Counter(
-            (engine, guest.memory_mib) for engine, pool in self._pools.items() for guest in pool.starting()
-        )
-        for want in self._queue.in_turn():
-            kind = (want.engine, want.memory_mib)
-            if starting[kind]:
-                starting[kind] -= 1
-            elif len(self._pools[want.engine].starting()) >= MOST_STARTING or not self._can_start(want.engine, now):
-                continue
-            elif want in self._queue:  # not refused meanwhile, since one of its size could not be started
-                self._start_guest(*kind)
-
-    def _can_start(self, engine: str, now: float) -> bool:
-        """Whether a guest can be started now; what is missing for that is started, where it can be."""
-        if engine != PYTHON.name or self._base.state is BaseState.READY:
-            return True
-        was_absent = self._base.state is BaseState.ABSENT
-        try:
-            there = self._base.start(now)
-        except OSError as error:
-            self._fail_waiting(engine, None, f"cannot fork: {os_error_text(error)}")
-            return False
-        if not there:
-            self._fail_waiting(engine, None, "the process that Python guests come from ended a moment ago")
-        elif was_absent:
-            self._selector.register(self._base.fileno(), selectors.EVENT_READ, self._hear_base)
-        return False
 
     def _give(self, enclave: EnclaveProcess, number: int, guest: GuestProcess) -> None:
         """Gives an enclave a guest that is warm, or a copy."""
@@ -395,7 +331,7 @@ class Spawner:
         guest = enclave.guests.get(number)
         if guest is not None:
             self._end_guest(guest, None)
-        elif self._queue.remove(enclave.number, number) or any(
+        elif self._supply.give_up(enclave.number, number) or any(
             self._copies.give_up(image, number) for image in list(self._images()) if image.enclave is enclave
         ):
             self._tell(enclave, GuestRefused(number, fault(Code.UNAVAILABLE, "the enclave has given it up")))
@@ -418,88 +354,13 @@ class Spawner:
         except PeerGoneError:
             enclave.kill()
 
-    # --- guests -----------------------------------------------------------------------------------------------------
-
-    def _start_guest(self, engine: str, memory_mib: int) -> None:
-        self._started += 1
-        try:
-            guest = self._factories[engine].start(memory_mib, self._started)
-        except (OSError, StartError) as error:
-            reason = str(error) if isinstance(error, StartError) else f"cannot fork: {os_error_text(error)}"
-            self._fail_waiting(engine, memory_mib, reason)
-            return
-        self._pools[engine].guests.append(guest)
-        self._selector.register(guest.from_guest, selectors.EVENT_READ, lambda: self._hear_starting(engine, guest))
-
-    def _hear_starting(self, engine: str, guest: GuestProcess) -> None:
-        if guest.state is GuestProcessState.WARM:  # it waits for its program: what it says now, or its end, is its end
-            self._drop_from_pool(engine, guest)
-            return
-        try:
-            if guest.hear_warm():
-                self._serve_waiting(time.monotonic())
-        except StartError as error:
-            self._drop_from_pool(engine, guest)
-            sys.stderr.write(f"casemate.spawner: no guest: {error}\n")
-            self._fail_waiting(engine, guest.memory_mib, str(error))
-            self._serve_waiting(time.monotonic())
-
-    def _hear_base(self) -> None:
-        """The base says that it is ready, or why not; anything else is its end, which is noticed as it is reaped."""
-        try:
-            self._base.hear()
-        except StartError as error:
-            self._selector.unregister(self._base.fileno())
-            self._base.kill()
-            if self._base.refusal:  # else its end tells more
-                self._fail_waiting(PYTHON.name, None, str(error))
-            return
-        self._serve_waiting(time.monotonic())
-
-    def _drop_from_pool(self, engine: str, guest: GuestProcess) -> None:
-        self._selector.unregister(guest.from_guest)
-        self._pools[engine].guests.remove(guest)
-        self._drop(guest)
-
-    def _drop(self, guest: GuestProcess) -> None:
-        """Kills a process that no enclave has."""
-        guest.kill()
-        if guest.pid:
-            self._dropped[guest.pid] = guest
-        else:  # an image process that has not said who it is: it ends, since nobody listens to that
-            guest.bury()
-            self._remove_group(guest.group)
-
-    def _fail_waiting(self, engine: str, memory_mib: int | None, reason: str) -> None:
-        """Refuses the guests of this engine and size, or of any size, that are waited for."""
-        self._pools[engine].note_failure(time.monotonic())
-        for want in self._queue.of_kind(engine, memory_mib):
-            self._queue.remove(want.enclave, want.guest)
-            self._refuse(self._enclaves[want.enclave], want.guest, f"no guest: {reason}")
-
-    def _refill(self, now: float) -> None:
-        for engine, pool in self._pools.items():
-            for guest in pool.surplus():
-                self._drop_from_pool(engine, guest)
-            size = pool.missing()
-            if size is not None and len(pool.starting()) < MOST_STARTING and now >= pool.refill_at:
-                if engine == PYTHON.name and self._base.state is not BaseState.READY:
-                    continue
-                self._start_guest(engine, size)
-
     # --- time and death ---------------------------------------------------------------------------------------------
 
     def _due(self) -> float:
         """When something is to be done next even if nothing happens."""
         due = [guest.watchdog.due for _, guest in self._owned.values() if guest.watchdog is not None]
-        for engine, pool in self._pools.items():
-            starting = pool.starting()
-            due += [guest.since + START_TIME for guest in starting]
-            lacks = pool.missing() is not None and len(starting) < MOST_STARTING
-            if lacks and (engine != PYTHON.name or self._base.state is BaseState.READY):
-                due.append(pool.refill_at)
         due += [self._copies.due(image.process) for image in self._images()]
-        due += (self._stopped.due, self._base.due)
+        due += (self._stopped.due, self._supply.due())
         return min(due, default=float("inf"))
 
     def _tend(self, now: float) -> None:
@@ -507,16 +368,8 @@ class Spawner:
             gone = None if owned.watchdog is None else owned.watchdog.look(now)
             if gone is not None:
                 self._end_guest(owned, gone)
-        for engine, pool in self._pools.items():
-            for guest in pool.starting():
-                if now >= guest.since + START_TIME:
-                    self._drop_from_pool(engine, guest)
-                    self._fail_waiting(engine, guest.memory_mib, f"the engine was not ready after {START_TIME:g} s")
-                    self._serve_waiting(now)
-        if now >= self._base.due:
-            self._base.kill()
         self._copies.look(list(self._images()), now)
-        self._refill(now)
+        self._supply.tend(now)
         if now >= self._stopped.due:
             self._end_stopped(now)
 
@@ -551,9 +404,7 @@ class Spawner:
         its group are ended.
         """
         if pid not in self._known():
-            for image in self._pools[PYTHON.name].guests:
-                if isinstance(image, ImageProcess):
-                    image.hear_report()
+            self._supply.hear_reports()
             for image_of_enclave in list(self._images()):
                 self._copies.hear(image_of_enclave, time.monotonic())
         enclave, owned = self._owned.get(pid, (None, None))
@@ -561,23 +412,7 @@ class Spawner:
             self._copies.ended(Image(enclave, owned, owned.process), list(enclave.guests.values()))
 
     def _buried(self, pid: int, status: int, peak: int) -> None:
-        if pid == self._base.pid:
-            self._bury_base(status)
-            return
-        for engine, pool in self._pools.items():
-            for guest in list(pool.guests):
-                if guest.pid == pid:
-                    self._selector.unregister(guest.from_guest)
-                    pool.guests.remove(guest)
-                    self._dropped[pid] = guest
-                    starts = guest.state is GuestProcessState.STARTING
-                    reason = f"{guest.refusal()}; it {end_of(status)}" if starts else f"the engine {end_of(status)}"
-                    self._fail_waiting(engine, guest.memory_mib, reason)
-                    self._serve_waiting(time.monotonic())
-        if pid in self._dropped:
-            guest = self._dropped.pop(pid)
-            guest.bury()
-            self._remove_group(guest.group)
+        if self._supply.buried(pid, status):
             return
         if pid in self._owned:
             self._bury_guest(*self._owned.pop(pid), status, peak)
@@ -586,23 +421,9 @@ class Spawner:
             if enclave.pid == pid:
                 self._bury_enclave(enclave, status)
 
-    def _bury_base(self, status: int) -> None:
-        """The base has died. Image processes that it has made live on; those in the making may never come."""
-        if self._base.fileno() in self._selector.get_map():
-            self._selector.unregister(self._base.fileno())
-        self._base.bury(time.monotonic())
-        for guest in self._pools[PYTHON.name].starting():
-            if not guest.pid:
-                self._drop_from_pool(PYTHON.name, guest)
-        words = f"the process that Python guests come from {end_of(status)}"
-        sys.stderr.write(f"casemate.spawner: {words}\n")
-        self._fail_waiting(PYTHON.name, None, words)
-
     def _known(self) -> set[int]:
         """The pids of all children that somebody has asked for."""
-        pools = chain.from_iterable(pool.guests for pool in self._pools.values())
-        own = {guest.pid for guest in pools} | {enclave.pid for enclave in self._enclaves.values()}
-        return own | self._owned.keys() | self._dropped.keys() | {self._base.pid}
+        return self._supply.pids() | self._owned.keys() | {enclave.pid for enclave in self._enclaves.values()}
 
     def _bury_guest(self, enclave: EnclaveProcess, guest: EnclaveGuest, status: int, peak: int) -> None:
         last_words = guest.process.bury()
@@ -619,7 +440,7 @@ class Spawner:
             self._confined(enclave)
         enclave.become(EnclaveProcessState.REAPED)
         enclave.status = status
-        self._queue.forget(enclave.number)
+        self._supply.forget(enclave.number)
         if enclave.link.fileno() in self._selector.get_map():
             self._selector.unregister(enclave.link)
         enclave.link.close()
@@ -640,16 +461,12 @@ class Spawner:
 
     def _end(self) -> None:
         """Kills and reaps every child, and removes their control groups."""
-        owned = (guest.process for _, guest in self._owned.values())
-        pooled = chain.from_iterable(pool.guests for pool in self._pools.values())
-        guests = [*pooled, *self._dropped.values(), *owned]
-        self._base.kill()
+        owned = [guest.process for _, guest in self._owned.values()]
         for enclave in self._enclaves.values():
             enclave.kill()
-        for guest in guests:
+        for guest in owned:
             guest.kill()
-            if not guest.pid:  # nobody listens to it any more, so it ends
-                guest.bury()
+        guests = [*self._supply.kill(), *owned]
         while True:
             try:
                 os.wait4(-1, 0)
@@ -657,8 +474,7 @@ class Spawner:
                 break
         for group in (*(guest.group for guest in guests), *(enclave.group for enclave in self._enclaves.values())):
             self._remove_group(group)
-        if isinstance(self._engine_root, EngineRoot):
-            self._engine_root.remove()
+        self._supply.close()
 
 
 _ANY = -1

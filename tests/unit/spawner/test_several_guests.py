@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from casemate.link.errors import PeerGoneError
-from casemate.spawner import loop
+from casemate.spawner import guest_supply
 from casemate.testing.lone_spawner import LoneEnclave, LoneSpawner, lone_spawner, shared_engine
 from casemate.wire.messages.spawner import (
     MAX_GUESTS,
@@ -179,7 +179,7 @@ def test_one_guest_is_started_for_an_enclave_before_the_second_of_another() -> N
         modest.tell(need(1, memory_mib=32))
         assert isinstance(modest.hear(1, seconds=30)[0], GuestGiven)
         there = len(greedy.hear(40, seconds=0.0))
-        assert there < 40 - loop.MOST_STARTING
+        assert there < 40 - guest_supply.MOST_STARTING
         greedy.hear(40 - there, seconds=30)
 
 
