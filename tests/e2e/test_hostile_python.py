@@ -168,6 +168,38 @@ def test_a_guest_finds_no_word_of_another_callers_in_its_memory(
         assert bob.call("main", scan).value == 0
 
 
+FLAGS = """
+import fcntl, os
+
+
+def main(input, context):
+    before = {}
+    for number in range(32):
+        try:
+            before[str(number)] = fcntl.fcntl(number, fcntl.F_GETFL)
+            fcntl.fcntl(number, fcntl.F_SETFL, before[str(number)] ^ (os.O_NONBLOCK | os.O_APPEND))
+        except OSError:
+            pass
+    if not input:
+        os._exit(0)  # what it has changed of its own pipes would keep it from answering
+    for number, flags in before.items():
+        fcntl.fcntl(int(number), fcntl.F_SETFL, flags)
+    return before
+"""
+
+
+def test_what_a_guest_does_to_its_descriptors_no_other_guest_sees(
+    workshop: Workshop, client: Client, policy_for: PolicyFor
+) -> None:
+    """Flags of an open file are those of all who have it: a guest could write there what another one reads."""
+    image = workshop.image(FLAGS, engine=Engine.PYTHON, isolation=Isolation.CALL)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    before = enclave.call("main", True).value
+    assert len(before) >= 5
+    assert outcome_of(enclave, None) == (Code.GUEST_CRASHED, None)
+    assert enclave.call("main", True).value == before
+
+
 def test_two_guests_draw_different_random_numbers(workshop: Workshop, client: Client, policy_for: PolicyFor) -> None:
     image = workshop.image(
         "import random, os, secrets, uuid\nrandom.seed(1)\nmade = random.Random()\n\n\n"

@@ -13,17 +13,21 @@ import signal
 from collections.abc import Iterator
 
 from casemate.sandbox.rules import (
+    ADVICE,
     ASKS_ABOUT_SYSTEM,
     CHANGES_FILES,
+    CLOCKS,
     LOOKS_FOR_FILES,
     MEMORY,
     OPENS_FILES,
+    OWN_PROCESSORS,
     SELF,
     TIME,
     allow,
     fcntl,
     masked,
     only,
+    others,
     refuse,
 )
 from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When
@@ -38,8 +42,6 @@ _AF_UNIX = 1
 _SOCK_STREAM, _SOCK_TYPES = 1, 0b1111
 _FCNTL = (1, 2, 3, 4)  # F_GETFD, F_SETFD, F_GETFL, F_SETFL
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP = 1, 22
-_INT_BITS = 32
-"""Width of prctl's options and of fcntl's commands."""
 
 _SENDS_SIGNALS = ("kill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")
 _SOCKETS = (
@@ -69,23 +71,13 @@ _MORE_FILES = (
     *("pwritev", "pwritev2", "removexattr", "setxattr", "sync", "syncfs", "truncate", "utime", "utimes"),
 )
 _SYSTEM = (
-    *("adjtimex", "clock_adjtime", "clock_settime", "mincore", "mlock", "mlock2", "mlockall", "msync", "munlock"),
-    *("munlockall", "pause", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "sched_get_priority_max"),
+    *("adjtimex", "clock_adjtime", "clock_settime", "membarrier", "mincore", "mlock", "mlock2", "mlockall", "msync"),
+    *("munlock", "munlockall", "pause", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "sched_get_priority_max"),
     *("sched_get_priority_min", "sched_getattr", "sched_rr_get_interval", "sched_setattr", "sched_setparam"),
     *("sched_setscheduler", "setdomainname", "sethostname", "settimeofday", "syslog"),
 )
 _BASE_ALONE = ("capset", "getgroups", "getresgid", "getresuid", "setgroups", "setresgid", "setresuid", "setsid")
 _IMAGE_TOO = ("close_range", "dup2", "dup3", "recvmsg")
-
-
-def _others(name: str, argument: int, allowed: frozenset[int]) -> Iterator[Rule]:
-    """Refuses a call with other values of an int; a rule covers those that begin with bits no allowed one has."""
-    for length in range(1, _INT_BITS + 1):
-        rest = _INT_BITS - length
-        heads = {value >> rest for value in allowed}
-        for parent in {value >> (rest + 1) for value in allowed}:
-            for head in {2 * parent, 2 * parent + 1} - heads:
-                yield masked(name, argument, ((1 << length) - 1) << rest, head << rest, errno.EPERM)
 
 
 def _other_socket_types() -> Iterator[Rule]:
@@ -102,8 +94,10 @@ def _other_socket_types() -> Iterator[Rule]:
 
 
 _COMPUTES = (
-    *allow(*MEMORY, *TIME, *(name for name in SELF if name != "sched_getaffinity")),
-    *only("sched_getaffinity", 0, 0, errno.EPERM),  # of itself: of others it would tell that they are there
+    *allow(*MEMORY, *TIME, *SELF),
+    *ADVICE,
+    *CLOCKS,
+    *OWN_PROCESSORS,
     *allow("close", "lseek", "poll", "ppoll", "pread64", "read", "readv", "write", "writev"),
     # No new code; and no memory that copies of one process would share, for they serve callers who must not meet.
     masked("mmap", 2, _PROT_EXEC, _PROT_EXEC, errno.EPERM),
@@ -126,7 +120,7 @@ _COMPUTES = (
     *only("sendto", 4, 0, errno.EPERM),  # no address
     *only("ioctl", 1, _FIONBIO, errno.EPERM),
     *fcntl(*_FCNTL),
-    *_others("fcntl", 1, frozenset(_FCNTL)),
+    *others("fcntl", 1, frozenset(_FCNTL), errno.EPERM),
     Rule(
         "socketpair",
         None,
@@ -148,7 +142,7 @@ _IMAGES_PRCTL = (
     Rule("prctl", None, When(0, Compare.EQUALS, _PR_SET_PDEATHSIG), When(1, Compare.EQUALS, signal.SIGKILL)),
     Rule("prctl", errno.EPERM, When(0, Compare.EQUALS, _PR_SET_PDEATHSIG), When(1, Compare.DIFFERS, signal.SIGKILL)),
     Rule("prctl", None, When(0, Compare.EQUALS, _PR_SET_SECCOMP)),
-    *_others("prctl", 0, frozenset({_PR_SET_PDEATHSIG, _PR_SET_SECCOMP})),
+    *others("prctl", 0, frozenset({_PR_SET_PDEATHSIG, _PR_SET_SECCOMP}), errno.EPERM),
 )
 
 BASE = SyscallFilter(

@@ -55,6 +55,7 @@ def set_limits(limits: Limits, *, own_uid: bool) -> str:
         "NOFILE": (resource.RLIMIT_NOFILE, limits.open_files),
         "FSIZE": (resource.RLIMIT_FSIZE, limits.file_size),
         "CORE": (resource.RLIMIT_CORE, 0),
+        "MEMLOCK": (resource.RLIMIT_MEMLOCK, 0),  # mmap has a flag for it that needs no mlock
     }
     if own_uid:
         wanted["NPROC"] = (resource.RLIMIT_NPROC, limits.threads)

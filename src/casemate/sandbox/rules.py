@@ -1,12 +1,16 @@
 """Groups of system calls, and rules of filters written short."""
 
+import errno
+from collections.abc import Iterator
+
 from casemate.sandbox.seccomp import Compare, Rule, When
 
-MEMORY = ("brk", "munmap", "mremap", "madvise", "membarrier")
+INT_BITS = 32
+"""Width of an int. A register has 64 bits, of which the kernel looks at the lower ones: so do rules for an int."""
+_INT = (1 << INT_BITS) - 1
+
+MEMORY = ("brk", "munmap", "mremap")
 TIME = (
-    "clock_gettime",
-    "clock_getres",
-    "clock_nanosleep",
     "nanosleep",
     "gettimeofday",
     "time",
@@ -31,7 +35,6 @@ SELF = (
     "rt_sigaction",
     "rt_sigprocmask",
     "rt_sigreturn",
-    "sched_getaffinity",
     "sched_yield",
     "set_robust_list",
     "sigaltstack",
@@ -112,6 +115,45 @@ def only(name: str, argument: int, value: int, refuse: int) -> tuple[Rule, ...]:
     )
 
 
+def others(name: str, argument: int, allowed: frozenset[int], refuse: int) -> Iterator[Rule]:
+    """Refuses a call with other values of an int; a rule covers those that begin with bits no allowed one has."""
+    for length in range(1, INT_BITS + 1):
+        rest = INT_BITS - length
+        heads = {value >> rest for value in allowed}
+        for parent in {value >> (rest + 1) for value in allowed}:
+            for head in {2 * parent, 2 * parent + 1} - heads:
+                yield masked(name, argument, ((1 << length) - 1) << rest, head << rest, refuse)
+
+
+def one_of(name: str, argument: int, allowed: frozenset[int], refuse: int) -> tuple[Rule, ...]:
+    """Allowed with these values of an int, refused with any other."""
+    return (*(masked(name, argument, _INT, value) for value in allowed), *others(name, argument, allowed, refuse))
+
+
 def fcntl(*commands: int) -> tuple[Rule, ...]:
     """fcntl, with these commands alone."""
     return tuple(Rule("fcntl", None, When(1, Compare.EQUALS, command)) for command in commands)
+
+
+_KEEPS_TO_ITSELF = frozenset({0, 1, 2, 3, 4, 8, 14, 15, 16, 17})
+"""MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, DONTDUMP and DODUMP of madvise(2).
+
+Not MERGEABLE: the kernel then gives pages of several processes that are equal one place, and a write to one takes
+longer, which tells a process what others have in their memory.
+"""
+
+ADVICE = one_of("madvise", 2, _KEEPS_TO_ITSELF, errno.EINVAL)
+"""madvise, with what concerns nobody else. Libraries take a kernel that does not know an advice."""
+
+_OTHERS_CLOCK = 1 << (INT_BITS - 1)
+
+CLOCKS = tuple(
+    rule
+    for name in ("clock_getres", "clock_gettime", "clock_nanosleep")
+    for rule in (masked(name, 0, _OTHERS_CLOCK, 0), masked(name, 0, _OTHERS_CLOCK, _OTHERS_CLOCK, errno.EINVAL))
+)
+"""The system's clocks and a process's own. A negative number is the clock of any process by its pid: it would tell a
+guest which processes there are, and to the nanosecond how long each has computed (clock_getcpuclockid(3))."""
+
+OWN_PROCESSORS = only("sched_getaffinity", 0, 0, errno.ENOSYS)
+"""sched_getaffinity of the caller: of others it tells that they are there. C libraries take ENOSYS for "not known"."""

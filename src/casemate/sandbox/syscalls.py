@@ -7,11 +7,14 @@ compression, timers and every hostile guest of the tests.
 import errno
 
 from casemate.sandbox.rules import (
+    ADVICE,
     ASKS_ABOUT_SYSTEM,
     CHANGES_FILES,
+    CLOCKS,
     LOOKS_FOR_FILES,
     MEMORY,
     OPENS_FILES,
+    OWN_PROCESSORS,
     SELF,
     STREAMS,
     TIME,
@@ -45,7 +48,10 @@ def _open_to_read(name: str, flags: int) -> tuple[Rule, ...]:
 
 
 _COMPUTES = (
-    *allow(*MEMORY, *TIME, *SELF, *STREAMS),
+    *allow(*MEMORY, "membarrier", *TIME, *SELF, *STREAMS),
+    *ADVICE,
+    *CLOCKS,
+    *OWN_PROCESSORS,
     *allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
     *allow("getpeername", "getsockname", "getsockopt", "shutdown"),
     *allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
@@ -69,7 +75,18 @@ DRAM's file."""
 
 GUEST = SyscallFilter(
     (
-        *allow(*MEMORY, *TIME, *SELF, *STREAMS, *LOOKS_FOR_FILES, *ASKS_ABOUT_SYSTEM),
+        *allow(*MEMORY, "membarrier", *TIME, *SELF, *STREAMS, *LOOKS_FOR_FILES, "getrlimit", "uname"),
+        *ADVICE,
+        *CLOCKS,
+        # Each of these takes a pid: of others they tell that they are there, and one moves them to another processor.
+        *OWN_PROCESSORS,
+        *only("sched_getparam", 0, 0, errno.EPERM),
+        *only("sched_getscheduler", 0, 0, errno.EPERM),
+        *only("sched_setaffinity", 0, 0, errno.EPERM),
+        # It reads limits of its own, and sets none.
+        Rule("prlimit64", None, When(0, Compare.EQUALS, 0), When(2, Compare.EQUALS, 0)),
+        Rule("prlimit64", errno.EPERM, When(0, Compare.EQUALS, 0), When(2, Compare.DIFFERS, 0)),
+        Rule("prlimit64", errno.EPERM, When(0, Compare.DIFFERS, 0)),
         *allow("mmap", "mprotect", "pkey_alloc", "pkey_free", "pkey_mprotect"),
         # To start the engine, by its descriptor. A path can be given with this flag, too: Landlock allows no other file
         # to be executed, nothing but its libraries is in its root, and no_new_privs gives no rights by it.
@@ -86,15 +103,14 @@ GUEST = SyscallFilter(
             When(0, Compare.EQUALS, _AF_UNIX),
             When(1, Compare.MASKED_EQUALS, _SOCK_STREAM, _SOCK_TYPES),
         ),
-        *allow("recvfrom", "recvmsg", "sched_setaffinity"),
+        *allow("recvfrom", "recvmsg"),
         *only("sendto", 4, 0, errno.EPERM),  # no address
         *only("prctl", 0, _PR_SET_NAME, errno.EPERM),  # names of threads; it must not clear the signal of lifeline.py
-        *only("prlimit64", 2, 0, errno.EPERM),  # reads limits, sets none
         *only("ioctl", 1, _FIONBIO, errno.EPERM),
         masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD),
         *fcntl(_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC),
         *refuse(errno.EACCES, "openat2", *CHANGES_FILES),
-        *refuse(errno.EPERM, "kill", "setpriority", "setrlimit", "socket", "tgkill", "tkill"),
+        *refuse(errno.EPERM, "kill", "setpriority", "setrlimit", "socket", "sysinfo", "tgkill", "tkill"),
         *refuse(errno.ENOSYS, "clone3", "io_uring_setup", "memfd_create"),
     )
 )

@@ -12,7 +12,7 @@ from casemate.sandbox.python_confinement import ConfinedBase, confine_copy
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.zygote import CopyReport
 from casemate.zygote.bootstrap import Bootstrap
-from casemate.zygote.descriptors import close_others
+from casemate.zygote.descriptors import close_others, take_standard
 
 _REPORT = encode_message(CopyReport())
 
@@ -31,7 +31,7 @@ def live_as_guest(
     """
     try:
         reading, writing, errors, report = descriptors
-        os.dup2(errors, 2)
+        take_standard(errors)
         # Other copies have what the program opened while it was loaded, and must not be reached by it.
         close_others({0, 1, 2, reading, writing, report})
         confine_copy(base, parent=parent)

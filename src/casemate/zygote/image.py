@@ -18,7 +18,7 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.zygote import ImageReport, MakeImage
 from casemate.zygote.bootstrap import Bootstrap
 from casemate.zygote.cloning import clone_sibling
-from casemate.zygote.descriptors import close_others
+from casemate.zygote.descriptors import close_others, take_standard
 from casemate.zygote.guest import live_as_guest
 from casemate.zygote.packets import receive
 
@@ -37,7 +37,7 @@ def live_as_image(
     """
     try:
         reading, writing, errors, control, report, *groups = descriptors
-        os.dup2(errors, 2)
+        take_standard(errors)
         close_others({0, 1, 2, reading, writing, control, report, *groups})
         if _confined(base, request, groups, report, parent):
             program = bootstrap.load(reading, writing)  # hostile from here on

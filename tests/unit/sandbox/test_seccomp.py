@@ -4,6 +4,7 @@ import errno
 import gc
 import mmap
 import os
+import re
 import resource
 import signal
 import socket
@@ -18,13 +19,16 @@ from tests.rigs.sandbox_children import Run
 
 from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.privileges import refuse_new_privileges
+from casemate.sandbox.python_syscalls import IMAGE, PYTHON_GUEST
 from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When, compile_filter, install_filter
 from casemate.sandbox.syscalls import ENCLAVE, GUEST, HOST
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_BPF, _CLONE, _FANOTIFY_INIT = (321, 56, 300) if os.uname().machine == "x86_64" else (280, 220, 262)
+_BPF, _CLONE, _FANOTIFY_INIT, _CLOCK_NANOSLEEP, _MADVISE = (
+    (321, 56, 300, 230, 28) if os.uname().machine == "x86_64" else (280, 220, 262, 115, 233)
+)
 
 
 def behind(syscalls: SyscallFilter, body: Callable[[], object]) -> Callable[[], object]:
@@ -256,6 +260,71 @@ def test_a_guest_s_streams_reach_each_other_and_nothing_with_a_name(child: Run) 
 def raw(number: int, *arguments: int) -> None:
     if _LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_ulong, (*arguments, 0, 0, 0, 0, 0))) == -1:
         raise OSError(ctypes.get_errno(), "refused")
+
+
+def clock_of(pid: int) -> int:
+    """The clock of what a process has computed (clock_getcpuclockid(3))."""
+    return ~pid << 3 | 2
+
+
+ASKS_ABOUT_OTHERS: dict[str, Callable[[int], object]] = {
+    "what it has computed": lambda pid: time.clock_gettime(clock_of(pid)),
+    "its clock's resolution": lambda pid: time.clock_getres(clock_of(pid)),
+    "waiting until it computes": lambda pid: raw(_CLOCK_NANOSLEEP, clock_of(pid) & (1 << 64) - 1, 0, 0, 0),
+    "its processors": os.sched_getaffinity,
+}
+ASKS_MORE_ABOUT_OTHERS: dict[str, Callable[[int], object]] = {
+    "other processors for it": lambda pid: os.sched_setaffinity(pid, {0}),
+    "its priority": os.sched_getparam,
+    "its scheduler": os.sched_getscheduler,
+    "its limits": lambda pid: resource.prlimit(pid, resource.RLIMIT_NOFILE),
+}
+"""Refused in guests by name; an enclave that asks is killed, or refused whatever it asks."""
+
+
+@pytest.mark.parametrize("what", [*ASKS_ABOUT_OTHERS, *ASKS_MORE_ABOUT_OTHERS])
+@pytest.mark.parametrize("syscalls", [ENCLAVE, GUEST, IMAGE, PYTHON_GUEST], ids=["enclave", "guest", "image", "copy"])
+def test_nobody_learns_which_other_processes_there_are(child: Run, syscalls: SyscallFilter, what: str) -> None:
+    """One that is there and one that is not make no difference."""
+    ask = {**ASKS_ABOUT_OTHERS, **ASKS_MORE_ABOUT_OTHERS}[what]
+    answers = [child(behind(syscalls, lambda pid=pid: ask(pid))) for pid in (os.getppid(), 0x3FFFFFF)]  # type: ignore[misc]
+    assert answers[0] == answers[1]
+    assert answers[0].signal is signal.SIGSYS or re.match(r"(OS|Permission)Error: \[Errno", answers[0].said)
+
+
+@pytest.mark.parametrize("syscalls", [ENCLAVE, GUEST, PYTHON_GUEST], ids=["enclave", "guest", "copy"])
+def test_a_process_s_own_clocks_and_advice_work(child: Run, syscalls: SyscallFilter) -> None:
+    clocks = (time.CLOCK_REALTIME, time.CLOCK_MONOTONIC, time.CLOCK_PROCESS_CPUTIME_ID, time.CLOCK_THREAD_CPUTIME_ID)
+
+    def work() -> str:
+        memory = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory[0] = 1
+        memory.madvise(mmap.MADV_DONTNEED)
+        return f"{memory[0]} {all(time.clock_gettime(clock) > 0 for clock in clocks)} {bool(os.sched_getaffinity(0))}"
+
+    assert child(behind(syscalls, work)).said == "0 True True"
+
+
+@pytest.mark.parametrize("syscalls", [ENCLAVE, GUEST, PYTHON_GUEST], ids=["enclave", "guest", "copy"])
+@pytest.mark.parametrize("bits_above", [0, 1 << 32])
+def test_nobody_has_its_pages_compared_to_those_of_others(child: Run, syscalls: SyscallFilter, bits_above: int) -> None:
+    def attempt() -> None:
+        with mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+            address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+            raw(_MADVISE, address, 4096, 12 | bits_above)  # MADV_MERGEABLE
+
+    assert child(behind(syscalls, attempt)).said == "OSError: [Errno 22] refused"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="other numbers of system calls are x86-64's speciality")
+@pytest.mark.parametrize("syscalls", [ENCLAVE, GUEST, IMAGE, PYTHON_GUEST], ids=["enclave", "guest", "image", "copy"])
+def test_the_numbers_of_other_systems_are_the_end(child: Run, syscalls: SyscallFilter) -> None:
+    """Of x32, and of 32-bit programs: getpid, which each filter allows by its own number."""
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(bytes.fromhex("b814000000 cd80 c3"))  # mov eax, 20; int 0x80; ret
+    by_interrupt = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+    for attempt in (lambda: raw(0x40000000 | 39), by_interrupt):
+        assert child(behind(syscalls, attempt)).signal is signal.SIGSYS
 
 
 REFUSED_IN_HOST: Attempts = {
