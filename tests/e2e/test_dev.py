@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.rigs.examples import EXAMPLES, files_of
+from tests.rigs.process_tree import descendants, is_alive
 from tests.rigs.served_commands import casemate
 
 from casemate.wire.protocol.manifest import Engine
@@ -163,6 +164,129 @@ def test_keys_of_a_terminal_call_again_change_the_input_and_end_it(folder: Path)
         process.kill()
         process.wait()
         os.close(ours)
+
+
+ASKS = """\
+export async function* echo(input, context, chunks) {
+  if (input === "endless") console.log("begun");
+  while (input === "endless") yield "";
+  for await (const chunk of chunks) yield chunk;
+  return `${await context.ocall("rates", "usd")} WHICH`;
+}
+"""
+STREAMS = """
+[enclave]
+name = "streams"
+product_id = 1
+security_version = 1
+engine = "javascript"
+main = "guest/main.js"
+[limits]
+memory_mib = 64
+time_ms = 60000
+output_kib = 64
+[entry.echo]
+input = { type = ["null", "string"] }
+output = { type = "string" }
+callers = "anyone"
+stream = true
+[ocall.rates]
+input = { type = "string" }
+output = { type = "integer" }
+"""
+HANDLERS = """\
+def rates(argument):
+    print("asked for", argument)
+    return RATE
+"""
+
+
+@pytest.fixture
+def streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a function that streams and asks; all that a session makes elsewhere is in tmp_path/made."""
+    for name in ("XDG_CONFIG_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path / ("config" if name != "TMPDIR" else "made")))
+    (tmp_path / "made").mkdir()
+    made = tmp_path / "streams"
+    (made / "guest").mkdir(parents=True)
+    (made / "casemate.toml").write_text(STREAMS)
+    (made / "guest" / "main.js").write_text(ASKS)
+    (made / "input.json").write_text("null")
+    (made / "input.stream").write_bytes(b"to be\n\xff")
+    (made / "handlers.py").write_text(HANDLERS.replace("RATE", "7"))
+    return made
+
+
+def test_streams_handlers_hasty_edits_and_calls_that_never_end(streams: Path, tmp_path: Path) -> None:
+    main, handlers = streams / "guest" / "main.js", streams / "handlers.py"
+    with session(streams, "--ocalls", handlers) as running:
+        result = running.until("result", "error")[-1]
+        assert result["result"] == "7 WHICH", result
+        assert result["stream"] == {"bytes_in": 7, "bytes_out": 7, "text": "to be\n\\xff"}
+        running.until("watching")
+
+        (streams / "input.stream").write_bytes(b"")
+        said = running.until("result", "error")
+        assert [each["text"] for each in said if each["event"] == "ocalls"] == ["asked for usd"]
+        assert said[-1]["stream"] == {"bytes_in": 0, "bytes_out": 0, "text": ""}
+
+        handlers.write_text("def rates(argument:\n")
+        assert "line 1" in running.until("result", "error")[-1]["error"]["message"]
+        handlers.with_name("new.py").write_text(HANDLERS.replace("RATE", "8"))
+        handlers.with_name("new.py").rename(handlers)  # as many editors save
+        assert running.until("result")[-1]["result"] == "8 WHICH"
+
+        for at in range(20):
+            main.write_text(ASKS.replace("WHICH", f"edit {at}"))
+            time.sleep(0.05)  # someone saves twenty times a second
+        while running.until("result", "error")[-1].get("result") != "8 edit 19":
+            pass
+
+        (streams / "input.json").write_text('"endless"')
+        running.until("console")
+        (streams / "input.json").write_text("null")
+        assert running.until("result", "error")[-1].get("result") == "8 edit 19", "the endless call was not waited for"
+
+        main.unlink()
+        assert "guest/main.js" in running.until("result", "error")[-1]["error"]["message"]
+        streams.rename(tmp_path / "away")
+        running.until("error")
+        (tmp_path / "away" / "guest" / "main.js").write_text(ASKS.replace("WHICH", "back"))
+        (tmp_path / "away").rename(streams)
+        assert running.until("result")[-1]["result"] == "8 back"
+
+        (streams / "input.json").write_text('"endless"')
+        running.until("console")
+        processes = descendants(running.process.pid)
+        assert processes
+        for number in (signal.SIGINT, signal.SIGTERM):  # the second one does not interrupt the end
+            running.process.send_signal(number)
+        _, err = running.process.communicate(timeout=LONG)
+        assert (running.process.returncode, "Traceback" in err) == (0, False), err
+    assert [name for pid, name in processes.items() if is_alive(pid)] == []
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_a_session_that_is_ended_while_its_machine_starts_leaves_nothing(streams: Path, tmp_path: Path) -> None:
+    with session(streams) as running:
+        deadline = time.monotonic() + LONG
+        while not list((tmp_path / "made").glob("casemate-function-*/state")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        processes = descendants(running.process.pid)
+        running.process.send_signal(signal.SIGHUP)
+        _, err = running.process.communicate(timeout=LONG)
+        assert (running.process.returncode, "Traceback" in err) == (0, False), err
+    assert [name for pid, name in processes.items() if is_alive(pid)] == []
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_handlers_that_cannot_be_loaded_are_refused_as_elsewhere(streams: Path) -> None:
+    (streams / "handlers.py").write_text("import not_installed\n")
+    with casemate("dev", streams, "--json", "--ocalls", streams / "handlers.py") as process:
+        out, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 1
+    assert "ModuleNotFoundError" in json.loads(out)["error"]["message"]
 
 
 def test_a_folder_that_is_none_is_refused_before_a_machine_starts(tmp_path: Path) -> None:

@@ -100,6 +100,51 @@ def test_each_failure_says_what_was_wanted_and_what_came(folder: Path, tmp_path:
     assert files_of(folder) == before, "a test changes nothing in the folder"
 
 
+STREAM = """\
+export async function* main(input, context, chunks) {
+  while (input.endless) yield "";
+  for await (const chunk of chunks) yield `<${new TextDecoder().decode(chunk)}>`;
+  return { a: context.ocall("rates", input.of), before: 0 };
+}
+"""
+HANDLERS = """\
+def rates(argument):
+    print("asked for", argument)
+    return {"usd": 7}[argument]
+"""
+STREAM_CASES = {
+    "pieces": "input = {of = 'usd'}\nstream_in = ['a', 'b c']\nstream_out = '<a><b c>'\nexpected = {a = 7, before = 0}",
+    "other": "input = {of = 'usd'}\nstream_in = 'x'\nstream_out = '<y>'",
+    "handler": "input = {of = 'chf'}\nexpected = {a = 1, before = 0}",
+}
+
+
+def test_cases_have_streams_and_their_ocalls_are_answered(folder: Path, tmp_path: Path) -> None:
+    (folder / "guest" / "main.js").write_text(STREAM)
+    rates = "\n[ocall.rates]\ninput = { type = 'string' }\noutput = { type = 'integer' }\n"
+    text = MANIFEST.replace("[entry.main]", "[entry.main]\nstream = true").replace("time_ms = 5000", "time_ms = 60000")
+    (folder / "casemate.toml").write_text(text + rates)
+    (folder / "tests" / "main.test.js").unlink()
+    for name, call in STREAM_CASES.items():
+        (folder / "tests" / "cases" / name).mkdir(parents=True)
+        (folder / "tests" / "cases" / name / "case.toml").write_text(f"[[call]]\n{call}\n")
+    handlers = folder / "handlers.py"
+    handlers.write_text(HANDLERS)
+    with casemate("test", folder, "--json", "--ocalls", handlers, "--junit", tmp_path / "junit.xml") as process:
+        out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 1, err
+    outcomes = {outcome["name"]: outcome for outcome in json.loads(out)["tests"]}
+    assert outcomes["pieces"]["passed"], outcomes["pieces"]
+    assert outcomes["pieces"]["ocalls"] == ["asked for usd"]
+    assert outcomes["other"]["failure"] == "got another stream than wanted"
+    assert outcomes["other"]["details"].splitlines()[-2:] == ["-<y>", "+<x>"]
+    assert "ocall" in outcomes["handler"]["failure"]
+    assert "    KeyError: 'chf'" in outcomes["handler"]["ocalls"]
+    assert "ocalls | asked for chf" in err
+    (failed,) = (case for case in ET.parse(tmp_path / "junit.xml").iter("testcase") if case.get("name") == "handler")  # noqa: S314 - our own
+    assert "KeyError: 'chf'" in str(failed.findtext("system-err"))
+
+
 MAIN = {Engine.JAVASCRIPT: "main.js", Engine.PYTHON: "main.py"}
 FAILING = {
     Engine.JAVASCRIPT: ("main.test.js", "Deno.test('it', () => { throw new Error('is wrong'); });"),

@@ -111,6 +111,19 @@ def test_what_goes_wrong_is_the_operators_to_know(
     assert words in (operated.state / log).read_text()
 
 
+def test_the_machines_log_is_shown_with_that_of_its_handlers(enclave: Enclave, operated: LocalMachine) -> None:
+    asked(enclave, "rates", "gbp")
+    code, document = said("logs", "--state", operated.state)
+    assert code == 0
+    told = [entry["text"] for entry in document["entries"] if entry["source"] == "ocalls"]
+    assert told[-1] == "    KeyError: 'gbp'"
+    assert any(text.startswith(f"OCALL rates of enclave {enclave.number} ") for text in told)
+    assert not [text for text in told if "answers" in text]
+    assert document["entries"] == sorted(document["entries"], key=lambda entry: str(entry["at"]))
+    _, document = said("logs", enclave.number, "--state", operated.state)
+    assert {entry["source"] for entry in document["entries"]} == {"enclave"}
+
+
 def test_a_machine_whose_handlers_do_not_load_does_not_start(tmp_path: Path) -> None:
     module = tmp_path / "handlers.py"
     module.write_text("import not_installed\n")

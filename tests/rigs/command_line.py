@@ -56,4 +56,4 @@ def casemate_here(*arguments: object, given: bytes | None = None) -> Said:
 
 def lend(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has commands in this process that would start a machine of their own, such as `casemate test`, use this one."""
-    monkeypatch.setattr(local, "local_machine", lambda _: nullcontext(machine))
+    monkeypatch.setattr(local, "local_machine", lambda _state, **_options: nullcontext(machine))

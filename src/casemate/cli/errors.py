@@ -133,6 +133,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     """
     from casemate.cli.endpoints import TokenElsewhereError
     from casemate.cli.files import InputFileError, NoDocumentsError, OutputFileError
+    from casemate.cli.functions.copy_calls import EndlessStreamError
     from casemate.cli.gateway_health import UnhealthyError
     from casemate.cli.images import RuntimeDigestError, StaleLockError
     from casemate.cli.inspection.dispatch import UnknownFileError
@@ -185,6 +186,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         PolicyError: Meaning(wrong, "`casemate policy IMAGE` prints a whole policy to edit"),
         UnknownFileError: Meaning(wrong, "say what it is with --as, where its bytes do not tell"),
         InputFileError: Meaning(wrong, ""),
+        EndlessStreamError: Meaning(ExitCode.CALL_FAILED, "have the function return: its example has a short input"),
         MissingExtraError: Meaning(failed, ""),
         TimeTextError: Meaning(wrong, ""),
         NoDocumentsError: Meaning(wrong, "`casemate docs` lists the pages"),

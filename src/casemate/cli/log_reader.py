@@ -61,7 +61,7 @@ class Console:
 
     def document(self) -> list[dict[str, object]]:
         """The lines for ``--json``."""
-        return [{"at": time_text(line), "text": line.text} for line in self.lines]
+        return [{"at": time_text(line.at), "text": line.text} for line in self.lines]
 
 
 @contextmanager
@@ -104,6 +104,6 @@ def followed(endpoint: "Endpoint", enclave: int, console: Console) -> Iterator[C
         follower.join()
 
 
-def time_text(entry: LogEntry) -> str:
-    """An entry's time as RFC 3339 has it, in this computer's time zone."""
-    return datetime.fromtimestamp(entry.at / 1000).astimezone().isoformat(timespec="milliseconds")
+def time_text(at: int) -> str:
+    """A time in milliseconds since 1970 as RFC 3339 has it, in this computer's time zone."""
+    return datetime.fromtimestamp(at / 1000).astimezone().isoformat(timespec="milliseconds")

@@ -130,6 +130,10 @@ Layers = Annotated[
     ),
 ]
 
+Metrics = Annotated[
+    bool, typer.Option("--metrics", metavar=FLAG, help="Also show what the call used; --json always does.")
+]
+
 Ocalls = Annotated[
     Path | None,
     typer.Option(

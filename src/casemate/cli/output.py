@@ -44,9 +44,14 @@ class Screen:
         if not self.quiet:
             self.say(text, style=style)
 
-    def console_line(self, text: str) -> None:
-        """Prints a line of a function's console on standard error, so that it is known from our own notices."""
-        self.stderr.print("|", style="bold blue", end=" ")
+    def console_line(self, text: str, *, of: str = "") -> None:
+        """Prints a line of a function's console on standard error, so that it is known from our own notices.
+
+        Args:
+            text: the line.
+            of: what else than the function has printed it.
+        """
+        self.stderr.print(f"{of} |".lstrip(), style="bold blue", end=" ")
         self.stderr.print(printable(text), soft_wrap=True)
 
     def say(self, text: str, *, style: str = "") -> None:

@@ -20,6 +20,9 @@ from casemate.wire.errors import os_error_text
 MAX_SOCKET_PATH = 100
 """Longest path of a Unix socket (bytes): sun_path holds 104 on macOS and 108 on Linux, with its end."""
 
+OCALLS_LOG = "ocalls.log"
+"""Name of the log of the operator's OCALL handlers, in the state directory."""
+
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory; what is made there is this user's alone
 """Where `casemate up --dev` makes state directories; without it, in the folder for temporary files."""
 

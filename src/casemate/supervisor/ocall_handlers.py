@@ -16,6 +16,7 @@ from casemate.link.async_channel import AsyncChannel
 from casemate.link.calls import Caller
 from casemate.link.channel import enlarge_send_buffer
 from casemate.link.errors import PeerGoneError, TimedOutError
+from casemate.process.places import OCALLS_LOG
 from casemate.supervisor.errors import MachineError
 from casemate.supervisor.machine_log import MachineLog
 from casemate.supervisor.process import Deaths, Process
@@ -37,9 +38,6 @@ CHECK_TIMEOUT = 10.0
 END_TIMEOUT = 3.0
 """How long it may take to end after SIGTERM (seconds) before it is killed."""
 
-LOG = "ocalls.log"
-"""The log of the operator's handlers, in the state directory."""
-
 
 class OcallHandlers:
     """The handlers' process of one machine: :meth:`start` once, then :meth:`keep_running`, and :meth:`end` at last.
@@ -54,7 +52,7 @@ class OcallHandlers:
         self.names: tuple[str, ...] = ()
         """The OCALLs that are answered."""
         self.module = module
-        self._log_file = state / LOG
+        self._log_file = state / OCALLS_LOG
         self._log = log
         self._process = Process("handlers", log)
         self._deaths = Deaths()

@@ -61,6 +61,6 @@ def test_a_console_takes_the_lines_of_its_enclave_alone() -> None:
 
 
 def test_times_have_milliseconds_and_a_zone() -> None:
-    text = time_text(LogEntry(1, 1_764_504_000_123, LogSource.CONSOLE, 1, ""))
+    text = time_text(1_764_504_000_123)
     assert ".123" in text
     assert text[-6] in "+-"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from casemate.cli.options import (
-    FLAG,
     CaFile,
     CallerFile,
     InputFile,
     Json,
+    Metrics,
     OptionalPolicyFile,
     OutputFile,
     Quiet,
@@ -44,10 +44,6 @@ MrEnclave = Annotated[
         metavar="HEX",
         help="Instead of a policy: trust this code on this very machine. May be given several times.",
     ),
-]
-
-Metrics = Annotated[
-    bool, typer.Option("--metrics", metavar=FLAG, help="Also show what the call used; --json always does.")
 ]
 
 _DIGEST_SIZE = 32

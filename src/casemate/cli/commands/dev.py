@@ -1,19 +1,23 @@
 """`casemate dev`: builds, launches and calls a function anew whenever its folder changes."""
 
-import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import CallerFile, DeveloperKey, Quiet
+from casemate.cli.interruption import interrupted_by_signals
+from casemate.cli.options import CallerFile, DeveloperKey, Ocalls, Quiet
 from casemate.cli.options import Json as JsonOption
 from casemate.cli.output import Screen
 from casemate.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from casemate.client.local import LocalMachine
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder with casemate.toml.")]
 Input = Annotated[
@@ -25,12 +29,24 @@ Entry = Annotated[
 ]
 
 
+StreamIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--stream-in",
+        metavar="FILE",
+        help="What is streamed in. Default: input.stream beside input.json, if it is there.",
+    ),
+]
+
+
 def dev(
     folder: Folder,
     *,
     input_file: Input = None,
     entry: Entry = None,
+    stream_in: StreamIn = None,
     caller: CallerFile = None,
+    ocalls: Ocalls = None,
     key: DeveloperKey = None,
     quiet: Quiet = False,
     as_json: JsonOption = False,
@@ -47,11 +63,14 @@ def dev(
     *.json files and tests/cases/*/input.json), q ends it. Without a
     terminal there are no keys. With --json it prints one document a line.
 
+    With --ocalls it shows what your handlers print and raise, too, and the
+    machine starts anew when that file changes.
+
     Example:
         casemate dev hello
+        casemate dev hello --ocalls hello/handlers.py
         casemate dev hello --input hello/input.json --json
     """
-    from casemate.cli.functions.copies import Copies
     from casemate.cli.functions.dev_session import DevSession, Wanted, inputs_of
     from casemate.cli.images import MANIFEST, developer_key, is_source
     from casemate.client.caller_keys import read_caller_key
@@ -61,20 +80,22 @@ def dev(
     screen = Screen(as_json=as_json, quiet=quiet)
     if not is_source(folder):
         raise FolderError(f"{folder} holds no {MANIFEST}: it is no enclave's folder")
-    wanted = Wanted(entry, inputs_of(folder, input_file), None if caller is None else read_caller_key(caller))
+    signer = None if caller is None else read_caller_key(caller)
+    wanted = Wanted(entry, inputs_of(folder, input_file), signer, stream_in, ocalls)
     developer = developer_key(key, screen)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
+
+    @contextmanager
+    def machine() -> "Iterator[LocalMachine]":
         with ExitStack() as stack:
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="casemate-function-"))
             with Progress(screen).step("starting a machine", "machine") as found:
-                machine = stack.enter_context(local_machine(Path(place, "state"), pool=2))
+                started = stack.enter_context(local_machine(state, pool=2, ocalls=ocalls))
                 found.append("started for this session")
-            DevSession(Copies(folder, machine, developer), wanted, screen).run()
+            yield started
+
+    try:
+        with interrupted_by_signals(), tempfile.TemporaryDirectory(prefix="casemate-function-") as place:
+            state = Path(place, "state")
+            DevSession(folder, developer, machine=machine, state=state, wanted=wanted, screen=screen).run()
     except KeyboardInterrupt:
         screen.note("ended")
         sys.stdout.flush()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

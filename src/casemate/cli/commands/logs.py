@@ -1,4 +1,4 @@
-"""`casemate logs`: what debug enclaves print, and what happens on a machine."""
+"""`casemate logs`: what debug enclaves and handlers of OCALLs print, and what happens on a machine."""
 
 import json
 import sys
@@ -14,6 +14,7 @@ from casemate.cli.output import Screen
 
 if TYPE_CHECKING:
     from casemate.cli.endpoints import Endpoint
+    from casemate.cli.handlers_log import HandlersLine, HandlersLog
     from casemate.client.sync import Client
     from casemate.wire.messages.machine_log import LogEntry
 
@@ -36,11 +37,13 @@ def logs(
     ca: CaFile = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what debug enclaves print, and the machine's events.
+    """Show what debug enclaves print, the machine's events, and its OCALL handlers' log.
 
     Only debug enclaves' lines leave them, behind `|`. The host keeps the last
-    2,048 lines and 512 events in memory; all of it is the host's word. With
-    --follow and --json it prints one JSON document on each line.
+    2,048 lines and 512 events in memory; all of it is the host's word. What
+    the operator's own handlers print and raise stands there, too, on the
+    computer that they run on. With --follow and --json it prints one JSON
+    document on each line.
 
     Example:
         casemate logs
@@ -52,18 +55,29 @@ def logs(
     endpoint = endpoint_of(EndpointOptions(state, url, token_file, ca))
     with endpoint.connect() as client:
         wanted = None if target is None else _enclaves(client, target)
+    handlers = _handlers_log(endpoint) if wanted is None else None
     if as_json and not follow:
-        found = [_document(entry) for entry in _entries(endpoint, follow=False) if _is_wanted(entry, wanted)]
+        found = [_document(entry) for entry in _entries(endpoint, handlers, follow=False) if _is_wanted(entry, wanted)]
         screen.show({"entries": found}, lambda _: None)
         return
-    for entry in _entries(endpoint, follow=follow):
+    for entry in _entries(endpoint, handlers, follow=follow):
         if _is_wanted(entry, wanted):
             sys.stdout.write(f"{json.dumps(_document(entry)) if as_json else _line(entry)}\n")
             sys.stdout.flush()
 
 
-def _entries(endpoint: "Endpoint", *, follow: bool) -> Iterator["LogEntry"]:
-    """The log, and with ``follow`` what comes, also where the host is started anew meanwhile."""
+def _handlers_log(endpoint: "Endpoint") -> "HandlersLog | None":
+    """The log of the handlers of OCALLs; None where they are on another computer."""
+    from casemate.cli.handlers_log import HandlersLog
+
+    machine = endpoint.own_machine()
+    return None if machine is None else HandlersLog(machine.state)
+
+
+def _entries(
+    endpoint: "Endpoint", handlers: "HandlersLog | None", *, follow: bool
+) -> Iterator["LogEntry | HandlersLine"]:
+    """The logs, and with ``follow`` what comes, also where the host is started anew meanwhile."""
     from casemate.cli.log_reader import LogReader
     from casemate.client.errors import NoHostError
     from casemate.link.errors import PeerGoneError
@@ -73,7 +87,8 @@ def _entries(endpoint: "Endpoint", *, follow: bool) -> Iterator["LogEntry"]:
         try:
             with endpoint.connect() as client:
                 while True:
-                    yield from reader.new(client.log)
+                    new = [*reader.new(client.log), *(() if handlers is None else handlers.new())]
+                    yield from sorted(new, key=lambda entry: entry.at)
                     if not follow:
                         return
                     time.sleep(PERIOD)
@@ -101,27 +116,28 @@ def _enclaves(client: "Client", target: str) -> frozenset[int]:
     return found
 
 
-def _is_wanted(entry: "LogEntry", wanted: frozenset[int] | None) -> bool:
+def _is_wanted(entry: "LogEntry | HandlersLine", wanted: frozenset[int] | None) -> bool:
     return wanted is None or entry.enclave in wanted
 
 
-def _document(entry: "LogEntry") -> dict[str, object]:
+def _document(entry: "LogEntry | HandlersLine") -> dict[str, object]:
     from casemate.cli.log_reader import time_text
 
     return {
-        "at": time_text(entry),
+        "at": time_text(entry.at),
         "source": str(entry.source),
         "enclave": entry.enclave or None,
         "text": entry.text,
     }
 
 
-def _line(entry: "LogEntry") -> str:
+def _line(entry: "LogEntry | HandlersLine") -> str:
     """One line: text with line ends of its own cannot look like another entry."""
+    from casemate.cli.handlers_log import SOURCE
     from casemate.cli.log_reader import time_text
     from casemate.process.log_file import one_line
     from casemate.wire.messages.machine_log import LogSource
 
-    who = f"enclave {entry.enclave}" if entry.enclave else "machine"
-    mark = "| " if entry.source is LogSource.CONSOLE else ""
-    return f"{time_text(entry)}  {who:<10}  {mark}{one_line(entry.text)}"
+    who = f"enclave {entry.enclave}" if entry.enclave else "ocalls" if entry.source == SOURCE else "machine"
+    mark = "| " if entry.source in (LogSource.CONSOLE, SOURCE) else ""
+    return f"{time_text(entry.at)}  {who:<10}  {mark}{one_line(entry.text)}"

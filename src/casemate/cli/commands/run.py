@@ -1,6 +1,7 @@
 """`casemate run`: the whole journey in one command."""
 
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from casemate.cli.group import report
+from casemate.cli.handlers_log import HandlersLog
 from casemate.cli.images import build_time, developer_key, image_of, is_source, lock, source_manifest
 from casemate.cli.options import (
     FLAG,
@@ -18,6 +20,7 @@ from casemate.cli.options import (
     InputFile,
     Json,
     Layers,
+    Metrics,
     Ocalls,
     OptionalPolicyFile,
     OutputFile,
@@ -70,6 +73,7 @@ def run(
     relock: Relock = False,
     tee: TeeOption = Tee.SGX,
     ocalls: Ocalls = None,
+    metrics: Metrics = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +93,8 @@ def run(
 
     Example:
         casemate run hello --input hello/input.json --receipt receipt.json
-        casemate run hello --input hello/input.json --debug
+        casemate run hello --input hello/input.json --debug --metrics
+        casemate run hello --input hello/input.json --ocalls hello/handlers.py
     """
     from casemate.cli.calling import attest_and_call, read_question, show
     from casemate.cli.endpoints import LocalEndpoint, launched
@@ -111,6 +116,7 @@ def run(
     place = state_directory(state)
     layers = tuple(layer or ())
     ignored = [name for name, value in (("--layer", layers), ("--ocalls", ocalls)) if value]
+    log = None if ocalls is None else HandlersLog(place, from_end=True)
     with ExitStack() as stack:
         starting = stack.enter_context(starting_machine(place, seed=seed, layers=layers, ocalls=ocalls))
         # While the machine starts, this process does what it can do without one.
@@ -130,7 +136,10 @@ def run(
             with progress.step("launching", "launch") as found:
                 number = stack.enter_context(launched(LocalEndpoint(machine), client, image, tee))
                 found.append(f"enclave {number}")
-            with followed(LocalEndpoint(machine), number, console) if is_debug(image) else nullcontext():
+            with (
+                _told_by_handlers(log, screen),
+                followed(LocalEndpoint(machine), number, console) if is_debug(image) else nullcontext(),
+            ):
                 answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
         except (CasemateError, OSError) as error:
             if not is_debug(image):
@@ -141,7 +150,15 @@ def run(
             raise typer.Exit(told.exit_code) from None
         _warn_of_printing(source.manifest, console, screen)
         lines = console.document() if is_debug(image) else None
-        show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}", console=lines)
+        show(
+            screen,
+            answered,
+            question,
+            progress,
+            f"{said}; gives up: {weaknesses(demands)}",
+            console=lines,
+            with_metrics=metrics,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +205,16 @@ def _build_debug(
         found.append(_named(image))
     screen.note("a debug copy: its MRENCLAVE is not the folder's, and whoever runs it reads along", style="yellow")
     return image
+
+
+@contextmanager
+def _told_by_handlers(log: HandlersLog | None, screen: Screen) -> Iterator[None]:
+    """Shows, when the block ends, what the handlers of OCALLs have printed, and what went wrong in them."""
+    try:
+        yield
+    finally:
+        for line in () if log is None else log.new():
+            screen.console_line(line.text, of="ocalls")
 
 
 def _warn_of_printing(manifest: "Manifest", console: "Console", screen: Screen) -> None:

@@ -2,14 +2,15 @@
 """`casemate test`: a function's unit tests, and its cases in a real enclave."""
 
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import DeveloperKey, Json, Quiet
+from casemate.cli.interruption import interrupted_by_signals
+from casemate.cli.options import DeveloperKey, Json, Ocalls, Quiet
 from casemate.cli.output import Screen, printable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def test(
     folder: Folder,
     *,
     junit: Junit = None,
+    ocalls: Ocalls = None,
     key: DeveloperKey = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -43,13 +45,15 @@ def test(
     on a machine of its own, and compares results. A case is DIR/input.json
     with DIR/expected.json, or a folder DIR/tests/cases/NAME with input.json
     and expected.json, or with case.toml, which lists calls, callers and errors.
-    Callers get keys for the test alone. Nothing in DIR is changed.
+    Callers get keys for the test alone. Nothing in DIR is changed. With
+    --ocalls, your handlers answer what the function asks.
 
     Exit code 0: all passed. 1: not all.
 
     Example:
         casemate test hello
         casemate test hello --junit outcomes.xml
+        casemate test hello --ocalls hello/handlers.py
     """
     from casemate.cli.files import check_place, write_file
     from casemate.cli.functions import unit_tests
@@ -73,16 +77,18 @@ def test(
     if command is None and not cases:
         raise _nothing(folder)
     outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(1) as other:
-        units = None if command is None else other.submit(unit_tests.run, folder, command)
-        with _case_runs(folder, developer_key(key, screen), manifest, keys, wanted=bool(cases)) as runs:
-            if units is not None:
-                outcomes.append(_told(screen, units.result()))
-            for at, case in enumerate(cases if runs is not None else ()):
-                if runs is not None:
-                    outcomes.append(_told(screen, runs.run(case, at)))
+    began = datetime.now().astimezone()
+    developer = developer_key(key, screen)
+    with interrupted_by_signals(), ExitStack() as stack:
+        units = None if command is None else stack.enter_context(unit_tests.running(folder, command))
+        runs = stack.enter_context(_case_runs(folder, developer, manifest, keys, ocalls)) if cases else None
+        if units is not None:
+            outcomes.append(_told(screen, units()))
+        for at, case in enumerate(cases if runs is not None else ()):
+            if runs is not None:
+                outcomes.append(_told(screen, runs.run(case, at)))
     if junit is not None:
-        write_file(junit, junit_text(manifest.name, outcomes), what="outcomes")
+        write_file(junit, junit_text(manifest.name, outcomes, began), what="outcomes")
     failed = sum(not outcome.passed for outcome in outcomes)
     document = {
         "passed": len(outcomes) - failed,
@@ -113,18 +119,18 @@ def _keys(text: bytes, cases: "tuple[Case, ...]") -> "dict[str, CallerKey]":
 
 @contextmanager
 def _case_runs(
-    folder: Path, developer: "Key", manifest: "Manifest", keys: "dict[str, CallerKey]", *, wanted: bool
-) -> "Iterator[CaseRuns | None]":
-    """What runs cases, on a machine that has met nobody; None where none is wanted."""
+    folder: Path, developer: "Key", manifest: "Manifest", keys: "dict[str, CallerKey]", ocalls: Path | None
+) -> "Iterator[CaseRuns]":
+    """What runs cases, on a machine that has met nobody."""
     from casemate.cli.functions.case_runs import CaseRuns
     from casemate.cli.functions.copies import Copies
+    from casemate.cli.handlers_log import HandlersLog
     from casemate.client.local import local_machine
 
-    if not wanted:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="casemate-test-") as place, local_machine(Path(place, "state")) as machine:
-        yield CaseRuns(Copies(folder, machine, developer), manifest, keys)
+    with tempfile.TemporaryDirectory(prefix="casemate-test-") as place:
+        state = Path(place, "state")
+        with local_machine(state, ocalls=ocalls) as machine, closing(HandlersLog(state)) as log:
+            yield CaseRuns(Copies(folder, machine, developer), manifest, keys, log)
 
 
 def _told(screen: Screen, outcome: "Outcome") -> "Outcome":
@@ -143,4 +149,6 @@ def _told(screen: Screen, outcome: "Outcome") -> "Outcome":
         stderr.print(f"    {printable(line)}", style=colour, soft_wrap=True)
     for line in outcome.console:
         screen.console_line(line)
+    for line in outcome.ocalls:
+        screen.console_line(line, of="ocalls")
     return outcome

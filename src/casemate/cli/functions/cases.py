@@ -7,9 +7,11 @@ A case is a folder ``tests/cases/NAME``. Its ``case.toml`` lists calls of one en
     caller = "alice"               # who signs; default: the first whom the entry point names, or nobody
     input_file = "input.json"      # below the case's folder; or input = {...}; or neither, for null
     expected_file = "expected.json" # or expected = {...}; or error = "CODE"; or none of them, and any result will do
+    stream_in_file = "letter.txt"  # of an entry point with a stream; or stream_in = "text", or a list of pieces
+    stream_out_file = "redacted.txt" # or stream_out = "text"; or neither, and any output will do
 
-Without ``case.toml``, ``input.json`` and ``expected.json`` are one call. Those of the function's own folder are a case,
-too, where there is one entry point.
+Without ``case.toml``, ``input.json`` and ``expected.json`` are one call, with ``input.stream`` and ``expected.stream``
+where these are there. Those of the function's own folder are a case, too, where there is one entry point.
 """
 
 import tomllib
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from casemate.cli.files import InputFileError, read_file
+from casemate.cli.functions.copy_calls import STREAM, read_stream
 from casemate.wire.encodings.json_text import parse_json
 from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT
 
@@ -27,7 +30,8 @@ CASE_FILE = "case.toml"
 MAX_CASE_FILE = 1024 * 1024
 """Longest ``case.toml`` (bytes)."""
 
-_KEYS = frozenset(("entry", "caller", "input", "input_file", "expected", "expected_file", "error"))
+_TEXTS = ("entry", "caller", "input_file", "expected_file", "error", "stream_in_file", "stream_out", "stream_out_file")
+_KEYS = frozenset((*_TEXTS, "input", "expected", "stream_in"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Expected:
     """The code of the refusal that is wanted; empty where a result is."""
     is_any: bool = False
     """Whether any result will do."""
+    stream: bytes | None = None
+    """What must be put out; None where anything will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class CaseCall:
     """None for the first that the entry point names, or nobody where it admits anyone."""
     arguments: Any
     expected: Expected
+    pieces: tuple[bytes, ...] = ()
+    """What is streamed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ def cases_of(folder: Path, *, entries: int) -> tuple[Case, ...]:
         InputFileError: a case cannot be read, or says what no case can.
         WireError: an input or an expected result is not JSON.
     """
-    found = []
+    found: list[Case] = []
     if entries == 1 and (folder / "input.json").is_file() and (folder / "expected.json").is_file():
         found.append(Case("input.json", (_pair(folder),)))
     try:
@@ -88,7 +96,15 @@ def cases_of(folder: Path, *, entries: int) -> tuple[Case, ...]:
 
 
 def _pair(folder: Path) -> CaseCall:
-    return CaseCall(None, None, _json(folder / "input.json"), Expected(_json(folder / "expected.json", MAX_OUTPUT)))
+    wanted, out = folder / "expected.json", folder / f"expected{STREAM}"
+    if not wanted.exists():
+        error = InputFileError(f"case {folder}: it has input.json and no expected.json")
+        error.advice = f"write what the call must give into {wanted}; or a {CASE_FILE}, in which any result will do"
+        raise error
+    expected = Expected(_json(wanted, MAX_OUTPUT), stream=read_stream(out) if out.exists() else None)
+    given = folder / f"input{STREAM}"
+    pieces = (read_stream(given),) if given.exists() else ()
+    return CaseCall(None, None, _json(folder / "input.json"), expected, pieces)
 
 
 def _case(folder: Path) -> Case:
@@ -112,19 +128,40 @@ def _call(folder: Path, where: str, call: Any) -> CaseCall:
     unknown = sorted(call.keys() - _KEYS)
     if unknown:
         raise InputFileError(f"{where}: got the key {unknown[0]!r}, want one of {', '.join(sorted(_KEYS))}")
-    for name in ("entry", "caller", "input_file", "expected_file", "error"):
+    for name in _TEXTS:
         if name in call and not isinstance(call[name], str):
             raise InputFileError(f"{where}: {name} is no text")
     _check_one(where, call, "input", "input_file")
     _check_one(where, call, "expected", "expected_file", "error")
+    _check_one(where, call, "stream_in", "stream_in_file")
+    _check_one(where, call, "stream_out", "stream_out_file", "error")
     arguments = _json(folder / call["input_file"]) if "input_file" in call else _inline(where, call.get("input"))
     if "error" in call:
         expected = Expected(error=call["error"])
     elif "expected_file" in call:
-        expected = Expected(_json(folder / call["expected_file"], MAX_OUTPUT))
+        expected = Expected(_json(folder / call["expected_file"], MAX_OUTPUT), stream=_stream_out(folder, call))
     else:
-        expected = Expected(_inline(where, call.get("expected")), is_any="expected" not in call)
-    return CaseCall(call.get("entry"), call.get("caller"), arguments, expected)
+        is_any = "expected" not in call
+        expected = Expected(_inline(where, call.get("expected")), is_any=is_any, stream=_stream_out(folder, call))
+    pieces = _stream_in(folder, where, call)
+    return CaseCall(call.get("entry"), call.get("caller"), arguments, expected, pieces)
+
+
+def _stream_in(folder: Path, where: str, call: Mapping[str, Any]) -> tuple[bytes, ...]:
+    if "stream_in_file" in call:
+        return (read_stream(folder / call["stream_in_file"]),)
+    given = call.get("stream_in", [])
+    pieces = given if isinstance(given, list) else [given]
+    if not all(isinstance(piece, str) for piece in pieces):
+        raise InputFileError(f"{where}: stream_in is neither text nor a list of texts")
+    return tuple(piece.encode() for piece in pieces)
+
+
+def _stream_out(folder: Path, call: Mapping[str, Any]) -> bytes | None:
+    if "stream_out_file" in call:
+        return read_stream(folder / call["stream_out_file"])
+    text: str | None = call.get("stream_out")
+    return None if text is None else text.encode()
 
 
 def _check_one(where: str, call: Mapping[str, Any], *names: str) -> None:

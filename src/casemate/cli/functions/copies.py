@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from casemate.cli.functions.debugging import DEBUG
 from casemate.cli.images import MANIFEST, build_time, own_lock
 from casemate.cli.log_reader import Console, followed
 from casemate.cli.policies import own_policy
+from casemate.wire.errors import CasemateError
 
 if TYPE_CHECKING:
     from casemate.client.caller_keys import CallerKey
@@ -61,6 +62,11 @@ class Copies:
             followed(endpoint, number, console) as catch_up,
         ):
             yield client.attest(number, own_policy(image, self.machine)[0]), catch_up
+
+    def end(self, enclave: "Enclave") -> None:
+        """Destroys a copy that runs, whatever it is doing."""
+        with suppress(CasemateError), LocalEndpoint(self.machine).connect() as client:
+            client.destroy(enclave.number)
 
 
 def caller_changes(keys: "Mapping[str, CallerKey]") -> Changes:
