@@ -93,14 +93,24 @@ def ordinary_user() -> Iterator[Newcomer]:
 
 
 @contextlib.contextmanager
-def machine_of(ann: Newcomer, *words: object, first: Callable[[], None] | None = None) -> Iterator[None]:
-    """`casemate up` with these options, until the block ends; ``first`` as for :meth:`Newcomer.command`."""
-    command = (ann.python, "-I", "-m", "casemate", "up", "--json", *words)
+def machine_of(
+    ann: Newcomer, *words: object, state: Path | None = None, first: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """`casemate up` with these options, until the block ends.
+
+    Args:
+        ann: who runs it.
+        words: options.
+        state: its state directory; None for the usual one.
+        first: as for :meth:`Newcomer.command`.
+    """
+    place = () if state is None else ("--state", state)
+    command = (ann.python, "-I", "-m", "casemate", "up", "--json", *place, *words)
     with ann.command(*command, first=first) as machine:
         assert machine.stdout is not None
         assert machine.stdout.readline(), machine.communicate()[1]
         yield
-        ann.does("down", "--now")
+        ann.does("down", "--now", *place)
         machine.communicate(timeout=TIME)
 
 

@@ -1,6 +1,7 @@
 """The one place that says what an error means on a command line: an exit code, and what to do next."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -73,7 +74,7 @@ def exit_report(error: CasemateError | OSError) -> ExitReport:
     """The report of an error: exit code, message, advice and details."""
     details = _details(error)
     meaning = _of_fault(error) if isinstance(error, FaultError) else _of_class(error)
-    own = (error.advice if isinstance(error, CasemateError) else "") or _spelling(error)
+    own = (error.advice if isinstance(error, CasemateError) else _other_place(error)) or _spelling(error)
     message = _message(error)
     if any(words in message for words in _DISK_FULL):  # in any room, and whatever it was doing
         own = "free space where the state directory is (`df -h DIR` shows how much is left), and try again"
@@ -91,6 +92,13 @@ def _spelling(error: Exception) -> str:
 
     close = get_close_matches(error.name.lower().replace("-", "_"), error.known, n=1)
     return f"did you mean {close[0]!r}? Correct that key in casemate.toml" if close else ""
+
+
+def _other_place(error: OSError) -> str:
+    """What to do where this user may not do that with a file or folder."""
+    if not isinstance(error, PermissionError) or error.filename is None:
+        return ""
+    return f"name a place that is yours: `ls -ld {shlex.quote(str(error.filename))}` shows whose that one is"
 
 
 def _of_class(error: Exception) -> Meaning:

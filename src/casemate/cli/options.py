@@ -43,7 +43,9 @@ def digits(value: str | int) -> int:
     try:
         return decimal("number", value, most=_MAX_NUMBER)
     except WireError:
-        raise typer.BadParameter(f"{value[:40]!r} is no number in decimal digits alone") from None
+        raise typer.BadParameter(
+            f"{value[:40]!r} is no number in decimal digits alone; `casemate ps` and `casemate vm ps` show the numbers"
+        ) from None
 
 
 def _layers(incomplete: str) -> list[str]:

@@ -119,6 +119,7 @@ def test_programs_get_the_parts_of_the_message() -> None:
 
 def test_an_operating_system_error_names_the_file() -> None:
     assert exit_report(PermissionError(13, "Permission denied", "/root/x")).message == "/root/x: Permission denied"
+    assert "`ls -ld /root/x`" in exit_report(PermissionError(13, "Permission denied", "/root/x")).advice
 
 
 @pytest.mark.parametrize(
