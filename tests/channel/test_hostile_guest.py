@@ -224,6 +224,24 @@ def test_a_guest_that_never_stops_asking_runs_into_its_limit() -> None:
         works_again(rig, session)
 
 
+def test_a_guest_that_asks_and_reads_no_answer_is_ended_before_they_pile_up() -> None:
+    """It is over as soon as a pipe full of answers waits: long before the time is over, or the enclave's memory."""
+
+    def script(called: Called) -> None:
+        while True:
+            called.line.say(FrameKind.ASKED, called.number, head_and_text({"name": "absent"}, b"null"))
+
+    with HurriedRig(manifest=HURRIED.replace("500", "60000"), script=script) as rig:
+        session = rig.attest()
+        pending = seal(session, "echo", None)
+        reply = rig.enter(pending.envelope)
+        assert isinstance(reply, Left)
+        with pytest.raises(EnclaveRefusedError) as caught:
+            pending.open(reply.sealed)
+        assert caught.value.fault.code is Code.GUEST_CRASHED
+        works_again(rig, session)
+
+
 def test_a_guest_that_stops_reading_is_ended_and_replaced() -> None:
     def deaf(line: Line) -> None:
         loads(line)

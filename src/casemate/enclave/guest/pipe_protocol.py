@@ -7,6 +7,7 @@ from casemate.enclave.guest.pipes import FromGuest, ToGuest
 from casemate.enclave.io.loop import Loop
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
+from casemate.engines.errors import GuestMisbehavedError
 from casemate.engines.frames import Said
 from casemate.engines.registry import Engine
 
@@ -78,7 +79,13 @@ class GuestLine:
             self._to.send(payload)
 
     def hear(self) -> Said:
-        """The next frame of the guest's; :class:`GuestMisbehavedError` if it may not come now."""
+        """The next frame of the guest's; :class:`GuestMisbehavedError` if it may not come now.
+
+        A guest speaks when it has read all that it was told. One that asks and asks, and reads no answer, would have
+        this process keep them.
+        """
+        if self._to.is_behind:
+            raise GuestMisbehavedError("the guest spoke before it had read what it was told")
         return self._talk.heard(self._from.take())
 
     def look(self) -> None:

@@ -95,6 +95,11 @@ class ToGuest:
         """The pipe's descriptor."""
         return self._descriptor
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the guest has not read so much that something waits here."""
+        return bool(self._outgoing)
+
     def send(self, payload: bytes) -> None:
         """Sends a frame as far as it goes now; the rest follows as the guest reads."""
         frame = [len(payload).to_bytes(HEADER_SIZE, "little"), payload]
