@@ -124,12 +124,12 @@ def test_an_older_disk_gives_no_use_back_unless_its_owner_says_so_in_the_open(
             app, ["state", "accept-rollback", shown["namespace"], "--reason", "the disk died", *state]
         )
         assert accepted.exit_code == 0, accepted.output
-    again = counted(machine, counter, "increment", {})
-    assert again.value == {"value": 3, "limit": 5, "left": 2}
-    mark = again.receipt.receipt.state
-    assert mark is not None
-    assert mark.recoveries == 1
-    assert mark.epoch > 2
-    log = [json.loads(line) for line in (machine / "chip" / "audit.log").read_text().splitlines()]
-    assert [(entry["what"], entry["details"]) for entry in log] == [("rollback accepted", "the disk died")]
-    assert counted(machine, counter, "read", None).receipt.receipt.state == mark
+        again = counted(machine, counter, "increment", {})
+        assert again.value == {"value": 3, "limit": 5, "left": 2}
+        mark = again.receipt.receipt.state
+        assert mark is not None
+        assert mark.recoveries == 1
+        assert mark.epoch > 2
+        log = [json.loads(line) for line in (machine / "chip" / "audit.log").read_text().splitlines()]
+        assert [(entry["what"], entry["details"]) for entry in log] == [("rollback accepted", "the disk died")]
+        assert counted(machine, counter, "read", None).receipt.receipt.state == mark
