@@ -352,7 +352,6 @@ ESCAPES = (
         looked_here="os.stat('.')",
         shadow="os.lstat('/etc/shadow')",
         link="os.readlink('/proc/self/exe')",
-        where="os.getcwd()",
         there="-1 if not os.path.exists('/') else 1",
         made="os.mkdir('/tmp/casemate-was-here')",
         wrote="pathlib.Path('/tmp/casemate-was-here').write_text('x')",
