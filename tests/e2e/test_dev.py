@@ -90,14 +90,18 @@ def test_edits_are_built_launched_and_called_and_mistakes_are_shown(folder: Path
     with session(folder) as running:
         first = running.until("watching")
         said = {
-            event: [each for each in first if each["event"] == event] for event in ("launched", "console", "result")
+            event: [each for each in first if each["event"] == event]
+            for event in ("launched", "console", "warning", "result")
         }
         assert len(said["launched"]) == 1, first
         assert [line["text"] for line in said["console"]][:2] == ["loaded", "asked"]
+        assert ["only a debug copy may print" in warning["text"] for warning in said["warning"]] == [True]
         assert said["result"][0]["result"]["guesses_log10"] == 1
         assert said["result"][0]["peak_kib"] > 0
         write(folder, engine, "2")
-        assert running.until("result", "error")[-1]["result"]["guesses_log10"] == 2
+        again = running.until("result", "error")
+        assert again[-1]["result"]["guesses_log10"] == 2
+        assert "warning" not in [each["event"] for each in again], "it is told once"
         write(folder, engine, "(")
         assert MAIN[engine] in running.until("result", "error")[-1]["error"]["message"]
         write(folder, engine, MISTAKE[engine])

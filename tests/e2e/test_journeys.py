@@ -234,7 +234,7 @@ MISTAKES = {
     ),
     "no such OCALL": Mistake(
         body("return context.ocall('rate', None)"),
-        "the manifest declares no such OCALL",
+        "the manifest declares no such OCALL as 'rate' at guest/main.py:2:12",
         "add a table [ocall.NAME]",
         body("return context.ocall('time', None)['unix_ms']"),
         added=CLOCK,

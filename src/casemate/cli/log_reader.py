@@ -12,6 +12,7 @@ from casemate.wire.messages.machine_log import LogEntry, LogIs, LogSource
 
 if TYPE_CHECKING:
     from casemate.cli.endpoints import Endpoint
+    from casemate.wire.protocol.manifest import Manifest
 
 LIVE_PERIOD = 0.03
 """Seconds between two looks at the log while a call runs."""
@@ -58,6 +59,17 @@ class Console:
             if entry.source is LogSource.CONSOLE and entry.enclave == enclave:
                 self.lines.append(entry)
                 self._tell(entry.text)
+
+    def warning(self, manifest: "Manifest") -> str | None:
+        """Words for who has printed what only a debug enclave may; None where nothing was, or others may."""
+        from casemate.wire.protocol.manifest import Permission
+
+        if not self.lines or Permission.LOG in manifest.permissions:
+            return None
+        line = 'permissions = ["log", ...]'
+        return (
+            f"only a debug copy may print: elsewhere that is an exception, without {line} in [enclave] of casemate.toml"
+        )
 
     def document(self) -> list[dict[str, object]]:
         """The lines for ``--json``."""

@@ -11,7 +11,7 @@ Example:
 What comes in (arguments, answers of the host, values of the state) is ``Any``: the manifest's schemas say what it is.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol, TypeVar, final
 
 __all__ = [
@@ -28,8 +28,10 @@ __all__ = [
     "State",
 ]
 
-Json = None | bool | int | float | str | Sequence[object] | Mapping[str, object]
+Json = None | bool | int | float | str | list[Any] | tuple[object, ...] | Mapping[str, object]
 """A value that can be told as JSON: ``None``, numbers, texts, and lists, tuples and dictionaries of such.
+
+A ``TypedDict`` is a dictionary; ``bytes``, sets and other sequences are refused.
 
 The names in dictionaries are texts, integers lie within 2^53 - 1 either way, and numbers are finite. What is in a list
 or dictionary is looked at when it is told, not by type checkers.

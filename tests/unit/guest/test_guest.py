@@ -1,6 +1,7 @@
 """The types that authors of Python functions import fit what a guest really gives."""
 
 import inspect
+from typing import TypedDict
 
 import pytest
 
@@ -16,6 +17,23 @@ def takes(context: Context, state: State, caller: Caller, chunks: Chunks, later:
 
 def gives(context: CallContext, state: CallState, caller: KnownCaller, pieces: Pieces, later: AsyncPieces) -> None:
     takes(context, state, caller, pieces, later)
+
+
+class Record(TypedDict):
+    names: list[str]
+
+
+def keeps(context: Context, record: Record, counts: dict[str, int]) -> None:
+    """Only mypy looks at this: what can be told as JSON may be kept, and what cannot may not."""
+    context.state.put("record", record)
+    context.state.put("records", [record])
+    context.state.put("counts", counts)
+    context.state.put("pair", ("a", 1.5))
+    context.finish(record)
+    context.state.put("bytes", b"bytes")  # type: ignore[arg-type]
+    context.state.put("set", {"a"})  # type: ignore[arg-type]
+    context.state.put("range", range(3))  # type: ignore[arg-type]
+    context.finish(b"bytes")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("promised", "made"), [(Context, CallContext), (State, CallState), (Caller, KnownCaller)])

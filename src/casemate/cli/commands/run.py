@@ -219,14 +219,9 @@ def _told_by_handlers(log: HandlersLog | None, screen: Screen) -> Iterator[None]
 
 def _warn_of_printing(manifest: "Manifest", console: "Console", screen: Screen) -> None:
     """Says so where a function has printed that may do it in a debug enclave alone: elsewhere its calls fail."""
-    from casemate.wire.protocol.manifest import Permission
-
-    if console.document() and Permission.LOG not in manifest.permissions:
-        screen.say(
-            'only a debug copy may print: elsewhere that is an exception, without permissions = ["log", ...] in '
-            "[enclave] of casemate.toml",
-            style="yellow",
-        )
+    warning = console.warning(manifest)
+    if warning is not None:
+        screen.say(warning, style="yellow")
 
 
 def _named(image: "Image") -> str:

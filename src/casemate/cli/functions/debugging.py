@@ -22,9 +22,12 @@ DEBUG: Mapping[tuple[str, str], bool | int | str] = MappingProxyType({("enclave"
 
 _MAX_SOURCE = 4 * 1024 * 1024
 _THROWN = re.compile(
-    r" at (?P<path>guest/[\w@+./-]+):(?P<line>\d{1,9})(?::(?P<column>\d{1,9}))?(?P<told>\n {4}[^\n]*)?\Z", re.ASCII
+    r" at (?P<path>guest/[\w@+./-]+):(?P<line>\d{1,9})(?::(?P<column>\d{1,9}))?(?:\n {4}[^\n]*){0,2}\Z", re.ASCII
 )
 """The end of what :func:`casemate.enclave.guest.failure_words.words_of` says."""
+
+_REFUSED_WITHIN = frozenset({Code.OCALL_REFUSED, Code.STATE_REFUSED, Code.STATE_LIMIT})
+"""Refusals that the function has met, and that come with the place where it did."""
 
 _NO_NETWORK = "a function has no network: ask the operator with context.ocall"
 _PYTHON_HINTS = (
@@ -38,6 +41,7 @@ _PYTHON_HINTS = (
         "a function has no sockets and starts no programs: ask the operator with context.ocall",
     ),
     ("Temporary failure in name resolution", _NO_NETWORK),
+    ("ZoneInfoNotFoundError", "a function has no zones of the machine's: copy the package tzdata to guest/tzdata"),
     ("MemoryError", "keep less at a time, or raise memory_mib in the manifest's [limits]"),
     ("is no error that [errors] in casemate.toml declares", "declare it in [errors], or refuse with one that is there"),
 )
@@ -104,18 +108,22 @@ def debug_report(error: "CasemateError | OSError", folder: Path | None, console:
     if excerpt is not None:
         details["excerpt"] = excerpt
     where = place.path if folder is None else folder / place.path
-    advice = f"correct {where}, line {place.line}{_hint(words, place)}"
+    hint = told.advice if isinstance(error, FaultError) and error.fault.code in _REFUSED_WITHIN else _hint(words, place)
+    advice = f"correct {where}, line {place.line}" + (f": {hint}" if hint else "")
     return replace(told, message=f"{words} at {place}", advice=advice, details=details)
 
 
 def _hint(words: str, place: SourcePlace) -> str:
-    """What to do about an exception, to be appended to where; empty where its words say that."""
+    """What to do about an exception; empty where its words say that."""
     hints = _PYTHON_HINTS if place.path.endswith(".py") else _JAVASCRIPT_HINTS
-    return next((f": {hint}" for said, hint in hints if said in words), "")
+    return next((hint for said, hint in hints if said in words), "")
 
 
 def _is_of_guest(error: Exception) -> bool:
-    return isinstance(error, FaultError) and error.fault.code in (Code.GUEST_ERROR, Code.RESULT_REFUSED)
+    return isinstance(error, FaultError) and (
+        error.fault.code in (Code.GUEST_ERROR, Code.RESULT_REFUSED, Code.OUTPUT_LIMIT)
+        or error.fault.code in _REFUSED_WITHIN
+    )
 
 
 def thrown_at(words: str) -> tuple[str, SourcePlace | None]:

@@ -116,6 +116,8 @@ class DevSession:
         self._lock = threading.Lock()
         self._called: Enclave | None = None
         """The copy in which a call is under way; None also as soon as news have ended it."""
+        self._console = Console(self._printed)
+        self._has_warned = False
 
     def run(self) -> None:
         """Builds and calls, now and whenever it is told to.
@@ -214,6 +216,7 @@ class DevSession:
             enclave, catch_up = stack.enter_context(copies.running(image, console))
             before, self._running = self._running, stack.pop_all()
             self._enclave, self._catch_up, self._manifest = enclave, catch_up, manifest
+            self._console = console
         before.close()
         took = time.monotonic() - since
         self._say({"event": "launched", "mr_enclave": image.mr_enclave.hex(), "seconds": round(took, 3)})
@@ -235,11 +238,13 @@ class DevSession:
         except (CasemateError, OSError) as error:
             self._catch_up()
             self._tell_handlers()
+            self._warn_of_printing(manifest)
             self._fail(error)
         else:
             took = time.monotonic() - begin
             self._catch_up()
             self._tell_handlers()
+            self._warn_of_printing(manifest)
             self._show(entry, gave, took, time.monotonic() - since)
 
     @contextmanager
@@ -326,6 +331,17 @@ class DevSession:
                 self._say({"event": "ocalls", "text": line.text})
             else:
                 self._screen.console_line(line.text, of="ocalls")
+
+    def _warn_of_printing(self, manifest: "Manifest") -> None:
+        """Says so once where a function has printed that may do it in a debug enclave alone."""
+        warning = None if self._has_warned else self._console.warning(manifest)
+        if warning is None:
+            return
+        self._has_warned = True
+        if self._screen.as_json:
+            self._say({"event": "warning", "text": warning})
+        else:
+            self._screen.say(warning, style="yellow")
 
     def _fail(self, error: CasemateError | OSError) -> None:
         """Shows what went wrong; the session goes on."""

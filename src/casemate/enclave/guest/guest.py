@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
-from casemate.enclave.guest.failure_words import words_of
+from casemate.enclave.guest.failure_words import words_of, words_of_refused
 from casemate.enclave.guest.gauge import UNKNOWN, Gauge
 from casemate.enclave.guest.lease import Lease
 from casemate.enclave.guest.pipe_protocol import GuestLine
@@ -339,7 +339,7 @@ class Guest:
                     return said
                 case Failed() as failed:
                     self._rest(_Event.ANSWERED)
-                    raise FaultError(refused or self._failed(failed))
+                    raise FaultError(self._failed(failed) if refused is None else self._refused(refused, failed))
             if said_more:  # it waits for no answers: a pipe full of questions would take up the enclave's one thread
                 await let_others()
 
@@ -534,6 +534,11 @@ class Guest:
         if self._tell_errors:
             return fault(failed.code, words_of(failed, self._program.modules))
         return fault(failed.code, _FAILURES.get(failed.code, "it failed"))
+
+    def _refused(self, refused: Fault, failed: Failed) -> Fault:
+        if self._tell_errors:
+            return fault(refused.code, words_of_refused(refused, failed, self._program.modules))
+        return refused
 
 
 _FAILURES = {

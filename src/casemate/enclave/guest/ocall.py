@@ -17,6 +17,9 @@ Said = entry.OcallAnswer | entry.OcallRefused
 
 _SAID = (entry.OcallAnswer, entry.OcallRefused)
 
+MAX_NAME = 64
+"""Most characters that are told of a name that no OCALL has."""
+
 
 class Ocalls:
     """Puts the guest's OCALLs to the host."""
@@ -39,20 +42,20 @@ class Ocalls:
             FaultError: ``ocall-refused``: the manifest does not allow it, or the host did not answer properly by the
                 deadline; ``guest-error``: the arguments are not JSON.
         """
-        schemas = _declared(self._schemas, name)
+        schemas = self._declared(name)
         sent = _leaving(name, schemas.input, arguments, explain=self._explain)
         said = await self._host.ask(lambda number: entry.Ocall(number, name, sent), deadline, *_SAID)
         if not isinstance(said, _SAID):
             raise refuse(Code.OCALL_REFUSED, f"the host did not answer OCALL {name!r} while the call lasted")
         return _entering(name, schemas.output, said, explain=self._explain)
 
-
-def _declared(schemas: CompiledSchemas, name: str) -> OcallSchemas:
-    """The schemas of the OCALL of that name; the host gets no question under another name."""
-    ocall = schemas.ocalls.get(name)
-    if ocall is None:
-        raise refuse(Code.OCALL_REFUSED, "the manifest declares no such OCALL")
-    return ocall
+    def _declared(self, name: str) -> OcallSchemas:
+        """The schemas of the OCALL of that name; the host gets no question under another name."""
+        ocall = self._schemas.ocalls.get(name)
+        if ocall is None:
+            which = f" as {name[:MAX_NAME]!a}" if self._explain else ""
+            raise refuse(Code.OCALL_REFUSED, f"the manifest declares no such OCALL{which}")
+        return ocall
 
 
 def _leaving(name: str, schema: OutboundSchema, arguments: bytes, *, explain: bool) -> bytes:

@@ -25,7 +25,8 @@ def folder(tmp_path: Path) -> Path:
 def test_what_an_enclave_says_of_an_exception_is_read_back(message: str, line: int, column: int) -> None:
     failed = Failed(Code.GUEST_ERROR, "Error", message, Place("guest/main.js", line, column))
     words = words_of(failed, [Module("guest/main.js", SOURCE.encode(), ())])
-    assert thrown_at(words) == (f"Error: {message}", SourcePlace("guest/main.js", line, column))
+    said = f"Error: {message}" if message else "Error"
+    assert thrown_at(words) == (said, SourcePlace("guest/main.js", line, column))
 
 
 @pytest.mark.parametrize("words", ["Error: look at me", "Error: at /etc/passwd:1:1", "x at guest/main.js:1:1 or so"])
@@ -71,6 +72,14 @@ def test_what_python_code_cannot_do_is_told_with_what_it_can_do_instead(folder: 
     assert told.advice.startswith(f"correct {folder}/guest/main.py, line 2: a function has no threads")
     told = debug_report(EnclaveRefusedError(fault(Code.GUEST_ERROR, words.format("js"))), folder, [])
     assert told.advice == f"correct {folder}/guest/main.js, line 2"
+
+
+def test_a_refusal_that_the_function_met_keeps_its_advice_and_gets_its_line(folder: Path) -> None:
+    words = "the manifest declares no such OCALL as 'x' at guest/main.js:2:8\n    throw new Error('x');\n    ^"
+    told = debug_report(EnclaveRefusedError(fault(Code.OCALL_REFUSED, words)), folder, [])
+    assert told.message == "ocall-refused: the manifest declares no such OCALL as 'x' at guest/main.js:2:8"
+    assert told.advice.startswith(f"correct {folder}/guest/main.js, line 2: add a table [ocall.NAME]")
+    assert told.details["excerpt"] == " throw new Error('x');\n       ^"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,15 @@ def test_refuses_ocalls_that_are_not_declared() -> None:
         assert not host.asked, "the host does not even hear of it"
 
 
+def test_a_debug_enclave_names_the_ocall_that_is_not_declared() -> None:
+    for name, shown in (("none", "'none'"), ("\u202e\x1b", r"'\u202e\x1b'"), ("x" * 999, f"'{'x' * 64}'")):
+        ocalls = Ocalls(SCHEMAS, Host(), explain=True)  # type: ignore[arg-type] # plays the link
+        with pytest.raises(FaultError) as caught:
+            at_once(ocalls.ask(name, b"{}", DEADLINE))
+        assert caught.value.fault.reason == f"the manifest declares no such OCALL as {shown}"
+        assert "none" not in refusal(Host(), "none").reason
+
+
 def test_undeclared_members_do_not_reach_the_host() -> None:
     host = Host(entry.OcallAnswer(7, b"12"))
     ask(host, arguments=b'{"zone":"UTC","key":"secret"}')

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from casemate.engines.python.bootstrap.errors import told
 from casemate.engines.python.bootstrap.limits import MAX_LINES, MAX_TEXT
 from casemate.guest import EnclaveError
 
@@ -92,7 +93,7 @@ def install(console: Console) -> None:
 
     def unraisable(what: Any) -> None:
         if what.exc_value is not None:
-            console.line(f"an exception outside of a call: {type(what.exc_value).__name__}: {what.exc_value}")
+            console.line(f"an exception outside of a call: {told(what.exc_value)}")
 
     warnings.showwarning = show
     sys.unraisablehook = unraisable

@@ -19,6 +19,9 @@ class Told(NamedTuple):
     name: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}" if self.message else self.name
+
 
 def told(thrown: BaseException) -> Told:
     """Name and message of whatever was raised. What the enclave refused has the enclave's name for it."""
@@ -26,8 +29,7 @@ def told(thrown: BaseException) -> Told:
         return Told(words(thrown.code), words(_message(thrown)))
     message = _message(thrown)
     if isinstance(thrown, BaseExceptionGroup):
-        parts = [told(part) for part in thrown.exceptions[:MAX_PARTS]]
-        message = f"{message}: {'; '.join(f'{name}: {said}' for name, said in parts)}"
+        message = f"{message}: {'; '.join(str(told(part)) for part in thrown.exceptions[:MAX_PARTS])}"
     return Told(words(type(thrown).__name__), words(message))
 
 

@@ -54,5 +54,4 @@ class Program:
     def report(self, what: str, thrown: BaseException) -> None:
         """Prints an exception that no call raises, in a debug enclave."""
         if self.debug:
-            name, message = told(thrown)
-            self.console.line(f"{what}: {name}: {message}")
+            self.console.line(f"{what}: {told(thrown)}")
