@@ -1,16 +1,16 @@
 """An engine in its own process, and a conversation with it frame by frame."""
 
-import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.rigs.engine_talk import EngineTalk
+
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
-from casemate.engines.frames import NO_CALL, FrameKind, Printed, Returned, Said, frame
+from casemate.engines.frames import NO_CALL, FrameKind, Said, frame
 from casemate.engines.registry import JAVASCRIPT
 from casemate.testing.lone_spawner import shared_engine
 from casemate.wire.protocol.image_index import Link
@@ -27,13 +27,13 @@ class Module:
     links: tuple[Link, ...] = ()
 
 
-class Talk:
-    """A conversation with an engine that nothing confines."""
+class Talk(EngineTalk):
+    """A conversation with the engine of JavaScript in its own process."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        super().__init__()
         self.process = process
         self.talk = Conversation(JAVASCRIPT)
-        self.printed: list[str] = []
         assert self.receive() == frame(FrameKind.WARM, NO_CALL)
 
     def receive(self) -> bytes:
@@ -41,27 +41,15 @@ class Talk:
         size = int.from_bytes(self.process.stdout.read(4), "little")
         return self.process.stdout.read(size)
 
-    def say(self, payload: bytes) -> Said:
+    def send(self, payload: bytes) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(len(payload).to_bytes(4, "little") + payload)
         self.process.stdin.flush()
-        while isinstance(said := self.talk.heard(self.receive()), Printed):
-            self.printed.append(said.text)
-        return said
 
     def load(self, *modules: Module, entries: tuple[str, ...] = ("main",), **grants: Any) -> Said:
         """Args: modules: the program; entries: its functions; grants: other members of the program."""
         grants.setdefault("permissions", EVERYTHING)
         return self.say(self.talk.load(GuestProgram(modules, entries, LIMIT, LIMIT, **grants)))
-
-    def call(self, entry: str = "main", arguments: Any = None, caller: Any = None) -> Said:
-        text = json.dumps(arguments).encode()
-        return self.say(self.talk.call(entry, text, caller, number=os.urandom(8)))
-
-    def value(self, *arguments: Any) -> Any:
-        said = self.call("main", *arguments)
-        assert isinstance(said, Returned), said
-        return json.loads(said.text)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Python guests that nothing confines: one process has prepared itself, and each test's is forked from it."""
 
 import atexit
-import json
 import os
 import subprocess
 import sys
@@ -10,9 +9,11 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NamedTuple
 
+from tests.rigs.engine_talk import EngineTalk
+
 from casemate.engines.command import GuestProgram
 from casemate.engines.conversation import Conversation
-from casemate.engines.frames import NO_CALL, FrameKind, Loaded, Printed, Returned, Said, frame
+from casemate.engines.frames import NO_CALL, FrameKind, Loaded, Said, frame
 from casemate.engines.registry import PYTHON
 from casemate.wire.protocol.image_index import Link
 from casemate.wire.protocol.manifest import Permission
@@ -65,14 +66,14 @@ def _end(process: "subprocess.Popen[str]") -> None:
         process.kill()
 
 
-class Talk:
+class Talk(EngineTalk):
     """A conversation with a guest: with the process that loads the program, and then with a copy that serves it."""
 
     def __init__(self, reading: int, writing: int) -> None:
+        super().__init__()
         self._reading = os.fdopen(reading, "rb")
         self._writing = os.fdopen(writing, "wb")
         self.talk = Conversation(PYTHON)
-        self.printed: list[str] = []
 
     def receive(self) -> bytes:
         size = int.from_bytes(self._reading.read(4), "little")
@@ -82,32 +83,11 @@ class Talk:
         self._writing.write(len(payload).to_bytes(4, "little") + payload)
         self._writing.flush()
 
-    def hear(self) -> Said:
-        while isinstance(said := self.talk.heard(self.receive()), Printed):
-            self.printed.append(said.text)
-        return said
-
-    def say(self, payload: bytes) -> Said:
-        self.send(payload)
-        return self.hear()
-
     def copied(self, program: GuestProgram) -> None:
         """Goes on with a copy."""
         self.talk = Conversation(PYTHON)
         self.talk.inherit(program)
         assert self.hear() == Loaded()
-
-    def call(self, argument: Any = None, entry: str = "main", caller: Any = None) -> Said:
-        return self.say(self.talk.call(entry, json.dumps(argument).encode(), caller, number=os.urandom(8)))
-
-    def value(self, argument: Any = None) -> Any:
-        said = self.call(argument)
-        assert isinstance(said, Returned), said
-        return json.loads(said.text)
-
-    def ended(self) -> bool:
-        """Whether the guest has closed its pipe, which is waited for."""
-        return self.receive() == b""
 
     def hang_up(self) -> None:
         self._writing.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tree_sitter_javascript
 from tests.rigs.engine import EVERYTHING, LIMIT, Module, Talk, engine, linked, main
-from tests.rigs.engine_streams import Stream, program
+from tests.rigs.engine_streams import Stream, javascript_streams
 from tree_sitter import Language, Parser
 
 from casemate.engines.command import GuestProgram
@@ -172,7 +172,7 @@ def thrower() -> Iterator[Talk]:
 @pytest.mark.parametrize("number", range(len(THROWN)), ids=[thrown[:40] for thrown, _, _ in THROWN])
 def test_whatever_is_thrown_has_a_name(thrower: Talk, number: int) -> None:
     _, name, message = THROWN[number]
-    assert thrower.call(arguments=number) == Failed(Code.GUEST_ERROR, name, message)
+    assert thrower.call(number) == Failed(Code.GUEST_ERROR, name, message)
 
 
 INNER = Module("guest/lib/inner.js", b"export function inner(x) {\n  return x.a.b;\n}")
@@ -187,7 +187,7 @@ OUTER = linked(
 def test_a_debug_enclave_s_guest_says_where_it_threw() -> None:
     with engine() as talk:
         load(talk, INNER, OUTER, debug=True)
-        said = talk.call(arguments={})
+        said = talk.call({})
         words = "Cannot read properties of undefined (reading 'b')"
         assert said == Failed(Code.GUEST_ERROR, "TypeError", words, Place("guest/lib/inner.js", 2, 14))
 
@@ -201,7 +201,7 @@ def test_places_are_those_of_the_measured_file_though_specifiers_are_longer_in_h
     links = tuple(Link(outer.path, "./i.js", INNER.path, offset, offset + 8) for offset in offsets)
     with engine() as talk:
         load(talk, INNER, Module(outer.path, outer.source, links), debug=True)
-        said = talk.call(arguments={})
+        said = talk.call({})
         assert isinstance(said, Failed)
         column = len(one_line.encode("utf-16-le")[: one_line.index("b; }") * 2 + 2]) // 2 + 1
         assert said.place == Place("guest/main.js", 1, column)
@@ -215,7 +215,7 @@ def test_places_are_those_of_the_measured_file_though_specifiers_are_longer_in_h
 def test_every_other_guest_says_no_places() -> None:
     with engine() as talk:
         load(talk, INNER, OUTER, debug=False)
-        said = talk.call(arguments={})
+        said = talk.call({})
         assert isinstance(said, Failed)
         assert said.message == "Cannot read properties of undefined (reading 'b')"
         assert said.place is None
@@ -517,7 +517,7 @@ def test_a_promise_at_the_top_level_that_is_never_settled_ends_the_engine_with_t
 
 
 def test_a_stream_yields_no_lone_surrogates() -> None:
-    with program("yield 'ok'; yield '\\ud83d'; yield '\\udc32';") as talk:
+    with javascript_streams("yield 'ok'; yield '\\ud83d'; yield '\\udc32';") as talk:
         said = Stream(talk).open()
         assert isinstance(said, Failed)
         assert said.code is Code.RESULT_REFUSED

@@ -124,7 +124,7 @@ def test_every_entry_point_must_be_an_exported_function() -> None:
 def test_questions_are_asked_and_answered() -> None:
     with engine() as talk:
         talk.load(main("export function main(x, c) { return [c.ocall('time', x), c.ocall('none')]; }"))
-        assert talk.call(arguments={"a": 1}) == Asked("time", b'{"a":1}')
+        assert talk.call({"a": 1}) == Asked("time", b'{"a":1}')
         assert talk.say(talk.talk.answer(b'{"t":5}')) == Asked("none", b"null")
         assert talk.say(talk.talk.answer(b"[]")) == Returned(b'[{"t":5},[]]')
 
@@ -157,7 +157,7 @@ def test_results_of_any_size_up_to_the_limit_come_through(size: int) -> None:
 def test_a_result_beyond_the_limit_is_refused_by_the_bootstrap() -> None:
     with engine() as talk:
         talk.load(main("export function main(n) { return 'x'.repeat(n); }"))
-        said = talk.call(arguments=LIMIT)
+        said = talk.call(LIMIT)
         assert isinstance(said, Failed)
         assert said.code is Code.OUTPUT_LIMIT
         assert talk.value(1) == "x"
@@ -167,7 +167,7 @@ def test_a_result_beyond_the_limit_is_refused_by_the_bootstrap() -> None:
 def test_the_limit_counts_bytes_and_not_characters(count: int, fits: bool) -> None:
     with engine() as talk:
         talk.load(main("export function main(n) { return '€'.repeat(n); }"))
-        said = talk.call(arguments=count)
+        said = talk.call(count)
         assert isinstance(said, Returned) if fits else isinstance(said, Failed) and said.code is Code.OUTPUT_LIMIT
         assert talk.value(1) == "€"
 
@@ -241,6 +241,6 @@ def test_a_warm_call_is_quick() -> None:
         took = []
         for _ in range(200):
             began = time.perf_counter()
-            talk.call(arguments="x" * 1000)
+            talk.call("x" * 1000)
             took.append(time.perf_counter() - began)
         assert sorted(took)[100] < 0.01
