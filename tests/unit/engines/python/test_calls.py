@@ -284,3 +284,10 @@ def test_copies_of_one_process_draw_different_numbers() -> None:
         one, other = talk.value(), talk.other.value()
         assert one[0] == other[0]  # what a module does when it is imported happens once an image
         assert one[1] != other[1]
+
+
+@pytest.mark.parametrize("use", ["context.seal(1, 'mrenclave')", "context.unseal('abc=')"])
+def test_seals_without_their_permission_are_refused_with_the_line_to_add(use: str) -> None:
+    words = 'this needs the permission "seal": add permissions = ["seal", ...] to [enclave] in casemate.toml'
+    with function(body(use)) as talk:
+        assert talk.call() == Failed(Code.GUEST_ERROR, "guest-error", words)
