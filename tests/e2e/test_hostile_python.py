@@ -17,12 +17,15 @@ from casemate.client.local import LocalMachine
 from casemate.testing.hostile_guests import OK, HostileGuest
 from casemate.testing.hostile_python import (
     AT_IMPORT,
+    BEFORE_COPIES,
     ENDS,
     ESCAPES,
+    FRAMES,
     HOSTILE_PYTHON,
     LONELY,
     SPEAKS,
     USES_UP,
+    frames_source,
     lonely_source,
     raw_head,
 )
@@ -117,8 +120,17 @@ def test_calls_that_a_guest_has_no_business_with_are_refused_or_its_end(
     assert {case: outcome for case, outcome in outcomes.items() if outcome not in allowed} == {}
 
 
+def test_frames_that_no_bootstrap_sends_end_the_call_alone(
+    workshop: Workshop, client: Client, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(frames_source(), engine=Engine.PYTHON, output_kib=256, isolation=Isolation.CALL)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    outcomes = {case: outcome_of(enclave, number)[0] for number, case in enumerate(FRAMES)}
+    assert {case: code for case, code in outcomes.items() if code not in FRAMES[case][1]} == {}
+
+
 def test_the_cases_are_of_all_kinds() -> None:
-    for kind in (USES_UP, ENDS, ESCAPES, LONELY, SPEAKS, AT_IMPORT):
+    for kind in (USES_UP, ENDS, ESCAPES, LONELY, SPEAKS, FRAMES, AT_IMPORT, BEFORE_COPIES):
         assert len(kind) >= 6
     names = [guest.name for guest in HOSTILE_PYTHON]
     assert len(names) == len(set(names))

@@ -20,39 +20,52 @@ _CRASHED = (Code.GUEST_CRASHED,)
 
 SYSCALLS: Mapping[str, Mapping[str, int]] = {
     "x86_64": {
-        "accept4": 288, "add_key": 248, "bind": 49, "bpf": 321, "capset": 126, "chdir": 80, "chroot": 161,
-        "clock_getres": 229, "clock_gettime": 228, "clock_nanosleep": 230, "clone": 56, "clone3": 435, "connect": 42,
-        "execve": 59, "execveat": 322, "fanotify_init": 300, "fcntl": 72, "fork": 57, "fsopen": 430, "getcwd": 79,
-        "getdents64": 217, "init_module": 175, "inotify_init1": 294, "io_uring_setup": 425, "ioctl": 16, "kcmp": 312,
-        "keyctl": 250, "kill": 62, "landlock_restrict_self": 446, "listen": 50, "lstat": 6, "madvise": 28,
-        "membarrier": 324, "memfd_create": 319, "memfd_secret": 447, "mmap": 9, "mount": 165, "mprotect": 10,
-        "mq_open": 240, "name_to_handle_at": 303, "newfstatat": 262, "open": 2, "open_by_handle_at": 304,
-        "openat": 257, "openat2": 437, "perf_event_open": 298, "personality": 135, "pidfd_getfd": 438,
-        "pidfd_open": 434, "pidfd_send_signal": 424, "pivot_root": 155, "pkey_mprotect": 329, "prctl": 157,
-        "prlimit64": 302, "process_madvise": 440, "process_vm_readv": 310, "process_vm_writev": 311, "ptrace": 101,
-        "readlink": 89, "rt_sigprocmask": 14, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
+        "accept4": 288, "acct": 163, "add_key": 248, "arch_prctl": 158, "bind": 49, "bpf": 321, "cachestat": 451,
+        "capset": 126, "chdir": 80, "chroot": 161, "clock_getres": 229, "clock_gettime": 228, "clock_nanosleep": 230,
+        "clone": 56, "clone3": 435, "close_range": 436, "connect": 42, "dup3": 292, "eventfd2": 290, "execve": 59,
+        "execveat": 322, "fanotify_init": 300, "fcntl": 72, "fork": 57, "fsopen": 430, "futex_waitv": 449,
+        "getcwd": 79, "getdents64": 217, "getpriority": 140, "getsid": 124, "init_module": 175, "inotify_init1": 294,
+        "io_uring_setup": 425, "ioctl": 16, "iopl": 172, "ioprio_set": 251, "kcmp": 312, "keyctl": 250, "kill": 62,
+        "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "listen": 50, "lsm_get_self_attr": 459,
+        "lstat": 6, "madvise": 28, "map_shadow_stack": 453, "mbind": 237, "membarrier": 324, "memfd_create": 319,
+        "memfd_secret": 447, "migrate_pages": 256, "mincore": 27, "mlock2": 325, "mmap": 9, "modify_ldt": 154,
+        "mount": 165, "move_pages": 279, "mprotect": 10, "mq_open": 240, "mq_unlink": 241, "mseal": 462, "msgget": 68,
+        "name_to_handle_at": 303, "newfstatat": 262, "open": 2, "open_by_handle_at": 304, "openat": 257,
+        "openat2": 437, "perf_event_open": 298, "personality": 135, "pidfd_getfd": 438, "pidfd_open": 434,
+        "pidfd_send_signal": 424, "pivot_root": 155, "pkey_mprotect": 329, "prctl": 157, "prlimit64": 302,
+        "process_madvise": 440, "process_mrelease": 448, "process_vm_readv": 310, "process_vm_writev": 311,
+        "ptrace": 101, "quotactl": 179, "readlink": 89, "recvmsg": 47, "remap_file_pages": 216, "request_key": 249,
+        "rt_sigprocmask": 14, "rt_sigqueueinfo": 129, "rt_sigtimedwait": 128, "rt_tgsigqueueinfo": 297,
         "sched_getaffinity": 204, "sched_getparam": 143, "sched_setaffinity": 203, "sched_setscheduler": 144,
-        "seccomp": 317, "setns": 308, "setpgid": 109, "setpriority": 141, "setrlimit": 160, "setsid": 112,
-        "setuid": 105, "shmat": 30, "shmget": 29, "socket": 41, "stat": 4, "statx": 332, "swapon": 167, "tgkill": 234,
-        "timer_create": 222, "tkill": 200, "truncate": 76, "umount2": 166, "unlink": 87, "unshare": 272,
-        "userfaultfd": 323, "vfork": 58, "vmsplice": 278,
+        "seccomp": 317, "semget": 64, "semtimedop": 220, "sendmsg": 46, "setitimer": 38, "setns": 308, "setpgid": 109,
+        "setpriority": 141, "setrlimit": 160, "setsid": 112, "setsockopt": 54, "setuid": 105, "shmat": 30,
+        "shmget": 29, "shutdown": 48, "signalfd4": 289, "socket": 41, "splice": 275, "stat": 4, "statmount": 457,
+        "statx": 332, "swapon": 167, "sysinfo": 99, "syslog": 103, "tgkill": 234, "timer_create": 222,
+        "timerfd_create": 283, "tkill": 200, "truncate": 76, "umount2": 166, "unlink": 87, "unshare": 272,
+        "userfaultfd": 323, "vfork": 58, "vmsplice": 278, "x32_getpid": 0x40000027,
     },
     "aarch64": {
-        "accept4": 242, "add_key": 217, "bind": 200, "bpf": 280, "capset": 91, "chdir": 49, "chroot": 51,
-        "clock_getres": 114, "clock_gettime": 113, "clock_nanosleep": 115, "clone": 220, "clone3": 435, "connect": 203,
-        "execve": 221, "execveat": 281, "fanotify_init": 262, "fcntl": 25, "fsopen": 430, "getcwd": 17,
-        "getdents64": 61, "init_module": 105, "inotify_init1": 26, "io_uring_setup": 425, "ioctl": 29, "kcmp": 272,
-        "keyctl": 219, "kill": 129, "landlock_restrict_self": 446, "listen": 201, "madvise": 233, "membarrier": 283,
-        "memfd_create": 279, "memfd_secret": 447, "mmap": 222, "mount": 40, "mprotect": 226, "mq_open": 180,
-        "name_to_handle_at": 264, "newfstatat": 79, "open_by_handle_at": 265, "openat": 56, "openat2": 437,
-        "perf_event_open": 241, "personality": 92, "pidfd_getfd": 438, "pidfd_open": 434, "pidfd_send_signal": 424,
-        "pivot_root": 41, "pkey_mprotect": 288, "prctl": 167, "prlimit64": 261, "process_madvise": 440,
-        "process_vm_readv": 270, "process_vm_writev": 271, "ptrace": 117, "rt_sigprocmask": 135,
-        "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "sched_getaffinity": 123, "sched_getparam": 121,
-        "sched_setaffinity": 122, "sched_setscheduler": 119, "seccomp": 277, "setns": 268, "setpgid": 154,
-        "setpriority": 140, "setsid": 157, "setuid": 146, "shmat": 196, "shmget": 194, "socket": 198, "statx": 291,
-        "swapon": 224, "tgkill": 131, "timer_create": 107, "tkill": 130, "truncate": 45, "umount2": 39, "unshare": 97,
-        "userfaultfd": 282, "vmsplice": 75,
+        "accept4": 242, "acct": 89, "add_key": 217, "bind": 200, "bpf": 280, "cachestat": 451, "capset": 91,
+        "chdir": 49, "chroot": 51, "clock_getres": 114, "clock_gettime": 113, "clock_nanosleep": 115, "clone": 220,
+        "clone3": 435, "close_range": 436, "connect": 203, "dup3": 24, "eventfd2": 19, "execve": 221, "execveat": 281,
+        "fanotify_init": 262, "fcntl": 25, "fsopen": 430, "futex_waitv": 449, "getcwd": 17, "getdents64": 61,
+        "getpriority": 141, "getsid": 156, "init_module": 105, "inotify_init1": 26, "io_uring_setup": 425, "ioctl": 29,
+        "ioprio_set": 30, "kcmp": 272, "keyctl": 219, "kill": 129, "landlock_create_ruleset": 444,
+        "landlock_restrict_self": 446, "listen": 201, "lsm_get_self_attr": 459, "madvise": 233, "mbind": 235,
+        "membarrier": 283, "memfd_create": 279, "memfd_secret": 447, "migrate_pages": 238, "mincore": 232,
+        "mlock2": 284, "mmap": 222, "mount": 40, "move_pages": 239, "mprotect": 226, "mq_open": 180, "mq_unlink": 181,
+        "mseal": 462, "msgget": 186, "name_to_handle_at": 264, "newfstatat": 79, "open_by_handle_at": 265,
+        "openat": 56, "openat2": 437, "perf_event_open": 241, "personality": 92, "pidfd_getfd": 438, "pidfd_open": 434,
+        "pidfd_send_signal": 424, "pivot_root": 41, "pkey_mprotect": 288, "prctl": 167, "prlimit64": 261,
+        "process_madvise": 440, "process_mrelease": 448, "process_vm_readv": 270, "process_vm_writev": 271,
+        "ptrace": 117, "quotactl": 60, "recvmsg": 212, "remap_file_pages": 234, "request_key": 218,
+        "rt_sigprocmask": 135, "rt_sigqueueinfo": 138, "rt_sigtimedwait": 137, "rt_tgsigqueueinfo": 240,
+        "sched_getaffinity": 123, "sched_getparam": 121, "sched_setaffinity": 122, "sched_setscheduler": 119,
+        "seccomp": 277, "semget": 190, "semtimedop": 192, "sendmsg": 211, "setitimer": 103, "setns": 268,
+        "setpgid": 154, "setpriority": 140, "setsid": 157, "setsockopt": 208, "setuid": 146, "shmat": 196,
+        "shmget": 194, "shutdown": 210, "signalfd4": 74, "socket": 198, "splice": 76, "statmount": 457, "statx": 291,
+        "swapon": 224, "sysinfo": 179, "syslog": 116, "tgkill": 131, "timer_create": 107, "timerfd_create": 85,
+        "tkill": 130, "truncate": 45, "umount2": 39, "unshare": 97, "userfaultfd": 282, "vmsplice": 75,
     },
 }  # fmt: skip
 """Numbers of system calls by machine; those that a machine does not have are not tried on it."""
@@ -456,6 +469,54 @@ _LONELY = (
     "ioctl|0, 0x5412, b'x'",
     "truncate|b'/tmp/x', 0",
     "getdents64|0, ctypes.create_string_buffer(64), 64",
+    "x32_getpid|",
+    "landlock_create_ruleset|bytes(8), 8, 0",
+    "lsm_get_self_attr|100, 0, 0, 0",
+    "mseal|0, 4096, 0",
+    "map_shadow_stack|0, 4096, 0",
+    "remap_file_pages|0, 4096, 0, 0, 0",
+    "mincore|0, 4096, ctypes.create_string_buffer(1)",
+    "mlock2|0, 4096, 0",
+    "mbind|0, 4096, 0, 0, 0, 0",
+    "move_pages|1, 0, 0, 0, 0, 0",
+    "migrate_pages|1, 0, 0, 0",
+    "process_mrelease|0, 0",
+    "futex_waitv|0, 1, 0, 0, 0",
+    "msgget|0, 0o1600",
+    "semget|0, 1, 0o1600",
+    "semtimedop|0, 0, 0, 0",
+    "mq_unlink|b'x'",
+    "timerfd_create|0, 0",
+    "setitimer|0, bytes(32), 0",
+    "signalfd4|-1, bytes(8), 8, 0",
+    "eventfd2|0, 0",
+    "rt_sigtimedwait|bytes(8), 0, bytes(16), 8",
+    "ioprio_set|1, 0, 0",
+    "getpriority|0, 1",
+    "getsid|1",
+    "sysinfo|ctypes.create_string_buffer(128)",
+    "syslog|3, ctypes.create_string_buffer(64), 64",
+    "quotactl|0, 0, 0, 0",
+    "acct|0",
+    "cachestat|0, 0, 0, 0",
+    "statmount|0, 0, 0, 0",
+    "modify_ldt|0, ctypes.create_string_buffer(16), 16",
+    "arch_prctl|0x1001, 0",
+    "iopl|3",
+    "request_key|b'user', b'x', 0, -3",
+    "splice|0, 0, 1, 0, 1, 0",
+    "close_range|3, 0xFFFFFFFF, 0",
+    "dup3|0, 20, 0",
+    "fcntl|0, 0, 20",
+    "fcntl|0, 8, 1",
+    "fcntl|0, 10, 9",
+    "fcntl|1, 1031, 1 << 20",
+    "fcntl|0, 1 << 32 | 8, 1",
+    "ioctl|0, 0x5452, ctypes.create_string_buffer(4)",
+    "sendmsg|0, bytes(56), 0",
+    "recvmsg|0, ctypes.create_string_buffer(56), 0",
+    "setsockopt|0, 1, 7, bytes(4), 4",
+    "shutdown|0, 2",
 )
 
 LONELY = tuple(f"{name}({arguments})" for name, _, arguments in (case.partition("|") for case in _LONELY))
@@ -468,6 +529,90 @@ def lonely_source() -> str:
         f"lambda: raw({name!r}, {arguments})" for name, _, arguments in (case.partition("|") for case in _LONELY)
     )
     return _main("return CASES[input]() < 0", head=f"{raw_head()}\nCASES = [{cases}]\n")
+
+
+_FRAME = """
+import fcntl, os, time
+
+
+def send(kind, call, body):
+    "A frame to the enclave, past the bootstrap: on the pipe that it has for that."
+    pipe = to_enclave()
+    payload = bytes((kind,)) + call + body
+    data = len(payload).to_bytes(4, "little") + payload
+    while data:
+        data = data[os.write(pipe, data):]
+
+
+def to_enclave():
+    for number in range(3, 32):
+        try:
+            if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+                return number
+        except OSError:
+            pass
+
+
+def head(text, rest=b""):
+    return len(text).to_bytes(4, "little") + text + rest
+
+
+def for_ever(kind, call, body):
+    while True:
+        send(kind, call, body)
+
+
+def slowly(call):
+    pipe = to_enclave()
+    for byte in (200).to_bytes(4, "little") + bytes((19,)) + call + bytes(191):
+        os.write(pipe, bytes((byte,)))
+        time.sleep(0.01)
+"""
+"""Begins a module that speaks to the enclave itself."""
+
+_REFUSED_RESULT = (Code.RESULT_REFUSED,)
+_RESULTS = {
+    "not a number": "b'NaN'",
+    "beyond a double": "b'[1e999]'",
+    "a lone surrogate": "b'\"\\\\ud800\"'",
+    "not UTF-8": "b'\"\\xff\"'",
+    "a mark of byte order": "b'\\xef\\xbb\\xbf1'",
+    "a member twice": 'b\'{"a":1,"a":2}\'',
+    "digits without end": "b'9' * 200_000",
+    "nesting": "b'[' * 100_000 + b']' * 100_000",
+    "brackets that stay open": "b'[' * 200_000",
+    "two values": "b'1 2'",
+    "nothing": "b''",
+}
+FRAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    **{f"result: {name}": (f"send(19, call, {text})", _REFUSED_RESULT) for name, text in _RESULTS.items()},
+    "result: too long": ("send(19, call, b'1' * 300_000)", (Code.OUTPUT_LIMIT,)),
+    "result: byte by byte": ("slowly(call)", _TIME),
+    "result: of another call": ("send(19, bytes(8), b'1')", _CRASHED),
+    "questions without a pause": ("for_ever(20, call, head(b'{\"name\":\"x\"}', b'1'))", _CRASHED),
+    "questions about a state that is not there": (
+        'for_ever(24, call, head(b\'{"do":"get","key":"k"}\'))',
+        _CRASHED,
+    ),
+    "lines without end": ("for_ever(21, call, b'x')", _CRASHED),
+    "a question that makes no sense": ('send(24, call, head(b\'{"do":["get"]}\'))', _CRASHED),
+    "a number without end in a head": ("send(18, call, head(b'{\"code\":' + b'1' * 60_000 + b'}'))", _CRASHED),
+    "a head without end": ("send(18, call, head(b'[' * 60_000))", _CRASHED),
+    "a place before the first line": (
+        """send(18, call, head(b'{"code":"guest-error","name":"","message":"","place":{"path":"","line":-1}}'))""",
+        _CRASHED,
+    ),
+    "an error that is not declared": ('send(25, call, head(b\'{"name":"x"}\'))', _THREW),
+    "a pause of no stream": ("send(22, call, b'\\0')", _CRASHED),
+    "a program": ("send(1, call, b'')", _CRASHED),
+}
+"""What a guest that has taken its bootstrap apart says to its enclave, as an expression, and the outcomes."""
+
+
+def frames_source() -> str:
+    """A module whose ``main`` says the one of :data:`FRAMES` whose number it is given, and nothing after it."""
+    cases = ", ".join(f"lambda call: {code}" for code, _ in FRAMES.values())
+    return _main("CASES[input](context._call)\ntime.sleep(60)", head=f"{_FRAME}\nCASES = [{cases}]\n")
 
 
 _EVERY_FRAME = """
@@ -625,4 +770,53 @@ AT_IMPORT = tuple(
 )
 """What the body of a module does, in the process that guests are copies of."""
 
-HOSTILE_PYTHON = (*USES_UP, *ENDS, *ESCAPES, *SPEAKS, *AT_IMPORT)
+_IMAGE_PROCESS = """
+import os, sys
+
+frame = sys._getframe()
+while frame.f_globals["__name__"] != "casemate.zygote.image":
+    frame = frame.f_back
+image = frame.f_globals
+guest = image["live_as_guest"].__globals__
+
+
+def for_ever(*_, **__):
+    while True:
+        pass
+
+
+"""
+"""Begins a module that changes the process which loads it, and of which each guest is to be a copy."""
+
+_NO_COPY = (Code.UNAVAILABLE, Code.GUEST_CRASHED)
+_LATE = (Code.TIME_LIMIT, Code.UNAVAILABLE)
+
+BEFORE_COPIES = tuple(
+    HostileGuest(
+        f"{name} when a copy is wanted", f"{head}{source}\n\n\ndef main(input, context):\n    return 1\n", outcomes
+    )
+    for name, head, source, outcomes in (
+        ("no copy", _IMAGE_PROCESS, "image['clone_sibling'] = lambda: False", _NO_COPY),
+        ("an end", _IMAGE_PROCESS, "image['clone_sibling'] = lambda: os._exit(0)", _NO_COPY),
+        ("no original", _IMAGE_PROCESS, "image['clone_sibling'] = lambda: True", _NO_COPY),
+        ("an endless loop", _IMAGE_PROCESS, "image['receive'] = for_ever", _LATE),
+        ("no report", _IMAGE_PROCESS, "guest['confine_copy'] = for_ever", _LATE),
+        ("a closed socket", _IMAGE_PROCESS, "image['receive'] = lambda s: (s.close(), for_ever())", _NO_COPY),
+        (
+            "siblings without end (raw)",
+            _IMAGE_PROCESS + raw_head(),
+            "image['receive'] = lambda _: [raw('clone', 0x8000 | 17, 0, 0, 0, 0) for _ in iter(int, 1)]",
+            (*_LATE, *_CRASHED),
+        ),
+        (
+            "copies of a copy (raw)",
+            _IMAGE_PROCESS + raw_head(),
+            "guest['confine_copy'] = lambda *_, **__: [raw('clone', 0x8000 | 17, 0, 0, 0, 0) for _ in range(3)]",
+            (OK, *_NO_COPY, Code.TIME_LIMIT),
+        ),
+        ("a hook of fork's", "import os\n", "os.register_at_fork(after_in_child=lambda: os._exit(3))", _NO_COPY),
+    )
+)
+"""What a module has done to the process that loads it, once that is asked for copies."""
+
+HOSTILE_PYTHON = (*BEFORE_COPIES, *USES_UP, *ENDS, *ESCAPES, *SPEAKS, *AT_IMPORT)
