@@ -10,7 +10,7 @@ from tests.rigs.workshop import NEEDS_LINUX, PolicyFor, Workshop, exact_policy
 
 from casemate.client import Client, EnclaveRefusedError, HostRefusedError, connect
 from casemate.client.caller_keys import CallerKey
-from casemate.client.local import local_machine
+from casemate.client.local import LocalMachine, local_machine
 from casemate.testing.lone_spawner import late
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import Engine
@@ -28,6 +28,13 @@ def main(input, context):
     seen.append(input)
     return {"seen": seen, "once": drawn, "now": random.random()}
 """
+
+
+LOUD = """def loud(*_):
+        for descriptor in range(3, 32):
+            try: os.write(descriptor, bytes(99))
+            except OSError: pass
+    """
 
 
 def image_of(workshop: Workshop, source: str = SOURCE, **more: Any) -> Any:
@@ -107,6 +114,33 @@ def test_a_call_that_never_ends_costs_its_caller_alone(
         session.call("main", True, caller=ALICE)
     assert session.call("main", False, caller=BOB).value == 1
     assert session.call("main", False, caller=ALICE).value == 1
+    client.destroy(number)
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ("while True: pass", r"; it was at guest/main.py:6:\d+\n    while True: pass\n +\^"),
+        ("time.sleep(60)", r"; it was at guest/main.py:6:5\n    time.sleep\(60\)\n +\^"),
+        ("sum(iter(int, 1))", ""),  # C code that never returns to the interpreter
+        ("signal.signal(signal.SIGALRM, signal.SIG_IGN)\n    while True: pass", ""),
+        ("signal.signal(signal.SIGALRM, signal.SIG_DFL)\n    while True: pass", ""),
+        (f"{LOUD}signal.signal(signal.SIGALRM, loud)\n    while True: pass", ""),
+    ],
+    ids=["loop", "sleep", "in C", "deaf", "dies of it", "speaks out of turn"],
+)
+def test_a_debug_enclave_says_where_a_call_was_whose_time_is_up(
+    client: Client, workshop: Workshop, machine: LocalMachine, body: str, where: str
+) -> None:
+    image = image_of(
+        workshop, f"import os\nimport signal\nimport time\n\ndef main(input, context):\n    {body}", debug=True
+    )
+    number = client.launch(image)
+    session = client.attest(number, exact_policy(machine, image, debug=True))
+    before = time.monotonic()
+    with pytest.raises(EnclaveRefusedError, match=rf"time limit{where}\Z"):
+        session.call("main", 0, caller=ALICE)
+    assert time.monotonic() - before < 2 + 0.5 + late()
     client.destroy(number)
 
 

@@ -72,6 +72,7 @@ _SPOKEN = (
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared),
     *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.GuestRefused, spawner.Watch, spawner.Unwatch),
+    spawner.Interrupt,
 )
 """All messages that an enclave sends and receives: their codecs are made at first use, too."""
 

@@ -22,6 +22,10 @@ class Engine(Protocol):
         """Whether a process loads the program, and guests are copies of it by fork; else each guest loads it."""
 
     @property
+    def tells_where(self) -> bool:
+        """Whether a guest that works can be interrupted to say where it is."""
+
+    @property
     def newcomers(self) -> float:
         """Guests a second that an enclave may have made for new callers, in the long run: a third of a core."""
 

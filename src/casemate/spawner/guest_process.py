@@ -153,6 +153,9 @@ class GuestProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
+    def interrupt(self) -> None:
+        """Has it say where it is, if it is of a kind that can."""
+
     def bury(self) -> bytes:
         """Closes all that a reaped guest had; what it wrote to its standard error last."""
         self.close_pipes()

@@ -182,6 +182,11 @@ class CopyProcess(GuestProcess):
 
     image: ImageProcess | None = None
 
+    def interrupt(self) -> None:
+        if self.state is GuestProcessState.GIVEN:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGALRM)
+
 
 def copy_of(image: ImageProcess, making: CopyInTheMaking, pid: int) -> CopyProcess:
     """The copy that has come, which may be given to the enclave. Its layers are those that its image process had."""

@@ -10,6 +10,7 @@ control socket, everything ends.
 | the chip: ``Kill`` | kills an enclave; told by ``Exited`` once it and its guests are reaped |
 | the chip: ``LoadPart`` | loads code for later forks |
 | an enclave: ``NeedGuest`` | has ``guest_supply`` give it a guest, or ``copies`` |
+| an enclave: ``Interrupt`` | sends a copy SIGALRM |
 | an enclave: ``Watch``, ``Unwatch`` | sets or lifts the deadline of one of its guests; a deadline of 0 is now |
 | a watchdog's limit, STOPPED_TIME | kills the process |
 | a child has ended | tells whom it concerns, and forgets it |
@@ -55,6 +56,7 @@ from casemate.wire.messages.spawner import (
     GuestGiven,
     GuestGone,
     GuestRefused,
+    Interrupt,
     Kill,
     LoadPart,
     NeedGuest,
@@ -241,7 +243,7 @@ class Spawner:
         now = time.monotonic()
         try:
             for frame in enclave.link.receive():
-                message: object = parse_message(frame, NeedGuest, Watch, Unwatch)
+                message: object = parse_message(frame, NeedGuest, Watch, Unwatch, Interrupt)
                 match message:
                     case NeedGuest():
                         self._need_guest(enclave, message)
@@ -255,6 +257,8 @@ class Spawner:
                         watchdog = enclave.watchdog(guest)
                         if watchdog is not None:
                             watchdog.unwatch(now)
+                    case Interrupt(guest) if guest in enclave.guests:
+                        enclave.guests[guest].process.interrupt()
         except (PeerGoneError, WireError):
             self._selector.unregister(enclave.link)
             enclave.kill()

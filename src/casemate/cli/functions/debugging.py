@@ -108,8 +108,10 @@ def debug_report(error: "CasemateError | OSError", folder: Path | None, console:
     if excerpt is not None:
         details["excerpt"] = excerpt
     where = place.path if folder is None else folder / place.path
-    hint = told.advice if isinstance(error, FaultError) and error.fault.code in _REFUSED_WITHIN else _hint(words, place)
-    advice = f"correct {where}, line {place.line}" + (f": {hint}" if hint else "")
+    code = _code(error)
+    hint = told.advice if code in _REFUSED_WITHIN or code is Code.TIME_LIMIT else _hint(words, place)
+    verb = "look at" if code is Code.TIME_LIMIT else "correct"
+    advice = f"{verb} {where}, line {place.line}" + (f": {hint}" if hint else "")
     return replace(told, message=f"{words} at {place}", advice=advice, details=details)
 
 
@@ -120,10 +122,17 @@ def _hint(words: str, place: SourcePlace) -> str:
 
 
 def _is_of_guest(error: Exception) -> bool:
-    return isinstance(error, FaultError) and (
-        error.fault.code in (Code.GUEST_ERROR, Code.RESULT_REFUSED, Code.OUTPUT_LIMIT)
-        or error.fault.code in _REFUSED_WITHIN
+    code = _code(error)
+    return code in _REFUSED_WITHIN or code in (
+        Code.GUEST_ERROR,
+        Code.RESULT_REFUSED,
+        Code.OUTPUT_LIMIT,
+        Code.TIME_LIMIT,
     )
+
+
+def _code(error: Exception) -> Code | None:
+    return error.fault.code if isinstance(error, FaultError) else None
 
 
 def thrown_at(words: str) -> tuple[str, SourcePlace | None]:

@@ -16,13 +16,13 @@ def words_of(failed: Failed, modules: Sequence[SourceModule]) -> str:
     They can hold anything that the guest has seen, so only a debug enclave may tell them, or one whose guest has not
     been called yet. The place is the guest's word: one that is in none of the modules is left out.
     """
-    return _exception(failed) + _where(failed.place, modules)
+    return _exception(failed) + place_words(failed.place, modules)
 
 
 def words_of_refused(refused: Fault, failed: Failed, modules: Sequence[SourceModule]) -> str:
     """What was refused in a call that failed later; where it failed; and why, if not over the refusal."""
     then = "" if failed.name == refused.code else f"; then {_exception(failed)}"
-    return refused.reason + then + _where(failed.place, modules)
+    return refused.reason + then + place_words(failed.place, modules)
 
 
 def _exception(failed: Failed) -> str:
@@ -32,7 +32,8 @@ def _exception(failed: Failed) -> str:
     return f"{failed.name}: {failed.message}" if failed.message else failed.name
 
 
-def _where(place: Place | None, modules: Sequence[SourceModule]) -> str:
+def place_words(place: Place | None, modules: Sequence[SourceModule]) -> str:
+    """``at`` the place, and the line of source below it; empty where it is in none of the modules."""
     source = None if place is None else next((module.source for module in modules if module.path == place.path), None)
     if place is None or source is None:
         return ""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
-from casemate.enclave.guest.failure_words import words_of, words_of_refused
+from casemate.enclave.guest.failure_words import place_words, words_of, words_of_refused
 from casemate.enclave.guest.gauge import UNKNOWN, Gauge
 from casemate.enclave.guest.lease import Lease
 from casemate.enclave.guest.pipe_protocol import GuestLine
@@ -40,7 +40,7 @@ from casemate.engines.frames import (
 from casemate.engines.registry import Engine
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.json_text import Json
-from casemate.wire.messages.spawner import Watch
+from casemate.wire.messages.spawner import Interrupt, Watch
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
 from casemate.wire.protocol.sandbox_layers import Layer
 
@@ -51,6 +51,9 @@ CAUSE_TIME = 2.0
 """Longest wait (seconds) for the spawner to say why a guest died, once the guest's pipe has closed. The spawner kills
 the guest when it is asked, so it answers as soon as it gets to run: within some tenths of a second on a busy machine. A
 guest cannot make the wait longer."""
+
+WHERE_TIME = 0.2
+"""Longest wait (seconds) for a guest of a debug enclave to say where it is, once its time is up."""
 
 Ask = Callable[[Asked | Wanted], Awaitable[bytes]]
 """Answers what the guest asks: JSON, or nothing where there is no value; or :class:`FaultError`."""
@@ -376,7 +379,11 @@ class Guest:
         """The next frame of the working guest, if it comes before the deadline."""
         in_time = await self._changed.until(lambda: line.spoke or self._is_lost(line), deadline)
         if self._state is GuestState.WORKING and (not in_time or time.monotonic() >= deadline):
-            self._lose(fault(Code.TIME_LIMIT, "the function did not return within the manifest's time limit"))
+            where = await self._where(line)
+            if self._state is GuestState.WORKING:
+                self._lose(
+                    fault(Code.TIME_LIMIT, f"the function did not return within the manifest's time limit{where}")
+                )
         elif self._state is GuestState.WORKING and line.spoke:
             return self._hear(line)
         elif self._state is GuestState.WORKING:  # its pipe is closed
@@ -385,6 +392,25 @@ class Guest:
             self._ask_why()
             await self.settled(time.monotonic() + CAUSE_TIME + 1)
         raise FaultError(self.failure)
+
+    async def _where(self, line: GuestLine) -> str:
+        """In a debug enclave: where a guest is that has worked for too long. Empty where it does not say so at once."""
+        if not (self._tell_errors and self._engine.tells_where):
+            return ""
+        self._spawner.tell(Interrupt(self.number))
+        until = time.monotonic() + WHERE_TIME
+        while await self._changed.until(lambda: line.spoke or self._is_lost(line), until) and line.spoke:
+            try:
+                said = line.hear()
+            except GuestMisbehavedError:  # it was about to say something else
+                return ""
+            if isinstance(said, Failed):
+                words = place_words(said.place, self._program.modules)
+                return f"; it was{words}" if words else ""
+            if not isinstance(said, Printed) or time.monotonic() >= until:
+                return ""
+            self._on_print(said.text)
+        return ""
 
     def _is_lost(self, line: GuestLine) -> bool:
         return self._state is not GuestState.WORKING or line.ended

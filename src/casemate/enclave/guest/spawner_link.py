@@ -7,7 +7,7 @@ from typing import Protocol
 from casemate.enclave.guest.gauge import Gauge
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.wire.encodings.message import encode_message, parse_message
-from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
+from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, Interrupt, NeedGuest, Unwatch, Watch
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.sandbox_layers import Layer
 
@@ -44,7 +44,7 @@ class SpawnerLink:
         self._spawner.send(encode_message(NeedGuest(number, engine, memory_mib, copy_of)))
         return number
 
-    def tell(self, message: Watch | Unwatch) -> None:
+    def tell(self, message: Watch | Unwatch | Interrupt) -> None:
         """Says something about a guest."""
         self._spawner.send(encode_message(message))
 

@@ -40,6 +40,7 @@ class JavaScript:
 
     name: Final = "javascript"
     copies_guests: Final = False
+    tells_where: Final = False
     newcomers: Final = 12.0
     """An engine computes for 27 ms until it is warm."""
 

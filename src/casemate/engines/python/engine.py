@@ -17,6 +17,7 @@ class Python:
 
     name: Final = "python"
     copies_guests: Final = True
+    tells_where: Final = True
     newcomers: Final = 120.0
     """A copy, its confinement and its end take some 5 ms of the processors."""
 

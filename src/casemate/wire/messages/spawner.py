@@ -132,6 +132,17 @@ class Unwatch:
     guest: U32
 
 
+@message(0x4E)
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Enclave to spawner: send the guest SIGALRM, upon which one of a debug enclave tells the enclave where it is.
+
+    There is no reply. Nothing is done where the guest is gone, or no copy of another.
+    """
+
+    guest: U32
+
+
 @message(0x4C)
 @dataclass(frozen=True, slots=True)
 class GuestGone:

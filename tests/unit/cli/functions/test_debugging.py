@@ -82,6 +82,15 @@ def test_a_refusal_that_the_function_met_keeps_its_advice_and_gets_its_line(fold
     assert told.details["excerpt"] == " throw new Error('x');\n       ^"
 
 
+def test_where_a_call_was_whose_time_is_up_is_shown_and_is_perhaps_no_mistake(folder: Path) -> None:
+    words = "the function did not return within the manifest's time limit; it was at guest/main.js:2:8\n    throw"
+    told = debug_report(EnclaveRefusedError(fault(Code.TIME_LIMIT, words)), folder, [])
+    assert told.message.endswith("; it was at guest/main.js:2:8")
+    assert told.details["line"] == "2"
+    assert told.advice.startswith(f"look at {folder}/guest/main.js, line 2: if it has a loop without an end")
+    assert "raise time_ms" in told.advice
+
+
 @pytest.mark.parametrize(
     "where", ["guest/main.js:9:1", "guest/gone.js:1:1", "guest/main.js:0:1", "guest/../../secret:1:1"]
 )

@@ -86,6 +86,18 @@ def test_the_place_is_the_program_s_own_also_for_what_the_library_raises() -> No
         assert said.place == Place("guest/main.py", 4, 5)
 
 
+def test_a_debug_enclave_s_guest_says_where_it_is_when_it_is_interrupted() -> None:
+    source = (
+        "import os, signal\n\ndef main(x, c):\n    1 + 1; os.kill(os.getpid(), signal.SIGALRM)\n    while True: pass"
+    )
+    with function(source, debug=True) as talk:
+        said = talk.call()
+        assert isinstance(said, Failed)
+        assert said.place is not None
+        assert (said.place.path, said.place.line in (4, 5)) == ("guest/main.py", True)
+        assert talk.ended()
+
+
 def test_every_other_guest_says_no_place() -> None:
     with function("def main(x, c):\n    1 / 0") as talk:
         assert talk.call() == Failed(Code.GUEST_ERROR, "ZeroDivisionError", "division by zero")

@@ -22,6 +22,11 @@ class EnclaveLink:
         self._call: bytes | None = None
 
     @property
+    def call(self) -> bytes | None:
+        """The call under way."""
+        return self._call
+
+    @property
     def listens(self) -> bool:
         """Whether the enclave expects frames now."""
         return self._call is not None

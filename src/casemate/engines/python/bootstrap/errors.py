@@ -6,7 +6,7 @@ limit of the call, as any other endless loop.
 
 from collections.abc import Container, Iterator
 from itertools import islice
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NamedTuple
 
 from casemate.engines.python.bootstrap.limits import MAX_PARTS, MAX_TEXT
@@ -51,26 +51,35 @@ def place_of(thrown: BaseException, files: Container[object]) -> dict[str, objec
             found = trace
     if found is None:
         return None
-    code = found.tb_frame.f_code
-    column = None
-    if found.tb_lasti >= 0:
-        start = next(islice(code.co_positions(), found.tb_lasti // 2, None), (None,) * 4)
-        column = start[2]
-    return _place(code.co_filename, found.tb_lineno, _characters(found, column))
+    return _place_in(found.tb_frame, found.tb_lasti, found.tb_lineno)
+
+
+def place_under_way(frame: FrameType | None, files: Container[object]) -> dict[str, object] | None:
+    """Where a frame is, or the nearest of its callers that is of the program's; None where none is."""
+    while frame is not None and frame.f_code.co_filename not in files:
+        frame = frame.f_back
+    return None if frame is None else _place_in(frame, frame.f_lasti, frame.f_lineno)
+
+
+def _place_in(frame: FrameType, instruction: int, line: int) -> dict[str, object]:
+    code, column = frame.f_code, None
+    if instruction >= 0:
+        column = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)[2]
+    return _place(code.co_filename, line, _characters(frame, line, column))
 
 
 def _place(path: str, line: int | None, column: int | None) -> dict[str, object]:
     return {"path": path, "line": max(line or 0, 0), "column": max(column or 0, 0)}
 
 
-def _characters(trace: TracebackType, offset: int | None) -> int:
+def _characters(frame: FrameType, number: int, offset: int | None) -> int:
     """The column of a byte offset in a line, from 1."""
-    loader = trace.tb_frame.f_globals.get("__loader__")
+    loader = frame.f_globals.get("__loader__")
     if offset is None or loader is None:
         return 0
     try:
-        source = loader.get_source(trace.tb_frame.f_globals.get("__name__"))
-        line = source.splitlines()[trace.tb_lineno - 1]
+        source = loader.get_source(frame.f_globals.get("__name__"))
+        line = source.splitlines()[number - 1]
         return len(line.encode()[:offset].decode(errors="ignore")) + 1
     except Exception:  # the program may have replaced its own loader, or the line is none of its source
         return offset + 1
