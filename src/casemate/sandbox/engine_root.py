@@ -8,9 +8,14 @@ The root is a folder in a temporary place, made once for all guests of a spawner
 
     casemate-engine-root-XXXXXXXX/    mode 0700, locked (flock) as long as its spawner lives
         root/                         what guests see; folders can be passed through and not listed
+            lib/...                   copies of the libraries
+            proc/self/exe             a link that leads nowhere
 
-The engine's binary is not there: it is executed by its descriptor. A spawner that was killed leaves its folder behind;
-the lock is gone then, and the next start of the same user's removes it.
+The engine's binary is not there: it is executed by its descriptor. The engine asks where it lies (readlink, for Rust's
+``current_exe``) once it loads a part of its own that guards imports, and panics where nothing answers: so the link.
+
+A spawner that was killed leaves its folder behind; the lock is gone then, and the next start of the same user's removes
+it.
 """
 
 import contextlib
@@ -31,6 +36,7 @@ from casemate.wire.errors import os_error_text
 
 PREFIX = "casemate-engine-root-"
 _ROOT = "root"
+_EXECUTABLE = Path("proc", "self", "exe")
 _FOLDER_MODE = 0o711
 _FILE_MODE = 0o555
 _SEPARATORS = frozenset(":;$")
@@ -86,7 +92,7 @@ def prepare_root(program: Program) -> EngineRoot | NoRoot:
     reasons = []
     for place in places:
         try:
-            return _make(place, program.libraries)
+            return _make(place, program)
         except (OSError, PlaceError, UnavailableError) as error:
             reasons.append(f"{place}: {os_error_text(error) if isinstance(error, OSError) else error}")
     return NoRoot("; ".join(reasons))
@@ -98,15 +104,16 @@ def _places() -> Iterator[Path]:
     yield from map(Path, _PLACES)
 
 
-def _make(place: Path, libraries: tuple[str, ...]) -> EngineRoot:
+def _make(place: Path, program: Program) -> EngineRoot:
     folder, lock = _new_folder(place)
     try:
         check_own_folder(folder, private=True)
         if os.fstatvfs(lock).f_flag & os.ST_NOEXEC:
             raise UnavailableError("nothing may be executed there (noexec)")
         (folder / _ROOT).mkdir()
-        for library in libraries:
+        for library in program.libraries:
             _copy(library, folder / _ROOT)
+        _link_executable(program, folder / _ROOT)
         for parent, _, _ in os.walk(folder / _ROOT):
             Path(parent).chmod(_FOLDER_MODE)
         root = os.open(folder / _ROOT, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -135,6 +142,13 @@ def _copy(library: str, root: Path) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(library, copy)
     copy.chmod(_FILE_MODE)
+
+
+def _link_executable(program: Program, root: Path) -> None:
+    """Answers where the binary lies with a place below the root, where it is not."""
+    link = root / _EXECUTABLE
+    link.parent.mkdir(parents=True)
+    link.symlink_to(Path("/", Path(program.path).name))
 
 
 def _remove_abandoned(place: Path) -> None:

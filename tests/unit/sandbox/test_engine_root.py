@@ -106,7 +106,17 @@ def what_is_told(path: str) -> str:
 
 
 def test_escaped_code_learns_of_no_process_and_no_file(child: Run, program: Program, root: EngineRoot) -> None:
-    paths = ["/proc", "/proc/1", "/proc/self", "/etc/passwd", "/tmp", "/dev/null", "/sys", "/usr", sys.executable]
+    paths = [
+        "/proc/1",
+        f"/proc/{os.getpid()}",
+        "/proc/self/maps",
+        "/etc/passwd",
+        "/tmp",
+        "/dev/null",
+        "/sys",
+        "/usr",
+        sys.executable,
+    ]
     paths += [__file__, str(root.folder), "../etc/passwd", "../../../../../../etc/passwd", "/lib/../../etc/passwd"]
     assert all(os.path.lexists(path) for path in paths if path.startswith("/"))
 
@@ -214,8 +224,11 @@ def test_no_path_is_executed(child: Run, program: Program, root: EngineRoot) -> 
 
 def test_it_holds_the_libraries_and_nothing_else(program: Program, root: EngineRoot) -> None:
     inside = root.folder / "root"
-    files = [path for path in inside.rglob("*") if not path.is_dir()]
+    link = inside / "proc" / "self" / "exe"
+    files = [path for path in inside.rglob("*") if not path.is_dir() and path != link]
     assert {f"/{path.relative_to(inside)}" for path in files} == {*program.libraries}
+    assert link.readlink() == Path("/", Path(program.path).name)
+    assert not (inside / Path(program.path).name).exists()
     for path in files:
         assert stat.S_IMODE(path.lstat().st_mode) == 0o555
         assert path.read_bytes() == Path("/", path.relative_to(inside)).read_bytes()

@@ -112,7 +112,7 @@ def test_an_engine_sees_the_loader_and_its_libraries_and_holds_no_file(spawner: 
     root = root_of(guest)
     assert root.parent.name.startswith("casemate-engine-root-")
     view = Path(f"/proc/{guest['pid']}/root")
-    assert {path.name.partition(".so")[1] for path in view.rglob("*") if not path.is_dir()} == {".so"}
+    assert {path.name.partition(".so")[1] for path in view.rglob("*") if path.is_file()} == {".so"}
     assert Path(f"/proc/{guest['pid']}/cwd").readlink() == root
     held = {str(path.readlink()) for path in Path(f"/proc/{guest['pid']}/fd").iterdir()}
     assert {name.partition(":")[0] for name in held} <= {"pipe", "anon_inode", "socket"}
