@@ -82,8 +82,18 @@ class Refusal(Exception):  # noqa: N818 - it is no error of the function's, but 
 
     def __init__(self, code: str, details: Json = None) -> None:
         super().__init__(code)
-        self.code = code
-        self.details = details
+        self._code = code
+        self._details = details
+
+    @property
+    def code(self) -> str:
+        """The name in ``[errors]``."""
+        return self._code
+
+    @property
+    def details(self) -> Json:
+        """For the caller; None for none."""
+        return self._details
 
 
 class Caller(Protocol):

@@ -198,6 +198,55 @@ def test_a_refusal_that_is_caught_is_none() -> None:
         assert talk.value() == ["a", 1]
 
 
+def test_details_are_those_of_the_time_when_the_refusal_was_made() -> None:
+    source = body("details = {'n': [1]}\nrefusal = context.refuse('a', details)\ndetails['n'].append(2)\nraise refusal")
+    with function(source, errors=("a",)) as talk:
+        assert talk.call() == Refused("a", b'{"n":[1]}')
+
+
+@pytest.mark.parametrize("change", ["refusal.code = 'b'", "refusal.details = 2", "del refusal.code"])
+def test_a_refusal_stays_as_it_was_made(change: str) -> None:
+    source = body(f"refusal = context.refuse('a', 1)\ntry: {change}\nexcept AttributeError: raise refusal from None")
+    with function(source, errors=("a", "b")) as talk:
+        assert talk.call() == Refused("a", b"1")
+
+
+BROKEN = """
+from casemate.guest import EnclaveError, Refusal
+
+class Empty({base}):
+    def __init__(self): pass
+
+class Throws({base}):
+    def __init__(self): pass
+    def __getattribute__(self, name): raise KeyboardInterrupt
+
+class Pretends(Exception):
+    @property
+    def __class__(self): raise SystemExit
+
+class Says(str):
+    def __getitem__(self, place): raise SystemExit
+
+class SaysSo(Exception):
+    def __str__(self): return Says("x")
+
+def main(input, context):
+    raise {raised}
+"""
+
+
+@pytest.mark.parametrize("raised", ["Empty()", "Throws()", "Pretends()", "SaysSo()", "{base}.__new__({base})"])
+@pytest.mark.parametrize("base", ["Refusal", "EnclaveError"])
+def test_an_exception_that_does_not_tell_what_it_is_ends_its_call_alone(base: str, raised: str) -> None:
+    for debug in (False, True):
+        with function(BROKEN.format(base=base, raised=raised.format(base=base)), debug=debug) as talk:
+            for _ in range(2):
+                said = talk.call()
+                assert isinstance(said, Failed), said
+                assert said.code is Code.GUEST_ERROR
+
+
 # --- what a call leaves behind ----------------------------------------------------------------------------------------
 
 LEFT_BEHIND = """

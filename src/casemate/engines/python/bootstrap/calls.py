@@ -6,7 +6,7 @@ from typing import Any
 
 from casemate.engines.frames import FrameKind
 from casemate.engines.python.bootstrap.context import context_of, refusal_of
-from casemate.engines.python.bootstrap.errors import place_of, told
+from casemate.engines.python.bootstrap.errors import UNTELLABLE, place_of, told
 from casemate.engines.python.bootstrap.event_loop import GuestLoop
 from casemate.engines.python.bootstrap.json_text import UntellableError, decode, text_of
 from casemate.engines.python.bootstrap.line import Frame
@@ -69,17 +69,24 @@ def end_turn(program: Program) -> None:
 
 def tell_failure(program: Program, call: bytes, thrown: BaseException) -> None:
     """Tells why a call or stream has no result."""
-    line = program.enclave.line
+    try:
+        kind, head, text = _failure(program, thrown)
+    except BaseException:  # its class is the program's, whose attributes may raise, too
+        kind, head, text = FrameKind.FAILED, {"code": Code.GUEST_ERROR, **UNTELLABLE._asdict(), "place": None}, b""
+    program.enclave.line.send_head(kind, call, head, text)
+
+
+def _failure(program: Program, thrown: BaseException) -> tuple[FrameKind, dict[str, object], bytes]:
+    """The frame's kind and its two parts."""
     if isinstance(thrown, Refusal):
         try:
             name, details = refusal_of(thrown, program.limits, program.grants)
         except (TypeError, ValueError) as mistake:
             thrown = mistake.with_traceback(thrown.__traceback__)
         else:
-            line.send_head(FrameKind.REFUSED, call, {"name": name}, details)
-            return
+            return FrameKind.REFUSED, {"name": name}, details
     code, (name, message) = Code.GUEST_ERROR, told(thrown)
     if isinstance(thrown, UntellableError):
         code, name = thrown.code, "Error"
     place = place_of(thrown, program.files) if program.debug else None
-    line.send_head(FrameKind.FAILED, call, {"code": code, "name": name, "message": message, "place": place})
+    return FrameKind.FAILED, {"code": code, "name": name, "message": message, "place": place}, b""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from casemate.engines.frames import FrameKind
 from casemate.engines.python.bootstrap.console import not_granted
-from casemate.engines.python.bootstrap.json_text import UntellableError, text_of
+from casemate.engines.python.bootstrap.json_text import UntellableError, decode, text_of
 from casemate.engines.python.bootstrap.program import Grants, Limits
 from casemate.guest import ABSENT, Absent, EnclaveError, Refusal
 from casemate.wire.protocol.faults import Code
@@ -156,10 +156,10 @@ class CallContext:
         self._ending.text = text_of(result, self._limits.output, "the result")
 
     def refuse(self, code: str, details: object = None) -> Refusal:
-        """What to raise to refuse the call with an error that the manifest declares."""
+        """What to raise to refuse the call with an error that the manifest declares, with details as they are now."""
         refusal = Refusal(code, details)  # type: ignore[arg-type] # looked at in the next line
-        refusal_of(refusal, self._limits, self._grants)
-        return refusal
+        text = refusal_of(refusal, self._limits, self._grants)[1]
+        return Refusal(code, decode(text) if text else None)
 
     def _check_may_seal(self) -> None:
         if "seal" not in self._grants.permissions:
@@ -180,17 +180,16 @@ def refusal_of(refusal: Refusal, limits: Limits, grants: Grants) -> tuple[str, b
         ValueError: it is not declared, or too long.
         TypeError: its code is no text, or its details are not JSON.
     """
-    if not isinstance(refusal.code, str):
-        raise TypeError(f"a refusal's code is {type(refusal.code).__name__}, want a text")
-    if refusal.code not in grants.errors:
+    code, details = getattr(refusal, "code", None), getattr(refusal, "details", None)  # a class derived may lack them
+    if not isinstance(code, str):
+        raise TypeError(f"a refusal's code is {type(code).__name__}, want a text")
+    if code not in grants.errors:
         known = ", ".join(sorted(grants.errors)) or "none"
-        raise ValueError(
-            f"{refusal.code!r:.80} is no error that [errors] in casemate.toml declares, which are: {known}"
-        )
-    if refusal.details is None:
-        return refusal.code, b""
+        raise ValueError(f"{code!r:.80} is no error that [errors] in casemate.toml declares, which are: {known}")
+    if details is None:
+        return code, b""
     try:
-        return refusal.code, text_of(refusal.details, limits.output, "what the refusal tells")
+        return code, text_of(details, limits.output, "what the refusal tells")
     except UntellableError as error:
         raise _mistake(error) from None
 

@@ -23,8 +23,19 @@ class Told(NamedTuple):
         return f"{self.name}: {self.message}" if self.message else self.name
 
 
+UNTELLABLE = Told("Exception", "it raises another exception when it is asked what it is")
+"""What is told of an exception that raises another one when it is asked what it is."""
+
+
 def told(thrown: BaseException) -> Told:
     """Name and message of whatever was raised. What the enclave refused has the enclave's name for it."""
+    try:
+        return _told(thrown)
+    except BaseException:  # its class is the program's, whose attributes and methods may raise, too
+        return UNTELLABLE
+
+
+def _told(thrown: BaseException) -> Told:
     if isinstance(thrown, EnclaveError) and isinstance(thrown.code, str):
         return Told(words(thrown.code), words(_message(thrown)))
     message = _message(thrown)
